@@ -43,6 +43,7 @@ var repeats = map[string]repeat{
 	"/responsa.admin.v1.AdminService/LookupUser":                      always,
 	"/responsa.admin.v1.AdminService/NotifySubjectChanged":            always,
 	"/responsa.admin.v1.AdminService/PreviewSource":                   always,
+	"/responsa.admin.v1.AdminService/PublishAgentVersion":             always,
 	"/responsa.admin.v1.AdminService/QueryUsage":                      always,
 	"/responsa.admin.v1.AdminService/RedeliverDelivery":               always,
 	"/responsa.admin.v1.AdminService/ReloadAgents":                    always,

@@ -420,6 +420,47 @@ async def test_a_created_version_answers_on_every_server_that_it_is_asked_from(
             await agents.create("nobody", document, "", event)
 
 
+async def test_a_published_version_outranks_the_files_until_they_change(
+    town: Town, folder: Folder, people: People
+) -> None:
+    folder.write("own", "One.")
+    event = AuditEvent.of(people.ann, "agent_version.publish", "agents/own")
+    async with town.process() as agents, town.process() as other:
+        own = agents.named("own")
+        assert isinstance(own, ConfiguredAgent)
+        document = own.content.model_dump(mode="json", by_alias=True)
+        for words in ("Second.", "Third."):
+            document["prompts"]["greeting"]["body"] = words
+            await agents.create("own", document, "", event)
+        await agents.publish("own", 2, event)
+        await agents.publish("own", 2, event)
+        assert await said(agents.named("own")) == "Second."
+        await other.poll()
+        while other.named("own").version != "agents/own/versions/2":  # noqa: ASYNC110  the reload has no event
+            await asyncio.sleep(0)
+        assert await said(other.named("own")) == "Second."
+        card = other.card("own")
+        assert (card.version, card.file_version) == ("agents/own/versions/2", "agents/own/versions/1")
+        await agents.publish("own", 3, event)
+        with pytest.raises(Precondition) as refused:
+            await agents.roll_back("own", 2, event)
+        assert refused.value.reason is Reason.AGENT_VERSION_NOT_PUBLISHED
+        await agents.roll_back("own", 3, event)
+        assert await said(agents.named("own")) == "Second."
+        async with town.process() as later:
+            assert await said(later.named("own")) == "Second."
+        folder.write("own", "Changed.")
+        await agents.reload()
+        assert await said(agents.named("own")) == "Changed."
+        folder.write("own", "One.")
+        await agents.reload()
+        assert await said(agents.named("own")) == "Second."
+        await agents.roll_back("own", 2, event)
+        assert await said(agents.named("own")) == "One."
+        with pytest.raises(NotFound):
+            await agents.publish("own", 9, event)
+
+
 async def test_agents_that_are_code_stand_beside_those_of_files(town: Town, folder: Folder) -> None:
     async with town.process() as other:
         code = other.named("")

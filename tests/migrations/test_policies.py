@@ -202,6 +202,7 @@ OTHER_TABLES: Mapping[str, Table] = {
     "responsa.signing_key": Table(app="SELECT INSERT DELETE"),
     "responsa.default_model": Table(app="SELECT INSERT UPDATE"),
     "responsa.agent_version": Table(app="SELECT INSERT", log="SELECT"),
+    "responsa.agent_publication": Table(app="SELECT INSERT DELETE"),
     "responsa.migration": Table(app="SELECT", log="SELECT"),
     "procrastinate.procrastinate_events": Table(app="INSERT", log=ALL),
     "procrastinate.procrastinate_jobs": Table(app="INSERT SELECT(id)", log=ALL),

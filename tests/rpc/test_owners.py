@@ -33,6 +33,16 @@ OF_OWNERS = {
         "agent_version.create",
         "agents/chat",
     ),
+    "PublishAgentVersion": (
+        admin.PublishAgentVersionRequest(name="agents/chat/versions/1"),
+        "agent_version.publish",
+        "agents/chat/versions/1",
+    ),
+    "RollbackAgentVersion": (
+        admin.RollbackAgentVersionRequest(name="agents/chat/versions/1"),
+        "agent_version.rollback",
+        "agents/chat/versions/1",
+    ),
     "GrantOwnership": (admin.GrantOwnershipRequest(name=SOMEBODY), "user.grant_ownership", SOMEBODY),
     "RevokeOwnership": (admin.RevokeOwnershipRequest(name=SOMEBODY), "user.revoke_ownership", SOMEBODY),
     "CreateTenant": (admin.CreateTenantRequest(tenant_id="new"), "tenant.create", ""),

@@ -2049,6 +2049,133 @@ impl ::prost::Name for ListConnectionsResponse {
         "type.googleapis.com/responsa.admin.v1.ListConnectionsResponse".into()
     }
 }
+/// StartReplayRequest says what is replayed.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct StartReplayRequest {
+    /// The version that answers, `agents/{id}/versions/{n}`.
+    #[prost(string, tag = "1")]
+    pub agent_version: ::prost::alloc::string::String,
+    /// The replay ends before a question once it has cost this, in millionths of a US dollar; 0 for no limit. No question may cost more than what is left.
+    #[prost(int64, tag = "4")]
+    pub max_cost_usd_micros: i64,
+    /// A UUID that the caller chooses. A repeated call with the same UUID and the same body returns the operation of the first call. A call with the same UUID and a different body fails
+    /// with REQUEST_ID_REUSED. The UUID is scoped to the tenant and the user.
+    #[prost(string, tag = "5")]
+    pub request_id: ::prost::alloc::string::String,
+    /// Which questions are asked; by default, those of turns, with a ReplayedTurns without fields.
+    #[prost(oneof = "start_replay_request::Source", tags = "2, 3")]
+    pub source: ::core::option::Option<start_replay_request::Source>,
+}
+/// Nested message and enum types in `StartReplayRequest`.
+pub mod start_replay_request {
+    /// Which questions are asked; by default, those of turns, with a ReplayedTurns without fields.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Source {
+        /// Turns of all versions of the agent.
+        #[prost(message, tag = "2")]
+        Turns(super::ReplayedTurns),
+        /// The texts of the questions.
+        #[prost(message, tag = "3")]
+        Texts(super::ReplayedTexts),
+    }
+}
+impl ::prost::Name for StartReplayRequest {
+    const NAME: &'static str = "StartReplayRequest";
+    const PACKAGE: &'static str = "responsa.admin.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "responsa.admin.v1.StartReplayRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/responsa.admin.v1.StartReplayRequest".into()
+    }
+}
+/// ReplayedTurns selects turns of the tenant.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReplayedTurns {
+    /// The turns that were asked at this time or later; by default, 30 days before end_time.
+    #[prost(message, optional, tag = "1")]
+    pub start_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// The turns that were asked before this time; by default, now.
+    #[prost(message, optional, tag = "2")]
+    pub end_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// Only turns that ended in one of these states (ANSWERED, REFUSED, FAILED, CANCELLED); by default, all that were not cancelled.
+    #[prost(enumeration = "super::super::chat::v1::TurnState", repeated, tag = "3")]
+    pub states: ::prost::alloc::vec::Vec<i32>,
+    /// At most this many turns, the newest ones; 100 if unset or 0.
+    #[prost(int32, tag = "4")]
+    pub max_turns: i32,
+}
+impl ::prost::Name for ReplayedTurns {
+    const NAME: &'static str = "ReplayedTurns";
+    const PACKAGE: &'static str = "responsa.admin.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "responsa.admin.v1.ReplayedTurns".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/responsa.admin.v1.ReplayedTurns".into()
+    }
+}
+/// ReplayedTexts holds questions.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReplayedTexts {
+    /// The questions, at most 1,000, each with at most 16 KiB.
+    #[prost(string, repeated, tag = "1")]
+    pub questions: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+impl ::prost::Name for ReplayedTexts {
+    const NAME: &'static str = "ReplayedTexts";
+    const PACKAGE: &'static str = "responsa.admin.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "responsa.admin.v1.ReplayedTexts".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/responsa.admin.v1.ReplayedTexts".into()
+    }
+}
+/// ListReplayedQuestionsRequest asks for one page of the questions of a replay.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListReplayedQuestionsRequest {
+    /// The operation of the replay, `operations/{uuid}`.
+    #[prost(string, tag = "1")]
+    pub parent: ::prost::alloc::string::String,
+    /// The maximum number of items on the page; 50 if unset or 0. More than 200 count as 200.
+    #[prost(int32, optional, tag = "2")]
+    pub page_size: ::core::option::Option<i32>,
+    /// The `next_page_token` of the previous page; empty for the first page. All other fields except `page_size` must be the same as in the
+    /// request for the previous page; otherwise the call fails with PAGE_TOKEN_INVALID.
+    #[prost(string, tag = "3")]
+    pub page_token: ::prost::alloc::string::String,
+}
+impl ::prost::Name for ListReplayedQuestionsRequest {
+    const NAME: &'static str = "ListReplayedQuestionsRequest";
+    const PACKAGE: &'static str = "responsa.admin.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "responsa.admin.v1.ListReplayedQuestionsRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/responsa.admin.v1.ListReplayedQuestionsRequest".into()
+    }
+}
+/// ListReplayedQuestionsResponse is one page of questions.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListReplayedQuestionsResponse {
+    /// The questions.
+    #[prost(message, repeated, tag = "1")]
+    pub replayed_questions: ::prost::alloc::vec::Vec<ReplayedQuestion>,
+    /// The token of the next page; empty on the last page.
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
+}
+impl ::prost::Name for ListReplayedQuestionsResponse {
+    const NAME: &'static str = "ListReplayedQuestionsResponse";
+    const PACKAGE: &'static str = "responsa.admin.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "responsa.admin.v1.ListReplayedQuestionsResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/responsa.admin.v1.ListReplayedQuestionsResponse".into()
+    }
+}
 /// ReloadAgentsRequest has no fields.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ReloadAgentsRequest {}
@@ -2202,131 +2329,38 @@ impl ::prost::Name for CreateAgentVersionRequest {
         "type.googleapis.com/responsa.admin.v1.CreateAgentVersionRequest".into()
     }
 }
-/// StartReplayRequest says what is replayed.
+/// PublishAgentVersionRequest names a version.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct StartReplayRequest {
-    /// The version that answers, `agents/{id}/versions/{n}`.
+pub struct PublishAgentVersionRequest {
+    /// `agents/{id}/versions/{n}`.
     #[prost(string, tag = "1")]
-    pub agent_version: ::prost::alloc::string::String,
-    /// The replay ends before a question once it has cost this, in millionths of a US dollar; 0 for no limit. No question may cost more than what is left.
-    #[prost(int64, tag = "4")]
-    pub max_cost_usd_micros: i64,
-    /// A UUID that the caller chooses. A repeated call with the same UUID and the same body returns the operation of the first call. A call with the same UUID and a different body fails
-    /// with REQUEST_ID_REUSED. The UUID is scoped to the tenant and the user.
-    #[prost(string, tag = "5")]
-    pub request_id: ::prost::alloc::string::String,
-    /// Which questions are asked; by default, those of turns, with a ReplayedTurns without fields.
-    #[prost(oneof = "start_replay_request::Source", tags = "2, 3")]
-    pub source: ::core::option::Option<start_replay_request::Source>,
+    pub name: ::prost::alloc::string::String,
 }
-/// Nested message and enum types in `StartReplayRequest`.
-pub mod start_replay_request {
-    /// Which questions are asked; by default, those of turns, with a ReplayedTurns without fields.
-    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
-    pub enum Source {
-        /// Turns of all versions of the agent.
-        #[prost(message, tag = "2")]
-        Turns(super::ReplayedTurns),
-        /// The texts of the questions.
-        #[prost(message, tag = "3")]
-        Texts(super::ReplayedTexts),
-    }
-}
-impl ::prost::Name for StartReplayRequest {
-    const NAME: &'static str = "StartReplayRequest";
+impl ::prost::Name for PublishAgentVersionRequest {
+    const NAME: &'static str = "PublishAgentVersionRequest";
     const PACKAGE: &'static str = "responsa.admin.v1";
     fn full_name() -> ::prost::alloc::string::String {
-        "responsa.admin.v1.StartReplayRequest".into()
+        "responsa.admin.v1.PublishAgentVersionRequest".into()
     }
     fn type_url() -> ::prost::alloc::string::String {
-        "type.googleapis.com/responsa.admin.v1.StartReplayRequest".into()
+        "type.googleapis.com/responsa.admin.v1.PublishAgentVersionRequest".into()
     }
 }
-/// ReplayedTurns selects turns of the tenant.
+/// RollbackAgentVersionRequest names the version that was published last.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct ReplayedTurns {
-    /// The turns that were asked at this time or later; by default, 30 days before end_time.
-    #[prost(message, optional, tag = "1")]
-    pub start_time: ::core::option::Option<::prost_types::Timestamp>,
-    /// The turns that were asked before this time; by default, now.
-    #[prost(message, optional, tag = "2")]
-    pub end_time: ::core::option::Option<::prost_types::Timestamp>,
-    /// Only turns that ended in one of these states (ANSWERED, REFUSED, FAILED, CANCELLED); by default, all that were not cancelled.
-    #[prost(enumeration = "super::super::chat::v1::TurnState", repeated, tag = "3")]
-    pub states: ::prost::alloc::vec::Vec<i32>,
-    /// At most this many turns, the newest ones; 100 if unset or 0.
-    #[prost(int32, tag = "4")]
-    pub max_turns: i32,
-}
-impl ::prost::Name for ReplayedTurns {
-    const NAME: &'static str = "ReplayedTurns";
-    const PACKAGE: &'static str = "responsa.admin.v1";
-    fn full_name() -> ::prost::alloc::string::String {
-        "responsa.admin.v1.ReplayedTurns".into()
-    }
-    fn type_url() -> ::prost::alloc::string::String {
-        "type.googleapis.com/responsa.admin.v1.ReplayedTurns".into()
-    }
-}
-/// ReplayedTexts holds questions.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct ReplayedTexts {
-    /// The questions, at most 1,000, each with at most 16 KiB.
-    #[prost(string, repeated, tag = "1")]
-    pub questions: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
-}
-impl ::prost::Name for ReplayedTexts {
-    const NAME: &'static str = "ReplayedTexts";
-    const PACKAGE: &'static str = "responsa.admin.v1";
-    fn full_name() -> ::prost::alloc::string::String {
-        "responsa.admin.v1.ReplayedTexts".into()
-    }
-    fn type_url() -> ::prost::alloc::string::String {
-        "type.googleapis.com/responsa.admin.v1.ReplayedTexts".into()
-    }
-}
-/// ListReplayedQuestionsRequest asks for one page of the questions of a replay.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct ListReplayedQuestionsRequest {
-    /// The operation of the replay, `operations/{uuid}`.
+pub struct RollbackAgentVersionRequest {
+    /// `agents/{id}/versions/{n}`.
     #[prost(string, tag = "1")]
-    pub parent: ::prost::alloc::string::String,
-    /// The maximum number of items on the page; 50 if unset or 0. More than 200 count as 200.
-    #[prost(int32, optional, tag = "2")]
-    pub page_size: ::core::option::Option<i32>,
-    /// The `next_page_token` of the previous page; empty for the first page. All other fields except `page_size` must be the same as in the
-    /// request for the previous page; otherwise the call fails with PAGE_TOKEN_INVALID.
-    #[prost(string, tag = "3")]
-    pub page_token: ::prost::alloc::string::String,
+    pub name: ::prost::alloc::string::String,
 }
-impl ::prost::Name for ListReplayedQuestionsRequest {
-    const NAME: &'static str = "ListReplayedQuestionsRequest";
+impl ::prost::Name for RollbackAgentVersionRequest {
+    const NAME: &'static str = "RollbackAgentVersionRequest";
     const PACKAGE: &'static str = "responsa.admin.v1";
     fn full_name() -> ::prost::alloc::string::String {
-        "responsa.admin.v1.ListReplayedQuestionsRequest".into()
+        "responsa.admin.v1.RollbackAgentVersionRequest".into()
     }
     fn type_url() -> ::prost::alloc::string::String {
-        "type.googleapis.com/responsa.admin.v1.ListReplayedQuestionsRequest".into()
-    }
-}
-/// ListReplayedQuestionsResponse is one page of questions.
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct ListReplayedQuestionsResponse {
-    /// The questions.
-    #[prost(message, repeated, tag = "1")]
-    pub replayed_questions: ::prost::alloc::vec::Vec<ReplayedQuestion>,
-    /// The token of the next page; empty on the last page.
-    #[prost(string, tag = "2")]
-    pub next_page_token: ::prost::alloc::string::String,
-}
-impl ::prost::Name for ListReplayedQuestionsResponse {
-    const NAME: &'static str = "ListReplayedQuestionsResponse";
-    const PACKAGE: &'static str = "responsa.admin.v1";
-    fn full_name() -> ::prost::alloc::string::String {
-        "responsa.admin.v1.ListReplayedQuestionsResponse".into()
-    }
-    fn type_url() -> ::prost::alloc::string::String {
-        "type.googleapis.com/responsa.admin.v1.ListReplayedQuestionsResponse".into()
+        "type.googleapis.com/responsa.admin.v1.RollbackAgentVersionRequest".into()
     }
 }
 /// GetAgentVersionRequest names a version.

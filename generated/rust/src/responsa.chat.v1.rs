@@ -1610,6 +1610,9 @@ pub struct Agent {
     /// The ids of the tools that the agent's files list but this server does not have, e.g. "web_search". The agent works without them.
     #[prost(string, repeated, tag = "11")]
     pub missing_tools: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// The version of the agent's files, `agents/{id}/versions/{n}`. It differs from `version` while a published version outranks the files. Empty for an agent without files.
+    #[prost(string, tag = "12")]
+    pub file_version: ::prost::alloc::string::String,
 }
 impl ::prost::Name for Agent {
     const NAME: &'static str = "Agent";

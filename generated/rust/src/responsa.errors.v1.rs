@@ -229,6 +229,8 @@ pub enum Reason {
     /// FAILED_PRECONDITION. This server cannot run the version of the agent, because its release, its models or its parts have changed. Ask for another version. Metadata: agent_version,
     /// e.g. "agents/chat/versions/3"; cause, e.g. "agent.toml: model.chain: the model “openai:gpt-5” is not available".
     AgentVersionUnfit = 190,
+    /// FAILED_PRECONDITION. The version cannot be rolled back, because it is not the one that was published last. Metadata: agent_version, e.g. "agents/chat/versions/3".
+    AgentVersionNotPublished = 191,
 }
 impl Reason {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -328,6 +330,7 @@ impl Reason {
             Self::ModelFixed => "REASON_MODEL_FIXED",
             Self::ModelTestFailed => "REASON_MODEL_TEST_FAILED",
             Self::AgentVersionUnfit => "REASON_AGENT_VERSION_UNFIT",
+            Self::AgentVersionNotPublished => "REASON_AGENT_VERSION_NOT_PUBLISHED",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -426,6 +429,7 @@ impl Reason {
             "REASON_MODEL_FIXED" => Some(Self::ModelFixed),
             "REASON_MODEL_TEST_FAILED" => Some(Self::ModelTestFailed),
             "REASON_AGENT_VERSION_UNFIT" => Some(Self::AgentVersionUnfit),
+            "REASON_AGENT_VERSION_NOT_PUBLISHED" => Some(Self::AgentVersionNotPublished),
             _ => None,
         }
     }

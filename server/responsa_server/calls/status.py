@@ -147,6 +147,7 @@ TABLE: Mapping[Reason, Code] = {
     Reason.MODEL_FIXED: Code.FAILED_PRECONDITION,
     Reason.MODEL_TEST_FAILED: Code.FAILED_PRECONDITION,
     Reason.AGENT_VERSION_UNFIT: Code.FAILED_PRECONDITION,
+    Reason.AGENT_VERSION_NOT_PUBLISHED: Code.FAILED_PRECONDITION,
 }
 
 # The HTTP status of each code, as google/rpc/code.proto defines it.

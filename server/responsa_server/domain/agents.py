@@ -30,7 +30,8 @@ class AgentCard:
     object. examples: sample questions. collections: the collections that the agent searches if a question names no
     collection; if empty, all collections that the caller may read. models: the models as `provider:model`, in the order
     of use; empty if the agent needs no model. history_messages: the number of earlier messages that the agent reads.
-    tools: the names of the tools that the agent uses. missing_tools: those that this server does not have.
+    tools: the names of the tools that the agent uses. missing_tools: those that this server does not have. file_version: the
+    name of the version of the agent's files; "" for an agent without files.
     """
 
     id: str
@@ -45,6 +46,7 @@ class AgentCard:
     is_default: bool = False
     tools: Sequence[str] = ()
     missing_tools: Sequence[str] = ()
+    file_version: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +109,18 @@ class Catalogue(Protocol):
         """
         ...
 
+    async def publish(self, identity: str, number: int, event: AuditEvent) -> None:
+        """Let a version answer in place of the agent's files until these change, here and on the other servers. Raises NotFound,
+        Precondition (AGENT_VERSION_UNFIT), Unavailable.
+        """
+        ...
+
+    async def roll_back(self, identity: str, number: int, event: AuditEvent) -> None:
+        """Take back the last publication of the agent, which must be that of this version. Raises NotFound, Precondition
+        (AGENT_VERSION_NOT_PUBLISHED), Unavailable.
+        """
+        ...
+
     async def reload(self) -> Sequence[Reloaded]:
         """Reload all files and replace all valid agents in one step. The results are ordered by agent id.
 
@@ -127,6 +141,20 @@ class NewVersion:
     engine: int
     sha256: bytes
     content: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """A version that outranks an agent's files as long as these give the version with this SHA-256, 32 bytes. number: the version's number within its agent."""
+
+    agent: str
+    number: int
+    files_sha256: bytes
+
+    @property
+    def name(self) -> str:
+        """`agents/{id}/versions/{n}`"""
+        return names.agent_version(self.agent, self.number)
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +211,20 @@ class AgentVersions(Protocol):
     async def create(self, version: NewVersion, card: str, event: AuditEvent) -> StoredVersion:
         """Store a version with its card and the event. Content that is already stored keeps its number and its card, and there is no
         event. Raises Unavailable.
+        """
+        ...
+
+    async def published(self) -> Sequence[Publication]:
+        """Return the last publication of each agent, ordered by agent. Raises Unavailable."""
+        ...
+
+    async def publish(self, publication: Publication, event: AuditEvent) -> None:
+        """Store a publication and the event, unless it equals the agent's last one. Raises Unavailable."""
+        ...
+
+    async def roll_back(self, identity: str, number: int, event: AuditEvent) -> bool:
+        """Delete the agent's last publication, and store the event, if it is that of this version. Returns whether it was. Raises
+        Unavailable.
         """
         ...
 

@@ -65,6 +65,8 @@ const ACTS: Readonly<Record<string, Verbs>> = {
   "operation.cancel": { label: "Cancelled another user’s operation", did: "cancelled an operation{of another user}", tried: "cancel an operation{of another user}" },
   "operation.delete": { label: "Deleted another user’s operation", did: "deleted an operation{of another user}", tried: "delete an operation{of another user}" },
   "turn.cancel": { label: "Cancelled another user’s turn", did: "cancelled a turn{of another user}", tried: "cancel a turn{of another user}" },
+  "agent_version.publish": { label: "Published a version of an agent", did: "published a version of an agent", tried: "publish a version of an agent" },
+  "agent_version.rollback": { label: "Rolled a version of an agent back", did: "rolled a version of an agent back", tried: "roll a version of an agent back" },
   "tenant.create": { label: "Made a tenant", did: "made {}", tried: "make a tenant" },
   "tenant.suspend": { label: "Suspended a tenant", did: "suspended {}", tried: "suspend {}" },
   "tenant.resume": { label: "Resumed a tenant", did: "resumed {}", tried: "resume {}" },

@@ -1489,429 +1489,6 @@ func (x *ListConnectionsResponse) GetConnections() []string {
 	return nil
 }
 
-// ReloadAgentsRequest has no fields.
-type ReloadAgentsRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *ReloadAgentsRequest) Reset() {
-	*x = ReloadAgentsRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[26]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *ReloadAgentsRequest) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*ReloadAgentsRequest) ProtoMessage() {}
-
-func (x *ReloadAgentsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[26]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use ReloadAgentsRequest.ProtoReflect.Descriptor instead.
-func (*ReloadAgentsRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{26}
-}
-
-// ReloadAgentsResponse holds the outcome for each agent.
-type ReloadAgentsResponse struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// One outcome for each agent, ordered by the agents' ids.
-	Agents []*AgentReload `protobuf:"bytes,1,rep,name=agents,proto3" json:"agents,omitempty"`
-	// The mistakes in the declarations of tools, and the things that tools lack, such as a secret. A tool whose declaration has a mistake stays in service as it was
-	// declared before; a tool that lacks something is not available.
-	ToolProblems  []*v1.ToolProblem `protobuf:"bytes,2,rep,name=tool_problems,json=toolProblems,proto3" json:"tool_problems,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *ReloadAgentsResponse) Reset() {
-	*x = ReloadAgentsResponse{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[27]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *ReloadAgentsResponse) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*ReloadAgentsResponse) ProtoMessage() {}
-
-func (x *ReloadAgentsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[27]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use ReloadAgentsResponse.ProtoReflect.Descriptor instead.
-func (*ReloadAgentsResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{27}
-}
-
-func (x *ReloadAgentsResponse) GetAgents() []*AgentReload {
-	if x != nil {
-		return x.Agents
-	}
-	return nil
-}
-
-func (x *ReloadAgentsResponse) GetToolProblems() []*v1.ToolProblem {
-	if x != nil {
-		return x.ToolProblems
-	}
-	return nil
-}
-
-// AgentReload is the outcome of reloading one agent.
-type AgentReload struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// `agents/{id}`.
-	Agent string `protobuf:"bytes,1,opt,name=agent,proto3" json:"agent,omitempty"`
-	// The version that answers new questions now, `agents/{id}/versions/{n}`; empty when the agent has no version in service.
-	Version string `protobuf:"bytes,2,opt,name=version,proto3" json:"version,omitempty"`
-	// Whether the reload put another version of the agent into service.
-	Changed bool `protobuf:"varint,3,opt,name=changed,proto3" json:"changed,omitempty"`
-	// The mistakes in the agent's files; empty for an agent without mistakes.
-	Problems      []*AgentProblem `protobuf:"bytes,4,rep,name=problems,proto3" json:"problems,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *AgentReload) Reset() {
-	*x = AgentReload{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[28]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *AgentReload) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*AgentReload) ProtoMessage() {}
-
-func (x *AgentReload) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[28]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use AgentReload.ProtoReflect.Descriptor instead.
-func (*AgentReload) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{28}
-}
-
-func (x *AgentReload) GetAgent() string {
-	if x != nil {
-		return x.Agent
-	}
-	return ""
-}
-
-func (x *AgentReload) GetVersion() string {
-	if x != nil {
-		return x.Version
-	}
-	return ""
-}
-
-func (x *AgentReload) GetChanged() bool {
-	if x != nil {
-		return x.Changed
-	}
-	return false
-}
-
-func (x *AgentReload) GetProblems() []*AgentProblem {
-	if x != nil {
-		return x.Problems
-	}
-	return nil
-}
-
-// AgentProblem is a mistake in an agent's files.
-type AgentProblem struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// The file, relative to the agent's folder.
-	File string `protobuf:"bytes,1,opt,name=file,proto3" json:"file,omitempty"`
-	// The number of the line, counted from 1; 0 when the mistake does not belong to one line.
-	Line int32 `protobuf:"varint,2,opt,name=line,proto3" json:"line,omitempty"`
-	// The key or node, e.g. "nodes.retrieve.timeout".
-	Key string `protobuf:"bytes,3,opt,name=key,proto3" json:"key,omitempty"`
-	// The mistake and its remedy.
-	Message string `protobuf:"bytes,4,opt,name=message,proto3" json:"message,omitempty"`
-	// The probable correction; empty when the server has no suggestion.
-	Suggestion    string `protobuf:"bytes,5,opt,name=suggestion,proto3" json:"suggestion,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *AgentProblem) Reset() {
-	*x = AgentProblem{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[29]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *AgentProblem) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*AgentProblem) ProtoMessage() {}
-
-func (x *AgentProblem) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[29]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use AgentProblem.ProtoReflect.Descriptor instead.
-func (*AgentProblem) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{29}
-}
-
-func (x *AgentProblem) GetFile() string {
-	if x != nil {
-		return x.File
-	}
-	return ""
-}
-
-func (x *AgentProblem) GetLine() int32 {
-	if x != nil {
-		return x.Line
-	}
-	return 0
-}
-
-func (x *AgentProblem) GetKey() string {
-	if x != nil {
-		return x.Key
-	}
-	return ""
-}
-
-func (x *AgentProblem) GetMessage() string {
-	if x != nil {
-		return x.Message
-	}
-	return ""
-}
-
-func (x *AgentProblem) GetSuggestion() string {
-	if x != nil {
-		return x.Suggestion
-	}
-	return ""
-}
-
-// ListAgentVersionsRequest asks for one page of an agent's versions.
-type ListAgentVersionsRequest struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// The agent, `agents/{id}`.
-	Parent string `protobuf:"bytes,1,opt,name=parent,proto3" json:"parent,omitempty"`
-	// The maximum number of items on the page; 50 if unset or 0. More than 200 count as 200.
-	PageSize *int32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3,oneof" json:"page_size,omitempty"`
-	// The `next_page_token` of the previous page; empty for the first page. All other fields except `page_size` must be the same as in the
-	// request for the previous page; otherwise the call fails with PAGE_TOKEN_INVALID.
-	PageToken     string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *ListAgentVersionsRequest) Reset() {
-	*x = ListAgentVersionsRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[30]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *ListAgentVersionsRequest) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*ListAgentVersionsRequest) ProtoMessage() {}
-
-func (x *ListAgentVersionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[30]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use ListAgentVersionsRequest.ProtoReflect.Descriptor instead.
-func (*ListAgentVersionsRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{30}
-}
-
-func (x *ListAgentVersionsRequest) GetParent() string {
-	if x != nil {
-		return x.Parent
-	}
-	return ""
-}
-
-func (x *ListAgentVersionsRequest) GetPageSize() int32 {
-	if x != nil && x.PageSize != nil {
-		return *x.PageSize
-	}
-	return 0
-}
-
-func (x *ListAgentVersionsRequest) GetPageToken() string {
-	if x != nil {
-		return x.PageToken
-	}
-	return ""
-}
-
-// ListAgentVersionsResponse is one page of versions.
-type ListAgentVersionsResponse struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// The versions, without their contents.
-	AgentVersions []*v1.AgentVersion `protobuf:"bytes,1,rep,name=agent_versions,json=agentVersions,proto3" json:"agent_versions,omitempty"`
-	// The token of the next page; empty on the last page.
-	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *ListAgentVersionsResponse) Reset() {
-	*x = ListAgentVersionsResponse{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[31]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *ListAgentVersionsResponse) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*ListAgentVersionsResponse) ProtoMessage() {}
-
-func (x *ListAgentVersionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[31]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use ListAgentVersionsResponse.ProtoReflect.Descriptor instead.
-func (*ListAgentVersionsResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{31}
-}
-
-func (x *ListAgentVersionsResponse) GetAgentVersions() []*v1.AgentVersion {
-	if x != nil {
-		return x.AgentVersions
-	}
-	return nil
-}
-
-func (x *ListAgentVersionsResponse) GetNextPageToken() string {
-	if x != nil {
-		return x.NextPageToken
-	}
-	return ""
-}
-
-// CreateAgentVersionRequest is the request of CreateAgentVersion.
-type CreateAgentVersionRequest struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// The agent, `agents/{id}`.
-	Parent string `protobuf:"bytes,1,opt,name=parent,proto3" json:"parent,omitempty"`
-	// The version: its content, as GetAgentVersion shows it, and its card. If the content has no `chain`, the models follow from `config`. The server sets all other fields.
-	AgentVersion  *v1.AgentVersion `protobuf:"bytes,2,opt,name=agent_version,json=agentVersion,proto3" json:"agent_version,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *CreateAgentVersionRequest) Reset() {
-	*x = CreateAgentVersionRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[32]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *CreateAgentVersionRequest) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*CreateAgentVersionRequest) ProtoMessage() {}
-
-func (x *CreateAgentVersionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[32]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use CreateAgentVersionRequest.ProtoReflect.Descriptor instead.
-func (*CreateAgentVersionRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{32}
-}
-
-func (x *CreateAgentVersionRequest) GetParent() string {
-	if x != nil {
-		return x.Parent
-	}
-	return ""
-}
-
-func (x *CreateAgentVersionRequest) GetAgentVersion() *v1.AgentVersion {
-	if x != nil {
-		return x.AgentVersion
-	}
-	return nil
-}
-
 // StartReplayRequest says what is replayed.
 type StartReplayRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1935,7 +1512,7 @@ type StartReplayRequest struct {
 
 func (x *StartReplayRequest) Reset() {
 	*x = StartReplayRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[33]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1947,7 +1524,7 @@ func (x *StartReplayRequest) String() string {
 func (*StartReplayRequest) ProtoMessage() {}
 
 func (x *StartReplayRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[33]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1960,7 +1537,7 @@ func (x *StartReplayRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartReplayRequest.ProtoReflect.Descriptor instead.
 func (*StartReplayRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{33}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *StartReplayRequest) GetAgentVersion() string {
@@ -2044,7 +1621,7 @@ type ReplayedTurns struct {
 
 func (x *ReplayedTurns) Reset() {
 	*x = ReplayedTurns{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[34]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2056,7 +1633,7 @@ func (x *ReplayedTurns) String() string {
 func (*ReplayedTurns) ProtoMessage() {}
 
 func (x *ReplayedTurns) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[34]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2069,7 +1646,7 @@ func (x *ReplayedTurns) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplayedTurns.ProtoReflect.Descriptor instead.
 func (*ReplayedTurns) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{34}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ReplayedTurns) GetStartTime() *timestamppb.Timestamp {
@@ -2111,7 +1688,7 @@ type ReplayedTexts struct {
 
 func (x *ReplayedTexts) Reset() {
 	*x = ReplayedTexts{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[35]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2123,7 +1700,7 @@ func (x *ReplayedTexts) String() string {
 func (*ReplayedTexts) ProtoMessage() {}
 
 func (x *ReplayedTexts) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[35]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2136,7 +1713,7 @@ func (x *ReplayedTexts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplayedTexts.ProtoReflect.Descriptor instead.
 func (*ReplayedTexts) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{35}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ReplayedTexts) GetQuestions() []string {
@@ -2162,7 +1739,7 @@ type ListReplayedQuestionsRequest struct {
 
 func (x *ListReplayedQuestionsRequest) Reset() {
 	*x = ListReplayedQuestionsRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[36]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2174,7 +1751,7 @@ func (x *ListReplayedQuestionsRequest) String() string {
 func (*ListReplayedQuestionsRequest) ProtoMessage() {}
 
 func (x *ListReplayedQuestionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[36]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2187,7 +1764,7 @@ func (x *ListReplayedQuestionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListReplayedQuestionsRequest.ProtoReflect.Descriptor instead.
 func (*ListReplayedQuestionsRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{36}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ListReplayedQuestionsRequest) GetParent() string {
@@ -2224,7 +1801,7 @@ type ListReplayedQuestionsResponse struct {
 
 func (x *ListReplayedQuestionsResponse) Reset() {
 	*x = ListReplayedQuestionsResponse{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[37]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2236,7 +1813,7 @@ func (x *ListReplayedQuestionsResponse) String() string {
 func (*ListReplayedQuestionsResponse) ProtoMessage() {}
 
 func (x *ListReplayedQuestionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[37]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2249,7 +1826,7 @@ func (x *ListReplayedQuestionsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListReplayedQuestionsResponse.ProtoReflect.Descriptor instead.
 func (*ListReplayedQuestionsResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{37}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ListReplayedQuestionsResponse) GetReplayedQuestions() []*ReplayedQuestion {
@@ -2266,6 +1843,521 @@ func (x *ListReplayedQuestionsResponse) GetNextPageToken() string {
 	return ""
 }
 
+// ReloadAgentsRequest has no fields.
+type ReloadAgentsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReloadAgentsRequest) Reset() {
+	*x = ReloadAgentsRequest{}
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReloadAgentsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReloadAgentsRequest) ProtoMessage() {}
+
+func (x *ReloadAgentsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReloadAgentsRequest.ProtoReflect.Descriptor instead.
+func (*ReloadAgentsRequest) Descriptor() ([]byte, []int) {
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{31}
+}
+
+// ReloadAgentsResponse holds the outcome for each agent.
+type ReloadAgentsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// One outcome for each agent, ordered by the agents' ids.
+	Agents []*AgentReload `protobuf:"bytes,1,rep,name=agents,proto3" json:"agents,omitempty"`
+	// The mistakes in the declarations of tools, and the things that tools lack, such as a secret. A tool whose declaration has a mistake stays in service as it was
+	// declared before; a tool that lacks something is not available.
+	ToolProblems  []*v1.ToolProblem `protobuf:"bytes,2,rep,name=tool_problems,json=toolProblems,proto3" json:"tool_problems,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReloadAgentsResponse) Reset() {
+	*x = ReloadAgentsResponse{}
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReloadAgentsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReloadAgentsResponse) ProtoMessage() {}
+
+func (x *ReloadAgentsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReloadAgentsResponse.ProtoReflect.Descriptor instead.
+func (*ReloadAgentsResponse) Descriptor() ([]byte, []int) {
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *ReloadAgentsResponse) GetAgents() []*AgentReload {
+	if x != nil {
+		return x.Agents
+	}
+	return nil
+}
+
+func (x *ReloadAgentsResponse) GetToolProblems() []*v1.ToolProblem {
+	if x != nil {
+		return x.ToolProblems
+	}
+	return nil
+}
+
+// AgentReload is the outcome of reloading one agent.
+type AgentReload struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// `agents/{id}`.
+	Agent string `protobuf:"bytes,1,opt,name=agent,proto3" json:"agent,omitempty"`
+	// The version that answers new questions now, `agents/{id}/versions/{n}`; empty when the agent has no version in service.
+	Version string `protobuf:"bytes,2,opt,name=version,proto3" json:"version,omitempty"`
+	// Whether the reload put another version of the agent into service.
+	Changed bool `protobuf:"varint,3,opt,name=changed,proto3" json:"changed,omitempty"`
+	// The mistakes in the agent's files; empty for an agent without mistakes.
+	Problems      []*AgentProblem `protobuf:"bytes,4,rep,name=problems,proto3" json:"problems,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AgentReload) Reset() {
+	*x = AgentReload{}
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AgentReload) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AgentReload) ProtoMessage() {}
+
+func (x *AgentReload) ProtoReflect() protoreflect.Message {
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AgentReload.ProtoReflect.Descriptor instead.
+func (*AgentReload) Descriptor() ([]byte, []int) {
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *AgentReload) GetAgent() string {
+	if x != nil {
+		return x.Agent
+	}
+	return ""
+}
+
+func (x *AgentReload) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+func (x *AgentReload) GetChanged() bool {
+	if x != nil {
+		return x.Changed
+	}
+	return false
+}
+
+func (x *AgentReload) GetProblems() []*AgentProblem {
+	if x != nil {
+		return x.Problems
+	}
+	return nil
+}
+
+// AgentProblem is a mistake in an agent's files.
+type AgentProblem struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The file, relative to the agent's folder.
+	File string `protobuf:"bytes,1,opt,name=file,proto3" json:"file,omitempty"`
+	// The number of the line, counted from 1; 0 when the mistake does not belong to one line.
+	Line int32 `protobuf:"varint,2,opt,name=line,proto3" json:"line,omitempty"`
+	// The key or node, e.g. "nodes.retrieve.timeout".
+	Key string `protobuf:"bytes,3,opt,name=key,proto3" json:"key,omitempty"`
+	// The mistake and its remedy.
+	Message string `protobuf:"bytes,4,opt,name=message,proto3" json:"message,omitempty"`
+	// The probable correction; empty when the server has no suggestion.
+	Suggestion    string `protobuf:"bytes,5,opt,name=suggestion,proto3" json:"suggestion,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AgentProblem) Reset() {
+	*x = AgentProblem{}
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AgentProblem) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AgentProblem) ProtoMessage() {}
+
+func (x *AgentProblem) ProtoReflect() protoreflect.Message {
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AgentProblem.ProtoReflect.Descriptor instead.
+func (*AgentProblem) Descriptor() ([]byte, []int) {
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *AgentProblem) GetFile() string {
+	if x != nil {
+		return x.File
+	}
+	return ""
+}
+
+func (x *AgentProblem) GetLine() int32 {
+	if x != nil {
+		return x.Line
+	}
+	return 0
+}
+
+func (x *AgentProblem) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *AgentProblem) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+func (x *AgentProblem) GetSuggestion() string {
+	if x != nil {
+		return x.Suggestion
+	}
+	return ""
+}
+
+// ListAgentVersionsRequest asks for one page of an agent's versions.
+type ListAgentVersionsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The agent, `agents/{id}`.
+	Parent string `protobuf:"bytes,1,opt,name=parent,proto3" json:"parent,omitempty"`
+	// The maximum number of items on the page; 50 if unset or 0. More than 200 count as 200.
+	PageSize *int32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3,oneof" json:"page_size,omitempty"`
+	// The `next_page_token` of the previous page; empty for the first page. All other fields except `page_size` must be the same as in the
+	// request for the previous page; otherwise the call fails with PAGE_TOKEN_INVALID.
+	PageToken     string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListAgentVersionsRequest) Reset() {
+	*x = ListAgentVersionsRequest{}
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListAgentVersionsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListAgentVersionsRequest) ProtoMessage() {}
+
+func (x *ListAgentVersionsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListAgentVersionsRequest.ProtoReflect.Descriptor instead.
+func (*ListAgentVersionsRequest) Descriptor() ([]byte, []int) {
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *ListAgentVersionsRequest) GetParent() string {
+	if x != nil {
+		return x.Parent
+	}
+	return ""
+}
+
+func (x *ListAgentVersionsRequest) GetPageSize() int32 {
+	if x != nil && x.PageSize != nil {
+		return *x.PageSize
+	}
+	return 0
+}
+
+func (x *ListAgentVersionsRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+// ListAgentVersionsResponse is one page of versions.
+type ListAgentVersionsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The versions, without their contents.
+	AgentVersions []*v1.AgentVersion `protobuf:"bytes,1,rep,name=agent_versions,json=agentVersions,proto3" json:"agent_versions,omitempty"`
+	// The token of the next page; empty on the last page.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListAgentVersionsResponse) Reset() {
+	*x = ListAgentVersionsResponse{}
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListAgentVersionsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListAgentVersionsResponse) ProtoMessage() {}
+
+func (x *ListAgentVersionsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListAgentVersionsResponse.ProtoReflect.Descriptor instead.
+func (*ListAgentVersionsResponse) Descriptor() ([]byte, []int) {
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *ListAgentVersionsResponse) GetAgentVersions() []*v1.AgentVersion {
+	if x != nil {
+		return x.AgentVersions
+	}
+	return nil
+}
+
+func (x *ListAgentVersionsResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+// CreateAgentVersionRequest is the request of CreateAgentVersion.
+type CreateAgentVersionRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The agent, `agents/{id}`.
+	Parent string `protobuf:"bytes,1,opt,name=parent,proto3" json:"parent,omitempty"`
+	// The version: its content, as GetAgentVersion shows it, and its card. If the content has no `chain`, the models follow from `config`. The server sets all other fields.
+	AgentVersion  *v1.AgentVersion `protobuf:"bytes,2,opt,name=agent_version,json=agentVersion,proto3" json:"agent_version,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateAgentVersionRequest) Reset() {
+	*x = CreateAgentVersionRequest{}
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateAgentVersionRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateAgentVersionRequest) ProtoMessage() {}
+
+func (x *CreateAgentVersionRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateAgentVersionRequest.ProtoReflect.Descriptor instead.
+func (*CreateAgentVersionRequest) Descriptor() ([]byte, []int) {
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *CreateAgentVersionRequest) GetParent() string {
+	if x != nil {
+		return x.Parent
+	}
+	return ""
+}
+
+func (x *CreateAgentVersionRequest) GetAgentVersion() *v1.AgentVersion {
+	if x != nil {
+		return x.AgentVersion
+	}
+	return nil
+}
+
+// PublishAgentVersionRequest names a version.
+type PublishAgentVersionRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// `agents/{id}/versions/{n}`.
+	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PublishAgentVersionRequest) Reset() {
+	*x = PublishAgentVersionRequest{}
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PublishAgentVersionRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PublishAgentVersionRequest) ProtoMessage() {}
+
+func (x *PublishAgentVersionRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PublishAgentVersionRequest.ProtoReflect.Descriptor instead.
+func (*PublishAgentVersionRequest) Descriptor() ([]byte, []int) {
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{38}
+}
+
+func (x *PublishAgentVersionRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+// RollbackAgentVersionRequest names the version that was published last.
+type RollbackAgentVersionRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// `agents/{id}/versions/{n}`.
+	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RollbackAgentVersionRequest) Reset() {
+	*x = RollbackAgentVersionRequest{}
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[39]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RollbackAgentVersionRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RollbackAgentVersionRequest) ProtoMessage() {}
+
+func (x *RollbackAgentVersionRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[39]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RollbackAgentVersionRequest.ProtoReflect.Descriptor instead.
+func (*RollbackAgentVersionRequest) Descriptor() ([]byte, []int) {
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{39}
+}
+
+func (x *RollbackAgentVersionRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
 // GetAgentVersionRequest names a version.
 type GetAgentVersionRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2277,7 +2369,7 @@ type GetAgentVersionRequest struct {
 
 func (x *GetAgentVersionRequest) Reset() {
 	*x = GetAgentVersionRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[38]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2289,7 +2381,7 @@ func (x *GetAgentVersionRequest) String() string {
 func (*GetAgentVersionRequest) ProtoMessage() {}
 
 func (x *GetAgentVersionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[38]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2302,7 +2394,7 @@ func (x *GetAgentVersionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetAgentVersionRequest.ProtoReflect.Descriptor instead.
 func (*GetAgentVersionRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{38}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *GetAgentVersionRequest) GetName() string {
@@ -2326,7 +2418,7 @@ type CreateUserRequest struct {
 
 func (x *CreateUserRequest) Reset() {
 	*x = CreateUserRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[39]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2338,7 +2430,7 @@ func (x *CreateUserRequest) String() string {
 func (*CreateUserRequest) ProtoMessage() {}
 
 func (x *CreateUserRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[39]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2351,7 +2443,7 @@ func (x *CreateUserRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateUserRequest.ProtoReflect.Descriptor instead.
 func (*CreateUserRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{39}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *CreateUserRequest) GetUser() *v11.User {
@@ -2379,7 +2471,7 @@ type GetUserRequest struct {
 
 func (x *GetUserRequest) Reset() {
 	*x = GetUserRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[40]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2391,7 +2483,7 @@ func (x *GetUserRequest) String() string {
 func (*GetUserRequest) ProtoMessage() {}
 
 func (x *GetUserRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[40]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2404,7 +2496,7 @@ func (x *GetUserRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetUserRequest.ProtoReflect.Descriptor instead.
 func (*GetUserRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{40}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *GetUserRequest) GetName() string {
@@ -2425,7 +2517,7 @@ type LookupUserRequest struct {
 
 func (x *LookupUserRequest) Reset() {
 	*x = LookupUserRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[41]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2437,7 +2529,7 @@ func (x *LookupUserRequest) String() string {
 func (*LookupUserRequest) ProtoMessage() {}
 
 func (x *LookupUserRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[41]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2450,7 +2542,7 @@ func (x *LookupUserRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LookupUserRequest.ProtoReflect.Descriptor instead.
 func (*LookupUserRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{41}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *LookupUserRequest) GetEmail() string {
@@ -2480,7 +2572,7 @@ type ListUsersRequest struct {
 
 func (x *ListUsersRequest) Reset() {
 	*x = ListUsersRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[42]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2492,7 +2584,7 @@ func (x *ListUsersRequest) String() string {
 func (*ListUsersRequest) ProtoMessage() {}
 
 func (x *ListUsersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[42]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2505,7 +2597,7 @@ func (x *ListUsersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListUsersRequest.ProtoReflect.Descriptor instead.
 func (*ListUsersRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{42}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *ListUsersRequest) GetPageSize() int32 {
@@ -2549,7 +2641,7 @@ type ListUsersResponse struct {
 
 func (x *ListUsersResponse) Reset() {
 	*x = ListUsersResponse{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[43]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2561,7 +2653,7 @@ func (x *ListUsersResponse) String() string {
 func (*ListUsersResponse) ProtoMessage() {}
 
 func (x *ListUsersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[43]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2574,7 +2666,7 @@ func (x *ListUsersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListUsersResponse.ProtoReflect.Descriptor instead.
 func (*ListUsersResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{43}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *ListUsersResponse) GetUsers() []*v11.User {
@@ -2604,7 +2696,7 @@ type UpdateUserRequest struct {
 
 func (x *UpdateUserRequest) Reset() {
 	*x = UpdateUserRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[44]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2616,7 +2708,7 @@ func (x *UpdateUserRequest) String() string {
 func (*UpdateUserRequest) ProtoMessage() {}
 
 func (x *UpdateUserRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[44]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2629,7 +2721,7 @@ func (x *UpdateUserRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateUserRequest.ProtoReflect.Descriptor instead.
 func (*UpdateUserRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{44}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *UpdateUserRequest) GetUser() *v11.User {
@@ -2657,7 +2749,7 @@ type GetUserQuotaRequest struct {
 
 func (x *GetUserQuotaRequest) Reset() {
 	*x = GetUserQuotaRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[45]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2669,7 +2761,7 @@ func (x *GetUserQuotaRequest) String() string {
 func (*GetUserQuotaRequest) ProtoMessage() {}
 
 func (x *GetUserQuotaRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[45]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2682,7 +2774,7 @@ func (x *GetUserQuotaRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetUserQuotaRequest.ProtoReflect.Descriptor instead.
 func (*GetUserQuotaRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{45}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *GetUserQuotaRequest) GetName() string {
@@ -2705,7 +2797,7 @@ type UpdateUserQuotaRequest struct {
 
 func (x *UpdateUserQuotaRequest) Reset() {
 	*x = UpdateUserQuotaRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[46]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2717,7 +2809,7 @@ func (x *UpdateUserQuotaRequest) String() string {
 func (*UpdateUserQuotaRequest) ProtoMessage() {}
 
 func (x *UpdateUserQuotaRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[46]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2730,7 +2822,7 @@ func (x *UpdateUserQuotaRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateUserQuotaRequest.ProtoReflect.Descriptor instead.
 func (*UpdateUserQuotaRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{46}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *UpdateUserQuotaRequest) GetUserQuota() *UserQuota {
@@ -2758,7 +2850,7 @@ type GetUserLimitsRequest struct {
 
 func (x *GetUserLimitsRequest) Reset() {
 	*x = GetUserLimitsRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[47]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2770,7 +2862,7 @@ func (x *GetUserLimitsRequest) String() string {
 func (*GetUserLimitsRequest) ProtoMessage() {}
 
 func (x *GetUserLimitsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[47]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2783,7 +2875,7 @@ func (x *GetUserLimitsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetUserLimitsRequest.ProtoReflect.Descriptor instead.
 func (*GetUserLimitsRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{47}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *GetUserLimitsRequest) GetName() string {
@@ -2807,7 +2899,7 @@ type UpdateUserLimitsRequest struct {
 
 func (x *UpdateUserLimitsRequest) Reset() {
 	*x = UpdateUserLimitsRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[48]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2819,7 +2911,7 @@ func (x *UpdateUserLimitsRequest) String() string {
 func (*UpdateUserLimitsRequest) ProtoMessage() {}
 
 func (x *UpdateUserLimitsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[48]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2832,7 +2924,7 @@ func (x *UpdateUserLimitsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateUserLimitsRequest.ProtoReflect.Descriptor instead.
 func (*UpdateUserLimitsRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{48}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *UpdateUserLimitsRequest) GetUserLimits() *UserLimits {
@@ -2862,7 +2954,7 @@ type DisableUserRequest struct {
 
 func (x *DisableUserRequest) Reset() {
 	*x = DisableUserRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[49]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2874,7 +2966,7 @@ func (x *DisableUserRequest) String() string {
 func (*DisableUserRequest) ProtoMessage() {}
 
 func (x *DisableUserRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[49]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2887,7 +2979,7 @@ func (x *DisableUserRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DisableUserRequest.ProtoReflect.Descriptor instead.
 func (*DisableUserRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{49}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *DisableUserRequest) GetName() string {
@@ -2917,7 +3009,7 @@ type EnableUserRequest struct {
 
 func (x *EnableUserRequest) Reset() {
 	*x = EnableUserRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[50]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2929,7 +3021,7 @@ func (x *EnableUserRequest) String() string {
 func (*EnableUserRequest) ProtoMessage() {}
 
 func (x *EnableUserRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[50]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2942,7 +3034,7 @@ func (x *EnableUserRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EnableUserRequest.ProtoReflect.Descriptor instead.
 func (*EnableUserRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{50}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *EnableUserRequest) GetName() string {
@@ -2970,7 +3062,7 @@ type RevokeCredentialsRequest struct {
 
 func (x *RevokeCredentialsRequest) Reset() {
 	*x = RevokeCredentialsRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[51]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2982,7 +3074,7 @@ func (x *RevokeCredentialsRequest) String() string {
 func (*RevokeCredentialsRequest) ProtoMessage() {}
 
 func (x *RevokeCredentialsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[51]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2995,7 +3087,7 @@ func (x *RevokeCredentialsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeCredentialsRequest.ProtoReflect.Descriptor instead.
 func (*RevokeCredentialsRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{51}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *RevokeCredentialsRequest) GetName() string {
@@ -3018,7 +3110,7 @@ type RevokeCredentialsResponse struct {
 
 func (x *RevokeCredentialsResponse) Reset() {
 	*x = RevokeCredentialsResponse{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[52]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3030,7 +3122,7 @@ func (x *RevokeCredentialsResponse) String() string {
 func (*RevokeCredentialsResponse) ProtoMessage() {}
 
 func (x *RevokeCredentialsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[52]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3043,7 +3135,7 @@ func (x *RevokeCredentialsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeCredentialsResponse.ProtoReflect.Descriptor instead.
 func (*RevokeCredentialsResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{52}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *RevokeCredentialsResponse) GetSessionCount() int32 {
@@ -3078,7 +3170,7 @@ type DeleteUserRequest struct {
 
 func (x *DeleteUserRequest) Reset() {
 	*x = DeleteUserRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[53]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3090,7 +3182,7 @@ func (x *DeleteUserRequest) String() string {
 func (*DeleteUserRequest) ProtoMessage() {}
 
 func (x *DeleteUserRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[53]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3103,7 +3195,7 @@ func (x *DeleteUserRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteUserRequest.ProtoReflect.Descriptor instead.
 func (*DeleteUserRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{53}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *DeleteUserRequest) GetName() string {
@@ -3138,7 +3230,7 @@ type GrantOwnershipRequest struct {
 
 func (x *GrantOwnershipRequest) Reset() {
 	*x = GrantOwnershipRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[54]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3150,7 +3242,7 @@ func (x *GrantOwnershipRequest) String() string {
 func (*GrantOwnershipRequest) ProtoMessage() {}
 
 func (x *GrantOwnershipRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[54]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3163,7 +3255,7 @@ func (x *GrantOwnershipRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GrantOwnershipRequest.ProtoReflect.Descriptor instead.
 func (*GrantOwnershipRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{54}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *GrantOwnershipRequest) GetName() string {
@@ -3184,7 +3276,7 @@ type RevokeOwnershipRequest struct {
 
 func (x *RevokeOwnershipRequest) Reset() {
 	*x = RevokeOwnershipRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[55]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3196,7 +3288,7 @@ func (x *RevokeOwnershipRequest) String() string {
 func (*RevokeOwnershipRequest) ProtoMessage() {}
 
 func (x *RevokeOwnershipRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[55]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3209,7 +3301,7 @@ func (x *RevokeOwnershipRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeOwnershipRequest.ProtoReflect.Descriptor instead.
 func (*RevokeOwnershipRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{55}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *RevokeOwnershipRequest) GetName() string {
@@ -3230,7 +3322,7 @@ type CreateServiceGrantRequest struct {
 
 func (x *CreateServiceGrantRequest) Reset() {
 	*x = CreateServiceGrantRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[56]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3242,7 +3334,7 @@ func (x *CreateServiceGrantRequest) String() string {
 func (*CreateServiceGrantRequest) ProtoMessage() {}
 
 func (x *CreateServiceGrantRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[56]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3255,7 +3347,7 @@ func (x *CreateServiceGrantRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateServiceGrantRequest.ProtoReflect.Descriptor instead.
 func (*CreateServiceGrantRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{56}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *CreateServiceGrantRequest) GetServiceGrant() *ServiceGrant {
@@ -3283,7 +3375,7 @@ type ListServiceGrantsRequest struct {
 
 func (x *ListServiceGrantsRequest) Reset() {
 	*x = ListServiceGrantsRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[57]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3295,7 +3387,7 @@ func (x *ListServiceGrantsRequest) String() string {
 func (*ListServiceGrantsRequest) ProtoMessage() {}
 
 func (x *ListServiceGrantsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[57]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3308,7 +3400,7 @@ func (x *ListServiceGrantsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListServiceGrantsRequest.ProtoReflect.Descriptor instead.
 func (*ListServiceGrantsRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{57}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *ListServiceGrantsRequest) GetPageSize() int32 {
@@ -3352,7 +3444,7 @@ type ListServiceGrantsResponse struct {
 
 func (x *ListServiceGrantsResponse) Reset() {
 	*x = ListServiceGrantsResponse{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[58]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3364,7 +3456,7 @@ func (x *ListServiceGrantsResponse) String() string {
 func (*ListServiceGrantsResponse) ProtoMessage() {}
 
 func (x *ListServiceGrantsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[58]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3377,7 +3469,7 @@ func (x *ListServiceGrantsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListServiceGrantsResponse.ProtoReflect.Descriptor instead.
 func (*ListServiceGrantsResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{58}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *ListServiceGrantsResponse) GetServiceGrants() []*ServiceGrant {
@@ -3405,7 +3497,7 @@ type DeleteServiceGrantRequest struct {
 
 func (x *DeleteServiceGrantRequest) Reset() {
 	*x = DeleteServiceGrantRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[59]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3417,7 +3509,7 @@ func (x *DeleteServiceGrantRequest) String() string {
 func (*DeleteServiceGrantRequest) ProtoMessage() {}
 
 func (x *DeleteServiceGrantRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[59]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3430,7 +3522,7 @@ func (x *DeleteServiceGrantRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteServiceGrantRequest.ProtoReflect.Descriptor instead.
 func (*DeleteServiceGrantRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{59}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *DeleteServiceGrantRequest) GetName() string {
@@ -3458,7 +3550,7 @@ type CreateTenantRequest struct {
 
 func (x *CreateTenantRequest) Reset() {
 	*x = CreateTenantRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[60]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3470,7 +3562,7 @@ func (x *CreateTenantRequest) String() string {
 func (*CreateTenantRequest) ProtoMessage() {}
 
 func (x *CreateTenantRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[60]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3483,7 +3575,7 @@ func (x *CreateTenantRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateTenantRequest.ProtoReflect.Descriptor instead.
 func (*CreateTenantRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{60}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *CreateTenantRequest) GetTenantId() string {
@@ -3533,7 +3625,7 @@ type CreateTenantResponse struct {
 
 func (x *CreateTenantResponse) Reset() {
 	*x = CreateTenantResponse{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[61]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3545,7 +3637,7 @@ func (x *CreateTenantResponse) String() string {
 func (*CreateTenantResponse) ProtoMessage() {}
 
 func (x *CreateTenantResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[61]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3558,7 +3650,7 @@ func (x *CreateTenantResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateTenantResponse.ProtoReflect.Descriptor instead.
 func (*CreateTenantResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{61}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *CreateTenantResponse) GetTenant() *Tenant {
@@ -3610,7 +3702,7 @@ type InviteTenantAdministratorRequest struct {
 
 func (x *InviteTenantAdministratorRequest) Reset() {
 	*x = InviteTenantAdministratorRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[62]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3622,7 +3714,7 @@ func (x *InviteTenantAdministratorRequest) String() string {
 func (*InviteTenantAdministratorRequest) ProtoMessage() {}
 
 func (x *InviteTenantAdministratorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[62]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3635,7 +3727,7 @@ func (x *InviteTenantAdministratorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InviteTenantAdministratorRequest.ProtoReflect.Descriptor instead.
 func (*InviteTenantAdministratorRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{62}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *InviteTenantAdministratorRequest) GetName() string {
@@ -3665,7 +3757,7 @@ type InviteTenantAdministratorResponse struct {
 
 func (x *InviteTenantAdministratorResponse) Reset() {
 	*x = InviteTenantAdministratorResponse{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[63]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3677,7 +3769,7 @@ func (x *InviteTenantAdministratorResponse) String() string {
 func (*InviteTenantAdministratorResponse) ProtoMessage() {}
 
 func (x *InviteTenantAdministratorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[63]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3690,7 +3782,7 @@ func (x *InviteTenantAdministratorResponse) ProtoReflect() protoreflect.Message 
 
 // Deprecated: Use InviteTenantAdministratorResponse.ProtoReflect.Descriptor instead.
 func (*InviteTenantAdministratorResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{63}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *InviteTenantAdministratorResponse) GetInvitationCode() string {
@@ -3718,7 +3810,7 @@ type GetTenantRequest struct {
 
 func (x *GetTenantRequest) Reset() {
 	*x = GetTenantRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[64]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3730,7 +3822,7 @@ func (x *GetTenantRequest) String() string {
 func (*GetTenantRequest) ProtoMessage() {}
 
 func (x *GetTenantRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[64]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3743,7 +3835,7 @@ func (x *GetTenantRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTenantRequest.ProtoReflect.Descriptor instead.
 func (*GetTenantRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{64}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *GetTenantRequest) GetName() string {
@@ -3772,7 +3864,7 @@ type ListTenantsRequest struct {
 
 func (x *ListTenantsRequest) Reset() {
 	*x = ListTenantsRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[65]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3784,7 +3876,7 @@ func (x *ListTenantsRequest) String() string {
 func (*ListTenantsRequest) ProtoMessage() {}
 
 func (x *ListTenantsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[65]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3797,7 +3889,7 @@ func (x *ListTenantsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTenantsRequest.ProtoReflect.Descriptor instead.
 func (*ListTenantsRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{65}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *ListTenantsRequest) GetPageSize() int32 {
@@ -3841,7 +3933,7 @@ type ListTenantsResponse struct {
 
 func (x *ListTenantsResponse) Reset() {
 	*x = ListTenantsResponse{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[66]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3853,7 +3945,7 @@ func (x *ListTenantsResponse) String() string {
 func (*ListTenantsResponse) ProtoMessage() {}
 
 func (x *ListTenantsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[66]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3866,7 +3958,7 @@ func (x *ListTenantsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTenantsResponse.ProtoReflect.Descriptor instead.
 func (*ListTenantsResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{66}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *ListTenantsResponse) GetTenants() []*Tenant {
@@ -3894,7 +3986,7 @@ type SuspendTenantRequest struct {
 
 func (x *SuspendTenantRequest) Reset() {
 	*x = SuspendTenantRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[67]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3906,7 +3998,7 @@ func (x *SuspendTenantRequest) String() string {
 func (*SuspendTenantRequest) ProtoMessage() {}
 
 func (x *SuspendTenantRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[67]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3919,7 +4011,7 @@ func (x *SuspendTenantRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SuspendTenantRequest.ProtoReflect.Descriptor instead.
 func (*SuspendTenantRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{67}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *SuspendTenantRequest) GetName() string {
@@ -3940,7 +4032,7 @@ type ResumeTenantRequest struct {
 
 func (x *ResumeTenantRequest) Reset() {
 	*x = ResumeTenantRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[68]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3952,7 +4044,7 @@ func (x *ResumeTenantRequest) String() string {
 func (*ResumeTenantRequest) ProtoMessage() {}
 
 func (x *ResumeTenantRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[68]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3965,7 +4057,7 @@ func (x *ResumeTenantRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeTenantRequest.ProtoReflect.Descriptor instead.
 func (*ResumeTenantRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{68}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{70}
 }
 
 func (x *ResumeTenantRequest) GetName() string {
@@ -3988,7 +4080,7 @@ type EraseTenantRequest struct {
 
 func (x *EraseTenantRequest) Reset() {
 	*x = EraseTenantRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[69]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4000,7 +4092,7 @@ func (x *EraseTenantRequest) String() string {
 func (*EraseTenantRequest) ProtoMessage() {}
 
 func (x *EraseTenantRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[69]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4013,7 +4105,7 @@ func (x *EraseTenantRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EraseTenantRequest.ProtoReflect.Descriptor instead.
 func (*EraseTenantRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{69}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{71}
 }
 
 func (x *EraseTenantRequest) GetName() string {
@@ -4046,7 +4138,7 @@ type CreateServiceApiKeyRequest struct {
 
 func (x *CreateServiceApiKeyRequest) Reset() {
 	*x = CreateServiceApiKeyRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[70]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[72]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4058,7 +4150,7 @@ func (x *CreateServiceApiKeyRequest) String() string {
 func (*CreateServiceApiKeyRequest) ProtoMessage() {}
 
 func (x *CreateServiceApiKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[70]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[72]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4071,7 +4163,7 @@ func (x *CreateServiceApiKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateServiceApiKeyRequest.ProtoReflect.Descriptor instead.
 func (*CreateServiceApiKeyRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{70}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{72}
 }
 
 func (x *CreateServiceApiKeyRequest) GetUser() string {
@@ -4108,7 +4200,7 @@ type CreateServiceApiKeyResponse struct {
 
 func (x *CreateServiceApiKeyResponse) Reset() {
 	*x = CreateServiceApiKeyResponse{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[71]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[73]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4120,7 +4212,7 @@ func (x *CreateServiceApiKeyResponse) String() string {
 func (*CreateServiceApiKeyResponse) ProtoMessage() {}
 
 func (x *CreateServiceApiKeyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[71]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[73]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4133,7 +4225,7 @@ func (x *CreateServiceApiKeyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateServiceApiKeyResponse.ProtoReflect.Descriptor instead.
 func (*CreateServiceApiKeyResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{71}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{73}
 }
 
 func (x *CreateServiceApiKeyResponse) GetApiKey() *v11.ApiKey {
@@ -4168,7 +4260,7 @@ type ListTenantApiKeysRequest struct {
 
 func (x *ListTenantApiKeysRequest) Reset() {
 	*x = ListTenantApiKeysRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[72]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[74]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4180,7 +4272,7 @@ func (x *ListTenantApiKeysRequest) String() string {
 func (*ListTenantApiKeysRequest) ProtoMessage() {}
 
 func (x *ListTenantApiKeysRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[72]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[74]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4193,7 +4285,7 @@ func (x *ListTenantApiKeysRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTenantApiKeysRequest.ProtoReflect.Descriptor instead.
 func (*ListTenantApiKeysRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{72}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{74}
 }
 
 func (x *ListTenantApiKeysRequest) GetPageSize() int32 {
@@ -4237,7 +4329,7 @@ type ListTenantApiKeysResponse struct {
 
 func (x *ListTenantApiKeysResponse) Reset() {
 	*x = ListTenantApiKeysResponse{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[73]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[75]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4249,7 +4341,7 @@ func (x *ListTenantApiKeysResponse) String() string {
 func (*ListTenantApiKeysResponse) ProtoMessage() {}
 
 func (x *ListTenantApiKeysResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[73]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[75]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4262,7 +4354,7 @@ func (x *ListTenantApiKeysResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTenantApiKeysResponse.ProtoReflect.Descriptor instead.
 func (*ListTenantApiKeysResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{73}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{75}
 }
 
 func (x *ListTenantApiKeysResponse) GetApiKeys() []*v11.ApiKey {
@@ -4290,7 +4382,7 @@ type RevokeTenantApiKeyRequest struct {
 
 func (x *RevokeTenantApiKeyRequest) Reset() {
 	*x = RevokeTenantApiKeyRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[74]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[76]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4302,7 +4394,7 @@ func (x *RevokeTenantApiKeyRequest) String() string {
 func (*RevokeTenantApiKeyRequest) ProtoMessage() {}
 
 func (x *RevokeTenantApiKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[74]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[76]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4315,7 +4407,7 @@ func (x *RevokeTenantApiKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeTenantApiKeyRequest.ProtoReflect.Descriptor instead.
 func (*RevokeTenantApiKeyRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{74}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{76}
 }
 
 func (x *RevokeTenantApiKeyRequest) GetName() string {
@@ -4343,7 +4435,7 @@ type ListTenantSessionsRequest struct {
 
 func (x *ListTenantSessionsRequest) Reset() {
 	*x = ListTenantSessionsRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[75]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[77]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4355,7 +4447,7 @@ func (x *ListTenantSessionsRequest) String() string {
 func (*ListTenantSessionsRequest) ProtoMessage() {}
 
 func (x *ListTenantSessionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[75]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[77]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4368,7 +4460,7 @@ func (x *ListTenantSessionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTenantSessionsRequest.ProtoReflect.Descriptor instead.
 func (*ListTenantSessionsRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{75}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{77}
 }
 
 func (x *ListTenantSessionsRequest) GetPageSize() int32 {
@@ -4412,7 +4504,7 @@ type ListTenantSessionsResponse struct {
 
 func (x *ListTenantSessionsResponse) Reset() {
 	*x = ListTenantSessionsResponse{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[76]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[78]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4424,7 +4516,7 @@ func (x *ListTenantSessionsResponse) String() string {
 func (*ListTenantSessionsResponse) ProtoMessage() {}
 
 func (x *ListTenantSessionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[76]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[78]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4437,7 +4529,7 @@ func (x *ListTenantSessionsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTenantSessionsResponse.ProtoReflect.Descriptor instead.
 func (*ListTenantSessionsResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{76}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{78}
 }
 
 func (x *ListTenantSessionsResponse) GetSessions() []*v11.Session {
@@ -4467,7 +4559,7 @@ type RevokeTenantSessionsRequest struct {
 
 func (x *RevokeTenantSessionsRequest) Reset() {
 	*x = RevokeTenantSessionsRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[77]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[79]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4479,7 +4571,7 @@ func (x *RevokeTenantSessionsRequest) String() string {
 func (*RevokeTenantSessionsRequest) ProtoMessage() {}
 
 func (x *RevokeTenantSessionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[77]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[79]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4492,7 +4584,7 @@ func (x *RevokeTenantSessionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeTenantSessionsRequest.ProtoReflect.Descriptor instead.
 func (*RevokeTenantSessionsRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{77}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{79}
 }
 
 func (x *RevokeTenantSessionsRequest) GetNames() []string {
@@ -4520,7 +4612,7 @@ type RevokeTenantSessionsResponse struct {
 
 func (x *RevokeTenantSessionsResponse) Reset() {
 	*x = RevokeTenantSessionsResponse{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[78]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[80]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4532,7 +4624,7 @@ func (x *RevokeTenantSessionsResponse) String() string {
 func (*RevokeTenantSessionsResponse) ProtoMessage() {}
 
 func (x *RevokeTenantSessionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[78]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[80]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4545,7 +4637,7 @@ func (x *RevokeTenantSessionsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeTenantSessionsResponse.ProtoReflect.Descriptor instead.
 func (*RevokeTenantSessionsResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{78}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{80}
 }
 
 func (x *RevokeTenantSessionsResponse) GetRevokedCount() int32 {
@@ -4573,7 +4665,7 @@ type ListAuditEventsRequest struct {
 
 func (x *ListAuditEventsRequest) Reset() {
 	*x = ListAuditEventsRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[79]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[81]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4585,7 +4677,7 @@ func (x *ListAuditEventsRequest) String() string {
 func (*ListAuditEventsRequest) ProtoMessage() {}
 
 func (x *ListAuditEventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[79]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[81]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4598,7 +4690,7 @@ func (x *ListAuditEventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAuditEventsRequest.ProtoReflect.Descriptor instead.
 func (*ListAuditEventsRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{79}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{81}
 }
 
 func (x *ListAuditEventsRequest) GetPageSize() int32 {
@@ -4642,7 +4734,7 @@ type ListAuditEventsResponse struct {
 
 func (x *ListAuditEventsResponse) Reset() {
 	*x = ListAuditEventsResponse{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[80]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[82]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4654,7 +4746,7 @@ func (x *ListAuditEventsResponse) String() string {
 func (*ListAuditEventsResponse) ProtoMessage() {}
 
 func (x *ListAuditEventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[80]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[82]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4667,7 +4759,7 @@ func (x *ListAuditEventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAuditEventsResponse.ProtoReflect.Descriptor instead.
 func (*ListAuditEventsResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{80}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{82}
 }
 
 func (x *ListAuditEventsResponse) GetAuditEvents() []*AuditEvent {
@@ -4703,7 +4795,7 @@ type QueryUsageRequest struct {
 
 func (x *QueryUsageRequest) Reset() {
 	*x = QueryUsageRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[81]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[83]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4715,7 +4807,7 @@ func (x *QueryUsageRequest) String() string {
 func (*QueryUsageRequest) ProtoMessage() {}
 
 func (x *QueryUsageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[81]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[83]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4728,7 +4820,7 @@ func (x *QueryUsageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryUsageRequest.ProtoReflect.Descriptor instead.
 func (*QueryUsageRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{81}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{83}
 }
 
 func (x *QueryUsageRequest) GetUser() string {
@@ -4781,7 +4873,7 @@ type QueryUsageResponse struct {
 
 func (x *QueryUsageResponse) Reset() {
 	*x = QueryUsageResponse{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[82]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[84]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4793,7 +4885,7 @@ func (x *QueryUsageResponse) String() string {
 func (*QueryUsageResponse) ProtoMessage() {}
 
 func (x *QueryUsageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[82]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[84]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4806,7 +4898,7 @@ func (x *QueryUsageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryUsageResponse.ProtoReflect.Descriptor instead.
 func (*QueryUsageResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{82}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{84}
 }
 
 func (x *QueryUsageResponse) GetRows() []*v11.UsageRow {
@@ -4848,7 +4940,7 @@ type ListFeedbackRequest struct {
 
 func (x *ListFeedbackRequest) Reset() {
 	*x = ListFeedbackRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[83]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[85]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4860,7 +4952,7 @@ func (x *ListFeedbackRequest) String() string {
 func (*ListFeedbackRequest) ProtoMessage() {}
 
 func (x *ListFeedbackRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[83]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[85]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4873,7 +4965,7 @@ func (x *ListFeedbackRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListFeedbackRequest.ProtoReflect.Descriptor instead.
 func (*ListFeedbackRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{83}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{85}
 }
 
 func (x *ListFeedbackRequest) GetPageSize() int32 {
@@ -4917,7 +5009,7 @@ type ListFeedbackResponse struct {
 
 func (x *ListFeedbackResponse) Reset() {
 	*x = ListFeedbackResponse{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[84]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[86]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4929,7 +5021,7 @@ func (x *ListFeedbackResponse) String() string {
 func (*ListFeedbackResponse) ProtoMessage() {}
 
 func (x *ListFeedbackResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[84]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[86]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4942,7 +5034,7 @@ func (x *ListFeedbackResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListFeedbackResponse.ProtoReflect.Descriptor instead.
 func (*ListFeedbackResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{84}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{86}
 }
 
 func (x *ListFeedbackResponse) GetFeedback() []*GivenFeedback {
@@ -4974,7 +5066,7 @@ type ResolveFeedbackRequest struct {
 
 func (x *ResolveFeedbackRequest) Reset() {
 	*x = ResolveFeedbackRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[85]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[87]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4986,7 +5078,7 @@ func (x *ResolveFeedbackRequest) String() string {
 func (*ResolveFeedbackRequest) ProtoMessage() {}
 
 func (x *ResolveFeedbackRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[85]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[87]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4999,7 +5091,7 @@ func (x *ResolveFeedbackRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResolveFeedbackRequest.ProtoReflect.Descriptor instead.
 func (*ResolveFeedbackRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{85}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{87}
 }
 
 func (x *ResolveFeedbackRequest) GetName() string {
@@ -5036,7 +5128,7 @@ type GetFeedbackStatsRequest struct {
 
 func (x *GetFeedbackStatsRequest) Reset() {
 	*x = GetFeedbackStatsRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[86]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[88]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5048,7 +5140,7 @@ func (x *GetFeedbackStatsRequest) String() string {
 func (*GetFeedbackStatsRequest) ProtoMessage() {}
 
 func (x *GetFeedbackStatsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[86]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[88]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5061,7 +5153,7 @@ func (x *GetFeedbackStatsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetFeedbackStatsRequest.ProtoReflect.Descriptor instead.
 func (*GetFeedbackStatsRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{86}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{88}
 }
 
 func (x *GetFeedbackStatsRequest) GetStartTime() *timestamppb.Timestamp {
@@ -5091,7 +5183,7 @@ type GetFeedbackStatsResponse struct {
 
 func (x *GetFeedbackStatsResponse) Reset() {
 	*x = GetFeedbackStatsResponse{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[87]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[89]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5103,7 +5195,7 @@ func (x *GetFeedbackStatsResponse) String() string {
 func (*GetFeedbackStatsResponse) ProtoMessage() {}
 
 func (x *GetFeedbackStatsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[87]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[89]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5116,7 +5208,7 @@ func (x *GetFeedbackStatsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetFeedbackStatsResponse.ProtoReflect.Descriptor instead.
 func (*GetFeedbackStatsResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{87}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{89}
 }
 
 func (x *GetFeedbackStatsResponse) GetCounts() []*FeedbackCount {
@@ -5146,7 +5238,7 @@ type GetQualityStatsRequest struct {
 
 func (x *GetQualityStatsRequest) Reset() {
 	*x = GetQualityStatsRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[88]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[90]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5158,7 +5250,7 @@ func (x *GetQualityStatsRequest) String() string {
 func (*GetQualityStatsRequest) ProtoMessage() {}
 
 func (x *GetQualityStatsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[88]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[90]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5171,7 +5263,7 @@ func (x *GetQualityStatsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetQualityStatsRequest.ProtoReflect.Descriptor instead.
 func (*GetQualityStatsRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{88}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{90}
 }
 
 func (x *GetQualityStatsRequest) GetStartTime() *timestamppb.Timestamp {
@@ -5203,7 +5295,7 @@ type GetQualityStatsResponse struct {
 
 func (x *GetQualityStatsResponse) Reset() {
 	*x = GetQualityStatsResponse{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[89]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[91]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5215,7 +5307,7 @@ func (x *GetQualityStatsResponse) String() string {
 func (*GetQualityStatsResponse) ProtoMessage() {}
 
 func (x *GetQualityStatsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[89]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[91]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5228,7 +5320,7 @@ func (x *GetQualityStatsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetQualityStatsResponse.ProtoReflect.Descriptor instead.
 func (*GetQualityStatsResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{89}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{91}
 }
 
 func (x *GetQualityStatsResponse) GetQualities() []*Quality {
@@ -5272,7 +5364,7 @@ type ListQuestionPatternsRequest struct {
 
 func (x *ListQuestionPatternsRequest) Reset() {
 	*x = ListQuestionPatternsRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[90]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[92]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5284,7 +5376,7 @@ func (x *ListQuestionPatternsRequest) String() string {
 func (*ListQuestionPatternsRequest) ProtoMessage() {}
 
 func (x *ListQuestionPatternsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[90]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[92]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5297,7 +5389,7 @@ func (x *ListQuestionPatternsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListQuestionPatternsRequest.ProtoReflect.Descriptor instead.
 func (*ListQuestionPatternsRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{90}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{92}
 }
 
 func (x *ListQuestionPatternsRequest) GetPageSize() int32 {
@@ -5354,7 +5446,7 @@ type ListQuestionPatternsResponse struct {
 
 func (x *ListQuestionPatternsResponse) Reset() {
 	*x = ListQuestionPatternsResponse{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[91]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[93]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5366,7 +5458,7 @@ func (x *ListQuestionPatternsResponse) String() string {
 func (*ListQuestionPatternsResponse) ProtoMessage() {}
 
 func (x *ListQuestionPatternsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[91]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[93]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5379,7 +5471,7 @@ func (x *ListQuestionPatternsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListQuestionPatternsResponse.ProtoReflect.Descriptor instead.
 func (*ListQuestionPatternsResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{91}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{93}
 }
 
 func (x *ListQuestionPatternsResponse) GetQuestionPatterns() []*QuestionPattern {
@@ -5426,7 +5518,7 @@ type GetInsightSettingsRequest struct {
 
 func (x *GetInsightSettingsRequest) Reset() {
 	*x = GetInsightSettingsRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[92]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[94]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5438,7 +5530,7 @@ func (x *GetInsightSettingsRequest) String() string {
 func (*GetInsightSettingsRequest) ProtoMessage() {}
 
 func (x *GetInsightSettingsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[92]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[94]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5451,7 +5543,7 @@ func (x *GetInsightSettingsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetInsightSettingsRequest.ProtoReflect.Descriptor instead.
 func (*GetInsightSettingsRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{92}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{94}
 }
 
 // UpdateInsightSettingsRequest holds new settings.
@@ -5467,7 +5559,7 @@ type UpdateInsightSettingsRequest struct {
 
 func (x *UpdateInsightSettingsRequest) Reset() {
 	*x = UpdateInsightSettingsRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[93]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[95]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5479,7 +5571,7 @@ func (x *UpdateInsightSettingsRequest) String() string {
 func (*UpdateInsightSettingsRequest) ProtoMessage() {}
 
 func (x *UpdateInsightSettingsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[93]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[95]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5492,7 +5584,7 @@ func (x *UpdateInsightSettingsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateInsightSettingsRequest.ProtoReflect.Descriptor instead.
 func (*UpdateInsightSettingsRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{93}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{95}
 }
 
 func (x *UpdateInsightSettingsRequest) GetInsightSettings() *InsightSettings {
@@ -5518,7 +5610,7 @@ type GetModelsRequest struct {
 
 func (x *GetModelsRequest) Reset() {
 	*x = GetModelsRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[94]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[96]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5530,7 +5622,7 @@ func (x *GetModelsRequest) String() string {
 func (*GetModelsRequest) ProtoMessage() {}
 
 func (x *GetModelsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[94]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[96]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5543,7 +5635,7 @@ func (x *GetModelsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetModelsRequest.ProtoReflect.Descriptor instead.
 func (*GetModelsRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{94}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{96}
 }
 
 // SetDefaultModelRequest holds the model to store.
@@ -5559,7 +5651,7 @@ type SetDefaultModelRequest struct {
 
 func (x *SetDefaultModelRequest) Reset() {
 	*x = SetDefaultModelRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[95]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[97]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5571,7 +5663,7 @@ func (x *SetDefaultModelRequest) String() string {
 func (*SetDefaultModelRequest) ProtoMessage() {}
 
 func (x *SetDefaultModelRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[95]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[97]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5584,7 +5676,7 @@ func (x *SetDefaultModelRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetDefaultModelRequest.ProtoReflect.Descriptor instead.
 func (*SetDefaultModelRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{95}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{97}
 }
 
 func (x *SetDefaultModelRequest) GetDefaultModel() *DefaultModel {
@@ -5612,7 +5704,7 @@ type TestModelRequest struct {
 
 func (x *TestModelRequest) Reset() {
 	*x = TestModelRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[96]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[98]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5624,7 +5716,7 @@ func (x *TestModelRequest) String() string {
 func (*TestModelRequest) ProtoMessage() {}
 
 func (x *TestModelRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[96]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[98]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5637,7 +5729,7 @@ func (x *TestModelRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TestModelRequest.ProtoReflect.Descriptor instead.
 func (*TestModelRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{96}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{98}
 }
 
 func (x *TestModelRequest) GetDefaultModel() *DefaultModel {
@@ -5662,7 +5754,7 @@ type TestModelResponse struct {
 
 func (x *TestModelResponse) Reset() {
 	*x = TestModelResponse{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[97]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[99]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5674,7 +5766,7 @@ func (x *TestModelResponse) String() string {
 func (*TestModelResponse) ProtoMessage() {}
 
 func (x *TestModelResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[97]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[99]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5687,7 +5779,7 @@ func (x *TestModelResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TestModelResponse.ProtoReflect.Descriptor instead.
 func (*TestModelResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{97}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{99}
 }
 
 func (x *TestModelResponse) GetOutcome() ModelTestOutcome {
@@ -5832,7 +5924,35 @@ const file_responsa_admin_v1_admin_service_proto_rawDesc = "" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x18\n" +
 	"\x16ListConnectionsRequest\";\n" +
 	"\x17ListConnectionsResponse\x12 \n" +
-	"\vconnections\x18\x01 \x03(\tR\vconnections\"\x15\n" +
+	"\vconnections\x18\x01 \x03(\tR\vconnections\"\x84\x03\n" +
+	"\x12StartReplayRequest\x12\x83\x01\n" +
+	"\ragent_version\x18\x01 \x01(\tB^\xe2A\x01\x02\xfaA\x17\n" +
+	"\x15responsa/AgentVersion\xbaH=r;29^agents/[a-z0-9][a-z0-9-]{0,62}/versions/[1-9][0-9]{0,8}$R\fagentVersion\x128\n" +
+	"\x05turns\x18\x02 \x01(\v2 .responsa.admin.v1.ReplayedTurnsH\x00R\x05turns\x128\n" +
+	"\x05texts\x18\x03 \x01(\v2 .responsa.admin.v1.ReplayedTextsH\x00R\x05texts\x12:\n" +
+	"\x13max_cost_usd_micros\x18\x04 \x01(\x03B\v\xe2A\x01\x01\xbaH\x04\"\x02(\x00R\x10maxCostUsdMicros\x12.\n" +
+	"\n" +
+	"request_id\x18\x05 \x01(\tB\x0f\xe2A\x01\x01\xbaH\br\x03\xb0\x01\x01\xd8\x01\x01R\trequestIdB\b\n" +
+	"\x06source\"\x8a\x02\n" +
+	"\rReplayedTurns\x12?\n" +
+	"\n" +
+	"start_time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x01R\tstartTime\x12;\n" +
+	"\bend_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x01R\aendTime\x12N\n" +
+	"\x06states\x18\x03 \x03(\x0e2\x1b.responsa.chat.v1.TurnStateB\x19\xe2A\x01\x01\xbaH\x12\x92\x01\x0f\x10\x04\"\v\x82\x01\b\x18\x03\x18\x04\x18\x05\x18\aR\x06states\x12+\n" +
+	"\tmax_turns\x18\x04 \x01(\x05B\x0e\xe2A\x01\x01\xbaH\a\x1a\x05\x18\xe8\a(\x00R\bmaxTurns\"H\n" +
+	"\rReplayedTexts\x127\n" +
+	"\tquestions\x18\x01 \x03(\tB\x19\xe2A\x01\x02\xbaH\x12\x92\x01\x0f\b\x01\x10\xe8\a\"\br\x06\x10\x01(\x80\x80\x01R\tquestions\"\x8e\x02\n" +
+	"\x1cListReplayedQuestionsRequest\x12\x83\x01\n" +
+	"\x06parent\x18\x01 \x01(\tBk\xe2A\x01\x02\xfaA\x14\n" +
+	"\x12responsa/Operation\xbaHMrK2I^operations/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\x06parent\x12-\n" +
+	"\tpage_size\x18\x02 \x01(\x05B\v\xe2A\x01\x01\xbaH\x04\x1a\x02(\x00H\x00R\bpageSize\x88\x01\x01\x12+\n" +
+	"\n" +
+	"page_token\x18\x03 \x01(\tB\f\xe2A\x01\x01\xbaH\x05r\x03(\x80\x10R\tpageTokenB\f\n" +
+	"\n" +
+	"_page_size\"\x9b\x01\n" +
+	"\x1dListReplayedQuestionsResponse\x12R\n" +
+	"\x12replayed_questions\x18\x01 \x03(\v2#.responsa.admin.v1.ReplayedQuestionR\x11replayedQuestions\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x15\n" +
 	"\x13ReloadAgentsRequest\"\x92\x01\n" +
 	"\x14ReloadAgentsResponse\x126\n" +
 	"\x06agents\x18\x01 \x03(\v2\x1e.responsa.admin.v1.AgentReloadR\x06agents\x12B\n" +
@@ -5867,35 +5987,13 @@ const file_responsa_admin_v1_admin_service_proto_rawDesc = "" +
 	"\x06parent\x18\x01 \x01(\tB>\xe2A\x01\x02\xfaA\x10\n" +
 	"\x0eresponsa/Agent\xbaH$r\"2 ^agents/[a-z0-9][a-z0-9-]{0,62}$R\x06parent\x12\xc2\x01\n" +
 	"\ragent_version\x18\x02 \x01(\v2\x1e.responsa.chat.v1.AgentVersionB}\xe2A\x01\x02\xbaHv\xba\x01p\n" +
-	"\x15agent_version.content\x12Dcontent must be the whole configuration, as GetAgentVersion shows it\x1a\x11has(this.content)\xc8\x01\x01R\fagentVersion\"\x84\x03\n" +
-	"\x12StartReplayRequest\x12\x83\x01\n" +
-	"\ragent_version\x18\x01 \x01(\tB^\xe2A\x01\x02\xfaA\x17\n" +
-	"\x15responsa/AgentVersion\xbaH=r;29^agents/[a-z0-9][a-z0-9-]{0,62}/versions/[1-9][0-9]{0,8}$R\fagentVersion\x128\n" +
-	"\x05turns\x18\x02 \x01(\v2 .responsa.admin.v1.ReplayedTurnsH\x00R\x05turns\x128\n" +
-	"\x05texts\x18\x03 \x01(\v2 .responsa.admin.v1.ReplayedTextsH\x00R\x05texts\x12:\n" +
-	"\x13max_cost_usd_micros\x18\x04 \x01(\x03B\v\xe2A\x01\x01\xbaH\x04\"\x02(\x00R\x10maxCostUsdMicros\x12.\n" +
-	"\n" +
-	"request_id\x18\x05 \x01(\tB\x0f\xe2A\x01\x01\xbaH\br\x03\xb0\x01\x01\xd8\x01\x01R\trequestIdB\b\n" +
-	"\x06source\"\x8a\x02\n" +
-	"\rReplayedTurns\x12?\n" +
-	"\n" +
-	"start_time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x01R\tstartTime\x12;\n" +
-	"\bend_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x01R\aendTime\x12N\n" +
-	"\x06states\x18\x03 \x03(\x0e2\x1b.responsa.chat.v1.TurnStateB\x19\xe2A\x01\x01\xbaH\x12\x92\x01\x0f\x10\x04\"\v\x82\x01\b\x18\x03\x18\x04\x18\x05\x18\aR\x06states\x12+\n" +
-	"\tmax_turns\x18\x04 \x01(\x05B\x0e\xe2A\x01\x01\xbaH\a\x1a\x05\x18\xe8\a(\x00R\bmaxTurns\"H\n" +
-	"\rReplayedTexts\x127\n" +
-	"\tquestions\x18\x01 \x03(\tB\x19\xe2A\x01\x02\xbaH\x12\x92\x01\x0f\b\x01\x10\xe8\a\"\br\x06\x10\x01(\x80\x80\x01R\tquestions\"\x8e\x02\n" +
-	"\x1cListReplayedQuestionsRequest\x12\x83\x01\n" +
-	"\x06parent\x18\x01 \x01(\tBk\xe2A\x01\x02\xfaA\x14\n" +
-	"\x12responsa/Operation\xbaHMrK2I^operations/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\x06parent\x12-\n" +
-	"\tpage_size\x18\x02 \x01(\x05B\v\xe2A\x01\x01\xbaH\x04\x1a\x02(\x00H\x00R\bpageSize\x88\x01\x01\x12+\n" +
-	"\n" +
-	"page_token\x18\x03 \x01(\tB\f\xe2A\x01\x01\xbaH\x05r\x03(\x80\x10R\tpageTokenB\f\n" +
-	"\n" +
-	"_page_size\"\x9b\x01\n" +
-	"\x1dListReplayedQuestionsResponse\x12R\n" +
-	"\x12replayed_questions\x18\x01 \x03(\v2#.responsa.admin.v1.ReplayedQuestionR\x11replayedQuestions\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x8c\x01\n" +
+	"\x15agent_version.content\x12Dcontent must be the whole configuration, as GetAgentVersion shows it\x1a\x11has(this.content)\xc8\x01\x01R\fagentVersion\"\x90\x01\n" +
+	"\x1aPublishAgentVersionRequest\x12r\n" +
+	"\x04name\x18\x01 \x01(\tB^\xe2A\x01\x02\xfaA\x17\n" +
+	"\x15responsa/AgentVersion\xbaH=r;29^agents/[a-z0-9][a-z0-9-]{0,62}/versions/[1-9][0-9]{0,8}$R\x04name\"\x91\x01\n" +
+	"\x1bRollbackAgentVersionRequest\x12r\n" +
+	"\x04name\x18\x01 \x01(\tB^\xe2A\x01\x02\xfaA\x17\n" +
+	"\x15responsa/AgentVersion\xbaH=r;29^agents/[a-z0-9][a-z0-9-]{0,62}/versions/[1-9][0-9]{0,8}$R\x04name\"\x8c\x01\n" +
 	"\x16GetAgentVersionRequest\x12r\n" +
 	"\x04name\x18\x01 \x01(\tB^\xe2A\x01\x02\xfaA\x17\n" +
 	"\x15responsa/AgentVersion\xbaH=r;29^agents/[a-z0-9][a-z0-9-]{0,62}/versions/[1-9][0-9]{0,8}$R\x04name\"\x80\x02\n" +
@@ -6162,7 +6260,7 @@ const file_responsa_admin_v1_admin_service_proto_rawDesc = "" +
 	"\x11TestModelResponse\x12=\n" +
 	"\aoutcome\x18\x01 \x01(\x0e2#.responsa.admin.v1.ModelTestOutcomeR\aoutcome\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x125\n" +
-	"\bduration\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\bduration2\xcdR\n" +
+	"\bduration\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\bduration2\xb4U\n" +
 	"\fAdminService\x12\x8a\x01\n" +
 	"\x0fGetSystemStatus\x12).responsa.admin.v1.GetSystemStatusRequest\x1a\x1f.responsa.admin.v1.SystemStatus\"+\xc8\xf3\x18\x05\xd2\xf3\x18\vstatus.read\x82\xd3\xe4\x93\x02\x12\x12\x10/v1/systemStatus\x12\x83\x01\n" +
 	"\rCreateTeacher\x12'.responsa.admin.v1.CreateTeacherRequest\x1a\x1a.responsa.admin.v1.Teacher\"-\xc8\xf3\x18\x05\xd2\xf3\x18\x0eteacher.create\x82\xd3\xe4\x93\x02\x11:\x01*\"\f/v1/teachers\x12\x81\x01\n" +
@@ -6188,14 +6286,16 @@ const file_responsa_admin_v1_admin_service_proto_rawDesc = "" +
 	"\x11RedeliverDelivery\x12+.responsa.admin.v1.RedeliverDeliveryRequest\x1a\x1b.responsa.admin.v1.Delivery\"I\xc8\xf3\x18\x05\xd2\xf3\x18\x12delivery.redeliver\x82\xd3\xe4\x93\x02&:\x01*\"!/v1/{name=deliveries/*}:redeliver\x90\x02\x02\x12\xb9\x01\n" +
 	"\x14NotifySubjectChanged\x12..responsa.admin.v1.NotifySubjectChangedRequest\x1a/.responsa.admin.v1.NotifySubjectChangedResponse\"@\xc8\xf3\x18\x04\xd2\xf3\x18\rsource.notify\x82\xd3\xe4\x93\x02%:\x01*\" /v1/sources:notifySubjectChanged\x12\xad\x01\n" +
 	"\x0eListFailedRows\x12(.responsa.admin.v1.ListFailedRowsRequest\x1a).responsa.admin.v1.ListFailedRowsResponse\"F\xc8\xf3\x18\x05\xd2\xf3\x18\vsource.read\xda\xf3\x18\x06parent\x82\xd3\xe4\x93\x02#\x12!/v1/{parent=sources/*}/failedRows\x12\x94\x01\n" +
-	"\x0fListConnections\x12).responsa.admin.v1.ListConnectionsRequest\x1a*.responsa.admin.v1.ListConnectionsResponse\"*\xc8\xf3\x18\x05\xd2\xf3\x18\vsource.read\x82\xd3\xe4\x93\x02\x11\x12\x0f/v1/connections\x12\xa1\x01\n" +
+	"\x0fListConnections\x12).responsa.admin.v1.ListConnectionsRequest\x1a*.responsa.admin.v1.ListConnectionsResponse\"*\xc8\xf3\x18\x05\xd2\xf3\x18\vsource.read\x82\xd3\xe4\x93\x02\x11\x12\x0f/v1/connections\x12\xd6\x01\n" +
+	"\vStartReplay\x12%.responsa.admin.v1.StartReplayRequest\x1a\x1d.google.longrunning.Operation\"\x80\x01\xcaA\x1e\n" +
+	"\fReplayTotals\x12\x0eReplayMetadata\xc8\xf3\x18\x05\xd2\xf3\x18\rreplay.create\xda\xf3\x18\ragent_version\x82\xd3\xe4\x93\x023:\x01*\"./v1/{agent_version=agents/*/versions/*}:replay\x12\xcc\x01\n" +
+	"\x15ListReplayedQuestions\x12/.responsa.admin.v1.ListReplayedQuestionsRequest\x1a0.responsa.admin.v1.ListReplayedQuestionsResponse\"P\xc8\xf3\x18\x05\xd2\xf3\x18\vreplay.read\xda\xf3\x18\x06parent\x82\xd3\xe4\x93\x02-\x12+/v1/{parent=operations/*}/replayedQuestions\x12\xa1\x01\n" +
 	"\fReloadAgents\x12&.responsa.admin.v1.ReloadAgentsRequest\x1a'.responsa.admin.v1.ReloadAgentsResponse\"@\xc8\xf3\x18\x06\xd2\xf3\x18\ragents.reload\xda\xf3\x18\bagents/-\x82\xd3\xe4\x93\x02\x16:\x01*\"\x11/v1/agents:reload\x90\x02\x02\x12\xba\x01\n" +
 	"\x11ListAgentVersions\x12+.responsa.admin.v1.ListAgentVersionsRequest\x1a,.responsa.admin.v1.ListAgentVersionsResponse\"J\xc8\xf3\x18\x05\xd2\xf3\x18\x12agent_version.read\xda\xf3\x18\x06parent\x82\xd3\xe4\x93\x02 \x12\x1e/v1/{parent=agents/*}/versions\x12\x9e\x01\n" +
 	"\x0fGetAgentVersion\x12).responsa.admin.v1.GetAgentVersionRequest\x1a\x1e.responsa.chat.v1.AgentVersion\"@\xc8\xf3\x18\x05\xd2\xf3\x18\x12agent_version.read\x82\xd3\xe4\x93\x02 \x12\x1e/v1/{name=agents/*/versions/*}\x12\xb6\x01\n" +
-	"\x12CreateAgentVersion\x12,.responsa.admin.v1.CreateAgentVersionRequest\x1a\x1e.responsa.chat.v1.AgentVersion\"R\xc8\xf3\x18\x06\xd2\xf3\x18\x14agent_version.create\xda\xf3\x18\x06parent\x82\xd3\xe4\x93\x02#:\x01*\"\x1e/v1/{parent=agents/*}/versions\x90\x02\x02\x12\xd6\x01\n" +
-	"\vStartReplay\x12%.responsa.admin.v1.StartReplayRequest\x1a\x1d.google.longrunning.Operation\"\x80\x01\xcaA\x1e\n" +
-	"\fReplayTotals\x12\x0eReplayMetadata\xc8\xf3\x18\x05\xd2\xf3\x18\rreplay.create\xda\xf3\x18\ragent_version\x82\xd3\xe4\x93\x023:\x01*\"./v1/{agent_version=agents/*/versions/*}:replay\x12\xcc\x01\n" +
-	"\x15ListReplayedQuestions\x12/.responsa.admin.v1.ListReplayedQuestionsRequest\x1a0.responsa.admin.v1.ListReplayedQuestionsResponse\"P\xc8\xf3\x18\x05\xd2\xf3\x18\vreplay.read\xda\xf3\x18\x06parent\x82\xd3\xe4\x93\x02-\x12+/v1/{parent=operations/*}/replayedQuestions\x12s\n" +
+	"\x12CreateAgentVersion\x12,.responsa.admin.v1.CreateAgentVersionRequest\x1a\x1e.responsa.chat.v1.AgentVersion\"R\xc8\xf3\x18\x06\xd2\xf3\x18\x14agent_version.create\xda\xf3\x18\x06parent\x82\xd3\xe4\x93\x02#:\x01*\"\x1e/v1/{parent=agents/*}/versions\x90\x02\x02\x12\xb0\x01\n" +
+	"\x13PublishAgentVersion\x12-.responsa.admin.v1.PublishAgentVersionRequest\x1a\x17.responsa.chat.v1.Agent\"Q\xc8\xf3\x18\x06\xd2\xf3\x18\x15agent_version.publish\x82\xd3\xe4\x93\x02+:\x01*\"&/v1/{name=agents/*/versions/*}:publish\x90\x02\x02\x12\xb1\x01\n" +
+	"\x14RollbackAgentVersion\x12..responsa.admin.v1.RollbackAgentVersionRequest\x1a\x17.responsa.chat.v1.Agent\"P\xc8\xf3\x18\x06\xd2\xf3\x18\x16agent_version.rollback\x82\xd3\xe4\x93\x02,:\x01*\"'/v1/{name=agents/*/versions/*}:rollback\x12s\n" +
 	"\n" +
 	"CreateUser\x12$.responsa.admin.v1.CreateUserRequest\x1a\x16.responsa.auth.v1.User\"'\xc8\xf3\x18\x05\xd2\xf3\x18\vuser.create\x82\xd3\xe4\x93\x02\x0e:\x01*\"\t/v1/users\x12q\n" +
 	"\aGetUser\x12!.responsa.admin.v1.GetUserRequest\x1a\x16.responsa.auth.v1.User\"+\xc8\xf3\x18\x05\xd2\xf3\x18\tuser.read\x82\xd3\xe4\x93\x02\x14\x12\x12/v1/{name=users/*}\x12u\n" +
@@ -6259,7 +6359,7 @@ func file_responsa_admin_v1_admin_service_proto_rawDescGZIP() []byte {
 	return file_responsa_admin_v1_admin_service_proto_rawDescData
 }
 
-var file_responsa_admin_v1_admin_service_proto_msgTypes = make([]protoimpl.MessageInfo, 98)
+var file_responsa_admin_v1_admin_service_proto_msgTypes = make([]protoimpl.MessageInfo, 100)
 var file_responsa_admin_v1_admin_service_proto_goTypes = []any{
 	(*GetSystemStatusRequest)(nil),            // 0: responsa.admin.v1.GetSystemStatusRequest
 	(*CreateTeacherRequest)(nil),              // 1: responsa.admin.v1.CreateTeacherRequest
@@ -6287,187 +6387,190 @@ var file_responsa_admin_v1_admin_service_proto_goTypes = []any{
 	(*ListFailedRowsResponse)(nil),            // 23: responsa.admin.v1.ListFailedRowsResponse
 	(*ListConnectionsRequest)(nil),            // 24: responsa.admin.v1.ListConnectionsRequest
 	(*ListConnectionsResponse)(nil),           // 25: responsa.admin.v1.ListConnectionsResponse
-	(*ReloadAgentsRequest)(nil),               // 26: responsa.admin.v1.ReloadAgentsRequest
-	(*ReloadAgentsResponse)(nil),              // 27: responsa.admin.v1.ReloadAgentsResponse
-	(*AgentReload)(nil),                       // 28: responsa.admin.v1.AgentReload
-	(*AgentProblem)(nil),                      // 29: responsa.admin.v1.AgentProblem
-	(*ListAgentVersionsRequest)(nil),          // 30: responsa.admin.v1.ListAgentVersionsRequest
-	(*ListAgentVersionsResponse)(nil),         // 31: responsa.admin.v1.ListAgentVersionsResponse
-	(*CreateAgentVersionRequest)(nil),         // 32: responsa.admin.v1.CreateAgentVersionRequest
-	(*StartReplayRequest)(nil),                // 33: responsa.admin.v1.StartReplayRequest
-	(*ReplayedTurns)(nil),                     // 34: responsa.admin.v1.ReplayedTurns
-	(*ReplayedTexts)(nil),                     // 35: responsa.admin.v1.ReplayedTexts
-	(*ListReplayedQuestionsRequest)(nil),      // 36: responsa.admin.v1.ListReplayedQuestionsRequest
-	(*ListReplayedQuestionsResponse)(nil),     // 37: responsa.admin.v1.ListReplayedQuestionsResponse
-	(*GetAgentVersionRequest)(nil),            // 38: responsa.admin.v1.GetAgentVersionRequest
-	(*CreateUserRequest)(nil),                 // 39: responsa.admin.v1.CreateUserRequest
-	(*GetUserRequest)(nil),                    // 40: responsa.admin.v1.GetUserRequest
-	(*LookupUserRequest)(nil),                 // 41: responsa.admin.v1.LookupUserRequest
-	(*ListUsersRequest)(nil),                  // 42: responsa.admin.v1.ListUsersRequest
-	(*ListUsersResponse)(nil),                 // 43: responsa.admin.v1.ListUsersResponse
-	(*UpdateUserRequest)(nil),                 // 44: responsa.admin.v1.UpdateUserRequest
-	(*GetUserQuotaRequest)(nil),               // 45: responsa.admin.v1.GetUserQuotaRequest
-	(*UpdateUserQuotaRequest)(nil),            // 46: responsa.admin.v1.UpdateUserQuotaRequest
-	(*GetUserLimitsRequest)(nil),              // 47: responsa.admin.v1.GetUserLimitsRequest
-	(*UpdateUserLimitsRequest)(nil),           // 48: responsa.admin.v1.UpdateUserLimitsRequest
-	(*DisableUserRequest)(nil),                // 49: responsa.admin.v1.DisableUserRequest
-	(*EnableUserRequest)(nil),                 // 50: responsa.admin.v1.EnableUserRequest
-	(*RevokeCredentialsRequest)(nil),          // 51: responsa.admin.v1.RevokeCredentialsRequest
-	(*RevokeCredentialsResponse)(nil),         // 52: responsa.admin.v1.RevokeCredentialsResponse
-	(*DeleteUserRequest)(nil),                 // 53: responsa.admin.v1.DeleteUserRequest
-	(*GrantOwnershipRequest)(nil),             // 54: responsa.admin.v1.GrantOwnershipRequest
-	(*RevokeOwnershipRequest)(nil),            // 55: responsa.admin.v1.RevokeOwnershipRequest
-	(*CreateServiceGrantRequest)(nil),         // 56: responsa.admin.v1.CreateServiceGrantRequest
-	(*ListServiceGrantsRequest)(nil),          // 57: responsa.admin.v1.ListServiceGrantsRequest
-	(*ListServiceGrantsResponse)(nil),         // 58: responsa.admin.v1.ListServiceGrantsResponse
-	(*DeleteServiceGrantRequest)(nil),         // 59: responsa.admin.v1.DeleteServiceGrantRequest
-	(*CreateTenantRequest)(nil),               // 60: responsa.admin.v1.CreateTenantRequest
-	(*CreateTenantResponse)(nil),              // 61: responsa.admin.v1.CreateTenantResponse
-	(*InviteTenantAdministratorRequest)(nil),  // 62: responsa.admin.v1.InviteTenantAdministratorRequest
-	(*InviteTenantAdministratorResponse)(nil), // 63: responsa.admin.v1.InviteTenantAdministratorResponse
-	(*GetTenantRequest)(nil),                  // 64: responsa.admin.v1.GetTenantRequest
-	(*ListTenantsRequest)(nil),                // 65: responsa.admin.v1.ListTenantsRequest
-	(*ListTenantsResponse)(nil),               // 66: responsa.admin.v1.ListTenantsResponse
-	(*SuspendTenantRequest)(nil),              // 67: responsa.admin.v1.SuspendTenantRequest
-	(*ResumeTenantRequest)(nil),               // 68: responsa.admin.v1.ResumeTenantRequest
-	(*EraseTenantRequest)(nil),                // 69: responsa.admin.v1.EraseTenantRequest
-	(*CreateServiceApiKeyRequest)(nil),        // 70: responsa.admin.v1.CreateServiceApiKeyRequest
-	(*CreateServiceApiKeyResponse)(nil),       // 71: responsa.admin.v1.CreateServiceApiKeyResponse
-	(*ListTenantApiKeysRequest)(nil),          // 72: responsa.admin.v1.ListTenantApiKeysRequest
-	(*ListTenantApiKeysResponse)(nil),         // 73: responsa.admin.v1.ListTenantApiKeysResponse
-	(*RevokeTenantApiKeyRequest)(nil),         // 74: responsa.admin.v1.RevokeTenantApiKeyRequest
-	(*ListTenantSessionsRequest)(nil),         // 75: responsa.admin.v1.ListTenantSessionsRequest
-	(*ListTenantSessionsResponse)(nil),        // 76: responsa.admin.v1.ListTenantSessionsResponse
-	(*RevokeTenantSessionsRequest)(nil),       // 77: responsa.admin.v1.RevokeTenantSessionsRequest
-	(*RevokeTenantSessionsResponse)(nil),      // 78: responsa.admin.v1.RevokeTenantSessionsResponse
-	(*ListAuditEventsRequest)(nil),            // 79: responsa.admin.v1.ListAuditEventsRequest
-	(*ListAuditEventsResponse)(nil),           // 80: responsa.admin.v1.ListAuditEventsResponse
-	(*QueryUsageRequest)(nil),                 // 81: responsa.admin.v1.QueryUsageRequest
-	(*QueryUsageResponse)(nil),                // 82: responsa.admin.v1.QueryUsageResponse
-	(*ListFeedbackRequest)(nil),               // 83: responsa.admin.v1.ListFeedbackRequest
-	(*ListFeedbackResponse)(nil),              // 84: responsa.admin.v1.ListFeedbackResponse
-	(*ResolveFeedbackRequest)(nil),            // 85: responsa.admin.v1.ResolveFeedbackRequest
-	(*GetFeedbackStatsRequest)(nil),           // 86: responsa.admin.v1.GetFeedbackStatsRequest
-	(*GetFeedbackStatsResponse)(nil),          // 87: responsa.admin.v1.GetFeedbackStatsResponse
-	(*GetQualityStatsRequest)(nil),            // 88: responsa.admin.v1.GetQualityStatsRequest
-	(*GetQualityStatsResponse)(nil),           // 89: responsa.admin.v1.GetQualityStatsResponse
-	(*ListQuestionPatternsRequest)(nil),       // 90: responsa.admin.v1.ListQuestionPatternsRequest
-	(*ListQuestionPatternsResponse)(nil),      // 91: responsa.admin.v1.ListQuestionPatternsResponse
-	(*GetInsightSettingsRequest)(nil),         // 92: responsa.admin.v1.GetInsightSettingsRequest
-	(*UpdateInsightSettingsRequest)(nil),      // 93: responsa.admin.v1.UpdateInsightSettingsRequest
-	(*GetModelsRequest)(nil),                  // 94: responsa.admin.v1.GetModelsRequest
-	(*SetDefaultModelRequest)(nil),            // 95: responsa.admin.v1.SetDefaultModelRequest
-	(*TestModelRequest)(nil),                  // 96: responsa.admin.v1.TestModelRequest
-	(*TestModelResponse)(nil),                 // 97: responsa.admin.v1.TestModelResponse
-	(*Teacher)(nil),                           // 98: responsa.admin.v1.Teacher
-	(*fieldmaskpb.FieldMask)(nil),             // 99: google.protobuf.FieldMask
-	(*Source)(nil),                            // 100: responsa.admin.v1.Source
-	(*PreviewedRow)(nil),                      // 101: responsa.admin.v1.PreviewedRow
-	(*Delivery)(nil),                          // 102: responsa.admin.v1.Delivery
-	(*longrunningpb.Operation)(nil),           // 103: google.longrunning.Operation
-	(*FailedRow)(nil),                         // 104: responsa.admin.v1.FailedRow
-	(*v1.ToolProblem)(nil),                    // 105: responsa.chat.v1.ToolProblem
-	(*v1.AgentVersion)(nil),                   // 106: responsa.chat.v1.AgentVersion
+	(*StartReplayRequest)(nil),                // 26: responsa.admin.v1.StartReplayRequest
+	(*ReplayedTurns)(nil),                     // 27: responsa.admin.v1.ReplayedTurns
+	(*ReplayedTexts)(nil),                     // 28: responsa.admin.v1.ReplayedTexts
+	(*ListReplayedQuestionsRequest)(nil),      // 29: responsa.admin.v1.ListReplayedQuestionsRequest
+	(*ListReplayedQuestionsResponse)(nil),     // 30: responsa.admin.v1.ListReplayedQuestionsResponse
+	(*ReloadAgentsRequest)(nil),               // 31: responsa.admin.v1.ReloadAgentsRequest
+	(*ReloadAgentsResponse)(nil),              // 32: responsa.admin.v1.ReloadAgentsResponse
+	(*AgentReload)(nil),                       // 33: responsa.admin.v1.AgentReload
+	(*AgentProblem)(nil),                      // 34: responsa.admin.v1.AgentProblem
+	(*ListAgentVersionsRequest)(nil),          // 35: responsa.admin.v1.ListAgentVersionsRequest
+	(*ListAgentVersionsResponse)(nil),         // 36: responsa.admin.v1.ListAgentVersionsResponse
+	(*CreateAgentVersionRequest)(nil),         // 37: responsa.admin.v1.CreateAgentVersionRequest
+	(*PublishAgentVersionRequest)(nil),        // 38: responsa.admin.v1.PublishAgentVersionRequest
+	(*RollbackAgentVersionRequest)(nil),       // 39: responsa.admin.v1.RollbackAgentVersionRequest
+	(*GetAgentVersionRequest)(nil),            // 40: responsa.admin.v1.GetAgentVersionRequest
+	(*CreateUserRequest)(nil),                 // 41: responsa.admin.v1.CreateUserRequest
+	(*GetUserRequest)(nil),                    // 42: responsa.admin.v1.GetUserRequest
+	(*LookupUserRequest)(nil),                 // 43: responsa.admin.v1.LookupUserRequest
+	(*ListUsersRequest)(nil),                  // 44: responsa.admin.v1.ListUsersRequest
+	(*ListUsersResponse)(nil),                 // 45: responsa.admin.v1.ListUsersResponse
+	(*UpdateUserRequest)(nil),                 // 46: responsa.admin.v1.UpdateUserRequest
+	(*GetUserQuotaRequest)(nil),               // 47: responsa.admin.v1.GetUserQuotaRequest
+	(*UpdateUserQuotaRequest)(nil),            // 48: responsa.admin.v1.UpdateUserQuotaRequest
+	(*GetUserLimitsRequest)(nil),              // 49: responsa.admin.v1.GetUserLimitsRequest
+	(*UpdateUserLimitsRequest)(nil),           // 50: responsa.admin.v1.UpdateUserLimitsRequest
+	(*DisableUserRequest)(nil),                // 51: responsa.admin.v1.DisableUserRequest
+	(*EnableUserRequest)(nil),                 // 52: responsa.admin.v1.EnableUserRequest
+	(*RevokeCredentialsRequest)(nil),          // 53: responsa.admin.v1.RevokeCredentialsRequest
+	(*RevokeCredentialsResponse)(nil),         // 54: responsa.admin.v1.RevokeCredentialsResponse
+	(*DeleteUserRequest)(nil),                 // 55: responsa.admin.v1.DeleteUserRequest
+	(*GrantOwnershipRequest)(nil),             // 56: responsa.admin.v1.GrantOwnershipRequest
+	(*RevokeOwnershipRequest)(nil),            // 57: responsa.admin.v1.RevokeOwnershipRequest
+	(*CreateServiceGrantRequest)(nil),         // 58: responsa.admin.v1.CreateServiceGrantRequest
+	(*ListServiceGrantsRequest)(nil),          // 59: responsa.admin.v1.ListServiceGrantsRequest
+	(*ListServiceGrantsResponse)(nil),         // 60: responsa.admin.v1.ListServiceGrantsResponse
+	(*DeleteServiceGrantRequest)(nil),         // 61: responsa.admin.v1.DeleteServiceGrantRequest
+	(*CreateTenantRequest)(nil),               // 62: responsa.admin.v1.CreateTenantRequest
+	(*CreateTenantResponse)(nil),              // 63: responsa.admin.v1.CreateTenantResponse
+	(*InviteTenantAdministratorRequest)(nil),  // 64: responsa.admin.v1.InviteTenantAdministratorRequest
+	(*InviteTenantAdministratorResponse)(nil), // 65: responsa.admin.v1.InviteTenantAdministratorResponse
+	(*GetTenantRequest)(nil),                  // 66: responsa.admin.v1.GetTenantRequest
+	(*ListTenantsRequest)(nil),                // 67: responsa.admin.v1.ListTenantsRequest
+	(*ListTenantsResponse)(nil),               // 68: responsa.admin.v1.ListTenantsResponse
+	(*SuspendTenantRequest)(nil),              // 69: responsa.admin.v1.SuspendTenantRequest
+	(*ResumeTenantRequest)(nil),               // 70: responsa.admin.v1.ResumeTenantRequest
+	(*EraseTenantRequest)(nil),                // 71: responsa.admin.v1.EraseTenantRequest
+	(*CreateServiceApiKeyRequest)(nil),        // 72: responsa.admin.v1.CreateServiceApiKeyRequest
+	(*CreateServiceApiKeyResponse)(nil),       // 73: responsa.admin.v1.CreateServiceApiKeyResponse
+	(*ListTenantApiKeysRequest)(nil),          // 74: responsa.admin.v1.ListTenantApiKeysRequest
+	(*ListTenantApiKeysResponse)(nil),         // 75: responsa.admin.v1.ListTenantApiKeysResponse
+	(*RevokeTenantApiKeyRequest)(nil),         // 76: responsa.admin.v1.RevokeTenantApiKeyRequest
+	(*ListTenantSessionsRequest)(nil),         // 77: responsa.admin.v1.ListTenantSessionsRequest
+	(*ListTenantSessionsResponse)(nil),        // 78: responsa.admin.v1.ListTenantSessionsResponse
+	(*RevokeTenantSessionsRequest)(nil),       // 79: responsa.admin.v1.RevokeTenantSessionsRequest
+	(*RevokeTenantSessionsResponse)(nil),      // 80: responsa.admin.v1.RevokeTenantSessionsResponse
+	(*ListAuditEventsRequest)(nil),            // 81: responsa.admin.v1.ListAuditEventsRequest
+	(*ListAuditEventsResponse)(nil),           // 82: responsa.admin.v1.ListAuditEventsResponse
+	(*QueryUsageRequest)(nil),                 // 83: responsa.admin.v1.QueryUsageRequest
+	(*QueryUsageResponse)(nil),                // 84: responsa.admin.v1.QueryUsageResponse
+	(*ListFeedbackRequest)(nil),               // 85: responsa.admin.v1.ListFeedbackRequest
+	(*ListFeedbackResponse)(nil),              // 86: responsa.admin.v1.ListFeedbackResponse
+	(*ResolveFeedbackRequest)(nil),            // 87: responsa.admin.v1.ResolveFeedbackRequest
+	(*GetFeedbackStatsRequest)(nil),           // 88: responsa.admin.v1.GetFeedbackStatsRequest
+	(*GetFeedbackStatsResponse)(nil),          // 89: responsa.admin.v1.GetFeedbackStatsResponse
+	(*GetQualityStatsRequest)(nil),            // 90: responsa.admin.v1.GetQualityStatsRequest
+	(*GetQualityStatsResponse)(nil),           // 91: responsa.admin.v1.GetQualityStatsResponse
+	(*ListQuestionPatternsRequest)(nil),       // 92: responsa.admin.v1.ListQuestionPatternsRequest
+	(*ListQuestionPatternsResponse)(nil),      // 93: responsa.admin.v1.ListQuestionPatternsResponse
+	(*GetInsightSettingsRequest)(nil),         // 94: responsa.admin.v1.GetInsightSettingsRequest
+	(*UpdateInsightSettingsRequest)(nil),      // 95: responsa.admin.v1.UpdateInsightSettingsRequest
+	(*GetModelsRequest)(nil),                  // 96: responsa.admin.v1.GetModelsRequest
+	(*SetDefaultModelRequest)(nil),            // 97: responsa.admin.v1.SetDefaultModelRequest
+	(*TestModelRequest)(nil),                  // 98: responsa.admin.v1.TestModelRequest
+	(*TestModelResponse)(nil),                 // 99: responsa.admin.v1.TestModelResponse
+	(*Teacher)(nil),                           // 100: responsa.admin.v1.Teacher
+	(*fieldmaskpb.FieldMask)(nil),             // 101: google.protobuf.FieldMask
+	(*Source)(nil),                            // 102: responsa.admin.v1.Source
+	(*PreviewedRow)(nil),                      // 103: responsa.admin.v1.PreviewedRow
+	(*Delivery)(nil),                          // 104: responsa.admin.v1.Delivery
+	(*longrunningpb.Operation)(nil),           // 105: google.longrunning.Operation
+	(*FailedRow)(nil),                         // 106: responsa.admin.v1.FailedRow
 	(*timestamppb.Timestamp)(nil),             // 107: google.protobuf.Timestamp
 	(v1.TurnState)(0),                         // 108: responsa.chat.v1.TurnState
 	(*ReplayedQuestion)(nil),                  // 109: responsa.admin.v1.ReplayedQuestion
-	(*v11.User)(nil),                          // 110: responsa.auth.v1.User
-	(*UserQuota)(nil),                         // 111: responsa.admin.v1.UserQuota
-	(*UserLimits)(nil),                        // 112: responsa.admin.v1.UserLimits
-	(*ServiceGrant)(nil),                      // 113: responsa.admin.v1.ServiceGrant
-	(*Tenant)(nil),                            // 114: responsa.admin.v1.Tenant
-	(*v11.ApiKey)(nil),                        // 115: responsa.auth.v1.ApiKey
-	(*v11.Session)(nil),                       // 116: responsa.auth.v1.Session
-	(*AuditEvent)(nil),                        // 117: responsa.admin.v1.AuditEvent
-	(v11.UsageGranularity)(0),                 // 118: responsa.auth.v1.UsageGranularity
-	(v11.UsageDimension)(0),                   // 119: responsa.auth.v1.UsageDimension
-	(*v11.UsageRow)(nil),                      // 120: responsa.auth.v1.UsageRow
-	(*GivenFeedback)(nil),                     // 121: responsa.admin.v1.GivenFeedback
-	(FeedbackState)(0),                        // 122: responsa.admin.v1.FeedbackState
-	(*FeedbackCount)(nil),                     // 123: responsa.admin.v1.FeedbackCount
-	(*Quality)(nil),                           // 124: responsa.admin.v1.Quality
-	(QuestionOutcome)(0),                      // 125: responsa.admin.v1.QuestionOutcome
-	(*QuestionPattern)(nil),                   // 126: responsa.admin.v1.QuestionPattern
-	(*InsightSettings)(nil),                   // 127: responsa.admin.v1.InsightSettings
-	(*DefaultModel)(nil),                      // 128: responsa.admin.v1.DefaultModel
-	(ModelTestOutcome)(0),                     // 129: responsa.admin.v1.ModelTestOutcome
-	(*durationpb.Duration)(nil),               // 130: google.protobuf.Duration
-	(*SystemStatus)(nil),                      // 131: responsa.admin.v1.SystemStatus
-	(*emptypb.Empty)(nil),                     // 132: google.protobuf.Empty
-	(*v11.DeletionReceipt)(nil),               // 133: responsa.auth.v1.DeletionReceipt
-	(*ModelSettings)(nil),                     // 134: responsa.admin.v1.ModelSettings
+	(*v1.ToolProblem)(nil),                    // 110: responsa.chat.v1.ToolProblem
+	(*v1.AgentVersion)(nil),                   // 111: responsa.chat.v1.AgentVersion
+	(*v11.User)(nil),                          // 112: responsa.auth.v1.User
+	(*UserQuota)(nil),                         // 113: responsa.admin.v1.UserQuota
+	(*UserLimits)(nil),                        // 114: responsa.admin.v1.UserLimits
+	(*ServiceGrant)(nil),                      // 115: responsa.admin.v1.ServiceGrant
+	(*Tenant)(nil),                            // 116: responsa.admin.v1.Tenant
+	(*v11.ApiKey)(nil),                        // 117: responsa.auth.v1.ApiKey
+	(*v11.Session)(nil),                       // 118: responsa.auth.v1.Session
+	(*AuditEvent)(nil),                        // 119: responsa.admin.v1.AuditEvent
+	(v11.UsageGranularity)(0),                 // 120: responsa.auth.v1.UsageGranularity
+	(v11.UsageDimension)(0),                   // 121: responsa.auth.v1.UsageDimension
+	(*v11.UsageRow)(nil),                      // 122: responsa.auth.v1.UsageRow
+	(*GivenFeedback)(nil),                     // 123: responsa.admin.v1.GivenFeedback
+	(FeedbackState)(0),                        // 124: responsa.admin.v1.FeedbackState
+	(*FeedbackCount)(nil),                     // 125: responsa.admin.v1.FeedbackCount
+	(*Quality)(nil),                           // 126: responsa.admin.v1.Quality
+	(QuestionOutcome)(0),                      // 127: responsa.admin.v1.QuestionOutcome
+	(*QuestionPattern)(nil),                   // 128: responsa.admin.v1.QuestionPattern
+	(*InsightSettings)(nil),                   // 129: responsa.admin.v1.InsightSettings
+	(*DefaultModel)(nil),                      // 130: responsa.admin.v1.DefaultModel
+	(ModelTestOutcome)(0),                     // 131: responsa.admin.v1.ModelTestOutcome
+	(*durationpb.Duration)(nil),               // 132: google.protobuf.Duration
+	(*SystemStatus)(nil),                      // 133: responsa.admin.v1.SystemStatus
+	(*emptypb.Empty)(nil),                     // 134: google.protobuf.Empty
+	(*v1.Agent)(nil),                          // 135: responsa.chat.v1.Agent
+	(*v11.DeletionReceipt)(nil),               // 136: responsa.auth.v1.DeletionReceipt
+	(*ModelSettings)(nil),                     // 137: responsa.admin.v1.ModelSettings
 }
 var file_responsa_admin_v1_admin_service_proto_depIdxs = []int32{
-	98,  // 0: responsa.admin.v1.CreateTeacherRequest.teacher:type_name -> responsa.admin.v1.Teacher
-	98,  // 1: responsa.admin.v1.ListTeachersResponse.teachers:type_name -> responsa.admin.v1.Teacher
-	98,  // 2: responsa.admin.v1.UpdateTeacherRequest.teacher:type_name -> responsa.admin.v1.Teacher
-	99,  // 3: responsa.admin.v1.UpdateTeacherRequest.update_mask:type_name -> google.protobuf.FieldMask
-	100, // 4: responsa.admin.v1.CreateSourceRequest.source:type_name -> responsa.admin.v1.Source
-	100, // 5: responsa.admin.v1.ListSourcesResponse.sources:type_name -> responsa.admin.v1.Source
-	100, // 6: responsa.admin.v1.UpdateSourceRequest.source:type_name -> responsa.admin.v1.Source
-	99,  // 7: responsa.admin.v1.UpdateSourceRequest.update_mask:type_name -> google.protobuf.FieldMask
-	101, // 8: responsa.admin.v1.PreviewSourceResponse.rows:type_name -> responsa.admin.v1.PreviewedRow
-	102, // 9: responsa.admin.v1.ListDeliveriesResponse.deliveries:type_name -> responsa.admin.v1.Delivery
-	103, // 10: responsa.admin.v1.NotifySubjectChangedResponse.operations:type_name -> google.longrunning.Operation
-	104, // 11: responsa.admin.v1.ListFailedRowsResponse.failed_rows:type_name -> responsa.admin.v1.FailedRow
-	28,  // 12: responsa.admin.v1.ReloadAgentsResponse.agents:type_name -> responsa.admin.v1.AgentReload
-	105, // 13: responsa.admin.v1.ReloadAgentsResponse.tool_problems:type_name -> responsa.chat.v1.ToolProblem
-	29,  // 14: responsa.admin.v1.AgentReload.problems:type_name -> responsa.admin.v1.AgentProblem
-	106, // 15: responsa.admin.v1.ListAgentVersionsResponse.agent_versions:type_name -> responsa.chat.v1.AgentVersion
-	106, // 16: responsa.admin.v1.CreateAgentVersionRequest.agent_version:type_name -> responsa.chat.v1.AgentVersion
-	34,  // 17: responsa.admin.v1.StartReplayRequest.turns:type_name -> responsa.admin.v1.ReplayedTurns
-	35,  // 18: responsa.admin.v1.StartReplayRequest.texts:type_name -> responsa.admin.v1.ReplayedTexts
-	107, // 19: responsa.admin.v1.ReplayedTurns.start_time:type_name -> google.protobuf.Timestamp
-	107, // 20: responsa.admin.v1.ReplayedTurns.end_time:type_name -> google.protobuf.Timestamp
-	108, // 21: responsa.admin.v1.ReplayedTurns.states:type_name -> responsa.chat.v1.TurnState
-	109, // 22: responsa.admin.v1.ListReplayedQuestionsResponse.replayed_questions:type_name -> responsa.admin.v1.ReplayedQuestion
-	110, // 23: responsa.admin.v1.CreateUserRequest.user:type_name -> responsa.auth.v1.User
-	110, // 24: responsa.admin.v1.ListUsersResponse.users:type_name -> responsa.auth.v1.User
-	110, // 25: responsa.admin.v1.UpdateUserRequest.user:type_name -> responsa.auth.v1.User
-	99,  // 26: responsa.admin.v1.UpdateUserRequest.update_mask:type_name -> google.protobuf.FieldMask
-	111, // 27: responsa.admin.v1.UpdateUserQuotaRequest.user_quota:type_name -> responsa.admin.v1.UserQuota
-	99,  // 28: responsa.admin.v1.UpdateUserQuotaRequest.update_mask:type_name -> google.protobuf.FieldMask
-	112, // 29: responsa.admin.v1.UpdateUserLimitsRequest.user_limits:type_name -> responsa.admin.v1.UserLimits
-	99,  // 30: responsa.admin.v1.UpdateUserLimitsRequest.update_mask:type_name -> google.protobuf.FieldMask
-	113, // 31: responsa.admin.v1.CreateServiceGrantRequest.service_grant:type_name -> responsa.admin.v1.ServiceGrant
-	113, // 32: responsa.admin.v1.ListServiceGrantsResponse.service_grants:type_name -> responsa.admin.v1.ServiceGrant
-	114, // 33: responsa.admin.v1.CreateTenantResponse.tenant:type_name -> responsa.admin.v1.Tenant
+	100, // 0: responsa.admin.v1.CreateTeacherRequest.teacher:type_name -> responsa.admin.v1.Teacher
+	100, // 1: responsa.admin.v1.ListTeachersResponse.teachers:type_name -> responsa.admin.v1.Teacher
+	100, // 2: responsa.admin.v1.UpdateTeacherRequest.teacher:type_name -> responsa.admin.v1.Teacher
+	101, // 3: responsa.admin.v1.UpdateTeacherRequest.update_mask:type_name -> google.protobuf.FieldMask
+	102, // 4: responsa.admin.v1.CreateSourceRequest.source:type_name -> responsa.admin.v1.Source
+	102, // 5: responsa.admin.v1.ListSourcesResponse.sources:type_name -> responsa.admin.v1.Source
+	102, // 6: responsa.admin.v1.UpdateSourceRequest.source:type_name -> responsa.admin.v1.Source
+	101, // 7: responsa.admin.v1.UpdateSourceRequest.update_mask:type_name -> google.protobuf.FieldMask
+	103, // 8: responsa.admin.v1.PreviewSourceResponse.rows:type_name -> responsa.admin.v1.PreviewedRow
+	104, // 9: responsa.admin.v1.ListDeliveriesResponse.deliveries:type_name -> responsa.admin.v1.Delivery
+	105, // 10: responsa.admin.v1.NotifySubjectChangedResponse.operations:type_name -> google.longrunning.Operation
+	106, // 11: responsa.admin.v1.ListFailedRowsResponse.failed_rows:type_name -> responsa.admin.v1.FailedRow
+	27,  // 12: responsa.admin.v1.StartReplayRequest.turns:type_name -> responsa.admin.v1.ReplayedTurns
+	28,  // 13: responsa.admin.v1.StartReplayRequest.texts:type_name -> responsa.admin.v1.ReplayedTexts
+	107, // 14: responsa.admin.v1.ReplayedTurns.start_time:type_name -> google.protobuf.Timestamp
+	107, // 15: responsa.admin.v1.ReplayedTurns.end_time:type_name -> google.protobuf.Timestamp
+	108, // 16: responsa.admin.v1.ReplayedTurns.states:type_name -> responsa.chat.v1.TurnState
+	109, // 17: responsa.admin.v1.ListReplayedQuestionsResponse.replayed_questions:type_name -> responsa.admin.v1.ReplayedQuestion
+	33,  // 18: responsa.admin.v1.ReloadAgentsResponse.agents:type_name -> responsa.admin.v1.AgentReload
+	110, // 19: responsa.admin.v1.ReloadAgentsResponse.tool_problems:type_name -> responsa.chat.v1.ToolProblem
+	34,  // 20: responsa.admin.v1.AgentReload.problems:type_name -> responsa.admin.v1.AgentProblem
+	111, // 21: responsa.admin.v1.ListAgentVersionsResponse.agent_versions:type_name -> responsa.chat.v1.AgentVersion
+	111, // 22: responsa.admin.v1.CreateAgentVersionRequest.agent_version:type_name -> responsa.chat.v1.AgentVersion
+	112, // 23: responsa.admin.v1.CreateUserRequest.user:type_name -> responsa.auth.v1.User
+	112, // 24: responsa.admin.v1.ListUsersResponse.users:type_name -> responsa.auth.v1.User
+	112, // 25: responsa.admin.v1.UpdateUserRequest.user:type_name -> responsa.auth.v1.User
+	101, // 26: responsa.admin.v1.UpdateUserRequest.update_mask:type_name -> google.protobuf.FieldMask
+	113, // 27: responsa.admin.v1.UpdateUserQuotaRequest.user_quota:type_name -> responsa.admin.v1.UserQuota
+	101, // 28: responsa.admin.v1.UpdateUserQuotaRequest.update_mask:type_name -> google.protobuf.FieldMask
+	114, // 29: responsa.admin.v1.UpdateUserLimitsRequest.user_limits:type_name -> responsa.admin.v1.UserLimits
+	101, // 30: responsa.admin.v1.UpdateUserLimitsRequest.update_mask:type_name -> google.protobuf.FieldMask
+	115, // 31: responsa.admin.v1.CreateServiceGrantRequest.service_grant:type_name -> responsa.admin.v1.ServiceGrant
+	115, // 32: responsa.admin.v1.ListServiceGrantsResponse.service_grants:type_name -> responsa.admin.v1.ServiceGrant
+	116, // 33: responsa.admin.v1.CreateTenantResponse.tenant:type_name -> responsa.admin.v1.Tenant
 	107, // 34: responsa.admin.v1.CreateTenantResponse.invitation_expire_time:type_name -> google.protobuf.Timestamp
-	110, // 35: responsa.admin.v1.CreateTenantResponse.administrator:type_name -> responsa.auth.v1.User
+	112, // 35: responsa.admin.v1.CreateTenantResponse.administrator:type_name -> responsa.auth.v1.User
 	107, // 36: responsa.admin.v1.InviteTenantAdministratorResponse.invitation_expire_time:type_name -> google.protobuf.Timestamp
-	114, // 37: responsa.admin.v1.ListTenantsResponse.tenants:type_name -> responsa.admin.v1.Tenant
-	115, // 38: responsa.admin.v1.CreateServiceApiKeyRequest.api_key:type_name -> responsa.auth.v1.ApiKey
-	115, // 39: responsa.admin.v1.CreateServiceApiKeyResponse.api_key:type_name -> responsa.auth.v1.ApiKey
-	115, // 40: responsa.admin.v1.ListTenantApiKeysResponse.api_keys:type_name -> responsa.auth.v1.ApiKey
-	116, // 41: responsa.admin.v1.ListTenantSessionsResponse.sessions:type_name -> responsa.auth.v1.Session
-	117, // 42: responsa.admin.v1.ListAuditEventsResponse.audit_events:type_name -> responsa.admin.v1.AuditEvent
+	116, // 37: responsa.admin.v1.ListTenantsResponse.tenants:type_name -> responsa.admin.v1.Tenant
+	117, // 38: responsa.admin.v1.CreateServiceApiKeyRequest.api_key:type_name -> responsa.auth.v1.ApiKey
+	117, // 39: responsa.admin.v1.CreateServiceApiKeyResponse.api_key:type_name -> responsa.auth.v1.ApiKey
+	117, // 40: responsa.admin.v1.ListTenantApiKeysResponse.api_keys:type_name -> responsa.auth.v1.ApiKey
+	118, // 41: responsa.admin.v1.ListTenantSessionsResponse.sessions:type_name -> responsa.auth.v1.Session
+	119, // 42: responsa.admin.v1.ListAuditEventsResponse.audit_events:type_name -> responsa.admin.v1.AuditEvent
 	107, // 43: responsa.admin.v1.QueryUsageRequest.start_time:type_name -> google.protobuf.Timestamp
 	107, // 44: responsa.admin.v1.QueryUsageRequest.end_time:type_name -> google.protobuf.Timestamp
-	118, // 45: responsa.admin.v1.QueryUsageRequest.granularity:type_name -> responsa.auth.v1.UsageGranularity
-	119, // 46: responsa.admin.v1.QueryUsageRequest.group_by:type_name -> responsa.auth.v1.UsageDimension
-	120, // 47: responsa.admin.v1.QueryUsageResponse.rows:type_name -> responsa.auth.v1.UsageRow
+	120, // 45: responsa.admin.v1.QueryUsageRequest.granularity:type_name -> responsa.auth.v1.UsageGranularity
+	121, // 46: responsa.admin.v1.QueryUsageRequest.group_by:type_name -> responsa.auth.v1.UsageDimension
+	122, // 47: responsa.admin.v1.QueryUsageResponse.rows:type_name -> responsa.auth.v1.UsageRow
 	107, // 48: responsa.admin.v1.QueryUsageResponse.complete_through:type_name -> google.protobuf.Timestamp
-	121, // 49: responsa.admin.v1.ListFeedbackResponse.feedback:type_name -> responsa.admin.v1.GivenFeedback
-	122, // 50: responsa.admin.v1.ResolveFeedbackRequest.state:type_name -> responsa.admin.v1.FeedbackState
+	123, // 49: responsa.admin.v1.ListFeedbackResponse.feedback:type_name -> responsa.admin.v1.GivenFeedback
+	124, // 50: responsa.admin.v1.ResolveFeedbackRequest.state:type_name -> responsa.admin.v1.FeedbackState
 	107, // 51: responsa.admin.v1.GetFeedbackStatsRequest.start_time:type_name -> google.protobuf.Timestamp
 	107, // 52: responsa.admin.v1.GetFeedbackStatsRequest.end_time:type_name -> google.protobuf.Timestamp
-	123, // 53: responsa.admin.v1.GetFeedbackStatsResponse.counts:type_name -> responsa.admin.v1.FeedbackCount
+	125, // 53: responsa.admin.v1.GetFeedbackStatsResponse.counts:type_name -> responsa.admin.v1.FeedbackCount
 	107, // 54: responsa.admin.v1.GetFeedbackStatsResponse.complete_through:type_name -> google.protobuf.Timestamp
 	107, // 55: responsa.admin.v1.GetQualityStatsRequest.start_time:type_name -> google.protobuf.Timestamp
 	107, // 56: responsa.admin.v1.GetQualityStatsRequest.end_time:type_name -> google.protobuf.Timestamp
-	124, // 57: responsa.admin.v1.GetQualityStatsResponse.qualities:type_name -> responsa.admin.v1.Quality
+	126, // 57: responsa.admin.v1.GetQualityStatsResponse.qualities:type_name -> responsa.admin.v1.Quality
 	107, // 58: responsa.admin.v1.GetQualityStatsResponse.complete_through:type_name -> google.protobuf.Timestamp
 	107, // 59: responsa.admin.v1.ListQuestionPatternsRequest.start_time:type_name -> google.protobuf.Timestamp
 	107, // 60: responsa.admin.v1.ListQuestionPatternsRequest.end_time:type_name -> google.protobuf.Timestamp
-	125, // 61: responsa.admin.v1.ListQuestionPatternsRequest.outcome:type_name -> responsa.admin.v1.QuestionOutcome
-	126, // 62: responsa.admin.v1.ListQuestionPatternsResponse.question_patterns:type_name -> responsa.admin.v1.QuestionPattern
+	127, // 61: responsa.admin.v1.ListQuestionPatternsRequest.outcome:type_name -> responsa.admin.v1.QuestionOutcome
+	128, // 62: responsa.admin.v1.ListQuestionPatternsResponse.question_patterns:type_name -> responsa.admin.v1.QuestionPattern
 	107, // 63: responsa.admin.v1.ListQuestionPatternsResponse.complete_through:type_name -> google.protobuf.Timestamp
-	127, // 64: responsa.admin.v1.UpdateInsightSettingsRequest.insight_settings:type_name -> responsa.admin.v1.InsightSettings
-	99,  // 65: responsa.admin.v1.UpdateInsightSettingsRequest.update_mask:type_name -> google.protobuf.FieldMask
-	128, // 66: responsa.admin.v1.SetDefaultModelRequest.default_model:type_name -> responsa.admin.v1.DefaultModel
-	128, // 67: responsa.admin.v1.TestModelRequest.default_model:type_name -> responsa.admin.v1.DefaultModel
-	129, // 68: responsa.admin.v1.TestModelResponse.outcome:type_name -> responsa.admin.v1.ModelTestOutcome
-	130, // 69: responsa.admin.v1.TestModelResponse.duration:type_name -> google.protobuf.Duration
+	129, // 64: responsa.admin.v1.UpdateInsightSettingsRequest.insight_settings:type_name -> responsa.admin.v1.InsightSettings
+	101, // 65: responsa.admin.v1.UpdateInsightSettingsRequest.update_mask:type_name -> google.protobuf.FieldMask
+	130, // 66: responsa.admin.v1.SetDefaultModelRequest.default_model:type_name -> responsa.admin.v1.DefaultModel
+	130, // 67: responsa.admin.v1.TestModelRequest.default_model:type_name -> responsa.admin.v1.DefaultModel
+	131, // 68: responsa.admin.v1.TestModelResponse.outcome:type_name -> responsa.admin.v1.ModelTestOutcome
+	132, // 69: responsa.admin.v1.TestModelResponse.duration:type_name -> google.protobuf.Duration
 	0,   // 70: responsa.admin.v1.AdminService.GetSystemStatus:input_type -> responsa.admin.v1.GetSystemStatusRequest
 	1,   // 71: responsa.admin.v1.AdminService.CreateTeacher:input_type -> responsa.admin.v1.CreateTeacherRequest
 	2,   // 72: responsa.admin.v1.AdminService.GetTeacher:input_type -> responsa.admin.v1.GetTeacherRequest
@@ -6487,123 +6590,127 @@ var file_responsa_admin_v1_admin_service_proto_depIdxs = []int32{
 	20,  // 86: responsa.admin.v1.AdminService.NotifySubjectChanged:input_type -> responsa.admin.v1.NotifySubjectChangedRequest
 	22,  // 87: responsa.admin.v1.AdminService.ListFailedRows:input_type -> responsa.admin.v1.ListFailedRowsRequest
 	24,  // 88: responsa.admin.v1.AdminService.ListConnections:input_type -> responsa.admin.v1.ListConnectionsRequest
-	26,  // 89: responsa.admin.v1.AdminService.ReloadAgents:input_type -> responsa.admin.v1.ReloadAgentsRequest
-	30,  // 90: responsa.admin.v1.AdminService.ListAgentVersions:input_type -> responsa.admin.v1.ListAgentVersionsRequest
-	38,  // 91: responsa.admin.v1.AdminService.GetAgentVersion:input_type -> responsa.admin.v1.GetAgentVersionRequest
-	32,  // 92: responsa.admin.v1.AdminService.CreateAgentVersion:input_type -> responsa.admin.v1.CreateAgentVersionRequest
-	33,  // 93: responsa.admin.v1.AdminService.StartReplay:input_type -> responsa.admin.v1.StartReplayRequest
-	36,  // 94: responsa.admin.v1.AdminService.ListReplayedQuestions:input_type -> responsa.admin.v1.ListReplayedQuestionsRequest
-	39,  // 95: responsa.admin.v1.AdminService.CreateUser:input_type -> responsa.admin.v1.CreateUserRequest
-	40,  // 96: responsa.admin.v1.AdminService.GetUser:input_type -> responsa.admin.v1.GetUserRequest
-	41,  // 97: responsa.admin.v1.AdminService.LookupUser:input_type -> responsa.admin.v1.LookupUserRequest
-	42,  // 98: responsa.admin.v1.AdminService.ListUsers:input_type -> responsa.admin.v1.ListUsersRequest
-	44,  // 99: responsa.admin.v1.AdminService.UpdateUser:input_type -> responsa.admin.v1.UpdateUserRequest
-	47,  // 100: responsa.admin.v1.AdminService.GetUserLimits:input_type -> responsa.admin.v1.GetUserLimitsRequest
-	48,  // 101: responsa.admin.v1.AdminService.UpdateUserLimits:input_type -> responsa.admin.v1.UpdateUserLimitsRequest
-	49,  // 102: responsa.admin.v1.AdminService.DisableUser:input_type -> responsa.admin.v1.DisableUserRequest
-	50,  // 103: responsa.admin.v1.AdminService.EnableUser:input_type -> responsa.admin.v1.EnableUserRequest
-	51,  // 104: responsa.admin.v1.AdminService.RevokeCredentials:input_type -> responsa.admin.v1.RevokeCredentialsRequest
-	53,  // 105: responsa.admin.v1.AdminService.DeleteUser:input_type -> responsa.admin.v1.DeleteUserRequest
-	54,  // 106: responsa.admin.v1.AdminService.GrantOwnership:input_type -> responsa.admin.v1.GrantOwnershipRequest
-	55,  // 107: responsa.admin.v1.AdminService.RevokeOwnership:input_type -> responsa.admin.v1.RevokeOwnershipRequest
-	56,  // 108: responsa.admin.v1.AdminService.CreateServiceGrant:input_type -> responsa.admin.v1.CreateServiceGrantRequest
-	57,  // 109: responsa.admin.v1.AdminService.ListServiceGrants:input_type -> responsa.admin.v1.ListServiceGrantsRequest
-	59,  // 110: responsa.admin.v1.AdminService.DeleteServiceGrant:input_type -> responsa.admin.v1.DeleteServiceGrantRequest
-	60,  // 111: responsa.admin.v1.AdminService.CreateTenant:input_type -> responsa.admin.v1.CreateTenantRequest
-	62,  // 112: responsa.admin.v1.AdminService.InviteTenantAdministrator:input_type -> responsa.admin.v1.InviteTenantAdministratorRequest
-	64,  // 113: responsa.admin.v1.AdminService.GetTenant:input_type -> responsa.admin.v1.GetTenantRequest
-	65,  // 114: responsa.admin.v1.AdminService.ListTenants:input_type -> responsa.admin.v1.ListTenantsRequest
-	67,  // 115: responsa.admin.v1.AdminService.SuspendTenant:input_type -> responsa.admin.v1.SuspendTenantRequest
-	68,  // 116: responsa.admin.v1.AdminService.ResumeTenant:input_type -> responsa.admin.v1.ResumeTenantRequest
-	69,  // 117: responsa.admin.v1.AdminService.EraseTenant:input_type -> responsa.admin.v1.EraseTenantRequest
-	45,  // 118: responsa.admin.v1.AdminService.GetUserQuota:input_type -> responsa.admin.v1.GetUserQuotaRequest
-	46,  // 119: responsa.admin.v1.AdminService.UpdateUserQuota:input_type -> responsa.admin.v1.UpdateUserQuotaRequest
-	70,  // 120: responsa.admin.v1.AdminService.CreateServiceApiKey:input_type -> responsa.admin.v1.CreateServiceApiKeyRequest
-	72,  // 121: responsa.admin.v1.AdminService.ListTenantApiKeys:input_type -> responsa.admin.v1.ListTenantApiKeysRequest
-	74,  // 122: responsa.admin.v1.AdminService.RevokeTenantApiKey:input_type -> responsa.admin.v1.RevokeTenantApiKeyRequest
-	75,  // 123: responsa.admin.v1.AdminService.ListTenantSessions:input_type -> responsa.admin.v1.ListTenantSessionsRequest
-	77,  // 124: responsa.admin.v1.AdminService.RevokeTenantSessions:input_type -> responsa.admin.v1.RevokeTenantSessionsRequest
-	79,  // 125: responsa.admin.v1.AdminService.ListAuditEvents:input_type -> responsa.admin.v1.ListAuditEventsRequest
-	81,  // 126: responsa.admin.v1.AdminService.QueryUsage:input_type -> responsa.admin.v1.QueryUsageRequest
-	83,  // 127: responsa.admin.v1.AdminService.ListFeedback:input_type -> responsa.admin.v1.ListFeedbackRequest
-	85,  // 128: responsa.admin.v1.AdminService.ResolveFeedback:input_type -> responsa.admin.v1.ResolveFeedbackRequest
-	86,  // 129: responsa.admin.v1.AdminService.GetFeedbackStats:input_type -> responsa.admin.v1.GetFeedbackStatsRequest
-	88,  // 130: responsa.admin.v1.AdminService.GetQualityStats:input_type -> responsa.admin.v1.GetQualityStatsRequest
-	90,  // 131: responsa.admin.v1.AdminService.ListQuestionPatterns:input_type -> responsa.admin.v1.ListQuestionPatternsRequest
-	92,  // 132: responsa.admin.v1.AdminService.GetInsightSettings:input_type -> responsa.admin.v1.GetInsightSettingsRequest
-	93,  // 133: responsa.admin.v1.AdminService.UpdateInsightSettings:input_type -> responsa.admin.v1.UpdateInsightSettingsRequest
-	94,  // 134: responsa.admin.v1.AdminService.GetModels:input_type -> responsa.admin.v1.GetModelsRequest
-	95,  // 135: responsa.admin.v1.AdminService.SetDefaultModel:input_type -> responsa.admin.v1.SetDefaultModelRequest
-	96,  // 136: responsa.admin.v1.AdminService.TestModel:input_type -> responsa.admin.v1.TestModelRequest
-	131, // 137: responsa.admin.v1.AdminService.GetSystemStatus:output_type -> responsa.admin.v1.SystemStatus
-	98,  // 138: responsa.admin.v1.AdminService.CreateTeacher:output_type -> responsa.admin.v1.Teacher
-	98,  // 139: responsa.admin.v1.AdminService.GetTeacher:output_type -> responsa.admin.v1.Teacher
-	4,   // 140: responsa.admin.v1.AdminService.ListTeachers:output_type -> responsa.admin.v1.ListTeachersResponse
-	98,  // 141: responsa.admin.v1.AdminService.UpdateTeacher:output_type -> responsa.admin.v1.Teacher
-	132, // 142: responsa.admin.v1.AdminService.DeleteTeacher:output_type -> google.protobuf.Empty
-	100, // 143: responsa.admin.v1.AdminService.CreateSource:output_type -> responsa.admin.v1.Source
-	100, // 144: responsa.admin.v1.AdminService.GetSource:output_type -> responsa.admin.v1.Source
-	10,  // 145: responsa.admin.v1.AdminService.ListSources:output_type -> responsa.admin.v1.ListSourcesResponse
-	100, // 146: responsa.admin.v1.AdminService.UpdateSource:output_type -> responsa.admin.v1.Source
-	132, // 147: responsa.admin.v1.AdminService.DeleteSource:output_type -> google.protobuf.Empty
-	14,  // 148: responsa.admin.v1.AdminService.PreviewSource:output_type -> responsa.admin.v1.PreviewSourceResponse
-	103, // 149: responsa.admin.v1.AdminService.SyncSource:output_type -> google.longrunning.Operation
-	103, // 150: responsa.admin.v1.AdminService.RetryFailedRows:output_type -> google.longrunning.Operation
-	18,  // 151: responsa.admin.v1.AdminService.ListDeliveries:output_type -> responsa.admin.v1.ListDeliveriesResponse
-	102, // 152: responsa.admin.v1.AdminService.RedeliverDelivery:output_type -> responsa.admin.v1.Delivery
-	21,  // 153: responsa.admin.v1.AdminService.NotifySubjectChanged:output_type -> responsa.admin.v1.NotifySubjectChangedResponse
-	23,  // 154: responsa.admin.v1.AdminService.ListFailedRows:output_type -> responsa.admin.v1.ListFailedRowsResponse
-	25,  // 155: responsa.admin.v1.AdminService.ListConnections:output_type -> responsa.admin.v1.ListConnectionsResponse
-	27,  // 156: responsa.admin.v1.AdminService.ReloadAgents:output_type -> responsa.admin.v1.ReloadAgentsResponse
-	31,  // 157: responsa.admin.v1.AdminService.ListAgentVersions:output_type -> responsa.admin.v1.ListAgentVersionsResponse
-	106, // 158: responsa.admin.v1.AdminService.GetAgentVersion:output_type -> responsa.chat.v1.AgentVersion
-	106, // 159: responsa.admin.v1.AdminService.CreateAgentVersion:output_type -> responsa.chat.v1.AgentVersion
-	103, // 160: responsa.admin.v1.AdminService.StartReplay:output_type -> google.longrunning.Operation
-	37,  // 161: responsa.admin.v1.AdminService.ListReplayedQuestions:output_type -> responsa.admin.v1.ListReplayedQuestionsResponse
-	110, // 162: responsa.admin.v1.AdminService.CreateUser:output_type -> responsa.auth.v1.User
-	110, // 163: responsa.admin.v1.AdminService.GetUser:output_type -> responsa.auth.v1.User
-	110, // 164: responsa.admin.v1.AdminService.LookupUser:output_type -> responsa.auth.v1.User
-	43,  // 165: responsa.admin.v1.AdminService.ListUsers:output_type -> responsa.admin.v1.ListUsersResponse
-	110, // 166: responsa.admin.v1.AdminService.UpdateUser:output_type -> responsa.auth.v1.User
-	112, // 167: responsa.admin.v1.AdminService.GetUserLimits:output_type -> responsa.admin.v1.UserLimits
-	112, // 168: responsa.admin.v1.AdminService.UpdateUserLimits:output_type -> responsa.admin.v1.UserLimits
-	110, // 169: responsa.admin.v1.AdminService.DisableUser:output_type -> responsa.auth.v1.User
-	110, // 170: responsa.admin.v1.AdminService.EnableUser:output_type -> responsa.auth.v1.User
-	52,  // 171: responsa.admin.v1.AdminService.RevokeCredentials:output_type -> responsa.admin.v1.RevokeCredentialsResponse
-	133, // 172: responsa.admin.v1.AdminService.DeleteUser:output_type -> responsa.auth.v1.DeletionReceipt
-	110, // 173: responsa.admin.v1.AdminService.GrantOwnership:output_type -> responsa.auth.v1.User
-	110, // 174: responsa.admin.v1.AdminService.RevokeOwnership:output_type -> responsa.auth.v1.User
-	113, // 175: responsa.admin.v1.AdminService.CreateServiceGrant:output_type -> responsa.admin.v1.ServiceGrant
-	58,  // 176: responsa.admin.v1.AdminService.ListServiceGrants:output_type -> responsa.admin.v1.ListServiceGrantsResponse
-	132, // 177: responsa.admin.v1.AdminService.DeleteServiceGrant:output_type -> google.protobuf.Empty
-	61,  // 178: responsa.admin.v1.AdminService.CreateTenant:output_type -> responsa.admin.v1.CreateTenantResponse
-	63,  // 179: responsa.admin.v1.AdminService.InviteTenantAdministrator:output_type -> responsa.admin.v1.InviteTenantAdministratorResponse
-	114, // 180: responsa.admin.v1.AdminService.GetTenant:output_type -> responsa.admin.v1.Tenant
-	66,  // 181: responsa.admin.v1.AdminService.ListTenants:output_type -> responsa.admin.v1.ListTenantsResponse
-	114, // 182: responsa.admin.v1.AdminService.SuspendTenant:output_type -> responsa.admin.v1.Tenant
-	114, // 183: responsa.admin.v1.AdminService.ResumeTenant:output_type -> responsa.admin.v1.Tenant
-	114, // 184: responsa.admin.v1.AdminService.EraseTenant:output_type -> responsa.admin.v1.Tenant
-	111, // 185: responsa.admin.v1.AdminService.GetUserQuota:output_type -> responsa.admin.v1.UserQuota
-	111, // 186: responsa.admin.v1.AdminService.UpdateUserQuota:output_type -> responsa.admin.v1.UserQuota
-	71,  // 187: responsa.admin.v1.AdminService.CreateServiceApiKey:output_type -> responsa.admin.v1.CreateServiceApiKeyResponse
-	73,  // 188: responsa.admin.v1.AdminService.ListTenantApiKeys:output_type -> responsa.admin.v1.ListTenantApiKeysResponse
-	115, // 189: responsa.admin.v1.AdminService.RevokeTenantApiKey:output_type -> responsa.auth.v1.ApiKey
-	76,  // 190: responsa.admin.v1.AdminService.ListTenantSessions:output_type -> responsa.admin.v1.ListTenantSessionsResponse
-	78,  // 191: responsa.admin.v1.AdminService.RevokeTenantSessions:output_type -> responsa.admin.v1.RevokeTenantSessionsResponse
-	80,  // 192: responsa.admin.v1.AdminService.ListAuditEvents:output_type -> responsa.admin.v1.ListAuditEventsResponse
-	82,  // 193: responsa.admin.v1.AdminService.QueryUsage:output_type -> responsa.admin.v1.QueryUsageResponse
-	84,  // 194: responsa.admin.v1.AdminService.ListFeedback:output_type -> responsa.admin.v1.ListFeedbackResponse
-	121, // 195: responsa.admin.v1.AdminService.ResolveFeedback:output_type -> responsa.admin.v1.GivenFeedback
-	87,  // 196: responsa.admin.v1.AdminService.GetFeedbackStats:output_type -> responsa.admin.v1.GetFeedbackStatsResponse
-	89,  // 197: responsa.admin.v1.AdminService.GetQualityStats:output_type -> responsa.admin.v1.GetQualityStatsResponse
-	91,  // 198: responsa.admin.v1.AdminService.ListQuestionPatterns:output_type -> responsa.admin.v1.ListQuestionPatternsResponse
-	127, // 199: responsa.admin.v1.AdminService.GetInsightSettings:output_type -> responsa.admin.v1.InsightSettings
-	127, // 200: responsa.admin.v1.AdminService.UpdateInsightSettings:output_type -> responsa.admin.v1.InsightSettings
-	134, // 201: responsa.admin.v1.AdminService.GetModels:output_type -> responsa.admin.v1.ModelSettings
-	134, // 202: responsa.admin.v1.AdminService.SetDefaultModel:output_type -> responsa.admin.v1.ModelSettings
-	97,  // 203: responsa.admin.v1.AdminService.TestModel:output_type -> responsa.admin.v1.TestModelResponse
-	137, // [137:204] is the sub-list for method output_type
-	70,  // [70:137] is the sub-list for method input_type
+	26,  // 89: responsa.admin.v1.AdminService.StartReplay:input_type -> responsa.admin.v1.StartReplayRequest
+	29,  // 90: responsa.admin.v1.AdminService.ListReplayedQuestions:input_type -> responsa.admin.v1.ListReplayedQuestionsRequest
+	31,  // 91: responsa.admin.v1.AdminService.ReloadAgents:input_type -> responsa.admin.v1.ReloadAgentsRequest
+	35,  // 92: responsa.admin.v1.AdminService.ListAgentVersions:input_type -> responsa.admin.v1.ListAgentVersionsRequest
+	40,  // 93: responsa.admin.v1.AdminService.GetAgentVersion:input_type -> responsa.admin.v1.GetAgentVersionRequest
+	37,  // 94: responsa.admin.v1.AdminService.CreateAgentVersion:input_type -> responsa.admin.v1.CreateAgentVersionRequest
+	38,  // 95: responsa.admin.v1.AdminService.PublishAgentVersion:input_type -> responsa.admin.v1.PublishAgentVersionRequest
+	39,  // 96: responsa.admin.v1.AdminService.RollbackAgentVersion:input_type -> responsa.admin.v1.RollbackAgentVersionRequest
+	41,  // 97: responsa.admin.v1.AdminService.CreateUser:input_type -> responsa.admin.v1.CreateUserRequest
+	42,  // 98: responsa.admin.v1.AdminService.GetUser:input_type -> responsa.admin.v1.GetUserRequest
+	43,  // 99: responsa.admin.v1.AdminService.LookupUser:input_type -> responsa.admin.v1.LookupUserRequest
+	44,  // 100: responsa.admin.v1.AdminService.ListUsers:input_type -> responsa.admin.v1.ListUsersRequest
+	46,  // 101: responsa.admin.v1.AdminService.UpdateUser:input_type -> responsa.admin.v1.UpdateUserRequest
+	49,  // 102: responsa.admin.v1.AdminService.GetUserLimits:input_type -> responsa.admin.v1.GetUserLimitsRequest
+	50,  // 103: responsa.admin.v1.AdminService.UpdateUserLimits:input_type -> responsa.admin.v1.UpdateUserLimitsRequest
+	51,  // 104: responsa.admin.v1.AdminService.DisableUser:input_type -> responsa.admin.v1.DisableUserRequest
+	52,  // 105: responsa.admin.v1.AdminService.EnableUser:input_type -> responsa.admin.v1.EnableUserRequest
+	53,  // 106: responsa.admin.v1.AdminService.RevokeCredentials:input_type -> responsa.admin.v1.RevokeCredentialsRequest
+	55,  // 107: responsa.admin.v1.AdminService.DeleteUser:input_type -> responsa.admin.v1.DeleteUserRequest
+	56,  // 108: responsa.admin.v1.AdminService.GrantOwnership:input_type -> responsa.admin.v1.GrantOwnershipRequest
+	57,  // 109: responsa.admin.v1.AdminService.RevokeOwnership:input_type -> responsa.admin.v1.RevokeOwnershipRequest
+	58,  // 110: responsa.admin.v1.AdminService.CreateServiceGrant:input_type -> responsa.admin.v1.CreateServiceGrantRequest
+	59,  // 111: responsa.admin.v1.AdminService.ListServiceGrants:input_type -> responsa.admin.v1.ListServiceGrantsRequest
+	61,  // 112: responsa.admin.v1.AdminService.DeleteServiceGrant:input_type -> responsa.admin.v1.DeleteServiceGrantRequest
+	62,  // 113: responsa.admin.v1.AdminService.CreateTenant:input_type -> responsa.admin.v1.CreateTenantRequest
+	64,  // 114: responsa.admin.v1.AdminService.InviteTenantAdministrator:input_type -> responsa.admin.v1.InviteTenantAdministratorRequest
+	66,  // 115: responsa.admin.v1.AdminService.GetTenant:input_type -> responsa.admin.v1.GetTenantRequest
+	67,  // 116: responsa.admin.v1.AdminService.ListTenants:input_type -> responsa.admin.v1.ListTenantsRequest
+	69,  // 117: responsa.admin.v1.AdminService.SuspendTenant:input_type -> responsa.admin.v1.SuspendTenantRequest
+	70,  // 118: responsa.admin.v1.AdminService.ResumeTenant:input_type -> responsa.admin.v1.ResumeTenantRequest
+	71,  // 119: responsa.admin.v1.AdminService.EraseTenant:input_type -> responsa.admin.v1.EraseTenantRequest
+	47,  // 120: responsa.admin.v1.AdminService.GetUserQuota:input_type -> responsa.admin.v1.GetUserQuotaRequest
+	48,  // 121: responsa.admin.v1.AdminService.UpdateUserQuota:input_type -> responsa.admin.v1.UpdateUserQuotaRequest
+	72,  // 122: responsa.admin.v1.AdminService.CreateServiceApiKey:input_type -> responsa.admin.v1.CreateServiceApiKeyRequest
+	74,  // 123: responsa.admin.v1.AdminService.ListTenantApiKeys:input_type -> responsa.admin.v1.ListTenantApiKeysRequest
+	76,  // 124: responsa.admin.v1.AdminService.RevokeTenantApiKey:input_type -> responsa.admin.v1.RevokeTenantApiKeyRequest
+	77,  // 125: responsa.admin.v1.AdminService.ListTenantSessions:input_type -> responsa.admin.v1.ListTenantSessionsRequest
+	79,  // 126: responsa.admin.v1.AdminService.RevokeTenantSessions:input_type -> responsa.admin.v1.RevokeTenantSessionsRequest
+	81,  // 127: responsa.admin.v1.AdminService.ListAuditEvents:input_type -> responsa.admin.v1.ListAuditEventsRequest
+	83,  // 128: responsa.admin.v1.AdminService.QueryUsage:input_type -> responsa.admin.v1.QueryUsageRequest
+	85,  // 129: responsa.admin.v1.AdminService.ListFeedback:input_type -> responsa.admin.v1.ListFeedbackRequest
+	87,  // 130: responsa.admin.v1.AdminService.ResolveFeedback:input_type -> responsa.admin.v1.ResolveFeedbackRequest
+	88,  // 131: responsa.admin.v1.AdminService.GetFeedbackStats:input_type -> responsa.admin.v1.GetFeedbackStatsRequest
+	90,  // 132: responsa.admin.v1.AdminService.GetQualityStats:input_type -> responsa.admin.v1.GetQualityStatsRequest
+	92,  // 133: responsa.admin.v1.AdminService.ListQuestionPatterns:input_type -> responsa.admin.v1.ListQuestionPatternsRequest
+	94,  // 134: responsa.admin.v1.AdminService.GetInsightSettings:input_type -> responsa.admin.v1.GetInsightSettingsRequest
+	95,  // 135: responsa.admin.v1.AdminService.UpdateInsightSettings:input_type -> responsa.admin.v1.UpdateInsightSettingsRequest
+	96,  // 136: responsa.admin.v1.AdminService.GetModels:input_type -> responsa.admin.v1.GetModelsRequest
+	97,  // 137: responsa.admin.v1.AdminService.SetDefaultModel:input_type -> responsa.admin.v1.SetDefaultModelRequest
+	98,  // 138: responsa.admin.v1.AdminService.TestModel:input_type -> responsa.admin.v1.TestModelRequest
+	133, // 139: responsa.admin.v1.AdminService.GetSystemStatus:output_type -> responsa.admin.v1.SystemStatus
+	100, // 140: responsa.admin.v1.AdminService.CreateTeacher:output_type -> responsa.admin.v1.Teacher
+	100, // 141: responsa.admin.v1.AdminService.GetTeacher:output_type -> responsa.admin.v1.Teacher
+	4,   // 142: responsa.admin.v1.AdminService.ListTeachers:output_type -> responsa.admin.v1.ListTeachersResponse
+	100, // 143: responsa.admin.v1.AdminService.UpdateTeacher:output_type -> responsa.admin.v1.Teacher
+	134, // 144: responsa.admin.v1.AdminService.DeleteTeacher:output_type -> google.protobuf.Empty
+	102, // 145: responsa.admin.v1.AdminService.CreateSource:output_type -> responsa.admin.v1.Source
+	102, // 146: responsa.admin.v1.AdminService.GetSource:output_type -> responsa.admin.v1.Source
+	10,  // 147: responsa.admin.v1.AdminService.ListSources:output_type -> responsa.admin.v1.ListSourcesResponse
+	102, // 148: responsa.admin.v1.AdminService.UpdateSource:output_type -> responsa.admin.v1.Source
+	134, // 149: responsa.admin.v1.AdminService.DeleteSource:output_type -> google.protobuf.Empty
+	14,  // 150: responsa.admin.v1.AdminService.PreviewSource:output_type -> responsa.admin.v1.PreviewSourceResponse
+	105, // 151: responsa.admin.v1.AdminService.SyncSource:output_type -> google.longrunning.Operation
+	105, // 152: responsa.admin.v1.AdminService.RetryFailedRows:output_type -> google.longrunning.Operation
+	18,  // 153: responsa.admin.v1.AdminService.ListDeliveries:output_type -> responsa.admin.v1.ListDeliveriesResponse
+	104, // 154: responsa.admin.v1.AdminService.RedeliverDelivery:output_type -> responsa.admin.v1.Delivery
+	21,  // 155: responsa.admin.v1.AdminService.NotifySubjectChanged:output_type -> responsa.admin.v1.NotifySubjectChangedResponse
+	23,  // 156: responsa.admin.v1.AdminService.ListFailedRows:output_type -> responsa.admin.v1.ListFailedRowsResponse
+	25,  // 157: responsa.admin.v1.AdminService.ListConnections:output_type -> responsa.admin.v1.ListConnectionsResponse
+	105, // 158: responsa.admin.v1.AdminService.StartReplay:output_type -> google.longrunning.Operation
+	30,  // 159: responsa.admin.v1.AdminService.ListReplayedQuestions:output_type -> responsa.admin.v1.ListReplayedQuestionsResponse
+	32,  // 160: responsa.admin.v1.AdminService.ReloadAgents:output_type -> responsa.admin.v1.ReloadAgentsResponse
+	36,  // 161: responsa.admin.v1.AdminService.ListAgentVersions:output_type -> responsa.admin.v1.ListAgentVersionsResponse
+	111, // 162: responsa.admin.v1.AdminService.GetAgentVersion:output_type -> responsa.chat.v1.AgentVersion
+	111, // 163: responsa.admin.v1.AdminService.CreateAgentVersion:output_type -> responsa.chat.v1.AgentVersion
+	135, // 164: responsa.admin.v1.AdminService.PublishAgentVersion:output_type -> responsa.chat.v1.Agent
+	135, // 165: responsa.admin.v1.AdminService.RollbackAgentVersion:output_type -> responsa.chat.v1.Agent
+	112, // 166: responsa.admin.v1.AdminService.CreateUser:output_type -> responsa.auth.v1.User
+	112, // 167: responsa.admin.v1.AdminService.GetUser:output_type -> responsa.auth.v1.User
+	112, // 168: responsa.admin.v1.AdminService.LookupUser:output_type -> responsa.auth.v1.User
+	45,  // 169: responsa.admin.v1.AdminService.ListUsers:output_type -> responsa.admin.v1.ListUsersResponse
+	112, // 170: responsa.admin.v1.AdminService.UpdateUser:output_type -> responsa.auth.v1.User
+	114, // 171: responsa.admin.v1.AdminService.GetUserLimits:output_type -> responsa.admin.v1.UserLimits
+	114, // 172: responsa.admin.v1.AdminService.UpdateUserLimits:output_type -> responsa.admin.v1.UserLimits
+	112, // 173: responsa.admin.v1.AdminService.DisableUser:output_type -> responsa.auth.v1.User
+	112, // 174: responsa.admin.v1.AdminService.EnableUser:output_type -> responsa.auth.v1.User
+	54,  // 175: responsa.admin.v1.AdminService.RevokeCredentials:output_type -> responsa.admin.v1.RevokeCredentialsResponse
+	136, // 176: responsa.admin.v1.AdminService.DeleteUser:output_type -> responsa.auth.v1.DeletionReceipt
+	112, // 177: responsa.admin.v1.AdminService.GrantOwnership:output_type -> responsa.auth.v1.User
+	112, // 178: responsa.admin.v1.AdminService.RevokeOwnership:output_type -> responsa.auth.v1.User
+	115, // 179: responsa.admin.v1.AdminService.CreateServiceGrant:output_type -> responsa.admin.v1.ServiceGrant
+	60,  // 180: responsa.admin.v1.AdminService.ListServiceGrants:output_type -> responsa.admin.v1.ListServiceGrantsResponse
+	134, // 181: responsa.admin.v1.AdminService.DeleteServiceGrant:output_type -> google.protobuf.Empty
+	63,  // 182: responsa.admin.v1.AdminService.CreateTenant:output_type -> responsa.admin.v1.CreateTenantResponse
+	65,  // 183: responsa.admin.v1.AdminService.InviteTenantAdministrator:output_type -> responsa.admin.v1.InviteTenantAdministratorResponse
+	116, // 184: responsa.admin.v1.AdminService.GetTenant:output_type -> responsa.admin.v1.Tenant
+	68,  // 185: responsa.admin.v1.AdminService.ListTenants:output_type -> responsa.admin.v1.ListTenantsResponse
+	116, // 186: responsa.admin.v1.AdminService.SuspendTenant:output_type -> responsa.admin.v1.Tenant
+	116, // 187: responsa.admin.v1.AdminService.ResumeTenant:output_type -> responsa.admin.v1.Tenant
+	116, // 188: responsa.admin.v1.AdminService.EraseTenant:output_type -> responsa.admin.v1.Tenant
+	113, // 189: responsa.admin.v1.AdminService.GetUserQuota:output_type -> responsa.admin.v1.UserQuota
+	113, // 190: responsa.admin.v1.AdminService.UpdateUserQuota:output_type -> responsa.admin.v1.UserQuota
+	73,  // 191: responsa.admin.v1.AdminService.CreateServiceApiKey:output_type -> responsa.admin.v1.CreateServiceApiKeyResponse
+	75,  // 192: responsa.admin.v1.AdminService.ListTenantApiKeys:output_type -> responsa.admin.v1.ListTenantApiKeysResponse
+	117, // 193: responsa.admin.v1.AdminService.RevokeTenantApiKey:output_type -> responsa.auth.v1.ApiKey
+	78,  // 194: responsa.admin.v1.AdminService.ListTenantSessions:output_type -> responsa.admin.v1.ListTenantSessionsResponse
+	80,  // 195: responsa.admin.v1.AdminService.RevokeTenantSessions:output_type -> responsa.admin.v1.RevokeTenantSessionsResponse
+	82,  // 196: responsa.admin.v1.AdminService.ListAuditEvents:output_type -> responsa.admin.v1.ListAuditEventsResponse
+	84,  // 197: responsa.admin.v1.AdminService.QueryUsage:output_type -> responsa.admin.v1.QueryUsageResponse
+	86,  // 198: responsa.admin.v1.AdminService.ListFeedback:output_type -> responsa.admin.v1.ListFeedbackResponse
+	123, // 199: responsa.admin.v1.AdminService.ResolveFeedback:output_type -> responsa.admin.v1.GivenFeedback
+	89,  // 200: responsa.admin.v1.AdminService.GetFeedbackStats:output_type -> responsa.admin.v1.GetFeedbackStatsResponse
+	91,  // 201: responsa.admin.v1.AdminService.GetQualityStats:output_type -> responsa.admin.v1.GetQualityStatsResponse
+	93,  // 202: responsa.admin.v1.AdminService.ListQuestionPatterns:output_type -> responsa.admin.v1.ListQuestionPatternsResponse
+	129, // 203: responsa.admin.v1.AdminService.GetInsightSettings:output_type -> responsa.admin.v1.InsightSettings
+	129, // 204: responsa.admin.v1.AdminService.UpdateInsightSettings:output_type -> responsa.admin.v1.InsightSettings
+	137, // 205: responsa.admin.v1.AdminService.GetModels:output_type -> responsa.admin.v1.ModelSettings
+	137, // 206: responsa.admin.v1.AdminService.SetDefaultModel:output_type -> responsa.admin.v1.ModelSettings
+	99,  // 207: responsa.admin.v1.AdminService.TestModel:output_type -> responsa.admin.v1.TestModelResponse
+	139, // [139:208] is the sub-list for method output_type
+	70,  // [70:139] is the sub-list for method input_type
 	70,  // [70:70] is the sub-list for extension type_name
 	70,  // [70:70] is the sub-list for extension extendee
 	0,   // [0:70] is the sub-list for field type_name
@@ -6631,27 +6738,27 @@ func file_responsa_admin_v1_admin_service_proto_init() {
 	file_responsa_admin_v1_admin_service_proto_msgTypes[13].OneofWrappers = []any{}
 	file_responsa_admin_v1_admin_service_proto_msgTypes[17].OneofWrappers = []any{}
 	file_responsa_admin_v1_admin_service_proto_msgTypes[22].OneofWrappers = []any{}
-	file_responsa_admin_v1_admin_service_proto_msgTypes[30].OneofWrappers = []any{}
-	file_responsa_admin_v1_admin_service_proto_msgTypes[33].OneofWrappers = []any{
+	file_responsa_admin_v1_admin_service_proto_msgTypes[26].OneofWrappers = []any{
 		(*StartReplayRequest_Turns)(nil),
 		(*StartReplayRequest_Texts)(nil),
 	}
-	file_responsa_admin_v1_admin_service_proto_msgTypes[36].OneofWrappers = []any{}
-	file_responsa_admin_v1_admin_service_proto_msgTypes[42].OneofWrappers = []any{}
-	file_responsa_admin_v1_admin_service_proto_msgTypes[57].OneofWrappers = []any{}
-	file_responsa_admin_v1_admin_service_proto_msgTypes[65].OneofWrappers = []any{}
-	file_responsa_admin_v1_admin_service_proto_msgTypes[72].OneofWrappers = []any{}
-	file_responsa_admin_v1_admin_service_proto_msgTypes[75].OneofWrappers = []any{}
-	file_responsa_admin_v1_admin_service_proto_msgTypes[79].OneofWrappers = []any{}
-	file_responsa_admin_v1_admin_service_proto_msgTypes[83].OneofWrappers = []any{}
-	file_responsa_admin_v1_admin_service_proto_msgTypes[90].OneofWrappers = []any{}
+	file_responsa_admin_v1_admin_service_proto_msgTypes[29].OneofWrappers = []any{}
+	file_responsa_admin_v1_admin_service_proto_msgTypes[35].OneofWrappers = []any{}
+	file_responsa_admin_v1_admin_service_proto_msgTypes[44].OneofWrappers = []any{}
+	file_responsa_admin_v1_admin_service_proto_msgTypes[59].OneofWrappers = []any{}
+	file_responsa_admin_v1_admin_service_proto_msgTypes[67].OneofWrappers = []any{}
+	file_responsa_admin_v1_admin_service_proto_msgTypes[74].OneofWrappers = []any{}
+	file_responsa_admin_v1_admin_service_proto_msgTypes[77].OneofWrappers = []any{}
+	file_responsa_admin_v1_admin_service_proto_msgTypes[81].OneofWrappers = []any{}
+	file_responsa_admin_v1_admin_service_proto_msgTypes[85].OneofWrappers = []any{}
+	file_responsa_admin_v1_admin_service_proto_msgTypes[92].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_responsa_admin_v1_admin_service_proto_rawDesc), len(file_responsa_admin_v1_admin_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   98,
+			NumMessages:   100,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

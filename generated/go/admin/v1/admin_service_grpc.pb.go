@@ -42,12 +42,14 @@ const (
 	AdminService_NotifySubjectChanged_FullMethodName      = "/responsa.admin.v1.AdminService/NotifySubjectChanged"
 	AdminService_ListFailedRows_FullMethodName            = "/responsa.admin.v1.AdminService/ListFailedRows"
 	AdminService_ListConnections_FullMethodName           = "/responsa.admin.v1.AdminService/ListConnections"
+	AdminService_StartReplay_FullMethodName               = "/responsa.admin.v1.AdminService/StartReplay"
+	AdminService_ListReplayedQuestions_FullMethodName     = "/responsa.admin.v1.AdminService/ListReplayedQuestions"
 	AdminService_ReloadAgents_FullMethodName              = "/responsa.admin.v1.AdminService/ReloadAgents"
 	AdminService_ListAgentVersions_FullMethodName         = "/responsa.admin.v1.AdminService/ListAgentVersions"
 	AdminService_GetAgentVersion_FullMethodName           = "/responsa.admin.v1.AdminService/GetAgentVersion"
 	AdminService_CreateAgentVersion_FullMethodName        = "/responsa.admin.v1.AdminService/CreateAgentVersion"
-	AdminService_StartReplay_FullMethodName               = "/responsa.admin.v1.AdminService/StartReplay"
-	AdminService_ListReplayedQuestions_FullMethodName     = "/responsa.admin.v1.AdminService/ListReplayedQuestions"
+	AdminService_PublishAgentVersion_FullMethodName       = "/responsa.admin.v1.AdminService/PublishAgentVersion"
+	AdminService_RollbackAgentVersion_FullMethodName      = "/responsa.admin.v1.AdminService/RollbackAgentVersion"
 	AdminService_CreateUser_FullMethodName                = "/responsa.admin.v1.AdminService/CreateUser"
 	AdminService_GetUser_FullMethodName                   = "/responsa.admin.v1.AdminService/GetUser"
 	AdminService_LookupUser_FullMethodName                = "/responsa.admin.v1.AdminService/LookupUser"
@@ -161,6 +163,16 @@ type AdminServiceClient interface {
 	// ListConnections lists the database connections that the tenant's sources may use. All are on one page, ordered by name. The owner of the installation
 	// declares connections in files.
 	ListConnections(ctx context.Context, in *ListConnectionsRequest, opts ...grpc.CallOption) (*ListConnectionsResponse, error)
+	// StartReplay asks a version of an agent old questions of this agent, or questions of the request, and compares the outcomes, the citations, the cost and the time. It writes no
+	// messages and uses no quota of users; the cost counts in the tenant's usage. Each question is asked in the name of the user who asked it, with the history of that time, and over the
+	// documents that the user may read today; the caller asks the questions of the request. Tools with effects are never called: calls that the turn has recorded get their recorded
+	// results. The answers are not kept. WatchOperation follows the replay, ListReplayedQuestions lists its questions, and CancelOperation ends it. If a server is lost, another one goes
+	// on with the next question. Errors: RESOURCE_NOT_FOUND (the agent is not in service, or has no such version), AGENT_VERSION_UNFIT (the server cannot
+	// run the version), INVALID_FIELD (the time is empty), REQUEST_ID_REUSED.
+	StartReplay(ctx context.Context, in *StartReplayRequest, opts ...grpc.CallOption) (*longrunningpb.Operation, error)
+	// ListReplayedQuestions lists the questions of a replay, in the order of their places. It omits those whose conversations have been deleted. Errors: RESOURCE_NOT_FOUND,
+	// PAGE_TOKEN_INVALID.
+	ListReplayedQuestions(ctx context.Context, in *ListReplayedQuestionsRequest, opts ...grpc.CallOption) (*ListReplayedQuestionsResponse, error)
 	// ReloadAgents reads the declarations of all tools and the files of all agents again, and replaces every valid tool and agent in one step. An agent with a mistake in its files keeps its previous
 	// version, and the response reports the mistakes. Running turns keep their versions. The server asks the other servers to reload too. Only owners of the
 	// installation may make this call. Errors: ROLE_REQUIRED, PART_UNAVAILABLE (in this case, no agent has changed).
@@ -173,16 +185,12 @@ type AdminServiceClient interface {
 	// the same content, the call returns that version and its card. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, INVALID_FIELD (a violation
 	// for each mistake).
 	CreateAgentVersion(ctx context.Context, in *CreateAgentVersionRequest, opts ...grpc.CallOption) (*v1.AgentVersion, error)
-	// StartReplay asks a version of an agent old questions of this agent, or questions of the request, and compares the outcomes, the citations, the cost and the time. It writes no
-	// messages and uses no quota of users; the cost counts in the tenant's usage. Each question is asked in the name of the user who asked it, with the history of that time, and over the
-	// documents that the user may read today; the caller asks the questions of the request. Tools with effects are never called: calls that the turn has recorded get their recorded
-	// results. The answers are not kept. WatchOperation follows the replay, ListReplayedQuestions lists its questions, and CancelOperation ends it. If a server is lost, another one goes
-	// on with the next question. Errors: RESOURCE_NOT_FOUND (the agent is not in service, or has no such version), AGENT_VERSION_UNFIT (the server cannot
-	// run the version), INVALID_FIELD (the time is empty), REQUEST_ID_REUSED.
-	StartReplay(ctx context.Context, in *StartReplayRequest, opts ...grpc.CallOption) (*longrunningpb.Operation, error)
-	// ListReplayedQuestions lists the questions of a replay, in the order of their places. It omits those whose conversations have been deleted. Errors: RESOURCE_NOT_FOUND,
-	// PAGE_TOKEN_INVALID.
-	ListReplayedQuestions(ctx context.Context, in *ListReplayedQuestionsRequest, opts ...grpc.CallOption) (*ListReplayedQuestionsResponse, error)
+	// PublishAgentVersion lets a version answer the agent's new questions in place of the version of its files, on every server with the same files, until the files or the default model change. Running
+	// turns keep their versions. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, AGENT_VERSION_UNFIT.
+	PublishAgentVersion(ctx context.Context, in *PublishAgentVersionRequest, opts ...grpc.CallOption) (*v1.Agent, error)
+	// RollbackAgentVersion takes back the last publication of an agent, which must be that of the named version. Then the version answers that answered before it was published. Only owners of the
+	// installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, AGENT_VERSION_NOT_PUBLISHED.
+	RollbackAgentVersion(ctx context.Context, in *RollbackAgentVersionRequest, opts ...grpc.CallOption) (*v1.Agent, error)
 	// CreateUser creates a user of the caller's tenant. The user has no credential yet. Errors: INVALID_FIELD, REQUEST_ID_REUSED, RESOURCE_ALREADY_EXISTS (another
 	// user of the tenant has the e-mail address), SIGN_IN_REQUIRED (the role is ADMIN, and the caller's session began more than ten minutes ago).
 	CreateUser(ctx context.Context, in *CreateUserRequest, opts ...grpc.CallOption) (*v11.User, error)
@@ -533,6 +541,26 @@ func (c *adminServiceClient) ListConnections(ctx context.Context, in *ListConnec
 	return out, nil
 }
 
+func (c *adminServiceClient) StartReplay(ctx context.Context, in *StartReplayRequest, opts ...grpc.CallOption) (*longrunningpb.Operation, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(longrunningpb.Operation)
+	err := c.cc.Invoke(ctx, AdminService_StartReplay_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) ListReplayedQuestions(ctx context.Context, in *ListReplayedQuestionsRequest, opts ...grpc.CallOption) (*ListReplayedQuestionsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListReplayedQuestionsResponse)
+	err := c.cc.Invoke(ctx, AdminService_ListReplayedQuestions_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *adminServiceClient) ReloadAgents(ctx context.Context, in *ReloadAgentsRequest, opts ...grpc.CallOption) (*ReloadAgentsResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ReloadAgentsResponse)
@@ -573,20 +601,20 @@ func (c *adminServiceClient) CreateAgentVersion(ctx context.Context, in *CreateA
 	return out, nil
 }
 
-func (c *adminServiceClient) StartReplay(ctx context.Context, in *StartReplayRequest, opts ...grpc.CallOption) (*longrunningpb.Operation, error) {
+func (c *adminServiceClient) PublishAgentVersion(ctx context.Context, in *PublishAgentVersionRequest, opts ...grpc.CallOption) (*v1.Agent, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	out := new(longrunningpb.Operation)
-	err := c.cc.Invoke(ctx, AdminService_StartReplay_FullMethodName, in, out, cOpts...)
+	out := new(v1.Agent)
+	err := c.cc.Invoke(ctx, AdminService_PublishAgentVersion_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
 	return out, nil
 }
 
-func (c *adminServiceClient) ListReplayedQuestions(ctx context.Context, in *ListReplayedQuestionsRequest, opts ...grpc.CallOption) (*ListReplayedQuestionsResponse, error) {
+func (c *adminServiceClient) RollbackAgentVersion(ctx context.Context, in *RollbackAgentVersionRequest, opts ...grpc.CallOption) (*v1.Agent, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	out := new(ListReplayedQuestionsResponse)
-	err := c.cc.Invoke(ctx, AdminService_ListReplayedQuestions_FullMethodName, in, out, cOpts...)
+	out := new(v1.Agent)
+	err := c.cc.Invoke(ctx, AdminService_RollbackAgentVersion_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -1082,6 +1110,16 @@ type AdminServiceServer interface {
 	// ListConnections lists the database connections that the tenant's sources may use. All are on one page, ordered by name. The owner of the installation
 	// declares connections in files.
 	ListConnections(context.Context, *ListConnectionsRequest) (*ListConnectionsResponse, error)
+	// StartReplay asks a version of an agent old questions of this agent, or questions of the request, and compares the outcomes, the citations, the cost and the time. It writes no
+	// messages and uses no quota of users; the cost counts in the tenant's usage. Each question is asked in the name of the user who asked it, with the history of that time, and over the
+	// documents that the user may read today; the caller asks the questions of the request. Tools with effects are never called: calls that the turn has recorded get their recorded
+	// results. The answers are not kept. WatchOperation follows the replay, ListReplayedQuestions lists its questions, and CancelOperation ends it. If a server is lost, another one goes
+	// on with the next question. Errors: RESOURCE_NOT_FOUND (the agent is not in service, or has no such version), AGENT_VERSION_UNFIT (the server cannot
+	// run the version), INVALID_FIELD (the time is empty), REQUEST_ID_REUSED.
+	StartReplay(context.Context, *StartReplayRequest) (*longrunningpb.Operation, error)
+	// ListReplayedQuestions lists the questions of a replay, in the order of their places. It omits those whose conversations have been deleted. Errors: RESOURCE_NOT_FOUND,
+	// PAGE_TOKEN_INVALID.
+	ListReplayedQuestions(context.Context, *ListReplayedQuestionsRequest) (*ListReplayedQuestionsResponse, error)
 	// ReloadAgents reads the declarations of all tools and the files of all agents again, and replaces every valid tool and agent in one step. An agent with a mistake in its files keeps its previous
 	// version, and the response reports the mistakes. Running turns keep their versions. The server asks the other servers to reload too. Only owners of the
 	// installation may make this call. Errors: ROLE_REQUIRED, PART_UNAVAILABLE (in this case, no agent has changed).
@@ -1094,16 +1132,12 @@ type AdminServiceServer interface {
 	// the same content, the call returns that version and its card. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, INVALID_FIELD (a violation
 	// for each mistake).
 	CreateAgentVersion(context.Context, *CreateAgentVersionRequest) (*v1.AgentVersion, error)
-	// StartReplay asks a version of an agent old questions of this agent, or questions of the request, and compares the outcomes, the citations, the cost and the time. It writes no
-	// messages and uses no quota of users; the cost counts in the tenant's usage. Each question is asked in the name of the user who asked it, with the history of that time, and over the
-	// documents that the user may read today; the caller asks the questions of the request. Tools with effects are never called: calls that the turn has recorded get their recorded
-	// results. The answers are not kept. WatchOperation follows the replay, ListReplayedQuestions lists its questions, and CancelOperation ends it. If a server is lost, another one goes
-	// on with the next question. Errors: RESOURCE_NOT_FOUND (the agent is not in service, or has no such version), AGENT_VERSION_UNFIT (the server cannot
-	// run the version), INVALID_FIELD (the time is empty), REQUEST_ID_REUSED.
-	StartReplay(context.Context, *StartReplayRequest) (*longrunningpb.Operation, error)
-	// ListReplayedQuestions lists the questions of a replay, in the order of their places. It omits those whose conversations have been deleted. Errors: RESOURCE_NOT_FOUND,
-	// PAGE_TOKEN_INVALID.
-	ListReplayedQuestions(context.Context, *ListReplayedQuestionsRequest) (*ListReplayedQuestionsResponse, error)
+	// PublishAgentVersion lets a version answer the agent's new questions in place of the version of its files, on every server with the same files, until the files or the default model change. Running
+	// turns keep their versions. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, AGENT_VERSION_UNFIT.
+	PublishAgentVersion(context.Context, *PublishAgentVersionRequest) (*v1.Agent, error)
+	// RollbackAgentVersion takes back the last publication of an agent, which must be that of the named version. Then the version answers that answered before it was published. Only owners of the
+	// installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, AGENT_VERSION_NOT_PUBLISHED.
+	RollbackAgentVersion(context.Context, *RollbackAgentVersionRequest) (*v1.Agent, error)
 	// CreateUser creates a user of the caller's tenant. The user has no credential yet. Errors: INVALID_FIELD, REQUEST_ID_REUSED, RESOURCE_ALREADY_EXISTS (another
 	// user of the tenant has the e-mail address), SIGN_IN_REQUIRED (the role is ADMIN, and the caller's session began more than ten minutes ago).
 	CreateUser(context.Context, *CreateUserRequest) (*v11.User, error)
@@ -1321,6 +1355,12 @@ func (UnimplementedAdminServiceServer) ListFailedRows(context.Context, *ListFail
 func (UnimplementedAdminServiceServer) ListConnections(context.Context, *ListConnectionsRequest) (*ListConnectionsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListConnections not implemented")
 }
+func (UnimplementedAdminServiceServer) StartReplay(context.Context, *StartReplayRequest) (*longrunningpb.Operation, error) {
+	return nil, status.Error(codes.Unimplemented, "method StartReplay not implemented")
+}
+func (UnimplementedAdminServiceServer) ListReplayedQuestions(context.Context, *ListReplayedQuestionsRequest) (*ListReplayedQuestionsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListReplayedQuestions not implemented")
+}
 func (UnimplementedAdminServiceServer) ReloadAgents(context.Context, *ReloadAgentsRequest) (*ReloadAgentsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ReloadAgents not implemented")
 }
@@ -1333,11 +1373,11 @@ func (UnimplementedAdminServiceServer) GetAgentVersion(context.Context, *GetAgen
 func (UnimplementedAdminServiceServer) CreateAgentVersion(context.Context, *CreateAgentVersionRequest) (*v1.AgentVersion, error) {
 	return nil, status.Error(codes.Unimplemented, "method CreateAgentVersion not implemented")
 }
-func (UnimplementedAdminServiceServer) StartReplay(context.Context, *StartReplayRequest) (*longrunningpb.Operation, error) {
-	return nil, status.Error(codes.Unimplemented, "method StartReplay not implemented")
+func (UnimplementedAdminServiceServer) PublishAgentVersion(context.Context, *PublishAgentVersionRequest) (*v1.Agent, error) {
+	return nil, status.Error(codes.Unimplemented, "method PublishAgentVersion not implemented")
 }
-func (UnimplementedAdminServiceServer) ListReplayedQuestions(context.Context, *ListReplayedQuestionsRequest) (*ListReplayedQuestionsResponse, error) {
-	return nil, status.Error(codes.Unimplemented, "method ListReplayedQuestions not implemented")
+func (UnimplementedAdminServiceServer) RollbackAgentVersion(context.Context, *RollbackAgentVersionRequest) (*v1.Agent, error) {
+	return nil, status.Error(codes.Unimplemented, "method RollbackAgentVersion not implemented")
 }
 func (UnimplementedAdminServiceServer) CreateUser(context.Context, *CreateUserRequest) (*v11.User, error) {
 	return nil, status.Error(codes.Unimplemented, "method CreateUser not implemented")
@@ -1828,6 +1868,42 @@ func _AdminService_ListConnections_Handler(srv interface{}, ctx context.Context,
 	return interceptor(ctx, in, info, handler)
 }
 
+func _AdminService_StartReplay_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(StartReplayRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).StartReplay(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_StartReplay_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).StartReplay(ctx, req.(*StartReplayRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_ListReplayedQuestions_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListReplayedQuestionsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).ListReplayedQuestions(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_ListReplayedQuestions_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).ListReplayedQuestions(ctx, req.(*ListReplayedQuestionsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _AdminService_ReloadAgents_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ReloadAgentsRequest)
 	if err := dec(in); err != nil {
@@ -1900,38 +1976,38 @@ func _AdminService_CreateAgentVersion_Handler(srv interface{}, ctx context.Conte
 	return interceptor(ctx, in, info, handler)
 }
 
-func _AdminService_StartReplay_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
-	in := new(StartReplayRequest)
+func _AdminService_PublishAgentVersion_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(PublishAgentVersionRequest)
 	if err := dec(in); err != nil {
 		return nil, err
 	}
 	if interceptor == nil {
-		return srv.(AdminServiceServer).StartReplay(ctx, in)
+		return srv.(AdminServiceServer).PublishAgentVersion(ctx, in)
 	}
 	info := &grpc.UnaryServerInfo{
 		Server:     srv,
-		FullMethod: AdminService_StartReplay_FullMethodName,
+		FullMethod: AdminService_PublishAgentVersion_FullMethodName,
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
-		return srv.(AdminServiceServer).StartReplay(ctx, req.(*StartReplayRequest))
+		return srv.(AdminServiceServer).PublishAgentVersion(ctx, req.(*PublishAgentVersionRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
 
-func _AdminService_ListReplayedQuestions_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
-	in := new(ListReplayedQuestionsRequest)
+func _AdminService_RollbackAgentVersion_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RollbackAgentVersionRequest)
 	if err := dec(in); err != nil {
 		return nil, err
 	}
 	if interceptor == nil {
-		return srv.(AdminServiceServer).ListReplayedQuestions(ctx, in)
+		return srv.(AdminServiceServer).RollbackAgentVersion(ctx, in)
 	}
 	info := &grpc.UnaryServerInfo{
 		Server:     srv,
-		FullMethod: AdminService_ListReplayedQuestions_FullMethodName,
+		FullMethod: AdminService_RollbackAgentVersion_FullMethodName,
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
-		return srv.(AdminServiceServer).ListReplayedQuestions(ctx, req.(*ListReplayedQuestionsRequest))
+		return srv.(AdminServiceServer).RollbackAgentVersion(ctx, req.(*RollbackAgentVersionRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -2776,6 +2852,14 @@ var AdminService_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _AdminService_ListConnections_Handler,
 		},
 		{
+			MethodName: "StartReplay",
+			Handler:    _AdminService_StartReplay_Handler,
+		},
+		{
+			MethodName: "ListReplayedQuestions",
+			Handler:    _AdminService_ListReplayedQuestions_Handler,
+		},
+		{
 			MethodName: "ReloadAgents",
 			Handler:    _AdminService_ReloadAgents_Handler,
 		},
@@ -2792,12 +2876,12 @@ var AdminService_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _AdminService_CreateAgentVersion_Handler,
 		},
 		{
-			MethodName: "StartReplay",
-			Handler:    _AdminService_StartReplay_Handler,
+			MethodName: "PublishAgentVersion",
+			Handler:    _AdminService_PublishAgentVersion_Handler,
 		},
 		{
-			MethodName: "ListReplayedQuestions",
-			Handler:    _AdminService_ListReplayedQuestions_Handler,
+			MethodName: "RollbackAgentVersion",
+			Handler:    _AdminService_RollbackAgentVersion_Handler,
 		},
 		{
 			MethodName: "CreateUser",

@@ -51,7 +51,9 @@ type Agent struct {
 	// Whether this agent answers questions that name no agent.
 	IsDefault bool `protobuf:"varint,10,opt,name=is_default,json=isDefault,proto3" json:"is_default,omitempty"`
 	// The ids of the tools that the agent's files list but this server does not have, e.g. "web_search". The agent works without them.
-	MissingTools  []string `protobuf:"bytes,11,rep,name=missing_tools,json=missingTools,proto3" json:"missing_tools,omitempty"`
+	MissingTools []string `protobuf:"bytes,11,rep,name=missing_tools,json=missingTools,proto3" json:"missing_tools,omitempty"`
+	// The version of the agent's files, `agents/{id}/versions/{n}`. It differs from `version` while a published version outranks the files. Empty for an agent without files.
+	FileVersion   string `protobuf:"bytes,12,opt,name=file_version,json=fileVersion,proto3" json:"file_version,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -163,6 +165,13 @@ func (x *Agent) GetMissingTools() []string {
 	return nil
 }
 
+func (x *Agent) GetFileVersion() string {
+	if x != nil {
+		return x.FileVersion
+	}
+	return ""
+}
+
 // AgentVersion is one state of an agent, which never changes: of its files, or made by CreateAgentVersion. Each turn names the version that answered it.
 type AgentVersion struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -259,7 +268,7 @@ var File_responsa_chat_v1_agent_proto protoreflect.FileDescriptor
 
 const file_responsa_chat_v1_agent_proto_rawDesc = "" +
 	"\n" +
-	"\x1cresponsa/chat/v1/agent.proto\x12\x10responsa.chat.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xad\x04\n" +
+	"\x1cresponsa/chat/v1/agent.proto\x12\x10responsa.chat.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf0\x04\n" +
 	"\x05Agent\x12\x18\n" +
 	"\x04name\x18\x01 \x01(\tB\x04\xe2A\x01\bR\x04name\x12'\n" +
 	"\fdisplay_name\x18\x02 \x01(\tB\x04\xe2A\x01\x03R\vdisplayName\x12&\n" +
@@ -275,7 +284,9 @@ const file_responsa_chat_v1_agent_proto_rawDesc = "" +
 	"\n" +
 	"is_default\x18\n" +
 	" \x01(\bB\x04\xe2A\x01\x03R\tisDefault\x12)\n" +
-	"\rmissing_tools\x18\v \x03(\tB\x04\xe2A\x01\x03R\fmissingTools:2\xeaA/\n" +
+	"\rmissing_tools\x18\v \x03(\tB\x04\xe2A\x01\x03R\fmissingTools\x12A\n" +
+	"\ffile_version\x18\f \x01(\tB\x1e\xe2A\x01\x03\xfaA\x17\n" +
+	"\x15responsa/AgentVersionR\vfileVersion:2\xeaA/\n" +
 	"\x0eresponsa/Agent\x12\x0eagents/{agent}*\x06agents2\x05agent\"\xf6\x02\n" +
 	"\fAgentVersion\x12\x18\n" +
 	"\x04name\x18\x01 \x01(\tB\x04\xe2A\x01\bR\x04name\x12A\n" +

@@ -251,6 +251,8 @@ const (
 	// FAILED_PRECONDITION. This server cannot run the version of the agent, because its release, its models or its parts have changed. Ask for another version. Metadata: agent_version,
 	// e.g. "agents/chat/versions/3"; cause, e.g. "agent.toml: model.chain: the model “openai:gpt-5” is not available".
 	Reason_REASON_AGENT_VERSION_UNFIT Reason = 190
+	// FAILED_PRECONDITION. The version cannot be rolled back, because it is not the one that was published last. Metadata: agent_version, e.g. "agents/chat/versions/3".
+	Reason_REASON_AGENT_VERSION_NOT_PUBLISHED Reason = 191
 )
 
 // Enum value maps for Reason.
@@ -347,6 +349,7 @@ var (
 		180: "REASON_MODEL_FIXED",
 		181: "REASON_MODEL_TEST_FAILED",
 		190: "REASON_AGENT_VERSION_UNFIT",
+		191: "REASON_AGENT_VERSION_NOT_PUBLISHED",
 	}
 	Reason_value = map[string]int32{
 		"REASON_UNSPECIFIED":                  0,
@@ -440,6 +443,7 @@ var (
 		"REASON_MODEL_FIXED":                  180,
 		"REASON_MODEL_TEST_FAILED":            181,
 		"REASON_AGENT_VERSION_UNFIT":          190,
+		"REASON_AGENT_VERSION_NOT_PUBLISHED":  191,
 	}
 )
 
@@ -474,7 +478,7 @@ var File_responsa_errors_v1_reason_proto protoreflect.FileDescriptor
 
 const file_responsa_errors_v1_reason_proto_rawDesc = "" +
 	"\n" +
-	"\x1fresponsa/errors/v1/reason.proto\x12\x12responsa.errors.v1*\xfa\x14\n" +
+	"\x1fresponsa/errors/v1/reason.proto\x12\x12responsa.errors.v1*\xa3\x15\n" +
 	"\x06Reason\x12\x16\n" +
 	"\x12REASON_UNSPECIFIED\x10\x00\x12\x13\n" +
 	"\x0fREASON_INTERNAL\x10\x01\x12\x18\n" +
@@ -567,7 +571,8 @@ const file_responsa_errors_v1_reason_proto_rawDesc = "" +
 	"\x18REASON_ATTEMPT_RESTARTED\x10\xaa\x01\x12\x17\n" +
 	"\x12REASON_MODEL_FIXED\x10\xb4\x01\x12\x1d\n" +
 	"\x18REASON_MODEL_TEST_FAILED\x10\xb5\x01\x12\x1f\n" +
-	"\x1aREASON_AGENT_VERSION_UNFIT\x10\xbe\x01b\x06proto3"
+	"\x1aREASON_AGENT_VERSION_UNFIT\x10\xbe\x01\x12'\n" +
+	"\"REASON_AGENT_VERSION_NOT_PUBLISHED\x10\xbf\x01b\x06proto3"
 
 var (
 	file_responsa_errors_v1_reason_proto_rawDescOnce sync.Once

@@ -32,6 +32,7 @@ from responsa_server.domain.agents import (
     AgentProblem,
     AgentVersions,
     NewVersion,
+    Publication,
     Reloaded,
     StoredVersion,
 )
@@ -68,7 +69,7 @@ class AgentsBroken(Exception):
 class AgentSnapshot:
     """The agents at one moment.
 
-    current: the current agents, by id. configured: the current agents that have files, by id. versions: all versions in
+    current: the current agents, by id. configured: the agents that have files, by id, in the versions of their files. versions: all versions in
     memory, by name, including old versions. problems: the agents whose files have problems, by id.
     """
 
@@ -86,18 +87,23 @@ class AgentSnapshot:
         problems: Mapping[str, Reloaded],
         default: str,
         versions: Mapping[str, Agent] | None = None,
+        published: Mapping[str, ConfiguredAgent] | None = None,
     ) -> AgentSnapshot:
         """coded: agents written in code, without files; each hides a configured agent with the same id. versions: further
-        versions to keep.
+        versions to keep. published: the versions that outrank the files, by the ids of their agents.
         """
         visible = {name: one for name, one in configured.items() if name not in coded}
         every = {**(versions or {}), **{one.version: one for one in coded.values()}}
-        cards = {name: _card(name, one, default=name == default) for name, one in visible.items()}
+        served = {name: (published or {}).get(name, one) for name, one in visible.items()}
+        cards = {
+            name: _card(name, one, visible[name].version, default=name == default)
+            for name, one in served.items()
+        }
         cards |= {
             name: AgentCard(name, name, "", one.version, is_default=name == default)
             for name, one in coded.items()
         }
-        current = {**visible, **coded}
+        current = {**served, **coded}
         return cls(current, visible, every, dict(sorted(cards.items())), dict(sorted(problems.items())))
 
 
@@ -165,6 +171,7 @@ class LiveAgents:
         self._snapshot = AgentSnapshot.of({}, self._options.coded, {}, self._options.default)
         self._ordinal = 0
         self._unfit: dict[str, str] = {}
+        self._published: Sequence[Publication] = ()
         self._shipped: set[str] = set()
         self._left: dict[str, float] = {}
         # A reload holds `_reloading` to its end, also during the training. `_lock` guards the values that both reloading
@@ -306,6 +313,23 @@ class LiveAgents:
         message = f"The configuration has mistakes; the first is: {wrong[0].description}"
         raise InvalidRequest(Reason.INVALID_FIELD, message, {"violations": str(len(wrong))}, wrong)
 
+    async def publish(self, identity: str, number: int, event: AuditEvent) -> None:
+        if (files := self._snapshot.configured.get(identity)) is None:
+            raise unknown(identity, self._snapshot.configured)
+        await self.version(identity, number)
+        _, digest = files.fingerprint
+        await self._versions.publish(Publication(identity, number, digest), event)
+        await self.reload()
+
+    async def roll_back(self, identity: str, number: int, event: AuditEvent) -> None:
+        if identity not in self._snapshot.configured:
+            raise unknown(identity, self._snapshot.configured)
+        if not await self._versions.roll_back(identity, number, event):
+            name = names.agent_version(identity, number)
+            message = f"{name} is not the version that was published last, so it cannot be rolled back. ListAgents shows what answers now."
+            raise Precondition(Reason.AGENT_VERSION_NOT_PUBLISHED, message, {"agent_version": name})
+        await self.reload()
+
     async def reload(self, *, notify: bool = True) -> Sequence[Reloaded]:
         """Read the files again, and return the outcome for each agent.
 
@@ -341,7 +365,7 @@ class LiveAgents:
 
     async def poll(self) -> None:
         """Load versions that other servers registered or that open turns need, and drop versions that are no longer
-        needed. Reload soon if `default` stands for other models. Raises Unavailable.
+        needed. Reload soon if `default` stands for other models, or another server has published a version. Raises Unavailable.
         """
         async with self._lock:
             news = await self._versions.since(self._ordinal, ENGINE)
@@ -359,7 +383,7 @@ class LiveAgents:
             kept = self._kept(found, needed)
             if kept.keys() != self._snapshot.versions.keys():
                 self._snapshot = replace(self._snapshot, versions=kept)
-            if await self._remodelled():
+            if await self._remodelled() or await self._versions.published() != self._published:
                 self.want_reload()
 
     async def _reload(self) -> Sequence[Reloaded]:
@@ -388,6 +412,10 @@ class LiveAgents:
                 agent = ConfiguredAgent(made, number.name, _fingerprint(one)[1], self._context)
                 known[agent.fingerprint] = agent
                 added.append(agent)
+            self._published = await self._versions.published()
+            for publication in self._published:
+                if (publication.agent, publication.files_sha256) in known:
+                    await self._load(publication.name)
         if self._tasks and self._options.runs_turns:
             # The lock is free during the training, so that old versions continue to serve and polling continues.
             await _train(added, self._log)
@@ -432,15 +460,21 @@ class LiveAgents:
             old = before.configured.get(one.identity)
             if wrong := failed.get(one.identity, one.problems):
                 found = [_problem(each) for each in wrong]
-                version = old.version if old is not None else ""
+                version = before.current[one.identity].version if old is not None else ""
                 problems[one.identity] = Reloaded(one.identity, version, changed=False, problems=found)
                 if old is not None:
                     current[one.identity] = old
             else:
                 current[one.identity] = known[_fingerprint(one)]
         versions = {**before.versions, **{one.version: one for one in current.values()}}
+        published: dict[str, ConfiguredAgent] = {}
+        for publication in self._published:
+            files, agent = current.get(publication.agent), versions.get(publication.name)
+            counts = files is not None and files.fingerprint[1] == publication.files_sha256
+            if counts and isinstance(agent, ConfiguredAgent):
+                published[publication.agent] = agent
         self._snapshot = AgentSnapshot.of(
-            current, self._options.coded, problems, self._options.default, versions
+            current, self._options.coded, problems, self._options.default, versions, published
         )
         outcome = _changes(before, self._snapshot)
         for one in outcome:
@@ -450,7 +484,8 @@ class LiveAgents:
             elif one.changed:
                 self._log.info("agent_changed", agent=one.agent, version=one.version)
         if self._tasks:
-            self._warm(one for name, one in current.items() if before.current.get(name) is not one)
+            served = (one for one in self._snapshot.current.values() if isinstance(one, ConfiguredAgent))
+            self._warm(one for one in served if before.current.get(one.content.agent) is not one)
         return outcome
 
     def _warm(self, agents: Iterable[ConfiguredAgent]) -> None:
@@ -475,7 +510,8 @@ class LiveAgents:
     def _kept(self, versions: Mapping[str, Agent], needed: Collection[str]) -> Mapping[str, Agent]:
         """The versions, except those that have not been needed for `keep_seconds`, and of the others that are not needed the most recent _MOST_IDLE."""
         now = time.monotonic()
-        serving = {one.version for one in self._snapshot.current.values()}
+        snapshot = self._snapshot
+        serving = {one.version for one in (*snapshot.current.values(), *snapshot.configured.values())}
         kept: dict[str, Agent] = {}
         left: dict[str, float] = {}
         for name, agent in versions.items():
@@ -533,12 +569,12 @@ def _changes(before: AgentSnapshot, after: AgentSnapshot) -> Sequence[Reloaded]:
         if name in after.problems:
             found.append(after.problems[name])
             continue
-        new, old = (one.configured[name].version if name in one.configured else "" for one in (after, before))
+        new, old = (one.current[name].version if name in one.configured else "" for one in (after, before))
         found.append(Reloaded(name, new, changed=new != old))
     return found
 
 
-def _card(identity: str, agent: ConfiguredAgent, *, default: bool) -> AgentCard:
+def _card(identity: str, agent: ConfiguredAgent, file_version: str, *, default: bool) -> AgentCard:
     config = agent.config
     return AgentCard(
         id=identity,
@@ -552,6 +588,7 @@ def _card(identity: str, agent: ConfiguredAgent, *, default: bool) -> AgentCard:
         history_messages=config.history.messages,
         is_default=default,
         tools=config.tools.use,
+        file_version=file_version,
     )
 
 

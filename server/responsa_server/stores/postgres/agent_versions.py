@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from typing import Any, Final, LiteralString
 
 from responsa_server.domain import names
-from responsa_server.domain.agents import AgentVersion, NewVersion, StoredVersion
+from responsa_server.domain.agents import AgentVersion, NewVersion, Publication, StoredVersion
 from responsa_server.domain.listing import ListQuery, Page
 from responsa_server.domain.lists import AGENT_VERSIONS
 from responsa_server.domain.people import AuditEvent
@@ -73,6 +73,27 @@ class PostgresAgentVersions:
                 await self._log.write(connection, replace(event, resource_name=name))
         (found,) = await self._registered(known, [version])
         return found
+
+    @shielded
+    async def published(self) -> Sequence[Publication]:
+        async with self._database.no_tenant_statements() as connection:
+            return [build(Publication, row) for row in await all_rows(connection, _QUERIES["published"], {})]
+
+    @shielded
+    async def publish(self, publication: Publication, event: AuditEvent) -> None:
+        await self._change("publish", asdict(publication), event)
+
+    @shielded
+    async def roll_back(self, identity: str, number: int, event: AuditEvent) -> bool:
+        return await self._change("roll_back", {"agent": identity, "number": number}, event)
+
+    async def _change(self, query: str, values: dict[str, Any], event: AuditEvent) -> bool:
+        async with self._database.tenant(event.tenant_id) as connection:
+            await connection.execute(_QUERIES["publish_lock"], values)
+            changed = await one_row(connection, _QUERIES[query], values) is not None
+            if changed:
+                await self._log.write(connection, event)
+        return changed
 
     @shielded
     async def newest(self) -> int:

@@ -24,6 +24,26 @@ FROM unnest(%(agents)s::text[], %(hashes)s::bytea[]) WITH ORDINALITY AS n (agent
 JOIN responsa.agent_version AS v ON v.agent_id = n.agent AND v.sha256 = n.sha256
 ORDER BY n.place;
 
+-- name: published
+SELECT DISTINCT ON (agent_id) agent_id AS agent, version AS number, files_sha256 FROM responsa.agent_publication
+ORDER BY agent_id, ordinal DESC;
+
+-- name: publish_lock
+-- One publication of an agent is stored or deleted at a time.
+SELECT pg_advisory_xact_lock(hashtextextended('responsa.agent_publication ' || %(agent)s, 0));
+
+-- name: publish
+INSERT INTO responsa.agent_publication (agent_id, version, files_sha256)
+SELECT %(agent)s, %(number)s, %(files_sha256)s
+WHERE (%(number)s::int, %(files_sha256)s::bytea) IS DISTINCT FROM
+    (SELECT (version, files_sha256) FROM responsa.agent_publication WHERE agent_id = %(agent)s ORDER BY ordinal DESC LIMIT 1)
+RETURNING ordinal;
+
+-- name: roll_back
+DELETE FROM responsa.agent_publication
+WHERE version = %(number)s AND ordinal = (SELECT max(ordinal) FROM responsa.agent_publication WHERE agent_id = %(agent)s)
+RETURNING ordinal;
+
 -- name: newest
 SELECT coalesce(max(ordinal), 0) AS ordinal FROM responsa.agent_version;
 

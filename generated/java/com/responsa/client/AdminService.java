@@ -75,6 +75,7 @@ import com.responsa.admin.v1.NotifySubjectChangedRequest;
 import com.responsa.admin.v1.NotifySubjectChangedResponse;
 import com.responsa.admin.v1.PreviewSourceRequest;
 import com.responsa.admin.v1.PreviewSourceResponse;
+import com.responsa.admin.v1.PublishAgentVersionRequest;
 import com.responsa.admin.v1.QueryUsageRequest;
 import com.responsa.admin.v1.QueryUsageResponse;
 import com.responsa.admin.v1.RedeliverDeliveryRequest;
@@ -89,6 +90,7 @@ import com.responsa.admin.v1.RevokeOwnershipRequest;
 import com.responsa.admin.v1.RevokeTenantApiKeyRequest;
 import com.responsa.admin.v1.RevokeTenantSessionsRequest;
 import com.responsa.admin.v1.RevokeTenantSessionsResponse;
+import com.responsa.admin.v1.RollbackAgentVersionRequest;
 import com.responsa.admin.v1.ServiceGrant;
 import com.responsa.admin.v1.SetDefaultModelRequest;
 import com.responsa.admin.v1.Source;
@@ -111,6 +113,7 @@ import com.responsa.admin.v1.UserQuota;
 import com.responsa.auth.v1.ApiKey;
 import com.responsa.auth.v1.DeletionReceipt;
 import com.responsa.auth.v1.User;
+import com.responsa.chat.v1.Agent;
 import com.responsa.chat.v1.AgentVersion;
 import io.grpc.MethodDescriptor;
 import io.grpc.MethodDescriptor.MethodType;
@@ -178,6 +181,12 @@ public final class AdminService {
     static final MethodDescriptor<ListConnectionsRequest, ListConnectionsResponse> LIST_CONNECTIONS = Calls.method(
             MethodType.UNARY, "responsa.admin.v1.AdminService/ListConnections",
             ListConnectionsRequest.getDefaultInstance(), ListConnectionsResponse.getDefaultInstance());
+    static final MethodDescriptor<StartReplayRequest, Operation> START_REPLAY = Calls.method(
+            MethodType.UNARY, "responsa.admin.v1.AdminService/StartReplay",
+            StartReplayRequest.getDefaultInstance(), Operation.getDefaultInstance());
+    static final MethodDescriptor<ListReplayedQuestionsRequest, ListReplayedQuestionsResponse> LIST_REPLAYED_QUESTIONS = Calls.method(
+            MethodType.UNARY, "responsa.admin.v1.AdminService/ListReplayedQuestions",
+            ListReplayedQuestionsRequest.getDefaultInstance(), ListReplayedQuestionsResponse.getDefaultInstance());
     static final MethodDescriptor<ReloadAgentsRequest, ReloadAgentsResponse> RELOAD_AGENTS = Calls.method(
             MethodType.UNARY, "responsa.admin.v1.AdminService/ReloadAgents",
             ReloadAgentsRequest.getDefaultInstance(), ReloadAgentsResponse.getDefaultInstance());
@@ -190,12 +199,12 @@ public final class AdminService {
     static final MethodDescriptor<CreateAgentVersionRequest, AgentVersion> CREATE_AGENT_VERSION = Calls.method(
             MethodType.UNARY, "responsa.admin.v1.AdminService/CreateAgentVersion",
             CreateAgentVersionRequest.getDefaultInstance(), AgentVersion.getDefaultInstance());
-    static final MethodDescriptor<StartReplayRequest, Operation> START_REPLAY = Calls.method(
-            MethodType.UNARY, "responsa.admin.v1.AdminService/StartReplay",
-            StartReplayRequest.getDefaultInstance(), Operation.getDefaultInstance());
-    static final MethodDescriptor<ListReplayedQuestionsRequest, ListReplayedQuestionsResponse> LIST_REPLAYED_QUESTIONS = Calls.method(
-            MethodType.UNARY, "responsa.admin.v1.AdminService/ListReplayedQuestions",
-            ListReplayedQuestionsRequest.getDefaultInstance(), ListReplayedQuestionsResponse.getDefaultInstance());
+    static final MethodDescriptor<PublishAgentVersionRequest, Agent> PUBLISH_AGENT_VERSION = Calls.method(
+            MethodType.UNARY, "responsa.admin.v1.AdminService/PublishAgentVersion",
+            PublishAgentVersionRequest.getDefaultInstance(), Agent.getDefaultInstance());
+    static final MethodDescriptor<RollbackAgentVersionRequest, Agent> ROLLBACK_AGENT_VERSION = Calls.method(
+            MethodType.UNARY, "responsa.admin.v1.AdminService/RollbackAgentVersion",
+            RollbackAgentVersionRequest.getDefaultInstance(), Agent.getDefaultInstance());
     static final MethodDescriptor<CreateUserRequest, User> CREATE_USER = Calls.method(
             MethodType.UNARY, "responsa.admin.v1.AdminService/CreateUser",
             CreateUserRequest.getDefaultInstance(), User.getDefaultInstance());
@@ -530,6 +539,31 @@ public final class AdminService {
     }
 
     /**
+     * StartReplay asks a version of an agent old questions of this agent, or questions of the request, and compares the outcomes, the
+     * citations, the cost and the time. It writes no messages and uses no quota of users; the cost counts in the tenant's usage. Each
+     * question is asked in the name of the user who asked it, with the history of that time, and over the documents that the user may
+     * read today; the caller asks the questions of the request. Tools with effects are never called: calls that the turn has recorded
+     * get their recorded results. The answers are not kept. WatchOperation follows the replay, ListReplayedQuestions lists its
+     * questions, and CancelOperation ends it. If a server is lost, another one goes on with the next question.
+     *
+     * <p>Errors: RESOURCE_NOT_FOUND (the agent is not in service, or has no such version), AGENT_VERSION_UNFIT (the server cannot run
+     * the version), INVALID_FIELD (the time is empty), REQUEST_ID_REUSED.
+     */
+    public Operation startReplay(StartReplayRequest request) {
+        return calls.unary(START_REPLAY, request, true, timeout);
+    }
+
+    /**
+     * ListReplayedQuestions lists the questions of a replay, in the order of their places. It omits those whose conversations have been
+     * deleted.
+     *
+     * <p>Errors: RESOURCE_NOT_FOUND, PAGE_TOKEN_INVALID.
+     */
+    public ListReplayedQuestionsResponse listReplayedQuestions(ListReplayedQuestionsRequest request) {
+        return calls.unary(LIST_REPLAYED_QUESTIONS, request, true, timeout);
+    }
+
+    /**
      * ReloadAgents reads the declarations of all tools and the files of all agents again, and replaces every valid tool and agent in one
      * step. An agent with a mistake in its files keeps its previous version, and the response reports the mistakes. Running turns keep
      * their versions. The server asks the other servers to reload too. Only owners of the installation may make this call.
@@ -570,28 +604,24 @@ public final class AdminService {
     }
 
     /**
-     * StartReplay asks a version of an agent old questions of this agent, or questions of the request, and compares the outcomes, the
-     * citations, the cost and the time. It writes no messages and uses no quota of users; the cost counts in the tenant's usage. Each
-     * question is asked in the name of the user who asked it, with the history of that time, and over the documents that the user may
-     * read today; the caller asks the questions of the request. Tools with effects are never called: calls that the turn has recorded
-     * get their recorded results. The answers are not kept. WatchOperation follows the replay, ListReplayedQuestions lists its
-     * questions, and CancelOperation ends it. If a server is lost, another one goes on with the next question.
+     * PublishAgentVersion lets a version answer the agent's new questions in place of the version of its files, on every server with the
+     * same files, until the files or the default model change. Running turns keep their versions. Only owners of the installation may
+     * make this call.
      *
-     * <p>Errors: RESOURCE_NOT_FOUND (the agent is not in service, or has no such version), AGENT_VERSION_UNFIT (the server cannot run
-     * the version), INVALID_FIELD (the time is empty), REQUEST_ID_REUSED.
+     * <p>Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, AGENT_VERSION_UNFIT.
      */
-    public Operation startReplay(StartReplayRequest request) {
-        return calls.unary(START_REPLAY, request, true, timeout);
+    public Agent publishAgentVersion(PublishAgentVersionRequest request) {
+        return calls.unary(PUBLISH_AGENT_VERSION, request, true, timeout);
     }
 
     /**
-     * ListReplayedQuestions lists the questions of a replay, in the order of their places. It omits those whose conversations have been
-     * deleted.
+     * RollbackAgentVersion takes back the last publication of an agent, which must be that of the named version. Then the version
+     * answers that answered before it was published. Only owners of the installation may make this call.
      *
-     * <p>Errors: RESOURCE_NOT_FOUND, PAGE_TOKEN_INVALID.
+     * <p>Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, AGENT_VERSION_NOT_PUBLISHED.
      */
-    public ListReplayedQuestionsResponse listReplayedQuestions(ListReplayedQuestionsRequest request) {
-        return calls.unary(LIST_REPLAYED_QUESTIONS, request, true, timeout);
+    public Agent rollbackAgentVersion(RollbackAgentVersionRequest request) {
+        return calls.unary(ROLLBACK_AGENT_VERSION, request, false, timeout);
     }
 
     /**

@@ -147,6 +147,16 @@ class AdminServiceStub:
                 request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListConnectionsRequest.SerializeToString,
                 response_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListConnectionsResponse.FromString,
                 _registered_method=True)
+        self.StartReplay = channel.unary_unary(
+                '/responsa.admin.v1.AdminService/StartReplay',
+                request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.StartReplayRequest.SerializeToString,
+                response_deserializer=google_dot_longrunning_dot_operations__pb2.Operation.FromString,
+                _registered_method=True)
+        self.ListReplayedQuestions = channel.unary_unary(
+                '/responsa.admin.v1.AdminService/ListReplayedQuestions',
+                request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListReplayedQuestionsRequest.SerializeToString,
+                response_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListReplayedQuestionsResponse.FromString,
+                _registered_method=True)
         self.ReloadAgents = channel.unary_unary(
                 '/responsa.admin.v1.AdminService/ReloadAgents',
                 request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ReloadAgentsRequest.SerializeToString,
@@ -167,15 +177,15 @@ class AdminServiceStub:
                 request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.CreateAgentVersionRequest.SerializeToString,
                 response_deserializer=responsa_dot_chat_dot_v1_dot_agent__pb2.AgentVersion.FromString,
                 _registered_method=True)
-        self.StartReplay = channel.unary_unary(
-                '/responsa.admin.v1.AdminService/StartReplay',
-                request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.StartReplayRequest.SerializeToString,
-                response_deserializer=google_dot_longrunning_dot_operations__pb2.Operation.FromString,
+        self.PublishAgentVersion = channel.unary_unary(
+                '/responsa.admin.v1.AdminService/PublishAgentVersion',
+                request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.PublishAgentVersionRequest.SerializeToString,
+                response_deserializer=responsa_dot_chat_dot_v1_dot_agent__pb2.Agent.FromString,
                 _registered_method=True)
-        self.ListReplayedQuestions = channel.unary_unary(
-                '/responsa.admin.v1.AdminService/ListReplayedQuestions',
-                request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListReplayedQuestionsRequest.SerializeToString,
-                response_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListReplayedQuestionsResponse.FromString,
+        self.RollbackAgentVersion = channel.unary_unary(
+                '/responsa.admin.v1.AdminService/RollbackAgentVersion',
+                request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.RollbackAgentVersionRequest.SerializeToString,
+                response_deserializer=responsa_dot_chat_dot_v1_dot_agent__pb2.Agent.FromString,
                 _registered_method=True)
         self.CreateUser = channel.unary_unary(
                 '/responsa.admin.v1.AdminService/CreateUser',
@@ -551,6 +561,26 @@ class AdminServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def StartReplay(self, request, context):
+        """StartReplay asks a version of an agent old questions of this agent, or questions of the request, and compares the outcomes, the citations, the cost and the time. It writes no
+        messages and uses no quota of users; the cost counts in the tenant's usage. Each question is asked in the name of the user who asked it, with the history of that time, and over the
+        documents that the user may read today; the caller asks the questions of the request. Tools with effects are never called: calls that the turn has recorded get their recorded
+        results. The answers are not kept. WatchOperation follows the replay, ListReplayedQuestions lists its questions, and CancelOperation ends it. If a server is lost, another one goes
+        on with the next question. Errors: RESOURCE_NOT_FOUND (the agent is not in service, or has no such version), AGENT_VERSION_UNFIT (the server cannot
+        run the version), INVALID_FIELD (the time is empty), REQUEST_ID_REUSED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListReplayedQuestions(self, request, context):
+        """ListReplayedQuestions lists the questions of a replay, in the order of their places. It omits those whose conversations have been deleted. Errors: RESOURCE_NOT_FOUND,
+        PAGE_TOKEN_INVALID.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ReloadAgents(self, request, context):
         """ReloadAgents reads the declarations of all tools and the files of all agents again, and replaces every valid tool and agent in one step. An agent with a mistake in its files keeps its previous
         version, and the response reports the mistakes. Running turns keep their versions. The server asks the other servers to reload too. Only owners of the
@@ -583,21 +613,17 @@ class AdminServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
-    def StartReplay(self, request, context):
-        """StartReplay asks a version of an agent old questions of this agent, or questions of the request, and compares the outcomes, the citations, the cost and the time. It writes no
-        messages and uses no quota of users; the cost counts in the tenant's usage. Each question is asked in the name of the user who asked it, with the history of that time, and over the
-        documents that the user may read today; the caller asks the questions of the request. Tools with effects are never called: calls that the turn has recorded get their recorded
-        results. The answers are not kept. WatchOperation follows the replay, ListReplayedQuestions lists its questions, and CancelOperation ends it. If a server is lost, another one goes
-        on with the next question. Errors: RESOURCE_NOT_FOUND (the agent is not in service, or has no such version), AGENT_VERSION_UNFIT (the server cannot
-        run the version), INVALID_FIELD (the time is empty), REQUEST_ID_REUSED.
+    def PublishAgentVersion(self, request, context):
+        """PublishAgentVersion lets a version answer the agent's new questions in place of the version of its files, on every server with the same files, until the files or the default model change. Running
+        turns keep their versions. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, AGENT_VERSION_UNFIT.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
-    def ListReplayedQuestions(self, request, context):
-        """ListReplayedQuestions lists the questions of a replay, in the order of their places. It omits those whose conversations have been deleted. Errors: RESOURCE_NOT_FOUND,
-        PAGE_TOKEN_INVALID.
+    def RollbackAgentVersion(self, request, context):
+        """RollbackAgentVersion takes back the last publication of an agent, which must be that of the named version. Then the version answers that answered before it was published. Only owners of the
+        installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, AGENT_VERSION_NOT_PUBLISHED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -1061,6 +1087,16 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListConnectionsRequest.FromString,
                     response_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListConnectionsResponse.SerializeToString,
             ),
+            'StartReplay': grpc.unary_unary_rpc_method_handler(
+                    servicer.StartReplay,
+                    request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.StartReplayRequest.FromString,
+                    response_serializer=google_dot_longrunning_dot_operations__pb2.Operation.SerializeToString,
+            ),
+            'ListReplayedQuestions': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListReplayedQuestions,
+                    request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListReplayedQuestionsRequest.FromString,
+                    response_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListReplayedQuestionsResponse.SerializeToString,
+            ),
             'ReloadAgents': grpc.unary_unary_rpc_method_handler(
                     servicer.ReloadAgents,
                     request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ReloadAgentsRequest.FromString,
@@ -1081,15 +1117,15 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.CreateAgentVersionRequest.FromString,
                     response_serializer=responsa_dot_chat_dot_v1_dot_agent__pb2.AgentVersion.SerializeToString,
             ),
-            'StartReplay': grpc.unary_unary_rpc_method_handler(
-                    servicer.StartReplay,
-                    request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.StartReplayRequest.FromString,
-                    response_serializer=google_dot_longrunning_dot_operations__pb2.Operation.SerializeToString,
+            'PublishAgentVersion': grpc.unary_unary_rpc_method_handler(
+                    servicer.PublishAgentVersion,
+                    request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.PublishAgentVersionRequest.FromString,
+                    response_serializer=responsa_dot_chat_dot_v1_dot_agent__pb2.Agent.SerializeToString,
             ),
-            'ListReplayedQuestions': grpc.unary_unary_rpc_method_handler(
-                    servicer.ListReplayedQuestions,
-                    request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListReplayedQuestionsRequest.FromString,
-                    response_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListReplayedQuestionsResponse.SerializeToString,
+            'RollbackAgentVersion': grpc.unary_unary_rpc_method_handler(
+                    servicer.RollbackAgentVersion,
+                    request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.RollbackAgentVersionRequest.FromString,
+                    response_serializer=responsa_dot_chat_dot_v1_dot_agent__pb2.Agent.SerializeToString,
             ),
             'CreateUser': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateUser,
@@ -1828,6 +1864,60 @@ class AdminService:
             _registered_method=True)
 
     @staticmethod
+    def StartReplay(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.admin.v1.AdminService/StartReplay',
+            responsa_dot_admin_dot_v1_dot_admin__service__pb2.StartReplayRequest.SerializeToString,
+            google_dot_longrunning_dot_operations__pb2.Operation.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListReplayedQuestions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.admin.v1.AdminService/ListReplayedQuestions',
+            responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListReplayedQuestionsRequest.SerializeToString,
+            responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListReplayedQuestionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def ReloadAgents(request,
             target,
             options=(),
@@ -1936,7 +2026,7 @@ class AdminService:
             _registered_method=True)
 
     @staticmethod
-    def StartReplay(request,
+    def PublishAgentVersion(request,
             target,
             options=(),
             channel_credentials=None,
@@ -1949,9 +2039,9 @@ class AdminService:
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/responsa.admin.v1.AdminService/StartReplay',
-            responsa_dot_admin_dot_v1_dot_admin__service__pb2.StartReplayRequest.SerializeToString,
-            google_dot_longrunning_dot_operations__pb2.Operation.FromString,
+            '/responsa.admin.v1.AdminService/PublishAgentVersion',
+            responsa_dot_admin_dot_v1_dot_admin__service__pb2.PublishAgentVersionRequest.SerializeToString,
+            responsa_dot_chat_dot_v1_dot_agent__pb2.Agent.FromString,
             options,
             channel_credentials,
             insecure,
@@ -1963,7 +2053,7 @@ class AdminService:
             _registered_method=True)
 
     @staticmethod
-    def ListReplayedQuestions(request,
+    def RollbackAgentVersion(request,
             target,
             options=(),
             channel_credentials=None,
@@ -1976,9 +2066,9 @@ class AdminService:
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/responsa.admin.v1.AdminService/ListReplayedQuestions',
-            responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListReplayedQuestionsRequest.SerializeToString,
-            responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListReplayedQuestionsResponse.FromString,
+            '/responsa.admin.v1.AdminService/RollbackAgentVersion',
+            responsa_dot_admin_dot_v1_dot_admin__service__pb2.RollbackAgentVersionRequest.SerializeToString,
+            responsa_dot_chat_dot_v1_dot_agent__pb2.Agent.FromString,
             options,
             channel_credentials,
             insecure,

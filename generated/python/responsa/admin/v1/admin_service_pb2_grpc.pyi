@@ -108,6 +108,18 @@ class AdminServiceStub:
     """ListConnections lists the database connections that the tenant's sources may use. All are on one page, ordered by name. The owner of the installation
     declares connections in files.
     """
+    StartReplay: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.StartReplayRequest, _operations_pb2.Operation]
+    """StartReplay asks a version of an agent old questions of this agent, or questions of the request, and compares the outcomes, the citations, the cost and the time. It writes no
+    messages and uses no quota of users; the cost counts in the tenant's usage. Each question is asked in the name of the user who asked it, with the history of that time, and over the
+    documents that the user may read today; the caller asks the questions of the request. Tools with effects are never called: calls that the turn has recorded get their recorded
+    results. The answers are not kept. WatchOperation follows the replay, ListReplayedQuestions lists its questions, and CancelOperation ends it. If a server is lost, another one goes
+    on with the next question. Errors: RESOURCE_NOT_FOUND (the agent is not in service, or has no such version), AGENT_VERSION_UNFIT (the server cannot
+    run the version), INVALID_FIELD (the time is empty), REQUEST_ID_REUSED.
+    """
+    ListReplayedQuestions: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ListReplayedQuestionsRequest, _admin_service_pb2.ListReplayedQuestionsResponse]
+    """ListReplayedQuestions lists the questions of a replay, in the order of their places. It omits those whose conversations have been deleted. Errors: RESOURCE_NOT_FOUND,
+    PAGE_TOKEN_INVALID.
+    """
     ReloadAgents: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ReloadAgentsRequest, _admin_service_pb2.ReloadAgentsResponse]
     """ReloadAgents reads the declarations of all tools and the files of all agents again, and replaces every valid tool and agent in one step. An agent with a mistake in its files keeps its previous
     version, and the response reports the mistakes. Running turns keep their versions. The server asks the other servers to reload too. Only owners of the
@@ -122,17 +134,13 @@ class AdminServiceStub:
     the same content, the call returns that version and its card. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, INVALID_FIELD (a violation
     for each mistake).
     """
-    StartReplay: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.StartReplayRequest, _operations_pb2.Operation]
-    """StartReplay asks a version of an agent old questions of this agent, or questions of the request, and compares the outcomes, the citations, the cost and the time. It writes no
-    messages and uses no quota of users; the cost counts in the tenant's usage. Each question is asked in the name of the user who asked it, with the history of that time, and over the
-    documents that the user may read today; the caller asks the questions of the request. Tools with effects are never called: calls that the turn has recorded get their recorded
-    results. The answers are not kept. WatchOperation follows the replay, ListReplayedQuestions lists its questions, and CancelOperation ends it. If a server is lost, another one goes
-    on with the next question. Errors: RESOURCE_NOT_FOUND (the agent is not in service, or has no such version), AGENT_VERSION_UNFIT (the server cannot
-    run the version), INVALID_FIELD (the time is empty), REQUEST_ID_REUSED.
+    PublishAgentVersion: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.PublishAgentVersionRequest, _agent_pb2.Agent]
+    """PublishAgentVersion lets a version answer the agent's new questions in place of the version of its files, on every server with the same files, until the files or the default model change. Running
+    turns keep their versions. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, AGENT_VERSION_UNFIT.
     """
-    ListReplayedQuestions: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ListReplayedQuestionsRequest, _admin_service_pb2.ListReplayedQuestionsResponse]
-    """ListReplayedQuestions lists the questions of a replay, in the order of their places. It omits those whose conversations have been deleted. Errors: RESOURCE_NOT_FOUND,
-    PAGE_TOKEN_INVALID.
+    RollbackAgentVersion: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.RollbackAgentVersionRequest, _agent_pb2.Agent]
+    """RollbackAgentVersion takes back the last publication of an agent, which must be that of the named version. Then the version answers that answered before it was published. Only owners of the
+    installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, AGENT_VERSION_NOT_PUBLISHED.
     """
     CreateUser: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.CreateUserRequest, _user_pb2.User]
     """CreateUser creates a user of the caller's tenant. The user has no credential yet. Errors: INVALID_FIELD, REQUEST_ID_REUSED, RESOURCE_ALREADY_EXISTS (another
@@ -509,6 +517,30 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         """
 
     @_abc_1.abstractmethod
+    def StartReplay(
+        self,
+        request: _admin_service_pb2.StartReplayRequest,
+        context: _aio.ServicerContext[_admin_service_pb2.StartReplayRequest, _abc.Awaitable[_operations_pb2.Operation]],
+    ) -> _abc.Awaitable[_operations_pb2.Operation]:
+        """StartReplay asks a version of an agent old questions of this agent, or questions of the request, and compares the outcomes, the citations, the cost and the time. It writes no
+        messages and uses no quota of users; the cost counts in the tenant's usage. Each question is asked in the name of the user who asked it, with the history of that time, and over the
+        documents that the user may read today; the caller asks the questions of the request. Tools with effects are never called: calls that the turn has recorded get their recorded
+        results. The answers are not kept. WatchOperation follows the replay, ListReplayedQuestions lists its questions, and CancelOperation ends it. If a server is lost, another one goes
+        on with the next question. Errors: RESOURCE_NOT_FOUND (the agent is not in service, or has no such version), AGENT_VERSION_UNFIT (the server cannot
+        run the version), INVALID_FIELD (the time is empty), REQUEST_ID_REUSED.
+        """
+
+    @_abc_1.abstractmethod
+    def ListReplayedQuestions(
+        self,
+        request: _admin_service_pb2.ListReplayedQuestionsRequest,
+        context: _aio.ServicerContext[_admin_service_pb2.ListReplayedQuestionsRequest, _abc.Awaitable[_admin_service_pb2.ListReplayedQuestionsResponse]],
+    ) -> _abc.Awaitable[_admin_service_pb2.ListReplayedQuestionsResponse]:
+        """ListReplayedQuestions lists the questions of a replay, in the order of their places. It omits those whose conversations have been deleted. Errors: RESOURCE_NOT_FOUND,
+        PAGE_TOKEN_INVALID.
+        """
+
+    @_abc_1.abstractmethod
     def ReloadAgents(
         self,
         request: _admin_service_pb2.ReloadAgentsRequest,
@@ -547,27 +579,23 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         """
 
     @_abc_1.abstractmethod
-    def StartReplay(
+    def PublishAgentVersion(
         self,
-        request: _admin_service_pb2.StartReplayRequest,
-        context: _aio.ServicerContext[_admin_service_pb2.StartReplayRequest, _abc.Awaitable[_operations_pb2.Operation]],
-    ) -> _abc.Awaitable[_operations_pb2.Operation]:
-        """StartReplay asks a version of an agent old questions of this agent, or questions of the request, and compares the outcomes, the citations, the cost and the time. It writes no
-        messages and uses no quota of users; the cost counts in the tenant's usage. Each question is asked in the name of the user who asked it, with the history of that time, and over the
-        documents that the user may read today; the caller asks the questions of the request. Tools with effects are never called: calls that the turn has recorded get their recorded
-        results. The answers are not kept. WatchOperation follows the replay, ListReplayedQuestions lists its questions, and CancelOperation ends it. If a server is lost, another one goes
-        on with the next question. Errors: RESOURCE_NOT_FOUND (the agent is not in service, or has no such version), AGENT_VERSION_UNFIT (the server cannot
-        run the version), INVALID_FIELD (the time is empty), REQUEST_ID_REUSED.
+        request: _admin_service_pb2.PublishAgentVersionRequest,
+        context: _aio.ServicerContext[_admin_service_pb2.PublishAgentVersionRequest, _abc.Awaitable[_agent_pb2.Agent]],
+    ) -> _abc.Awaitable[_agent_pb2.Agent]:
+        """PublishAgentVersion lets a version answer the agent's new questions in place of the version of its files, on every server with the same files, until the files or the default model change. Running
+        turns keep their versions. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, AGENT_VERSION_UNFIT.
         """
 
     @_abc_1.abstractmethod
-    def ListReplayedQuestions(
+    def RollbackAgentVersion(
         self,
-        request: _admin_service_pb2.ListReplayedQuestionsRequest,
-        context: _aio.ServicerContext[_admin_service_pb2.ListReplayedQuestionsRequest, _abc.Awaitable[_admin_service_pb2.ListReplayedQuestionsResponse]],
-    ) -> _abc.Awaitable[_admin_service_pb2.ListReplayedQuestionsResponse]:
-        """ListReplayedQuestions lists the questions of a replay, in the order of their places. It omits those whose conversations have been deleted. Errors: RESOURCE_NOT_FOUND,
-        PAGE_TOKEN_INVALID.
+        request: _admin_service_pb2.RollbackAgentVersionRequest,
+        context: _aio.ServicerContext[_admin_service_pb2.RollbackAgentVersionRequest, _abc.Awaitable[_agent_pb2.Agent]],
+    ) -> _abc.Awaitable[_agent_pb2.Agent]:
+        """RollbackAgentVersion takes back the last publication of an agent, which must be that of the named version. Then the version answers that answered before it was published. Only owners of the
+        installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, AGENT_VERSION_NOT_PUBLISHED.
         """
 
     @_abc_1.abstractmethod

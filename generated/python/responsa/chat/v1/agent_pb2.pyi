@@ -37,6 +37,7 @@ class Agent(_message.Message):
     HISTORY_MESSAGES_FIELD_NUMBER: _builtins.int
     IS_DEFAULT_FIELD_NUMBER: _builtins.int
     MISSING_TOOLS_FIELD_NUMBER: _builtins.int
+    FILE_VERSION_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`agents/{id}`."""
     display_name: _builtins.str
@@ -49,6 +50,8 @@ class Agent(_message.Message):
     """How many of the conversation's last messages the agent reads in full."""
     is_default: _builtins.bool
     """Whether this agent answers questions that name no agent."""
+    file_version: _builtins.str
+    """The version of the agent's files, `agents/{id}/versions/{n}`. It differs from `version` while a published version outranks the files. Empty for an agent without files."""
     @_builtins.property
     def parameters_schema(self) -> _struct_pb2.Struct:
         """The JSON Schema (2020-12) of `options.parameters`, which is one flat object. If a property has `x-resource`, the property's value names a resource, and
@@ -88,10 +91,11 @@ class Agent(_message.Message):
         history_messages: _builtins.int = ...,
         is_default: _builtins.bool = ...,
         missing_tools: _abc.Iterable[_builtins.str] | None = ...,
+        file_version: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["parameters_schema", b"parameters_schema"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["collections", b"collections", "description", b"description", "display_name", b"display_name", "examples", b"examples", "history_messages", b"history_messages", "is_default", b"is_default", "missing_tools", b"missing_tools", "models", b"models", "name", b"name", "parameters_schema", b"parameters_schema", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["collections", b"collections", "description", b"description", "display_name", b"display_name", "examples", b"examples", "file_version", b"file_version", "history_messages", b"history_messages", "is_default", b"is_default", "missing_tools", b"missing_tools", "models", b"models", "name", b"name", "parameters_schema", b"parameters_schema", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

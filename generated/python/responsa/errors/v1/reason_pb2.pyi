@@ -284,6 +284,8 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """FAILED_PRECONDITION. This server cannot run the version of the agent, because its release, its models or its parts have changed. Ask for another version. Metadata: agent_version,
     e.g. "agents/chat/versions/3"; cause, e.g. "agent.toml: model.chain: the model “openai:gpt-5” is not available".
     """
+    REASON_AGENT_VERSION_NOT_PUBLISHED: _Reason.ValueType  # 191
+    """FAILED_PRECONDITION. The version cannot be rolled back, because it is not the one that was published last. Metadata: agent_version, e.g. "agents/chat/versions/3"."""
 
 class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
     """Reason is the reason for the failure of a call, a turn or an operation. The server sends a reason without the prefix `REASON_`, as the `reason` of a
@@ -553,4 +555,6 @@ REASON_AGENT_VERSION_UNFIT: Reason.ValueType  # 190
 """FAILED_PRECONDITION. This server cannot run the version of the agent, because its release, its models or its parts have changed. Ask for another version. Metadata: agent_version,
 e.g. "agents/chat/versions/3"; cause, e.g. "agent.toml: model.chain: the model “openai:gpt-5” is not available".
 """
+REASON_AGENT_VERSION_NOT_PUBLISHED: Reason.ValueType  # 191
+"""FAILED_PRECONDITION. The version cannot be rolled back, because it is not the one that was published last. Metadata: agent_version, e.g. "agents/chat/versions/3"."""
 Global___Reason: _TypeAlias = Reason  # noqa: Y015

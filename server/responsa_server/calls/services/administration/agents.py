@@ -34,9 +34,25 @@ class AgentVersionService:
         )
 
     async def GetAgentVersion(self, request: pb.GetAgentVersionRequest) -> agent_pb2.AgentVersion:
-        agent, number = names.parse_agent_version(request.name)
-        assert number is not None, "the contract's pattern has a number"
-        return await self._shown(agent, number)
+        return await self._shown(*_named(request.name))
+
+    async def PublishAgentVersion(self, request: pb.PublishAgentVersionRequest) -> agent_pb2.Agent:
+        agent, number = _named(request.name)
+        await self._catalogue.publish(
+            agent, number, AuditEvent.of(caller(), "agent_version.publish", request.name)
+        )
+        return await self._agent(agent)
+
+    async def RollbackAgentVersion(self, request: pb.RollbackAgentVersionRequest) -> agent_pb2.Agent:
+        agent, number = _named(request.name)
+        await self._catalogue.roll_back(
+            agent, number, AuditEvent.of(caller(), "agent_version.rollback", request.name)
+        )
+        return await self._agent(agent)
+
+    async def _agent(self, identity: str) -> agent_pb2.Agent:
+        card = self._catalogue.card(identity)
+        return agents.agent(card, await self._catalogue.schema(caller(), card))
 
     async def _shown(self, agent: str, number: int) -> agent_pb2.AgentVersion:
         found = await self._versions.get(agent, number)
@@ -58,3 +74,9 @@ class AgentVersionService:
 
     def _current(self) -> frozenset[str]:
         return frozenset(card.version for card in self._catalogue.cards())
+
+
+def _named(name: str) -> tuple[str, int]:
+    agent, number = names.parse_agent_version(name)
+    assert number is not None, "the contract's pattern has a number"
+    return agent, number

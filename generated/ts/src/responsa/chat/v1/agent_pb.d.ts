@@ -96,6 +96,13 @@ export declare type Agent = Message<"responsa.chat.v1.Agent"> & {
    * @generated from field: repeated string missing_tools = 11;
    */
   missingTools: string[];
+
+  /**
+   * The version of the agent's files, `agents/{id}/versions/{n}`. It differs from `version` while a published version outranks the files. Empty for an agent without files.
+   *
+   * @generated from field: string file_version = 12;
+   */
+  fileVersion: string;
 };
 
 /**

@@ -695,6 +695,13 @@ export enum Reason {
    * @generated from enum value: REASON_AGENT_VERSION_UNFIT = 190;
    */
   AGENT_VERSION_UNFIT = 190,
+
+  /**
+   * FAILED_PRECONDITION. The version cannot be rolled back, because it is not the one that was published last. Metadata: agent_version, e.g. "agents/chat/versions/3".
+   *
+   * @generated from enum value: REASON_AGENT_VERSION_NOT_PUBLISHED = 191;
+   */
+  AGENT_VERSION_NOT_PUBLISHED = 191,
 }
 
 /**
