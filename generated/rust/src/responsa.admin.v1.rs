@@ -2118,7 +2118,7 @@ impl ::prost::Name for ReplayedTurns {
 /// ReplayedTexts holds questions.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ReplayedTexts {
-    /// The questions, at most 1,000, each with at most 16 KiB.
+    /// The questions, at most 1,000, each with at most 16 KiB, and all in one message of at most 4 MiB.
     #[prost(string, repeated, tag = "1")]
     pub questions: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }

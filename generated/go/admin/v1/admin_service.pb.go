@@ -1680,7 +1680,7 @@ func (x *ReplayedTurns) GetMaxTurns() int32 {
 // ReplayedTexts holds questions.
 type ReplayedTexts struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The questions, at most 1,000, each with at most 16 KiB.
+	// The questions, at most 1,000, each with at most 16 KiB, and all in one message of at most 4 MiB.
 	Questions     []string `protobuf:"bytes,1,rep,name=questions,proto3" json:"questions,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

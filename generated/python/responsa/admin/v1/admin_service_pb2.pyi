@@ -877,7 +877,7 @@ class ReplayedTexts(_message.Message):
     QUESTIONS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def questions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The questions, at most 1,000, each with at most 16 KiB."""
+        """The questions, at most 1,000, each with at most 16 KiB, and all in one message of at most 4 MiB."""
 
     def __init__(
         self,

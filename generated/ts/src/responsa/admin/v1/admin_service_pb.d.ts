@@ -867,7 +867,7 @@ export declare const ReplayedTurnsSchema: GenMessage<ReplayedTurns>;
  */
 export declare type ReplayedTexts = Message<"responsa.admin.v1.ReplayedTexts"> & {
   /**
-   * The questions, at most 1,000, each with at most 16 KiB.
+   * The questions, at most 1,000, each with at most 16 KiB, and all in one message of at most 4 MiB.
    *
    * @generated from field: repeated string questions = 1;
    */
