@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import grpc
@@ -15,6 +16,7 @@ from tests.rpc.served import Caller, Served, caller, failed
 
 ADMIN = "/responsa.admin.v1.AdminService/"
 SOMEBODY = f"users/{uuid7()}"
+EXPERIMENT = f"experiments/{uuid7()}"
 
 
 async def colleague(served: Served) -> Caller:
@@ -42,6 +44,28 @@ OF_OWNERS = {
         admin.RollbackAgentVersionRequest(name="agents/chat/versions/1"),
         "agent_version.rollback",
         "agents/chat/versions/1",
+    ),
+    "CreateExperiment": (
+        admin.CreateExperimentRequest(
+            experiment={
+                "candidate": "agents/chat/versions/1",
+                "candidate_percent": 50,
+                "unit": "EXPERIMENT_UNIT_USER",
+                "metric": "EXPERIMENT_METRIC_COST",
+                "guard": "EXPERIMENT_METRIC_COST",
+                "duration": timedelta(days=1),
+            }
+        ),
+        "experiment.create",
+        "",
+    ),
+    "GetExperiment": (admin.GetExperimentRequest(name=EXPERIMENT), "experiment.read", EXPERIMENT),
+    "ListExperiments": (admin.ListExperimentsRequest(), "experiment.read", ""),
+    "StopExperiment": (admin.StopExperimentRequest(name=EXPERIMENT), "experiment.stop", EXPERIMENT),
+    "GetExperimentReport": (
+        admin.GetExperimentReportRequest(name=EXPERIMENT),
+        "experiment.read",
+        EXPERIMENT,
     ),
     "GrantOwnership": (admin.GrantOwnershipRequest(name=SOMEBODY), "user.grant_ownership", SOMEBODY),
     "RevokeOwnership": (admin.RevokeOwnershipRequest(name=SOMEBODY), "user.revoke_ownership", SOMEBODY),

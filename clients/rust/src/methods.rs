@@ -239,6 +239,45 @@ impl Client {
         self.call("/responsa.admin.v1.AdminService/RollbackAgentVersion", false, &request).await
     }
 
+    /// CreateExperiment begins an experiment with a version of an agent. Every server splits new questions within five seconds.
+    /// An agent has at most one running experiment. Only owners of the installation may make this call, and the others about
+    /// experiments.
+    ///
+    /// Errors: ROLE_REQUIRED, INVALID_FIELD, RESOURCE_NOT_FOUND, AGENT_VERSION_UNFIT, EXPERIMENT_RUNNING,
+    /// EXPERIMENT_PARAMETERS_DIFFER.
+    pub async fn create_experiment(&self, request: admin::v1::CreateExperimentRequest) -> Result<admin::v1::Experiment, Error> {
+        self.call("/responsa.admin.v1.AdminService/CreateExperiment", false, &request).await
+    }
+
+    /// GetExperiment returns an experiment.
+    ///
+    /// Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND.
+    pub async fn get_experiment(&self, request: admin::v1::GetExperimentRequest) -> Result<admin::v1::Experiment, Error> {
+        self.call("/responsa.admin.v1.AdminService/GetExperiment", true, &request).await
+    }
+
+    /// ListExperiments lists the experiments of all agents, the newest first.
+    ///
+    /// Errors: ROLE_REQUIRED, PAGE_TOKEN_INVALID.
+    pub async fn list_experiments(&self, request: admin::v1::ListExperimentsRequest) -> Result<admin::v1::ListExperimentsResponse, Error> {
+        self.call("/responsa.admin.v1.AdminService/ListExperiments", true, &request).await
+    }
+
+    /// StopExperiment ends an experiment, if it still runs. The baseline then answers alone.
+    ///
+    /// Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND.
+    pub async fn stop_experiment(&self, request: admin::v1::StopExperimentRequest) -> Result<admin::v1::Experiment, Error> {
+        self.call("/responsa.admin.v1.AdminService/StopExperiment", true, &request).await
+    }
+
+    /// GetExperimentReport compares the versions of an experiment by the turns that ended until a few seconds ago. It may be
+    /// read at any time; the intervals allow for that.
+    ///
+    /// Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND.
+    pub async fn get_experiment_report(&self, request: admin::v1::GetExperimentReportRequest) -> Result<admin::v1::ExperimentReport, Error> {
+        self.call("/responsa.admin.v1.AdminService/GetExperimentReport", true, &request).await
+    }
+
     /// CreateUser creates a user of the caller's tenant. The user has no credential yet.
     ///
     /// Errors: INVALID_FIELD, REQUEST_ID_REUSED, RESOURCE_ALREADY_EXISTS (another user of the tenant has the e-mail address),

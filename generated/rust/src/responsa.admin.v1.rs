@@ -10,7 +10,7 @@ pub struct AuditEvent {
     #[prost(message, optional, tag = "2")]
     pub create_time: ::core::option::Option<::prost_types::Timestamp>,
     /// The user who acted, as the user's name. If a service acted on behalf of a user, the actor is the service. The actor is "local" for a command on the
-    /// server's machine, and "anonymous" for a refused sign-in. If a sign-in with an OpenID Connect provider is refused, or if the provider's claims assign a
+    /// server's machine, "server" for what the server does by itself, and "anonymous" for a refused sign-in. If a sign-in with an OpenID Connect provider is refused, or if the provider's claims assign a
     /// role, the actor is the provider, e.g. "oidcProviders/corp".
     #[prost(string, tag = "3")]
     pub actor: ::prost::alloc::string::String,
@@ -141,6 +141,302 @@ impl DeliveryState {
             "DELIVERY_STATE_WAITING" => Some(Self::Waiting),
             "DELIVERY_STATE_DELIVERED" => Some(Self::Delivered),
             "DELIVERY_STATE_FAILED" => Some(Self::Failed),
+            _ => None,
+        }
+    }
+}
+/// Experiment splits the new questions of an agent between the version that answers when the experiment begins, the baseline, and a candidate. Questions that name a version are not part of it.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Experiment {
+    /// `experiments/{uuid}`.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// The version to try, `agents/{id}/versions/{n}`. It must have the same parameters as the baseline.
+    #[prost(string, tag = "2")]
+    pub candidate: ::prost::alloc::string::String,
+    /// The version that the candidate is compared with.
+    #[prost(string, tag = "3")]
+    pub baseline: ::prost::alloc::string::String,
+    /// How many of a hundred units get the candidate.
+    #[prost(int32, tag = "4")]
+    pub candidate_percent: i32,
+    /// Who stays with one version.
+    #[prost(enumeration = "ExperimentUnit", tag = "5")]
+    pub unit: i32,
+    /// What decides the experiment.
+    #[prost(enumeration = "ExperimentMetric", tag = "6")]
+    pub metric: i32,
+    /// What stops the experiment as soon as the candidate is worse by more than `guard_margin`.
+    #[prost(enumeration = "ExperimentMetric", tag = "7")]
+    pub guard: i32,
+    /// The difference of the guard's means that is accepted, in the unit of the metric; shares are from 0 to 1.
+    #[prost(double, tag = "8")]
+    pub guard_margin: f64,
+    /// The state.
+    #[prost(enumeration = "ExperimentState", tag = "9")]
+    pub state: i32,
+    /// When the experiment began.
+    #[prost(message, optional, tag = "10")]
+    pub create_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// When the experiment ends, if nothing stops it. From then on the baseline answers alone.
+    #[prost(message, optional, tag = "11")]
+    pub end_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// When the experiment was stopped; unset if it was not.
+    #[prost(message, optional, tag = "12")]
+    pub stop_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// The time from `create_time` to `end_time`, from a minute to 90 days.
+    #[prost(message, optional, tag = "13")]
+    pub duration: ::core::option::Option<::prost_types::Duration>,
+}
+impl ::prost::Name for Experiment {
+    const NAME: &'static str = "Experiment";
+    const PACKAGE: &'static str = "responsa.admin.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "responsa.admin.v1.Experiment".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/responsa.admin.v1.Experiment".into()
+    }
+}
+/// ExperimentArm is what was measured of a version.
+#[derive(Clone, Copy, PartialEq, ::prost::Message)]
+pub struct ExperimentArm {
+    /// The users or conversations.
+    #[prost(int64, tag = "1")]
+    pub units: i64,
+    /// The turns that count for the metric.
+    #[prost(int64, tag = "2")]
+    pub turns: i64,
+    /// The mean of the metric over the turns; 0 without turns.
+    #[prost(double, tag = "3")]
+    pub mean: f64,
+}
+impl ::prost::Name for ExperimentArm {
+    const NAME: &'static str = "ExperimentArm";
+    const PACKAGE: &'static str = "responsa.admin.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "responsa.admin.v1.ExperimentArm".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/responsa.admin.v1.ExperimentArm".into()
+    }
+}
+/// ExperimentResult compares the versions by a metric.
+#[derive(Clone, Copy, PartialEq, ::prost::Message)]
+pub struct ExperimentResult {
+    /// The metric.
+    #[prost(enumeration = "ExperimentMetric", tag = "1")]
+    pub metric: i32,
+    /// What was measured of the baseline.
+    #[prost(message, optional, tag = "2")]
+    pub baseline: ::core::option::Option<ExperimentArm>,
+    /// What was measured of the candidate.
+    #[prost(message, optional, tag = "3")]
+    pub candidate: ::core::option::Option<ExperimentArm>,
+    /// The candidate's mean without the baseline's.
+    #[prost(double, tag = "4")]
+    pub difference: f64,
+    /// The lower end of the interval around the difference; unset until ten units of each version were measured. The intervals of all looks together hold the true difference with a
+    /// probability of 95 %.
+    #[prost(double, optional, tag = "5")]
+    pub low: ::core::option::Option<f64>,
+    /// The upper end of the interval; unset like the lower end.
+    #[prost(double, optional, tag = "6")]
+    pub high: ::core::option::Option<f64>,
+}
+impl ::prost::Name for ExperimentResult {
+    const NAME: &'static str = "ExperimentResult";
+    const PACKAGE: &'static str = "responsa.admin.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "responsa.admin.v1.ExperimentResult".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/responsa.admin.v1.ExperimentResult".into()
+    }
+}
+/// ExperimentReport says how an experiment goes.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ExperimentReport {
+    /// The experiment.
+    #[prost(message, optional, tag = "1")]
+    pub experiment: ::core::option::Option<Experiment>,
+    /// The results, by all metrics.
+    #[prost(message, repeated, tag = "2")]
+    pub results: ::prost::alloc::vec::Vec<ExperimentResult>,
+    /// What is known of the experiment's metric.
+    #[prost(enumeration = "ExperimentVerdict", tag = "3")]
+    pub verdict: i32,
+}
+impl ::prost::Name for ExperimentReport {
+    const NAME: &'static str = "ExperimentReport";
+    const PACKAGE: &'static str = "responsa.admin.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "responsa.admin.v1.ExperimentReport".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/responsa.admin.v1.ExperimentReport".into()
+    }
+}
+/// ExperimentUnit says who stays with one version for the whole experiment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum ExperimentUnit {
+    /// Not a valid unit.
+    Unspecified = 0,
+    /// Each user.
+    User = 1,
+    /// Each conversation.
+    Conversation = 2,
+}
+impl ExperimentUnit {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "EXPERIMENT_UNIT_UNSPECIFIED",
+            Self::User => "EXPERIMENT_UNIT_USER",
+            Self::Conversation => "EXPERIMENT_UNIT_CONVERSATION",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "EXPERIMENT_UNIT_UNSPECIFIED" => Some(Self::Unspecified),
+            "EXPERIMENT_UNIT_USER" => Some(Self::User),
+            "EXPERIMENT_UNIT_CONVERSATION" => Some(Self::Conversation),
+            _ => None,
+        }
+    }
+}
+/// ExperimentMetric is what an experiment measures of each turn. Less is better for all metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum ExperimentMetric {
+    /// Not a valid metric.
+    Unspecified = 0,
+    /// The share of ratings that are negative.
+    NegativeFeedback = 1,
+    /// The share of refusals among the answers and refusals.
+    Refusals = 2,
+    /// The share of failed turns among those that nobody cancelled.
+    Failures = 3,
+    /// The share of answers with a sentence that names a passage that does not support it.
+    Unsupported = 4,
+    /// The seconds from the question to the end of the answer or refusal.
+    Latency = 5,
+    /// The cost of an answer, a refusal or a failed turn in US dollars, as far as the prices of the models are known.
+    Cost = 6,
+}
+impl ExperimentMetric {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "EXPERIMENT_METRIC_UNSPECIFIED",
+            Self::NegativeFeedback => "EXPERIMENT_METRIC_NEGATIVE_FEEDBACK",
+            Self::Refusals => "EXPERIMENT_METRIC_REFUSALS",
+            Self::Failures => "EXPERIMENT_METRIC_FAILURES",
+            Self::Unsupported => "EXPERIMENT_METRIC_UNSUPPORTED",
+            Self::Latency => "EXPERIMENT_METRIC_LATENCY",
+            Self::Cost => "EXPERIMENT_METRIC_COST",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "EXPERIMENT_METRIC_UNSPECIFIED" => Some(Self::Unspecified),
+            "EXPERIMENT_METRIC_NEGATIVE_FEEDBACK" => Some(Self::NegativeFeedback),
+            "EXPERIMENT_METRIC_REFUSALS" => Some(Self::Refusals),
+            "EXPERIMENT_METRIC_FAILURES" => Some(Self::Failures),
+            "EXPERIMENT_METRIC_UNSUPPORTED" => Some(Self::Unsupported),
+            "EXPERIMENT_METRIC_LATENCY" => Some(Self::Latency),
+            "EXPERIMENT_METRIC_COST" => Some(Self::Cost),
+            _ => None,
+        }
+    }
+}
+/// ExperimentState is the state of an experiment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum ExperimentState {
+    /// Never sent.
+    Unspecified = 0,
+    /// New questions are split between the versions.
+    Running = 1,
+    /// The time of the experiment is over.
+    Ended = 2,
+    /// An owner called StopExperiment.
+    Stopped = 3,
+    /// The guard found the candidate worse than the baseline.
+    Guarded = 4,
+    /// The agent got another version, by its files, a publication or a rollback.
+    Superseded = 5,
+}
+impl ExperimentState {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "EXPERIMENT_STATE_UNSPECIFIED",
+            Self::Running => "EXPERIMENT_STATE_RUNNING",
+            Self::Ended => "EXPERIMENT_STATE_ENDED",
+            Self::Stopped => "EXPERIMENT_STATE_STOPPED",
+            Self::Guarded => "EXPERIMENT_STATE_GUARDED",
+            Self::Superseded => "EXPERIMENT_STATE_SUPERSEDED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "EXPERIMENT_STATE_UNSPECIFIED" => Some(Self::Unspecified),
+            "EXPERIMENT_STATE_RUNNING" => Some(Self::Running),
+            "EXPERIMENT_STATE_ENDED" => Some(Self::Ended),
+            "EXPERIMENT_STATE_STOPPED" => Some(Self::Stopped),
+            "EXPERIMENT_STATE_GUARDED" => Some(Self::Guarded),
+            "EXPERIMENT_STATE_SUPERSEDED" => Some(Self::Superseded),
+            _ => None,
+        }
+    }
+}
+/// ExperimentVerdict says what is known of the experiment's metric.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum ExperimentVerdict {
+    /// Never sent.
+    Unspecified = 0,
+    /// The interval holds 0: there may be no difference.
+    Open = 1,
+    /// The candidate is better.
+    Candidate = 2,
+    /// The baseline is better.
+    Baseline = 3,
+}
+impl ExperimentVerdict {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "EXPERIMENT_VERDICT_UNSPECIFIED",
+            Self::Open => "EXPERIMENT_VERDICT_OPEN",
+            Self::Candidate => "EXPERIMENT_VERDICT_CANDIDATE",
+            Self::Baseline => "EXPERIMENT_VERDICT_BASELINE",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "EXPERIMENT_VERDICT_UNSPECIFIED" => Some(Self::Unspecified),
+            "EXPERIMENT_VERDICT_OPEN" => Some(Self::Open),
+            "EXPERIMENT_VERDICT_CANDIDATE" => Some(Self::Candidate),
+            "EXPERIMENT_VERDICT_BASELINE" => Some(Self::Baseline),
             _ => None,
         }
     }
@@ -2361,6 +2657,115 @@ impl ::prost::Name for RollbackAgentVersionRequest {
     }
     fn type_url() -> ::prost::alloc::string::String {
         "type.googleapis.com/responsa.admin.v1.RollbackAgentVersionRequest".into()
+    }
+}
+/// CreateExperimentRequest describes an experiment.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct CreateExperimentRequest {
+    /// The experiment. The server sets the fields that callers do not give.
+    #[prost(message, optional, tag = "1")]
+    pub experiment: ::core::option::Option<Experiment>,
+}
+impl ::prost::Name for CreateExperimentRequest {
+    const NAME: &'static str = "CreateExperimentRequest";
+    const PACKAGE: &'static str = "responsa.admin.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "responsa.admin.v1.CreateExperimentRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/responsa.admin.v1.CreateExperimentRequest".into()
+    }
+}
+/// GetExperimentRequest names an experiment.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetExperimentRequest {
+    /// `experiments/{uuid}`.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+}
+impl ::prost::Name for GetExperimentRequest {
+    const NAME: &'static str = "GetExperimentRequest";
+    const PACKAGE: &'static str = "responsa.admin.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "responsa.admin.v1.GetExperimentRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/responsa.admin.v1.GetExperimentRequest".into()
+    }
+}
+/// StopExperimentRequest names an experiment.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct StopExperimentRequest {
+    /// `experiments/{uuid}`.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+}
+impl ::prost::Name for StopExperimentRequest {
+    const NAME: &'static str = "StopExperimentRequest";
+    const PACKAGE: &'static str = "responsa.admin.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "responsa.admin.v1.StopExperimentRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/responsa.admin.v1.StopExperimentRequest".into()
+    }
+}
+/// GetExperimentReportRequest names an experiment.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetExperimentReportRequest {
+    /// `experiments/{uuid}`.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+}
+impl ::prost::Name for GetExperimentReportRequest {
+    const NAME: &'static str = "GetExperimentReportRequest";
+    const PACKAGE: &'static str = "responsa.admin.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "responsa.admin.v1.GetExperimentReportRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/responsa.admin.v1.GetExperimentReportRequest".into()
+    }
+}
+/// ListExperimentsRequest asks for a page of experiments.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListExperimentsRequest {
+    /// The maximum number of items on the page; 50 if unset or 0. More than 200 count as 200.
+    #[prost(int32, optional, tag = "1")]
+    pub page_size: ::core::option::Option<i32>,
+    /// The `next_page_token` of the previous page; empty for the first page. All other fields except `page_size` must be the same as in the
+    /// request for the previous page; otherwise the call fails with PAGE_TOKEN_INVALID.
+    #[prost(string, tag = "2")]
+    pub page_token: ::prost::alloc::string::String,
+}
+impl ::prost::Name for ListExperimentsRequest {
+    const NAME: &'static str = "ListExperimentsRequest";
+    const PACKAGE: &'static str = "responsa.admin.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "responsa.admin.v1.ListExperimentsRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/responsa.admin.v1.ListExperimentsRequest".into()
+    }
+}
+/// ListExperimentsResponse is one page of experiments.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListExperimentsResponse {
+    /// The experiments.
+    #[prost(message, repeated, tag = "1")]
+    pub experiments: ::prost::alloc::vec::Vec<Experiment>,
+    /// The token of the next page; empty on the last page.
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
+}
+impl ::prost::Name for ListExperimentsResponse {
+    const NAME: &'static str = "ListExperimentsResponse";
+    const PACKAGE: &'static str = "responsa.admin.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "responsa.admin.v1.ListExperimentsResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/responsa.admin.v1.ListExperimentsResponse".into()
     }
 }
 /// GetAgentVersionRequest names a version.

@@ -231,6 +231,10 @@ pub enum Reason {
     AgentVersionUnfit = 190,
     /// FAILED_PRECONDITION. The version cannot be rolled back, because it is not the one that was published last. Metadata: agent_version, e.g. "agents/chat/versions/3".
     AgentVersionNotPublished = 191,
+    /// FAILED_PRECONDITION. An experiment with the agent runs. Stop it, or wait for its end. Metadata: experiment, e.g. "experiments/0197…".
+    ExperimentRunning = 192,
+    /// FAILED_PRECONDITION. The versions have other parameters, so users could not tell which ones to send. Metadata: baseline and candidate, e.g. "agents/chat/versions/3".
+    ExperimentParametersDiffer = 193,
 }
 impl Reason {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -331,6 +335,8 @@ impl Reason {
             Self::ModelTestFailed => "REASON_MODEL_TEST_FAILED",
             Self::AgentVersionUnfit => "REASON_AGENT_VERSION_UNFIT",
             Self::AgentVersionNotPublished => "REASON_AGENT_VERSION_NOT_PUBLISHED",
+            Self::ExperimentRunning => "REASON_EXPERIMENT_RUNNING",
+            Self::ExperimentParametersDiffer => "REASON_EXPERIMENT_PARAMETERS_DIFFER",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -430,6 +436,10 @@ impl Reason {
             "REASON_MODEL_TEST_FAILED" => Some(Self::ModelTestFailed),
             "REASON_AGENT_VERSION_UNFIT" => Some(Self::AgentVersionUnfit),
             "REASON_AGENT_VERSION_NOT_PUBLISHED" => Some(Self::AgentVersionNotPublished),
+            "REASON_EXPERIMENT_RUNNING" => Some(Self::ExperimentRunning),
+            "REASON_EXPERIMENT_PARAMETERS_DIFFER" => {
+                Some(Self::ExperimentParametersDiffer)
+            }
             _ => None,
         }
     }

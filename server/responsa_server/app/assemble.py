@@ -85,6 +85,7 @@ from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.default_model import PostgresDefaultModel
 from responsa_server.stores.postgres.documents import DocumentStore
 from responsa_server.stores.postgres.erasing import PostgresErasing
+from responsa_server.stores.postgres.experiments import PostgresExperiments
 from responsa_server.stores.postgres.generations import GenerationBuildStore, GenerationStore
 from responsa_server.stores.postgres.jobs import JobQueue, places
 from responsa_server.stores.postgres.mail import Outbox
@@ -390,6 +391,7 @@ async def build_agents(
             runs_turns=settings.role.runs_turns,
             tools=tools,
             models=default_model.refresh,
+            experiments=PostgresExperiments(database),
         ),
     )
     try:

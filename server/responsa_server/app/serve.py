@@ -127,8 +127,10 @@ async def running(
             from responsa_server.app.metrics import metrics
             from responsa_server.app.sources import delivery_job, notifier_on, schedule_job, source_job
             from responsa_server.calls.frames import facts_of_terminal
+            from responsa_server.insight.experiments import ExperimentKeeper
             from responsa_server.insight.keeper import InsightKeeper
             from responsa_server.outbound.connector import Connector
+            from responsa_server.stores.postgres.experiments import PostgresExperiments
             from responsa_server.stores.postgres.insight import PostgresInsight
             from responsa_server.stores.postgres.migrate import PostgresMigrations, marked
             from responsa_server.stores.redis import RedisCache
@@ -209,7 +211,8 @@ async def running(
         if settings.role is not ServeRole.RPC:
             patterns = pattern_keeper(settings, database, knowledge, models, caches)
             sums = InsightKeeper(PostgresInsight(database), facts_of_terminal, turns.errors, patterns.wake)
-            for counting in (sums, patterns):
+            experiments = ExperimentKeeper(PostgresExperiments(database), agents.agents, turns.errors)
+            for counting in (sums, patterns, experiments):
                 counting.start()
                 stack.push_async_callback(counting.close)
             tenants = keeper(database, turns, knowledge, cache)

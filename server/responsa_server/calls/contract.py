@@ -33,6 +33,7 @@ from responsa_server.calls.services.administration.agents import AgentVersionSer
 from responsa_server.calls.services.administration.allowances import AllowanceService
 from responsa_server.calls.services.administration.audit import AuditService
 from responsa_server.calls.services.administration.credentials import CredentialService
+from responsa_server.calls.services.administration.experiments import ExperimentService
 from responsa_server.calls.services.administration.grants import GrantService
 from responsa_server.calls.services.administration.insight import InsightService
 from responsa_server.calls.services.administration.models import ModelService
@@ -69,6 +70,7 @@ from responsa_server.stores.postgres import teachers
 from responsa_server.stores.postgres.agent_versions import PostgresAgentVersions
 from responsa_server.stores.postgres.audit import PostgresAuditTrail
 from responsa_server.stores.postgres.database import Database
+from responsa_server.stores.postgres.experiments import PostgresExperiments
 from responsa_server.stores.postgres.migrate import PostgresMigrations
 from responsa_server.stores.postgres.resources import ResourceTable
 from responsa_server.stores.postgres.shares import PostgresShares
@@ -208,6 +210,7 @@ def _methods(services: Services, work: Background) -> Iterator[Method]:
                 audit,
             ),
             AgentVersionService(PostgresAgentVersions(database), services.catalogue),
+            ExperimentService(PostgresExperiments(database), services.catalogue, new_id),
             ModelService(services.models, services.catalogue, services.accounts),
             TeacherService(ResourceTable(database, teachers.KIND, new_id)),
             SourceService(services.sources),

@@ -12,6 +12,7 @@ from uuid import UUID
 from responsa_server.domain import names
 from responsa_server.domain.conversations import Message
 from responsa_server.domain.events import MAX_FALLBACKS, Event, Fallback, Terminal, Usage, VersionRead
+from responsa_server.domain.experiments import Assignment
 from responsa_server.domain.people import AuditEvent, Principal
 from responsa_server.domain.quotas import Demand, Grant
 from responsa_server.domain.turns import Question, ToolRecord
@@ -118,6 +119,12 @@ class Catalogue(Protocol):
     async def roll_back(self, identity: str, number: int, event: AuditEvent) -> None:
         """Take back the last publication of the agent, which must be that of this version. Raises NotFound, Precondition
         (AGENT_VERSION_NOT_PUBLISHED), Unavailable.
+        """
+        ...
+
+    async def check_candidate(self, identity: str, number: int) -> int:
+        """Check that an experiment may compare this version with the one that answers now, whose number is returned. Raises NotFound,
+        InvalidRequest, Precondition (AGENT_VERSION_UNFIT, EXPERIMENT_PARAMETERS_DIFFER), Unavailable.
         """
         ...
 
@@ -425,6 +432,14 @@ class Agents(Protocol):
 
     def named(self, identity: str) -> Agent:
         """Return the agent with this id; "" means the default agent. Raises NotFound."""
+        ...
+
+    def assigned(
+        self, identity: str, user_id: UUID, conversation_id: UUID
+    ) -> tuple[Agent, Assignment | None]:
+        """Return the agent that answers this user's question in this conversation, and the question's part in an experiment with the
+        agent, if one runs. Raises NotFound.
+        """
         ...
 
     async def version(self, identity: str, number: int) -> Agent:

@@ -156,6 +156,7 @@ AGENT_VERSIONS: Final = ListRules(
     (Order("version", descending=True),),
     slug_ids=True,
 )
+EXPERIMENTS: Final = ListRules("experiments", (CREATED,), (NEWEST, OLDEST))
 SERVICE_GRANTS: Final = ListRules(
     "service_grants",
     (

@@ -67,6 +67,10 @@ const ACTS: Readonly<Record<string, Verbs>> = {
   "turn.cancel": { label: "Cancelled another user’s turn", did: "cancelled a turn{of another user}", tried: "cancel a turn{of another user}" },
   "agent_version.publish": { label: "Published a version of an agent", did: "published a version of an agent", tried: "publish a version of an agent" },
   "agent_version.rollback": { label: "Rolled a version of an agent back", did: "rolled a version of an agent back", tried: "roll a version of an agent back" },
+  "experiment.create": { label: "Began an experiment", did: "began an experiment", tried: "begin an experiment" },
+  "experiment.stop": { label: "Stopped an experiment", did: "stopped an experiment", tried: "stop an experiment" },
+  "experiment.guard": { label: "An experiment’s guard stopped it", did: "stopped an experiment, because its candidate was worse", tried: "stop an experiment" },
+  "experiment.supersede": { label: "Another version ended an experiment", did: "ended an experiment, because its agent got another version", tried: "end an experiment" },
   "tenant.create": { label: "Made a tenant", did: "made {}", tried: "make a tenant" },
   "tenant.suspend": { label: "Suspended a tenant", did: "suspended {}", tried: "suspend {}" },
   "tenant.resume": { label: "Resumed a tenant", did: "resumed {}", tried: "resume {}" },
@@ -133,7 +137,7 @@ export function folded<T extends Pick<AuditEvent, "action" | "outcome">>(events:
 export type Outlook = Pick<AuditEvent, "actor" | "action" | "resource" | "outcome" | "onBehalfOf" | "affectedUser"> & Partial<Pick<AuditEvent, "addedReaders" | "removedReaders">>;
 
 /** Actors who are not users. */
-const OTHERS: Readonly<Record<string, string>> = { local: "Somebody at the server’s command line", anonymous: "Somebody who was not signed in" };
+const OTHERS: Readonly<Record<string, string>> = { local: "Somebody at the server’s command line", anonymous: "Somebody who was not signed in", server: "The server" };
 
 /** The user or the collection whom a resource belongs to: `users/{uuid}` for `users/{uuid}/quota`. Other resources stay as they are. */
 export function subjectOf(resource: string): string {

@@ -14,6 +14,7 @@ import { Listing } from "../widgets/listing.js";
 import type { Part } from "../widgets/tabbed.js";
 import { AgentsPart } from "./agentspart.js";
 import { contentText, numberOf } from "./content.js";
+import { ExperimentsView } from "./experiments.js";
 
 const PAGE = 20;
 const EFFECTS: Partial<Record<ToolEffect, string>> = { [ToolEffect.NONE]: "changes nothing", [ToolEffect.IDEMPOTENT]: "may be repeated", [ToolEffect.ONCE]: "has an effect each time" };
@@ -24,6 +25,7 @@ export class AgentsView implements Part {
   /** Whether the user owns the installation, so that the user may read what versions contain. */
   readonly #owns: boolean;
   readonly #files: AgentsPart;
+  readonly #experiments: ExperimentsView;
   readonly #problem = element("p", { class: "problem", role: "alert" });
   readonly #agents = element("ul", { class: "documents", "aria-label": "Agents" }, element("li", { class: "note" }, "Loading…"));
   readonly #tools = element("ul", { class: "documents", "aria-label": "Tools" });
@@ -32,13 +34,15 @@ export class AgentsView implements Part {
     this.#api = api;
     this.#owns = owns;
     this.#files = new AgentsPart(api, say, owns);
-    this.root = element("div", { class: "stack" }, this.#files.root, this.#problem, this.#agents, element("h3", {}, "Tools"), this.#tools);
+    this.#experiments = new ExperimentsView(api, say, () => this.show());
+    this.root = element("div", { class: "stack" }, this.#files.root, this.#problem, this.#agents, ...(owns ? [this.#experiments.root] : []), element("h3", {}, "Tools"), this.#tools);
   }
 
   async show(): Promise<void> {
     void this.#files.refresh();
     try {
       const [agents, tools] = await Promise.all([allAgents(this.#api), allTools(this.#api)]);
+      if (this.#owns) void this.#experiments.show(agents);
       replace(this.#agents, ...agents.map((one) => this.#agentRow(one, tools)));
       replace(this.#tools, ...(tools.length > 0 ? tools.map((one) => toolRow(one, agents)) : [element("li", { class: "note" }, "No tools are declared.")]));
       this.#problem.textContent = "";
@@ -47,16 +51,17 @@ export class AgentsView implements Part {
     }
   }
 
-  #agentRow({ name, displayName, description, version, models, isDefault, missingTools }: Agent, tools: readonly Tool[]): HTMLElement {
+  #agentRow(agent: Agent, tools: readonly Tool[]): HTMLElement {
+    const { name, displayName, description, version, models, isDefault, missingTools } = agent;
     const used = toolsOf(tools, name);
-    const facts = [`Version ${numberOf(version)}`, models.length > 0 ? models.join(", ") : "no language model", used && `uses ${used}`];
+    const facts = [`Version ${numberOf(version)}`, this.#experiments.noteOf(agent), models.length > 0 ? models.join(", ") : "no language model", used && `uses ${used}`];
     const versions = new Listing<AgentVersion>({
       label: `Versions of ${displayName}`,
       read: async (pageToken) => {
         const { agentVersions, nextPageToken } = await this.#api.admin.listAgentVersions({ parent: name, pageSize: PAGE, pageToken });
         return { items: agentVersions, next: nextPageToken };
       },
-      row: (one) => this.#versionRow(displayName, one),
+      row: (one) => this.#versionRow(agent, one),
       empty: () => "No versions.",
     });
     const details = element("details", { class: "raw" }, element("summary", { "aria-label": `Versions of ${displayName}` }, "Versions"), versions.root);
@@ -77,11 +82,13 @@ export class AgentsView implements Part {
     );
   }
 
-  #versionRow(agent: string, { name, createTime, sha256, isCurrent }: AgentVersion): HTMLElement {
-    const number = numberOf(name);
+  #versionRow(of: Agent, version: AgentVersion): HTMLElement {
+    const { name, createTime, sha256, isCurrent } = version;
+    const [agent, number] = [of.displayName, numberOf(name)];
     const acts = [
       button("Show", () => void this.#show(agent, name), { "aria-label": `Show version ${number} of ${agent}` }),
       ...(number > 1 ? [button(`Compare with ${number - 1}`, () => void this.#show(agent, name, name.replace(/\d+$/, String(number - 1))), { "aria-label": `Compare with ${number - 1}: version ${number} of ${agent}` })] : []),
+      ...this.#experiments.acts(of, version),
     ];
     return element(
       "li",

@@ -50,6 +50,11 @@ const (
 	AdminService_CreateAgentVersion_FullMethodName        = "/responsa.admin.v1.AdminService/CreateAgentVersion"
 	AdminService_PublishAgentVersion_FullMethodName       = "/responsa.admin.v1.AdminService/PublishAgentVersion"
 	AdminService_RollbackAgentVersion_FullMethodName      = "/responsa.admin.v1.AdminService/RollbackAgentVersion"
+	AdminService_CreateExperiment_FullMethodName          = "/responsa.admin.v1.AdminService/CreateExperiment"
+	AdminService_GetExperiment_FullMethodName             = "/responsa.admin.v1.AdminService/GetExperiment"
+	AdminService_ListExperiments_FullMethodName           = "/responsa.admin.v1.AdminService/ListExperiments"
+	AdminService_StopExperiment_FullMethodName            = "/responsa.admin.v1.AdminService/StopExperiment"
+	AdminService_GetExperimentReport_FullMethodName       = "/responsa.admin.v1.AdminService/GetExperimentReport"
 	AdminService_CreateUser_FullMethodName                = "/responsa.admin.v1.AdminService/CreateUser"
 	AdminService_GetUser_FullMethodName                   = "/responsa.admin.v1.AdminService/GetUser"
 	AdminService_LookupUser_FullMethodName                = "/responsa.admin.v1.AdminService/LookupUser"
@@ -191,6 +196,19 @@ type AdminServiceClient interface {
 	// RollbackAgentVersion takes back the last publication of an agent, which must be that of the named version. Then the version answers that answered before it was published. Only owners of the
 	// installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, AGENT_VERSION_NOT_PUBLISHED.
 	RollbackAgentVersion(ctx context.Context, in *RollbackAgentVersionRequest, opts ...grpc.CallOption) (*v1.Agent, error)
+	// CreateExperiment begins an experiment with a version of an agent. Every server splits new questions within five seconds. An agent has at most one running experiment. Only owners of the
+	// installation may make this call, and the others about experiments. Errors: ROLE_REQUIRED, INVALID_FIELD, RESOURCE_NOT_FOUND, AGENT_VERSION_UNFIT, EXPERIMENT_RUNNING,
+	// EXPERIMENT_PARAMETERS_DIFFER.
+	CreateExperiment(ctx context.Context, in *CreateExperimentRequest, opts ...grpc.CallOption) (*Experiment, error)
+	// GetExperiment returns an experiment. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND.
+	GetExperiment(ctx context.Context, in *GetExperimentRequest, opts ...grpc.CallOption) (*Experiment, error)
+	// ListExperiments lists the experiments of all agents, the newest first. Errors: ROLE_REQUIRED, PAGE_TOKEN_INVALID.
+	ListExperiments(ctx context.Context, in *ListExperimentsRequest, opts ...grpc.CallOption) (*ListExperimentsResponse, error)
+	// StopExperiment ends an experiment, if it still runs. The baseline then answers alone. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND.
+	StopExperiment(ctx context.Context, in *StopExperimentRequest, opts ...grpc.CallOption) (*Experiment, error)
+	// GetExperimentReport compares the versions of an experiment by the turns that ended until a few seconds ago. It may be read at any time; the intervals allow for that. Errors: ROLE_REQUIRED,
+	// RESOURCE_NOT_FOUND.
+	GetExperimentReport(ctx context.Context, in *GetExperimentReportRequest, opts ...grpc.CallOption) (*ExperimentReport, error)
 	// CreateUser creates a user of the caller's tenant. The user has no credential yet. Errors: INVALID_FIELD, REQUEST_ID_REUSED, RESOURCE_ALREADY_EXISTS (another
 	// user of the tenant has the e-mail address), SIGN_IN_REQUIRED (the role is ADMIN, and the caller's session began more than ten minutes ago).
 	CreateUser(ctx context.Context, in *CreateUserRequest, opts ...grpc.CallOption) (*v11.User, error)
@@ -615,6 +633,56 @@ func (c *adminServiceClient) RollbackAgentVersion(ctx context.Context, in *Rollb
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(v1.Agent)
 	err := c.cc.Invoke(ctx, AdminService_RollbackAgentVersion_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) CreateExperiment(ctx context.Context, in *CreateExperimentRequest, opts ...grpc.CallOption) (*Experiment, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Experiment)
+	err := c.cc.Invoke(ctx, AdminService_CreateExperiment_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) GetExperiment(ctx context.Context, in *GetExperimentRequest, opts ...grpc.CallOption) (*Experiment, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Experiment)
+	err := c.cc.Invoke(ctx, AdminService_GetExperiment_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) ListExperiments(ctx context.Context, in *ListExperimentsRequest, opts ...grpc.CallOption) (*ListExperimentsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListExperimentsResponse)
+	err := c.cc.Invoke(ctx, AdminService_ListExperiments_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) StopExperiment(ctx context.Context, in *StopExperimentRequest, opts ...grpc.CallOption) (*Experiment, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Experiment)
+	err := c.cc.Invoke(ctx, AdminService_StopExperiment_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) GetExperimentReport(ctx context.Context, in *GetExperimentReportRequest, opts ...grpc.CallOption) (*ExperimentReport, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ExperimentReport)
+	err := c.cc.Invoke(ctx, AdminService_GetExperimentReport_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -1138,6 +1206,19 @@ type AdminServiceServer interface {
 	// RollbackAgentVersion takes back the last publication of an agent, which must be that of the named version. Then the version answers that answered before it was published. Only owners of the
 	// installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, AGENT_VERSION_NOT_PUBLISHED.
 	RollbackAgentVersion(context.Context, *RollbackAgentVersionRequest) (*v1.Agent, error)
+	// CreateExperiment begins an experiment with a version of an agent. Every server splits new questions within five seconds. An agent has at most one running experiment. Only owners of the
+	// installation may make this call, and the others about experiments. Errors: ROLE_REQUIRED, INVALID_FIELD, RESOURCE_NOT_FOUND, AGENT_VERSION_UNFIT, EXPERIMENT_RUNNING,
+	// EXPERIMENT_PARAMETERS_DIFFER.
+	CreateExperiment(context.Context, *CreateExperimentRequest) (*Experiment, error)
+	// GetExperiment returns an experiment. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND.
+	GetExperiment(context.Context, *GetExperimentRequest) (*Experiment, error)
+	// ListExperiments lists the experiments of all agents, the newest first. Errors: ROLE_REQUIRED, PAGE_TOKEN_INVALID.
+	ListExperiments(context.Context, *ListExperimentsRequest) (*ListExperimentsResponse, error)
+	// StopExperiment ends an experiment, if it still runs. The baseline then answers alone. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND.
+	StopExperiment(context.Context, *StopExperimentRequest) (*Experiment, error)
+	// GetExperimentReport compares the versions of an experiment by the turns that ended until a few seconds ago. It may be read at any time; the intervals allow for that. Errors: ROLE_REQUIRED,
+	// RESOURCE_NOT_FOUND.
+	GetExperimentReport(context.Context, *GetExperimentReportRequest) (*ExperimentReport, error)
 	// CreateUser creates a user of the caller's tenant. The user has no credential yet. Errors: INVALID_FIELD, REQUEST_ID_REUSED, RESOURCE_ALREADY_EXISTS (another
 	// user of the tenant has the e-mail address), SIGN_IN_REQUIRED (the role is ADMIN, and the caller's session began more than ten minutes ago).
 	CreateUser(context.Context, *CreateUserRequest) (*v11.User, error)
@@ -1378,6 +1459,21 @@ func (UnimplementedAdminServiceServer) PublishAgentVersion(context.Context, *Pub
 }
 func (UnimplementedAdminServiceServer) RollbackAgentVersion(context.Context, *RollbackAgentVersionRequest) (*v1.Agent, error) {
 	return nil, status.Error(codes.Unimplemented, "method RollbackAgentVersion not implemented")
+}
+func (UnimplementedAdminServiceServer) CreateExperiment(context.Context, *CreateExperimentRequest) (*Experiment, error) {
+	return nil, status.Error(codes.Unimplemented, "method CreateExperiment not implemented")
+}
+func (UnimplementedAdminServiceServer) GetExperiment(context.Context, *GetExperimentRequest) (*Experiment, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetExperiment not implemented")
+}
+func (UnimplementedAdminServiceServer) ListExperiments(context.Context, *ListExperimentsRequest) (*ListExperimentsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListExperiments not implemented")
+}
+func (UnimplementedAdminServiceServer) StopExperiment(context.Context, *StopExperimentRequest) (*Experiment, error) {
+	return nil, status.Error(codes.Unimplemented, "method StopExperiment not implemented")
+}
+func (UnimplementedAdminServiceServer) GetExperimentReport(context.Context, *GetExperimentReportRequest) (*ExperimentReport, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetExperimentReport not implemented")
 }
 func (UnimplementedAdminServiceServer) CreateUser(context.Context, *CreateUserRequest) (*v11.User, error) {
 	return nil, status.Error(codes.Unimplemented, "method CreateUser not implemented")
@@ -2008,6 +2104,96 @@ func _AdminService_RollbackAgentVersion_Handler(srv interface{}, ctx context.Con
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(AdminServiceServer).RollbackAgentVersion(ctx, req.(*RollbackAgentVersionRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_CreateExperiment_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CreateExperimentRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).CreateExperiment(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_CreateExperiment_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).CreateExperiment(ctx, req.(*CreateExperimentRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_GetExperiment_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetExperimentRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).GetExperiment(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_GetExperiment_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).GetExperiment(ctx, req.(*GetExperimentRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_ListExperiments_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListExperimentsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).ListExperiments(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_ListExperiments_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).ListExperiments(ctx, req.(*ListExperimentsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_StopExperiment_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(StopExperimentRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).StopExperiment(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_StopExperiment_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).StopExperiment(ctx, req.(*StopExperimentRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_GetExperimentReport_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetExperimentReportRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).GetExperimentReport(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_GetExperimentReport_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).GetExperimentReport(ctx, req.(*GetExperimentReportRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -2882,6 +3068,26 @@ var AdminService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "RollbackAgentVersion",
 			Handler:    _AdminService_RollbackAgentVersion_Handler,
+		},
+		{
+			MethodName: "CreateExperiment",
+			Handler:    _AdminService_CreateExperiment_Handler,
+		},
+		{
+			MethodName: "GetExperiment",
+			Handler:    _AdminService_GetExperiment_Handler,
+		},
+		{
+			MethodName: "ListExperiments",
+			Handler:    _AdminService_ListExperiments_Handler,
+		},
+		{
+			MethodName: "StopExperiment",
+			Handler:    _AdminService_StopExperiment_Handler,
+		},
+		{
+			MethodName: "GetExperimentReport",
+			Handler:    _AdminService_GetExperimentReport_Handler,
 		},
 		{
 			MethodName: "CreateUser",

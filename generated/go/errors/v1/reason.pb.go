@@ -253,6 +253,10 @@ const (
 	Reason_REASON_AGENT_VERSION_UNFIT Reason = 190
 	// FAILED_PRECONDITION. The version cannot be rolled back, because it is not the one that was published last. Metadata: agent_version, e.g. "agents/chat/versions/3".
 	Reason_REASON_AGENT_VERSION_NOT_PUBLISHED Reason = 191
+	// FAILED_PRECONDITION. An experiment with the agent runs. Stop it, or wait for its end. Metadata: experiment, e.g. "experiments/0197…".
+	Reason_REASON_EXPERIMENT_RUNNING Reason = 192
+	// FAILED_PRECONDITION. The versions have other parameters, so users could not tell which ones to send. Metadata: baseline and candidate, e.g. "agents/chat/versions/3".
+	Reason_REASON_EXPERIMENT_PARAMETERS_DIFFER Reason = 193
 )
 
 // Enum value maps for Reason.
@@ -350,6 +354,8 @@ var (
 		181: "REASON_MODEL_TEST_FAILED",
 		190: "REASON_AGENT_VERSION_UNFIT",
 		191: "REASON_AGENT_VERSION_NOT_PUBLISHED",
+		192: "REASON_EXPERIMENT_RUNNING",
+		193: "REASON_EXPERIMENT_PARAMETERS_DIFFER",
 	}
 	Reason_value = map[string]int32{
 		"REASON_UNSPECIFIED":                  0,
@@ -444,6 +450,8 @@ var (
 		"REASON_MODEL_TEST_FAILED":            181,
 		"REASON_AGENT_VERSION_UNFIT":          190,
 		"REASON_AGENT_VERSION_NOT_PUBLISHED":  191,
+		"REASON_EXPERIMENT_RUNNING":           192,
+		"REASON_EXPERIMENT_PARAMETERS_DIFFER": 193,
 	}
 )
 
@@ -478,7 +486,7 @@ var File_responsa_errors_v1_reason_proto protoreflect.FileDescriptor
 
 const file_responsa_errors_v1_reason_proto_rawDesc = "" +
 	"\n" +
-	"\x1fresponsa/errors/v1/reason.proto\x12\x12responsa.errors.v1*\xa3\x15\n" +
+	"\x1fresponsa/errors/v1/reason.proto\x12\x12responsa.errors.v1*\xed\x15\n" +
 	"\x06Reason\x12\x16\n" +
 	"\x12REASON_UNSPECIFIED\x10\x00\x12\x13\n" +
 	"\x0fREASON_INTERNAL\x10\x01\x12\x18\n" +
@@ -572,7 +580,9 @@ const file_responsa_errors_v1_reason_proto_rawDesc = "" +
 	"\x12REASON_MODEL_FIXED\x10\xb4\x01\x12\x1d\n" +
 	"\x18REASON_MODEL_TEST_FAILED\x10\xb5\x01\x12\x1f\n" +
 	"\x1aREASON_AGENT_VERSION_UNFIT\x10\xbe\x01\x12'\n" +
-	"\"REASON_AGENT_VERSION_NOT_PUBLISHED\x10\xbf\x01b\x06proto3"
+	"\"REASON_AGENT_VERSION_NOT_PUBLISHED\x10\xbf\x01\x12\x1e\n" +
+	"\x19REASON_EXPERIMENT_RUNNING\x10\xc0\x01\x12(\n" +
+	"#REASON_EXPERIMENT_PARAMETERS_DIFFER\x10\xc1\x01b\x06proto3"
 
 var (
 	file_responsa_errors_v1_reason_proto_rawDescOnce sync.Once

@@ -11,8 +11,10 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from functools import partial
 from typing import Final, Protocol
+from uuid import UUID
 
 import structlog
 from structlog.typing import FilteringBoundLogger
@@ -44,6 +46,7 @@ from responsa_server.domain.errors import (
     Reason,
     Unavailable,
 )
+from responsa_server.domain.experiments import Assignment, Experiment, OpenExperiments
 from responsa_server.domain.intents import ExamplesUnfit
 from responsa_server.domain.parts import Health, PartReport
 from responsa_server.domain.people import AuditEvent, Principal
@@ -134,6 +137,7 @@ class LiveOptions:
     turns are read from the database. keep_seconds: how long an old version stays in memory after the last turn that needs it.
     tools: the tools, whose declarations are read again together with the agents; None if there are none.
     models: returns the models that `default` stands for, which another process may have changed; None if they stay the same.
+    experiments: where the experiments are; None if there are none.
     """
 
     default: str
@@ -145,6 +149,7 @@ class LiveOptions:
     keep_seconds: float = KEEP_SECONDS
     tools: ReloadedTools | None = None
     models: Callable[[], Awaitable[Sequence[str]]] | None = None
+    experiments: OpenExperiments | None = None
 
 
 class LiveAgents:
@@ -172,6 +177,7 @@ class LiveAgents:
         self._ordinal = 0
         self._unfit: dict[str, str] = {}
         self._published: Sequence[Publication] = ()
+        self._experiments: Mapping[str, Experiment] = {}
         self._shipped: set[str] = set()
         self._left: dict[str, float] = {}
         # A reload holds `_reloading` to its end, also during the training. `_lock` guards the values that both reloading
@@ -224,6 +230,38 @@ class LiveAgents:
         if found is None:
             raise unknown(wanted, self._snapshot.cards)
         return found
+
+    def assigned(
+        self, identity: str, user_id: UUID, conversation_id: UUID
+    ) -> tuple[Agent, Assignment | None]:
+        agent = self.named(identity)
+        experiment = self._experiments.get(identity or self._options.default)
+        if experiment is None or datetime.now(UTC) >= experiment.end_time:
+            return agent, None
+        baseline = names.agent_version(experiment.agent, experiment.baseline)
+        # If this server cannot run the candidate, or serves another version, its questions are not part of the experiment.
+        tried = self._snapshot.versions.get(_candidate(experiment))
+        if agent.version != baseline or not isinstance(tried, ConfiguredAgent):
+            return agent, None
+        assignment = experiment.assign(user_id, conversation_id)
+        return (tried if assignment.candidate else agent), assignment
+
+    async def check_candidate(self, identity: str, number: int) -> int:
+        if identity not in self._snapshot.configured:
+            raise unknown(identity, self._snapshot.configured)
+        baseline, candidate = self._snapshot.current[identity], await self.version(identity, number)
+        if candidate is baseline:
+            message = "is the version that answers now; name another version of the agent"
+            raise InvalidRequest.of_field("experiment.candidate", "experiment.candidate", message)
+        assert isinstance(baseline, ConfiguredAgent), "it has files"
+        assert isinstance(candidate, ConfiguredAgent), "others are unfit"
+        if schema_of(baseline.config.parameters) != schema_of(candidate.config.parameters):
+            message = f"{candidate.version} has other parameters than {baseline.version}. Create a version with the same parameters."
+            compared = {"baseline": baseline.version, "candidate": candidate.version}
+            raise Precondition(Reason.EXPERIMENT_PARAMETERS_DIFFER, message, compared)
+        current = names.parse_agent_version(baseline.version)[1]
+        assert current is not None, "a version's name has a number"
+        return current
 
     async def version(self, identity: str, number: int) -> Agent:
         """One version of an agent in service. A version that is not in memory is loaded from the database. It then
@@ -368,10 +406,11 @@ class LiveAgents:
         needed. Reload soon if `default` stands for other models, or another server has published a version. Raises Unavailable.
         """
         async with self._lock:
+            await self._read_experiments()
             news = await self._versions.since(self._ordinal, ENGINE)
-            needed = await self._versions.open()
+            needed = {*await self._versions.open(), *map(_candidate, self._experiments.values())}
             at_hand = {*self._snapshot.versions, *self._unfit, *(one.name for one in news)}
-            old = await self._versions.named(set(needed) - at_hand, ENGINE)
+            old = await self._versions.named(needed - at_hand, ENGINE)
             found = dict(self._snapshot.versions)
             for one in [*news, *old]:
                 known = one.name in found or one.name in self._unfit
@@ -385,6 +424,10 @@ class LiveAgents:
                 self._snapshot = replace(self._snapshot, versions=kept)
             if await self._remodelled() or await self._versions.published() != self._published:
                 self.want_reload()
+
+    async def _read_experiments(self) -> None:
+        if self._options.experiments is not None:
+            self._experiments = {one.agent: one for one in await self._options.experiments.open()}
 
     async def _reload(self) -> Sequence[Reloaded]:
         async with self._lock:
@@ -600,6 +643,10 @@ def unknown(identity: str, known: Iterable[str]) -> NotFound:
     """The error for an unknown agent, with the ids of the known agents."""
     error = NotFound.of("agent", names.agent(identity))
     return NotFound(error.reason, error.message, {**error.metadata, "known": ",".join(sorted(known))})
+
+
+def _candidate(experiment: Experiment) -> str:
+    return names.agent_version(experiment.agent, experiment.candidate)
 
 
 def _unfit(name: str, cause: str) -> Precondition:

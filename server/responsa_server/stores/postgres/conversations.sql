@@ -105,6 +105,10 @@ WHERE m.tenant_id = %(tenant)s AND c.user_id = %(user)s
     AND (m.id = %(message)s::uuid OR (m.turn_id = %(turn)s::uuid AND m.speaker = 'assistant')) FOR KEY SHARE OF m;
 
 -- name: give_feedback
+WITH tried AS (
+    UPDATE responsa.experiment_turn AS x SET rating = %(rating)s
+    FROM responsa.message AS m WHERE m.tenant_id = %(tenant)s AND m.id = %(message)s AND x.turn_id = m.turn_id
+)
 INSERT INTO responsa.message_feedback (tenant_id, message_id, rating, score, comment, agent, pattern_id)
 SELECT m.tenant_id, m.id, %(rating)s, %(score)s, %(comment)s, split_part(t.agent_version, '/', 2), p.pattern_id
 FROM responsa.message AS m JOIN responsa.turn AS t ON t.id = m.turn_id LEFT JOIN responsa.turn_pattern AS p ON p.turn_id = t.id

@@ -4,6 +4,7 @@ package com.responsa.client;
 import com.google.longrunning.Operation;
 import com.google.protobuf.Empty;
 import com.responsa.admin.v1.CreateAgentVersionRequest;
+import com.responsa.admin.v1.CreateExperimentRequest;
 import com.responsa.admin.v1.CreateServiceApiKeyRequest;
 import com.responsa.admin.v1.CreateServiceApiKeyResponse;
 import com.responsa.admin.v1.CreateServiceGrantRequest;
@@ -20,7 +21,11 @@ import com.responsa.admin.v1.Delivery;
 import com.responsa.admin.v1.DisableUserRequest;
 import com.responsa.admin.v1.EnableUserRequest;
 import com.responsa.admin.v1.EraseTenantRequest;
+import com.responsa.admin.v1.Experiment;
+import com.responsa.admin.v1.ExperimentReport;
 import com.responsa.admin.v1.GetAgentVersionRequest;
+import com.responsa.admin.v1.GetExperimentReportRequest;
+import com.responsa.admin.v1.GetExperimentRequest;
 import com.responsa.admin.v1.GetFeedbackStatsRequest;
 import com.responsa.admin.v1.GetFeedbackStatsResponse;
 import com.responsa.admin.v1.GetInsightSettingsRequest;
@@ -47,6 +52,8 @@ import com.responsa.admin.v1.ListConnectionsRequest;
 import com.responsa.admin.v1.ListConnectionsResponse;
 import com.responsa.admin.v1.ListDeliveriesRequest;
 import com.responsa.admin.v1.ListDeliveriesResponse;
+import com.responsa.admin.v1.ListExperimentsRequest;
+import com.responsa.admin.v1.ListExperimentsResponse;
 import com.responsa.admin.v1.ListFailedRowsRequest;
 import com.responsa.admin.v1.ListFailedRowsResponse;
 import com.responsa.admin.v1.ListFeedbackRequest;
@@ -95,6 +102,7 @@ import com.responsa.admin.v1.ServiceGrant;
 import com.responsa.admin.v1.SetDefaultModelRequest;
 import com.responsa.admin.v1.Source;
 import com.responsa.admin.v1.StartReplayRequest;
+import com.responsa.admin.v1.StopExperimentRequest;
 import com.responsa.admin.v1.SuspendTenantRequest;
 import com.responsa.admin.v1.SyncSourceRequest;
 import com.responsa.admin.v1.SystemStatus;
@@ -205,6 +213,21 @@ public final class AdminService {
     static final MethodDescriptor<RollbackAgentVersionRequest, Agent> ROLLBACK_AGENT_VERSION = Calls.method(
             MethodType.UNARY, "responsa.admin.v1.AdminService/RollbackAgentVersion",
             RollbackAgentVersionRequest.getDefaultInstance(), Agent.getDefaultInstance());
+    static final MethodDescriptor<CreateExperimentRequest, Experiment> CREATE_EXPERIMENT = Calls.method(
+            MethodType.UNARY, "responsa.admin.v1.AdminService/CreateExperiment",
+            CreateExperimentRequest.getDefaultInstance(), Experiment.getDefaultInstance());
+    static final MethodDescriptor<GetExperimentRequest, Experiment> GET_EXPERIMENT = Calls.method(
+            MethodType.UNARY, "responsa.admin.v1.AdminService/GetExperiment",
+            GetExperimentRequest.getDefaultInstance(), Experiment.getDefaultInstance());
+    static final MethodDescriptor<ListExperimentsRequest, ListExperimentsResponse> LIST_EXPERIMENTS = Calls.method(
+            MethodType.UNARY, "responsa.admin.v1.AdminService/ListExperiments",
+            ListExperimentsRequest.getDefaultInstance(), ListExperimentsResponse.getDefaultInstance());
+    static final MethodDescriptor<StopExperimentRequest, Experiment> STOP_EXPERIMENT = Calls.method(
+            MethodType.UNARY, "responsa.admin.v1.AdminService/StopExperiment",
+            StopExperimentRequest.getDefaultInstance(), Experiment.getDefaultInstance());
+    static final MethodDescriptor<GetExperimentReportRequest, ExperimentReport> GET_EXPERIMENT_REPORT = Calls.method(
+            MethodType.UNARY, "responsa.admin.v1.AdminService/GetExperimentReport",
+            GetExperimentReportRequest.getDefaultInstance(), ExperimentReport.getDefaultInstance());
     static final MethodDescriptor<CreateUserRequest, User> CREATE_USER = Calls.method(
             MethodType.UNARY, "responsa.admin.v1.AdminService/CreateUser",
             CreateUserRequest.getDefaultInstance(), User.getDefaultInstance());
@@ -622,6 +645,54 @@ public final class AdminService {
      */
     public Agent rollbackAgentVersion(RollbackAgentVersionRequest request) {
         return calls.unary(ROLLBACK_AGENT_VERSION, request, false, timeout);
+    }
+
+    /**
+     * CreateExperiment begins an experiment with a version of an agent. Every server splits new questions within five seconds. An agent
+     * has at most one running experiment. Only owners of the installation may make this call, and the others about experiments.
+     *
+     * <p>Errors: ROLE_REQUIRED, INVALID_FIELD, RESOURCE_NOT_FOUND, AGENT_VERSION_UNFIT, EXPERIMENT_RUNNING,
+     * EXPERIMENT_PARAMETERS_DIFFER.
+     */
+    public Experiment createExperiment(CreateExperimentRequest request) {
+        return calls.unary(CREATE_EXPERIMENT, request, false, timeout);
+    }
+
+    /**
+     * GetExperiment returns an experiment.
+     *
+     * <p>Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND.
+     */
+    public Experiment getExperiment(GetExperimentRequest request) {
+        return calls.unary(GET_EXPERIMENT, request, true, timeout);
+    }
+
+    /**
+     * ListExperiments lists the experiments of all agents, the newest first.
+     *
+     * <p>Errors: ROLE_REQUIRED, PAGE_TOKEN_INVALID.
+     */
+    public ListExperimentsResponse listExperiments(ListExperimentsRequest request) {
+        return calls.unary(LIST_EXPERIMENTS, request, true, timeout);
+    }
+
+    /**
+     * StopExperiment ends an experiment, if it still runs. The baseline then answers alone.
+     *
+     * <p>Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND.
+     */
+    public Experiment stopExperiment(StopExperimentRequest request) {
+        return calls.unary(STOP_EXPERIMENT, request, true, timeout);
+    }
+
+    /**
+     * GetExperimentReport compares the versions of an experiment by the turns that ended until a few seconds ago. It may be read at any
+     * time; the intervals allow for that.
+     *
+     * <p>Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND.
+     */
+    public ExperimentReport getExperimentReport(GetExperimentReportRequest request) {
+        return calls.unary(GET_EXPERIMENT_REPORT, request, true, timeout);
     }
 
     /**

@@ -7,6 +7,7 @@ from google.longrunning import operations_pb2 as google_dot_longrunning_dot_oper
 from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 from responsa.admin.v1 import admin_service_pb2 as responsa_dot_admin_dot_v1_dot_admin__service__pb2
 from responsa.admin.v1 import delivery_pb2 as responsa_dot_admin_dot_v1_dot_delivery__pb2
+from responsa.admin.v1 import experiment_pb2 as responsa_dot_admin_dot_v1_dot_experiment__pb2
 from responsa.admin.v1 import insight_pb2 as responsa_dot_admin_dot_v1_dot_insight__pb2
 from responsa.admin.v1 import model_settings_pb2 as responsa_dot_admin_dot_v1_dot_model__settings__pb2
 from responsa.admin.v1 import service_grant_pb2 as responsa_dot_admin_dot_v1_dot_service__grant__pb2
@@ -186,6 +187,31 @@ class AdminServiceStub:
                 '/responsa.admin.v1.AdminService/RollbackAgentVersion',
                 request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.RollbackAgentVersionRequest.SerializeToString,
                 response_deserializer=responsa_dot_chat_dot_v1_dot_agent__pb2.Agent.FromString,
+                _registered_method=True)
+        self.CreateExperiment = channel.unary_unary(
+                '/responsa.admin.v1.AdminService/CreateExperiment',
+                request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.CreateExperimentRequest.SerializeToString,
+                response_deserializer=responsa_dot_admin_dot_v1_dot_experiment__pb2.Experiment.FromString,
+                _registered_method=True)
+        self.GetExperiment = channel.unary_unary(
+                '/responsa.admin.v1.AdminService/GetExperiment',
+                request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.GetExperimentRequest.SerializeToString,
+                response_deserializer=responsa_dot_admin_dot_v1_dot_experiment__pb2.Experiment.FromString,
+                _registered_method=True)
+        self.ListExperiments = channel.unary_unary(
+                '/responsa.admin.v1.AdminService/ListExperiments',
+                request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListExperimentsRequest.SerializeToString,
+                response_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListExperimentsResponse.FromString,
+                _registered_method=True)
+        self.StopExperiment = channel.unary_unary(
+                '/responsa.admin.v1.AdminService/StopExperiment',
+                request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.StopExperimentRequest.SerializeToString,
+                response_deserializer=responsa_dot_admin_dot_v1_dot_experiment__pb2.Experiment.FromString,
+                _registered_method=True)
+        self.GetExperimentReport = channel.unary_unary(
+                '/responsa.admin.v1.AdminService/GetExperimentReport',
+                request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.GetExperimentReportRequest.SerializeToString,
+                response_deserializer=responsa_dot_admin_dot_v1_dot_experiment__pb2.ExperimentReport.FromString,
                 _registered_method=True)
         self.CreateUser = channel.unary_unary(
                 '/responsa.admin.v1.AdminService/CreateUser',
@@ -624,6 +650,44 @@ class AdminServiceServicer:
     def RollbackAgentVersion(self, request, context):
         """RollbackAgentVersion takes back the last publication of an agent, which must be that of the named version. Then the version answers that answered before it was published. Only owners of the
         installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, AGENT_VERSION_NOT_PUBLISHED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateExperiment(self, request, context):
+        """CreateExperiment begins an experiment with a version of an agent. Every server splits new questions within five seconds. An agent has at most one running experiment. Only owners of the
+        installation may make this call, and the others about experiments. Errors: ROLE_REQUIRED, INVALID_FIELD, RESOURCE_NOT_FOUND, AGENT_VERSION_UNFIT, EXPERIMENT_RUNNING,
+        EXPERIMENT_PARAMETERS_DIFFER.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetExperiment(self, request, context):
+        """GetExperiment returns an experiment. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListExperiments(self, request, context):
+        """ListExperiments lists the experiments of all agents, the newest first. Errors: ROLE_REQUIRED, PAGE_TOKEN_INVALID.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def StopExperiment(self, request, context):
+        """StopExperiment ends an experiment, if it still runs. The baseline then answers alone. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetExperimentReport(self, request, context):
+        """GetExperimentReport compares the versions of an experiment by the turns that ended until a few seconds ago. It may be read at any time; the intervals allow for that. Errors: ROLE_REQUIRED,
+        RESOURCE_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -1126,6 +1190,31 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.RollbackAgentVersion,
                     request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.RollbackAgentVersionRequest.FromString,
                     response_serializer=responsa_dot_chat_dot_v1_dot_agent__pb2.Agent.SerializeToString,
+            ),
+            'CreateExperiment': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateExperiment,
+                    request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.CreateExperimentRequest.FromString,
+                    response_serializer=responsa_dot_admin_dot_v1_dot_experiment__pb2.Experiment.SerializeToString,
+            ),
+            'GetExperiment': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetExperiment,
+                    request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.GetExperimentRequest.FromString,
+                    response_serializer=responsa_dot_admin_dot_v1_dot_experiment__pb2.Experiment.SerializeToString,
+            ),
+            'ListExperiments': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListExperiments,
+                    request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListExperimentsRequest.FromString,
+                    response_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListExperimentsResponse.SerializeToString,
+            ),
+            'StopExperiment': grpc.unary_unary_rpc_method_handler(
+                    servicer.StopExperiment,
+                    request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.StopExperimentRequest.FromString,
+                    response_serializer=responsa_dot_admin_dot_v1_dot_experiment__pb2.Experiment.SerializeToString,
+            ),
+            'GetExperimentReport': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetExperimentReport,
+                    request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.GetExperimentReportRequest.FromString,
+                    response_serializer=responsa_dot_admin_dot_v1_dot_experiment__pb2.ExperimentReport.SerializeToString,
             ),
             'CreateUser': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateUser,
@@ -2069,6 +2158,141 @@ class AdminService:
             '/responsa.admin.v1.AdminService/RollbackAgentVersion',
             responsa_dot_admin_dot_v1_dot_admin__service__pb2.RollbackAgentVersionRequest.SerializeToString,
             responsa_dot_chat_dot_v1_dot_agent__pb2.Agent.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateExperiment(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.admin.v1.AdminService/CreateExperiment',
+            responsa_dot_admin_dot_v1_dot_admin__service__pb2.CreateExperimentRequest.SerializeToString,
+            responsa_dot_admin_dot_v1_dot_experiment__pb2.Experiment.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetExperiment(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.admin.v1.AdminService/GetExperiment',
+            responsa_dot_admin_dot_v1_dot_admin__service__pb2.GetExperimentRequest.SerializeToString,
+            responsa_dot_admin_dot_v1_dot_experiment__pb2.Experiment.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListExperiments(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.admin.v1.AdminService/ListExperiments',
+            responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListExperimentsRequest.SerializeToString,
+            responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListExperimentsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StopExperiment(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.admin.v1.AdminService/StopExperiment',
+            responsa_dot_admin_dot_v1_dot_admin__service__pb2.StopExperimentRequest.SerializeToString,
+            responsa_dot_admin_dot_v1_dot_experiment__pb2.Experiment.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetExperimentReport(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.admin.v1.AdminService/GetExperimentReport',
+            responsa_dot_admin_dot_v1_dot_admin__service__pb2.GetExperimentReportRequest.SerializeToString,
+            responsa_dot_admin_dot_v1_dot_experiment__pb2.ExperimentReport.FromString,
             options,
             channel_credentials,
             insecure,

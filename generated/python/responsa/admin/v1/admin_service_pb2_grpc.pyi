@@ -9,6 +9,7 @@ from google.protobuf import empty_pb2 as _empty_pb2
 from grpc import aio as _aio
 from responsa.admin.v1 import admin_service_pb2 as _admin_service_pb2
 from responsa.admin.v1 import delivery_pb2 as _delivery_pb2
+from responsa.admin.v1 import experiment_pb2 as _experiment_pb2
 from responsa.admin.v1 import insight_pb2 as _insight_pb2
 from responsa.admin.v1 import model_settings_pb2 as _model_settings_pb2
 from responsa.admin.v1 import service_grant_pb2 as _service_grant_pb2
@@ -141,6 +142,21 @@ class AdminServiceStub:
     RollbackAgentVersion: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.RollbackAgentVersionRequest, _agent_pb2.Agent]
     """RollbackAgentVersion takes back the last publication of an agent, which must be that of the named version. Then the version answers that answered before it was published. Only owners of the
     installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, AGENT_VERSION_NOT_PUBLISHED.
+    """
+    CreateExperiment: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.CreateExperimentRequest, _experiment_pb2.Experiment]
+    """CreateExperiment begins an experiment with a version of an agent. Every server splits new questions within five seconds. An agent has at most one running experiment. Only owners of the
+    installation may make this call, and the others about experiments. Errors: ROLE_REQUIRED, INVALID_FIELD, RESOURCE_NOT_FOUND, AGENT_VERSION_UNFIT, EXPERIMENT_RUNNING,
+    EXPERIMENT_PARAMETERS_DIFFER.
+    """
+    GetExperiment: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.GetExperimentRequest, _experiment_pb2.Experiment]
+    """GetExperiment returns an experiment. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND."""
+    ListExperiments: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ListExperimentsRequest, _admin_service_pb2.ListExperimentsResponse]
+    """ListExperiments lists the experiments of all agents, the newest first. Errors: ROLE_REQUIRED, PAGE_TOKEN_INVALID."""
+    StopExperiment: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.StopExperimentRequest, _experiment_pb2.Experiment]
+    """StopExperiment ends an experiment, if it still runs. The baseline then answers alone. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND."""
+    GetExperimentReport: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.GetExperimentReportRequest, _experiment_pb2.ExperimentReport]
+    """GetExperimentReport compares the versions of an experiment by the turns that ended until a few seconds ago. It may be read at any time; the intervals allow for that. Errors: ROLE_REQUIRED,
+    RESOURCE_NOT_FOUND.
     """
     CreateUser: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.CreateUserRequest, _user_pb2.User]
     """CreateUser creates a user of the caller's tenant. The user has no credential yet. Errors: INVALID_FIELD, REQUEST_ID_REUSED, RESOURCE_ALREADY_EXISTS (another
@@ -596,6 +612,51 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_agent_pb2.Agent]:
         """RollbackAgentVersion takes back the last publication of an agent, which must be that of the named version. Then the version answers that answered before it was published. Only owners of the
         installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, AGENT_VERSION_NOT_PUBLISHED.
+        """
+
+    @_abc_1.abstractmethod
+    def CreateExperiment(
+        self,
+        request: _admin_service_pb2.CreateExperimentRequest,
+        context: _aio.ServicerContext[_admin_service_pb2.CreateExperimentRequest, _abc.Awaitable[_experiment_pb2.Experiment]],
+    ) -> _abc.Awaitable[_experiment_pb2.Experiment]:
+        """CreateExperiment begins an experiment with a version of an agent. Every server splits new questions within five seconds. An agent has at most one running experiment. Only owners of the
+        installation may make this call, and the others about experiments. Errors: ROLE_REQUIRED, INVALID_FIELD, RESOURCE_NOT_FOUND, AGENT_VERSION_UNFIT, EXPERIMENT_RUNNING,
+        EXPERIMENT_PARAMETERS_DIFFER.
+        """
+
+    @_abc_1.abstractmethod
+    def GetExperiment(
+        self,
+        request: _admin_service_pb2.GetExperimentRequest,
+        context: _aio.ServicerContext[_admin_service_pb2.GetExperimentRequest, _abc.Awaitable[_experiment_pb2.Experiment]],
+    ) -> _abc.Awaitable[_experiment_pb2.Experiment]:
+        """GetExperiment returns an experiment. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def ListExperiments(
+        self,
+        request: _admin_service_pb2.ListExperimentsRequest,
+        context: _aio.ServicerContext[_admin_service_pb2.ListExperimentsRequest, _abc.Awaitable[_admin_service_pb2.ListExperimentsResponse]],
+    ) -> _abc.Awaitable[_admin_service_pb2.ListExperimentsResponse]:
+        """ListExperiments lists the experiments of all agents, the newest first. Errors: ROLE_REQUIRED, PAGE_TOKEN_INVALID."""
+
+    @_abc_1.abstractmethod
+    def StopExperiment(
+        self,
+        request: _admin_service_pb2.StopExperimentRequest,
+        context: _aio.ServicerContext[_admin_service_pb2.StopExperimentRequest, _abc.Awaitable[_experiment_pb2.Experiment]],
+    ) -> _abc.Awaitable[_experiment_pb2.Experiment]:
+        """StopExperiment ends an experiment, if it still runs. The baseline then answers alone. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def GetExperimentReport(
+        self,
+        request: _admin_service_pb2.GetExperimentReportRequest,
+        context: _aio.ServicerContext[_admin_service_pb2.GetExperimentReportRequest, _abc.Awaitable[_experiment_pb2.ExperimentReport]],
+    ) -> _abc.Awaitable[_experiment_pb2.ExperimentReport]:
+        """GetExperimentReport compares the versions of an experiment by the turns that ended until a few seconds ago. It may be read at any time; the intervals allow for that. Errors: ROLE_REQUIRED,
+        RESOURCE_NOT_FOUND.
         """
 
     @_abc_1.abstractmethod

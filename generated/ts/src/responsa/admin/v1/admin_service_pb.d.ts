@@ -13,6 +13,7 @@ import type { TurnState } from "../../chat/v1/turn_pb.js";
 import type { ReplayedQuestion } from "./replay_pb.js";
 import type { ToolProblem } from "../../chat/v1/tool_pb.js";
 import type { AgentSchema, AgentVersion, AgentVersionSchema } from "../../chat/v1/agent_pb.js";
+import type { Experiment, ExperimentReportSchema, ExperimentSchema } from "./experiment_pb.js";
 import type { User, UserSchema } from "../../auth/v1/user_pb.js";
 import type { UserQuota, UserQuotaSchema } from "./user_quota_pb.js";
 import type { UserLimits, UserLimitsSchema } from "./user_limits_pb.js";
@@ -1201,6 +1202,141 @@ export declare type RollbackAgentVersionRequest = Message<"responsa.admin.v1.Rol
  * Use `create(RollbackAgentVersionRequestSchema)` to create a new message.
  */
 export declare const RollbackAgentVersionRequestSchema: GenMessage<RollbackAgentVersionRequest>;
+
+/**
+ * CreateExperimentRequest describes an experiment.
+ *
+ * @generated from message responsa.admin.v1.CreateExperimentRequest
+ */
+export declare type CreateExperimentRequest = Message<"responsa.admin.v1.CreateExperimentRequest"> & {
+  /**
+   * The experiment. The server sets the fields that callers do not give.
+   *
+   * @generated from field: responsa.admin.v1.Experiment experiment = 1;
+   */
+  experiment?: Experiment | undefined;
+};
+
+/**
+ * Describes the message responsa.admin.v1.CreateExperimentRequest.
+ * Use `create(CreateExperimentRequestSchema)` to create a new message.
+ */
+export declare const CreateExperimentRequestSchema: GenMessage<CreateExperimentRequest>;
+
+/**
+ * GetExperimentRequest names an experiment.
+ *
+ * @generated from message responsa.admin.v1.GetExperimentRequest
+ */
+export declare type GetExperimentRequest = Message<"responsa.admin.v1.GetExperimentRequest"> & {
+  /**
+   * `experiments/{uuid}`.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+};
+
+/**
+ * Describes the message responsa.admin.v1.GetExperimentRequest.
+ * Use `create(GetExperimentRequestSchema)` to create a new message.
+ */
+export declare const GetExperimentRequestSchema: GenMessage<GetExperimentRequest>;
+
+/**
+ * StopExperimentRequest names an experiment.
+ *
+ * @generated from message responsa.admin.v1.StopExperimentRequest
+ */
+export declare type StopExperimentRequest = Message<"responsa.admin.v1.StopExperimentRequest"> & {
+  /**
+   * `experiments/{uuid}`.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+};
+
+/**
+ * Describes the message responsa.admin.v1.StopExperimentRequest.
+ * Use `create(StopExperimentRequestSchema)` to create a new message.
+ */
+export declare const StopExperimentRequestSchema: GenMessage<StopExperimentRequest>;
+
+/**
+ * GetExperimentReportRequest names an experiment.
+ *
+ * @generated from message responsa.admin.v1.GetExperimentReportRequest
+ */
+export declare type GetExperimentReportRequest = Message<"responsa.admin.v1.GetExperimentReportRequest"> & {
+  /**
+   * `experiments/{uuid}`.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+};
+
+/**
+ * Describes the message responsa.admin.v1.GetExperimentReportRequest.
+ * Use `create(GetExperimentReportRequestSchema)` to create a new message.
+ */
+export declare const GetExperimentReportRequestSchema: GenMessage<GetExperimentReportRequest>;
+
+/**
+ * ListExperimentsRequest asks for a page of experiments.
+ *
+ * @generated from message responsa.admin.v1.ListExperimentsRequest
+ */
+export declare type ListExperimentsRequest = Message<"responsa.admin.v1.ListExperimentsRequest"> & {
+  /**
+   * The maximum number of items on the page; 50 if unset or 0. More than 200 count as 200.
+   *
+   * @generated from field: optional int32 page_size = 1;
+   */
+  pageSize?: number | undefined;
+
+  /**
+   * The `next_page_token` of the previous page; empty for the first page. All other fields except `page_size` must be the same as in the
+   * request for the previous page; otherwise the call fails with PAGE_TOKEN_INVALID.
+   *
+   * @generated from field: string page_token = 2;
+   */
+  pageToken: string;
+};
+
+/**
+ * Describes the message responsa.admin.v1.ListExperimentsRequest.
+ * Use `create(ListExperimentsRequestSchema)` to create a new message.
+ */
+export declare const ListExperimentsRequestSchema: GenMessage<ListExperimentsRequest>;
+
+/**
+ * ListExperimentsResponse is one page of experiments.
+ *
+ * @generated from message responsa.admin.v1.ListExperimentsResponse
+ */
+export declare type ListExperimentsResponse = Message<"responsa.admin.v1.ListExperimentsResponse"> & {
+  /**
+   * The experiments.
+   *
+   * @generated from field: repeated responsa.admin.v1.Experiment experiments = 1;
+   */
+  experiments: Experiment[];
+
+  /**
+   * The token of the next page; empty on the last page.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * Describes the message responsa.admin.v1.ListExperimentsResponse.
+ * Use `create(ListExperimentsResponseSchema)` to create a new message.
+ */
+export declare const ListExperimentsResponseSchema: GenMessage<ListExperimentsResponse>;
 
 /**
  * GetAgentVersionRequest names a version.
@@ -3253,6 +3389,59 @@ export declare const AdminService: GenService<{
     methodKind: "unary";
     input: typeof RollbackAgentVersionRequestSchema;
     output: typeof AgentSchema;
+  },
+  /**
+   * CreateExperiment begins an experiment with a version of an agent. Every server splits new questions within five seconds. An agent has at most one running experiment. Only owners of the
+   * installation may make this call, and the others about experiments. Errors: ROLE_REQUIRED, INVALID_FIELD, RESOURCE_NOT_FOUND, AGENT_VERSION_UNFIT, EXPERIMENT_RUNNING,
+   * EXPERIMENT_PARAMETERS_DIFFER.
+   *
+   * @generated from rpc responsa.admin.v1.AdminService.CreateExperiment
+   */
+  createExperiment: {
+    methodKind: "unary";
+    input: typeof CreateExperimentRequestSchema;
+    output: typeof ExperimentSchema;
+  },
+  /**
+   * GetExperiment returns an experiment. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND.
+   *
+   * @generated from rpc responsa.admin.v1.AdminService.GetExperiment
+   */
+  getExperiment: {
+    methodKind: "unary";
+    input: typeof GetExperimentRequestSchema;
+    output: typeof ExperimentSchema;
+  },
+  /**
+   * ListExperiments lists the experiments of all agents, the newest first. Errors: ROLE_REQUIRED, PAGE_TOKEN_INVALID.
+   *
+   * @generated from rpc responsa.admin.v1.AdminService.ListExperiments
+   */
+  listExperiments: {
+    methodKind: "unary";
+    input: typeof ListExperimentsRequestSchema;
+    output: typeof ListExperimentsResponseSchema;
+  },
+  /**
+   * StopExperiment ends an experiment, if it still runs. The baseline then answers alone. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND.
+   *
+   * @generated from rpc responsa.admin.v1.AdminService.StopExperiment
+   */
+  stopExperiment: {
+    methodKind: "unary";
+    input: typeof StopExperimentRequestSchema;
+    output: typeof ExperimentSchema;
+  },
+  /**
+   * GetExperimentReport compares the versions of an experiment by the turns that ended until a few seconds ago. It may be read at any time; the intervals allow for that. Errors: ROLE_REQUIRED,
+   * RESOURCE_NOT_FOUND.
+   *
+   * @generated from rpc responsa.admin.v1.AdminService.GetExperimentReport
+   */
+  getExperimentReport: {
+    methodKind: "unary";
+    input: typeof GetExperimentReportRequestSchema;
+    output: typeof ExperimentReportSchema;
   },
   /**
    * CreateUser creates a user of the caller's tenant. The user has no credential yet. Errors: INVALID_FIELD, REQUEST_ID_REUSED, RESOURCE_ALREADY_EXISTS (another

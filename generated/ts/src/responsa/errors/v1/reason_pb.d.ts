@@ -702,6 +702,20 @@ export enum Reason {
    * @generated from enum value: REASON_AGENT_VERSION_NOT_PUBLISHED = 191;
    */
   AGENT_VERSION_NOT_PUBLISHED = 191,
+
+  /**
+   * FAILED_PRECONDITION. An experiment with the agent runs. Stop it, or wait for its end. Metadata: experiment, e.g. "experiments/0197…".
+   *
+   * @generated from enum value: REASON_EXPERIMENT_RUNNING = 192;
+   */
+  EXPERIMENT_RUNNING = 192,
+
+  /**
+   * FAILED_PRECONDITION. The versions have other parameters, so users could not tell which ones to send. Metadata: baseline and candidate, e.g. "agents/chat/versions/3".
+   *
+   * @generated from enum value: REASON_EXPERIMENT_PARAMETERS_DIFFER = 193;
+   */
+  EXPERIMENT_PARAMETERS_DIFFER = 193,
 }
 
 /**
