@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Final
+from uuid import UUID
 
 from responsa_server.agents.config.live import unknown
 from responsa_server.agents.config.settings import DEFAULT
@@ -87,6 +88,10 @@ class AgentTable:
         if found is None:
             raise unknown(identity, self._agents)
         return found
+
+    def assigned(self, identity: str, user_id: UUID, conversation_id: UUID) -> tuple[Agent, None]:
+        """See `Agents.assigned`. There are no experiments."""
+        return self.named(identity), None
 
     async def version(self, identity: str, number: int) -> Agent:
         """See `Agents.version`."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from responsa_server.domain import names
-from responsa_server.domain.agents import AgentCard, Reloaded
+from responsa_server.domain.agents import AgentCard, Reloaded, StoredVersion
 from responsa_server.domain.errors import NotFound
-from responsa_server.domain.people import Principal
+from responsa_server.domain.people import AuditEvent, Principal
 
 
 class Alone:
@@ -33,6 +33,24 @@ class Alone:
     def problems(self) -> Sequence[Reloaded]:
         """See `Catalogue.problems`."""
         return []
+
+    async def create(
+        self, identity: str, document: Mapping[str, object], card: str, event: AuditEvent
+    ) -> StoredVersion:
+        """See `Catalogue.create`. The agent is code and has no other versions."""
+        raise NotFound.of("agent", names.agent(identity))
+
+    async def publish(self, identity: str, number: int, event: AuditEvent) -> None:
+        """See `Catalogue.publish`."""
+        raise NotFound.of("agent", names.agent(identity))
+
+    async def roll_back(self, identity: str, number: int, event: AuditEvent) -> None:
+        """See `Catalogue.roll_back`."""
+        raise NotFound.of("agent", names.agent(identity))
+
+    async def check_candidate(self, identity: str, number: int) -> int:
+        """See `Catalogue.check_candidate`."""
+        raise NotFound.of("agent", names.agent(identity))
 
     async def reload(self) -> Sequence[Reloaded]:
         """See `Catalogue.reload`."""

@@ -23,7 +23,7 @@ from responsa_server.app.process import freeze, run
 from responsa_server.app.resources import database_urls, new_id, redis_url, relay_key
 from responsa_server.app.sources import source_administration
 from responsa_server.calls.contract import Services, calls_of
-from responsa_server.calls.frames import AskFrames
+from responsa_server.calls.frames import AskFrames, reason_of_terminal
 from responsa_server.calls.health import PartReports
 from responsa_server.calls.interceptors.lasting import CredentialWatch
 from responsa_server.calls.methods import SERVICES
@@ -38,6 +38,7 @@ from responsa_server.identity.tenants import GrantAdministration, TenantAdminist
 from responsa_server.identity.users import Erasing, UserAdministration
 from responsa_server.ingest.sandbox.pool import ParserPool
 from responsa_server.ingest.watching import Watching
+from responsa_server.insight.replaying import Replays
 from responsa_server.insight.reports import Insight
 from responsa_server.library.library import Library
 from responsa_server.library.pages import PageImages
@@ -59,6 +60,7 @@ from responsa_server.stores.postgres.operations import OperationStore
 from responsa_server.stores.postgres.patterns import PostgresPatterns
 from responsa_server.stores.postgres.profiles import PostgresProfiles
 from responsa_server.stores.postgres.quotas import PostgresQuotas
+from responsa_server.stores.postgres.replays import PostgresReplays
 from responsa_server.stores.postgres.service_grants import PostgresServiceGrants
 from responsa_server.stores.postgres.tenants import PostgresTenants
 from responsa_server.stores.postgres.turns import PostgresTurnStore
@@ -77,10 +79,11 @@ def assembled(parts: Parts, given: PeerArguments) -> tuple[Turns, RpcServer]:
     codec = AskFrames()
     conversations = PostgresConversationStore(database)
     collections = CollectionStore(database)
+    agents = AgentTable({DEFAULT: parts.agent})
     turns = Turns(
         PostgresTurnStore(database, codec),
         conversations,
-        AgentTable({DEFAULT: parts.agent}),
+        agents,
         RedisRelay(redis_url(parts.settings, parts.layout), relay_key(parts.settings, parts.layout)),
         Runtime(
             new_id,
@@ -135,6 +138,7 @@ def assembled(parts: Parts, given: PeerArguments) -> tuple[Turns, RpcServer]:
             quotas=QuotaAdministration(PostgresQuotas(database, QuotaRules()), limits),
             sources=source_administration(parts.settings, database, queue, library, Crawler(Connector())),
             insight=Insight(PostgresInsight(database), PostgresPatterns(database, AskFrames())),
+            replays=Replays(PostgresReplays(database, queue, codec, reason_of_terminal, new_id), agents),
             reports=PartReports([]),
             erasing=Erasing(
                 PostgresErasing(database, queue, AskFrames(), collections, documents),

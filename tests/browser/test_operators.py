@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from google.protobuf.json_format import MessageToDict
 from playwright.async_api import expect
 
 from tests.browser.person import Person, Tab
@@ -110,3 +111,42 @@ async def test_owners_see_what_is_wrong_with_the_files_of_agents(owner: Person, 
     await expect(part).not_to_contain_text("not valid")
     await tab.page.reload()
     await expect(part).to_contain_text("All files are valid.")
+
+
+async def test_owners_publish_versions_and_compare_them(owner: Person) -> None:
+    answers = owner.client.agent("agents/tutor").version
+    content = MessageToDict(owner.client.agent_version(answers).content)
+    content["config"]["description"] = "Explains in other words."
+    made = owner.client.create_agent_version("tutor", content)
+    number = made.name.rpartition("/")[2]
+    tab = await operate(owner, "agents", **NARROW)
+    page, dialog = tab.page, tab.page.get_by_role("dialog")
+    tutor = page.get_by_role("listitem").filter(has=page.get_by_text("Tutor", exact=True))
+    experiments = page.get_by_role("list", name="Experiments").get_by_role("listitem")
+
+    await tutor.get_by_text("Versions").click()
+    await tutor.get_by_role("button", name=f"Begin an experiment with version {number} of Tutor").click()
+    await dialog.get_by_label("Share of the questions in %").fill("20")
+    await dialog.get_by_label("Decided by").select_option(label="seconds")
+    assert await flaws_in_all_colours(page) == []
+    await dialog.get_by_role("button", name="Begin").click()
+    await expect(experiments.first).to_contain_text("20 % of the questions")
+    await experiments.first.get_by_role("button", name="Report").click()
+    await expect(dialog).to_contain_text("there may be no difference")
+    await expect(dialog.get_by_role("row", name="refusals")).to_contain_text("too early")
+    assert await flaws_in_all_colours(page) == []
+    await dialog.get_by_role("button", name="Close").click()
+    await experiments.first.get_by_role("button", name="Stop").click()
+    await dialog.get_by_role("button", name="Stop").click()
+    await expect(experiments.first).to_contain_text("stopped")
+
+    await tutor.get_by_text("Versions").click()
+    await tutor.get_by_role("button", name=f"Publish version {number} of Tutor").click()
+    await dialog.get_by_role("button", name="Publish").click()
+    await expect(tutor).to_contain_text("published; the files have version")
+    await expect(tutor).to_contain_text("Explains in other words.")
+    assert await flaws_in_all_colours(page) == []
+    await tutor.get_by_text("Versions").click()
+    await tutor.get_by_role("button", name=f"Roll version {number} of Tutor back").click()
+    await dialog.get_by_role("button", name="Roll back").click()
+    await expect(tutor).not_to_contain_text("published")

@@ -62,7 +62,8 @@ def default() -> agent_pb2.Agent:
     return agent_pb2.Agent(
         name="agents/default",
         display_name="Responsa",
-        version="agents/default/versions/1",
+        version="agents/default/versions/2",
+        file_version="agents/default/versions/1",
         history_messages=6,
         is_default=True,
     )

@@ -51,7 +51,7 @@ async def test_agents_are_listed_and_shown(served: ServedAgents, responsa: Comma
     done = await responsa("agents", "list")
     assert (done.code, done.err) == (0, "")
     assert done.out.splitlines() == [
-        "default          Responsa (default)",
+        "default          Responsa (default) (published version 2; its files are version 1)",
         "tutor            Explains, step by step.",
     ]
     assert [line["name"] for line in (await responsa("agents", "list", "--json")).lines] == [

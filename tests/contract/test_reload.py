@@ -11,11 +11,12 @@ import psycopg
 import pytest
 from uuid_utils.compat import uuid7
 
+from responsa_server.agents.config.build import ConfiguredAgent
 from responsa_server.agents.config.content import ENGINE
 from responsa_server.agents.config.files import SHIPPED, Folders, Watch
 from responsa_server.agents.config.live import AgentsBroken, LiveAgents, LiveOptions
 from responsa_server.agents.config.settings import DEFAULT
-from responsa_server.domain.errors import NotFound, Unavailable
+from responsa_server.domain.errors import InvalidRequest, NotFound, Precondition, Reason, Unavailable
 from responsa_server.domain.model_settings import DefaultModel
 from responsa_server.domain.parts import Health
 from responsa_server.domain.people import AuditEvent
@@ -383,6 +384,81 @@ async def test_what_cannot_be_run_here_is_left_out_and_asked_for_once(
         assert "agents/own/versions/1" not in agents.versions
         await agents.poll()
         assert "agents/own/versions/1" not in agents.versions
+        folder.write("own", "Two.")
+        await agents.reload()
+        with pytest.raises(Precondition) as refused:
+            await agents.version("own", 1)
+        assert refused.value.reason is Reason.AGENT_VERSION_UNFIT
+        assert "scripted:strong" in refused.value.metadata["cause"]
+
+
+async def test_a_created_version_answers_on_every_server_that_it_is_asked_from(
+    town: Town, folder: Folder, people: People
+) -> None:
+    folder.write("own", "One.")
+    event = AuditEvent.of(people.ann, "agent_version.create", "agents/own")
+    async with town.process() as agents, town.process() as other:
+        own = agents.named("own")
+        assert isinstance(own, ConfiguredAgent)
+        same = await agents.create("own", own.content.model_dump(mode="json", by_alias=True), "{}", event)
+        assert same.number == 1
+        prompts = own.content.model_dump(mode="json", by_alias=True)["prompts"]
+        document = {"config": own.content.config, "prompts": prompts}
+        prompts["greeting"]["body"] = "Created."
+        for _ in range(2):
+            created = await agents.create("own", document, '{"score":1}', event)
+            assert created.name == "agents/own/versions/2"
+        assert await said(await other.version("own", 2)) == "Created."
+        assert (await agents.reload())[1].version == "agents/own/versions/1"
+        with pytest.raises(InvalidRequest) as refused:
+            await agents.create(
+                "own", {"config": {**own.content.config, "start": "gone", "nmae": "Own"}}, "", event
+            )
+        assert {one.rule for one in refused.value.violations} == {"agent.problem"}
+        assert len(refused.value.violations) > 1
+        with pytest.raises(NotFound):
+            await agents.create("nobody", document, "", event)
+
+
+async def test_a_published_version_outranks_the_files_until_they_change(
+    town: Town, folder: Folder, people: People
+) -> None:
+    folder.write("own", "One.")
+    event = AuditEvent.of(people.ann, "agent_version.publish", "agents/own")
+    async with town.process() as agents, town.process() as other:
+        own = agents.named("own")
+        assert isinstance(own, ConfiguredAgent)
+        document = own.content.model_dump(mode="json", by_alias=True)
+        for words in ("Second.", "Third."):
+            document["prompts"]["greeting"]["body"] = words
+            await agents.create("own", document, "", event)
+        await agents.publish("own", 2, event)
+        await agents.publish("own", 2, event)
+        assert await said(agents.named("own")) == "Second."
+        await other.poll()
+        while other.named("own").version != "agents/own/versions/2":  # noqa: ASYNC110  the reload has no event
+            await asyncio.sleep(0)
+        assert await said(other.named("own")) == "Second."
+        card = other.card("own")
+        assert (card.version, card.file_version) == ("agents/own/versions/2", "agents/own/versions/1")
+        await agents.publish("own", 3, event)
+        with pytest.raises(Precondition) as refused:
+            await agents.roll_back("own", 2, event)
+        assert refused.value.reason is Reason.AGENT_VERSION_NOT_PUBLISHED
+        await agents.roll_back("own", 3, event)
+        assert await said(agents.named("own")) == "Second."
+        async with town.process() as later:
+            assert await said(later.named("own")) == "Second."
+        folder.write("own", "Changed.")
+        await agents.reload()
+        assert await said(agents.named("own")) == "Changed."
+        folder.write("own", "One.")
+        await agents.reload()
+        assert await said(agents.named("own")) == "Second."
+        await agents.roll_back("own", 2, event)
+        assert await said(agents.named("own")) == "One."
+        with pytest.raises(NotFound):
+            await agents.publish("own", 9, event)
 
 
 async def test_agents_that_are_code_stand_beside_those_of_files(town: Town, folder: Folder) -> None:

@@ -25,6 +25,7 @@ from responsa_server.domain.events import (
     Terminal,
     Usage,
 )
+from responsa_server.domain.experiments import Assignment
 from responsa_server.domain.faults import Faults, NoFaults
 from responsa_server.domain.limits import MessageGate
 from responsa_server.domain.people import Principal
@@ -140,14 +141,23 @@ class Cast:
     """The agents of a process by id. The id "" means the default agent."""
 
     by_id: dict[str, Agent]
+    assignment: Assignment | None = None
 
     def named(self, identity: str) -> Agent:
         if identity not in self.by_id:
             raise NotFound.of("agent", f"agents/{identity}")
         return self.by_id[identity]
 
+    def assigned(
+        self, identity: str, user_id: UUID, conversation_id: UUID
+    ) -> tuple[Agent, Assignment | None]:
+        return self.named(identity), self.assignment
+
     async def version(self, identity: str, number: int) -> Agent:
-        return self.at(f"agents/{identity}/versions/{number}")
+        name = f"agents/{identity}/versions/{number}"
+        if name not in self.versions:
+            raise NotFound.of("agent", name)
+        return self.at(name)
 
     def at(self, version: str) -> Agent:
         return {one.version: one for one in self.by_id.values()}[version]

@@ -202,6 +202,11 @@ OTHER_TABLES: Mapping[str, Table] = {
     "responsa.signing_key": Table(app="SELECT INSERT DELETE"),
     "responsa.default_model": Table(app="SELECT INSERT UPDATE"),
     "responsa.agent_version": Table(app="SELECT INSERT", log="SELECT"),
+    "responsa.agent_publication": Table(app="SELECT INSERT DELETE"),
+    "responsa.experiment": Table(app="SELECT INSERT UPDATE(stop_time,stopped_by)"),
+    "responsa.experiment_turn": Table(
+        app="SELECT INSERT UPDATE(rating)", log="SELECT UPDATE(cost_micros,milliseconds,state,unsupported)"
+    ),
     "responsa.migration": Table(app="SELECT", log="SELECT"),
     "procrastinate.procrastinate_events": Table(app="INSERT", log=ALL),
     "procrastinate.procrastinate_jobs": Table(app="INSERT SELECT(id)", log=ALL),

@@ -32,7 +32,7 @@ from responsa_server.app.sources import source_administration, website_crawler
 from responsa_server.app.tools import tools_of
 from responsa_server.calls.chain import Calls
 from responsa_server.calls.contract import Services, calls_of
-from responsa_server.calls.frames import AskFrames
+from responsa_server.calls.frames import AskFrames, reason_of_terminal
 from responsa_server.calls.health import PartReports
 from responsa_server.calls.interceptors.lasting import CredentialWatch
 from responsa_server.calls.methods import SERVICES as SERVED
@@ -69,7 +69,7 @@ from responsa_server.domain.events import (
     Usage,
 )
 from responsa_server.domain.parts import Health, Installation, PartReport, ReportedPart
-from responsa_server.domain.people import Principal, Role, User
+from responsa_server.domain.people import AuditEvent, Principal, Role, User
 from responsa_server.domain.quotas import Demand, QuotaRules
 from responsa_server.domain.turns import Question
 from responsa_server.identity.accounts import Accounts
@@ -79,6 +79,7 @@ from responsa_server.identity.service import Identity
 from responsa_server.identity.settings import LimitSettings, Registration
 from responsa_server.identity.tenants import GrantAdministration, TenantAdministration
 from responsa_server.identity.users import Erasing, UserAdministration
+from responsa_server.insight.replaying import Replays
 from responsa_server.insight.reports import Insight
 from responsa_server.outbound.connector import Connector
 from responsa_server.sources.service import SubjectProfiles
@@ -92,6 +93,7 @@ from responsa_server.stores.postgres.openid import PostgresOpenIdStore
 from responsa_server.stores.postgres.patterns import PostgresPatterns
 from responsa_server.stores.postgres.profiles import PostgresProfiles
 from responsa_server.stores.postgres.quotas import PostgresQuotas
+from responsa_server.stores.postgres.replays import PostgresReplays
 from responsa_server.stores.postgres.service_grants import PostgresServiceGrants
 from responsa_server.stores.postgres.tenants import PostgresTenants
 from responsa_server.stores.postgres.turns import PostgresTurnStore
@@ -273,6 +275,11 @@ class Cards:
     def problems(self) -> Sequence[Reloaded]:
         return []
 
+    async def publish(self, identity: str, number: int, event: AuditEvent) -> None:
+        self.card(identity)
+
+    roll_back = publish
+
     async def reload(self) -> Sequence[Reloaded]:
         self.reloads += 1
         return [
@@ -410,10 +417,11 @@ async def serving(
     codec = AskFrames()
     conversations = PostgresConversationStore(database)
     agent = ScriptedAgent()
+    agents = Cast({"": agent, "other": ScriptedAgent("agents/other/versions/7")})
     turns = Turns(
         PostgresTurnStore(database, codec),
         conversations,
-        Cast({"": agent, "other": ScriptedAgent("agents/other/versions/7")}),
+        agents,
         RedisRelay(NO_REDIS, RELAY_KEY),
         Runtime(uuid7, codec, turn_options or TurnOptions()),
         gate=limiter,
@@ -468,6 +476,7 @@ async def serving(
                 website_crawler(Connector(), house.parser),
             ),
             insight=Insight(PostgresInsight(database), PostgresPatterns(database, AskFrames())),
+            replays=Replays(PostgresReplays(database, house.queue, codec, reason_of_terminal, uuid7), agents),
             profiles=SubjectProfiles(PostgresProfiles(database, house.documents)),
             reports=PartReports((PostgresPart(database), part, *more_parts)),
         ),

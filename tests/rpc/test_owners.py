@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import grpc
@@ -15,6 +16,7 @@ from tests.rpc.served import Caller, Served, caller, failed
 
 ADMIN = "/responsa.admin.v1.AdminService/"
 SOMEBODY = f"users/{uuid7()}"
+EXPERIMENT = f"experiments/{uuid7()}"
 
 
 async def colleague(served: Served) -> Caller:
@@ -28,6 +30,43 @@ async def test_the_first_administrator_of_the_first_tenant_is_the_owner(served: 
 
 OF_OWNERS = {
     "ReloadAgents": (admin.ReloadAgentsRequest(), "agents.reload", "agents/-"),
+    "CreateAgentVersion": (
+        admin.CreateAgentVersionRequest(parent="agents/chat", agent_version={"content": {}}),
+        "agent_version.create",
+        "agents/chat",
+    ),
+    "PublishAgentVersion": (
+        admin.PublishAgentVersionRequest(name="agents/chat/versions/1"),
+        "agent_version.publish",
+        "agents/chat/versions/1",
+    ),
+    "RollbackAgentVersion": (
+        admin.RollbackAgentVersionRequest(name="agents/chat/versions/1"),
+        "agent_version.rollback",
+        "agents/chat/versions/1",
+    ),
+    "CreateExperiment": (
+        admin.CreateExperimentRequest(
+            experiment={
+                "candidate": "agents/chat/versions/1",
+                "candidate_percent": 50,
+                "unit": "EXPERIMENT_UNIT_USER",
+                "metric": "EXPERIMENT_METRIC_COST",
+                "guard": "EXPERIMENT_METRIC_COST",
+                "duration": timedelta(days=1),
+            }
+        ),
+        "experiment.create",
+        "",
+    ),
+    "GetExperiment": (admin.GetExperimentRequest(name=EXPERIMENT), "experiment.read", EXPERIMENT),
+    "ListExperiments": (admin.ListExperimentsRequest(), "experiment.read", ""),
+    "StopExperiment": (admin.StopExperimentRequest(name=EXPERIMENT), "experiment.stop", EXPERIMENT),
+    "GetExperimentReport": (
+        admin.GetExperimentReportRequest(name=EXPERIMENT),
+        "experiment.read",
+        EXPERIMENT,
+    ),
     "GrantOwnership": (admin.GrantOwnershipRequest(name=SOMEBODY), "user.grant_ownership", SOMEBODY),
     "RevokeOwnership": (admin.RevokeOwnershipRequest(name=SOMEBODY), "user.revoke_ownership", SOMEBODY),
     "CreateTenant": (admin.CreateTenantRequest(tenant_id="new"), "tenant.create", ""),

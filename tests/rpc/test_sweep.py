@@ -88,6 +88,7 @@ NAMES: Mapping[str, str] = {
     "responsa/Delivery": "SELECT 'deliveries/' || id FROM responsa.delivery WHERE tenant_id = 'acme'",
     "responsa/Document": "SELECT 'documents/' || id FROM responsa.document WHERE tenant_id = 'acme'",
     "responsa/DocumentVersion": "SELECT 'documents/' || document_id || '/versions/' || version FROM responsa.document_version WHERE tenant_id = 'acme'",
+    "responsa/Experiment": "SELECT 'experiments/01900000-0000-7000-8000-000000000000'",
     "responsa/Feedback": "SELECT 'messages/' || id || '/feedback' FROM responsa.message WHERE tenant_id = 'acme'",
     "responsa/Generation": "SELECT 'collections/' || unnest(ARRAY[slug, id]) || '/generations/1' FROM responsa.collection WHERE tenant_id = 'acme' AND slug = 'secrets'",
     "responsa/Identity": "SELECT 'identities/' || id FROM responsa.user_identity WHERE tenant_id = 'acme'",

@@ -166,6 +166,29 @@ impl Client {
         self.call("/responsa.admin.v1.AdminService/ListConnections", true, &request).await
     }
 
+    /// StartReplay asks a version of an agent old questions of this agent, or questions of the request, and compares the
+    /// outcomes, the citations, the cost and the time. It writes no messages and uses no quota of users; the cost counts in the
+    /// tenant's usage. Each question is asked in the name of the user who asked it, with the history of that time, and over the
+    /// documents that the user may read today; the caller asks the questions of the request. Tools with effects are never
+    /// called: calls that the turn has recorded get their recorded results. The answers are not kept. WatchOperation follows
+    /// the replay, ListReplayedQuestions lists its questions, and CancelOperation ends it. If a server is lost, another one
+    /// goes on with the next question.
+    ///
+    /// Errors: RESOURCE_NOT_FOUND (the agent is not in service, or has no such version), AGENT_VERSION_UNFIT (the server cannot
+    /// run the version), INVALID_FIELD (the time is empty), REQUEST_ID_REUSED.
+    pub async fn start_replay(&self, mut request: admin::v1::StartReplayRequest) -> Result<google::longrunning::Operation, Error> {
+        identify(&mut request.request_id);
+        self.call("/responsa.admin.v1.AdminService/StartReplay", true, &request).await.map_err(|error| error.asked(request.request_id))
+    }
+
+    /// ListReplayedQuestions lists the questions of a replay, in the order of their places. It omits those whose conversations
+    /// have been deleted.
+    ///
+    /// Errors: RESOURCE_NOT_FOUND, PAGE_TOKEN_INVALID.
+    pub async fn list_replayed_questions(&self, request: admin::v1::ListReplayedQuestionsRequest) -> Result<admin::v1::ListReplayedQuestionsResponse, Error> {
+        self.call("/responsa.admin.v1.AdminService/ListReplayedQuestions", true, &request).await
+    }
+
     /// ReloadAgents reads the declarations of all tools and the files of all agents again, and replaces every valid tool and
     /// agent in one step. An agent with a mistake in its files keeps its previous version, and the response reports the
     /// mistakes. Running turns keep their versions. The server asks the other servers to reload too. Only owners of the
@@ -188,6 +211,71 @@ impl Client {
     /// Errors: RESOURCE_NOT_FOUND.
     pub async fn get_agent_version(&self, request: admin::v1::GetAgentVersionRequest) -> Result<chat::v1::AgentVersion, Error> {
         self.call("/responsa.admin.v1.AdminService/GetAgentVersion", true, &request).await
+    }
+
+    /// CreateAgentVersion creates a version of an agent from a whole configuration, which is checked like the agent's files. It
+    /// does not answer questions that do not name it. If a version has the same content, the call returns that version and its
+    /// card. Only owners of the installation may make this call.
+    ///
+    /// Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, INVALID_FIELD (a violation for each mistake).
+    pub async fn create_agent_version(&self, request: admin::v1::CreateAgentVersionRequest) -> Result<chat::v1::AgentVersion, Error> {
+        self.call("/responsa.admin.v1.AdminService/CreateAgentVersion", true, &request).await
+    }
+
+    /// PublishAgentVersion lets a version answer the agent's new questions in place of the version of its files, on every
+    /// server with the same files, until the files or the default model change. Running turns keep their versions. Only owners
+    /// of the installation may make this call.
+    ///
+    /// Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, AGENT_VERSION_UNFIT.
+    pub async fn publish_agent_version(&self, request: admin::v1::PublishAgentVersionRequest) -> Result<chat::v1::Agent, Error> {
+        self.call("/responsa.admin.v1.AdminService/PublishAgentVersion", true, &request).await
+    }
+
+    /// RollbackAgentVersion takes back the last publication of an agent, which must be that of the named version. Then the
+    /// version answers that answered before it was published. Only owners of the installation may make this call.
+    ///
+    /// Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, AGENT_VERSION_NOT_PUBLISHED.
+    pub async fn rollback_agent_version(&self, request: admin::v1::RollbackAgentVersionRequest) -> Result<chat::v1::Agent, Error> {
+        self.call("/responsa.admin.v1.AdminService/RollbackAgentVersion", false, &request).await
+    }
+
+    /// CreateExperiment begins an experiment with a version of an agent. Every server splits new questions within five seconds.
+    /// An agent has at most one running experiment. Only owners of the installation may make this call, and the others about
+    /// experiments.
+    ///
+    /// Errors: ROLE_REQUIRED, INVALID_FIELD, RESOURCE_NOT_FOUND, AGENT_VERSION_UNFIT, EXPERIMENT_RUNNING,
+    /// EXPERIMENT_PARAMETERS_DIFFER.
+    pub async fn create_experiment(&self, request: admin::v1::CreateExperimentRequest) -> Result<admin::v1::Experiment, Error> {
+        self.call("/responsa.admin.v1.AdminService/CreateExperiment", false, &request).await
+    }
+
+    /// GetExperiment returns an experiment.
+    ///
+    /// Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND.
+    pub async fn get_experiment(&self, request: admin::v1::GetExperimentRequest) -> Result<admin::v1::Experiment, Error> {
+        self.call("/responsa.admin.v1.AdminService/GetExperiment", true, &request).await
+    }
+
+    /// ListExperiments lists the experiments of all agents, the newest first.
+    ///
+    /// Errors: ROLE_REQUIRED, PAGE_TOKEN_INVALID.
+    pub async fn list_experiments(&self, request: admin::v1::ListExperimentsRequest) -> Result<admin::v1::ListExperimentsResponse, Error> {
+        self.call("/responsa.admin.v1.AdminService/ListExperiments", true, &request).await
+    }
+
+    /// StopExperiment ends an experiment, if it still runs. The baseline then answers alone.
+    ///
+    /// Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND.
+    pub async fn stop_experiment(&self, request: admin::v1::StopExperimentRequest) -> Result<admin::v1::Experiment, Error> {
+        self.call("/responsa.admin.v1.AdminService/StopExperiment", true, &request).await
+    }
+
+    /// GetExperimentReport compares the versions of an experiment by the turns that ended until a few seconds ago. It may be
+    /// read at any time; the intervals allow for that.
+    ///
+    /// Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND.
+    pub async fn get_experiment_report(&self, request: admin::v1::GetExperimentReportRequest) -> Result<admin::v1::ExperimentReport, Error> {
+        self.call("/responsa.admin.v1.AdminService/GetExperimentReport", true, &request).await
     }
 
     /// CreateUser creates a user of the caller's tenant. The user has no credential yet.

@@ -10,7 +10,7 @@ pub struct AuditEvent {
     #[prost(message, optional, tag = "2")]
     pub create_time: ::core::option::Option<::prost_types::Timestamp>,
     /// The user who acted, as the user's name. If a service acted on behalf of a user, the actor is the service. The actor is "local" for a command on the
-    /// server's machine, and "anonymous" for a refused sign-in. If a sign-in with an OpenID Connect provider is refused, or if the provider's claims assign a
+    /// server's machine, "server" for what the server does by itself, and "anonymous" for a refused sign-in. If a sign-in with an OpenID Connect provider is refused, or if the provider's claims assign a
     /// role, the actor is the provider, e.g. "oidcProviders/corp".
     #[prost(string, tag = "3")]
     pub actor: ::prost::alloc::string::String,
@@ -141,6 +141,302 @@ impl DeliveryState {
             "DELIVERY_STATE_WAITING" => Some(Self::Waiting),
             "DELIVERY_STATE_DELIVERED" => Some(Self::Delivered),
             "DELIVERY_STATE_FAILED" => Some(Self::Failed),
+            _ => None,
+        }
+    }
+}
+/// Experiment splits the new questions of an agent between the version that answers when the experiment begins, the baseline, and a candidate. Questions that name a version are not part of it.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Experiment {
+    /// `experiments/{uuid}`.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// The version to try, `agents/{id}/versions/{n}`. It must have the same parameters as the baseline.
+    #[prost(string, tag = "2")]
+    pub candidate: ::prost::alloc::string::String,
+    /// The version that the candidate is compared with.
+    #[prost(string, tag = "3")]
+    pub baseline: ::prost::alloc::string::String,
+    /// How many of a hundred units get the candidate.
+    #[prost(int32, tag = "4")]
+    pub candidate_percent: i32,
+    /// Who stays with one version.
+    #[prost(enumeration = "ExperimentUnit", tag = "5")]
+    pub unit: i32,
+    /// What decides the experiment.
+    #[prost(enumeration = "ExperimentMetric", tag = "6")]
+    pub metric: i32,
+    /// What stops the experiment as soon as the candidate is worse by more than `guard_margin`.
+    #[prost(enumeration = "ExperimentMetric", tag = "7")]
+    pub guard: i32,
+    /// The difference of the guard's means that is accepted, in the unit of the metric; shares are from 0 to 1.
+    #[prost(double, tag = "8")]
+    pub guard_margin: f64,
+    /// The state.
+    #[prost(enumeration = "ExperimentState", tag = "9")]
+    pub state: i32,
+    /// When the experiment began.
+    #[prost(message, optional, tag = "10")]
+    pub create_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// When the experiment ends, if nothing stops it. From then on the baseline answers alone.
+    #[prost(message, optional, tag = "11")]
+    pub end_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// When the experiment was stopped; unset if it was not.
+    #[prost(message, optional, tag = "12")]
+    pub stop_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// The time from `create_time` to `end_time`, from a minute to 90 days.
+    #[prost(message, optional, tag = "13")]
+    pub duration: ::core::option::Option<::prost_types::Duration>,
+}
+impl ::prost::Name for Experiment {
+    const NAME: &'static str = "Experiment";
+    const PACKAGE: &'static str = "responsa.admin.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "responsa.admin.v1.Experiment".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/responsa.admin.v1.Experiment".into()
+    }
+}
+/// ExperimentArm is what was measured of a version.
+#[derive(Clone, Copy, PartialEq, ::prost::Message)]
+pub struct ExperimentArm {
+    /// The users or conversations.
+    #[prost(int64, tag = "1")]
+    pub units: i64,
+    /// The turns that count for the metric.
+    #[prost(int64, tag = "2")]
+    pub turns: i64,
+    /// The mean of the metric over the turns; 0 without turns.
+    #[prost(double, tag = "3")]
+    pub mean: f64,
+}
+impl ::prost::Name for ExperimentArm {
+    const NAME: &'static str = "ExperimentArm";
+    const PACKAGE: &'static str = "responsa.admin.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "responsa.admin.v1.ExperimentArm".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/responsa.admin.v1.ExperimentArm".into()
+    }
+}
+/// ExperimentResult compares the versions by a metric.
+#[derive(Clone, Copy, PartialEq, ::prost::Message)]
+pub struct ExperimentResult {
+    /// The metric.
+    #[prost(enumeration = "ExperimentMetric", tag = "1")]
+    pub metric: i32,
+    /// What was measured of the baseline.
+    #[prost(message, optional, tag = "2")]
+    pub baseline: ::core::option::Option<ExperimentArm>,
+    /// What was measured of the candidate.
+    #[prost(message, optional, tag = "3")]
+    pub candidate: ::core::option::Option<ExperimentArm>,
+    /// The candidate's mean without the baseline's.
+    #[prost(double, tag = "4")]
+    pub difference: f64,
+    /// The lower end of the interval around the difference; unset until ten units of each version were measured. The intervals of all looks together hold the true difference with a
+    /// probability of 95 %.
+    #[prost(double, optional, tag = "5")]
+    pub low: ::core::option::Option<f64>,
+    /// The upper end of the interval; unset like the lower end.
+    #[prost(double, optional, tag = "6")]
+    pub high: ::core::option::Option<f64>,
+}
+impl ::prost::Name for ExperimentResult {
+    const NAME: &'static str = "ExperimentResult";
+    const PACKAGE: &'static str = "responsa.admin.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "responsa.admin.v1.ExperimentResult".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/responsa.admin.v1.ExperimentResult".into()
+    }
+}
+/// ExperimentReport says how an experiment goes.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ExperimentReport {
+    /// The experiment.
+    #[prost(message, optional, tag = "1")]
+    pub experiment: ::core::option::Option<Experiment>,
+    /// The results, by all metrics.
+    #[prost(message, repeated, tag = "2")]
+    pub results: ::prost::alloc::vec::Vec<ExperimentResult>,
+    /// What is known of the experiment's metric.
+    #[prost(enumeration = "ExperimentVerdict", tag = "3")]
+    pub verdict: i32,
+}
+impl ::prost::Name for ExperimentReport {
+    const NAME: &'static str = "ExperimentReport";
+    const PACKAGE: &'static str = "responsa.admin.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "responsa.admin.v1.ExperimentReport".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/responsa.admin.v1.ExperimentReport".into()
+    }
+}
+/// ExperimentUnit says who stays with one version for the whole experiment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum ExperimentUnit {
+    /// Not a valid unit.
+    Unspecified = 0,
+    /// Each user.
+    User = 1,
+    /// Each conversation.
+    Conversation = 2,
+}
+impl ExperimentUnit {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "EXPERIMENT_UNIT_UNSPECIFIED",
+            Self::User => "EXPERIMENT_UNIT_USER",
+            Self::Conversation => "EXPERIMENT_UNIT_CONVERSATION",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "EXPERIMENT_UNIT_UNSPECIFIED" => Some(Self::Unspecified),
+            "EXPERIMENT_UNIT_USER" => Some(Self::User),
+            "EXPERIMENT_UNIT_CONVERSATION" => Some(Self::Conversation),
+            _ => None,
+        }
+    }
+}
+/// ExperimentMetric is what an experiment measures of each turn. Less is better for all metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum ExperimentMetric {
+    /// Not a valid metric.
+    Unspecified = 0,
+    /// The share of ratings that are negative.
+    NegativeFeedback = 1,
+    /// The share of refusals among the answers and refusals.
+    Refusals = 2,
+    /// The share of failed turns among those that nobody cancelled.
+    Failures = 3,
+    /// The share of answers with a sentence that names a passage that does not support it.
+    Unsupported = 4,
+    /// The seconds from the question to the end of the answer or refusal.
+    Latency = 5,
+    /// The cost of an answer, a refusal or a failed turn in US dollars, as far as the prices of the models are known.
+    Cost = 6,
+}
+impl ExperimentMetric {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "EXPERIMENT_METRIC_UNSPECIFIED",
+            Self::NegativeFeedback => "EXPERIMENT_METRIC_NEGATIVE_FEEDBACK",
+            Self::Refusals => "EXPERIMENT_METRIC_REFUSALS",
+            Self::Failures => "EXPERIMENT_METRIC_FAILURES",
+            Self::Unsupported => "EXPERIMENT_METRIC_UNSUPPORTED",
+            Self::Latency => "EXPERIMENT_METRIC_LATENCY",
+            Self::Cost => "EXPERIMENT_METRIC_COST",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "EXPERIMENT_METRIC_UNSPECIFIED" => Some(Self::Unspecified),
+            "EXPERIMENT_METRIC_NEGATIVE_FEEDBACK" => Some(Self::NegativeFeedback),
+            "EXPERIMENT_METRIC_REFUSALS" => Some(Self::Refusals),
+            "EXPERIMENT_METRIC_FAILURES" => Some(Self::Failures),
+            "EXPERIMENT_METRIC_UNSUPPORTED" => Some(Self::Unsupported),
+            "EXPERIMENT_METRIC_LATENCY" => Some(Self::Latency),
+            "EXPERIMENT_METRIC_COST" => Some(Self::Cost),
+            _ => None,
+        }
+    }
+}
+/// ExperimentState is the state of an experiment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum ExperimentState {
+    /// Never sent.
+    Unspecified = 0,
+    /// New questions are split between the versions.
+    Running = 1,
+    /// The time of the experiment is over.
+    Ended = 2,
+    /// An owner called StopExperiment.
+    Stopped = 3,
+    /// The guard found the candidate worse than the baseline.
+    Guarded = 4,
+    /// The agent got another version, by its files, a publication or a rollback.
+    Superseded = 5,
+}
+impl ExperimentState {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "EXPERIMENT_STATE_UNSPECIFIED",
+            Self::Running => "EXPERIMENT_STATE_RUNNING",
+            Self::Ended => "EXPERIMENT_STATE_ENDED",
+            Self::Stopped => "EXPERIMENT_STATE_STOPPED",
+            Self::Guarded => "EXPERIMENT_STATE_GUARDED",
+            Self::Superseded => "EXPERIMENT_STATE_SUPERSEDED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "EXPERIMENT_STATE_UNSPECIFIED" => Some(Self::Unspecified),
+            "EXPERIMENT_STATE_RUNNING" => Some(Self::Running),
+            "EXPERIMENT_STATE_ENDED" => Some(Self::Ended),
+            "EXPERIMENT_STATE_STOPPED" => Some(Self::Stopped),
+            "EXPERIMENT_STATE_GUARDED" => Some(Self::Guarded),
+            "EXPERIMENT_STATE_SUPERSEDED" => Some(Self::Superseded),
+            _ => None,
+        }
+    }
+}
+/// ExperimentVerdict says what is known of the experiment's metric.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum ExperimentVerdict {
+    /// Never sent.
+    Unspecified = 0,
+    /// The interval holds 0: there may be no difference.
+    Open = 1,
+    /// The candidate is better.
+    Candidate = 2,
+    /// The baseline is better.
+    Baseline = 3,
+}
+impl ExperimentVerdict {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "EXPERIMENT_VERDICT_UNSPECIFIED",
+            Self::Open => "EXPERIMENT_VERDICT_OPEN",
+            Self::Candidate => "EXPERIMENT_VERDICT_CANDIDATE",
+            Self::Baseline => "EXPERIMENT_VERDICT_BASELINE",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "EXPERIMENT_VERDICT_UNSPECIFIED" => Some(Self::Unspecified),
+            "EXPERIMENT_VERDICT_OPEN" => Some(Self::Open),
+            "EXPERIMENT_VERDICT_CANDIDATE" => Some(Self::Candidate),
+            "EXPERIMENT_VERDICT_BASELINE" => Some(Self::Baseline),
             _ => None,
         }
     }
@@ -679,6 +975,226 @@ impl ModelTestOutcome {
             "MODEL_TEST_OUTCOME_TOO_SLOW" => Some(Self::TooSlow),
             "MODEL_TEST_OUTCOME_BUSY" => Some(Self::Busy),
             "MODEL_TEST_OUTCOME_FAILED" => Some(Self::Failed),
+            _ => None,
+        }
+    }
+}
+/// ReplayMetadata is the progress of a replay.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReplayMetadata {
+    /// The version that answers, `agents/{id}/versions/{n}`.
+    #[prost(string, tag = "1")]
+    pub agent_version: ::prost::alloc::string::String,
+    /// How many questions the replay has finished: they were answered again, or left out.
+    #[prost(int32, tag = "2")]
+    pub questions_done: i32,
+    /// How many questions the replay has.
+    #[prost(int32, tag = "3")]
+    pub questions_total: i32,
+    /// The comparison of the questions that the replay has finished.
+    #[prost(message, optional, tag = "4")]
+    pub totals: ::core::option::Option<ReplayTotals>,
+    /// When the server accepted the operation.
+    #[prost(message, optional, tag = "5")]
+    pub create_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// When this progress was recorded.
+    #[prost(message, optional, tag = "6")]
+    pub update_time: ::core::option::Option<::prost_types::Timestamp>,
+}
+impl ::prost::Name for ReplayMetadata {
+    const NAME: &'static str = "ReplayMetadata";
+    const PACKAGE: &'static str = "responsa.admin.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "responsa.admin.v1.ReplayMetadata".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/responsa.admin.v1.ReplayMetadata".into()
+    }
+}
+/// ReplayTotals compares the turns of a replay with what the version makes of their questions. Questions that are left out, and those that no turn has asked, count in no sum of
+/// `before`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReplayTotals {
+    /// The number of questions that were answered again, whatever the outcome.
+    #[prost(int32, tag = "1")]
+    pub replayed: i32,
+    /// The number of questions that were left out. At the end, these include the questions whose conversations have been deleted.
+    #[prost(int32, tag = "2")]
+    pub left_out: i32,
+    /// How many questions ended in another state, or with another reason, than their turns.
+    #[prost(int32, tag = "3")]
+    pub changed_outcomes: i32,
+    /// The turns that were replayed.
+    #[prost(message, optional, tag = "4")]
+    pub before: ::core::option::Option<ReplaySums>,
+    /// The same questions, answered by the version.
+    #[prost(message, optional, tag = "5")]
+    pub after: ::core::option::Option<ReplaySums>,
+    /// The citations of the turns that the version has too: it quotes the same version of the document, and bytes of the same part; or a source of the same tool with the same title and URI.
+    #[prost(int64, tag = "6")]
+    pub citations_kept: i64,
+    /// The citations of the turns that the version does not have.
+    #[prost(int64, tag = "7")]
+    pub citations_lost: i64,
+    /// The citations of the version that the turns do not have.
+    #[prost(int64, tag = "8")]
+    pub citations_new: i64,
+}
+impl ::prost::Name for ReplayTotals {
+    const NAME: &'static str = "ReplayTotals";
+    const PACKAGE: &'static str = "responsa.admin.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "responsa.admin.v1.ReplayTotals".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/responsa.admin.v1.ReplayTotals".into()
+    }
+}
+/// ReplaySums is one side of the comparison.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReplaySums {
+    /// How many turns ended with an answer.
+    #[prost(int32, tag = "1")]
+    pub answered: i32,
+    /// How many turns ended with a refusal.
+    #[prost(int32, tag = "2")]
+    pub refused: i32,
+    /// How many turns ended with an error.
+    #[prost(int32, tag = "3")]
+    pub failed: i32,
+    /// How many turns were cancelled.
+    #[prost(int32, tag = "4")]
+    pub cancelled: i32,
+    /// The cost, in millionths of a US dollar.
+    #[prost(int64, tag = "5")]
+    pub cost_usd_micros: i64,
+    /// The time that workers took to answer, without the time in queues, in milliseconds.
+    #[prost(int64, tag = "6")]
+    pub milliseconds: i64,
+}
+impl ::prost::Name for ReplaySums {
+    const NAME: &'static str = "ReplaySums";
+    const PACKAGE: &'static str = "responsa.admin.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "responsa.admin.v1.ReplaySums".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/responsa.admin.v1.ReplaySums".into()
+    }
+}
+/// ReplayedQuestion is a question of a replay.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReplayedQuestion {
+    /// The place of the question in the replay, from 1: the oldest turn first, or in the order of the request.
+    #[prost(int32, tag = "1")]
+    pub place: i32,
+    /// What has become of the question.
+    #[prost(enumeration = "ReplayState", tag = "2")]
+    pub state: i32,
+    /// The turn that is replayed, `turns/{uuid}`; empty for a question of the request.
+    #[prost(string, tag = "3")]
+    pub turn: ::prost::alloc::string::String,
+    /// The user who asked, and whose documents the version searched, `users/{uuid}`.
+    #[prost(string, tag = "4")]
+    pub user: ::prost::alloc::string::String,
+    /// The text of the question. That of a turn is empty unless the tenant lets administrators read questions (see InsightSettings).
+    #[prost(string, tag = "5")]
+    pub question: ::prost::alloc::string::String,
+    /// How the turn ended; absent for a question of the request, and until the question has been answered again.
+    #[prost(message, optional, tag = "6")]
+    pub before: ::core::option::Option<ReplayedEnd>,
+    /// How the version ended the question; absent unless the state is REPLAYED.
+    #[prost(message, optional, tag = "7")]
+    pub after: ::core::option::Option<ReplayedEnd>,
+    /// As in ReplayTotals.
+    #[prost(int32, tag = "8")]
+    pub citations_kept: i32,
+    /// As in ReplayTotals.
+    #[prost(int32, tag = "9")]
+    pub citations_lost: i32,
+    /// As in ReplayTotals.
+    #[prost(int32, tag = "10")]
+    pub citations_new: i32,
+    /// How many calls of tools with effects the version wanted to make and the turn has not recorded. The tools were not called, so `after` may differ from what users would get.
+    #[prost(int32, tag = "11")]
+    pub unrecorded_tool_calls: i32,
+}
+impl ::prost::Name for ReplayedQuestion {
+    const NAME: &'static str = "ReplayedQuestion";
+    const PACKAGE: &'static str = "responsa.admin.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "responsa.admin.v1.ReplayedQuestion".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/responsa.admin.v1.ReplayedQuestion".into()
+    }
+}
+/// ReplayedEnd is how a question ended.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReplayedEnd {
+    /// The terminal state.
+    #[prost(enumeration = "super::super::chat::v1::TurnState", tag = "1")]
+    pub state: i32,
+    /// The reason of a refusal (a name of RefusalReason without its prefix) or of an error (a name of responsa.errors.v1.Reason without its prefix); otherwise empty.
+    #[prost(string, tag = "2")]
+    pub reason: ::prost::alloc::string::String,
+    /// How many citations the answer has.
+    #[prost(int32, tag = "3")]
+    pub citations: i32,
+    /// The cost, in millionths of a US dollar.
+    #[prost(int64, tag = "4")]
+    pub cost_usd_micros: i64,
+    /// The time that workers took to answer, without the time in queues, in milliseconds.
+    #[prost(int64, tag = "5")]
+    pub milliseconds: i64,
+}
+impl ::prost::Name for ReplayedEnd {
+    const NAME: &'static str = "ReplayedEnd";
+    const PACKAGE: &'static str = "responsa.admin.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "responsa.admin.v1.ReplayedEnd".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/responsa.admin.v1.ReplayedEnd".into()
+    }
+}
+/// ReplayState says what has become of a question of a replay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum ReplayState {
+    /// Never sent.
+    Unspecified = 0,
+    /// The question has not been answered again.
+    Waiting = 1,
+    /// The question was answered again; `after` says how.
+    Replayed = 2,
+    /// The user who asked has been disabled or deleted.
+    UserGone = 3,
+    /// The replay had reached its max_cost_usd_micros.
+    CostLimit = 4,
+}
+impl ReplayState {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "REPLAY_STATE_UNSPECIFIED",
+            Self::Waiting => "REPLAY_STATE_WAITING",
+            Self::Replayed => "REPLAY_STATE_REPLAYED",
+            Self::UserGone => "REPLAY_STATE_USER_GONE",
+            Self::CostLimit => "REPLAY_STATE_COST_LIMIT",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "REPLAY_STATE_UNSPECIFIED" => Some(Self::Unspecified),
+            "REPLAY_STATE_WAITING" => Some(Self::Waiting),
+            "REPLAY_STATE_REPLAYED" => Some(Self::Replayed),
+            "REPLAY_STATE_USER_GONE" => Some(Self::UserGone),
+            "REPLAY_STATE_COST_LIMIT" => Some(Self::CostLimit),
             _ => None,
         }
     }
@@ -1892,6 +2408,133 @@ impl ::prost::Name for ListConnectionsResponse {
         "type.googleapis.com/responsa.admin.v1.ListConnectionsResponse".into()
     }
 }
+/// StartReplayRequest says what is replayed.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct StartReplayRequest {
+    /// The version that answers, `agents/{id}/versions/{n}`.
+    #[prost(string, tag = "1")]
+    pub agent_version: ::prost::alloc::string::String,
+    /// The replay ends before a question once it has cost this, in millionths of a US dollar; 0 for no limit. No question may cost more than what is left.
+    #[prost(int64, tag = "4")]
+    pub max_cost_usd_micros: i64,
+    /// A UUID that the caller chooses. A repeated call with the same UUID and the same body returns the operation of the first call. A call with the same UUID and a different body fails
+    /// with REQUEST_ID_REUSED. The UUID is scoped to the tenant and the user.
+    #[prost(string, tag = "5")]
+    pub request_id: ::prost::alloc::string::String,
+    /// Which questions are asked; by default, those of turns, with a ReplayedTurns without fields.
+    #[prost(oneof = "start_replay_request::Source", tags = "2, 3")]
+    pub source: ::core::option::Option<start_replay_request::Source>,
+}
+/// Nested message and enum types in `StartReplayRequest`.
+pub mod start_replay_request {
+    /// Which questions are asked; by default, those of turns, with a ReplayedTurns without fields.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Source {
+        /// Turns of all versions of the agent.
+        #[prost(message, tag = "2")]
+        Turns(super::ReplayedTurns),
+        /// The texts of the questions.
+        #[prost(message, tag = "3")]
+        Texts(super::ReplayedTexts),
+    }
+}
+impl ::prost::Name for StartReplayRequest {
+    const NAME: &'static str = "StartReplayRequest";
+    const PACKAGE: &'static str = "responsa.admin.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "responsa.admin.v1.StartReplayRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/responsa.admin.v1.StartReplayRequest".into()
+    }
+}
+/// ReplayedTurns selects turns of the tenant.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReplayedTurns {
+    /// The turns that were asked at this time or later; by default, 30 days before end_time.
+    #[prost(message, optional, tag = "1")]
+    pub start_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// The turns that were asked before this time; by default, now.
+    #[prost(message, optional, tag = "2")]
+    pub end_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// Only turns that ended in one of these states (ANSWERED, REFUSED, FAILED, CANCELLED); by default, all that were not cancelled.
+    #[prost(enumeration = "super::super::chat::v1::TurnState", repeated, tag = "3")]
+    pub states: ::prost::alloc::vec::Vec<i32>,
+    /// At most this many turns, the newest ones; 100 if unset or 0.
+    #[prost(int32, tag = "4")]
+    pub max_turns: i32,
+}
+impl ::prost::Name for ReplayedTurns {
+    const NAME: &'static str = "ReplayedTurns";
+    const PACKAGE: &'static str = "responsa.admin.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "responsa.admin.v1.ReplayedTurns".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/responsa.admin.v1.ReplayedTurns".into()
+    }
+}
+/// ReplayedTexts holds questions.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReplayedTexts {
+    /// The questions, at most 1,000, each with at most 16 KiB, and all in one message of at most 4 MiB.
+    #[prost(string, repeated, tag = "1")]
+    pub questions: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+impl ::prost::Name for ReplayedTexts {
+    const NAME: &'static str = "ReplayedTexts";
+    const PACKAGE: &'static str = "responsa.admin.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "responsa.admin.v1.ReplayedTexts".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/responsa.admin.v1.ReplayedTexts".into()
+    }
+}
+/// ListReplayedQuestionsRequest asks for one page of the questions of a replay.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListReplayedQuestionsRequest {
+    /// The operation of the replay, `operations/{uuid}`.
+    #[prost(string, tag = "1")]
+    pub parent: ::prost::alloc::string::String,
+    /// The maximum number of items on the page; 50 if unset or 0. More than 200 count as 200.
+    #[prost(int32, optional, tag = "2")]
+    pub page_size: ::core::option::Option<i32>,
+    /// The `next_page_token` of the previous page; empty for the first page. All other fields except `page_size` must be the same as in the
+    /// request for the previous page; otherwise the call fails with PAGE_TOKEN_INVALID.
+    #[prost(string, tag = "3")]
+    pub page_token: ::prost::alloc::string::String,
+}
+impl ::prost::Name for ListReplayedQuestionsRequest {
+    const NAME: &'static str = "ListReplayedQuestionsRequest";
+    const PACKAGE: &'static str = "responsa.admin.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "responsa.admin.v1.ListReplayedQuestionsRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/responsa.admin.v1.ListReplayedQuestionsRequest".into()
+    }
+}
+/// ListReplayedQuestionsResponse is one page of questions.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListReplayedQuestionsResponse {
+    /// The questions.
+    #[prost(message, repeated, tag = "1")]
+    pub replayed_questions: ::prost::alloc::vec::Vec<ReplayedQuestion>,
+    /// The token of the next page; empty on the last page.
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
+}
+impl ::prost::Name for ListReplayedQuestionsResponse {
+    const NAME: &'static str = "ListReplayedQuestionsResponse";
+    const PACKAGE: &'static str = "responsa.admin.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "responsa.admin.v1.ListReplayedQuestionsResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/responsa.admin.v1.ListReplayedQuestionsResponse".into()
+    }
+}
 /// ReloadAgentsRequest has no fields.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ReloadAgentsRequest {}
@@ -2023,6 +2666,169 @@ impl ::prost::Name for ListAgentVersionsResponse {
     }
     fn type_url() -> ::prost::alloc::string::String {
         "type.googleapis.com/responsa.admin.v1.ListAgentVersionsResponse".into()
+    }
+}
+/// CreateAgentVersionRequest is the request of CreateAgentVersion.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct CreateAgentVersionRequest {
+    /// The agent, `agents/{id}`.
+    #[prost(string, tag = "1")]
+    pub parent: ::prost::alloc::string::String,
+    /// The version: its content, as GetAgentVersion shows it, and its card. If the content has no `chain`, the models follow from `config`. The server sets all other fields.
+    #[prost(message, optional, tag = "2")]
+    pub agent_version: ::core::option::Option<super::super::chat::v1::AgentVersion>,
+}
+impl ::prost::Name for CreateAgentVersionRequest {
+    const NAME: &'static str = "CreateAgentVersionRequest";
+    const PACKAGE: &'static str = "responsa.admin.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "responsa.admin.v1.CreateAgentVersionRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/responsa.admin.v1.CreateAgentVersionRequest".into()
+    }
+}
+/// PublishAgentVersionRequest names a version.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PublishAgentVersionRequest {
+    /// `agents/{id}/versions/{n}`.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+}
+impl ::prost::Name for PublishAgentVersionRequest {
+    const NAME: &'static str = "PublishAgentVersionRequest";
+    const PACKAGE: &'static str = "responsa.admin.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "responsa.admin.v1.PublishAgentVersionRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/responsa.admin.v1.PublishAgentVersionRequest".into()
+    }
+}
+/// RollbackAgentVersionRequest names the version that was published last.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RollbackAgentVersionRequest {
+    /// `agents/{id}/versions/{n}`.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+}
+impl ::prost::Name for RollbackAgentVersionRequest {
+    const NAME: &'static str = "RollbackAgentVersionRequest";
+    const PACKAGE: &'static str = "responsa.admin.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "responsa.admin.v1.RollbackAgentVersionRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/responsa.admin.v1.RollbackAgentVersionRequest".into()
+    }
+}
+/// CreateExperimentRequest describes an experiment.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct CreateExperimentRequest {
+    /// The experiment. The server sets the fields that callers do not give.
+    #[prost(message, optional, tag = "1")]
+    pub experiment: ::core::option::Option<Experiment>,
+}
+impl ::prost::Name for CreateExperimentRequest {
+    const NAME: &'static str = "CreateExperimentRequest";
+    const PACKAGE: &'static str = "responsa.admin.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "responsa.admin.v1.CreateExperimentRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/responsa.admin.v1.CreateExperimentRequest".into()
+    }
+}
+/// GetExperimentRequest names an experiment.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetExperimentRequest {
+    /// `experiments/{uuid}`.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+}
+impl ::prost::Name for GetExperimentRequest {
+    const NAME: &'static str = "GetExperimentRequest";
+    const PACKAGE: &'static str = "responsa.admin.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "responsa.admin.v1.GetExperimentRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/responsa.admin.v1.GetExperimentRequest".into()
+    }
+}
+/// StopExperimentRequest names an experiment.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct StopExperimentRequest {
+    /// `experiments/{uuid}`.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+}
+impl ::prost::Name for StopExperimentRequest {
+    const NAME: &'static str = "StopExperimentRequest";
+    const PACKAGE: &'static str = "responsa.admin.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "responsa.admin.v1.StopExperimentRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/responsa.admin.v1.StopExperimentRequest".into()
+    }
+}
+/// GetExperimentReportRequest names an experiment.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetExperimentReportRequest {
+    /// `experiments/{uuid}`.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+}
+impl ::prost::Name for GetExperimentReportRequest {
+    const NAME: &'static str = "GetExperimentReportRequest";
+    const PACKAGE: &'static str = "responsa.admin.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "responsa.admin.v1.GetExperimentReportRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/responsa.admin.v1.GetExperimentReportRequest".into()
+    }
+}
+/// ListExperimentsRequest asks for a page of experiments.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListExperimentsRequest {
+    /// The maximum number of items on the page; 50 if unset or 0. More than 200 count as 200.
+    #[prost(int32, optional, tag = "1")]
+    pub page_size: ::core::option::Option<i32>,
+    /// The `next_page_token` of the previous page; empty for the first page. All other fields except `page_size` must be the same as in the
+    /// request for the previous page; otherwise the call fails with PAGE_TOKEN_INVALID.
+    #[prost(string, tag = "2")]
+    pub page_token: ::prost::alloc::string::String,
+}
+impl ::prost::Name for ListExperimentsRequest {
+    const NAME: &'static str = "ListExperimentsRequest";
+    const PACKAGE: &'static str = "responsa.admin.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "responsa.admin.v1.ListExperimentsRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/responsa.admin.v1.ListExperimentsRequest".into()
+    }
+}
+/// ListExperimentsResponse is one page of experiments.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListExperimentsResponse {
+    /// The experiments.
+    #[prost(message, repeated, tag = "1")]
+    pub experiments: ::prost::alloc::vec::Vec<Experiment>,
+    /// The token of the next page; empty on the last page.
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
+}
+impl ::prost::Name for ListExperimentsResponse {
+    const NAME: &'static str = "ListExperimentsResponse";
+    const PACKAGE: &'static str = "responsa.admin.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "responsa.admin.v1.ListExperimentsResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/responsa.admin.v1.ListExperimentsResponse".into()
     }
 }
 /// GetAgentVersionRequest names a version.

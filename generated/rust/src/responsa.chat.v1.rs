@@ -946,9 +946,6 @@ pub struct TurnAnswer {
     /// How many sentences of the text name a passage or a result that does not support them. They stay in the text without a citation.
     #[prost(int32, tag = "20")]
     pub unsupported_sentences: i32,
-    /// Questions that the user may ask next, at most 3, each on one line of at most 160 characters. A language model has written them; empty unless the agent asks it to.
-    #[prost(string, repeated, tag = "21")]
-    pub follow_ups: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 impl ::prost::Name for TurnAnswer {
     const NAME: &'static str = "TurnAnswer";
@@ -1613,6 +1610,9 @@ pub struct Agent {
     /// The ids of the tools that the agent's files list but this server does not have, e.g. "web_search". The agent works without them.
     #[prost(string, repeated, tag = "11")]
     pub missing_tools: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// The version of the agent's files, `agents/{id}/versions/{n}`. It differs from `version` while a published version outranks the files. Empty for an agent without files.
+    #[prost(string, tag = "12")]
+    pub file_version: ::prost::alloc::string::String,
 }
 impl ::prost::Name for Agent {
     const NAME: &'static str = "Agent";
@@ -1624,13 +1624,13 @@ impl ::prost::Name for Agent {
         "type.googleapis.com/responsa.chat.v1.Agent".into()
     }
 }
-/// AgentVersion is one state of an agent's files, which never changes. Each turn names the version that answered it.
+/// AgentVersion is one state of an agent, which never changes: of its files, or made by CreateAgentVersion. Each turn names the version that answered it.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct AgentVersion {
     /// `agents/{id}/versions/{n}`.
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
-    /// When a server first read the files in this state.
+    /// When a server first read the files in this state, or the version was created.
     #[prost(message, optional, tag = "2")]
     pub create_time: ::core::option::Option<::prost_types::Timestamp>,
     /// The SHA-256 of the content and of the number of the code that runs it, in hexadecimal digits.
@@ -1643,6 +1643,9 @@ pub struct AgentVersion {
     /// and only to owners of the installation. Unset for a version of a release in which agents were code.
     #[prost(message, optional, tag = "5")]
     pub content: ::core::option::Option<::prost_types::Struct>,
+    /// Where a created version came from, in the words of its creator, e.g. the hash of the data, scores and costs; at most 4 KiB of JSON. Unset for versions of files.
+    #[prost(message, optional, tag = "6")]
+    pub card: ::core::option::Option<::prost_types::Struct>,
 }
 impl ::prost::Name for AgentVersion {
     const NAME: &'static str = "AgentVersion";

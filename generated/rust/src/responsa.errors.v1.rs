@@ -226,6 +226,15 @@ pub enum Reason {
     ModelFixed = 180,
     /// FAILED_PRECONDITION. The test of the model failed, so nothing was stored. Metadata: outcome, a ModelTestOutcome without its prefix, e.g. "KEY_MISSING".
     ModelTestFailed = 181,
+    /// FAILED_PRECONDITION. This server cannot run the version of the agent, because its release, its models or its parts have changed. Ask for another version. Metadata: agent_version,
+    /// e.g. "agents/chat/versions/3"; cause, e.g. "agent.toml: model.chain: the model “openai:gpt-5” is not available".
+    AgentVersionUnfit = 190,
+    /// FAILED_PRECONDITION. The version cannot be rolled back, because it is not the one that was published last. Metadata: agent_version, e.g. "agents/chat/versions/3".
+    AgentVersionNotPublished = 191,
+    /// FAILED_PRECONDITION. An experiment with the agent runs. Stop it, or wait for its end. Metadata: experiment, e.g. "experiments/0197…".
+    ExperimentRunning = 192,
+    /// FAILED_PRECONDITION. The versions have other parameters, so users could not tell which ones to send. Metadata: baseline and candidate, e.g. "agents/chat/versions/3".
+    ExperimentParametersDiffer = 193,
 }
 impl Reason {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -324,6 +333,10 @@ impl Reason {
             Self::AttemptRestarted => "REASON_ATTEMPT_RESTARTED",
             Self::ModelFixed => "REASON_MODEL_FIXED",
             Self::ModelTestFailed => "REASON_MODEL_TEST_FAILED",
+            Self::AgentVersionUnfit => "REASON_AGENT_VERSION_UNFIT",
+            Self::AgentVersionNotPublished => "REASON_AGENT_VERSION_NOT_PUBLISHED",
+            Self::ExperimentRunning => "REASON_EXPERIMENT_RUNNING",
+            Self::ExperimentParametersDiffer => "REASON_EXPERIMENT_PARAMETERS_DIFFER",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -421,6 +434,12 @@ impl Reason {
             "REASON_ATTEMPT_RESTARTED" => Some(Self::AttemptRestarted),
             "REASON_MODEL_FIXED" => Some(Self::ModelFixed),
             "REASON_MODEL_TEST_FAILED" => Some(Self::ModelTestFailed),
+            "REASON_AGENT_VERSION_UNFIT" => Some(Self::AgentVersionUnfit),
+            "REASON_AGENT_VERSION_NOT_PUBLISHED" => Some(Self::AgentVersionNotPublished),
+            "REASON_EXPERIMENT_RUNNING" => Some(Self::ExperimentRunning),
+            "REASON_EXPERIMENT_PARAMETERS_DIFFER" => {
+                Some(Self::ExperimentParametersDiffer)
+            }
             _ => None,
         }
     }

@@ -37,7 +37,7 @@ from responsa_server.app.resources import database_urls, new_id, redis_url, rela
 from responsa_server.app.settings import Settings, SettingsError
 from responsa_server.app.tools import live_tools
 from responsa_server.app.vector_stores import open_store, open_vectors
-from responsa_server.calls.frames import AskFrames
+from responsa_server.calls.frames import AskFrames, reason_of_terminal
 from responsa_server.domain.agents import Agent
 from responsa_server.domain.breakers import Breakers
 from responsa_server.domain.counters import Counters
@@ -65,6 +65,7 @@ from responsa_server.ingest.shipped_vectors import ShippedVectors
 from responsa_server.ingest.watching import Watching
 from responsa_server.insight.grouping import Grouping
 from responsa_server.insight.patterns import PatternKeeper
+from responsa_server.insight.replaying import Replaying
 from responsa_server.insight.settings import InsightSettings
 from responsa_server.library.library import Library
 from responsa_server.library.pages import PageImages
@@ -86,12 +87,14 @@ from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.default_model import PostgresDefaultModel
 from responsa_server.stores.postgres.documents import DocumentStore
 from responsa_server.stores.postgres.erasing import PostgresErasing
+from responsa_server.stores.postgres.experiments import PostgresExperiments
 from responsa_server.stores.postgres.generations import GenerationBuildStore, GenerationStore
 from responsa_server.stores.postgres.jobs import JobQueue, places
 from responsa_server.stores.postgres.mail import Outbox
 from responsa_server.stores.postgres.operations import IngestionStore, OperationStore
 from responsa_server.stores.postgres.passages import PassageWordsStore, PostgresLexicalIndex
 from responsa_server.stores.postgres.patterns import PostgresPatterns
+from responsa_server.stores.postgres.replays import PostgresReplays
 from responsa_server.stores.postgres.resources import ResourceTable
 from responsa_server.stores.postgres.tenants import PostgresTenants
 from responsa_server.stores.postgres.turn_log import NamedQueries
@@ -392,6 +395,7 @@ async def build_agents(
             runs_turns=settings.role.runs_turns,
             tools=tools,
             models=default_model.refresh,
+            experiments=PostgresExperiments(database),
         ),
     )
     try:
@@ -575,6 +579,24 @@ def pattern_keeper(
         Grouping(new_id),
         insight_model(settings.insight, models),
         knowledge.queue.errors,
+    )
+
+
+def replay_store(database: Database, knowledge: Knowledge) -> PostgresReplays:
+    """Return the store of replays."""
+    return PostgresReplays(database, knowledge.queue, AskFrames(), reason_of_terminal, new_id)
+
+
+def replay_job(database: Database, knowledge: Knowledge, turns: Turns, agents: AgentParts) -> Replaying:
+    """Return the job that asks the questions of replays."""
+    return Replaying(
+        replay_store(database, knowledge),
+        PostgresConversationStore(database),
+        agents.agents,
+        new_id,
+        busy=lambda: turns.running > 0,
+        ended=knowledge.library.ended,
+        errors=knowledge.queue.errors,
     )
 
 

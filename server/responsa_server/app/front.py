@@ -16,7 +16,7 @@ from responsa_server.agents.engine.tool_circuits import KIND as TOOL
 from responsa_server.agents.engine.tool_circuits import KIND_OF_USERS as TOOL_OF_USERS
 from responsa_server.agents.engine.tool_circuits import tool_of, tool_of_user
 from responsa_server.app.accounts import AccountParts
-from responsa_server.app.assemble import AgentParts, Knowledge, build_erasing
+from responsa_server.app.assemble import AgentParts, Knowledge, build_erasing, replay_store
 from responsa_server.app.gateway import GatewayServer, GatewaySettings, build_app
 from responsa_server.app.listening import AddressTaken
 from responsa_server.app.metrics import Targets, of_all_servers
@@ -40,6 +40,7 @@ from responsa_server.identity.credentials import CredentialCache
 from responsa_server.identity.limits import Limiter, QuotaAdministration
 from responsa_server.identity.tenants import GrantAdministration, TenantAdministration
 from responsa_server.identity.users import UserAdministration
+from responsa_server.insight.replaying import Replays
 from responsa_server.insight.reports import Insight
 from responsa_server.search.embedder import EmbeddingPart
 from responsa_server.search.reranking import RerankerPart
@@ -178,6 +179,7 @@ class Callers:
                 ),
                 models=agents.default_model,
                 insight=Insight(PostgresInsight(database), PostgresPatterns(database, AskFrames())),
+                replays=Replays(replay_store(database, knowledge), agents.agents),
                 profiles=SubjectProfiles(PostgresProfiles(database, knowledge.documents)),
                 installation=Installation(__version__, knowledge.embedders.configured),
             ),

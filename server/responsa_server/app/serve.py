@@ -119,6 +119,7 @@ async def running(
                 keeper,
                 open_models,
                 pattern_keeper,
+                replay_job,
             )
             from responsa_server.app.caches import Caches
             from responsa_server.app.front import Callers, Silent
@@ -132,8 +133,10 @@ async def running(
                 website_crawler,
             )
             from responsa_server.calls.frames import facts_of_terminal
+            from responsa_server.insight.experiments import ExperimentKeeper
             from responsa_server.insight.keeper import InsightKeeper
             from responsa_server.outbound.connector import Connector
+            from responsa_server.stores.postgres.experiments import PostgresExperiments
             from responsa_server.stores.postgres.insight import PostgresInsight
             from responsa_server.stores.postgres.migrate import PostgresMigrations, marked
             from responsa_server.stores.redis import RedisCache
@@ -198,23 +201,26 @@ async def running(
                 notifier,
                 external_vectors=knowledge.vectors is not None,
             )
+            replaying = replay_job(database, knowledge, turns, agents)
             await knowledge.jobs.start(
                 {
                     JobKind.ERASE: erasing.work,
                     JobKind.MAIL: mailing.work,
                     JobKind.SYNC: sync.work,
+                    JobKind.REPLAY: replaying.work,
                     JobKind.SCHEDULE: schedule_job(database, knowledge.queue).work,
                     JobKind.DELIVER: delivery_job(settings, database, knowledge.queue, connector).work,
                     JobKind.NOTICE: notifier.notice,
                 },
                 notifier.ended,
-                {JobKind.SYNC: sync.give_up},
+                {JobKind.SYNC: sync.give_up, JobKind.REPLAY: replaying.give_up},
             )
             stack.push_async_callback(knowledge.jobs.close)
         if settings.role is not ServeRole.RPC:
             patterns = pattern_keeper(settings, database, knowledge, models, caches)
             sums = InsightKeeper(PostgresInsight(database), facts_of_terminal, turns.errors, patterns.wake)
-            for counting in (sums, patterns):
+            experiments = ExperimentKeeper(PostgresExperiments(database), agents.agents, turns.errors)
+            for counting in (sums, patterns, experiments):
                 counting.start()
                 stack.push_async_callback(counting.close)
             tenants = keeper(database, turns, knowledge, cache)

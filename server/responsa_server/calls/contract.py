@@ -33,9 +33,11 @@ from responsa_server.calls.services.administration.agents import AgentVersionSer
 from responsa_server.calls.services.administration.allowances import AllowanceService
 from responsa_server.calls.services.administration.audit import AuditService
 from responsa_server.calls.services.administration.credentials import CredentialService
+from responsa_server.calls.services.administration.experiments import ExperimentService
 from responsa_server.calls.services.administration.grants import GrantService
 from responsa_server.calls.services.administration.insight import InsightService
 from responsa_server.calls.services.administration.models import ModelService
+from responsa_server.calls.services.administration.replays import ReplayService
 from responsa_server.calls.services.administration.sources import SourceService
 from responsa_server.calls.services.administration.status import SystemService
 from responsa_server.calls.services.administration.teachers import TeacherService
@@ -60,6 +62,7 @@ from responsa_server.identity.openid_provider import LinkedIdentities
 from responsa_server.identity.service import Identity
 from responsa_server.identity.tenants import GrantAdministration, TenantAdministration
 from responsa_server.identity.users import Erasing, UserAdministration
+from responsa_server.insight.replaying import Replays
 from responsa_server.insight.reports import Insight
 from responsa_server.library.library import Library
 from responsa_server.sources.service import SourceAdministration, SubjectProfiles
@@ -67,6 +70,7 @@ from responsa_server.stores.postgres import teachers
 from responsa_server.stores.postgres.agent_versions import PostgresAgentVersions
 from responsa_server.stores.postgres.audit import PostgresAuditTrail
 from responsa_server.stores.postgres.database import Database
+from responsa_server.stores.postgres.experiments import PostgresExperiments
 from responsa_server.stores.postgres.migrate import PostgresMigrations
 from responsa_server.stores.postgres.resources import ResourceTable
 from responsa_server.stores.postgres.shares import PostgresShares
@@ -104,6 +108,7 @@ class Services:
     sources: SourceAdministration
     profiles: SubjectProfiles
     insight: Insight
+    replays: Replays
     models: ModelAdministration
     reports: PartReports
     limiter: Limiter | None = None
@@ -205,6 +210,7 @@ def _methods(services: Services, work: Background) -> Iterator[Method]:
                 audit,
             ),
             AgentVersionService(PostgresAgentVersions(database), services.catalogue),
+            ExperimentService(PostgresExperiments(database), services.catalogue, new_id),
             ModelService(services.models, services.catalogue, services.accounts),
             TeacherService(ResourceTable(database, teachers.KIND, new_id)),
             SourceService(services.sources),
@@ -215,6 +221,7 @@ def _methods(services: Services, work: Background) -> Iterator[Method]:
             CredentialService(services.identity, services.accounts, services.limits),
             AuditService(audit),
             InsightService(services.insight),
+            ReplayService(services.replays),
         ],
         [OperationsService(services.library)],
     )

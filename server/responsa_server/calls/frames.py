@@ -12,6 +12,7 @@ from uuid import UUID
 
 from responsa.chat.v1 import chat_service_pb2, turn_pb2
 from responsa.type.v1 import scope_pb2
+from responsa_server.calls import status
 from responsa_server.calls.convert import chat, structs, values
 from responsa_server.calls.convert.chat import event as convert_event
 from responsa_server.domain import names
@@ -156,6 +157,15 @@ def facts_of_terminal(terminal: bytes) -> TurnFacts:
         return TurnFacts(answer.model, collection, "", cited, answer.unsupported_sentences, fallbacks)
     reason = values.REFUSAL_REASON.value(event.refused.reason) if kind == "refused" else None
     return TurnFacts(refusal=reason.value if reason else "", fallbacks=fallbacks)
+
+
+def reason_of_terminal(terminal: bytes) -> str:
+    """The reason of a refusal or an error, in capitals; "" for any other terminal event. terminal: the bytes of `encode_terminal`."""
+    event = turn_pb2.TurnEvent.FromString(terminal)
+    if event.HasField("failed"):
+        return status.read(event.failed.status).reason.value
+    reason = values.REFUSAL_REASON.value(event.refused.reason)
+    return "" if reason is None else reason.name
 
 
 class _Named(Protocol):

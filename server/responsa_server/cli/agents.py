@@ -38,7 +38,8 @@ def list_agents(json: _AsJson = False) -> None:
                 print_json(agent)
                 continue
             default = " (default)" if agent.is_default else ""
-            print_text(f"{_id(agent):<16} {one_line(agent.description or agent.display_name, 100)}{default}")
+            about = one_line(agent.description or agent.display_name, 100)
+            print_text(f"{_id(agent):<16} {about}{default}{_published(agent)}")
 
 
 def show_agent(
@@ -119,12 +120,20 @@ def reload_agents(
         raise typer.Exit(EXIT_USAGE)
 
 
+def _published(agent: agent_pb2.Agent) -> str:
+    """What `agents list` adds for a version that outranks the agent's files."""
+    if agent.file_version in ("", agent.version):
+        return ""
+    number, files = (name.rpartition("/")[2] for name in (agent.version, agent.file_version))
+    return f" (published version {number}; its files are version {files})"
+
+
 def _page(agent: agent_pb2.Agent) -> str:
     lines = [f"{_id(agent)}: {agent.display_name}{' (default)' if agent.is_default else ''}"]
     lines += [agent.description] if agent.description else []
     collections = [collection.removeprefix("collections/") for collection in agent.collections]
     lines += [
-        f"version    {agent.version.rpartition('/')[2]}",
+        f"version    {agent.version.rpartition('/')[2]}{_published(agent)}",
         f"models     {', '.join(agent.models) or 'none: it shows passages'}",
         f"documents  {', '.join(collections) or 'all that you may read'}",
         f"history    {counted(agent.history_messages, 'message')}",

@@ -56,6 +56,11 @@ COMMANDS: tuple[Command, ...] = (
         "responsa_server.cli.operations",
         "List, follow and cancel operations, such as the reading of documents.",
     ),
+    Command(
+        "replay",
+        "responsa_server.cli.replay",
+        "Ask a version of an agent old questions, and compare.",
+    ),
     Command("agents", "responsa_server.cli.agents", "Show and reload agents, and check their files."),
     Command(
         "tools", "responsa_server.cli.tools", "Check declarations of tools, and accept those of MCP servers."

@@ -1,4 +1,4 @@
-"""The commands `responsa operations list | watch | cancel`. An operation reads one version of a document, builds or activates a generation of a collection, or runs a source."""
+"""The commands `responsa operations list | watch | cancel`. An operation reads one version of a document, builds or activates a generation of a collection, runs a source, or replays questions."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from responsa_client.results import (
     generation_result,
     ingest_progress,
     ingest_result,
+    replay_progress,
     sync_progress,
     sync_result,
 )
@@ -103,6 +104,10 @@ def _name(operation: str) -> str:
 
 def state_line(operation: operations_pb2.Operation) -> str:
     """The outcome of an operation, or its progress, in one line."""
+    if (replay := replay_progress(operation)) is not None:
+        if operation.HasField("error"):
+            return f"failed     {replay.agent_version}  {one_line(operation.error.message, 200)}"
+        return f"{'done' if operation.done else 'replaying':<9}  {replay.agent_version}  {replay.questions_done:,} of {replay.questions_total:,} questions"
     if (run := sync_progress(operation)) is not None:
         if operation.HasField("error"):
             return f"failed     {run.source}  {one_line(operation.error.message, 200)}"

@@ -12,7 +12,8 @@ from uuid import UUID
 from responsa_server.domain import names
 from responsa_server.domain.conversations import Message
 from responsa_server.domain.events import MAX_FALLBACKS, Event, Fallback, Terminal, Usage, VersionRead
-from responsa_server.domain.people import Principal
+from responsa_server.domain.experiments import Assignment
+from responsa_server.domain.people import AuditEvent, Principal
 from responsa_server.domain.quotas import Demand, Grant
 from responsa_server.domain.turns import Question, ToolRecord
 
@@ -30,7 +31,8 @@ class AgentCard:
     object. examples: sample questions. collections: the collections that the agent searches if a question names no
     collection; if empty, all collections that the caller may read. models: the models as `provider:model`, in the order
     of use; empty if the agent needs no model. history_messages: the number of earlier messages that the agent reads.
-    tools: the names of the tools that the agent uses. missing_tools: those that this server does not have.
+    tools: the names of the tools that the agent uses. missing_tools: those that this server does not have. file_version: the
+    name of the version of the agent's files; "" for an agent without files.
     """
 
     id: str
@@ -45,6 +47,7 @@ class AgentCard:
     is_default: bool = False
     tools: Sequence[str] = ()
     missing_tools: Sequence[str] = ()
+    file_version: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +100,34 @@ class Catalogue(Protocol):
         """Return the agents whose files have mistakes now, even if an older version still serves."""
         ...
 
+    async def create(
+        self, identity: str, document: Mapping[str, object], card: str, event: AuditEvent
+    ) -> StoredVersion:
+        """Create a version of the agent with this id, unless its content is already stored. document: the content, as administrators
+        see it. card: JSON that says where the version came from, or "".
+
+        Raises NotFound, InvalidRequest (a violation for each mistake), Unavailable.
+        """
+        ...
+
+    async def publish(self, identity: str, number: int, event: AuditEvent) -> None:
+        """Let a version answer in place of the agent's files until these change, here and on the other servers. Raises NotFound,
+        Precondition (AGENT_VERSION_UNFIT), Unavailable.
+        """
+        ...
+
+    async def roll_back(self, identity: str, number: int, event: AuditEvent) -> None:
+        """Take back the last publication of the agent, which must be that of this version. Raises NotFound, Precondition
+        (AGENT_VERSION_NOT_PUBLISHED), Unavailable.
+        """
+        ...
+
+    async def check_candidate(self, identity: str, number: int) -> int:
+        """Check that an experiment may compare this version with the one that answers now, whose number is returned. Raises NotFound,
+        InvalidRequest, Precondition (AGENT_VERSION_UNFIT, EXPERIMENT_PARAMETERS_DIFFER), Unavailable.
+        """
+        ...
+
     async def reload(self) -> Sequence[Reloaded]:
         """Reload all files and replace all valid agents in one step. The results are ordered by agent id.
 
@@ -117,6 +148,20 @@ class NewVersion:
     engine: int
     sha256: bytes
     content: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """A version that outranks an agent's files as long as these give the version with this SHA-256, 32 bytes. number: the version's number within its agent."""
+
+    agent: str
+    number: int
+    files_sha256: bytes
+
+    @property
+    def name(self) -> str:
+        """`agents/{id}/versions/{n}`"""
+        return names.agent_version(self.agent, self.number)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,12 +190,14 @@ class AgentVersion:
     """A version of an agent, as administrators see it.
 
     id: the agent's id. version: the version's number within its agent, from 1. sha256: in hexadecimal digits. content: the bytes of `NewVersion`; empty in a list.
+    card: JSON that says where a created version came from, or "".
     """
 
     id: str
     version: int
     sha256: str
     create_time: datetime
+    card: str = ""
     content: bytes = b""
 
     @property
@@ -165,6 +212,26 @@ class AgentVersions(Protocol):
     async def register(self, versions: Sequence[NewVersion]) -> Sequence[StoredVersion]:
         """Store versions in one transaction and return each with its number, in the given order. Content that is
         already stored keeps its number. Raises Unavailable.
+        """
+        ...
+
+    async def create(self, version: NewVersion, card: str, event: AuditEvent) -> StoredVersion:
+        """Store a version with its card and the event. Content that is already stored keeps its number and its card, and there is no
+        event. Raises Unavailable.
+        """
+        ...
+
+    async def published(self) -> Sequence[Publication]:
+        """Return the last publication of each agent, ordered by agent. Raises Unavailable."""
+        ...
+
+    async def publish(self, publication: Publication, event: AuditEvent) -> None:
+        """Store a publication and the event, unless it equals the agent's last one. Raises Unavailable."""
+        ...
+
+    async def roll_back(self, identity: str, number: int, event: AuditEvent) -> bool:
+        """Delete the agent's last publication, and store the event, if it is that of this version. Returns whether it was. Raises
+        Unavailable.
         """
         ...
 
@@ -260,6 +327,31 @@ and later events are dropped.
 
 
 @dataclass(frozen=True, slots=True)
+class RecordedCall:
+    """A call of a tool that a turn has recorded. result: its outcome is known."""
+
+    tool: str
+    arguments: Mapping[str, object]
+    result: ToolRecord
+
+
+class RecordedCalls:
+    """The calls that a turn has recorded. They stand in for the calls of tools with effects when the turn's question is answered again. missing: how many calls were wanted that are not recorded."""
+
+    def __init__(self, calls: Sequence[RecordedCall] = ()) -> None:
+        self._calls = calls
+        self.missing = 0
+
+    def result(self, tool: str, arguments: Mapping[str, object]) -> ToolRecord | None:
+        """Return the recorded result of a call; None if there is none, which counts as missing."""
+        for call in self._calls:
+            if call.tool == tool and call.arguments == arguments:
+                return call.result
+        self.missing += 1
+        return None
+
+
+@dataclass(frozen=True, slots=True)
 class AnswerTask:
     """A question and its user.
 
@@ -267,7 +359,7 @@ class AnswerTask:
     state at the last milestone of an earlier attempt, or None to start at the first node. tools: the tool calls of
     earlier attempts, by call_id. conversation_id: the conversation, or None if the task has no conversation.
     age_seconds: the time since a worker first claimed the turn. grant: what the turn may use of its user's quota; None
-    if no quota limits it.
+    if no quota limits it. recorded: stands in for the tools with effects, of which none is called then; None to call them.
     """
 
     turn_id: UUID
@@ -280,6 +372,7 @@ class AnswerTask:
     conversation_id: UUID | None = None
     age_seconds: float = 0.0
     grant: Grant | None = None
+    recorded: RecordedCalls | None = None
 
 
 class Agent(Protocol):
@@ -341,9 +434,17 @@ class Agents(Protocol):
         """Return the agent with this id; "" means the default agent. Raises NotFound."""
         ...
 
+    def assigned(
+        self, identity: str, user_id: UUID, conversation_id: UUID
+    ) -> tuple[Agent, Assignment | None]:
+        """Return the agent that answers this user's question in this conversation, and the question's part in an experiment with the
+        agent, if one runs. Raises NotFound.
+        """
+        ...
+
     async def version(self, identity: str, number: int) -> Agent:
-        """Return one version of the agent with this id. The agent must be in service; an older version of the agent is
-        loaded from the database. Raises NotFound, Unavailable.
+        """Return one version of the agent with this id. The agent must be in service; a version that it does not serve is
+        loaded from the database. Raises NotFound, Precondition (AGENT_VERSION_UNFIT), Unavailable.
         """
         ...
 

@@ -205,9 +205,11 @@ class ConversationStore(Protocol):
         """Return the sources that the tools returned to a turn, or to the turn of a message, by the ids of the calls. The calls of old turns are deleted with their events."""
         ...
 
-    async def history(self, who: Principal, identity: UUID, most: int) -> Sequence[Message]:
+    async def history(
+        self, who: Principal, identity: UUID, most: int, before: datetime | None = None
+    ) -> Sequence[Message]:
         """Return at most `most` of the last messages of a conversation, oldest first. An unknown conversation has no
-        messages.
+        messages. before: leave out the messages from this time on.
         """
         ...
 

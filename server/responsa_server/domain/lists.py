@@ -167,6 +167,7 @@ AGENT_VERSIONS: Final = ListRules(
     (Order("version", descending=True),),
     slug_ids=True,
 )
+EXPERIMENTS: Final = ListRules("experiments", (CREATED,), (NEWEST, OLDEST))
 SERVICE_GRANTS: Final = ListRules(
     "service_grants",
     (
@@ -214,6 +215,9 @@ SOURCES: Final = ListRules(
 )
 FAILED_ROWS: Final = ListRules(
     "failed_rows", (Field("create_time", FieldKind.TIME, filterable=False),), (OLDEST,)
+)
+REPLAYED_QUESTIONS: Final = ListRules(
+    "replayed_questions", (Field("place", FieldKind.NUMBER, filterable=False),), (Order("place"),)
 )
 DELIVERIES: Final = ListRules(
     "deliveries",

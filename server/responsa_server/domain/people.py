@@ -255,7 +255,7 @@ ANONYMOUS: Final = "anonymous"
 class AuditEvent:
     """An entry of the audit log to write: one act. The entry never contains a secret.
 
-    actor: the user's name, `users/{uuid}`; "local" for a command on the server's machine; `ANONYMOUS` for a failed sign-in; or the
+    actor: the user's name, `users/{uuid}`; "local" for a command on the server's machine; "server" for what it does by itself; `ANONYMOUS` for a failed sign-in; or the
     name of an OpenID Connect provider. action: the kind of act, e.g. "api_key.create". outcome: `OK`, or the reason of a refusal. address, call_id: of the call, "" without
     a call. on_behalf_of: the name of the user for whom the actor, a service, acted; "" otherwise. about: the user whom the act was about, if the name of the resource does not contain the user.
     added_readers, removed_readers: with whom the act began and stopped to share a collection, each as `users/{uuid}`, as a role, e.g. "user", or as "" for everyone.

@@ -30,6 +30,7 @@ from responsa_server.domain.events import (
     Usage,
     VersionRead,
 )
+from responsa_server.domain.experiments import Assignment
 from responsa_server.domain.insight import NO_FACTS, TurnFacts
 from responsa_server.domain.limits import UNLIMITED, AcceptLimits
 from responsa_server.domain.listing import ListQuery, Page
@@ -256,7 +257,7 @@ class NewTurn:
     `Backlog.watched`. max_pending: the maximum number of turns that may wait for a worker, across all conversations.
     max_queued: the maximum number of turns that may be queued in one conversation. demand: the most that the turn can use of
     language models; None if it uses none. limits: those of the user and the tenant. traceparent: the accepted call's span
-    (W3C Trace Context); "" if no traces are made.
+    (W3C Trace Context); "" if no traces are made. assignment: the turn's part in an experiment, or None.
     """
 
     id: UUID
@@ -273,6 +274,7 @@ class NewTurn:
     demand: Demand | None = None
     limits: AcceptLimits = UNLIMITED
     traceparent: str = ""
+    assignment: Assignment | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from responsa_server.domain.background import Background
 from responsa_server.domain.conversations import ConversationStore
 from responsa_server.domain.errors import AlreadyExists, InvalidRequest, NotFound, ResponsaError, Unavailable
 from responsa_server.domain.events import CancelCause, Cancelled, Started
+from responsa_server.domain.experiments import Assignment
 from responsa_server.domain.faults import Fault
 from responsa_server.domain.limits import UNLIMITED, MessageGate
 from responsa_server.domain.people import AuditEvent, Principal, Role
@@ -283,16 +284,29 @@ class Turns:
     async def _accept_new(
         self, who: Principal, question: Question, request_id: UUID | None, *, cancel_on_disconnect: bool
     ) -> Accepted:
-        agent = self._agents.named(question.agent)
+        conversation_id = question.conversation_id or self._runtime.new_id()
+        assignment = None
         if question.agent_version is not None:
             asked, number = question.agent, question.agent_version
+            self._agents.named(asked)
             agent = await repeated(lambda: self._agents.version(asked, number), _PATIENCE_SECONDS)
+        else:
+            agent, assignment = self._agents.assigned(question.agent, who.user_id, conversation_id)
         await repeated(lambda: agent.admit(who, question), _PATIENCE_SECONDS)
-        version = agent.version
         demand = agent.demand(question)
         here = await self._claiming.reserve()
         try:
-            return await self._begin(who, question, request_id, version, demand, here, cancel_on_disconnect)
+            return await self._begin(
+                who,
+                question,
+                request_id,
+                conversation_id,
+                agent.version,
+                assignment,
+                demand,
+                here,
+                cancel_on_disconnect,
+            )
         finally:
             if here:
                 self._claiming.unreserve()
@@ -302,7 +316,9 @@ class Turns:
         who: Principal,
         question: Question,
         request_id: UUID | None,
+        conversation_id: UUID,
         version: str,
+        assignment: Assignment | None,
         demand: Demand | None,
         here: bool,
         watched: bool,
@@ -312,7 +328,6 @@ class Turns:
         accepting.add(turn=names.turn(turn_id), claimed=here)
         limits = UNLIMITED if self._gate is None else await self._gate.admit(who, turn_id)
         creates = question.conversation_id is None
-        conversation_id = question.conversation_id or self._runtime.new_id()
         started = Started(conversation_id, version, created_conversation=creates)
         (row,) = pack(self._runtime.codec, turn_id, number(1, 1, [Happened(self._runtime.clock(), started)]))
         claim = Claim(turn_id, who.tenant_id, 1, self._runtime.options.lease_seconds)
@@ -331,6 +346,7 @@ class Turns:
             demand=demand,
             limits=limits,
             traceparent=accepting.traceparent,
+            assignment=assignment,
         )
 
         interrupted: set[UUID] = set()

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 from responsa_server.agents.engine.node import Progress, Run
-from responsa_server.domain.agents import Agent, AgentEvent, AnswerTask, Barrier, Meter
+from responsa_server.domain.agents import Agent, AgentEvent, AnswerTask, Barrier, Meter, RecordedCalls
 from responsa_server.domain.events import Delta, ToolCalled, ToolOutcome, ToolReturned
 from responsa_server.domain.faults import Fault
 from responsa_server.domain.models import Ended, ModelPiece, ModelPrompt, TextPiece
@@ -91,6 +91,7 @@ class Turn:
     places: Places = field(default_factory=Places)
     held: Barrier | None = None
     holds: bool = False
+    recorded: RecordedCalls | None = None
     _more: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def has_told(self, events: int) -> None:
@@ -101,7 +102,15 @@ class Turn:
 
     @property
     def run(self) -> Run:
-        return Run(WHO, self._tell, self.meter.add, TURN, tools=self.tools, faults=self.places)
+        return Run(
+            WHO,
+            self._tell,
+            self.meter.add,
+            TURN,
+            tools=self.tools,
+            faults=self.places,
+            recorded=self.recorded,
+        )
 
     def _tell(self, told: Progress) -> None:
         if not isinstance(told, Barrier):

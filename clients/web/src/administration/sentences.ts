@@ -42,7 +42,7 @@ export function folded<T extends Pick<AuditEvent, "action" | "outcome">>(events:
 export type Outlook = Pick<AuditEvent, "actor" | "action" | "resource" | "outcome" | "onBehalfOf" | "affectedUser"> & Partial<Pick<AuditEvent, "addedReaders" | "removedReaders">>;
 
 /** Actors who are not users. */
-const OTHERS: Readonly<Record<string, string>> = { local: t("local"), anonymous: t("anonymous") };
+const OTHERS: Readonly<Record<string, string>> = { local: t("local"), anonymous: t("anonymous"), server: t("server") };
 const ROLES: Partial<Record<UserRole, Key>> = { [UserRole.USER]: "allUsers", [UserRole.ADMIN]: "allAdministrators", [UserRole.SERVICE]: "allPrograms" };
 
 /** The user or the collection whom a resource belongs to: `users/{uuid}` for `users/{uuid}/quota`. Other resources stay as they are. */

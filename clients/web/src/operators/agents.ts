@@ -16,6 +16,7 @@ import { Listing } from "../widgets/listing.js";
 import type { Part } from "../widgets/tabbed.js";
 import { AgentsPart } from "./agentspart.js";
 import { contentText, numberOf } from "./content.js";
+import { ExperimentsView } from "./experiments.js";
 
 const PAGE = 20;
 const EFFECTS: Partial<Record<ToolEffect, string>> = { [ToolEffect.NONE]: t("effectNone"), [ToolEffect.IDEMPOTENT]: t("effectIdempotent"), [ToolEffect.ONCE]: t("effectOnce") };
@@ -26,6 +27,7 @@ export class AgentsView implements Part {
   /** Whether the user owns the installation, so that the user may read what versions contain. */
   readonly #owns: boolean;
   readonly #files: AgentsPart;
+  readonly #experiments: ExperimentsView;
   readonly #problem = element("p", { class: "problem", role: "alert" });
   readonly #agents = element("ul", { class: "documents", "aria-label": t("agents") }, element("li", { class: "note" }, t("loading")));
   readonly #tools = element("ul", { class: "documents", "aria-label": t("tools") });
@@ -34,13 +36,15 @@ export class AgentsView implements Part {
     this.#api = api;
     this.#owns = owns;
     this.#files = new AgentsPart(api, say, owns);
-    this.root = element("div", { class: "stack" }, this.#files.root, this.#problem, this.#agents, element("h3", {}, t("tools")), this.#tools);
+    this.#experiments = new ExperimentsView(api, say, () => this.show());
+    this.root = element("div", { class: "stack" }, this.#files.root, this.#problem, this.#agents, ...(owns ? [this.#experiments.root] : []), element("h3", {}, t("tools")), this.#tools);
   }
 
   async show(): Promise<void> {
     void this.#files.refresh();
     try {
       const [agents, tools] = await Promise.all([allAgents(this.#api), allTools(this.#api)]);
+      if (this.#owns) void this.#experiments.show(agents);
       replace(this.#agents, ...agents.map((one) => this.#agentRow(one, tools)));
       replace(this.#tools, ...(tools.length > 0 ? tools.map((one) => toolRow(one, agents)) : [element("li", { class: "note" }, t("noTools"))]));
       this.#problem.textContent = "";
@@ -49,16 +53,17 @@ export class AgentsView implements Part {
     }
   }
 
-  #agentRow({ name, displayName, description, version, models, isDefault, missingTools }: Agent, tools: readonly Tool[]): HTMLElement {
+  #agentRow(agent: Agent, tools: readonly Tool[]): HTMLElement {
+    const { name, displayName, description, version, models, isDefault, missingTools } = agent;
     const used = toolsOf(tools, name);
-    const facts = [t("versionNumber", { number: numberOf(version) }), models.length > 0 ? models.join(", ") : t("noModel"), used && t("uses", { tools: used })];
+    const facts = [t("versionNumber", { number: numberOf(version) }), this.#experiments.noteOf(agent), models.length > 0 ? models.join(", ") : t("noModel"), used && t("uses", { tools: used })];
     const versions = new Listing<AgentVersion>({
       label: t("versionsOf", { agent: displayName }),
       read: async (pageToken) => {
         const { agentVersions, nextPageToken } = await this.#api.admin.listAgentVersions({ parent: name, pageSize: PAGE, pageToken });
         return { items: agentVersions, next: nextPageToken };
       },
-      row: (one) => this.#versionRow(displayName, one),
+      row: (one) => this.#versionRow(agent, one),
       empty: () => t("noVersions"),
     });
     const details = element("details", { class: "raw" }, element("summary", { "aria-label": t("versionsOf", { agent: displayName }) }, t("versions")), versions.root);
@@ -79,12 +84,14 @@ export class AgentsView implements Part {
     );
   }
 
-  #versionRow(agent: string, { name, createTime, sha256, isCurrent }: AgentVersion): HTMLElement {
-    const number = numberOf(name);
+  #versionRow(of: Agent, version: AgentVersion): HTMLElement {
+    const { name, createTime, sha256, isCurrent } = version;
+    const [agent, number] = [of.displayName, numberOf(name)];
     const earlier = number - 1;
     const acts = [
       button(t("show"), () => void this.#show(agent, name), { "aria-label": t("showVersion", { number, agent }) }),
       ...(number > 1 ? [button(t("compareWith", { earlier }), () => void this.#show(agent, name, name.replace(/\d+$/, String(earlier))), { "aria-label": t("compareLabel", { earlier, number, agent }) })] : []),
+      ...this.#experiments.acts(of, version),
     ];
     return element(
       "li",

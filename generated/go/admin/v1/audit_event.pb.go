@@ -33,7 +33,7 @@ type AuditEvent struct {
 	// When the act happened.
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
 	// The user who acted, as the user's name. If a service acted on behalf of a user, the actor is the service. The actor is "local" for a command on the
-	// server's machine, and "anonymous" for a refused sign-in. If a sign-in with an OpenID Connect provider is refused, or if the provider's claims assign a
+	// server's machine, "server" for what the server does by itself, and "anonymous" for a refused sign-in. If a sign-in with an OpenID Connect provider is refused, or if the provider's claims assign a
 	// role, the actor is the provider, e.g. "oidcProviders/corp".
 	Actor string `protobuf:"bytes,3,opt,name=actor,proto3" json:"actor,omitempty"`
 	// The act, e.g. "user.disable".

@@ -51,7 +51,9 @@ type Agent struct {
 	// Whether this agent answers questions that name no agent.
 	IsDefault bool `protobuf:"varint,10,opt,name=is_default,json=isDefault,proto3" json:"is_default,omitempty"`
 	// The ids of the tools that the agent's files list but this server does not have, e.g. "web_search". The agent works without them.
-	MissingTools  []string `protobuf:"bytes,11,rep,name=missing_tools,json=missingTools,proto3" json:"missing_tools,omitempty"`
+	MissingTools []string `protobuf:"bytes,11,rep,name=missing_tools,json=missingTools,proto3" json:"missing_tools,omitempty"`
+	// The version of the agent's files, `agents/{id}/versions/{n}`. It differs from `version` while a published version outranks the files. Empty for an agent without files.
+	FileVersion   string `protobuf:"bytes,12,opt,name=file_version,json=fileVersion,proto3" json:"file_version,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -163,12 +165,19 @@ func (x *Agent) GetMissingTools() []string {
 	return nil
 }
 
-// AgentVersion is one state of an agent's files, which never changes. Each turn names the version that answered it.
+func (x *Agent) GetFileVersion() string {
+	if x != nil {
+		return x.FileVersion
+	}
+	return ""
+}
+
+// AgentVersion is one state of an agent, which never changes: of its files, or made by CreateAgentVersion. Each turn names the version that answered it.
 type AgentVersion struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// `agents/{id}/versions/{n}`.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// When a server first read the files in this state.
+	// When a server first read the files in this state, or the version was created.
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
 	// The SHA-256 of the content and of the number of the code that runs it, in hexadecimal digits.
 	Sha256 string `protobuf:"bytes,3,opt,name=sha256,proto3" json:"sha256,omitempty"`
@@ -176,7 +185,9 @@ type AgentVersion struct {
 	IsCurrent bool `protobuf:"varint,4,opt,name=is_current,json=isCurrent,proto3" json:"is_current,omitempty"`
 	// Everything in the files that shapes answers: `agent.toml` as `config`, the models in order as `chain`, and the prompts, partials and examples by name. Only GetAgentVersion sends it,
 	// and only to owners of the installation. Unset for a version of a release in which agents were code.
-	Content       *structpb.Struct `protobuf:"bytes,5,opt,name=content,proto3" json:"content,omitempty"`
+	Content *structpb.Struct `protobuf:"bytes,5,opt,name=content,proto3" json:"content,omitempty"`
+	// Where a created version came from, in the words of its creator, e.g. the hash of the data, scores and costs; at most 4 KiB of JSON. Unset for versions of files.
+	Card          *structpb.Struct `protobuf:"bytes,6,opt,name=card,proto3" json:"card,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -246,11 +257,18 @@ func (x *AgentVersion) GetContent() *structpb.Struct {
 	return nil
 }
 
+func (x *AgentVersion) GetCard() *structpb.Struct {
+	if x != nil {
+		return x.Card
+	}
+	return nil
+}
+
 var File_responsa_chat_v1_agent_proto protoreflect.FileDescriptor
 
 const file_responsa_chat_v1_agent_proto_rawDesc = "" +
 	"\n" +
-	"\x1cresponsa/chat/v1/agent.proto\x12\x10responsa.chat.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xad\x04\n" +
+	"\x1cresponsa/chat/v1/agent.proto\x12\x10responsa.chat.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf0\x04\n" +
 	"\x05Agent\x12\x18\n" +
 	"\x04name\x18\x01 \x01(\tB\x04\xe2A\x01\bR\x04name\x12'\n" +
 	"\fdisplay_name\x18\x02 \x01(\tB\x04\xe2A\x01\x03R\vdisplayName\x12&\n" +
@@ -266,8 +284,10 @@ const file_responsa_chat_v1_agent_proto_rawDesc = "" +
 	"\n" +
 	"is_default\x18\n" +
 	" \x01(\bB\x04\xe2A\x01\x03R\tisDefault\x12)\n" +
-	"\rmissing_tools\x18\v \x03(\tB\x04\xe2A\x01\x03R\fmissingTools:2\xeaA/\n" +
-	"\x0eresponsa/Agent\x12\x0eagents/{agent}*\x06agents2\x05agent\"\xc3\x02\n" +
+	"\rmissing_tools\x18\v \x03(\tB\x04\xe2A\x01\x03R\fmissingTools\x12A\n" +
+	"\ffile_version\x18\f \x01(\tB\x1e\xe2A\x01\x03\xfaA\x17\n" +
+	"\x15responsa/AgentVersionR\vfileVersion:2\xeaA/\n" +
+	"\x0eresponsa/Agent\x12\x0eagents/{agent}*\x06agents2\x05agent\"\xf6\x02\n" +
 	"\fAgentVersion\x12\x18\n" +
 	"\x04name\x18\x01 \x01(\tB\x04\xe2A\x01\bR\x04name\x12A\n" +
 	"\vcreate_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\n" +
@@ -275,7 +295,8 @@ const file_responsa_chat_v1_agent_proto_rawDesc = "" +
 	"\x06sha256\x18\x03 \x01(\tB\x04\xe2A\x01\x03R\x06sha256\x12#\n" +
 	"\n" +
 	"is_current\x18\x04 \x01(\bB\x04\xe2A\x01\x03R\tisCurrent\x127\n" +
-	"\acontent\x18\x05 \x01(\v2\x17.google.protobuf.StructB\x04\xe2A\x01\x03R\acontent:Z\xeaAW\n" +
+	"\acontent\x18\x05 \x01(\v2\x17.google.protobuf.StructB\x04\xe2A\x01\x05R\acontent\x121\n" +
+	"\x04card\x18\x06 \x01(\v2\x17.google.protobuf.StructB\x04\xe2A\x01\x05R\x04card:Z\xeaAW\n" +
 	"\x15responsa/AgentVersion\x12!agents/{agent}/versions/{version}*\ragentVersions2\fagentVersionb\x06proto3"
 
 var (
@@ -301,11 +322,12 @@ var file_responsa_chat_v1_agent_proto_depIdxs = []int32{
 	2, // 0: responsa.chat.v1.Agent.parameters_schema:type_name -> google.protobuf.Struct
 	3, // 1: responsa.chat.v1.AgentVersion.create_time:type_name -> google.protobuf.Timestamp
 	2, // 2: responsa.chat.v1.AgentVersion.content:type_name -> google.protobuf.Struct
-	3, // [3:3] is the sub-list for method output_type
-	3, // [3:3] is the sub-list for method input_type
-	3, // [3:3] is the sub-list for extension type_name
-	3, // [3:3] is the sub-list for extension extendee
-	0, // [0:3] is the sub-list for field type_name
+	2, // 3: responsa.chat.v1.AgentVersion.card:type_name -> google.protobuf.Struct
+	4, // [4:4] is the sub-list for method output_type
+	4, // [4:4] is the sub-list for method input_type
+	4, // [4:4] is the sub-list for extension type_name
+	4, // [4:4] is the sub-list for extension extendee
+	0, // [0:4] is the sub-list for field type_name
 }
 
 func init() { file_responsa_chat_v1_agent_proto_init() }

@@ -306,6 +306,11 @@ class AgentScanner:
         self._scans: Mapping[str, _Scan] = {}
         self._shared: tuple[Fingerprint | None, PromptFiles] | None = None
 
+    @property
+    def defaults(self) -> Defaults:
+        """The server's values for settings that an agent leaves out."""
+        return self._defaults
+
     def use_models(self, models: Sequence[str]) -> bool:
         """Let `default` stand for these models from the next scan on. Returns whether that is a change."""
         if tuple(models) == tuple(self._defaults.models):

@@ -11,8 +11,10 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from functools import partial
 from typing import Final, Protocol
+from uuid import UUID
 
 import structlog
 from structlog.typing import FilteringBoundLogger
@@ -21,6 +23,7 @@ from responsa_server.agents.config.build import BuildContext, BuildFailed, Built
 from responsa_server.agents.config.check import Surroundings
 from responsa_server.agents.config.check.tables import missing_tools
 from responsa_server.agents.config.content import ENGINE, ContentBroken, FormerVersion, new_version, unpacked
+from responsa_server.agents.config.documents import content_from
 from responsa_server.agents.config.files import AgentScanner, Folders, ScannedAgent
 from responsa_server.agents.config.parameters import schema_of, with_choices
 from responsa_server.agents.config.problems import AGENT_FILE, Problem
@@ -30,19 +33,31 @@ from responsa_server.domain.agents import (
     AgentCard,
     AgentProblem,
     AgentVersions,
+    NewVersion,
+    Publication,
     Reloaded,
     StoredVersion,
 )
-from responsa_server.domain.errors import NotFound, Reason, Unavailable
+from responsa_server.domain.errors import (
+    FieldViolation,
+    InvalidRequest,
+    NotFound,
+    Precondition,
+    Reason,
+    Unavailable,
+)
+from responsa_server.domain.experiments import Assignment, Experiment, OpenExperiments
 from responsa_server.domain.intents import ExamplesUnfit
 from responsa_server.domain.parts import Health, PartReport
-from responsa_server.domain.people import Principal
+from responsa_server.domain.people import AuditEvent, Principal
 from responsa_server.domain.tools import EVERY_TOOL
 
 POLL_SECONDS: Final = 5.0
 KEEP_SECONDS: Final = 3600.0
 _RETRY_SECONDS: Final = 1.0
 _MOST_SHOWN: Final = 3
+_MOST_IDLE: Final = 64
+"""So many versions that nobody needs stay in memory."""
 
 
 class AgentsBroken(Exception):
@@ -57,7 +72,7 @@ class AgentsBroken(Exception):
 class AgentSnapshot:
     """The agents at one moment.
 
-    current: the current agents, by id. configured: the current agents that have files, by id. versions: all versions in
+    current: the current agents, by id. configured: the agents that have files, by id, in the versions of their files. versions: all versions in
     memory, by name, including old versions. problems: the agents whose files have problems, by id.
     """
 
@@ -75,18 +90,23 @@ class AgentSnapshot:
         problems: Mapping[str, Reloaded],
         default: str,
         versions: Mapping[str, Agent] | None = None,
+        published: Mapping[str, ConfiguredAgent] | None = None,
     ) -> AgentSnapshot:
         """coded: agents written in code, without files; each hides a configured agent with the same id. versions: further
-        versions to keep.
+        versions to keep. published: the versions that outrank the files, by the ids of their agents.
         """
         visible = {name: one for name, one in configured.items() if name not in coded}
         every = {**(versions or {}), **{one.version: one for one in coded.values()}}
-        cards = {name: _card(name, one, default=name == default) for name, one in visible.items()}
+        served = {name: (published or {}).get(name, one) for name, one in visible.items()}
+        cards = {
+            name: _card(name, one, visible[name].version, default=name == default)
+            for name, one in served.items()
+        }
         cards |= {
             name: AgentCard(name, name, "", one.version, is_default=name == default)
             for name, one in coded.items()
         }
-        current = {**visible, **coded}
+        current = {**served, **coded}
         return cls(current, visible, every, dict(sorted(cards.items())), dict(sorted(problems.items())))
 
 
@@ -117,6 +137,7 @@ class LiveOptions:
     turns are read from the database. keep_seconds: how long an old version stays in memory after the last turn that needs it.
     tools: the tools, whose declarations are read again together with the agents; None if there are none.
     models: returns the models that `default` stands for, which another process may have changed; None if they stay the same.
+    experiments: where the experiments are; None if there are none.
     """
 
     default: str
@@ -128,6 +149,7 @@ class LiveOptions:
     keep_seconds: float = KEEP_SECONDS
     tools: ReloadedTools | None = None
     models: Callable[[], Awaitable[Sequence[str]]] | None = None
+    experiments: OpenExperiments | None = None
 
 
 class LiveAgents:
@@ -148,11 +170,14 @@ class LiveAgents:
         self._options = options
         self._versions = versions
         self._context = context
+        self._surroundings = surroundings
         self._scanner = AgentScanner(folders, surroundings, context.defaults)
         self._log: FilteringBoundLogger = structlog.get_logger("agents")
         self._snapshot = AgentSnapshot.of({}, self._options.coded, {}, self._options.default)
         self._ordinal = 0
-        self._unfit: set[str] = set()
+        self._unfit: dict[str, str] = {}
+        self._published: Sequence[Publication] = ()
+        self._experiments: Mapping[str, Experiment] = {}
         self._shipped: set[str] = set()
         self._left: dict[str, float] = {}
         # A reload holds `_reloading` to its end, also during the training. `_lock` guards the values that both reloading
@@ -206,9 +231,41 @@ class LiveAgents:
             raise unknown(wanted, self._snapshot.cards)
         return found
 
+    def assigned(
+        self, identity: str, user_id: UUID, conversation_id: UUID
+    ) -> tuple[Agent, Assignment | None]:
+        agent = self.named(identity)
+        experiment = self._experiments.get(identity or self._options.default)
+        if experiment is None or datetime.now(UTC) >= experiment.end_time:
+            return agent, None
+        baseline = names.agent_version(experiment.agent, experiment.baseline)
+        # If this server cannot run the candidate, or serves another version, its questions are not part of the experiment.
+        tried = self._snapshot.versions.get(_candidate(experiment))
+        if agent.version != baseline or not isinstance(tried, ConfiguredAgent):
+            return agent, None
+        assignment = experiment.assign(user_id, conversation_id)
+        return (tried if assignment.candidate else agent), assignment
+
+    async def check_candidate(self, identity: str, number: int) -> int:
+        if identity not in self._snapshot.configured:
+            raise unknown(identity, self._snapshot.configured)
+        baseline, candidate = self._snapshot.current[identity], await self.version(identity, number)
+        if candidate is baseline:
+            message = "is the version that answers now; name another version of the agent"
+            raise InvalidRequest.of_field("experiment.candidate", "experiment.candidate", message)
+        assert isinstance(baseline, ConfiguredAgent), "it has files"
+        assert isinstance(candidate, ConfiguredAgent), "others are unfit"
+        if schema_of(baseline.config.parameters) != schema_of(candidate.config.parameters):
+            message = f"{candidate.version} has other parameters than {baseline.version}. Create a version with the same parameters."
+            compared = {"baseline": baseline.version, "candidate": candidate.version}
+            raise Precondition(Reason.EXPERIMENT_PARAMETERS_DIFFER, message, compared)
+        current = names.parse_agent_version(baseline.version)[1]
+        assert current is not None, "a version's name has a number"
+        return current
+
     async def version(self, identity: str, number: int) -> Agent:
         """One version of an agent in service. A version that is not in memory is loaded from the database. It then
-        stays in memory under the same rule as all other versions. Raises NotFound, Unavailable.
+        stays in memory under the same rule as all other versions. Raises NotFound, Precondition, Unavailable.
         """
         self.named(identity)
         name = names.agent_version(identity, number)
@@ -216,18 +273,25 @@ class LiveAgents:
             async with self._lock:
                 await self._load(name)
         found = self._snapshot.versions.get(name)
-        if found is None or isinstance(found, FormerVersion):
-            raise NotFound.of("agent", name)
+        if isinstance(found, FormerVersion):
+            raise _unfit(name, "an earlier release made it")
+        if found is None:
+            raise _unfit(name, self._unfit[name]) if name in self._unfit else NotFound.of("agent", name)
         # Many turns end before a poll sees them, so a question counts as a use of the version.
         self._left.pop(name, None)
         return found
 
     async def _load(self, name: str) -> None:
-        if name in self._snapshot.versions or name in self._unfit:
+        if name in self._snapshot.versions:
             return
         for stored in await self._versions.named([name], ENGINE):
-            if stored.engine == ENGINE and (agent := await self._restored(stored)) is not None:
+            # A version that was unfit may be fit by now, for example because its model is available again.
+            agent = self._former(stored) if stored.engine < ENGINE else await self._restored(stored)
+            if agent is not None:
                 self._snapshot = replace(self._snapshot, versions={**self._snapshot.versions, name: agent})
+
+    def _former(self, stored: StoredVersion) -> Agent:
+        return FormerVersion(stored.name, partial(self.named, stored.agent))
 
     def at(self, version: str) -> Agent:
         """The agent of a version. Raises KeyError."""
@@ -260,6 +324,49 @@ class LiveAgents:
     def problems(self) -> Sequence[Reloaded]:
         """The agents whose files have problems, by id."""
         return list(self._snapshot.problems.values())
+
+    async def create(
+        self, identity: str, document: Mapping[str, object], card: str, event: AuditEvent
+    ) -> StoredVersion:
+        if identity not in self._snapshot.configured:
+            raise unknown(identity, self._snapshot.configured)
+        version = await asyncio.to_thread(self._examined, document, identity)
+        return await self._versions.create(version, card, event)
+
+    def _examined(self, document: Mapping[str, object], identity: str) -> NewVersion:
+        try:
+            content = content_from(document, identity, self._surroundings, self._scanner.defaults)
+            # JSON has no type for whole numbers, so a document may say 1 where a file says 1.0.
+            known = (one.content for one in self._snapshot.configured.values())
+            version = new_version(next((one for one in known if one == content), content))
+            build(content, self._context)
+        except BuildFailed as error:
+            wrong = [
+                FieldViolation("agent_version.content", "agent.problem", str(one)) for one in error.problems
+            ]
+        except ContentBroken as error:
+            wrong = [FieldViolation("agent_version.content", "agent.size", str(error))]
+        else:
+            return version
+        message = f"The configuration has mistakes; the first is: {wrong[0].description}"
+        raise InvalidRequest(Reason.INVALID_FIELD, message, {"violations": str(len(wrong))}, wrong)
+
+    async def publish(self, identity: str, number: int, event: AuditEvent) -> None:
+        if (files := self._snapshot.configured.get(identity)) is None:
+            raise unknown(identity, self._snapshot.configured)
+        await self.version(identity, number)
+        _, digest = files.fingerprint
+        await self._versions.publish(Publication(identity, number, digest), event)
+        await self.reload()
+
+    async def roll_back(self, identity: str, number: int, event: AuditEvent) -> None:
+        if identity not in self._snapshot.configured:
+            raise unknown(identity, self._snapshot.configured)
+        if not await self._versions.roll_back(identity, number, event):
+            name = names.agent_version(identity, number)
+            message = f"{name} is not the version that was published last, so it cannot be rolled back. ListAgents shows what answers now."
+            raise Precondition(Reason.AGENT_VERSION_NOT_PUBLISHED, message, {"agent_version": name})
+        await self.reload()
 
     async def reload(self, *, notify: bool = True) -> Sequence[Reloaded]:
         """Read the files again, and return the outcome for each agent.
@@ -296,26 +403,31 @@ class LiveAgents:
 
     async def poll(self) -> None:
         """Load versions that other servers registered or that open turns need, and drop versions that are no longer
-        needed. Reload soon if `default` stands for other models. Raises Unavailable.
+        needed. Reload soon if `default` stands for other models, or another server has published a version. Raises Unavailable.
         """
         async with self._lock:
+            await self._read_experiments()
             news = await self._versions.since(self._ordinal, ENGINE)
-            needed = await self._versions.open()
+            needed = {*await self._versions.open(), *map(_candidate, self._experiments.values())}
             at_hand = {*self._snapshot.versions, *self._unfit, *(one.name for one in news)}
-            old = await self._versions.named(set(needed) - at_hand, ENGINE)
+            old = await self._versions.named(needed - at_hand, ENGINE)
             found = dict(self._snapshot.versions)
             for one in [*news, *old]:
                 known = one.name in found or one.name in self._unfit
                 if not known and one.engine < ENGINE:
-                    found[one.name] = FormerVersion(one.name, partial(self.named, one.agent))
+                    found[one.name] = self._former(one)
                 elif not known and (agent := await self._restored(one)) is not None:
                     found[one.name] = agent
                 self._ordinal = max(self._ordinal, one.ordinal)
             kept = self._kept(found, needed)
             if kept.keys() != self._snapshot.versions.keys():
                 self._snapshot = replace(self._snapshot, versions=kept)
-            if await self._remodelled():
+            if await self._remodelled() or await self._versions.published() != self._published:
                 self.want_reload()
+
+    async def _read_experiments(self) -> None:
+        if self._options.experiments is not None:
+            self._experiments = {one.agent: one for one in await self._options.experiments.open()}
 
     async def _reload(self) -> Sequence[Reloaded]:
         async with self._lock:
@@ -343,6 +455,10 @@ class LiveAgents:
                 agent = ConfiguredAgent(made, number.name, _fingerprint(one)[1], self._context)
                 known[agent.fingerprint] = agent
                 added.append(agent)
+            self._published = await self._versions.published()
+            for publication in self._published:
+                if (publication.agent, publication.files_sha256) in known:
+                    await self._load(publication.name)
         if self._tasks and self._options.runs_turns:
             # The lock is free during the training, so that old versions continue to serve and polling continues.
             await _train(added, self._log)
@@ -387,15 +503,21 @@ class LiveAgents:
             old = before.configured.get(one.identity)
             if wrong := failed.get(one.identity, one.problems):
                 found = [_problem(each) for each in wrong]
-                version = old.version if old is not None else ""
+                version = before.current[one.identity].version if old is not None else ""
                 problems[one.identity] = Reloaded(one.identity, version, changed=False, problems=found)
                 if old is not None:
                     current[one.identity] = old
             else:
                 current[one.identity] = known[_fingerprint(one)]
         versions = {**before.versions, **{one.version: one for one in current.values()}}
+        published: dict[str, ConfiguredAgent] = {}
+        for publication in self._published:
+            files, agent = current.get(publication.agent), versions.get(publication.name)
+            counts = files is not None and files.fingerprint[1] == publication.files_sha256
+            if counts and isinstance(agent, ConfiguredAgent):
+                published[publication.agent] = agent
         self._snapshot = AgentSnapshot.of(
-            current, self._options.coded, problems, self._options.default, versions
+            current, self._options.coded, problems, self._options.default, versions, published
         )
         outcome = _changes(before, self._snapshot)
         for one in outcome:
@@ -405,7 +527,8 @@ class LiveAgents:
             elif one.changed:
                 self._log.info("agent_changed", agent=one.agent, version=one.version)
         if self._tasks:
-            self._warm(one for name, one in current.items() if before.current.get(name) is not one)
+            served = (one for one in self._snapshot.current.values() if isinstance(one, ConfiguredAgent))
+            self._warm(one for one in served if before.current.get(one.content.agent) is not one)
         return outcome
 
     def _warm(self, agents: Iterable[ConfiguredAgent]) -> None:
@@ -420,15 +543,18 @@ class LiveAgents:
             content = unpacked(stored.content)
             built = await asyncio.to_thread(build, content, self._context)
         except (ContentBroken, BuildFailed) as error:
-            self._unfit.add(stored.name)
-            self._log.warning("agent_version_left_out", version=stored.name, why=str(error))
+            if stored.name not in self._unfit:
+                self._log.warning("agent_version_left_out", version=stored.name, why=str(error))
+            self._unfit[stored.name] = str(error)
             return None
+        self._unfit.pop(stored.name, None)
         return ConfiguredAgent(built, stored.name, new_version(content).sha256, self._context)
 
     def _kept(self, versions: Mapping[str, Agent], needed: Collection[str]) -> Mapping[str, Agent]:
-        """The versions, except those that have not been needed for `keep_seconds`."""
+        """The versions, except those that have not been needed for `keep_seconds`, and of the others that are not needed the most recent _MOST_IDLE."""
         now = time.monotonic()
-        serving = {one.version for one in self._snapshot.current.values()}
+        snapshot = self._snapshot
+        serving = {one.version for one in (*snapshot.current.values(), *snapshot.configured.values())}
         kept: dict[str, Agent] = {}
         left: dict[str, float] = {}
         for name, agent in versions.items():
@@ -439,6 +565,8 @@ class LiveAgents:
                     self._log.info("agent_version_let_go", version=name)
                     continue
             kept[name] = agent
+        for name in sorted(left, key=left.__getitem__, reverse=True)[_MOST_IDLE:]:
+            del left[name], kept[name]
         self._left = left
         return kept
 
@@ -484,12 +612,12 @@ def _changes(before: AgentSnapshot, after: AgentSnapshot) -> Sequence[Reloaded]:
         if name in after.problems:
             found.append(after.problems[name])
             continue
-        new, old = (one.configured[name].version if name in one.configured else "" for one in (after, before))
+        new, old = (one.current[name].version if name in one.configured else "" for one in (after, before))
         found.append(Reloaded(name, new, changed=new != old))
     return found
 
 
-def _card(identity: str, agent: ConfiguredAgent, *, default: bool) -> AgentCard:
+def _card(identity: str, agent: ConfiguredAgent, file_version: str, *, default: bool) -> AgentCard:
     config = agent.config
     return AgentCard(
         id=identity,
@@ -503,6 +631,7 @@ def _card(identity: str, agent: ConfiguredAgent, *, default: bool) -> AgentCard:
         history_messages=config.history.messages,
         is_default=default,
         tools=config.tools.use,
+        file_version=file_version,
     )
 
 
@@ -514,6 +643,15 @@ def unknown(identity: str, known: Iterable[str]) -> NotFound:
     """The error for an unknown agent, with the ids of the known agents."""
     error = NotFound.of("agent", names.agent(identity))
     return NotFound(error.reason, error.message, {**error.metadata, "known": ",".join(sorted(known))})
+
+
+def _candidate(experiment: Experiment) -> str:
+    return names.agent_version(experiment.agent, experiment.candidate)
+
+
+def _unfit(name: str, cause: str) -> Precondition:
+    message = f"This server cannot run {name}: {cause}. Ask for another version."
+    return Precondition(Reason.AGENT_VERSION_UNFIT, message, {"agent_version": name, "cause": cause})
 
 
 def _fingerprint(scanned: ScannedAgent) -> tuple[str, bytes]:

@@ -182,6 +182,7 @@ class PlannedAgent:
             noted=task.meter.fell_back,
             until=asyncio.get_running_loop().time() + options.time_limit_seconds - task.age_seconds,
             earlier=read_before,
+            recorded=task.recorded,
         )
         if self._asks_models:
             context.read(read_before)  # a model reads the history

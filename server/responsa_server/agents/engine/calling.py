@@ -15,7 +15,7 @@ from pydantic import JsonValue
 from responsa_server.agents.engine.config import CallLimits
 from responsa_server.agents.engine.node import NodeModel, Run
 from responsa_server.agents.engine.tool_circuits import ToolCircuits
-from responsa_server.domain.agents import Barrier
+from responsa_server.domain.agents import Barrier, RecordedCalls
 from responsa_server.domain.breakers import Breakers
 from responsa_server.domain.events import (
     Status,
@@ -57,6 +57,7 @@ _UNANSWERED: Final = frozenset(
         ToolFault.LOST,
     }
 )
+_UNRECORDED: Final = "This question is answered again to compare versions, so the tool is not called, and this call is not recorded. Answer without its result."
 _SPENT: Final = "The limit on the cost of this answer is reached, so the tool was not called."
 _CUT_NOTE: Final = "\n[The result was longer. The rest is left out.]"
 _SCHEMA_TYPES: Final = ("array", "boolean", "integer", "null", "number", "object", "string")
@@ -192,8 +193,7 @@ class ToolCaller:
             plans.append(plan)
             known = run.tools.get(plan.call_id)
             if known is not None and known.outcome is not None:
-                result = ToolResult(known.outcome, known.content, known.data, known.sources, known.fault)
-                plan.result = _modelled(plan, result)
+                plan.result = _modelled(plan, _result(known, known.outcome))
                 continue
             if known is not None and (spent or not _repeatable(call, plan.tool, known)):
                 result = ToolResult(ToolOutcome.UNKNOWN, UNKNOWN_CONTENT, error=ToolFault.LOST)
@@ -218,6 +218,9 @@ class ToolCaller:
                 if key in asked:
                     plan.same_as = asked[key]
                     continue
+            if run.recorded is not None and plan.tool.effect is not Effect.NONE:
+                plan.result = _recorded(plan, run.recorded)
+                continue
             if spent:
                 plan.result = _not_made(plan, ToolFault.REFUSED, _SPENT)
                 continue
@@ -347,6 +350,18 @@ def _not_made(plan: _Plan, fault: ToolFault, content: str) -> ResultModel:
     return ResultModel(
         call=plan.call, outcome=ToolOutcome.ERROR, content=content, fault=fault, title=plan.title
     )
+
+
+def _recorded(plan: _Plan, recorded: RecordedCalls) -> ResultModel:
+    """The result of a call of a tool with effects, which is not called, because its turn's question is answered again."""
+    found = recorded.result(plan.call.tool, plan.call.arguments)
+    if found is None or found.outcome is None:
+        return _not_made(plan, ToolFault.REFUSED, _UNRECORDED)
+    return _modelled(plan, _result(found, found.outcome))
+
+
+def _result(known: ToolRecord, outcome: ToolOutcome) -> ToolResult:
+    return ToolResult(outcome, known.content, known.data, known.sources, known.fault)
 
 
 def is_direct(result: ToolResult) -> bool:

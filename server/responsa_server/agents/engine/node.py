@@ -14,7 +14,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from responsa_server.domain.agents import Barrier, DocumentsRead, Milestone, Withdrawal
+from responsa_server.domain.agents import Barrier, DocumentsRead, Milestone, RecordedCalls, Withdrawal
 from responsa_server.domain.events import (
     Cited,
     Delta,
@@ -212,7 +212,7 @@ class Run:
     at the first node. tools: the tool calls of earlier attempts, by call_id. limits, spent: the turn's budget, and how much
     of the budget was spent. fallen: the current node's fallbacks; the engine moves them into the state. noted: called for
     each fallback. nonce: the number in the marks around untrusted text, the same in every attempt. until: the end of the
-    turn's time limit, by the event loop's clock. earlier: what the turns of the history have read.
+    turn's time limit, by the event loop's clock. earlier: what the turns of the history have read. recorded: see `AnswerTask`.
     """
 
     who: Principal
@@ -230,6 +230,7 @@ class Run:
     noted: Callable[[Fallback], None] | None = None
     until: float = inf
     earlier: Sequence[VersionRead] = ()
+    recorded: RecordedCalls | None = None
 
     def read(self, versions: Iterable[VersionRead | None]) -> None:
         """Record what a model is about to read, or what the answer is drawn from. None stands for a text that comes from no document."""

@@ -28,7 +28,10 @@ def version(
 ) -> agent_pb2.AgentVersion:
     """Convert a version of an agent. current: the names of the versions that answer new questions."""
     content = structs.of_text(one.content.decode()) if with_content and one.content else None
-    return messages.message(agent_pb2.AgentVersion, one, is_current=one.name in current, content=content)
+    card = structs.of_text(one.card) if one.card else None
+    return messages.message(
+        agent_pb2.AgentVersion, one, is_current=one.name in current, content=content, card=card
+    )
 
 
 def reloads(

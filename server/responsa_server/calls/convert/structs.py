@@ -52,6 +52,11 @@ def plain(field: str, value: Struct) -> dict[str, Json]:
     return result
 
 
+def whole(field: str, value: Struct) -> dict[str, Json]:
+    """Like `plain`, for an object that only the size of its message limits."""
+    return _Reader(field).object(value)
+
+
 def too_large(field: str, value: Struct) -> Sequence[FieldViolation]:
     """A violation if the Struct is certainly too large, otherwise empty. This check does not compute the size as JSON."""
     if value.ByteSize() <= _MAX_ENCODED_BYTES:

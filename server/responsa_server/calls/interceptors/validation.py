@@ -110,6 +110,8 @@ def input_type(method: str) -> Descriptor | None:
 
 
 _GOOGLE = "google.protobuf."
+_UNBOUNDED: Final = ("responsa.chat.v1.AgentVersion.content",)
+"""The objects that only the size of the message limits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +161,8 @@ def _within(descriptor: Descriptor, path: tuple[str, ...]) -> Iterator[_Sized]:
         if field.is_repeated:
             yield from _limit(field, here)
         elif inner is not None and inner.full_name == Struct.DESCRIPTOR.full_name:
-            yield _Sized(here)
+            if field.full_name not in _UNBOUNDED:
+                yield _Sized(here)
         elif inner is not None and not inner.full_name.startswith(_GOOGLE):
             yield from _within(inner, here)
 

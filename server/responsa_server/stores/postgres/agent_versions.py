@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Sequence
+from dataclasses import asdict, replace
 from functools import partial
 from typing import Any, Final, LiteralString
 
-from responsa_server.domain.agents import AgentVersion, NewVersion, StoredVersion
+from responsa_server.domain import names
+from responsa_server.domain.agents import AgentVersion, NewVersion, Publication, StoredVersion
 from responsa_server.domain.listing import ListQuery, Page
 from responsa_server.domain.lists import AGENT_VERSIONS
+from responsa_server.domain.people import AuditEvent
+from responsa_server.stores.postgres.audit import AuditLog
 from responsa_server.stores.postgres.database import (
     Database,
     Queries,
@@ -32,6 +36,7 @@ class PostgresAgentVersions:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._log = AuditLog()
 
     @shielded
     async def register(self, versions: Sequence[NewVersion]) -> Sequence[StoredVersion]:
@@ -50,9 +55,45 @@ class PostgresAgentVersions:
             more = {
                 "engines": [version.engine for version in versions],
                 "contents": [version.content for version in versions],
+                "card": "",
             }
             await connection.execute(_QUERIES["register"], {**known, **more})
         return await self._registered(known, versions)
+
+    @shielded
+    async def create(self, version: NewVersion, card: str, event: AuditEvent) -> StoredVersion:
+        known: dict[str, Any] = {"agents": [version.agent], "hashes": [version.sha256]}
+        async with self._database.tenant(event.tenant_id) as connection:
+            await connection.execute(_QUERIES["register_lock"])
+            if not await all_rows(connection, _QUERIES["registered"], known):
+                more = {"engines": [version.engine], "contents": [version.content], "card": card}
+                await connection.execute(_QUERIES["register"], {**known, **more})
+                (stored,) = await all_rows(connection, _QUERIES["registered"], known)
+                name = names.agent_version(version.agent, stored["version"])
+                await self._log.write(connection, replace(event, resource_name=name))
+        (found,) = await self._registered(known, [version])
+        return found
+
+    @shielded
+    async def published(self) -> Sequence[Publication]:
+        async with self._database.no_tenant_statements() as connection:
+            return [build(Publication, row) for row in await all_rows(connection, _QUERIES["published"], {})]
+
+    @shielded
+    async def publish(self, publication: Publication, event: AuditEvent) -> None:
+        await self._change("publish", asdict(publication), event)
+
+    @shielded
+    async def roll_back(self, identity: str, number: int, event: AuditEvent) -> bool:
+        return await self._change("roll_back", {"agent": identity, "number": number}, event)
+
+    async def _change(self, query: str, values: dict[str, Any], event: AuditEvent) -> bool:
+        async with self._database.tenant(event.tenant_id) as connection:
+            await connection.execute(_QUERIES["publish_lock"], values)
+            changed = await one_row(connection, _QUERIES[query], values) is not None
+            if changed:
+                await self._log.write(connection, event)
+        return changed
 
     @shielded
     async def newest(self) -> int:

@@ -12,8 +12,8 @@ WITH wanted AS (
     FROM unnest(%(agents)s::text[], %(engines)s::int[], %(hashes)s::bytea[], %(contents)b::bytea[]) WITH ORDINALITY AS n (agent, engine, sha256, content, place)
     WHERE NOT EXISTS (SELECT FROM responsa.agent_version AS v WHERE v.agent_id = n.agent AND v.sha256 = n.sha256)
 )
-INSERT INTO responsa.agent_version (agent_id, version, engine, sha256, content)
-SELECT agent, coalesce((SELECT max(v.version) FROM responsa.agent_version AS v WHERE v.agent_id = w.agent), 0) + next, engine, sha256, content
+INSERT INTO responsa.agent_version (agent_id, version, engine, sha256, content, card)
+SELECT agent, coalesce((SELECT max(v.version) FROM responsa.agent_version AS v WHERE v.agent_id = w.agent), 0) + next, engine, sha256, content, %(card)s
 FROM wanted AS w ORDER BY place
 ON CONFLICT (agent_id, sha256) DO NOTHING;
 
@@ -23,6 +23,26 @@ SELECT v.agent_id, v.version, v.ordinal, v.sha256, v.engine
 FROM unnest(%(agents)s::text[], %(hashes)s::bytea[]) WITH ORDINALITY AS n (agent, sha256, place)
 JOIN responsa.agent_version AS v ON v.agent_id = n.agent AND v.sha256 = n.sha256
 ORDER BY n.place;
+
+-- name: published
+SELECT DISTINCT ON (agent_id) agent_id AS agent, version AS number, files_sha256 FROM responsa.agent_publication
+ORDER BY agent_id, ordinal DESC;
+
+-- name: publish_lock
+-- One publication of an agent is stored or deleted at a time.
+SELECT pg_advisory_xact_lock(hashtextextended('responsa.agent_publication ' || %(agent)s, 0));
+
+-- name: publish
+INSERT INTO responsa.agent_publication (agent_id, version, files_sha256)
+SELECT %(agent)s, %(number)s, %(files_sha256)s
+WHERE (%(number)s::int, %(files_sha256)s::bytea) IS DISTINCT FROM
+    (SELECT (version, files_sha256) FROM responsa.agent_publication WHERE agent_id = %(agent)s ORDER BY ordinal DESC LIMIT 1)
+RETURNING ordinal;
+
+-- name: roll_back
+DELETE FROM responsa.agent_publication
+WHERE version = %(number)s AND ordinal = (SELECT max(ordinal) FROM responsa.agent_publication WHERE agent_id = %(agent)s)
+RETURNING ordinal;
 
 -- name: newest
 SELECT coalesce(max(ordinal), 0) AS ordinal FROM responsa.agent_version;
@@ -44,9 +64,9 @@ JOIN responsa.agent_version AS v ON v.agent_id = n.agent AND v.version = n.numbe
 WHERE v.engine <= %(engine)s ORDER BY v.ordinal;
 
 -- name: list
-SELECT agent_id AS id, version, encode(sha256, 'hex') AS sha256, create_time FROM responsa.agent_version
+SELECT agent_id AS id, version, encode(sha256, 'hex') AS sha256, create_time, card FROM responsa.agent_version
 WHERE agent_id = %(agent)s AND {where} ORDER BY {order} LIMIT %(limit)s;
 
 -- name: get
-SELECT agent_id AS id, version, encode(sha256, 'hex') AS sha256, create_time, content FROM responsa.agent_version
+SELECT agent_id AS id, version, encode(sha256, 'hex') AS sha256, create_time, card, content FROM responsa.agent_version
 WHERE agent_id = %(agent)s AND version = %(version)s;

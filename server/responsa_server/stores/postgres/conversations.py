@@ -288,9 +288,11 @@ class PostgresConversationStore:
         return {row["call_id"]: sources_of(row["sources"]) for row in rows}
 
     @shielded
-    async def history(self, who: Principal, identity: UUID, most: int) -> Sequence[Message]:
+    async def history(
+        self, who: Principal, identity: UUID, most: int, before: datetime | None = None
+    ) -> Sequence[Message]:
         async with self._database.reading(who) as connection:
-            parameters = {**_caller(who), "conversation": identity, "most": most}
+            parameters = {**_caller(who), "conversation": identity, "most": most, "before": before}
             rows = (await all_rows(connection, self._queries["last_messages"], parameters))[::-1]
             turns = {"tenant": who.tenant_id, "turns": list({row["turn_id"] for row in rows})}
             readings = await all_rows(connection, self._queries["read_by_turns"], turns)

@@ -105,6 +105,10 @@ WHERE m.tenant_id = %(tenant)s AND c.user_id = %(user)s
     AND (m.id = %(message)s::uuid OR (m.turn_id = %(turn)s::uuid AND m.speaker = 'assistant')) FOR KEY SHARE OF m;
 
 -- name: give_feedback
+WITH tried AS (
+    UPDATE responsa.experiment_turn AS x SET rating = %(rating)s
+    FROM responsa.message AS m WHERE m.tenant_id = %(tenant)s AND m.id = %(message)s AND x.turn_id = m.turn_id
+)
 INSERT INTO responsa.message_feedback (tenant_id, message_id, rating, score, comment, agent, pattern_id)
 SELECT m.tenant_id, m.id, %(rating)s, %(score)s, %(comment)s, split_part(t.agent_version, '/', 2), p.pattern_id
 FROM responsa.message AS m JOIN responsa.turn AS t ON t.id = m.turn_id LEFT JOIN responsa.turn_pattern AS p ON p.turn_id = t.id
@@ -123,6 +127,7 @@ WHERE t.tenant_id = %(tenant)s AND t.user_id = %(user)s AND t.id = %(turn)s;
 SELECT m.id, m.conversation_id, m.turn_id, m.speaker, m.content, m.refusal, m.create_time
 FROM responsa.message AS m JOIN responsa.conversation AS c ON c.id = m.conversation_id
 WHERE m.tenant_id = %(tenant)s AND c.user_id = %(user)s AND m.conversation_id = %(conversation)s
+    AND (%(before)s::timestamptz IS NULL OR m.create_time < %(before)s::timestamptz)
 ORDER BY m.create_time DESC, m.id DESC LIMIT %(most)s;
 
 -- name: read_by_turns

@@ -47,7 +47,7 @@ answered = h.answered + excluded.answered, refused = h.refused + excluded.refuse
 SELECT pg_try_advisory_xact_lock(hashtextextended('responsa.usage_event', 0));
 
 -- name: fold (log)
--- Moves events into the sums of their hours and days, at most `most`, and leaves the questions to be grouped. Returns the number of events.
+-- Moves events into the sums of their hours and days, at most `most`, and leaves the questions to be grouped. Notes what was measured of the turns of experiments. Returns the number of events.
 WITH events AS MATERIALIZED (
     DELETE FROM responsa.usage_event WHERE ctid = ANY (ARRAY(SELECT ctid FROM responsa.usage_event LIMIT %(most)s)) RETURNING *
 ), {counts}, {qualities}, used AS (
@@ -70,6 +70,10 @@ WITH events AS MATERIALIZED (
     INSERT INTO responsa.question_event (tenant_id, user_id, turn_id, time, state, citations, unsupported, create_time)
     SELECT tenant_id, user_id, turn_id, time, CASE WHEN refusal = 'no_support' THEN refusal ELSE kind END, citations, unsupported, create_time
     FROM events WHERE kind IN ('answered', 'refused', 'failed', 'cancelled')
+), tried AS (
+    UPDATE responsa.experiment_turn AS x
+    SET state = e.kind, milliseconds = e.milliseconds, cost_micros = e.cost_micros, unsupported = e.unsupported
+    FROM events AS e WHERE x.turn_id = e.turn_id AND e.kind IN ('answered', 'refused', 'failed', 'cancelled')
 )
 SELECT count(*) FROM events;
 

@@ -201,7 +201,7 @@ class TurnLog:
                     kept[turn_id].value if state is None else state,
                 )
             for row in await self._all(connection, "tools", {"turns": turns}):
-                tools.setdefault(row["turn_id"], {})[row["call_id"]] = _record(row)
+                tools.setdefault(row["turn_id"], {})[row["call_id"]] = record_of(row)
         return [
             ClaimedTurn(
                 claim=Claim(row["id"], row["tenant_id"], row["epoch"], lease_seconds, grant_of(row)),
@@ -705,7 +705,7 @@ def _source(one: ToolSource) -> Mapping[str, object]:
     return {**plain, "passage": place}
 
 
-def _record(row: Mapping[str, Any]) -> ToolRecord:
+def record_of(row: Mapping[str, Any]) -> ToolRecord:
     """An entry of the ledger."""
     return ToolRecord(
         ToolOutcome(row["outcome"]) if row["outcome"] else None,

@@ -32,6 +32,9 @@ WITH place AS (
 ), logged AS (
     INSERT INTO responsa.turn_event (turn_id, seq, last_seq, tenant_id, deltas, frame)
     SELECT id, 1, 1, %(tenant)s::text, false, %(frame)b::bytea FROM accepted
+), tried AS (
+    INSERT INTO responsa.experiment_turn (turn_id, experiment_id, candidate, unit)
+    SELECT id, %(experiment)s::uuid, %(candidate)s::bool, %(unit)b::bytea FROM accepted WHERE %(experiment)s::uuid IS NOT NULL
 )
 SELECT id FROM accepted;
 

@@ -19,7 +19,7 @@ from responsa_server.agents.engine.state import kept
 from responsa_server.app.models import model_table
 from responsa_server.domain.agents import NewVersion
 from responsa_server.domain.counters import Counters
-from responsa_server.domain.errors import NotFound, Unavailable
+from responsa_server.domain.errors import Precondition, Unavailable
 from responsa_server.domain.events import Answered
 from responsa_server.domain.turns import ToolRecord
 from responsa_server.providers.settings import ModelSettings
@@ -82,5 +82,5 @@ async def test_a_turn_that_has_shown_text_or_called_a_tool_fails_and_may_be_aske
 
 async def test_nobody_can_ask_for_a_version_of_an_earlier_engine(tmp_path: Path) -> None:
     agents = await upgraded(tmp_path)
-    with pytest.raises(NotFound):
+    with pytest.raises(Precondition, match="an earlier release made it"):
         await agents.version("own", 1)

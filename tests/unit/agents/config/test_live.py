@@ -14,7 +14,7 @@ from responsa_server.agents.config.live import LiveAgents, LiveOptions
 from responsa_server.agents.config.settings import DEFAULT
 from responsa_server.agents.engine.kinds import NodeParts
 from responsa_server.app.models import model_table
-from responsa_server.domain.agents import NewVersion, StoredVersion
+from responsa_server.domain.agents import NewVersion, Publication, StoredVersion
 from responsa_server.domain.counters import Counters
 from responsa_server.domain.intents import Example, IntentClassifier
 from responsa_server.providers.settings import ModelSettings
@@ -67,6 +67,9 @@ class Kept:
 
     async def open(self) -> Collection[str]:
         return ()
+
+    async def published(self) -> Sequence[Publication]:
+        return []
 
     async def named(self, names: Collection[str], engine: int) -> Sequence[StoredVersion]:
         return [row for _, row in self.rows if row.name in names]

@@ -3,6 +3,8 @@ package com.responsa.client;
 
 import com.google.longrunning.Operation;
 import com.google.protobuf.Empty;
+import com.responsa.admin.v1.CreateAgentVersionRequest;
+import com.responsa.admin.v1.CreateExperimentRequest;
 import com.responsa.admin.v1.CreateServiceApiKeyRequest;
 import com.responsa.admin.v1.CreateServiceApiKeyResponse;
 import com.responsa.admin.v1.CreateServiceGrantRequest;
@@ -19,7 +21,11 @@ import com.responsa.admin.v1.Delivery;
 import com.responsa.admin.v1.DisableUserRequest;
 import com.responsa.admin.v1.EnableUserRequest;
 import com.responsa.admin.v1.EraseTenantRequest;
+import com.responsa.admin.v1.Experiment;
+import com.responsa.admin.v1.ExperimentReport;
 import com.responsa.admin.v1.GetAgentVersionRequest;
+import com.responsa.admin.v1.GetExperimentReportRequest;
+import com.responsa.admin.v1.GetExperimentRequest;
 import com.responsa.admin.v1.GetFeedbackStatsRequest;
 import com.responsa.admin.v1.GetFeedbackStatsResponse;
 import com.responsa.admin.v1.GetInsightSettingsRequest;
@@ -46,12 +52,16 @@ import com.responsa.admin.v1.ListConnectionsRequest;
 import com.responsa.admin.v1.ListConnectionsResponse;
 import com.responsa.admin.v1.ListDeliveriesRequest;
 import com.responsa.admin.v1.ListDeliveriesResponse;
+import com.responsa.admin.v1.ListExperimentsRequest;
+import com.responsa.admin.v1.ListExperimentsResponse;
 import com.responsa.admin.v1.ListFailedRowsRequest;
 import com.responsa.admin.v1.ListFailedRowsResponse;
 import com.responsa.admin.v1.ListFeedbackRequest;
 import com.responsa.admin.v1.ListFeedbackResponse;
 import com.responsa.admin.v1.ListQuestionPatternsRequest;
 import com.responsa.admin.v1.ListQuestionPatternsResponse;
+import com.responsa.admin.v1.ListReplayedQuestionsRequest;
+import com.responsa.admin.v1.ListReplayedQuestionsResponse;
 import com.responsa.admin.v1.ListServiceGrantsRequest;
 import com.responsa.admin.v1.ListServiceGrantsResponse;
 import com.responsa.admin.v1.ListSourcesRequest;
@@ -74,6 +84,7 @@ import com.responsa.admin.v1.NotifySubjectChangedRequest;
 import com.responsa.admin.v1.NotifySubjectChangedResponse;
 import com.responsa.admin.v1.PreviewSourceRequest;
 import com.responsa.admin.v1.PreviewSourceResponse;
+import com.responsa.admin.v1.PublishAgentVersionRequest;
 import com.responsa.admin.v1.QueryUsageRequest;
 import com.responsa.admin.v1.QueryUsageResponse;
 import com.responsa.admin.v1.RedeliverDeliveryRequest;
@@ -88,9 +99,12 @@ import com.responsa.admin.v1.RevokeOwnershipRequest;
 import com.responsa.admin.v1.RevokeTenantApiKeyRequest;
 import com.responsa.admin.v1.RevokeTenantSessionsRequest;
 import com.responsa.admin.v1.RevokeTenantSessionsResponse;
+import com.responsa.admin.v1.RollbackAgentVersionRequest;
 import com.responsa.admin.v1.ServiceGrant;
 import com.responsa.admin.v1.SetDefaultModelRequest;
 import com.responsa.admin.v1.Source;
+import com.responsa.admin.v1.StartReplayRequest;
+import com.responsa.admin.v1.StopExperimentRequest;
 import com.responsa.admin.v1.SuspendTenantRequest;
 import com.responsa.admin.v1.SyncSourceRequest;
 import com.responsa.admin.v1.SystemStatus;
@@ -109,6 +123,7 @@ import com.responsa.admin.v1.UserQuota;
 import com.responsa.auth.v1.ApiKey;
 import com.responsa.auth.v1.DeletionReceipt;
 import com.responsa.auth.v1.User;
+import com.responsa.chat.v1.Agent;
 import com.responsa.chat.v1.AgentVersion;
 import io.grpc.MethodDescriptor;
 import io.grpc.MethodDescriptor.MethodType;
@@ -176,6 +191,12 @@ public final class AdminService {
     static final MethodDescriptor<ListConnectionsRequest, ListConnectionsResponse> LIST_CONNECTIONS = Calls.method(
             MethodType.UNARY, "responsa.admin.v1.AdminService/ListConnections",
             ListConnectionsRequest.getDefaultInstance(), ListConnectionsResponse.getDefaultInstance());
+    static final MethodDescriptor<StartReplayRequest, Operation> START_REPLAY = Calls.method(
+            MethodType.UNARY, "responsa.admin.v1.AdminService/StartReplay",
+            StartReplayRequest.getDefaultInstance(), Operation.getDefaultInstance());
+    static final MethodDescriptor<ListReplayedQuestionsRequest, ListReplayedQuestionsResponse> LIST_REPLAYED_QUESTIONS = Calls.method(
+            MethodType.UNARY, "responsa.admin.v1.AdminService/ListReplayedQuestions",
+            ListReplayedQuestionsRequest.getDefaultInstance(), ListReplayedQuestionsResponse.getDefaultInstance());
     static final MethodDescriptor<ReloadAgentsRequest, ReloadAgentsResponse> RELOAD_AGENTS = Calls.method(
             MethodType.UNARY, "responsa.admin.v1.AdminService/ReloadAgents",
             ReloadAgentsRequest.getDefaultInstance(), ReloadAgentsResponse.getDefaultInstance());
@@ -185,6 +206,30 @@ public final class AdminService {
     static final MethodDescriptor<GetAgentVersionRequest, AgentVersion> GET_AGENT_VERSION = Calls.method(
             MethodType.UNARY, "responsa.admin.v1.AdminService/GetAgentVersion",
             GetAgentVersionRequest.getDefaultInstance(), AgentVersion.getDefaultInstance());
+    static final MethodDescriptor<CreateAgentVersionRequest, AgentVersion> CREATE_AGENT_VERSION = Calls.method(
+            MethodType.UNARY, "responsa.admin.v1.AdminService/CreateAgentVersion",
+            CreateAgentVersionRequest.getDefaultInstance(), AgentVersion.getDefaultInstance());
+    static final MethodDescriptor<PublishAgentVersionRequest, Agent> PUBLISH_AGENT_VERSION = Calls.method(
+            MethodType.UNARY, "responsa.admin.v1.AdminService/PublishAgentVersion",
+            PublishAgentVersionRequest.getDefaultInstance(), Agent.getDefaultInstance());
+    static final MethodDescriptor<RollbackAgentVersionRequest, Agent> ROLLBACK_AGENT_VERSION = Calls.method(
+            MethodType.UNARY, "responsa.admin.v1.AdminService/RollbackAgentVersion",
+            RollbackAgentVersionRequest.getDefaultInstance(), Agent.getDefaultInstance());
+    static final MethodDescriptor<CreateExperimentRequest, Experiment> CREATE_EXPERIMENT = Calls.method(
+            MethodType.UNARY, "responsa.admin.v1.AdminService/CreateExperiment",
+            CreateExperimentRequest.getDefaultInstance(), Experiment.getDefaultInstance());
+    static final MethodDescriptor<GetExperimentRequest, Experiment> GET_EXPERIMENT = Calls.method(
+            MethodType.UNARY, "responsa.admin.v1.AdminService/GetExperiment",
+            GetExperimentRequest.getDefaultInstance(), Experiment.getDefaultInstance());
+    static final MethodDescriptor<ListExperimentsRequest, ListExperimentsResponse> LIST_EXPERIMENTS = Calls.method(
+            MethodType.UNARY, "responsa.admin.v1.AdminService/ListExperiments",
+            ListExperimentsRequest.getDefaultInstance(), ListExperimentsResponse.getDefaultInstance());
+    static final MethodDescriptor<StopExperimentRequest, Experiment> STOP_EXPERIMENT = Calls.method(
+            MethodType.UNARY, "responsa.admin.v1.AdminService/StopExperiment",
+            StopExperimentRequest.getDefaultInstance(), Experiment.getDefaultInstance());
+    static final MethodDescriptor<GetExperimentReportRequest, ExperimentReport> GET_EXPERIMENT_REPORT = Calls.method(
+            MethodType.UNARY, "responsa.admin.v1.AdminService/GetExperimentReport",
+            GetExperimentReportRequest.getDefaultInstance(), ExperimentReport.getDefaultInstance());
     static final MethodDescriptor<CreateUserRequest, User> CREATE_USER = Calls.method(
             MethodType.UNARY, "responsa.admin.v1.AdminService/CreateUser",
             CreateUserRequest.getDefaultInstance(), User.getDefaultInstance());
@@ -522,6 +567,31 @@ public final class AdminService {
     }
 
     /**
+     * StartReplay asks a version of an agent old questions of this agent, or questions of the request, and compares the outcomes, the
+     * citations, the cost and the time. It writes no messages and uses no quota of users; the cost counts in the tenant's usage. Each
+     * question is asked in the name of the user who asked it, with the history of that time, and over the documents that the user may
+     * read today; the caller asks the questions of the request. Tools with effects are never called: calls that the turn has recorded
+     * get their recorded results. The answers are not kept. WatchOperation follows the replay, ListReplayedQuestions lists its
+     * questions, and CancelOperation ends it. If a server is lost, another one goes on with the next question.
+     *
+     * <p>Errors: RESOURCE_NOT_FOUND (the agent is not in service, or has no such version), AGENT_VERSION_UNFIT (the server cannot run
+     * the version), INVALID_FIELD (the time is empty), REQUEST_ID_REUSED.
+     */
+    public Operation startReplay(StartReplayRequest request) {
+        return calls.unary(START_REPLAY, request, true, timeout);
+    }
+
+    /**
+     * ListReplayedQuestions lists the questions of a replay, in the order of their places. It omits those whose conversations have been
+     * deleted.
+     *
+     * <p>Errors: RESOURCE_NOT_FOUND, PAGE_TOKEN_INVALID.
+     */
+    public ListReplayedQuestionsResponse listReplayedQuestions(ListReplayedQuestionsRequest request) {
+        return calls.unary(LIST_REPLAYED_QUESTIONS, request, true, timeout);
+    }
+
+    /**
      * ReloadAgents reads the declarations of all tools and the files of all agents again, and replaces every valid tool and agent in one
      * step. An agent with a mistake in its files keeps its previous version, and the response reports the mistakes. Running turns keep
      * their versions. The server asks the other servers to reload too. Only owners of the installation may make this call.
@@ -548,6 +618,86 @@ public final class AdminService {
      */
     public AgentVersion getAgentVersion(GetAgentVersionRequest request) {
         return calls.unary(GET_AGENT_VERSION, request, true, timeout);
+    }
+
+    /**
+     * CreateAgentVersion creates a version of an agent from a whole configuration, which is checked like the agent's files. It does not
+     * answer questions that do not name it. If a version has the same content, the call returns that version and its card. Only owners
+     * of the installation may make this call.
+     *
+     * <p>Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, INVALID_FIELD (a violation for each mistake).
+     */
+    public AgentVersion createAgentVersion(CreateAgentVersionRequest request) {
+        return calls.unary(CREATE_AGENT_VERSION, request, true, timeout);
+    }
+
+    /**
+     * PublishAgentVersion lets a version answer the agent's new questions in place of the version of its files, on every server with the
+     * same files, until the files or the default model change. Running turns keep their versions. Only owners of the installation may
+     * make this call.
+     *
+     * <p>Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, AGENT_VERSION_UNFIT.
+     */
+    public Agent publishAgentVersion(PublishAgentVersionRequest request) {
+        return calls.unary(PUBLISH_AGENT_VERSION, request, true, timeout);
+    }
+
+    /**
+     * RollbackAgentVersion takes back the last publication of an agent, which must be that of the named version. Then the version
+     * answers that answered before it was published. Only owners of the installation may make this call.
+     *
+     * <p>Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, AGENT_VERSION_NOT_PUBLISHED.
+     */
+    public Agent rollbackAgentVersion(RollbackAgentVersionRequest request) {
+        return calls.unary(ROLLBACK_AGENT_VERSION, request, false, timeout);
+    }
+
+    /**
+     * CreateExperiment begins an experiment with a version of an agent. Every server splits new questions within five seconds. An agent
+     * has at most one running experiment. Only owners of the installation may make this call, and the others about experiments.
+     *
+     * <p>Errors: ROLE_REQUIRED, INVALID_FIELD, RESOURCE_NOT_FOUND, AGENT_VERSION_UNFIT, EXPERIMENT_RUNNING,
+     * EXPERIMENT_PARAMETERS_DIFFER.
+     */
+    public Experiment createExperiment(CreateExperimentRequest request) {
+        return calls.unary(CREATE_EXPERIMENT, request, false, timeout);
+    }
+
+    /**
+     * GetExperiment returns an experiment.
+     *
+     * <p>Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND.
+     */
+    public Experiment getExperiment(GetExperimentRequest request) {
+        return calls.unary(GET_EXPERIMENT, request, true, timeout);
+    }
+
+    /**
+     * ListExperiments lists the experiments of all agents, the newest first.
+     *
+     * <p>Errors: ROLE_REQUIRED, PAGE_TOKEN_INVALID.
+     */
+    public ListExperimentsResponse listExperiments(ListExperimentsRequest request) {
+        return calls.unary(LIST_EXPERIMENTS, request, true, timeout);
+    }
+
+    /**
+     * StopExperiment ends an experiment, if it still runs. The baseline then answers alone.
+     *
+     * <p>Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND.
+     */
+    public Experiment stopExperiment(StopExperimentRequest request) {
+        return calls.unary(STOP_EXPERIMENT, request, true, timeout);
+    }
+
+    /**
+     * GetExperimentReport compares the versions of an experiment by the turns that ended until a few seconds ago. It may be read at any
+     * time; the intervals allow for that.
+     *
+     * <p>Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND.
+     */
+    public ExperimentReport getExperimentReport(GetExperimentReportRequest request) {
+        return calls.unary(GET_EXPERIMENT_REPORT, request, true, timeout);
     }
 
     /**

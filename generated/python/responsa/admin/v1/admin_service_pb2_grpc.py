@@ -7,6 +7,7 @@ from google.longrunning import operations_pb2 as google_dot_longrunning_dot_oper
 from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 from responsa.admin.v1 import admin_service_pb2 as responsa_dot_admin_dot_v1_dot_admin__service__pb2
 from responsa.admin.v1 import delivery_pb2 as responsa_dot_admin_dot_v1_dot_delivery__pb2
+from responsa.admin.v1 import experiment_pb2 as responsa_dot_admin_dot_v1_dot_experiment__pb2
 from responsa.admin.v1 import insight_pb2 as responsa_dot_admin_dot_v1_dot_insight__pb2
 from responsa.admin.v1 import model_settings_pb2 as responsa_dot_admin_dot_v1_dot_model__settings__pb2
 from responsa.admin.v1 import service_grant_pb2 as responsa_dot_admin_dot_v1_dot_service__grant__pb2
@@ -147,6 +148,16 @@ class AdminServiceStub:
                 request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListConnectionsRequest.SerializeToString,
                 response_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListConnectionsResponse.FromString,
                 _registered_method=True)
+        self.StartReplay = channel.unary_unary(
+                '/responsa.admin.v1.AdminService/StartReplay',
+                request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.StartReplayRequest.SerializeToString,
+                response_deserializer=google_dot_longrunning_dot_operations__pb2.Operation.FromString,
+                _registered_method=True)
+        self.ListReplayedQuestions = channel.unary_unary(
+                '/responsa.admin.v1.AdminService/ListReplayedQuestions',
+                request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListReplayedQuestionsRequest.SerializeToString,
+                response_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListReplayedQuestionsResponse.FromString,
+                _registered_method=True)
         self.ReloadAgents = channel.unary_unary(
                 '/responsa.admin.v1.AdminService/ReloadAgents',
                 request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ReloadAgentsRequest.SerializeToString,
@@ -161,6 +172,46 @@ class AdminServiceStub:
                 '/responsa.admin.v1.AdminService/GetAgentVersion',
                 request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.GetAgentVersionRequest.SerializeToString,
                 response_deserializer=responsa_dot_chat_dot_v1_dot_agent__pb2.AgentVersion.FromString,
+                _registered_method=True)
+        self.CreateAgentVersion = channel.unary_unary(
+                '/responsa.admin.v1.AdminService/CreateAgentVersion',
+                request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.CreateAgentVersionRequest.SerializeToString,
+                response_deserializer=responsa_dot_chat_dot_v1_dot_agent__pb2.AgentVersion.FromString,
+                _registered_method=True)
+        self.PublishAgentVersion = channel.unary_unary(
+                '/responsa.admin.v1.AdminService/PublishAgentVersion',
+                request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.PublishAgentVersionRequest.SerializeToString,
+                response_deserializer=responsa_dot_chat_dot_v1_dot_agent__pb2.Agent.FromString,
+                _registered_method=True)
+        self.RollbackAgentVersion = channel.unary_unary(
+                '/responsa.admin.v1.AdminService/RollbackAgentVersion',
+                request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.RollbackAgentVersionRequest.SerializeToString,
+                response_deserializer=responsa_dot_chat_dot_v1_dot_agent__pb2.Agent.FromString,
+                _registered_method=True)
+        self.CreateExperiment = channel.unary_unary(
+                '/responsa.admin.v1.AdminService/CreateExperiment',
+                request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.CreateExperimentRequest.SerializeToString,
+                response_deserializer=responsa_dot_admin_dot_v1_dot_experiment__pb2.Experiment.FromString,
+                _registered_method=True)
+        self.GetExperiment = channel.unary_unary(
+                '/responsa.admin.v1.AdminService/GetExperiment',
+                request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.GetExperimentRequest.SerializeToString,
+                response_deserializer=responsa_dot_admin_dot_v1_dot_experiment__pb2.Experiment.FromString,
+                _registered_method=True)
+        self.ListExperiments = channel.unary_unary(
+                '/responsa.admin.v1.AdminService/ListExperiments',
+                request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListExperimentsRequest.SerializeToString,
+                response_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListExperimentsResponse.FromString,
+                _registered_method=True)
+        self.StopExperiment = channel.unary_unary(
+                '/responsa.admin.v1.AdminService/StopExperiment',
+                request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.StopExperimentRequest.SerializeToString,
+                response_deserializer=responsa_dot_admin_dot_v1_dot_experiment__pb2.Experiment.FromString,
+                _registered_method=True)
+        self.GetExperimentReport = channel.unary_unary(
+                '/responsa.admin.v1.AdminService/GetExperimentReport',
+                request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.GetExperimentReportRequest.SerializeToString,
+                response_deserializer=responsa_dot_admin_dot_v1_dot_experiment__pb2.ExperimentReport.FromString,
                 _registered_method=True)
         self.CreateUser = channel.unary_unary(
                 '/responsa.admin.v1.AdminService/CreateUser',
@@ -541,6 +592,26 @@ class AdminServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def StartReplay(self, request, context):
+        """StartReplay asks a version of an agent old questions of this agent, or questions of the request, and compares the outcomes, the citations, the cost and the time. It writes no
+        messages and uses no quota of users; the cost counts in the tenant's usage. Each question is asked in the name of the user who asked it, with the history of that time, and over the
+        documents that the user may read today; the caller asks the questions of the request. Tools with effects are never called: calls that the turn has recorded get their recorded
+        results. The answers are not kept. WatchOperation follows the replay, ListReplayedQuestions lists its questions, and CancelOperation ends it. If a server is lost, another one goes
+        on with the next question. Errors: RESOURCE_NOT_FOUND (the agent is not in service, or has no such version), AGENT_VERSION_UNFIT (the server cannot
+        run the version), INVALID_FIELD (the time is empty), REQUEST_ID_REUSED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListReplayedQuestions(self, request, context):
+        """ListReplayedQuestions lists the questions of a replay, in the order of their places. It omits those whose conversations have been deleted. Errors: RESOURCE_NOT_FOUND,
+        PAGE_TOKEN_INVALID.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ReloadAgents(self, request, context):
         """ReloadAgents reads the declarations of all tools and the files of all agents again, and replaces every valid tool and agent in one step. An agent with a mistake in its files keeps its previous
         version, and the response reports the mistakes. Running turns keep their versions. The server asks the other servers to reload too. Only owners of the
@@ -559,6 +630,69 @@ class AdminServiceServicer:
 
     def GetAgentVersion(self, request, context):
         """GetAgentVersion returns a version of an agent, to owners of the installation with its content. Errors: RESOURCE_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateAgentVersion(self, request, context):
+        """CreateAgentVersion creates a version of an agent from a whole configuration, which is checked like the agent's files. It does not answer questions that do not name it. If a version has
+        the same content, the call returns that version and its card. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, INVALID_FIELD (a violation
+        for each mistake).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PublishAgentVersion(self, request, context):
+        """PublishAgentVersion lets a version answer the agent's new questions in place of the version of its files, on every server with the same files, until the files or the default model change. Running
+        turns keep their versions. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, AGENT_VERSION_UNFIT.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RollbackAgentVersion(self, request, context):
+        """RollbackAgentVersion takes back the last publication of an agent, which must be that of the named version. Then the version answers that answered before it was published. Only owners of the
+        installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, AGENT_VERSION_NOT_PUBLISHED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateExperiment(self, request, context):
+        """CreateExperiment begins an experiment with a version of an agent. Every server splits new questions within five seconds. An agent has at most one running experiment. Only owners of the
+        installation may make this call, and the others about experiments. Errors: ROLE_REQUIRED, INVALID_FIELD, RESOURCE_NOT_FOUND, AGENT_VERSION_UNFIT, EXPERIMENT_RUNNING,
+        EXPERIMENT_PARAMETERS_DIFFER.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetExperiment(self, request, context):
+        """GetExperiment returns an experiment. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListExperiments(self, request, context):
+        """ListExperiments lists the experiments of all agents, the newest first. Errors: ROLE_REQUIRED, PAGE_TOKEN_INVALID.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def StopExperiment(self, request, context):
+        """StopExperiment ends an experiment, if it still runs. The baseline then answers alone. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetExperimentReport(self, request, context):
+        """GetExperimentReport compares the versions of an experiment by the turns that ended until a few seconds ago. It may be read at any time; the intervals allow for that. Errors: ROLE_REQUIRED,
+        RESOURCE_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -1031,6 +1165,16 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListConnectionsRequest.FromString,
                     response_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListConnectionsResponse.SerializeToString,
             ),
+            'StartReplay': grpc.unary_unary_rpc_method_handler(
+                    servicer.StartReplay,
+                    request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.StartReplayRequest.FromString,
+                    response_serializer=google_dot_longrunning_dot_operations__pb2.Operation.SerializeToString,
+            ),
+            'ListReplayedQuestions': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListReplayedQuestions,
+                    request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListReplayedQuestionsRequest.FromString,
+                    response_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListReplayedQuestionsResponse.SerializeToString,
+            ),
             'ReloadAgents': grpc.unary_unary_rpc_method_handler(
                     servicer.ReloadAgents,
                     request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ReloadAgentsRequest.FromString,
@@ -1045,6 +1189,46 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.GetAgentVersion,
                     request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.GetAgentVersionRequest.FromString,
                     response_serializer=responsa_dot_chat_dot_v1_dot_agent__pb2.AgentVersion.SerializeToString,
+            ),
+            'CreateAgentVersion': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateAgentVersion,
+                    request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.CreateAgentVersionRequest.FromString,
+                    response_serializer=responsa_dot_chat_dot_v1_dot_agent__pb2.AgentVersion.SerializeToString,
+            ),
+            'PublishAgentVersion': grpc.unary_unary_rpc_method_handler(
+                    servicer.PublishAgentVersion,
+                    request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.PublishAgentVersionRequest.FromString,
+                    response_serializer=responsa_dot_chat_dot_v1_dot_agent__pb2.Agent.SerializeToString,
+            ),
+            'RollbackAgentVersion': grpc.unary_unary_rpc_method_handler(
+                    servicer.RollbackAgentVersion,
+                    request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.RollbackAgentVersionRequest.FromString,
+                    response_serializer=responsa_dot_chat_dot_v1_dot_agent__pb2.Agent.SerializeToString,
+            ),
+            'CreateExperiment': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateExperiment,
+                    request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.CreateExperimentRequest.FromString,
+                    response_serializer=responsa_dot_admin_dot_v1_dot_experiment__pb2.Experiment.SerializeToString,
+            ),
+            'GetExperiment': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetExperiment,
+                    request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.GetExperimentRequest.FromString,
+                    response_serializer=responsa_dot_admin_dot_v1_dot_experiment__pb2.Experiment.SerializeToString,
+            ),
+            'ListExperiments': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListExperiments,
+                    request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListExperimentsRequest.FromString,
+                    response_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListExperimentsResponse.SerializeToString,
+            ),
+            'StopExperiment': grpc.unary_unary_rpc_method_handler(
+                    servicer.StopExperiment,
+                    request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.StopExperimentRequest.FromString,
+                    response_serializer=responsa_dot_admin_dot_v1_dot_experiment__pb2.Experiment.SerializeToString,
+            ),
+            'GetExperimentReport': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetExperimentReport,
+                    request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.GetExperimentReportRequest.FromString,
+                    response_serializer=responsa_dot_admin_dot_v1_dot_experiment__pb2.ExperimentReport.SerializeToString,
             ),
             'CreateUser': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateUser,
@@ -1788,6 +1972,60 @@ class AdminService:
             _registered_method=True)
 
     @staticmethod
+    def StartReplay(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.admin.v1.AdminService/StartReplay',
+            responsa_dot_admin_dot_v1_dot_admin__service__pb2.StartReplayRequest.SerializeToString,
+            google_dot_longrunning_dot_operations__pb2.Operation.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListReplayedQuestions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.admin.v1.AdminService/ListReplayedQuestions',
+            responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListReplayedQuestionsRequest.SerializeToString,
+            responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListReplayedQuestionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def ReloadAgents(request,
             target,
             options=(),
@@ -1858,6 +2096,222 @@ class AdminService:
             '/responsa.admin.v1.AdminService/GetAgentVersion',
             responsa_dot_admin_dot_v1_dot_admin__service__pb2.GetAgentVersionRequest.SerializeToString,
             responsa_dot_chat_dot_v1_dot_agent__pb2.AgentVersion.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateAgentVersion(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.admin.v1.AdminService/CreateAgentVersion',
+            responsa_dot_admin_dot_v1_dot_admin__service__pb2.CreateAgentVersionRequest.SerializeToString,
+            responsa_dot_chat_dot_v1_dot_agent__pb2.AgentVersion.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PublishAgentVersion(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.admin.v1.AdminService/PublishAgentVersion',
+            responsa_dot_admin_dot_v1_dot_admin__service__pb2.PublishAgentVersionRequest.SerializeToString,
+            responsa_dot_chat_dot_v1_dot_agent__pb2.Agent.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RollbackAgentVersion(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.admin.v1.AdminService/RollbackAgentVersion',
+            responsa_dot_admin_dot_v1_dot_admin__service__pb2.RollbackAgentVersionRequest.SerializeToString,
+            responsa_dot_chat_dot_v1_dot_agent__pb2.Agent.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateExperiment(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.admin.v1.AdminService/CreateExperiment',
+            responsa_dot_admin_dot_v1_dot_admin__service__pb2.CreateExperimentRequest.SerializeToString,
+            responsa_dot_admin_dot_v1_dot_experiment__pb2.Experiment.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetExperiment(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.admin.v1.AdminService/GetExperiment',
+            responsa_dot_admin_dot_v1_dot_admin__service__pb2.GetExperimentRequest.SerializeToString,
+            responsa_dot_admin_dot_v1_dot_experiment__pb2.Experiment.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListExperiments(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.admin.v1.AdminService/ListExperiments',
+            responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListExperimentsRequest.SerializeToString,
+            responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListExperimentsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StopExperiment(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.admin.v1.AdminService/StopExperiment',
+            responsa_dot_admin_dot_v1_dot_admin__service__pb2.StopExperimentRequest.SerializeToString,
+            responsa_dot_admin_dot_v1_dot_experiment__pb2.Experiment.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetExperimentReport(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.admin.v1.AdminService/GetExperimentReport',
+            responsa_dot_admin_dot_v1_dot_admin__service__pb2.GetExperimentReportRequest.SerializeToString,
+            responsa_dot_admin_dot_v1_dot_experiment__pb2.ExperimentReport.FromString,
             options,
             channel_credentials,
             insecure,

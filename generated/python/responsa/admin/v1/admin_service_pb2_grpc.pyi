@@ -9,6 +9,7 @@ from google.protobuf import empty_pb2 as _empty_pb2
 from grpc import aio as _aio
 from responsa.admin.v1 import admin_service_pb2 as _admin_service_pb2
 from responsa.admin.v1 import delivery_pb2 as _delivery_pb2
+from responsa.admin.v1 import experiment_pb2 as _experiment_pb2
 from responsa.admin.v1 import insight_pb2 as _insight_pb2
 from responsa.admin.v1 import model_settings_pb2 as _model_settings_pb2
 from responsa.admin.v1 import service_grant_pb2 as _service_grant_pb2
@@ -108,6 +109,18 @@ class AdminServiceStub:
     """ListConnections lists the database connections that the tenant's sources may use. All are on one page, ordered by name. The owner of the installation
     declares connections in files.
     """
+    StartReplay: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.StartReplayRequest, _operations_pb2.Operation]
+    """StartReplay asks a version of an agent old questions of this agent, or questions of the request, and compares the outcomes, the citations, the cost and the time. It writes no
+    messages and uses no quota of users; the cost counts in the tenant's usage. Each question is asked in the name of the user who asked it, with the history of that time, and over the
+    documents that the user may read today; the caller asks the questions of the request. Tools with effects are never called: calls that the turn has recorded get their recorded
+    results. The answers are not kept. WatchOperation follows the replay, ListReplayedQuestions lists its questions, and CancelOperation ends it. If a server is lost, another one goes
+    on with the next question. Errors: RESOURCE_NOT_FOUND (the agent is not in service, or has no such version), AGENT_VERSION_UNFIT (the server cannot
+    run the version), INVALID_FIELD (the time is empty), REQUEST_ID_REUSED.
+    """
+    ListReplayedQuestions: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ListReplayedQuestionsRequest, _admin_service_pb2.ListReplayedQuestionsResponse]
+    """ListReplayedQuestions lists the questions of a replay, in the order of their places. It omits those whose conversations have been deleted. Errors: RESOURCE_NOT_FOUND,
+    PAGE_TOKEN_INVALID.
+    """
     ReloadAgents: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ReloadAgentsRequest, _admin_service_pb2.ReloadAgentsResponse]
     """ReloadAgents reads the declarations of all tools and the files of all agents again, and replaces every valid tool and agent in one step. An agent with a mistake in its files keeps its previous
     version, and the response reports the mistakes. Running turns keep their versions. The server asks the other servers to reload too. Only owners of the
@@ -117,6 +130,34 @@ class AdminServiceStub:
     """ListAgentVersions lists the versions of an agent that servers of this installation have read, the newest first. Errors: RESOURCE_NOT_FOUND, PAGE_TOKEN_INVALID."""
     GetAgentVersion: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.GetAgentVersionRequest, _agent_pb2.AgentVersion]
     """GetAgentVersion returns a version of an agent, to owners of the installation with its content. Errors: RESOURCE_NOT_FOUND."""
+    CreateAgentVersion: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.CreateAgentVersionRequest, _agent_pb2.AgentVersion]
+    """CreateAgentVersion creates a version of an agent from a whole configuration, which is checked like the agent's files. It does not answer questions that do not name it. If a version has
+    the same content, the call returns that version and its card. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, INVALID_FIELD (a violation
+    for each mistake).
+    """
+    PublishAgentVersion: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.PublishAgentVersionRequest, _agent_pb2.Agent]
+    """PublishAgentVersion lets a version answer the agent's new questions in place of the version of its files, on every server with the same files, until the files or the default model change. Running
+    turns keep their versions. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, AGENT_VERSION_UNFIT.
+    """
+    RollbackAgentVersion: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.RollbackAgentVersionRequest, _agent_pb2.Agent]
+    """RollbackAgentVersion takes back the last publication of an agent, which must be that of the named version. Then the version answers that answered before it was published. Only owners of the
+    installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, AGENT_VERSION_NOT_PUBLISHED.
+    """
+    CreateExperiment: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.CreateExperimentRequest, _experiment_pb2.Experiment]
+    """CreateExperiment begins an experiment with a version of an agent. Every server splits new questions within five seconds. An agent has at most one running experiment. Only owners of the
+    installation may make this call, and the others about experiments. Errors: ROLE_REQUIRED, INVALID_FIELD, RESOURCE_NOT_FOUND, AGENT_VERSION_UNFIT, EXPERIMENT_RUNNING,
+    EXPERIMENT_PARAMETERS_DIFFER.
+    """
+    GetExperiment: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.GetExperimentRequest, _experiment_pb2.Experiment]
+    """GetExperiment returns an experiment. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND."""
+    ListExperiments: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ListExperimentsRequest, _admin_service_pb2.ListExperimentsResponse]
+    """ListExperiments lists the experiments of all agents, the newest first. Errors: ROLE_REQUIRED, PAGE_TOKEN_INVALID."""
+    StopExperiment: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.StopExperimentRequest, _experiment_pb2.Experiment]
+    """StopExperiment ends an experiment, if it still runs. The baseline then answers alone. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND."""
+    GetExperimentReport: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.GetExperimentReportRequest, _experiment_pb2.ExperimentReport]
+    """GetExperimentReport compares the versions of an experiment by the turns that ended until a few seconds ago. It may be read at any time; the intervals allow for that. Errors: ROLE_REQUIRED,
+    RESOURCE_NOT_FOUND.
+    """
     CreateUser: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.CreateUserRequest, _user_pb2.User]
     """CreateUser creates a user of the caller's tenant. The user has no credential yet. Errors: INVALID_FIELD, REQUEST_ID_REUSED, RESOURCE_ALREADY_EXISTS (another
     user of the tenant has the e-mail address), SIGN_IN_REQUIRED (the role is ADMIN, and the caller's session began more than ten minutes ago).
@@ -498,6 +539,30 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         """
 
     @_abc_1.abstractmethod
+    def StartReplay(
+        self,
+        request: _admin_service_pb2.StartReplayRequest,
+        context: _aio.ServicerContext[_admin_service_pb2.StartReplayRequest, _abc.Awaitable[_operations_pb2.Operation]],
+    ) -> _abc.Awaitable[_operations_pb2.Operation]:
+        """StartReplay asks a version of an agent old questions of this agent, or questions of the request, and compares the outcomes, the citations, the cost and the time. It writes no
+        messages and uses no quota of users; the cost counts in the tenant's usage. Each question is asked in the name of the user who asked it, with the history of that time, and over the
+        documents that the user may read today; the caller asks the questions of the request. Tools with effects are never called: calls that the turn has recorded get their recorded
+        results. The answers are not kept. WatchOperation follows the replay, ListReplayedQuestions lists its questions, and CancelOperation ends it. If a server is lost, another one goes
+        on with the next question. Errors: RESOURCE_NOT_FOUND (the agent is not in service, or has no such version), AGENT_VERSION_UNFIT (the server cannot
+        run the version), INVALID_FIELD (the time is empty), REQUEST_ID_REUSED.
+        """
+
+    @_abc_1.abstractmethod
+    def ListReplayedQuestions(
+        self,
+        request: _admin_service_pb2.ListReplayedQuestionsRequest,
+        context: _aio.ServicerContext[_admin_service_pb2.ListReplayedQuestionsRequest, _abc.Awaitable[_admin_service_pb2.ListReplayedQuestionsResponse]],
+    ) -> _abc.Awaitable[_admin_service_pb2.ListReplayedQuestionsResponse]:
+        """ListReplayedQuestions lists the questions of a replay, in the order of their places. It omits those whose conversations have been deleted. Errors: RESOURCE_NOT_FOUND,
+        PAGE_TOKEN_INVALID.
+        """
+
+    @_abc_1.abstractmethod
     def ReloadAgents(
         self,
         request: _admin_service_pb2.ReloadAgentsRequest,
@@ -523,6 +588,82 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_admin_service_pb2.GetAgentVersionRequest, _abc.Awaitable[_agent_pb2.AgentVersion]],
     ) -> _abc.Awaitable[_agent_pb2.AgentVersion]:
         """GetAgentVersion returns a version of an agent, to owners of the installation with its content. Errors: RESOURCE_NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def CreateAgentVersion(
+        self,
+        request: _admin_service_pb2.CreateAgentVersionRequest,
+        context: _aio.ServicerContext[_admin_service_pb2.CreateAgentVersionRequest, _abc.Awaitable[_agent_pb2.AgentVersion]],
+    ) -> _abc.Awaitable[_agent_pb2.AgentVersion]:
+        """CreateAgentVersion creates a version of an agent from a whole configuration, which is checked like the agent's files. It does not answer questions that do not name it. If a version has
+        the same content, the call returns that version and its card. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, INVALID_FIELD (a violation
+        for each mistake).
+        """
+
+    @_abc_1.abstractmethod
+    def PublishAgentVersion(
+        self,
+        request: _admin_service_pb2.PublishAgentVersionRequest,
+        context: _aio.ServicerContext[_admin_service_pb2.PublishAgentVersionRequest, _abc.Awaitable[_agent_pb2.Agent]],
+    ) -> _abc.Awaitable[_agent_pb2.Agent]:
+        """PublishAgentVersion lets a version answer the agent's new questions in place of the version of its files, on every server with the same files, until the files or the default model change. Running
+        turns keep their versions. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, AGENT_VERSION_UNFIT.
+        """
+
+    @_abc_1.abstractmethod
+    def RollbackAgentVersion(
+        self,
+        request: _admin_service_pb2.RollbackAgentVersionRequest,
+        context: _aio.ServicerContext[_admin_service_pb2.RollbackAgentVersionRequest, _abc.Awaitable[_agent_pb2.Agent]],
+    ) -> _abc.Awaitable[_agent_pb2.Agent]:
+        """RollbackAgentVersion takes back the last publication of an agent, which must be that of the named version. Then the version answers that answered before it was published. Only owners of the
+        installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, AGENT_VERSION_NOT_PUBLISHED.
+        """
+
+    @_abc_1.abstractmethod
+    def CreateExperiment(
+        self,
+        request: _admin_service_pb2.CreateExperimentRequest,
+        context: _aio.ServicerContext[_admin_service_pb2.CreateExperimentRequest, _abc.Awaitable[_experiment_pb2.Experiment]],
+    ) -> _abc.Awaitable[_experiment_pb2.Experiment]:
+        """CreateExperiment begins an experiment with a version of an agent. Every server splits new questions within five seconds. An agent has at most one running experiment. Only owners of the
+        installation may make this call, and the others about experiments. Errors: ROLE_REQUIRED, INVALID_FIELD, RESOURCE_NOT_FOUND, AGENT_VERSION_UNFIT, EXPERIMENT_RUNNING,
+        EXPERIMENT_PARAMETERS_DIFFER.
+        """
+
+    @_abc_1.abstractmethod
+    def GetExperiment(
+        self,
+        request: _admin_service_pb2.GetExperimentRequest,
+        context: _aio.ServicerContext[_admin_service_pb2.GetExperimentRequest, _abc.Awaitable[_experiment_pb2.Experiment]],
+    ) -> _abc.Awaitable[_experiment_pb2.Experiment]:
+        """GetExperiment returns an experiment. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def ListExperiments(
+        self,
+        request: _admin_service_pb2.ListExperimentsRequest,
+        context: _aio.ServicerContext[_admin_service_pb2.ListExperimentsRequest, _abc.Awaitable[_admin_service_pb2.ListExperimentsResponse]],
+    ) -> _abc.Awaitable[_admin_service_pb2.ListExperimentsResponse]:
+        """ListExperiments lists the experiments of all agents, the newest first. Errors: ROLE_REQUIRED, PAGE_TOKEN_INVALID."""
+
+    @_abc_1.abstractmethod
+    def StopExperiment(
+        self,
+        request: _admin_service_pb2.StopExperimentRequest,
+        context: _aio.ServicerContext[_admin_service_pb2.StopExperimentRequest, _abc.Awaitable[_experiment_pb2.Experiment]],
+    ) -> _abc.Awaitable[_experiment_pb2.Experiment]:
+        """StopExperiment ends an experiment, if it still runs. The baseline then answers alone. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def GetExperimentReport(
+        self,
+        request: _admin_service_pb2.GetExperimentReportRequest,
+        context: _aio.ServicerContext[_admin_service_pb2.GetExperimentReportRequest, _abc.Awaitable[_experiment_pb2.ExperimentReport]],
+    ) -> _abc.Awaitable[_experiment_pb2.ExperimentReport]:
+        """GetExperimentReport compares the versions of an experiment by the turns that ended until a few seconds ago. It may be read at any time; the intervals allow for that. Errors: ROLE_REQUIRED,
+        RESOURCE_NOT_FOUND.
+        """
 
     @_abc_1.abstractmethod
     def CreateUser(

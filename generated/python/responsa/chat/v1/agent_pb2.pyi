@@ -37,6 +37,7 @@ class Agent(_message.Message):
     HISTORY_MESSAGES_FIELD_NUMBER: _builtins.int
     IS_DEFAULT_FIELD_NUMBER: _builtins.int
     MISSING_TOOLS_FIELD_NUMBER: _builtins.int
+    FILE_VERSION_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`agents/{id}`."""
     display_name: _builtins.str
@@ -49,6 +50,8 @@ class Agent(_message.Message):
     """How many of the conversation's last messages the agent reads in full."""
     is_default: _builtins.bool
     """Whether this agent answers questions that name no agent."""
+    file_version: _builtins.str
+    """The version of the agent's files, `agents/{id}/versions/{n}`. It differs from `version` while a published version outranks the files. Empty for an agent without files."""
     @_builtins.property
     def parameters_schema(self) -> _struct_pb2.Struct:
         """The JSON Schema (2020-12) of `options.parameters`, which is one flat object. If a property has `x-resource`, the property's value names a resource, and
@@ -88,10 +91,11 @@ class Agent(_message.Message):
         history_messages: _builtins.int = ...,
         is_default: _builtins.bool = ...,
         missing_tools: _abc.Iterable[_builtins.str] | None = ...,
+        file_version: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["parameters_schema", b"parameters_schema"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["collections", b"collections", "description", b"description", "display_name", b"display_name", "examples", b"examples", "history_messages", b"history_messages", "is_default", b"is_default", "missing_tools", b"missing_tools", "models", b"models", "name", b"name", "parameters_schema", b"parameters_schema", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["collections", b"collections", "description", b"description", "display_name", b"display_name", "examples", b"examples", "file_version", b"file_version", "history_messages", b"history_messages", "is_default", b"is_default", "missing_tools", b"missing_tools", "models", b"models", "name", b"name", "parameters_schema", b"parameters_schema", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -99,7 +103,7 @@ Global___Agent: _TypeAlias = Agent  # noqa: Y015
 
 @_typing.final
 class AgentVersion(_message.Message):
-    """AgentVersion is one state of an agent's files, which never changes. Each turn names the version that answered it."""
+    """AgentVersion is one state of an agent, which never changes: of its files, or made by CreateAgentVersion. Each turn names the version that answered it."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -108,6 +112,7 @@ class AgentVersion(_message.Message):
     SHA256_FIELD_NUMBER: _builtins.int
     IS_CURRENT_FIELD_NUMBER: _builtins.int
     CONTENT_FIELD_NUMBER: _builtins.int
+    CARD_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`agents/{id}/versions/{n}`."""
     sha256: _builtins.str
@@ -116,13 +121,17 @@ class AgentVersion(_message.Message):
     """Whether this version answers new questions."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
-        """When a server first read the files in this state."""
+        """When a server first read the files in this state, or the version was created."""
 
     @_builtins.property
     def content(self) -> _struct_pb2.Struct:
         """Everything in the files that shapes answers: `agent.toml` as `config`, the models in order as `chain`, and the prompts, partials and examples by name. Only GetAgentVersion sends it,
         and only to owners of the installation. Unset for a version of a release in which agents were code.
         """
+
+    @_builtins.property
+    def card(self) -> _struct_pb2.Struct:
+        """Where a created version came from, in the words of its creator, e.g. the hash of the data, scores and costs; at most 4 KiB of JSON. Unset for versions of files."""
 
     def __init__(
         self,
@@ -132,10 +141,11 @@ class AgentVersion(_message.Message):
         sha256: _builtins.str = ...,
         is_current: _builtins.bool = ...,
         content: _struct_pb2.Struct | None = ...,
+        card: _struct_pb2.Struct | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "create_time", b"create_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["card", b"card", "content", b"content", "create_time", b"create_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "create_time", b"create_time", "is_current", b"is_current", "name", b"name", "sha256", b"sha256"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["card", b"card", "content", b"content", "create_time", b"create_time", "is_current", b"is_current", "name", b"name", "sha256", b"sha256"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

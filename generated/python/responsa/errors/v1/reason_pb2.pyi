@@ -280,6 +280,16 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """FAILED_PRECONDITION. The default model cannot be set, because the operator has fixed it. Metadata: setting, e.g. "models.default"."""
     REASON_MODEL_TEST_FAILED: _Reason.ValueType  # 181
     """FAILED_PRECONDITION. The test of the model failed, so nothing was stored. Metadata: outcome, a ModelTestOutcome without its prefix, e.g. "KEY_MISSING"."""
+    REASON_AGENT_VERSION_UNFIT: _Reason.ValueType  # 190
+    """FAILED_PRECONDITION. This server cannot run the version of the agent, because its release, its models or its parts have changed. Ask for another version. Metadata: agent_version,
+    e.g. "agents/chat/versions/3"; cause, e.g. "agent.toml: model.chain: the model “openai:gpt-5” is not available".
+    """
+    REASON_AGENT_VERSION_NOT_PUBLISHED: _Reason.ValueType  # 191
+    """FAILED_PRECONDITION. The version cannot be rolled back, because it is not the one that was published last. Metadata: agent_version, e.g. "agents/chat/versions/3"."""
+    REASON_EXPERIMENT_RUNNING: _Reason.ValueType  # 192
+    """FAILED_PRECONDITION. An experiment with the agent runs. Stop it, or wait for its end. Metadata: experiment, e.g. "experiments/0197…"."""
+    REASON_EXPERIMENT_PARAMETERS_DIFFER: _Reason.ValueType  # 193
+    """FAILED_PRECONDITION. The versions have other parameters, so users could not tell which ones to send. Metadata: baseline and candidate, e.g. "agents/chat/versions/3"."""
 
 class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
     """Reason is the reason for the failure of a call, a turn or an operation. The server sends a reason without the prefix `REASON_`, as the `reason` of a
@@ -545,4 +555,14 @@ REASON_MODEL_FIXED: Reason.ValueType  # 180
 """FAILED_PRECONDITION. The default model cannot be set, because the operator has fixed it. Metadata: setting, e.g. "models.default"."""
 REASON_MODEL_TEST_FAILED: Reason.ValueType  # 181
 """FAILED_PRECONDITION. The test of the model failed, so nothing was stored. Metadata: outcome, a ModelTestOutcome without its prefix, e.g. "KEY_MISSING"."""
+REASON_AGENT_VERSION_UNFIT: Reason.ValueType  # 190
+"""FAILED_PRECONDITION. This server cannot run the version of the agent, because its release, its models or its parts have changed. Ask for another version. Metadata: agent_version,
+e.g. "agents/chat/versions/3"; cause, e.g. "agent.toml: model.chain: the model “openai:gpt-5” is not available".
+"""
+REASON_AGENT_VERSION_NOT_PUBLISHED: Reason.ValueType  # 191
+"""FAILED_PRECONDITION. The version cannot be rolled back, because it is not the one that was published last. Metadata: agent_version, e.g. "agents/chat/versions/3"."""
+REASON_EXPERIMENT_RUNNING: Reason.ValueType  # 192
+"""FAILED_PRECONDITION. An experiment with the agent runs. Stop it, or wait for its end. Metadata: experiment, e.g. "experiments/0197…"."""
+REASON_EXPERIMENT_PARAMETERS_DIFFER: Reason.ValueType  # 193
+"""FAILED_PRECONDITION. The versions have other parameters, so users could not tell which ones to send. Metadata: baseline and candidate, e.g. "agents/chat/versions/3"."""
 Global___Reason: _TypeAlias = Reason  # noqa: Y015

@@ -5,11 +5,12 @@ from __future__ import annotations
 from responsa.admin.v1 import admin_service_pb2 as pb
 from responsa.chat.v1 import agent_pb2
 from responsa_server.calls.call import caller
-from responsa_server.calls.convert import agents
+from responsa_server.calls.convert import agents, structs
 from responsa_server.calls.listing import Listing, Unfiltered
 from responsa_server.domain import lists, names
 from responsa_server.domain.agents import Catalogue
 from responsa_server.domain.errors import NotFound
+from responsa_server.domain.people import AuditEvent
 from responsa_server.stores.postgres.agent_versions import PostgresAgentVersions
 
 
@@ -33,12 +34,49 @@ class AgentVersionService:
         )
 
     async def GetAgentVersion(self, request: pb.GetAgentVersionRequest) -> agent_pb2.AgentVersion:
-        agent, number = names.parse_agent_version(request.name)
-        found = None if number is None else await self._versions.get(agent, number)
+        return await self._shown(*_named(request.name))
+
+    async def PublishAgentVersion(self, request: pb.PublishAgentVersionRequest) -> agent_pb2.Agent:
+        agent, number = _named(request.name)
+        await self._catalogue.publish(
+            agent, number, AuditEvent.of(caller(), "agent_version.publish", request.name)
+        )
+        return await self._agent(agent)
+
+    async def RollbackAgentVersion(self, request: pb.RollbackAgentVersionRequest) -> agent_pb2.Agent:
+        agent, number = _named(request.name)
+        await self._catalogue.roll_back(
+            agent, number, AuditEvent.of(caller(), "agent_version.rollback", request.name)
+        )
+        return await self._agent(agent)
+
+    async def _agent(self, identity: str) -> agent_pb2.Agent:
+        card = self._catalogue.card(identity)
+        return agents.agent(card, await self._catalogue.schema(caller(), card))
+
+    async def _shown(self, agent: str, number: int) -> agent_pb2.AgentVersion:
+        found = await self._versions.get(agent, number)
         if found is None:
-            raise NotFound.of("agent_version", request.name)
+            raise NotFound.of("agent_version", names.agent_version(agent, number))
         # Files of the installation may hold what administrators of other tenants must not see.
         return agents.version(found, self._current(), with_content=caller().owner)
 
+    async def CreateAgentVersion(self, request: pb.CreateAgentVersionRequest) -> agent_pb2.AgentVersion:
+        agent = names.parse_slug("agents", request.parent)
+        given = request.agent_version
+        stored = await self._catalogue.create(
+            agent,
+            structs.whole("agent_version.content", given.content),
+            structs.text("agent_version.card", given.card),
+            AuditEvent.of(caller(), "agent_version.create", request.parent),
+        )
+        return await self._shown(stored.agent, stored.number)
+
     def _current(self) -> frozenset[str]:
         return frozenset(card.version for card in self._catalogue.cards())
+
+
+def _named(name: str) -> tuple[str, int]:
+    agent, number = names.parse_agent_version(name)
+    assert number is not None, "the contract's pattern has a number"
+    return agent, number

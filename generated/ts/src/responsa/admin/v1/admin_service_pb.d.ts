@@ -9,8 +9,11 @@ import type { Duration, EmptySchema, FieldMask, Timestamp } from "@bufbuild/prot
 import type { FailedRow, PreviewedRow, Source, SourceSchema } from "./source_pb.js";
 import type { Delivery, DeliverySchema } from "./delivery_pb.js";
 import type { Operation, OperationSchema } from "../../../google/longrunning/operations_pb.js";
+import type { TurnState } from "../../chat/v1/turn_pb.js";
+import type { ReplayedQuestion } from "./replay_pb.js";
 import type { ToolProblem } from "../../chat/v1/tool_pb.js";
-import type { AgentVersion, AgentVersionSchema } from "../../chat/v1/agent_pb.js";
+import type { AgentSchema, AgentVersion, AgentVersionSchema } from "../../chat/v1/agent_pb.js";
+import type { Experiment, ExperimentReportSchema, ExperimentSchema } from "./experiment_pb.js";
 import type { User, UserSchema } from "../../auth/v1/user_pb.js";
 import type { UserQuota, UserQuotaSchema } from "./user_quota_pb.js";
 import type { UserLimits, UserLimitsSchema } from "./user_limits_pb.js";
@@ -760,6 +763,187 @@ export declare type ListConnectionsResponse = Message<"responsa.admin.v1.ListCon
 export declare const ListConnectionsResponseSchema: GenMessage<ListConnectionsResponse>;
 
 /**
+ * StartReplayRequest says what is replayed.
+ *
+ * @generated from message responsa.admin.v1.StartReplayRequest
+ */
+export declare type StartReplayRequest = Message<"responsa.admin.v1.StartReplayRequest"> & {
+  /**
+   * The version that answers, `agents/{id}/versions/{n}`.
+   *
+   * @generated from field: string agent_version = 1;
+   */
+  agentVersion: string;
+
+  /**
+   * Which questions are asked; by default, those of turns, with a ReplayedTurns without fields.
+   *
+   * @generated from oneof responsa.admin.v1.StartReplayRequest.source
+   */
+  source: {
+    /**
+     * Turns of all versions of the agent.
+     *
+     * @generated from field: responsa.admin.v1.ReplayedTurns turns = 2;
+     */
+    value: ReplayedTurns;
+    case: "turns";
+  } | {
+    /**
+     * The texts of the questions.
+     *
+     * @generated from field: responsa.admin.v1.ReplayedTexts texts = 3;
+     */
+    value: ReplayedTexts;
+    case: "texts";
+  } | { case: undefined; value?: undefined };
+
+  /**
+   * The replay ends before a question once it has cost this, in millionths of a US dollar; 0 for no limit. No question may cost more than what is left.
+   *
+   * @generated from field: int64 max_cost_usd_micros = 4;
+   */
+  maxCostUsdMicros: bigint;
+
+  /**
+   * A UUID that the caller chooses. A repeated call with the same UUID and the same body returns the operation of the first call. A call with the same UUID and a different body fails
+   * with REQUEST_ID_REUSED. The UUID is scoped to the tenant and the user.
+   *
+   * @generated from field: string request_id = 5;
+   */
+  requestId: string;
+};
+
+/**
+ * Describes the message responsa.admin.v1.StartReplayRequest.
+ * Use `create(StartReplayRequestSchema)` to create a new message.
+ */
+export declare const StartReplayRequestSchema: GenMessage<StartReplayRequest>;
+
+/**
+ * ReplayedTurns selects turns of the tenant.
+ *
+ * @generated from message responsa.admin.v1.ReplayedTurns
+ */
+export declare type ReplayedTurns = Message<"responsa.admin.v1.ReplayedTurns"> & {
+  /**
+   * The turns that were asked at this time or later; by default, 30 days before end_time.
+   *
+   * @generated from field: google.protobuf.Timestamp start_time = 1;
+   */
+  startTime?: Timestamp | undefined;
+
+  /**
+   * The turns that were asked before this time; by default, now.
+   *
+   * @generated from field: google.protobuf.Timestamp end_time = 2;
+   */
+  endTime?: Timestamp | undefined;
+
+  /**
+   * Only turns that ended in one of these states (ANSWERED, REFUSED, FAILED, CANCELLED); by default, all that were not cancelled.
+   *
+   * @generated from field: repeated responsa.chat.v1.TurnState states = 3;
+   */
+  states: TurnState[];
+
+  /**
+   * At most this many turns, the newest ones; 100 if unset or 0.
+   *
+   * @generated from field: int32 max_turns = 4;
+   */
+  maxTurns: number;
+};
+
+/**
+ * Describes the message responsa.admin.v1.ReplayedTurns.
+ * Use `create(ReplayedTurnsSchema)` to create a new message.
+ */
+export declare const ReplayedTurnsSchema: GenMessage<ReplayedTurns>;
+
+/**
+ * ReplayedTexts holds questions.
+ *
+ * @generated from message responsa.admin.v1.ReplayedTexts
+ */
+export declare type ReplayedTexts = Message<"responsa.admin.v1.ReplayedTexts"> & {
+  /**
+   * The questions, at most 1,000, each with at most 16 KiB, and all in one message of at most 4 MiB.
+   *
+   * @generated from field: repeated string questions = 1;
+   */
+  questions: string[];
+};
+
+/**
+ * Describes the message responsa.admin.v1.ReplayedTexts.
+ * Use `create(ReplayedTextsSchema)` to create a new message.
+ */
+export declare const ReplayedTextsSchema: GenMessage<ReplayedTexts>;
+
+/**
+ * ListReplayedQuestionsRequest asks for one page of the questions of a replay.
+ *
+ * @generated from message responsa.admin.v1.ListReplayedQuestionsRequest
+ */
+export declare type ListReplayedQuestionsRequest = Message<"responsa.admin.v1.ListReplayedQuestionsRequest"> & {
+  /**
+   * The operation of the replay, `operations/{uuid}`.
+   *
+   * @generated from field: string parent = 1;
+   */
+  parent: string;
+
+  /**
+   * The maximum number of items on the page; 50 if unset or 0. More than 200 count as 200.
+   *
+   * @generated from field: optional int32 page_size = 2;
+   */
+  pageSize?: number | undefined;
+
+  /**
+   * The `next_page_token` of the previous page; empty for the first page. All other fields except `page_size` must be the same as in the
+   * request for the previous page; otherwise the call fails with PAGE_TOKEN_INVALID.
+   *
+   * @generated from field: string page_token = 3;
+   */
+  pageToken: string;
+};
+
+/**
+ * Describes the message responsa.admin.v1.ListReplayedQuestionsRequest.
+ * Use `create(ListReplayedQuestionsRequestSchema)` to create a new message.
+ */
+export declare const ListReplayedQuestionsRequestSchema: GenMessage<ListReplayedQuestionsRequest>;
+
+/**
+ * ListReplayedQuestionsResponse is one page of questions.
+ *
+ * @generated from message responsa.admin.v1.ListReplayedQuestionsResponse
+ */
+export declare type ListReplayedQuestionsResponse = Message<"responsa.admin.v1.ListReplayedQuestionsResponse"> & {
+  /**
+   * The questions.
+   *
+   * @generated from field: repeated responsa.admin.v1.ReplayedQuestion replayed_questions = 1;
+   */
+  replayedQuestions: ReplayedQuestion[];
+
+  /**
+   * The token of the next page; empty on the last page.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * Describes the message responsa.admin.v1.ListReplayedQuestionsResponse.
+ * Use `create(ListReplayedQuestionsResponseSchema)` to create a new message.
+ */
+export declare const ListReplayedQuestionsResponseSchema: GenMessage<ListReplayedQuestionsResponse>;
+
+/**
  * ReloadAgentsRequest has no fields.
  *
  * @generated from message responsa.admin.v1.ReloadAgentsRequest
@@ -951,6 +1135,208 @@ export declare type ListAgentVersionsResponse = Message<"responsa.admin.v1.ListA
  * Use `create(ListAgentVersionsResponseSchema)` to create a new message.
  */
 export declare const ListAgentVersionsResponseSchema: GenMessage<ListAgentVersionsResponse>;
+
+/**
+ * CreateAgentVersionRequest is the request of CreateAgentVersion.
+ *
+ * @generated from message responsa.admin.v1.CreateAgentVersionRequest
+ */
+export declare type CreateAgentVersionRequest = Message<"responsa.admin.v1.CreateAgentVersionRequest"> & {
+  /**
+   * The agent, `agents/{id}`.
+   *
+   * @generated from field: string parent = 1;
+   */
+  parent: string;
+
+  /**
+   * The version: its content, as GetAgentVersion shows it, and its card. If the content has no `chain`, the models follow from `config`. The server sets all other fields.
+   *
+   * @generated from field: responsa.chat.v1.AgentVersion agent_version = 2;
+   */
+  agentVersion?: AgentVersion | undefined;
+};
+
+/**
+ * Describes the message responsa.admin.v1.CreateAgentVersionRequest.
+ * Use `create(CreateAgentVersionRequestSchema)` to create a new message.
+ */
+export declare const CreateAgentVersionRequestSchema: GenMessage<CreateAgentVersionRequest>;
+
+/**
+ * PublishAgentVersionRequest names a version.
+ *
+ * @generated from message responsa.admin.v1.PublishAgentVersionRequest
+ */
+export declare type PublishAgentVersionRequest = Message<"responsa.admin.v1.PublishAgentVersionRequest"> & {
+  /**
+   * `agents/{id}/versions/{n}`.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+};
+
+/**
+ * Describes the message responsa.admin.v1.PublishAgentVersionRequest.
+ * Use `create(PublishAgentVersionRequestSchema)` to create a new message.
+ */
+export declare const PublishAgentVersionRequestSchema: GenMessage<PublishAgentVersionRequest>;
+
+/**
+ * RollbackAgentVersionRequest names the version that was published last.
+ *
+ * @generated from message responsa.admin.v1.RollbackAgentVersionRequest
+ */
+export declare type RollbackAgentVersionRequest = Message<"responsa.admin.v1.RollbackAgentVersionRequest"> & {
+  /**
+   * `agents/{id}/versions/{n}`.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+};
+
+/**
+ * Describes the message responsa.admin.v1.RollbackAgentVersionRequest.
+ * Use `create(RollbackAgentVersionRequestSchema)` to create a new message.
+ */
+export declare const RollbackAgentVersionRequestSchema: GenMessage<RollbackAgentVersionRequest>;
+
+/**
+ * CreateExperimentRequest describes an experiment.
+ *
+ * @generated from message responsa.admin.v1.CreateExperimentRequest
+ */
+export declare type CreateExperimentRequest = Message<"responsa.admin.v1.CreateExperimentRequest"> & {
+  /**
+   * The experiment. The server sets the fields that callers do not give.
+   *
+   * @generated from field: responsa.admin.v1.Experiment experiment = 1;
+   */
+  experiment?: Experiment | undefined;
+};
+
+/**
+ * Describes the message responsa.admin.v1.CreateExperimentRequest.
+ * Use `create(CreateExperimentRequestSchema)` to create a new message.
+ */
+export declare const CreateExperimentRequestSchema: GenMessage<CreateExperimentRequest>;
+
+/**
+ * GetExperimentRequest names an experiment.
+ *
+ * @generated from message responsa.admin.v1.GetExperimentRequest
+ */
+export declare type GetExperimentRequest = Message<"responsa.admin.v1.GetExperimentRequest"> & {
+  /**
+   * `experiments/{uuid}`.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+};
+
+/**
+ * Describes the message responsa.admin.v1.GetExperimentRequest.
+ * Use `create(GetExperimentRequestSchema)` to create a new message.
+ */
+export declare const GetExperimentRequestSchema: GenMessage<GetExperimentRequest>;
+
+/**
+ * StopExperimentRequest names an experiment.
+ *
+ * @generated from message responsa.admin.v1.StopExperimentRequest
+ */
+export declare type StopExperimentRequest = Message<"responsa.admin.v1.StopExperimentRequest"> & {
+  /**
+   * `experiments/{uuid}`.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+};
+
+/**
+ * Describes the message responsa.admin.v1.StopExperimentRequest.
+ * Use `create(StopExperimentRequestSchema)` to create a new message.
+ */
+export declare const StopExperimentRequestSchema: GenMessage<StopExperimentRequest>;
+
+/**
+ * GetExperimentReportRequest names an experiment.
+ *
+ * @generated from message responsa.admin.v1.GetExperimentReportRequest
+ */
+export declare type GetExperimentReportRequest = Message<"responsa.admin.v1.GetExperimentReportRequest"> & {
+  /**
+   * `experiments/{uuid}`.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+};
+
+/**
+ * Describes the message responsa.admin.v1.GetExperimentReportRequest.
+ * Use `create(GetExperimentReportRequestSchema)` to create a new message.
+ */
+export declare const GetExperimentReportRequestSchema: GenMessage<GetExperimentReportRequest>;
+
+/**
+ * ListExperimentsRequest asks for a page of experiments.
+ *
+ * @generated from message responsa.admin.v1.ListExperimentsRequest
+ */
+export declare type ListExperimentsRequest = Message<"responsa.admin.v1.ListExperimentsRequest"> & {
+  /**
+   * The maximum number of items on the page; 50 if unset or 0. More than 200 count as 200.
+   *
+   * @generated from field: optional int32 page_size = 1;
+   */
+  pageSize?: number | undefined;
+
+  /**
+   * The `next_page_token` of the previous page; empty for the first page. All other fields except `page_size` must be the same as in the
+   * request for the previous page; otherwise the call fails with PAGE_TOKEN_INVALID.
+   *
+   * @generated from field: string page_token = 2;
+   */
+  pageToken: string;
+};
+
+/**
+ * Describes the message responsa.admin.v1.ListExperimentsRequest.
+ * Use `create(ListExperimentsRequestSchema)` to create a new message.
+ */
+export declare const ListExperimentsRequestSchema: GenMessage<ListExperimentsRequest>;
+
+/**
+ * ListExperimentsResponse is one page of experiments.
+ *
+ * @generated from message responsa.admin.v1.ListExperimentsResponse
+ */
+export declare type ListExperimentsResponse = Message<"responsa.admin.v1.ListExperimentsResponse"> & {
+  /**
+   * The experiments.
+   *
+   * @generated from field: repeated responsa.admin.v1.Experiment experiments = 1;
+   */
+  experiments: Experiment[];
+
+  /**
+   * The token of the next page; empty on the last page.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * Describes the message responsa.admin.v1.ListExperimentsResponse.
+ * Use `create(ListExperimentsResponseSchema)` to create a new message.
+ */
+export declare const ListExperimentsResponseSchema: GenMessage<ListExperimentsResponse>;
 
 /**
  * GetAgentVersionRequest names a version.
@@ -3011,6 +3397,32 @@ export declare const AdminService: GenService<{
     output: typeof ListConnectionsResponseSchema;
   },
   /**
+   * StartReplay asks a version of an agent old questions of this agent, or questions of the request, and compares the outcomes, the citations, the cost and the time. It writes no
+   * messages and uses no quota of users; the cost counts in the tenant's usage. Each question is asked in the name of the user who asked it, with the history of that time, and over the
+   * documents that the user may read today; the caller asks the questions of the request. Tools with effects are never called: calls that the turn has recorded get their recorded
+   * results. The answers are not kept. WatchOperation follows the replay, ListReplayedQuestions lists its questions, and CancelOperation ends it. If a server is lost, another one goes
+   * on with the next question. Errors: RESOURCE_NOT_FOUND (the agent is not in service, or has no such version), AGENT_VERSION_UNFIT (the server cannot
+   * run the version), INVALID_FIELD (the time is empty), REQUEST_ID_REUSED.
+   *
+   * @generated from rpc responsa.admin.v1.AdminService.StartReplay
+   */
+  startReplay: {
+    methodKind: "unary";
+    input: typeof StartReplayRequestSchema;
+    output: typeof OperationSchema;
+  },
+  /**
+   * ListReplayedQuestions lists the questions of a replay, in the order of their places. It omits those whose conversations have been deleted. Errors: RESOURCE_NOT_FOUND,
+   * PAGE_TOKEN_INVALID.
+   *
+   * @generated from rpc responsa.admin.v1.AdminService.ListReplayedQuestions
+   */
+  listReplayedQuestions: {
+    methodKind: "unary";
+    input: typeof ListReplayedQuestionsRequestSchema;
+    output: typeof ListReplayedQuestionsResponseSchema;
+  },
+  /**
    * ReloadAgents reads the declarations of all tools and the files of all agents again, and replaces every valid tool and agent in one step. An agent with a mistake in its files keeps its previous
    * version, and the response reports the mistakes. Running turns keep their versions. The server asks the other servers to reload too. Only owners of the
    * installation may make this call. Errors: ROLE_REQUIRED, PART_UNAVAILABLE (in this case, no agent has changed).
@@ -3041,6 +3453,93 @@ export declare const AdminService: GenService<{
     methodKind: "unary";
     input: typeof GetAgentVersionRequestSchema;
     output: typeof AgentVersionSchema;
+  },
+  /**
+   * CreateAgentVersion creates a version of an agent from a whole configuration, which is checked like the agent's files. It does not answer questions that do not name it. If a version has
+   * the same content, the call returns that version and its card. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, INVALID_FIELD (a violation
+   * for each mistake).
+   *
+   * @generated from rpc responsa.admin.v1.AdminService.CreateAgentVersion
+   */
+  createAgentVersion: {
+    methodKind: "unary";
+    input: typeof CreateAgentVersionRequestSchema;
+    output: typeof AgentVersionSchema;
+  },
+  /**
+   * PublishAgentVersion lets a version answer the agent's new questions in place of the version of its files, on every server with the same files, until the files or the default model change. Running
+   * turns keep their versions. Only owners of the installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, AGENT_VERSION_UNFIT.
+   *
+   * @generated from rpc responsa.admin.v1.AdminService.PublishAgentVersion
+   */
+  publishAgentVersion: {
+    methodKind: "unary";
+    input: typeof PublishAgentVersionRequestSchema;
+    output: typeof AgentSchema;
+  },
+  /**
+   * RollbackAgentVersion takes back the last publication of an agent, which must be that of the named version. Then the version answers that answered before it was published. Only owners of the
+   * installation may make this call. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND, AGENT_VERSION_NOT_PUBLISHED.
+   *
+   * @generated from rpc responsa.admin.v1.AdminService.RollbackAgentVersion
+   */
+  rollbackAgentVersion: {
+    methodKind: "unary";
+    input: typeof RollbackAgentVersionRequestSchema;
+    output: typeof AgentSchema;
+  },
+  /**
+   * CreateExperiment begins an experiment with a version of an agent. Every server splits new questions within five seconds. An agent has at most one running experiment. Only owners of the
+   * installation may make this call, and the others about experiments. Errors: ROLE_REQUIRED, INVALID_FIELD, RESOURCE_NOT_FOUND, AGENT_VERSION_UNFIT, EXPERIMENT_RUNNING,
+   * EXPERIMENT_PARAMETERS_DIFFER.
+   *
+   * @generated from rpc responsa.admin.v1.AdminService.CreateExperiment
+   */
+  createExperiment: {
+    methodKind: "unary";
+    input: typeof CreateExperimentRequestSchema;
+    output: typeof ExperimentSchema;
+  },
+  /**
+   * GetExperiment returns an experiment. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND.
+   *
+   * @generated from rpc responsa.admin.v1.AdminService.GetExperiment
+   */
+  getExperiment: {
+    methodKind: "unary";
+    input: typeof GetExperimentRequestSchema;
+    output: typeof ExperimentSchema;
+  },
+  /**
+   * ListExperiments lists the experiments of all agents, the newest first. Errors: ROLE_REQUIRED, PAGE_TOKEN_INVALID.
+   *
+   * @generated from rpc responsa.admin.v1.AdminService.ListExperiments
+   */
+  listExperiments: {
+    methodKind: "unary";
+    input: typeof ListExperimentsRequestSchema;
+    output: typeof ListExperimentsResponseSchema;
+  },
+  /**
+   * StopExperiment ends an experiment, if it still runs. The baseline then answers alone. Errors: ROLE_REQUIRED, RESOURCE_NOT_FOUND.
+   *
+   * @generated from rpc responsa.admin.v1.AdminService.StopExperiment
+   */
+  stopExperiment: {
+    methodKind: "unary";
+    input: typeof StopExperimentRequestSchema;
+    output: typeof ExperimentSchema;
+  },
+  /**
+   * GetExperimentReport compares the versions of an experiment by the turns that ended until a few seconds ago. It may be read at any time; the intervals allow for that. Errors: ROLE_REQUIRED,
+   * RESOURCE_NOT_FOUND.
+   *
+   * @generated from rpc responsa.admin.v1.AdminService.GetExperimentReport
+   */
+  getExperimentReport: {
+    methodKind: "unary";
+    input: typeof GetExperimentReportRequestSchema;
+    output: typeof ExperimentReportSchema;
   },
   /**
    * CreateUser creates a user of the caller's tenant. The user has no credential yet. Errors: INVALID_FIELD, REQUEST_ID_REUSED, RESOURCE_ALREADY_EXISTS (another

@@ -35,7 +35,7 @@ export declare type AuditEvent = Message<"responsa.admin.v1.AuditEvent"> & {
 
   /**
    * The user who acted, as the user's name. If a service acted on behalf of a user, the actor is the service. The actor is "local" for a command on the
-   * server's machine, and "anonymous" for a refused sign-in. If a sign-in with an OpenID Connect provider is refused, or if the provider's claims assign a
+   * server's machine, "server" for what the server does by itself, and "anonymous" for a refused sign-in. If a sign-in with an OpenID Connect provider is refused, or if the provider's claims assign a
    * role, the actor is the provider, e.g. "oidcProviders/corp".
    *
    * @generated from field: string actor = 3;

@@ -96,6 +96,13 @@ export declare type Agent = Message<"responsa.chat.v1.Agent"> & {
    * @generated from field: repeated string missing_tools = 11;
    */
   missingTools: string[];
+
+  /**
+   * The version of the agent's files, `agents/{id}/versions/{n}`. It differs from `version` while a published version outranks the files. Empty for an agent without files.
+   *
+   * @generated from field: string file_version = 12;
+   */
+  fileVersion: string;
 };
 
 /**
@@ -105,7 +112,7 @@ export declare type Agent = Message<"responsa.chat.v1.Agent"> & {
 export declare const AgentSchema: GenMessage<Agent>;
 
 /**
- * AgentVersion is one state of an agent's files, which never changes. Each turn names the version that answered it.
+ * AgentVersion is one state of an agent, which never changes: of its files, or made by CreateAgentVersion. Each turn names the version that answered it.
  *
  * @generated from message responsa.chat.v1.AgentVersion
  */
@@ -118,7 +125,7 @@ export declare type AgentVersion = Message<"responsa.chat.v1.AgentVersion"> & {
   name: string;
 
   /**
-   * When a server first read the files in this state.
+   * When a server first read the files in this state, or the version was created.
    *
    * @generated from field: google.protobuf.Timestamp create_time = 2;
    */
@@ -145,6 +152,13 @@ export declare type AgentVersion = Message<"responsa.chat.v1.AgentVersion"> & {
    * @generated from field: google.protobuf.Struct content = 5;
    */
   content?: JsonObject | undefined;
+
+  /**
+   * Where a created version came from, in the words of its creator, e.g. the hash of the data, scores and costs; at most 4 KiB of JSON. Unset for versions of files.
+   *
+   * @generated from field: google.protobuf.Struct card = 6;
+   */
+  card?: JsonObject | undefined;
 };
 
 /**

@@ -687,6 +687,35 @@ export enum Reason {
    * @generated from enum value: REASON_MODEL_TEST_FAILED = 181;
    */
   MODEL_TEST_FAILED = 181,
+
+  /**
+   * FAILED_PRECONDITION. This server cannot run the version of the agent, because its release, its models or its parts have changed. Ask for another version. Metadata: agent_version,
+   * e.g. "agents/chat/versions/3"; cause, e.g. "agent.toml: model.chain: the model “openai:gpt-5” is not available".
+   *
+   * @generated from enum value: REASON_AGENT_VERSION_UNFIT = 190;
+   */
+  AGENT_VERSION_UNFIT = 190,
+
+  /**
+   * FAILED_PRECONDITION. The version cannot be rolled back, because it is not the one that was published last. Metadata: agent_version, e.g. "agents/chat/versions/3".
+   *
+   * @generated from enum value: REASON_AGENT_VERSION_NOT_PUBLISHED = 191;
+   */
+  AGENT_VERSION_NOT_PUBLISHED = 191,
+
+  /**
+   * FAILED_PRECONDITION. An experiment with the agent runs. Stop it, or wait for its end. Metadata: experiment, e.g. "experiments/0197…".
+   *
+   * @generated from enum value: REASON_EXPERIMENT_RUNNING = 192;
+   */
+  EXPERIMENT_RUNNING = 192,
+
+  /**
+   * FAILED_PRECONDITION. The versions have other parameters, so users could not tell which ones to send. Metadata: baseline and candidate, e.g. "agents/chat/versions/3".
+   *
+   * @generated from enum value: REASON_EXPERIMENT_PARAMETERS_DIFFER = 193;
+   */
+  EXPERIMENT_PARAMETERS_DIFFER = 193,
 }
 
 /**

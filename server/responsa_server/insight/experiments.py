@@ -1,0 +1,110 @@
+"""What experiments show, and the guards that stop them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from responsa_server.domain import names
+from responsa_server.domain.agents import Catalogue
+from responsa_server.domain.experiments import Experiment, ExperimentMetric, MeasuredArm, StoppedBy
+from responsa_server.domain.people import AuditEvent
+from responsa_server.domain.unexpected import UnexpectedErrors
+from responsa_server.insight.intervals import Sums, margin
+from responsa_server.insight.keeper import Keeper
+from responsa_server.stores.postgres.experiments import PostgresExperiments
+
+SERVER = "server"
+"""The actor of what the server does by itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """What was measured of a version. mean: 0 without turns."""
+
+    units: int
+    turns: int
+    mean: float
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """The versions by one metric. margin: the interval is `difference` ± `margin`; infinite if there is none yet."""
+
+    metric: ExperimentMetric
+    baseline: Arm
+    candidate: Arm
+    margin: float
+
+    @property
+    def difference(self) -> float:
+        """The candidate's mean without the baseline's."""
+        return self.candidate.mean - self.baseline.mean
+
+    @property
+    def low(self) -> float:
+        """The lower end of the interval."""
+        return self.difference - self.margin
+
+    @property
+    def high(self) -> float:
+        """The upper end of the interval."""
+        return self.difference + self.margin
+
+
+def results(arms: Sequence[MeasuredArm]) -> Sequence[Result]:
+    """The results by all metrics, in their order."""
+    known = {(arm.metric, arm.candidate): arm for arm in arms}
+    found: list[Result] = []
+    for metric in ExperimentMetric:
+        baseline, candidate = (_sums(known.get((metric, which))) for which in (False, True))
+        half = float(margin(baseline, candidate, rate=metric.is_rate))
+        found.append(Result(metric, _arm(baseline), _arm(candidate), half))
+    return found
+
+
+def _sums(arm: MeasuredArm | None) -> Sums:
+    values = (
+        (0,) * 6 if arm is None else (arm.units, arm.turns, arm.total, arm.squares, arm.products, arm.sizes)
+    )
+    return Sums(*(np.asarray(value, dtype=np.float64) for value in values))
+
+
+def _arm(sums: Sums) -> Arm:
+    return Arm(int(sums.units), int(sums.turns), float(sums.mean))
+
+
+class ExperimentKeeper(Keeper):
+    """Stops experiments whose guard finds the candidate worse, and those whose agent got another version. One process works at a time, every five seconds."""
+
+    name = "experiments"
+
+    def __init__(
+        self, store: PostgresExperiments, catalogue: Catalogue, errors: UnexpectedErrors | None = None
+    ) -> None:
+        super().__init__(errors)
+        self._store = store
+        self._catalogue = catalogue
+
+    async def count(self) -> None:
+        async with self._store.alone() as alone:
+            for experiment in await self._store.open() if alone else ():
+                if (by := await self._stops(experiment)) is not None:
+                    event = AuditEvent(
+                        experiment.audited_in, SERVER, f"experiment.{_ACTS[by]}", experiment.name
+                    )
+                    await self._store.stop(experiment.id, by, event)
+                    self._log.warning("experiment_stopped", experiment=experiment.name, by=by.value)
+
+    async def _stops(self, experiment: Experiment) -> StoppedBy | None:
+        cards = {card.id: card.version for card in self._catalogue.cards()}
+        if cards.get(experiment.agent) != names.agent_version(experiment.agent, experiment.baseline):
+            return StoppedBy.VERSION
+        measured = results(await self._store.measured(experiment.id))
+        guard = next(result for result in measured if result.metric is experiment.guard)
+        return StoppedBy.GUARD if guard.low > experiment.guard_margin else None
+
+
+_ACTS = {StoppedBy.GUARD: "guard", StoppedBy.VERSION: "supersede"}

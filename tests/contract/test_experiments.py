@@ -1,0 +1,153 @@
+"""Experiments over a real database: who gets which version, what is measured, and what stops them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from uuid_utils.compat import uuid4, uuid7
+
+from responsa_server.agents.config.build import ConfiguredAgent
+from responsa_server.agents.config.live import LiveAgents, LiveOptions
+from responsa_server.agents.config.settings import DEFAULT
+from responsa_server.calls.frames import AskFrames
+from responsa_server.domain.conversations import Rating
+from responsa_server.domain.errors import Precondition, Reason, Unavailable
+from responsa_server.domain.events import Failed, NumberedEvent, RefusalReason, Refused, Usage
+from responsa_server.domain.experiments import (
+    Experiment,
+    ExperimentMetric,
+    ExperimentState,
+    ExperimentUnit,
+    NewExperiment,
+)
+from responsa_server.domain.listing import ListQuery, Order
+from responsa_server.domain.people import AuditEvent
+from responsa_server.insight.experiments import ExperimentKeeper, results
+from responsa_server.stores.postgres.audit import PostgresAuditTrail
+from responsa_server.stores.postgres.database import Database
+from responsa_server.stores.postgres.experiments import PostgresExperiments
+from responsa_server.stores.postgres.insight import PostgresInsight
+from responsa_server.stores.postgres.turns import PostgresTurnStore
+from responsa_server.turns.worker import conclude
+from tests.contract.agents_house import Folder, Town
+from tests.contract.conftest import People, new_turn
+from tests.contract.turn_house import Cast, House, Script, followed
+from tests.contract.turn_steps import cancelled, claim_of, row
+
+CODEC = AskFrames()
+REFUSED = Refused(RefusalReason.NO_SUPPORT, "No.", Usage(cost_micros=2_000_000))
+FAILED = Failed(Unavailable(Reason.PART_UNAVAILABLE, "x", {"part": "x"}), True, Usage())
+
+
+async def begun(store: PostgresExperiments, agents: LiveAgents, people: People) -> Experiment:
+    """An experiment with the second version of the agent `own`."""
+    new = NewExperiment(
+        uuid7(),
+        "own",
+        await agents.check_candidate("own", 2),
+        2,
+        50,
+        ExperimentUnit.USER,
+        ExperimentMetric.REFUSALS,
+        ExperimentMetric.FAILURES,
+        0.0,
+        "acme",
+        timedelta(days=1),
+    )
+    return await store.create(new, AuditEvent.of(people.ann, "experiment.create", "experiments/-"))
+
+
+async def test_a_bad_candidate_is_stopped_by_its_guard_and_another_version_ends_an_experiment(
+    database: Database, tmp_path: Path, people: People
+) -> None:
+    folder = Folder(tmp_path)
+    folder.write("own", "One.")
+    town, store = Town(database, folder), PostgresExperiments(database)
+    turns, insight = PostgresTurnStore(database, CODEC), PostgresInsight(database)
+    async with town.process(options=LiveOptions(DEFAULT, experiments=store)) as agents:
+        own = agents.named("own")
+        assert isinstance(own, ConfiguredAgent)
+        document = own.content.model_dump(mode="json", by_alias=True)
+        document["prompts"]["greeting"]["body"] = "Bad."
+        event = AuditEvent.of(people.ann, "agent_version.create", "agents/own")
+        await agents.create("own", document, "", event)
+        experiment = await begun(store, agents, people)
+        with pytest.raises(Precondition) as refused:
+            await begun(store, agents, people)
+        assert refused.value.metadata == {"experiment": experiment.name}
+        keeper = ExperimentKeeper(store, agents)
+        await agents.poll()
+        for _ in range(48):
+            agent, assignment = agents.assigned("own", uuid4(), uuid7())
+            assert assignment is not None
+            assert agent.version == f"agents/own/versions/{2 if assignment.candidate else 1}"
+            new = replace(new_turn(version=agent.version), assignment=assignment)
+            await turns.accept(people.ann, new, cancelled)
+            terminal = FAILED if assignment.candidate else REFUSED
+            data = CODEC.encode_terminal(NumberedEvent(2, 1, None, terminal))
+            await turns.finish(claim_of(new), [row(2)], conclude(terminal, data, new.question, uuid7))
+        await keeper.count()  # nothing is counted yet
+        assert (await store.get(experiment.id)).state(experiment.create_time) is ExperimentState.RUNNING
+        while await insight.fold():
+            pass
+        await keeper.count()
+        assert (await store.get(experiment.id)).state(experiment.create_time) is ExperimentState.GUARDED
+        found = {one.metric: one for one in results(await store.measured(experiment.id))}
+        failures, cost = found[ExperimentMetric.FAILURES], found[ExperimentMetric.COST]
+        assert (failures.baseline.mean, failures.candidate.mean) == (0, 1)
+        assert failures.baseline.turns + failures.candidate.units == 48
+        assert (cost.baseline.mean, cost.candidate.mean) == (2.0, 0.0)
+        assert found[ExperimentMetric.REFUSALS].candidate.turns == 0
+        await agents.poll()
+        assert agents.assigned("own", uuid4(), uuid7()) == (agents.named("own"), None)
+
+        experiment = await begun(store, agents, people)
+        folder.write("own", "Changed.")
+        await agents.reload()
+        await agents.poll()
+        assert agents.assigned("own", uuid4(), uuid7())[1] is None
+        await keeper.count()
+        assert (await store.get(experiment.id)).state(experiment.create_time) is ExperimentState.SUPERSEDED
+    newest = ListQuery(5, Order("create_time", descending=True))
+    log = await PostgresAuditTrail(database).list("acme", newest)
+    assert [(one.actor, one.action) for one in log.items if one.actor == "server"] == [
+        ("server", "experiment.supersede"),
+        ("server", "experiment.guard"),
+    ]
+
+
+async def test_an_accepted_question_keeps_its_part_and_feedback_counts(
+    database: Database, tmp_path: Path, people: People
+) -> None:
+    folder = Folder(tmp_path)
+    folder.write("own", "One.")
+    store, house = PostgresExperiments(database), House(database)
+    async with Town(database, folder).process() as agents:
+        folder.write("own", "Two.")
+        await agents.reload()
+        new = NewExperiment(
+            uuid7(),
+            "own",
+            2,
+            1,
+            50,
+            ExperimentUnit.USER,
+            ExperimentMetric.NEGATIVE_FEEDBACK,
+            ExperimentMetric.COST,
+            0.0,
+            "acme",
+            timedelta(days=1),
+        )
+        event = AuditEvent.of(people.ann, "experiment.create", "experiments/-")
+        experiment = await store.create(new, event)
+    part = experiment.assign(people.ann.user_id, uuid7())
+    async with house.turns(Cast({"": Script()}, part)) as turns:
+        accepted = await turns.accept(people.ann, new_turn().question, None)
+        await followed(turns, people.ann, accepted.turn_id)
+    await house.conversations.give_feedback(people.ann, Rating.DOWN, "", turn_id=accepted.turn_id)
+    (measured,) = await store.measured(experiment.id)
+    assert (measured.metric, measured.candidate) == (ExperimentMetric.NEGATIVE_FEEDBACK, part.candidate)
+    assert (measured.units, measured.turns, measured.total) == (1, 1, 1.0)
