@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Final
+from uuid import UUID
 
 from responsa_server.agents.config.live import unknown
 from responsa_server.agents.config.settings import DEFAULT
@@ -16,6 +17,7 @@ from responsa_server.agents.nodes.table import KINDS
 from responsa_server.domain import names
 from responsa_server.domain.agents import Agent
 from responsa_server.domain.answers import EvidenceSource
+from responsa_server.domain.experiments import Assignment
 from responsa_server.domain.faults import Faults
 from responsa_server.turns.settings import TurnSettings
 
@@ -87,6 +89,12 @@ class AgentTable:
         if found is None:
             raise unknown(identity, self._agents)
         return found
+
+    def assigned(
+        self, identity: str, user_id: UUID, conversation_id: UUID
+    ) -> tuple[Agent, Assignment | None]:
+        """See `Agents.assigned`. There are no experiments."""
+        return self.named(identity), None
 
     async def version(self, identity: str, number: int) -> Agent:
         """See `Agents.version`."""
