@@ -17,6 +17,7 @@ from responsa_server.agents.nodes.table import KINDS
 from responsa_server.domain import names
 from responsa_server.domain.agents import Agent
 from responsa_server.domain.answers import EvidenceSource
+from responsa_server.domain.experiments import Assignment
 from responsa_server.domain.faults import Faults
 from responsa_server.turns.settings import TurnSettings
 
@@ -89,7 +90,9 @@ class AgentTable:
             raise unknown(identity, self._agents)
         return found
 
-    def assigned(self, identity: str, user_id: UUID, conversation_id: UUID) -> tuple[Agent, None]:
+    def assigned(
+        self, identity: str, user_id: UUID, conversation_id: UUID
+    ) -> tuple[Agent, Assignment | None]:
         """See `Agents.assigned`. There are no experiments."""
         return self.named(identity), None
 

@@ -265,7 +265,11 @@ async def test_an_older_version_that_another_server_gave_a_turn_is_found(
 
 
 async def test_what_serves_no_longer_is_let_go_once_no_turn_needs_it(
-    town: Town, folder: Folder, turn_store: PostgresTurnStore, people: People
+    town: Town,
+    folder: Folder,
+    turn_store: PostgresTurnStore,
+    people: People,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     folder.write("own", "One.")
     async with town.process(options=LiveOptions(DEFAULT, keep_seconds=0.0)) as agents:
@@ -283,6 +287,9 @@ async def test_what_serves_no_longer_is_let_go_once_no_turn_needs_it(
         await agents.reload()
         await agents.poll()
         assert "agents/own/versions/2" in agents.versions
+        monkeypatch.setattr("responsa_server.agents.config.live._MOST_IDLE", 0)
+        await agents.poll()
+        assert "agents/own/versions/2" not in agents.versions
 
 
 async def test_a_question_to_an_old_version_counts_as_a_use(

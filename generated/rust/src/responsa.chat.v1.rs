@@ -946,6 +946,9 @@ pub struct TurnAnswer {
     /// How many sentences of the text name a passage or a result that does not support them. They stay in the text without a citation.
     #[prost(int32, tag = "20")]
     pub unsupported_sentences: i32,
+    /// Questions that the user may ask next, at most 3, each on one line of at most 160 characters. A language model has written them; empty unless the agent asks it to.
+    #[prost(string, repeated, tag = "21")]
+    pub follow_ups: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 impl ::prost::Name for TurnAnswer {
     const NAME: &'static str = "TurnAnswer";

@@ -176,7 +176,7 @@ export class ExperimentsView {
       const said = verdict === ExperimentVerdict.CANDIDATE ? t("candidateWins", { number: candidate }) : verdict === ExperimentVerdict.BASELINE ? t("baselineWins", { number: baseline }) : t("open");
       const heads = [t("measure"), t("baseline", { number: baseline }), t("baseline", { number: candidate }), t("difference"), t("interval")];
       const table = element("table", {}, element("thead", {}, element("tr", {}, ...heads.map((head) => element("th", { scope: "col" }, head)))), element("tbody", {}, ...results.map(resultRow)));
-      const frame = element("div", { class: "content", tabindex: "0", role: "region", "aria-label": t("reportOf", this.#values(one)) }, table);
+      const frame = element("div", { class: "table", tabindex: "0", role: "region", "aria-label": t("reportOf", this.#values(one)) }, table);
       await shown(t("reportOf", this.#values(one)), t("close"), [element("p", {}, said), frame], frame);
     } catch (error) {
       this.#list.refuse(failureOf(error).message);

@@ -773,7 +773,7 @@ type PreviewSourceRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The mapping, in TOML: 1 byte to 128 KiB of UTF-8.
 	Mapping string `protobuf:"bytes,1,opt,name=mapping,proto3" json:"mapping,omitempty"`
-	// The maximum number of rows of each query, from 1 to 50; 5 if unset.
+	// The maximum number of rows of each query, or of pages, from 1 to 50; 5 if unset.
 	Rows *int32 `protobuf:"varint,2,opt,name=rows,proto3,oneof" json:"rows,omitempty"`
 	// The subject whose rows are read; at most 255 bytes. If empty, the server reads the first rows of all subjects. If a query has no `one_subject`, the server
 	// looks for the subject in the first 10,000 rows of the query.
@@ -5526,7 +5526,9 @@ type GetQualityStatsRequest struct {
 	// When the report begins; by default, 30 days before its end. The hour in which it begins counts as a whole.
 	StartTime *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
 	// When the report ends; by default, now. The hour in which it ends counts as a whole.
-	EndTime       *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`
+	EndTime *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`
+	// The length of the periods of `periods`; by default, there are none. At most 1,000 periods.
+	Granularity   v11.UsageGranularity `protobuf:"varint,3,opt,name=granularity,proto3,enum=responsa.auth.v1.UsageGranularity" json:"granularity,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -5575,6 +5577,13 @@ func (x *GetQualityStatsRequest) GetEndTime() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *GetQualityStatsRequest) GetGranularity() v11.UsageGranularity {
+	if x != nil {
+		return x.Granularity
+	}
+	return v11.UsageGranularity(0)
+}
+
 // GetQualityStatsResponse holds the quality of answers.
 type GetQualityStatsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -5583,7 +5592,9 @@ type GetQualityStatsResponse struct {
 	// Everything that was committed up to this time is counted.
 	CompleteThrough *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=complete_through,json=completeThrough,proto3" json:"complete_through,omitempty"`
 	// Whether turns that an earlier release has answered are still being counted. Until then, they are missing.
-	Recounting    bool `protobuf:"varint,3,opt,name=recounting,proto3" json:"recounting,omitempty"`
+	Recounting bool `protobuf:"varint,3,opt,name=recounting,proto3" json:"recounting,omitempty"`
+	// With a granularity, all agents together in each period, ordered by time. Periods in which nothing happened are left out. The ratings are those that were given in the period.
+	Periods       []*Quality `protobuf:"bytes,4,rep,name=periods,proto3" json:"periods,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -5639,6 +5650,161 @@ func (x *GetQualityStatsResponse) GetRecounting() bool {
 	return false
 }
 
+func (x *GetQualityStatsResponse) GetPeriods() []*Quality {
+	if x != nil {
+		return x.Periods
+	}
+	return nil
+}
+
+// ListTenantTurnsRequest asks for one page of the turns of a time.
+type ListTenantTurnsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The maximum number of items on the page; 50 if unset or 0. More than 200 count as 200.
+	PageSize *int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3,oneof" json:"page_size,omitempty"`
+	// The `next_page_token` of the previous page; empty for the first page. All other fields except `page_size` must be the same as in the
+	// request for the previous page; otherwise the call fails with PAGE_TOKEN_INVALID.
+	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// A filter (AIP-160, see Scope.filter) on these fields: state, agent, first_words_ms, latency_ms, cost_usd_micros. The call refuses any other filter with FILTER_INVALID.
+	Filter string `protobuf:"bytes,3,opt,name=filter,proto3" json:"filter,omitempty"`
+	// One of these sort orders (AIP-132): create_time desc, create_time, first_words_ms desc, latency_ms desc, cost_usd_micros desc. The first order is the default. The call refuses any other
+	// value with ORDER_BY_INVALID.
+	OrderBy string `protobuf:"bytes,4,opt,name=order_by,json=orderBy,proto3" json:"order_by,omitempty"`
+	// When the time begins; by default, 30 days before its end. The hour in which it begins counts as a whole.
+	StartTime *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
+	// When the time ends; by default, now. The hour in which it ends counts as a whole.
+	EndTime       *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListTenantTurnsRequest) Reset() {
+	*x = ListTenantTurnsRequest{}
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[98]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListTenantTurnsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListTenantTurnsRequest) ProtoMessage() {}
+
+func (x *ListTenantTurnsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[98]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListTenantTurnsRequest.ProtoReflect.Descriptor instead.
+func (*ListTenantTurnsRequest) Descriptor() ([]byte, []int) {
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{98}
+}
+
+func (x *ListTenantTurnsRequest) GetPageSize() int32 {
+	if x != nil && x.PageSize != nil {
+		return *x.PageSize
+	}
+	return 0
+}
+
+func (x *ListTenantTurnsRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+func (x *ListTenantTurnsRequest) GetFilter() string {
+	if x != nil {
+		return x.Filter
+	}
+	return ""
+}
+
+func (x *ListTenantTurnsRequest) GetOrderBy() string {
+	if x != nil {
+		return x.OrderBy
+	}
+	return ""
+}
+
+func (x *ListTenantTurnsRequest) GetStartTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.StartTime
+	}
+	return nil
+}
+
+func (x *ListTenantTurnsRequest) GetEndTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.EndTime
+	}
+	return nil
+}
+
+// ListTenantTurnsResponse is one page of the turns.
+type ListTenantTurnsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The turns.
+	Turns []*TenantTurn `protobuf:"bytes,1,rep,name=turns,proto3" json:"turns,omitempty"`
+	// The token of the next page; empty on the last page.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListTenantTurnsResponse) Reset() {
+	*x = ListTenantTurnsResponse{}
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[99]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListTenantTurnsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListTenantTurnsResponse) ProtoMessage() {}
+
+func (x *ListTenantTurnsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[99]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListTenantTurnsResponse.ProtoReflect.Descriptor instead.
+func (*ListTenantTurnsResponse) Descriptor() ([]byte, []int) {
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{99}
+}
+
+func (x *ListTenantTurnsResponse) GetTurns() []*TenantTurn {
+	if x != nil {
+		return x.Turns
+	}
+	return nil
+}
+
+func (x *ListTenantTurnsResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
 // ListQuestionPatternsRequest asks for one page of a report.
 type ListQuestionPatternsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -5659,7 +5825,7 @@ type ListQuestionPatternsRequest struct {
 
 func (x *ListQuestionPatternsRequest) Reset() {
 	*x = ListQuestionPatternsRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[98]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[100]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5671,7 +5837,7 @@ func (x *ListQuestionPatternsRequest) String() string {
 func (*ListQuestionPatternsRequest) ProtoMessage() {}
 
 func (x *ListQuestionPatternsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[98]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[100]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5684,7 +5850,7 @@ func (x *ListQuestionPatternsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListQuestionPatternsRequest.ProtoReflect.Descriptor instead.
 func (*ListQuestionPatternsRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{98}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{100}
 }
 
 func (x *ListQuestionPatternsRequest) GetPageSize() int32 {
@@ -5741,7 +5907,7 @@ type ListQuestionPatternsResponse struct {
 
 func (x *ListQuestionPatternsResponse) Reset() {
 	*x = ListQuestionPatternsResponse{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[99]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[101]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5753,7 +5919,7 @@ func (x *ListQuestionPatternsResponse) String() string {
 func (*ListQuestionPatternsResponse) ProtoMessage() {}
 
 func (x *ListQuestionPatternsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[99]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[101]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5766,7 +5932,7 @@ func (x *ListQuestionPatternsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListQuestionPatternsResponse.ProtoReflect.Descriptor instead.
 func (*ListQuestionPatternsResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{99}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{101}
 }
 
 func (x *ListQuestionPatternsResponse) GetQuestionPatterns() []*QuestionPattern {
@@ -5813,7 +5979,7 @@ type GetInsightSettingsRequest struct {
 
 func (x *GetInsightSettingsRequest) Reset() {
 	*x = GetInsightSettingsRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[100]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[102]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5825,7 +5991,7 @@ func (x *GetInsightSettingsRequest) String() string {
 func (*GetInsightSettingsRequest) ProtoMessage() {}
 
 func (x *GetInsightSettingsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[100]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[102]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5838,7 +6004,7 @@ func (x *GetInsightSettingsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetInsightSettingsRequest.ProtoReflect.Descriptor instead.
 func (*GetInsightSettingsRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{100}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{102}
 }
 
 // UpdateInsightSettingsRequest holds new settings.
@@ -5854,7 +6020,7 @@ type UpdateInsightSettingsRequest struct {
 
 func (x *UpdateInsightSettingsRequest) Reset() {
 	*x = UpdateInsightSettingsRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[101]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[103]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5866,7 +6032,7 @@ func (x *UpdateInsightSettingsRequest) String() string {
 func (*UpdateInsightSettingsRequest) ProtoMessage() {}
 
 func (x *UpdateInsightSettingsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[101]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[103]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5879,7 +6045,7 @@ func (x *UpdateInsightSettingsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateInsightSettingsRequest.ProtoReflect.Descriptor instead.
 func (*UpdateInsightSettingsRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{101}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{103}
 }
 
 func (x *UpdateInsightSettingsRequest) GetInsightSettings() *InsightSettings {
@@ -5905,7 +6071,7 @@ type GetModelsRequest struct {
 
 func (x *GetModelsRequest) Reset() {
 	*x = GetModelsRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[102]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[104]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5917,7 +6083,7 @@ func (x *GetModelsRequest) String() string {
 func (*GetModelsRequest) ProtoMessage() {}
 
 func (x *GetModelsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[102]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[104]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5930,7 +6096,7 @@ func (x *GetModelsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetModelsRequest.ProtoReflect.Descriptor instead.
 func (*GetModelsRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{102}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{104}
 }
 
 // SetDefaultModelRequest holds the model to store.
@@ -5946,7 +6112,7 @@ type SetDefaultModelRequest struct {
 
 func (x *SetDefaultModelRequest) Reset() {
 	*x = SetDefaultModelRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[103]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[105]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5958,7 +6124,7 @@ func (x *SetDefaultModelRequest) String() string {
 func (*SetDefaultModelRequest) ProtoMessage() {}
 
 func (x *SetDefaultModelRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[103]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[105]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5971,7 +6137,7 @@ func (x *SetDefaultModelRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetDefaultModelRequest.ProtoReflect.Descriptor instead.
 func (*SetDefaultModelRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{103}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{105}
 }
 
 func (x *SetDefaultModelRequest) GetDefaultModel() *DefaultModel {
@@ -5999,7 +6165,7 @@ type TestModelRequest struct {
 
 func (x *TestModelRequest) Reset() {
 	*x = TestModelRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[104]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[106]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6011,7 +6177,7 @@ func (x *TestModelRequest) String() string {
 func (*TestModelRequest) ProtoMessage() {}
 
 func (x *TestModelRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[104]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[106]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6024,7 +6190,7 @@ func (x *TestModelRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TestModelRequest.ProtoReflect.Descriptor instead.
 func (*TestModelRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{104}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{106}
 }
 
 func (x *TestModelRequest) GetDefaultModel() *DefaultModel {
@@ -6049,7 +6215,7 @@ type TestModelResponse struct {
 
 func (x *TestModelResponse) Reset() {
 	*x = TestModelResponse{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[105]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[107]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6061,7 +6227,7 @@ func (x *TestModelResponse) String() string {
 func (*TestModelResponse) ProtoMessage() {}
 
 func (x *TestModelResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[105]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[107]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6074,7 +6240,7 @@ func (x *TestModelResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TestModelResponse.ProtoReflect.Descriptor instead.
 func (*TestModelResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{105}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{107}
 }
 
 func (x *TestModelResponse) GetOutcome() ModelTestOutcome {
@@ -6534,17 +6700,33 @@ const file_responsa_admin_v1_admin_service_proto_rawDesc = "" +
 	"\bend_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x01R\aendTime\"\x9b\x01\n" +
 	"\x18GetFeedbackStatsResponse\x128\n" +
 	"\x06counts\x18\x01 \x03(\v2 .responsa.admin.v1.FeedbackCountR\x06counts\x12E\n" +
-	"\x10complete_through\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x0fcompleteThrough\"\x96\x01\n" +
+	"\x10complete_through\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x0fcompleteThrough\"\xea\x01\n" +
 	"\x16GetQualityStatsRequest\x12?\n" +
 	"\n" +
 	"start_time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x01R\tstartTime\x12;\n" +
-	"\bend_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x01R\aendTime\"\xba\x01\n" +
+	"\bend_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x01R\aendTime\x12R\n" +
+	"\vgranularity\x18\x03 \x01(\x0e2\".responsa.auth.v1.UsageGranularityB\f\xe2A\x01\x01\xbaH\x05\x82\x01\x02\x10\x01R\vgranularity\"\xf0\x01\n" +
 	"\x17GetQualityStatsResponse\x128\n" +
 	"\tqualities\x18\x01 \x03(\v2\x1a.responsa.admin.v1.QualityR\tqualities\x12E\n" +
 	"\x10complete_through\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x0fcompleteThrough\x12\x1e\n" +
 	"\n" +
 	"recounting\x18\x03 \x01(\bR\n" +
-	"recounting\"\xd1\x02\n" +
+	"recounting\x124\n" +
+	"\aperiods\x18\x04 \x03(\v2\x1a.responsa.admin.v1.QualityR\aperiods\"\xcf\x02\n" +
+	"\x16ListTenantTurnsRequest\x12-\n" +
+	"\tpage_size\x18\x01 \x01(\x05B\v\xe2A\x01\x01\xbaH\x04\x1a\x02(\x00H\x00R\bpageSize\x88\x01\x01\x12+\n" +
+	"\n" +
+	"page_token\x18\x02 \x01(\tB\f\xe2A\x01\x01\xbaH\x05r\x03(\x80\x10R\tpageToken\x12$\n" +
+	"\x06filter\x18\x03 \x01(\tB\f\xe2A\x01\x01\xbaH\x05r\x03(\x80\bR\x06filter\x12'\n" +
+	"\border_by\x18\x04 \x01(\tB\f\xe2A\x01\x01\xbaH\x05r\x03(\x80\x01R\aorderBy\x12?\n" +
+	"\n" +
+	"start_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x01R\tstartTime\x12;\n" +
+	"\bend_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x01R\aendTimeB\f\n" +
+	"\n" +
+	"_page_size\"v\n" +
+	"\x17ListTenantTurnsResponse\x123\n" +
+	"\x05turns\x18\x01 \x03(\v2\x1d.responsa.admin.v1.TenantTurnR\x05turns\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xd1\x02\n" +
 	"\x1bListQuestionPatternsRequest\x12-\n" +
 	"\tpage_size\x18\x01 \x01(\x05B\v\xe2A\x01\x01\xbaH\x04\x1a\x02(\x00H\x00R\bpageSize\x88\x01\x01\x12+\n" +
 	"\n" +
@@ -6578,7 +6760,7 @@ const file_responsa_admin_v1_admin_service_proto_rawDesc = "" +
 	"\x11TestModelResponse\x12=\n" +
 	"\aoutcome\x18\x01 \x01(\x0e2#.responsa.admin.v1.ModelTestOutcomeR\aoutcome\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x125\n" +
-	"\bduration\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\bduration2\xc3[\n" +
+	"\bduration\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\bduration2\xd9\\\n" +
 	"\fAdminService\x12\x8a\x01\n" +
 	"\x0fGetSystemStatus\x12).responsa.admin.v1.GetSystemStatusRequest\x1a\x1f.responsa.admin.v1.SystemStatus\"+\xc8\xf3\x18\x05\xd2\xf3\x18\vstatus.read\x82\xd3\xe4\x93\x02\x12\x12\x10/v1/systemStatus\x12\x83\x01\n" +
 	"\rCreateTeacher\x12'.responsa.admin.v1.CreateTeacherRequest\x1a\x1a.responsa.admin.v1.Teacher\"-\xc8\xf3\x18\x05\xd2\xf3\x18\x0eteacher.create\x82\xd3\xe4\x93\x02\x11:\x01*\"\f/v1/teachers\x12\x81\x01\n" +
@@ -6662,7 +6844,8 @@ const file_responsa_admin_v1_admin_service_proto_rawDesc = "" +
 	"\fListFeedback\x12&.responsa.admin.v1.ListFeedbackRequest\x1a'.responsa.admin.v1.ListFeedbackResponse\")\xc8\xf3\x18\x05\xd2\xf3\x18\rfeedback.read\x82\xd3\xe4\x93\x02\x0e\x12\f/v1/feedback\x12\xab\x01\n" +
 	"\x0fResolveFeedback\x12).responsa.admin.v1.ResolveFeedbackRequest\x1a .responsa.admin.v1.GivenFeedback\"K\xc8\xf3\x18\x05\xd2\xf3\x18\x0ffeedback.update\x82\xd3\xe4\x93\x02+:\x01*\"&/v1/{name=messages/*/feedback}:resolve\x90\x02\x02\x12\x9c\x01\n" +
 	"\x10GetFeedbackStats\x12*.responsa.admin.v1.GetFeedbackStatsRequest\x1a+.responsa.admin.v1.GetFeedbackStatsResponse\"/\xc8\xf3\x18\x05\xd2\xf3\x18\rfeedback.read\x82\xd3\xe4\x93\x02\x14\x12\x12/v1/feedback:stats\x12\x91\x01\n" +
-	"\x0fGetQualityStats\x12).responsa.admin.v1.GetQualityStatsRequest\x1a*.responsa.admin.v1.GetQualityStatsResponse\"'\xc8\xf3\x18\x05\xd2\xf3\x18\fquality.read\x82\xd3\xe4\x93\x02\r\x12\v/v1/quality\x12\xb2\x01\n" +
+	"\x0fGetQualityStats\x12).responsa.admin.v1.GetQualityStatsRequest\x1a*.responsa.admin.v1.GetQualityStatsResponse\"'\xc8\xf3\x18\x05\xd2\xf3\x18\fquality.read\x82\xd3\xe4\x93\x02\r\x12\v/v1/quality\x12\x93\x01\n" +
+	"\x0fListTenantTurns\x12).responsa.admin.v1.ListTenantTurnsRequest\x1a*.responsa.admin.v1.ListTenantTurnsResponse\")\xc8\xf3\x18\x05\xd2\xf3\x18\tturn.read\x82\xd3\xe4\x93\x02\x12\x12\x10/v1/tenant/turns\x12\xb2\x01\n" +
 	"\x14ListQuestionPatterns\x12..responsa.admin.v1.ListQuestionPatternsRequest\x1a/.responsa.admin.v1.ListQuestionPatternsResponse\"9\xc8\xf3\x18\x05\xd2\xf3\x18\x15question_pattern.read\x82\xd3\xe4\x93\x02\x16\x12\x14/v1/questionPatterns\x12\xa0\x01\n" +
 	"\x12GetInsightSettings\x12,.responsa.admin.v1.GetInsightSettingsRequest\x1a\".responsa.admin.v1.InsightSettings\"8\xc8\xf3\x18\x05\xd2\xf3\x18\x15insight_settings.read\x82\xd3\xe4\x93\x02\x15\x12\x13/v1/insightSettings\x12\xcf\x01\n" +
 	"\x15UpdateInsightSettings\x12/.responsa.admin.v1.UpdateInsightSettingsRequest\x1a\".responsa.admin.v1.InsightSettings\"a\xc8\xf3\x18\x05\xd2\xf3\x18\x17insight_settings.update\xda\xf3\x18\x11insightSettings/-\x82\xd3\xe4\x93\x02':\x10insight_settings2\x13/v1/insightSettings\x12\x86\x01\n" +
@@ -6682,7 +6865,7 @@ func file_responsa_admin_v1_admin_service_proto_rawDescGZIP() []byte {
 	return file_responsa_admin_v1_admin_service_proto_rawDescData
 }
 
-var file_responsa_admin_v1_admin_service_proto_msgTypes = make([]protoimpl.MessageInfo, 106)
+var file_responsa_admin_v1_admin_service_proto_msgTypes = make([]protoimpl.MessageInfo, 108)
 var file_responsa_admin_v1_admin_service_proto_goTypes = []any{
 	(*GetSystemStatusRequest)(nil),            // 0: responsa.admin.v1.GetSystemStatusRequest
 	(*CreateTeacherRequest)(nil),              // 1: responsa.admin.v1.CreateTeacherRequest
@@ -6782,281 +6965,291 @@ var file_responsa_admin_v1_admin_service_proto_goTypes = []any{
 	(*GetFeedbackStatsResponse)(nil),          // 95: responsa.admin.v1.GetFeedbackStatsResponse
 	(*GetQualityStatsRequest)(nil),            // 96: responsa.admin.v1.GetQualityStatsRequest
 	(*GetQualityStatsResponse)(nil),           // 97: responsa.admin.v1.GetQualityStatsResponse
-	(*ListQuestionPatternsRequest)(nil),       // 98: responsa.admin.v1.ListQuestionPatternsRequest
-	(*ListQuestionPatternsResponse)(nil),      // 99: responsa.admin.v1.ListQuestionPatternsResponse
-	(*GetInsightSettingsRequest)(nil),         // 100: responsa.admin.v1.GetInsightSettingsRequest
-	(*UpdateInsightSettingsRequest)(nil),      // 101: responsa.admin.v1.UpdateInsightSettingsRequest
-	(*GetModelsRequest)(nil),                  // 102: responsa.admin.v1.GetModelsRequest
-	(*SetDefaultModelRequest)(nil),            // 103: responsa.admin.v1.SetDefaultModelRequest
-	(*TestModelRequest)(nil),                  // 104: responsa.admin.v1.TestModelRequest
-	(*TestModelResponse)(nil),                 // 105: responsa.admin.v1.TestModelResponse
-	(*Teacher)(nil),                           // 106: responsa.admin.v1.Teacher
-	(*fieldmaskpb.FieldMask)(nil),             // 107: google.protobuf.FieldMask
-	(*Source)(nil),                            // 108: responsa.admin.v1.Source
-	(*PreviewedRow)(nil),                      // 109: responsa.admin.v1.PreviewedRow
-	(*Delivery)(nil),                          // 110: responsa.admin.v1.Delivery
-	(*longrunningpb.Operation)(nil),           // 111: google.longrunning.Operation
-	(*FailedRow)(nil),                         // 112: responsa.admin.v1.FailedRow
-	(*timestamppb.Timestamp)(nil),             // 113: google.protobuf.Timestamp
-	(v1.TurnState)(0),                         // 114: responsa.chat.v1.TurnState
-	(*ReplayedQuestion)(nil),                  // 115: responsa.admin.v1.ReplayedQuestion
-	(*v1.ToolProblem)(nil),                    // 116: responsa.chat.v1.ToolProblem
-	(*v1.AgentVersion)(nil),                   // 117: responsa.chat.v1.AgentVersion
-	(*Experiment)(nil),                        // 118: responsa.admin.v1.Experiment
-	(*v11.User)(nil),                          // 119: responsa.auth.v1.User
-	(*UserQuota)(nil),                         // 120: responsa.admin.v1.UserQuota
-	(*UserLimits)(nil),                        // 121: responsa.admin.v1.UserLimits
-	(*ServiceGrant)(nil),                      // 122: responsa.admin.v1.ServiceGrant
-	(*Tenant)(nil),                            // 123: responsa.admin.v1.Tenant
-	(*v11.ApiKey)(nil),                        // 124: responsa.auth.v1.ApiKey
-	(*v11.Session)(nil),                       // 125: responsa.auth.v1.Session
-	(*AuditEvent)(nil),                        // 126: responsa.admin.v1.AuditEvent
-	(v11.UsageGranularity)(0),                 // 127: responsa.auth.v1.UsageGranularity
-	(v11.UsageDimension)(0),                   // 128: responsa.auth.v1.UsageDimension
-	(*v11.UsageRow)(nil),                      // 129: responsa.auth.v1.UsageRow
-	(*GivenFeedback)(nil),                     // 130: responsa.admin.v1.GivenFeedback
-	(FeedbackState)(0),                        // 131: responsa.admin.v1.FeedbackState
-	(*FeedbackCount)(nil),                     // 132: responsa.admin.v1.FeedbackCount
-	(*Quality)(nil),                           // 133: responsa.admin.v1.Quality
-	(QuestionOutcome)(0),                      // 134: responsa.admin.v1.QuestionOutcome
-	(*QuestionPattern)(nil),                   // 135: responsa.admin.v1.QuestionPattern
-	(*InsightSettings)(nil),                   // 136: responsa.admin.v1.InsightSettings
-	(*DefaultModel)(nil),                      // 137: responsa.admin.v1.DefaultModel
-	(ModelTestOutcome)(0),                     // 138: responsa.admin.v1.ModelTestOutcome
-	(*durationpb.Duration)(nil),               // 139: google.protobuf.Duration
-	(*SystemStatus)(nil),                      // 140: responsa.admin.v1.SystemStatus
-	(*emptypb.Empty)(nil),                     // 141: google.protobuf.Empty
-	(*v1.Agent)(nil),                          // 142: responsa.chat.v1.Agent
-	(*ExperimentReport)(nil),                  // 143: responsa.admin.v1.ExperimentReport
-	(*v11.DeletionReceipt)(nil),               // 144: responsa.auth.v1.DeletionReceipt
-	(*ModelSettings)(nil),                     // 145: responsa.admin.v1.ModelSettings
+	(*ListTenantTurnsRequest)(nil),            // 98: responsa.admin.v1.ListTenantTurnsRequest
+	(*ListTenantTurnsResponse)(nil),           // 99: responsa.admin.v1.ListTenantTurnsResponse
+	(*ListQuestionPatternsRequest)(nil),       // 100: responsa.admin.v1.ListQuestionPatternsRequest
+	(*ListQuestionPatternsResponse)(nil),      // 101: responsa.admin.v1.ListQuestionPatternsResponse
+	(*GetInsightSettingsRequest)(nil),         // 102: responsa.admin.v1.GetInsightSettingsRequest
+	(*UpdateInsightSettingsRequest)(nil),      // 103: responsa.admin.v1.UpdateInsightSettingsRequest
+	(*GetModelsRequest)(nil),                  // 104: responsa.admin.v1.GetModelsRequest
+	(*SetDefaultModelRequest)(nil),            // 105: responsa.admin.v1.SetDefaultModelRequest
+	(*TestModelRequest)(nil),                  // 106: responsa.admin.v1.TestModelRequest
+	(*TestModelResponse)(nil),                 // 107: responsa.admin.v1.TestModelResponse
+	(*Teacher)(nil),                           // 108: responsa.admin.v1.Teacher
+	(*fieldmaskpb.FieldMask)(nil),             // 109: google.protobuf.FieldMask
+	(*Source)(nil),                            // 110: responsa.admin.v1.Source
+	(*PreviewedRow)(nil),                      // 111: responsa.admin.v1.PreviewedRow
+	(*Delivery)(nil),                          // 112: responsa.admin.v1.Delivery
+	(*longrunningpb.Operation)(nil),           // 113: google.longrunning.Operation
+	(*FailedRow)(nil),                         // 114: responsa.admin.v1.FailedRow
+	(*timestamppb.Timestamp)(nil),             // 115: google.protobuf.Timestamp
+	(v1.TurnState)(0),                         // 116: responsa.chat.v1.TurnState
+	(*ReplayedQuestion)(nil),                  // 117: responsa.admin.v1.ReplayedQuestion
+	(*v1.ToolProblem)(nil),                    // 118: responsa.chat.v1.ToolProblem
+	(*v1.AgentVersion)(nil),                   // 119: responsa.chat.v1.AgentVersion
+	(*Experiment)(nil),                        // 120: responsa.admin.v1.Experiment
+	(*v11.User)(nil),                          // 121: responsa.auth.v1.User
+	(*UserQuota)(nil),                         // 122: responsa.admin.v1.UserQuota
+	(*UserLimits)(nil),                        // 123: responsa.admin.v1.UserLimits
+	(*ServiceGrant)(nil),                      // 124: responsa.admin.v1.ServiceGrant
+	(*Tenant)(nil),                            // 125: responsa.admin.v1.Tenant
+	(*v11.ApiKey)(nil),                        // 126: responsa.auth.v1.ApiKey
+	(*v11.Session)(nil),                       // 127: responsa.auth.v1.Session
+	(*AuditEvent)(nil),                        // 128: responsa.admin.v1.AuditEvent
+	(v11.UsageGranularity)(0),                 // 129: responsa.auth.v1.UsageGranularity
+	(v11.UsageDimension)(0),                   // 130: responsa.auth.v1.UsageDimension
+	(*v11.UsageRow)(nil),                      // 131: responsa.auth.v1.UsageRow
+	(*GivenFeedback)(nil),                     // 132: responsa.admin.v1.GivenFeedback
+	(FeedbackState)(0),                        // 133: responsa.admin.v1.FeedbackState
+	(*FeedbackCount)(nil),                     // 134: responsa.admin.v1.FeedbackCount
+	(*Quality)(nil),                           // 135: responsa.admin.v1.Quality
+	(*TenantTurn)(nil),                        // 136: responsa.admin.v1.TenantTurn
+	(QuestionOutcome)(0),                      // 137: responsa.admin.v1.QuestionOutcome
+	(*QuestionPattern)(nil),                   // 138: responsa.admin.v1.QuestionPattern
+	(*InsightSettings)(nil),                   // 139: responsa.admin.v1.InsightSettings
+	(*DefaultModel)(nil),                      // 140: responsa.admin.v1.DefaultModel
+	(ModelTestOutcome)(0),                     // 141: responsa.admin.v1.ModelTestOutcome
+	(*durationpb.Duration)(nil),               // 142: google.protobuf.Duration
+	(*SystemStatus)(nil),                      // 143: responsa.admin.v1.SystemStatus
+	(*emptypb.Empty)(nil),                     // 144: google.protobuf.Empty
+	(*v1.Agent)(nil),                          // 145: responsa.chat.v1.Agent
+	(*ExperimentReport)(nil),                  // 146: responsa.admin.v1.ExperimentReport
+	(*v11.DeletionReceipt)(nil),               // 147: responsa.auth.v1.DeletionReceipt
+	(*ModelSettings)(nil),                     // 148: responsa.admin.v1.ModelSettings
 }
 var file_responsa_admin_v1_admin_service_proto_depIdxs = []int32{
-	106, // 0: responsa.admin.v1.CreateTeacherRequest.teacher:type_name -> responsa.admin.v1.Teacher
-	106, // 1: responsa.admin.v1.ListTeachersResponse.teachers:type_name -> responsa.admin.v1.Teacher
-	106, // 2: responsa.admin.v1.UpdateTeacherRequest.teacher:type_name -> responsa.admin.v1.Teacher
-	107, // 3: responsa.admin.v1.UpdateTeacherRequest.update_mask:type_name -> google.protobuf.FieldMask
-	108, // 4: responsa.admin.v1.CreateSourceRequest.source:type_name -> responsa.admin.v1.Source
-	108, // 5: responsa.admin.v1.ListSourcesResponse.sources:type_name -> responsa.admin.v1.Source
-	108, // 6: responsa.admin.v1.UpdateSourceRequest.source:type_name -> responsa.admin.v1.Source
-	107, // 7: responsa.admin.v1.UpdateSourceRequest.update_mask:type_name -> google.protobuf.FieldMask
-	109, // 8: responsa.admin.v1.PreviewSourceResponse.rows:type_name -> responsa.admin.v1.PreviewedRow
-	110, // 9: responsa.admin.v1.ListDeliveriesResponse.deliveries:type_name -> responsa.admin.v1.Delivery
-	111, // 10: responsa.admin.v1.NotifySubjectChangedResponse.operations:type_name -> google.longrunning.Operation
-	112, // 11: responsa.admin.v1.ListFailedRowsResponse.failed_rows:type_name -> responsa.admin.v1.FailedRow
+	108, // 0: responsa.admin.v1.CreateTeacherRequest.teacher:type_name -> responsa.admin.v1.Teacher
+	108, // 1: responsa.admin.v1.ListTeachersResponse.teachers:type_name -> responsa.admin.v1.Teacher
+	108, // 2: responsa.admin.v1.UpdateTeacherRequest.teacher:type_name -> responsa.admin.v1.Teacher
+	109, // 3: responsa.admin.v1.UpdateTeacherRequest.update_mask:type_name -> google.protobuf.FieldMask
+	110, // 4: responsa.admin.v1.CreateSourceRequest.source:type_name -> responsa.admin.v1.Source
+	110, // 5: responsa.admin.v1.ListSourcesResponse.sources:type_name -> responsa.admin.v1.Source
+	110, // 6: responsa.admin.v1.UpdateSourceRequest.source:type_name -> responsa.admin.v1.Source
+	109, // 7: responsa.admin.v1.UpdateSourceRequest.update_mask:type_name -> google.protobuf.FieldMask
+	111, // 8: responsa.admin.v1.PreviewSourceResponse.rows:type_name -> responsa.admin.v1.PreviewedRow
+	112, // 9: responsa.admin.v1.ListDeliveriesResponse.deliveries:type_name -> responsa.admin.v1.Delivery
+	113, // 10: responsa.admin.v1.NotifySubjectChangedResponse.operations:type_name -> google.longrunning.Operation
+	114, // 11: responsa.admin.v1.ListFailedRowsResponse.failed_rows:type_name -> responsa.admin.v1.FailedRow
 	27,  // 12: responsa.admin.v1.StartReplayRequest.turns:type_name -> responsa.admin.v1.ReplayedTurns
 	28,  // 13: responsa.admin.v1.StartReplayRequest.texts:type_name -> responsa.admin.v1.ReplayedTexts
-	113, // 14: responsa.admin.v1.ReplayedTurns.start_time:type_name -> google.protobuf.Timestamp
-	113, // 15: responsa.admin.v1.ReplayedTurns.end_time:type_name -> google.protobuf.Timestamp
-	114, // 16: responsa.admin.v1.ReplayedTurns.states:type_name -> responsa.chat.v1.TurnState
-	115, // 17: responsa.admin.v1.ListReplayedQuestionsResponse.replayed_questions:type_name -> responsa.admin.v1.ReplayedQuestion
+	115, // 14: responsa.admin.v1.ReplayedTurns.start_time:type_name -> google.protobuf.Timestamp
+	115, // 15: responsa.admin.v1.ReplayedTurns.end_time:type_name -> google.protobuf.Timestamp
+	116, // 16: responsa.admin.v1.ReplayedTurns.states:type_name -> responsa.chat.v1.TurnState
+	117, // 17: responsa.admin.v1.ListReplayedQuestionsResponse.replayed_questions:type_name -> responsa.admin.v1.ReplayedQuestion
 	33,  // 18: responsa.admin.v1.ReloadAgentsResponse.agents:type_name -> responsa.admin.v1.AgentReload
-	116, // 19: responsa.admin.v1.ReloadAgentsResponse.tool_problems:type_name -> responsa.chat.v1.ToolProblem
+	118, // 19: responsa.admin.v1.ReloadAgentsResponse.tool_problems:type_name -> responsa.chat.v1.ToolProblem
 	34,  // 20: responsa.admin.v1.AgentReload.problems:type_name -> responsa.admin.v1.AgentProblem
-	117, // 21: responsa.admin.v1.ListAgentVersionsResponse.agent_versions:type_name -> responsa.chat.v1.AgentVersion
-	117, // 22: responsa.admin.v1.CreateAgentVersionRequest.agent_version:type_name -> responsa.chat.v1.AgentVersion
-	118, // 23: responsa.admin.v1.CreateExperimentRequest.experiment:type_name -> responsa.admin.v1.Experiment
-	118, // 24: responsa.admin.v1.ListExperimentsResponse.experiments:type_name -> responsa.admin.v1.Experiment
-	119, // 25: responsa.admin.v1.CreateUserRequest.user:type_name -> responsa.auth.v1.User
-	119, // 26: responsa.admin.v1.ListUsersResponse.users:type_name -> responsa.auth.v1.User
-	119, // 27: responsa.admin.v1.UpdateUserRequest.user:type_name -> responsa.auth.v1.User
-	107, // 28: responsa.admin.v1.UpdateUserRequest.update_mask:type_name -> google.protobuf.FieldMask
-	120, // 29: responsa.admin.v1.UpdateUserQuotaRequest.user_quota:type_name -> responsa.admin.v1.UserQuota
-	107, // 30: responsa.admin.v1.UpdateUserQuotaRequest.update_mask:type_name -> google.protobuf.FieldMask
-	121, // 31: responsa.admin.v1.UpdateUserLimitsRequest.user_limits:type_name -> responsa.admin.v1.UserLimits
-	107, // 32: responsa.admin.v1.UpdateUserLimitsRequest.update_mask:type_name -> google.protobuf.FieldMask
-	122, // 33: responsa.admin.v1.CreateServiceGrantRequest.service_grant:type_name -> responsa.admin.v1.ServiceGrant
-	122, // 34: responsa.admin.v1.ListServiceGrantsResponse.service_grants:type_name -> responsa.admin.v1.ServiceGrant
-	123, // 35: responsa.admin.v1.CreateTenantResponse.tenant:type_name -> responsa.admin.v1.Tenant
-	113, // 36: responsa.admin.v1.CreateTenantResponse.invitation_expire_time:type_name -> google.protobuf.Timestamp
-	119, // 37: responsa.admin.v1.CreateTenantResponse.administrator:type_name -> responsa.auth.v1.User
-	113, // 38: responsa.admin.v1.InviteTenantAdministratorResponse.invitation_expire_time:type_name -> google.protobuf.Timestamp
-	123, // 39: responsa.admin.v1.ListTenantsResponse.tenants:type_name -> responsa.admin.v1.Tenant
-	124, // 40: responsa.admin.v1.CreateServiceApiKeyRequest.api_key:type_name -> responsa.auth.v1.ApiKey
-	124, // 41: responsa.admin.v1.CreateServiceApiKeyResponse.api_key:type_name -> responsa.auth.v1.ApiKey
-	124, // 42: responsa.admin.v1.ListTenantApiKeysResponse.api_keys:type_name -> responsa.auth.v1.ApiKey
-	125, // 43: responsa.admin.v1.ListTenantSessionsResponse.sessions:type_name -> responsa.auth.v1.Session
-	126, // 44: responsa.admin.v1.ListAuditEventsResponse.audit_events:type_name -> responsa.admin.v1.AuditEvent
-	113, // 45: responsa.admin.v1.QueryUsageRequest.start_time:type_name -> google.protobuf.Timestamp
-	113, // 46: responsa.admin.v1.QueryUsageRequest.end_time:type_name -> google.protobuf.Timestamp
-	127, // 47: responsa.admin.v1.QueryUsageRequest.granularity:type_name -> responsa.auth.v1.UsageGranularity
-	128, // 48: responsa.admin.v1.QueryUsageRequest.group_by:type_name -> responsa.auth.v1.UsageDimension
-	129, // 49: responsa.admin.v1.QueryUsageResponse.rows:type_name -> responsa.auth.v1.UsageRow
-	113, // 50: responsa.admin.v1.QueryUsageResponse.complete_through:type_name -> google.protobuf.Timestamp
-	130, // 51: responsa.admin.v1.ListFeedbackResponse.feedback:type_name -> responsa.admin.v1.GivenFeedback
-	131, // 52: responsa.admin.v1.ResolveFeedbackRequest.state:type_name -> responsa.admin.v1.FeedbackState
-	113, // 53: responsa.admin.v1.GetFeedbackStatsRequest.start_time:type_name -> google.protobuf.Timestamp
-	113, // 54: responsa.admin.v1.GetFeedbackStatsRequest.end_time:type_name -> google.protobuf.Timestamp
-	132, // 55: responsa.admin.v1.GetFeedbackStatsResponse.counts:type_name -> responsa.admin.v1.FeedbackCount
-	113, // 56: responsa.admin.v1.GetFeedbackStatsResponse.complete_through:type_name -> google.protobuf.Timestamp
-	113, // 57: responsa.admin.v1.GetQualityStatsRequest.start_time:type_name -> google.protobuf.Timestamp
-	113, // 58: responsa.admin.v1.GetQualityStatsRequest.end_time:type_name -> google.protobuf.Timestamp
-	133, // 59: responsa.admin.v1.GetQualityStatsResponse.qualities:type_name -> responsa.admin.v1.Quality
-	113, // 60: responsa.admin.v1.GetQualityStatsResponse.complete_through:type_name -> google.protobuf.Timestamp
-	113, // 61: responsa.admin.v1.ListQuestionPatternsRequest.start_time:type_name -> google.protobuf.Timestamp
-	113, // 62: responsa.admin.v1.ListQuestionPatternsRequest.end_time:type_name -> google.protobuf.Timestamp
-	134, // 63: responsa.admin.v1.ListQuestionPatternsRequest.outcome:type_name -> responsa.admin.v1.QuestionOutcome
-	135, // 64: responsa.admin.v1.ListQuestionPatternsResponse.question_patterns:type_name -> responsa.admin.v1.QuestionPattern
-	113, // 65: responsa.admin.v1.ListQuestionPatternsResponse.complete_through:type_name -> google.protobuf.Timestamp
-	136, // 66: responsa.admin.v1.UpdateInsightSettingsRequest.insight_settings:type_name -> responsa.admin.v1.InsightSettings
-	107, // 67: responsa.admin.v1.UpdateInsightSettingsRequest.update_mask:type_name -> google.protobuf.FieldMask
-	137, // 68: responsa.admin.v1.SetDefaultModelRequest.default_model:type_name -> responsa.admin.v1.DefaultModel
-	137, // 69: responsa.admin.v1.TestModelRequest.default_model:type_name -> responsa.admin.v1.DefaultModel
-	138, // 70: responsa.admin.v1.TestModelResponse.outcome:type_name -> responsa.admin.v1.ModelTestOutcome
-	139, // 71: responsa.admin.v1.TestModelResponse.duration:type_name -> google.protobuf.Duration
-	0,   // 72: responsa.admin.v1.AdminService.GetSystemStatus:input_type -> responsa.admin.v1.GetSystemStatusRequest
-	1,   // 73: responsa.admin.v1.AdminService.CreateTeacher:input_type -> responsa.admin.v1.CreateTeacherRequest
-	2,   // 74: responsa.admin.v1.AdminService.GetTeacher:input_type -> responsa.admin.v1.GetTeacherRequest
-	3,   // 75: responsa.admin.v1.AdminService.ListTeachers:input_type -> responsa.admin.v1.ListTeachersRequest
-	5,   // 76: responsa.admin.v1.AdminService.UpdateTeacher:input_type -> responsa.admin.v1.UpdateTeacherRequest
-	6,   // 77: responsa.admin.v1.AdminService.DeleteTeacher:input_type -> responsa.admin.v1.DeleteTeacherRequest
-	7,   // 78: responsa.admin.v1.AdminService.CreateSource:input_type -> responsa.admin.v1.CreateSourceRequest
-	8,   // 79: responsa.admin.v1.AdminService.GetSource:input_type -> responsa.admin.v1.GetSourceRequest
-	9,   // 80: responsa.admin.v1.AdminService.ListSources:input_type -> responsa.admin.v1.ListSourcesRequest
-	11,  // 81: responsa.admin.v1.AdminService.UpdateSource:input_type -> responsa.admin.v1.UpdateSourceRequest
-	12,  // 82: responsa.admin.v1.AdminService.DeleteSource:input_type -> responsa.admin.v1.DeleteSourceRequest
-	13,  // 83: responsa.admin.v1.AdminService.PreviewSource:input_type -> responsa.admin.v1.PreviewSourceRequest
-	15,  // 84: responsa.admin.v1.AdminService.SyncSource:input_type -> responsa.admin.v1.SyncSourceRequest
-	16,  // 85: responsa.admin.v1.AdminService.RetryFailedRows:input_type -> responsa.admin.v1.RetryFailedRowsRequest
-	17,  // 86: responsa.admin.v1.AdminService.ListDeliveries:input_type -> responsa.admin.v1.ListDeliveriesRequest
-	19,  // 87: responsa.admin.v1.AdminService.RedeliverDelivery:input_type -> responsa.admin.v1.RedeliverDeliveryRequest
-	20,  // 88: responsa.admin.v1.AdminService.NotifySubjectChanged:input_type -> responsa.admin.v1.NotifySubjectChangedRequest
-	22,  // 89: responsa.admin.v1.AdminService.ListFailedRows:input_type -> responsa.admin.v1.ListFailedRowsRequest
-	24,  // 90: responsa.admin.v1.AdminService.ListConnections:input_type -> responsa.admin.v1.ListConnectionsRequest
-	26,  // 91: responsa.admin.v1.AdminService.StartReplay:input_type -> responsa.admin.v1.StartReplayRequest
-	29,  // 92: responsa.admin.v1.AdminService.ListReplayedQuestions:input_type -> responsa.admin.v1.ListReplayedQuestionsRequest
-	31,  // 93: responsa.admin.v1.AdminService.ReloadAgents:input_type -> responsa.admin.v1.ReloadAgentsRequest
-	35,  // 94: responsa.admin.v1.AdminService.ListAgentVersions:input_type -> responsa.admin.v1.ListAgentVersionsRequest
-	46,  // 95: responsa.admin.v1.AdminService.GetAgentVersion:input_type -> responsa.admin.v1.GetAgentVersionRequest
-	37,  // 96: responsa.admin.v1.AdminService.CreateAgentVersion:input_type -> responsa.admin.v1.CreateAgentVersionRequest
-	38,  // 97: responsa.admin.v1.AdminService.PublishAgentVersion:input_type -> responsa.admin.v1.PublishAgentVersionRequest
-	39,  // 98: responsa.admin.v1.AdminService.RollbackAgentVersion:input_type -> responsa.admin.v1.RollbackAgentVersionRequest
-	40,  // 99: responsa.admin.v1.AdminService.CreateExperiment:input_type -> responsa.admin.v1.CreateExperimentRequest
-	41,  // 100: responsa.admin.v1.AdminService.GetExperiment:input_type -> responsa.admin.v1.GetExperimentRequest
-	44,  // 101: responsa.admin.v1.AdminService.ListExperiments:input_type -> responsa.admin.v1.ListExperimentsRequest
-	42,  // 102: responsa.admin.v1.AdminService.StopExperiment:input_type -> responsa.admin.v1.StopExperimentRequest
-	43,  // 103: responsa.admin.v1.AdminService.GetExperimentReport:input_type -> responsa.admin.v1.GetExperimentReportRequest
-	47,  // 104: responsa.admin.v1.AdminService.CreateUser:input_type -> responsa.admin.v1.CreateUserRequest
-	48,  // 105: responsa.admin.v1.AdminService.GetUser:input_type -> responsa.admin.v1.GetUserRequest
-	49,  // 106: responsa.admin.v1.AdminService.LookupUser:input_type -> responsa.admin.v1.LookupUserRequest
-	50,  // 107: responsa.admin.v1.AdminService.ListUsers:input_type -> responsa.admin.v1.ListUsersRequest
-	52,  // 108: responsa.admin.v1.AdminService.UpdateUser:input_type -> responsa.admin.v1.UpdateUserRequest
-	55,  // 109: responsa.admin.v1.AdminService.GetUserLimits:input_type -> responsa.admin.v1.GetUserLimitsRequest
-	56,  // 110: responsa.admin.v1.AdminService.UpdateUserLimits:input_type -> responsa.admin.v1.UpdateUserLimitsRequest
-	57,  // 111: responsa.admin.v1.AdminService.DisableUser:input_type -> responsa.admin.v1.DisableUserRequest
-	58,  // 112: responsa.admin.v1.AdminService.EnableUser:input_type -> responsa.admin.v1.EnableUserRequest
-	59,  // 113: responsa.admin.v1.AdminService.RevokeCredentials:input_type -> responsa.admin.v1.RevokeCredentialsRequest
-	61,  // 114: responsa.admin.v1.AdminService.DeleteUser:input_type -> responsa.admin.v1.DeleteUserRequest
-	62,  // 115: responsa.admin.v1.AdminService.GrantOwnership:input_type -> responsa.admin.v1.GrantOwnershipRequest
-	63,  // 116: responsa.admin.v1.AdminService.RevokeOwnership:input_type -> responsa.admin.v1.RevokeOwnershipRequest
-	64,  // 117: responsa.admin.v1.AdminService.CreateServiceGrant:input_type -> responsa.admin.v1.CreateServiceGrantRequest
-	65,  // 118: responsa.admin.v1.AdminService.ListServiceGrants:input_type -> responsa.admin.v1.ListServiceGrantsRequest
-	67,  // 119: responsa.admin.v1.AdminService.DeleteServiceGrant:input_type -> responsa.admin.v1.DeleteServiceGrantRequest
-	68,  // 120: responsa.admin.v1.AdminService.CreateTenant:input_type -> responsa.admin.v1.CreateTenantRequest
-	70,  // 121: responsa.admin.v1.AdminService.InviteTenantAdministrator:input_type -> responsa.admin.v1.InviteTenantAdministratorRequest
-	72,  // 122: responsa.admin.v1.AdminService.GetTenant:input_type -> responsa.admin.v1.GetTenantRequest
-	73,  // 123: responsa.admin.v1.AdminService.ListTenants:input_type -> responsa.admin.v1.ListTenantsRequest
-	75,  // 124: responsa.admin.v1.AdminService.SuspendTenant:input_type -> responsa.admin.v1.SuspendTenantRequest
-	76,  // 125: responsa.admin.v1.AdminService.ResumeTenant:input_type -> responsa.admin.v1.ResumeTenantRequest
-	77,  // 126: responsa.admin.v1.AdminService.EraseTenant:input_type -> responsa.admin.v1.EraseTenantRequest
-	53,  // 127: responsa.admin.v1.AdminService.GetUserQuota:input_type -> responsa.admin.v1.GetUserQuotaRequest
-	54,  // 128: responsa.admin.v1.AdminService.UpdateUserQuota:input_type -> responsa.admin.v1.UpdateUserQuotaRequest
-	78,  // 129: responsa.admin.v1.AdminService.CreateServiceApiKey:input_type -> responsa.admin.v1.CreateServiceApiKeyRequest
-	80,  // 130: responsa.admin.v1.AdminService.ListTenantApiKeys:input_type -> responsa.admin.v1.ListTenantApiKeysRequest
-	82,  // 131: responsa.admin.v1.AdminService.RevokeTenantApiKey:input_type -> responsa.admin.v1.RevokeTenantApiKeyRequest
-	83,  // 132: responsa.admin.v1.AdminService.ListTenantSessions:input_type -> responsa.admin.v1.ListTenantSessionsRequest
-	85,  // 133: responsa.admin.v1.AdminService.RevokeTenantSessions:input_type -> responsa.admin.v1.RevokeTenantSessionsRequest
-	87,  // 134: responsa.admin.v1.AdminService.ListAuditEvents:input_type -> responsa.admin.v1.ListAuditEventsRequest
-	89,  // 135: responsa.admin.v1.AdminService.QueryUsage:input_type -> responsa.admin.v1.QueryUsageRequest
-	91,  // 136: responsa.admin.v1.AdminService.ListFeedback:input_type -> responsa.admin.v1.ListFeedbackRequest
-	93,  // 137: responsa.admin.v1.AdminService.ResolveFeedback:input_type -> responsa.admin.v1.ResolveFeedbackRequest
-	94,  // 138: responsa.admin.v1.AdminService.GetFeedbackStats:input_type -> responsa.admin.v1.GetFeedbackStatsRequest
-	96,  // 139: responsa.admin.v1.AdminService.GetQualityStats:input_type -> responsa.admin.v1.GetQualityStatsRequest
-	98,  // 140: responsa.admin.v1.AdminService.ListQuestionPatterns:input_type -> responsa.admin.v1.ListQuestionPatternsRequest
-	100, // 141: responsa.admin.v1.AdminService.GetInsightSettings:input_type -> responsa.admin.v1.GetInsightSettingsRequest
-	101, // 142: responsa.admin.v1.AdminService.UpdateInsightSettings:input_type -> responsa.admin.v1.UpdateInsightSettingsRequest
-	102, // 143: responsa.admin.v1.AdminService.GetModels:input_type -> responsa.admin.v1.GetModelsRequest
-	103, // 144: responsa.admin.v1.AdminService.SetDefaultModel:input_type -> responsa.admin.v1.SetDefaultModelRequest
-	104, // 145: responsa.admin.v1.AdminService.TestModel:input_type -> responsa.admin.v1.TestModelRequest
-	140, // 146: responsa.admin.v1.AdminService.GetSystemStatus:output_type -> responsa.admin.v1.SystemStatus
-	106, // 147: responsa.admin.v1.AdminService.CreateTeacher:output_type -> responsa.admin.v1.Teacher
-	106, // 148: responsa.admin.v1.AdminService.GetTeacher:output_type -> responsa.admin.v1.Teacher
-	4,   // 149: responsa.admin.v1.AdminService.ListTeachers:output_type -> responsa.admin.v1.ListTeachersResponse
-	106, // 150: responsa.admin.v1.AdminService.UpdateTeacher:output_type -> responsa.admin.v1.Teacher
-	141, // 151: responsa.admin.v1.AdminService.DeleteTeacher:output_type -> google.protobuf.Empty
-	108, // 152: responsa.admin.v1.AdminService.CreateSource:output_type -> responsa.admin.v1.Source
-	108, // 153: responsa.admin.v1.AdminService.GetSource:output_type -> responsa.admin.v1.Source
-	10,  // 154: responsa.admin.v1.AdminService.ListSources:output_type -> responsa.admin.v1.ListSourcesResponse
-	108, // 155: responsa.admin.v1.AdminService.UpdateSource:output_type -> responsa.admin.v1.Source
-	141, // 156: responsa.admin.v1.AdminService.DeleteSource:output_type -> google.protobuf.Empty
-	14,  // 157: responsa.admin.v1.AdminService.PreviewSource:output_type -> responsa.admin.v1.PreviewSourceResponse
-	111, // 158: responsa.admin.v1.AdminService.SyncSource:output_type -> google.longrunning.Operation
-	111, // 159: responsa.admin.v1.AdminService.RetryFailedRows:output_type -> google.longrunning.Operation
-	18,  // 160: responsa.admin.v1.AdminService.ListDeliveries:output_type -> responsa.admin.v1.ListDeliveriesResponse
-	110, // 161: responsa.admin.v1.AdminService.RedeliverDelivery:output_type -> responsa.admin.v1.Delivery
-	21,  // 162: responsa.admin.v1.AdminService.NotifySubjectChanged:output_type -> responsa.admin.v1.NotifySubjectChangedResponse
-	23,  // 163: responsa.admin.v1.AdminService.ListFailedRows:output_type -> responsa.admin.v1.ListFailedRowsResponse
-	25,  // 164: responsa.admin.v1.AdminService.ListConnections:output_type -> responsa.admin.v1.ListConnectionsResponse
-	111, // 165: responsa.admin.v1.AdminService.StartReplay:output_type -> google.longrunning.Operation
-	30,  // 166: responsa.admin.v1.AdminService.ListReplayedQuestions:output_type -> responsa.admin.v1.ListReplayedQuestionsResponse
-	32,  // 167: responsa.admin.v1.AdminService.ReloadAgents:output_type -> responsa.admin.v1.ReloadAgentsResponse
-	36,  // 168: responsa.admin.v1.AdminService.ListAgentVersions:output_type -> responsa.admin.v1.ListAgentVersionsResponse
-	117, // 169: responsa.admin.v1.AdminService.GetAgentVersion:output_type -> responsa.chat.v1.AgentVersion
-	117, // 170: responsa.admin.v1.AdminService.CreateAgentVersion:output_type -> responsa.chat.v1.AgentVersion
-	142, // 171: responsa.admin.v1.AdminService.PublishAgentVersion:output_type -> responsa.chat.v1.Agent
-	142, // 172: responsa.admin.v1.AdminService.RollbackAgentVersion:output_type -> responsa.chat.v1.Agent
-	118, // 173: responsa.admin.v1.AdminService.CreateExperiment:output_type -> responsa.admin.v1.Experiment
-	118, // 174: responsa.admin.v1.AdminService.GetExperiment:output_type -> responsa.admin.v1.Experiment
-	45,  // 175: responsa.admin.v1.AdminService.ListExperiments:output_type -> responsa.admin.v1.ListExperimentsResponse
-	118, // 176: responsa.admin.v1.AdminService.StopExperiment:output_type -> responsa.admin.v1.Experiment
-	143, // 177: responsa.admin.v1.AdminService.GetExperimentReport:output_type -> responsa.admin.v1.ExperimentReport
-	119, // 178: responsa.admin.v1.AdminService.CreateUser:output_type -> responsa.auth.v1.User
-	119, // 179: responsa.admin.v1.AdminService.GetUser:output_type -> responsa.auth.v1.User
-	119, // 180: responsa.admin.v1.AdminService.LookupUser:output_type -> responsa.auth.v1.User
-	51,  // 181: responsa.admin.v1.AdminService.ListUsers:output_type -> responsa.admin.v1.ListUsersResponse
-	119, // 182: responsa.admin.v1.AdminService.UpdateUser:output_type -> responsa.auth.v1.User
-	121, // 183: responsa.admin.v1.AdminService.GetUserLimits:output_type -> responsa.admin.v1.UserLimits
-	121, // 184: responsa.admin.v1.AdminService.UpdateUserLimits:output_type -> responsa.admin.v1.UserLimits
-	119, // 185: responsa.admin.v1.AdminService.DisableUser:output_type -> responsa.auth.v1.User
-	119, // 186: responsa.admin.v1.AdminService.EnableUser:output_type -> responsa.auth.v1.User
-	60,  // 187: responsa.admin.v1.AdminService.RevokeCredentials:output_type -> responsa.admin.v1.RevokeCredentialsResponse
-	144, // 188: responsa.admin.v1.AdminService.DeleteUser:output_type -> responsa.auth.v1.DeletionReceipt
-	119, // 189: responsa.admin.v1.AdminService.GrantOwnership:output_type -> responsa.auth.v1.User
-	119, // 190: responsa.admin.v1.AdminService.RevokeOwnership:output_type -> responsa.auth.v1.User
-	122, // 191: responsa.admin.v1.AdminService.CreateServiceGrant:output_type -> responsa.admin.v1.ServiceGrant
-	66,  // 192: responsa.admin.v1.AdminService.ListServiceGrants:output_type -> responsa.admin.v1.ListServiceGrantsResponse
-	141, // 193: responsa.admin.v1.AdminService.DeleteServiceGrant:output_type -> google.protobuf.Empty
-	69,  // 194: responsa.admin.v1.AdminService.CreateTenant:output_type -> responsa.admin.v1.CreateTenantResponse
-	71,  // 195: responsa.admin.v1.AdminService.InviteTenantAdministrator:output_type -> responsa.admin.v1.InviteTenantAdministratorResponse
-	123, // 196: responsa.admin.v1.AdminService.GetTenant:output_type -> responsa.admin.v1.Tenant
-	74,  // 197: responsa.admin.v1.AdminService.ListTenants:output_type -> responsa.admin.v1.ListTenantsResponse
-	123, // 198: responsa.admin.v1.AdminService.SuspendTenant:output_type -> responsa.admin.v1.Tenant
-	123, // 199: responsa.admin.v1.AdminService.ResumeTenant:output_type -> responsa.admin.v1.Tenant
-	123, // 200: responsa.admin.v1.AdminService.EraseTenant:output_type -> responsa.admin.v1.Tenant
-	120, // 201: responsa.admin.v1.AdminService.GetUserQuota:output_type -> responsa.admin.v1.UserQuota
-	120, // 202: responsa.admin.v1.AdminService.UpdateUserQuota:output_type -> responsa.admin.v1.UserQuota
-	79,  // 203: responsa.admin.v1.AdminService.CreateServiceApiKey:output_type -> responsa.admin.v1.CreateServiceApiKeyResponse
-	81,  // 204: responsa.admin.v1.AdminService.ListTenantApiKeys:output_type -> responsa.admin.v1.ListTenantApiKeysResponse
-	124, // 205: responsa.admin.v1.AdminService.RevokeTenantApiKey:output_type -> responsa.auth.v1.ApiKey
-	84,  // 206: responsa.admin.v1.AdminService.ListTenantSessions:output_type -> responsa.admin.v1.ListTenantSessionsResponse
-	86,  // 207: responsa.admin.v1.AdminService.RevokeTenantSessions:output_type -> responsa.admin.v1.RevokeTenantSessionsResponse
-	88,  // 208: responsa.admin.v1.AdminService.ListAuditEvents:output_type -> responsa.admin.v1.ListAuditEventsResponse
-	90,  // 209: responsa.admin.v1.AdminService.QueryUsage:output_type -> responsa.admin.v1.QueryUsageResponse
-	92,  // 210: responsa.admin.v1.AdminService.ListFeedback:output_type -> responsa.admin.v1.ListFeedbackResponse
-	130, // 211: responsa.admin.v1.AdminService.ResolveFeedback:output_type -> responsa.admin.v1.GivenFeedback
-	95,  // 212: responsa.admin.v1.AdminService.GetFeedbackStats:output_type -> responsa.admin.v1.GetFeedbackStatsResponse
-	97,  // 213: responsa.admin.v1.AdminService.GetQualityStats:output_type -> responsa.admin.v1.GetQualityStatsResponse
-	99,  // 214: responsa.admin.v1.AdminService.ListQuestionPatterns:output_type -> responsa.admin.v1.ListQuestionPatternsResponse
-	136, // 215: responsa.admin.v1.AdminService.GetInsightSettings:output_type -> responsa.admin.v1.InsightSettings
-	136, // 216: responsa.admin.v1.AdminService.UpdateInsightSettings:output_type -> responsa.admin.v1.InsightSettings
-	145, // 217: responsa.admin.v1.AdminService.GetModels:output_type -> responsa.admin.v1.ModelSettings
-	145, // 218: responsa.admin.v1.AdminService.SetDefaultModel:output_type -> responsa.admin.v1.ModelSettings
-	105, // 219: responsa.admin.v1.AdminService.TestModel:output_type -> responsa.admin.v1.TestModelResponse
-	146, // [146:220] is the sub-list for method output_type
-	72,  // [72:146] is the sub-list for method input_type
-	72,  // [72:72] is the sub-list for extension type_name
-	72,  // [72:72] is the sub-list for extension extendee
-	0,   // [0:72] is the sub-list for field type_name
+	119, // 21: responsa.admin.v1.ListAgentVersionsResponse.agent_versions:type_name -> responsa.chat.v1.AgentVersion
+	119, // 22: responsa.admin.v1.CreateAgentVersionRequest.agent_version:type_name -> responsa.chat.v1.AgentVersion
+	120, // 23: responsa.admin.v1.CreateExperimentRequest.experiment:type_name -> responsa.admin.v1.Experiment
+	120, // 24: responsa.admin.v1.ListExperimentsResponse.experiments:type_name -> responsa.admin.v1.Experiment
+	121, // 25: responsa.admin.v1.CreateUserRequest.user:type_name -> responsa.auth.v1.User
+	121, // 26: responsa.admin.v1.ListUsersResponse.users:type_name -> responsa.auth.v1.User
+	121, // 27: responsa.admin.v1.UpdateUserRequest.user:type_name -> responsa.auth.v1.User
+	109, // 28: responsa.admin.v1.UpdateUserRequest.update_mask:type_name -> google.protobuf.FieldMask
+	122, // 29: responsa.admin.v1.UpdateUserQuotaRequest.user_quota:type_name -> responsa.admin.v1.UserQuota
+	109, // 30: responsa.admin.v1.UpdateUserQuotaRequest.update_mask:type_name -> google.protobuf.FieldMask
+	123, // 31: responsa.admin.v1.UpdateUserLimitsRequest.user_limits:type_name -> responsa.admin.v1.UserLimits
+	109, // 32: responsa.admin.v1.UpdateUserLimitsRequest.update_mask:type_name -> google.protobuf.FieldMask
+	124, // 33: responsa.admin.v1.CreateServiceGrantRequest.service_grant:type_name -> responsa.admin.v1.ServiceGrant
+	124, // 34: responsa.admin.v1.ListServiceGrantsResponse.service_grants:type_name -> responsa.admin.v1.ServiceGrant
+	125, // 35: responsa.admin.v1.CreateTenantResponse.tenant:type_name -> responsa.admin.v1.Tenant
+	115, // 36: responsa.admin.v1.CreateTenantResponse.invitation_expire_time:type_name -> google.protobuf.Timestamp
+	121, // 37: responsa.admin.v1.CreateTenantResponse.administrator:type_name -> responsa.auth.v1.User
+	115, // 38: responsa.admin.v1.InviteTenantAdministratorResponse.invitation_expire_time:type_name -> google.protobuf.Timestamp
+	125, // 39: responsa.admin.v1.ListTenantsResponse.tenants:type_name -> responsa.admin.v1.Tenant
+	126, // 40: responsa.admin.v1.CreateServiceApiKeyRequest.api_key:type_name -> responsa.auth.v1.ApiKey
+	126, // 41: responsa.admin.v1.CreateServiceApiKeyResponse.api_key:type_name -> responsa.auth.v1.ApiKey
+	126, // 42: responsa.admin.v1.ListTenantApiKeysResponse.api_keys:type_name -> responsa.auth.v1.ApiKey
+	127, // 43: responsa.admin.v1.ListTenantSessionsResponse.sessions:type_name -> responsa.auth.v1.Session
+	128, // 44: responsa.admin.v1.ListAuditEventsResponse.audit_events:type_name -> responsa.admin.v1.AuditEvent
+	115, // 45: responsa.admin.v1.QueryUsageRequest.start_time:type_name -> google.protobuf.Timestamp
+	115, // 46: responsa.admin.v1.QueryUsageRequest.end_time:type_name -> google.protobuf.Timestamp
+	129, // 47: responsa.admin.v1.QueryUsageRequest.granularity:type_name -> responsa.auth.v1.UsageGranularity
+	130, // 48: responsa.admin.v1.QueryUsageRequest.group_by:type_name -> responsa.auth.v1.UsageDimension
+	131, // 49: responsa.admin.v1.QueryUsageResponse.rows:type_name -> responsa.auth.v1.UsageRow
+	115, // 50: responsa.admin.v1.QueryUsageResponse.complete_through:type_name -> google.protobuf.Timestamp
+	132, // 51: responsa.admin.v1.ListFeedbackResponse.feedback:type_name -> responsa.admin.v1.GivenFeedback
+	133, // 52: responsa.admin.v1.ResolveFeedbackRequest.state:type_name -> responsa.admin.v1.FeedbackState
+	115, // 53: responsa.admin.v1.GetFeedbackStatsRequest.start_time:type_name -> google.protobuf.Timestamp
+	115, // 54: responsa.admin.v1.GetFeedbackStatsRequest.end_time:type_name -> google.protobuf.Timestamp
+	134, // 55: responsa.admin.v1.GetFeedbackStatsResponse.counts:type_name -> responsa.admin.v1.FeedbackCount
+	115, // 56: responsa.admin.v1.GetFeedbackStatsResponse.complete_through:type_name -> google.protobuf.Timestamp
+	115, // 57: responsa.admin.v1.GetQualityStatsRequest.start_time:type_name -> google.protobuf.Timestamp
+	115, // 58: responsa.admin.v1.GetQualityStatsRequest.end_time:type_name -> google.protobuf.Timestamp
+	129, // 59: responsa.admin.v1.GetQualityStatsRequest.granularity:type_name -> responsa.auth.v1.UsageGranularity
+	135, // 60: responsa.admin.v1.GetQualityStatsResponse.qualities:type_name -> responsa.admin.v1.Quality
+	115, // 61: responsa.admin.v1.GetQualityStatsResponse.complete_through:type_name -> google.protobuf.Timestamp
+	135, // 62: responsa.admin.v1.GetQualityStatsResponse.periods:type_name -> responsa.admin.v1.Quality
+	115, // 63: responsa.admin.v1.ListTenantTurnsRequest.start_time:type_name -> google.protobuf.Timestamp
+	115, // 64: responsa.admin.v1.ListTenantTurnsRequest.end_time:type_name -> google.protobuf.Timestamp
+	136, // 65: responsa.admin.v1.ListTenantTurnsResponse.turns:type_name -> responsa.admin.v1.TenantTurn
+	115, // 66: responsa.admin.v1.ListQuestionPatternsRequest.start_time:type_name -> google.protobuf.Timestamp
+	115, // 67: responsa.admin.v1.ListQuestionPatternsRequest.end_time:type_name -> google.protobuf.Timestamp
+	137, // 68: responsa.admin.v1.ListQuestionPatternsRequest.outcome:type_name -> responsa.admin.v1.QuestionOutcome
+	138, // 69: responsa.admin.v1.ListQuestionPatternsResponse.question_patterns:type_name -> responsa.admin.v1.QuestionPattern
+	115, // 70: responsa.admin.v1.ListQuestionPatternsResponse.complete_through:type_name -> google.protobuf.Timestamp
+	139, // 71: responsa.admin.v1.UpdateInsightSettingsRequest.insight_settings:type_name -> responsa.admin.v1.InsightSettings
+	109, // 72: responsa.admin.v1.UpdateInsightSettingsRequest.update_mask:type_name -> google.protobuf.FieldMask
+	140, // 73: responsa.admin.v1.SetDefaultModelRequest.default_model:type_name -> responsa.admin.v1.DefaultModel
+	140, // 74: responsa.admin.v1.TestModelRequest.default_model:type_name -> responsa.admin.v1.DefaultModel
+	141, // 75: responsa.admin.v1.TestModelResponse.outcome:type_name -> responsa.admin.v1.ModelTestOutcome
+	142, // 76: responsa.admin.v1.TestModelResponse.duration:type_name -> google.protobuf.Duration
+	0,   // 77: responsa.admin.v1.AdminService.GetSystemStatus:input_type -> responsa.admin.v1.GetSystemStatusRequest
+	1,   // 78: responsa.admin.v1.AdminService.CreateTeacher:input_type -> responsa.admin.v1.CreateTeacherRequest
+	2,   // 79: responsa.admin.v1.AdminService.GetTeacher:input_type -> responsa.admin.v1.GetTeacherRequest
+	3,   // 80: responsa.admin.v1.AdminService.ListTeachers:input_type -> responsa.admin.v1.ListTeachersRequest
+	5,   // 81: responsa.admin.v1.AdminService.UpdateTeacher:input_type -> responsa.admin.v1.UpdateTeacherRequest
+	6,   // 82: responsa.admin.v1.AdminService.DeleteTeacher:input_type -> responsa.admin.v1.DeleteTeacherRequest
+	7,   // 83: responsa.admin.v1.AdminService.CreateSource:input_type -> responsa.admin.v1.CreateSourceRequest
+	8,   // 84: responsa.admin.v1.AdminService.GetSource:input_type -> responsa.admin.v1.GetSourceRequest
+	9,   // 85: responsa.admin.v1.AdminService.ListSources:input_type -> responsa.admin.v1.ListSourcesRequest
+	11,  // 86: responsa.admin.v1.AdminService.UpdateSource:input_type -> responsa.admin.v1.UpdateSourceRequest
+	12,  // 87: responsa.admin.v1.AdminService.DeleteSource:input_type -> responsa.admin.v1.DeleteSourceRequest
+	13,  // 88: responsa.admin.v1.AdminService.PreviewSource:input_type -> responsa.admin.v1.PreviewSourceRequest
+	15,  // 89: responsa.admin.v1.AdminService.SyncSource:input_type -> responsa.admin.v1.SyncSourceRequest
+	16,  // 90: responsa.admin.v1.AdminService.RetryFailedRows:input_type -> responsa.admin.v1.RetryFailedRowsRequest
+	17,  // 91: responsa.admin.v1.AdminService.ListDeliveries:input_type -> responsa.admin.v1.ListDeliveriesRequest
+	19,  // 92: responsa.admin.v1.AdminService.RedeliverDelivery:input_type -> responsa.admin.v1.RedeliverDeliveryRequest
+	20,  // 93: responsa.admin.v1.AdminService.NotifySubjectChanged:input_type -> responsa.admin.v1.NotifySubjectChangedRequest
+	22,  // 94: responsa.admin.v1.AdminService.ListFailedRows:input_type -> responsa.admin.v1.ListFailedRowsRequest
+	24,  // 95: responsa.admin.v1.AdminService.ListConnections:input_type -> responsa.admin.v1.ListConnectionsRequest
+	26,  // 96: responsa.admin.v1.AdminService.StartReplay:input_type -> responsa.admin.v1.StartReplayRequest
+	29,  // 97: responsa.admin.v1.AdminService.ListReplayedQuestions:input_type -> responsa.admin.v1.ListReplayedQuestionsRequest
+	31,  // 98: responsa.admin.v1.AdminService.ReloadAgents:input_type -> responsa.admin.v1.ReloadAgentsRequest
+	35,  // 99: responsa.admin.v1.AdminService.ListAgentVersions:input_type -> responsa.admin.v1.ListAgentVersionsRequest
+	46,  // 100: responsa.admin.v1.AdminService.GetAgentVersion:input_type -> responsa.admin.v1.GetAgentVersionRequest
+	37,  // 101: responsa.admin.v1.AdminService.CreateAgentVersion:input_type -> responsa.admin.v1.CreateAgentVersionRequest
+	38,  // 102: responsa.admin.v1.AdminService.PublishAgentVersion:input_type -> responsa.admin.v1.PublishAgentVersionRequest
+	39,  // 103: responsa.admin.v1.AdminService.RollbackAgentVersion:input_type -> responsa.admin.v1.RollbackAgentVersionRequest
+	40,  // 104: responsa.admin.v1.AdminService.CreateExperiment:input_type -> responsa.admin.v1.CreateExperimentRequest
+	41,  // 105: responsa.admin.v1.AdminService.GetExperiment:input_type -> responsa.admin.v1.GetExperimentRequest
+	44,  // 106: responsa.admin.v1.AdminService.ListExperiments:input_type -> responsa.admin.v1.ListExperimentsRequest
+	42,  // 107: responsa.admin.v1.AdminService.StopExperiment:input_type -> responsa.admin.v1.StopExperimentRequest
+	43,  // 108: responsa.admin.v1.AdminService.GetExperimentReport:input_type -> responsa.admin.v1.GetExperimentReportRequest
+	47,  // 109: responsa.admin.v1.AdminService.CreateUser:input_type -> responsa.admin.v1.CreateUserRequest
+	48,  // 110: responsa.admin.v1.AdminService.GetUser:input_type -> responsa.admin.v1.GetUserRequest
+	49,  // 111: responsa.admin.v1.AdminService.LookupUser:input_type -> responsa.admin.v1.LookupUserRequest
+	50,  // 112: responsa.admin.v1.AdminService.ListUsers:input_type -> responsa.admin.v1.ListUsersRequest
+	52,  // 113: responsa.admin.v1.AdminService.UpdateUser:input_type -> responsa.admin.v1.UpdateUserRequest
+	55,  // 114: responsa.admin.v1.AdminService.GetUserLimits:input_type -> responsa.admin.v1.GetUserLimitsRequest
+	56,  // 115: responsa.admin.v1.AdminService.UpdateUserLimits:input_type -> responsa.admin.v1.UpdateUserLimitsRequest
+	57,  // 116: responsa.admin.v1.AdminService.DisableUser:input_type -> responsa.admin.v1.DisableUserRequest
+	58,  // 117: responsa.admin.v1.AdminService.EnableUser:input_type -> responsa.admin.v1.EnableUserRequest
+	59,  // 118: responsa.admin.v1.AdminService.RevokeCredentials:input_type -> responsa.admin.v1.RevokeCredentialsRequest
+	61,  // 119: responsa.admin.v1.AdminService.DeleteUser:input_type -> responsa.admin.v1.DeleteUserRequest
+	62,  // 120: responsa.admin.v1.AdminService.GrantOwnership:input_type -> responsa.admin.v1.GrantOwnershipRequest
+	63,  // 121: responsa.admin.v1.AdminService.RevokeOwnership:input_type -> responsa.admin.v1.RevokeOwnershipRequest
+	64,  // 122: responsa.admin.v1.AdminService.CreateServiceGrant:input_type -> responsa.admin.v1.CreateServiceGrantRequest
+	65,  // 123: responsa.admin.v1.AdminService.ListServiceGrants:input_type -> responsa.admin.v1.ListServiceGrantsRequest
+	67,  // 124: responsa.admin.v1.AdminService.DeleteServiceGrant:input_type -> responsa.admin.v1.DeleteServiceGrantRequest
+	68,  // 125: responsa.admin.v1.AdminService.CreateTenant:input_type -> responsa.admin.v1.CreateTenantRequest
+	70,  // 126: responsa.admin.v1.AdminService.InviteTenantAdministrator:input_type -> responsa.admin.v1.InviteTenantAdministratorRequest
+	72,  // 127: responsa.admin.v1.AdminService.GetTenant:input_type -> responsa.admin.v1.GetTenantRequest
+	73,  // 128: responsa.admin.v1.AdminService.ListTenants:input_type -> responsa.admin.v1.ListTenantsRequest
+	75,  // 129: responsa.admin.v1.AdminService.SuspendTenant:input_type -> responsa.admin.v1.SuspendTenantRequest
+	76,  // 130: responsa.admin.v1.AdminService.ResumeTenant:input_type -> responsa.admin.v1.ResumeTenantRequest
+	77,  // 131: responsa.admin.v1.AdminService.EraseTenant:input_type -> responsa.admin.v1.EraseTenantRequest
+	53,  // 132: responsa.admin.v1.AdminService.GetUserQuota:input_type -> responsa.admin.v1.GetUserQuotaRequest
+	54,  // 133: responsa.admin.v1.AdminService.UpdateUserQuota:input_type -> responsa.admin.v1.UpdateUserQuotaRequest
+	78,  // 134: responsa.admin.v1.AdminService.CreateServiceApiKey:input_type -> responsa.admin.v1.CreateServiceApiKeyRequest
+	80,  // 135: responsa.admin.v1.AdminService.ListTenantApiKeys:input_type -> responsa.admin.v1.ListTenantApiKeysRequest
+	82,  // 136: responsa.admin.v1.AdminService.RevokeTenantApiKey:input_type -> responsa.admin.v1.RevokeTenantApiKeyRequest
+	83,  // 137: responsa.admin.v1.AdminService.ListTenantSessions:input_type -> responsa.admin.v1.ListTenantSessionsRequest
+	85,  // 138: responsa.admin.v1.AdminService.RevokeTenantSessions:input_type -> responsa.admin.v1.RevokeTenantSessionsRequest
+	87,  // 139: responsa.admin.v1.AdminService.ListAuditEvents:input_type -> responsa.admin.v1.ListAuditEventsRequest
+	89,  // 140: responsa.admin.v1.AdminService.QueryUsage:input_type -> responsa.admin.v1.QueryUsageRequest
+	91,  // 141: responsa.admin.v1.AdminService.ListFeedback:input_type -> responsa.admin.v1.ListFeedbackRequest
+	93,  // 142: responsa.admin.v1.AdminService.ResolveFeedback:input_type -> responsa.admin.v1.ResolveFeedbackRequest
+	94,  // 143: responsa.admin.v1.AdminService.GetFeedbackStats:input_type -> responsa.admin.v1.GetFeedbackStatsRequest
+	96,  // 144: responsa.admin.v1.AdminService.GetQualityStats:input_type -> responsa.admin.v1.GetQualityStatsRequest
+	98,  // 145: responsa.admin.v1.AdminService.ListTenantTurns:input_type -> responsa.admin.v1.ListTenantTurnsRequest
+	100, // 146: responsa.admin.v1.AdminService.ListQuestionPatterns:input_type -> responsa.admin.v1.ListQuestionPatternsRequest
+	102, // 147: responsa.admin.v1.AdminService.GetInsightSettings:input_type -> responsa.admin.v1.GetInsightSettingsRequest
+	103, // 148: responsa.admin.v1.AdminService.UpdateInsightSettings:input_type -> responsa.admin.v1.UpdateInsightSettingsRequest
+	104, // 149: responsa.admin.v1.AdminService.GetModels:input_type -> responsa.admin.v1.GetModelsRequest
+	105, // 150: responsa.admin.v1.AdminService.SetDefaultModel:input_type -> responsa.admin.v1.SetDefaultModelRequest
+	106, // 151: responsa.admin.v1.AdminService.TestModel:input_type -> responsa.admin.v1.TestModelRequest
+	143, // 152: responsa.admin.v1.AdminService.GetSystemStatus:output_type -> responsa.admin.v1.SystemStatus
+	108, // 153: responsa.admin.v1.AdminService.CreateTeacher:output_type -> responsa.admin.v1.Teacher
+	108, // 154: responsa.admin.v1.AdminService.GetTeacher:output_type -> responsa.admin.v1.Teacher
+	4,   // 155: responsa.admin.v1.AdminService.ListTeachers:output_type -> responsa.admin.v1.ListTeachersResponse
+	108, // 156: responsa.admin.v1.AdminService.UpdateTeacher:output_type -> responsa.admin.v1.Teacher
+	144, // 157: responsa.admin.v1.AdminService.DeleteTeacher:output_type -> google.protobuf.Empty
+	110, // 158: responsa.admin.v1.AdminService.CreateSource:output_type -> responsa.admin.v1.Source
+	110, // 159: responsa.admin.v1.AdminService.GetSource:output_type -> responsa.admin.v1.Source
+	10,  // 160: responsa.admin.v1.AdminService.ListSources:output_type -> responsa.admin.v1.ListSourcesResponse
+	110, // 161: responsa.admin.v1.AdminService.UpdateSource:output_type -> responsa.admin.v1.Source
+	144, // 162: responsa.admin.v1.AdminService.DeleteSource:output_type -> google.protobuf.Empty
+	14,  // 163: responsa.admin.v1.AdminService.PreviewSource:output_type -> responsa.admin.v1.PreviewSourceResponse
+	113, // 164: responsa.admin.v1.AdminService.SyncSource:output_type -> google.longrunning.Operation
+	113, // 165: responsa.admin.v1.AdminService.RetryFailedRows:output_type -> google.longrunning.Operation
+	18,  // 166: responsa.admin.v1.AdminService.ListDeliveries:output_type -> responsa.admin.v1.ListDeliveriesResponse
+	112, // 167: responsa.admin.v1.AdminService.RedeliverDelivery:output_type -> responsa.admin.v1.Delivery
+	21,  // 168: responsa.admin.v1.AdminService.NotifySubjectChanged:output_type -> responsa.admin.v1.NotifySubjectChangedResponse
+	23,  // 169: responsa.admin.v1.AdminService.ListFailedRows:output_type -> responsa.admin.v1.ListFailedRowsResponse
+	25,  // 170: responsa.admin.v1.AdminService.ListConnections:output_type -> responsa.admin.v1.ListConnectionsResponse
+	113, // 171: responsa.admin.v1.AdminService.StartReplay:output_type -> google.longrunning.Operation
+	30,  // 172: responsa.admin.v1.AdminService.ListReplayedQuestions:output_type -> responsa.admin.v1.ListReplayedQuestionsResponse
+	32,  // 173: responsa.admin.v1.AdminService.ReloadAgents:output_type -> responsa.admin.v1.ReloadAgentsResponse
+	36,  // 174: responsa.admin.v1.AdminService.ListAgentVersions:output_type -> responsa.admin.v1.ListAgentVersionsResponse
+	119, // 175: responsa.admin.v1.AdminService.GetAgentVersion:output_type -> responsa.chat.v1.AgentVersion
+	119, // 176: responsa.admin.v1.AdminService.CreateAgentVersion:output_type -> responsa.chat.v1.AgentVersion
+	145, // 177: responsa.admin.v1.AdminService.PublishAgentVersion:output_type -> responsa.chat.v1.Agent
+	145, // 178: responsa.admin.v1.AdminService.RollbackAgentVersion:output_type -> responsa.chat.v1.Agent
+	120, // 179: responsa.admin.v1.AdminService.CreateExperiment:output_type -> responsa.admin.v1.Experiment
+	120, // 180: responsa.admin.v1.AdminService.GetExperiment:output_type -> responsa.admin.v1.Experiment
+	45,  // 181: responsa.admin.v1.AdminService.ListExperiments:output_type -> responsa.admin.v1.ListExperimentsResponse
+	120, // 182: responsa.admin.v1.AdminService.StopExperiment:output_type -> responsa.admin.v1.Experiment
+	146, // 183: responsa.admin.v1.AdminService.GetExperimentReport:output_type -> responsa.admin.v1.ExperimentReport
+	121, // 184: responsa.admin.v1.AdminService.CreateUser:output_type -> responsa.auth.v1.User
+	121, // 185: responsa.admin.v1.AdminService.GetUser:output_type -> responsa.auth.v1.User
+	121, // 186: responsa.admin.v1.AdminService.LookupUser:output_type -> responsa.auth.v1.User
+	51,  // 187: responsa.admin.v1.AdminService.ListUsers:output_type -> responsa.admin.v1.ListUsersResponse
+	121, // 188: responsa.admin.v1.AdminService.UpdateUser:output_type -> responsa.auth.v1.User
+	123, // 189: responsa.admin.v1.AdminService.GetUserLimits:output_type -> responsa.admin.v1.UserLimits
+	123, // 190: responsa.admin.v1.AdminService.UpdateUserLimits:output_type -> responsa.admin.v1.UserLimits
+	121, // 191: responsa.admin.v1.AdminService.DisableUser:output_type -> responsa.auth.v1.User
+	121, // 192: responsa.admin.v1.AdminService.EnableUser:output_type -> responsa.auth.v1.User
+	60,  // 193: responsa.admin.v1.AdminService.RevokeCredentials:output_type -> responsa.admin.v1.RevokeCredentialsResponse
+	147, // 194: responsa.admin.v1.AdminService.DeleteUser:output_type -> responsa.auth.v1.DeletionReceipt
+	121, // 195: responsa.admin.v1.AdminService.GrantOwnership:output_type -> responsa.auth.v1.User
+	121, // 196: responsa.admin.v1.AdminService.RevokeOwnership:output_type -> responsa.auth.v1.User
+	124, // 197: responsa.admin.v1.AdminService.CreateServiceGrant:output_type -> responsa.admin.v1.ServiceGrant
+	66,  // 198: responsa.admin.v1.AdminService.ListServiceGrants:output_type -> responsa.admin.v1.ListServiceGrantsResponse
+	144, // 199: responsa.admin.v1.AdminService.DeleteServiceGrant:output_type -> google.protobuf.Empty
+	69,  // 200: responsa.admin.v1.AdminService.CreateTenant:output_type -> responsa.admin.v1.CreateTenantResponse
+	71,  // 201: responsa.admin.v1.AdminService.InviteTenantAdministrator:output_type -> responsa.admin.v1.InviteTenantAdministratorResponse
+	125, // 202: responsa.admin.v1.AdminService.GetTenant:output_type -> responsa.admin.v1.Tenant
+	74,  // 203: responsa.admin.v1.AdminService.ListTenants:output_type -> responsa.admin.v1.ListTenantsResponse
+	125, // 204: responsa.admin.v1.AdminService.SuspendTenant:output_type -> responsa.admin.v1.Tenant
+	125, // 205: responsa.admin.v1.AdminService.ResumeTenant:output_type -> responsa.admin.v1.Tenant
+	125, // 206: responsa.admin.v1.AdminService.EraseTenant:output_type -> responsa.admin.v1.Tenant
+	122, // 207: responsa.admin.v1.AdminService.GetUserQuota:output_type -> responsa.admin.v1.UserQuota
+	122, // 208: responsa.admin.v1.AdminService.UpdateUserQuota:output_type -> responsa.admin.v1.UserQuota
+	79,  // 209: responsa.admin.v1.AdminService.CreateServiceApiKey:output_type -> responsa.admin.v1.CreateServiceApiKeyResponse
+	81,  // 210: responsa.admin.v1.AdminService.ListTenantApiKeys:output_type -> responsa.admin.v1.ListTenantApiKeysResponse
+	126, // 211: responsa.admin.v1.AdminService.RevokeTenantApiKey:output_type -> responsa.auth.v1.ApiKey
+	84,  // 212: responsa.admin.v1.AdminService.ListTenantSessions:output_type -> responsa.admin.v1.ListTenantSessionsResponse
+	86,  // 213: responsa.admin.v1.AdminService.RevokeTenantSessions:output_type -> responsa.admin.v1.RevokeTenantSessionsResponse
+	88,  // 214: responsa.admin.v1.AdminService.ListAuditEvents:output_type -> responsa.admin.v1.ListAuditEventsResponse
+	90,  // 215: responsa.admin.v1.AdminService.QueryUsage:output_type -> responsa.admin.v1.QueryUsageResponse
+	92,  // 216: responsa.admin.v1.AdminService.ListFeedback:output_type -> responsa.admin.v1.ListFeedbackResponse
+	132, // 217: responsa.admin.v1.AdminService.ResolveFeedback:output_type -> responsa.admin.v1.GivenFeedback
+	95,  // 218: responsa.admin.v1.AdminService.GetFeedbackStats:output_type -> responsa.admin.v1.GetFeedbackStatsResponse
+	97,  // 219: responsa.admin.v1.AdminService.GetQualityStats:output_type -> responsa.admin.v1.GetQualityStatsResponse
+	99,  // 220: responsa.admin.v1.AdminService.ListTenantTurns:output_type -> responsa.admin.v1.ListTenantTurnsResponse
+	101, // 221: responsa.admin.v1.AdminService.ListQuestionPatterns:output_type -> responsa.admin.v1.ListQuestionPatternsResponse
+	139, // 222: responsa.admin.v1.AdminService.GetInsightSettings:output_type -> responsa.admin.v1.InsightSettings
+	139, // 223: responsa.admin.v1.AdminService.UpdateInsightSettings:output_type -> responsa.admin.v1.InsightSettings
+	148, // 224: responsa.admin.v1.AdminService.GetModels:output_type -> responsa.admin.v1.ModelSettings
+	148, // 225: responsa.admin.v1.AdminService.SetDefaultModel:output_type -> responsa.admin.v1.ModelSettings
+	107, // 226: responsa.admin.v1.AdminService.TestModel:output_type -> responsa.admin.v1.TestModelResponse
+	152, // [152:227] is the sub-list for method output_type
+	77,  // [77:152] is the sub-list for method input_type
+	77,  // [77:77] is the sub-list for extension type_name
+	77,  // [77:77] is the sub-list for extension extendee
+	0,   // [0:77] is the sub-list for field type_name
 }
 
 func init() { file_responsa_admin_v1_admin_service_proto_init() }
@@ -7097,13 +7290,14 @@ func file_responsa_admin_v1_admin_service_proto_init() {
 	file_responsa_admin_v1_admin_service_proto_msgTypes[87].OneofWrappers = []any{}
 	file_responsa_admin_v1_admin_service_proto_msgTypes[91].OneofWrappers = []any{}
 	file_responsa_admin_v1_admin_service_proto_msgTypes[98].OneofWrappers = []any{}
+	file_responsa_admin_v1_admin_service_proto_msgTypes[100].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_responsa_admin_v1_admin_service_proto_rawDesc), len(file_responsa_admin_v1_admin_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   106,
+			NumMessages:   108,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
