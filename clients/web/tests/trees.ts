@@ -1,10 +1,9 @@
 import { Markdown, type Content, type Options } from "../src/text/markdown.js";
-import { clean } from "../src/text/clean.js";
 import type { View } from "../src/text/view.js";
 
 /** The tree of a text as the page would show it. */
 export function tree(text: string, options: Options = {}): Content[] {
-  return new Markdown(options).blocks(text).flatMap((block) => clean(block.content));
+  return new Markdown(options).blocks(text).flatMap((block) => block.content);
 }
 
 /** Trees in the form of HTML. Widgets are shown by their key, and directions are left out. */

@@ -15,7 +15,6 @@ import { icon } from "../widgets/icons.js";
 import { t } from "../language/language.js";
 import { collectionId } from "../documents/library.js";
 import { unitsAt } from "@responsa/client/parts.js";
-import { clean } from "../text/clean.js";
 import { Markdown, type Place } from "../text/markdown.js";
 import { made } from "../text/paint.js";
 import { framed, wrapped } from "../text/view.js";
@@ -79,7 +78,7 @@ function marked({ markdown, markedInMarkdown }: Excerpt): Place {
 
 /** A Markdown text with a place in it marked. */
 export function markedProse(markdown: string, place: Place, say: (text: string) => void): HTMLElement {
-  const views = new Markdown().blocks(markdown).flatMap(({ content }) => framed(wrapped(clean(content), place, "mark", { dataCitation: 0 }), () => codeButton(say)));
+  const views = new Markdown().blocks(markdown).flatMap(({ content }) => framed(wrapped(content, place, "mark", { dataCitation: 0 }), () => codeButton(say)));
   const root = element("div", { class: "prose", ...WRITTEN }, ...views.map(made));
   // A long list or table scrolls within its card, and begins with the marked sentence in sight. This waits until the card has a size, which it has not while it is folded away.
   const seen = new ResizeObserver(() => {

@@ -5,7 +5,6 @@ import type { Api } from "../server/api.js";
 import { codeButton } from "../chat/answer.js";
 import { byteLength, unitsAt } from "@responsa/client/parts.js";
 import { CanonicalText } from "./canonical.js";
-import { clean } from "../text/clean.js";
 import { button, element, replace, WRITTEN } from "../widgets/dom.js";
 import { failureOf } from "../server/errors.js";
 import { firstEnd, lastStart } from "../text/excerpt.js";
@@ -150,7 +149,7 @@ function plain(text: CanonicalText, range: Range): Parts {
     endAfter: (_, place) => text.borderBefore(place),
     show: (from, to) => {
       const source = text.slice(from, to);
-      return element("span", {}, ...wrapped(clean(unrendered(source)), unitsOf(source, from, range), "mark").map(made));
+      return element("span", {}, ...wrapped(unrendered(source), unitsOf(source, from, range), "mark").map(made));
     },
   };
 }
@@ -182,7 +181,7 @@ function rendered(text: CanonicalText, range: Range, { sourceKey, collection: ne
       const source = text.slice(from, to);
       const marked = unitsOf(source, from, range);
       const blocks = new Markdown({ whole: true, front: from === 0, inside }).blocks(source);
-      const views = blocks.flatMap((block): readonly View[] => framed(wrapped(clean(block.content), marked, "mark"), () => codeButton(say)));
+      const views = blocks.flatMap((block): readonly View[] => framed(wrapped(block.content, marked, "mark"), () => codeButton(say)));
       return element("div", { class: "prose" }, ...views.map(made));
     },
   };

@@ -8,7 +8,6 @@ import { HunkKind, type DocumentVersion, type VersionHunk } from "@responsa/cont
 import type { Api } from "../server/api.js";
 import { diffWordsWithSpace } from "diff";
 import { byteLength, ended, uuid } from "@responsa/client/parts.js";
-import { clean } from "../text/clean.js";
 import { confirmed } from "../widgets/dialog.js";
 import { button, element, focused, replace } from "../widgets/dom.js";
 import { iconButton } from "../widgets/icons.js";
@@ -187,7 +186,7 @@ function hunkRows({ kind, baseText, otherText, baseRange, otherRange }: VersionH
 }
 
 function part(text: string, isMarked: boolean): Node[] {
-  const words = clean(unrendered(text)).map(made);
+  const words = unrendered(text).map(made);
   return isMarked && text.trim() ? [element("b", {}, ...words)] : words;
 }
 

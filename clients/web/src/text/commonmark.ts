@@ -7,6 +7,7 @@
 import { TreeFragment, type SyntaxNode, type Tree } from "@lezer/common";
 import { Autolink, parser as commonMark, Strikethrough, Table, TaskList, InlineContext, type BlockContext, type LeafBlock, type LeafBlockParser, type Line } from "@lezer/markdown";
 import { characterEntities } from "character-entities";
+import { clean } from "./clean.js";
 import { CONTROLS, frontMatter, OVERRIDES, pieces, type Block, type Content, type Marked, type Options, type Place, type Tag, type Words } from "./markdown.js";
 import { RIGHT_TO_LEFT } from "./names.js";
 
@@ -53,7 +54,7 @@ export class CommonMark {
     const signature = JSON.stringify([...links]);
     const kept: Kept[] = [];
     let level = TITLE;
-    if (front > 0) kept.push({ source: text.slice(0, front), signature, before: level, after: level, block: plain(text, 0, front) });
+    if (front > 0) kept.push({ source: text.slice(0, front), signature, before: level, after: level, block: cleaned(plain(text, 0, front)) });
     for (const node of nodes) {
       const { from, to } = node;
       const source = text.slice(from, to);
@@ -62,7 +63,7 @@ export class CommonMark {
         kept.push(known);
       } else {
         const renderer = new Renderer(text, links, this.#whole, this.#inside, level);
-        const block = { from, to, content: renderer.block(node, 0) };
+        const block = cleaned({ from, to, content: renderer.block(node, 0) });
         kept.push({ source, signature, before: level, after: renderer.level, block });
       }
       level = kept.at(-1)!.after;
@@ -267,6 +268,10 @@ function linked(address: string): { readonly href: string | undefined; readonly 
 function directionOf(text: string): "ltr" | "rtl" {
   const first = /\p{L}/u.exec(text.length > 2_000 ? text.slice(0, 2_000) : text)?.[0];
   return first && RIGHT_TO_LEFT.test(first) ? "rtl" : "ltr";
+}
+
+function cleaned(block: Block): Block {
+  return { ...block, content: clean(block.content) };
 }
 
 /** A block that shows its source unchanged. */

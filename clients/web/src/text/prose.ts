@@ -1,6 +1,5 @@
 /** Shows Markdown that may still grow, with a widget at the end of each cited part. */
 
-import { clean } from "./clean.js";
 import { element } from "../widgets/dom.js";
 import { Markdown, withoutFrontMatter, type Block, type Place } from "./markdown.js";
 import { paint } from "./paint.js";
@@ -53,7 +52,7 @@ export class Cited {
   }
 
   #views(block: Block, near: readonly Spot[], here: readonly Spot[]): readonly View[] {
-    let views: readonly View[] = clean(block.content);
+    let views: readonly View[] = block.content;
     let covered = 0;
     for (const one of near) {
       views = wrapped(views, { from: Math.max(one.from, covered), to: one.to }, "span", { className: "supported", dataCitation: one.index });
