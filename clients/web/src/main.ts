@@ -21,7 +21,7 @@ import { PendingQuestions } from "./chat/pending.js";
 import type { Named } from "./documents/library.js";
 import { fragmentOf, isSearch, keysAt, placeAt, shareAt } from "./documents/place.js";
 import { claim, comesBack, hasSecret, isOthers, me, signIn, signOut, takeSecret, type Secret } from "./account/session.js";
-import { replaces, SignInView } from "./account/signin.js";
+import { replaces } from "./account/replaces.js";
 import { SharedStreams } from "./chat/streams.js";
 import { listenForKeys } from "./widgets/shortcuts.js";
 import { Tabs, type News } from "./server/tabs.js";
@@ -374,14 +374,20 @@ class App {
       heading.focus();
       return;
     }
+    this.#heard = () => undefined;
+    replace(this.#root, element("main", { class: "signed-out", "aria-busy": "true" }));
     const tenant = new URLSearchParams(location.search).get("tenant") ?? "";
     const start = (agreed: boolean) => void (signal.aborted || this.start(agreed));
     const enter = () => start(true);
-    const view = new SignInView(connect(location.origin), why, secret, tenant, { began: () => this.#tabs.tell({ kind: "sessionBegan" }), entered: enter, back: present && enter });
-    // A sign-in in another tab is one in this tab too, unless the visitor is filling in the form.
-    this.#heard = (news) => (news.kind === "sessionBegan" || news.kind === "signedIn") && !present && view.untouched && start(false);
-    replace(this.#root, view.root);
-    view.focus(visit || secret !== undefined);
+    const show = ({ SignInView }: typeof import("./account/signin.js")) => {
+      if (signal.aborted) return;
+      const view = new SignInView(connect(location.origin), why, secret, tenant, { began: () => this.#tabs.tell({ kind: "sessionBegan" }), entered: enter, back: present && enter });
+      // A sign-in in another tab is one in this tab too, unless the visitor is filling in the form.
+      this.#heard = (news) => (news.kind === "sessionBegan" || news.kind === "signedIn") && !present && view.untouched && start(false);
+      replace(this.#root, view.root);
+      view.focus(visit || secret !== undefined);
+    };
+    void import("./account/signin.js").then(show, () => signal.aborted || this.#outside(t("unloaded"), { again: t("tryAgain") }));
   }
 }
 

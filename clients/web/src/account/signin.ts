@@ -2,11 +2,10 @@
 
 import { Registration, type OidcProvider } from "@responsa/contract/responsa/auth/v1/sign_in_pb.js";
 import type { Api } from "../server/api.js";
-import { confirmed } from "../widgets/dialog.js";
 import { button, element, INSTALLATION, replace, WRITTEN } from "../widgets/dom.js";
 import { CUT, failureOf, withWait, type Failure } from "../server/errors.js";
 import { EMAIL, lacking, passwordEntry, passwordNote, placed, textEntry, type Entry } from "../widgets/fields.js";
-import { callName } from "../server/people.js";
+import { replaces } from "./replaces.js";
 import { askForReset, begin, beginWith, confirmEmail, goes, me, ofOther, onLoopback, type Secret } from "./session.js";
 import { around, t } from "../language/language.js";
 
@@ -322,15 +321,4 @@ export class SignInView {
   #forget(): void {
     for (const one of [this.#password, this.#newPassword, this.#invitation, this.#code, this.#confirmation, this.#known]) one.control.value = "";
   }
-}
-
-/** Ask whether the session of the user who is signed in may end. */
-export function replaces(present: Parameters<typeof callName>[0] | undefined): Promise<boolean> {
-  const name = present ? callName(present) : t("anotherUser");
-  return confirmed({
-    title: t("endOther"),
-    text: t("endOtherText", { name }),
-    action: t("signInAsOther"),
-    cancel: present ? t("stayAs", { name }) : t("stay"),
-  });
 }
