@@ -176,7 +176,8 @@ async def _run(task: _Task) -> None:
             )
         data = read(task.data, before.labels, {plain(one.text): one.label for one in before.examples})
         key = hashlib.sha256(packed(content) + f"{data.sha256} {name} {before.node}".encode()).hexdigest()
-        record = Record(settings.home / _FOLDER / key[:16], name, model, price, int(task.budget * 1_000_000))
+        budget, small = int(task.budget * 1_000_000), name in models.small([name])
+        record = Record(settings.home / _FOLDER / key[:16], name, model, price, budget, small=small)
 
         async def measured(content: Content) -> Mapping[Metric, Interval]:
             shares = {

@@ -25,6 +25,7 @@ from responsa_server.domain.models import (
 
 _FILE: Final = "calls.jsonl"
 _CONCURRENT: Final = 4
+"""How many calls run at once, so that a vendor's limit is not reached."""
 
 
 class Stopped(Exception):
@@ -38,8 +39,19 @@ class Record:
     stopped: why no further call may be made; None while calls may be made.
     """
 
-    def __init__(self, folder: Path, name: str, model: ChatModel, price: Price, budget_micros: int) -> None:
-        """name: the model's name, `provider:model`. budget_micros: the most that all recorded calls may cost together."""
+    def __init__(
+        self,
+        folder: Path,
+        name: str,
+        model: ChatModel,
+        price: Price,
+        budget_micros: int,
+        *,
+        small: bool = False,
+    ) -> None:
+        """name: the model's name, `provider:model`. budget_micros: the most that all recorded calls may cost together. small: whether the model is a small one of
+        this machine, which would let calls wait that are made at once.
+        """
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._path = folder / _FILE
         self.name = name
@@ -49,7 +61,7 @@ class Record:
         self._answers = dict[str, str]()
         self._asking = dict[str, asyncio.Task[str]]()
         self._reserved = 0
-        self._free = asyncio.Semaphore(_CONCURRENT)
+        self._free = asyncio.Semaphore(1 if small else _CONCURRENT)
         self.spent_micros = self.calls = self.asked = 0
         self.stopped: Stopped | None = None
         for line in self._path.read_text().splitlines() if self._path.exists() else ():
