@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from responsa_client.blocking import Responsa
+from tests.docs.reader import blocks, fits
 from tests.instance import ROOT, Instance, eventually, instance_in
 from tests.tied import tied
 
@@ -78,6 +79,22 @@ def test_a_version_is_made_within_a_budget_after_a_stop_and_a_kill_without_any_n
     assert sum(row["cost_micros"] for row in rows()) == round(found["costUsd"] * 1e6)
     # The intervals do not overlap.
     assert found["after"]["right"][1] > found["before"]["right"][2]
+
+    # Everything is recorded, so the page's command, which prints the same, asks nothing.
+    (shown,) = [
+        block for block in blocks((ROOT / "docs" / "optimise.md").read_text()) if block.kind == "console"
+    ]
+    asked, _, printed = shown.text.partition("\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "responsa_server", *asked.split()[2:]],
+        env=environment,
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        timeout=600,
+        check=True,
+    )
+    assert fits(printed, done.stdout)
 
     with Responsa(owned.url, owned.key) as client:
         made = client.agent_version(found["version"])

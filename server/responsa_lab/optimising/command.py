@@ -26,6 +26,7 @@ _MISSING: Final = CommandFailed(
     EXIT_USAGE,
 )
 _FOLDER: Final = "optimise"
+_MOST_USD: Final = 1_000_000
 
 
 class Metric(StrEnum):
@@ -125,8 +126,8 @@ def optimise(
         try:
             most = Decimal(budget)
         except ArithmeticError:
-            most = Decimal(-1)
-        if not 0 <= most < 1_000_000:
+            most = Decimal("nan")
+        if not most.is_finite() or not 0 <= most <= _MOST_USD:
             raise CommandFailed(
                 f"--budget {budget} is not an amount.", "Give US dollars, for example 2.50.", EXIT_USAGE
             )
@@ -148,6 +149,12 @@ async def _run(task: _Task) -> None:
     async with AsyncExitStack() as stack:
         client = await stack.enter_async_context(open_async_client())
         base = await client.agent_version((await client.agent(task.agent)).version)
+        if not base.HasField("content"):
+            raise CommandFailed(
+                "Only owners of the installation see what a version contains.",
+                "Use the key of an owner.",
+                EXIT_USAGE,
+            )
         content = Content.model_validate(structs.whole("content", base.content))
         settings = load()
         models = model_table(settings.language_models, Layout.of(settings.home))

@@ -13,14 +13,12 @@ import asyncio
 import io
 import logging
 import os
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from typing import Any, Final
 
-# Set before the import: DSPy would make a folder in the user's home for a cache that nothing needs beside the record.
-os.environ["DSPY_CACHEDIR"] = tempfile.mkdtemp(prefix="responsa-dspy-")
+# Set before the import: the progress bars of DSPy would mix with what the command prints.
 os.environ["TQDM_DISABLE"] = "1"
 
 import dspy

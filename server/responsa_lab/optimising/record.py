@@ -64,11 +64,12 @@ class Record:
         self._free = asyncio.Semaphore(1 if small else _CONCURRENT)
         self.spent_micros = self.calls = self.asked = 0
         self.stopped: Stopped | None = None
+        self._begun = self._path.exists() and not self._path.read_text().endswith("\n")
         for line in self._path.read_text().splitlines() if self._path.exists() else ():
             try:
                 self._take(json.loads(line))
             except ValueError:
-                continue  # the end of a line is missing, because the run was killed
+                continue  # a run was killed while it wrote this line
 
     async def ask(self, prompt: ModelPrompt) -> str:
         """The model's whole answer, from the record if the same prompt was asked before. Raises Stopped."""
@@ -135,7 +136,8 @@ class Record:
     def _write(self, key: str, text: str | None, usage: Usage) -> None:
         row = {"key": key, "text": text, "cost_micros": usage.cost_micros}
         with os.fdopen(os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "a") as file:
-            file.write(json.dumps(row) + "\n")
+            file.write("\n" * self._begun + json.dumps(row) + "\n")
+        self._begun = False
         self._take(row)
         self.asked += 1
 

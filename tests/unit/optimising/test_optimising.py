@@ -160,6 +160,7 @@ async def test_no_call_may_exceed_the_budget_and_a_larger_one_goes_on(tmp_path: 
     again = Record(tmp_path, "m", model, DEAR, 200)
     assert [await again.ask(prompt(text)) for text in "abc"] == ["to a", "to b", "to c"]
     assert (model.asked, again.calls, again.spent_micros) == (3, 3, 120)
+    assert Record(tmp_path, "m", model, DEAR, 200).spent_micros == 120
 
 
 async def test_a_failure_stops_the_run_which_then_goes_on(tmp_path: Path) -> None:
