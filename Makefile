@@ -6,7 +6,7 @@ CLIENT := clients/python/responsa_client
 # Otherwise each process would compile Python's packages if the machine's environment forbids Python to keep compiled modules.
 export UV_COMPILE_BYTECODE ?= 1
 
-.PHONY: up install test clients ready packages programs check coverage soak fuzz verify-provider verify-answers generate baseline bench load embedded-model ocr qdrant wheel sbom licences deploy-check clean
+.PHONY: up install test clients ready packages programs check coverage soak fuzz verify-provider verify-answers generate baseline bench load embedded-model ocr qdrant optimise wheel sbom licences deploy-check clean
 
 up: install
 	@exec $(BIN)/responsa up
@@ -38,7 +38,7 @@ coverage: ready
 	@exec $(BIN)/python tools/run_tests.py --coverage
 
 # CAMPAIGN=kill_workers runs the campaigns of one file tests/*/test_*.py alone, COUNT=100 so much of them: counts may be summed over runs (soak/*.jsonl).
-soak: .venv/.dev
+soak: .venv/.dev .venv/optimise/.installed
 	@RESPONSA_SOAK_COUNT=$(COUNT) exec $(BIN)/python -m pytest -m soak -n 0 -q -s $(if $(CAMPAIGN),$(or $(wildcard tests/*/test_$(CAMPAIGN).py tests/*/*/test_$(CAMPAIGN).py),$(error no file tests/*/test_$(CAMPAIGN).py)),tests/faults tests/system tests/embedded tests/security tests/contract tests/browser tests/unit/tools tests/unit/routing tests/unit/evaluation tests/docs)
 
 # COUNT=100000 mutated documents of all formats; counts may be summed over runs (soak/*.jsonl).
@@ -87,6 +87,9 @@ ocr: .venv/.ocr
 
 # The client of Qdrant. `responsa up` uses it where RESPONSA_RETRIEVAL__VECTOR_STORE=qdrant:….
 qdrant: .venv/.qdrant
+
+# DSPy for `responsa optimise` (300 MB), in a folder of its own: PYTHONPATH=.venv/optimise .venv/bin/responsa optimise …
+optimise: .venv/optimise/.installed
 
 # The wheels and the source distributions of the server, with the page, and of the Python client, in build/dist.
 wheel: .venv/.dev clients/web/dist/index.html
@@ -140,6 +143,11 @@ $(CLIENT)/blocking/methods.py: generated/descriptor.binpb $(wildcard tools/clien
 
 .venv/.qdrant: requirements-qdrant.lock | .venv/.runtime
 	@$(INSTALL) --require-hashes -r requirements-qdrant.lock
+	@touch $@
+
+.venv/optimise/.installed: requirements-optimise.lock | .venv/.runtime
+	@echo "Installing DSPy (300 MB, once)"
+	@$(INSTALL) --require-hashes --target .venv/optimise -r requirements-optimise.lock
 	@touch $@
 
 .venv/.dev: .venv/.runtime .venv/.embedded .venv/.ocr requirements-dev.lock | $(CLIENT)/blocking/methods.py

@@ -48,7 +48,7 @@ async def test_markup_in_documents_titles_and_questions_is_shown_as_text(person:
     options = tab.page.get_by_label("Teacher", exact=True).get_by_role("option")
     await expect(options.nth(1)).to_have_text(HOSTILE_TITLE)
     await tab.page.get_by_role("link", name="Teachers").click()
-    await expect(tab.page.locator(".teachers .name")).to_have_text(HOSTILE_TITLE)
+    await expect(tab.page.get_by_role("list", name="Teachers").locator(".name")).to_have_text(HOSTILE_TITLE)
 
     assert await tab.page.evaluate("globalThis.pwned") is None
     made = await tab.page.evaluate(

@@ -77,6 +77,11 @@ COMMANDS: tuple[Command, ...] = (
         "eval", "responsa_lab.evaluation.command", "Measure retrieval, answers and routing on a data set."
     ),
     Command(
+        "optimise",
+        "responsa_lab.optimising.command",
+        "Improve an agent's prompt and examples on labelled messages.",
+    ),
+    Command(
         "serve",
         "responsa_server.cli.local.serve",
         "Run one server process. Several processes can share a database.",

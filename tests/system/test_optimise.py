@@ -1,0 +1,108 @@
+"""`responsa optimise` with DSPy, which `make optimise` installs in a folder of its own. The run of all tests does not pay for its 350 MB."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from responsa_client.blocking import Responsa
+from tests.docs.reader import blocks, fits
+from tests.instance import ROOT, Instance, eventually, instance_in
+from tests.tied import tied
+
+DATA = ROOT / "evals" / "optimise" / "chat_intents.jsonl"
+# Python runs this file before the command. Its hook sees every address that Python code connects to or looks up, and every module of LiteLLM.
+WATCH = """
+import sys
+LOCAL = ("127.0.0.1", "::1", "localhost", None)
+def seen(event, arguments):
+    if event == "import" and arguments[0].startswith("litellm."):
+        found = arguments[0]
+    elif event == "socket.getaddrinfo" and arguments[0] not in LOCAL:
+        found = arguments[0]
+    elif event == "socket.connect" and isinstance(arguments[1], tuple) and arguments[1][0] not in LOCAL:
+        found = arguments[1]
+    else:
+        return
+    with open(FILE, "a") as file:
+        file.write(f"{event} {found}\\n")
+sys.addaudithook(seen)
+"""
+
+
+@pytest.fixture
+def owned(tmp_path: Path) -> Iterator[Instance]:
+    with instance_in(tmp_path, RESPONSA_MODELS__SCRIPTED="true", RESPONSA_DOCS="none") as one:
+        yield one
+
+
+@pytest.mark.soak
+def test_a_version_is_made_within_a_budget_after_a_stop_and_a_kill_without_any_network(
+    owned: Instance, tmp_path: Path
+) -> None:
+    seen = tmp_path / "seen"
+    (tmp_path / "watch").mkdir()
+    (tmp_path / "watch" / "sitecustomize.py").write_text(f"FILE = {str(seen)!r}\n{WATCH}")
+    path = f"{tmp_path / 'watch'}:{ROOT / '.venv' / 'optimise'}"
+    environment = {**owned.environment, "PYTHONPATH": path}
+    command = [sys.executable, "-m", "responsa_server", "optimise", "chat", "--json"]
+    command += ["--data", str(DATA), "--model", "scripted:priced"]
+
+    def run(*more: str) -> tuple[int, dict[str, Any]]:
+        done = subprocess.run(
+            [*command, *more], env=environment, capture_output=True, text=True, timeout=600, check=False
+        )
+        assert done.stdout, done.stderr
+        return done.returncode, json.loads(done.stdout)
+
+    def rows() -> list[dict[str, Any]]:
+        (file,) = (owned.home / "optimise").glob("*/calls.jsonl")
+        return [json.loads(line) for line in file.read_text().splitlines()]
+
+    code, refused = run("--budget", "0.2")
+    assert (code, "Give a larger --budget" in refused["error"]["message"]) == (1, True)
+    before = len(rows())
+    assert sum(row["cost_micros"] for row in rows()) <= 200_000
+    killed = subprocess.Popen(tied(*command, "--budget", "5"), env=environment)
+    eventually(lambda: len(rows()) > before + 50, "some calls")
+    killed.kill()
+    killed.wait()
+    code, found = run("--budget", "5")
+    assert code == 0
+    assert len({row["key"] for row in rows()}) == len(rows()) == found["calls"]
+    assert sum(row["cost_micros"] for row in rows()) == round(found["costUsd"] * 1e6)
+    # The intervals do not overlap.
+    assert found["after"]["right"][1] > found["before"]["right"][2]
+
+    # Everything is recorded, so the page's command, which prints the same, asks nothing.
+    (shown,) = [
+        block for block in blocks((ROOT / "docs" / "optimise.md").read_text()) if block.kind == "console"
+    ]
+    asked, _, printed = shown.text.partition("\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "responsa_server", *asked.split()[2:]],
+        env=environment,
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        timeout=600,
+        check=True,
+    )
+    assert fits(printed, done.stdout)
+
+    with Responsa(owned.url, owned.key) as client:
+        made = client.agent_version(found["version"])
+        assert not made.is_current
+        assert client.agent("chat").version != found["version"]
+        assert made.card["data"]["sha256"] == found["data"]["sha256"]
+
+    code, found = run("--budget", "20", "--optimiser", "instruction")
+    assert code == 0
+    assert found["after"]["right"][1] > found["before"]["right"][2]
+    assert not seen.exists(), seen.read_text()
