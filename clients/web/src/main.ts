@@ -343,11 +343,10 @@ class App {
   /** Show what was deleted with the user's account. The calls that run meanwhile may have noticed the end of the session already. */
   async #farewell(receipt: DeletionReceipt): Promise<void> {
     const { farewell } = await import("./account/leaving.js");
-    this.#outside();
+    this.#end();
     sessionStorage.clear(); // this also deletes the draft that `outside` has stored
     history.replaceState(null, "", `${location.pathname}${location.search}#/`);
     this.#tabs.tell({ kind: "signedOut" });
-    this.#heard = () => undefined;
     const page = farewell(receipt, () => void this.start());
     replace(this.#root, page);
     page.querySelector("h1")?.focus();
@@ -359,22 +358,26 @@ class App {
     this.#outside(t("otherUser"), { again: t("goOnAsOther"), agreed: true });
   }
 
-  /** Show the page for a visitor who is not signed in, or who has opened a link for another account. */
-  #outside(why = "", { again = "", agreed = false, visit = false, secret, present }: Outside = {}): void {
+  /** End what the page does for its user. The signal is aborted when it does something for the next one. */
+  #end(): AbortSignal {
     this.#stop.abort();
     this.#stop = new AbortController();
-    const { signal } = this.#stop;
     for (const dialog of document.querySelectorAll("dialog")) dialog.close();
     document.title = INSTALLATION;
+    this.#heard = () => undefined;
+    return this.#stop.signal;
+  }
+
+  /** Show the page for a visitor who is not signed in, or who has opened a link for another account. */
+  #outside(why = "", { again = "", agreed = false, visit = false, secret, present }: Outside = {}): void {
+    const signal = this.#end();
     if (again) {
-      this.#heard = () => undefined;
       const heading = element("h1", { tabindex: "-1" }, INSTALLATION);
       const choices = [button(again, () => void this.start(agreed), { class: "filled" }), ...(why === t("otherUser") ? [button(t("signInAgain"), () => this.#outside())] : [])];
       replace(this.#root, element("main", { class: "signed-out" }, heading, element("p", { role: "alert" }, why), element("div", { class: "row wrap" }, ...choices)));
       heading.focus();
       return;
     }
-    this.#heard = () => undefined;
     replace(this.#root, element("main", { class: "signed-out", "aria-busy": "true" }));
     const tenant = new URLSearchParams(location.search).get("tenant") ?? "";
     const start = (agreed: boolean) => void (signal.aborted || this.start(agreed));
