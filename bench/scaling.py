@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
@@ -26,13 +26,13 @@ _SETTINGS: Final = {"RESPONSA_DOCS": "none", "RESPONSA_INGESTION__OWN_PROCESS": 
 
 
 def measure(*, quick: bool, say: Callable[[str], None]) -> list[Line]:
-    """Measures 1, 2 and 4 servers, and 1, 2 and 4 processes that ingest. Where `make ray` was run, also the engine ray."""
+    """Measures 1, 2 and 4 servers, and 1, 2 and 4 processes that ingest. Where RAY_ADDRESS names a cluster, also the engine ray."""
     counts = _COUNTS[:2] if quick else _COUNTS
     lines: list[Line] = []
     for count in counts:
         say(f"scaling: {count} servers")
         lines += _turns(count, quick, say)
-    engines = [("workers", count) for count in counts] + [("ray", 1)] * (find_spec("ray") is not None)
+    engines = [("workers", count) for count in counts] + [("ray", 1)] * ("RAY_ADDRESS" in os.environ)
     for engine, count in engines:
         say(f"scaling: {count} processes that ingest, engine {engine}")
         lines += _ingestion(engine, count, quick)

@@ -158,7 +158,7 @@ class RayEngine:
         database = Database(urls.app, urls.log, size=2)
         await database.open()
         try:
-            await asyncio.to_thread(_connect, ray)
+            _connect(ray)
             remote = ray.remote(num_cpus=1, max_restarts=-1, max_task_retries=-1)(VectorMaker)
             limits, unconfined = settings.ingestion.parse_limits, settings.allows_unconfined_parsing
             actors = [
@@ -199,6 +199,7 @@ class RayEngine:
 
 
 def _connect(ray: ModuleType) -> None:
+    """Blocks, because Ray wants the main thread."""
     local = {"address": "local", "_node_ip_address": "127.0.0.1", "include_dashboard": False}
     options: dict[str, Any] = {} if "RAY_ADDRESS" in os.environ else local
     try:
