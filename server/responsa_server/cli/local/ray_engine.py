@@ -7,7 +7,6 @@ the document as always, and finds its vectors there. So passages, transactions, 
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
 from contextlib import asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from uuid import UUID
 from responsa.knowledge.v1 import collection_pb2
 from responsa_client.aio import AsyncResponsa
 from responsa_server.app.resources import database_urls, new_id, refusal
-from responsa_server.app.settings import SettingsError, load
+from responsa_server.app.settings import SettingsError, environment, load
 from responsa_server.cli.local.failures import FAILED, USAGE
 from responsa_server.cli.output import CommandFailed
 from responsa_server.cli.sources import Document
@@ -201,7 +200,7 @@ class RayEngine:
 def _connect(ray: ModuleType) -> None:
     """Blocks, because Ray wants the main thread."""
     local = {"address": "local", "_node_ip_address": "127.0.0.1", "include_dashboard": False}
-    options: dict[str, Any] = {} if "RAY_ADDRESS" in os.environ else local
+    options: dict[str, Any] = {} if "RAY_ADDRESS" in environment() else local
     try:
         with _cleared():
             ray.init(configure_logging=False, log_to_driver=False, **options)
@@ -216,13 +215,14 @@ def _connect(ray: ModuleType) -> None:
 @contextmanager
 def _cleared() -> Generator[None]:
     """Without the variables that a cluster does not need, and without Ray's reports to its maker."""
-    before = dict(os.environ)
+    variables = environment()
+    before = dict(variables)
     try:
         for name in before:
             if name not in _PASSED_ON and not name.startswith("RAY_"):
-                del os.environ[name]
-        os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+                del variables[name]
+        variables["RAY_USAGE_STATS_ENABLED"] = "0"
         yield
     finally:
-        os.environ.clear()
-        os.environ.update(before)
+        variables.clear()
+        variables.update(before)
