@@ -158,7 +158,7 @@ class RayEngine:
         await database.open()
         try:
             _connect(ray)
-            remote = ray.remote(num_cpus=1, max_restarts=-1, max_task_retries=-1)(VectorMaker)
+            remote = ray.remote(num_cpus=1, max_restarts=-1, max_task_retries=3)(VectorMaker)
             limits, unconfined = settings.ingestion.parse_limits, settings.allows_unconfined_parsing
             actors = [
                 remote.remote(collection.embedding, limits, unconfined, settings.ingestion.ocr)
