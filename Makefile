@@ -6,7 +6,7 @@ CLIENT := clients/python/responsa_client
 # Otherwise each process would compile Python's packages if the machine's environment forbids Python to keep compiled modules.
 export UV_COMPILE_BYTECODE ?= 1
 
-.PHONY: up install test clients ready packages programs check coverage soak fuzz verify-provider verify-answers generate baseline bench load embedded-model ocr qdrant optimise wheel sbom licences deploy-check clean
+.PHONY: up install test clients ready packages programs check coverage soak fuzz verify-provider verify-answers generate baseline bench load embedded-model ocr qdrant optimise ray wheel sbom licences deploy-check clean
 
 up: install
 	@exec $(BIN)/responsa up
@@ -91,6 +91,9 @@ qdrant: .venv/.qdrant
 # DSPy for `responsa optimise` (300 MB), in a folder of its own: PYTHONPATH=.venv/optimise .venv/bin/responsa optimise …
 optimise: .venv/optimise/.installed
 
+# The engine of `responsa ingest --engine ray` (80 MB).
+ray: .venv/.ray
+
 # The wheels and the source distributions of the server, with the page, and of the Python client, in build/dist.
 wheel: .venv/.dev clients/web/dist/index.html
 	@rm -rf build/dist
@@ -148,6 +151,11 @@ $(CLIENT)/blocking/methods.py: generated/descriptor.binpb $(wildcard tools/clien
 .venv/optimise/.installed: requirements-optimise.lock | .venv/.runtime
 	@echo "Installing DSPy (300 MB, once)"
 	@$(INSTALL) --require-hashes --target .venv/optimise -r requirements-optimise.lock
+	@touch $@
+
+.venv/.ray: requirements-ray.lock | .venv/.runtime
+	@echo "Installing Ray (80 MB, once)"
+	@$(INSTALL) --require-hashes -r requirements-ray.lock
 	@touch $@
 
 .venv/.dev: .venv/.runtime .venv/.embedded .venv/.ocr requirements-dev.lock | $(CLIENT)/blocking/methods.py

@@ -19,6 +19,7 @@ from bench import (
     holding,
     ingestion,
     langgraph_server,
+    scaling,
     searching,
     sockets,
     starting,
@@ -35,6 +36,7 @@ from responsa_client.errors import ResponsaError
 ALONE: Final[Mapping[str, Callable[..., list[Line]]]] = {
     "start": starting.measure,
     "telemetry": telemetry.measure,
+    "scaling": scaling.measure,
 }
 """The sections that start instances of their own, and run first."""
 SECTIONS: Final[Mapping[str, Callable[[Run], list[Line]]]] = {

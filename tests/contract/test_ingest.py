@@ -8,6 +8,8 @@ from uuid import UUID
 import psycopg
 import pytest
 
+from responsa_server.cli.local import ray_engine
+from responsa_server.cli.local.ray_engine import Unembedded, VectorMaker
 from responsa_server.domain import names
 from responsa_server.domain.errors import Precondition, Reason, Unavailable
 from responsa_server.domain.knowledge import (
@@ -26,6 +28,7 @@ from responsa_server.domain.passages import NewPassage
 from responsa_server.domain.people import Server
 from responsa_server.ingest.jobs import Ingest
 from responsa_server.ingest.rejections import ParserUnavailable
+from responsa_server.ingest.settings import IngestionSettings
 from responsa_server.stores.postgres.locks import Lock
 from responsa_server.stores.postgres.operations import IngestionStore
 from tests.contract.conftest import People
@@ -457,6 +460,31 @@ async def test_vectors_are_made_once(house: House, people: People) -> None:
     operation = await house.upload(people.eve, LONG, "rivers.md")
     await house.ingest(embedder=other).run("rival", operation.id)
     assert other.texts > 100, "a fast ingestion would reveal what another tenant has"
+
+
+async def test_an_actor_of_ray_makes_the_vectors_that_a_worker_needs_and_no_others(
+    house: House, people: People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ray_engine, "load_minilm", lambda folder, threads: house.embedder)
+    limits = IngestionSettings().parse_limits
+    maker = VectorMaker(house.embedder.name, limits, allow_unconfined=True, ocr=False)
+    text = LONG + LONG
+    made = 0
+    try:
+        async for vectors in maker.vectors(Unembedded("rivers.md", "", "", text.encode(), Chunking(64, 0))):
+            await house.ingestions.cache_vectors("acme", house.embedder.name, vectors)
+            made += len(vectors)
+        rejected = Unembedded("broken.pdf", "", "", b"%PDF-1.7 of nothing", Chunking(64, 0))
+        assert [vectors async for vectors in maker.vectors(rejected)] == []
+    finally:
+        await maker._parser.close()
+    counting = GatedEmbedder(house.embedder)
+    operation = await house.upload(people.ann, text, "rivers.md")
+    await house.ingest(embedder=counting).run("acme", operation.id)
+    assert counting.texts == 0
+    assert house.ask("SELECT count(*) FROM responsa.embedding_cache") == [(made,)]
+    with pytest.raises(ValueError, match="install the same release"):
+        VectorMaker("another/model", limits, allow_unconfined=True, ocr=False)
 
 
 @pytest.mark.parametrize(

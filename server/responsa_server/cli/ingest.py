@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -65,6 +66,13 @@ _INLINE_BYTES = 1024 * 1024
 _MAX_ROOT_BYTES = 200
 
 
+class Engine(StrEnum):
+    """Where the vectors of the documents are computed."""
+
+    WORKERS = "workers"
+    RAY = "ray"
+
+
 def register(app: typer.Typer, name: str) -> None:
     """Add the command."""
     app.command(name)(ingest_paths)
@@ -109,6 +117,12 @@ def ingest_paths(
             "--watch", help="After loading, follow the named folders, and load what changes, until Ctrl-C."
         ),
     ] = False,
+    engine: Annotated[
+        Engine,
+        typer.Option(
+            help="What computes the vectors: the server's workers, or a Ray cluster before each document is sent. See docs/sizing.md."
+        ),
+    ] = Engine.WORKERS,
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="Print a line for each file with its outcome.")
     ] = False,
@@ -145,6 +159,17 @@ def ingest_paths(
             raise CommandFailed("--dry-run says what --sync would delete.", "Add --sync.", EXIT_USAGE)
         if dry_run and watch:
             raise CommandFailed("--dry-run and --watch exclude each other.", "Leave one out.", EXIT_USAGE)
+        if engine is Engine.RAY:
+            if watch:
+                raise CommandFailed(
+                    "--engine ray and --watch exclude each other.", "Leave one out.", EXIT_USAGE
+                )
+            if find_spec("ray") is None:
+                raise CommandFailed(
+                    "--engine ray needs Ray, which is not installed.",
+                    "Run pip install 'responsa[ray]', or in a checkout make ray.",
+                    EXIT_USAGE,
+                )
         _check_root(root, paths)
         folders = followed(paths, root) if sync or watch else folders_of(paths, root)
         loaded = Loaded(client_settings().server_url, collection)
@@ -159,6 +184,7 @@ def ingest_paths(
             said,
             lambda: _remember(loaded, folders, alone=bool(root)),
             sync=folders if sync else (),
+            engine=engine,
             verbose=verbose,
             json=json,
         )
@@ -183,6 +209,9 @@ class DocumentValues:
 
 
 NOTHING_SAID: Final = DocumentValues()
+
+Prepare = Callable[[Document], Awaitable[None]]
+"""What is done with each document before it is sent. Raises OSError if the document cannot be read."""
 
 
 def _check_root(root: str, paths: Sequence[str]) -> None:
@@ -220,6 +249,7 @@ class _Run:
     said: DocumentValues
     begun: Callable[[], None]
     sync: Sequence[Folder]
+    engine: Engine
     verbose: bool
     json: bool
 
@@ -251,9 +281,19 @@ class _Run:
 
     async def _all(self, client: AsyncResponsa) -> Summary:
         targets = await asyncio.to_thread(find, self.paths, await accepted_suffixes(client), self.root)
-        await ensure_collection(client, self.collection)
-        self.begun()
-        return await self._load(client, targets, targets)
+        collection = await ensure_collection(client, self.collection)
+        if self.engine is Engine.WORKERS:
+            self.begun()
+            return await self._load(client, targets, targets)
+        # Imported late, because this module loads what the server's workers need.
+        from responsa_server.cli.local.ray_engine import RayEngine
+
+        async with RayEngine.opened(client, collection) as ray:
+            self.begun()
+            summary = await self._load(client, targets, targets, ray.prepare, IN_FLIGHT + ray.actors)
+        if not self.json:
+            print_text(f"Ray computed {counted(ray.vectors, 'vector')} on {counted(ray.actors, 'processor')}")
+        return summary
 
     async def _changed(self, client: AsyncResponsa, changed: Set[Path]) -> None:
         try:
@@ -271,7 +311,12 @@ class _Run:
             await self._load(client, targets, touched)
 
     async def _load(
-        self, client: AsyncResponsa, targets: Sequence[Target], chosen: Sequence[Target]
+        self,
+        client: AsyncResponsa,
+        targets: Sequence[Target],
+        chosen: Sequence[Target],
+        prepare: Prepare | None = None,
+        in_flight: int = IN_FLIGHT,
     ) -> Summary:
         """Load the chosen targets, and delete what is gone. targets: all targets, whose documents stay."""
         failures = 0
@@ -294,7 +339,16 @@ class _Run:
                     return  # it has just ended, or has just been cut; another document may have more to say
                 progress.detail(f"{one_line(source_key, 40)}: {reading(one)}")
 
-            summary = await ingest(client, entries(chosen), self.collection, report, self.said, show)
+            summary = await ingest(
+                client,
+                entries(chosen),
+                self.collection,
+                report,
+                self.said,
+                show,
+                prepare=prepare,
+                in_flight=in_flight,
+            )
             if self.sync:
                 for document in await gone(client, self.collection, self.sync, targets):
                     await client.delete_document(document.name, document.etag)
@@ -461,10 +515,14 @@ async def ingest(
     report: Callable[[Report], None],
     said: DocumentValues = NOTHING_SAID,
     show: Callable[[str, document_pb2.IngestMetadata], None] | None = None,
+    *,
+    prepare: Prepare | None = None,
+    in_flight: int = IN_FLIGHT,
 ) -> Summary:
     """Load all entries. Call `report` for each entry, in any order, once the entry is searchable or has failed.
 
-    show: a function to call about once a second for each document that is being read, with its source key and its progress.
+    show: a function to call about once a second for each document that is being read, with its source key and its progress. in_flight: the maximum number of entries that are begun but not yet
+    searchable.
 
     Raises:
         ResponsaError: the server cannot be reached or refuses the caller. The remaining entries are not sent.
@@ -479,9 +537,9 @@ async def ingest(
         # All workers take entries from one iterator. Taking an entry does not await, so no two workers get the same
         # entry.
         for entry in entries:
-            done(await _take_in(client, entry, collection, said, show))
+            done(await _take_in(client, entry, collection, said, show, prepare))
 
-    workers = [asyncio.create_task(work()) for _ in range(IN_FLIGHT)]
+    workers = [asyncio.create_task(work()) for _ in range(in_flight)]
     try:
         await asyncio.gather(*workers)
     finally:
@@ -497,12 +555,15 @@ async def _take_in(
     collection: str,
     said: DocumentValues,
     show: Callable[[str, document_pb2.IngestMetadata], None] | None,
+    prepare: Prepare | None,
 ) -> Report:
     if isinstance(entry, Problem):
         return Report(entry.where, entry.source_key, FileOutcome.FAILED, why=entry.why)
     if isinstance(entry, Skipped):
         return Report(entry.where, entry.source_key, FileOutcome.SKIPPED, rule=entry.rule)
     try:
+        if prepare is not None:
+            await prepare(entry)
         operation = await _send(client, entry, collection, said)
         on_progress = None if show is None else partial(show, entry.source_key)
         result = await client.wait(operation, on_progress=on_progress)

@@ -208,7 +208,7 @@ class Ingest:
         cut = await indexer.cut(parsed, task.chunking, found.media_type, begins)
         if not cut.passage_count:
             raise rejections.empty()
-        title = _title(task, parsed)
+        title = title_of(task.title, task.source_key, parsed)
         text = CanonicalText(
             text=parsed,
             title=title,
@@ -269,9 +269,9 @@ async def _lost(watcher: Watcher, claim: IngestClaim) -> None:
             return
 
 
-def _title(task: IngestTask, parsed: ParsedFile) -> str:
+def title_of(given: str, source_key: str, parsed: ParsedFile) -> str:
     """The uploader's title, or else the document's own title, or else the last part of the source key."""
-    found = task.title or parsed.title or PurePosixPath(task.source_key).name or task.source_key
+    found = given or parsed.title or PurePosixPath(source_key).name or source_key
     return found.encode()[:MAX_TITLE_BYTES].decode(errors="ignore")
 
 
