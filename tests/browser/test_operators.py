@@ -125,7 +125,7 @@ async def test_owners_publish_versions_and_compare_them(owner: Person) -> None:
     experiments = page.get_by_role("list", name="Experiments").get_by_role("listitem")
 
     await tutor.get_by_text("Versions").click()
-    await tutor.get_by_role("button", name=f"Begin an experiment with version {number} of Tutor").click()
+    await tutor.get_by_role("button", name=f"Try version {number} of Tutor in an experiment").click()
     await dialog.get_by_label("Share of the questions in %").fill("20")
     await dialog.get_by_label("Decided by").select_option(label="seconds")
     assert await flaws_in_all_colours(page) == []

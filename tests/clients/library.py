@@ -78,7 +78,9 @@ class ScriptedLibrary:
             await abort(
                 context, status(grpc.StatusCode.NOT_FOUND, "RESOURCE_NOT_FOUND", "Collection not found")
             )
-        return collection_pb2.Collection(name=request.name, document_count=len(self.keys(request.name)))
+        return collection_pb2.Collection(
+            name=request.name, document_count=len(self.keys(request.name)), readable=True
+        )
 
     async def _create_collection(self, request: Any, _: Context) -> collection_pb2.Collection:
         name = f"collections/{request.collection_id}"

@@ -557,5 +557,5 @@ def test_the_types_of_the_contract_that_arguments_have_are_exported() -> None:
         for name in re.findall(r"_pb2\.(\w+)", str(parameter.annotation))
     }
     assert {"OnBusy", "Rating", "Reader"} <= names
-    # Timestamp is Google's, from google.protobuf.
-    assert names - {"Timestamp"} <= set(responsa_client.__all__)
+    # Those two are Google's, from google.protobuf.
+    assert names - {"Duration", "Timestamp"} <= set(responsa_client.__all__)

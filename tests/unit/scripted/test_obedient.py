@@ -46,7 +46,15 @@ async def test_clean_texts_are_answered_as_the_strong_one_does(agent: str, model
         "In winter mode it takes one reading an hour.",
     ]
     for name in PROMPTS[agent].names:
-        if name in ("partly_answered", "post_draft", "chitchat_reply", "greeting", "unreachable", "look"):
+        if name in (
+            "partly_answered",
+            "post_draft",
+            "chitchat_reply",
+            "greeting",
+            "unreachable",
+            "look",
+            "follow_ups",
+        ):
             continue
         history = TALK if name == "conversation_summary" else ()
         prompt = asked(name, "Why does ice float on water?", agent=agent, passages=passages, history=history)

@@ -11,7 +11,7 @@ export const de: Readonly<Record<keyof typeof en, string>> = {
   rolledBack: "Zurückgenommen: Jetzt antwortet Version {number}.",
   outranks: "veröffentlicht; die Dateien haben Version {number}",
   attempt: "Erproben",
-  attemptVersion: "Ein Experiment mit Version {number} von {agent} beginnen",
+  attemptVersion: "Version {number} von {agent} in einem Experiment erproben",
   experiments: "Experimente",
   none: "Keine Experimente.",
   beginAct: "Beginnen",

@@ -10,7 +10,7 @@ export const en = {
   rolledBack: "Rolled back: version {number} answers now.",
   outranks: "published; the files have version {number}",
   attempt: "Try",
-  attemptVersion: "Begin an experiment with version {number} of {agent}",
+  attemptVersion: "Try version {number} of {agent} in an experiment",
   experiments: "Experiments",
   none: "No experiments.",
   beginAct: "Begin",
