@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import psycopg
 import pytest
 from uuid_utils.compat import uuid7
 
+from responsa_server.app.resources import ensure_administrator
 from responsa_server.domain.errors import (
     AlreadyExists,
     InvalidRequest,
@@ -99,6 +101,17 @@ async def test_a_key_made_on_the_servers_machine_can_have_fewer_rights(identity:
     assert "SERVICE" in error.message
     _, secret = await identity.create_key("acme", service.id, "", widget=True)
     assert (await identity.authenticate(key(secret))).widget
+
+
+async def test_a_machine_without_its_key_file_keeps_its_administrator(
+    identity: Identity, tmp_path: Path
+) -> None:
+    file = tmp_path / "api-key"
+    first = await ensure_administrator(identity, file)
+    lost = file.read_text()
+    file.unlink()
+    assert (await ensure_administrator(identity, file)).user_id == first.user_id
+    assert file.read_text() != lost
 
 
 async def test_secrets_are_kept_as_digests_alone(identity: Identity, database_urls: DatabaseUrls) -> None:

@@ -263,22 +263,27 @@ def _address(setting: str, text: str) -> Address | None:
         ) from error
 
 
+_KEY_NAME: Final = "made by responsa up"
+
+
 async def ensure_administrator(identity: Identity, key_file: Path) -> Principal:
     """Return the administrator whose API key is in key_file.
 
-    If the key is missing or no longer valid, create an administrator with a new key, and the tenant if it is missing.
+    If the key is missing or no longer valid, the administrator of an earlier file gets a new key, so that a restored instance keeps its administrator. If there is none, create
+    an administrator, and the tenant if it is missing.
     The file is written atomically with mode 0600 and contains only the secret. The administrator is an owner of the installation, because whoever can read the file
     controls the machine.
     """
     secret = await asyncio.to_thread(_read_key, key_file)
-    # A key is not valid if it was revoked or belongs to another database. In these cases, the machine gets a new
-    # administrator and key.
+    # A key is not valid if it was revoked or belongs to another database.
     with contextlib.suppress(Unauthenticated):
         return await _owner(identity, secret)
     with contextlib.suppress(AlreadyExists):
         await identity.create_tenant(TENANT, "Default")
-    user = await identity.create_user(TENANT, "Administrator", "", Role.ADMIN)
-    _, secret = await identity.create_key(TENANT, user.id, "made by responsa up")
+    user_id = await identity.owner_with_key(TENANT, _KEY_NAME)
+    if user_id is None:
+        user_id = (await identity.create_user(TENANT, "Administrator", "", Role.ADMIN)).id
+    _, secret = await identity.create_key(TENANT, user_id, _KEY_NAME)
     await asyncio.to_thread(write_private, key_file, secret + "\n")
     return await _owner(identity, secret)
 

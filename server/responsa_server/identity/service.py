@@ -396,6 +396,10 @@ class Identity:
         self._cache.forget_user(who.user_id)
         return given is not None
 
+    async def owner_with_key(self, tenant_id: str, display_name: str) -> UUID | None:
+        """The active owner without an e-mail address who got the first key with this name, valid or not."""
+        return await self.store.owner_with_key(tenant_id, display_name)
+
     async def create_key(
         self,
         tenant_id: str,

@@ -57,7 +57,7 @@ export async function newKey(stage: Stage, { service = "", narrower = false, mak
   const { secret, apiKey } = made;
   if (!secret) return stage.refuse(t("secretLost"));
   const values = { key: name.control.value.trim(), service };
-  const lines = [["secret", secret], ...(apiKey?.widget ? [["setting", `RESPONSA_WIDGET_KEYS=${apiKey.name}=https://www.example.org`] as const] : [])] as const;
+  const lines = [["secret", secret], ...(apiKey?.widget ? [["setting", `RESPONSA_WIDGET_KEYS=${apiKey.name}=https://www.example.org`] as const, ["html", `<responsa-answers key="${secret}"></responsa-answers><script src="${location.origin}/widget.js" async></script>`] as const] : [])] as const;
   await showSecret({
     title: service ? t("theNewKeyFor", values) : t("yourNewKey"),
     text: apiKey?.widget ? t("widgetKeyReady", values) : service ? t("serviceKeyReady", values) : t("ownKeyReady", values),

@@ -6,7 +6,7 @@ import { shown } from "../widgets/dialog.js";
 import { element } from "../widgets/dom.js";
 
 /** What a line shows. */
-type Kind = "secret" | "code" | "link" | "setting";
+type Kind = "secret" | "code" | "link" | "setting" | "html";
 
 export interface ShownSecret {
   readonly title: string;
@@ -28,7 +28,7 @@ export async function showSecret({ title, text, lines, say, view }: ShownSecret)
 }
 
 function line(kind: Kind, value: string, say: (text: string) => void) {
-  const labels = { secret: [t("secret"), t("copySecret")], code: [t("code"), t("copyCode")], link: [t("link"), t("copyLink")], setting: [t("setting"), t("copySetting")] } as const;
+  const labels = { secret: [t("secret"), t("copySecret")], code: [t("code"), t("copyCode")], link: [t("link"), t("copyLink")], setting: [t("setting"), t("copySetting")], html: [t("html"), t("copyHtml")] } as const;
   const [label, name] = labels[kind];
   const id = `secret-${kind}`;
   const control = element("input", { id, type: "text", readonly: true, class: "secret", autocomplete: "off", spellcheck: "false", focus: () => control.select() });

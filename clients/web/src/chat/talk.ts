@@ -65,15 +65,19 @@ export class TalkView {
       ask(question);
     };
     replace(this.#next, ...questions.map((one) => element("li", {}, button(cleanName(one), () => chosen(one), { class: "quiet", ...WRITTEN }))));
-    const last = [...this.#messages.querySelectorAll<HTMLElement>(".user")].at(-1);
+    const last = this.#lastQuestion();
     if (atEnd) this.toEnd(last && last.offsetTop >= this.root.scrollTop ? last : undefined);
   }
 
-  /** Show only these messages or other rows. */
+  /** Show only these messages or other rows, from the last question on if the rest does not fit. */
   show(rows: readonly (Message | HTMLElement)[]): void {
     replace(this.#next);
     replace(this.#messages, ...rows.map((one) => (one instanceof HTMLElement ? one : this.#row(one))));
-    this.toEnd();
+    this.root.scrollTop = this.#end(this.#lastQuestion());
+  }
+
+  #lastQuestion(): HTMLElement | undefined {
+    return [...this.#messages.querySelectorAll<HTMLElement>(".user")].at(-1);
   }
 
   /** Show messages above the others; the visible part stays in its place. */

@@ -23,11 +23,14 @@ from responsa_server.app.resources import (
     targets_folder,
 )
 from responsa_server.app.settings import Settings, environment, load, unknown_variables
+from responsa_server.app.vector_stores import open_store
 from responsa_server.cli.local.envoy import envoy_config
 from responsa_server.cli.local.failures import reporting
 from responsa_server.cli.local.own_docs import OwnDocs
 from responsa_server.cli.local.servers import Servers
 from responsa_server.domain.errors import Unavailable
+from responsa_server.domain.parts import Health
+from responsa_server.domain.passages import VectorStore
 from responsa_server.embedded import (
     Child,
     EmbeddedEnvoy,
@@ -78,6 +81,10 @@ def run(settings: Settings, *, observe: bool = False) -> int:
         if (spending := unlimited_spending(settings)) is not None:
             print(f"Warning: {': '.join(spending)}.", flush=True)
     check_model()
+    docs = settings.docs
+    if (store := open_store(settings)) is not None and (away := asyncio.run(_away(store))):
+        print(away, flush=True)
+        docs = None  # loading them would wait for the store
     layout = Layout.of(settings.home)
     listen = (settings.listen, settings.port)
     config = envoy_config(settings, layout.replicas, layout.envoy_admin_socket)
@@ -135,7 +142,7 @@ def run(settings: Settings, *, observe: bool = False) -> int:
         layout,
         children,
         on_ready=announce,
-        errand=OwnDocs(layout, settings.docs, _url(settings)),
+        errand=OwnDocs(layout, docs, _url(settings)),
         routing=servers,
         say=lambda line: print(line, flush=True),
     ).run()
@@ -159,6 +166,15 @@ def prepare_database(settings: Settings, layout: Layout) -> None:
         raise EmbeddedError(
             f"The database cannot be reached{told}", "check DATABASE_URL, and that PostgreSQL runs"
         ) from error
+
+
+async def _away(store: VectorStore) -> str:
+    """Why a vector store does not answer; "" if it does."""
+    try:
+        report = await store.check()
+    finally:
+        await store.close()
+    return "" if report.health is Health.OK else report.detail
 
 
 def _prometheus(settings: Settings, layout: Layout) -> EmbeddedPrometheus:

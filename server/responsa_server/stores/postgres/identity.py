@@ -404,6 +404,13 @@ class PostgresIdentityStore:
         return None if row is None else user_of(row)
 
     @shielded
+    async def owner_with_key(self, tenant_id: str, display_name: str) -> UUID | None:
+        """The active owner without an e-mail address who got the first key with this name, valid or not."""
+        values = {"tenant_id": tenant_id, "display_name": display_name}
+        async with self._database.tenant(tenant_id) as connection:
+            row = await one_row(connection, self._queries["owner_with_key"], values)
+        return None if row is None else row["id"]
+
     async def give_ownership(self, tenant_id: str, user_id: UUID, audit: AuditEvent) -> User | None:
         """Make an active administrator of the home tenant an owner. Return None, and change and audit nothing, if there is no such administrator, or the user is an owner already."""
         values = {"tenant_id": tenant_id, "user_id": user_id}

@@ -131,6 +131,12 @@ VALUES (%(id)s, %(tenant_id)s, %(display_name)s, %(email)s, %(role)s, %(first)s 
 ON CONFLICT (tenant_id, email) WHERE email <> '' DO NOTHING
 RETURNING id, tenant_id, display_name, email, role, create_time, coalesce(update_time, create_time) AS update_time, disable_time, revision, owner, subject, last_sign_in_time
 
+-- name: owner_with_key
+-- The active owner without an e-mail address who got the first key with this name.
+SELECT u.id FROM responsa.app_user AS u JOIN responsa.api_key AS k ON k.user_id = u.id
+WHERE u.tenant_id = %(tenant_id)s AND u.owner AND u.email = '' AND u.disable_time IS NULL AND k.display_name = %(display_name)s
+ORDER BY k.create_time LIMIT 1;
+
 -- name: give_ownership
 UPDATE responsa.app_user AS u SET owner = true, revision = revision + 1, update_time = clock_timestamp()
 WHERE u.tenant_id = %(tenant_id)s AND u.id = %(user_id)s AND u.role = 'admin' AND u.disable_time IS NULL AND NOT u.owner

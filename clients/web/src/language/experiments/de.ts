@@ -13,7 +13,7 @@ export const de: Readonly<Record<keyof typeof en, string>> = {
   attempt: "Erproben",
   attemptVersion: "Version {number} von {agent} in einem Experiment erproben",
   experiments: "Experimente",
-  none: "Keine Experimente.",
+  none: "Keine Experimente. Öffnen Sie oben die Versionen eines Agenten, und erproben Sie eine.",
   beginAct: "Beginnen",
   percent: "Anteil der Fragen in %",
   days: "Tage",

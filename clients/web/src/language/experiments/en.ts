@@ -12,7 +12,7 @@ export const en = {
   attempt: "Try",
   attemptVersion: "Try version {number} of {agent} in an experiment",
   experiments: "Experiments",
-  none: "No experiments.",
+  none: "No experiments. Open the versions of an agent above, and try one.",
   beginAct: "Begin",
   percent: "Share of the questions in %",
   days: "Days",
