@@ -136,7 +136,9 @@ def _questions(file: Path) -> Iterator[str]:
         lines = file.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise CommandFailed(
-            f"The file {file} cannot be read ({error}).", "Name another file.", EXIT_USAGE
+            f"The file {file} cannot be read ({error.strerror if isinstance(error, OSError) else 'it is not UTF-8'}).",
+            "Name another file.",
+            EXIT_USAGE,
         ) from None
     for number, line in enumerate(lines, 1):
         if not line.strip():

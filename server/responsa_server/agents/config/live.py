@@ -650,7 +650,7 @@ def _candidate(experiment: Experiment) -> str:
 
 
 def _unfit(name: str, cause: str) -> Precondition:
-    message = f"This server cannot run {name}: {cause}. Ask for another version."
+    message = f"This server cannot run {name}: {cause.rstrip('.')}. Ask for another version."
     return Precondition(Reason.AGENT_VERSION_UNFIT, message, {"agent_version": name, "cause": cause})
 
 
