@@ -58,9 +58,14 @@ async def check(served: Served, widgets: dict[UUID, frozenset[str]]) -> None:
         assert error.reason == "ORIGIN_NOT_ALLOWED"
     assert f"widget_keys names with it, as in {name}=" in error.message
     listed = chat.ListConversationsRequest()
+    (version,) = (
+        event.started.agent_version for frame in asked for event in frame.events if event.HasField("started")
+    )
     for call in (
         served.chat.ListConversations(listed, metadata=sent()),
         served.auth.CreateApiKey(auth.CreateApiKeyRequest(), metadata=sent()),
+        # Versions may be ones that were never published.
+        served.chat.Ask(chat.AskRequest(text="Why?", agent=version), metadata=sent()).read(),
     ):
         assert (await failed(call)).reason == "ROLE_REQUIRED"
     # A line of the setting makes no other key one of a widget.

@@ -1094,7 +1094,7 @@ pub struct ReplayedQuestion {
     /// The turn that is replayed, `turns/{uuid}`; empty for a question of the request.
     #[prost(string, tag = "3")]
     pub turn: ::prost::alloc::string::String,
-    /// The user who asked, and whose documents the version searched, `users/{uuid}`.
+    /// The user who began the replay, `users/{uuid}`, for a question of the request. Empty for the question of a turn: who asked it is not shown.
     #[prost(string, tag = "4")]
     pub user: ::prost::alloc::string::String,
     /// The text of the question. That of a turn is empty unless the tenant lets administrators read questions (see InsightSettings).

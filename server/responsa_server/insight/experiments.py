@@ -100,7 +100,10 @@ class ExperimentKeeper(Keeper):
 
     async def _stops(self, experiment: Experiment) -> StoppedBy | None:
         cards = {card.id: card.version for card in self._catalogue.cards()}
-        if cards.get(experiment.agent) != names.agent_version(experiment.agent, experiment.baseline):
+        version = cards.get(experiment.agent)
+        if version is None:  # other processes may have the agent's files
+            return None
+        if version != names.agent_version(experiment.agent, experiment.baseline):
             return StoppedBy.VERSION
         measured = results(await self._store.measured(experiment.id))
         guard = next(result for result in measured if result.metric is experiment.guard)

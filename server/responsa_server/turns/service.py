@@ -12,7 +12,15 @@ from responsa_server.domain import names
 from responsa_server.domain.agents import Agents
 from responsa_server.domain.background import Background
 from responsa_server.domain.conversations import ConversationStore
-from responsa_server.domain.errors import AlreadyExists, InvalidRequest, NotFound, ResponsaError, Unavailable
+from responsa_server.domain.errors import (
+    AlreadyExists,
+    InvalidRequest,
+    NotFound,
+    NotPermitted,
+    Reason,
+    ResponsaError,
+    Unavailable,
+)
 from responsa_server.domain.events import CancelCause, Cancelled, Started
 from responsa_server.domain.experiments import Assignment
 from responsa_server.domain.faults import Fault
@@ -287,6 +295,12 @@ class Turns:
         conversation_id = question.conversation_id or self._runtime.new_id()
         assignment = None
         if question.agent_version is not None:
+            if who.widget:
+                raise NotPermitted(
+                    Reason.ROLE_REQUIRED,
+                    "The key of a widget asks agents, and no version of them; leave the version out.",
+                    {"required_role": Role.USER.name},
+                )
             asked, number = question.agent, question.agent_version
             self._agents.named(asked)
             agent = await repeated(lambda: self._agents.version(asked, number), _PATIENCE_SECONDS)

@@ -6,6 +6,7 @@ import { SearchMode } from "@responsa/contract/responsa/knowledge/v1/knowledge_s
 import { DocumentState } from "@responsa/contract/responsa/knowledge/v1/document_pb.js";
 import type { Api } from "../server/api.js";
 import { labelOf } from "../documents/library.js";
+import { cleanName } from "../text/names.js";
 import { bestGrade } from "./excerpts.js";
 
 const PAGE = 200; // collections
@@ -47,7 +48,7 @@ export async function suggested(api: Pick<Api, "knowledge">, collections: readon
   if (parents.length === 0) return { chosen: [], collections: [], others, questions: [], empty: collections.every((name) => readable.some((one) => one.name === name)) };
   const pageSize = Math.ceil(MOST_DOCUMENTS / parents.length);
   const pages = await Promise.all(parents.map((parent) => api.knowledge.listDocuments({ parent, pageSize, orderBy: "update_time desc" }, { signal })));
-  const chosen = [...new Set(turnwise(filled.map((one) => one.suggestedQuestions)))].slice(0, most);
+  const chosen = [...new Set(turnwise(filled.map((one) => one.suggestedQuestions.map(cleanName).filter(Boolean))))].slice(0, most);
   const shown = {
     chosen,
     collections: first.map((one, index) => {

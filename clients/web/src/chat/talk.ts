@@ -64,7 +64,7 @@ export class TalkView {
       this.root.focus({ preventScroll: true }); // the button goes; a focus on the question box would open a phone's keyboard
       ask(question);
     };
-    replace(this.#next, ...questions.map((one) => element("li", {}, button(cleanName(one), () => chosen(one), { class: "quiet", ...WRITTEN }))));
+    replace(this.#next, ...questions.map(cleanName).map((one) => element("li", {}, button(one, () => chosen(one), { class: "quiet", ...WRITTEN }))));
     const last = this.#lastQuestion();
     if (atEnd) this.toEnd(last && last.offsetTop >= this.root.scrollTop ? last : undefined);
   }

@@ -386,7 +386,7 @@ type ReplayedQuestion struct {
 	State ReplayState `protobuf:"varint,2,opt,name=state,proto3,enum=responsa.admin.v1.ReplayState" json:"state,omitempty"`
 	// The turn that is replayed, `turns/{uuid}`; empty for a question of the request.
 	Turn string `protobuf:"bytes,3,opt,name=turn,proto3" json:"turn,omitempty"`
-	// The user who asked, and whose documents the version searched, `users/{uuid}`.
+	// The user who began the replay, `users/{uuid}`, for a question of the request. Empty for the question of a turn: who asked it is not shown.
 	User string `protobuf:"bytes,4,opt,name=user,proto3" json:"user,omitempty"`
 	// The text of the question. That of a turn is empty unless the tenant lets administrators read questions (see InsightSettings).
 	Question string `protobuf:"bytes,5,opt,name=question,proto3" json:"question,omitempty"`

@@ -56,7 +56,8 @@ def replayed_question(value: ReplayedQuestion) -> replay_pb2.ReplayedQuestion:
         replay_pb2.ReplayedQuestion,
         value,
         turn="" if value.turn_id is None else names.turn(value.turn_id),
-        user=names.user(value.user_id),
+        # Who asked a turn is not shown: the replay names no more people than ListTenantTurns.
+        user=names.user(value.user_id) if value.turn_id is None else "",
         before=_end(value.before),
         after=_end(value.after),
     )

@@ -221,7 +221,7 @@ class ReplayedQuestion(_message.Message):
     turn: _builtins.str
     """The turn that is replayed, `turns/{uuid}`; empty for a question of the request."""
     user: _builtins.str
-    """The user who asked, and whose documents the version searched, `users/{uuid}`."""
+    """The user who began the replay, `users/{uuid}`, for a question of the request. Empty for the question of a turn: who asked it is not shown."""
     question: _builtins.str
     """The text of the question. That of a turn is empty unless the tenant lets administrators read questions (see InsightSettings)."""
     citations_kept: _builtins.int

@@ -220,7 +220,7 @@ export declare type ReplayedQuestion = Message<"responsa.admin.v1.ReplayedQuesti
   turn: string;
 
   /**
-   * The user who asked, and whose documents the version searched, `users/{uuid}`.
+   * The user who began the replay, `users/{uuid}`, for a question of the request. Empty for the question of a turn: who asked it is not shown.
    *
    * @generated from field: string user = 4;
    */
