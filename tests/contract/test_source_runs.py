@@ -833,5 +833,9 @@ async def test_documents_follow_the_pages_of_a_website(office: Office) -> None:
         site.reached["/a"] = lambda: office.house.library.cancel_operation(office.who, operation.id)
         assert (await office.finish(operation)).error is not None
         assert site.looked() == {"/moved", "/a if changed"}
+        operation = await office.runs.start(office.who, "book", "", confirmed=False)
+        site.reached["/sitemap.xml"] = lambda: office.house.library.cancel_operation(office.who, operation.id)
+        assert (await office.finish(operation)).error is not None
+        assert site.asked == ["/sitemap.xml"]
     finally:
         await server.close()

@@ -68,6 +68,10 @@ Parse = Callable[[bytes, str, str], Awaitable[tuple[str, str]]]
 """Reads the title and the text of a page's bytes, whose name and media type are given. Raises InvalidRequest."""
 
 
+Check = Callable[[], Awaitable[None]]
+"""Raises what ends the reading."""
+
+
 class _PageProblem(Exception):
     """A page that cannot be read. gone: whether the site says that there is none. down: whether the site seems to be down. fault: of a run that needs the answer, such as that of a sitemap."""
 
@@ -116,12 +120,14 @@ class Crawler:
         mapping: SourceMapping,
         known: Mapping[DocumentKey, StoredDocument],
         only: Set[str] | None = None,
+        check: Check | None = None,
     ) -> AsyncGenerator[MadeRow]:
         """Each page, with its document, that it is unchanged, or why it cannot be read.
 
-        known: the documents of the source. only: the keys of pages to which a retry limits itself. Raises Precondition (SOURCE_UNREADABLE).
+        known: the documents of the source. only: the keys of pages to which a retry limits itself. check: is awaited before each sitemap and each page is read; what it raises ends
+        the reading. Raises Precondition (SOURCE_UNREADABLE).
         """
-        crawl, listed = _Crawl(self, connection, mapping), list[str]()
+        crawl, listed = _Crawl(self, connection, mapping, check), list[str]()
         async for address in crawl.listed():
             listed.append(address)
             if len(listed) > connection.pages:
@@ -137,6 +143,8 @@ class Crawler:
             key, stored = before.get(address, (address, None))
             if only is not None and not {key, address} & only:
                 continue
+            if check is not None:
+                await check()
             row = await crawl.page(address, key, stored)
             down = down + 1 if crawl.down else 0
             if down == _MOST_DOWN and row is not None:
@@ -186,8 +194,11 @@ class Crawler:
 class _Crawl:
     """One reading of the pages of a mapping. down: whether the last page did not answer."""
 
-    def __init__(self, crawler: Crawler, connection: WebConnection, mapping: SourceMapping) -> None:
+    def __init__(
+        self, crawler: Crawler, connection: WebConnection, mapping: SourceMapping, check: Check | None = None
+    ) -> None:
         assert mapping.pages is not None, "the mapping fits its connection"
+        self._check = check
         self._crawler = crawler
         self._connection = connection
         self._collection = mapping.collection
@@ -215,6 +226,8 @@ class _Crawl:
             if len(read) > _MOST_SITEMAPS:
                 message = f"The index lists more than {_MOST_SITEMAPS} sitemaps; name those that the source needs in the mapping."
                 raise unreadable(self._connection.name, PAGE, DatabaseFault.TOO_LARGE, message)
+            if self._check is not None:
+                await self._check()
             sitemap = await self._sitemap(address)
             waiting += sitemap.sitemaps
             for page in sitemap.pages:
