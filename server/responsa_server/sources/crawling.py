@@ -45,7 +45,14 @@ from responsa_server.outbound.connector import (
 )
 from responsa_server.sources.mapping import PagesTable, SourceMapping, sites_of
 from responsa_server.sources.reading import unreadable
-from responsa_server.sources.sitemaps import SITEMAP_BYTES, Sitemap, SitemapProblem, read_sitemap
+from responsa_server.sources.sitemaps import (
+    ADDRESS_BYTES,
+    LONG_ADDRESS,
+    SITEMAP_BYTES,
+    Sitemap,
+    SitemapProblem,
+    read_sitemap,
+)
 
 _ROBOTS_BYTES: Final = 512 * 1024
 _MOST_REDIRECTS: Final = 5
@@ -217,19 +224,20 @@ class _Crawl:
             if (found := _normal(address)) not in seen:
                 seen.add(found)
                 yield found
-        waiting, read = [_normal(one) for one in self._table.sitemaps], set[str]()
-        while waiting:
-            address = waiting.pop(0)
-            if address in read:
-                continue
-            read.add(address)
-            if len(read) > _MOST_SITEMAPS:
+        # In the order of reading; indexes add to it on the way.
+        sitemaps = list(dict.fromkeys(_normal(one) for one in self._table.sitemaps))
+        noted = set(sitemaps)
+        for address in sitemaps:
+            if len(sitemaps) > _MOST_SITEMAPS:
                 message = f"The index lists more than {_MOST_SITEMAPS} sitemaps; name those that the source needs in the mapping."
                 raise unreadable(self._connection.name, PAGE, DatabaseFault.TOO_LARGE, message)
             if self._check is not None:
                 await self._check()
             sitemap = await self._sitemap(address)
-            waiting += sitemap.sitemaps
+            for found in sitemap.sitemaps:
+                if found not in noted:
+                    noted.add(found)
+                    sitemaps.append(found)
             for page in sitemap.pages:
                 if page not in seen:
                     seen.add(page)
@@ -426,7 +434,11 @@ def _conditional(stored: StoredDocument | None, collection: str) -> tuple[str, M
 def _read_sitemap(data: bytes) -> Sitemap:
     """The addresses in a sitemap in their normal form. Raises SitemapProblem."""
     found = read_sitemap(data)
-    return Sitemap([_normal(page) for page in found.pages], [_normal(one) for one in found.sitemaps])
+    sitemap = Sitemap([_normal(page) for page in found.pages], [_normal(one) for one in found.sitemaps])
+    # The normal form escapes what is not ASCII, so it may be longer.
+    if any(len(one.encode(errors="replace")) > ADDRESS_BYTES for one in (*sitemap.pages, *sitemap.sitemaps)):
+        raise SitemapProblem(LONG_ADDRESS)
+    return sitemap
 
 
 def _normal(address: str) -> str:

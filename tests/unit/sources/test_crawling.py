@@ -75,6 +75,11 @@ async def site() -> AsyncIterator[Site]:
         ({"/s": (200, b'<!DOCTYPE a [<!ENTITY b "c">]><urlset/>')}, "QUERY", "document type declaration"),
         ({"/s": (200, gzip.compress(bytes(51 << 20)))}, "QUERY", "has more than 50 MiB unpacked"),
         ({"/s": (200, gzip.compress(b"<urlset/>")[:-4])}, "QUERY", "is cut off"),
+        ({"/s": (200, b"<urlset>" + b"<a>" * 16)}, "QUERY", "more than 16 levels"),
+        ({"/s": (200, b"<urlset>%s" % b"".join(b"<a%d/>" % n for n in range(1000)))}, "QUERY", "1,000 names"),
+        ({"/s": (200, b"<urlset a='%s'/>" % (b"x" * (100 << 10)))}, "QUERY", "more than 64 KiB"),
+        ({"/s": (200, listing("{base}/" + "a" * 2048))}, "QUERY", "more than 2,048 bytes"),
+        ({"/s": (200, listing("{base}/" + "ä" * 500))}, "QUERY", "more than 2,048 bytes"),
         ({"/s": (200, listing("{base}/a", "{base}/b", "{base}/c"))}, "TOO_LARGE", "lists more than 2 pages"),
         ({"/s": (200, listing("{base}/a")), "/robots.txt": (500, b"")}, "UNREACHABLE", "/robots.txt, which says"),
         ({"/s": (301, b"")}, "QUERY", "redirects more than 5 times"),
@@ -108,6 +113,16 @@ async def test_a_host_gets_one_request_at_a_time_and_an_index_of_itself_ends(sit
     both = await asyncio.gather(*(site.crawl('sitemaps = ["{base}/s"]', crawler=crawler) for _ in range(2)))
     assert [len(found) for found in both] == [5, 5]
     assert site.most == 1
+
+
+async def test_an_index_of_too_many_sitemaps_is_refused_before_they_are_read(site: Site) -> None:
+    addresses = ["{base}/s", *(f"{{base}}/{number}" for number in range(499))] * 2
+    site.pages = {"/s": (200, listing(*addresses, kind="sitemapindex", inner="sitemap"))}
+    with pytest.raises(Precondition, match="/0 cannot be read"):  # 500, each twice
+        await site.crawl('sitemaps = ["{base}/s"]')
+    site.pages = {"/s": (200, listing(*addresses, "{base}/a", kind="sitemapindex", inner="sitemap"))}
+    with pytest.raises(Precondition, match="more than 500 sitemaps"):
+        await site.crawl('sitemaps = ["{base}/s"]')
 
 
 @pytest.mark.parametrize(
