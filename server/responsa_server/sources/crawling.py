@@ -1,6 +1,7 @@
 """Reads the pages of websites: those of a list and of sitemaps, as robots.txt allows (RFC 9309), and only those that have changed (conditional requests, RFC 9110, section 13).
 
-A page's identity is its canonical address: what the page itself names as canonical if that is on a site of the connection, else the address that answers after redirects.
+A page's identity is its canonical address: the address that answers after redirects, or what the page itself names as canonical if that has the same origin and is not listed as
+a page of its own. So no page can take the place of a listed one, or of one of another site.
 """
 
 from __future__ import annotations
@@ -145,10 +146,14 @@ class Crawler:
             for at, one in known.items()
             if one.fetched is not None and at.kind == PAGE
         }
+        if only is not None:
+            for address, (key, _) in before.items():
+                if address in crawl.addresses and only.isdisjoint((key, address)):
+                    crawl.first(key)  # the document of a page that is not read again stays its own
         down = 0
         for address in listed:
             key, stored = before.get(address, (address, None))
-            if only is not None and not {key, address} & only:
+            if only is not None and only.isdisjoint((key, address)):
                 continue
             if check is not None:
                 await check()
@@ -199,7 +204,7 @@ class Crawler:
 
 
 class _Crawl:
-    """One reading of the pages of a mapping. down: whether the last page did not answer."""
+    """One reading of the pages of a mapping. addresses: of the pages that have been listed so far. down: whether the last page did not answer."""
 
     def __init__(
         self, crawler: Crawler, connection: WebConnection, mapping: SourceMapping, check: Check | None = None
@@ -214,15 +219,15 @@ class _Crawl:
         origins = frozenset(origin_of(site) for site in connection.sites)
         self._reach = Reach(origins, read_allowed(connection.allow_private))
         self._robots: dict[UrlOrigin, Protego] = {}
-        self._pages = set[str]()
+        self.addresses, self._pages = set[str](), set[str]()
         self.down = False
 
     async def listed(self) -> AsyncGenerator[str]:
         """The addresses of the pages, each once. Raises Precondition (SOURCE_UNREADABLE)."""
-        seen = set[str]()
+        listed = self.addresses
         for address in self._table.addresses:
-            if (found := _normal(address)) not in seen:
-                seen.add(found)
+            if (found := _normal(address)) not in listed:
+                listed.add(found)
                 yield found
         # In the order of reading; indexes add to it on the way.
         sitemaps = list(dict.fromkeys(_normal(one) for one in self._table.sitemaps))
@@ -239,31 +244,33 @@ class _Crawl:
                     noted.add(found)
                     sitemaps.append(found)
             for page in sitemap.pages:
-                if page not in seen:
-                    seen.add(page)
+                if page not in listed:
+                    listed.add(page)
                     yield page
 
     async def page(self, address: str, key: str, stored: StoredDocument | None) -> MadeRow | None:
         """What a page makes; None if it was made already. key: of its document, as far as it is known. stored: its document. Raises Precondition (SOURCE_UNREADABLE)."""
         row, self.down = {"address": address}, False
+        if stored and stored.fetched and not self._may_name(stored.fetched.address, key):
+            key, stored = address, None  # what it named as its own is listed by now
         try:
             made = await self._made(address, key, stored, row)
         except _PageProblem as problem:
             self.down = problem.down
-            # A retry finds what is gone by its address alone, because there is no document any more.
-            key = address if problem.gone else key
+            # A retry finds what is gone by its address alone, because there is no document any more. A listed page to which the address led decides about its document itself.
+            key = address if problem.gone or self._is_listed(key) else key
             made = MadeRow(PAGE, row, None, str(problem), key, gone=problem.gone)
         if made.gone:
             return made
         name = made.document.key if made.document else made.key
-        if self._first(name):
+        if self.first(name):
             return made
-        if made.problem or name == address or not self._first(address):
+        if made.problem or name == address or not self.first(address):
             return None
         message = f"The address leads to {name}, to which another address of this source has led already."
         return MadeRow(PAGE, row, None, message, address)
 
-    def _first(self, address: str) -> bool:
+    def first(self, address: str) -> bool:
         """Whether an address is the first of its page. The schemes http and https make no difference, as in source keys."""
         bare = address.partition("://")[2]
         if bare in self._pages:
@@ -297,7 +304,7 @@ class _Crawl:
         return MadeRow(PAGE, row, SourceDocument(PAGE, canonical, "", "", uri=canonical, page=page))
 
     def _canonical(self, address: str, reply: Reply) -> str:
-        """The address that the page names as its own, if it is on a site of the connection."""
+        """The address that the page names as its own, if it may; else the one that answered."""
         if reply.media_type not in _HTML:
             return address
         for link in _LINK.finditer(reply.body, 0, _HEAD_BYTES):
@@ -307,11 +314,22 @@ class _Crawl:
             target = html.unescape((found[1] or found[2] or found[3] or b"").decode(errors="replace"))
             try:
                 named = _normal(str(httpx2.URL(address).join(target.strip())))
-                if str(origin_of(named)) in self._sites and len(named.encode()) <= MAX_KEY_BYTES:
+                if self._may_name(address, named) and len(named.encode()) <= MAX_KEY_BYTES:
                     return named
             except (OutboundError, httpx2.InvalidURL, ValueError):
                 continue
         return address
+
+    def _may_name(self, address: str, named: str) -> bool:
+        """Whether a page at an address may name another one as its own. Raises OutboundError if that is not an address."""
+        bare = named.partition("://")[2]
+        if bare == address.partition("://")[2]:
+            return True
+        return not self._is_listed(named) and origin_of(named) == origin_of(address)
+
+    def _is_listed(self, address: str) -> bool:
+        bare = address.partition("://")[2]
+        return not self.addresses.isdisjoint((f"http://{bare}", f"https://{bare}"))
 
     async def _sitemap(self, address: str) -> Sitemap:
         try:

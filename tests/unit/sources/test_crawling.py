@@ -6,7 +6,7 @@ import asyncio
 import gzip
 from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
@@ -132,14 +132,24 @@ async def test_an_index_of_too_many_sitemaps_is_refused_before_they_are_read(sit
         ("<LINK HREF=/b REL=canonical>", "/b"),
         ('<link rel="canonical" href="https://elsewhere.example/b">', "/a"),
         ('<link rel="canonical" href="http://[">', "/a"),
+        ('<link rel="canonical" href="{other}/b">', "/a"),
+        ('<link rel="canonical" href="/listed">', "/a"),
         ('<link rel="stylesheet" href="/b">', "/a"),
     ],
 )
 async def test_the_address_that_a_page_names_as_its_own_is_that_of_its_document(
     site: Site, head: str, named: str
 ) -> None:
-    site.pages = {"/a": (200, f"<head>{head}</head><p>A heron.</p>".encode())}
-    [row] = await site.crawl('addresses = ["{base}/a"]')
+    other = site.server.url.replace("127.0.0.1", "localhost")
+    connection = replace(
+        site.connection(), sites=[site.server.url, other], allow_private=["127.0.0.1", "localhost"]
+    )
+    site.pages = {
+        "/a": (200, f"<head>{head.replace('{other}', other)}</head><p>A heron.</p>".encode()),
+        "/listed": (200, b"<p>An ibis.</p>"),
+    }
+    row, listed = await site.crawl('addresses = ["{base}/a", "{base}/listed"]', connection)
+    assert listed.document is not None
     assert row.document is not None
     assert (row.document.key, row.document.uri) == (site.server.url + named,) * 2
     assert row.document.source_key("book") == f"book/{site.server.url.removeprefix('http://')}{named}"
