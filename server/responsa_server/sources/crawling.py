@@ -81,7 +81,7 @@ Check = Callable[[], Awaitable[None]]
 
 
 class _PageProblem(Exception):
-    """A page that cannot be read. gone: whether the site says that there is none. down: whether the site seems to be down. fault: of a run that needs the answer, such as that of a sitemap."""
+    """A page that cannot be read. gone: whether the site says that there is none. down: whether the site seems to be down. fault: of a run that needs the answer, such as that of a sitemap. status: of the answer; 0 if there is none, or another reason."""
 
     def __init__(
         self,
@@ -90,8 +90,10 @@ class _PageProblem(Exception):
         gone: bool = False,
         down: bool = False,
         fault: DatabaseFault = DatabaseFault.QUERY,
+        status: int = 0,
     ) -> None:
         super().__init__(message)
+        self.status = status
         self.gone = gone
         self.down = down
         self.fault = fault
@@ -388,9 +390,10 @@ class _Crawl:
             return self._robots[origin]
         try:
             answer = await self._get(f"{origin}/robots.txt", _ROBOTS_BYTES, robots=False)
-            text = "" if answer.reply is None else answer.reply.body.decode(errors="replace")
+            text = "" if answer.reply is None else _robots_text(answer.reply.body)
         except _PageProblem as error:
-            if error.fault is not DatabaseFault.QUERY:
+            # RFC 9309, section 2.3.1.3. Too many requests (429) have no status here.
+            if error.status != HTTPStatus.NO_CONTENT and not 400 <= error.status < 500:
                 message = f"{origin}/robots.txt, which says what may be read, cannot be read: {error}"
                 raise unreadable(self._connection.name, PAGE, error.fault, message) from None
             text = ""
@@ -422,12 +425,23 @@ def _check_status(status: int) -> None:
     if status == HTTPStatus.OK:
         return
     if status in _GONE:
-        raise _PageProblem(f"The site has no such page (HTTP {status}).", gone=True)
+        raise _PageProblem(f"The site has no such page (HTTP {status}).", gone=True, status=status)
     message = f"The site answered with the status {status}."
     if status in _DOWN:
         raise _down(message)
     fault = DatabaseFault.UNREACHABLE if status >= HTTPStatus.INTERNAL_SERVER_ERROR else DatabaseFault.QUERY
-    raise _PageProblem(message, fault=fault)
+    raise _PageProblem(message, fault=fault, status=status)
+
+
+def _robots_text(data: bytes) -> str:
+    """Raises _PageProblem unless the bytes are text in UTF-8."""
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = "\0"
+    if "\0" in text:  # UTF-16 may be valid UTF-8
+        raise _PageProblem("It is not text in UTF-8.")
+    return text
 
 
 def _down(message: str) -> _PageProblem:

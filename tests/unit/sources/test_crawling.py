@@ -95,6 +95,42 @@ async def test_a_run_that_cannot_know_the_pages_of_a_site_ends(
     assert said in caught.value.message
 
 
+@pytest.mark.parametrize(
+    ("status", "headers", "body", "said"),
+    [
+        (200, {"content-encoding": "gzip"}, b"x", "compressed"),
+        (302, {"location": "http://elsewhere.example/robots.txt"}, b"", "is not a site of the connection"),
+        (302, {"location": "/robots.txt"}, b"", "redirects more than 5 times"),
+        (302, {"location": "http://a:b/"}, b"", "not an address"),
+        (304, {}, b"", "the status 304"),
+        (429, {}, b"", "the status 429"),
+        (200, {}, "User-agent: *".encode("utf-16"), "not text in UTF-8"),
+        (200, {}, "User-agent: *".encode("utf-16-le"), "not text in UTF-8"),
+    ],
+)
+async def test_a_site_whose_robots_txt_cannot_be_read_is_not_read(
+    site: Site, status: int, headers: Mapping[str, str], body: bytes, said: str
+) -> None:
+    site.pages, site.headers = {"/robots.txt": (status, body), "/a": (200, b"<p>A heron.</p>")}, headers
+    with pytest.raises(Precondition, match=f"/robots.txt, which says .*{said}"):
+        await site.crawl('addresses = ["{base}/a"]')
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "problem"),
+    [
+        (204, b"", ""),
+        (403, b"", ""),
+        (200, b"\xef\xbb\xbfUser-agent: *\nDisallow: /a", "The site's robots.txt does not allow"),
+    ],
+)
+async def test_what_robots_txt_allows(site: Site, status: int, body: bytes, problem: str) -> None:
+    site.pages = {"/robots.txt": (status, body), "/a": (200, b"<p>A heron.</p>")}
+    [row] = await site.crawl('addresses = ["{base}/a"]')
+    assert row.problem.startswith(problem)
+    assert (row.document is None) == bool(problem)
+
+
 async def test_a_site_that_answers_no_page_is_taken_for_down(site: Site) -> None:
     addresses = ", ".join(f'"{{base}}/{number}"' for number in range(11))
     site.pages = {f"/{number}": (503, b"") for number in range(11)}
