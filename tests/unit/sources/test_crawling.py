@@ -7,12 +7,20 @@ import gzip
 from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
+from uuid import UUID
 
 import pytest
 
 from responsa_lab.testing.loopback import Exchange, LoopbackServer
 from responsa_server.domain.errors import Precondition
-from responsa_server.domain.sources import MadeRow, WebConnection
+from responsa_server.domain.sources import (
+    PAGE,
+    DocumentKey,
+    Fetched,
+    MadeRow,
+    StoredDocument,
+    WebConnection,
+)
 from responsa_server.outbound.connector import Connector
 from responsa_server.sources.crawling import Crawler
 from responsa_server.sources.mapping import read_mapping
@@ -46,12 +54,16 @@ class Site:
         return WebConnection("web", ["acme"], [self.server.url], ["127.0.0.1"], delay=0, pages=pages)
 
     async def crawl(
-        self, pages: str, connection: WebConnection | None = None, crawler: Crawler | None = None
+        self,
+        pages: str,
+        connection: WebConnection | None = None,
+        crawler: Crawler | None = None,
+        known: Mapping[DocumentKey, StoredDocument] | None = None,
     ) -> list[MadeRow]:
         text = f'connection = "web"\ncollection = "web"\npages = {{ {pages.replace("{base}", self.server.url)} }}'
         mapping, problems = read_mapping(text)
         assert mapping is not None, problems
-        found = (crawler or Crawler(Connector())).pages(connection or self.connection(), mapping, {})
+        found = (crawler or Crawler(Connector())).pages(connection or self.connection(), mapping, known or {})
         async with aclosing(found) as rows:
             return [row async for row in rows]
 
@@ -189,3 +201,17 @@ async def test_the_address_that_a_page_names_as_its_own_is_that_of_its_document(
     assert row.document is not None
     assert (row.document.key, row.document.uri) == (site.server.url + named,) * 2
     assert row.document.source_key("book") == f"book/{site.server.url.removeprefix('http://')}{named}"
+
+
+@pytest.mark.parametrize("status", [200, 304, 500])
+async def test_a_page_gives_up_the_address_of_a_page_that_is_listed_by_now(site: Site, status: int) -> None:
+    base = site.server.url
+    site.pages = {
+        "/a": (status, b"<link rel='canonical' href='/b'><p>A heron.</p>"),
+        "/b": (200, b"<p>An ibis.</p>"),
+    }
+    fetched = Fetched(f"{base}/a", f"{base}/a", '"1"', "", "web")
+    known = {DocumentKey(PAGE, f"{base}/b"): StoredDocument(b"1", UUID(int=1), "", fetched=fetched)}
+    rows = await site.crawl('addresses = ["{base}/a", "{base}/b"]', known=known)
+    keys = [row.document.key if row.document else row.key for row in rows]
+    assert (keys, rows[1].document is not None) == ([f"{base}/a", f"{base}/b"], True)
