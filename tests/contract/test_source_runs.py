@@ -734,8 +734,8 @@ async def test_documents_follow_the_pages_of_a_website(office: Office) -> None:
     text = f'connection = "handbook"\ncollection = "people"\ndeletions_percent = 50\npages = {{ sitemaps = ["{base}/sitemap.xml"], addresses = ["{base}/moved#top"] }}'
     for path in ("/a", "/b", "/secret"):
         site.write(path, f"The heron of {path} fishes.")
-    site.write("/c?print=1", "The heron of /c fishes.", head='<link href="/c" rel="canonical">')
-    site.write("/c", "The heron of /c fishes.")
+    for path in ("/c?print=1", "/c?print=2"):
+        site.write(path, "The heron of /c fishes.", head='<link href="/c" rel="canonical">')
     site.write("/large", "x" * 2000)
     site.pages |= {
         "/moved": (301, {"location": "/there"}, b""),
@@ -750,7 +750,7 @@ async def test_documents_follow_the_pages_of_a_website(office: Office) -> None:
         "/b",
         "/leaflet.pdf",
         "/c?print=1",
-        "/c",
+        "/c?print=2",
         "/large",
         "/away",
         "/image",
@@ -769,9 +769,10 @@ async def test_documents_follow_the_pages_of_a_website(office: Office) -> None:
         ]
         await office.administration.create(office.who, NewSource("book", "", text))
         first = await office.run(source="book")
-        assert (first.error, first.counts["created"], first.counts["failed"]) == (None, 5, 6)
+        assert (first.error, first.counts["created"], first.counts["failed"]) == (None, 5, 7)
         failed = {key.removeprefix(base): problem for key, problem in await office.failed("book")}
         assert failed == {
+            "/c?print=2": f"The address leads to {base}/c, to which another address of this source has led already.",
             "/large": "The page has more than 2,000 bytes, which the connection does not allow.",
             "/away": "http://127.0.0.2 is not a site of the connection; its owner can add it to `sites`.",
             "/image": "The page has the type image/x-unknown, which cannot be read.",
@@ -780,6 +781,9 @@ async def test_documents_follow_the_pages_of_a_website(office: Office) -> None:
             "/none": "The site has no such page (HTTP 404).",
         }
         assert "/secret" not in site.looked()
+        again = await office.run(source="book", retry=True)
+        assert (again.error, again.counts["updated"], again.counts["failed"]) == (None, 0, 7)
+        site.looked()
         host = base.removeprefix("http://")
         documents = "SELECT source_key, uri, title, media_type FROM responsa.document ORDER BY source_key"
         made = (
@@ -833,5 +837,9 @@ async def test_documents_follow_the_pages_of_a_website(office: Office) -> None:
         site.reached["/a"] = lambda: office.house.library.cancel_operation(office.who, operation.id)
         assert (await office.finish(operation)).error is not None
         assert site.looked() == {"/moved", "/a if changed"}
+        operation = await office.runs.start(office.who, "book", "", confirmed=False)
+        site.reached["/sitemap.xml"] = lambda: office.house.library.cancel_operation(office.who, operation.id)
+        assert (await office.finish(operation)).error is not None
+        assert site.asked == ["/sitemap.xml"]
     finally:
         await server.close()

@@ -1,6 +1,7 @@
 """Reads the pages of websites: those of a list and of sitemaps, as robots.txt allows (RFC 9309), and only those that have changed (conditional requests, RFC 9110, section 13).
 
-A page's identity is its canonical address: what the page itself names as canonical if that is on a site of the connection, else the address that answers after redirects.
+A page's identity is its canonical address: the address that answers after redirects, or what the page itself names as canonical if that has the same origin and is not listed as
+a page of its own. So no page can take the place of a listed one, or of one of another site.
 """
 
 from __future__ import annotations
@@ -45,7 +46,14 @@ from responsa_server.outbound.connector import (
 )
 from responsa_server.sources.mapping import PagesTable, SourceMapping, sites_of
 from responsa_server.sources.reading import unreadable
-from responsa_server.sources.sitemaps import SITEMAP_BYTES, Sitemap, SitemapProblem, read_sitemap
+from responsa_server.sources.sitemaps import (
+    ADDRESS_BYTES,
+    LONG_ADDRESS,
+    SITEMAP_BYTES,
+    Sitemap,
+    SitemapProblem,
+    read_sitemap,
+)
 
 _ROBOTS_BYTES: Final = 512 * 1024
 _MOST_REDIRECTS: Final = 5
@@ -68,8 +76,12 @@ Parse = Callable[[bytes, str, str], Awaitable[tuple[str, str]]]
 """Reads the title and the text of a page's bytes, whose name and media type are given. Raises InvalidRequest."""
 
 
+Check = Callable[[], Awaitable[None]]
+"""Raises what ends the reading."""
+
+
 class _PageProblem(Exception):
-    """A page that cannot be read. gone: whether the site says that there is none. down: whether the site seems to be down. fault: of a run that needs the answer, such as that of a sitemap."""
+    """A page that cannot be read. gone: whether the site says that there is none. down: whether the site seems to be down. fault: of a run that needs the answer, such as that of a sitemap. status: of the answer; 0 if there is none, or another reason."""
 
     def __init__(
         self,
@@ -78,8 +90,10 @@ class _PageProblem(Exception):
         gone: bool = False,
         down: bool = False,
         fault: DatabaseFault = DatabaseFault.QUERY,
+        status: int = 0,
     ) -> None:
         super().__init__(message)
+        self.status = status
         self.gone = gone
         self.down = down
         self.fault = fault
@@ -116,12 +130,14 @@ class Crawler:
         mapping: SourceMapping,
         known: Mapping[DocumentKey, StoredDocument],
         only: Set[str] | None = None,
+        check: Check | None = None,
     ) -> AsyncGenerator[MadeRow]:
         """Each page, with its document, that it is unchanged, or why it cannot be read.
 
-        known: the documents of the source. only: the keys of pages to which a retry limits itself. Raises Precondition (SOURCE_UNREADABLE).
+        known: the documents of the source. only: the keys of pages to which a retry limits itself. check: is awaited before each sitemap and each page is read; what it raises ends
+        the reading. Raises Precondition (SOURCE_UNREADABLE).
         """
-        crawl, listed = _Crawl(self, connection, mapping), list[str]()
+        crawl, listed = _Crawl(self, connection, mapping, check), list[str]()
         async for address in crawl.listed():
             listed.append(address)
             if len(listed) > connection.pages:
@@ -132,11 +148,17 @@ class Crawler:
             for at, one in known.items()
             if one.fetched is not None and at.kind == PAGE
         }
+        if only is not None:
+            for address, (key, _) in before.items():
+                if address in crawl.addresses and only.isdisjoint((key, address)):
+                    crawl.first(key)  # the document of a page that is not read again stays its own
         down = 0
         for address in listed:
             key, stored = before.get(address, (address, None))
-            if only is not None and not {key, address} & only:
+            if only is not None and only.isdisjoint((key, address)):
                 continue
+            if check is not None:
+                await check()
             row = await crawl.page(address, key, stored)
             down = down + 1 if crawl.down else 0
             if down == _MOST_DOWN and row is not None:
@@ -184,10 +206,13 @@ class Crawler:
 
 
 class _Crawl:
-    """One reading of the pages of a mapping. down: whether the last page did not answer."""
+    """One reading of the pages of a mapping. addresses: of the pages that have been listed so far. down: whether the last page did not answer."""
 
-    def __init__(self, crawler: Crawler, connection: WebConnection, mapping: SourceMapping) -> None:
+    def __init__(
+        self, crawler: Crawler, connection: WebConnection, mapping: SourceMapping, check: Check | None = None
+    ) -> None:
         assert mapping.pages is not None, "the mapping fits its connection"
+        self._check = check
         self._crawler = crawler
         self._connection = connection
         self._collection = mapping.collection
@@ -196,53 +221,58 @@ class _Crawl:
         origins = frozenset(origin_of(site) for site in connection.sites)
         self._reach = Reach(origins, read_allowed(connection.allow_private))
         self._robots: dict[UrlOrigin, Protego] = {}
-        self._pages = set[str]()
+        self.addresses, self._pages = set[str](), set[str]()
         self.down = False
 
     async def listed(self) -> AsyncGenerator[str]:
         """The addresses of the pages, each once. Raises Precondition (SOURCE_UNREADABLE)."""
-        seen = set[str]()
+        listed = self.addresses
         for address in self._table.addresses:
-            if (found := _normal(address)) not in seen:
-                seen.add(found)
+            if (found := _normal(address)) not in listed:
+                listed.add(found)
                 yield found
-        waiting, read = [_normal(one) for one in self._table.sitemaps], set[str]()
-        while waiting:
-            address = waiting.pop(0)
-            if address in read:
-                continue
-            read.add(address)
-            if len(read) > _MOST_SITEMAPS:
+        # In the order of reading; indexes add to it on the way.
+        sitemaps = list(dict.fromkeys(_normal(one) for one in self._table.sitemaps))
+        noted = set(sitemaps)
+        for address in sitemaps:
+            if len(sitemaps) > _MOST_SITEMAPS:
                 message = f"The index lists more than {_MOST_SITEMAPS} sitemaps; name those that the source needs in the mapping."
                 raise unreadable(self._connection.name, PAGE, DatabaseFault.TOO_LARGE, message)
+            if self._check is not None:
+                await self._check()
             sitemap = await self._sitemap(address)
-            waiting += sitemap.sitemaps
+            for found in sitemap.sitemaps:
+                if found not in noted:
+                    noted.add(found)
+                    sitemaps.append(found)
             for page in sitemap.pages:
-                if page not in seen:
-                    seen.add(page)
+                if page not in listed:
+                    listed.add(page)
                     yield page
 
     async def page(self, address: str, key: str, stored: StoredDocument | None) -> MadeRow | None:
         """What a page makes; None if it was made already. key: of its document, as far as it is known. stored: its document. Raises Precondition (SOURCE_UNREADABLE)."""
         row, self.down = {"address": address}, False
+        if stored and stored.fetched and not self._may_name(stored.fetched.address, key):
+            key, stored = address, None  # what it named as its own is listed by now
         try:
             made = await self._made(address, key, stored, row)
         except _PageProblem as problem:
             self.down = problem.down
-            # A retry finds what is gone by its address alone, because there is no document any more.
-            key = address if problem.gone else key
+            # A retry finds what is gone by its address alone, because there is no document any more. A listed page to which the address led decides about its document itself.
+            key = address if problem.gone or self._is_listed(key) else key
             made = MadeRow(PAGE, row, None, str(problem), key, gone=problem.gone)
         if made.gone:
             return made
         name = made.document.key if made.document else made.key
-        if self._first(name):
+        if self.first(name):
             return made
-        if made.problem or name == address or not self._first(address):
+        if made.problem or name == address or not self.first(address):
             return None
         message = f"The address leads to {name}, to which another address of this source has led already."
         return MadeRow(PAGE, row, None, message, address)
 
-    def _first(self, address: str) -> bool:
+    def first(self, address: str) -> bool:
         """Whether an address is the first of its page. The schemes http and https make no difference, as in source keys."""
         bare = address.partition("://")[2]
         if bare in self._pages:
@@ -276,7 +306,7 @@ class _Crawl:
         return MadeRow(PAGE, row, SourceDocument(PAGE, canonical, "", "", uri=canonical, page=page))
 
     def _canonical(self, address: str, reply: Reply) -> str:
-        """The address that the page names as its own, if it is on a site of the connection."""
+        """The address that the page names as its own, if it may; else the one that answered."""
         if reply.media_type not in _HTML:
             return address
         for link in _LINK.finditer(reply.body, 0, _HEAD_BYTES):
@@ -286,11 +316,22 @@ class _Crawl:
             target = html.unescape((found[1] or found[2] or found[3] or b"").decode(errors="replace"))
             try:
                 named = _normal(str(httpx2.URL(address).join(target.strip())))
-                if str(origin_of(named)) in self._sites and len(named.encode()) <= MAX_KEY_BYTES:
+                if self._may_name(address, named) and len(named.encode()) <= MAX_KEY_BYTES:
                     return named
             except (OutboundError, httpx2.InvalidURL, ValueError):
                 continue
         return address
+
+    def _may_name(self, address: str, named: str) -> bool:
+        """Whether a page at an address may name another one as its own. Raises OutboundError if that is not an address."""
+        bare = named.partition("://")[2]
+        if bare == address.partition("://")[2]:
+            return True
+        return not self._is_listed(named) and origin_of(named) == origin_of(address)
+
+    def _is_listed(self, address: str) -> bool:
+        bare = address.partition("://")[2]
+        return not self.addresses.isdisjoint((f"http://{bare}", f"https://{bare}"))
 
     async def _sitemap(self, address: str) -> Sitemap:
         try:
@@ -349,9 +390,10 @@ class _Crawl:
             return self._robots[origin]
         try:
             answer = await self._get(f"{origin}/robots.txt", _ROBOTS_BYTES, robots=False)
-            text = "" if answer.reply is None else answer.reply.body.decode(errors="replace")
+            text = "" if answer.reply is None else _robots_text(answer.reply.body)
         except _PageProblem as error:
-            if error.fault is not DatabaseFault.QUERY:
+            # RFC 9309, section 2.3.1.3. Too many requests (429) have no status here.
+            if error.status != HTTPStatus.NO_CONTENT and not 400 <= error.status < 500:
                 message = f"{origin}/robots.txt, which says what may be read, cannot be read: {error}"
                 raise unreadable(self._connection.name, PAGE, error.fault, message) from None
             text = ""
@@ -383,12 +425,23 @@ def _check_status(status: int) -> None:
     if status == HTTPStatus.OK:
         return
     if status in _GONE:
-        raise _PageProblem(f"The site has no such page (HTTP {status}).", gone=True)
+        raise _PageProblem(f"The site has no such page (HTTP {status}).", gone=True, status=status)
     message = f"The site answered with the status {status}."
     if status in _DOWN:
         raise _down(message)
     fault = DatabaseFault.UNREACHABLE if status >= HTTPStatus.INTERNAL_SERVER_ERROR else DatabaseFault.QUERY
-    raise _PageProblem(message, fault=fault)
+    raise _PageProblem(message, fault=fault, status=status)
+
+
+def _robots_text(data: bytes) -> str:
+    """Raises _PageProblem unless the bytes are text in UTF-8."""
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = "\0"
+    if "\0" in text:  # UTF-16 may be valid UTF-8
+        raise _PageProblem("It is not text in UTF-8.")
+    return text
 
 
 def _down(message: str) -> _PageProblem:
@@ -413,7 +466,11 @@ def _conditional(stored: StoredDocument | None, collection: str) -> tuple[str, M
 def _read_sitemap(data: bytes) -> Sitemap:
     """The addresses in a sitemap in their normal form. Raises SitemapProblem."""
     found = read_sitemap(data)
-    return Sitemap([_normal(page) for page in found.pages], [_normal(one) for one in found.sitemaps])
+    sitemap = Sitemap([_normal(page) for page in found.pages], [_normal(one) for one in found.sitemaps])
+    # The normal form escapes what is not ASCII, so it may be longer.
+    if any(len(one.encode(errors="replace")) > ADDRESS_BYTES for one in (*sitemap.pages, *sitemap.sitemaps)):
+        raise SitemapProblem(LONG_ADDRESS)
+    return sitemap
 
 
 def _normal(address: str) -> str:

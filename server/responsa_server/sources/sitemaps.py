@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 from xml.parsers import expat
 
 SITEMAP_BYTES: Final = 50 << 20
 """The protocol's limit of a sitemap, compressed or not."""
+ADDRESS_BYTES: Final = 2048
+"""The protocol's limit of an address."""
+LONG_ADDRESS: Final = f"lists an address with more than {ADDRESS_BYTES:,} bytes, which sitemaps must not"
+"""The message about a longer one."""
 _GZIP: Final = b"\x1f\x8b"
 _MOST_ADDRESSES: Final = 50_000
 """The protocol's limit of the addresses in a sitemap."""
 _ROOTS: Final = frozenset({"urlset", "sitemapindex"})
+_PAGE: Final = ["urlset", "url", "loc"]
+_SITEMAP: Final = ["sitemapindex", "sitemap", "loc"]
+# Sitemaps with extensions have four levels, and a few dozen names. The parser keeps each level and each name in memory, and a tag until its end has arrived.
+_MOST_LEVELS: Final = 16
+_MOST_NAMES: Final = 1000
+_MOST_TAG_BYTES: Final = 64 * 1024
+# After a refusal, the parser still goes through the rest of a piece.
+_PIECE_BYTES: Final = 16 * 1024
 
 
 class SitemapProblem(Exception):
@@ -32,23 +45,36 @@ def read_sitemap(data: bytes) -> Sitemap:
     if data.startswith(_GZIP):
         data = _unpacked(data)
     found, path, text = Sitemap(), list[str](), list[str]()
+    names, size = set[str](), 0
 
-    def start(name: str, _: object) -> None:
+    def note(*some: str | None) -> None:
+        names.update(name or "" for name in some)
+        if len(names) > _MOST_NAMES:
+            raise SitemapProblem(f"has more than {_MOST_NAMES:,} names of elements and attributes")
+
+    def start(name: str, attributes: Mapping[str, str]) -> None:
+        nonlocal size
         local = name.rpartition(" ")[2]
         if not path and local not in _ROOTS:
             raise SitemapProblem("is not a sitemap: its first element is neither urlset nor sitemapindex")
+        note(name, *attributes)
         path.append(local)
+        if len(path) > _MOST_LEVELS:
+            raise SitemapProblem(f"has more than {_MOST_LEVELS} levels of elements")
         text.clear()
+        size = 0
+
+    def characters(some: str) -> None:
+        nonlocal size
+        if path in (_PAGE, _SITEMAP):
+            text.append(some)
+            size += len(some.encode())
+            if size > ADDRESS_BYTES:
+                raise SitemapProblem(LONG_ADDRESS)
 
     def end(_: str) -> None:
-        address = "".join(text).strip()
-        match path:
-            case ["urlset", "url", "loc"] if address:
-                found.pages.append(address)
-            case ["sitemapindex", "sitemap", "loc"] if address:
-                found.sitemaps.append(address)
-            case _:
-                pass
+        if path in (_PAGE, _SITEMAP) and (address := "".join(text).strip()):
+            (found.pages if path == _PAGE else found.sitemaps).append(address)
         if len(found.pages) + len(found.sitemaps) > _MOST_ADDRESSES:
             raise SitemapProblem(f"lists more than {_MOST_ADDRESSES:,} addresses, which sitemaps must not")
         path.pop()
@@ -60,10 +86,15 @@ def read_sitemap(data: bytes) -> Sitemap:
     parser.buffer_text = True
     parser.StartElementHandler = start
     parser.EndElementHandler = end
-    parser.CharacterDataHandler = text.append
+    parser.CharacterDataHandler = characters
+    parser.StartNamespaceDeclHandler = note
     parser.StartDoctypeDeclHandler = refuse
     try:
-        parser.Parse(data, True)
+        for at in range(0, len(data), _PIECE_BYTES):
+            parser.Parse(data[at : at + _PIECE_BYTES], False)
+            if at - parser.CurrentByteIndex > _MOST_TAG_BYTES:
+                raise SitemapProblem(f"has a tag or a comment with more than {_MOST_TAG_BYTES >> 10} KiB")
+        parser.Parse(b"", True)
     except (expat.ExpatError, LookupError, ValueError) as error:
         raise SitemapProblem(f"is not valid XML ({error})") from None
     return found

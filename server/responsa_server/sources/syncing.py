@@ -20,6 +20,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence, Set
 from contextlib import aclosing, suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from time import monotonic
 from typing import IO, Final
 from uuid import UUID
@@ -370,7 +371,9 @@ class Sync:
             if task.subject:  # no page is about a subject
                 return
             only = {at.key for at in failed} if task.retry else None
-            found = self._crawler.pages(connection, mapping, known, only)
+            # Reading a site takes long, so a cancelled run must end on the way.
+            check = partial(self._runs.check, task.claim)
+            found = self._crawler.pages(connection, mapping, known, only, check)
         else:
             found = read_rows(self._databases, connection, mapping, RowSelection(task.subject))
         async with aclosing(found) as rows:
@@ -378,8 +381,6 @@ class Sync:
                 if mapping.pages is None:
                     line = plan.note(row, known)
                 else:
-                    # Reading a site takes long, so a cancelled run must end on the way.
-                    await self._runs.check(task.claim)
                     line = await asyncio.to_thread(plan.note, row, known)  # a page may have megabytes
                 if line:
                     waiting.append(line)

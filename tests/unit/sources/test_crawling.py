@@ -6,13 +6,21 @@ import asyncio
 import gzip
 from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from uuid import UUID
 
 import pytest
 
 from responsa_lab.testing.loopback import Exchange, LoopbackServer
 from responsa_server.domain.errors import Precondition
-from responsa_server.domain.sources import MadeRow, WebConnection
+from responsa_server.domain.sources import (
+    PAGE,
+    DocumentKey,
+    Fetched,
+    MadeRow,
+    StoredDocument,
+    WebConnection,
+)
 from responsa_server.outbound.connector import Connector
 from responsa_server.sources.crawling import Crawler
 from responsa_server.sources.mapping import read_mapping
@@ -46,12 +54,16 @@ class Site:
         return WebConnection("web", ["acme"], [self.server.url], ["127.0.0.1"], delay=0, pages=pages)
 
     async def crawl(
-        self, pages: str, connection: WebConnection | None = None, crawler: Crawler | None = None
+        self,
+        pages: str,
+        connection: WebConnection | None = None,
+        crawler: Crawler | None = None,
+        known: Mapping[DocumentKey, StoredDocument] | None = None,
     ) -> list[MadeRow]:
         text = f'connection = "web"\ncollection = "web"\npages = {{ {pages.replace("{base}", self.server.url)} }}'
         mapping, problems = read_mapping(text)
         assert mapping is not None, problems
-        found = (crawler or Crawler(Connector())).pages(connection or self.connection(), mapping, {})
+        found = (crawler or Crawler(Connector())).pages(connection or self.connection(), mapping, known or {})
         async with aclosing(found) as rows:
             return [row async for row in rows]
 
@@ -75,6 +87,11 @@ async def site() -> AsyncIterator[Site]:
         ({"/s": (200, b'<!DOCTYPE a [<!ENTITY b "c">]><urlset/>')}, "QUERY", "document type declaration"),
         ({"/s": (200, gzip.compress(bytes(51 << 20)))}, "QUERY", "has more than 50 MiB unpacked"),
         ({"/s": (200, gzip.compress(b"<urlset/>")[:-4])}, "QUERY", "is cut off"),
+        ({"/s": (200, b"<urlset>" + b"<a>" * 16)}, "QUERY", "more than 16 levels"),
+        ({"/s": (200, b"<urlset>%s" % b"".join(b"<a%d/>" % n for n in range(1000)))}, "QUERY", "1,000 names"),
+        ({"/s": (200, b"<urlset a='%s'/>" % (b"x" * (100 << 10)))}, "QUERY", "more than 64 KiB"),
+        ({"/s": (200, listing("{base}/" + "a" * 2048))}, "QUERY", "more than 2,048 bytes"),
+        ({"/s": (200, listing("{base}/" + "ä" * 500))}, "QUERY", "more than 2,048 bytes"),
         ({"/s": (200, listing("{base}/a", "{base}/b", "{base}/c"))}, "TOO_LARGE", "lists more than 2 pages"),
         ({"/s": (200, listing("{base}/a")), "/robots.txt": (500, b"")}, "UNREACHABLE", "/robots.txt, which says"),
         ({"/s": (301, b"")}, "QUERY", "redirects more than 5 times"),
@@ -88,6 +105,42 @@ async def test_a_run_that_cannot_know_the_pages_of_a_site_ends(
         await site.crawl('sitemaps = ["{base}/s"]', site.connection(2))
     assert caught.value.metadata == {"connection": "web", "query": "page", "fault": fault}
     assert said in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "body", "said"),
+    [
+        (200, {"content-encoding": "gzip"}, b"x", "compressed"),
+        (302, {"location": "http://elsewhere.example/robots.txt"}, b"", "is not a site of the connection"),
+        (302, {"location": "/robots.txt"}, b"", "redirects more than 5 times"),
+        (302, {"location": "http://a:b/"}, b"", "not an address"),
+        (304, {}, b"", "the status 304"),
+        (429, {}, b"", "the status 429"),
+        (200, {}, "User-agent: *".encode("utf-16"), "not text in UTF-8"),
+        (200, {}, "User-agent: *".encode("utf-16-le"), "not text in UTF-8"),
+    ],
+)
+async def test_a_site_whose_robots_txt_cannot_be_read_is_not_read(
+    site: Site, status: int, headers: Mapping[str, str], body: bytes, said: str
+) -> None:
+    site.pages, site.headers = {"/robots.txt": (status, body), "/a": (200, b"<p>A heron.</p>")}, headers
+    with pytest.raises(Precondition, match=f"/robots.txt, which says .*{said}"):
+        await site.crawl('addresses = ["{base}/a"]')
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "problem"),
+    [
+        (204, b"", ""),
+        (403, b"", ""),
+        (200, b"\xef\xbb\xbfUser-agent: *\nDisallow: /a", "The site's robots.txt does not allow"),
+    ],
+)
+async def test_what_robots_txt_allows(site: Site, status: int, body: bytes, problem: str) -> None:
+    site.pages = {"/robots.txt": (status, body), "/a": (200, b"<p>A heron.</p>")}
+    [row] = await site.crawl('addresses = ["{base}/a"]')
+    assert row.problem.startswith(problem)
+    assert (row.document is None) == bool(problem)
 
 
 async def test_a_site_that_answers_no_page_is_taken_for_down(site: Site) -> None:
@@ -110,6 +163,16 @@ async def test_a_host_gets_one_request_at_a_time_and_an_index_of_itself_ends(sit
     assert site.most == 1
 
 
+async def test_an_index_of_too_many_sitemaps_is_refused_before_they_are_read(site: Site) -> None:
+    addresses = ["{base}/s", *(f"{{base}}/{number}" for number in range(499))] * 2
+    site.pages = {"/s": (200, listing(*addresses, kind="sitemapindex", inner="sitemap"))}
+    with pytest.raises(Precondition, match="/0 cannot be read"):  # 500, each twice
+        await site.crawl('sitemaps = ["{base}/s"]')
+    site.pages = {"/s": (200, listing(*addresses, "{base}/a", kind="sitemapindex", inner="sitemap"))}
+    with pytest.raises(Precondition, match="more than 500 sitemaps"):
+        await site.crawl('sitemaps = ["{base}/s"]')
+
+
 @pytest.mark.parametrize(
     ("head", "named"),
     [
@@ -117,14 +180,38 @@ async def test_a_host_gets_one_request_at_a_time_and_an_index_of_itself_ends(sit
         ("<LINK HREF=/b REL=canonical>", "/b"),
         ('<link rel="canonical" href="https://elsewhere.example/b">', "/a"),
         ('<link rel="canonical" href="http://[">', "/a"),
+        ('<link rel="canonical" href="{other}/b">', "/a"),
+        ('<link rel="canonical" href="/listed">', "/a"),
         ('<link rel="stylesheet" href="/b">', "/a"),
     ],
 )
 async def test_the_address_that_a_page_names_as_its_own_is_that_of_its_document(
     site: Site, head: str, named: str
 ) -> None:
-    site.pages = {"/a": (200, f"<head>{head}</head><p>A heron.</p>".encode())}
-    [row] = await site.crawl('addresses = ["{base}/a"]')
+    other = site.server.url.replace("127.0.0.1", "localhost")
+    connection = replace(
+        site.connection(), sites=[site.server.url, other], allow_private=["127.0.0.1", "localhost"]
+    )
+    site.pages = {
+        "/a": (200, f"<head>{head.replace('{other}', other)}</head><p>A heron.</p>".encode()),
+        "/listed": (200, b"<p>An ibis.</p>"),
+    }
+    row, listed = await site.crawl('addresses = ["{base}/a", "{base}/listed"]', connection)
+    assert listed.document is not None
     assert row.document is not None
     assert (row.document.key, row.document.uri) == (site.server.url + named,) * 2
     assert row.document.source_key("book") == f"book/{site.server.url.removeprefix('http://')}{named}"
+
+
+@pytest.mark.parametrize("status", [200, 304, 500])
+async def test_a_page_gives_up_the_address_of_a_page_that_is_listed_by_now(site: Site, status: int) -> None:
+    base = site.server.url
+    site.pages = {
+        "/a": (status, b"<link rel='canonical' href='/b'><p>A heron.</p>"),
+        "/b": (200, b"<p>An ibis.</p>"),
+    }
+    fetched = Fetched(f"{base}/a", f"{base}/a", '"1"', "", "web")
+    known = {DocumentKey(PAGE, f"{base}/b"): StoredDocument(b"1", UUID(int=1), "", fetched=fetched)}
+    rows = await site.crawl('addresses = ["{base}/a", "{base}/b"]', known=known)
+    keys = [row.document.key if row.document else row.key for row in rows]
+    assert (keys, rows[1].document is not None) == ([f"{base}/a", f"{base}/b"], True)
