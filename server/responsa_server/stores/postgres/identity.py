@@ -411,6 +411,7 @@ class PostgresIdentityStore:
             row = await one_row(connection, self._queries["owner_with_key"], values)
         return None if row is None else row["id"]
 
+    @shielded
     async def give_ownership(self, tenant_id: str, user_id: UUID, audit: AuditEvent) -> User | None:
         """Make an active administrator of the home tenant an owner. Return None, and change and audit nothing, if there is no such administrator, or the user is an owner already."""
         values = {"tenant_id": tenant_id, "user_id": user_id}
