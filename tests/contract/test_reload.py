@@ -464,6 +464,9 @@ async def test_a_published_version_outranks_the_files_until_they_change(
         assert await said(agents.named("own")) == "Second."
         await agents.roll_back("own", 2, event)
         assert await said(agents.named("own")) == "One."
+        folder.write("own", "Edited.")  # and not read yet
+        await agents.publish("own", 2, event)
+        assert await said(agents.named("own")) == "Second."
         with pytest.raises(NotFound):
             await agents.publish("own", 9, event)
 

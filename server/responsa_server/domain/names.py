@@ -126,6 +126,14 @@ def parse_agent_version(name: str) -> tuple[str, int | None]:
     return parse_slug("agents", head), version
 
 
+def parse_version(name: str) -> tuple[str, int]:
+    """Parse `agents/{id}/versions/{n}`. Raises ValueError for any other form."""
+    agent, version = parse_agent_version(name)
+    if version is None:
+        raise ValueError(f"{name!r} names no version")
+    return agent, version
+
+
 def _versioned(name: str) -> tuple[str, int | None]:
     head, separator, tail = name.partition("/versions/")
     if not separator:

@@ -174,8 +174,7 @@ class Replaying:
 
     async def _ask(self, claim: ReplayClaim, waiting: WaitingQuestion, who: Principal, left: int) -> int:
         """Ask a question and settle it. left: what the replay may still cost; not positive without a limit. Returns the cost."""
-        identity, number = names.parse_agent_version(claim.agent_version)
-        assert number is not None, "a replay names a version"
+        identity, number = names.parse_version(claim.agent_version)
         agent = await self._agents.version(identity, number)
         own = waiting.question.max_cost_micros
         lowered = left > 0 and (own == 0 or left < own)

@@ -259,9 +259,7 @@ class LiveAgents:
             message = f"{candidate.version} has other parameters than {baseline.version}. Create a version with the same parameters."
             compared = {"baseline": baseline.version, "candidate": candidate.version}
             raise Precondition(Reason.EXPERIMENT_PARAMETERS_DIFFER, message, compared)
-        current = names.parse_agent_version(baseline.version)[1]
-        assert current is not None, "a version's name has a number"
-        return current
+        return names.parse_version(baseline.version)[1]
 
     async def version(self, identity: str, number: int) -> Agent:
         """One version of an agent in service. A version that is not in memory is loaded from the database. It then
@@ -352,6 +350,7 @@ class LiveAgents:
         raise InvalidRequest(Reason.INVALID_FIELD, message, {"violations": str(len(wrong))}, wrong)
 
     async def publish(self, identity: str, number: int, event: AuditEvent) -> None:
+        await self.reload()  # the publication counts for the files as they are now
         if (files := self._snapshot.configured.get(identity)) is None:
             raise unknown(identity, self._snapshot.configured)
         await self.version(identity, number)

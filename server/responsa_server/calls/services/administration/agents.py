@@ -34,17 +34,17 @@ class AgentVersionService:
         )
 
     async def GetAgentVersion(self, request: pb.GetAgentVersionRequest) -> agent_pb2.AgentVersion:
-        return await self._shown(*_named(request.name))
+        return await self._shown(*names.parse_version(request.name))
 
     async def PublishAgentVersion(self, request: pb.PublishAgentVersionRequest) -> agent_pb2.Agent:
-        agent, number = _named(request.name)
+        agent, number = names.parse_version(request.name)
         await self._catalogue.publish(
             agent, number, AuditEvent.of(caller(), "agent_version.publish", request.name)
         )
         return await self._agent(agent)
 
     async def RollbackAgentVersion(self, request: pb.RollbackAgentVersionRequest) -> agent_pb2.Agent:
-        agent, number = _named(request.name)
+        agent, number = names.parse_version(request.name)
         await self._catalogue.roll_back(
             agent, number, AuditEvent.of(caller(), "agent_version.rollback", request.name)
         )
@@ -74,9 +74,3 @@ class AgentVersionService:
 
     def _current(self) -> frozenset[str]:
         return frozenset(card.version for card in self._catalogue.cards())
-
-
-def _named(name: str) -> tuple[str, int]:
-    agent, number = names.parse_agent_version(name)
-    assert number is not None, "the contract's pattern has a number"
-    return agent, number

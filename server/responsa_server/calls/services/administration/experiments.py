@@ -28,8 +28,7 @@ class ExperimentService:
 
     async def CreateExperiment(self, request: pb.CreateExperimentRequest) -> experiment_pb2.Experiment:
         who, given = caller(), request.experiment
-        agent, candidate = names.parse_agent_version(given.candidate)
-        assert candidate is not None, "the contract's pattern has a number"
+        agent, candidate = names.parse_version(given.candidate)
         baseline = await self._catalogue.check_candidate(agent, candidate)
         new = experiments.new(given, self._new_id(), agent, baseline, candidate, who.tenant_id)
         event = AuditEvent.of(who, "experiment.create", names.experiment(new.id))

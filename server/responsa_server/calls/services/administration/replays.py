@@ -20,8 +20,7 @@ class ReplayService:
         self._replays = administration
 
     async def StartReplay(self, request: pb.StartReplayRequest) -> operations_pb2.Operation:
-        agent, number = names.parse_agent_version(request.agent_version)
-        assert number is not None, "validation has checked the form of the name"
+        agent, number = names.parse_version(request.agent_version)
         operation = await self._replays.start(
             caller(),
             agent,
