@@ -6,7 +6,6 @@ import socket
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import grpc
 import httpx2
@@ -613,24 +612,21 @@ async def test_a_killed_server_and_its_successor(web: Path) -> None:
                 answer = http.request(method, path, json={"text": "why"} if method == "POST" else None)
                 assert (answer.status_code, answer.headers["retry-after"]) == (503, "2")
                 assert of_rest(answer) == problem
-            openai, detail = ("error", "code"), ("code",)
-            for path, place_of_reason in (
+            openai, detail = "error.code", "code"
+            for path, where in (
                 ("/v1/chat/completions?x=1", openai),
                 ("/chat/completions", openai),
                 ("/v1/agents/chat/chat/completions", openai),
                 ("/v1/responses/resp_1/cancel", openai),
                 ("/v1/embeddings", openai),
-                ("/mcp", ("error", "data", "reason")),
-                ("/a2a/chat", ("error", "data", 0, "reason")),
+                ("/mcp", "error.data.reason"),
+                ("/a2a/chat", "error.data.0.reason"),
                 ("/chat/question", detail),
                 ("/feedback", detail),
             ):
                 answer = http.post(path, json={})
                 assert (answer.status_code, answer.headers["retry-after"]) == (503, "2")
-                reason: Any = answer.json()
-                for key in place_of_reason:
-                    reason = reason[key]
-                assert reason == "PART_UNAVAILABLE", path
+                assert at(answer.json(), where) == "PART_UNAVAILABLE", path
             if place.server.stdout is not None:
                 place.server.stdout.close()
             place.server = start_server(place.folder, place.port)

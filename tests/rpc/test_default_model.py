@@ -125,7 +125,9 @@ async def test_a_test_says_what_is_wrong_and_never_the_key(
     assert KEY not in str(log) + str(served.lines)
 
 
-async def test_the_page_says_that_the_server_may_not_connect(served: Served, database: Database) -> None:
+async def test_the_problem_of_a_stored_model_says_that_the_server_may_not_connect(
+    served: Served, database: Database
+) -> None:
     settings = load(models={"scripted": True})
     models = DefaultModels(settings, model_table(settings.models), PostgresDefaultModel(database))
     for url, host in (

@@ -88,6 +88,7 @@ NAMES: Mapping[str, str] = {
     "responsa/Delivery": "SELECT 'deliveries/' || id FROM responsa.delivery WHERE tenant_id = 'acme'",
     "responsa/Document": "SELECT 'documents/' || id FROM responsa.document WHERE tenant_id = 'acme'",
     "responsa/DocumentVersion": "SELECT 'documents/' || document_id || '/versions/' || version FROM responsa.document_version WHERE tenant_id = 'acme'",
+    # Only owners reach experiments (test_owners.py), so none is made here.
     "responsa/Experiment": "SELECT 'experiments/01900000-0000-7000-8000-000000000000'",
     "responsa/Feedback": "SELECT 'messages/' || id || '/feedback' FROM responsa.message WHERE tenant_id = 'acme'",
     "responsa/Generation": "SELECT 'collections/' || unnest(ARRAY[slug, id]) || '/generations/1' FROM responsa.collection WHERE tenant_id = 'acme' AND slug = 'secrets'",

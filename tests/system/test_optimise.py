@@ -32,6 +32,7 @@ def seen(event, arguments):
         return
     with open(FILE, "a") as file:
         file.write(f"{event} {found}\\n")
+open(FILE, "a").close()  # shows that the hook was installed
 sys.addaudithook(seen)
 """
 
@@ -105,4 +106,4 @@ def test_a_version_is_made_within_a_budget_after_a_stop_and_a_kill_without_any_n
     code, found = run("--budget", "20", "--optimiser", "instruction")
     assert code == 0
     assert found["after"]["right"][1] > found["before"]["right"][2]
-    assert not seen.exists(), seen.read_text()
+    assert seen.read_text() == ""

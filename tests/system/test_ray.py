@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import subprocess
 import time
 from collections.abc import Iterator
@@ -84,6 +85,7 @@ def loaded(
             check=False,
         )
         assert done.returncode == 0, done.stdout + done.stderr
+        assert bool(re.search(r"Ray computed [1-9]", done.stdout)) == (engine == "ray"), done.stdout
         print(f"{workers} workers, {engine}: {time.monotonic() - begun:.1f} s; {done.stdout.strip()}")
         return stored(one)
 
