@@ -38,7 +38,7 @@ coverage: ready
 	@exec $(BIN)/python tools/run_tests.py --coverage
 
 # CAMPAIGN=kill_workers runs the campaigns of one file tests/*/test_*.py alone, COUNT=100 so much of them: counts may be summed over runs (soak/*.jsonl).
-soak: .venv/.dev .venv/optimise/.installed
+soak: .venv/.dev .venv/.ray .venv/optimise/.installed
 	@RESPONSA_SOAK_COUNT=$(COUNT) exec $(BIN)/python -m pytest -m soak -n 0 -q -s $(if $(CAMPAIGN),$(or $(wildcard tests/*/test_$(CAMPAIGN).py tests/*/*/test_$(CAMPAIGN).py),$(error no file tests/*/test_$(CAMPAIGN).py)),tests/faults tests/system tests/embedded tests/security tests/contract tests/browser tests/unit/tools tests/unit/routing tests/unit/evaluation tests/docs)
 
 # COUNT=100000 mutated documents of all formats; counts may be summed over runs (soak/*.jsonl).
@@ -88,7 +88,7 @@ ocr: .venv/.ocr
 # The client of Qdrant. `responsa up` uses it where RESPONSA_RETRIEVAL__VECTOR_STORE=qdrant:….
 qdrant: .venv/.qdrant
 
-# DSPy for `responsa optimise` (300 MB), in a folder of its own: PYTHONPATH=.venv/optimise .venv/bin/responsa optimise …
+# DSPy for `responsa optimise` (350 MB), in a folder of its own: PYTHONPATH=.venv/optimise .venv/bin/responsa optimise …
 optimise: .venv/optimise/.installed
 
 # The engine of `responsa ingest --engine ray` (80 MB).
@@ -149,7 +149,7 @@ $(CLIENT)/blocking/methods.py: generated/descriptor.binpb $(wildcard tools/clien
 	@touch $@
 
 .venv/optimise/.installed: requirements-optimise.lock | .venv/.runtime
-	@echo "Installing DSPy (300 MB, once)"
+	@echo "Installing DSPy (350 MB, once)"
 	@$(INSTALL) --require-hashes --target .venv/optimise -r requirements-optimise.lock
 	@touch $@
 

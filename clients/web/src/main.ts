@@ -309,7 +309,7 @@ class App {
         const shown = await Promise.all([other.get(), loadMarkdown()]).then(([found]) => found, () => undefined);
         if (signal.aborted || location.hash !== fragment) return;
         if (!shown) return void (alert.textContent = t("unloaded"));
-        document.title = `${other === shared ? "Shared answer" : "title" in shown ? shown.title : onDocuments() ? t("documents") : onSearch() ? t("search") : t("teachers")} · ${INSTALLATION}`;
+        document.title = `${"title" in shown ? shown.title : onDocuments() ? t("documents") : onSearch() ? t("search") : t("teachers")} · ${INSTALLATION}`;
         replace(main, shown.root);
         if (!first) shown.focus();
         const place = placeAt(fragment);

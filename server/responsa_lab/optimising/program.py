@@ -29,7 +29,7 @@ from dspy.teleprompt import BootstrapFewShotWithRandomSearch, MIPROv2
 from responsa_lab.optimising.data import Labelled
 from responsa_lab.optimising.data import Message as LabelledMessage
 from responsa_lab.optimising.decision import Decision, asker, decision
-from responsa_lab.optimising.record import Record
+from responsa_lab.optimising.record import Record, Stopped
 from responsa_server.agents.config.content import Content
 from responsa_server.domain.intents import Example
 from responsa_server.domain.models import ChatModel, ModelPrompt, PromptMessage, Role
@@ -169,6 +169,9 @@ async def search(
 
     try:
         best = await asyncio.to_thread(run)
+    except asyncio.CancelledError:
+        record.stopped = Stopped("The run was stopped.")  # the thread goes on until its next call
+        raise
     except Exception as error:
         # DSPy wraps what a call raises, and goes on after some failures.
         raise record.stopped or error from None

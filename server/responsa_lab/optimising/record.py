@@ -35,7 +35,7 @@ class Stopped(Exception):
 class Record:
     """The calls of one model, in a folder with mode 0700. The record of a call holds a hash of the prompt, and the answer with its cost.
 
-    name: the model. spent_micros: what all recorded calls have cost, in millionths of a US dollar. calls: their number. asked: how many of them this run has made.
+    name: the model. spent_micros: what all recorded calls have cost, in millionths of a US dollar. calls: their number.
     stopped: why no further call may be made; None while calls may be made.
     """
 
@@ -62,7 +62,7 @@ class Record:
         self._asking = dict[str, asyncio.Task[str]]()
         self._reserved = 0
         self._free = asyncio.Semaphore(1 if small else _CONCURRENT)
-        self.spent_micros = self.calls = self.asked = 0
+        self.spent_micros = self.calls = 0
         self.stopped: Stopped | None = None
         self._begun = self._path.exists() and not self._path.read_text().endswith("\n")
         for line in self._path.read_text().splitlines() if self._path.exists() else ():
@@ -98,7 +98,7 @@ class Record:
                 )
                 raise self.stopped
             self._reserved += most
-            pieces, usage, failed = list[str](), Usage(), None
+            pieces, usage, failed, whole = list[str](), Usage(cost_micros=most), None, False
             try:
                 async with aclosing(self._model.stream(prompt)) as stream:
                     async for piece in stream:
@@ -111,11 +111,13 @@ class Record:
                                 usage = piece.usage
                             case _:
                                 pass
+                whole = True
             except ModelError as error:
                 failed = error
             finally:
                 self._reserved -= most
-                self._write(key, None if failed else "".join(pieces), usage)
+                # What a stopped call has cost is not known, so it counts as the most that it can.
+                self._write(key, "".join(pieces) if whole else None, usage)
             if failed is not None:
                 self.stopped = Stopped(
                     f"{failed.model or self.name} fails ({failed.fault.value}). Run the same command again to go on from here."
@@ -139,7 +141,6 @@ class Record:
             file.write("\n" * self._begun + json.dumps(row) + "\n")
         self._begun = False
         self._take(row)
-        self.asked += 1
 
     def _take(self, row: Mapping[str, Any]) -> None:
         if (text := row["text"]) is not None:

@@ -133,7 +133,7 @@ def _turns(
 
 def _questions(file: Path) -> Iterator[str]:
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
+        lines = file.read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise CommandFailed(
             f"The file {file} cannot be read ({error.strerror if isinstance(error, OSError) else 'it is not UTF-8'}).",

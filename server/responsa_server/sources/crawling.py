@@ -161,7 +161,7 @@ class Crawler:
                 await check()
             row = await crawl.page(address, key, stored)
             down = down + 1 if crawl.down else 0
-            if down == _MOST_DOWN and row is not None:
+            if down >= _MOST_DOWN and row is not None:
                 message = (
                     f"{_MOST_DOWN} pages in succession did not answer. The last one, {address}: {row.problem}"
                 )

@@ -421,7 +421,7 @@ class Sync:
             metadata={} if together and before is not None else document.metadata,
             subject=document.subject,
         )
-        digest = _digest(document, collection)
+        digest = await asyncio.to_thread(_digest, document, collection)
         fetched = None if page is None else page.fetched
         of_run = OfRun(
             task.claim, at, digest, together, document.metadata, fetched, urgent=bool(task.subject)

@@ -120,7 +120,7 @@ export class SourcePage {
 
   /** Put the chosen example into the editor. */
   async #begin(): Promise<void> {
-    const untouched = [...EXAMPLES.values()].includes(this.#editor.value);
+    const untouched = !this.#editor.value.trim() || [...EXAMPLES.values()].includes(this.#editor.value);
     if (!untouched && !(await confirmed({ title: t("replaceMapping"), text: t("replaceMappingText"), action: t("replace") }))) return;
     this.#editor.value = EXAMPLES.get(this.#example.control.value) ?? "";
   }

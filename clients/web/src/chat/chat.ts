@@ -34,6 +34,7 @@ import { TalkView } from "./talk.js";
 import { turnsOf } from "./turns.js";
 import { welcome } from "./turnview.js";
 import { t } from "../language/language.js";
+import { cleanName } from "../text/names.js";
 
 const PAGE = 50;
 const NEWEST = 4; // the number of messages that the page reads to find new messages
@@ -289,7 +290,8 @@ export class ChatView {
     const { followUps, excerpts } = end.event.value;
     const found = followUps.length > 0 ? followUps : await askedBy(this.#api, excerpts, signal).catch(() => []); // without the documents, there is nothing to offer
     if (signal.aborted || this.#live.length > 0 || this.#talk.last !== turn) return;
-    this.#talk.offer(found.filter((one) => !this.#talk.asked(one)).slice(0, FOLLOW_UPS), (question) => void this.#askAgain(question));
+    const fresh = [...new Set(found.map(cleanName))].filter((one) => one && !this.#talk.asked(one));
+    this.#talk.offer(fresh.slice(0, FOLLOW_UPS), (question) => void this.#askAgain(question));
   }
 
   /** Show the stopped turns among these, which are the newest first. They have no messages, so their text is read from their logs. */

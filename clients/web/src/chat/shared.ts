@@ -18,6 +18,7 @@ import { element, INSTALLATION, replace, WRITTEN } from "../widgets/dom.js";
 import { t } from "../language/chat/texts.js";
 
 export class SharedView {
+  readonly title = t("sharedAnswer");
   readonly root = element("section", { class: "chat shared", "aria-label": t("sharedAnswer") });
   readonly #api: Pick<Api, "chat">;
   readonly #panel: Pick<DocumentPanel, "openCitation">;

@@ -7,7 +7,6 @@ import { passagesView, type CardHooks } from "./passages.js";
 import { button, element, replace, WRITTEN } from "../widgets/dom.js";
 import type { Outcome } from "./outcome.js";
 import { questionRow, type TurnView } from "./turnview.js";
-import { cleanName } from "../text/names.js";
 import { t } from "../language/language.js";
 
 const NEAR_END = 120; // pixels; a reader who is closer to the end than this reads the newest text
@@ -64,7 +63,7 @@ export class TalkView {
       this.root.focus({ preventScroll: true }); // the button goes; a focus on the question box would open a phone's keyboard
       ask(question);
     };
-    replace(this.#next, ...questions.map(cleanName).map((one) => element("li", {}, button(one, () => chosen(one), { class: "quiet", ...WRITTEN }))));
+    replace(this.#next, ...questions.map((one) => element("li", {}, button(one, () => chosen(one), { class: "quiet", ...WRITTEN }))));
     const last = this.#lastQuestion();
     if (atEnd) this.toEnd(last && last.offsetTop >= this.root.scrollTop ? last : undefined);
   }

@@ -54,15 +54,17 @@ export class VersionsView {
     this.#mayChange = mayChange;
     this.#signal = signal;
     this.#comparison.hidden = true;
-    this.#list.refuse("");
+    this.#list.clear();
+    this.#versions = [];
     this.#state.textContent = mayChange ? "" : t("readOnly");
     this.#reread.hidden = document.version === 0 || !mayChange;
     await this.#list.refresh();
   }
 
   async #read(pageToken: string): Promise<Batch<DocumentVersion>> {
-    const { versions, nextPageToken } = await this.#api.knowledge.listDocumentVersions({ parent: this.#document!.name, pageToken }, { signal: this.#signal });
-    this.#versions = pageToken ? [...this.#versions, ...versions] : versions;
+    const signal = this.#signal;
+    const { versions, nextPageToken } = await this.#api.knowledge.listDocumentVersions({ parent: this.#document!.name, pageToken }, { signal });
+    if (!signal.aborted) this.#versions = pageToken ? [...this.#versions, ...versions] : versions;
     return { items: versions, next: nextPageToken };
   }
 

@@ -56,6 +56,15 @@ export class Listing<T> {
     this.#list.setAttribute("aria-busy", "false");
   }
 
+  /** Show nothing until the next refresh, whose rows are of something else. What is being read for the present rows does not count any more. */
+  clear(): void {
+    this.#reads += 1;
+    this.#next = "";
+    this.#more.hidden = true;
+    this.#problem.textContent = "";
+    replace(this.#list);
+  }
+
   /** Show a problem above the list. */
   refuse(why: string): void {
     this.#problem.textContent = why;

@@ -233,6 +233,7 @@ WITH changed AS (
     UPDATE responsa.tenant SET question_texts = coalesce(%(question_texts)s::boolean, question_texts), budget_micros = coalesce(%(budget_micros)s::bigint, budget_micros)
     WHERE id = %(tenant)s AND (question_texts <> %(question_texts)s::boolean OR budget_micros <> %(budget_micros)s::bigint) RETURNING id, question_texts
 ), untitled AS (
-    UPDATE responsa.question_pattern AS p SET title = '', title_time = NULL FROM changed AS c WHERE p.tenant_id = c.id AND NOT c.question_texts
+    UPDATE responsa.question_pattern AS p SET title = '', title_time = NULL FROM changed AS c
+    WHERE p.tenant_id = c.id AND NOT c.question_texts AND (p.title <> '' OR p.title_time IS NOT NULL)
 )
 SELECT id FROM changed;
