@@ -131,9 +131,14 @@ async def test_questions_of_a_file(
     assert done.lines[-1]["replayed"] == 2
     assert list(asked[0].texts.questions) == ["Why?", "How?"]
 
+    assert (await responsa(*command, "--most", "1")).code == 0
+    assert list(asked[1].texts.questions) == ["Why?"]
+    done = await responsa(*command, "--since", "2026-11-01", "--outcome", "failed", "--outcome", "refused")
+    assert (done.code, "--since and --outcome would choose turns of users" in done.err) == (2, True)
+
     file.write_text('{"question": "Why?"}\n{"text": "How?"}\n')
     done = await responsa(*command)
     assert (done.code, f"Line 2 of {file} is not an object with the text `question`" in done.err) == (2, True)
     file.unlink()
     assert (await responsa(*command)).code == 2
-    assert len(asked) == 1
+    assert len(asked) == 2

@@ -22,7 +22,7 @@ from responsa_server.domain.events import (
     ToolReturned,
     Usage,
 )
-from responsa_server.domain.knowledge import Operation
+from responsa_server.domain.knowledge import Operation, OwnershipLost
 from responsa_server.domain.listing import ListQuery, Order
 from responsa_server.domain.people import Principal, Role, Server
 from responsa_server.domain.replays import ReplayedQuestion, ReplayedTurns, ReplayState
@@ -86,6 +86,12 @@ class Theatre:
 
     async def work(self, operation: Operation) -> float | None:
         return await self.worker().work("acme", operation.id, 0)
+
+    @property
+    def spent(self) -> int:
+        """What the tenant's usage has of replays."""
+        query = "SELECT sum(cost_micros)::int FROM responsa.usage_event WHERE kind = 'spent' AND user_id = %s"
+        return value(self.urls, query, UUID(int=0))
 
     async def found(self, operation: Operation) -> Operation:
         return await self.operations.get(Server("acme"), operation.id)
@@ -178,8 +184,7 @@ async def test_old_questions_are_asked_again_as_their_users_and_compared(
         people.bob.user_id,
         None,
     )
-    spent = "SELECT sum(cost_micros) FROM responsa.usage_event WHERE kind = 'spent' AND user_id = %s"
-    assert value(theatre.urls, spent, UUID(int=0)) == 200
+    assert theatre.spent == 200
     acts = "SELECT array_agg(resource_name) FROM responsa.audit_event WHERE action = 'replay.create'"
     assert value(theatre.urls, acts) == [NEW]
     with pytest.raises(NotFound):
@@ -214,10 +219,23 @@ async def test_turns_are_selected_by_time_state_and_number_and_may_be_deleted_me
     assert await texts(replace(ALL, states=[TurnState.FAILED])) == ["Four?"]
 
     operation = await theatre.start()
-    change(theatre.urls, "DELETE FROM responsa.turn WHERE user_id = %s", people.bob.user_id)
+    delete = "DELETE FROM responsa.turn WHERE user_id = %s"
+    change(theatre.urls, delete, people.bob.user_id)
     assert await theatre.work(operation) is None
     done = await theatre.found(operation)
     assert (done.passages_done, done.counts["replayed"], done.counts["left_out"]) == (3, 2, 1)
+
+    held = asyncio.Event()
+    theatre.new.events = [held, answer()]
+    operation = await theatre.start()
+    working = asyncio.create_task(theatre.work(operation))
+    await theatre.new.waiting.wait()
+    change(theatre.urls, delete, people.ann.user_id)  # one of the two is being answered
+    held.set()
+    assert await working is None
+    done = await theatre.found(operation)
+    assert (done.passages_done, done.passages_total) == (2, 2)
+    assert dict(done.counts) == {"left_out": 2, "spent_micros": 100}
 
 
 async def test_a_lost_worker_repeats_no_settled_question(theatre: Theatre) -> None:
@@ -225,10 +243,16 @@ async def test_a_lost_worker_repeats_no_settled_question(theatre: Theatre) -> No
     request_id = uuid7()
     operation = await theatre.start(["One?", "Two?"], request_id=request_id)
     assert (await theatre.start(["One?", "Two?"], request_id=request_id)).id == operation.id
-    with pytest.raises(AlreadyExists):
-        await theatre.start(["One?"], request_id=request_id)
+    for other, field in ((["One?"], 0), "texts"), ((["One?", "Two?"], 1), "max_cost_usd_micros"):
+        with pytest.raises(AlreadyExists) as refused:
+            await theatre.start(*other, request_id=request_id)
+        assert refused.value.metadata["difference"] == field
 
+    stale = await theatre.store.begin("acme", operation.id)
+    assert stale is not None
     assert await theatre.worker(slice_seconds=0.0).work("acme", operation.id, 0)  # a slice has one question
+    with pytest.raises(OwnershipLost):
+        await theatre.store.end(stale)
     theatre.new.events = [held, answer()]
     lost = asyncio.create_task(theatre.work(operation))
     await theatre.new.waiting.wait()
@@ -240,6 +264,10 @@ async def test_a_lost_worker_repeats_no_settled_question(theatre: Theatre) -> No
     assert {task.who.user_id for task in theatre.new.tasks} == {theatre.admin.user_id}
     done = await theatre.found(operation)
     assert (done.passages_done, done.counts["replayed"], done.counts["citations_new"]) == (2, 2, 0)
+    assert (done.counts["spent_micros"], theatre.spent) == (
+        300,
+        300,
+    )  # the lost worker has said what it had spent
     assert theatre.ended == [operation.id]
 
 
@@ -250,12 +278,18 @@ async def test_a_replay_ends_at_its_cost_and_when_it_is_cancelled(theatre: Theat
     states = [item.state for item in await theatre.questions(limited)]
     assert states == [ReplayState.REPLAYED, ReplayState.REPLAYED, ReplayState.COST_LIMIT]
 
-    theatre.new.events = [asyncio.Event()]
-    theatre.new.closed.clear()
-    cancelled = await theatre.start(["Four?"])
-    working = asyncio.create_task(theatre.work(cancelled))
-    await theatre.new.waiting.wait()
-    await theatre.operations.cancel("acme", cancelled.id)
-    assert await working is None
-    assert theatre.new.closed.is_set()
-    assert (await theatre.questions(cancelled))[0].state is ReplayState.WAITING
+    for ends in (False, True):  # the answer is stopped, or its end comes too late
+        held = asyncio.Event()
+        theatre.new.events = [held, answer()]
+        theatre.new.closed.clear()
+        theatre.new.waiting.clear()
+        spent, cancelled = theatre.spent, await theatre.start(["Four?"])
+        working = asyncio.create_task(theatre.work(cancelled))
+        await theatre.new.waiting.wait()
+        await theatre.operations.cancel("acme", cancelled.id)
+        if ends:
+            held.set()
+        assert await working is None
+        assert theatre.new.closed.is_set()
+        assert (await theatre.questions(cancelled))[0].state is ReplayState.WAITING
+        assert theatre.spent == spent + 100

@@ -77,8 +77,13 @@ def replay(
         ),
     ] = None,
     most: Annotated[
-        int, typer.Option(min=1, max=1000, help="At most this many turns, the newest ones.")
-    ] = 100,
+        int | None,
+        typer.Option(
+            min=1,
+            max=1000,
+            help="At most this many: of turns the newest ones (default: 100), of a file the first ones (default: all).",
+        ),
+    ] = None,
     max_cost: Annotated[
         str,
         typer.Option(
@@ -99,9 +104,16 @@ def replay(
     with reporting(json=json), open_client() as client:
         turns = texts = None
         if source == _TURNS:
-            turns = _turns(since, until, outcome or (), most)
+            turns = _turns(since, until, outcome or (), most or 0)
         else:
-            texts = admin_service_pb2.ReplayedTexts(questions=list(_questions(Path(source))))
+            chosen = {"--since": since, "--until": until, "--outcome": outcome}
+            if useless := " and ".join(name for name, value in chosen.items() if value):
+                raise CommandFailed(
+                    f"{useless} would choose turns of users, but --from names a file.",
+                    f"Leave out {useless}, or --from.",
+                    EXIT_USAGE,
+                )
+            texts = admin_service_pb2.ReplayedTexts(questions=list(_questions(Path(source)))[:most])
         begun = client.start_replay(f"agents/{agent}/versions/{version}", turns, texts, micros(max_cost) or 0)
         if not json:
             print_text(f"{begun.name}  {counted(_total(begun), 'question')}")

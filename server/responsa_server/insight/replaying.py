@@ -33,7 +33,7 @@ from responsa_server.domain.errors import (
     ResponsaError,
     Unavailable,
 )
-from responsa_server.domain.events import Answered, Failed, RefusalReason, Refused, Terminal
+from responsa_server.domain.events import Answered, Failed, RefusalReason, Refused, Terminal, Usage
 from responsa_server.domain.knowledge import (
     LONGEST_PAUSE,
     Operation,
@@ -194,18 +194,38 @@ class Replaying:
         # Without the conversation, no summary of it is stored.
         task = AnswerTask(self._new_id(), who, question, history, Meter(), recorded=recorded)
         begun = asyncio.get_running_loop().time()
-        terminal = await self._while_owned(claim, agent, task)
+        try:
+            terminal = await self._while_owned(claim, agent, task)
+        except BaseException:  # the answer was stopped
+            await self._book(claim, task.meter.usage)
+            raise
         took = asyncio.get_running_loop().time() - begun
         usage = task.meter.usage
-        if lowered and isinstance(terminal, Refused) and terminal.reason is RefusalReason.BUDGET:
-            await self._store.leave_out(claim, ReplayState.COST_LIMIT, usage=usage)
-            return usage.cost_micros
-        after = replace(_end(terminal), cost_micros=usage.cost_micros, milliseconds=round(took * 1000))
-        parts = [CitedPart.of(one) for one in terminal.citations] if isinstance(terminal, Answered) else []
-        found = Comparison.of(waiting, after, parts, recorded.missing)
-        model = terminal.model if isinstance(terminal, Answered) else ""
-        await self._store.record(claim, waiting.place, found, model, usage)
+        try:
+            if lowered and isinstance(terminal, Refused) and terminal.reason is RefusalReason.BUDGET:
+                await self._store.leave_out(claim, ReplayState.COST_LIMIT, usage=usage)
+                return usage.cost_micros
+            after = replace(_end(terminal), cost_micros=usage.cost_micros, milliseconds=round(took * 1000))
+            parts = (
+                [CitedPart.of(one) for one in terminal.citations] if isinstance(terminal, Answered) else []
+            )
+            found = Comparison.of(waiting, after, parts, recorded.missing)
+            model = terminal.model if isinstance(terminal, Answered) else ""
+            await self._store.record(claim, waiting.place, found, model, usage)
+        except OwnershipLost:  # nothing was stored
+            await self._book(claim, usage)
+            raise
         return usage.cost_micros
+
+    async def _book(self, claim: ReplayClaim, usage: Usage) -> None:
+        """Count what an answer has cost that is not stored."""
+        try:
+            await self._store.book(claim, usage)
+        except Unavailable as error:
+            name = names.operation(claim.operation_id)
+            self._log.error(
+                "usage_not_booked", tenant=claim.tenant_id, operation=name, reason=error.reason.value
+            )
 
     async def _while_owned(self, claim: ReplayClaim, agent: Agent, task: AnswerTask) -> Terminal:
         """Answer a question. Once the replay is cancelled, the answer is too. Raises OwnershipLost."""

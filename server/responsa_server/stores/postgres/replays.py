@@ -51,7 +51,7 @@ _NOTHING: Final = {"before": None, "after": None, "kept": 0, "lost": 0, "new": 0
 
 
 class PostgresReplays:
-    """Replays. Methods that take a claim raise OwnershipLost, and write nothing, once the replay has ended or another worker has claimed it. All raise Unavailable if the store cannot be reached."""
+    """Replays. Methods that take a claim, but `book`, raise OwnershipLost, and write nothing, once the replay has ended or another worker has claimed it. All raise Unavailable if the store cannot be reached."""
 
     def __init__(
         self,
@@ -84,7 +84,12 @@ class PostgresReplays:
         """Select the questions of a replay, and enqueue its job. source: the turns of the version's agent, or the texts of questions. Raises AlreadyExists (REQUEST_ID_REUSED)."""
         selection = asdict(source) if isinstance(source, ReplayedTurns) else list(source)
         digest = hashlib.sha256(json.dumps(selection, default=str, sort_keys=True).encode()).hexdigest()
-        body = {"agent_version": agent_version, "source": digest, "max_cost": str(max_cost_micros)}
+        field = "turns" if isinstance(source, ReplayedTurns) else "texts"
+        body = {
+            "agent_version": agent_version,
+            field: digest,
+            "max_cost_usd_micros": str(max_cost_micros),
+        }
         values: dict[str, object] = {
             "tenant": who.tenant_id,
             "user": who.user_id,
@@ -215,8 +220,16 @@ class PostgresReplays:
     @shielded
     async def end(self, claim: ReplayClaim) -> None:
         """End a replay whose questions are all settled."""
+        values = _values(claim)
         async with self._database.tenant(claim.tenant_id) as connection:
-            await connection.execute(self._queries["end"], _values(claim))
+            await operations.hold(self._operations, connection, values)
+            await connection.execute(self._queries["end"], values)
+
+    @shielded
+    async def book(self, claim: ReplayClaim, usage: Usage) -> None:
+        """Store what an answer has cost whose question is not settled, whoever has the replay now."""
+        async with self._database.tenant(claim.tenant_id) as connection:
+            await self._spend(connection, claim, "", usage)
 
     @shielded
     async def fail(self, tenant_id: str, operation_id: UUID, error: ResponsaError) -> None:
@@ -239,14 +252,18 @@ class PostgresReplays:
         number = (await connection.execute(self._queries["settle"], {**values, **settled})).rowcount
         before = await operations.find(self._operations, connection, claim.tenant_id, claim.operation_id)
         added = Counter(before.counts)
-        added.update(counts or {"left_out": number})
-        added["spent_micros"] += usage.cost_micros
+        if number:  # otherwise the question was deleted meanwhile, and is left out when the replay ends
+            added.update(counts or {"left_out": number})
         sums = {"settled": number, "counts": Jsonb(added)}
         await connection.execute(self._queries["count"], {**values, **sums})
+        await self._spend(connection, claim, model, usage)
+
+    async def _spend(self, connection: Connection, claim: ReplayClaim, model: str, usage: Usage) -> None:
         if usage != _FREE:
             agent, _ = names.parse_agent_version(claim.agent_version)
-            cost = {"agent": agent, "model": model, **asdict(usage)}
-            await connection.execute(self._queries["note_cost"], {**values, **cost})
+            cost = {**_values(claim), "agent": agent, "model": model, **asdict(usage)}
+            await connection.execute(self._queries["spend"], cost)
+            await connection.execute(self._queries["note_cost"], cost)
 
     def _listed(self, row: Mapping[str, Any]) -> ReplayedQuestion:
         asked = row["request"]
