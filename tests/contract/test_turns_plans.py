@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator, Mapping
+from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
@@ -42,9 +43,9 @@ from tests.plain_codec import PlainCodec
 _CONVERSATIONS = """INSERT INTO responsa.conversation (id, tenant_id, user_id, title, titled)
     SELECT uuidv7(), 'acme', %s, 'x', true FROM generate_series(1, 6000)"""
 _TURNS = """INSERT INTO responsa.turn
-    (id, tenant_id, user_id, conversation_id, request, request_sha256, agent_version, state, owner, lease_until, last_seq, terminal, end_time)
+    (id, tenant_id, user_id, conversation_id, request, request_sha256, agent_version, state, owner, lease_until, last_seq, terminal, create_time, end_time)
     SELECT id, 'acme', user_id, id, 'x', sha256('x'), 'a', CASE WHEN running THEN 'running' ELSE 'answered' END, uuidv7(),
-        CASE WHEN running THEN now() + interval '1 h' END, 1, CASE WHEN NOT running THEN 'x'::bytea END, CASE WHEN NOT running THEN now() END
+        CASE WHEN running THEN now() + interval '1 h' END, 1, CASE WHEN NOT running THEN 'x'::bytea END, clock_timestamp(), CASE WHEN NOT running THEN now() END
     FROM (SELECT *, row_number() OVER () % 6 = 0 AS running FROM responsa.conversation) AS c"""
 _INDEX = re.compile(r"using (\w+) on (turn\b|conversation|turn_checkpoint|turn_tool|turn_spent)")
 # A scan of a whole index.
@@ -267,6 +268,28 @@ async def test_a_list_by_a_rare_state_reads_no_other_turns(
             lines = await connection.execute(explain, {**values, "state": state})
             plan = "\n".join(line for (line,) in await lines.fetchall())
         assert _INDEX.findall(plan)[0] == ("turn_ended_unanswered", "turn"), plan
+
+
+async def test_the_newest_turns_of_a_tenant_are_found_by_their_time(
+    alone: Database, people: People, database_urls: DatabaseUrls
+) -> None:
+    fill(database_urls, people)
+    listed = Queries("insight.sql")["turns"].format(where="TRUE", order="create_time DESC, id DESC")
+    values = {
+        "tenant": "acme",
+        "start": datetime.now(UTC) - timedelta(days=1),
+        "end": datetime.now(UTC) + timedelta(days=1),
+        "limit": 50,
+        "id": uuid7(),
+        "agent": "default",
+        "states": ["answered"],
+        "most": 1,
+    }
+    for statement in (listed, Queries("replays.sql")["add_turns"]):
+        async with alone.tenant("acme") as connection:
+            lines = await connection.execute(f"EXPLAIN (COSTS OFF) {statement}".encode(), values)
+            plan = "\n".join(line for (line,) in await lines.fetchall())
+        assert "Index Scan Backward using turn_of_tenant on turn" in plan, plan
 
 
 async def test_without_its_guard_an_append_would_walk_all_turns_at_work(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 from typing import Final, LiteralString
 from uuid import UUID
@@ -49,8 +49,6 @@ _LIST: Final[SqlList[GivenFeedback]] = SqlList(
     identity="f.message_id",
 )
 _TURNS: Final[SqlList[TenantTurn]] = SqlList(TENANT_TURNS)
-_CLOCKS: Final = timedelta(hours=1)
-"""How far the clock of a server, which makes the id of a turn, may be from the database's."""
 
 
 class PostgresInsight:
@@ -141,13 +139,7 @@ class PostgresInsight:
     @shielded
     async def turns(self, tenant_id: str, span: Span, query: ListQuery) -> Page[TenantTurn]:
         """Return a page of the tenant's turns that were asked in this time and have ended."""
-        values = {
-            "tenant": tenant_id,
-            "start": span.start,
-            "end": span.end,
-            "first": _first_id(span.start, -_CLOCKS),
-            "last": _first_id(span.end, _CLOCKS),
-        }
+        values = {"tenant": tenant_id, "start": span.start, "end": span.end}
         async with self._database.tenant(tenant_id) as connection:
             return await _TURNS.read(
                 connection, self._queries["turns"], query, values, partial(build, TenantTurn)
@@ -225,12 +217,6 @@ class PostgresInsight:
 def _days(span: Span, granularity: Granularity | None) -> tuple[datetime, datetime]:
     """The days that are read from their own sums: none if the report is by hours."""
     return (span.end, span.end) if granularity is Granularity.HOUR else span.whole_days()
-
-
-def _first_id(time: datetime, off: timedelta) -> UUID:
-    """The smallest UUIDv7 (RFC 9562) of the time that is off from this one, or the closest that there is."""
-    milliseconds = round((time.timestamp() + off.total_seconds()) * 1000)
-    return UUID(int=min(max(milliseconds, 0), 2**48 - 1) << 80)
 
 
 async def _held(connection: Connection, query: LiteralString) -> bool:

@@ -157,7 +157,7 @@ GROUP BY GROUPING SETS ((agent, measure, label), (start_time, measure, label)) H
 ORDER BY 1, 2, 3, 4;
 
 -- name: turns
--- The ids of turns are UUIDv7, so the primary key finds those of a time. The text is NULL unless administrators may read it, and the user unless the user has given feedback.
+-- The text is NULL unless administrators may read it, and the user unless the user has given feedback.
 SELECT t.id, t.create_time, t.agent_version, t.state, t.latency_ms, t.first_words_ms, t.cost_usd_micros, CASE WHEN n.question_texts THEN t.request END AS request,
     r.refusal, f.rating, CASE WHEN f.message_id IS NOT NULL THEN t.user_id END AS user_id
 FROM (
@@ -167,7 +167,7 @@ FROM (
             (extract(epoch FROM coalesce(first_words_time, end_time) - create_time) * 1000)::bigint AS first_words_ms,
             cost_micros + (SELECT coalesce(sum(s.cost_micros), 0)::bigint FROM responsa.turn_spent AS s WHERE s.tenant_id = %(tenant)s AND s.turn_id = turn.id) AS cost_usd_micros
         FROM responsa.turn
-        WHERE tenant_id = %(tenant)s AND id >= %(first)s AND id < %(last)s AND create_time >= %(start)s AND create_time < %(end)s AND end_time IS NOT NULL
+        WHERE tenant_id = %(tenant)s AND create_time >= %(start)s AND create_time < %(end)s AND end_time IS NOT NULL
     ) AS ended WHERE {where} ORDER BY {order} LIMIT %(limit)s
 ) AS t
 JOIN responsa.tenant AS n ON n.id = t.tenant_id

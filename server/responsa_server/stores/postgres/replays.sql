@@ -5,17 +5,11 @@ INSERT INTO responsa.operation (id, tenant_id, user_id, document_id, version, st
 VALUES (%(id)s, %(tenant)s, %(user)s, %(id)s, 0, 'queued', 'replay', %(agent_version)s, %(max_cost)s);
 
 -- name: add_turns
--- The turns of each user are found by their time.
-WITH span AS (
-    SELECT coalesce(%(end)s::timestamptz, now()) AS through
-), newest AS (
-    SELECT t.id, t.create_time FROM span AS s CROSS JOIN responsa.app_user AS u CROSS JOIN LATERAL (
-        SELECT id, create_time FROM responsa.turn
-        WHERE tenant_id = %(tenant)s AND user_id = u.id AND create_time >= coalesce(%(start)s::timestamptz, s.through - interval '30 days') AND create_time < s.through
-            AND state = ANY (%(states)s) AND split_part(agent_version, '/', 2) = %(agent)s
-        ORDER BY create_time DESC, id DESC LIMIT %(most)s
-    ) AS t
-    WHERE u.tenant_id = %(tenant)s ORDER BY t.create_time DESC, t.id DESC LIMIT %(most)s
+WITH newest AS (
+    SELECT id, create_time FROM responsa.turn
+    WHERE tenant_id = %(tenant)s AND create_time >= coalesce(%(start)s::timestamptz, coalesce(%(end)s::timestamptz, now()) - interval '30 days') AND create_time < coalesce(%(end)s::timestamptz, now())
+        AND end_time IS NOT NULL AND state = ANY (%(states)s) AND split_part(agent_version, '/', 2) = %(agent)s
+    ORDER BY create_time DESC, id DESC LIMIT %(most)s
 )
 INSERT INTO responsa.replayed_question (operation_id, place, tenant_id, turn_id)
 SELECT %(id)s, row_number() OVER (ORDER BY create_time, id), %(tenant)s, id FROM newest;
@@ -63,6 +57,10 @@ WHERE tenant_id = %(tenant)s AND operation_id = %(id)s AND state = 'waiting' AND
 -- name: count
 UPDATE responsa.operation SET passages_done = passages_done + %(settled)s, counts = %(counts)s, update_time = clock_timestamp() WHERE tenant_id = %(tenant)s AND id = %(id)s;
 
+-- name: spend
+UPDATE responsa.operation SET counts = counts || jsonb_build_object('spent_micros', coalesce((counts ->> 'spent_micros')::bigint, 0) + %(cost_micros)s)
+WHERE tenant_id = %(tenant)s AND id = %(id)s;
+
 -- name: note_cost
 -- The cost of the whole tenant.
 INSERT INTO responsa.usage_event (tenant_id, user_id, time, kind, agent, model, embedding_tokens, input_tokens, output_tokens, cost_micros, unpriced_tokens)
@@ -73,7 +71,7 @@ VALUES (%(tenant)s, '00000000-0000-0000-0000-000000000000', now(), 'spent', %(ag
 -- The questions that were deleted with their users or conversations are left out, too.
 UPDATE responsa.operation SET stage = 'done', passages_done = passages_total, update_time = clock_timestamp(),
     counts = counts || jsonb_build_object('left_out', coalesce((counts ->> 'left_out')::int, 0) + passages_total - passages_done)
-WHERE tenant_id = %(tenant)s AND id = %(id)s AND epoch = %(epoch)s AND stage || '' <> 'done';
+WHERE tenant_id = %(tenant)s AND id = %(id)s;
 
 -- name: exists
 SELECT FROM responsa.operation WHERE tenant_id = %(tenant)s AND id = %(id)s AND kind = 'replay';
