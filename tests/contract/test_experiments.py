@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from google.protobuf.json_format import MessageToDict
 from uuid_utils.compat import uuid4, uuid7
 
 from responsa_server.agents.config.build import ConfiguredAgent
 from responsa_server.agents.config.live import LiveAgents, LiveOptions
 from responsa_server.agents.config.settings import DEFAULT
+from responsa_server.calls.convert.experiments import report
 from responsa_server.calls.frames import AskFrames
 from responsa_server.domain.conversations import Rating
 from responsa_server.domain.errors import Precondition, Reason, Unavailable
@@ -42,13 +45,15 @@ REFUSED = Refused(RefusalReason.NO_SUPPORT, "No.", Usage(cost_micros=2_000_000))
 FAILED = Failed(Unavailable(Reason.PART_UNAVAILABLE, "x", {"part": "x"}), True, Usage())
 
 
-async def begun(store: PostgresExperiments, agents: LiveAgents, people: People) -> Experiment:
-    """An experiment with the second version of the agent `own`."""
+async def begun(
+    store: PostgresExperiments, agents: LiveAgents, people: People, candidate: int = 2
+) -> Experiment:
+    """An experiment with a version of the agent `own`."""
     new = NewExperiment(
         uuid7(),
         "own",
-        await agents.check_candidate("own", 2),
-        2,
+        await agents.check_candidate("own", candidate),
+        candidate,
         50,
         ExperimentUnit.USER,
         ExperimentMetric.REFUSALS,
@@ -60,6 +65,49 @@ async def begun(store: PostgresExperiments, agents: LiveAgents, people: People) 
     return await store.create(new, AuditEvent.of(people.ann, "experiment.create", "experiments/-"))
 
 
+async def create_second(agents: LiveAgents, people: People) -> None:
+    """Create another version of the agent `own`."""
+    own = agents.named("own")
+    assert isinstance(own, ConfiguredAgent)
+    document = own.content.model_dump(mode="json", by_alias=True)
+    document["prompts"]["greeting"]["body"] = "Bad."
+    await agents.create("own", document, "", AuditEvent.of(people.ann, "agent_version.create", "agents/own"))
+
+
+class FastClock:
+    """The open experiments as a server sees them whose clock is days ahead."""
+
+    def __init__(self, store: PostgresExperiments) -> None:
+        self._store = store
+
+    async def open(self) -> Sequence[Experiment]:
+        return [replace(one, end_time=one.end_time - timedelta(days=9)) for one in await self._store.open()]
+
+
+async def test_servers_agree_although_one_lags_and_its_clock_is_wrong(
+    database: Database, tmp_path: Path, people: People
+) -> None:
+    folder = Folder(tmp_path)
+    folder.write("own", "One.")
+    town, store = Town(database, folder), PostgresExperiments(database)
+    options = [LiveOptions(DEFAULT, experiments=one) for one in (store, FastClock(store))]
+    async with town.process(options=options[0]) as first, town.process(options=options[1]) as second:
+        await create_second(first, people)
+        await first.publish("own", 2, AuditEvent.of(people.ann, "agent_version.publish", "agents/own"))
+        experiment = await begun(store, first, people, candidate=1)
+        await ExperimentKeeper(store, second).count()  # nobody has told this server of the publication
+        assert (await store.get(experiment.id)).state is ExperimentState.RUNNING
+        for one in (first, second):
+            await one.poll()
+        for user in [uuid4() for _ in range(16)]:
+            parts = [one.assigned("own", user, uuid7()) for one in (first, second)]
+            assert {agent.version for agent, _ in parts} in (
+                {"agents/own/versions/1"},
+                {"agents/own/versions/2"},
+            )
+            assert parts[0][1] == parts[1][1] is not None
+
+
 async def test_a_bad_candidate_is_stopped_by_its_guard_and_another_version_ends_an_experiment(
     database: Database, tmp_path: Path, people: People
 ) -> None:
@@ -68,12 +116,7 @@ async def test_a_bad_candidate_is_stopped_by_its_guard_and_another_version_ends_
     town, store = Town(database, folder), PostgresExperiments(database)
     turns, insight = PostgresTurnStore(database, CODEC), PostgresInsight(database)
     async with town.process(options=LiveOptions(DEFAULT, experiments=store)) as agents:
-        own = agents.named("own")
-        assert isinstance(own, ConfiguredAgent)
-        document = own.content.model_dump(mode="json", by_alias=True)
-        document["prompts"]["greeting"]["body"] = "Bad."
-        event = AuditEvent.of(people.ann, "agent_version.create", "agents/own")
-        await agents.create("own", document, "", event)
+        await create_second(agents, people)
         experiment = await begun(store, agents, people)
         with pytest.raises(Precondition) as refused:
             await begun(store, agents, people)
@@ -90,15 +133,21 @@ async def test_a_bad_candidate_is_stopped_by_its_guard_and_another_version_ends_
             data = CODEC.encode_terminal(NumberedEvent(2, 1, None, terminal))
             await turns.finish(claim_of(new), [row(2)], conclude(terminal, data, new.question, uuid7))
         await keeper.count()  # nothing is counted yet
-        assert (await store.get(experiment.id)).state(experiment.create_time) is ExperimentState.RUNNING
+        assert (await store.get(experiment.id)).state is ExperimentState.RUNNING
         while await insight.fold():
             pass
         await keeper.count()
-        assert (await store.get(experiment.id)).state(experiment.create_time) is ExperimentState.GUARDED
-        found = {one.metric: one for one in results(await store.measured(experiment.id))}
+        assert (await store.get(experiment.id)).state is ExperimentState.GUARDED
+        measured = await store.measured(experiment.id)
+        of_guard = [one for one in measured if one.metric is experiment.guard]
+        assert await store.measured(experiment.id, experiment.guard) == of_guard != measured
+        found = {one.metric: one for one in results(measured)}
         failures, cost = found[ExperimentMetric.FAILURES], found[ExperimentMetric.COST]
         assert (failures.baseline.mean, failures.candidate.mean) == (0, 1)
         assert failures.baseline.turns + failures.candidate.units == 48
+        shown = MessageToDict(report(experiment, [failures, *found.values()]))["results"]
+        assert (shown[0]["baseline"]["average"], shown[0]["candidate"]["average"]) == (0, 1)
+        assert "average" not in shown[2]["candidate"]  # of the refusals, there was no turn
         assert (cost.baseline.mean, cost.candidate.mean) == (2.0, 0.0)
         assert found[ExperimentMetric.REFUSALS].candidate.turns == 0
         await agents.poll()
@@ -110,7 +159,7 @@ async def test_a_bad_candidate_is_stopped_by_its_guard_and_another_version_ends_
         await agents.poll()
         assert agents.assigned("own", uuid4(), uuid7())[1] is None
         await keeper.count()
-        assert (await store.get(experiment.id)).state(experiment.create_time) is ExperimentState.SUPERSEDED
+        assert (await store.get(experiment.id)).state is ExperimentState.SUPERSEDED
     newest = ListQuery(5, Order("create_time", descending=True))
     log = await PostgresAuditTrail(database).list("acme", newest)
     assert [(one.actor, one.action) for one in log.items if one.actor == "server"] == [

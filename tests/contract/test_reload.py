@@ -6,6 +6,7 @@ import asyncio
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
+from typing import NoReturn
 
 import psycopg
 import pytest
@@ -23,7 +24,7 @@ from responsa_server.domain.people import AuditEvent
 from responsa_server.domain.relay import Reload
 from responsa_server.providers.settings import ModelSettings
 from responsa_server.stores.postgres.conversations import PostgresConversationStore
-from responsa_server.stores.postgres.database import Database
+from responsa_server.stores.postgres.database import Database, unavailable
 from responsa_server.stores.postgres.default_model import PostgresDefaultModel
 from responsa_server.stores.postgres.turns import PostgresTurnStore
 from responsa_server.stores.redis_relay import RedisRelay
@@ -428,8 +429,11 @@ async def test_a_created_version_answers_on_every_server_that_it_is_asked_from(
 
 
 async def test_a_published_version_outranks_the_files_until_they_change(
-    town: Town, folder: Folder, people: People
+    town: Town, folder: Folder, people: People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    async def away(*_: object) -> NoReturn:
+        raise unavailable()
+
     folder.write("own", "One.")
     event = AuditEvent.of(people.ann, "agent_version.publish", "agents/own")
     async with town.process() as agents, town.process() as other:
@@ -442,6 +446,10 @@ async def test_a_published_version_outranks_the_files_until_they_change(
         await agents.publish("own", 2, event)
         await agents.publish("own", 2, event)
         assert await said(agents.named("own")) == "Second."
+        with monkeypatch.context() as without:
+            without.setattr(town.versions, "named", away)
+            with pytest.raises(Unavailable):
+                await other.reload()
         await other.poll()
         while other.named("own").version != "agents/own/versions/2":  # noqa: ASYNC110  the reload has no event
             await asyncio.sleep(0)

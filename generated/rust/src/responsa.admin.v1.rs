@@ -178,7 +178,7 @@ pub struct Experiment {
     /// When the experiment began.
     #[prost(message, optional, tag = "10")]
     pub create_time: ::core::option::Option<::prost_types::Timestamp>,
-    /// When the experiment ends, if nothing stops it. From then on the baseline answers alone.
+    /// When the experiment ends, if nothing stops it. At most five seconds later, the baseline answers alone.
     #[prost(message, optional, tag = "11")]
     pub end_time: ::core::option::Option<::prost_types::Timestamp>,
     /// When the experiment was stopped; unset if it was not.
@@ -207,9 +207,12 @@ pub struct ExperimentArm {
     /// The turns that count for the metric.
     #[prost(int64, tag = "2")]
     pub turns: i64,
-    /// The mean of the metric over the turns; 0 without turns.
+    /// The mean of the metric over the turns; 0 without turns. JSON leaves 0 out.
     #[prost(double, tag = "3")]
     pub mean: f64,
+    /// The same mean, which JSON shows even if it is 0; unset without turns.
+    #[prost(double, optional, tag = "4")]
+    pub average: ::core::option::Option<f64>,
 }
 impl ::prost::Name for ExperimentArm {
     const NAME: &'static str = "ExperimentArm";

@@ -103,7 +103,7 @@ pub struct Collection {
     /// Whether the caller may add documents, and change, share and delete the collection and what is in it: the owner and administrators may.
     #[prost(bool, tag = "17")]
     pub manageable: bool,
-    /// Questions that the collection answers, the best first, to suggest to its readers: at most 8, each of 1 to 200 characters.
+    /// Questions that the collection answers, the best first, to suggest to its readers, who alone see them: at most 8, each of 1 to 200 characters.
     #[prost(string, repeated, tag = "18")]
     pub suggested_questions: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }

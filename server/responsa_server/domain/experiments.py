@@ -89,23 +89,25 @@ class NewExperiment:
 
 @dataclass(frozen=True, slots=True)
 class Experiment(NewExperiment):
-    """An experiment as it is stored."""
+    """An experiment as it is stored. over: whether its end had come when it was read, by the clock of the database."""
 
     create_time: datetime
     end_time: datetime
     stop_time: datetime | None
     stopped_by: StoppedBy | None
+    over: bool
 
     @property
     def name(self) -> str:
         """`experiments/{uuid}`"""
         return names.experiment(self.id)
 
-    def state(self, now: datetime) -> ExperimentState:
-        """The state at this time."""
+    @property
+    def state(self) -> ExperimentState:
+        """The state when it was read."""
         if self.stopped_by is not None:
             return _STATES[self.stopped_by]
-        return ExperimentState.RUNNING if now < self.end_time else ExperimentState.ENDED
+        return ExperimentState.ENDED if self.over else ExperimentState.RUNNING
 
     def assign(self, user_id: UUID, conversation_id: UUID) -> Assignment:
         """The part of a question. It depends on nothing but the experiment and the user or conversation."""

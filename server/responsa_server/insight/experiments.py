@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,11 +54,13 @@ class Result:
         return self.difference + self.margin
 
 
-def results(arms: Sequence[MeasuredArm]) -> Sequence[Result]:
-    """The results by all metrics, in their order."""
+def results(
+    arms: Sequence[MeasuredArm], metrics: Iterable[ExperimentMetric] = ExperimentMetric
+) -> Sequence[Result]:
+    """The results by these metrics, in their order."""
     known = {(arm.metric, arm.candidate): arm for arm in arms}
     found: list[Result] = []
-    for metric in ExperimentMetric:
+    for metric in metrics:
         baseline, candidate = (_sums(known.get((metric, which))) for which in (False, True))
         half = float(margin(baseline, candidate, rate=metric.is_rate))
         found.append(Result(metric, _arm(baseline), _arm(candidate), half))
@@ -90,24 +92,36 @@ class ExperimentKeeper(Keeper):
 
     async def count(self) -> None:
         async with self._store.alone() as alone:
-            for experiment in await self._store.open() if alone else ():
-                if (by := await self._stops(experiment)) is not None:
-                    event = AuditEvent(
-                        experiment.audited_in, SERVER, f"experiment.{_ACTS[by]}", experiment.name
-                    )
-                    await self._store.stop(experiment.id, by, event)
-                    self._log.warning("experiment_stopped", experiment=experiment.name, by=by.value)
+            running = await self._store.open() if alone else ()
+            for experiment in running:
+                if await self._is_worse(experiment):
+                    await self._stop(experiment, StoppedBy.GUARD)
+        for experiment in running:
+            if await self._is_superseded(experiment):
+                await self._stop(experiment, StoppedBy.VERSION)
 
-    async def _stops(self, experiment: Experiment) -> StoppedBy | None:
+    async def _is_worse(self, experiment: Experiment) -> bool:
+        measured = await self._store.measured(experiment.id, experiment.guard)
+        (guard,) = results(measured, [experiment.guard])
+        return guard.low > experiment.guard_margin
+
+    async def _is_superseded(self, experiment: Experiment) -> bool:
+        if self._answers(experiment):
+            return False
+        # This process may not know yet of the publication or the files with which the experiment began.
+        await self._catalogue.reload()
+        return not self._answers(experiment)
+
+    def _answers(self, experiment: Experiment) -> bool:
+        """Whether the baseline answers, as far as this process knows: only others may have the agent's files."""
         cards = {card.id: card.version for card in self._catalogue.cards()}
-        version = cards.get(experiment.agent)
-        if version is None:  # other processes may have the agent's files
-            return None
-        if version != names.agent_version(experiment.agent, experiment.baseline):
-            return StoppedBy.VERSION
-        measured = results(await self._store.measured(experiment.id))
-        guard = next(result for result in measured if result.metric is experiment.guard)
-        return StoppedBy.GUARD if guard.low > experiment.guard_margin else None
+        baseline = names.agent_version(experiment.agent, experiment.baseline)
+        return cards.get(experiment.agent, baseline) == baseline
+
+    async def _stop(self, experiment: Experiment, by: StoppedBy) -> None:
+        event = AuditEvent(experiment.audited_in, SERVER, f"experiment.{_ACTS[by]}", experiment.name)
+        if await self._store.stop(experiment.id, by, event):
+            self._log.warning("experiment_stopped", experiment=experiment.name, by=by.value)
 
 
 _ACTS = {StoppedBy.GUARD: "guard", StoppedBy.VERSION: "supersede"}

@@ -89,7 +89,7 @@ def test_a_difference_of_4_standard_errors_at_1000_turns_is_found_in_4_of_5_expe
 @pytest.mark.parametrize("unit", list(ExperimentUnit))
 def test_a_unit_stays_with_its_version_and_the_units_are_split_as_wanted(unit: ExperimentUnit) -> None:
     metric = ExperimentMetric.COST
-    times = (timedelta(days=1), NOW, NOW + timedelta(days=1), None, None)
+    times = (timedelta(days=1), NOW, NOW + timedelta(days=1), None, None, False)
     experiment = Experiment(uuid7(), "own", 1, 2, 20, unit, metric, metric, 0.0, "acme", *times)
     users, same = [uuid4() for _ in range(2000)], uuid4()
     by_user = unit is ExperimentUnit.USER

@@ -291,7 +291,7 @@ type Experiment struct {
 	State ExperimentState `protobuf:"varint,9,opt,name=state,proto3,enum=responsa.admin.v1.ExperimentState" json:"state,omitempty"`
 	// When the experiment began.
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
-	// When the experiment ends, if nothing stops it. From then on the baseline answers alone.
+	// When the experiment ends, if nothing stops it. At most five seconds later, the baseline answers alone.
 	EndTime *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`
 	// When the experiment was stopped; unset if it was not.
 	StopTime *timestamppb.Timestamp `protobuf:"bytes,12,opt,name=stop_time,json=stopTime,proto3" json:"stop_time,omitempty"`
@@ -429,8 +429,10 @@ type ExperimentArm struct {
 	Units int64 `protobuf:"varint,1,opt,name=units,proto3" json:"units,omitempty"`
 	// The turns that count for the metric.
 	Turns int64 `protobuf:"varint,2,opt,name=turns,proto3" json:"turns,omitempty"`
-	// The mean of the metric over the turns; 0 without turns.
-	Mean          float64 `protobuf:"fixed64,3,opt,name=mean,proto3" json:"mean,omitempty"`
+	// The mean of the metric over the turns; 0 without turns. JSON leaves 0 out.
+	Mean float64 `protobuf:"fixed64,3,opt,name=mean,proto3" json:"mean,omitempty"`
+	// The same mean, which JSON shows even if it is 0; unset without turns.
+	Average       *float64 `protobuf:"fixed64,4,opt,name=average,proto3,oneof" json:"average,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -482,6 +484,13 @@ func (x *ExperimentArm) GetTurns() int64 {
 func (x *ExperimentArm) GetMean() float64 {
 	if x != nil {
 		return x.Mean
+	}
+	return 0
+}
+
+func (x *ExperimentArm) GetAverage() float64 {
+	if x != nil && x.Average != nil {
+		return *x.Average
 	}
 	return 0
 }
@@ -667,11 +676,14 @@ const file_responsa_admin_v1_experiment_proto_rawDesc = "" +
 	"\tstop_time\x18\f \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\bstopTime\x12O\n" +
 	"\bduration\x18\r \x01(\v2\x19.google.protobuf.DurationB\x18\xe2A\x01\x02\xbaH\x11\xaa\x01\v\"\x05\b\x80\xce\xda\x032\x02\b<\xc8\x01\x01R\bduration:K\xeaAH\n" +
 	"\x13responsa/Experiment\x12\x18experiments/{experiment}*\vexperiments2\n" +
-	"experiment\"O\n" +
+	"experiment\"z\n" +
 	"\rExperimentArm\x12\x14\n" +
 	"\x05units\x18\x01 \x01(\x03R\x05units\x12\x14\n" +
 	"\x05turns\x18\x02 \x01(\x03R\x05turns\x12\x12\n" +
-	"\x04mean\x18\x03 \x01(\x01R\x04mean\"\xae\x02\n" +
+	"\x04mean\x18\x03 \x01(\x01R\x04mean\x12\x1d\n" +
+	"\aaverage\x18\x04 \x01(\x01H\x00R\aaverage\x88\x01\x01B\n" +
+	"\n" +
+	"\b_average\"\xae\x02\n" +
 	"\x10ExperimentResult\x12;\n" +
 	"\x06metric\x18\x01 \x01(\x0e2#.responsa.admin.v1.ExperimentMetricR\x06metric\x12<\n" +
 	"\bbaseline\x18\x02 \x01(\v2 .responsa.admin.v1.ExperimentArmR\bbaseline\x12>\n" +
@@ -767,6 +779,7 @@ func file_responsa_admin_v1_experiment_proto_init() {
 	if File_responsa_admin_v1_experiment_proto != nil {
 		return
 	}
+	file_responsa_admin_v1_experiment_proto_msgTypes[1].OneofWrappers = []any{}
 	file_responsa_admin_v1_experiment_proto_msgTypes[2].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{

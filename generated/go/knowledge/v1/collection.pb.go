@@ -71,7 +71,7 @@ type Collection struct {
 	Readable bool `protobuf:"varint,16,opt,name=readable,proto3" json:"readable,omitempty"`
 	// Whether the caller may add documents, and change, share and delete the collection and what is in it: the owner and administrators may.
 	Manageable bool `protobuf:"varint,17,opt,name=manageable,proto3" json:"manageable,omitempty"`
-	// Questions that the collection answers, the best first, to suggest to its readers: at most 8, each of 1 to 200 characters.
+	// Questions that the collection answers, the best first, to suggest to its readers, who alone see them: at most 8, each of 1 to 200 characters.
 	SuggestedQuestions []string `protobuf:"bytes,18,rep,name=suggested_questions,json=suggestedQuestions,proto3" json:"suggested_questions,omitempty"`
 	unknownFields      protoimpl.UnknownFields
 	sizeCache          protoimpl.SizeCache

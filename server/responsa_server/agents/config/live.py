@@ -11,7 +11,6 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from functools import partial
 from typing import Final, Protocol
 from uuid import UUID
@@ -236,7 +235,7 @@ class LiveAgents:
     ) -> tuple[Agent, Assignment | None]:
         agent = self.named(identity)
         experiment = self._experiments.get(identity or self._options.default)
-        if experiment is None or datetime.now(UTC) >= experiment.end_time:
+        if experiment is None:
             return agent, None
         baseline = names.agent_version(experiment.agent, experiment.baseline)
         # If this server cannot run the candidate, or serves another version, its questions are not part of the experiment.
@@ -454,10 +453,11 @@ class LiveAgents:
                 agent = ConfiguredAgent(made, number.name, _fingerprint(one)[1], self._context)
                 known[agent.fingerprint] = agent
                 added.append(agent)
-            self._published = await self._versions.published()
-            for publication in self._published:
+            published = await self._versions.published()
+            for publication in published:
                 if (publication.agent, publication.files_sha256) in known:
                     await self._load(publication.name)
+            self._published = published  # if one was not loaded, the next poll finds the difference again
         if self._tasks and self._options.runs_turns:
             # The lock is free during the training, so that old versions continue to serve and polling continues.
             await _train(added, self._log)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from uuid import UUID
 
 from responsa.admin.v1 import experiment_pb2 as pb
@@ -46,7 +45,7 @@ def experiment(value: Experiment) -> pb.Experiment:
         baseline=names.agent_version(value.agent, value.baseline),
         candidate=names.agent_version(value.agent, value.candidate),
         duration=value.duration,
-        state=pb.ExperimentState.Value(f"EXPERIMENT_STATE_{value.state(datetime.now(UTC)).name}"),
+        state=pb.ExperimentState.Value(f"EXPERIMENT_STATE_{value.state.name}"),
     )
 
 
@@ -74,7 +73,7 @@ def _result(result: Result) -> pb.ExperimentResult:
 
 
 def _arm(arm: Arm) -> pb.ExperimentArm:
-    return messages.message(pb.ExperimentArm, arm)
+    return messages.message(pb.ExperimentArm, arm, average=arm.mean if arm.turns else None)
 
 
 def _metric(value: pb.ExperimentMetric.ValueType) -> ExperimentMetric:

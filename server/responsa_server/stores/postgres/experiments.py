@@ -11,7 +11,13 @@ from uuid import UUID
 
 from responsa_server.domain import names
 from responsa_server.domain.errors import NotFound, Precondition, Reason
-from responsa_server.domain.experiments import Experiment, MeasuredArm, NewExperiment, StoppedBy
+from responsa_server.domain.experiments import (
+    Experiment,
+    ExperimentMetric,
+    MeasuredArm,
+    NewExperiment,
+    StoppedBy,
+)
 from responsa_server.domain.listing import ListQuery, Page
 from responsa_server.domain.lists import EXPERIMENTS
 from responsa_server.domain.people import AuditEvent
@@ -76,10 +82,11 @@ class PostgresExperiments:
         return row is not None
 
     @shielded
-    async def measured(self, identity: UUID) -> Sequence[MeasuredArm]:
-        """Return what was measured of an experiment, without metrics and versions that no turn counts for. Raises Unavailable."""
+    async def measured(self, identity: UUID, metric: ExperimentMetric | None = None) -> Sequence[MeasuredArm]:
+        """Return what was measured of an experiment by a metric, or by all, without metrics and versions that no turn counts for. Raises Unavailable."""
+        values = {"id": identity, "metric": metric}
         async with self._database.no_tenant_statements() as connection:
-            rows = await all_rows(connection, _QUERIES["measured"], {"id": identity})
+            rows = await all_rows(connection, _QUERIES["measured"], values)
         return [build(MeasuredArm, row) for row in rows]
 
     @asynccontextmanager
@@ -87,7 +94,7 @@ class PostgresExperiments:
         """Whether no other process is in this block; it then is not until the block ends. Raises Unavailable."""
         async with self._database.no_tenant() as connection:
             row = await one_row(connection, _QUERIES["hold"], {})
-            yield bool(row and next(iter(row.values())))
+            yield row is not None and row["held"]
 
 
 def _query(name: str) -> LiteralString:

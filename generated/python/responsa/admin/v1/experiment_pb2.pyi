@@ -192,7 +192,7 @@ class Experiment(_message.Message):
 
     @_builtins.property
     def end_time(self) -> _timestamp_pb2.Timestamp:
-        """When the experiment ends, if nothing stops it. From then on the baseline answers alone."""
+        """When the experiment ends, if nothing stops it. At most five seconds later, the baseline answers alone."""
 
     @_builtins.property
     def stop_time(self) -> _timestamp_pb2.Timestamp:
@@ -236,24 +236,30 @@ class ExperimentArm(_message.Message):
     UNITS_FIELD_NUMBER: _builtins.int
     TURNS_FIELD_NUMBER: _builtins.int
     MEAN_FIELD_NUMBER: _builtins.int
+    AVERAGE_FIELD_NUMBER: _builtins.int
     units: _builtins.int
     """The users or conversations."""
     turns: _builtins.int
     """The turns that count for the metric."""
     mean: _builtins.float
-    """The mean of the metric over the turns; 0 without turns."""
+    """The mean of the metric over the turns; 0 without turns. JSON leaves 0 out."""
+    average: _builtins.float
+    """The same mean, which JSON shows even if it is 0; unset without turns."""
     def __init__(
         self,
         *,
         units: _builtins.int = ...,
         turns: _builtins.int = ...,
         mean: _builtins.float = ...,
+        average: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_average", b"_average", "average", b"average"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["mean", b"mean", "turns", b"turns", "units", b"units"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_average", b"_average", "average", b"average", "mean", b"mean", "turns", b"turns", "units", b"units"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__average: _TypeAlias = _typing.Literal["average"]  # noqa: Y015
+    _WhichOneofArgType__average: _TypeAlias = _typing.Literal["_average", b"_average"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__average) -> _WhichOneofReturnType__average | None: ...
 
 Global___ExperimentArm: _TypeAlias = ExperimentArm  # noqa: Y015
 

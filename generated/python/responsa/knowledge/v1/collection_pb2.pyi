@@ -104,7 +104,7 @@ class Collection(_message.Message):
 
     @_builtins.property
     def suggested_questions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Questions that the collection answers, the best first, to suggest to its readers: at most 8, each of 1 to 200 characters."""
+        """Questions that the collection answers, the best first, to suggest to its readers, who alone see them: at most 8, each of 1 to 200 characters."""
 
     def __init__(
         self,

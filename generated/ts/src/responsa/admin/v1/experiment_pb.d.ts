@@ -88,7 +88,7 @@ export declare type Experiment = Message<"responsa.admin.v1.Experiment"> & {
   createTime?: Timestamp | undefined;
 
   /**
-   * When the experiment ends, if nothing stops it. From then on the baseline answers alone.
+   * When the experiment ends, if nothing stops it. At most five seconds later, the baseline answers alone.
    *
    * @generated from field: google.protobuf.Timestamp end_time = 11;
    */
@@ -136,11 +136,18 @@ export declare type ExperimentArm = Message<"responsa.admin.v1.ExperimentArm"> &
   turns: bigint;
 
   /**
-   * The mean of the metric over the turns; 0 without turns.
+   * The mean of the metric over the turns; 0 without turns. JSON leaves 0 out.
    *
    * @generated from field: double mean = 3;
    */
   mean: number;
+
+  /**
+   * The same mean, which JSON shows even if it is 0; unset without turns.
+   *
+   * @generated from field: optional double average = 4;
+   */
+  average?: number | undefined;
 };
 
 /**

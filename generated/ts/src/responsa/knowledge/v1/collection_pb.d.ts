@@ -149,7 +149,7 @@ export declare type Collection = Message<"responsa.knowledge.v1.Collection"> & {
   manageable: boolean;
 
   /**
-   * Questions that the collection answers, the best first, to suggest to its readers: at most 8, each of 1 to 200 characters.
+   * Questions that the collection answers, the best first, to suggest to its readers, who alone see them: at most 8, each of 1 to 200 characters.
    *
    * @generated from field: repeated string suggested_questions = 18;
    */
