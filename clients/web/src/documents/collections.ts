@@ -282,17 +282,18 @@ export class CollectionsView {
   }
 
   async #editCollection(): Promise<void> {
-    const { name, displayName, suggestedQuestions } = this.#chosen;
+    const { name, displayName, readable, suggestedQuestions } = this.#chosen;
     const title = element("input", { id: "collection-name", type: "text", required: true, maxlength: "100", autocomplete: "off", "aria-describedby": "collection-name-note", ...WRITTEN });
     const questions = element("textarea", { id: "collection-questions", rows: "4", "aria-describedby": "collection-questions-note", ...WRITTEN });
     [title.value, questions.value] = [displayName || collectionId(name), suggestedQuestions.join("\n")];
     const asked = () => questions.value.split("\n").map((line) => line.trim()).filter(Boolean);
     const tooMuch = () => asked().length > QUESTIONS || asked().some((one) => [...one].length > QUESTION);
     questions.addEventListener("input", () => questions.setCustomValidity(tooMuch() ? t("questionsLimit", { count: QUESTIONS, limit: QUESTION }) : ""));
-    const fields = [field(t("name"), title, t("idStays", { id: collectionId(name) })), field(t("suggestedQuestions"), questions, t("suggestedNote", { count: QUESTIONS }))];
+    const fields = [field(t("name"), title, t("idStays", { id: collectionId(name) }))];
+    if (readable) fields.push(field(t("suggestedQuestions"), questions, t("suggestedNote", { count: QUESTIONS })));
     const act = async () => {
       const collection = { name, displayName: title.value.trim(), suggestedQuestions: asked() };
-      await this.#api.knowledge.updateCollection({ collection, updateMask: { paths: ["display_name", "suggested_questions"] } });
+      await this.#api.knowledge.updateCollection({ collection, updateMask: { paths: ["display_name", ...(readable ? ["suggested_questions"] : [])] } });
     };
     if (await filled({ title: t("editTitle"), action: t("save"), fields, first: title, act })) await this.#changed(t("collectionSaved"));
   }

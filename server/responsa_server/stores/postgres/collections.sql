@@ -43,16 +43,17 @@ RETURNING coalesce('users/' || user_id, role, '');
 
 -- name: get
 SELECT responsa.collection_name(c.id) AS id, CASE coalesce(c.slug, c.id) WHEN c.id THEN responsa.other_name(c.tenant_id, c.id) ELSE c.id END AS shared_id, coalesce(c.slug, c.id) AS chosen_id,
-    c.tenant_id, c.owner_id, u.display_name AS owner_display_name, c.display_name, max_tokens, overlap_tokens, embedding, c.create_time, c.update_time, c.revision, synonyms, kind, suggested_questions,
+    c.tenant_id, c.owner_id, u.display_name AS owner_display_name, c.display_name, max_tokens, overlap_tokens, embedding, c.create_time, c.update_time, c.revision, synonyms, kind, CASE WHEN m.readable THEN suggested_questions ELSE '{}' END AS suggested_questions,
     (SELECT count(*) FROM responsa.document AS d WHERE d.tenant_id = c.tenant_id AND d.collection_id = c.id) AS document_count,
-    m.manageable, (SELECT responsa.unrestricted()) OR c.id = ANY ((SELECT responsa.readable_collections())::text[]) AS readable,
+    m.manageable, m.readable,
     CASE WHEN m.manageable THEN ARRAY(
         SELECT ARRAY[coalesce('users/' || r.user_id, r.role, ''), coalesce(p.display_name, '')]
         FROM responsa.collection_reader AS r LEFT JOIN responsa.app_user AS p ON p.tenant_id = r.tenant_id AND p.id = r.user_id
         WHERE r.tenant_id = c.tenant_id AND r.collection_id = c.id
         ORDER BY r.create_time, r.user_id, r.role) END AS readers
 FROM responsa.collection AS c JOIN responsa.app_user AS u ON u.tenant_id = c.tenant_id AND u.id = c.owner_id
-CROSS JOIN LATERAL (SELECT c.owner_id = responsa.acting_user() OR responsa.acting_role() = 'admin' OR responsa.unrestricted() AS manageable) AS m
+CROSS JOIN LATERAL (SELECT c.owner_id = responsa.acting_user() OR responsa.acting_role() = 'admin' OR responsa.unrestricted() AS manageable,
+    (SELECT responsa.unrestricted()) OR c.id = ANY ((SELECT responsa.readable_collections())::text[]) AS readable) AS m
 WHERE c.tenant_id = %(tenant)s AND c.id = %(id)s;
 
 -- name: unreadable
@@ -66,16 +67,17 @@ SELECT create_time, revision FROM responsa.collection WHERE tenant_id = %(tenant
 
 -- name: list
 SELECT n.name AS id, CASE coalesce(c.slug, c.id) WHEN c.id THEN responsa.other_name(c.tenant_id, c.id) ELSE c.id END AS shared_id, coalesce(c.slug, c.id) AS chosen_id,
-    c.tenant_id, c.owner_id, u.display_name AS owner_display_name, c.display_name, max_tokens, overlap_tokens, embedding, c.create_time, c.update_time, c.revision, kind, suggested_questions,
+    c.tenant_id, c.owner_id, u.display_name AS owner_display_name, c.display_name, max_tokens, overlap_tokens, embedding, c.create_time, c.update_time, c.revision, kind, CASE WHEN m.readable THEN suggested_questions ELSE '{}' END AS suggested_questions,
     (SELECT count(*) FROM responsa.document AS d WHERE d.tenant_id = c.tenant_id AND d.collection_id = c.id) AS document_count,
-    m.manageable, (SELECT responsa.unrestricted()) OR c.id = ANY ((SELECT responsa.readable_collections())::text[]) AS readable,
+    m.manageable, m.readable,
     CASE WHEN m.manageable THEN ARRAY(
         SELECT ARRAY[coalesce('users/' || r.user_id, r.role, ''), coalesce(p.display_name, '')]
         FROM responsa.collection_reader AS r LEFT JOIN responsa.app_user AS p ON p.tenant_id = r.tenant_id AND p.id = r.user_id
         WHERE r.tenant_id = c.tenant_id AND r.collection_id = c.id
         ORDER BY r.create_time, r.user_id, r.role) END AS readers
 FROM responsa.collection AS c JOIN responsa.collection_names() AS n ON n.id = c.id JOIN responsa.app_user AS u ON u.tenant_id = c.tenant_id AND u.id = c.owner_id
-CROSS JOIN LATERAL (SELECT c.owner_id = responsa.acting_user() OR responsa.acting_role() = 'admin' OR responsa.unrestricted() AS manageable) AS m
+CROSS JOIN LATERAL (SELECT c.owner_id = responsa.acting_user() OR responsa.acting_role() = 'admin' OR responsa.unrestricted() AS manageable,
+    (SELECT responsa.unrestricted()) OR c.id = ANY ((SELECT responsa.readable_collections())::text[]) AS readable) AS m
 WHERE c.tenant_id = %(tenant)s AND {where} ORDER BY {order} LIMIT %(limit)s;
 
 -- name: update
