@@ -122,3 +122,14 @@ def test_other_pages_of_a_browser_cannot_read_it(prometheus: Prometheus) -> None
     request = Request(f"{prometheus._url}/api/v1/alerts", headers={"Origin": "https://example.org"})
     with urlopen(request) as answer:
         assert "access-control-allow-origin" not in answer.headers
+
+
+def test_the_health_the_status_and_the_metrics_have_the_same_parts(
+    prometheus: Prometheus, instance: Instance
+) -> None:
+    status = json.loads(instance.run("call", "AdminService.GetSystemStatus", "--output", "json").stdout)
+    with urlopen(f"{instance.url}/health") as answer:
+        parts = json.load(answer)["parts"]
+    assert [*parts] == [one["part"] for one in status["parts"]]
+    measured = {one["metric"]["part"] for one in prometheus.query("responsa_part_health")}
+    assert measured == {*parts}

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Final
 
 import structlog
 from starlette.applications import Starlette
@@ -34,6 +33,7 @@ from responsa_server.calls.methods import SERVICES
 from responsa_server.domain.addresses import LOOPBACK_HOSTS, Address, hosts_of, origins_of
 from responsa_server.domain.breakers import CircuitsPart
 from responsa_server.domain.parts import Health, Installation, PartReport
+from responsa_server.domain.people import Principal
 from responsa_server.embedded import HostState, Layout, host_states
 from responsa_server.envoy.replicas import SERVER
 from responsa_server.identity.credentials import CredentialCache
@@ -66,9 +66,6 @@ from responsa_server.transports.http.openid import OpenIdGateway
 from responsa_server.transports.ws.bridge import Bridge
 from responsa_server.turns.conversations import Conversations
 from responsa_server.turns.service import Turns
-
-# The report of this part depends on who asks.
-_OF_CALLERS: Final = ("tools",)
 
 
 class ServersPart:
@@ -137,8 +134,8 @@ class Callers:
                     "tools",
                     agents.breakers,
                     {
-                        TOOL: lambda name: tool_of(name, caller(), agents.tools.names),
-                        TOOL_OF_USERS: lambda name: tool_of_user(name, caller(), agents.tools.names),
+                        TOOL: lambda name: tool_of(name, _asking(), agents.tools.names),
+                        TOOL_OF_USERS: lambda name: tool_of_user(name, _asking(), agents.tools.names),
                     },
                 ),
                 ServersPart(layout.envoy_admin_socket),
@@ -146,7 +143,7 @@ class Callers:
                 LOG,
             ]
         )
-        health = ServerHealth(lambda: self._serving, self._lacking, partial(self._parts.all, _OF_CALLERS))
+        health = ServerHealth(lambda: self._serving, self._lacking, self._parts.all)
         # Browsers send a host's cookies to all ports of the host, so instances on one host need different cookie names.
         prefix = HOST_PREFIX if settings.sessions.secure_cookie else ""
         cookie_name = f"{prefix}{SESSION_COOKIE}_{settings.port}"
@@ -241,7 +238,7 @@ class Callers:
         return self._bridge.sockets
 
     async def reports(self) -> Mapping[str, PartReport]:
-        return await self._parts.all(_OF_CALLERS)
+        return await self._parts.all()
 
     async def _lacking(self) -> Collection[str]:
         away = () if await self._database.answers() else (PostgresPart.name,)
@@ -318,6 +315,14 @@ class Silent:
             await self._gateway.stop()
         if self._server is not None:
             await self._server.drain(0.0)
+
+
+def _asking() -> Principal | None:
+    """Who asks for the status; None for a health check and for the metrics, which are not calls."""
+    try:
+        return caller()
+    except LookupError:
+        return None
 
 
 async def _bound(address: Address, start: Callable[[], Awaitable[object]]) -> None:

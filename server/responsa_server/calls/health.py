@@ -27,11 +27,10 @@ class PartReports:
         self._parts = tuple(parts)
         self._work = Background()
 
-    async def all(self, without: Collection[str] = ()) -> Mapping[str, PartReport]:
-        """The report of each part, by name. If a part raises an error, the error becomes its report: the status is most needed when something is broken. without: the names of parts that are not asked."""
-        parts = [part for part in self._parts if part.name not in without]
-        reports = await asyncio.gather(*(self._report(part) for part in parts))
-        return {part.name: report for part, report in zip(parts, reports, strict=True)}
+    async def all(self) -> Mapping[str, PartReport]:
+        """The report of each part, by name. If a part raises an error, the error becomes its report: the status is most needed when something is broken."""
+        reports = await asyncio.gather(*(self._report(part) for part in self._parts))
+        return {part.name: report for part, report in zip(self._parts, reports, strict=True)}
 
     async def bounded(self, work: Coroutine[Any, Any, Result]) -> Result:
         """Wait at most two seconds. Late work continues, so no database call is interrupted, but the result of late work is dropped. Raises TimeoutError."""

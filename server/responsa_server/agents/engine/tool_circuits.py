@@ -73,22 +73,22 @@ class ToolCircuits:
         return ToolResult(ToolOutcome.ERROR, content, error=ToolFault.UNREACHABLE)
 
 
-def tool_of(circuit: str, who: Principal, declared: Collection[str]) -> str:
+def tool_of(circuit: str, who: Principal | None, declared: Collection[str]) -> str:
     """How the status names a circuit for an administrator; "" for the circuit of another tenant, and of a tool that is no longer declared.
 
-    An owner of the installation sees the circuits of all tenants. circuit: its name after KIND. declared: the names of all declarations.
+    An owner of the installation sees the circuits of all tenants, and so does None, a check of the health, which tells no names. circuit: its name after KIND. declared: the names of all declarations.
     """
     tenant, _, tool = circuit.partition("/")
-    own = tenant == who.tenant_id
-    if tool not in declared or not (own or who.owner):
+    own = who is not None and tenant == who.tenant_id
+    if tool not in declared or not (who is None or own or who.owner):
         return ""
     return f"The tool {tool}" if own else f"The tool {tool} in the tenant {tenant}"
 
 
-def tool_of_user(circuit: str, who: Principal, declared: Collection[str]) -> str:
-    """Like `tool_of`, for the circuit of a user. The user is not named."""
-    found = tool_of(circuit.rpartition("/")[0], who, declared)
-    return found and f"{found} (in the calls of one user)"
+def tool_of_user(circuit: str, who: Principal | None, declared: Collection[str]) -> str:
+    """Like `tool_of`, for the circuit of a user, who is not named. For a check of the health it is "", so that no user makes the server look ill."""
+    found = who and tool_of(circuit.rpartition("/")[0], who, declared)
+    return f"{found} (in the calls of one user)" if found else ""
 
 
 @dataclass(frozen=True, slots=True)

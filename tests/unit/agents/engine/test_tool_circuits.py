@@ -172,6 +172,11 @@ def test_the_status_names_a_tool_to_its_tenant_and_to_owners(tenant: str, owner:
     assert of_user == (named and f"{named} (in the calls of one user)")
 
 
+def test_a_check_of_the_health_counts_the_circuits_of_all_tenants_but_of_no_user() -> None:
+    assert tool_of("rival/notes", None, {"notes"})
+    assert not tool_of_user(f"rival/notes/{WHO.user_id}", None, {"notes"})
+
+
 @pytest.mark.parametrize(
     ("fault", "broken", "calls"),
     [
