@@ -14,6 +14,7 @@ from tests.rpc.slow import SlowReader
 from tests.rpc.streams import asked, events, resumed
 
 ASK = "/responsa.chat.v1.ChatService/Ask"
+RESUME = "/responsa.chat.v1.ChatService/ResumeTurn"
 
 
 @pytest.fixture
@@ -41,6 +42,17 @@ async def test_one_that_leaves_while_a_frame_waits_for_it_has_left(
     # The reader missed all hints, but loses no event.
     assert events(await resumed(served.bob, f"turns/{turn_id}"))[-1].answer.text
     assert not served.lines.of("unexpected error")
+
+
+async def test_one_that_leaves_with_the_last_message_has_cancelled_nothing(served: Served) -> None:
+    turn = (await asked(served.bob, "How long is it?"))[0].turn
+    frames = await resumed(served.bob, turn)
+    most = sum(len(frame.SerializeToString()) + 5 for frame in frames) - 1
+    served.lines.kept.clear()
+    async with SlowReader(served.address.removeprefix("unix:"), most) as reader:
+        reader.ask(RESUME, pb.ResumeTurnRequest(turn=turn), served.bob.secret)
+        await reader.received(most)
+    assert (await served.lines.call())["code"] == "OK"
 
 
 async def test_one_whose_time_is_up_has_not(served: Served, left: asyncio.Queue[UUID]) -> None:

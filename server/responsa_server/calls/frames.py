@@ -37,6 +37,7 @@ _SEQ, _ATTEMPT, _DELTA, _DELTA_TEXT, _DELTA_OFFSET = b"\x08", b"\x10", 0x32, 0x0
 _ONE_BYTE = tuple(bytes([value]) for value in range(0x80))
 # TurnEvent.snapshot = 15; TurnSnapshot.through_seq = 1, terminal_event = 2.
 _SNAPSHOT, _SNAPSHOT_THROUGH, _SNAPSHOT_TERMINAL = 0x7A, 0x08, 0x12
+_LAST = frozenset({"answer", "refused", "failed", "cancelled", "snapshot", "reconnect"})
 
 
 class AskFrames:
@@ -296,6 +297,12 @@ async def stream(
                 assert_never(row)
     if sent < read:
         yield empty(turn_id, sent, read)
+
+
+def ends(frame: bytes) -> bool:
+    """Whether the frame is the last one of its stream."""
+    events = chat_service_pb2.AskResponse.FromString(frame).events
+    return bool(events) and events[-1].WhichOneof("event") in _LAST
 
 
 def _field_end(frame: bytes, position: int, tag: int, *, length: bool = False) -> int:

@@ -75,7 +75,10 @@ class Log(Interceptor[float]):
     async def on_end(self, call: Call, token: float, error: BaseException | None) -> BaseException | None:
         """Write the line."""
         write = self._logger.debug if call.method.startswith(PLUMBING) else self._logger.info
-        who, code, seconds = call.principal, code_of(error), time.perf_counter() - token
+        who, seconds = call.principal, time.perf_counter() - token
+        # Clients cancel a stream as soon as they have its last message, often before the server has noticed that it was sent.
+        over = call.complete and isinstance(error, asyncio.CancelledError)
+        code = Code.OK if over else code_of(error)
         _measure(call, code, error, seconds)
         write(
             "call",

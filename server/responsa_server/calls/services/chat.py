@@ -76,19 +76,21 @@ class ChatService:
         following = self._turns.follow(who, accepted.turn_id, deltas=include_deltas, fresh=fresh)
         async with aclosing(following) as rows:
             async for frame in frames.stream(accepted.turn_id, rows, include_deltas=include_deltas):
+                call.complete = frames.ends(frame)
                 yield frame
 
     async def ResumeTurn(self, request: pb.ResumeTurnRequest) -> AsyncIterator[bytes]:
         """Follow a turn from the event after `after_seq` on. Each item is the bytes of a `ResumeTurnResponse`."""
-        who = caller()
+        who, call = caller(), current()
         turn_id = named_uuid("turn", "turns", request.turn)
         after_seq, include_deltas = request.after_seq, request.include_deltas
-        current().when_left(partial(self._turns.left, who, turn_id))
+        call.when_left(partial(self._turns.left, who, turn_id))
         following = self._turns.follow(who, turn_id, after_seq, deltas=include_deltas)
         async with aclosing(following) as rows:
             async for frame in frames.stream(
                 turn_id, rows, include_deltas=include_deltas, after_seq=after_seq
             ):
+                call.complete = frames.ends(frame)
                 yield frame
 
     def _leave(self, who: Principal, accepting: asyncio.Future[Accepted]) -> None:
