@@ -116,6 +116,10 @@ async def test_an_administrator_manages_a_collection_without_reading_it_and_choo
     await expect(tab.collection).to_have_text("default (of Ada)another person’s")
     await expect(button(tab, "Ask this collection")).to_be_hidden()
     dialog = tab.page.get_by_role("dialog")
+    await button(tab, "Edit collection").click()
+    await expect(dialog.get_by_label("Name")).to_be_visible()
+    await expect(dialog.get_by_label("Suggested questions")).to_have_count(0)  # so that saving keeps them
+    await button(tab, "Cancel").click()
     await button(tab, "Delete collection").click()
     await expect(dialog).to_contain_text(
         "may hold documents that you cannot see. All of them will be deleted"

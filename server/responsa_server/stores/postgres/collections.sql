@@ -43,7 +43,7 @@ RETURNING coalesce('users/' || user_id, role, '');
 
 -- name: get
 SELECT responsa.collection_name(c.id) AS id, CASE coalesce(c.slug, c.id) WHEN c.id THEN responsa.other_name(c.tenant_id, c.id) ELSE c.id END AS shared_id, coalesce(c.slug, c.id) AS chosen_id,
-    c.tenant_id, c.owner_id, u.display_name AS owner_display_name, c.display_name, max_tokens, overlap_tokens, embedding, c.create_time, c.update_time, c.revision, synonyms, kind, CASE WHEN m.readable THEN suggested_questions ELSE '{}' END AS suggested_questions,
+    c.tenant_id, c.owner_id, u.display_name AS owner_display_name, c.display_name, max_tokens, overlap_tokens, embedding, c.create_time, c.update_time, c.revision, synonyms, kind, CASE WHEN m.readable THEN suggested_questions ELSE ARRAY[]::text[] END AS suggested_questions,
     (SELECT count(*) FROM responsa.document AS d WHERE d.tenant_id = c.tenant_id AND d.collection_id = c.id) AS document_count,
     m.manageable, m.readable,
     CASE WHEN m.manageable THEN ARRAY(
@@ -67,7 +67,7 @@ SELECT create_time, revision FROM responsa.collection WHERE tenant_id = %(tenant
 
 -- name: list
 SELECT n.name AS id, CASE coalesce(c.slug, c.id) WHEN c.id THEN responsa.other_name(c.tenant_id, c.id) ELSE c.id END AS shared_id, coalesce(c.slug, c.id) AS chosen_id,
-    c.tenant_id, c.owner_id, u.display_name AS owner_display_name, c.display_name, max_tokens, overlap_tokens, embedding, c.create_time, c.update_time, c.revision, kind, CASE WHEN m.readable THEN suggested_questions ELSE '{}' END AS suggested_questions,
+    c.tenant_id, c.owner_id, u.display_name AS owner_display_name, c.display_name, max_tokens, overlap_tokens, embedding, c.create_time, c.update_time, c.revision, kind, CASE WHEN m.readable THEN suggested_questions ELSE ARRAY[]::text[] END AS suggested_questions,
     (SELECT count(*) FROM responsa.document AS d WHERE d.tenant_id = c.tenant_id AND d.collection_id = c.id) AS document_count,
     m.manageable, m.readable,
     CASE WHEN m.manageable THEN ARRAY(
