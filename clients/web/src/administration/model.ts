@@ -6,9 +6,9 @@ import type { Api } from "../server/api.js";
 import { failureOf } from "../server/errors.js";
 import type { Administrator } from "../server/people.js";
 import { t } from "../language/administration/texts.js";
+import { moment } from "../text/facts.js";
 import { button, element, mixed, replace, WRITTEN } from "../widgets/dom.js";
 import { choiceEntry, Entry, lacking, placed, textEntry } from "../widgets/fields.js";
-import { moment } from "../widgets/resourcelist.js";
 import type { Part } from "../widgets/tabbed.js";
 
 const PLAIN = { spellcheck: "false", autocapitalize: "none" } as const;

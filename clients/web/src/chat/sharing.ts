@@ -50,5 +50,5 @@ export async function shareDialog(api: Pick<Api, "chat">, turn: string, say: (te
     [share] = (await api.chat.listShares({ filter: `turn = "${turn}"` })).shares;
     if (share) ends.prepend(element("option", { value: "", selected: true, hidden: true }, t("shareAsNow")));
   });
-  await shown(t("shareTitle"), t("shareDone"), [element("p", {}, t("shareNote")), field(t("shareTime"), ends), state, problem], ends);
+  await shown(t("shareTitle"), t("done"), [element("p", {}, t("shareNote")), field(t("shareTime"), ends), state, problem], ends);
 }

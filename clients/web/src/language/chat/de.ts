@@ -17,7 +17,6 @@ export const de: Translated<typeof en> = {
   shareCopy: "Link kopieren",
   link: "Link",
   sharedAnswer: "Geteilte Antwort",
-  opening: "Wird geöffnet…",
   linkGone: "Dieser Link funktioniert nicht",
   linkGoneNote: "Vielleicht ist er abgelaufen, oder er wurde widerrufen, oder die Antwort wurde gelöscht. Bitten Sie um einen neuen Link.",
   notOpened: "Die Antwort konnte nicht geöffnet werden",
@@ -28,5 +27,4 @@ export const de: Translated<typeof en> = {
   hiddenDocument: "Ein Dokument, das Sie nicht lesen dürfen",
   hiddenSources: { one: "{count} Quelle dieser Antwort ist ausgeblendet, weil Sie das Dokument nicht lesen dürfen. Der Eigentümer kann es mit Ihnen teilen.", other: "{count} Quellen dieser Antwort sind ausgeblendet, weil Sie die Dokumente nicht lesen dürfen. Die Eigentümer können sie mit Ihnen teilen." },
   hiddenAnswer: "Diese Antwort besteht aus Stellen von Dokumenten, die Sie nicht lesen dürfen. Die Eigentümer können sie mit Ihnen teilen.",
-  shareDone: "Fertig",
 };

@@ -15,7 +15,6 @@ export const en = {
   shareCopy: "Copy the link",
   link: "Link",
   sharedAnswer: "Shared answer",
-  opening: "Opening…",
   linkGone: "This link does not work",
   linkGoneNote: "It may have ended, or its sender has revoked it or deleted the answer. Ask the sender for another link.",
   notOpened: "The answer could not be opened",
@@ -26,5 +25,4 @@ export const en = {
   hiddenDocument: "A document that you may not read",
   hiddenSources: { one: "{count} source of this answer is hidden, because you may not read its document. Its owner can share it with you.", other: "{count} sources of this answer are hidden, because you may not read their documents. Their owners can share them with you." },
   hiddenAnswer: "This answer consists of passages of documents that you may not read. Their owners can share them with you.",
-  shareDone: "Done",
 };
