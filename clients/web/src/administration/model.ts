@@ -68,9 +68,9 @@ export function modelView(api: Pick<Api, "admin" | "auth">, me: Administrator, s
     if (now.model) model.control.value = now.model;
     const own = chosen?.keyName ?? "";
     const usual = own ? t(chosen?.keyFound ? "keyFound" : "keyMissing", { key: own }) : t("keyNone");
-    const key = textEntry(t("keyName"), { maxlength: "64", placeholder: own, ...PLAIN }, `${usual} ${t("keyNameNote")}`);
+    const key = textEntry(t("nameOfKey"), { maxlength: "64", placeholder: own, ...PLAIN }, `${usual} ${t("keyNameNote")}`);
     key.control.value = now.keyName ?? "";
-    const url = textEntry(t("baseUrl"), { required: true, inputmode: "url", maxlength: "2048", placeholder: "http://127.0.0.1:11434/v1", ...PLAIN }, t("baseUrlNote"));
+    const url = textEntry(t("address"), { required: true, inputmode: "url", maxlength: "2048", placeholder: "http://127.0.0.1:11434/v1", ...PLAIN }, t("baseUrlNote"));
     url.control.value = now.baseUrl ?? "";
     entries = { provider, model, key_name: key, base_url: url };
     const fields = [provider, ...(chosen ? [...(chosen.takesBaseUrl ? [url] : []), model, ...(chosen.takesKeyName ? [key] : [])] : [])];

@@ -91,7 +91,7 @@ export class UserPage implements Stage {
 
   #facts(user: User): HTMLElement[] {
     const role = user.ownsInstallation ? t("roleOwner", { role: roleLabel(user.role) }) : roleLabel(user.role);
-    const facts = factsList([[t("emailFact"), user.email || "—"], [t("role"), role], [t("subject"), user.subject], [t("sinceFact"), moment(user.createTime)], [t("lastSignIn"), lastSignIn(user)], [t("disabledFact"), moment(user.disableTime)]]);
+    const facts = factsList([[t("emailFact"), user.email || "—"], [t("role"), role], [t("subject"), user.subject], [t("sinceFact"), moment(user.createTime)], [t("lastSignIn"), lastSignIn(user)], [t("stateDisabled"), moment(user.disableTime)]]);
     const keys = viewFragment({ area: "administration", tab: "keys", query: { owner: user.name } });
     const sessions = viewFragment({ area: "administration", tab: "sessions", query: { user: user.name } });
     const links = [

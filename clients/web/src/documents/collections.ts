@@ -14,6 +14,7 @@ import { DocumentsView } from "./documents.js";
 import { arrange, button, element, field, replace, WRITTEN } from "../widgets/dom.js";
 import { icon, iconButton } from "../widgets/icons.js";
 import { failureOf } from "../server/errors.js";
+import { keep } from "../server/kept.js";
 import { sizeOf } from "../text/facts.js";
 import { dropped, picked } from "./folders.js";
 import { GenerationsView } from "./generations.js";
@@ -215,11 +216,7 @@ export class CollectionsView {
 
   #choose(name: string): void {
     this.#wanted = name;
-    try {
-      sessionStorage.setItem(KEY, name);
-    } catch (error) {
-      if (!(error instanceof DOMException)) throw error; // the storage is full or forbidden, so only this page keeps the choice
-    }
+    keep(sessionStorage, KEY, name);
   }
 
   /** Add the files and folders that were dropped on the page to the chosen collection. Returns why that is not possible, or "". */

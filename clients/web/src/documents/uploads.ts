@@ -26,9 +26,9 @@ const SEEN = 8_000; // milliseconds for which the result stays in view if it nee
 const VIEWS: readonly (readonly [label: string, states: readonly State[]])[] = [
   [t("allFiles"), STATES],
   [t("openOrRefused"), ["waiting", "running", "refused", "cancelled"]],
-  [t("areAdded"), ["added"]],
+  [t("added"), ["added"]],
   [t("areUnchanged"), ["unchanged"]],
-  [t("areRefused"), ["refused", "cancelled"]],
+  [t("refused"), ["refused", "cancelled"]],
   [t("areSkipped"), ["skipped"]],
 ];
 

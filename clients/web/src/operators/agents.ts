@@ -115,7 +115,7 @@ export class AgentsView implements Part, Stage {
   async #show(agent: string, name: string, earlier?: string): Promise<void> {
     try {
       const [now, before] = await Promise.all([name, earlier].map(async (one) => (one ? contentText((await this.#api.admin.getAgentVersion({ name: one })).content) : undefined)));
-      const title = t(earlier ? "comparedTitle" : "versionTitle", { agent, number: numberOf(name), earlier: earlier ? numberOf(earlier) : "" });
+      const title = t(earlier ? "comparedTitle" : "version", { agent, number: numberOf(name), earlier: earlier ? numberOf(earlier) : "" });
       const lines = before === undefined ? (now ?? "").split("\n").map((line) => ` ${line}`) : structuredPatch("", "", before, now ?? "", "", "", { context: 2 }).hunks.flatMap((one, index) => [...(index > 0 ? [" ⋯"] : []), ...one.lines]);
       const about = before === undefined ? [] : [element("p", { class: "note" }, t(lines.length > 0 ? "newAndGone" : "sameContent"))];
       const hunks = element("div", { class: "hunks content", tabindex: "0", role: "region", "aria-label": title }, ...lines.filter((line) => !line.startsWith("\\")).map(lineRow));

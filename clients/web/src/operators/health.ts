@@ -9,11 +9,11 @@ import { factsList } from "../widgets/resourcelist.js";
 const NAMES: Readonly<Record<string, string>> = {
   postgresql: t("partDatabase"),
   redis: "Redis",
-  embedding: t("partEmbedding"),
+  embedding: t("embeddingModel"),
   jobs: t("partQueue"),
   agents: t("partAgents"),
   models: t("partModels"),
-  tools: t("partTools"),
+  tools: t("tools"),
   servers: t("partServers"),
   disk: t("partDisk"),
   log: t("partLog"),
@@ -27,7 +27,7 @@ export function healthOf({ version, migration, migrationsPending, parts, embeddi
   const line = ill.length > 0 ? t("needAttention", { count: ill.length, all: parts.length }) : t(migrationsPending ? "migrationsPending" : "everythingWorks");
   const facts: readonly (readonly [string, string])[] = [
     [t("answers"), answerModel === "passages" ? t("passagesOnly") : answerModel],
-    [t("partEmbedding"), embeddingModel],
+    [t("embeddingModel"), embeddingModel],
     [t("release"), t(migrationsPending ? "releaseBehind" : "releaseOf", { version, migration: String(migration) })],
   ];
   const failed = errors.map(({ error, place, count, lastTime, lastId: id }) => {

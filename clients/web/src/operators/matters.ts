@@ -21,7 +21,7 @@ import { spanOf, type Period } from "./periods.js";
 const PAGE = 50;
 const NOTE_BYTES = 2048;
 const ORDERS = [
-  ["create_time desc", t("newestFirst")],
+  ["create_time desc", t("newest")],
   ["first_words_ms desc", t("firstWordsFirst")],
   ["latency_ms desc", t("slowestFirst")],
   ["cost_usd_micros desc", t("dearestFirst")],
@@ -71,8 +71,6 @@ export function endText(state: TurnState, reason: string): string {
 interface Wanted {
   readonly label: string;
   readonly empty: string;
-  /** Something has been dealt with. */
-  readonly changed: () => void;
 }
 
 export interface MattersHooks {
@@ -95,8 +93,8 @@ export class Matters {
     this.#hooks = hooks;
   }
 
-  /** The feedback that a filter finds, the latest first. */
-  feedback({ label, empty, changed, filter }: Wanted & { readonly filter: () => string }): Listing<GivenFeedback> {
+  /** The feedback that a filter finds, the latest first. `changed`: feedback has been dealt with. */
+  feedback({ label, empty, changed, filter }: Wanted & { readonly filter: () => string; readonly changed: () => void }): Listing<GivenFeedback> {
     let names: ReadonlyMap<string, string> = new Map();
     const read = async (pageToken: string) => {
       const { feedback, nextPageToken } = await this.#api.admin.listFeedback({ pageSize: PAGE, pageToken, filter: filter() });

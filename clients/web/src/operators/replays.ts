@@ -20,7 +20,7 @@ const DAY = 86_400_000;
 const PERIODS: readonly number[] = [7, 30, 365]; // days
 const LOOK_AGAIN = 2_000; // milliseconds between two looks at a running replay
 const STATES: Partial<Record<ReplayState, string>> = {
-  [ReplayState.WAITING]: t("replayWaits"),
+  [ReplayState.WAITING]: t("waiting"),
   [ReplayState.USER_GONE]: t("userGone"),
   [ReplayState.COST_LIMIT]: t("costLimit"),
 };

@@ -75,7 +75,6 @@ export const de: Translated<typeof en> = {
   otherOutcome: "anderer Ausgang",
   callsNotMade: { one: "{count} Werkzeugaufruf ausgelassen", other: "{count} Werkzeugaufrufe ausgelassen" },
   noneReplayed: "Keine Fragen.",
-  replayWaits: "wartet",
   userGone: "ausgelassen: Der Benutzer ist gesperrt oder gelöscht",
   costLimit: "ausgelassen: Die Wiederholung hat so viel gekostet, wie sie darf",
 };

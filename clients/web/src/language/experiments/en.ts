@@ -73,7 +73,6 @@ export const en = {
   otherOutcome: "other outcome",
   callsNotMade: { one: "{count} tool call not made", other: "{count} tool calls not made" },
   noneReplayed: "No questions.",
-  replayWaits: "waiting",
   userGone: "left out: the user is disabled or deleted",
   costLimit: "left out: the replay has cost as much as it may",
 };
