@@ -111,7 +111,7 @@ async def test_an_answer_is_exported_asked_again_and_asked_of_another_agent(pers
     person.add(LIGHTHOUSE, "lighthouse.md")
     tab = await person.sign_in()
     await tab.ask(LAST_KEEPER)
-    await expect(tab.answers.locator(".grade")).to_have_text("This answers it")
+    await expect(tab.answers.locator(".grade")).to_have_text("This probably answers it")
     button = tab.answers.first.get_by_role("button", name="Export as Markdown")
     async with tab.page.expect_download() as download:
         await button.click()

@@ -14,6 +14,7 @@ from playwright.async_api import expect
 from tests.browser.person import Person, Tab
 from tests.browser.rules import NARROW, flaws, flaws_in_all_colours
 from tests.browser.texts import BAKERY, RYE_BREAD
+from tests.callers import Registry
 from tests.instance import Instance
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -57,10 +58,13 @@ async def test_figures_lead_to_feedback_that_is_dealt_with(person: Person) -> No
     await dialog.get_by_label("US dollars a month").fill("20")
     await dialog.get_by_role("button", name="Save").click()
     await expect(page.get_by_text("The budget is 20.00 USD a month.")).to_be_visible()
+    await expect(page.get_by_role("button", name="Change the budget…")).to_be_focused()
     await page.get_by_label("Questions as a table").click()
     await last.get_by_role("button").click()
     turn = page.get_by_role("list", name="Answers of").get_by_role("listitem")
     await expect(turn).to_contain_text("Not helpful")
+    await turn.get_by_text("Details").click()
+    await expect(turn).to_contain_text("No language model is configured.")
     await page.get_by_label("Outcome").select_option(label="Failed")
     await expect(turn).to_contain_text("No answers")
     behind = page.get_by_role("list", name="Feedback of")
@@ -79,9 +83,47 @@ async def test_figures_lead_to_feedback_that_is_dealt_with(person: Person) -> No
     await expect(feedback).to_contain_text("Nothing here")
     await page.get_by_label("Show", exact=True).select_option(label="Done")
     await expect(feedback).to_contain_text("A document was added.")
-    await feedback.get_by_role("button", name="Ask again").click()
+    await feedback.get_by_role("link", name="Add a document").click()
+    kept = page.get_by_role("status").filter(has_text=RYE_BREAD)
+    await expect(kept).to_contain_text("Add a document that answers")
+    await look("the question to answer")
+    await tab.upload(("rye.md", BAKERY.encode()))
+    await expect(kept).to_contain_text("A document was added")
+    await expect(page.locator(".uploads")).to_be_hidden()  # nothing went wrong, so the tray closes
+    await page.get_by_role("button", name="Ask again").click()
     await expect(tab.question).to_have_value(RYE_BREAD)
     assert {state: ones for state, ones in found.items() if ones} == {}
+
+
+async def test_administrators_replay_questions_with_a_version(person: Person, registry: Registry) -> None:
+    person.add(BAKERY, "bakery.md")
+    tab = await person.sign_in(**NARROW)
+    page, dialog = tab.page, tab.page.get_by_role("dialog")
+    await tab.ask(RYE_BREAD)
+    await page.goto(f"{person.url}/#/administration/agents")
+    agent = page.get_by_role("listitem").filter(has=page.get_by_text("default", exact=True))
+    replays = page.get_by_role("list", name="Replays").get_by_role("listitem")
+
+    async def replay() -> None:
+        await agent.get_by_text("Versions").click()
+        await agent.get_by_role("button", name="Replay old questions with version 1 of").click()
+        await dialog.get_by_label("Questions at most").fill("5")
+        assert await flaws_in_all_colours(page) == []
+        await dialog.get_by_role("button", name="Begin").click()
+
+    await replay()
+    await expect(replays.first).to_contain_text(
+        "1 of 1 question · 0 other outcomes · citations: 1 kept, 0 lost, 0 new"
+    )
+    await replays.first.get_by_text("Questions", exact=True).click()
+    await expect(replays.first).to_contain_text("Answered → Answered")
+    assert not await page.evaluate("document.documentElement.scrollWidth > innerWidth")
+    assert await flaws_in_all_colours(page) == []
+    with registry.holding("turn_tool"):  # a replay reads it, a cancellation does not
+        await replay()
+        await replays.first.get_by_role("button", name="Cancel").click()
+        await expect(tab.live).to_contain_text("The replay is cancelled.")
+    await expect(replays.first).to_contain_text("cancelled")
 
 
 def write_broken(folder: Path) -> None:

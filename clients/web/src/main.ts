@@ -174,8 +174,8 @@ class App {
     };
     signal.addEventListener("abort", close, { once: true });
     window.addEventListener("pagehide", () => chat.keepDraft(), { signal });
-    const ask = (collection: Named, question = "") => {
-      chat.scope.choose([collection]);
+    const ask = (question: string, collection?: Named) => {
+      if (collection) chat.scope.choose([collection]);
       if (question) chat.write(question);
       location.hash = "#/";
     };
@@ -194,6 +194,7 @@ class App {
       live.root.before(made.tray);
       return made;
     });
+    const lacks = (question: string) => void collections.get().then((view) => view.keep(question), () => undefined); // the link says that the view could not be loaded
     const list = new ConversationsView(api, (name, deleted) => {
       tabs.tell({ kind: "conversation", name });
       if (deleted && name === chat.conversation && onChat()) location.hash = "#/";
@@ -204,7 +205,7 @@ class App {
     const changed = (now: User) => (now.role === user.role && now.ownsInstallation === user.ownsInstallation && now.email === user.email ? menu.name(now) : void this.start());
     const deleted = (receipt: DeletionReceipt) => void this.#farewell(receipt);
     const profile = new Lazy(async () => (await import("./account/profile.js")).profileView(api, user, { say: live.done, changed, contacts, deleted }));
-    const administration = administers ? new Lazy(async () => (await import("./administration/administration.js")).administrationView(api, { say: live.done, me: user, changed, ask: (question) => { chat.write(question); location.hash = "#/"; } })) : undefined;
+    const administration = administers ? new Lazy(async () => (await import("./administration/administration.js")).administrationView(api, { say: live.done, me: user, changed, ask, lacks })) : undefined;
     const tabbed = () => {
       const area = viewAt(location.hash)?.area;
       return area === "profile" ? profile : area === "administration" ? administration : undefined;
@@ -403,6 +404,7 @@ function notFound(fragment: string, administers: boolean): string {
 
 /** Show that files can be dropped while they are dragged over the page, and take those that are dropped. */
 function takesFiles(root: HTMLElement, signal: AbortSignal, take: (entries: readonly FileSystemEntry[]) => Promise<void>): void {
+  root.dataset["drop"] = t("dropFiles");
   const show = (over: boolean) => root.classList.toggle("dropping", over);
   window.addEventListener("dragover", ({ dataTransfer }) => show(dataTransfer?.types.includes("Files") === true && !document.querySelector("dialog[open]")), { signal });
   window.addEventListener("dragleave", ({ relatedTarget }) => relatedTarget === null && show(false), { signal });

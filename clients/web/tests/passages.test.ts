@@ -18,6 +18,12 @@ describe("the line above the passages", () => {
     [["model_unavailable:timeout", "no_model"], /^No language model is configured/],
   ])("%s", (causes, line) => expect(why(...causes)).toMatch(line));
 
+  it("says that the answer may be missing unless a passage probably answers", () => {
+    const said = (...grades: readonly ExcerptGrade[]) => whyPassages(create(TurnAnswerSchema, { excerpts: grades.map((grade) => ({ grade })) }));
+    expect(said(ExcerptGrade.PERHAPS)).toMatch(/ The answer may not be among them\.$/);
+    expect(said(ExcerptGrade.PERHAPS, ExcerptGrade.ANSWERS)).toMatch(/ fit best\.$/);
+  });
+
   it("is not there without passages", () => expect(whyPassages(create(TurnAnswerSchema, { fallbacks: [{ kind: FallbackKind.PASSAGES }] }))).toBeUndefined());
 });
 
@@ -30,7 +36,7 @@ describe("a card", () => {
   it("names what is not people’s own, and what may not answer", () => {
     const { ANSWERS, PERHAPS, CLOSEST } = ExcerptGrade;
     expect(about(excerpt({ collectionKind: CollectionKind.OWN, grade: ANSWERS }), ANSWERS)).toEqual([]);
-    expect(about(excerpt({ collectionKind: CollectionKind.DOCS, grade: PERHAPS }), ANSWERS)).toEqual(["documentation of Responsa", "probably"]);
+    expect(about(excerpt({ collectionKind: CollectionKind.DOCS, grade: PERHAPS }), ANSWERS)).toEqual(["documentation of Responsa", "perhaps"]);
     expect(about(excerpt({ collectionKind: CollectionKind.SAMPLE, grade: CLOSEST }), PERHAPS)).toEqual(["sample documents", "less likely"]);
     expect(about(excerpt({ collectionKind: CollectionKind.SAMPLE, grade: CLOSEST }), CLOSEST)).toEqual(["sample documents"]);
   });

@@ -3,7 +3,8 @@ import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import { UsageRowSchema } from "@responsa/contract/responsa/auth/v1/usage_report_pb.js";
 import { describe, expect, it } from "vitest";
 import { contentText } from "../src/operators/content.js";
-import { lapse, periodsOf, RANGES, rowsOf, share, type RangeName } from "../src/operators/periods.js";
+import { periodsOf, RANGES, rowsOf, share, type RangeName } from "../src/operators/periods.js";
+import { lapse } from "../src/text/facts.js";
 
 const NOW = new Date("2026-03-01T14:20:00Z");
 

@@ -1,5 +1,6 @@
 import { create } from "@bufbuild/protobuf";
 import { ExcerptGrade, ExcerptSchema } from "@responsa/contract/responsa/chat/v1/excerpt_pb.js";
+import { DocumentSchema, DocumentState } from "@responsa/contract/responsa/knowledge/v1/document_pb.js";
 import { CollectionSchema } from "@responsa/contract/responsa/knowledge/v1/collection_pb.js";
 import { describe, expect, it } from "vitest";
 import type { Api } from "../src/server/api.js";
@@ -45,7 +46,7 @@ describe("whether there are documents to ask about", () => {
     create(CollectionSchema, { name: "collections/of-ben" }),
   ];
   const api = { knowledge: { listCollections: () => Promise.resolve({ collections }) } } as unknown as Pick<Api, "knowledge">;
-  const empty = async (...chosen: string[]) => (await suggested(api, chosen, 4, new AbortController().signal)).empty;
+  const empty = async (...chosen: string[]) => (await suggested(api, chosen, [], new AbortController().signal)).empty;
 
   it("is known only of collections that the user reads", async () => {
     expect(await empty()).toBe(true);
@@ -61,7 +62,17 @@ describe("the questions that owners suggest", () => {
   const api = { knowledge: { listCollections: () => Promise.resolve({ collections }), listDocuments: () => Promise.resolve({ documents: [] }) } } as unknown as Pick<Api, "knowledge">;
 
   it("are of each collection in turn that the user reads and asks", async () => {
-    expect((await suggested(api, [], 4, new AbortController().signal)).chosen).toEqual(["A1?", "B1?", "A2?", "A3?"]);
-    expect((await suggested(api, ["collections/b"], 4, new AbortController().signal)).chosen).toEqual(["B1?", "A1?"]);
+    expect((await suggested(api, [], [], new AbortController().signal)).questions).toEqual(["A1?", "B1?", "A2?", "A3?"]);
+    expect((await suggested(api, ["collections/b"], [], new AbortController().signal)).questions).toEqual(["B1?", "A1?"]);
+  });
+
+  it("are followed by the agent’s, and only then by headings, for which it searches", async () => {
+    const documents = [create(DocumentSchema, { name: "documents/1", title: "Sensor", state: DocumentState.READY })];
+    let searches = 0;
+    const search = () => Promise.resolve((searches += 1, { hits: [{ passage: { document: "documents/1", headings: ["How long?"], text: "" } }] }));
+    const all = { knowledge: { ...api.knowledge, listDocuments: () => Promise.resolve({ documents }), search } } as unknown as Pick<Api, "knowledge">;
+    const asked = async (...own: string[]) => (await suggested(all, ["collections/b"], own, new AbortController().signal)).questions;
+    expect([await asked("Own?", "A1?", "Other?"), searches]).toEqual([["B1?", "A1?", "Own?", "Other?"], 0]);
+    expect([await asked("Own?"), searches]).toEqual([["B1?", "A1?", "Own?", "How long?"], 1]);
   });
 });

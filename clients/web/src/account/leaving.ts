@@ -74,7 +74,7 @@ async function leave(api: Pick<Api, "auth" | "knowledge">, user: User, { contact
 function namesOf(shared: readonly Listed[]): string {
   const names = shared.slice(0, NAMED).map((one) => `“${one.label}”`);
   const others = shared.length - names.length;
-  return names.length > 0 ? `${t("sharedCollections")}: ${[...names, ...(others > 0 ? [t("moreOthers", { count: others })] : [])].join(", ")}` : "";
+  return names.length > 0 ? `${t("sharedCollections")}: ${[...names, ...(others > 0 ? [t("more", { count: others })] : [])].join(", ")}` : "";
 }
 
 /** The page after the deletion. */

@@ -9,7 +9,7 @@ import { EMAIL, lacking, passwordEntry, passwordNote, placed, textEntry, type En
 import { ownKeysView } from "./keys.js";
 import { leaving, type LeavingHooks } from "./leaving.js";
 import { linkingPart } from "./linking.js";
-import { actButton, badge, factsList, moment, ResourceList } from "../widgets/resourcelist.js";
+import { actButton, badge, factsList, ResourceList } from "../widgets/resourcelist.js";
 import { roleLabel } from "../server/people.js";
 import { RecordPart } from "../documents/record.js";
 import { recently } from "./recent.js";
@@ -17,6 +17,7 @@ import { TabbedView, type Part } from "../widgets/tabbed.js";
 import { usagePart } from "./usage.js";
 import { deviceOf } from "./useragent.js";
 import { t } from "../language/account/texts.js";
+import { moment } from "../text/facts.js";
 
 export interface ProfileHooks extends LeavingHooks {
   readonly say: (text: string) => void;

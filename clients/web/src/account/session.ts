@@ -3,6 +3,7 @@
 import type { User } from "@responsa/contract/responsa/auth/v1/user_pb.js";
 import { USER, type Api } from "../server/api.js";
 import { CUT, failureOf, failureOfJson, keptOut, signedOut, type Failure } from "../server/errors.js";
+import { keep } from "../server/kept.js";
 import { t } from "../language/language.js";
 
 /** A secret that links to the page carry in the fragment, which browsers do not send: a sign-in code, the code of an invitation, a code that resets a password, or a code that confirms an e-mail address. */
@@ -181,11 +182,7 @@ export function claim(storage: Storage, user: string): boolean {
   if (storage.getItem(OWNER) === user) return false;
   const others = isOthers(storage, user);
   storage.clear();
-  try {
-    storage.setItem(OWNER, user);
-  } catch (error) {
-    if (!(error instanceof DOMException)) throw error;
-  }
+  keep(storage, OWNER, user);
   return others;
 }
 

@@ -4,10 +4,9 @@ import type { PeriodUsage, QuotaUsage, StorageUsage } from "@responsa/contract/r
 import type { Api } from "../server/api.js";
 import { element, replace } from "../widgets/dom.js";
 import { failureOf } from "../server/errors.js";
-import { money, sizeOf } from "../text/facts.js";
+import { moment, money, sizeOf } from "../text/facts.js";
 import { t } from "../language/account/texts.js";
 import { locale } from "../language/language.js";
-import { moment } from "../widgets/resourcelist.js";
 import type { Part } from "../widgets/tabbed.js";
 
 export interface UsageRow {

@@ -1,7 +1,6 @@
 /** The administration of the tenant, for its administrators. */
 
 import type { Api } from "../server/api.js";
-import { tenantKeysView } from "../account/keys.js";
 import { People } from "../server/people.js";
 import { t } from "../language/administration/texts.js";
 import { element, mixed } from "../widgets/dom.js";
@@ -21,7 +20,7 @@ export function administrationView(api: Pick<Api, "admin" | "auth" | "chat" | "k
     ["inbox", t("inbox"), lazily(async () => new (await import("../operators/inbox.js")).InboxView(api, await matters(), hooks.say))],
     ["agents", t("agents"), lazily(async () => new (await import("../operators/agents.js")).AgentsView(api, hooks.me.ownsInstallation, hooks.say))],
     ["users", t("users"), lazily(async () => new (await import("./users.js")).UsersView(api, people, hooks))],
-    ["keys", t("apiKeys"), tenantKeysView(api, people, hooks.me, hooks.say)],
+    ["keys", t("apiKeys"), lazily(async () => (await import("../account/keys.js")).tenantKeysView(api, people, hooks.me, hooks.say))],
     ["sessions", t("sessions"), lazily(async () => (await import("./tenantsessions.js")).tenantSessionsView(api, people, hooks.me, hooks.say))],
     ["sources", t("sources"), lazily(async () => new (await import("./sources.js")).SourcesView(api, hooks.say))],
     ["audit", t("auditLog"), lazily(async () => new (await import("./audit.js")).AuditView(api, people))],

@@ -6,9 +6,10 @@ import { locale } from "../language/language.js";
 import { t } from "../language/operators/texts.js";
 import type { Api } from "../server/api.js";
 import { element, WRITTEN } from "../widgets/dom.js";
-import { momentOf } from "../text/facts.js";
+import { moment } from "../text/facts.js";
 import { choiceEntry, Entry } from "../widgets/fields.js";
 import { Listing } from "../widgets/listing.js";
+import { factsList } from "../widgets/resourcelist.js";
 import type { People } from "../server/people.js";
 import { CollectionNames } from "./collectionnames.js";
 import { PersonSearch } from "./personsearch.js";
@@ -112,7 +113,7 @@ function acts(): HTMLSelectElement {
 function foldedRow(events: readonly [AuditEvent, ...AuditEvent[]], names: ReadonlyMap<string, string>): HTMLElement {
   const people = [...new Set(events.map(({ actor }) => names.get(actor) ?? actor))];
   const who = new Intl.ListFormat(locale()).format(people.length > 3 ? [...people.slice(0, 2), t("otherPeople", { count: people.length - 2 })] : people);
-  const times = [events.at(-1)!, events[0]].map(({ createTime }) => (createTime ? momentOf(timestampDate(createTime)) : ""));
+  const times = [events.at(-1)!, events[0]].map(({ createTime }) => moment(createTime));
   const details = element("details", { class: "raw" }, element("summary", {}, t("signIns", { count: events.length })), element("ul", { class: "documents" }, ...events.map((one) => eventRow(one, names))));
   return element("li", { class: "wrapping event" }, element("div", { class: "about" }, element("span", WRITTEN, t("signedInOrOut", { who })), element("p", { class: "note whole" }, times[0] === times[1] ? times[0]! : t("fromTo", { from: times[0]!, to: times[1]! }))), details);
 }
@@ -123,7 +124,6 @@ function day(label: string): Entry<HTMLInputElement> {
 
 function eventRow(event: AuditEvent, names: ReadonlyMap<string, string>): HTMLElement {
   const { name, createTime, actor, action, resource, outcome, address, callId, onBehalfOf, affectedUser } = event;
-  const time = createTime ? timestampDate(createTime) : undefined;
   const raw: readonly (readonly [string, string])[] = [
     [t("action"), action],
     [t("actor"), actor],
@@ -133,21 +133,15 @@ function eventRow(event: AuditEvent, names: ReadonlyMap<string, string>): HTMLEl
     [t("outcome"), outcome],
     [t("address"), address],
     [t("call"), callId],
-    [t("time"), time?.toISOString() ?? ""],
+    [t("time"), createTime ? timestampDate(createTime).toISOString() : ""],
     [t("event"), name],
   ];
-  const details = element(
-    "details",
-    { class: "raw" },
-    element("summary", {}, t("details")),
-    element("dl", { class: "facts-list" }, ...raw.filter(([, value]) => value).map(([key, value]) => element("div", {}, element("dt", {}, key), element("dd", {}, element("code", {}, value))))),
-  );
+  const details = element("details", { class: "raw" }, element("summary", {}, t("details")), factsList(raw.map(([key, value]) => [key, value && element("code", {}, value)])));
   const refused = outcome === "OK" ? [] : [element("span", { class: "badge warn" }, t("isRefused"))];
-  const when = time ? momentOf(time) : "";
   return element(
     "li",
     { class: "wrapping event" },
-    element("div", { class: "about" }, element("span", WRITTEN, sentenceOf(event, names)), ...refused, element("p", { class: "note whole" }, [when, address].filter(Boolean).join(" · "))),
+    element("div", { class: "about" }, element("span", WRITTEN, sentenceOf(event, names)), ...refused, element("p", { class: "note whole" }, [moment(createTime), address].filter(Boolean).join(" · "))),
     details,
   );
 }

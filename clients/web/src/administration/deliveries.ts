@@ -7,8 +7,9 @@ import { PATIENCE } from "@responsa/client/parts.js";
 import { t } from "../language/administration/texts.js";
 import type { Api } from "../server/api.js";
 import { failureOf } from "../server/errors.js";
+import { moment } from "../text/facts.js";
 import { button, element, WRITTEN } from "../widgets/dom.js";
-import { moment, ResourceList, type Row } from "../widgets/resourcelist.js";
+import { ResourceList, type Row } from "../widgets/resourcelist.js";
 import type { Part } from "../widgets/tabbed.js";
 
 const PAGE = 20;

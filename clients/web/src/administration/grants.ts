@@ -7,10 +7,11 @@ import type { Api } from "../server/api.js";
 import type { Failure } from "../server/errors.js";
 import { quoted } from "../server/filters.js";
 import { callName, usersWith, type People } from "../server/people.js";
+import { moment } from "../text/facts.js";
 import { filled } from "../widgets/dialog.js";
 import { choiceEntry, placed } from "../widgets/fields.js";
 import { PersonField } from "../widgets/person.js";
-import { actButton, beginButton, moment, ResourceList, type Stage } from "../widgets/resourcelist.js";
+import { actButton, beginButton, ResourceList, type Stage } from "../widgets/resourcelist.js";
 
 export function grantsList(api: Pick<Api, "admin">, people: People, service: User, say: (text: string) => void) {
   const called = callName(service);

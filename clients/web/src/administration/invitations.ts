@@ -4,7 +4,8 @@ import type { Invitation } from "@responsa/contract/responsa/auth/v1/invitation_
 import { t } from "../language/administration/texts.js";
 import type { Api } from "../server/api.js";
 import { roleLabel, type People } from "../server/people.js";
-import { actButton, moment, ResourceList } from "../widgets/resourcelist.js";
+import { moment } from "../text/facts.js";
+import { actButton, ResourceList } from "../widgets/resourcelist.js";
 
 export function invitationsList(api: Pick<Api, "auth">, people: People, say: (text: string) => void) {
   return new ResourceList({

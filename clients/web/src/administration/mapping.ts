@@ -44,8 +44,8 @@ export function progressText({ stage, documentsDone, documentsTotal }: Pick<Sync
 
 /** What a run has done, for example "2 documents created, 1 row failed, 5 unchanged." */
 export function resultText({ created, updated, deleted, unchanged, failed }: Pick<SyncResult, "created" | "updated" | "deleted" | "unchanged" | "failed">): string {
-  const parts = [["runCreated", created], ["runUpdated", updated], ["runDeleted", deleted], ["runFailedRows", failed]] as const;
-  return `${[...parts.filter(([, count]) => count > 0), ["runUnchanged", unchanged] as const].map(([key, count]) => t(key, { count })).join(", ")}.`;
+  const parts = [["runCreated", created], ["runUpdated", updated], ["deletedDocuments", deleted], ["runFailedRows", failed]] as const;
+  return `${[...parts.filter(([, count]) => count > 0), ["sumUnchanged", unchanged] as const].map(([key, count]) => t(key, { count })).join(", ")}.`;
 }
 
 const PEOPLE = `connection = ""

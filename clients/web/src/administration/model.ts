@@ -6,9 +6,9 @@ import type { Api } from "../server/api.js";
 import { failureOf } from "../server/errors.js";
 import type { Administrator } from "../server/people.js";
 import { t } from "../language/administration/texts.js";
+import { moment } from "../text/facts.js";
 import { button, element, mixed, replace, WRITTEN } from "../widgets/dom.js";
 import { choiceEntry, Entry, lacking, placed, textEntry } from "../widgets/fields.js";
-import { moment } from "../widgets/resourcelist.js";
 import type { Part } from "../widgets/tabbed.js";
 
 const PLAIN = { spellcheck: "false", autocapitalize: "none" } as const;
@@ -68,9 +68,9 @@ export function modelView(api: Pick<Api, "admin" | "auth">, me: Administrator, s
     if (now.model) model.control.value = now.model;
     const own = chosen?.keyName ?? "";
     const usual = own ? t(chosen?.keyFound ? "keyFound" : "keyMissing", { key: own }) : t("keyNone");
-    const key = textEntry(t("keyName"), { maxlength: "64", placeholder: own, ...PLAIN }, `${usual} ${t("keyNameNote")}`);
+    const key = textEntry(t("nameOfKey"), { maxlength: "64", placeholder: own, ...PLAIN }, `${usual} ${t("keyNameNote")}`);
     key.control.value = now.keyName ?? "";
-    const url = textEntry(t("baseUrl"), { required: true, inputmode: "url", maxlength: "2048", placeholder: "http://127.0.0.1:11434/v1", ...PLAIN }, t("baseUrlNote"));
+    const url = textEntry(t("address"), { required: true, inputmode: "url", maxlength: "2048", placeholder: "http://127.0.0.1:11434/v1", ...PLAIN }, t("baseUrlNote"));
     url.control.value = now.baseUrl ?? "";
     entries = { provider, model, key_name: key, base_url: url };
     const fields = [provider, ...(chosen ? [...(chosen.takesBaseUrl ? [url] : []), model, ...(chosen.takesKeyName ? [key] : [])] : [])];

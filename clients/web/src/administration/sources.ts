@@ -4,8 +4,9 @@ import type { ListSourcesResponse } from "@responsa/contract/responsa/admin/v1/a
 import type { Source } from "@responsa/contract/responsa/admin/v1/source_pb.js";
 import { t } from "../language/administration/texts.js";
 import type { Api } from "../server/api.js";
+import { moment } from "../text/facts.js";
 import { element } from "../widgets/dom.js";
-import { moment, ResourceList } from "../widgets/resourcelist.js";
+import { ResourceList } from "../widgets/resourcelist.js";
 import type { Part } from "../widgets/tabbed.js";
 import { viewFragment } from "../widgets/views.js";
 import { deliveriesPart } from "./deliveries.js";

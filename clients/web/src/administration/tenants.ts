@@ -4,20 +4,23 @@ import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { TenantState, type Tenant } from "@responsa/contract/responsa/admin/v1/tenant_pb.js";
 import { recently } from "../account/recent.js";
 import { showSecret } from "../account/secret.js";
+import { t as counted } from "../language/account/texts.js";
 import { t } from "../language/administration/texts.js";
 import type { Api } from "../server/api.js";
 import type { Failure } from "../server/errors.js";
 import { quoted } from "../server/filters.js";
 import type { Administrator } from "../server/people.js";
-import { count } from "../text/facts.js";
+import { moment } from "../text/facts.js";
 import { cleanName } from "../text/names.js";
 import { filled } from "../widgets/dialog.js";
 import { button, element } from "../widgets/dom.js";
 import { choiceEntry, EMAIL, placed, textEntry } from "../widgets/fields.js";
-import { actButton, badge, beginButton, focusOn, moment, ResourceList, type Row, type Stage } from "../widgets/resourcelist.js";
+import { actButton, badge, beginButton, focusOn, ResourceList, type Row, type Stage } from "../widgets/resourcelist.js";
 import type { Part } from "../widgets/tabbed.js";
 import { codeLink, until } from "./useracts.js";
 
+/** The words for what an erasure erases, by the tables that the server names. */
+const ERASED = { app_user: "deletedUsers", conversation: "deletedConversations", turn: "deletedTurns", message: "deletedMessages", collection: "deletedCollections", document: "deletedDocuments", api_key: "deletedKeys", session: "endedSessions" } as const;
 const ID = /^[a-z0-9][a-z0-9-]{0,62}$/;
 const STATES = [
   [TenantState.ACTIVE, "ACTIVE", t("stateActive")],
@@ -78,7 +81,7 @@ class TenantActs {
         eraseTime ? t("erasureBeganAt", { time: moment(eraseTime) }) : suspendTime && t("suspendedAt", { time: moment(suspendTime) }),
         eraseEndTime && t("endedAt", { time: moment(eraseEndTime) }),
       ],
-      more: erased ? [element("p", { class: "note whole" }, t("erasedSoFar", { erased }))] : [],
+      more: erased ? [element("p", { class: "note whole" }, erased)] : [],
       acts: [
         ...(active ? [button(t("inviteAdministrator"), () => void this.#invite(stage, tenant), { "aria-label": t("inviteAdministratorOf", { tenant: label }) })] : []),
         ...(active && !home ? [actButton(stage, suspend)] : []),
@@ -159,9 +162,9 @@ function labelOf(tenant: Tenant): string {
   return cleanName(tenant.displayName.trim()) || idOf(tenant);
 }
 
-/** What an erasure has erased so far, such as "2 documents, 1 user". */
+/** What an erasure has erased so far, such as "2 users deleted, 40 other records deleted". */
 function erasedText(counts: Readonly<Record<string, bigint>>): string {
-  return Object.entries(counts)
-    .map(([kind, number]) => count(number, kind.replaceAll("_", " ")))
-    .join(", ");
+  const others = Object.entries(counts).reduce((sum, [kind, number]) => (Object.hasOwn(ERASED, kind) ? sum : sum + Number(number)), 0);
+  const named = Object.entries(ERASED).flatMap(([kind, key]) => (counts[kind] ? [counted(key, { count: Number(counts[kind]) })] : []));
+  return [...named, ...(others > 0 ? [counted("deletedOthers", { count: others })] : [])].join(", ");
 }

@@ -5,7 +5,8 @@ import { deviceOf } from "../account/useragent.js";
 import { t } from "../language/administration/texts.js";
 import type { Api } from "../server/api.js";
 import { oneOf, type Administrator, type People } from "../server/people.js";
-import { actButton, badge, moment, ResourceList } from "../widgets/resourcelist.js";
+import { moment } from "../text/facts.js";
+import { actButton, badge, ResourceList } from "../widgets/resourcelist.js";
 import type { Part } from "../widgets/tabbed.js";
 import { PersonSearch } from "./personsearch.js";
 

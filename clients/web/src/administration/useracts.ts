@@ -9,10 +9,11 @@ import { t } from "../language/administration/texts.js";
 import type { Api } from "../server/api.js";
 import { failureOf, type Failure } from "../server/errors.js";
 import { callName, mayChange, roleLabel, roleName, roleOf, roles, type Administrator, type People } from "../server/people.js";
+import { moment } from "../text/facts.js";
 import { nameWithin } from "../text/names.js";
 import { button, element, replace, WRITTEN } from "../widgets/dom.js";
 import { choiceEntry, EMAIL, placed, textEntry } from "../widgets/fields.js";
-import { actButton, badge, edited, focusOn, moment, type Stage } from "../widgets/resourcelist.js";
+import { actButton, badge, edited, focusOn, type Stage } from "../widgets/resourcelist.js";
 import { viewFragment } from "../widgets/views.js";
 
 /** When a user last signed in; "" for a service, which cannot sign in. */

@@ -6,8 +6,9 @@ import { t } from "../language/administration/texts.js";
 import type { Api } from "../server/api.js";
 import { failureOf } from "../server/errors.js";
 import { callName, plainName, roleLabel, type People } from "../server/people.js";
+import { moment } from "../text/facts.js";
 import { button, element, replace, WRITTEN } from "../widgets/dom.js";
-import { factsList, focusOn, moment, type Stage } from "../widgets/resourcelist.js";
+import { factsList, focusOn, type Stage } from "../widgets/resourcelist.js";
 import { viewFragment } from "../widgets/views.js";
 import { deleteUser } from "./deletion.js";
 import { grantsList } from "./grants.js";
@@ -90,7 +91,7 @@ export class UserPage implements Stage {
 
   #facts(user: User): HTMLElement[] {
     const role = user.ownsInstallation ? t("roleOwner", { role: roleLabel(user.role) }) : roleLabel(user.role);
-    const facts = factsList([[t("emailFact"), user.email || "—"], [t("role"), role], [t("subject"), user.subject], [t("sinceFact"), moment(user.createTime)], [t("lastSignIn"), lastSignIn(user)], [t("disabledFact"), moment(user.disableTime)]]);
+    const facts = factsList([[t("emailFact"), user.email || "—"], [t("role"), role], [t("subject"), user.subject], [t("sinceFact"), moment(user.createTime)], [t("lastSignIn"), lastSignIn(user)], [t("stateDisabled"), moment(user.disableTime)]]);
     const keys = viewFragment({ area: "administration", tab: "keys", query: { owner: user.name } });
     const sessions = viewFragment({ area: "administration", tab: "sessions", query: { user: user.name } });
     const links = [

@@ -4,8 +4,8 @@ import type { QuotaLimit, UserQuota } from "@responsa/contract/responsa/admin/v1
 import type { QuotaUsage } from "@responsa/contract/responsa/auth/v1/user_usage_pb.js";
 import { t } from "../language/administration/texts.js";
 import type { Api } from "../server/api.js";
+import { moment } from "../text/facts.js";
 import { element } from "../widgets/dom.js";
-import { moment } from "../widgets/resourcelist.js";
 import { AmountEntry, amountsTable, editAmounts, type LimitRow } from "./amountentry.js";
 import { MONEY, NUMBER, ROLE, type Rule, type Unit } from "./amounts.js";
 

@@ -7,6 +7,7 @@ import { rememberTool, titleOf } from "./fetched.js";
 import type { Api } from "../server/api.js";
 import type { Failure } from "../server/errors.js";
 import { allItems } from "../server/pages.js";
+import { keep } from "../server/kept.js";
 import { isParameters } from "./schema.js";
 import { locale } from "../language/language.js";
 
@@ -94,11 +95,7 @@ export class AgentChoice {
   }
 
   #write(): void {
-    try {
-      this.#storage.setItem(KEY, JSON.stringify({ agent: this.#agent, parameters: Object.fromEntries(this.#parameters) }));
-    } catch (error) {
-      if (!(error instanceof DOMException)) throw error; // the storage is full or forbidden, so only this page keeps the choice
-    }
+    keep(this.#storage, KEY, JSON.stringify({ agent: this.#agent, parameters: Object.fromEntries(this.#parameters) }));
   }
 }
 

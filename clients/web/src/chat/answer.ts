@@ -4,7 +4,7 @@ import type { Citation } from "@responsa/contract/responsa/chat/v1/citation_pb.j
 import type { RefusalReason } from "@responsa/contract/responsa/chat/v1/turn_pb.js";
 import { copyButton, withSources } from "./copy.js";
 import { button, element, WRITTEN } from "../widgets/dom.js";
-import { refusalWords, type Outcome } from "./outcome.js";
+import { refusalText, refusalWords, type Outcome } from "./outcome.js";
 import { fetchedBy, linkOf } from "./fetched.js";
 import { datedOf, parts, placeOf, sources } from "./parts.js";
 import { plainText, Prose } from "../text/prose.js";
@@ -122,7 +122,7 @@ export function codeButton(say: (text: string) => void): HTMLElement {
 
 /** Shows a refusal, which is an outcome like an answer but has no sources. */
 export function refusal(text: string, reason: RefusalReason): HTMLElement {
-  return element("div", { class: "refusal" }, element("strong", {}, refusalWords(reason).heading), element("p", WRITTEN, text));
+  return element("div", { class: "refusal" }, element("strong", {}, refusalWords(reason).heading), element("p", WRITTEN, refusalText(reason, text)));
 }
 
 /** The note below an answer or another outcome; undefined if there is nothing to report. */

@@ -39,7 +39,6 @@ import { cleanName } from "../text/names.js";
 const PAGE = 50;
 const NEWEST = 4; // the number of messages that the page reads to find new messages
 const MOST_BYTES = 16_384;
-const SUGGESTED = 4; // questions
 const FOLLOW_UPS = 3;
 /** Milliseconds between checks for changes that other tabs and programs made in the shown conversation. */
 const LOOK_AGAIN = 1_200;
@@ -453,10 +452,11 @@ export class ChatView {
   #suggest(): Promise<Suggested> {
     const { signal } = this.#showing;
     const collections = this.scope.searched;
-    const about = collections.join();
+    const own = this.picker.agent?.examples ?? [];
+    const about = JSON.stringify([collections, own]);
     // The greeting is shown again whenever the page knows more about the agent.
     if (this.#suggested?.signal !== signal || this.#suggested.about !== about) {
-      this.#suggested = { signal, about, found: suggested(this.#api, collections, SUGGESTED, signal) };
+      this.#suggested = { signal, about, found: suggested(this.#api, collections, own, signal) };
     }
     return this.#suggested.found;
   }

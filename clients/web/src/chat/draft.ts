@@ -1,5 +1,7 @@
 /** Stores the text of the question box that was not sent yet. The text survives a reload of the tab and the end of a session. */
 
+import { keep } from "../server/kept.js";
+
 const KEY = "responsa.draft";
 
 /** Return the stored text and delete it. */
@@ -11,10 +13,5 @@ export function takeDraft(storage: Storage): string {
 
 /** Store this text; if the storage is full or forbidden, the text is lost. */
 export function keepDraft(storage: Storage, text: string): void {
-  if (!text.trim()) return;
-  try {
-    storage.setItem(KEY, text);
-  } catch (error) {
-    if (!(error instanceof DOMException)) throw error;
-  }
+  if (text.trim()) keep(storage, KEY, text);
 }

@@ -12,8 +12,9 @@ const KINDS: Partial<Record<CollectionKind, Key>> = { [CollectionKind.SAMPLE]: "
 export function whyPassages({ excerpts, fallbacks }: TurnAnswer): string | undefined {
   if (excerpts.length === 0) return undefined;
   const fallback = fallbacks.findLast((one) => one.kind === FallbackKind.PASSAGES);
-  if (!fallback) return t("fitBest");
-  return `${t(fallback.cause.startsWith("budget:") ? "modelOverBudget" : (CAUSES[fallback.cause] ?? "modelUnavailable"))} ${t("fitBest")}`;
+  const cause: readonly Key[] = fallback ? [fallback.cause.startsWith("budget:") ? "modelOverBudget" : (CAUSES[fallback.cause] ?? "modelUnavailable")] : [];
+  const doubt: readonly Key[] = bestGrade(excerpts) > ExcerptGrade.ANSWERS ? ["mayBeMissing"] : [];
+  return [...cause, "fitBest" as const, ...doubt].map((key) => t(key)).join(" ");
 }
 
 /** The title of the document and the headings above an excerpt, each once. */
@@ -21,7 +22,7 @@ export function pathOf({ title, uri, headings }: Excerpt): readonly string[] {
   return [...new Set([title || uri || t("document"), ...headings])];
 }
 
-const GRADES: Partial<Record<ExcerptGrade, Key>> = { [ExcerptGrade.ANSWERS]: "answersIt", [ExcerptGrade.PERHAPS]: "probably", [ExcerptGrade.CLOSEST]: "lessLikely" };
+const GRADES: Partial<Record<ExcerptGrade, Key>> = { [ExcerptGrade.ANSWERS]: "answersIt", [ExcerptGrade.PERHAPS]: "perhaps", [ExcerptGrade.CLOSEST]: "lessLikely" };
 
 /** The best grade of the excerpts. A better grade has a smaller number. */
 export function bestGrade(excerpts: readonly Excerpt[]): ExcerptGrade {

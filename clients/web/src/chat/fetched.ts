@@ -1,10 +1,9 @@
 /** Describes calls of tools and what they returned. Nothing here touches the page. */
 
-import { timestampDate, type Timestamp } from "@bufbuild/protobuf/wkt";
+import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import type { Citation } from "@responsa/contract/responsa/chat/v1/citation_pb.js";
 import { ToolOutcome, type TurnToolResult } from "@responsa/contract/responsa/chat/v1/turn_pb.js";
-import { momentOf } from "../text/facts.js";
-import { duration } from "./steps.js";
+import { lapse, moment } from "../text/facts.js";
 import { t } from "../language/language.js";
 
 /** The id of a tool, `tools/{id}`. */
@@ -49,12 +48,12 @@ export function fetchedBy({ origin }: Citation): string {
 
 /** For example "fetched by the web search, 3 Feb 2026, 14:05". */
 export function fetched(tool: string, time: Timestamp | undefined): string {
-  return [t("fetchedBy", { tool }), ...(time ? [momentOf(timestampDate(time))] : [])].join(", ");
+  return [t("fetchedBy", { tool }), moment(time)].filter(Boolean).join(", ");
 }
 
 /** How a call ended: "done in 0.8 s, 3 sources". `took` is in milliseconds. */
 export function endOf({ outcome, sources }: TurnToolResult, took: number): string {
   const found = sources.length > 0 ? `, ${t("sourceCount", { count: sources.length })}` : "";
-  if (outcome === ToolOutcome.OK) return `${t("doneIn", { time: duration(took) })}${found}`;
-  return outcome === ToolOutcome.ERROR ? `${t("failedAfter", { time: duration(took) })}${found}` : t("effectUnknown");
+  if (outcome === ToolOutcome.OK) return `${t("doneIn", { time: lapse(took) })}${found}`;
+  return outcome === ToolOutcome.ERROR ? `${t("failedAfter", { time: lapse(took) })}${found}` : t("effectUnknown");
 }

@@ -11,15 +11,17 @@ import {
   type TurnAnswer,
   type TurnEvent,
   type TurnProviderSwitched,
+  type TurnToolResult,
   type TurnUsage,
   type Usage,
 } from "@responsa/contract/responsa/chat/v1/turn_pb.js";
+import { ToolFault } from "@responsa/contract/responsa/chat/v1/tool_pb.js";
 import { CollectionKind } from "@responsa/contract/responsa/type/v1/collection_kind_pb.js";
 import { money } from "../text/facts.js";
 import { collectionId } from "../documents/library.js";
 import { whyPassages } from "./excerpts.js";
 import { titleOf } from "./fetched.js";
-import { isEnglish, t, type Key } from "../language/language.js";
+import { isEnglish, reasoned, t, type Key } from "../language/language.js";
 
 /** The texts below an answer or another outcome. */
 export interface Outcome {
@@ -187,6 +189,17 @@ const REFUSALS: Partial<Record<RefusalReason, readonly [heading: Key, did: Key, 
 export function refusalWords(reason: RefusalReason): RefusalWords {
   const [heading, did, end] = REFUSALS[reason] ?? ["refusedNoSupport", "didSearch", "endNoSupport"];
   return { heading: t(heading), did: t(did), end: t(end) };
+}
+
+/** Why a turn was refused, in a sentence: the page's own, or else the server's, which is English. */
+export function refusalText(reason: RefusalReason, message: string): string {
+  return reasoned(RefusalReason[reason] ?? "", message);
+}
+
+/** Why a tool failed: what the server or the tool says, which is English, or the kind of the failure. */
+export function toolFailure({ fault, content }: Pick<TurnToolResult, "fault" | "content">): string {
+  const known = CAUSES[ToolFault[fault]?.toLowerCase() ?? ""];
+  return isEnglish() || !known ? content : t(known);
 }
 
 const STEPS: Partial<Record<Step, Key>> = {

@@ -5,6 +5,7 @@
 
 import type { JsonObject } from "@bufbuild/protobuf";
 import { isParameters } from "./schema.js";
+import { keep } from "../server/kept.js";
 
 const KEY = "responsa.pending";
 const MOST = 16;
@@ -62,12 +63,7 @@ export class PendingQuestions {
   }
 
   #write(): void {
-    try {
-      if (this.#questions.length > 0) this.#storage.setItem(KEY, JSON.stringify(this.#questions));
-      else this.#storage.removeItem(KEY);
-    } catch (error) {
-      if (!(error instanceof DOMException)) throw error;
-    }
+    keep(this.#storage, KEY, this.#questions.length > 0 ? JSON.stringify(this.#questions) : "");
   }
 }
 

@@ -5,6 +5,7 @@ import type { Api } from "../server/api.js";
 import { element, replace, WRITTEN } from "../widgets/dom.js";
 import { icon } from "../widgets/icons.js";
 import { failureOf } from "../server/errors.js";
+import { keep } from "../server/kept.js";
 import { collectionId, readableCollections, unavailable, type Named } from "../documents/library.js";
 import { locale, t } from "../language/language.js";
 
@@ -63,11 +64,7 @@ export class ScopeView {
 
   choose(chosen: readonly Named[]): void {
     this.#chosen = chosen.slice(0, MOST).map(({ name, label }) => ({ name, label })); // store only these fields
-    try {
-      this.#storage.setItem(KEY, JSON.stringify(this.#chosen));
-    } catch (error) {
-      if (!(error instanceof DOMException)) throw error; // the storage is full or forbidden, so only this page keeps the choice
-    }
+    keep(this.#storage, KEY, JSON.stringify(this.#chosen));
     for (const box of this.#rows.querySelectorAll("input")) box.checked = this.collections.includes(box.value);
     this.#sum();
   }

@@ -18,7 +18,7 @@ export async function shareDialog(api: Pick<Api, "chat">, turn: string, say: (te
   let share: Share | undefined;
   const problem = element("p", { class: "problem", role: "alert" });
   const state = element("div", { class: "sharing" });
-  const ends = element("select", { id: "share-ends", change: () => share && void attempt(set) }, element("option", { value: "", selected: true }, t("shareUsual")), ...DAYS.map((days) => element("option", { value: String(days) }, days === 365 ? t("shareYear") : t("shareDays", { count: days }))));
+  const ends = element("select", { id: "share-ends", change: () => share && void attempt(set) }, element("option", { value: "", selected: true }, t("shareUsual")), ...DAYS.map((days) => element("option", { value: String(days) }, days === 365 ? t("year1") : t("shareDays", { count: days }))));
   const attempt = async (act: () => Promise<unknown>) => {
     problem.textContent = "";
     try {
@@ -44,11 +44,11 @@ export async function shareDialog(api: Pick<Api, "chat">, turn: string, say: (te
     const link = element("input", { type: "text", readonly: true, "aria-label": t("link"), focus: () => link.select() });
     link.value = address;
     const until = share.expireTime ? t("shareUntil", { date: dateOf(timestampDate(share.expireTime)) }) : "";
-    replace(state, element("div", { class: "row" }, link, copyButton(t("shareCopy"), () => address, say)), element("div", { class: "row" }, element("p", { class: "note" }, until), button(t("shareRevoke"), () => void attempt(revoke), { class: "plain danger" })));
+    replace(state, element("div", { class: "row" }, link, copyButton(t("copyLink"), () => address, say)), element("div", { class: "row" }, element("p", { class: "note" }, until), button(t("shareRevoke"), () => void attempt(revoke), { class: "plain danger" })));
   };
   await attempt(async () => {
     [share] = (await api.chat.listShares({ filter: `turn = "${turn}"` })).shares;
     if (share) ends.prepend(element("option", { value: "", selected: true, hidden: true }, t("shareAsNow")));
   });
-  await shown(t("shareTitle"), t("shareDone"), [element("p", {}, t("shareNote")), field(t("shareTime"), ends), state, problem], ends);
+  await shown(t("shareTitle"), t("done"), [element("p", {}, t("shareNote")), field(t("shareTime"), ends), state, problem], ends);
 }

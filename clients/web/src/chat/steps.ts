@@ -1,7 +1,8 @@
 /** The steps of an answer, listed below a line that sums them up. */
 
 import { element } from "../widgets/dom.js";
-import { locale, t } from "../language/language.js";
+import { t } from "../language/language.js";
+import { lapse } from "../text/facts.js";
 
 const SECOND = 1_000; // milliseconds
 
@@ -72,13 +73,7 @@ export class StepsView {
   }
 
   #end(at: number): void {
-    this.#last?.row.append(" ", element("span", { class: "note" }, duration(at - this.#last.at)));
+    this.#last?.row.append(" ", element("span", { class: "note" }, lapse(at - this.#last.at)));
     this.#last = undefined;
   }
-}
-
-/** Milliseconds as readable text. */
-export function duration(milliseconds: number): string {
-  const most = Math.max(milliseconds, 0);
-  return most < 950 ? `${Math.round(most)} ms` : `${(most / 1000).toLocaleString(locale(), { minimumFractionDigits: 1, maximumFractionDigits: 1 })} s`;
 }

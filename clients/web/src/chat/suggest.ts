@@ -9,6 +9,8 @@ import { labelOf } from "../documents/library.js";
 import { cleanName } from "../text/names.js";
 import { bestGrade } from "./excerpts.js";
 
+/** The most questions to try. */
+export const MOST_QUESTIONS = 4;
 const PAGE = 200; // collections
 const MOST_COLLECTIONS = 4;
 /** The most terms that a search may have. */
@@ -18,9 +20,7 @@ const LONGEST = 100; // characters of a heading
 const ASKS = /[?？؟]\s*$/;
 
 export interface Suggested {
-  /** Questions that the owners of the collections suggest, one of each collection before the second of any. */
-  readonly chosen: readonly string[];
-  /** Headings of documents that are questions; none if there are enough others. */
+  /** First those that the owners of the collections suggest, one of each collection before the second of any; then those of the agent; then headings of documents. */
   readonly questions: readonly string[];
   /** The newest of the collections, and the number of the others. */
   readonly collections: readonly Loaded[];
@@ -37,29 +37,25 @@ export interface Loaded {
   readonly changed: Date | undefined;
 }
 
-/** At most `most` questions of either kind about these collections, `collections/{id}`, or about the newest collections if the list is empty. Raises ConnectError. */
-export async function suggested(api: Pick<Api, "knowledge">, collections: readonly string[], most: number, signal: AbortSignal): Promise<Suggested> {
+/** What the first screen shows of these collections, `collections/{id}`, or of the newest collections if the list is empty. `own`: the questions of the agent. Raises ConnectError. */
+export async function suggested(api: Pick<Api, "knowledge">, collections: readonly string[], own: readonly string[], signal: AbortSignal): Promise<Suggested> {
   const newest = await api.knowledge.listCollections({ pageSize: PAGE, orderBy: "create_time desc" }, { signal });
   const readable = newest.collections.filter((one) => one.readable);
   const filled = readable.filter((one) => one.documentCount > 0n && (collections.length === 0 || collections.includes(one.name)));
   const first = filled.slice(0, MOST_COLLECTIONS);
   const parents = first.map((one) => one.name);
   const others = filled.length - first.length;
-  if (parents.length === 0) return { chosen: [], collections: [], others, questions: [], empty: collections.every((name) => readable.some((one) => one.name === name)) };
+  if (parents.length === 0) return { collections: [], others, questions: own.slice(0, MOST_QUESTIONS), empty: collections.every((name) => readable.some((one) => one.name === name)) };
   const pageSize = Math.ceil(MOST_DOCUMENTS / parents.length);
   const pages = await Promise.all(parents.map((parent) => api.knowledge.listDocuments({ parent, pageSize, orderBy: "update_time desc" }, { signal })));
-  const chosen = [...new Set(turnwise(filled.map((one) => one.suggestedQuestions.map(cleanName).filter(Boolean))))].slice(0, most);
-  const shown = {
-    chosen,
-    collections: first.map((one, index) => {
-      const { updateTime } = pages[index]?.documents[0] ?? {};
-      return { label: labelOf(one), documents: Number(one.documentCount), changed: updateTime && timestampDate(updateTime) };
-    }),
-    others,
-  };
+  const loaded = first.map((one, index) => {
+    const { updateTime } = pages[index]?.documents[0] ?? {};
+    return { label: labelOf(one), documents: Number(one.documentCount), changed: updateTime && timestampDate(updateTime) };
+  });
+  const known = new Set([...turnwise(filled.map((one) => one.suggestedQuestions.map(cleanName).filter(Boolean))), ...own]);
   const documents = turnwise(pages.map((page) => page.documents.filter((one) => one.state === DocumentState.READY && one.title)));
-  const questions = chosen.length < most ? await questionsIn(api, documents.slice(0, MOST_DOCUMENTS), parents, most, signal) : [];
-  return { ...shown, questions, empty: false };
+  const headings = known.size < MOST_QUESTIONS ? await questionsIn(api, documents.slice(0, MOST_DOCUMENTS), parents, MOST_QUESTIONS, signal) : [];
+  return { collections: loaded, others, questions: [...new Set([...known, ...headings])].slice(0, MOST_QUESTIONS), empty: false };
 }
 
 /** The questions that headings ask in the documents of those excerpts that have the best grade. Raises ConnectError. */

@@ -12,11 +12,12 @@ import { button, element, replace, WRITTEN } from "../widgets/dom.js";
 import { icon, iconButton } from "../widgets/icons.js";
 import { failureOfStatus, isLimit, type Failure } from "../server/errors.js";
 import type { FrameReader } from "@responsa/client/parts.js";
-import { called, outcomeOf, refusalWords, stepWords, switched, type Outcome } from "./outcome.js";
+import { called, outcomeOf, refusalText, refusalWords, stepWords, switched, toolFailure, type Outcome } from "./outcome.js";
 import { passagesView, type CardHooks } from "./passages.js";
+import { lapse } from "../text/facts.js";
 import { plainText } from "../text/prose.js";
-import { duration, StepsView } from "./steps.js";
-import type { Loaded, Suggested } from "./suggest.js";
+import { StepsView } from "./steps.js";
+import { MOST_QUESTIONS, type Loaded, type Suggested } from "./suggest.js";
 import { ToolCallView } from "./toolview.js";
 import { locale, t, type Key } from "../language/language.js";
 
@@ -34,7 +35,6 @@ export interface TurnHooks extends CardHooks {
 
 const SPOKEN = 700; // the number of characters after which an answer is cut for screen readers
 const FAILURE = 120; // the number of characters after which a tool's failure is cut
-const EXAMPLES = 4; // the maximum number of questions to try
 
 const STOPPED: Partial<Record<CancelCause, Key>> = {
   [CancelCause.OWNER]: "stoppedByYou",
@@ -172,7 +172,7 @@ export class TurnView {
         this.#tell(outcome);
         this.#body.append(element("div", { class: "actions" }, ...actionsOf(this.#asked, this.#hooks.asking)));
         this.#end(`${this.#in(did, at)} ${end}`, at);
-        this.#hooks.say(`${heading}. ${event.value.message}`);
+        this.#hooks.say(`${heading}. ${refusalText(event.value.reason, event.value.message)}`);
         break;
       }
       case "failed":
@@ -216,7 +216,7 @@ export class TurnView {
       this.grow(reader);
       this.#answer.finish();
     } else this.#answer.root.remove();
-    this.#end(this.#accepted === undefined ? t("didStop") : t("stoppedAfter", { time: duration(at - this.#accepted) }), at);
+    this.#end(this.#accepted === undefined ? t("didStop") : t("stoppedAfter", { time: lapse(at - this.#accepted) }), at);
     this.#body.append(element("p", { class: "note stopped-note" }, text ? t("incomplete", { why }) : why));
     this.#offerAgain();
     this.#hooks.say(why);
@@ -234,7 +234,7 @@ export class TurnView {
   }
 
   #returned(result: TurnToolResult, at: number): void {
-    const { callId, outcome, content } = result;
+    const { callId, outcome } = result;
     const view = this.#tools.get(callId) ?? this.#called(create(TurnToolCallSchema, { callId, tool: callId }), at);
     view.returned(result, at);
     if (outcome === ToolOutcome.OK) {
@@ -243,7 +243,7 @@ export class TurnView {
     }
     const unknown = outcome !== ToolOutcome.ERROR;
     // The page shows openly what the tool may have done in the user's name.
-    const text = unknown ? t("toolUnknown", { tool: view.tool }) : t("toolFailed", { tool: view.tool, why: shortened(content) });
+    const text = unknown ? t("toolUnknown", { tool: view.tool }) : t("toolFailed", { tool: view.tool, why: shortened(toolFailure(result)) });
     this.reply.querySelector(".progress")?.after(element("p", { class: unknown ? "note tool-report warning" : "note tool-report", ...WRITTEN }, text));
     this.#hooks.say(text);
   }
@@ -276,7 +276,7 @@ export class TurnView {
 
   /** What was done, and how long it took. */
   #in(what: string, at: number): string {
-    return this.#accepted === undefined ? what : t("took", { what, time: duration(at - this.#accepted) });
+    return this.#accepted === undefined ? what : t("took", { what, time: lapse(at - this.#accepted) });
   }
 }
 
@@ -300,16 +300,14 @@ export function welcome(agent: Agent | undefined, use: (question: string) => voi
   void tools().then((names) => names && note.append(" ", element("span", WRITTEN, t("canUse", { names }))), () => undefined);
   const missing = agent?.missingTools ?? [];
   if (missing.length > 0) note.append(" ", element("span", WRITTEN, t("worksWithout", { names: new Intl.ListFormat(locale()).format(missing) })));
-  const rows = (questions: readonly string[]) => questions.map((one) => element("li", {}, button(one, () => use(one), { class: "quiet", ...WRITTEN })));
   const list = element("ul", { class: "examples", "aria-label": t("toTry") });
-  const offer = (...questions: readonly string[]) => list.append(...rows([...new Set(questions)].slice(0, EXAMPLES)));
-  const own = agent?.examples ?? [];
+  const offer = (questions: readonly string[]) => list.append(...questions.map((one) => element("li", {}, button(one, () => use(one), { class: "quiet", ...WRITTEN }))));
   row.append(list, known, note);
-  void more().then(({ chosen, questions, collections, others, empty }) => {
-    offer(...chosen, ...own, ...questions);
+  void more().then(({ questions, collections, others, empty }) => {
+    offer(questions);
     known.append(...collections.map(loaded), ...(others > 0 ? [element("li", {}, element("a", { href: "#/documents" }, t("more", { count: others })))] : []));
     if (empty) known.append(element("li", {}, t("noDocuments"), " ", element("a", { href: "#/documents" }, t("addDocuments"))));
-  }, () => offer(...own)); // nothing is known of the documents
+  }, () => offer((agent?.examples ?? []).slice(0, MOST_QUESTIONS))); // nothing is known of the documents
   return row;
 }
 

@@ -1,6 +1,6 @@
 /** Shows collections: makes, shares, edits and deletes them, and takes files and folders for them. */
 
-import { Library, MessageCircle, Pencil, Trash2, UserPlus } from "lucide";
+import { Library, MessageCircle, Pencil, Trash2, UserPlus, X } from "lucide";
 import { UserRole, type User } from "@responsa/contract/responsa/auth/v1/user_pb.js";
 import { recently } from "../account/recent.js";
 import { accessText, isOwner, labelsOf, sharingMark } from "./access.js";
@@ -11,9 +11,10 @@ import type { Contacts } from "./contacts.js";
 import { confirmed, filled, prompted } from "../widgets/dialog.js";
 import type { DocumentPanel } from "./document.js";
 import { DocumentsView } from "./documents.js";
-import { arrange, button, element, field, WRITTEN } from "../widgets/dom.js";
+import { arrange, button, element, field, replace, WRITTEN } from "../widgets/dom.js";
 import { icon, iconButton } from "../widgets/icons.js";
 import { failureOf } from "../server/errors.js";
+import { keep } from "../server/kept.js";
 import { sizeOf } from "../text/facts.js";
 import { dropped, picked } from "./folders.js";
 import { GenerationsView } from "./generations.js";
@@ -36,8 +37,8 @@ const BETWEEN = 1_000;
 export interface CollectionsHooks extends Omit<UploadHooks, "taken"> {
   /** Documents or collections changed. */
   readonly changed: () => void;
-  /** The user wants to ask this collection. */
-  readonly ask: (collection: Named) => void;
+  /** The user wants to ask this collection, or all of them. With "", the user writes the question. */
+  readonly ask: (question: string, collection?: Named) => void;
   readonly me: User;
   readonly contacts: Contacts;
 }
@@ -50,7 +51,7 @@ export class CollectionsView {
   readonly #list = element("ul", { class: "shelves", "aria-label": t("collections") });
   readonly #title = element("h3", WRITTEN);
   readonly #problem = element("p", { class: "problem", role: "alert" });
-  readonly #ask = iconButton(MessageCircle, t("askCollection"), () => this.#hooks.ask(this.#chosen));
+  readonly #ask = iconButton(MessageCircle, t("askCollection"), () => this.#hooks.ask("", this.#chosen));
   readonly #share = iconButton(UserPlus, t("share"), () => void this.#shareCollection(), { "aria-describedby": "access" });
   readonly #edit = iconButton(Pencil, t("editCollection"), () => void this.#editCollection());
   readonly #remove = iconButton(Trash2, t("deleteCollection"), () => void this.#deleteCollection(), { class: "plain icon danger" });
@@ -66,6 +67,9 @@ export class CollectionsView {
   readonly #subject = element("input", { id: "upload-subject", type: "text", autocomplete: "off", maxlength: "200", "aria-describedby": "upload-subject-note", input: () => this.#subjectChanged(), ...WRITTEN });
   readonly #subjectShown = element("summary");
   readonly #access = element("p", { id: "access", class: "access" });
+  readonly #toAnswer = element("p", { class: "access grow", role: "status", ...WRITTEN });
+  readonly #kept = element("div", { class: "row wrap", hidden: true }, this.#toAnswer, button(t("askAgain"), () => this.#dropped(() => this.#hooks.ask(this.#question)), { class: "quiet" }), iconButton(X, t("dropQuestion"), () => this.#dropped(() => this.focus())));
+  #question = "";
   readonly #zone: HTMLElement;
   #suffixes: readonly string[] = [];
   #collections: readonly Listed[] = [DEFAULT];
@@ -82,6 +86,7 @@ export class CollectionsView {
       ...hooks,
       taken: (collection) => {
         this.#hooks.changed();
+        if (!this.#kept.hidden) this.keep(this.#question, "mayAnswer");
         if (collection === this.#chosen.name) void this.soon();
       },
     });
@@ -101,6 +106,7 @@ export class CollectionsView {
       this.#list,
       element("div", { class: "row shelf" }, this.#title, this.#ask, this.#share, this.#edit, this.#remove),
       this.#access,
+      this.#kept,
       this.#zone,
       this.#problem,
       this.#documents.root,
@@ -110,6 +116,18 @@ export class CollectionsView {
 
   focus(): void {
     this.#heading.focus();
+  }
+
+  /** Keep a question in sight that no document answers, until the user asks it again or drops it. */
+  keep(question: string, text: "toAnswer" | "mayAnswer" = "toAnswer"): void {
+    this.#question = question;
+    this.#kept.hidden = false;
+    replace(this.#toAnswer, t(text, { question }));
+  }
+
+  #dropped(next: () => void): void {
+    this.#kept.hidden = true;
+    next();
   }
 
   /** Read collections and documents again, and select `wanted` (by default the selected collection). */
@@ -198,11 +216,7 @@ export class CollectionsView {
 
   #choose(name: string): void {
     this.#wanted = name;
-    try {
-      sessionStorage.setItem(KEY, name);
-    } catch (error) {
-      if (!(error instanceof DOMException)) throw error; // the storage is full or forbidden, so only this page keeps the choice
-    }
+    keep(sessionStorage, KEY, name);
   }
 
   /** Add the files and folders that were dropped on the page to the chosen collection. Returns why that is not possible, or "". */

@@ -1,16 +1,15 @@
 /** The details of a document: its facts, labels and metadata. Title, labels and metadata can be changed; administrators also change the subject. */
 
 import type { JsonObject } from "@bufbuild/protobuf";
-import { timestampDate, type Timestamp } from "@bufbuild/protobuf/wkt";
+import { timestampDate } from "@bufbuild/protobuf/wkt";
 import { DocumentState, type Document } from "@responsa/contract/responsa/knowledge/v1/document_pb.js";
 import type { DocumentVersion } from "@responsa/contract/responsa/knowledge/v1/document_version_pb.js";
 import type { Api } from "../server/api.js";
 import { wellFormed } from "@responsa/client/parts.js";
 import { copyButton } from "../chat/copy.js";
-import { filled } from "../widgets/dialog.js";
 import { button, element, field, replace, WRITTEN } from "../widgets/dom.js";
-import { failureOf, type Failure } from "../server/errors.js";
-import { dateOf, momentOf, originalOf, sizeOf } from "../text/facts.js";
+import { edited, factsList } from "../widgets/resourcelist.js";
+import { dateOf, moment, originalOf, sizeOf } from "../text/facts.js";
 import { labelLines, labelsOf } from "./labels.js";
 import { collectionId } from "./library.js";
 import { callName } from "../server/people.js";
@@ -95,9 +94,8 @@ export class DetailsView {
       [t("added"), moment(one.createTime)],
       [t("changed"), moment(one.updateTime)],
     ];
-    const rows = facts.filter(([, value]) => value !== "").map(([name, value]) => element("div", {}, element("dt", {}, name), element("dd", WRITTEN, value)));
     const held = this.root.contains(document.activeElement);
-    replace(this.root, element("div", { class: "row wrap" }, ...(mayChange ? [edit] : []), copy, download), ...(mayChange ? [] : [element("p", { class: "note" }, t("readOnly"))]), element("dl", { class: "facts-list" }, ...rows));
+    replace(this.root, element("div", { class: "row wrap" }, ...(mayChange ? [edit] : []), copy, download), ...(mayChange ? [] : [element("p", { class: "note" }, t("readOnly"))]), factsList(facts));
     if (held) (mayChange ? edit : copy).focus();
   }
 
@@ -121,24 +119,21 @@ export class DetailsView {
     const fields = new Fields(draftOf(one), this.#hooks.administrator);
     let before = fields.draft;
     let { etag } = one;
-    const act = async () => {
-      const paths = PARTS.filter((part) => fields.draft[part] !== before[part]);
-      const document = { name: one.name, etag, ...fields.values };
-      if (paths.length > 0) await this.#api.knowledge.updateDocument({ document, updateMask: { paths } });
-    };
-    const explain = async (failure: Failure) => {
-      if (failure.reason !== "ETAG_MISMATCH") return undefined;
-      try {
-        const theirs = await this.#api.knowledge.getDocument({ name: one.name });
+    const saved = await edited<Document>({
+      title: t("editDocument"),
+      ...fields,
+      save: async () => {
+        const paths = PARTS.filter((part) => fields.draft[part] !== before[part]);
+        const document = { name: one.name, etag, ...fields.values };
+        if (paths.length > 0) await this.#api.knowledge.updateDocument({ document, updateMask: { paths } });
+      },
+      read: () => this.#api.knowledge.getDocument({ name: one.name }),
+      compare: (theirs) => {
         ({ etag } = theirs);
-        before = draftOf(theirs);
-      } catch (error) {
-        return failureOf(error).message;
-      }
-      fields.compare(before);
-      return t("changedMeanwhile");
-    };
-    if (!(await filled({ title: t("editDocument"), action: t("save"), fields: fields.rows, first: fields.first, act, explain }))) return;
+        fields.compare((before = draftOf(theirs)));
+      },
+    });
+    if (!saved) return;
     this.#hooks.say(t("documentSaved"));
     this.#hooks.changed();
   }
@@ -211,10 +206,6 @@ function problemOf(part: keyof Draft, text: string): string {
 
 function draftOf({ title, labels, metadata, subject }: Document): Draft {
   return { title, labels: labelLines(labels), metadata: linesOf(metadata), subject };
-}
-
-function moment(time: Timestamp | undefined): string {
-  return time ? momentOf(timestampDate(time)) : "";
 }
 
 /** The name of a language, e.g. "German" for "de". */

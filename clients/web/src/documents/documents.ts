@@ -284,9 +284,9 @@ export class DocumentsView {
     const count = documents.length;
     const single = count === 1;
     const named = documents.slice(0, NAMED).map(([, title]) => `“${nameWithin(title)}”`);
-    const titles = [...named, ...(count > NAMED ? [t("others", { count: count - NAMED })] : [])].join(", ");
+    const titles = [...named, ...(count > NAMED ? [t("more", { count: count - NAMED })] : [])].join(", ");
     if (!(await confirmed({ title: t("deleteTitle", { count }), text: t("deleteText", { count, titles }), action: t("deleteAction", { count }) }))) return;
-    const states = documents.map(() => element("span", { class: "note state" }, t("waits")));
+    const states = documents.map(() => element("span", { class: "note state" }, t("waiting")));
     const lines = documents.map(([, title], index) => element("li", {}, element("span", { class: "name", ...WRITTEN }, title), states[index]!));
     if (!single) {
       this.#showResults(lines);

@@ -1,7 +1,7 @@
 /** The versions of a document: lists, compares and restores them, and reads the file again. */
 
 import { X } from "lucide";
-import { anyUnpack, timestampDate } from "@bufbuild/protobuf/wkt";
+import { anyUnpack } from "@bufbuild/protobuf/wkt";
 import type { Operation } from "@responsa/contract/google/longrunning/operations_pb.js";
 import { DocumentState, IngestResultSchema, type Document } from "@responsa/contract/responsa/knowledge/v1/document_pb.js";
 import { HunkKind, type DocumentVersion, type VersionHunk } from "@responsa/contract/responsa/knowledge/v1/document_version_pb.js";
@@ -13,7 +13,7 @@ import { button, element, focused, replace } from "../widgets/dom.js";
 import { iconButton } from "../widgets/icons.js";
 import { Listing, type Batch } from "../widgets/listing.js";
 import { failureOf, failureOfStatus } from "../server/errors.js";
-import { momentOf, originalOf, sizeOf } from "../text/facts.js";
+import { moment, originalOf, sizeOf } from "../text/facts.js";
 import { unrendered } from "../text/markdown.js";
 import { made } from "../text/paint.js";
 import { t } from "../language/documents/texts.js";
@@ -73,7 +73,7 @@ export class VersionsView {
     const ready = one.state === DocumentState.READY;
     const labelled = (action: string) => ({ "aria-label": t("actOn", { action, what: name }) });
     const compare = button(t("compare"), () => void this.#compare(one), { ...labelled(t("compare")), "data-compare": String(one.version) });
-    const facts = [one.createTime ? momentOf(timestampDate(one.createTime)) : "", sizeOf(one.sizeBytes), ready ? t("passageCount", { count: one.passageCount }) : "", one.parser && t("byParser", { parser: one.parser })];
+    const facts = [moment(one.createTime), sizeOf(one.sizeBytes), ready ? t("passageCount", { count: one.passageCount }) : "", one.parser && t("byParser", { parser: one.parser })];
     const actions = ready ? [button(t("show"), () => this.#hooks.show(one), labelled(t("show")))] : [];
     if (ready && !one.searchable) {
       actions.push(compare);

@@ -1,13 +1,13 @@
 /** The generations of a collection: lists them, builds another one, and makes another one active. */
 
-import { anyUnpack, timestampDate } from "@bufbuild/protobuf/wkt";
+import { anyUnpack } from "@bufbuild/protobuf/wkt";
 import type { Operation } from "@responsa/contract/google/longrunning/operations_pb.js";
 import { GenerationState, ReindexMetadataSchema, type Generation } from "@responsa/contract/responsa/knowledge/v1/generation_pb.js";
 import type { Api } from "../server/api.js";
 import { confirmed } from "../widgets/dialog.js";
 import { arrange, button, element, field, focused } from "../widgets/dom.js";
 import { failureOf, failureOfStatus } from "../server/errors.js";
-import { momentOf } from "../text/facts.js";
+import { moment } from "../text/facts.js";
 import type { Named } from "./library.js";
 import { ended, PATIENCE, persist } from "@responsa/client/parts.js";
 import { t } from "../language/documents/texts.js";
@@ -162,7 +162,7 @@ class Row {
   /** `isOurs`: this page has begun the operation that builds the generation. */
   paint({ embedding, state, passagesDone, passagesTotal, createTime }: Generation, isOurs: boolean): void {
     const passages = t("passagesDone", { done: Number(passagesDone), total: Number(passagesTotal) });
-    const text = [embedding, STATES[state] ?? "", passages, createTime ? momentOf(timestampDate(createTime)) : ""].filter(Boolean).join(" · ");
+    const text = [embedding, STATES[state] ?? "", passages, moment(createTime)].filter(Boolean).join(" · ");
     if (this.#about.textContent !== text) this.#about.textContent = text;
     const isBuilt = state === GenerationState.READY || state === GenerationState.RETIRED;
     this.#show("use", isBuilt);

@@ -107,7 +107,7 @@ export class UploadQueue {
     for (const one of found) {
       const upload = "file" in one ? { file: one.file, path: one.path, collection: collection.name, subject, requestId: uuid() } : undefined;
       const state = "file" in one ? "waiting" : one.rule ? "skipped" : "refused";
-      const note = "file" in one ? t("waits") : one.why;
+      const note = "file" in one ? t("waiting") : one.why;
       const work = upload ? upload.file.size + PER_FILE : 0;
       const item: Mutable = { path: one.path, collection, state, share: 0, note, again: false, upload, work, stop: new AbortController() };
       this.#items.add(item);
@@ -216,7 +216,7 @@ export class UploadQueue {
       if (one.stop.signal.aborted) one.upload = { ...one.upload, requestId: uuid() };
       one.stop = new AbortController();
       one.share = 0;
-      this.#set(one, "waiting", t("waits"));
+      this.#set(one, "waiting", t("waiting"));
       this.#waiting.add(one);
     }
     this.goOn();

@@ -1,12 +1,11 @@
 /** Shows what is held about one person: the documents with this person as their subject, by source. Hidden while nothing is held. */
 
-import { timestampDate, type Timestamp } from "@bufbuild/protobuf/wkt";
 import { DocumentState } from "@responsa/contract/responsa/knowledge/v1/document_pb.js";
 import type { ProfileDocument, ProfilePart, SubjectProfile } from "@responsa/contract/responsa/knowledge/v1/subject_profile_pb.js";
 import type { Api } from "../server/api.js";
 import { element, replace, WRITTEN } from "../widgets/dom.js";
 import { failureOf } from "../server/errors.js";
-import { momentOf } from "../text/facts.js";
+import { moment } from "../text/facts.js";
 import { linesOf } from "../text/values.js";
 import { fragmentOf } from "./place.js";
 import { t } from "../language/documents/texts.js";
@@ -77,8 +76,4 @@ function documentRow({ kind, document }: ProfileDocument): HTMLElement {
     { class: "wrapping" },
     element("div", { class: "about" }, element("a", { class: "name", href: fragmentOf({ name, tab: undefined, page: 0 }), ...WRITTEN }, title), element("p", { class: "note whole" }, facts), ...(values ? [element("p", { class: "note whole lines", ...WRITTEN }, values)] : [])),
   );
-}
-
-function moment(time: Timestamp): string {
-  return momentOf(timestampDate(time));
 }

@@ -32,7 +32,7 @@ const MODES: readonly (readonly [mode: SearchMode, id: string, label: string])[]
 export interface SearchHooks {
   readonly say: (text: string) => void;
   /** The user wants to ask a collection what was searched. */
-  readonly ask: (collection: Named, question: string) => void;
+  readonly ask: (question: string, collection: Named) => void;
 }
 
 export class SearchView {
@@ -174,7 +174,7 @@ export class SearchView {
     const headings = passage.headings.filter((one) => one !== title).map((one) => element("span", WRITTEN, ` › ${one}`));
     const open: HTMLElement = element("button", { type: "button", class: "plain open", click: () => void this.#panel.openPassage(passage, open, pieceRange) }, element("strong", WRITTEN, title), ...headings);
     const collection = { name: passage.collection, label: this.#label(passage.collection) };
-    const ask = iconButton(MessageCircle, t("askAbout"), () => this.#hooks.ask(collection, term));
+    const ask = iconButton(MessageCircle, t("askAbout"), () => this.#hooks.ask(term, collection));
     const words = parts?.text ?? 0;
     const notes = [placeOf(passage), datedOf(passage)].filter(Boolean).map((one) => ` · ${one}`);
     return element(

@@ -21,13 +21,14 @@ const SHOWN = 100;
 /** Up to this number of files, each result is announced; of more, only the sum. */
 const ANNOUNCED = 5;
 const TICK = 200; // milliseconds between two paintings
+const SEEN = 8_000; // milliseconds for which the result stays in view if it needs no reader
 
 const VIEWS: readonly (readonly [label: string, states: readonly State[]])[] = [
   [t("allFiles"), STATES],
   [t("openOrRefused"), ["waiting", "running", "refused", "cancelled"]],
-  [t("areAdded"), ["added"]],
+  [t("added"), ["added"]],
   [t("areUnchanged"), ["unchanged"]],
-  [t("areRefused"), ["refused", "cancelled"]],
+  [t("refused"), ["refused", "cancelled"]],
   [t("areSkipped"), ["skipped"]],
 ];
 
@@ -73,6 +74,7 @@ export class UploadsView {
   #limit = SHOWN;
   #painting = false;
   #stale = false;
+  #ends = 0;
 
   constructor(api: Api, hooks: UploadHooks) {
     this.#hooks = hooks;
@@ -146,9 +148,19 @@ export class UploadsView {
 
   #idle(): void {
     this.#hooks.settled();
+    void this.#leave();
     if (this.#queue.size <= ANNOUNCED) return;
     this.#folded(this.#queue.count("refused", "cancelled", "skipped") === 0);
     this.#hooks.say(t("uploadsEnded", { sum: this.#summary() }));
+  }
+
+  /** Clear the list a while after everything was added whole, once the user sees the page and does not use the list. Anything else that happened stays. */
+  async #leave(): Promise<void> {
+    const end = (this.#ends += 1);
+    do await PATIENCE.sleep(SEEN, new AbortController().signal);
+    while (document.hidden || this.root.matches(":hover, :focus-within"));
+    const plain = ({ state, note }: Item) => (state === "added" && note === t("searchable")) || (state === "unchanged" && note === t("unchanged"));
+    if (end === this.#ends && !this.#queue.isBusy && [...this.#queue.items].every(plain)) this.#cleared();
   }
 
   /** Paint at once, but not again within the next moment. Many changes then make one painting. */

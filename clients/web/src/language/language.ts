@@ -7,7 +7,7 @@ type Text = string | (Partial<Record<Intl.LDMLPluralRule, string>> & { readonly 
 type Values = Readonly<Record<string, string | number>>;
 export type Translated<English> = Readonly<Record<keyof English, Text>>;
 export type Messages = Translated<typeof en> & {
-  /** What replaces the server's messages, which are English, by the reasons of errors. */
+  /** What replaces the server's messages, which are English, by the reasons of errors and of refusals. */
   readonly reasons?: Readonly<Record<string, string>>;
   /** What replaces the server's descriptions of wrong fields, by their rules. Each follows the name of the field. */
   readonly rules?: Readonly<Record<string, string>>;
@@ -48,14 +48,14 @@ export function t(key: Key, values: Values = {}): string {
 }
 
 /**
- * The texts of a part of the page that is loaded when it is needed: the module `language/PART/texts.ts` awaits this function and exports what it returns as `t`.
+ * The texts of a part of the page that is loaded when it is needed, and those of the whole page: the module `language/PART/texts.ts` awaits this function and exports what it returns as `t`.
  */
 export async function texts<English extends Readonly<Record<string, Text>>>(
   english: English,
   others: Readonly<Record<Exclude<Code, "en">, () => Promise<Translated<English>>>>,
-): Promise<(key: keyof English, values?: Values) => string> {
-  const found = await translated(english, others);
-  return (key, values = {}) => filled(found[key], values);
+): Promise<(key: keyof English | Key, values?: Values) => string> {
+  const found: Readonly<Record<string, Text>> = await translated(english, others);
+  return (key, values = {}) => filled(found[String(key)] ?? messages[key as Key], values);
 }
 
 /** The texts in the language of the page; English if they cannot be loaded. */
@@ -97,7 +97,7 @@ export function around(key: Key, name: string, middle: Node): (Node | string)[] 
   return [before, middle, after];
 }
 
-/** The message of an error with this reason, if the language has one of its own. */
+/** The message of an error or a refusal with this reason, if the language has one of its own. */
 export function reasoned(reason: string, message: string): string {
   return messages.reasons?.[reason] ?? message;
 }

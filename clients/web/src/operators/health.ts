@@ -1,19 +1,19 @@
 /** The health of the server's parts, for operators. */
 
-import { timestampDate } from "@bufbuild/protobuf/wkt";
 import { Health, type PartStatus, type SystemStatus } from "@responsa/contract/responsa/admin/v1/system_status_pb.js";
 import { t } from "../language/operators/texts.js";
-import { momentOf } from "../text/facts.js";
+import { moment } from "../text/facts.js";
 import { element, WRITTEN } from "../widgets/dom.js";
+import { factsList } from "../widgets/resourcelist.js";
 
 const NAMES: Readonly<Record<string, string>> = {
   postgresql: t("partDatabase"),
   redis: "Redis",
-  embedding: t("partEmbedding"),
+  embedding: t("embeddingModel"),
   jobs: t("partQueue"),
   agents: t("partAgents"),
   models: t("partModels"),
-  tools: t("partTools"),
+  tools: t("tools"),
   servers: t("partServers"),
   disk: t("partDisk"),
   log: t("partLog"),
@@ -27,12 +27,11 @@ export function healthOf({ version, migration, migrationsPending, parts, embeddi
   const line = ill.length > 0 ? t("needAttention", { count: ill.length, all: parts.length }) : t(migrationsPending ? "migrationsPending" : "everythingWorks");
   const facts: readonly (readonly [string, string])[] = [
     [t("answers"), answerModel === "passages" ? t("passagesOnly") : answerModel],
-    [t("partEmbedding"), embeddingModel],
+    [t("embeddingModel"), embeddingModel],
     [t("release"), t(migrationsPending ? "releaseBehind" : "releaseOf", { version, migration: String(migration) })],
   ];
   const failed = errors.map(({ error, place, count, lastTime, lastId: id }) => {
-    const time = lastTime ? momentOf(timestampDate(lastTime)) : "";
-    return element("li", {}, element("code", {}, `${error} ${place}`), element("p", { class: "note" }, t("errorTimes", { count: Number(count), time, id })));
+    return element("li", {}, element("code", {}, `${error} ${place}`), element("p", { class: "note" }, t("errorTimes", { count: Number(count), time: moment(lastTime), id })));
   });
   return [
     element("p", { class: "row" }, dot(worst), element("strong", {}, line)),
@@ -43,7 +42,7 @@ export function healthOf({ version, migration, migrationsPending, parts, embeddi
       { class: "raw" },
       element("summary", {}, t("allParts")),
       element("ul", { class: "parts" }, ...parts.filter((one) => one.health === Health.OK).map(partRow)),
-      element("dl", { class: "facts-list" }, ...facts.map(([label, text]) => element("div", {}, element("dt", {}, label), element("dd", {}, text)))),
+      factsList(facts),
     ),
   ];
 }

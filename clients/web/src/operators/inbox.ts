@@ -37,7 +37,6 @@ export class InboxView implements Part {
       span: () => ({ start: periodsOf("month", new Date())[0]!.start, end: new Date() }),
       outcome: () => QuestionOutcome.NO_SUPPORT,
       empty: t("withoutAnswerEmpty"),
-      changed: () => undefined,
     });
     this.#state.control.addEventListener("change", () => {
       noted({ area: "administration", tab: "inbox", query: { state: this.#state.control.value } });

@@ -7,20 +7,21 @@ import { RefusalReason, TurnState } from "@responsa/contract/responsa/chat/v1/tu
 import { t, type Key } from "../language/operators/texts.js";
 import type { Api } from "../server/api.js";
 import { labelOf } from "../chat/agents.js";
+import { outcomeOfTurn } from "../chat/outcome.js";
 import { failureOf } from "../server/errors.js";
 import type { People } from "../server/people.js";
-import { dateOf, momentOf, money } from "../text/facts.js";
+import { dateOf, lapse, moment, money } from "../text/facts.js";
 import { filled } from "../widgets/dialog.js";
 import { button, element, field, WRITTEN } from "../widgets/dom.js";
 import { choiceEntry } from "../widgets/fields.js";
 import { Listing } from "../widgets/listing.js";
 import { numberOf } from "./content.js";
-import { lapse, spanOf, type Period } from "./periods.js";
+import { spanOf, type Period } from "./periods.js";
 
 const PAGE = 50;
 const NOTE_BYTES = 2048;
 const ORDERS = [
-  ["create_time desc", t("newestFirst")],
+  ["create_time desc", t("newest")],
   ["first_words_ms desc", t("firstWordsFirst")],
   ["latency_ms desc", t("slowestFirst")],
   ["cost_usd_micros desc", t("dearestFirst")],
@@ -62,33 +63,38 @@ export function reasonOf(name: string): string {
   return key ? t(key) : name.toLowerCase();
 }
 
+/** How a turn ended, with the reason's name in the contract, or "" without one: for example "Refused: no document answers it". */
+export function endText(state: TurnState, reason: string): string {
+  return `${ENDS[state]?.[0] ?? ""}${reason && `: ${reasonOf(reason)}`}`;
+}
+
 interface Wanted {
   readonly label: string;
   readonly empty: string;
-  /** Something has been dealt with. */
-  readonly changed: () => void;
 }
 
 export interface MattersHooks {
   readonly say: (text: string) => void;
   /** Ask a question again as oneself. */
   readonly ask: (question: string) => void;
+  /** Keep a question in sight where documents are added, which do not answer it yet. */
+  readonly lacks: (question: string) => void;
 }
 
 /** Makes the lists of an operator's matters. */
 export class Matters {
-  readonly #api: Pick<Api, "admin">;
+  readonly #api: Pick<Api, "admin" | "chat">;
   readonly #people: People;
   readonly #hooks: MattersHooks;
 
-  constructor(api: Pick<Api, "admin">, people: People, hooks: MattersHooks) {
+  constructor(api: Pick<Api, "admin" | "chat">, people: People, hooks: MattersHooks) {
     this.#api = api;
     this.#people = people;
     this.#hooks = hooks;
   }
 
-  /** The feedback that a filter finds, the latest first. */
-  feedback({ label, empty, changed, filter }: Wanted & { readonly filter: () => string }): Listing<GivenFeedback> {
+  /** The feedback that a filter finds, the latest first. `changed`: feedback has been dealt with. */
+  feedback({ label, empty, changed, filter }: Wanted & { readonly filter: () => string; readonly changed: () => void }): Listing<GivenFeedback> {
     let names: ReadonlyMap<string, string> = new Map();
     const read = async (pageToken: string) => {
       const { feedback, nextPageToken } = await this.#api.admin.listFeedback({ pageSize: PAGE, pageToken, filter: filter() });
@@ -132,24 +138,40 @@ export class Matters {
     return { root: element("div", { class: "stack" }, element("div", { class: "row wrap" }, order.root, outcome.root), list.root), refresh: () => list.refresh() };
   }
 
-  #turnRow({ question, state, refusal, createTime, agentVersion, firstWordsMs, latencyMs, costUsdMicros, rating, user }: TenantTurn, names: ReadonlyMap<string, string>): HTMLElement {
-    const [word = "", colour = ""] = ENDS[state] ?? [];
-    const why = refusal === RefusalReason.UNSPECIFIED ? "" : `: ${reasonOf(RefusalReason[refusal])}`;
+  #turnRow({ turn, question, state, refusal, createTime, agentVersion, firstWordsMs, latencyMs, costUsdMicros, rating, user }: TenantTurn, names: ReadonlyMap<string, string>): HTMLElement {
+    const end = endText(state, refusal === RefusalReason.UNSPECIFIED ? "" : RefusalReason[refusal]);
     const [first, whole] = [lapse(Number(firstWordsMs)), lapse(Number(latencyMs))];
     const agent = t("version", { agent: labelOf([], agentVersion.split("/versions/")[0]!), number: numberOf(agentVersion) });
-    const facts = [createTime && momentOf(timestampDate(createTime)), first !== whole && t("firstWordsAfter", { time: first }), t("wholeAfter", { time: whole }), costUsdMicros > 0n && money(costUsdMicros), agent, rating !== Rating.UNSPECIFIED && OPINIONS[rating][0], names.get(user)];
+    const facts = [moment(createTime), first !== whole && t("firstWordsAfter", { time: first }), t("wholeAfter", { time: whole }), costUsdMicros > 0n && money(costUsdMicros), agent, rating !== Rating.UNSPECIFIED && OPINIONS[rating][0], names.get(user)];
+    const more = element("p", { class: "note lines", ...WRITTEN });
+    const details = element("details", { class: "raw" }, element("summary", {}, t("details")), more);
+    details.addEventListener("toggle", () => details.open && void this.#detailsOf(turn, agent).then((text) => (more.textContent = text)));
     return element(
       "li",
-      { class: "wrapping matter" },
-      element("div", { class: "about" }, ...(question ? [title(question)] : []), element("p", { class: "whole" }, element("span", { class: `dot ${colour}` }), ` ${word}${why}`), element("p", { class: "note whole", ...WRITTEN }, facts.filter(Boolean).join(" · "))),
+      { class: "wrapping matter event" },
+      element("div", { class: "about" }, ...(question ? [title(question)] : []), element("p", { class: "whole" }, element("span", { class: `dot ${ENDS[state]?.[1] ?? ""}` }), ` ${end}`), element("p", { class: "note whole", ...WRITTEN }, facts.filter(Boolean).join(" · "))),
+      details,
       ...(question ? [state === TurnState.ANSWERED ? element("div", { class: "row wrap acts" }, ...this.#again(question)) : this.#acts(question)] : []),
     );
+  }
+
+  /** The model, the tokens and the fallbacks of a turn, which the server tells only the user who asked. */
+  async #detailsOf(name: string, agent: string): Promise<string> {
+    try {
+      const turn = await this.#api.chat.getTurn({ name });
+      const { who, fallbacks, passages } = outcomeOfTurn(turn, agent);
+      const { inputTokens = 0n, outputTokens = 0n } = turn.usage ?? {};
+      return [passages?.why, who, inputTokens + outputTokens > 0n && t("tokens", { count: Number(inputTokens), written: Number(outputTokens) }), ...fallbacks].filter(Boolean).join("\n") || "–";
+    } catch (error) {
+      const { reason, message } = failureOf(error);
+      return reason === "RESOURCE_NOT_FOUND" ? t("onlyAsker") : message;
+    }
   }
 
   #feedbackRow(one: GivenFeedback, names: ReadonlyMap<string, string>, changed: () => void): HTMLElement {
     const { question, comment, rating, score, user, agent, updateTime, state, note, resolver, resolveTime } = one;
     const [opinion, colour] = OPINIONS[rating];
-    const facts = [score > 0 && t("scoreOf", { score }), names.get(user) ?? "", labelOf([], agent), updateTime && momentOf(timestampDate(updateTime))];
+    const facts = [score > 0 && t("scoreOf", { score }), names.get(user) ?? "", labelOf([], agent), moment(updateTime)];
     const done = state === FeedbackState.DONE;
     const dealt = done ? t(note ? "dealtWithNote" : "dealtWith", { date: resolveTime ? dateOf(timestampDate(resolveTime)) : "–", who: names.get(resolver) ?? t("deletedUser"), note }) : "";
     const act = done ? button(t("openAgain"), () => void this.#resolve(one, FeedbackState.OPEN, note, changed).catch((error: unknown) => this.#hooks.say(failureOf(error).message))) : button(t("done"), () => void this.#finish(one, changed), { "aria-label": t("doneLabel", { question: question || t("hidden") }) });
@@ -181,7 +203,7 @@ export class Matters {
   }
 
   #acts(question: string, ...more: readonly HTMLElement[]): HTMLElement {
-    return element("div", { class: "row wrap acts" }, element("a", { href: "#/documents" }, t("addDocument")), ...this.#again(question), ...more);
+    return element("div", { class: "row wrap acts" }, element("a", { href: "#/documents", click: () => question && this.#hooks.lacks(question) }, t("addDocument")), ...this.#again(question), ...more);
   }
 
   #again(question: string): HTMLElement[] {
@@ -191,7 +213,7 @@ export class Matters {
   async #finish(one: GivenFeedback, changed: () => void): Promise<void> {
     const note = element("textarea", { id: "done-note", rows: "3", maxlength: String(NOTE_BYTES), ...WRITTEN });
     const fields = [...(one.question ? [element("p", WRITTEN, one.question)] : []), field(t("whatWasDone"), note, t("whatWasDoneNote"))];
-    await filled({ title: t("markDone"), action: t("doneAction"), fields, first: note, act: () => this.#resolve(one, FeedbackState.DONE, note.value.trim(), changed) });
+    await filled({ title: t("markDone"), action: t("isDone"), fields, first: note, act: () => this.#resolve(one, FeedbackState.DONE, note.value.trim(), changed) });
   }
 
   async #resolve({ feedback }: GivenFeedback, state: FeedbackState, note: string, changed: () => void): Promise<void> {

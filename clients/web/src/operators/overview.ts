@@ -1,6 +1,5 @@
 /** Shows administrators how the service does: the health of its parts, and plots of an hour up to a year. */
 
-import { timestampDate } from "@bufbuild/protobuf/wkt";
 import { QuestionOutcome, type Quality } from "@responsa/contract/responsa/admin/v1/insight_pb.js";
 import type { UsageRow } from "@responsa/contract/responsa/auth/v1/usage_report_pb.js";
 import { MONEY } from "../administration/amounts.js";
@@ -8,14 +7,14 @@ import { locale } from "../language/language.js";
 import { t } from "../language/operators/texts.js";
 import type { Api } from "../server/api.js";
 import { failureOf } from "../server/errors.js";
-import { momentOf, money } from "../text/facts.js";
+import { lapse, moment, money } from "../text/facts.js";
 import { filled } from "../widgets/dialog.js";
 import { button, element, replace } from "../widgets/dom.js";
 import { textEntry } from "../widgets/fields.js";
 import { noted, type Part } from "../widgets/tabbed.js";
 import { healthOf } from "./health.js";
 import { reasonOf, type Matters, type TurnOrder } from "./matters.js";
-import { budgetOf, lapse, periodsOf, RANGES, rowsOf, share, spanOf, turnsOf, type Period, type RangeName } from "./periods.js";
+import { budgetOf, periodsOf, RANGES, rowsOf, share, spanOf, turnsOf, type Period, type RangeName } from "./periods.js";
 import { Plot, type Plotted, type Series } from "./plot.js";
 
 const FIRST: RangeName = "week";
@@ -109,7 +108,7 @@ export class OverviewView implements Part {
       const plots: readonly Write[] = [questions, firstWords, wholeAnswers, (all) => this.#cost(periods, all), opinions];
       plots.forEach((plotted, index) => this.#plots[index]!.show(periods, plotted(figures, total)));
       this.#problem.textContent = "";
-      const through = usage.completeThrough ? t("countedThrough", { time: momentOf(timestampDate(usage.completeThrough)) }) : "";
+      const through = usage.completeThrough ? t("countedThrough", { time: moment(usage.completeThrough) }) : "";
       this.#state.textContent = usage.recounting ? `${through} ${t("recounting")}` : through;
     } catch (error) {
       if (read !== this.#reads) return;
@@ -145,7 +144,7 @@ export class OverviewView implements Part {
     const act = async () => {
       const micros = entry.control.value.trim() ? MONEY.parse(entry.control.value) : 0n;
       if (micros === undefined) {
-        entry.refuse(t("notMoney", { example }));
+        entry.refuse(t("enterAmount", { example }));
         return false;
       }
       await this.#api.admin.updateInsightSettings({ insightSettings: { costUsdMicrosPerMonth: micros }, updateMask: { paths: ["cost_usd_micros_per_month"] } });
@@ -158,7 +157,7 @@ export class OverviewView implements Part {
     const named = { period: period.name };
     const heading = element("h3", { id: "behind-title", tabindex: "-1" }, t("answersOf", named));
     const turns = this.#matters.turns(t("answersOf", named), period, order);
-    const questions = this.#matters.patterns({ label: t("questionsOf", named), span: () => period, outcome: () => QuestionOutcome.UNSPECIFIED, empty: t("nothingAsked"), changed: () => undefined });
+    const questions = this.#matters.patterns({ label: t("questionsOf", named), span: () => period, outcome: () => QuestionOutcome.UNSPECIFIED, empty: t("nothingAsked") });
     const feedback = this.#matters.feedback({ label: t("feedbackOf", named), filter: () => `update_time >= "${period.start.toISOString()}" AND update_time < "${period.end.toISOString()}"`, empty: t("noFeedback"), changed: () => void feedback.refresh() });
     const days = period.end.getTime() - period.start.getTime() >= DAY; // questions are grouped by the day
     replace(this.#behind, heading, turns.root, ...(days ? [element("h4", {}, t("patternsHeading")), questions.root] : []), element("h4", {}, t("feedback")), feedback.root);

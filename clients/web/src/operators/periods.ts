@@ -80,15 +80,6 @@ export function turnsOf(one: Pick<Quality, "answeredTurns" | "refusedTurns" | "f
   return one ? Number(one.answeredTurns + one.refusedTurns + one.failedTurns + one.cancelledTurns) : 0;
 }
 
-/** A time in milliseconds, e.g. "140 ms", "2.4 s" or "1 min 5 s". */
-export function lapse(ms: number): string {
-  if (ms < 1000) return `${Math.round(ms)} ms`;
-  const digits = ms < 9950 ? 1 : 0;
-  if (ms < 60_000) return `${(ms / 1000).toLocaleString(locale(), { minimumFractionDigits: digits, maximumFractionDigits: digits })} s`;
-  const seconds = Math.round(ms / 1000);
-  return `${Math.floor(seconds / 60)} min ${seconds % 60} s`;
-}
-
 /** What a part of a whole is, e.g. "87 %"; "–" of nothing. */
 export function share(part: number, whole: number): string {
   return whole > 0 ? `${Math.round((100 * part) / whole)} %` : "–";

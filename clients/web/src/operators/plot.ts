@@ -61,7 +61,9 @@ export class Plot {
     const key = element("ul", { class: "key" }, ...series.map((one) => element("li", {}, element("span", { class: `dot ${one.colour.slice(2)}` }), one.label)));
     const host = element("div", { class: "canvas", "aria-hidden": "true" });
     const head = element("div", { class: "plot-head" }, element("h3", {}, title), element("strong", { class: "figure" }, figure), about);
+    const held = this.root.contains(document.activeElement);
     replace(this.root, head, ...(empty ? acts : [host, element("div", { class: "row plot-foot" }, key, ...acts, this.#table(title, periods, series, write))]));
+    if (held) act?.focus();
     if (empty) return;
     const text = (index: number | null | undefined) =>
       index === null || index === undefined ? summary : `${periods[index]!.name}: ${series.map(({ label, values }) => `${label} ${written(values[index], write)}`).join(", ")}`;

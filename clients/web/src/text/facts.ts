@@ -1,5 +1,6 @@
-/** Writes sizes, dates, numbers, amounts of money, and addresses of documents. Nothing here touches the page. */
+/** Writes sizes, dates, times, amounts of money, and addresses of documents. Nothing here touches the page. */
 
+import { timestampDate, type Timestamp } from "@bufbuild/protobuf/wkt";
 import { locale } from "../language/language.js";
 
 const UNITS = ["", "KiB", "MiB", "GiB"];
@@ -27,14 +28,23 @@ export function momentOf(date: Date): string {
   return `${dateOf(date)}, ${date.toLocaleTimeString(locale(), { hour: "2-digit", minute: "2-digit" })}`;
 }
 
+/** The same for a time of the server; "" without one. */
+export function moment(time: Timestamp | undefined): string {
+  return time ? momentOf(timestampDate(time)) : "";
+}
+
+/** A time in milliseconds, e.g. "140 ms", "2.4 s" or "1 min 5 s". */
+export function lapse(ms: number): string {
+  if (ms < 950) return `${Math.round(Math.max(ms, 0))} ms`;
+  const digits = ms < 9950 ? 1 : 0;
+  if (ms < 60_000) return `${(ms / 1000).toLocaleString(locale(), { minimumFractionDigits: digits, maximumFractionDigits: digits })} s`;
+  const seconds = Math.round(ms / 1000);
+  return `${Math.floor(seconds / 60)} min ${seconds % 60} s`;
+}
+
 /** The address at which the browser downloads the file of `documents/{uuid}` or of one of its versions. */
 export function originalOf(name: string): string {
   return `/v1/${name}/original`;
-}
-
-/** For example "1 token" or "1,200 tokens". */
-export function count(number: number | bigint, noun: string): string {
-  return `${number.toLocaleString("en")} ${noun}${Number(number) === 1 ? "" : "s"}`;
 }
 
 const MICROS = 1_000_000;

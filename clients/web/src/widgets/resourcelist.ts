@@ -1,10 +1,8 @@
 /** Lists of resources that people administer: rows, filters that the address keeps, and what people do with a row. */
 
-import { timestampDate, type Timestamp } from "@bufbuild/protobuf/wkt";
 import { uuid } from "@responsa/client/parts.js";
 import { t } from "../language/account/texts.js";
 import { failureOf, type Failure } from "../server/errors.js";
-import { momentOf } from "../text/facts.js";
 import { confirmed, filled, type Confirmation } from "./dialog.js";
 import { button, element, WRITTEN } from "./dom.js";
 import { Entry } from "./fields.js";
@@ -41,13 +39,8 @@ export function badge(text: string, kind: "" | "good" | "warn" = ""): HTMLElemen
   return element("span", { class: `badge ${kind}` }, text);
 }
 
-/** For example "3 Feb 2026, 14:05"; "" without a time. */
-export function moment(time: Timestamp | undefined): string {
-  return time ? momentOf(timestampDate(time)) : "";
-}
-
 /** The names of things with their values, without those that have none. */
-export function factsList(facts: readonly (readonly [name: string, value: string])[]): HTMLElement {
+export function factsList(facts: readonly (readonly [name: string, value: string | Node])[]): HTMLElement {
   return element("dl", { class: "facts-list" }, ...facts.filter(([, value]) => value).map(([name, value]) => element("div", {}, element("dt", {}, name), element("dd", WRITTEN, value))));
 }
 

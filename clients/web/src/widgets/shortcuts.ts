@@ -2,17 +2,18 @@
 
 import { shown } from "./dialog.js";
 import { element } from "./dom.js";
+import { t } from "../language/language.js";
 
 const KEY = "responsa.keys";
 const OFF = "off";
 const WRITES = "input, textarea, select, [contenteditable]";
-const KEYS: readonly (readonly [key: string, does: string])[] = [
-  ["Enter", "Ask the question"],
-  ["Shift + Enter", "Begin a new line of the question"],
-  ["/", "Write a question"],
-  ["Esc", "Close the source, the menu or the list that is open"],
-  ["?", "Show this list"],
-];
+const KEYS = [
+  ["Enter", "keyAsks"],
+  ["Shift + Enter", "keyBegins"],
+  ["/", "keyWrites"],
+  ["Esc", "keyCloses"],
+  ["?", "keyShows"],
+] as const;
 
 /** Listen for the keys until `signal` aborts. `write` shows the question box with the focus in it. */
 export function listenForKeys(write: () => void, signal: AbortSignal): void {
@@ -30,7 +31,7 @@ export function listenForKeys(write: () => void, signal: AbortSignal): void {
 /** Show the sheet. */
 export function showKeys(): void {
   const single = element("input", { type: "checkbox", checked: localStorage.getItem(KEY) !== OFF, change: () => localStorage.setItem(KEY, single.checked ? "" : OFF) });
-  const rows = KEYS.map(([key, does]) => element("div", {}, element("dt", {}, element("kbd", {}, key)), element("dd", {}, does)));
-  const label = element("label", { class: "row" }, single, "/ and ? work outside of text fields");
-  void shown("Keyboard shortcuts", "Close", [element("dl", { class: "keys" }, ...rows), label], single);
+  const rows = KEYS.map(([key, does]) => element("div", {}, element("dt", {}, element("kbd", {}, key)), element("dd", {}, t(does))));
+  const label = element("label", { class: "row" }, single, t("keysWork"));
+  void shown(t("keyboardShortcuts"), t("close"), [element("dl", { class: "keys" }, ...rows), label], single);
 }

@@ -1,7 +1,8 @@
 /** A view of several tabs, each with an address: the profile, and the administration. */
 
-import { element } from "./dom.js";
+import { arrange, element } from "./dom.js";
 import { t } from "../language/language.js";
+import { Lazy } from "./lazy.js";
 import { TabList } from "./tablist.js";
 import { viewFragment, type Area, type ViewPlace } from "./views.js";
 
@@ -15,22 +16,11 @@ export interface Part {
 /** A part whose code the browser loads when the part is first shown. */
 export function lazily(load: () => Promise<Part>): Part {
   const root = element("div", {});
-  let part: Promise<Part> | undefined;
-  const loaded = async () => {
-    const found = await load();
-    root.replaceChildren(found.root);
-    return found;
-  };
+  const lazy = new Lazy(load);
   const show = async (query: Readonly<Record<string, string>>) => {
-    let found: Part;
-    try {
-      found = await (part ??= loaded());
-    } catch {
-      part = undefined; // a later try may succeed
-      root.replaceChildren(element("p", { class: "problem", role: "alert" }, t("unloaded")));
-      return;
-    }
-    await found.show(query);
+    const found = await lazy.get().catch(() => undefined); // a later try may succeed
+    arrange(root, [found?.root ?? element("p", { class: "problem", role: "alert" }, t("unloaded"))]);
+    await found?.show(query);
   };
   return { root, show };
 }
