@@ -120,9 +120,11 @@ export function codeButton(say: (text: string) => void): HTMLElement {
   return made;
 }
 
-/** Shows a refusal, which is an outcome like an answer but has no sources. */
+/** Shows a refusal, which is an outcome like an answer but has no sources. What the server or the agent's author wrote stays below the page's own sentence: it says more of this question. */
 export function refusal(text: string, reason: RefusalReason): HTMLElement {
-  return element("div", { class: "refusal" }, element("strong", {}, refusalWords(reason).heading), element("p", WRITTEN, refusalText(reason, text)));
+  const own = refusalText(reason, text);
+  const said = own === text ? [] : [element("p", { class: "note", ...WRITTEN }, text)];
+  return element("div", { class: "refusal" }, element("strong", {}, refusalWords(reason).heading), element("p", WRITTEN, own), ...said);
 }
 
 /** The note below an answer or another outcome; undefined if there is nothing to report. */
