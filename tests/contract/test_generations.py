@@ -326,6 +326,33 @@ async def test_a_refusing_model_fails_the_operation_and_a_busy_one_delays_it(
 
 
 @EVERYWHERE
+async def test_a_generation_is_complete_only_with_what_arrived_last(filled: House, people: People) -> None:
+    house, ann, builds = filled, people.ann, filled.builds
+    operation = await house.library.reindex_collection(ann, "notes", WORDS)
+    task = await builds.begin("acme", operation.id)
+    assert task is not None
+    indexer = await Indexers(house.embedders, house.ingestions, uuid7).named(task.embedding)
+    assert indexer is not None
+
+    async def fill() -> int:
+        after, count = None, 0
+        while found := await builds.missing(task, after, 1):
+            made = await indexer.vectors("acme", found, SeenVectors(1))
+            await builds.write(task, made, since=0, seconds=1.0)
+            after, count = found[-1].passage.id, count + 1
+        return count
+
+    assert await fill() == house.rows(("passage",))["passage"]
+    assert (await house.take_in(ann, LATE, "eels.md", collection="notes")).error is None
+    assert not await builds.complete(task)
+    assert await fill() == 1
+    assert await fill() == 0
+    assert await builds.complete(task)
+    assert await states(house, ann) == {2: ACTIVE, 1: RETIRED}
+    assert "Sargasso" in await found(house, ann, "Where do eels spawn?")
+
+
+@EVERYWHERE
 async def test_a_lost_worker_can_write_nothing_and_its_vectors_are_kept(
     filled: House, people: People
 ) -> None:

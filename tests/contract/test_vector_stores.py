@@ -579,6 +579,8 @@ async def test_a_stale_attempt_does_not_replace_the_vectors_of_a_later_one(place
         # Nor does it remove what was built for another generation meanwhile.
         await index.put({at(BUILT, "two"): stored(passages[2])}, published=True)
         await index.publish(at(2, "one"))
+        # Searches of the one generation find nothing of the other, and compare with nothing of it.
+        assert list(await index.nearest(SearchScope(Server("acme")), question, 10, passages)) == [passages[0]]
         await index.drop_attempts("acme", document, 1, 3)
         assert await index.lacking("acme", "m", "two", passages) == passages[:2]
         assert await size(index) == 1
