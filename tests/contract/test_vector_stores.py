@@ -298,6 +298,8 @@ async def test_the_cosines_of_named_passages_are_exact(store: Store, people: Peo
 async def test_vectors_of_another_model_are_neither_found_nor_compared(store: Store, people: People) -> None:
     _, ids = await store.put(people.ann, "a.md", vectors(1, 2))
     other = store.question(vectors(1, 1)[0], "another/1")
+    if isinstance(store.index, QdrantVectors):
+        await store.index.prepare(other.model, 384)
     assert await store.index.nearest(SearchScope(Server("acme")), other, 10, ids) == {}
     pieces = await store.index.pieces(Server("acme"), ids, other)
     assert {one.cosine for found in pieces.values() for one in found} == {None}

@@ -176,8 +176,7 @@ class QdrantVectors:
         active = _active(scope.reader.tenant_id, question)
         wanted = {str(one) for one in named}
         async with self._asking("nearest", self._options.search_seconds):
-            if not await self._searchable(name):
-                return {}
+            await self._require(name)
             within = _scope(scope)
             if within is not None:
                 near = await self._client.query_points(
@@ -224,7 +223,8 @@ class QdrantVectors:
 
         async with self._asking("pieces", self._options.search_seconds):
             compared = self._name(question.model) if question else ""
-            if question and missing and await self._searchable(compared):
+            if question and missing:
+                await self._require(compared)
                 vector = _floats(question.data)
                 active = _active(reader.tenant_id, question)
                 add(await self._compared(compared, vector, active, missing, fields, _among("kind", _PIECES)))
@@ -380,11 +380,10 @@ class QdrantVectors:
     async def _has(self, name: str) -> bool:
         return name in self._known or name in await self._collections()
 
-    async def _searchable(self, name: str) -> bool:
-        """Whether vectors of this model were ever stored. Raises Unavailable if Qdrant has none of any model, so has lost them."""
-        if not await self._has(name) and not self._known:
+    async def _require(self, name: str) -> None:
+        """Raises Unavailable if there is no such collection: searches ask only for models with passages, so Qdrant has lost their vectors, or does not have them yet."""
+        if not await self._has(name):
             raise _unavailable(Unavailable)
-        return name in self._known
 
     @asynccontextmanager
     async def _asking(self, what: str, seconds: float) -> AsyncGenerator[None]:
