@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 import numpy as np
@@ -394,9 +394,14 @@ async def test_a_late_worker_stores_no_vectors_of_what_is_gone(house: House, peo
         [first, *_] = await builds.missing(task, None, 10)
         data = vectors(1, 1)[0].astype("<f4").tobytes()
         made = [PassageVectors(first.passage.id, [PassageVector(VectorKind.WINDOW, ByteRange(0, 1), data)])]
+        other, [id_] = await store.put(people.ann, "c.md", vectors(3, 1))
+        again = [PassageVectors(id_, made[0].vectors)]
+        refilled = replace(task, operation_id=uuid7(), generation_id=None)
+        assert not await builds.refill(replace(refilled, generation_id=uuid7()), again)
         for document, late in (
             (claim.document_id, store.write(claim, vectors(2, 2))),
             (searched.document_id, builds.write(task, made, since=0, seconds=1.0)),
+            (other.document_id, builds.refill(refilled, again)),
         ):
             qdrant.gate = Gate()
             storing = asyncio.create_task(late)

@@ -40,8 +40,8 @@ from responsa_server.domain.people import Reader
 from responsa_server.telemetry.stages import exchange
 
 _WRITE_SECONDS: Final = 60
-# Less than PostgreSQL allows an idle transaction, because one of them waits for it.
-_PUT_SECONDS: Final = 30
+# A transaction of PostgreSQL, which may be idle for a minute, waits for two such writes.
+_HELD_SECONDS: Final = 25
 _CHECK_SECONDS: Final = 2.0
 _POINTS_A_REQUEST: Final = 256
 # More vectors than any passage has, so that a query that compares all vectors of some passages returns all of them.
@@ -277,7 +277,7 @@ class QdrantVectors:
         name = self._name(first.model)
         if name not in self._known:
             await self.prepare(first.model, len(of_first[0].vectors[0].vector) // 4)
-        async with self._asking("put", _PUT_SECONDS):
+        async with self._asking("put", _HELD_SECONDS):
             for start in range(0, len(points), _POINTS_A_REQUEST):
                 await self._client.upsert(name, points[start : start + _POINTS_A_REQUEST], wait=True)
 
@@ -301,7 +301,7 @@ class QdrantVectors:
         this = _all(of_version, [_is("epoch", attempt.epoch)])
         earlier = _all(of_version, [_between("epoch", lt=attempt.epoch)])
         later = _all(of_version, [_is("published", True), _between("epoch", gt=attempt.epoch)])
-        async with self._asking("publish", _WRITE_SECONDS):
+        async with self._asking("publish", _HELD_SECONDS):
             if not await self._has(name):
                 return  # the version has no vectors
             overtaken = (await self._client.count(name, later, exact=True)).count > 0
