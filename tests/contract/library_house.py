@@ -13,6 +13,7 @@ import psycopg
 from uuid_utils.compat import uuid7
 
 from responsa_server.domain.knowledge import DocumentMetadata, Operation
+from responsa_server.domain.passages import VectorStore
 from responsa_server.domain.people import Principal
 from responsa_server.ingest.indexing import Indexers
 from responsa_server.ingest.jobs import Announce, Ingest, KnowledgeJobs, Parser
@@ -23,7 +24,7 @@ from responsa_server.ingest.watching import Watching
 from responsa_server.library.library import Library
 from responsa_server.library.pages import PageImages
 from responsa_server.search.embedder import Embedder, Embedders, OneEmbedder, Vectors
-from responsa_server.search.retrieve import KnowledgeSearch
+from responsa_server.search.retrieve import KnowledgeSearch, Retriever
 from responsa_server.stores.postgres.collections import CollectionStore
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.documents import DocumentStore
@@ -31,7 +32,7 @@ from responsa_server.stores.postgres.generations import GenerationBuildStore, Ge
 from responsa_server.stores.postgres.jobs import JobQueue, QueuePace
 from responsa_server.stores.postgres.operations import IngestionStore, OperationStore
 from tests.conftest import DatabaseUrls
-from tests.contract.shelf import retriever_of
+from tests.contract.shelf import lexical_of, vectors_of
 
 PACE = QueuePace(poll=0.1, heartbeat=0.2, stalled=1.0, restart=0.1, grace=0.0)
 TABLES = (
@@ -150,8 +151,9 @@ class House:
         embedder: Embedder,
         spool: Path,
         embedders: Embedders | None = None,
+        vectors: VectorStore | None = None,
     ) -> None:
-        """embedders: None for the one embedder."""
+        """embedders: None for the one embedder. vectors: None if PostgreSQL holds the vectors."""
         self.urls = urls
         self.database = database
         self.parser = parser
@@ -159,23 +161,35 @@ class House:
         self.embedders = embedders or OneEmbedder(embedder)
         self.spool = spool
         self.queue = JobQueue(urls.log, concurrency=2, pace=PACE)
-        self.collections = CollectionStore(database)
-        self.documents = DocumentStore(database, self.queue, uuid7)
-        self.operations = OperationStore(database, self.queue)
-        self.ingestions = IngestionStore(database, self.queue, prune_after=0.0)
+        self.vectors = vectors
+        outside = vectors is not None
+        self.collections = CollectionStore(database, self.queue if outside else None)
+        self.documents = DocumentStore(database, self.queue, uuid7, external_vectors=outside)
+        self.operations = OperationStore(database, self.queue, external_vectors=outside)
+        self.ingestions = IngestionStore(database, self.queue, prune_after=0.0, vectors=vectors)
         self.generations = GenerationStore(database, self.queue, uuid7)
         self.waiting = Watching(self.operations)
         self.library = Library(
             self.collections,
             self.documents,
             self.operations,
-            KnowledgeSearch(retriever_of(database, self.embedders)),
+            KnowledgeSearch(self.retriever),
             self.waiting,
             PageImages(self.documents, parser),
             embedders=self.embedders,
             generations=self.generations,
             spool_dir=spool,
         )
+
+    @property
+    def retriever(self) -> Retriever:
+        index = vectors_of(self.database) if self.vectors is None else self.vectors
+        outside = self.vectors is not None
+        return Retriever(lexical_of(self.database), index, self.embedders, external_vectors=outside)
+
+    @property
+    def builds(self) -> GenerationBuildStore:
+        return GenerationBuildStore(self.database, self.queue, self.vectors)
 
     def ingest(
         self,
@@ -194,8 +208,7 @@ class House:
     def reindex(self, slice_seconds: float = 0.05) -> Reindex:
         """The object that builds generations. Its slices are short, so that most operations need several."""
         indexers = Indexers(self.embedders, self.ingestions, uuid7)
-        builds = GenerationBuildStore(self.database, self.queue)
-        return Reindex(builds, indexers, self.waiting.ended, slice_seconds=slice_seconds)
+        return Reindex(self.builds, indexers, self.waiting.ended, slice_seconds=slice_seconds)
 
     @asynccontextmanager
     async def working(
@@ -213,6 +226,7 @@ class House:
             self.documents,
             self.operations,
             max_attempts=max_attempts,
+            vectors=self.vectors,
             reindex=self.reindex(),
         )
         await jobs.start(announce=announce)

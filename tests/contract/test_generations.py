@@ -47,11 +47,16 @@ from responsa_server.search.settings import EMBEDDED_MODEL
 from responsa_server.stores.postgres import generations, vectors
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.generation_table import FIRST_TABLE
-from responsa_server.stores.postgres.generations import GenerationBuildStore, GenerationStore
+from responsa_server.stores.qdrant import QdrantVectors
 from tests.conftest import DatabaseUrls
 from tests.contract.conftest import People
 from tests.contract.library_house import Gate, House
+from tests.contract.outside import QDRANTS, qdrant_at, size
 
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Payload indexes have no effect in the local Qdrant"),
+    pytest.mark.filterwarnings("ignore:Local mode performs exact"),
+]
 WORDS = "lab:words"
 ACTIVE, RETIRED, READY, BUILDING, FAILED = (
     GenerationState.ACTIVE,
@@ -60,6 +65,7 @@ ACTIVE, RETIRED, READY, BUILDING, FAILED = (
     GenerationState.BUILDING,
     GenerationState.FAILED,
 )
+EVERYWHERE = pytest.mark.parametrize("house", ["postgres", *QDRANTS], indirect=True)
 TEXTS = {
     "rivers.md": "# Rivers\n\nThe Elbe is 1094 kilometres long.\n\nThe Bille rises in the Hahnheide forest.",
     "mills.md": "# Mills\n\nThe mill at Sandford grinds rye.\n\n| miller | since |\n|---|---|\n| Agnes | 1911 |",
@@ -121,15 +127,29 @@ def settings(lab: Lab) -> ModelSettings:
 
 
 @pytest.fixture
-def house(
+async def house(
+    request: pytest.FixtureRequest,
     database_urls: DatabaseUrls,
     database: Database,
     parser: ParserPool,
     embedder: MiniLmEmbedder,
     embedders: ConfiguredEmbedders,
     tmp_path: Path,
-) -> House:
-    return House(database_urls, database, parser, embedder, tmp_path, embedders)
+) -> AsyncIterator[House]:
+    """Its vectors are in PostgreSQL, or where the parameter says."""
+    place = getattr(request, "param", "postgres")
+    if place == "postgres":
+        yield House(database_urls, database, parser, embedder, tmp_path, embedders)
+        return
+    async with qdrant_at(place) as qdrant:
+        yield House(database_urls, database, parser, embedder, tmp_path, embedders, qdrant)
+
+
+async def stored(house: House) -> int:
+    """The number of vectors."""
+    if isinstance(house.vectors, QdrantVectors):
+        return await size(house.vectors)
+    return sum(house.rows(("passage_vector", "generation_vector")).values())
 
 
 @pytest.fixture
@@ -163,6 +183,7 @@ async def rebuilt(house: House, who: Principal, embedding: str = WORDS) -> Opera
         return await house.ended(who, operation)
 
 
+@EVERYWHERE
 async def test_another_model_is_built_while_the_old_one_serves(
     filled: House, people: People, lab: Lab
 ) -> None:
@@ -206,19 +227,20 @@ async def test_another_model_is_built_while_the_old_one_serves(
             assert answer in await found(house, ann, question, mode)
 
 
+@EVERYWHERE
 async def test_a_collection_goes_back_to_the_earlier_generation(
     filled: House, people: People, lab: Lab
 ) -> None:
     house, ann = filled, people.ann
     await rebuilt(house, ann)
     assert (await house.take_in(ann, LATE, "eels.md", collection="notes")).error is None
-    stored = house.rows(("passage_vector",))
+    before = await stored(house)
     operation = await house.library.activate_generation(ann, "notes", 1)
     asked = len(lab.texts)
     async with house.working():
         assert (await house.ended(ann, operation)).error is None
     assert await states(house, ann) == {2: RETIRED, 1: ACTIVE}
-    assert house.rows(("passage_vector",))["passage_vector"] > stored["passage_vector"]
+    assert await stored(house) > before
     assert "Sargasso" in await found(house, ann, "Where do eels spawn?")
     assert len(lab.texts) == asked
     again = await house.library.activate_generation(ann, "notes", 1)
@@ -232,14 +254,15 @@ async def test_tables_and_headings_keep_their_pieces(filled: House, people: Peop
     before = sorted(house.ask(kinds.format("passage_vector")))
     await rebuilt(house, ann)
     await rebuilt(house, ann, EMBEDDED_MODEL)
-    stored = sorted(house.ask(kinds.format("generation_vector")))
-    assert stored == sorted([*before, *before])
+    later = sorted(house.ask(kinds.format("generation_vector")))
+    assert later == sorted([*before, *before])
     assert {kind for kind, _, _ in before} >= {"row", "heading", "sentence"}
 
 
+@EVERYWHERE
 async def test_a_cancelled_operation_leaves_nothing(filled: House, people: People, lab: Lab) -> None:
     house, ann = filled, people.ann
-    before = house.rows()
+    before, vectors_before = house.rows(), await stored(house)
     operation = await house.library.reindex_collection(ann, "notes", WORDS)
     lab.gate = Gate()
     async with house.working():
@@ -258,6 +281,7 @@ async def test_a_cancelled_operation_leaves_nothing(filled: House, people: Peopl
     await house.library.delete_operation(ann, later.id)
     await house.finish_jobs()
     assert house.rows() == {**before, "collection_generation": 1}
+    assert await stored(house) == vectors_before
 
 
 async def test_a_cancelled_activation_keeps_the_generation(filled: House, people: People, lab: Lab) -> None:
@@ -301,12 +325,40 @@ async def test_a_refusing_model_fails_the_operation_and_a_busy_one_delays_it(
     assert await states(house, ann) == {3: ACTIVE, 1: RETIRED}
 
 
+@EVERYWHERE
+async def test_a_generation_is_complete_only_with_what_arrived_last(filled: House, people: People) -> None:
+    house, ann, builds = filled, people.ann, filled.builds
+    operation = await house.library.reindex_collection(ann, "notes", WORDS)
+    task = await builds.begin("acme", operation.id)
+    assert task is not None
+    indexer = await Indexers(house.embedders, house.ingestions, uuid7).named(task.embedding)
+    assert indexer is not None
+
+    async def fill() -> int:
+        after, count = None, 0
+        while found := await builds.missing(task, after, 1):
+            made = await indexer.vectors("acme", found, SeenVectors(1))
+            await builds.write(task, made, since=0, seconds=1.0)
+            after, count = found[-1].passage.id, count + 1
+        return count
+
+    assert await fill() == house.rows(("passage",))["passage"]
+    assert (await house.take_in(ann, LATE, "eels.md", collection="notes")).error is None
+    assert not await builds.complete(task)
+    assert await fill() == 1
+    assert await fill() == 0
+    assert await builds.complete(task)
+    assert await states(house, ann) == {2: ACTIVE, 1: RETIRED}
+    assert "Sargasso" in await found(house, ann, "Where do eels spawn?")
+
+
+@EVERYWHERE
 async def test_a_lost_worker_can_write_nothing_and_its_vectors_are_kept(
     filled: House, people: People
 ) -> None:
     house, ann = filled, people.ann
     operation = await house.library.reindex_collection(ann, "notes", WORDS)
-    builds = GenerationBuildStore(house.database, house.queue)
+    builds = house.builds
     lost = await builds.begin("acme", operation.id)
     assert lost is not None
     missing = await builds.missing(lost, None, 1)
@@ -336,7 +388,7 @@ async def test_the_vectors_of_a_deleted_generation_go_in_parts_after_the_call(
     house, ann = filled, people.ann
     await rebuilt(house, ann)
     monkeypatch.setattr(generations, "_MOST_DISCARDED", 2)
-    builds = GenerationBuildStore(house.database, house.queue)
+    builds = house.builds
     active = UUID(str(house.ask("SELECT generation_id FROM responsa.collection")[0][0]))
     before = house.rows(("passage_vector", "generation_vector"))
     for kept in (FIRST_TABLE, active):
@@ -409,7 +461,7 @@ async def test_the_time_left_is_measured_over_all_attempts(filled: House, people
     while (first := await left()) is None:  # a slice on a busy machine may end before its first vectors
         assert await reindex.work("acme", operation.id, 0) is not None
     # The beginning of the next attempt keeps what was measured.
-    assert await GenerationBuildStore(house.database, house.queue).begin("acme", operation.id) is not None
+    assert await house.builds.begin("acme", operation.id) is not None
     again = await left()
     assert again
     assert again >= first
@@ -418,6 +470,7 @@ async def test_the_time_left_is_measured_over_all_attempts(filled: House, people
     assert await left() is None
 
 
+@EVERYWHERE
 async def test_a_document_whose_model_was_replaced_is_embedded_again(filled: House, people: People) -> None:
     house, ann = filled, people.ann
     await rebuilt(house, ann)
@@ -465,6 +518,7 @@ async def test_a_collection_has_a_bounded_number_of_generations(house: House, pe
     await house.library.reindex_collection(ann, "notes")
 
 
+@EVERYWHERE
 async def test_a_deleted_collection_ends_its_operation_and_takes_all_vectors(
     filled: House, people: People, lab: Lab
 ) -> None:
@@ -477,7 +531,8 @@ async def test_a_deleted_collection_ends_its_operation_and_takes_all_vectors(
     assert ended.error.reason is Reason.OPERATION_CANCELLED
     assert "collection was deleted" in ended.error.message
     await house.finish_jobs()
-    assert not house.rows(("passage_vector", "generation_vector", "collection_generation"))
+    assert not house.rows(("collection_generation",))
+    assert not await stored(house)
 
 
 async def test_a_model_that_the_settings_no_longer_declare(
@@ -555,6 +610,7 @@ async def test_a_filter_selects_within_a_generation(
     assert all("Elbe" not in hit.passage.text for hit in hits)
 
 
+@EVERYWHERE
 async def test_uploads_and_deletions_during_switches_leave_every_passage_with_vectors(
     filled: House, people: People
 ) -> None:
@@ -584,11 +640,23 @@ async def test_uploads_and_deletions_during_switches_leave_every_passage_with_ve
         operations, *_ = await asyncio.gather(write(), switch(), remove())
     assert [one.error for one in operations] == [None] * 20
     assert "Sargasso" not in await found(house, ann, "Where do eels spawn?")
-    lacking = house.ask(
-        "SELECT p.id FROM responsa.passage AS p JOIN responsa.collection AS c ON c.id = p.collection_id WHERE p.live AND NOT EXISTS ("
-        "SELECT FROM responsa.generation_vector AS v WHERE v.passage_id = p.id AND v.generation_id = c.generation_id)"
-    )
-    assert lacking == list[tuple[UUID]]()
+    live = "SELECT p.id FROM responsa.passage AS p JOIN responsa.collection AS c ON c.id = p.collection_id WHERE p.live"
+    if house.vectors is None:
+        lacking = house.ask(
+            f"{live} AND NOT EXISTS (SELECT FROM responsa.generation_vector AS v WHERE v.passage_id = p.id AND v.generation_id = c.generation_id)"
+        )
+        assert lacking == list[tuple[UUID]]()
+    else:
+        [(generation,)] = house.ask("SELECT generation_id::text FROM responsa.collection")
+        ids = [id_ for (id_,) in house.ask(live)]
+        assert await house.vectors.lacking("acme", f"{WORDS}/256", generation, ids) == []
+        # Nothing is left of what was deleted or replaced.
+        generations = await house.generations.list(Server("acme"), "notes")
+        for former in generations[1:]:
+            await house.library.delete_generation(ann, "notes", former.number)
+        await house.finish_jobs()
+        of_new = sum(map(len, (await house.vectors.pieces(Server("acme"), ids, None)).values()))
+        assert of_new < await stored(house) <= of_new + 2 * len(ids)
     for number in (15, 19):
         assert f"number is {number}." in await found(house, ann, f"The number is {number}.")
 
@@ -603,14 +671,6 @@ async def test_a_table_of_several_passages_keeps_the_names_of_its_columns(
     await rebuilt(house, ann)
     last = next(text for text in lab.texts if "Stream 79" in text and "Stream 78" in text)
     assert "river | kilometres" in last
-
-
-async def test_a_vector_store_outside_the_database_has_one_generation(filled: House, people: People) -> None:
-    store = GenerationStore(filled.database, filled.queue, uuid7, external_vectors=True)
-    with pytest.raises(Precondition, match="vector store holds one generation") as caught:
-        await store.build(people.ann, "notes", "lab:words/256", 256, activate=True, request_id=None)
-    assert caught.value.metadata == {"generation": "collections/notes/generations/1", "state": "active"}
-    assert [one.state for one in await store.list(Server("acme"), "notes")] == [ACTIVE]
 
 
 async def test_a_model_is_asked_once_and_kept_only_if_it_answers(

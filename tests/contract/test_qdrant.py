@@ -137,7 +137,7 @@ async def test_the_graph_the_quantisation_and_the_indexes_are_made_once_and_foll
     fields = {body["field_name"]: body["field_schema"] for _, _, body in changed}
     assert fields.pop("tenant") == {"type": "keyword", "is_tenant": True}
     assert fields == {
-        **dict.fromkeys(("collection", "document", "passage", "kind"), "keyword"),
+        **dict.fromkeys(("collection", "generation", "document", "passage", "kind"), "keyword"),
         **dict.fromkeys(("version", "epoch"), "integer"),
         "published": "bool",
     }
@@ -168,7 +168,7 @@ async def test_migrate_makes_the_collection_and_says_if_qdrant_is_away(
 
 async def test_a_search_asks_within_its_scope_and_rescores(recorded: Recorded) -> None:
     document = uuid7()
-    question = QuestionVector("m", bytes(4 * 8))
+    question = QuestionVector("m", bytes(4 * 8), stored=("c",))
     scope = SearchScope(Server("acme"), ["c"], DocumentSet.of([document], 1))
     async with opened(settings(f"qdrant:{recorded.server.url}", hnsw_ef_search=120)) as store:
         await store.prepare("m", 8)
@@ -178,6 +178,7 @@ async def test_a_search_asks_within_its_scope_and_rescores(recorded: Recorded) -
     assert body["filter"]["must"] == [
         {"key": "tenant", "match": {"value": "acme"}},
         {"key": "published", "match": {"value": True}},
+        {"key": "generation", "match": {"any": ["c"]}},
         {"key": "collection", "match": {"any": ["c"]}},
         {"key": "document", "match": {"any": [str(document)]}},
     ]

@@ -1,25 +1,21 @@
-"""One contract for every vector index. The transactions that write the passages also write PostgreSQL's index. The ingestion job writes Qdrant's: in the client's local mode, which compares
-all vectors, and in the server at QDRANT_URL if there is one.
-"""
+"""One contract for every vector index. The transactions that write the passages also write PostgreSQL's index, and Qdrant's while they hold what the vectors belong to."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from typing import Final
-from uuid import UUID, uuid4
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from uuid import UUID
 
 import numpy as np
 import pytest
-from qdrant_client import AsyncQdrantClient
 from uuid_utils.compat import uuid7
 
-from responsa_server.domain.errors import DocumentRejected, Reason, Unavailable
+from responsa_server.domain.errors import Cancelled, DocumentRejected, Reason, Unavailable
 from responsa_server.domain.events import ByteRange
-from responsa_server.domain.knowledge import CanonicalText, Chunking, IngestClaim, Ingestions, OwnershipLost
+from responsa_server.domain.knowledge import CanonicalText, Chunking, IngestClaim, OwnershipLost
 from responsa_server.domain.passages import (
+    BUILT,
     DocumentSet,
     IndexingAttempt,
     NewPassage,
@@ -30,23 +26,22 @@ from responsa_server.domain.passages import (
     SearchScope,
     VectorIndex,
     VectorKind,
+    stored_generation,
 )
 from responsa_server.domain.people import Principal, Server
+from responsa_server.domain.tenants import TenantState
+from responsa_server.identity.tenants import TenantKeeper
 from responsa_server.ingest.analysing import Analysing
 from responsa_server.ingest.indexing import Indexers
-from responsa_server.ingest.jobs import KnowledgeJobs, VectorPublishing
+from responsa_server.ingest.jobs import KnowledgeJobs
 from responsa_server.ingest.rebuilding import Rebuild
-from responsa_server.search.embedder import OneEmbedder
-from responsa_server.search.retrieve import Retriever
-from responsa_server.stores.postgres.collections import CollectionStore
-from responsa_server.stores.postgres.documents import DocumentStore
-from responsa_server.stores.postgres.generations import GenerationBuildStore
-from responsa_server.stores.postgres.operations import IngestionStore, OperationStore
 from responsa_server.stores.postgres.passages import PassageWordsStore, PostgresLexicalIndex
+from responsa_server.stores.postgres.tenants import PostgresTenants
 from responsa_server.stores.postgres.vectors import EXACT_PASSAGES
-from responsa_server.stores.qdrant import QdrantOptions, QdrantVectors, Quantization, connect
+from responsa_server.stores.qdrant import QdrantVectors
 from tests.contract.conftest import People
-from tests.contract.library_house import House
+from tests.contract.library_house import Gate, House
+from tests.contract.outside import QDRANTS, qdrant_at, size
 from tests.contract.shelf import lexical_of, vectors_of
 from tests.unit.ingest.in_memory import InMemory
 
@@ -54,8 +49,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:Payload indexes have no effect in the local Qdrant"),
     pytest.mark.filterwarnings("ignore:Local mode performs exact"),
 ]
-QDRANT_URL: Final = os.environ.get("QDRANT_URL", "")
-QDRANTS: Final = ["local", "server"] if QDRANT_URL else ["local"]
 Vectors = np.ndarray[tuple[int, int], np.dtype[np.float32]]
 
 FIRST = "The harbour master keeps the tide table."
@@ -68,26 +61,27 @@ class Store:
 
     house: House
     index: VectorIndex
-    ingestions: Ingestions
-    documents: DocumentStore
-    collections: CollectionStore
-    qdrant: QdrantVectors | None
 
     @property
     def lexical(self) -> PostgresLexicalIndex:
         return lexical_of(self.house.database)
 
-    @property
-    def retriever(self) -> Retriever:
-        return Retriever(self.lexical, self.index, OneEmbedder(self.house.embedder))
-
     def jobs(self) -> KnowledgeJobs:
         house = self.house
-        ingest = house.ingest(ingestions=house.ingestions)
-        return KnowledgeJobs(house.queue, ingest, self.documents, house.operations, vectors=self.qdrant)
+        return KnowledgeJobs(
+            house.queue, house.ingest(), house.documents, house.operations, vectors=house.vectors
+        )
 
-    def question(self, vector: np.ndarray[tuple[int], np.dtype[np.float32]]) -> QuestionVector:
-        return QuestionVector(self.house.embedder.name, vector.astype("<f4").tobytes())
+    def question(
+        self, vector: np.ndarray[tuple[int], np.dtype[np.float32]], model: str = ""
+    ) -> QuestionVector:
+        """A question to the generations that are active."""
+        active = self.house.ask("SELECT id, generation_id FROM responsa.collection ORDER BY id")
+        return QuestionVector(
+            model or self.house.embedder.name,
+            vector.astype("<f4").tobytes(),
+            stored=tuple(stored_generation(collection, generation) for collection, generation in active),
+        )
 
     async def begin(self, who: Principal, key: str, text: str, collection: str = "default") -> IngestClaim:
         """Accept a document and claim its operation."""
@@ -95,16 +89,16 @@ class Store:
         return await self.claim(who, operation.id)
 
     async def claim(self, who: Principal, operation_id: UUID) -> IngestClaim:
-        task = await self.ingestions.begin(who.tenant_id, operation_id)
+        task = await self.house.ingestions.begin(who.tenant_id, operation_id)
         assert task is not None
         return task.claim
 
     async def write(self, claim: IngestClaim, vectors: Vectors) -> list[UUID]:
         """Write one passage for each vector. The passage has a window and a sentence, both with that vector."""
         text = CanonicalText(InMemory(b"harbour " * len(vectors)), "", "text/plain", "en", "TEXT")
-        await self.ingestions.parsed(claim, text, len(vectors))
+        await self.house.ingestions.parsed(claim, text, len(vectors))
         new = [passage(claim, ordinal, vector) for ordinal, vector in enumerate(vectors)]
-        await self.ingestions.write(claim, new, len(new))
+        await self.house.ingestions.write(claim, new, len(new))
         return [one.passage.id for one in new]
 
     async def put(
@@ -113,7 +107,7 @@ class Store:
         """Write a searchable document with these vectors."""
         claim = await self.begin(who, key, f"{key} {uuid7()}", collection)
         ids = await self.write(claim, vectors)
-        assert await self.ingestions.publish(claim)
+        assert await self.house.ingestions.publish(claim)
         return claim, ids
 
     async def candidates(
@@ -158,54 +152,22 @@ def vectors(seed: int, count: int) -> Vectors:
     return made / np.linalg.norm(made, axis=1, keepdims=True)
 
 
-@asynccontextmanager
-async def qdrant_at(place: str, made: type[QdrantVectors] = QdrantVectors) -> AsyncGenerator[QdrantVectors]:
-    server = place == "server"
-    client = (
-        connect(QDRANT_URL, os.environ.get("QDRANT_API_KEY", "")) if server else AsyncQdrantClient(":memory:")
-    )
-    store = made(client, QdrantOptions(f"test_{uuid4().hex}", 4.0, 16, 64, 100, Quantization.INT8))
-    yield store
-    for name in await store._collections():
-        await client.delete_collection(name)
-    await store.close()
-
-
-async def size(store: QdrantVectors) -> int:
-    """The number of vectors, published or not."""
-    counts = [await store._client.count(name, exact=True) for name in await store._collections()]
-    return sum(one.count for one in counts)
-
-
 @pytest.fixture(params=["postgres", *QDRANTS])
 async def store(request: pytest.FixtureRequest, house: House, people: People) -> AsyncGenerator[Store]:
     for who in (people.ann, people.eve):
         await house.library.create_collection(who, "default", "", Chunking(64, 0))
         await house.library.create_collection(who, "other", "", Chunking(64, 0))
     if request.param == "postgres":
-        yield Store(
-            house,
-            vectors_of(house.database),
-            house.ingestions,
-            house.documents,
-            house.collections,
-            None,
-        )
+        yield Store(house, vectors_of(house.database))
         return
     async with qdrant_at(request.param) as qdrant:
         yield in_qdrant(house, qdrant)
 
 
 def in_qdrant(house: House, qdrant: QdrantVectors) -> Store:
-    stored = IngestionStore(house.database, house.queue, prune_after=0.0, vectors=False)
-    return Store(
-        house,
-        qdrant,
-        VectorPublishing(stored, qdrant),
-        DocumentStore(house.database, house.queue, uuid7, external_vectors=True),
-        CollectionStore(house.database, house.queue),
-        qdrant,
-    )
+    """The same house with its vectors in Qdrant."""
+    moved = House(house.urls, house.database, house.parser, house.embedder, house.spool, vectors=qdrant)
+    return Store(moved, qdrant)
 
 
 async def test_the_nearest_are_found_and_no_more_than_asked_for(store: Store, people: People) -> None:
@@ -225,12 +187,12 @@ async def test_only_published_vectors_are_found_and_the_newest_version_replaces_
     one = await store.write(first, vectors(1, 3))
     wanted = vectors(1, 3)[0]
     assert await store.candidates("acme", wanted) == set()
-    assert await store.ingestions.publish(first)
+    assert await store.house.ingestions.publish(first)
     assert await store.candidates("acme", wanted) == set(one)
     second = await store.begin(people.ann, "a.md", "two")
     two = await store.write(second, vectors(2, 3))
     assert await store.candidates("acme", wanted) == set(one)
-    assert await store.ingestions.publish(second)
+    assert await store.house.ingestions.publish(second)
     assert await store.candidates("acme", wanted) == set(two)
     assert not set(one) & set(
         await store.index.nearest(SearchScope(Server("acme")), store.question(wanted), 100)
@@ -241,7 +203,7 @@ async def test_a_version_that_a_newer_one_has_overtaken_leaves_nothing(store: St
     first = await store.begin(people.ann, "a.md", "one")
     await store.write(first, vectors(1, 3))
     _, two = await store.put(people.ann, "a.md", vectors(2, 3))
-    assert not await store.ingestions.publish(first)
+    assert not await store.house.ingestions.publish(first)
     wanted = vectors(1, 1)[0]
     assert await store.candidates("acme", wanted) == set(two)
     assert set(await store.index.nearest(SearchScope(Server("acme")), store.question(wanted), 100)) == set(
@@ -257,13 +219,13 @@ async def test_a_failed_or_repeated_attempt_leaves_nothing(store: Store, people:
     with pytest.raises(OwnershipLost):
         await store.write(claim, vectors(1, 3))
     with pytest.raises(OwnershipLost):
-        await store.ingestions.publish(claim)
-    assert await store.ingestions.publish(again)
+        await store.house.ingestions.publish(claim)
+    assert await store.house.ingestions.publish(again)
     assert await store.candidates("acme", vectors(1, 1)[0]) == set(ids)
     assert set(await store.index.pieces(Server("acme"), ids, None)) == set(ids)
     failed = await store.begin(people.ann, "b.md", "two")
     lost = await store.write(failed, vectors(3, 2))
-    await store.ingestions.fail(failed, DocumentRejected(Reason.DOCUMENT_EMPTY, "It is empty."))
+    await store.house.ingestions.fail(failed, DocumentRejected(Reason.DOCUMENT_EMPTY, "It is empty."))
     assert await store.candidates("acme", vectors(3, 1)[0]) == set(ids)
     assert await store.index.pieces(Server("acme"), lost, None) == {}
 
@@ -335,7 +297,9 @@ async def test_the_cosines_of_named_passages_are_exact(store: Store, people: Peo
 
 async def test_vectors_of_another_model_are_neither_found_nor_compared(store: Store, people: People) -> None:
     _, ids = await store.put(people.ann, "a.md", vectors(1, 2))
-    other = QuestionVector("another/1", vectors(1, 1)[0].astype("<f4").tobytes())
+    other = store.question(vectors(1, 1)[0], "another/1")
+    if isinstance(store.index, QdrantVectors):
+        await store.index.prepare(other.model, 384)
     assert await store.index.nearest(SearchScope(Server("acme")), other, 10, ids) == {}
     pieces = await store.index.pieces(Server("acme"), ids, other)
     assert {one.cosine for found in pieces.values() for one in found} == {None}
@@ -347,8 +311,8 @@ async def test_deleted_documents_and_collections_are_found_no_more_and_their_vec
     claim, ids = await store.put(people.ann, "a.md", vectors(1, 2))
     _, rest = await store.put(people.ann, "b.md", vectors(2, 2))
     other, _ = await store.put(people.ann, "c.md", vectors(3, 2), "other")
-    await store.documents.delete("acme", claim.document_id, "")
-    await store.collections.delete(people.ann, "other", "", force=True)
+    await store.house.documents.delete("acme", claim.document_id, "")
+    await store.house.collections.delete(people.ann, "other", "", force=True)
     assert await store.candidates("acme", vectors(1, 1)[0]) == set(rest)
     jobs = store.jobs()
     for document in (claim.document_id, other.document_id):
@@ -358,20 +322,138 @@ async def test_deleted_documents_and_collections_are_found_no_more_and_their_vec
     assert await store.index.pieces(Server("acme"), ids, None) == {}
 
 
-async def test_a_cancelled_first_version_leaves_no_vectors(house: House, people: People) -> None:
+async def test_whatever_ends_an_operation_leaves_no_vectors(house: House, people: People) -> None:
     async with qdrant_at("local") as qdrant:
         store = in_qdrant(house, qdrant)
+        operations, ingestions = store.house.operations, store.house.ingestions
         claim = await store.begin(people.ann, "a.md", "one")
         await store.write(claim, vectors(1, 3))
         assert await size(qdrant) == 9
-        await OperationStore(house.database, house.queue, external_vectors=True).cancel(
-            "acme", claim.operation_id
-        )
-        [(document,)] = house.ask(
-            "SELECT args ->> 'id' FROM procrastinate_jobs WHERE task_name = 'responsa.prune'"
-        )
-        assert await store.jobs().prune("acme", UUID(document), 0) is None
+        await operations.cancel("acme", claim.operation_id)
+        await pruned(store)
         assert await size(qdrant) == 0
+        first, _ = await store.put(people.ann, "b.md", vectors(1, 1))
+        second = await store.begin(people.ann, "b.md", "two")
+        await store.write(second, vectors(2, 2))
+        # These are published, but a cancellation comes before the commit of the version.
+        await qdrant.publish(attempt_of(second))
+        await operations.cancel("acme", second.operation_id)
+        third = await store.begin(people.ann, "b.md", "three")
+        await store.write(third, vectors(3, 4))
+        await pruned(store)
+        assert await size(qdrant) == 3 + 12, "the version that is searched, and the one that is being indexed"
+        await ingestions.give_up("acme", third.operation_id, Cancelled(Reason.OPERATION_CANCELLED, "x"))
+        await pruned(store)
+        assert await size(qdrant) == 3
+        assert len(await store.candidates("acme", vectors(1, 1)[0])) == 1
+        await store.house.documents.delete("acme", first.document_id, "")
+        await pruned(store)
+        assert await size(qdrant) == 0
+
+
+async def pruned(store: Store) -> None:
+    """Run the jobs that remove vectors, now."""
+    waiting = store.house.ask(
+        "DELETE FROM procrastinate_jobs WHERE task_name = 'responsa.prune' RETURNING args ->> 'id'"
+    )
+    assert waiting
+    for (document,) in waiting:
+        assert await store.jobs().prune("acme", UUID(document), 0) is None
+
+
+def attempt_of(claim: IngestClaim) -> IndexingAttempt:
+    generation = stored_generation(claim.collection_id, claim.generation)
+    version = claim.document_id, claim.version, claim.epoch
+    return IndexingAttempt("acme", claim.collection_id, *version, claim.embedding, generation)
+
+
+class GatedVectors(QdrantVectors):
+    """A vector store whose `put` waits at a gate."""
+
+    gate: Gate | None = None
+
+    async def put(
+        self, passages: Mapping[IndexingAttempt, Sequence[PassageVectors]], *, published: bool = False
+    ) -> None:
+        if self.gate is not None:
+            await self.gate.pass_through()
+        await super().put(passages, published=published)
+
+
+async def test_a_late_worker_stores_no_vectors_of_what_is_gone(house: House, people: People) -> None:
+    """The deletion waits for vectors that are on their way, so the job that removes them comes later."""
+    async with qdrant_at("local", GatedVectors) as qdrant:
+        assert isinstance(qdrant, GatedVectors)
+        store = in_qdrant(house, qdrant)
+        searched, _ = await store.put(people.ann, "a.md", vectors(1, 2))
+        claim = await store.begin(people.ann, "b.md", "one")
+        operation = await store.house.library.reindex_collection(people.ann, "default")
+        task = await store.house.builds.begin("acme", operation.id)
+        assert task is not None
+        builds = store.house.builds
+        [first, *_] = await builds.missing(task, None, 10)
+        data = vectors(1, 1)[0].astype("<f4").tobytes()
+        made = [PassageVectors(first.passage.id, [PassageVector(VectorKind.WINDOW, ByteRange(0, 1), data)])]
+        other, [id_] = await store.put(people.ann, "c.md", vectors(3, 1))
+        again = [PassageVectors(id_, made[0].vectors)]
+        refilled = replace(task, operation_id=uuid7(), generation_id=None)
+        assert not await builds.refill(replace(refilled, generation_id=uuid7()), again)
+        for document, late in (
+            (claim.document_id, store.write(claim, vectors(2, 2))),
+            (searched.document_id, builds.write(task, made, since=0, seconds=1.0)),
+            (other.document_id, builds.refill(refilled, again)),
+        ):
+            qdrant.gate = Gate()
+            storing = asyncio.create_task(late)
+            await qdrant.gate.reached.wait()
+            deletion = asyncio.create_task(store.house.documents.delete("acme", document, ""))
+            await store.house.until(
+                lambda: bool(
+                    store.house.ask(
+                        "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+                    )
+                )
+            )
+            qdrant.gate.opened.set()
+            await storing
+            await deletion
+            await pruned(store)
+        assert await size(qdrant) == 0
+
+
+class LateVectors(QdrantVectors):
+    """A vector store in which a worker stores something just after the vectors of a tenant were removed for the first time."""
+
+    late: Callable[[], Awaitable[object]] | None = None
+
+    async def drop_tenant(self, tenant_id: str) -> None:
+        await super().drop_tenant(tenant_id)
+        late, self.late = self.late, None
+        if late is not None:
+            await late()
+
+
+async def test_an_erased_tenant_leaves_no_vectors(house: House, people: People) -> None:
+    async def no_turn(tenant_id: str, user_id: UUID, turn_id: UUID) -> None:
+        """No process runs turns."""
+
+    async def nothing(tenant_id: str) -> int:
+        return 0
+
+    async with qdrant_at("local", LateVectors) as qdrant:
+        assert isinstance(qdrant, LateVectors)
+        store = in_qdrant(house, qdrant)
+        for who in (people.ann, people.eve):
+            await house.library.create_collection(who, "default", "", Chunking(64, 0))
+            await store.put(who, "a.md", vectors(1, 2))
+        claim = await store.begin(people.ann, "b.md", "one")
+        qdrant.late = lambda: store.write(claim, vectors(2, 3))
+        house.ask("UPDATE responsa.tenant SET erase_time = now(), suspend_time = now() WHERE id = 'acme'")
+        tenants = PostgresTenants(house.database)
+        await TenantKeeper(tenants, no_turn, nothing, qdrant, settle_seconds=0.0).erase()
+        assert (await tenants.get("acme")).state is TenantState.ERASED
+        assert qdrant.late is None
+        assert await size(qdrant) == 6
 
 
 class Killed(BaseException):
@@ -388,9 +470,11 @@ class CutVectors(QdrantVectors):
             self.cut = lambda _: False
             raise Killed(place)
 
-    async def put(self, attempt: IndexingAttempt, passages: Sequence[PassageVectors]) -> None:
+    async def put(
+        self, passages: Mapping[IndexingAttempt, Sequence[PassageVectors]], *, published: bool = False
+    ) -> None:
         self._at("before put")
-        await super().put(attempt, passages)
+        await super().put(passages, published=published)
         self._at("after put")
 
     async def publish(self, attempt: IndexingAttempt) -> None:
@@ -398,14 +482,16 @@ class CutVectors(QdrantVectors):
         await super().publish(attempt)
         self._at("after publish")
 
-    async def drop_versions(self, tenant_id: str, document_id: UUID, before_version: int | None) -> None:
+    async def drop_versions(
+        self, tenant_id: str, document_id: UUID, before_version: int | None, keep: Collection[int] = ()
+    ) -> None:
         self._at("before drop")
-        await super().drop_versions(tenant_id, document_id, before_version)
+        await super().drop_versions(tenant_id, document_id, before_version, keep)
         self._at("after drop")
 
 
 async def searched(store: Store, question: str) -> list[str]:
-    found = await store.retriever.search(Server("acme"), [question])
+    found = await store.house.retriever.search(Server("acme"), [question])
     assert len({one.found.passage.id for one in found.passages}) == len(found.passages)
     assert all(one.score.vector is not None for one in found.passages), "a passage has no vectors"
     return [one.found.passage.text for one in found.passages]
@@ -426,9 +512,7 @@ async def test_a_worker_that_is_killed_leaves_all_of_one_version_searched(
         store = in_qdrant(house, cut)
 
         async def attempt(operation: UUID) -> None:
-            indexed = house.ingest(ingestions=house.ingestions)
-            indexed._ingestions = store.ingestions
-            await indexed.run("acme", operation)
+            await store.house.ingest().run("acme", operation)
 
         first = await house.upload(people.ann, FIRST, "a.md")
         await attempt(first.id)
@@ -458,41 +542,78 @@ async def test_lost_vectors_are_computed_again_from_the_database(
     await house.library.create_collection(people.ann, "default", "", Chunking(64, 0))
     async with qdrant_at(place) as qdrant:
         store = in_qdrant(house, qdrant)
-        indexed = house.ingest(ingestions=house.ingestions)
-        indexed._ingestions = store.ingestions
+        indexed = store.house.ingest()
         for key, text in (("a.md", FIRST), ("b.md", SECOND)):
             await indexed.run("acme", (await house.upload(people.ann, text, key)).id)
         before = await size(qdrant)
-        for lost in (True, False):
-            if lost:
-                [name] = await qdrant._collections()
-                await qdrant._client.delete_collection(name)
-                qdrant._known = frozenset()  # the server's error says so; that of the local mode is another
-                with pytest.raises(Unavailable):
-                    await searched(store, "When does the bakery open?")
-            builds = GenerationBuildStore(house.database, house.queue)
-            words = PassageWordsStore(house.database)
-            indexers = Indexers(OneEmbedder(house.embedder), house.ingestions, uuid7)
-            assert await Rebuild(qdrant, builds, words, indexers, 2_000_000_000 - lost).run() == 2
+        [name] = await qdrant._collections()
+        await qdrant._client.delete_collection(name)
+        qdrant._known = frozenset()  # the server's error says so; that of the local mode is another
+        with pytest.raises(Unavailable):
+            await searched(store, "When does the bakery open?")
+        words = PassageWordsStore(house.database)
+        indexers = Indexers(house.embedders, house.ingestions, uuid7)
+        for missing in (2, 0):
+            assert await Rebuild(store.house.builds, words, indexers).run() == missing
             assert (await searched(store, "When does the bakery open?"))[0] == SECOND
             assert await size(qdrant) == before
             # The stored words belonged to the lost pieces.
-            assert len(await words.without("acme", 10)) == (2 if lost else 0)
+            assert len(await words.without("acme", 10)) == missing
             await Analysing(words, store.lexical, qdrant).all()
 
 
 @pytest.mark.parametrize("place", QDRANTS)
 async def test_a_stale_attempt_does_not_replace_the_vectors_of_a_later_one(place: str) -> None:
-    document, passages = uuid7(), [uuid7(), uuid7()]
-    old, new = (IndexingAttempt("acme", "default", document, 1, epoch, "m") for epoch in (1, 2))
+    document, passages = uuid7(), [uuid7(), uuid7(), uuid7()]
     data = vectors(1, 1)[0].astype("<f4").tobytes()
+
+    def stored(id_: UUID) -> list[PassageVectors]:
+        return [PassageVectors(id_, [PassageVector(VectorKind.WINDOW, ByteRange(0, 1), data)])]
+
+    def at(epoch: int, generation: str) -> IndexingAttempt:
+        return IndexingAttempt("acme", "default", document, 1, epoch, "m", generation)
+
     async with qdrant_at(place) as index:
-        for one, id_ in zip((new, old), passages, strict=True):
-            stored = PassageVectors(id_, [PassageVector(VectorKind.WINDOW, ByteRange(0, 1), data)])
-            await index.put(one, [stored])
-            await index.put(one, [stored])
-            await index.publish(one)
-            await index.publish(one)
-        found = await index.nearest(SearchScope(Server("acme")), QuestionVector("m", data), 10)
+        for attempt, id_ in ((at(2, "one"), passages[0]), (at(1, "one"), passages[1])):
+            await index.put({attempt: stored(id_)})
+            await index.put({attempt: stored(id_)})
+            await index.publish(attempt)
+            await index.publish(attempt)
+        question = QuestionVector("m", data, stored=("one",))
+        found = await index.nearest(SearchScope(Server("acme")), question, 10)
         assert list(found) == [passages[0]]
         assert await size(index) == 1
+        # Nor does it remove what was built for another generation meanwhile.
+        await index.put({at(BUILT, "two"): stored(passages[2])}, published=True)
+        await index.publish(at(2, "one"))
+        # Searches of the one generation find nothing of the other, and compare with nothing of it.
+        assert list(await index.nearest(SearchScope(Server("acme")), question, 10, passages)) == [passages[0]]
+        await index.drop_attempts("acme", document, 1, 3)
+        assert await index.lacking("acme", "m", "two", passages) == passages[:2]
+        assert await size(index) == 1
+
+
+@pytest.mark.parametrize("place", QDRANTS)
+async def test_a_passage_lacks_vectors_until_all_of_them_are_stored(place: str) -> None:
+    id_, data = uuid7(), vectors(1, 1)[0].astype("<f4").tobytes()
+    windows = [PassageVector(VectorKind.WINDOW, ByteRange(n, n + 1), data) for n in range(300)]
+    attempt = IndexingAttempt("acme", "default", uuid7(), 1, BUILT, "m", "one")
+    async with qdrant_at(place) as index:
+        await index.prepare("m", 384)
+        upsert, sent = index._client.upsert, list[int]()
+
+        async def once(name: str, points: Sequence[object], *, wait: bool) -> None:
+            if sent:
+                raise Unavailable(Reason.PART_UNAVAILABLE, "x", {})
+            sent.append(len(points))
+            await upsert(name, points, wait=wait)
+
+        index._client.upsert = once
+        with pytest.raises(Unavailable):
+            await index.put({attempt: [PassageVectors(id_, windows)]}, published=True)
+        assert 0 < await size(index) < len(windows)
+        assert await index.lacking("acme", "m", "one", [id_]) == [id_]
+        index._client.upsert = upsert
+        await index.put({attempt: [PassageVectors(id_, windows)]}, published=True)
+        assert await index.lacking("acme", "m", "one", [id_]) == []
+        assert await size(index) == len(windows)

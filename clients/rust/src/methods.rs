@@ -1140,9 +1140,8 @@ impl Client {
     /// administrators may call this method.
     ///
     /// Errors: RESOURCE_NOT_FOUND, ROLE_REQUIRED, EMBEDDING_UNKNOWN, REINDEX_RUNNING, REQUEST_ID_REUSED, GENERATION_STATE (the
-    /// collection has 8 generations, or the server's vector store holds only one generation of a collection), PART_UNAVAILABLE
-    /// (the server could not get the length of the vectors from the embedding model), EMBEDDING_FAILED (the server could not
-    /// get the length of the vectors from the embedding model).
+    /// collection has 8 generations), PART_UNAVAILABLE (the server could not get the length of the vectors from the embedding
+    /// model), EMBEDDING_FAILED (the server could not get the length of the vectors from the embedding model).
     pub async fn reindex_collection(&self, mut request: knowledge::v1::ReindexCollectionRequest) -> Result<google::longrunning::Operation, Error> {
         identify(&mut request.request_id);
         self.call("/responsa.knowledge.v1.KnowledgeService/ReindexCollection", true, &request).await.map_err(|error| error.asked(request.request_id))

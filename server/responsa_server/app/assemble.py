@@ -8,7 +8,6 @@ closed.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass
@@ -56,7 +55,7 @@ from responsa_server.ingest.analysing import Analysing
 from responsa_server.ingest.describing import Describer, Topics
 from responsa_server.ingest.formats.table import FORMATS
 from responsa_server.ingest.indexing import Indexers
-from responsa_server.ingest.jobs import Ingest, KnowledgeJobs, VectorPublishing
+from responsa_server.ingest.jobs import Ingest, KnowledgeJobs
 from responsa_server.ingest.rebuilding import Rebuild
 from responsa_server.ingest.reindexing import Reindex
 from responsa_server.ingest.sandbox.pool import ParserPool
@@ -191,16 +190,15 @@ async def build_knowledge(
         watching,
         PageImages(documents, parser, settings.ingestion),
         embedders=embedders,
-        generations=GenerationStore(database, queue, new_id, external_vectors=external),
+        generations=GenerationStore(database, queue, new_id),
         spool_dir=layout.data,
         heartbeat_seconds=settings.turns.heartbeat_seconds,
     )
     evidence = LibraryEvidence(retriever, reranking)
     jobs: KnowledgeJobs | None = None
     if settings.role.runs_jobs:
-        store = IngestionStore(database, queue, vectors=not external)
-        ingestions = VectorPublishing(store, vectors.store) if vectors.store else store
-        indexers = Indexers(embedders, ShippedVectors(store), new_id)
+        ingestions = IngestionStore(database, queue, vectors=vectors.store)
+        indexers = Indexers(embedders, ShippedVectors(ingestions), new_id)
         describer = Describer(ingestion_model(settings.ingestion, models, "metadata_model"))
         topics = Topics(ingestion_model(settings.ingestion, models, "chunking_model"))
         ingest = Ingest(
@@ -213,7 +211,10 @@ async def build_knowledge(
             document_seconds=settings.ingestion.document_seconds,
         )
         reindex = Reindex(
-            GenerationBuildStore(database, queue), indexers, watching.ended, errors=queue.errors
+            GenerationBuildStore(database, queue, vectors.store),
+            indexers,
+            watching.ended,
+            errors=queue.errors,
         )
         analysing = Analysing(PassageWordsStore(database), lexical, vectors.index, queue.errors)
         jobs = KnowledgeJobs(
@@ -544,13 +545,8 @@ async def rebuild_vectors(settings: Settings, layout: Layout) -> int:
         stack.push_async_callback(embedders.close)
         queue = JobQueue(urls.log, concurrency=1)
         indexers = Indexers(embedders, ShippedVectors(IngestionStore(database, queue)), new_id)
-        return await Rebuild(
-            store,
-            GenerationBuildStore(database, queue),
-            PassageWordsStore(database),
-            indexers,
-            int(time.time()),
-        ).run()
+        builds = GenerationBuildStore(database, queue, store)
+        return await Rebuild(builds, PassageWordsStore(database), indexers).run()
 
 
 def keeper(database: Database, turns: Turns, knowledge: Knowledge, cache: RedisCache) -> TenantKeeper:

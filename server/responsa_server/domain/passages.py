@@ -138,8 +138,8 @@ class PassageVectors:
 class IndexingAttempt:
     """One attempt at indexing a document version.
 
-    epoch: the operation's epoch. A later attempt at the same version has a greater epoch.
-    model: the name of the model that computed the vectors.
+    epoch: the operation's epoch. A later attempt at the same version has a greater epoch; BUILT, if the version is searchable already and its vectors are computed for another generation.
+    model: the name of the model that computed the vectors. generation: the `stored_generation` to which they belong.
     """
 
     tenant_id: str
@@ -148,6 +148,16 @@ class IndexingAttempt:
     version: int
     epoch: int
     model: str
+    generation: str
+
+
+BUILT: Final = 2**40
+"""An epoch that no operation reaches."""
+
+
+def stored_generation(collection_id: str, generation_id: UUID | None) -> str:
+    """The name under which a `VectorStore` keeps a generation of a collection. generation_id: None for that of the first table."""
+    return collection_id if generation_id is None else str(generation_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,12 +242,13 @@ class QuestionVector:
     """The vector of a question. It is compared only with vectors of the same model.
 
     model: the name of the model that computed the vector. generations: the ids under which the index stores the active generations of this model; None
-    for its first table.
+    for its first table. stored: the same generations as a `VectorStore` names them.
     """
 
     model: str
     data: bytes
     generations: tuple[UUID | None, ...] = (None,)
+    stored: tuple[str, ...] = ()
 
 
 # `LexicalCandidate` and `PassageCosines` are named tuples, because a search creates about a hundred instances of each,
@@ -396,7 +407,8 @@ class VectorIndex(Protocol):
 class VectorStore(VectorIndex, ReportedPart, Protocol):
     """A vector index with its own commits, outside the database's transactions.
 
-    The job that ingests a version writes to the store (`VectorPublishing` in ingest/jobs.py). Every method is
+    Vectors are put only while the database's transaction holds what they belong to: the operation that ingests a version (`IngestionStore`), or the passages of which another generation is built
+    (`GenerationBuildStore`). So the job that removes them, which is enqueued by whatever ends or deletes this, comes later. Every method is
     idempotent: a repeated call has the same result as one call. All methods but `close` raise Unavailable like those of `VectorIndex`.
     """
 
@@ -408,28 +420,42 @@ class VectorStore(VectorIndex, ReportedPart, Protocol):
         """Make what vectors of this model need, where it is missing or its settings have changed. `put` does so too. dimensions: the length of the model's vectors. Returns whether it was made."""
         ...
 
-    async def put(self, attempt: IndexingAttempt, passages: Sequence[PassageVectors]) -> None:
-        """Store vectors of an attempt. Searches find these vectors only after `publish`."""
+    async def put(
+        self, passages: Mapping[IndexingAttempt, Sequence[PassageVectors]], *, published: bool = False
+    ) -> None:
+        """Store vectors of attempts with the same model. Searches of their generation find these vectors at once if they are `published`, otherwise only after `publish`."""
+        ...
+
+    async def lacking(
+        self, tenant_id: str, model: str, generation: str, passages: Sequence[UUID]
+    ) -> Sequence[UUID]:
+        """Return those of the passages, in the same order, that have no published vectors in the generation, or not all of them."""
         ...
 
     async def publish(self, attempt: IndexingAttempt) -> None:
         """Let searches find the vectors of this attempt, and remove the vectors of earlier attempts at this version.
 
         If a later attempt at this version has already been published, the vectors of this attempt are not published but removed.
-        Other versions do not change.
+        Other versions and other generations do not change.
         """
         ...
 
-    async def drop_attempts(
-        self, tenant_id: str, document_id: UUID, version: int, before_epoch: int | None
+    async def drop_attempts(self, tenant_id: str, document_id: UUID, version: int, before_epoch: int) -> None:
+        """Remove the vectors of those attempts at a version that have an epoch below `before_epoch`."""
+        ...
+
+    async def drop_versions(
+        self, tenant_id: str, document_id: UUID, before_version: int | None, keep: Collection[int] = ()
     ) -> None:
-        """Remove the vectors of those attempts at a version that have an epoch below `before_epoch`. None means all
-        attempts.
-        """
+        """Remove the vectors of all versions of a document before `before_version`, but for the versions in `keep`. None means all versions."""
         ...
 
-    async def drop_versions(self, tenant_id: str, document_id: UUID, before_version: int | None) -> None:
-        """Remove the vectors of all versions of a document before `before_version`. None means all versions."""
+    async def drop_generation(self, tenant_id: str, generation: str) -> None:
+        """Remove all vectors of a generation."""
+        ...
+
+    async def drop_tenant(self, tenant_id: str) -> None:
+        """Remove all vectors of a tenant."""
         ...
 
 

@@ -184,7 +184,7 @@ class GrantAdministration:
 class Vectors(Protocol):
     """The part of a vector store outside the database that an erasure needs."""
 
-    async def drop_versions(self, tenant_id: str, document_id: UUID, before_version: int | None) -> None: ...
+    async def drop_tenant(self, tenant_id: str) -> None: ...
 
 
 class TenantKeeper:
@@ -270,23 +270,19 @@ class TenantKeeper:
                 continue
 
     async def _erase(self, tenant_id: str) -> None:
-        if self._vectors is not None:
-            await self._drop_vectors(self._vectors, tenant_id)
-        while (ended := await self._store.erase_some(tenant_id)) is False:
+        while True:
+            if self._vectors is not None:
+                # Before each step, also the last, which finds no row left: a running job may have stored vectors until a step erased the row of its operation.
+                await self._vectors.drop_tenant(tenant_id)
+            ended = await self._store.erase_some(tenant_id)
+            if ended is not False:
+                break
             # Turns that were accepted just before the suspension would otherwise be written to until their leases end.
             await self._stop(tenant_id)
         if ended:
             if number := await self._forget(tenant_id):
                 await self._store.count(tenant_id, "cache_entry", number)
             self._log.info("tenant_erased", tenant=tenant_id)
-
-    async def _drop_vectors(self, vectors: Vectors, tenant_id: str) -> None:
-        """Remove the vectors before the rows of their documents, which say where the vectors are."""
-        last: UUID | None = None
-        while found := await self._store.documents(tenant_id, last):
-            for document_id in found:
-                await vectors.drop_versions(tenant_id, document_id, None)
-            last = found[-1]
 
 
 def _both(who: Principal, tenant_id: str) -> Sequence[str]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import replace
 from pathlib import PurePosixPath
 from time import monotonic
 from typing import Final, Protocol
@@ -41,7 +40,7 @@ from responsa_server.domain.knowledge import (
     workers_lost,
 )
 from responsa_server.domain.parts import Health, PartReport
-from responsa_server.domain.passages import IndexingAttempt, NewPassage, PassageVectors, VectorStore
+from responsa_server.domain.passages import NewPassage, VectorStore
 from responsa_server.domain.people import Server
 from responsa_server.ingest import rejections
 from responsa_server.ingest.analysing import Analysing
@@ -275,89 +274,6 @@ def title_of(given: str, source_key: str, parsed: ParsedFile) -> str:
     return found.encode()[:MAX_TITLE_BYTES].decode(errors="ignore")
 
 
-class VectorPublishing:
-    """Implements `Ingestions` when vectors are stored outside the database. It wraps another `Ingestions`, which stores everything else.
-
-    The database decides what search finds: a passage becomes a candidate only when the lexical index confirms that it is live. So the order of writes is
-
-    1. store the passages (not live) and their vectors (not published);
-    2. publish the vectors under the epoch of the operation; searches find these vectors but discard them, because their passages are not live;
-    3. commit the version: passages, statistics, document and operation change in one transaction, and from then on search covers the whole version;
-    4. remove the vectors of older versions.
-
-    If a worker is lost after step 1 or 2, the former version is unchanged. The next attempt has a greater epoch, removes the lost worker's vectors and starts
-    over. If a worker is lost after step 3, vectors of passages that are not live remain; the prune job removes these vectors.
-    """
-
-    def __init__(self, ingestions: Ingestions, vectors: VectorStore) -> None:
-        self._ingestions = ingestions
-        self._vectors = vectors
-
-    async def begin(self, tenant_id: str, operation_id: UUID) -> IngestTask | None:
-        task = await self._ingestions.begin(tenant_id, operation_id)
-        if task is not None:
-            claim = task.claim
-            await self._vectors.drop_attempts(tenant_id, claim.document_id, claim.version, claim.epoch)
-        return task
-
-    async def original(self, claim: IngestClaim, start: int, count: int) -> bytes:
-        return await self._ingestions.original(claim, start, count)
-
-    async def unchanged(self, claim: IngestClaim, parser: str) -> None:
-        await self._ingestions.unchanged(claim, parser)
-
-    async def parsed(self, claim: IngestClaim, text: CanonicalText, passages_total: int) -> None:
-        await self._ingestions.parsed(claim, text, passages_total)
-
-    async def write(
-        self, claim: IngestClaim, passages: Sequence[NewPassage], passages_done: int | None
-    ) -> None:
-        """Write the passages, then their vectors. In this order, OwnershipLost is raised before any vector is stored."""
-        await self._ingestions.write(
-            claim, [replace(passage, vectors=()) for passage in passages], passages_done
-        )
-        vectors = [PassageVectors(passage.passage.id, passage.vectors) for passage in passages]
-        await self._vectors.put(self._attempt(claim), vectors)
-
-    async def publish(
-        self, claim: IngestClaim, passages: Sequence[NewPassage] = (), text: CanonicalText | None = None
-    ) -> bool | None:
-        """Store the text and the last passages and their vectors. Publish the vectors, then the version. Then remove the vectors of older versions, or the vectors of this version if search will not use it. If the version waits, the prune job
-        removes those of older versions.
-        """
-        if text is not None:
-            await self._ingestions.parsed(claim, text, len(passages))
-        if passages:
-            await self.write(claim, passages, None)
-        await self._vectors.publish(self._attempt(claim))
-        searched = await self._ingestions.publish(claim)
-        if searched is None:
-            return None
-        if searched:
-            await self._vectors.drop_versions(claim.tenant_id, claim.document_id, claim.version)
-        else:
-            await self._vectors.drop_attempts(claim.tenant_id, claim.document_id, claim.version, None)
-        return searched
-
-    async def fail(self, claim: IngestClaim, error: ResponsaError) -> None:
-        await self._ingestions.fail(claim, error)
-        await self._vectors.drop_attempts(claim.tenant_id, claim.document_id, claim.version, claim.epoch + 1)
-
-    async def give_up(self, tenant_id: str, operation_id: UUID, error: ResponsaError) -> None:
-        """End the operation with an error. The vectors of its attempts stay unpublished; the prune job removes them."""
-        await self._ingestions.give_up(tenant_id, operation_id, error)
-
-    def _attempt(self, claim: IngestClaim) -> IndexingAttempt:
-        return IndexingAttempt(
-            claim.tenant_id,
-            claim.collection_id,
-            claim.document_id,
-            claim.version,
-            claim.epoch,
-            claim.embedding,
-        )
-
-
 class KnowledgeJobs:
     """Runs the document jobs in a task on the server's event loop. Implements `ReportedPart`: `check` reports whether jobs are
     being taken.
@@ -484,10 +400,10 @@ class KnowledgeJobs:
         try:
             await self._documents.prune(tenant_id, document_id)
             if self._vectors is not None:
-                # Drop the versions that are older than the searchable one, or all versions of a deleted document.
-                document = (await self._documents.find(Server(tenant_id), [document_id])).get(document_id)
-                version = None if document is None else document.version
-                await self._vectors.drop_versions(tenant_id, document_id, version)
+                newest, kept = await self._documents.with_vectors(tenant_id, document_id)
+                # A version that begins meanwhile has a greater number.
+                before = None if newest is None else newest + 1
+                await self._vectors.drop_versions(tenant_id, document_id, before, kept)
         except Unavailable:
             return pause_after(attempts)
         return None

@@ -34,6 +34,7 @@ from responsa_server.domain.passages import (
     SearchScope,
     TermStatistics,
     VectorIndex,
+    stored_generation,
 )
 from responsa_server.domain.people import Principal, Reader, as_subject
 from responsa_server.search.embedder import Embedder, Embedders, QuestionEmbedder, undeclared_embedding
@@ -585,10 +586,14 @@ class Retriever:
         cosines: dict[UUID, PassageCosines] = {}
         for model, embedded in vectors.by_model.items():
             vector = embedded.vectors[place]
-            of_model = [statistic for statistic in match.statistics.values() if statistic.embedding == model]
+            of_model = {name: one for name, one in match.statistics.items() if one.embedding == model}
             if vector is not None and of_model:
-                generations = tuple(dict.fromkeys(one.generation for one in of_model))
-                questions[model] = question = QuestionVector(embedded.embedder.name, vector, generations)
+                questions[model] = question = QuestionVector(
+                    embedded.embedder.name,
+                    vector,
+                    tuple(dict.fromkeys(one.generation for one in of_model.values())),
+                    tuple(stored_generation(name, one.generation) for name, one in of_model.items()),
+                )
                 within = scope if scope.collections else replace(scope, collections=list(match.statistics))
                 cosines |= await self._vectors.nearest(within, question, NEAREST_VECTORS, match.passages)
         ids = cosines.keys() | set(match.passages)

@@ -1,7 +1,7 @@
 """Vectors of passages in Qdrant.
 
-Each embedding model has a collection of Qdrant, in which each vector is a point. The payload of a point has the tenant, the collection and the document version, the epoch of the attempt that stored
-the point, whether it is published, and what `PassageVector` says of the vector.
+Each embedding model has a collection of Qdrant, in which each vector is a point. The payload of a point has the tenant, the collection, the generation and the document version, the epoch of the
+attempt that stored the point, whether it is published, and what `PassageVector` says of the vector.
 """
 
 from __future__ import annotations
@@ -40,6 +40,8 @@ from responsa_server.domain.people import Reader
 from responsa_server.telemetry.stages import exchange
 
 _WRITE_SECONDS: Final = 60
+# A transaction of PostgreSQL, which may be idle for a minute, waits for two such writes.
+_HELD_SECONDS: Final = 25
 _CHECK_SECONDS: Final = 2.0
 _POINTS_A_REQUEST: Final = 256
 # More vectors than any passage has, so that a query that compares all vectors of some passages returns all of them.
@@ -48,6 +50,7 @@ _PIECES: Final = [kind.value for kind in VectorKind if kind not in (VectorKind.W
 _INDEXES: Final[Mapping[str, models.PayloadSchemaType | models.KeywordIndexParams]] = {
     "tenant": models.KeywordIndexParams(type=models.KeywordIndexType.KEYWORD, is_tenant=True),
     "collection": models.PayloadSchemaType.KEYWORD,
+    "generation": models.PayloadSchemaType.KEYWORD,
     "document": models.PayloadSchemaType.KEYWORD,
     "passage": models.PayloadSchemaType.KEYWORD,
     "kind": models.PayloadSchemaType.KEYWORD,
@@ -169,18 +172,17 @@ class QdrantVectors:
     async def nearest(
         self, scope: SearchScope, question: QuestionVector, limit: int, named: Collection[UUID] = ()
     ) -> Mapping[UUID, PassageCosines]:
-        name, tenant_id = self._name(question.model), scope.reader.tenant_id
-        vector = _floats(question.data)
+        name, vector = self._name(question.model), _floats(question.data)
+        active = _active(scope.reader.tenant_id, question)
         wanted = {str(one) for one in named}
         async with self._asking("nearest", self._options.search_seconds):
-            if not await self._searchable(name):
-                return {}
+            await self._require(name)
             within = _scope(scope)
             if within is not None:
                 near = await self._client.query_points(
                     name,
                     query=vector,
-                    query_filter=_all(_published(tenant_id), within),
+                    query_filter=_all(active, within),
                     limit=limit,
                     search_params=models.SearchParams(
                         hnsw_ef=max(self._options.ef_search, limit),
@@ -192,7 +194,7 @@ class QdrantVectors:
                 )
                 wanted |= {_payload(point)["passage"] for point in near.points}
             # The best cosines of a passage are among all of its vectors, not only the nearest ones.
-            points = await self._compared(name, vector, tenant_id, wanted, ["passage", "kind"])
+            points = await self._compared(name, vector, active, wanted, ["passage", "kind"])
         best: dict[str, list[float | None]] = {}
         for point in points:  # the best one first
             payload = _payload(point)
@@ -206,8 +208,8 @@ class QdrantVectors:
         self, reader: Reader, ids: Sequence[UUID], question: QuestionVector | None
     ) -> Mapping[UUID, Sequence[PassagePiece]]:
         missing = {str(one) for one in ids}
-        fields = ["passage", "ordinal", "kind", "start", "end"]
-        found: dict[str, dict[int, PassagePiece]] = {}
+        fields = ["passage", "generation", "ordinal", "kind", "start", "end"]
+        found: dict[str, dict[str, dict[int, PassagePiece]]] = {}
 
         def add(points: Iterable[models.ScoredPoint | models.Record]) -> None:
             for point in points:
@@ -216,41 +218,46 @@ class QdrantVectors:
                 piece = PassagePiece(
                     VectorKind(payload["kind"]), ByteRange(payload["start"], payload["end"]), cosine
                 )
-                found.setdefault(payload["passage"], {})[payload["ordinal"]] = piece
-            missing.difference_update(found)
+                of_passage = found.setdefault(payload["passage"], {})
+                of_passage.setdefault(payload["generation"], {})[payload["ordinal"]] = piece
 
         async with self._asking("pieces", self._options.search_seconds):
             compared = self._name(question.model) if question else ""
-            if question and missing and await self._searchable(compared):
+            if question and missing:
+                await self._require(compared)
                 vector = _floats(question.data)
+                active = _active(reader.tenant_id, question)
+                add(await self._compared(compared, vector, active, missing, fields, _among("kind", _PIECES)))
+            missing.difference_update(found)
+            for name in sorted(await self._collections()) if missing else ():
                 add(
-                    await self._compared(
-                        compared, vector, reader.tenant_id, missing, fields, _among("kind", _PIECES)
+                    await self._read(
+                        name,
+                        [*_published(reader.tenant_id), _among("kind", _PIECES)],
+                        missing,
+                        fields,
                     )
                 )
-            for name in sorted(await self._collections() - {compared}) if missing else ():
-                where = _all(
-                    _published(reader.tenant_id), [_among("passage", missing), _among("kind", _PIECES)]
-                )
-                points, _ = await self._client.scroll(
-                    name, where, limit=len(missing) * _MOST_OF_PASSAGE, with_payload=fields
-                )
-                add(points)
-        return {UUID(id_): [piece for _, piece in sorted(pieces.items())] for id_, pieces in found.items()}
+        # Pieces are the same in all generations, but one that is being built may lack some.
+        whole = {id_: max(pieces.values(), key=len) for id_, pieces in found.items()}
+        return {UUID(id_): [piece for _, piece in sorted(pieces.items())] for id_, pieces in whole.items()}
 
-    async def put(self, attempt: IndexingAttempt, passages: Sequence[PassageVectors]) -> None:
+    async def put(
+        self, passages: Mapping[IndexingAttempt, Sequence[PassageVectors]], *, published: bool = False
+    ) -> None:
         points = [
             models.PointStruct(
                 # A repeated call stores the same points.
-                id=str(uuid5(passage.passage_id, f"{attempt.epoch}/{ordinal}")),
+                id=str(uuid5(passage.passage_id, f"{attempt.generation}/{attempt.epoch}/{ordinal}")),
                 vector=_floats(one.vector),
                 payload={
                     "tenant": attempt.tenant_id,
                     "collection": attempt.collection_id,
+                    "generation": attempt.generation,
                     "document": str(attempt.document_id),
                     "version": attempt.version,
                     "epoch": attempt.epoch,
-                    "published": False,
+                    "published": published,
                     "passage": str(passage.passage_id),
                     "ordinal": ordinal,
                     "kind": one.kind.value,
@@ -258,46 +265,69 @@ class QdrantVectors:
                     "end": one.source.end,
                 },
             )
-            for passage in passages
+            for attempt, of_attempt in passages.items()
+            for passage in of_attempt
             for ordinal, one in enumerate(passage.vectors)
         ]
         if not points:
             return
-        name = self._name(attempt.model)
+        # The first vector of a passage comes last, because `lacking` looks for it.
+        points.sort(key=lambda point: _payload(point)["ordinal"], reverse=True)
+        first, of_first = next(iter(passages.items()))
+        name = self._name(first.model)
         if name not in self._known:
-            await self.prepare(attempt.model, len(passages[0].vectors[0].vector) // 4)
-        async with self._asking("put", _WRITE_SECONDS):
-            for first in range(0, len(points), _POINTS_A_REQUEST):
-                await self._client.upsert(name, points[first : first + _POINTS_A_REQUEST], wait=True)
+            await self.prepare(first.model, len(of_first[0].vectors[0].vector) // 4)
+        async with self._asking("put", _HELD_SECONDS):
+            for start in range(0, len(points), _POINTS_A_REQUEST):
+                await self._client.upsert(name, points[start : start + _POINTS_A_REQUEST], wait=True)
+
+    async def lacking(
+        self, tenant_id: str, model: str, generation: str, passages: Sequence[UUID]
+    ) -> Sequence[UUID]:
+        where = [*_published(tenant_id), _is("generation", generation), _is("ordinal", 0)]
+        async with self._asking("lacking", _WRITE_SECONDS):
+            if not await self._has(self._name(model)):
+                return passages
+            points = await self._read(self._name(model), where, [str(one) for one in passages], ["passage"])
+        found = {_payload(point)["passage"] for point in points}
+        return [one for one in passages if str(one) not in found]
 
     async def publish(self, attempt: IndexingAttempt) -> None:
-        name, of_version = (
-            self._name(attempt.model),
-            _version(attempt.tenant_id, attempt.document_id, attempt.version),
-        )
+        name = self._name(attempt.model)
+        of_version = [
+            *_version(attempt.tenant_id, attempt.document_id, attempt.version),
+            _is("generation", attempt.generation),
+        ]
         this = _all(of_version, [_is("epoch", attempt.epoch)])
+        earlier = _all(of_version, [_between("epoch", lt=attempt.epoch)])
         later = _all(of_version, [_is("published", True), _between("epoch", gt=attempt.epoch)])
-        async with self._asking("publish", _WRITE_SECONDS):
+        async with self._asking("publish", _HELD_SECONDS):
             if not await self._has(name):
                 return  # the version has no vectors
             overtaken = (await self._client.count(name, later, exact=True)).count > 0
-            if overtaken:
-                await self._client.delete(name, models.FilterSelector(filter=this), wait=True)
-                return
-            await self._client.set_payload(
-                name, {"published": True}, models.FilterSelector(filter=this), wait=True
-            )
-        await self.drop_attempts(attempt.tenant_id, attempt.document_id, attempt.version, attempt.epoch)
+            if not overtaken:
+                await self._client.set_payload(
+                    name, {"published": True}, models.FilterSelector(filter=this), wait=True
+                )
+            gone = models.FilterSelector(filter=this if overtaken else earlier)
+            await self._client.delete(name, gone, wait=True)
 
-    async def drop_attempts(
-        self, tenant_id: str, document_id: UUID, version: int, before_epoch: int | None
-    ) -> None:
-        earlier = [] if before_epoch is None else [_between("epoch", lt=before_epoch)]
+    async def drop_attempts(self, tenant_id: str, document_id: UUID, version: int, before_epoch: int) -> None:
+        earlier = [_between("epoch", lt=before_epoch)]
         await self._drop(_all(_version(tenant_id, document_id, version), earlier))
 
-    async def drop_versions(self, tenant_id: str, document_id: UUID, before_version: int | None) -> None:
+    async def drop_versions(
+        self, tenant_id: str, document_id: UUID, before_version: int | None, keep: Collection[int] = ()
+    ) -> None:
         earlier = [] if before_version is None else [_between("version", lt=before_version)]
-        await self._drop(_all(_document(tenant_id, document_id), earlier))
+        where = _all(_document(tenant_id, document_id), earlier)
+        await self._drop(where.model_copy(update={"must_not": [_is("version", one) for one in keep]}))
+
+    async def drop_generation(self, tenant_id: str, generation: str) -> None:
+        await self._drop(_all([_is("tenant", tenant_id), _is("generation", generation)]))
+
+    async def drop_tenant(self, tenant_id: str) -> None:
+        await self._drop(_all([_is("tenant", tenant_id)]))
 
     async def _drop(self, where: models.Filter) -> None:
         async with self._asking("drop", _WRITE_SECONDS):
@@ -308,7 +338,7 @@ class QdrantVectors:
         self,
         name: str,
         vector: list[float],
-        tenant_id: str,
+        among: Sequence[models.FieldCondition],
         passages: Collection[str],
         fields: list[str],
         *more: models.FieldCondition,
@@ -319,12 +349,23 @@ class QdrantVectors:
         found = await self._client.query_points(
             name,
             query=vector,
-            query_filter=_all(_published(tenant_id), [_among("passage", passages), *more]),
+            query_filter=_all(among, [_among("passage", passages), *more]),
             limit=len(passages) * _MOST_OF_PASSAGE,
             search_params=models.SearchParams(exact=True),
             with_payload=fields,
         )
         return found.points
+
+    async def _read(
+        self,
+        name: str,
+        among: Sequence[models.FieldCondition],
+        passages: Collection[str],
+        fields: list[str],
+    ) -> Sequence[models.Record]:
+        """The payloads of the vectors of these passages."""
+        where, most = _all(among, [_among("passage", passages)]), len(passages) * _MOST_OF_PASSAGE
+        return (await self._client.scroll(name, where, limit=most, with_payload=fields))[0]
 
     def _name(self, model: str) -> str:
         """The name of a model's collection."""
@@ -339,11 +380,10 @@ class QdrantVectors:
     async def _has(self, name: str) -> bool:
         return name in self._known or name in await self._collections()
 
-    async def _searchable(self, name: str) -> bool:
-        """Whether vectors of this model were ever stored. Raises Unavailable if Qdrant has none of any model, so has lost them."""
-        if not await self._has(name) and not self._known:
+    async def _require(self, name: str) -> None:
+        """Raises Unavailable if there is no such collection: searches ask only for models with passages, so Qdrant has lost their vectors, or does not have them yet."""
+        if not await self._has(name):
             raise _unavailable(Unavailable)
-        return name in self._known
 
     @asynccontextmanager
     async def _asking(self, what: str, seconds: float) -> AsyncGenerator[None]:
@@ -388,6 +428,11 @@ def _published(tenant_id: str) -> Sequence[models.FieldCondition]:
     return [_is("tenant", tenant_id), _is("published", True)]
 
 
+def _active(tenant_id: str, question: QuestionVector) -> Sequence[models.FieldCondition]:
+    """The conditions of vectors with which the question is compared."""
+    return [*_published(tenant_id), _among("generation", question.stored)]
+
+
 def _document(tenant_id: str, document_id: UUID) -> Sequence[models.FieldCondition]:
     return [_is("tenant", tenant_id), _is("document", str(document_id))]
 
@@ -412,7 +457,7 @@ def _between(field: str, *, gt: int | None = None, lt: int | None = None) -> mod
     return models.FieldCondition(key=field, range=models.Range(gt=gt, lt=lt))
 
 
-def _payload(point: models.ScoredPoint | models.Record) -> Mapping[str, Any]:
+def _payload(point: models.ScoredPoint | models.Record | models.PointStruct) -> Mapping[str, Any]:
     assert point.payload is not None, "every request asks for payload"
     return point.payload
 

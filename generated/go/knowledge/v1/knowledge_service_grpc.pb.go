@@ -81,8 +81,8 @@ type KnowledgeServiceClient interface {
 	// transaction. If the operation fails or is cancelled, the active generation stays active, and the vectors of the new one are deleted.
 	//
 	// The collection's owner and administrators may call this method. Errors: RESOURCE_NOT_FOUND, ROLE_REQUIRED, EMBEDDING_UNKNOWN, REINDEX_RUNNING,
-	// REQUEST_ID_REUSED, GENERATION_STATE (the collection has 8 generations, or the server's vector store holds only one generation of a collection), and
-	// PART_UNAVAILABLE or EMBEDDING_FAILED (the server could not get the length of the vectors from the embedding model).
+	// REQUEST_ID_REUSED, GENERATION_STATE (the collection has 8 generations), and PART_UNAVAILABLE or EMBEDDING_FAILED (the server could not get the length of the
+	// vectors from the embedding model).
 	ReindexCollection(ctx context.Context, in *ReindexCollectionRequest, opts ...grpc.CallOption) (*longrunningpb.Operation, error)
 	// ActivateGeneration makes a READY or RETIRED generation active. First, it computes the vectors of the passages that the generation lacks, while searches use
 	// the active generation. If the generation is already active, the call returns an operation that has ended. If the operation fails or is cancelled, the
@@ -537,8 +537,8 @@ type KnowledgeServiceServer interface {
 	// transaction. If the operation fails or is cancelled, the active generation stays active, and the vectors of the new one are deleted.
 	//
 	// The collection's owner and administrators may call this method. Errors: RESOURCE_NOT_FOUND, ROLE_REQUIRED, EMBEDDING_UNKNOWN, REINDEX_RUNNING,
-	// REQUEST_ID_REUSED, GENERATION_STATE (the collection has 8 generations, or the server's vector store holds only one generation of a collection), and
-	// PART_UNAVAILABLE or EMBEDDING_FAILED (the server could not get the length of the vectors from the embedding model).
+	// REQUEST_ID_REUSED, GENERATION_STATE (the collection has 8 generations), and PART_UNAVAILABLE or EMBEDDING_FAILED (the server could not get the length of the
+	// vectors from the embedding model).
 	ReindexCollection(context.Context, *ReindexCollectionRequest) (*longrunningpb.Operation, error)
 	// ActivateGeneration makes a READY or RETIRED generation active. First, it computes the vectors of the passages that the generation lacks, while searches use
 	// the active generation. If the generation is already active, the call returns an operation that has ended. If the operation fails or is cancelled, the

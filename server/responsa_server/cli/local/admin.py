@@ -58,7 +58,7 @@ def migrate(
         bool,
         typer.Option(
             "--rebuild-vectors",
-            help="Then compute the vectors of all documents for the vector store that retrieval.vector_store names.",
+            help="Then compute the vectors that the vector store of retrieval.vector_store lacks.",
         ),
     ] = False,
 ) -> None:

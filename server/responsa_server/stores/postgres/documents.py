@@ -492,6 +492,14 @@ class DocumentStore:
             await self._passages.retire(connection, tenant_id, document_id, row[0], keep)
             await connection.execute(self._queries["prune_versions"], values)
 
+    @shielded
+    async def with_vectors(self, tenant_id: str, document_id: UUID) -> tuple[int | None, Sequence[int]]:
+        """Return the number of a document's newest version, and of those that are searched or being indexed. None: there is no such document."""
+        values = {"tenant": tenant_id, "id": document_id}
+        async with self._database.tenant(tenant_id) as connection:
+            row = await (await connection.execute(self._queries["with_vectors"], values)).fetchone()
+        return (None, ()) if row is None else (row[0], row[1])
+
     async def _take_in(
         self,
         connection: Connection,

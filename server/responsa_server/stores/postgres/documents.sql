@@ -187,6 +187,11 @@ WHERE tenant_id = %(tenant)s AND document_id = %(id)s AND version < %(version)s;
 -- name: lock_searched_version
 SELECT version FROM responsa.document WHERE tenant_id = %(tenant)s AND id = %(id)s FOR UPDATE;
 
+-- name: with_vectors
+SELECT d.newest_version, ARRAY(SELECT d.version UNION SELECT o.version FROM responsa.operation AS o
+    WHERE o.tenant_id = d.tenant_id AND o.document_id = d.id AND o.stage <> 'done')
+FROM responsa.document AS d WHERE d.tenant_id = %(tenant)s AND d.id = %(id)s;
+
 -- name: prune_versions
 -- Deletes only versions that are older than the searchable version. Of these, the newest ones, cited versions and versions in progress stay.
 DELETE FROM responsa.document_version AS v

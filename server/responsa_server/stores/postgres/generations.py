@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from typing import Final
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, Final
 from uuid import UUID
 
 from responsa_server.domain import names
@@ -23,7 +24,16 @@ from responsa_server.domain.generations import (
     UnembeddedPassage,
 )
 from responsa_server.domain.knowledge import IngestStage, JobKind, Operation
-from responsa_server.domain.passages import Passage, PassagePiece, PassageVectors, VectorKind
+from responsa_server.domain.passages import (
+    BUILT,
+    IndexingAttempt,
+    Passage,
+    PassagePiece,
+    PassageVectors,
+    VectorKind,
+    VectorStore,
+    stored_generation,
+)
 from responsa_server.domain.people import AuditEvent, Principal, Reader, Server
 from responsa_server.domain.turns import NewId
 from responsa_server.stores.postgres import operations
@@ -52,16 +62,14 @@ from responsa_server.stores.postgres.rows import (
 )
 
 _MOST_DISCARDED: Final = 10_000
+# How many passages a `VectorStore` is asked about at once.
+_MOST_ASKED: Final = 256
 
 
 class GenerationStore:
     """Generations of a tenant's collections. Methods raise NotFound for an unknown collection or generation. Those that change something raise NotPermitted unless `who` is the collection's owner or an administrator. Each call is for one tenant."""
 
-    def __init__(
-        self, database: Database, queue: JobQueue, new_id: NewId, *, external_vectors: bool = False
-    ) -> None:
-        """external_vectors: whether the vectors are in a vector store, which holds only one generation of each collection."""
-        self._external = external_vectors
+    def __init__(self, database: Database, queue: JobQueue, new_id: NewId) -> None:
         self._database = database
         self._queue = queue
         self._new_id = new_id
@@ -104,7 +112,7 @@ class GenerationStore:
         request_id: UUID | None,
     ) -> Operation:
         """Create a generation, and enqueue the job that builds it. Failed generations are removed. Raises Precondition REINDEX_RUNNING and GENERATION_STATE (the collection
-        has MAX_GENERATIONS generations, or the vector store holds only one), AlreadyExists REQUEST_ID_REUSED.
+        has MAX_GENERATIONS generations), AlreadyExists REQUEST_ID_REUSED.
         """
         body = {"collection": collection_id, "embedding": embedding, "activate": str(activate)}
         async with self._database.reading(who) as connection:
@@ -116,7 +124,7 @@ class GenerationStore:
             await self._lock(connection, values, named)
             for name in ("keep_active", "forget_failed"):
                 await connection.execute(self._queries[name], values)
-            self._check_number(await self._found(connection, who.tenant_id, named, None))
+            _check_number(await self._found(connection, who.tenant_id, named, None))
             row = await (await connection.execute(self._queries["next_number"], values)).fetchone()
             assert row is not None, "the row is locked"
             values |= {
@@ -182,16 +190,6 @@ class GenerationStore:
                 await self._table.discard(connection, tenant_id, row[0])
             await self._audit.write(connection, audit)
 
-    def _check_number(self, found: Sequence[Generation]) -> None:
-        """Raise Precondition if the collection can have no other generation."""
-        if self._external:
-            what = "the server's vector store holds one generation of a collection; create another collection and upload the documents to it"
-            raise _not_allowed(found[0], what)
-        if len(found) >= MAX_GENERATIONS:
-            oldest = next(one for one in reversed(found) if one.state is not GenerationState.ACTIVE)
-            what = f"the collection has {len(found)} generations, the maximum; delete this or another one"
-            raise _not_allowed(oldest, what)
-
     async def _named(self, connection: Connection, who: Reader, collection_id: str) -> NamedCollection:
         """The collection that the reader means. From here on, the transaction sees all of the tenant. Raises NotFound."""
         named = await visible_collection(connection, collection_id)
@@ -255,10 +253,28 @@ class GenerationStore:
         return [build(Generation, row, collection_id=named.shown) for row in rows]
 
 
-class GenerationBuildStore:
-    """A worker's interface to the generation that it builds. Methods that take a task raise OwnershipLost, and write nothing, once the operation has ended or another worker has claimed it. Statements run as the role responsa_app, with the job's tenant set."""
+@dataclass(slots=True)
+class _Round:
+    """A look at passages with the question whether a `VectorStore` has their vectors. time: when it began; every version that was published before is looked at, because the publication had ended.
+    since: only documents that changed after this time are looked at, because the round before looked at the others. after: the last passage up to which no vectors are missing.
+    """
 
-    def __init__(self, database: Database, queue: JobQueue) -> None:
+    time: datetime
+    since: datetime | None = None
+    after: UUID | None = None
+
+
+class GenerationBuildStore:
+    """A worker's interface to the generation that it builds. Methods that take a task raise OwnershipLost, and write nothing, once the operation has ended or another worker has claimed it. Statements run as the role responsa_app, with the job's tenant set.
+
+    If a `VectorStore` holds the vectors, it is asked which passages lack them, in rounds: the first over all passages, each later one over the documents that changed during the one before. Vectors
+    are put while their passages are locked against deletion. This process remembers how far a round is; another one begins with the first round, which then finds most vectors.
+    """
+
+    def __init__(self, database: Database, queue: JobQueue, vectors: VectorStore | None = None) -> None:
+        """vectors: the store of the vectors of passages; None if they are in the database."""
+        self._vectors = vectors
+        self._rounds: dict[UUID, _Round] = {}
         self._database = database
         self._passages = PassageTable()
         self._table = GenerationTable(queue)
@@ -272,6 +288,7 @@ class GenerationBuildStore:
         async with self._database.tenant(tenant_id) as connection:
             claimed = await (await connection.execute(self._queries["claim"], values)).fetchone()
             if claimed is None:
+                self._rounds.pop(operation_id, None)
                 await self._settle(connection, tenant_id, operation_id)
                 return None
             collection_id, number, epoch, rate_time = claimed
@@ -281,7 +298,7 @@ class GenerationBuildStore:
             generation, embedding, activate = row
             values |= {"generation": generation, "rate_time": rate_time}
             await self._passages.take_time(connection)
-            name = "count_passages" if epoch == 1 else "total_passages"
+            name = "count_passages" if epoch == 1 and self._vectors is None else "total_passages"
             counted = await (await connection.execute(self._queries[name], values)).fetchone()
         done = 0 if counted is None else counted[0]
         return GenerationTask(
@@ -298,25 +315,66 @@ class GenerationBuildStore:
             return False
 
     @shielded
-    async def collections(self, tenant_id: str) -> Sequence[tuple[str, str]]:
-        """Return the tenant's collections, each with the name of its embedding model."""
+    async def collections(self, tenant_id: str) -> Sequence[tuple[str, str, UUID | None]]:
+        """Return the tenant's collections, each with the name of its embedding model and the id of its active generation."""
         async with self._database.tenant(tenant_id) as connection:
             rows = await connection.execute(self._queries["embeddings"], {"tenant": tenant_id})
-            return [(id_, model) async for id_, model in rows]
+            return [(id_, model, generation) async for id_, model, generation in rows]
 
     @shielded
     async def missing(
         self, task: GenerationTask, after: UUID | None, limit: int
     ) -> Sequence[UnembeddedPassage]:
         """Return passages that searches can find and that lack vectors in the generation, ordered by id. after: the id of the last passage of the previous page."""
-        values = {**_values(task), "after": after, "limit": limit}
+        if self._vectors is not None:
+            return await self._missing_outside(self._vectors, task, after, limit)
         name = "missing_in_first" if task.generation_id is None else "missing"
         async with self._database.tenant(task.tenant_id) as connection:
             await self._passages.take_time(connection)
+            values = {**_values(task), "after": after, "limit": limit}
             found = await (await connection.execute(self._queries[name], values)).fetchall()
-            if not found:
-                return ()
-            values["ids"] = uuid_array([row[0] for row in found])
+        return await self._unembedded(task, [id_ for (id_,) in found])
+
+    async def _missing_outside(
+        self, vectors: VectorStore, task: GenerationTask, after: UUID | None, limit: int
+    ) -> Sequence[UnembeddedPassage]:
+        round_ = self._rounds.get(task.operation_id)
+        if round_ is None:
+            round_ = self._rounds[task.operation_id] = _Round(await self._settled(task))
+        round_.after = after or round_.after
+        generation = stored_generation(task.collection_id, task.generation_id)
+        while ids := await self._live(task, round_):
+            lacking = await vectors.lacking(task.tenant_id, task.embedding, generation, ids)
+            found = await self._unembedded(task, lacking[:limit])
+            if found:  # otherwise none is missing, or they were deleted meanwhile
+                pieces = await vectors.pieces(
+                    Server(task.tenant_id), [one.passage.id for one in found if not one.pieces], None
+                )
+                return [replace(one, pieces=one.pieces or pieces.get(one.passage.id, ())) for one in found]
+            round_.after = lacking[limit - 1] if len(lacking) > limit else ids[-1]
+        self._rounds[task.operation_id] = _Round(await self._settled(task), since=round_.time)
+        return ()
+
+    async def _settled(self, task: GenerationTask) -> datetime:
+        """The present time, when no transaction that publishes in the collection is open."""
+        async with self._database.tenant(task.tenant_id) as connection:
+            await self._passages.lock_statistics(connection, task.tenant_id, task.collection_id)
+            row = await (await connection.execute(self._queries["time"])).fetchone()
+            assert row is not None, "a SELECT without FROM returns a row"
+            return row[0]
+
+    async def _live(self, task: GenerationTask, round_: _Round) -> Sequence[UUID]:
+        values = {**_values(task), "after": round_.after, "since": round_.since, "limit": _MOST_ASKED}
+        async with self._database.tenant(task.tenant_id) as connection:
+            await self._passages.take_time(connection)
+            found = await connection.execute(self._queries["live"], values)
+            return [id_ for (id_,) in await found.fetchall()]
+
+    async def _unembedded(self, task: GenerationTask, ids: Sequence[UUID]) -> Sequence[UnembeddedPassage]:
+        if not ids:
+            return ()
+        values = {**_values(task), "ids": uuid_array(ids)}
+        async with self._database.tenant(task.tenant_id) as connection:
             rows = await (await connection.execute(self._queries["unembedded"], values)).fetchall()
             stored = await connection.execute(self._queries["stored_pieces"], values)
             pieces: dict[UUID, list[PassagePiece]] = {}
@@ -356,11 +414,14 @@ class GenerationBuildStore:
             await operations.hold(self._operations, connection, _values(task))
             ids = uuid_array([passage.passage_id for passage in passages])
             held = await connection.execute(self._queries["hold_passages"], {**_values(task), "ids": ids})
-            there = {row[0] for row in await held.fetchall()}
+            there = {id_: version for id_, *version in await held.fetchall()}
             kept = [passage for passage in passages if passage.passage_id in there]
-            await self._passages.write_vectors(
-                connection, task.tenant_id, task.collection_id, kept, task.generation_id
-            )
+            if self._vectors is None:
+                await self._passages.write_vectors(
+                    connection, task.tenant_id, task.collection_id, kept, task.generation_id
+                )
+            else:
+                await self._vectors.put(_by_version(task, kept, there), published=True)
             progress = {**_values(task), "count": len(kept), "since": since, "seconds": seconds}
             await connection.execute(self._queries["progress"], progress)
 
@@ -376,7 +437,13 @@ class GenerationBuildStore:
             await connection.execute(self._queries["lock_collection"], values)
             await operations.hold(self._operations, connection, _values(task))
             await self._passages.lock_statistics(connection, task.tenant_id, task.collection_id)
-            name = "missing_in_first" if task.generation_id is None else "missing"
+            if self._vectors is not None:
+                looked = self._rounds.get(task.operation_id)
+                if looked is None or looked.since is None:
+                    return False  # the first round has not ended
+                name, values["since"] = "changed", looked.since
+            else:
+                name = "missing_in_first" if task.generation_id is None else "missing"
             if await (await connection.execute(self._queries[name], values)).fetchone() is not None:
                 return False
             if task.activate:
@@ -385,6 +452,24 @@ class GenerationBuildStore:
             if task.activate:
                 await connection.execute(self._queries["switch"], values)
             await connection.execute(self._queries["end_operation"], values)
+        self._rounds.pop(task.operation_id, None)
+        return True
+
+    @shielded
+    async def refill(self, task: GenerationTask, passages: Sequence[PassageVectors]) -> bool:
+        """Put the vectors of passages into the `VectorStore` for a collection's active generation. Return False, and put nothing, if that is another one by now. Passages that were deleted in
+        the meantime are left out.
+        """
+        assert self._vectors is not None, "only a vector store is filled again"
+        values = {**_values(task), "ids": uuid_array([passage.passage_id for passage in passages])}
+        async with self._database.tenant(task.tenant_id) as connection:
+            held = await (await connection.execute(self._queries["hold_active"], values)).fetchone()
+            if held is None:
+                return False
+            rows = await (await connection.execute(self._queries["hold_passages"], values)).fetchall()
+            there = {id_: version for id_, *version in rows}
+            kept = [passage for passage in passages if passage.passage_id in there]
+            await self._vectors.put(_by_version(task, kept, there), published=True)
             return True
 
     @shielded
@@ -392,6 +477,7 @@ class GenerationBuildStore:
         """End the operation with an error. A generation that was never complete becomes FAILED, and a job deletes its vectors; any other keeps its vectors and its former
         state. Does nothing if the operation has ended.
         """
+        self._rounds.pop(operation_id, None)
         async with self._database.tenant(tenant_id) as connection:
             try:
                 operation = await operations.find(self._operations, connection, tenant_id, operation_id)
@@ -405,7 +491,14 @@ class GenerationBuildStore:
         collections that keep no generation there.
         """
         values = {"tenant": tenant_id, "generation": generation_id, "most": _MOST_DISCARDED}
-        name = "discard_first_vectors" if generation_id == FIRST_TABLE else "discard_vectors"
+        first = generation_id == FIRST_TABLE
+        if self._vectors is not None:
+            async with self._database.tenant(tenant_id) as connection:
+                name = "discarded_first" if first else "discarded"
+                found = await (await connection.execute(self._queries[name], values)).fetchall()
+            for (generation,) in found:
+                await self._vectors.drop_generation(tenant_id, generation)
+        name = "discard_first_vectors" if first else "discard_vectors"
         async with self._database.tenant(tenant_id) as connection:
             await self._passages.take_time(connection)
             return (await connection.execute(self._queries[name], values)).rowcount == _MOST_DISCARDED
@@ -421,6 +514,29 @@ class GenerationBuildStore:
         running = await connection.execute(self._queries["running"], values)
         if await running.fetchone() is None:
             await self._table.abandon(connection, operation, failed=False)
+
+
+def _by_version(
+    task: GenerationTask, passages: Sequence[PassageVectors], versions: Mapping[UUID, Sequence[Any]]
+) -> Mapping[IndexingAttempt, Sequence[PassageVectors]]:
+    """versions: the document and the version of each passage."""
+    found: dict[IndexingAttempt, list[PassageVectors]] = {}
+    generation = stored_generation(task.collection_id, task.generation_id)
+    for passage in passages:
+        document_id, version = versions[passage.passage_id]
+        attempt = IndexingAttempt(
+            task.tenant_id, task.collection_id, document_id, version, BUILT, task.embedding, generation
+        )
+        found.setdefault(attempt, []).append(passage)
+    return found
+
+
+def _check_number(found: Sequence[Generation]) -> None:
+    """Raise Precondition if the collection can have no other generation."""
+    if len(found) >= MAX_GENERATIONS:
+        oldest = next(one for one in reversed(found) if one.state is not GenerationState.ACTIVE)
+        what = f"the collection has {len(found)} generations, the maximum; delete this or another one"
+        raise _not_allowed(oldest, what)
 
 
 def _values(task: GenerationTask) -> dict[str, object]:

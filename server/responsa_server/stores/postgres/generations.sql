@@ -118,6 +118,20 @@ WHERE p.tenant_id = %(tenant)s AND p.collection_id = %(collection)s AND p.live A
     AND NOT EXISTS (SELECT FROM responsa.generation_vector AS w WHERE w.passage_id = p.id AND w.generation_id = %(generation)s)
 ORDER BY p.id LIMIT %(limit)s;
 
+-- name: live
+-- since: only passages of documents that changed after this time.
+SELECT p.id FROM responsa.passage AS p
+WHERE p.tenant_id = %(tenant)s AND p.collection_id = %(collection)s AND p.live AND (%(after)s::uuid IS NULL OR p.id > %(after)s)
+    AND (%(since)s::timestamptz IS NULL OR p.document_id IN (
+        SELECT id FROM responsa.document WHERE tenant_id = %(tenant)s AND collection_id = %(collection)s AND update_time >= %(since)s))
+ORDER BY p.id LIMIT %(limit)s;
+
+-- name: time
+SELECT clock_timestamp();
+
+-- name: changed
+SELECT FROM responsa.document WHERE tenant_id = %(tenant)s AND collection_id = %(collection)s AND update_time >= %(since)s AND version > 0 LIMIT 1;
+
 -- name: unembedded
 -- The header of a table: see `before` in passages.sql.
 SELECT p.id, p.document_id, p.version, p.title, p.uri, p.byte_start, p.byte_end, p.text, p.headings, p.language, p.ordinal = 0, coalesce(v.media_type, ''),
@@ -131,7 +145,7 @@ WHERE p.tenant_id = %(tenant)s AND p.id = ANY (%(ids)s::uuid[])
 ORDER BY p.id;
 
 -- name: embeddings
-SELECT id, embedding FROM responsa.collection WHERE tenant_id = %(tenant)s ORDER BY id;
+SELECT id, embedding, generation_id FROM responsa.collection WHERE tenant_id = %(tenant)s ORDER BY id;
 
 -- name: stored_pieces
 -- The pieces of passages, from the collection's active generation.
@@ -148,7 +162,12 @@ ORDER BY v.passage_id, v.ordinal;
 
 -- name: hold_passages
 -- These passages cannot be deleted until this transaction ends.
-SELECT id FROM responsa.passage WHERE tenant_id = %(tenant)s AND id = ANY (%(ids)s::uuid[]) AND live ORDER BY id FOR KEY SHARE;
+SELECT id, document_id, version FROM responsa.passage WHERE tenant_id = %(tenant)s AND id = ANY (%(ids)s::uuid[]) AND live ORDER BY id FOR KEY SHARE;
+
+-- name: hold_active
+-- This generation stays active until this transaction ends.
+SELECT true FROM responsa.collection
+WHERE tenant_id = %(tenant)s AND id = %(collection)s AND generation_id IS NOT DISTINCT FROM %(generation)s::uuid FOR SHARE;
 
 -- name: progress
 -- stage_time is the time at which the first passage would have been begun at the measured rate.
@@ -212,6 +231,17 @@ WHERE tenant_id = %(tenant)s AND collection_id = %(collection)s AND number = %(n
 DELETE FROM responsa.collection_generation
 WHERE tenant_id = %(tenant)s AND collection_id = %(collection)s AND number = %(number)s AND state <> 'active'
 RETURNING id;
+
+-- name: discarded_first
+-- As a `VectorStore` names them; likewise in the next statement.
+SELECT c.id FROM responsa.collection AS c
+WHERE c.tenant_id = %(tenant)s AND c.generation_id IS NOT NULL
+    AND NOT EXISTS (SELECT FROM responsa.collection_generation AS g WHERE g.tenant_id = c.tenant_id AND g.collection_id = c.id AND g.id IS NULL);
+
+-- name: discarded
+SELECT %(generation)s::uuid::text
+WHERE NOT EXISTS (SELECT FROM responsa.collection WHERE tenant_id = %(tenant)s AND generation_id = %(generation)s)
+    AND NOT EXISTS (SELECT FROM responsa.collection_generation WHERE tenant_id = %(tenant)s AND id = %(generation)s AND state <> 'failed');
 
 -- name: discard_first_vectors
 -- Vectors of collections whose active generation, and all others that are kept, have their vectors elsewhere.

@@ -37,7 +37,13 @@ from responsa_server.domain.knowledge import (
 )
 from responsa_server.domain.listing import ListQuery, Page
 from responsa_server.domain.lists import OPERATIONS
-from responsa_server.domain.passages import NewPassage
+from responsa_server.domain.passages import (
+    IndexingAttempt,
+    NewPassage,
+    PassageVectors,
+    VectorStore,
+    stored_generation,
+)
 from responsa_server.domain.people import AuditEvent, Reader
 from responsa_server.stores.postgres.audit import AuditLog
 from responsa_server.stores.postgres.database import (
@@ -83,9 +89,7 @@ class OperationStore:
     """Operations of a tenant. Methods raise NotFound for an unknown operation. Each call is for one tenant."""
 
     def __init__(self, database: Database, queue: JobQueue, *, external_vectors: bool = False) -> None:
-        """external_vectors: whether a `VectorStore` holds the vectors. If so, a cancellation that removes a document enqueues the job that removes the
-        document's vectors.
-        """
+        """external_vectors: whether a `VectorStore` holds the vectors. If so, a cancellation enqueues the job that removes those of the version."""
         self._queue = queue
         self._external_vectors = external_vectors
         self._database = database
@@ -147,10 +151,14 @@ class OperationStore:
             "error_reason": error.reason.value,
         }
         forgotten = await connection.execute(self._queries["forget_document"], values)
-        if await forgotten.fetchone() is None:
+        whole = await forgotten.fetchone() is not None
+        if not whole:
             await connection.execute(self._queries["restore_document"], values)
-        elif self._external_vectors:
-            await self._queue.defer(connection, JobKind.PRUNE, operation.tenant_id, operation.document_id)
+        if self._external_vectors:
+            after = 0.0 if whole else _PRUNE_AFTER
+            await self._queue.defer(
+                connection, JobKind.PRUNE, operation.tenant_id, operation.document_id, after=after
+            )
         return True
 
     @shielded
@@ -171,9 +179,10 @@ class Publisher:
     """Makes versions searchable, in a transaction that has locked the document and then the operation."""
 
     def __init__(self, queue: JobQueue, *, prune_after: float = _PRUNE_AFTER, vectors: bool = True) -> None:
-        """prune_after, vectors: see `IngestionStore`."""
+        """prune_after: see `IngestionStore`. vectors: False if a `VectorStore` holds the vectors of passages."""
         self._queue = queue
         self._prune_after = prune_after
+        self._external_vectors = not vectors
         self._passages = PassageTable(vectors=vectors)
         self._queries = Queries("operations.sql")
 
@@ -190,6 +199,8 @@ class Publisher:
             await connection.execute(self._queries["done"], values)
             await self._passages.discard(connection, tenant_id, document_id, version)
             await connection.execute(self._queries["drop_version"], values)
+            if self._external_vectors:
+                await self.prune_later(connection, tenant_id, document_id)
             return False
         await self._passages.publish(
             connection,
@@ -203,14 +214,27 @@ class Publisher:
         cancelled = Reason.OPERATION_CANCELLED.value
         await connection.execute(self._queries["document_published"], {**values, "cancelled": cancelled})
         if searched > 0:
-            await self._queue.defer(
-                connection, JobKind.PRUNE, tenant_id, document_id, after=self._prune_after
-            )
+            await self.prune_later(connection, tenant_id, document_id)
         return True
+
+    async def prune_later(self, connection: Connection, tenant_id: str, document_id: UUID) -> None:
+        """Enqueue the job that removes versions which are neither searched nor cited."""
+        await self._queue.defer(connection, JobKind.PRUNE, tenant_id, document_id, after=self._prune_after)
 
 
 class IngestionStore:
-    """Implements the port `Ingestions`. Statements run as the role responsa_app, with the job's tenant set."""
+    """Implements the port `Ingestions`. Statements run as the role responsa_app, with the job's tenant set.
+
+    A `VectorStore` has commits of its own, so the order of writes matters if there is one:
+
+    1. the vectors of passages, not published, while the passages' transaction holds the operation;
+    2. their publication under the epoch of the operation: searches find them but discard them, because their passages are not live;
+    3. the commit of the version: passages, statistics, document and operation change together, and from then on search covers the whole version;
+    4. the removal of the vectors of older versions.
+
+    If a worker is lost before the commit, the former version is unchanged. The next attempt has a greater epoch, removes the lost worker's vectors and starts over. Whatever ends the operation
+    without a commit, and every later version, enqueues the prune job, which removes the vectors of versions that are neither searched nor being indexed.
+    """
 
     def __init__(
         self,
@@ -218,12 +242,13 @@ class IngestionStore:
         queue: JobQueue,
         *,
         prune_after: float = _PRUNE_AFTER,
-        vectors: bool = True,
+        vectors: VectorStore | None = None,
     ) -> None:
-        """prune_after: the minimum number of seconds for which a replaced version is kept. vectors: False if a `VectorStore` holds the vectors of passages."""
+        """prune_after: the minimum number of seconds for which a replaced version is kept. vectors: the store of the vectors of passages; None if they are in the database."""
         self._database = database
-        self._passages = PassageTable(vectors=vectors)
-        self._publisher = Publisher(queue, prune_after=prune_after, vectors=vectors)
+        self._vectors = vectors
+        self._passages = PassageTable(vectors=vectors is None)
+        self._publisher = Publisher(queue, prune_after=prune_after, vectors=vectors is None)
         self._queries = Queries("operations.sql")
 
     @shielded
@@ -261,6 +286,8 @@ class IngestionStore:
         # In pieces, because a call that ends the operation waits for each of them.
         while epoch > 1 and await self._discard_some(claim):
             pass
+        if epoch > 1 and self._vectors is not None:
+            await self._vectors.drop_attempts(tenant_id, document_id, version, epoch)
         return IngestTask(
             claim=claim,
             source_key=source_key,
@@ -353,10 +380,19 @@ class IngestionStore:
         """Store passages, which are not searchable yet, and the progress if `passages_done` is not None. Raises OwnershipLost."""
         async with self._database.keyed(claim.tenant_id) as connection:
             await hold(self._queries, connection, _values(claim))
-            await self._passages.write(connection, claim.tenant_id, passages, claim.generation)
+            await self._write(connection, claim, passages)
             if passages_done is not None:
                 values = {**_values(claim), "done": passages_done}
                 await connection.execute(self._queries["progress"], values)
+
+    async def _write(
+        self, connection: Connection, claim: IngestClaim, passages: Sequence[NewPassage]
+    ) -> None:
+        """Store passages and their vectors for an operation that this transaction holds."""
+        await self._passages.write(connection, claim.tenant_id, passages, claim.generation)
+        if self._vectors is not None:
+            vectors = [PassageVectors(one.passage.id, one.vectors) for one in passages]
+            await self._vectors.put({_attempt(claim): vectors})
 
     @shielded
     async def cached_vectors(
@@ -379,6 +415,14 @@ class IngestionStore:
         """Store the text and the last passages, make this version searchable in place of the former version, and end the operation, or leave both to the run that holds it. Raises OwnershipLost,
         GenerationSwitched.
         """
+        searched = await self._publish(claim, passages, text)
+        if searched and self._vectors is not None:
+            await self._vectors.drop_versions(claim.tenant_id, claim.document_id, claim.version)
+        return searched
+
+    async def _publish(
+        self, claim: IngestClaim, passages: Sequence[NewPassage], text: CanonicalText | None
+    ) -> bool | None:
         total = None if text is None else len(passages)
         values = {**_values(claim), "total": total}
         async with self._database.keyed(claim.tenant_id) as connection:
@@ -389,7 +433,9 @@ class IngestionStore:
                 raise OwnershipLost
             if text is not None:
                 await self._store_text(connection, claim, text)
-            await self._passages.write(connection, claim.tenant_id, passages, claim.generation)
+            await self._write(connection, claim, passages)
+            if self._vectors is not None:
+                await self._vectors.publish(_attempt(claim))
             if held:
                 await connection.execute(self._queries["indexed"], {**values, "generation": claim.generation})
                 return None
@@ -412,7 +458,10 @@ class IngestionStore:
                 operation = await find(self._queries, connection, tenant_id, operation_id)
             except NotFound:
                 return False
-            return await _end(self._queries, self._passages, connection, operation, error, epoch=epoch)
+            ended = await _end(self._queries, self._passages, connection, operation, error, epoch=epoch)
+            if ended and self._vectors is not None:
+                await self._publisher.prune_later(connection, tenant_id, operation.document_id)
+            return ended
 
 
 async def find(queries: Queries, connection: Connection, tenant_id: str, operation_id: UUID) -> Operation:
@@ -491,6 +540,18 @@ def _values(claim: IngestClaim) -> dict[str, object]:
         "document": claim.document_id,
         "version": claim.version,
     }
+
+
+def _attempt(claim: IngestClaim) -> IndexingAttempt:
+    return IndexingAttempt(
+        claim.tenant_id,
+        claim.collection_id,
+        claim.document_id,
+        claim.version,
+        claim.epoch,
+        claim.embedding,
+        stored_generation(claim.collection_id, claim.generation),
+    )
 
 
 def error_columns(error: ResponsaError) -> dict[str, object]:

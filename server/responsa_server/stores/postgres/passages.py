@@ -199,7 +199,7 @@ class PassageTable:
         values = self._document(tenant_id, collection_id, document_id) | {"version": version}
         await self.lock_statistics(connection, tenant_id, collection_id)
         active = await (await connection.execute(self._queries["active_generation"], values)).fetchone()
-        if self._vectors and active is not None and active[0] != generation:
+        if active is not None and active[0] != generation:
             raise GenerationSwitched
         await connection.execute(self._queries["publish_version"], values)
         for name in () if first else _UNUSED:

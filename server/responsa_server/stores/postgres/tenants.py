@@ -170,13 +170,6 @@ class PostgresTenants:
         return [(row["id"], row["user_id"]) for row in rows]
 
     @shielded
-    async def documents(self, tenant_id: str, after: UUID | None) -> Sequence[UUID]:
-        """Return at most 200 documents of a tenant, in the order of their ids. after: the last one of the previous call."""
-        async with self._database.tenant(tenant_id) as connection:
-            values = {"tenant": tenant_id, "after": after}
-            return [row["id"] for row in await all_rows(connection, self._queries["documents"], values)]
-
-    @shielded
     async def erase_some(self, tenant_id: str) -> bool | None:
         """Erase a limited number of rows, and count them in the receipt. Return whether nothing was left; None if another process erases this tenant at the moment, or a job of it
         still runs.

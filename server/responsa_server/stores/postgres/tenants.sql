@@ -27,9 +27,6 @@ RETURNING id, display_name, create_time, home, suspend_time, erase_time, end_tim
 -- name: open_turns
 SELECT id, user_id FROM responsa.turn WHERE tenant_id = %(tenant)s AND state IN ('queued', 'pending', 'running') LIMIT 200;
 
--- name: documents
-SELECT id FROM responsa.document WHERE tenant_id = %(tenant)s AND (%(after)s::uuid IS NULL OR id > %(after)s::uuid) ORDER BY id LIMIT 200;
-
 -- name: erased_tables
 -- The tables with rows of tenants: the tables to which their foreign keys refer, and whether their rows can be found by turn. The audit log stays.
 SELECT c.relname::text AS name,

@@ -227,9 +227,8 @@ public final class KnowledgeService {
      * active, and the vectors of the new one are deleted. The collection's owner and administrators may call this method.
      *
      * <p>Errors: RESOURCE_NOT_FOUND, ROLE_REQUIRED, EMBEDDING_UNKNOWN, REINDEX_RUNNING, REQUEST_ID_REUSED, GENERATION_STATE (the
-     * collection has 8 generations, or the server's vector store holds only one generation of a collection), PART_UNAVAILABLE (the
-     * server could not get the length of the vectors from the embedding model), EMBEDDING_FAILED (the server could not get the length of
-     * the vectors from the embedding model).
+     * collection has 8 generations), PART_UNAVAILABLE (the server could not get the length of the vectors from the embedding model),
+     * EMBEDDING_FAILED (the server could not get the length of the vectors from the embedding model).
      */
     public Operation reindexCollection(ReindexCollectionRequest request) {
         return calls.unary(REINDEX_COLLECTION, request, true, timeout);

@@ -246,8 +246,8 @@ class KnowledgeServiceServicer:
         transaction. If the operation fails or is cancelled, the active generation stays active, and the vectors of the new one are deleted.
 
         The collection's owner and administrators may call this method. Errors: RESOURCE_NOT_FOUND, ROLE_REQUIRED, EMBEDDING_UNKNOWN, REINDEX_RUNNING,
-        REQUEST_ID_REUSED, GENERATION_STATE (the collection has 8 generations, or the server's vector store holds only one generation of a collection), and
-        PART_UNAVAILABLE or EMBEDDING_FAILED (the server could not get the length of the vectors from the embedding model).
+        REQUEST_ID_REUSED, GENERATION_STATE (the collection has 8 generations), and PART_UNAVAILABLE or EMBEDDING_FAILED (the server could not get the length of the
+        vectors from the embedding model).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

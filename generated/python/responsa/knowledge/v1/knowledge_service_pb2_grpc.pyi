@@ -49,8 +49,8 @@ class KnowledgeServiceStub:
     transaction. If the operation fails or is cancelled, the active generation stays active, and the vectors of the new one are deleted.
 
     The collection's owner and administrators may call this method. Errors: RESOURCE_NOT_FOUND, ROLE_REQUIRED, EMBEDDING_UNKNOWN, REINDEX_RUNNING,
-    REQUEST_ID_REUSED, GENERATION_STATE (the collection has 8 generations, or the server's vector store holds only one generation of a collection), and
-    PART_UNAVAILABLE or EMBEDDING_FAILED (the server could not get the length of the vectors from the embedding model).
+    REQUEST_ID_REUSED, GENERATION_STATE (the collection has 8 generations), and PART_UNAVAILABLE or EMBEDDING_FAILED (the server could not get the length of the
+    vectors from the embedding model).
     """
     ActivateGeneration: _aio.UnaryUnaryMultiCallable[_knowledge_service_pb2.ActivateGenerationRequest, _operations_pb2.Operation]
     """ActivateGeneration makes a READY or RETIRED generation active. First, it computes the vectors of the passages that the generation lacks, while searches use
@@ -237,8 +237,8 @@ class KnowledgeServiceServicer(metaclass=_abc_1.ABCMeta):
         transaction. If the operation fails or is cancelled, the active generation stays active, and the vectors of the new one are deleted.
 
         The collection's owner and administrators may call this method. Errors: RESOURCE_NOT_FOUND, ROLE_REQUIRED, EMBEDDING_UNKNOWN, REINDEX_RUNNING,
-        REQUEST_ID_REUSED, GENERATION_STATE (the collection has 8 generations, or the server's vector store holds only one generation of a collection), and
-        PART_UNAVAILABLE or EMBEDDING_FAILED (the server could not get the length of the vectors from the embedding model).
+        REQUEST_ID_REUSED, GENERATION_STATE (the collection has 8 generations), and PART_UNAVAILABLE or EMBEDDING_FAILED (the server could not get the length of the
+        vectors from the embedding model).
         """
 
     @_abc_1.abstractmethod
