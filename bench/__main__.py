@@ -22,6 +22,7 @@ from bench import (
     scaling,
     searching,
     sockets,
+    standby,
     starting,
     storing,
     telemetry,
@@ -37,6 +38,7 @@ ALONE: Final[Mapping[str, Callable[..., list[Line]]]] = {
     "start": starting.measure,
     "telemetry": telemetry.measure,
     "scaling": scaling.measure,
+    "standby": standby.measure,
 }
 """The sections that start instances of their own, and run first."""
 SECTIONS: Final[Mapping[str, Callable[[Run], list[Line]]]] = {

@@ -11,8 +11,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Generator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -20,7 +20,7 @@ from typing import IO, Final
 
 from bench.jobs import JOBS, OUTCOMES, Job, Outcome
 from bench.peers.process import READY
-from tests.instance import LIFTED
+from tests.instance import LIFTED, START_PATIENCE, eventually
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 # A developer's own settings must not change the measurements.
@@ -141,6 +141,24 @@ def running(at: Place) -> Generator[Started]:
         yield Started(at, process.pid, begun, _read_until(process, "Responsa is ready", begun))
     finally:
         _stop(process, signal.SIGINT)
+
+
+@contextmanager
+def workers(
+    argv: Sequence[str], environment: Mapping[str, str], folder: Path, count: int
+) -> Generator[Sequence[int]]:
+    """Runs further processes that ingest during the block, which begins when all are ready, and yields their ids. folder: for their logs."""
+    with ExitStack() as stack:
+        pids: list[int] = []
+        for number in range(count):
+            log = folder / f"worker-{number}.log"
+            with log.open("w", encoding="utf-8") as file:
+                worker = subprocess.Popen(argv, env=environment, stdin=subprocess.DEVNULL, stderr=file)
+            stack.callback(worker.wait)
+            stack.callback(worker.terminate)
+            eventually(lambda log=log: '"ready"' in log.read_text("utf-8"), "a worker", START_PATIENCE)
+            pids.append(worker.pid)
+        yield pids
 
 
 @contextmanager

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import time
-from collections.abc import Callable, Generator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -14,7 +12,7 @@ from bench import corpus
 from bench.cpu import Metered, Used
 from bench.jobs import Call, Job, Transport
 from bench.library import make_collection, passages_of
-from bench.processes import Place, caller, command, place, running
+from bench.processes import caller, command, place, running, workers
 from bench.report import Line
 from bench.run import FEW, PARAGRAPHS, Run
 
@@ -71,29 +69,11 @@ def _turns(count: int, quick: bool, say: Callable[[str], None]) -> list[Line]:
     ]
 
 
-@contextmanager
-def _workers(at: Place, count: int) -> Generator[Sequence[int]]:
-    """Runs further processes that ingest, and yields their ids."""
-    with ExitStack() as stack:
-        pids: list[int] = []
-        for _ in range(count):
-            worker = subprocess.Popen(
-                [at.executable, "serve", "--role", "jobs"],
-                env=at.environment,
-                stdin=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-            )
-            stack.callback(worker.wait)
-            stack.callback(worker.terminate)
-            pids.append(worker.pid)
-        yield pids
-
-
 def _ingestion(engine: str, count: int, quick: bool) -> list[Line]:
     with (
         place(**_SETTINGS, RESPONSA_SERVERS="1") as at,
         running(at) as started,
-        _workers(at, count - 1) as others,
+        workers([at.executable, "serve", "--role", "jobs"], at.environment, at.home, count - 1) as others,
     ):
         pids = (started.pid, *others)
         rates: list[float] = []

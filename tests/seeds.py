@@ -47,6 +47,11 @@ def plant(layout: Layout) -> None:
     shutil.copy(source.secrets, layout.secrets)
     subprocess.run(["cp", "-a", source.cluster, layout.cluster], check=True)
     plant_model(layout)
+    plant_programs(source, layout)
+
+
+def plant_programs(source: Layout, layout: Layout) -> None:
+    """Let a PostgreSQL that root starts use the programs of another one."""
     if layout.root_place is not None and source.root_place is not None:
         for programs in source.root_place.glob("pgserver-*"):
             _share(programs, layout.root_place)

@@ -1,6 +1,6 @@
 """The same corpus by one worker, by two, and by a Ray cluster of two nodes: `pytest -m soak tests/system/test_ray.py`. It needs `make ray`.
 
-RESPONSA_SOAK_COUNT sets the number of documents.
+RESPONSA_SOAK_COUNT sets the number of documents, which have two paragraphs each.
 """
 
 from __future__ import annotations
@@ -11,17 +11,17 @@ import re
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 import psycopg
 import pytest
 
+from bench import processes
 from bench.corpus import documents
 from responsa_server.embedded import EmbeddedPostgres, Layout
 from responsa_server.providers.minilm import Float
-from tests.instance import START_PATIENCE, Instance, eventually, instance_in
+from tests.instance import Instance, instance_in
 from tests.tied import tied
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(6 * 3600)]
@@ -38,7 +38,7 @@ ROUNDING = 2e-4
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("ray") / "stations"
     folder.mkdir()
-    for text in documents(int(os.environ.get("RESPONSA_SOAK_COUNT") or 5_000), 8):
+    for text in documents(int(os.environ.get("RESPONSA_SOAK_COUNT") or 5_000), 2):
         (folder / f"{text.key.replace('/', '-')}").write_text(text.text)
     return folder
 
@@ -63,19 +63,12 @@ def loaded(
     """Load the corpus into a new instance with this number of processes that ingest. Returns what `stored` returns."""
     folder.mkdir()
     settings = {"RESPONSA_DOCS": "none", "RESPONSA_INGESTION__OWN_PROCESS": "true"}
-    with instance_in(folder, **settings) as one, ExitStack() as stack:
-        for number in range(workers - 1):
-            log = folder / f"worker-{number}.log"
-            with log.open("w") as file:
-                worker = subprocess.Popen(
-                    tied(*one.command("serve", "--role", "jobs")),
-                    env=one.environment,
-                    stdin=subprocess.DEVNULL,
-                    stderr=file,
-                )
-            stack.callback(worker.wait)
-            stack.callback(worker.terminate)
-            eventually(lambda log=log: '"ready"' in log.read_text(), "a worker", START_PATIENCE)
+    with (
+        instance_in(folder, **settings) as one,
+        processes.workers(
+            tied(*one.command("serve", "--role", "jobs")), one.environment, folder, workers - 1
+        ),
+    ):
         begun = time.monotonic()
         done = subprocess.run(
             one.command("ingest", str(corpus), "--collection", "corpus", "--engine", engine),

@@ -54,6 +54,7 @@ from responsa_server.stores.postgres.patterns import PostgresPatterns
 from responsa_server.stores.postgres.profiles import PostgresProfiles
 from responsa_server.stores.postgres.quotas import PostgresQuotas
 from responsa_server.stores.postgres.service_grants import PostgresServiceGrants
+from responsa_server.stores.postgres.standby import StandbyPart
 from responsa_server.stores.postgres.tenants import PostgresTenants
 from responsa_server.stores.postgres.users import PostgresUsers
 from responsa_server.stores.redis import RedisPart
@@ -115,6 +116,7 @@ class Callers:
         self._parts = PartReports(
             [
                 PostgresPart(database),
+                *([StandbyPart(database)] if database.has_standby else []),
                 RedisPart(redis_url(settings, layout)),
                 *([] if knowledge.vectors is None else [knowledge.vectors]),
                 EmbeddingPart(knowledge.embedders, knowledge.retriever.missed),

@@ -355,11 +355,16 @@ class Settings(BaseSettings):
         validation_alias=AliasChoices("DATABASE_LOG_URL", "database_log_url"),
         description="The database's URL for the role `responsa_log`. Empty: the server uses DATABASE_URL and `SET ROLE`.",
     )
+    database_standby_url: DatabaseUrl | None = Field(
+        default=None,
+        validation_alias=AliasChoices("DATABASE_STANDBY_URL", "database_standby_url"),
+        description="The URL of a streaming standby of the database, which takes over most of the work of searches. Its user must be allowed to `SET ROLE responsa_app`. Empty: the database does all.",
+    )
     database_pool: int = Field(
         default=10,
         ge=2,
         le=200,
-        description="The maximum number of connections in each of the two large pools of a process. Each process opens up to eleven further connections: four to check credentials, four for the beginnings and ends of turns.",
+        description="The maximum number of connections in each of the two large pools of a process, and in its pool for a standby. Each process opens up to eleven further connections: four to check credentials, four for the beginnings and ends of turns.",
     )
     redis_url: RedisUrl | None = Field(
         default=None,

@@ -314,8 +314,8 @@ class LexicalIndex(Protocol):
     long. When a caller is cancelled, the caller returns at once, but the call itself runs to its end.
     """
 
-    def session(self, reader: Reader) -> AbstractAsyncContextManager[None]:
-        """Enclose the calls of one search of this reader, so that they may share a connection.
+    def session(self, named: SearchScope) -> AbstractAsyncContextManager[None]:
+        """Enclose the calls of one search of a reader, so that they may share a connection. named: as in `stamp`.
 
         The calls of a `VectorIndex` in the same database may share this connection too.
         """

@@ -405,7 +405,7 @@ class Retriever:
         limit, begun = max(top_k, RERANKED), monotonic()
         matches: list[_Match] = []
         ranked: list[_Ranked] = []
-        async with self._lexical.session(named.reader):
+        async with self._lexical.session(named):
             scope = replace(
                 named,
                 collections=await self._meant(named, named.collections),

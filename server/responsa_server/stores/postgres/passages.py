@@ -7,7 +7,7 @@ document raise the transaction's statement timeout to ten minutes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from itertools import chain
 from typing import Any, Final
@@ -41,8 +41,10 @@ from responsa_server.domain.people import Reader
 from responsa_server.stores.cached import NOT_CACHED, Entry, SharedCache, reader_key
 from responsa_server.stores.postgres.database import (
     Connection,
+    Cursor,
     Database,
     Queries,
+    Rows,
     Statement,
     shielded,
     uuid_array,
@@ -350,8 +352,8 @@ class PostgresLexicalIndex:
         self._cached = cached
         self._queries = Queries("passages.sql")
 
-    def session(self, reader: Reader) -> AbstractAsyncContextManager[None]:
-        return self._database.search_session(reader)
+    def session(self, named: SearchScope) -> AbstractAsyncContextManager[None]:
+        return self._database.search_session(named.reader, self._stamp(named))
 
     @shielded
     async def documents(self, scope: SearchScope, filters: Sequence[Filter]) -> DocumentSet:
@@ -373,7 +375,7 @@ class PostgresLexicalIndex:
             (plans, {"plans": "force_generic_plan"}),
         ]
         _, [(ids, passages)], _ = await self._database.search(
-            scope.reader, TEXT_PART, statements, self._search_seconds, _binary_cursor
+            scope.reader, TEXT_PART, statements, self._search_seconds, _binary_cursor, decides=True
         )
         return DocumentSet(bytes(ids), passages)
 
@@ -401,10 +403,13 @@ class PostgresLexicalIndex:
 
     @shielded
     async def stamp(self, named: SearchScope) -> bytes:
+        begun: Statement = (self._queries["begun"], {})
+        [[row], [run]] = await self._database.together(named.reader, [self._stamp(named), begun])
+        return f"{run['begun']} {row['md5']}".encode()
+
+    def _stamp(self, named: SearchScope) -> Statement:
         names = _listed(named.collections) if named.own is None else None
-        values = {"tenant": named.reader.tenant_id, "names": names}
-        [[row]] = await self._database.together(named.reader, [(self._queries["stamp"], values)])
-        return str(row["md5"]).encode()
+        return self._queries["stamp"], {"tenant": named.reader.tenant_id, "names": names}
 
     @shielded
     async def hides(self, scope: SearchScope) -> bool:
@@ -435,7 +440,7 @@ class PostgresLexicalIndex:
             "ids": uuid_array(ids),
             "form": VERSION,
         }
-        [rows] = await self._search(scope.reader, values, "candidates", cursor=_binary_cursor)
+        [rows] = await self._search(scope.reader, values, "candidates", cursor=_binary_cursor, decides=True)
         places = {term: place for place, term in enumerate(terms)}
         stored = iter(WantedTerms(terms).counts([words for *_, words, _ in rows if words is not None]))
         found: list[LexicalCandidate] = []
@@ -454,7 +459,7 @@ class PostgresLexicalIndex:
         }
         names = ("passages", "known_passages") if kept else ("passages",)
         values = {"ids": uuid_array(id_ for id_ in ids if id_ not in kept), "known": uuid_array(kept)}
-        rows, *known = await self._search(reader, values, *names, cursor=_binary_cursor)
+        rows, *known = await self._search(reader, values, *names, cursor=_binary_cursor, decides=True)
         read = _found(rows)
         good = {id_: kept[id_] for [id_] in chain.from_iterable(known)}
         self._cached.count(len(good), len(read))
@@ -479,11 +484,14 @@ class PostgresLexicalIndex:
         reader: Reader,
         values: Mapping[str, object],
         *names: str,
-        cursor: Callable[[Connection], psycopg.AsyncCursor[tuple[Any, ...]]] = psycopg.AsyncConnection.cursor,
-    ) -> Sequence[Sequence[tuple[Any, ...]]]:
+        cursor: Cursor = psycopg.AsyncConnection.cursor,
+        decides: bool = False,
+    ) -> Rows:
         parameters = {**values, "tenant": reader.tenant_id}
         statements: list[Statement] = [(self._queries[name], parameters) for name in names]
-        return await self._database.search(reader, TEXT_PART, statements, self._search_seconds, cursor)
+        return await self._database.search(
+            reader, TEXT_PART, statements, self._search_seconds, cursor, decides=decides
+        )
 
 
 async def build_postings(url: str) -> bool:

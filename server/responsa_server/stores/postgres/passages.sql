@@ -181,16 +181,20 @@ GROUP BY s.collection_id, c.synonyms_sha256, c.kind, c.embedding, c.generation_i
 SELECT DISTINCT id FROM (SELECT responsa.readable_collection(name) FROM unnest(%(names)s::text[]) AS w (name)) AS found (id) WHERE id IS NOT NULL;
 
 -- name: stamp
--- xmin is the transaction that wrote a row; while PostgreSQL runs, each has another number. Every change of a collection's live passages writes its row of statistics
--- (`lock_statistics`), every other change of the collection and of its readers writes its own row, and a change of the caller's subject writes the caller's row. So a value
--- never comes again after a change, not even when the change is undone.
-SELECT md5(concat_ws(' ', pg_postmaster_start_time(), (SELECT u.xmin FROM responsa.app_user AS u WHERE u.tenant_id = %(tenant)s AND u.id = responsa.acting_user()),
+-- xmin is the transaction that wrote a row; while PostgreSQL runs, each has another number, and a standby has the same. Every change of a collection's live passages writes its row
+-- of statistics (`lock_statistics`), every other change of the collection and of its readers writes its own row, and a change of the caller's subject writes the caller's row. So a
+-- value never comes again after a change, not even when the change is undone.
+SELECT pg_is_in_recovery(), md5(concat_ws(' ', (SELECT u.xmin FROM responsa.app_user AS u WHERE u.tenant_id = %(tenant)s AND u.id = responsa.acting_user()),
     string_agg(concat_ws(' ', n.name, c.id, c.xmin, s.xmin), ',' ORDER BY c.id)))
 FROM responsa.collection AS c
 JOIN responsa.collection_names() AS n ON n.id = c.id
 LEFT JOIN responsa.collection_stat AS s ON s.tenant_id = c.tenant_id AND s.collection_id = c.id
 WHERE c.tenant_id = %(tenant)s
     AND (%(names)s::text[] IS NULL OR c.id IN (SELECT responsa.readable_collection(name) FROM unnest(%(names)s::text[]) AS w (name)));
+
+-- name: begun
+-- When PostgreSQL began to run.
+SELECT pg_postmaster_start_time() AS begun;
 
 -- name: hides
 SELECT responsa.hides_subjects(%(tenant)s::text, %(collections)s::text[]);
