@@ -7,6 +7,7 @@ from uuid import UUID
 import numpy as np
 import psycopg
 import pytest
+from psycopg import sql
 from uuid_utils.compat import uuid7
 
 from responsa_server.domain.passages import LexicalQuery, QuestionVector, SearchScope
@@ -103,3 +104,30 @@ async def test_a_user_who_may_read_a_thousandth_finds_what_is_nearest(
     for other in (stranger, people.eve):
         assert await index.nearest(SearchScope(other), QuestionVector("m", vector), 100) == {}
         assert await lexical_of(database).matching(other, [word]) == []
+
+
+async def test_a_small_collection_is_searched_whole(
+    database: Database, people: People, database_urls: DatabaseUrls
+) -> None:
+    # A search in the graph ends after as many vectors as it would among a hundred times as many.
+    few, question = 150, (np.random.default_rng(7).random(384) - 0.5).astype("<f4")
+    with psycopg.connect(database_urls.superuser) as connection:
+        connection.execute("SELECT '[1]'::vector")
+        name = sql.Identifier(connection.info.dbname)
+        # Without sorting, the planner follows the graph wherever it may.
+        for setting in ("hnsw.max_scan_tuples = 1", "enable_sort = off"):
+            connection.execute(sql.SQL("ALTER DATABASE {} SET " + setting).format(name))
+        for collection in ("large", "small"):
+            connection.execute(_COLLECTION, (collection, collection, people.ann.user_id))
+        connection.commit()
+        with indexed_at_once(database_urls.superuser):
+            for collection, count in (("large", ALL), ("small", few)):
+                connection.execute(_FILL, {"collection": collection, "subject": "", "count": count})
+            connection.execute("ANALYZE responsa.passage")
+            connection.commit()
+        rows = connection.execute(_EXACT, (["small"], [""], str(question.tolist())))
+        exact: set[UUID] = {row[0] for row in rows}
+    found = await vectors_of(database).nearest(
+        SearchScope(Server("acme"), ["small"]), QuestionVector("m", question.tobytes()), 10
+    )
+    assert set(found) == exact

@@ -232,6 +232,7 @@ FUNCTIONS: Mapping[str, tuple[str, str]] = {
     "readable_collections": ("responsa_search", "responsa_app"),
     "readable_subjects": ("responsa_search", "responsa_app"),
     "few_readable": ("responsa_search", ""),
+    "few_of_many": ("responsa_search", ""),
     "hides_subjects": ("responsa_search", "responsa_app"),
     "search_lexical_within": ("responsa_search", "responsa_app"),
     "search_words": ("responsa_search", "responsa_app"),
