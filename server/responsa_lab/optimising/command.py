@@ -135,7 +135,7 @@ async def _run(task: _Task) -> None:
     from responsa_lab.optimising import program
     from responsa_lab.optimising.messages import Messages
     from responsa_lab.optimising.nodes import Answering, renamed, tuned
-    from responsa_lab.optimising.questions import Questions
+    from responsa_lab.optimising.questions import Questions, documents
     from responsa_lab.optimising.record import Record, Stopped
     from responsa_server.agents.config.content import Content, packed
     from responsa_server.agents.engine.config import AgentConfig
@@ -196,7 +196,7 @@ async def _run(task: _Task) -> None:
             work = Messages(node, task.data, known, metric)
         else:
             free = not any(price.input or price.output for price in prices.values() if price)
-            work = await Questions.read(client, config, task.data, known, free=free)
+            work = Questions(client, config, task.data, known, await documents(client), free=free)
         data, price = work.data, prices[name]
         assert price is not None
         key = hashlib.sha256(packed(content) + f"{data.sha256} {name} {node.name}".encode()).hexdigest()

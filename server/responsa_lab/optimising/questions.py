@@ -11,14 +11,15 @@ from pathlib import Path
 from typing import Final
 
 from responsa.chat.v1 import turn_pb2
+from responsa.knowledge.v1.knowledge_service_pb2 import SearchRequest
 from responsa_client import CitationVerdict, search_request, turn_error
 from responsa_client.aio import AsyncResponsa
 from responsa_lab.evaluation.measuring import answering, source_keys
 from responsa_lab.evaluation.metrics import gold_in_text, reciprocal_rank
-from responsa_lab.optimising.data import Labelled, Question, read
+from responsa_lab.optimising.data import Question, read
 from responsa_lab.optimising.record import Record, Stopped
 from responsa_server.agents.config.content import Content, packed
-from responsa_server.agents.engine.config import AgentConfig, RetrievalTable, SourceTable
+from responsa_server.agents.engine.config import AgentConfig, RetrievalTable
 from responsa_server.domain import names
 
 _DEPTH: Final = 10
@@ -26,46 +27,36 @@ _COST: Final = "cost_micros"
 """The cause of a fallback that saves money."""
 
 
-async def _found(
-    client: AsyncResponsa, table: RetrievalTable, question: str, answer: str, right: Set[str]
-) -> float:
-    """1 divided by the rank of the first right document in the agent's search for a question; 0 if none is among the first ten."""
-    given: Mapping[str, Sequence[str]] = json.loads(answer) if answer else {}
-    chosen = [table.sources[name] for name in given.get("sources", ())]
-    ranking = list[str]()
-    # If nothing is found in the sources, the agent searches everywhere.
-    for places in (chosen, []):
-        request = search_request(
-            [question, *given.get("queries", ())],
-            _collections(table, places),
-            _DEPTH,
-            table.threshold,
-            rerank=table.rerank,
-            filter_by=_filter(places),
-        )
-        (hits,) = await client.batch_search([request])
-        if ranking := list(dict.fromkeys(hit.passage.document for hit in hits)):
-            break
-    return reciprocal_rank(ranking, right, _DEPTH)
+async def documents(client: AsyncResponsa) -> Mapping[str, Set[str]]:
+    """The names `documents/{uuid}` of the documents that the caller may read, by the name itself and by the source_key."""
+    found = dict[str, set[str]]()
+    async for collection in client.collections():
+        for name, key in (await source_keys(client, collection.name)).items():
+            found.setdefault(key, set()).add(name)
+            found[name] = {name}
+    return found
 
 
-def _collections(table: RetrievalTable, places: Sequence[SourceTable]) -> Sequence[str]:
-    own = dict.fromkeys(names.collection(name) for place in places for name in place.collections)
-    whole = [names.collection(name) for name in table.collections]
-    return [*own] if places and all(place.collections for place in places) else whole
-
-
-def _filter(places: Sequence[SourceTable]) -> str:
-    if len(places) < 2:
-        return "".join(place.filter for place in places)
-    conditions = [
-        [
-            " OR ".join(f'collection = "{names.collection(name)}"' for name in place.collections),
-            place.filter,
+def search_of(table: RetrievalTable, terms: Sequence[str], sources: Sequence[str]) -> SearchRequest:
+    """The search that an agent makes. table: where the agent searches. sources: the names of the sources that a model has chosen; empty for the agent's collections."""
+    places = [table.sources[name] for name in sources]
+    own = dict.fromkeys(name for place in places for name in place.collections)
+    within = own if places and all(place.collections for place in places) else table.collections
+    filters = [place.filter for place in places]
+    if len(places) > 1:
+        named = [
+            " OR ".join(f'collection = "collections/{one}"' for one in place.collections) for place in places
         ]
-        for place in places
-    ]
-    return " OR ".join(f"({' AND '.join(f'({one})' for one in both if one)})" for both in conditions)
+        both = ([f"({one})" for one in pair if one] for pair in zip(named, filters, strict=True))
+        filters = [" OR ".join(f"({' AND '.join(one)})" for one in both)]
+    return search_request(
+        terms,
+        [names.collection(name) for name in within],
+        _DEPTH,
+        table.threshold,
+        rerank=table.rerank,
+        filter_by="".join(filters),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,81 +78,20 @@ class Outcome:
         }
 
 
-async def _asked(
-    client: AsyncResponsa,
-    version: str,
-    digest: str,
-    question: Question,
-    record: Record,
-    *,
-    limit: int,
-    free: bool,
-) -> Outcome:
-    """What the server's version of an agent makes of a question, from the record if it was asked before. limit: what the agent itself lets a question cost; 0 for no limit."""
-
-    async def ask(most: int) -> tuple[str, int]:
-        if not most and not free:
-            raise record.over()
-        async with answering(
-            client, question.text, agent=version, parameters=question.parameters, max_cost_micros=most
-        ) as turn:
-            cost, end = turn.usage.cost_usd_micros, turn.terminal_event
-            saved = any(one.cause == _COST for one in end.answer.fallbacks)
-            if (saved or end.refused.reason == turn_pb2.REFUSAL_REASON_BUDGET) and not 0 < limit <= most:
-                raise record.over(cost)
-            if (error := turn_error(turn)) is not None:
-                raise Stopped(
-                    f"{version} does not answer “{question.id}”: {error.message} Run the same command again to go on from here.",
-                    cost,
-                )
-            cited = end.answer.citations
-            checks = await client.verify_citations(turn.name) if cited else []
-            valid = [
-                one.document_version.partition("/versions/")[0]
-                for one, check in zip(cited, checks, strict=True)
-                if check.verdict == CitationVerdict.CITATION_VERDICT_VALID and one.document_version
-            ]
-            found = Outcome(end.HasField("refused"), valid, end.answer.text)
-            return json.dumps(asdict(found)), cost
-
-    return Outcome(**json.loads(await record.kept([digest, question.text, question.parameters], limit, ask)))
-
-
 class Questions:
-    """Labelled questions for an agent that answers from documents.
-
-    data: the questions. free: whether the agent's models cost nothing.
-    """
+    """Labelled questions for an agent that answers from documents. data: the questions."""
 
     def __init__(
         self,
         client: AsyncResponsa,
         config: AgentConfig,
-        data: Labelled[Question],
+        path: Path,
+        known: Collection[str],
         documents: Mapping[str, Set[str]],
         *,
         free: bool,
     ) -> None:
-        """documents: the names of documents, as in `documents`."""
-        self.data = data
-        self._client = client
-        self._config = config
-        self._free = free
-        questions = (*data.examples, *data.chosen, *data.test)
-        self._right = {
-            one.text: frozenset(name for key in one.documents for name in documents[key]) for one in questions
-        }
-
-    @classmethod
-    async def read(
-        cls, client: AsyncResponsa, config: AgentConfig, path: Path, known: Collection[str], *, free: bool
-    ) -> Questions:
-        """The questions of a file. known: as for `data.read`. Raises CommandFailed, also for a document that does not exist."""
-        documents = dict[str, set[str]]()
-        async for collection in client.collections():
-            for name, key in (await source_keys(client, collection.name)).items():
-                documents.setdefault(key, set()).add(name)
-                documents[name] = {name}
+        """known: as for `data.read`. documents: see `documents`. free: whether the agent's models cost nothing. Raises CommandFailed, also for a document that does not exist."""
 
         def wrong(one: Question) -> str:
             if one.refused and one.part == "train":
@@ -169,20 +99,58 @@ class Questions:
             missing = [key for key in one.documents if key not in documents]
             return f"names the document “{missing[0]}”, which you have not" if missing else ""
 
-        return cls(client, config, read(path, Question, wrong, known), documents, free=free)
+        self.data = data = read(path, Question, wrong, known)
+        self._client = client
+        self._table = config.retrieval
+        self._limit = config.limits.cost_micros
+        self._free = free
+        self._right = {
+            one.text: frozenset(name for key in one.documents for name in documents[key])
+            for one in (*data.examples, *data.chosen, *data.test)
+        }
 
     async def score(self, text: str, label: str) -> float:
-        """How well the queries of a label find a document that must be cited."""
-        return await _found(self._client, self._config.retrieval, text, label, self._right[text])
+        """1 divided by the rank of the first right document in the agent's search; 0 if none is among the first ten. label: the queries and sources as JSON; "" for none."""
+        given: Mapping[str, Sequence[str]] = json.loads(label) if label else {}
+        ranking = list[str]()
+        # If nothing is found in the sources, the agent searches everywhere.
+        for sources in (given.get("sources", ()), ()):
+            if not ranking:
+                request = search_of(self._table, [text, *given.get("queries", ())], sources)
+                (hits,) = await self._client.batch_search([request])
+                ranking = list(dict.fromkeys(hit.passage.document for hit in hits))
+        return reciprocal_rank(ranking, self._right[text], _DEPTH)
 
     async def measured(self, content: Content, version: str, record: Record) -> Mapping[str, Sequence[bool]]:
         """Whether the server's version is good on each question of the part `test`, by metric. Raises Stopped."""
         digest = hashlib.sha256(packed(content)).hexdigest()
-        limit = self._config.limits.cost_micros
 
         async def judged(one: Question) -> Mapping[str, bool]:
-            outcome = await _asked(self._client, version, digest, one, record, limit=limit, free=self._free)
-            return outcome.judged(one, self._right[one.text])
+            parts = [digest, one.text, one.parameters]
+            kept = await record.kept(parts, self._limit, lambda most: self._asked(version, one, most, record))
+            return Outcome(**json.loads(kept)).judged(one, self._right[one.text])
 
         found = await asyncio.gather(*(judged(one) for one in self.data.test))
         return {metric: [one[metric] for one in found] for metric in ("cited", "right", "refused")}
+
+    async def _asked(self, version: str, question: Question, most: int, record: Record) -> tuple[str, int]:
+        if not most and not self._free:
+            raise record.over()
+        async with answering(
+            self._client, question.text, agent=version, parameters=question.parameters, max_cost_micros=most
+        ) as turn:
+            cost, end = turn.usage.cost_usd_micros, turn.terminal_event
+            saved = any(one.cause == _COST for one in end.answer.fallbacks)
+            if (saved or end.refused.reason == turn_pb2.REFUSAL_REASON_BUDGET) and most != self._limit:
+                raise record.over(cost)
+            if (error := turn_error(turn)) is not None:
+                again = "Run the same command again to go on from here."
+                raise Stopped(f"{version} does not answer “{question.id}”: {error.message} {again}", cost)
+            cited = end.answer.citations
+            checks = await self._client.verify_citations(turn.name) if cited else []
+            valid = [
+                one.document_version.partition("/versions/")[0]
+                for one, check in zip(cited, checks, strict=True)
+                if check.verdict == CitationVerdict.CITATION_VERDICT_VALID and one.document_version
+            ]
+            return json.dumps(asdict(Outcome(end.HasField("refused"), valid, end.answer.text))), cost

@@ -19,16 +19,19 @@ from responsa_lab.optimising.command import optimise
 from responsa_lab.optimising.data import Labelled, Message, Question, read
 from responsa_lab.optimising.messages import Messages, judged
 from responsa_lab.optimising.nodes import Answering, TunedNode, renamed, tuned
-from responsa_lab.optimising.questions import Outcome
+from responsa_lab.optimising.questions import Outcome, search_of
 from responsa_lab.optimising.record import Record, Stopped
 from responsa_server.agents.config.check import Surroundings
 from responsa_server.agents.config.content import Content, Defaults, content_of
 from responsa_server.agents.config.documents import content_from
 from responsa_server.agents.config.files import SHIPPED, checked
 from responsa_server.agents.config.files import read as files_of
+from responsa_server.agents.engine.config import RetrievalTable
 from responsa_server.cli.output import CommandFailed
 from responsa_server.domain.events import Usage
+from responsa_server.domain.filters import parse_filter
 from responsa_server.domain.intents import Example
+from responsa_server.domain.lists import SEARCHED
 from responsa_server.domain.models import (
     Ended,
     ModelError,
@@ -164,6 +167,23 @@ REFUSED = Outcome(True, (), "")
 def test_the_metrics_of_questions(label: dict[str, object], outcome: Outcome, good: str) -> None:
     found = outcome.judged(question(**label), frozenset(label.get("documents", ())))  # type: ignore[arg-type]
     assert [metric for metric in ("cited", "right", "refused") if found[metric]] == good.split()
+
+
+def test_the_search_is_where_the_chosen_sources_are() -> None:
+    book = {"collections": ["books"], "filter": 'source_key = "a/*"'}
+    table = RetrievalTable.model_validate(
+        {"collections": ["all"], "sources": {"book": book, "notes": {"filter": "title = N OR title = M"}}}
+    )
+    both = '((collection = "collections/books") AND (source_key = "a/*")) OR ((title = N OR title = M))'
+    for sources, within, where in (
+        ((), "all", ""),
+        (("book",), "books", 'source_key = "a/*"'),
+        (("book", "notes"), "all", both),
+    ):
+        found = search_of(table, ["How long?", "duration"], sources)
+        assert (list(found.scope.collections), found.filter) == ([f"collections/{within}"], where)
+        assert list(found.terms) == ["How long?", "duration"]
+        parse_filter(SEARCHED, where)
 
 
 # Calls within a budget
