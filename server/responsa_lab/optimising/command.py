@@ -137,7 +137,7 @@ async def _run(task: _Task) -> None:
     from responsa_lab.optimising.nodes import Answering, renamed, tuned
     from responsa_lab.optimising.questions import Questions, documents
     from responsa_lab.optimising.record import Record, Stopped
-    from responsa_server.agents.config.content import Content, packed
+    from responsa_server.agents.config.content import Content, packed, unpacked
     from responsa_server.agents.engine.config import AgentConfig
     from responsa_server.app.models import model_table
     from responsa_server.app.settings import load
@@ -153,7 +153,8 @@ async def _run(task: _Task) -> None:
                 "Use the key of an owner.",
                 EXIT_USAGE,
             )
-        content = Content.model_validate(structs.whole("content", base.content))
+        # The keys of a message have no order. That of the stored version makes equal prompts.
+        content = unpacked(packed(Content.model_validate(structs.whole("content", base.content))))
         settings = load()
         models = model_table(settings.language_models, Layout.of(settings.home))
         stack.push_async_callback(models.close)
