@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import AsyncGenerator, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 from uuid import UUID
 
@@ -52,7 +52,7 @@ class _Recorded:
 
     async def stream(self, prompt: ModelPrompt) -> AsyncGenerator[ModelPiece, None]:
         if (text := self._known(prompt)) is None:
-            raise _Unanswered(prompt)
+            raise _Unanswered(replace(prompt, patience_seconds=None, takeover=None))
         yield TextPiece(text)
         yield Ended(complete=True)
 

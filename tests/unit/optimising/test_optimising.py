@@ -296,7 +296,11 @@ async def test_a_node_answers_by_the_record_and_asks_again_after_a_wrong_shape(t
     model = says("{}")
     record = Record(tmp_path, "m", model, DEAR, 1_000_000)
     assert await Answering(chat(), "intent", record).output("How heavy is it?") is None
-    assert [len(prompt.messages) for prompt in model.asked] == [2, 4]
+    # The node's time limit is for users, who wait.
+    assert [(len(prompt.messages), prompt.patience_seconds) for prompt in model.asked] == [
+        (2, None),
+        (4, None),
+    ]
 
 
 async def test_better_queries_become_examples_of_the_node() -> None:
