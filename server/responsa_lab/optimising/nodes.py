@@ -171,9 +171,9 @@ async def tuned(content: Content, node: str) -> TunedNode:
     ]
     if node not in known and (node or len(known) != 1):
         remedy = f"name one of {', '.join(known)} with --node" if known else "choose another agent"
-        what = f"no node “{node}”" if node else f"{len(known)} nodes"
+        what = f"no node “{node}” that lets" if node else f"{len(known)} nodes that let"
         raise CommandFailed(
-            f"The agent “{content.agent}” has {what} that lets a model decide or write queries; {remedy}.",
+            f"The agent “{content.agent}” has {what} a model decide or write queries; {remedy}.",
             "",
             EXIT_USAGE,
         )
