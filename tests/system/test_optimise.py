@@ -154,9 +154,14 @@ def test_questions_are_cited_rightly_with_a_version_that_has_learnt_the_words_of
         loaded = run("ingest", "--collection", "manuals", "manuals")
         assert loaded[0] == 0, loaded[1]
         command = ["optimise", "manuals", "--json", "--data", str(data), "--budget"]
-        code, said = run(*command, "0.05")
+        code, said = run(*command, "0.18")
         assert code == 1, said
         assert "Give a larger --budget" in said
+        (file,) = (one.home / "optimise").glob("*/calls.jsonl")
+        rows = [json.loads(line) for line in file.read_text().splitlines()]
+        # The server was asked, too.
+        assert any("documents" in (row["text"] or "") for row in rows)
+        assert 0.1 * 1e6 < sum(row["cost_micros"] for row in rows) <= 0.18 * 1e6
         code, said = run(*command, "5")
         assert code == 0, said
         found = json.loads(said)

@@ -197,7 +197,15 @@ async def _run(task: _Task) -> None:
             work = Messages(node, task.data, known, metric)
         else:
             free = not any(price.input or price.output for price in prices.values() if price)
-            work = Questions(client, config, task.data, known, await documents(client), free=free)
+            work = Questions(
+                client,
+                config,
+                task.data,
+                known,
+                await documents(client),
+                free=free,
+                small=bool(models.small(content.chain)),
+            )
         data, price = work.data, prices[name]
         assert price is not None
         key = hashlib.sha256(packed(content) + f"{data.sha256} {name} {node.name}".encode()).hexdigest()

@@ -23,8 +23,10 @@ from responsa_server.agents.engine.config import AgentConfig, RetrievalTable
 from responsa_server.domain import names
 
 _DEPTH: Final = 10
-_COST: Final = "cost_micros"
+_COST: Final = "budget:cost_micros"
 """The cause of a fallback that saves money."""
+_FAILED: Final = "model_unavailable"
+"""How the cause of a fallback begins that replaces a model that failed."""
 
 
 async def documents(client: AsyncResponsa) -> Mapping[str, Set[str]]:
@@ -90,8 +92,9 @@ class Questions:
         documents: Mapping[str, Set[str]],
         *,
         free: bool,
+        small: bool,
     ) -> None:
-        """known: as for `data.read`. documents: see `documents`. free: whether the agent's models cost nothing. Raises CommandFailed, also for a document that does not exist."""
+        """known: as for `data.read`. documents: see `documents`. free: whether the agent's models cost nothing. small: whether one of them is a small model, whose failures are part of what is measured. Raises CommandFailed, also for a document that does not exist."""
 
         def wrong(one: Question) -> str:
             if one.refused and one.part == "train":
@@ -104,6 +107,7 @@ class Questions:
         self._table = config.retrieval
         self._limit = config.limits.cost_micros
         self._free = free
+        self._small = small
         self._right = {
             one.text: frozenset(name for key in one.documents for name in documents[key])
             for one in (*data.examples, *data.chosen, *data.test)
@@ -140,12 +144,15 @@ class Questions:
             self._client, question.text, agent=version, parameters=question.parameters, max_cost_micros=most
         ) as turn:
             cost, end = turn.usage.cost_usd_micros, turn.terminal_event
-            saved = any(one.cause == _COST for one in end.answer.fallbacks)
-            if (saved or end.refused.reason == turn_pb2.REFUSAL_REASON_BUDGET) and most != self._limit:
+            causes = [one.cause for one in turn.fallbacks]
+            over = _COST in causes or end.refused.reason == turn_pb2.REFUSAL_REASON_BUDGET
+            if over and most != self._limit:
                 raise record.over(cost)
-            if (error := turn_error(turn)) is not None:
+            failed = [cause for cause in causes if cause.startswith(_FAILED) and not self._small]
+            if failed or turn_error(turn) is not None:
+                why = failed[0] if failed else str(turn_error(turn))
                 again = "Run the same command again to go on from here."
-                raise Stopped(f"{version} does not answer “{question.id}”: {error.message} {again}", cost)
+                raise Stopped(f"{version} does not answer “{question.id}” ({why}). {again}", cost)
             cited = end.answer.citations
             checks = await self._client.verify_citations(turn.name) if cited else []
             valid = [
