@@ -15,7 +15,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from responsa_lab.evaluation.metrics import Interval, camel, fraction, plain, rounded, share
+from responsa_lab.evaluation.metrics import camel, fraction, plain, rounded, share
 from responsa_server.cli.output import EXIT_FAILED, EXIT_USAGE, CommandFailed, print_json, print_text
 from responsa_server.cli.session import open_async_client
 from responsa_server.domain.words import counted
@@ -261,43 +261,30 @@ async def _run(task: _Task) -> None:
             second = await work.measured(better, card.get("measured", ""), record)
         except Stopped as stopped:
             raise CommandFailed(str(stopped), "", EXIT_FAILED) from None
-        before, after = _shares(first), _shares(second)
         card |= {
-            "before": _plain(before),
-            "after": _plain(after),
+            "before": _figures(first),
+            "after": _figures(second),
             "calls": record.calls,
             "cost_usd": record.spent_micros / 1e6,
         }
-        _print(await created(better, card), data.what, card, before, after, task.json)
+        _print(await created(better, card), data.what, card, task.json)
 
 
-def _shares(found: Mapping[str, Sequence[bool]]) -> Mapping[str, Interval]:
-    return {metric: one for metric, values in found.items() if (one := share(values)) is not None}
-
-
-def _plain(shares: Mapping[str, Interval]) -> dict[str, list[float | None]]:
+def _figures(found: Mapping[str, Sequence[bool]]) -> dict[str, list[float | None]]:
+    """The share of each metric, and its interval."""
+    shares = {metric: one for metric, values in found.items() if (one := share(values)) is not None}
     return {
-        metric: [rounded(one.value), rounded(one.low), rounded(one.high)] for metric, one in shares.items()
+        metric: [rounded(part) for part in (one.value, one.low, one.high)] for metric, one in shares.items()
     }
 
 
-def _print(
-    version: str,
-    what: str,
-    card: Mapping[str, Any],
-    before: Mapping[str, Interval],
-    after: Mapping[str, Interval],
-    json: bool,
-) -> None:
+def _print(version: str, what: str, card: Mapping[str, Any], json: bool) -> None:
     if json:
         print_json({"version": version, **{camel(name): value for name, value in card.items()}})
         return
     print_text(f"{'':<8}  {'before':<22}  after")
-    for metric in before:
-        shown = [
-            f"{fraction(one.value)} [{fraction(one.low)}, {fraction(one.high)}]"
-            for one in (before[metric], after[metric])
-        ]
+    for metric in card["before"]:
+        shown = ["{} [{}, {}]".format(*map(fraction, card[when][metric])) for when in ("before", "after")]
         print_text(f"{metric:<8}  {shown[0]:<22}  {shown[1]}")
     print_text(
         f"{card['data']['test']} {what}s measured, with 95 % intervals. {counted(card['calls'], 'call')} cost ${card['cost_usd']:.4f}."
