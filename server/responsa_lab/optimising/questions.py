@@ -134,7 +134,9 @@ class Questions:
             kept = await record.kept(parts, self._limit, lambda most: self._asked(version, one, most, record))
             return Outcome(**json.loads(kept)).judged(one, self._right[one.text])
 
-        found = await asyncio.gather(*(judged(one) for one in self.data.test))
+        asked = [asyncio.create_task(judged(one)) for one in self.data.test]
+        await asyncio.wait(asked)  # after a stop, what is under way ends, and its conversation is deleted
+        found = [one.result() for one in asked]
         return {metric: [one[metric] for one in found] for metric in ("cited", "right", "refused")}
 
     async def _asked(self, version: str, question: Question, most: int, record: Record) -> tuple[str, int]:
