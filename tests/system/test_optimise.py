@@ -37,10 +37,146 @@ sys.addaudithook(seen)
 """
 
 
+AGENT = """
+name = "Manuals"
+description = "Answers from manuals."
+start = "expand"
+model = { chain = ["scripted:priced"] }
+
+[retrieval]
+collections = ["manuals"]
+top_k = 2
+source_parameter = "product"
+SOURCES
+
+[parameters]
+properties.product = { enum = PRODUCTS }
+
+[nodes]
+expand = { kind = "query_expander", sources = true }
+retrieve = { kind = "retriever" }
+write = { kind = "prompt", prompt = "explanation", cites = true }
+cite = { kind = "citation_checker" }
+refuse = { kind = "refuse" }
+
+[graph]
+edges = [
+  { from = "expand", to = "retrieve" },
+  { from = "retrieve", to = "refuse", when = { field = "evidence.passages", below = 1 } },
+  { from = "retrieve", to = "write" },
+  { from = "retrieve", to = "refuse", on = "unavailable" },
+  { from = "write", to = "refuse", when = { field = "declined", is = true } },
+  { from = "write", to = "cite", when = { field = "marks", empty = false } },
+  { from = "write", to = "finish" },
+  { from = "write", to = "refuse", on = "unavailable" },
+]
+"""
+# Each manual says the same of its product, which no manual calls as users do. So only a model that has learnt the users' words finds the right one.
+PRODUCTS = {
+    "heron": "garden camera",
+    "wren": "kitchen speaker",
+    "rook": "hallway lamp",
+    "swift": "bathroom scale",
+    "finch": "office fan",
+    "crane": "attic sensor",
+}
+LEARNT = ("reset", "charge")
+TASKS = ("clean", "mount", "update", "return")
+
+
+def manual(product: str) -> str:
+    """A manual with another number for each task."""
+    start = 10 * list(PRODUCTS).index(product)
+    steps = (
+        f"To {task} the {product.title()}, follow step {start + number}."
+        for number, task in enumerate((*LEARNT, *TASKS))
+    )
+    return "\n\n".join([f"# {product.title()}", *steps])
+
+
+def questions() -> Iterator[dict[str, object]]:
+    """In the part `train`, each first question says both names, and its examples half is made of these."""
+    for product, called in PRODUCTS.items():
+        texts = [
+            f"How do I {LEARNT[0]} the {product.title()}, my {called}?",
+            f"How do I {LEARNT[1]} my {called}?",
+        ]
+        tested = [f"How do I {task} my {called}?" for task in TASKS]
+        for number, text in enumerate((*texts, *tested)):
+            part = "train" if number < len(texts) else "test"
+            yield {
+                "id": f"{product}-{number}",
+                "text": text,
+                "documents": [f"manuals/{product}.md"],
+                "part": part,
+            }
+
+
 @pytest.fixture
 def owned(tmp_path: Path) -> Iterator[Instance]:
     with instance_in(tmp_path, RESPONSA_MODELS__SCRIPTED="true", RESPONSA_DOCS="none") as one:
         yield one
+
+
+@pytest.mark.soak
+def test_questions_are_cited_rightly_with_a_version_that_has_learnt_the_words_of_users(
+    tmp_path: Path,
+) -> None:
+    agent, manuals, data = tmp_path / "agents" / "manuals", tmp_path / "manuals", tmp_path / "data.jsonl"
+    agent.mkdir(parents=True)
+    manuals.mkdir()
+    sources = [
+        f"sources.{name} = {{ filter = 'source_key = \"manuals/{name}.md\"', description = 'The {name}.' }}"
+        for name in PRODUCTS
+    ]
+    text = AGENT.replace("SOURCES", "\n".join(sources)).replace("PRODUCTS", json.dumps(list(PRODUCTS)))
+    (agent / "agent.toml").write_text(text)
+    for product in PRODUCTS:
+        (manuals / f"{product}.md").write_text(manual(product))
+    data.write_text("\n".join(map(json.dumps, questions())))
+    settings = {"RESPONSA_MODELS__SCRIPTED": "true", "RESPONSA_DOCS": "none"}
+    with instance_in(tmp_path, **settings, RESPONSA_AGENTS__FOLDER=str(agent.parent)) as one:
+        environment = {**one.environment, "PYTHONPATH": str(ROOT / ".venv" / "optimise")}
+
+        def run(*words: str) -> tuple[int, str]:
+            command = [sys.executable, "-m", "responsa_server", *words]
+            done = subprocess.run(
+                command,
+                env=environment,
+                cwd=tmp_path,
+                capture_output=True,
+                text=True,
+                timeout=600,
+                check=False,
+            )
+            return done.returncode, done.stdout + done.stderr
+
+        loaded = run("ingest", "--collection", "manuals", "manuals")
+        assert loaded[0] == 0, loaded[1]
+        command = ["optimise", "manuals", "--json", "--data", str(data), "--budget"]
+        code, said = run(*command, "0.18")
+        assert code == 1, said
+        assert "Give a larger --budget" in said
+        (file,) = (one.home / "optimise").glob("*/calls.jsonl")
+        rows = [json.loads(line) for line in file.read_text().splitlines()]
+        # The server was asked, too.
+        assert any("documents" in (row["text"] or "") for row in rows)
+        assert 0.1 * 1e6 < sum(row["cost_micros"] for row in rows) <= 0.18 * 1e6
+        code, said = run(*command, "5")
+        assert code == 0, said
+        found = json.loads(said)
+        assert found["after"]["cited"][1] > found["before"]["cited"][2]
+        with Responsa(one.url, one.key) as client:
+            made, trial = client.agent_version(found["version"]), client.agent_version(found["measured"])
+            assert (made.is_current, made.card["after"]["cited"][0], trial.card["trial"]) == (
+                False,
+                found["after"]["cited"][0],
+                True,
+            )
+            # Nothing is left of the questions.
+            assert not list(client.conversations())
+        again = json.loads(run(*command, "5")[1])
+        assert (again["version"], again["calls"]) == (found["version"], found["calls"])
 
 
 @pytest.mark.soak

@@ -288,10 +288,11 @@ async def answering(
     *,
     agent: str = "",
     parameters: Mapping[str, Any] | None = None,
+    max_cost_micros: int = 0,
     before: Sequence[str] = (),
 ) -> AsyncGenerator[turn_pb2.Turn]:
     """Asks a question, and yields the finished turn. Deletes the conversation at the end. collection: where the agent looks; "" for where it looks anyway. agent: "" for the default agent.
-    before: questions that are asked first, in the same conversation.
+    max_cost_micros: what each question may cost at most; 0 for the agent's own limit. before: questions that are asked first, in the same conversation.
     """
 
     async def asked(text: str, conversation: str | None) -> turn_pb2.Turn:
@@ -302,6 +303,7 @@ async def answering(
             collections=[collection] if collection else [],
             agent=agent,
             parameters=parameters,
+            max_cost_usd_micros=max_cost_micros or None,
             timeout=_PATIENCE_SECONDS,
         )
 

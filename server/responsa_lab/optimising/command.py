@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from decimal import Decimal
@@ -15,7 +15,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from responsa_lab.evaluation.metrics import Interval, camel, fraction, plain, rounded, share
+from responsa_lab.evaluation.metrics import camel, fraction, plain, rounded, share
 from responsa_server.cli.output import EXIT_FAILED, EXIT_USAGE, CommandFailed, print_json, print_text
 from responsa_server.cli.session import open_async_client
 from responsa_server.domain.words import counted
@@ -30,18 +30,11 @@ _MOST_USD: Final = 1_000_000
 
 
 class Metric(StrEnum):
-    """What makes an answer good. RIGHT: the label is right. REFUSED: the message is out of scope, or not, as the label says."""
+    """What makes an answer good. RIGHT: the label is right. REFUSED: the message is out of scope, or not, as the label says. CITED: the queries find a document that must be cited."""
 
     RIGHT = "right"
     REFUSED = "refused"
-
-    def good(self, right: str, found: str) -> bool:
-        """Whether the label that the model chose is good; "" if its answer had no label."""
-        from responsa_lab.optimising.decision import OUT_OF_SCOPE
-
-        if self is Metric.RIGHT:
-            return found == right
-        return bool(found) and (found == OUT_OF_SCOPE) == (right == OUT_OF_SCOPE)
+    CITED = "cited"
 
 
 class Optimiser(StrEnum):
@@ -55,7 +48,7 @@ class Optimiser(StrEnum):
 class _Task:
     agent: str
     data: Path
-    metric: Metric
+    metric: Metric | None
     budget: Decimal
     node: str
     optimiser: Optimiser
@@ -75,7 +68,7 @@ def optimise(
         Path,
         typer.Option(
             "--data",
-            help="A file with one JSON object {id, text, label, part} on each line. The part is train or test.",
+            help="A file with one JSON object on each line: {id, text, part, label}, or for queries {id, text, part, documents, contains, refused, parameters}. The part is train or test.",
         ),
     ],
     budget: Annotated[
@@ -87,14 +80,17 @@ def optimise(
         ),
     ],
     metric: Annotated[
-        Metric,
+        Metric | None,
         typer.Option(
             "--metric",
-            help="What makes an answer good: the right label, or whether the message is refused as out of scope.",
+            help="What decides: the right label (default), or whether the message is refused as out of scope; for queries, whether they find what must be cited.",
         ),
-    ] = Metric.RIGHT,
+    ] = None,
     node: Annotated[
-        str, typer.Option("--node", help="The agent's node that decides; needed if the agent has several.")
+        str,
+        typer.Option(
+            "--node", help="The agent's node that decides or writes queries; needed if the agent has several."
+        ),
     ] = "",
     optimiser: Annotated[
         Optimiser,
@@ -114,7 +110,7 @@ def optimise(
     ] = "",
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Improve how a model of an agent sorts messages, on labelled messages, and create a version of the agent with the result. The version does not answer until an owner publishes it.
+    """Improve how a model of an agent sorts messages or writes queries, on labelled ones, and create a version of the agent with the result. The version does not answer until an owner publishes it.
 
     The command calls the model itself, with the settings of this machine. Only owners of the installation may use it. A run that stopped goes on if the same command is run again.
     """
@@ -137,10 +133,12 @@ def optimise(
 async def _run(task: _Task) -> None:
     # These imports are late, because they load the agents' engine and DSPy, which the command line otherwise does not need.
     from responsa_lab.optimising import program
-    from responsa_lab.optimising.data import read
-    from responsa_lab.optimising.decision import decision
+    from responsa_lab.optimising.messages import Messages
+    from responsa_lab.optimising.nodes import Answering, renamed, tuned
+    from responsa_lab.optimising.questions import Questions, documents
     from responsa_lab.optimising.record import Record, Stopped
-    from responsa_server.agents.config.content import Content, packed
+    from responsa_server.agents.config.content import Content, packed, unpacked
+    from responsa_server.agents.engine.config import AgentConfig
     from responsa_server.app.models import model_table
     from responsa_server.app.settings import load
     from responsa_server.calls.convert import structs
@@ -155,7 +153,8 @@ async def _run(task: _Task) -> None:
                 "Use the key of an owner.",
                 EXIT_USAGE,
             )
-        content = Content.model_validate(structs.whole("content", base.content))
+        # The keys of a message have no order. That of the stored version makes equal prompts.
+        content = unpacked(packed(Content.model_validate(structs.whole("content", base.content))))
         settings = load()
         models = model_table(settings.language_models, Layout.of(settings.home))
         stack.push_async_callback(models.close)
@@ -168,101 +167,126 @@ async def _run(task: _Task) -> None:
             raise CommandFailed(
                 problem or f"{name} is not a model.", "Name another one with --model.", EXIT_USAGE
             )
-        if (price := models.price(name)) is None:
+        node = await tuned(content, task.node)
+        # The server asks the agent's own models about questions.
+        asked = [name] if node.decides else [name, *content.chain]
+        prices = {one: models.price(one) for one in asked}
+        if unpriced := [one for one, price in prices.items() if price is None]:
             raise CommandFailed(
-                f"The price of {name} is not known, so a budget cannot be kept.",
-                "Name another model with --model.",
+                f"The price of {unpriced[0]} is not known, so a budget cannot be kept.",
+                "Name another model with --model."
+                if unpriced == [name]
+                else "Choose an agent whose models have known prices.",
                 EXIT_USAGE,
             )
-        before = decision(content, task.node, model)
-        if task.optimiser is Optimiser.INSTRUCTION and not before.instruction:
+        if task.optimiser is Optimiser.INSTRUCTION and not node.instruction:
             raise CommandFailed(
-                f"The instruction of the prompt “{before.prompt}” cannot be replaced, because it does not include parts/examples.md.",
+                f"The instruction of the prompt “{node.options.prompt}” cannot be replaced, because it does not include parts/examples.md.",
                 "Use --optimiser examples.",
                 EXIT_USAGE,
             )
-        data = read(task.data, before.labels, {plain(one.text): one.label for one in before.examples})
-        key = hashlib.sha256(packed(content) + f"{data.sha256} {name} {before.node}".encode()).hexdigest()
+        metric = task.metric or (Metric.RIGHT if node.decides else Metric.CITED)
+        if (metric is Metric.CITED) is node.decides:
+            raise CommandFailed(
+                f"The metric “{metric.value}” does not fit the node “{node.name}”.",
+                "Leave --metric out.",
+                EXIT_USAGE,
+            )
+        config, known = AgentConfig.model_validate(content.config), {plain(one.text) for one in node.examples}
+        if node.decides:
+            work = Messages(node, task.data, known, metric)
+        else:
+            free = not any(price.input or price.output for price in prices.values() if price)
+            work = Questions(
+                client,
+                config,
+                task.data,
+                known,
+                await documents(client),
+                free=free,
+                small=bool(models.small(content.chain)),
+            )
+        data, price = work.data, prices[name]
+        assert price is not None
+        key = hashlib.sha256(packed(content) + f"{data.sha256} {name} {node.name}".encode()).hexdigest()
         budget, small = int(task.budget * 1_000_000), name in models.small([name])
         record = Record(settings.home / _FOLDER / key[:16], name, model, price, budget, small=small)
-
-        async def measured(content: Content) -> Mapping[Metric, Interval]:
-            shares = {
-                metric: share(
-                    await program.right(content, before.node, model, data.test, metric.good, record)
-                )
-                for metric in Metric
-            }
-            return {metric: one for metric, one in shares.items() if one is not None}
-
-        try:
-            first = await measured(content)
-            best = await program.search(
-                before,
-                data,
-                task.metric.good,
-                record,
-                model,
-                instructions=task.optimiser is Optimiser.INSTRUCTION,
-                trials=task.trials,
-            )
-            better = before.version(best.instruction, best.first)
-            second = await measured(better)
-        except Stopped as stopped:
-            raise CommandFailed(str(stopped), "", EXIT_FAILED) from None
-        if better == before.version(before.instruction, ()):
-            raise CommandFailed(
-                f"No candidate is better than {base.name} on the messages that decide, so no version is made.",
-                "Give other messages, or more --trials.",
-            )
         card: dict[str, Any] = {
             "made_by": "responsa optimise",
             "base": base.name,
-            "node": before.node,
+            "node": node.name,
             "model": name,
-            "metric": task.metric.value,
+            "metric": metric.value,
             "optimiser": f"{task.optimiser.value}, {task.trials} trials, DSPy {program.VERSION}",
             "data": {
                 "sha256": data.sha256,
                 "train": len(data.examples) + len(data.chosen),
                 "test": len(data.test),
             },
-            "before": _plain(first),
-            "after": _plain(second),
+        }
+        candidates = dict[program.Candidate, Answering]()
+
+        async def label(candidate: program.Candidate, text: str) -> str:
+            if candidate not in candidates:
+                version = node.version(candidate.instruction, candidate.first)
+                candidates[candidate] = Answering(version, node.name, record)
+            return node.label(await candidates[candidate].output(text))
+
+        async def created(content: Content, card: Mapping[str, Any]) -> str:
+            document = content.model_dump(mode="json", by_alias=True)
+            return (await client.create_agent_version(task.agent, content=document, card=card)).name
+
+        try:
+            best = await program.search(
+                node,
+                data,
+                label,
+                work.score,
+                record,
+                instructions=task.optimiser is Optimiser.INSTRUCTION,
+                trials=task.trials,
+            )
+            if best == program.Candidate(node.instruction, ()):
+                raise CommandFailed(
+                    f"No candidate is better than {base.name} on the {data.what}s that decide, so no version is made.",
+                    f"Give other {data.what}s, or more --trials.",
+                )
+            better = node.version(best.instruction, best.first)
+            first = await work.measured(content, base.name, record)
+            if not node.decides:
+                # Only a server asks a whole version, and a version's card does not change. So the version that is measured has another name for the file of its prompt.
+                card["measured"] = await created(
+                    renamed(better, node.options.prompt), {**card, "trial": True}
+                )
+            second = await work.measured(better, card.get("measured", ""), record)
+        except Stopped as stopped:
+            raise CommandFailed(str(stopped), "", EXIT_FAILED) from None
+        card |= {
+            "before": _figures(first),
+            "after": _figures(second),
             "calls": record.calls,
             "cost_usd": record.spent_micros / 1e6,
         }
-        made = await client.create_agent_version(
-            task.agent, content=better.model_dump(mode="json", by_alias=True), card=card
-        )
-        _print(made.name, card, first, second, task.json)
+        _print(await created(better, card), data.what, card, task.json)
 
 
-def _plain(shares: Mapping[Metric, Interval]) -> dict[str, list[float | None]]:
+def _figures(found: Mapping[str, Sequence[bool]]) -> dict[str, list[float | None]]:
+    """The share of each metric, and its interval."""
+    shares = {metric: one for metric, values in found.items() if (one := share(values)) is not None}
     return {
-        metric.value: [rounded(one.value), rounded(one.low), rounded(one.high)]
-        for metric, one in shares.items()
+        metric: [rounded(part) for part in (one.value, one.low, one.high)] for metric, one in shares.items()
     }
 
 
-def _print(
-    version: str,
-    card: Mapping[str, Any],
-    before: Mapping[Metric, Interval],
-    after: Mapping[Metric, Interval],
-    json: bool,
-) -> None:
+def _print(version: str, what: str, card: Mapping[str, Any], json: bool) -> None:
     if json:
         print_json({"version": version, **{camel(name): value for name, value in card.items()}})
         return
     print_text(f"{'':<8}  {'before':<22}  after")
-    for metric in Metric:
-        shown = [
-            f"{fraction(one.value)} [{fraction(one.low)}, {fraction(one.high)}]"
-            for one in (before[metric], after[metric])
-        ]
-        print_text(f"{metric.value:<8}  {shown[0]:<22}  {shown[1]}")
+    for metric in card["before"]:
+        shown = ["{} [{}, {}]".format(*map(fraction, card[when][metric])) for when in ("before", "after")]
+        print_text(f"{metric:<8}  {shown[0]:<22}  {shown[1]}")
     print_text(
-        f"{card['data']['test']} messages measured, with 95 % intervals. {counted(card['calls'], 'call')} of {card['model']} cost ${card['cost_usd']:.4f}."
+        f"{card['data']['test']} {what}s measured, with 95 % intervals. {counted(card['calls'], 'call')} cost ${card['cost_usd']:.4f}."
     )
     print_text(f"{version} is made. It does not answer until it is published.")

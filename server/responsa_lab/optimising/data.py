@@ -1,14 +1,14 @@
-"""The labelled messages: one JSON object {id, text, label, part} on each line. The part is `train` or `test`."""
+"""The labelled messages or questions: one JSON object {id, text, part} with its label on each line. The part is `train` or `test`."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Generic, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from responsa_lab.evaluation.dataset import lines
 from responsa_lab.evaluation.metrics import plain
@@ -17,46 +17,86 @@ from responsa_server.cli.output import EXIT_USAGE, CommandFailed
 _LEAST: Final = 10
 
 
-class Message(BaseModel):
-    """A message and its right label. The messages of the part `test` are only measured."""
+class Item(BaseModel):
+    """A message. The messages of the part `test` are only measured."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     id: Annotated[str, Field(min_length=1)]
     text: Annotated[str, Field(min_length=1, pattern=r"\S")]
-    label: str
     part: Literal["train", "test"]
+
+    @property
+    def group(self) -> str:
+        """What both halves of the part `train` have."""
+        return ""
+
+
+class Message(Item):
+    """A message and its right label."""
+
+    label: str
+
+    @property
+    def group(self) -> str:
+        return self.label
+
+
+class Question(Item):
+    """A question and what makes an answer good.
+
+    documents: the documents of which one must be cited, each as `documents/{uuid}` or by its source_key. contains: a text that the answer must contain; "" if any answer will do. refused:
+    whether the question must be refused. parameters: the question's parameters.
+    """
+
+    documents: tuple[str, ...] = ()
+    contains: str = ""
+    refused: bool = False
+    parameters: dict[str, Any] = Field(default_factory=dict[str, Any])
+
+    @model_validator(mode="after")
+    def _labelled(self) -> Self:
+        if self.refused == bool(self.documents):
+            raise ValueError("give documents, or refused as true")
+        return self
+
+    @property
+    def group(self) -> str:
+        return "".join(self.documents[:1])
+
+
+One = TypeVar("One", bound=Item)
 
 
 @dataclass(frozen=True, slots=True)
-class Labelled:
-    """The messages of a file. examples, chosen: the two halves of the part `train`: demonstrations come from `examples`, and candidates are compared on `chosen`.
-    sha256: the hash of the file, in hexadecimal digits.
+class Labelled(Generic[One]):
+    """The lines of a file. examples, chosen: the two halves of the part `train`: demonstrations come from `examples`, and candidates are compared on `chosen`.
+    sha256: the hash of the file, in hexadecimal digits. what: what a line is, `message` or `question`.
     """
 
-    examples: Sequence[Message]
-    chosen: Sequence[Message]
-    test: Sequence[Message]
+    examples: Sequence[One]
+    chosen: Sequence[One]
+    test: Sequence[One]
     sha256: str
+    what: str
 
 
-def read(path: Path, labels: Sequence[str], known: Mapping[str, str]) -> Labelled:
-    """The messages of a file.
+def read(path: Path, kind: type[One], wrong: Callable[[One], str], known: Collection[str]) -> Labelled[One]:
+    """The lines of a file.
 
     Args:
-        labels: the labels that a message may have.
-        known: the agent's own examples: their texts in the form of `plain`, with their labels.
+        wrong: what is wrong with a line's label; "" if it is right.
+        known: the texts of the agent's own examples, in the form of `plain`.
 
     Raises:
-        CommandFailed: a line is not valid, repeats an id or a text, or has a label that does not exist, a text of the part `test` is also in the part `train` or among the agent's
-            examples, or a part has fewer than 10 messages. The message names the line.
+        CommandFailed: a line is not valid, repeats an id or a text, or has a wrong label, a text of the part `test` is also in the part `train` or among the agent's
+            examples, or a part has fewer than 10 lines. The message names the line.
     """
-    ids, texts = dict[str, str](), dict[str, tuple[str, Message]]()
-    for where, one in lines(
-        path, Message, "message", 'Name a file with lines {"id", "text", "label", "part"}.'
-    ):
-        if one.label not in labels:
-            raise _refused(where, f"has the label “{one.label}”; the labels are {', '.join(labels)}")
+    what = kind.__name__.lower()
+    ids, texts = dict[str, str](), dict[str, tuple[str, One]]()
+    for where, one in lines(path, kind, what, 'Name a file with lines {"id", "text", "part"} and a label.'):
+        if why := wrong(one):
+            raise _refused(where, why)
         if one.id in ids:
             raise _refused(where, f"has the id “{one.id}” of {ids[one.id]}; give it another one")
         text = plain(one.text)
@@ -70,17 +110,18 @@ def read(path: Path, labels: Sequence[str], known: Mapping[str, str]) -> Labelle
             )
         ids[one.id] = where
         texts[text] = (where, one)
-    parts: dict[str, list[Message]] = {"train": [], "test": []}
+    parts: dict[str, list[One]] = {"train": [], "test": []}
     for _, one in texts.values():
         parts[one.part].append(one)
-    for part, messages in parts.items():
-        if len(messages) < _LEAST:
+    for part, found in parts.items():
+        if len(found) < _LEAST:
             raise _refused(
-                str(path), f"has {len(messages)} messages of the part `{part}`; give at least {_LEAST}"
+                str(path), f"has {len(found)} {what}s of the part `{part}`; give at least {_LEAST}"
             )
-    # Sorted by label, every second message goes to the other half, so that both halves have the same labels.
-    train = sorted(parts["train"], key=lambda one: one.label)
-    return Labelled(train[::2], train[1::2], parts["test"], hashlib.sha256(path.read_bytes()).hexdigest())
+    # Sorted by label, every second line goes to the other half, so that both halves have the same labels.
+    train = sorted(parts["train"], key=lambda one: one.group)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    return Labelled(train[::2], train[1::2], parts["test"], digest, what)
 
 
 def _refused(where: str, why: str) -> CommandFailed:

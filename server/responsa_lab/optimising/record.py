@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any, Final
@@ -28,12 +28,19 @@ _CONCURRENT: Final = 4
 """How many calls run at once, so that a vendor's limit is not reached."""
 
 
+_Work = Callable[[int], Awaitable[tuple[str, int]]]
+
+
 class Stopped(Exception):
-    """No further call may be made. The message gives the reason and the remedy."""
+    """No further call may be made. The message gives the reason and the remedy. cost_micros: what the call that failed has cost."""
+
+    def __init__(self, message: str, cost_micros: int = 0) -> None:
+        super().__init__(message)
+        self.cost_micros = cost_micros
 
 
 class Record:
-    """The calls of one model, in a folder with mode 0700. The record of a call holds a hash of the prompt, and the answer with its cost.
+    """The calls of one model and of a server's agent, in a folder with mode 0700. The record of a call holds a hash of the prompt, and the answer with its cost.
 
     name: the model. spent_micros: what all recorded calls have cost, in millionths of a US dollar. calls: their number.
     stopped: why no further call may be made; None while calls may be made.
@@ -61,7 +68,8 @@ class Record:
         self._answers = dict[str, str]()
         self._asking = dict[str, asyncio.Task[str]]()
         self._reserved = 0
-        self._free = asyncio.Semaphore(1 if small else _CONCURRENT)
+        self._slots = 1 if small else _CONCURRENT
+        self._free = asyncio.Semaphore(self._slots)
         self.spent_micros = self.calls = 0
         self.stopped: Stopped | None = None
         self._begun = self._path.exists() and not self._path.read_text().endswith("\n")
@@ -71,17 +79,54 @@ class Record:
             except ValueError:
                 continue  # a run was killed while it wrote this line
 
+    def known(self, prompt: ModelPrompt) -> str | None:
+        """The recorded answer to a prompt; None if there is none."""
+        return self._answers.get(self._key(prompt))
+
     async def ask(self, prompt: ModelPrompt) -> str:
         """The model's whole answer, from the record if the same prompt was asked before. Raises Stopped."""
         key = self._key(prompt)
+        return await self._once(key, lambda: self._call(key, prompt))
+
+    async def kept(self, parts: Sequence[object], most: int, work: _Work) -> str:
+        """The result of work that costs money elsewhere, from the record if it was done before. Raises Stopped.
+
+        parts: the plain values that tell this work from other work. most: what it may cost at most, in millionths of a US dollar; 0 for no limit of its own. work: gets what it may cost at
+        most, which is 0 if nothing is left, and returns its result and its cost. It may raise Stopped.
+        """
+        key = _hash(parts)
+        return await self._once(key, lambda: self._done(key, most, work))
+
+    async def _once(self, key: str, make: Callable[[], Coroutine[Any, Any, str]]) -> str:
         if (known := self._answers.get(key)) is not None:
             return known
         if key not in self._asking:
-            self._asking[key] = asyncio.create_task(self._call(key, prompt))
+            self._asking[key] = asyncio.create_task(make())
         try:
             return await self._asking[key]
         finally:
             self._asking.pop(key, None)
+
+    async def _done(self, key: str, most: int, work: _Work) -> str:
+        async with self._free:
+            if self.stopped is not None:
+                raise self.stopped
+            left = max(0, self._budget - self.spent_micros - self._reserved) // self._slots
+            most = min(left, most or left)
+            self._slots -= 1
+            self._reserved += most
+            text, cost = "", most
+            try:
+                text, cost = await work(most)
+            except Stopped as stopped:
+                self.stopped, cost = stopped, stopped.cost_micros
+                raise
+            finally:
+                self._slots += 1
+                self._reserved -= most
+                if text or cost:
+                    self._write(key, text or None, Usage(cost_micros=cost))
+            return text
 
     async def _call(self, key: str, prompt: ModelPrompt) -> str:
         async with self._free:
@@ -92,10 +137,7 @@ class Record:
                 prompt_bytes(prompt.messages) * self._price.input + prompt.max_tokens * self._price.output
             )
             if self.spent_micros + self._reserved + most > self._budget:
-                self.stopped = Stopped(
-                    f"The next call may cost more than is left of the budget: {self.calls} calls have cost ${self.spent_micros / 1e6:.4f}. "
-                    "Give a larger --budget to go on from here."
-                )
+                self.stopped = self.over()
                 raise self.stopped
             self._reserved += most
             pieces, usage, failed, whole = list[str](), Usage(cost_micros=most), None, False
@@ -133,7 +175,15 @@ class Record:
             prompt.max_tokens,
             prompt.temperature,
         ]
-        return hashlib.sha256(json.dumps(shape, sort_keys=True).encode()).hexdigest()
+        return _hash(shape)
+
+    def over(self, cost_micros: int = 0) -> Stopped:
+        """The stop because the budget is spent. cost_micros: what the last call has cost."""
+        return Stopped(
+            f"The next call may cost more than is left of the budget: {self.calls} calls have cost ${self.spent_micros / 1e6:.4f}. "
+            "Give a larger --budget to go on from here.",
+            cost_micros,
+        )
 
     def _write(self, key: str, text: str | None, usage: Usage) -> None:
         row = {"key": key, "text": text, "cost_micros": usage.cost_micros}
@@ -147,3 +197,7 @@ class Record:
             self._answers[row["key"]] = text
         self.spent_micros += row["cost_micros"]
         self.calls += 1
+
+
+def _hash(parts: Sequence[object]) -> str:
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

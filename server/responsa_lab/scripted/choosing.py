@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, cast
@@ -211,9 +212,19 @@ def _several(name: str, schema: Mapping[str, Any], asked: _Asked) -> list[object
     if name == "tools" and (labels := [one for one in inner.get("enum", ()) if isinstance(one, str)]):
         return list(tools_for(asked.reading, labels))
     if name == "sources":
+        known = inner.get("enum", ())
         asked_words = set(words(asked.reading.question))
-        return [one for one in inner.get("enum", ()) if asked_words & set(one.split("_"))]
+        named = [one for one in known if asked_words & set(one.split("_"))]
+        return named or [one for one in _sources_of_example(asked.reading) if one in known]
     return [_value(name, inner, asked) for _ in range(int(schema.get("minItems", 0)))]
+
+
+def _sources_of_example(reading: Reading) -> Sequence[str]:
+    """The sources of the example whose question shares most meaningful words with the question."""
+    meant = stems(reading.question)
+    near = [(len(meant & stems(text)), label) for text, label in reading.examples if label.startswith("{")]
+    shared, label = max(near, key=lambda one: one[0], default=(0, ""))
+    return json.loads(label).get("sources", ()) if shared else ()
 
 
 def _whether(name: str, asked: _Asked) -> bool:

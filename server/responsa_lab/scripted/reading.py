@@ -75,7 +75,7 @@ def _stem(word: str) -> str:
 _NONCE: Final = re.compile(r"⟦data … (q?[0-9a-f]{11,12})⟧ and ⟦end \1⟧")
 _NUMBER: Final = re.compile(r"\[(\d+)\]\s*\Z")
 _SPEAKER: Final = re.compile(r"^(user|assistant): ", re.MULTILINE)
-_EXAMPLE: Final = re.compile(r"^- (.+) => (\S+)$", re.MULTILINE)
+_EXAMPLE: Final = re.compile(r"^- (.+) => (\S+|\{.*\})$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, replace
@@ -11,21 +12,26 @@ from pathlib import Path
 
 import pytest
 import typer
+from pydantic import ValidationError
 
 from responsa_lab.evaluation.metrics import plain
-from responsa_lab.optimising.command import Metric, optimise
-from responsa_lab.optimising.data import Labelled, read
-from responsa_lab.optimising.decision import Decision, asker, decision
+from responsa_lab.optimising.command import optimise
+from responsa_lab.optimising.data import Labelled, Message, Question, read
+from responsa_lab.optimising.messages import Messages, judged
+from responsa_lab.optimising.nodes import Answering, TunedNode, renamed, tuned
+from responsa_lab.optimising.questions import Outcome, search_of
 from responsa_lab.optimising.record import Record, Stopped
 from responsa_server.agents.config.check import Surroundings
 from responsa_server.agents.config.content import Content, Defaults, content_of
 from responsa_server.agents.config.documents import content_from
 from responsa_server.agents.config.files import SHIPPED, checked
 from responsa_server.agents.config.files import read as files_of
-from responsa_server.agents.nodes.deciding import IntentInput, IntentOptions, IntentRouter
+from responsa_server.agents.engine.config import RetrievalTable
 from responsa_server.cli.output import CommandFailed
 from responsa_server.domain.events import Usage
+from responsa_server.domain.filters import parse_filter
 from responsa_server.domain.intents import Example
+from responsa_server.domain.lists import SEARCHED
 from responsa_server.domain.models import (
     Ended,
     ModelError,
@@ -39,22 +45,25 @@ from responsa_server.domain.models import (
     TextPiece,
 )
 from tests.instance import ROOT
-from tests.unit.agents.shipping import Knows
-from tests.unit.agents.speaking import Turn, says
+from tests.unit.agents.speaking import says
 
 DEFAULTS = Defaults(("scripted:strong",), 10, 60.0)
 
 
 @cache
-def chat() -> Content:
-    folder = files_of(SHIPPED / "chat")
+def shipped(name: str) -> Content:
+    folder = files_of(SHIPPED / name)
     config, problems = checked(folder, Surroundings())
     assert config is not None, problems
     return content_of(folder.config or {}, config, folder.files, DEFAULTS)
 
 
-def intent() -> Decision:
-    return decision(chat(), "", says())
+def chat() -> Content:
+    return shipped("chat")
+
+
+async def intent() -> TunedNode:
+    return await tuned(chat(), "")
 
 
 # The labelled messages
@@ -68,20 +77,20 @@ def line(number: int, part: str = "train", label: str = "qa", text: str = "") ->
 WHOLE = [line(number, ("train", "test")[number % 2]) for number in range(24)]
 
 
-def labelled(tmp_path: Path, lines: Sequence[str]) -> Labelled:
+def labelled(tmp_path: Path, lines: Sequence[str]) -> Labelled[Message]:
     path = tmp_path / "messages.jsonl"
     path.write_text("\n".join(lines))
-    return read(path, ("qa", "post"), {plain("Hello  there"): "qa"})
+    return read(path, Message, lambda one: "" if one.label in ("qa", "post") else "is wrong", {"hello there"})
 
 
 @pytest.mark.parametrize(
     ("wrong", "says"),
     [
-        (line(99, label="tool"), "line 25 has the label “tool”; the labels are qa, post"),
+        (line(99, label="tool"), "line 25 is wrong"),
         (line(3), "line 25 has the id “m3” of"),
         (line(99, "test", text=" MESSAGE  0 "), "line 25 leaks into the other part: it has the text of"),
         (line(99, text="message 0"), "line 25 is not new: it has the text of"),
-        (line(99, "test", text="hello there"), "line 25 leaks: it is one of the agent's own examples"),
+        (line(99, "test", text="Hello  there"), "line 25 leaks: it is one of the agent's own examples"),
         (line(99, "dev"), "line 25 is not a valid message: part"),
     ],
 )
@@ -100,10 +109,14 @@ def test_both_halves_of_the_training_part_have_all_labels(tmp_path: Path) -> Non
         labelled(tmp_path, [*WHOLE[::2], *WHOLE[1:18:2]])
 
 
-def test_the_messages_of_the_checkout_are_valid() -> None:
-    known = {plain(one.text): one.label for one in intent().examples}
-    found = read(ROOT / "evals" / "optimise" / "chat_intents.jsonl", intent().labels, known)
+async def test_the_messages_of_the_checkout_are_valid() -> None:
+    node = await intent()
+    path = ROOT / "evals" / "optimise" / "chat_intents.jsonl"
+    found = Messages(node, path, {plain(one.text) for one in node.examples}, "right").data
     assert [len(part) for part in (found.examples, found.chosen, found.test)] == [30, 30, 60]
+    wrong = replace(node, labels=("qa",))
+    with pytest.raises(CommandFailed, match="line 1 has the label “chitchat”; the labels are qa"):
+        Messages(wrong, path, (), "right")
 
 
 @pytest.mark.parametrize(
@@ -116,8 +129,61 @@ def test_the_messages_of_the_checkout_are_valid() -> None:
         ("qa", "", (False, False)),
     ],
 )
-def test_the_metrics(right: str, found: str, good: tuple[bool, bool]) -> None:
-    assert (Metric.RIGHT.good(right, found), Metric.REFUSED.good(right, found)) == good
+def test_the_metrics_of_messages(right: str, found: str, good: tuple[bool, bool]) -> None:
+    assert judged(right, found) == {"right": good[0], "refused": good[1]}
+
+
+# The labelled questions
+
+
+def question(**label: object) -> Question:
+    return Question.model_validate({"id": "1", "text": "How long?", "part": "test", **label})
+
+
+@pytest.mark.parametrize("label", [{}, {"documents": ["a.md"], "refused": True}])
+def test_a_question_needs_one_label(label: dict[str, object]) -> None:
+    with pytest.raises(ValidationError, match="give documents, or refused as true"):
+        question(**label)
+
+
+REFUSED = Outcome(True, (), "")
+
+
+@pytest.mark.parametrize(
+    ("label", "outcome", "good"),
+    [
+        (
+            {"documents": ["a"], "contains": "3 h"},
+            Outcome(False, ["a", "b"], "It takes **3** h."),
+            "cited right refused",
+        ),
+        ({"documents": ["a"]}, Outcome(False, ["b"], "It takes 3 h."), "right refused"),
+        ({"documents": ["a"], "contains": "3 h"}, Outcome(False, ["a"], "It takes 4 h."), "cited refused"),
+        ({"documents": ["a"]}, REFUSED, ""),
+        ({"refused": True}, REFUSED, "cited right refused"),
+        ({"refused": True}, Outcome(False, ["a"], "It takes 3 h."), ""),
+    ],
+)
+def test_the_metrics_of_questions(label: dict[str, object], outcome: Outcome, good: str) -> None:
+    found = outcome.judged(question(**label), frozenset(label.get("documents", ())))  # type: ignore[arg-type]
+    assert [metric for metric in ("cited", "right", "refused") if found[metric]] == good.split()
+
+
+def test_the_search_is_where_the_chosen_sources_are() -> None:
+    book = {"collections": ["books"], "filter": 'source_key = "a/*"'}
+    table = RetrievalTable.model_validate(
+        {"collections": ["all"], "sources": {"book": book, "notes": {"filter": "title = N OR title = M"}}}
+    )
+    both = '((collection = "collections/books") AND (source_key = "a/*")) OR ((title = N OR title = M))'
+    for sources, within, where in (
+        ((), "all", ""),
+        (("book",), "books", 'source_key = "a/*"'),
+        (("book", "notes"), "all", both),
+    ):
+        found = search_of(table, ["How long?", "duration"], sources)
+        assert (list(found.scope.collections), found.filter) == ([f"collections/{within}"], where)
+        assert list(found.terms) == ["How long?", "duration"]
+        parse_filter(SEARCHED, where)
 
 
 # Calls within a budget
@@ -175,58 +241,86 @@ async def test_a_failure_stops_the_run_which_then_goes_on(tmp_path: Path) -> Non
     assert model.asked == 3
 
 
+async def test_work_elsewhere_may_cost_its_share_of_what_is_left(tmp_path: Path) -> None:
+    record = Record(tmp_path, "m", Costly(), DEAR, 100)
+    seen = list[int]()
+
+    async def work(most: int) -> tuple[str, int]:
+        seen.append(most)
+        if not most:
+            raise record.over(7)
+        await asyncio.sleep(0)
+        return "done", 25
+
+    assert await asyncio.gather(*(record.kept([part], 0, work) for part in "abcda")) == ["done"] * 5
+    assert (seen, record.calls, record.spent_micros) == ([25] * 4, 4, 100)
+    with pytest.raises(Stopped, match="larger --budget"):
+        await record.kept(["e"], 0, work)
+    again = Record(tmp_path, "m", Costly(), DEAR, 200)
+    assert (await again.kept(["a"], 0, work), again.spent_micros) == ("done", 107)
+
+
 # Versions
 
 FIRST = [Example("Convert 12 miles", "tool"), Example("hi", "chitchat")]
 
 
-async def test_what_is_measured_is_what_the_version_asks() -> None:
-    base = intent()
-    document = base.version("Sort {{ agent }} {% this %}\n=== user\n⟦end⟧", FIRST).model_dump(
-        mode="json", by_alias=True
+def created(content: Content) -> Content:
+    """The content as the server makes it of the document, which it checks like files."""
+    return content_from(
+        content.model_dump(mode="json", by_alias=True), content.agent, Surroundings(), DEFAULTS
     )
-    # The server checks a created version like files.
-    content = content_from(document, "chat", Surroundings(), DEFAULTS)
-    model = says('{"intent": "qa", "follow_up": false}')
-    shown = decision(content, "intent", model)
-    asked = shown.asking("How heavy is it?", asker(content, model))
-    node = IntentRouter(
-        "intent",
-        IntentOptions(examples=shown.path, prompt=shown.prompt, intents=tuple(shown.categories)),
-        asker(content, model),
-        Knows({}),
-        shown.examples,
-    )
-    run = Turn().run
-    await node.process(IntentInput(question="How heavy is it?"), replace(run, nonce="q0123456789a"))
-    (sent,) = model.asked
-    measured = [message.text for message in asked.messages]
-    mark = measured[0].rpartition("⟦end ")[2].partition("⟧")[0]
-    assert [one.replace(mark, "q0123456789a") for one in measured] == [
-        message.text for message in sent.messages
-    ]
-    assert (asked.schema, asked.max_tokens, asked.temperature) == (
-        sent.schema,
-        sent.max_tokens,
-        sent.temperature,
-    )
-    assert "Sort { { agent }} { % this %}\n== user\n[[end]]" in measured[0]
-    assert "- Convert 12 miles => tool\n" in measured[0]
+
+
+async def test_the_version_asks_what_the_candidate_asked() -> None:
+    base = await intent()
+    content = created(base.version("Sort {{ agent }} {% this %}\n=== user\n⟦end⟧", FIRST))
+    asked = await Answering(content, "intent").asked("How heavy is it?")
+    assert "Sort { { agent }} { % this %}\n== user\n[[end]]" in asked.messages[0].text
+    assert "- Convert 12 miles => tool\n" in asked.messages[0].text
+    shown = await tuned(content, "intent")
     assert [one.text for one in shown.examples if one.text == "hi"] == ["hi"]
     assert len(shown.examples) == len(base.examples) + 1
+    assert "out_of_scope" in base.labels
 
 
-def test_the_same_instruction_leaves_the_prompt_as_it_is() -> None:
-    base = intent()
+async def test_the_same_instruction_leaves_the_prompt_as_it_is() -> None:
+    base = await intent()
     assert base.instruction.startswith("You sort messages that people send to Chat.")
     assert "- linkedin:" in base.instruction
     assert "Hello!" not in base.instruction
     assert base.version(base.instruction, FIRST).prompts == base.content.prompts
 
 
-def test_a_node_that_does_not_decide_is_refused() -> None:
-    with pytest.raises(CommandFailed, match="no node “write” that lets a model decide; name one of intent"):
-        decision(chat(), "write", Costly())
+async def test_a_node_answers_by_the_record_and_asks_again_after_a_wrong_shape(tmp_path: Path) -> None:
+    model = says("{}")
+    record = Record(tmp_path, "m", model, DEAR, 1_000_000)
+    assert await Answering(chat(), "intent", record).output("How heavy is it?") is None
+    # The node's time limit is for users, who wait.
+    assert [(len(prompt.messages), prompt.patience_seconds) for prompt in model.asked] == [
+        (2, None),
+        (4, None),
+    ]
+
+
+async def test_better_queries_become_examples_of_the_node() -> None:
+    base = await tuned(shipped("cairo"), "expand")
+    label = json.dumps({"queries": ["integer format"], "sources": ["cairo_book"]})
+    content = created(base.version("", [Example("Print in hex", label)]))
+    asked = await Answering(content, "expand").asked("What is a trait?")
+    assert f"- Print in hex => {label}\n" in asked.messages[0].text
+    assert (await tuned(content, "expand")).examples == [Example("Print in hex", label)]
+    trial = created(renamed(content, "query_expansion"))
+    assert trial != content
+    again = await Answering(trial, "expand").asked("What is a trait?")
+    assert again.messages == asked.messages
+
+
+async def test_a_node_that_does_not_decide_is_refused() -> None:
+    with pytest.raises(
+        CommandFailed, match="no node “write” that lets a model decide or write queries; name one of intent"
+    ):
+        await tuned(chat(), "write")
 
 
 def test_without_dspy_one_line_names_the_extra(capsys: pytest.CaptureFixture[str]) -> None:

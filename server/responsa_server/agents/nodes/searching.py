@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated, Any, Final
@@ -11,7 +12,7 @@ from pydantic import Field, JsonValue, create_model
 from responsa_server.agents.engine.asking import FAILURES, Asker, Shape, ask_typed, cause, offered
 from responsa_server.agents.engine.calling import ResultModel
 from responsa_server.agents.engine.citations import found_sources
-from responsa_server.agents.engine.config import RetrievalTable, SourceTable
+from responsa_server.agents.engine.config import RetrievalTable, SourceTable, Texts
 from responsa_server.agents.engine.kinds import NodeKind, required
 from responsa_server.agents.engine.node import (
     Announcement,
@@ -107,12 +108,28 @@ MOST_EXPANSIONS: Final = 6
 MAX_QUERY_BYTES: Final = 400
 
 
+class QueryExample(NodeOptions):
+    """A question, and the queries and sources that suit it."""
+
+    question: Annotated[str, Field(min_length=1)]
+    queries: Annotated[Texts, Field(max_length=MOST_EXPANSIONS)] = ()
+    sources: Texts = ()
+
+    def shown(self, *, within: bool) -> Mapping[str, str]:
+        """The example as prompts show it. within: whether the model chooses among sources."""
+        answer = {"queries": self.queries, "sources": self.sources} if within else {"queries": self.queries}
+        return {"text": " ".join(self.question.split()), "label": json.dumps(answer, ensure_ascii=False)}
+
+
 class QueryExpanderOptions(NodeOptions):
-    """prompt: the file `prompts/NAME.md`. most: the maximum number of expansions to search for. sources: whether the model also chooses among `retrieval.sources`."""
+    """prompt: the file `prompts/NAME.md`. most: the maximum number of expansions to search for. sources: whether the model also chooses among `retrieval.sources`. examples: what the
+    prompt shows in its variable `examples`.
+    """
 
     prompt: PromptName = "query_expansion"
     most: Annotated[int, Field(ge=1, le=MOST_EXPANSIONS)] = 3
     sources: bool = False
+    examples: Annotated[tuple[QueryExample, ...], Field(strict=False)] = ()
 
 
 class QueryExpanderInput(NodeModel):
@@ -187,7 +204,11 @@ class QueryExpander(Node[QueryExpanderInput, QueryExpanderOutput]):
                 run,
                 self._options.prompt,
                 self._shape_within if sources else self._shape,
-                {"most": self._options.most, "sources": shown},
+                {
+                    "most": self._options.most,
+                    "sources": shown,
+                    "examples": [one.shown(within=bool(sources)) for one in self._options.examples],
+                },
                 Untrusted(question),
             )
         except FAILURES as error:
@@ -221,7 +242,7 @@ QUERY_EXPANDER: Final = NodeKind(
     QueryExpanderInput,
     QueryExpanderOutput,
     QueryExpanderOptions,
-    offers=offered("most", "sources", untrusted=("question",)),
+    offers=offered("most", "sources", "examples", untrusted=("question",)),
 )
 
 

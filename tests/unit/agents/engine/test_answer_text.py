@@ -176,7 +176,7 @@ async def test_what_is_kept_or_searched_for_is_without_marks() -> None:
         run,
         "query_expansion",
         Shape(Line),
-        {"most": 3, "sources": []},
+        {"most": 3, "sources": [], "examples": []},
         Untrusted("Why?"),
     )
     assert answer == Line(line="Why ?", more=("So?",))

@@ -16,6 +16,7 @@ from responsa_server.agents.engine.state import StateMessage
 from responsa_server.agents.nodes.refuse import Refuse, RefuseInput, RefuseOptions
 from responsa_server.agents.nodes.searching import (
     MAX_QUERY_BYTES,
+    QueryExample,
     QueryExpander,
     QueryExpanderInput,
     QueryExpanderOptions,
@@ -138,10 +139,13 @@ async def test_a_source_that_does_not_exist_is_ignored_and_the_questions_own_cho
     assert "- book: All of it." in "\n".join(message.text for message in model.asked[0].messages)
     for where in ({"parameters": {"source": "book"}}, {"collections": ["own"]}):
         model = says({"queries": []})
-        node = QueryExpander(asker(model), QueryExpanderOptions(sources=True), table)
+        example = QueryExample(question="Who?", queries=("a", "b"), sources=("book",))
+        node = QueryExpander(asker(model), QueryExpanderOptions(sources=True, examples=(example,)), table)
         given = QueryExpanderInput.model_validate({"question": "Why?", **where}, strict=False)
         assert (await node.process(given, Turn().run)).sources == ()
-        assert "All of it." not in "\n".join(message.text for message in model.asked[0].messages)
+        asked = "\n".join(message.text for message in model.asked[0].messages)
+        assert "All of it." not in asked
+        assert '- Who? => {"queries": ["a", "b"]}\n' in asked
 
 
 def test_distinct_keeps_the_first_of_each() -> None:

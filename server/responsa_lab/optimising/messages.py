@@ -1,0 +1,49 @@
+"""Labelled messages for a node that decides."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+
+from responsa_lab.optimising.data import Message, read
+from responsa_lab.optimising.nodes import Answering, TunedNode
+from responsa_lab.optimising.record import Record
+from responsa_server.agents.config.content import Content
+from responsa_server.agents.nodes.deciding import OUT_OF_SCOPE
+
+
+class Messages:
+    """The messages of a file. data: the messages. Raises CommandFailed, see `data.read`."""
+
+    def __init__(self, node: TunedNode, path: Path, known: Collection[str], metric: str) -> None:
+        """known: as for `data.read`. metric: what decides, `right` or `refused`."""
+
+        def wrong(one: Message) -> str:
+            has = f"has the label “{one.label}”; the labels are {', '.join(node.labels)}"
+            return "" if one.label in node.labels else has
+
+        self.data = read(path, Message, wrong, known)
+        self._node = node
+        self._metric = metric
+        self._label = {one.text: one.label for one in (*self.data.examples, *self.data.chosen)}
+
+    async def score(self, text: str, label: str) -> float:
+        """Whether a label for a message is good by the metric that decides."""
+        return judged(self._label[text], label)[self._metric]
+
+    async def measured(self, content: Content, _: str, record: Record) -> Mapping[str, Sequence[bool]]:
+        """Whether a version is good on each message of the part `test`, by metric. Raises Stopped."""
+        node = Answering(content, self._node.name, record)
+        found = await asyncio.gather(*(node.output(one.text) for one in self.data.test))
+        each = [
+            judged(one.label, self._node.label(output))
+            for one, output in zip(self.data.test, found, strict=True)
+        ]
+        return {metric: [one[metric] for one in each] for metric in ("right", "refused")}
+
+
+def judged(right: str, label: str) -> Mapping[str, bool]:
+    """Whether a label is good, by metric. right: the right label. label: "" if the model's answer had none."""
+    refused = bool(label) and (label == OUT_OF_SCOPE) == (right == OUT_OF_SCOPE)
+    return {"right": label == right, "refused": refused}

@@ -1,0 +1,165 @@
+"""Asks a running server labelled questions, and compares its searches and its agent's answers with the labels."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from collections.abc import Collection, Mapping, Sequence, Set
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Final
+
+from responsa.chat.v1 import turn_pb2
+from responsa.knowledge.v1.knowledge_service_pb2 import SearchRequest
+from responsa_client import CitationVerdict, search_request, turn_error
+from responsa_client.aio import AsyncResponsa
+from responsa_lab.evaluation.measuring import answering, source_keys
+from responsa_lab.evaluation.metrics import gold_in_text, reciprocal_rank
+from responsa_lab.optimising.data import Question, read
+from responsa_lab.optimising.record import Record, Stopped
+from responsa_server.agents.config.content import Content, packed
+from responsa_server.agents.engine.config import AgentConfig, RetrievalTable
+from responsa_server.domain import names
+
+_DEPTH: Final = 10
+_COST: Final = "budget:cost_micros"
+"""The cause of a fallback that saves money."""
+_FAILED: Final = "model_unavailable"
+"""How the cause of a fallback begins that replaces a model that failed."""
+
+
+async def documents(client: AsyncResponsa) -> Mapping[str, Set[str]]:
+    """The names `documents/{uuid}` of the documents that the caller may read, by the name itself and by the source_key."""
+    found = dict[str, set[str]]()
+    async for collection in client.collections():
+        for name, key in (await source_keys(client, collection.name)).items():
+            found.setdefault(key, set()).add(name)
+            found[name] = {name}
+    return found
+
+
+def search_of(table: RetrievalTable, terms: Sequence[str], sources: Sequence[str]) -> SearchRequest:
+    """The search that an agent makes. table: where the agent searches. sources: the names of the sources that a model has chosen; empty for the agent's collections."""
+    places = [table.sources[name] for name in sources]
+    own = dict.fromkeys(name for place in places for name in place.collections)
+    within = own if places and all(place.collections for place in places) else table.collections
+    filters = [place.filter for place in places]
+    if len(places) > 1:
+        named = [
+            " OR ".join(f'collection = "collections/{one}"' for one in place.collections) for place in places
+        ]
+        both = ([f"({one})" for one in pair if one] for pair in zip(named, filters, strict=True))
+        filters = [" OR ".join(f"({' AND '.join(one)})" for one in both)]
+    return search_request(
+        terms,
+        [names.collection(name) for name in within],
+        _DEPTH,
+        table.threshold,
+        rerank=table.rerank,
+        filter_by="".join(filters),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a question. refused: whether it was refused. documents: those that valid citations name. text: the answer."""
+
+    refused: bool
+    documents: Sequence[str]
+    text: str
+
+    def judged(self, question: Question, right: Set[str]) -> Mapping[str, bool]:
+        """Whether the outcome is good by each metric. right: the labelled documents. A question that must be refused is good by all of them if it was."""
+        as_labelled = self.refused == question.refused
+        return {
+            "right": as_labelled
+            and (question.refused or not question.contains or gold_in_text(self.text, [question.contains])),
+            "cited": as_labelled and (question.refused or bool(right & {*self.documents})),
+            "refused": as_labelled,
+        }
+
+
+class Questions:
+    """Labelled questions for an agent that answers from documents. data: the questions."""
+
+    def __init__(
+        self,
+        client: AsyncResponsa,
+        config: AgentConfig,
+        path: Path,
+        known: Collection[str],
+        documents: Mapping[str, Set[str]],
+        *,
+        free: bool,
+        small: bool,
+    ) -> None:
+        """known: as for `data.read`. documents: see `documents`. free: whether the agent's models cost nothing. small: whether one of them is a small model, whose failures are part of what is measured. Raises CommandFailed, also for a document that does not exist."""
+
+        def wrong(one: Question) -> str:
+            if one.refused and one.part == "train":
+                return "must be refused, which no search shows; move it to the part `test`"
+            missing = [key for key in one.documents if key not in documents]
+            return f"names the document “{missing[0]}”, which you have not" if missing else ""
+
+        self.data = data = read(path, Question, wrong, known)
+        self._client = client
+        self._table = config.retrieval
+        self._limit = config.limits.cost_micros
+        self._free = free
+        self._small = small
+        self._right = {
+            one.text: frozenset(name for key in one.documents for name in documents[key])
+            for one in (*data.examples, *data.chosen, *data.test)
+        }
+
+    async def score(self, text: str, label: str) -> float:
+        """1 divided by the rank of the first right document in the agent's search; 0 if none is among the first ten. label: the queries and sources as JSON; "" for none."""
+        given: Mapping[str, Sequence[str]] = json.loads(label) if label else {}
+        ranking = list[str]()
+        # If nothing is found in the sources, the agent searches everywhere.
+        for sources in (given.get("sources", ()), ()):
+            if not ranking:
+                request = search_of(self._table, [text, *given.get("queries", ())], sources)
+                (hits,) = await self._client.batch_search([request])
+                ranking = list(dict.fromkeys(hit.passage.document for hit in hits))
+        return reciprocal_rank(ranking, self._right[text], _DEPTH)
+
+    async def measured(self, content: Content, version: str, record: Record) -> Mapping[str, Sequence[bool]]:
+        """Whether the server's version is good on each question of the part `test`, by metric. Raises Stopped."""
+        digest = hashlib.sha256(packed(content)).hexdigest()
+
+        async def judged(one: Question) -> Mapping[str, bool]:
+            parts = [digest, one.text, one.parameters]
+            kept = await record.kept(parts, self._limit, lambda most: self._asked(version, one, most, record))
+            return Outcome(**json.loads(kept)).judged(one, self._right[one.text])
+
+        asked = [asyncio.create_task(judged(one)) for one in self.data.test]
+        await asyncio.wait(asked)  # after a stop, what is under way ends, and its conversation is deleted
+        found = [one.result() for one in asked]
+        return {metric: [one[metric] for one in found] for metric in ("cited", "right", "refused")}
+
+    async def _asked(self, version: str, question: Question, most: int, record: Record) -> tuple[str, int]:
+        if not most and not self._free:
+            raise record.over()
+        async with answering(
+            self._client, question.text, agent=version, parameters=question.parameters, max_cost_micros=most
+        ) as turn:
+            cost, end = turn.usage.cost_usd_micros, turn.terminal_event
+            causes = [one.cause for one in turn.fallbacks]
+            over = _COST in causes or end.refused.reason == turn_pb2.REFUSAL_REASON_BUDGET
+            if over and most != self._limit:
+                raise record.over(cost)
+            failed = [cause for cause in causes if cause.startswith(_FAILED) and not self._small]
+            if failed or turn_error(turn) is not None:
+                why = failed[0] if failed else str(turn_error(turn))
+                again = "Run the same command again to go on from here."
+                raise Stopped(f"{version} does not answer “{question.id}” ({why}). {again}", cost)
+            cited = end.answer.citations
+            checks = await self._client.verify_citations(turn.name) if cited else []
+            valid = [
+                one.document_version.partition("/versions/")[0]
+                for one, check in zip(cited, checks, strict=True)
+                if check.verdict == CitationVerdict.CITATION_VERDICT_VALID and one.document_version
+            ]
+            return json.dumps(asdict(Outcome(end.HasField("refused"), valid, end.answer.text))), cost
