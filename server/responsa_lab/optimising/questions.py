@@ -135,7 +135,17 @@ class Questions:
             return Outcome(**json.loads(kept)).judged(one, self._right[one.text])
 
         asked = [asyncio.create_task(judged(one)) for one in self.data.test]
-        await asyncio.wait(asked)  # after a stop, what is under way ends, and its conversation is deleted
+        try:
+            await asyncio.wait(asked)  # after a stop, what is under way ends, and its conversation is deleted
+        except asyncio.CancelledError:
+            record.stopped = Stopped("The run was stopped.")
+            await asyncio.wait(asked)
+            raise
+        finally:
+            failed = [error for one in asked if one.done() and (error := one.exception())]
+        if failed:
+            # After an error, the questions that were waiting are stopped.
+            raise next((error for error in failed if not isinstance(error, Stopped)), failed[0])
         found = [one.result() for one in asked]
         return {metric: [one[metric] for one in found] for metric in ("cited", "right", "refused")}
 

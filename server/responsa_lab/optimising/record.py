@@ -121,6 +121,9 @@ class Record:
             except Stopped as stopped:
                 self.stopped, cost = stopped, stopped.cost_micros
                 raise
+            except Exception as error:  # the other questions would fail, too
+                self.stopped = Stopped(f"The run has failed ({error}).")
+                raise
             finally:
                 self._slots += 1
                 self._reserved -= most

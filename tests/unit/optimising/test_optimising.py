@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 import typer
@@ -19,14 +20,14 @@ from responsa_lab.optimising.command import optimise
 from responsa_lab.optimising.data import Labelled, Message, Question, read
 from responsa_lab.optimising.messages import Messages, judged
 from responsa_lab.optimising.nodes import Answering, TunedNode, renamed, tuned
-from responsa_lab.optimising.questions import Outcome, search_of
+from responsa_lab.optimising.questions import Outcome, Questions, search_of
 from responsa_lab.optimising.record import Record, Stopped
 from responsa_server.agents.config.check import Surroundings
 from responsa_server.agents.config.content import Content, Defaults, content_of
 from responsa_server.agents.config.documents import content_from
 from responsa_server.agents.config.files import SHIPPED, checked
 from responsa_server.agents.config.files import read as files_of
-from responsa_server.agents.engine.config import RetrievalTable
+from responsa_server.agents.engine.config import AgentConfig, RetrievalTable
 from responsa_server.cli.output import CommandFailed
 from responsa_server.domain.events import Usage
 from responsa_server.domain.filters import parse_filter
@@ -258,6 +259,53 @@ async def test_work_elsewhere_may_cost_its_share_of_what_is_left(tmp_path: Path)
         await record.kept(["e"], 0, work)
     again = Record(tmp_path, "m", Costly(), DEAR, 200)
     assert (await again.kept(["a"], 0, work), again.spent_micros) == ("done", 107)
+
+
+async def test_a_stop_waits_for_what_is_under_way_and_an_error_stops_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, content = tmp_path / "questions.jsonl", shipped("cairo")
+    rows = (
+        {
+            "id": str(number),
+            "text": f"question {number}",
+            "documents": ["a.md"],
+            "part": ("train", "test")[number % 2],
+        }
+        for number in range(20)
+    )
+    path.write_text("\n".join(map(json.dumps, rows)))
+    config = AgentConfig.model_validate(content.config)
+    questions = Questions(
+        cast("Any", None), config, path, (), {"a.md": {"documents/1"}}, free=False, small=False
+    )
+    begun, go = asyncio.Semaphore(0), asyncio.Event()
+
+    async def asked(*_: object) -> tuple[str, int]:
+        begun.release()
+        await go.wait()
+        return json.dumps({"refused": True, "documents": [], "text": ""}), 3
+
+    monkeypatch.setattr(questions, "_asked", asked)
+    record = Record(tmp_path / "stopped", "m", Costly(), DEAR, 1000)
+    measuring = asyncio.create_task(questions.measured(content, "", record))
+    for _ in range(4):
+        await begun.acquire()
+    measuring.cancel()
+    asyncio.get_running_loop().call_soon(go.set)
+    with pytest.raises(asyncio.CancelledError):
+        await measuring
+    assert (record.calls, record.spent_micros) == (4, 12)
+
+    async def lost(*_: object) -> tuple[str, int]:
+        raise OSError("lost")
+
+    monkeypatch.setattr(questions, "_asked", lost)
+    record = Record(tmp_path / "lost", "m", Costly(), DEAR, 1000)
+    with pytest.raises(OSError, match="lost"):
+        await questions.measured(content, "", record)
+    # What the lost question has cost is not known.
+    assert (record.calls, record.spent_micros) == (1, 250)
 
 
 # Versions
