@@ -271,12 +271,26 @@ async def test_a_lost_worker_repeats_no_settled_question(theatre: Theatre) -> No
     assert theatre.ended == [operation.id]
 
 
+async def test_a_question_over_the_agents_own_limits_ends_no_replay(theatre: Theatre) -> None:
+    theatre.new.events = [Refused(RefusalReason.BUDGET, "Ask for less at a time.", Usage(cost_micros=100))]
+    operation = await theatre.start(["One?", "Two?", "Three?"], max_cost=1000)
+    assert await theatre.work(operation) is None
+    ends = [(item.state, item.after and item.after.reason) for item in await theatre.questions(operation)]
+    assert ends == [(ReplayState.REPLAYED, "BUDGET")] * 3
+
+
 async def test_a_replay_ends_at_its_cost_and_when_it_is_cancelled(theatre: Theatre) -> None:
     limited = await theatre.start(["One?", "Two?", "Three?"], max_cost=150)
     assert await theatre.work(limited) is None
     assert [task.question.max_cost_micros for task in theatre.new.tasks] == [150, 50]
     states = [item.state for item in await theatre.questions(limited)]
     assert states == [ReplayState.REPLAYED, ReplayState.REPLAYED, ReplayState.COST_LIMIT]
+
+    refused = Refused(RefusalReason.BUDGET, "Ask for less at a time.", Usage(cost_micros=100))
+    theatre.new.events, theatre.new.over_request = [refused], True
+    limited = await theatre.start(["One?", "Two?"], max_cost=1000)
+    assert await theatre.work(limited) is None
+    assert {item.state for item in await theatre.questions(limited)} == {ReplayState.COST_LIMIT}
 
     for ends in (False, True):  # the answer is stopped, or its end comes too late
         held = asyncio.Event()

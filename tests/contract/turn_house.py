@@ -94,6 +94,7 @@ class Script:
     history_messages: int = 10
     older_messages: int = 0
     titles: bool = True
+    over_request: bool = False
     demands: Demand | None = None
     objections: list[Exception] = field(default_factory=list[Exception])
     admitted: list[tuple[Principal, Question]] = field(default_factory=list[tuple[Principal, Question]])
@@ -117,6 +118,7 @@ class Script:
         self.tasks.append(task)
         self.begun.set()
         task.meter.add(self.spends)
+        task.meter.over_request = self.over_request
         try:
             for event in self.events if task.resume is None else self.resumed:
                 if isinstance(event, asyncio.Event):

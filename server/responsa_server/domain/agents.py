@@ -255,13 +255,17 @@ class AgentVersions(Protocol):
 
 
 class Meter:
-    """A turn's cost so far, and its fallbacks. The worker reads the meter when the turn ends, however it ends."""
+    """A turn's cost so far, and its fallbacks. The worker reads the meter when the turn ends, however it ends.
+
+    over_request: whether the turn has reached the cost limit of its question, not one of the agent's own limits.
+    """
 
     def __init__(self) -> None:
         # Usage is added for each word from a model, but it is read far less often. Therefore, the totals are plain
         # numbers, and `usage` is built when it is read.
         self._embedding = self._input = self._output = self._micros = self._unpriced = 0
         self.fallbacks: Sequence[Fallback] = ()
+        self.over_request = False
 
     @property
     def usage(self) -> Usage:

@@ -202,7 +202,7 @@ class Replaying:
         took = asyncio.get_running_loop().time() - begun
         usage = task.meter.usage
         try:
-            if lowered and isinstance(terminal, Refused) and terminal.reason is RefusalReason.BUDGET:
+            if lowered and task.meter.over_request and isinstance(terminal, Refused):
                 await self._store.leave_out(claim, ReplayState.COST_LIMIT, usage=usage)
                 return usage.cost_micros
             after = replace(_end(terminal), cost_micros=usage.cost_micros, milliseconds=round(took * 1000))

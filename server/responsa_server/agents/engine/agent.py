@@ -189,6 +189,7 @@ class PlannedAgent:
         try:
             end = ending(await self.compile().run(state, context), task.meter.usage)
         except OverBudget as over:
+            task.meter.over_request = over.limit == "cost_micros" and context.limits.asked
             end = _over(over, context.limits, task.meter.usage)
         except Declined as declined:
             message = _UNSAFE_MIDWAY if declined.begun else _UNSAFE

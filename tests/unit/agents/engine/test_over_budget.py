@@ -59,13 +59,15 @@ def parts(model: Says, price: Price | None = None) -> NodeParts:
 
 async def test_a_draft_that_nobody_has_told_is_no_answer(tmp_path: Path) -> None:
     model = Says([TextPiece("One two."), USED, Ended(complete=True)])
-    for limits in ("tokens = 200", "steps = 4"):
-        told = await told_by(
-            agent(drafting(tmp_path / limits[:5], limits=limits), parts(model)), task(QUESTION)
-        )
+    price = Price(*[Decimal(5)] * 4)
+    for limits, most in (("tokens = 200", 0), ("steps = 4", 0), ("steps = 20", 1)):
+        question = task(QUESTION)
+        question = replace(question, question=replace(question.question, max_cost_micros=most))
+        told = await told_by(agent(drafting(tmp_path / limits, limits=limits), parts(model, price)), question)
         end = told[-1]
         assert isinstance(end, Refused)
         assert (end.reason, text(told)) == (RefusalReason.BUDGET, "")
+        assert question.meter.over_request == bool(most)
 
 
 async def test_a_text_that_was_told_stays_also_after_a_takeover(tmp_path: Path) -> None:
