@@ -20,11 +20,14 @@ from responsa_lab.optimising.data import Question, read
 from responsa_lab.optimising.record import Record, Stopped
 from responsa_server.agents.config.content import Content, packed
 from responsa_server.agents.engine.config import AgentConfig, RetrievalTable
+from responsa_server.agents.engine.node import Limits
 from responsa_server.domain import names
 
 _DEPTH: Final = 10
 _COST: Final = "budget:cost_micros"
 """The cause of a fallback that saves money."""
+_OVER: Final = Limits(asked=True).sentence("cost_micros")
+"""How a question is refused that would cost more than is left for it."""
 _FAILED: Final = "model_unavailable"
 """How the cause of a fallback begins that replaces a model that failed."""
 
@@ -157,9 +160,12 @@ class Questions:
         ) as turn:
             cost, end = turn.usage.cost_usd_micros, turn.terminal_event
             causes = [one.cause for one in turn.fallbacks]
-            over = _COST in causes or end.refused.reason == turn_pb2.REFUSAL_REASON_BUDGET
+            # A larger budget helps against no other limit of the agent.
+            over = _COST in causes or end.refused.message == _OVER
             if over and most != self._limit:
                 raise record.over(cost)
+            if end.refused.reason == turn_pb2.REFUSAL_REASON_QUOTA:
+                raise Stopped(end.refused.message, cost)
             failed = [cause for cause in causes if cause.startswith(_FAILED) and not self._small]
             if failed or turn_error(turn) is not None:
                 why = failed[0] if failed else str(turn_error(turn))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import cache
@@ -15,6 +16,7 @@ import pytest
 import typer
 from pydantic import ValidationError
 
+from responsa.chat.v1 import turn_pb2
 from responsa_lab.evaluation.metrics import plain
 from responsa_lab.optimising.command import optimise
 from responsa_lab.optimising.data import Labelled, Message, Question, read
@@ -28,6 +30,7 @@ from responsa_server.agents.config.documents import content_from
 from responsa_server.agents.config.files import SHIPPED, checked
 from responsa_server.agents.config.files import read as files_of
 from responsa_server.agents.engine.config import AgentConfig, RetrievalTable
+from responsa_server.agents.engine.node import Limits
 from responsa_server.cli.output import CommandFailed
 from responsa_server.domain.events import Usage
 from responsa_server.domain.filters import parse_filter
@@ -261,10 +264,8 @@ async def test_work_elsewhere_may_cost_its_share_of_what_is_left(tmp_path: Path)
     assert (await again.kept(["a"], 0, work), again.spent_micros) == ("done", 107)
 
 
-async def test_a_stop_waits_for_what_is_under_way_and_an_error_stops_the_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path, content = tmp_path / "questions.jsonl", shipped("cairo")
+def questions(folder: Path) -> Questions:
+    path, config = folder / "questions.jsonl", AgentConfig.model_validate(shipped("cairo").config)
     rows = (
         {
             "id": str(number),
@@ -275,10 +276,42 @@ async def test_a_stop_waits_for_what_is_under_way_and_an_error_stops_the_run(
         for number in range(20)
     )
     path.write_text("\n".join(map(json.dumps, rows)))
-    config = AgentConfig.model_validate(content.config)
-    questions = Questions(
-        cast("Any", None), config, path, (), {"a.md": {"documents/1"}}, free=False, small=False
-    )
+    known = {"a.md": {"documents/1"}}
+    return Questions(cast("Any", None), config, path, (), known, free=False, small=False)
+
+
+@pytest.mark.parametrize(
+    ("reason", "message", "stops"),
+    [
+        ("BUDGET", Limits(asked=True).sentence("cost_micros"), "Give a larger --budget"),
+        ("QUOTA", "Your quota is used up.", "Your quota is used up."),
+        ("BUDGET", Limits().sentence("tokens"), ""),
+    ],
+)
+async def test_only_a_limit_that_the_agent_does_not_have_stops_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reason: Any, message: str, stops: str
+) -> None:
+    @asynccontextmanager
+    async def answering(*_: object, **__: object) -> AsyncGenerator[turn_pb2.Turn]:
+        refused = turn_pb2.TurnRefused(
+            reason=turn_pb2.RefusalReason.Value(f"REFUSAL_REASON_{reason}"), message=message
+        )
+        yield turn_pb2.Turn(terminal_event=turn_pb2.TurnEvent(refused=refused))
+
+    monkeypatch.setattr("responsa_lab.optimising.questions.answering", answering)
+    record = Record(tmp_path, "m", Costly(), DEAR, 1000)
+    measuring = questions(tmp_path).measured(shipped("cairo"), "", record)
+    if stops:
+        with pytest.raises(Stopped, match=stops):
+            await measuring
+    else:
+        assert (await measuring)["refused"] == [False] * 10
+
+
+async def test_a_stop_waits_for_what_is_under_way_and_an_error_stops_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asking, content = questions(tmp_path), shipped("cairo")
     begun, go = asyncio.Semaphore(0), asyncio.Event()
 
     async def asked(*_: object) -> tuple[str, int]:
@@ -286,9 +319,9 @@ async def test_a_stop_waits_for_what_is_under_way_and_an_error_stops_the_run(
         await go.wait()
         return json.dumps({"refused": True, "documents": [], "text": ""}), 3
 
-    monkeypatch.setattr(questions, "_asked", asked)
+    monkeypatch.setattr(asking, "_asked", asked)
     record = Record(tmp_path / "stopped", "m", Costly(), DEAR, 1000)
-    measuring = asyncio.create_task(questions.measured(content, "", record))
+    measuring = asyncio.create_task(asking.measured(content, "", record))
     for _ in range(4):
         await begun.acquire()
     measuring.cancel()
@@ -300,10 +333,10 @@ async def test_a_stop_waits_for_what_is_under_way_and_an_error_stops_the_run(
     async def lost(*_: object) -> tuple[str, int]:
         raise OSError("lost")
 
-    monkeypatch.setattr(questions, "_asked", lost)
+    monkeypatch.setattr(asking, "_asked", lost)
     record = Record(tmp_path / "lost", "m", Costly(), DEAR, 1000)
     with pytest.raises(OSError, match="lost"):
-        await questions.measured(content, "", record)
+        await asking.measured(content, "", record)
     # What the lost question has cost is not known.
     assert (record.calls, record.spent_micros) == (1, 250)
 
