@@ -33,7 +33,7 @@ from responsa_server.domain.errors import (
     ResponsaError,
     Unavailable,
 )
-from responsa_server.domain.events import Answered, Failed, RefusalReason, Refused, Terminal, Usage
+from responsa_server.domain.events import Answered, Failed, Refused, Terminal, Usage
 from responsa_server.domain.knowledge import (
     LONGEST_PAUSE,
     Operation,
