@@ -21,6 +21,7 @@ from responsa_lab.optimising.record import Record, Stopped
 from responsa_server.agents.config.content import Content, packed
 from responsa_server.agents.engine.config import AgentConfig, RetrievalTable
 from responsa_server.agents.engine.node import Limits
+from responsa_server.cli.output import EXIT_USAGE, CommandFailed
 from responsa_server.domain import names
 
 _DEPTH: Final = 10
@@ -43,7 +44,7 @@ async def documents(client: AsyncResponsa) -> Mapping[str, Set[str]]:
 
 
 def search_of(table: RetrievalTable, terms: Sequence[str], sources: Sequence[str]) -> SearchRequest:
-    """The search that an agent makes. table: where the agent searches. sources: the names of the sources that a model has chosen; empty for the agent's collections."""
+    """The search of the API that is most like an agent's, in which other queries replace only the worse half of the passages. table: where the agent searches. sources: the names of the sources that a model has chosen; empty for the agent's collections."""
     places = [table.sources[name] for name in sources]
     own = dict.fromkeys(name for place in places for name in place.collections)
     within = own if places and all(place.collections for place in places) else table.collections
@@ -57,7 +58,7 @@ def search_of(table: RetrievalTable, terms: Sequence[str], sources: Sequence[str
     return search_request(
         terms,
         [names.collection(name) for name in within],
-        _DEPTH,
+        min(_DEPTH, table.top_k or _DEPTH),
         table.threshold,
         rerank=table.rerank,
         filter_by="".join(filters),
@@ -97,11 +98,21 @@ class Questions:
         free: bool,
         small: bool,
     ) -> None:
-        """known: as for `data.read`. documents: see `documents`. free: whether the agent's models cost nothing. small: whether one of them is a small model, whose failures are part of what is measured. Raises CommandFailed, also for a document that does not exist."""
+        """known: as for `data.read`. documents: see `documents`. free: whether the agent's models cost nothing. small: whether one of them is a small model, whose failures are part of what is measured. Raises CommandFailed, also for a document that does not exist and for an agent whose searches differ from user to user."""
+
+        source = config.retrieval.source_parameter
+        if config.retrieval.subject:
+            raise CommandFailed(
+                "The agent finds only documents about the asking user (retrieval.subject), so its queries cannot be compared.",
+                "Choose another agent.",
+                EXIT_USAGE,
+            )
 
         def wrong(one: Question) -> str:
-            if one.refused and one.part == "train":
+            if one.part == "train" and one.refused:
                 return "must be refused, which no search shows; move it to the part `test`"
+            if one.part == "train" and one.parameters.get(source):
+                return f"chooses its source with the parameter “{source}”; leave it out, or move the question to the part `test`"
             missing = [key for key in one.documents if key not in documents]
             return f"names the document “{missing[0]}”, which you have not" if missing else ""
 
@@ -117,7 +128,7 @@ class Questions:
         }
 
     async def score(self, text: str, label: str) -> float:
-        """1 divided by the rank of the first right document in the agent's search; 0 if none is among the first ten. label: the queries and sources as JSON; "" for none."""
+        """1 divided by the rank of the first right document in `search_of`; 0 if none is among the first ten passages, or those that the agent gets, if they are fewer. label: the queries and sources as JSON; "" for none."""
         given: Mapping[str, Sequence[str]] = json.loads(label) if label else {}
         ranking = list[str]()
         # If nothing is found in the sources, the agent searches everywhere.

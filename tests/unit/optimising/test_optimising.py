@@ -176,7 +176,11 @@ def test_the_metrics_of_questions(label: dict[str, object], outcome: Outcome, go
 def test_the_search_is_where_the_chosen_sources_are() -> None:
     book = {"collections": ["books"], "filter": 'source_key = "a/*"'}
     table = RetrievalTable.model_validate(
-        {"collections": ["all"], "sources": {"book": book, "notes": {"filter": "title = N OR title = M"}}}
+        {
+            "collections": ["all"],
+            "top_k": 2,
+            "sources": {"book": book, "notes": {"filter": "title = N OR title = M"}},
+        }
     )
     both = '((collection = "collections/books") AND (source_key = "a/*")) OR ((title = N OR title = M))'
     for sources, within, where in (
@@ -186,7 +190,7 @@ def test_the_search_is_where_the_chosen_sources_are() -> None:
     ):
         found = search_of(table, ["How long?", "duration"], sources)
         assert (list(found.scope.collections), found.filter) == ([f"collections/{within}"], where)
-        assert list(found.terms) == ["How long?", "duration"]
+        assert (list(found.terms), found.top_k) == (["How long?", "duration"], 2)
         parse_filter(SEARCHED, where)
 
 
@@ -264,7 +268,7 @@ async def test_work_elsewhere_may_cost_its_share_of_what_is_left(tmp_path: Path)
     assert (await again.kept(["a"], 0, work), again.spent_micros) == ("done", 107)
 
 
-def questions(folder: Path) -> Questions:
+def questions(folder: Path, **more: object) -> Questions:
     path, config = folder / "questions.jsonl", AgentConfig.model_validate(shipped("cairo").config)
     rows = (
         {
@@ -272,12 +276,18 @@ def questions(folder: Path) -> Questions:
             "text": f"question {number}",
             "documents": ["a.md"],
             "part": ("train", "test")[number % 2],
+            **more,
         }
         for number in range(20)
     )
     path.write_text("\n".join(map(json.dumps, rows)))
     known = {"a.md": {"documents/1"}}
     return Questions(cast("Any", None), config, path, (), known, free=False, small=False)
+
+
+def test_no_question_that_decides_may_choose_its_source(tmp_path: Path) -> None:
+    with pytest.raises(CommandFailed, match="line 1 chooses its source with the parameter “source”"):
+        questions(tmp_path, parameters={"source": "cairo_book"})
 
 
 @pytest.mark.parametrize(
