@@ -20,7 +20,7 @@ from responsa_server.agents.engine.kinds import NodeParts
 from responsa_server.agents.engine.node import NodeModel, NodeOptions, Run
 from responsa_server.agents.engine.prompts import USER_LINE, PromptSet, meaning, neutral, nonce
 from responsa_server.agents.nodes.deciding import DecidingOptions
-from responsa_server.agents.nodes.searching import QueryExpanderOptions, QueryExpanderOutput
+from responsa_server.agents.nodes.searching import MOST_EXAMPLES, QueryExpanderOptions, QueryExpanderOutput
 from responsa_server.agents.nodes.table import KINDS
 from responsa_server.cli.output import EXIT_USAGE, CommandFailed
 from responsa_server.domain.intents import Example
@@ -86,13 +86,13 @@ class TunedNode:
         return "" if found is None else str(getattr(found, self.field))
 
     def version(self, instruction: str, first: Sequence[Example]) -> Content:
-        """The agent's version with this instruction as plain text, and with `first` before all other examples. With the same instruction, the prompt stays."""
+        """The agent's version with this instruction as plain text, and with `first` before all other examples. With the same instruction, the prompt stays. The oldest examples of queries leave if there are too many."""
         texts = {plain(one.text) for one in first}
         rows = [*first, *(one for one in self.examples if plain(one.text) not in texts)]
         if isinstance(self.options, QueryExpanderOptions):
             config = json.loads(json.dumps(self.content.config))
             config["nodes"][self.name]["examples"] = [
-                {"question": one.text, **json.loads(one.label)} for one in rows
+                {"question": one.text, **json.loads(one.label)} for one in rows[:MOST_EXAMPLES]
             ]
             return self.content.model_copy(update={"config": config})
         lines = [json.dumps({"text": one.text, "label": one.label}, ensure_ascii=False) for one in rows]

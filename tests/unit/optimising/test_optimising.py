@@ -401,6 +401,11 @@ async def test_better_queries_become_examples_of_the_node() -> None:
     asked = await Answering(content, "expand").asked("What is a trait?")
     assert f"- Print in hex => {label}\n" in asked.messages[0].text
     assert (await tuned(content, "expand")).examples == [Example("Print in hex", label)]
+    again = base.version("", [Example(f"Print {number}", label) for number in range(20)])
+    assert [one.text for one in (await tuned(created(again), "expand")).examples][::15] == [
+        "Print 0",
+        "Print 15",
+    ]
     trial = created(renamed(content, "query_expansion"))
     assert trial != content
     again = await Answering(trial, "expand").asked("What is a trait?")

@@ -1,7 +1,7 @@
 """Prompts: strict templates that keep instructions, questions and retrieved text apart.
 
 A prompt's file has a front matter, a system part and, below the line `=== user`, a user part. The system part never contains
-texts of users, documents or models. Such texts are neutralised; in prompts, they also stand between marks. The marks hold a
+texts of users, documents or models, except those that the agent's owner has made its examples. Such texts are neutralised; in other parts of prompts, they also stand between marks. The marks hold a
 number that the authors of the texts cannot know. The system part ends with an explanation of the marks.
 """
 

@@ -25,7 +25,7 @@ from responsa_server.agents.engine.node import (
     PromptName,
     Run,
 )
-from responsa_server.agents.engine.prompts import Untrusted
+from responsa_server.agents.engine.prompts import Untrusted, neutral
 from responsa_server.agents.engine.rewriting import standalone
 from responsa_server.agents.engine.state import StateMessage
 from responsa_server.domain.events import Fallback, FallbackKind, Step
@@ -119,7 +119,7 @@ def few(examples: Sequence[Example]) -> Sequence[Mapping[str, str]]:
     for example in examples:
         texts = shown.setdefault(OUT_OF_SCOPE if example.label in NO_INTENT else example.label, [])
         if len(texts) < _SHOWN_EXAMPLES:
-            texts.append(example.text)
+            texts.append(neutral(example.text))
     return tuple({"text": text, "label": label} for label, texts in shown.items() for text in texts)
 
 

@@ -23,7 +23,7 @@ from responsa_server.agents.engine.node import (
     PromptName,
     Run,
 )
-from responsa_server.agents.engine.prompts import Untrusted
+from responsa_server.agents.engine.prompts import Untrusted, neutral
 from responsa_server.agents.engine.rewriting import needs_context, standalone
 from responsa_server.agents.engine.state import StateMessage
 from responsa_server.domain.answers import Evidence, EvidenceSource, Ranking, SearchOptions
@@ -106,6 +106,8 @@ DEFAULT_RETRIEVAL = RetrievalTable.model_validate({})
 MOST_EXPANSIONS: Final = 6
 """The maximum number of expansions. A search takes at most eight queries, and up to two of these are the question itself."""
 MAX_QUERY_BYTES: Final = 400
+MOST_EXAMPLES: Final = 16
+"""The maximum number of examples of queries, all of which a prompt shows."""
 
 
 class QueryExample(NodeOptions):
@@ -118,7 +120,9 @@ class QueryExample(NodeOptions):
     def shown(self, *, within: bool) -> Mapping[str, str]:
         """The example as prompts show it. within: whether the model chooses among sources."""
         answer = {"queries": self.queries, "sources": self.sources} if within else {"queries": self.queries}
-        return {"text": " ".join(self.question.split()), "label": json.dumps(answer, ensure_ascii=False)}
+        # Users or a model may have written them, before the agent's owner has read them.
+        text, label = " ".join(self.question.split()), json.dumps(answer, ensure_ascii=False)
+        return {"text": neutral(text), "label": neutral(label)}
 
 
 class QueryExpanderOptions(NodeOptions):
@@ -129,7 +133,7 @@ class QueryExpanderOptions(NodeOptions):
     prompt: PromptName = "query_expansion"
     most: Annotated[int, Field(ge=1, le=MOST_EXPANSIONS)] = 3
     sources: bool = False
-    examples: Annotated[tuple[QueryExample, ...], Field(strict=False)] = ()
+    examples: Annotated[tuple[QueryExample, ...], Field(strict=False, max_length=MOST_EXAMPLES)] = ()
 
 
 class QueryExpanderInput(NodeModel):
