@@ -180,8 +180,9 @@ async def _run(task: _Task) -> None:
                 EXIT_USAGE,
             )
         if task.optimiser is Optimiser.INSTRUCTION and not node.instruction:
+            why = "its prompt does not include parts/examples.md" if node.decides else "it writes queries"
             raise CommandFailed(
-                f"The instruction of the prompt “{node.options.prompt}” cannot be replaced, because it does not include parts/examples.md.",
+                f"The instruction of the node “{node.name}” cannot be replaced, because {why}.",
                 "Use --optimiser examples.",
                 EXIT_USAGE,
             )

@@ -47,7 +47,7 @@ class Call:
     method: the path of the method, `/package.Service/Method`. metadata: the values that the caller sent, by lower-case name. peer: the transport and
     the caller's address, such as `grpc ipv4:127.0.0.1:51312`. deadline: the time on the clock `time.monotonic()` at which the caller stops waiting;
     None if the caller waits for ever. served: whether this server has the method. lasts: whether the call streams, or waits for other work to end. id: the call id; empty until the interceptor `CallId` sets it.
-    principal: the caller; None on calls that need no credential. tenant: the tenant that a call without a principal concerns, "" until it is known. act, resources: for a change whose refusal the audit log records, the action in that log and the names of the resources in the request, which the interceptor `Audited` sets. complete: whether the transport has got the last message of the response, so that a caller who leaves now has not cancelled anything. leaving: functions to run if the client disconnects before the call has ended.
+    principal: the caller; None on calls that need no credential. tenant: the tenant that a call without a principal concerns, "" until it is known. act, resources: for a change whose refusal the audit log records, the action in that log and the names of the resources in the request, which the interceptor `Audited` sets. complete: whether the transport has got, or is about to get, the last message of the response, so that a caller who leaves now has not cancelled anything. leaving: functions to run if the client disconnects before the call has ended.
     """
 
     method: str

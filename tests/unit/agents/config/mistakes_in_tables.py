@@ -67,6 +67,28 @@ IN_TABLES: Final[dict[str, tuple[list[Change], list[str]]]] = {
             "agent.toml:14:55: nodes.expand.sources: there are no sources to choose from; describe them in retrieval.sources."
         ],
     ),
+    "04 an example with a source that does not exist": (
+        [
+            (
+                "agent.toml",
+                "grade =",
+                'expand = { kind = "query_expander", prompt = "write", examples = [{ question = "Why?", sources = ["hihg"] }] }\ngrade =',
+            ),
+            (
+                "agent.toml",
+                '{ from = "route", to = "retrieve" },',
+                '{ from = "route", to = "expand" },\n  { from = "expand", to = "retrieve" },',
+            ),
+            (
+                "agent.toml",
+                "limits =",
+                'retrieval = { source_parameter = "level", sources.low = {}, sources.high = {} }\nlimits =',
+            ),
+        ],
+        [
+            "agent.toml:15:88: nodes.expand.examples[0].sources: there is no source “hihg”; the sources are “high”, “low”. Did you mean “high”?"
+        ],
+    ),
     "04 sources without descriptions for a model": (
         [
             (

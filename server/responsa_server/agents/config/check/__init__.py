@@ -69,7 +69,7 @@ def _configuration(text: str, surroundings: Surroundings) -> tuple[AgentConfig |
         *tables.parameters(agent),
         *tables.collections(agent),
         *tables.subject(agent),
-        *tables.sources(agent),
+        *tables.sources(agent, surroundings),
         *tables.tools(agent),
     ]
     # In a graph that lacks a node or an edge, the other checks would report the same mistake again.

@@ -9,6 +9,7 @@ from typing import Any, Final, cast
 import jsonschema_rs
 from pydantic import ValidationError
 
+from responsa_server.agents.config.check.flow import options_of
 from responsa_server.agents.config.check.inputs import Surroundings
 from responsa_server.agents.config.problems import (
     Key,
@@ -154,8 +155,8 @@ def subject(config: AgentConfig) -> Iterator[Problem]:
         )
 
 
-def sources(config: AgentConfig) -> Iterator[Problem]:
-    """Sources that no question can choose, values that choose no source, filters that cannot be read, and sources that a model would have to choose unseen."""
+def sources(config: AgentConfig, surroundings: Surroundings) -> Iterator[Problem]:
+    """Sources that no question can choose, values that choose no source, filters that cannot be read, sources that a model would have to choose unseen, and examples with sources that do not exist."""
     table = config.retrieval
     key: Key = ("retrieval", "source_parameter")
     if bool(table.sources) != bool(table.source_parameter):
@@ -185,7 +186,18 @@ def sources(config: AgentConfig) -> Iterator[Problem]:
                 f"is not a valid filter: {error.message.removeprefix('filter: ')}",
             )
     for name, node in config.nodes.items():
-        if node.kind != "query_expander" or node.options.get("sources") is not True:
+        if node.kind != "query_expander":
+            continue
+        options: Any = options_of(surroundings.kinds[node.kind], node)
+        for place, example in enumerate(options.examples if options is not None else ()):
+            for source in example.sources:
+                if source not in table.sources:
+                    yield in_config(
+                        ("nodes", name, "examples", place, "sources"),
+                        f"there is no source “{source}”; the sources are {quoted(sorted(table.sources)) or 'none'}",
+                        closest(source, table.sources),
+                    )
+        if node.options.get("sources") is not True:
             continue
         if not table.sources:
             yield in_config(
