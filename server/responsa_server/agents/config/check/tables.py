@@ -188,8 +188,8 @@ def sources(config: AgentConfig, surroundings: Surroundings) -> Iterator[Problem
     for name, node in config.nodes.items():
         if node.kind != "query_expander":
             continue
-        options: Any = options_of(surroundings.kinds[node.kind], node)
-        for place, example in enumerate(options.examples if options is not None else ()):
+        examples: Any = getattr(options_of(surroundings.kinds[node.kind], node), "examples", ())
+        for place, example in enumerate(examples):
             for source in example.sources:
                 if source not in table.sources:
                     yield in_config(
