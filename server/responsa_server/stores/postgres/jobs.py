@@ -489,6 +489,13 @@ class _Jobs(JobManager):
         await self._presence.execute("SELECT pg_advisory_lock(%s)", [Lock.JOB_WORKERS << 32 | number])
         return number
 
+    async def unregister_worker(self, worker_id: int) -> None:
+        """Assign the jobs again whose end could not be stored. Later they would name no worker, and count as lost by one."""
+        for job in await self.get_stalled_jobs(seconds_since_heartbeat=0.0):
+            if job.worker_id == worker_id:
+                await self.lose(job)
+        await super().unregister_worker(worker_id)
+
     async def lose(self, job: jobs.Job) -> int | None:
         """Assign a job of a lost worker again. Returns how many workers it has lost in succession; None if another process was faster."""
         with suppress(exceptions.NoResult):
