@@ -438,6 +438,22 @@ async def test_a_late_worker_stores_no_vectors_of_what_is_gone(house: House, peo
         assert await size(qdrant) == 0
 
 
+async def test_a_store_that_hangs_leaves_connections_to_others(house: House, people: People) -> None:
+    async with qdrant_at("local", GatedVectors) as qdrant:
+        assert isinstance(qdrant, GatedVectors)
+        store = in_qdrant(house, qdrant)
+        claim = await store.begin(people.ann, "a.md", "one")
+        gate = qdrant.gate = Gate()
+        async with asyncio.TaskGroup() as writes:
+            for ordinal, vector in enumerate(vectors(1, 10)):  # as many as there are connections
+                new = [passage(claim, ordinal, vector)]
+                writes.create_task(store.house.ingestions.write(claim, new, None))
+            await gate.reached.wait()
+            assert (await house.documents.get(people.ann, claim.document_id)).id == claim.document_id
+            gate.opened.set()
+        assert await size(qdrant) == 30
+
+
 class LateVectors(QdrantVectors):
     """A vector store in which a worker stores something just after the vectors of a tenant were removed for the first time."""
 

@@ -410,7 +410,10 @@ class GenerationBuildStore:
         """Store the vectors of passages, and the progress. Passages that were deleted in the meantime are left out. since: the number of passages that had vectors
         `seconds` ago; the rate of the work is measured from then.
         """
-        async with self._database.tenant(task.tenant_id) as connection:
+        async with (
+            self._database.outside(self._vectors),
+            self._database.tenant(task.tenant_id) as connection,
+        ):
             await operations.hold(self._operations, connection, _values(task))
             ids = uuid_array([passage.passage_id for passage in passages])
             held = await connection.execute(self._queries["hold_passages"], {**_values(task), "ids": ids})
@@ -462,7 +465,10 @@ class GenerationBuildStore:
         """
         assert self._vectors is not None, "only a vector store is filled again"
         values = {**_values(task), "ids": uuid_array([passage.passage_id for passage in passages])}
-        async with self._database.tenant(task.tenant_id) as connection:
+        async with (
+            self._database.outside(self._vectors),
+            self._database.tenant(task.tenant_id) as connection,
+        ):
             held = await (await connection.execute(self._queries["hold_active"], values)).fetchone()
             if held is None:
                 return False
