@@ -415,6 +415,8 @@ async def test_a_late_worker_stores_no_vectors_of_what_is_gone(house: House, peo
         again = [PassageVectors(id_, made[0].vectors)]
         refilled = replace(task, operation_id=uuid7(), generation_id=None)
         assert not await builds.refill(replace(refilled, generation_id=uuid7()), again)
+        assert not await builds.missing(replace(refilled, collection_id="gone"), None, 10)
+        assert not house.ask("SELECT FROM responsa.collection_stat WHERE collection_id = 'gone'")
         for document, late in (
             (claim.document_id, store.write(claim, vectors(2, 2))),
             (searched.document_id, builds.write(task, made, since=0, seconds=1.0)),

@@ -64,6 +64,7 @@ from responsa_server.stores.postgres.rows import (
 _MOST_DISCARDED: Final = 10_000
 # How many passages a `VectorStore` is asked about at once.
 _MOST_ASKED: Final = 256
+_MOST_ROUNDS: Final = 256
 
 
 class GenerationStore:
@@ -340,6 +341,8 @@ class GenerationBuildStore:
     ) -> Sequence[UnembeddedPassage]:
         round_ = self._rounds.get(task.operation_id)
         if round_ is None:
+            if len(self._rounds) >= _MOST_ROUNDS:  # other processes have ended the operations of most
+                del self._rounds[next(iter(self._rounds))]
             round_ = self._rounds[task.operation_id] = _Round(await self._settled(task))
         round_.after = after or round_.after
         generation = stored_generation(task.collection_id, task.generation_id)
@@ -358,7 +361,10 @@ class GenerationBuildStore:
     async def _settled(self, task: GenerationTask) -> datetime:
         """The present time, when no transaction that publishes in the collection is open."""
         async with self._database.tenant(task.tenant_id) as connection:
-            await self._passages.lock_statistics(connection, task.tenant_id, task.collection_id)
+            # The statistics of a collection that is gone would stay for ever.
+            held = await connection.execute(self._queries["hold_collection"], _values(task))
+            if await held.fetchone() is not None:
+                await self._passages.lock_statistics(connection, task.tenant_id, task.collection_id)
             row = await (await connection.execute(self._queries["time"])).fetchone()
             assert row is not None, "a SELECT without FROM returns a row"
             return row[0]
@@ -498,16 +504,18 @@ class GenerationBuildStore:
         """
         values = {"tenant": tenant_id, "generation": generation_id, "most": _MOST_DISCARDED}
         first = generation_id == FIRST_TABLE
+        name = "discard_first_vectors" if first else "discard_vectors"
+        async with self._database.tenant(tenant_id) as connection:
+            await self._passages.take_time(connection)
+            if (await connection.execute(self._queries[name], values)).rowcount == _MOST_DISCARDED:
+                return True
         if self._vectors is not None:
             async with self._database.tenant(tenant_id) as connection:
                 name = "discarded_first" if first else "discarded"
                 found = await (await connection.execute(self._queries[name], values)).fetchall()
             for (generation,) in found:
                 await self._vectors.drop_generation(tenant_id, generation)
-        name = "discard_first_vectors" if first else "discard_vectors"
-        async with self._database.tenant(tenant_id) as connection:
-            await self._passages.take_time(connection)
-            return (await connection.execute(self._queries[name], values)).rowcount == _MOST_DISCARDED
+        return False
 
     async def _settle(self, connection: Connection, tenant_id: str, operation_id: UUID) -> None:
         """Abandon the generation of an operation that a server of an earlier release has cancelled."""
