@@ -7,6 +7,8 @@ published version always has vectors in the active generation.
 from __future__ import annotations
 
 import contextlib
+import math
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -324,11 +326,13 @@ class GenerationBuildStore:
 
     @shielded
     async def missing(
-        self, task: GenerationTask, after: UUID | None, limit: int
+        self, task: GenerationTask, after: UUID | None, limit: int, *, seconds: float = math.inf
     ) -> Sequence[UnembeddedPassage]:
-        """Return passages that searches can find and that lack vectors in the generation, ordered by id. after: the id of the last passage of the previous page."""
+        """Return passages that searches can find and that lack vectors in the generation, ordered by id. after: the id of the last passage of the previous page. seconds: after this time, none is
+        returned while a `VectorStore` lacks none of those that were looked at; the next call goes on.
+        """
         if self._vectors is not None:
-            return await self._missing_outside(self._vectors, task, after, limit)
+            return await self._missing_outside(self._vectors, task, after, limit, time.monotonic() + seconds)
         name = "missing_in_first" if task.generation_id is None else "missing"
         async with self._database.tenant(task.tenant_id) as connection:
             await self._passages.take_time(connection)
@@ -337,7 +341,7 @@ class GenerationBuildStore:
         return await self._unembedded(task, [id_ for (id_,) in found])
 
     async def _missing_outside(
-        self, vectors: VectorStore, task: GenerationTask, after: UUID | None, limit: int
+        self, vectors: VectorStore, task: GenerationTask, after: UUID | None, limit: int, until: float
     ) -> Sequence[UnembeddedPassage]:
         round_ = self._rounds.get(task.operation_id)
         if round_ is None:
@@ -355,6 +359,8 @@ class GenerationBuildStore:
                 )
                 return [replace(one, pieces=one.pieces or pieces.get(one.passage.id, ())) for one in found]
             round_.after = lacking[limit - 1] if len(lacking) > limit else ids[-1]
+            if time.monotonic() >= until:
+                return ()  # `complete` does not take the round for ended
         self._rounds[task.operation_id] = _Round(await self._settled(task), since=round_.time)
         return ()
 
