@@ -440,6 +440,27 @@ async def test_a_late_worker_stores_no_vectors_of_what_is_gone(house: House, peo
         assert await size(qdrant) == 0
 
 
+async def test_a_look_at_vectors_ends_with_its_time_and_the_next_one_goes_on(
+    house: House, people: People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with qdrant_at("local") as qdrant:
+        store = in_qdrant(house, qdrant)
+        builds = store.house.builds
+        await store.put(people.ann, "a.md", vectors(1, 3))
+        operation = await store.house.library.reindex_collection(people.ann, "default")
+        task = await builds.begin("acme", operation.id)
+        assert task is not None
+        made = [PassageVector(VectorKind.WINDOW, ByteRange(0, 1), vectors(1, 1)[0].astype("<f4").tobytes())]
+        found = [PassageVectors(one.passage.id, made) for one in await builds.missing(task, None, 10)]
+        await builds.write(task, found, since=0, seconds=1.0)
+        monkeypatch.setattr("responsa_server.stores.postgres.generations._MOST_ASKED", 1)
+        looks = 0
+        while not await builds.complete(task):
+            assert not await builds.missing(task, None, 10, seconds=0.0)
+            looks += 1
+        assert looks == 3 + 1, "the last one finds that none is left"
+
+
 async def test_a_store_that_hangs_leaves_connections_to_others(house: House, people: People) -> None:
     async with qdrant_at("local", GatedVectors) as qdrant:
         assert isinstance(qdrant, GatedVectors)
