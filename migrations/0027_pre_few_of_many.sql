@@ -39,8 +39,9 @@ CREATE OR REPLACE FUNCTION responsa.search_nearest_within(
             readable := responsa.readable_collections();
             collections := CASE WHEN collections IS NULL THEN readable ELSE ARRAY(SELECT unnest(collections) INTERSECT SELECT unnest(readable)) END;
         END IF;
-        IF exact OR (documents IS NULL AND (
-            responsa.few_of_many(tenant, collections) OR (subjects IS NOT NULL AND responsa.few_readable(tenant, collections, subjects))))
+        IF exact
+            OR responsa.few_of_many(tenant, collections)
+            OR (documents IS NULL AND subjects IS NOT NULL AND responsa.few_readable(tenant, collections, subjects))
         THEN
             RETURN QUERY
                 WITH within AS MATERIALIZED (
@@ -111,8 +112,9 @@ CREATE OR REPLACE FUNCTION responsa.search_generations(
         IF NOT responsa.unrestricted() THEN
             readable := responsa.readable_collections();
         END IF;
-        IF exact OR (documents IS NULL AND (
-            responsa.few_of_many(tenant, readable) OR (subjects IS NOT NULL AND responsa.few_readable(tenant, readable, subjects))))
+        IF exact
+            OR responsa.few_of_many(tenant, readable) -- also of the collections that the search leaves out
+            OR (documents IS NULL AND subjects IS NOT NULL AND responsa.few_readable(tenant, readable, subjects))
         THEN
             RETURN QUERY
                 WITH within AS MATERIALIZED (

@@ -10,9 +10,10 @@ import pytest
 from psycopg import sql
 from uuid_utils.compat import uuid7
 
-from responsa_server.domain.passages import LexicalQuery, QuestionVector, SearchScope
+from responsa_server.domain.passages import DocumentSet, LexicalQuery, QuestionVector, SearchScope
 from responsa_server.domain.people import Principal, Server
 from responsa_server.stores.postgres.database import Database
+from responsa_server.stores.postgres.vectors import EXACT_PASSAGES
 from tests.conftest import DatabaseUrls
 from tests.contract.conftest import People
 from tests.contract.shelf import indexed_at_once, lexical_of, vectors_of
@@ -127,7 +128,13 @@ async def test_a_small_collection_is_searched_whole(
             connection.commit()
         rows = connection.execute(_EXACT, (["small"], [""], str(question.tolist())))
         exact: set[UUID] = {row[0] for row in rows}
-    found = await vectors_of(database).nearest(
-        SearchScope(Server("acme"), ["small"]), QuestionVector("m", question.tobytes()), 10
-    )
-    assert set(found) == exact
+        documents = [
+            id_
+            for (id_,) in connection.execute(
+                "SELECT DISTINCT document_id FROM responsa.passage WHERE collection_id = 'small'"
+            )
+        ]
+    for within in (None, DocumentSet.of(documents, EXACT_PASSAGES + 1)):
+        scope = SearchScope(Server("acme"), ["small"], within)
+        found = await vectors_of(database).nearest(scope, QuestionVector("m", question.tobytes()), 10)
+        assert set(found) == exact

@@ -17,8 +17,17 @@ from responsa_server.app.resources import bring_up_to_date
 from responsa_server.app.settings import Settings, SettingsError
 from responsa_server.app.vector_stores import open_store
 from responsa_server.domain.errors import Unavailable
+from responsa_server.domain.events import ByteRange
 from responsa_server.domain.parts import Health
-from responsa_server.domain.passages import DocumentSet, QuestionVector, SearchScope
+from responsa_server.domain.passages import (
+    DocumentSet,
+    IndexingAttempt,
+    PassageVector,
+    PassageVectors,
+    QuestionVector,
+    SearchScope,
+    VectorKind,
+)
 from responsa_server.domain.people import Server
 from responsa_server.embedded import Layout
 from responsa_server.providers.minilm import MiniLmEmbedder
@@ -68,6 +77,8 @@ class Recorded:
                 sent = self.collections.setdefault(name, _info())["config"]
                 sent["hnsw_config"] |= body["hnsw_config"]
                 sent["quantization_config"] = body["quantization_config"]
+            case "PUT", _ if path.endswith("/points"):
+                return {"status": "completed"}
             case "PUT", _:
                 schema = self.collections[name]["payload_schema"]
                 schema[body["field_name"]] = {"data_type": "keyword", "points": 0}
@@ -182,6 +193,22 @@ async def test_a_search_asks_within_its_scope_and_rescores(recorded: Recorded) -
         {"key": "collection", "match": {"any": ["c"]}},
         {"key": "document", "match": {"any": [str(document)]}},
     ]
+
+
+async def test_a_collection_that_searches_know_gets_its_new_indexes_before_it_is_written(
+    recorded: Recorded,
+) -> None:
+    address = f"qdrant:{recorded.server.url}"
+    async with opened(settings(address)) as store:
+        await store.prepare("m", 8)
+    [collection] = recorded.collections.values()
+    del collection["payload_schema"]["generation"]
+    vector = PassageVector(VectorKind.WINDOW, ByteRange(0, 1), bytes(4 * 8))
+    attempt = IndexingAttempt("acme", "c", uuid7(), 1, 1, "m", "c")
+    async with opened(settings(address)) as store:
+        await store.nearest(SearchScope(Server("acme")), QuestionVector("m", vector.vector), 10)
+        await store.put({attempt: [PassageVectors(uuid7(), [vector])]})
+    assert "generation" in collection["payload_schema"]
 
 
 @pytest.mark.parametrize(

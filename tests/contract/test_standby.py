@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import LiteralString
 
 import psycopg
@@ -28,6 +28,7 @@ from tests.standby import Standby, standby_of
 
 HARBOUR = "Ships enter the harbour two hours before high water."
 BAKERY = "The bakery opens at six. Rye bread is baked on Fridays."
+NOWHERE = "postgresql:///responsa?host=/nowhere"
 QUESTION = "When may ships enter the harbour?"
 # Only the primary gets it, because the standby does not replay it.
 NO_WORDS: LiteralString = """CREATE OR REPLACE FUNCTION responsa.search_words(
@@ -198,11 +199,21 @@ async def test_a_standby_that_hangs_is_left_alone(pair: Pair, standby: Standby) 
             process.resume()
 
 
+async def test_without_the_primary_the_standby_is_not_down(
+    database_urls: DatabaseUrls, standby: Standby, pair: Pair
+) -> None:
+    name = str(conninfo_to_dict(database_urls.app)["dbname"])
+    async with opened(replace(database_urls, app=NOWHERE), standby.dsn("app", name)) as database:
+        report = await StandbyPart(database).check()
+    assert report.health is Health.DEGRADED
+    assert "cannot be compared with the primary" in report.detail
+
+
 async def test_another_database_in_place_of_the_standby_is_not_used(
     database_urls: DatabaseUrls, embedder: MiniLmEmbedder, pair: Pair
 ) -> None:
     for url, outcomes, problem in (
-        ("postgresql:///responsa?host=/nowhere", {"failed", "away"}, "cannot be reached"),
+        (NOWHERE, {"failed", "away"}, "cannot be reached"),
         (database_urls.app, {"behind"}, "is no standby"),
     ):
         pair.outcomes.clear()

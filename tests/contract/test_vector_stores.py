@@ -9,6 +9,7 @@ from uuid import UUID
 
 import numpy as np
 import pytest
+from qdrant_client.models import Filter
 from uuid_utils.compat import uuid7
 
 from responsa_server.domain.errors import Cancelled, DocumentRejected, Reason, Unavailable
@@ -305,6 +306,22 @@ async def test_vectors_of_another_model_are_neither_found_nor_compared(store: St
     assert {one.cosine for found in pieces.values() for one in found} == {None}
 
 
+@pytest.mark.parametrize("place", QDRANTS)
+async def test_vectors_without_a_generation_disturb_no_search(
+    house: House, people: People, place: str
+) -> None:
+    """Earlier releases stored none."""
+    await house.library.create_collection(people.ann, "default", "", Chunking(64, 0))
+    async with qdrant_at(place) as qdrant:
+        store = in_qdrant(house, qdrant)
+        _, ids = await store.put(people.ann, "a.md", vectors(1, 2))
+        [name] = await qdrant._collections()
+        await qdrant._client.delete_payload(name, ["generation"], Filter(), wait=True)
+        found = await qdrant.pieces(Server("acme"), ids, store.question(vectors(1, 1)[0]))
+        assert {len(pieces) for pieces in found.values()} == {2}
+        assert set(found) == set(ids)
+
+
 async def test_deleted_documents_and_collections_are_found_no_more_and_their_vectors_go(
     store: Store, people: People
 ) -> None:
@@ -398,6 +415,8 @@ async def test_a_late_worker_stores_no_vectors_of_what_is_gone(house: House, peo
         again = [PassageVectors(id_, made[0].vectors)]
         refilled = replace(task, operation_id=uuid7(), generation_id=None)
         assert not await builds.refill(replace(refilled, generation_id=uuid7()), again)
+        assert not await builds.missing(replace(refilled, collection_id="gone"), None, 10)
+        assert not house.ask("SELECT FROM responsa.collection_stat WHERE collection_id = 'gone'")
         for document, late in (
             (claim.document_id, store.write(claim, vectors(2, 2))),
             (searched.document_id, builds.write(task, made, since=0, seconds=1.0)),
@@ -419,6 +438,43 @@ async def test_a_late_worker_stores_no_vectors_of_what_is_gone(house: House, peo
             await deletion
             await pruned(store)
         assert await size(qdrant) == 0
+
+
+async def test_a_look_at_vectors_ends_with_its_time_and_the_next_one_goes_on(
+    house: House, people: People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with qdrant_at("local") as qdrant:
+        store = in_qdrant(house, qdrant)
+        builds = store.house.builds
+        await store.put(people.ann, "a.md", vectors(1, 3))
+        operation = await store.house.library.reindex_collection(people.ann, "default")
+        task = await builds.begin("acme", operation.id)
+        assert task is not None
+        made = [PassageVector(VectorKind.WINDOW, ByteRange(0, 1), vectors(1, 1)[0].astype("<f4").tobytes())]
+        found = [PassageVectors(one.passage.id, made) for one in await builds.missing(task, None, 10)]
+        await builds.write(task, found, since=0, seconds=1.0)
+        monkeypatch.setattr("responsa_server.stores.postgres.generations._MOST_ASKED", 1)
+        looks = 0
+        while not await builds.complete(task):
+            assert not await builds.missing(task, None, 10, seconds=0.0)
+            looks += 1
+        assert looks == 3 + 1, "the last one finds that none is left"
+
+
+async def test_a_store_that_hangs_leaves_connections_to_others(house: House, people: People) -> None:
+    async with qdrant_at("local", GatedVectors) as qdrant:
+        assert isinstance(qdrant, GatedVectors)
+        store = in_qdrant(house, qdrant)
+        claim = await store.begin(people.ann, "a.md", "one")
+        gate = qdrant.gate = Gate()
+        async with asyncio.TaskGroup() as writes:
+            for ordinal, vector in enumerate(vectors(1, 10)):  # as many as there are connections
+                new = [passage(claim, ordinal, vector)]
+                writes.create_task(store.house.ingestions.write(claim, new, None))
+            await gate.reached.wait()
+            assert (await house.documents.get(people.ann, claim.document_id)).id == claim.document_id
+            gate.opened.set()
+        assert await size(qdrant) == 30
 
 
 class LateVectors(QdrantVectors):

@@ -523,7 +523,7 @@ async def build_turns(
 
 
 async def rebuild_vectors(settings: Settings, layout: Layout) -> int:
-    """Compute the vectors of all passages again, for the vector store outside the database. Returns the number of passages. Raises SettingsError, EmbeddedError, Unavailable, Precondition."""
+    """Compute the vectors that the vector store outside the database lacks. Returns the number of passages. Raises SettingsError, EmbeddedError, Unavailable, Precondition."""
     async with AsyncExitStack() as stack:
         store = open_store(settings)
         if store is None:

@@ -121,7 +121,7 @@ class Reindex:
         until = clock() + self._slice_seconds
         after: UUID | None = None
         while clock() < until:
-            last = await self._batch(task, indexer, seen, after)
+            last = await self._batch(task, indexer, seen, after, until)
             if last is None and after is None and await self._builds.complete(task):
                 self._ended([operation_id])
                 return True
@@ -130,10 +130,11 @@ class Reindex:
         return False
 
     async def _batch(
-        self, task: GenerationTask, indexer: Indexer, seen: SeenVectors, after: UUID | None
+        self, task: GenerationTask, indexer: Indexer, seen: SeenVectors, after: UUID | None, until: float
     ) -> UUID | None:
-        """Store the vectors of some passages. Returns the id of the last one; None if no passage was left."""
-        passages = await self._builds.missing(task, after, _PASSAGES_A_BATCH)
+        """Store the vectors of some passages. Returns the id of the last one; None if no passage was left, or none was found until then."""
+        left = until - asyncio.get_running_loop().time()
+        passages = await self._builds.missing(task, after, _PASSAGES_A_BATCH, seconds=left)
         if not passages:
             return None
         made = await indexer.vectors(task.tenant_id, passages, seen)

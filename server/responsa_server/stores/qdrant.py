@@ -112,6 +112,8 @@ class QdrantVectors:
         self._options = options
         # The collections that were there when this process last looked.
         self._known: frozenset[str] = frozenset()
+        # Those of them that have all indexes.
+        self._prepared: frozenset[str] = frozenset()
 
     async def close(self) -> None:
         await self._client.close()
@@ -167,6 +169,7 @@ class QdrantVectors:
                 if field not in found.payload_schema:
                     await self._client.create_payload_index(name, field, index, wait=True)
             self._known |= {name}
+            self._prepared |= {name}
         return new
 
     async def nearest(
@@ -219,7 +222,7 @@ class QdrantVectors:
                     VectorKind(payload["kind"]), ByteRange(payload["start"], payload["end"]), cosine
                 )
                 of_passage = found.setdefault(payload["passage"], {})
-                of_passage.setdefault(payload["generation"], {})[payload["ordinal"]] = piece
+                of_passage.setdefault(payload.get("generation", ""), {})[payload["ordinal"]] = piece
 
         async with self._asking("pieces", self._options.search_seconds):
             compared = self._name(question.model) if question else ""
@@ -275,9 +278,9 @@ class QdrantVectors:
         points.sort(key=lambda point: _payload(point)["ordinal"], reverse=True)
         first, of_first = next(iter(passages.items()))
         name = self._name(first.model)
-        if name not in self._known:
-            await self.prepare(first.model, len(of_first[0].vectors[0].vector) // 4)
         async with self._asking("put", _HELD_SECONDS):
+            if name not in self._prepared:
+                await self.prepare(first.model, len(of_first[0].vectors[0].vector) // 4)
             for start in range(0, len(points), _POINTS_A_REQUEST):
                 await self._client.upsert(name, points[start : start + _POINTS_A_REQUEST], wait=True)
 
@@ -375,6 +378,7 @@ class QdrantVectors:
     async def _collections(self) -> frozenset[str]:
         found = (await self._client.get_collections()).collections
         self._known = frozenset(one.name for one in found if one.name.startswith(f"{self._options.prefix}-"))
+        self._prepared &= self._known
         return self._known
 
     async def _has(self, name: str) -> bool:
@@ -393,7 +397,7 @@ class QdrantVectors:
                 async with asyncio.timeout(seconds):
                     yield
         except (TimeoutError, ApiException, QdrantException) as error:
-            self._known = frozenset()  # a collection may be gone
+            self._known = self._prepared = frozenset()  # a collection may be gone
             raise _unavailable(TooSlow if isinstance(error, TimeoutError) else Unavailable) from error
 
 

@@ -68,8 +68,9 @@ _RECONNECT_SECONDS: Final = 0.5
 _CREDENTIAL_CONNECTIONS: Final = 4
 # The number of connections for the beginnings and ends of turns. Most of the time, two of them are in use.
 _TURN_CONNECTIONS: Final = 4
-# Deletions may use this share of the connections at a time, and wait for a lock as long as this.
-_DELETING_SHARE: Final = 0.3
+# Deletions may use this share of the connections at a time, and so may transactions that wait for a store outside the database.
+_SLOW_SHARE: Final = 0.3
+# How long a deletion waits for a lock.
 _LOCK_SECONDS: Final = 5
 
 STANDBY_PART: Final = "standby"
@@ -317,7 +318,7 @@ class Database:
             "credentials", app_url, _CREDENTIALS, min(size, _CREDENTIAL_CONNECTIONS)
         )
         self._turns = self._pool("turns", app_url, _TURNS, min(size, _TURN_CONNECTIONS))
-        self._deleting = asyncio.Semaphore(max(1, int(size * _DELETING_SHARE)))
+        self._deleting, self._outside = (asyncio.Semaphore(max(1, int(size * _SLOW_SHARE))) for _ in range(2))
         self._log = self._pool("log", log_url, _LOG, size)
         self.presence = Presence()
         """The lock of this process. It is held from `open` on, if the pools open connections at once."""
@@ -596,6 +597,10 @@ class Database:
                     f"Another call is changing {name}; nothing was deleted. Try again in a moment.",
                     {"resource_name": name},
                 ) from error
+
+    def outside(self, store: object | None) -> AbstractAsyncContextManager[None]:
+        """Entered before a transaction that waits for a store outside the database: only a few such transactions run at a time; the others wait without a connection. store: None if there is none."""
+        return contextlib.nullcontext() if store is None else self._outside
 
     @asynccontextmanager
     async def credentials(self) -> AsyncGenerator[Connection]:

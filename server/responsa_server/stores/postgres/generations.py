@@ -7,6 +7,8 @@ published version always has vectors in the active generation.
 from __future__ import annotations
 
 import contextlib
+import math
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -64,6 +66,7 @@ from responsa_server.stores.postgres.rows import (
 _MOST_DISCARDED: Final = 10_000
 # How many passages a `VectorStore` is asked about at once.
 _MOST_ASKED: Final = 256
+_MOST_ROUNDS: Final = 256
 
 
 class GenerationStore:
@@ -323,11 +326,13 @@ class GenerationBuildStore:
 
     @shielded
     async def missing(
-        self, task: GenerationTask, after: UUID | None, limit: int
+        self, task: GenerationTask, after: UUID | None, limit: int, *, seconds: float = math.inf
     ) -> Sequence[UnembeddedPassage]:
-        """Return passages that searches can find and that lack vectors in the generation, ordered by id. after: the id of the last passage of the previous page."""
+        """Return passages that searches can find and that lack vectors in the generation, ordered by id. after: the id of the last passage of the previous page. seconds: after this time, none is
+        returned while a `VectorStore` lacks none of those that were looked at; the next call goes on.
+        """
         if self._vectors is not None:
-            return await self._missing_outside(self._vectors, task, after, limit)
+            return await self._missing_outside(self._vectors, task, after, limit, time.monotonic() + seconds)
         name = "missing_in_first" if task.generation_id is None else "missing"
         async with self._database.tenant(task.tenant_id) as connection:
             await self._passages.take_time(connection)
@@ -336,10 +341,12 @@ class GenerationBuildStore:
         return await self._unembedded(task, [id_ for (id_,) in found])
 
     async def _missing_outside(
-        self, vectors: VectorStore, task: GenerationTask, after: UUID | None, limit: int
+        self, vectors: VectorStore, task: GenerationTask, after: UUID | None, limit: int, until: float
     ) -> Sequence[UnembeddedPassage]:
         round_ = self._rounds.get(task.operation_id)
         if round_ is None:
+            if len(self._rounds) >= _MOST_ROUNDS:  # other processes have ended the operations of most
+                del self._rounds[next(iter(self._rounds))]
             round_ = self._rounds[task.operation_id] = _Round(await self._settled(task))
         round_.after = after or round_.after
         generation = stored_generation(task.collection_id, task.generation_id)
@@ -352,13 +359,18 @@ class GenerationBuildStore:
                 )
                 return [replace(one, pieces=one.pieces or pieces.get(one.passage.id, ())) for one in found]
             round_.after = lacking[limit - 1] if len(lacking) > limit else ids[-1]
+            if time.monotonic() >= until:
+                return ()  # `complete` does not take the round for ended
         self._rounds[task.operation_id] = _Round(await self._settled(task), since=round_.time)
         return ()
 
     async def _settled(self, task: GenerationTask) -> datetime:
         """The present time, when no transaction that publishes in the collection is open."""
         async with self._database.tenant(task.tenant_id) as connection:
-            await self._passages.lock_statistics(connection, task.tenant_id, task.collection_id)
+            # The statistics of a collection that is gone would stay for ever.
+            held = await connection.execute(self._queries["hold_collection"], _values(task))
+            if await held.fetchone() is not None:
+                await self._passages.lock_statistics(connection, task.tenant_id, task.collection_id)
             row = await (await connection.execute(self._queries["time"])).fetchone()
             assert row is not None, "a SELECT without FROM returns a row"
             return row[0]
@@ -410,7 +422,10 @@ class GenerationBuildStore:
         """Store the vectors of passages, and the progress. Passages that were deleted in the meantime are left out. since: the number of passages that had vectors
         `seconds` ago; the rate of the work is measured from then.
         """
-        async with self._database.tenant(task.tenant_id) as connection:
+        async with (
+            self._database.outside(self._vectors),
+            self._database.tenant(task.tenant_id) as connection,
+        ):
             await operations.hold(self._operations, connection, _values(task))
             ids = uuid_array([passage.passage_id for passage in passages])
             held = await connection.execute(self._queries["hold_passages"], {**_values(task), "ids": ids})
@@ -462,7 +477,10 @@ class GenerationBuildStore:
         """
         assert self._vectors is not None, "only a vector store is filled again"
         values = {**_values(task), "ids": uuid_array([passage.passage_id for passage in passages])}
-        async with self._database.tenant(task.tenant_id) as connection:
+        async with (
+            self._database.outside(self._vectors),
+            self._database.tenant(task.tenant_id) as connection,
+        ):
             held = await (await connection.execute(self._queries["hold_active"], values)).fetchone()
             if held is None:
                 return False
@@ -492,16 +510,18 @@ class GenerationBuildStore:
         """
         values = {"tenant": tenant_id, "generation": generation_id, "most": _MOST_DISCARDED}
         first = generation_id == FIRST_TABLE
+        name = "discard_first_vectors" if first else "discard_vectors"
+        async with self._database.tenant(tenant_id) as connection:
+            await self._passages.take_time(connection)
+            if (await connection.execute(self._queries[name], values)).rowcount == _MOST_DISCARDED:
+                return True
         if self._vectors is not None:
             async with self._database.tenant(tenant_id) as connection:
                 name = "discarded_first" if first else "discarded"
                 found = await (await connection.execute(self._queries[name], values)).fetchall()
             for (generation,) in found:
                 await self._vectors.drop_generation(tenant_id, generation)
-        name = "discard_first_vectors" if first else "discard_vectors"
-        async with self._database.tenant(tenant_id) as connection:
-            await self._passages.take_time(connection)
-            return (await connection.execute(self._queries[name], values)).rowcount == _MOST_DISCARDED
+        return False
 
     async def _settle(self, connection: Connection, tenant_id: str, operation_id: UUID) -> None:
         """Abandon the generation of an operation that a server of an earlier release has cancelled."""

@@ -164,6 +164,10 @@ ORDER BY v.passage_id, v.ordinal;
 -- These passages cannot be deleted until this transaction ends.
 SELECT id, document_id, version FROM responsa.passage WHERE tenant_id = %(tenant)s AND id = ANY (%(ids)s::uuid[]) AND live ORDER BY id FOR KEY SHARE;
 
+-- name: hold_collection
+-- It cannot be deleted until this transaction ends.
+SELECT true FROM responsa.collection WHERE tenant_id = %(tenant)s AND id = %(collection)s FOR KEY SHARE;
+
 -- name: hold_active
 -- This generation stays active until this transaction ends.
 SELECT true FROM responsa.collection

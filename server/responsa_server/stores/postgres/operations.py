@@ -378,7 +378,10 @@ class IngestionStore:
         self, claim: IngestClaim, passages: Sequence[NewPassage], passages_done: int | None
     ) -> None:
         """Store passages, which are not searchable yet, and the progress if `passages_done` is not None. Raises OwnershipLost."""
-        async with self._database.keyed(claim.tenant_id) as connection:
+        async with (
+            self._database.outside(self._vectors),
+            self._database.keyed(claim.tenant_id) as connection,
+        ):
             await hold(self._queries, connection, _values(claim))
             await self._write(connection, claim, passages)
             if passages_done is not None:
@@ -425,7 +428,10 @@ class IngestionStore:
     ) -> bool | None:
         total = None if text is None else len(passages)
         values = {**_values(claim), "total": total}
-        async with self._database.keyed(claim.tenant_id) as connection:
+        async with (
+            self._database.outside(self._vectors),
+            self._database.keyed(claim.tenant_id) as connection,
+        ):
             locked = await connection.execute(self._queries["lock_document"], values)
             held = await hold(self._queries, connection, values)
             document = await locked.fetchone()

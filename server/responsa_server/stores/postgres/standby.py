@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import Final
 
+from responsa_server.domain.errors import Unavailable
 from responsa_server.domain.parts import Health, PartReport
 from responsa_server.domain.words import in_seconds
 from responsa_server.stores.postgres.database import STANDBY_PART, Database, shielded
@@ -28,8 +29,12 @@ class StandbyPart:
     @shielded
     async def check(self) -> PartReport:
         if not self._awaited:
-            async with self._database.no_tenant_statements() as connection:
-                row = await (await connection.execute(_WRITTEN)).fetchone()
+            try:
+                async with self._database.no_tenant_statements() as connection:
+                    row = await (await connection.execute(_WRITTEN)).fetchone()
+            except Unavailable:
+                detail = "The standby cannot be compared with the primary. See the part postgresql."
+                return PartReport(Health.DEGRADED, detail=detail)
             self._awaited, self._since = str(row[0]) if row else "0/0", time.monotonic()
         found = await self._database.ask_standby((_STATE, {"awaited": self._awaited}), _ANSWER_SECONDS)
         if found is None:
