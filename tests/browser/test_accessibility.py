@@ -53,6 +53,9 @@ async def test_every_state_of_the_page_keeps_the_accessibility_rules(person: Per
     await expect(tab.asked).to_have_count(0)
     await tab.choose("Echo")
     await tab.ask(f"{MARKDOWN}\n\n{MARKDOWN}")
+    await expect(
+        tab.page.get_by_role("button", name="Rename")
+    ).to_be_visible()  # and the title, below which the answer’s headings stand
     await look("markdown")
     await tab.page.get_by_role("link", name="Search").click()
     await tab.page.get_by_label("Search for").fill(LAST_KEEPER)
