@@ -53,9 +53,8 @@ async def test_every_state_of_the_page_keeps_the_accessibility_rules(person: Per
     await expect(tab.asked).to_have_count(0)
     await tab.choose("Echo")
     await tab.ask(f"{MARKDOWN}\n\n{MARKDOWN}")
-    await expect(
-        tab.page.get_by_role("button", name="Rename")
-    ).to_be_visible()  # and the title, below which the answer’s headings stand
+    # The title, above the headings of the answer, comes after it.
+    await expect(tab.page.get_by_role("button", name="Rename")).to_be_visible()
     await look("markdown")
     await tab.page.get_by_role("link", name="Search").click()
     await tab.page.get_by_label("Search for").fill(LAST_KEEPER)
