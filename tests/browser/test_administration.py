@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -9,7 +10,7 @@ from uuid import uuid4
 
 import httpx2
 import pytest
-from playwright.async_api import Locator, expect
+from playwright.async_api import Locator, Route, expect
 
 from responsa.admin.v1 import model_settings_pb2, tenant_pb2
 from responsa.auth.v1 import user_pb2
@@ -474,9 +475,17 @@ async def test_the_administration_by_keyboard_alone(person: Person) -> None:
     await keyboard.press("Shift+Tab")
     await keyboard.press("Home")
     await expect(page.get_by_role("tab", name="Overview")).to_be_focused()
+    # The list is read again while the keys are already in the rows that it showed before.
+    users, arrived = page.get_by_role("list", name="Users", exact=True), asyncio.Event()
+
+    async def late(route: Route) -> None:
+        await arrived.wait()
+        await route.continue_()
+
+    await page.route("**/ListUsers", late, times=1)
     for _ in range(3):
         await keyboard.press("ArrowRight")
-    await expect(page.get_by_role("button", name="Edit Ada")).to_be_visible()
+    await expect(users).to_have_attribute("aria-busy", "true")
 
     async def reached() -> str:
         return await page.evaluate("document.activeElement.getAttribute('aria-label') ?? ''")
@@ -485,6 +494,8 @@ async def test_the_administration_by_keyboard_alone(person: Person) -> None:
         await keyboard.press("Tab")
         if await reached() == "Edit Ada":
             break
+    arrived.set()
+    await expect(users).to_have_attribute("aria-busy", "false")
     assert await reached() == "Edit Ada"
     await keyboard.press("Enter")
     await keyboard.press("ControlOrMeta+a")

@@ -175,7 +175,7 @@ class App {
     signal.addEventListener("abort", close, { once: true });
     window.addEventListener("pagehide", () => chat.keepDraft(), { signal });
     const ask = (question: string, collection?: Named) => {
-      if (collection) chat.scope.choose([collection]);
+      chat.scope.choose(collection ? [collection] : []);
       if (question) chat.write(question);
       location.hash = "#/";
     };

@@ -68,8 +68,10 @@ export class CollectionsView {
   readonly #subjectShown = element("summary");
   readonly #access = element("p", { id: "access", class: "access" });
   readonly #toAnswer = element("p", { class: "access grow", role: "status", ...WRITTEN });
-  readonly #kept = element("div", { class: "row wrap", hidden: true }, this.#toAnswer, button(t("askAgain"), () => this.#dropped(() => this.#hooks.ask(this.#question)), { class: "quiet" }), iconButton(X, t("dropQuestion"), () => this.#dropped(() => this.focus())));
+  readonly #kept = element("div", { class: "row wrap", hidden: true }, this.#toAnswer, button(t("askAgain"), () => this.#dropped(() => this.#hooks.ask(this.#question, this.#added)), { class: "quiet" }), iconButton(X, t("dropQuestion"), () => this.#dropped(() => this.focus())));
   #question = "";
+  /** The collection of the last document that was added for the question. */
+  #added: Named | undefined;
   readonly #zone: HTMLElement;
   #suffixes: readonly string[] = [];
   #collections: readonly Listed[] = [DEFAULT];
@@ -86,8 +88,8 @@ export class CollectionsView {
       ...hooks,
       taken: (collection) => {
         this.#hooks.changed();
-        if (!this.#kept.hidden) this.keep(this.#question, "mayAnswer");
-        if (collection === this.#chosen.name) void this.soon();
+        if (!this.#kept.hidden) this.keep(this.#question, collection);
+        if (collection.name === this.#chosen.name) void this.soon();
       },
     });
     this.tray = this.#uploads.root;
@@ -118,11 +120,12 @@ export class CollectionsView {
     this.#heading.focus();
   }
 
-  /** Keep a question in sight that no document answers, until the user asks it again or drops it. */
-  keep(question: string, text: "toAnswer" | "mayAnswer" = "toAnswer"): void {
+  /** Keep a question in sight that no document answers, until the user asks it again or drops it. `added`: the collection of a document that may answer it. */
+  keep(question: string, added?: Named): void {
     this.#question = question;
+    this.#added = added;
     this.#kept.hidden = false;
-    replace(this.#toAnswer, t(text, { question }));
+    replace(this.#toAnswer, t(added ? "mayAnswer" : "toAnswer", { question }));
   }
 
   #dropped(next: () => void): void {

@@ -43,7 +43,7 @@ const SUMS = [
 export interface UploadHooks {
   readonly say: (text: string) => void;
   /** A document of that collection is now searchable. */
-  readonly taken: (collection: string) => void;
+  readonly taken: (collection: Named) => void;
   /** All uploads have ended. */
   readonly settled: () => void;
   readonly sessionOver: (failure: Failure) => void;
@@ -68,7 +68,7 @@ export class UploadsView {
   readonly #cancel = button(t("cancelAll"), () => this.#queue.cancelAll(), { class: "quiet" });
   readonly #again = button(t("tryAllAgain"), () => this.#queue.allAgain(), { class: "quiet" });
   readonly #fold = iconButton(ChevronDown, t("onlySum"), () => this.#folded(!this.root.classList.contains("folded")), { "aria-pressed": "false" });
-  readonly #clear = iconButton(X, t("clearList"), () => this.#cleared());
+  readonly #clear = iconButton(X, t("clearList"), () => this.#closed());
   #view = 0;
   #hasChosen = false;
   #limit = SHOWN;
@@ -137,13 +137,17 @@ export class UploadsView {
   #cleared(): void {
     this.#queue.clear();
     this.#paint();
+  }
+
+  #closed(): void {
+    this.#cleared();
     if (this.root.hidden && !focused()) document.getElementById("files")?.focus();
   }
 
   #ended(item: Item): void {
     const fine = item.state === "added" || item.state === "unchanged";
     if (this.#queue.size <= ANNOUNCED) this.#hooks.say(t(fine ? "fileIs" : "fileNot", { file: nameWithin(item.path), note: item.note }));
-    if (fine) this.#hooks.taken(item.collection.name);
+    if (fine) this.#hooks.taken(item.collection);
   }
 
   #idle(): void {

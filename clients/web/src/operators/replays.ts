@@ -38,10 +38,11 @@ async function begin(api: ReplaysApi, stage: Stage, agentVersion: string, title:
   const most = textEntry(t("mostQuestions"), { type: "number", min: "1", max: "1000", value: "100", required: true });
   const cost = textEntry(t("maxCost"), { type: "number", min: "0", step: "any" }, t("maxCostNote"));
   const requestId = tries();
+  const now = Date.now(); // each try asks for the same period, because it has the same request_id
   const act = async () => {
     const wanted = [days, most, cost].map(({ control }) => Number(control.value));
     const [past, maxTurns, dollars] = wanted as [number, number, number];
-    const turns = { startTime: timestampFromDate(new Date(Date.now() - past * DAY)), maxTurns };
+    const turns = { startTime: timestampFromDate(new Date(now - past * DAY)), maxTurns };
     await api.admin.startReplay({ agentVersion, source: { case: "turns", value: turns }, maxCostUsdMicros: BigInt(Math.round(dollars * 1e6)), requestId: requestId(wanted) });
   };
   const fields = [element("p", { class: "note" }, t("replayAbout")), days.root, most.root, cost.root];

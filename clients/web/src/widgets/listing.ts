@@ -1,6 +1,6 @@
 /** A list that the page reads from the server page by page. */
 
-import { button, element, replace } from "./dom.js";
+import { button, element, focused, replace } from "./dom.js";
 import { t } from "../language/language.js";
 import { failureOf } from "../server/errors.js";
 
@@ -46,7 +46,7 @@ export class Listing<T> {
       if (read !== this.#reads) return; // a later call will show the newer result
       this.#next = next;
       this.#more.hidden = !next;
-      replace(this.#list, ...(items.length > 0 ? items.map(this.#source.row) : [element("li", { class: "note" }, this.#source.empty())]));
+      this.#show(items.length > 0 ? items.map(this.#source.row) : [element("li", { class: "note" }, this.#source.empty())]);
       this.#problem.textContent = "";
     } catch (error) {
       if (read !== this.#reads) return;
@@ -68,6 +68,16 @@ export class Listing<T> {
   /** Show a problem above the list. */
   refuse(why: string): void {
     this.#problem.textContent = why;
+  }
+
+  /** Replace the rows. The control that has the focus passes it on to the one with its name: the next key is meant for that. */
+  #show(rows: readonly HTMLElement[]): void {
+    const held = focused();
+    const name = (one?: HTMLElement) => one?.getAttribute("aria-label") ?? one?.textContent;
+    const alike = () => [...this.#list.querySelectorAll<HTMLElement>("a, button, summary")].filter((one) => name(one) === name(held));
+    const place = alike().findIndex((one) => one === held);
+    replace(this.#list, ...rows);
+    alike()[place]?.focus({ preventScroll: true });
   }
 
   async #further(): Promise<void> {
