@@ -18,7 +18,7 @@ from responsa_server.domain.people import Server
 from responsa_server.search.scoring import K1, B, Weights, gate, weigh
 from responsa_server.stores.postgres import passages
 from responsa_server.stores.postgres.database import Database
-from responsa_server.stores.postgres.passages import build_postings
+from responsa_server.stores.postgres.late_indexes import build_late_indexes
 from tests.conftest import DatabaseUrls
 from tests.contract.shelf import lexical_of
 
@@ -117,14 +117,15 @@ async def test_without_the_index_words_find_passages_until_it_is_built(
     corpus: Corpus, database: Database, database_urls: DatabaseUrls
 ) -> None:
     words = [int(np.argmin(corpus.frequencies))]
-    assert not await build_postings(database_urls.owner)
+    assert await build_late_indexes(database_urls.owner) == []
     with psycopg.connect(database_urls.superuser, autocommit=True) as connection:
         # What an interrupted build leaves.
         connection.execute(
             "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'responsa.passage_postings'::regclass"
         )
+        connection.execute("DROP INDEX responsa.turn_of_tenant")
         assert await corpus.recall(database, words) == 1.0
-        assert await build_postings(database_urls.owner)
+        assert await build_late_indexes(database_urls.owner) == ["the words", "the turns by their time"]
         connection.execute("DROP INDEX responsa.passage_lexemes")
     assert await corpus.recall(database, words) == 1.0
 
@@ -136,7 +137,7 @@ async def test_time_does_not_grow_with_the_matches(database: Database, database_
     with psycopg.connect(database_urls.superuser, autocommit=True) as connection:
         connection.execute("DROP INDEX responsa.passage_postings")
         corpora = [Corpus(database_urls, size // 10, "few"), Corpus(database_urls, size, "many")]
-        await build_postings(database_urls.owner)
+        await build_late_indexes(database_urls.owner)
         connection.execute("VACUUM ANALYZE responsa.passage")
         taken = dict.fromkeys((corpus.collection for corpus in corpora), 0.0)
         recalls: list[float] = []

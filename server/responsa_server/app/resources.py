@@ -43,8 +43,8 @@ from responsa_server.providers.minilm import name_of as embedding_name
 from responsa_server.search.settings import EMBEDDED_MODEL
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.identity import PostgresIdentityStore
+from responsa_server.stores.postgres.late_indexes import build_late_indexes
 from responsa_server.stores.postgres.migrate import migrate
-from responsa_server.stores.postgres.passages import build_postings
 from responsa_server.stores.postgres.vectors import fit_index
 
 TENANT = "default"
@@ -116,8 +116,10 @@ async def bring_up_to_date(settings: Settings, layout: Layout) -> Sequence[str]:
     change, and one if the vector store cannot be reached. Raises MigrationError, SettingsError.
     """
     done = [f"applied {name}" for name in await migrate(database_urls(settings, layout).owner)]
-    if await build_postings(database_urls(settings, layout).owner):
-        done.append("built the index of the words")
+    done += [
+        f"built the index of {what}"
+        for what in await build_late_indexes(database_urls(settings, layout).owner)
+    ]
     if await build_index(settings, layout):
         done.append("rebuilt the vector index")
     if (store := open_store(settings)) is not None:

@@ -15,5 +15,5 @@ class Lock(IntEnum):
     """One process builds the indexes of the vectors at a time."""
     JOB_WORKERS = 0x7265_7372
     """Every process with a job worker holds it in shared mode. Worker number N alone also holds the lock `JOB_WORKERS << 32 | N`."""
-    POSTINGS = 0x7265_7373
-    """One process builds the index of the postings at a time."""
+    LATE_INDEXES = 0x7265_7373
+    """One process builds the indexes that migrations leave to the server at a time."""

@@ -50,7 +50,6 @@ from responsa_server.stores.postgres.database import (
     uuid_array,
 )
 from responsa_server.stores.postgres.filters import DOCUMENT_COLUMNS, compile_filter
-from responsa_server.stores.postgres.locks import Lock
 from responsa_server.stores.postgres.vectors import RealArray, vector_cursor
 
 _HASHES_A_QUERY: Final = 1000
@@ -492,27 +491,6 @@ class PostgresLexicalIndex:
         return await self._database.search(
             reader, TEXT_PART, statements, self._search_seconds, cursor, decides=decides
         )
-
-
-async def build_postings(url: str) -> bool:
-    """Build the index of the postings if it is missing, as in a database whose passages are older than the index. Returns whether it was built. Meanwhile, words are
-    searched by matches, and documents can be published.
-
-    url: the database's URL with the role that owns the tables. After an interrupted build, the next call starts over.
-    """
-    async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
-        await connection.execute("SELECT pg_advisory_lock(%s)", (Lock.POSTINGS,))
-        cursor = await connection.execute(
-            "SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass('responsa.passage_postings')"
-        )
-        if await cursor.fetchone() == (True,):
-            return False
-        await connection.execute("DROP INDEX CONCURRENTLY IF EXISTS responsa.passage_postings")
-        await connection.execute(
-            "CREATE INDEX CONCURRENTLY passage_postings ON responsa.passage"
-            " USING gin (responsa.postings(tenant_id, collection_id, terms, length)) WHERE live"
-        )
-        return True
 
 
 def _in_order(found: Mapping[UUID, FoundPassage], ids: Sequence[UUID]) -> Sequence[FoundPassage]:
