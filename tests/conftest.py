@@ -114,9 +114,13 @@ def layout() -> Iterator[Layout]:
 def postgres(layout: Layout) -> Iterator[EmbeddedPostgres]:
     """A real PostgreSQL, started for this run. Its data need not survive a power cut, and its passwords cost a client little to prove."""
     seeds.plant(layout)
-    settings = [("fsync", "off"), ("max_connections", "200"), ("scram_iterations", "1")]
-    # What a cancelled client has half opened holds up the end of its database this long.
-    settings.append(("authentication_timeout", "15s"))
+    settings = [
+        ("fsync", "off"),
+        ("max_connections", "200"),
+        ("scram_iterations", "1"),
+        # What a cancelled client has half opened holds up the end of its database this long.
+        ("authentication_timeout", "15s"),
+    ]
     part = EmbeddedPostgres(layout, settings=settings)
     part.start()
     with psycopg.connect(part.dsn("superuser", database="postgres"), autocommit=True) as connection:
