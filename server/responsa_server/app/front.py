@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from functools import partial
 from pathlib import Path
@@ -30,8 +31,10 @@ from responsa_server.calls.health import PartReports, ServerHealth
 from responsa_server.calls.interceptors.access import HOST_PREFIX, SESSION_COOKIE
 from responsa_server.calls.interceptors.lasting import CredentialWatch
 from responsa_server.calls.methods import SERVICES
+from responsa_server.domain import names
 from responsa_server.domain.addresses import LOOPBACK_HOSTS, Address, hosts_of, origins_of
 from responsa_server.domain.breakers import CircuitsPart
+from responsa_server.domain.errors import Unavailable
 from responsa_server.domain.parts import Health, Installation, PartReport
 from responsa_server.domain.people import Principal
 from responsa_server.embedded import HostState, Layout, host_states
@@ -110,6 +113,7 @@ class Callers:
         self._grpc = listens.grpc
         cache = CredentialCache(seconds=settings.cache.credentials_seconds)
         self._people = AccountParts(settings, layout, database, knowledge.queue, cache)
+        self._widgets = settings.widgets
         identity = self._people.identity
         watch = CredentialWatch(identity)
         self._database, self._disks, self._cluster = database, disks, layout.cluster.parent
@@ -252,6 +256,22 @@ class Callers:
         self._serving = True
         if self._gateway is not None:
             await self._gateway.start()
+        with contextlib.suppress(Unavailable):
+            await self._report_widgets()
+
+    async def _report_widgets(self) -> None:
+        """Say which keys of widgets read less than their users do."""
+        if not self._widgets:
+            return
+        unread = await self._people.identity.store.unread_by_widgets(self._widgets.keys())
+        for key, collections in unread.items():
+            if collections:
+                structlog.get_logger("server").warning(
+                    "widget_reads_less",
+                    key=names.api_key(key),
+                    collections=collections,
+                    remedy="share what the widget may read with the key's user by name",
+                )
 
     async def retire(self) -> None:
         self._serving = False
