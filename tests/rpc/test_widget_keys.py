@@ -8,9 +8,11 @@ from uuid import UUID
 
 import grpc
 import pytest
+from structlog.testing import capture_logs
 
 from responsa.auth.v1 import auth_service_pb2 as auth
 from responsa.chat.v1 import chat_service_pb2 as chat
+from responsa_server.app.front import report_widgets
 from responsa_server.calls.call import Call, Complete
 from responsa_server.domain import names
 from responsa_server.domain.errors import NotPermitted
@@ -98,6 +100,34 @@ async def check(served: Served, widgets: dict[UUID, frozenset[str]]) -> None:
         served.chat.CancelTurn(chat.CancelTurnRequest(name=other.name), metadata=sent()),
     ):
         assert (await failed(call)).reason == "RESOURCE_NOT_FOUND"
+
+
+async def test_the_list_of_keys_and_the_log_say_what_a_widget_does_not_read(served: Served) -> None:
+    user = names.user((await served.identity.create_user("acme", "Site", "", Role.SERVICE)).id)
+    named, everyone, services = {"user": user}, {"everyone": True}, {"role": "USER_ROLE_SERVICE"}
+    shares = {
+        "a": [everyone],
+        "b": [services],
+        "c": [named, everyone],
+        "d": [{"role": "USER_ROLE_USER"}],
+        "e": [],
+    }
+    for identity, readers in shares.items():
+        await served.ann.CreateCollection(collection_id=identity, collection={"readers": readers})
+    made = await served.ann.CreateServiceApiKey(user=user, api_key={"widget": True})
+    ordinary = await served.ann.CreateServiceApiKey(user=user)
+    keys = (await served.ann.ListTenantApiKeys(filter=f'owner = "{user}"')).api_keys
+    assert {one.name: one.unread_collections for one in keys} == {
+        made.api_key.name: 2,
+        ordinary.api_key.name: 0,
+    }
+    assert made.api_key.unread_collections == 2
+    ids = [names.parse_uuid("apiKeys", one.name) for one in keys]
+    with capture_logs() as logs:
+        await report_widgets(served.identity.store, ids)
+    assert [(line["event"], line["key"], line["collections"]) for line in logs] == [
+        ("widget_reads_less", made.api_key.name, 2)
+    ]
 
 
 async def test_a_widget_asks_the_agent_of_its_key_alone(

@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from functools import partial
 from pathlib import Path
+from uuid import UUID
 
 import structlog
 from starlette.applications import Starlette
@@ -51,6 +52,7 @@ from responsa_server.sources.crawling import Crawler
 from responsa_server.sources.service import SubjectProfiles
 from responsa_server.stores.postgres.conversations import PostgresConversationStore
 from responsa_server.stores.postgres.database import Database, PostgresPart
+from responsa_server.stores.postgres.identity import PostgresIdentityStore
 from responsa_server.stores.postgres.insight import PostgresInsight
 from responsa_server.stores.postgres.jobs import OtherJobWorkers
 from responsa_server.stores.postgres.patterns import PostgresPatterns
@@ -257,21 +259,7 @@ class Callers:
         if self._gateway is not None:
             await self._gateway.start()
         with contextlib.suppress(Unavailable):
-            await self._report_widgets()
-
-    async def _report_widgets(self) -> None:
-        """Say which keys of widgets read less than their users do."""
-        if not self._widgets:
-            return
-        unread = await self._people.identity.store.unread_by_widgets(self._widgets.keys())
-        for key, collections in unread.items():
-            if collections:
-                structlog.get_logger("server").warning(
-                    "widget_reads_less",
-                    key=names.api_key(key),
-                    collections=collections,
-                    remedy="share what the widget may read with the key's user by name",
-                )
+            await report_widgets(self._people.identity.store, self._widgets)
 
     async def retire(self) -> None:
         self._serving = False
@@ -345,6 +333,18 @@ def _asking() -> Principal | None:
         return caller()
     except LookupError:
         return None
+
+
+async def report_widgets(store: PostgresIdentityStore, keys: Collection[UUID]) -> None:
+    """Say in the log which of these keys of widgets read less than their users do. Raises Unavailable."""
+    for key, collections in (await store.unread_by_widgets(keys) if keys else {}).items():
+        if collections:
+            structlog.get_logger("server").warning(
+                "widget_reads_less",
+                key=names.api_key(key),
+                collections=collections,
+                remedy="share what the widget may read with the key's user by name",
+            )
 
 
 async def _bound(address: Address, start: Callable[[], Awaitable[object]]) -> None:
