@@ -337,7 +337,9 @@ def _asking() -> Principal | None:
 
 async def report_widgets(store: PostgresIdentityStore, keys: Collection[UUID]) -> None:
     """Say in the log which of these keys of widgets read less than their users do. Raises Unavailable."""
-    for key, collections in (await store.unread_by_widgets(keys) if keys else {}).items():
+    if not keys:
+        return
+    for key, collections in (await store.unread_by_widgets(keys)).items():
         if collections:
             structlog.get_logger("server").warning(
                 "widget_reads_less",
