@@ -38,6 +38,7 @@ SHARING: Mapping[str, Sequence[str]] = {
         "tests/system/test_accounts_by_mail.py",
         "tests/system/test_signing_in.py",
         "tests/system/test_traces.py",
+        "tests/system/test_widget.py",
         "tests/system/test_wire.py",
     ),
     "manual": ("tests/docs/",),

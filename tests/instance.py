@@ -36,6 +36,9 @@ from tests.wire.otlp import Receiver, receiving
 from tests.wire.smtp import MailServer, serving
 
 ROOT = Path(__file__).resolve().parents[1]
+WIDGET: Final = "0190f3a2-7c1d-7b3e-9f6e-0d4f6a1b2c3d"
+SITE: Final = "https://www.example.org"
+"""The id of the key of a widget that the settings of the run's shared instance name, and its origin. A test gives the id to its key."""
 PATIENCE = 90.0
 """How many seconds a test on a loaded machine waits for a condition before the test fails."""
 START_PATIENCE = 600.0
@@ -306,6 +309,7 @@ def instance(mail_server: MailServer, spans: Receiver) -> Iterator[Instance]:
             RESPONSA_TELEMETRY__OBSERVE="true",
             RESPONSA_TELEMETRY__PROMETHEUS__SCRAPE_SECONDS="5",
             RESPONSA_RETRIEVAL__SEARCH_SECONDS="30",
+            RESPONSA_WIDGET_KEYS=f"apiKeys/{WIDGET}={SITE}",
             RESPONSA_MAIL__HOST="127.0.0.1",
             RESPONSA_MAIL__PORT=str(mail_server.port),
             RESPONSA_MAIL__TLS="none",

@@ -514,9 +514,9 @@ impl Client {
     /// becomes invalid when the service is deleted or gets another role. The key stays valid if the caller is deleted or the
     /// caller's key is revoked.
     ///
-    /// Errors: RESOURCE_NOT_FOUND, INVALID_FIELD (the user is not a service), REQUEST_ID_REUSED, SIGN_IN_REQUIRED,
-    /// ROLE_REQUIRED (the user is an owner of the installation, and the caller is not), LIMIT_REACHED (the service has too many
-    /// keys that are neither revoked nor expired).
+    /// Errors: RESOURCE_NOT_FOUND (the service or the agent), INVALID_FIELD (the user is not a service), REQUEST_ID_REUSED,
+    /// SIGN_IN_REQUIRED, ROLE_REQUIRED (the user is an owner of the installation, and the caller is not), LIMIT_REACHED (the
+    /// service has too many keys that are neither revoked nor expired).
     pub async fn create_service_api_key(&self, mut request: admin::v1::CreateServiceApiKeyRequest) -> Result<admin::v1::CreateServiceApiKeyResponse, Error> {
         identify(&mut request.request_id);
         self.call("/responsa.admin.v1.AdminService/CreateServiceApiKey", false, &request).await.map_err(|error| error.asked(request.request_id))
@@ -878,8 +878,8 @@ impl Client {
     /// returns the key without its secret. To replace a lost secret, revoke the key and create another key. A key that is
     /// created with another key never outlives that key.
     ///
-    /// Errors: INVALID_FIELD, REQUEST_ID_REUSED, SIGN_IN_REQUIRED, LIMIT_REACHED (too many keys that are neither revoked nor
-    /// expired).
+    /// Errors: INVALID_FIELD, RESOURCE_NOT_FOUND (the agent), REQUEST_ID_REUSED, SIGN_IN_REQUIRED, LIMIT_REACHED (too many keys
+    /// that are neither revoked nor expired).
     pub async fn create_api_key(&self, mut request: auth::v1::CreateApiKeyRequest) -> Result<auth::v1::CreateApiKeyResponse, Error> {
         identify(&mut request.request_id);
         self.call("/responsa.auth.v1.AuthService/CreateApiKey", false, &request).await.map_err(|error| error.asked(request.request_id))

@@ -65,6 +65,11 @@ class Call:
     leaving: list[Callable[[], None]] = field(default_factory=list[Callable[[], None]])
 
     @property
+    def transport(self) -> str:
+        """The transport that carries the call, such as `grpc` or `rest`; "" if it is not known."""
+        return self.peer.partition(" ")[0]
+
+    @property
     def time_remaining(self) -> float | None:
         """Seconds until the caller's deadline, negative after it; None when the caller set no deadline."""
         return None if self.deadline is None else self.deadline - time.monotonic()

@@ -194,6 +194,7 @@ def _methods(services: Services, work: Background) -> Iterator[Method]:
                 services.erasing,
                 services.limits,
                 services.insight,
+                services.catalogue,
                 work,
             )
         ],
@@ -218,7 +219,7 @@ def _methods(services: Services, work: Background) -> Iterator[Method]:
             AllowanceService(services.limits, services.quotas),
             GrantService(services.grants),
             TenantService(services.tenants, services.accounts),
-            CredentialService(services.identity, services.accounts, services.limits),
+            CredentialService(services.identity, services.accounts, services.limits, services.catalogue),
             AuditService(audit),
             InsightService(services.insight),
             ReplayService(services.replays),

@@ -332,7 +332,7 @@ func (x *CreateSessionCodeResponse) GetExpireTime() *timestamppb.Timestamp {
 // CreateApiKeyRequest describes a new key.
 type CreateApiKeyRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The key to create, with its display_name, expire_time, role and widget. The expire_time must be in the future. The server sets all other fields.
+	// The key to create, with its display_name, expire_time, role, widget and agent. The expire_time must be in the future. The server sets all other fields.
 	ApiKey *ApiKey `protobuf:"bytes,1,opt,name=api_key,json=apiKey,proto3" json:"api_key,omitempty"`
 	// A UUID that the caller chooses. A repeated call with the same UUID and the same body returns the key that the first call created, without its secret. A
 	// call with the same UUID and a different body fails with REQUEST_ID_REUSED. The UUID is scoped to the tenant and the user.

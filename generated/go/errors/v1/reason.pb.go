@@ -226,7 +226,7 @@ const (
 	// "users/0192f3c8-…".
 	Reason_REASON_LAST_SIGN_IN Reason = 109
 	// RESOURCE_EXHAUSTED. The caller has used up a limit for a period, such as a minute. Nothing was recorded; RetryInfo says when to try again. Metadata: limit, e.g.
-	// "messages_per_minute"; scope: "user", "service", "tenant" or "address"; value, e.g. "10".
+	// "messages_per_minute"; scope: "user", "service", "tenant", "address" or "key" (of a widget); value, e.g. "10".
 	Reason_REASON_RATE_LIMIT Reason = 85
 	// RESOURCE_EXHAUSTED. The caller has reached the limit on the number of something, such as streams, conversations or stored bytes. Nothing was recorded. If waiting can help, RetryInfo
 	// says when to try again. Metadata: limit, e.g. "streams"; scope: "user", "service", "tenant" or "address"; value, e.g. "64".

@@ -27,6 +27,8 @@ from responsa_server.identity.service import Credential, Identity
 
 SESSION_COOKIE = "responsa_session"
 _WIDGET_METHODS: Final = frozenset(CHAT + name for name in ("Ask", "ResumeTurn", "CancelTurn"))
+_WIDGET_TRANSPORTS: Final = frozenset({"rest", "grpc"})
+"""Other doors, such as those for OpenAI's clients, make the same calls."""
 HOST_PREFIX = "__Host-"
 """Browsers accept a cookie with this prefix only over TLS and only from the host itself, so that no other host of the domain can set it (RFC 6265bis)."""
 
@@ -45,7 +47,7 @@ class Routed(Interceptor[None]):
 
 class CredentialCheck(Interceptor[None]):
     """Reads `authorization: Bearer CREDENTIAL`, or else the session cookie, and sets the call's principal. If a service names a user in `responsa-on-behalf-of`, the principal is that
-    user. If `responsa-user` names another user than the principal, the call is refused. So are calls with the key of a widget, except those that ask and follow answers on a page of the
+    user. If `responsa-user` names another user than the principal, the call is refused. So are calls with the key of a widget, except those that ask and follow answers, over REST or gRPC, on a page of the
     key's origins.
     """
 
@@ -91,10 +93,11 @@ def _confine(call: Call, key_id: UUID | None, widgets: Mapping[UUID, frozenset[s
             Reason.ORIGIN_NOT_ALLOWED,
             f"The key of a widget works only on pages of the origins that the setting widget_keys names with it, as in {names.api_key(key_id)}=https://www.example.org.",
         )
-    if call.method not in _WIDGET_METHODS or call.metadata.get(ON_BEHALF_OF):
+    known = call.method in _WIDGET_METHODS and call.transport in _WIDGET_TRANSPORTS
+    if not known or call.metadata.get(ON_BEHALF_OF):
         raise NotPermitted(
             Reason.ROLE_REQUIRED,
-            "The key of a widget only asks questions and follows their answers; use another API key.",
+            "The key of a widget only asks questions and follows their answers, over REST or gRPC; use another API key.",
             {"required_role": Role.USER.name},
         )
 

@@ -18,6 +18,7 @@ from responsa_server.calls.convert.values import (
 )
 from responsa_server.calls.listing import Listing
 from responsa_server.domain import lists, names
+from responsa_server.domain.agents import Catalogue
 from responsa_server.domain.background import Background
 from responsa_server.domain.people import Role, UserChange
 from responsa_server.identity.accounts import INVITATION_SECONDS, Accounts
@@ -41,6 +42,7 @@ class AuthService:
         erasing: Erasing,
         limits: LimitBook,
         reports: Insight,
+        catalogue: Catalogue,
         work: Background,
     ) -> None:
         """work: holds the tasks that continue when the caller has left."""
@@ -48,6 +50,7 @@ class AuthService:
         self._erasing = erasing
         self._limits = limits
         self._insight = reports
+        self._catalogue = catalogue
         self._work = work
         self._identity = identity
         self._users = users
@@ -217,6 +220,7 @@ class AuthService:
             limits.api_keys,
             people.key_role(wanted),
             widget=wanted.widget,
+            agent=people.key_agent(wanted, self._catalogue),
         )
         return pb.CreateApiKeyResponse(api_key=people.api_key(key), secret=secret)
 

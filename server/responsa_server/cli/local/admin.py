@@ -135,9 +135,15 @@ def create_key(
         bool,
         typer.Option(
             "--widget",
-            help="Create the key of a widget: it only asks questions, on the pages that the setting `widget_keys` names with it. The line of the setting is printed to stderr.",
+            help="Create the key of a widget: it only asks questions, on the pages that the setting `widget_keys` names with it, and reads only the collections that are shared with its user by name. The line of the setting is printed to stderr.",
         ),
     ] = False,
+    agent: Annotated[
+        str,
+        typer.Option(
+            help="The agent that the widget asks, as agents/{id} or agents/{id}/versions/{n}. Default: the default agent."
+        ),
+    ] = "",
 ) -> None:
     """Create an API key and print its secret. The secret is never shown again."""
     try:
@@ -147,7 +153,7 @@ def create_key(
 
     async def act(identity: Identity) -> str:
         key, secret = await identity.create_key(
-            tenant, user_id, display_name, None if role is None else Role.USER, widget=widget
+            tenant, user_id, display_name, None if role is None else Role.USER, widget=widget, agent=agent
         )
         if widget:
             typer.echo(f"RESPONSA_WIDGET_KEYS={names.api_key(key.id)}=https://www.example.org", err=True)

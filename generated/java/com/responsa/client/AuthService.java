@@ -409,7 +409,8 @@ public final class AuthService {
      * its secret. To replace a lost secret, revoke the key and create another key. A key that is created with another key never outlives
      * that key.
      *
-     * <p>Errors: INVALID_FIELD, REQUEST_ID_REUSED, SIGN_IN_REQUIRED, LIMIT_REACHED (too many keys that are neither revoked nor expired).
+     * <p>Errors: INVALID_FIELD, RESOURCE_NOT_FOUND (the agent), REQUEST_ID_REUSED, SIGN_IN_REQUIRED, LIMIT_REACHED (too many keys that
+     * are neither revoked nor expired).
      */
     public CreateApiKeyResponse createApiKey(CreateApiKeyRequest request) {
         return calls.unary(CREATE_API_KEY, request, false, timeout);

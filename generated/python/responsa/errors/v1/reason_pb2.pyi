@@ -254,7 +254,7 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """
     REASON_RATE_LIMIT: _Reason.ValueType  # 85
     """RESOURCE_EXHAUSTED. The caller has used up a limit for a period, such as a minute. Nothing was recorded; RetryInfo says when to try again. Metadata: limit, e.g.
-    "messages_per_minute"; scope: "user", "service", "tenant" or "address"; value, e.g. "10".
+    "messages_per_minute"; scope: "user", "service", "tenant", "address" or "key" (of a widget); value, e.g. "10".
     """
     REASON_LIMIT_REACHED: _Reason.ValueType  # 86
     """RESOURCE_EXHAUSTED. The caller has reached the limit on the number of something, such as streams, conversations or stored bytes. Nothing was recorded. If waiting can help, RetryInfo
@@ -529,7 +529,7 @@ REASON_LAST_SIGN_IN: Reason.ValueType  # 109
 """
 REASON_RATE_LIMIT: Reason.ValueType  # 85
 """RESOURCE_EXHAUSTED. The caller has used up a limit for a period, such as a minute. Nothing was recorded; RetryInfo says when to try again. Metadata: limit, e.g.
-"messages_per_minute"; scope: "user", "service", "tenant" or "address"; value, e.g. "10".
+"messages_per_minute"; scope: "user", "service", "tenant", "address" or "key" (of a widget); value, e.g. "10".
 """
 REASON_LIMIT_REACHED: Reason.ValueType  # 86
 """RESOURCE_EXHAUSTED. The caller has reached the limit on the number of something, such as streams, conversations or stored bytes. Nothing was recorded. If waiting can help, RetryInfo

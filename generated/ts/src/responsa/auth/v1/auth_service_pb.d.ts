@@ -170,7 +170,7 @@ export declare const CreateSessionCodeResponseSchema: GenMessage<CreateSessionCo
  */
 export declare type CreateApiKeyRequest = Message<"responsa.auth.v1.CreateApiKeyRequest"> & {
   /**
-   * The key to create, with its display_name, expire_time, role and widget. The expire_time must be in the future. The server sets all other fields.
+   * The key to create, with its display_name, expire_time, role, widget and agent. The expire_time must be in the future. The server sets all other fields.
    *
    * @generated from field: responsa.auth.v1.ApiKey api_key = 1;
    */
@@ -1401,7 +1401,7 @@ export declare const AuthService: GenService<{
   /**
    * CreateApiKey creates a key for the caller. If the caller uses a session, its sign-in must be at most ten minutes old. Only this response contains the secret, because the server keeps no copy. A repeated call with the same
    * request_id returns the key without its secret. To replace a lost secret, revoke the key and create another key. A key that is created with another key never
-   * outlives that key. Errors: INVALID_FIELD, REQUEST_ID_REUSED, SIGN_IN_REQUIRED, LIMIT_REACHED (too many keys that are neither revoked nor expired).
+   * outlives that key. Errors: INVALID_FIELD, RESOURCE_NOT_FOUND (the agent), REQUEST_ID_REUSED, SIGN_IN_REQUIRED, LIMIT_REACHED (too many keys that are neither revoked nor expired).
    *
    * @generated from rpc responsa.auth.v1.AuthService.CreateApiKey
    */

@@ -622,7 +622,7 @@ export enum Reason {
 
   /**
    * RESOURCE_EXHAUSTED. The caller has used up a limit for a period, such as a minute. Nothing was recorded; RetryInfo says when to try again. Metadata: limit, e.g.
-   * "messages_per_minute"; scope: "user", "service", "tenant" or "address"; value, e.g. "10".
+   * "messages_per_minute"; scope: "user", "service", "tenant", "address" or "key" (of a widget); value, e.g. "10".
    *
    * @generated from enum value: REASON_RATE_LIMIT = 85;
    */
