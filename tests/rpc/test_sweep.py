@@ -291,7 +291,9 @@ async def strangers(served: Served, database: Database) -> list[Stranger]:
     bad = [
         Stranger(
             f"{reason} {given[:20]}",
-            {"cookie" if "=" in given else "authorization": [given]} if given else {},
+            {"cookie" if "=" in given else "authorization": [given], "sec-fetch-site": ["same-origin"]}
+            if given
+            else {},
             reason,
         )
         for given, reason in refused.items()

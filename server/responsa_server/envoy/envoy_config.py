@@ -128,7 +128,7 @@ class EnvoyConfig:
     @property
     def origins(self) -> Sequence[str]:
         """All accepted Origin headers: first this server's own origins, then the other allowed origins."""
-        return origins_of(self.domains, self.allowed_origins)
+        return (*origins_of(self.domains), *self.allowed_origins)
 
 
 def templates_folder() -> Path:
