@@ -691,7 +691,9 @@ impl Client {
         self.call("/responsa.auth.v1.AuthService/RefreshToken", true, &request).await.map_err(|error| error.asked(request.request_id))
     }
 
-    /// Logout ends the session of a refresh token. The call succeeds whether or not the session exists.
+    /// Logout ends the session of a refresh token, or, without one, the session of the access token with which the call is
+    /// made. With a refresh token, the call succeeds whether or not the session exists. Errors without a refresh token:
+    /// INVALID_FIELD (no access token either), TOKEN_INVALID, USER_DISABLED, TENANT_SUSPENDED.
     pub async fn logout(&self, request: auth::v1::LogoutRequest) -> Result<(), Error> {
         self.call("/responsa.auth.v1.AuthService/Logout", true, &request).await
     }

@@ -174,19 +174,26 @@ def credential_of(call: Call, cookie: SessionCookie) -> Credential | None:
     cookies of this name are refused.
     Raises Unauthenticated (CREDENTIAL_MALFORMED), NotPermitted (ORIGIN_NOT_ALLOWED).
     """
-    headers = call.metadata.get("authorization", ())
-    if headers:
-        scheme, _, secret = headers[0].partition(" ")
-        if len(headers) > 1 or scheme.lower() != "bearer" or not secret.strip():
-            raise Unauthenticated(
-                Reason.CREDENTIAL_MALFORMED,
-                "Send the authorization header once, as `Bearer rsp_…` with an API key of this server.",
-            )
-        given = secret.strip()
-        # The parts of a signed token are separated by points, which no key contains.
-        return Credential("token" if "." in given else "api_key", given)
+    if (found := bearer_of(call.metadata)) is not None:
+        return found
     token = cookie.token(call.metadata, safe=call.safe)
     return None if token is None else Credential("session", token)
+
+
+def bearer_of(metadata: Mapping[str, Sequence[str]]) -> Credential | None:
+    """The key or the access token of the authorization header; None without that header. Raises Unauthenticated (CREDENTIAL_MALFORMED)."""
+    headers = metadata.get("authorization", ())
+    if not headers:
+        return None
+    scheme, _, secret = headers[0].partition(" ")
+    if len(headers) > 1 or scheme.lower() != "bearer" or not secret.strip():
+        raise Unauthenticated(
+            Reason.CREDENTIAL_MALFORMED,
+            "Send the authorization header once, as `Bearer rsp_…` with an API key of this server.",
+        )
+    given = secret.strip()
+    # The parts of a signed token are separated by points, which no key contains.
+    return Credential("token" if "." in given else "api_key", given)
 
 
 def cookie_of(headers: Iterable[str], name: str) -> str | None:
