@@ -137,6 +137,16 @@ def origins_of(hosts: Collection[str]) -> Sequence[str]:
     return tuple(found)
 
 
+def is_by_address(host: str) -> bool:
+    """Whether a Host header names this machine by an IP address or as localhost. No page of another site comes here under such a name: the site would need a name of its own that leads here (DNS rebinding)."""
+    name = host.rpartition(":")[0] if _has_port(host) else host
+    try:
+        ipaddress.ip_address(name.removeprefix("[").removesuffix("]"))
+    except ValueError:
+        return name.lower() in LOOPBACK_HOSTS
+    return True
+
+
 def _has_port(host: str) -> bool:
     return re.search(r":[0-9]+$", host) is not None and not host.endswith("]")
 

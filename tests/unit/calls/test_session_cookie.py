@@ -73,11 +73,3 @@ def test_requests_without_an_origin(sites: Sequence[str], reads: bool, changes: 
         assert COOKIE.token(sent, safe=False) == ("x" if changes == "signed in" else None)
     # Without the cookie, there is nothing to refuse.
     assert COOKIE.token({**sent, "cookie": ["session_8081=x"]}, safe=False) is None
-
-
-def test_the_origins_of_a_port_that_browsers_leave_out() -> None:
-    assert set(origins_of(hosts_of(80, ("chat.example.org", "[::1]:443")))) == {
-        "http://chat.example.org",
-        "https://chat.example.org",
-        "https://[::1]",
-    }
