@@ -161,7 +161,7 @@ class SessionCookie:
         if found is not None and not safe and not own:
             raise NotPermitted(
                 Reason.ORIGIN_NOT_ALLOWED,
-                "The session cookie signs only calls of this server's own pages in, so send the page's Origin with it. A program sends `authorization: Bearer …` with an API key or an access token instead.",
+                "The session cookie counts only for this server's own pages, so send the page's Origin with it. Programs send `authorization: Bearer …` with an API key or an access token instead.",
             )
         return found
 

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Protocol
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
-from responsa_server.calls import status
 from responsa_server.calls.call import USER, current
 from responsa_server.calls.http import json_body, json_object
 from responsa_server.calls.interceptors.access import SessionCookie, confirm_user, metadata_of_headers
-from responsa_server.domain.errors import Cancelled, InvalidRequest, Reason
+from responsa_server.domain.errors import Cancelled, InvalidRequest, NotPermitted, Reason
 from responsa_server.domain.people import Origin, Principal
 from responsa_server.identity.accounts import Accounts
 
@@ -110,7 +108,10 @@ class Sessions:
         """The token of the browser's session, or None. The paths of browser sessions set cookies, so they serve no page of another origin. Raises NotPermitted (ORIGIN_NOT_ALLOWED), Unauthenticated (CREDENTIAL_MALFORMED)."""
         metadata = metadata_of_headers(request.headers.items())
         if self.cookie.is_foreign(metadata):
-            raise replace(status.ORIGIN_NOT_ALLOWED)
+            raise NotPermitted(
+                Reason.ORIGIN_NOT_ALLOWED,
+                "Only this server's own pages sign a browser in and out. If this is one, let the proxy pass the Host on, and add it to allowed_hosts; other pages sign people in with Login.",
+            )
         return self.cookie.token(metadata, safe=False)
 
     def set_cookie(self, response: Response, token: str, seconds: int) -> None:
