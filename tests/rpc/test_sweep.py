@@ -299,7 +299,9 @@ async def strangers(
     bad = [
         Stranger(
             f"{reason} {given[:20]}",
-            {"cookie" if "=" in given else "authorization": [given]} if given else {},
+            {"cookie" if "=" in given else "authorization": [given], "sec-fetch-site": ["same-origin"]}
+            if given
+            else {},
             reason,
         )
         for given, reason in refused.items()

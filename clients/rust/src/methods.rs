@@ -691,7 +691,9 @@ impl Client {
         self.call("/responsa.auth.v1.AuthService/RefreshToken", true, &request).await.map_err(|error| error.asked(request.request_id))
     }
 
-    /// Logout ends the session of a refresh token. The call succeeds whether or not the session exists.
+    /// Logout ends the session of a refresh token, or, without one, the session of the access token with which the call is
+    /// made. With a refresh token, the call succeeds whether or not the session exists. Errors without a refresh token:
+    /// INVALID_FIELD (no access token either), TOKEN_INVALID, USER_DISABLED, TENANT_SUSPENDED.
     pub async fn logout(&self, request: auth::v1::LogoutRequest) -> Result<(), Error> {
         self.call("/responsa.auth.v1.AuthService/Logout", true, &request).await
     }
@@ -1267,9 +1269,9 @@ impl Client {
     }
 
     /// ReindexDocument reads the original of the searchable version again with the present parser. If the parser makes another
-    /// text, that text becomes a new version; citations of the old version stay valid as for any older version. If the text is
-    /// the same, nothing changes. If a version is being indexed, the response is its running operation. The operation and the
-    /// permissions are the same as for UploadDocument.
+    /// text, or is another version than the one that read it, that becomes a new version; citations of the old version stay
+    /// valid as for any older version. Otherwise, nothing changes. If a version is being indexed, the response is its running
+    /// operation. The operation and the permissions are the same as for UploadDocument.
     ///
     /// Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH, ROLE_REQUIRED, REQUEST_ID_REUSED, ORIGINAL_NOT_STORED (no version of the
     /// document could be read).

@@ -1031,10 +1031,10 @@ impl ::prost::Name for RefreshTokenResponse {
         "type.googleapis.com/responsa.auth.v1.RefreshTokenResponse".into()
     }
 }
-/// LogoutRequest holds a refresh token.
+/// LogoutRequest may hold a refresh token.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct LogoutRequest {
-    /// Any refresh token of the session.
+    /// Any refresh token of the session. It may be empty if the call is made with an access token.
     #[prost(string, tag = "1")]
     pub refresh_token: ::prost::alloc::string::String,
 }

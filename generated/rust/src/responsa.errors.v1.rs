@@ -72,7 +72,7 @@ pub enum Reason {
     UploadIncomplete = 26,
     /// UNAUTHENTICATED. The session code was already used, has expired or does not exist. Metadata: none.
     SessionCodeInvalid = 27,
-    /// PERMISSION_DENIED. The server does not accept the Host of the call, or the Origin of the page that sent the call, or the key of a widget is not used on a page of its origins. Metadata: none.
+    /// PERMISSION_DENIED. The server does not accept the Host of the call, or the Origin of the page that sent the call, or the key of a widget is not used on a page of its origins, or nothing shows that an own page of the server sent a change with the cookie of a session. Metadata: none.
     OriginNotAllowed = 28,
     /// NOT_FOUND (over gRPC: UNIMPLEMENTED). The method or path does not exist. Metadata: none.
     RouteNotFound = 29,

@@ -29,7 +29,7 @@ from responsa_server.calls.call import caller
 from responsa_server.calls.contract import Services, calls_of, health_calls
 from responsa_server.calls.frames import AskFrames
 from responsa_server.calls.health import PartReports, ServerHealth
-from responsa_server.calls.interceptors.access import HOST_PREFIX, SESSION_COOKIE
+from responsa_server.calls.interceptors.access import HOST_PREFIX, SESSION_COOKIE, SessionCookie
 from responsa_server.calls.interceptors.lasting import CredentialWatch
 from responsa_server.calls.methods import SERVICES
 from responsa_server.domain import names
@@ -154,7 +154,9 @@ class Callers:
         health = ServerHealth(lambda: self._serving, self._lacking, self._parts.all)
         # Browsers send a host's cookies to all ports of the host, so instances on one host need different cookie names.
         prefix = HOST_PREFIX if settings.sessions.secure_cookie else ""
-        cookie_name = f"{prefix}{SESSION_COOKIE}_{settings.port}"
+        hosts = hosts_of(settings.port, (*LOOPBACK_HOSTS, *settings.allowed_hosts))
+        own = origins_of(hosts)
+        cookie = SessionCookie(f"{prefix}{SESSION_COOKIE}_{settings.port}", frozenset(own))
         calls = calls_of(
             Services(
                 database=database,
@@ -189,7 +191,7 @@ class Callers:
                 installation=Installation(__version__, knowledge.embedders.configured),
             ),
             max_calls=settings.max_calls,
-            session_cookie=cookie_name,
+            cookie=cookie,
             widgets=settings.widgets,
             logger=structlog.get_logger("calls"),
             traces=traces,
@@ -211,14 +213,13 @@ class Callers:
             limits=limiter,
             watch=watch,
             most_per_address=settings.limits.address.sockets,
-            cookie_name=cookie_name,
+            cookie=cookie,
         )
         if listens.http is not None:
-            hosts = hosts_of(settings.port, (*LOOPBACK_HOSTS, *settings.allowed_hosts))
             gateway_settings = GatewaySettings(
                 web_root=settings.page,
-                allowed=Allowed(frozenset(hosts), frozenset(origins_of(hosts, settings.origins))),
-                cookie_name=cookie_name,
+                allowed=Allowed(frozenset(hosts), frozenset((*own, *settings.origins))),
+                cookie=cookie,
                 secure_cookie=settings.sessions.secure_cookie,
                 name=settings.page_name,
                 mark=settings.page_mark,

@@ -70,7 +70,8 @@ type AuthServiceClient interface {
 	// gets the tokens, too, and is noticed only when the next refresh token is used twice; with a request_id, the thief is noticed at once. Any other second use of a
 	// refresh token ends its session on all servers within a second, because the token may have been stolen. Errors: TOKEN_INVALID.
 	RefreshToken(ctx context.Context, in *RefreshTokenRequest, opts ...grpc.CallOption) (*RefreshTokenResponse, error)
-	// Logout ends the session of a refresh token. The call succeeds whether or not the session exists.
+	// Logout ends the session of a refresh token, or, without one, the session of the access token with which the call is made. With a refresh token, the call succeeds
+	// whether or not the session exists. Errors without a refresh token: INVALID_FIELD (no access token either), TOKEN_INVALID, USER_DISABLED, TENANT_SUSPENDED.
 	Logout(ctx context.Context, in *LogoutRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
 	// GetJwks returns the public keys that verify access tokens (RFC 7517). The gateway serves the same keys at /.well-known/jwks.json. Errors:
 	// PART_UNAVAILABLE.
@@ -459,7 +460,8 @@ type AuthServiceServer interface {
 	// gets the tokens, too, and is noticed only when the next refresh token is used twice; with a request_id, the thief is noticed at once. Any other second use of a
 	// refresh token ends its session on all servers within a second, because the token may have been stolen. Errors: TOKEN_INVALID.
 	RefreshToken(context.Context, *RefreshTokenRequest) (*RefreshTokenResponse, error)
-	// Logout ends the session of a refresh token. The call succeeds whether or not the session exists.
+	// Logout ends the session of a refresh token, or, without one, the session of the access token with which the call is made. With a refresh token, the call succeeds
+	// whether or not the session exists. Errors without a refresh token: INVALID_FIELD (no access token either), TOKEN_INVALID, USER_DISABLED, TENANT_SUSPENDED.
 	Logout(context.Context, *LogoutRequest) (*emptypb.Empty, error)
 	// GetJwks returns the public keys that verify access tokens (RFC 7517). The gateway serves the same keys at /.well-known/jwks.json. Errors:
 	// PART_UNAVAILABLE.

@@ -94,7 +94,7 @@ const (
 	Reason_REASON_UPLOAD_INCOMPLETE Reason = 26
 	// UNAUTHENTICATED. The session code was already used, has expired or does not exist. Metadata: none.
 	Reason_REASON_SESSION_CODE_INVALID Reason = 27
-	// PERMISSION_DENIED. The server does not accept the Host of the call, or the Origin of the page that sent the call, or the key of a widget is not used on a page of its origins. Metadata: none.
+	// PERMISSION_DENIED. The server does not accept the Host of the call, or the Origin of the page that sent the call, or the key of a widget is not used on a page of its origins, or nothing shows that an own page of the server sent a change with the cookie of a session. Metadata: none.
 	Reason_REASON_ORIGIN_NOT_ALLOWED Reason = 28
 	// NOT_FOUND (over gRPC: UNIMPLEMENTED). The method or path does not exist. Metadata: none.
 	Reason_REASON_ROUTE_NOT_FOUND Reason = 29

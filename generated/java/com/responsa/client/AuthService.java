@@ -188,7 +188,9 @@ public final class AuthService {
     }
 
     /**
-     * Logout ends the session of a refresh token. The call succeeds whether or not the session exists.
+     * Logout ends the session of a refresh token, or, without one, the session of the access token with which the call is made. With a
+     * refresh token, the call succeeds whether or not the session exists. Errors without a refresh token: INVALID_FIELD (no access token
+     * either), TOKEN_INVALID, USER_DISABLED, TENANT_SUSPENDED.
      */
     public void logout(LogoutRequest request) {
         calls.unary(LOGOUT, request, true, timeout);

@@ -497,13 +497,13 @@ Global___RefreshTokenResponse: _TypeAlias = RefreshTokenResponse  # noqa: Y015
 
 @_typing.final
 class LogoutRequest(_message.Message):
-    """LogoutRequest holds a refresh token."""
+    """LogoutRequest may hold a refresh token."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     REFRESH_TOKEN_FIELD_NUMBER: _builtins.int
     refresh_token: _builtins.str
-    """Any refresh token of the session."""
+    """Any refresh token of the session. It may be empty if the call is made with an access token."""
     def __init__(
         self,
         *,

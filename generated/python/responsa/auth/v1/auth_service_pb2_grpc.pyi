@@ -41,7 +41,9 @@ class AuthServiceStub:
     refresh token ends its session on all servers within a second, because the token may have been stolen. Errors: TOKEN_INVALID.
     """
     Logout: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.LogoutRequest, _empty_pb2.Empty]
-    """Logout ends the session of a refresh token. The call succeeds whether or not the session exists."""
+    """Logout ends the session of a refresh token, or, without one, the session of the access token with which the call is made. With a refresh token, the call succeeds
+    whether or not the session exists. Errors without a refresh token: INVALID_FIELD (no access token either), TOKEN_INVALID, USER_DISABLED, TENANT_SUSPENDED.
+    """
     GetJwks: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.GetJwksRequest, _auth_service_pb2.GetJwksResponse]
     """GetJwks returns the public keys that verify access tokens (RFC 7517). The gateway serves the same keys at /.well-known/jwks.json. Errors:
     PART_UNAVAILABLE.
@@ -195,7 +197,9 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _auth_service_pb2.LogoutRequest,
         context: _aio.ServicerContext[_auth_service_pb2.LogoutRequest, _abc.Awaitable[_empty_pb2.Empty]],
     ) -> _abc.Awaitable[_empty_pb2.Empty]:
-        """Logout ends the session of a refresh token. The call succeeds whether or not the session exists."""
+        """Logout ends the session of a refresh token, or, without one, the session of the access token with which the call is made. With a refresh token, the call succeeds
+        whether or not the session exists. Errors without a refresh token: INVALID_FIELD (no access token either), TOKEN_INVALID, USER_DISABLED, TENANT_SUSPENDED.
+        """
 
     @_abc_1.abstractmethod
     def GetJwks(

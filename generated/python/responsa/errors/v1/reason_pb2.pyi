@@ -99,7 +99,7 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     REASON_SESSION_CODE_INVALID: _Reason.ValueType  # 27
     """UNAUTHENTICATED. The session code was already used, has expired or does not exist. Metadata: none."""
     REASON_ORIGIN_NOT_ALLOWED: _Reason.ValueType  # 28
-    """PERMISSION_DENIED. The server does not accept the Host of the call, or the Origin of the page that sent the call, or the key of a widget is not used on a page of its origins. Metadata: none."""
+    """PERMISSION_DENIED. The server does not accept the Host of the call, or the Origin of the page that sent the call, or the key of a widget is not used on a page of its origins, or nothing shows that an own page of the server sent a change with the cookie of a session. Metadata: none."""
     REASON_ROUTE_NOT_FOUND: _Reason.ValueType  # 29
     """NOT_FOUND (over gRPC: UNIMPLEMENTED). The method or path does not exist. Metadata: none."""
     REASON_OVERLOADED: _Reason.ValueType  # 30
@@ -374,7 +374,7 @@ received_bytes.
 REASON_SESSION_CODE_INVALID: Reason.ValueType  # 27
 """UNAUTHENTICATED. The session code was already used, has expired or does not exist. Metadata: none."""
 REASON_ORIGIN_NOT_ALLOWED: Reason.ValueType  # 28
-"""PERMISSION_DENIED. The server does not accept the Host of the call, or the Origin of the page that sent the call, or the key of a widget is not used on a page of its origins. Metadata: none."""
+"""PERMISSION_DENIED. The server does not accept the Host of the call, or the Origin of the page that sent the call, or the key of a widget is not used on a page of its origins, or nothing shows that an own page of the server sent a change with the cookie of a session. Metadata: none."""
 REASON_ROUTE_NOT_FOUND: Reason.ValueType  # 29
 """NOT_FOUND (over gRPC: UNIMPLEMENTED). The method or path does not exist. Metadata: none."""
 REASON_OVERLOADED: Reason.ValueType  # 30

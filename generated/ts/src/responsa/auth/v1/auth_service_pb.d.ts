@@ -478,13 +478,13 @@ export declare type RefreshTokenResponse = Message<"responsa.auth.v1.RefreshToke
 export declare const RefreshTokenResponseSchema: GenMessage<RefreshTokenResponse>;
 
 /**
- * LogoutRequest holds a refresh token.
+ * LogoutRequest may hold a refresh token.
  *
  * @generated from message responsa.auth.v1.LogoutRequest
  */
 export declare type LogoutRequest = Message<"responsa.auth.v1.LogoutRequest"> & {
   /**
-   * Any refresh token of the session.
+   * Any refresh token of the session. It may be empty if the call is made with an access token.
    *
    * @generated from field: string refresh_token = 1;
    */
@@ -1152,7 +1152,8 @@ export declare const AuthService: GenService<{
     output: typeof RefreshTokenResponseSchema;
   },
   /**
-   * Logout ends the session of a refresh token. The call succeeds whether or not the session exists.
+   * Logout ends the session of a refresh token, or, without one, the session of the access token with which the call is made. With a refresh token, the call succeeds
+   * whether or not the session exists. Errors without a refresh token: INVALID_FIELD (no access token either), TOKEN_INVALID, USER_DISABLED, TENANT_SUSPENDED.
    *
    * @generated from rpc responsa.auth.v1.AuthService.Logout
    */
