@@ -331,7 +331,7 @@ class Layout:
                 home was deleted but its database still exists; or a restore was interrupted.
         """
         if not restoring:
-            self._check_restored()
+            self.check_restored()
         with file_errors(self.home):
             if self.is_deleted() and present(self.cluster / "PG_VERSION"):
                 raise EmbeddedError(
@@ -362,10 +362,11 @@ class Layout:
             EmbeddedError: the home or its nearest existing parent is not a folder or is not writable; the home holds files
                 that are not Responsa's; or a restore was interrupted.
         """
-        self._check_restored()
+        self.check_restored()
         self._check_place()
 
-    def _check_restored(self) -> None:
+    def check_restored(self) -> None:
+        """Checks that no restore into the home was interrupted, or still runs. Raises EmbeddedError."""
         if present(self.restoring):
             raise EmbeddedError(
                 f"A restore into {self.home} has not finished, so the data are not complete",

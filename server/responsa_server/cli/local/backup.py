@@ -116,7 +116,7 @@ def backup(
                 f"{layout.home} is not a Responsa data folder",
                 "set RESPONSA_HOME to the folder of the instance",
             )
-        layout.check_home()
+        layout.check_restored()
         key = None if key_file is None else read_key(key_file)
         lock = PlaceLock(layout.home / "backup.lock", "A backup")
         lock.acquire()
