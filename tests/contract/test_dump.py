@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any, cast
 
 import psycopg
 import pytest
+import typer
 
+from responsa_server.cli.local.archive import Header, writing
+from responsa_server.cli.local.backup import restore
 from responsa_server.embedded import EmbeddedPostgres
 from responsa_server.stores.postgres.dump import (
     Description,
@@ -19,6 +23,7 @@ from responsa_server.stores.postgres.dump import (
     never_used,
     snapshot,
 )
+from responsa_server.stores.postgres.migrate import load as load_migrations
 from tests.conftest import DatabaseUrls
 
 WEEK = "turn_event_20260105"
@@ -123,3 +128,55 @@ def test_a_database_with_a_tenant_was_used(admin: psycopg.Connection, database_u
         assert not never_used(owner)
         admin.execute("DROP TABLE responsa.tenant CASCADE")
         assert never_used(owner)
+
+
+@pytest.fixture
+def forged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, database_urls: DatabaseUrls
+) -> Callable[..., str]:
+    """Repeats a restore that was killed, with the rows of a dump that names these migrations. Returns what the command says when it fails."""
+    monkeypatch.setenv("RESPONSA_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("DATABASE_URL", database_urls.owner)
+
+    def restored(description: Description, migrations: int, capsys: pytest.CaptureFixture[str]) -> str:
+        known = [(one.name, one.sha256.hex()) for one in load_migrations()[:migrations]]
+        header = Header("dump", "1.0", "2026-11-26T12:00:00+00:00", known, 18, "any", [])
+        with (tmp_path / "one.backup").open("wb") as file, writing(file, header, None) as writer:
+            writer.bytes("tables.json", description.to_json().encode())
+            for number in range(len(description.tables)):
+                writer.bytes(f"tables/{number}/0", b"")
+        (tmp_path / "home").mkdir(exist_ok=True)
+        (tmp_path / "home" / "restoring").touch()
+        with pytest.raises(typer.Exit):
+            restore(tmp_path / "one.backup", None)
+        return capsys.readouterr().err
+
+    return restored
+
+
+@pytest.mark.parametrize(
+    ("migrations", "said"), [(0, "PostgreSQL refused a statement"), (8, "is not as its migrations make it")]
+)
+def test_a_database_that_a_killed_restore_has_left_is_emptied(
+    admin: psycopg.Connection,
+    described: Description,
+    forged: Callable[..., str],
+    capsys: pytest.CaptureFixture[str],
+    migrations: int,
+    said: str,
+) -> None:
+    assert said in forged(described, migrations, capsys)
+    # This restore fails, too, so it removes what it has made.
+    assert admin.execute("SELECT to_regnamespace('responsa')").fetchone() == (None,)
+    assert admin.execute("SELECT count(*) FROM public.theirs").fetchone() == (1,)
+
+
+def test_a_database_that_was_used_is_not_emptied(
+    admin: psycopg.Connection,
+    described: Description,
+    forged: Callable[..., str],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    admin.execute("INSERT INTO responsa.tenant (id, display_name) VALUES ('acme', 'Acme')")
+    assert "has tables of Responsa; name an empty database" in forged(described, 8, capsys)
+    assert admin.execute("SELECT id FROM responsa.tenant").fetchone() == ("acme",)

@@ -196,6 +196,11 @@ def _failures() -> Generator[None]:
             f"The database cannot be reached: {reason_of(error)}",
             "check DATABASE_URL, and that PostgreSQL runs",
         ) from error
+    except psycopg.Error as error:
+        raise EmbeddedError(
+            f"PostgreSQL refused a statement ({error.diag.message_primary or type(error).__name__})",
+            "see the log of PostgreSQL, or use another backup",
+        ) from error
 
 
 def _write(settings: Settings, layout: Layout, folder: Path, key: bytes | None, *, dump: bool) -> Path:
