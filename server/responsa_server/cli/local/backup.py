@@ -22,7 +22,14 @@ import typer
 from responsa_server import __version__
 from responsa_server.app.accounts import tokens_on
 from responsa_server.app.resources import bring_up_to_date, database_urls, reason_of
-from responsa_server.app.settings import Settings, SettingsError, load, settings_file, without_secrets
+from responsa_server.app.settings import (
+    Settings,
+    SettingsError,
+    environment,
+    load,
+    settings_file,
+    without_secrets,
+)
 from responsa_server.cli.local.admin import database
 from responsa_server.cli.local.archive import (
     CHUNK,
@@ -145,7 +152,7 @@ def restore(
     The whole backup is checked before anything is written. Start the instance with `responsa up` afterwards. If the command was interrupted, run it again.
     """
     with reporting(), _failures():
-        if not os.environ.get("RESPONSA_CONFIG"):
+        if not environment().get("RESPONSA_CONFIG"):
             # The settings that an interrupted restore has written may lack a secret, so they go before the settings are read.
             _start_over(Layout.of(settings_file().parent))
         settings = load()
