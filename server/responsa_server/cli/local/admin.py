@@ -201,13 +201,12 @@ def _do(act: Callable[[Identity], Awaitable[Result]]) -> None:
 
 
 @contextmanager
-def database(settings: Settings) -> Generator[None]:
+def database(settings: Settings, prepared: Layout | None = None) -> Generator[None]:
     """Keep a database available during the block. If the embedded PostgreSQL is configured but not running, this
-    function runs it during the block.
+    function runs it during the block. prepared: the instance's layout, if the caller has prepared it.
     """
-    layout = Layout.of(settings.home)
     if settings.database_url is None:
-        layout.prepare()
+        layout = prepared or Layout.of(settings.home).prepare()
         postgres = EmbeddedPostgres(layout)
         if refusal(postgres.dsn("owner")):
             postgres.start()
