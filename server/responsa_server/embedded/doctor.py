@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from responsa_server.confinement import User
 from responsa_server.embedded.envoy import envoy_binary
 from responsa_server.embedded.errors import EmbeddedError
-from responsa_server.embedded.layout import Layout
+from responsa_server.embedded.layout import Account, Layout
 from responsa_server.embedded.postgres import check_cluster, package_root
 from responsa_server.embedded.redis import redis_binary
 from responsa_server.embedded.supervise import LEAST_FREE, check_disk
@@ -41,13 +42,18 @@ def diagnose(layout: Layout, *, postgres: bool = True, redis: bool = True) -> li
         findings.append(_finding("database", lambda: check_cluster(layout), str(layout.cluster)))
     if layout.is_home():
         findings.append(_finding("passwords", lambda: layout.passwords, str(layout.secrets)))
-    if postgres and layout.account is not None:
-        detail = f"PostgreSQL runs as {layout.account.name}"
-        if layout.account.name == "nobody":
-            detail += ", an account that other programs may use too; run `useradd --system responsa` before the first start to give PostgreSQL its own account"
-        findings.append(Finding("database account", True, detail))
+    if layout.account is not None:
+        findings.append(Finding("users", True, _users(layout.account)))
     findings.extend(Finding("outside the data folder", True, str(place)) for place in layout.outside)
     return findings
+
+
+def _users(database: Account) -> str:
+    own = f"PostgreSQL runs as {database.name or database.uid}"
+    if not database.name:
+        own += " (after `useradd --system responsa`, as that account)"
+    others = f"Envoy as {User.ENVOY:d}, Redis as {User.REDIS:d} and parsers as {User.PARSERS:d}"
+    return f"{own}, {others}: no other program has these users"
 
 
 def _check_disks(layout: Layout) -> None:
