@@ -6,7 +6,10 @@ import errno
 import json
 import os
 import pwd
+import pyexpat
 import shutil
+import sqlite3
+import ssl
 import stat
 import subprocess
 import sys
@@ -435,6 +438,35 @@ def test_doctor_says_nothing_about_parts_that_are_not_used(layout: Layout) -> No
     found = {finding.name for finding in diagnose(layout, postgres=False, redis=False)}
     assert not found & unused
     assert {"data folder", "disk", "Envoy"} <= found
+
+
+@pytest.mark.parametrize(
+    ("version", "too_old"),
+    [
+        ((3, 0, 20), True),
+        ((3, 0, 21), False),
+        ((3, 2, 9), True),  # a line without fixes
+        ((3, 5, 6), True),
+        ((3, 5, 7), False),
+        ((4, 0, 0), True),
+        ((4, 1, 0), False),
+    ],
+)
+def test_doctor_names_a_library_that_is_too_old(
+    version: tuple[int, ...], too_old: bool, layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ssl, "OPENSSL_VERSION_INFO", (*version, 0, 0))
+    (found,) = [finding for finding in diagnose(layout) if finding.name == "OpenSSL"]
+    assert found.ok
+    assert ".".join(map(str, version)) in found.detail
+    assert ("CVE-2026-45447" in found.detail, "3.0.21, " in found.remedy) == (too_old, too_old)
+
+
+def test_doctor_knows_the_libraries_of_this_interpreter(layout: Layout) -> None:
+    versions = {finding.name: finding.detail for finding in diagnose(layout)}
+    assert pyexpat.EXPAT_VERSION.removeprefix("expat_") in versions["expat"]
+    assert sqlite3.sqlite_version in versions["SQLite"]
+    assert ".".join(map(str, ssl.OPENSSL_VERSION_INFO[:3])) in versions["OpenSSL"]
 
 
 def test_doctor_finds_nothing_wrong_with_a_good_home(layout: Layout) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import pyexpat
+import sqlite3
+import ssl
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from responsa_server.confinement import User
@@ -12,6 +15,35 @@ from responsa_server.embedded.layout import Account, Layout
 from responsa_server.embedded.postgres import check_cluster, package_root
 from responsa_server.embedded.redis import redis_binary
 from responsa_server.embedded.supervise import LEAST_FREE, check_disk
+
+Version = tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LinkedLibrary:
+    """A library in C that the interpreter links. version: what is linked. least: the least version without the vulnerability `advisory`, for each release line that gets fixes; later lines never had it."""
+
+    name: str
+    version: Version
+    advisory: str
+    least: Sequence[Version]
+
+    @property
+    def too_old(self) -> bool:
+        """Whether the linked version has the vulnerability. A distribution may have mended it in an older version."""
+        same_line = any(self.version[:2] == one[:2] and self.version >= one for one in self.least)
+        return not same_line and self.version < max(self.least)
+
+
+def linked_libraries() -> Sequence[LinkedLibrary]:
+    """The libraries that read what strangers send, with the last vulnerability that counts for us."""
+    expat = tuple(map(int, pyexpat.EXPAT_VERSION.removeprefix("expat_").split(".")))
+    openssl = [(3, 0, 21), (3, 4, 6), (3, 5, 7), (3, 6, 3), (4, 0, 1)]
+    return (
+        LinkedLibrary("expat", expat, "CVE-2025-59375", [(2, 7, 2)]),
+        LinkedLibrary("SQLite", sqlite3.sqlite_version_info, "CVE-2025-6965", [(3, 50, 2)]),
+        LinkedLibrary("OpenSSL", ssl.OPENSSL_VERSION_INFO[:3], "CVE-2026-45447", openssl),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +70,7 @@ def diagnose(layout: Layout, *, postgres: bool = True, redis: bool = True) -> li
     if redis:
         findings.append(_finding("Redis", redis_binary))
     findings.append(_finding("Envoy", envoy_binary))
+    findings.extend(map(_library_finding, linked_libraries()))
     if postgres:
         findings.append(_finding("database", lambda: check_cluster(layout), str(layout.cluster)))
     if layout.is_home():
@@ -46,6 +79,19 @@ def diagnose(layout: Layout, *, postgres: bool = True, redis: bool = True) -> li
         findings.append(Finding("users", True, _users(layout.account)))
     findings.extend(Finding("outside the data folder", True, str(place)) for place in layout.outside)
     return findings
+
+
+def _library_finding(library: LinkedLibrary) -> Finding:
+    version = ".".join(map(str, library.version))
+    if not library.too_old:
+        return Finding(library.name, True, version)
+    least = ", ".join(".".join(map(str, one)) for one in library.least)
+    return Finding(
+        library.name,
+        True,
+        f"Python is linked with {version}, which has {library.advisory} unless its distribution has mended it",
+        f"use a Python that is linked with {library.name} {least} or later",
+    )
 
 
 def _users(database: Account) -> str:

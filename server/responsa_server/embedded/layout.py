@@ -544,6 +544,9 @@ def _root_folder(folder: Path, uid: int, gid: int, mode: int) -> None:
     """Makes `folder` if it is missing, and gives it this owner, group and mode. Follows no link."""
     with contextlib.suppress(FileExistsError):
         folder.mkdir(mode=0o700)
+    found = folder.lstat()
+    if (found.st_mode, found.st_uid, found.st_gid) == (stat.S_IFDIR | mode, uid, gid):
+        return  # a server may not change or open the folders of others
     with opened_folder(folder) as descriptor:
         os.fchown(descriptor, uid, gid)
         os.fchmod(descriptor, mode)
