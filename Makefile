@@ -100,10 +100,10 @@ wheel: .venv/.dev clients/web/dist/index.html
 	@$(BIN)/python -m hatchling build --directory build/dist
 	@cd clients/python && $(CURDIR)/$(BIN)/python -m hatchling build --directory $(CURDIR)/build/dist
 
-# CycloneDX lists of what the product contains, in build/sbom: of Python's packages, and of the page's.
+# CycloneDX lists of what the product contains, in build/sbom: of Python's packages with what their wheels bundle, and of the page's.
 sbom: packages
 	@mkdir -p build/sbom
-	@cat requirements.lock requirements-model.lock | $(BIN)/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible --output-file build/sbom/python.cdx.json -
+	@cat requirements.lock requirements-model.lock | $(BIN)/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible - | $(BIN)/python tools/sbom.py > build/sbom/python.cdx.json
 	@npm sbom --sbom-format cyclonedx --package-lock-only --omit dev --workspace @responsa/web > build/sbom/page.cdx.json
 
 # Writes LICENCES.md. Fails if a package that the product uses has a licence that tools/licences.py does not allow.

@@ -1,4 +1,5 @@
-"""Confines a process that reads what strangers wrote, with resource limits, another user, Landlock and a seccomp filter.
+"""Confines a process that reads what strangers wrote, with resource limits, another user, Landlock and a seccomp filter. Under root, it also gives each part a user of
+its own, and leaves the server only the capabilities that it needs.
 
 Every function here acts on the calling process permanently, and uses ctypes if the standard library lacks the call. The constants
 come from Linux: prctl(2), capset(2), landlock(7), seccomp(2). The system call numbers of x86_64 and aarch64 are at the end of
@@ -15,21 +16,53 @@ import platform
 import resource
 import signal
 import struct
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from enum import IntEnum
 from pathlib import Path
 from typing import Literal
 
 PR_SET_PDEATHSIG = 1
 PR_SET_DUMPABLE = 4
 PR_SET_NO_NEW_PRIVS = 38
+_PR_SET_KEEPCAPS = 8
+_PR_CAPBSET_DROP = 24
 _PR_CAP_AMBIENT = 47
 _PR_CAP_AMBIENT_CLEAR_ALL = 4
 _CAPABILITY_VERSION_3 = 0x20080522
+_CAPABILITY_BITS = 64
 
-# This is not the id of nobody (65534), because PostgreSQL may run as nobody if root starts it, and a parser must not reach
-# PostgreSQL's files or processes.
-_UNPRIVILEGED_USER = 65533
+
+class User(IntEnum):
+    """The user ids of the processes that root starts, each with a group of the same number.
+
+    They need no entry in the passwd table. Debian reserves these numbers and systemd hands them out to nobody, and the user namespace of a container has them. 65534 is
+    nobody, as which other programs run, and 65532 is the user of many images of containers.
+    """
+
+    PARSERS = 65533
+    ENVOY = 65531
+    REDIS = 65530
+    POSTGRES = 65529
+    PROMETHEUS = 65528
+    LANGUAGE_MODEL = 65527
+
+
+class Capability(IntEnum):
+    """Some of the capabilities of capabilities(7)."""
+
+    CHOWN = 0
+    DAC_OVERRIDE = 1
+    FOWNER = 3
+    KILL = 5
+    SETGID = 6
+    SETUID = 7
+
+
+SUPERVISOR = frozenset(Capability)
+"""What `responsa up` keeps of root's capabilities: what it takes to start, signal and end processes of other users, and to prepare their folders."""
+SERVER = frozenset({Capability.KILL, Capability.SETGID, Capability.SETUID})
+"""What a server keeps of root's capabilities: what it takes to start parsers and programs of MCP servers as other users, and to end them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,16 +167,53 @@ def drop_privileges() -> None:
     reach. Without Landlock, only file modes protect root's files.
     """
     if os.geteuid() == 0:
-        os.setgroups([])
-        os.setresgid(_UNPRIVILEGED_USER, _UNPRIVILEGED_USER, _UNPRIVILEGED_USER)
-        os.setresuid(_UNPRIVILEGED_USER, _UNPRIVILEGED_USER, _UNPRIVILEGED_USER)
+        become(User.PARSERS, User.PARSERS)
+    _keep(0)
+
+
+def become(user: int, group: int) -> None:
+    """Stop being root for good, with all threads; the kernel takes every capability away. Raises OSError."""
+    os.setgroups([])
+    os.setresgid(group, group, group)
+    os.setresuid(user, user, user)
+
+
+def become_before_exec(user: int, group: int) -> None:
+    """Stop being root, so that the program that this process executes has no capability and can gain none. Until then, the process reaches every file. Raises OSError.
+
+    So the program itself may lie in a folder that only root may enter.
+    """
+    prctl(_PR_SET_KEEPCAPS, 1)
+    become(user, group)
+    _keep(1 << Capability.DAC_OVERRIDE)
+    prctl(PR_SET_NO_NEW_PRIVS, 1)
+
+
+def keep_capabilities(kept: Collection[Capability]) -> None:
+    """Give up all of root's capabilities but these, for this thread and all programs and threads that it starts. Does nothing if this process is not root. Raises OSError."""
+    if os.geteuid() == 0:
+        library, zero = _libc(), ctypes.c_ulong(0)
+        for number in range(_CAPABILITY_BITS):
+            if number not in kept:  # this may fail in a container; what counts are the sets below
+                library.prctl(_PR_CAPBSET_DROP, ctypes.c_ulong(number), zero, zero, zero)
+        _keep(sum(1 << one for one in kept))
+        # Otherwise, root would have all of them again after it has executed a program.
+        prctl(PR_SET_NO_NEW_PRIVS, 1)
+
+
+def _keep(wanted: int) -> None:
+    """Reduce the sets of capabilities of this thread to these bits at most. Raises OSError."""
     library = _libc()
     zero = ctypes.c_ulong(0)
-    # These calls may fail: some kernels lack ambient capabilities, and only root may reduce the bounding set. These failures do
-    # not matter once the sets below are empty and the process cannot gain new privileges.
+    # This fails if the kernel lacks ambient capabilities.
     library.prctl(_PR_CAP_AMBIENT, ctypes.c_ulong(_PR_CAP_AMBIENT_CLEAR_ALL), zero, zero, zero)
     header = _CapabilityHeader(_CAPABILITY_VERSION_3, 0)
     data = (_CapabilityData * 2)()
+    if library.capget(ctypes.byref(header), data) != 0:
+        raise _failed("capget")
+    for half, one in enumerate(data):
+        held = one.permitted & (wanted >> 32 * half)
+        one.effective, one.permitted, one.inheritable = held, held, 0
     if library.capset(ctypes.byref(header), data) != 0:
         raise _failed("capset")
 

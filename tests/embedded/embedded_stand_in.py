@@ -50,6 +50,7 @@ def main() -> None:
     subprocess.Popen([sys.executable, "-c", WORKER], start_new_session=True)
     path.unlink(missing_ok=True)
     with socketserver.ThreadingUnixStreamServer(str(path), Handler) as server:
+        path.chmod(0o660)
         server.serve_forever()
 
 

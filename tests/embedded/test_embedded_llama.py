@@ -21,6 +21,7 @@ import pytest
 from embedded_running import Start, eventually
 
 from responsa_server.app.models import llama_part, model_table
+from responsa_server.confinement import User
 from responsa_server.domain.models import (
     ChatModel,
     Ended,
@@ -141,7 +142,10 @@ def test_it_counts_as_small(part: EmbeddedLlama) -> None:
 def test_nobody_else_can_reach_it_and_it_is_told_no_keys(part: EmbeddedLlama) -> None:
     assert part.pid is not None
     process = psutil.Process(part.pid)
-    assert stat.S_IMODE(part.socket.parent.stat().st_mode) == 0o700
+    assert stat.S_IMODE(part.socket.parent.stat().st_mode) & 0o027 == 0
+    assert stat.S_IMODE(part.socket.stat().st_mode) == 0o700
+    if os.geteuid() == 0:
+        assert {*process.uids()} == {User.LANGUAGE_MODEL}
     assert process.net_connections("tcp") == []
     passed = EmbeddedLlama(
         part.layout, {"OPENAI_API_KEY": "secret-key", "PATH": "/bin"}, ModelSettings().embedded

@@ -178,8 +178,8 @@ def test_start_and_stop_leave_no_process_and_no_socket(layout: Layout) -> None:
         redis.stop()
         assert not [process for process in started if process.is_running()]
         assert not postgres_processes(layout)
-        assert not list(layout.run.iterdir())
-        assert not list(layout.postgres_run.iterdir())
+        for folder in (layout.run, layout.postgres_run, layout.redis_run):
+            assert not list(folder.iterdir())
 
 
 def test_the_postmaster_and_a_busy_backend_outlive_a_kill_of_their_starter_only_briefly(
@@ -246,9 +246,9 @@ def test_redis_speaks_to_its_password_alone_and_keeps_nothing(layout: Layout) ->
         nobody.get("key")
     assert redis.process is not None
     assert layout.passwords.redis not in " ".join(psutil.Process(redis.process.pid).cmdline())
-    assert stat.S_IMODE(layout.redis_socket.stat().st_mode) == 0o700
+    assert stat.S_IMODE(layout.redis_socket.stat().st_mode) == (0o700 if layout.account is None else 0o770)
     redis.stop()
-    assert not list(layout.run.glob("*.rdb"))
+    assert not list(layout.redis_run.glob("*.rdb"))
 
 
 def test_envoy_starts_says_it_is_ready_and_ends(layout: Layout) -> None:

@@ -13,15 +13,19 @@ import psutil
 import pytest
 
 from responsa.knowledge.v1 import knowledge_service_pb2 as knowledge
-from responsa_client import Responsa
+from responsa_client import DeadlineExceeded, Responsa, ResponsaError
 from tests.faults.forms import Form, Report, forms
-from tests.instance import Instance, instance_in
+from tests.instance import Instance, eventually, instance_in
+from tests.security.hostile_documents import DOCUMENTS
 from tests.transports import stub_of
 from tests.unit.ingest.office_files import docx
 
 MB: Final = 1_000_000
 MOST_AFTER_SEARCHES: Final = 20 * MB
 MOST_AFTER_DOCUMENT: Final = 50 * MB
+MOST_AFTER_HOSTILE_DOCUMENTS: Final = 30 * MB
+HOSTILE_SECONDS: Final = 45.0
+"""A hostile document that is not read by then is cancelled."""
 _AT_A_TIME: Final = 4
 
 
@@ -87,3 +91,37 @@ def test_what_a_user_sends_leaves_the_memory(
     report.tell(request)
     assert after_searches <= MOST_AFTER_SEARCHES
     assert after_document <= MOST_AFTER_DOCUMENT
+
+
+def resident(instance: Instance) -> int:
+    """The resident memory of the server's process and of those that it has started."""
+    server = instance.processes()["server"]
+    return sum(process.memory_info().rss for process in (server, *server.children(recursive=True)))
+
+
+@forms(long=len(DOCUMENTS))
+def test_hostile_documents_leave_the_memory(
+    form: Form, own: Instance, request: pytest.FixtureRequest
+) -> None:
+    report = Report("memory", form)
+    server, before = own.processes()["server"], resident(own)
+    with Responsa(own.target, own.key) as client:
+        for name, make in [*DOCUMENTS.items()][: form.count]:
+            made = make()
+            content = made.encode() if isinstance(made, str) else made
+            operation = client.upload(content, source_key=name)
+            try:
+                client.wait(operation, HOSTILE_SECONDS)
+                report.count("hostile documents read")
+            except DeadlineExceeded:
+                client.cancel_operation(operation.name)
+                report.count("hostile documents cancelled")
+            except ResponsaError:
+                report.count("hostile documents refused")
+    eventually(
+        lambda: resident(own) - before <= MOST_AFTER_HOSTILE_DOCUMENTS,
+        lambda: f"{(resident(own) - before) // MB} MB more than before",
+    )
+    report.count("MB after hostile documents", max(0, resident(own) - before) // MB)
+    report.tell(request)
+    assert own.processes()["server"] == server

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from structlog.testing import capture_logs
 
 from responsa_server.confinement import SandboxCapabilities
 from responsa_server.domain.errors import DocumentRejected, Reason
@@ -279,6 +280,24 @@ async def test_without_seccomp_no_process_is_forked_either() -> None:
         assert (await pool.parse(b"good", "a.txt")).title == "good"
     finally:
         await pool.close()
+
+
+async def test_unconfined_parsing_is_told_at_the_start() -> None:
+    with capture_logs() as lines:
+        pool = ParserPool(
+            concurrency=1,
+            limits=USUAL,
+            formats="unconfined_parsers:WITHOUT_LANDLOCK",
+            import_paths=[HERE],
+            allow_unconfined=True,
+        )
+        try:
+            await pool.start()
+        finally:
+            await pool.close()
+    ((level, said),) = [(line["log_level"], line["event"]) for line in lines]
+    assert level == "warning"
+    assert "this kernel lacks Landlock" in said
 
 
 @pytest.mark.parametrize("table", ["WITHOUT_BOTH", "WITHOUT_LANDLOCK", "WITHOUT_SECCOMP"])

@@ -200,7 +200,7 @@ def test_restart_replaces_all_without_a_failed_call(pair: Instance) -> None:
 
 @pytest.mark.soak
 def test_another_one_joins_by_hand_and_leaves(pair: Instance) -> None:
-    address = f"unix:{pair.home.parent}/rpc-2.sock"
+    address = f"unix:{Layout.of(pair.home).run}/rpc-2.sock"
     arguments = ("serve", "--role", "rpc", "--listen", address)
     log = pair.home.parent / "rpc-2.log"
     with log.open("wb") as said:

@@ -6,6 +6,7 @@ import pytest
 
 from responsa_server.app.settings import Environment, load
 from responsa_server.cli.local.instance import sandbox_finding
+from responsa_server.cli.local.up import sandbox_warning
 from responsa_server.confinement import SandboxCapabilities
 
 
@@ -13,6 +14,7 @@ from responsa_server.confinement import SandboxCapabilities
     ("environment", "given", "allowed"),
     [
         (Environment.PRODUCTION, None, False),
+        (Environment.STAGING, None, False),
         (Environment.DEVELOPMENT, None, True),
         (Environment.PRODUCTION, True, True),
         (Environment.DEVELOPMENT, False, False),
@@ -33,3 +35,17 @@ def test_doctor_says_when_no_documents_are_read(lacking: SandboxCapabilities) ->
     assert "ingestion.allow_unconfined" in refused.remedy
     assert "reads no documents" not in sandbox_finding(lacking, allow_unconfined=True).detail
     assert sandbox_finding(SandboxCapabilities(7, True), allow_unconfined=False).ok
+
+
+@pytest.mark.parametrize("environment", [*Environment])
+def test_each_start_on_a_kernel_without_landlock_says_what_happens_to_documents(
+    environment: Environment,
+) -> None:
+    settings = load(environment=environment)
+    said = sandbox_warning(settings, SandboxCapabilities(0, True))
+    assert said.startswith(
+        "Warning: Documents are parsed under resource limits, seccomp; this kernel lacks Landlock"
+    )
+    refused = "the server reads no documents" in said
+    assert refused is not (environment is Environment.DEVELOPMENT)
+    assert sandbox_warning(settings, SandboxCapabilities(7, True)) == ""

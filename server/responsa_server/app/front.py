@@ -19,7 +19,7 @@ from responsa_server.agents.engine.tool_circuits import tool_of, tool_of_user
 from responsa_server.app.accounts import AccountParts
 from responsa_server.app.assemble import AgentParts, Knowledge, build_erasing, replay_store
 from responsa_server.app.gateway import GatewayServer, GatewaySettings, build_app
-from responsa_server.app.listening import AddressTaken
+from responsa_server.app.listening import AddressTaken, admit_group
 from responsa_server.app.metrics import Targets, of_all_servers
 from responsa_server.app.process import LOG
 from responsa_server.app.resources import Addresses, Disks, new_id, redis_url, targets_folder
@@ -33,7 +33,7 @@ from responsa_server.calls.interceptors.access import HOST_PREFIX, SESSION_COOKI
 from responsa_server.calls.interceptors.lasting import CredentialWatch
 from responsa_server.calls.methods import SERVICES
 from responsa_server.domain import names
-from responsa_server.domain.addresses import LOOPBACK_HOSTS, Address, hosts_of, origins_of
+from responsa_server.domain.addresses import LOOPBACK_HOSTS, Address, UnixAddress, hosts_of, origins_of
 from responsa_server.domain.breakers import CircuitsPart
 from responsa_server.domain.errors import Unavailable
 from responsa_server.domain.parts import Health, Installation, PartReport
@@ -358,3 +358,5 @@ async def _bound(address: Address, start: Callable[[], Awaitable[object]]) -> No
         await start()
     except OSError as error:
         raise AddressTaken(address) from error
+    if isinstance(address, UnixAddress):
+        admit_group(address.path)

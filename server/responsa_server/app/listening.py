@@ -6,6 +6,7 @@ import errno
 import fcntl
 import os
 import socket
+import stat
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -65,7 +66,7 @@ def _locked(lock: Path, address: UnixAddress) -> int:
 
 
 def listen(address: Address) -> socket.socket:
-    """Return a non-blocking listening socket. A unix socket gets the mode 0600 and replaces the socket of a killed
+    """Return a non-blocking listening socket. A unix socket gets the mode 0600, or that of `admit_group`, and replaces the socket of a killed
     process.
 
     Raises:
@@ -83,12 +84,21 @@ def listen(address: Address) -> socket.socket:
     return listener
 
 
+def admit_group(path: Path) -> None:
+    """Let the group of a socket's folder connect to the socket, if the folder gives its files its group (set-group-id). In the folder of a server that root starts, that
+    is Envoy's group.
+    """
+    if path.parent.stat().st_mode & stat.S_ISGID:
+        path.chmod(0o660)
+
+
 def _listen_unix(path: Path) -> socket.socket:
     path.unlink(missing_ok=True)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         listener.bind(str(path))
         path.chmod(0o600)
+        admit_group(path)
         listener.listen(_BACKLOG)
         listener.setblocking(False)
     except OSError:

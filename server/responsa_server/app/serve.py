@@ -316,7 +316,7 @@ def _claimed_or_error(address: Address) -> Generator[None]:
 def _address_taken(error: AddressTaken) -> EmbeddedError:
     return EmbeddedError(
         str(error),
-        "give this process its own address, such as --listen unix:/tmp/responsa-2.sock or --listen 127.0.0.1:9002",
+        "give this process its own address, such as --listen 127.0.0.1:9002",
     )
 
 

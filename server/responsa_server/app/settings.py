@@ -176,8 +176,8 @@ class SettingsError(Exception):
 
 
 class Environment(StrEnum):
-    """The environment in which this server runs. In PRODUCTION, gRPC reflection and unconfined parsing are off by default,
-    and the server does not start with scripted models or the testing agent.
+    """The environment in which this server runs. In PRODUCTION, gRPC reflection is off by default, and the server does not start with scripted models or the testing agent.
+    Unconfined parsing is on by default in DEVELOPMENT alone.
     """
 
     DEVELOPMENT = "development"
@@ -258,7 +258,7 @@ class Settings(BaseSettings):
     )
     environment: Environment = Field(
         default=Environment.DEVELOPMENT,
-        description="`development`, `staging` or `production`. In production, reflection and unconfined parsing are off by default, and the server does not start with scripted models or the testing agent.",
+        description="`development`, `staging` or `production`. In production, reflection is off by default, and the server does not start with scripted models or the testing agent. In staging and production, unconfined parsing is off by default.",
     )
     allowed_hosts: Names = Field(
         default=(),
@@ -544,7 +544,7 @@ class Settings(BaseSettings):
     def allows_unconfined_parsing(self) -> bool:
         """Whether documents are parsed even if the kernel lacks Landlock or seccomp."""
         allowed = self.ingestion.allow_unconfined
-        return self.environment is not Environment.PRODUCTION if allowed is None else allowed
+        return self.environment is Environment.DEVELOPMENT if allowed is None else allowed
 
 
 def settings_file() -> Path:

@@ -2,15 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import pyexpat
+import re
+import sqlite3
+import ssl
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from responsa_server.confinement import User
 from responsa_server.embedded.envoy import envoy_binary
 from responsa_server.embedded.errors import EmbeddedError
-from responsa_server.embedded.layout import Layout
+from responsa_server.embedded.layout import Account, Layout
 from responsa_server.embedded.postgres import check_cluster, package_root
 from responsa_server.embedded.redis import redis_binary
 from responsa_server.embedded.supervise import LEAST_FREE, check_disk
+
+Version = tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LinkedLibrary:
+    """A library in C that the interpreter links. version: what is linked. least: the least version without the vulnerability `advisory`, for each release line that gets fixes; later lines never had it."""
+
+    name: str
+    version: Version
+    advisory: str
+    least: Sequence[Version]
+
+    @property
+    def too_old(self) -> bool:
+        """Whether the linked version has the vulnerability. A distribution may have mended it in an older version."""
+        same_line = any(self.version[:2] == one[:2] and self.version >= one for one in self.least)
+        return not same_line and self.version < max(self.least)
+
+
+def linked_libraries() -> Sequence[LinkedLibrary]:
+    """The libraries that read what strangers send, with the last vulnerability that counts for us."""
+
+    def numbers(text: str) -> Version:
+        found = re.search(r"(\d+)\.(\d+)\.(\d+)", text)
+        return tuple(map(int, found.groups())) if found else ()
+
+    openssl = [(3, 0, 21), (3, 4, 6), (3, 5, 7), (3, 6, 3), (4, 0, 1)]
+    return (
+        LinkedLibrary("expat", numbers(pyexpat.EXPAT_VERSION), "CVE-2025-59375", [(2, 7, 2)]),
+        LinkedLibrary("SQLite", numbers(sqlite3.sqlite_version), "CVE-2025-6965", [(3, 50, 2)]),
+        LinkedLibrary("OpenSSL", numbers(ssl.OPENSSL_VERSION), "CVE-2026-45447", openssl),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,17 +75,36 @@ def diagnose(layout: Layout, *, postgres: bool = True, redis: bool = True) -> li
     if redis:
         findings.append(_finding("Redis", redis_binary))
     findings.append(_finding("Envoy", envoy_binary))
+    findings.extend(map(_library_finding, linked_libraries()))
     if postgres:
         findings.append(_finding("database", lambda: check_cluster(layout), str(layout.cluster)))
     if layout.is_home():
         findings.append(_finding("passwords", lambda: layout.passwords, str(layout.secrets)))
-    if postgres and layout.account is not None:
-        detail = f"PostgreSQL runs as {layout.account.name}"
-        if layout.account.name == "nobody":
-            detail += ", an account that other programs may use too; run `useradd --system responsa` before the first start to give PostgreSQL its own account"
-        findings.append(Finding("database account", True, detail))
+    if layout.account is not None:
+        findings.append(Finding("users", True, _users(layout.account)))
     findings.extend(Finding("outside the data folder", True, str(place)) for place in layout.outside)
     return findings
+
+
+def _library_finding(library: LinkedLibrary) -> Finding:
+    version = ".".join(map(str, library.version))
+    if not library.too_old:
+        return Finding(library.name, True, version)
+    least = ", ".join(".".join(map(str, one)) for one in library.least)
+    return Finding(
+        library.name,
+        True,
+        f"Python is linked with {version}, which has {library.advisory} unless its distribution has mended it",
+        f"use a Python that is linked with {library.name} {least} or later",
+    )
+
+
+def _users(database: Account) -> str:
+    own = f"PostgreSQL runs as {database.name or database.uid}"
+    if not database.name:
+        own += " (after `useradd --system responsa`, as that account)"
+    others = f"Envoy as {User.ENVOY:d}, Redis as {User.REDIS:d} and parsers as {User.PARSERS:d}"
+    return f"{own}, {others}: no other program has these users"
 
 
 def _check_disks(layout: Layout) -> None:

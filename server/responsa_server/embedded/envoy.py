@@ -12,10 +12,11 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from responsa_server.embedded.errors import EmbeddedError
-from responsa_server.embedded.layout import Layout
+from responsa_server.confinement import User
+from responsa_server.embedded.errors import EmbeddedError, file_errors
+from responsa_server.embedded.layout import Account, Layout
 from responsa_server.embedded.part import ManagedProcess, StopStep, http_get
-from responsa_server.embedded.spawn import PLAIN_ENVIRONMENT, installed, spawn
+from responsa_server.embedded.spawn import PLAIN_ENVIRONMENT, in_memory, installed, spawn
 
 
 class EmbeddedEnvoy(ManagedProcess):
@@ -52,8 +53,13 @@ class EmbeddedEnvoy(ManagedProcess):
 
     def spawn(self) -> None:
         options = ("--disable-hot-restart", "--log-level", "warn", "--concurrency", str(self._concurrency))
-        argv = [str(envoy_binary()), "--config-path", str(self._config), *options]
-        self.process = spawn(argv, PLAIN_ENVIRONMENT, self.log)
+        # Envoy reads it from there, because its user may not be able to enter the data folder.
+        with file_errors(self._config):
+            configuration = in_memory(self._config.read_bytes())
+        argv = [str(envoy_binary()), "--config-path", "/dev/fd/0", *options]
+        self.process = spawn(
+            argv, PLAIN_ENVIRONMENT, self.log, account=Account.of(User.ENVOY), stdin=configuration
+        )
 
     def ready(self) -> bool:
         """Whether the admin interface reports LIVE."""

@@ -1,10 +1,14 @@
-"""Locks on folders, and free disk space."""
+"""Locks on folders, their owners, and free disk space."""
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
+import stat
 import time
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 
 from responsa_server.embedded.errors import EmbeddedError, file_errors
@@ -76,6 +80,58 @@ def _alive(pid: int) -> bool:
     except PermissionError:
         return True
     return True
+
+
+@contextmanager
+def opened_folder(folder: Path) -> Generator[int]:
+    """A descriptor of `folder`, which must not be a link.
+
+    Raises:
+        EmbeddedError: it is a link or no folder.
+    """
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno not in (errno.ENOTDIR, errno.ELOOP):
+            raise
+        raise EmbeddedError(f"{folder} is not a folder", "remove it and start again") from None
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def hand_over(folder: Path, uid: int, gid: int) -> None:
+    """Gives `folder` and what its owner has in it to another user. Does nothing if the folder is that user's already. The caller is root.
+
+    The former owner may change the folder in the meantime: only folders and files that belong to the former owner change hands, by their descriptors, so no link leads to
+    anything else. A file with several names stays, too, because one of them may be elsewhere. The folder itself comes last, so an interrupted hand-over is repeated.
+
+    Raises:
+        EmbeddedError: `folder` is a link or no folder.
+    """
+    with opened_folder(folder) as top:
+        former = os.fstat(top).st_uid
+        if former == uid:
+            return
+        for _, folders, files, descriptor in os.fwalk(".", topdown=False, dir_fd=top):
+            for name in (*folders, *files):
+                _hand_over_entry(name, descriptor, former, uid, gid)
+        os.fchown(top, uid, gid)
+
+
+def _hand_over_entry(name: str, folder: int, former: int, uid: int, gid: int) -> None:
+    try:
+        entry = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
+    except OSError:  # a link or a socket, or it is gone
+        return
+    try:
+        found = os.fstat(entry)
+        one_name = stat.S_ISREG(found.st_mode) and found.st_nlink == 1
+        if found.st_uid == former and (one_name or stat.S_ISDIR(found.st_mode)):
+            os.fchown(entry, uid, gid)
+    finally:
+        os.close(entry)
 
 
 def present(path: Path) -> bool:

@@ -1,4 +1,4 @@
-"""The paths of one instance, its passwords, and the account that runs PostgreSQL. The paths are computed only from RESPONSA_HOME."""
+"""The paths of one instance, its passwords, and the users of its parts. The paths are computed only from RESPONSA_HOME."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ import json
 import os
 import pwd
 import secrets
+import shutil
 import stat
 import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
+from responsa_server.confinement import User
 from responsa_server.embedded.errors import EMPTY_FOLDER, EmbeddedError, file_errors
-from responsa_server.embedded.files import present
+from responsa_server.embedded.files import opened_folder, present
 from responsa_server.private_files import write_private
 
 SETTINGS_FILE = "responsa.toml"
@@ -37,35 +39,50 @@ class DamagedState(EmbeddedError):
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """An account other than root: its name, user id and group id from the passwd table."""
+    """A user other than root: user id and group id. name: from the passwd table; "" without an entry there."""
 
     name: str
     uid: int
     gid: int
 
     @classmethod
-    def unprivileged(cls, preferred: str | None) -> Account:
-        """The account `preferred` if it exists, else `responsa`, else `nobody`, else the first account that is not
-        root.
+    def of(cls, user: User) -> Account | None:
+        """The account of a part if root runs Responsa; else None: the part then runs as the user who started Responsa.
 
-        Other daemons may also run as `nobody`. If the database runs as `nobody`, they can reach its files. Therefore, create the
-        account `responsa` on a shared machine.
+        No other program runs under it, so none reaches the part's files.
+        """
+        return cls("", user, user) if running_as_root() else None
+
+    @classmethod
+    def of_database(cls) -> Account | None:
+        """As `of`, for PostgreSQL, which has the account `responsa` if it exists."""
+        return (_known("responsa") or cls.of(User.POSTGRES)) if running_as_root() else None
+
+    @classmethod
+    def with_name(cls) -> Account:
+        """The account for `initdb`, which refuses a user without an entry in the passwd table: `responsa`, else `nobody`, else the first one that is not root.
 
         Raises:
             EmbeddedError: the passwd table has no account other than root.
         """
-        for name in (preferred, "responsa", "nobody"):
-            # A directory service may find an account by name even if it does not list the account.
-            with contextlib.suppress(KeyError):
-                row = pwd.getpwnam(name or "")
-                if row.pw_uid != 0:
-                    return cls(row.pw_name, row.pw_uid, row.pw_gid)
-        if (row := next((one for one in pwd.getpwall() if one.pw_uid != 0), None)) is None:
+        found = _known("responsa") or _known("nobody")
+        if found is None and (row := next((row for row in pwd.getpwall() if row.pw_uid != 0), None)):
+            found = cls(row.pw_name, row.pw_uid, row.pw_gid)
+        if found is None:
             raise EmbeddedError(
                 "PostgreSQL refuses to run as root and there is no other account on this machine",
                 "add an account (useradd --system responsa), start as a plain user, or set DATABASE_URL",
             )
-        return cls(row.pw_name, row.pw_uid, row.pw_gid)
+        return found
+
+
+def _known(name: str) -> Account | None:
+    """The account with this name. A directory service may find one that it does not list."""
+    try:
+        row = pwd.getpwnam(name)
+    except KeyError:
+        return None
+    return Account(row.pw_name, row.pw_uid, row.pw_gid) if row.pw_uid != 0 else None
 
 
 def running_as_root() -> bool:
@@ -129,12 +146,9 @@ class Layout:
 
     home: Path
     run: Path
-    """The folder for the sockets of the server, the gateway, Redis and Envoy's admin interface; mode 0700."""
-    postgres_run: Path
-    """The folder of PostgreSQL's socket; mode 0700. The account that PostgreSQL runs under owns the folder."""
-    cluster: Path
+    """The folder for the sockets of the servers; mode 0700. If root runs Responsa, Envoy's group may enter it, too."""
     root_place: Path | None
-    """The folder below /var/lib/responsa with PostgreSQL's binaries, cluster and socket if root runs Responsa; else None."""
+    """The folder below /var/lib/responsa with the files of the parts if root runs Responsa; else None. It belongs to root, and each part has folders of its own in it."""
     account: Account | None
     """The account that PostgreSQL runs under if root runs Responsa; else None: PostgreSQL then runs as the user who started Responsa."""
     instance: str
@@ -163,19 +177,51 @@ class Layout:
             instance = state.instance
             _refuse_foreign(state, home)
         if running_as_root():
-            account = Account.unprivileged(state.account if state else None)
+            account = Account.of_database()
             root_place = ROOT_PLACES / instance
+        if root_place is not None:
+            run = root_place / "run"
         # The recorded folder no longer exists if the home was moved or the temp folder was emptied.
-        run = state.run if state is not None and present(state.run) else _run_folder(home, instance)
+        elif state is not None and present(state.run):
+            run = state.run
+        else:
+            run = _run_folder(home, instance)
         return cls(
             home=home,
             run=run,
-            postgres_run=run if root_place is None else root_place / "run",
-            cluster=(home if root_place is None else root_place) / "postgres",
             root_place=root_place,
             account=account,
             instance=instance,
         )
+
+    @property
+    def _parts(self) -> Path:
+        """Where the parts have their files."""
+        return self.home if self.root_place is None else self.root_place
+
+    def _run_of(self, part: str) -> Path:
+        """The folder of the sockets of a part that has its own user if root runs Responsa. Then the part owns the folder, and root's group may enter it; so the servers can call the part."""
+        return self.run if self.root_place is None else self.root_place / f"{part}-run"
+
+    @property
+    def cluster(self) -> Path:
+        """The folder of PostgreSQL's data, which belongs to `account`."""
+        return self._parts / "postgres"
+
+    @property
+    def postgres_run(self) -> Path:
+        """The folder of PostgreSQL's socket."""
+        return self._run_of("postgres")
+
+    @property
+    def redis_run(self) -> Path:
+        """The folder of Redis' socket."""
+        return self._run_of("redis")
+
+    @property
+    def envoy_run(self) -> Path:
+        """The folder of the socket of Envoy's admin interface."""
+        return self._run_of("envoy")
 
     @property
     def data(self) -> Path:
@@ -246,23 +292,23 @@ class Layout:
 
     @property
     def replicas(self) -> Path:
-        """The list of replicas and the endpoint files that Envoy watches."""
-        return self.home / "replicas"
+        """The list of replicas and the endpoint files that Envoy watches. If root runs Responsa, Envoy's group may read them."""
+        return self._parts / "replicas"
 
     @property
     def metrics(self) -> Path:
         """The files that tell Prometheus where the servers' metrics are."""
-        return self.home / "metrics"
+        return self._parts / "metrics"
 
     @property
     def prometheus(self) -> Path:
         """The data of Prometheus."""
-        return self.home / "prometheus"
+        return self._parts / "prometheus"
 
     @property
     def redis_socket(self) -> Path:
         """The socket that Redis listens on."""
-        return self.run / "redis.sock"
+        return self.redis_run / "redis.sock"
 
     @property
     def server_socket(self) -> Path:
@@ -282,7 +328,7 @@ class Layout:
     @property
     def envoy_admin_socket(self) -> Path:
         """The socket of Envoy's admin interface, which `EmbeddedEnvoy.ready` queries."""
-        return self.run / "envoy-admin.sock"
+        return self.envoy_run / "envoy-admin.sock"
 
     @property
     def cluster_name(self) -> str:
@@ -295,7 +341,7 @@ class Layout:
         places: list[Path] = []
         if self.root_place is not None:
             places.append(self.root_place)
-        if not self.run.is_relative_to(self.home):
+        elif not self.run.is_relative_to(self.home):
             places.append(self.run)
         return tuple(places)
 
@@ -342,9 +388,10 @@ class Layout:
             for folder in (self.data, self.logs):
                 _private_folder(folder)
             write_private(self.state, self._state_text())
-            if self.root_place is not None and self.account is not None:
-                _root_folder(self.root_place, self.postgres_run, self.account)
-            _private_folder(self.run)
+            if self.root_place is None:
+                _private_folder(self.run)
+            else:
+                self._prepare_root_place(self.root_place)
             if not self.secrets.exists():
                 if (self.cluster / "PG_VERSION").exists():
                     Passwords.load(self.secrets)
@@ -401,6 +448,39 @@ class Layout:
         elif stat.S_IMODE(self.home.stat().st_mode) & 0o077:
             self.home.chmod(0o700)
 
+    def move_former(self) -> None:
+        """If root runs Responsa, moves what earlier releases kept in the data folder to the place in which its part can read it. The caller holds the lock of the home, and full capabilities.
+
+        Raises:
+            EmbeddedError: the disk is full.
+        """
+        with file_errors(self.home):
+            for target in (self.replicas, self.prometheus):
+                if target != (former := self.home / target.name) and former.is_dir():
+                    shutil.copytree(former, target, dirs_exist_ok=True)
+                    shutil.rmtree(former)
+
+    def _prepare_root_place(self, place: Path) -> None:
+        """Makes the folders of the parts. Each part reaches its own, and the sockets or files that it must."""
+        if not place.parent.exists():
+            place.parent.parent.mkdir(parents=True, exist_ok=True)
+            place.parent.mkdir(mode=0o755, exist_ok=True)
+            place.parent.chmod(0o755)
+        # First, because in earlier releases it belonged to an account that could plant links in it.
+        _root_folder(place, 0, 0, 0o711)
+        postgres, redis, envoy = self.account, Account.of(User.REDIS), Account.of(User.ENVOY)
+        assert postgres is not None
+        assert redis is not None
+        assert envoy is not None
+        # The set-group-id bit gives the sockets the group of their folder.
+        for run, account in ((self.postgres_run, postgres), (self.redis_run, redis), (self.envoy_run, envoy)):
+            _root_folder(run, account.uid, 0, 0o2710)
+        _root_folder(self.run, 0, envoy.gid, 0o2710)
+        _root_folder(self.replicas, 0, envoy.gid, 0o750)
+        prometheus = Account.of(User.PROMETHEUS)
+        assert prometheus is not None
+        _root_folder(self.metrics, 0, prometheus.gid, 0o750)
+
     def _state_text(self) -> str:
         content = {
             "version": STATE_VERSION,
@@ -408,7 +488,7 @@ class Layout:
             "instance": self.instance,
             "run": str(self.run),
             "root": self.root_place is not None,
-            "account": self.account.name if self.account else None,
+            "account": self.account.name or None if self.account else None,
             "outside": [str(place) for place in self.outside],
         }
         return json.dumps(content, indent=2) + "\n"
@@ -420,7 +500,6 @@ class _State:
     instance: str
     run: Path
     root: bool
-    account: str | None
 
 
 def _read_state(path: Path) -> _State | None:
@@ -440,7 +519,6 @@ def _read_state(path: Path) -> _State | None:
             instance=str(content["instance"]),
             run=Path(content["run"]),
             root=bool(content["root"]),
-            account=content["account"],
         )
         if len(state.instance) != 16 or not set(state.instance) <= set("0123456789abcdef"):
             raise ValueError(state.instance)
@@ -496,23 +574,13 @@ def _private_folder(folder: Path) -> None:
             folder.chmod(0o700)
 
 
-def _root_folder(place: Path, run: Path, account: Account) -> None:
-    if not place.parent.exists():
-        place.parent.parent.mkdir(parents=True, exist_ok=True)
-        place.parent.mkdir(mode=0o755, exist_ok=True)
-        place.parent.chmod(0o755)
-    for folder in (place, run):
-        with contextlib.suppress(FileExistsError):
-            folder.mkdir(mode=0o700)
-        try:
-            # Use a descriptor, because the account owns the folder above `run` and could replace `run` with a link.
-            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        except OSError as error:
-            if error.errno not in (errno.ENOTDIR, errno.ELOOP):
-                raise
-            raise EmbeddedError(f"{folder} is not a folder", "remove it and start again") from None
-        try:
-            os.fchown(descriptor, account.uid, account.gid)
-            os.fchmod(descriptor, 0o700)
-        finally:
-            os.close(descriptor)
+def _root_folder(folder: Path, uid: int, gid: int, mode: int) -> None:
+    """Makes `folder` if it is missing, and gives it this owner, group and mode. Follows no link."""
+    with contextlib.suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+    found = folder.lstat()
+    if (found.st_mode, found.st_uid, found.st_gid) == (stat.S_IFDIR | mode, uid, gid):
+        return  # a server may not change or open the folders of others
+    with opened_folder(folder) as descriptor:
+        os.fchown(descriptor, uid, gid)
+        os.fchmod(descriptor, mode)

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import xllamacpp
 
+from responsa_server.confinement import User, become
+
 CACHE_MIB = 128
 """The size, in MiB, of the cache for prompt prefixes that the model has already read."""
 # This level logs errors and warnings.
@@ -24,6 +26,9 @@ def main(arguments: list[str]) -> None:
     os.umask(0o077)
     parameters = _parameters(Path(weights), Path(path), int(threads), int(window), int(concurrent))
     server = xllamacpp.Server(parameters)
+    if os.geteuid() == 0:
+        # Only now, because another user may be unable to read the packages. The kernel takes the capabilities of all threads.
+        become(User.LANGUAGE_MODEL, User.LANGUAGE_MODEL)
     signal.sigwait(stops)
     del server
     # Exit without waiting for answers that are still being written.

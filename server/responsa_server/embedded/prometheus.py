@@ -13,12 +13,13 @@ from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Final
 
+from responsa_server.confinement import User
 from responsa_server.embedded.envoy import check_port
 from responsa_server.embedded.errors import EmbeddedError, file_errors
-from responsa_server.embedded.layout import Layout
+from responsa_server.embedded.files import hand_over
+from responsa_server.embedded.layout import Account, Layout
 from responsa_server.embedded.part import PROBE, ManagedProcess, StopStep
 from responsa_server.embedded.spawn import PLAIN_ENVIRONMENT, spawn
-from responsa_server.private_files import write_private
 
 RETENTION: Final = "30d"
 _HOST: Final = "127.0.0.1"
@@ -65,12 +66,19 @@ class EmbeddedPrometheus(ManagedProcess):
     def spawn(self) -> None:
         """Writes the configuration, and chooses the port. See `ManagedProcess.spawn`."""
         self._port = self._port or _free_port()
+        account = Account.of(User.PROMETHEUS)
         # Prometheus watches only a folder that exists when it starts.
         with file_errors(self._targets):
             self._targets.mkdir(mode=0o700, parents=True, exist_ok=True)
-        configuration = self.layout.home / "prometheus.json"
-        write_private(configuration, json.dumps(self._configuration(), indent=1) + "\n")
-        self.process = spawn(self._argv(configuration), PLAIN_ENVIRONMENT, self.log)
+            if account is not None:
+                # Its user may not be able to enter the folder of the rules.
+                rules = self.layout.metrics / "rules"
+                shutil.copytree(self._rules, rules, dirs_exist_ok=True)
+                self._rules = rules
+                self.layout.prometheus.mkdir(mode=0o700, exist_ok=True)
+                hand_over(self.layout.prometheus, account.uid, account.gid)
+        configuration = json.dumps(self._configuration(), indent=1).encode()
+        self.process = spawn(self._argv, PLAIN_ENVIRONMENT, self.log, account=account, stdin=configuration)
 
     def ready(self) -> bool:
         """Whether it has read its data and answers."""
@@ -81,10 +89,11 @@ class EmbeddedPrometheus(ManagedProcess):
             except (OSError, HTTPException):
                 return False
 
-    def _argv(self, configuration: Path) -> Sequence[str]:
+    @property
+    def _argv(self) -> Sequence[str]:
         return [
             str(prometheus_binary()),
-            f"--config.file={configuration}",
+            "--config.file=/dev/stdin",
             f"--storage.tsdb.path={self.layout.prometheus}",
             f"--storage.tsdb.retention.time={RETENTION}",
             f"--web.listen-address={_HOST}:{self._port}",

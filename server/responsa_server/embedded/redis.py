@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
+from responsa_server.confinement import User
+from responsa_server.embedded.layout import Account
 from responsa_server.embedded.part import PROBE, ManagedProcess, StopStep
 from responsa_server.embedded.spawn import PLAIN_ENVIRONMENT, REINSTALL, installed, spawn
 
@@ -28,8 +30,12 @@ class EmbeddedRedis(ManagedProcess):
 
     @property
     def socket(self) -> Path:
-        """`run/redis.sock`."""
+        """`redis.sock`."""
         return self.layout.redis_socket
+
+    @property
+    def _account(self) -> Account | None:
+        return Account.of(User.REDIS)
 
     @property
     def url(self) -> str:
@@ -49,7 +55,8 @@ class EmbeddedRedis(ManagedProcess):
         lines = [
             "port 0",
             f"unixsocket {_quoted(self.layout.redis_socket)}",
-            "unixsocketperm 700",
+            # If root runs Responsa, the socket has root's group, as its folder has.
+            f"unixsocketperm {700 if self._account is None else 770}",
             f"requirepass {self.layout.passwords.redis}",
             'save ""',
             "appendonly no",
@@ -58,10 +65,16 @@ class EmbeddedRedis(ManagedProcess):
             "loglevel warning",
             f"maxmemory {_MEMORY}",
             "maxmemory-policy allkeys-lru",
-            f"dir {_quoted(self.layout.run)}",
+            f"dir {_quoted(self.layout.redis_run)}",
         ]
         configuration = ("\n".join(lines) + "\n").encode()
-        self.process = spawn([str(redis_binary()), "-"], PLAIN_ENVIRONMENT, self.log, stdin=configuration)
+        self.process = spawn(
+            [str(redis_binary()), "-"],
+            PLAIN_ENVIRONMENT,
+            self.log,
+            account=self._account,
+            stdin=configuration,
+        )
 
     def ready(self) -> bool:
         """Whether the server answers a PING after AUTH."""

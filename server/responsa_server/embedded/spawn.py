@@ -10,10 +10,11 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import IO, TypedDict
+from typing import IO
 
+from responsa_server.confinement import SUPERVISOR, Capability, become_before_exec, keep_capabilities
 from responsa_server.embedded.errors import EmbeddedError, file_errors
 from responsa_server.embedded.layout import Account
 
@@ -38,23 +39,25 @@ def spawn(
     death_signal: signal.Signals = signal.SIGKILL,
     stdin: bytes | int = b"",
     errors_alone: bool = False,
+    kept: Collection[Capability] = SUPERVISOR,
 ) -> subprocess.Popen[bytes]:
     """Starts a program in a new session. Its output goes to `log`. Call this from the main thread, because the kernel sends the death
     signal when the thread that spawned the process ends.
 
     Args:
         env: the program's whole environment. The program inherits no variables.
-        account: the account that the program runs under; None for the caller's account.
+        account: the account that the program runs under, without any capability; None for the caller's account.
         death_signal: the signal that the kernel sends when the parent dies.
         stdin: the input of the program. A pipe holds the input, so it may have at most 64 KiB. Or a descriptor to read from, which is closed here.
         errors_alone: whether only stderr goes to `log`.
+        kept: the capabilities that the program keeps if it runs as root.
 
     Raises:
         EmbeddedError: the program is missing, or the log cannot be written.
     """
     with file_errors(log):
         output = _open_log(log)
-    source = _pipe_with(stdin) if isinstance(stdin, bytes) else stdin
+    source = _pipe_with(stdin, account) if isinstance(stdin, bytes) else stdin
     try:
         return subprocess.Popen(
             argv,
@@ -64,10 +67,9 @@ def spawn(
             cwd="/",
             env=env,
             start_new_session=True,
-            preexec_fn=_dying_with_parent(death_signal),
-            **_credentials(account),
+            preexec_fn=_dying_with_parent(death_signal, account, kept),
         )
-    except OSError as error:
+    except (OSError, subprocess.SubprocessError) as error:
         raise cannot_run(argv[0], error) from error
     finally:
         os.close(output)
@@ -101,15 +103,14 @@ def run_to_end(
             errors="replace",
             timeout=_TOOL_SECONDS,
             check=False,
-            preexec_fn=_dying_with_parent(signal.SIGKILL),
-            **_credentials(account),
+            preexec_fn=_dying_with_parent(signal.SIGKILL, account),
         )
     except subprocess.TimeoutExpired as error:
         raise EmbeddedError(
             f"{Path(argv[0]).name} did not finish within {_TOOL_SECONDS:.0f} s",
             "look for a slow or full disk and try again",
         ) from error
-    except OSError as error:
+    except (OSError, subprocess.SubprocessError) as error:
         raise cannot_run(argv[0], error) from error
     finally:
         os.close(source)
@@ -148,22 +149,29 @@ def installed(package: str, program: str, name: str, distribution: str, remedy: 
     raise EmbeddedError(f"{name} is not installed (package {distribution})", remedy)
 
 
-def cannot_run(program: str, error: OSError) -> EmbeddedError:
-    """The error for a program that is missing or cannot be executed."""
+def cannot_run(program: str, error: OSError | subprocess.SubprocessError) -> EmbeddedError:
+    """The error for a program that is missing or cannot be executed, or whose account this machine refuses."""
+    reason = error.strerror if isinstance(error, OSError) else None
     return EmbeddedError(
-        f"{program} cannot be started ({error.strerror or type(error).__name__})",
+        f"{program} cannot be started ({reason or type(error).__name__})",
         REINSTALL,
     )
 
 
-def _dying_with_parent(death_signal: signal.Signals) -> Callable[[], None]:
-    """A function that sets the death signal. The new process runs the function after its change of user, because a change of
-    user clears the signal.
-    """
+def _dying_with_parent(
+    death_signal: signal.Signals,
+    account: Account | None = None,
+    kept: Collection[Capability] | None = None,
+) -> Callable[[], None]:
+    """A function that changes the user or the capabilities of the new process, and then sets the death signal, because a change of user clears the signal."""
     parent = os.getpid()
     prctl = _prctl()  # loaded before the fork
 
     def set_death_signal() -> None:
+        if account is not None:
+            become_before_exec(account.uid, account.gid)
+        elif kept is not None:
+            keep_capabilities(kept)
         if prctl is not None:
             prctl(PR_SET_PDEATHSIG, int(death_signal), 0, 0, 0)
             if os.getppid() != parent:  # the parent died before prctl was called
@@ -194,27 +202,23 @@ def _prctl() -> Callable[[int, int, int, int, int], int] | None:
     return function
 
 
-class _Credentials(TypedDict, total=False):
-    user: int
-    group: int
-    extra_groups: Sequence[int]
-
-
-def _credentials(account: Account | None) -> _Credentials:
-    """The arguments for Popen that make the process run as `account`. The process gets no supplementary groups, because it must
-    not inherit root's groups.
-    """
-    return {} if account is None else {"user": account.uid, "group": account.gid, "extra_groups": ()}
-
-
 def _pipe_with(content: bytes, account: Account | None = None) -> int:
-    """The reading end of a pipe that holds `content` and belongs to `account`."""
+    """The reading end of a pipe that holds `content` and belongs to `account`, which may open it again under the name /dev/stdin."""
     read, write = os.pipe()
     if account is not None:
         os.fchown(read, account.uid, account.gid)
     os.write(write, content)
     os.close(write)
     return read
+
+
+def in_memory(content: bytes) -> int:
+    """A descriptor of a file in memory with this content, for the `stdin` of `spawn`. Any user may open it again under the name /dev/fd/0."""
+    descriptor = os.memfd_create("stdin", os.MFD_CLOEXEC)
+    with os.fdopen(os.dup(descriptor), "wb") as file:
+        file.write(content)
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    return descriptor
 
 
 def _open_log(path: Path) -> int:

@@ -29,6 +29,7 @@ from typing import Protocol
 
 import psutil
 
+from responsa_server.confinement import SUPERVISOR, keep_capabilities
 from responsa_server.embedded.errors import EmbeddedError, of_os_error
 from responsa_server.embedded.files import PlaceLock, free_space
 from responsa_server.embedded.layout import Layout
@@ -224,7 +225,8 @@ class Supervisor:
     def run(self) -> int:
         """Blocks until all parts have stopped. Returns 0 after an orderly stop, and 1 after a failure, which was reported.
 
-        Call from the main thread before other threads start, because this method forks the process.
+        Call from the main thread before other threads start, because this method forks the process. If this process is root, it keeps only the capabilities of
+        `confinement.SUPERVISOR` for good, and so do the parts that run as root.
 
         Raises:
             EmbeddedError: nothing was started, because a folder cannot be used, a tool is missing, a port is busy, or another
@@ -237,6 +239,8 @@ class Supervisor:
         lock = PlaceLock(self._layout.lock, "Responsa")
         lock.acquire()
         try:
+            self._layout.move_former()
+            keep_capabilities(SUPERVISOR)
             for watched in self._watched:
                 watched.part.preflight()
             return self._run_guard()

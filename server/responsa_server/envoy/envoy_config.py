@@ -244,7 +244,7 @@ def _endpoints(folder: Path, cluster: str) -> Tree:
 def _admin(socket: Path | None) -> Tree:
     if socket is None:
         return None
-    return {"address": {"pipe": {"path": str(socket), "mode": 0o600}}}
+    return {"address": {"pipe": {"path": str(socket), "mode": 0o660}}}
 
 
 def _cors(origins: Sequence[str]) -> Tree:

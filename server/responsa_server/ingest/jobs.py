@@ -52,6 +52,7 @@ from responsa_server.ingest.rejections import ParserUnavailable
 from responsa_server.ingest.sandbox.parsed_file import ParsedFile
 from responsa_server.ingest.settings import IngestionSettings
 from responsa_server.ingest.watching import POLL_SECONDS, Watcher, Watching
+from responsa_server.memory import FreeMemory
 from responsa_server.search.embedder import undeclared_embedding
 from responsa_server.stores.postgres.documents import DocumentStore
 from responsa_server.stores.postgres.jobs import JobQueue
@@ -309,6 +310,7 @@ class KnowledgeJobs:
         self._announce: Announce | None = None
         self._task: asyncio.Task[None] | None = None
         self._others: list[asyncio.Task[None]] = []
+        self._memory = FreeMemory()
         self._log: FilteringBoundLogger = structlog.get_logger("ingest")
 
     async def start(
@@ -335,6 +337,7 @@ class KnowledgeJobs:
                 work[JobKind.REINDEX] = self._build(self._reindex)
                 work[JobKind.DISCARD] = self._reindex.discard
                 give_ups[JobKind.REINDEX] = self._giving_up(self._reindex.give_up)
+            work = {kind: self._giving_back(each) for kind, each in work.items()}
             self._task = asyncio.create_task(self._runner.run(work, give_ups), name="knowledge jobs")
             self._task.add_done_callback(self._report_end)
             self._others = [asyncio.create_task(run(), name=name) for name, run in self._beside.items()]
@@ -347,6 +350,7 @@ class KnowledgeJobs:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
+        self._memory.close()
 
     @property
     def alive(self) -> bool:
@@ -416,6 +420,15 @@ class KnowledgeJobs:
             return pause
 
         return work
+
+    def _giving_back(self, work: Work) -> Work:
+        async def worked(tenant_id: str, identity: UUID, attempts: int) -> float | None:
+            try:
+                return await work(tenant_id, identity, attempts)
+            finally:
+                self._memory.give_back_soon()
+
+        return worked
 
     def _giving_up(self, end: Callable[[str, UUID, ResponsaError], Awaitable[None]]) -> GiveUp:
         async def give_up(tenant_id: str, operation_id: UUID, losses: int) -> None:

@@ -111,7 +111,7 @@ class IngestionSettings(BaseModel, extra="forbid"):
     )
     allow_unconfined: bool | None = Field(
         default=None,
-        description="Whether documents are parsed on a kernel that lacks Landlock or seccomp. If a malicious document takes over the parser on such a kernel, only resource limits and a separate user confine the parser. If empty, documents are parsed on such a kernel except in production.",
+        description="Whether documents are parsed on a kernel that lacks Landlock or seccomp. If a malicious document takes over the parser on such a kernel, only resource limits and a separate user confine the parser. If empty, documents are parsed on such a kernel only in development, and each start says so.",
     )
 
     @property

@@ -168,6 +168,8 @@ def load(
     options.inter_op_num_threads = 1
     # Without this entry, the pool's threads would spin between calls and occupy cores that PostgreSQL and the event loop need.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # Otherwise, the session keeps the memory of its largest batch for ever. It computes as fast without.
+    options.enable_cpu_mem_arena = False
     options.log_severity_level = 3
     if not path.exists():
         _write_graph(folder / "model.safetensors", path, precision, unpacked)

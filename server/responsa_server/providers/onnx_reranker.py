@@ -147,6 +147,7 @@ def _session(graph: Path, threads: int) -> ort.InferenceSession:
     options.inter_op_num_threads = 1
     # Without this entry, the pool's threads would spin between calls and occupy cores that PostgreSQL and the event loop need.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.enable_cpu_mem_arena = False  # as in `minilm.load`
     options.log_severity_level = 3
     try:
         return runtime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])

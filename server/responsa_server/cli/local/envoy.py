@@ -15,15 +15,15 @@ from responsa_server.app.settings import (
     otlp,
 )
 from responsa_server.cli.local.failures import reporting
+from responsa_server.confinement import User, become_before_exec
 from responsa_server.domain.addresses import LOOPBACK_HOSTS
 from responsa_server.embedded import EmbeddedError
 from responsa_server.embedded.envoy import envoy_binary
-from responsa_server.embedded.errors import file_errors
+from responsa_server.embedded.layout import Account
 from responsa_server.embedded.machine import visible
-from responsa_server.embedded.spawn import PLAIN_ENVIRONMENT, cannot_run
+from responsa_server.embedded.spawn import PLAIN_ENVIRONMENT, cannot_run, in_memory
 from responsa_server.envoy.envoy_config import EnvoyConfig, EnvoyConfigError, NamedServers, render
 from responsa_server.envoy.tracing import EnvoyTracing
-from responsa_server.private_files import write_private
 
 _PORT = typer.Option(min=1, max=65_535)
 
@@ -84,19 +84,19 @@ def _tracing(settings: Settings) -> EnvoyTracing | None:
 
 
 def _become_envoy(settings: Settings, servers: NamedServers) -> None:
-    file = settings.home / "envoy.json"
     try:
         text = render(envoy_config(settings, servers))
     except EnvoyConfigError as error:
         raise EmbeddedError(str(error), "see docs/containers.md") from error
-    with file_errors(file):
-        settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
-        write_private(file, text)
     program = str(envoy_binary())
+    # As `EmbeddedEnvoy` does: under root, Envoy has a user of its own.
+    os.dup2(in_memory(text.encode()), 0)
+    if (account := Account.of(User.ENVOY)) is not None:
+        become_before_exec(account.uid, account.gid)
     options = ("--disable-hot-restart", "--log-level", "warn", "--concurrency", str(min(visible().cpus, 4)))
     try:
         os.execve(  # noqa: S606  # the process becomes Envoy, so that it gets the signals
-            program, [program, "--config-path", str(file), *options], dict(PLAIN_ENVIRONMENT)
+            program, [program, "--config-path", "/dev/fd/0", *options], dict(PLAIN_ENVIRONMENT)
         )
     except OSError as error:
         raise cannot_run(program, error) from error

@@ -11,6 +11,7 @@ from responsa_server.app.process import run as run_loop
 from responsa_server.app.serve import preload, serve
 from responsa_server.app.settings import ServeRole, load
 from responsa_server.cli.local.failures import reporting
+from responsa_server.confinement import SERVER, keep_capabilities
 
 
 def register(app: typer.Typer, name: str) -> None:
@@ -47,6 +48,8 @@ def register(app: typer.Typer, name: str) -> None:
         like the server of `responsa up`. After SIGTERM, the process gives Envoy time to notice and then drains. After
         Ctrl-C, it drains at once.
         """
+        # `responsa up` has already done it. Threads keep the capabilities that they have begun with.
+        keep_capabilities(SERVER)
         given = {"role": role, "grpc_listen": listen, "http_listen": http_listen}
         if held:
             preload()

@@ -26,8 +26,10 @@ from responsa_server.app.settings import Settings, environment, load, unknown_va
 from responsa_server.app.vector_stores import open_store
 from responsa_server.cli.local.envoy import envoy_config
 from responsa_server.cli.local.failures import reporting
+from responsa_server.cli.local.instance import sandbox_finding
 from responsa_server.cli.local.own_docs import OwnDocs
 from responsa_server.cli.local.servers import Servers
+from responsa_server.confinement import SandboxCapabilities, capabilities
 from responsa_server.domain.errors import Unavailable
 from responsa_server.domain.parts import Health
 from responsa_server.domain.passages import VectorStore
@@ -80,6 +82,8 @@ def run(settings: Settings, *, observe: bool = False) -> int:
 
         if (spending := unlimited_spending(settings)) is not None:
             print(f"Warning: {': '.join(spending)}.", flush=True)
+    if warning := sandbox_warning(settings, capabilities()):
+        print(warning, flush=True)
     check_model()
     docs = settings.docs
     if (store := open_store(settings)) is not None and (away := asyncio.run(_away(store))):
@@ -146,6 +150,12 @@ def run(settings: Settings, *, observe: bool = False) -> int:
         routing=servers,
         say=lambda line: print(line, flush=True),
     ).run()
+
+
+def sandbox_warning(settings: Settings, sandbox: SandboxCapabilities) -> str:
+    """What each start says about a kernel without the sandbox of parsers; "" for other kernels."""
+    found = sandbox_finding(sandbox, allow_unconfined=settings.allows_unconfined_parsing)
+    return "" if found.ok else f"Warning: {found.detail} To change that, {found.remedy}."
 
 
 def prepare_database(settings: Settings, layout: Layout) -> None:

