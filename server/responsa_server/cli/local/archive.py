@@ -146,7 +146,8 @@ def read_header(file: IO[bytes]) -> tuple[Header, bytes]:
         )
     try:
         header = Header(**content)
-        return replace(header, migrations=[(name, digest) for name, digest in header.migrations]), line
+        migrations = [(name, bytes.fromhex(digest).hex()) for name, digest in header.migrations]
+        return replace(header, migrations=migrations), line
     except (TypeError, ValueError) as error:
         raise _damaged("its first line is damaged") from error
 
