@@ -201,7 +201,7 @@ def _whole(layout: Layout, filled: Mapping[str, int], wanted: Sequence[str]) -> 
         found = _counts(urls.superuser)
         assert {name: found.get(name) for name in filled} == filled
         with psycopg.connect(urls.superuser) as superuser:
-            if superuser.execute("SELECT FROM pg_roles WHERE rolname = 'responsa_backup'").fetchone():
+            if superuser.execute("SELECT 1 FROM pg_roles WHERE rolname = 'responsa_backup'").fetchone():
                 superuser.execute("DROP OWNED BY responsa_backup")  # what a dump grants itself
         assert schema(urls.superuser) == wanted
 

@@ -8,6 +8,7 @@ import asyncio
 import json
 import re
 import shutil
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -24,13 +25,16 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from responsa.admin.v1.system_status_pb2 import Health
 from responsa_client import Responsa
-from responsa_server.embedded import EmbeddedPostgres, Layout, throwaway_postgres
+from responsa_server.app.waiting import Reaching
+from responsa_server.embedded import EmbeddedError, EmbeddedPostgres, Layout, throwaway_postgres
 from responsa_server.embedded.postgres import package_root
 from responsa_server.embedded.redis import redis_binary
 from responsa_server.stores.postgres.migrate import MigrationError, migrate
 from tests import seeds
+from tests.certificates import certificate
 from tests.forked import responsa
 from tests.instance import ROOT, START_PATIENCE, eventually, free_port, plain_environment
+from tests.system.door import door_to
 from tests.tied import tied
 from tools.deploy_check import COMPOSE, RENDERED, manifests
 
@@ -265,10 +269,51 @@ def test_a_database_that_refuses_the_connection_is_reported_with_the_reason_and_
         return done.stderr
 
     assert 'database "barn" does not exist' in said(make_conninfo(outside, dbname="barn"))
-    if command == ("migrate",):
-        told = said("postgresql://house:open@sesame.invalid/house")
-        assert "Name or service not known" in told or "name resolution" in told
-        assert "sesame" not in told, "a part of a password that is not escaped counts as the host"
+
+
+def test_a_database_that_is_away_is_named_and_not_refused(outside: str, folder: Path) -> None:
+    with door_to(outside) as door:
+        url = door.url(outside)
+        assert "closed the connection" in Reaching(url).attempt()
+        assert Reaching(make_conninfo(url, sslmode="require")).attempt()
+        door.starting = True
+        assert Reaching(url).attempt() == "the database system is starting up"
+        door.most = door.turned_away + 1
+        assert Reaching(url).attempt() == "", (
+            "it came between the attempt and the question whether it is there"
+        )
+    assert Reaching(door.url(outside)).attempt() == "Connection refused"
+    assert "No such file" in Reaching(make_conninfo(outside, host=str(folder))).attempt()
+    told = Reaching("postgresql://house:open@sesame.invalid/house").attempt()
+    assert "Name or service not known" in told or "name resolution" in told
+    assert "sesame" not in told, "a part of a password that is not escaped counts as the host"
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        ({"password": "open"}, 'authentication failed for user "house"'),
+        ({"user": "nobody"}, 'authentication failed for user "nobody"'),
+        ({"dbname": "barn"}, 'database "barn" does not exist'),
+        ({"options": "-c role=responsa_nobody"}, 'role "responsa_nobody" does not exist'),
+        ({"sslmode": "require"}, "server does not support SSL"),
+        ({"sslmode": "verify-full"}, "certificate verify failed"),
+    ],
+    ids=["password", "user", "database", "role", "no TLS", "certificate"],
+)
+def test_a_wrong_login_is_not_waited_for(
+    outside: str, tmp_path: Path, changed: Mapping[str, str], reason: str
+) -> None:
+    key, own = certificate("localhost")
+    (tmp_path / "own.pem").write_bytes(key + own)
+    (tmp_path / "other.pem").write_bytes(certificate("localhost")[1])
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(tmp_path / "own.pem")
+    with door_to(outside, closed=False, tls=tls if "certificate" in reason else None) as door:
+        url = door.url(outside, sslrootcert=str(tmp_path / "other.pem"), **changed)
+        with pytest.raises(EmbeddedError, match=re.escape(reason)) as caught:
+            Reaching(url).attempt()
+    assert "correct DATABASE_URL" in str(caught.value)
 
 
 def test_doctor_examines_the_database_and_the_redis_that_the_settings_name(
