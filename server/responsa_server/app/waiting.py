@@ -21,7 +21,7 @@ from responsa_server.domain.parts import Health, PartReport
 from responsa_server.embedded import EmbeddedError
 from responsa_server.embedded.notify import notify
 
-PAUSE_SECONDS: Final = 1.0
+PAUSE_SECONDS: Final = 0.5
 """The time between an attempt that failed and the next one."""
 _CONNECT_SECONDS: Final = 5
 _PING_SECONDS: Final = 2
