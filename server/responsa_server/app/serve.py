@@ -352,15 +352,12 @@ async def serve(
         log.warning("unknown_variables", variables=names)
     check_model()
     layout = Layout.of(settings.home)
-    # If the home folder is not a data folder, it has no passwords for the embedded database.
     own = settings.database_url is not None
-    absent = not own and not layout.is_home()
-    if (
-        reason := "there is no data folder"
-        if absent
-        else ""
-        if own
-        else refusal(database_urls(settings, layout).app)
+    # If the home folder is not a data folder, it has no passwords for the embedded database.
+    if not own and (
+        reason := refusal(database_urls(settings, layout).app)
+        if layout.is_home()
+        else "there is no data folder"
     ):
         raise EmbeddedError(
             f"The server cannot reach a database ({reason})",
