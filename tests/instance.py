@@ -48,7 +48,7 @@ Many tests depend on one start.
 FOREIGN = ("COV", "RESPONSA_", "DATABASE_", "REDIS_", "LANGSMITH_", "LANGCHAIN_")
 
 
-FOREIGN_ORIGINS: Final = ("http://127.0.0.1:1", "https://www.example.org")
+FOREIGN_ORIGINS: Final = ("http://127.0.0.1:1", SITE)
 """Origins whose pages may call the shared instance: one of `allowed_origins`, on the server's own site, and one of `widget_keys`."""
 LIFTED: Final[Mapping[str, str]] = {
     f"RESPONSA_LIMITS__{group}__{name}".upper(): "0"
@@ -309,7 +309,6 @@ def instance(mail_server: MailServer, spans: Receiver) -> Iterator[Instance]:
             RESPONSA_DOCS="none",
             RESPONSA_MODELS__SCRIPTED="true",
             RESPONSA_ALLOWED_ORIGINS=FOREIGN_ORIGINS[0],
-            RESPONSA_WIDGET_KEYS=f"apiKeys/0190f3a2-7c1d-7b3e-9f6e-0d4f6a1b2c3d={FOREIGN_ORIGINS[1]}",
             RESPONSA_TELEMETRY__OBSERVE="true",
             RESPONSA_TELEMETRY__PROMETHEUS__SCRAPE_SECONDS="5",
             RESPONSA_RETRIEVAL__SEARCH_SECONDS="30",

@@ -34,11 +34,11 @@ from responsa.knowledge.v1.document_pb2 import DocumentState
 from responsa.knowledge.v1.knowledge_service_pb2_grpc import KnowledgeServiceStub
 from responsa_lab.testing.script import golden_text, parse
 from responsa_server.embedded import EmbeddedPostgres, Layout
-from responsa_server.embedded.postgres import package_root
 from responsa_server.stores.postgres.migrate import load, migrate
 from tests import seeds
 from tests.conftest import DatabaseUrls, urls_of
 from tests.instance import eventually, plain_environment
+from tests.migrations.schema import schema
 from tests.tied import tied
 
 HERE = Path(__file__).parent / "at_c6fb5430"
@@ -159,18 +159,6 @@ def test_what_was_missing_is_applied(upgraded: Upgraded) -> None:
 
 
 def test_the_schema_is_that_of_a_new_database(upgraded: Upgraded, database_urls: DatabaseUrls) -> None:
-    """Owners, grants, policies and the order of columns included. The log's partitions depend on the date."""
-
-    def schema(url: str) -> Sequence[str]:
-        command = (package_root() / "pginstall18" / "bin" / "pg_dump", "--schema-only", "--restrict-key=same")
-        dump = subprocess.run(
-            [*command, "--exclude-table=responsa.turn_event_*", url],
-            capture_output=True,
-            check=True,
-            text=True,
-        )
-        return dump.stdout.splitlines()
-
     assert schema(upgraded.url) == schema(database_urls.superuser)
 
 

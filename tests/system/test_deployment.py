@@ -499,6 +499,7 @@ def test_systemd_accepts_the_unit(name: str, tmp_path: Path) -> None:
     )
     done = verified(unit, tmp_path)
     assert (done.returncode, done.stdout) == (0, "")
+    assert "\nStartLimitIntervalSec=0\n" in unit, "a database that is away for long must not end it for good"
     # systemd would only warn of an unknown line, and start the service without it.
     assert "Unknown key" in verified(replaced(unit, KillMode="KillMod"), tmp_path).stdout
     assert verified(replaced(unit, **{str(responsa): "/opt/none/responsa"}), tmp_path).returncode != 0

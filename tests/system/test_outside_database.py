@@ -8,12 +8,17 @@ import asyncio
 import json
 import re
 import shutil
+import socket
+import ssl
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
+from urllib.error import HTTPError
 from urllib.parse import urlsplit
 from urllib.request import urlopen
 
@@ -24,13 +29,16 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from responsa.admin.v1.system_status_pb2 import Health
 from responsa_client import Responsa
-from responsa_server.embedded import EmbeddedPostgres, Layout, throwaway_postgres
+from responsa_server.app.waiting import Reaching
+from responsa_server.embedded import EmbeddedError, EmbeddedPostgres, Layout, throwaway_postgres
 from responsa_server.embedded.postgres import package_root
 from responsa_server.embedded.redis import redis_binary
 from responsa_server.stores.postgres.migrate import MigrationError, migrate
 from tests import seeds
+from tests.certificates import certificate
 from tests.forked import responsa
 from tests.instance import ROOT, START_PATIENCE, eventually, free_port, plain_environment
+from tests.system.door import Door, door_to
 from tests.tied import tied
 from tools.deploy_check import COMPOSE, RENDERED, manifests
 
@@ -265,10 +273,173 @@ def test_a_database_that_refuses_the_connection_is_reported_with_the_reason_and_
         return done.stderr
 
     assert 'database "barn" does not exist' in said(make_conninfo(outside, dbname="barn"))
-    if command == ("migrate",):
-        told = said("postgresql://house:open@sesame.invalid/house")
-        assert "Name or service not known" in told or "name resolution" in told
-        assert "sesame" not in told, "a part of a password that is not escaped counts as the host"
+
+
+def test_a_database_that_is_away_is_named_and_not_refused(outside: str, folder: Path) -> None:
+    with door_to(outside) as door:
+        url = door.url(outside)
+        assert "closed the connection" in Reaching(url).attempt()
+        assert Reaching(make_conninfo(url, sslmode="require")).attempt()
+        door.starting = True
+        assert Reaching(url).attempt() == "the database system is starting up"
+        door.most = door.turned_away + 1
+        assert Reaching(url).attempt() == "", (
+            "it came between the attempt and the question whether it is there"
+        )
+    assert Reaching(door.url(outside)).attempt() == "Connection refused"
+    assert "No such file" in Reaching(make_conninfo(outside, host=str(folder))).attempt()
+    told = Reaching("postgresql://house:open@sesame.invalid/house").attempt()
+    assert "Name or service not known" in told or "name resolution" in told
+    assert "sesame" not in told, "a part of a password that is not escaped counts as the host"
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        ({"password": "open"}, 'authentication failed for user "house"'),
+        ({"user": "nobody"}, 'authentication failed for user "nobody"'),
+        ({"dbname": "barn"}, 'database "barn" does not exist'),
+        ({"options": "-c role=responsa_nobody"}, 'role "responsa_nobody" does not exist'),
+        ({"sslmode": "require"}, "server does not support SSL"),
+        ({"sslmode": "verify-full"}, "certificate verify failed"),
+    ],
+    ids=["password", "user", "database", "role", "no TLS", "certificate"],
+)
+def test_a_wrong_login_is_not_waited_for(
+    outside: str, tmp_path: Path, changed: Mapping[str, str], reason: str
+) -> None:
+    key, own = certificate("localhost")
+    (tmp_path / "own.pem").write_bytes(key + own)
+    (tmp_path / "other.pem").write_bytes(certificate("localhost")[1])
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(tmp_path / "own.pem")
+    with door_to(outside, closed=False, tls=tls if "certificate" in reason else None) as door:
+        url = door.url(outside, sslrootcert=str(tmp_path / "other.pem"), **changed)
+        with pytest.raises(EmbeddedError, match=re.escape(reason)) as caught:
+            Reaching(url).attempt()
+    assert "correct DATABASE_URL" in str(caught.value)
+
+
+def _health(port: int, path: str) -> tuple[int, Mapping[str, object]]:
+    """The status and the content of a health check; 0 without an answer."""
+    try:
+        with urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as reply:
+            return reply.status, json.load(reply)
+    except HTTPError as error:
+        return error.code, json.load(error)
+    except OSError:
+        return 0, {}
+
+
+@contextmanager
+def _started(
+    folder: Path, *arguments: str, **variables: str
+) -> Generator[tuple[subprocess.Popen[bytes], Path]]:
+    """A process of `responsa`, and the file with what it says. It is ended at the end of the block."""
+    log = folder / f"{arguments[0]}.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            tied(sys.executable, "-m", "responsa_server", *arguments),
+            env=plain_environment(
+                RESPONSA_HOME=str(folder / arguments[0]), RESPONSA_DOCS="none", **variables
+            ),
+            stdout=output,
+            stderr=output,
+        )
+    try:
+        yield process, log
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+@contextmanager
+def _heard(path: Path) -> Generator[socket.socket]:
+    """A socket on which a test hears what systemd would hear."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        listener.bind(str(path))
+        listener.settimeout(60)
+        yield listener
+
+
+def _waits(door: Door, process: subprocess.Popen[bytes], log: Path, port: int) -> None:
+    """Wait until a process is turned away once more, and check what its health is meanwhile."""
+    begun = door.turned_away
+    eventually(
+        lambda: door.turned_away > begun and _health(port, "/health/live")[0] == 200,
+        log.read_text,
+        START_PATIENCE,
+    )
+    assert process.poll() is None, log.read_text()
+    assert _health(port, "/health/live") == (200, {"status": "LIVE"})
+    lacking = {"status": "NOT_SERVING", "lacking": ["postgresql"]}
+    assert _health(port, "/health/ready") == (503, lacking)
+    assert _health(port, "/health") == (503, {**lacking, "parts": {"postgresql": "down"}})
+    assert _health(port, "/v1/me") == (503, lacking)
+
+
+def test_a_start_waits_for_a_database_that_is_away(outside: str, folder: Path) -> None:
+    """`migrate` gets in at its fourth attempt or later: the first one makes up to six connections, each further one up to two. Then a worker waits, and `up`, which is ended while it waits."""
+    with door_to(outside, most=10) as door:
+        variables = {"DATABASE_URL": door.url(outside)}
+        done = subprocess.run(
+            [*responsa(), "migrate"],
+            env=plain_environment(RESPONSA_HOME=str(folder / "home"), **variables),
+            capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+        assert (done.returncode, door.turned_away) == (0, 10), done.stderr
+        assert "Waiting for the database, which is away (server closed the connection" in done.stderr
+        assert done.stderr.endswith("The database is back.\n")
+        assert "0001" in done.stdout
+
+        door.most, port = None, free_port()
+        address = ("--http-listen", f"127.0.0.1:{port}")
+        with (
+            _heard(folder / "systemd") as systemd,
+            _started(
+                folder,
+                "serve",
+                "--role",
+                "worker",
+                *address,
+                **variables,
+                NOTIFY_SOCKET=str(folder / "systemd"),
+            ) as (worker, log),
+        ):
+            _waits(door, worker, log, port)
+            told = systemd.recv(1000).decode()
+            assert told.startswith("STATUS=Waiting for the database: server closed the connection")
+            assert "\nEXTEND_TIMEOUT_USEC=" in told
+            assert '"event": "waits_for_database"' in log.read_text()
+            door.closed = False
+            eventually(lambda: _health(port, "/health/ready")[0] == 200, log.read_text, START_PATIENCE)
+            assert '"event": "database_reached"' in log.read_text()
+        door.closed = True
+        with _started(folder, "up", RESPONSA_PORT=str(port), **variables) as (up, log):
+            _waits(door, up, log, port)
+            assert "Waiting for the database, which is away" in log.read_text()
+
+
+@pytest.mark.soak
+def test_a_whole_start_waits_for_a_minute(outside: str, folder: Path) -> None:
+    with door_to(outside, starting=True) as door:
+        variables = {"DATABASE_URL": door.url(outside)}
+        port, workers = free_port(), free_port()
+        address = ("--http-listen", f"127.0.0.1:{workers}")
+        seeds.plant_model(Layout.of(folder / "up").prepare())
+        with (
+            _started(folder, "up", RESPONSA_PORT=str(port), **variables) as (up, log),
+            _started(folder, "serve", "--role", "worker", *address, **variables) as (worker, _),
+        ):
+            began = time.monotonic()
+            while time.monotonic() < began + 60:
+                _waits(door, up, log, port)
+                _waits(door, worker, log, workers)
+            door.closed = False
+            for place in (port, workers):
+                eventually(lambda place=place: _health(place, "/health/ready")[0] == 200, log.read_text, 120)
+            back = time.monotonic() - began - 60
+            print(f"waited for 60 s, with {door.turned_away} refused connections; ready after {back:.1f} s")
 
 
 def test_doctor_examines_the_database_and_the_redis_that_the_settings_name(

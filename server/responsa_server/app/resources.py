@@ -195,7 +195,11 @@ def reason_of(error: psycopg.OperationalError) -> str:
     """
     first = str(error).partition("\n")[0].strip()
     _, fatal, told = first.partition("FATAL:")
-    return (told if fatal else re.split(r": |\[Errno -?\d+\] ", first)[-1]).strip()
+    return (
+        told
+        if fatal
+        else re.split(r" failed: " if " failed: " in first else r": |\[Errno -?\d+\] ", first)[-1]
+    ).strip()
 
 
 def redis_url(settings: Settings, layout: Layout) -> str:

@@ -33,6 +33,7 @@ from responsa_server.app.settings import (
     otlp,
     unknown_variables,
 )
+from responsa_server.app.waiting import reached
 from responsa_server.domain.addresses import Address
 from responsa_server.domain.faults import Faults, NoFaults
 from responsa_server.domain.knowledge import JobKind
@@ -320,12 +321,30 @@ def _address_taken(error: AddressTaken) -> EmbeddedError:
     )
 
 
+async def _database_reached(settings: Settings, layout: Layout, stop: asyncio.Queue[signal.Signals]) -> bool:
+    """Wait for the user's own database. Returns False if a signal came first."""
+    log = structlog.get_logger("server")
+
+    def say(reason: str) -> None:
+        if reason:
+            log.warning("waits_for_database", reason=reason)
+        else:
+            log.info("database_reached")
+
+    http, urls = addresses(settings, layout).http, database_urls(settings, layout)
+    with contextlib.nullcontext() if http is None else _claimed_or_error(http):
+        try:
+            return await reached(urls.app, http, say, stop) and await reached(urls.log, http, say, stop)
+        except AddressTaken as error:
+            raise _address_taken(error) from error
+
+
 async def serve(
     settings: Settings, *, faults: Faults | None = None, turn_queries: NamedQueries | None = None
 ) -> None:
-    """Run a server until SIGTERM or SIGINT. After SIGTERM, the server waits for Envoy to notice before it drains.
+    """Run a server until SIGTERM or SIGINT. After SIGTERM, the server waits for Envoy to notice before it drains. At the start, it waits for a database of the user's own that is away.
 
-    Raises EmbeddedError if the database cannot be reached.
+    Raises EmbeddedError if the database does not let this server in, or if the embedded one does not run.
     """
     configure_logs(settings.log_level.value)
     log = structlog.get_logger("server")
@@ -334,10 +353,13 @@ async def serve(
     check_model()
     layout = Layout.of(settings.home)
     layout.check_restored()
+    own = settings.database_url is not None
     # If the home folder is not a data folder, it has no passwords for the embedded database.
-    absent = settings.database_url is None and not layout.is_home()
-    reason = "there is no data folder" if absent else refusal(database_urls(settings, layout).app)
-    if reason:
+    if not own and (
+        reason := refusal(database_urls(settings, layout).app)
+        if layout.is_home()
+        else "there is no data folder"
+    ):
         raise EmbeddedError(
             f"The server cannot reach a database ({reason})",
             "run `responsa up`, which starts a database, or set DATABASE_URL and run `responsa migrate`",
@@ -347,20 +369,19 @@ async def serve(
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.put_nowait, number)
-    async with (
-        alive(environment()),  # also while it drains
-        running(settings, layout, faults=faults, turn_queries=turn_queries) as server,
-    ):
-        where = {"grpc": str(server.listens.grpc), "http": str(server.listens.http)}
-        freeze()
-        log.info("ready", role=settings.role.value, **where)
-        notify(READY, environment())
-        if await stop.get() is signal.SIGTERM and server.listens.grpc is not None:
-            log.info("leaving")
-            await server.front.retire()
-            with contextlib.suppress(TimeoutError):  # a second signal ends this wait
-                await asyncio.wait_for(stop.get(), settings.notice_seconds)
-        log.info("draining")
+    async with alive(environment()):  # also while it waits and drains
+        if not own or await _database_reached(settings, layout, stop):
+            async with running(settings, layout, faults=faults, turn_queries=turn_queries) as server:
+                where = {"grpc": str(server.listens.grpc), "http": str(server.listens.http)}
+                freeze()
+                log.info("ready", role=settings.role.value, **where)
+                notify(READY, environment())
+                if await stop.get() is signal.SIGTERM and server.listens.grpc is not None:
+                    log.info("leaving")
+                    await server.front.retire()
+                    with contextlib.suppress(TimeoutError):  # a second signal ends this wait
+                        await asyncio.wait_for(stop.get(), settings.notice_seconds)
+                log.info("draining")
     with contextlib.suppress(NotImplementedError):
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)

@@ -27,7 +27,7 @@ PROBE = 0.5
 HEALTH = "/health"
 """The path at which a program of others tells whether it is ready."""
 LIVE = "/health/live"
-"""The path at which a server answers as soon as it takes calls, and until it has ended."""
+"""The path at which a server answers as soon as it takes calls or waits for its database, and until it has ended."""
 LOG_TAIL = 4096
 LAST_WORDS = 600
 NO_ROOM = 16 << 20

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import datetime as dt
 import socket
 import ssl
 from collections.abc import AsyncGenerator, Sequence
@@ -14,9 +13,6 @@ from typing import Any
 
 import httpx2
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from responsa_lab.testing.loopback import Exchange, LoopbackServer
 from responsa_server.outbound.addresses import Allowed, IpAddress, OutboundError, origin_of, read_allowed
@@ -30,6 +26,7 @@ from responsa_server.outbound.connector import (
     Unreadable,
     look_up,
 )
+from tests.certificates import certificate
 
 PUBLIC = "93.184.216.34"
 NAMES = {
@@ -248,8 +245,8 @@ async def test_neither_redirects_nor_other_origins_nor_proxies_lead_elsewhere(
 async def test_the_certificate_must_be_the_hosts_although_the_address_was_looked_up_before(
     name: str, tmp_path: Path
 ) -> None:
-    key, certificate = _certificate("good.example")
-    (tmp_path / "server.pem").write_bytes(key + certificate)
+    key, own = certificate("good.example")
+    (tmp_path / "server.pem").write_bytes(key + own)
     serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     serving.load_cert_chain(tmp_path / "server.pem")
     asked: list[bytes] = []
@@ -264,7 +261,7 @@ async def test_the_certificate_must_be_the_hosts_although_the_address_was_looked
     port = server.sockets[0].getsockname()[1]
     reach = Reach(None, read_allowed(["127.0.0.1"]))
     outgoing = Outgoing("GET", f"https://{name}:{port}/")
-    trusting = ssl.create_default_context(cadata=certificate.decode())
+    trusting = ssl.create_default_context(cadata=own.decode())
     connector = Connector(Names({name: ["127.0.0.1"]}), trusting)
     if name == "good.example":
         assert (await connector.fetch(reach, outgoing, Times(), 100)).body == b"ok"
@@ -348,26 +345,3 @@ def test_a_refusal_says_nothing_of_the_url() -> None:
         origin_of("https://user:hunter2@api.example.org/?key=hunter2")
     assert "hunter2" not in str(caught.value)
     assert Allowed() == read_allowed([])
-
-
-def _certificate(name: str) -> tuple[bytes, bytes]:
-    """A key and its own certificate for a host, as PEM."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    who = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
-    now = dt.datetime.now(dt.UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(who)
-        .issuer_name(who)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(hours=1))
-        .not_valid_after(now + dt.timedelta(hours=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    return private, made.public_bytes(serialization.Encoding.PEM)

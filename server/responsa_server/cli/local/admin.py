@@ -16,6 +16,7 @@ import typer
 
 from responsa_server.app.resources import bring_up_to_date, database_urls, identity_of, reason_of, refusal
 from responsa_server.app.settings import Settings, load
+from responsa_server.app.waiting import reached
 from responsa_server.cli.local.failures import FAILED, reporting
 from responsa_server.cli.output import CommandFailed
 from responsa_server.domain import names
@@ -65,10 +66,12 @@ def migrate(
     """Apply missing migrations to the database, and rebuild the vector index if its settings have changed.
 
     While servers of an earlier release run, `_post_` migrations wait, because those servers do not work after them.
-    The command can be repeated. If two of these commands run at the same time, one waits for the other.
+    A database of DATABASE_URL that is away is waited for. The command can be repeated. If two of these commands run at the same time, one waits for the other.
     """
     with reporting(), database(settings := load()):
         try:
+            if settings.database_url is not None:
+                asyncio.run(reached(settings.database_url.get_secret_value(), None, say_waiting))
             done = asyncio.run(bring_up_to_date(settings, Layout.of(settings.home)))
             waits = asyncio.run(waiting(database_urls(settings, Layout.of(settings.home)).owner))
         except MigrationError as error:
@@ -198,6 +201,14 @@ def _do(act: Callable[[Identity], Awaitable[Result]]) -> None:
                 typer.echo(asyncio.run(run()))
         except ResponsaError as error:
             raise CommandFailed(error.message, "", FAILED) from error
+
+
+def say_waiting(reason: str) -> None:
+    """Say that the database is away, or that it is back."""
+    typer.echo(
+        f"Waiting for the database, which is away ({reason})." if reason else "The database is back.",
+        err=True,
+    )
 
 
 @contextmanager

@@ -46,6 +46,7 @@ _MOST_RECORD_BYTES: Final = 4096
 
 Kind = Literal["base", "dump"]
 Shown = Annotated[str, StringConstraints(pattern=r"^\P{Cc}*$")]
+Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 """A text that a terminal may show."""
 
 
@@ -73,7 +74,7 @@ class Header:
     kind: Kind
     release: Shown
     time: Shown
-    migrations: Sequence[tuple[Shown, str]]
+    migrations: Sequence[tuple[Shown, Digest]]
     postgres: int
     machine: Shown
     left_out: Sequence[Shown]

@@ -64,7 +64,7 @@ from responsa_server.stores.postgres.dump import (
     remove_schemas,
     snapshot,
 )
-from responsa_server.stores.postgres.migrate import MigrationError, migrate
+from responsa_server.stores.postgres.migrate import Ledger, MigrationError, migrate, todays
 from responsa_server.stores.postgres.migrate import load as load_migrations
 from responsa_server.stores.postgres.vectors import drop_unused_index
 
@@ -400,14 +400,18 @@ def _check(archive: Path, key: bytes | None, layout: Layout) -> tuple[Header, _C
         raise EmbeddedError(
             f"The backup {archive} cannot be read ({error.strerror})", "name a file that this user may read"
         ) from error
-    known = [(one.name, one.sha256.hex()) for one in load_migrations()]
-    if strangers := [name for (name, digest) in header.migrations if (name, digest) not in known]:
+    if strangers := _ledger(header)[len(load_migrations()) :]:
         raise NewerArchive(
-            f"The backup was made by Responsa {header.release}, whose migration {strangers[0]} this version does not know",
+            f"The backup was made by Responsa {header.release}, whose migration {strangers[0][0]} this version does not know",
             "restore it with that version or a newer one",
         )
     contents.complete(header)
     return header, contents
+
+
+def _ledger(header: Header) -> Ledger:
+    """The backup's migrations as this version names them. Raises MigrationError."""
+    return todays([(name, bytes.fromhex(digest)) for name, digest in header.migrations], load_migrations())
 
 
 def _check_place(settings: Settings, layout: Layout, header: Header) -> None:
@@ -523,7 +527,7 @@ def _restore(
     with database(settings, layout):
         urls = database_urls(settings, layout)
         if contents.description is not None:
-            asyncio.run(migrate(urls.owner, load_migrations()[: len(header.migrations)]))
+            asyncio.run(migrate(urls.owner, load_migrations()[: len(_ledger(header))]))
             # Many vectors are stored much faster without the index.
             asyncio.run(drop_unused_index(urls.owner))
             with loading(urls.owner, contents.description) as add_rows, file_errors(layout.home):

@@ -11,6 +11,7 @@ from typing import Annotated
 import psycopg
 import typer
 
+from responsa_server.app.listening import AddressTaken
 from responsa_server.app.resources import (
     bring_up_to_date,
     build_index,
@@ -24,12 +25,15 @@ from responsa_server.app.resources import (
 )
 from responsa_server.app.settings import Settings, environment, load, unknown_variables
 from responsa_server.app.vector_stores import open_store
+from responsa_server.app.waiting import Reaching, reached
+from responsa_server.cli.local.admin import say_waiting
 from responsa_server.cli.local.envoy import envoy_config
 from responsa_server.cli.local.failures import reporting
 from responsa_server.cli.local.instance import sandbox_finding
 from responsa_server.cli.local.own_docs import OwnDocs
 from responsa_server.cli.local.servers import Servers
 from responsa_server.confinement import SandboxCapabilities, capabilities
+from responsa_server.domain.addresses import TcpAddress
 from responsa_server.domain.errors import Unavailable
 from responsa_server.domain.parts import Health
 from responsa_server.domain.passages import VectorStore
@@ -43,6 +47,7 @@ from responsa_server.embedded import (
     Layout,
     Supervisor,
 )
+from responsa_server.embedded.envoy import check_port
 from responsa_server.envoy.envoy_config import EnvoyConfig, EnvoyConfigError, render
 from responsa_server.instance import alert_rules
 from responsa_server.stores.postgres.migrate import MigrationError, waiting
@@ -95,6 +100,7 @@ def run(settings: Settings, *, observe: bool = False) -> int:
 
     layout.prepare()
     if settings.database_url is not None:
+        _await_database(settings, layout)
         prepare_database(settings, layout)
     plan = processes_of(settings)
     children: list[Child] = []
@@ -158,6 +164,16 @@ def sandbox_warning(settings: Settings, sandbox: SandboxCapabilities) -> str:
     return "" if found.ok else f"Warning: {found.detail} To change that, {found.remedy}."
 
 
+def _await_database(settings: Settings, layout: Layout) -> None:
+    """Wait for the user's own database. Meanwhile, the health checks answer where Envoy will listen. Raises EmbeddedError."""
+    address = TcpAddress(settings.listen, settings.port)
+    try:
+        asyncio.run(reached(database_urls(settings, layout).owner, address, say_waiting))
+    except (AddressTaken, OSError):
+        check_port(settings.listen, settings.port)  # raises the error that says what to do
+        raise
+
+
 def prepare_database(settings: Settings, layout: Layout) -> None:
     """Apply the missing migrations, say which one waits, and make the administrator of this machine. Raises EmbeddedError."""
     urls = database_urls(settings, layout)
@@ -165,6 +181,9 @@ def prepare_database(settings: Settings, layout: Layout) -> None:
         asyncio.run(bring_up_to_date(settings, layout))
         if waits := asyncio.run(waiting(urls.owner)):
             print(waits, flush=True)
+        if settings.database_url is not None:
+            for url in (urls.app, urls.log):
+                Reaching(url).attempt()
         asyncio.run(_administrator(settings, layout))
         if settings.database_url is None and settings.docs is not None:
             # In a new database, the own documents are stored without the index. `announce` builds it, and so does the next start after a killed one.

@@ -25,12 +25,12 @@ def health_routes(health: ServerHealth) -> Sequence[Route]:
         return JSONResponse({"status": "LIVE"}, headers=_HEADERS)
 
     async def ready(_: Request) -> Response:
-        return _status(sorted(await health.lacking()), {})
+        return lacking_response(sorted(await health.lacking()))
 
     async def whole(_: Request) -> Response:
         parts = await health.parts()
-        return _status(
-            sorted(await health.lacking()), {"parts": {name: str(one) for name, one in parts.items()}}
+        return lacking_response(
+            sorted(await health.lacking()), parts={name: str(one) for name, one in parts.items()}
         )
 
     return [
@@ -40,7 +40,8 @@ def health_routes(health: ServerHealth) -> Sequence[Route]:
     ]
 
 
-def _status(lacking: Sequence[str], more: dict[str, object]) -> Response:
+def lacking_response(lacking: Sequence[str], **more: object) -> Response:
+    """503 if parts are lacking without which no question can be answered, else 200."""
     content = {"status": "NOT_SERVING" if lacking else "SERVING", "lacking": lacking, **more}
     return JSONResponse(content, status_code=503 if lacking else 200, headers=_HEADERS)
 

@@ -16,10 +16,12 @@ from responsa_server.cli.local.archive import CHUNK, Header, writing
 from responsa_server.cli.local.backup import restore
 from responsa_server.embedded.files import PlaceLock
 from responsa_server.embedded.postgres import MAJOR
+from responsa_server.stores.postgres.migrate import EARLIER_FORMS, load
 
 HEADER = Header("base", "1.0", "2026-11-26T12:00:00+00:00", [], int(MAJOR), platform.machine(), [])
 KEY = secrets.token_hex(32)
 FRAME = CHUNK + 16
+LEDGER = [(one.name, one.sha256.hex()) for one in load()]
 
 
 @pytest.fixture(autouse=True)
@@ -123,7 +125,7 @@ def test_a_file_that_cannot_be_read(refused: Callable[..., str], tmp_path: Path)
 
 
 def test_a_newer_backup(backup: Callable[..., Path], refused: Callable[..., str]) -> None:
-    archive = backup(replace(HEADER, release="9.9", migrations=[("9999_pre_later", "00")]))
+    archive = backup(replace(HEADER, release="9.9", migrations=[*LEDGER, ("9999_pre_later", "00")]))
     assert (
         "Responsa 9.9, whose migration 9999_pre_later this version does not know; restore it with"
         in refused(archive)
@@ -131,6 +133,21 @@ def test_a_newer_backup(backup: Callable[..., Path], refused: Callable[..., str]
     line, _, rest = archive.read_bytes().partition(b"\n")
     archive.write_bytes(json.dumps({**json.loads(line), "responsa_backup": 2}).encode() + b"\n" + rest)
     assert "Responsa 9.9, whose format 2 this version does not know; restore it with" in refused(archive)
+
+
+def test_a_backup_with_other_content_of_a_migration(
+    backup: Callable[..., Path], refused: Callable[..., str]
+) -> None:
+    """The known earlier forms are accepted, so that the next check refuses: that of the machine."""
+    changed = [*LEDGER[:-1], (LEDGER[-1][0], "00")]
+    assert "was applied with different content" in (
+        said := refused(backup(replace(HEADER, migrations=changed)))
+    )
+    assert "go on with the version of Responsa that applied it" in said
+    for (name, digest), now in EARLIER_FORMS.items():
+        earlier = [(name, digest) if one == now else (one, known) for one, known in LEDGER]
+        said = refused(backup(replace(HEADER, machine="pdp11", migrations=earlier)))
+        assert "make a backup with --dump" in said
 
 
 def test_the_files_of_another_kind_of_machine(
