@@ -306,10 +306,8 @@ class Turns:
             agent = await repeated(lambda: self._agents.version(asked, number), _PATIENCE_SECONDS)
         else:
             agent, assignment = self._agents.assigned(question.agent, who.user_id, conversation_id)
-        await repeated(lambda: agent.admit(who, question), _PATIENCE_SECONDS)
-        demand = agent.demand(question)
-        here = await self._claiming.reserve()
-        try:
+        async with self._claiming.place(agent) as here:
+            await repeated(lambda: agent.admit(who, question), _PATIENCE_SECONDS)
             return await self._begin(
                 who,
                 question,
@@ -317,13 +315,10 @@ class Turns:
                 conversation_id,
                 agent.version,
                 assignment,
-                demand,
+                agent.demand(question),
                 here,
                 cancel_on_disconnect,
             )
-        finally:
-            if here:
-                self._claiming.unreserve()
 
     async def _begin(
         self,

@@ -58,6 +58,14 @@ class TurnSettings:
             description="The maximum number of turns, over all replicas, that may wait for a worker; further turns are refused with OVERLOADED.",
         ),
     ] = 1000
+    answer_seconds: Annotated[
+        float,
+        Field(
+            ge=0.1,
+            le=600,
+            description="A question to an agent that asks no language model is refused with OVERLOADED if a server has as many such questions as it answers in this time, at the rate that it measures.",
+        ),
+    ] = 2.0
     max_queued: Annotated[
         int,
         Field(
@@ -157,6 +165,7 @@ class TurnOptions(TurnSettings):
     works: whether this process runs turns; otherwise it only accepts and follows them. poll_seconds: how
     often, in seconds, the log is read for silent turns that run elsewhere. merge_bytes: while a commit is in
     flight, neighbouring deltas are merged into deltas of at most this many bytes; 0 disables merging.
+    slots: how many turns that ask no language model work at a time in this process; the others wait.
     alone_seconds: how long a turn that may stop its worker waits for the other turns of its process to end, and
     then how long it has the process for itself.
     """
@@ -164,4 +173,5 @@ class TurnOptions(TurnSettings):
     works: bool = True
     poll_seconds: float = 0.5
     merge_bytes: int = MAX_DELTA_BYTES
+    slots: int = 8
     alone_seconds: float = 10.0
