@@ -41,7 +41,7 @@ async def test_a_flood_is_refused_by_type_and_existing_streams_and_other_calls_g
     for refusal in refusals:
         assert (refusal.code, refusal.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "OVERLOADED")
         assert refusal.metadata == {"limit": str(MOST)}
-        assert 0 < refusal.retry_after <= 30
+        assert 0 < (refusal.retry_after or 0) <= 30
     assert len({refusal.retry_after for refusal in refusals}) > FLOOD / 2
 
     assert (await served.bob.GetMe()).name == served.bob.name

@@ -7,7 +7,7 @@ import itertools
 import os
 import tempfile
 import time
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,17 +21,21 @@ from grpc import StatusCode, aio
 
 from bench.documentation import questions
 from responsa.auth.v1 import auth_service_pb2 as auth
-from responsa.auth.v1.user_pb2 import USER_ROLE_SERVICE
+from responsa.auth.v1 import user_pb2
 from responsa.chat.v1 import chat_service_pb2 as chat
 from responsa_client import Responsa
 from tests.faults.forms import Form, Report, forms
-from tests.instance import Instance, instance_in
+from tests.instance import Instance, eventually, instance_in
 
 _ASK: Final = "/responsa.chat.v1.ChatService/Ask"
 _GET_ME: Final = "/responsa.auth.v1.AuthService/GetMe"
-_AT_A_TIME: Final = 16
+_AT_A_TIME: Final = 8
 _CALM_SECONDS: Final = 20.0
 _TIMES: Final = 3
+_LEAST_GOODPUT: Final = 0.8
+_MOST_SECONDS: Final = 3.0
+_MOST_GET_ME_SECONDS: Final = 1.0
+_MOST_RECOVERY_SECONDS: Final = 5.0
 # A connection carries at most a hundred streams, and the next ones wait unseen.
 _CHANNELS: Final = 16
 _GET_ME_PAUSE: Final = 0.1
@@ -50,41 +54,40 @@ class Told:
 class Asker:
     """Asks questions of which hardly any comes twice, over several connections."""
 
-    channels: list[aio.Channel]
+    channels: Iterator[Any]
     key: str
     texts: Iterator[str]
 
     async def ask(self, told: Told) -> None:
         """Ask a question, and follow it to its end."""
-        call: Any = next(self._next).unary_stream(_ASK)
+        # Requests and responses are bytes here, because the caller shares the machine with the server.
+        call = next(self.channels).unary_stream(_ASK)
         request = chat.AskRequest(text=next(self.texts), request_id=str(uuid4())).SerializeToString()
         begun = time.monotonic()
-        last = b""
         try:
-            # Requests and responses are bytes here, because the caller shares the machine with the server.
-            async for last in call(request, metadata=(("authorization", f"Bearer {self.key}"),), timeout=60):
-                pass
+            frames = [frame async for frame in call(request, metadata=_metadata(self.key), timeout=60)]
         except aio.AioRpcError as error:
-            if (wait := _refused(error)) is None:
+            if (wait := _wait(error)) is None:
                 told.others.append(f"{error.code()} {error.details()}")
             else:
                 told.refusals.append(wait)
             return
-        events = chat.AskResponse.FromString(last).events
-        end = events[-1].WhichOneof("event") if events else "nothing"
+        end = chat.AskResponse.FromString(frames[-1]).events[-1].WhichOneof("event")
         if end in ("answer", "refused"):
             told.answers.append(time.monotonic() - begun)
         else:
             told.others.append(str(end))
 
-    def __post_init__(self) -> None:
-        self._next = itertools.cycle(self.channels)
+
+def _metadata(key: str) -> tuple[tuple[str, str]]:
+    return (("authorization", f"Bearer {key}"),)
 
 
-def _refused(error: aio.AioRpcError) -> float | None:
+def _wait(error: aio.AioRpcError) -> float | None:
     """The seconds that a refusal for too much work names; None if the error is another one."""
+    trailers: Mapping[str, Any] = dict(error.trailing_metadata() or ())
     status, info, retry = Status(), ErrorInfo(), RetryInfo()
-    status.ParseFromString(dict(error.trailing_metadata() or ()).get("grpc-status-details-bin", b""))
+    status.ParseFromString(trailers.get("grpc-status-details-bin", b""))
     told = {type(one) for one in (info, retry) for detail in status.details if detail.Unpack(one)}
     typed = error.code() is StatusCode.RESOURCE_EXHAUSTED and info.reason == "OVERLOADED"
     return retry.retry_delay.ToTimedelta().total_seconds() if typed and RetryInfo in told else None
@@ -92,10 +95,11 @@ def _refused(error: aio.AioRpcError) -> float | None:
 
 @asynccontextmanager
 async def asker(instance: Instance, key: str) -> AsyncGenerator[Asker]:
+    """Somebody who asks with this key."""
     options = (("grpc.use_local_subchannel_pool", 1),)
     channels = [aio.insecure_channel(instance.target, options=options) for _ in range(_CHANNELS)]
     try:
-        yield Asker(channels, key, questions(time.time_ns()))
+        yield Asker(itertools.cycle(channels), key, questions(time.time_ns()))
     finally:
         await asyncio.gather(*(channel.close() for channel in channels))
 
@@ -112,6 +116,15 @@ async def steadily(one: Asker, seconds: float, at_a_time: int = _AT_A_TIME) -> T
     return told
 
 
+async def capacity(one: Asker) -> float:
+    """How many questions a second are answered if none is refused."""
+    begun = time.monotonic()
+    told = await steadily(one, _CALM_SECONDS)
+    assert not told.refusals
+    assert not told.others
+    return len(told.answers) / (time.monotonic() - begun)
+
+
 async def flood(one: Asker, seconds: float, rate: float) -> Told:
     """Ask this many questions a second, whatever becomes of them."""
     told, begun, asked = Told(), time.monotonic(), 0
@@ -126,14 +139,67 @@ async def flood(one: Asker, seconds: float, rate: float) -> Told:
 
 async def get_me(instance: Instance, key: str, found: list[float]) -> None:
     """Ask again and again who the user is, until this is cancelled."""
-    async with aio.insecure_channel(instance.target) as channel:
-        call: Any = channel.unary_unary(_GET_ME)
+    request = auth.GetMeRequest().SerializeToString()
+    async with asker(instance, key) as one:
+        call = next(one.channels).unary_unary(_GET_ME)
         while True:
             begun = time.monotonic()
-            await call(
-                auth.GetMeRequest().SerializeToString(),
-                metadata=(("authorization", f"Bearer {key}"),),
-                timeout=60,
-            )
+            await call(request, metadata=_metadata(key), timeout=60)
             found.append(time.monotonic() - begun)
             await asyncio.sleep(_GET_ME_PAUSE)
+
+
+@pytest.fixture(scope="module")
+def own() -> Iterator[Instance]:
+    """An instance that has read Responsa's own documents."""
+    with tempfile.TemporaryDirectory(prefix="rsp-") as folder, instance_in(Path(folder)) as instance:
+        with Responsa(instance.target, instance.key) as client:
+            texts = questions(0)
+            eventually(lambda: client.answer(next(texts)).terminal_event.HasField("answer"), "an answer", 600)
+        yield instance
+
+
+@forms(long=120)
+async def test_of_three_times_as_much_the_server_answers_what_it_can_in_time(
+    form: Form, own: Instance, request: pytest.FixtureRequest
+) -> None:
+    report = Report("overload", form)
+    with Responsa(own.target, own.key) as client:
+        asking, other = (
+            client.create_service_api_key(
+                client.create_user(name, role=user_pb2.USER_ROLE_SERVICE).name, "overload"
+            ).secret
+            for name in ("Flood", "Other")
+        )
+    load = os.getloadavg()[0]
+    async with asker(own, asking) as one:
+        await steadily(one, 5.0)
+        before = await capacity(one)
+        found: list[float] = []
+        asked = asyncio.create_task(get_me(own, other, found))
+        begun = time.monotonic()
+        told = await flood(one, form.count, _TIMES * before)
+        rate = len(told.answers) / (time.monotonic() - begun)
+        asked.cancel()
+        ended, again = time.monotonic(), Told()
+        while not again.answers or again.answers[-1] > _MOST_GET_ME_SECONDS:
+            await one.ask(again)
+        recovered = time.monotonic() - ended
+        after = await capacity(one)
+    report.count("answers", len(told.answers))
+    report.count("refusals", len(told.refusals))
+    report.count("others", len(told.others))
+    report.measured("answers", told.answers)
+    report.measured("GetMe", found)
+    report.tell(request)
+    # The rest of the machine may have become busier meanwhile, so the capacity is measured on both sides.
+    goodput = rate / ((before + after) / 2)
+    p95, slowest = report.quantile("answers", 0.95), report.quantile("GetMe", 0.99)
+    print(
+        f"load {load:.1f}; capacity {before:.1f} and {after:.1f}/s; goodput {rate:.1f}/s = {goodput:.2f}; answers p95 {p95:.2f} s; GetMe p99 {slowest:.2f} s; recovered in {recovered:.2f} s"
+    )
+    assert not told.others
+    assert goodput >= _LEAST_GOODPUT
+    assert p95 <= _MOST_SECONDS
+    assert slowest <= _MOST_GET_ME_SECONDS
+    assert recovered <= _MOST_RECOVERY_SECONDS

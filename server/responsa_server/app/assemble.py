@@ -107,7 +107,7 @@ from responsa_server.turns.service import Turns
 from responsa_server.turns.settings import TurnOptions
 
 # Of the connections of the large pool.
-_SHARE_OF_TURNS: Final = 0.8
+_SHARE_OF_TURNS: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True)

@@ -143,6 +143,11 @@ class Turns:
         return len(self._claiming.running())
 
     @property
+    def rate(self) -> float:
+        """See `Pace.rate`."""
+        return self._claiming.pace.rate
+
+    @property
     def followers(self) -> int:
         """The number of readers that follow turns in this process."""
         return self._hub.followers

@@ -47,7 +47,7 @@ class TurnSettings:
         Field(
             ge=1,
             le=10_000,
-            description="The maximum number of turns that one worker runs at a time; further turns wait for a worker with room.",
+            description="The maximum number of turns with a language model that one worker runs at a time; further turns wait for a worker with room.",
         ),
     ] = 64
     max_pending: Annotated[
@@ -63,7 +63,7 @@ class TurnSettings:
         Field(
             ge=0.1,
             le=600,
-            description="A question to an agent that asks no language model is refused with OVERLOADED if a server has as many such questions as it answers in this time, at the rate that it measures.",
+            description="A server has at most as many questions to agents without a language model as it answers in this time, by the rate that it measures; further ones are refused with OVERLOADED.",
         ),
     ] = 2.0
     max_queued: Annotated[
