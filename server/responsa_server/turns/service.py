@@ -144,8 +144,8 @@ class Turns:
 
     @property
     def rate(self) -> float:
-        """See `Pace.rate`."""
-        return self._claiming.pace.rate
+        """See `Pace.rate`; 0 if this process runs no turns."""
+        return self._claiming.pace.rate if self._runtime.options.works else 0.0
 
     @property
     def followers(self) -> int:
