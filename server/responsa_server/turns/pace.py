@@ -13,7 +13,7 @@ from responsa_server.domain.words import counted, in_seconds
 from responsa_server.turns.runtime import loop_time
 
 # The rate that is assumed until one has been measured, in turns per second, and the seconds for which this guess counts as a measurement.
-_FIRST_RATE: Final = 20.0
+_FIRST_RATE: Final = 25.0
 _FIRST_SECONDS: Final = 1.0
 # What was measured longer ago than this number of seconds hardly counts any more.
 _MEMORY_SECONDS: Final = 5.0

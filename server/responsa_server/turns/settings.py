@@ -65,7 +65,7 @@ class TurnSettings:
             le=600,
             description="A server has at most as many questions to agents without a language model as it answers in this time, by the rate that it measures; further ones are refused with OVERLOADED.",
         ),
-    ] = 2.0
+    ] = 1.5
     max_queued: Annotated[
         int,
         Field(

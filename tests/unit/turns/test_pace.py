@@ -8,7 +8,7 @@ from responsa_server.domain.errors import Exhausted, Reason
 from responsa_server.turns.pace import Pace
 
 SLOTS = 4
-SECONDS = 2.0
+SECONDS = 1.5
 
 
 class Served:
