@@ -14,7 +14,7 @@ from responsa_server.domain.events import Terminal
 from responsa_server.domain.turns import Accepted, Heartbeat, LogRow, OnBusy, Question, TurnState
 from responsa_server.stores.postgres.database import Database
 from tests.contract.conftest import People
-from tests.contract.turn_house import QUICK, SEARCHING, House, Script, answer, followed
+from tests.contract.turn_house import QUICK, SEARCHING, Cast, House, Script, answer, followed
 from tests.plain_codec import events_of
 
 RIVER = Question("How long is the river?")
@@ -124,3 +124,34 @@ async def test_a_worker_takes_no_more_than_it_has_room_for(house: House, people:
         for one in accepted:
             assert (await asked.wait(people.ann, one.turn_id)).state is TurnState.ANSWERED
     assert [task.question.text for task in script.tasks] == [f"question {n}" for n in range(5)]
+
+
+async def test_a_worker_with_as_many_questions_without_a_model_as_it_answers_in_time_still_takes_turns_over(
+    house: House, people: People
+) -> None:
+    gate = asyncio.Event()
+    plain = Script([SEARCHING, gate, answer()], asks_models=False)
+    writes = Script([SEARCHING, gate, answer()], version="agents/writer/versions/1")
+    cast = Cast({"": plain, "writer": writes})
+    full = replace(QUICK, slots=1, answer_seconds=0.01)
+
+    async def running(accepted: Accepted) -> None:
+        while (await worker.store.get(people.ann, accepted.turn_id)).state is not TurnState.RUNNING:  # noqa: ASYNC110  only the database shows this
+            await asyncio.sleep(0)
+
+    async with house.turns(cast, IDLE) as asked, house.turns(cast, full) as worker:
+        turns = [await worker.accept(people.ann, RIVER, None)]
+        with pytest.raises(Exhausted) as caught:
+            await worker.accept(people.ann, RIVER, None)
+        assert caught.value.reason is Reason.OVERLOADED
+        # It takes as many as it has slots, and leaves the next to others; turns that wait for a model have a limit of their own.
+        turns.append(await asked.accept(people.ann, RIVER, None))
+        await running(turns[-1])
+        left = await asked.accept(people.ann, RIVER, None)
+        turns.append(await asked.accept(people.ann, replace(RIVER, agent="writer"), None))
+        await running(turns[-1])
+        assert (await worker.store.get(people.ann, left.turn_id)).state is TurnState.PENDING
+        assert len(plain.tasks) == 1
+        gate.set()
+        for one in (*turns, left):
+            assert (await asked.wait(people.ann, one.turn_id)).state is TurnState.ANSWERED

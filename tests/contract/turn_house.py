@@ -94,6 +94,7 @@ class Script:
     history_messages: int = 10
     older_messages: int = 0
     titles: bool = True
+    asks_models: bool = True
     over_request: bool = False
     demands: Demand | None = None
     objections: list[Exception] = field(default_factory=list[Exception])

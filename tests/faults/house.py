@@ -275,6 +275,7 @@ class _Renamed:
         self.history_messages = 0
         self.older_messages = 0
         self.titles = True
+        self.asks_models = True
 
     async def admit(self, who: Principal, question: Question) -> None:
         pass

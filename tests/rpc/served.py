@@ -181,6 +181,7 @@ class ScriptedAgent:
     history_messages = 10
     older_messages = 0
     titles = True
+    asks_models = True
 
     def __init__(self, version: str = "agents/scripted/versions/1") -> None:
         self.version = version

@@ -108,6 +108,7 @@ class ScriptedAgent:
     history_messages = 0
     older_messages = 0
     titles = True
+    asks_models = True
 
     def __init__(
         self,

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Final
 
 import structlog
 
@@ -105,6 +106,9 @@ from responsa_server.telemetry.stages import OFF, Traces
 from responsa_server.turns.runtime import Runtime
 from responsa_server.turns.service import Turns
 from responsa_server.turns.settings import TurnOptions
+
+# Of the connections of the large pool.
+_SHARE_OF_TURNS: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -625,4 +629,6 @@ def _pruning_audit(trail: PostgresAuditTrail, days: int) -> Callable[[], Awaitab
 
 def options(settings: Settings) -> TurnOptions:
     """Return the options for the turns of a process with the configured role."""
-    return TurnOptions(**asdict(settings.turns), works=settings.role.runs_turns)
+    # A turn that works takes a connection of the large pool, and calls that are no questions need some, too.
+    slots = max(1, int(settings.database_pool * _SHARE_OF_TURNS))
+    return TurnOptions(**asdict(settings.turns), works=settings.role.runs_turns, slots=slots)

@@ -72,6 +72,7 @@ class Measured:
             instruments.SOCKETS: one(lambda: self._front.sockets),
             instruments.STREAMS: one(lambda: self._turns.followers),
             instruments.TURNS_RUNNING: one(lambda: self._turns.running),
+            instruments.TURNS_RATE: one(lambda: self._turns.rate),
             instruments.TURNS_WAITING: one(lambda: self._waiting.turns),
             instruments.TURNS_WAITING_AGE: one(lambda: self._waiting.turns_age),
             instruments.JOBS_WAITING: one(lambda: self._waiting.jobs),

@@ -409,6 +409,11 @@ class Agent(Protocol):
         """
         ...
 
+    @property
+    def asks_models(self) -> bool:
+        """Whether its turns may wait for a language model."""
+        ...
+
     async def admit(self, who: Principal, question: Question) -> None:
         """Check a question's parameters before the question is accepted, and check that all records named in the
         parameters exist.

@@ -163,6 +163,11 @@ STEP_SECONDS: Final = _histogram(
     "kind",
 )
 TURNS_RUNNING: Final = _gauge("responsa.turns.running", "{turn}", "Turns that run in this process.")
+TURNS_RATE: Final = _gauge(
+    "responsa.turns.rate",
+    "{turn}",
+    "How many turns that ask no language model this process finishes in a second while all their slots are taken, as far as it has measured. New questions are admitted by it.",
+)
 TURNS_WAITING: Final = _gauge(
     "responsa.turns.waiting", "{turn}", "Turns of all servers that wait for a worker, at most 15 s ago."
 )

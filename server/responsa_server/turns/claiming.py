@@ -5,18 +5,19 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Collection, Sequence
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Collection, Sequence
+from contextlib import asynccontextmanager, suppress
 from typing import Final
 from uuid import UUID
 
 from responsa_server.domain import names
-from responsa_server.domain.agents import Agents
+from responsa_server.domain.agents import Agent, Agents
 from responsa_server.domain.errors import Unavailable
 from responsa_server.domain.faults import Fault
 from responsa_server.domain.relay import Relay, Taken, Work
 from responsa_server.domain.turns import ClaimedTurn, LogRow
 from responsa_server.telemetry import instruments
+from responsa_server.turns.pace import Pace
 from responsa_server.turns.runtime import keep_going, repeated
 from responsa_server.turns.worker import Run, RunOutcome, WorkerParts
 
@@ -50,6 +51,8 @@ class Claiming:
         self._relay = relay
         self._options = parts.runtime.options
         self._log = parts.runtime.log
+        self.pace = Pace(self._options.slots, self._options.answer_seconds)
+        """Counts the turns that ask no models. They have slots of their own, and `max_running` is the limit of all others."""
         self._running: dict[UUID, tuple[Run, asyncio.Task[RunOutcome]]] = {}
         self._given_up: list[Run] = []
         self._reserved = 0
@@ -82,23 +85,40 @@ class Claiming:
         """Look for turns to claim, because there may be some."""
         self._wake.set()
 
-    async def reserve(self) -> bool:
-        """Reserve a place for a turn that is about to be accepted; False if no place is free. `unreserve` gives the place back."""
+    @asynccontextmanager
+    async def place(self, agent: Agent) -> AsyncGenerator[bool]:
+        """A block in which a turn of this agent is accepted, and may begin to run here. Yields whether a place is reserved for it; False if no place is free.
+
+        Raises Exhausted (OVERLOADED) if the agent asks no models and this process has as many such turns as it finishes in time.
+        """
+        paced = not agent.asks_models
         if not self._options.works:
-            return False
-        if self._room() <= 0 and len(self._running) < self._options.max_running:
+            free = False
+        elif paced:
+            self.pace.admit()
+            free = not (self._draining or self._secluded)
+        else:
+            free = await self._free()
+        if not free:
+            yield False
+            return
+        self._reserved += 1
+        if paced:
+            self.pace.begin()
+        try:
+            yield True
+        finally:  # if the turn began to run here, it already counts as a running turn
+            self._reserved -= 1
+            if paced:
+                self.pace.end(finished=False)
+            self._left.set()
+
+    async def _free(self) -> bool:
+        if self._room() <= 0 and len(self._running) - self.pace.unfinished < self._options.max_running:
             await (
                 self._looked.wait()
             )  # a claim in flight has reserved the last places, but usually finds no turns
-        if self._draining or self._room() <= 0:
-            return False
-        self._reserved += 1
-        return True
-
-    def unreserve(self) -> None:
-        """Release a reserved place. If the turn began to run here, it already counts as a running turn."""
-        self._reserved -= 1
-        self._left.set()
+        return not self._draining and self._room() > 0
 
     def begin(
         self,
@@ -121,7 +141,11 @@ class Claiming:
         waited = "queue" if first is None else "caller"
         instruments.CLAIMS.add(1, "worker" if claimed.attempt > 1 else waited)
         live = self._parts.hub.open(turn_id, claimed.who, claimed.last_seq, first, watched=watched)
-        run = Run(self._parts, agent, claimed, live, claimed_from)
+        slot = None
+        if not agent.asks_models:
+            self.pace.begin()
+            slot = self.pace.slots
+        run = Run(self._parts, agent, claimed, live, claimed_from, slot)
         if run.suspect:
             self._suspect, self._secluded = run, True
         running = self._run_alone(run) if run.suspect else run.run()
@@ -253,7 +277,8 @@ class Claiming:
     def _room(self) -> int:
         if self._secluded:
             return 0
-        return self._options.max_running - len(self._running) - self._reserved
+        others = len(self._running) + self._reserved - self.pace.unfinished
+        return self._options.max_running - others
 
     def _ended(self, turn_id: UUID, run: Run, task: asyncio.Task[RunOutcome]) -> None:
         mine = self._running.get(turn_id)
@@ -274,7 +299,10 @@ class Claiming:
                 )
             else:
                 outcome = task.result()
-        if outcome not in (RunOutcome.ENDED, RunOutcome.PROMOTED):
+        finished = outcome in (RunOutcome.ENDED, RunOutcome.PROMOTED)
+        if run.paced:
+            self.pace.end(finished=finished)
+        if not finished:
             instruments.RUNS_LEFT.add(1, outcome.name.lower())
         if outcome is RunOutcome.GIVEN_UP:
             self._given_up.append(run)
@@ -316,8 +344,11 @@ class Claiming:
     async def _claim(self) -> None:
         while not self._draining:
             room = self._room()
-            self._was_full = room <= 0
-            if self._was_full:
+            versions = self._agents.versions
+            if not self.pace.takes_over:
+                versions = [version for version in versions if self._agents.at(version).asks_models]
+            self._was_full = room <= 0 or len(versions) < len(self._agents.versions)
+            if room <= 0:
                 return
             # The claim uses only half of the free places, so that a question that is accepted meanwhile begins at once.
             most = min(_MOST_AT_ONCE, (room + 1) // 2)
@@ -330,7 +361,7 @@ class Claiming:
                 here = [turn_id for turn_id, (run, _) in self._running.items() if run.goes_on]
                 claimed = await self._parts.turns.claim(
                     self._parts.hub.process,
-                    self._agents.versions,
+                    versions,
                     self._options.lease_seconds,
                     most,
                     here,

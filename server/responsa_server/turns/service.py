@@ -143,6 +143,11 @@ class Turns:
         return len(self._claiming.running())
 
     @property
+    def rate(self) -> float:
+        """See `Pace.rate`; 0 if this process runs no turns."""
+        return self._claiming.pace.rate if self._runtime.options.works else 0.0
+
+    @property
     def followers(self) -> int:
         """The number of readers that follow turns in this process."""
         return self._hub.followers
@@ -315,10 +320,8 @@ class Turns:
             agent = await repeated(lambda: self._agents.version(asked, number), _PATIENCE_SECONDS)
         else:
             agent, assignment = self._agents.assigned(question.agent, who.user_id, conversation_id)
-        await repeated(lambda: agent.admit(who, question), _PATIENCE_SECONDS)
-        demand = agent.demand(question)
-        here = await self._claiming.reserve()
-        try:
+        async with self._claiming.place(agent) as here:
+            await repeated(lambda: agent.admit(who, question), _PATIENCE_SECONDS)
             return await self._begin(
                 who,
                 question,
@@ -326,13 +329,10 @@ class Turns:
                 conversation_id,
                 agent.version,
                 assignment,
-                demand,
+                agent.demand(question),
                 here,
                 cancel_on_disconnect,
             )
-        finally:
-            if here:
-                self._claiming.unreserve()
 
     async def _begin(
         self,

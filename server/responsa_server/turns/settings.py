@@ -47,7 +47,7 @@ class TurnSettings:
         Field(
             ge=1,
             le=10_000,
-            description="The maximum number of turns that one worker runs at a time; further turns wait for a worker with room.",
+            description="The maximum number of turns with a language model that one worker runs at a time; further turns wait for a worker with room.",
         ),
     ] = 64
     max_pending: Annotated[
@@ -58,6 +58,14 @@ class TurnSettings:
             description="The maximum number of turns, over all replicas, that may wait for a worker; further turns are refused with OVERLOADED.",
         ),
     ] = 1000
+    answer_seconds: Annotated[
+        float,
+        Field(
+            ge=0.1,
+            le=600,
+            description="A server has at most as many questions to agents without a language model as it answers in this time, by the rate that it measures; further ones are refused with OVERLOADED.",
+        ),
+    ] = 1.5
     max_queued: Annotated[
         int,
         Field(
@@ -157,6 +165,7 @@ class TurnOptions(TurnSettings):
     works: whether this process runs turns; otherwise it only accepts and follows them. poll_seconds: how
     often, in seconds, the log is read for silent turns that run elsewhere. merge_bytes: while a commit is in
     flight, neighbouring deltas are merged into deltas of at most this many bytes; 0 disables merging.
+    slots: how many turns that ask no language model work at a time in this process; the others wait.
     alone_seconds: how long a turn that may stop its worker waits for the other turns of its process to end, and
     then how long it has the process for itself.
     """
@@ -164,4 +173,5 @@ class TurnOptions(TurnSettings):
     works: bool = True
     poll_seconds: float = 0.5
     merge_bytes: int = MAX_DELTA_BYTES
+    slots: int = 8
     alone_seconds: float = 10.0

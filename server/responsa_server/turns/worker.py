@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import Any, Final, assert_never, cast
@@ -108,8 +109,10 @@ class Run:
         claimed: ClaimedTurn,
         live: Live,
         claimed_from: int | None = None,
+        slot: asyncio.Semaphore | None = None,
     ) -> None:
-        """live: the turn in the hub. claimed_from: see `Claiming.begin`."""
+        """live: the turn in the hub. claimed_from: see `Claiming.begin`. slot: what the agent holds while it works; None if it needs nothing."""
+        self._slot = slot
         self._parts = parts
         self._agent = agent
         self._claimed = claimed
@@ -140,6 +143,11 @@ class Run:
     def claim(self) -> Claim:
         """The claim on the turn."""
         return self._claimed.claim
+
+    @property
+    def paced(self) -> bool:
+        """Whether `Pace` counts the turn."""
+        return self._slot is not None
 
     @property
     def condemned(self) -> bool:
@@ -382,6 +390,10 @@ class Run:
             agent.exception()
 
     async def _consume(self) -> Terminal:
+        async with self._slot or nullcontext():
+            return await self._work()
+
+    async def _work(self) -> Terminal:
         claimed = self._claimed
         history: Sequence[Message] = ()
         wanted = self._agent.history_messages + self._agent.older_messages

@@ -196,6 +196,10 @@ class FormerVersion:
         return 0 if (now := self._now) is None else now.older_messages
 
     @property
+    def asks_models(self) -> bool:
+        return (now := self._now) is not None and now.asks_models
+
+    @property
     def _now(self) -> Agent | None:
         with suppress(NotFound):
             return self._present()

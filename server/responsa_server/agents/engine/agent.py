@@ -106,7 +106,7 @@ class PlannedAgent:
         verify(plan)
         self.plan = plan
         self._keys = plan.keys
-        self._asks_models = any(node.calls_model for node in plan.nodes.values())
+        self.asks_models = any(node.calls_model for node in plan.nodes.values())
         self._options = options
         self.version = options.version
         self.time_limit_seconds = options.time_limit_seconds
@@ -129,7 +129,7 @@ class PlannedAgent:
 
     def demand(self, question: Question) -> Demand | None:
         """See `Agent.demand`. The text of the question is the least that a model reads, and no token is shorter than a byte."""
-        if not self._asks_models:
+        if not self.asks_models:
             return None
         limits = self._options.limits.lowered(question.max_cost_micros)
         price = self._price()
@@ -184,7 +184,7 @@ class PlannedAgent:
             earlier=read_before,
             recorded=task.recorded,
         )
-        if self._asks_models:
+        if self.asks_models:
             context.read(read_before)  # a model reads the history
         try:
             end = ending(await self.compile().run(state, context), task.meter.usage)
