@@ -22,9 +22,7 @@ MOST_BLOCKS: Final = 50
 
 # minijinja takes only these characters for white space. What is not closed ends with the text.
 _SPACE: Final = r"[ \t\n\f\r]*"
-_RAW: Final = (
-    rf"\{{%[-+]?{_SPACE}raw{_SPACE}[-+]?%\}}.*?(?:\{{%[-+]?{_SPACE}endraw{_SPACE}[-+]?%\}}|\Z)"
-)
+_RAW: Final = rf"\{{%[-+]?{_SPACE}raw{_SPACE}[-+]?%\}}.*?(?:\{{%[-+]?{_SPACE}endraw{_SPACE}[-+]?%\}}|\Z)"
 # Comments and raw text come first, so that nothing within them counts as a tag.
 _OPENING: Final = re.compile(rf"\{{#[-+]?.*?(?:#\}}|\Z)|{_RAW}|(?P<tag>\{{[{{%])[-+]?", re.DOTALL)
 _TOKEN: Final = re.compile(
@@ -96,11 +94,20 @@ def find_excess(text: str) -> tuple[int, str] | None:
     blocks = list[str]()
     for tag in tags(text):
         if len(tag.code) > MOST_CHARACTERS:
-            return tag.start, f"a tag has more than {MOST_CHARACTERS:,} characters, or is not closed; close or split it"
+            return (
+                tag.start,
+                f"a tag has more than {MOST_CHARACTERS:,} characters, or is not closed; close or split it",
+            )
         if tag.operators > MOST_OPERATORS:
-            return tag.start, f"a tag has more than {MOST_OPERATORS} operators; split it, for example with “set”"
+            return (
+                tag.start,
+                f"a tag has more than {MOST_OPERATORS} operators; split it, for example with “set”",
+            )
         if tag.brackets > MOST_BRACKETS:
-            return tag.start, f"a tag has more than {MOST_BRACKETS} open brackets; split it, for example with “set”"
+            return (
+                tag.start,
+                f"a tag has more than {MOST_BRACKETS} open brackets; split it, for example with “set”",
+            )
         if tag.opens:
             blocks.append(tag.statement)
         elif tag.statement.startswith("end"):
