@@ -81,6 +81,7 @@ BREACHES = (
     ("agents/config/live.py", "import responsa_server.turns.service", "Layers"),
     ("agents/engine/graph.py", "import responsa_server.agents.nodes.table", "Layers"),
     ("agents/nodes/output.py", "import minijinja", "Templates are filled in by one file"),
+    ("sources/service.py", "import responsa_server.sources.mapping_text", "Mappings are read in the sandbox"),
     ("agents/engine/config.py", "import rtoml", "Agents' files are read by their configuration alone"),
     (
         "transports/grpc/server.py",

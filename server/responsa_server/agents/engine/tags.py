@@ -63,7 +63,7 @@ class Tag:
 
 
 def tags(text: str) -> Iterator[Tag]:
-    """The tags in their order, up to the first one that minijinja cannot read to its end."""
+    """The tags in their order, up to the first one that minijinja cannot read to its end. One that is too long ends early."""
     place = 0
     while (opening := _OPENING.search(text, place)) is not None:
         place = opening.end()
@@ -72,6 +72,8 @@ def tags(text: str) -> Iterator[Tag]:
         end = "}}" if opening["tag"] == "{{" else "%}"
         code, operators, depth, brackets = [opening[0]], 0, 0, 0
         while place < len(text):
+            if place - opening.start() > MOST_CHARACTERS:
+                break
             if depth == 0 and (
                 text.startswith(end, place) or (text[place] in "-+" and text.startswith(end, place + 1))
             ):
