@@ -94,7 +94,7 @@ class SourceSandbox:
         try:
             document = await self._parser.parse(data, name, media_type)
         except ParserUnavailable as error:
-            raise _unavailable() from error
+            raise _unavailable(error) from error
         return document.title, document.canonical_text
 
     async def sitemap(self, data: bytes) -> Sitemap:
@@ -138,7 +138,7 @@ class SourceSandbox:
         try:
             return await self._parser.compute(f"responsa_server.sources.{name}", source, limits)
         except ParserUnavailable as error:
-            raise _unavailable() from error
+            raise _unavailable(error) from error
 
 
 class Filler:
@@ -192,6 +192,6 @@ def _unpacked(result: bytes, most: int, adapter: TypeAdapter[_Answer]) -> Sequen
     return found
 
 
-def _unavailable() -> Unavailable:
-    message = "The parser cannot be started at the moment; try again later."
+def _unavailable(error: ParserUnavailable) -> Unavailable:
+    message = f"The sandbox for mappings and pages does not run: {error.message} Try again later, or ask the operator."
     return Unavailable(Reason.PART_UNAVAILABLE, message, {"part": "parser"})
