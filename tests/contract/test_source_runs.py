@@ -32,6 +32,7 @@ from responsa_server.domain.people import Principal, Role
 from responsa_server.domain.sources import NewSource, RunClaim, SourceChange
 from responsa_server.ingest.formats.table import PDF
 from responsa_server.outbound.connector import Connector
+from responsa_server.sources import sandbox
 from responsa_server.sources.crawling import Crawler
 from responsa_server.sources.declarations import DeclaredConnections
 from responsa_server.sources.mapping_text import read_mapping
@@ -849,3 +850,13 @@ async def test_documents_follow_the_pages_of_a_website(office: Office) -> None:
         assert site.asked == ["/sitemap.xml"]
     finally:
         await server.close()
+
+
+async def test_a_run_whose_mapping_ends_its_process_fails_by_the_mapping(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sandbox, "_LIMITS", replace(sandbox._LIMITS, result_bytes=1))
+    done = await office.run()
+    assert done.error is not None
+    assert done.error.reason.value == "INVALID_FIELD"
+    assert "source.mapping: mapping: takes too much memory or time to be read" in str(done.error)

@@ -1,4 +1,4 @@
-"""Templates that overflow the stack of the template engine's parser, as administrators could write them in mappings. The server runs in the process of the test, so a crash ends the test."""
+"""A mapping at which its process in the sandbox ends. It is the mapping's fault, and the server lives on."""
 
 from __future__ import annotations
 
@@ -18,16 +18,8 @@ columns = { id = "integer" }
 [documents.d]
 query = "d"
 key = "1"
-text = "TEXT"
+text = "{{ id }}"
 """
-MINUS = "{{ " + "-" * 30_000 + "1 }}"
-SHAPES = [
-    MINUS,
-    "{{ 1" + "+1" * 20_000 + " }}",
-    "{{ 1" + "|abs" * 10_000 + " }}",
-    "{{ 1 " + "if 1 else 1 " * 5000 + "}}",
-    "{% if 1 %}" + "{% elif 1 %}" * 5000 + "{% endif %}",
-]
 
 
 async def refused(served: Served, mapping: str) -> list[Failure]:
@@ -46,23 +38,10 @@ async def refused(served: Served, mapping: str) -> list[Failure]:
     ]
 
 
-async def test_a_mapping_is_refused_by_the_line_of_its_template(served: Served) -> None:
-    for shape in SHAPES:
-        preview, create, update = await refused(served, MAPPING.replace("TEXT", shape))
-        assert {preview.reason, create.reason} == {"INVALID_FIELD"}
-        for error in (preview, create):
-            assert error.message.startswith(
-                ("mapping: line 9: documents.d.text: ", "source.mapping: line 9: ")
-            )
-            assert " more than " in error.message
-        assert update.reason == "RESOURCE_NOT_FOUND"
-    assert (await served.ann.GetMe()).name == served.ann.name
-
-
 async def test_a_mapping_that_ends_its_process_is_refused(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sandbox, "_LIMITS", replace(sandbox._LIMITS, result_bytes=1))
-    for error in (await refused(served, MAPPING.replace("TEXT", "{{ id }}")))[:2]:
+    for error in (await refused(served, MAPPING))[:2]:
         assert error.reason == "INVALID_FIELD"
         assert "mapping: takes too much memory or time to be read; simplify" in error.message
