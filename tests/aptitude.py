@@ -9,8 +9,9 @@ from typing import Final
 from responsa_server.databases.reading import SqlDatabases
 from responsa_server.domain.sources import DatabaseConnection, SourceDocument
 from responsa_server.samples import SAMPLE_DATABASES
-from responsa_server.sources.mapping import read_mapping
+from responsa_server.sources.mapping_text import read_mapping
 from responsa_server.sources.reading import RowSelection, read_rows
+from responsa_server.sources.sandbox import SourceSandbox
 from tests.instance import ROOT
 
 SAMPLE: Final = SAMPLE_DATABASES["aptitude"]
@@ -18,13 +19,17 @@ GOLDEN: Final = ROOT / "tests" / "fixtures" / "aptitude"
 
 
 async def documents(
-    databases: SqlDatabases, connection: DatabaseConnection, source: str, subject: str = ""
+    databases: SqlDatabases,
+    sandbox: SourceSandbox,
+    connection: DatabaseConnection,
+    source: str,
+    subject: str = "",
 ) -> Mapping[str, SourceDocument]:
     """The documents of a source, by kind and key. No row may fail."""
     mapping, problems = read_mapping(SAMPLE.mapping(source))
     assert mapping is not None, [str(problem) for problem in problems]
     made = dict[str, SourceDocument]()
-    async with aclosing(read_rows(databases, connection, mapping, RowSelection(subject))) as rows:
+    async with aclosing(read_rows(databases, sandbox, connection, mapping, RowSelection(subject))) as rows:
         async for row in rows:
             assert row.document is not None, row
             assert not row.problem, row

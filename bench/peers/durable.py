@@ -46,6 +46,7 @@ from responsa_server.outbound.connector import Connector
 from responsa_server.search.embedder import OneEmbedder
 from responsa_server.search.retrieve import KnowledgeSearch
 from responsa_server.sources.crawling import Crawler
+from responsa_server.sources.sandbox import SourceSandbox
 from responsa_server.sources.service import SubjectProfiles
 from responsa_server.stores.postgres.collections import CollectionStore
 from responsa_server.stores.postgres.conversations import PostgresConversationStore
@@ -102,13 +103,14 @@ def assembled(parts: Parts, given: PeerArguments) -> tuple[Turns, RpcServer]:
         concurrency=parts.settings.ingestion.concurrency,
     )
     documents, operations = DocumentStore(database, queue, new_id), OperationStore(database, queue)
+    parser = ParserPool(concurrency=1, limits=parts.settings.ingestion.parse_limits)
     library = Library(
         collections,
         documents,
         operations,
         KnowledgeSearch(parts.retriever),
         Watching(operations),
-        PageImages(documents, ParserPool(concurrency=1, limits=parts.settings.ingestion.parse_limits)),
+        PageImages(documents, parser),
         embedders=OneEmbedder(parts.embedder),
         generations=GenerationStore(database, queue, new_id),
         spool_dir=parts.layout.data,
@@ -136,7 +138,9 @@ def assembled(parts: Parts, given: PeerArguments) -> tuple[Turns, RpcServer]:
             ),
             grants=GrantAdministration(PostgresServiceGrants(database), new_id, cache),
             quotas=QuotaAdministration(PostgresQuotas(database, QuotaRules()), limits),
-            sources=source_administration(parts.settings, database, queue, library, Crawler(Connector())),
+            sources=source_administration(
+                parts.settings, database, queue, library, Crawler(Connector(), SourceSandbox(parser))
+            ),
             insight=Insight(PostgresInsight(database), PostgresPatterns(database, AskFrames())),
             replays=Replays(PostgresReplays(database, queue, codec, reason_of_terminal, new_id), agents),
             reports=PartReports([]),

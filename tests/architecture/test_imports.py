@@ -81,6 +81,7 @@ BREACHES = (
     ("agents/config/live.py", "import responsa_server.turns.service", "Layers"),
     ("agents/engine/graph.py", "import responsa_server.agents.nodes.table", "Layers"),
     ("agents/nodes/output.py", "import minijinja", "Templates are filled in by one file"),
+    ("sources/service.py", "import responsa_server.sources.mapping_text", "Mappings are read in the sandbox"),
     ("agents/engine/config.py", "import rtoml", "Agents' files are read by their configuration alone"),
     (
         "transports/grpc/server.py",
@@ -177,7 +178,7 @@ def test_slow_packages_are_not_imported_before_they_are_used() -> None:
     # The SDK of MCP takes a fifth of the time of a server's start, SQLAlchemy a tenth of a second. A process that fills in templates runs no agents.
     code = """
 import sys
-import responsa_server.sources.filling
+import responsa_server.sources.in_sandbox
 print(*{one for one in sys.modules if one.startswith("responsa_server.agents.nodes")})
 import responsa_server.app.sources, responsa_server.tools.table, responsa_server.transports.a2a.routes
 print(*{"a2a", "mcp", "mcp_types", "opentelemetry.sdk", "sqlalchemy"} & {*sys.modules})

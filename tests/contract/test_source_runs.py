@@ -23,7 +23,6 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from responsa_lab.testing.loopback import Exchange, LoopbackServer, Request
-from responsa_server.app.sources import website_crawler
 from responsa_server.databases.reading import SqlDatabases
 from responsa_server.domain.errors import AlreadyExists, NotFound, Precondition
 from responsa_server.domain.knowledge import Chunking, JobKind, Operation, OwnershipLost
@@ -33,10 +32,12 @@ from responsa_server.domain.people import Principal, Role
 from responsa_server.domain.sources import NewSource, RunClaim, SourceChange
 from responsa_server.ingest.formats.table import PDF
 from responsa_server.outbound.connector import Connector
+from responsa_server.sources import sandbox
 from responsa_server.sources.crawling import Crawler
 from responsa_server.sources.declarations import DeclaredConnections
-from responsa_server.sources.mapping import read_mapping
+from responsa_server.sources.mapping_text import read_mapping
 from responsa_server.sources.notifying import Delivering, Notifier
+from responsa_server.sources.sandbox import SourceSandbox
 from responsa_server.sources.service import SourceAdministration, SubjectProfiles
 from responsa_server.sources.syncing import Scheduling, Sync
 from responsa_server.sources.webhooks import DeclaredWebhooks
@@ -79,11 +80,16 @@ class Office:
             self.runs,
             DeclaredConnections(self.folder),
             databases,
-            Crawler(Connector()),
+            Crawler(Connector(), self.sandbox),
+            self.sandbox,
             self.house.library,
             self.house.library.ended,
             self.notifier(),
         )
+
+    @property
+    def sandbox(self) -> SourceSandbox:
+        return SourceSandbox(self.house.parser)
 
     def notifier(self) -> Notifier:
         mails = {NotifiedEvent.FAILED, NotifiedEvent.CONFIRMATION_WANTED}
@@ -191,7 +197,8 @@ async def office(house: House, people: People, tmp_path: Path) -> AsyncIterator[
         runs,
         connections,
         databases,
-        website_crawler(Connector(), house.parser),
+        Crawler(Connector(), one.sandbox),
+        one.sandbox,
         house.collections,
         one.deliveries,
     )
@@ -439,7 +446,7 @@ async def test_a_service_reports_changes_in_the_name_of_the_sources_administrato
 
 
 async def test_a_schedule_begins_one_run_and_makes_up_for_missed_times_once(office: Office) -> None:
-    house, work = office.house, Scheduling(office.runs).work
+    house, work = office.house, Scheduling(office.runs, office.sandbox).work
     sources = PostgresSources(house.database, house.queue, uuid7)
 
     async def scheduled(mapping: str, after: str = "1 hour") -> UUID:
@@ -843,3 +850,13 @@ async def test_documents_follow_the_pages_of_a_website(office: Office) -> None:
         assert site.asked == ["/sitemap.xml"]
     finally:
         await server.close()
+
+
+async def test_a_run_whose_mapping_ends_its_process_fails_by_the_mapping(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sandbox, "_LIMITS", replace(sandbox._LIMITS, result_bytes=1))
+    done = await office.run()
+    assert done.error is not None
+    assert done.error.reason.value == "INVALID_FIELD"
+    assert "source.mapping: mapping: takes too much memory or time to be read" in str(done.error)

@@ -21,7 +21,9 @@ from responsa_server.domain.sources import (
 )
 from responsa_server.domain.tools import SecretPlace
 from responsa_server.embedded.postgres import EmbeddedPostgres
+from responsa_server.ingest.sandbox.pool import ParserPool
 from responsa_server.samples.aptitude.database import Dialect, script
+from responsa_server.sources.sandbox import SourceSandbox
 from tests.aptitude import GOLDEN, documents, written
 from tests.conftest import DatabaseUrls
 
@@ -199,17 +201,18 @@ async def test_a_login_that_may_write_is_refused(
 
 
 async def test_the_mappings_of_the_aptitude_sample_read_postgresql(
-    staff: DatabaseConnection, postgres: EmbeddedPostgres
+    staff: DatabaseConnection, postgres: EmbeddedPostgres, parser: ParserPool
 ) -> None:
+    sandbox = SourceSandbox(parser)
     with psycopg.connect(postgres.dsn("superuser", database="staff")) as connection:
         connection.execute(script(Dialect.POSTGRESQL).encode())
         connection.execute(
             "GRANT SELECT ON tendency, cognitive_ability, job_matching, job_catalogue, major_catalogue TO source_reader"
         )
     reader = replace(staff, columns=20)
-    made = {**await documents(DATABASES, reader, "catalogues")}
+    made = {**await documents(DATABASES, sandbox, reader, "catalogues")}
     for subject in ("mira.holt", "ruben.stahl", "tariq.nolan"):
-        made |= await documents(DATABASES, reader, "aptitude", f"{subject}@example.org")
+        made |= await documents(DATABASES, sandbox, reader, "aptitude", f"{subject}@example.org")
     golden = {file.stem: file.read_text(encoding="utf-8") for file in GOLDEN.iterdir() if file.stem in made}
     assert len(golden) > 6
     assert {name: written(made[name]) for name in golden} == golden

@@ -28,7 +28,7 @@ from responsa.knowledge.v1.knowledge_service_pb2_grpc import KnowledgeServiceStu
 from responsa_server.app.default_model import DefaultModels
 from responsa_server.app.models import model_table
 from responsa_server.app.settings import load
-from responsa_server.app.sources import source_administration, website_crawler
+from responsa_server.app.sources import source_administration
 from responsa_server.app.tools import tools_of
 from responsa_server.calls.chain import Calls
 from responsa_server.calls.contract import Services, calls_of
@@ -82,6 +82,8 @@ from responsa_server.identity.users import Erasing, UserAdministration
 from responsa_server.insight.replaying import Replays
 from responsa_server.insight.reports import Insight
 from responsa_server.outbound.connector import Connector
+from responsa_server.sources.crawling import Crawler
+from responsa_server.sources.sandbox import SourceSandbox
 from responsa_server.sources.service import SubjectProfiles
 from responsa_server.stores.postgres.conversations import PostgresConversationStore
 from responsa_server.stores.postgres.database import Database, PostgresPart
@@ -476,7 +478,7 @@ async def serving(
                 database,
                 house.queue,
                 house.library,
-                website_crawler(Connector(), house.parser),
+                Crawler(Connector(), SourceSandbox(house.parser)),
             ),
             insight=Insight(PostgresInsight(database), PostgresPatterns(database, AskFrames())),
             replays=Replays(PostgresReplays(database, house.queue, codec, reason_of_terminal, uuid7), agents),

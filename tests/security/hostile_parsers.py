@@ -22,6 +22,7 @@ from pathlib import Path
 
 from responsa_server.ingest.formats.plain_text import parse as parse_plain_text
 from responsa_server.ingest.formats.table import PLAIN_TEXT, Formats
+from responsa_server.ingest.sandbox.computation import Computation, Write
 from responsa_server.ingest.sniff import Original
 from responsa_server.text.canonical import ParsedDocument
 from responsa_server.text.drawn import DrawnPage
@@ -307,4 +308,12 @@ def draw(data: bytes, page: int, width: int) -> DrawnPage:
     return drawn
 
 
+def compute(data: bytes, write: Write) -> None:
+    for word in data.split():
+        if word != b"good":
+            DEEDS[word.decode()]()
+        write(word + b"\n")
+
+
+COMPUTATION = Computation(compute, b"good")
 FORMATS = Formats([replace(PLAIN_TEXT, parser="hostile_parsers:parse", drawer="hostile_parsers:draw")])

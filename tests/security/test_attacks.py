@@ -114,3 +114,17 @@ async def test_a_flood_of_output_is_cut_off(hostile: ParserPool) -> None:
     error = await rejected(hostile, "flood")
     assert error.reason is Reason.DOCUMENT_PARSER_LIMIT
     assert "expands" in error.message
+
+
+@needs_landlock
+@needs_seccomp
+@pytest.mark.parametrize("deed", ["segfault", "abort", "spin", "exit_loudly", "bug", "passwd", "tcp"])
+async def test_a_computation_ends_alone_and_keeps_what_it_has_written(hostile: ParserPool, deed: str) -> None:
+    limits = replace(LIMITS, cpu_seconds=1)
+    written, failure = await hostile.compute(
+        "hostile_parsers:COMPUTATION", f"good {deed} good".encode(), limits
+    )
+    assert (written, failure is None) == (b"good\n", False)
+    (zygote,) = zygotes()
+    assert zygote.children(recursive=True) == []
+    assert await hostile.compute("hostile_parsers:COMPUTATION", b"good", LIMITS) == (b"good\n", None)

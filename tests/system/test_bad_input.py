@@ -217,3 +217,34 @@ def test_a_word_two_hundred_thousand_times(ways: Ways, tenant: Tenant, instance:
         "KnowledgeService/DeleteDocument", {"name": done["response"]["document"]["name"]}, headers
     )
     assert deleted.problem is None
+
+
+DEEP = {
+    "minus": "{{ " + "-" * 30_000 + "1 }}",
+    "plus": "{{ 1" + "+1" * 20_000 + " }}",
+    "filters": "{{ 1" + "|abs" * 10_000 + " }}",
+    "conditions": "{{ 1 " + "if 1 else 1 " * 4000 + "}}",
+    "blocks": "{% if 1 %}" + "{% elif 1 %}" * 4000 + "{% endif %}",
+}
+
+
+def test_templates_that_would_overflow_the_stack_of_the_server(ways: Ways, tenant: Tenant) -> None:
+    """Five in succession ended all servers of an instance, for all tenants."""
+    headers = tenant.headers(Credential.ADMIN)
+    for name, text in DEEP.items():
+        mapping = f"""connection = "a"
+collection = "a"
+queries.a = {{ sql = "SELECT 1 AS a", columns = {{ a = "integer" }} }}
+documents.a = {{ query = "a", key = "1", text = "{text}" }}
+"""
+        source = {"mapping": mapping}
+        for method, request in (
+            ("PreviewSource", source),
+            ("CreateSource", {"sourceId": "a", "source": source}),
+        ):
+            problem = ways.call(f"AdminService/{method}", request, headers).problem
+            assert problem is not None, name
+            assert problem["details"][0]["reason"] == "INVALID_FIELD", problem
+            assert "line 4: documents.a.text: " in problem["message"], problem
+            assert " more than " in problem["message"], problem
+    assert ways.call("AuthService/GetMe", {}, headers).problem is None

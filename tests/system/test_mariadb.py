@@ -27,8 +27,10 @@ from responsa_server.domain.sources import (
     DatabaseTls,
 )
 from responsa_server.domain.tools import SecretPlace
-from responsa_server.sources.mapping import read_mapping
+from responsa_server.ingest.sandbox.pool import ParserPool
+from responsa_server.sources.mapping_text import read_mapping
 from responsa_server.sources.reading import RowSelection, read_rows
+from responsa_server.sources.sandbox import SourceSandbox
 from tests.tied import tied
 from tests.wire.smtp import certificate_in
 
@@ -275,14 +277,16 @@ async def test_tls(maria: Maria, staff: DatabaseConnection, monkeypatch: pytest.
     assert (await read(strict, cipher))[0][0]
 
 
-async def test_rows_of_a_large_table_become_documents(maria: Maria, staff: DatabaseConnection) -> None:
+async def test_rows_of_a_large_table_become_documents(
+    maria: Maria, staff: DatabaseConnection, parser: ParserPool
+) -> None:
     mapping, problems = read_mapping(MAPPING)
     assert mapping is not None, problems
     maria.ask(
         "UPDATE staff.employee SET born = '0000-00-00' WHERE id = 2",
         "UPDATE staff.employee SET name = concat(name, char(0)) WHERE id = 3",
     )
-    async with aclosing(read_rows(DATABASES, staff, mapping, RowSelection())) as rows:
+    async with aclosing(read_rows(DATABASES, SourceSandbox(parser), staff, mapping, RowSelection())) as rows:
         made = {one.key or (one.document.key if one.document else ""): one async for one in rows}
     assert len(made) == ROWS
     assert {key: one.problem for key, one in made.items() if one.problem} == {
@@ -292,9 +296,13 @@ async def test_rows_of_a_large_table_become_documents(maria: Maria, staff: Datab
     first = made["1"].document
     assert first is not None
     assert first.text == "# 100% Zoë 🐦\n\n0.33 points, True, 2000-01-02, 2020-01-02 03:04:05, herons"
-    async with aclosing(read_rows(DATABASES, staff, mapping, RowSelection("p7' OR '1' = '1"))) as rows:
+    async with aclosing(
+        read_rows(DATABASES, SourceSandbox(parser), staff, mapping, RowSelection("p7' OR '1' = '1"))
+    ) as rows:
         assert [one async for one in rows] == []
-    async with aclosing(read_rows(DATABASES, staff, mapping, RowSelection("p7"))) as rows:
+    async with aclosing(
+        read_rows(DATABASES, SourceSandbox(parser), staff, mapping, RowSelection("p7"))
+    ) as rows:
         assert {one.document.subject async for one in rows if one.document} == {"p7"}
     # All queries of a run see the database at one moment.
     async with DATABASES.session(staff) as session:

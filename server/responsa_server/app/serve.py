@@ -131,12 +131,13 @@ async def running(
                 notifier_on,
                 schedule_job,
                 source_job,
-                website_crawler,
             )
             from responsa_server.calls.frames import facts_of_terminal
             from responsa_server.insight.experiments import ExperimentKeeper
             from responsa_server.insight.keeper import InsightKeeper
             from responsa_server.outbound.connector import Connector
+            from responsa_server.sources.crawling import Crawler
+            from responsa_server.sources.sandbox import SourceSandbox
             from responsa_server.stores.postgres.experiments import PostgresExperiments
             from responsa_server.stores.postgres.insight import PostgresInsight
             from responsa_server.stores.postgres.migrate import PostgresMigrations, marked
@@ -187,7 +188,8 @@ async def running(
         stack.push_async_callback(turns.close)
         connector = Connector()
         stack.push_async_callback(connector.close)
-        crawler = website_crawler(connector, knowledge.parser)
+        sandbox = SourceSandbox(knowledge.parser)
+        crawler = Crawler(connector, sandbox)
         if knowledge.jobs is not None:
             erasing, mailing = (
                 build_erasing(settings, database, knowledge, turns),
@@ -210,7 +212,7 @@ async def running(
                     JobKind.MAIL: mailing.work,
                     JobKind.SYNC: sync.work,
                     JobKind.REPLAY: replaying.work,
-                    JobKind.SCHEDULE: schedule_job(database, knowledge.queue).work,
+                    JobKind.SCHEDULE: schedule_job(database, knowledge.queue, sandbox).work,
                     JobKind.DELIVER: delivery_job(settings, database, knowledge.queue, connector).work,
                     JobKind.NOTICE: notifier.notice,
                 },

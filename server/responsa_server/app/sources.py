@@ -6,15 +6,13 @@ from responsa_server.app.resources import new_id
 from responsa_server.app.settings import Settings
 from responsa_server.app.tools import read_secret
 from responsa_server.databases.reading import SqlDatabases
-from responsa_server.domain.errors import Reason, Unavailable
 from responsa_server.domain.notifications import NotifiedEvent
-from responsa_server.ingest.rejections import ParserUnavailable
-from responsa_server.ingest.sandbox.pool import ParserPool
 from responsa_server.library.library import Library
 from responsa_server.outbound.connector import Connector
 from responsa_server.sources.crawling import Crawler
 from responsa_server.sources.declarations import DeclaredConnections
 from responsa_server.sources.notifying import Delivering, Notifier
+from responsa_server.sources.sandbox import SourceSandbox
 from responsa_server.sources.service import SourceAdministration
 from responsa_server.sources.syncing import Scheduling, Sync
 from responsa_server.sources.webhooks import DeclaredWebhooks
@@ -27,7 +25,11 @@ from responsa_server.stores.postgres.sources import PostgresSources
 
 
 def source_administration(
-    settings: Settings, database: Database, queue: JobQueue, library: Library, crawler: Crawler
+    settings: Settings,
+    database: Database,
+    queue: JobQueue,
+    library: Library,
+    crawler: Crawler,
 ) -> SourceAdministration:
     """Return what administrators can do with sources."""
     return SourceAdministration(
@@ -36,6 +38,7 @@ def source_administration(
         DeclaredConnections(settings.connections_folder),
         _databases(settings),
         crawler,
+        crawler.sandbox,
         library.collections,
         PostgresDeliveries(database, queue, new_id),
     )
@@ -69,22 +72,16 @@ def source_job(
     runs = PostgresSourceRuns(database, queue, new_id, external_vectors=external_vectors)
     connections = DeclaredConnections(settings.connections_folder)
     return Sync(
-        runs, connections, _databases(settings), crawler, library, library.ended, notifier, queue.errors
+        runs,
+        connections,
+        _databases(settings),
+        crawler,
+        crawler.sandbox,
+        library,
+        library.ended,
+        notifier,
+        queue.errors,
     )
-
-
-def website_crawler(connector: Connector, parser: ParserPool) -> Crawler:
-    """Return what reads websites. parser: reads the pages of previews in a sandbox."""
-
-    async def parse(data: bytes, name: str, media_type: str) -> tuple[str, str]:
-        try:
-            document = await parser.parse(data, name, media_type)
-        except ParserUnavailable as error:
-            message = "The parser cannot be started at the moment; try the preview again later."
-            raise Unavailable(Reason.PART_UNAVAILABLE, message, {"part": "parser"}) from error
-        return document.title, document.canonical_text
-
-    return Crawler(connector, parse)
 
 
 def delivery_job(settings: Settings, database: Database, queue: JobQueue, connector: Connector) -> Delivering:
@@ -96,9 +93,9 @@ def delivery_job(settings: Settings, database: Database, queue: JobQueue, connec
     )
 
 
-def schedule_job(database: Database, queue: JobQueue) -> Scheduling:
+def schedule_job(database: Database, queue: JobQueue, sandbox: SourceSandbox) -> Scheduling:
     """Return the job that begins the runs of schedules."""
-    return Scheduling(PostgresSourceRuns(database, queue, new_id))
+    return Scheduling(PostgresSourceRuns(database, queue, new_id), sandbox)
 
 
 def _databases(settings: Settings) -> SqlDatabases:

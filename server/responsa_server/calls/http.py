@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import AsyncIterable, Callable, Mapping, Sequence
+from itertools import islice
 from typing import Any, Final, cast
 
 from responsa_server.calls.call import Call, peer_of
@@ -20,6 +22,10 @@ SAFE: Final = ("GET", "HEAD")
 
 _MAX_NAME: Final = 64
 _MAX_PATH: Final = 256
+MOST_PARTS: Final = 200_000
+"""The maximum number of values, names and brackets in a JSON text. As objects of Python, they can take fifty times the memory of the text."""
+# What is not closed ends with the text, because a search would otherwise begin again at each quotation mark.
+_PARTS: Final = re.compile(r'"(?:\\.|[^"\\])*+(?:"|\\?\Z)|[,\[{]', re.DOTALL)
 # Each whole number with fewer digits fits a double.
 _MANY_DIGITS: Final = 309
 _UTF8: Final = "string.utf8"
@@ -99,10 +105,13 @@ def json_value(
         return found
 
     try:
+        whole = text.decode() if isinstance(text, bytes) else text
+        if len(whole) > MOST_PARTS and any(islice(_PARTS.finditer(whole), MOST_PARTS, None)):
+            raise wrong(f"it has more than {MOST_PARTS:,} values and names")
         content = cast(
             "object",
             json.loads(
-                text.decode() if isinstance(text, bytes) else text,
+                whole,
                 object_pairs_hook=once_each,
                 parse_int=_whole,
             ),

@@ -44,15 +44,15 @@ from responsa_server.outbound.connector import (
     TooLarge,
     Unreadable,
 )
-from responsa_server.sources.mapping import PagesTable, SourceMapping, sites_of
+from responsa_server.sources.mapping import MappedPages, SourceMapping, sites_of
 from responsa_server.sources.reading import unreadable
+from responsa_server.sources.sandbox import SourceSandbox
 from responsa_server.sources.sitemaps import (
     ADDRESS_BYTES,
     LONG_ADDRESS,
     SITEMAP_BYTES,
     Sitemap,
     SitemapProblem,
-    read_sitemap,
 )
 
 _ROBOTS_BYTES: Final = 512 * 1024
@@ -71,10 +71,6 @@ _CANONICAL: Final = re.compile(rb"\brel\s{0,9}=\s{0,9}[\"']?canonical\b", re.IGN
 _HREF: Final = re.compile(
     rb"\bhref\s{0,9}=\s{0,9}(?:\"([^\"]{0,2000})\"|'([^']{0,2000})'|([^\s>]{1,2000}))", re.IGNORECASE
 )
-
-Parse = Callable[[bytes, str, str], Awaitable[tuple[str, str]]]
-"""Reads the title and the text of a page's bytes, whose name and media type are given. Raises InvalidRequest."""
-
 
 Check = Callable[[], Awaitable[None]]
 """Raises what ends the reading."""
@@ -118,10 +114,9 @@ class _Answer:
 class Crawler:
     """Reads websites. All reading with one object makes one request at a time to a host."""
 
-    def __init__(self, connector: Connector, parse: Parse | None = None) -> None:
-        """parse: needed for previews."""
+    def __init__(self, connector: Connector, sandbox: SourceSandbox) -> None:
+        self.sandbox = sandbox
         self._connector = connector
-        self._parse = parse
         self._hosts: dict[str, _Host] = {}
 
     async def pages(
@@ -173,7 +168,6 @@ class Crawler:
         self, connection: WebConnection, mapping: SourceMapping, most: int
     ) -> AsyncGenerator[MadeRow]:
         """The first pages with their titles and texts. Raises as `pages`."""
-        assert self._parse is not None, "a preview parses pages"
         crawl, shown = _Crawl(self, connection, mapping), 0
         async for address in crawl.listed():
             row = await crawl.page(address, address, None)
@@ -183,7 +177,7 @@ class Crawler:
             if document is not None and document.page is not None:
                 page = document.page
                 try:
-                    title, text = await self._parse(page.data, document.source_key(""), page.media_type)
+                    title, text = await self.sandbox.page(page.data, document.source_key(""), page.media_type)
                     row = replace(row, document=replace(document, title=title or document.key, text=text))
                 except InvalidRequest as error:
                     row = replace(row, problem=error.message)
@@ -216,7 +210,7 @@ class _Crawl:
         self._crawler = crawler
         self._connection = connection
         self._collection = mapping.collection
-        self._table: PagesTable = mapping.pages
+        self._table: MappedPages = mapping.pages
         self._sites = sites_of(connection)
         origins = frozenset(origin_of(site) for site in connection.sites)
         self._reach = Reach(origins, read_allowed(connection.allow_private))
@@ -337,7 +331,9 @@ class _Crawl:
         try:
             answer = await self._get(address, SITEMAP_BYTES, robots=False)
             assert answer.reply is not None, "the request was not conditional"
-            return await asyncio.to_thread(_read_sitemap, answer.reply.body)
+            return await asyncio.to_thread(
+                _normalised, await self._crawler.sandbox.sitemap(answer.reply.body)
+            )
         except SitemapProblem as error:
             message, fault = f"The sitemap {address} {error}.", DatabaseFault.QUERY
         except _PageProblem as error:
@@ -463,9 +459,8 @@ def _conditional(stored: StoredDocument | None, collection: str) -> tuple[str, M
     return fetched.address, {name: value for name, value in headers.items() if value}
 
 
-def _read_sitemap(data: bytes) -> Sitemap:
-    """The addresses in a sitemap in their normal form. Raises SitemapProblem."""
-    found = read_sitemap(data)
+def _normalised(found: Sitemap) -> Sitemap:
+    """The addresses in their normal form. Raises SitemapProblem."""
     sitemap = Sitemap([_normal(page) for page in found.pages], [_normal(one) for one in found.sitemaps])
     # The normal form escapes what is not ASCII, so it may be longer.
     if any(len(one.encode(errors="replace")) > ADDRESS_BYTES for one in (*sitemap.pages, *sitemap.sitemaps)):

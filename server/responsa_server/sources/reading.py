@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing
 from dataclasses import dataclass
-from functools import partial
-from typing import Final
+from typing import Final, cast
 
 from responsa_server.domain.errors import Precondition, Reason
 from responsa_server.domain.sources import (
@@ -19,15 +17,16 @@ from responsa_server.domain.sources import (
     DatabaseSession,
     MadeRow,
 )
-from responsa_server.sources.filling import Filler
 from responsa_server.sources.mapping import SUBJECT, MappedQuery, RowProblem, SchemaProblem, SourceMapping
+from responsa_server.sources.sandbox import AskedRow, FilledRow, Filler, SourceSandbox
 
 PREVIEW_ROWS: Final = 10_000
 """The number of rows that a preview for one subject reads of a query that has no statement for one subject."""
 # The faults that another query, or another limit for it, would avoid.
 _OF_QUERY: Final = frozenset({DatabaseFault.QUERY, DatabaseFault.TIMEOUT, DatabaseFault.TOO_LARGE})
-_SOME_CHARACTERS: Final = 1 << 18
-_SOME_SECONDS: Final = 0.05
+# So many rows are filled in together: each time takes a process, and memory and the time until a cancellation matter.
+_SOME_ROWS: Final = 1000
+_SOME_CHARACTERS: Final = 1 << 19
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,20 +38,25 @@ class RowSelection:
 
 
 async def read_rows(
-    databases: Databases, connection: DatabaseConnection, mapping: SourceMapping, asked: RowSelection
+    databases: Databases,
+    sandbox: SourceSandbox,
+    connection: DatabaseConnection,
+    mapping: SourceMapping,
+    asked: RowSelection,
 ) -> AsyncGenerator[MadeRow]:
     """Each row of each query, with what each kind of documents makes of it.
 
     A kind and a key that occur twice are a problem of the second row. With a subject, rows of the subject alone are returned; a row of somebody else in a statement for one subject
-    is a problem. Raises Precondition (SOURCE_UNREADABLE).
+    is a problem. Raises Precondition (SOURCE_UNREADABLE), Unavailable.
     """
+    filler = Filler(sandbox, mapping)
     name, field = mapping.queries[0].name, "sql"
     try:
         async with databases.session(connection) as session:
             for query in mapping.queries:
                 name = query.name
                 field = "one_subject" if asked.subject and query.one_subject else "sql"
-                async with aclosing(_of_query(session, connection, mapping, query, asked)) as rows:
+                async with aclosing(_of_query(session, filler, connection, query, asked)) as rows:
                     async for row in rows:
                         yield row
     except SchemaProblem as error:
@@ -75,8 +79,8 @@ def unreadable(connection: str, query: str, fault: DatabaseFault, message: str) 
 
 async def _of_query(
     session: DatabaseSession,
+    filler: Filler,
     connection: DatabaseConnection,
-    mapping: SourceMapping,
     query: MappedQuery,
     asked: RowSelection,
 ) -> AsyncGenerator[MadeRow]:
@@ -89,19 +93,18 @@ async def _of_query(
     wanted = limit if asked.most is not None else limit + 1
     sql = query.one_subject if own else query.sql
     keys, count, shown = set[tuple[str, str]](), 0, 0
-    reading = session.read(sql, values, wanted)
-    async with aclosing(reading) as pieces, _filler(mapping) as filler:
+    async with aclosing(session.read(sql, values, wanted)) as pieces:
         async for piece in pieces:
-            made = partial(_made, mapping, filler, query, query.reader(piece.columns), piece.columns, keys)
-            rows = iter(piece.rows)
-            # Templates are filled in in a thread: those of many rows take too long for the event loop.
-            while some := await asyncio.to_thread(_some, made, rows):
+            read, rows = query.reader(piece.columns), iter(piece.rows)
+            while some := await asyncio.to_thread(_some, query, read, piece.columns, rows):
+                filled = iter(await filler.fill([one for each in some for one in each]))
                 for each in some:
                     count += 1
                     if asked.most is None and count > limit:
                         message = f"The query {query.name} returns more than {limit:,} rows, which the connection does not allow; select fewer, or raise `rows` in the declaration."
                         raise DatabaseProblem(DatabaseFault.TOO_LARGE, message)
-                    found = [one for row in each if (one := _seen(row, asked, own=own))]
+                    made = [_made(one, next(filled), keys) for one in each]
+                    found = [one for row in made if (one := _seen(row, asked, own=own))]
                     for one in found:
                         yield one
                     shown += bool(found)
@@ -109,57 +112,50 @@ async def _of_query(
                         return
 
 
-@asynccontextmanager
-async def _filler(mapping: SourceMapping) -> AsyncGenerator[Filler]:
-    filler = Filler(mapping)
-    try:
-        yield filler
-    finally:
-        # A cancelled read leaves a thread that may still fill in a row; it ends with the process.
-        filler.close()
-
-
 def _some(
-    made: Callable[[Sequence[object]], Sequence[MadeRow]], rows: Iterator[Sequence[object]]
-) -> Sequence[Sequence[MadeRow]]:
-    """What the next rows make: not so many that memory or the time until a cancellation matters. Empty at the end."""
-    found, size, until = list[Sequence[MadeRow]](), 0, time.monotonic() + _SOME_SECONDS
+    query: MappedQuery,
+    read: Callable[[Sequence[object]], Mapping[str, object]],
+    columns: Sequence[str],
+    rows: Iterator[Sequence[object]],
+) -> Sequence[Sequence[AskedRow]]:
+    """The next rows as plain values, each for every kind of documents of the query. Empty at the end."""
+    found, size = list[Sequence[AskedRow]](), 0
     for row in rows:
-        found.append(made(row))
-        size += sum(len(one.document.text) for one in found[-1] if one.document)
-        if size > _SOME_CHARACTERS or time.monotonic() > until:
+        try:
+            plain, problem = read(row), ""
+        except RowProblem as error:
+            plain, problem = query.readable(columns, row), str(error)
+        found.append([AskedRow(kind, plain, problem) for kind in query.kinds])
+        size += sum(map(_size, plain.values()))
+        if len(found) == _SOME_ROWS or size > _SOME_CHARACTERS:
             break
     return found
 
 
-def _made(
-    mapping: SourceMapping,
-    filler: Filler,
-    query: MappedQuery,
-    read: Callable[[Sequence[object]], Mapping[str, object]],
-    columns: Sequence[str],
-    keys: set[tuple[str, str]],
-    row: Sequence[object],
-) -> Sequence[MadeRow]:
-    """What a row makes. keys: the kinds and keys so far, to which those of the row are added."""
-    try:
-        plain = read(row)
-    except RowProblem as error:
-        some = query.readable(columns, row)
-        return [MadeRow(kind, {}, None, str(error), *mapping.about(kind, some)) for kind in query.kinds]
-    made = list[MadeRow]()
-    for kind in query.kinds:
-        try:
-            document = filler.document(kind, plain)
-        except RowProblem as error:
-            made.append(MadeRow(kind, plain, None, str(error), *mapping.about(kind, plain)))
-            continue
-        problem = ""
-        if (kind, document.key) in keys:
-            problem = f"Another row has the same key, “{document.key}”."
-        keys.add((kind, document.key))
-        made.append(MadeRow(kind, plain, document, problem))
-    return made
+def _size(value: object) -> int:
+    """About how many characters a value has in JSON."""
+    match value:
+        case str():
+            return len(value)
+        case dict():
+            pairs = cast("dict[str, object]", value).items()
+            return sum(len(name) + _size(one) for name, one in pairs)
+        case list():
+            return sum(map(_size, cast("list[object]", value)))
+        case _:
+            return 8
+
+
+def _made(asked: AskedRow, filled: FilledRow, keys: set[tuple[str, str]]) -> MadeRow:
+    """What a row makes of one kind. keys: the kinds and keys so far, to which that of the row is added."""
+    row = dict[str, object]() if asked.problem else asked.row
+    if filled.problem:
+        return MadeRow(asked.kind, row, None, filled.problem, filled.key, filled.subject)
+    at, problem = (asked.kind, filled.key), ""
+    if at in keys:
+        problem = f"Another row has the same key, “{filled.key}”."
+    keys.add(at)
+    return MadeRow(asked.kind, row, filled.document(asked.kind), problem)
 
 
 def _seen(one: MadeRow, asked: RowSelection, *, own: bool) -> MadeRow | None:

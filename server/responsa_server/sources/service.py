@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime
 from typing import Final
 from uuid import UUID
 
-from responsa_server.agents.config.problems import Problem, closest, placed, quoted
+from responsa_server.agents.config.problems import Problem, closest, quoted
 from responsa_server.domain import names
 from responsa_server.domain.errors import FieldViolation, InvalidRequest, NotFound, Reason
 from responsa_server.domain.knowledge import Operation
@@ -26,8 +26,9 @@ from responsa_server.domain.sources import (
 )
 from responsa_server.sources.crawling import Crawler
 from responsa_server.sources.declarations import DeclaredConnections
-from responsa_server.sources.mapping import FILE, SourceMapping, read_mapping
+from responsa_server.sources.mapping import SourceMapping
 from responsa_server.sources.reading import RowSelection, read_rows
+from responsa_server.sources.sandbox import SourceSandbox
 from responsa_server.stores.postgres.collections import CollectionStore
 from responsa_server.stores.postgres.deliveries import PostgresDeliveries
 from responsa_server.stores.postgres.profiles import PostgresProfiles
@@ -48,6 +49,7 @@ class SourceAdministration:
         connections: DeclaredConnections,
         databases: Databases,
         crawler: Crawler,
+        sandbox: SourceSandbox,
         collections: CollectionStore,
         deliveries: PostgresDeliveries,
     ) -> None:
@@ -57,6 +59,7 @@ class SourceAdministration:
         self._connections = connections
         self._databases = databases
         self._crawler = crawler
+        self._sandbox = sandbox
         self._collections = collections
 
     async def create(self, who: Principal, source: NewSource, *, validate_only: bool = False) -> Source:
@@ -80,9 +83,7 @@ class SourceAdministration:
         self, who: Principal, subject: str, sources: Sequence[str], cause: str, request_id: UUID | None
     ) -> Sequence[Operation]:
         """Add a run for a subject to these sources or, if there are none, to all sources with a query for one subject. Raises as `PostgresSourceRuns.notify`."""
-        chosen = sources or [
-            one for one, text in (await self.sources.mappings(who)).items() if _reads_one_subject(text)
-        ]
+        chosen = sources or await self._of_one_subject(await self.sources.mappings(who))
         return await self.runs.notify(who, subject, chosen, cause, request_id, named=bool(sources))
 
     async def preview(self, who: Principal, text: str, rows: int, subject: str) -> Sequence[MadeRow]:
@@ -91,7 +92,9 @@ class SourceAdministration:
         if isinstance(connection, WebConnection):
             found = self._crawler.preview(connection, mapping, rows)
         else:
-            found = read_rows(self._databases, connection, mapping, RowSelection(subject, rows))
+            found = read_rows(
+                self._databases, self._sandbox, connection, mapping, RowSelection(subject, rows)
+            )
         async with aclosing(found) as made:
             return [one async for one in made]
 
@@ -99,9 +102,19 @@ class SourceAdministration:
         """The names of the connections that are granted to the tenant, in their order."""
         return sorted(await self._connections.granted(who.tenant_id))
 
+    async def _of_one_subject(self, mappings: Mapping[str, str]) -> Sequence[str]:
+        """Those sources that have a query for one subject. mappings: the texts, by source."""
+        some = {source: text for source, text in mappings.items() if "one_subject" in text}
+        read = await self._sandbox.mappings(list(some.values()))
+        return [
+            source
+            for source, (mapping, _) in zip(some, read, strict=True)
+            if mapping is not None and any(query.one_subject for query in mapping.queries)
+        ]
+
     async def _checked(self, who: Principal, text: str, field: str) -> tuple[SourceMapping, SourceConnection]:
         """The mapping and its connection. Raises InvalidRequest, NotFound."""
-        mapping, problems = read_mapping(text)
+        mapping, problems = await self._sandbox.mapping(text)
         if mapping is None:
             raise _mistakes(field, problems)
         connection = await self._connections.named(who.tenant_id, mapping.connection)
@@ -110,33 +123,27 @@ class SourceAdministration:
             known = f"there are {quoted(granted)}" if granted else "no connection is granted to this tenant"
             message = f"there is no connection “{mapping.connection}”; {known}. The owner of the installation declares connections"
             suggestion = closest(mapping.connection, granted)
-            raise _missing(text, Problem(FILE, message, ("connection",), suggestion), mapping.connection)
+            raise _missing(mapping.problem(message, ("connection",), suggestion), mapping.connection)
         if (unfit := mapping.unfit(connection)) is not None:
             raise _mistakes(field, [unfit])
         try:
             await self._collections.get(who, mapping.collection)
         except NotFound as error:
             message = f"there is no collection “{mapping.collection}”; create it first"
-            raise _missing(text, Problem(FILE, message, ("collection",)), mapping.collection) from error
+            raise _missing(mapping.problem(message, ("collection",)), mapping.collection) from error
         return mapping, connection
-
-
-def _reads_one_subject(text: str) -> bool:
-    mapping, _ = read_mapping(text) if "one_subject" in text else (None, ())
-    return mapping is not None and any(query.one_subject for query in mapping.queries)
 
 
 def _next_run_time(mapping: SourceMapping) -> datetime | None:
     return None if mapping.schedule is None else mapping.schedule.after(datetime.now(UTC))
 
 
-def _missing(text: str, problem: Problem, named: str) -> NotFound:
+def _missing(problem: Problem, named: str) -> NotFound:
     """The error for a connection or a collection that does not exist. problem: its key says which of the two."""
-    (found,) = placed([problem], {FILE: (text, 1)})
-    kind = found.path
+    kind = problem.path
     return NotFound(
         Reason.RESOURCE_NOT_FOUND,
-        _described(found),
+        _described(problem),
         {"resource_type": kind, "resource_name": f"{kind}s/{named}"},
     )
 

@@ -1,12 +1,18 @@
-"""Reads sitemaps (https://www.sitemaps.org/protocol.html). Pure."""
+"""Reads sitemaps (https://www.sitemaps.org/protocol.html). Pure.
+
+Only the sandbox reads one (`SITEMAP`): XML is parsed by the interpreter's expat, which may be old.
+"""
 
 from __future__ import annotations
 
+import json
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 from xml.parsers import expat
+
+from responsa_server.ingest.sandbox.computation import Computation, Write
 
 SITEMAP_BYTES: Final = 50 << 20
 """The protocol's limit of a sitemap, compressed or not."""
@@ -24,6 +30,8 @@ _SITEMAP: Final = ["sitemapindex", "sitemap", "loc"]
 _MOST_LEVELS: Final = 16
 _MOST_NAMES: Final = 1000
 _MOST_TAG_BYTES: Final = 64 * 1024
+_PROBLEM, _OF_PAGE, _OF_SITEMAP = b"!", b"p", b"s"
+_LINES: Final = 1000
 # After a refusal, the parser still goes through the rest of a piece.
 _PIECE_BYTES: Final = 16 * 1024
 
@@ -109,3 +117,43 @@ def _unpacked(data: bytes) -> bytes:
     if len(found) > SITEMAP_BYTES or not unpacking.eof:
         raise SitemapProblem(f"is cut off, or has more than {SITEMAP_BYTES >> 20} MiB unpacked")
     return found
+
+
+def _pack(data: bytes, write: Write) -> None:
+    """Write a line for each address: a letter that says what it is of, and the address in JSON."""
+    try:
+        found = read_sitemap(data)
+    except SitemapProblem as problem:
+        write(_PROBLEM + json.dumps(str(problem)).encode())
+        return
+    for letter, addresses in ((_OF_PAGE, found.pages), (_OF_SITEMAP, found.sitemaps)):
+        for start in range(0, len(addresses), _LINES):
+            some = addresses[start : start + _LINES]
+            write(b"".join(letter + json.dumps(one, ensure_ascii=False).encode() + b"\n" for one in some))
+
+
+def unpack_sitemap(result: bytes) -> Sitemap:
+    """The sitemap that `SITEMAP` has read. Nothing in the result is trusted. Raises SitemapProblem."""
+    found = Sitemap()
+    try:
+        if result.startswith(_PROBLEM):
+            raise SitemapProblem(_text(result[1:]))
+        if result.count(b"\n") > _MOST_ADDRESSES:
+            raise ValueError("too many addresses")
+        for line in result.split(b"\n")[:-1]:
+            {_OF_PAGE: found.pages, _OF_SITEMAP: found.sitemaps}[line[:1]].append(_text(line[1:]))
+    except (ValueError, KeyError):
+        raise SitemapProblem("cannot be read") from None
+    return found
+
+
+def _text(line: bytes) -> str:
+    """Raises ValueError if the line is not a short text in JSON."""
+    # Each byte of an address may be escaped.
+    if not line.startswith(b'"') or len(line) > 8 * ADDRESS_BYTES:
+        raise ValueError("no text")
+    return str(json.loads(line))
+
+
+SITEMAP: Final = Computation(_pack, b"<urlset xmlns='a'><url><loc>b\xc3\xa4</loc></url></urlset>")
+"""Reads a sitemap for `unpack_sitemap`."""

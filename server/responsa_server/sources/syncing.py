@@ -66,9 +66,9 @@ from responsa_server.domain.unexpected import UnexpectedErrors
 from responsa_server.library.library import Library
 from responsa_server.sources.crawling import Crawler
 from responsa_server.sources.declarations import DeclaredConnections
-from responsa_server.sources.mapping import read_mapping
 from responsa_server.sources.notifying import Notifier
 from responsa_server.sources.reading import RowSelection, read_rows, unreadable
+from responsa_server.sources.sandbox import SourceSandbox
 from responsa_server.stores.postgres.source_runs import PostgresSourceRuns
 from responsa_server.telemetry import instruments
 from responsa_server.telemetry.unexpected import note
@@ -177,6 +177,7 @@ class Sync:
         connections: DeclaredConnections,
         databases: Databases,
         crawler: Crawler,
+        sandbox: SourceSandbox,
         library: Library,
         ended: Callable[[Sequence[UUID]], None],
         notifier: Notifier,
@@ -186,6 +187,7 @@ class Sync:
         self._connections = connections
         self._databases = databases
         self._crawler = crawler
+        self._sandbox = sandbox
         self._library = library
         self._ended = ended
         self._notifier = notifier
@@ -356,7 +358,7 @@ class Sync:
         failed: Set[DocumentKey],
     ) -> None:
         """Read all rows, and note what is different. failed: the rows that a retry tries again. Raises Precondition (SOURCE_UNREADABLE), OwnershipLost."""
-        mapping, problems = read_mapping(task.source.mapping)
+        mapping, problems = await self._sandbox.mapping(task.source.mapping)
         if mapping is None:  # a release may be stricter than the one that stored the mapping
             raise InvalidRequest.of_field("source.mapping", "source.mapping", str(problems[0]))
         connection = await self._connections.named(task.claim.tenant_id, mapping.connection)
@@ -375,7 +377,7 @@ class Sync:
             check = partial(self._runs.check, task.claim)
             found = self._crawler.pages(connection, mapping, known, only, check)
         else:
-            found = read_rows(self._databases, connection, mapping, RowSelection(task.subject))
+            found = read_rows(self._databases, self._sandbox, connection, mapping, RowSelection(task.subject))
         async with aclosing(found) as rows:
             async for row in rows:
                 if mapping.pages is None:
@@ -489,8 +491,9 @@ _DAY: Final = 86_400.0
 class Scheduling:
     """Begins the runs of schedules."""
 
-    def __init__(self, runs: PostgresSourceRuns) -> None:
+    def __init__(self, runs: PostgresSourceRuns, sandbox: SourceSandbox) -> None:
         self._runs = runs
+        self._sandbox = sandbox
         self._log: FilteringBoundLogger = structlog.get_logger("sources")
 
     async def work(self, tenant_id: str, schedule_id: UUID, attempts: int) -> float | None:
@@ -501,12 +504,13 @@ class Scheduling:
                 return None
             due, now = source.next_run_time, datetime.now(UTC)
             if due <= now:
-                mapping, _ = read_mapping(source.mapping)
-                if mapping is None or mapping.schedule is None:
+                mapping, _ = await self._sandbox.mapping(source.mapping)
+                schedule = None if mapping is None else mapping.schedule
+                if schedule is None:
                     # A release may be stricter than the one that stored the mapping.
                     self._log.error("a schedule cannot be read", tenant=tenant_id, source=source.id)
                     return _DAY
-                later = mapping.schedule.after(now)
+                later = schedule.after(now)
                 begun = await self._runs.start_scheduled(tenant_id, schedule_id, due, later)
                 if begun is None:
                     self._log.warning("a scheduled run did not begin", tenant=tenant_id, source=source.id)

@@ -12,7 +12,9 @@ import yaml
 
 from responsa_server.databases.reading import SqlDatabases
 from responsa_server.domain.sources import DatabaseConnection, DatabaseKind
+from responsa_server.ingest.sandbox.pool import ParserPool
 from responsa_server.instance import SHIPPED_AGENTS
+from responsa_server.sources.sandbox import SourceSandbox
 from tests.aptitude import GOLDEN, SAMPLE, documents, written
 
 CASES = (
@@ -26,14 +28,16 @@ LINK = re.compile(r"\]\(catalogues/(job|major)/([^)]+)\.md\)")
 DATABASES = SqlDatabases(lambda place: place.env)
 
 
-async def test_each_person_with_consent_has_a_document_of_each_kind(tmp_path: Path) -> None:
+async def test_each_person_with_consent_has_a_document_of_each_kind(
+    tmp_path: Path, parser: ParserPool
+) -> None:
     file = tmp_path / "aptitude.db"
     SAMPLE.write(file)
     with pytest.raises(FileExistsError):
         SAMPLE.write(file)
     connection = DatabaseConnection("aptitude", DatabaseKind.SQLITE, ["*"], file=str(file))
-    people = await documents(DATABASES, connection, "aptitude")
-    catalogues = await documents(DATABASES, connection, "catalogues")
+    people = await documents(DATABASES, SourceSandbox(parser), connection, "aptitude")
+    catalogues = await documents(DATABASES, SourceSandbox(parser), connection, "catalogues")
     made = {**people, **catalogues}
     for case in CASES:
         golden = GOLDEN / f"{case}.md"
@@ -57,5 +61,5 @@ async def test_each_person_with_consent_has_a_document_of_each_kind(tmp_path: Pa
         answering = made[one["source"].removesuffix(".md").replace("/", "-")]
         assert answering.subject == f"{one['person']}@example.org"
         assert answering.text.count(one["quote"]) == 1, one
-    own = await documents(DATABASES, connection, "aptitude", "ana.lind@example.org")
+    own = await documents(DATABASES, SourceSandbox(parser), connection, "aptitude", "ana.lind@example.org")
     assert own == {name: people[name] for name in (f"{kind}-3" for kind in kinds)}

@@ -21,9 +21,11 @@ from responsa_server.domain.sources import (
     StoredDocument,
     WebConnection,
 )
+from responsa_server.ingest.sandbox.pool import ParserPool
 from responsa_server.outbound.connector import Connector
 from responsa_server.sources.crawling import Crawler
-from responsa_server.sources.mapping import read_mapping
+from responsa_server.sources.mapping_text import read_mapping
+from responsa_server.sources.sandbox import SourceSandbox
 
 HTML = {"content-type": "text/html"}
 
@@ -38,6 +40,7 @@ class Site:
 
     server: LoopbackServer = field(init=False)
     pages: dict[str, tuple[int, bytes]] = field(default_factory=dict[str, tuple[int, bytes]])
+    parser: ParserPool = field(init=False)
     headers: Mapping[str, str] = field(default_factory=lambda: HTML)
     now: int = 0
     most: int = 0
@@ -53,6 +56,9 @@ class Site:
     def connection(self, pages: int = 100) -> WebConnection:
         return WebConnection("web", ["acme"], [self.server.url], ["127.0.0.1"], delay=0, pages=pages)
 
+    def crawler(self) -> Crawler:
+        return Crawler(Connector(), SourceSandbox(self.parser))
+
     async def crawl(
         self,
         pages: str,
@@ -63,14 +69,15 @@ class Site:
         text = f'connection = "web"\ncollection = "web"\npages = {{ {pages.replace("{base}", self.server.url)} }}'
         mapping, problems = read_mapping(text)
         assert mapping is not None, problems
-        found = (crawler or Crawler(Connector())).pages(connection or self.connection(), mapping, known or {})
+        found = (crawler or self.crawler()).pages(connection or self.connection(), mapping, known or {})
         async with aclosing(found) as rows:
             return [row async for row in rows]
 
 
 @pytest.fixture
-async def site() -> AsyncIterator[Site]:
+async def site(parser: ParserPool) -> AsyncIterator[Site]:
     one = Site()
+    one.parser = parser
     one.server = LoopbackServer(one.serve)
     await one.server.start()
     yield one
@@ -157,7 +164,7 @@ async def test_a_host_gets_one_request_at_a_time_and_an_index_of_itself_ends(sit
     pages = listing(*(f"{{base}}/{number}" for number in range(5)))
     index = listing("{base}/s", "{base}/pages", kind="sitemapindex", inner="sitemap")
     site.pages |= {"/s": (200, index), "/pages": (200, pages)}
-    crawler = Crawler(Connector())
+    crawler = site.crawler()
     both = await asyncio.gather(*(site.crawl('sitemaps = ["{base}/s"]', crawler=crawler) for _ in range(2)))
     assert [len(found) for found in both] == [5, 5]
     assert site.most == 1

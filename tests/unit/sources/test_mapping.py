@@ -9,7 +9,8 @@ from decimal import Decimal
 import pytest
 
 from responsa_server.domain.sources import DatabaseConnection, DatabaseKind, WebConnection
-from responsa_server.sources.mapping import RowProblem, SchemaProblem, SourceMapping, read_mapping
+from responsa_server.sources.mapping import RowProblem, SchemaProblem, SourceMapping
+from responsa_server.sources.mapping_text import DocumentTemplates, read_mapping
 
 GOOD = '''connection = "staff"
 collection = "people"
@@ -50,12 +51,12 @@ def mapping(text: str = GOOD) -> SourceMapping:
 def document(**changed: object) -> str:
     [query] = mapping().queries
     row = [changed.get(name, value) for name, value in zip(COLUMNS, ROW, strict=True)]
-    return mapping().document("profile", query.reader(COLUMNS)(row)).text
+    return DocumentTemplates(GOOD).document("profile", query.reader(COLUMNS)(row)).text
 
 
 def test_a_row_becomes_a_document_of_plain_values() -> None:
     [query] = mapping().queries
-    made = mapping().document("profile", query.reader(COLUMNS)(ROW))
+    made = DocumentTemplates(GOOD).document("profile", query.reader(COLUMNS)(ROW))
     assert (made.kind, made.key, made.subject) == ("profile", "7", "ada@example.org")
     assert made.text == "# Ada [[{{ id }}]]\n\n1.50 points since 2020-01-02, a, b"
     assert made.title == "Profile of Ada [[{{ id }}]]"
@@ -141,13 +142,13 @@ def test_a_template_cannot_run_for_ever_or_see_more_than_the_row() -> None:
     found, problems = read_mapping(endless)
     assert found is None
     assert "“range”" in str(problems[0])
-    looped = mapping(
-        GOOD.replace("# {{ name }}", "{% for a in tags %}{% for b in tags %}{{ b }}{% endfor %}{% endfor %}")
+    looped = GOOD.replace(
+        "# {{ name }}", "{% for a in tags %}{% for b in tags %}{{ b }}{% endfor %}{% endfor %}"
     )
-    [query] = looped.queries
+    [query] = mapping(looped).queries
     row = [*ROW[:5], ["x"] * 10_000, None]
     with pytest.raises(RowProblem, match="more steps than a template may take"):
-        looped.document("profile", query.reader(COLUMNS)(row))
+        DocumentTemplates(looped).document("profile", query.reader(COLUMNS)(row))
 
 
 def test_a_mapping_that_does_not_fit_its_connection_says_why() -> None:

@@ -15,9 +15,11 @@ import pytest
 from responsa_server.databases.reading import SqlDatabases
 from responsa_server.domain.errors import Precondition
 from responsa_server.domain.sources import DatabaseConnection, DatabaseFault, DatabaseProblem, MadeRow
+from responsa_server.ingest.sandbox.pool import ParserPool
 from responsa_server.sources.declarations import DeclaredConnections, read_connections
-from responsa_server.sources.mapping import read_mapping
+from responsa_server.sources.mapping_text import read_mapping
 from responsa_server.sources.reading import RowSelection, read_rows
+from responsa_server.sources.sandbox import SourceSandbox
 
 MAPPING = """connection = "staff"
 collection = "people"
@@ -54,11 +56,11 @@ async def declared(folder: Path) -> DatabaseConnection:
 
 
 async def made(
-    connection: DatabaseConnection, asked: RowSelection, text: str = "{{ note }}"
+    parser: ParserPool, connection: DatabaseConnection, asked: RowSelection, text: str = "{{ note }}"
 ) -> list[MadeRow]:
     mapping, _ = read_mapping(MAPPING.replace('text = "{{ note }}"', f'text = "{text}"'))
     assert mapping is not None
-    async with aclosing(read_rows(DATABASES, connection, mapping, asked)) as rows:
+    async with aclosing(read_rows(DATABASES, SourceSandbox(parser), connection, mapping, asked)) as rows:
         return [row async for row in rows]
 
 
@@ -70,9 +72,9 @@ async def fault(connection: DatabaseConnection, sql: str) -> DatabaseFault:
     return caught.value.fault
 
 
-async def test_rows_are_made_or_set_aside_with_their_reason(folder: Path) -> None:
+async def test_rows_are_made_or_set_aside_with_their_reason(folder: Path, parser: ParserPool) -> None:
     connection = await declared(folder)
-    found = await made(connection, RowSelection())
+    found = await made(parser, connection, RowSelection())
     assert [one.document.key if one.document and not one.problem else one.problem for one in found] == [
         "1",
         "Another row has the same key, “1”.",
@@ -82,7 +84,7 @@ async def test_rows_are_made_or_set_aside_with_their_reason(folder: Path) -> Non
         "The column “note” has the character U+0000.",
     ]
     with pytest.raises(Precondition, match="more than 4 rows") as caught:
-        await made(replace(connection, rows=4), RowSelection())
+        await made(parser, replace(connection, rows=4), RowSelection())
     assert caught.value.metadata == {"connection": "staff", "query": "people", "fault": "TOO_LARGE"}
 
 
@@ -95,11 +97,13 @@ async def test_rows_are_made_or_set_aside_with_their_reason(folder: Path) -> Non
     ],
 )  # fmt: skip
 async def test_a_query_that_the_database_refuses_is_named_with_its_line(
-    folder: Path, old: str, new: str, asked: RowSelection, said: str
+    folder: Path, parser: ParserPool, old: str, new: str, asked: RowSelection, said: str
 ) -> None:
     mapping, _ = read_mapping(MAPPING.replace(old, new, 1))
     assert mapping is not None
-    async with aclosing(read_rows(DATABASES, await declared(folder), mapping, asked)) as rows:
+    async with aclosing(
+        read_rows(DATABASES, SourceSandbox(parser), await declared(folder), mapping, asked)
+    ) as rows:
         with pytest.raises(Precondition, match=f"SOURCE_UNREADABLE: {re.escape(said)}"):
             await anext(rows)
 
@@ -115,19 +119,25 @@ async def test_a_result_that_is_not_read_to_its_end_is_closed_without_an_error(
     assert [record for record in caplog.records if record.name.startswith("sqlalchemy")] == []
 
 
-async def test_a_template_that_makes_gigabytes_is_a_matter_of_its_row(folder: Path) -> None:
+async def test_a_template_that_makes_gigabytes_is_a_matter_of_its_row(
+    folder: Path, parser: ParserPool
+) -> None:
     doubled = "{% set a = a ~ a %}" * 40
     found = await made(
+        parser,
         await declared(folder),
         RowSelection(),
         f"{{% set a = note %}}{{% if id == 1 %}}{doubled}{{% endif %}}{{{{ a }}}}",
     )
     said = [one.document.text if one.document else one.problem for one in found]
-    assert (said[0], said[3]) == ("The templates make too much text of this row; simplify them.", "CANARY")
+    assert (said[0], said[3]) == (
+        "The templates take too much memory or time for this row; simplify them.",
+        "CANARY",
+    )
 
 
-async def test_a_statement_for_one_subject_shows_nothing_of_another(folder: Path) -> None:
-    found = await made(await declared(folder), RowSelection("ada"))
+async def test_a_statement_for_one_subject_shows_nothing_of_another(folder: Path, parser: ParserPool) -> None:
+    found = await made(parser, await declared(folder), RowSelection("ada"))
     assert "CANARY" not in str(found)
     assert any("a row of another subject" in one.problem for one in found)
 

@@ -15,6 +15,8 @@ from pydantic import BaseModel, ValidationError
 
 AGENT_FILE: Final = "agent.toml"
 
+_MOST_ELEMENTS: Final = 1000
+
 SECRET: Final = re.compile(
     r"\b(?:sk-[A-Za-z0-9_-]{12,}|rsp_[A-Za-z0-9_-]{8,}|AIza[A-Za-z0-9_-]{12,}|xox[bp]-[A-Za-z0-9-]{8,})"
 )
@@ -326,6 +328,8 @@ def _pair(node: tree_sitter.Node, prefix: Key, found: dict[Key, Place]) -> None:
 
 
 def _value(node: tree_sitter.Node, key: Key, found: dict[Key, Place]) -> None:
+    if node.named_child_count > _MOST_ELEMENTS:  # problems of its elements have the place of the array
+        return
     children = [named_child for named_child in node.named_children if named_child.type != "comment"]
     if node.type == "inline_table":
         for child in children:

@@ -14,6 +14,7 @@ from pydantic import JsonValue
 
 from responsa_server.agents.engine.config import CallLimits
 from responsa_server.agents.engine.node import NodeModel, Run
+from responsa_server.agents.engine.patterns import find_excess
 from responsa_server.agents.engine.tool_circuits import ToolCircuits
 from responsa_server.domain.agents import Barrier, RecordedCalls
 from responsa_server.domain.breakers import Breakers
@@ -574,9 +575,12 @@ def _complaint(schema: Mapping[str, object], value: object) -> str:
 
 @lru_cache(maxsize=512)
 def _validator(schema: str) -> jsonschema_rs.Draft202012Validator:
+    content = json.loads(schema)
+    if excess := find_excess(content):
+        raise ValueError(f"the schema {excess}")
     # Regular expressions of others' schemas run in linear time.
     return jsonschema_rs.Draft202012Validator(
-        json.loads(schema),
+        content,
         validate_formats=True,
         retriever=_no_retrieval,
         pattern_options=jsonschema_rs.RegexOptions(),

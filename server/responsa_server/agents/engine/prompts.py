@@ -22,6 +22,7 @@ from pydantic import Field
 from responsa_server.agents.engine.config import Table
 from responsa_server.agents.engine.node import Plain
 from responsa_server.agents.engine.state import StateMessage
+from responsa_server.agents.engine.tags import find_excess, tags
 from responsa_server.domain.conversations import Speaker
 from responsa_server.domain.models import PromptMessage, Provenance, Role
 
@@ -218,15 +219,6 @@ _INCLUDE: Final = re.compile(
 )
 _FOREIGN: Final = re.compile(r"\{%[-+]?\s*(?P<tag>import|from|extends)\b")
 _QUOTED: Final = re.compile(r"\"[^\"\n]*\"|'[^'\n]*'")
-# What is not closed ends with the text, because a search would otherwise begin again at each opening.
-_STRING: Final = r"\"(?:\\.|[^\"\\])*+(?:\"|\\?\Z)|'(?:\\.|[^'\\])*+(?:'|\\?\Z)"
-# Comments and raw text come first, so that nothing within them counts as a tag.
-_TAG: Final = re.compile(
-    r"\{#.*?(?:#\}|\Z)|\{%[-+]?\s*raw\s*[-+]?%\}.*?(?:\{%[-+]?\s*endraw\s*[-+]?%\}|\Z)"
-    + rf"|(?P<tag>\{{\{{(?:{_STRING}|[^\"'])*?(?:\}}\}}|\Z)|\{{%(?:{_STRING}|[^\"'])*?(?:%\}}|\Z))",
-    re.DOTALL,
-)
-_STRINGS: Final = re.compile(_STRING, re.DOTALL)
 _WORD: Final = re.compile(
     r"(?:(?:\||^\{%[-+]?\s*filter\b)\s*(?P<filter>[A-Za-z_]\w*))|\bis\s+(?:not\s+)?(?P<test>[A-Za-z_]\w*)"
 )
@@ -541,7 +533,7 @@ class PromptSet:
 
     def _add(self, part: _Part, text: str) -> None:
         self._texts[part.template], self._includes[part.template] = text, included(text)
-        error = _unfit(part, text, self._partials)
+        error = _excess(part, text) or _unfit(part, text, self._partials)
         if error is None:
             try:
                 self._environment.add_template(part.template, text)
@@ -576,6 +568,11 @@ class PromptSet:
             raise _prompt_error(part, error) from error
 
 
+def _excess(part: _Part, text: str) -> PromptError | None:
+    found = find_excess(text)
+    return None if found is None else PromptError(part.file, _line(part, text, found[0]), found[1])
+
+
 def _unfit(part: _Part, text: str, partials: Mapping[str, Partial]) -> PromptError | None:
     """An error that the template engine would otherwise report only while it renders the template."""
     at = partial(_line, part, text)
@@ -597,11 +594,10 @@ def _unfit(part: _Part, text: str, partials: Mapping[str, Partial]) -> PromptErr
 
 def _words(part: _Part, text: str) -> Iterator[tuple[str, str, int]]:
     """The filters and tests that a template uses: “filter” or “test”, the word, and its line."""
-    for tag in _TAG.finditer(text):
-        code = _STRINGS.sub(lambda one: " " * len(one.group()), tag["tag"] or "")
-        for match in _WORD.finditer(code):
+    for tag in tags(text):
+        for match in _WORD.finditer(tag.code):
             kind = "filter" if match["filter"] else "test"
-            yield kind, match[kind], _line(part, text, tag.start() + match.start(kind))
+            yield kind, match[kind], _line(part, text, tag.start + match.start(kind))
 
 
 def _line(part: _Part, text: str, place: int) -> int:

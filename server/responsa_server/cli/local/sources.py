@@ -10,14 +10,14 @@ from pathlib import Path
 import typer
 
 from responsa_server.agents.config.files import file_text
-from responsa_server.agents.config.problems import Problem, closest, placed, quoted
+from responsa_server.agents.config.problems import Problem, closest, quoted
 from responsa_server.app.settings import load
 from responsa_server.app.tools import read_secret
 from responsa_server.cli.local.failures import USAGE, reporting
 from responsa_server.domain.sources import DatabaseConnection, SourceConnection
 from responsa_server.domain.tools import ToolUnfit
 from responsa_server.sources.declarations import DeclaredConnection, read_connections
-from responsa_server.sources.mapping import FILE, read_mapping
+from responsa_server.sources.mapping_text import read_mapping
 from responsa_server.sources.webhooks import DeclaredWebhook, key_of, read_webhooks
 
 
@@ -80,8 +80,7 @@ def _mapping(file: Path, known: Mapping[str, SourceConnection | None]) -> Sequen
     mapping, found = read_mapping(text)
     if mapping is not None and known and mapping.connection not in known:
         message = f"there is no connection “{mapping.connection}” on this machine; there are {quoted(known)}"
-        one = Problem(FILE, message, ("connection",), closest(mapping.connection, known))
-        found = placed([one], {FILE: (text, 1)})
+        found = [mapping.problem(message, ("connection",), closest(mapping.connection, known))]
     elif mapping is not None and (connection := known.get(mapping.connection)) is not None:
         found = [unfit] if (unfit := mapping.unfit(connection)) is not None else []
     return [replace(one, file=str(file)) for one in found]

@@ -36,8 +36,10 @@ from responsa_server.ingest.sandbox.protocol import (
     EXIT_UNCONFINED,
     MAX_PACKET,
     OCR,
+    ComputeJob,
     DrawJob,
     Failed,
+    Job,
     JobEnded,
     KillJob,
     ParseJob,
@@ -62,7 +64,7 @@ _STOP_SECONDS = 5.0
 
 
 class ParserPool:
-    """Parses up to `concurrency` documents at a time; further callers wait. Also draws pages. Use a pool in one event loop only."""
+    """Parses up to `concurrency` documents at a time; further callers wait. Also draws pages, and computes for other packages. Use a pool in one event loop only."""
 
     def __init__(
         self,
@@ -90,6 +92,7 @@ class ParserPool:
         self._spool_dir = None if spool_dir is None else str(spool_dir)
         self._log: FilteringBoundLogger = structlog.get_logger("ingest")
         self._slots = asyncio.Semaphore(concurrency)
+        self._computing = asyncio.Semaphore(concurrency)
         self._starting = asyncio.Lock()
         self._zygote: _ZygoteClient | None = None
         self._closed = False
@@ -141,19 +144,25 @@ class ParserPool:
         bounds = limits or self._limits
         async with self._slots:
             descriptor = await _memory_file(source, bounds.input_bytes)
-            frame = await self._attempted(
-                descriptor,
-                bounds,
-                lambda number: ParseJob(
-                    job=number,
-                    name=_declared(declared_name),
-                    content_type=_declared(declared_type),
-                    format=known_format,
-                    memory_bytes=bounds.memory_bytes,
-                    cpu_seconds=bounds.cpu_seconds,
-                    result_bytes=bounds.result_bytes,
-                ),
-            )
+            frame = self._frame()
+            try:
+                await self._attempted(
+                    frame,
+                    descriptor,
+                    bounds,
+                    lambda number: ParseJob(
+                        job=number,
+                        name=_declared(declared_name),
+                        content_type=_declared(declared_type),
+                        format=known_format,
+                        memory_bytes=bounds.memory_bytes,
+                        cpu_seconds=bounds.cpu_seconds,
+                        result_bytes=bounds.result_bytes,
+                    ),
+                )
+            except BaseException:
+                frame.close()
+                raise
         try:
             length = frame.tell()
             if length <= _IN_THREAD_BYTES:
@@ -162,6 +171,35 @@ class ParserPool:
         except BaseException:
             frame.close()
             raise
+
+    async def compute(
+        self, computation: str, source: bytes, limits: ParseLimits
+    ) -> tuple[bytes, DocumentRejected | None]:
+        """Run a computation on bytes. Up to `concurrency` computations run at a time, in addition to the documents that are parsed.
+
+        computation: the "module:attribute" of a `Computation`. Returns what it has written, and why its process did not end by itself; None if it did. Nothing that it has written can be trusted. Raises
+        ParserUnavailable if a later attempt may succeed, and handles a cancellation like `read`.
+        """
+        async with self._computing:
+            descriptor = await _memory_file(_pieces(source), limits.input_bytes)
+            failure = None
+            with self._frame() as frame:
+                try:
+                    await self._attempted(
+                        frame,
+                        descriptor,
+                        limits,
+                        lambda number: ComputeJob(
+                            job=number,
+                            computation=computation,
+                            memory_bytes=limits.memory_bytes,
+                            cpu_seconds=limits.cpu_seconds,
+                            result_bytes=limits.result_bytes,
+                        ),
+                    )
+                except DocumentRejected as rejected:
+                    failure = rejected
+                return await asyncio.to_thread(_whole, frame), failure
 
     async def draw(
         self, source: AsyncIterator[bytes], known_format: str, page: int, width: int, limits: ParseLimits
@@ -172,25 +210,31 @@ class ParserPool:
         result has no pixels if the document has no such page. Raises the errors of `read`, and handles a cancellation in the same way.
         """
         descriptor = await _memory_file(source, limits.input_bytes)
-        with await self._attempted(
-            descriptor,
-            limits,
-            lambda number: DrawJob(
-                job=number,
-                format=known_format,
-                page=page,
-                width=width,
-                memory_bytes=limits.memory_bytes,
-                cpu_seconds=limits.cpu_seconds,
-                result_bytes=limits.result_bytes,
-            ),
-        ) as frame:
+        with self._frame() as frame:
+            await self._attempted(
+                frame,
+                descriptor,
+                limits,
+                lambda number: DrawJob(
+                    job=number,
+                    format=known_format,
+                    page=page,
+                    width=width,
+                    memory_bytes=limits.memory_bytes,
+                    cpu_seconds=limits.cpu_seconds,
+                    result_bytes=limits.result_bytes,
+                ),
+            )
             return await asyncio.to_thread(lambda: unpack_drawn(_whole(frame)))
 
+    def _frame(self) -> IO[bytes]:
+        """A file for what a process writes, which the caller closes."""
+        return tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY_BYTES, dir=self._spool_dir)
+
     async def _attempted(
-        self, descriptor: int, limits: ParseLimits, job: Callable[[int], ParseJob | DrawJob]
-    ) -> IO[bytes]:
-        """Run a job until it ends by itself or by a limit, and return the file with its frame, at its end. descriptor: the document; it is closed at the
+        self, frame: IO[bytes], descriptor: int, limits: ParseLimits, job: Callable[[int], Job]
+    ) -> None:
+        """Run a job until it ends by itself or by a limit. frame: gets what the process writes, also if this raises, and is at its end then. descriptor: the document; it is closed at the
         end. job: makes the job from its number.
         """
         try:
@@ -198,8 +242,10 @@ class ParserPool:
                 zygote = await self._running()
                 if (refusal := self._refusal(zygote)) is not None:
                     raise ParserUnavailable(refusal)
+                frame.seek(0)
+                frame.truncate()
                 try:
-                    return await self._run(zygote, descriptor, job(zygote.next_job()), limits)
+                    return await self._run(frame, zygote, descriptor, job(zygote.next_job()), limits)
                 except _ZygoteLost:
                     # Parsing processes cannot stop their zygote, so something else stopped it. No result
                     # of the attempt was stored, so run the job again.
@@ -235,25 +281,14 @@ class ParserPool:
             return self._zygote
 
     async def _run(
-        self, zygote: _ZygoteClient, source: int, job: ParseJob | DrawJob, limits: ParseLimits
-    ) -> IO[bytes]:
-        """Run a job in its process, and return the file with the frame that the process wrote, at its end."""
-        frame = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY_BYTES, dir=self._spool_dir)  # noqa: SIM115  the caller closes it
-        try:
-            await self._run_into(frame, zygote, source, job, limits)
-        except BaseException:
-            frame.close()
-            raise
-        return frame
-
-    async def _run_into(
         self,
         frame: IO[bytes],
         zygote: _ZygoteClient,
         source: int,
-        job: ParseJob | DrawJob,
+        job: Job,
         limits: ParseLimits,
     ) -> None:
+        """Run a job in its process."""
         reading, writing = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         try:
             try:
@@ -431,7 +466,7 @@ class _ZygoteClient:
     def next_job(self) -> int:
         return next(self._jobs)
 
-    def submit(self, job: ParseJob | DrawJob, source: int, target: int) -> asyncio.Future[int]:
+    def submit(self, job: Job, source: int, target: int) -> asyncio.Future[int]:
         """Fork a process for `job` that reads `source` and writes `target`. The caller must close both descriptors.
 
         The future returns the wait status once the process is reaped, or raises _ZygoteLost.
@@ -493,7 +528,7 @@ class _ZygoteClient:
                     ended = self._running.get(job)
                     if ended is not None and not ended.done():
                         ended.set_result(status)
-                case ParseJob() | DrawJob() | KillJob():
+                case ParseJob() | DrawJob() | ComputeJob() | KillJob():
                     self._lose("It sent a message that only the server sends.")
 
     def _lose(self, message: str) -> None:

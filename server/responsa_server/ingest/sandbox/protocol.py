@@ -39,6 +39,8 @@ OCR = "ocr"
 EXIT_UNCONFINED = 70
 # The exit status of a process that had too little memory even to report its rejection.
 EXIT_OUT_OF_MEMORY = 71
+# The exit status of a process whose computation failed.
+EXIT_FAILED = 72
 
 _MAGIC = b"RSP1"
 DOCUMENT_FRAME, _REJECTED, _DRAWN = 0, 1, 2
@@ -89,6 +91,20 @@ class DrawJob:
 
 
 @dataclass(frozen=True, slots=True)
+class ComputeJob:
+    """Bytes for a function of another package. computation: the "module:attribute" of a `Computation`. ParseLimits describes the limits."""
+
+    job: int
+    computation: str
+    memory_bytes: int
+    cpu_seconds: int
+    result_bytes: int
+
+
+Job = ParseJob | DrawJob | ComputeJob
+
+
+@dataclass(frozen=True, slots=True)
 class KillJob:
     """Stop the process of a job if it still runs."""
 
@@ -110,13 +126,14 @@ class JobEnded:
     status: int
 
 
-ControlMessage = ParseJob | DrawJob | KillJob | SandboxCapabilities | Failed | JobEnded
+ControlMessage = Job | KillJob | SandboxCapabilities | Failed | JobEnded
 """A zygote sends SandboxCapabilities when it has loaded its parsers. This message describes the kernel's support for
 confinement.
 """
 _MESSAGES: dict[str, type[ControlMessage]] = {
     "parse": ParseJob,
     "draw": DrawJob,
+    "compute": ComputeJob,
     "kill": KillJob,
     "ready": SandboxCapabilities,
     "failed": Failed,

@@ -27,14 +27,18 @@ from responsa_server.confinement import SandboxCapabilities, capabilities, confi
 from responsa_server.domain.errors import DocumentRejected
 from responsa_server.ingest import rejections
 from responsa_server.ingest.formats.table import PDF, Formats
+from responsa_server.ingest.sandbox.computation import Computation
 from responsa_server.ingest.sandbox.protocol import (
+    EXIT_FAILED,
     EXIT_OUT_OF_MEMORY,
     EXIT_UNCONFINED,
     MAX_PACKET,
     OCR,
+    ComputeJob,
     ControlMessage,
     DrawJob,
     Failed,
+    Job,
     JobEnded,
     KillJob,
     ParseJob,
@@ -80,6 +84,8 @@ class _Zygote:
     """What reads scanned pages; None if OCR is turned off."""
     jobs: dict[int, int] = field(default_factory=dict[int, int])
     """The process ids by job number."""
+    computations: dict[str, Computation] = field(default_factory=dict[str, Computation])
+    """Those that a job has needed so far, by their names."""
 
     def serve(self, wakeup: int) -> None:
         """Serve until the server closes its end of the socket."""
@@ -100,7 +106,7 @@ class _Zygote:
             return False
         message = unpack_message(packet)
         match message:
-            case ParseJob() | DrawJob():
+            case ParseJob() | DrawJob() | ComputeJob():
                 source, target = descriptors
                 try:
                     self.fork(message, source, target)
@@ -116,7 +122,9 @@ class _Zygote:
                 return False
         return True
 
-    def fork(self, job: ParseJob | DrawJob, source: int, target: int) -> None:
+    def fork(self, job: Job, source: int, target: int) -> None:
+        if isinstance(job, ComputeJob):
+            self.load(job.computation)
         try:
             pid = os.fork()
         except OSError:
@@ -125,6 +133,14 @@ class _Zygote:
         if pid == 0:
             _run(job, source, target, self)
         self.jobs[job.job] = pid
+
+    def load(self, name: str) -> None:
+        """Load a computation, and run it once on its sample, because confined processes cannot import what it loads lazily. Most zygotes never need one."""
+        if name not in self.computations:
+            computation: Computation = resolve_name(name)
+            computation.run(computation.sample, lambda _: None)
+            self.computations[name] = computation
+            collect_rarely()
 
     def reap(self) -> None:
         while True:
@@ -149,7 +165,7 @@ class _Zygote:
             os.waitpid(pid, 0)
 
 
-def _run(job: ParseJob | DrawJob, source: int, target: int, zygote: _Zygote) -> NoReturn:
+def _run(job: Job, source: int, target: int, zygote: _Zygote) -> NoReturn:
     """Confine this process, do the job with the document in descriptor `source`, write the result frame to descriptor `target`, and exit."""
     try:
         try:
@@ -157,15 +173,20 @@ def _run(job: ParseJob | DrawJob, source: int, target: int, zygote: _Zygote) -> 
         except BaseException:  # whatever the failure, an unconfined process must not read the document
             os._exit(EXIT_UNCONFINED)
         try:
-            _write(_result(job, zygote))
+            if isinstance(job, ComputeJob):
+                zygote.computations[job.computation].run(_read(), _write)
+            else:
+                _write(_result(job, zygote))
         except MemoryError:
             os._exit(EXIT_OUT_OF_MEMORY)
+        except Exception:  # a computation that fails has met bytes that it did not expect
+            os._exit(EXIT_FAILED)
     finally:
         # Do not use sys.exit: it would run the zygote's exit handlers.
         os._exit(0)
 
 
-def _confine(job: ParseJob | DrawJob, source: int, target: int, bounds: Confinement) -> None:
+def _confine(job: Job, source: int, target: int, bounds: Confinement) -> None:
     signal.set_wakeup_fd(-1)
     for number in (signal.SIGCHLD, signal.SIGINT, signal.SIGTERM, signal.SIGXFSZ):
         signal.signal(number, signal.SIG_DFL)

@@ -27,6 +27,7 @@ from responsa_server.agents.engine.config import (
     AgentConfig,
     NodeTable,
 )
+from responsa_server.agents.engine.patterns import find_excess
 from responsa_server.domain.errors import InvalidRequest
 from responsa_server.domain.filters import parse_filter
 from responsa_server.domain.lists import SEARCHED
@@ -266,6 +267,9 @@ def _parameter(schema: Mapping[str, Any], key: Key) -> Iterator[Problem]:
         yield in_config((*key, RESOURCE), message, closest(str(resource), [_TEACHERS]))
     elif resource is not None and kind != "string":
         yield in_config(key, f"a parameter with {RESOURCE} needs type = “string”")
+    if excess := find_excess(dict(schema)):
+        yield in_config(key, excess)
+        return
     try:
         validator = jsonschema_rs.Draft202012Validator(
             dict(schema), validate_formats=True, retriever=no_retrieval

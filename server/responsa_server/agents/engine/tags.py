@@ -1,0 +1,120 @@
+"""The tags of a template, found as minijinja finds them, and their bounds.
+
+minijinja's parser calls itself for most operators, without a limit, and a long enough tag overflows the stack of the process. So every template is scanned before minijinja reads it. The scan is one pass
+over the text and calls nothing recursively. It follows minijinja's lexer: where that ends with an error, nothing behind is parsed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+MOST_CHARACTERS: Final = 1000
+"""The maximum length of a tag."""
+MOST_OPERATORS: Final = 100
+"""The maximum number of operators in a tag. Filters, attributes, subscripts and calls are operators, too."""
+MOST_BRACKETS: Final = 50
+"""The maximum number of brackets that are open at the same time."""
+MOST_BLOCKS: Final = 50
+"""The maximum number of blocks that are open at the same time. An `elif` opens another one, which its `endif` closes."""
+
+# minijinja takes only these characters for white space. What is not closed ends with the text.
+_SPACE: Final = r"[ \t\n\f\r]*"
+_RAW: Final = rf"\{{%[-+]?{_SPACE}raw{_SPACE}[-+]?%\}}.*?(?:\{{%[-+]?{_SPACE}endraw{_SPACE}[-+]?%\}}|\Z)"
+# Comments and raw text come first, so that nothing within them counts as a tag.
+_OPENING: Final = re.compile(rf"\{{#[-+]?.*?(?:#\}}|\Z)|{_RAW}|(?P<tag>\{{[{{%])[-+]?", re.DOTALL)
+_TOKEN: Final = re.compile(
+    r"(?P<string>\"(?:\\.|[^\"\\])*+(?:\"|\\?\Z)|'(?:\\.|[^'\\])*+(?:'|\\?\Z))"
+    r"|(?P<open>[(\[{])|(?P<close>[)\]}])"
+    r"|(?P<operator>//|\*\*|[=!<>]=|[-+*/%~|.<>=]|\b(?:and|else|if|in|is|not|or)\b)"
+    r"|\w+|.",
+    re.DOTALL,
+)
+_WORD: Final = re.compile(r"\{%[-+]?\s*(\w+)")
+# The statements that open no block, but for a `set` that assigns.
+_FLAT: Final = frozenset({"break", "continue", "do", "else", "extends", "from", "import", "include"})
+_ASSIGNMENT: Final = re.compile(r"[^=|]*=")
+
+
+@dataclass(frozen=True, slots=True)
+class Tag:
+    """A tag, from its opening to its end. start: its place in the text. code: its characters, with spaces in place of strings. operators: their number. brackets: how many are open at the same time."""
+
+    start: int
+    code: str
+    operators: int
+    brackets: int
+
+    @property
+    def statement(self) -> str:
+        """The first word of a statement; "" if the tag is none."""
+        found = _WORD.match(self.code)
+        return "" if found is None else found[1]
+
+    @property
+    def opens(self) -> bool:
+        """Whether the tag opens a block."""
+        word = self.statement
+        if word == "set":
+            return _ASSIGNMENT.match(self.code) is None
+        return bool(word) and word not in _FLAT and not word.startswith("end")
+
+
+def tags(text: str) -> Iterator[Tag]:
+    """The tags in their order, up to the first one that minijinja cannot read to its end. One that is too long ends early."""
+    place = 0
+    while (opening := _OPENING.search(text, place)) is not None:
+        place = opening.end()
+        if opening["tag"] is None:
+            continue
+        end = "}}" if opening["tag"] == "{{" else "%}"
+        code, operators, depth, brackets = [opening[0]], 0, 0, 0
+        while place < len(text):
+            if place - opening.start() > MOST_CHARACTERS:
+                break
+            if depth == 0 and (
+                text.startswith(end, place) or (text[place] in "-+" and text.startswith(end, place + 1))
+            ):
+                place = text.index(end, place) + len(end)
+                break
+            token = _TOKEN.match(text, place)
+            assert token is not None, "the last alternative matches everything"
+            code.append(" " * len(token[0]) if token["string"] else token[0])
+            place = token.end()
+            depth += bool(token["open"]) - bool(token["close"])
+            if depth < 0:
+                return
+            brackets = max(brackets, depth)
+            operators += bool(token["operator"] or token["open"])
+        yield Tag(opening.start(), "".join(code), operators, brackets)
+
+
+def find_excess(text: str) -> tuple[int, str] | None:
+    """The place of the first tag beyond a bound, with what is wrong and what to do; None if the text is within all bounds."""
+    blocks = list[str]()
+    for tag in tags(text):
+        if len(tag.code) > MOST_CHARACTERS:
+            return (
+                tag.start,
+                f"a tag has more than {MOST_CHARACTERS:,} characters, or is not closed; close or split it",
+            )
+        if tag.operators > MOST_OPERATORS:
+            return (
+                tag.start,
+                f"a tag has more than {MOST_OPERATORS} operators; split it, for example with “set”",
+            )
+        if tag.brackets > MOST_BRACKETS:
+            return (
+                tag.start,
+                f"a tag has more than {MOST_BRACKETS} open brackets; split it, for example with “set”",
+            )
+        if tag.opens:
+            blocks.append(tag.statement)
+        elif tag.statement.startswith("end"):
+            while blocks and blocks.pop() == "elif":
+                pass
+        if len(blocks) > MOST_BLOCKS:
+            return tag.start, f"more than {MOST_BLOCKS} blocks are open at this tag; close some of them first"
+    return None

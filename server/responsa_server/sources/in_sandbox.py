@@ -1,0 +1,87 @@
+"""What runs in the sandbox for sources: reading mappings, and filling in their templates. The server imports none of it; `sandbox` asks for it by name.
+
+The bytes of a computation are lines of JSON, and so is its result: a line for each thing that was asked for, in the same order, written as soon as it is known. So the server knows at which one a process
+ended. A process takes so many as it can within a moment, and the server starts another one for the rest.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Final
+
+from pydantic import TypeAdapter
+
+from responsa_server.ingest.sandbox.computation import Computation, Write
+from responsa_server.sources.mapping import RowProblem
+from responsa_server.sources.mapping_text import DocumentTemplates, parse_mapping
+from responsa_server.sources.sandbox import MOST_PROBLEM, FilledRow, ReadMapping
+
+_MOMENT: Final = 1.0
+_MOST_BYTES: Final = 4 << 20
+_READ: Final = TypeAdapter(ReadMapping)
+_FILLED: Final = TypeAdapter(FilledRow)
+_SAMPLE: Final = """connection = "a"
+collection = "a"
+[queries.a]
+sql = "SELECT a"
+columns = { a = "text" }
+[documents.a]
+query = "a"
+key = "{{ a | uper }}"
+text = "{% if a %}{{ a }}{% endif %}"
+"""
+
+
+def _answer(each: Iterator[bytes], write: Write) -> None:
+    size, until = 0, time.monotonic() + _MOMENT
+    for line in each:
+        write(line + b"\n")
+        size += len(line)
+        if size > _MOST_BYTES or time.monotonic() > until:
+            return
+
+
+def _read(given: bytes, write: Write) -> None:
+    def read(line: bytes) -> bytes:
+        mapping, problems = parse_mapping(json.loads(line))
+        return _READ.dump_json(ReadMapping(mapping and replace(mapping, text=""), problems))
+
+    _answer(map(read, given.splitlines()), write)
+
+
+def _fill(given: bytes, write: Write) -> None:
+    head, *rows = given.splitlines()
+    templates = DocumentTemplates(json.loads(head))
+
+    def fill(line: bytes) -> bytes:
+        kind, row, whole = json.loads(line)
+        return _FILLED.dump_json(_filled(templates, kind, row, whole=whole))
+
+    _answer(map(fill, rows), write)
+
+
+def _filled(templates: DocumentTemplates, kind: str, row: dict[str, object], *, whole: bool) -> FilledRow:
+    problem = ""
+    if whole:
+        try:
+            made = templates.document(kind, row)
+            metadata = {name: str(value) for name, value in made.metadata.items()}
+            return FilledRow("", made.key, made.subject, made.title, made.text, made.uri, metadata)
+        except RowProblem as error:
+            problem = str(error)[:MOST_PROBLEM]
+    return FilledRow(problem, *templates.about(kind, row))
+
+
+def _lines(*values: object) -> bytes:
+    return b"\n".join(json.dumps(value).encode() for value in values)
+
+
+READ: Final = Computation(_read, _lines(_SAMPLE, _SAMPLE.replace("uper", "upper"), "["))
+"""Reads mappings: a JSON text for each."""
+FILL: Final = Computation(
+    _fill, _lines(_SAMPLE.replace("uper", "upper"), ["a", {"a": "b"}, True], ["a", {"a": None}, False])
+)
+"""Fills in templates: a mapping, and for each row its kind, its values, and whether its document is wanted, or only its key and its subject."""

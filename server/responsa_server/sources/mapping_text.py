@@ -1,0 +1,377 @@
+"""The text of mappings: TOML with templates. Pure.
+
+In the server, only the sandbox imports this module (`in_sandbox`), because the parsers of TOML and templates are native code that a hostile text may overthrow. The command line imports it for the files of its own user.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Annotated, Final, cast
+
+import rtoml
+from pydantic import BeforeValidator, Field, ValidationError
+
+from responsa_server.agents.config.problems import (
+    Key,
+    Place,
+    Problem,
+    closest,
+    from_validation,
+    placed,
+    positions,
+    quoted,
+    syntax_problem,
+)
+from responsa_server.agents.engine.config import Table, Texts
+from responsa_server.agents.engine.prompts import FrontMatter, PromptError, PromptSet, PromptSource
+from responsa_server.domain.sources import MAX_KEY_BYTES, MAX_TEXT_BYTES, SourceDocument
+from responsa_server.outbound.addresses import OutboundError, origin_of
+from responsa_server.sources.mapping import (
+    FILE,
+    SUBJECT,
+    Column,
+    MappedPages,
+    MappedQuery,
+    RowProblem,
+    SourceMapping,
+    Type,
+    finished,
+)
+
+_NAME: Final = "^[a-z][a-z0-9_]{0,30}$"
+_COLLECTION: Final = "^[a-z0-9][a-z0-9-]{0,62}$"
+_LONG_QUOTES: Final = ('"""', "'''")
+_PLACE: Final = re.compile(r"(?<![:\w\\]):(\w+)(?!:)")
+_SELECT: Final = re.compile(r"\s*(SELECT|WITH|VALUES)\b", re.IGNORECASE)
+_MAX_TITLE_BYTES: Final = 512
+_MAX_SUBJECT_BYTES: Final = 255
+
+
+class ColumnTable(Table):
+    """A column of a query."""
+
+    type: Type = Field("text", description="The type of the column's values.")
+    null: bool = Field(False, description="Whether a value may be missing; templates then see none.")
+
+
+def _as_table(column: object) -> object:
+    """The short form of a column, such as `"text"`, as a table."""
+    if isinstance(column, str):
+        return {"type": column}
+    if not isinstance(column, dict):
+        raise ValueError('must be a type such as "text", or a table such as { type = "text", null = true }')
+    return cast("object", column)
+
+
+class QueryTable(Table):
+    """A query."""
+
+    sql: str = Field(min_length=1, max_length=20_000, description="One SELECT, without a semicolon.")
+    one_subject: str = Field(
+        "",
+        max_length=20_000,
+        description="One SELECT for the rows of one subject, with `:subject` in place of the subject. Without this key, a run for one subject reads all rows, but uses only the rows of the subject.",
+    )
+    columns: dict[
+        Annotated[str, Field(pattern="^[A-Za-z_][A-Za-z0-9_]{0,62}$")],
+        Annotated[ColumnTable, BeforeValidator(_as_table)],
+    ] = Field(
+        min_length=1,
+        description='The columns that templates use: `name = "text"`, or `name = { type = "text", null = true }`. The types are text, integer, number, boolean, date, time (a date with a time) and json.',
+    )
+
+
+class DocumentTable(Table):
+    """A kind of documents. The values of all keys but `query` are templates, which see the columns of a row."""
+
+    query: str = Field(description="The name of the query; each row of its result becomes one document.")
+    key: str = Field(
+        min_length=1,
+        max_length=1000,
+        description="The key that distinguishes the documents of this kind, such as `{{ id }}`.",
+    )
+    text: str = Field(min_length=1, max_length=65_536, description="The document, in Markdown.")
+    title: str = Field("", max_length=1000, description="The title; empty: the key.")
+    subject: str = Field(
+        "",
+        max_length=1000,
+        description="The person whom the document is about. Only this user, administrators and SERVICE keys may read the document. Empty: all readers of the collection may read it.",
+    )
+    uri: str = Field(
+        "", max_length=2000, description="The address (URI) outside Responsa at which people find the row."
+    )
+    metadata: dict[Annotated[str, Field(pattern="^[A-Za-z0-9_.-]{1,63}$")], str] = Field(
+        default_factory=dict[str, str], max_length=32, description="Values that filters of searches can use."
+    )
+
+
+class PagesTable(Table):
+    """Pages of websites, each of which becomes a document."""
+
+    sitemaps: Texts = Field(
+        (),
+        max_length=20,
+        description="The addresses of sitemaps, or of indexes of sitemaps, that list the pages.",
+    )
+    addresses: Texts = Field((), max_length=1000, description="The addresses of pages.")
+
+
+class MappingTable(Table):
+    """A mapping: of rows, with `queries` and `documents`, or of `pages`."""
+
+    connection: str = Field(min_length=1, max_length=63, description="The connection.")
+    collection: Annotated[str, Field(pattern=_COLLECTION)] = Field(
+        description="The collection for the documents. The collection's readers may read the documents that have no subject."
+    )
+    schedule: str = Field(
+        "",
+        max_length=200,
+        description="A cron expression of five fields that says when runs begin automatically. Empty: no run begins automatically.",
+    )
+    time_zone: str = Field("UTC", max_length=64, description="The time zone of the schedule.")
+    deletions_percent: int = Field(
+        10,
+        ge=0,
+        le=50,
+        description="The percentage of the source's documents that a run may delete without an administrator's confirmation.",
+    )
+    queries: dict[Annotated[str, Field(pattern=_NAME)], QueryTable] = Field(
+        default_factory=dict[str, QueryTable], max_length=20, description="The queries, by name."
+    )
+    documents: dict[Annotated[str, Field(pattern=_NAME)], DocumentTable] = Field(
+        default_factory=dict[str, DocumentTable],
+        max_length=20,
+        description="The kinds of documents, by name.",
+    )
+    pages: PagesTable | None = Field(
+        None,
+        description="The pages of websites, for a connection of the kind `web`, in place of queries and documents.",
+    )
+
+
+class DocumentTemplates:
+    """The templates of a mapping without mistakes, which make documents of rows."""
+
+    def __init__(self, text: str) -> None:
+        """Raises ValueError for a text that is no mapping."""
+        self._documents = MappingTable.model_validate(rtoml.loads(text)).documents
+        self._templates = PromptSet(
+            {
+                _template(kind, key): PromptSource(FILE, FrontMatter.model_validate({}), body)
+                for kind, document in self._documents.items()
+                for key, body in _bodies(kind, document)
+            }
+        )
+
+    def document(self, kind: str, row: Mapping[str, object]) -> SourceDocument:
+        """The document that a row makes. Raises RowProblem."""
+        table = self._documents[kind]
+        key = self._line(kind, "key", row, MAX_KEY_BYTES)
+        if not key:
+            raise RowProblem("The key of the row is empty.")
+        text = self._filled(kind, "text", row)
+        if not text:
+            raise RowProblem("The row makes an empty text.")
+        if len(text.encode()) > MAX_TEXT_BYTES:
+            raise RowProblem(f"The row makes a text of more than {MAX_TEXT_BYTES:,} bytes.")
+        subject = self._line(kind, "subject", row, _MAX_SUBJECT_BYTES)
+        if table.subject and not subject:
+            # Without a subject, every reader of the collection could read what is about one person.
+            raise RowProblem("The subject of the row is empty.")
+        metadata = {
+            name: value
+            for name in table.metadata
+            if (value := self._line(kind, f"metadata.{name}", row, 1000))
+        }
+        return SourceDocument(
+            kind,
+            key,
+            self._line(kind, "title", row, _MAX_TITLE_BYTES) or key,
+            text,
+            subject,
+            self._line(kind, "uri", row, 2000),
+            metadata,
+        )
+
+    def about(self, kind: str, row: Mapping[str, object]) -> tuple[str, str]:
+        """The key and the subject of a row of which only some values could be read; "" for what cannot be filled in."""
+        found = list[str]()
+        for field, most in (("key", MAX_KEY_BYTES), ("subject", _MAX_SUBJECT_BYTES)):
+            try:
+                found.append(self._line(kind, field, row, most))
+            except RowProblem:
+                found.append("")
+        return found[0], found[1]
+
+    def _line(self, kind: str, field: str, row: Mapping[str, object], most: int) -> str:
+        found = " ".join(self._filled(kind, field, row).split())
+        if len(found.encode()) > most:
+            raise RowProblem(f"The {field} of the row has more than {most} bytes.")
+        return found
+
+    def _filled(self, kind: str, field: str, row: Mapping[str, object]) -> str:
+        try:
+            return self._templates.text(f"{kind}.{field}", row)
+        except KeyError:
+            return ""
+        except PromptError as error:
+            raise RowProblem(f"The {field} of the row cannot be filled in: {error.message}.") from error
+
+
+def read_mapping(text: str) -> tuple[SourceMapping | None, Sequence[Problem]]:
+    """The mapping, or all its problems with their lines."""
+    return finished(*parse_mapping(text))
+
+
+def parse_mapping(text: str) -> tuple[SourceMapping | None, Sequence[Problem]]:
+    """As `read_mapping`, but without a look at the schedule, and with the mapping also if there are problems in its details. Runs in the sandbox."""
+    try:
+        table = MappingTable.model_validate(rtoml.loads(text))
+    except rtoml.TomlParsingError as error:
+        return None, [syntax_problem(FILE, error, 1)]
+    except ValidationError as error:
+        places = positions(text)
+        found = [_written(one, places) for one in from_validation(error, MappingTable, file=FILE)]
+        return None, placed(found, {FILE: (text, 1)})
+    places = positions(text)
+    problems = list[Problem]()
+    problems += _of_pages(table)
+    for name, query in table.queries.items():
+        problems += _of_query(("queries", name), query)
+    lines, sources, on_one_line = text.split("\n"), dict[str, PromptSource](), set[Key]()
+    for kind, document in table.documents.items():
+        for key, body in _bodies(kind, document):
+            line = places.get(key, (1, 1))[0]
+            begins = line + 1 if lines[line - 1].rstrip().endswith(_LONG_QUOTES) else line
+            if not any(quotes in lines[line - 1] for quotes in _LONG_QUOTES):
+                on_one_line.add(key)  # its line breaks are escapes
+            sources[_template(kind, key)] = PromptSource(FILE, FrontMatter.model_validate({}), body, begins)
+    templates = PromptSet(sources)
+    for kind, document in table.documents.items():
+        problems += _of_document(kind, document, table, templates)
+    problems = [
+        replace(problem, line=None) if problem.key in on_one_line else problem for problem in problems
+    ]
+    return _plain(text, table, places), placed(problems, {FILE: (text, 1)})
+
+
+def _plain(text: str, table: MappingTable, places: Mapping[Key, Place]) -> SourceMapping:
+    queries = [
+        MappedQuery(
+            name,
+            one.sql,
+            one.one_subject,
+            [Column(key, column.type, column.null) for key, column in one.columns.items()],
+            [kind for kind, document in table.documents.items() if document.query == name],
+        )
+        for name, one in table.queries.items()
+        if any(document.query == name for document in table.documents.values())
+    ]
+    named: list[Key] = [("connection",), ("collection",), ("schedule",), ("time_zone",)]
+    named += [("pages", "sitemaps"), ("pages", "addresses")]
+    named += [("queries", name, field) for name in table.queries for field in ("sql", "one_subject")]
+    return SourceMapping(
+        text,
+        table.connection,
+        table.collection,
+        table.deletions_percent,
+        table.schedule,
+        table.time_zone,
+        queries,
+        None if table.pages is None else MappedPages(table.pages.sitemaps, table.pages.addresses),
+        {".".join(map(str, key)): places[key] for key in named if key in places},
+    )
+
+
+def _written(one: Problem, places: Mapping[Key, Place]) -> Problem:
+    """A problem with the key as the mapping writes it: the short form of a column has no key `type`."""
+    short = one.key[-1:] == ("type",) and one.key not in places and one.key[:-1] in places
+    return replace(one, key=one.key[:-1]) if short else one
+
+
+def _of_pages(table: MappingTable) -> Sequence[Problem]:
+    """Whether the mapping has either pages or rows, and the mistakes in the addresses of its pages."""
+    if table.pages is None:
+        return [
+            Problem(FILE, f"“{field}” is missing; a mapping has queries and documents, or pages", (field,))
+            for field in ("queries", "documents")
+            if not getattr(table, field)
+        ]
+    if table.queries or table.documents:
+        return [Problem(FILE, "cannot be used together with queries and documents", ("pages",))]
+    if not table.pages.sitemaps and not table.pages.addresses:
+        return [Problem(FILE, "needs “sitemaps” or “addresses”", ("pages",))]
+    found = list[Problem]()
+    for field, address in MappedPages(table.pages.sitemaps, table.pages.addresses).each:
+        try:
+            origin_of(address)
+        except OutboundError as error:
+            found.append(Problem(FILE, f"“{address[:100]}”: {error}", ("pages", field)))
+    return found
+
+
+def _of_query(key: Key, query: QueryTable) -> Sequence[Problem]:
+    found = list[Problem]()
+    for field, sql in (("sql", query.sql), ("one_subject", query.one_subject)):
+        if not sql:
+            continue
+        allowed = {SUBJECT} if field == "one_subject" else set[str]()
+        used = set(_PLACE.findall(sql))
+        if not _SELECT.match(sql):
+            found.append(Problem(FILE, "must be one SELECT", (*key, field)))
+        elif ";" in sql:
+            found.append(Problem(FILE, "must be one statement without a semicolon", (*key, field)))
+        elif more := sorted(used - allowed):
+            message = f"has the place “:{more[0]}”; only one_subject has a place, which is “:{SUBJECT}”. Write “\\:” for a colon"
+            found.append(Problem(FILE, message, (*key, field), closest(more[0], allowed)))
+        elif allowed - used:
+            found.append(Problem(FILE, f"does not use “:{SUBJECT}”", (*key, field)))
+    return found
+
+
+def _of_document(
+    kind: str, document: DocumentTable, table: MappingTable, templates: PromptSet
+) -> Sequence[Problem]:
+    query = table.queries.get(document.query)
+    if query is None:
+        message = f"there is no query “{document.query}”; there are {quoted(table.queries)}"
+        return [Problem(FILE, message, ("documents", kind, "query"), closest(document.query, table.queries))]
+    found = list[Problem]()
+    if query.one_subject and not document.subject:
+        message = f"is missing; the query {document.query} has “one_subject”, so each of its documents needs a subject"
+        found.append(Problem(FILE, message, ("documents", kind, "subject")))
+    for key, _ in _bodies(kind, document):
+        name = _template(kind, key)
+        if broken := templates.broken.get(name):
+            found += [Problem(FILE, one.message, key, line=one.line) for one in broken]
+            continue
+        for unknown_word in templates.unknown_words(name):
+            found.append(
+                Problem(
+                    FILE,
+                    unknown_word.message,
+                    key,
+                    unknown_word.synonym or closest(unknown_word.word, unknown_word.known),
+                    unknown_word.line,
+                )
+            )
+        for variable in sorted(templates.variables(name).all - query.columns.keys()):
+            _, line = templates.where(name, variable, system=True)
+            message = f"there is no column “{variable}” in the query {document.query}; it declares {quoted(query.columns)}"
+            found.append(Problem(FILE, message, key, closest(variable, query.columns), line))
+    return found
+
+
+def _bodies(kind: str, document: DocumentTable) -> Sequence[tuple[Key, str]]:
+    fields = [
+        (("documents", kind, field), cast("str", getattr(document, field)))
+        for field in ("key", "title", "subject", "uri", "text")
+    ]
+    metadata = [(("documents", kind, "metadata", name), body) for name, body in document.metadata.items()]
+    return [(key, body) for key, body in [*fields, *metadata] if body]
+
+
+def _template(kind: str, key: Key) -> str:
+    return ".".join((kind, *map(str, key[2:])))

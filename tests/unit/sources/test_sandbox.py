@@ -1,0 +1,78 @@
+"""What the server makes of the answers of the sandbox, which a hostile text may have forged."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from pydantic import TypeAdapter
+
+from responsa_server.ingest.sandbox.pool import ParserPool
+from responsa_server.sources import sandbox
+from responsa_server.sources.mapping_text import read_mapping
+from responsa_server.sources.sandbox import AskedRow, FilledRow, Filler, SourceSandbox
+from responsa_server.sources.sitemaps import SitemapProblem, unpack_sitemap
+
+GIGABYTES = """connection = "a"
+collection = "a"
+[queries.a]
+sql = "SELECT a"
+columns = { a = "text", b = "text" }
+[documents.a]
+query = "a"
+key = "{{ a }}"
+subject = "{{ b }}"
+text = "{% if b == 'bomb' %}{% set a = a ~ a ~ a ~ a ~ a ~ a ~ a ~ a %}DOUBLED{% endif %}{{ a }}"
+""".replace("DOUBLED", "{% set a = a ~ a ~ a ~ a ~ a ~ a ~ a ~ a %}" * 12)
+
+
+async def test_rows_that_end_their_process_are_set_aside_until_there_are_too_many(
+    parser: ParserPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sandbox, "_MOST_DEATHS", 2)
+    mapping, problems = read_mapping(GIGABYTES)
+    assert mapping is not None, problems
+    filler = Filler(SourceSandbox(parser), mapping)
+    rows = ["plain", "bomb", "plain", "bomb", "plain"]
+    asked = [AskedRow("a", {"a": f"{number}", "b": row}) for number, row in enumerate(rows)]
+    made = await filler.fill([*asked, AskedRow("a", {"a": "5", "b": "plain"}, "Its note is NULL.")])
+    assert [(one.key, one.subject, one.text) for one in made[::2]] == [
+        ("0", "plain", "0"),
+        ("2", "plain", "2"),
+        ("4", "plain", ""),
+    ]
+    assert [(one.key, one.subject, one.problem.partition(" for ")[0]) for one in made[1:5:2]] == [
+        (key, "bomb", "The templates take too much memory or time") for key in ("1", "3")
+    ]
+    assert "was not tried" in made[4].problem
+    assert (made[5].key, made[5].problem) == ("5", "Its note is NULL.")
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        b"p1\n",
+        b'x"https://a.example"\n',
+        b'p["a"]\n',
+        b"p" + b"[" * 100_000 + b"\n",
+        b'p"' + b"a" * 100_000 + b'"\n',
+        b'p"a"\n' * 50_001,
+        b"!" + b"[" * 100_000,
+        b"!7",
+    ],
+    ids=range(8),
+)
+def test_a_forged_sitemap_is_a_problem(forged: bytes) -> None:
+    with pytest.raises(SitemapProblem, match="cannot be read"):
+        unpack_sitemap(forged)
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [{"key": "a" * 401}, {"text": "a\0"}, {"title": 7}, {"metadata": {"a": []}}, {"problem": "a" * 2001}],
+    ids=str,
+)
+def test_a_forged_row_counts_as_the_end_of_its_process(forged: dict[str, object]) -> None:
+    lines = [json.dumps({"problem": "", "text": "a", **more}).encode() + b"\n" for more in ({}, forged, {})]
+    found = sandbox._unpacked(b"".join(lines), 3, TypeAdapter(FilledRow))
+    assert [one.text for one in found] == ["a"]
