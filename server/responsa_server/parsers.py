@@ -58,6 +58,7 @@ PARSERS: Final[Sequence[Parser]] = (
     Parser("pydantic", ["**"], "frames of WebSockets, tables of TOML, replies", RunsIn.SERVER, "256 KiB a frame; its JSON ends at a nesting of 200", 256 * KIB),
     Parser("pydantic_core", ["agents/config/check/prompts.py", "providers/json_server.py"], "see `pydantic`", RunsIn.SERVER, "see `pydantic`"),
     Parser("pydantic_settings", ["**/settings.py", "**/*_settings.py", "cli/session.py"], "the environment of the process", RunsIn.SERVER, "written by the operator"),
+    Parser("pydantic_core", ["cli/local/archive.py"], "the first line of a backup", RunsIn.COMMAND),
     Parser("google.protobuf", ["calls/**", "transports/**", "stores/**", "envoy/**", "cli/**", "app/**"], "messages of all calls, in binary form and as JSON", RunsIn.SERVER, "256 KiB a message, but documents, whose text is one field; a nesting of 100", 256 * KIB),
     Parser("jsonschema_rs", ["agents/config/**", "agents/engine/calling.py"], "schemas of parameters and tools, by owners and declared tools, with their patterns; arguments of models and callers", RunsIn.SERVER, "`agents/engine/patterns.py`: the length and the number of patterns; the nesting of JSON", 256 * KIB),
     Parser("ormsgpack", ["agents/engine/state.py", "search/*.py", "stores/cached.py"], "checkpoints of the own database, and signed caches", RunsIn.SERVER, "no text of others in its form; the library refuses a nesting of more than 1,024", 256 * KIB),
@@ -87,6 +88,7 @@ PARSERS: Final[Sequence[Parser]] = (
     Parser("sqlalchemy", ["databases/**"], "queries of mappings, by administrators of tenants: only the places for values", RunsIn.SERVER, "20,000 characters; one constant pattern", 80_000),
     Parser("sqlite3", ["databases/**"], "files and queries of sources", RunsIn.CONFINED, "`databases/sqlite_process.py`"),
     Parser("sqlite3", ["samples/**"], "shipped samples", RunsIn.COMMAND),
+    Parser("sqlite3", ["embedded/doctor.py"], "nothing: its version", RunsIn.COMMAND),
     # YAML
     Parser("yaml", ["envoy/templates.py"], "shipped templates of Envoy's configuration", RunsIn.SERVER, "no text of others"),
     # languages of the product's own
@@ -99,6 +101,7 @@ PARSERS: Final[Sequence[Parser]] = (
     Parser("jwt", ["identity/*.py"], "access tokens of callers; identity tokens and keys of OpenID providers", RunsIn.SERVER, "the size of a header; one algorithm", 32 * KIB),
     Parser("cryptography", ["identity/tokens.py", "cli/local/archive.py"], "keys of the installation, and signatures of fixed length", RunsIn.SERVER, "no certificate and no key in another's form is read but by `jwt`"),
     Parser("ssl", ["databases/**", "envoy/**", "identity/**", "outbound/**", "providers/**"], "certificates of servers that the configuration names", RunsIn.SERVER, "OpenSSL bounds the chain to 100 KiB"),
+    Parser("ssl", ["embedded/doctor.py"], "nothing: its version", RunsIn.COMMAND),
     Parser("zxcvbn_rs_py", ["identity/passwords.py"], "passwords", RunsIn.SERVER, "72 characters", 288),
     # HTTP and WebSockets
     Parser("uvicorn", ["app/gateway.py", "transports/**"], "requests that Envoy has read and written again", RunsIn.SERVER, "32 KiB a head (`transports/http/protocol.py`); a body in pieces", 64 * KIB),
