@@ -152,14 +152,14 @@ class Instance:
         """The last URL that `responsa up` printed; its code signs a browser in once."""
         return re.findall(r"Responsa is ready: (\S+)", self.said())[-1]
 
-    def start(self) -> Instance:
-        """Start the instance. Does not wait until it is ready."""
+    def start(self, *options: str) -> Instance:
+        """Start the instance. Does not wait until it is ready. options: of `responsa up`."""
         # A prefix may start the instance as another user, who must own the database. Benchmarks have no seed.
         if seeds.FOLDER in os.environ and not (self.new or self.within or self.home.exists()):
             seeds.plant(Layout.of(self.home).prepare())
         with self.out.open("wb") as out, self.err.open("wb") as err:
             self._process = subprocess.Popen(
-                tied(*self.within, *self.command("up")),
+                tied(*self.within, *self.command("up", *options)),
                 cwd=self.home.parent,
                 env=self.environment,
                 stdin=subprocess.DEVNULL,

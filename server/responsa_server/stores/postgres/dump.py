@@ -20,14 +20,14 @@ CHUNK: Final = 16 << 20
 """The size of a piece of a table's rows in bytes: the last row of a piece may make it longer."""
 
 _SCHEMAS: Final = ["responsa", "procrastinate"]
-# Weeks of the turn log that were taken out of the log wait for their deletion.
+# Weeks of the turn log that were taken out of the log wait for their deletion. A pause belongs to the database, not to its content.
 _TABLES: Final[LiteralString] = """
     SELECT n.nspname, c.relname,
         ARRAY(SELECT a.attname::text FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '' ORDER BY a.attnum),
         coalesce(p.relname::text, ''), coalesce(pg_get_expr(c.relpartbound, c.oid), '')
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
         LEFT JOIN pg_inherits i ON i.inhrelid = c.oid LEFT JOIN pg_class p ON p.oid = i.inhparent
-    WHERE n.nspname = ANY(%s) AND c.relkind = 'r' AND (c.relispartition OR c.relname !~ '^turn_event_[0-9]{8}$')
+    WHERE n.nspname = ANY(%s) AND c.relkind = 'r' AND (c.relispartition OR c.relname !~ '^turn_event_[0-9]{8}$') AND c.relname <> 'pause'
     ORDER BY 1, 2"""
 _SEQUENCES: Final[LiteralString] = (
     "SELECT schemaname::text, sequencename::text, last_value FROM pg_sequences WHERE schemaname = ANY(%s) AND last_value IS NOT NULL"
