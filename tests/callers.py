@@ -226,7 +226,9 @@ class Tenant:
             case Credential.OWNER:
                 return _bearer(self.registry.owner_key)
             case Credential.SESSION:
-                return {"cookie": f"responsa_session_{self.registry.port}={self._session()}"}
+                # The server's own page sends it.
+                cookie = f"responsa_session_{self.registry.port}={self._session()}"
+                return {"cookie": cookie, "sec-fetch-site": "same-origin"}
             case Credential.ADMIN | Credential.USER | Credential.COLLEAGUE:
                 return _bearer(self.key(kind))
 

@@ -36,6 +36,9 @@ from tests.wire.otlp import Receiver, receiving
 from tests.wire.smtp import MailServer, serving
 
 ROOT = Path(__file__).resolve().parents[1]
+WIDGET: Final = "0190f3a2-7c1d-7b3e-9f6e-0d4f6a1b2c3d"
+SITE: Final = "https://www.example.org"
+"""The id of the key of a widget that the settings of the run's shared instance name, and its origin. A test gives the id to its key."""
 PATIENCE = 90.0
 """How many seconds a test on a loaded machine waits for a condition before the test fails."""
 START_PATIENCE = 600.0
@@ -45,6 +48,8 @@ Many tests depend on one start.
 FOREIGN = ("COV", "RESPONSA_", "DATABASE_", "REDIS_", "LANGSMITH_", "LANGCHAIN_")
 
 
+FOREIGN_ORIGINS: Final = ("http://127.0.0.1:1", "https://www.example.org")
+"""Origins whose pages may call the shared instance: one of `allowed_origins`, on the server's own site, and one of `widget_keys`."""
 LIFTED: Final[Mapping[str, str]] = {
     f"RESPONSA_LIMITS__{group}__{name}".upper(): "0"
     for group, field in LimitSettings.model_fields.items()
@@ -303,9 +308,11 @@ def instance(mail_server: MailServer, spans: Receiver) -> Iterator[Instance]:
             folder,
             RESPONSA_DOCS="none",
             RESPONSA_MODELS__SCRIPTED="true",
+            RESPONSA_ALLOWED_ORIGINS=FOREIGN_ORIGINS[0],
             RESPONSA_TELEMETRY__OBSERVE="true",
             RESPONSA_TELEMETRY__PROMETHEUS__SCRAPE_SECONDS="5",
             RESPONSA_RETRIEVAL__SEARCH_SECONDS="30",
+            RESPONSA_WIDGET_KEYS=f"apiKeys/0190f3a2-7c1d-7b3e-9f6e-0d4f6a1b2c3d={FOREIGN_ORIGINS[1]},apiKeys/{WIDGET}={SITE}",
             RESPONSA_MAIL__HOST="127.0.0.1",
             RESPONSA_MAIL__PORT=str(mail_server.port),
             RESPONSA_MAIL__TLS="none",

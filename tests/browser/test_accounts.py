@@ -22,6 +22,7 @@ from tests.browser.person import Person
 from tests.browser.rules import flaws
 from tests.browser.texts import BAKERY, RYE_BREAD
 from tests.callers import PASSWORD
+from tests.gateway.wire import OWN
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -148,7 +149,7 @@ async def test_a_tab_that_did_not_hear_of_another_user_notices_when_it_is_looked
     await tab.page.wait_for_load_state("networkidle")
     body = {"tenant": bob.tenant, "email": bob.user.email, "password": PASSWORD, "replace": True}
     # The browser context's own request: it shares the cookies, and no tab announces it.
-    assert (await context.request.post(f"{person.url}/v1/sessions", data=body)).ok
+    assert (await context.request.post(f"{person.url}/v1/sessions", data=body, headers=OWN)).ok
     await tab.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
     await expect(tab.page.get_by_role("alert")).to_have_text("This browser is now signed in as another user.")
     await expect(tab.page.get_by_text("Ada")).to_have_count(0)

@@ -26,6 +26,7 @@ from tests.browser.person import Tab
 from tests.browser.rules import flaws
 from tests.browser.test_accounts import once_sign_in_required
 from tests.callers import PASSWORD
+from tests.gateway.wire import OWN
 from tests.instance import Instance, instance_in
 from tests.wire.openid import CLIENT, SECRET, Key, Provider
 from tests.wire.smtp import MailServer, serving
@@ -182,7 +183,7 @@ async def test_a_planted_sign_in_links_the_visitor_to_nobody(site: Site, page: P
     """The author of a page on another port of the host has begun a link, sets its cookie here, and sends the browser to the provider. The author's session does not help, either."""
     with Responsa(site.instance.url, site.instance.key) as admin:
         author, visitor = account(admin, "Gus"), account(admin, "Hal")
-    with httpx2.Client(base_url=site.url) as http:
+    with httpx2.Client(base_url=site.url, headers=OWN) as http:
         body = {"tenant": author.tenant, "email": author.user.email, "password": author.password}
         assert http.post("/v1/sessions", json=body).status_code == 200
         session = f"responsa_session_{site.instance.port}"

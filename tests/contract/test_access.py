@@ -30,10 +30,14 @@ from responsa_server.domain.listing import ListQuery
 from responsa_server.domain.lists import COLLECTIONS, DOCUMENTS, NEWEST
 from responsa_server.domain.passages import SearchScope
 from responsa_server.domain.people import Principal, Role, Server
+from responsa_server.domain.turns import Question
+from responsa_server.stores.cached import reader_key
 from tests.conftest import DatabaseUrls
 from tests.contract.conftest import People
 from tests.contract.library_house import House
 from tests.contract.shelf import lexical_of
+from tests.contract.turn_house import QUICK, SEARCHING, Script, answer, seen
+from tests.contract.turn_house import House as TurnHouse
 
 ELBE = "# Elbe\n\nThe Elbe is 1094 kilometres long.\n"
 RHINE = "# Rhine\n\nThe Rhine is 1233 kilometres long.\n"
@@ -388,6 +392,66 @@ async def test_a_subject_s_documents_move_no_score_of_others(
     assert house.rows(("subject_stat", "subject_term_stat")) == rows
     counts = house.ask("SELECT passages FROM responsa.collection_stat WHERE passages > 0")
     assert counts == [(2,)]
+
+
+async def test_a_widget_reads_what_is_shared_with_its_user_by_name_and_nothing_about_persons(
+    house: House, people: People, database_urls: DatabaseUrls
+) -> None:
+    library = house.library
+    admin = admin_of(people, database_urls)
+    documents: dict[str, UUID] = {}
+    for role in Role:
+        user = admin_of(people, database_urls, role)
+        widget = replace(user, role=Role.USER, widget=True)
+        shares = {
+            "named": CollectionReader(user_id=user.user_id),
+            "everyone": EVERYONE,
+            "role": CollectionReader(role=role),
+        }
+        for name, reader in shares.items():
+            await library.create_collection(admin, f"{name}-{role}", name, Chunking())
+            documents[name] = await put(house, admin, ELBE, collection=f"{name}-{role}")
+            await share(house, admin, reader, collection=f"{name}-{role}")
+        await library.create_collection(user, "own", "Own", Chunking())
+        documents["own"] = await put(house, user, ELBE, collection="own")
+        assert await found(house, user) >= set(documents.values())
+        assert await found(house, widget) == {documents["named"]}
+        assert [one.partition("-")[0] for one in await listed(house, widget)] == ["named"]
+        before = await hits(house, widget)
+        # Neither the persons of documents nor the user's own record change what it finds, and how it weighs words.
+        secrets = [
+            await put(house, admin, ELBE, f"{subject}.md", f"named-{role}", subject)
+            for subject in (f"users/{user.user_id}", f"users/{people.bob.user_id}", "patient 7")
+        ]
+        assert await hits(house, widget) == before
+        assert await lexical_of(house.database).hides(SearchScope(widget))
+        assert set(await library.documents.find(widget, [*secrets, *documents.values()])) == {
+            documents["named"]
+        }
+        # What is kept for the user is not for the widget.
+        assert reader_key(widget) != reader_key(user)
+        assert SearchScope(widget) != SearchScope(replace(user, role=Role.USER))
+        await share(house, admin, collection=f"named-{role}")
+        assert await found(house, widget) == set()
+
+
+async def test_who_takes_a_widgets_turn_over_reads_as_the_widget(house: House, people: People) -> None:
+    turns = TurnHouse(house.database)
+    widget = replace(people.ann, widget=True)
+    await house.library.create_collection(people.bob, "rivers", "Rivers", Chunking())
+    await share(house, people.bob, EVERYONE)
+    await put(house, people.bob, ELBE)
+    first, second = Script([SEARCHING, asyncio.Event()]), Script([answer("It is.")])
+    for who in (people.ann, widget):
+        async with turns.turns(first, QUICK) as old:
+            accepted = await old.accept(who, Question("How long is the river?"), None)
+            await seen(old, who, accepted.turn_id, 2)
+            await turns.expire(accepted.turn_id)
+            async with turns.turns(second, QUICK) as new:
+                await new.wait(who, accepted.turn_id)
+        (*_, task) = second.tasks
+        assert task.who.acting_role == who.acting_role
+        assert bool(await found(house, task.who)) is not who.widget
 
 
 async def test_default_is_each_user_s_own(house: House, people: People) -> None:

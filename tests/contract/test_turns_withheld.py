@@ -21,7 +21,7 @@ from responsa_server.domain.agents import DocumentsRead
 from responsa_server.domain.conversations import Summary
 from responsa_server.domain.errors import InvalidRequest, NotFound
 from responsa_server.domain.events import Delta, RefusalReason, VersionRead
-from responsa_server.domain.knowledge import Chunking, CollectionReader, DocumentChanges
+from responsa_server.domain.knowledge import EVERYONE, Chunking, CollectionReader, DocumentChanges
 from responsa_server.domain.listing import ListQuery
 from responsa_server.domain.lists import CONVERSATIONS, MESSAGES, TURNS
 from responsa_server.domain.people import Principal, Role
@@ -276,6 +276,22 @@ async def test_a_turn_of_the_release_before_has_read_what_its_terminal_event_nam
         "SELECT responsa.documents_read(NULL, %s)", b"\x00\xff\\" + name + b"\x08" + name
     )
     assert found == [read.document_id]
+
+
+async def test_a_widget_loses_its_answer_with_the_share_by_name(
+    house: House, database: Database, people: People
+) -> None:
+    read = await shared(house, people)
+    widget = replace(people.bob, widget=True)
+    async with turn_house.House(database).turns(Script(quoting(read)), OPEN) as turns:
+        (theirs, _), (own, _) = await asked(turns, widget), await asked(turns, people.bob)
+        assert SECRET in str(await told(turns, widget, theirs))
+        assert not await turns.store.withheld([theirs, own])
+        await share(house, people.ann, EVERYONE)
+        # What ends the streams of all users of a process asks for the widget.
+        assert list(await turns.store.withheld([theirs, own])) == [theirs]
+        assert SECRET not in str(await told(turns, widget, theirs))
+        assert SECRET in str(await told(turns, people.bob, own))
 
 
 @pytest.mark.parametrize("elsewhere", [False, True])

@@ -280,7 +280,7 @@ def test_lost_passwords_of_an_existing_database(layout: Layout) -> None:
 def repairs(layout: Layout) -> None:
     """`up --repair` keeps the cluster, and leaves nothing beside it."""
     pages = sorted(path.name for path in (layout.cluster / "base").iterdir())
-    places = [layout.home] if layout.root_place is None else [layout.home, layout.root_place.parent]
+    places = [layout.run] if layout.root_place is None else [layout.run, layout.root_place.parent]
     repair(layout)
     assert sorted(path.name for path in (layout.cluster / "base").iterdir()) == pages
     assert not [path for place in places for path in place.glob(".hba-*")]

@@ -258,7 +258,7 @@ class Codes:
 def allowed_of(port: int) -> Allowed:
     """The same accepted hosts and origins as in Envoy."""
     hosts = hosts_of(port, LOOPBACK_HOSTS)
-    return Allowed(hosts, origins_of(hosts, (OTHER,)))
+    return Allowed(hosts, (*origins_of(hosts), OTHER))
 
 
 def user_name(authorization: str) -> str:

@@ -24,7 +24,7 @@ OTHER = "https://chat.example.org"
 def app(tmp_path: Path) -> ASGIApp:
     hosts = hosts_of(8080, LOOPBACK_HOSTS)
     return build_app(
-        GatewaySettings(tmp_path, Allowed(hosts, origins_of(hosts, (OTHER,))), secure_cookie=False),
+        GatewaySettings(tmp_path, Allowed(hosts, (*origins_of(hosts), OTHER)), secure_cookie=False),
         calls_of(),
         Codes(),
     )
@@ -53,7 +53,7 @@ async def http(app: ASGIApp) -> AsyncIterator[httpx2.AsyncClient]:
 )
 async def test_requests(http: httpx2.AsyncClient, headers: dict[str, str], allowed: bool) -> None:
     for method, path in (
-        ("DELETE", "/v1/sessions"),
+        ("DELETE", "/v1/turns/x"),
         ("PUT", "/v1/uploads"),
         ("GET", "/v1/turns/x/events"),
     ):

@@ -31,6 +31,7 @@ from uuid_utils.compat import uuid7
 
 from responsa_lab.testing.loopback import Exchange
 from responsa_server.app.gateway import GatewaySettings, build_app
+from responsa_server.calls.interceptors.access import SessionCookie
 from responsa_server.domain.accounts import SignInProvider
 from responsa_server.domain.addresses import LOOPBACK_HOSTS, hosts_of, origins_of
 from responsa_server.domain.errors import NotPermitted, Precondition, Reason, ResponsaError, Unavailable
@@ -52,12 +53,14 @@ from responsa_server.transports.http.guard import Allowed
 from responsa_server.transports.http.openid import OpenIdGateway
 from tests.conftest import DatabaseUrls
 from tests.gateway.in_process import calls_of
-from tests.gateway.wire import of_rest
+from tests.gateway.wire import OWN, of_rest
 from tests.people import CHEAP, GOOD, People, people_of
 from tests.rpc.served import Lines
 from tests.wire.openid import CLIENT, DISCOVERY, SECRET, Key, Provider
 
 HOST: Final = "http://localhost:8080"
+OTHER: Final = "https://www.example.org"
+"""Another origin whose pages may call."""
 ANN: Final = {"sub": "ann", "name": "Ann", "email": "Ann@Example.org", "email_verified": True}
 
 
@@ -184,7 +187,12 @@ def site_of(
     hosts = hosts_of(8080, (*LOOPBACK_HOSTS, "chat.example.org:443"))
     lines = Lines()
     app = build_app(
-        GatewaySettings(folder, Allowed(hosts, origins_of(hosts, ())), secure_cookie=secure),
+        GatewaySettings(
+            folder,
+            Allowed(hosts, (*origins_of(hosts), OTHER)),
+            secure_cookie=secure,
+            cookie=SessionCookie(origins=origins_of(hosts)),
+        ),
         calls_of(log=lines),
         people.identity,
         accounts=people.accounts,
@@ -192,7 +200,7 @@ def site_of(
     )
     base = options.oidc.public_url or HOST
     http = httpx2.AsyncClient(
-        transport=httpx2.ASGITransport(app=app, client=("192.0.2.7", 50000)), base_url=base
+        transport=httpx2.ASGITransport(app=app, client=("192.0.2.7", 50000)), base_url=base, headers=OWN
     )
     return Site(people, provider, openid, http, urls, clock, lines)
 
@@ -1230,12 +1238,15 @@ async def test_a_link_is_confirmed_by_the_page_alone(site: Site) -> None:
     found = prepared(await site.back(flow))
     assert len(found) < 4000
     for headers in (
+        {"origin": OTHER},
         {"origin": "http://localhost:8081"},
         {"origin": "null"},
         {"sec-fetch-site": "same-site"},
         {"sec-fetch-site": "cross-site"},
     ):
         assert reason(await site.link(found, user.id, **headers)) == "ORIGIN_NOT_ALLOWED"
+        begun = await site.http.post("/v1/oidc/corp:start", json={}, headers=headers)
+        assert (reason(begun), "set-cookie" in begun.headers) == ("ORIGIN_NOT_ALLOWED", False)
     unnamed = await site.http.post("/v1/oidc/corp:link", json={"link": found})
     assert of_rest(unnamed).reason == "INVALID_FIELD"
     named = {"responsa-user": f"users/{user.id}"}

@@ -13,7 +13,7 @@ from responsa_server.app.settings import SettingsError, load
 from responsa_server.transports.http.page import StaticPage
 from responsa_server.transports.http.security_headers import CONTENT_SECURITY_POLICY, DOCS_POLICY
 from tests.gateway.conftest import Place, start_place
-from tests.gateway.wire import of_rest
+from tests.gateway.wire import OWN, of_rest
 
 
 def cookie_of(answer: httpx2.Response) -> tuple[str, dict[str, str]]:
@@ -31,14 +31,14 @@ def test_a_code_becomes_a_session_once(http: httpx2.Client) -> None:
     assert 43_000 < int(flags.pop("max-age")) <= 43_200
     assert flags == {"httponly": "", "path": "/", "samesite": "strict"}
     assert answer.headers["cache-control"] == "no-store"
-    again = http.post("/v1/sessions", json={"code": "rsc_one"})
+    again = http.post("/v1/sessions", json={"code": "rsc_one"}, headers=OWN)
     assert again.status_code == 401
     assert (of_rest(again).code, of_rest(again).reason) == (16, "SESSION_CODE_INVALID")
     assert "set-cookie" not in again.headers
 
 
 def test_a_session_is_ended_whether_it_was_good_or_not(http: httpx2.Client) -> None:
-    for headers in ({}, {"cookie": "responsa_session=rss_x"}):
+    for headers in ({}, {"cookie": "responsa_session=rss_x", **OWN}):
         answer = http.delete("/v1/sessions", headers=headers)
         assert (answer.status_code, answer.json()) == (200, {})
         value, flags = cookie_of(answer)
@@ -75,7 +75,7 @@ def test_a_request_that_is_too_long_names_the_remedy(http: httpx2.Client) -> Non
 
 
 def test_an_unexpected_error_tells_nothing_but_the_call(http: httpx2.Client) -> None:
-    answer = http.delete("/v1/sessions", headers={"cookie": "responsa_session=rss_trouble"})
+    answer = http.delete("/v1/sessions", headers={"cookie": "responsa_session=rss_trouble", **OWN})
     assert answer.status_code == 500
     problem = of_rest(answer)
     assert problem.reason == "INTERNAL"

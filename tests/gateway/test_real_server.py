@@ -34,7 +34,7 @@ from tests import seeds
 from tests.conftest import urls_of
 from tests.gateway.conftest import ROOT, endpoints, start_envoy
 from tests.gateway.sockets import LIBRARIES, Client, reason_of
-from tests.gateway.wire import Problem, grpc_web, of_rest
+from tests.gateway.wire import OWN, Problem, grpc_web, of_rest
 from tests.instance import LIFTED, free_port
 from tests.tied import tied
 
@@ -196,7 +196,7 @@ def test_a_browsers_session(server: Server, http: httpx2.Client) -> None:
     code = http.post("/v1/sessionCodes", json={}, headers=server.bearer).json()["code"]
     opened = http.post("/v1/sessions", json={"code": code})
     assert opened.status_code == 200
-    cookie = {"cookie": opened.headers["set-cookie"].partition(";")[0]}
+    cookie = {"cookie": opened.headers["set-cookie"].partition(";")[0], **OWN}
     http.cookies.clear()
     me = http.get("/v1/users/me", headers=server.bearer).json()
     assert http.get("/v1/users/me", headers=cookie).json() == me
@@ -264,7 +264,7 @@ def test_a_conversation_that_is_not_a_uuid_is_refused(server: Server) -> None:
 def test_a_browsers_session_opens_a_socket(server: Server, http: httpx2.Client) -> None:
     code = http.post("/v1/sessionCodes", json={}, headers=server.bearer).json()["code"]
     opened = http.post("/v1/sessions", json={"code": code})
-    cookie = {"cookie": opened.headers["set-cookie"].partition(";")[0]}
+    cookie = {"cookie": opened.headers["set-cookie"].partition(";")[0], **OWN}
     http.cookies.clear()
     with Client(server.target, key=None, headers=cookie) as client:
         assert client.say(content="What is a lease?").turn()[-1]["type"] == "message"
@@ -276,7 +276,7 @@ def test_a_page_that_is_drawn_for_another_user_does_nothing_over_any_transport(
     """The cookie of the page's session has been replaced by another user's."""
     code = http.post("/v1/sessionCodes", json={}, headers=server.bearer).json()["code"]
     opened = http.post("/v1/sessions", json={"code": code})
-    cookie = {"cookie": opened.headers["set-cookie"].partition(";")[0]}
+    cookie = {"cookie": opened.headers["set-cookie"].partition(";")[0], **OWN}
     http.cookies.clear()
     own = http.get("/v1/users/me", headers=cookie).json()["name"]
     other = server.passing["SESSION_ENDED"][1]
@@ -344,7 +344,7 @@ def test_an_idle_socket_closes_when_its_credential_ends(
         case "SESSION_ENDED":
             code = posted(http, "/v1/sessionCodes", {}, opening)["code"]
             opened = http.post("/v1/sessions", json={"code": code})
-            opening = {"cookie": opened.headers["set-cookie"].partition(";")[0]}
+            opening = {"cookie": opened.headers["set-cookie"].partition(";")[0], **OWN}
             http.cookies.clear()
             ending, body = "/v1/tenant/sessions:revoke", {"user": user}
         case "TENANT_SUSPENDED":

@@ -5,6 +5,7 @@ import json
 import socket
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
+from http.client import HTTPResponse
 from pathlib import Path
 
 import grpc
@@ -546,6 +547,34 @@ def test_messages_over_grpc_web_have_no_limit_of_envoy(http: httpx2.Client) -> N
 )
 def test_what_is_no_http(place: Place, request_bytes: bytes) -> None:
     assert raw(place, request_bytes).startswith((b"HTTP/1.1 400", b"HTTP/1.0 400", b"HTTP/1.1 426"))
+
+
+@pytest.mark.parametrize(
+    "codings",
+    [
+        ["chunked", "identity"],
+        ["chunked", "chunked"],
+        ["chunked, chunked"],
+        ["gzip, chunked"],
+        ["gzip", "chunked"],
+        ["chunked, gzip"],
+        ["identity"],
+        ["chunked;x=1"],
+        ["xchunked"],
+        [""],
+    ],
+)
+def test_a_transfer_encoding_other_than_chunked_alone_is_named_as_the_cause(
+    place: Place, codings: Sequence[str]
+) -> None:
+    fields = "".join(f"Transfer-Encoding: {coding}\r\n" for coding in codings)
+    for path in ("/v1/turns:answer", "/v1/uploads?source_key=a.md", "/chat/question", "/mcp", "/ws/chat"):
+        head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1:{place.port}\r\nContent-Type: application/json\r\n{fields}\r\n"
+        with socket.create_connection(("127.0.0.1", place.port), timeout=20) as connection:
+            connection.sendall(f"{head}2\r\n{{}}\r\n0\r\n\r\n".encode())
+            answer = HTTPResponse(connection)
+            answer.begin()
+            assert (answer.status, b"transfer-encoding" in answer.read()) == (400, True), path
 
 
 def test_http_1_0_is_named_as_the_cause(place: Place) -> None:

@@ -13,12 +13,14 @@ import httpx2
 import pytest
 from starlette.websockets import WebSocket
 
+from responsa_server.calls.interceptors.access import SessionCookie
 from responsa_server.transports.ws.auth import handshake_of
 from tests.gateway.conftest import OTHER_ORIGIN, Place, start_place
 from tests.gateway.scripted_turns import log_of, name_of
 from tests.gateway.sockets import KEY, LIBRARIES, Client, Closed, Json, reason_of
+from tests.gateway.wire import OWN
 
-COOKIE = {"cookie": "other=1; responsa_session_8080=rss_good; responsa_session=rss_more"}
+COOKIE = {"cookie": "other=1; responsa_session_8080=rss_good; responsa_session=rss_more", **OWN}
 
 
 def whose(client: Client) -> Json:
@@ -45,7 +47,7 @@ def test_ways_to_sign_in(place: Place, library: str) -> None:
         assert client.say(type="ping").say(type="auth", token=KEY).hear() == {"type": "pong"}
         assert whose(client)["type"] == "message"
     # A session of another instance on this host does not count.
-    foreign = {"cookie": "responsa_session_9999=rss_bad"}
+    foreign = {"cookie": "responsa_session_9999=rss_bad", **OWN}
     with Client(place.target, library, key=None, headers=foreign) as client:
         assert whose(client.say(type="auth", token=KEY))["type"] == "message"
 
@@ -215,7 +217,7 @@ def test_the_id_of_the_call_is_the_handshakes(given: str, kept: bool) -> None:
         raise AssertionError
 
     headers = [(b"x-request-id", given.encode())]
-    found = handshake_of(WebSocket({"type": "websocket", "query_string": b"", "headers": headers}, unused, unused), "responsa_session").call_id  # fmt: skip
+    found = handshake_of(WebSocket({"type": "websocket", "query_string": b"", "headers": headers}, unused, unused), SessionCookie()).call_id  # fmt: skip
     assert (found == given) is kept
     assert kept or UUID(found)
 

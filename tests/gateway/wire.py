@@ -7,7 +7,7 @@ import json
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Final, cast
 from urllib.parse import unquote
 
 import grpc
@@ -25,6 +25,10 @@ class Problem:
     reason: str
     metadata: dict[str, str]
     message: str
+
+
+OWN: Final = {"sec-fetch-site": "same-origin"}
+"""What a browser sends with the requests of the server's own page."""
 
 
 def of_status(status: Status) -> Problem:

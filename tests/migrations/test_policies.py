@@ -46,6 +46,8 @@ ACCESS: Mapping[str, str] = {
     "operation": f"({_SERVER} OR {_ADMIN} OR (user_id = ( SELECT responsa.acting_user() AS acting_user)) OR (collection_id IN {_READABLE})"
     " OR (EXISTS ( SELECT FROM responsa.document d WHERE ((d.tenant_id = operation.tenant_id) AND (d.id = operation.document_id)))))",
 }
+# Every caller but a widget reads all turns of the tenant; the stores ask for those of one user.
+WIDGETS = {"turn": "((( SELECT responsa.acting_role() AS acting_role) <> 'widget'::text) OR widget)"}
 OWN = "(tenant_id = responsa.current_tenant())"
 ALL = "SELECT INSERT UPDATE DELETE"
 
@@ -219,7 +221,9 @@ FUNCTIONS: Mapping[str, tuple[str, str]] = {
     "unreadable_documents": ("responsa_search", "responsa_app,responsa_log"),
     "role_of": ("responsa_search", "responsa_app,responsa_log"),
     "find_api_key": ("responsa_search", "responsa_app"),
+    "find_caller_of_key": ("responsa_search", "responsa_app"),
     "find_key": ("responsa_search", "responsa_app"),
+    "unread_by_widget": ("responsa_search", "responsa_app"),
     "find_session": ("responsa_search", "responsa_app"),
     "find_signed_in": ("responsa_search", "responsa_app"),
     "find_signed_in_as": ("responsa_search", "responsa_app"),
@@ -356,7 +360,9 @@ def test_every_table_of_documents_asks_who_reads(owner: psycopg.Connection) -> N
     for table, policy, roles, command, using, check in owner.execute(_RESTRICTIVE).fetchall():
         assert (policy, roles, command, check) == ("access", "responsa_app", "ALL", None), table
         found[table] = " ".join(using.split()).replace("::text[]", "")
-    assert found == {name: condition.replace("::text[]", "") for name, condition in ACCESS.items()}
+    assert found == {
+        name: condition.replace("::text[]", "") for name, condition in (*ACCESS.items(), *WIDGETS.items())
+    }
 
 
 def _rank(word: str) -> int:

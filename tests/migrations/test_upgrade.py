@@ -323,7 +323,8 @@ def test_a_session_and_a_key_are_good(upgraded: Upgraded) -> None:
     stub: Any = AuthServiceStub(upgraded.channel)
     me = stub.GetMe(GetMeRequest(), metadata=upgraded.metadata)
     assert me.display_name == "Morag"
-    assert stub.GetMe(GetMeRequest(), metadata=[("cookie", MANIFEST["cookie"])]) == me
+    cookie = [("cookie", MANIFEST["cookie"]), ("sec-fetch-site", "same-origin")]
+    assert stub.GetMe(GetMeRequest(), metadata=cookie) == me
 
 
 def test_versions_of_agents_stay_and_their_turns_name_them(upgraded: Upgraded) -> None:

@@ -124,6 +124,8 @@ PAGE = ToolSource(
 )
 """What the tool of the scripted agent returns."""
 Metadata = tuple[tuple[str, str], ...]
+OWN: Metadata = (("sec-fetch-site", "same-origin"),)
+"""What a browser sends with a cookie, for the server's own page."""
 SECRET_CAUSE = "password=hunter2 host=10.1.2.3"  # the text of a driver's error
 SOON = 8.0
 """The most seconds until every server knows that a credential has ended. Responsa promises one second, but a loaded machine may take longer. A server that neither hears of it nor

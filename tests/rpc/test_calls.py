@@ -20,7 +20,7 @@ from responsa_server.identity.credentials import SecretKind, new_secret
 from responsa_server.transports.grpc.handlers import DETAILS
 from responsa_server.transports.grpc.health import HEALTH
 from tests.instance import PATIENCE
-from tests.rpc.served import SECRET_CAUSE, Served, bearer, failed
+from tests.rpc.served import OWN, SECRET_CAUSE, Served, bearer, failed
 
 ME = "/responsa.auth.v1.AuthService/GetMe"
 ASK = "/responsa.chat.v1.ChatService/Ask"
@@ -35,16 +35,19 @@ async def test_a_key_or_a_session_says_who_calls(served: Served) -> None:
     me = await served.ann.GetMe()
     assert me.HasField("last_sign_in_time")
     for cookie in (f"responsa_session={token}", f"theme=dark; responsa_session={token}; x=y"):
-        same = await served.sending((("cookie", cookie),)).GetMe()
+        same = await served.sending((*OWN, ("cookie", cookie))).GetMe()
         assert same == me
-    two = (("cookie", "theme={dark"), ("cookie", f"responsa_session={token}"))
+    two = (*OWN, ("cookie", "theme={dark"), ("cookie", f"responsa_session={token}"))
     assert await served.sending(two).GetMe() == me
     # Other instances on the same machine have left cookies, too. They are not tried, even if they have no other use than to work in somebody else's session.
     others = "; ".join(
         f"{name}={new_secret(SecretKind.SESSION)}"
         for name in ("responsa_session_8081", "__Host-responsa_session")
     )
-    both = (("cookie", f"{others}; responsa_session={token}"),)
+    both = (
+        *OWN,
+        ("cookie", f"{others}; responsa_session={token}"),
+    )
     assert await served.sending(both).GetMe() == me
     tossed = (
         (
@@ -55,7 +58,10 @@ async def test_a_key_or_a_session_says_who_calls(served: Served) -> None:
     error = await failed(served.sending(tossed).GetMe())
     assert error.reason == "CREDENTIAL_MISSING"
     # A page of another port may set a cookie of the same name for a longer path, which browsers send first.
-    twice = (("cookie", f"responsa_session={new_secret(SecretKind.SESSION)}; responsa_session={token}"),)
+    twice = (
+        *OWN,
+        ("cookie", f"responsa_session={new_secret(SecretKind.SESSION)}; responsa_session={token}"),
+    )
     error = await failed(served.sending(twice).GetMe())
     assert error.reason == "CREDENTIAL_MALFORMED"
     assert "Delete the cookies" in error.message
@@ -79,8 +85,14 @@ REFUSED: tuple[tuple[tuple[tuple[str, str], ...], str], ...] = (
     (bearer("rsp_" + "x" * 43) * 2, "CREDENTIAL_MALFORMED"),
     (bearer("rsp_" + "x" * 43), "CREDENTIAL_UNKNOWN"),
     *((bearer(like_a_token), "TOKEN_INVALID") for like_a_token in ("a.b.c", "..", "eyJ.eyJ.", "rsp_.x")),
-    ((("cookie", "responsa_session=rss_short"),), "CREDENTIAL_MALFORMED"),
-    ((("cookie", f"responsa_session={new_secret(SecretKind.SESSION)}"),), "CREDENTIAL_UNKNOWN"),
+    ((*OWN, ("cookie", "responsa_session=rss_short")), "CREDENTIAL_MALFORMED"),
+    (
+        (
+            *OWN,
+            ("cookie", f"responsa_session={new_secret(SecretKind.SESSION)}"),
+        ),
+        "CREDENTIAL_UNKNOWN",
+    ),
 )
 
 

@@ -11,7 +11,7 @@ from uuid_utils.compat import uuid7
 
 from responsa_server.calls.authorisation import RULES, Rule
 from responsa_server.domain.people import Role
-from tests.rpc.served import SOON, Caller, Metadata, Served, caller, failed
+from tests.rpc.served import OWN, SOON, Caller, Metadata, Served, caller, failed
 
 
 def acting(service: Caller, user: str) -> Metadata:
@@ -104,7 +104,10 @@ async def test_a_grant_for_all_users_is_for_those_of_the_role_user_alone(served:
 
 async def test_only_a_service_with_a_key_acts_for_others(served: Served) -> None:
     token, _ = await served.identity.exchange_code((await served.ann.CreateSessionCode()).code)
-    browser: Metadata = (("cookie", f"responsa_session={token}"),)
+    browser: Metadata = (
+        *OWN,
+        ("cookie", f"responsa_session={token}"),
+    )
     for own in (served.ann.metadata, served.bob.metadata, browser):
         error = await failed(served.sending((*own, ("responsa-on-behalf-of", served.bob.name))).GetMe())
         assert (error.code, error.reason) == (grpc.StatusCode.PERMISSION_DENIED, "ON_BEHALF_NOT_ALLOWED")

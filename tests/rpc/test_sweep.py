@@ -9,11 +9,14 @@ import json
 import re
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from uuid import UUID
 
+import pytest
 from google.protobuf.message import Message
 from uuid_utils.compat import uuid7
 
@@ -31,12 +34,15 @@ from responsa_server.identity.tokens import Secret, Tokens
 from responsa_server.stores.postgres.accounts import PostgresAccountStore
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.sources import PostgresSources
+from tests.contract.library_house import House
 from tests.people import SECRET
-from tests.rpc.served import Served, caller
+from tests.rpc.served import Served, caller, serving
 from tests.rpc.sweeping import PUBLIC_TYPES, Try, creations, name_in, named_types, tries
 from tests.rpc.test_service_grants import grant, service_of
 
 TRIES = 10_000
+PEER = "grpc unix:"
+ORIGIN = "https://www.example.org"
 EACH = 2
 """How many resources of each type the victim has."""
 CANARY = "quillfeather"
@@ -144,7 +150,7 @@ async def reply(served: Served, stranger: Stranger, method: str, request: bytes,
 
     try:
         async with asyncio.timeout(20):
-            await served.calls.serve(Call(method, stranger.headers), read, send)
+            await served.calls.serve(Call(method, stranger.headers, PEER), read, send)
     except ResponsaError as error:
         text = f"{error.message} {sorted(error.metadata.items())} {error.retry_after}"
         # A message may give the name, or only its id.
@@ -198,7 +204,9 @@ async def victims(served: Served) -> dict[str, list[str]]:
     return found
 
 
-async def strangers(served: Served, database: Database) -> list[Stranger]:
+async def strangers(
+    served: Served, database: Database, widgets: dict[UUID, frozenset[str]]
+) -> list[Stranger]:
     """All kinds of callers who have nothing to do with the victim, and all kinds of bad credentials, the victim's former ones included."""
     identity, bob = served.identity, served.bob.who
 
@@ -291,7 +299,9 @@ async def strangers(served: Served, database: Database) -> list[Stranger]:
     bad = [
         Stranger(
             f"{reason} {given[:20]}",
-            {"cookie" if "=" in given else "authorization": [given]} if given else {},
+            {"cookie" if "=" in given else "authorization": [given], "sec-fetch-site": ["same-origin"]}
+            if given
+            else {},
             reason,
         )
         for given, reason in refused.items()
@@ -332,7 +342,11 @@ async def strangers(served: Served, database: Database) -> list[Stranger]:
         ADMINISTERED,
         frozenset(MANAGING | administering | sharing),
     )
-    return [*good, acting, *bad, *without_grant, administrator]
+    # The victim's own key for a widget is a stranger to all that the victim has.
+    key, secret = await identity.create_key("acme", bob.user_id, "site", widget=True)
+    widgets[key.id] = frozenset({ORIGIN})
+    widget = Stranger("widget of the victim", {"authorization": [f"Bearer {secret}"], "origin": [ORIGIN]})
+    return [*good, acting, *bad, *without_grant, administrator, widget]
 
 
 def decoded(part: str) -> dict[str, object]:
@@ -370,9 +384,25 @@ def named_in_vain(who: Stranger, one: Try) -> bool:
     return who.hidden_but == SHARED and one.resource_type in SHARED and (one.method, one.field) not in NAMING
 
 
-async def test_strangers_learn_nothing_and_change_nothing(served: Served, database: Database) -> None:
+@pytest.fixture
+def widgets() -> dict[UUID, frozenset[str]]:
+    """The origins of each key of a widget."""
+    return {}
+
+
+@pytest.fixture
+async def served(
+    house: House, database: Database, folder: Path, widgets: dict[UUID, frozenset[str]]
+) -> AsyncGenerator[Served, None]:
+    async with asynccontextmanager(serving)(house, database, folder, widgets=widgets) as made:
+        yield made
+
+
+async def test_strangers_learn_nothing_and_change_nothing(
+    served: Served, database: Database, widgets: dict[UUID, frozenset[str]]
+) -> None:
     victim = await victims(served)
-    everybody = await strangers(served, database)
+    everybody = await strangers(served, database, widgets)
     requests = list(tries(victim))
     before = rows(served, victim["responsa/User"])
     nobody = next(who for who in everybody if who.reason == "CREDENTIAL_MISSING")
@@ -454,5 +484,5 @@ async def test_strangers_learn_nothing_and_change_nothing(served: Served, databa
     ]
     assert changes
     for change in changes:
-        found = await reply(served, everybody[-1], change.method, change.request, change.name)
+        found = await reply(served, everybody[-2], change.method, change.request, change.name)
         assert (found.reason, SHARED_CANARY.encode() in found.data) == ("", False)

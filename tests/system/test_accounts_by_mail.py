@@ -11,6 +11,7 @@ import pytest
 from responsa_client import Responsa
 from responsa_client.errors import NotFound, PermissionDenied
 from tests.callers import PASSWORD, Credential, Registry, Tenant
+from tests.gateway.wire import OWN
 from tests.instance import Instance
 from tests.wire.smtp import MailServer
 
@@ -111,7 +112,7 @@ def test_an_account_over_rest(instance: Instance, tenant: Tenant, mail_server: M
     email = f"bob@{tenant.name}.example"
     with Responsa(instance.url, tenant.key(Credential.ADMIN)) as admin:
         code = admin.create_invitation().code
-    with httpx2.Client(base_url=instance.url, timeout=30) as http:
+    with httpx2.Client(base_url=instance.url, headers=OWN, timeout=30) as http:
         body = {"invitation": code, "email": email, "password": PASSWORD, "displayName": "Bob"}
         assert http.post("/v1/auth:register", json=body).json() == {}
         (mail,) = mail_server.to(email)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import json
 import os
 import secrets
@@ -11,8 +12,9 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
@@ -25,8 +27,9 @@ from responsa_server.search.settings import RetrievalSettings
 from responsa_server.stores.postgres.vectors import fit_index
 from tests.callers import Credential, Tenant
 from tests.conftest import DatabaseUrls, urls_of
-from tests.instance import Instance, free_port
+from tests.instance import Instance, eventually, free_port
 from tests.system.test_journey import answer, ingest
+from tests.tied import tied
 from tests.transports import Json, Ways
 
 CITED = "SELECT count(*) FROM responsa.citation WHERE tenant_id = %s"
@@ -204,6 +207,89 @@ def test_a_dump_in_an_outside_database_is_paused_before_a_server_can_start(
         assert "0 turns of the backup will go on" in instance.run("activate", "--yes", **there).stdout
         assert connection.execute("SELECT count(*) FROM responsa.pause").fetchone() == (0,)
         assert connection.execute(CITED, [answered.name]).fetchone() != (0,)
+
+
+@contextmanager
+def restoring(instance: Instance, archive: Path, home: Path) -> Generator[subprocess.Popen[bytes]]:
+    """A restore that is killed at the end of the block."""
+    command = tied(*instance.command("restore", str(archive)))
+    with subprocess.Popen(command, env={**instance.environment, "RESPONSA_HOME": str(home)}) as process:
+        try:
+            yield process
+            assert process.poll() is None, "it ended before it was killed"
+        finally:
+            process.kill()
+
+
+def killed_when(condition: Callable[[], bool], instance: Instance, archive: Path, home: Path) -> None:
+    with restoring(instance, archive, home) as process:
+        eventually(lambda: condition() or process.poll() is not None, "the stage")
+
+
+def killed_half_way(instance: Instance, archive: Path, home: Path) -> None:
+    """Kill a restore that has read the whole backup once, and then half of it again."""
+    content, pipe = archive.read_bytes(), home.with_name("pipe")
+    os.mkfifo(pipe)
+    with restoring(instance, pipe, home):
+        with pipe.open("wb") as checked:
+            checked.write(content)
+        # The restore writes this file when it has closed the pipe and checked what it has read.
+        eventually((home / "state.json").exists, "the end of the check")
+        written = os.open(pipe, os.O_WRONLY)
+        fcntl.fcntl(written, fcntl.F_SETPIPE_SZ, 4096)
+        with os.fdopen(written, "wb", buffering=0) as file:
+            file.write(content[: len(content) // 2])
+            assert (home / "restoring").exists()
+    pipe.unlink()
+
+
+@pytest.mark.parametrize("options", [(), ("--dump",)], ids=["base", "dump"])
+def test_a_restore_that_was_killed_is_no_instance_and_is_repeated(
+    instance: Instance, folder: Path, options: tuple[str, ...]
+) -> None:
+    (instance.home / "agents" / "mine").mkdir(parents=True)
+    (instance.home / "agents" / "mine" / "notes.md").write_text("not an agent yet")
+    try:
+        archive = Path(instance.run("backup", str(folder / "b"), *options).stdout.strip())
+    finally:
+        shutil.rmtree(instance.home / "agents")
+    home = folder / "home"
+    layout = Layout.of(home)
+
+    def run(*arguments: str, code: int = 0) -> str:
+        done = instance.run(*arguments, check=False, RESPONSA_HOME=str(home))
+        assert done.returncode == code, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    def refuses(*arguments: str) -> None:
+        assert f"A restore into {home} has not finished" in run(*arguments, code=1)
+
+    if not options:
+        killed_when(layout.restoring.exists, instance, archive, home)
+        refuses("up")
+        killed_when((layout.cluster / "postmaster.pid").exists, instance, archive, home)
+        for command in ("serve", "doctor", f"backup {folder / 'b'}", "admin create-tenant x"):
+            refuses(*command.split())
+    else:
+        killed_half_way(instance, archive, home)
+        refuses("up")
+    theirs = home / "agents" / "mine" / "theirs.md"
+    theirs.parent.mkdir(parents=True, exist_ok=True)
+    theirs.write_text("mine")
+    assert f"{theirs} is not of it; move that file away" in run("restore", str(archive), code=1)
+    assert theirs.read_text() == "mine"
+    theirs.unlink()
+    run("restore", str(archive))
+    assert not layout.restoring.exists()
+    assert (home / "agents" / "mine" / "notes.md").read_text() == "not an agent yet"
+    tenants = "SELECT count(*) FROM responsa.tenant"
+    postgres = EmbeddedPostgres(layout)
+    postgres.start()
+    try:
+        with live(home) as restored, live(instance.home) as original:
+            assert restored.execute(tenants).fetchone() == original.execute(tenants).fetchone()
+    finally:
+        postgres.stop()
 
 
 def test_a_backup_without_room_leaves_nothing_and_old_backups_go(instance: Instance, folder: Path) -> None:

@@ -91,6 +91,25 @@ def test_the_journey_of_a_person(instance: Instance, http: httpx2.Client, tenant
     assert wrong(http.post("/auth/refresh", json={"refresh_token": following["refresh_token"]})) == (401, "TOKEN_INVALID")  # fmt: skip
 
 
+@pytest.mark.parametrize("body", [None, {}])
+def test_an_access_token_alone_ends_its_session(
+    http: httpx2.Client, tenant: Tenant, body: dict[str, Any] | None
+) -> None:
+    credentials = {"email": f"user@{tenant.name}.example", "password": PASSWORD, "tenant": tenant.name}
+    tenant.headers(Credential.TOKEN)  # sets the password
+    ended, other = (http.post("/auth/login", json=credentials).json() for _ in range(2))
+    reply = http.post("/auth/logout", json=body, headers=bearer(ended["access_token"]))
+    assert (reply.status_code, reply.content) == (204, b"")
+    assert wrong(http.get("/users/me", headers=bearer(ended["access_token"])))[0] == 401
+    assert wrong(http.post("/auth/refresh", json={"refresh_token": ended["refresh_token"]}))[0] == 401
+    assert wrong(http.post("/auth/logout", headers=bearer(ended["access_token"]))) == (401, "TOKEN_INVALID")
+    # No other session ends, and a key has none.
+    assert http.get("/users/me", headers=bearer(other["access_token"])).status_code == 200
+    assert fields(http.post("/auth/logout", headers=bearer(tenant.key()))) == ["refresh_token"]
+    events = http.get("/v1/auditEvents", headers=admin(tenant)).json()["auditEvents"]
+    assert sum(event["action"] == "session.end" for event in events) >= 1
+
+
 def test_an_administrator_sees_and_disables_users(http: httpx2.Client, tenant: Tenant) -> None:
     key = tenant.key()
     found = http.get("/users", headers=admin(tenant)).json()

@@ -250,6 +250,12 @@ def test_prometheus_finds_each_server_and_what_it_did(pair: Instance) -> None:
         assert total("responsa_calls_total") >= 2
         assert total("responsa_server_up") == len(targets)
         each = {name: http.get(f"http://{address}/metrics").text for name, address in targets.items()}
+        for name, address in targets.items():
+            # A name that leads here may be a stranger's.
+            refused = http.get(
+                f"http://{address}/metrics", headers={"host": f"evil.example:{address.rpartition(':')[2]}"}
+            )
+            assert (refused.status_code, "responsa_" in refused.text) == (403, False), name
     for name, text in each.items():
         assert measured(text)["process_resident_memory_bytes"] > 0, name
     together = "".join(each.values())

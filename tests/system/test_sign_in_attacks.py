@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from responsa_client import Responsa
 from responsa_client.errors import Unauthenticated
 from tests.callers import PASSWORD, Credential, Registry, Tenant
+from tests.gateway.wire import OWN
 from tests.instance import Instance
 
 OTHER = "seven purple walruses hum"
@@ -224,7 +225,7 @@ def test_a_session_from_before_the_sign_in_is_not_used_after_it(
     name = f"responsa_session_{instance.port}"
     planted = "rss_" + "A" * 43
     body = {"tenant": tenant.name, "email": email(tenant), "password": PASSWORD}
-    reply = http.post("/v1/sessions", json=body, headers={"cookie": f"{name}={planted}"})
+    reply = http.post("/v1/sessions", json=body, headers={"cookie": f"{name}={planted}", **OWN})
     assert planted not in reply.headers["set-cookie"]
     http.cookies.clear()
     assert http.get(ME, headers={"cookie": f"{name}={planted}"}).status_code == 401

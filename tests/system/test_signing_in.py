@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -22,9 +23,17 @@ from responsa_server.cli.signed_in import SessionFile, StoredTokens
 from tests.callers import PASSWORD, Credential, Registry, Tenant
 from tests.clients.command_line import CommandLine
 from tests.clients.terminal import Terminal
+from tests.gateway.wire import OWN
 from tests.instance import Instance, eventually, plain_environment
 
 OTHER = "seven purple walruses hum"
+
+
+@pytest.fixture
+def http(instance: Instance) -> Iterator[httpx2.Client]:
+    """A browser in which the server's own page is open."""
+    with httpx2.Client(base_url=instance.url, headers=OWN, timeout=30) as client:
+        yield client
 
 
 @pytest.fixture

@@ -514,9 +514,9 @@ impl Client {
     /// becomes invalid when the service is deleted or gets another role. The key stays valid if the caller is deleted or the
     /// caller's key is revoked.
     ///
-    /// Errors: RESOURCE_NOT_FOUND, INVALID_FIELD (the user is not a service), REQUEST_ID_REUSED, SIGN_IN_REQUIRED,
-    /// ROLE_REQUIRED (the user is an owner of the installation, and the caller is not), LIMIT_REACHED (the service has too many
-    /// keys that are neither revoked nor expired).
+    /// Errors: RESOURCE_NOT_FOUND (the service or the agent), INVALID_FIELD (the user is not a service), REQUEST_ID_REUSED,
+    /// SIGN_IN_REQUIRED, ROLE_REQUIRED (the user is an owner of the installation, and the caller is not), LIMIT_REACHED (the
+    /// service has too many keys that are neither revoked nor expired).
     pub async fn create_service_api_key(&self, mut request: admin::v1::CreateServiceApiKeyRequest) -> Result<admin::v1::CreateServiceApiKeyResponse, Error> {
         identify(&mut request.request_id);
         self.call("/responsa.admin.v1.AdminService/CreateServiceApiKey", false, &request).await.map_err(|error| error.asked(request.request_id))
@@ -691,7 +691,9 @@ impl Client {
         self.call("/responsa.auth.v1.AuthService/RefreshToken", true, &request).await.map_err(|error| error.asked(request.request_id))
     }
 
-    /// Logout ends the session of a refresh token. The call succeeds whether or not the session exists.
+    /// Logout ends the session of a refresh token, or, without one, the session of the access token with which the call is
+    /// made. With a refresh token, the call succeeds whether or not the session exists. Errors without a refresh token:
+    /// INVALID_FIELD (no access token either), TOKEN_INVALID, USER_DISABLED, TENANT_SUSPENDED.
     pub async fn logout(&self, request: auth::v1::LogoutRequest) -> Result<(), Error> {
         self.call("/responsa.auth.v1.AuthService/Logout", true, &request).await
     }
@@ -878,8 +880,8 @@ impl Client {
     /// returns the key without its secret. To replace a lost secret, revoke the key and create another key. A key that is
     /// created with another key never outlives that key.
     ///
-    /// Errors: INVALID_FIELD, REQUEST_ID_REUSED, SIGN_IN_REQUIRED, LIMIT_REACHED (too many keys that are neither revoked nor
-    /// expired).
+    /// Errors: INVALID_FIELD, RESOURCE_NOT_FOUND (the agent), REQUEST_ID_REUSED, SIGN_IN_REQUIRED, LIMIT_REACHED (too many keys
+    /// that are neither revoked nor expired).
     pub async fn create_api_key(&self, mut request: auth::v1::CreateApiKeyRequest) -> Result<auth::v1::CreateApiKeyResponse, Error> {
         identify(&mut request.request_id);
         self.call("/responsa.auth.v1.AuthService/CreateApiKey", false, &request).await.map_err(|error| error.asked(request.request_id))
@@ -1267,9 +1269,9 @@ impl Client {
     }
 
     /// ReindexDocument reads the original of the searchable version again with the present parser. If the parser makes another
-    /// text, that text becomes a new version; citations of the old version stay valid as for any older version. If the text is
-    /// the same, nothing changes. If a version is being indexed, the response is its running operation. The operation and the
-    /// permissions are the same as for UploadDocument.
+    /// text, or is another version than the one that read it, that becomes a new version; citations of the old version stay
+    /// valid as for any older version. Otherwise, nothing changes. If a version is being indexed, the response is its running
+    /// operation. The operation and the permissions are the same as for UploadDocument.
     ///
     /// Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH, ROLE_REQUIRED, REQUEST_ID_REUSED, ORIGINAL_NOT_STORED (no version of the
     /// document could be read).

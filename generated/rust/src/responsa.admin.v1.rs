@@ -3496,7 +3496,7 @@ pub struct CreateServiceApiKeyRequest {
     /// The service, `users/{uuid}`.
     #[prost(string, tag = "1")]
     pub user: ::prost::alloc::string::String,
-    /// The key to create, with its display_name, expire_time and widget. The expire_time must be in the future. The server sets all other fields.
+    /// The key to create, with its display_name, expire_time, widget and agent. The expire_time must be in the future. The server sets all other fields.
     #[prost(message, optional, tag = "2")]
     pub api_key: ::core::option::Option<super::super::auth::v1::ApiKey>,
     /// A UUID that the caller chooses. A repeated call with the same UUID and the same body returns the key that the first call created, without its secret. A

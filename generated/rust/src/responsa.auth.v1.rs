@@ -235,10 +235,20 @@ pub struct ApiKey {
     #[prost(enumeration = "UserRole", tag = "11")]
     pub role: i32,
     /// Whether this is the key of a widget, which stands in the pages of another site, where everybody can read it. Calls with this key may only ask questions, follow
-    /// the answers and stop them (Ask, ResumeTurn, CancelTurn); the server refuses others with ROLE_REQUIRED. They must have an `Origin` that the setting
-    /// `widget_keys` names with the key; without such a line, the server refuses all calls with ORIGIN_NOT_ALLOWED. It cannot be changed after the key is created.
+    /// the answers and stop them (Ask, ResumeTurn, CancelTurn), over REST or gRPC; the server refuses others with ROLE_REQUIRED. They must have an `Origin` that the setting
+    /// `widget_keys` names with the key; without such a line, the server refuses all calls with ORIGIN_NOT_ALLOWED. Whatever the role of the owner, they read the collections
+    /// that are shared with the owner by name, in these no document with a subject, and no turn that was asked without a widget's key. It cannot be changed after the key is
+    /// created.
     #[prost(bool, tag = "12")]
     pub widget: bool,
+    /// The agent that the key of a widget asks, `agents/{id}`, or one of its versions, `agents/{id}/versions/{n}`. If empty, it asks the default agent. A question to another
+    /// agent or version is refused with ROLE_REQUIRED. Only the key of a widget has an agent. It cannot be changed after the key is created.
+    #[prost(string, tag = "13")]
+    pub agent: ::prost::alloc::string::String,
+    /// How many collections the owner of a widget's key reads, and the key does not: the owner's own, and those that are shared with everyone or with the owner's role. 0 for
+    /// every other key.
+    #[prost(int64, tag = "14")]
+    pub unread_collections: i64,
     /// The parent, `apiKeys/{uuid}`: the key that created this key, or the key that began the session in which this key was created. Unset if the key has no
     /// parent. Revoking the parent revokes this key too.
     #[prost(string, tag = "10")]
@@ -795,7 +805,7 @@ impl ::prost::Name for CreateSessionCodeResponse {
 /// CreateApiKeyRequest describes a new key.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct CreateApiKeyRequest {
-    /// The key to create, with its display_name, expire_time, role and widget. The expire_time must be in the future. The server sets all other fields.
+    /// The key to create, with its display_name, expire_time, role, widget and agent. The expire_time must be in the future. The server sets all other fields.
     #[prost(message, optional, tag = "1")]
     pub api_key: ::core::option::Option<ApiKey>,
     /// A UUID that the caller chooses. A repeated call with the same UUID and the same body returns the key that the first call created, without its secret. A
@@ -1021,10 +1031,10 @@ impl ::prost::Name for RefreshTokenResponse {
         "type.googleapis.com/responsa.auth.v1.RefreshTokenResponse".into()
     }
 }
-/// LogoutRequest holds a refresh token.
+/// LogoutRequest may hold a refresh token.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct LogoutRequest {
-    /// Any refresh token of the session.
+    /// Any refresh token of the session. It may be empty if the call is made with an access token.
     #[prost(string, tag = "1")]
     pub refresh_token: ::prost::alloc::string::String,
 }

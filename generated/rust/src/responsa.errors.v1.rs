@@ -72,7 +72,7 @@ pub enum Reason {
     UploadIncomplete = 26,
     /// UNAUTHENTICATED. The session code was already used, has expired or does not exist. Metadata: none.
     SessionCodeInvalid = 27,
-    /// PERMISSION_DENIED. The server does not accept the Host of the call, or the Origin of the page that sent the call, or the key of a widget is not used on a page of its origins. Metadata: none.
+    /// PERMISSION_DENIED. The server does not accept the Host of the call, or the Origin of the page that sent the call, or the key of a widget is not used on a page of its origins, or nothing shows that an own page of the server sent a change with the cookie of a session. Metadata: none.
     OriginNotAllowed = 28,
     /// NOT_FOUND (over gRPC: UNIMPLEMENTED). The method or path does not exist. Metadata: none.
     RouteNotFound = 29,
@@ -204,7 +204,7 @@ pub enum Reason {
     /// "users/0192f3c8-…".
     LastSignIn = 109,
     /// RESOURCE_EXHAUSTED. The caller has used up a limit for a period, such as a minute. Nothing was recorded; RetryInfo says when to try again. Metadata: limit, e.g.
-    /// "messages_per_minute"; scope: "user", "service", "tenant" or "address"; value, e.g. "10".
+    /// "messages_per_minute"; scope: "user", "service", "tenant", "address" or "key" (of a widget); value, e.g. "10".
     RateLimit = 85,
     /// RESOURCE_EXHAUSTED. The caller has reached the limit on the number of something, such as streams, conversations or stored bytes. Nothing was recorded. If waiting can help, RetryInfo
     /// says when to try again. Metadata: limit, e.g. "streams"; scope: "user", "service", "tenant" or "address"; value, e.g. "64".

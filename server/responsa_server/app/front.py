@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from functools import partial
 from pathlib import Path
+from uuid import UUID
 
 import structlog
 from starlette.applications import Starlette
@@ -27,11 +29,13 @@ from responsa_server.calls.call import caller
 from responsa_server.calls.contract import Services, calls_of, health_calls
 from responsa_server.calls.frames import AskFrames
 from responsa_server.calls.health import PartReports, ServerHealth
-from responsa_server.calls.interceptors.access import HOST_PREFIX, SESSION_COOKIE
+from responsa_server.calls.interceptors.access import HOST_PREFIX, SESSION_COOKIE, SessionCookie
 from responsa_server.calls.interceptors.lasting import CredentialWatch
 from responsa_server.calls.methods import SERVICES
+from responsa_server.domain import names
 from responsa_server.domain.addresses import LOOPBACK_HOSTS, Address, hosts_of, origins_of
 from responsa_server.domain.breakers import CircuitsPart
+from responsa_server.domain.errors import Unavailable
 from responsa_server.domain.parts import Health, Installation, PartReport, Pause
 from responsa_server.domain.people import Principal
 from responsa_server.embedded import HostState, Layout, host_states
@@ -48,6 +52,7 @@ from responsa_server.sources.crawling import Crawler
 from responsa_server.sources.service import SubjectProfiles
 from responsa_server.stores.postgres.conversations import PostgresConversationStore
 from responsa_server.stores.postgres.database import Database, PostgresPart
+from responsa_server.stores.postgres.identity import PostgresIdentityStore
 from responsa_server.stores.postgres.insight import PostgresInsight
 from responsa_server.stores.postgres.jobs import OtherJobWorkers
 from responsa_server.stores.postgres.patterns import PostgresPatterns
@@ -112,6 +117,7 @@ class Callers:
         self._grpc = listens.grpc
         cache = CredentialCache(seconds=settings.cache.credentials_seconds)
         self._people = AccountParts(settings, layout, database, knowledge.queue, cache)
+        self._widgets = settings.widgets
         identity = self._people.identity
         watch = CredentialWatch(identity)
         self._database, self._disks, self._cluster = database, disks, layout.cluster.parent
@@ -151,7 +157,9 @@ class Callers:
         health = ServerHealth(lambda: self._serving, self._lacking, self._parts.all, pause)
         # Browsers send a host's cookies to all ports of the host, so instances on one host need different cookie names.
         prefix = HOST_PREFIX if settings.sessions.secure_cookie else ""
-        cookie_name = f"{prefix}{SESSION_COOKIE}_{settings.port}"
+        hosts = hosts_of(settings.port, (*LOOPBACK_HOSTS, *settings.allowed_hosts))
+        own = origins_of(hosts)
+        cookie = SessionCookie(f"{prefix}{SESSION_COOKIE}_{settings.port}", frozenset(own))
         calls = calls_of(
             Services(
                 database=database,
@@ -186,7 +194,7 @@ class Callers:
                 installation=Installation(__version__, knowledge.embedders.configured),
             ),
             max_calls=settings.max_calls,
-            session_cookie=cookie_name,
+            cookie=cookie,
             widgets=settings.widgets,
             logger=structlog.get_logger("calls"),
             traces=traces,
@@ -208,14 +216,13 @@ class Callers:
             limits=limiter,
             watch=watch,
             most_per_address=settings.limits.address.sockets,
-            cookie_name=cookie_name,
+            cookie=cookie,
         )
         if listens.http is not None:
-            hosts = hosts_of(settings.port, (*LOOPBACK_HOSTS, *settings.allowed_hosts))
             gateway_settings = GatewaySettings(
                 web_root=settings.page,
-                allowed=Allowed(frozenset(hosts), frozenset(origins_of(hosts, settings.origins))),
-                cookie_name=cookie_name,
+                allowed=Allowed(frozenset(hosts), frozenset((*own, *settings.origins))),
+                cookie=cookie,
                 secure_cookie=settings.sessions.secure_cookie,
                 name=settings.page_name,
                 mark=settings.page_mark,
@@ -255,6 +262,8 @@ class Callers:
         self._serving = True
         if self._gateway is not None:
             await self._gateway.start()
+        with contextlib.suppress(Unavailable):
+            await report_widgets(self._people.identity.store, self._widgets)
 
     async def retire(self) -> None:
         self._serving = False
@@ -328,6 +337,20 @@ def _asking() -> Principal | None:
         return caller()
     except LookupError:
         return None
+
+
+async def report_widgets(store: PostgresIdentityStore, keys: Collection[UUID]) -> None:
+    """Say in the log which of these keys of widgets read less than their users do. Raises Unavailable."""
+    if not keys:
+        return
+    for key, collections in (await store.unread_by_widgets(keys)).items():
+        if collections:
+            structlog.get_logger("server").warning(
+                "widget_reads_less",
+                key=names.api_key(key),
+                collections=collections,
+                remedy="share what the widget may read with the key's user by name",
+            )
 
 
 async def _bound(address: Address, start: Callable[[], Awaitable[object]]) -> None:

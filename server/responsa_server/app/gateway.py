@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Awaitable, Callable, Generator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import uvicorn
@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from responsa_server.app.listening import listen
 from responsa_server.calls.chain import Calls
 from responsa_server.calls.health import ServerHealth
-from responsa_server.calls.interceptors.access import SESSION_COOKIE
+from responsa_server.calls.interceptors.access import SessionCookie
 from responsa_server.domain.addresses import Address, TcpAddress, UnixAddress
 from responsa_server.identity.accounts import Accounts
 from responsa_server.instance import generated
@@ -65,14 +65,14 @@ class GatewaySettings:
     """The settings of the gateway.
 
     web_root: the folder with the built page; the folder may be missing. allowed: the hosts and origins that are served.
-    cookie_name: the name of the session cookie that the chain of calls reads. secure_cookie: whether browsers send the
+    cookie: the session cookie, as the chain of calls reads it. secure_cookie: whether browsers send the
     session cookie only over TLS. name: what the page calls the installation. mark: the file of its mark; None for Responsa's own.
     """
 
     web_root: Path
     allowed: Allowed
     secure_cookie: bool
-    cookie_name: str = SESSION_COOKIE
+    cookie: SessionCookie = field(default_factory=SessionCookie)
     name: str = NAME
     mark: Path | None = None
 
@@ -94,10 +94,8 @@ def build_app(
     that serves WebSockets over the same calls; None creates a new bridge. A caller passes its own bridge if it must
     later send the open WebSockets to other replicas.
     """
-    browser_sessions = Sessions(
-        sessions, settings.cookie_name, secure=settings.secure_cookie, accounts=accounts
-    )
-    sockets = bridge or Bridge(calls, cookie_name=settings.cookie_name)
+    browser_sessions = Sessions(sessions, settings.cookie, secure=settings.secure_cookie, accounts=accounts)
+    sockets = bridge or Bridge(calls, cookie=settings.cookie)
     originals = Originals(calls)
     mcp = Mcp(calls)
 
@@ -137,7 +135,7 @@ def _openid_routes(
     calls: Calls, openid: OpenIdGateway | None, sessions: Sessions, settings: GatewaySettings
 ) -> Iterator[BaseRoute]:
     if openid is not None:
-        served = OpenIdSessions(openid, sessions, settings.cookie_name, secure=settings.secure_cookie)
+        served = OpenIdSessions(openid, sessions, secure=settings.secure_cookie)
         yield entrance(calls, "POST", START_PATH, served.start)
         yield entrance(calls, "GET", CALLBACK_PATH, served.finish, served.refused)
         yield entrance(calls, "POST", LINK_PATH, served.link)

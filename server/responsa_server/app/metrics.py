@@ -27,7 +27,7 @@ from responsa_server.app.gateway import GatewayServer
 from responsa_server.app.measured import Measured
 from responsa_server.app.resources import targets_folder
 from responsa_server.app.settings import Settings, otlp
-from responsa_server.domain.addresses import TcpAddress
+from responsa_server.domain.addresses import TcpAddress, is_by_address
 from responsa_server.domain.errors import Unavailable
 from responsa_server.embedded import Layout
 from responsa_server.telemetry import instruments
@@ -224,7 +224,9 @@ async def _serve(settings: Settings, layout: Layout, exposition: Exposition, sta
         return await asyncio.to_thread(exposition.text)
 
     host, _, port = settings.telemetry.metrics_listen.rpartition(":")
-    server = GatewayServer(Starlette(routes=[metrics_route(scrape)]), TcpAddress(host.strip("[]"), int(port)))
+    # The address may be on loopback, where the page of another site could read it by DNS rebinding.
+    app = Starlette(routes=[metrics_route(scrape, is_by_address)])
+    server = GatewayServer(app, TcpAddress(host.strip("[]"), int(port)))
     await server.start()
     stack.push_async_callback(server.stop, 1.0)
     targets, name = Targets(targets_folder(settings, layout)), server_name(settings)

@@ -354,6 +354,7 @@ async def serve(
         log.warning("unknown_variables", variables=names)
     check_model()
     layout = Layout.of(settings.home)
+    layout.check_restored()
     # If the home folder is not a data folder, it has no passwords for the embedded database.
     absent = settings.database_url is None and not layout.is_home()
     reason = "there is no data folder" if absent else refusal(database_urls(settings, layout).app)

@@ -266,7 +266,7 @@ class Settings(BaseSettings):
     )
     allowed_origins: Names = Field(
         default=(),
-        description="Origins, separated by commas, whose pages may send requests (CORS) in addition to the server's own origins; for example `https://app.example.org`.",
+        description="Origins, separated by commas, whose pages may send requests (CORS) in addition to the server's own origins, with a token or a key: the session cookie counts for own origins alone; for example `https://app.example.org`.",
     )
     widget_keys: WidgetKeys = Field(
         default=(),

@@ -24,6 +24,8 @@ TRACEPARENT = "traceparent"
 """The header in which a caller names its own span (W3C Trace Context)."""
 ORIGIN = "origin"
 """Where the page is that sends the call; browsers alone send it, and no page can change it."""
+FETCH_SITE = "sec-fetch-site"
+"""Whether the page that sends the call is of this origin; browsers alone send it, to servers with TLS or on loopback, and no page can change it (Fetch Metadata)."""
 USER = "responsa-user"
 """The header with which a client names the user for whom it believes to make the call, as `users/{uuid}`."""
 
@@ -46,7 +48,7 @@ class Call:
 
     method: the path of the method, `/package.Service/Method`. metadata: the values that the caller sent, by lower-case name. peer: the transport and
     the caller's address, such as `grpc ipv4:127.0.0.1:51312`. deadline: the time on the clock `time.monotonic()` at which the caller stops waiting;
-    None if the caller waits for ever. served: whether this server has the method. lasts: whether the call streams, or waits for other work to end. id: the call id; empty until the interceptor `CallId` sets it.
+    None if the caller waits for ever. served: whether this server has the method. lasts: whether the call streams, or waits for other work to end. safe: whether the method of its HTTP request says that it changes nothing (GET, HEAD); gRPC has no such method. id: the call id; empty until the interceptor `CallId` sets it.
     principal: the caller; None on calls that need no credential. tenant: the tenant that a call without a principal concerns, "" until it is known. act, resources: for a change whose refusal the audit log records, the action in that log and the names of the resources in the request, which the interceptor `Audited` sets. complete: whether the transport has got, or is about to get, the last message of the response, so that a caller who leaves now has not cancelled anything. leaving: functions to run if the client disconnects before the call has ended.
     """
 
@@ -56,6 +58,7 @@ class Call:
     deadline: float | None = None
     served: bool = True
     lasts: bool = False
+    safe: bool = False
     id: str = ""
     principal: Principal | None = None
     tenant: str = ""
@@ -63,6 +66,11 @@ class Call:
     resources: Sequence[str] = ()
     complete: bool = False
     leaving: list[Callable[[], None]] = field(default_factory=list[Callable[[], None]])
+
+    @property
+    def transport(self) -> str:
+        """The transport that carries the call, such as `grpc` or `rest`; "" if it is not known."""
+        return self.peer.partition(" ")[0]
 
     @property
     def time_remaining(self) -> float | None:

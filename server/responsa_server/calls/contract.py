@@ -15,11 +15,11 @@ from responsa_server.calls.chain import Calls, Method, methods_of
 from responsa_server.calls.frames import AskFrames
 from responsa_server.calls.health import PartReports
 from responsa_server.calls.interceptors.access import (
-    SESSION_COOKIE,
     Authorised,
     CredentialCheck,
     OwnersOnly,
     Routed,
+    SessionCookie,
 )
 from responsa_server.calls.interceptors.audited import Audited
 from responsa_server.calls.interceptors.lasting import CredentialWatch, LastingCalls
@@ -118,14 +118,14 @@ def calls_of(
     services: Services,
     *,
     max_calls: int,
-    session_cookie: str = SESSION_COOKIE,
+    cookie: SessionCookie | None = None,
     widgets: Mapping[UUID, frozenset[str]] = MappingProxyType({}),
     logger: Logger | None = None,
     traces: Traces = OFF,
 ) -> Calls:
     """All calls of one server, for every transport.
 
-    max_calls: the maximum number of calls with a credential at a time; further calls fail with OVERLOADED. session_cookie: the name of this server's session cookie.
+    max_calls: the maximum number of calls with a credential at a time; further calls fail with OVERLOADED. cookie: this server's session cookie.
     widgets: the origins of each key of a widget, by the key's id.
     logger: logs one line per call; structlog's logger by default. traces: how calls are traced.
     """
@@ -144,7 +144,7 @@ def calls_of(
             *(() if services.limiter is None else (AddressLimits(services.limiter),)),
             validation,
             Audited(PostgresAuditTrail(services.database)),
-            CredentialCheck(services.identity, session_cookie, widgets),
+            CredentialCheck(services.identity, cookie, widgets),
             *(() if services.limiter is None else (CallerLimits(services.limiter),)),
             Authorised(),
             LastingCalls(services.watch),
@@ -194,6 +194,7 @@ def _methods(services: Services, work: Background) -> Iterator[Method]:
                 services.erasing,
                 services.limits,
                 services.insight,
+                services.catalogue,
                 work,
             )
         ],
@@ -218,7 +219,7 @@ def _methods(services: Services, work: Background) -> Iterator[Method]:
             AllowanceService(services.limits, services.quotas),
             GrantService(services.grants),
             TenantService(services.tenants, services.accounts),
-            CredentialService(services.identity, services.accounts, services.limits),
+            CredentialService(services.identity, services.accounts, services.limits, services.catalogue),
             AuditService(audit),
             InsightService(services.insight),
             ReplayService(services.replays),

@@ -15,6 +15,9 @@ from responsa_server.domain.errors import InvalidRequest
 
 JsonObject = dict[str, Any]
 
+SAFE: Final = ("GET", "HEAD")
+"""The HTTP methods that change nothing (RFC 9110, 9.2.1)."""
+
 _MAX_NAME: Final = 64
 _MAX_PATH: Final = 256
 # Each whole number with fewer digits fits a double.
@@ -26,7 +29,12 @@ _SURROGATE: Final = "half a character (a surrogate)"
 def call_of(scope: Mapping[str, Any], method: str, transport: str = "http") -> Call:
     """The call that a request makes. scope: ASGI's."""
     pairs = ((name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"])
-    return Call(method, metadata_of_headers(pairs), f"{transport} {peer_of(scope.get('client'))}")
+    return Call(
+        method,
+        metadata_of_headers(pairs),
+        f"{transport} {peer_of(scope.get('client'))}",
+        safe=scope["method"] in SAFE,
+    )
 
 
 async def json_body(
@@ -45,12 +53,16 @@ async def json_body(
             raise malformed(f"its body has more than {most >> 10} KiB{remedy}")
     if optional and not found:
         return b"{}"
-    # A form on another site can send text, but cannot set this content type.
-    if headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-        raise malformed("the content-type must be application/json")
+    check_json(headers)
     if headers.get("content-encoding", "identity").lower() not in ("", "identity"):
         raise malformed("send the body without a content-encoding")
     return bytes(found)
+
+
+def check_json(headers: Mapping[str, str]) -> None:
+    """Raises InvalidRequest (MALFORMED_MESSAGE) if a body is not of the content type application/json. A form on another site can send text, but cannot set this content type."""
+    if headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+        raise malformed("the content-type must be application/json")
 
 
 def json_object(

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -117,11 +117,34 @@ def hosts_of(port: int, allowed: Sequence[str]) -> Sequence[str]:
     return tuple(found)
 
 
-def origins_of(hosts: Sequence[str], allowed: Sequence[str]) -> Sequence[str]:
-    """Return the allowed values of an Origin header: the origins of these hosts, then the other allowed origins."""
-    own = [f"http://{host}" for host in hosts]
-    secure = [f"https://{host}" for host in hosts]
-    return tuple(dict.fromkeys([*own, *secure, *allowed]))
+def origins_of(hosts: Collection[str]) -> Sequence[str]:
+    """Return the origins of the pages that a server with these hosts serves, as browsers write them: without a port that is the scheme's own. hosts: as `hosts_of` returns them.
+
+    Behind the port 443, there is only TLS. A page that came over plain http is one that anybody in the network can have written.
+    """
+    found: dict[str, None] = {}
+    for host in hosts:
+        name, _, port = host.rpartition(":") if _has_port(host) else (host, "", "")
+        match port:
+            case "443":
+                found[f"https://{name}"] = None
+            case "80":
+                found[f"http://{name}"] = found[f"https://{name}"] = None
+            case "":
+                pass  # `hosts` also has it with its port
+            case _:
+                found[f"http://{host}"] = found[f"https://{host}"] = None
+    return tuple(found)
+
+
+def is_by_address(host: str) -> bool:
+    """Whether a Host header names this machine by an IP address or as localhost. No page of another site comes here under such a name: the site would need a name of its own that leads here (DNS rebinding)."""
+    name = host.rpartition(":")[0] if _has_port(host) else host
+    try:
+        ipaddress.ip_address(name.removeprefix("[").removesuffix("]"))
+    except ValueError:
+        return name.lower() in LOOPBACK_HOSTS
+    return True
 
 
 def _has_port(host: str) -> bool:

@@ -26,12 +26,13 @@ MOST: Final = 1_000_000_000_000
 
 
 class Scope(StrEnum):
-    """The holder of a count. SERVICE: a user with the role SERVICE that acts on behalf of another user."""
+    """The holder of a count. SERVICE: a user with the role SERVICE that acts on behalf of another user. KEY: the key of a widget."""
 
     USER = "user"
     SERVICE = "service"
     TENANT = "tenant"
     ADDRESS = "address"
+    KEY = "key"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +89,7 @@ class Room:
 # The words for one, and for any other number.
 _WORDS: Final[Mapping[str, tuple[str, str]]] = {
     "messages_per_minute": ("message a minute", "messages a minute"),
+    "messages_per_day": ("message in 24 hours", "messages in 24 hours"),
     "calls_per_minute": ("call a minute", "calls a minute"),
     "streams": ("stream at a time", "streams at a time"),
     "sockets": ("WebSocket at a time", "WebSockets at a time"),
@@ -116,6 +118,7 @@ _HOLDERS: Final[Mapping[Scope, str]] = {
     Scope.SERVICE: "The service that makes this call has",
     Scope.TENANT: "Your tenant has",
     Scope.ADDRESS: "Your network address has",
+    Scope.KEY: "The widget has",
 }
 
 

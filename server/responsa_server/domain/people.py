@@ -24,6 +24,10 @@ class Role(StrEnum):
     SERVICE = "service"
 
 
+WIDGET: Final = "widget"
+"""The role of calls with the key of a widget in row-level security. No user has it, so it is no `Role`."""
+
+
 class UserState(StrEnum):
     """Whether a user may make calls."""
 
@@ -39,7 +43,9 @@ class Principal:
     key_id: the API key with which the caller makes the call or began the session; None if there is no such key. session_id: the session, for the kinds
     "session" and "token"; otherwise None. address, call_id: the network address and the id of the call, for the audit log; "" outside a call. owner: whether the
     caller owns the installation. acting: the service that makes the call on behalf of the user; None if the user makes it. narrowed: whether `key_id` has a narrower role
-    than the user; `role` is then that of the key. widget: whether the caller's key is one of a widget. Two principals are equal if they have the same tenant, user, role and credential.
+    than the user; `role` is then that of the key. widget: whether the call is made with the key of a widget, or works for a question that was asked with one; it reads as `acting_role` says, and
+    `role` is USER. limited_as: the role whose limits and quotas apply, if it is not `role`. agent: the agent that the key of a widget asks, as in `ApiKey`. Two principals are equal if they have the same tenant, user, role and
+    credential, and either both are widgets or neither is.
     """
 
     tenant_id: str
@@ -53,7 +59,19 @@ class Principal:
     owner: bool = field(default=False, compare=False)
     acting: UUID | None = field(default=None, compare=False)
     narrowed: bool = field(default=False, compare=False)
-    widget: bool = field(default=False, compare=False)
+    widget: bool = False
+    limited_as: Role | None = field(default=None, compare=False)
+    agent: str = field(default="", compare=False)
+
+    @property
+    def acting_role(self) -> str:
+        """The role with which the caller's transactions read, as row-level security knows it."""
+        return WIDGET if self.widget else self.role.value
+
+    @property
+    def limit_role(self) -> Role:
+        """The role whose limits and quotas apply."""
+        return self.limited_as or self.role
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +85,14 @@ Reader = Principal | Server
 """Who reads. What a principal may not read does not exist for it."""
 
 
+def for_turn(tenant_id: str, user_id: UUID, acting_role: str) -> Principal:
+    """The principal for whom a turn works. acting_role: see `Principal.acting_role`."""
+    widget = acting_role == WIDGET
+    return Principal(tenant_id, user_id, Role.USER if widget else Role(acting_role), "turn", widget=widget)
+
+
 def as_subject(who: Principal) -> Principal:
-    """The same user with the rights of a user: whatever the user's role, the only documents about people that the user reads are the documents about the user."""
+    """The same user with the rights of a user: whatever the user's role, the only documents about people that the user reads are the documents about the user. A widget stays one, and reads none."""
     return replace(who, role=Role.USER)
 
 
@@ -129,7 +153,8 @@ class ApiKey:
     """An API key, which is a credential for programs. The record does not include the secret, which is never stored.
 
     parent_id: the key with which this key was created, directly or in a session; None if there is no such key. role: USER if calls with the key have no more rights than a user with this
-    role; None if they have the rights of the key's user. widget: whether the key stands in the pages of another site, and only asks there.
+    role; None if they have the rights of the key's user. widget: whether the key stands in the pages of another site, and only asks there. agent: the agent that the key of a widget asks, `agents/{id}` or
+    `agents/{id}/versions/{n}`; "" for the default agent. unread_collections: how many collections the user of a widget's key reads, and the key does not; 0 for other keys.
     """
 
     id: UUID
@@ -143,6 +168,8 @@ class ApiKey:
     parent_id: UUID | None = None
     role: Role | None = None
     widget: bool = False
+    agent: str = ""
+    unread_collections: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -166,7 +166,7 @@ class SecretPlace:
 
 @dataclass(frozen=True, slots=True)
 class Allow:
-    """Who may use a tool: the tenants, roles and agents with these ids. An empty list allows all."""
+    """Who may use a tool: the tenants, roles and agents with these ids. An empty list allows all. A widget has none of the roles."""
 
     tenants: Sequence[str] = ()
     roles: Sequence[Role] = ()
@@ -175,7 +175,7 @@ class Allow:
     def allows(self, who: Principal, agent: str) -> bool:
         return (
             (not self.tenants or who.tenant_id in self.tenants)
-            and (not self.roles or who.role in self.roles)
+            and (not self.roles or (who.role in self.roles and not who.widget))
             and (not self.agents or agent in self.agents)
         )
 

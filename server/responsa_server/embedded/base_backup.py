@@ -8,7 +8,7 @@ import tarfile
 import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO, LiteralString
 
 import psycopg
@@ -19,7 +19,53 @@ from responsa_server.embedded.files import PlaceLock, present
 from responsa_server.embedded.layout import Layout
 from responsa_server.embedded.postgres import SUPERUSER, EmbeddedPostgres, check_cluster, package_root
 from responsa_server.embedded.spawn import PLAIN_ENVIRONMENT, cannot_run, run_dying_with_parent
-from responsa_server.private_files import create_private
+from responsa_server.private_files import create_private, write_private
+
+_FILES = frozenset({"PG_VERSION", "backup_label"})
+_FOLDERS = frozenset(
+    {
+        "base",
+        "global",
+        "pg_commit_ts",
+        "pg_logical",
+        "pg_multixact",
+        "pg_stat",
+        "pg_twophase",
+        "pg_wal",
+        "pg_xact",
+    }
+)
+_EMPTY_FOLDERS = frozenset(
+    {
+        "pg_dynshmem",
+        "pg_notify",
+        "pg_replslot",
+        "pg_serial",
+        "pg_snapshots",
+        "pg_stat_tmp",
+        "pg_subtrans",
+        "pg_tblspc",
+    }
+)
+WRITTEN = {
+    "postgresql.conf": "",
+    "postgresql.auto.conf": "",
+    "pg_hba.conf": "local all all scram-sha-256\nlocal replication all scram-sha-256\n",
+    "pg_ident.conf": "",
+}
+"""The files that say how a cluster is run and who may enter. What an instance sets is in `EmbeddedPostgres`, so they are the same in all clusters."""
+LEFT_OUT = frozenset({*WRITTEN, "tablespace_map"})
+"""The files of a cluster that old backups have and a restore leaves out: it writes the settings itself, and there are no tablespaces."""
+
+
+def is_of_cluster(name: str, *, folder: bool) -> bool:
+    """Whether a backup has this file or folder of a cluster. name: its path in the cluster, as PurePosixPath writes it. The files that a restore writes itself are not among them."""
+    first, _, rest = name.partition("/")
+    if folder:
+        return first in _FOLDERS or name in _EMPTY_FOLDERS
+    return name in _FILES or (
+        first in _FOLDERS and rest != "" and PurePosixPath(name).suffix not in (".conf", ".signal")
+    )
 
 
 @contextmanager
@@ -108,6 +154,8 @@ class ClusterDraft:
         """
         layout = self._layout
         with file_errors(layout.cluster):
+            for name, text in WRITTEN.items():
+                write_private(self._folder / name, text)
             if (account := layout.account) is not None:
                 for folder, _, names in os.walk(self._folder):
                     for path in map(Path(folder).joinpath, ("", *names)):
@@ -124,7 +172,7 @@ def set_password(layout: Layout, first: LiteralString = "SELECT") -> None:
         EmbeddedError: PostgreSQL does not start.
     """
     # The account that runs PostgreSQL could plant links in its own folder, so root writes the rule next to it.
-    place = layout.home if layout.root_place is None else layout.root_place.parent
+    place = layout.run if layout.root_place is None else layout.root_place.parent
     with (
         file_errors(place),
         tempfile.TemporaryDirectory(prefix=f".hba-{layout.instance}-", dir=place) as folder,

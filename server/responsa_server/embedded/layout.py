@@ -238,6 +238,13 @@ class Layout:
         return self.home / MARKER
 
     @property
+    def restoring(self) -> Path:
+        """The mark of a restore: its first file and the last one that it removes, with the paths of the backup's files in the home, as JSON. While it is there, only a restore and
+        a purge may use the home.
+        """
+        return self.home / "restoring"
+
+    @property
     def envoy_config(self) -> Path:
         """The generated Envoy bootstrap file."""
         return self.home / "envoy.json"
@@ -312,23 +319,25 @@ class Layout:
         return Passwords.load(self.secrets)
 
     def is_home(self) -> bool:
-        """Whether the folder holds the marker file."""
-        return present(self.marker)
+        """Whether the folder holds the marker file, or a restore has begun in it."""
+        return present(self.marker) or present(self.restoring)
 
     def is_deleted(self) -> bool:
         """Whether the folder is missing or empty."""
         return not os.path.lexists(self.home) or (self.home.is_dir() and not any(self.home.iterdir()))
 
-    def prepare(self, *, repair: bool = False) -> Layout:
+    def prepare(self, *, restoring: bool = False, repair: bool = False) -> Layout:
         """Creates what is missing (the home with mode 0700, folders, passwords, `state.json`) and returns this layout. Idempotent.
 
-        Does not change an existing parent folder. Refuses a home that holds files that are not Responsa's. With `repair`, the database
-        stays in use although its passwords are lost, or the home was deleted; the caller then sets its passwords.
+        Does not change an existing parent folder. Refuses a home that holds files that are not Responsa's. restoring: whether the caller has made the mark of a restore. With `repair`, the
+        database stays in use although its passwords are lost, or the home was deleted; the caller then sets its passwords.
 
         Raises:
-            EmbeddedError: the home is not a folder, is not writable, or holds files that are not Responsa's; the disk is full; or the
-                home was deleted but its database still exists.
+            EmbeddedError: the home is not a folder, is not writable, or holds files that are not Responsa's; the disk is full; the
+                home was deleted but its database still exists; or a restore was interrupted.
         """
+        if not restoring:
+            self.check_restored()
         with file_errors(self.home):
             if not repair and self.is_deleted() and present(self.cluster / "PG_VERSION"):
                 raise EmbeddedError(
@@ -365,9 +374,21 @@ class Layout:
         """Checks that the home can be created, or is a folder that this instance may use. Changes nothing.
 
         Raises:
-            EmbeddedError: the home or its nearest existing parent is not a folder or is not writable; or the home holds files
-                that are not Responsa's.
+            EmbeddedError: the home or its nearest existing parent is not a folder or is not writable; the home holds files
+                that are not Responsa's; or a restore was interrupted.
         """
+        self.check_restored()
+        self._check_place()
+
+    def check_restored(self) -> None:
+        """Checks that no restore into the home was interrupted, or still runs. Raises EmbeddedError."""
+        if present(self.restoring):
+            raise EmbeddedError(
+                f"A restore into {self.home} has not finished, so the data are not complete",
+                "wait for it if it still runs; otherwise run `responsa restore` with the backup again",
+            )
+
+    def _check_place(self) -> None:
         home = self.home
         with file_errors(home):
             if not os.path.lexists(home):
@@ -386,10 +407,10 @@ class Layout:
                 )
 
     def _take_home(self) -> None:
-        self.check_home()
+        self._check_place()
         self.home.parent.mkdir(parents=True, exist_ok=True)
         self.home.mkdir(mode=0o700, exist_ok=True)
-        if not self.is_home():
+        if not present(self.marker):
             self.home.chmod(0o700)
             write_private(self.marker, MARKER_TEXT)
         elif stat.S_IMODE(self.home.stat().st_mode) & 0o077:

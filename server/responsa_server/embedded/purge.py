@@ -34,11 +34,11 @@ def places(layout: Layout) -> list[Path]:
     return outside
 
 
-def purge(layout: Layout) -> list[Path]:
-    """Removes an instance: database, keys, logs, documents, sockets, root's copies, and RESPONSA_HOME itself.
+def purge(layout: Layout, *, keep: Path | None = None) -> list[Path]:
+    """Removes an instance: database, keys, logs, documents, sockets, root's copies, and RESPONSA_HOME itself. keep: a file in the home that stays, and then so does the home.
 
     Returns the removed folders; empty if nothing was removed. A purge that fails can be repeated, because the home is removed last, and
-    the marker file is the last file of the home to be removed. If the user has deleted the home, the purge removes the folders outside it.
+    the mark of a restore, or else the marker file, is the last file of the home to be removed. If the user has deleted the home, the purge removes the folders outside it.
 
     Raises:
         EmbeddedError: the instance is running, the folder is not a Responsa home, or this user may not remove something.
@@ -57,12 +57,18 @@ def purge(layout: Layout) -> list[Path]:
             end_postgres(layout)
             gone = places(layout)
             _remove_outside(layout, gone[:-1])
-            for entry in sorted(layout.home.iterdir(), key=lambda entry: entry == layout.marker):
+            last = (layout.marker, layout.restoring)
+            for entry in sorted(
+                layout.home.iterdir(), key=lambda entry: [entry == one for one in last[::-1]]
+            ):
+                if entry == keep:
+                    continue
                 if entry.is_dir() and not entry.is_symlink():
                     shutil.rmtree(entry)
                 else:
                     entry.unlink()
-            layout.home.rmdir()
+            if keep is None:
+                layout.home.rmdir()
         finally:
             for lock in locks:
                 lock.release()

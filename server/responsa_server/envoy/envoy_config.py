@@ -128,7 +128,7 @@ class EnvoyConfig:
     @property
     def origins(self) -> Sequence[str]:
         """All accepted Origin headers: first this server's own origins, then the other allowed origins."""
-        return origins_of(self.domains, self.allowed_origins)
+        return (*origins_of(self.domains), *self.allowed_origins)
 
 
 def templates_folder() -> Path:
@@ -248,7 +248,7 @@ def _admin(socket: Path | None) -> Tree:
 
 
 def _cors(origins: Sequence[str]) -> Tree:
-    """Envoy's CORS policy. It does not allow credentials, because browsers never send this server's cookies with calls from another site (SameSite)."""
+    """Envoy's CORS policy. It does not allow credentials, because the server reads its cookie only for its own pages."""
     return {
         "@type": "type.googleapis.com/envoy.extensions.filters.http.cors.v3.CorsPolicy",
         "allow_origin_string_match": [{"exact": origin} for origin in origins],

@@ -74,6 +74,15 @@ LOCAL_REPLIES: tuple[LocalReply, ...] = (
         504,
         DeadlinePassed(Reason.DEADLINE_EXCEEDED, "The deadline of the call passed before it was answered."),
     ),
+    # Envoy's status of such a request is 501.
+    LocalReply(
+        501,
+        501,
+        malformed(
+            "This server does not know the transfer-encoding; send chunked, once and alone, or a content-length."
+        ),
+        cause="invalid_transfer_encoding",
+    ),
     LocalReply(500, 599, status.SERVER_GONE),
     LocalReply(
         400,

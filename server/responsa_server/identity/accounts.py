@@ -250,6 +250,14 @@ class Accounts:
             ended = await self.store.end_session_of(digest(token), audit)
             self._forget([] if ended is None else [ended])
 
+    async def end_session(self, who: Principal) -> None:
+        """End the session in which the caller makes the call; none if the call is made with an API key."""
+        wanted = () if who.session_id is None else (who.session_id,)
+        ended = await self.store.end_sessions(
+            who, wanted, None, lambda one: AuditEvent.of(who, "session.end", names.session(one))
+        )
+        self._forget(ended)
+
     async def close(self) -> None:
         """Write refused sign-ins to the audit log at once, and wait a moment for this."""
         self._closing.set()

@@ -141,7 +141,7 @@ class LimitBook:
             if len(self._known) >= _CAPACITY:
                 self._known.clear()
             self._known[who.user_id] = known = (asked + KNOWN_SECONDS, found)
-        limits = self._roles[who.role]
+        limits = self._roles[who.limit_role]
         return limits.with_exceptions(known[1]) if known[1] else limits
 
     async def read(self, who: Principal, user_id: UUID) -> UserLimits:
@@ -313,6 +313,8 @@ class Limiter:
 
     async def admit(self, who: Principal, turn_id: UUID) -> AcceptLimits:
         limits = await self.kept(who)
+        if who.widget:
+            await self._count_visitor(who)
         accepting = AcceptLimits(limits.pending_turns, self.book.tenant.pending_turns, limits.conversations)
         most = limits.messages_per_minute
         if not most:
@@ -329,6 +331,15 @@ class Limiter:
         if wait:
             raise too_fast("messages_per_minute", Scope.USER, most, wait)
         return accepting
+
+    async def _count_visitor(self, who: Principal) -> None:
+        """Count a question of a widget's visitor, for the visitor's network address and for the key. A question that is refused later stays counted."""
+        limits, key = self._settings.widget, f"messages:key:{who.key_id}"
+        if who.address and limits.messages_per_minute:
+            room = f"{key}:{network_of(who.address)}"
+            await self._rate([Room(room, "messages_per_minute", Scope.ADDRESS, limits.messages_per_minute)])
+        if limits.messages_per_day:
+            await self._rate([Room(key, "messages_per_day", Scope.KEY, limits.messages_per_day)], DAY)
 
     async def give_back(self, who: Principal, turn_id: UUID) -> None:
         with contextlib.suppress(Unavailable):

@@ -295,8 +295,9 @@ class Identity:
         role: Role | None = None,
         *,
         widget: bool = False,
+        agent: str = "",
     ) -> tuple[ApiKey, str]:
-        """Create a key for the caller. role, widget: see `ApiKey`; a key that is created with a narrower key is as narrow. most: the maximum number of the caller's keys that are neither revoked nor expired; 0 for no limit. Returns the key and its secret. No later call returns the secret. The key expires no later than the key with which the
+        """Create a key for the caller. role, widget, agent: see `ApiKey`; a key that is created with a narrower key is as narrow. most: the maximum number of the caller's keys that are neither revoked nor expired; 0 for no limit. Returns the key and its secret. No later call returns the secret. The key expires no later than the key with which the
         caller makes the call, and is revoked together with that key.
 
         If an earlier call with this request_id created a key, returns that key, and "" instead of the secret, because
@@ -313,6 +314,7 @@ class Identity:
             most,
             role=role,
             widget=widget,
+            agent=agent,
         )
 
     async def create_service_key(
@@ -325,6 +327,7 @@ class Identity:
         most: int,
         *,
         widget: bool = False,
+        agent: str = "",
     ) -> tuple[ApiKey, str]:
         """Create a key for a service of the caller's tenant, as `create_api_key` does for the caller. The key has no parent: it ends with the service, not with the caller.
 
@@ -341,6 +344,7 @@ class Identity:
             most,
             for_service=True,
             widget=widget,
+            agent=agent,
         )
 
     async def revoke_api_key(self, who: Principal, key_id: UUID, *, of_any_user: bool = False) -> ApiKey:
@@ -408,15 +412,16 @@ class Identity:
         role: Role | None = None,
         *,
         widget: bool = False,
+        agent: str = "",
     ) -> tuple[ApiKey, str]:
-        """Create a key for any user, for a command on the server's machine. role, widget: see `ApiKey`. Raises InvalidRequest (also for a role of the key of a service), NotFound (user)."""
+        """Create a key for any user, for a command on the server's machine. role, widget, agent: see `ApiKey`. Raises InvalidRequest (also for a role of the key of a service), NotFound (user)."""
         user = await self.store.user(tenant_id, user_id)
         if user is None:
             raise NotFound.of("user", names.user(user_id))
         if role is not None and user.role is Role.SERVICE:
             raise key_of_service()
         return await self._add_key(
-            None, tenant_id, user_id, display_name, None, None, role=role, widget=widget
+            None, tenant_id, user_id, display_name, None, None, role=role, widget=widget, agent=agent
         )
 
     async def _authenticate_token(self, token: str, log_tenant: Callable[[str], None]) -> Principal:
@@ -500,8 +505,10 @@ class Identity:
         for_service: bool = False,
         role: Role | None = None,
         widget: bool = False,
+        agent: str = "",
     ) -> tuple[ApiKey, str]:
-        """Create a key. maker: the caller; None for a command on the server's machine. for_service: whether the user must be a service."""
+        """Create a key. maker: the caller; None for a command on the server's machine. for_service: whether the user must be a service. Raises InvalidRequest, also for an agent of a key that is not one of a widget."""
+        _check_agent(agent, widget=widget)
         secret = new_secret(SecretKind.API_KEY)
         wanted = ApiKey(
             self.new_id(),
@@ -515,6 +522,7 @@ class Identity:
             None if maker is None or for_service else maker.key_id,
             role,
             widget,
+            agent,
         )
         name = names.api_key(wanted.id)
         audit = (
@@ -544,6 +552,20 @@ def check_tenant_id(field: str, tenant_id: str) -> None:
             "tenant.id",
             "must be 1 to 63 characters of a-z, 0-9 and hyphen, and must not begin with a hyphen, e.g. acme",
         )
+
+
+def _check_agent(agent: str, *, widget: bool) -> None:
+    if not agent:
+        return
+    if not widget:
+        raise InvalidRequest.of_field(
+            "api_key.agent", "api_key.agent", "must be empty: only the key of a widget has an agent"
+        )
+    try:
+        names.parse_agent_version(agent)
+    except ValueError as error:
+        remedy = "must be agents/{id} or agents/{id}/versions/{n}, e.g. agents/knowledge"
+        raise InvalidRequest.of_field("api_key.agent", "name", remedy) from error
 
 
 def key_of_service() -> InvalidRequest:

@@ -340,6 +340,18 @@ class ServiceLimitSettings(AdministratorLimitSettings):
     pending_turns: int = _limit(400, _PENDING)
 
 
+class WidgetLimitSettings(BaseModel, extra="forbid"):
+    """The limits of each key of a widget, for the visitors of its pages. The limits and quotas of the key's user apply besides."""
+
+    messages_per_minute: int = _limit(
+        10,
+        "The maximum number of questions from one network address in 60 seconds. If a proxy stands in front of the one port, name it in `trusted_proxies`, or all visitors share one address.",
+    )
+    messages_per_day: int = _limit(
+        1_000, "The maximum number of questions from all visitors together in 24 hours."
+    )
+
+
 class TenantLimitSettings(BaseModel, extra="forbid"):
     """The limits of each tenant, for all its users together."""
 
@@ -382,6 +394,7 @@ class LimitSettings(BaseModel, extra="forbid"):
     user: UserLimitSettings = UserLimitSettings()
     admin: AdministratorLimitSettings = AdministratorLimitSettings()
     service: ServiceLimitSettings = ServiceLimitSettings()
+    widget: WidgetLimitSettings = WidgetLimitSettings()
     tenant: TenantLimitSettings = TenantLimitSettings()
     address: AddressLimitSettings = AddressLimitSettings()
     without_redis: int = Field(

@@ -27,6 +27,7 @@ from responsa_server.providers.http_model import (
     WireModel,
     alternating,
     ending,
+    tokens,
     with_prefix,
 )
 from responsa_server.providers.settings import CompatibleSettings
@@ -66,10 +67,10 @@ _FAULTS: Final = {
 
 
 class _Usage(WireModel):
-    input_tokens: int | None = None
-    output_tokens: int | None = None
-    cache_read_input_tokens: int | None = None
-    cache_creation_input_tokens: int | None = None
+    input_tokens: object = None
+    output_tokens: object = None
+    cache_read_input_tokens: object = None
+    cache_creation_input_tokens: object = None
 
 
 class _Message(WireModel):
@@ -216,10 +217,11 @@ def _spent(usage: _Usage) -> Spent:
     """The usage in our form. Anthropic's count of input tokens excludes the tokens that were read from the cache or written to it, so these tokens
     are added here.
     """
-    cached, written = usage.cache_read_input_tokens or 0, usage.cache_creation_input_tokens or 0
+    cached, written = tokens(usage.cache_read_input_tokens), tokens(usage.cache_creation_input_tokens)
     return Spent(
         Usage(
-            input_tokens=(usage.input_tokens or 0) + cached + written, output_tokens=usage.output_tokens or 0
+            input_tokens=tokens(usage.input_tokens, cached, written),
+            output_tokens=tokens(usage.output_tokens),
         ),
         cached_input_tokens=cached,
         cache_write_tokens=written,

@@ -34,6 +34,7 @@ from responsa_server.providers.http_model import (
     alternating,
     ending,
     status_of,
+    tokens,
 )
 from responsa_server.providers.settings import CompatibleSettings
 
@@ -99,11 +100,11 @@ class _Feedback(_Model):
 
 
 class _Usage(_Model):
-    prompt_token_count: int | None = None
-    tool_use_prompt_token_count: int | None = None
-    cached_content_token_count: int | None = None
-    candidates_token_count: int | None = None
-    thoughts_token_count: int | None = None
+    prompt_token_count: object = None
+    tool_use_prompt_token_count: object = None
+    cached_content_token_count: object = None
+    candidates_token_count: object = None
+    thoughts_token_count: object = None
 
 
 class _Chunk(_Model):
@@ -244,8 +245,8 @@ def _spent(usage: _Usage) -> Spent:
     """
     return Spent(
         Usage(
-            input_tokens=(usage.prompt_token_count or 0) + (usage.tool_use_prompt_token_count or 0),
-            output_tokens=(usage.candidates_token_count or 0) + (usage.thoughts_token_count or 0),
+            input_tokens=tokens(usage.prompt_token_count, usage.tool_use_prompt_token_count),
+            output_tokens=tokens(usage.candidates_token_count, usage.thoughts_token_count),
         ),
-        cached_input_tokens=usage.cached_content_token_count or 0,
+        cached_input_tokens=tokens(usage.cached_content_token_count),
     )

@@ -41,6 +41,7 @@ from responsa_server.outbound.connector import ForbiddenRequest, GuardedTranspor
 from responsa_server.providers.settings import CompatibleSettings, GuardedSettings
 from responsa_server.telemetry.requests import request, traceparent_for
 
+MAX_TOKENS: Final = 1_000_000_000
 _MAX_CALLS: Final = 64
 _MAX_ARGUMENTS_BYTES: Final = 16 * 1024
 _MAX_ARGUMENTS_DEPTH: Final = 16
@@ -89,6 +90,17 @@ class Complaint:
     message: str = ""
     retry_after: float | None = None
     status: int = 0
+
+
+def tokens(*counts: object) -> int:
+    """The sum of numbers of tokens, or of other billed units, that a server reports: from 0 to MAX_TOKENS. A count that is no number counts as 0.
+
+    Every count of an adapter goes through here: a negative one would give a quota back, and the database cannot store a huge one.
+    """
+    numbers = [
+        one for one in counts if isinstance(one, (int, float)) and one > 0
+    ]  # not a number is not greater
+    return min(sum(int(min(one, MAX_TOKENS)) for one in numbers), MAX_TOKENS)
 
 
 ReadComplaint = Callable[[Mapping[str, Any]], Complaint]

@@ -29,6 +29,7 @@ from responsa_server.providers.http_model import (
     WireModel,
     ending,
     status_of,
+    tokens,
     with_prefix,
 )
 from responsa_server.providers.settings import CompatibleSettings
@@ -68,13 +69,13 @@ class _Choice(WireModel):
 
 
 class _Details(WireModel):
-    cached_tokens: int | None = None
-    cache_write_tokens: int | None = None
+    cached_tokens: object = None
+    cache_write_tokens: object = None
 
 
 class _Usage(WireModel):
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
+    prompt_tokens: object = None
+    completion_tokens: object = None
     prompt_tokens_details: _Details | None = None
 
 
@@ -206,9 +207,9 @@ def _spent(usage: _Usage) -> Spent | None:
         return None
     details = usage.prompt_tokens_details or _Details()
     return Spent(
-        Usage(input_tokens=usage.prompt_tokens, output_tokens=usage.completion_tokens),
-        cached_input_tokens=details.cached_tokens or 0,
-        cache_write_tokens=details.cache_write_tokens or 0,
+        Usage(input_tokens=tokens(usage.prompt_tokens), output_tokens=tokens(usage.completion_tokens)),
+        cached_input_tokens=tokens(details.cached_tokens),
+        cache_write_tokens=tokens(details.cache_write_tokens),
     )
 
 

@@ -16,6 +16,7 @@ from typing import Any, ClassVar, Final
 from responsa_server.domain.events import Usage
 from responsa_server.domain.models import PriceTable, Reranked, Spent
 from responsa_server.providers import openai_chat
+from responsa_server.providers.http_model import tokens
 from responsa_server.providers.json_server import Calling, JsonServer
 from responsa_server.providers.settings import CompatibleSettings, RerankWire
 
@@ -76,15 +77,15 @@ class HttpReranker(JsonServer, abc.ABC):
         """The content of an answer. See `JsonServer._json` for its errors."""
 
     def _usage(self, answer: RerankAnswer, query: str, texts: Sequence[str]) -> Usage:
-        tokens = answer.tokens
-        if tokens is None:
+        read = answer.tokens
+        if read is None:
             size = sum(len(text.encode()) for text in texts) + len(texts) * len(query.encode())
-            tokens = math.ceil(size / _BYTES_A_TOKEN)
-        usage = Usage(input_tokens=tokens)
+            read = math.ceil(size / _BYTES_A_TOKEN)
+        usage = Usage(input_tokens=read)
         spent = Spent(usage, self._called, searches=answer.searches)
         cost = self._prices.cost_micros(spent, datetime.now(UTC).date())
         if cost is None:
-            return replace(usage, unpriced_tokens=tokens)
+            return replace(usage, unpriced_tokens=read)
         return replace(usage, cost_micros=cost)
 
 
@@ -99,11 +100,11 @@ class CohereReranker(HttpReranker):
         meta: Any = answer.get("meta") or {}
         billed: Any = meta.get("billed_units") or {}
         usage: Any = answer.get("usage") or {}
-        tokens: Any = usage.get("total_tokens")
+        total: Any = usage.get("total_tokens")
         return RerankAnswer(
             [(row["index"], row["relevance_score"]) for row in answer["results"]],
-            None if tokens is None else int(tokens),
-            int(billed.get("search_units", 1)),
+            None if total is None else tokens(total),
+            tokens(billed.get("search_units", 1)),
         )
 
 
@@ -116,7 +117,7 @@ class JinaReranker(HttpReranker):
 
     def _read(self, answer: Any) -> RerankAnswer:
         scored = [(row["index"], row["relevance_score"]) for row in answer["results"]]
-        return RerankAnswer(scored, int(answer["usage"]["total_tokens"]))
+        return RerankAnswer(scored, tokens(answer["usage"]["total_tokens"]))
 
 
 class VoyageReranker(HttpReranker):
@@ -127,7 +128,7 @@ class VoyageReranker(HttpReranker):
 
     def _read(self, answer: Any) -> RerankAnswer:
         scored = [(row["index"], row["relevance_score"]) for row in answer["data"]]
-        return RerankAnswer(scored, int(answer["usage"]["total_tokens"]))
+        return RerankAnswer(scored, tokens(answer["usage"]["total_tokens"]))
 
 
 class TeiReranker(HttpReranker):

@@ -169,4 +169,4 @@ def entries_of(tenant_id: str) -> str:
 
 def reader_key(reader: Reader) -> str:
     """The part of a key that keeps readers apart: the user, and the role with which the user reads."""
-    return "server" if isinstance(reader, Server) else f"{reader.user_id.hex}:{reader.role.value}"
+    return "server" if isinstance(reader, Server) else f"{reader.user_id.hex}:{reader.acting_role}"

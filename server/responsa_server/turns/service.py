@@ -181,10 +181,12 @@ class Turns:
 
         Raises InvalidRequest and NotFound (for the conversation, a collection or the agent, or because the
         agent refuses the question: see `Agent.admit`), AlreadyExists (REQUEST_ID_REUSED), Conflict
-        (CONVERSATION_BUSY), Exhausted (QUEUE_FULL, OVERLOADED, RATE_LIMIT, LIMIT_REACHED, QUOTA_EXHAUSTED), Unavailable (DRAINING,
+        (CONVERSATION_BUSY), NotPermitted (ROLE_REQUIRED: a widget asks another agent than its key's, or names a conversation), Exhausted (QUEUE_FULL, OVERLOADED, RATE_LIMIT, LIMIT_REACHED, QUOTA_EXHAUSTED), Unavailable (DRAINING,
         PART_UNAVAILABLE).
         """
         _check(question)
+        if who.widget:
+            question = self._of_widget(who, question)
         return await self._background.run(
             self._accept(who, question, request_id, cancel_on_disconnect=cancel_on_disconnect)
         )
@@ -263,6 +265,19 @@ class Turns:
         await self._writer.close()
         await self._relay.close()
 
+    def _of_widget(self, who: Principal, question: Question) -> Question:
+        """The question, to the agent of the widget's key. The conversations that exist are not the visitor's. Raises NotPermitted (ROLE_REQUIRED), NotFound (the agent)."""
+        agent, version = names.parse_agent_version(who.agent) if who.agent else ("", None)
+        other = question.agent not in ("", agent)
+        # The default agent may be named, too.
+        if other and not agent:
+            other = question.agent != names.parse_version(self._agents.named("").version)[0]
+        if other or question.agent_version not in (None, version):
+            raise _not_of_widget("asks the agent that was chosen with it, and no other; leave the agent out")
+        if question.conversation_id is not None:
+            raise _not_of_widget("begins a conversation with each question; leave the conversation out")
+        return replace(question, agent=agent, agent_version=version)
+
     async def _accept(
         self, who: Principal, question: Question, request_id: UUID | None, *, cancel_on_disconnect: bool
     ) -> Accepted:
@@ -295,12 +310,6 @@ class Turns:
         conversation_id = question.conversation_id or self._runtime.new_id()
         assignment = None
         if question.agent_version is not None:
-            if who.widget:
-                raise NotPermitted(
-                    Reason.ROLE_REQUIRED,
-                    "The key of a widget asks agents, and no version of them; leave the version out.",
-                    {"required_role": Role.USER.name},
-                )
             asked, number = question.agent, question.agent_version
             self._agents.named(asked)
             agent = await repeated(lambda: self._agents.version(asked, number), _PATIENCE_SECONDS)
@@ -526,6 +535,12 @@ class Turns:
             self._log.info("checkpoints_pruned", checkpoints=dropped)
         if self._prune_more is not None:
             await self._prune_more()
+
+
+def _not_of_widget(rule: str) -> NotPermitted:
+    return NotPermitted(
+        Reason.ROLE_REQUIRED, f"The key of a widget {rule}.", {"required_role": Role.USER.name}
+    )
 
 
 def _check(question: Question) -> None:

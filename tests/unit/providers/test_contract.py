@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import re
 import traceback
 from collections.abc import Mapping
 from contextlib import aclosing
@@ -33,6 +34,7 @@ from responsa_server.domain.models import (
     Withdrawn,
 )
 from responsa_server.domain.tools import ToolCard
+from responsa_server.providers.http_model import MAX_TOKENS
 from responsa_server.providers.settings import CompatibleSettings
 from tests.wire.anthropic import Anthropic
 from tests.wire.gemini import Gemini
@@ -143,6 +145,44 @@ async def test_usage_counts_all_that_was_read_and_all_that_was_said(wire: WireSe
     async with speaking(wire, telling(wire, wire.events(scene))) as model:
         spent = [one for one in await answer(model) if isinstance(one, Spent)]
     assert spent[-1] == Spent(Usage(input_tokens=100, output_tokens=9), "", 40, written)
+
+
+@pytest.mark.parametrize(
+    ("count", "counted"),
+    [
+        ("-1" + "0" * 30, 0),
+        ("-1", 0),
+        ("1" + "0" * 40, MAX_TOKENS),
+        ("1e400", MAX_TOKENS),
+        ("-1e400", 0),
+        ("NaN", 0),
+        ('"7"', 0),
+        ('{"a": [7]}', 0),
+        ("7.9", 7),
+    ],
+)
+async def test_hostile_counts_of_tokens_neither_end_an_answer_nor_give_anything_back(
+    wire: WireServer, count: str, counted: int
+) -> None:
+    numbers = re.compile(rb'("\w*[tT]oken\w*":\s*)\d+')
+    events = [
+        numbers.sub(rb"\g<1>" + count.encode(), event)
+        for event in wire.events(Scene(["So."], usage=(9, 8, 7, 6)))
+    ]
+    async with speaking(wire, telling(wire, events)) as model:
+        pieces = await answer(model)
+    assert without_spending(pieces) == [TextPiece("So."), Ended(complete=True)]
+    spent = [one for one in pieces if isinstance(one, Spent)]
+    twice = 2 if isinstance(wire, Gemini) else 1  # it counts thoughts besides
+    assert spent[-1].usage.output_tokens == min(twice * counted, MAX_TOKENS)
+    for one in spent:
+        counts = [
+            one.usage.input_tokens,
+            one.usage.output_tokens,
+            one.cached_input_tokens,
+            one.cache_write_tokens,
+        ]
+        assert all(isinstance(number, int) and 0 <= number <= MAX_TOKENS for number in counts)
 
 
 async def test_requests_of_tools_come_whole_after_the_text(wire: WireServer) -> None:

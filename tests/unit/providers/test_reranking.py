@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from pydantic import SecretStr
@@ -15,6 +16,7 @@ from responsa_lab.testing.reranking import RerankServer, answer
 from responsa_server.domain.events import Usage
 from responsa_server.domain.models import ModelError, ModelFault
 from responsa_server.providers.chain import KeyLimits, RetryPolicy
+from responsa_server.providers.http_model import MAX_TOKENS
 from responsa_server.providers.json_server import Calling
 from responsa_server.providers.prices import Prices, shipped
 from responsa_server.providers.reranking import RERANKERS, HttpReranker
@@ -144,6 +146,19 @@ async def test_what_a_model_costs_is_counted(wire: str) -> None:
     async with served(wire, called="jina:unknown") as one:
         usage = (await one.reranker.rank(QUESTION, TEXTS)).usage
         assert usage == Usage(input_tokens=tokens, unpriced_tokens=tokens)
+
+
+@pytest.mark.parametrize("count", [-(10**30), 10**40, float("nan"), float("inf"), "7", [7]])
+async def test_hostile_counts_of_tokens_give_nothing_back(wire: str, count: object) -> None:
+    sent = cast("dict[str, Any]", answer(wire, SCORES))
+    if wire == "cohere":
+        sent |= {"usage": {"total_tokens": count}, "meta": {"billed_units": {"search_units": count}}}
+    elif wire != "tei":  # it reports none
+        sent["usage"]["total_tokens"] = count
+    async with served(wire, replying(200, json.dumps(sent).encode())) as one:
+        found = await one.reranker.rank(QUESTION, TEXTS)
+    assert list(found.scores) == SCORES
+    assert 0 <= found.usage.input_tokens <= MAX_TOKENS
 
 
 @pytest.mark.parametrize(

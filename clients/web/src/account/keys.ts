@@ -61,7 +61,8 @@ export function tenantKeysView(api: Pick<Api, "admin">, people: People, me: Admi
 
 /** The row of a key. `owner`: the text for its owner, or "" for the user's own keys. `revoke`: false if the user may not revoke the key. */
 function keyRow(stage: Stage, key: ApiKey, owner: string, revoke: (() => Promise<unknown>) | false): Row {
-  const { name, displayName, prefix, createTime, expireTime, revokeTime, parentKey, role, widget } = key;
+  const { name, displayName, prefix, createTime, expireTime, revokeTime, parentKey, role, widget, agent } = key;
+  const unread = Number(key.unreadCollections);
   const label = cleanName(displayName) || t("keyUnnamed");
   const expired = expireTime !== undefined && timestampDate(expireTime).getTime() <= Date.now();
   const time = moment(revokeTime ?? expireTime);
@@ -82,6 +83,8 @@ function keyRow(stage: Stage, key: ApiKey, owner: string, revoke: (() => Promise
       role === UserRole.USER && t("onlyUserRights"),
       parentKey && t("byOtherKey"),
       widget && name,
+      widget && t("widgetAsks", { agent: agent || t("defaultAgent") }),
+      unread > 0 && t("widgetUnread", { count: unread }),
     ],
     acts: revokeTime || expired || !revoke ? [] : [actButton(stage, { ...act, does: revoke })],
   };

@@ -5,6 +5,7 @@ import { UserRole, type User } from "@responsa/contract/responsa/auth/v1/user_pb
 import { newKey } from "../account/newkey.js";
 import { recently } from "../account/recent.js";
 import { showSecret } from "../account/secret.js";
+import { allAgents } from "../chat/agents.js";
 import { t } from "../language/administration/texts.js";
 import type { Api } from "../server/api.js";
 import { failureOf, type Failure } from "../server/errors.js";
@@ -30,11 +31,11 @@ export interface UsersHooks {
 }
 
 export class UserActs {
-  readonly #api: Pick<Api, "admin" | "auth">;
+  readonly #api: Pick<Api, "admin" | "auth" | "chat">;
   readonly #people: People;
   readonly #hooks: UsersHooks;
 
-  constructor(api: Pick<Api, "admin" | "auth">, people: People, hooks: UsersHooks) {
+  constructor(api: Pick<Api, "admin" | "auth" | "chat">, people: People, hooks: UsersHooks) {
     this.#api = api;
     this.#people = people;
     this.#hooks = hooks;
@@ -80,7 +81,7 @@ export class UserActs {
     const [ownName, disownName] = [t("makeOwnerName", { user: label }), t("endOwnershipOf", { user: label })];
     const key = t("newKeyFor", { user: label });
     const addKey = async () => {
-      await newKey(stage, { service: label, make: (wanted) => recently(this.#api, me, () => this.#api.admin.createServiceApiKey({ user: name, ...wanted })) });
+      await newKey(stage, { service: label, agents: () => allAgents(this.#api), make: (wanted) => recently(this.#api, me, () => this.#api.admin.createServiceApiKey({ user: name, ...wanted })) });
       focusOn(stage, key);
     };
     const endAll = {

@@ -37,7 +37,7 @@ export class UsersView implements Part {
   /** The list, with what belongs to it. */
   readonly #all: HTMLElement;
 
-  constructor(api: Pick<Api, "admin" | "auth" | "knowledge">, people: People, hooks: UsersHooks) {
+  constructor(api: Pick<Api, "admin" | "auth" | "chat" | "knowledge">, people: People, hooks: UsersHooks) {
     this.#api = api;
     this.#hooks = hooks;
     this.#acts = new UserActs(api, people, hooks);

@@ -4422,7 +4422,7 @@ type CreateServiceApiKeyRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The service, `users/{uuid}`.
 	User string `protobuf:"bytes,1,opt,name=user,proto3" json:"user,omitempty"`
-	// The key to create, with its display_name, expire_time and widget. The expire_time must be in the future. The server sets all other fields.
+	// The key to create, with its display_name, expire_time, widget and agent. The expire_time must be in the future. The server sets all other fields.
 	ApiKey *v11.ApiKey `protobuf:"bytes,2,opt,name=api_key,json=apiKey,proto3" json:"api_key,omitempty"`
 	// A UUID that the caller chooses. A repeated call with the same UUID and the same body returns the key that the first call created, without its secret. A
 	// call with the same UUID and a different body fails with REQUEST_ID_REUSED. The UUID is scoped to the tenant and the caller.

@@ -47,9 +47,17 @@ type ApiKey struct {
 	// role of its owner. Values other than USER are not allowed.
 	Role UserRole `protobuf:"varint,11,opt,name=role,proto3,enum=responsa.auth.v1.UserRole" json:"role,omitempty"`
 	// Whether this is the key of a widget, which stands in the pages of another site, where everybody can read it. Calls with this key may only ask questions, follow
-	// the answers and stop them (Ask, ResumeTurn, CancelTurn); the server refuses others with ROLE_REQUIRED. They must have an `Origin` that the setting
-	// `widget_keys` names with the key; without such a line, the server refuses all calls with ORIGIN_NOT_ALLOWED. It cannot be changed after the key is created.
+	// the answers and stop them (Ask, ResumeTurn, CancelTurn), over REST or gRPC; the server refuses others with ROLE_REQUIRED. They must have an `Origin` that the setting
+	// `widget_keys` names with the key; without such a line, the server refuses all calls with ORIGIN_NOT_ALLOWED. Whatever the role of the owner, they read the collections
+	// that are shared with the owner by name, in these no document with a subject, and no turn that was asked without a widget's key. It cannot be changed after the key is
+	// created.
 	Widget bool `protobuf:"varint,12,opt,name=widget,proto3" json:"widget,omitempty"`
+	// The agent that the key of a widget asks, `agents/{id}`, or one of its versions, `agents/{id}/versions/{n}`. If empty, it asks the default agent. A question to another
+	// agent or version is refused with ROLE_REQUIRED. Only the key of a widget has an agent. It cannot be changed after the key is created.
+	Agent string `protobuf:"bytes,13,opt,name=agent,proto3" json:"agent,omitempty"`
+	// How many collections the owner of a widget's key reads, and the key does not: the owner's own, and those that are shared with everyone or with the owner's role. 0 for
+	// every other key.
+	UnreadCollections int64 `protobuf:"varint,14,opt,name=unread_collections,json=unreadCollections,proto3" json:"unread_collections,omitempty"`
 	// The parent, `apiKeys/{uuid}`: the key that created this key, or the key that began the session in which this key was created. Unset if the key has no
 	// parent. Revoking the parent revokes this key too.
 	ParentKey     string `protobuf:"bytes,10,opt,name=parent_key,json=parentKey,proto3" json:"parent_key,omitempty"`
@@ -150,6 +158,20 @@ func (x *ApiKey) GetWidget() bool {
 	return false
 }
 
+func (x *ApiKey) GetAgent() string {
+	if x != nil {
+		return x.Agent
+	}
+	return ""
+}
+
+func (x *ApiKey) GetUnreadCollections() int64 {
+	if x != nil {
+		return x.UnreadCollections
+	}
+	return 0
+}
+
 func (x *ApiKey) GetParentKey() string {
 	if x != nil {
 		return x.ParentKey
@@ -161,7 +183,7 @@ var File_responsa_auth_v1_api_key_proto protoreflect.FileDescriptor
 
 const file_responsa_auth_v1_api_key_proto_rawDesc = "" +
 	"\n" +
-	"\x1eresponsa/auth/v1/api_key.proto\x12\x10responsa.auth.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bresponsa/auth/v1/user.proto\"\xaf\x04\n" +
+	"\x1eresponsa/auth/v1/api_key.proto\x12\x10responsa.auth.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bresponsa/auth/v1/user.proto\"\xcc\x05\n" +
 	"\x06ApiKey\x12\x18\n" +
 	"\x04name\x18\x01 \x01(\tB\x04\xe2A\x01\bR\x04name\x12/\n" +
 	"\fdisplay_name\x18\x02 \x01(\tB\f\xe2A\x01\x01\xbaH\x05r\x03(\xc8\x01R\vdisplayName\x12,\n" +
@@ -175,7 +197,10 @@ const file_responsa_auth_v1_api_key_proto_rawDesc = "" +
 	"\vrevoke_time\x18\a \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\n" +
 	"revokeTime\x124\n" +
 	"\x04role\x18\v \x01(\x0e2\x1a.responsa.auth.v1.UserRoleB\x04\xe2A\x01\x01R\x04role\x12\x1c\n" +
-	"\x06widget\x18\f \x01(\bB\x04\xe2A\x01\x01R\x06widget\x127\n" +
+	"\x06widget\x18\f \x01(\bB\x04\xe2A\x01\x01R\x06widget\x12f\n" +
+	"\x05agent\x18\r \x01(\tBP\xe2A\x01\x01\xfaA\x03\n" +
+	"\x01*\xbaHCr>2<^agents/[a-z0-9][a-z0-9-]{0,62}(/versions/[1-9][0-9]{0,8})?$\xd8\x01\x01R\x05agent\x123\n" +
+	"\x12unread_collections\x18\x0e \x01(\x03B\x04\xe2A\x01\x03R\x11unreadCollections\x127\n" +
 	"\n" +
 	"parent_key\x18\n" +
 	" \x01(\tB\x18\xe2A\x01\x03\xfaA\x11\n" +

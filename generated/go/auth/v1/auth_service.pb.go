@@ -332,7 +332,7 @@ func (x *CreateSessionCodeResponse) GetExpireTime() *timestamppb.Timestamp {
 // CreateApiKeyRequest describes a new key.
 type CreateApiKeyRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The key to create, with its display_name, expire_time, role and widget. The expire_time must be in the future. The server sets all other fields.
+	// The key to create, with its display_name, expire_time, role, widget and agent. The expire_time must be in the future. The server sets all other fields.
 	ApiKey *ApiKey `protobuf:"bytes,1,opt,name=api_key,json=apiKey,proto3" json:"api_key,omitempty"`
 	// A UUID that the caller chooses. A repeated call with the same UUID and the same body returns the key that the first call created, without its secret. A
 	// call with the same UUID and a different body fails with REQUEST_ID_REUSED. The UUID is scoped to the tenant and the user.
@@ -955,10 +955,10 @@ func (x *RefreshTokenResponse) GetTokens() *SessionTokens {
 	return nil
 }
 
-// LogoutRequest holds a refresh token.
+// LogoutRequest may hold a refresh token.
 type LogoutRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Any refresh token of the session.
+	// Any refresh token of the session. It may be empty if the call is made with an access token.
 	RefreshToken  string `protobuf:"bytes,1,opt,name=refresh_token,json=refreshToken,proto3" json:"refresh_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2315,9 +2315,9 @@ const file_responsa_auth_v1_auth_service_proto_rawDesc = "" +
 	"\n" +
 	"request_id\x18\x02 \x01(\tB\x0f\xe2A\x01\x01\xbaH\br\x03\xb0\x01\x01\xd8\x01\x01R\trequestId\"O\n" +
 	"\x14RefreshTokenResponse\x127\n" +
-	"\x06tokens\x18\x01 \x01(\v2\x1f.responsa.auth.v1.SessionTokensR\x06tokens\"C\n" +
-	"\rLogoutRequest\x122\n" +
-	"\rrefresh_token\x18\x01 \x01(\tB\r\xe2A\x01\x02\xbaH\x06r\x04 \x01(@R\frefreshToken\"\x10\n" +
+	"\x06tokens\x18\x01 \x01(\v2\x1f.responsa.auth.v1.SessionTokensR\x06tokens\"A\n" +
+	"\rLogoutRequest\x120\n" +
+	"\rrefresh_token\x18\x01 \x01(\tB\v\xe2A\x01\x01\xbaH\x04r\x02(@R\frefreshToken\"\x10\n" +
 	"\x0eGetJwksRequest\"C\n" +
 	"\x0fGetJwksResponse\x120\n" +
 	"\x04keys\x18\x01 \x03(\v2\x1c.responsa.auth.v1.JsonWebKeyR\x04keys\"\xce\x01\n" +

@@ -70,7 +70,8 @@ type AuthServiceClient interface {
 	// gets the tokens, too, and is noticed only when the next refresh token is used twice; with a request_id, the thief is noticed at once. Any other second use of a
 	// refresh token ends its session on all servers within a second, because the token may have been stolen. Errors: TOKEN_INVALID.
 	RefreshToken(ctx context.Context, in *RefreshTokenRequest, opts ...grpc.CallOption) (*RefreshTokenResponse, error)
-	// Logout ends the session of a refresh token. The call succeeds whether or not the session exists.
+	// Logout ends the session of a refresh token, or, without one, the session of the access token with which the call is made. With a refresh token, the call succeeds
+	// whether or not the session exists. Errors without a refresh token: INVALID_FIELD (no access token either), TOKEN_INVALID, USER_DISABLED, TENANT_SUSPENDED.
 	Logout(ctx context.Context, in *LogoutRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
 	// GetJwks returns the public keys that verify access tokens (RFC 7517). The gateway serves the same keys at /.well-known/jwks.json. Errors:
 	// PART_UNAVAILABLE.
@@ -151,7 +152,7 @@ type AuthServiceClient interface {
 	CreateSessionCode(ctx context.Context, in *CreateSessionCodeRequest, opts ...grpc.CallOption) (*CreateSessionCodeResponse, error)
 	// CreateApiKey creates a key for the caller. If the caller uses a session, its sign-in must be at most ten minutes old. Only this response contains the secret, because the server keeps no copy. A repeated call with the same
 	// request_id returns the key without its secret. To replace a lost secret, revoke the key and create another key. A key that is created with another key never
-	// outlives that key. Errors: INVALID_FIELD, REQUEST_ID_REUSED, SIGN_IN_REQUIRED, LIMIT_REACHED (too many keys that are neither revoked nor expired).
+	// outlives that key. Errors: INVALID_FIELD, RESOURCE_NOT_FOUND (the agent), REQUEST_ID_REUSED, SIGN_IN_REQUIRED, LIMIT_REACHED (too many keys that are neither revoked nor expired).
 	CreateApiKey(ctx context.Context, in *CreateApiKeyRequest, opts ...grpc.CallOption) (*CreateApiKeyResponse, error)
 	// ListApiKeys lists the caller's keys, newest first by default. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
 	ListApiKeys(ctx context.Context, in *ListApiKeysRequest, opts ...grpc.CallOption) (*ListApiKeysResponse, error)
@@ -459,7 +460,8 @@ type AuthServiceServer interface {
 	// gets the tokens, too, and is noticed only when the next refresh token is used twice; with a request_id, the thief is noticed at once. Any other second use of a
 	// refresh token ends its session on all servers within a second, because the token may have been stolen. Errors: TOKEN_INVALID.
 	RefreshToken(context.Context, *RefreshTokenRequest) (*RefreshTokenResponse, error)
-	// Logout ends the session of a refresh token. The call succeeds whether or not the session exists.
+	// Logout ends the session of a refresh token, or, without one, the session of the access token with which the call is made. With a refresh token, the call succeeds
+	// whether or not the session exists. Errors without a refresh token: INVALID_FIELD (no access token either), TOKEN_INVALID, USER_DISABLED, TENANT_SUSPENDED.
 	Logout(context.Context, *LogoutRequest) (*emptypb.Empty, error)
 	// GetJwks returns the public keys that verify access tokens (RFC 7517). The gateway serves the same keys at /.well-known/jwks.json. Errors:
 	// PART_UNAVAILABLE.
@@ -540,7 +542,7 @@ type AuthServiceServer interface {
 	CreateSessionCode(context.Context, *CreateSessionCodeRequest) (*CreateSessionCodeResponse, error)
 	// CreateApiKey creates a key for the caller. If the caller uses a session, its sign-in must be at most ten minutes old. Only this response contains the secret, because the server keeps no copy. A repeated call with the same
 	// request_id returns the key without its secret. To replace a lost secret, revoke the key and create another key. A key that is created with another key never
-	// outlives that key. Errors: INVALID_FIELD, REQUEST_ID_REUSED, SIGN_IN_REQUIRED, LIMIT_REACHED (too many keys that are neither revoked nor expired).
+	// outlives that key. Errors: INVALID_FIELD, RESOURCE_NOT_FOUND (the agent), REQUEST_ID_REUSED, SIGN_IN_REQUIRED, LIMIT_REACHED (too many keys that are neither revoked nor expired).
 	CreateApiKey(context.Context, *CreateApiKeyRequest) (*CreateApiKeyResponse, error)
 	// ListApiKeys lists the caller's keys, newest first by default. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
 	ListApiKeys(context.Context, *ListApiKeysRequest) (*ListApiKeysResponse, error)

@@ -94,7 +94,7 @@ const (
 	Reason_REASON_UPLOAD_INCOMPLETE Reason = 26
 	// UNAUTHENTICATED. The session code was already used, has expired or does not exist. Metadata: none.
 	Reason_REASON_SESSION_CODE_INVALID Reason = 27
-	// PERMISSION_DENIED. The server does not accept the Host of the call, or the Origin of the page that sent the call, or the key of a widget is not used on a page of its origins. Metadata: none.
+	// PERMISSION_DENIED. The server does not accept the Host of the call, or the Origin of the page that sent the call, or the key of a widget is not used on a page of its origins, or nothing shows that an own page of the server sent a change with the cookie of a session. Metadata: none.
 	Reason_REASON_ORIGIN_NOT_ALLOWED Reason = 28
 	// NOT_FOUND (over gRPC: UNIMPLEMENTED). The method or path does not exist. Metadata: none.
 	Reason_REASON_ROUTE_NOT_FOUND Reason = 29
@@ -226,7 +226,7 @@ const (
 	// "users/0192f3c8-…".
 	Reason_REASON_LAST_SIGN_IN Reason = 109
 	// RESOURCE_EXHAUSTED. The caller has used up a limit for a period, such as a minute. Nothing was recorded; RetryInfo says when to try again. Metadata: limit, e.g.
-	// "messages_per_minute"; scope: "user", "service", "tenant" or "address"; value, e.g. "10".
+	// "messages_per_minute"; scope: "user", "service", "tenant", "address" or "key" (of a widget); value, e.g. "10".
 	Reason_REASON_RATE_LIMIT Reason = 85
 	// RESOURCE_EXHAUSTED. The caller has reached the limit on the number of something, such as streams, conversations or stored bytes. Nothing was recorded. If waiting can help, RetryInfo
 	// says when to try again. Metadata: limit, e.g. "streams"; scope: "user", "service", "tenant" or "address"; value, e.g. "64".

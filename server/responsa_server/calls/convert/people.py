@@ -22,6 +22,7 @@ from responsa_server.calls.convert import messages, values
 from responsa_server.calls.convert.values import named_uuid, timestamp, to_datetime
 from responsa_server.domain import names
 from responsa_server.domain.accounts import LinkedIdentity, OpenInvitation, Session, SignInProvider
+from responsa_server.domain.agents import Catalogue
 from responsa_server.domain.counters import Count
 from responsa_server.domain.errors import InvalidRequest
 from responsa_server.domain.parts import Installation, MigrationState, PartReport
@@ -190,6 +191,13 @@ def key_role(given: api_key_pb2.ApiKey) -> Role | None:
     raise InvalidRequest.of_field(
         "api_key.role", "enum.in", "must be USER, or unset for a key with the role of its owner"
     )
+
+
+def key_agent(given: api_key_pb2.ApiKey, agents: Catalogue) -> str:
+    """The agent of a new key. Raises NotFound if there is none with its id."""
+    if given.agent:
+        agents.card(names.parse_agent_version(given.agent)[0])
+    return given.agent
 
 
 def no_key_role(given: api_key_pb2.ApiKey) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Final, assert_never
 from uuid import UUID
@@ -11,6 +11,7 @@ from uuid import UUID
 from responsa_server.calls.authorisation import RULES, Rule
 from responsa_server.calls.call import (
     CALL_ID,
+    FETCH_SITE,
     FORWARDED_FOR,
     ON_BEHALF_OF,
     ORIGIN,
@@ -27,6 +28,8 @@ from responsa_server.identity.service import Credential, Identity
 
 SESSION_COOKIE = "responsa_session"
 _WIDGET_METHODS: Final = frozenset(CHAT + name for name in ("Ask", "ResumeTurn", "CancelTurn"))
+_WIDGET_TRANSPORTS: Final = frozenset({"rest", "grpc"})
+"""Other doors, such as those for OpenAI's clients, make the same calls."""
 HOST_PREFIX = "__Host-"
 """Browsers accept a cookie with this prefix only over TLS and only from the host itself, so that no other host of the domain can set it (RFC 6265bis)."""
 
@@ -45,27 +48,27 @@ class Routed(Interceptor[None]):
 
 class CredentialCheck(Interceptor[None]):
     """Reads `authorization: Bearer CREDENTIAL`, or else the session cookie, and sets the call's principal. If a service names a user in `responsa-on-behalf-of`, the principal is that
-    user. If `responsa-user` names another user than the principal, the call is refused. So are calls with the key of a widget, except those that ask and follow answers on a page of the
+    user. If `responsa-user` names another user than the principal, the call is refused. So are calls with the key of a widget, except those that ask and follow answers, over REST or gRPC, on a page of the
     key's origins.
     """
 
     def __init__(
         self,
         identity: Identity,
-        cookie_name: str = SESSION_COOKIE,
+        cookie: SessionCookie | None = None,
         widgets: Mapping[UUID, frozenset[str]] = MappingProxyType({}),
     ) -> None:
-        """cookie_name: the name of this server's session cookies. widgets: the origins of each key of a widget, by the key's id."""
+        """cookie: this server's session cookie. widgets: the origins of each key of a widget, by the key's id."""
         self._identity = identity
-        self._cookie_name = cookie_name
+        self._cookie = cookie or SessionCookie()
         self._widgets = widgets
 
     async def on_start(self, call: Call) -> None:
-        """Authenticate the caller. Raises Unauthenticated, and NotPermitted: TENANT_SUSPENDED, ON_BEHALF_NOT_ALLOWED, GRANT_REQUIRED; InvalidRequest for a malformed `responsa-on-behalf-of`."""
+        """Authenticate the caller. Raises Unauthenticated, and NotPermitted: ORIGIN_NOT_ALLOWED, TENANT_SUSPENDED, ON_BEHALF_NOT_ALLOWED, GRANT_REQUIRED; InvalidRequest for a malformed `responsa-on-behalf-of`."""
         if RULES.get(call.method) is Rule.PUBLIC:
             return
         on_behalf_of = _user_of(call.metadata.get(ON_BEHALF_OF, ()))
-        credential = credential_of(call.metadata, self._cookie_name)
+        credential = credential_of(call, self._cookie)
         if credential is None:
             raise Unauthenticated(
                 Reason.CREDENTIAL_MISSING,
@@ -91,10 +94,11 @@ def _confine(call: Call, key_id: UUID | None, widgets: Mapping[UUID, frozenset[s
             Reason.ORIGIN_NOT_ALLOWED,
             f"The key of a widget works only on pages of the origins that the setting widget_keys names with it, as in {names.api_key(key_id)}=https://www.example.org.",
         )
-    if call.method not in _WIDGET_METHODS or call.metadata.get(ON_BEHALF_OF):
+    known = call.method in _WIDGET_METHODS and call.transport in _WIDGET_TRANSPORTS
+    if not known or call.metadata.get(ON_BEHALF_OF):
         raise NotPermitted(
             Reason.ROLE_REQUIRED,
-            "The key of a widget only asks questions and follows their answers; use another API key.",
+            "The key of a widget only asks questions and follows their answers, over REST or gRPC; use another API key.",
             {"required_role": Role.USER.name},
         )
 
@@ -124,33 +128,80 @@ def _user_of(headers: Sequence[str]) -> UUID | None:
         ) from error
 
 
-def credential_of(metadata: Mapping[str, Sequence[str]], cookie_name: str) -> Credential | None:
-    """The credential of a call: the key or the access token of the authorization header; without that header, the session cookie `cookie_name`.
+@dataclass(frozen=True, slots=True)
+class SessionCookie:
+    """The cookie of this server's browser sessions. Every transport reads it here, because it counts only for the server's own pages: browsers also send it for pages of other origins of the same
+    site. name: its name. origins: the origins of the server's own pages.
+    """
+
+    name: str = SESSION_COOKIE
+    origins: Collection[str] = ()
+
+    def is_foreign(self, metadata: Mapping[str, Sequence[str]]) -> bool:
+        """Whether the page of another origin sends this request, also one whose pages may call with a token."""
+        given = metadata.get(ORIGIN, ())
+        if given:
+            return len(given) > 1 or given[0] not in self.origins
+        return any(site not in ("same-origin", "none") for site in metadata.get(FETCH_SITE, ()))
+
+    def is_in(self, metadata: Mapping[str, Sequence[str]]) -> bool:
+        """Whether a request has a cookie that counts."""
+        return not self.is_foreign(metadata) and bool(_cookies(metadata.get("cookie", ()), self.name))
+
+    def token(self, metadata: Mapping[str, Sequence[str]], *, safe: bool) -> str | None:
+        """The session's token; None without one, and for the page of another origin. safe: whether the request changes nothing.
+
+        Browsers send cookies with whatever another page makes them request. So a request that may change something must show that an own page sends it; all browsers send an Origin with one.
+
+        Raises:
+            Unauthenticated: there are two different cookies of this name (CREDENTIAL_MALFORMED).
+            NotPermitted: nothing shows who sends a request that may change something (ORIGIN_NOT_ALLOWED).
+        """
+        if self.is_foreign(metadata):
+            return None
+        found = cookie_of(metadata.get("cookie", ()), self.name)
+        own = bool(metadata.get(ORIGIN)) or "same-origin" in metadata.get(FETCH_SITE, ())
+        if found is not None and not safe and not own:
+            raise NotPermitted(
+                Reason.ORIGIN_NOT_ALLOWED,
+                "The session cookie counts only for this server's own pages, so send the page's Origin with it. Programs send `authorization: Bearer …` with an API key or an access token instead.",
+            )
+        return found
+
+
+def credential_of(call: Call, cookie: SessionCookie) -> Credential | None:
+    """The credential of a call: the key or the access token of the authorization header; without that header, the session cookie.
 
     Browsers send a host's cookies to all its ports, so a request may carry cookies of other instances and programs on the machine. The server ignores such
     cookies: one of them may belong to the session of an attacker who wants this browser's user to work in that session. For the same reason, two different
     cookies of this name are refused.
-    Raises Unauthenticated (CREDENTIAL_MALFORMED).
+    Raises Unauthenticated (CREDENTIAL_MALFORMED), NotPermitted (ORIGIN_NOT_ALLOWED).
     """
-    headers = metadata.get("authorization", ())
-    if headers:
-        scheme, _, secret = headers[0].partition(" ")
-        if len(headers) > 1 or scheme.lower() != "bearer" or not secret.strip():
-            raise Unauthenticated(
-                Reason.CREDENTIAL_MALFORMED,
-                "Send the authorization header once, as `Bearer rsp_…` with an API key of this server.",
-            )
-        given = secret.strip()
-        # The parts of a signed token are separated by points, which no key contains.
-        return Credential("token" if "." in given else "api_key", given)
-    token = cookie_of(metadata.get("cookie", ()), cookie_name)
+    if (found := bearer_of(call.metadata)) is not None:
+        return found
+    token = cookie.token(call.metadata, safe=call.safe)
     return None if token is None else Credential("session", token)
+
+
+def bearer_of(metadata: Mapping[str, Sequence[str]]) -> Credential | None:
+    """The key or the access token of the authorization header; None without that header. Raises Unauthenticated (CREDENTIAL_MALFORMED)."""
+    headers = metadata.get("authorization", ())
+    if not headers:
+        return None
+    scheme, _, secret = headers[0].partition(" ")
+    if len(headers) > 1 or scheme.lower() != "bearer" or not secret.strip():
+        raise Unauthenticated(
+            Reason.CREDENTIAL_MALFORMED,
+            "Send the authorization header once, as `Bearer rsp_…` with an API key of this server.",
+        )
+    given = secret.strip()
+    # The parts of a signed token are separated by points, which no key contains.
+    return Credential("token" if "." in given else "api_key", given)
 
 
 def cookie_of(headers: Iterable[str], name: str) -> str | None:
     """The value of the cookie `name`; None without it. headers: the values of the header `cookie`. Raises Unauthenticated (CREDENTIAL_MALFORMED) for two different cookies of this name."""
-    pairs = (pair.strip().partition("=") for cookies in headers for pair in cookies.split(";"))
-    found = {value.strip('"') for given, _, value in pairs if given == name}
+    found = _cookies(headers, name)
     if len(found) > 1:
         raise Unauthenticated(
             Reason.CREDENTIAL_MALFORMED,
@@ -159,14 +210,20 @@ def cookie_of(headers: Iterable[str], name: str) -> str | None:
     return found.pop() if found else None
 
 
+def _cookies(headers: Iterable[str], name: str) -> set[str]:
+    pairs = (pair.strip().partition("=") for cookies in headers for pair in cookies.split(";"))
+    return {value.strip('"') for given, _, value in pairs if given == name}
+
+
 def metadata_of_headers(headers: Iterable[tuple[str, str]]) -> Mapping[str, Sequence[str]]:
-    """The credentials, the user whom the caller names, the user on whose behalf the call is made, the call id, the caller's span, program and address in the headers of an HTTP request, as metadata. Only session cookies are kept."""
+    """The credentials, the user whom the caller names, the user on whose behalf the call is made, the page that sends it, the call id, the caller's span, program and address in the headers of an HTTP request, as metadata. Only session cookies are kept."""
     found: dict[str, list[str]] = {}
     for name, value in headers:
         key = name.lower()
         if key in (
             "authorization",
             CALL_ID,
+            FETCH_SITE,
             FORWARDED_FOR,
             ON_BEHALF_OF,
             ORIGIN,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from google.protobuf.empty_pb2 import Empty
 
 from responsa.auth.v1 import api_key_pb2, deletion_receipt_pb2, session_pb2, user_pb2, user_usage_pb2
@@ -16,9 +18,12 @@ from responsa_server.calls.convert.values import (
     timestamp,
     updated,
 )
+from responsa_server.calls.interceptors.access import bearer_of
 from responsa_server.calls.listing import Listing
 from responsa_server.domain import lists, names
+from responsa_server.domain.agents import Catalogue
 from responsa_server.domain.background import Background
+from responsa_server.domain.errors import InvalidRequest
 from responsa_server.domain.people import Role, UserChange
 from responsa_server.identity.accounts import INVITATION_SECONDS, Accounts
 from responsa_server.identity.limits import LimitBook, QuotaAdministration
@@ -41,6 +46,7 @@ class AuthService:
         erasing: Erasing,
         limits: LimitBook,
         reports: Insight,
+        catalogue: Catalogue,
         work: Background,
     ) -> None:
         """work: holds the tasks that continue when the caller has left."""
@@ -48,6 +54,7 @@ class AuthService:
         self._erasing = erasing
         self._limits = limits
         self._insight = reports
+        self._catalogue = catalogue
         self._work = work
         self._identity = identity
         self._users = users
@@ -76,7 +83,18 @@ class AuthService:
         return pb.RefreshTokenResponse(tokens=people.session_tokens(tokens))
 
     async def Logout(self, request: pb.LogoutRequest) -> Empty:
-        await self._accounts.logout(request.refresh_token, current().origin)
+        call = current()
+        if request.refresh_token:
+            await self._accounts.logout(request.refresh_token, call.origin)
+            return Empty()
+        # Anybody may make this call, so nobody has looked at its credential.
+        credential = bearer_of(call.metadata)
+        if credential is None or credential.kind != "token":
+            raise InvalidRequest.of_field(
+                "refresh_token", "required", "must be given, unless an access token makes the call"
+            )
+        who = await self._identity.authenticate(credential, call.log_tenant)
+        await self._accounts.end_session(replace(who, address=call.address, call_id=call.id))
         return Empty()
 
     async def GetJwks(self, request: pb.GetJwksRequest) -> pb.GetJwksResponse:
@@ -217,6 +235,7 @@ class AuthService:
             limits.api_keys,
             people.key_role(wanted),
             widget=wanted.widget,
+            agent=people.key_agent(wanted, self._catalogue),
         )
         return pb.CreateApiKeyResponse(api_key=people.api_key(key), secret=secret)
 

@@ -141,9 +141,15 @@ def create_key(
         bool,
         typer.Option(
             "--widget",
-            help="Create the key of a widget: it only asks questions, on the pages that the setting `widget_keys` names with it. The line of the setting is printed to stderr.",
+            help="Create the key of a widget: it only asks questions, on the pages that the setting `widget_keys` names with it, and reads only the collections that are shared with its user by name. The line of the setting is printed to stderr.",
         ),
     ] = False,
+    agent: Annotated[
+        str,
+        typer.Option(
+            help="The agent that the widget asks, as agents/{id} or agents/{id}/versions/{n}. Default: the default agent."
+        ),
+    ] = "",
 ) -> None:
     """Create an API key and print its secret. The secret is never shown again."""
     try:
@@ -153,7 +159,7 @@ def create_key(
 
     async def act(identity: Identity) -> str:
         key, secret = await identity.create_key(
-            tenant, user_id, display_name, None if role is None else Role.USER, widget=widget
+            tenant, user_id, display_name, None if role is None else Role.USER, widget=widget, agent=agent
         )
         if widget:
             typer.echo(f"RESPONSA_WIDGET_KEYS={names.api_key(key.id)}=https://www.example.org", err=True)
@@ -196,13 +202,12 @@ def _do(act: Callable[[Identity], Awaitable[Result]]) -> None:
 
 
 @contextmanager
-def database(settings: Settings) -> Generator[None]:
+def database(settings: Settings, prepared: Layout | None = None) -> Generator[None]:
     """Keep a database available during the block. If the embedded PostgreSQL is configured but not running, this
-    function runs it during the block.
+    function runs it during the block. prepared: the instance's layout, if the caller has prepared it.
     """
-    layout = Layout.of(settings.home)
     if settings.database_url is None:
-        layout.prepare()
+        layout = prepared or Layout.of(settings.home).prepare()
         postgres = EmbeddedPostgres(layout)
         if refusal(postgres.dsn("owner")):
             postgres.start()

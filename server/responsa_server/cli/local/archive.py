@@ -1,12 +1,14 @@
 """The file of a backup: one line of JSON that anyone can read, then a compressed tar, which is encrypted if there is a key.
 
-The last member of the tar is a manifest with the size and the SHA-256 of every other member. With a key, the tar is divided into chunks of
+The last member of the tar is a manifest with the size and the SHA-256 of every other member. The tar has plain files and folders alone, each with
+one name that leads nowhere but down, and a reader refuses everything else before it gives a member away. With a key, the tar is divided into chunks of
 CHUNK bytes. Each chunk is sealed with AES-256-GCM under a key of this file alone; its number and whether it is the last one are its nonce,
 so a file that lacks chunks, or has them in another order, does not open.
 """
 
 from __future__ import annotations
 
+import errno
 import gzip
 import hashlib
 import io
@@ -14,16 +16,18 @@ import json
 import secrets
 import tarfile
 import zlib
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import IO, Any, Final, Literal, cast
+from typing import IO, Annotated, Any, Final, Literal, cast
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from pydantic import StringConstraints, TypeAdapter
+from pydantic_core import from_json
 
 from responsa_server.embedded.errors import EmbeddedError
 
@@ -33,8 +37,16 @@ MIN_KEY_BYTES: Final = 32
 _MANIFEST: Final = "manifest.json"
 _TAG_BYTES: Final = 16
 _MOST_HEADER_BYTES: Final = 1 << 20
+_MOST_MANIFEST_BYTES: Final = 64 << 20
+"""Enough for the files of a database of hundreds of terabytes."""
+_ROW_BYTES: Final = 100
+"""What the manifest has for each file besides its name."""
+_MOST_NAME_BYTES: Final = 4000
+_MOST_RECORD_BYTES: Final = 4096
 
 Kind = Literal["base", "dump"]
+Shown = Annotated[str, StringConstraints(pattern=r"^\P{Cc}*$")]
+"""A text that a terminal may show."""
 
 
 class DamagedArchive(EmbeddedError):
@@ -59,21 +71,25 @@ class Header:
     """
 
     kind: Kind
-    release: str
-    time: str
-    migrations: Sequence[tuple[str, str]]
+    release: Shown
+    time: Shown
+    migrations: Sequence[tuple[Shown, str]]
     postgres: int
-    machine: str
-    left_out: Sequence[str]
+    machine: Shown
+    left_out: Sequence[Shown]
     salt: str = ""
     key_check: str = ""
 
 
+_HEADER: Final = TypeAdapter(Header)
+
+
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A file or a folder in the archive. name: its path, with slashes. content: None for a folder."""
+    """A file or a folder in the archive. name: its path, with slashes, as PurePosixPath would write it, without `..`. size: in bytes. content: None for a folder."""
 
     name: str
+    size: int
     content: IO[bytes] | None
 
 
@@ -82,21 +98,31 @@ class Writer:
 
     def __init__(self, tar: tarfile.TarFile) -> None:
         self._tar = tar
-        self._members: dict[str, tuple[int, str]] = {}
+        self._members = _Members()
 
     def folder(self, name: str) -> None:
         """Add an empty folder."""
+        self._members.folder(name)
         entry = tarfile.TarInfo(name)
         entry.type = tarfile.DIRTYPE
         self._tar.addfile(entry)
 
     def file(self, name: str, content: IO[bytes], size: int) -> None:
-        """Add a file. content: is read to its end, and must have `size` bytes. Raises OSError."""
+        """Add a file. content: must have at least `size` bytes. Raises OSError, and EmbeddedError for a name that no backup can have."""
+        try:
+            self._members.file(name)
+        except (DamagedArchive, UnicodeError) as error:
+            raise EmbeddedError(
+                f"A backup cannot have a file with the name {_shown(name)}", "give it a shorter name in UTF-8"
+            ) from error
         entry = tarfile.TarInfo(name)
         entry.size = size
-        hashed = _Hashing(content)
-        self._tar.addfile(entry, cast("IO[bytes]", hashed))
-        self._members[name] = (size, hashed.sha256.hexdigest())
+        hashed = _Content(content, size)
+        try:
+            self._tar.addfile(entry, cast("IO[bytes]", hashed))
+        except EOFError as error:
+            raise OSError(errno.EIO, f"{_shown(name)} became shorter while it was read") from error
+        self._members.hashed(name, size, hashed.sha256.hexdigest())
 
     def bytes(self, name: str, data: bytes) -> None:
         """Add a file whose content is in memory."""
@@ -104,8 +130,7 @@ class Writer:
 
     def finish(self, first_line: bytes) -> None:
         """Add the manifest."""
-        manifest = {"header": hashlib.sha256(first_line).hexdigest(), "members": self._members}
-        self.bytes(_MANIFEST, json.dumps(manifest).encode())
+        self.bytes(_MANIFEST, self._members.manifest(first_line))
 
 
 @contextmanager
@@ -135,26 +160,26 @@ def read_header(file: IO[bytes]) -> tuple[Header, bytes]:
     """Read the first line of a backup. Returns also its bytes. Raises DamagedArchive, NewerArchive."""
     line = file.readline(_MOST_HEADER_BYTES)
     try:
-        content = cast("dict[str, Any]", json.loads(line))
+        content = cast("dict[str, Any]", from_json(line))
         version = int(content.pop("responsa_backup"))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise _damaged("it does not begin as a backup does") from error
     if version > FORMAT:
         raise NewerArchive(
-            f"The backup was made by Responsa {content.get('release')}, whose format {version} this version does not know",
+            f"The backup was made by Responsa {_shown(content.get('release'))}, whose format {version} this version does not know",
             "restore it with that version or a newer one",
         )
     try:
-        header = Header(**content)
-        return replace(header, migrations=[(name, digest) for name, digest in header.migrations]), line
-    except (TypeError, ValueError) as error:
+        return _HEADER.validate_python(content), line
+    except ValueError as error:
         raise _damaged("its first line is damaged") from error
 
 
 def read(path: Path, key: bytes | None, take: Callable[[Member], None]) -> Header:
     """Read an archive from the beginning to the end, and call `take` with each member, whose content is read as far as `take` wants.
 
-    Compares everything with the manifest, at the end. So read the archive once with a `take` that changes nothing, before anything is changed.
+    Compares everything with the manifest, at the end. So read the archive once with a `take` that changes nothing, before anything is changed. `take` gets
+    members with names alone that a backup can have, none of them twice or below a file. The memory that is needed does not depend on what the archive says.
 
     Raises:
         DamagedArchive, NewerArchive, WrongKey: the archive cannot be restored.
@@ -163,43 +188,121 @@ def read(path: Path, key: bytes | None, take: Callable[[Member], None]) -> Heade
     with path.open("rb") as file:
         header, first_line = read_header(file)
         source = _opened(file, header, first_line, key)
-        members: dict[str, tuple[int, str]] = {}
-        manifest: Mapping[str, Any] | None = None
+        members, complete = _Members(), False
         try:
             with gzip.GzipFile(fileobj=source, mode="rb") as packed:
-                with tarfile.open(fileobj=packed, mode="r|") as tar:
-                    for entry in tar:
-                        if manifest is not None:
-                            raise _damaged("it goes on after its end")
-                        _check_name(entry.name)
-                        if entry.isdir():
-                            take(Member(entry.name, None))
-                            continue
-                        content = tar.extractfile(entry)
-                        if content is None or entry.name in members:
-                            raise _damaged(f"its member {entry.name} is none of a backup")
-                        if entry.name == _MANIFEST:
-                            manifest = json.load(content)
-                            continue
-                        hashed = _Hashing(content)
-                        take(Member(entry.name, cast("IO[bytes]", hashed)))
-                        while hashed.read(CHUNK):
+                for member in _entries(cast("IO[bytes]", packed)):
+                    if complete:
+                        raise _damaged("it goes on after its end")
+                    if member.content is None:
+                        members.folder(member.name)
+                        take(member)
+                    elif member.name == _MANIFEST:
+                        wanted = members.manifest(first_line)
+                        if member.size != len(wanted) or member.content.read() != wanted:
+                            raise _damaged("it differs from its manifest")
+                        complete = True
+                    else:
+                        members.file(member.name)
+                        take(member)
+                        while member.content.read(CHUNK):
                             pass
-                        members[entry.name] = (entry.size, hashed.sha256.hexdigest())
-                # The end of the tar is not the end of the file: this checks the sum of gzip, and the last chunk.
-                while packed.read(CHUNK):
-                    pass
+                        members.hashed(
+                            member.name, member.size, cast("_Content", member.content).sha256.hexdigest()
+                        )
             if source.read(1):
                 raise _damaged("it goes on after its end")
         except (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError, ValueError) as error:
             raise _damaged("it is cut or altered") from error
-    if manifest is None:
+    if not complete:
         raise _damaged("its end is missing")
-    if manifest.get("header") != hashlib.sha256(first_line).hexdigest():
-        raise _damaged("its first line was altered")
-    if {name: tuple(facts) for name, facts in manifest["members"].items()} != members:
-        raise _damaged("its content differs from its manifest")
     return header
+
+
+def _entries(packed: IO[bytes]) -> Generator[Member]:
+    """The members of a tar; each must be read before the next one.
+
+    tarfile's own reader is not used, because it follows headers that change names, sizes and the place of the content, and keeps them in memory, however long they are.
+    """
+    long_name = ""
+    while (block := _exactly(packed, tarfile.BLOCKSIZE)) != bytes(tarfile.BLOCKSIZE):
+        entry = tarfile.TarInfo.frombuf(block, "utf-8", "strict")
+        if entry.type == tarfile.XHDTYPE and not long_name and 0 < entry.size <= _MOST_RECORD_BYTES:
+            long_name = _long_name(_exactly(packed, entry.size))
+        elif entry.type == tarfile.DIRTYPE and not long_name and entry.size == 0:
+            yield Member(entry.name, 0, None)
+        elif entry.type == tarfile.REGTYPE and entry.size >= 0:
+            if (
+                long_name
+                and entry.name != long_name.encode("ascii", "replace").decode()[: tarfile.LENGTH_NAME]
+            ):
+                raise _damaged(f"its member {_shown(entry.name)} has two names")
+            content = _Content(packed, entry.size)
+            yield Member(long_name or entry.name, entry.size, cast("IO[bytes]", content))
+            while content.read(CHUNK):
+                pass
+            long_name = ""
+        else:
+            raise _damaged(f"its member {_shown(entry.name)} is neither a file nor a folder")
+        _exactly(packed, -entry.size % tarfile.BLOCKSIZE)
+    # The end of the tar is not the end of the file: this also checks the sum of gzip, and the last chunk.
+    if len(rest := packed.read(tarfile.RECORDSIZE + 1)) > tarfile.RECORDSIZE or rest.strip(b"\0"):
+        raise _damaged("it goes on after its end")
+
+
+def _long_name(record: bytes) -> str:
+    """The name in a header in front of a member whose own header has no room for it. Such a header may say nothing else."""
+    start = b"%d path=" % len(record)
+    name = record[len(start) : -1].decode()
+    if start + name.encode() + b"\n" != record or (name.isascii() and len(name) <= tarfile.LENGTH_NAME):
+        raise _damaged("a member has a header that changes more than its name")
+    return name
+
+
+class _Members:
+    """The members of an archive so far. Raises DamagedArchive for a name that no backup can have, or that is there already."""
+
+    def __init__(self) -> None:
+        self._files: dict[str, tuple[int, str]] = {}
+        self._folders: set[str] = set()
+        self._above: set[str] = set()
+        self._bytes = 0
+
+    def folder(self, name: str) -> None:
+        """Enter a folder, before it is taken."""
+        self._enter(name)
+        self._folders.add(name)
+
+    def file(self, name: str) -> None:
+        """Enter a file, before it is taken."""
+        self._enter(name)
+        if name in self._above:
+            raise _damaged(f"its member {_shown(name)} is a file and a folder")
+        self._files[name] = (0, "")
+
+    def hashed(self, name: str, size: int, digest: str) -> None:
+        """Say what a file has. digest: SHA-256, hexadecimal."""
+        self._files[name] = (size, digest)
+
+    def manifest(self, first_line: bytes) -> bytes:
+        """The text of the manifest of all files."""
+        content = {"header": hashlib.sha256(first_line).hexdigest(), "members": self._files}
+        return json.dumps(content).encode()
+
+    def _enter(self, name: str) -> None:
+        path, size = PurePosixPath(name), len(name.encode())
+        # PurePosixPath leaves out doubled slashes and `.`.
+        if not path.parts or str(path) != name or path.is_absolute() or ".." in path.parts or "\0" in name:
+            raise _damaged(f"its member {_shown(name)} is none of a backup")
+        self._bytes += size + _ROW_BYTES
+        if size > _MOST_NAME_BYTES or self._bytes > _MOST_MANIFEST_BYTES:
+            raise _damaged("its names are too long, or too many")
+        if name in self._files or name in self._folders:
+            raise _damaged(f"its member {_shown(name)} is there twice")
+        above = [str(parent) for parent in path.parents][:-1]
+        if not self._files.keys().isdisjoint(above):
+            raise _damaged(f"its member {_shown(name)} is below a file")
+        self._above.update(above)
 
 
 def read_key(path: Path) -> bytes:
@@ -241,17 +344,25 @@ def _nonce(number: int, last: bool) -> bytes:
     return number.to_bytes(11, "big") + (b"\1" if last else b"\0")
 
 
-class _Hashing:
-    """Reads a file and hashes what was read."""
+class _Content:
+    """Reads the next `size` bytes of a file, and hashes what was read. Raises EOFError if the file has fewer."""
 
-    def __init__(self, content: IO[bytes]) -> None:
-        self._content = content
+    def __init__(self, file: IO[bytes], size: int) -> None:
+        self._file = file
+        self._left = size
         self.sha256 = hashlib.sha256()
 
     def read(self, size: int = -1) -> bytes:
-        data = self._content.read(size)
+        data = _exactly(self._file, self._left if size < 0 else min(size, self._left))
+        self._left -= len(data)
         self.sha256.update(data)
         return data
+
+
+def _exactly(file: IO[bytes], size: int) -> bytes:
+    if len(data := file.read(size)) != size:
+        raise EOFError
+    return data
 
 
 class _Sealing(io.RawIOBase):
@@ -322,10 +433,9 @@ class _Opening(io.RawIOBase):
         self._clear = memoryview(clear)
 
 
-def _check_name(name: str) -> None:
-    path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts:
-        raise _damaged(f"its member {name} is none of a backup")
+def _shown(text: object) -> str:
+    """A text of an archive, as a terminal may show it."""
+    return ascii(str(text)[:100])[1:-1]
 
 
 def _damaged(what: str) -> DamagedArchive:

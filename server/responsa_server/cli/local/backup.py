@@ -7,13 +7,14 @@ import contextlib
 import json
 import os
 import platform
+import re
 import shutil
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
-from typing import Annotated, Final
+from pathlib import Path, PurePosixPath
+from typing import IO, Annotated, Final
 
 import psycopg
 import typer
@@ -21,7 +22,14 @@ import typer
 from responsa_server import __version__
 from responsa_server.app.accounts import tokens_on
 from responsa_server.app.resources import bring_up_to_date, database_urls, pools_of, reason_of
-from responsa_server.app.settings import Settings, SettingsError, load, without_secrets
+from responsa_server.app.settings import (
+    Settings,
+    SettingsError,
+    environment,
+    load,
+    settings_file,
+    without_secrets,
+)
 from responsa_server.cli.local.admin import database
 from responsa_server.cli.local.archive import (
     CHUNK,
@@ -36,20 +44,22 @@ from responsa_server.cli.local.archive import (
 )
 from responsa_server.cli.local.failures import reporting
 from responsa_server.embedded import EmbeddedError, EmbeddedPostgres, Layout
-from responsa_server.embedded.base_backup import ClusterDraft, base_backup
+from responsa_server.embedded.base_backup import LEFT_OUT, ClusterDraft, base_backup, is_of_cluster
 from responsa_server.embedded.errors import EMPTY_FOLDER, file_errors, of_os_error
-from responsa_server.embedded.files import PlaceLock, present
+from responsa_server.embedded.files import PlaceLock, free_space, present
 from responsa_server.embedded.layout import SETTINGS_FILE
 from responsa_server.embedded.postgres import MAJOR
 from responsa_server.embedded.purge import purge
 from responsa_server.private_files import create_private, write_private
 from responsa_server.stores.postgres.dump import (
+    MOST_DESCRIPTION_BYTES,
     Description,
     DumpError,
     Snapshot,
     applied,
     is_empty,
     loading,
+    never_used,
     remove_schemas,
     snapshot,
 )
@@ -63,6 +73,11 @@ _HOME: Final = "home/"
 _CLUSTER: Final = "postgres/"
 _TABLES: Final = "tables/"
 _DESCRIPTION: Final = "tables.json"
+_PIECE: Final = re.compile(r"(0|[1-9][0-9]{0,8})/(0|[1-9][0-9]{0,8})")
+_DOCS_RECORD: Final = "data/docs.sha256"
+_FOLDERS: Final = {"agents": "*", "tools": "*.toml", "connections": "*.toml", "webhooks": "*.toml"}
+"""The folders of the home, and which of their files a backup has. Other files may be secrets that the declarations name, or databases of their own."""
+_DRAFT: Final = re.compile(r"\.(.+)\.[0-9a-f]{16}\.new")
 
 
 class NotEmpty(EmbeddedError):
@@ -108,6 +123,7 @@ def backup(
                 f"{layout.home} is not a Responsa data folder",
                 "set RESPONSA_HOME to the folder of the instance",
             )
+        layout.check_restored()
         key = None if key_file is None else read_key(key_file)
         lock = PlaceLock(layout.home / "backup.lock", "A backup")
         lock.acquire()
@@ -135,23 +151,44 @@ def restore(
 
     The whole backup is checked before anything is written. Start the instance with `responsa up` afterwards. It is paused:
     until `responsa activate`, it continues no turn, runs no job, and calls no tool with effects.
+    If the command was interrupted, run it again.
     """
     with reporting(), _failures():
+        if not environment().get("RESPONSA_CONFIG"):
+            # The settings that an interrupted restore has written may lack a secret, so they go before the settings are read.
+            _start_over(Layout.of(settings_file().parent))
         settings = load()
         layout = Layout.of(settings.home)
+        _start_over(layout)
         key = None if key_file is None else read_key(key_file)
-        header, description = _check(archive, key)
+        header, contents = _check(archive, key, layout)
         _check_place(settings, layout, header)
+        if key is None:
+            typer.echo(
+                "The backup is not sealed with a key, so it can hold code that runs in this instance: use it only if you trust everybody who could write the file.",
+                err=True,
+            )
         existed = layout.home.exists()
+        lock = PlaceLock(layout.lock, "Responsa")
+        _mark(layout, contents.home)
+        lock.acquire()
         try:
-            _restore(settings, layout, archive, key, header, description)
+            restored = _restore(settings, layout, archive, key, header, contents)
+            with file_errors(layout.home):
+                layout.restoring.unlink()
         except BaseException:
+            lock.release()
             _undo(settings, layout, existed=existed)
             raise
+        finally:
+            lock.release()
         typer.echo(f"Restored {layout.home} from the backup of {header.time}. Start it with `responsa up`.")
         typer.echo(
             "It is paused: it answers questions, but does nothing outside, until `responsa activate`. Activate it only if the original instance runs no more."
         )
+        for setting, name, folder in _own_folders(restored):
+            if (place := layout.home / name).is_dir() and folder.resolve() != place:
+                typer.echo(f"{setting} names {folder}, and its files of the backup are in {place}.")
         if header.left_out:
             typer.echo(
                 f"These settings were secrets and are not in the backup; set them again: {', '.join(header.left_out)}"
@@ -170,6 +207,11 @@ def _failures() -> Generator[None]:
         raise EmbeddedError(
             f"The database cannot be reached: {reason_of(error)}",
             "check DATABASE_URL, and that PostgreSQL runs",
+        ) from error
+    except psycopg.Error as error:
+        raise EmbeddedError(
+            f"PostgreSQL refused a statement ({error.diag.message_primary or type(error).__name__})",
+            "see the log of PostgreSQL, or use another backup",
         ) from error
 
 
@@ -234,34 +276,40 @@ def _add_files(settings: Settings, layout: Layout, writer: Writer, written: str)
     if written:
         writer.bytes(_HOME + SETTINGS_FILE, written.encode())
     if layout.docs_record.is_file():
-        writer.bytes(f"{_HOME}{layout.docs_record.relative_to(layout.home)}", layout.docs_record.read_bytes())
-    folders = {
-        "agents.folder": (settings.agents.folder or layout.home / "agents", "*"),
-        # Their other files may be secrets that the declarations name, or databases of their own.
-        "tools.folder": (settings.tools_folder, "*.toml"),
-        "sources.folder": (settings.connections_folder, "*.toml"),
-        "sources.webhooks_folder": (settings.webhooks_folder, "*.toml"),
-    }
-    for setting, (folder, pattern) in folders.items():
-        if not folder.is_relative_to(layout.home):
+        writer.bytes(_HOME + _DOCS_RECORD, layout.docs_record.read_bytes())
+    for setting, name, folder in _own_folders(settings):
+        if not folder.is_relative_to(layout.home) or folder == layout.home:
             typer.echo(
-                f"Not in the backup: {folder} ({setting}), because it is outside the data folder.", err=True
+                f"Not in the backup: {folder} ({setting}), because it is not a folder in the data folder.",
+                err=True,
             )
             continue
-        for path in sorted(folder.rglob(pattern)):
+        for path in sorted(folder.rglob(_FOLDERS[name])):
             if path.is_file() and not path.is_symlink():
                 with path.open("rb") as file:
-                    writer.file(f"{_HOME}{path.relative_to(layout.home)}", file, path.stat().st_size)
+                    writer.file(f"{_HOME}{name}/{path.relative_to(folder)}", file, path.stat().st_size)
+
+
+def _own_folders(settings: Settings) -> Sequence[tuple[str, str, Path]]:
+    """The settings that name a folder of the owner's files, the name of each folder in a backup and in a new home, and the folder."""
+    return [
+        ("agents.folder", "agents", settings.agents.folder or settings.home / "agents"),
+        ("tools.folder", "tools", settings.tools_folder),
+        ("sources.folder", "connections", settings.connections_folder),
+        ("sources.webhooks_folder", "webhooks", settings.webhooks_folder),
+    ]
 
 
 def _add_cluster(layout: Layout, writer: Writer) -> None:
     with base_backup(layout) as files:
         for entry in files:
-            name = _CLUSTER + entry.name.removeprefix("./")
+            name = entry.name.removeprefix("./")
+            if not is_of_cluster(name, folder=entry.isdir()):
+                continue
             if entry.isdir():
-                writer.folder(name)
+                writer.folder(_CLUSTER + name)
             elif (content := files.extractfile(entry)) is not None:
-                writer.file(name, content, entry.size)
+                writer.file(_CLUSTER + name, content, entry.size)
 
 
 def _add_rows(found: Snapshot, writer: Writer) -> None:
@@ -271,16 +319,88 @@ def _add_rows(found: Snapshot, writer: Writer) -> None:
             writer.bytes(f"{_TABLES}{number}/{piece}", rows)
 
 
-def _check(archive: Path, key: bytes | None) -> tuple[Header, Description | None]:
-    """Read the whole backup, and compare it with its manifest and this version. Returns also the tables of a dump."""
-    texts: dict[str, bytes] = {}
+class _Contents:
+    """What a backup has. `take` refuses every member that `backup` would not have written, or not there, and writes nothing.
 
-    def take(member: Member) -> None:
-        if member.name == _DESCRIPTION and member.content is not None:
-            texts[member.name] = member.content.read()
+    room: the maximum size of the files, in bytes; None if it does not matter. description: of a dump, else None. home: the paths of the files for the home.
+    """
 
+    def __init__(self, room: int | None = None) -> None:
+        self.description: Description | None = None
+        self.home: list[str] = []
+        self._room = room
+        self._has_cluster = False
+        self._piece = (-1, 0)
+
+    def take(self, member: Member) -> None:
+        """Look at the next member. Raises EmbeddedError."""
+        place, _, rest = member.name.partition("/")
+        match place:
+            case "home" if member.content is not None and _is_of_home(rest):
+                self.home.append(rest)
+            case "postgres" if rest in LEFT_OUT or is_of_cluster(rest, folder=member.content is None):
+                self._has_cluster = True
+            case "tables.json" if not rest and member.content is not None and self.description is None:
+                self.description = _description(member.content)
+                return
+            case "tables" if member.content is not None and self._follows(rest):
+                return
+            case _:
+                raise DamagedArchive(
+                    f"The backup cannot be used: its member {member.name!a} is unknown there",
+                    "use another backup",
+                )
+        if self._room is not None:
+            self._room -= member.size
+            if self._room < 0:
+                raise EmbeddedError(
+                    "The files of the backup do not fit on the disk",
+                    "free room there, or set RESPONSA_HOME to a folder on another disk",
+                )
+
+    def complete(self, header: Header) -> None:
+        """Check, after the last member, that the backup has what a backup of this kind has. Raises DamagedArchive."""
+        tables = 0 if self.description is None else len(self.description.tables)
+        kinds = {header.kind == "base", self._has_cluster, self.description is None}
+        if len(kinds) > 1 or self._piece[0] != tables - 1:
+            raise DamagedArchive(
+                "The backup cannot be used: a part of its database is missing", "use another backup"
+            )
+
+    def _follows(self, piece: str) -> bool:
+        """Whether this piece of a table's rows comes after the last one."""
+        if self.description is None or (found := _PIECE.fullmatch(piece)) is None:
+            return False
+        last, self._piece = self._piece, (int(found[1]), int(found[2]))
+        return self._piece[0] < len(self.description.tables) and self._piece in (
+            (last[0], last[1] + 1),
+            (last[0] + 1, 0),
+        )
+
+
+def _is_of_home(name: str) -> bool:
+    path = PurePosixPath(name)
+    pattern = _FOLDERS.get(path.parts[0]) if len(path.parts) > 1 else None
+    return name in (SETTINGS_FILE, _DOCS_RECORD) or (pattern is not None and path.match(pattern))
+
+
+def _description(content: IO[bytes]) -> Description:
+    text = content.read(MOST_DESCRIPTION_BYTES)
     try:
-        header = read(archive, key, take)
+        if content.read(1):
+            raise ValueError("too long")
+        return Description.of_json(text)
+    except ValueError as error:
+        raise DamagedArchive(
+            "The backup cannot be used: its list of tables is none of a backup", "use another backup"
+        ) from error
+
+
+def _check(archive: Path, key: bytes | None, layout: Layout) -> tuple[Header, _Contents]:
+    """Read the whole backup, and compare it with its manifest and this version."""
+    contents = _Contents(min(free_space(place) for place in layout.disks))
+    try:
+        header = read(archive, key, contents.take)
     except OSError as error:
         raise EmbeddedError(
             f"The backup {archive} cannot be read ({error.strerror})", "name a file that this user may read"
@@ -291,11 +411,13 @@ def _check(archive: Path, key: bytes | None) -> tuple[Header, Description | None
             f"The backup was made by Responsa {header.release}, whose migration {strangers[0]} this version does not know",
             "restore it with that version or a newer one",
         )
-    return header, Description.of_json(texts[_DESCRIPTION]) if texts else None
+    contents.complete(header)
+    return header, contents
 
 
 def _check_place(settings: Settings, layout: Layout, header: Header) -> None:
-    if not layout.is_deleted() or present(layout.cluster):
+    begun = present(layout.restoring)
+    if not (begun or layout.is_deleted()) or present(layout.cluster):
         raise NotEmpty(f"{layout.home} is not empty", EMPTY_FOLDER)
     if settings.database_url is not None:
         if header.kind == "base":
@@ -304,6 +426,8 @@ def _check_place(settings: Settings, layout: Layout, header: Header) -> None:
                 "unset DATABASE_URL, or make a backup with --dump",
             )
         with psycopg.connect(settings.database_url.get_secret_value()) as connection:
+            if begun and never_used(connection):
+                remove_schemas(connection)
             if not is_empty(connection):
                 raise NotEmpty(
                     "The database that DATABASE_URL names has tables of Responsa", "name an empty database"
@@ -315,56 +439,105 @@ def _check_place(settings: Settings, layout: Layout, header: Header) -> None:
         )
 
 
+def _start_over(layout: Layout) -> None:
+    """Remove everything but its mark that an interrupted restore has written, if there was one.
+
+    Raises:
+        EmbeddedError: the restore still runs, or the folder has files that are not of it; then nothing is removed.
+    """
+    if not present(layout.restoring):
+        return
+    try:
+        written: set[str] = set(json.loads(layout.restoring.read_bytes()))
+    except ValueError:  # it was interrupted while it wrote the mark, before any other file
+        written = set()
+    made = {
+        one.name
+        for one in (
+            *(
+                layout.restoring,
+                layout.marker,
+                layout.state,
+                layout.secrets,
+                layout.token_secret,
+                layout.lock,
+            ),
+            *(layout.logs, layout.cluster, layout.home / "run", layout.cluster.with_name(".postgres.new")),
+            *(layout.home / "postgres.lock", layout.home / "redis.lock"),
+        )
+    }
+    for path in sorted(layout.home.rglob("*")):
+        name = path.relative_to(layout.home)
+        draft = _DRAFT.fullmatch(name.parts[0])
+        if (path.is_dir() and not path.is_symlink()) or name.as_posix() in written:
+            continue
+        if (draft[1] if draft else name.parts[0]) not in made:
+            raise NotEmpty(
+                f"A restore into {layout.home} was interrupted, and {path} is not of it",
+                "move that file away, and run `responsa restore` again",
+            )
+    purge(layout, keep=layout.restoring)
+
+
+def _mark(layout: Layout, files: Sequence[str]) -> None:
+    """Make the home with the mark of a restore, or write the mark again. files: the paths of the files that the restore will write into the home."""
+    with file_errors(layout.home):
+        layout.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(
+            layout.restoring, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
+        )
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            json.dump(files, file)
+            file.flush()
+            os.fsync(file.fileno())
+
+
 def _restore(
     settings: Settings,
     layout: Layout,
     archive: Path,
     key: bytes | None,
     header: Header,
-    tables: Description | None,
-) -> None:
-    layout.prepare()
-    if tables is None:
+    contents: _Contents,
+) -> Settings:
+    """Write everything, and return the restored settings."""
+    layout.prepare(restoring=True)
+    checked = _Contents()
+
+    def files(member: Member, cluster: ClusterDraft | None = None) -> None:
+        checked.take(member)
+        if member.name.startswith(_HOME) and member.content is not None:
+            path = layout.home / member.name.removeprefix(_HOME)
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with create_private(path) as file:
+                shutil.copyfileobj(member.content, file)
+        elif cluster is not None and (name := member.name.removeprefix(_CLUSTER)) not in LEFT_OUT:
+            cluster.add(name, member.content)
+
+    def rows(member: Member, add: Callable[[int, Iterator[bytes]], None]) -> None:
+        files(member)
+        if member.name.startswith(_TABLES) and member.content is not None:
+            table, _, _ = member.name.removeprefix(_TABLES).partition("/")
+            add(int(table), iter(partial(member.content.read, CHUNK), b""))
+
+    if contents.description is None:
         with file_errors(layout.home):
             cluster = ClusterDraft(layout)
-            read(archive, key, lambda member: _take_file(layout, member, cluster))
+            read(archive, key, lambda member: files(member, cluster))
         cluster.start(BEGIN)
-    with database(settings):
+    with database(settings, layout):
         urls = database_urls(settings, layout)
-        if tables is not None:
+        if contents.description is not None:
             asyncio.run(migrate(urls.owner, load_migrations()[: len(header.migrations)], restoring=True))
             # Many vectors are stored much faster without the index.
             asyncio.run(drop_unused_index(urls.owner))
-            with loading(urls.owner, tables) as add_rows:
-                read(archive, key, lambda member: _take_rows(layout, member, add_rows))
+            with loading(urls.owner, contents.description) as add_rows, file_errors(layout.home):
+                read(archive, key, lambda member: rows(member, add_rows))
         with contextlib.suppress(SettingsError):  # the restored settings may lack a secret
             settings = load()
         asyncio.run(bring_up_to_date(settings, layout, restoring=True))
         asyncio.run(_finish(settings, layout))
-
-
-def _take_file(layout: Layout, member: Member, cluster: ClusterDraft | None = None) -> None:
-    if cluster is not None and member.name.startswith(_CLUSTER):
-        cluster.add(member.name.removeprefix(_CLUSTER), member.content)
-    elif member.name.startswith(_HOME) and member.content is not None:
-        path = layout.home / member.name.removeprefix(_HOME)
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with create_private(path) as file:
-            shutil.copyfileobj(member.content, file)
-    elif member.content is not None:
-        raise DamagedArchive(
-            f"The backup cannot be used: its member {member.name} is unknown", "use another backup"
-        )
-
-
-def _take_rows(layout: Layout, member: Member, add: Callable[[int, Iterator[bytes]], None]) -> None:
-    if member.content is None or member.name == _DESCRIPTION:
-        return
-    if member.name.startswith(_TABLES):
-        table = int(member.name.removeprefix(_TABLES).partition("/")[0])
-        add(table, iter(partial(member.content.read, CHUNK), b""))
-    else:
-        _take_file(layout, member)
+    return settings
 
 
 async def _finish(settings: Settings, layout: Layout) -> None:

@@ -278,7 +278,7 @@ def acting(reader: Reader) -> dict[str, str]:
     """The session variables of a transaction for this reader; see `0001_pre_identity.sql`."""
     if isinstance(reader, Server):
         return {"tenant": reader.tenant_id, "user": "", "role": "system"}
-    return {"tenant": reader.tenant_id, "user": reader.user_id.hex, "role": reader.role.value}
+    return {"tenant": reader.tenant_id, "user": reader.user_id.hex, "role": reader.acting_role}
 
 
 def _reader_of(reader: Reader | str) -> Reader:

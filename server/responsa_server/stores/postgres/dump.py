@@ -2,35 +2,44 @@
 
 Only rows are copied: the migrations make the tables, and `fit_index` the vector index. The functions are not asynchronous, because only
 commands call them.
+
+No text of a dump becomes SQL except names, which are quoted, and which must be those of the database that its migrations have made. The bounds of a partition follow from its name.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+import re
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
-from typing import Any, Final, LiteralString
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, Final, Literal, LiteralString
 
 import psycopg
 from psycopg import sql
+from pydantic import StringConstraints, TypeAdapter
 
 ROLE: Final = "responsa_backup"
 CHUNK: Final = 16 << 20
 """The size of a piece of a table's rows in bytes: the last row of a piece may make it longer."""
 
+MOST_DESCRIPTION_BYTES: Final = 4 << 20
+"""The maximum size of the text of a `Description`, which names each table with its columns and each week of the log."""
+
+_Schema = Literal["responsa", "procrastinate"]
+_Name = Annotated[str, StringConstraints(pattern=r"^[a-z_][a-z0-9_]{0,62}$")]
 _SCHEMAS: Final = ["responsa", "procrastinate"]
+_WEEK: Final = re.compile(r"turn_event_(20[0-9]{6})")
 # Weeks of the turn log that were taken out of the log wait for their deletion. A pause belongs to the database, not to its content.
 _TABLES: Final[LiteralString] = """
     SELECT n.nspname, c.relname,
-        ARRAY(SELECT a.attname::text FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '' ORDER BY a.attnum),
-        coalesce(p.relname::text, ''), coalesce(pg_get_expr(c.relpartbound, c.oid), '')
+        ARRAY(SELECT a.attname::text FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '' ORDER BY a.attnum)
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-        LEFT JOIN pg_inherits i ON i.inhrelid = c.oid LEFT JOIN pg_class p ON p.oid = i.inhparent
     WHERE n.nspname = ANY(%s) AND c.relkind = 'r' AND (c.relispartition OR c.relname !~ '^turn_event_[0-9]{8}$') AND c.relname <> 'pause'
     ORDER BY 1, 2"""
 _SEQUENCES: Final[LiteralString] = (
-    "SELECT schemaname::text, sequencename::text, last_value FROM pg_sequences WHERE schemaname = ANY(%s) AND last_value IS NOT NULL"
+    "SELECT schemaname::text, sequencename::text, last_value FROM pg_sequences WHERE schemaname = ANY(%s)"
 )
 _SECURED: Final[LiteralString] = """
     SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -51,18 +60,26 @@ class DumpError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table. columns: those that are stored. parent, bound: of a partition, else empty."""
+    """A table. columns: those that are stored."""
 
-    schema: str
-    name: str
-    columns: Sequence[str]
-    parent: str
-    bound: str
+    schema: _Schema
+    name: _Name
+    columns: Sequence[_Name]
 
     @property
     def identifier(self) -> sql.Identifier:
         """The table's name in a statement."""
         return sql.Identifier(self.schema, self.name)
+
+    @property
+    def week(self) -> datetime | None:
+        """When the week of a partition of the turn log begins; None for another table. Raises ValueError if this is no Monday."""
+        if self.schema != "responsa" or (found := _WEEK.fullmatch(self.name)) is None:
+            return None
+        week = datetime.strptime(found[1], "%Y%m%d").replace(tzinfo=UTC)
+        if week.weekday():
+            raise ValueError(self.name)
+        return week
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +87,7 @@ class Description:
     """What a dump has. sequences: the schema, the name and the last value of each sequence that was used."""
 
     tables: Sequence[Table]
-    sequences: Sequence[tuple[str, str, int]]
+    sequences: Sequence[tuple[_Schema, _Name, int]]
 
     def to_json(self) -> str:
         """The description as a text."""
@@ -78,10 +95,16 @@ class Description:
 
     @classmethod
     def of_json(cls, text: bytes) -> Description:
-        """The description of which this is the text. Raises ValueError, KeyError, TypeError."""
-        content: Mapping[str, Any] = json.loads(text)
-        sequences = [(schema, name, int(value)) for schema, name, value in content["sequences"]]
-        return cls([Table(**table) for table in content["tables"]], sequences)
+        """The description of which this is the text. Raises ValueError."""
+        found = _DESCRIPTION.validate_json(text)
+        if len({(table.schema, table.name) for table in found.tables}) < len(found.tables):
+            raise ValueError("a table is there twice")
+        for table in found.tables:
+            _ = table.week
+        return found
+
+
+_DESCRIPTION: Final = TypeAdapter(Description)
 
 
 class Snapshot:
@@ -91,7 +114,9 @@ class Snapshot:
         self._connection = connection
         tables = [Table(*row) for row in connection.execute(_TABLES, [_SCHEMAS]).fetchall()]
         sequences = connection.execute(_SEQUENCES, [_SCHEMAS]).fetchall()
-        self.description = Description(tables, [(row[0], row[1], row[2]) for row in sequences])
+        self.description = Description(
+            tables, [(row[0], row[1], row[2]) for row in sequences if row[2] is not None]
+        )
 
     def rows(self, table: Table) -> Generator[bytes]:
         """The rows of a table in PostgreSQL's binary format, in pieces of about CHUNK bytes. Raises DumpError."""
@@ -164,6 +189,13 @@ def is_empty(connection: psycopg.Connection) -> bool:
     return row == (0,)
 
 
+def never_used(connection: psycopg.Connection) -> bool:
+    """Whether a database has tables of Responsa of which no tenant was ever a row: what a restore leaves that was killed before it committed the rows."""
+    # Row-level security hides rows from the owner, but not the size of the table.
+    row = connection.execute("SELECT pg_relation_size(to_regclass('responsa.tenant'))").fetchone()
+    return row in ((0,), (None,))
+
+
 def applied(connection: psycopg.Connection) -> Sequence[tuple[str, bytes]]:
     """The names and hashes of the database's migrations, in order. Raises DumpError if it has none."""
     try:
@@ -190,11 +222,12 @@ def loading(url: str, description: Description) -> Generator[Callable[[int, Iter
     try:
         with psycopg.connect(url) as connection:
             _make_partitions(connection, description.tables)
+            _check(connection, description)
             with _bare(connection, description.tables):
                 with _Copies(connection, description.tables) as copies:
                     yield copies.add
                 for schema, name, value in description.sequences:
-                    connection.execute("SELECT setval(%s::regclass, %s)", [f'"{schema}"."{name}"', value])
+                    connection.execute("SELECT setval(%s::regclass, %s)", [f"{schema}.{name}", value])
         with psycopg.connect(url, autocommit=True) as connection:
             # Searches need the statistics at once.
             for table in description.tables:
@@ -233,16 +266,39 @@ class _Copies:
 
 def _make_partitions(connection: psycopg.Connection, tables: Sequence[Table]) -> None:
     """Make the weeks of the turn log that the migrations have not made, as `responsa.make_turn_event_partitions` does."""
+    known = {(schema, name) for schema, name, _ in connection.execute(_TABLES, [_SCHEMAS]).fetchall()}
     for table in tables:
-        known = connection.execute("SELECT to_regclass(%s)", [f'"{table.schema}"."{table.name}"']).fetchone()
-        if table.parent and known == (None,):
-            parent = sql.Identifier(table.schema, table.parent)
-            connection.execute(
-                sql.SQL(
-                    "CREATE TABLE {0} (LIKE {1} INCLUDING ALL); ALTER TABLE {0} ENABLE ROW LEVEL SECURITY; ALTER TABLE {0} FORCE ROW LEVEL SECURITY; "
-                    "ALTER TABLE {1} ATTACH PARTITION {0} {2}"
-                ).format(table.identifier, parent, sql.SQL(table.bound))  # pyright: ignore[reportArgumentType]  # PostgreSQL wrote the text of the bound
-            )
+        if (week := table.week) is None or (table.schema, table.name) in known:
+            continue
+        bounds = connection.execute(
+            "SELECT responsa.first_uuid7(%s), responsa.first_uuid7(%s)", [week, week + timedelta(days=7)]
+        ).fetchone()
+        assert bounds is not None
+        connection.execute(
+            sql.SQL(
+                "CREATE TABLE {0} (LIKE responsa.turn_event INCLUDING ALL); ALTER TABLE {0} ENABLE ROW LEVEL SECURITY; ALTER TABLE {0} FORCE ROW LEVEL SECURITY; "
+                "ALTER TABLE responsa.turn_event ATTACH PARTITION {0} FOR VALUES FROM ({1}) TO ({2})"
+            ).format(table.identifier, *map(sql.Literal, map(str, bounds)))
+        )
+
+
+def _check(connection: psycopg.Connection, description: Description) -> None:
+    """Refuse tables, columns and sequences that the database does not have, and tables that the description lacks. Raises DumpError."""
+    given = {(one.schema, one.name): sorted(one.columns) for one in description.tables}
+    differ = {(schema, name) for schema, name, _ in description.sequences}
+    differ -= {(row[0], row[1]) for row in connection.execute(_SEQUENCES, [_SCHEMAS]).fetchall()}
+    for one in (Table(*row) for row in connection.execute(_TABLES, [_SCHEMAS]).fetchall()):
+        columns = given.pop((one.schema, one.name), None)
+        # The migrations have made weeks of the log that the dump may not have.
+        if columns != sorted(one.columns) and (columns is not None or one.week is None):
+            differ.add((one.schema, one.name))
+    differ |= given.keys()
+    if differ:
+        schema, name = min(differ)
+        raise DumpError(
+            f"The backup cannot be used: {schema}.{name} is not as its migrations make it",
+            "use another backup",
+        )
 
 
 @contextmanager

@@ -23,6 +23,7 @@ from responsa_server.domain.people import (
     Principal,
     Role,
     Stage,
+    for_turn,
 )
 from responsa_server.domain.turns import FrameCodec, TurnState
 from responsa_server.domain.words import counted
@@ -224,7 +225,7 @@ class PostgresErasing:
                 self._queries["open_turns"], {"tenant": tenant_id, "user": user_id}
             )
             rows = await cursor.fetchall()
-        return [(Principal(tenant_id, user, Role(role), "turn"), turn) for turn, user, role in rows]
+        return [(for_turn(tenant_id, user, role), turn) for turn, user, role in rows]
 
     @shielded
     async def erase_conversations(self, tenant_id: str, user_id: UUID) -> None:

@@ -69,7 +69,7 @@ SELECT (SELECT count(*) FROM sessions) AS sessions, (SELECT count(*) FROM sessio
     (SELECT count(*) FROM invitations) AS invitations;
 
 -- name: open_turns
-SELECT id, user_id, role FROM responsa.turn
+SELECT id, user_id, CASE WHEN widget THEN 'widget' ELSE role END FROM responsa.turn
 WHERE tenant_id = %(tenant)s AND user_id = %(user)s AND state IN ('queued', 'pending', 'running')
 ORDER BY state <> 'queued', create_time, id;
 

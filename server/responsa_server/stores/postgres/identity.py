@@ -74,7 +74,21 @@ class PostgresIdentityStore:
             row = await self._one(connection, "find_key", {"digest": digest})
         if row is None:
             return None
-        key_id, tenant_id, user_id, role, expired, revoked, disabled, owner, suspended, narrowed, widget = row
+        (
+            key_id,
+            tenant_id,
+            user_id,
+            role,
+            expired,
+            revoked,
+            disabled,
+            owner,
+            suspended,
+            users,
+            widget,
+            agent,
+        ) = row
+        narrowed = role != users
         who = Principal(
             tenant_id,
             user_id,
@@ -84,8 +98,19 @@ class PostgresIdentityStore:
             owner=owner and not narrowed,
             narrowed=narrowed,
             widget=widget,
+            limited_as=Role(users) if widget else None,
+            agent=agent,
         )
         return FoundKey(key_id, who, expired, revoked, disabled, suspended)
+
+    @shielded
+    async def unread_by_widgets(self, keys: Collection[UUID]) -> Mapping[UUID, int]:
+        """How many collections the users of these keys of widgets read, and the keys do not, across all tenants; see `ApiKey`. Other keys are left out."""
+        async with self._database.no_tenant() as connection:
+            rows = await (
+                await connection.execute(self._queries["unread_by_widgets"], {"keys": uuid_array(keys)})
+            ).fetchall()
+        return dict(rows)
 
     @shielded
     async def find_session(self, digest: bytes) -> FoundSession | None:
@@ -275,7 +300,7 @@ class PostgresIdentityStore:
         session_id: the session in which the user creates the key; None for a key of a service, and without a session. A session that ends at the same moment either ends before, and the key is
         not stored, or after. Raises Unauthenticated (CREDENTIAL_UNKNOWN) if it has ended.
 
-        If the maker has already used this request_id with the same user, display_name, expire_time, role and widget, return the earlier key
+        If the maker has already used this request_id with the same user, display_name, expire_time, role, widget and agent, return the earlier key
         in its current state, and store and audit nothing. Raises AlreadyExists (REQUEST_ID_REUSED) if one of them
         differs.
         """
@@ -301,6 +326,8 @@ class PostgresIdentityStore:
             body["role"] = key.role.value
         if key.widget:
             body["widget"] = "true"
+        if key.agent:
+            body["agent"] = key.agent
         maker: Maker = key
         async with self._database.tenant(key.tenant_id) as connection:
             if for_service_by is not None:
@@ -472,5 +499,11 @@ def _session(row: Row, credential: str) -> FoundSession:
 
 
 def _key(row: Row) -> ApiKey:
-    *others, role, widget = row
-    return ApiKey(*others, role=None if role is None else Role(role), widget=widget)
+    *others, role, widget, agent, unread = row
+    return ApiKey(
+        *others,
+        role=None if role is None else Role(role),
+        widget=widget,
+        agent=agent,
+        unread_collections=unread,
+    )

@@ -1,6 +1,9 @@
 -- name: find_key
-SELECT f.id, f.tenant_id, f.user_id, f.role, f.expired, f.revoked, f.disabled, s.owner, s.suspended, f.role <> s.role, f.widget
-FROM responsa.find_key(%(digest)s) AS f CROSS JOIN LATERAL responsa.standing_of(f.user_id) AS s
+SELECT f.id, f.tenant_id, f.user_id, f.role, f.expired, f.revoked, f.disabled, s.owner, s.suspended, s.role, f.widget, f.agent
+FROM responsa.find_caller_of_key(%(digest)s) AS f CROSS JOIN LATERAL responsa.standing_of(f.user_id) AS s
+
+-- name: unread_by_widgets
+SELECT f.id, f.unread FROM (SELECT k.id, responsa.unread_by_widget(k.id) AS unread FROM unnest(%(keys)s::uuid[]) AS k (id)) AS f WHERE f.unread IS NOT NULL
 
 -- name: find_session
 SELECT f.id, f.tenant_id, f.user_id, f.role, f.api_key_id, f.expired, f.disabled, s.owner, s.suspended, f.role <> s.role
@@ -60,12 +63,13 @@ WHERE tenant_id = %(tenant_id)s AND id = (
     FOR NO KEY UPDATE SKIP LOCKED)
 
 -- name: add_key
-INSERT INTO responsa.api_key (id, tenant_id, user_id, display_name, prefix, secret_sha256, expire_time, parent_id, role, widget)
+INSERT INTO responsa.api_key (id, tenant_id, user_id, display_name, prefix, secret_sha256, expire_time, parent_id, role, widget, agent)
 SELECT %(id)s, %(tenant_id)s, %(user_id)s, %(display_name)s, %(prefix)s, %(digest)s, %(expire_time)s::timestamptz, %(parent_id)s,
     coalesce(%(role)s::text, (SELECT p.role FROM responsa.api_key AS p WHERE p.tenant_id = %(tenant_id)s AND p.id = %(parent_id)s)),
-    %(widget)s
+    %(widget)s, %(agent)s
 WHERE %(expire_time)s::timestamptz IS NULL OR %(expire_time)s::timestamptz > now()
-RETURNING id, tenant_id, user_id, display_name, prefix, create_time, expire_time, revoke_time, parent_id, role, widget
+RETURNING id, tenant_id, user_id, display_name, prefix, create_time, expire_time, revoke_time, parent_id, role, widget, agent,
+    coalesce(responsa.unread_by_widget(id), 0) AS unread_collections
 
 -- name: lock_keys_of_user
 SELECT pg_advisory_xact_lock(hashtextextended('responsa.api_keys ' || %(user_id)s::text, 0))
@@ -85,26 +89,30 @@ FOR SHARE
 SELECT 1 FROM responsa.session WHERE tenant_id = %(tenant_id)s AND user_id = %(user_id)s AND id = %(session_id)s FOR KEY SHARE
 
 -- name: find_own_key
-SELECT id, tenant_id, user_id, display_name, prefix, create_time, expire_time, revoke_time, parent_id, role, widget
+SELECT id, tenant_id, user_id, display_name, prefix, create_time, expire_time, revoke_time, parent_id, role, widget, agent,
+    coalesce(responsa.unread_by_widget(id), 0) AS unread_collections
 FROM responsa.api_key
 WHERE tenant_id = %(tenant_id)s AND user_id = %(user_id)s AND id = %(id)s
 
 -- name: list_keys
-SELECT k.id, k.tenant_id, k.user_id, k.display_name, k.prefix, k.create_time, k.expire_time, k.revoke_time, k.parent_id, k.role, k.widget
+SELECT k.id, k.tenant_id, k.user_id, k.display_name, k.prefix, k.create_time, k.expire_time, k.revoke_time, k.parent_id, k.role, k.widget, k.agent,
+    coalesce(responsa.unread_by_widget(k.id), 0) AS unread_collections
 FROM responsa.api_key AS k
 WHERE k.tenant_id = %(tenant_id)s AND k.user_id = %(user_id)s AND {where}
 ORDER BY {order}
 LIMIT %(limit)s
 
 -- name: list_tenant_keys
-SELECT k.id, k.tenant_id, k.user_id, k.display_name, k.prefix, k.create_time, k.expire_time, k.revoke_time, k.parent_id, k.role, k.widget
+SELECT k.id, k.tenant_id, k.user_id, k.display_name, k.prefix, k.create_time, k.expire_time, k.revoke_time, k.parent_id, k.role, k.widget, k.agent,
+    coalesce(responsa.unread_by_widget(k.id), 0) AS unread_collections
 FROM responsa.api_key AS k
 WHERE k.tenant_id = %(tenant_id)s AND {where}
 ORDER BY {order}
 LIMIT %(limit)s
 
 -- name: lock_key
-SELECT id, tenant_id, user_id, display_name, prefix, create_time, expire_time, revoke_time, parent_id, role, widget
+SELECT id, tenant_id, user_id, display_name, prefix, create_time, expire_time, revoke_time, parent_id, role, widget, agent,
+    coalesce(responsa.unread_by_widget(id), 0) AS unread_collections
 FROM responsa.api_key
 WHERE tenant_id = %(tenant_id)s AND id = %(id)s AND (%(owner)s::uuid IS NULL OR user_id = %(owner)s)
 FOR NO KEY UPDATE
@@ -112,7 +120,8 @@ FOR NO KEY UPDATE
 -- name: revoke_key
 UPDATE responsa.api_key SET revoke_time = now()
 WHERE tenant_id = %(tenant_id)s AND id = %(id)s
-RETURNING id, tenant_id, user_id, display_name, prefix, create_time, expire_time, revoke_time, parent_id, role, widget
+RETURNING id, tenant_id, user_id, display_name, prefix, create_time, expire_time, revoke_time, parent_id, role, widget, agent,
+    coalesce(responsa.unread_by_widget(id), 0) AS unread_collections
 
 -- name: add_tenant
 INSERT INTO responsa.tenant (id, display_name, home)

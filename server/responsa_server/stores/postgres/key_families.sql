@@ -9,4 +9,4 @@ RETURNING id
 -- A separate statement for each generation: it waits for the calls that are creating keys with the generation before, and then sees these keys.
 UPDATE responsa.api_key SET revoke_time = now()
 WHERE tenant_id = %(tenant_id)s AND parent_id = ANY (%(parents)s::uuid[]) AND revoke_time IS NULL
-RETURNING id, tenant_id, user_id, display_name, prefix, create_time, expire_time, revoke_time, parent_id, role, widget
+RETURNING id, tenant_id, user_id, display_name, prefix, create_time, expire_time, revoke_time, parent_id, role, widget, agent, 0::bigint AS unread_collections

@@ -19,7 +19,7 @@ from responsa_server.domain.events import Usage
 from responsa_server.domain.knowledge import JobKind, Operation
 from responsa_server.domain.listing import ListQuery, Page
 from responsa_server.domain.lists import REPLAYED_QUESTIONS
-from responsa_server.domain.people import AuditEvent, Principal, Role
+from responsa_server.domain.people import AuditEvent, Principal, for_turn
 from responsa_server.domain.replays import (
     CitedPart,
     Comparison,
@@ -167,7 +167,7 @@ class PostgresReplays:
                 return None
             who = None
             if row["user_id"] is not None:
-                who = Principal(claim.tenant_id, row["user_id"], Role(row["role"]), "turn")
+                who = for_turn(claim.tenant_id, row["user_id"], row["role"])
             if row["turn_id"] is None:
                 return WaitingQuestion(row["place"], who, Question(row["question"]))
             turn = {**values, "turn": row["turn_id"], "conversation": row["conversation_id"]}

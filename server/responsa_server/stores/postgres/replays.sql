@@ -31,11 +31,11 @@ RETURNING epoch, agent_version, max_cost_micros, coalesce((counts ->> 'spent_mic
 SELECT FROM responsa.operation WHERE tenant_id = %(tenant)s AND id = %(id)s AND epoch = %(epoch)s AND stage || '' <> 'done';
 
 -- name: next
--- The role is that of the turn, unless the user has a lower one today.
+-- The role is that of the turn, unless the user has a lower one today. A widget's question is asked as the widget.
 SELECT q.place, q.question, q.turn_id, t.request, t.state, t.terminal, t.conversation_id, coalesce(t.begin_time, t.create_time) AS before_time,
     t.cost_micros + (SELECT coalesce(sum(s.cost_micros), 0) FROM responsa.turn_spent AS s WHERE s.tenant_id = %(tenant)s AND s.turn_id = t.id)::bigint AS cost_micros,
     (extract(epoch FROM t.end_time - coalesce(t.begin_time, t.end_time)) * 1000)::bigint AS milliseconds,
-    u.id AS user_id, CASE WHEN t.role = 'user' THEN t.role ELSE u.role END AS role
+    u.id AS user_id, CASE WHEN t.widget THEN 'widget' WHEN t.role = 'user' THEN t.role ELSE u.role END AS role
 FROM responsa.replayed_question AS q JOIN responsa.operation AS o ON o.id = q.operation_id
 LEFT JOIN responsa.turn AS t ON t.id = q.turn_id
 LEFT JOIN responsa.app_user AS u ON u.tenant_id = %(tenant)s AND u.id = coalesce(t.user_id, o.user_id) AND u.disable_time IS NULL

@@ -34,7 +34,7 @@ from responsa_server.domain.events import (
     Usage,
 )
 from responsa_server.domain.insight import TurnFacts
-from responsa_server.domain.people import AuditEvent, Principal, Role
+from responsa_server.domain.people import AuditEvent, Principal, for_turn
 from responsa_server.domain.quotas import Grant, Metric
 from responsa_server.domain.turns import (
     ALONE_AFTER_LOSSES,
@@ -205,7 +205,7 @@ class TurnLog:
         return [
             ClaimedTurn(
                 claim=Claim(row["id"], row["tenant_id"], row["epoch"], lease_seconds, grant_of(row)),
-                who=Principal(row["tenant_id"], row["user_id"], Role(row["role"]), "turn"),
+                who=for_turn(row["tenant_id"], row["user_id"], row["role"]),
                 conversation_id=row["conversation_id"],
                 question=self._codec.decode_question(row["request"]),
                 agent_version=row["agent_version"],

@@ -42,8 +42,8 @@ WITH free AS MATERIALIZED (
     FROM free WHERE t.id = free.id
     RETURNING t.*
 )
-SELECT id, tenant_id, user_id, role, conversation_id, request, agent_version, epoch, last_seq, attempt, losses, alone, reserved_tokens, reserved_micros, short_of_tokens,
-    short_of_micros, traceparent,
+SELECT id, tenant_id, user_id, CASE WHEN widget THEN 'widget' ELSE role END AS role, conversation_id, request, agent_version, epoch, last_seq, attempt, losses, alone,
+    reserved_tokens, reserved_micros, short_of_tokens, short_of_micros, traceparent,
     extract(epoch FROM now() - begin_time)::float8 AS age_seconds,
     NOT EXISTS (SELECT FROM responsa.turn AS e WHERE e.tenant_id = c.tenant_id AND e.conversation_id = c.conversation_id AND e.state IN ('answered', 'refused'))
         AS first_in_conversation

@@ -113,7 +113,7 @@ class PostgresTurnStore(TurnLog):
 
     def _whole(self, who: Principal, new: NewTurn) -> Grant | None:
         """The most that the turn can use of what its user's role limits; None if the role limits nothing of it."""
-        quota = self._rules.of(who.role)
+        quota = self._rules.of(who.limit_role)
         if new.demand is None or quota.unlimited:
             return None
         most = {metric: new.demand.most(metric, self._rules.turn_tokens) for metric in Metric}
@@ -141,7 +141,7 @@ class PostgresTurnStore(TurnLog):
 
     async def _accept_and_reserve(self, who: Principal, parameters: Mapping[str, object]) -> bool:
         """Like `_accept_together`, for a question that must also reserve what its user's role limits. It is accepted alone, because a quota that has too little left rolls the transaction back."""
-        limits = {**parameters, **asdict(self._rules.of(who.role))}
+        limits = {**parameters, **asdict(self._rules.of(who.limit_role))}
         statements = [prepared(self._queries[name]).bind(limits) for name in ("accept_turn", "reserve_all")]
         try:
             [[written, _]] = await self._database.turns([(who, statements)])
@@ -221,7 +221,7 @@ class PostgresTurnStore(TurnLog):
             return None
         parameters = {**caller(who), "turn": new.id}
         quota = exception_of(await self._row(connection, "exception", parameters)).over(
-            self._rules.of(who.role)
+            self._rules.of(who.limit_role)
         )
         if quota.unlimited:
             return None
@@ -267,6 +267,7 @@ class PostgresTurnStore(TurnLog):
         return {
             **caller(who),
             "role": who.role.value,
+            "widget": who.widget,
             "id": new.id,
             "conversation": new.conversation_id,
             "create": creates,

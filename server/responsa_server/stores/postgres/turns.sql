@@ -12,9 +12,9 @@ WITH place AS (
     WHERE tenant_id = %(tenant)s::text AND (user_id = %(user)s::uuid) IS TRUE AND id = %(conversation)s::uuid AND NOT %(create)s::bool
     FOR KEY SHARE
 ), accepted AS (
-    INSERT INTO responsa.turn (id, tenant_id, user_id, role, conversation_id, request_id, request, request_sha256, agent_version, state, owner, lease_until,
+    INSERT INTO responsa.turn (id, tenant_id, user_id, role, widget, conversation_id, request_id, request, request_sha256, agent_version, state, owner, lease_until,
         begin_time, last_seq, watched, reserved_tokens, reserved_micros, traceparent)
-    SELECT %(id)s::uuid, %(tenant)s::text, %(user)s::uuid, %(role)s::text, target.id, %(request_id)s::uuid, %(request)b::bytea, %(request_sha256)b::bytea, %(agent_version)s::text, %(state)s::text,
+    SELECT %(id)s::uuid, %(tenant)s::text, %(user)s::uuid, %(role)s::text, %(widget)s::bool, target.id, %(request_id)s::uuid, %(request)b::bytea, %(request_sha256)b::bytea, %(agent_version)s::text, %(state)s::text,
         %(owner)s::uuid, clock_timestamp() + %(lease)s::interval, CASE WHEN %(owner)s::uuid IS NOT NULL THEN clock_timestamp() END, 1, %(watched)s::bool,
         %(reserved_tokens)s::bigint, %(reserved_micros)s::bigint, %(traceparent)s::text
     FROM (SELECT id FROM place UNION ALL SELECT %(conversation)s::uuid WHERE %(create)s) AS target

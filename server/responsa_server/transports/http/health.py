@@ -9,7 +9,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from responsa_server.calls import status
 from responsa_server.calls.health import ServerHealth
+from responsa_server.transports.http.problems import problem
 
 _HEADERS: Final = {"cache-control": "no-store"}
 METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
@@ -42,10 +44,16 @@ def _status(lacking: Sequence[str], more: dict[str, object]) -> Response:
     return JSONResponse(content, status_code=503 if lacking else 200, headers=_HEADERS)
 
 
-def metrics_route(read: Callable[[], Awaitable[bytes]]) -> Route:
-    """`GET /metrics`. read: returns Prometheus' text format."""
+def _any_host(_: str) -> bool:
+    return True
 
-    async def metrics(_: Request) -> Response:
+
+def metrics_route(read: Callable[[], Awaitable[bytes]], accepts: Callable[[str], bool] = _any_host) -> Route:
+    """`GET /metrics`. read: returns Prometheus' text format. accepts: whether to answer a request with this Host header."""
+
+    async def metrics(request: Request) -> Response:
+        if not all(map(accepts, request.headers.getlist("host"))):
+            return problem(status.of(status.ORIGIN_NOT_ALLOWED))
         return Response(await read(), media_type=METRICS_TYPE, headers=_HEADERS)
 
     return Route("/metrics", metrics, methods=["GET"])

@@ -23,7 +23,7 @@ from responsa.auth.v1 import auth_service_pb2
 from responsa_server.calls import status
 from responsa_server.calls.call import USER, current
 from responsa_server.calls.convert import people
-from responsa_server.calls.interceptors.access import confirm_user, cookie_of, metadata_of_headers
+from responsa_server.calls.interceptors.access import confirm_user, cookie_of
 from responsa_server.domain.addresses import LOOPBACK_HOSTS
 from responsa_server.domain.errors import (
     Exhausted,
@@ -66,13 +66,12 @@ class OpenIdGateway:
 class OpenIdSessions:
     """`/v1/oidc/…`."""
 
-    def __init__(self, parts: OpenIdGateway, sessions: Sessions, cookie_name: str, *, secure: bool) -> None:
-        """cookie_name: the name of the session cookie. secure: whether browsers always reach this server over TLS."""
+    def __init__(self, parts: OpenIdGateway, sessions: Sessions, *, secure: bool) -> None:
+        """secure: whether browsers always reach this server over TLS."""
         self._parts = parts
         self._sessions = sessions
-        self._session_cookie = cookie_name
         self._always_secure = secure
-        self._suffix = cookie_name.removeprefix("responsa_session")
+        self._suffix = sessions.cookie.name.removeprefix("responsa_session")
 
     async def start(self, request: Request) -> Response:
         """Serve POST with the body {"returnTo": "/#…", "invitation": "rsi_…", "link": false, "replace": false}, where each field may be
@@ -82,7 +81,7 @@ class OpenIdSessions:
 
         Raises:
             InvalidRequest: the body is not such an object.
-            ResponsaError: the errors of `OpenId.begin`, and NotPermitted (ORIGIN_NOT_ALLOWED) if the browser uses another address than the setting.
+            ResponsaError: the errors of `OpenId.begin`, those of `Sessions.token`, and NotPermitted (ORIGIN_NOT_ALLOWED) if the browser uses another address than the setting.
         """
         content = await json_of(request)
         for name, value in content.items():
@@ -114,7 +113,7 @@ class OpenIdSessions:
         Raises:
             InvalidRequest: the body is not such an object, or `responsa-user` does not name the user for whom the page is drawn.
             Unauthenticated: the session is another user's (CREDENTIAL_OF_OTHER_USER).
-            ResponsaError: the errors of `OpenId.link`.
+            ResponsaError: the errors of `OpenId.link` and `Sessions.token`.
         """
         prepared = (await json_of(request)).get("link")
         if not isinstance(prepared, str):
@@ -182,16 +181,15 @@ class OpenIdSessions:
         return cookie_of(request.headers.getlist("cookie"), self._cookie(request)) or ""
 
     async def _caller(self, request: Request) -> Principal | None:
-        """The user of the browser's session, or None. API keys and tokens do not count. Raises Unauthenticated: CREDENTIAL_OF_OTHER_USER, CREDENTIAL_MALFORMED."""
-        metadata = metadata_of_headers(request.headers.items())
-        token = cookie_of(metadata.get("cookie", ()), self._session_cookie)
+        """The user of the browser's session, or None. API keys and tokens do not count. Raises the errors of `Sessions.token`, and Unauthenticated (CREDENTIAL_OF_OTHER_USER)."""
+        token = self._sessions.token(request)
         if token is None:
             return None
         try:
             who = await self._parts.callers.authenticate(Credential("session", token))
         except Unauthenticated:
             return None
-        confirm_user(metadata.get(USER, ()), who)
+        confirm_user(request.headers.getlist(USER), who)
         origin = current().origin
         return replace(who, address=origin.address, call_id=origin.call_id)
 

@@ -12,8 +12,8 @@ from starlette.responses import JSONResponse, Response
 
 from responsa_server.calls.call import USER, current
 from responsa_server.calls.http import json_body, json_object
-from responsa_server.calls.interceptors.access import confirm_user, cookie_of
-from responsa_server.domain.errors import Cancelled, InvalidRequest, Reason
+from responsa_server.calls.interceptors.access import SessionCookie, confirm_user, metadata_of_headers
+from responsa_server.domain.errors import Cancelled, InvalidRequest, NotPermitted, Reason
 from responsa_server.domain.people import Origin, Principal
 from responsa_server.identity.accounts import Accounts
 
@@ -49,7 +49,7 @@ class Sessions:
     def __init__(
         self,
         exchange: SessionExchange,
-        cookie_name: str,
+        cookie: SessionCookie,
         *,
         secure: bool,
         accounts: Accounts | None = None,
@@ -57,7 +57,7 @@ class Sessions:
         """accounts: None refuses passwords."""
         self._accounts = accounts
         self._exchange = exchange
-        self._cookie_name = cookie_name
+        self.cookie = cookie
         self._secure = secure
 
     async def create(self, request: Request) -> Response:
@@ -68,12 +68,13 @@ class Sessions:
         Raises:
             InvalidRequest: the body is not such an object (MALFORMED_MESSAGE, INVALID_FIELD).
             Unauthenticated: the code is not valid (SESSION_CODE_INVALID), the address or the password is wrong (SIGN_IN_FAILED), or there are two session cookies (CREDENTIAL_MALFORMED).
+            NotPermitted: the page of another origin sends the request, or nothing shows who sends the cookie (ORIGIN_NOT_ALLOWED).
             AlreadyExists: the browser has a session of another user, and the body does not allow to replace it (RESOURCE_ALREADY_EXISTS). A code stays good.
             Exhausted: TOO_MANY_ATTEMPTS, OVERLOADED.
         """
         content = await json_of(request)
         origin = current().origin
-        before = cookie_of(request.headers.getlist("cookie"), self._cookie_name) or ""
+        before = self.token(request) or ""
         replaces = _flag(content, "replace")
         present = await self._exchange.signed_in(before) if before and not replaces else None
         if self._accounts is not None and "password" in content:
@@ -92,8 +93,8 @@ class Sessions:
         return response
 
     async def end(self, request: Request) -> Response:
-        """Serve DELETE. The response is 200 {} and removes the cookie, whether or not the session was still valid. Raises Unauthenticated: CREDENTIAL_OF_OTHER_USER, CREDENTIAL_MALFORMED."""
-        token = cookie_of(request.headers.getlist("cookie"), self._cookie_name)
+        """Serve DELETE. The response is 200 {} and removes the cookie, whether or not the session was still valid. Raises Unauthenticated: CREDENTIAL_OF_OTHER_USER, CREDENTIAL_MALFORMED; NotPermitted (ORIGIN_NOT_ALLOWED)."""
+        token = self.token(request)
         if token:
             named = request.headers.getlist(USER)
             if named and (present := await self._exchange.signed_in(token)) is not None:
@@ -103,10 +104,20 @@ class Sessions:
         self.set_cookie(response, "", 0)
         return response
 
+    def token(self, request: Request) -> str | None:
+        """The token of the browser's session, or None. The paths of browser sessions set cookies, so they serve no page of another origin. Raises NotPermitted (ORIGIN_NOT_ALLOWED), Unauthenticated (CREDENTIAL_MALFORMED)."""
+        metadata = metadata_of_headers(request.headers.items())
+        if self.cookie.is_foreign(metadata):
+            raise NotPermitted(
+                Reason.ORIGIN_NOT_ALLOWED,
+                "Only this server's own pages sign a browser in and out. If this is one, let the proxy pass the Host on, and add it to allowed_hosts; other pages sign people in with Login.",
+            )
+        return self.cookie.token(metadata, safe=False)
+
     def set_cookie(self, response: Response, token: str, seconds: int) -> None:
         """Set the cookie of a session that ends after `seconds`; 0 removes the cookie."""
         response.set_cookie(
-            self._cookie_name,
+            self.cookie.name,
             token,
             max_age=seconds,
             path="/",

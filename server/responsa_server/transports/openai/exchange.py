@@ -17,7 +17,7 @@ from starlette.types import Send
 from responsa_server.calls import status
 from responsa_server.calls.call import CALL_ID, Call, Read, abandon, peer_of
 from responsa_server.calls.chain import Calls
-from responsa_server.calls.http import json_body, json_object
+from responsa_server.calls.http import SAFE, json_body, json_object
 from responsa_server.calls.interceptors.access import metadata_of_headers
 from responsa_server.calls.violations import renamed, within
 from responsa_server.domain.errors import FieldViolation, Reason, ResponsaError
@@ -68,7 +68,8 @@ class Exchange:
 
     def call(self, method: str) -> Call:
         """A call of this request's caller. All have one id."""
-        return Call(method, self._metadata, f"openai {peer_of(self.request.scope.get('client'))}")
+        peer = f"openai {peer_of(self.request.scope.get('client'))}"
+        return Call(method, self._metadata, peer, safe=self.request.method in SAFE)
 
     async def answer(self, method: str, message: Message | Read, kind: type[Response]) -> Response:
         """Make a call with one response. Raises ResponsaError."""

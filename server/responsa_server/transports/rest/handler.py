@@ -18,7 +18,7 @@ from responsa.chat.v1.chat_service_pb2 import ResumeTurnRequest
 from responsa_server.calls import status
 from responsa_server.calls.call import CALL_ID, deadline_in, disconnected
 from responsa_server.calls.chain import Calls
-from responsa_server.calls.http import call_of
+from responsa_server.calls.http import call_of, check_json
 from responsa_server.calls.json_types import encoded
 from responsa_server.calls.methods import CHAT
 from responsa_server.domain.errors import (
@@ -149,6 +149,9 @@ class _Exchange:
         self._asked = True
         body = await self._body()
         self._arrived.set()
+        who = self._call.principal
+        if body and who is not None and who.credential == "session":
+            check_json(self._headers)
         message = message_of(self._binding, self._segments, self._scope["query_string"], body)
         if self._last is not None:
             cast("ResumeTurnRequest", message).after_seq = _seq(self._last)

@@ -8,8 +8,8 @@ from typing import Final, TypeAlias
 
 from starlette.websockets import WebSocket
 
-from responsa_server.calls.call import CALL_ID, ON_BEHALF_OF, USER
-from responsa_server.calls.interceptors.access import metadata_of_headers
+from responsa_server.calls.call import CALL_ID, FETCH_SITE, ON_BEHALF_OF, ORIGIN, USER
+from responsa_server.calls.interceptors.access import SessionCookie, metadata_of_headers
 from responsa_server.calls.interceptors.reporting import call_id
 from responsa_server.domain.errors import Reason, Unauthenticated
 
@@ -34,11 +34,11 @@ class Handshake:
     call_id: str
 
 
-def handshake_of(socket: WebSocket, cookie_name: str) -> Handshake:
-    """Read a handshake, and remove its query, so that a log of the request's address shows no token. cookie_name: the name of this server's session cookie.
+def handshake_of(socket: WebSocket, cookie: SessionCookie) -> Handshake:
+    """Read a handshake, and remove its query, so that a log of the request's address shows no token.
 
-    The token comes from the subprotocols, the query, `authorization` or the session cookie; the first one found counts. The session of another instance on this host does
-    not count: the token may come with the first message. Browsers cannot send headers with a handshake, so a page names its user (`responsa-user`) in the query: `user`.
+    The token comes from the subprotocols, the query, `authorization` or the session cookie; the first one found counts. If the page of another origin sends the cookie, or it is the session of
+    another instance on this host, it does not count: the token may come with the first message. Browsers cannot send headers with a handshake, so a page names its user (`responsa-user`) in the query: `user`.
     """
     offered: list[str] = socket.scope.get("subprotocols", [])
     queried = socket.query_params.get("token", "")
@@ -47,10 +47,14 @@ def handshake_of(socket: WebSocket, cookie_name: str) -> Handshake:
     others = [one.removeprefix(_BEARER) for one in offered if one not in (PROTOCOL, "bearer")]
     token = next((other for other in others if other), queried)
     found = metadata_of_headers(socket.headers.items())
-    credentials = {name: found[name] for name in ("authorization", "cookie") if name in found}
-    if "authorization" not in found and cookie_name not in socket.cookies:
-        credentials = {}
-    own = bearer(token) if token else credentials
+    if token:
+        own = bearer(token)
+    elif "authorization" in found:
+        own = {"authorization": found["authorization"]}
+    elif cookie.is_in(found):
+        own = {name: found[name] for name in ("cookie", ORIGIN, FETCH_SITE) if name in found}
+    else:
+        own = {}
     users = {name: found[name] for name in (ON_BEHALF_OF, USER) if name in found}
     if user:
         users[USER] = [*users.get(USER, ()), user]

@@ -20,7 +20,7 @@ from responsa.chat.v1.turn_pb2 import Turn
 from responsa_server.calls import status
 from responsa_server.calls.call import CALL_ID, FORWARDED_FOR, Call, peer_of
 from responsa_server.calls.chain import Calls
-from responsa_server.calls.interceptors.access import SESSION_COOKIE
+from responsa_server.calls.interceptors.access import SessionCookie
 from responsa_server.calls.interceptors.lasting import CredentialWatch, Watched
 from responsa_server.calls.status import Code
 from responsa_server.domain import names
@@ -110,10 +110,10 @@ class Bridge:
         limits: SocketLimits | None = None,
         watch: CredentialWatch | None = None,
         most_per_address: int = 0,
-        cookie_name: str = SESSION_COOKIE,
+        cookie: SessionCookie | None = None,
     ) -> None:
-        """cookie_name: the name of the session cookie. limits: counts signed-in sockets; None for no limit. watch: says when the credential of an open socket ends; None: a socket without turns notices it at its next request. most_per_address: the maximum number of sockets of one network address that wait for their sign-in; 0 for no limit."""
-        self.cookie_name = cookie_name
+        """cookie: the session cookie. limits: counts signed-in sockets; None for no limit. watch: says when the credential of an open socket ends; None: a socket without turns notices it at its next request. most_per_address: the maximum number of sockets of one network address that wait for their sign-in; 0 for no limit."""
+        self.cookie = cookie or SessionCookie()
         self.limits = limits
         self.watch = watch
         self._most_per_address = most_per_address
@@ -186,7 +186,7 @@ class Session:
         self._socket = socket
         self._bridge = bridge
         self._outbox = Outbox()
-        self._handshake = handshake_of(socket, bridge.cookie_name)
+        self._handshake = handshake_of(socket, bridge.cookie)
         self._caller: Caller | None = None
         self._owner: Owner | None = None
         self._held: Held | None = None

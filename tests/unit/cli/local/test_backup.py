@@ -14,6 +14,7 @@ import typer
 
 from responsa_server.cli.local.archive import CHUNK, Header, writing
 from responsa_server.cli.local.backup import restore
+from responsa_server.embedded.files import PlaceLock
 from responsa_server.embedded.postgres import MAJOR
 
 HEADER = Header("base", "1.0", "2026-11-26T12:00:00+00:00", [], int(MAJOR), platform.machine(), [])
@@ -153,3 +154,63 @@ def test_a_restore_that_fails_leaves_the_place_empty(
     """The files in this backup are no cluster."""
     home.mkdir()
     assert "PG_VERSION is missing" in refused(backup())
+
+
+@pytest.fixture
+def interrupted(home: Path) -> Callable[..., None]:
+    """Makes a home that a restore has left that was killed. files: those that it has written, by their paths."""
+
+    def make(mark: str | None = None, **files: str) -> None:
+        home.mkdir()
+        (home / "restoring").write_text(json.dumps([*files]) if mark is None else mark)
+        for name, text in {**files, ".responsa-home": "", "state.json": "{", "logs/postgres.log": ""}.items():
+            (home / name).parent.mkdir(exist_ok=True)
+            (home / name).write_text(text)
+        # In place of a state that is cut, which Responsa replaces as a whole.
+        (home / "state.json").rename(home / f".state.json.{'0' * 16}.new")
+
+    return make
+
+
+def test_a_restore_that_was_killed_starts_over(
+    backup: Callable[..., Path], refused: Callable[..., str], home: Path, interrupted: Callable[..., None]
+) -> None:
+    """Its settings may not be complete without a secret, so they go before they are read."""
+    interrupted(**{"responsa.toml": "nonsense = 1", "agents/mine": "notes"})
+    archive = backup()
+    with pytest.raises(typer.Exit):
+        restore(archive, home.with_name("other"))
+    assert [*home.iterdir()] == [home / "restoring"]
+    with pytest.raises(typer.Exit):
+        restore(archive, home.with_name("key"))  # its files are no cluster
+    assert [*home.iterdir()] == []
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "agents/mine", "responsa.toml", "data/x", ".notes.txt.0.new"])
+def test_what_is_not_of_the_killed_restore_stays(
+    backup: Callable[..., Path],
+    refused: Callable[..., str],
+    home: Path,
+    interrupted: Callable[..., None],
+    name: str,
+) -> None:
+    interrupted("[" if name == "responsa.toml" else None, **{"agents/other": "notes"})
+    if name == "responsa.toml":
+        (home / "agents" / "other").unlink()
+    (home / name).parent.mkdir(exist_ok=True)
+    (home / name).write_text("mine")
+    assert f"{home / name} is not of it; move that file away" in refused(backup())
+    assert (home / name).read_text() == "mine"
+
+
+def test_two_restores_at_once(
+    backup: Callable[..., Path], refused: Callable[..., str], home: Path, interrupted: Callable[..., None]
+) -> None:
+    interrupted(**{"agents/mine": "notes"})
+    lock = PlaceLock(home / "lock", "Responsa")
+    lock.acquire()
+    try:
+        assert "already runs on the data folder" in refused(backup())
+    finally:
+        lock.release()
+    assert (home / "agents" / "mine").read_text() == "notes"

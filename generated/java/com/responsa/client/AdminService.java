@@ -980,9 +980,9 @@ public final class AdminService {
      * the key are made as the service, not as the administrator who created the key. The key becomes invalid when the service is deleted
      * or gets another role. The key stays valid if the caller is deleted or the caller's key is revoked.
      *
-     * <p>Errors: RESOURCE_NOT_FOUND, INVALID_FIELD (the user is not a service), REQUEST_ID_REUSED, SIGN_IN_REQUIRED, ROLE_REQUIRED (the
-     * user is an owner of the installation, and the caller is not), LIMIT_REACHED (the service has too many keys that are neither
-     * revoked nor expired).
+     * <p>Errors: RESOURCE_NOT_FOUND (the service or the agent), INVALID_FIELD (the user is not a service), REQUEST_ID_REUSED,
+     * SIGN_IN_REQUIRED, ROLE_REQUIRED (the user is an owner of the installation, and the caller is not), LIMIT_REACHED (the service has
+     * too many keys that are neither revoked nor expired).
      */
     public CreateServiceApiKeyResponse createServiceApiKey(CreateServiceApiKeyRequest request) {
         return calls.unary(CREATE_SERVICE_API_KEY, request, false, timeout);

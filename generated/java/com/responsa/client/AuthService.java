@@ -188,7 +188,9 @@ public final class AuthService {
     }
 
     /**
-     * Logout ends the session of a refresh token. The call succeeds whether or not the session exists.
+     * Logout ends the session of a refresh token, or, without one, the session of the access token with which the call is made. With a
+     * refresh token, the call succeeds whether or not the session exists. Errors without a refresh token: INVALID_FIELD (no access token
+     * either), TOKEN_INVALID, USER_DISABLED, TENANT_SUSPENDED.
      */
     public void logout(LogoutRequest request) {
         calls.unary(LOGOUT, request, true, timeout);
@@ -409,7 +411,8 @@ public final class AuthService {
      * its secret. To replace a lost secret, revoke the key and create another key. A key that is created with another key never outlives
      * that key.
      *
-     * <p>Errors: INVALID_FIELD, REQUEST_ID_REUSED, SIGN_IN_REQUIRED, LIMIT_REACHED (too many keys that are neither revoked nor expired).
+     * <p>Errors: INVALID_FIELD, RESOURCE_NOT_FOUND (the agent), REQUEST_ID_REUSED, SIGN_IN_REQUIRED, LIMIT_REACHED (too many keys that
+     * are neither revoked nor expired).
      */
     public CreateApiKeyResponse createApiKey(CreateApiKeyRequest request) {
         return calls.unary(CREATE_API_KEY, request, false, timeout);

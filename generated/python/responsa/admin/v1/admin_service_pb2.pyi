@@ -2265,7 +2265,7 @@ class CreateServiceApiKeyRequest(_message.Message):
     """
     @_builtins.property
     def api_key(self) -> _api_key_pb2.ApiKey:
-        """The key to create, with its display_name, expire_time and widget. The expire_time must be in the future. The server sets all other fields."""
+        """The key to create, with its display_name, expire_time, widget and agent. The expire_time must be in the future. The server sets all other fields."""
 
     def __init__(
         self,

@@ -923,7 +923,7 @@ class AdminServiceServicer:
         the caller uses a session, its sign-in must be at most ten minutes old. Only this response contains the secret, because the server keeps no copy. A
         repeated call with the same request_id returns the key without its secret. Calls with the key are made as the service, not as the administrator who created
         the key. The key becomes invalid when the service is deleted or gets another role. The key stays valid if the caller is deleted or the caller's key is
-        revoked. Errors: RESOURCE_NOT_FOUND, INVALID_FIELD (the user is not a service), REQUEST_ID_REUSED, SIGN_IN_REQUIRED, ROLE_REQUIRED (the user is an owner of
+        revoked. Errors: RESOURCE_NOT_FOUND (the service or the agent), INVALID_FIELD (the user is not a service), REQUEST_ID_REUSED, SIGN_IN_REQUIRED, ROLE_REQUIRED (the user is an owner of
         the installation, and the caller is not), LIMIT_REACHED (the service has too many keys that are neither revoked nor expired).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -33,6 +33,8 @@ class ApiKey(_message.Message):
     REVOKE_TIME_FIELD_NUMBER: _builtins.int
     ROLE_FIELD_NUMBER: _builtins.int
     WIDGET_FIELD_NUMBER: _builtins.int
+    AGENT_FIELD_NUMBER: _builtins.int
+    UNREAD_COLLECTIONS_FIELD_NUMBER: _builtins.int
     PARENT_KEY_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`apiKeys/{uuid}`."""
@@ -49,8 +51,18 @@ class ApiKey(_message.Message):
     """
     widget: _builtins.bool
     """Whether this is the key of a widget, which stands in the pages of another site, where everybody can read it. Calls with this key may only ask questions, follow
-    the answers and stop them (Ask, ResumeTurn, CancelTurn); the server refuses others with ROLE_REQUIRED. They must have an `Origin` that the setting
-    `widget_keys` names with the key; without such a line, the server refuses all calls with ORIGIN_NOT_ALLOWED. It cannot be changed after the key is created.
+    the answers and stop them (Ask, ResumeTurn, CancelTurn), over REST or gRPC; the server refuses others with ROLE_REQUIRED. They must have an `Origin` that the setting
+    `widget_keys` names with the key; without such a line, the server refuses all calls with ORIGIN_NOT_ALLOWED. Whatever the role of the owner, they read the collections
+    that are shared with the owner by name, in these no document with a subject, and no turn that was asked without a widget's key. It cannot be changed after the key is
+    created.
+    """
+    agent: _builtins.str
+    """The agent that the key of a widget asks, `agents/{id}`, or one of its versions, `agents/{id}/versions/{n}`. If empty, it asks the default agent. A question to another
+    agent or version is refused with ROLE_REQUIRED. Only the key of a widget has an agent. It cannot be changed after the key is created.
+    """
+    unread_collections: _builtins.int
+    """How many collections the owner of a widget's key reads, and the key does not: the owner's own, and those that are shared with everyone or with the owner's role. 0 for
+    every other key.
     """
     parent_key: _builtins.str
     """The parent, `apiKeys/{uuid}`: the key that created this key, or the key that began the session in which this key was created. Unset if the key has no
@@ -83,11 +95,13 @@ class ApiKey(_message.Message):
         revoke_time: _timestamp_pb2.Timestamp | None = ...,
         role: _user_pb2.UserRole.ValueType = ...,
         widget: _builtins.bool = ...,
+        agent: _builtins.str = ...,
+        unread_collections: _builtins.int = ...,
         parent_key: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "expire_time", b"expire_time", "revoke_time", b"revoke_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "display_name", b"display_name", "expire_time", b"expire_time", "name", b"name", "owner", b"owner", "parent_key", b"parent_key", "prefix", b"prefix", "revoke_time", b"revoke_time", "role", b"role", "widget", b"widget"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "create_time", b"create_time", "display_name", b"display_name", "expire_time", b"expire_time", "name", b"name", "owner", b"owner", "parent_key", b"parent_key", "prefix", b"prefix", "revoke_time", b"revoke_time", "role", b"role", "unread_collections", b"unread_collections", "widget", b"widget"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

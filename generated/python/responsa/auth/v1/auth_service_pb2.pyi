@@ -193,7 +193,7 @@ class CreateApiKeyRequest(_message.Message):
     """
     @_builtins.property
     def api_key(self) -> _api_key_pb2.ApiKey:
-        """The key to create, with its display_name, expire_time, role and widget. The expire_time must be in the future. The server sets all other fields."""
+        """The key to create, with its display_name, expire_time, role, widget and agent. The expire_time must be in the future. The server sets all other fields."""
 
     def __init__(
         self,
@@ -497,13 +497,13 @@ Global___RefreshTokenResponse: _TypeAlias = RefreshTokenResponse  # noqa: Y015
 
 @_typing.final
 class LogoutRequest(_message.Message):
-    """LogoutRequest holds a refresh token."""
+    """LogoutRequest may hold a refresh token."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     REFRESH_TOKEN_FIELD_NUMBER: _builtins.int
     refresh_token: _builtins.str
-    """Any refresh token of the session."""
+    """Any refresh token of the session. It may be empty if the call is made with an access token."""
     def __init__(
         self,
         *,

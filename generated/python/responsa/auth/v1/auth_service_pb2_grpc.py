@@ -213,7 +213,8 @@ class AuthServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Logout(self, request, context):
-        """Logout ends the session of a refresh token. The call succeeds whether or not the session exists.
+        """Logout ends the session of a refresh token, or, without one, the session of the access token with which the call is made. With a refresh token, the call succeeds
+        whether or not the session exists. Errors without a refresh token: INVALID_FIELD (no access token either), TOKEN_INVALID, USER_DISABLED, TENANT_SUSPENDED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -399,7 +400,7 @@ class AuthServiceServicer:
     def CreateApiKey(self, request, context):
         """CreateApiKey creates a key for the caller. If the caller uses a session, its sign-in must be at most ten minutes old. Only this response contains the secret, because the server keeps no copy. A repeated call with the same
         request_id returns the key without its secret. To replace a lost secret, revoke the key and create another key. A key that is created with another key never
-        outlives that key. Errors: INVALID_FIELD, REQUEST_ID_REUSED, SIGN_IN_REQUIRED, LIMIT_REACHED (too many keys that are neither revoked nor expired).
+        outlives that key. Errors: INVALID_FIELD, RESOURCE_NOT_FOUND (the agent), REQUEST_ID_REUSED, SIGN_IN_REQUIRED, LIMIT_REACHED (too many keys that are neither revoked nor expired).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -99,7 +99,7 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     REASON_SESSION_CODE_INVALID: _Reason.ValueType  # 27
     """UNAUTHENTICATED. The session code was already used, has expired or does not exist. Metadata: none."""
     REASON_ORIGIN_NOT_ALLOWED: _Reason.ValueType  # 28
-    """PERMISSION_DENIED. The server does not accept the Host of the call, or the Origin of the page that sent the call, or the key of a widget is not used on a page of its origins. Metadata: none."""
+    """PERMISSION_DENIED. The server does not accept the Host of the call, or the Origin of the page that sent the call, or the key of a widget is not used on a page of its origins, or nothing shows that an own page of the server sent a change with the cookie of a session. Metadata: none."""
     REASON_ROUTE_NOT_FOUND: _Reason.ValueType  # 29
     """NOT_FOUND (over gRPC: UNIMPLEMENTED). The method or path does not exist. Metadata: none."""
     REASON_OVERLOADED: _Reason.ValueType  # 30
@@ -254,7 +254,7 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """
     REASON_RATE_LIMIT: _Reason.ValueType  # 85
     """RESOURCE_EXHAUSTED. The caller has used up a limit for a period, such as a minute. Nothing was recorded; RetryInfo says when to try again. Metadata: limit, e.g.
-    "messages_per_minute"; scope: "user", "service", "tenant" or "address"; value, e.g. "10".
+    "messages_per_minute"; scope: "user", "service", "tenant", "address" or "key" (of a widget); value, e.g. "10".
     """
     REASON_LIMIT_REACHED: _Reason.ValueType  # 86
     """RESOURCE_EXHAUSTED. The caller has reached the limit on the number of something, such as streams, conversations or stored bytes. Nothing was recorded. If waiting can help, RetryInfo
@@ -374,7 +374,7 @@ received_bytes.
 REASON_SESSION_CODE_INVALID: Reason.ValueType  # 27
 """UNAUTHENTICATED. The session code was already used, has expired or does not exist. Metadata: none."""
 REASON_ORIGIN_NOT_ALLOWED: Reason.ValueType  # 28
-"""PERMISSION_DENIED. The server does not accept the Host of the call, or the Origin of the page that sent the call, or the key of a widget is not used on a page of its origins. Metadata: none."""
+"""PERMISSION_DENIED. The server does not accept the Host of the call, or the Origin of the page that sent the call, or the key of a widget is not used on a page of its origins, or nothing shows that an own page of the server sent a change with the cookie of a session. Metadata: none."""
 REASON_ROUTE_NOT_FOUND: Reason.ValueType  # 29
 """NOT_FOUND (over gRPC: UNIMPLEMENTED). The method or path does not exist. Metadata: none."""
 REASON_OVERLOADED: Reason.ValueType  # 30
@@ -529,7 +529,7 @@ REASON_LAST_SIGN_IN: Reason.ValueType  # 109
 """
 REASON_RATE_LIMIT: Reason.ValueType  # 85
 """RESOURCE_EXHAUSTED. The caller has used up a limit for a period, such as a minute. Nothing was recorded; RetryInfo says when to try again. Metadata: limit, e.g.
-"messages_per_minute"; scope: "user", "service", "tenant" or "address"; value, e.g. "10".
+"messages_per_minute"; scope: "user", "service", "tenant", "address" or "key" (of a widget); value, e.g. "10".
 """
 REASON_LIMIT_REACHED: Reason.ValueType  # 86
 """RESOURCE_EXHAUSTED. The caller has reached the limit on the number of something, such as streams, conversations or stored bytes. Nothing was recorded. If waiting can help, RetryInfo

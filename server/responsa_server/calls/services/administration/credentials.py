@@ -9,6 +9,7 @@ from responsa_server.calls.convert import people
 from responsa_server.calls.convert.values import named_uuid, request_id
 from responsa_server.calls.listing import Listing
 from responsa_server.domain import lists
+from responsa_server.domain.agents import Catalogue
 from responsa_server.identity.accounts import Accounts
 from responsa_server.identity.limits import LimitBook
 from responsa_server.identity.service import Identity
@@ -17,10 +18,13 @@ from responsa_server.identity.service import Identity
 class CredentialService:
     """The credentials of all users of a tenant."""
 
-    def __init__(self, identity: Identity, accounts: Accounts, limits: LimitBook) -> None:
+    def __init__(
+        self, identity: Identity, accounts: Accounts, limits: LimitBook, catalogue: Catalogue
+    ) -> None:
         self._identity = identity
         self._accounts = accounts
         self._limits = limits
+        self._catalogue = catalogue
 
     async def CreateServiceApiKey(
         self, request: pb.CreateServiceApiKeyRequest
@@ -39,6 +43,7 @@ class CredentialService:
             request_id(request.request_id),
             allowed.limits.api_keys,
             widget=wanted.widget,
+            agent=people.key_agent(wanted, self._catalogue),
         )
         return pb.CreateServiceApiKeyResponse(api_key=people.api_key(key), secret=secret)
 

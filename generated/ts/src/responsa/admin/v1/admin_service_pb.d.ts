@@ -2222,7 +2222,7 @@ export declare type CreateServiceApiKeyRequest = Message<"responsa.admin.v1.Crea
   user: string;
 
   /**
-   * The key to create, with its display_name, expire_time and widget. The expire_time must be in the future. The server sets all other fields.
+   * The key to create, with its display_name, expire_time, widget and agent. The expire_time must be in the future. The server sets all other fields.
    *
    * @generated from field: responsa.auth.v1.ApiKey api_key = 2;
    */
@@ -3841,7 +3841,7 @@ export declare const AdminService: GenService<{
    * the caller uses a session, its sign-in must be at most ten minutes old. Only this response contains the secret, because the server keeps no copy. A
    * repeated call with the same request_id returns the key without its secret. Calls with the key are made as the service, not as the administrator who created
    * the key. The key becomes invalid when the service is deleted or gets another role. The key stays valid if the caller is deleted or the caller's key is
-   * revoked. Errors: RESOURCE_NOT_FOUND, INVALID_FIELD (the user is not a service), REQUEST_ID_REUSED, SIGN_IN_REQUIRED, ROLE_REQUIRED (the user is an owner of
+   * revoked. Errors: RESOURCE_NOT_FOUND (the service or the agent), INVALID_FIELD (the user is not a service), REQUEST_ID_REUSED, SIGN_IN_REQUIRED, ROLE_REQUIRED (the user is an owner of
    * the installation, and the caller is not), LIMIT_REACHED (the service has too many keys that are neither revoked nor expired).
    *
    * @generated from rpc responsa.admin.v1.AdminService.CreateServiceApiKey

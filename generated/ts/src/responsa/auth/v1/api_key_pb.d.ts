@@ -80,12 +80,30 @@ export declare type ApiKey = Message<"responsa.auth.v1.ApiKey"> & {
 
   /**
    * Whether this is the key of a widget, which stands in the pages of another site, where everybody can read it. Calls with this key may only ask questions, follow
-   * the answers and stop them (Ask, ResumeTurn, CancelTurn); the server refuses others with ROLE_REQUIRED. They must have an `Origin` that the setting
-   * `widget_keys` names with the key; without such a line, the server refuses all calls with ORIGIN_NOT_ALLOWED. It cannot be changed after the key is created.
+   * the answers and stop them (Ask, ResumeTurn, CancelTurn), over REST or gRPC; the server refuses others with ROLE_REQUIRED. They must have an `Origin` that the setting
+   * `widget_keys` names with the key; without such a line, the server refuses all calls with ORIGIN_NOT_ALLOWED. Whatever the role of the owner, they read the collections
+   * that are shared with the owner by name, in these no document with a subject, and no turn that was asked without a widget's key. It cannot be changed after the key is
+   * created.
    *
    * @generated from field: bool widget = 12;
    */
   widget: boolean;
+
+  /**
+   * The agent that the key of a widget asks, `agents/{id}`, or one of its versions, `agents/{id}/versions/{n}`. If empty, it asks the default agent. A question to another
+   * agent or version is refused with ROLE_REQUIRED. Only the key of a widget has an agent. It cannot be changed after the key is created.
+   *
+   * @generated from field: string agent = 13;
+   */
+  agent: string;
+
+  /**
+   * How many collections the owner of a widget's key reads, and the key does not: the owner's own, and those that are shared with everyone or with the owner's role. 0 for
+   * every other key.
+   *
+   * @generated from field: int64 unread_collections = 14;
+   */
+  unreadCollections: bigint;
 
   /**
    * The parent, `apiKeys/{uuid}`: the key that created this key, or the key that began the session in which this key was created. Unset if the key has no

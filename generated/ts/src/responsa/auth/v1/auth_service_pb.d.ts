@@ -170,7 +170,7 @@ export declare const CreateSessionCodeResponseSchema: GenMessage<CreateSessionCo
  */
 export declare type CreateApiKeyRequest = Message<"responsa.auth.v1.CreateApiKeyRequest"> & {
   /**
-   * The key to create, with its display_name, expire_time, role and widget. The expire_time must be in the future. The server sets all other fields.
+   * The key to create, with its display_name, expire_time, role, widget and agent. The expire_time must be in the future. The server sets all other fields.
    *
    * @generated from field: responsa.auth.v1.ApiKey api_key = 1;
    */
@@ -478,13 +478,13 @@ export declare type RefreshTokenResponse = Message<"responsa.auth.v1.RefreshToke
 export declare const RefreshTokenResponseSchema: GenMessage<RefreshTokenResponse>;
 
 /**
- * LogoutRequest holds a refresh token.
+ * LogoutRequest may hold a refresh token.
  *
  * @generated from message responsa.auth.v1.LogoutRequest
  */
 export declare type LogoutRequest = Message<"responsa.auth.v1.LogoutRequest"> & {
   /**
-   * Any refresh token of the session.
+   * Any refresh token of the session. It may be empty if the call is made with an access token.
    *
    * @generated from field: string refresh_token = 1;
    */
@@ -1152,7 +1152,8 @@ export declare const AuthService: GenService<{
     output: typeof RefreshTokenResponseSchema;
   },
   /**
-   * Logout ends the session of a refresh token. The call succeeds whether or not the session exists.
+   * Logout ends the session of a refresh token, or, without one, the session of the access token with which the call is made. With a refresh token, the call succeeds
+   * whether or not the session exists. Errors without a refresh token: INVALID_FIELD (no access token either), TOKEN_INVALID, USER_DISABLED, TENANT_SUSPENDED.
    *
    * @generated from rpc responsa.auth.v1.AuthService.Logout
    */
@@ -1401,7 +1402,7 @@ export declare const AuthService: GenService<{
   /**
    * CreateApiKey creates a key for the caller. If the caller uses a session, its sign-in must be at most ten minutes old. Only this response contains the secret, because the server keeps no copy. A repeated call with the same
    * request_id returns the key without its secret. To replace a lost secret, revoke the key and create another key. A key that is created with another key never
-   * outlives that key. Errors: INVALID_FIELD, REQUEST_ID_REUSED, SIGN_IN_REQUIRED, LIMIT_REACHED (too many keys that are neither revoked nor expired).
+   * outlives that key. Errors: INVALID_FIELD, RESOURCE_NOT_FOUND (the agent), REQUEST_ID_REUSED, SIGN_IN_REQUIRED, LIMIT_REACHED (too many keys that are neither revoked nor expired).
    *
    * @generated from rpc responsa.auth.v1.AuthService.CreateApiKey
    */

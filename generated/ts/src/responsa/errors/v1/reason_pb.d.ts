@@ -230,7 +230,7 @@ export enum Reason {
   SESSION_CODE_INVALID = 27,
 
   /**
-   * PERMISSION_DENIED. The server does not accept the Host of the call, or the Origin of the page that sent the call, or the key of a widget is not used on a page of its origins. Metadata: none.
+   * PERMISSION_DENIED. The server does not accept the Host of the call, or the Origin of the page that sent the call, or the key of a widget is not used on a page of its origins, or nothing shows that an own page of the server sent a change with the cookie of a session. Metadata: none.
    *
    * @generated from enum value: REASON_ORIGIN_NOT_ALLOWED = 28;
    */
@@ -622,7 +622,7 @@ export enum Reason {
 
   /**
    * RESOURCE_EXHAUSTED. The caller has used up a limit for a period, such as a minute. Nothing was recorded; RetryInfo says when to try again. Metadata: limit, e.g.
-   * "messages_per_minute"; scope: "user", "service", "tenant" or "address"; value, e.g. "10".
+   * "messages_per_minute"; scope: "user", "service", "tenant", "address" or "key" (of a widget); value, e.g. "10".
    *
    * @generated from enum value: REASON_RATE_LIMIT = 85;
    */

@@ -1,0 +1,225 @@
+"""Pages of other origins whose calls the settings allow, in the browser of somebody who is signed in: no door takes the session's cookie from them, and each takes a token."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import grpc
+import httpx2
+import pytest
+from websockets.sync.client import connect
+
+from responsa.auth.v1.auth_service_pb2 import CreateApiKeyRequest, GetMeRequest
+from responsa.auth.v1.auth_service_pb2_grpc import AuthServiceStub
+from tests.callers import Credential, Registry, Tenant
+from tests.gateway.wire import OWN, grpc_web, of_grpc, of_rest
+from tests.instance import FOREIGN_ORIGINS, Instance
+
+JSON: Final = "application/json"
+INITIALIZE: Final = {
+    "jsonrpc": "2.0",
+    "id": 1,
+    "method": "initialize",
+    "params": {
+        "protocolVersion": "2025-06-18",
+        "capabilities": {},
+        "clientInfo": {"name": "a page", "version": "1"},
+    },
+}
+CHAT: Final = {"model": "chat", "messages": [{"role": "user", "content": "Hello!"}]}
+A2A: Final = {"jsonrpc": "2.0", "id": 1, "method": "ListTasks", "params": {}}
+
+
+@dataclass(frozen=True)
+class Door:
+    """A request that a token signs in. cookie: whether the session's cookie does so, too, if the own page sends it."""
+
+    method: str
+    path: str
+    body: object = None
+    kind: str = JSON
+    cookie: bool = True
+
+    def send(self, http: httpx2.Client, headers: Mapping[str, str]) -> httpx2.Response:
+        http.cookies.clear()
+        content = self.body if isinstance(self.body, bytes) else json.dumps(self.body)
+        sent = {"accept": f"{JSON}, text/event-stream", **headers}
+        if self.body is None:
+            return http.request(self.method, self.path, headers=sent)
+        return http.request(
+            self.method, self.path, content=content, headers={"content-type": self.kind, **sent}
+        )
+
+
+def doors(document: str) -> list[Door]:
+    """Requests through all doors of HTTP."""
+    return [
+        Door("GET", "/v1/users/me"),
+        Door("POST", "/v1/conversations", {}),
+        Door("POST", "/v1/turns:answer", {"text": "Hello!", "agent": "agents/chat"}),
+        Door("POST", "/v1/turns:ask", {"text": "Hello!", "agent": "agents/chat"}),
+        Door("PUT", "/v1/uploads?source_key=page.md", b"# A page\n\nText.", "text/markdown"),
+        Door("GET", f"/v1/{document}/original"),
+        Door("GET", "/v1/models"),
+        Door("POST", "/v1/chat/completions", CHAT),
+        Door("POST", "/v1/responses", {"model": "chat", "input": "Hello!"}),
+        Door("POST", "/mcp", INITIALIZE, cookie=False),
+        Door("POST", "/a2a", A2A, cookie=False),
+        Door("GET", "/a2a/chat/.well-known/agent-card.json", cookie=False),
+        Door("GET", "/users/me"),
+        Door("PATCH", "/users/me", {"name": "Somebody"}),
+        Door("POST", "/chat/question", {"question": "Hello!"}),
+    ]
+
+
+class House:
+    """A user who is signed in in a browser, and has a document."""
+
+    def __init__(self, instance: Instance, tenant: Tenant, http: httpx2.Client) -> None:
+        self.target, self.http = instance.target, http
+        self.own = {"origin": instance.url}
+        self.cookie = {"cookie": tenant.headers(Credential.SESSION)["cookie"]}
+        self.bearer = tenant.headers(Credential.USER)
+        operation = http.put("/v1/uploads?source_key=own.md", content=b"# Own\n\nText.", headers=self.bearer)
+        assert operation.status_code == 200, operation.text
+        waited = http.post(f"/v1/{operation.json()['name']}:wait", json={}, headers=self.bearer).json()
+        self.document: str = waited["response"]["document"]["name"]
+
+    def state(self) -> list[object]:
+        """What a call that is refused does not change."""
+        paths = (
+            "/v1/users/me",
+            "/v1/users/me/sessions",
+            "/v1/apiKeys",
+            "/v1/conversations",
+            "/v1/turns",
+            "/v1/documents",
+        )
+        found = [self.http.get(path, headers=self.bearer).json() for path in paths]
+        for session in found[1].get("sessions", []):
+            session.pop("lastUseTime", None)
+        return found
+
+
+@pytest.fixture(scope="module")
+def house(instance: Instance, registry: Registry) -> Iterator[House]:
+    with httpx2.Client(base_url=instance.url, timeout=60) as http:
+        yield House(instance, registry.new_tenant(), http)
+
+
+def opened(house: House, path: str, headers: Mapping[str, str]) -> Mapping[str, str]:
+    """The first frame after a question over a socket."""
+    with connect(
+        f"ws://{house.target}{path}", additional_headers=dict(headers), close_timeout=0.1, proxy=None
+    ) as socket:
+        with contextlib.suppress(Exception):
+            socket.send(json.dumps({"content": "Hello!", "agent": "chat"}))
+        frame: dict[str, str] = json.loads(socket.recv(60))
+        return frame
+
+
+def called(house: House, headers: Mapping[str, str]) -> str:
+    """The reason with which gRPC refuses to make an API key."""
+
+    async def call() -> str:
+        async with grpc.aio.insecure_channel(house.target) as channel:
+            with pytest.raises(grpc.aio.AioRpcError) as raised:
+                await AuthServiceStub(channel).CreateApiKey(
+                    CreateApiKeyRequest(), metadata=[*headers.items()]
+                )
+            return of_grpc(raised.value).reason
+
+    return asyncio.run(call())
+
+
+@pytest.mark.parametrize("origin", FOREIGN_ORIGINS)
+@pytest.mark.parametrize("site", ["", "same-site"])
+def test_no_door_takes_the_cookie_from_the_page_of_another_origin(
+    house: House, origin: str, site: str
+) -> None:
+    before = house.state()
+    foreign = {"origin": origin, **({"sec-fetch-site": site} if site else {}), **house.cookie}
+    # Browsers send this type without asking first.
+    simple = Door("POST", "/v1/conversations", {}, "text/plain")
+    for door in (*doors(house.document), simple):
+        refused = door.send(house.http, foreign)
+        assert (refused.status_code, "set-cookie" in refused.headers) == (401, False), (door, refused.text)
+        assert "CREDENTIAL_MISSING" in refused.text, door
+    web = grpc_web(
+        house.http, "/responsa.auth.v1.AuthService/CreateApiKey", CreateApiKeyRequest(), headers=foreign
+    )
+    assert (web.problem.code, web.problem.reason) == (16, "CREDENTIAL_MISSING")
+    assert called(house, foreign) == "CREDENTIAL_MISSING"
+    for path in ("/ws/chat", "/agents/process"):
+        assert opened(house, path, foreign)["code"] == "UNAUTHENTICATED"
+    # What sets and removes the cookie serves no such page at all, with a cookie or without it.
+    for headers in (foreign, {"origin": origin}):
+        for method, path in (("POST", "/v1/sessions"), ("DELETE", "/v1/sessions")):
+            refused = house.http.request(method, path, json={"code": "rsc_x"}, headers=headers)
+            assert (refused.status_code, of_rest(refused).reason) == (403, "ORIGIN_NOT_ALLOWED")
+            assert "set-cookie" not in refused.headers
+    assert house.state() == before
+
+
+@pytest.mark.parametrize("origin", FOREIGN_ORIGINS)
+def test_every_door_takes_a_token_from_an_allowed_page(house: House, origin: str) -> None:
+    foreign = {"origin": origin, "sec-fetch-site": "cross-site", **house.bearer, **house.cookie}
+    for headers in (foreign, house.bearer):
+        for door in doors(house.document):
+            reply = door.send(house.http, headers)
+            assert reply.status_code == 200, (door, reply.text)
+        me = grpc_web(house.http, "/responsa.auth.v1.AuthService/GetMe", GetMeRequest(), headers=headers)
+        assert me.trailers["grpc-status"] == "0"
+        assert opened(house, "/ws/chat", headers)["type"] != "error"
+
+
+def test_every_door_takes_the_cookie_from_the_own_page(house: House) -> None:
+    for shown in (house.own, OWN):
+        for door in doors(house.document):
+            reply = door.send(house.http, {**house.cookie, **shown})
+            assert reply.status_code == (200 if door.cookie else 401), (door, reply.text)
+        assert opened(house, "/ws/chat", {**house.cookie, **shown})["type"] != "error"
+        web = grpc_web(
+            house.http,
+            "/responsa.auth.v1.AuthService/GetMe",
+            GetMeRequest(),
+            headers={**house.cookie, **shown},
+        )
+        assert web.trailers["grpc-status"] == "0"
+
+
+@pytest.mark.parametrize("shown", [{}, {"sec-fetch-site": "none"}])
+def test_a_cookie_changes_nothing_if_nothing_shows_who_sends_it(house: House, shown: dict[str, str]) -> None:
+    before = house.state()
+    sent = {**house.cookie, **shown}
+    for door in doors(house.document):
+        reply = door.send(house.http, sent)
+        code = 401 if not door.cookie else 200 if door.method == "GET" else 403
+        assert reply.status_code == code, (door, reply.text)
+        assert ("ORIGIN_NOT_ALLOWED" in reply.text) == (code == 403), door
+    assert called(house, sent) == "ORIGIN_NOT_ALLOWED"
+    for path in ("/ws/chat", "/agents/process"):
+        frame = opened(house, path, sent)
+        assert "ORIGIN_NOT_ALLOWED" in json.dumps(frame)
+    refused = house.http.delete("/v1/sessions", headers=sent)
+    assert (refused.status_code, of_rest(refused).reason) == (403, "ORIGIN_NOT_ALLOWED")
+    assert house.state() == before
+
+
+@pytest.mark.parametrize(
+    "kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", ""]
+)
+def test_with_a_cookie_json_is_sent_as_json(house: House, kind: str) -> None:
+    own = {**house.cookie, **house.own}
+    refused = house.http.post("/v1/conversations", content=b"{}", headers={**own, "content-type": kind})
+    assert (refused.status_code, of_rest(refused).reason) == (400, "MALFORMED_MESSAGE")
+    good = {**own, "content-type": "Application/JSON; charset=utf-8"}
+    assert house.http.post("/v1/conversations", content=b"{}", headers=good).status_code == 200
+    # A program with a token may send what its tool sends.
+    told = {**house.bearer, "content-type": kind}
+    assert house.http.post("/v1/conversations", content=b"{}", headers=told).status_code == 200
