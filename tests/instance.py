@@ -157,14 +157,14 @@ class Instance:
         """The last URL that `responsa up` printed; its code signs a browser in once."""
         return re.findall(r"Responsa is ready: (\S+)", self.said())[-1]
 
-    def start(self) -> Instance:
-        """Start the instance. Does not wait until it is ready."""
+    def start(self, *options: str) -> Instance:
+        """Start the instance. Does not wait until it is ready. options: of `responsa up`."""
         # A prefix may start the instance as another user, who must own the database. Benchmarks have no seed.
         if seeds.FOLDER in os.environ and not (self.new or self.within or self.home.exists()):
             seeds.plant(Layout.of(self.home).prepare())
         with self.out.open("wb") as out, self.err.open("wb") as err:
             self._process = subprocess.Popen(
-                tied(*self.within, *self.command("up")),
+                tied(*self.within, *self.command("up", *options)),
                 cwd=self.home.parent,
                 env=self.environment,
                 stdin=subprocess.DEVNULL,
@@ -312,7 +312,7 @@ def instance(mail_server: MailServer, spans: Receiver) -> Iterator[Instance]:
             RESPONSA_TELEMETRY__OBSERVE="true",
             RESPONSA_TELEMETRY__PROMETHEUS__SCRAPE_SECONDS="5",
             RESPONSA_RETRIEVAL__SEARCH_SECONDS="30",
-            RESPONSA_WIDGET_KEYS=f"apiKeys/{WIDGET}={SITE}",
+            RESPONSA_WIDGET_KEYS=f"apiKeys/0190f3a2-7c1d-7b3e-9f6e-0d4f6a1b2c3d={FOREIGN_ORIGINS[1]},apiKeys/{WIDGET}={SITE}",
             RESPONSA_MAIL__HOST="127.0.0.1",
             RESPONSA_MAIL__PORT=str(mail_server.port),
             RESPONSA_MAIL__TLS="none",

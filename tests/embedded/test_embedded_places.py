@@ -16,6 +16,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from responsa_server.embedded import (
@@ -26,6 +27,7 @@ from responsa_server.embedded import (
     check_port,
     purge,
 )
+from responsa_server.embedded.base_backup import repair
 from responsa_server.embedded.doctor import diagnose
 from responsa_server.embedded.errors import file_errors
 from responsa_server.embedded.files import PlaceLock
@@ -240,11 +242,15 @@ def test_a_home_that_was_deleted_by_hand_is_told_and_its_place_outside_purged(
     if emptied:
         layout.home.mkdir()
     with pytest.raises(
-        EmbeddedError, match=r"was deleted, but its database is still in .*responsa purge"
+        EmbeddedError, match=r"was deleted, but its database is still in .*responsa up --repair"
     ) as raised:
         Layout.of(layout.home).prepare()
     check_sentence(raised.value)
     assert layout.is_deleted()
+    repairs(Layout.of(layout.home, repair=True))
+    shutil.rmtree(layout.home)
+    if emptied:
+        layout.home.mkdir()
     # If a home's path is too long for a socket, the sockets are also outside of the home.
     outside = {layout.root_place, *layout.outside}
     assert {*places(Layout.of(layout.home, repair=True))} == outside
@@ -269,9 +275,32 @@ def test_lost_passwords_of_an_existing_database(layout: Layout) -> None:
     postgres.start()
     postgres.stop()
     layout.secrets.unlink()
-    with pytest.raises(EmbeddedError, match="is missing") as raised:
+    with pytest.raises(EmbeddedError, match=r"is missing.*responsa up --repair") as raised:
         Layout.of(layout.home).prepare()
     check_sentence(raised.value)
+    repairs(layout)
+
+
+def repairs(layout: Layout) -> None:
+    """`up --repair` keeps the cluster, and leaves nothing beside it."""
+    pages = sorted(path.name for path in (layout.cluster / "base").iterdir())
+    places = [layout.run] if layout.root_place is None else [layout.run, layout.root_place.parent]
+    repair(layout)
+    assert sorted(path.name for path in (layout.cluster / "base").iterdir()) == pages
+    assert not [path for place in places for path in place.glob(".hba-*")]
+    postgres = EmbeddedPostgres(layout)
+    postgres.start()
+    with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+        psycopg.connect(postgres.dsn("app").replace(layout.passwords.postgres_app, "another"))
+    postgres.stop()
+
+
+def test_a_repair_makes_no_database(layout: Layout) -> None:
+    layout.secrets.unlink()
+    with pytest.raises(EmbeddedError, match="there is nothing to repair") as raised:
+        repair(layout)
+    check_sentence(raised.value)
+    assert not layout.secrets.exists()
 
 
 def test_foreign_passwords(layout: Layout) -> None:
@@ -282,10 +311,11 @@ def test_foreign_passwords(layout: Layout) -> None:
     shutil.move(layout.cluster, layout.cluster.with_name("aside"))
     layout.prepare()
     shutil.move(layout.cluster.with_name("aside"), layout.cluster)
-    with pytest.raises(EmbeddedError, match="are not those of the database") as raised:
+    with pytest.raises(EmbeddedError, match=r"are not those of the database.*responsa up --repair") as raised:
         postgres.start()
     check_sentence(raised.value)
     assert not postgres.alive()
+    repairs(layout)
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from responsa_server.app.resources import Addresses
 from responsa_server.calls.health import ServerHealth
 from responsa_server.calls.status import UNEXPECTED
 from responsa_server.domain.addresses import UnixAddress
-from responsa_server.domain.parts import Health, PartReport
+from responsa_server.domain.parts import NOT_PAUSED, Health, PartReport
 from responsa_server.domain.people import Origin, Principal
 from responsa_server.transports.http.guard import Allowed
 from responsa_server.transports.http.problems import Unexpected
@@ -160,7 +160,12 @@ async def test_health_tells_strangers_whether_it_can_answer(folder: Path) -> Non
     server = GatewayServer(app, UnixAddress(folder / "g.sock"))
     await server.start()
     async with client(folder / "g.sock") as http:
-        whole = {"status": "SERVING", "lacking": [], "parts": {"postgresql": "down"}}
+        whole = {
+            "status": "SERVING",
+            "lacking": [],
+            "paused": False,
+            "parts": {"postgresql": "down"},
+        }
         # Strangers learn neither versions nor reasons.
         assert (await http.get("/health")).json() == whole
         assert (await http.get("/health/ready")).status_code == 200
@@ -168,7 +173,7 @@ async def test_health_tells_strangers_whether_it_can_answer(folder: Path) -> Non
         leaving = await http.get("/health/ready")
         assert (leaving.status_code, leaving.json()) == (
             503,
-            {"status": "NOT_SERVING", "lacking": ["server"]},
+            {"status": "NOT_SERVING", "lacking": ["server"], "paused": False},
         )
         assert (await http.get("/health")).status_code == 503
         assert (await http.get("/health/live")).status_code == 200
@@ -177,7 +182,7 @@ async def test_health_tells_strangers_whether_it_can_answer(folder: Path) -> Non
 
 async def test_a_process_without_calls_tells_its_health_where_it_is_asked_to(folder: Path) -> None:
     grpc_address, http = UnixAddress(folder / "h.sock"), UnixAddress(folder / "g.sock")
-    silent = Silent(Addresses(grpc_address, http))
+    silent = Silent(Addresses(grpc_address, http), NOT_PAUSED)
     await silent.start()
     channel = grpc.aio.insecure_channel(str(grpc_address), [("grpc.default_authority", "localhost")])
     try:

@@ -197,7 +197,7 @@ def rights(table: str) -> Table:
     return _OTHER_RIGHTS.get(table, Table(app=ALL))
 
 
-# These tables hold no tenant's data: attempts are counted under digests of names that may not exist. Agents and the default model belong to the installation. Jobs contain ids and no payloads, and only the
+# These tables hold no tenant's data: attempts are counted under digests of names that may not exist. Agents, the default model and a pause belong to the installation. Jobs contain ids and no payloads, and only the
 # log role uses the queue.
 OTHER_TABLES: Mapping[str, Table] = {
     "responsa.sign_in_attempt": Table(app=ALL),
@@ -210,6 +210,7 @@ OTHER_TABLES: Mapping[str, Table] = {
         app="SELECT INSERT UPDATE(rating)", log="SELECT UPDATE(cost_micros,milliseconds,state,unsupported)"
     ),
     "responsa.migration": Table(app="SELECT", log="SELECT"),
+    "responsa.pause": Table(app="SELECT", log="SELECT DELETE UPDATE(turns)"),
     "procrastinate.procrastinate_events": Table(app="INSERT", log=ALL),
     "procrastinate.procrastinate_jobs": Table(app="INSERT SELECT(id)", log=ALL),
     "procrastinate.procrastinate_periodic_defers": Table(log=ALL),

@@ -26,6 +26,7 @@ from responsa_server.embedded import EmbeddedPostgres, Layout, purge
 from responsa_server.search.settings import RetrievalSettings
 from responsa_server.stores.postgres.vectors import fit_index
 from tests.callers import Credential, Tenant
+from tests.conftest import DatabaseUrls, urls_of
 from tests.instance import Instance, eventually, free_port
 from tests.system.test_journey import answer, ingest
 from tests.tied import tied
@@ -167,8 +168,45 @@ def test_a_restored_instance_has_every_row_and_every_citation(
     still = {name for name, digest in before.items() if after[name] == digest}
     assert still >= KEPT
     differ = {name for name in still if restored[name] != before[name]}
-    # A restore makes a new key that signs tokens, and events of questions may come and go during the backup.
-    assert differ <= {"signing_key", "question_event"}
+    # A restore makes a new key that signs tokens and a pause, and events of questions may come and go during the backup.
+    assert differ <= {"signing_key", "question_event", "pause"}
+    assert restored["pause"][0] == 1
+
+
+@pytest.fixture
+def outside(maintenance: psycopg.Connection, postgres: EmbeddedPostgres) -> Iterator[DatabaseUrls]:
+    """An empty database in another PostgreSQL than the instance's."""
+    maintenance.execute("CREATE DATABASE outside OWNER responsa_owner")
+    urls = urls_of(postgres, "outside")
+    with psycopg.connect(urls.superuser) as connection:
+        connection.execute("CREATE EXTENSION vector")
+    yield urls
+    maintenance.execute("DROP DATABASE outside WITH (FORCE)")
+
+
+def test_a_dump_in_an_outside_database_is_paused_before_a_server_can_start(
+    instance: Instance, answered: Tenant, folder: Path, outside: DatabaseUrls
+) -> None:
+    (archive,) = instance.run("backup", str(folder / "b"), "--dump").stdout.split()
+    there = {
+        "RESPONSA_HOME": str(folder / "home"),
+        "DATABASE_URL": outside.owner,
+        "DATABASE_APP_URL": outside.app,
+        "DATABASE_LOG_URL": outside.log,
+    }
+    instance.run("restore", archive, **there)
+    with psycopg.connect(outside.superuser, autocommit=True) as connection:
+        # What a restore has before it ends.
+        held = connection.execute("SELECT turns FROM responsa.pause").fetchone()
+        connection.execute("UPDATE responsa.pause SET turns = NULL")
+        refused = instance.run("serve", check=False, **there)
+        assert refused.returncode == 1
+        assert "is being restored" in refused.stderr
+        assert "is being restored" in instance.run("activate", "--yes", check=False, **there).stderr
+        connection.execute("UPDATE responsa.pause SET turns = %s", held)
+        assert "0 turns of the backup will go on" in instance.run("activate", "--yes", **there).stdout
+        assert connection.execute("SELECT count(*) FROM responsa.pause").fetchone() == (0,)
+        assert connection.execute(CITED, [answered.name]).fetchone() != (0,)
 
 
 @contextmanager

@@ -17,6 +17,7 @@ import { icon, iconButton } from "./widgets/icons.js";
 import { Lazy } from "./widgets/lazy.js";
 import { Live } from "./widgets/live.js";
 import { installWorker } from "./widgets/offline.js";
+import { pauseBanner } from "./widgets/pause.js";
 import { PendingQuestions } from "./chat/pending.js";
 import type { Named } from "./documents/library.js";
 import { fragmentOf, isSearch, keysAt, placeAt, shareAt } from "./documents/place.js";
@@ -254,7 +255,7 @@ class App {
       event.preventDefault();
       (part()?.view ?? chat).focus();
     });
-    replace(this.#root, skip, header, alert, element("div", { class: "columns" }, list.root, main), live.root);
+    replace(this.#root, skip, header, pauseBanner(signal), alert, element("div", { class: "columns" }, list.root, main), live.root);
     listenForKeys(() => (onChat() ? chat.focus() : (location.hash = "#/")), signal);
     takesFiles(this.#root, signal, async (entries) => {
       const shown = await collections.get().catch(() => undefined);

@@ -1003,6 +1003,9 @@ pub struct ReplayMetadata {
     /// When this progress was recorded.
     #[prost(message, optional, tag = "6")]
     pub update_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// Whether the operation waits because this instance was restored from a backup and is paused until `responsa activate`.
+    #[prost(bool, tag = "7")]
+    pub paused: bool,
 }
 impl ::prost::Name for ReplayMetadata {
     const NAME: &'static str = "ReplayMetadata";
@@ -1354,6 +1357,9 @@ pub struct SyncMetadata {
     /// The cause of the run, in the words of the notification that asked for it; "schedule" if the schedule began the run; otherwise empty.
     #[prost(string, tag = "8")]
     pub cause: ::prost::alloc::string::String,
+    /// Whether the operation waits because this instance was restored from a backup and is paused until `responsa activate`.
+    #[prost(bool, tag = "9")]
+    pub paused: bool,
 }
 impl ::prost::Name for SyncMetadata {
     const NAME: &'static str = "SyncMetadata";
@@ -1464,7 +1470,7 @@ impl SyncStage {
 /// PartStatus is the status of one part of the system.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct PartStatus {
-    /// The name of the part, e.g. "postgresql", "redis", "embedding", "jobs", "agents", "models", "tools", "servers", "disk", "log".
+    /// The name of the part, e.g. "postgresql", "redis", "embedding", "jobs", "agents", "models", "tools", "servers", "disk", "log"; and "restore" while the instance is paused after a restore.
     #[prost(string, tag = "1")]
     pub part: ::prost::alloc::string::String,
     /// The health of the part.

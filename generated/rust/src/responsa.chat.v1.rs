@@ -583,6 +583,8 @@ pub enum ToolFault {
     UnknownTool = 9,
     /// The call began, and its result was lost.
     Lost = 10,
+    /// The tool has effects, and was not called: this instance was restored from a backup and is paused until `responsa activate`.
+    Paused = 11,
 }
 impl ToolFault {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -602,6 +604,7 @@ impl ToolFault {
             Self::Arguments => "TOOL_FAULT_ARGUMENTS",
             Self::UnknownTool => "TOOL_FAULT_UNKNOWN_TOOL",
             Self::Lost => "TOOL_FAULT_LOST",
+            Self::Paused => "TOOL_FAULT_PAUSED",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -618,6 +621,7 @@ impl ToolFault {
             "TOOL_FAULT_ARGUMENTS" => Some(Self::Arguments),
             "TOOL_FAULT_UNKNOWN_TOOL" => Some(Self::UnknownTool),
             "TOOL_FAULT_LOST" => Some(Self::Lost),
+            "TOOL_FAULT_PAUSED" => Some(Self::Paused),
             _ => None,
         }
     }

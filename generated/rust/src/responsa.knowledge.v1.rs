@@ -305,6 +305,9 @@ pub struct IngestMetadata {
     /// and after the end of the operation. Never negative.
     #[prost(message, optional, tag = "8")]
     pub time_left: ::core::option::Option<::prost_types::Duration>,
+    /// Whether the operation waits because this instance was restored from a backup and is paused until `responsa activate`.
+    #[prost(bool, tag = "9")]
+    pub paused: bool,
 }
 impl ::prost::Name for IngestMetadata {
     const NAME: &'static str = "IngestMetadata";
@@ -765,6 +768,9 @@ pub struct ReindexMetadata {
     /// and after the end of the operation. Never negative.
     #[prost(message, optional, tag = "7")]
     pub time_left: ::core::option::Option<::prost_types::Duration>,
+    /// Whether the operation waits because this instance was restored from a backup and is paused until `responsa activate`.
+    #[prost(bool, tag = "8")]
+    pub paused: bool,
 }
 impl ::prost::Name for ReindexMetadata {
     const NAME: &'static str = "ReindexMetadata";

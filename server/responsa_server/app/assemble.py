@@ -44,6 +44,7 @@ from responsa_server.domain.counters import Counters
 from responsa_server.domain.faults import Faults
 from responsa_server.domain.limits import MessageGate
 from responsa_server.domain.models import Models
+from responsa_server.domain.parts import NOT_PAUSED, Pause
 from responsa_server.domain.passages import VectorStore
 from responsa_server.domain.relay import Reload
 from responsa_server.domain.teachers import Teacher
@@ -486,10 +487,11 @@ async def build_turns(
     gate: MessageGate | None = None,
     breakers: Breakers | None = None,
     traces: Traces = OFF,
+    pause: Pause = NOT_PAUSED,
 ) -> tuple[Turns, AgentParts]:
     """Build `Turns` and the agents that answer questions. The caller must close `Turns`.
 
-    gate: the limits of users; None in a process that accepts no questions. breakers: the circuit breakers that this process shares with others. turn_queries: replaces the turn store's SQL in tests. traces: how turns are traced. Raises the same errors as `build_agents`.
+    gate: the limits of users; None in a process that accepts no questions. breakers: the circuit breakers that this process shares with others. turn_queries: replaces the turn store's SQL in tests. traces: how turns are traced. pause: the pause after a restore. Raises the same errors as `build_agents`.
     """
     codec = AskFrames()
     relay = RedisRelay(redis_url(settings, layout), relay_key(settings, layout))
@@ -521,6 +523,7 @@ async def build_turns(
             log=structlog.get_logger("turns"),
             errors=knowledge.queue.errors,
             traces=traces,
+            pause=pause,
         ),
         agents.agents.want_reload,
         _pruning_audit(PostgresAuditTrail(database), settings.audit.retention_days),
@@ -558,14 +561,25 @@ async def rebuild_vectors(settings: Settings, layout: Layout) -> int:
         return await Rebuild(builds, PassageWordsStore(database), indexers).run()
 
 
-def keeper(database: Database, turns: Turns, knowledge: Knowledge, cache: RedisCache) -> TenantKeeper:
+def keeper(
+    database: Database,
+    turns: Turns,
+    knowledge: Knowledge,
+    cache: RedisCache,
+    pause: Pause = NOT_PAUSED,
+) -> TenantKeeper:
     """Return what stops suspended tenants and erases tenants, for a process that runs turns."""
 
     async def forget(tenant_id: str) -> int:
         return await cache.forget(entries_of(tenant_id))
 
     return TenantKeeper(
-        PostgresTenants(database), turns.stop, forget, knowledge.vectors, errors=knowledge.queue.errors
+        PostgresTenants(database),
+        turns.stop,
+        forget,
+        knowledge.vectors,
+        errors=knowledge.queue.errors,
+        pause=pause,
     )
 
 
@@ -575,6 +589,7 @@ def pattern_keeper(
     knowledge: Knowledge,
     models: Models,
     caches: Caches,
+    pause: Pause = NOT_PAUSED,
 ) -> PatternKeeper:
     """Return what groups the questions of all tenants, for a process that runs turns. Raises EmbeddedError if the model for titles is not available."""
     return PatternKeeper(
@@ -584,6 +599,7 @@ def pattern_keeper(
         Grouping(new_id),
         insight_model(settings.insight, models),
         knowledge.queue.errors,
+        pause,
     )
 
 

@@ -36,7 +36,7 @@ from responsa_server.domain import names
 from responsa_server.domain.addresses import LOOPBACK_HOSTS, Address, UnixAddress, hosts_of, origins_of
 from responsa_server.domain.breakers import CircuitsPart
 from responsa_server.domain.errors import Unavailable
-from responsa_server.domain.parts import Health, Installation, PartReport
+from responsa_server.domain.parts import Health, Installation, PartReport, Pause
 from responsa_server.domain.people import Principal
 from responsa_server.embedded import HostState, Layout, host_states
 from responsa_server.envoy.replicas import SERVER
@@ -56,6 +56,7 @@ from responsa_server.stores.postgres.identity import PostgresIdentityStore
 from responsa_server.stores.postgres.insight import PostgresInsight
 from responsa_server.stores.postgres.jobs import OtherJobWorkers
 from responsa_server.stores.postgres.patterns import PostgresPatterns
+from responsa_server.stores.postgres.pause import PauseWatch
 from responsa_server.stores.postgres.profiles import PostgresProfiles
 from responsa_server.stores.postgres.quotas import PostgresQuotas
 from responsa_server.stores.postgres.service_grants import PostgresServiceGrants
@@ -109,6 +110,7 @@ class Callers:
         agents: AgentParts,
         limiter: Limiter,
         traces: Traces,
+        pause: PauseWatch,
     ) -> None:
         assert listens.grpc is not None, "a process that takes calls has an address"
         self._serving = False
@@ -149,9 +151,10 @@ class Callers:
                 ServersPart(layout.envoy_admin_socket),
                 disks,
                 LOG,
+                *([pause] if pause.paused() else []),
             ]
         )
-        health = ServerHealth(lambda: self._serving, self._lacking, self._parts.all)
+        health = ServerHealth(lambda: self._serving, self._lacking, self._parts.all, pause)
         # Browsers send a host's cookies to all ports of the host, so instances on one host need different cookie names.
         prefix = HOST_PREFIX if settings.sessions.secure_cookie else ""
         hosts = hosts_of(settings.port, (*LOOPBACK_HOSTS, *settings.allowed_hosts))
@@ -282,13 +285,13 @@ class Callers:
 class Silent:
     """A `Front` that serves only health checks, and only if an address is set."""
 
-    def __init__(self, listens: Addresses) -> None:
+    def __init__(self, listens: Addresses, pause: Pause) -> None:
         self._grpc = listens.grpc
         self._server: RpcServer | None = None
         self._serving = True
         self._gateway: GatewayServer | None = None
         if listens.http is not None:
-            app = Starlette(routes=[*health_routes(ServerHealth(lambda: self._serving))])
+            app = Starlette(routes=[*health_routes(ServerHealth(lambda: self._serving, pause=pause))])
             self._gateway = GatewayServer(app, listens.http)
         if listens.grpc is not None:
             calls = health_calls(structlog.get_logger("calls"))

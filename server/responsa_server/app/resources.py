@@ -111,15 +111,13 @@ def _as_role(url: str, role: str) -> str:
     return make_conninfo(url, options=f"{options} -c role={role}".strip())
 
 
-async def bring_up_to_date(settings: Settings, layout: Layout) -> Sequence[str]:
+async def bring_up_to_date(settings: Settings, layout: Layout, *, restoring: bool = False) -> Sequence[str]:
     """Apply missing migrations, and build the indexes that are missing or whose settings have changed, also those of a vector store outside the database. Returns one line for each
-    change, and one if the vector store cannot be reached. Raises MigrationError, SettingsError.
+    change, and one if the vector store cannot be reached. restoring: see `migrate`. Raises MigrationError, SettingsError.
     """
-    done = [f"applied {name}" for name in await migrate(database_urls(settings, layout).owner)]
-    done += [
-        f"built the index of {what}"
-        for what in await build_late_indexes(database_urls(settings, layout).owner)
-    ]
+    owner = database_urls(settings, layout).owner
+    done = [f"applied {name}" for name in await migrate(owner, restoring=restoring)]
+    done += [f"built the index of {what}" for what in await build_late_indexes(owner)]
     if await build_index(settings, layout):
         done.append("rebuilt the vector index")
     if (store := open_store(settings)) is not None:
@@ -213,17 +211,26 @@ def new_id() -> UUID:
 
 
 @asynccontextmanager
-async def identity_of(settings: Settings, layout: Layout) -> AsyncGenerator[Identity]:
-    """Provide an `Identity` with its own small connection pool, for commands that work without a server."""
+async def pools_of(settings: Settings, layout: Layout) -> AsyncGenerator[Database]:
+    """Provide small connection pools, for commands that work without a server."""
     urls = database_urls(settings, layout)
     database = Database(urls.app, urls.log, size=2)
     await database.open()
-    identity = identity_on(settings, database)
     try:
-        yield identity
+        yield database
     finally:
-        await identity.close()
         await database.close()
+
+
+@asynccontextmanager
+async def identity_of(settings: Settings, layout: Layout) -> AsyncGenerator[Identity]:
+    """Provide an `Identity` for commands that work without a server."""
+    async with pools_of(settings, layout) as database:
+        identity = identity_on(settings, database)
+        try:
+            yield identity
+        finally:
+            await identity.close()
 
 
 def identity_on(

@@ -141,6 +141,7 @@ async def running(
             from responsa_server.stores.postgres.experiments import PostgresExperiments
             from responsa_server.stores.postgres.insight import PostgresInsight
             from responsa_server.stores.postgres.migrate import PostgresMigrations, marked
+            from responsa_server.stores.postgres.pause import PauseWatch, PostgresPause
             from responsa_server.stores.redis import RedisCache
 
         traces = _traces(settings, stack)
@@ -159,6 +160,14 @@ async def running(
         reason, remedy = await migrations.unfit()
         if reason:
             raise EmbeddedError(reason, remedy)
+        pause = PauseWatch(PostgresPause(database))
+        found = await pause.start()
+        stack.push_async_callback(pause.close)
+        if found is not None and found.restoring:
+            raise EmbeddedError(
+                "The database is being restored",
+                "wait until `responsa restore` has ended; if it was interrupted, restore into an empty database",
+            )
         if waiting := await migrations.missing():
             structlog.get_logger("server").warning("migration_waits", migration=waiting[0])
         cache = RedisCache(redis_url(settings, layout))
@@ -183,6 +192,7 @@ async def running(
             gate=limiter,
             breakers=models.breakers,
             traces=traces,
+            pause=pause,
         )
         await turns.start()
         stack.push_async_callback(turns.close)
@@ -221,21 +231,32 @@ async def running(
             )
             stack.push_async_callback(knowledge.jobs.close)
         if settings.role is not ServeRole.RPC:
-            patterns = pattern_keeper(settings, database, knowledge, models, caches)
+            patterns = pattern_keeper(settings, database, knowledge, models, caches, pause)
             sums = InsightKeeper(PostgresInsight(database), facts_of_terminal, turns.errors, patterns.wake)
             experiments = ExperimentKeeper(PostgresExperiments(database), agents.agents, turns.errors)
             for counting in (sums, patterns, experiments):
                 counting.start()
                 stack.push_async_callback(counting.close)
-            tenants = keeper(database, turns, knowledge, cache)
+            tenants = keeper(database, turns, knowledge, cache, pause)
             await tenants.start()
             stack.push_async_callback(tenants.close)
         front: Front
         if limiter is None:
-            front = Silent(listens)
+            front = Silent(listens, pause)
         else:
             front = Callers(
-                settings, layout, listens, database, disks, knowledge, crawler, turns, agents, limiter, traces
+                settings,
+                layout,
+                listens,
+                database,
+                disks,
+                knowledge,
+                crawler,
+                turns,
+                agents,
+                limiter,
+                traces,
+                pause,
             )
         stack.push_async_callback(front.close)
         measured = Measured(database, cache, reach, models.breakers, turns, front, layout)

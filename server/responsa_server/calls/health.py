@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar
 
 from responsa_server.domain.background import Background
 from responsa_server.domain.errors import ResponsaError
-from responsa_server.domain.parts import Health, PartReport, ReportedPart
+from responsa_server.domain.parts import NOT_PAUSED, Health, PartReport, Pause, ReportedPart
 from responsa_server.domain.words import in_seconds
 
 Result = TypeVar("Result")
@@ -65,9 +65,13 @@ class ServerHealth:
         serving: Callable[[], bool],
         lacking: Callable[[], Awaitable[Collection[str]]] | None = None,
         parts: Callable[[], Awaitable[Mapping[str, PartReport]]] | None = None,
+        pause: Pause = NOT_PAUSED,
     ) -> None:
-        """serving: whether the server has started and does not leave. lacking: the parts without which no question can be answered now. parts: the reports of all parts."""
+        """serving: whether the server has started and does not leave. lacking: the parts without which no question can be answered now. parts: the reports of all parts. pause: the pause after a
+        restore.
+        """
         self._serving = serving
+        self.pause = pause
         self._lacking = _Known(lacking or _nothing)
         self._parts = _Known(parts or _no_reports)
 

@@ -64,6 +64,7 @@ IN_FLIGHT = 8
 """The maximum number of documents that are sent but not yet searchable."""
 _INLINE_BYTES = 1024 * 1024
 _MAX_ROOT_BYTES = 200
+_PAUSED = "This instance was restored from a backup and is paused. Accepted documents wait until `responsa activate`, also if you end this command."
 
 
 class Engine(StrEnum):
@@ -334,7 +335,13 @@ class _Run:
                     if failures <= _FAILURES_SHOWN:
                         progress.print_error(_failure(one))
 
+            paused = False
+
             def show(source_key: str, one: document_pb2.IngestMetadata) -> None:
+                nonlocal paused
+                if one.paused and not paused:
+                    paused = True
+                    progress.print_error(_PAUSED)
                 if not one.HasField("time_left") and one.passages_total:
                     return  # it has just ended, or has just been cut; another document may have more to say
                 progress.detail(f"{one_line(source_key, 40)}: {reading(one)}")

@@ -106,6 +106,11 @@ COMMANDS: tuple[Command, ...] = (
         "backup", "responsa_server.cli.local.backup", "Write a running instance into one file, to restore it."
     ),
     Command("restore", "responsa_server.cli.local.backup", "Make an instance from the file of a backup."),
+    Command(
+        "activate",
+        "responsa_server.cli.local.activate",
+        "Let a restored instance act outside again: run its turns, jobs and sources.",
+    ),
     Command("doctor", "responsa_server.cli.local.instance", "Check this machine and its instance."),
     Command("purge", "responsa_server.cli.local.instance", "Remove an instance with all its data."),
     Command("version", "responsa_server.cli.main", "Print the version."),

@@ -107,7 +107,7 @@ def state_line(operation: operations_pb2.Operation) -> str:
     if (replay := replay_progress(operation)) is not None:
         if operation.HasField("error"):
             return f"failed     {replay.agent_version}  {one_line(operation.error.message, 200)}"
-        return f"{'done' if operation.done else 'replaying':<9}  {replay.agent_version}  {replay.questions_done:,} of {replay.questions_total:,} questions"
+        return f"{'done' if operation.done else 'paused' if replay.paused else 'replaying':<9}  {replay.agent_version}  {replay.questions_done:,} of {replay.questions_total:,} questions"
     if (run := sync_progress(operation)) is not None:
         if operation.HasField("error"):
             return f"failed     {run.source}  {one_line(operation.error.message, 200)}"

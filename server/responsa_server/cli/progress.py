@@ -97,8 +97,8 @@ _STAGES = {
 
 
 def reading(progress: document_pb2.IngestMetadata | generation_pb2.ReindexMetadata) -> str:
-    """The stage of an operation; its passages and the time left, as far as they are known."""
-    text = f"{_STAGES.get(progress.stage, 'running'):<9}"
+    """The stage of an operation, or that its instance is paused; its passages and the time left, as far as they are known."""
+    text = f"{'paused' if progress.paused else _STAGES.get(progress.stage, 'running'):<9}"
     if progress.passages_total:
         text += f"  {progress.passages_done:,} of {progress.passages_total:,} passages"
     if progress.HasField("time_left"):
@@ -209,6 +209,8 @@ class LiveAnswer:
 
 def running(progress: source_pb2.SyncMetadata) -> str:
     """How far a run of a source has come, in a few words."""
+    if progress.paused:
+        return "paused"
     match progress.stage:
         case source_pb2.SYNC_STAGE_READING:
             return "reading"

@@ -13,6 +13,7 @@ from responsa_server.domain import names
 from responsa_server.domain.conversations import Message
 from responsa_server.domain.events import MAX_FALLBACKS, Event, Fallback, Terminal, Usage, VersionRead
 from responsa_server.domain.experiments import Assignment
+from responsa_server.domain.parts import NOT_PAUSED, Pause
 from responsa_server.domain.people import AuditEvent, Principal
 from responsa_server.domain.quotas import Demand, Grant
 from responsa_server.domain.turns import Question, ToolRecord
@@ -363,7 +364,7 @@ class AnswerTask:
     state at the last milestone of an earlier attempt, or None to start at the first node. tools: the tool calls of
     earlier attempts, by call_id. conversation_id: the conversation, or None if the task has no conversation.
     age_seconds: the time since a worker first claimed the turn. grant: what the turn may use of its user's quota; None
-    if no quota limits it. recorded: stands in for the tools with effects, of which none is called then; None to call them.
+    if no quota limits it. recorded: stands in for the tools with effects, of which none is called then; None to call them. pause: while the instance is paused, no tool with effects is called.
     """
 
     turn_id: UUID
@@ -377,6 +378,7 @@ class AnswerTask:
     age_seconds: float = 0.0
     grant: Grant | None = None
     recorded: RecordedCalls | None = None
+    pause: Pause = NOT_PAUSED
 
 
 class Agent(Protocol):

@@ -310,7 +310,8 @@ class ToolFault(StrEnum):
 
     TIMEOUT: no result in time. UNREACHABLE: no connection. REFUSED: our own rules forbid the call. STATUS: the other side reports a failure.
     MALFORMED: its response cannot be read. TOO_LARGE: the arguments or the result are too large. SCHEMA: the result does not fit the tool's schema. ARGUMENTS: the
-    arguments do not fit the tool's schema. UNKNOWN_TOOL: the agent has no such tool. LOST: the call began, and its result was lost.
+    arguments do not fit the tool's schema. UNKNOWN_TOOL: the agent has no such tool. LOST: the call began, and its result was lost. PAUSED: the tool has effects, and the instance was
+    restored and is paused.
     """
 
     TIMEOUT = "timeout"
@@ -323,6 +324,7 @@ class ToolFault(StrEnum):
     ARGUMENTS = "arguments"
     UNKNOWN_TOOL = "unknown_tool"
     LOST = "lost"
+    PAUSED = "paused"
 
 
 @dataclass(frozen=True, slots=True)

@@ -282,7 +282,8 @@ class Operation:
     stage began; while a REINDEX computes vectors, the time from which its rate counts. collection_id: the collection of a REINDEX; its `version` is the number of the
     generation, and its `document_id` names no document. source_id, subject, counts, cause: of a SYNC, whose passages are documents, and whose `document_id` names no document; see `source_runs`.
     agent_version: the version of a REPLAY, whose passages are questions, and whose `document_id` names no document; its counts are those of `Comparison`.
-    The counts of an INGEST are those of what was left out, by `LeftOutKind`, and OCR_PAGES. charset: as `guessed_charset` of `CanonicalText`.
+    The counts of an INGEST are those of what was left out, by `LeftOutKind`, and OCR_PAGES. charset: as `guessed_charset` of `CanonicalText`. paused: whether the instance was paused when the
+    operation was read, so that an operation that has not ended waits.
     """
 
     id: UUID
@@ -308,6 +309,7 @@ class Operation:
     cause: str = ""
     charset: str = ""
     agent_version: str = ""
+    paused: bool = False
 
     @property
     def done(self) -> bool:

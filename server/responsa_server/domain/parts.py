@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import Final, Protocol
 
 
 class Health(StrEnum):
@@ -57,3 +57,28 @@ class Installation:
 
     version: str
     embedding_model: str
+
+
+class Pause(Protocol):
+    """Whether an instance was restored and is paused."""
+
+    def paused(self) -> bool:
+        """Whether it was a moment ago."""
+        ...
+
+    async def still(self) -> bool:
+        """Whether it is now. Raises Unavailable."""
+        ...
+
+
+class NotPaused:
+    """An instance that is not paused. Implements `Pause`."""
+
+    def paused(self) -> bool:
+        return False
+
+    async def still(self) -> bool:
+        return False
+
+
+NOT_PAUSED: Final[Pause] = NotPaused()

@@ -1,4 +1,4 @@
-"""Copies the files of a running PostgreSQL (a base backup), and starts a PostgreSQL on such a copy."""
+"""Copies the files of a running PostgreSQL (a base backup), starts a PostgreSQL on such a copy, and sets new passwords of one whose passwords were lost."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, LiteralString
 
 import psycopg
 from psycopg import sql
 
 from responsa_server.embedded.errors import EmbeddedError, file_errors
+from responsa_server.embedded.files import PlaceLock, present
 from responsa_server.embedded.layout import Layout
-from responsa_server.embedded.postgres import SUPERUSER, EmbeddedPostgres, package_root
+from responsa_server.embedded.postgres import SUPERUSER, EmbeddedPostgres, check_cluster, package_root
 from responsa_server.embedded.spawn import PLAIN_ENVIRONMENT, cannot_run, run_dying_with_parent
 from responsa_server.private_files import create_private, write_private
 
-_TRUST = "restore_hba.conf"
 _FILES = frozenset({"PG_VERSION", "backup_label"})
 _FOLDERS = frozenset(
     {
@@ -146,26 +146,48 @@ class ClusterDraft:
         with create_private(path) as file:
             shutil.copyfileobj(content, file, 1 << 20)
 
-    def start(self) -> None:
-        """Move the cluster to its place, let PostgreSQL recover it, give its roles the instance's passwords, and stop PostgreSQL.
+    def start(self, first: LiteralString = "SELECT") -> None:
+        """Move the cluster to its place, let PostgreSQL recover it, run the statement `first` in the database, give the superuser the instance's password, and stop PostgreSQL.
 
         Raises:
             EmbeddedError: PostgreSQL does not start.
         """
         layout = self._layout
         with file_errors(layout.cluster):
-            # The backup has no passwords of the database. Nobody else can enter the folder of the socket.
-            for name, text in {**WRITTEN, _TRUST: "local all all trust\n"}.items():
+            for name, text in WRITTEN.items():
                 write_private(self._folder / name, text)
             if (account := layout.account) is not None:
                 for folder, _, names in os.walk(self._folder):
                     for path in map(Path(folder).joinpath, ("", *names)):
                         os.chown(path, account.uid, account.gid)
             self._folder.rename(layout.cluster)
-        postgres = EmbeddedPostgres(layout, settings=[("hba_file", str(layout.cluster / _TRUST))])
-        postgres.start()
+        # The backup has no passwords of the database.
+        set_password(layout, first)
+
+
+def set_password(layout: Layout, first: LiteralString = "SELECT") -> None:
+    """Start the cluster without asking for passwords, run the statement `first` in its database, give all roles the passwords in `secrets.json`, and stop the cluster.
+
+    Raises:
+        EmbeddedError: PostgreSQL does not start.
+    """
+    # The account that runs PostgreSQL could plant links in its own folder, so root writes the rule next to it.
+    place = layout.run if layout.root_place is None else layout.root_place.parent
+    with (
+        file_errors(place),
+        tempfile.TemporaryDirectory(prefix=f".hba-{layout.instance}-", dir=place) as folder,
+    ):
+        rule = Path(folder, "pg_hba.conf")
+        rule.write_text(
+            "local all all trust\n", encoding="ascii"
+        )  # nobody else can enter the folder of the socket
+        rule.chmod(0o644)
+        rule.parent.chmod(0o711)
+        postgres = EmbeddedPostgres(layout, settings=[("hba_file", str(rule))])
+        postgres.start()  # this gives the other roles theirs
         try:
             with psycopg.connect(postgres.dsn("superuser"), autocommit=True) as connection:
+                connection.execute(first)
                 connection.execute(
                     sql.SQL("ALTER ROLE {} PASSWORD {}").format(
                         sql.Identifier(SUPERUSER), sql.Literal(layout.passwords.postgres_superuser)
@@ -173,4 +195,24 @@ class ClusterDraft:
                 )
         finally:
             postgres.stop()
-        (layout.cluster / _TRUST).unlink()
+
+
+def repair(layout: Layout) -> None:
+    """Give an intact cluster new passwords if those in `secrets.json` are missing, damaged or not its own. Makes what else is missing in the home, but no cluster.
+
+    Raises:
+        EmbeddedError: there is no intact cluster; or a supervisor runs on the home.
+    """
+    check_cluster(layout)
+    if not present(layout.cluster / "PG_VERSION"):
+        raise EmbeddedError(
+            f"There is no database in {layout.cluster}, so there is nothing to repair",
+            "if RESPONSA_HOME names the right folder, restore a backup into a new one (docs/backup.md)",
+        )
+    layout.prepare(repair=True)
+    lock = PlaceLock(layout.lock, "Responsa")
+    lock.acquire()
+    try:
+        set_password(layout)
+    finally:
+        lock.release()

@@ -30,11 +30,16 @@ MAX_SOCKET_PATH = 99
 LONGEST_SOCKET_NAME = len(".s.PGSQL.5432.lock")
 STATE_VERSION = 1
 PASSWORD_BYTES = 32
-RESTORE_OR_PURGE = "restore it from a backup, or run `responsa purge` and start again"
+REPAIR = "run `responsa up --repair`, which keeps the database and all data"
+"""The remedy if the database is intact and a file beside it is not."""
 
 
 class DamagedState(EmbeddedError):
     """`state.json` is damaged."""
+
+
+class PasswordsLost(EmbeddedError):
+    """`secrets.json` is missing or damaged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,13 +124,13 @@ class Passwords:
             if not all(isinstance(value, str) and len(value) >= 16 for value in values.values()):
                 raise ValueError(path.name)
         except FileNotFoundError as error:
-            raise EmbeddedError(f"{what} is missing", RESTORE_OR_PURGE) from error
+            raise PasswordsLost(f"{what} is missing", REPAIR) from error
         except PermissionError as error:
             raise EmbeddedError(
                 f"{path} cannot be read by this user", "start as the user who owns it"
             ) from error
         except (ValueError, KeyError, TypeError, OSError) as error:
-            raise EmbeddedError(f"{what} is damaged", RESTORE_OR_PURGE) from error
+            raise PasswordsLost(f"{what} is damaged", REPAIR) from error
         return cls(**values)
 
     def to_json(self) -> str:
@@ -156,8 +161,8 @@ class Layout:
 
     @classmethod
     def of(cls, home: Path, *, repair: bool = False) -> Layout:
-        """Computes the paths and creates nothing. With `repair`, the paths are computed even if `state.json` is damaged; `purge` needs
-        this.
+        """Computes the paths and creates nothing. With `repair`, the paths are computed even if `state.json` is damaged; `purge` and
+        `up --repair` need this.
 
         Raises:
             EmbeddedError: `state.json` is damaged or was copied from another home; or either the home's creator or this user is
@@ -367,10 +372,11 @@ class Layout:
         """Whether the folder is missing or empty."""
         return not os.path.lexists(self.home) or (self.home.is_dir() and not any(self.home.iterdir()))
 
-    def prepare(self, *, restoring: bool = False) -> Layout:
+    def prepare(self, *, restoring: bool = False, repair: bool = False) -> Layout:
         """Creates what is missing (the home with mode 0700, folders, passwords, `state.json`) and returns this layout. Idempotent.
 
-        Does not change an existing parent folder. Refuses a home that holds files that are not Responsa's. restoring: whether the caller has made the mark of a restore.
+        Does not change an existing parent folder. Refuses a home that holds files that are not Responsa's. restoring: whether the caller has made the mark of a restore. With `repair`, the
+        database stays in use although its passwords are lost, or the home was deleted; the caller then sets its passwords.
 
         Raises:
             EmbeddedError: the home is not a folder, is not writable, or holds files that are not Responsa's; the disk is full; the
@@ -379,10 +385,10 @@ class Layout:
         if not restoring:
             self.check_restored()
         with file_errors(self.home):
-            if self.is_deleted() and present(self.cluster / "PG_VERSION"):
+            if not repair and self.is_deleted() and present(self.cluster / "PG_VERSION"):
                 raise EmbeddedError(
                     f"The data folder {self.home} was deleted, but its database is still in {self.root_place}",
-                    RESTORE_OR_PURGE,
+                    "run `responsa up --repair`, which uses this database again; agents, declarations and settings in the folder are lost",
                 )
             self._take_home()
             for folder in (self.data, self.logs):
@@ -392,6 +398,8 @@ class Layout:
                 _private_folder(self.run)
             else:
                 self._prepare_root_place(self.root_place)
+            if repair and not self._has_passwords():
+                write_private(self.secrets, Passwords.generate().to_json())
             if not self.secrets.exists():
                 if (self.cluster / "PG_VERSION").exists():
                     Passwords.load(self.secrets)
@@ -401,6 +409,13 @@ class Layout:
                 write_private(self.token_secret, secrets.token_urlsafe(48) + "\n", keep_existing=True)
         Passwords.load(self.secrets)
         return self
+
+    def _has_passwords(self) -> bool:
+        try:
+            Passwords.load(self.secrets)
+        except PasswordsLost:
+            return False
+        return True
 
     def check_home(self) -> None:
         """Checks that the home can be created, or is a folder that this instance may use. Changes nothing.
@@ -523,7 +538,7 @@ def _read_state(path: Path) -> _State | None:
         if len(state.instance) != 16 or not set(state.instance) <= set("0123456789abcdef"):
             raise ValueError(state.instance)
     except (ValueError, KeyError, TypeError) as error:
-        raise DamagedState(f"{path} is damaged", RESTORE_OR_PURGE) from error
+        raise DamagedState(f"{path} is damaged", REPAIR) from error
     return state
 
 

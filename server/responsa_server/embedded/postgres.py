@@ -22,7 +22,7 @@ from psycopg import sql
 
 from responsa_server.embedded.errors import EmbeddedError, file_errors
 from responsa_server.embedded.files import hand_over
-from responsa_server.embedded.layout import Account, Layout, Passwords, running_as_root
+from responsa_server.embedded.layout import REPAIR, Account, Layout, Passwords, running_as_root
 from responsa_server.embedded.part import ManagedProcess, StopStep, exit_text
 from responsa_server.embedded.spawn import PLAIN_ENVIRONMENT, REINSTALL, installed, run_to_end, spawn
 from responsa_server.instance import OLDEST_POSTGRES
@@ -178,7 +178,7 @@ class EmbeddedPostgres(ManagedProcess):
             if "authentication failed" in str(error):
                 raise EmbeddedError(
                     f"The passwords in {self.layout.secrets} are not those of the database",
-                    "restore the file from a backup, or run `responsa purge` and start again",
+                    REPAIR,
                 ) from None
             return False
         return True
@@ -317,7 +317,7 @@ def check_cluster(layout: Layout) -> None:
         EmbeddedError: the cluster is damaged, has a different version, or is not readable.
     """
     cluster = layout.cluster
-    remedy = "restore the data folder from a backup, or run `responsa purge` and start again"
+    remedy = "restore a backup into a new data folder (docs/backup.md)"
     with file_errors(cluster):
         if not os.path.lexists(cluster):
             return

@@ -15,6 +15,7 @@ from structlog.typing import FilteringBoundLogger
 from responsa_server.domain import names
 from responsa_server.domain.accounts import Invitation
 from responsa_server.domain.errors import InvalidRequest, NotFound, NotPermitted, Reason, Unavailable
+from responsa_server.domain.parts import NOT_PAUSED, Pause
 from responsa_server.domain.people import AuditEvent, Principal, Role, ServiceGrant, User
 from responsa_server.domain.tenants import FirstAdministrator, FirstInvitation, Tenant, TenantState
 from responsa_server.domain.unexpected import UnexpectedErrors
@@ -202,11 +203,14 @@ class TenantKeeper:
         seconds: float = KEEPER_SECONDS,
         settle_seconds: float = SETTLE_SECONDS,
         errors: UnexpectedErrors | None = None,
+        pause: Pause = NOT_PAUSED,
     ) -> None:
         """stop_turn: cancels a turn, given its tenant, user and id. forget: removes a tenant's entries from the cache, and returns their number. vectors: the vector store
         outside the database, or None. seconds: the time between two looks. settle_seconds: how long a tenant must be suspended before it is erased. errors: counts the unexpected ones.
+        pause: while the instance is paused, nothing is erased; another instance may use the same vector store.
         """
         self._store = store
+        self._pause = pause
         self._stop_turn = stop_turn
         self._forget = forget
         self._vectors = vectors
@@ -241,6 +245,8 @@ class TenantKeeper:
 
     async def erase(self) -> None:
         """Erase the tenants that an owner marked. Raises Unavailable."""
+        if self._pause.paused():
+            return
         for tenant in await self._store.suspended():
             settled = tenant.erase_time is not None and datetime.now(UTC) - tenant.erase_time >= self._settle
             if tenant.state is TenantState.ERASING and settled:

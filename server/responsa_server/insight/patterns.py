@@ -17,6 +17,7 @@ from responsa_server.domain.errors import Unavailable
 from responsa_server.domain.events import Usage
 from responsa_server.domain.insight import Grouping
 from responsa_server.domain.models import Spent
+from responsa_server.domain.parts import NOT_PAUSED, Pause
 from responsa_server.domain.unexpected import UnexpectedErrors
 from responsa_server.insight.grouping import Float, as_bytes, middle
 from responsa_server.insight.keeper import Keeper
@@ -38,7 +39,7 @@ class _Title(NodeModel):
 
 
 class PatternKeeper(Keeper):
-    """One process groups the questions of a tenant at a time, in batches; a process that is killed leaves nothing that another one does not finish. model: gives titles; None: patterns have no titles."""
+    """One process groups the questions of a tenant at a time, in batches; a process that is killed leaves nothing that another one does not finish. model: gives titles; None: patterns have no titles. pause: while the instance is paused, no model is asked without a caller."""
 
     name = "patterns"
 
@@ -50,8 +51,10 @@ class PatternKeeper(Keeper):
         grouping: Grouping,
         model: BackgroundModel | None,
         errors: UnexpectedErrors | None = None,
+        pause: Pause = NOT_PAUSED,
     ) -> None:
         super().__init__(errors)
+        self._pause = pause
         self._store = store
         self._embedders = embedders
         self._cached_vectors = vectors
@@ -66,7 +69,7 @@ class PatternKeeper(Keeper):
 
     async def look(self) -> None:
         """Make a round if this process has added events since the last one, and at least every 30 seconds."""
-        if not self._woken and monotonic() < self._next:
+        if self._pause.paused() or (not self._woken and monotonic() < self._next):
             return
         self._woken, self._next = False, 0.0
         await self.count()

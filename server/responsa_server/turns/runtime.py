@@ -14,6 +14,7 @@ from structlog.typing import FilteringBoundLogger
 
 from responsa_server.domain.errors import StorageFull, Unavailable
 from responsa_server.domain.faults import Faults, NoFaults
+from responsa_server.domain.parts import NOT_PAUSED, Pause
 from responsa_server.domain.turns import Clock, FrameCodec, NewId
 from responsa_server.domain.unexpected import UnexpectedErrors
 from responsa_server.telemetry.stages import OFF, Traces
@@ -36,7 +37,7 @@ def _logger() -> FilteringBoundLogger:
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """The process's objects that turns use: ids, the codec of the log, options, the time, faults to inject, the logger, and how stages are recorded."""
+    """The process's objects that turns use: ids, the codec of the log, options, the time, faults to inject, the logger, how stages are recorded, and whether the instance was restored and is paused."""
 
     new_id: NewId
     codec: FrameCodec
@@ -46,6 +47,7 @@ class Runtime:
     log: FilteringBoundLogger = field(default_factory=_logger)
     errors: UnexpectedErrors = field(default_factory=UnexpectedErrors)
     traces: Traces = OFF
+    pause: Pause = NOT_PAUSED
 
 
 def loop_time() -> float:

@@ -527,6 +527,8 @@ class Turns:
         await self.store.make_partitions(self._runtime.options.partition_days_ahead)
 
     async def _prune(self) -> None:
+        if self._runtime.pause.paused():  # the turns of the backup need their checkpoints
+            return
         if dropped := await self.store.prune(self._runtime.options.retention_days):
             self._log.info("turns_pruned", partitions=dropped)
         if dropped := await self.store.prune_checkpoints(self._runtime.options.checkpoint_hours):

@@ -414,6 +414,7 @@ class Run:
             conversation_id=claimed.conversation_id,
             age_seconds=claimed.age_seconds,
             grant=self.claim.grant,
+            pause=self._parts.runtime.pause,
         )
         return await self._agent.answer(task, self._emit)
 

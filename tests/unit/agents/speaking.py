@@ -13,6 +13,7 @@ from responsa_server.domain.agents import Agent, AgentEvent, AnswerTask, Barrier
 from responsa_server.domain.events import Delta, ToolCalled, ToolOutcome, ToolReturned
 from responsa_server.domain.faults import Fault
 from responsa_server.domain.models import Ended, ModelPiece, ModelPrompt, TextPiece
+from responsa_server.domain.parts import NOT_PAUSED, Pause
 from responsa_server.domain.tools import Effect, ToolCall, ToolCard, ToolResult
 from responsa_server.domain.turns import ToolRecord
 from tests.agent_streams import stream
@@ -92,6 +93,7 @@ class Turn:
     held: Barrier | None = None
     holds: bool = False
     recorded: RecordedCalls | None = None
+    pause: Pause = NOT_PAUSED
     _more: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def has_told(self, events: int) -> None:
@@ -110,6 +112,7 @@ class Turn:
             tools=self.tools,
             faults=self.places,
             recorded=self.recorded,
+            pause=self.pause,
         )
 
     def _tell(self, told: Progress) -> None:

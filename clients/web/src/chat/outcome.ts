@@ -58,6 +58,7 @@ const CAUSES: Readonly<Record<string, Key>> = {
   unreachable: "causeUnreachable",
   timeout: "causeTimeout",
   refused: "causeRefused",
+  paused: "causePaused",
   malformed: "causeMalformed",
   cut: "causeCut",
   credential: "causeCredential",

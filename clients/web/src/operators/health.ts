@@ -17,6 +17,7 @@ const NAMES: Readonly<Record<string, string>> = {
   servers: t("partServers"),
   disk: t("partDisk"),
   log: t("partLog"),
+  restore: t("partRestore"),
 };
 const WORDS: Readonly<Record<Health, string>> = { [Health.UNSPECIFIED]: t("unknown"), [Health.OK]: t("works"), [Health.DEGRADED]: t("impaired"), [Health.DOWN]: t("down") };
 

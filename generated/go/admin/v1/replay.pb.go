@@ -99,7 +99,9 @@ type ReplayMetadata struct {
 	// When the server accepted the operation.
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
 	// When this progress was recorded.
-	UpdateTime    *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
+	UpdateTime *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
+	// Whether the operation waits because this instance was restored from a backup and is paused until `responsa activate`.
+	Paused        bool `protobuf:"varint,7,opt,name=paused,proto3" json:"paused,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -174,6 +176,13 @@ func (x *ReplayMetadata) GetUpdateTime() *timestamppb.Timestamp {
 		return x.UpdateTime
 	}
 	return nil
+}
+
+func (x *ReplayMetadata) GetPaused() bool {
+	if x != nil {
+		return x.Paused
+	}
+	return false
 }
 
 // ReplayTotals compares the turns of a replay with what the version makes of their questions. Questions that are left out, and those that no turn has asked, count in no sum of
@@ -599,7 +608,7 @@ var File_responsa_admin_v1_replay_proto protoreflect.FileDescriptor
 
 const file_responsa_admin_v1_replay_proto_rawDesc = "" +
 	"\n" +
-	"\x1eresponsa/admin/v1/replay.proto\x12\x11responsa.admin.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bresponsa/chat/v1/turn.proto\"\xd4\x02\n" +
+	"\x1eresponsa/admin/v1/replay.proto\x12\x11responsa.admin.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bresponsa/chat/v1/turn.proto\"\xec\x02\n" +
 	"\x0eReplayMetadata\x12?\n" +
 	"\ragent_version\x18\x01 \x01(\tB\x1a\xfaA\x17\n" +
 	"\x15responsa/AgentVersionR\fagentVersion\x12%\n" +
@@ -609,7 +618,8 @@ const file_responsa_admin_v1_replay_proto_rawDesc = "" +
 	"\vcreate_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"createTime\x12;\n" +
 	"\vupdate_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"updateTime\"\xcf\x02\n" +
+	"updateTime\x12\x16\n" +
+	"\x06paused\x18\a \x01(\bR\x06paused\"\xcf\x02\n" +
 	"\fReplayTotals\x12\x1a\n" +
 	"\breplayed\x18\x01 \x01(\x05R\breplayed\x12\x19\n" +
 	"\bleft_out\x18\x02 \x01(\x05R\aleftOut\x12)\n" +

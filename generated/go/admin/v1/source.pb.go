@@ -348,7 +348,9 @@ type SyncMetadata struct {
 	// When this progress was recorded.
 	UpdateTime *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
 	// The cause of the run, in the words of the notification that asked for it; "schedule" if the schedule began the run; otherwise empty.
-	Cause         string `protobuf:"bytes,8,opt,name=cause,proto3" json:"cause,omitempty"`
+	Cause string `protobuf:"bytes,8,opt,name=cause,proto3" json:"cause,omitempty"`
+	// Whether the operation waits because this instance was restored from a backup and is paused until `responsa activate`.
+	Paused        bool `protobuf:"varint,9,opt,name=paused,proto3" json:"paused,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -437,6 +439,13 @@ func (x *SyncMetadata) GetCause() string {
 		return x.Cause
 	}
 	return ""
+}
+
+func (x *SyncMetadata) GetPaused() bool {
+	if x != nil {
+		return x.Paused
+	}
+	return false
 }
 
 // SyncResult is the result of a run of a source.
@@ -628,7 +637,7 @@ const file_responsa_admin_v1_source_proto_rawDesc = "" +
 	"\asubject\x18\x06 \x01(\tB\x04\xe2A\x01\x03R\asubject\x12\x16\n" +
 	"\x03uri\x18\a \x01(\tB\x04\xe2A\x01\x03R\x03uri\x12\x18\n" +
 	"\x04text\x18\b \x01(\tB\x04\xe2A\x01\x03R\x04text\x129\n" +
-	"\bmetadata\x18\t \x01(\v2\x17.google.protobuf.StructB\x04\xe2A\x01\x03R\bmetadata\"\xea\x02\n" +
+	"\bmetadata\x18\t \x01(\v2\x17.google.protobuf.StructB\x04\xe2A\x01\x03R\bmetadata\"\x82\x03\n" +
 	"\fSyncMetadata\x12,\n" +
 	"\x06source\x18\x01 \x01(\tB\x14\xfaA\x11\n" +
 	"\x0fresponsa/SourceR\x06source\x12\x18\n" +
@@ -640,7 +649,8 @@ const file_responsa_admin_v1_source_proto_rawDesc = "" +
 	"createTime\x12;\n" +
 	"\vupdate_time\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"updateTime\x12\x14\n" +
-	"\x05cause\x18\b \x01(\tR\x05cause\"\x90\x01\n" +
+	"\x05cause\x18\b \x01(\tR\x05cause\x12\x16\n" +
+	"\x06paused\x18\t \x01(\bR\x06paused\"\x90\x01\n" +
 	"\n" +
 	"SyncResult\x12\x18\n" +
 	"\acreated\x18\x01 \x01(\x05R\acreated\x12\x18\n" +

@@ -109,6 +109,8 @@ const (
 	ToolFault_TOOL_FAULT_UNKNOWN_TOOL ToolFault = 9
 	// The call began, and its result was lost.
 	ToolFault_TOOL_FAULT_LOST ToolFault = 10
+	// The tool has effects, and was not called: this instance was restored from a backup and is paused until `responsa activate`.
+	ToolFault_TOOL_FAULT_PAUSED ToolFault = 11
 )
 
 // Enum value maps for ToolFault.
@@ -125,6 +127,7 @@ var (
 		8:  "TOOL_FAULT_ARGUMENTS",
 		9:  "TOOL_FAULT_UNKNOWN_TOOL",
 		10: "TOOL_FAULT_LOST",
+		11: "TOOL_FAULT_PAUSED",
 	}
 	ToolFault_value = map[string]int32{
 		"TOOL_FAULT_UNSPECIFIED":  0,
@@ -138,6 +141,7 @@ var (
 		"TOOL_FAULT_ARGUMENTS":    8,
 		"TOOL_FAULT_UNKNOWN_TOOL": 9,
 		"TOOL_FAULT_LOST":         10,
+		"TOOL_FAULT_PAUSED":       11,
 	}
 )
 
@@ -522,7 +526,7 @@ const file_responsa_chat_v1_tool_proto_rawDesc = "" +
 	"\x17TOOL_EFFECT_UNSPECIFIED\x10\x00\x12\x14\n" +
 	"\x10TOOL_EFFECT_NONE\x10\x01\x12\x1a\n" +
 	"\x16TOOL_EFFECT_IDEMPOTENT\x10\x02\x12\x14\n" +
-	"\x10TOOL_EFFECT_ONCE\x10\x03*\xa1\x02\n" +
+	"\x10TOOL_EFFECT_ONCE\x10\x03*\xb8\x02\n" +
 	"\tToolFault\x12\x1a\n" +
 	"\x16TOOL_FAULT_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12TOOL_FAULT_TIMEOUT\x10\x01\x12\x1a\n" +
@@ -535,7 +539,8 @@ const file_responsa_chat_v1_tool_proto_rawDesc = "" +
 	"\x14TOOL_FAULT_ARGUMENTS\x10\b\x12\x1b\n" +
 	"\x17TOOL_FAULT_UNKNOWN_TOOL\x10\t\x12\x13\n" +
 	"\x0fTOOL_FAULT_LOST\x10\n" +
-	"b\x06proto3"
+	"\x12\x15\n" +
+	"\x11TOOL_FAULT_PAUSED\x10\vb\x06proto3"
 
 var (
 	file_responsa_chat_v1_tool_proto_rawDescOnce sync.Once

@@ -609,7 +609,9 @@ type IngestMetadata struct {
 	UpdateTime *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
 	// The time from `update_time` to the end of the operation, estimated from the measured rate of computing vectors. Unset before the first vectors are computed,
 	// and after the end of the operation. Never negative.
-	TimeLeft      *durationpb.Duration `protobuf:"bytes,8,opt,name=time_left,json=timeLeft,proto3" json:"time_left,omitempty"`
+	TimeLeft *durationpb.Duration `protobuf:"bytes,8,opt,name=time_left,json=timeLeft,proto3" json:"time_left,omitempty"`
+	// Whether the operation waits because this instance was restored from a backup and is paused until `responsa activate`.
+	Paused        bool `protobuf:"varint,9,opt,name=paused,proto3" json:"paused,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -698,6 +700,13 @@ func (x *IngestMetadata) GetTimeLeft() *durationpb.Duration {
 		return x.TimeLeft
 	}
 	return nil
+}
+
+func (x *IngestMetadata) GetPaused() bool {
+	if x != nil {
+		return x.Paused
+	}
+	return false
 }
 
 // IngestResult is the result of an operation that stores and indexes a document.
@@ -1052,7 +1061,7 @@ const file_responsa_knowledge_v1_document_proto_rawDesc = "" +
 	"\asubject\x18\b \x01(\tB\f\xe2A\x01\x01\xbaH\x05r\x03(\xc8\x01R\asubject\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x96\x03\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xae\x03\n" +
 	"\x0eIngestMetadata\x122\n" +
 	"\bdocument\x18\x01 \x01(\tB\x16\xfaA\x13\n" +
 	"\x11responsa/DocumentR\bdocument\x12\x18\n" +
@@ -1064,7 +1073,8 @@ const file_responsa_knowledge_v1_document_proto_rawDesc = "" +
 	"createTime\x12;\n" +
 	"\vupdate_time\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"updateTime\x126\n" +
-	"\ttime_left\x18\b \x01(\v2\x19.google.protobuf.DurationR\btimeLeft\"\xea\x01\n" +
+	"\ttime_left\x18\b \x01(\v2\x19.google.protobuf.DurationR\btimeLeft\x12\x16\n" +
+	"\x06paused\x18\t \x01(\bR\x06paused\"\xea\x01\n" +
 	"\fIngestResult\x12;\n" +
 	"\bdocument\x18\x01 \x01(\v2\x1f.responsa.knowledge.v1.DocumentR\bdocument\x12\x1c\n" +
 	"\tunchanged\x18\x02 \x01(\bR\tunchanged\x129\n" +

@@ -225,7 +225,9 @@ type ReindexMetadata struct {
 	UpdateTime *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
 	// The time from `update_time` to the end of the operation, estimated from the measured rate of computing vectors. Unset before the first vectors are computed,
 	// and after the end of the operation. Never negative.
-	TimeLeft      *durationpb.Duration `protobuf:"bytes,7,opt,name=time_left,json=timeLeft,proto3" json:"time_left,omitempty"`
+	TimeLeft *durationpb.Duration `protobuf:"bytes,7,opt,name=time_left,json=timeLeft,proto3" json:"time_left,omitempty"`
+	// Whether the operation waits because this instance was restored from a backup and is paused until `responsa activate`.
+	Paused        bool `protobuf:"varint,8,opt,name=paused,proto3" json:"paused,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -309,6 +311,13 @@ func (x *ReindexMetadata) GetTimeLeft() *durationpb.Duration {
 	return nil
 }
 
+func (x *ReindexMetadata) GetPaused() bool {
+	if x != nil {
+		return x.Paused
+	}
+	return false
+}
+
 // ReindexResult is the result of an operation that builds or activates a generation.
 type ReindexResult struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -376,7 +385,7 @@ const file_responsa_knowledge_v1_generation_proto_rawDesc = "" +
 	"updateTime\x12E\n" +
 	"\ractivate_time\x18\t \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\factivateTime:d\xeaAa\n" +
 	"\x13responsa/Generation\x121collections/{collection}/generations/{generation}*\vgenerations2\n" +
-	"generation\"\x83\x03\n" +
+	"generation\"\x9b\x03\n" +
 	"\x0fReindexMetadata\x128\n" +
 	"\n" +
 	"generation\x18\x01 \x01(\tB\x18\xfaA\x15\n" +
@@ -389,7 +398,8 @@ const file_responsa_knowledge_v1_generation_proto_rawDesc = "" +
 	"createTime\x12;\n" +
 	"\vupdate_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"updateTime\x126\n" +
-	"\ttime_left\x18\a \x01(\v2\x19.google.protobuf.DurationR\btimeLeft\"R\n" +
+	"\ttime_left\x18\a \x01(\v2\x19.google.protobuf.DurationR\btimeLeft\x12\x16\n" +
+	"\x06paused\x18\b \x01(\bR\x06paused\"R\n" +
 	"\rReindexResult\x12A\n" +
 	"\n" +
 	"generation\x18\x01 \x01(\v2!.responsa.knowledge.v1.GenerationR\n" +

@@ -183,6 +183,7 @@ class PlannedAgent:
             until=asyncio.get_running_loop().time() + options.time_limit_seconds - task.age_seconds,
             earlier=read_before,
             recorded=task.recorded,
+            pause=task.pause,
         )
         if self.asks_models:
             context.read(read_before)  # a model reads the history

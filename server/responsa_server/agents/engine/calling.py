@@ -60,6 +60,9 @@ _UNANSWERED: Final = frozenset(
 )
 _UNRECORDED: Final = "This question is answered again to compare versions, so the tool is not called, and this call is not recorded. Answer without its result."
 _SPENT: Final = "The limit on the cost of this answer is reached, so the tool was not called."
+_PAUSED: Final = (
+    "This instance was restored from a backup and is paused, so tools with effects are not called."
+)
 _CUT_NOTE: Final = "\n[The result was longer. The rest is left out.]"
 _SCHEMA_TYPES: Final = ("array", "boolean", "integer", "null", "number", "object", "string")
 _MOST_COMPLAINT: Final = 500
@@ -245,6 +248,10 @@ class ToolCaller:
         clock = asyncio.get_running_loop().time
         begun = clock()
         seconds = max(0.0, min(tool.timeout_seconds, deadline - begun))
+        if tool.effect is not Effect.NONE and await run.pause.still():
+            barred = ToolResult(ToolOutcome.ERROR, _PAUSED, error=ToolFault.PAUSED)
+            run.emit(returned(plan.call_id, barred))
+            return _modelled(plan, barred)
         circuit = self._circuits.admit(tool.card.id, seconds)
         if isinstance(circuit, ToolResult):
             refused = _doubted(plan, circuit)

@@ -22,6 +22,7 @@ _SENTENCES: Final[Mapping[ToolFault, str]] = {
     ToolFault.SCHEMA: "sent a response in the wrong form",
     ToolFault.ARGUMENTS: "could not be used for this request",
     ToolFault.LOST: "did not answer, because the connection was lost",
+    ToolFault.PAUSED: "was not called, because this instance was restored from a backup and is paused",
 }
 _FAILED: Final = "failed"
 _UNKNOWN: Final = ", so it is not known whether the call took effect"

@@ -30,6 +30,7 @@ from responsa_server.domain.events import (
     VersionRead,
 )
 from responsa_server.domain.faults import Faults, NoFaults
+from responsa_server.domain.parts import NOT_PAUSED, Pause
 from responsa_server.domain.people import Principal
 from responsa_server.domain.quotas import Grant, Metric
 from responsa_server.domain.tools import Effect
@@ -212,7 +213,7 @@ class Run:
     at the first node. tools: the tool calls of earlier attempts, by call_id. limits, spent: the turn's budget, and how much
     of the budget was spent. fallen: the current node's fallbacks; the engine moves them into the state. noted: called for
     each fallback. nonce: the number in the marks around untrusted text, the same in every attempt. until: the end of the
-    turn's time limit, by the event loop's clock. earlier: what the turns of the history have read. recorded: see `AnswerTask`.
+    turn's time limit, by the event loop's clock. earlier: what the turns of the history have read. recorded, pause: see `AnswerTask`.
     """
 
     who: Principal
@@ -231,6 +232,7 @@ class Run:
     until: float = inf
     earlier: Sequence[VersionRead] = ()
     recorded: RecordedCalls | None = None
+    pause: Pause = NOT_PAUSED
 
     def read(self, versions: Iterable[VersionRead | None]) -> None:
         """Record what a model is about to read, or what the answer is drawn from. None stands for a text that comes from no document."""

@@ -367,6 +367,7 @@ def ingest_operation(value: Operation, result: Document | None) -> operations_pb
         passages_total=value.passages_total,
         create_time=timestamp(value.create_time),
         update_time=timestamp(value.update_time),
+        paused=value.paused and not value.done,
     )
     if value.time_left is not None:
         progress.time_left.FromTimedelta(value.time_left)
@@ -397,6 +398,7 @@ def reindex_operation(value: Operation, result: Generation | None) -> operations
         passages_total=value.passages_total,
         create_time=timestamp(value.create_time),
         update_time=timestamp(value.update_time),
+        paused=value.paused and not value.done,
     )
     if value.time_left is not None:
         progress.time_left.FromTimedelta(value.time_left)

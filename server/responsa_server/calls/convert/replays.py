@@ -47,6 +47,7 @@ def replay_operation(value: Operation) -> operations_pb2.Operation:
         totals=_totals(value),
         create_time=timestamp(value.create_time),
         update_time=timestamp(value.update_time),
+        paused=value.paused and not value.done,
     )
     return operation(value, progress, lambda: progress.totals)
 

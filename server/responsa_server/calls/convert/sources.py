@@ -94,6 +94,7 @@ def sync_operation(value: Operation) -> operations_pb2.Operation:
         documents_total=value.passages_total,
         create_time=timestamp(value.create_time),
         update_time=timestamp(value.update_time),
+        paused=value.paused and not value.done,
     )
     return operation(value, progress, lambda: source_pb2.SyncResult(**value.counts))
 

@@ -14,7 +14,14 @@ from uuid import UUID
 import psycopg
 import typer
 
-from responsa_server.app.resources import bring_up_to_date, database_urls, identity_of, reason_of, refusal
+from responsa_server.app.resources import (
+    bring_up_to_date,
+    database_urls,
+    identity_of,
+    pools_of,
+    reason_of,
+    refusal,
+)
 from responsa_server.app.settings import Settings, load
 from responsa_server.app.waiting import reached
 from responsa_server.cli.local.failures import FAILED, reporting
@@ -24,7 +31,6 @@ from responsa_server.domain.errors import ResponsaError
 from responsa_server.domain.people import Role
 from responsa_server.embedded import EmbeddedPostgres, Layout
 from responsa_server.identity.service import Identity
-from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.migrate import MigrationError, waiting
 
 Result = TypeVar("Result")
@@ -172,13 +178,8 @@ def rotate_signing_key() -> None:
         # Imported late, because this module loads libraries of cryptography, which other commands do not need.
         from responsa_server.app.accounts import tokens_on
 
-        urls = database_urls(settings, layout)
-        pools = Database(urls.app, urls.log, size=2)
-        await pools.open()
-        try:
+        async with pools_of(settings, layout) as pools:
             await tokens_on(settings, layout, pools).rotate()
-        finally:
-            await pools.close()
 
     with reporting():
         try:

@@ -21,7 +21,7 @@ import typer
 
 from responsa_server import __version__
 from responsa_server.app.accounts import tokens_on
-from responsa_server.app.resources import bring_up_to_date, database_urls, reason_of
+from responsa_server.app.resources import bring_up_to_date, database_urls, pools_of, reason_of
 from responsa_server.app.settings import (
     Settings,
     SettingsError,
@@ -51,7 +51,6 @@ from responsa_server.embedded.layout import SETTINGS_FILE
 from responsa_server.embedded.postgres import MAJOR
 from responsa_server.embedded.purge import purge
 from responsa_server.private_files import create_private, write_private
-from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.dump import (
     MOST_DESCRIPTION_BYTES,
     Description,
@@ -66,6 +65,7 @@ from responsa_server.stores.postgres.dump import (
 )
 from responsa_server.stores.postgres.migrate import Ledger, MigrationError, migrate, todays
 from responsa_server.stores.postgres.migrate import load as load_migrations
+from responsa_server.stores.postgres.pause import BEGIN, PostgresPause
 from responsa_server.stores.postgres.vectors import drop_unused_index
 
 SUFFIX: Final = ".backup"
@@ -149,7 +149,9 @@ def restore(
 ) -> None:
     """Make an instance in RESPONSA_HOME from a backup. The folder must be missing or empty; with DATABASE_URL, the database must be empty too.
 
-    The whole backup is checked before anything is written. Start the instance with `responsa up` afterwards. If the command was interrupted, run it again.
+    The whole backup is checked before anything is written. Start the instance with `responsa up` afterwards. It is paused:
+    until `responsa activate`, it continues no turn, runs no job, and calls no tool with effects.
+    If the command was interrupted, run it again.
     """
     with reporting(), _failures():
         if not environment().get("RESPONSA_CONFIG"):
@@ -181,6 +183,9 @@ def restore(
         finally:
             lock.release()
         typer.echo(f"Restored {layout.home} from the backup of {header.time}. Start it with `responsa up`.")
+        typer.echo(
+            "It is paused: it answers questions, but does nothing outside, until `responsa activate`. Activate it only if the original instance runs no more."
+        )
         for setting, name, folder in _own_folders(restored):
             if (place := layout.home / name).is_dir() and folder.resolve() != place:
                 typer.echo(f"{setting} names {folder}, and its files of the backup are in {place}.")
@@ -523,32 +528,30 @@ def _restore(
         with file_errors(layout.home):
             cluster = ClusterDraft(layout)
             read(archive, key, lambda member: files(member, cluster))
-        cluster.start()
+        cluster.start(BEGIN)
     with database(settings, layout):
         urls = database_urls(settings, layout)
         if contents.description is not None:
-            asyncio.run(migrate(urls.owner, load_migrations()[: len(_ledger(header))]))
+            known = load_migrations()[: len(_ledger(header))]
+            asyncio.run(migrate(urls.owner, known, restoring=True))
             # Many vectors are stored much faster without the index.
             asyncio.run(drop_unused_index(urls.owner))
             with loading(urls.owner, contents.description) as add_rows, file_errors(layout.home):
                 read(archive, key, lambda member: rows(member, add_rows))
         with contextlib.suppress(SettingsError):  # the restored settings may lack a secret
             settings = load()
-        asyncio.run(bring_up_to_date(settings, layout))
-        if settings.tokens.secret_file is None:
-            # The secret that opens the old keys is not in the backup.
-            asyncio.run(_new_signing_key(settings, layout))
+        asyncio.run(bring_up_to_date(settings, layout, restoring=True))
+        asyncio.run(_finish(settings, layout))
     return settings
 
 
-async def _new_signing_key(settings: Settings, layout: Layout) -> None:
-    urls = database_urls(settings, layout)
-    pools = Database(urls.app, urls.log, size=2)
-    await pools.open()
-    try:
-        await tokens_on(settings, layout, pools).rotate()
-    finally:
-        await pools.close()
+async def _finish(settings: Settings, layout: Layout) -> None:
+    """Hold the turns that were open, and let servers start."""
+    async with pools_of(settings, layout) as pools:
+        if settings.tokens.secret_file is None:
+            # The secret that opens the old keys is not in the backup.
+            await tokens_on(settings, layout, pools).rotate()
+        await PostgresPause(pools).hold()
 
 
 def _undo(settings: Settings, layout: Layout, *, existed: bool) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import asdict
 from typing import Annotated
 
@@ -15,10 +15,11 @@ import psycopg
 import typer
 
 from responsa_server.app.models import model_table, open_reranker, unlimited_spending
-from responsa_server.app.resources import processes_of, reason_of
+from responsa_server.app.resources import database_urls, pools_of, processes_of, reason_of, refusal
 from responsa_server.app.settings import Settings, SettingsError, load
 from responsa_server.cli.local.failures import FAILED, reporting
 from responsa_server.confinement import SandboxCapabilities, capabilities
+from responsa_server.domain.errors import ResponsaError
 from responsa_server.domain.parts import Health
 from responsa_server.embedded import EmbeddedError, Layout, check_port, purge
 from responsa_server.embedded.doctor import Finding, diagnose
@@ -26,6 +27,7 @@ from responsa_server.embedded.files import PlaceLock
 from responsa_server.embedded.machine import visible
 from responsa_server.embedded.purge import places
 from responsa_server.instance import OLDEST_POSTGRES, model_folder
+from responsa_server.stores.postgres.pause import PauseState, PostgresPause
 from responsa_server.stores.redis import RedisPart
 
 
@@ -89,6 +91,7 @@ def examine(settings: Settings) -> Sequence[Finding]:
         findings.append(_database("DATABASE_STANDBY_URL", settings.database_standby_url.get_secret_value()))
     if settings.redis_url is not None:
         findings.append(_redis(settings.redis_url.get_secret_value()))
+    findings.extend(_pause(settings, layout))
     machine = visible()
     findings.append(
         Finding(
@@ -182,6 +185,25 @@ def _database(name: str, url: str) -> Finding:
         remedy = "let a superuser run CREATE EXTENSION vector in it once (pgvector 0.8 or newer)"
         return Finding(name, False, "the database has no extension vector", remedy)
     return Finding(name, True, f"PostgreSQL {version} with pgvector {row[0]}")
+
+
+def _pause(settings: Settings, layout: Layout) -> Sequence[Finding]:
+    """The pause after a restore, if the database can be reached and has one."""
+
+    async def state() -> PauseState | None:
+        async with pools_of(settings, layout) as pools:
+            return await PostgresPause(pools).state()
+
+    # Other findings name what is wrong with the database.
+    with suppress(EmbeddedError, ResponsaError, psycopg.Error):
+        if not refusal(database_urls(settings, layout).log) and (pause := asyncio.run(state())) is not None:
+            waits = f"this instance was restored from a backup and is paused: {pause.waiting} wait"
+            return [
+                Finding(
+                    "restore", True, waits, "run `responsa activate` if the original instance runs no more"
+                )
+            ]
+    return []
 
 
 def _redis(url: str) -> Finding:

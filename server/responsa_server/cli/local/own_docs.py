@@ -10,7 +10,7 @@ import hashlib
 import re
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -34,10 +34,13 @@ class OwnDocs(Errand):
     name = "The loading of Responsa's own documents"
     log_name = "docs.log"
 
-    def __init__(self, layout: Layout, folder: Path | None, url: str) -> None:
-        """folder: the folder with `docs/`; None to load nothing. url: the instance's address."""
+    def __init__(
+        self, layout: Layout, folder: Path | None, url: str, paused: Callable[[], bool] = lambda: False
+    ) -> None:
+        """folder: the folder with `docs/`; None to load nothing. url: the instance's address. paused: whether no job runs, so that a document would never be read."""
         super().__init__(layout)
         self._folder = folder
+        self._paused = paused
         self._url = url
         self._digest = ""
         self._made: tempfile.TemporaryDirectory[str] | None = None
@@ -51,6 +54,8 @@ class OwnDocs(Errand):
         self._digest = digest.hexdigest()
         record = self.layout.docs_record
         if not found or (record.is_file() and record.read_text(encoding="utf-8") == self._digest):
+            return
+        if self._paused():  # the first start after the pause loads them
             return
         print("Loading Responsa's own documents", flush=True)
         passed = {

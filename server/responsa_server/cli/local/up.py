@@ -19,6 +19,7 @@ from responsa_server.app.resources import (
     database_urls,
     ensure_administrator,
     identity_of,
+    pools_of,
     processes_of,
     reason_of,
     targets_folder,
@@ -47,10 +48,12 @@ from responsa_server.embedded import (
     Layout,
     Supervisor,
 )
+from responsa_server.embedded.base_backup import repair as repair_cluster
 from responsa_server.embedded.envoy import check_port
 from responsa_server.envoy.envoy_config import EnvoyConfig, EnvoyConfigError, render
 from responsa_server.instance import alert_rules
 from responsa_server.stores.postgres.migrate import MigrationError, waiting
+from responsa_server.stores.postgres.pause import PauseState, PostgresPause
 from responsa_server.stores.postgres.vectors import drop_unused_index
 
 EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104  only compared
@@ -67,18 +70,25 @@ def register(app: typer.Typer, name: str) -> None:
                 "--observe", help="Also start Prometheus, which reads metrics and evaluates alerts."
             ),
         ] = False,
+        repair: Annotated[
+            bool,
+            typer.Option(
+                "--repair",
+                help="First make what is missing beside an intact database: new passwords of the database, and a new key that signs tokens. All data stay.",
+            ),
+        ] = False,
     ) -> None:
         """Start PostgreSQL, Redis, the server and Envoy, and print a URL when everything is ready. Ctrl-C stops
         everything.
         """
         with reporting():
             settings = load()
-            code = run(settings, observe=observe or settings.telemetry.observe)
+            code = run(settings, observe=observe or settings.telemetry.observe, repair=repair)
         raise typer.Exit(code)
 
 
-def run(settings: Settings, *, observe: bool = False) -> int:
-    """Run until stopped, and return the exit code. observe: whether Prometheus runs too. Raises EmbeddedError if the start fails before any part has started."""
+def run(settings: Settings, *, observe: bool = False, repair: bool = False) -> int:
+    """Run until stopped, and return the exit code. observe: whether Prometheus runs too. repair: whether to make lost files again first. Raises EmbeddedError if the start fails before any part has started."""
     for name in unknown_variables(environment()):
         print(f"{name} is not a setting; docs/settings.md lists all settings.", flush=True)
     if settings.models.default:
@@ -94,8 +104,10 @@ def run(settings: Settings, *, observe: bool = False) -> int:
     if (store := open_store(settings)) is not None and (away := asyncio.run(_away(store))):
         print(away, flush=True)
         docs = None  # loading them would wait for the store
-    layout = Layout.of(settings.home)
+    layout = Layout.of(settings.home, repair=repair)
     listen = (settings.listen, settings.port)
+    if repair:
+        _repair(settings, layout)
     config = envoy_config(settings, layout.replicas, layout.envoy_admin_socket)
 
     layout.prepare()
@@ -108,7 +120,8 @@ def run(settings: Settings, *, observe: bool = False) -> int:
         sizes = [("max_connections", str(plan.connections)), ("shared_buffers", f"{plan.buffers_mib}MB")]
         children.append(
             Child(
-                EmbeddedPostgres(layout, settings=sizes), on_ready=partial(prepare_database, settings, layout)
+                EmbeddedPostgres(layout, settings=sizes),
+                on_ready=partial(prepare_database, settings, layout, repair=repair),
             )
         )
     if settings.redis_url is None:
@@ -139,9 +152,12 @@ def run(settings: Settings, *, observe: bool = False) -> int:
     def announce() -> None:
         asyncio.run(build_index(settings, layout))
         code = asyncio.run(_session_code(settings, layout))
+        pause = asyncio.run(_pause(settings, layout))
         if prometheus is not None:
             print(f"Metrics and alerts: {prometheus.url}", flush=True)
         print(f"Responsa is ready: {_url(settings)}/#code={code}", flush=True)
+        if pause is not None:
+            print(f"{pause.sentence}.", flush=True)
         print(
             "The link signs you in once, within ten minutes. `responsa open` prints a new link. Ctrl-C stops Responsa.",
             flush=True,
@@ -152,7 +168,9 @@ def run(settings: Settings, *, observe: bool = False) -> int:
         layout,
         children,
         on_ready=announce,
-        errand=OwnDocs(layout, docs, _url(settings)),
+        errand=OwnDocs(
+            layout, docs, _url(settings), lambda: asyncio.run(_pause(settings, layout)) is not None
+        ),
         routing=servers,
         say=lambda line: print(line, flush=True),
     ).run()
@@ -174,8 +192,21 @@ def _await_database(settings: Settings, layout: Layout) -> None:
         raise
 
 
-def prepare_database(settings: Settings, layout: Layout) -> None:
-    """Apply the missing migrations, say which one waits, and make the administrator of this machine. Raises EmbeddedError."""
+def _repair(settings: Settings, layout: Layout) -> None:
+    """Set new passwords of the embedded PostgreSQL. Raises EmbeddedError."""
+    if settings.database_url is not None:
+        raise EmbeddedError(
+            "There is nothing to repair: the database is that of DATABASE_URL, whose password Responsa does not make",
+            "start without --repair, and check DATABASE_URL",
+        )
+    repair_cluster(layout)
+    print("The database has new passwords; its data are as before.", flush=True)
+
+
+def prepare_database(settings: Settings, layout: Layout, *, repair: bool = False) -> None:
+    """Apply the missing migrations, say which one waits, and make the administrator of this machine. repair: also make a new key that signs tokens, because the secret of the old ones may be
+    lost. Raises EmbeddedError.
+    """
     urls = database_urls(settings, layout)
     try:
         asyncio.run(bring_up_to_date(settings, layout))
@@ -185,6 +216,8 @@ def prepare_database(settings: Settings, layout: Layout) -> None:
             for url in (urls.app, urls.log):
                 Reaching(url).attempt()
         asyncio.run(_administrator(settings, layout))
+        if repair:
+            asyncio.run(_new_signing_key(settings, layout))
         if settings.database_url is None and settings.docs is not None:
             # In a new database, the own documents are stored without the index. `announce` builds it, and so does the next start after a killed one.
             asyncio.run(drop_unused_index(urls.owner))
@@ -220,6 +253,19 @@ def _prometheus(settings: Settings, layout: Layout) -> EmbeddedPrometheus:
 async def _administrator(settings: Settings, layout: Layout) -> None:
     async with identity_of(settings, layout) as identity:
         await ensure_administrator(identity, layout.api_key)
+
+
+async def _new_signing_key(settings: Settings, layout: Layout) -> None:
+    # Imported late, because this module loads libraries of cryptography.
+    from responsa_server.app.accounts import tokens_on
+
+    async with pools_of(settings, layout) as pools:
+        await tokens_on(settings, layout, pools).rotate()
+
+
+async def _pause(settings: Settings, layout: Layout) -> PauseState | None:
+    async with pools_of(settings, layout) as pools:
+        return await PostgresPause(pools).state()
 
 
 async def _session_code(settings: Settings, layout: Layout) -> str:

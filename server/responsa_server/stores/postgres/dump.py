@@ -31,12 +31,12 @@ _Schema = Literal["responsa", "procrastinate"]
 _Name = Annotated[str, StringConstraints(pattern=r"^[a-z_][a-z0-9_]{0,62}$")]
 _SCHEMAS: Final = ["responsa", "procrastinate"]
 _WEEK: Final = re.compile(r"turn_event_(20[0-9]{6})")
-# Weeks of the turn log that were taken out of the log wait for their deletion.
+# Weeks of the turn log that were taken out of the log wait for their deletion. A pause belongs to the database, not to its content.
 _TABLES: Final[LiteralString] = """
     SELECT n.nspname, c.relname,
         ARRAY(SELECT a.attname::text FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '' ORDER BY a.attnum)
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-    WHERE n.nspname = ANY(%s) AND c.relkind = 'r' AND (c.relispartition OR c.relname !~ '^turn_event_[0-9]{8}$')
+    WHERE n.nspname = ANY(%s) AND c.relkind = 'r' AND (c.relispartition OR c.relname !~ '^turn_event_[0-9]{8}$') AND c.relname <> 'pause'
     ORDER BY 1, 2"""
 _SEQUENCES: Final[LiteralString] = (
     "SELECT schemaname::text, sequencename::text, last_value FROM pg_sequences WHERE schemaname = ANY(%s)"

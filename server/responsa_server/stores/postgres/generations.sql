@@ -60,7 +60,7 @@ FROM coalesce((SELECT s.passages FROM (
     SELECT c.tenant_id, c.collection_id, (c.passages + coalesce((SELECT sum(o.passages) FROM responsa.subject_stat AS o
         WHERE o.tenant_id = c.tenant_id AND o.collection_id = c.collection_id), 0))::bigint AS passages
     FROM responsa.collection_stat AS c) AS s WHERE tenant_id = %(tenant)s AND collection_id = %(collection)s), 0) AS p (passages)
-RETURNING *;
+RETURNING *, EXISTS (SELECT FROM responsa.pause) AS paused;
 
 -- name: claim
 -- The last column is the time from which the rate was measured so far.

@@ -46,6 +46,7 @@ candidate AS MATERIALIZED (
     -- Checked before any job of the user is read.
     WHERE (NOT p.taken OR t.jobs IS NULL OR u.jobs IS NULL AND p.own < 2 * %(concurrency)s)
         AND s.tenant_id <> ALL ((SELECT responsa.suspended_tenants())::text[]) -- a suspended tenant's jobs wait
+        AND NOT EXISTS (SELECT FROM responsa.pause) -- and so do all jobs of a restored instance
 ),
 chosen AS (
     SELECT j.id, c.running, c.tenant_id, c.user_id FROM candidate AS c JOIN procrastinate_jobs AS j ON j.id = c.id
@@ -84,6 +85,7 @@ chosen AS (
         AND coalesce(r.jobs, 0) < %(of_a_tenant)s AND (j.priority > 0
             OR coalesce(r.usual, 0) < %(usual_of_a_tenant)s AND (SELECT coalesce(sum(usual), 0) FROM running) < %(usual)s)
         AND j.args ->> 'tenant_id' <> ALL ((SELECT responsa.suspended_tenants())::text[])
+        AND NOT EXISTS (SELECT FROM responsa.pause)
     ORDER BY coalesce(r.jobs, 0), j.priority > 0 DESC, j.id LIMIT 1 FOR UPDATE OF j SKIP LOCKED
 )
 UPDATE procrastinate_jobs AS j SET status = 'doing', worker_id = %(worker)s FROM chosen WHERE j.id = chosen.id

@@ -18,6 +18,7 @@ from responsa_server.domain.parts import MigrationState
 from responsa_server.instance import OLDEST_POSTGRES, shipped
 from responsa_server.stores.postgres.database import Database, shielded
 from responsa_server.stores.postgres.locks import Lock
+from responsa_server.stores.postgres.pause import BEGIN
 
 _FILE = re.compile(r"(\d{4})_(pre|post)_([a-z0-9_]+)\.sql")
 _SERVER = "responsa server"
@@ -150,12 +151,15 @@ def todays(ledger: Ledger, known: Sequence[Migration]) -> Ledger:
     return found
 
 
-async def migrate(url: str, migrations: Sequence[Migration] | None = None) -> Sequence[str]:
+async def migrate(
+    url: str, migrations: Sequence[Migration] | None = None, *, restoring: bool = False
+) -> Sequence[str]:
     """Apply the missing migrations and return their names. Stops before a `_post_` migration while servers run that do not know it.
 
     url: the database's URL. Its role must be able to create roles, unless Responsa's roles already exist. A database with all
-    migrations of commit c6fb5430 counts as one with the first eight of this version, and one with `EARLIER_FORMS` as one with today's. Raises MigrationError; migrations that were
-    applied before the failing one stay applied.
+    migrations of commit c6fb5430 counts as one with the first eight of this version, and one with `EARLIER_FORMS` as one with today's. restoring: begin a pause, in the
+    transaction of the migration that makes its table, so that no server finds a database that is being restored without it. Raises MigrationError; migrations
+    that were applied before the failing one stay applied.
     """
     wanted = load() if migrations is None else migrations
     done: list[str] = []
@@ -191,6 +195,8 @@ async def migrate(url: str, migrations: Sequence[Migration] | None = None) -> Se
                         "GRANT SELECT ON responsa.migration TO responsa_app, responsa_log"
                     )
                     await _enter(connection, migration.number, migration.name, migration.sha256)
+                    if restoring:
+                        await connection.execute(BEGIN)
             except psycopg.Error as error:
                 if isinstance(error, psycopg.errors.UndefinedObject) and not await _has_vectors(connection):
                     raise MigrationError(
@@ -203,6 +209,8 @@ async def migrate(url: str, migrations: Sequence[Migration] | None = None) -> Se
                     f"migration {migration.name} failed: {error.diag.message_primary or error}{remedy if busy else ''}"
                 ) from error
             done.append(migration.name)
+        if restoring:
+            await connection.execute(BEGIN)
     return done
 
 

@@ -4,24 +4,24 @@
 -- name: insert
 INSERT INTO responsa.operation (id, tenant_id, user_id, document_id, version, stage, unchanged)
 VALUES (%(id)s, %(tenant)s, %(user)s, %(document)s, %(version)s, %(stage)s, %(unchanged)s)
-RETURNING *;
+RETURNING *, EXISTS (SELECT FROM responsa.pause) AS paused;
 
 -- name: get
 SELECT * FROM responsa.operation WHERE tenant_id = %(tenant)s AND id = %(id)s;
 
 -- name: get_shown
 -- The collection as the caller calls it.
-SELECT o.*, responsa.collection_name(o.collection_id) AS shown FROM responsa.operation AS o WHERE o.tenant_id = %(tenant)s AND o.id = %(id)s;
+SELECT o.*, responsa.collection_name(o.collection_id) AS shown, EXISTS (SELECT FROM responsa.pause) AS paused FROM responsa.operation AS o WHERE o.tenant_id = %(tenant)s AND o.id = %(id)s;
 
 -- name: seqs
 SELECT id, seq FROM responsa.operation WHERE tenant_id = %(tenant)s AND id = ANY (%(ids)s);
 
 -- name: running
-SELECT * FROM responsa.operation WHERE tenant_id = %(tenant)s AND document_id = %(document)s AND version = %(version)s AND stage <> 'done'
+SELECT *, EXISTS (SELECT FROM responsa.pause) AS paused FROM responsa.operation WHERE tenant_id = %(tenant)s AND document_id = %(document)s AND version = %(version)s AND stage <> 'done'
 ORDER BY create_time LIMIT 1;
 
 -- name: list
-SELECT *, responsa.collection_name(collection_id) AS shown FROM responsa.operation
+SELECT *, responsa.collection_name(collection_id) AS shown, EXISTS (SELECT FROM responsa.pause) AS paused FROM responsa.operation
 WHERE tenant_id = %(tenant)s AND (%(user)s::uuid IS NULL OR user_id = %(user)s) AND {where} ORDER BY {order} LIMIT %(limit)s;
 
 -- name: delete

@@ -20,7 +20,7 @@ SELECT %(id)s, place, %(tenant)s, text FROM unnest(%(texts)s::text[]) WITH ORDIN
 
 -- name: begun
 UPDATE responsa.operation SET passages_total = (SELECT count(*) FROM responsa.replayed_question WHERE operation_id = %(id)s)
-WHERE tenant_id = %(tenant)s AND id = %(id)s RETURNING *;
+WHERE tenant_id = %(tenant)s AND id = %(id)s RETURNING *, EXISTS (SELECT FROM responsa.pause) AS paused;
 
 -- name: claim
 UPDATE responsa.operation SET epoch = epoch + 1, stage = 'embedding', update_time = clock_timestamp()

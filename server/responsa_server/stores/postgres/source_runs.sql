@@ -15,7 +15,7 @@ INSERT INTO responsa.operation (id, tenant_id, user_id, document_id, version, st
 VALUES (%(id)s, %(tenant)s, %(user)s, %(id)s, 0, 'queued', 'sync', %(source)s, %(subject)s, %(confirmed)s, %(cause)s, %(retry)s, %(epoch)s)
 ON CONFLICT (tenant_id, source_id, subject, user_id) WHERE kind = 'sync' AND stage = 'queued'
     DO UPDATE SET confirmed = operation.confirmed OR excluded.confirmed
-RETURNING *;
+RETURNING *, EXISTS (SELECT FROM responsa.pause) AS paused;
 
 -- name: scheduled
 SELECT * FROM responsa.source WHERE tenant_id = %(tenant)s AND schedule_id = %(schedule)s;
@@ -29,7 +29,7 @@ RETURNING id, user_id;
 SELECT source_id FROM responsa.operation WHERE tenant_id = %(tenant)s AND id = %(id)s AND kind = 'sync' AND stage <> 'done';
 
 -- name: named
-SELECT * FROM responsa.operation WHERE tenant_id = %(tenant)s AND id = ANY (%(ids)s) ORDER BY source_id, id;
+SELECT *, EXISTS (SELECT FROM responsa.pause) AS paused FROM responsa.operation WHERE tenant_id = %(tenant)s AND id = ANY (%(ids)s) ORDER BY source_id, id;
 
 -- name: lock_sources_of
 -- The source of a run; all sources if the record of the run was deleted.

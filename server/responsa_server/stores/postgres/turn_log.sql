@@ -19,15 +19,17 @@ WHERE id IN (
 -- The turns are ordered by a time that is not the first column of an index. If they were ordered by id, the planner might scan all
 -- turns to find the few open ones. A worker does not claim the turns that it runs itself (the parameter `here`), because it renews
 -- their leases as soon as it reaches the database again. Of the turns that have now lost `alone_after` workers, it claims one at a time. The
--- subquery that finds this one runs only if there is such a turn.
+-- subquery that finds this one runs only if there is such a turn. The turns of a restored backup wait for the end of the pause.
 WITH free AS MATERIALIZED (
     SELECT id, state, lease_until FROM responsa.turn
     WHERE state IN ('pending', 'running') AND (state = 'pending' OR lease_until < now()) AND agent_version = ANY (%(versions)s::text[])
         AND (owner = %(owner)s::uuid AND id = ANY (%(here)s::uuid[])) IS NOT TRUE
+        AND (id = ANY ((SELECT turns FROM responsa.pause)::uuid[])) IS NOT TRUE
         AND (losses + ((lease_until > '-infinity') IS TRUE)::int < %(alone_after)s OR id = (
             SELECT id FROM responsa.turn
             WHERE state = 'running' AND lease_until < now() AND agent_version = ANY (%(versions)s::text[])
                 AND losses + (lease_until > '-infinity')::int >= %(alone_after)s AND %(suspects)s
+                AND (id = ANY ((SELECT turns FROM responsa.pause)::uuid[])) IS NOT TRUE
             ORDER BY create_time, id LIMIT 1))
     ORDER BY create_time, id LIMIT %(most)s
     FOR NO KEY UPDATE SKIP LOCKED

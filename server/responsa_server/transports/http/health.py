@@ -19,19 +19,17 @@ METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 
 def health_routes(health: ServerHealth) -> Sequence[Route]:
-    """`GET /health/live`: 200 while the process runs. `GET /health/ready`: 200 while it can answer, else 503. `GET /health`: the same status, with the health of each part."""
+    """`GET /health/live`: 200 while the process runs. `GET /health/ready`: 200 while it can answer, else 503. `GET /health`: the same status, with the health of each part. Both say whether the instance is paused after a restore."""
 
     async def live(_: Request) -> Response:
         return JSONResponse({"status": "LIVE"}, headers=_HEADERS)
 
     async def ready(_: Request) -> Response:
-        return lacking_response(sorted(await health.lacking()))
+        return lacking_response(sorted(await health.lacking()), paused=health.pause.paused())
 
     async def whole(_: Request) -> Response:
-        parts = await health.parts()
-        return lacking_response(
-            sorted(await health.lacking()), parts={name: str(one) for name, one in parts.items()}
-        )
+        named = {name: str(one) for name, one in (await health.parts()).items()}
+        return lacking_response(sorted(await health.lacking()), paused=health.pause.paused(), parts=named)
 
     return [
         Route("/health/live", live, methods=["GET"]),

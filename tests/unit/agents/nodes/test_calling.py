@@ -426,3 +426,34 @@ async def test_tools_with_effects_are_replaced_by_recorded_results() -> None:
         else:
             assert [result.content for result in output.results] == made
             assert (len(tool.calls), turn.recorded.missing) == (2, 0)
+
+
+class Ending:
+    """A pause that has ended, as far as the database knows, if `ended`; this process has not noticed it yet."""
+
+    def __init__(self, *, ended: bool) -> None:
+        self._ended = ended
+
+    def paused(self) -> bool:
+        return True
+
+    async def still(self) -> bool:
+        return not self._ended
+
+
+@pytest.mark.parametrize("effect", list(Effect))
+async def test_a_paused_instance_calls_no_tool_with_effects(effect: Effect) -> None:
+    tool, turn = Does(effect), Turn(pause=Ending(ended=False))
+    output = await called(tool, turn)
+    if effect is Effect.NONE:
+        assert output.results[0].outcome is ToolOutcome.OK
+        return
+    assert tool.calls == []
+    assert [event.fault for event in turn.events if isinstance(event, ToolReturned)] == [ToolFault.PAUSED]
+    assert output.results[0].fault is ToolFault.PAUSED
+
+
+async def test_the_call_of_a_turn_that_goes_on_is_made_before_its_server_notices() -> None:
+    tool, turn = Does(Effect.IDEMPOTENT), Turn(pause=Ending(ended=True))
+    await called(tool, turn)
+    assert len(tool.calls) == 1

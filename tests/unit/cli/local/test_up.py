@@ -117,7 +117,8 @@ def test_prometheus_runs_if_the_option_or_the_setting_says_so(
 ) -> None:
     asked: list[bool] = []
 
-    def run(_: object, *, observe: bool) -> int:
+    def run(_: object, *, observe: bool, repair: bool) -> int:
+        assert not repair
         asked.append(observe)
         return 0
 

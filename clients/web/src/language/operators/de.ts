@@ -15,6 +15,7 @@ export const de: Translated<typeof en> = {
   partServers: "Server",
   partDisk: "Festplatte",
   partLog: "Protokoll",
+  partRestore: "Wiederherstellung",
   unknown: "unbekannt",
   works: "funktioniert",
   impaired: "eingeschränkt",

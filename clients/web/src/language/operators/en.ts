@@ -12,6 +12,7 @@ export const en = {
   partServers: "Servers",
   partDisk: "Disk",
   partLog: "Log",
+  partRestore: "Restore",
   unknown: "unknown",
   works: "works",
   impaired: "impaired",

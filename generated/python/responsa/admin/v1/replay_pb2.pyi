@@ -63,12 +63,15 @@ class ReplayMetadata(_message.Message):
     TOTALS_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
+    PAUSED_FIELD_NUMBER: _builtins.int
     agent_version: _builtins.str
     """The version that answers, `agents/{id}/versions/{n}`."""
     questions_done: _builtins.int
     """How many questions the replay has finished: they were answered again, or left out."""
     questions_total: _builtins.int
     """How many questions the replay has."""
+    paused: _builtins.bool
+    """Whether the operation waits because this instance was restored from a backup and is paused until `responsa activate`."""
     @_builtins.property
     def totals(self) -> Global___ReplayTotals:
         """The comparison of the questions that the replay has finished."""
@@ -90,10 +93,11 @@ class ReplayMetadata(_message.Message):
         totals: Global___ReplayTotals | None = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
+        paused: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "totals", b"totals", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_version", b"agent_version", "create_time", b"create_time", "questions_done", b"questions_done", "questions_total", b"questions_total", "totals", b"totals", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_version", b"agent_version", "create_time", b"create_time", "paused", b"paused", "questions_done", b"questions_done", "questions_total", b"questions_total", "totals", b"totals", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -187,6 +187,7 @@ class SyncMetadata(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     CAUSE_FIELD_NUMBER: _builtins.int
+    PAUSED_FIELD_NUMBER: _builtins.int
     source: _builtins.str
     """The source, `sources/{id}`."""
     subject: _builtins.str
@@ -199,6 +200,8 @@ class SyncMetadata(_message.Message):
     """The number of documents to make and delete; 0 until all rows are read."""
     cause: _builtins.str
     """The cause of the run, in the words of the notification that asked for it; "schedule" if the schedule began the run; otherwise empty."""
+    paused: _builtins.bool
+    """Whether the operation waits because this instance was restored from a backup and is paused until `responsa activate`."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When the server accepted the operation."""
@@ -218,10 +221,11 @@ class SyncMetadata(_message.Message):
         create_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
         cause: _builtins.str = ...,
+        paused: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cause", b"cause", "create_time", b"create_time", "documents_done", b"documents_done", "documents_total", b"documents_total", "source", b"source", "stage", b"stage", "subject", b"subject", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cause", b"cause", "create_time", b"create_time", "documents_done", b"documents_done", "documents_total", b"documents_total", "paused", b"paused", "source", b"source", "stage", b"stage", "subject", b"subject", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -79,6 +79,8 @@ class _ToolFaultEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ToolFault.V
     """The agent has no such tool."""
     TOOL_FAULT_LOST: _ToolFault.ValueType  # 10
     """The call began, and its result was lost."""
+    TOOL_FAULT_PAUSED: _ToolFault.ValueType  # 11
+    """The tool has effects, and was not called: this instance was restored from a backup and is paused until `responsa activate`."""
 
 class ToolFault(_ToolFault, metaclass=_ToolFaultEnumTypeWrapper):
     """ToolFault is the kind of failure of a tool call."""
@@ -105,6 +107,8 @@ TOOL_FAULT_UNKNOWN_TOOL: ToolFault.ValueType  # 9
 """The agent has no such tool."""
 TOOL_FAULT_LOST: ToolFault.ValueType  # 10
 """The call began, and its result was lost."""
+TOOL_FAULT_PAUSED: ToolFault.ValueType  # 11
+"""The tool has effects, and was not called: this instance was restored from a backup and is paused until `responsa activate`."""
 Global___ToolFault: _TypeAlias = ToolFault  # noqa: Y015
 
 @_typing.final

@@ -381,6 +381,7 @@ class IngestMetadata(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     TIME_LEFT_FIELD_NUMBER: _builtins.int
+    PAUSED_FIELD_NUMBER: _builtins.int
     document: _builtins.str
     """The document, `documents/{uuid}`."""
     version: _builtins.int
@@ -391,6 +392,8 @@ class IngestMetadata(_message.Message):
     """The number of passages whose vectors have been computed."""
     passages_total: _builtins.int
     """The total number of passages; 0 until the server has counted them."""
+    paused: _builtins.bool
+    """Whether the operation waits because this instance was restored from a backup and is paused until `responsa activate`."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When the server accepted the document."""
@@ -416,10 +419,11 @@ class IngestMetadata(_message.Message):
         create_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
         time_left: _duration_pb2.Duration | None = ...,
+        paused: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "time_left", b"time_left", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "document", b"document", "passages_done", b"passages_done", "passages_total", b"passages_total", "stage", b"stage", "time_left", b"time_left", "update_time", b"update_time", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "document", b"document", "passages_done", b"passages_done", "passages_total", b"passages_total", "paused", b"paused", "stage", b"stage", "time_left", b"time_left", "update_time", b"update_time", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -59,6 +59,13 @@ export declare type ReplayMetadata = Message<"responsa.admin.v1.ReplayMetadata">
    * @generated from field: google.protobuf.Timestamp update_time = 6;
    */
   updateTime?: Timestamp | undefined;
+
+  /**
+   * Whether the operation waits because this instance was restored from a backup and is paused until `responsa activate`.
+   *
+   * @generated from field: bool paused = 7;
+   */
+  paused: boolean;
 };
 
 /**

@@ -231,6 +231,13 @@ export declare type SyncMetadata = Message<"responsa.admin.v1.SyncMetadata"> & {
    * @generated from field: string cause = 8;
    */
   cause: string;
+
+  /**
+   * Whether the operation waits because this instance was restored from a backup and is paused until `responsa activate`.
+   *
+   * @generated from field: bool paused = 9;
+   */
+  paused: boolean;
 };
 
 /**

@@ -328,6 +328,13 @@ export enum ToolFault {
    * @generated from enum value: TOOL_FAULT_LOST = 10;
    */
   LOST = 10,
+
+  /**
+   * The tool has effects, and was not called: this instance was restored from a backup and is paused until `responsa activate`.
+   *
+   * @generated from enum value: TOOL_FAULT_PAUSED = 11;
+   */
+  PAUSED = 11,
 }
 
 /**

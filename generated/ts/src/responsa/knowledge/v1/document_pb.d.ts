@@ -335,6 +335,13 @@ export declare type IngestMetadata = Message<"responsa.knowledge.v1.IngestMetada
    * @generated from field: google.protobuf.Duration time_left = 8;
    */
   timeLeft?: Duration | undefined;
+
+  /**
+   * Whether the operation waits because this instance was restored from a backup and is paused until `responsa activate`.
+   *
+   * @generated from field: bool paused = 9;
+   */
+  paused: boolean;
 };
 
 /**

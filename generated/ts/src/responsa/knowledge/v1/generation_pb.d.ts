@@ -144,6 +144,13 @@ export declare type ReindexMetadata = Message<"responsa.knowledge.v1.ReindexMeta
    * @generated from field: google.protobuf.Duration time_left = 7;
    */
   timeLeft?: Duration | undefined;
+
+  /**
+   * Whether the operation waits because this instance was restored from a backup and is paused until `responsa activate`.
+   *
+   * @generated from field: bool paused = 8;
+   */
+  paused: boolean;
 };
 
 /**

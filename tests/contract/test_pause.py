@@ -1,0 +1,120 @@
+"""The pause of a restored instance, in the database: which turns workers claim, which jobs run, and how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+from uuid import UUID
+
+import psycopg
+import pytest
+from uuid_utils.compat import uuid7
+
+from responsa_server.domain.knowledge import JobKind
+from responsa_server.domain.turns import OnBusy, TurnState
+from responsa_server.stores.postgres.database import Database
+from responsa_server.stores.postgres.jobs import JobQueue
+from responsa_server.stores.postgres.migrate import migrate
+from responsa_server.stores.postgres.pause import PauseWatch, PostgresPause
+from responsa_server.stores.postgres.turns import PostgresTurnStore
+from tests.conftest import DatabaseUrls
+from tests.contract.conftest import People, new_turn
+from tests.contract.library_house import PACE, House
+from tests.contract.turn_steps import cancelled, change, claim_all
+
+
+async def restored(urls: DatabaseUrls, database: Database) -> PostgresPause:
+    """Do what a restore does in a database that has all migrations."""
+    assert await migrate(urls.owner, restoring=True) == []
+    pause = PostgresPause(database)
+    assert (await pause.state()).restoring  # pyright: ignore[reportOptionalMemberAccess]
+    await pause.hold()
+    return pause
+
+
+async def test_turns_of_the_backup_wait_and_new_ones_are_claimed(
+    turn_store: PostgresTurnStore, people: People, database: Database, database_urls: DatabaseUrls
+) -> None:
+    ran, waited, new = new_turn(), new_turn(pending=True), new_turn(pending=True)
+    for turn in (ran, waited):
+        await turn_store.accept(people.ann, turn, cancelled)
+    change(database_urls, "UPDATE responsa.turn SET begin_time = begin_time - interval '1 day'")
+    pause = await restored(database_urls, database)
+    await turn_store.accept(people.ann, new, cancelled)
+    assert [one.claim.turn_id for one in await claim_all(turn_store)] == [new.id]
+    state = await pause.state()
+    assert state is not None
+    assert (state.restoring, state.turns, state.jobs) == (False, 2, 0)
+    await pause.end()
+    assert await pause.state() is None
+    claimed = {one.claim.turn_id: one for one in await claim_all(turn_store)}
+    assert claimed.keys() == {ran.id, waited.id}
+    # The original's worker does not count as lost, and the pause not as time of the turn.
+    assert (claimed[ran.id].losses, claimed[ran.id].age_seconds) == (0, 0.0)
+
+
+async def test_held_turns_are_ended_from_the_last_of_a_conversation_to_the_first(
+    turn_store: PostgresTurnStore, people: People, database: Database, database_urls: DatabaseUrls
+) -> None:
+    first = new_turn()
+    await turn_store.accept(people.ann, first, cancelled)
+    second = new_turn(conversation=first.conversation_id, on_busy=OnBusy.QUEUE)
+    await turn_store.accept(people.ann, second, cancelled)
+    pause = await restored(database_urls, database)
+    assert [one.id for one in await pause.held()] == [second.id, first.id]
+    await turn_store.cancel(people.ann, second.id, True, cancelled)
+    assert [one.id for one in await pause.held()] == [first.id]
+    assert (await turn_store.get(people.ann, second.id)).state is TurnState.CANCELLED
+
+
+async def test_no_job_runs_until_the_end_of_the_pause(
+    house: House, database: Database, database_urls: DatabaseUrls
+) -> None:
+    pause = await restored(database_urls, database)
+    done = list[str]()
+
+    async def work(tenant: str, _: UUID, __: int) -> None:
+        done.append(tenant)
+
+    kinds = (JobKind.INGEST, JobKind.MAIL, JobKind.DELIVER, JobKind.SYNC)
+    for kind in kinds:
+        async with database.tenant("acme") as connection:
+            await house.queue.defer(connection, kind, "acme", uuid7())
+    queue = JobQueue(database_urls.log, concurrency=1, pace=PACE)
+    task = asyncio.create_task(queue.run(dict.fromkeys(kinds, work)))
+
+    def beats() -> set[tuple[object, ...]]:
+        return set(house.ask("SELECT id, last_heartbeat FROM procrastinate_workers"))
+
+    try:
+        await house.until(lambda: len(beats()) == 3)
+        first = beats()
+        # By then, each of the three workers has looked for jobs.
+        await house.until(lambda: not first & beats())
+        assert done == []
+        await pause.end()
+        await house.until(lambda: len(done) == len(kinds))
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+
+
+async def test_a_server_notices_the_end_of_the_pause(database: Database, database_urls: DatabaseUrls) -> None:
+    watch = PauseWatch(await restored(database_urls, database))
+    assert await watch.start() is not None
+    assert watch.paused()
+    assert "responsa activate" in (await watch.check()).detail
+    await PostgresPause(database).end()
+    async with asyncio.timeout(30):
+        while watch.paused():  # noqa: ASYNC110  another connection ends it
+            await asyncio.sleep(0.02)
+    assert (await watch.check()).detail == ""
+    await watch.close()
+
+
+async def test_a_server_may_not_end_a_pause_with_the_role_of_calls(
+    database: Database, database_urls: DatabaseUrls
+) -> None:
+    await restored(database_urls, database)
+    async with database.no_tenant() as connection:
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            await connection.execute("DELETE FROM responsa.pause")
