@@ -69,14 +69,14 @@ def _tool(call: str, resource_type: str, tool: str, **arguments: object) -> Shap
 
 def _task(call: str, resource_type: str, method: str, **params: object) -> Shape:
     body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
-    return Shape(call, resource_type, "POST", "/a2a/default", body)
+    return Shape(call, resource_type, "POST", "/a2a/other", body)
 
 
 def _message(**place: str) -> Mapping[str, object]:
     return {"messageId": "m", "role": "ROLE_USER", "parts": [{"text": "Which canary sings?"}], **place}
 
 
-_ASKED: Final = {"model": "default", "input": "Which canary sings?"}
+_ASKED: Final = {"model": "other", "input": "Which canary sings?"}
 SHAPES: Final[Sequence[Shape]] = (
     Shape(_KNOWLEDGE + "GetDocumentOriginal", "responsa/Document", "GET", "/v1/documents/{id}/original"),
     Shape(_KNOWLEDGE + "UploadDocument", "responsa/Collection", "PUT", "/v1/uploads?source_key=a.md&collection={name}", "text"),
@@ -97,10 +97,11 @@ SHAPES: Final[Sequence[Shape]] = (
     _task(CHAT + "Answer", "responsa/Conversation", "SendMessage", message=_message(contextId="{id}")),
     Shape(CHAT + "ResumeTurn", "responsa/Turn", "", "", {"type": "resume", "turn": "{name}"}),
     Shape(CHAT + "CancelTurn", "responsa/Turn", "", "", {"type": "cancel", "turn": "{name}"}),
-    Shape(CHAT + "Ask", "responsa/Conversation", "", "", {"type": "ask", "content": "Which canary sings?", "conversation_id": "{name}"}),
+    Shape(CHAT + "Ask", "responsa/Conversation", "", "", {"type": "ask", "agent": "other", "content": "Which canary sings?", "conversation_id": "{name}"}),
 )  # fmt: skip
 """The requests that name something in a shape of their own. Those of the original paths come from their table."""
 _GIVEN: Final[Mapping[str, object]] = {
+    "agent": "other",
     "title": "Swept",
     "content": "Which canary sings?",
     "source_key": "swept.md",
@@ -114,12 +115,14 @@ _GIVEN: Final[Mapping[str, object]] = {
 
 
 def _original_paths(victim: Mapping[str, Sequence[str]]) -> Iterator[Shape]:
-    """A request for each field of an original path that may name something: of the types that its call names, or else of all."""
+    """A request for each field of an original path that names something: of the types that its call names, or else of all."""
     for row in ROWS:
         called = {kind for _, kind in named_in(METHODS[row.call].input_type)} - {ANY}
-        texts = {field for field, kind in row.fields.items() if kind is not int and field not in _GIVEN}
+        named = {field for field in row.fields if field.endswith("_id") or field == "collection"} - {
+            "request_id"
+        }
         for verb in row.methods:
-            for field in {*re.findall(r"\{(\w+)\}", row.path), *texts}:
+            for field in {*re.findall(r"\{(\w+)\}", row.path), *named}:
                 given = {name: value for name, value in _GIVEN.items() if name in row.fields}
                 path = row.path
                 if field in row.fields and verb == "GET":
@@ -136,6 +139,8 @@ def elsewhere(victim: Mapping[str, Sequence[str]]) -> Iterator[Try]:
     """All requests of the doors with shapes of their own."""
     for shape in (*SHAPES, *_original_paths(victim)):
         for name in victim[shape.resource_type]:
+            if "{id}" in shape.path and name.count("/") > 1:
+                continue  # a segment of a path has no slash
             missing = missing_twin(name)
             sent, twin = shape.filled(name), shape.filled(missing)
             field = f"{shape.verb or 'ws'} {shape.path or shape.body}"
