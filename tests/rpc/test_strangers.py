@@ -67,6 +67,7 @@ VAIN: Mapping[str, str] = {
     "POST /users/{id}/reprocess": "only services with a source of profiles make it",
     "POST /users/{id}/test-completed": "only services with a source of profiles make it",
     "GET /analytics/users/{id}": "of nobody, it counts nothing",
+    "GET /feedback?user_id={id}": "of nobody, it lists nothing",
 }
 """The shapes in which not even the victim or the administrator sees a difference, with the reasons."""
 _KNOWLEDGE, _OPERATIONS = "/responsa.knowledge.v1.KnowledgeService/", "/google.longrunning.Operations/"
