@@ -39,11 +39,11 @@ coverage: ready
 
 # CAMPAIGN=kill_workers runs the campaigns of one file tests/*/test_*.py alone, COUNT=100 so much of them: counts may be summed over runs (soak/*.jsonl).
 soak: .venv/.dev .venv/.ray .venv/optimise/.installed
-	@RESPONSA_SOAK_COUNT=$(COUNT) exec $(BIN)/python -m pytest -m soak -n 0 -q -s $(if $(CAMPAIGN),$(or $(wildcard tests/*/test_$(CAMPAIGN).py tests/*/*/test_$(CAMPAIGN).py),$(error no file tests/*/test_$(CAMPAIGN).py)),tests/faults tests/migrations tests/system tests/embedded tests/security tests/contract tests/browser tests/unit/tools tests/unit/routing tests/unit/evaluation tests/docs)
+	@RESPONSA_SOAK_COUNT=$(COUNT) exec $(BIN)/python -m pytest -m soak -n 0 -q -s $(if $(CAMPAIGN),$(or $(wildcard tests/*/test_$(CAMPAIGN).py tests/*/*/test_$(CAMPAIGN).py),$(error no file tests/*/test_$(CAMPAIGN).py)),tests/faults tests/migrations tests/rpc tests/system tests/embedded tests/security tests/contract tests/browser tests/unit/tools tests/unit/routing tests/unit/evaluation tests/docs)
 
-# COUNT=100000 mutated documents of all formats; counts may be summed over runs (soak/*.jsonl).
+# COUNT=100000 mutated documents of all formats, and as many mutated requests to all doors; counts may be summed over runs (soak/*.jsonl).
 fuzz: .venv/.dev
-	@RESPONSA_SOAK_COUNT=$(COUNT) exec $(BIN)/python -m pytest -m soak -n 0 -q -s tests/security/test_fuzzing.py
+	@RESPONSA_SOAK_COUNT=$(COUNT) exec $(BIN)/python -m pytest -m soak -n 0 -q -s tests/security/test_fuzzing.py tests/system/test_fuzzed_doors.py
 
 # Compares a live provider with what its adapter assumes: PROVIDER=openai:gpt-…, with the key in the environment. It prints the most that it costs first.
 # EMBEDDINGS=1 verifies an embedding model.

@@ -26,6 +26,7 @@ SHARING: Mapping[str, Sequence[str]] = {
         "tests/system/test_commands.py",
         "tests/system/test_every_transport.py",
         "tests/system/test_foreign_pages.py",
+        "tests/system/test_fuzzed_doors.py",
         "tests/system/test_hostile_set.py",
         "tests/system/test_journey.py",
         "tests/system/test_journey_of_people.py",

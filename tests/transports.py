@@ -334,19 +334,8 @@ class Rest:
         return Outcome(messages, failed)
 
     def _request(self, call: Call) -> httpx2.Response:
-        rule = rule_of(call.method)
-        request = call.messages[0]
-        sent = json_format.MessageToDict(request)
-        verb, template = _verb(rule)
-        for field_path, pattern in re.findall(r"\{([a-z_.]+)=([^}]+)\}", template):
-            value = _take(sent, field_path)
-            template = template.replace(f"{{{field_path}={pattern}}}", quote(value, safe="/:"))
-        body: Any = None
-        if rule.body == "*":
-            body, sent = sent, {}
-        elif rule.body:
-            body = sent.pop(_camel(rule.body), {})
-        return self._http.request(verb, template, params=[*_query(sent)], json=body, headers=call.headers)
+        verb, path, params, body = rest_form(call.method, call.messages[0])
+        return self._http.request(verb, path, params=params, json=body, headers=call.headers)
 
     def _upload(self, call: Call) -> httpx2.Response:
         start = cast("Any", call.messages[0]).start
@@ -358,6 +347,24 @@ class Rest:
             query.append(("request_id", start.request_id))
         body = b"".join(cast("Any", message).chunk for message in call.messages[1:])
         return self._http.put("/v1/uploads", params=dict(query), content=body, headers=call.headers)
+
+
+def rest_form(
+    method: MethodDescriptor, request: Message
+) -> tuple[str, str, tuple[tuple[str, str], ...], Any]:
+    """The HTTP method, the path, the query and the JSON of a request; None without a body."""
+    rule = rule_of(method)
+    sent = json_format.MessageToDict(request)
+    verb, template = _verb(rule)
+    for field_path, pattern in re.findall(r"\{([a-z_.]+)=([^}]+)\}", template):
+        value = _take(sent, field_path)
+        template = template.replace(f"{{{field_path}={pattern}}}", quote(value, safe="/:"))
+    body: Any = None
+    if rule.body == "*":
+        body, sent = sent, {}
+    elif rule.body:
+        body = sent.pop(_camel(rule.body), {})
+    return verb, template, (*_query(sent),), body
 
 
 def rule_of(method: MethodDescriptor) -> http_pb2.HttpRule:

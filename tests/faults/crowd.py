@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from pathlib import Path
 from uuid import UUID
 
 from responsa_lab.testing.script import golden_text, parse
@@ -135,6 +136,23 @@ def hold(caller: Caller, seen: Sequence[Seen], report: Report, *, script: bool =
     report.count("turns", len(caller.ledger.turns()))
     report.count("violations", len(violations))
     assert not violations, violations[:10]
+
+
+def all_answered(seen: Sequence[Seen], logs: Path, but: str = "") -> None:
+    """Check that every question was answered, or failed with the reason `but`. Otherwise print why not: the error of each other turn, its cuts, and what the servers' logs, in this folder, say of it."""
+    others = [
+        one
+        for one in seen
+        if one.outcome != "answer" and not (but and but.encode() in one.terminal.SerializeToString())
+    ]
+    told: list[str] = []
+    for path in sorted(logs.glob("*.log*")) if others else ():
+        told += path.read_text(errors="replace").splitlines()
+    assert not others, "\n".join(
+        f"{one.turn}: {one.terminal}\ncuts: {one.reasons}\n"
+        + "\n".join(line for line in told if one.turn in line)
+        for one in others
+    )
 
 
 def differences(ledger: Ledger, seen: Sequence[Seen], *, script: bool = True) -> Sequence[Violation]:

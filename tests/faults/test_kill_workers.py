@@ -11,8 +11,10 @@ import pytest
 
 from responsa_server.domain import names
 from responsa_server.domain.faults import Fault
+from responsa_server.domain.turns import ALONE_AFTER_LOSSES
+from responsa_server.turns.settings import TurnOptions
 from tests.faults.cluster import Cluster, Replica
-from tests.faults.crowd import Crowd, ask_all, differences, hold, question
+from tests.faults.crowd import Crowd, all_answered, ask_all, differences, hold, question
 from tests.faults.forms import Form, Report, forms
 from tests.faults.guards import Guard
 from tests.faults.placed import Act, Placed
@@ -84,8 +86,15 @@ async def lose_replicas(cluster: Cluster, crowd: Crowd, report: Report, enough: 
 
 
 async def campaign(
-    cluster: Cluster, form: Form, report: Report, size: int, places: Iterator[Fault | None], **settings: str
+    cluster: Cluster,
+    form: Form,
+    report: Report,
+    size: int,
+    places: Iterator[Fault | None],
+    but: str = "",
+    **settings: str,
 ) -> None:
+    """but: the reason for which turns may fail."""
     caller = await cluster.caller()
     cluster.admit(await cluster.soon("rpc"))
     async with Crowd(cluster.target, caller, form.dice(), size, mixed, fresh=True) as crowd:
@@ -101,7 +110,8 @@ async def campaign(
     report.measured("gap", [gap for one in crowd.seen for gap in one.gaps])
     report.count("attempts", sum(int(turn.row["attempt"]) for turn in caller.ledger.turns().values()))
     hold(caller, crowd.seen, report)
-    assert all(one.outcome == "answer" for one in crowd.seen)
+    report.count("failed", sum(one.outcome == "failed" for one in crowd.seen))
+    all_answered(crowd.seen, cluster.layout.logs, but)
 
 
 @forms(short=4, long=1000)
@@ -131,6 +141,20 @@ async def test_a_turn_is_taken_over_soon_at_the_default_lease(
     await campaign(cluster, form, report, 24, itertools.repeat(None), **settings)
     report.tell(request)
     assert report.quantile("takeover", 0.99) <= 1.5
+
+
+@forms(long=18)
+async def test_a_turn_fails_only_because_it_lost_many_workers(
+    cluster: Cluster, form: Form, request: pytest.FixtureRequest
+) -> None:
+    """At the default limits, a turn that loses one worker after the other looks like their cause, though they are killed from outside. Nothing else makes a turn fail."""
+    report = Report("kill_workers_default_losses", form)
+    settings = {
+        "RESPONSA_TURNS__ALONE_AFTER_LOSSES": str(ALONE_AFTER_LOSSES),
+        "RESPONSA_TURNS__MAX_LOSSES": str(TurnOptions().max_losses),
+    }
+    await campaign(cluster, form, report, 24, itertools.cycle(PLACES), "WORKER_LOST", **settings)
+    report.tell(request)
 
 
 @pytest.mark.soak

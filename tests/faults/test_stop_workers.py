@@ -11,7 +11,7 @@ import pytest
 from responsa_server.domain import names
 from responsa_server.domain.faults import Fault
 from tests.faults.cluster import ABSENT, Cluster, Replica
-from tests.faults.crowd import Crowd, ask_all, differences, hold, question
+from tests.faults.crowd import Crowd, all_answered, ask_all, differences, hold, question
 from tests.faults.forms import Form, Report, forms
 from tests.faults.guards import Guard
 from tests.faults.placed import Act, Placed
@@ -70,7 +70,7 @@ async def test_a_worker_that_was_stopped_writes_nothing_of_what_was_taken_from_i
     )
     report.tell(request)
     assert report.counts["turns taken from a stopped worker"] > 0
-    assert all(one.outcome == "answer" for one in crowd.seen)
+    all_answered(crowd.seen, cluster.layout.logs)
 
 
 async def lose_two(cluster: Cluster, way: GrpcWay, *guards_out: Guard) -> tuple[Replica, Seen, Seen]:

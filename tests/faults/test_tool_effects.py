@@ -15,7 +15,7 @@ from responsa_server.domain.faults import Fault
 from responsa_server.domain.tools import Effect
 from tests.faults.acting import SEARCH, TOOLS, WAYS, World, question, world
 from tests.faults.cluster import Cluster
-from tests.faults.crowd import Crowd, hold
+from tests.faults.crowd import Crowd, all_answered, hold
 from tests.faults.forms import Form, Report, forms
 from tests.faults.guards import Guard
 from tests.faults.placed import Act, Placed
@@ -106,11 +106,10 @@ async def test_no_effect_happens_twice_whatever_workers_are_killed(
             await cluster.soon("worker", **MANY_LOSSES, **served.settings)
         hold(caller, crowd.seen, report, script=False)
         for one in crowd.seen:
-            # A turn whose workers are killed again and again may reach its time limit.
-            assert one.outcome in ("answer", "failed"), one.terminal
             report.count(one.outcome)
             check(one, served, report)
     report.tell(request)
+    all_answered(crowd.seen, cluster.layout.logs)
     assert min(report.counts.get(f"{way} ok", 0) for way in (*WAYS, SEARCH)) > 0
     assert report.counts["once unknown"] > 0 or form.count < 50
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 from uuid import UUID
 
@@ -17,7 +17,7 @@ from google.protobuf.descriptor import FieldDescriptor, MethodDescriptor
 from google.protobuf.message import Message
 from uuid_utils.compat import uuid7
 
-from responsa_server.calls.methods import SERVICES
+from responsa_server.calls.methods import METHODS, SERVICES
 from tests.people import GOOD
 
 REFERENCE: Any = resource_pb2.resource_reference
@@ -76,6 +76,8 @@ class Try:
     twin: bytes
     fits: bool = True
     """Whether the field may name a resource of this type."""
+    door: str = "grpc"
+    """The door: "grpc" or "rest" with a request of the method, or one with a shape of its own, see doors.py."""
 
 
 def methods() -> Iterator[tuple[str, MethodDescriptor]]:
@@ -88,9 +90,24 @@ def methods() -> Iterator[tuple[str, MethodDescriptor]]:
 def named_types() -> Iterator[tuple[str, str]]:
     """The methods whose request names its resource, and the type of this resource."""
     for path, method in methods():
-        for places, resource_type in _references(method.input_type):
+        for places, resource_type in named_in(method.input_type):
             if places[-1].name == "name":
                 yield path, resource_type
+
+
+def resource_names() -> Mapping[str, Sequence[str]]:
+    """A name of each type of resource, which does not exist."""
+    files = {one.file for method in METHODS.values() for one in (method.input_type, method.output_type)}
+    files |= {other for file in files for other in file.dependencies}
+    found: dict[str, Sequence[str]] = {"responsa/Operation": [f"operations/{uuid7()}"]}
+    for file in files:
+        for message in file.message_types_by_name.values():
+            own = message.GetOptions().Extensions[RESOURCE]
+            if own.type:
+                found[own.type] = [
+                    re.sub(r"\{[^}]+\}", lambda _: str(UUID(bytes=uuid7().bytes)), own.pattern[0])
+                ]
+    return found
 
 
 def creations(victim: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, str, bytes]]:
@@ -141,7 +158,7 @@ NESTED: Mapping[str, tuple[str, str, int]] = {
 def tries(victim: Mapping[str, Sequence[str]]) -> Iterator[Try]:
     """All requests. victim: the names of the victim's resources by type; without a type that some field names, this fails."""
     for path, method in methods():
-        fields = list(_references(method.input_type))
+        fields = list(named_in(method.input_type))
         plain = _request(method, victim, (), "")
         if not any(name.encode() in plain for names in victim.values() for name in names):
             yield Try(path, "", "", "", "", plain, b"")
@@ -178,7 +195,14 @@ def tries(victim: Mapping[str, Sequence[str]]) -> Iterator[Try]:
                     )
 
 
-def _references(
+def over_rest(one: Try) -> Iterator[Try]:
+    """The same request over REST, if the method has such a form. An upload has a shape of its own."""
+    method = METHODS[one.method]
+    if not method.client_streaming:
+        yield replace(one, door="rest")
+
+
+def named_in(
     message: Any, before: tuple[FieldDescriptor, ...] = ()
 ) -> Iterator[tuple[tuple[FieldDescriptor, ...], str]]:
     """The fields of a request that name resources, as paths, and the types that they name."""
@@ -198,7 +222,7 @@ def _references(
             and inner.full_name.startswith("responsa.")
             and inner not in [place.message_type for place in before]
         ):
-            yield from _references(inner, (*before, field))
+            yield from named_in(inner, (*before, field))
 
 
 def _identifies(one: Any, request: Any) -> bool:
