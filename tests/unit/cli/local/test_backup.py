@@ -125,7 +125,7 @@ def test_a_file_that_cannot_be_read(refused: Callable[..., str], tmp_path: Path)
 
 
 def test_a_newer_backup(backup: Callable[..., Path], refused: Callable[..., str]) -> None:
-    archive = backup(replace(HEADER, release="9.9", migrations=[*LEDGER, ("9999_pre_later", "00")]))
+    archive = backup(replace(HEADER, release="9.9", migrations=[*LEDGER, ("9999_pre_later", "00" * 32)]))
     assert (
         "Responsa 9.9, whose migration 9999_pre_later this version does not know; restore it with"
         in refused(archive)
@@ -139,7 +139,7 @@ def test_a_backup_with_other_content_of_a_migration(
     backup: Callable[..., Path], refused: Callable[..., str]
 ) -> None:
     """The known earlier forms are accepted, so that the next check refuses: that of the machine."""
-    changed = [*LEDGER[:-1], (LEDGER[-1][0], "00")]
+    changed = [*LEDGER[:-1], (LEDGER[-1][0], "00" * 32)]
     assert "was applied with different content" in (
         said := refused(backup(replace(HEADER, migrations=changed)))
     )
