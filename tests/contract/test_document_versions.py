@@ -20,6 +20,7 @@ from responsa_server.domain.knowledge import DocumentState, DocumentVersion, Ing
 from responsa_server.domain.listing import ListQuery
 from responsa_server.domain.lists import DOCUMENT_VERSIONS
 from responsa_server.domain.people import Principal, Server
+from responsa_server.ingest.formats.table import FORMATS
 from responsa_server.ingest.jobs import Parser
 from responsa_server.stores.postgres.documents import DocumentStore
 from responsa_server.text.compare import HunkKind
@@ -119,23 +120,32 @@ async def test_another_text_is_a_new_version(house: House, people: People) -> No
     assert await original(house, people.ann, document_id, 2) == TEXT.encode()
 
 
-@pytest.mark.parametrize("same", [True, False])
-async def test_the_same_bytes_are_read_again_by_a_newer_parser(
-    house: House, people: People, same: bool
-) -> None:
-    documents = DocumentStore(house.database, house.queue, uuid7, parsers=["MARKDOWN"])
+async def test_bytes_that_an_earlier_parser_read_are_read_again(house: House, people: People) -> None:
+    parser = FORMATS.named("MARKDOWN")
+    assert parser is not None
+    documents = DocumentStore(house.database, house.queue, uuid7, parsers=[parser.parsed_by])
     house.library.documents = documents
     document_id = (await house.take_in(people.ann, TEXT, title="Rivers")).document_id
+    cited = await text(house, people.ann, document_id)
     assert (await house.upload(people.ann, TEXT)).unchanged
-    house.ask("UPDATE responsa.document_version SET parser = 'MARKDOWN 0'")
-    reading = await house.upload(people.ann, TEXT)
-    assert not reading.done
-    ended = await run(house, reading, None if same else OtherParser(house.parser, b"1094", b"1095"))
-    assert ended.unchanged is same
+    assert await documents.read_outdated("acme", 10) == 0
+    for again in ("upload", "look"):
+        house.ask("UPDATE responsa.document_version SET parser = 'MARKDOWN 0'")
+        if again == "upload":
+            reading = await house.upload(people.ann, TEXT)
+        else:
+            assert await documents.read_outdated("acme", 10) == 1
+            assert await documents.read_outdated("acme", 10) == 0, "it is being read"
+            (operation,) = house.ask("SELECT id FROM responsa.operation WHERE stage <> 'done'")
+            reading = await house.library.operations.get(Server("acme"), operation[0])
+        assert not reading.done
+        ended = await run(house, reading)
+        assert not ended.unchanged, "its passages may begin elsewhere"
+        # Its bytes are not read a third time.
+        assert (await documents.version(Server("acme"), document_id, None)).parser == parser.parsed_by
+        assert (await house.upload(people.ann, TEXT)).unchanged
     assert (await documents.get(Server("acme"), document_id)).title == "Rivers"
-    # The version is now one of the present parser, so its bytes are not read a third time.
-    assert (await documents.version(Server("acme"), document_id, None)).parser == "MARKDOWN"
-    assert (await house.upload(people.ann, TEXT)).unchanged
+    assert await text(house, people.ann, document_id, 1) == cited, "citations of the first version stay valid"
 
 
 async def test_a_failure_leaves_the_searchable_version(house: House, people: People) -> None:

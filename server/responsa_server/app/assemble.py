@@ -58,6 +58,7 @@ from responsa_server.ingest.indexing import Indexers
 from responsa_server.ingest.jobs import Ingest, KnowledgeJobs
 from responsa_server.ingest.rebuilding import Rebuild
 from responsa_server.ingest.reindexing import Reindex
+from responsa_server.ingest.rereading import Rereading
 from responsa_server.ingest.sandbox.pool import ParserPool
 from responsa_server.ingest.settings import IngestionSettings
 from responsa_server.ingest.shipped_vectors import ShippedVectors
@@ -216,9 +217,13 @@ async def build_knowledge(
             watching.ended,
             errors=queue.errors,
         )
-        analysing = Analysing(PassageWordsStore(database), lexical, vectors.index, queue.errors)
+        words = PassageWordsStore(database)
+        beside = {
+            "words of passages": Analysing(words, lexical, vectors.index, queue.errors).run,
+            "documents to read again": Rereading(documents, words, queue.errors).run,
+        }
         jobs = KnowledgeJobs(
-            queue, ingest, documents, operations, vectors=vectors.store, reindex=reindex, analysing=analysing
+            queue, ingest, documents, operations, vectors=vectors.store, reindex=reindex, beside=beside
         )
     return Knowledge(
         embedder,

@@ -419,7 +419,7 @@ class IngestTask:
 
     title, declared_type: the title and media type that the sender stated, or ''. media_type: the media type of the
     format that was recognised during the upload, or ''. size_bytes: the size of the original. original: its bytes, if they are few. seq: that of the operation. earlier_sha256: if the
-    version reads the bytes of an earlier version again, the SHA-256 of the earlier version's canonical text.
+    version reads the bytes of an earlier version again, the SHA-256 of the earlier version's canonical text. earlier_parser: likewise what made that text.
     """
 
     claim: IngestClaim
@@ -433,6 +433,7 @@ class IngestTask:
     seq: int
     original: bytes | None = None
     earlier_sha256: bytes | None = None
+    earlier_parser: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -468,6 +469,7 @@ OCR_PAGES: Final = "ocr_pages"
 class CanonicalText:
     """The result of parsing. text: the canonical text in UTF-8. parser: the name of the parser. left_out: the number of parts that were not read, by kind.
     guessed_charset: the character set that was guessed, if another one is nearly as likely; otherwise ''. ocr_pages: the number of pages that were read by OCR.
+    body_start: the first byte of the text that is not only a statement about the document.
     """
 
     text: StoredBytes
@@ -479,6 +481,7 @@ class CanonicalText:
     left_out: Mapping[LeftOutKind, int] = field(default_factory=dict[LeftOutKind, int])
     guessed_charset: str = ""
     ocr_pages: int = 0
+    body_start: int = 0
 
 
 class OwnershipLost(Overtaken):
@@ -520,7 +523,7 @@ class Ingestions(Protocol):
         """Up to `count` bytes of the original, from `start` on."""
         ...
 
-    async def unchanged(self, claim: IngestClaim, parser: str) -> None:
+    async def unchanged(self, claim: IngestClaim) -> None:
         """Remove the version, because its text equals the text of the version that it reads again, and end the operation as unchanged.
 
         parser: the parser that made the text. From now on, this parser counts as the parser of the earlier version.

@@ -8,7 +8,7 @@ that the vector index finds becomes a candidate only when the lexical index conf
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from enum import StrEnum
@@ -61,12 +61,36 @@ class PlacedBlock(NamedTuple):
     path: str
 
 
+class OutlinedHeading(NamedTuple):
+    """A heading of a document. start: its first byte in the canonical text. level: 1 to 6. title: without markup; may be ''."""
+
+    start: int
+    level: int
+    title: str
+
+
+def open_headings(headings: Iterable[OutlinedHeading]) -> tuple[OutlinedHeading, ...]:
+    """Of headings in the order of the text, those that the text after the last one stands below, outermost first: each is deeper than the one before."""
+    found: list[OutlinedHeading] = []
+    for heading in headings:
+        while found and found[-1].level >= heading.level:
+            found.pop()
+        found.append(heading)
+    return tuple(found)
+
+
+def titles_of(headings: Iterable[OutlinedHeading]) -> tuple[str, ...]:
+    """The titles that are not ''."""
+    return tuple(heading.title for heading in headings if heading.title)
+
+
 @dataclass(frozen=True, slots=True)
 class Passage:
     """A part of a document version. source: the passage's byte range in the canonical text. text: those bytes, decoded.
     places: the places of the passage's blocks, in order; empty if the document's format keeps no places. If the passage begins within a table, the first
     one is the table's header, which stands before the passage. origin: the tool's source that the passage is; None for a passage of a document. date: the date that the
-    document states, as YYYY-MM-DD; '' if it states none.
+    document states, as YYYY-MM-DD; '' if it states none. headings: those above most of the passage, outermost first. outline: the headings above its first byte, and
+    those within; () if the passage was stored by a release that kept none.
     """
 
     id: UUID
@@ -81,6 +105,7 @@ class Passage:
     places: Sequence[PlacedBlock] = ()
     origin: ToolOrigin | None = None
     date: str = ""
+    outline: Sequence[OutlinedHeading] = ()
 
     @property
     def read(self) -> VersionRead | None:

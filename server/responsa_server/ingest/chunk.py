@@ -20,6 +20,7 @@ from enum import IntEnum
 from itertools import accumulate
 
 from responsa_server.domain.knowledge import Chunking
+from responsa_server.domain.passages import OutlinedHeading, open_headings, titles_of
 from responsa_server.text.canonical import Block, BlockKind, ParsedDocument, byte_positions, char_positions
 from responsa_server.text.sections import Headings
 
@@ -45,7 +46,7 @@ class Chunk:
 
     `ordinal` counts from 0. `tokens` is the tokenizer's count for the text, or more if one token covers a
     very long stretch. `heading_path` holds the titles of the headings, outermost first, above the first character that is not
-    shared with the previous passage.
+    shared with the previous passage. `outline`: the headings above the first character, and those within; those above the document's section have the place -1.
     """
 
     ordinal: int
@@ -54,6 +55,7 @@ class Chunk:
     text: str
     tokens: int
     heading_path: tuple[str, ...]
+    outline: tuple[OutlinedHeading, ...] = ()
 
 
 class _Border(IntEnum):
@@ -92,7 +94,7 @@ def chunk_document(
     begins: Set[int] = frozenset(),
     above: Headings = (),
 ) -> list[Chunk]:
-    """Cut a document into passages, in order. Together the passages hold every visible character. Each passage begins
+    """Cut a document into passages, in order. Together the passages hold every visible character from `body_start` on. Each passage begins
     at a later character than the previous passage. begins: the byte offsets of blocks before which a passage should end, as before a heading. above: the open
     headings at the beginning, if the document is a section.
 
@@ -106,7 +108,8 @@ def chunk_document(
         data, [edge for block in document.blocks for edge in (block.byte_start, block.byte_end)]
     )
     spans = [(edges[2 * i], edges[2 * i + 1]) for i in range(len(document.blocks))]
-    atoms = _atoms(text, token_offsets)
+    body = char_positions(data, [document.body_start])[0]
+    atoms = _atoms(text, token_offsets, body)
     _mark_blocks(text, atoms, document.blocks, spans, begins)
     paths = _HeadingPaths(document.blocks, spans, above)
     ranges = list(_ranges(atoms, chunking))
@@ -123,14 +126,14 @@ def chunk_document(
                 text=text[start:end],
                 tokens=sum(atoms.weights[first:last]),
                 heading_path=paths.at(atoms.starts[own]),
+                outline=paths.outline(start, end),
             )
         )
     return chunks
 
 
-def _pieces(text: str) -> Iterator[tuple[int, int]]:
-    """Cut [0, len(text)) into pieces for the tokenizer, after white space if possible."""
-    start = 0
+def _pieces(text: str, start: int) -> Iterator[tuple[int, int]]:
+    """Cut [start, len(text)) into pieces for the tokenizer, after white space if possible."""
     while start < len(text):
         end = min(start + PIECE_CHARS, len(text))
         if end < len(text):
@@ -148,9 +151,10 @@ def _pieces(text: str) -> Iterator[tuple[int, int]]:
         start = end
 
 
-def _atoms(text: str, token_offsets: TokenOffsets) -> _Atoms:
+def _atoms(text: str, token_offsets: TokenOffsets, start: int) -> _Atoms:
+    """The atoms of the text from a character on."""
     atoms = _Atoms(array("q"), array("q"), array("q"), bytearray())
-    for piece_start, piece_end in _pieces(text):
+    for piece_start, piece_end in _pieces(text, start):
         at = piece_start
         for token_start, token_end in token_offsets(text[piece_start:piece_end]):
             start, end = piece_start + token_start, min(piece_start + token_end, piece_end)
@@ -342,18 +346,20 @@ def _shared_from(atoms: _Atoms, totals: array[int], last: int, chunking: Chunkin
 
 class _HeadingPaths:
     def __init__(self, blocks: Sequence[Block], spans: Sequence[tuple[int, int]], above: Headings) -> None:
-        open_headings = list(above)
+        found = [OutlinedHeading(-1, level, title) for level, title in above]
         self._starts: list[int] = [0]
-        self._paths: list[tuple[str, ...]] = [tuple(title for _, title in above if title)]
+        self._open: list[tuple[OutlinedHeading, ...]] = [open_headings(found)]
         for block, (start, _) in zip(blocks, spans, strict=True):
-            if block.kind is not BlockKind.HEADING:
-                continue
-            while open_headings and open_headings[-1][0] >= block.level:
-                open_headings.pop()
-            open_headings.append((block.level, block.title))
-            self._starts.append(start)
-            self._paths.append(tuple(title for _, title in open_headings if title))
+            if block.kind is BlockKind.HEADING:
+                heading = OutlinedHeading(block.byte_start, block.level, block.title)
+                self._starts.append(start)
+                self._open.append(open_headings((*self._open[-1], heading)))
 
     def at(self, place: int) -> tuple[str, ...]:
         """The path at a character offset; a heading applies from its own first character."""
-        return self._paths[bisect_right(self._starts, place) - 1]
+        return titles_of(self._open[bisect_right(self._starts, place) - 1])
+
+    def outline(self, start: int, end: int) -> tuple[OutlinedHeading, ...]:
+        """The headings that are open before the character `start`, and those that begin in [start, end)."""
+        first, last = bisect_left(self._starts, max(start, 1)), bisect_left(self._starts, end)
+        return (*self._open[first - 1], *(self._open[place][-1] for place in range(first, last)))

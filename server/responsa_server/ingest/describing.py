@@ -18,15 +18,13 @@ from responsa_server.agents.engine.node import NodeModel
 from responsa_server.domain.knowledge import Description
 from responsa_server.ingest.indexing import CutDocument, OpenSection
 from responsa_server.ingest.sandbox.parsed_file import ParsedFile
-from responsa_server.text.canonical import Block, BlockKind
+from responsa_server.text.canonical import MAX_KEYWORD_CHARS, MAX_KEYWORDS, Block, BlockKind, keyword_lines
 from responsa_server.text.lexical import STOPWORDS, Analyzer
 from responsa_server.text.sections import Sectioned
 from responsa_server.text.sentences import Piece, PieceKind, plain
 
 MAX_SUMMARY_BYTES: Final = 500
 MAX_SENTENCES: Final = 3
-MAX_KEYWORDS: Final = 10
-MAX_KEYWORD_CHARS: Final = 64
 
 _READ_BYTES: Final = 128 * 1024
 _TITLE_WEIGHT: Final = 3
@@ -163,7 +161,10 @@ class Describer:
         if gist is None:
             # The work needs the CPU, so it runs outside the event loop.
             gist = await asyncio.to_thread(gist_of, opening.text, opening.pieces, title, cut.language)
-        return Description(parsed.author, parsed.date, gist.summary, gist.keywords)
+        # What the author states comes before what was found.
+        return Description(
+            parsed.author, parsed.date, gist.summary, keyword_lines((*parsed.keywords, *gist.keywords))
+        )
 
 
 async def _written(model: BackgroundModel, title: str, text: str, log: FilteringBoundLogger) -> Gist:

@@ -21,6 +21,7 @@ from responsa_server.domain.knowledge import Chunking
 from responsa_server.domain.passage_words import pack
 from responsa_server.domain.passages import (
     NewPassage,
+    OutlinedHeading,
     Passage,
     PassageVector,
     PassageVectors,
@@ -96,7 +97,7 @@ class DocumentIdentity:
 
 @dataclass(frozen=True, slots=True)
 class _Range:
-    """A passage without its text, in a section: its bytes, counted from the section's beginning, its tokens, the headings above it, and the header
+    """A passage without its text, in a section: its bytes, counted from the section's beginning, its tokens, the headings above it and within, and the header
     of the table within which it begins, or None.
     """
 
@@ -104,6 +105,7 @@ class _Range:
     byte_end: int
     tokens: int
     heading_path: tuple[str, ...]
+    outline: tuple[OutlinedHeading, ...]
     header: Header | None
 
 
@@ -152,6 +154,7 @@ class OpenSection:
                     text=data[one.byte_start : one.byte_end].decode(),
                     tokens=one.tokens,
                     heading_path=one.heading_path,
+                    outline=tuple(heading._replace(start=start + heading.start) for heading in one.outline),
                 )
                 for number, one in enumerate(cut.sections[index])
             ],
@@ -297,7 +300,7 @@ class Indexer:
             above, table = section_headers(section, media_type, [chunk.byte_start for chunk in chunks], table)
             sections.append(
                 [
-                    _Range(one.byte_start, one.byte_end, one.tokens, one.heading_path, header)
+                    _Range(one.byte_start, one.byte_end, one.tokens, one.heading_path, one.outline, header)
                     for one, header in zip(chunks, above, strict=True)
                 ]
             )
@@ -381,6 +384,7 @@ class Indexer:
                 source=source,
                 text=chunk.text,
                 headings=chunk.heading_path,
+                outline=chunk.outline,
                 places=section.places(source, section.header(chunk)),
             ),
             ordinal=chunk.ordinal,

@@ -6,7 +6,7 @@ Ingestion parses, cuts, embeds, stores and publishes. Starting over is always sa
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import closing
 from pathlib import PurePosixPath
 from time import monotonic
@@ -43,7 +43,6 @@ from responsa_server.domain.parts import Health, PartReport
 from responsa_server.domain.passages import NewPassage, VectorStore
 from responsa_server.domain.people import Server
 from responsa_server.ingest import rejections
-from responsa_server.ingest.analysing import Analysing
 from responsa_server.ingest.containers import MIB
 from responsa_server.ingest.describing import Describer, Topics
 from responsa_server.ingest.formats.table import FORMATS, Formats
@@ -199,8 +198,8 @@ class Ingest:
         found = self._formats.named(parsed.format)
         if found is None:  # a malicious document may have taken over the parser, so the format may not exist
             raise rejections.malformed("The parser gave no usable result for this document.")
-        if task.earlier_sha256 == parsed.sha256:
-            await self._ingestions.unchanged(task.claim, found.parsed_by)
+        if task.earlier_sha256 == parsed.sha256 and task.earlier_parser == found.parsed_by:
+            await self._ingestions.unchanged(task.claim)
             return
         log = self._log.bind(tenant=task.claim.tenant_id, operation=str(task.claim.operation_id))
         begins = await self._topics.begins(parsed, log)
@@ -218,6 +217,7 @@ class Ingest:
             left_out=parsed.left_out,
             guessed_charset=parsed.guessed_charset,
             ocr_pages=parsed.ocr_pages,
+            body_start=parsed.body_start,
         )
         small = cut.passage_count <= _SMALL_PASSAGES and len(cut.sections) == 1
         if not small:
@@ -291,9 +291,10 @@ class KnowledgeJobs:
         max_attempts: int = 6,
         vectors: VectorStore | None = None,
         reindex: Reindex | None = None,
-        analysing: Analysing | None = None,
+        beside: Mapping[str, Callable[[], Coroutine[None, None, None]]] | None = None,
     ) -> None:
-        """vectors: the vector store; None if vectors are stored in the database. reindex: builds generations; None if this process does not. analysing: likewise for the words of passages.
+        """vectors: the vector store; None if vectors are stored in the database. reindex: builds generations; None if this process does not. beside: what else runs
+        while jobs are taken, by name; it looks for its work itself.
 
         max_attempts: the number of failed attempts after which an operation ends. An unreachable database never ends an operation.
         """
@@ -304,10 +305,10 @@ class KnowledgeJobs:
         self._max_attempts = max_attempts
         self._vectors = vectors
         self._reindex = reindex
-        self._analysing = analysing
+        self._beside = dict(beside or {})
         self._announce: Announce | None = None
         self._task: asyncio.Task[None] | None = None
-        self._words: asyncio.Task[None] | None = None
+        self._others: list[asyncio.Task[None]] = []
         self._log: FilteringBoundLogger = structlog.get_logger("ingest")
 
     async def start(
@@ -336,13 +337,12 @@ class KnowledgeJobs:
                 give_ups[JobKind.REINDEX] = self._giving_up(self._reindex.give_up)
             self._task = asyncio.create_task(self._runner.run(work, give_ups), name="knowledge jobs")
             self._task.add_done_callback(self._report_end)
-            if self._analysing is not None:
-                self._words = asyncio.create_task(self._analysing.run(), name="words of passages")
+            self._others = [asyncio.create_task(run(), name=name) for name, run in self._beside.items()]
 
     async def close(self) -> None:
         """Stop taking jobs. A running job returns to the queue, and the next worker starts it over."""
-        tasks = [task for task in (self._task, self._words) if task is not None]
-        self._task = self._words = None
+        tasks = [*self._others, *([] if self._task is None else [self._task])]
+        self._task, self._others = None, []
         for task in tasks:
             task.cancel()
         if tasks:

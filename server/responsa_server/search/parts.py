@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from responsa_server.domain.events import MAX_EXCERPT_BYTES, ByteRange
-from responsa_server.domain.passages import FoundPassage, PassagePiece, VectorKind
+from responsa_server.domain.passages import FoundPassage, PassagePiece, VectorKind, open_headings, titles_of
 from responsa_server.text.rows import NAMED_ROWS
 from responsa_server.text.shown import (
     MARKDOWN,
@@ -222,19 +222,10 @@ class PassageParts:
 
     def headings(self, place: int) -> Sequence[str]:
         """The headings above a piece, outermost first."""
-        path = list(self._found.passage.headings)
-        level = 0
-        for piece in self._found.pieces[:place]:
-            if piece.kind is not VectorKind.HEADING:
-                continue
-            text = self.text(piece.source)
-            marks = _HEADING.match(text.encode()) if self._markdown else None
-            title = text[marks.end() :].strip().rstrip("#").rstrip() if marks else text
-            own = len(marks.group(1)) if marks else level
-            if not (path and path[-1] == title):
-                deeper = own - level if level else 0
-                path = [*path[: max(len(path) - 1 + deeper, 0)], title]
-            level = own
+        passage, start = self._found.passage, self._found.pieces[place].source.start
+        path = (
+            titles_of(open_headings(one for one in passage.outline if one.start < start)) or passage.headings
+        )
         return [visible(one) if _MARKED.search(one) else one for one in path]
 
     def markdown(self, part: ExcerptPart) -> str:

@@ -6,7 +6,7 @@ Every byte range, quote and hash of the project refers to the UTF-8 bytes of thi
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
 from enum import StrEnum
@@ -62,9 +62,12 @@ def stated_date(text: str) -> datetime | None:
 
 MAX_TITLE_CHARS = 300
 MAX_AUTHOR_BYTES = 255
+MAX_KEYWORDS = 10
+MAX_KEYWORD_CHARS = 64
 MAX_PATH_CHARS = 200
 MAX_BLOCKS = 1_000_000
 _LINE = re.compile(r"[^\r\n]+")
+_UNSEEN = re.compile(r"<!--.*?(?:-->|\Z)|</?[A-Za-z][^<>]*>")
 _LANGUAGE = re.compile(r"[A-Za-z]{2,3}(?:-[A-Za-z0-9]{2,8}){0,3}\Z")
 
 
@@ -117,7 +120,8 @@ class ParsedDocument:
     no block. `title` has 1 to 300 characters on one line. `language` is the BCP 47 tag that the document states, or
     None. The text contains neither U+0000 nor lone surrogates. `format` is the name of a row in the table of formats.
     `author` is the author whom the document names, on one line and in at most 255 bytes, or ''. `date` is the date that
-    the document states, in UTC, or None.
+    the document states, in UTC, or None. `keywords` are those that it states, each on one line and in 1 to 64 characters, at most 10.
+    Before the byte `body_start` stand only statements about the document, such as the front matter of Markdown: no passage has them.
     """
 
     title: str
@@ -127,6 +131,8 @@ class ParsedDocument:
     format: str
     author: str = ""
     date: datetime | None = None
+    keywords: tuple[str, ...] = ()
+    body_start: int = 0
 
 
 def language_tag(text: str) -> str | None:
@@ -167,9 +173,14 @@ class BlockCollector:
         self._rows.append((kind, start, end, level, title, place))
         self._end = end
 
-    def first_heading(self) -> str:
-        """Return the title of the first heading of level 1, or '' if the document has no such heading."""
-        return next((row[4] for row in self._rows if row[0] is BlockKind.HEADING and row[3] == 1), "")
+    def first_heading(self, deepest: int = 1) -> str:
+        """Return the title of the first heading of the levels 1 to `deepest`, or '' if the document has no such heading."""
+        return next((row[4] for row in self._rows if row[0] is BlockKind.HEADING and row[3] <= deepest), "")
+
+    def _first_line(self, text: str) -> str:
+        """Return the first visible line of the blocks, or ''."""
+        starts = (text[start : min(end, start + MAX_TITLE_CHARS * 8)] for _, start, end, *_ in self._rows)
+        return next(filter(None, (_first_line(one, 0) for one in starts)), "")
 
     def document(
         self,
@@ -181,28 +192,36 @@ class BlockCollector:
         language: str = "",
         author: str = "",
         date: str = "",
+        keywords: Iterable[str] = (),
         body_start: int = 0,
     ) -> ParsedDocument:
         """Return the parsed document with these blocks.
 
         title: the title that the document states, or ''. If the document states no title, the title becomes the first
         visible line from character `body_start` on, or the file's name if there is no such line. language: the language
-        that the document states; a text without the form of a language tag is ignored. author, date: as the document
+        that the document states; a text without the form of a language tag is ignored. author, date, keywords: as the document
         states them; a text that is not a date is ignored.
         """
-        flat = byte_positions(text, [edge for _, start, end, *_ in self._rows for edge in (start, end)])
+        first, *flat = byte_positions(
+            text, [body_start, *(edge for _, start, end, *_ in self._rows for edge in (start, end))]
+        )
         blocks = tuple(
             Block(kind, flat[2 * i], flat[2 * i + 1], level, title, place)
             for i, (kind, _, _, level, title, place) in enumerate(self._rows)
         )
         return ParsedDocument(
-            title=title or _first_line(text, body_start) or title_from_name(file_name),
+            title=title
+            or self._first_line(text)
+            or _first_line(text, body_start)
+            or title_from_name(file_name),
             canonical_text=text,
             blocks=blocks,
             language=language_tag(language),
             format=format_name,
             author=author_line(author),
             date=stated_date(date),
+            keywords=keyword_lines(keywords),
+            body_start=first,
         )
 
 
@@ -222,6 +241,16 @@ def author_line(text: str) -> str:
     )
 
 
+def keyword_lines(words: Iterable[str]) -> tuple[str, ...]:
+    """Make keywords from texts: each on one line, once, at most 10. Texts that are empty or longer than 64 characters are left out."""
+    lines = (one_line(word.replace("\x00", "")) for word in words)
+    found: dict[str, str] = {}
+    for line in lines:
+        if 0 < len(line) <= MAX_KEYWORD_CHARS:
+            found.setdefault(line.casefold(), line)
+    return tuple(found.values())[:MAX_KEYWORDS]
+
+
 def title_from_name(name: str) -> str:
     """Make a title from a file name: the last path component without its suffix, or 'Untitled' if nothing is left."""
     base = name.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1]
@@ -232,10 +261,11 @@ def title_from_name(name: str) -> str:
 
 
 def _first_line(text: str, start: int) -> str:
-    """Return the first line with visible text, as a title, or '' if no line has visible text."""
+    """Return the first line with visible text, as a title, or '' if no line has visible text. Comments and tags of HTML are not visible."""
     for match in _LINE.finditer(text, start):
         # Only the start of a line is copied, because a single line of white space may be as long as the document.
-        line = one_line(text[match.start() : min(match.end(), match.start() + MAX_TITLE_CHARS * 8)])
+        line = text[match.start() : min(match.end(), match.start() + MAX_TITLE_CHARS * 8)]
+        line = one_line(_UNSEEN.sub(" ", line))
         if line:
             return line
     return ""

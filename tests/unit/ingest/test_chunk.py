@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from responsa_server.domain.knowledge import Chunking
+from responsa_server.domain.passages import OutlinedHeading, open_headings
 from responsa_server.ingest.chunk import PIECE_CHARS, Chunk, TokenOffsets, chunk_document
 from responsa_server.ingest.formats.table import FORMATS
-from responsa_server.text.canonical import ParsedDocument
+from responsa_server.text.canonical import BlockKind, ParsedDocument
 from tests.unit.ingest.originals import original_of
 
 PARSERS = {row.name: row.load() for row in FORMATS}
@@ -119,7 +120,35 @@ def test_sizes_and_overlap_of_plain_prose(tokenizer: TokenOffsets) -> None:
 
 def test_short_documents_are_one_passage() -> None:
     (chunk,) = chunk_document(parse("# A\n\nb\n\n## C\n\nd\n"), words, Chunking())
-    assert chunk == Chunk(0, 0, 15, "# A\n\nb\n\n## C\n\nd", 7, ("A",))
+    outline = (OutlinedHeading(0, 1, "A"), OutlinedHeading(8, 2, "C"))
+    assert chunk == Chunk(0, 0, 15, "# A\n\nb\n\n## C\n\nd", 7, ("A",), outline)
+
+
+@pytest.mark.parametrize("gap", ["\n", "\n\n"])
+def test_passages_begin_behind_the_front_matter(gap: str) -> None:
+    front = "---\ntitle: Ä\ntags: [one, two]\n---"
+    (chunk,) = chunk_document(parse(f"{front}{gap}Body.\n"), words, Chunking())
+    assert (chunk.text, chunk.byte_start) == ("Body.", len(f"{front}{gap}".encode()))
+    assert not chunk_document(parse(front), words, Chunking())
+
+
+def test_the_outline_of_a_passage_gives_the_path_at_each_of_its_places() -> None:
+    text = "# Top\n\n" + "".join(
+        f"{'#' * level} H{number}\n\nw{number} x y z.\n\n"
+        for number, level in enumerate([2, 3, 3, 2, 4, 2, 3, 1, 2] * 4)
+    )
+    document = parse(text)
+    chunks = chunk_document(document, words, Chunking(30, 8))
+    assert len(chunks) > 5
+    headings = [
+        OutlinedHeading(block.byte_start, block.level, block.title)
+        for block in document.blocks
+        if block.kind is BlockKind.HEADING
+    ]
+    for chunk in chunks:
+        for place in range(chunk.byte_start, chunk.byte_end):
+            path = open_headings(one for one in chunk.outline if one.start <= place)
+            assert path == open_headings(one for one in headings if one.start <= place)
 
 
 def test_headings_stay_with_what_follows_and_give_the_path() -> None:

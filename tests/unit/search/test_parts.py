@@ -8,10 +8,11 @@ from uuid import UUID
 import pytest
 
 from responsa_server.domain.events import ByteRange
-from responsa_server.domain.passages import FoundPassage, Passage, PassagePiece, VectorKind
+from responsa_server.domain.passages import FoundPassage, OutlinedHeading, Passage, PassagePiece, VectorKind
 from responsa_server.ingest.formats.table import FORMATS
 from responsa_server.ingest.sniff import sniff
 from responsa_server.search.parts import CUT, PROSE_BYTES, READ_BEFORE_BYTES, ExcerptPart, PassageParts
+from responsa_server.text.canonical import BlockKind
 from responsa_server.text.sentences import pieces
 
 ID = UUID(int=1)
@@ -30,7 +31,13 @@ def found(text: str, *, name: str = "page.md", cut: str = "", language: str = "e
         for piece in pieces(canonical, parsed.blocks, language)
         if piece.byte_start >= start
     ]
-    passage = Passage(ID, "default", ID, 1, "", "", ByteRange(start, len(data)), data[start:].decode())
+    outline = [
+        OutlinedHeading(block.byte_start, block.level, block.title)
+        for block in parsed.blocks
+        if block.kind is BlockKind.HEADING
+    ]
+    source = ByteRange(start, len(data))
+    passage = Passage(ID, "default", ID, 1, "", "", source, data[start:].decode(), outline=outline)
     return FoundPassage(passage, language, stored, row.media_type, data[:start].decode())
 
 
@@ -126,6 +133,14 @@ def test_the_headings_of_a_part_are_those_above_it() -> None:
     titles = {parts.text(piece.source): parts.headings(place) for place, piece in enumerate(one.pieces)}
     assert list(titles["| 443 | https |"]) == ["Start", "Ports"]
     assert list(titles["Bees make honey."]) == ["Start"]
+
+
+def test_a_heading_ends_those_of_its_own_level_also_if_they_stand_before_the_passage() -> None:
+    one = found("## Signing in\n\nWith a key.\n\n## Loading\n\nA folder.\n", cut="With")
+    parts = PassageParts(one)
+    titles = {parts.text(piece.source): parts.headings(place) for place, piece in enumerate(one.pieces)}
+    assert titles["With a key."] == ["Signing in"]
+    assert titles["A folder."] == ["Loading"]
 
 
 TABLE = """\

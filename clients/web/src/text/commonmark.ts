@@ -46,7 +46,7 @@ export class CommonMark {
     // Which brackets are links depends on the definitions everywhere in the text.
     if (!same(labels, this.#labels)) this.#tree = undefined;
     this.#labels = labels;
-    const tree = this.#parser.parse(" ".repeat(front) + text.slice(front), this.#fragments(text));
+    const tree = this.#parser.parse(text.slice(0, front).replace(/[^\r\n]/g, " ") + text.slice(front), this.#fragments(text));
     this.#text = text;
     this.#tree = tree;
     const nodes = childrenOf(tree.topNode);

@@ -2,7 +2,7 @@
 
 import type { CommonMark } from "./commonmark.js";
 
-const LONGEST_FRONT_MATTER = 4_096;
+const LONGEST_FRONT_MATTER = 17_000;
 
 /** A stretch of the source, in UTF-16 units. */
 export interface Place {
@@ -86,11 +86,16 @@ export function withoutFrontMatter(text: string): string {
   return text.slice(frontMatter(text));
 }
 
-/** The length of the front matter at the start of a document: lines between two lines of three hyphens. */
+/**
+ * The length of the front matter at the start of a document, as the server reads it (`text/front_matter.py`): YAML between two lines of three hyphens, or TOML between
+ * two lines of three plus signs.
+ */
 export function frontMatter(text: string): number {
-  const found = /^---[ \t]*\r?\n(?:(?!---|\.\.\.).*\r?\n){1,200}?(?:---|\.\.\.)[ \t]*(?:\r?\n|$)/.exec(text.slice(0, LONGEST_FRONT_MATTER));
-  return found ? found[0].length : 0;
+  return FRONT_MATTER.exec(text.slice(0, LONGEST_FRONT_MATTER))?.[0].length ?? 0;
 }
+
+const FRONT_MATTER =
+  /^(---|\+\+\+)[ \t]*(?:\r\n|\r|\n)(?:[ \t]*(?:#[^\r\n]*)?(?:\r\n|\r|\n)){0,20}?(?=["']?[A-Za-z_][\w\-. ]{0,63}["']?[ \t]*(?::\s|=))[^]*?(?:\r\n|\r|\n)(?:\1|\.\.\.)[ \t]*(?:\r\n|\r|\n|$)/;
 
 /** Overrides display letters in another order than they have in the text. */
 export const OVERRIDES = /[\u202d\u202e]/;

@@ -15,18 +15,11 @@ from markdown_it.token import Token
 
 from responsa_server.ingest.sniff import Original
 from responsa_server.text.canonical import BlockCollector, BlockKind, ParsedDocument, one_line
+from responsa_server.text.front_matter import front_matter
 from responsa_server.text.inline import lowered, raised
 
 _LINE_END = re.compile(r"\r\n|\r|\n")
-# YAML front matter between two "---" lines. It must begin like YAML, because "---" may also be a thematic break at the beginning of a document.
-_FRONT_MATTER = re.compile(
-    r"---[ \t]*(?:\r\n|\r|\n)(?=[A-Za-z_][A-Za-z0-9_\- ]{0,63}:)(.{0,16384}?)(?:\r\n|\r|\n)(?:---|\.\.\.)(?=[ \t\r\n]|\Z)",
-    re.DOTALL,
-)
-_FIELD = re.compile(
-    r"^(title|lang|language|author|date|updated|last_modified)[ \t]*:[ \t]*(\S[^\r\n]*)",
-    re.IGNORECASE | re.MULTILINE,
-)
+_KEYWORDS = ("tags", "keywords", "categories", "aliases")
 _HEADING_CHARS = 1000
 # The heading level of a container's title. It is the lowest, so that such a heading ends at any other.
 _TITLE_LEVEL = 6
@@ -49,31 +42,26 @@ _MAX_NESTING = 40
 def parse(original: Original) -> ParsedDocument:
     """Parse Markdown. Raises DocumentRejected if the document is not text or has more blocks than the server stores."""
     text = original.text
-    fields: dict[str, str] = {}
-    body_start = 0
-    front = _FRONT_MATTER.match(text)
-    if front is not None:
-        fields = {key.lower(): _unquote(value) for key, value in _FIELD.findall(front.group(1))}
-        body_start = front.end()
+    body_start, fields = front_matter(text)
     collector = BlockCollector()
     _collect(text, body_start, collector)
+
+    def stated(*keys: str) -> str:
+        return next((" ".join(fields[key]) for key in keys if fields.get(key)), "")
+
     return collector.document(
         text,
         format_name=original.format,
         file_name=original.name,
-        title=one_line(fields.get("title", "")) or collector.first_heading(),
-        language=fields.get("lang") or fields.get("language") or "",
-        author=fields.get("author", ""),
-        date=fields.get("date") or fields.get("updated") or fields.get("last_modified") or "",
+        title=one_line(stated("title"))
+        or collector.first_heading()
+        or collector.first_heading(_TITLE_LEVEL - 1),
+        language=stated("lang", "language"),
+        author=stated("author"),
+        date=stated("date", "updated", "last_modified"),
+        keywords=[word for key in _KEYWORDS for value in fields.get(key, ()) for word in value.split(",")],
         body_start=body_start,
     )
-
-
-def _unquote(value: str) -> str:
-    value = value.strip()
-    if len(value) >= 2 and value[0] == value[-1] and value[0] in "\"'":
-        return value[1:-1]
-    return value
 
 
 def _collect(text: str, body_start: int, collector: BlockCollector) -> None:

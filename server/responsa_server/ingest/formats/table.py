@@ -49,7 +49,8 @@ class Format:
     drawer: for a format whose pages the server draws, the function that draws a page, as "module:function"; '' for other formats. Only the sandbox loads it.
         The function takes the bytes of the document, the number of the page and the wanted width, and returns a `DrawnPage`. Its errors are those of
         the parser.
-    version: the version of the parser's output. It rises with every change after which the parser makes another text of the same bytes.
+    version: the version of the parser's output. It rises with every change after which the parser makes another text of the same bytes, or passages of the same text
+        begin elsewhere. Documents that an earlier version read are then read again (`ingest/rereading.py`).
     opening: a pattern for the beginning of a file. A bytes pattern marks a binary format, whose files are recognised by their bytes
         and never decoded. A text pattern recognises text that has neither a name nor a media type. With None, the format is a text format
         that applies only when the name or the media type declares it.
@@ -75,7 +76,7 @@ class Format:
 
     @property
     def parsed_by(self) -> str:
-        """What is stored with a document version as the parser of its text. Versions of the same bytes differ in it if they differ in their text."""
+        """What is stored with a document version as the parser of its text. Versions of the same bytes differ in it if they differ in their text or its structure."""
         return self.name if self.version == 1 else f"{self.name} {self.version}"
 
     @property
@@ -164,6 +165,7 @@ MARKDOWN: Final = Format(
     media_types=("text/markdown", "text/x-markdown"),
     sample=b"# Title\n\nText with *emphasis*.\n\n| a | b |\n|---|---|\n| 1 | 2 |\n",
     parser="responsa_server.ingest.formats.markdown:parse",
+    version=2,
 )
 PLAIN_TEXT: Final = Format(
     name="TEXT",

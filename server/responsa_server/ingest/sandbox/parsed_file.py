@@ -23,6 +23,7 @@ from responsa_server.ingest.sandbox.protocol import (
     check_charset,
     check_date,
     check_head,
+    check_keywords,
     check_left_out,
     check_ocr_pages,
     frame_layout,
@@ -61,7 +62,7 @@ class _Reading:
 class ParsedFile:
     """A parsed document in a file. Implements `Sectioned`. Use it in one thread at a time.
 
-    title, language, format, author, date: see ParsedDocument. left_out, guessed_charset, ocr_pages: see Original. size: the length of the canonical text in bytes. sha256: its SHA-256.
+    title, language, format, author, date, keywords, body_start: see ParsedDocument. left_out, guessed_charset, ocr_pages: see Original. size: the length of the canonical text in bytes. sha256: its SHA-256.
     """
 
     def __init__(
@@ -90,12 +91,18 @@ class ParsedFile:
             (text, blocks, titles, paths), head = layout[3:7], (*layout[:3], *layout[7:])
             if sum(size for _, size in head) > _SMALL:
                 raise ValueError("the head is too long")
-            title, language, name, author, date, left_out, charset, ocr = (self._at(*one) for one in head)
+            title, language, name, author, date, left_out, charset, ocr, keywords, body = (
+                self._at(*one) for one in head
+            )
             self.title, self.language, self.format = check_head(title, language, name)
             self.author, self.date = check_author(author), check_date(date)
             self.left_out, self.guessed_charset = check_left_out(left_out), check_charset(charset)
             self.ocr_pages = check_ocr_pages(ocr)
+            self.keywords = check_keywords(keywords)
             self._text, self.size = text
+            self.body_start = int(body)
+            if not 0 <= self.body_start <= self.size or self._inside_character(self.body_start):
+                raise ValueError("the body begins outside of the text")
             self._blocks, self._titles, self._paths = blocks[0], titles, paths
             self._rows, rest = divmod(blocks[1], BLOCK_ROW.size)
             if rest or self._rows > MAX_BLOCKS:
@@ -138,7 +145,15 @@ class ParsedFile:
             for row in self._rows_from(_Reading(part.row, part.titles, part.paths), part.end)
         )
         document = ParsedDocument(
-            self.title, data.decode(), blocks, self.language, self.format, self.author, self.date
+            self.title,
+            data.decode(),
+            blocks,
+            self.language,
+            self.format,
+            self.author,
+            self.date,
+            self.keywords,
+            min(max(self.body_start - part.start, 0), len(data)),
         )
         return Section(part.start, document, part.above)
 

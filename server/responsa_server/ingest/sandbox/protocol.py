@@ -27,6 +27,7 @@ from responsa_server.text.canonical import (
     ParsedDocument,
     Place,
     author_line,
+    keyword_lines,
     language_tag,
 )
 from responsa_server.text.drawn import DrawnPage
@@ -44,8 +45,8 @@ DOCUMENT_FRAME, _REJECTED, _DRAWN = 0, 1, 2
 _SECTION = struct.Struct("<Q")
 # The kind, the level, the first and last byte, the length of the title; then the place: its form, its page, its box and the length of its path.
 BLOCK_ROW = struct.Struct("<BBQQIBI4HI")
-FRAME_SECTIONS = 12
-"""The number of sections of a document's frame: title, language, format, text, blocks, titles, paths, author, date, what was left out, the guessed character set, the number of pages read by OCR."""
+FRAME_SECTIONS = 14
+"""The number of sections of a document's frame: title, language, format, text, blocks, titles, paths, author, date, what was left out, the guessed character set, the number of pages read by OCR, keywords, where the body begins."""
 _NO_PLACE, _NO_BOX, _BOX = range(3)
 _WHOLE_PAGE = 1000
 # The number of pages, the width and the height.
@@ -176,6 +177,8 @@ def pack_result(
         " ".join(f"{kind} {count}" for kind, count in (left_out or {}).items() if count).encode(),
         guessed_charset.encode(),
         b"%d" % ocr_pages,
+        "\n".join(document.keywords).encode(),
+        b"%d" % document.body_start,
     )
 
 
@@ -258,6 +261,14 @@ def check_date(data: bytes) -> datetime | None:
     if found.tzinfo is None or found.utcoffset() or found.isoformat() != text:
         raise ValueError("not a date in UTC")
     return found
+
+
+def check_keywords(data: bytes) -> tuple[str, ...]:
+    """The keywords in a document's frame. Raises ValueError if `pack_result` cannot have written them."""
+    words = tuple(data.decode().split("\n")) if data else ()
+    if keyword_lines(words) != words:
+        raise ValueError("not keywords")
+    return words
 
 
 def check_left_out(data: bytes) -> Mapping[LeftOutKind, int]:

@@ -243,6 +243,21 @@ class DocumentStore:
         return await self._copied(who, document_id, etag, request_id, None)
 
     @shielded
+    async def read_outdated(self, tenant_id: str, most: int) -> int:
+        """Begin to read documents again whose searched version another parser than those of this release has read: at most `most`, and none that has a newer version.
+        Returns their number.
+        """
+        values = {"tenant": tenant_id, "parsers": list(self._parsers), "most": most}
+        async with self._database.tenant(tenant_id) as connection:
+            rows = await (await connection.execute(self._queries["outdated"], values)).fetchall()
+            for document_id, version, owner in rows:
+                who = Principal(tenant_id, owner, Role.USER, "job")
+                await self._copy(
+                    connection, who, document_id, version, version + 1, reread=True, rank=JobRank.LATE
+                )
+        return len(rows)
+
+    @shielded
     async def get(self, reader: Reader, document_id: UUID) -> Document:
         async with self._database.reading(reader) as connection:
             row = await one_row(
@@ -621,8 +636,9 @@ class DocumentStore:
         *,
         reread: bool = False,
         title: str | None = None,
+        rank: JobRank = JobRank.USUAL,
     ) -> Operation:
-        """Begin a new version of the bytes of an earlier one. reread: whether the new version is removed if its text is the same. title: another
+        """Begin a new version of the bytes of an earlier one. reread: whether the new version is removed if the same parser makes the same text. title: another
         title; with None, the earlier version must be one that was searched. Raises NotFound.
         """
         values = {
@@ -642,7 +658,13 @@ class DocumentStore:
             connection, who, document_id, version, stage=IngestStage.QUEUED
         )
         await self._queue.defer(
-            connection, JobKind.INGEST, who.tenant_id, operation.id, size_bytes=row[0], user_id=who.user_id
+            connection,
+            JobKind.INGEST,
+            who.tenant_id,
+            operation.id,
+            size_bytes=row[0],
+            rank=rank,
+            user_id=who.user_id,
         )
         return operation
 

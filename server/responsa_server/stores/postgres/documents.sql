@@ -43,6 +43,12 @@ WHERE d.tenant_id = %(tenant)s AND d.id = %(id)s;
 -- name: lock_versions
 SELECT revision, version, newest_version, state FROM responsa.document WHERE tenant_id = %(tenant)s AND id = %(id)s FOR UPDATE;
 
+-- name: outdated
+SELECT d.id, d.version, d.owner_id FROM responsa.document AS d
+JOIN responsa.document_version AS v ON v.tenant_id = d.tenant_id AND v.document_id = d.id AND v.version = d.version
+WHERE d.tenant_id = %(tenant)s AND d.version > 0 AND d.newest_version = d.version AND d.state = 'ready' AND v.parser <> ALL (%(parsers)s::text[])
+LIMIT %(most)s FOR UPDATE OF d SKIP LOCKED;
+
 -- name: copy_version
 -- A new version of the bytes and the description of an earlier one. reread_of: see the column. title: NULL for the title of the earlier one.
 INSERT INTO responsa.document_version (

@@ -279,6 +279,7 @@ class IngestionStore:
             earlier_sha256,
             generation,
             original,
+            earlier_parser,
         ) = row
         claim = IngestClaim(
             tenant_id, operation_id, epoch, collection_id, document_id, version, embedding, generation
@@ -300,6 +301,7 @@ class IngestionStore:
             seq=seq,
             original=None if original is None else bytes(original),
             earlier_sha256=None if earlier_sha256 is None else bytes(earlier_sha256),
+            earlier_parser=earlier_parser or "",
         )
 
     @shielded
@@ -324,9 +326,9 @@ class IngestionStore:
         return bytes(row[0])
 
     @shielded
-    async def unchanged(self, claim: IngestClaim, parser: str) -> None:
+    async def unchanged(self, claim: IngestClaim) -> None:
         """Remove the version, because its text is that of the version that it reads again, and end the operation. Raises OwnershipLost."""
-        values = {**_values(claim), "parser": parser}
+        values = _values(claim)
         async with self._database.keyed(claim.tenant_id) as connection:
             document = await (await connection.execute(self._queries["lock_document"], values)).fetchone()
             if document is None:
@@ -362,6 +364,7 @@ class IngestionStore:
             "date": text.description.date,
             "summary": text.description.summary,
             "keywords": list(text.description.keywords),
+            "body_start": text.body_start,
         }
         counts = {**text.left_out, OCR_PAGES: text.ocr_pages} if text.ocr_pages else dict(text.left_out)
         if counts or text.guessed_charset:

@@ -83,7 +83,7 @@ RETURNING document_id, version, epoch, seq;
 
 -- name: task
 SELECT d.collection_id, d.source_key, v.declared_title, v.uri, v.declared_type, v.media_type, v.size_bytes, c.max_tokens, c.overlap_tokens, c.embedding,
-    o.canonical_sha256, c.generation_id, CASE WHEN v.size_bytes <= %(most)s THEN v.original END
+    o.canonical_sha256, c.generation_id, CASE WHEN v.size_bytes <= %(most)s THEN v.original END, o.parser
 FROM responsa.document_version AS v
 JOIN responsa.document AS d ON d.tenant_id = v.tenant_id AND d.id = v.document_id
 LEFT JOIN responsa.document_version AS o ON o.tenant_id = v.tenant_id AND o.document_id = v.document_id AND o.version = v.reread_of
@@ -114,7 +114,7 @@ WHERE tenant_id = %(tenant)s AND document_id = %(document)s AND version = %(vers
 -- The canonical text is stored in addition to the original only if it differs. Returns whether the two are the same.
 UPDATE responsa.document_version SET canonical = NULL, canonical_sha256 = %(sha256)s,
     canonical_bytes = %(length)s, title = %(title)s, media_type = %(media_type)s, language = %(language)s, parser = %(parser)s,
-    author = %(author)s, date = %(date)s, summary = %(summary)s, keywords = %(keywords)s
+    author = %(author)s, date = %(date)s, summary = %(summary)s, keywords = %(keywords)s, body_start = %(body_start)s
 WHERE tenant_id = %(tenant)s AND document_id = %(document)s AND version = %(version)s
 RETURNING sha256 = %(sha256)s;
 
@@ -134,12 +134,10 @@ UPDATE responsa.operation SET stage = 'done', passages_total = coalesce(%(total)
 WHERE tenant_id = %(tenant)s AND id = %(id)s;
 
 -- name: same_text
--- The version that was read again now counts as read by the present parser.
-UPDATE responsa.document_version AS v SET parser = %(parser)s
+SELECT v.version
 FROM responsa.document_version AS n
-WHERE n.tenant_id = %(tenant)s AND n.document_id = %(document)s AND n.version = %(version)s
-    AND v.tenant_id = n.tenant_id AND v.document_id = n.document_id AND v.version = n.reread_of
-RETURNING v.version;
+JOIN responsa.document_version AS v ON v.tenant_id = n.tenant_id AND v.document_id = n.document_id AND v.version = n.reread_of
+WHERE n.tenant_id = %(tenant)s AND n.document_id = %(document)s AND n.version = %(version)s;
 
 -- name: done_unchanged
 UPDATE responsa.operation SET stage = 'done', unchanged = true, version = %(kept)s, update_time = clock_timestamp()

@@ -31,6 +31,7 @@ from responsa_server.domain.passages import (
     LexicalCandidate,
     LexicalQuery,
     NewPassage,
+    OutlinedHeading,
     Passage,
     PassageVectors,
     PlacedBlock,
@@ -112,6 +113,7 @@ class PassageTable:
                 "length": new.length,
                 "terms": new.terms,
                 "places": new.passage.places or None,
+                "outline": new.passage.outline or None,
                 "words": f"\\x{new.words.hex()}" if new.words else None,
             }
             for new in passages
@@ -513,13 +515,14 @@ def _found(rows: Sequence[tuple[Any, ...]]) -> dict[UUID, FoundPassage]:
                 tuple(headings),
                 _places(places),
                 date=date,
+                outline=tuple(OutlinedHeading(*heading) for heading in outline or ()),
             ),
             language,
             (),
             media_type,
             words=words.decode("latin-1") if is_current(words) else "",
         )
-        for id_, collection, document, version, title, uri, start, end, text, headings, language, media_type, places, date, words in rows
+        for id_, collection, document, version, title, uri, start, end, text, headings, language, media_type, places, date, words, outline in rows
     }
 
 

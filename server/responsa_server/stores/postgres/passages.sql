@@ -4,12 +4,12 @@
 -- Set-wise, because to begin a statement and to look up what its policies allow takes longer than to store a row.
 INSERT INTO responsa.passage (
     id, tenant_id, collection_id, document_id, version, ordinal, byte_start, byte_end, title, uri, headings, text, language, tokens, length, terms,
-    places, words, subject)
+    places, words, outline, subject)
 SELECT n.id, %(tenant)s, n.collection, n.document, n.version, n.ordinal, n.byte_start, n.byte_end, n.title, n.uri, n.headings, n.text, n.language, n.tokens, n.length, n.terms,
-    n.places, n.words, coalesce((SELECT d.subject FROM responsa.document AS d WHERE d.tenant_id = %(tenant)s AND d.id = n.document), '')
+    n.places, n.words, n.outline, coalesce((SELECT d.subject FROM responsa.document AS d WHERE d.tenant_id = %(tenant)s AND d.id = n.document), '')
 FROM json_to_recordset(%(rows)s::json) AS n (
     id uuid, collection text, document uuid, version int, ordinal int, byte_start int, byte_end int, title text, uri text, headings text[], text text, language text,
-    tokens int, length int, terms tsvector, places json, words bytea);
+    tokens int, length int, terms tsvector, places json, words bytea, outline json);
 
 -- name: discard_version
 -- Deletes the rows that an unfinished attempt left for a version that is not live.
@@ -248,7 +248,7 @@ WHERE p.tenant_id = %(tenant)s
 
 -- name: passages
 SELECT p.id, p.collection_id, p.document_id, p.version, p.title, p.uri, p.byte_start, p.byte_end, p.text, p.headings, p.language,
-    coalesce(v.media_type, ''), p.places, coalesce(to_char(v.date AT TIME ZONE 'UTC', 'YYYY-MM-DD'), ''), coalesce(p.words, '')
+    coalesce(v.media_type, ''), p.places, coalesce(to_char(v.date AT TIME ZONE 'UTC', 'YYYY-MM-DD'), ''), coalesce(p.words, ''), p.outline
 FROM responsa.passage AS p
 LEFT JOIN responsa.document_version AS v ON v.tenant_id = p.tenant_id AND v.document_id = p.document_id AND v.version = p.version
 WHERE p.tenant_id = %(tenant)s AND p.id = ANY (%(ids)s::uuid[]);
@@ -281,7 +281,7 @@ SELECT p.id, CASE
     WHEN (p.places -> 0 ->> 1)::int < p.byte_start
     THEN substring(coalesce(v.canonical, v.original) FROM (p.places -> 0 ->> 0)::int + 1 FOR (p.places -> 0 ->> 1)::int - (p.places -> 0 ->> 0)::int)
         || '\x0a'::bytea
-    ELSE substring(coalesce(v.canonical, v.original) FROM greatest(p.byte_start - %(most)s::int, 0) + 1 FOR least(p.byte_start, %(most)s::int))
+    ELSE substring(coalesce(v.canonical, v.original) FROM greatest(p.byte_start - %(most)s::int, v.body_start) + 1 FOR least(p.byte_start - v.body_start, %(most)s::int))
     END
 FROM responsa.passage AS p
 JOIN responsa.document_version AS v ON v.tenant_id = p.tenant_id AND v.document_id = p.document_id AND v.version = p.version
@@ -289,9 +289,9 @@ WHERE p.tenant_id = %(tenant)s AND p.id = ANY (%(ids)s::uuid[]) AND v.canonical_
 
 -- name: around
 -- The text around each passage, with the place of its first byte.
-SELECT p.id, greatest(p.byte_start - %(most)s::int, 0),
-    substring(coalesce(v.canonical, v.original) FROM greatest(p.byte_start - %(most)s::int, 0) + 1
-        FOR p.byte_end + %(most)s::int - greatest(p.byte_start - %(most)s::int, 0))
+SELECT p.id, greatest(p.byte_start - %(most)s::int, v.body_start),
+    substring(coalesce(v.canonical, v.original) FROM greatest(p.byte_start - %(most)s::int, v.body_start) + 1
+        FOR p.byte_end + %(most)s::int - greatest(p.byte_start - %(most)s::int, v.body_start))
 FROM responsa.passage AS p
 JOIN responsa.document_version AS v ON v.tenant_id = p.tenant_id AND v.document_id = p.document_id AND v.version = p.version
 WHERE p.tenant_id = %(tenant)s AND p.id = ANY (%(ids)s::uuid[]) AND v.canonical_sha256 IS NOT NULL;

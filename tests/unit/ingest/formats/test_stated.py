@@ -78,6 +78,20 @@ def test_front_matter_may_state_the_date_of_a_change_instead(lines: str, year: i
     assert found.date.year == year
 
 
+@pytest.mark.parametrize(
+    "lines",
+    [
+        "tags: [eels, 'the sea']\naliases: Anguilla",
+        "tags:\n  - eels\n  - the sea # both\naliases: [Anguilla]",
+        "keywords: eels, the sea\ncategories:\n- Anguilla\n- EELS",
+    ],
+)
+def test_front_matter_states_keywords(lines: str) -> None:
+    found = parse(f"---\n{lines}\n---\nEels.".encode(), "a.md")
+    assert found.keywords == ("eels", "the sea", "Anguilla")
+    assert unpacked(pack_result(found)) == found
+
+
 def test_the_date_of_a_librarys_template_is_not_the_documents() -> None:
     properties = CORE.replace("2024-05-06T07:08:09Z", "2013-12-23T23:15:00Z")
     assert parse(docx("<w:p><w:r><w:t>Eels.</w:t></w:r></w:p>", properties=properties), "a.docx").date is None
