@@ -147,11 +147,26 @@ class ShownPassage:
 @dataclass(frozen=True, slots=True)
 class CitedSentence:
     """A sentence of an answer with its citation. passage: the position of the cited passage in the result of
-    `passages`, counted from 1.
+    `passages`, counted from 1. quote: the words that its mark copies from the passage; "" if it copies none.
     """
 
     text: str
     passage: int
+    quote: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedClaim:
+    """What is known of a cited sentence without a judge.
+
+    passage: the one that it names; None if there is no such passage. quote: the words that it quotes, or else the whole passage; None if it copies words that are not there. quoted:
+    whether the quote holds it. refused: whether nothing can confirm it.
+    """
+
+    passage: Passage | None = None
+    quote: Quote | None = None
+    quoted: bool = False
+    refused: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -109,7 +109,14 @@ def _checked(claim: CitedSentence, language: str, source: _Source, analyzer: Ana
     above = source.above(place[0])
     if contradicts(said, words, UNKNOWN if foreign else there, analyzer):
         return CheckedClaim(passage.found.passage, quote, refused=True)
-    held = _holds(claim.text, language if foreign else there, f"{above} ; {quote.text}", there, analyzer, foreign=foreign)
+    held = _holds(
+        claim.text,
+        language if foreign else there,
+        f"{above} ; {quote.text}",
+        there,
+        analyzer,
+        foreign=foreign,
+    )
     return CheckedClaim(passage.found.passage, quote, quoted=held)
 
 
@@ -119,9 +126,7 @@ def _quote(passage: PromptPassage, start: int, end: int) -> Quote:
     return Quote(passage.found.passage, ByteRange(first, first + len(text.encode())), text, 1.0)
 
 
-def _holds(
-    claim: str, language: str, quote: str, there: str, analyzer: Analyzer, *, foreign: bool
-) -> bool:
+def _holds(claim: str, language: str, quote: str, there: str, analyzer: Analyzer, *, foreign: bool) -> bool:
     """Whether the names, identifiers and quoted strings of a claim, and enough of its other words, stand in a quote. foreign: whether the two are in different languages, so that
     only names and identifiers can be compared.
     """

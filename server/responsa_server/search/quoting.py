@@ -80,7 +80,9 @@ class Quotable:
         start, end = self._places[found[0][0]], self._places[found[-1][1] - 1] + 1
         words = sum(len(part.split()) for part in parts)
         # A script without spaces has few words.
-        enough = words >= LEAST_WORDS or (not " ".join(parts).isascii() and sum(map(len, parts)) >= _UNSPACED_CHARS and words == len(parts))
+        enough = words >= LEAST_WORDS or (
+            not " ".join(parts).isascii() and sum(map(len, parts)) >= _UNSPACED_CHARS and words == len(parts)
+        )
         return (start, end) if enough or (len(parts) == 1 and self._is_whole(start, end)) else None
 
     def _at(self, part: str, place: int) -> int | None:
@@ -88,7 +90,11 @@ class Quotable:
         while (at := self._folded.find(part, place)) >= 0:
             end = at + len(part)
             cut = [self._folded[edge - 1 : edge + 1] for edge in (at, end) if 0 < edge < len(self._folded)]
-            if not any(one.isalnum() and other.isalnum() and one.isascii() and other.isascii() for pair in cut for one, other in pairwise(pair)):
+            if not any(
+                one.isalnum() and other.isalnum() and one.isascii() and other.isascii()
+                for pair in cut
+                for one, other in pairwise(pair)
+            ):
                 return at
             place = at + 1
         return None

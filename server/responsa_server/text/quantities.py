@@ -69,18 +69,34 @@ _TIMES: Final = (
 _FRACTIONS: Final = (
     re.compile(r"(?<![\d/.,])(?P<n>\d{1,3})\s?[/⁄]\s?(?P<of>[1-9]\d{0,2})(?![\d/])"),
     re.compile(r"\b(?P<n>\d{1,2}|an?|the)[\s-](?P<of>\d{1,2})(?:rd|th|nd)(?:s\b|\sof\b)", re.IGNORECASE),
-    re.compile(r"\b(?:(?P<n>\d{1,2}|ein|das)[\s-])?(?P<word>half|halves|halbe[nrsm]?|hälfte|quarters?|drittel|viertel|fünftel|zehntel)\b", re.IGNORECASE),
+    re.compile(
+        r"\b(?:(?P<n>\d{1,2}|ein|das)[\s-])?(?P<word>half|halves|halbe[nrsm]?|hälfte|quarters?|drittel|viertel|fünftel|zehntel)\b",
+        re.IGNORECASE,
+    ),
 )
 _OF: Final = {"hal": 2, "häl": 2, "qua": 4, "vie": 4, "dri": 3, "fün": 5, "zeh": 10}
 _SIGNS: Final = {"½": " 1/2", "⅓": " 1/3", "⅔": " 2/3", "¼": " 1/4", "¾": " 3/4"}
-_ORDINAL: Final = re.compile(r"\b(?P<n>\d{1,4})(?:st|nd|rd|th)\b|\b(?P<g>\d{1,3})\.(?=\s[^\W\d_])", re.IGNORECASE)
+_ORDINAL: Final = re.compile(
+    r"\b(?P<n>\d{1,4})(?:st|nd|rd|th)\b|\b(?P<g>\d{1,3})\.(?=\s[^\W\d_])", re.IGNORECASE
+)
 _NUMBER: Final = re.compile(
     r"(?<![\w.])(?P<sign>[$€£¥]\s?)?(?P<digits>\d{1,3}(?:[.,'’\u00a0\u2009\u202f ]\d{3}(?!\d))+(?:[.,]\d+)?|\d+(?:[.,]\d+)?)"
     r"(?P<unit>[\s-]{0,8}(?:%|°\w?|[$€£¥]|[^\W\d_]+))?"
 )
 _NAMED: Final = re.compile(r"\b[A-Z][^\Wa-z]*+[a-z]\w*+ $")
 _GROUPS: Final = re.compile(r"['’\s]")
-_UNITS: Final = {"%": "%", "percent": "%", "per": "%", "prozent": "%", "€": "eur", "euro": "eur", "$": "usd", "dollar": "usd", "£": "gbp", "pound": "gbp"}
+_UNITS: Final = {
+    "%": "%",
+    "percent": "%",
+    "per": "%",
+    "prozent": "%",
+    "€": "eur",
+    "euro": "eur",
+    "$": "usd",
+    "dollar": "usd",
+    "£": "gbp",
+    "pound": "gbp",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +104,7 @@ class Quantity:
     """A quantity of a text.
 
     kind: "number", "date", "time" or "ordinal". values: the quantity in each way in which its notation can be read. unit: the sign before it, or the word or sign after it; or "".
-    near: the unit, and the terms of the next words. weak: whether it may be no quantity, as "one" in "one of them".
+    near: the unit, and the terms of the next words. weak: whether it may be no quantity, as "one" in "one of them". exact: of a date, the value with all its parts; the others lack some.
     """
 
     kind: str
@@ -96,6 +112,7 @@ class Quantity:
     unit: str = ""
     near: frozenset[str] = frozenset()
     weak: bool = False
+    exact: str = ""
 
     def is_in(self, others: Sequence[Quantity]) -> bool:
         """Whether one of the others states the same quantity, and not only with another unit."""
@@ -104,7 +121,8 @@ class Quantity:
             # Only another number of the same things shows that it counts.
             counted = [one for one in alike if self.unit and self.unit in one.near]
             return not counted or any(not self.values.isdisjoint(one.values) for one in counted)
-        same = [one for one in alike if not self.values.isdisjoint(one.values)]
+        wanted = {self.exact} if self.exact else self.values
+        same = [one for one in alike if not one.values.isdisjoint(wanted)]
         return any(not self.unit or not one.near or self.unit in one.near for one in same)
 
 
@@ -123,7 +141,9 @@ def quantities(text: str, language: str, analyzer: Analyzer) -> Sequence[Quantit
         for match in pattern.finditer(text):
             values = _read(kind, match)
             if values:
-                found.append(Quantity(kind, values, "%" if kind == "number" else "", frozenset({"%"}) if kind == "number" else frozenset()))
+                unit = "%" if kind == "number" else ""
+                exact = max(values, key=len) if kind == "date" else ""
+                found.append(Quantity(kind, values, unit, frozenset(filter(None, [unit])), exact=exact))
                 text = text[: match.start()] + " " * len(match.group()) + text[match.end() :]
 
     for pattern in _DATES:
