@@ -7,7 +7,7 @@ above them, enough of its other words do, and nothing in `contradicting.py` spea
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 

@@ -225,7 +225,8 @@ def ending(state: Mapping[str, object], usage: Usage) -> Answered | Refused:
             _written(answer.text, complete=whole, state=state, usage=usage),
             citations=[of_plain(citation) for citation in answer.citations],
             passages_used=answer.passages_used,
-            unsupported=answer.unsupported,
+            unsupported=len({one.answer for one in answer.unconfirmed}) or answer.unsupported,
+            unconfirmed=answer.unconfirmed,
         )
         if end.model == PASSAGES:
             end = replace(

@@ -54,8 +54,8 @@ Global___HunkKind: _TypeAlias = HunkKind  # noqa: Y015
 
 @_typing.final
 class DocumentVersion(_message.Message):
-    """DocumentVersion is one version of a document: its original bytes, and the text that was read from them. A version never changes, with two exceptions: its
-    state becomes READY, and its `parser` changes if a newer parser gets the same text from the file.
+    """DocumentVersion is one version of a document: its original bytes, and the text that was read from them. A version never changes, but that its
+    state becomes READY.
     """
 
     DESCRIPTOR: _descriptor.Descriptor

@@ -14,8 +14,8 @@ import type { ByteRange } from "../../type/v1/byte_range_pb.js";
 export declare const file_responsa_knowledge_v1_document_version: GenFile;
 
 /**
- * DocumentVersion is one version of a document: its original bytes, and the text that was read from them. A version never changes, with two exceptions: its
- * state becomes READY, and its `parser` changes if a newer parser gets the same text from the file.
+ * DocumentVersion is one version of a document: its original bytes, and the text that was read from them. A version never changes, but that its
+ * state becomes READY.
  *
  * @generated from message responsa.knowledge.v1.DocumentVersion
  */
