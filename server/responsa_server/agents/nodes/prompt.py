@@ -13,7 +13,7 @@ from pydantic import Field, JsonValue
 from responsa_server.agents.engine.answer_text import AnswerWriter, emit_text
 from responsa_server.agents.engine.asking import ModelCall, label_of, may_write, offered, patience
 from responsa_server.agents.engine.calling import CallModel, ResultModel
-from responsa_server.agents.engine.citations import claims, found_sources
+from responsa_server.agents.engine.citations import Mark, claims, found_sources
 from responsa_server.agents.engine.declining import DECLINED, NO_ANSWER, UNCITED
 from responsa_server.agents.engine.declining import VARIABLE as NO_ANSWER_VARIABLE
 from responsa_server.agents.engine.failed_tools import without_documents
@@ -146,7 +146,7 @@ class PromptOutput(NodeModel):
     complete: bool
     calls: tuple[CallModel, ...]
     model: str = ""
-    marks: tuple[tuple[int, int], ...] = ()
+    marks: tuple[Mark, ...] = ()
     shown: Annotated[int, Field(ge=0)] = 0
     declined: bool = False
 
