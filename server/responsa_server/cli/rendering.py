@@ -52,9 +52,8 @@ def answer_notes(answer: turn_pb2.TurnAnswer) -> str:
     if answer.outcome == turn_pb2.ANSWER_OUTCOME_OUTPUT_LIMIT:
         notes.append("(The answer was cut off at its length limit.)")
     if number := answer.unsupported_sentences:
-        have, them = ("has", "it") if number == 1 else ("have", "them")
         notes.append(
-            f"({counted(number, 'sentence', 'sentences')} of this answer {have} no source: the passage that the model named does not support {them}.)"
+            f"({counted(number, 'sentence', 'sentences')} of this answer could not be confirmed, marked [unconfirmed].)"
         )
     if answer.citations:
         notes.append("Sources\n" + "\n".join(_sources(answer.citations, _places(answer.citations))))
