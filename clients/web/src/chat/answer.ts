@@ -49,6 +49,11 @@ export class AnswerView {
     this.#prose.show(text, [...spots, ...doubts].sort((a, b) => a.to - b.to));
   }
 
+  /** Show a line above the text that says that nothing of it is confirmed, unless it is empty. */
+  doubt(line: string): void {
+    if (line) this.root.prepend(element("p", { class: "doubted" }, line));
+  }
+
   /** The text with a footnote for each citation. */
   get sourced(): string {
     return withSources(this.#text, this.#citations, parts(this.#text, this.#citations), (end) => this.#prose.outside(end));

@@ -163,6 +163,7 @@ export class TalkView {
     } else {
       const view = new AnswerView(this.#opener(message.name), this.#hooks.say);
       view.show(message.text, message.citations, message.unconfirmedSentences);
+      view.doubt(outcome?.doubt ?? "");
       view.finish(...actionsOf(question, hooks.asking, () => view.sourced), this.#feedback(message));
       body.append(view.root);
     }

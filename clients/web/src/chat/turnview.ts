@@ -160,10 +160,11 @@ export class TurnView {
           break;
         }
         this.#show(text, citations, unconfirmedSentences);
+        this.#answer.doubt(outcome?.doubt ?? "");
         this.#answer.finish(...actionsOf(this.#asked, this.#hooks.asking, () => this.#answer.sourced), ...feedback);
         this.#tell(outcome);
         this.#end(`${this.#in(t("answered"), at)}${passagesUsed > 0 ? ` ${t("fromPassages", { count: passagesUsed })}` : ""}`, at);
-        this.#hooks.say([spoken(text, citations.length), ...(outcome?.fallbacks ?? [])].join(" "));
+        this.#hooks.say([outcome?.doubt ?? "", spoken(text, citations.length), ...(outcome?.fallbacks ?? [])].filter(Boolean).join(" "));
         break;
       }
       case "refused": {

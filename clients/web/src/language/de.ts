@@ -251,7 +251,7 @@ export const de: Messages = {
   byRule: "Eine Regel hat entschieden, nicht ein Modell",
   withoutSummary: "Der Agent hat die älteren Nachrichten dieses Gesprächs nicht gelesen",
   noModelAvailable: "Kein Sprachmodell war verfügbar",
-  uncited: "Kein Satz dieser Antwort ließ sich mit den Dokumenten belegen",
+  uncited: "Kein Satz dieser Antwort ließ sich bestätigen",
   toolNotUsed: "Das Werkzeug {tool} wurde nicht benutzt, weil nur ein Sprachmodell es wählen kann",
   withoutReranker: "Das Reranking-Modell war nicht verfügbar, deshalb stehen die Textstellen in der Reihenfolge der Suche",
   anotherFallback: "Der Agent hat einen anderen Ersatz verwendet",

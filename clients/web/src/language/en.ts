@@ -250,7 +250,7 @@ export const en = {
   byRule: "A rule decided, not a model",
   withoutSummary: "The agent did not read the older messages of this conversation",
   noModelAvailable: "No language model was available",
-  uncited: "No sentence of this answer could be checked against the documents",
+  uncited: "No sentence of this answer could be confirmed",
   toolNotUsed: "The tool {tool} was not used, because only a language model can choose it",
   withoutReranker: "The reranking model was not available, so the passages are in the order of the search",
   anotherFallback: "The agent used another fallback",

@@ -228,6 +228,9 @@ def ending(state: Mapping[str, object], usage: Usage) -> Answered | Refused:
             unsupported=len({one.answer for one in answer.unconfirmed}) or answer.unsupported,
             unconfirmed=answer.unconfirmed,
         )
+        if not end.citations and answer.passages_used:
+            # Nothing of the text is confirmed, so the reader gets the passages beside it.
+            end = replace(end, more_excerpts=_further(ranking, 0, ()))
         if end.model == PASSAGES:
             end = replace(
                 end,

@@ -53,5 +53,10 @@ def _readable(answer: turn_pb2.TurnAnswer, unreadable: Collection[UUID]) -> turn
         ],
         outcome=answer.outcome,
         model=answer.model,
+        fallbacks=[
+            turn_pb2.Fallback(kind=one.kind)
+            for one in answer.fallbacks
+            if one.kind == turn_pb2.FALLBACK_KIND_UNCITED
+        ],
         excerpts=[one for one in answer.excerpts if not hidden(one.document_version)],
     )
