@@ -145,7 +145,10 @@ async def test_marks_stay_with_their_words() -> None:
 
 
 def test_a_mark_within_what_is_left_out_goes_to_its_place() -> None:
-    assert left_out("abcdef", [Mark(1, 1), Mark(3, 2), Mark(6, 3)], [(2, 4)]) == ("abef", ((1, 1), (2, 2), (4, 3)))
+    assert left_out("abcdef", [Mark(1, 1), Mark(3, 2), Mark(6, 3)], [(2, 4)]) == (
+        "abef",
+        (Mark(1, 1), Mark(2, 2), Mark(4, 3)),
+    )
 
 
 @given(
