@@ -406,7 +406,7 @@ def _message(row: Mapping[str, Any], citations: Sequence[AnyCitation]) -> Messag
         text=row["content"],
         citations=citations,
         refusal=RefusalReason(row["refusal"]) if row["refusal"] else None,
-        unconfirmed=[_unconfirmed(one) for one in row.get("unconfirmed") or ()],
+        unconfirmed=[_unconfirmed(one) for one in row["unconfirmed"] or ()],
         feedback=_feedback(row) if row.get("rate_time") else None,
     )
 

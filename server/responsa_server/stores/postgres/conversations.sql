@@ -118,13 +118,13 @@ ON CONFLICT (tenant_id, message_id) DO UPDATE SET rating = excluded.rating, scor
 RETURNING message_id AS id, rating, score, comment, create_time AS rate_time, update_time AS rerate_time;
 
 -- name: answer_of_turn
-SELECT m.id, t.conversation_id, t.id AS turn_id, m.speaker, m.content, m.refusal, m.create_time
+SELECT m.id, t.conversation_id, t.id AS turn_id, m.speaker, m.content, m.refusal, m.unconfirmed, m.create_time
 FROM responsa.turn AS t
 LEFT JOIN responsa.message AS m ON m.tenant_id = %(tenant)s AND m.turn_id = t.id AND m.speaker = 'assistant'
 WHERE t.tenant_id = %(tenant)s AND t.user_id = %(user)s AND t.id = %(turn)s;
 
 -- name: last_messages
-SELECT m.id, m.conversation_id, m.turn_id, m.speaker, m.content, m.refusal, m.create_time
+SELECT m.id, m.conversation_id, m.turn_id, m.speaker, m.content, m.refusal, m.unconfirmed, m.create_time
 FROM responsa.message AS m JOIN responsa.conversation AS c ON c.id = m.conversation_id
 WHERE m.tenant_id = %(tenant)s AND c.user_id = %(user)s AND m.conversation_id = %(conversation)s
     AND (%(before)s::timestamptz IS NULL OR m.create_time < %(before)s::timestamptz)
