@@ -550,8 +550,8 @@ impl LeftOutKind {
         }
     }
 }
-/// DocumentVersion is one version of a document: its original bytes, and the text that was read from them. A version never changes, with two exceptions: its
-/// state becomes READY, and its `parser` changes if a newer parser gets the same text from the file.
+/// DocumentVersion is one version of a document: its original bytes, and the text that was read from them. A version never changes, but that its
+/// state becomes READY.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct DocumentVersion {
     /// `documents/{uuid}/versions/{n}`. Later versions have greater numbers. A number may be missing, because the server removes old versions, and versions that

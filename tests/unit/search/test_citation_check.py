@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Callable
 from importlib.resources import files
 from uuid import UUID
 
 import pytest
 
+from responsa_lab.scripted import reading
+from responsa_lab.scripted.readers import invented, mark, quotation
+from responsa_server.agents.engine.citations import MarkFilter, claims
 from responsa_server.domain.answers import CheckedClaim, CitedSentence
 from responsa_server.domain.events import ByteRange
 from responsa_server.domain.passages import FoundPassage, Passage, PassagePiece, VectorKind
@@ -16,9 +20,10 @@ from responsa_server.ingest.sniff import sniff
 from responsa_server.search.citation_check import check_claims
 from responsa_server.search.contradicting import MOST_OPPOSITES, contradicts
 from responsa_server.search.prompt_passages import PromptPassage
-from responsa_server.search.quoting import Quotable
+from responsa_server.search.quoting import LEAST_WORDS, Quotable
 from responsa_server.text.lexical import Analyzer
 from responsa_server.text.sentences import pieces
+from tests.instance import ROOT
 
 HUB = """# The Rook hub
 
@@ -233,3 +238,24 @@ def test_only_the_shown_part_of_a_passage_can_be_quoted() -> None:
     part = PromptPassage(whole.found, ByteRange(0, len(text.encode())), text)
     assert checked("The hub can serve up to 40 sensors.", SERVES, part).quoted
     assert checked("The battery lasts 18 months.", "The battery lasts 18 months.", part).refused
+
+
+def read_by(write: Callable[[str], str]) -> tuple[int, int]:
+    """How many citations a reader keeps that writes its sentences from those of a page of the documentation, and how many it has. write: what it writes for a sentence."""
+    page = shown((ROOT / "docs" / "durability.md").read_text(encoding="utf-8"))
+    asked: list[CitedSentence] = []
+    for sentence in reading.sentences(page.text):
+        if len(sentence.split()) >= LEAST_WORDS:
+            said = write(quotation(sentence, " ".join(sentence.split())))
+            marks = MarkFilter()
+            text = marks.feed(f"{said} {mark(1, said)}") + marks.end()
+            asked += [CitedSentence(one.text, one.passage, one.quote) for one in claims(text, marks.marks)]
+    found = check_claims(asked, [page], Analyzer())
+    return sum(one.quoted for one in found), len(found)
+
+
+def test_a_reader_that_quotes_rightly_keeps_its_citations_and_one_that_invents_keeps_none() -> None:
+    kept, had = read_by(lambda sentence: sentence)
+    assert had > 100
+    assert kept >= 0.98 * had
+    assert read_by(invented)[0] == 0

@@ -85,8 +85,8 @@ func (HunkKind) EnumDescriptor() ([]byte, []int) {
 	return file_responsa_knowledge_v1_document_version_proto_rawDescGZIP(), []int{0}
 }
 
-// DocumentVersion is one version of a document: its original bytes, and the text that was read from them. A version never changes, with two exceptions: its
-// state becomes READY, and its `parser` changes if a newer parser gets the same text from the file.
+// DocumentVersion is one version of a document: its original bytes, and the text that was read from them. A version never changes, but that its
+// state becomes READY.
 type DocumentVersion struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// `documents/{uuid}/versions/{n}`. Later versions have greater numbers. A number may be missing, because the server removes old versions, and versions that

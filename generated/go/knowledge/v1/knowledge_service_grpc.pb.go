@@ -142,8 +142,8 @@ type KnowledgeServiceClient interface {
 	// newest one and searchable, nothing changes. The operation and the permissions are the same as for UploadDocument. Errors: RESOURCE_NOT_FOUND (also
 	// for a version that is being indexed), ETAG_MISMATCH, ROLE_REQUIRED, REQUEST_ID_REUSED, LIMIT_REACHED (stored bytes).
 	RestoreDocumentVersion(ctx context.Context, in *RestoreDocumentVersionRequest, opts ...grpc.CallOption) (*longrunningpb.Operation, error)
-	// ReindexDocument reads the original of the searchable version again with the present parser. If the parser makes another text, that text becomes a new
-	// version; citations of the old version stay valid as for any older version. If the text is the same, nothing changes. If a version is being indexed, the
+	// ReindexDocument reads the original of the searchable version again with the present parser. If the parser makes another text,
+	// or is another version than the one that read it, that becomes a new version; citations of the old version stay valid as for any older version. Otherwise, nothing changes. If a version is being indexed, the
 	// response is its running operation. The operation and the permissions are the same as for UploadDocument. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH,
 	// ROLE_REQUIRED, REQUEST_ID_REUSED, ORIGINAL_NOT_STORED (no version of the document could be read).
 	ReindexDocument(ctx context.Context, in *ReindexDocumentRequest, opts ...grpc.CallOption) (*longrunningpb.Operation, error)
@@ -598,8 +598,8 @@ type KnowledgeServiceServer interface {
 	// newest one and searchable, nothing changes. The operation and the permissions are the same as for UploadDocument. Errors: RESOURCE_NOT_FOUND (also
 	// for a version that is being indexed), ETAG_MISMATCH, ROLE_REQUIRED, REQUEST_ID_REUSED, LIMIT_REACHED (stored bytes).
 	RestoreDocumentVersion(context.Context, *RestoreDocumentVersionRequest) (*longrunningpb.Operation, error)
-	// ReindexDocument reads the original of the searchable version again with the present parser. If the parser makes another text, that text becomes a new
-	// version; citations of the old version stay valid as for any older version. If the text is the same, nothing changes. If a version is being indexed, the
+	// ReindexDocument reads the original of the searchable version again with the present parser. If the parser makes another text,
+	// or is another version than the one that read it, that becomes a new version; citations of the old version stay valid as for any older version. Otherwise, nothing changes. If a version is being indexed, the
 	// response is its running operation. The operation and the permissions are the same as for UploadDocument. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH,
 	// ROLE_REQUIRED, REQUEST_ID_REUSED, ORIGINAL_NOT_STORED (no version of the document could be read).
 	ReindexDocument(context.Context, *ReindexDocumentRequest) (*longrunningpb.Operation, error)

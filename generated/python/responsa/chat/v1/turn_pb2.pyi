@@ -199,7 +199,7 @@ class _FallbackKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Fallback
     FALLBACK_KIND_PASSAGES: _FallbackKind.ValueType  # 9
     """No language model is configured, or none was available: the answer shows the best passages of the documents."""
     FALLBACK_KIND_UNCITED: _FallbackKind.ValueType  # 10
-    """No sentence of the answer is supported by the passage or the result that it names, so the answer has no citations."""
+    """No sentence of the answer is confirmed (see CitationState), so the answer has no citations."""
     FALLBACK_KIND_WITHOUT_TOOL: _FallbackKind.ValueType  # 11
     """A tool could not be used, because only a language model can choose it and none was available. `source` names the tool."""
     FALLBACK_KIND_WITHOUT_RERANKER: _FallbackKind.ValueType  # 12
@@ -229,7 +229,7 @@ FALLBACK_KIND_WITHOUT_SUMMARY: FallbackKind.ValueType  # 8
 FALLBACK_KIND_PASSAGES: FallbackKind.ValueType  # 9
 """No language model is configured, or none was available: the answer shows the best passages of the documents."""
 FALLBACK_KIND_UNCITED: FallbackKind.ValueType  # 10
-"""No sentence of the answer is supported by the passage or the result that it names, so the answer has no citations."""
+"""No sentence of the answer is confirmed (see CitationState), so the answer has no citations."""
 FALLBACK_KIND_WITHOUT_TOOL: FallbackKind.ValueType  # 11
 """A tool could not be used, because only a language model can choose it and none was available. `source` names the tool."""
 FALLBACK_KIND_WITHOUT_RERANKER: FallbackKind.ValueType  # 12
@@ -779,7 +779,9 @@ class TurnAnswer(_message.Message):
 
     @_builtins.property
     def more_excerpts(self) -> _containers.RepeatedCompositeFieldContainer[_excerpt_pb2.Excerpt]:
-        """Further passages, the best first; at most 5. The answer's text does not contain them. Set only if `model` is "passages"."""
+        """Further passages, the best first; at most 5. The answer's text does not contain them. Set only if `model` is "passages", or if the
+        answer of a model has the fallback UNCITED.
+        """
 
     @_builtins.property
     def follow_ups(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:

@@ -302,7 +302,7 @@ export enum CitationState {
   QUOTED = 1,
 
   /**
-   * A model that judges has read the sentence and the quote, and said that the quote supports it.
+   * A model that judges has read the sentence and the quote, and said that the quote supports it. This release asks no such model, so no citation has this state yet.
    *
    * @generated from enum value: CITATION_STATE_SUPPORTED = 2;
    */

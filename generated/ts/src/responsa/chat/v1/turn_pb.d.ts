@@ -606,7 +606,8 @@ export declare type TurnAnswer = Message<"responsa.chat.v1.TurnAnswer"> & {
   excerpts: Excerpt[];
 
   /**
-   * Further passages, the best first; at most 5. The answer's text does not contain them. Set only if `model` is "passages".
+   * Further passages, the best first; at most 5. The answer's text does not contain them. Set only if `model` is "passages", or if the
+   * answer of a model has the fallback UNCITED.
    *
    * @generated from field: repeated responsa.chat.v1.Excerpt more_excerpts = 19;
    */
@@ -1324,7 +1325,7 @@ export enum FallbackKind {
   PASSAGES = 9,
 
   /**
-   * No sentence of the answer is supported by the passage or the result that it names, so the answer has no citations.
+   * No sentence of the answer is confirmed (see CitationState), so the answer has no citations.
    *
    * @generated from enum value: FALLBACK_KIND_UNCITED = 10;
    */
