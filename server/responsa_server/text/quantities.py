@@ -6,15 +6,17 @@ No quantity is computed with: two texts have the same quantity if both state it,
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Final
+from typing import Final, cast
 
-from text_to_num import alpha2digit
+from text_to_num import alpha2digit  # pyright: ignore[reportUnknownVariableType] its package has few types
 
 from responsa_server.text.lexical import STOPWORDS, Analyzer
 
+_in_digits: Final = cast("Callable[[str, str, float], str]", alpha2digit)
+"""A text with its number words in digits. It takes the text, a language, and the least number that is an ordinal in digits."""
 _WORDS: Final = frozenset({"en", "de"})
 """The languages whose number words are read."""
 _POINT: Final = frozenset({"en", "zh", "ja", "ko", "he", "th", "hi"})
@@ -133,7 +135,7 @@ def quantities(text: str, language: str, analyzer: Analyzer) -> Sequence[Quantit
         text = text.replace(sign, said)
     spelled = not re.search(r"\b1\b", text)
     if language in _WORDS or not language:
-        text = alpha2digit(text, language or "en", 0)
+        text = _in_digits(text, language or "en", 0)
     found: list[Quantity] = []
 
     def take(pattern: re.Pattern[str], kind: str) -> None:
@@ -204,7 +206,7 @@ def _numbers(text: str, language: str, analyzer: Analyzer, spelled: bool) -> Ite
         after = analyzer.terms(text[match.end("digits") : match.end("digits") + 40], language)[:3]
         near = frozenset((*(_UNITS.get(term, term) for term in after), *filter(None, [unit])))
         values = _values(match["digits"], language)
-        yield Quantity("number", values, unit, near, weak=spelled and values == {"1"})
+        yield Quantity("number", values, unit, near, weak=spelled and values == frozenset({"1"}))
 
 
 def _unit(said: str, language: str, analyzer: Analyzer) -> str:
