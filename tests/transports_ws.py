@@ -168,9 +168,18 @@ def _origin(answer: Json) -> Json:
 
 
 def _written(answer: Json) -> Json:
-    """What wrote an answer, how many of its sentences lack a source, and what to ask next."""
+    """What wrote an answer, which of its sentences nothing confirms, and what to ask next."""
     names = {"model": "model", "unsupportedSentences": "unsupported_sentences", "followUps": "follow_ups"}
-    return {to: answer[name] for name, to in names.items() if name in answer}
+    found: Json = {to: answer[name] for name, to in names.items() if name in answer}
+    names = {"passage": "passage", "document": "documentVersion"}
+    if unconfirmed := answer.get("unconfirmedSentences"):
+        found["unconfirmed_sentences"] = [
+            {"answer_range": _range(one["answerRange"])}
+            | {to: one[there] for to, there in names.items() if there in one}
+            | _fetched(one)
+            for one in unconfirmed
+        ]
+    return found
 
 
 def _shown(end: Json) -> Json:
@@ -252,9 +261,14 @@ def _source(citation: Json) -> Json:
         "quote": "quote",
     }
     found = {name: citation.get(there, "") for name, there in names.items()} | place_of(citation)
-    if cited := citation.get("toolResult"):
-        found |= {"tool": cited["tool"], "call_id": cited["callId"], "fetch_time": cited["fetchTime"]}
-    return found
+    found["state"] = citation["state"].removeprefix("CITATION_STATE_").lower()
+    return found | _fetched(citation)
+
+
+def _fetched(one: Json) -> Json:
+    if not (cited := one.get("toolResult")):
+        return {}
+    return {"tool": cited["tool"], "call_id": cited["callId"], "fetch_time": cited["fetchTime"]}
 
 
 def _tool_result(result: Json) -> Json:

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from responsa_server.domain.answers import (
     DEFAULT_SEARCH,
+    CheckedClaim,
     CitedSentence,
     Evidence,
     FoundSource,
@@ -86,15 +87,15 @@ class MemoryEvidence:
 
     async def judge(
         self, claims: Sequence[CitedSentence], evidence: Evidence, most_bytes: int
-    ) -> Sequence[Quote]:
+    ) -> Sequence[CheckedClaim]:
         """See `CitationJudge.judge`."""
-        return [_quotes()[0] for _ in claims]
+        return [CheckedClaim(_PASSAGE, _quotes()[0], quoted=True) for _ in claims]
 
     async def judge_sources(
         self, claims: Sequence[CitedSentence], sources: Sequence[FoundSource]
-    ) -> Sequence[Quote]:
+    ) -> Sequence[CheckedClaim]:
         """See `CitationJudge.judge_sources`."""
-        return [_quotes()[0] for _ in claims]
+        return [CheckedClaim(_PASSAGE, _quotes()[0], quoted=True) for _ in claims]
 
 
 def _quotes() -> Sequence[Quote]:

@@ -15,7 +15,7 @@ from langgraph.graph import END, START, StateGraph
 from bench.peers.evidence import MemoryEvidence
 from responsa_server.agents.engine.citations import MarkFilter, citation, claims
 from responsa_server.domain.answers import CitedSentence, Evidence, Ranked
-from responsa_server.domain.events import Cited, Delta, Status, Step
+from responsa_server.domain.events import CitationState, Cited, Delta, Status, Step
 from responsa_server.domain.models import ChatModel, ModelPrompt, PromptMessage, Role, TextPiece
 from responsa_server.domain.people import Principal
 
@@ -112,10 +112,14 @@ class Handwritten:
         tell = get_stream_writer()
         tell(Status(Step.VERIFYING, "Checking the sources..."))
         found = claims(state["text"], state["marks"])
-        quotes = await self._evidence.judge(
-            [CitedSentence(one.text, one.passage) for one in found], state["evidence"], _MOST_BYTES
+        checked = await self._evidence.judge(
+            [CitedSentence(one.text, one.passage, one.quote) for one in found], state["evidence"], _MOST_BYTES
         )
-        cited = [citation(claim, quote) for claim, quote in zip(found, quotes, strict=True)]
+        cited = [
+            citation(claim, one.quote, CitationState.QUOTED)
+            for claim, one in zip(found, checked, strict=True)
+            if one.quote is not None and one.quoted
+        ]
         for one in cited:
             tell(Cited(one))
         return {"citations": cited}

@@ -53,6 +53,7 @@ PARSERS: Final[Sequence[Parser]] = (
     Parser("tree_sitter_toml", ["agents/config/problems.py"], "its grammar", RunsIn.SERVER, "see `tree_sitter`"),
     Parser("rtoml", ["sources/mapping_text.py"], "mappings, by administrators of tenants", RunsIn.SANDBOX, "`sources/sandbox.py`"),
     Parser("tomllib", ["cli/**", "samples/**"], "files of the command's user, and shipped ones", RunsIn.COMMAND),
+    Parser("tomllib", ["search/contradicting.py"], "shipped words of form", RunsIn.SERVER, "no text of others"),
     # JSON and its kin
     Parser("json", ["**"], "bodies of requests, columns of rows, replies of models, tools and providers", RunsIn.SERVER, "4 MiB a body, and 200,000 values and names in it (`calls/http.py`); nesting ends in a RecursionError, which each caller turns into its own error", 4 * MIB),
     Parser("pydantic", ["**"], "frames of WebSockets, tables of TOML, replies", RunsIn.SERVER, "256 KiB a frame; its JSON ends at a nesting of 200", 256 * KIB),

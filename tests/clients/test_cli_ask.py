@@ -85,6 +85,27 @@ async def test_the_answer_has_marks_and_sources(server: Scripted, responsa: Comm
     assert server.keys == [f"Bearer {KEY}"]
 
 
+async def test_above_an_answer_of_which_nothing_is_confirmed_stands_that(
+    server: Scripted, responsa: CommandLine
+) -> None:
+    event = answer(3, "Émile wrote it.")
+    del event.answer.citations[:]
+    event.answer.fallbacks.add(kind=turn_pb2.FALLBACK_KIND_UNCITED, cause="unsupported")
+    event.answer.unconfirmed_sentences.add().answer_range.end = 16
+    event.answer.unsupported_sentences = 1
+    event.answer.more_excerpts.append(excerpt("Anna read it.", "more.md"))
+    replies(server, [started(), step(2), event])
+    done = await responsa("ask", "Who wrote it?")
+    assert done.out.splitlines() == [
+        "No sentence of this answer could be confirmed.",
+        "",
+        "Émile wrote it. [unconfirmed]",
+        "",
+        "More passages",
+        '- Letters › Authors: "Anna read it."',
+    ]
+
+
 async def test_without_a_model_the_passages_are_printed(server: Scripted, responsa: CommandLine) -> None:
     replies(server, [started(), step(2), passages(3)])
     done = await responsa("ask", "Who wrote it?")

@@ -41,6 +41,7 @@ from responsa_server.domain.events import (
     NumberedEvent,
     RefusalReason,
     Started,
+    Unconfirmed,
     Usage,
     VersionRead,
 )
@@ -210,7 +211,7 @@ async def answer(
     ]
     said = [
         NewMessage(uuid7(), Speaker.USER, new.question.text),
-        NewMessage(uuid7(), Speaker.ASSISTANT, text, citations),
+        NewMessage(uuid7(), Speaker.ASSISTANT, text, citations, unconfirmed=[Unconfirmed(ByteRange(0, 1))]),
     ]
     conclusion = Conclusion(TurnState.ANSWERED, CODEC.encode_terminal(end), Usage(5), said, read=read)
     await turns.finish(claim, rows, conclusion)
@@ -503,6 +504,7 @@ async def test_an_answer_that_quoted_an_erased_document_says_so_and_stays_resuma
     reply = await conversations.answer_of(ann, cited.id)
     assert reply is not None
     assert (reply.text, reply.refusal, list(reply.citations)) == (NOTICE, RefusalReason.SOURCE_ERASED, [])
+    assert not reply.unconfirmed
     history = await conversations.history(ann, cited.conversation_id, 10)
     assert [one.text for one in history] == ["How heavy?", NOTICE]
     assert await turns.get(ann, other.id) == before

@@ -25,8 +25,9 @@ from tests.contract.records import CATALOGUE, Records, Somebody, asked
 from tests.contract.shelf import retriever_of
 
 WHY = "Which careers suit me, and why?"
-RIGHT = "Your openness is high: 88 of 100 points. [1]"
-WRONG = "Your openness is high: 89 of 100 points. [1]"
+MARK = ' [1: "openness is high: 88 of 100 points"]'
+RIGHT = f"Your openness is high: 88 of 100 points.{MARK}"
+WRONG = f"Your openness is high: 89 of 100 points.{MARK}"
 
 
 @dataclass
@@ -156,7 +157,7 @@ async def test_what_needs_no_record_has_a_fixed_reply_and_the_rest_a_refusal(rec
         [RIGHT],
         [WRONG, RIGHT],
         [WRONG, WRONG],
-        ["Your openness is high. [1] The figure is 89.", RIGHT],
+        [f"Your openness is high.{MARK} The figure is 89.", RIGHT],
         ["Your openness is high.", RIGHT],
     ],
 )
@@ -175,7 +176,7 @@ async def test_a_models_text_is_sent_only_if_the_record_has_it(
     assert "89" not in sent
     assert len(model.prompts) == len(texts)
     if texts[-1] == RIGHT:
-        assert end.text == RIGHT.removesuffix(" [1]")
+        assert end.text == RIGHT.removesuffix(MARK)
         assert len(end.citations) == 1
         assert not end.fallbacks or FallbackKind.PASSAGES not in {fallback.kind for fallback in end.fallbacks}
     else:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
+from datetime import UTC, datetime
 
 import psycopg
 import pytest
@@ -10,7 +12,14 @@ from uuid_utils.compat import uuid7
 
 from responsa_server.domain.conversations import Speaker
 from responsa_server.domain.errors import Unavailable
-from responsa_server.domain.events import RefusalReason, Usage
+from responsa_server.domain.events import (
+    ByteRange,
+    CitationState,
+    RefusalReason,
+    ToolOrigin,
+    Unconfirmed,
+    Usage,
+)
 from responsa_server.domain.turns import Conclusion, LogRow, NewMessage, OnBusy, TurnLost, TurnState
 from responsa_server.stores.postgres.conversations import PostgresConversationStore
 from responsa_server.stores.postgres.turns import PostgresTurnStore
@@ -68,8 +77,17 @@ async def test_a_finish_writes_everything_at_once(
     new = new_turn("How long is the Nile?", request_id=uuid7())
     await turn_store.accept(people.ann, new, cancelled)
     created = await conversation_store.get(people.ann, new.conversation_id)
-    cited = citation()
-    conclusion = answered(cited)
+    # An earlier release stored the third citation.
+    quoted, supported, old = (replace(citation(), state=state) for state in (*CitationState, None))
+    conclusion = answered(quoted, supported, old)
+    fetched = ToolOrigin("tool-1", "web_search", 2, datetime(2026, 11, 22, 23, 40, tzinfo=UTC))
+    unconfirmed = (
+        Unconfirmed(ByteRange(26, 40), uuid7(), uuid7(), 3),
+        Unconfirmed(ByteRange(41, 50), origin=fetched),
+        Unconfirmed(ByteRange(51, 60)),
+    )
+    question, reply = conclusion.messages
+    conclusion = replace(conclusion, messages=(question, replace(reply, unconfirmed=unconfirmed)))
     await turn_store.finish(claim_of(new), [row(2, 3, deltas=True), row(4, 5)], conclusion)
     turn = await turn_store.get(people.ann, new.id)
     assert (turn.state, turn.last_seq, turn.terminal, turn.usage) == (
@@ -88,7 +106,8 @@ async def test_a_finish_writes_everything_at_once(
     assert conversation.etag != created.etag
     asked, replied = await conversation_store.history(people.ann, new.conversation_id, 10)
     assert (asked.speaker, asked.text) == (Speaker.USER, "How long is the Nile?")
-    assert (replied.speaker, list(replied.citations)) == (Speaker.ASSISTANT, [cited])
+    assert (replied.speaker, list(replied.citations)) == (Speaker.ASSISTANT, [quoted, supported, old])
+    assert (list(asked.unconfirmed), tuple(replied.unconfirmed)) == ([], unconfirmed)
     assert await conversation_store.answer_of(people.ann, new.id) == replied
     again = await turn_store.accept(
         people.ann, new_turn("And now?", conversation=new.conversation_id), cancelled

@@ -27,7 +27,13 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from grpc_status import rpc_status
 
 from responsa.chat.v1.chat_service_pb2 import AskRequest, AskResponse, ResumeTurnRequest
-from responsa.chat.v1.citation_pb2 import Citation, CitedToolResult, PageBox
+from responsa.chat.v1.citation_pb2 import (
+    Citation,
+    CitationState,
+    CitedToolResult,
+    PageBox,
+    UnconfirmedSentence,
+)
 from responsa.chat.v1.excerpt_pb2 import Excerpt, ExcerptGrade
 from responsa.chat.v1.suggestion_pb2 import Suggestion
 from responsa.chat.v1.turn_pb2 import Turn, TurnEvent
@@ -41,12 +47,17 @@ MARKDOWN = "A **lease** <script>alert(1)</script> ends."
 CITATION = Citation(
     passage="passages/p", document_version="documents/d/versions/2", title="Leases", uri="https://example.org/l", quote="A lease ends.",
     page=3, box=PageBox(left=100, top=250, right=900, bottom=300),
+    state=CitationState.CITATION_STATE_QUOTED,
 )  # fmt: skip
 
 FETCHED = Citation(
     title="A page", uri="https://example.org/page", quote="A lease ends.",
     tool_result=CitedToolResult(call_id="tool-1", tool="tools/web_search", fetch_time=Timestamp(seconds=1_795_000_000)),
 )  # fmt: skip
+UNCONFIRMED = [
+    UnconfirmedSentence(answer_range=ByteRange(end=5), passage="passages/p", document_version="documents/d/versions/2"),
+    UnconfirmedSentence(answer_range=ByteRange(end=5)),
+]  # fmt: skip
 SUGGESTION = Suggestion(
     passage="passages/s", document_version="documents/s/versions/1", collection="collections/c", title="Sheet", quote="4 leases", text="4 leases",
     source_range=ByteRange(start=7, end=15), score=0.5, page=2, path="Sheet2!A4:C4",
@@ -78,6 +89,7 @@ def answer(text: str, **fields: Any) -> TurnEvent:
     event.answer.intent = fields.get("intent", "")
     event.answer.model = fields.get("model", "")
     event.answer.unsupported_sentences = fields.get("unsupported", 0)
+    event.answer.unconfirmed_sentences.extend(fields.get("unconfirmed", ()))
     event.answer.follow_ups.extend(fields.get("follow_ups", ()))
     event.answer.suggestions.extend(fields.get("suggestions", ()))
     event.answer.excerpts.extend(fields.get("excerpts", ()))
@@ -107,7 +119,7 @@ GENERATING = stepped(4, "Generating response...")
 BODIES: Mapping[str, Sequence[TurnEvent]] = {
     "answer": [RETRIEVING, GENERATING, delta("A **lease** "), delta("<script>alert(1)</script> "), delta("ends."),
                other(citation=CITATION), answer(MARKDOWN)],
-    "limit": [answer("Much.", outcome=2, model="openai:m", unsupported=2, follow_ups=["Why?"])],
+    "limit": [answer("Much.", outcome=2, model="openai:m", unsupported=2, unconfirmed=UNCONFIRMED, follow_ups=["Why?"])],
     "fetched": [other(tool_call={"call_id": "tool-1", "tool": "tools/web_search"}), other(tool_result={"call_id": "tool-1", "outcome": 1, "content": "A page."}),
                 answer("A page.", cited=FETCHED)],
     "newer": [stepped(99, "Something new..."), answer("Much.", outcome=2)],

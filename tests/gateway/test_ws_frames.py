@@ -19,6 +19,7 @@ SOURCES = [
         "title": "Leases",
         "uri": "https://example.org/l",
         "quote": "A lease ends.",
+        "state": "quoted",
         "page": 3,
         "box": [100, 250, 900, 300],
     }
@@ -76,6 +77,7 @@ FETCHED = {
     "title": "A page",
     "uri": "https://example.org/page",
     "quote": "A lease ends.",
+    "state": "unconfirmed",
     "tool": "tools/web_search",
     "call_id": "tool-1",
     "fetch_time": "2026-11-18T11:06:40Z",
@@ -121,6 +123,14 @@ TURNS: dict[str, tuple[bool, list[tuple[int, Json]]]] = {
                         "outcome": "output_limit",
                         "model": "openai:m",
                         "unsupported_sentences": 2,
+                        "unconfirmed_sentences": [
+                            {
+                                "answer_range": {"start": 0, "end": 5},
+                                "passage": "passages/p",
+                                "document": "documents/d/versions/2",
+                            },
+                            {"answer_range": {"start": 0, "end": 5}},
+                        ],
                         "follow_ups": ["Why?"],
                     },
                 ),

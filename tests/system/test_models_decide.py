@@ -28,8 +28,10 @@ def _reply(body: Any) -> str:
     assert receipts
     number = re.findall(r"\[(\d+)\]", before)[-1]
     return (
-        f"Send your receipts to finance@example.org within 30 days of the trip [{number}]. "
-        f"Without a receipt, at most 20 euros per day are refunded [{number}]."
+        "Send your receipts to finance@example.org within 30 days of the trip "
+        f'[{number}: "Send your receipts to finance@example.org within 30 days of the trip."]. '
+        "Without a receipt, at most 20 euros per day are refunded "
+        f'[{number}: "Without a receipt, we refund at most 20 euros per day."].'
     )
 
 

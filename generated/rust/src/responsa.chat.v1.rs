@@ -112,6 +112,9 @@ pub struct Citation {
     /// Whether the caller may not read the source. Then only answer_range is set. Only GetShare returns such citations.
     #[prost(bool, tag = "15")]
     pub not_permitted: bool,
+    /// What was checked.
+    #[prost(enumeration = "CitationState", tag = "16")]
+    pub state: i32,
     /// The origin of a quote that is not from a passage.
     #[prost(oneof = "citation::Origin", tags = "13")]
     pub origin: ::core::option::Option<citation::Origin>,
@@ -134,6 +137,43 @@ impl ::prost::Name for Citation {
     }
     fn type_url() -> ::prost::alloc::string::String {
         "type.googleapis.com/responsa.chat.v1.Citation".into()
+    }
+}
+/// UnconfirmedSentence is a part of an answer that names a source, and that nothing confirms: it copies no words of the source, or others than stand there, or says something else
+/// than these words, or a model that judges has denied it. It has no quote.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct UnconfirmedSentence {
+    /// The part of the answer's text.
+    #[prost(message, optional, tag = "1")]
+    pub answer_range: ::core::option::Option<super::super::r#type::v1::ByteRange>,
+    /// The passage that it names, `passages/{uuid}`; empty if it names a number that no passage has, and for a tool's source.
+    #[prost(string, tag = "2")]
+    pub passage: ::prost::alloc::string::String,
+    /// The version of the document that the passage is from, `documents/{uuid}/versions/{n}`; empty likewise.
+    #[prost(string, tag = "3")]
+    pub document_version: ::prost::alloc::string::String,
+    /// The origin of what it names if that is no passage.
+    #[prost(oneof = "unconfirmed_sentence::Origin", tags = "4")]
+    pub origin: ::core::option::Option<unconfirmed_sentence::Origin>,
+}
+/// Nested message and enum types in `UnconfirmedSentence`.
+pub mod unconfirmed_sentence {
+    /// The origin of what it names if that is no passage.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Origin {
+        /// The result of a tool.
+        #[prost(message, tag = "4")]
+        ToolResult(super::CitedToolResult),
+    }
+}
+impl ::prost::Name for UnconfirmedSentence {
+    const NAME: &'static str = "UnconfirmedSentence";
+    const PACKAGE: &'static str = "responsa.chat.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "responsa.chat.v1.UnconfirmedSentence".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/responsa.chat.v1.UnconfirmedSentence".into()
     }
 }
 /// CitedToolResult names a source that a tool returned and that an answer quotes. The turn's events keep the text of the source as the tool returned it; nothing is
@@ -187,6 +227,39 @@ impl ::prost::Name for PageBox {
     }
     fn type_url() -> ::prost::alloc::string::String {
         "type.googleapis.com/responsa.chat.v1.PageBox".into()
+    }
+}
+/// CitationState is what was checked of a citation. What is neither is no citation but an UnconfirmedSentence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum CitationState {
+    /// An earlier release stored the citation, and nothing is known of it: show it as unconfirmed.
+    Unspecified = 0,
+    /// The sentence copies the quote from the source, and says nothing else in form: its numbers, names, negations and bounds are those of the quote. Whether it means the same, nothing has checked.
+    Quoted = 1,
+    /// A model that judges has read the sentence and the quote, and said that the quote supports it. This release asks no such model, so no citation has this state yet.
+    Supported = 2,
+}
+impl CitationState {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "CITATION_STATE_UNSPECIFIED",
+            Self::Quoted => "CITATION_STATE_QUOTED",
+            Self::Supported => "CITATION_STATE_SUPPORTED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "CITATION_STATE_UNSPECIFIED" => Some(Self::Unspecified),
+            "CITATION_STATE_QUOTED" => Some(Self::Quoted),
+            "CITATION_STATE_SUPPORTED" => Some(Self::Supported),
+            _ => None,
+        }
     }
 }
 /// CitationVerdict is the result of checking a citation against its source.
@@ -944,15 +1017,19 @@ pub struct TurnAnswer {
     /// excerpts in the same order, each below its title and headings, and each has a citation, whose quote is the marked sentence.
     #[prost(message, repeated, tag = "18")]
     pub excerpts: ::prost::alloc::vec::Vec<Excerpt>,
-    /// Further passages, the best first; at most 5. The answer's text does not contain them. Set only if `model` is "passages".
+    /// Further passages, the best first; at most 5. The answer's text does not contain them. Set only if `model` is "passages", or if the
+    /// answer of a model has the fallback UNCITED.
     #[prost(message, repeated, tag = "19")]
     pub more_excerpts: ::prost::alloc::vec::Vec<Excerpt>,
-    /// How many sentences of the text name a passage or a result that does not support them. They stay in the text without a citation.
+    /// How many sentences of the text name a passage or a result, and nothing confirms them. They stay in the text without a citation.
     #[prost(int32, tag = "20")]
     pub unsupported_sentences: i32,
     /// Questions that the user may ask next, at most 3, each on one line of at most 160 characters. A language model has written them; empty unless the agent asks it to.
     #[prost(string, repeated, tag = "21")]
     pub follow_ups: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// The sentences that `unsupported_sentences` counts, in the order of the text, with each source that they name; at most 24. Turns of earlier releases have none.
+    #[prost(message, repeated, tag = "22")]
+    pub unconfirmed_sentences: ::prost::alloc::vec::Vec<UnconfirmedSentence>,
 }
 impl ::prost::Name for TurnAnswer {
     const NAME: &'static str = "TurnAnswer";
@@ -1418,7 +1495,7 @@ pub enum FallbackKind {
     WithoutSummary = 8,
     /// No language model is configured, or none was available: the answer shows the best passages of the documents.
     Passages = 9,
-    /// No sentence of the answer is supported by the passage or the result that it names, so the answer has no citations.
+    /// No sentence of the answer is confirmed (see CitationState), so the answer has no citations.
     Uncited = 10,
     /// A tool could not be used, because only a language model can choose it and none was available. `source` names the tool.
     WithoutTool = 11,
@@ -1778,6 +1855,9 @@ pub struct Message {
     /// The user's feedback on an answer; unset if the user has given none.
     #[prost(message, optional, tag = "9")]
     pub feedback: ::core::option::Option<Feedback>,
+    /// The sentences of an answer that name a source, and that nothing confirms. See TurnAnswer.unconfirmed_sentences.
+    #[prost(message, repeated, tag = "10")]
+    pub unconfirmed_sentences: ::prost::alloc::vec::Vec<UnconfirmedSentence>,
 }
 impl ::prost::Name for Message {
     const NAME: &'static str = "Message";
@@ -1884,7 +1964,7 @@ pub struct Share {
     /// The question.
     #[prost(string, tag = "3")]
     pub question: ::prost::alloc::string::String,
-    /// The answer as the caller may read it, which only GetShare sets. Of its fields, only text, citations, outcome, model and excerpts are set. A citation of a document that
+    /// The answer as the caller may read it, which only GetShare sets. Of its fields, only text, citations, unconfirmed_sentences, outcome, model and excerpts are set, and of its fallbacks the kind UNCITED. A citation of a document that
     /// the caller may not read says not_permitted, and an excerpt of such a document is left out. If the turn has read such a document, all citations of tools' sources say not_permitted too. If no model wrote the text, because it quotes documents, the text is then empty.
     #[prost(message, optional, tag = "4")]
     pub answer: ::core::option::Option<TurnAnswer>,

@@ -75,7 +75,8 @@ class Labelled(_Reader):
         for text in self._texts(reading.question):
             for passage in reading.passages:
                 if part := common(text, passage):
-                    return f"{quotation(text, part)} [{passage.number}]"
+                    sentence = quotation(text, part)
+                    return f"{sentence} {mark(passage.number, sentence)}"
         return NO_ANSWER
 
     def _texts(self, question: str) -> Sequence[str]:
@@ -97,7 +98,7 @@ class Labelled(_Reader):
 
 class Eager(_Reader):
     """A `ChatModel` with the name `eager`. It never declines: it takes the sentence of the passages that shares most with the question, puts another number or an
-    invented name in, and cites the passage. Its other replies are those of the strong model.
+    invented name in, and cites the passage with the invented words as its quote. Its other replies are those of the strong model.
     """
 
     def __init__(self) -> None:
@@ -112,7 +113,19 @@ class Eager(_Reader):
         else:
             first = reading.passages[0]
             text, number = next(iter(sentences(first.text)), first.text), first.number
-        return f"{invented(quotation(text, _plain(text)))} [{number}]"
+        sentence = invented(quotation(text, _plain(text)))
+        return f"{sentence} {mark(number, sentence)}"
+
+
+_MOST_QUOTED: Final = 25
+"""The most words of a quote."""
+
+
+def mark(number: int, sentence: str) -> str:
+    """The mark of a passage, with the words of the sentence as its quote. A longer sentence, or one with a quotation mark, has none."""
+    words = sentence.strip("`").rstrip(".")
+    copied = len(words.split()) <= _MOST_QUOTED and not re.search('["“”„]', words)
+    return f'[{number}: "{words}"]' if copied else f"[{number}]"
 
 
 _FIGURE: Final = re.compile(r"(?<![\w.,])\d+(?![\w]|[.,]\d)")

@@ -20,18 +20,22 @@ from responsa_server.domain.words import counted
 
 _QUOTE = 240
 _ARGUMENTS = 160
+UNCONFIRMED: Final = "[unconfirmed]"
+"""Stands behind a sentence that names a source, and that nothing confirms."""
+UNCITED: Final = "No sentence of this answer could be confirmed"
+"""Stands above an answer of a model without a citation."""
 _Place = tuple[str, int, int]
 """A document version or a tool's source, and the first and last byte of a quote."""
 
 
 def answer_body(answer: turn_pb2.TurnAnswer) -> str:
-    """Return the answer as Markdown. A mark such as [1] follows each text that a source supports.
+    """Return the answer as Markdown. A mark such as [1] follows each text that cites a source, and [unconfirmed] each sentence that nothing confirms.
 
     Citations of the same place share one number. The numbers increase in the order of the text.
     """
-    if not answer.citations:
+    if not (answer.citations or answer.unconfirmed_sentences):
         return answer.text
-    # Imported late, because it loads the Markdown parser, which only answers with citations need.
+    # Imported late, because it loads the Markdown parser, which only answers with marks need.
     from responsa_server.cli.layout import with_marks
 
     data = answer.text.encode()
@@ -40,10 +44,13 @@ def answer_body(answer: turn_pb2.TurnAnswer) -> str:
         return len(data[: _whole(data, at)].decode())
 
     places = _places(answer.citations)
-    marks = [
-        (characters(one.answer_range.end), f"[{places[_place(one)]}]") for one in _in_order(answer.citations)
-    ]
-    return with_marks(answer.text, marks)
+    marks = [(one.answer_range.end, f"[{places[_place(one)]}]") for one in _in_order(answer.citations)]
+    # Of a citation without a state, which an earlier release stored, nothing is known.
+    doubted = [one for one in answer.citations if not one.state]
+    marks += [(one.answer_range.end, UNCONFIRMED) for one in (*doubted, *answer.unconfirmed_sentences)]
+    return with_marks(
+        answer.text, [(characters(end), mark) for end, mark in sorted(marks, key=lambda mark: mark[0])]
+    )
 
 
 def answer_notes(answer: turn_pb2.TurnAnswer) -> str:
@@ -51,10 +58,9 @@ def answer_notes(answer: turn_pb2.TurnAnswer) -> str:
     notes: list[str] = []
     if answer.outcome == turn_pb2.ANSWER_OUTCOME_OUTPUT_LIMIT:
         notes.append("(The answer was cut off at its length limit.)")
-    if number := answer.unsupported_sentences:
-        have, them = ("has", "it") if number == 1 else ("have", "them")
+    if (number := answer.unsupported_sentences) and answer.citations:
         notes.append(
-            f"({counted(number, 'sentence', 'sentences')} of this answer {have} no source: the passage that the model named does not support {them}.)"
+            f"({counted(number, 'sentence', 'sentences')} of this answer could not be confirmed, marked {UNCONFIRMED}.)"
         )
     if answer.citations:
         notes.append("Sources\n" + "\n".join(_sources(answer.citations, _places(answer.citations))))
@@ -178,7 +184,7 @@ _INSTEAD = {
     turn_pb2.FALLBACK_KIND_RULE: "A rule decided, not a model",
     turn_pb2.FALLBACK_KIND_WITHOUT_SUMMARY: "Older messages were left out because they could not be summarized",
     turn_pb2.FALLBACK_KIND_PASSAGES: "No model was available; the answer shows passages of the documents",
-    turn_pb2.FALLBACK_KIND_UNCITED: "No sentence of this answer could be checked against the documents",
+    turn_pb2.FALLBACK_KIND_UNCITED: UNCITED,
     turn_pb2.FALLBACK_KIND_WITHOUT_TOOL: "A tool could not be used without a model",
     turn_pb2.FALLBACK_KIND_WITHOUT_RERANKER: "The reranking model was not available; the search's own order was kept",
 }

@@ -41,6 +41,7 @@ from responsa_server.cli.output import (
 from responsa_server.cli.parameters import REASONS, hint, shown_value, typed
 from responsa_server.cli.progress import LiveAnswer
 from responsa_server.cli.rendering import (
+    UNCITED,
     answer_body,
     answer_notes,
     origin,
@@ -477,11 +478,14 @@ class TurnPrinter:
             case "answer" if event.answer.excerpts:
                 self._print_passages(event.answer)
             case "answer":
+                if any(one.kind == turn_pb2.FALLBACK_KIND_UNCITED for one in event.answer.fallbacks):
+                    print_text(f"{UNCITED}.\n")
                 if body := answer_body(event.answer):
                     print_answer(body)
                 notes = answer_notes(event.answer), origin(event.answer)
                 if any(notes):
                     print_text("\n" + "\n\n".join(filter(None, notes)))
+                self._print_further(event.answer)
             case "refused":
                 print_text(event.refused.message)
                 if event.refused.excerpts:
@@ -493,6 +497,9 @@ class TurnPrinter:
     def _print_passages(self, answer: turn_pb2.TurnAnswer) -> None:
         print_text(excerpts.introduction(answer))
         excerpts.print_cards(answer.excerpts)
+        self._print_further(answer)
+
+    def _print_further(self, answer: turn_pb2.TurnAnswer) -> None:
         if self._more:
             excerpts.print_cards(answer.more_excerpts, len(answer.excerpts) + 1)
         elif answer.more_excerpts:

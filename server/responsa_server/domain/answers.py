@@ -147,11 +147,26 @@ class ShownPassage:
 @dataclass(frozen=True, slots=True)
 class CitedSentence:
     """A sentence of an answer with its citation. passage: the position of the cited passage in the result of
-    `passages`, counted from 1.
+    `passages`, counted from 1. quote: the words that its mark copies from the passage; "" if it copies none.
     """
 
     text: str
     passage: int
+    quote: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedClaim:
+    """What is known of a cited sentence without a judge.
+
+    passage: the one that it names; None if there is no such passage. quote: the words that it quotes, or else the whole passage; None if it copies words that are not there. quoted:
+    whether the quote holds it. refused: whether nothing can confirm it.
+    """
+
+    passage: Passage | None = None
+    quote: Quote | None = None
+    quoted: bool = False
+    refused: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,13 +234,12 @@ class SectionSource(Protocol):
 
 
 class CitationJudge(Protocol):
-    """Decides whether a passage supports the claim that cites it."""
+    """Decides what a citation can be without a model that judges."""
 
     async def judge(
         self, claims: Sequence[CitedSentence], evidence: Evidence, most_bytes: int
-    ) -> Sequence[Quote | None]:
-        """For each claim, return the piece of the cited passage that supports the claim best. The result is None for a
-        claim whose passage does not exist or does not support the claim.
+    ) -> Sequence[CheckedClaim]:
+        """What is known of each claim.
 
         most_bytes: the value that was passed to `passages`, so that the claims' numbers refer to the same passages.
         """
@@ -233,6 +247,6 @@ class CitationJudge(Protocol):
 
     async def judge_sources(
         self, claims: Sequence[CitedSentence], sources: Sequence[FoundSource]
-    ) -> Sequence[Quote | None]:
-        """Like `judge`, for claims that cite what tools returned: `Claim.passage` is the position of the cited source in `sources`, counted from 1."""
+    ) -> Sequence[CheckedClaim]:
+        """The same for claims that cite sources of tools. Their numbers count the sources, from 1."""
         ...

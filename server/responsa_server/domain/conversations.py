@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Final, Protocol
 from uuid import UUID
 
-from responsa_server.domain.events import AnyCitation, RefusalReason, ToolSource, VersionRead
+from responsa_server.domain.events import AnyCitation, RefusalReason, ToolSource, Unconfirmed, VersionRead
 from responsa_server.domain.limits import NO_LIMIT
 from responsa_server.domain.listing import ListQuery, Page
 from responsa_server.domain.people import Principal
@@ -96,6 +96,7 @@ class Message:
     create_time: datetime
     read: Sequence[VersionRead] = ()
     feedback: Feedback | None = None
+    unconfirmed: Sequence[Unconfirmed] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,13 +108,24 @@ class VersionRead:
     version: int
 
 
+class CitationState(StrEnum):
+    """What was checked of a citation.
+
+    QUOTED: the sentence copies the quote from the passage, and says nothing else in form. SUPPORTED: a model that judges has read the sentence and the quote, and said that
+    the quote supports it.
+    """
+
+    QUOTED = "quoted"
+    SUPPORTED = "supported"
+
+
 @dataclass(frozen=True, slots=True)
 class Citation:
     """A part of an answer and the source text that supports it.
 
     source: the byte range of the quote in the canonical text. sha256: the SHA-256 of the quote's bytes, 32 bytes.
     answer: the byte range of the supported text in the answer. score: how well the quote supports the answer, from 0 to
-    1. page, box, path: where the quote begins in the original file, as in `PlacedBlock`. date: as in `Passage`.
+    1. page, box, path: where the quote begins in the original file, as in `PlacedBlock`. date: as in `Passage`. state: None if an earlier release stored the citation.
     """
 
     passage_id: UUID
@@ -131,6 +142,7 @@ class Citation:
     box: tuple[int, int, int, int] | None = None
     path: str = ""
     date: str = ""
+    state: CitationState | None = None
 
     @property
     def read(self) -> VersionRead | None:
@@ -167,11 +179,26 @@ class ToolCitation:
     sha256: bytes
     answer: ByteRange
     score: float
+    state: CitationState | None = None
 
     @property
     def read(self) -> VersionRead | None:
         """None: the quote is from no document."""
         return None
+
+
+@dataclass(frozen=True, slots=True)
+class Unconfirmed:
+    """A sentence of an answer that names a passage or a tool's source, and that nothing confirms.
+
+    answer: its bytes in the answer. The others say what it names; all are empty if it names a number that no passage has.
+    """
+
+    answer: ByteRange
+    passage_id: UUID | None = None
+    document_id: UUID | None = None
+    version: int = 0
+    origin: ToolOrigin | None = None
 
 
 AnyCitation = Citation | ToolCitation
@@ -446,7 +473,7 @@ class Answered:
     `provider:model`, `passages` or `template`. collection_id: the collection of all passages for the answer, or "".
     collection_kind: the kind of the collections of these passages. None if there are several kinds or no passages, or
     if the question or its agent named the collections. excerpts: the passages that the text shows, best first, if the author is `passages`; more_excerpts: further ones.
-    unsupported: the number of sentences that name a passage or a result that does not support them. follow_ups: questions that the user may ask next, written by a model.
+    unsupported: the number of sentences that name a passage or a result and that nothing confirms; unconfirmed: what each of them names. follow_ups: questions that the user may ask next, written by a model.
     """
 
     text: str
@@ -467,6 +494,7 @@ class Answered:
     more_excerpts: Sequence[Excerpt] = ()
     unsupported: int = 0
     follow_ups: Sequence[str] = ()
+    unconfirmed: Sequence[Unconfirmed] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,9 +16,16 @@ from responsa_server.domain.tools import ToolCard
 
 _NUMBER: Final = r"(?:passages? )?[1-9][0-9]?"
 _NUMBERS: Final = rf"{_NUMBER}(?:, ?{_NUMBER}){{0,3}}"
-MARK: Final = rf"(?i:\[{_NUMBERS}\](?!\()|【{_NUMBERS}】)"
-"""A pattern for a mark with which a model names passages: `[2]`, `[1, 3]`, `【2】` or `[Passage 2]`. The text of a link is not a mark."""
-MARK_BEGUN: Final = r"(?i:[\[【](?:p[asge]*+ ?|[0-9]{1,2}+,? ?)*+[\]】]?)"
+MOST_QUOTED: Final = 260
+"""The maximum number of characters that a mark copies."""
+# The words that a mark copies stand in quotation marks, or after a colon.
+_QUOTED: Final = rf"(?:(?::|,)? ?[\"“„«][^\n]{{1,{MOST_QUOTED}}}?[\"“”»]|: ?[^\[\]\n\"“„«][^\[\]\n]{{0,{MOST_QUOTED - 1}}}) ?"
+MARK: Final = rf"(?i:\[{_NUMBERS}(?:{_QUOTED})?\](?!\()|【{_NUMBERS}】)"
+"""A pattern for a mark with which a model names passages: `[2]`, `[1, 3]`, `【2】` or `[Passage 2]`, or also copies words of one: `[2: "the words"]`. The text of a link is not a mark."""
+MARK_BEGUN: Final = (
+    r"(?i:[\[【](?:p[asge]*+ ?|[0-9]{1,2}+,? ?)*+[\]】]?"
+    rf"|\[{_NUMBERS}(?:[:,]? ?[\"“„«][^\n]*+|: ?[^\[\]\n\"“„«]*+\]?))"
+)
 """A pattern for what may become a mark when more text follows."""
 
 

@@ -112,6 +112,10 @@ class Passage:
         """The version of the document from which the text was read; None if the text comes from no document."""
         return None if self.origin is not None else VersionRead(self.document_id, self.version)
 
+    def path_at(self, place: int) -> Sequence[str]:
+        """The titles of the headings above a byte of the canonical text, outermost first."""
+        return titles_of(open_headings(one for one in self.outline if one.start <= place)) or self.headings
+
     def place_of(self, source: ByteRange) -> PlacedBlock | None:
         """The place of the first block that has bytes of this range; None if no such block has a place."""
         return next(

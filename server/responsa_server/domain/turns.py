@@ -27,6 +27,7 @@ from responsa_server.domain.events import (
     ToolOutcome,
     ToolReturned,
     ToolSource,
+    Unconfirmed,
     Usage,
     VersionRead,
 )
@@ -393,6 +394,7 @@ class NewMessage:
     text: str
     citations: Sequence[AnyCitation] = ()
     refusal: RefusalReason | None = None
+    unconfirmed: Sequence[Unconfirmed] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from pydantic import TypeAdapter
 
 from responsa_server.domain.answers import (
     DEFAULT_SEARCH,
+    CheckedClaim,
     CitedSentence,
     Evidence,
     FoundSource,
@@ -23,7 +24,7 @@ from responsa_server.domain.answers import (
 from responsa_server.domain.events import SourcePassage
 from responsa_server.domain.passages import VectorKind
 from responsa_server.domain.people import Principal
-from responsa_server.search.citation_check import judge_claims
+from responsa_server.search.citation_check import check_claims
 from responsa_server.search.excerpts import READ, distinct, ranking
 from responsa_server.search.parts import READ_BEFORE_BYTES
 from responsa_server.search.prompt_passages import PromptPassage, neighbours_of, prompt_passages, with_pieces
@@ -205,25 +206,25 @@ class LibraryEvidence:
 
     async def judge(
         self, claims: Sequence[CitedSentence], evidence: Evidence, most_bytes: int
-    ) -> Sequence[Quote | None]:
+    ) -> Sequence[CheckedClaim]:
         if not claims or not evidence.passages:
-            return [None] * len(claims)
+            return [CheckedClaim()] * len(claims)
         with stage("citation check", claims=len(claims)) as recorded:
             retrieval = self._read(evidence)
-            quotes = await self._retriever.analyse(
-                lambda analyzer: judge_claims(claims, _cited(claims, _shown(retrieval, most_bytes)), analyzer)
+            checked = await self._retriever.analyse(
+                lambda analyzer: check_claims(claims, _shown(retrieval, most_bytes), analyzer)
             )
-            recorded.add(supported=sum(quote is not None for quote in quotes))
-            return quotes
+            recorded.add(quoted=sum(one.quoted for one in checked))
+            return checked
 
     async def judge_sources(
         self, claims: Sequence[CitedSentence], sources: Sequence[FoundSource]
-    ) -> Sequence[Quote | None]:
+    ) -> Sequence[CheckedClaim]:
         if not claims:
             return ()
         with stage("citation check", claims=len(claims), sources=len(sources)):
             return await self._retriever.analyse(
-                lambda analyzer: judge_claims(claims, [whole(source) for source in sources], analyzer)
+                lambda analyzer: check_claims(claims, [whole(source) for source in sources], analyzer)
             )
 
     def _content(self, retrieval: Retrieval) -> Mapping[str, object]:
@@ -249,15 +250,6 @@ def _prompted(one: PromptPassage) -> ShownPassage:
         tuple(map(without_instructions, passage.headings)),
         passage.date,
     )
-
-
-def _cited(claims: Sequence[CitedSentence], shown: Sequence[PromptPassage]) -> Sequence[PromptPassage]:
-    """The same passages; those that a claim cites have their pieces."""
-    cited = {claim.passage for claim in claims}
-    return [
-        replace(one, found=with_pieces(one.found)) if number in cited else one
-        for number, one in enumerate(shown, 1)
-    ]
 
 
 def _shown(retrieval: Retrieval, most_bytes: int) -> Sequence[PromptPassage]:

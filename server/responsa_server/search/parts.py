@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from responsa_server.domain.events import MAX_EXCERPT_BYTES, ByteRange
-from responsa_server.domain.passages import FoundPassage, PassagePiece, VectorKind, open_headings, titles_of
+from responsa_server.domain.passages import FoundPassage, PassagePiece, VectorKind
 from responsa_server.text.rows import NAMED_ROWS
 from responsa_server.text.shown import (
     MARKDOWN,
@@ -222,10 +222,7 @@ class PassageParts:
 
     def headings(self, place: int) -> Sequence[str]:
         """The headings above a piece, outermost first."""
-        passage, start = self._found.passage, self._found.pieces[place].source.start
-        path = (
-            titles_of(open_headings(one for one in passage.outline if one.start < start)) or passage.headings
-        )
+        path = self._found.passage.path_at(self._found.pieces[place].source.start - 1)
         return [visible(one) if _MARKED.search(one) else one for one in path]
 
     def markdown(self, part: ExcerptPart) -> str:

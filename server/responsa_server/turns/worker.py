@@ -494,7 +494,13 @@ def conclude(
     """
     match terminal:
         case Answered():
-            reply = NewMessage(new_id(), Speaker.ASSISTANT, terminal.text, terminal.citations)
+            reply = NewMessage(
+                new_id(),
+                Speaker.ASSISTANT,
+                terminal.text,
+                terminal.citations,
+                unconfirmed=terminal.unconfirmed,
+            )
             state, usage = TurnState.ANSWERED, terminal.usage
         case Refused(reason=RefusalReason.NOT_PERMITTED):
             # The turn was stopped, as a cancelled one.
@@ -511,7 +517,7 @@ def conclude(
     # Messages with the same time are ordered by id, so the question gets the smaller id.
     first, second = sorted((reply.id, new_id()))
     asked = NewMessage(first, Speaker.USER, question.text)
-    replied = NewMessage(second, reply.speaker, reply.text, reply.citations, reply.refusal)
+    replied = replace(reply, id=second)
     title = title_of(question.text) if titles else ""
     return Conclusion(state, encoded, usage, (asked, replied), title, facts=facts_of(terminal))
 

@@ -14,7 +14,7 @@ from responsa_server.agents.engine.config import DEFAULT_MODEL
 from responsa_server.agents.engine.graph import plan
 from responsa_server.agents.engine.kinds import NodeParts
 from responsa_server.agents.nodes.table import KINDS
-from responsa_server.domain.answers import CitedSentence, Evidence, FoundSource, Quote
+from responsa_server.domain.answers import CheckedClaim, CitedSentence, Evidence, FoundSource, Quote
 from responsa_server.domain.conversations import Summary
 from responsa_server.domain.errors import NotFound, Reason
 from responsa_server.domain.intents import Classified
@@ -26,6 +26,11 @@ ASHDOWN = UUID("62f746b4-84e6-4ceb-95bd-447e7184d454")
 _THEN = datetime(2026, 11, 20, tzinfo=UTC)
 
 
+def known(quote: Quote | None) -> CheckedClaim:
+    """What is known of a claim: that the quote holds it, or nothing."""
+    return CheckedClaim() if quote is None else CheckedClaim(quote.passage, quote, quoted=True)
+
+
 @dataclass
 class Judge:
     """A CitationJudge. If the passage that a claim names has a quote, the quote supports the claim."""
@@ -35,17 +40,17 @@ class Judge:
 
     async def judge(
         self, claims: Sequence[CitedSentence], evidence: Evidence, most_bytes: int
-    ) -> Sequence[Quote | None]:
+    ) -> Sequence[CheckedClaim]:
         self.asked += claims
         return [
-            self.quotes[claim.passage - 1] if 0 < claim.passage <= len(self.quotes) else None
+            known(self.quotes[claim.passage - 1] if 0 < claim.passage <= len(self.quotes) else None)
             for claim in claims
         ]
 
     async def judge_sources(
         self, claims: Sequence[CitedSentence], sources: Sequence[FoundSource]
-    ) -> Sequence[Quote | None]:
-        return [None for _ in claims]
+    ) -> Sequence[CheckedClaim]:
+        return [CheckedClaim() for _ in claims]
 
 
 @dataclass

@@ -13,7 +13,7 @@ from responsa_lab.scripted.obedient import OBEYED, Obedient
 from responsa_lab.scripted.reading import Reading
 from responsa_lab.scripted.strong import Calling
 from responsa_server.agents.engine.kinds import NodeParts
-from responsa_server.domain.answers import CitedSentence, FoundSource, Quote
+from responsa_server.domain.answers import CheckedClaim, CitedSentence, FoundSource
 from responsa_server.domain.events import (
     Answered,
     Effect,
@@ -24,7 +24,7 @@ from responsa_server.domain.events import (
 )
 from responsa_server.domain.models import ChatModel, Ended, ModelPiece, ModelPrompt, Role, ToolRequest
 from responsa_server.domain.tools import MAX_RESULT_BYTES, FixedTools, ToolCard, ToolResult
-from responsa_server.search.citation_check import judge_claims
+from responsa_server.search.citation_check import check_claims
 from responsa_server.search.tool_sources import whole
 from responsa_server.text.instructing import without_instructions
 from responsa_server.text.lexical import Analyzer
@@ -61,8 +61,8 @@ class Checking(Judge):
 
     async def judge_sources(
         self, claims: Sequence[CitedSentence], sources: Sequence[FoundSource]
-    ) -> Sequence[Quote | None]:
-        return judge_claims(claims, [whole(source) for source in sources], Analyzer())
+    ) -> Sequence[CheckedClaim]:
+        return check_claims(claims, [whole(source) for source in sources], Analyzer())
 
 
 class House:

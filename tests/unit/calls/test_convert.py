@@ -41,6 +41,7 @@ from responsa_server.domain.events import (
     Answered,
     AnswerOutcome,
     CancelCause,
+    CitationState,
     Failed,
     Fallback,
     FallbackKind,
@@ -128,6 +129,7 @@ DOCUMENT = Document(
         (turn_pb2.CancelCause, CancelCause, values.CANCEL_CAUSE, "CANCEL_CAUSE_"),
         (turn_pb2.FallbackKind, FallbackKind, values.FALLBACK_KIND, "FALLBACK_KIND_"),
         (excerpt_pb2.ExcerptGrade, Grade, values.GRADE, "EXCERPT_GRADE_"),
+        (citation_pb2.CitationState, CitationState, values.CITATION_STATE, "CITATION_STATE_"),
         (citation_pb2.CitationVerdict, Verdict, values.VERDICT, "CITATION_VERDICT_"),
         (message_pb2.Role, Speaker, values.SPEAKER, "ROLE_"),
         (feedback_pb2.Rating, Rating, values.RATING, "RATING_"),
@@ -199,7 +201,7 @@ def test_the_mapped_enums_are_all_that_there_are() -> None:
     )
     found = {name for module in modules for name in module.DESCRIPTOR.enum_types_by_name}
     mapped = sum(isinstance(var, EnumMap) for var in vars(values).values())
-    assert len(found) == mapped == 31
+    assert len(found) == mapped == 32
 
 
 def test_enums_with_other_names_are_no_pair() -> None:

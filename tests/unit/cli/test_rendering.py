@@ -30,6 +30,7 @@ def answer_text(answer: turn_pb2.TurnAnswer) -> str:
 def cited(end: int, source: int, quote: str = "q", title: str = "T") -> citation_pb2.Citation:
     return citation_pb2.Citation(
         document_version="documents/d/versions/1",
+        state=citation_pb2.CITATION_STATE_QUOTED,
         title=title,
         quote=quote,
         source_range=byte_range_pb2.ByteRange(start=source, end=source + 1),
@@ -53,11 +54,26 @@ def test_marks_share_numbers_and_stand_before_white_space() -> None:
 
 
 @pytest.mark.parametrize(
-    ("number", "note"), [(1, "(1 sentence of this answer has no source:"), (2, "(2 sentences of")]
+    ("number", "note"),
+    [(1, "(1 sentence of this answer could not be confirmed"), (2, "(2 sentences of this answer could not")],
 )
-def test_sentences_without_support_are_named(number: int, note: str) -> None:
-    answer = turn_pb2.TurnAnswer(text="A. B.", citations=[cited(2, 0)], unsupported_sentences=number)
+def test_unconfirmed_sentences_are_marked_and_counted(number: int, note: str) -> None:
+    unconfirmed = citation_pb2.UnconfirmedSentence(answer_range=byte_range_pb2.ByteRange(start=3, end=5))
+    answer = turn_pb2.TurnAnswer(
+        text="A. B. C.",
+        citations=[cited(2, 0)],
+        unsupported_sentences=number,
+        unconfirmed_sentences=[unconfirmed, unconfirmed],
+    )
+    assert answer_text(answer).startswith("A. [1] B. [unconfirmed] C.")
     assert note in answer_text(answer)
+
+
+def test_a_citation_that_an_earlier_release_stored_is_unconfirmed() -> None:
+    old = cited(2, 0)
+    old.ClearField("state")
+    answer = turn_pb2.TurnAnswer(text="A. B.", citations=[old, cited(5, 3)])
+    assert answer_text(answer).startswith("A. [1][unconfirmed] B. [2]\n")
 
 
 def test_questions_to_ask_next_come_last() -> None:
@@ -139,6 +155,7 @@ def test_a_name_stays_on_its_line() -> None:
 def spans(*ranges: tuple[int, int]) -> list[citation_pb2.Citation]:
     return [
         citation_pb2.Citation(
+            state=citation_pb2.CITATION_STATE_QUOTED,
             document_version="documents/d/versions/1",
             source_range=byte_range_pb2.ByteRange(start=start, end=end),
             answer_range=byte_range_pb2.ByteRange(start=start, end=end),

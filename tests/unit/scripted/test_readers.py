@@ -31,9 +31,12 @@ def question_on(question: str, *passages: str) -> ModelPrompt:
 @pytest.mark.parametrize(
     ("question", "answer"),
     [
-        ("When was it built?", "The bridge was built in 1924. [1]"),
-        ("Which port?", "port. [2]"),
-        ("When does water boil?", "Water boils at 100 degrees near the sea, and earlier on. [3]"),
+        ("When was it built?", 'The bridge was built in 1924. [1: "The bridge was built in 1924"]'),
+        ("Which port?", 'port. [2: "port"]'),
+        (
+            "When does water boil?",
+            'Water boils at 100 degrees near the sea, and earlier on. [3: "Water boils at 100 degrees near the sea, and earlier on"]',
+        ),
         ("Who built it?", NO_ANSWER),
         ("What does it cost?", NO_ANSWER),
     ],
@@ -51,6 +54,7 @@ def test_the_mark_is_the_engines() -> None:
 @pytest.mark.parametrize("question", ["When was it built?", "Who sells lamps?"])
 async def test_the_eager_reader_always_answers_with_something_invented(question: str) -> None:
     answer = await said(MODELS["scripted:eager"], question_on(question))
-    text, _, mark = answer.rpartition(" ")
-    assert mark in ("[1]", "[2]", "[3]")
+    text, _, mark = answer.partition(" [")
+    assert mark[:3] in ("1: ", "2: ", "3: ")
+    assert text.rstrip(".") in mark
     assert text not in " ".join(PASSAGES)

@@ -16,7 +16,7 @@ from responsa_server.domain.events import (
     ToolOrigin,
     ToolSource,
 )
-from responsa_server.search.answering import judge_claims
+from responsa_server.search.answering import check_claims
 from responsa_server.search.retrieve import Retrieval, ScoredPassage
 from responsa_server.search.scoring import Score
 from responsa_server.search.tool_sources import NO_COLLECTION, read_sources, whole, with_sources
@@ -81,7 +81,8 @@ def test_a_source_that_is_a_documents_passage_is_cited_as_one() -> None:
     place = SourcePassage(UUID(int=7), UUID(int=8), 3, range_)
     one = source(text)
     one = FoundSource(one.origin, replace(one.source, passage=place))
-    (quote,) = judge_claims([CitedSentence("The Nile is 6,650 km long.", 1)], [whole(one)], Analyzer())
+    (found,) = check_claims([CitedSentence("The Nile is 6,650 km long.", 1)], [whole(one)], Analyzer())
+    quote = found.quote
     assert quote is not None
     cited = citation_of(quote, quote.text, quote.source, ByteRange(0, 5))
     assert isinstance(cited, Citation)
@@ -91,17 +92,18 @@ def test_a_source_that_is_a_documents_passage_is_cited_as_one() -> None:
 
 def test_claims_are_held_against_the_sources_that_they_name() -> None:
     excerpts = [whole(source(RECIPE)), whole(source(NILE, index=1)), whole(source("", index=2))]
+    length, dough = "The Nile is 6,650 km long", "Let it rest overnight"
     claims = [
-        CitedSentence("The Nile has a length of 6,650 km.", 2),
-        CitedSentence("The Nile has a length of 6,650 km.", 1),
-        CitedSentence("The Nile has a length of 9,999 km.", 2),
-        CitedSentence("The dough rests overnight.", 1),
-        CitedSentence("The dough rests overnight.", 3),
-        CitedSentence("The dough rests overnight.", 4),
+        CitedSentence("The Nile has a length of 6,650 km.", 2, length),
+        CitedSentence("The Nile has a length of 6,650 km.", 1, length),
+        CitedSentence("The Nile has a length of 9,999 km.", 2, length),
+        CitedSentence("The dough rests overnight.", 1, dough),
+        CitedSentence("The dough rests overnight.", 3, dough),
+        CitedSentence("The dough rests overnight.", 4, dough),
     ]
-    quotes = judge_claims(claims, excerpts, Analyzer())
-    assert [quote is not None for quote in quotes] == [True, False, False, True, False, False]
-    assert exact([quote for quote in quotes if quote is not None], (RECIPE, NILE))
+    checked = check_claims(claims, excerpts, Analyzer())
+    assert [one.quoted for one in checked] == [True, False, False, True, False, False]
+    assert exact([one.quote for one in checked if one.quoted and one.quote], (RECIPE, NILE))
 
 
 def test_long_sources_are_cut_into_passages_at_sentences() -> None:

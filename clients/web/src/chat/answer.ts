@@ -1,12 +1,12 @@
 /** Shows an answer's text with a chip after every part that a citation supports, and the list of the cited documents. */
 
-import type { Citation } from "@responsa/contract/responsa/chat/v1/citation_pb.js";
+import { CitationState, type Citation, type UnconfirmedSentence } from "@responsa/contract/responsa/chat/v1/citation_pb.js";
 import type { RefusalReason } from "@responsa/contract/responsa/chat/v1/turn_pb.js";
 import { copyButton, withSources } from "./copy.js";
 import { button, element, WRITTEN } from "../widgets/dom.js";
 import { refusalText, refusalWords, type Outcome } from "./outcome.js";
 import { fetchedBy, linkOf } from "./fetched.js";
-import { datedOf, parts, placeOf, sources } from "./parts.js";
+import { datedOf, ends, parts, placeOf, sources } from "./parts.js";
 import { plainText, Prose } from "../text/prose.js";
 import { closestView, type CardHooks } from "./passages.js";
 import { tipped } from "../widgets/tip.js";
@@ -37,14 +37,21 @@ export class AnswerView {
     this.root.append(this.#prose.root);
   }
 
-  show(text: string, citations: readonly Citation[]): void {
+  /** `unconfirmed`: the sentences that nothing confirms, which are known when the answer has ended. */
+  show(text: string, citations: readonly Citation[], unconfirmed: readonly UnconfirmedSentence[] = []): void {
     this.#text = text;
     this.#citations = citations;
     const spots = parts(text, citations).map((one) => {
       const { passage, sourceRange } = citations[one.index]!;
       return { ...one, widget: { type: "widget" as const, key: `${one.index} ${passage} ${sourceRange?.start}`, make: () => this.#chip(one.index) } };
     });
-    this.#prose.show(text, spots);
+    const doubts = ends(text, unconfirmed).map((to) => ({ index: -1, from: to, to, widget: { type: "widget" as const, key: `unconfirmed ${to}`, make: doubt } }));
+    this.#prose.show(text, [...spots, ...doubts].sort((a, b) => a.to - b.to));
+  }
+
+  /** Show a line above the text that says that nothing of it is confirmed, unless it is empty. */
+  doubt(line: string): void {
+    if (line) this.root.prepend(element("p", { class: "doubted" }, line));
   }
 
   /** The text with a footnote for each citation. */
@@ -89,10 +96,13 @@ export class AnswerView {
     const citation = this.#citations[index]!;
     const { quote } = citation;
     const title = cleanName([citation.title || citation.uri, placeOf(citation), datedOf(citation), fetchedBy(citation)].filter(Boolean).join(", "));
-    const chip = button(String(index + 1), () => this.#open(this.#citations, index, chip), { class: "chip", "aria-label": t("sourceIs", { number: index + 1, title }) });
+    // An earlier release has stored it, and nobody knows what was checked.
+    const unknown = citation.state === CitationState.UNSPECIFIED;
+    const label = t(unknown ? "unconfirmedSourceIs" : "sourceIs", { number: index + 1, title });
+    const chip = button(`${index + 1}${unknown ? "?" : ""}`, () => this.#open(this.#citations, index, chip), { class: "chip", "aria-label": label });
     tipped(chip, () => {
       const text = plainText(quote);
-      return [element("q", WRITTEN, text.length > QUOTED ? `${text.slice(0, QUOTED)}…` : text), element("span", { class: "note", ...WRITTEN }, title)];
+      return [element("q", WRITTEN, text.length > QUOTED ? `${text.slice(0, QUOTED)}…` : text), element("span", { class: "note", ...WRITTEN }, title), element("span", { class: "note" }, t(STATES[citation.state]))];
     });
     chip.dataset["of"] = String(index);
     for (const kind of ["pointerenter", "pointerleave", "focus", "blur"]) chip.addEventListener(kind, () => this.#light());
@@ -105,6 +115,13 @@ export class AnswerView {
     for (const chip of this.root.querySelectorAll<HTMLElement>(".chip")) if (chip.matches(":hover, :focus-visible, [aria-current]")) lit.add(chip.dataset["of"]);
     for (const part of this.root.querySelectorAll<HTMLElement>(".supported")) part.classList.toggle("lit", lit.has(part.dataset["citation"]));
   }
+}
+
+const STATES = { [CitationState.UNSPECIFIED]: "stateUnknown", [CitationState.QUOTED]: "stateQuoted", [CitationState.SUPPORTED]: "stateSupported" } as const;
+
+/** Stands behind a sentence that nothing confirms. */
+function doubt(): HTMLElement {
+  return element("span", { class: "doubt", title: t("unconfirmedWhy") }, t("unconfirmed"));
 }
 
 /** The address of a source. Only what a tool fetched from the web is a link, which opens in another tab. */

@@ -24,6 +24,59 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// CitationState is what was checked of a citation. What is neither is no citation but an UnconfirmedSentence.
+type CitationState int32
+
+const (
+	// An earlier release stored the citation, and nothing is known of it: show it as unconfirmed.
+	CitationState_CITATION_STATE_UNSPECIFIED CitationState = 0
+	// The sentence copies the quote from the source, and says nothing else in form: its numbers, names, negations and bounds are those of the quote. Whether it means the same, nothing has checked.
+	CitationState_CITATION_STATE_QUOTED CitationState = 1
+	// A model that judges has read the sentence and the quote, and said that the quote supports it. This release asks no such model, so no citation has this state yet.
+	CitationState_CITATION_STATE_SUPPORTED CitationState = 2
+)
+
+// Enum value maps for CitationState.
+var (
+	CitationState_name = map[int32]string{
+		0: "CITATION_STATE_UNSPECIFIED",
+		1: "CITATION_STATE_QUOTED",
+		2: "CITATION_STATE_SUPPORTED",
+	}
+	CitationState_value = map[string]int32{
+		"CITATION_STATE_UNSPECIFIED": 0,
+		"CITATION_STATE_QUOTED":      1,
+		"CITATION_STATE_SUPPORTED":   2,
+	}
+)
+
+func (x CitationState) Enum() *CitationState {
+	p := new(CitationState)
+	*p = x
+	return p
+}
+
+func (x CitationState) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (CitationState) Descriptor() protoreflect.EnumDescriptor {
+	return file_responsa_chat_v1_citation_proto_enumTypes[0].Descriptor()
+}
+
+func (CitationState) Type() protoreflect.EnumType {
+	return &file_responsa_chat_v1_citation_proto_enumTypes[0]
+}
+
+func (x CitationState) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use CitationState.Descriptor instead.
+func (CitationState) EnumDescriptor() ([]byte, []int) {
+	return file_responsa_chat_v1_citation_proto_rawDescGZIP(), []int{0}
+}
+
 // CitationVerdict is the result of checking a citation against its source.
 type CitationVerdict int32
 
@@ -70,11 +123,11 @@ func (x CitationVerdict) String() string {
 }
 
 func (CitationVerdict) Descriptor() protoreflect.EnumDescriptor {
-	return file_responsa_chat_v1_citation_proto_enumTypes[0].Descriptor()
+	return file_responsa_chat_v1_citation_proto_enumTypes[1].Descriptor()
 }
 
 func (CitationVerdict) Type() protoreflect.EnumType {
-	return &file_responsa_chat_v1_citation_proto_enumTypes[0]
+	return &file_responsa_chat_v1_citation_proto_enumTypes[1]
 }
 
 func (x CitationVerdict) Number() protoreflect.EnumNumber {
@@ -83,7 +136,7 @@ func (x CitationVerdict) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use CitationVerdict.Descriptor instead.
 func (CitationVerdict) EnumDescriptor() ([]byte, []int) {
-	return file_responsa_chat_v1_citation_proto_rawDescGZIP(), []int{0}
+	return file_responsa_chat_v1_citation_proto_rawDescGZIP(), []int{1}
 }
 
 // Citation connects a part of an answer with the bytes that support it. A citation stays complete when its source changes or is deleted, because it holds the
@@ -125,7 +178,9 @@ type Citation struct {
 	// The date that the document states for its content (Document.date), as YYYY-MM-DD in UTC; empty if it states none, and for a tool's source.
 	Date string `protobuf:"bytes,14,opt,name=date,proto3" json:"date,omitempty"`
 	// Whether the caller may not read the source. Then only answer_range is set. Only GetShare returns such citations.
-	NotPermitted  bool `protobuf:"varint,15,opt,name=not_permitted,json=notPermitted,proto3" json:"not_permitted,omitempty"`
+	NotPermitted bool `protobuf:"varint,15,opt,name=not_permitted,json=notPermitted,proto3" json:"not_permitted,omitempty"`
+	// What was checked.
+	State         CitationState `protobuf:"varint,16,opt,name=state,proto3,enum=responsa.chat.v1.CitationState" json:"state,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -274,6 +329,13 @@ func (x *Citation) GetNotPermitted() bool {
 	return false
 }
 
+func (x *Citation) GetState() CitationState {
+	if x != nil {
+		return x.State
+	}
+	return CitationState_CITATION_STATE_UNSPECIFIED
+}
+
 type isCitation_Origin interface {
 	isCitation_Origin()
 }
@@ -284,6 +346,104 @@ type Citation_ToolResult struct {
 }
 
 func (*Citation_ToolResult) isCitation_Origin() {}
+
+// UnconfirmedSentence is a part of an answer that names a source, and that nothing confirms: it copies no words of the source, or others than stand there, or says something else
+// than these words, or a model that judges has denied it. It has no quote.
+type UnconfirmedSentence struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The part of the answer's text.
+	AnswerRange *v1.ByteRange `protobuf:"bytes,1,opt,name=answer_range,json=answerRange,proto3" json:"answer_range,omitempty"`
+	// The passage that it names, `passages/{uuid}`; empty if it names a number that no passage has, and for a tool's source.
+	Passage string `protobuf:"bytes,2,opt,name=passage,proto3" json:"passage,omitempty"`
+	// The version of the document that the passage is from, `documents/{uuid}/versions/{n}`; empty likewise.
+	DocumentVersion string `protobuf:"bytes,3,opt,name=document_version,json=documentVersion,proto3" json:"document_version,omitempty"`
+	// The origin of what it names if that is no passage.
+	//
+	// Types that are valid to be assigned to Origin:
+	//
+	//	*UnconfirmedSentence_ToolResult
+	Origin        isUnconfirmedSentence_Origin `protobuf_oneof:"origin"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UnconfirmedSentence) Reset() {
+	*x = UnconfirmedSentence{}
+	mi := &file_responsa_chat_v1_citation_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UnconfirmedSentence) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UnconfirmedSentence) ProtoMessage() {}
+
+func (x *UnconfirmedSentence) ProtoReflect() protoreflect.Message {
+	mi := &file_responsa_chat_v1_citation_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UnconfirmedSentence.ProtoReflect.Descriptor instead.
+func (*UnconfirmedSentence) Descriptor() ([]byte, []int) {
+	return file_responsa_chat_v1_citation_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *UnconfirmedSentence) GetAnswerRange() *v1.ByteRange {
+	if x != nil {
+		return x.AnswerRange
+	}
+	return nil
+}
+
+func (x *UnconfirmedSentence) GetPassage() string {
+	if x != nil {
+		return x.Passage
+	}
+	return ""
+}
+
+func (x *UnconfirmedSentence) GetDocumentVersion() string {
+	if x != nil {
+		return x.DocumentVersion
+	}
+	return ""
+}
+
+func (x *UnconfirmedSentence) GetOrigin() isUnconfirmedSentence_Origin {
+	if x != nil {
+		return x.Origin
+	}
+	return nil
+}
+
+func (x *UnconfirmedSentence) GetToolResult() *CitedToolResult {
+	if x != nil {
+		if x, ok := x.Origin.(*UnconfirmedSentence_ToolResult); ok {
+			return x.ToolResult
+		}
+	}
+	return nil
+}
+
+type isUnconfirmedSentence_Origin interface {
+	isUnconfirmedSentence_Origin()
+}
+
+type UnconfirmedSentence_ToolResult struct {
+	// The result of a tool.
+	ToolResult *CitedToolResult `protobuf:"bytes,4,opt,name=tool_result,json=toolResult,proto3,oneof"`
+}
+
+func (*UnconfirmedSentence_ToolResult) isUnconfirmedSentence_Origin() {}
 
 // CitedToolResult names a source that a tool returned and that an answer quotes. The turn's events keep the text of the source as the tool returned it; nothing is
 // fetched again.
@@ -303,7 +463,7 @@ type CitedToolResult struct {
 
 func (x *CitedToolResult) Reset() {
 	*x = CitedToolResult{}
-	mi := &file_responsa_chat_v1_citation_proto_msgTypes[1]
+	mi := &file_responsa_chat_v1_citation_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -315,7 +475,7 @@ func (x *CitedToolResult) String() string {
 func (*CitedToolResult) ProtoMessage() {}
 
 func (x *CitedToolResult) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_chat_v1_citation_proto_msgTypes[1]
+	mi := &file_responsa_chat_v1_citation_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -328,7 +488,7 @@ func (x *CitedToolResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CitedToolResult.ProtoReflect.Descriptor instead.
 func (*CitedToolResult) Descriptor() ([]byte, []int) {
-	return file_responsa_chat_v1_citation_proto_rawDescGZIP(), []int{1}
+	return file_responsa_chat_v1_citation_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *CitedToolResult) GetCallId() string {
@@ -376,7 +536,7 @@ type PageBox struct {
 
 func (x *PageBox) Reset() {
 	*x = PageBox{}
-	mi := &file_responsa_chat_v1_citation_proto_msgTypes[2]
+	mi := &file_responsa_chat_v1_citation_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -388,7 +548,7 @@ func (x *PageBox) String() string {
 func (*PageBox) ProtoMessage() {}
 
 func (x *PageBox) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_chat_v1_citation_proto_msgTypes[2]
+	mi := &file_responsa_chat_v1_citation_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -401,7 +561,7 @@ func (x *PageBox) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PageBox.ProtoReflect.Descriptor instead.
 func (*PageBox) Descriptor() ([]byte, []int) {
-	return file_responsa_chat_v1_citation_proto_rawDescGZIP(), []int{2}
+	return file_responsa_chat_v1_citation_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *PageBox) GetLeft() int32 {
@@ -436,7 +596,7 @@ var File_responsa_chat_v1_citation_proto protoreflect.FileDescriptor
 
 const file_responsa_chat_v1_citation_proto_rawDesc = "" +
 	"\n" +
-	"\x1fresponsa/chat/v1/citation.proto\x12\x10responsa.chat.v1\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!responsa/type/v1/byte_range.proto\"\xe2\x04\n" +
+	"\x1fresponsa/chat/v1/citation.proto\x12\x10responsa.chat.v1\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!responsa/type/v1/byte_range.proto\"\x99\x05\n" +
 	"\bCitation\x12/\n" +
 	"\apassage\x18\x01 \x01(\tB\x15\xfaA\x12\n" +
 	"\x10responsa/PassageR\apassage\x12H\n" +
@@ -456,7 +616,17 @@ const file_responsa_chat_v1_citation_proto_rawDesc = "" +
 	"\vtool_result\x18\r \x01(\v2!.responsa.chat.v1.CitedToolResultH\x00R\n" +
 	"toolResult\x12\x12\n" +
 	"\x04date\x18\x0e \x01(\tR\x04date\x12#\n" +
-	"\rnot_permitted\x18\x0f \x01(\bR\fnotPermittedB\b\n" +
+	"\rnot_permitted\x18\x0f \x01(\bR\fnotPermitted\x125\n" +
+	"\x05state\x18\x10 \x01(\x0e2\x1f.responsa.chat.v1.CitationStateR\x05stateB\b\n" +
+	"\x06origin\"\xa0\x02\n" +
+	"\x13UnconfirmedSentence\x12>\n" +
+	"\fanswer_range\x18\x01 \x01(\v2\x1b.responsa.type.v1.ByteRangeR\vanswerRange\x12/\n" +
+	"\apassage\x18\x02 \x01(\tB\x15\xfaA\x12\n" +
+	"\x10responsa/PassageR\apassage\x12H\n" +
+	"\x10document_version\x18\x03 \x01(\tB\x1d\xfaA\x1a\n" +
+	"\x18responsa/DocumentVersionR\x0fdocumentVersion\x12D\n" +
+	"\vtool_result\x18\x04 \x01(\v2!.responsa.chat.v1.CitedToolResultH\x00R\n" +
+	"toolResultB\b\n" +
 	"\x06origin\"\xb0\x01\n" +
 	"\x0fCitedToolResult\x12\x17\n" +
 	"\acall_id\x18\x01 \x01(\tR\x06callId\x12&\n" +
@@ -469,7 +639,11 @@ const file_responsa_chat_v1_citation_proto_rawDesc = "" +
 	"\x04left\x18\x01 \x01(\x05R\x04left\x12\x10\n" +
 	"\x03top\x18\x02 \x01(\x05R\x03top\x12\x14\n" +
 	"\x05right\x18\x03 \x01(\x05R\x05right\x12\x16\n" +
-	"\x06bottom\x18\x04 \x01(\x05R\x06bottom*\xbd\x01\n" +
+	"\x06bottom\x18\x04 \x01(\x05R\x06bottom*h\n" +
+	"\rCitationState\x12\x1e\n" +
+	"\x1aCITATION_STATE_UNSPECIFIED\x10\x00\x12\x19\n" +
+	"\x15CITATION_STATE_QUOTED\x10\x01\x12\x1c\n" +
+	"\x18CITATION_STATE_SUPPORTED\x10\x02*\xbd\x01\n" +
 	"\x0fCitationVerdict\x12 \n" +
 	"\x1cCITATION_VERDICT_UNSPECIFIED\x10\x00\x12\x1a\n" +
 	"\x16CITATION_VERDICT_VALID\x10\x01\x12#\n" +
@@ -489,27 +663,32 @@ func file_responsa_chat_v1_citation_proto_rawDescGZIP() []byte {
 	return file_responsa_chat_v1_citation_proto_rawDescData
 }
 
-var file_responsa_chat_v1_citation_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_responsa_chat_v1_citation_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
+var file_responsa_chat_v1_citation_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
+var file_responsa_chat_v1_citation_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
 var file_responsa_chat_v1_citation_proto_goTypes = []any{
-	(CitationVerdict)(0),          // 0: responsa.chat.v1.CitationVerdict
-	(*Citation)(nil),              // 1: responsa.chat.v1.Citation
-	(*CitedToolResult)(nil),       // 2: responsa.chat.v1.CitedToolResult
-	(*PageBox)(nil),               // 3: responsa.chat.v1.PageBox
-	(*v1.ByteRange)(nil),          // 4: responsa.type.v1.ByteRange
-	(*timestamppb.Timestamp)(nil), // 5: google.protobuf.Timestamp
+	(CitationState)(0),            // 0: responsa.chat.v1.CitationState
+	(CitationVerdict)(0),          // 1: responsa.chat.v1.CitationVerdict
+	(*Citation)(nil),              // 2: responsa.chat.v1.Citation
+	(*UnconfirmedSentence)(nil),   // 3: responsa.chat.v1.UnconfirmedSentence
+	(*CitedToolResult)(nil),       // 4: responsa.chat.v1.CitedToolResult
+	(*PageBox)(nil),               // 5: responsa.chat.v1.PageBox
+	(*v1.ByteRange)(nil),          // 6: responsa.type.v1.ByteRange
+	(*timestamppb.Timestamp)(nil), // 7: google.protobuf.Timestamp
 }
 var file_responsa_chat_v1_citation_proto_depIdxs = []int32{
-	4, // 0: responsa.chat.v1.Citation.source_range:type_name -> responsa.type.v1.ByteRange
-	4, // 1: responsa.chat.v1.Citation.answer_range:type_name -> responsa.type.v1.ByteRange
-	3, // 2: responsa.chat.v1.Citation.box:type_name -> responsa.chat.v1.PageBox
-	2, // 3: responsa.chat.v1.Citation.tool_result:type_name -> responsa.chat.v1.CitedToolResult
-	5, // 4: responsa.chat.v1.CitedToolResult.fetch_time:type_name -> google.protobuf.Timestamp
-	5, // [5:5] is the sub-list for method output_type
-	5, // [5:5] is the sub-list for method input_type
-	5, // [5:5] is the sub-list for extension type_name
-	5, // [5:5] is the sub-list for extension extendee
-	0, // [0:5] is the sub-list for field type_name
+	6, // 0: responsa.chat.v1.Citation.source_range:type_name -> responsa.type.v1.ByteRange
+	6, // 1: responsa.chat.v1.Citation.answer_range:type_name -> responsa.type.v1.ByteRange
+	5, // 2: responsa.chat.v1.Citation.box:type_name -> responsa.chat.v1.PageBox
+	4, // 3: responsa.chat.v1.Citation.tool_result:type_name -> responsa.chat.v1.CitedToolResult
+	0, // 4: responsa.chat.v1.Citation.state:type_name -> responsa.chat.v1.CitationState
+	6, // 5: responsa.chat.v1.UnconfirmedSentence.answer_range:type_name -> responsa.type.v1.ByteRange
+	4, // 6: responsa.chat.v1.UnconfirmedSentence.tool_result:type_name -> responsa.chat.v1.CitedToolResult
+	7, // 7: responsa.chat.v1.CitedToolResult.fetch_time:type_name -> google.protobuf.Timestamp
+	8, // [8:8] is the sub-list for method output_type
+	8, // [8:8] is the sub-list for method input_type
+	8, // [8:8] is the sub-list for extension type_name
+	8, // [8:8] is the sub-list for extension extendee
+	0, // [0:8] is the sub-list for field type_name
 }
 
 func init() { file_responsa_chat_v1_citation_proto_init() }
@@ -520,13 +699,16 @@ func file_responsa_chat_v1_citation_proto_init() {
 	file_responsa_chat_v1_citation_proto_msgTypes[0].OneofWrappers = []any{
 		(*Citation_ToolResult)(nil),
 	}
+	file_responsa_chat_v1_citation_proto_msgTypes[1].OneofWrappers = []any{
+		(*UnconfirmedSentence_ToolResult)(nil),
+	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_responsa_chat_v1_citation_proto_rawDesc), len(file_responsa_chat_v1_citation_proto_rawDesc)),
-			NumEnums:      1,
-			NumMessages:   3,
+			NumEnums:      2,
+			NumMessages:   4,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -277,7 +277,7 @@ const (
 	FallbackKind_FALLBACK_KIND_WITHOUT_SUMMARY FallbackKind = 8
 	// No language model is configured, or none was available: the answer shows the best passages of the documents.
 	FallbackKind_FALLBACK_KIND_PASSAGES FallbackKind = 9
-	// No sentence of the answer is supported by the passage or the result that it names, so the answer has no citations.
+	// No sentence of the answer is confirmed (see CitationState), so the answer has no citations.
 	FallbackKind_FALLBACK_KIND_UNCITED FallbackKind = 10
 	// A tool could not be used, because only a language model can choose it and none was available. `source` names the tool.
 	FallbackKind_FALLBACK_KIND_WITHOUT_TOOL FallbackKind = 11
@@ -1404,14 +1404,17 @@ type TurnAnswer struct {
 	// The passages that the answer shows, the best first; at most 3, and at most two from one document. Set only if `model` is "passages". `text` shows the same
 	// excerpts in the same order, each below its title and headings, and each has a citation, whose quote is the marked sentence.
 	Excerpts []*Excerpt `protobuf:"bytes,18,rep,name=excerpts,proto3" json:"excerpts,omitempty"`
-	// Further passages, the best first; at most 5. The answer's text does not contain them. Set only if `model` is "passages".
+	// Further passages, the best first; at most 5. The answer's text does not contain them. Set only if `model` is "passages", or if the
+	// answer of a model has the fallback UNCITED.
 	MoreExcerpts []*Excerpt `protobuf:"bytes,19,rep,name=more_excerpts,json=moreExcerpts,proto3" json:"more_excerpts,omitempty"`
-	// How many sentences of the text name a passage or a result that does not support them. They stay in the text without a citation.
+	// How many sentences of the text name a passage or a result, and nothing confirms them. They stay in the text without a citation.
 	UnsupportedSentences int32 `protobuf:"varint,20,opt,name=unsupported_sentences,json=unsupportedSentences,proto3" json:"unsupported_sentences,omitempty"`
 	// Questions that the user may ask next, at most 3, each on one line of at most 160 characters. A language model has written them; empty unless the agent asks it to.
-	FollowUps     []string `protobuf:"bytes,21,rep,name=follow_ups,json=followUps,proto3" json:"follow_ups,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	FollowUps []string `protobuf:"bytes,21,rep,name=follow_ups,json=followUps,proto3" json:"follow_ups,omitempty"`
+	// The sentences that `unsupported_sentences` counts, in the order of the text, with each source that they name; at most 24. Turns of earlier releases have none.
+	UnconfirmedSentences []*UnconfirmedSentence `protobuf:"bytes,22,rep,name=unconfirmed_sentences,json=unconfirmedSentences,proto3" json:"unconfirmed_sentences,omitempty"`
+	unknownFields        protoimpl.UnknownFields
+	sizeCache            protoimpl.SizeCache
 }
 
 func (x *TurnAnswer) Reset() {
@@ -1580,6 +1583,13 @@ func (x *TurnAnswer) GetUnsupportedSentences() int32 {
 func (x *TurnAnswer) GetFollowUps() []string {
 	if x != nil {
 		return x.FollowUps
+	}
+	return nil
+}
+
+func (x *TurnAnswer) GetUnconfirmedSentences() []*UnconfirmedSentence {
+	if x != nil {
+		return x.UnconfirmedSentences
 	}
 	return nil
 }
@@ -2388,7 +2398,7 @@ const file_responsa_chat_v1_turn_proto_rawDesc = "" +
 	"\tTurnDelta\x12\x12\n" +
 	"\x04text\x18\x01 \x01(\tR\x04text\x12\x1f\n" +
 	"\vbyte_offset\x18\x02 \x01(\x03R\n" +
-	"byteOffset\"\xa2\a\n" +
+	"byteOffset\"\xfe\a\n" +
 	"\n" +
 	"TurnAnswer\x12\x12\n" +
 	"\x04text\x18\x01 \x01(\tR\x04text\x12\x16\n" +
@@ -2416,7 +2426,8 @@ const file_responsa_chat_v1_turn_proto_rawDesc = "" +
 	"\rmore_excerpts\x18\x13 \x03(\v2\x19.responsa.chat.v1.ExcerptR\fmoreExcerpts\x123\n" +
 	"\x15unsupported_sentences\x18\x14 \x01(\x05R\x14unsupportedSentences\x12\x1d\n" +
 	"\n" +
-	"follow_ups\x18\x15 \x03(\tR\tfollowUpsJ\x04\b\t\x10\n" +
+	"follow_ups\x18\x15 \x03(\tR\tfollowUps\x12Z\n" +
+	"\x15unconfirmed_sentences\x18\x16 \x03(\v2%.responsa.chat.v1.UnconfirmedSentenceR\x14unconfirmedSentencesJ\x04\b\t\x10\n" +
 	"\"\xf8\x02\n" +
 	"\vTurnRefused\x127\n" +
 	"\x06reason\x18\x01 \x01(\x0e2\x1f.responsa.chat.v1.RefusalReasonR\x06reason\x12\x18\n" +
@@ -2578,11 +2589,12 @@ var file_responsa_chat_v1_turn_proto_goTypes = []any{
 	(*AlsoFound)(nil),             // 30: responsa.chat.v1.AlsoFound
 	(*Suggestion)(nil),            // 31: responsa.chat.v1.Suggestion
 	(*Excerpt)(nil),               // 32: responsa.chat.v1.Excerpt
-	(*status.Status)(nil),         // 33: google.rpc.Status
-	(*structpb.Value)(nil),        // 34: google.protobuf.Value
-	(*ToolSource)(nil),            // 35: responsa.chat.v1.ToolSource
-	(ToolFault)(0),                // 36: responsa.chat.v1.ToolFault
-	(*durationpb.Duration)(nil),   // 37: google.protobuf.Duration
+	(*UnconfirmedSentence)(nil),   // 33: responsa.chat.v1.UnconfirmedSentence
+	(*status.Status)(nil),         // 34: google.rpc.Status
+	(*structpb.Value)(nil),        // 35: google.protobuf.Value
+	(*ToolSource)(nil),            // 36: responsa.chat.v1.ToolSource
+	(ToolFault)(0),                // 37: responsa.chat.v1.ToolFault
+	(*durationpb.Duration)(nil),   // 38: google.protobuf.Duration
 }
 var file_responsa_chat_v1_turn_proto_depIdxs = []int32{
 	3,  // 0: responsa.chat.v1.Fallback.kind:type_name -> responsa.chat.v1.FallbackKind
@@ -2620,28 +2632,29 @@ var file_responsa_chat_v1_turn_proto_depIdxs = []int32{
 	31, // 32: responsa.chat.v1.TurnAnswer.suggestions:type_name -> responsa.chat.v1.Suggestion
 	32, // 33: responsa.chat.v1.TurnAnswer.excerpts:type_name -> responsa.chat.v1.Excerpt
 	32, // 34: responsa.chat.v1.TurnAnswer.more_excerpts:type_name -> responsa.chat.v1.Excerpt
-	2,  // 35: responsa.chat.v1.TurnRefused.reason:type_name -> responsa.chat.v1.RefusalReason
-	7,  // 36: responsa.chat.v1.TurnRefused.usage:type_name -> responsa.chat.v1.Usage
-	8,  // 37: responsa.chat.v1.TurnRefused.fallbacks:type_name -> responsa.chat.v1.Fallback
-	31, // 38: responsa.chat.v1.TurnRefused.suggestions:type_name -> responsa.chat.v1.Suggestion
-	32, // 39: responsa.chat.v1.TurnRefused.excerpts:type_name -> responsa.chat.v1.Excerpt
-	33, // 40: responsa.chat.v1.TurnFailed.status:type_name -> google.rpc.Status
-	7,  // 41: responsa.chat.v1.TurnFailed.usage:type_name -> responsa.chat.v1.Usage
-	8,  // 42: responsa.chat.v1.TurnFailed.fallbacks:type_name -> responsa.chat.v1.Fallback
-	7,  // 43: responsa.chat.v1.TurnUsage.usage:type_name -> responsa.chat.v1.Usage
-	27, // 44: responsa.chat.v1.TurnToolCall.arguments:type_name -> google.protobuf.Struct
-	5,  // 45: responsa.chat.v1.TurnToolResult.outcome:type_name -> responsa.chat.v1.ToolOutcome
-	34, // 46: responsa.chat.v1.TurnToolResult.data:type_name -> google.protobuf.Value
-	35, // 47: responsa.chat.v1.TurnToolResult.sources:type_name -> responsa.chat.v1.ToolSource
-	36, // 48: responsa.chat.v1.TurnToolResult.fault:type_name -> responsa.chat.v1.ToolFault
-	6,  // 49: responsa.chat.v1.TurnCancelled.by:type_name -> responsa.chat.v1.CancelCause
-	10, // 50: responsa.chat.v1.TurnSnapshot.terminal_event:type_name -> responsa.chat.v1.TurnEvent
-	37, // 51: responsa.chat.v1.TurnReconnect.after:type_name -> google.protobuf.Duration
-	52, // [52:52] is the sub-list for method output_type
-	52, // [52:52] is the sub-list for method input_type
-	52, // [52:52] is the sub-list for extension type_name
-	52, // [52:52] is the sub-list for extension extendee
-	0,  // [0:52] is the sub-list for field type_name
+	33, // 35: responsa.chat.v1.TurnAnswer.unconfirmed_sentences:type_name -> responsa.chat.v1.UnconfirmedSentence
+	2,  // 36: responsa.chat.v1.TurnRefused.reason:type_name -> responsa.chat.v1.RefusalReason
+	7,  // 37: responsa.chat.v1.TurnRefused.usage:type_name -> responsa.chat.v1.Usage
+	8,  // 38: responsa.chat.v1.TurnRefused.fallbacks:type_name -> responsa.chat.v1.Fallback
+	31, // 39: responsa.chat.v1.TurnRefused.suggestions:type_name -> responsa.chat.v1.Suggestion
+	32, // 40: responsa.chat.v1.TurnRefused.excerpts:type_name -> responsa.chat.v1.Excerpt
+	34, // 41: responsa.chat.v1.TurnFailed.status:type_name -> google.rpc.Status
+	7,  // 42: responsa.chat.v1.TurnFailed.usage:type_name -> responsa.chat.v1.Usage
+	8,  // 43: responsa.chat.v1.TurnFailed.fallbacks:type_name -> responsa.chat.v1.Fallback
+	7,  // 44: responsa.chat.v1.TurnUsage.usage:type_name -> responsa.chat.v1.Usage
+	27, // 45: responsa.chat.v1.TurnToolCall.arguments:type_name -> google.protobuf.Struct
+	5,  // 46: responsa.chat.v1.TurnToolResult.outcome:type_name -> responsa.chat.v1.ToolOutcome
+	35, // 47: responsa.chat.v1.TurnToolResult.data:type_name -> google.protobuf.Value
+	36, // 48: responsa.chat.v1.TurnToolResult.sources:type_name -> responsa.chat.v1.ToolSource
+	37, // 49: responsa.chat.v1.TurnToolResult.fault:type_name -> responsa.chat.v1.ToolFault
+	6,  // 50: responsa.chat.v1.TurnCancelled.by:type_name -> responsa.chat.v1.CancelCause
+	10, // 51: responsa.chat.v1.TurnSnapshot.terminal_event:type_name -> responsa.chat.v1.TurnEvent
+	38, // 52: responsa.chat.v1.TurnReconnect.after:type_name -> google.protobuf.Duration
+	53, // [53:53] is the sub-list for method output_type
+	53, // [53:53] is the sub-list for method input_type
+	53, // [53:53] is the sub-list for extension type_name
+	53, // [53:53] is the sub-list for extension extendee
+	0,  // [0:53] is the sub-list for field type_name
 }
 
 func init() { file_responsa_chat_v1_turn_proto_init() }

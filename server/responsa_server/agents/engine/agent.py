@@ -27,6 +27,7 @@ from responsa_server.domain.events import (
     AnyCitation,
     Excerpt,
     Fallback,
+    FallbackKind,
     RefusalReason,
     Refused,
     Terminal,
@@ -188,7 +189,12 @@ class PlannedAgent:
         if self.asks_models:
             context.read(read_before)  # a model reads the history
         try:
-            end = ending(await self.compile().run(state, context), task.meter.usage)
+            ended = await self.compile().run(state, context)
+            end = ending(ended, task.meter.usage)
+            uncited = any(one.kind is FallbackKind.UNCITED for one in task.meter.fallbacks)
+            if isinstance(end, Answered) and uncited and not (end.citations or end.excerpts):
+                # Nothing of the text is confirmed, so the reader gets the passages beside it.
+                end = replace(end, more_excerpts=_further(_ranking(ended), 0, ()))
         except OverBudget as over:
             task.meter.over_request = over.limit == "cost_micros" and context.limits.asked
             end = _over(over, context.limits, task.meter.usage)
@@ -226,7 +232,8 @@ def ending(state: Mapping[str, object], usage: Usage) -> Answered | Refused:
             _written(answer.text, complete=whole, state=state, usage=usage),
             citations=[of_plain(citation) for citation in answer.citations],
             passages_used=answer.passages_used,
-            unsupported=answer.unsupported,
+            unsupported=len({one.answer for one in answer.unconfirmed}) or answer.unsupported,
+            unconfirmed=answer.unconfirmed,
         )
         if end.model == PASSAGES:
             end = replace(

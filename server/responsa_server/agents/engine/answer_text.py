@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from responsa_server.agents.engine.citations import MarkFilter, split
+from responsa_server.agents.engine.citations import Mark, MarkFilter, split
 from responsa_server.agents.engine.declining import DeclineFilter
 from responsa_server.agents.engine.node import Run
 from responsa_server.agents.engine.prompts import FenceFilter
@@ -68,11 +68,10 @@ class AnswerWriter:
         return "".join(self._parts)
 
     @property
-    def marks(self) -> tuple[tuple[int, int], ...]:
-        """The marks in the text so far. Each mark is a byte offset in the text and the number of a passage."""
-        return (
-            () if self._filter is None else tuple(mark for mark in self._filter.marks if mark[0] <= self.end)
-        )
+    def marks(self) -> tuple[Mark, ...]:
+        """The marks in the text so far."""
+        filtered = () if self._filter is None else self._filter.marks
+        return tuple(mark for mark in filtered if mark.offset <= self.end)
 
     @property
     def declined(self) -> bool:

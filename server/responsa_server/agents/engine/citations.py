@@ -10,7 +10,7 @@ import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 from uuid import UUID
 
 from pydantic import Field
@@ -27,13 +27,16 @@ from responsa_server.domain.events import (
     AnyCitation,
     ByteRange,
     Citation,
+    CitationState,
     Cited,
     Delta,
     RefusalReason,
     ToolCitation,
     ToolOrigin,
+    Unconfirmed,
 )
 from responsa_server.domain.models import MARK, MARK_BEGUN
+from responsa_server.domain.passages import Passage
 from responsa_server.text.sentences import sentences
 
 SEPARATOR: Final = "\n\n"
@@ -115,13 +118,21 @@ def split(text: str, most_bytes: int) -> Iterator[str]:
         yield rest
 
 
-def citation_of(quote: Quote, piece: str, source: ByteRange, answer: ByteRange) -> AnyCitation:
+def citation_of(
+    quote: Quote,
+    piece: str,
+    source: ByteRange,
+    answer: ByteRange,
+    state: CitationState = CitationState.QUOTED,
+) -> AnyCitation:
     """The citation of a piece of a quote: its place in the document or in the tool's source, and in the answer."""
     passage = quote.passage
     sha256 = hashlib.sha256(piece.encode()).digest()
     score = min(max(quote.score, 0.0), 1.0)
     if passage.origin is not None:
-        return ToolCitation(passage.origin, passage.title, passage.uri, source, piece, sha256, answer, score)
+        return ToolCitation(
+            passage.origin, passage.title, passage.uri, source, piece, sha256, answer, score, state
+        )
     place = passage.place_of(source)
     return Citation(
         passage_id=passage.id,
@@ -138,11 +149,17 @@ def citation_of(quote: Quote, piece: str, source: ByteRange, answer: ByteRange) 
         box=place.box if place else None,
         path=place.path if place else "",
         date=passage.date,
+        state=state,
     )
 
 
-Mark = tuple[int, int]
-"""A mark: its byte offset in the text without marks, and the number of the passage that it names, from 1."""
+class Mark(NamedTuple):
+    """A mark: its byte offset in the text without marks, the number of the passage that it names, from 1, and the words that it copies from the passage; "" if it copies none."""
+
+    offset: int
+    passage: int
+    quote: str = ""
+
 
 MOST_MARKS: Final = 256
 """The maximum number of marks that are recorded for one text. Later marks are removed from the text but not recorded."""
@@ -156,15 +173,17 @@ _STOPS: Final = ".!?…。！？"
 _ROUND: Final = re.compile(rf" ?\(([1-9][0-9]?)\)(?=([{_STOPS}]?)([ \n]|\Z))")
 _COUNTED: Final = re.compile(r"\([0-9]{1,2}\)")
 _BEGUN: Final = re.compile(rf" ?(?:{MARK_BEGUN}|\((?:[0-9]{{1,2}}(?:\)[{_STOPS}]?)?)?)?\Z")
-MOST_HELD: Final = 64
+MOST_HELD: Final = 300
 """The maximum number of characters that are held back as the possible beginning of a mark."""
+_COPIED: Final = re.compile(r"\[(?P<numbers>[^:\"“„«]*)(?::|(?=[\"“„«])) ?(?P<quote>.*?) ?\]\Z", re.DOTALL)
+_QUOTATION: Final = '"“”„«»'
 
 
 class MarkFilter:
     """Removes marks, and the space before each mark, from a text that arrives in pieces. The result does not depend on
     where the text is cut into pieces.
 
-    A mark names passages by numbers from 1 to 99 (`MARK`). A number in round brackets is a mark only at a sentence's end, if so many passages are
+    A mark names passages by numbers from 1 to 99, and may copy words of one (`MARK`). A number in round brackets is a mark only at a sentence's end, if so many passages are
     shown and the line does not count with such numbers. Brackets in code are not marks.
     """
 
@@ -254,8 +273,10 @@ class MarkFilter:
 
     def _mark(self, text: str) -> None:
         """Record a mark. At the beginning of a line, the space after the mark is dropped instead of the one before it."""
+        copied = _COPIED.search(text)
+        numbers, quote = (copied["numbers"], copied["quote"].strip(_QUOTATION)) if copied else (text, "")
         if (left := MOST_MARKS - len(self.marks)) > 0:
-            self.marks += [(self._end, int(number)) for number in re.findall(r"[0-9]+", text)[:left]]
+            self.marks += [Mark(self._end, int(one), quote) for one in re.findall(r"[0-9]+", numbers)[:left]]
         self._behind = self._behind or (self._line_begins and not self._start == self._end > 0)
         self._line_begins = False
 
@@ -294,7 +315,7 @@ def _words(data: bytes, start: int, end: int) -> ByteRange | None:
 
 def _leading(data: bytes, marks: Sequence[Mark]) -> set[int]:
     lines = dict[tuple[int, int], list[int]]()
-    for offset, _ in marks:
+    for offset, *_ in marks:
         if offset <= len(data):
             end = data.find(b"\n", offset)
             line = (data.rfind(b"\n", 0, offset) + 1, end if end >= 0 else len(data))
@@ -328,11 +349,12 @@ class CitationModel(NodeModel):
     path: str = ""
     date: str = ""
     origin: ToolOrigin | None = None
+    state: CitationState | None = None
 
 
 class AnswerModel(NodeModel):
     """A whole answer, as plain state. collections: the collections that its text is from; empty if the evidence says so. excerpts: how many of the ranking's excerpts the
-    text shows, from the first. unsupported: how many sentences name a passage that does not support them.
+    text shows, from the first. unconfirmed: the sentences that name a passage and that nothing confirms. unsupported: their number, in state that an earlier release stored.
     """
 
     text: str = Field(min_length=1)
@@ -342,6 +364,7 @@ class AnswerModel(NodeModel):
     collections: tuple[str, ...] = ()
     excerpts: int = Field(default=0, ge=0)
     unsupported: int = Field(default=0, ge=0)
+    unconfirmed: tuple[Unconfirmed, ...] = Field(default=(), max_length=MAX_CITATIONS)
 
 
 class RefusalModel(NodeModel):
@@ -354,12 +377,13 @@ class RefusalModel(NodeModel):
 @dataclass(frozen=True, slots=True)
 class Claimed:
     """A sentence and the passage to which its mark points. text: the sentence. source: the sentence's bytes in the answer.
-    passage: the passage's number, from 1.
+    passage: the passage's number, from 1. quote: the words that the mark copies; "" if it copies none.
     """
 
     text: str
     source: ByteRange
     passage: int
+    quote: str = ""
 
 
 def claims(text: str, marks: Sequence[Mark]) -> Sequence[Claimed]:
@@ -375,13 +399,13 @@ def claims(text: str, marks: Sequence[Mark]) -> Sequence[Claimed]:
     ranges = sentence_ranges(text)
     starts = [one.start for one in ranges]
     before = 0
-    for place, (offset, passage) in enumerate(marks):
+    for place, (offset, passage, quote) in enumerate(marks):
         if place and marks[place - 1][0] != offset:
             before = marks[place - 1][0]
         end = min(offset, len(data))
         last = bisect_left(starts, end)
         if offset in leading:
-            until = next((one for one, _ in marks[place:] if one > offset), len(data))
+            until = next((one.offset for one in marks[place:] if one.offset > offset), len(data))
             following = ranges[max(0, bisect_right(starts, end) - 1) :]
             source = next(
                 filter(None, (_words(data, max(one.start, end), min(one.end, until)) for one in following)),
@@ -392,7 +416,7 @@ def claims(text: str, marks: Sequence[Mark]) -> Sequence[Claimed]:
             source = _claim(data, near, min(before, offset), end)
         if source is not None:
             words = data[source.start : source.end].decode()
-            found.setdefault((source.start, source.end, passage), Claimed(words, source, passage))
+            found.setdefault((source.start, source.end, passage), Claimed(words, source, passage, quote))
     return list(found.values())
 
 
@@ -437,11 +461,21 @@ def found_sources(results: Sequence[ResultModel]) -> Sequence[FoundSource]:
     return list(found.values())
 
 
-def citation(claimed: Claimed, quote: Quote) -> AnyCitation:
-    """The citation of a claim that a quote supports. A quote that is too long is cut at its end."""
+def citation(claimed: Claimed, quote: Quote, state: CitationState) -> AnyCitation:
+    """The citation of a claim that a quote holds. A quote that is too long is cut at its end."""
     words = first_part(quote.text)
     start = quote.source.start
-    return citation_of(quote, words, ByteRange(start, start + len(words.encode())), claimed.source)
+    source = ByteRange(start, start + len(words.encode()))
+    return citation_of(quote, words, source, claimed.source, state)
+
+
+def unconfirmed(claimed: Claimed, passage: Passage | None) -> Unconfirmed:
+    """A claim that nothing confirms. passage: the one that it names; None if there is no such passage."""
+    if passage is None:
+        return Unconfirmed(claimed.source)
+    if passage.origin is not None:
+        return Unconfirmed(claimed.source, origin=passage.origin)
+    return Unconfirmed(claimed.source, passage.id, passage.document_id, passage.version)
 
 
 def first_part(text: str) -> str:
@@ -463,6 +497,7 @@ def plain(one: AnyCitation) -> CitationModel:
             answer=one.answer,
             score=one.score,
             origin=one.origin,
+            state=one.state,
         )
     return CitationModel(
         passage_id=str(one.passage_id),
@@ -479,6 +514,7 @@ def plain(one: AnyCitation) -> CitationModel:
         box=one.box,
         path=one.path,
         date=one.date,
+        state=one.state,
     )
 
 
@@ -487,7 +523,15 @@ def of_plain(model: CitationModel) -> AnyCitation:
     sha256 = bytes.fromhex(model.sha256)
     if model.origin is not None:
         return ToolCitation(
-            model.origin, model.title, model.uri, model.source, model.quote, sha256, model.answer, model.score
+            model.origin,
+            model.title,
+            model.uri,
+            model.source,
+            model.quote,
+            sha256,
+            model.answer,
+            model.score,
+            model.state,
         )
     return Citation(
         passage_id=UUID(model.passage_id),
@@ -504,4 +548,5 @@ def of_plain(model: CitationModel) -> AnyCitation:
         box=model.box,
         path=model.path,
         date=model.date,
+        state=model.state,
     )

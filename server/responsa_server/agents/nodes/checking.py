@@ -1,4 +1,4 @@
-"""Checks the code and the citations of a model's text: a citation is sent only if the passage or the source that it names supports its sentence."""
+"""Checks the code and the citations of a model's text: a citation is sent only if it was confirmed."""
 
 from __future__ import annotations
 
@@ -19,19 +19,28 @@ from responsa_server.agents.engine.citations import (
     found_sources,
     plain,
     sentence_ranges,
+    unconfirmed,
 )
 from responsa_server.agents.engine.config import RetrievalTable
 from responsa_server.agents.engine.declining import UNCITED
 from responsa_server.agents.engine.kinds import NodeKind, required
 from responsa_server.agents.engine.node import Announcement, Node, NodeModel, NodeOptions, Run
 from responsa_server.agents.nodes.searching import DEFAULT_RETRIEVAL
-from responsa_server.domain.answers import CitationJudge, CitedSentence, Evidence, EvidenceSource, Quote
+from responsa_server.domain.answers import (
+    CheckedClaim,
+    CitationJudge,
+    CitedSentence,
+    Evidence,
+    EvidenceSource,
+    Quote,
+)
 from responsa_server.domain.errors import Reason, Unavailable
 from responsa_server.domain.events import (
     MAX_ANSWER_BYTES,
     MAX_CITATIONS,
     AnswerOutcome,
     AnyCitation,
+    CitationState,
     Cited,
     Fallback,
     FallbackKind,
@@ -78,7 +87,7 @@ class CitationCheckerInput(NodeModel):
 
 
 class CitationCheckerOutput(NodeModel):
-    """The cited answer; None if the text was dropped (`problem`). Sentences that are not supported by the passages that they name stay in the answer without a citation."""
+    """The cited answer; None if the text was dropped (`problem`). Sentences that name a passage and that nothing confirms stay in the answer, unconfirmed."""
 
     answer: AnswerModel | None
     text: str
@@ -104,14 +113,18 @@ class CitationChecker(Node[CitationCheckerInput, CitationCheckerOutput]):
     async def process(self, given: CitationCheckerInput, run: Run) -> CitationCheckerOutput:
         """Send the citations in the order of the text. Raises Unavailable (MODEL_UNAVAILABLE) for the second text that must not be sent."""
         found = claims(given.text, given.marks)
-        quotes = await self._judged(found, given)
-        judged = list(zip(found, quotes, strict=True))
-        supported = [(claimed, quote) for claimed, quote in judged if quote is not None]
-        kept = [citation(claimed, quote) for claimed, quote in supported[:MAX_CITATIONS]]
-        unsupported = {claimed.source for claimed, quote in judged if quote is None}
-        unsupported -= {claimed.source for claimed, _ in supported}
+        checked = list(zip(found, await self._checked(found, given), strict=True))
+        states = await self._states(checked, run)
+        confirmed = [
+            (claimed, one.quote, state)
+            for (claimed, one), state in zip(checked, states, strict=True)
+            if one.quote is not None and state is not None
+        ]
+        kept = [citation(claimed, quote, state) for claimed, quote, state in confirmed[:MAX_CITATIONS]]
+        sure = {claimed.source for claimed, _, _ in confirmed}
+        others = [(claimed, one.passage) for claimed, one in checked if claimed.source not in sure]
         if self._hold:
-            wrong = [claimed.text for claimed, _ in judged if claimed.source in unsupported]
+            wrong = [claimed.text for claimed, _ in others]
             bare = _without_source(given.text, found)
             if wrong or bare or not kept:
                 return self._dropped(given, wrong, bare)
@@ -124,8 +137,8 @@ class CitationChecker(Node[CitationCheckerInput, CitationCheckerOutput]):
             citations=tuple(plain(one) for one in kept),
             outcome=AnswerOutcome.COMPLETE if given.complete else AnswerOutcome.OUTPUT_LIMIT,
             passages_used=given.shown,
-            collections=_collections(quote for _, quote in supported),
-            unsupported=len(unsupported),
+            collections=_collections(quote for _, quote, _ in confirmed),
+            unconfirmed=tuple(unconfirmed(claimed, passage) for claimed, passage in others[:MAX_CITATIONS]),
         )
         return CitationCheckerOutput(answer=answer, text=given.text)
 
@@ -150,26 +163,26 @@ class CitationChecker(Node[CitationCheckerInput, CitationCheckerOutput]):
             problem = f"These sentences have a figure and name no passage: {_listed(bare)}"
         return CitationCheckerOutput(answer=None, text="", problem=problem)
 
-    async def _judged(self, found: Sequence[Claimed], given: CitationCheckerInput) -> Sequence[Quote | None]:
-        """For each claim, the quote that supports it. Numbers greater than those of the passages name the tools' sources."""
+    async def _checked(self, found: Sequence[Claimed], given: CitationCheckerInput) -> Sequence[CheckedClaim]:
+        """What is known of each claim. Numbers greater than those of the passages name the tools' sources."""
         sources = found_sources(given.results[given.gathered :])
         of_passages = [one for one in found if one.passage <= given.shown or not sources]
-        asked = [CitedSentence(one.text, one.passage) for one in of_passages]
-        quotes = (
-            dict(
-                zip(
-                    of_passages, await self._judge.judge(asked, given.evidence, self._most_bytes), strict=True
-                )
-            )
-            if asked
-            else {}
-        )
-        of_sources = [one for one in found if one not in quotes]
-        fetched = [CitedSentence(one.text, one.passage - given.shown) for one in of_sources]
-        quotes |= zip(
-            of_sources, await self._judge.judge_sources(fetched, sources) if fetched else (), strict=True
-        )
-        return [quotes[one] for one in found]
+        of_sources = [one for one in found if one.passage > given.shown and sources]
+        asked = [CitedSentence(one.text, one.passage, one.quote) for one in of_passages]
+        fetched = [CitedSentence(one.text, one.passage - given.shown, one.quote) for one in of_sources]
+        checked: dict[Claimed, CheckedClaim] = {}
+        if asked:
+            judged = await self._judge.judge(asked, given.evidence, self._most_bytes)
+            checked |= zip(of_passages, judged, strict=True)
+        if fetched:
+            checked |= zip(of_sources, await self._judge.judge_sources(fetched, sources), strict=True)
+        return [checked[one] for one in found]
+
+    async def _states(
+        self, checked: Sequence[tuple[Claimed, CheckedClaim]], run: Run
+    ) -> Sequence[CitationState | None]:
+        """The state of each claim; None if nothing confirms it."""
+        return [CitationState.QUOTED if one.quoted else None for _, one in checked]
 
 
 def _listed(sentences: Sequence[str]) -> str:

@@ -176,7 +176,7 @@ def left_out(text: str, marks: Sequence[Mark], cuts: Sequence[Cut]) -> tuple[str
         inside = max(0, ends[number - 1] - offset) if number else 0
         return offset - before[number] + inside
 
-    return "".join(kept), tuple((moved(offset), passage) for offset, passage in marks)
+    return "".join(kept), tuple(mark._replace(offset=moved(mark.offset)) for mark in marks)
 
 
 def _gaps(text: str) -> Iterator[Cut]:

@@ -18,6 +18,7 @@ from responsa_server.domain.events import (
     AnswerOutcome,
     ByteRange,
     Citation,
+    CitationState,
     Excerpt,
     Fallback,
     FallbackKind,
@@ -130,6 +131,7 @@ def _citation(excerpt: Excerpt, start: int) -> Citation:
         box=excerpt.box,
         path=excerpt.path,
         date=excerpt.date,
+        state=CitationState.QUOTED,
     )
 
 

@@ -13,7 +13,7 @@ from pydantic import Field, JsonValue
 from responsa_server.agents.engine.answer_text import AnswerWriter, emit_text
 from responsa_server.agents.engine.asking import ModelCall, label_of, may_write, offered, patience
 from responsa_server.agents.engine.calling import CallModel, ResultModel
-from responsa_server.agents.engine.citations import claims, found_sources
+from responsa_server.agents.engine.citations import Mark, claims, found_sources
 from responsa_server.agents.engine.declining import DECLINED, NO_ANSWER, UNCITED
 from responsa_server.agents.engine.declining import VARIABLE as NO_ANSWER_VARIABLE
 from responsa_server.agents.engine.failed_tools import without_documents
@@ -41,7 +41,7 @@ from responsa_server.agents.nodes.choosing import (
     chooser_for,
     requests_tools,
 )
-from responsa_server.domain.answers import CitedSentence, Evidence, ShownPassage
+from responsa_server.domain.answers import CheckedClaim, CitedSentence, Evidence, ShownPassage
 from responsa_server.domain.conversations import Speaker
 from responsa_server.domain.errors import Reason, Unavailable
 from responsa_server.domain.events import (
@@ -146,7 +146,7 @@ class PromptOutput(NodeModel):
     complete: bool
     calls: tuple[CallModel, ...]
     model: str = ""
-    marks: tuple[tuple[int, int], ...] = ()
+    marks: tuple[Mark, ...] = ()
     shown: Annotated[int, Field(ge=0)] = 0
     declined: bool = False
 
@@ -323,13 +323,15 @@ class Prompt(Node[PromptInput, PromptOutput]):
 
     async def _send_checked(self, text: AnswerWriter, model: str, given: PromptInput, run: Run) -> None:
         """Send a text that was held back. Raises Unavailable if no passage supports any part of the text."""
-        asked = [CitedSentence(claim.text, claim.passage) for claim in claims(text.text, text.marks)]
-        found: Sequence[object] = ()
+        asked = [
+            CitedSentence(claim.text, claim.passage, claim.quote) for claim in claims(text.text, text.marks)
+        ]
+        found: Sequence[CheckedClaim] = ()
         if asked and self._parts.judge is not None and given.evidence is not None:
             found = await self._parts.judge.judge(
                 asked, given.evidence, self._parts.traits.retrieval.context_bytes
             )
-        if all(one is None for one in found):
+        if not any(one.quoted for one in found):
             raise _unusable(model, UNCITED)
         if self._options.stream:
             emit_text(text.text, run)

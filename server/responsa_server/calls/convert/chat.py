@@ -53,8 +53,10 @@ from responsa_server.domain.events import (
     Status,
     ToolCalled,
     ToolCitation,
+    ToolOrigin,
     ToolReturned,
     ToolSource,
+    Unconfirmed,
     Usage,
 )
 from responsa_server.domain.filters import parse_filter
@@ -193,6 +195,7 @@ def message(value: Message) -> message_pb2.Message:
         role=values.SPEAKER.number(value.speaker),
         text=value.text,
         citations=[citation(one) for one in value.citations],
+        unconfirmed_sentences=[unconfirmed(one) for one in value.unconfirmed],
         refusal_reason=values.REFUSAL_REASON.number(value.refusal),
         create_time=timestamp(value.create_time),
         feedback=None if value.feedback is None else feedback(value.feedback),
@@ -235,12 +238,8 @@ def citation(value: AnyCitation) -> citation_pb2.Citation:
             sha256=value.sha256,
             answer_range=byte_range(value.answer),
             score=value.score,
-            tool_result=citation_pb2.CitedToolResult(
-                call_id=value.origin.call_id,
-                tool=names.tool(value.origin.tool),
-                source_index=value.origin.source_index,
-                fetch_time=timestamp(value.origin.fetch_time),
-            ),
+            tool_result=_tool_result(value.origin),
+            state=values.CITATION_STATE.number(value.state),
         )
     return citation_pb2.Citation(
         passage=names.passage(value.passage_id),
@@ -256,7 +255,27 @@ def citation(value: AnyCitation) -> citation_pb2.Citation:
         box=None if value.box is None else page_box(value.box),
         path=value.path,
         date=value.date,
+        state=values.CITATION_STATE.number(value.state),
     )
+
+
+def _tool_result(origin: ToolOrigin) -> citation_pb2.CitedToolResult:
+    return citation_pb2.CitedToolResult(
+        call_id=origin.call_id,
+        tool=names.tool(origin.tool),
+        source_index=origin.source_index,
+        fetch_time=timestamp(origin.fetch_time),
+    )
+
+
+def unconfirmed(value: Unconfirmed) -> citation_pb2.UnconfirmedSentence:
+    found = citation_pb2.UnconfirmedSentence(answer_range=byte_range(value.answer))
+    if value.origin is not None:
+        found.tool_result.CopyFrom(_tool_result(value.origin))
+    elif value.passage_id is not None and value.document_id is not None:
+        found.passage = names.passage(value.passage_id)
+        found.document_version = names.document_version(value.document_id, value.version)
+    return found
 
 
 def page_box(edges: tuple[int, int, int, int]) -> citation_pb2.PageBox:
@@ -382,6 +401,7 @@ def event(value: NumberedEvent) -> turn_pb2.TurnEvent:
                     excerpts=[excerpt(one) for one in what.excerpts],
                     more_excerpts=[excerpt(one) for one in what.more_excerpts],
                     unsupported_sentences=what.unsupported,
+                    unconfirmed_sentences=[unconfirmed(one) for one in what.unconfirmed],
                     follow_ups=what.follow_ups,
                 )
             )

@@ -47,7 +47,16 @@ def _readable(answer: turn_pb2.TurnAnswer, unreadable: Collection[UUID]) -> turn
             else one
             for one in answer.citations
         ],
+        unconfirmed_sentences=[
+            citation_pb2.UnconfirmedSentence(answer_range=one.answer_range)
+            for one in (() if withheld else answer.unconfirmed_sentences)
+        ],
         outcome=answer.outcome,
         model=answer.model,
+        fallbacks=[
+            turn_pb2.Fallback(kind=one.kind)
+            for one in answer.fallbacks
+            if one.kind == turn_pb2.FALLBACK_KIND_UNCITED
+        ],
         excerpts=[one for one in answer.excerpts if not hidden(one.document_version)],
     )

@@ -37,6 +37,7 @@ from responsa_server.domain.errors import FieldViolation, InvalidRequest, Reason
 from responsa_server.domain.events import (
     AnswerOutcome,
     CancelCause,
+    CitationState,
     FallbackKind,
     Grade,
     RefusalReason,
@@ -188,6 +189,7 @@ TOOL_EFFECT: Final = EnumMap(tool_pb2.ToolEffect, Effect)
 CANCEL_CAUSE: Final = EnumMap(turn_pb2.CancelCause, CancelCause)
 FALLBACK_KIND: Final = EnumMap(turn_pb2.FallbackKind, FallbackKind)
 GRADE: Final = EnumMap(excerpt_pb2.ExcerptGrade, Grade)
+CITATION_STATE: Final = EnumMap(citation_pb2.CitationState, CitationState)
 VERDICT: Final = EnumMap(citation_pb2.CitationVerdict, Verdict)
 COLLECTION_KIND: Final = EnumMap(collection_kind_pb2.CollectionKind, CollectionKind)
 RATING: Final = EnumMap(feedback_pb2.Rating, Rating)

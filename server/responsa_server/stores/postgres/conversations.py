@@ -29,10 +29,12 @@ from responsa_server.domain.events import (
     AnyCitation,
     ByteRange,
     Citation,
+    CitationState,
     RefusalReason,
     ToolCitation,
     ToolOrigin,
     ToolSource,
+    Unconfirmed,
     VersionRead,
 )
 from responsa_server.domain.limits import NO_LIMIT, Scope, too_many
@@ -404,8 +406,20 @@ def _message(row: Mapping[str, Any], citations: Sequence[AnyCitation]) -> Messag
         text=row["content"],
         citations=citations,
         refusal=RefusalReason(row["refusal"]) if row["refusal"] else None,
+        unconfirmed=[_unconfirmed(one) for one in row["unconfirmed"] or ()],
         feedback=_feedback(row) if row.get("rate_time") else None,
     )
+
+
+def _unconfirmed(found: Mapping[str, Any]) -> Unconfirmed:
+    answer = ByteRange(*found["answer"])
+    if "call_id" in found:
+        fetched = datetime.fromisoformat(found["fetch_time"])
+        origin = ToolOrigin(found["call_id"], found["tool"], found["source_index"], fetched)
+        return Unconfirmed(answer, origin=origin)
+    if "passage_id" in found:
+        return Unconfirmed(answer, UUID(found["passage_id"]), UUID(found["document_id"]), found["version"])
+    return Unconfirmed(answer)
 
 
 def _feedback(row: Mapping[str, Any]) -> Feedback:
@@ -422,7 +436,7 @@ def _withheld(message: Message) -> Message:
     """The message, for a reader without access to a document that its turn has read."""
     if message.speaker is Speaker.USER:
         return message
-    return replace(message, text=WITHHELD, citations=(), refusal=RefusalReason.NOT_PERMITTED)
+    return replace(message, text=WITHHELD, citations=(), unconfirmed=(), refusal=RefusalReason.NOT_PERMITTED)
 
 
 def versions_of(row: Mapping[str, Any]) -> Sequence[VersionRead]:
@@ -436,6 +450,7 @@ def _citation(row: Mapping[str, Any]) -> AnyCitation:
     ranges = {
         "source": ByteRange(row["source_start"], row["source_end"]),
         "answer": ByteRange(row["answer_start"], row["answer_end"]),
+        "state": CitationState(row["state"]) if row["state"] else None,
     }
     if row["call_id"] is None:
         return build(Citation, row, **ranges, box=tuple(row["box"]) if row["box"] else None)

@@ -8,7 +8,7 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from itertools import accumulate
 from typing import Any, Final, LiteralString, Protocol
@@ -31,6 +31,7 @@ from responsa_server.domain.events import (
     ToolOutcome,
     ToolReturned,
     ToolSource,
+    Unconfirmed,
     Usage,
 )
 from responsa_server.domain.insight import TurnFacts
@@ -804,7 +805,22 @@ def _message(finish: int, message: NewMessage) -> dict[str, object]:
         "speaker": message.speaker.value,
         "content": message.text,
         "refusal": message.refusal.value if message.refusal else None,
+        "unconfirmed": [_unconfirmed(one) for one in message.unconfirmed] or None,
     }
+
+
+def _unconfirmed(one: Unconfirmed) -> dict[str, object]:
+    """A sentence in the form of the column `unconfirmed`."""
+    found: dict[str, object] = {"answer": [one.answer.start, one.answer.end]}
+    if one.origin is not None:
+        found |= asdict(one.origin) | {"fetch_time": one.origin.fetch_time.isoformat()}
+    elif one.passage_id is not None:
+        found |= {
+            "passage_id": str(one.passage_id),
+            "document_id": str(one.document_id),
+            "version": one.version,
+        }
+    return found
 
 
 def _citations(finish: int, message: NewMessage) -> Sequence[dict[str, object]]:
@@ -822,6 +838,7 @@ def _citations(finish: int, message: NewMessage) -> Sequence[dict[str, object]]:
             "answer_start": one.answer.start,
             "answer_end": one.answer.end,
             "score": one.score,
+            "state": one.state or "",
             **_origin(one),
         }
         for place, one in enumerate(message.citations)

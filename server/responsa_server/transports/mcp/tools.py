@@ -20,7 +20,7 @@ from responsa.knowledge.v1 import knowledge_service_pb2 as knowledge
 from responsa.knowledge.v1.document_pb2 import Document, Passage
 from responsa.type.v1.scope_pb2 import Scope
 from responsa_server.calls import status
-from responsa_server.calls.convert.cited import citations
+from responsa_server.calls.convert.cited import citations, state, unconfirmed
 from responsa_server.calls.json_types import qualified
 from responsa_server.calls.methods import CHAT
 from responsa_server.domain.errors import InvalidRequest
@@ -243,6 +243,9 @@ async def _ask(backend: Backend, given: Ask, asking: Asking) -> CallToolResult:
     return _answer(terminal, {**names, "request_id": request.request_id})
 
 
+_NO_CITATIONS: Final[Mapping[str, Sequence[str]]] = {"citations": [], "unconfirmed_sentences": []}
+
+
 def _answer(terminal: TurnEvent, names: Mapping[str, str]) -> CallToolResult:
     match terminal.WhichOneof("event"):
         case "failed":
@@ -251,19 +254,33 @@ def _answer(terminal: TurnEvent, names: Mapping[str, str]) -> CallToolResult:
             answer = terminal.answer
             whole = answer.outcome == AnswerOutcome.ANSWER_OUTCOME_COMPLETE
             sources = [
-                f"{place}. {one.title}{f' ({one.uri})' if one.uri else ''}: “{one.quote}”"
+                f"{place}. {one.title}{f' ({one.uri})' if one.uri else ''}: “{one.quote}” ({state(one)})"
                 for place, one in enumerate(answer.citations, 1)
             ]
-            shown = "\n".join([answer.text, *(["", "Sources:", *sources] if sources else [])])
-            data = {"outcome": "answered" if whole else "cut", "text": answer.text}
-            return result(shown, {**names, **data, "citations": citations(answer.text, answer.citations)})
+            data = answer.text.encode()
+            places = [one.answer_range for one in answer.unconfirmed_sentences]
+            doubted = [f"- {data[one.start : one.end].decode()}" for one in places]
+            shown = "\n".join(
+                [
+                    answer.text,
+                    *(["", "Sources:", *sources] if sources else []),
+                    *(["", "Unconfirmed:", *dict.fromkeys(doubted)] if doubted else []),
+                ]
+            )
+            said = {
+                "outcome": "answered" if whole else "cut",
+                "text": answer.text,
+                "citations": citations(answer.text, answer.citations),
+                "unconfirmed_sentences": unconfirmed(answer.text, answer.unconfirmed_sentences),
+            }
+            return result(shown, {**names, **said})
         case "refused":
             reason = RefusalReason.Name(terminal.refused.reason).removeprefix("REFUSAL_REASON_")
             data = {"outcome": "refused", "refusal": reason, "text": terminal.refused.message}
-            return result(terminal.refused.message, {**names, **data, "citations": []})
+            return result(terminal.refused.message, {**names, **data, **_NO_CITATIONS})
         case _:
             data = {"outcome": "cancelled", "text": ""}
-            return result("The question was cancelled.", {**names, **data, "citations": []})
+            return result("The question was cancelled.", {**names, **data, **_NO_CITATIONS})
 
 
 async def _cancel(backend: Backend, given: Cancel, _: Asking) -> CallToolResult:
@@ -314,7 +331,7 @@ TOOLS: Final[Mapping[str, ToolRow]] = {
         {"text": "question", "options.parameters": "parameters"}
         | {f"options.{path}": name for path, name in _SCOPE.items()},
         dict.fromkeys(("turn", "conversation", "agent", "request_id", "outcome", "text"), "string")
-        | {"citations": "array"},
+        | dict.fromkeys(_NO_CITATIONS, "array"),
         reads=False,
     ),
     "cancel": ToolRow(

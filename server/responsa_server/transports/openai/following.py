@@ -126,9 +126,9 @@ class Reading:
             self.written.sent = min(self.written.sent, len(self.written.text))
 
     def cited(self) -> Sequence[Citation]:
-        """The citations of what was sent."""
+        """The citations of what was sent. Those without a state are none here, because a client takes an annotation for checked."""
         most = len(self.text.encode())
-        return [one for _, one in self.citations if one.answer_range.end <= most]
+        return [one for _, one in self.citations if one.answer_range.end <= most and one.state]
 
 
 class Output(Protocol):

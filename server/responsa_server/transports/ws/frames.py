@@ -12,7 +12,7 @@ from google.protobuf.descriptor import EnumDescriptor
 from google.rpc.error_details_pb2 import ErrorInfo
 from google.rpc.status_pb2 import Status
 
-from responsa.chat.v1.citation_pb2 import Citation
+from responsa.chat.v1.citation_pb2 import Citation, UnconfirmedSentence
 from responsa.chat.v1.excerpt_pb2 import Excerpt, ExcerptGrade
 from responsa.chat.v1.suggestion_pb2 import AlsoFound, Suggestion
 from responsa.chat.v1.tool_pb2 import ToolFault
@@ -29,6 +29,7 @@ from responsa.chat.v1.turn_pb2 import (
 from responsa.type.v1.byte_range_pb2 import ByteRange
 from responsa.type.v1.collection_kind_pb2 import CollectionKind
 from responsa_server.calls import status as statuses
+from responsa_server.calls.convert.cited import state
 from responsa_server.calls.status import Code
 from responsa_server.domain.errors import Reason
 from responsa_server.transports.ws.html import Rendering, of_plain
@@ -141,6 +142,10 @@ async def of_event(
                 metadata["model"] = answer.model
             if answer.unsupported_sentences:
                 metadata["unsupported_sentences"] = answer.unsupported_sentences
+            if answer.unconfirmed_sentences:
+                metadata["unconfirmed_sentences"] = [
+                    _unconfirmed(sentence) for sentence in answer.unconfirmed_sentences
+                ]
             if answer.follow_ups:
                 metadata["follow_ups"] = [*answer.follow_ups]
             metadata |= _named(answer.collection, answer.collection_kind, answer.also_found)
@@ -191,6 +196,7 @@ def _metadata(
                 "title": citation.title,
                 "uri": citation.uri,
                 "quote": citation.quote,
+                "state": state(citation),
                 **_place(citation),
                 **_tool(citation),
             }
@@ -224,8 +230,18 @@ def _tool_result(result: TurnToolResult) -> dict[str, Json]:
     return content
 
 
-def _tool(one: Citation) -> dict[str, Json]:
-    """The call whose result a quote is from; empty for a quote of a document."""
+def _unconfirmed(sentence: UnconfirmedSentence) -> dict[str, Json]:
+    """A sentence that nothing confirms, and what it names. Fields without a value are left out."""
+    named = {"passage": sentence.passage, "document": sentence.document_version}
+    return {
+        "answer_range": _range(sentence.answer_range),
+        **{name: value for name, value in named.items() if value},
+        **_tool(sentence),
+    }
+
+
+def _tool(one: Citation | UnconfirmedSentence) -> dict[str, Json]:
+    """The call whose result is named; empty for a passage of a document."""
     if not one.HasField("tool_result"):
         return {}
     result = one.tool_result

@@ -28,6 +28,7 @@ from responsa_server.domain.events import (
     AnswerOutcome,
     ByteRange,
     Citation,
+    CitationState,
     Fallback,
     FallbackKind,
     RefusalReason,
@@ -52,7 +53,7 @@ NILE, LAKE, MORE = excerpt(LONG), excerpt("A lake.", title="Lakes"), excerpt("Mo
 GRADED = RankOutput(
     evidence=Evidence(0, 0, {}), ranking=Ranking((NILE, LAKE), (MORE,), 0.7, near=True)
 ).model_dump(mode="json", include={"ranking"})
-CITATION = cast("Citation", citation(Claimed("x", ByteRange(0, 3), 1), QUOTE))
+CITATION = cast("Citation", citation(Claimed("x", ByteRange(0, 3), 1), QUOTE, CitationState.QUOTED))
 
 
 def answered(state: Mapping[str, object]) -> Answered:

@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import TypeAdapter
 
 from responsa_server.agents.engine.citations import (
     MOST_HELD,
@@ -29,6 +30,7 @@ from responsa_server.domain.events import (
     MAX_QUOTE_BYTES,
     AnswerOutcome,
     ByteRange,
+    CitationState,
     Cited,
     Delta,
 )
@@ -100,9 +102,40 @@ def cleaned(*pieces: str, start: int = 0, shown: int = 3) -> tuple[str, list[Mar
         ("a ` b [1]\nc [2]", "a ` b [1]\nc", [(11, 2)]),
     ],
 )
-def test_marks_are_taken_out_with_the_space_before_them(given: str, text: str, marks: list[Mark]) -> None:
-    assert cleaned(given) == (text, marks)
-    assert cleaned(*given) == (text, marks)
+def test_marks_are_taken_out_with_the_space_before_them(
+    given: str, text: str, marks: list[tuple[int, ...]]
+) -> None:
+    expected = (text, [Mark(*mark) for mark in marks])
+    assert cleaned(given) == expected
+    assert cleaned(*given) == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "text", "marks"),
+    [
+        ('Boils. [2: "boils sooner on high"] So', "Boils. So", [(6, 2, "boils sooner on high")]),
+        ("Boils. [2 “boils [sic] so, 3:4”]", "Boils.", [(6, 2, "boils [sic] so, 3:4")]),
+        ("Boils. [2: boils sooner]", "Boils.", [(6, 2, "boils sooner")]),
+        ('Boils. [1, 2: "a"] [3]', "Boils.", [(6, 1, "a"), (6, 2, "a"), (6, 3, "")]),
+        ('In `[1: "a"]` code', 'In `[1: "a"]` code', []),
+        # Not closed, too long, in two lines, or no mark.
+        ('Boils. [2: "boils sooner', 'Boils. [2: "boils sooner', []),
+        (f'A. [1: "{"b " * 200}"]', f'A. [1: "{"b " * 200}"]', []),
+        ('A. [1: "b\nc"]', 'A. [1: "b\nc"]', []),
+        ("See [2 apples].", "See [2 apples].", []),
+    ],
+)
+def test_a_mark_may_copy_words(given: str, text: str, marks: list[tuple[int, int, str]]) -> None:
+    expected = (text, [Mark(*mark) for mark in marks])
+    assert cleaned(given) == expected
+    assert cleaned(*given) == expected
+
+
+def test_marks_of_an_earlier_release_copy_nothing() -> None:
+    assert TypeAdapter(tuple[Mark, ...]).validate_python([[4, 2], [9, 1, "so"]]) == (
+        Mark(4, 2),
+        Mark(9, 1, "so"),
+    )
 
 
 @given(TEXTS, st.lists(st.integers(0, 120), max_size=8))
@@ -113,9 +146,9 @@ def test_however_a_text_is_cut_the_outcome_is_the_same(text: str, cuts: list[int
     assert cleaned(*pieces) == whole
     assert cleaned(*text) == whole
     found, marks = whole
-    assert [place for place, _ in marks] == sorted(place for place, _ in marks)
+    assert [place for place, *_ in marks] == sorted(place for place, *_ in marks)
     data = found.encode()
-    for place, _ in marks:
+    for place, *_ in marks:
         data[:place].decode()  # the place is between characters and within the text
         assert place <= len(data)
 
@@ -140,7 +173,7 @@ def _taken(text: str) -> int:
 
 
 def test_a_text_goes_on_where_another_ended() -> None:
-    assert cleaned(" more [3]", start=10) == (" more", [(15, 3)])
+    assert cleaned(" more [3]", start=10) == (" more", [Mark(15, 3)])
 
 
 def test_so_many_marks_are_noted_and_all_are_taken_out() -> None:
@@ -186,12 +219,12 @@ def test_a_mark_speaks_for_the_sentence_before_it(marked: str, expected: list[tu
 
 
 def test_marks_beyond_the_text_speak_for_its_end() -> None:
-    assert [claim.text for claim in claims("Cut here", [(99, 1)])] == ["Cut here"]
+    assert [claim.text for claim in claims("Cut here", [Mark(99, 1)])] == ["Cut here"]
 
 
 def test_a_citation_has_the_quote_of_the_source_and_the_place_in_the_answer() -> None:
     given = quote("The Nile is long.", start=100, score=1.2)
-    made = citation(Claimed("Long it is.", ByteRange(3, 14), 1), given)
+    made = citation(Claimed("Long it is.", ByteRange(3, 14), 1), given, CitationState.SUPPORTED)
     assert (made.quote, made.source, made.answer) == (
         "The Nile is long.",
         ByteRange(100, 117),
@@ -203,7 +236,7 @@ def test_a_citation_has_the_quote_of_the_source_and_the_place_in_the_answer() ->
 
 @pytest.mark.parametrize("text", ["word " * 400, "é" * 1000])
 def test_a_quote_that_is_too_long_is_cut_between_characters(text: str) -> None:
-    made = citation(Claimed("x", ByteRange(0, 1), 1), quote(text, start=0))
+    made = citation(Claimed("x", ByteRange(0, 1), 1), quote(text, start=0), CitationState.QUOTED)
     assert text.startswith(made.quote)
     assert MAX_QUOTE_BYTES // 2 < len(made.quote.encode()) <= MAX_QUOTE_BYTES
     assert made.source == ByteRange(0, len(made.quote.encode()))

@@ -11,7 +11,7 @@ import pytest
 from responsa_server.agents.engine.calling import CallModel, ResultModel
 from responsa_server.agents.engine.citations import AnswerModel, MarkFilter, of_plain
 from responsa_server.agents.nodes.checking import CitationChecker, CitationCheckerInput, CitationCheckerOutput
-from responsa_server.domain.answers import CitedSentence, Evidence, FoundSource, Quote
+from responsa_server.domain.answers import CheckedClaim, CitedSentence, Evidence, FoundSource, Quote
 from responsa_server.domain.errors import Unavailable
 from responsa_server.domain.events import (
     MAX_CITATIONS,
@@ -25,6 +25,7 @@ from responsa_server.domain.events import (
     ToolSource,
 )
 from tests.unit.agents.evidence import evidence, quote, retrieval
+from tests.unit.agents.shipping import known
 from tests.unit.agents.speaking import Turn
 
 
@@ -38,15 +39,15 @@ class Believes:
 
     async def judge(
         self, claims: Sequence[CitedSentence], evidence: Evidence, most_bytes: int
-    ) -> Sequence[Quote | None]:
+    ) -> Sequence[CheckedClaim]:
         self.asked.append((claims, most_bytes))
-        return [self.quotes.get(claim.text) for claim in claims]
+        return [known(self.quotes.get(claim.text)) for claim in claims]
 
     async def judge_sources(
         self, claims: Sequence[CitedSentence], sources: Sequence[FoundSource]
-    ) -> Sequence[Quote | None]:
+    ) -> Sequence[CheckedClaim]:
         self.fetched.append((claims, sources))
-        return [self.quotes.get(claim.text) for claim in claims]
+        return [known(self.quotes.get(claim.text)) for claim in claims]
 
 
 FETCHED = datetime(2026, 11, 22, 23, 40, tzinfo=UTC)
@@ -81,7 +82,7 @@ async def test_what_is_borne_out_is_cited_and_the_rest_counted() -> None:
         ("Water boils.", ByteRange(0, 9), 0.8),
         ("Water freezes.", ByteRange(20, 31), 0.5),
     ]
-    assert answer.unsupported == 1
+    assert len(answer.unconfirmed) == 1
     assert (answer.outcome, answer.passages_used) == (AnswerOutcome.COMPLETE, 2)
     assert [event.citation.quote for event in turn.events if isinstance(event, Cited)] == [
         "Water boils.",
@@ -112,7 +113,7 @@ async def test_an_answer_has_no_more_citations_than_it_may() -> None:
     node = CitationChecker(Believes({sentence: quote("Yes.") for sentence in sentences}))
     output = await node.process(written(" ".join(f"{sentence} [1]" for sentence in sentences)), Turn().run)
     assert len(answer_of(output).citations) == MAX_CITATIONS
-    assert answer_of(output).unsupported == 0
+    assert answer_of(output).unconfirmed == ()
 
 
 def result(call_id: str, *texts: str) -> ResultModel:
@@ -148,7 +149,7 @@ async def test_the_numbers_after_those_of_the_passages_name_the_tools_sources() 
     cited = of_plain(answer.citations[1])
     assert isinstance(cited, ToolCitation)
     assert (cited.origin, cited.quote) == (origin, "It sings loudly.")
-    assert answer.unsupported == 1
+    assert len(answer.unconfirmed) == 1
     # As state, and read back from it.
     plain = node.validate_output(output)
     assert AnswerModel.model_validate(plain["answer"]) == output.answer

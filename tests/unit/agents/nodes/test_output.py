@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from responsa_server.agents.engine.answer_text import AnswerWriter
+from responsa_server.agents.engine.citations import Mark
 from responsa_server.agents.engine.config import Traits
 from responsa_server.agents.engine.prompts import FrontMatter, PromptSet, PromptSource
 from responsa_server.agents.nodes.output import (
@@ -78,7 +79,7 @@ def test_the_lead_is_told_with_the_first_words() -> None:
     teller.add(".")
     teller.finish()
     assert whole(turn) == teller.text == "Ohne Dokumente – so.\n\nThe Nile."
-    ((offset, passage),) = teller.marks
+    ((offset, passage, _),) = teller.marks
     assert (teller.text.encode()[offset:].decode(), passage) == (".", 1)
 
 
@@ -87,7 +88,7 @@ def test_where_text_was_told_before_there_is_no_lead_and_space_counts() -> None:
     teller = AnswerWriter(turn.run, "Größe", lead="Without.", cites=True)
     teller.add(" a [2] b")
     teller.finish()
-    assert (whole(turn, 7), teller.text, teller.marks) == (" a b", "Größe a b", ((9, 2),))
+    assert (whole(turn, 7), teller.text, teller.marks) == (" a b", "Größe a b", (Mark(9, 2),))
 
 
 # Output
@@ -104,9 +105,7 @@ async def test_an_output_tells_a_text_that_was_kept() -> None:
 # Post-processor
 
 
-async def made(
-    text: str, marks: Sequence[tuple[int, int]] = (), **options: object
-) -> tuple[PostOutput, Turn]:
+async def made(text: str, marks: Sequence[Mark] = (), **options: object) -> tuple[PostOutput, Turn]:
     turn = Turn()
     node = PostProcessor("post", PostOptions.model_validate(options))
     given = PostInput(text=text, complete=True, model="a:x", marks=tuple(marks))
@@ -137,16 +136,19 @@ async def test_only_what_does_not_belong_there_is_left_out(
 async def test_marks_stay_with_their_words() -> None:
     text = "```\n  Größe eins.\n\n\n\nZwei.\n```"
     data = text.encode()
-    marks = [(data.index(b".\n\n") + 1, 1), (data.index(b"Zwei.") + 5, 2)]
+    marks = [Mark(data.index(b".\n\n") + 1, 1), Mark(data.index(b"Zwei.") + 5, 2)]
     output, _ = await made(text, marks)
     assert output.text == "Größe eins.\n\nZwei."
     after = output.text.encode()
-    assert [after[:offset].decode()[-5:] for offset, _ in output.marks] == ["eins.", "Zwei."]
-    assert [passage for _, passage in output.marks] == [1, 2]
+    assert [after[:offset].decode()[-5:] for offset, *_ in output.marks] == ["eins.", "Zwei."]
+    assert [mark.passage for mark in output.marks] == [1, 2]
 
 
 def test_a_mark_within_what_is_left_out_goes_to_its_place() -> None:
-    assert left_out("abcdef", [(1, 1), (3, 2), (6, 3)], [(2, 4)]) == ("abef", ((1, 1), (2, 2), (4, 3)))
+    assert left_out("abcdef", [Mark(1, 1), Mark(3, 2), Mark(6, 3)], [(2, 4)]) == (
+        "abef",
+        (Mark(1, 1), Mark(2, 2), Mark(4, 3)),
+    )
 
 
 @given(
@@ -159,11 +161,11 @@ def test_marks_move_by_what_was_left_out_before_them(
 ) -> None:
     ends = sorted({min(place, len(text)) for place in places})
     cuts = list(zip(ends[::2], ends[1::2], strict=False))
-    marks = [(offset, 1) for offset in sorted(offsets)]
+    marks = [Mark(offset, 1) for offset in sorted(offsets)]
     found, moved = left_out(text, marks, cuts)
     gone = [one for start, end in cuts for one in range(len(text[:start].encode()), len(text[:end].encode()))]
     assert len(found.encode()) == len(text.encode()) - len(gone)
-    assert [one for one, _ in moved] == [offset - sum(one < offset for one in gone) for offset, _ in marks]
+    assert [one for one, *_ in moved] == [offset - sum(one < offset for one in gone) for offset, *_ in marks]
 
 
 @pytest.mark.parametrize(

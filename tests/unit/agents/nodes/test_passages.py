@@ -146,6 +146,9 @@ async def test_an_answer_without_a_citation_stands_and_says_so(written: str, cau
     source = "write" if cause == "no_marks" else "cite"
     assert end.fallbacks == (Fallback(FallbackKind.UNCITED, "m", source, cause),)
     assert (len(end.citations), end.unsupported) == (0, int(cause == "unsupported"))
+    assert [one.answer.end for one in end.unconfirmed] == [len(end.text.encode())] * end.unsupported
+    # The reader gets the passages beside it.
+    assert (end.excerpts, tuple(end.more_excerpts[:2])) == ((), (NILE, AMAZON))
 
 
 @pytest.mark.parametrize("agent", WRITERS)

@@ -11,6 +11,7 @@ from decimal import Decimal
 import pytest
 
 from responsa_server.agents.engine.asking import FREE, ModelCall, may_write
+from responsa_server.agents.engine.citations import Mark
 from responsa_server.agents.engine.config import Traits
 from responsa_server.agents.engine.kinds import NodeParts
 from responsa_server.agents.engine.node import Declined, Limits, OverBudget, Run
@@ -205,7 +206,7 @@ async def test_a_prompt_is_made_of_all_that_is_known() -> None:
         assert part in question.text
     assert "secret" not in "".join(message.text for message in prompt.messages)
     assert (prompt.purpose, prompt.max_tokens, prompt.temperature) == ("response_synthesis", 1024, 0.3)
-    assert (output.text, output.marks) == ("Rain. Why", ((4, 2), (9, 1), (9, 2)))
+    assert (output.text, output.marks) == ("Rain. Why", (Mark(4, 2), Mark(9, 1), Mark(9, 2)))
 
 
 @pytest.mark.parametrize(
@@ -297,4 +298,4 @@ async def test_what_a_provider_wants_back_with_a_request_goes_back() -> None:
 
 async def test_a_text_that_others_tell_is_kept() -> None:
     output, turn, _, _ = await written([TextPiece("So [1]."), END], stream=False)
-    assert (output.text, output.marks, deltas(turn.events)) == ("So.", ((2, 1),), [])
+    assert (output.text, output.marks, deltas(turn.events)) == ("So.", (Mark(2, 1),), [])

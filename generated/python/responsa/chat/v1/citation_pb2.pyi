@@ -19,6 +19,30 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _CitationState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _CitationStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CitationState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CITATION_STATE_UNSPECIFIED: _CitationState.ValueType  # 0
+    """An earlier release stored the citation, and nothing is known of it: show it as unconfirmed."""
+    CITATION_STATE_QUOTED: _CitationState.ValueType  # 1
+    """The sentence copies the quote from the source, and says nothing else in form: its numbers, names, negations and bounds are those of the quote. Whether it means the same, nothing has checked."""
+    CITATION_STATE_SUPPORTED: _CitationState.ValueType  # 2
+    """A model that judges has read the sentence and the quote, and said that the quote supports it. This release asks no such model, so no citation has this state yet."""
+
+class CitationState(_CitationState, metaclass=_CitationStateEnumTypeWrapper):
+    """CitationState is what was checked of a citation. What is neither is no citation but an UnconfirmedSentence."""
+
+CITATION_STATE_UNSPECIFIED: CitationState.ValueType  # 0
+"""An earlier release stored the citation, and nothing is known of it: show it as unconfirmed."""
+CITATION_STATE_QUOTED: CitationState.ValueType  # 1
+"""The sentence copies the quote from the source, and says nothing else in form: its numbers, names, negations and bounds are those of the quote. Whether it means the same, nothing has checked."""
+CITATION_STATE_SUPPORTED: CitationState.ValueType  # 2
+"""A model that judges has read the sentence and the quote, and said that the quote supports it. This release asks no such model, so no citation has this state yet."""
+Global___CitationState: _TypeAlias = CitationState  # noqa: Y015
+
 class _CitationVerdict:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -79,6 +103,7 @@ class Citation(_message.Message):
     TOOL_RESULT_FIELD_NUMBER: _builtins.int
     DATE_FIELD_NUMBER: _builtins.int
     NOT_PERMITTED_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
     passage: _builtins.str
     """The passage that the answer used, `passages/{uuid}`. The passage may have been deleted after the answer was written."""
     document_version: _builtins.str
@@ -103,6 +128,8 @@ class Citation(_message.Message):
     """The date that the document states for its content (Document.date), as YYYY-MM-DD in UTC; empty if it states none, and for a tool's source."""
     not_permitted: _builtins.bool
     """Whether the caller may not read the source. Then only answer_range is set. Only GetShare returns such citations."""
+    state: Global___CitationState.ValueType
+    """What was checked."""
     @_builtins.property
     def source_range(self) -> _byte_range_pb2.ByteRange:
         """The position of the quote in the version's canonical text, or in the text of the tool's source."""
@@ -137,16 +164,59 @@ class Citation(_message.Message):
         tool_result: Global___CitedToolResult | None = ...,
         date: _builtins.str = ...,
         not_permitted: _builtins.bool = ...,
+        state: Global___CitationState.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["answer_range", b"answer_range", "box", b"box", "origin", b"origin", "source_range", b"source_range", "tool_result", b"tool_result"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer_range", b"answer_range", "box", b"box", "date", b"date", "document_version", b"document_version", "not_permitted", b"not_permitted", "origin", b"origin", "page", b"page", "passage", b"passage", "path", b"path", "quote", b"quote", "score", b"score", "sha256", b"sha256", "source_range", b"source_range", "title", b"title", "tool_result", b"tool_result", "uri", b"uri"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer_range", b"answer_range", "box", b"box", "date", b"date", "document_version", b"document_version", "not_permitted", b"not_permitted", "origin", b"origin", "page", b"page", "passage", b"passage", "path", b"path", "quote", b"quote", "score", b"score", "sha256", b"sha256", "source_range", b"source_range", "state", b"state", "title", b"title", "tool_result", b"tool_result", "uri", b"uri"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_origin: _TypeAlias = _typing.Literal["tool_result"]  # noqa: Y015
     _WhichOneofArgType_origin: _TypeAlias = _typing.Literal["origin", b"origin"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_origin) -> _WhichOneofReturnType_origin | None: ...
 
 Global___Citation: _TypeAlias = Citation  # noqa: Y015
+
+@_typing.final
+class UnconfirmedSentence(_message.Message):
+    """UnconfirmedSentence is a part of an answer that names a source, and that nothing confirms: it copies no words of the source, or others than stand there, or says something else
+    than these words, or a model that judges has denied it. It has no quote.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ANSWER_RANGE_FIELD_NUMBER: _builtins.int
+    PASSAGE_FIELD_NUMBER: _builtins.int
+    DOCUMENT_VERSION_FIELD_NUMBER: _builtins.int
+    TOOL_RESULT_FIELD_NUMBER: _builtins.int
+    passage: _builtins.str
+    """The passage that it names, `passages/{uuid}`; empty if it names a number that no passage has, and for a tool's source."""
+    document_version: _builtins.str
+    """The version of the document that the passage is from, `documents/{uuid}/versions/{n}`; empty likewise."""
+    @_builtins.property
+    def answer_range(self) -> _byte_range_pb2.ByteRange:
+        """The part of the answer's text."""
+
+    @_builtins.property
+    def tool_result(self) -> Global___CitedToolResult:
+        """The result of a tool."""
+
+    def __init__(
+        self,
+        *,
+        answer_range: _byte_range_pb2.ByteRange | None = ...,
+        passage: _builtins.str = ...,
+        document_version: _builtins.str = ...,
+        tool_result: Global___CitedToolResult | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["answer_range", b"answer_range", "origin", b"origin", "tool_result", b"tool_result"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer_range", b"answer_range", "document_version", b"document_version", "origin", b"origin", "passage", b"passage", "tool_result", b"tool_result"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_origin: _TypeAlias = _typing.Literal["tool_result"]  # noqa: Y015
+    _WhichOneofArgType_origin: _TypeAlias = _typing.Literal["origin", b"origin"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_origin) -> _WhichOneofReturnType_origin | None: ...
+
+Global___UnconfirmedSentence: _TypeAlias = UnconfirmedSentence  # noqa: Y015
 
 @_typing.final
 class CitedToolResult(_message.Message):

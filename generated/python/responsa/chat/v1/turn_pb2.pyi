@@ -199,7 +199,7 @@ class _FallbackKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Fallback
     FALLBACK_KIND_PASSAGES: _FallbackKind.ValueType  # 9
     """No language model is configured, or none was available: the answer shows the best passages of the documents."""
     FALLBACK_KIND_UNCITED: _FallbackKind.ValueType  # 10
-    """No sentence of the answer is supported by the passage or the result that it names, so the answer has no citations."""
+    """No sentence of the answer is confirmed (see CitationState), so the answer has no citations."""
     FALLBACK_KIND_WITHOUT_TOOL: _FallbackKind.ValueType  # 11
     """A tool could not be used, because only a language model can choose it and none was available. `source` names the tool."""
     FALLBACK_KIND_WITHOUT_RERANKER: _FallbackKind.ValueType  # 12
@@ -229,7 +229,7 @@ FALLBACK_KIND_WITHOUT_SUMMARY: FallbackKind.ValueType  # 8
 FALLBACK_KIND_PASSAGES: FallbackKind.ValueType  # 9
 """No language model is configured, or none was available: the answer shows the best passages of the documents."""
 FALLBACK_KIND_UNCITED: FallbackKind.ValueType  # 10
-"""No sentence of the answer is supported by the passage or the result that it names, so the answer has no citations."""
+"""No sentence of the answer is confirmed (see CitationState), so the answer has no citations."""
 FALLBACK_KIND_WITHOUT_TOOL: FallbackKind.ValueType  # 11
 """A tool could not be used, because only a language model can choose it and none was available. `source` names the tool."""
 FALLBACK_KIND_WITHOUT_RERANKER: FallbackKind.ValueType  # 12
@@ -718,6 +718,7 @@ class TurnAnswer(_message.Message):
     MORE_EXCERPTS_FIELD_NUMBER: _builtins.int
     UNSUPPORTED_SENTENCES_FIELD_NUMBER: _builtins.int
     FOLLOW_UPS_FIELD_NUMBER: _builtins.int
+    UNCONFIRMED_SENTENCES_FIELD_NUMBER: _builtins.int
     text: _builtins.str
     """The answer; at most 24 KiB."""
     sha256: _builtins.bytes
@@ -747,7 +748,7 @@ class TurnAnswer(_message.Message):
     collections of several kinds, or the question or its agent named the collections.
     """
     unsupported_sentences: _builtins.int
-    """How many sentences of the text name a passage or a result that does not support them. They stay in the text without a citation."""
+    """How many sentences of the text name a passage or a result, and nothing confirms them. They stay in the text without a citation."""
     @_builtins.property
     def citations(self) -> _containers.RepeatedCompositeFieldContainer[_citation_pb2.Citation]:
         """All citations, in the order in which they appear in the text; at most 24."""
@@ -778,11 +779,17 @@ class TurnAnswer(_message.Message):
 
     @_builtins.property
     def more_excerpts(self) -> _containers.RepeatedCompositeFieldContainer[_excerpt_pb2.Excerpt]:
-        """Further passages, the best first; at most 5. The answer's text does not contain them. Set only if `model` is "passages"."""
+        """Further passages, the best first; at most 5. The answer's text does not contain them. Set only if `model` is "passages", or if the
+        answer of a model has the fallback UNCITED.
+        """
 
     @_builtins.property
     def follow_ups(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Questions that the user may ask next, at most 3, each on one line of at most 160 characters. A language model has written them; empty unless the agent asks it to."""
+
+    @_builtins.property
+    def unconfirmed_sentences(self) -> _containers.RepeatedCompositeFieldContainer[_citation_pb2.UnconfirmedSentence]:
+        """The sentences that `unsupported_sentences` counts, in the order of the text, with each source that they name; at most 24. Turns of earlier releases have none."""
 
     def __init__(
         self,
@@ -807,10 +814,11 @@ class TurnAnswer(_message.Message):
         more_excerpts: _abc.Iterable[_excerpt_pb2.Excerpt] | None = ...,
         unsupported_sentences: _builtins.int = ...,
         follow_ups: _abc.Iterable[_builtins.str] | None = ...,
+        unconfirmed_sentences: _abc.Iterable[_citation_pb2.UnconfirmedSentence] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["also_found", b"also_found", "category", b"category", "citations", b"citations", "collection", b"collection", "collection_kind", b"collection_kind", "excerpts", b"excerpts", "fallbacks", b"fallbacks", "follow_ups", b"follow_ups", "intent", b"intent", "model", b"model", "more_excerpts", b"more_excerpts", "outcome", b"outcome", "passages_used", b"passages_used", "sha256", b"sha256", "standalone_question", b"standalone_question", "suggestions", b"suggestions", "support", b"support", "text", b"text", "unsupported_sentences", b"unsupported_sentences", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["also_found", b"also_found", "category", b"category", "citations", b"citations", "collection", b"collection", "collection_kind", b"collection_kind", "excerpts", b"excerpts", "fallbacks", b"fallbacks", "follow_ups", b"follow_ups", "intent", b"intent", "model", b"model", "more_excerpts", b"more_excerpts", "outcome", b"outcome", "passages_used", b"passages_used", "sha256", b"sha256", "standalone_question", b"standalone_question", "suggestions", b"suggestions", "support", b"support", "text", b"text", "unconfirmed_sentences", b"unconfirmed_sentences", "unsupported_sentences", b"unsupported_sentences", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

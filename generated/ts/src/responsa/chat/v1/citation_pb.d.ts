@@ -133,6 +133,13 @@ export declare type Citation = Message<"responsa.chat.v1.Citation"> & {
    * @generated from field: bool not_permitted = 15;
    */
   notPermitted: boolean;
+
+  /**
+   * What was checked.
+   *
+   * @generated from field: responsa.chat.v1.CitationState state = 16;
+   */
+  state: CitationState;
 };
 
 /**
@@ -140,6 +147,56 @@ export declare type Citation = Message<"responsa.chat.v1.Citation"> & {
  * Use `create(CitationSchema)` to create a new message.
  */
 export declare const CitationSchema: GenMessage<Citation>;
+
+/**
+ * UnconfirmedSentence is a part of an answer that names a source, and that nothing confirms: it copies no words of the source, or others than stand there, or says something else
+ * than these words, or a model that judges has denied it. It has no quote.
+ *
+ * @generated from message responsa.chat.v1.UnconfirmedSentence
+ */
+export declare type UnconfirmedSentence = Message<"responsa.chat.v1.UnconfirmedSentence"> & {
+  /**
+   * The part of the answer's text.
+   *
+   * @generated from field: responsa.type.v1.ByteRange answer_range = 1;
+   */
+  answerRange?: ByteRange | undefined;
+
+  /**
+   * The passage that it names, `passages/{uuid}`; empty if it names a number that no passage has, and for a tool's source.
+   *
+   * @generated from field: string passage = 2;
+   */
+  passage: string;
+
+  /**
+   * The version of the document that the passage is from, `documents/{uuid}/versions/{n}`; empty likewise.
+   *
+   * @generated from field: string document_version = 3;
+   */
+  documentVersion: string;
+
+  /**
+   * The origin of what it names if that is no passage.
+   *
+   * @generated from oneof responsa.chat.v1.UnconfirmedSentence.origin
+   */
+  origin: {
+    /**
+     * The result of a tool.
+     *
+     * @generated from field: responsa.chat.v1.CitedToolResult tool_result = 4;
+     */
+    value: CitedToolResult;
+    case: "toolResult";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message responsa.chat.v1.UnconfirmedSentence.
+ * Use `create(UnconfirmedSentenceSchema)` to create a new message.
+ */
+export declare const UnconfirmedSentenceSchema: GenMessage<UnconfirmedSentence>;
 
 /**
  * CitedToolResult names a source that a tool returned and that an answer quotes. The turn's events keep the text of the source as the tool returned it; nothing is
@@ -223,6 +280,39 @@ export declare type PageBox = Message<"responsa.chat.v1.PageBox"> & {
  * Use `create(PageBoxSchema)` to create a new message.
  */
 export declare const PageBoxSchema: GenMessage<PageBox>;
+
+/**
+ * CitationState is what was checked of a citation. What is neither is no citation but an UnconfirmedSentence.
+ *
+ * @generated from enum responsa.chat.v1.CitationState
+ */
+export enum CitationState {
+  /**
+   * An earlier release stored the citation, and nothing is known of it: show it as unconfirmed.
+   *
+   * @generated from enum value: CITATION_STATE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * The sentence copies the quote from the source, and says nothing else in form: its numbers, names, negations and bounds are those of the quote. Whether it means the same, nothing has checked.
+   *
+   * @generated from enum value: CITATION_STATE_QUOTED = 1;
+   */
+  QUOTED = 1,
+
+  /**
+   * A model that judges has read the sentence and the quote, and said that the quote supports it. This release asks no such model, so no citation has this state yet.
+   *
+   * @generated from enum value: CITATION_STATE_SUPPORTED = 2;
+   */
+  SUPPORTED = 2,
+}
+
+/**
+ * Describes the enum responsa.chat.v1.CitationState.
+ */
+export declare const CitationStateSchema: GenEnum<CitationState>;
 
 /**
  * CitationVerdict is the result of checking a citation against its source.

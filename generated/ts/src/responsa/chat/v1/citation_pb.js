@@ -12,7 +12,7 @@ import { file_responsa_type_v1_byte_range } from "../../type/v1/byte_range_pb.js
  * Describes the file responsa/chat/v1/citation.proto.
  */
 export const file_responsa_chat_v1_citation = /*@__PURE__*/
-  fileDesc("Ch9yZXNwb25zYS9jaGF0L3YxL2NpdGF0aW9uLnByb3RvEhByZXNwb25zYS5jaGF0LnYxItsDCghDaXRhdGlvbhImCgdwYXNzYWdlGAEgASgJQhX6QRIKEHJlc3BvbnNhL1Bhc3NhZ2USNwoQZG9jdW1lbnRfdmVyc2lvbhgCIAEoCUId+kEaChhyZXNwb25zYS9Eb2N1bWVudFZlcnNpb24SDQoFdGl0bGUYAyABKAkSCwoDdXJpGAQgASgJEjEKDHNvdXJjZV9yYW5nZRgFIAEoCzIbLnJlc3BvbnNhLnR5cGUudjEuQnl0ZVJhbmdlEhcKBXF1b3RlGAYgASgJQgi6SAVyAyiACBIXCgZzaGEyNTYYByABKAxCB7pIBHoCaCASMQoMYW5zd2VyX3JhbmdlGAggASgLMhsucmVzcG9uc2EudHlwZS52MS5CeXRlUmFuZ2USDQoFc2NvcmUYCSABKAESDAoEcGFnZRgKIAEoBRImCgNib3gYCyABKAsyGS5yZXNwb25zYS5jaGF0LnYxLlBhZ2VCb3gSDAoEcGF0aBgMIAEoCRI4Cgt0b29sX3Jlc3VsdBgNIAEoCzIhLnJlc3BvbnNhLmNoYXQudjEuQ2l0ZWRUb29sUmVzdWx0SAASDAoEZGF0ZRgOIAEoCRIVCg1ub3RfcGVybWl0dGVkGA8gASgIQggKBm9yaWdpbiKKAQoPQ2l0ZWRUb29sUmVzdWx0Eg8KB2NhbGxfaWQYASABKAkSIAoEdG9vbBgCIAEoCUIS+kEPCg1yZXNwb25zYS9Ub29sEhQKDHNvdXJjZV9pbmRleBgDIAEoBRIuCgpmZXRjaF90aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJDCgdQYWdlQm94EgwKBGxlZnQYASABKAUSCwoDdG9wGAIgASgFEg0KBXJpZ2h0GAMgASgFEg4KBmJvdHRvbRgEIAEoBSq9AQoPQ2l0YXRpb25WZXJkaWN0EiAKHENJVEFUSU9OX1ZFUkRJQ1RfVU5TUEVDSUZJRUQQABIaChZDSVRBVElPTl9WRVJESUNUX1ZBTElEEAESIwofQ0lUQVRJT05fVkVSRElDVF9TT1VSQ0VfQ0hBTkdFRBACEiMKH0NJVEFUSU9OX1ZFUkRJQ1RfU09VUkNFX0RFTEVURUQQAxIiCh5DSVRBVElPTl9WRVJESUNUX05PVF9QRVJNSVRURUQQBGIGcHJvdG8z", [file_buf_validate_validate, file_google_api_resource, file_google_protobuf_timestamp, file_responsa_type_v1_byte_range]);
+  fileDesc("Ch9yZXNwb25zYS9jaGF0L3YxL2NpdGF0aW9uLnByb3RvEhByZXNwb25zYS5jaGF0LnYxIosECghDaXRhdGlvbhImCgdwYXNzYWdlGAEgASgJQhX6QRIKEHJlc3BvbnNhL1Bhc3NhZ2USNwoQZG9jdW1lbnRfdmVyc2lvbhgCIAEoCUId+kEaChhyZXNwb25zYS9Eb2N1bWVudFZlcnNpb24SDQoFdGl0bGUYAyABKAkSCwoDdXJpGAQgASgJEjEKDHNvdXJjZV9yYW5nZRgFIAEoCzIbLnJlc3BvbnNhLnR5cGUudjEuQnl0ZVJhbmdlEhcKBXF1b3RlGAYgASgJQgi6SAVyAyiACBIXCgZzaGEyNTYYByABKAxCB7pIBHoCaCASMQoMYW5zd2VyX3JhbmdlGAggASgLMhsucmVzcG9uc2EudHlwZS52MS5CeXRlUmFuZ2USDQoFc2NvcmUYCSABKAESDAoEcGFnZRgKIAEoBRImCgNib3gYCyABKAsyGS5yZXNwb25zYS5jaGF0LnYxLlBhZ2VCb3gSDAoEcGF0aBgMIAEoCRI4Cgt0b29sX3Jlc3VsdBgNIAEoCzIhLnJlc3BvbnNhLmNoYXQudjEuQ2l0ZWRUb29sUmVzdWx0SAASDAoEZGF0ZRgOIAEoCRIVCg1ub3RfcGVybWl0dGVkGA8gASgIEi4KBXN0YXRlGBAgASgOMh8ucmVzcG9uc2EuY2hhdC52MS5DaXRhdGlvblN0YXRlQggKBm9yaWdpbiLtAQoTVW5jb25maXJtZWRTZW50ZW5jZRIxCgxhbnN3ZXJfcmFuZ2UYASABKAsyGy5yZXNwb25zYS50eXBlLnYxLkJ5dGVSYW5nZRImCgdwYXNzYWdlGAIgASgJQhX6QRIKEHJlc3BvbnNhL1Bhc3NhZ2USNwoQZG9jdW1lbnRfdmVyc2lvbhgDIAEoCUId+kEaChhyZXNwb25zYS9Eb2N1bWVudFZlcnNpb24SOAoLdG9vbF9yZXN1bHQYBCABKAsyIS5yZXNwb25zYS5jaGF0LnYxLkNpdGVkVG9vbFJlc3VsdEgAQggKBm9yaWdpbiKKAQoPQ2l0ZWRUb29sUmVzdWx0Eg8KB2NhbGxfaWQYASABKAkSIAoEdG9vbBgCIAEoCUIS+kEPCg1yZXNwb25zYS9Ub29sEhQKDHNvdXJjZV9pbmRleBgDIAEoBRIuCgpmZXRjaF90aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJDCgdQYWdlQm94EgwKBGxlZnQYASABKAUSCwoDdG9wGAIgASgFEg0KBXJpZ2h0GAMgASgFEg4KBmJvdHRvbRgEIAEoBSpoCg1DaXRhdGlvblN0YXRlEh4KGkNJVEFUSU9OX1NUQVRFX1VOU1BFQ0lGSUVEEAASGQoVQ0lUQVRJT05fU1RBVEVfUVVPVEVEEAESHAoYQ0lUQVRJT05fU1RBVEVfU1VQUE9SVEVEEAIqvQEKD0NpdGF0aW9uVmVyZGljdBIgChxDSVRBVElPTl9WRVJESUNUX1VOU1BFQ0lGSUVEEAASGgoWQ0lUQVRJT05fVkVSRElDVF9WQUxJRBABEiMKH0NJVEFUSU9OX1ZFUkRJQ1RfU09VUkNFX0NIQU5HRUQQAhIjCh9DSVRBVElPTl9WRVJESUNUX1NPVVJDRV9ERUxFVEVEEAMSIgoeQ0lUQVRJT05fVkVSRElDVF9OT1RfUEVSTUlUVEVEEARiBnByb3RvMw", [file_buf_validate_validate, file_google_api_resource, file_google_protobuf_timestamp, file_responsa_type_v1_byte_range]);
 
 /**
  * Describes the message responsa.chat.v1.Citation.
@@ -22,24 +22,45 @@ export const CitationSchema = /*@__PURE__*/
   messageDesc(file_responsa_chat_v1_citation, 0);
 
 /**
+ * Describes the message responsa.chat.v1.UnconfirmedSentence.
+ * Use `create(UnconfirmedSentenceSchema)` to create a new message.
+ */
+export const UnconfirmedSentenceSchema = /*@__PURE__*/
+  messageDesc(file_responsa_chat_v1_citation, 1);
+
+/**
  * Describes the message responsa.chat.v1.CitedToolResult.
  * Use `create(CitedToolResultSchema)` to create a new message.
  */
 export const CitedToolResultSchema = /*@__PURE__*/
-  messageDesc(file_responsa_chat_v1_citation, 1);
+  messageDesc(file_responsa_chat_v1_citation, 2);
 
 /**
  * Describes the message responsa.chat.v1.PageBox.
  * Use `create(PageBoxSchema)` to create a new message.
  */
 export const PageBoxSchema = /*@__PURE__*/
-  messageDesc(file_responsa_chat_v1_citation, 2);
+  messageDesc(file_responsa_chat_v1_citation, 3);
+
+/**
+ * Describes the enum responsa.chat.v1.CitationState.
+ */
+export const CitationStateSchema = /*@__PURE__*/
+  enumDesc(file_responsa_chat_v1_citation, 0);
+
+/**
+ * CitationState is what was checked of a citation. What is neither is no citation but an UnconfirmedSentence.
+ *
+ * @generated from enum responsa.chat.v1.CitationState
+ */
+export const CitationState = /*@__PURE__*/
+  tsEnum(CitationStateSchema);
 
 /**
  * Describes the enum responsa.chat.v1.CitationVerdict.
  */
 export const CitationVerdictSchema = /*@__PURE__*/
-  enumDesc(file_responsa_chat_v1_citation, 0);
+  enumDesc(file_responsa_chat_v1_citation, 1);
 
 /**
  * CitationVerdict is the result of checking a citation against its source.

@@ -5,7 +5,7 @@
 import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import type { JsonObject, Message } from "@bufbuild/protobuf";
 import type { Duration, Timestamp, Value } from "@bufbuild/protobuf/wkt";
-import type { Citation } from "./citation_pb.js";
+import type { Citation, UnconfirmedSentence } from "./citation_pb.js";
 import type { CollectionKind } from "../../type/v1/collection_kind_pb.js";
 import type { AlsoFound, Suggestion } from "./suggestion_pb.js";
 import type { Excerpt } from "./excerpt_pb.js";
@@ -606,14 +606,15 @@ export declare type TurnAnswer = Message<"responsa.chat.v1.TurnAnswer"> & {
   excerpts: Excerpt[];
 
   /**
-   * Further passages, the best first; at most 5. The answer's text does not contain them. Set only if `model` is "passages".
+   * Further passages, the best first; at most 5. The answer's text does not contain them. Set only if `model` is "passages", or if the
+   * answer of a model has the fallback UNCITED.
    *
    * @generated from field: repeated responsa.chat.v1.Excerpt more_excerpts = 19;
    */
   moreExcerpts: Excerpt[];
 
   /**
-   * How many sentences of the text name a passage or a result that does not support them. They stay in the text without a citation.
+   * How many sentences of the text name a passage or a result, and nothing confirms them. They stay in the text without a citation.
    *
    * @generated from field: int32 unsupported_sentences = 20;
    */
@@ -625,6 +626,13 @@ export declare type TurnAnswer = Message<"responsa.chat.v1.TurnAnswer"> & {
    * @generated from field: repeated string follow_ups = 21;
    */
   followUps: string[];
+
+  /**
+   * The sentences that `unsupported_sentences` counts, in the order of the text, with each source that they name; at most 24. Turns of earlier releases have none.
+   *
+   * @generated from field: repeated responsa.chat.v1.UnconfirmedSentence unconfirmed_sentences = 22;
+   */
+  unconfirmedSentences: UnconfirmedSentence[];
 };
 
 /**
@@ -1317,7 +1325,7 @@ export enum FallbackKind {
   PASSAGES = 9,
 
   /**
-   * No sentence of the answer is supported by the passage or the result that it names, so the answer has no citations.
+   * No sentence of the answer is confirmed (see CitationState), so the answer has no citations.
    *
    * @generated from enum value: FALLBACK_KIND_UNCITED = 10;
    */
