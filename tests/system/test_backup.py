@@ -22,6 +22,7 @@ import pytest
 from psycopg import sql
 
 from responsa_client import CitationVerdict, Responsa
+from responsa_server.cli.local.archive import Member, read, read_header, writing
 from responsa_server.embedded import EmbeddedPostgres, Layout, purge
 from responsa_server.search.settings import RetrievalSettings
 from responsa_server.stores.postgres.vectors import fit_index
@@ -243,6 +244,25 @@ def killed_half_way(instance: Instance, archive: Path, home: Path) -> None:
     pipe.unlink()
 
 
+def with_settings(archive: Path, text: str) -> Path:
+    """The same backup with another settings file."""
+    forged = archive.with_suffix(".forged")
+    with archive.open("rb") as file:
+        header, _ = read_header(file)
+
+    with forged.open("wb") as file, writing(file, header, None) as writer:
+
+        def copy(member: Member) -> None:
+            if member.content is None:
+                writer.folder(member.name)
+            elif member.name != "home/responsa.toml":
+                writer.file(member.name, member.content, member.size)
+
+        writer.bytes("home/responsa.toml", text.encode())
+        read(archive, None, copy)
+    return forged
+
+
 @pytest.mark.parametrize("options", [(), ("--dump",)], ids=["base", "dump"])
 def test_a_restore_that_was_killed_is_no_instance_and_is_repeated(
     instance: Instance, folder: Path, options: tuple[str, ...]
@@ -279,6 +299,9 @@ def test_a_restore_that_was_killed_is_no_instance_and_is_repeated(
     assert f"{theirs} is not of it; move that file away" in run("restore", str(archive), code=1)
     assert theirs.read_text() == "mine"
     theirs.unlink()
+    if options:
+        # No setting of the backup counts for the command: nothing listens there.
+        archive = with_settings(archive, 'database_url = "postgresql://nobody@127.0.0.1:1/nothing"\n')
     run("restore", str(archive))
     assert not layout.restoring.exists()
     assert (home / "agents" / "mine" / "notes.md").read_text() == "not an agent yet"

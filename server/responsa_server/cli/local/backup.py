@@ -173,7 +173,7 @@ def restore(
         _mark(layout, contents.home)
         lock.acquire()
         try:
-            restored = _restore(settings, layout, archive, key, header, contents)
+            _restore(settings, layout, archive, key, header, contents)
             with file_errors(layout.home):
                 layout.restoring.unlink()
         except BaseException:
@@ -186,7 +186,10 @@ def restore(
         typer.echo(
             "It is paused: it answers questions, but does nothing outside, until `responsa activate`. Activate it only if the original instance runs no more."
         )
-        for setting, name, folder in _own_folders(restored):
+        # Until here, no setting of the backup counts: it could name another database, or a file.
+        with contextlib.suppress(SettingsError):  # they may lack a secret
+            settings = load()
+        for setting, name, folder in _own_folders(settings):
             if (place := layout.home / name).is_dir() and folder.resolve() != place:
                 typer.echo(f"{setting} names {folder}, and its files of the backup are in {place}.")
         if header.left_out:
@@ -503,8 +506,8 @@ def _restore(
     key: bytes | None,
     header: Header,
     contents: _Contents,
-) -> Settings:
-    """Write everything, and return the restored settings."""
+) -> None:
+    """Write everything. settings: those of the command."""
     layout.prepare(restoring=True)
     checked = _Contents()
 
@@ -538,11 +541,8 @@ def _restore(
             asyncio.run(drop_unused_index(urls.owner))
             with loading(urls.owner, contents.description) as add_rows, file_errors(layout.home):
                 read(archive, key, lambda member: rows(member, add_rows))
-        with contextlib.suppress(SettingsError):  # the restored settings may lack a secret
-            settings = load()
         asyncio.run(bring_up_to_date(settings, layout, restoring=True))
         asyncio.run(_finish(settings, layout))
-    return settings
 
 
 async def _finish(settings: Settings, layout: Layout) -> None:
