@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import grpc
+import pytest
 from uuid_utils.compat import uuid7
 
 from responsa.admin.v1 import admin_service_pb2 as admin
@@ -196,6 +197,24 @@ async def test_an_administrator_cannot_take_an_owner_over(served: Served) -> Non
     ):
         error = await failed(work)
         assert (error.reason, error.metadata) == ("ROLE_REQUIRED", {"required_role": "OWNER"})
+
+
+@pytest.mark.parametrize("act", ["owner", "demoted", "disabled"])
+async def test_a_reset_code_ends_with_what_allowed_it(served: Served, act: str) -> None:
+    """An administrator may hand out no code for an owner, also none before; and one who is none any more may not use those that are left."""
+    maker, user = await colleague(served), await colleague(served)
+    changed = {"name": user.name, "email": f"{act}@example.org"}
+    await maker.UpdateUser(admin.UpdateUserRequest(user=changed, update_mask={"paths": ["email"]}))
+    code = (await maker.CreateResetCode(user=user.name)).code
+    match act:
+        case "owner":
+            await served.ann.GrantOwnership(name=user.name)
+        case "demoted":
+            await served.ann.UpdateUser(demotion(maker))
+        case _:
+            await served.ann.DisableUser(name=maker.name)
+    error = await failed(served.nobody.ResetPassword(code=code, new_password="a long enough pass phrase 9"))
+    assert error.reason == "CODE_INVALID"
 
 
 async def test_an_administrator_cannot_shut_an_owner_out(served: Served) -> None:

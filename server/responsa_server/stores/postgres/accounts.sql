@@ -123,6 +123,9 @@ ON CONFLICT (tenant_id, user_id) DO UPDATE SET hash = excluded.hash, update_time
 -- name: drop_reset_codes
 DELETE FROM responsa.reset_code WHERE tenant_id = %(tenant_id)s AND user_id = %(user_id)s
 
+-- name: drop_all_reset_codes
+DELETE FROM responsa.reset_code WHERE tenant_id = %(tenant_id)s
+
 -- name: drop_expired_invitations
 DELETE FROM responsa.invitation WHERE tenant_id = %(tenant_id)s AND expire_time <= now()
 

@@ -50,6 +50,10 @@ _LIST: Final[SqlList[User]] = SqlList(
 )
 
 
+def _administers(user: User) -> bool:
+    return user.role is Role.ADMIN and user.disable_time is None
+
+
 class PostgresUsers:
     """The store of a tenant's users. Each change runs in one transaction, which also writes the change's audit event. Each call is for one tenant."""
 
@@ -216,9 +220,12 @@ class PostgresUsers:
             for key_id in await revoke_keys_of(connection, found.tenant_id, found.id):
                 revoked = replace(audit, action="api_key.revoke", resource_name=names.api_key(key_id))
                 await self._audit.write(connection, revoked)
-        if wanted.email != found.email:
-            # They were sent to the earlier address, or its owner asked for them.
+        if wanted.email != found.email or wanted.owner is not found.owner:
+            # They were sent to the earlier address, or handed out by somebody who may hand out none for an owner.
             await connection.execute(self._accounts["drop_reset_codes"], values)
+        if _administers(found) and not _administers(wanted):
+            # Nobody knows which of the tenant's codes the user has handed out.
+            await connection.execute(self._accounts["drop_all_reset_codes"], values)
         await self._audit.write(connection, audit)
         return user_of(row)
 
