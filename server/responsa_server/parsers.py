@@ -45,7 +45,7 @@ class Parser:
 
 PARSERS: Final[Sequence[Parser]] = (
     # templates
-    Parser("minijinja", ["agents/engine/prompts.py"], "prompts of agents, by owners: files, and versions over the API", RunsIn.SERVER, "`agents/engine/tags.py` scans each template first: characters, operators and brackets of a tag, open blocks", 256 * KIB),
+    Parser("minijinja", ["agents/engine/prompts.py"], "prompts of agents, by owners: files, and versions over the API", RunsIn.SERVER, "`agents/engine/tags.py` scans each template first: characters, operators and brackets of a tag, open blocks; what a template makes is bounded in instructions alone", 256 * KIB),
     Parser("minijinja", ["agents/engine/prompts.py"], "templates of mappings, by administrators of tenants", RunsIn.SANDBOX, "`sources/sandbox.py`"),
     # TOML
     Parser("rtoml", ["agents/config/**", "app/settings.py", "sources/declarations.py"], "files of the owner: agents, declarations, settings", RunsIn.SERVER, "the size of a file; the library refuses deep nesting", 256 * KIB),
