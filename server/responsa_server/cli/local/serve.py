@@ -12,6 +12,7 @@ from responsa_server.app.serve import preload, serve
 from responsa_server.app.settings import ServeRole, load
 from responsa_server.cli.local.failures import reporting
 from responsa_server.confinement import SERVER, keep_capabilities
+from responsa_server.embedded import Layout
 
 
 def register(app: typer.Typer, name: str) -> None:
@@ -48,11 +49,18 @@ def register(app: typer.Typer, name: str) -> None:
         like the server of `responsa up`. After SIGTERM, the process gives Envoy time to notice and then drains. After
         Ctrl-C, it drains at once.
         """
-        # `responsa up` has already done it. Threads keep the capabilities that they have begun with.
-        keep_capabilities(SERVER)
         given = {"role": role, "grpc_listen": listen, "http_listen": http_listen}
+        chosen = {key: value for key, value in given.items() if value is not None}
         if held:
+            # `responsa up` has already made the folders, and has given up most capabilities.
+            keep_capabilities(SERVER)
             preload()
             sys.stdin.read()
         with reporting():
-            run_loop(serve(load(**{key: value for key, value in given.items() if value is not None})))
+            settings = load(**chosen)
+            if not held:
+                if settings.database_url is not None:
+                    Layout.of(settings.home).prepare()
+                # Before there are threads, which keep the capabilities that they have begun with.
+                keep_capabilities(SERVER)
+            run_loop(serve(settings))
