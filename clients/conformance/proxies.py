@@ -45,6 +45,7 @@ class CuttingProxy:
         if isinstance(self.listen, Path):
             self.listen.unlink(missing_ok=True)
             self._server = await asyncio.start_unix_server(self._accept, self.listen, limit=CHUNK)
+            self.listen.chmod(0o660)  # for the group of its folder, as a server's own sockets
         else:
             self._server = await asyncio.start_server(self._accept, *self.listen, limit=CHUNK, backlog=1024)
         return self

@@ -321,7 +321,7 @@ async def test_other_users_see_no_administration(colleague: Person) -> None:
         await tab.page.goto(f"{colleague.url}/#/administration{part}")
         await tab.question.wait_for()
         assert tab.page.url.endswith("#/")
-        await expect(tab.page.locator(".banner")).to_have_text(
+        await expect(tab.page.locator(".problem.banner")).to_have_text(
             "Only administrators can open this address. This is the start page."
         )
     assert not any("AdminService" in request.url for request in colleague.requests)

@@ -26,7 +26,7 @@ async def test_the_page_says_that_the_instance_is_paused_while_it_is(
 
     await context.clock.install()
     await context.route("**/health/ready", paused)
-    tab = await person.sign_in(context)
+    tab = await person.open(context, person.link())
     banner = tab.page.get_by_role("status").filter(has_text=said)
     await expect(banner).to_be_visible()
     assert await flaws_in_all_colours(tab.page) == []

@@ -100,7 +100,3 @@ def test_a_wrong_setting(tmp_path: Path) -> None:
 def test_serving_without_a_database(tmp_path: Path) -> None:
     text = said("serve", RESPONSA_HOME=str(tmp_path / "home"))
     assert "responsa up" in text
-    text = said(
-        "migrate", RESPONSA_HOME=str(tmp_path / "home"), DATABASE_URL="postgresql://nobody@127.0.0.1:1/none"
-    )
-    assert "DATABASE_URL" in text

@@ -373,8 +373,9 @@ def _waits(door: Door, process: subprocess.Popen[bytes], log: Path, port: int) -
     assert process.poll() is None, log.read_text()
     assert _health(port, "/health/live") == (200, {"status": "LIVE"})
     lacking = {"status": "NOT_SERVING", "lacking": ["postgresql"]}
-    assert _health(port, "/health/ready") == (503, lacking)
-    assert _health(port, "/health") == (503, {**lacking, "parts": {"postgresql": "down"}})
+    known = {**lacking, "paused": False}
+    assert _health(port, "/health/ready") == (503, known)
+    assert _health(port, "/health") == (503, {**known, "parts": {"postgresql": "down"}})
     assert _health(port, "/v1/me") == (503, lacking)
 
 

@@ -193,11 +193,10 @@ def reason_of(error: psycopg.OperationalError) -> str:
     """
     first = str(error).partition("\n")[0].strip()
     _, fatal, told = first.partition("FATAL:")
-    return (
-        told
-        if fatal
-        else re.split(r" failed: " if " failed: " in first else r": |\[Errno -?\d+\] ", first)[-1]
-    ).strip()
+    if not fatal:
+        _, failed, told = first.rpartition(" failed: ")
+        told = told if failed else re.split(r": |\[Errno -?\d+\] ", first)[-1]
+    return told.strip()
 
 
 def redis_url(settings: Settings, layout: Layout) -> str:

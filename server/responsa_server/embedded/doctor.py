@@ -40,7 +40,7 @@ def linked_libraries() -> Sequence[LinkedLibrary]:
     """The libraries that read what strangers send, with the last vulnerability that counts for us."""
 
     def numbers(text: str) -> Version:
-        found = re.search(r"(\d+)\.(\d+)\.(\d+)", text)
+        found = re.search(r"(\d{1,6})\.(\d{1,6})\.(\d{1,6})", text)
         return tuple(map(int, found.groups())) if found else ()
 
     openssl = [(3, 0, 21), (3, 4, 6), (3, 5, 7), (3, 6, 3), (4, 0, 1)]

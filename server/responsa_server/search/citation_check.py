@@ -160,12 +160,15 @@ def _abbreviates(word: str, text: _Text) -> bool:
     """Whether a short word consists of the initials of successive words with a capital letter, as EU does."""
     if not 1 < len(word) < _MOST_INITIALS:
         return False
-    spelled = r"\b" + r"[\s-]".join(rf"{re.escape(letter.upper())}[^\W\d_]{{1,40}}" for letter in word)
-    return re.search(spelled, text.said) is not None
+    spelled = re.compile(
+        r"\b" + r"[\s-]".join(rf"{re.escape(letter.upper())}[^\W\d_]{{1,40}}" for letter in word)
+    )
+    return spelled.search(text.said) is not None
 
 
 def _said(exact: str, text: _Text) -> bool:
-    return re.search(rf"(?<!\w){re.escape(exact)}(?!\w)", text.said, re.IGNORECASE) is not None
+    whole = re.compile(rf"(?<!\w){re.escape(exact)}(?!\w)", re.IGNORECASE)
+    return whole.search(text.said) is not None
 
 
 def _read(text: str, language: str, analyzer: Analyzer) -> _Text:

@@ -19,7 +19,7 @@ _SPACE: Final = re.compile(r"\s+")
 _FOLDED: Final = str.maketrans(
     {**dict.fromkeys("“”„«»‟″‘’‚‛′´`", '"'), "'": '"', **dict.fromkeys("‐‑‒–—―−", "-")}
 )
-_ELLIPSIS: Final = re.compile(r"\s*(?:\[?(?:…|\.\.\.)\]?)\s*")
+_ELLIPSIS: Final = re.compile(r"\[?(?:…|\.\.\.)\]?")
 _MARKS: Final = " \t*_`#>~-+[]"
 _ENDS: Final = " \t*_`~:[]"
 

@@ -16,7 +16,7 @@ _FRONT_MATTER: Final = re.compile(
     re.DOTALL | re.ASCII,
 )
 _FIELD: Final = re.compile(r"([\"']?)([A-Za-z_][\w\-]{0,63})\1[ \t]*(?::(?=\s|\Z)|=)[ \t]*(.*)\Z", re.ASCII)
-_ITEM: Final = re.compile(r"[ \t]*-[ \t]+(.*)\Z")
+_ITEM: Final = re.compile(r"[ \t]*+-[ \t]++(.*)")
 _FOLDED: Final = re.compile(r"[|>][+-]?\d?\Z")
 _COMMENT: Final = re.compile(r"(?:\A|\s)#.*\Z")
 

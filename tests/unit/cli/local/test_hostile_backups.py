@@ -7,7 +7,8 @@ import hashlib
 import json
 import platform
 import tarfile
-from collections.abc import Callable, Mapping, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -288,10 +289,10 @@ FILES: Mapping[str, tuple[Callable[[], bytes], str]] = {
 
 
 @pytest.fixture
-def outside(tmp_path: Path) -> Path:
-    folder = tmp_path / "outside"
-    folder.mkdir()
-    return folder
+def outside() -> Iterator[Path]:
+    # A short path: a header of tar has room for names of 100 bytes.
+    with tempfile.TemporaryDirectory(prefix="rso-") as folder:
+        yield Path(folder)
 
 
 @pytest.fixture
