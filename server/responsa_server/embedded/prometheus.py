@@ -77,8 +77,14 @@ class EmbeddedPrometheus(ManagedProcess):
                 self._rules = rules
                 self.layout.prometheus.mkdir(mode=0o700, exist_ok=True)
                 hand_over(self.layout.prometheus, account.uid, account.gid)
-        configuration = json.dumps(self._configuration(), indent=1).encode()
-        self.process = spawn(self._argv, PLAIN_ENVIRONMENT, self.log, account=account, stdin=configuration)
+            # Prometheus reads it more than once. It has no secret.
+            self._file.write_text(json.dumps(self._configuration(), indent=1), encoding="utf-8")
+            self._file.chmod(0o644)
+        self.process = spawn(self._argv, PLAIN_ENVIRONMENT, self.log, account=account)
+
+    @property
+    def _file(self) -> Path:
+        return self._targets / "prometheus.yml"
 
     def ready(self) -> bool:
         """Whether it has read its data and answers."""
@@ -93,7 +99,7 @@ class EmbeddedPrometheus(ManagedProcess):
     def _argv(self) -> Sequence[str]:
         return [
             str(prometheus_binary()),
-            "--config.file=/dev/stdin",
+            f"--config.file={self._file}",
             f"--storage.tsdb.path={self.layout.prometheus}",
             f"--storage.tsdb.retention.time={RETENTION}",
             f"--web.listen-address={_HOST}:{self._port}",
