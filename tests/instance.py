@@ -312,6 +312,8 @@ def instance(mail_server: MailServer, spans: Receiver) -> Iterator[Instance]:
             RESPONSA_TELEMETRY__OBSERVE="true",
             RESPONSA_TELEMETRY__PROMETHEUS__SCRAPE_SECONDS="5",
             RESPONSA_RETRIEVAL__SEARCH_SECONDS="30",
+            # A server whose searches waited has measured a low rate, and would admit few questions.
+            RESPONSA_TURNS__ANSWER_SECONDS="60",
             RESPONSA_WIDGET_KEYS=f"apiKeys/0190f3a2-7c1d-7b3e-9f6e-0d4f6a1b2c3d={FOREIGN_ORIGINS[1]},apiKeys/{WIDGET}={SITE}",
             RESPONSA_MAIL__HOST="127.0.0.1",
             RESPONSA_MAIL__PORT=str(mail_server.port),
