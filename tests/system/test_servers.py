@@ -233,7 +233,7 @@ def test_prometheus_finds_each_server_and_what_it_did(pair: Instance) -> None:
     until_serving(pair, 2)
     targets = {
         one["labels"]["server"]: one["targets"][0]
-        for file in (pair.home / "metrics").glob("*.json")
+        for file in Layout.of(pair.home).metrics.glob("*.json")
         for one in json.loads(file.read_text())
     }
     assert {name.removesuffix("b") for name in targets} == {"up-1", "up-2", "up-jobs"}
