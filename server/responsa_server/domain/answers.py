@@ -159,14 +159,13 @@ class CitedSentence:
 class CheckedClaim:
     """What is known of a cited sentence without a judge.
 
-    passage: the one that it names; None if there is no such passage. quote: the words that it quotes, or else the whole passage; None if it copies words that are not there. quoted:
-    whether the quote holds it. refused: whether nothing can confirm it.
+    passage: the one that it names; None if there is no such passage. quote: the words of the passage that it copies; None if they are not there, or contradict it. quoted: whether the
+    quote holds it.
     """
 
     passage: Passage | None = None
     quote: Quote | None = None
     quoted: bool = False
-    refused: bool = False
 
 
 @dataclass(frozen=True, slots=True)

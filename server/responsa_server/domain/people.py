@@ -39,7 +39,7 @@ class UserState(StrEnum):
 class Principal:
     """An authenticated caller.
 
-    credential: the kind of the caller's credential: "api_key", "session" (a browser's cookie) or "token" (an access token); "turn" for the work of a turn.
+    credential: the kind of the caller's credential: "api_key", "session" (a browser's cookie) or "token" (an access token); "turn" for the work of a turn, "job" for that of a job.
     key_id: the API key with which the caller makes the call or began the session; None if there is no such key. session_id: the session, for the kinds
     "session" and "token"; otherwise None. address, call_id: the network address and the id of the call, for the audit log; "" outside a call. owner: whether the
     caller owns the installation. acting: the service that makes the call on behalf of the user; None if the user makes it. narrowed: whether `key_id` has a narrower role

@@ -1,7 +1,7 @@
 """Decides what of a sentence that cites a passage can be decided without understanding. Pure functions; no model is asked.
 
 A sentence is *quoted* if the words that its mark copies stand in the passage, and the sentence says nothing else in form: each name, identifier and quoted string stands in these words or
-above them, enough of its other words do, and nothing in `contradicting.py` speaks against it. Everything else is for a judge, or unconfirmed.
+above them, enough of its other words do, and nothing in `contradicting.py` speaks against it. Everything else is unconfirmed.
 """
 
 from __future__ import annotations
@@ -100,15 +100,13 @@ def _checked(claim: CitedSentence, language: str, source: _Source, analyzer: Ana
     if place is not None and any(start < place[1] and place[0] < end for start, end in source.instructing):
         place = None
     if place is None:
-        # A judge may read the passage for a sentence without a quote; for one with an invented quote, nobody does.
-        whole = None if claim.quote else _quote(passage, 0, len(passage.text))
-        return CheckedClaim(passage.found.passage, whole, refused=bool(claim.quote))
+        return CheckedClaim(passage.found.passage)
     quote = _quote(passage, *place)
     foreign = UNKNOWN not in (language, there) and language != there
     words = plain(quote.text)
     above = source.above(place[0])
     if contradicts(said, words, UNKNOWN if foreign else there, analyzer):
-        return CheckedClaim(passage.found.passage, quote, refused=True)
+        return CheckedClaim(passage.found.passage)
     held = _holds(
         claim.text,
         language if foreign else there,

@@ -69,7 +69,6 @@ def checked(claim: str, quote: str, passage: PromptPassage, *others: str) -> Che
     if found.quote is not None:
         data = passage.text.encode()
         assert data[found.quote.source.start : found.quote.source.end] == found.quote.text.encode()
-    assert not (found.quoted and found.refused)
     return found
 
 
@@ -198,18 +197,17 @@ def test_a_quote_stands_in_the_passage_word_for_word(quote: str, found: str | No
 
 
 def test_an_invented_quote_confirms_nothing() -> None:
-    assert checked("The hub serves 40 sensors.", "handles 40 sensors at the same time", shown(HUB)).refused
+    found = checked("The hub serves 40 sensors.", "handles 40 sensors at the same time", shown(HUB))
+    assert (found.quote, found.quoted) == (None, False)
 
 
-def test_a_sentence_that_stands_in_the_passage_needs_no_quote_and_others_are_for_a_judge() -> None:
+def test_a_sentence_that_stands_in_the_passage_needs_no_quote_and_others_are_unconfirmed() -> None:
     copied = checked("The battery lasts 18 months.", "", shown(HUB))
     assert copied.quoted
     assert copied.quote is not None
     assert copied.quote.text == "The battery lasts 18 months."
     other = checked("A battery is good for a year and a half.", "", shown(HUB))
-    assert (other.quoted, other.refused) == (False, False)
-    assert other.quote is not None
-    assert other.quote.text == HUB
+    assert (other.quote, other.quoted) == (None, False)
 
 
 def test_between_languages_names_numbers_and_identifiers_decide() -> None:
@@ -237,7 +235,7 @@ def test_only_the_shown_part_of_a_passage_can_be_quoted() -> None:
     text = whole.text[: whole.text.index("Anna")]
     part = PromptPassage(whole.found, ByteRange(0, len(text.encode())), text)
     assert checked("The hub can serve up to 40 sensors.", SERVES, part).quoted
-    assert checked("The battery lasts 18 months.", "The battery lasts 18 months.", part).refused
+    assert not checked("The battery lasts 18 months.", "The battery lasts 18 months.", part).quoted
 
 
 def read_by(write: Callable[[str], str]) -> tuple[int, int]:

@@ -114,14 +114,11 @@ class CitationChecker(Node[CitationCheckerInput, CitationCheckerOutput]):
         """Send the citations in the order of the text. Raises Unavailable (MODEL_UNAVAILABLE) for the second text that must not be sent."""
         found = claims(given.text, given.marks)
         checked = list(zip(found, await self._checked(found, given), strict=True))
-        states = await self._states(checked, run)
-        confirmed = [
-            (claimed, one.quote, state)
-            for (claimed, one), state in zip(checked, states, strict=True)
-            if one.quote is not None and state is not None
+        confirmed = [(claimed, one.quote) for claimed, one in checked if one.quoted and one.quote is not None]
+        kept = [
+            citation(claimed, quote, CitationState.QUOTED) for claimed, quote in confirmed[:MAX_CITATIONS]
         ]
-        kept = [citation(claimed, quote, state) for claimed, quote, state in confirmed[:MAX_CITATIONS]]
-        sure = {claimed.source for claimed, _, _ in confirmed}
+        sure = {claimed.source for claimed, _ in confirmed}
         others = [(claimed, one.passage) for claimed, one in checked if claimed.source not in sure]
         if self._hold:
             wrong = [claimed.text for claimed, _ in others]
@@ -137,7 +134,7 @@ class CitationChecker(Node[CitationCheckerInput, CitationCheckerOutput]):
             citations=tuple(plain(one) for one in kept),
             outcome=AnswerOutcome.COMPLETE if given.complete else AnswerOutcome.OUTPUT_LIMIT,
             passages_used=given.shown,
-            collections=_collections(quote for _, quote, _ in confirmed),
+            collections=_collections(quote for _, quote in confirmed),
             unconfirmed=tuple(unconfirmed(claimed, passage) for claimed, passage in others[:MAX_CITATIONS]),
         )
         return CitationCheckerOutput(answer=answer, text=given.text)
@@ -177,12 +174,6 @@ class CitationChecker(Node[CitationCheckerInput, CitationCheckerOutput]):
         if fetched:
             checked |= zip(of_sources, await self._judge.judge_sources(fetched, sources), strict=True)
         return [checked[one] for one in found]
-
-    async def _states(
-        self, checked: Sequence[tuple[Claimed, CheckedClaim]], run: Run
-    ) -> Sequence[CitationState | None]:
-        """The state of each claim; None if nothing confirms it."""
-        return [CitationState.QUOTED if one.quoted else None for _, one in checked]
 
 
 def _listed(sentences: Sequence[str]) -> str:
