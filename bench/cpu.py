@@ -25,7 +25,7 @@ class Used:
     @classmethod
     def of(cls, pids: Sequence[int]) -> Used:
         """What these processes and their descendants have used so far."""
-        found = dict.fromkeys((*_PARTS, ""), 0.0)
+        seconds = dict.fromkeys((*_PARTS, ""), 0.0)
         for pid in pids:
             root = psutil.Process(pid)
             for process in (root, *root.children(recursive=True)):
@@ -35,8 +35,8 @@ class Used:
                     continue
                 part = next((part for part in _PARTS if name.startswith(part)), "")
                 # The times of the children are those of ended ones that were waited for.
-                found[part] += times.user + times.system + times.children_user + times.children_system
-        return cls(found["postgres"], found["envoy"], found[""])
+                seconds[part] += times.user + times.system + times.children_user + times.children_system
+        return cls(seconds["postgres"], seconds["envoy"], seconds[""])
 
 
 @dataclass(frozen=True, slots=True)

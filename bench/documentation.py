@@ -1,4 +1,5 @@
-"""A corpus of real prose: Responsa's documentation as it was on one day (29 pages, 705 kB), kept so that figures of different days can be compared."""
+"""A corpus of real prose: Responsa's documentation as it was on one day (29 pages, 705 kB), kept so that figures of
+different days can be compared."""
 
 from __future__ import annotations
 
@@ -28,7 +29,8 @@ def pages() -> Mapping[str, str]:
 
 
 def questions(seed: int, of: Sequence[str] = ()) -> Iterator[str]:
-    """Questions without end, of which hardly any comes twice: each asks about some of the words of one sentence of the pages. of: the names of the pages; all by default."""
+    """Questions without end, of which hardly any comes twice: each asks about some of the words of one sentence of the
+    pages. of: the names of the pages; all by default."""
     sentences = [
         words
         for text in (pages()[name] for name in of or pages())

@@ -1,5 +1,5 @@
-"""Measures the engine's own work per turn. Our side is an agent that configuration files define; a model writes its answer, with citations. The peer is the same graph,
-written by hand for LangGraph.
+"""Measures the engine's own work per turn. Our side is an agent that configuration files define; a model writes its
+answer, with citations. The peer is the same graph, written by hand for LangGraph.
 """
 
 from __future__ import annotations
@@ -66,16 +66,16 @@ def measure(run: Run) -> list[Line]:
 
 
 async def compared(rounds: int, turns: int) -> list[Line]:
-    who = Principal("default", UUID(int=1), Role.USER, "")
+    caller = Principal("default", UUID(int=1), Role.USER, "")
     evidence, model = MemoryEvidence(), Speaking()
     ours = _agent(evidence, model)
     theirs = Handwritten(evidence, model)
 
     async def engine() -> object:
-        return await ours.answer(AnswerTask(uuid4(), who, Question(_QUESTION), ()), lambda _: None)
+        return await ours.answer(AnswerTask(uuid4(), caller, Question(_QUESTION), ()), lambda _: None)
 
     async def by_hand() -> object:
-        return [one async for one in theirs.answer(who, _QUESTION)][-1]
+        return [one async for one in theirs.answer(caller, _QUESTION)][-1]
 
     await _checked(engine(), by_hand())
     sides = (engine, by_hand)
@@ -97,15 +97,15 @@ def _agent(evidence: MemoryEvidence, model: Speaking) -> PlannedAgent:
         (folder / "prompts").mkdir(parents=True)
         (folder / "agent.toml").write_text(_AGENT, encoding="utf-8")
         (folder / "prompts" / "answer.md").write_text(_PROMPT, encoding="utf-8")
-        found = examine(folder, Surroundings())
-    if found.config is None:
+        examined = examine(folder, Surroundings())
+    if examined.config is None:
         raise BenchError(
-            f"the bench's agent is wrong: {'; '.join(str(problem) for problem in found.problems)}"
+            f"the bench's agent is wrong: {'; '.join(str(problem) for problem in examined.problems)}"
         )
     parts = NodeParts(source=evidence, judge=evidence, model=model)
     return PlannedAgent(
-        plan(found.config, parts, found.prompts, KINDS),
-        agent_options(found.config, "agents/bench/versions/1"),
+        plan(examined.config, parts, examined.prompts, KINDS),
+        agent_options(examined.config, "agents/bench/versions/1"),
     )
 
 

@@ -17,7 +17,8 @@ def median(values: Sequence[float]) -> float:
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """The smallest value v for which at least the given share (0 to 1) of all values is v or less. Raises ValueError if there are no values."""
+    """The smallest value v for which at least the given share (0 to 1) of all values is v or less. Raises ValueError if
+    there are no values."""
     if not values or not 0 <= share <= 1:
         raise ValueError("a percentile needs values, and a share from 0 to 1")
     ordered = sorted(values)
@@ -40,8 +41,8 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Two sides that were measured alternately. ratio: our value divided by the peer's value. The ratio is computed in each round, so that a slowdown of both sides does not
-    change it.
+    """Two sides that were measured alternately. ratio: our value divided by the peer's value. The ratio is computed in
+    each round, so that a slowdown of both sides does not change it.
     """
 
     ours: Figure
@@ -51,6 +52,7 @@ class Comparison:
 
     @classmethod
     def of(cls, ours: Sequence[float], peer: Sequence[float]) -> Comparison:
-        """The comparison of values, one per side and round. The ratio to nothing, as in a round too short for a clock's tick, is infinite. Raises ValueError unless both sides have the same number of values, at least one."""
+        """The comparison of values, one per side and round. The ratio to nothing, as in a round too short for a clock's
+        tick, is infinite. Raises ValueError unless both sides have the same number of values, at least one."""
         ratios = [mine / theirs if theirs else math.inf for mine, theirs in zip(ours, peer, strict=True)]
         return cls(Figure.of(ours), Figure.of(peer), Figure.of(ratios), len(ratios))

@@ -1,4 +1,5 @@
-"""Measures how the search for words grows with a collection. The passages are written straight into the tables, because taking in a hundred thousand would take an hour."""
+"""Measures how the search for words grows with a collection. The passages are written straight into the tables, because
+taking in a hundred thousand would take an hour."""
 
 from __future__ import annotations
 
@@ -31,7 +32,10 @@ _VOWELS: Final = "aeiou"
 _SYLLABLES: Final = [consonant + vowel for consonant in _CONSONANTS for vowel in _VOWELS]
 _WORDS_ASKED: Final = 5
 _CALLS: Final = 150
-_COLUMNS: Final = "id, tenant_id, collection_id, document_id, version, ordinal, byte_start, byte_end, title, uri, text, language, tokens, length, terms, words, live"
+_COLUMNS: Final = (
+    "id, tenant_id, collection_id, document_id, version, ordinal, byte_start, byte_end, "
+    "title, uri, text, language, tokens, length, terms, words, live"
+)
 
 
 def _word(rank: int) -> str:
@@ -92,11 +96,18 @@ def write_passages(at: Place, size: int) -> None:
                     )
                 )
         connection.execute(
-            "INSERT INTO responsa.collection_stat SELECT tenant_id, collection_id, count(*), sum(length) FROM responsa.passage WHERE collection_id = %s GROUP BY 1, 2",
+            (
+                "INSERT INTO responsa.collection_stat SELECT tenant_id, collection_id, count(*), "
+                "sum(length) FROM responsa.passage WHERE collection_id = %s GROUP BY 1, 2"
+            ),
             (collection,),
         )
         connection.execute(
-            "INSERT INTO responsa.term_stat SELECT 'default', %s, word, ndoc FROM ts_stat(format('SELECT terms FROM responsa.passage WHERE collection_id = %%L', %s::text))",
+            (
+                "INSERT INTO responsa.term_stat SELECT 'default', %s, word, ndoc FROM "
+                "ts_stat(format('SELECT terms FROM responsa.passage WHERE collection_id = %%L', "
+                "%s::text))"
+            ),
             (collection, collection),
         )
     with psycopg.connect(url, autocommit=True) as connection:

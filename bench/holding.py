@@ -1,4 +1,5 @@
-"""Measures turns and streams that are open at the same time: the number of turns with fifty tokens per second, and the memory of an idle stream."""
+"""Measures turns and streams that are open at the same time: the number of turns with fifty tokens per second, and the
+memory of an idle stream."""
 
 from __future__ import annotations
 
@@ -33,7 +34,8 @@ _STREAMS_A_CHANNEL: Final = 50
 
 
 def measure_held(run: Run) -> list[Line]:
-    """The maximum number of turns whose frames arrive in time. Frames arrive in time if the 99th percentile of the gaps is at most 100 ms."""
+    """The maximum number of turns whose frames arrive in time. Frames arrive in time if the 99th percentile of the gaps
+    is at most 100 ms."""
     lines: list[Line] = []
     hold = 5.0 if not run.quick else 1.0
     for streams in _STEPS if not run.quick else _STEPS[:2]:

@@ -20,8 +20,8 @@ from responsa_server.app.resources import new_id
 from responsa_server.domain.knowledge import Chunking
 from responsa_server.embedded import Layout
 from responsa_server.ingest.formats import markdown
+from responsa_server.ingest.formats.sniff import sniff
 from responsa_server.ingest.indexing import DocumentIdentity, Indexer
-from responsa_server.ingest.sniff import sniff
 from responsa_server.providers.minilm import load as load_model
 from responsa_server.search.embedder import Embedder, Vectors
 from responsa_server.search.settings import RetrievalSettings
@@ -82,7 +82,8 @@ class Recorder:
 
 
 def texts_embedded(model: Embedder, documents: Sequence[corpus.Text]) -> tuple[list[Sequence[str]], int]:
-    """The texts that the index embeds for these documents, call by call, and the number of passages. To find these texts, the documents are indexed with a `Recorder`."""
+    """The texts that the index embeds for these documents, call by call, and the number of passages. To find these
+    texts, the documents are indexed with a `Recorder`."""
     recorder = Recorder(model)
     indexer = Indexer(recorder, recorder, new_id)
 

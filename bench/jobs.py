@@ -41,11 +41,12 @@ class Transport(StrEnum):
 class Job:
     """Calls on a number of concurrent streams. Each stream makes one call after the other.
 
-    target: a gRPC target, or HOST:PORT. seconds, calls: once one of these limits is reached, no new calls begin; if `calls` is 0, only `seconds` counts. texts: the
-    questions, in order, from the index `first` on. mode: the search mode's name in the enum. streams_a_channel: the number of
-    streams per gRPC channel; each channel has its own connection. hold: if set, each stream makes one call of ASK; when all
-    streams are open, they are read for this number of seconds and then closed. past_started: only for ASK over gRPC-Web. If true,
-    a message with only the event `started` does not count as the first message, because a WebSocket has no `started`.
+    target: a gRPC target, or HOST:PORT. seconds, calls: once one of these limits is reached, no new calls begin; if
+    `calls` is 0, only `seconds` counts. texts: the questions, in order, from the index `first` on. mode: the search
+    mode's name in the enum. streams_a_channel: the number of streams per gRPC channel; each channel has its own
+    connection. hold: if set, each stream makes one call of ASK; when all streams are open, they are read for this
+    number of seconds and then closed. past_started: only for ASK over gRPC-Web. If true, a message with only the event
+    `started` does not count as the first message, because a WebSocket has no `started`.
     refusals: only for ASK over gRPC: whether a refusal is as good as an answer. Questions of random words find no passage now and then.
     """
 
@@ -70,9 +71,11 @@ class Job:
 class Outcome:
     """The measurements of a job.
 
-    seconds: the time from the beginning of the first call to the end of the last. totals, firsts: for each call, the milliseconds to its end and to its first message.
-    messages: the total number of messages. odd: the number of turns that ended without an answer. gaps: only for streams with `hold`, the milliseconds
-    between two messages of a stream while all streams were open. For such streams, `totals` has the same values as `firsts`.
+    seconds: the time from the beginning of the first call to the end of the last. totals, firsts: for each call, the
+    milliseconds to its end and to its first message.
+    messages: the total number of messages. odd: the number of turns that ended without an answer. gaps: only for
+    streams with `hold`, the milliseconds between two messages of a stream while all streams were open. For such
+    streams, `totals` has the same values as `firsts`.
     """
 
     seconds: float

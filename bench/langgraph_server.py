@@ -1,7 +1,8 @@
-"""Compares this server's turns with those of LangGraph Agent Server's in-memory development server, if that server can be installed. Both sides run the same graph.
+"""Compares this server's turns with those of LangGraph Agent Server's in-memory development server, if that server can
+be installed. Both sides run the same graph.
 
-The peer stores nothing outside its process and checks no credentials. Developers use it to build on LangGraph without running a
-separate service.
+The peer stores nothing outside its process and checks no credentials. Developers use it to build on LangGraph without
+running a separate service.
 """
 
 from __future__ import annotations
@@ -41,7 +42,8 @@ _AT_A_TIME: Final = "16"
 
 
 def measure(run: Run) -> list[Line]:
-    """Turns per second and the time to the first event. If the peer is not available, this section reports the reason and measures nothing."""
+    """Turns per second and the time to the first event. If the peer is not available, this section reports the reason
+    and measures nothing."""
     lines: list[Line] = []
     try:
         installed(run)

@@ -17,8 +17,8 @@ _IN_FLIGHT: Final = 8
 
 
 def make_collection(at: Place, collection: str, max_tokens: int | None = CHUNK_TOKENS) -> None:
-    """Creates a collection that splits the corpus into one passage per paragraph, or as by default if `max_tokens` is None. Everyone may read it, because the peer in memory
-    asks as another user.
+    """Creates a collection that splits the corpus into one passage per paragraph, or as by default if `max_tokens` is
+    None. Everyone may read it, because the peer in memory asks as another user.
     """
 
     async def work() -> None:

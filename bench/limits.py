@@ -1,20 +1,21 @@
-"""`python -m bench.limits`: the CPU time that the limits cost a call, on a real Redis and a real PostgreSQL, together with the check of its credential.
+"""The CPU time that the limits cost a call, on a real Redis and a real PostgreSQL, together with the check of its credential.
 
-The figures are medians of batches, in microseconds of this process's CPU time; the time of Redis and of PostgreSQL is apart. The limits are the defaults, with room for the calls of the bench.
+The figures are medians of batches, in microseconds of this process's CPU time; the time of Redis and of PostgreSQL is
+apart. The limits are the defaults, with room for the calls of the bench.
 """
 
 from __future__ import annotations
 
-import statistics
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Final
 
 from uuid_utils.compat import uuid7
 
+from bench.report import Line
 from responsa_server.app.process import run
 from responsa_server.domain.limits import MINUTE, Room, Scope
 from responsa_server.domain.people import Role
@@ -34,26 +35,51 @@ from responsa_server.stores.postgres.users import PostgresUsers
 from responsa_server.stores.rates import LocalRates, RedisHolds, RedisMessages, RedisRates, Reserved
 from tests.people import people_of
 
-AIM_US: Final = 180
+TITLE: Final = "CPU of checking the limits of a call, on a real Redis"
 BATCHES: Final = 20
 BATCH: Final = 200
 ADDRESS: Final = "203.0.113.9"
 ROOM: Final = 3_000
-"""The default of a user's calls a minute, which decides how many calls are reserved at once. Each batch has another user, address and tenant."""
+"""The default of a user's calls a minute, which decides how many calls are reserved at once. Each batch has another
+user, address and tenant."""
 
 
-async def _median(work: Callable[[int], Awaitable[object]]) -> float:
-    found: list[float] = []
-    for batch in range(BATCHES):
+def measure(*, quick: bool, say: Callable[[str], None]) -> list[Line]:
+    """Measures on a throw-away database and a throw-away Redis."""
+    say("limits: starting PostgreSQL and Redis")
+    with tempfile.TemporaryDirectory(prefix="rsp-limits-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        layout = Layout.of(folder / "home").prepare()
+        postgres, redis = EmbeddedPostgres(layout), EmbeddedRedis(layout)
+        postgres.start()
+        redis.start()
+        try:
+            times = run(_measured(postgres, redis, 1 if quick else BATCHES))
+        finally:
+            redis.stop()
+            postgres.stop()
+            purge(layout)
+    return [
+        Line.alone(TITLE, what, "µs", values, measured=len(values) * BATCH) for what, values in times.items()
+    ]
+
+
+async def _times(work: Callable[[int], Awaitable[object]], batches: int) -> Sequence[float]:
+    """The CPU time of a call in each batch, in microseconds."""
+    times: list[float] = []
+    for batch in range(batches):
         begin = time.process_time()
         for _ in range(BATCH):
             await work(batch)
-        found.append((time.process_time() - begin) / BATCH * 1e6)
-    return statistics.median(found)
+        times.append((time.process_time() - begin) / BATCH * 1e6)
+    return times
 
 
-async def measure(postgres: EmbeddedPostgres, redis: EmbeddedRedis) -> None:
-    """Print the figures."""
+async def _measured(
+    postgres: EmbeddedPostgres, redis: EmbeddedRedis, batches: int
+) -> Mapping[str, Sequence[float]]:
+    """The times of each kind of check."""
     await migrate(postgres.dsn("owner"))
     async with AsyncExitStack() as stack:
         database = Database(postgres.dsn("app"), postgres.dsn("log"), size=2)
@@ -74,7 +100,7 @@ async def measure(postgres: EmbeddedPostgres, redis: EmbeddedRedis) -> None:
         stack.push_async_callback(limiter.close)
         await people.identity.create_tenant("acme", "Acme")
         callers: list[Credential] = []
-        for _ in range(BATCHES):
+        for _ in range(batches):
             user = await people.identity.create_user("acme", "Ann", "", Role.USER)
             _, secret = await people.identity.create_key("acme", user.id, "bench")
             callers.append(Credential("api_key", secret))
@@ -98,34 +124,11 @@ async def measure(postgres: EmbeddedPostgres, redis: EmbeddedRedis) -> None:
             for scope in Scope:
                 await rates.take(Room(f"bench:{scope}:{batch}", "calls_per_minute", scope, ROOM), MINUTE, 1)
 
-        rows = {
-            "checking a credential that was checked less than a second ago": await _median(check),
-            "checking the credential and the limits of a call": await _median(call),
-            "checking the credential and the limits of a call that opens a stream": await _median(stream),
-            "checking the credential and the limits of a message": await _median(message),
-            "checking the limits of a call for which nothing was reserved": await _median(unreserved),
+        works = {
+            "the credential, if it was checked less than a second ago": check,
+            "the credential and the limits of a call": call,
+            "the credential and the limits of a call that opens a stream": stream,
+            "the credential and the limits of a message": message,
+            "the limits of a call for which nothing was reserved": unreserved,
         }
-    for name, figure in rows.items():
-        print(f"{name}: {figure:.0f} µs")
-    print(f"The aim: checking the credential and the limits of a call takes at most {AIM_US} µs together.")
-
-
-def main() -> None:
-    """Measure on a throw-away database and a throw-away Redis."""
-    with tempfile.TemporaryDirectory(prefix="rsp-limits-") as name:
-        folder = Path(name)
-        folder.chmod(0o755)
-        layout = Layout.of(folder / "home").prepare()
-        postgres, redis = EmbeddedPostgres(layout), EmbeddedRedis(layout)
-        postgres.start()
-        redis.start()
-        try:
-            run(measure(postgres, redis))
-        finally:
-            redis.stop()
-            postgres.stop()
-            purge(layout)
-
-
-if __name__ == "__main__":
-    main()
+        return {what: await _times(work, batches) for what, work in works.items()}

@@ -1,6 +1,9 @@
-"""`python -m bench.load`: calls a separate instance with the real ghz, through Envoy and on the server's own socket, with the key of a service and the default limits of callers. Beside it, the bench's own caller asks over WebSockets and server-sent events.
+"""`python -m bench.load`: calls a separate instance with the real ghz, through Envoy and on the server's own socket,
+with the key of a service and the default limits of callers. Beside it, the bench's own caller asks over WebSockets and
+server-sent events.
 
-`go install` builds ghz (github.com/bojand/ghz) once, into the user's cache folder. All calls go over loopback, and their number is limited. The results replace a section of docs/benchmarks.md.
+`go install` builds ghz (github.com/bojand/ghz) once, into the user's cache folder. All calls go over loopback, and
+their number is limited. The results replace a section of docs/benchmarks.md.
 """
 
 from __future__ import annotations
@@ -54,7 +57,8 @@ _HEADINGS: Final = ("call", "over", "at a time", "calls", "calls/s", "p50 ms", "
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """A number of calls. what: the method. way: the transport, and what is between the caller and the server. streams: the number of calls that run at a time."""
+    """A number of calls. what: the method. way: the transport, and what is between the caller and the server. streams:
+    the number of calls that run at a time."""
 
     what: str
     way: str
@@ -64,7 +68,8 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The report on a load. The times are in milliseconds. errors: the name of each status other than OK, with the number of calls that ended with this status."""
+    """The report on a load. The times are in milliseconds. errors: the name of each status other than OK, with the
+    number of calls that ended with this status."""
 
     load: Load
     rate: float
@@ -160,7 +165,7 @@ def ask(
     return Found(load, done.rate, p50, p95, p99, {})
 
 
-def main(given: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Starts an instance, runs the loads, and reports. Returns the exit code, which is 1 if anything failed."""
     parser = argparse.ArgumentParser(prog="python -m bench.load", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--calls", type=int, default=2000, help="the number of calls of each load (2000)")
@@ -169,11 +174,11 @@ def main(given: Sequence[str] | None = None) -> int:
         action="store_true",
         help="make few calls, to test this program itself, and leave the page as it is",
     )
-    options = parser.parse_args(given)
+    options = parser.parse_args(arguments)
     leave_in_order()
     messages = Console(stderr=True)
     machine = Machine.here()
-    found: list[Found] = []
+    reports: list[Found] = []
     try:
         program = ghz()
         messages.print("starting an instance")
@@ -197,7 +202,7 @@ def main(given: Sequence[str] | None = None) -> int:
                     for way, target in targets.items():
                         load = Load(method.rpartition(".")[2], f"gRPC, {way}", calls, streams)
                         messages.print(str(load), highlight=False)
-                        found.append(put(program, target, key, load, method, data[method]))
+                        reports.append(put(program, target, key, load, method, data[method]))
                 for transport, way in (
                     (Transport.SSE, "SSE, Envoy"),
                     (Transport.WEBSOCKET, "WebSocket, Envoy"),
@@ -206,40 +211,40 @@ def main(given: Sequence[str] | None = None) -> int:
                         continue
                     load = Load("Ask", way, calls, streams)
                     messages.print(str(load), highlight=False)
-                    found.append(ask(calling, at, key, load, transport, questions))
+                    reports.append(ask(calling, at, key, load, transport, questions))
     except (BenchError, ResponsaError) as error:
         messages.print(f"The load could not run: {error}", style="bold", markup=False)
         return 1
     finally:
-        if found:
-            show(found, Console(width=None if sys.stdout.isatty() else 120))
+        if reports:
+            show(reports, Console(width=None if sys.stdout.isatty() else 120))
     if not options.quick:
-        write(PAGE, found, machine)
-    return 1 if any(one.errors for one in found) else 0
+        write(PAGE, reports, machine)
+    return 1 if any(one.errors for one in reports) else 0
 
 
-def rows(found: Sequence[Found]) -> Iterator[Sequence[str]]:
+def rows(reports: Sequence[Found]) -> Iterator[Sequence[str]]:
     """The results as the cells of a table."""
-    for one in found:
+    for one in reports:
         times = (f"{value:.1f}" for value in (one.rate, one.p50, one.p95, one.p99))
         bad = ", ".join(f"{number} {status}" for status, number in one.errors.items())
         yield one.load.what, one.load.way, str(one.load.streams), str(one.load.calls), *times, bad or "0"
 
 
-def show(found: Sequence[Found], console: Console) -> None:
+def show(reports: Sequence[Found], console: Console) -> None:
     """Prints the results."""
     table = Table(title=f"ghz {GHZ_VERSION}", title_justify="left", title_style="bold")
     for heading in _HEADINGS:
         table.add_column(heading, justify="left" if heading in _HEADINGS[:2] else "right")
-    for row in rows(found):
+    for row in rows(reports):
         table.add_row(*row)
     console.print(table)
 
 
-def write(page: Path, found: Sequence[Found], machine: Machine) -> None:
+def write(page: Path, reports: Sequence[Found], machine: Machine) -> None:
     """Replaces the section of a page."""
     before, rest = page.read_text(encoding="utf-8").split(BEGIN)
-    table = [_HEADINGS, ["---"] * len(_HEADINGS), *rows(found)]
+    table = [_HEADINGS, ["---"] * len(_HEADINGS), *rows(reports)]
     lines = "\n".join(f"| {' | '.join(row)} |" for row in table)
     told = f"ghz {GHZ_VERSION}, and the bench's own caller for SSE and WebSocket; {machine}; {datetime.now(UTC):%B %Y}."
     page.write_text(f"{before}{BEGIN}\n{told}\n\n{lines}\n{END}{rest.partition(END)[2]}", encoding="utf-8")

@@ -1,8 +1,8 @@
 """`python -m bench.memory_ingest`: how much memory the server needs to read a large text, beyond what it needs when idle.
 
-A real instance gets the text over the wire. The figure is the resident memory of the server's process, at its peak minus idle, from the first byte of the
-upload until a number of passages are stored; the sandbox is apart. Then the operation is cancelled, because the rest of its passages need the same memory
-and hours.
+A real instance gets the text over the wire. The figure is the resident memory of the server's process, at its peak
+minus idle, from the first byte of the upload until a number of passages are stored; the sandbox is apart. Then the
+operation is cancelled, because the rest of its passages need the same memory and hours.
 """
 
 from __future__ import annotations
@@ -84,8 +84,8 @@ class Peak:
 
 
 def measure(size: int, passages: int) -> tuple[float, float, float, float]:
-    """Read a text of `size` bytes until `passages` are stored. Returns the idle and the peak memory in MB (10⁶ bytes), and the seconds until the text was
-    accepted and until it was cut.
+    """Read a text of `size` bytes until `passages` are stored. Returns the idle and the peak memory in MB (10⁶ bytes),
+    and the seconds until the text was accepted and until it was cut.
     """
     with (
         tempfile.TemporaryDirectory(prefix="rsp-") as folder,
@@ -114,16 +114,18 @@ def measure(size: int, passages: int) -> tuple[float, float, float, float]:
         return idle / 1e6, peak.bytes / 1e6, accepted, cut
 
 
-def main(given: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and report. Returns 1 if the figure misses its aim."""
     parser = argparse.ArgumentParser(prog="python -m bench.memory_ingest", description=__doc__)
     parser.add_argument("--mib", type=int, default=64, help="the size of the text")
     parser.add_argument("--passages", type=int, default=32, help="the number of stored passages to wait for")
-    options = parser.parse_args(given)
+    options = parser.parse_args(arguments)
     leave_in_order()
     idle, peak, accepted, cut = measure(options.mib * _MIB, options.passages)
     print(
-        f"{options.mib} MiB of text: idle {idle:.0f} MB, peak {peak:.0f} MB, over idle {peak - idle:.0f} MB (aim {AIM_MB}); accepted after {accepted:.1f} s, cut after {cut:.1f} s"
+        f"{options.mib} MiB of text: idle {idle:.0f} MB, peak {peak:.0f} MB, over idle "
+        f"{peak - idle:.0f} MB (aim {AIM_MB}); accepted after {accepted:.1f} s, cut after "
+        f"{cut:.1f} s"
     )
     return 0 if peak - idle <= AIM_MB else 1
 

@@ -1,7 +1,9 @@
-"""`python -m bench.partitions FOLDER…`: what a search costs in one table of all tenants' vectors, and in a table with a partition for each tenant.
+"""`python -m bench.partitions FOLDER…`: what a search costs in one table of all tenants' vectors, and in a table with a
+partition for each tenant.
 
-The vectors are those of `bench.recall`, dealt to 30 tenants: one has half of them, one a tenth, the others the rest in equal parts. Each table has an HNSW graph and an index of tenants, of which the planner
-chooses one; in the first table, searches are also made to compare all vectors of the tenant.
+The vectors are those of `bench.recall`, dealt to 30 tenants: one has half of them, one a tenth, the others the rest in
+equal parts. Each table has an HNSW graph and an index of tenants, of which the planner chooses one; in the first table,
+searches are also made to compare all vectors of the tenant.
 """
 
 from __future__ import annotations
@@ -91,7 +93,10 @@ def _measure(connection: psycopg.Connection, questions: Vectors, truths: Mapping
     for table, order in (("one", ""), ("list", ""), ("one, compared", " + 0")):
         for size, tenant in MEASURED.items():
             # With a zero, it is not the order of the graph.
-            query = f"SELECT id FROM {table.partition(',')[0]} WHERE tenant = {tenant} ORDER BY (embedding OPERATOR(public.<=>) %s::public.halfvec){order} LIMIT {LIMIT}"
+            query = (
+                f"SELECT id FROM {table.partition(',')[0]} WHERE tenant = {tenant} ORDER BY (embedding "
+                f"OPERATOR(public.<=>) %s::public.halfvec){order} LIMIT {LIMIT}"
+            )
             plan = str(connection.execute(f"EXPLAIN {query}", (literals[0],)).fetchall())
 
             def search(question: int, query: str = query) -> Sequence[int]:

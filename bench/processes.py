@@ -1,4 +1,5 @@
-"""The processes of the bench: its own instance, the peers, and the calling process. The code that starts a process also ends the process."""
+"""The processes of the bench: its own instance, the peers, and the calling process. The code that starts a process also
+ends the process."""
 
 from __future__ import annotations
 
@@ -23,8 +24,16 @@ from bench.peers.process import READY
 from tests.instance import LIFTED, START_PATIENCE, eventually
 
 ROOT: Final = Path(__file__).resolve().parents[1]
-# A developer's own settings must not change the measurements.
-_FOREIGN: Final = ("RESPONSA_", "DATABASE_", "REDIS_", "LANGSMITH_", "LANGCHAIN_")
+# A developer's own settings must not change the measurements. If Python may not keep compiled modules, each start
+# compiles them again, which takes longer than all else.
+_FOREIGN: Final = (
+    "RESPONSA_",
+    "DATABASE_",
+    "REDIS_",
+    "LANGSMITH_",
+    "LANGCHAIN_",
+    "PYTHONDONTWRITEBYTECODE",
+)
 _STOP_SECONDS: Final = 30.0
 # This is more than the largest number of measured streams, so that the server refuses no question.
 _MAX_RUNNING: Final = "256"
@@ -59,7 +68,8 @@ def free_port() -> int:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """The data folder and the port of an instance. limited: whether the instance has the default limits of callers; otherwise it has no limits. settings: further environment variables."""
+    """The data folder and the port of an instance. limited: whether the instance has the default limits of callers;
+    otherwise it has no limits. settings: further environment variables."""
 
     home: Path
     port: int
@@ -125,7 +135,8 @@ class Started:
 
 @contextmanager
 def running(at: Place) -> Generator[Started]:
-    """Runs `responsa up` during the block, and then stops it as Ctrl-C does. The block begins when the instance is ready. Raises BenchError if the instance does not start."""
+    """Runs `responsa up` during the block, and then stops it as Ctrl-C does. The block begins when the instance is
+    ready. Raises BenchError if the instance does not start."""
     begun = time.perf_counter()
     process = subprocess.Popen(
         [at.executable, "up"],
@@ -147,7 +158,8 @@ def running(at: Place) -> Generator[Started]:
 def workers(
     argv: Sequence[str], environment: Mapping[str, str], folder: Path, count: int
 ) -> Generator[Sequence[int]]:
-    """Runs further processes that ingest during the block, which begins when all are ready, and yields their ids. folder: for their logs."""
+    """Runs further processes that ingest during the block, which begins when all are ready, and yields their ids.
+    folder: for their logs."""
     with ExitStack() as stack:
         pids: list[int] = []
         for number in range(count):
@@ -170,12 +182,13 @@ def peer(at: Place, module: str, *arguments: str) -> Generator[str]:
 
 @contextmanager
 def peer_process(
-    at: Place, module: str, *arguments: str, settings: Mapping[str, str] | None = None
+    at: Place, module: str, *arguments: str, settings: Mapping[str, str] | None = None, listen: str = ""
 ) -> Generator[tuple[str, int]]:
-    """Like `peer`, but also yields the peer's process id. settings: environment variables for the peer."""
+    """Like `peer`, but also yields the peer's process id. settings: environment variables for the peer. listen: where
+    the peer listens; by default a new Unix socket."""
     # The folder of the server's sockets is not used, because the path would be too long on some machines.
     with tempfile.TemporaryDirectory(prefix="rsp-") as folder:
-        target = f"unix:{folder}/peer.sock"
+        target = listen or f"unix:{folder}/peer.sock"
         with (Path(folder) / "log").open("w+", encoding="utf-8") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", module, "--listen", target, *arguments],

@@ -1,7 +1,10 @@
-"""`python -m bench.recall FOLDER…`: how many of the 100 nearest vectors the graphs of PostgreSQL and of Qdrant find, and the CPU time of a search, for several settings.
+"""`python -m bench.recall FOLDER…`: how many of the 100 nearest vectors the graphs of PostgreSQL and of Qdrant find,
+and the CPU time of a search, for several settings.
 
-The vectors are those of the texts in the folders (the sentences of `docs.jsonl`, and `utterances.jsonl`), then the shipped ones, then copies of both with noise. The questions are those of `questions.jsonl`
-in the first folder. Qdrant's part needs `qdrant-edge-py`, which contains the engine of Qdrant's server without its network: `uv pip install qdrant-edge-py==0.9.0`.
+The vectors are those of the texts in the folders (the sentences of `docs.jsonl`, and `utterances.jsonl`), then those of
+the sentences of Responsa's documentation, then copies of both with noise. The questions are those of `questions.jsonl`
+in the first folder. Qdrant's part needs `qdrant-edge-py`, which contains the engine of Qdrant's server without its
+network: `uv pip install qdrant-edge-py==0.9.0`.
 """
 
 from __future__ import annotations
@@ -24,10 +27,11 @@ from typing import Any, Final
 import numpy as np
 import psycopg
 
+from bench.documentation import pages
 from responsa_server.embedded import EmbeddedPostgres, Layout, purge
-from responsa_server.ingest.shipped_vectors import SHIPPED
 from responsa_server.providers.minilm import load
 
+_SENTENCES: Final = re.compile(r"(?<=[.!?])\s+")
 Vectors = np.ndarray[tuple[int, int], np.dtype[np.float32]]
 Search = Callable[[int], Sequence[int]]
 
@@ -52,14 +56,11 @@ def vectors_of(folders: Sequence[Path], count: int) -> tuple[Vectors, Vectors, i
     """The vectors, those of the questions, and how many of the first are real."""
     embedder = load(Path(tempfile.gettempdir()) / "bench-models", threads=os.cpu_count() or 1)
     texts = sorted({text for folder in folders for text in _texts(folder)})
+    texts += sorted({text for page in pages().values() for text in _SENTENCES.split(page)})
     asked = [one["question"] for one in _lines(folders[0] / "questions.jsonl")]
     questions = embedder.embed_sync(asked[:: max(1, len(asked) // QUESTIONS)][:QUESTIONS])
     own = embedder.embed_sync(texts)
-    with SHIPPED.open("rb") as file:
-        size = int(file.readline().rpartition(b" ")[2])
-        rows = np.frombuffer(file.read(), np.uint8).reshape(-1, size)
-    shipped = np.ascontiguousarray(rows[:, 32:]).view("<f2").astype(np.float32)
-    real = np.concatenate([own, shipped])[:count]
+    real = own[:count]
     chance = np.random.default_rng(1)
     copied = real[chance.integers(len(real), size=count - len(real))]
     noise = chance.normal(size=copied.shape).astype(np.float32)
@@ -70,7 +71,7 @@ def vectors_of(folders: Sequence[Path], count: int) -> tuple[Vectors, Vectors, i
 
 def _texts(folder: Path) -> Iterator[str]:
     for document in _lines(folder / "docs.jsonl"):
-        yield from re.split(r"(?<=[.!?])\s+", document["text"])
+        yield from _SENTENCES.split(document["text"])
     for utterance in _lines(folder / "utterances.jsonl"):
         yield utterance["text"]
 
@@ -86,17 +87,17 @@ def report(name: str, questions: int, truth: Vectors, search: Search, cpu: Calla
     for question in range(questions):  # the pages are read once before anything is measured
         search(question)
     times: list[float] = []
-    found: list[Sequence[int]] = []
+    results: list[Sequence[int]] = []
     used = cpu()
     for question in range(questions):
         begun = time.perf_counter()
-        found.append(search(question))
+        results.append(search(question))
         times.append(time.perf_counter() - begun)
     used = (cpu() - used) / questions * 1e3
     ten, hundred = (
         statistics.fmean(
             len(set(one[:most]) & set(best[:most].tolist())) / most
-            for one, best in zip(found, truth, strict=True)
+            for one, best in zip(results, truth, strict=True)
         )
         for most in (10, LIMIT)
     )
@@ -132,7 +133,8 @@ def _postgres(connection: psycopg.Connection, vectors: Vectors, questions: Vecto
     for m, ef_construction in GRAPHS:
         begun = time.perf_counter()
         connection.execute(
-            f"CREATE INDEX recall_graph ON recall USING hnsw (embedding public.halfvec_cosine_ops) WITH (m = {m}, ef_construction = {ef_construction})"
+            "CREATE INDEX recall_graph ON recall USING hnsw (embedding public.halfvec_cosine_ops) "
+            f"WITH (m = {m}, ef_construction = {ef_construction})"
         )
         built = time.perf_counter() - begun
         [(size,)] = connection.execute("SELECT pg_relation_size('recall_graph') / 1e6").fetchall()
@@ -226,7 +228,8 @@ def main() -> None:
     print(f"{len(vectors)} vectors, {real} of them real; {len(questions)} questions")
     truth = np.argsort(-(questions @ vectors.T), axis=1)[:, :LIMIT]
     print(
-        "| store | m | ef_construction | ef_search | quantisation | recall@10 | recall@100 | CPU, ms | p50, ms |\n|---|---|---|---|---|---|---|---|---|"
+        "| store | m | ef_construction | ef_search | quantisation | recall@10 | recall@100 | "
+        "CPU, ms | p50, ms |\n|---|---|---|---|---|---|---|---|---|"
     )
     postgres(vectors, questions, truth)
     try:

@@ -16,8 +16,9 @@ from bench.figures import Comparison, Figure
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One measurement. what: the measured quantity and the peer. unit: the unit of both sides. better: whether "more" or "less" is better. measured: the number of single
-    values.
+    """One measurement. what: the measured quantity and the peer. unit: the unit of both sides. better: whether "more"
+    or "less" is better. measured: the number of single values. aim: the value that is wanted, of our side or, after ÷,
+    of the ratio; "" if none is.
     """
 
     section: str
@@ -29,13 +30,32 @@ class Line:
     ratio: Figure | None
     rounds: int
     measured: int
+    aim: str = ""
 
     @classmethod
     def compared(
-        cls, section: str, what: str, unit: str, better: str, found: Comparison, measured: int
+        cls,
+        section: str,
+        what: str,
+        unit: str,
+        better: str,
+        comparison: Comparison,
+        measured: int,
+        aim: str = "",
     ) -> Line:
         """A line that compares two sides."""
-        return cls(section, what, unit, better, found.ours, found.peer, found.ratio, found.rounds, measured)
+        return cls(
+            section,
+            what,
+            unit,
+            better,
+            comparison.ours,
+            comparison.peer,
+            comparison.ratio,
+            comparison.rounds,
+            measured,
+            aim,
+        )
 
     @classmethod
     def alone(
@@ -58,7 +78,7 @@ def show(lines: Sequence[Line], console: Console) -> None:
     """Prints one table per section."""
     for section in dict.fromkeys(line.section for line in lines):
         table = Table(title=section, title_justify="left", title_style="bold", expand=False)
-        for heading in ("measured", "ours", "peer", "ratio (spread)", "rounds", "values"):
+        for heading in ("measured", "ours", "peer", "ratio (spread)", "aim", "rounds", "values"):
             table.add_column(heading, justify="left" if heading == "measured" else "right")
         for line in lines:
             if line.section == section:
@@ -67,6 +87,7 @@ def show(lines: Sequence[Line], console: Console) -> None:
                     f"{_number(line.ours.median)} {line.unit}",
                     "" if line.peer is None else f"{_number(line.peer.median)} {line.unit}",
                     _spread(line),
+                    line.aim,
                     str(line.rounds),
                     str(line.measured),
                 )
@@ -75,7 +96,8 @@ def show(lines: Sequence[Line], console: Console) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """The machine. load: the mean number of runnable processes in the minute before the run. On a busy machine, the values spread widely."""
+    """The machine. load: the mean number of runnable processes in the minute before the run. On a busy machine, the
+    values spread widely."""
 
     cores: int
     architecture: str

@@ -50,7 +50,8 @@ class Run:
         return self._questions
 
     def take_in_more(self, number: int) -> tuple[float, int]:
-        """Uploads new documents to the collection MANY, and waits until each is searchable. Returns the seconds and the number of passages."""
+        """Uploads new documents to the collection MANY, and waits until each is searchable. Returns the seconds and the
+        number of passages."""
         if not self.many:
             make_collection(self.place, MANY)
         texts = corpus.documents(number, PARAGRAPHS, first=len(self.many))

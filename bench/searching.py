@@ -41,7 +41,7 @@ def measure(run: Run) -> list[Line]:
     target = f"unix:{Layout.of(run.place.home).server_socket}"
 
     def search(mode: str, streams: int) -> Outcome:
-        asked = [next(fresh) for _ in range(a_round)]
+        questions = [next(fresh) for _ in range(a_round)]
         return run.caller.do(
             Job(
                 Call.SEARCH,
@@ -50,7 +50,7 @@ def measure(run: Run) -> list[Line]:
                 run.place.key,
                 streams=streams,
                 calls=a_round,
-                texts=asked,
+                texts=questions,
                 collection=MANY,
                 mode=f"SEARCH_MODE_{mode}",
             )

@@ -21,7 +21,8 @@ class SocketCaller:
         self._socket = self._opening.__enter__()
 
     def call(self, request: bytes) -> tuple[float, int, bool]:
-        """Asks a question. Returns the time of the first frame (time.perf_counter), the number of frames, and whether the turn ended with an answer."""
+        """Asks a question. Returns the time of the first frame (time.perf_counter), the number of frames, and whether
+        the turn ended with an answer."""
         question = AskRequest.FromString(request)
         # The default agent of a WebSocket differs from the default agent of gRPC-Web.
         message = {"content": question.text, "agent": "default", "deltas": question.include_deltas}

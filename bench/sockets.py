@@ -29,11 +29,13 @@ def measure(run: Run) -> list[Line]:
         ours, peer = sides
         return Line.compared(TITLE, what, unit, better, by(value, ours, peer), calls(ours, peer))
 
-    def first(one: Outcome) -> float:
-        return percentile(one.firsts, 0.5)
+    def first(outcome: Outcome) -> float:
+        return percentile(outcome.firsts, 0.5)
 
     return [
-        line("first frame of the WebSocket, compared with the gRPC-Web message for the same event, p50", "ms", "less", (socket, shown), first),
+        line(
+            "first frame of the WebSocket, compared with the gRPC-Web message for the same event, p50", "ms", "less", (socket, shown), first
+        ),
         line("first frame of the WebSocket, compared with the gRPC-Web message for `started`, p50", "ms", "less", (socket, web), first),
         line("answer p50", "ms", "less", (socket, web), lambda one: percentile(one.totals, 0.5)),
         line(f"{_STREAMS} connections: turns", "/s", "more", many, lambda one: one.rate),

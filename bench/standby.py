@@ -107,7 +107,7 @@ async def _measured(
 ) -> list[Line]:
     fresh = questions(1)
     model: Any = _Vectors()
-    found: dict[tuple[str, str], list[float]] = {}
+    times: dict[tuple[str, str], list[float]] = {}
     for number in range(1 + rounds):
         for side, url in (("without", ""), ("with", _marked(standby.dsn("app")))):
             database = Database(
@@ -125,10 +125,10 @@ async def _measured(
             await database.close()
             for part, seconds in zip(("the primary", "the standby", "the server"), used, strict=True):
                 if number:
-                    found.setdefault((side, part), []).append(seconds / searches * _MICROSECONDS)
+                    times.setdefault((side, part), []).append(seconds / searches * _MICROSECONDS)
     return [
         Line.alone(TITLE, f"{side} a standby: CPU of {part}", "µs", values, measured=rounds * searches)
-        for (side, part), values in found.items()
+        for (side, part), values in times.items()
     ]
 
 

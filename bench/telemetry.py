@@ -1,4 +1,5 @@
-"""Compares turns that search with telemetry (metrics, which are read once a round, and traces of 5 % of the calls) with the same turns without it, on two instances."""
+"""Compares turns that search with telemetry (metrics, which are read once a round, and traces of 5 % of the calls) with
+the same turns without it, on two instances."""
 
 from __future__ import annotations
 

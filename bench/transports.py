@@ -14,7 +14,10 @@ from bench.report import Line
 from bench.run import Run
 from responsa_server.embedded import Layout
 
-TITLE: Final = "CPU of a turn by transport, through Envoy (ours), compared with gRPC on the server's own socket (peer); questions search all documents"
+TITLE: Final = (
+    "CPU of a turn by transport, through Envoy (ours), compared with gRPC on the server's "
+    "own socket (peer); questions search all documents"
+)
 _LABELS: Final = {
     Transport.GRPC: "gRPC",
     Transport.GRPC_WEB: "gRPC-Web",
@@ -28,7 +31,8 @@ _STREAMS: Final = 4
 
 
 def measure(run: Run) -> list[Line]:
-    """Measures the CPU of the server, and Envoy's beside it. What the idle server uses in the same time is subtracted, because a cell with fewer turns has more of it."""
+    """Measures the CPU of the server, and Envoy's beside it. What the idle server uses in the same time is subtracted,
+    because a cell with fewer turns has more of it."""
     direct = f"unix:{Layout.of(run.place.home).server_socket}"
     seconds = run.pick(4.0, 1.0)
 

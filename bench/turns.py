@@ -1,4 +1,5 @@
-"""Compares durable turns with turns of the same graph in a bare in-memory server. The section measures the rate of turns and the time to the first event."""
+"""Compares durable turns with turns of the same graph in a bare in-memory server. The section measures the rate of
+turns and the time to the first event."""
 
 from __future__ import annotations
 
@@ -17,7 +18,10 @@ from bench.report import Line
 from bench.run import FEW, Run
 from responsa_server.embedded import Layout
 
-TITLE: Final = "Durable turns of 69 events (start, 3 statuses, 64 deltas, answer), compared with the same graph in memory over bare grpc.aio"
+TITLE: Final = (
+    "Durable turns of 69 events (start, 3 statuses, 64 deltas, answer), compared with the "
+    "same graph in memory over bare grpc.aio"
+)
 LIBRARY: Final = "Durable turns that search the library, compared with the same turns in memory"
 _STREAMS: Final = (1, 16, 64)
 _PEER: Final = "bench.peers.in_memory"
@@ -35,7 +39,8 @@ Side = tuple[str, tuple[int, ...]]
 
 
 def measure(run: Run) -> list[Line]:
-    """Measures turns per second, the time to the first event and the CPU time of a turn. The first comparison uses a cheap graph, and both ways in which the peer can frame its events. The second uses the whole agent."""
+    """Measures turns per second, the time to the first event and the CPU time of a turn. The first comparison uses a
+    cheap graph, and both ways in which the peer can frame its events. The second uses the whole agent."""
     lines: list[Line] = []
     with ExitStack() as stack:
 

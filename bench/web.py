@@ -74,7 +74,8 @@ class WebCaller:
         )
 
     def call(self, request: bytes) -> tuple[float, int, bool]:
-        """Makes the call. Returns the time of the first message (time.perf_counter), the number of messages, and whether the response is good."""
+        """Makes the call. Returns the time of the first message (time.perf_counter), the number of messages, and
+        whether the response is good."""
         self._connection.request(self._verb, self._path, self._body(request), self._headers)
         response = self._connection.getresponse()
         if response.status != http.client.OK:

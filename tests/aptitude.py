@@ -29,7 +29,9 @@ async def documents(
     mapping, problems = read_mapping(SAMPLE.mapping(source))
     assert mapping is not None, [str(problem) for problem in problems]
     made = dict[str, SourceDocument]()
-    async with aclosing(read_rows(databases, sandbox, connection, mapping, RowSelection(subject))) as rows:
+    async with aclosing(
+        read_rows(databases, "acme", sandbox, connection, mapping, RowSelection(subject))
+    ) as rows:
         async for row in rows:
             assert row.document is not None, row
             assert not row.problem, row

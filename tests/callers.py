@@ -19,7 +19,7 @@ from psycopg import sql
 from responsa_server.app.accounts import AccountParts
 from responsa_server.app.resources import database_urls, identity_of
 from responsa_server.app.settings import load
-from responsa_server.domain.people import Origin, Role
+from responsa_server.domain.people import NewKey, Origin, Role
 from responsa_server.embedded import EmbeddedPostgres, Layout
 from responsa_server.identity.accounts import Accounts
 from responsa_server.identity.service import Credential as Given
@@ -129,8 +129,9 @@ class Registry:
         return f"users/{user.id}", secret
 
     def rows(self, *tenants: str) -> Mapping[str, int]:
-        """The number of these tenants' rows in each table. Tables without such rows are left out, and so are the audit log, which records refused acts too, and mails, deliveries,
-        notices and what is counted of usage, which jobs make or delete at any time.
+        """The number of these tenants' rows in each table. Tables without such rows are left out, and so are the audit
+        log, which records refused acts too, and mails, deliveries, notices and what is counted of usage, which jobs
+        make or delete at any time.
         """
         # If a table is locked, only the connection that holds the lock can count the table's rows.
         connection = self._holder or self._counting()
@@ -140,7 +141,10 @@ class Registry:
                 for (table,) in connection.execute(
                     "select c.relname from pg_class c join pg_namespace n on n.oid = c.relnamespace "
                     "join pg_attribute a on a.attrelid = c.oid and a.attname = 'tenant_id' "
-                    "where n.nspname = 'responsa' and c.relkind in ('r', 'p') and not c.relispartition and c.relname not in ('audit_event', 'mail', 'delivery', 'notice', 'usage_event', 'usage_hour', 'usage_day', 'quality_hour', 'quality_day', 'question_event', 'question_pattern', 'turn_pattern', 'pattern_day', 'pattern_loss') order by 1"
+                    "where n.nspname = 'responsa' and c.relkind in ('r', 'p') and not c.relispartition and "
+                    "c.relname not in ('audit_event', 'mail', 'delivery', 'notice', 'usage_event', "
+                    "'usage_hour', 'usage_day', 'quality_hour', 'quality_day', 'question_event', "
+                    "'question_pattern', 'turn_pattern', 'pattern_day', 'pattern_loss') order by 1"
                 )
             ]
         counts = [
@@ -236,8 +240,8 @@ class Tenant:
         identity, own = self.registry.identity, Given("api_key", self.key())
 
         async def act() -> str:
-            who = await identity.authenticate(own)
-            key, secret = await identity.create_api_key(who, "revoked", None)
+            who = replace(await identity.authenticate(own), act="api_key.create")
+            key, secret = await identity.create_api_key(who, NewKey("revoked"))
             await identity.revoke_api_key(who, key.id)
             return secret
 
@@ -262,7 +266,7 @@ class Tenant:
         async def act() -> str:
             who = await self.registry.identity.authenticate(Given("api_key", self.key(Credential.ADMIN)))
             me = await self.registry.identity.authenticate(Given("api_key", self.key()))
-            code, _ = await accounts.create_reset_code(who, me.user_id)
+            code, _ = await accounts.create_reset_code(replace(who, act="user.create_reset_code"), me.user_id)
             await accounts.reset_password(code, PASSWORD)
             signed, _ = await accounts.login(self.name, email, PASSWORD, Origin())
             return signed.access_token

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import gc
 import itertools
 import shutil
@@ -13,17 +14,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpcore2
 import numpy as np
 import psycopg
 import pytest
-import redis
 import structlog
 from hypothesis import HealthCheck, settings
 from psycopg import sql
+from redis import Redis
 from structlog.dev import ConsoleRenderer, plain_traceback
 
 from responsa_server.embedded import EmbeddedPostgres, EmbeddedRedis, Layout, purge
-from responsa_server.embedded.postgres import DATABASE, SUPERUSER
+from responsa_server.embedded.layout import DATABASE, SUPERUSER
 from responsa_server.ingest.sandbox.pool import ParserPool
 from responsa_server.ingest.settings import IngestionSettings
 from responsa_server.providers.minilm import DIMENSIONS, Float, MiniLmEmbedder, load
@@ -31,20 +33,33 @@ from responsa_server.search.settings import RetrievalSettings
 from responsa_server.stores.postgres.database import Database
 from tests import seeds
 
-pytest_plugins = ["tests.groups", "tests.interrupts", "tests.instance", "tests.callers", "tests.faults.lines"]
+pytest_plugins = [
+    "tests.groups",
+    "tests.interrupts",
+    "tests.instance",
+    "tests.callers",
+    "tests.times",
+    "tests.faults.lines",
+]
 TEMPLATE = "responsa_template"
 MEMORY = Path("/dev/shm")
 ROOM = 4 << 30
-"""The number of bytes that must be free in memory. Each process of a run has its own PostgreSQL, which took about 100 MB with one database."""
+"""The number of bytes that must be free in memory. Each process of a run has its own PostgreSQL, which took about 100
+MB with one database."""
 _numbers = itertools.count(1)
 
-# A shell that starts a command in the background without job control lets it ignore SIGINT. The programs of the tests would inherit this, and the
+# A shell that starts a command in the background without job control lets it ignore SIGINT. The programs of the tests
+# would inherit this, and the
 # tests send them SIGINT.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# Collecting imports hundreds of modules and makes thousands of objects that live as long as the process. `pytest_runtestloop` starts the collector.
+# Collecting imports hundreds of modules and makes thousands of objects that live as long as the process.
+# `pytest_runtestloop` starts the collector.
 gc.disable()
+
+# Otherwise each client of httpx2, of which a run makes a thousand, would read the system's certificates: 22 ms of CPU time.
+httpcore2.default_ssl_context = functools.cache(httpcore2.default_ssl_context)
 
 # By default, structlog draws tracebacks with rich, which takes seconds of CPU time for a single exception.
 structlog.configure(
@@ -84,6 +99,18 @@ class DatabaseUrls:
     app: str
     log: str
     superuser: str
+
+    def ask(self, query: str | bytes | sql.Composed, *values: object) -> list[tuple[Any, ...]]:
+        """The rows of a statement by the superuser, whom no policy restricts. Without values, there may be several statements."""
+        options = "-c search_path=public,procrastinate"  # the queue's triggers use names without a schema
+        statement = query.encode() if isinstance(query, str) else query
+        with psycopg.connect(self.superuser, autocommit=True, options=options) as connection:
+            cursor = connection.execute(statement, values or None)
+            return cursor.fetchall() if cursor.description else []
+
+    def value(self, query: str, *values: object) -> Any:
+        """The first column of the first row; None if there is no row."""
+        return next((row[0] for row in self.ask(query, *values)), None)
 
 
 def urls_of(postgres: EmbeddedPostgres, name: str) -> DatabaseUrls:
@@ -148,9 +175,20 @@ def redis_url(layout: Layout) -> Iterator[str]:
         part.stop()
 
 
+@pytest.fixture
+def redis(tmp_path: Path) -> Iterator[EmbeddedRedis]:
+    """A Redis of this test alone, which the test may stop."""
+    part = EmbeddedRedis(Layout.of(tmp_path / "home").prepare())
+    part.start()
+    try:
+        yield part
+    finally:
+        part.stop()
+
+
 def newer_commands(url: str) -> Sequence[str]:
     """The commands that a Redis has executed for the product, and that Redis 6.2 does not have."""
-    client: Any = redis.Redis.from_url(url, decode_responses=True)  # pyright: ignore[reportUnknownMemberType]  # it has no types
+    client: Any = Redis.from_url(url, decode_responses=True)  # pyright: ignore[reportUnknownMemberType]  # it has no types
     with client:
         client.set_response_callback("COMMAND", _as_it_is)
         # The client library sends CLIENT SETINFO, and accepts a refusal.
@@ -232,7 +270,8 @@ def embedder() -> Iterator[MiniLmEmbedder]:
 
 @pytest.fixture(scope="session")
 def zygotes() -> Iterator[list[Any]]:
-    """The zygote that a test has left to the next test, if any. Hundreds of tests parse documents, and each start of a zygote takes 0.4 s of CPU time."""
+    """The zygote that a test has left to the next test, if any. Hundreds of tests parse documents, and each start of a
+    zygote takes 0.4 s of CPU time."""
     left: list[Any] = []
     yield left
     for one in left:

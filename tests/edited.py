@@ -8,7 +8,8 @@ from responsa_server.stores.postgres.turns import turn_queries
 
 
 class Edited:
-    """The turn store's queries with changes that remove a guard. edits: for each change, the name of the query, a text in the query, and the replacement of that text."""
+    """The turn store's queries with changes that remove a guard. edits: for each change, the name of the query, a text
+    in the query, and the replacement of that text."""
 
     def __init__(self, *edits: tuple[str, str, str]) -> None:
         queries = turn_queries()

@@ -1,8 +1,10 @@
 """Runs commands of `responsa` in forks of a process that has imported the command line.
 
-A command that calls a server takes 0.3 s of CPU time to import its modules and 0.03 s for everything else, and the tests start hundreds of
-commands. `responsa()` names a program that is used like `responsa`: each command has its own process, with the arguments, the environment,
-the folder and the files of its caller. Only signals do not reach the command, so a test that sends one starts `python -m responsa_server`.
+A command takes 0.3 s of CPU time to import its modules, 0.6 s to 1.5 s if it reads a home or the files of an agent, and
+0.03 s for everything else, and the tests start hundreds of commands. The process imports the modules of a command when
+it is first called. `responsa()` names a program that is used like `responsa`: each command has its own process, with
+the arguments, the environment, the folder and the files of its caller. Only signals do not reach the command, so a test
+that sends one starts `python -m responsa_server`.
 """
 
 from __future__ import annotations
@@ -18,13 +20,26 @@ import socket
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
+from responsa_server.cli.main import all_commands, main
+from responsa_server.importing import uncollected
+
 ROOT = Path(__file__).resolve().parents[1]
 HEAD = 8
 """The number of bytes that give the length of a request."""
+LATE = {
+    "agents": ("responsa_server.cli.local.agents",),
+    "ask": ("responsa_server.cli.markdown",),
+    "chat": ("responsa_server.cli.markdown",),
+    "mcp": ("responsa_server.cli.local.mcp",),
+    "sources": ("responsa_server.cli.local.sources",),
+    "tools": ("responsa_server.cli.local.tools",),
+}
+"""What a command imports while it runs, by the command's name."""
 PROGRAM = f"""#!{sys.executable} -IS
 import array, json, os, socket, sys
 
@@ -43,7 +58,8 @@ sys.exit(code)
 
 @cache
 def responsa() -> tuple[str, ...]:
-    """The command line of `responsa` without its arguments. Its server starts with the first call in this process, and ends with this process."""
+    """The command line of `responsa` without its arguments. Its server starts with the first call in this process, and
+    ends with this process."""
     if sys.platform != "linux":
         return (sys.executable, "-m", "responsa_server")
     folder = Path(tempfile.mkdtemp(prefix="rsf-"))
@@ -57,6 +73,8 @@ def responsa() -> tuple[str, ...]:
         server = subprocess.Popen(
             [sys.executable, "-m", "tests.forked", str(listener.fileno())],
             cwd=ROOT,
+            # A fork has only one thread, so the others of numpy would be missing in it.
+            env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
             stdin=subprocess.PIPE,
             pass_fds=[listener.fileno()],
             start_new_session=True,
@@ -70,21 +88,40 @@ def serve(listener: socket.socket) -> None:
     """Fork for each command. Returns only in the forks, which have become the command's process."""
     while listener in select.select([listener, sys.stdin], [], [])[0]:
         connection, _ = listener.accept()
+        head, files, _, _ = socket.recv_fds(connection, HEAD, 3)
+        request = json.loads(connection.recv(int.from_bytes(head, "big"), socket.MSG_WAITALL))
+        _prepare(request[0])
         if os.fork() == 0:
             listener.close()
-            _become_command(connection)
+            _become_command(connection, files, *request)
             return
         connection.close()
+        for file in files:
+            os.close(file)
         with suppress(ChildProcessError):
             while os.waitpid(-1, os.WNOHANG)[0]:
                 pass
     sys.exit()
 
 
-def _become_command(connection: socket.socket) -> None:
+def _prepare(arguments: Sequence[str]) -> None:
+    """Import what the command will import."""
+    for command in all_commands():
+        if command.name in arguments[:1]:
+            with uncollected():
+                for name in (command.module, *LATE.get(command.name, ())):
+                    importlib.import_module(name)
+    assert len([*Path("/proc/self/task").iterdir()]) == 1, "a fork would lack the threads of a module"
+
+
+def _become_command(
+    connection: socket.socket,
+    files: Sequence[int],
+    arguments: Sequence[str],
+    environment: Mapping[str, str],
+    folder: str,
+) -> None:
     """Fork the command. This process ends it if the caller is gone, and sends the exit code to the caller."""
-    head, files, _, _ = socket.recv_fds(connection, HEAD, 3)
-    request = connection.recv(int.from_bytes(head, "big"), socket.MSG_WAITALL)
     command = os.fork()
     if command != 0:
         for file in files:
@@ -99,7 +136,6 @@ def _become_command(connection: socket.socket) -> None:
     for number, file in enumerate(files):
         os.dup2(file, number)
         os.close(file)
-    arguments, environment, folder = json.loads(request)
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(folder)
@@ -110,12 +146,6 @@ def _become_command(connection: socket.socket) -> None:
 
 
 if __name__ == "__main__":
-    from responsa_server.cli.main import COMMANDS, main
-
-    for command in COMMANDS:
-        # The commands on this machine's own instance import the server, whose libraries start threads.
-        if not command.module.startswith("responsa_server.cli.local"):
-            importlib.import_module(command.module)
     with socket.socket(fileno=int(sys.argv[1])) as opened:
         serve(opened)
     main()

@@ -27,6 +27,7 @@ SHARING: Mapping[str, Sequence[str]] = {
         "tests/system/test_every_transport.py",
         "tests/system/test_foreign_pages.py",
         "tests/system/test_fuzzed_doors.py",
+        "tests/system/test_generated_clients.py",
         "tests/system/test_hostile_set.py",
         "tests/system/test_journey.py",
         "tests/system/test_journey_of_people.py",
@@ -34,7 +35,9 @@ SHARING: Mapping[str, Sequence[str]] = {
         "tests/system/test_mixed_folder.py",
         "tests/system/test_monitoring.py",
         "tests/system/test_openapi_calls.py",
+        "tests/system/test_old_clients.py",
         "tests/system/test_original_paths.py",
+        "tests/system/test_previews.py",
         "tests/system/test_sign_in_attacks.py",
         "tests/system/test_quotas.py",
         "tests/system/test_accounts_by_mail.py",
@@ -59,6 +62,7 @@ SHARING: Mapping[str, Sequence[str]] = {
         "tests/system/test_killed_server.py",
         "tests/system/test_mcp.py",
         "tests/system/test_nothing_calls_out.py",
+        "tests/system/test_oauth.py",
         "tests/system/test_openai.py",
         "tests/system/test_soak.py",
     ),
@@ -120,7 +124,8 @@ def pytest_fixture_setup(
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None]:
-    """End a slow fixture after the last test of its group. An idle instance uses two percent of a core, and pytest would keep it until the end of the run."""
+    """End a slow fixture after the last test of its group. An idle instance uses two percent of a core, and pytest
+    would keep it until the end of the run."""
     yield
     group = group_of(item.nodeid)
     if nextitem is not None and group_of(nextitem.nodeid) != group and group in _ends:

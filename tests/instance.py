@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -72,19 +72,35 @@ def eventually(
 
 
 def pause(waited: float) -> float:
-    """How many seconds to sleep between two checks of a condition: a tenth of the time waited so far, from 20 to 200 ms. Some checks read the list of all
-    processes or ask a browser, which takes 10 ms of CPU time.
+    """How many seconds to sleep between two checks of a condition: a tenth of the time waited so far, from 20 to 200
+    ms. Some checks read the list of all processes or ask a browser, which takes 10 ms of CPU time.
     """
     return min(max(waited / 10, 0.02), 0.2)
 
 
 def free_port() -> int:
-    """A loopback port that is free at the moment. Linux gives outgoing connections higher ports, so none of them takes the port before a server listens on it."""
+    """A loopback port that is free at the moment. Linux gives outgoing connections higher ports, so none of them takes
+    the port before a server listens on it."""
     while True:
         port = 15_000 + secrets.randbelow(15_000)
         with socket.socket() as probe, suppress(OSError):
             probe.bind(("127.0.0.1", port))
             return port
+
+
+def left_of(home: Path, seen: Iterable[psutil.Process]) -> list[str]:
+    """The processes that still run: those that were seen, or else those that belong to this home."""
+    remains: list[str] = []
+    for process in seen:
+        with suppress(psutil.NoSuchProcess):
+            if process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+                remains.append(f"{process.pid} {process.name()}")
+    if not remains:
+        for process in psutil.process_iter(["cmdline", "pid"]):
+            line = " ".join(process.info["cmdline"] or [])
+            if str(home) in line and process.pid != os.getpid():
+                remains.append(f"{process.pid} {line}")
+    return remains
 
 
 def plain_environment(**values: str) -> dict[str, str]:
@@ -236,20 +252,7 @@ class Instance:
 
     def left(self) -> list[str]:
         """The processes that still run, and that belong to this home or were seen earlier."""
-        remains: list[str] = []
-        for process in self._seen:
-            try:
-                if process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
-                    remains.append(f"{process.pid} {process.name()}")
-            except psutil.NoSuchProcess:
-                continue
-        if remains:
-            return remains
-        for process in psutil.process_iter(["cmdline", "pid"]):
-            line = " ".join(process.info["cmdline"] or [])
-            if str(self.home) in line and process.pid != os.getpid():
-                remains.append(f"{process.pid} {line}")
-        return remains
+        return left_of(self.home, self._seen)
 
     def interrupt(self) -> int:
         """Press Ctrl-C: send the signal to the whole process group, as a terminal does. Returns the exit code."""

@@ -1,7 +1,8 @@
 """A pytest plugin that lets an interrupted run stop its instances and remove their files.
 
-pytest-xdist would kill its workers 10 seconds after an interruption, and a second SIGINT, which execnet sends to each worker after 5 seconds, would end the
-worker's teardown. A worker now has at least 10 seconds for its teardown; then execnet ends it, and the kernel ends what it started (tests/tied.py).
+pytest-xdist would kill its workers 10 seconds after an interruption, and a second SIGINT, which execnet sends to each
+worker after 5 seconds, would end the worker's teardown. A worker now has at least 10 seconds for its teardown; then
+execnet ends it, and the kernel ends what it started (tests/tied.py).
 """
 
 from __future__ import annotations

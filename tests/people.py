@@ -59,7 +59,8 @@ def people_of(
     queue: JobQueue | None = None,
     store: PostgresAccountStore | None = None,
 ) -> People:
-    """The parts of a process with these settings. store: in place of the usual one. mail, queue: both for a process that sends mails. Several of them on one database behave like several servers."""
+    """The parts of a process with these settings. store: in place of the usual one. mail, queue: both for a process
+    that sends mails. Several of them on one database behave like several servers."""
     settings, sessions = tokens or TokenSettings(), SessionSettings()
     outbox = None if queue is None else Outbox(queue, uuid7)
     store, known = store or PostgresAccountStore(database, outbox), cache or CredentialCache()

@@ -75,7 +75,8 @@ class Document:
 
 
 def agreement(known: str, read: str) -> float:
-    """The share, 0 to 1, of the words of both texts that are in both, in the same order. The mark of a note, such as ¹, counts as its figure."""
+    """The share, 0 to 1, of the words of both texts that are in both, in the same order. The mark of a note, such as ¹,
+    counts as its figure."""
     one, other = (_WORD.findall(normalize("NFKC", text.replace(SHY, ""))) for text in (known, read))
     matches = SequenceMatcher(None, one, other, autojunk=False).get_matching_blocks()
     return 2 * sum(match.size for match in matches) / max(1, len(one) + len(other))
@@ -204,12 +205,16 @@ def as_html(document: Document) -> str:
     border = "border: 1px solid black;" if document.ruled else ""
     style = (
         f"@page {{ size: A4; margin: 2cm; {edges} }} body {{ font: {document.points}pt '{document.font}'; columns: {document.columns}; "
-        f"text-align: {'justify' if document.justified else 'start'} }} td {{ {border} padding: 2pt 4pt }} table {{ border-collapse: collapse }}"
+        f"text-align: {'justify' if document.justified else 'start'} }} td {{ {border} padding: "
+        f"2pt 4pt }} table {{ border-collapse: collapse }}"
         "h1 { column-span: all } .notes { font-size: 75% } sup { font-size: 60% }"
     )
     body = "".join(_html_parts(document))
     direction = "rtl" if document.rtl else "ltr"
-    return f"<!doctype html><html dir={direction}><meta charset=utf-8><title>{document.kind}</title><style>{style}</style><body>{body}</body></html>"
+    return (
+        f"<!doctype html><html dir={direction}><meta "
+        f"charset=utf-8><title>{document.kind}</title><style>{style}</style><body>{body}</body></html>"
+    )
 
 
 def _html_parts(document: Document) -> list[str]:

@@ -40,8 +40,8 @@ def end() -> None:
 
 
 def plant(layout: Layout) -> None:
-    """Copy the run's cluster and its embedding model into a prepared home that has none yet. PostgreSQL then starts as if it had run on this home before, with the
-    database `responsa` and all migrations, but without rows.
+    """Copy the run's cluster and its embedding model into a prepared home that has none yet. PostgreSQL then starts as
+    if it had run on this home before, with the database `responsa` and all migrations, but without rows.
     """
     source = _source()
     shutil.copy(source.secrets, layout.secrets)

@@ -12,7 +12,7 @@ from psycopg.conninfo import make_conninfo
 
 from responsa_server.embedded import EmbeddedPostgres, Layout, purge
 from responsa_server.embedded.base_backup import base_backup
-from responsa_server.embedded.postgres import SUPERUSER
+from responsa_server.embedded.layout import SUPERUSER
 from tests import seeds
 
 
@@ -25,7 +25,8 @@ class Standby(EmbeddedPostgres):
 
 @contextmanager
 def standby_of(primary: Layout, home: Path) -> Generator[Standby]:
-    """A standby that runs during the block. primary: of a running PostgreSQL. home: a folder for the standby's files, which must not exist."""
+    """A standby that runs during the block. primary: of a running PostgreSQL. home: a folder for the standby's files,
+    which must not exist."""
     layout = Layout.of(home).prepare()
     shutil.copy(primary.secrets, layout.secrets)
     seeds.plant_programs(primary, layout)

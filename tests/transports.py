@@ -425,7 +425,8 @@ def events_of(frames: Sequence[Json], after_seq: int = 0) -> list[Json]:
 
 
 def merged(events: Sequence[Json]) -> list[Json]:
-    """The same events without their numbers, and with neighbouring deltas joined. The number of deltas in an answer varies from run to run."""
+    """The same events without their numbers, and with neighbouring deltas joined. The number of deltas in an answer
+    varies from run to run."""
     result: list[Json] = []
     for deltas, group in itertools.groupby(events, lambda event: "delta" in event):
         plain = [{key: value for key, value in event.items() if key != "seq"} for event in group]

@@ -44,7 +44,8 @@ class Ws:
 
 
 def in_contract_words(method: str, status: Json) -> Json:
-    """A problem in the form of the other transports. A WebSocket error names the fields of the socket's messages, not those of the contract."""
+    """A problem in the form of the other transports. A WebSocket error names the fields of the socket's messages, not
+    those of the contract."""
     names = {"content": "text", "conversation_id": "conversation"}
     if method == "CancelTurn":
         names["turn"] = "name"
@@ -197,15 +198,15 @@ def _excerpt(excerpt: Json) -> Json:
         "document": excerpt["documentVersion"],
         "headings": excerpt.get("headings", []),
         "source_range": _range(excerpt["sourceRange"]),
-        "marked_range": _range(excerpt["markedRange"]),
         "grade": excerpt["grade"].removeprefix("EXCERPT_GRADE_").lower(),
         "score": excerpt.get("score", 0),
         **place_of(excerpt),
     }
     if kind := excerpt.get("collectionKind"):
         found["collection_kind"] = kind.removeprefix("COLLECTION_KIND_").lower()
-    if marked := excerpt.get("markedInMarkdown"):
-        found["marked_in_markdown"] = _range(marked)
+    for name, key in (("marked_range", "markedRange"), ("marked_in_markdown", "markedInMarkdown")):
+        if marked := excerpt.get(key):
+            found[name] = _range(marked)
     return found
 
 
@@ -214,7 +215,7 @@ def _range(value: Json) -> Json:
 
 
 def place_of(one: Json) -> Json:
-    """Where the quote of a citation or the marked sentence of an excerpt begins in the original file."""
+    """Where the quote of a citation or an excerpt begins in the original file."""
     found: Json = {name: one[name] for name in ("page", "path", "date") if name in one}
     if box := one.get("box"):
         found["box"] = [box.get(edge, 0) for edge in ("left", "top", "right", "bottom")]

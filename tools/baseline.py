@@ -1,4 +1,5 @@
-"""Writes the current contract to protos/baseline.binpb, with which `buf breaking` compares later contracts, and adds the hashes of new migrations to tests/migrations/merged. Run this script when additions are final."""
+"""Writes the current contract to protos/baseline.binpb, with which `buf breaking` compares later contracts, and adds
+the hashes of new migrations to tests/migrations/merged. Run this script when additions are final."""
 
 from __future__ import annotations
 

@@ -1,7 +1,10 @@
-"""Puts the page and the documentation into the server's wheel."""
+"""Puts the page, the documentation and its vectors into the server's wheel."""
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +27,19 @@ class ServerHook(BuildHookInterface[Any]):
             self.app.display_warning(
                 "The page has not been built, so the wheel has none: `make wheel` builds both."
             )
+        vectors = root / "server" / "responsa_server" / "ingest" / "shipped.vectors"
+        sources = [root / folder for folder in ("server", "clients/python", "generated/python")]
+        computed = subprocess.run(
+            [sys.executable, root / "tools" / "docs_vectors.py"],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, sources))},
+            check=False,
+        )
+        if computed.returncode != 0:
+            self.app.display_warning(
+                "The vectors of the documentation were not computed, so each new instance computes them."
+            )
         packed = {
+            **({vectors: "ingest/shipped.vectors"} if vectors.is_file() else {}),
             **{file: f"page/{file.relative_to(page)}" for file in page.rglob("*") if file.is_file()},
             **{file: f"docs/{file.name}" for file in (root / "docs").glob("*.md")},
             **{root / lock: f"locks/{lock}" for lock in LOCKS},

@@ -2,8 +2,9 @@
 
 Usage: python tools/deploy_check.py [--quick]
 
---quick leaves out helm and compose-go, whose build takes three minutes of CPU time in a clean machine's caches. Instead, it compares the files with
-`deploy/checked.json`, which the whole check writes. `make test` does this (tests/architecture/test_deploy.py).
+--quick leaves out helm and compose-go, whose build takes three minutes of CPU time in a clean machine's caches.
+Instead, it compares the files with `deploy/checked.json`, which the whole check writes. `make test` does this
+(tests/architecture/test_deploy.py).
 """
 
 from __future__ import annotations

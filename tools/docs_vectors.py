@@ -1,6 +1,7 @@
 """Computes the vectors of Responsa's own documents, so that a new instance does not have to.
 
-Usage: python tools/docs_vectors.py   (writes ingest/shipped.vectors of the server; the vector of a text that has not changed stays as it is)
+Usage: python tools/docs_vectors.py   (writes ingest/shipped.vectors of the server, which git does not keep; only the
+vectors of new texts are computed)
 """
 
 from __future__ import annotations
@@ -11,12 +12,12 @@ from contextlib import ExitStack
 from uuid import UUID
 
 from responsa_lab.evaluation.local import load_embedder
-from responsa_server.cli.local.own_docs import pages
+from responsa_server.cli.local.own_docs import ASKED, pages
 from responsa_server.domain.knowledge import Chunking
 from responsa_server.ingest import shipped_vectors
 from responsa_server.ingest.formats import markdown
+from responsa_server.ingest.formats.sniff import sniff
 from responsa_server.ingest.indexing import DocumentIdentity, Indexer
-from responsa_server.ingest.sniff import sniff
 from responsa_server.instance import CHECKOUT
 from responsa_server.search.embedder import Embedder
 from responsa_server.text.sections import Whole
@@ -48,7 +49,7 @@ class Vectors:
 async def index(embedder: Embedder, vectors: Vectors) -> None:
     """Indexes the documents as the server does."""
     indexer = Indexer(embedder, vectors, lambda: UUID(int=0))
-    for name, page in pages(CHECKOUT).items():
+    for name, page in pages(CHECKOUT, ASKED).items():
         data = page.encode()
         parsed = markdown.parse(sniff(data, name, known="MARKDOWN"))
         cut = await indexer.cut(Whole(parsed), Chunking(), "text/markdown")

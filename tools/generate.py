@@ -1,12 +1,12 @@
-"""Generates all code from protos/ (Python, TypeScript and the descriptor set), and compiles Envoy's filter. It uses only installed packages.
+"""Generates all code from protos/ (Python, TypeScript and the descriptor set), and compiles Envoy's filter. It uses
+only installed packages.
 
-Usage: python tools/generate.py [--out DIR]   (DIR defaults to generated/; the freshness test uses another folder)
+Usage: python -m tools.generate [--out DIR]   (DIR defaults to generated/; the freshness test uses another folder)
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib.resources
 import os
 import shutil
 import subprocess
@@ -26,20 +26,9 @@ from google.protobuf import (
 )
 from grpc_tools import protoc
 
+from tools.imported_protos import GOOGLE, VALIDATE, validate_file, write
+
 ROOT = Path(__file__).resolve().parent.parent
-# The .proto files that our .proto files import. Their TypeScript code is generated too; Google publishes packages with their Python code.
-GOOGLE = [
-    "google/api/annotations.proto",
-    "google/api/client.proto",
-    "google/api/field_behavior.proto",
-    "google/api/http.proto",
-    "google/api/launch_stage.proto",
-    "google/api/resource.proto",
-    "google/longrunning/operations.proto",
-    "google/rpc/error_details.proto",
-    "google/rpc/status.proto",
-]
-VALIDATE = "buf/validate/validate.proto"
 STANDARD = (
     any_pb2,
     descriptor_pb2,
@@ -52,27 +41,12 @@ STANDARD = (
 )
 
 
-def _foreign_sources(folder: Path) -> None:
-    """Copies Google's .proto files from their package, under the names that their Python modules register."""
-    package = Path(str(importlib.resources.files("google.api").joinpath(""))).parent
-    for name in GOOGLE:
-        source = package.parent / name
-        if name.endswith("longrunning/operations.proto") and not source.exists():
-            # googleapis-common-protos ships this file under a name that differs from the name that its module registers.
-            source = source.with_name("operations_proto.proto")
-        target = folder / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source, target)
-
-
 def _validate_set(folder: Path) -> Path:
     """Writes a descriptor set with the standard types and with protovalidate's rules, which come from the installed package."""
-    from protovalidate._gen.buf.validate import validate_pb  # the package has no other access to its schema
-
     result = descriptor_pb2.FileDescriptorSet()
     for module in STANDARD:
         module.DESCRIPTOR.CopyToProto(result.file.add())
-    result.file.add().ParseFromString(validate_pb.desc().proto.to_binary())
+    result.file.add().CopyFrom(validate_file())
     for file in result.file:
         file.source_code_info.SetInParent()
     path = folder / "validate.binpb"
@@ -88,6 +62,25 @@ def _without_empty_source_info(path: Path) -> None:
         if not file.source_code_info.location:
             file.ClearField("source_code_info")
     path.write_bytes(files.SerializeToString())
+
+
+def _without_rules(source: Path, target: Path, ours: list[str]) -> None:
+    """Writes a descriptor set whose files do not import protovalidate's rules. The rules stay in it, as options that a
+    program need not know."""
+    files = descriptor_pb2.FileDescriptorSet()
+    files.ParseFromString(source.read_bytes())
+    for file in files.file:
+        if file.name in ours and VALIDATE in file.dependency:
+            file.dependency.remove(VALIDATE)
+        # protoc adds the names of JSON to a descriptor set, which follow from the fields' names.
+        messages = [*file.message_type]
+        fields = [*file.extension]
+        for message in messages:
+            messages += message.nested_type
+            fields += message.field
+        for field in fields:
+            field.ClearField("json_name")
+    target.write_bytes(files.SerializeToString())
 
 
 def _run(arguments: list[str]) -> None:
@@ -117,19 +110,17 @@ def main() -> None:
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     with tempfile.TemporaryDirectory() as name:
         build = Path(name)
-        _foreign_sources(build / "foreign")
-        rules = _validate_set(build)
-        google = sorted(
-            str(path.relative_to(build / "foreign")) for path in (build / "foreign").rglob("*.proto")
-        )
+        standard = _validate_set(build)
+        imported = build / "imports"
+        write(imported)
         # The imported files are passed as descriptors, because protoc accepts either sources or descriptors for its imports, not both.
         imports = build / "imports.binpb"
-        _run([f"--descriptor_set_in={rules}", f"--proto_path={build / 'foreign'}", "--include_imports",
-              f"--descriptor_set_out={imports}", *google])  # fmt: skip
+        _run([f"--descriptor_set_in={standard}", f"--proto_path={imported}", "--include_imports",
+              f"--descriptor_set_out={imports}", *GOOGLE])  # fmt: skip
         merged = build / "merged.binpb"
         both = descriptor_pb2.FileDescriptorSet()
         seen: set[str] = set()
-        for path in (rules, imports):
+        for path in (standard, imports):
             part = descriptor_pb2.FileDescriptorSet()
             part.ParseFromString(path.read_bytes())
             for file in part.file:
@@ -139,19 +130,28 @@ def main() -> None:
                     both.file.append(file)
         merged.write_bytes(both.SerializeToString())
         base = [f"--descriptor_set_in={merged}", f"--proto_path={ROOT / 'protos'}"]
+        descriptor = build / "descriptor.binpb"
+        _run([*base, "--include_imports", "--include_source_info", f"--descriptor_set_out={descriptor}",
+              *ours, "google/longrunning/operations.proto", "google/rpc/error_details.proto"])  # fmt: skip
         if "descriptor" in wanted:
             out.mkdir(parents=True, exist_ok=True)
-            _run([*base, "--include_imports", "--include_source_info", f"--descriptor_set_out={out / 'descriptor.binpb'}",
-                  *ours, "google/longrunning/operations.proto", "google/rpc/error_details.proto"])  # fmt: skip
+            shutil.copyfile(descriptor, out / "descriptor.binpb")
             _without_empty_source_info(out / "descriptor.binpb")
         if "python" in wanted:
             python = out / "python"
             shutil.rmtree(python, ignore_errors=True)
             python.mkdir(parents=True)
-            _run([*base, f"--python_out={python}", f"--mypy_out=quiet:{python}", *ours])
-            _run([*base, f"--grpc_python_out={python}", f"--mypy_grpc_out=quiet,only_async:{python}",
+            # A program may have rules of another version of protovalidate, and two files of one name do not fit into a
+            # process. So the client does not load ours.
+            _without_rules(descriptor, build / "plain.binpb", ours)
+            plain = f"--descriptor_set_in={build / 'plain.binpb'}"
+            _run([plain, f"--python_out={python}", f"--mypy_out=quiet:{python}", *ours])
+            _run([plain, f"--grpc_python_out={python}", f"--mypy_grpc_out=quiet,only_async:{python}",
                   *(name for name in ours if name.endswith("_service.proto"))])  # fmt: skip
-            _run([*base, f"--python_out={python}", f"--mypy_out=quiet:{python}", VALIDATE])
+            rules = build / "rules"
+            rules.mkdir()
+            _run([*base, f"--python_out={rules}", f"--mypy_out=quiet:{rules}", VALIDATE])
+            shutil.copytree((rules / VALIDATE).parent, python / "responsa" / "rules")
         if "ts" in wanted:
             ts = out / "ts"
             shutil.rmtree(ts / "src", ignore_errors=True)
@@ -160,7 +160,7 @@ def main() -> None:
             if not plugin.exists():
                 sys.exit("generate: protoc-gen-es is missing; run `npm ci` first")
             _run([*base, f"--plugin=protoc-gen-es={plugin}", f"--es_out=target=js+dts,import_extension=js:{ts / 'src'}",
-                  *ours, *google, VALIDATE])  # fmt: skip
+                  *ours, *GOOGLE, VALIDATE])  # fmt: skip
         if "filter" in wanted:
             out.mkdir(parents=True, exist_ok=True)
             _compile_filter(out / "connection_limit.wasm")

@@ -2,7 +2,8 @@
 
 Usage: python tools/install.py ARGUMENTS, as after `pip install`.
 
-uv reads no settings of pip, so the script gives uv the ones that name an index, certificates or the cache. With other settings, or if uv fails, pip installs.
+uv reads no settings of pip, so the script gives uv the ones that name an index, certificates or the cache. With other
+settings, or if uv fails, pip installs.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""Writes LICENCES.md: the licences of all packages that the product uses, from the metadata of the installed packages and from package-lock.json.
+"""Writes LICENCES.md: the licences of all packages that the product uses, from the metadata of the installed packages
+and from package-lock.json.
 
 Usage: python tools/licences.py [--check]   (--check only compares). Either fails if a licence is not in ALLOWED.
 """
@@ -32,6 +33,7 @@ ALLOWED: Final = frozenset(
             "Apache-2.0",
             "BSD-2-Clause",
             "BSD-3-Clause",
+            "CC-PDDC",
             "CC0-1.0",
             "ISC",
             "MIT",
@@ -57,6 +59,7 @@ CLASSIFIERS: Final[Mapping[str, str]] = {
 }
 """Older metadata name a licence by a classifier."""
 KNOWN: Final[Mapping[str, str]] = {
+    "docutils": "BSD-2-Clause AND CC-PDDC",
     "protobuf": "BSD-3-Clause",
     "pypdfium2": "BSD-3-Clause AND Apache-2.0",
     "zxcvbn-rs-py": "MIT",
@@ -64,15 +67,19 @@ KNOWN: Final[Mapping[str, str]] = {
 """Packages whose metadata do not say their licence in either way, each with the licence in its repository."""
 HEAD: Final = """# Licences
 
-`make licences` makes this page. It fails if a package has a licence that is not in the list of `tools/licences.py`: no licence there asks for the source of a program that uses the package. Responsa itself is licensed under the [Apache License 2.0](LICENSE).
+`make licences` makes this page. It fails if a package has a licence that is not in the list of `tools/licences.py`: \
+no licence there asks for the source of a program that uses the package. Responsa itself is licensed under the \
+[Apache License 2.0](LICENSE).
 
-The packages are those that are installed on Linux: Python's of the server, of the [embedded models](docs/providers.md), of OCR and of the client of Qdrant, and the page's.
+The packages are those that are installed on Linux: Python's of the server, of the \
+[embedded models](docs/providers.md), of OCR and of the client of Qdrant, and the page's.
 
 | package | licence |
 |---|---|
 """
 
-_licensing = functools.cache(get_spdx_licensing)  # pyright: ignore[reportUnknownVariableType]  # untyped there; reading the list takes a tenth of a second
+# It has no types there. Reading the list takes a tenth of a second.
+_licensing = functools.cache(get_spdx_licensing)  # pyright: ignore[reportUnknownVariableType]
 
 
 class NotAllowed(Exception):

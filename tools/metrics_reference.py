@@ -10,11 +10,15 @@ from responsa_server.telemetry.instruments import TABLE
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "metrics.md"
 HEAD = """# Metrics
 
-`make generate` writes this page from `telemetry/instruments.py`. [How do I see whether it is well?](monitoring.md) says how Prometheus gets the metrics.
+`make generate` writes this page from `telemetry/instruments.py`. [How do I see whether it is well?](monitoring.md) \
+says how Prometheus gets the metrics.
 
-A name here is that in Prometheus. By OTLP, a metric has dots in place of `_`, and neither the unit nor `_total` at its end. A histogram has three series: `_bucket`, `_sum` and `_count`. Labels have values from
-the configuration and the code, never texts, or ids of users, tenants or questions; an instrument has at most 500 combinations of them, and further ones are counted as `other`. The label `server` names the
-process. Besides these metrics there are those of every process (`process_cpu_seconds_total`, `process_resident_memory_bytes`, `process_open_fds` and others of Prometheus' client), and on the gateway
+A name here is that in Prometheus. By OTLP, a metric has dots in place of `_`, and neither the unit nor `_total` at \
+its end. A histogram has three series: `_bucket`, `_sum` and `_count`. Labels have values from
+the configuration and the code, never texts, or ids of users, tenants or questions; an instrument has at most 500 \
+combinations of them, and further ones are counted as `other`. The label `server` names the
+process. Besides these metrics there are those of every process (`process_cpu_seconds_total`, \
+`process_resident_memory_bytes`, `process_open_fds` and others of Prometheus' client), and on the gateway
 `responsa_server_up`, which is 0 for a server that has not answered.
 
 """

@@ -16,7 +16,7 @@ from google.api import field_behavior_pb2
 from google.protobuf import descriptor_pb2
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor, MethodDescriptor
 
-from buf.validate import validate_pb2
+from responsa.rules import validate_pb2
 from responsa_server.calls.authorisation import RULES, Rule
 from responsa_server.calls.chain import Method
 from responsa_server.calls.methods import DESCRIPTORS, METHODS
@@ -67,7 +67,7 @@ def document() -> Tree:
     return {
         "openapi": "3.1.0",
         "info": {
-            "title": "Responsa",
+            "title": "Responsa API",
             "version": "1",
             "description": "The calls of Responsa over REST. Fields and parameters that the server does not know are refused by name.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
@@ -202,7 +202,10 @@ _OTHER_PATHS: Final[Mapping[str, Tree]] = {
                     if part == "document" or path
                 ],
                 "responses": {
-                    "200": {"description": "The bytes.", "content": {"*/*": _BYTES}},
+                    "200": {
+                        "description": "The bytes, with the document's own media type.",
+                        "content": {"application/octet-stream": _BYTES},
+                    },
                     "default": {"$ref": "#/components/responses/Error"},
                 },
             }
@@ -265,7 +268,7 @@ def _operation(binding: Binding, schemas: _Schemas) -> Tree:
     if binding.method.name in EVENT_STREAMS:
         content[EVENTS.media_type] = _TEXT
         description += f" With `Accept: {EVENTS.media_type}`, a stream of server-sent events."
-    found: Tree = {
+    operation: Tree = {
         "operationId": f"{_tag(method)}.{method.name}{suffix}",
         "tags": [_tag(method)],
         "summary": _first_sentence(comment),
@@ -281,7 +284,7 @@ def _operation(binding: Binding, schemas: _Schemas) -> Tree:
         "responses": _answers(content, description),
     }
     if EVENTS.media_type in content and not binding.body:
-        found["parameters"].append(
+        operation["parameters"].append(
             _parameter(
                 "Last-Event-ID",
                 "header",
@@ -289,11 +292,11 @@ def _operation(binding: Binding, schemas: _Schemas) -> Tree:
                 f"With {EVENTS.media_type}: in place of afterSeq.",
             )
         )
-        found["responses"]["204"] = {
+        operation["responses"]["204"] = {
             "description": f"With {EVENTS.media_type}: the turn has ended, and its last event has been read."
         }
     if RULES.get(binding.method.name) is Rule.PUBLIC:
-        found["security"] = []
+        operation["security"] = []
     if binding.body:
         schema = (
             schemas.without(method.input_type, taken)
@@ -303,8 +306,8 @@ def _operation(binding: Binding, schemas: _Schemas) -> Tree:
             )
         )
         needed = any(_is_required(field) for field in method.input_type.fields if field.name not in taken)
-        found["requestBody"] = {"required": needed, "content": {"application/json": {"schema": schema}}}
-    return found
+        operation["requestBody"] = {"required": needed, "content": {"application/json": {"schema": schema}}}
+    return operation
 
 
 def _first_template(method: MethodDescriptor) -> str:
@@ -346,7 +349,7 @@ def _ids() -> Mapping[str, str]:
 
 def _comments() -> Mapping[str, str]:
     """The comments of messages, fields, enums, values and methods, by full name."""
-    found: dict[str, str] = {}
+    comments: dict[str, str] = {}
     files = descriptor_pb2.FileDescriptorSet.FromString(
         (ROOT / "generated" / "descriptor.binpb").read_bytes()
     )
@@ -355,8 +358,8 @@ def _comments() -> Mapping[str, str]:
         for location in file.source_code_info.location:
             name = names.get(tuple(location.path))
             if name and location.leading_comments:
-                found[name] = " ".join(location.leading_comments.split())
-    return found
+                comments[name] = " ".join(location.leading_comments.split())
+    return comments
 
 
 def _named(file: descriptor_pb2.FileDescriptorProto) -> Iterator[tuple[Sequence[int], str]]:
@@ -448,8 +451,10 @@ class _Schemas:
 
     def _single(self, field: FieldDescriptor, rules: validate_pb2.FieldRules) -> Tree:
         if field.message_type is not None:
-            known = _KNOWN.get(field.message_type.full_name)
-            return dict(known) if known is not None else _ref(self.named(field.message_type))
+            known = _KNOWN.get(field.message_type.full_name, {"type": "object"})
+            # Generators of clients name an object within an object after its field, which may be another schema's name.
+            is_object = known.get("type") == "object"
+            return _ref(self.named(field.message_type)) if is_object else dict(known)
         if field.enum_type is not None:
             return self._enum(field.enum_type, rules)
         optional = rules.ignore == validate_pb2.IGNORE_IF_ZERO_VALUE
@@ -495,16 +500,16 @@ def _is_required(field: FieldDescriptor) -> bool:
 
 
 def _text(rules: validate_pb2.StringRules, *, empty: bool) -> Tree:
-    found: Tree = {"type": "string"}
+    schema: Tree = {"type": "string"}
     if rules.min_bytes and not empty:
-        found["minLength"] = 1
+        schema["minLength"] = 1
     if rules.max_bytes:
-        found["maxLength"] = rules.max_bytes
+        schema["maxLength"] = rules.max_bytes
     if rules.pattern:
-        found["pattern"] = f"^$|{rules.pattern}" if empty else rules.pattern
+        schema["pattern"] = f"^$|{rules.pattern}" if empty else rules.pattern
     if rules.uuid:
-        found["format"] = "uuid"
-    return found
+        schema["format"] = "uuid"
+    return schema
 
 
 def _range(rules: validate_pb2.FieldRules) -> Tree:

@@ -38,7 +38,8 @@ SPOKEN: Final = (
     "computer-use",
 )
 ALWAYS: Final = "2020-01-01"
-# Reranking models, which the package does not have: US dollars per million tokens (Voyage) or per thousand searches (Cohere), as the vendors published them in 2025.
+# Reranking models, which the package does not have: US dollars per million tokens (Voyage) or per thousand searches
+# (Cohere), as the vendors published them in 2025.
 RERANKING: Final = (
     ("cohere", "rerank-english-v3.0", "0", "2"),
     ("cohere", "rerank-multilingual-v3.0", "0", "2"),
@@ -53,7 +54,7 @@ RERANKING: Final = (
 def main() -> None:
     folder = sys.argv[1]
     sys.path.insert(0, folder)
-    [found] = importlib.metadata.distributions(name="genai-prices", path=[folder])
+    [distribution] = importlib.metadata.distributions(name="genai-prices", path=[folder])
     providers = importlib.import_module("genai_prices.data").providers
     rows = [
         {"provider": ours, **row}
@@ -72,7 +73,10 @@ def main() -> None:
     head = {
         "as_of": datetime.now(UTC).date().isoformat(),
         "currency": "USD",
-        "source": f"genai-prices {found.version} (MIT), the price without surcharges for long prompts; reranking models: tools/prices.py",
+        "source": (
+            f"genai-prices {distribution.version} (MIT), the price without surcharges for long prompts;"
+            " reranking models: tools/prices.py"
+        ),
     }
     lines = ",\n".join("    " + json.dumps(row) for row in ordered)
     body = json.dumps(head, indent=2).removesuffix("\n}")
@@ -105,7 +109,8 @@ def rows_of(model: Any) -> Iterator[dict[str, Any]]:
 
 
 def clauses(clause: Any) -> Iterator[tuple[str, str]]:
-    """The parts of a rule that match a whole name or a prefix. The other parts are for resellers, or exclude models that this script excludes too."""
+    """The parts of a rule that match a whole name or a prefix. The other parts are for resellers, or exclude models
+    that this script excludes too."""
     if hasattr(clause, "or_") or hasattr(clause, "and_"):
         for one in getattr(clause, "or_", None) or clause.and_:
             yield from clauses(one)

@@ -1,4 +1,5 @@
-"""Installs the programs that the tests run, if root calls it where apt-get exists. Otherwise it prints the command that installs them, and fails.
+"""Installs the programs that the tests run, if root calls it where apt-get exists. Otherwise it prints the command that
+installs them, and fails.
 
 It runs while Python's and JavaScript's packages are being installed, so it imports only the standard library.
 """
@@ -23,6 +24,7 @@ PROGRAMS: Final = {
     "prometheus": "prometheus",
     "promtool": "prometheus",
     "amtool": "prometheus-alertmanager",
+    "logrotate": "logrotate",
 }
 """The programs that the tests of docs/deployment.md and deploy/ run, and their packages in Debian."""
 PLACES: Final = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
@@ -36,7 +38,7 @@ def missing() -> Sequence[str]:
     return packages if any(map(shutil.which, BROWSERS)) else [*packages, SHELL, FONTS]
 
 
-def found(name: str) -> str:
+def path_of(name: str) -> str:
     """The path of a program of PROGRAMS. A test that needs it fails with the program's name if this machine lacks it."""
     path = shutil.which(name, path=PLACES)
     assert path is not None, f"{name} is not installed (Debian's package {PROGRAMS[name]})"

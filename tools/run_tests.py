@@ -1,14 +1,16 @@
 """Runs all stages of `make test`, with the cheap checks first. Stops when a stage fails, and reports it.
 
-Usage: python tools/run_tests.py [--static | --coverage]
+Usage: python tools/run_tests.py [--static | --coverage | --slowest]
 
---static runs only formatting, lint, types and imports. --coverage also measures the coverage of the tests, and fails below 85 %. Measuring more
-than doubles the CPU time of Python code, so `make test` does not measure.
+--static runs only formatting, lint, types and imports. --coverage also measures the coverage of the tests, and fails
+below 85 %. Measuring more than doubles the CPU time of Python code, so `make test` does not measure. --slowest runs
+nothing: it lists the slowest tests of the last run.
 """
 
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import shutil
 import signal
@@ -31,8 +33,14 @@ PYTHON_SOURCES = ("server", "clients", "tests", "tools", "bench")
 COLLECT = 'said=$("$0" -m pytest --collect-only -qq -n 0 2>&1) || { echo "$said"; exit 1; }'
 
 
-# Hundreds of processes import our modules. If the machine's environment forbids Python to keep compiled modules, each process compiles them again.
+# Hundreds of processes import our modules. If the machine's environment forbids Python to keep compiled modules, each
+# process compiles them again.
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+TIMES = ROOT / "build" / "times.json"
+"""The seconds of each test of the last run, the slowest first."""
+SLOWEST = 30
+took: dict[str, float] = {}
+"""The seconds of each stage that has ended."""
 MEMORY = Path("/dev/shm")
 LOCK = "responsa-tests.lock"
 """A file in the folder of each run in memory, which the run holds locked as long as it lives."""
@@ -46,8 +54,9 @@ MOUNT = f'mount -t tmpfs -o mode=755 tests {DATABASES} && exec "$@"'
 
 @contextmanager
 def in_memory() -> Generator[Sequence[str]]:
-    """Keeps the files of the tests in memory if there is room: temporary files, and as root also the databases of instances. The tests start sixty
-    PostgreSQL clusters, and making and removing their files on a disk takes CPU time too. Yields what must precede the tests' command.
+    """Keeps the files of the tests in memory if there is room: temporary files, and as root also the databases of
+    instances. The tests start sixty PostgreSQL clusters, and making and removing their files on a disk takes CPU time
+    too. Yields what must precede the tests' command.
     """
     # The size of /dev/shm is only a limit: the memory may be in use.
     if not MEMORY.is_dir() or min(shutil.disk_usage(MEMORY).free, psutil.virtual_memory().available) < ROOM:
@@ -95,11 +104,25 @@ def stages(**commands: Sequence[str | Path]) -> None:
                     if process.poll() is None:
                         process.send_signal(signal.SIGINT)
                 sys.exit(f"── {codes[ended]}: failed with exit code {code}")
-            print(f"── {codes[ended]}: {time.monotonic() - began:.0f} s", flush=True)
+            took[codes[ended]] = time.monotonic() - began
+            print(f"── {codes[ended]}: {took[codes[ended]]:.0f} s", flush=True)
+
+
+def slowest() -> None:
+    """Lists the slowest tests of the last run. A test's time includes the start and the end of what it shares with later ones."""
+    if not TIMES.exists():
+        sys.exit(f"There is no {TIMES.relative_to(ROOT)}: run make test first")
+    times: dict[str, float] = json.loads(TIMES.read_text(encoding="utf-8"))
+    for test, seconds in list(times.items())[:SLOWEST]:
+        print(f"{seconds:6.1f} s  {test}")
 
 
 def main() -> None:
     """Runs the stages in order."""
+    if "--slowest" in sys.argv[1:]:
+        slowest()
+        return
+    began = time.monotonic()
     static_only = "--static" in sys.argv[1:]
     first: dict[str, Sequence[str | Path]] = {
         "format": [BIN / "ruff", "format", "--check", "--quiet", *PYTHON_SOURCES],
@@ -120,7 +143,8 @@ def main() -> None:
     # Building the page has checked its types.
     of_page = "test:all" if static_only else "test"
     rest: dict[str, Sequence[str | Path]] = {
-        # With more room for new objects, Node collects garbage less often: 7 % less CPU time. Pyright takes a minute and a half of it; with a low priority,
+        # With more room for new objects, Node collects garbage less often: 7 % less CPU time. Pyright takes a minute
+        # and a half of it; with a low priority,
         # it takes the time in which the tests wait.
         "types": [
             *("nice", "-n", "10", "env", "NODE_OPTIONS=--max-semi-space-size=128"),
@@ -132,9 +156,9 @@ def main() -> None:
             "--silent",
             of_page,
             "--workspace",
-            "@responsa/web",
+            "clients/web",
             "--workspace",
-            "@responsa/client",
+            "clients/typescript",
         ],
     }
     if not static_only:
@@ -142,15 +166,19 @@ def main() -> None:
             *(BIN / "python", "-m", "pytest"),
             *(COVERAGE if "--coverage" in sys.argv[1:] else ()),
             "-q",
-            # Most tests wait for processes, so several tests at a time keep two cores busy. tests/groups.py defines the groups of tests and their order.
+            # Most tests wait for processes, so several tests at a time keep two cores busy. tests/groups.py defines the
+            # groups of tests and their order.
             *("-n", "5"),
             *("--dist", "loadfile"),
-            "--durations=25",
+            # Each skipped test has a line with its name and the reason.
+            *("--no-fold-skipped", f"--times={TIMES}"),
         ]
     with nullcontext(()) if static_only else in_memory() as within:
         if "tests" in rest:
             rest["tests"] = [*within, *rest["tests"]]
         stages(**rest)
+    parts = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in took.items())
+    print(f"── {time.monotonic() - began:.0f} s: {parts} (several at the same time)")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,11 @@
-"""Adds to a CycloneDX list of packages what their wheels bundle: programs and libraries in C and Rust, in which a scanner of vulnerabilities finds nothing by the name of the wheel.
+"""Adds to a CycloneDX list of packages what their wheels bundle: programs and libraries in C and Rust, in which a
+scanner of vulnerabilities finds nothing by the name of the wheel.
 
 Usage: cyclonedx-py … | python tools/sbom.py > python.cdx.json
 
-Two sources say what a wheel bundles. Many wheels bring a list of their own (PEP 770, `*.dist-info/sboms`), which is taken over. For the others, BUNDLES says how the version of each bundled
-program is read from the installed program itself.
+Two sources say what a wheel bundles. Many wheels bring a list of their own (PEP 770, `*.dist-info/sboms`), which is
+taken over. For the others, BUNDLES says how the version of each bundled program is read from the installed program
+itself.
 """
 
 from __future__ import annotations
@@ -33,12 +35,14 @@ _CPES: Final[Mapping[str, str]] = {
     "valkey": "lfprojects:valkey",
     "zstd": "facebook:zstandard",
 }
-"""Vendor and product, as in the National Vulnerability Database, by a component's name. Components of the wheels' own lists with these names get them, too."""
+"""Vendor and product, as in the National Vulnerability Database, by a component's name. Components of the wheels' own
+lists with these names get them, too."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """A program or library that a wheel bundles. purl: a package URL without the version and the part after it. versions: reads the versions from the installed wheel, of which there may be several copies."""
+    """A program or library that a wheel bundles. purl: a package URL without the version and the part after it.
+    versions: reads the versions from the installed wheel, of which there may be several copies."""
 
     wheel: str
     name: str
@@ -67,11 +71,11 @@ def _said(pattern: str) -> Callable[[Distribution], Sequence[str]]:
 def _content(pattern: str, version: bytes) -> Callable[[Distribution], Sequence[str]]:
     """What files hold."""
 
-    def found(wheel: Distribution) -> Sequence[str]:
+    def versions(wheel: Distribution) -> Sequence[str]:
         matches = [re.search(version, file.read_bytes()) for file in _files(wheel, pattern)]
         return [match[1].decode() for match in matches if match is not None]
 
-    return found
+    return versions
 
 
 def _printed(program: str) -> Callable[[Distribution], Sequence[str]]:

@@ -23,11 +23,16 @@ PAGE = ROOT / "docs" / "settings.md"
 Row = tuple[str, str, str, str]
 HEAD = """# Settings
 
-`make generate` makes this page from `server/responsa_server/app/settings.py` and from the `settings.py` of each package that has a group of settings.
+`make generate` makes this page from `server/responsa_server/app/settings.py` and from the `settings.py` of each \
+package that has a group of settings.
 
-The server reads each setting from the first of these sources that contains the setting: an environment variable, a secret file (one file per setting in the folder `RESPONSA_SECRETS_DIR`), the TOML file (`RESPONSA_CONFIG`, or `responsa.toml` in the data folder), and the defaults below. If a setting is wrong, the server does not start, and its message names the setting.
+The server reads each setting from the first of these sources that contains the setting: an environment variable, a \
+secret file (one file per setting in the folder `RESPONSA_SECRETS_DIR`), the TOML file (`RESPONSA_CONFIG`, or \
+`responsa.toml` in the data folder), and the defaults below. If a setting is wrong, the server does not start, and \
+its message names the setting.
 
-In TOML, write a setting under its name, and a group as a table: `[turns]`, `lease_seconds = 6`. A name with braces stands for one setting for each word in them; if their defaults differ, they have the order of the words.
+In TOML, write a setting under its name, and a group as a table: `[turns]`, `lease_seconds = 6`. A name with braces \
+stands for one setting for each word in them; if their defaults differ, they have the order of the words.
 
 """
 

@@ -2,12 +2,14 @@
 
 The script starts an instance of the installed `responsa_server` in a separate folder, with a profiler in every server
 process, including the sandbox's zygote and its children. To measure another checkout, run the script with the interpreter of that checkout.
-Then the script traces two actions, each in a separate window: (a) one Ask over gRPC until the terminal event, and (b) one upload over gRPC until
-search finds its passages. It performs both actions once before, so that one-time loading and compiling do not count.
+Then the script traces two actions, each in three separate windows: (a) one Ask over gRPC until the terminal event, and
+(b) one upload over gRPC until search finds its passages. It performs both actions once before, so that one-time loading
+and compiling do not count.
 
-A module counts if one of its functions is called in the window, but not in an idle window of the same length.
-Therefore loops that always run do not count. Module bodies do not count either. `--steps` prints the
-functions in the order of their first call, with the process that called them.
+Each action is repeated with other texts. A module counts if one of its functions is called in each of these windows,
+but not in an idle window of the same length. Therefore loops that run always, or now and then, do not count. Module
+bodies do not count either. `--steps` prints the functions in the order of their first call, with the process that
+called them.
 """
 
 from __future__ import annotations
@@ -20,8 +22,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Generator
+from collections import Counter
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -31,9 +35,12 @@ from responsa_client import Responsa
 _PACKAGE: Final = Path(responsa_server.__file__ or "").resolve().parent
 _FOLDER: Final = "RESPONSA_TRACE_FOLDER"
 _SECONDS: Final = 5.0
+_IDLE: Final = 4
+"""The number of idle windows, in which loops that run now and then are seen."""
 _START_SECONDS: Final = 180.0
 
-# The source of a second module, the profiler. Every interpreter that has the profiler's folder on its path loads it. The profiler writes records to
+# The source of a second module, the profiler. Every interpreter that has the profiler's folder on its path loads it.
+# The profiler writes records to
 # memory-mapped files, because such a write needs no system call. (In the sandbox, a parsing process may not use system calls for files.)
 _PROFILER: Final = """
 import mmap, os, struct, subprocess, sys, threading, time
@@ -79,7 +86,8 @@ class Recorder:
         self.seen.add(key)
         name = code.co_filename
         if name.startswith(ROOT) and code.co_name != "<module>":
-            line = f"{window}\\t{time.monotonic_ns()}\\t{self.kind}\\t{name[len(ROOT):]}\\t{code.co_qualname}\\n".encode()
+            lines = len({number for _, _, number in code.co_lines() if number})
+            line = f"{window}\\t{time.monotonic_ns()}\\t{self.kind}\\t{name[len(ROOT):]}\\t{code.co_qualname}\\t{lines}\\n".encode()
             self.region[self.place:self.place + len(line)] = line
             self.place += len(line)
 
@@ -105,8 +113,9 @@ if {"serve", "worker"} & set(sys.orig_argv) or "sandbox.zygote" in " ".join(sys.
     sys.setprofile(recorder)
 """
 
-Step = tuple[int, str, str, str]
-"""The first call of a function: the time in nanoseconds, the kind of process, the path of the module, and the qualified name."""
+Step = tuple[int, str, str, str, int]
+"""The first call of a function: the time in nanoseconds, the kind of process, the path of the module, the qualified
+name, and the number of the function's lines with code."""
 
 
 class Trace:
@@ -132,13 +141,13 @@ class Trace:
 
     def steps(self, window: int) -> list[Step]:
         """The functions of a window in the order of their first call."""
-        found: list[Step] = []
+        steps: list[Step] = []
         for file in self.folder.glob("*.trace"):
             for line in file.read_bytes().rstrip(b"\0").decode().splitlines():
-                number, at, kind, module, name = line.split("\t")
+                number, at, kind, module, name, lines = line.split("\t")
                 if int(number) == window:
-                    found.append((int(at), kind, module, name))
-        return sorted(found)
+                    steps.append((int(at), kind, module, name, int(lines)))
+        return sorted(steps)
 
 
 @contextmanager
@@ -201,19 +210,26 @@ def measure(trace: Trace) -> dict[str, list[Step]]:
         def upload(subject: str) -> None:
             client.upload(document(subject), source_key=f"{subject}.txt")
 
-        for subject in ("Marness", "Gullholm"):
+        for subject in ("Marness", "Gullholm", "Skerrow", "Lundy"):
             client.wait(client.upload(document(subject), source_key=f"{subject}.txt"))
         ask("Marness")
-        idle = {step[1:] for _ in range(2) for step in trace.steps(trace.window(lambda: None))}
-        asked = trace.window(lambda: ask("Gullholm"))
-        uploaded = trace.window(lambda: upload("Tern"))
+        idle = {step[1:] for _ in range(_IDLE) for step in trace.steps(trace.window(lambda: None))}
+
+        def common(work: Callable[[str], None], subjects: Sequence[str]) -> list[Step]:
+            first, *others = [trace.steps(trace.window(partial(work, subject))) for subject in subjects]
+            always = set[tuple[str, str, str, int]].intersection(
+                *({step[1:] for step in steps} for steps in (first, *others))
+            )
+            return [step for step in first if step[1:] in always - idle]
+
+        ways = {
+            "ask": common(ask, ("Gullholm", "Skerrow", "Lundy")),
+            "upload": common(upload, ("Tern", "Fulmar", "Shag")),
+        }
         found = client.search("Tern lighthouse lamp")
         if not any("Tern" in one.passage.text for one in found):
             raise SystemExit("the upload is not searched yet; the window is too short")
-    ways = {"ask": asked, "upload": uploaded}
-    return {
-        way: [step for step in trace.steps(number) if step[1:] not in idle] for way, number in ways.items()
-    }
+    return ways
 
 
 def main() -> None:
@@ -223,25 +239,29 @@ def main() -> None:
         "--steps", action="store_true", help="print the functions in the order of their first call"
     )
     parser.add_argument("--json", action="store_true", help="print all of it as JSON")
-    given = parser.parse_args()
+    options = parser.parse_args()
     with (
         tempfile.TemporaryDirectory(prefix="responsa-trace-") as place,
         instance(Path(place).resolve()) as trace,
     ):
         ways = measure(trace)
-    if given.json:
+    if options.json:
         print(json.dumps({way: [[*step] for step in steps] for way, steps in ways.items()}))
         return
     for way, steps in ways.items():
-        modules = list(dict.fromkeys(module for _, _, module, _ in steps))
-        print(f"{way}: {len(modules)} modules, {len(steps)} functions")
-        if given.steps:
+        modules = Counter(step[2] for step in steps)  # in the order of their first call
+        lines = Counter[str]()
+        for _, _, module, _, number in steps:
+            lines[module.rpartition("/")[0].partition("/postgres")[0]] += number
+        print(f"{way}: {len(modules)} modules, {len(steps)} functions with {lines.total():,} lines of code")
+        print(f"  lines: {', '.join(f'{folder} {number:,}' for folder, number in sorted(lines.items()))}")
+        if options.steps:
             begun = steps[0][0]
-            for at, kind, module, name in steps:
+            for at, kind, module, name, _ in steps:
                 print(f"  {(at - begun) / 1e6:9.2f} ms  {kind:8} {module:55} {name}")
         else:
-            for module in modules:
-                print(f"  {module}")
+            for module, functions in modules.items():
+                print(f"  {functions:4} functions  {module}")
 
 
 if __name__ == "__main__":

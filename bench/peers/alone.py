@@ -26,7 +26,7 @@ class Alone:
             raise NotFound.of("agent", names.agent(identity))
         return self._card
 
-    async def schema(self, who: Principal, card: AgentCard) -> Mapping[str, object]:
+    async def schema(self, caller: Principal, card: AgentCard) -> Mapping[str, object]:
         """See `Catalogue.schema`."""
         return card.schema
 

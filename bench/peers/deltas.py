@@ -1,4 +1,5 @@
-"""An agent for measuring the machinery of a turn. Its turn has three statuses and sixty-four pieces of text, and the agent itself does hardly any work."""
+"""An agent for measuring the machinery of a turn. Its turn has three statuses and sixty-four pieces of text, and the
+agent itself does hardly any work."""
 
 from __future__ import annotations
 
@@ -36,14 +37,14 @@ class Step1(Node[Nothing, Text]):
         self.name = name
         self.announcement = Announcement(step, message)
 
-    async def process(self, given: Nothing, run: Run) -> Text:
+    async def process(self, inputs: Nothing, run: Run) -> Text:
         return Text()
 
 
 class Pieces(Step1):
     """Emits sixty-four pieces."""
 
-    async def process(self, given: Nothing, run: Run) -> Text:
+    async def process(self, inputs: Nothing, run: Run) -> Text:
         offset = 0
         for piece in _PIECES:
             run.emit(Delta(piece, offset))

@@ -18,15 +18,19 @@ from responsa_server import __version__
 from responsa_server.agents.config.tools import LiveTools
 from responsa_server.app.accounts import AccountParts
 from responsa_server.app.default_model import DefaultModels
+from responsa_server.app.etl import source_administration
 from responsa_server.app.models import model_table
 from responsa_server.app.process import freeze, run
 from responsa_server.app.resources import database_urls, new_id, redis_url, relay_key
-from responsa_server.app.sources import source_administration
 from responsa_server.calls.contract import Services, calls_of
 from responsa_server.calls.frames import AskFrames, reason_of_terminal
 from responsa_server.calls.health import PartReports
 from responsa_server.calls.interceptors.lasting import CredentialWatch
 from responsa_server.calls.methods import SERVICES
+from responsa_server.calls.services.administration.experiments import ExperimentService
+from responsa_server.calls.services.administration.replays import ReplayService
+from responsa_server.calls.services.administration.sources import SourceService
+from responsa_server.calls.services.profiles import ProfileService
 from responsa_server.domain.agents import AgentCard
 from responsa_server.domain.counters import Counters
 from responsa_server.domain.parts import Installation
@@ -46,13 +50,14 @@ from responsa_server.outbound.connector import Connector
 from responsa_server.search.embedder import OneEmbedder
 from responsa_server.search.retrieve import KnowledgeSearch
 from responsa_server.sources.crawling import Crawler
-from responsa_server.sources.sandbox import SourceSandbox
+from responsa_server.sources.sandbox import SourceSandboxes
 from responsa_server.sources.service import SubjectProfiles
 from responsa_server.stores.postgres.collections import CollectionStore
 from responsa_server.stores.postgres.conversations import PostgresConversationStore
 from responsa_server.stores.postgres.default_model import PostgresDefaultModel
 from responsa_server.stores.postgres.documents import DocumentStore
 from responsa_server.stores.postgres.erasing import PostgresErasing
+from responsa_server.stores.postgres.experiments import PostgresExperiments
 from responsa_server.stores.postgres.generations import GenerationStore
 from responsa_server.stores.postgres.insight import PostgresInsight
 from responsa_server.stores.postgres.jobs import JobQueue
@@ -74,7 +79,7 @@ from responsa_server.turns.service import Turns
 from responsa_server.turns.settings import TurnOptions
 
 
-def assembled(parts: Parts, given: PeerArguments) -> tuple[Turns, RpcServer]:
+def assembled(parts: Parts, peer_arguments: PeerArguments) -> tuple[Turns, RpcServer]:
     """The server's turns and its gRPC side, assembled as in `responsa_server.app.serve`, but without a worker that ingests documents."""
     database, options = parts.database, parts.settings.turns
     codec = AskFrames()
@@ -118,6 +123,7 @@ def assembled(parts: Parts, given: PeerArguments) -> tuple[Turns, RpcServer]:
     cache = CredentialCache()
     people = AccountParts(parts.settings, parts.layout, database, queue, cache)
     limits = LimitBook(LimitSettings(), PostgresLimits(database), PostgresUsers(database))
+    catalogue = Alone(AgentCard(DEFAULT, DEFAULT, "", parts.agent.version, is_default=True))
     calls = calls_of(
         Services(
             database=database,
@@ -129,8 +135,8 @@ def assembled(parts: Parts, given: PeerArguments) -> tuple[Turns, RpcServer]:
             turns=turns,
             conversations=Conversations(conversations, documents, new_id),
             library=library,
-            profiles=SubjectProfiles(PostgresProfiles(database, documents)),
-            catalogue=Alone(AgentCard(DEFAULT, DEFAULT, "", parts.agent.version, is_default=True)),
+            agents=agents,
+            catalogue=catalogue,
             tools=LiveTools(None, {}, lambda _: (), (), lambda _: None),
             users=UserAdministration(PostgresUsers(database), new_id, cache),
             tenants=TenantAdministration(
@@ -138,11 +144,23 @@ def assembled(parts: Parts, given: PeerArguments) -> tuple[Turns, RpcServer]:
             ),
             grants=GrantAdministration(PostgresServiceGrants(database), new_id, cache),
             quotas=QuotaAdministration(PostgresQuotas(database, QuotaRules()), limits),
-            sources=source_administration(
-                parts.settings, database, queue, library, Crawler(Connector(), SourceSandbox(parser))
-            ),
             insight=Insight(PostgresInsight(database), PostgresPatterns(database, AskFrames())),
-            replays=Replays(PostgresReplays(database, queue, codec, reason_of_terminal, new_id), agents),
+            extensions=(
+                SourceService(
+                    source_administration(
+                        parts.settings,
+                        database,
+                        queue,
+                        library,
+                        Crawler(Connector(), SourceSandboxes(parser)),
+                    )
+                ),
+                ProfileService(SubjectProfiles(PostgresProfiles(database, documents))),
+                ReplayService(
+                    Replays(PostgresReplays(database, queue, codec, reason_of_terminal, new_id), agents)
+                ),
+                ExperimentService(PostgresExperiments(database), catalogue, new_id),
+            ),
             reports=PartReports([]),
             erasing=Erasing(
                 PostgresErasing(database, queue, AskFrames(), collections, documents),
@@ -159,7 +177,7 @@ def assembled(parts: Parts, given: PeerArguments) -> tuple[Turns, RpcServer]:
         max_calls=parts.settings.max_calls,
         logger=structlog.get_logger("calls"),
     )
-    return turns, RpcServer(calls, SERVICES, given.address, reflects=False)
+    return turns, RpcServer(calls, SERVICES, peer_arguments.address, reflects=False)
 
 
 async def main() -> None:

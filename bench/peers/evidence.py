@@ -51,8 +51,6 @@ _EXCERPT: Final = Excerpt(
     source=_PASSAGE.source,
     text=_TEXT,
     markdown=_TEXT,
-    marked=ByteRange(0, len(_SENTENCES[0])),
-    marked_shown=ByteRange(0, len(_SENTENCES[0])),
     grade=Grade.ANSWERS,
     score=0.9,
 )
@@ -63,7 +61,7 @@ class MemoryEvidence:
 
     async def search(
         self,
-        who: Principal,
+        caller: Principal,
         questions: tuple[str, ...],
         collections: tuple[str, ...],
         options: SearchOptions = DEFAULT_SEARCH,
@@ -81,18 +79,18 @@ class MemoryEvidence:
         """See `EvidenceSource.with_sources`."""
         return evidence or Evidence(passages=1, embedding_tokens=0, content={"questions": [question]})
 
-    async def rank(self, who: Principal, question: str, evidence: Evidence) -> Ranked:
+    async def rank(self, caller: Principal, question: str, evidence: Evidence) -> Ranked:
         """See `EvidenceSource.rank`."""
         return Ranked(evidence, Ranking((_EXCERPT,), (), support=0.9, near=True))
 
     async def judge(
-        self, claims: Sequence[CitedSentence], evidence: Evidence, most_bytes: int
+        self, claims: Sequence[CitedSentence], evidence: Evidence, most_bytes: int, *, whole: bool = False
     ) -> Sequence[CheckedClaim]:
         """See `CitationJudge.judge`."""
         return [CheckedClaim(_PASSAGE, _quotes()[0], quoted=True) for _ in claims]
 
     async def judge_sources(
-        self, claims: Sequence[CitedSentence], sources: Sequence[FoundSource]
+        self, claims: Sequence[CitedSentence], sources: Sequence[FoundSource], *, whole: bool = False
     ) -> Sequence[CheckedClaim]:
         """See `CitationJudge.judge_sources`."""
         return [CheckedClaim(_PASSAGE, _quotes()[0], quoted=True) for _ in claims]

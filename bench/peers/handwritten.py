@@ -1,6 +1,8 @@
-"""A graph for a cited answer by a model, written by hand for LangGraph without the engine. It uses functions on a dictionary and LangGraph's own stream.
+"""A graph for a cited answer by a model, written by hand for LangGraph without the engine. It uses functions on a
+dictionary and LangGraph's own stream.
 
-The graph calls the same parts in the same order as the engine. It lacks the engine's additions: checked inputs and outputs, limits, fallbacks and milestones.
+The graph calls the same parts in the same order as the engine. It lacks the engine's additions: checked inputs and
+outputs, limits, fallbacks and milestones.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ _SYSTEM: Final = "Answer from the passages, and mark each sentence with the numb
 class State(TypedDict):
     """The state of the graph."""
 
-    who: Principal
+    caller: Principal
     question: str
     evidence: Evidence
     ranked: Ranked
@@ -62,9 +64,9 @@ class Handwritten:
         builder.add_edge("cite", END)
         self._graph = builder.compile()  # pyright: ignore[reportUnknownMemberType]
 
-    async def answer(self, who: Principal, question: str) -> AsyncGenerator[object]:
+    async def answer(self, caller: Principal, question: str) -> AsyncGenerator[object]:
         """The graph's events, then its final state."""
-        given = cast("State", {"who": who, "question": question})
+        given = cast("State", {"caller": caller, "question": question})
         streamed = self._graph.astream(given, stream_mode=["custom", "values"])  # pyright: ignore[reportUnknownMemberType]
         last: Mapping[str, object] = {}
         async for mode, told in cast("AsyncGenerator[tuple[str, Any]]", streamed):
@@ -76,11 +78,11 @@ class Handwritten:
 
     async def _retrieve(self, state: State) -> dict[str, object]:
         get_stream_writer()(Status(Step.RETRIEVING, "Searching knowledge base..."))
-        return {"evidence": await self._evidence.search(state["who"], (state["question"],), ())}
+        return {"evidence": await self._evidence.search(state["caller"], (state["question"],), ())}
 
     async def _rank(self, state: State) -> dict[str, object]:
         get_stream_writer()(Status(Step.GRADING, "Analyzing results..."))
-        return {"ranked": await self._evidence.rank(state["who"], state["question"], state["evidence"])}
+        return {"ranked": await self._evidence.rank(state["caller"], state["question"], state["evidence"])}
 
     async def _write(self, state: State) -> dict[str, object]:
         tell = get_stream_writer()
@@ -111,13 +113,15 @@ class Handwritten:
     async def _cite(self, state: State) -> dict[str, object]:
         tell = get_stream_writer()
         tell(Status(Step.VERIFYING, "Checking the sources..."))
-        found = claims(state["text"], state["marks"])
+        text_claims = claims(state["text"], state["marks"])
         checked = await self._evidence.judge(
-            [CitedSentence(one.text, one.passage, one.quote) for one in found], state["evidence"], _MOST_BYTES
+            [CitedSentence(one.text, one.passage, one.quote) for one in text_claims],
+            state["evidence"],
+            _MOST_BYTES,
         )
         cited = [
             citation(claim, one.quote, CitationState.QUOTED)
-            for claim, one in zip(found, checked, strict=True)
+            for claim, one in zip(text_claims, checked, strict=True)
             if one.quote is not None and one.quoted
         ]
         for one in cited:

@@ -43,7 +43,8 @@ class InMemoryChat:
     """Implements only `Ask`. It keeps the events of the last turns in memory."""
 
     def __init__(self, agent: Agent, *, alone: bool = False) -> None:
-        """alone: whether every event has its own message. Otherwise, events that are ready at the same time share one message, as in the durable server."""
+        """alone: whether every event has its own message. Otherwise, events that are ready at the same time share one
+        message, as in the durable server."""
         self._agent = agent
         self._alone = alone
         self._who = Principal("default", uuid.UUID(int=1), Role.USER, "")

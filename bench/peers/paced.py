@@ -39,8 +39,8 @@ class Telling(Node[Pace, Paced]):
     announcement = Announcement(Step.GENERATING, "Generating response...")
     policy = Policy(timeout_seconds=LIMIT_SECONDS)
 
-    async def process(self, given: Pace, run: Run) -> Paced:
-        seconds, rate = (float(part) for part in given.question.split())
+    async def process(self, inputs: Pace, run: Run) -> Paced:
+        seconds, rate = (float(part) for part in inputs.question.split())
         loop = asyncio.get_running_loop()
         begun = loop.time()
         if rate == 0:

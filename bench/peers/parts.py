@@ -1,4 +1,5 @@
-"""The parts that both peers use: the instance's own PostgreSQL, Redis and embedding model, which are opened from the instance's data folder."""
+"""The parts that both peers use: the instance's own PostgreSQL, Redis and embedding model, which are opened from the
+instance's data folder."""
 
 from __future__ import annotations
 
@@ -24,7 +25,6 @@ from responsa_server.search.embedder import Embedder, OneEmbedder
 from responsa_server.search.retrieve import Retriever
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.passages import PostgresLexicalIndex
-from responsa_server.stores.postgres.vectors import PostgresVectorIndex
 from responsa_server.stores.redis import RedisCache
 
 
@@ -71,13 +71,10 @@ async def opened(kind: EvidenceKind) -> AsyncGenerator[Parts]:
         )
         stack.callback(embedder.close)
         seconds = settings.retrieval.search_seconds
-        vectors = PostgresVectorIndex(
+        lexical = PostgresLexicalIndex(
             database, search_seconds=seconds, breadth=settings.retrieval.hnsw_ef_search
         )
-        lexical = PostgresLexicalIndex(database, search_seconds=seconds)
-        retriever = Retriever(
-            lexical, vectors, OneEmbedder(embedder), Caches(settings, layout, cache).vectors
-        )
+        retriever = Retriever(lexical, OneEmbedder(embedder), Caches(settings, layout, cache).vectors)
         evidence = LibraryEvidence(retriever) if kind is EvidenceKind.LIBRARY else MemoryEvidence()
         options = replace(
             OPTIONS,
@@ -89,6 +86,9 @@ async def opened(kind: EvidenceKind) -> AsyncGenerator[Parts]:
                 agent = deltas.agent(options)
             case EvidenceKind.PACED:
                 agent = paced.agent()
+                agent.asks_models = (
+                    True  # it stands for a model that writes: it waits, and takes no slot of those that work
+                )
             case EvidenceKind.LIBRARY | EvidenceKind.MEMORY:
                 agent = GraphAgent(evidence, options)
         yield Parts(settings, layout, database, retriever, embedder, agent)

@@ -1,5 +1,6 @@
-"""What a plain handler for questions over documents costs: grpc.aio, a LangGraph graph of three nodes, hybrid search by pgvector and PostgreSQL's words with reciprocal rank
-fusion, and the same embedding model. It keeps nothing, checks nothing, cites nothing and refuses nothing.
+"""What a plain handler for questions over documents costs: grpc.aio, a LangGraph graph of three nodes, hybrid search by
+pgvector and PostgreSQL's words with reciprocal rank fusion, the same embedding model, and the same language model if
+the instance has one. It keeps nothing, checks nothing and refuses nothing.
 
 python -m bench.peers.plain --listen unix:PATH
 """
@@ -7,18 +8,23 @@ python -m bench.peers.plain --listen unix:PATH
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack
 from typing import Any, Final, LiteralString, TypedDict
 
 import grpc
 import grpc.aio
+import httpx2
 import uuid_utils.compat
+from langgraph.config import get_stream_writer
 from langgraph.graph import END, START, StateGraph
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool
 
 from bench.documentation import pages
+from bench.peers.model import NAME
 from bench.peers.process import arguments, until_told
 from responsa.chat.v1 import chat_service_pb2 as pb
 from responsa.chat.v1 import turn_pb2
@@ -34,6 +40,11 @@ from responsa_server.search.embedder import Vectors
 _WORDS_A_PASSAGE: Final = 120
 _SHOWN: Final = 3
 _BATCH: Final = 64
+_INSTRUCTION: Final = (
+    "Answer from the passages alone, and mark each sentence with the number of its passage, as in [1]."
+)
+_DATA: Final = "data: "
+_DONE: Final = "[DONE]"
 _TABLE: Final[LiteralString] = """
 CREATE SCHEMA plain;
 CREATE TABLE plain.passage (
@@ -82,11 +93,12 @@ def _literal(vectors: Vectors) -> Iterator[str]:
 
 
 class PlainChat:
-    """Implements only `Ask`."""
+    """Implements only `Ask`. writer: a client of the server of language models; None if the passages are the answer."""
 
-    def __init__(self, pool: Pool, model: MiniLmEmbedder) -> None:
+    def __init__(self, pool: Pool, model: MiniLmEmbedder, writer: httpx2.AsyncClient | None) -> None:
         self._pool = pool
         self._model = model
+        self._writer = writer
         graph = StateGraph(State)
         graph.add_node("embed", self._embed)
         graph.add_node("retrieve", self._retrieve)
@@ -108,23 +120,41 @@ class PlainChat:
         return {"passages": [text for (text,) in rows]}
 
     async def _write(self, state: State) -> State:
-        return {"answer": "\n\n".join(state["passages"])}
+        if self._writer is None:
+            return {"answer": "\n\n".join(state["passages"])}
+        emit, said = get_stream_writer(), list[str]()
+        numbered = "\n\n".join(f"[{place}] {text}" for place, text in enumerate(state["passages"], 1))
+        messages = [
+            {"role": "system", "content": _INSTRUCTION},
+            {"role": "user", "content": f"{numbered}\n\nQuestion: {state['question']}"},
+        ]
+        body = {"model": NAME, "messages": messages, "stream": True}
+        async with self._writer.stream("POST", "chat/completions", json=body) as response:
+            async for line in response.aiter_lines():
+                if line.startswith(_DATA) and (event := line.removeprefix(_DATA)) != _DONE:
+                    for choice in json.loads(event)["choices"]:
+                        if text := choice["delta"].get("content"):
+                            said.append(text)
+                            emit(text)
+        return {"answer": "".join(said)}
 
     async def ask(
         self, request: pb.AskRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> AsyncIterator[pb.AskResponse]:
-        """Answers a question: a status for each step, then the answer."""
+        """Answers a question: a status for each step, each token of the model, then the answer."""
         del context
         turn, seq = names.turn(uuid_utils.compat.uuid7()), 0
-        async for update in self._graph.astream({"question": request.text}, stream_mode="updates"):
-            for state in update.values():
-                seq += 1
-                event = turn_pb2.TurnEvent(seq=seq)
-                if "answer" in state:
-                    event.answer.text = state["answer"]
-                else:
-                    event.status.step = turn_pb2.Step.STEP_RETRIEVING
-                yield pb.AskResponse(turn=turn, after_seq=seq - 1, through_seq=seq, events=[event])
+        modes = ["updates", "custom"]
+        async for mode, update in self._graph.astream({"question": request.text}, stream_mode=modes):
+            seq += 1
+            event = turn_pb2.TurnEvent(seq=seq)
+            if mode == "custom":
+                event.delta.text = update
+            elif "write" in update:
+                event.answer.text = update["write"]["answer"]
+            else:
+                event.status.step = turn_pb2.Step.STEP_RETRIEVING
+            yield pb.AskResponse(turn=turn, after_seq=seq - 1, through_seq=seq, events=[event])
 
 
 async def load(pool: Pool, model: MiniLmEmbedder) -> None:
@@ -146,7 +176,7 @@ async def load(pool: Pool, model: MiniLmEmbedder) -> None:
 
 async def main() -> None:
     """Serves until a signal."""
-    given = arguments(__doc__ or "")
+    peer_arguments = arguments(__doc__ or "")
     settings = load_settings()
     configure_logs(settings.log_level.value)
     layout = Layout.of(settings.home)
@@ -154,17 +184,22 @@ async def main() -> None:
         load_model, layout.data / "models", threads=settings.retrieval.embedding_threads
     )
     url = database_urls(settings, layout).owner
-    async with AsyncConnectionPool(url, min_size=10, max_size=10, open=False) as pool:
+    async with AsyncExitStack() as stack:
+        pool = await stack.enter_async_context(AsyncConnectionPool(url, min_size=10, max_size=10, open=False))
         await load(pool, model)
+        writer = None
+        if NAME in settings.models.servers:
+            base = settings.models.servers[NAME].url
+            writer = await stack.enter_async_context(httpx2.AsyncClient(base_url=base, trust_env=False))
         server = grpc.aio.server()
         ask = grpc.unary_stream_rpc_method_handler(
-            PlainChat(pool, model).ask,
+            PlainChat(pool, model, writer).ask,
             request_deserializer=pb.AskRequest.FromString,
             response_serializer=pb.AskResponse.SerializeToString,
         )
         service = grpc.method_handlers_generic_handler("responsa.chat.v1.ChatService", {"Ask": ask})
         server.add_generic_rpc_handlers((service,))
-        server.add_insecure_port(given.address)
+        server.add_insecure_port(peer_arguments.address)
         await server.start()
         freeze()
         await until_told()

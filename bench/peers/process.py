@@ -24,7 +24,7 @@ class PeerArguments:
     alone: bool
 
 
-def arguments(description: str, given: Sequence[str] | None = None) -> PeerArguments:
+def arguments(description: str, arguments: Sequence[str] | None = None) -> PeerArguments:
     """Reads the arguments from the command line. Exits with a message if they are wrong."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--listen", required=True, metavar="TARGET")
@@ -32,7 +32,7 @@ def arguments(description: str, given: Sequence[str] | None = None) -> PeerArgum
         "--evidence", type=EvidenceKind, default=EvidenceKind.LIBRARY, choices=list(EvidenceKind)
     )
     parser.add_argument("--one-event-a-message", action="store_true")
-    found = parser.parse_args(given)
+    found = parser.parse_args(arguments)
     return PeerArguments(found.listen, found.evidence, found.one_event_a_message)
 
 

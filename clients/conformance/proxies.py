@@ -17,7 +17,8 @@ Place = tuple[str, int] | Path
 
 @dataclass(slots=True)
 class Budget:
-    """The number of bytes in each direction after which a connection is cut; None for never. It may be changed while the connection is open."""
+    """The number of bytes in each direction after which a connection is cut; None for never. It may be changed while
+    the connection is open."""
 
     to_server: int | None = None
     to_client: int | None = None
@@ -66,7 +67,8 @@ class CuttingProxy:
         return int(self._server.sockets[0].getsockname()[1])
 
     def stop_cutting(self) -> None:
-        """From now on let all connections live. Connections that are already open lose their budgets too: Envoy keeps them for later requests."""
+        """From now on let all connections live. Connections that are already open lose their budgets too: Envoy keeps
+        them for later requests."""
         self._cutting = False
 
     def cut_all(self) -> None:
@@ -134,7 +136,8 @@ class CuttingProxy:
 
 
 def random_cuts(dice: random.Random, most: int) -> Callable[[], Budget]:
-    """A function that returns random budgets. Most connections are cut after at most `most` bytes to the client; one in eight is cut on the way to the server."""
+    """A function that returns random budgets. Most connections are cut after at most `most` bytes to the client; one in
+    eight is cut on the way to the server."""
 
     def draw() -> Budget:
         if dice.random() < 0.125:

@@ -1,7 +1,7 @@
 """A gRPC server that plays the cases of cases.yaml and checks each request.
 
-A question's text is the name of its case, and each case has a turn of its own, so the server knows which case a call belongs to. Clients connect through a proxy, which cuts
-their connections where a case says so.
+A question's text is the name of its case, and each case has a turn of its own, so the server knows which case a call
+belongs to. Clients connect through a proxy, which cuts their connections where a case says so.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import asyncio
 import socket
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any, Final, TypeVar, cast
 from uuid import UUID
@@ -180,6 +181,9 @@ class Play:
             )
 
 
+_IPV6: Final = "[::1]"
+
+
 class ScriptedServer:
     """The server. This is an async context manager.
 
@@ -194,6 +198,7 @@ class ScriptedServer:
         self._taken = socket.socket()
         self._taken.bind(("127.0.0.1", 0))
         self.nobody = f"127.0.0.1:{self._taken.getsockname()[1]}"
+        self._hosts = {"localhost"}
         self._plays: dict[str, Play] = {}
         self._turns = {turn_of(name): name for name in CASES}
 
@@ -205,12 +210,27 @@ class ScriptedServer:
         self._proxy = CuttingProxy(("127.0.0.1", self._port), target)
         await self._proxy.__aenter__()
         self.address = f"127.0.0.1:{self._proxy.port}"
+        self._proxy6 = CuttingProxy(("::1", self._proxy.port), target)
+        with suppress(OSError):
+            await self._proxy6.__aenter__()
+            self._hosts.add(_IPV6)
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self._server.stop(None)
         await self._proxy.__aexit__()
+        if _IPV6 in self._hosts:
+            await self._proxy6.__aexit__()
         self._taken.close()
+
+    def address_in(self, case: Mapping[str, Any]) -> str:
+        """The address for clients in a case; "" if this machine does not have it."""
+        if case.get("nobody"):
+            return self.nobody
+        host = case.get("host")
+        if host is None:
+            return self.address
+        return f"{host}:{self._proxy.port}" if host in self._hosts else ""
 
     def begin(self, name: str, *, any_connection: bool = False) -> Play:
         """Play a case from its first call on. any_connection: whether the client may not choose its connections."""

@@ -5,6 +5,7 @@ package responsa
 // repeats has the calls that may be repeated after a lost response.
 var repeats = map[string]repeat{
 	"/responsa.admin.v1.AdminService/CreateAgentVersion":              always,
+	"/responsa.admin.v1.AdminService/CreateProgram":                   always,
 	"/responsa.admin.v1.AdminService/CreateServiceGrant":              always,
 	"/responsa.admin.v1.AdminService/CreateTeacher":                   always,
 	"/responsa.admin.v1.AdminService/CreateUser":                      always,
@@ -34,6 +35,7 @@ var repeats = map[string]repeat{
 	"/responsa.admin.v1.AdminService/ListExperiments":                 always,
 	"/responsa.admin.v1.AdminService/ListFailedRows":                  always,
 	"/responsa.admin.v1.AdminService/ListFeedback":                    always,
+	"/responsa.admin.v1.AdminService/ListPrograms":                    always,
 	"/responsa.admin.v1.AdminService/ListQuestionPatterns":            always,
 	"/responsa.admin.v1.AdminService/ListReplayedQuestions":           always,
 	"/responsa.admin.v1.AdminService/ListServiceGrants":               always,

@@ -21,15 +21,14 @@ class ClientHook(BuildHookInterface[Any]):
         checkout = here.parents[1]
         included: dict[str, str] = build_data["force_include"]
         if (here / "responsa").is_dir():
-            included |= {str(here / package): package for package in ("responsa", "buf")}
+            included[str(here / "responsa")] = "responsa"
             return
         # The folder of the checkout is not on the path of an isolated build.
         sys.path.insert(0, str(checkout))
         importlib.import_module("tools.clients.python").write()
         if version == "editable":
             return
-        stubs = checkout / "generated" / "python"
-        included |= {str(stubs / package): package for package in ("responsa", "buf")}
+        included[str(checkout / "generated" / "python" / "responsa")] = "responsa"
         if importlib.util.find_spec("betterproto2_compiler") is None:
             self.app.display_warning(
                 "betterproto2-compiler is not installed, so the client has no dataclasses of betterproto2."

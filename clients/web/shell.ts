@@ -1,7 +1,7 @@
 /** What the builds add: compressed copies of their files, the list of files for the service worker, and a limit of the first screen's script. */
 
 import { createHash } from "node:crypto";
-import { gzipSync } from "node:zlib";
+import { brotliCompressSync, gzipSync } from "node:zlib";
 import type { Plugin, Rollup } from "vite";
 
 /** The most bytes of compressed script that the first screen may load. */
@@ -37,7 +37,10 @@ export function packed(names: RegExp): Plugin {
     generateBundle: {
       order: "post",
       handler(_, bundle) {
-        for (const file of Object.values(bundle)) if (names.test(file.fileName)) this.emitFile({ type: "asset", fileName: `${file.fileName}.gz`, source: zipped(file) });
+        for (const file of Object.values(bundle).filter((file) => names.test(file.fileName))) {
+          this.emitFile({ type: "asset", fileName: `${file.fileName}.gz`, source: zipped(file) });
+          this.emitFile({ type: "asset", fileName: `${file.fileName}.br`, source: brotliCompressSync(contents(file)) }); // with the best quality, which is the default
+        }
       },
     },
   };
@@ -53,5 +56,9 @@ function withImports(name: string, bundle: Rollup.OutputBundle, found = new Set<
 }
 
 function zipped(file: Rollup.OutputAsset | Rollup.OutputChunk): Uint8Array {
-  return gzipSync(file.type === "chunk" ? file.code : file.source, { level: 9 });
+  return gzipSync(contents(file), { level: 9 });
+}
+
+function contents(file: Rollup.OutputAsset | Rollup.OutputChunk): string | Uint8Array {
+  return file.type === "chunk" ? file.code : file.source;
 }

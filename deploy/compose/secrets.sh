@@ -9,7 +9,7 @@ random() { head -c 32 /dev/urandom | od -An -v -tx1 | tr -d ' \n'; }
 # The containers' users differ from this one. The folder keeps other users of this machine out.
 keep() { [ -e "$1" ] || { cat >"$1" && chmod 0444 "$1"; }; }
 
-for name in token_secret postgres_password database_password grafana_password QDRANT_API_KEY; do random | keep "$name"; done
+for name in backup_key token_secret postgres_password database_password grafana_password QDRANT_API_KEY; do random | keep "$name"; done
 # Those of your mail server and your webhook: write them into these files.
 for name in alertmanager_mail_password alertmanager_webhook_token; do
     [ -e "$name" ] || install -m 0644 /dev/null "$name"

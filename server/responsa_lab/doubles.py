@@ -5,11 +5,11 @@ from __future__ import annotations
 from contextlib import AsyncExitStack
 from typing import Final
 
-from responsa_lab.scripted import PRICED, PRICES, PROVIDER, scripted_models
+from responsa_lab.scripted import PRICED, PRICES, scripted_models
 from responsa_server.domain.agents import Agent
 from responsa_server.domain.faults import Faults
 
-__all__ = ["PRICED", "PRICES", "PROVIDER", "TESTING", "scripted_models", "testing_agent"]
+__all__ = ["PRICED", "PRICES", "TESTING", "scripted_models", "testing_agent"]
 
 TESTING: Final = "testing"
 """The testing agent's id."""

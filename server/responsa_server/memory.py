@@ -10,7 +10,8 @@ _DELAY_SECONDS: Final = 1.0
 
 
 class FreeMemory:
-    """The C library keeps what a large document needed, in pieces of its heap, until somebody asks for them (malloc_trim(3)). Use it in one event loop only."""
+    """The C library keeps what a large document needed, in pieces of its heap, until somebody asks for them
+    (malloc_trim(3)). Use it in one event loop only."""
 
     def __init__(self) -> None:
         # A C library without this call returns freed memory by itself.
@@ -18,7 +19,8 @@ class FreeMemory:
         self._timer: asyncio.TimerHandle | None = None
 
     def give_back_soon(self) -> None:
-        """Give it back in a second, in another thread. Calls in the meantime change nothing, so many small jobs cost one look at the heap a second."""
+        """Give it back in a second, in another thread. Calls in the meantime change nothing, so many small jobs cost
+        one look at the heap a second."""
         if self._timer is None and self._trim is not None:
             self._timer = asyncio.get_running_loop().call_later(_DELAY_SECONDS, self._begin)
 

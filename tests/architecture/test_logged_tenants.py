@@ -8,8 +8,8 @@ from pathlib import Path
 
 SERVER = Path(__file__).resolve().parents[2] / "server" / "responsa_server"
 LEVELS = frozenset({"debug", "info", "warning", "error", "exception"})
-ELSEWHERE = frozenset({"providers/chain.py", "transports/ws/bridge.py"})
-"""A failed call of a model has the turn's name, and the turn's lines have the tenant. A socket is open before its caller is known; its calls have their own lines."""
+ELSEWHERE = frozenset({"transports/ws/bridge.py"})
+"""A socket is open before its caller is known; its calls have their own lines."""
 OF_TENANTS = frozenset({"turn", "operation", "job", "mail", "call_id"})
 """The fields of lines about one tenant's work."""
 

@@ -1,8 +1,11 @@
-"""How `make test` keeps the files of the tests in memory, and what it says of missing programs."""
+"""How `make test` keeps the files of the tests in memory, what it says of missing programs, and what runs leave behind."""
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -44,3 +47,41 @@ def test_a_missing_program_is_named_by_its_package(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     with pytest.raises(SystemExit, match=r"sudo apt-get install proxy$"):
         programs.main()
+
+
+def test_a_run_leaves_the_times_of_its_tests_and_the_lines_of_its_campaigns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    times, runs = tmp_path / "times.json", tmp_path / "RUNS.md"
+    (tmp_path / "test_few.py").write_text(
+        "import pytest\n"
+        "def test_quick(): pass\n"
+        "def test_failing(): assert False\n"
+        "@pytest.mark.soak\n"
+        "@pytest.mark.parametrize('outcome', [True, False])\n"
+        "def test_campaign(record_property, outcome): record_property('campaign', 'cuts | 3'); assert outcome\n"
+    )
+    plugins = ("-p", "tests.times", "-p", "tests.faults.lines", "-p", "no:cacheprovider", "-c", "/dev/null")
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        *plugins,
+        f"--times={times}",
+        f"--runs={runs}",
+        str(tmp_path),
+    ]
+    subprocess.run(command, cwd=run_tests.ROOT, check=False, stdout=subprocess.DEVNULL)
+    seconds = json.loads(times.read_text())
+    assert {name.rpartition("::")[2] for name in seconds} == {"test_quick", "test_campaign[True]"}
+    assert [*seconds.values()] == sorted(seconds.values(), reverse=True)
+    lines = [[cell.strip() for cell in line.split("|")][3:] for line in runs.read_text().splitlines()]
+    assert [(test.rpartition("::")[2], outcome, counts) for test, outcome, _, counts, _ in lines] == [
+        ("test_campaign[True]", "passed", "cuts ¦ 3"),
+        ("test_campaign[False]", "failed", "cuts ¦ 3"),
+    ]
+    monkeypatch.setattr(run_tests, "TIMES", times)
+    monkeypatch.setattr(run_tests, "SLOWEST", 1)
+    run_tests.slowest()
+    assert capsys.readouterr().out.endswith("s  " + next(iter(seconds)) + "\n")

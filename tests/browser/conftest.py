@@ -17,7 +17,8 @@ from tests.callers import Credential, Registry
 from tests.instance import Instance, instance_in
 from tools.programs import BROWSERS
 
-# Chromium opens two hidden pages for the address bar of each window, which take a second of CPU time. It asks its user before pages of another origin call this
+# Chromium opens two hidden pages for the address bar of each window, which take a second of CPU time. It asks its user
+# before pages of another origin call this
 # machine. The other features are those that Playwright switches off: of two lists, Chromium reads only the last.
 NO_FEATURES = (
     "WebUIOmniboxPopup",

@@ -159,7 +159,7 @@ class Tab:
 
     async def open_documents(self) -> None:
         await self.page.get_by_role("link", name="Documents", exact=True).click()
-        await self.page.get_by_role("heading", name="Documents").wait_for()
+        await self.page.get_by_role("heading", name="Documents", exact=True).wait_for()
 
     async def upload(self, *files: tuple[str, bytes]) -> None:
         """Choose files as in the browser's own dialog."""
@@ -216,7 +216,8 @@ class Person:
         return f"{self.url}/{query}#code={self.client.create_session_code().code}"
 
     async def profile(self, **options: Any) -> BrowserContext:
-        """A new browser profile without cookies or stored data. It asks pages not to animate, because drawing animations takes most of a browser's time."""
+        """A new browser profile without cookies or stored data. It asks pages not to animate, because drawing
+        animations takes most of a browser's time."""
         options.setdefault("reduced_motion", "reduce")
         options.setdefault("service_workers", "block")  # each profile would load all files of the page
         made = await self.browser.new_context(**options)

@@ -20,6 +20,28 @@ NARROW: dict[str, Any] = {
 """A phone with dark colours."""
 
 
+# Words as people read them: a line may end at a hyphen.
+BROKEN_WORDS = """() => {
+    const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+    const broken = [];
+    while (texts.nextNode()) {
+        if (!texts.currentNode.parentElement.checkVisibility()) continue;
+        for (const { index, 0: word } of texts.currentNode.data.matchAll(/[\\p{L}\\p{N}]{2,24}/gu)) {
+            const range = document.createRange();
+            range.setStart(texts.currentNode, index);
+            range.setEnd(texts.currentNode, index + word.length);
+            if (new Set([...range.getClientRects()].map((one) => Math.round(one.top))).size > 1) broken.push(word);
+        }
+    }
+    return broken;
+}"""
+
+
+async def broken_words(page: Page) -> list[str]:
+    """The words of at most 24 letters that the page shows on two lines."""
+    return await page.evaluate(BROKEN_WORDS)
+
+
 async def flaws(page: Page) -> list[str]:
     """The violations that the rules of axe-core (Deque) find, including contrast."""
     return await _run(page, RULES)

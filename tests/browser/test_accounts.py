@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 from collections.abc import Awaitable, Callable
-from urllib.parse import quote, urlsplit
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 import httpx2
 import pytest
@@ -31,7 +31,8 @@ def problem_of(page: Page, label: str) -> str:
     """A script that returns the text next to a field, as its description names it."""
     return f"""() => {{
         const control = [...document.querySelectorAll("input, select")].find((one) => one.labels?.[0]?.textContent === {label!r});
-        const [problem] = control.getAttribute("aria-describedby").split(" ").map((id) => document.getElementById(id)).filter((one) => one?.classList.contains("problem"));
+        const described = control.getAttribute("aria-describedby").split(" ").map((id) => document.getElementById(id));
+        const [problem] = described.filter((one) => one?.classList.contains("problem"));
         return control.getAttribute("aria-invalid") === "true" ? problem.textContent : "";
     }}"""
 
@@ -160,7 +161,7 @@ async def test_a_cookie_from_another_port_makes_no_tab_work_in_another_session(p
     context = await person.profile()
     asking = await enter(person, ada, context)
     sending = await person.open(context, f"{person.url}/#/documents")
-    await sending.page.get_by_role("heading", name="Documents").wait_for()
+    await sending.page.get_by_role("heading", name="Documents", exact=True).wait_for()
     for tab in (asking, sending):
         await tab.page.wait_for_load_state("networkidle")
     with httpx2.Client(base_url=person.url) as browser:
@@ -346,3 +347,45 @@ async def test_an_account_is_deleted_with_its_shared_collections_handed_over(per
     await button(tab, "Go to the sign-in page").click()
     await expect(page.get_by_label("E-mail address")).to_be_visible()
     assert await context.cookies() == []
+
+
+async def test_a_user_allows_a_program_after_the_sign_in_and_ends_it(person: Person) -> None:
+    ada = account(person.client, "Ada")
+    program = person.client.create_program("Ferryman", ["http://127.0.0.1/callback"])
+    asked = {
+        "client_id": program.name.removeprefix("programs/"),
+        "redirect_uri": "http://127.0.0.1:9/callback",
+        "response_type": "code",
+        "code_challenge": "x" * 43,
+        "code_challenge_method": "S256",
+        "state": "a b+c&d",
+    }
+    context = await person.profile()
+    back: list[str] = []
+
+    async def take(route: Route) -> None:
+        back.append(route.request.url)
+        await route.fulfill(body="Back")
+
+    await context.route("http://127.0.0.1:9/**", take)
+    tab = await person.open(context, f"{person.url}/oauth/authorize?{urlencode(asked)}")
+    page = tab.page
+    await button(tab, "Another tenant").click()
+    await page.get_by_label("Tenant").fill(ada.tenant)
+    await fill(tab, ada)
+    await button(tab, "Sign in").click()
+    await expect(page.get_by_role("heading", name="Connect a program")).to_be_focused()
+    await expect(page.get_by_role("heading", name="Ferryman")).to_be_visible()
+    await expect(page.get_by_text("you go back to 127.0.0.1:9")).to_be_visible()
+    await expect(page.get_by_text("It runs on your own computer")).to_be_visible()
+    assert await flaws(page) == []
+    await button(tab, "Allow").click()
+    await page.wait_for_url("http://127.0.0.1:9/**")
+    (reply,) = [dict(parse_qsl(urlsplit(one).query)) for one in back]
+    assert reply.keys() == {"code", "state", "iss"}
+    assert (reply["state"], reply["iss"]) == ("a b+c&d", person.url)
+
+    await page.goto(f"{person.url}/#/profile/sessions")
+    await expect(page.get_by_text("connected program")).to_be_visible()
+    await page.get_by_role("button", name="End the session on Ferryman").click()
+    await expect(page.get_by_text("connected program")).to_have_count(0)

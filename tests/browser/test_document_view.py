@@ -52,7 +52,8 @@ async def test_the_citation_of_a_pdf_opens_its_drawn_page_and_the_browser_never_
         const sheet = mark.parentElement.querySelector("canvas");
         const [page, box] = [sheet, mark].map((one) => one.getBoundingClientRect());
         const scale = sheet.width / page.width;
-        const data = sheet.getContext("2d").getImageData((box.x - page.x) * scale, (box.y - page.y) * scale, box.width * scale, box.height * scale).data;
+        const place = [box.x - page.x, box.y - page.y, box.width, box.height].map((one) => one * scale);
+        const data = sheet.getContext("2d").getImageData(...place).data;
         return data.some((value, index) => index % 4 === 0 && value < 100);
     }"""
     assert await box.evaluate(inked), "the box is not on the drawn words"

@@ -35,7 +35,7 @@ async def test_a_document_is_uploaded_with_progress_and_then_asked_about(
     await expect(row).to_contain_text("searchable")
     await expect(tab.page.get_by_role("button", name="Brunmåla bakery", exact=True)).to_be_visible()
     await expect(tab.live).to_have_text("bakery.md is searchable.")
-    await expect(tab.collection).to_have_text("default1 document")
+    await expect(tab.collection).to_have_text("My documents1 document")
     assert [document.subject for document in person.client.documents("default")] == ["baker-7"]
     await tab.page.get_by_role("link", name="Ask", exact=True).click()
     await tab.ask(RYE_BREAD)
@@ -80,13 +80,13 @@ async def test_every_file_of_a_folder_is_accounted_for_and_the_queue_is_stopped_
         await tab.sent("guide/parts/1.md")
         await tab.page.get_by_role("button", name="Stop").click()
     # The two files that were under way are read to their end, and no other is sent.
-    await expect(total).to_have_text("4 of 7 files: 2 added, 2 skipped.")
+    await expect(total).to_have_text("4 of 7 files: 2 added, 2 skipped (.png).")
     await expect(tab.upload_of("guide/parts/0.md")).to_contain_text("searchable")
     await expect(tab.upload_of("guide/parts/3.md")).to_contain_text("waiting")
     await expect(tab.page.locator(".uploads")).to_contain_text("You stopped the uploads. No further file")
     assert [document.source_key for document in person.client.documents("default")] == keys[:2]
     await tab.page.get_by_role("button", name="Go on").click()
-    await expect(total).to_have_text("7 files: 4 added, 1 refused, 2 skipped.")
+    await expect(total).to_have_text("7 files: 4 added, 1 refused, 2 skipped (.png).")
     await expect(tab.upload_of("guide/tool.md").locator(".state")).to_contain_text("Windows program")
     await expect(tab.live).to_contain_text("All uploads have ended. 7 files: 4 added")
     assert [document.source_key for document in person.client.documents("default")] == keys
@@ -99,7 +99,7 @@ async def test_every_file_of_a_folder_is_accounted_for_and_the_queue_is_stopped_
     # Files can be dropped anywhere, and the tray of uploads stays.
     await tab.page.get_by_role("link", name="Ask", exact=True).click()
     await drop(tab.page, guide, guide / "photo.png")
-    await expect(total).to_have_text("11 files: 2 added, 3 unchanged, 3 refused, 3 skipped.")
+    await expect(total).to_have_text("11 files: 2 added, 3 unchanged, 3 refused, 3 skipped (.png).")
     await tab.page.get_by_label("Show", exact=True).select_option(label="Refused (3)")
     await expect(tab.page.locator(".uploads li .name")).to_have_text(
         ["photo.png", "guide/tool.md", "guide/old.zip/../escape.md"]
@@ -234,7 +234,8 @@ async def test_an_upload_cancelled_before_its_response_is_cancelled_on_the_serve
     pattern = {"urlPattern": "*/v1/uploads?*", "requestStage": "Response"}
     await browser.send("Fetch.enable", {"patterns": [pattern]})
     state = tab.upload_of("bakery.md").locator(".state")
-    # The worker waits before it writes. With the table of passages locked, it would wait in a transaction, and the cancellation would wait for that.
+    # The worker waits before it writes. With the table of passages locked, it would wait in a transaction, and the
+    # cancellation would wait for that.
     with registry.holding("embedding_cache"):
         await tab.upload(("bakery.md", BAKERY.encode()))
         response = await paused
@@ -346,12 +347,20 @@ async def test_collections_are_made_chosen_and_deleted(person: Person) -> None:
     await expect(dialog).to_have_count(0)
     await expect(tab.page.get_by_role("button", name="New collection")).to_be_focused()
 
+    # A chosen collection stays for its conversation, and no longer than until a click.
+    await tab.page.get_by_role("button", name="Ask this collection").click()
+    await expect(tab.page.get_by_text("Asking Brot & Café")).to_be_visible()
+    await tab.page.get_by_role("button", name="Search all collections").click()
+    await expect(tab.page.get_by_text("Asking all collections")).to_be_visible()
+    await tab.open_documents()
     await tab.page.get_by_role("button", name="Ask this collection").click()
     await expect(tab.page.get_by_text("Asking Brot & Café")).to_be_visible()
     await tab.ask(WHO_BUILT)
-    await expect(tab.answers.nth(0).locator(".refusal")).to_contain_text("Nothing in these documents")
-    await expect(tab.chips).to_have_count(0)
-    await expect(tab.live).to_have_text(re.compile("^Nothing in these documents. "))
+    await expect(tab.answers.nth(0).locator(".refusal")).to_contain_text("I found nothing that fits")
+    await expect(tab.chips).to_have_count(1)  # the closest passage
+    await expect(tab.live).to_have_text(re.compile("^I found nothing that fits. "))
+    await tab.answers.nth(0).get_by_role("button", name="Helpful", exact=True).click()
+    await expect(tab.live).to_have_text("Feedback saved.")
     await tab.ask(RYE_BREAD)
     await expect(tab.answers.nth(1)).to_contain_text("nineteen hours")
 
@@ -360,8 +369,15 @@ async def test_collections_are_made_chosen_and_deleted(person: Person) -> None:
     await tab.page.go_back()
     await tab.page.reload()
     await expect(tab.page.get_by_text("Asking Brot & Café")).to_be_visible()
-    await expect(tab.answers.nth(0).locator(".refusal")).to_contain_text("Nothing in these documents")
-    await tab.open_documents()
+    await expect(tab.answers.nth(0).locator(".refusal")).to_contain_text("I found nothing that fits")
+    rated = tab.answers.nth(0).get_by_role("button", name="Helpful", exact=True)
+    await expect(rated).to_have_attribute("aria-pressed", "true")
+    # The ways on: the other collections, and a document that answers.
+    await tab.answers.nth(0).get_by_role("button", name="Search all collections").click()
+    await expect(tab.answers.nth(2)).to_contain_text("Axel Hampus Dalström")
+    await expect(tab.page.get_by_text("Asking all collections")).to_be_visible()
+    await tab.answers.nth(0).get_by_role("link", name="Add a document").click()
+    await expect(tab.page.get_by_role("status").filter(has_text=WHO_BUILT)).to_contain_text("Add a document")
     await expect(tab.collection).to_contain_text("Brot & Café")  # a reload has not changed the choice
     await tab.page.get_by_role("button", name="Edit collection").click()
     editing = tab.page.get_by_role("dialog", name="Edit the collection")
@@ -372,6 +388,7 @@ async def test_collections_are_made_chosen_and_deleted(person: Person) -> None:
     await expect(tab.collection).to_have_text("Bread1 document")
     await tab.page.get_by_role("link", name="Ask", exact=True).click()
     await tab.page.get_by_role("link", name="New conversation").click()
+    await expect(tab.page.get_by_text("Asking all collections")).to_be_visible()
     await tab.page.get_by_role("button", name=RYE_BREAD, exact=True).click()
     await expect(tab.question).to_have_value(RYE_BREAD)
     await tab.open_documents()

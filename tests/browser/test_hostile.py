@@ -17,7 +17,11 @@ async def test_markup_in_documents_titles_and_questions_is_shown_as_text(person:
     person.add(HOSTILE, "<b>ferry</b>.md", title=HOSTILE_TITLE)
     person.client.create_collection("odd", display_name="<i onmouseover=alert(1)>odd</i>")
     person.client.create_teacher(HOSTILE_TITLE, HOSTILE_TITLE)
-    html = "<!doctype html><title>Ferries</title><p>Pay to \u202egro.live now.<script>globalThis.pwned = true</script></p><img src=x onerror='globalThis.pwned = true'>"
+    html = (
+        "<!doctype html><title>Ferries</title><p>Pay to \u202egro.live "
+        "now.<script>globalThis.pwned = true</script></p><img src=x onerror='globalThis.pwned = "
+        "true'>"
+    )
     page = person.client.wait(person.client.upload(html.encode(), source_key="ferries.html")).document.name
     tab = await person.sign_in()
     await tab.ask(f'{FERRY_PRICE} <img src=x onerror="globalThis.pwned = true">')

@@ -1,4 +1,5 @@
-"""Hours of use leave nothing behind in the tab. `RESPONSA_SOAK_COUNT` is the number of rounds; 240 take about two hours of a person's time."""
+"""Hours of use leave nothing behind in the tab. `RESPONSA_SOAK_COUNT` is the number of rounds; 240 take about two hours
+of a person's time."""
 
 from __future__ import annotations
 

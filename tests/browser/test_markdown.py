@@ -44,7 +44,8 @@ def letters(text: str) -> str:
 
 
 def letters_of(markdown: str) -> str:
-    """The letters and digits that the page shows of a Markdown text, without the languages of code, the addresses of links and the numbers of lists."""
+    """The letters and digits that the page shows of a Markdown text, without the languages of code, the addresses of
+    links and the numbers of lists."""
     return letters(re.sub(r"^```\w*$|\]\([^)]*\)|^ *\d+\.", "", markdown, flags=re.MULTILINE))
 
 
@@ -162,7 +163,8 @@ async def in_sight(tab: Tab, one: Locator) -> bool:
             const { top, bottom, left, right } = element.getBoundingClientRect();
             const view = element.closest(".scroll, .document-text").getBoundingClientRect();
             const panel = document.querySelector("section.document").getBoundingClientRect();
-            const covered = !element.closest("section.document") && right > panel.left && left < panel.right && bottom > panel.top && top < panel.bottom;
+            const covered = !element.closest("section.document")
+                && right > panel.left && left < panel.right && bottom > panel.top && top < panel.bottom;
             return top >= view.top && bottom <= view.bottom && bottom <= innerHeight && left >= 0 && right <= innerWidth && !covered;
         }"""
     )
@@ -290,7 +292,7 @@ async def test_a_search_shows_passages_with_their_scores_and_opens_them(person: 
     await expect(tab.page.get_by_label("Search for")).to_have_value("keeper of the lighthouse")
     await found.first.get_by_role("button", name="Ask about this").click()
     await expect(tab.question).to_have_value("keeper of the lighthouse")
-    await expect(tab.page.locator("details.scope summary")).to_have_text("Asking default")
+    await expect(tab.page.locator("details.scope summary")).to_have_text("Asking My documents")
     await tab.question.fill("")
     await tab.page.get_by_role("link", name="Search").click()
     await tab.page.get_by_label("Search for").fill("zzyzx")

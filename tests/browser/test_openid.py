@@ -1,4 +1,5 @@
-"""Sign-in with OpenID Connect, and the links of mails, on a whole instance, behind Envoy, in a real browser. The provider is another site (127.0.0.1) than the page (localhost)."""
+"""Sign-in with OpenID Connect, and the links of mails, on a whole instance, behind Envoy, in a real browser. The
+provider is another site (127.0.0.1) than the page (localhost)."""
 
 from __future__ import annotations
 
@@ -13,6 +14,7 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 import httpx2
 import pytest
@@ -33,7 +35,8 @@ from tests.wire.smtp import MailServer, serving
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 BEGIN = """async (body) => {
-    const reply = await fetch("/v1/oidc/corp:start", {method: "POST", headers: {"content-type": "application/json"}, body: JSON.stringify(body)});
+    const headers = {"content-type": "application/json"};
+    const reply = await fetch("/v1/oidc/corp:start", {method: "POST", headers, body: JSON.stringify(body)});
     location.assign((await reply.json()).authorizationUri);
 }"""
 
@@ -105,12 +108,34 @@ async def me(page: Page) -> dict[str, Any]:
     return await page.evaluate("async () => (await fetch('/v1/users/me')).json()")
 
 
+async def test_a_person_who_signs_in_with_a_provider_allows_a_program(site: Site, page: Page) -> None:
+    site.provider.person = person("abe")
+    with Responsa(site.instance.url, site.instance.key) as responsa:
+        made = responsa.create_program("Ferryman", [f"{site.url}/docs"])
+    asked = {
+        "client_id": made.name.removeprefix("programs/"),
+        "redirect_uri": f"{site.url}/docs",
+        "response_type": "code",
+        "code_challenge": "x" * 43,
+        "code_challenge_method": "S256",
+        "state": "s" * 300,
+    }
+    await page.goto(f"{site.url}/oauth/authorize?{urlencode(asked)}")
+    await page.get_by_role("button", name="Sign in with Acme's login").click()
+    await expect(page.get_by_role("heading", name="Ferryman")).to_be_visible()
+    await expect(page.get_by_text("abe@example.org")).to_be_visible()
+    await page.get_by_role("button", name="Do not allow").click()
+    await page.wait_for_url("**/docs?*")
+    reply = parse_qs(urlsplit(page.url).query)
+    assert (reply["error"], reply["state"], reply["iss"]) == (["access_denied"], ["s" * 300], [site.url])
+
+
 async def test_a_person_signs_in_and_out(site: Site, page: Page) -> None:
     site.provider.person = person("ann")
     arrivals: list[Request] = []
     page.on("request", lambda one: arrivals.append(one) if one.is_navigation_request() else None)
     await page.goto(site.url)
-    await expect(page.get_by_role("alert")).to_have_text("You are not signed in.")
+    await expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
     await page.evaluate(BEGIN, {"returnTo": "/"})
     await page.get_by_label("Your question").wait_for()
     assert (await me(page))["email"] == "ann@example.org"
@@ -180,7 +205,8 @@ async def test_a_user_links_a_provider_in_the_profile_and_signs_in_with_it(site:
 
 
 async def test_a_planted_sign_in_links_the_visitor_to_nobody(site: Site, page: Page) -> None:
-    """The author of a page on another port of the host has begun a link, sets its cookie here, and sends the browser to the provider. The author's session does not help, either."""
+    """The author of a page on another port of the host has begun a link, sets its cookie here, and sends the browser to
+    the provider. The author's session does not help, either."""
     with Responsa(site.instance.url, site.instance.key) as admin:
         author, visitor = account(admin, "Gus"), account(admin, "Hal")
     with httpx2.Client(base_url=site.url, headers=OWN) as http:
@@ -229,7 +255,11 @@ async def test_a_command_signs_in_with_the_provider(site: Site, tmp_path: Path) 
     assert process.stdout is not None
     await process.stdout.readline()
     address = (await process.stdout.readline()).decode().strip()
+    back = parse_qs(urlsplit(address).query)["redirect_uri"][0]
     async with httpx2.AsyncClient(follow_redirects=True) as http:
+        # The reply of another provider, to which this one may have sent the browser.
+        other = await http.get(f"{back.removesuffix('corp')}other?code=a&state=b")
+        assert (other.status_code, process.returncode) == (404, None)
         assert "Go back to the terminal" in (await http.get(address)).text
     out, _ = await process.communicate()
     assert (process.returncode, b"Signed in as cleo@example.org" in out) == (0, True)

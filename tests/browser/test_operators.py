@@ -92,7 +92,7 @@ async def test_figures_lead_to_feedback_that_is_dealt_with(person: Person) -> No
     await expect(page.locator(".uploads")).to_be_hidden()  # nothing went wrong, so the tray closes
     await page.get_by_role("button", name="Ask again").click()
     await expect(tab.question).to_have_value(RYE_BREAD)
-    await expect(page.locator(".scope summary")).to_have_text("Asking default")
+    await expect(page.locator(".scope summary")).to_have_text("Asking My documents")
     assert {state: ones for state, ones in found.items() if ones} == {}
 
 
@@ -147,7 +147,15 @@ async def test_owners_see_what_is_wrong_with_the_files_of_agents(owner: Person, 
     await expect(part).to_contain_text("the files of 1 agent are not valid: mine")
     await expect(part.locator("code").first).to_contain_text("agent.toml:4")
     await expect(part).to_contain_text("did you mean retriever?")
+    # Whoever is sent to this agent learns of it, and is shown ways on.
+    await tab.page.goto(f"{owner.url}/?agent=mine")
+    await expect(tab.alert).to_contain_text("There is no agent “mine” here")
+    assert await flaws(tab.page) == []
+    await tab.page.get_by_role("button", name="Ask Responsa instead").click()
+    await expect(tab.page.get_by_text("What would you like to know?")).to_be_visible()
+    await expect(tab.agent.locator("option:checked")).to_have_text("Responsa")
     await tab.page.reload()
+    await tab.page.get_by_role("link", name="See what is wrong with the files").click()
     await expect(part).to_contain_text("Some files are not valid")
     shutil.rmtree(broken)
     await part.get_by_role("button", name="Read the files again").click()

@@ -1,4 +1,5 @@
-"""The page says that its instance was restored and is paused, until somebody activates it. tests/system/test_restored.py asserts what the server says."""
+"""The page says that its instance was restored and is paused, until somebody activates it.
+tests/system/test_restored.py asserts what the server says."""
 
 from __future__ import annotations
 

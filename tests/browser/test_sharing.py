@@ -30,10 +30,14 @@ async def test_a_collection_is_shared_with_a_person_and_taken_back(person: Perso
     page, dialog = tab.page, tab.page.get_by_role("dialog")
     await expect(access(tab)).to_have_text("Only you can read these documents.")
     await expect(button(tab, "Share")).to_be_hidden()
+    tray = page.locator(".uploads")
     await tab.upload(("bakery.md", BAKERY.encode()))
+    await tray.hover()  # it stays as long as somebody looks at it
     await expect(tab.upload_of("bakery.md")).to_contain_text("searchable")
 
-    await button(tab, "Share").click()
+    # The tray says who can read what was added, and offers to share it.
+    await expect(tray).to_contain_text("Only you can read these documents.")
+    await tray.get_by_role("button", name="Share…").press("Enter")
     field = dialog.get_by_label("Add a person")
     await expect(field).to_be_focused()
     for text in ("", "Bob"):
@@ -54,9 +58,9 @@ async def test_a_collection_is_shared_with_a_person_and_taken_back(person: Perso
     await expect(field).to_be_focused()
     assert await flaws(page) == []
     await button(tab, "Done").click()
-    await expect(button(tab, "Share")).to_be_focused()
+    await expect(tray.get_by_role("button", name="Share…")).to_be_focused()
     await expect(access(tab)).to_have_text(f"You and {bob.user.display_name} can read these documents.")
-    await expect(tab.collection).to_have_text("default1 document · shared")
+    await expect(tab.collection).to_have_text("My documents1 document · shared")
 
     reader = await enter(person, bob, place="#/documents")
     # Bob has no collection `default` yet, and this name must not show him Ada's documents as his own.
@@ -84,6 +88,9 @@ async def test_a_collection_is_shared_with_a_person_and_taken_back(person: Perso
     await reader.ask(RYE_BREAD)
     await expect(reader.answers).to_contain_text("nineteen hours")
 
+    await button(tab, "Share").click()
+    await button(tab, "Done").click()
+    await expect(button(tab, "Share")).to_be_focused()
     await button(tab, "Share").click()
     await dialog.get_by_role("button", name="Remove").click()
     await expect(dialog.get_by_role("status")).to_have_text("Only you can read these documents.")
@@ -113,7 +120,7 @@ async def test_an_administrator_manages_a_collection_without_reading_it_and_choo
     await expect(access(tab)).to_contain_text("This collection belongs to Ada. Only its owner can read it")
     # The server counts what the caller reads, so neither the list nor the question before the deletion calls the collection empty.
     await expect(tab.page.get_by_text("You cannot see the documents of this collection.")).to_be_visible()
-    await expect(tab.collection).to_have_text("default (of Ada)another person’s")
+    await expect(tab.collection).to_have_text("Documents of Adaanother person’s")
     await expect(button(tab, "Ask this collection")).to_be_hidden()
     dialog = tab.page.get_by_role("dialog")
     await button(tab, "Edit collection").click()

@@ -8,7 +8,8 @@ The lighthouse of Korsholm was built in 1871 by the engineer Axel Hampus Dalstr�
 
 ## Keepers
 
-The last keeper of the Korsholm lighthouse was Märta Öhman, who stayed until 1962 and kept a diary of the weather – every day, even at −31 °C.
+The last keeper of the Korsholm lighthouse was Märta Öhman, who stayed until 1962 and kept a diary of the weather – \
+every day, even at −31 °C.
 Since then a lamp that needs no keeper has burned there.
 """
 WHO_BUILT = "Who built the lighthouse of Korsholm?"
@@ -25,7 +26,8 @@ UNANSWERABLE = "Which football club won the championship of Patagonia in 1998?"
 # Every piece of this text would have an effect if the page treated it as markup.
 HOSTILE = """# Notes on <img src=x onerror=alert(1)>
 
-The Vexholm ferry <script>globalThis.pwned = true</script> costs 12 crowns, <img src="https://tracker.invalid/p.png" onerror="globalThis.pwned = true"> and
+The Vexholm ferry <script>globalThis.pwned = true</script> costs 12 crowns, <img src="https://tracker.invalid/p.png" \
+onerror="globalThis.pwned = true"> and
 the [Vexholm timetable](javascript:globalThis.pwned=true) hangs at the <b>pier</b> &amp; in the café.
 """
 HOSTILE_TITLE = "<script>globalThis.pwned = true</script><img src=x onerror='globalThis.pwned = true'>"
@@ -83,7 +85,8 @@ WIDE_COLUMNS = 40
 # Markdown that would run code, load something, turn letters around or take a long time if the page rendered all of it.
 ATTACK = f"""<script>globalThis.pwned = true</script><style>* {{ display: none }}</style> <img src=x onerror="globalThis.pwned = true">
 
-[run](javascript:globalThis.pwned=true) [data](data:text/html,<script>1</script>) ![track](https://tracker.invalid/p.png) ![](//tracker.invalid/q.png)
+[run](javascript:globalThis.pwned=true) [data](data:text/html,<script>1</script>) \
+![track](https://tracker.invalid/p.png) ![](//tracker.invalid/q.png)
 
 Pay to \u202egro.live\u202c now.
 

@@ -62,6 +62,8 @@ def differences(pattern: Any, value: Any, where: str = "") -> list[str]:
             return found
         case list() if isinstance(value, list):
             patterns, values = cast("list[Any]", pattern), cast("list[Any]", value)
+            if patterns[-1:] == ["<more>"]:
+                patterns, values = patterns[:-1], values[: len(patterns) - 1]
             if len(patterns) != len(values):
                 return [f"{where} has {len(values)} entries, not {len(patterns)}: {values}"]
             return [

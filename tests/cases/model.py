@@ -27,7 +27,7 @@ NUMBERS: Mapping[str, int] = {
 Pattern = Any
 """The expected value: an object with the fields to compare (others are ignored), a whole list, or a scalar. In texts,
 `<uuid>`, `<time>` and `<any>` match values that differ between runs, and `${name}` matches a value that a step stored.
-`<absent>` means that the field is missing.
+`<absent>` means that the field is missing, and `<more>` at the end of a list that it may have further entries.
 """
 
 
@@ -50,7 +50,10 @@ class Step(Strict):
     )
     identity: str = Field(
         default="",
-        description="A user, `users/{uuid}`. The user gets an identity at an OpenID Connect provider, whose name is stored under the name `identity`.",
+        description=(
+            "A user, `users/{uuid}`. The user gets an identity at an OpenID Connect provider, whose "
+            "name is stored under the name `identity`."
+        ),
     )
     who: Credential = Field(default=Credential.USER, alias="as")
     request: dict[str, Any] = Field(
@@ -102,7 +105,11 @@ class Expect(Strict):
     messages: list[Pattern] | None = Field(default=None, description="A stream's messages, in order.")
     golden: str = Field(
         default="",
-        description="The NAME of golden/NAME.json. A turn's events after the request's afterSeq must equal the events in this file. `RESPONSA_GOLDEN=write` writes the file from the events over gRPC.",
+        description=(
+            "The NAME of golden/NAME.json. A turn's events after the request's afterSeq must equal "
+            "the events in this file. `RESPONSA_GOLDEN=write` writes the file from the events over "
+            "gRPC."
+        ),
     )
 
     @model_validator(mode="after")

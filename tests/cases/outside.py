@@ -1,4 +1,5 @@
-"""The organisation's other systems, which the tools of these cases call: an API and MCP servers that behave as they should, and some that do not."""
+"""The organisation's other systems, which the tools of these cases call: an API and MCP servers that behave as they
+should, and some that do not."""
 
 from __future__ import annotations
 
@@ -89,7 +90,10 @@ def _declarations(url: str) -> Mapping[str, str]:
     """The declarations, by their names."""
     private = 'allow_private = ["127.0.0.1"]\n'
     found = {
-        "weather": f'kind = "http_api"\ntitle = "the weather"\nurl = "{url}/weather/{{city}}"\npick = "summary"\n{private}[parameters.city]\ntype = "string"\n',
+        "weather": (
+            f'kind = "http_api"\ntitle = "the weather"\nurl = "{url}/weather/{{city}}"\npick = '
+            f'"summary"\n{private}[parameters.city]\ntype = "string"\n'
+        ),
         "mirror": f'kind = "mcp"\neffect = "none"\nurl = "{url}/mcp"\ntools = ["echo"]\n{private}',
     }
     ways = {

@@ -1,5 +1,5 @@
-"""Runs every case over gRPC, and over REST and gRPC-Web those that may differ there. The responses are as expected and the same everywhere, and calls that fail
-or only validate leave no rows or files behind.
+"""Runs every case over gRPC, and over REST and gRPC-Web those that may differ there. The responses are as expected and
+the same everywhere, and calls that fail or only validate leave no rows or files behind.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Scene:
 
 
 @pytest.fixture(scope="module")
-def ways(instance: Instance) -> Iterator[Ways]:
+def ways(instance: Instance, registry: Registry) -> Iterator[Ways]:
     with (
         Ways(instance.target, {Way.WS: Ws(instance.target)}) as found,
         outside(instance.home / "tools"),
@@ -55,6 +55,9 @@ def ways(instance: Instance) -> Iterator[Ways]:
     ):
         found.add(Way.SSE, Sse(found.http))
         yield found
+    with registry.database() as connection:
+        unnamed = "SELECT resource_name FROM responsa.audit_event WHERE action = '' AND call_id <> ''"
+        assert connection.execute(unnamed).fetchall() == [], "the contract names no action for an act"
 
 
 @contextmanager
@@ -111,7 +114,10 @@ def linked(tenant: Tenant, user: str) -> str:
     """Give a user an identity at a provider, as a sign-in there does. Returns its name."""
     with tenant.registry.database() as connection:
         row = connection.execute(
-            "INSERT INTO responsa.user_identity (tenant_id, issuer, sub, user_id) VALUES (%s, 'https://login.example.org', %s, %s) RETURNING id",
+            (
+                "INSERT INTO responsa.user_identity (tenant_id, issuer, sub, user_id) VALUES (%s, "
+                "'https://login.example.org', %s, %s) RETURNING id"
+            ),
             (tenant.name, user, user.removeprefix("users/")),
         ).fetchone()
     assert row is not None
@@ -228,8 +234,8 @@ def check(case: Case, outcome: Outcome, kept: Mapping[str, str], names: Sequence
 
 
 def over_grpc_web() -> set[str]:
-    """The cases that also run over gRPC-Web, whose messages are those of gRPC, in other frames: one that succeeds for each RPC, one for each reason of an
-    error, and all golden streams and malformed messages.
+    """The cases that also run over gRPC-Web, whose messages are those of gRPC, in other frames: one that succeeds for
+    each RPC, one for each reason of an error, and all golden streams and malformed messages.
     """
     found: dict[str, str] = {}
     for key, case in CASES.items():
@@ -243,7 +249,8 @@ OVER_GRPC_WEB = over_grpc_web()
 
 
 def refused_over_rest() -> set[str]:
-    """The failing cases that also run over REST: the first of each RPC, the first of each reason and field, and those whose request or words differ there."""
+    """The failing cases that also run over REST: the first of each RPC, the first of each reason and field, and those
+    whose request or words differ there."""
     found: dict[object, str] = {}
     for key, case in CASES.items():
         if (problem := case.expect.problem) is not None:
@@ -270,8 +277,8 @@ def ways_of(key: str) -> Sequence[Way]:
 def scenes(
     key: str, method: MethodDescriptor, registry: Registry, ways: Ways, mails: MailServer
 ) -> Generator[Scene]:
-    """What was prepared for the call over each transport. A call that fails, only reads, or asks in a new conversation leaves all as it was for the
-    next call, so the same scene serves every transport.
+    """What was prepared for the call over each transport. A call that fails, only reads, or asks in a new conversation
+    leaves all as it was for the next call, so the same scene serves every transport.
     """
     case = CASES[key]
     asks = method.name in ("Answer", "Ask") and not {"conversation", "requestId"} & set(case.request or {})

@@ -1,4 +1,4 @@
-"""The programs of the clients of this repository: the drivers for the conformance kit (clients/conformance), and the examples."""
+"""The programs of the clients of this repository: the drivers for the conformance kit (clients/conformance)."""
 
 from __future__ import annotations
 
@@ -24,14 +24,6 @@ DRIVERS: Mapping[str, Sequence[str]] = {
     "java": (*JAVA, f"{ROOT}/clients/java/conformance/Driver.java"),
 }
 """The command of each driver, by the name of its client."""
-EXAMPLES: Mapping[str, Sequence[str]] = {
-    "python": (sys.executable, f"{ROOT}/clients/python/example.py"),
-    "typescript": ("node", f"{ROOT}/clients/typescript/example.mjs"),
-    "go": (f"{ROOT}/build/clients/go/example",),
-    "rust": (f"{ROOT}/build/clients/rust/debug/examples/example",),
-    "java": (*JAVA, f"{ROOT}/clients/java/example/Example.java"),
-}
-"""The command of each client's example."""
 BUILT: Mapping[str, str] = {"typescript": "clients/typescript/dist/index.js"}
 """What `make` builds of a client before its programs can run."""
 

@@ -79,14 +79,17 @@ class ScriptedLibrary:
                 context, status(grpc.StatusCode.NOT_FOUND, "RESOURCE_NOT_FOUND", "Collection not found")
             )
         return collection_pb2.Collection(
-            name=request.name, document_count=len(self.keys(request.name)), readable=True
+            name=request.name,
+            chosen_id=request.name.removeprefix("collections/"),
+            document_count=len(self.keys(request.name)),
+            readable=True,
         )
 
     async def _create_collection(self, request: Any, _: Context) -> collection_pb2.Collection:
         name = f"collections/{request.collection_id}"
         self.collections.add(name)
         self.made.append(name)
-        return collection_pb2.Collection(name=name)
+        return collection_pb2.Collection(name=name, chosen_id=request.collection_id)
 
     async def _delete_collection(self, request: Any, context: Context) -> empty_pb2.Empty:
         if self.keys(request.name) and not request.force:

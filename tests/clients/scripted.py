@@ -37,7 +37,8 @@ Stream = Callable[[Any, Context], AsyncIterator[Message]]
 
 @dataclass
 class Scripted:
-    """The server. `requests` holds the received requests, by "Service/Method"; the request of a client stream is the list of its messages."""
+    """The server. `requests` holds the received requests, by "Service/Method"; the request of a client stream is the
+    list of its messages."""
 
     port: int = 0
     requests: dict[str, list[Any]] = field(default_factory=dict[str, list[Any]])
@@ -184,7 +185,7 @@ def refused(seq: int, message: str = "Nothing in the documents supports an answe
 
 
 def excerpt(text: str, uri: str) -> excerpt_pb2.Excerpt:
-    """An excerpt of one sentence, which is marked."""
+    """An excerpt of one sentence."""
     whole = byte_range_pb2.ByteRange(end=len(text.encode()))
     return excerpt_pb2.Excerpt(
         title="Letters",
@@ -194,8 +195,6 @@ def excerpt(text: str, uri: str) -> excerpt_pb2.Excerpt:
         source_range=whole,
         text=text,
         markdown=text,
-        marked_range=whole,
-        marked_in_markdown=whole,
         grade=excerpt_pb2.EXCERPT_GRADE_ANSWERS,
     )
 

@@ -22,8 +22,8 @@ With "all", the terminal becomes the process's controlling terminal, so that typ
 
 
 class Terminal:
-    """A process whose stderr is a terminal, and the text on that terminal. If `whole`, stdin and stdout are the same terminal, or stdin alone if
-    `piped`. Otherwise, the process reads `stdin`.
+    """A process whose stderr is a terminal, and the text on that terminal. If `whole`, stdin and stdout are the same
+    terminal, or stdin alone if `piped`. Otherwise, the process reads `stdin`.
     """
 
     def __init__(
@@ -83,6 +83,7 @@ class Terminal:
             await asyncio.wait_for(self._came.wait(), PATIENCE)
         except TimeoutError:
             self._process.kill()
+            self._process.wait()
             raise AssertionError(
                 f"it has shown {self.text[: self._seen]!r}, then {self.text[self._seen :]!r}"
             ) from None

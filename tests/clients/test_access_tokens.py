@@ -43,6 +43,7 @@ from tests.clients.scripted import (
     seqs,
     whole_turn,
 )
+from tests.raising import raises
 
 
 async def breaks_off(_: Any, context: Context) -> Frames:
@@ -80,18 +81,18 @@ async def test_the_end_of_the_session_ends_a_stream_with_the_place_to_resume(
 ) -> None:
     ended = error_of_status(status(grpc.StatusCode.UNAUTHENTICATED, "TOKEN_INVALID"))
     attempts(server, breaks_off, complete)
-    with pytest.raises(Unauthenticated) as caught:
-        await replace(driver, credential=tokens("one", ended)).ask(include_deltas=True)
-    assert (caught.value.turn, caught.value.after_seq) == (TURN, 3)
-    assert caught.value.request_id == server.requests[ASK][0].request_id
+    caught = await raises(
+        Unauthenticated, replace(driver, credential=tokens("one", ended)).ask(include_deltas=True)
+    )
+    assert (caught.turn, caught.after_seq) == (TURN, 3)
+    assert caught.request_id == server.requests[ASK][0].request_id
     assert RESUME not in server.requests
 
 
 async def test_a_first_refresh_that_reaches_no_server_fails_at_once(server: Scripted, driver: Driver) -> None:
     attempts(server, complete)
-    with pytest.raises(CannotConnect) as caught:
-        await replace(driver, credential=tokens(unreachable(), "one")).ask()
-    assert caught.value.request_id
+    caught = await raises(CannotConnect, replace(driver, credential=tokens(unreachable(), "one")).ask())
+    assert caught.request_id
     assert not server.keys
 
 
@@ -149,8 +150,7 @@ async def test_a_token_source_repeats_a_failed_refresh_with_the_same_id_and_keep
     server.on(f"{AUTH}/RefreshToken", refresh)
     async with AsyncResponsa(server.url, backoff=quick) as public:
         source = AsyncTokenSource(public, session(30, "old"))
-        with pytest.raises(ServerFault):
-            await source()
+        await raises(ServerFault, source())
         assert [await source(), await source()] == ["new", "new"]
     assert not source.request_id
     first, second = server.requests[f"{AUTH}/RefreshToken"]
@@ -169,8 +169,7 @@ async def test_a_call_whose_token_is_refused_is_repeated_once_with_the_next(
     server.on(f"{AUTH}/GetMe", me)
     assert (await replace(driver, credential=tokens("one", "two")).call("me")).display_name == "Hal"
     server.keys.clear()
-    with pytest.raises(Unauthenticated):
-        await replace(driver, credential=tokens("one", "three", "two")).call("me")
+    await raises(Unauthenticated, replace(driver, credential=tokens("one", "three", "two")).call("me"))
     assert server.keys == ["Bearer one", "Bearer three"]
 
 

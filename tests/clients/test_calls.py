@@ -66,6 +66,7 @@ from tests.clients.scripted import (
     ingested,
     operation,
 )
+from tests.raising import raises
 
 CODES: Sequence[tuple[grpc.StatusCode, str, type[ResponsaError]]] = [
     (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELD", InvalidRequest),
@@ -95,9 +96,7 @@ async def test_each_code_has_its_class(
         return user_pb2.User()
 
     server.on(f"{AUTH}/GetMe", refuse)
-    with pytest.raises(ResponsaError) as caught:
-        await driver.call("me")
-    error = caught.value
+    error = await raises(ResponsaError, driver.call("me"))
     assert type(error) is kind
     assert (error.code, error.reason, error.message, error.metadata) == (code, reason, "Because.", {"a": "b"})
     assert error.retry_after == pytest.approx(0.001)
@@ -135,9 +134,8 @@ async def test_a_detail_for_another_code_is_not_believed(server: Scripted, drive
         return user_pb2.User()
 
     server.on(f"{AUTH}/GetMe", two_minds)
-    with pytest.raises(PermissionDenied) as caught:
-        await driver.call("me")
-    assert not caught.value.from_server
+    caught = await raises(PermissionDenied, driver.call("me"))
+    assert not caught.from_server
 
 
 async def test_a_call_that_broke_off_is_repeated(server: Scripted, driver: Driver) -> None:
@@ -157,8 +155,7 @@ async def test_a_call_that_must_not_happen_twice_is_not_repeated(server: Scripte
         return auth_service_pb2.CreateSessionCodeResponse()
 
     server.on(f"{AUTH}/CreateSessionCode", cut)
-    with pytest.raises(ServerFault):
-        await driver.call("create_session_code")
+    await raises(ServerFault, driver.call("create_session_code"))
     assert len(server.requests[f"{AUTH}/CreateSessionCode"]) == 1
 
 
@@ -171,19 +168,16 @@ async def test_a_key_carries_a_request_id_and_is_not_made_again_without_its_secr
 
     server.on(f"{AUTH}/CreateApiKey", cut)
     given = "6e1a3f0e-6b1b-4a58-8d6d-9a3f7f0e2b11"
-    with pytest.raises(ServerFault):
-        await driver.call("create_api_key", "laptop")
-    with pytest.raises(ServerFault):
-        await driver.call("create_api_key", "laptop", request_id=given)
+    await raises(ServerFault, driver.call("create_api_key", "laptop"))
+    await raises(ServerFault, driver.call("create_api_key", "laptop", request_id=given))
     made, again = server.requests[f"{AUTH}/CreateApiKey"]
     assert UUID(made.request_id)
     assert (again.request_id, again.api_key.display_name) == (given, "laptop")
 
 
 async def test_an_answer_that_is_not_from_responsa_is_reported(server: Scripted, driver: Driver) -> None:
-    with pytest.raises(CannotConnect, match="not a Responsa server") as caught:
-        await driver.call("me")
-    assert "address" in caught.value.remedy
+    caught = await raises(CannotConnect, driver.call("me"), "not a Responsa server")
+    assert "address" in caught.remedy
 
 
 async def test_time_is_up(server: Scripted, driver: Driver) -> None:
@@ -192,10 +186,11 @@ async def test_time_is_up(server: Scripted, driver: Driver) -> None:
         return turn_pb2.Turn()
 
     server.on(f"{CHAT}/Answer", silent)
-    with pytest.raises(DeadlineExceeded, match=r"did not answer within 0.2 seconds") as caught:
-        await driver.call("answer", "Who?", limit=0.2)
+    caught = await raises(
+        DeadlineExceeded, driver.call("answer", "Who?", limit=0.2), r"did not answer within 0.2 seconds"
+    )
     (asked,) = server.requests[f"{CHAT}/Answer"]
-    assert caught.value.request_id == asked.request_id
+    assert caught.request_id == asked.request_id
 
 
 async def test_lists_go_through_all_pages(server: Scripted, driver: Driver) -> None:
@@ -227,8 +222,9 @@ async def test_any_method_is_called_by_its_path(server: Scripted, driver: Driver
     asked = chat_service_pb2.AskRequest(text="Who?")
     frames = await driver.call("call_stream", f"/{ASK}", asked, chat_service_pb2.AskResponse)
     assert [frame.through_seq for frame in frames] == [2, 5, 5, 6]
-    with pytest.raises(ResponsaError):
-        await driver.call("call_stream", f"/{CHAT}/ResumeTurn", asked, chat_service_pb2.AskResponse)
+    await raises(
+        ResponsaError, driver.call("call_stream", f"/{CHAT}/ResumeTurn", asked, chat_service_pb2.AskResponse)
+    )
 
 
 async def test_search_and_verdicts(server: Scripted, driver: Driver) -> None:
@@ -287,8 +283,7 @@ async def test_answer_waits_and_checks(server: Scripted, driver: Driver) -> None
     server.on(f"{CHAT}/Answer", reply)
     assert await driver.call("answer", "Who?", conversation=CONVERSATION) == turn
     turn.terminal_event.answer.text += " "
-    with pytest.raises(BrokenAnswer):
-        await driver.call("answer", "Who?")
+    await raises(BrokenAnswer, driver.call("answer", "Who?"))
     first, second = server.requests[f"{CHAT}/Answer"]
     assert first.conversation == CONVERSATION
     assert first.request_id
@@ -367,11 +362,11 @@ async def test_an_upload_that_the_server_refuses_early_has_its_error(
     port = other.add_insecure_port("127.0.0.1:0")
     await other.start()
     try:
-        with pytest.raises(DocumentRejected) as caught:
-            await Driver(driver.blocking, f"127.0.0.1:{port}").call(
-                "upload", b"x" * 30_000_000, source_key="k"
-            )
-        assert caught.value.reason == "DOCUMENT_TOO_LARGE"
+        caught = await raises(
+            DocumentRejected,
+            Driver(driver.blocking, f"127.0.0.1:{port}").call("upload", b"x" * 30_000_000, source_key="k"),
+        )
+        assert caught.reason == "DOCUMENT_TOO_LARGE"
     finally:
         await other.stop(None)
 
@@ -379,12 +374,9 @@ async def test_an_upload_that_the_server_refuses_early_has_its_error(
 async def test_a_file_that_cannot_be_read_is_an_oserror(
     server: Scripted, driver: Driver, tmp_path: Path
 ) -> None:
-    with pytest.raises(FileNotFoundError):
-        await driver.call("upload", tmp_path / "missing.md")
-    with pytest.raises(IsADirectoryError):
-        await driver.call("upload", tmp_path)
-    with pytest.raises(ValueError, match="source_key"):
-        await driver.call("upload", b"x")
+    await raises(FileNotFoundError, driver.call("upload", tmp_path / "missing.md"))
+    await raises(IsADirectoryError, driver.call("upload", tmp_path))
+    await raises(ValueError, driver.call("upload", b"x"), "source_key")
 
 
 async def test_a_file_that_vanishes_while_it_is_sent_is_an_oserror(
@@ -401,8 +393,7 @@ async def test_a_file_that_vanishes_while_it_is_sent_is_an_oserror(
         raise FileNotFoundError(2, "No such file or directory", str(file))
 
     monkeypatch.setattr(Path, "open", gone)
-    with pytest.raises(FileNotFoundError):
-        await driver.call("upload", file)
+    await raises(FileNotFoundError, driver.call("upload", file))
 
 
 async def test_waiting_ends_with_the_result(server: Scripted, driver: Driver) -> None:
@@ -441,8 +432,7 @@ async def test_waiting_for_a_generation(server: Scripted, driver: Driver) -> Non
     progress: list[generation_pb2.ReindexMetadata] = []
     assert await driver.call("wait_generation", running, on_progress=progress.append) == generation
     assert [one.passages_done for one in progress] == [1]
-    with pytest.raises(BrokenAnswer, match="without a result"):
-        await driver.call("wait_generation", operation(ingested()))
+    await raises(BrokenAnswer, driver.call("wait_generation", operation(ingested())), "without a result")
 
 
 async def test_an_operation_that_has_ended_is_not_asked_for(driver: Driver) -> None:
@@ -451,11 +441,13 @@ async def test_an_operation_that_has_ended_is_not_asked_for(driver: Driver) -> N
 
 async def test_an_operation_that_failed_raises_its_error(driver: Driver) -> None:
     made = status(grpc.StatusCode.INVALID_ARGUMENT, "DOCUMENT_MALFORMED", metadata={"source_key": "a"})
-    with pytest.raises(DocumentRejected) as caught:
-        await driver.call("wait", operation(error=made))
-    assert caught.value.reason == "DOCUMENT_MALFORMED"
-    with pytest.raises(BrokenAnswer, match="without a result"):
-        await driver.call("wait", operations_pb2.Operation(name=OPERATION, done=True))
+    caught = await raises(DocumentRejected, driver.call("wait", operation(error=made)))
+    assert caught.reason == "DOCUMENT_MALFORMED"
+    await raises(
+        BrokenAnswer,
+        driver.call("wait", operations_pb2.Operation(name=OPERATION, done=True)),
+        "without a result",
+    )
 
 
 async def test_waiting_has_an_end(server: Scripted, driver: Driver) -> None:
@@ -464,8 +456,7 @@ async def test_waiting_has_an_end(server: Scripted, driver: Driver) -> None:
 
     server.on(f"{OPERATIONS}/WaitOperation", wait)
 
-    with pytest.raises(DeadlineExceeded, match="continues"):
-        await driver.call("wait", operation(), timeout=0.1)
+    await raises(DeadlineExceeded, driver.call("wait", operation(), timeout=0.1), "continues")
 
 
 async def test_watching_goes_on_after_a_cut_and_ends_with_the_final_state(
@@ -499,8 +490,7 @@ async def test_watching_what_is_not_there_is_an_error(server: Scripted, driver: 
         yield knowledge_service_pb2.WatchOperationResponse()
 
     server.on(f"{KNOWLEDGE}/WatchOperation", refuse)
-    with pytest.raises(NotFound):
-        await driver.call("watch_operation", operation())
+    await raises(NotFound, driver.call("watch_operation", operation()))
 
 
 async def test_content_is_put_together_and_holes_are_seen(server: Scripted, driver: Driver) -> None:
@@ -513,16 +503,18 @@ async def test_content_is_put_together_and_holes_are_seen(server: Scripted, driv
     server.on(f"{KNOWLEDGE}/GetDocumentContent", content)
     assert await driver.call("document_content", DOCUMENT) == "éab"
     pieces[1] = (3, "ab")
-    with pytest.raises(BrokenAnswer, match="gap at byte 2"):
-        await driver.call("document_content", DOCUMENT)
+    await raises(BrokenAnswer, driver.call("document_content", DOCUMENT), "gap at byte 2")
     pieces[:] = [(4, "éab"), (8, "c")]
     assert (
         await driver.call("document_content", DOCUMENT, read_offset=5) == "éabc"
     )  # the byte is within the character
     assert server.requests[f"{KNOWLEDGE}/GetDocumentContent"][-1].read_offset == 5
     for offset in (3, 8):
-        with pytest.raises(BrokenAnswer, match=f"gap at byte {offset}"):
-            await driver.call("document_content", DOCUMENT, read_offset=offset)
+        await raises(
+            BrokenAnswer,
+            driver.call("document_content", DOCUMENT, read_offset=offset),
+            f"gap at byte {offset}",
+        )
 
 
 async def test_an_original_is_put_together_and_holes_are_seen(server: Scripted, driver: Driver) -> None:
@@ -537,11 +529,9 @@ async def test_an_original_is_put_together_and_holes_are_seen(server: Scripted, 
     server.on(f"{KNOWLEDGE}/GetDocumentOriginal", original)
     assert await driver.call("document_original", DOCUMENT) == ("a.pdf", b"abcd")
     pieces[1].byte_offset = 3
-    with pytest.raises(BrokenAnswer, match="gap at byte 2"):
-        await driver.call("document_original", DOCUMENT)
+    await raises(BrokenAnswer, driver.call("document_original", DOCUMENT), "gap at byte 2")
     del pieces[1]
-    with pytest.raises(BrokenAnswer, match="2 of 4 bytes"):
-        await driver.call("document_original", DOCUMENT)
+    await raises(BrokenAnswer, driver.call("document_original", DOCUMENT), "2 of 4 bytes")
 
 
 def test_all_that_is_exported_is_there() -> None:

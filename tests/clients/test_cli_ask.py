@@ -77,9 +77,9 @@ async def test_the_answer_has_marks_and_sources(server: Scripted, responsa: Comm
         "Émile wrote it. [1] It was in 1898. [2]",
         "",
         "Sources",
-        "[1] Letters (letters.md, bytes 100-116)",
+        "[1] Letters (letters.md, bytes 100-116, quoted)",
         '    "Émile wrote it."',
-        "[2] Letters (letters.md, bytes 300-315)",
+        "[2] Letters (letters.md, bytes 300-315, quoted)",
         '    "It was in 1898."',
     ]
     assert server.keys == [f"Bearer {KEY}"]
@@ -101,8 +101,10 @@ async def test_above_an_answer_of_which_nothing_is_confirmed_stands_that(
         "",
         "Émile wrote it. [unconfirmed]",
         "",
-        "More passages",
-        '- Letters › Authors: "Anna read it."',
+        "Closest in the documents",
+        "",
+        "[1] Letters › Authors (post, more.md, bytes 0-13)",
+        "    Anna read it.",
     ]
 
 
@@ -113,13 +115,13 @@ async def test_without_a_model_the_passages_are_printed(server: Scripted, respon
         "No language model is configured. These passages of your documents fit best.",
         "",
         "[1] Letters › Authors (post, letters.md, bytes 0-16)",
-        "  > Émile wrote it.",
+        "    Émile wrote it.",
         "",
     ]
     assert done.out.splitlines() == [*shown, "More passages", '- Letters › Authors: "Anna read it."']
     assert done.err == f"responsa: `responsa resume {TURN} --more` prints them whole.\n{GO_ON}"
     whole = await responsa("ask", "Who wrote it?", "--more")
-    further = ["[2] Letters › Authors (post, more.md, bytes 0-13)", "  > Anna read it."]
+    further = ["[2] Letters › Authors (post, more.md, bytes 0-13)", "    Anna read it."]
     assert (whole.out.splitlines(), whole.err) == ([*shown, *further], GO_ON)
     answered = (await responsa("ask", "--json", "--no-deltas", "Who wrote it?")).lines[-1]["answer"]
     assert [len(answered[name]) for name in ("excerpts", "moreExcerpts")] == [1, 1]
@@ -135,7 +137,7 @@ async def test_a_refusal_is_followed_by_the_closest_passages(server: Scripted, r
         "Closest in the documents",
         "",
         "[1] Letters › Authors (post, letters.md, bytes 0-16)",
-        "  > Émile wrote it.",
+        "    Émile wrote it.",
     ]
 
 

@@ -9,7 +9,9 @@ import pytest
 from google.protobuf import empty_pb2
 
 from clients.conformance.server import Context, abort, status
-from responsa.knowledge.v1 import collection_pb2, knowledge_service_pb2
+from responsa.auth.v1 import user_pb2
+from responsa.knowledge.v1 import collection_pb2, knowledge_service_pb2, reader_pb2
+from responsa_server.cli.collections import findable
 from tests.clients.command_line import CommandLine
 from tests.clients.scripted import (
     KNOWLEDGE,
@@ -64,3 +66,18 @@ async def test_no_command_calls_a_collection_empty_that_its_caller_may_not_read(
     assert deleted.out == "deleted collections/default-b18b8246 with all its documents\n"
     told = await responsa("collections", "delete", "default-b18b8246", "--force", "--json")
     assert told.lines == [{"deleted": "collections/default-b18b8246", "documents": None}]
+
+
+def test_who_can_find_the_documents_of_a_collection() -> None:
+    everyone, ann = reader_pb2.Reader(everyone=True), reader_pb2.Reader(user="users/1", display_name="Ann")
+    admins = reader_pb2.Reader(role=user_pb2.USER_ROLE_ADMIN)
+    mine = collection_pb2.Collection(name="collections/notes", chosen_id="notes", owner="users/2")
+    assert findable(mine).startswith("Only you can find these documents. `responsa collections share notes ")
+    assert findable(FORBIDDEN).startswith("Only Ben ")
+    for readers, text in (
+        ([ann, admins], "You, Ann (users/1), role admin can find these documents."),
+        ([ann, everyone], "Everyone in your organisation can find these documents."),
+    ):
+        del mine.readers[:]
+        mine.readers.extend(readers)
+        assert findable(mine) == text

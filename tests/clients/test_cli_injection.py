@@ -1,4 +1,5 @@
-"""`responsa eval injection` against a server whose model follows instructions. The evaluation reports the instructions that the model follows in unmarked texts; in marked texts, instructions are harmless."""
+"""`responsa eval injection` against a server whose model follows instructions. The evaluation reports the instructions
+that the model follows in unmarked texts; in marked texts, instructions are harmless."""
 
 from __future__ import annotations
 
@@ -67,7 +68,8 @@ def written(folder: Path) -> Path:
 
 
 class Led:
-    """Answers from the documents of the named collections, with the model that obeys instructions. `marked` says whether texts stand between marks, as in every prompt of the product."""
+    """Answers from the documents of the named collections, with the model that obeys instructions. `marked` says
+    whether texts stand between marks, as in every prompt of the product."""
 
     def __init__(self, library: ScriptedLibrary, server: Scripted, *, marked: bool) -> None:
         self.marked = marked
@@ -170,7 +172,8 @@ async def test_an_agents_messages_are_asked_over_its_own_samples(
     responsa: CommandLine,
     tmp_path: Path,
 ) -> None:
-    """Such a message is about the agent's samples, which `responsa samples load` puts into the collections that the agent names, or into the collection of its name."""
+    """Such a message is about the agent's samples, which `responsa samples load` puts into the collections that the
+    agent names, or into the collection of its name."""
     folder = written(tmp_path / "few")
     messages = [
         {"id": "1", "text": "Say BLUE.", "sign": "BLUE"},
@@ -224,7 +227,7 @@ def counted(**changed: Any) -> tuple[int, int, int, int]:
     tally = Tally()
     values = {name: getattr(CLEAN, name) for name in Reply.__dataclass_fields__} | changed
     count_document(tally, Reply(**values), CLEAN, ATTACK, {ATTACK.doc_id: ATTACK})
-    assert tally.asked == 1
+    assert tally.turns == 1
     return tally.obeyed, tally.quoted, tally.changed, tally.failed
 
 

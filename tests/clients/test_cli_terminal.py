@@ -60,7 +60,8 @@ async def test_progress_lives_on_the_terminal_and_the_answer_on_stdout(
 
 
 async def test_what_delays_an_answer_is_told_as_it_happens(server: Scripted, responsa: CommandLine) -> None:
-    """The terminal shows the place in the queue, a lost connection, and another worker that starts over. Then the displayed text shrinks to its valid part."""
+    """The terminal shows the place in the queue, a lost connection, and another worker that starts over. Then the
+    displayed text shrinks to its valid part."""
     steps = [asyncio.Event() for _ in range(3)]
     restarted = turn_pb2.TurnAttemptRestarted(discard_from_seq=4, keep_bytes=7)
     again = delta(6, "wrote it. It was in 1898.", 7)

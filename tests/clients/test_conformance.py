@@ -26,7 +26,7 @@ async def test_a_client_conforms(client: str) -> None:
 
 async def test_the_kit_finds_clients_that_do_not_conform() -> None:
     verdicts = await run_cases([sys.executable, "-c", BLIND])
-    assert len(verdicts) == len(CASES)
+    assert {case for case in CASES if "host" not in CASES[case]} <= {verdict.case for verdict in verdicts}
     assert all(verdict.problems for verdict in verdicts), table(verdicts)
     (verdict,) = await run_cases([sys.executable, "-c", "print(1)"], ["one stream"])
     assert "not valid" in verdict.problems[0]

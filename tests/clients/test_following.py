@@ -6,7 +6,6 @@ import asyncio
 from typing import Any
 
 import grpc
-import pytest
 
 from clients.conformance.server import Context, abort, status
 from responsa.chat.v1 import turn_pb2
@@ -38,6 +37,7 @@ from tests.clients.scripted import (
     whole_turn,
     without_deltas,
 )
+from tests.raising import raises
 
 
 async def breaks_off(_: Any, context: Context) -> Frames:
@@ -116,16 +116,14 @@ async def test_it_gives_up_when_its_patience_ends_and_tells_how_to_go_on(
         yield frame(0, 1, whole_turn())
 
     attempts(server, breaks_off, nothing)
-    with pytest.raises(StreamCut) as caught:
-        await driver.ask(include_deltas=True, patience=0.1)
+    caught = await raises(StreamCut, driver.ask(include_deltas=True, patience=0.1))
     asked = server.requests[ASK][0].request_id
-    assert (caught.value.turn, caught.value.after_seq, caught.value.request_id) == (TURN, 3, asked)
-    assert f"resume {TURN} after seq 3" in str(caught.value)
+    assert (caught.turn, caught.after_seq, caught.request_id) == (TURN, 3, asked)
+    assert f"resume {TURN} after seq 3" in str(caught)
     assert len(server.requests[RESUME]) > 1
     attempts(server, nothing)
-    with pytest.raises(StreamCut, match=r"ask again with request_id") as caught:
-        await driver.ask(patience=0.1)
-    assert (caught.value.turn, caught.value.after_seq) == ("", 0)
+    caught = await raises(StreamCut, driver.ask(patience=0.1), r"ask again with request_id")
+    assert (caught.turn, caught.after_seq) == ("", 0)
 
 
 async def test_an_overloaded_server_is_believed_when_the_patience_ends(
@@ -136,8 +134,7 @@ async def test_an_overloaded_server_is_believed_when_the_patience_ends(
         yield frame(0, 1, whole_turn())
 
     attempts(server, overloaded)
-    with pytest.raises(ResourceExhausted):
-        await driver.ask(patience=0.05)
+    await raises(ResourceExhausted, driver.ask(patience=0.05))
 
 
 async def test_a_server_that_is_overloaded_beyond_the_deadline_is_believed_at_once(
@@ -148,8 +145,7 @@ async def test_a_server_that_is_overloaded_beyond_the_deadline_is_believed_at_on
         yield frame(0, 1, whole_turn())
 
     attempts(server, overloaded)
-    with pytest.raises(ResourceExhausted):
-        await driver.ask(timeout=300)
+    await raises(ResourceExhausted, driver.ask(timeout=300))
     assert len(server.requests[ASK]) == 1
 
 
@@ -201,8 +197,7 @@ async def test_a_task_that_is_cancelled_cancels_its_call(server: Scripted) -> No
         task = asyncio.create_task(follow())
         await begun.wait()
         task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
+        await raises(asyncio.CancelledError, task)
         await server.cancelled.wait()
 
 
@@ -224,7 +219,5 @@ async def test_closing_the_client_ends_a_stream_with_an_error_not_a_cancellation
     task = asyncio.create_task(follow())
     await begun.wait()
     await client.close()
-    with pytest.raises(Cancelled):
-        await task
-    with pytest.raises(Cancelled):
-        await client.me()
+    await raises(Cancelled, task)
+    await raises(Cancelled, client.me())

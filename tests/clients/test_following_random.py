@@ -1,4 +1,5 @@
-"""Random logs that are cut, repeated and damaged at random. The client yields exactly the log, or raises an error. These tests use no transport."""
+"""Random logs that are cut, repeated and damaged at random. The client yields exactly the log, or raises an error.
+These tests use no transport."""
 
 from __future__ import annotations
 

@@ -14,17 +14,21 @@ import { create } from "@bufbuild/protobuf";
 import { file_responsa_admin_v1_admin_service as admin } from "@responsa/contract/responsa/admin/v1/admin_service_pb.js";
 import { file_responsa_auth_v1_auth_service as auth } from "@responsa/contract/responsa/auth/v1/auth_service_pb.js";
 import { file_responsa_chat_v1_chat_service as chat } from "@responsa/contract/responsa/chat/v1/chat_service_pb.js";
-import { file_responsa_knowledge_v1_knowledge_service as knowledge } from "@responsa/contract/responsa/knowledge/v1/knowledge_service_pb.js";
+import { file_responsa_knowledge_v1_knowledge_service as knowledge }
+  from "@responsa/contract/responsa/knowledge/v1/knowledge_service_pb.js";
 import { isRepeatable } from "./dist/connection.js";
 
-const unary = [admin, auth, chat, knowledge].flatMap((file) => file.services.flatMap((service) => service.methods)).filter((method) => method.methodKind === "unary");
+const unary = [admin, auth, chat, knowledge].flatMap((file) => file.services.flatMap((service) => service.methods))
+  .filter((method) => method.methodKind === "unary");
 const etagged = (method) => {
   const message = create(method.input);
   if (method.input.field.etag) message.etag = "e";
-  for (const field of method.input.fields) if (field.message?.field.etag && !method.input.field.etag) message[field.localName] = create(field.message, { etag: "e" });
+  for (const field of method.input.fields)
+    if (field.message?.field.etag && !method.input.field.etag) message[field.localName] = create(field.message, { etag: "e" });
   return message;
 };
-const found = unary.map((method) => [method.name, [create(method.input), etagged(method)].map((message) => isRepeatable({ method, message }))]);
+const repeatable = (method) => [create(method.input), etagged(method)].map((message) => isRepeatable({ method, message }));
+const found = unary.map((method) => [method.name, repeatable(method)]);
 console.log(JSON.stringify(Object.fromEntries(found)));
 """
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from responsa.chat.v1 import citation_pb2, turn_pb2
 from responsa_client.aio import AsyncResponsa
 from responsa_lab.scripted import scripted_models
 from responsa_lab.verifying import answers
@@ -33,6 +34,16 @@ def own(folder: Path) -> tuple[Path, Path]:
     return questions, documents
 
 
+def checked(
+    event: turn_pb2.TurnEvent, state: citation_pb2.CitationState, unconfirmed: int = 0
+) -> turn_pb2.TurnEvent:
+    """The answer with a state of its citation, and with this number of unconfirmed sentences."""
+    event.answer.citations[0].state = state
+    for _ in range(unconfirmed):
+        event.answer.unconfirmed_sentences.add()
+    return event
+
+
 async def test_answers_are_judged_and_their_citations_are_verified(
     server: Scripted, library: ScriptedLibrary, tmp_path: Path
 ) -> None:
@@ -40,8 +51,12 @@ async def test_answers_are_judged_and_their_citations_are_verified(
         server,
         library,
         {
-            "What voltage?": writes("The lamp needs 12 volts.", VOLTS),
-            "How long?": writes("Its cable costs 7 euros.", CABLE, CHANGED),
+            "What voltage?": checked(
+                writes("The lamp needs 12 volts.", VOLTS), citation_pb2.CITATION_STATE_SUPPORTED
+            ),
+            "How long?": checked(
+                writes("Its cable costs 7 euros.", CABLE, CHANGED), citation_pb2.CITATION_STATE_QUOTED, 2
+            ),
             "How blue?": writes("Very."),
         },
         "collections/verify-answers",
@@ -55,6 +70,7 @@ async def test_answers_are_judged_and_their_citations_are_verified(
         "answerable      2: right 1 (0.500), partly 0 (0.000), wrong 1 (0.500), refused 0 (0.000), without a verdict 0",
         "not answerable  2: right 0 (0.000), partly 0 (0.000), wrong 1 (0.500), refused 1 (0.500), without a verdict 0",
         "citations       2: valid 1; answers with a citation 2 of 3",
+        "sentences       quoted 1, supported 1, unconfirmed 2",
         "written by      scripted:labelled 3",
     ]
 
@@ -83,6 +99,10 @@ def test_the_most_that_it_costs_is_said_first(
 ) -> None:
     price = Price(input=Decimal(2), output=Decimal(10), cached_input=Decimal(0), cache_write=Decimal(0))
     assert most(40, 6000, price, price).endswith(": at most 2.08 dollars.")
+    assert most(40, 6000, price, price, [price]).endswith(
+        "checks of citations (320,000 and 40,000): at most 3.12 dollars."
+    )
+    assert most(40, 6000, price, price, [None]).endswith("; the price of a model is not known.")
     assert most(40, 6000, None, price).endswith("; the price of a model is not known.")
     monkeypatch.setenv("RESPONSA_MODELS__SCRIPTED", "true")
     monkeypatch.setattr("builtins.input", _no)

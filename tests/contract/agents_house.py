@@ -88,7 +88,8 @@ class Town:
         models: ModelSettings | None = None,
         stored_model: bool = False,
     ) -> AsyncGenerator[LiveAgents]:
-        """A process that has started. It polls only when a test requests it. stored_model: whether `default` stands for the model that the database names."""
+        """A process that has started. It polls only when a test requests it. stored_model: whether `default` stands for
+        the model that the database names."""
         shelf = Shelf()
         table = model_table(models or ModelSettings())
         parts = NodeParts(shelf, teachers=self.teachers)

@@ -15,12 +15,16 @@ from responsa_server.domain.people import Principal, Role
 from responsa_server.domain.turns import NewTurn, OnBusy, Question
 from responsa_server.ingest.sandbox.pool import ParserPool
 from responsa_server.providers.minilm import MiniLmEmbedder
+from responsa_server.search.retrieve import Retriever
 from responsa_server.stores.postgres.conversations import PostgresConversationStore
 from responsa_server.stores.postgres.database import Database
+from responsa_server.stores.postgres.passages import PassageTable
 from responsa_server.stores.postgres.turns import PostgresTurnStore
 from tests.conftest import DatabaseUrls
 from tests.contract.cut_database import CutDatabase
 from tests.contract.library_house import House
+from tests.contract.shelf import Shelf, retriever_of
+from tests.contract.turn_house import Services
 from tests.plain_codec import PlainCodec
 
 AGENT = "agents/default/versions/1"
@@ -61,6 +65,12 @@ def turn_store(database: Database) -> PostgresTurnStore:
 @pytest.fixture
 def conversation_store(database: Database) -> PostgresConversationStore:
     return PostgresConversationStore(database)
+
+
+@pytest.fixture
+def services(database: Database) -> Services:
+    """Processes with turns, without Redis."""
+    return Services(database)
 
 
 def new_turn(
@@ -118,6 +128,27 @@ def house(
     spool = tmp_path / "spool"
     spool.mkdir()
     return House(database_urls, database, parser, embedder, spool)
+
+
+@pytest.fixture
+def table() -> PassageTable:
+    return PassageTable()
+
+
+@pytest.fixture
+def retriever(database: Database, embedder: MiniLmEmbedder) -> Retriever:
+    return retriever_of(database, embedder)
+
+
+@pytest.fixture
+def shelf(database: Database, embedder: MiniLmEmbedder) -> Shelf:
+    """The passages of the tenant acme."""
+    return Shelf(database, embedder)
+
+
+@pytest.fixture
+def rival(database: Database, embedder: MiniLmEmbedder) -> Shelf:
+    return Shelf(database, embedder, "rival")
 
 
 @pytest.fixture

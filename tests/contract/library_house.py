@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-import psycopg
 from uuid_utils.compat import uuid7
 
 from responsa_server.domain.knowledge import DocumentMetadata, Operation
@@ -32,7 +31,7 @@ from responsa_server.stores.postgres.generations import GenerationBuildStore, Ge
 from responsa_server.stores.postgres.jobs import JobQueue, QueuePace
 from responsa_server.stores.postgres.operations import IngestionStore, OperationStore
 from tests.conftest import DatabaseUrls
-from tests.contract.shelf import lexical_of, vectors_of
+from tests.contract.shelf import lexical_of
 
 PACE = QueuePace(poll=0.1, heartbeat=0.2, stalled=1.0, restart=0.1, grace=0.0)
 TABLES = (
@@ -183,9 +182,7 @@ class House:
 
     @property
     def retriever(self) -> Retriever:
-        index = vectors_of(self.database) if self.vectors is None else self.vectors
-        outside = self.vectors is not None
-        return Retriever(lexical_of(self.database), index, self.embedders, external_vectors=outside)
+        return Retriever(lexical_of(self.database), self.embedders, outside=self.vectors)
 
     @property
     def builds(self) -> GenerationBuildStore:
@@ -278,21 +275,14 @@ class House:
 
     def rows(self, tables: Iterable[str] = TABLES) -> dict[str, int]:
         """The number of rows in each table, over all tenants. Empty tables are left out."""
-        found: dict[str, int] = {}
-        with psycopg.connect(self.urls.superuser) as connection:
-            for table in tables:
-                row = connection.execute(f"SELECT count(*) FROM responsa.{table}".encode()).fetchone()
-                assert row is not None
-                if row[0]:
-                    found[table] = row[0]
-        return found
+        counts = self.ask(
+            " UNION ALL ".join(f"SELECT '{table}', count(*) FROM responsa.{table}" for table in tables)
+        )
+        return {table: count for table, count in counts if count}
 
     def ask(self, query: str, *values: object) -> list[tuple[Any, ...]]:
         """Run SQL as the superuser."""
-        options = "-c search_path=public,procrastinate"  # the queue's triggers use names without a schema
-        with psycopg.connect(self.urls.superuser, autocommit=True, options=options) as connection:
-            cursor = connection.execute(query.encode(), values)
-            return cursor.fetchall() if cursor.description else []
+        return self.urls.ask(query, *values)
 
 
 async def pieces_of(content: bytes, size: int = 64 * 1024) -> AsyncIterator[bytes]:

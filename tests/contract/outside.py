@@ -1,4 +1,5 @@
-"""Vector stores outside the database, for the contract tests: Qdrant in the client's local mode, which compares all vectors, and the server at QDRANT_URL if there is one."""
+"""Vector stores outside the database, for the contract tests: Qdrant in the client's local mode, which compares all
+vectors, and the server at QDRANT_URL if there is one."""
 
 from __future__ import annotations
 

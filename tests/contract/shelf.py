@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Collection, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from uuid import UUID
 
@@ -11,7 +11,19 @@ import psycopg
 from uuid_utils.compat import uuid7
 
 from responsa_server.domain.events import ByteRange
-from responsa_server.domain.passages import FoundPassage, NewPassage, Passage, PassageVector, VectorKind
+from responsa_server.domain.passages import (
+    CandidateQuery,
+    FoundPassage,
+    NewPassage,
+    Passage,
+    PassageCosines,
+    PassagePiece,
+    PassageVector,
+    QuestionVector,
+    SearchScope,
+    VectorKind,
+)
+from responsa_server.domain.people import Reader
 from responsa_server.ingest.indexing import lexical_form, plan_vectors
 from responsa_server.providers.minilm import MiniLmEmbedder
 from responsa_server.search.embedder import Embedder, Embedders, OneEmbedder
@@ -20,7 +32,6 @@ from responsa_server.search.settings import RetrievalSettings
 from responsa_server.stores.cached import NOT_CACHED, SharedCache
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.passages import PassageTable, PostgresLexicalIndex
-from responsa_server.stores.postgres.vectors import PostgresVectorIndex
 from responsa_server.text.canonical import Block, BlockKind
 from responsa_server.text.lexical import Analyzer, language_of
 from responsa_server.text.sentences import pieces
@@ -70,7 +81,7 @@ def retriever_of(
     """A retriever that uses PostgreSQL's two indexes. search_seconds: None for the setting's default."""
     embedders = OneEmbedder(embedder) if isinstance(embedder, Embedder) else embedder
     seconds = RETRIEVAL.search_seconds if search_seconds is None else search_seconds
-    return Retriever(lexical_of(database, seconds), vectors_of(database, seconds), embedders)
+    return Retriever(lexical_of(database, seconds), embedders)
 
 
 def lexical_of(
@@ -78,19 +89,38 @@ def lexical_of(
     search_seconds: float = RETRIEVAL.search_seconds,
     *,
     cached: SharedCache[FoundPassage] = NOT_CACHED,
-) -> PostgresLexicalIndex:
-    """PostgreSQL's index of words."""
-    return PostgresLexicalIndex(database, search_seconds=search_seconds, cached=cached)
-
-
-def vectors_of(
-    database: Database,
-    search_seconds: float = RETRIEVAL.search_seconds,
-    *,
     breadth: int = RETRIEVAL.hnsw_ef_search,
-) -> PostgresVectorIndex:
-    """PostgreSQL's index of vectors."""
-    return PostgresVectorIndex(database, search_seconds=search_seconds, breadth=breadth)
+) -> PostgresLexicalIndex:
+    """PostgreSQL's index."""
+    return PostgresLexicalIndex(database, search_seconds=search_seconds, breadth=breadth, cached=cached)
+
+
+class VectorsOf:
+    """PostgreSQL's index, asked by vectors alone, as a `VectorStore` is asked."""
+
+    def __init__(self, database: Database, *, breadth: int = RETRIEVAL.hnsw_ef_search) -> None:
+        self._index = lexical_of(database, breadth=breadth)
+
+    async def nearest(
+        self, scope: SearchScope, question: QuestionVector, limit: int, named: Collection[UUID] = ()
+    ) -> Mapping[UUID, PassageCosines]:
+        query = CandidateQuery(
+            scope.collections, question=question, nearest=limit, documents=scope.documents, ids=named
+        )
+        [found] = await self._index.candidates(scope.reader, [query])
+        return {one.id: one.cosines for one in found if one.cosines is not None}
+
+    async def pieces(
+        self, reader: Reader, ids: Sequence[UUID], question: QuestionVector | None
+    ) -> Mapping[UUID, Sequence[PassagePiece]]:
+        found = await self._index.passages(reader, {question: dict.fromkeys(ids, True)})
+        return {one.passage.id: one.pieces for one in found[question] if one.pieces}
+
+
+async def matching(database: Database, reader: Reader, query: CandidateQuery) -> set[UUID]:
+    """The passages that PostgreSQL's index finds."""
+    [found] = await lexical_of(database).candidates(reader, [query])
+    return {one.id for one in found}
 
 
 class Shelf:
@@ -162,7 +192,8 @@ async def fill(
 
 @contextmanager
 def indexed_at_once(url: str) -> Generator[None]:
-    """The block stores many vectors. Their graph is built at its end, which takes a tenth of the time. url: the database, as a superuser."""
+    """The block stores many vectors. Their graph is built at its end, which takes a tenth of the time. url: the
+    database, as a superuser."""
     index = "responsa.passage_vector_embedding"
     with psycopg.connect(url, autocommit=True) as connection:
         row = connection.execute("SELECT pg_get_indexdef(%s::regclass)", (index,)).fetchone()

@@ -21,12 +21,15 @@ TABLES = """
 """
 _COLUMNS = """
     SELECT a.attname::text AS name, format_type(a.atttypid, a.atttypmod) AS type FROM pg_attribute AS a
-    WHERE a.attrelid = %s AND a.attnum > 0 AND NOT a.attisdropped AND a.attnotnull AND NOT a.atthasdef AND a.attidentity = '' AND a.attgenerated = ''
+    WHERE a.attrelid = %s AND a.attnum > 0 AND NOT a.attisdropped AND a.attnotnull AND NOT a.atthasdef
+        AND a.attidentity = '' AND a.attgenerated = ''
 """
 _KEYS = """
     SELECT k.confrelid::regclass::text AS parent,
-        ARRAY(SELECT t.attname::text FROM unnest(k.conkey) WITH ORDINALITY AS c (n, i) JOIN pg_attribute AS t ON t.attrelid = k.conrelid AND t.attnum = c.n ORDER BY i) AS columns,
-        ARRAY(SELECT t.attname::text FROM unnest(k.confkey) WITH ORDINALITY AS c (n, i) JOIN pg_attribute AS t ON t.attrelid = k.confrelid AND t.attnum = c.n ORDER BY i) AS referred
+        ARRAY(SELECT t.attname::text FROM unnest(k.conkey) WITH ORDINALITY AS c (n, i)
+            JOIN pg_attribute AS t ON t.attrelid = k.conrelid AND t.attnum = c.n ORDER BY i) AS columns,
+        ARRAY(SELECT t.attname::text FROM unnest(k.confkey) WITH ORDINALITY AS c (n, i)
+            JOIN pg_attribute AS t ON t.attrelid = k.confrelid AND t.attnum = c.n ORDER BY i) AS referred
     FROM pg_constraint AS k WHERE k.conrelid = %s AND k.contype = 'f'
 """
 _CHECKS = (
@@ -44,6 +47,7 @@ _GOOD: Mapping[tuple[str, str], object] = {
     ("citation", "version"): 1,
     # A collection without a slug is readable by everyone: that row is made with it.
     ("collection_reader", "role"): "user",
+    ("program", "redirect_uris"): ["https://x.example/"],
     # Feedback has a rating or a score.
     ("message_feedback", "rating"): "up",
     ("email_confirmation", "new_user_id"): UUID(int=1),

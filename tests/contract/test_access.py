@@ -28,7 +28,7 @@ from responsa_server.domain.knowledge import (
 )
 from responsa_server.domain.listing import ListQuery
 from responsa_server.domain.lists import COLLECTIONS, DOCUMENTS, NEWEST
-from responsa_server.domain.passages import SearchScope
+from responsa_server.domain.passages import CandidateQuery, SearchScope
 from responsa_server.domain.people import Principal, Role, Server
 from responsa_server.domain.turns import Question
 from responsa_server.stores.cached import reader_key
@@ -36,8 +36,8 @@ from tests.conftest import DatabaseUrls
 from tests.contract.conftest import People
 from tests.contract.library_house import House
 from tests.contract.shelf import lexical_of
-from tests.contract.turn_house import QUICK, SEARCHING, Script, answer, seen
-from tests.contract.turn_house import House as TurnHouse
+from tests.contract.turn_house import QUICK, SEARCHING, Script, Services, answer, seen
+from tests.raising import raises
 
 ELBE = "# Elbe\n\nThe Elbe is 1094 kilometres long.\n"
 RHINE = "# Rhine\n\nThe Rhine is 1233 kilometres long.\n"
@@ -77,11 +77,11 @@ async def share(house: House, who: Principal, *readers: CollectionReader, collec
 def admin_of(people: People, urls: DatabaseUrls, role: Role = Role.ADMIN) -> Principal:
     """Another user of the tenant with this role."""
     user = uuid7()
-    with psycopg.connect(urls.superuser) as connection:
-        connection.execute(
-            "INSERT INTO responsa.app_user (id, tenant_id, display_name, role) VALUES (%s, 'acme', 'x', %s)",
-            (user, role.value),
-        )
+    urls.ask(
+        "INSERT INTO responsa.app_user (id, tenant_id, display_name, role) VALUES (%s, 'acme', 'x', %s)",
+        user,
+        role.value,
+    )
     return Principal("acme", user, role, "api_key")
 
 
@@ -159,9 +159,8 @@ async def test_a_new_collection_is_private_and_does_not_exist_for_others(
         ]
         replies: list[str] = []
         for call in calls:
-            with pytest.raises(NotFound) as caught:
-                await call()
-            replies.append(f"{caught.value.message} {sorted(caught.value.metadata)}")
+            caught = await raises(NotFound, call())
+            replies.append(f"{caught.message} {sorted(caught.metadata)}")
         statistics = await ask.statistics(SearchScope(people.bob), ["elb", "long"])
         return [*replies, str(statistics), str(await ask.hides(SearchScope(people.bob)))]
 
@@ -174,16 +173,15 @@ async def test_a_new_collection_is_private_and_does_not_exist_for_others(
         assert (source.permitted, source.text) == (permitted, ELBE.encode()[:4] if permitted else None)
     [gone] = await library.documents.sources(people.bob, [SourceRef(uuid7(), 1, ByteRange(0, 4))])
     assert (gone.permitted, gone.current_version) == (True, None)
-    assert await ask.passages(people.bob, [passage.id]) == []
-    assert await ask.candidates(SearchScope(people.bob), ["elb"], [passage.id]) == []
+    assert await ask.passages(people.bob, {None: {passage.id: True}}) == {None: []}
+    assert await ask.candidates(people.bob, [CandidateQuery(None, ["elb"], ids=[passage.id])]) == [[]]
 
 
 async def test_two_owners_may_call_their_collections_the_same(house: House, people: People) -> None:
     library = house.library
     for who in (people.ann, people.bob):
         await library.create_collection(who, "rivers", "", Chunking())
-    with pytest.raises(AlreadyExists):
-        await library.create_collection(people.bob, "rivers", "Mine", Chunking())
+    await raises(AlreadyExists, library.create_collection(people.bob, "rivers", "Mine", Chunking()))
     elbe, rhine = await put(house, people.ann, ELBE), await put(house, people.bob, RHINE)
     await share(house, people.ann, CollectionReader(people.bob.user_id))
     [other, own] = sorted(await listed(house, people.bob), key=len, reverse=True)
@@ -207,12 +205,12 @@ async def test_two_owners_may_call_their_collections_the_same(house: House, peop
         lambda: library.generations.delete(people.bob, "rivers", 1),
     ]
     for act in acts:
-        with pytest.raises(NotPermitted):
-            await act()
+        await raises(NotPermitted, act())
     # Neither does the call of an administrator, who may delete Ann's collection, but not by mistake.
     admin = replace(people.bob, role=Role.ADMIN)
-    with pytest.raises(NotFound):
-        await library.collections.delete(admin, "rivers", "", force=True, owner_id=people.bob.user_id)
+    await raises(
+        NotFound, library.collections.delete(admin, "rivers", "", force=True, owner_id=people.bob.user_id)
+    )
     assert await found(house, people.bob, "rivers") == {elbe}
 
 
@@ -246,9 +244,7 @@ async def test_readers_read_at_once_and_change_nothing(
                 lambda who=who: library.reindex_collection(who, "rivers"),
             ]
             for act in acts:
-                with pytest.raises(NotPermitted) as refused:
-                    await act()
-                assert refused.value.reason is Reason.ROLE_REQUIRED
+                assert (await raises(NotPermitted, act())).reason is Reason.ROLE_REQUIRED
     assert await found(house, people.eve) == set()
     events = house.ask("SELECT count(*) FROM responsa.audit_event WHERE action = 'collection.share'")
     assert events[0][0] == 5
@@ -257,9 +253,8 @@ async def test_readers_read_at_once_and_change_nothing(
 async def test_readers_must_be_users_of_the_tenant(house: House, people: People) -> None:
     await house.library.create_collection(people.ann, "rivers", "Rivers", Chunking())
     for unknown in (people.eve.user_id, uuid7()):
-        with pytest.raises(InvalidRequest) as caught:
-            await share(house, people.ann, EVERYONE, CollectionReader(unknown))
-        assert caught.value.violations[0].field == "collection.readers[1].user"
+        caught = await raises(InvalidRequest, share(house, people.ann, EVERYONE, CollectionReader(unknown)))
+        assert caught.violations[0].field == "collection.readers[1].user"
     assert (await house.library.collections.get(people.ann, "rivers")).readers == ()
     bob = people.bob.user_id
     house.ask("UPDATE responsa.app_user SET email = 'bob@example.org' WHERE id = %s RETURNING 1", bob)
@@ -273,18 +268,21 @@ async def test_readers_must_be_users_of_the_tenant(house: House, people: People)
     # The address of a user of another tenant is refused as an unknown one is.
     messages: set[str] = set()
     for unknown in ("eve@example.org", "nobody@example.org"):
-        with pytest.raises(InvalidRequest) as caught:
-            await share(house, people.ann, by_address, CollectionReader(email=unknown))
-        assert caught.value.violations[0].field == "collection.readers[1].email"
-        assert "nobody in this tenant has this address" in caught.value.message
-        messages.add(caught.value.message)
+        caught = await raises(
+            InvalidRequest, share(house, people.ann, by_address, CollectionReader(email=unknown))
+        )
+        assert caught.violations[0].field == "collection.readers[1].email"
+        assert "nobody in this tenant has this address" in caught.message
+        messages.add(caught.message)
     for unknown in ("eve@example.org", "nobody@example.org"):
-        with pytest.raises(InvalidRequest) as caught:
-            await house.library.update_collection(
+        caught = await raises(
+            InvalidRequest,
+            house.library.update_collection(
                 people.ann, "rivers", readers=(), without=("bob@example.org", unknown)
-            )
-        assert caught.value.violations[0].field == "removed_emails[1]"
-        messages.add(caught.value.message)
+            ),
+        )
+        assert caught.violations[0].field == "removed_emails[1]"
+        messages.add(caught.message)
     assert len(messages) == 2
     changed = await house.library.update_collection(
         people.ann, "rivers", readers=(by_address, EVERYONE), without=("bob@example.org",)
@@ -332,15 +330,13 @@ async def test_administrators_manage_what_they_do_not_read(
         lambda: library.documents.passage(admin, document),
         lambda: library.search(admin, SearchQuery(("Elbe",), (place,))),
     ):
-        with pytest.raises(NotFound):
-            await call()
+        await raises(NotFound, call())
     await share(house, admin, CollectionReader(admin.user_id), collection=place)
     assert await found(house, admin) == {document}
     await share(house, admin, collection=place)
     await library.delete_collection(admin, place, force=True)
     assert await listed(house, people.ann) == []
-    with pytest.raises(NotFound):
-        await library.documents.get(people.ann, document)
+    await raises(NotFound, library.documents.get(people.ann, document))
 
 
 async def test_a_subject_s_documents_move_no_score_of_others(
@@ -351,8 +347,7 @@ async def test_a_subject_s_documents_move_no_score_of_others(
     await share(house, people.ann, EVERYONE)
     admin = admin_of(people, database_urls)
     plain = await put(house, people.ann, ELBE)
-    with pytest.raises(NotPermitted):
-        await put(house, people.ann, RHINE, "b.md", subject=f"users/{people.ann.user_id}")
+    await raises(NotPermitted, put(house, people.ann, RHINE, "b.md", subject=f"users/{people.ann.user_id}"))
     before = await hits(house, people.ann)
     rows = house.rows(("subject_stat", "subject_term_stat"))
     secret = await put(house, admin, RHINE, "b.md", subject=f"users/{people.bob.user_id}")
@@ -361,28 +356,30 @@ async def test_a_subject_s_documents_move_no_score_of_others(
     assert (await library.collections.get(people.ann, "rivers")).document_count == 1
     for who in (people.bob, admin, service):
         assert await found(house, who) == {plain, secret}
-    with pytest.raises(NotFound):
-        await library.documents.get(people.ann, secret)
+    await raises(NotFound, library.documents.get(people.ann, secret))
     assert await lexical_of(house.database).hides(SearchScope(people.ann))
     assert not await lexical_of(house.database).hides(SearchScope(people.bob))
     # A change applies at once, and leaves no count.
     await library.update_document(admin, secret, DocumentChanges(subject="patient 7"))
     assert await found(house, people.bob) == {plain}
-    with psycopg.connect(database_urls.superuser) as connection:
-        connection.execute(
-            "UPDATE responsa.app_user SET subject = 'patient 7' WHERE id = %s", (people.ann.user_id,)
-        )
+    database_urls.ask("UPDATE responsa.app_user SET subject = 'patient 7' WHERE id = %s", people.ann.user_id)
     assert await found(house, people.ann) == {plain, secret}
     await library.update_document(admin, secret, DocumentChanges(subject=""))
     assert await found(house, people.bob) == {plain, secret}
     # It applies to a search that has begun already.
     with psycopg.connect(database_urls.app) as searching:
         searching.execute(
-            "SELECT set_config('responsa.tenant_id', 'acme', true), set_config('responsa.user_id', %s, true), set_config('responsa.role', 'user', true)",
+            (
+                "SELECT set_config('responsa.tenant_id', 'acme', true), set_config('responsa.user_id', "
+                "%s, true), set_config('responsa.role', 'user', true)"
+            ),
             (str(people.bob.user_id),),
         )
         searching.execute("SELECT responsa.know_reader()")
-        query = "SELECT count(DISTINCT p.id), count(v.passage_id) FROM responsa.passage AS p LEFT JOIN responsa.passage_vector AS v ON v.passage_id = p.id"
+        query = (
+            "SELECT count(DISTINCT p.id), count(v.passage_id) FROM responsa.passage AS p LEFT JOIN "
+            "responsa.passage_vector AS v ON v.passage_id = p.id"
+        )
         both = searching.execute(query).fetchone()
         await library.update_document(admin, secret, DocumentChanges(subject="patient 7"))
         passages, vectors = searching.execute(query).fetchone() or (0, 0)
@@ -436,7 +433,7 @@ async def test_a_widget_reads_what_is_shared_with_its_user_by_name_and_nothing_a
 
 
 async def test_who_takes_a_widgets_turn_over_reads_as_the_widget(house: House, people: People) -> None:
-    turns = TurnHouse(house.database)
+    turns = Services(house.database)
     widget = replace(people.ann, widget=True)
     await house.library.create_collection(people.bob, "rivers", "Rivers", Chunking())
     await share(house, people.bob, EVERYONE)
@@ -450,8 +447,8 @@ async def test_who_takes_a_widgets_turn_over_reads_as_the_widget(house: House, p
             async with turns.turns(second, QUICK) as new:
                 await new.wait(who, accepted.turn_id)
         (*_, task) = second.tasks
-        assert task.who.acting_role == who.acting_role
-        assert bool(await found(house, task.who)) is not who.widget
+        assert task.caller.acting_role == who.acting_role
+        assert bool(await found(house, task.caller)) is not who.widget
 
 
 async def test_default_is_each_user_s_own(house: House, people: People) -> None:
@@ -474,7 +471,10 @@ async def test_without_any_where_clause_a_user_reads_its_own_rows_alone(
         for who, reads in ((people.ann, True), (people.bob, False), (people.eve, False)):
             for table in tables:
                 app.execute(
-                    "SELECT set_config('responsa.tenant_id', 'acme', true), set_config('responsa.user_id', %s, true), set_config('responsa.role', 'user', true)",
+                    (
+                        "SELECT set_config('responsa.tenant_id', 'acme', true), set_config('responsa.user_id', %s, true), "
+                        "set_config('responsa.role', 'user', true)"
+                    ),
                     (str(who.user_id),),
                 )
                 query = f"SELECT FROM responsa.{table}".encode()

@@ -10,21 +10,30 @@ import pytest
 from psycopg import sql
 from uuid_utils.compat import uuid7
 
-from responsa_server.domain.passages import DocumentSet, LexicalQuery, QuestionVector, SearchScope
+from responsa_server.domain.passages import (
+    CandidateQuery,
+    DocumentSet,
+    LexicalQuery,
+    QuestionVector,
+    SearchScope,
+)
 from responsa_server.domain.people import Principal, Server
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.vectors import EXACT_PASSAGES
 from tests.conftest import DatabaseUrls
 from tests.contract.conftest import People
-from tests.contract.shelf import indexed_at_once, lexical_of, vectors_of
+from tests.contract.shelf import VectorsOf, indexed_at_once, matching
 
 ALL = 4_000
 MINE = 4  # 0.1 % of all
 
-# Made-up vectors: for each passage a random one, in a collection and with a subject. The statistics are those that publishing would have written.
+# Made-up vectors: for each passage a random one, in a collection and with a subject. The statistics are those that
+# publishing would have written.
 _FILL = """
 WITH made AS (
-    INSERT INTO responsa.passage (id, tenant_id, collection_id, document_id, version, ordinal, byte_start, byte_end, title, uri, text, language, tokens, length, terms, live, subject)
+    INSERT INTO responsa.passage
+        (id, tenant_id, collection_id, document_id, version, ordinal, byte_start, byte_end, title, uri, text, language,
+            tokens, length, terms, live, subject)
     SELECT uuidv7(), 'acme', %(collection)s, gen_random_uuid(), 1, 0, 0, 1, '', '', 'x', '', 1, 1, 'x:1'::tsvector, true, %(subject)s
     FROM generate_series(1, %(count)s)
     RETURNING id
@@ -72,7 +81,7 @@ async def test_a_user_who_may_read_a_thousandth_finds_what_is_nearest(
                 connection.execute(_FILL, {"collection": collection, "subject": of, "count": count})
             connection.commit()
     randomness = np.random.default_rng(7)
-    index = vectors_of(database)
+    index = VectorsOf(database)
     mine = set[UUID]()
     for who, subjects in ((people.bob, ["", subject]), (Server("acme"), ["", subject, others])):
         right = wanted = 0
@@ -98,13 +107,13 @@ async def test_a_user_who_may_read_a_thousandth_finds_what_is_nearest(
         if isinstance(who, Principal):
             assert right >= 0.98 * wanted
     # Nobody else of the tenant, and no other tenant, finds any of it.
-    word = LexicalQuery([own], ["x"], [1.0], [ALL], 1, 1.0)
-    assert set(await lexical_of(database).matching(people.bob, [word])) == mine
+    word = CandidateQuery([own], words=[LexicalQuery([own], ["x"], [1.0], [ALL], 1, 1.0)])
+    assert await matching(database, people.bob, word) == mine
     vector = (randomness.random(384) - 0.5).astype("<f4").tobytes()
     stranger = Principal("acme", uuid7(), people.bob.role, "api_key")
     for other in (stranger, people.eve):
         assert await index.nearest(SearchScope(other), QuestionVector("m", vector), 100) == {}
-        assert await lexical_of(database).matching(other, [word]) == []
+        assert await matching(database, other, word) == set()
 
 
 async def test_a_small_collection_is_searched_whole(
@@ -136,5 +145,5 @@ async def test_a_small_collection_is_searched_whole(
         ]
     for within in (None, DocumentSet.of(documents, EXACT_PASSAGES + 1)):
         scope = SearchScope(Server("acme"), ["small"], within)
-        found = await vectors_of(database).nearest(scope, QuestionVector("m", question.tobytes()), 10)
+        found = await VectorsOf(database).nearest(scope, QuestionVector("m", question.tobytes()), 10)
         assert set(found) == exact

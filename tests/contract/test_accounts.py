@@ -14,7 +14,7 @@ import psycopg
 import pytest
 from uuid_utils.compat import uuid7
 
-from responsa_server.domain.accounts import MOST_SESSIONS, Begun, NewSession
+from responsa_server.domain.accounts import MOST_SESSIONS, NewSession, StartedSession
 from responsa_server.domain.addresses import network_of
 from responsa_server.domain.errors import (
     AlreadyExists,
@@ -41,6 +41,7 @@ from tests.conftest import DatabaseUrls
 from tests.contract.test_identity import audited, refusal
 from tests.instance import PATIENCE
 from tests.people import GOOD, People, people_of
+from tests.raising import raises
 
 NEWEST = ListQuery(50, Order("create_time", descending=True))
 HERE = Origin("192.0.2.7", "test/1.0")
@@ -73,11 +74,6 @@ def principal(user: User) -> Principal:
 async def login(people: People, email: str = "ann@example.org", password: str = GOOD) -> SignedIn:
     signed, _ = await people.accounts.login("acme", email, password, HERE)
     return signed
-
-
-def execute(urls: DatabaseUrls, statement: str) -> None:
-    with psycopg.connect(urls.superuser) as connection:
-        connection.execute(statement)
 
 
 async def test_a_sign_in_makes_tokens_that_identify_the_user(people: People) -> None:
@@ -181,7 +177,7 @@ async def test_a_success_forgets_failures_and_a_window_ends(
         await login(people)
     errors = [await refusal(people.accounts.login("acme", "ann@example.org", OTHER, HERE)) for _ in range(4)]
     assert errors[-1].reason is Reason.TOO_MANY_ATTEMPTS
-    execute(database_urls, "UPDATE responsa.sign_in_attempt SET end_time = now()")
+    database_urls.ask("UPDATE responsa.sign_in_attempt SET end_time = now()")
     await login(people)
 
 
@@ -250,9 +246,11 @@ async def test_refused_sign_ins_are_in_the_audit_log_and_cannot_fill_it(
         await refusal(people.accounts.login(tenant, email, OTHER, Origin("192.0.2.66", "", "call-1")))
 
     def events() -> list[tuple[object, ...]]:
-        query = "SELECT tenant_id, actor, action, resource_name, outcome, address, call_id FROM responsa.audit_event WHERE outcome <> 'OK' ORDER BY id"
-        with psycopg.connect(database_urls.superuser) as connection:
-            return connection.execute(query.encode()).fetchall()
+        query = (
+            "SELECT tenant_id, actor, action, resource_name, outcome, address, call_id FROM "
+            "responsa.audit_event WHERE outcome <> 'OK' ORDER BY id"
+        )
+        return database_urls.ask(query)
 
     for number in range(40):
         await attack("ann@example.org")
@@ -274,7 +272,7 @@ async def test_refused_sign_ins_are_in_the_audit_log_and_cannot_fill_it(
     await refusal(other.accounts.login("acme", "ann@example.org", OTHER, HERE))
     await other.accounts.close()
     assert len(events()) == len(expected)
-    execute(database_urls, "UPDATE responsa.sign_in_attempt SET end_time = now()")
+    database_urls.ask("UPDATE responsa.sign_in_attempt SET end_time = now()")
     another = people_of(database, passwords=settings)
     await refusal(another.accounts.login("acme", "ann@example.org", OTHER, HERE))
     await another.accounts.close()
@@ -291,9 +289,8 @@ async def test_sessions_of_links_and_their_end_in_the_browser_are_in_the_audit_l
     session = (await people.identity.authenticate(Credential("session", token))).session_id
     for _ in range(2):
         await people.identity.end_session(token, Origin("192.0.2.2", "", "call-2"))
-    with psycopg.connect(database_urls.superuser) as connection:
-        query = "SELECT actor, action, address, call_id FROM responsa.audit_event WHERE resource_name = %s ORDER BY id"
-        found = connection.execute(query.encode(), (f"sessions/{session}",)).fetchall()
+    query = "SELECT actor, action, address, call_id FROM responsa.audit_event WHERE resource_name = %s ORDER BY id"
+    found = database_urls.ask(query, f"sessions/{session}")
     named = f"users/{user.id}"
     assert found == [
         (named, "session.create", "192.0.2.1", "call-1"),
@@ -306,7 +303,7 @@ async def test_a_password_hashed_by_bcrypt_is_upgraded_at_sign_in(
 ) -> None:
     user = await user_of(people)
     old = bcrypt.hashpw(GOOD.encode(), bcrypt.gensalt(4)).decode()
-    execute(database_urls, f"UPDATE responsa.user_password SET hash = '{old}'")
+    database_urls.ask(f"UPDATE responsa.user_password SET hash = '{old}'")
     await login(people)
     account = await people.store.account_of("acme", user.id)
     assert account is not None
@@ -357,7 +354,7 @@ async def test_a_second_use_without_a_request_id_ends_the_session(
     first = await people.accounts.refresh(signed.refresh_token, None, origin)
     if how == "late":
         late = f"use_time = use_time - interval '{ADDRESS_REPEAT_SECONDS} s'"
-        execute(database_urls, f"UPDATE responsa.refresh_token SET {late}")
+        database_urls.ask(f"UPDATE responsa.refresh_token SET {late}")
     again = Origin("192.0.2.8") if how == "another address" else origin
     request = uuid7() if how == "a request_id" else None
     error = await refusal(people.accounts.refresh(signed.refresh_token, request, again))
@@ -378,7 +375,7 @@ async def test_a_second_use_ends_the_session_everywhere(
     await elsewhere.identity.authenticate(token(first))
     again = {"another request_id": uuid7(), "no request_id": None}.get(how, request)
     if how == "late":
-        execute(database_urls, "UPDATE responsa.refresh_token SET use_time = use_time - interval '61 s'")
+        database_urls.ask("UPDATE responsa.refresh_token SET use_time = use_time - interval '61 s'")
     elif how == "successor used":
         await here.accounts.refresh(first.refresh_token, uuid7())
     error = await refusal(here.accounts.refresh(signed.refresh_token, again))
@@ -398,7 +395,8 @@ async def test_racing_refreshes_with_lost_replies_sign_nobody_out(database: Data
     servers = people_of(database), people_of(database)
     await user_of(servers[0])
     sessions = [await login(servers[0]) for _ in range(30)]
-    # A refresh waits ten seconds for a connection. If all sessions refreshed at once, 120 calls would wait for ten connections, and on a busy machine the last ones in vain.
+    # A refresh waits ten seconds for a connection. If all sessions refreshed at once, 120 calls would wait for ten
+    # connections, and on a busy machine the last ones in vain.
     gate = asyncio.Semaphore(8)
 
     async def race(signed: SignedIn) -> SignedIn:
@@ -446,14 +444,13 @@ async def test_a_session_expires_unless_it_is_refreshed(people: People, database
     signed = await login(people)
     # However often it is refreshed, it ends in the end: here, a day from now.
     begun = f"now() - make_interval(secs => {TokenSettings().session_seconds} - 86400)"
-    execute(
-        database_urls,
+    database_urls.ask(
         f"UPDATE responsa.session SET create_time = {begun}, expire_time = now() + interval '1 min'",
     )
     signed = await people.accounts.refresh(signed.refresh_token, uuid7())
     left = signed.refresh_expire_time - datetime.now(UTC)
     assert timedelta(hours=23) < left <= timedelta(days=1, seconds=2)
-    execute(database_urls, "UPDATE responsa.session SET expire_time = now()")
+    database_urls.ask("UPDATE responsa.session SET expire_time = now()")
     assert (
         await refusal(people.accounts.refresh(signed.refresh_token, uuid7()))
     ).reason is Reason.TOKEN_INVALID
@@ -571,7 +568,7 @@ class Overtaken(PostgresAccountStore):
         session: NewSession,
         audit: AuditEvent,
         password_time: datetime | None = None,
-    ) -> Begun | None:
+    ) -> StartedSession | None:
         """Let the other thing happen, once, and go on."""
         act, self.meanwhile = self.meanwhile, None
         if act is not None:
@@ -594,7 +591,7 @@ async def test_what_overtakes_a_sign_in_counts(
         await people.accounts.reset_password(code, OTHER)
 
     async def changed(values: str) -> None:
-        execute(database_urls, f"UPDATE responsa.app_user SET {values}")
+        database_urls.ask(f"UPDATE responsa.app_user SET {values}")
 
     async def upgraded() -> None:
         """Another sign-in has just replaced the hash of the same password."""
@@ -619,18 +616,15 @@ async def test_what_overtakes_a_sign_in_counts(
 
 async def test_a_user_has_a_limited_number_of_sessions(people: People, database_urls: DatabaseUrls) -> None:
     user = await user_of(people)
-    execute(
-        database_urls,
+    database_urls.ask(
         f"""INSERT INTO responsa.session (token_sha256, tenant_id, user_id, expire_time, last_use_time)
             SELECT sha256(n::text::bytea), 'acme', '{user.id}', now() + interval '1 hour', now() - make_interval(secs => n)
             FROM generate_series(1, {MOST_SESSIONS}) AS n""",
     )
     await login(people)
-    with psycopg.connect(database_urls.superuser) as connection:
-        (left,) = connection.execute("SELECT count(*) FROM responsa.session").fetchone() or (0,)
-        query = "SELECT 1 FROM responsa.session WHERE token_sha256 = sha256(%s)"
-        unused = connection.execute(query, (str(MOST_SESSIONS).encode(),)).fetchall()
-    assert (left, unused) == (MOST_SESSIONS, [])
+    assert database_urls.value("SELECT count(*) FROM responsa.session") == MOST_SESSIONS
+    query = "SELECT 1 FROM responsa.session WHERE token_sha256 = sha256(%s)"
+    assert database_urls.ask(query, str(MOST_SESSIONS).encode()) == []
     assert [action for _, action, _ in audited(database_urls)][-2:] == ["session.create", "session.end"]
 
 
@@ -649,7 +643,7 @@ async def test_the_last_sign_in_outlives_its_session_and_is_no_later_than_its_pa
     first = await last()
     assert first is not None
     # A link from a session shows no password: it is as old as the sign-in of the session.
-    execute(database_urls, "UPDATE responsa.session SET sign_in_time = now() - interval '11 minutes'")
+    database_urls.ask("UPDATE responsa.session SET sign_in_time = now() - interval '11 minutes'")
     code, _ = await people.identity.create_session_code(who)
     await people.identity.exchange_code(code)
     assert await last() == first
@@ -668,7 +662,7 @@ async def test_a_code_of_a_session_is_as_recent_as_its_sign_in_and_ends_with_it(
 ) -> None:
     user = await user_of(people)
     who = await people.identity.authenticate(token(await login(people)))
-    execute(database_urls, "UPDATE responsa.session SET sign_in_time = now() - interval '11 minutes'")
+    database_urls.ask("UPDATE responsa.session SET sign_in_time = now() - interval '11 minutes'")
     code, _ = await people.identity.create_session_code(who)
     cookie, _ = await people.identity.exchange_code(code)
     browser = await people.identity.authenticate(Credential("session", cookie))
@@ -723,10 +717,10 @@ async def test_a_first_password_needs_a_recent_sign_in(people: People, database_
     code, _ = await people.identity.create_session_code(key)
     cookie, _ = await people.identity.exchange_code(code)
     browser = await people.identity.authenticate(Credential("session", cookie))
-    execute(database_urls, "UPDATE responsa.session SET sign_in_time = now() - interval '601 s'")
+    database_urls.ask("UPDATE responsa.session SET sign_in_time = now() - interval '601 s'")
     error = await refusal(people.accounts.change_password(browser, "", GOOD, HERE))
     assert error.reason is Reason.SIGN_IN_REQUIRED
-    execute(database_urls, "UPDATE responsa.session SET sign_in_time = now() - interval '590 s'")
+    database_urls.ask("UPDATE responsa.session SET sign_in_time = now() - interval '590 s'")
     await people.accounts.change_password(browser, "", GOOD, HERE)
     await login(people)
     nameless = await people.identity.create_user("acme", "No address", "", Role.USER)
@@ -786,8 +780,7 @@ async def test_an_invitation_is_good_once(people: People, database_urls: Databas
     )
     assert sum(result is None for result in results) == 1
     assert (await refusal(register("", code, "carol@example.org", GOOD, ""))).reason is Reason.CODE_INVALID
-    with psycopg.connect(database_urls.superuser) as connection:
-        roles = connection.execute("SELECT role FROM responsa.app_user WHERE email LIKE 'bob%'").fetchall()
+    roles = database_urls.ask("SELECT role FROM responsa.app_user WHERE email LIKE 'bob%'")
     assert roles == [("admin",)]
 
 
@@ -809,10 +802,9 @@ async def test_one_invitation_answers_for_one_address(
     assert (await refusal(login(people, password=OTHER))).reason is Reason.SIGN_IN_FAILED
     error = await refusal(people.accounts.register("", code, "bob@example.org", GOOD, "Bob"))
     assert error.reason is Reason.CODE_INVALID
-    with psycopg.connect(database_urls.superuser) as connection:
-        found = connection.execute(
-            "SELECT actor, outcome, resource_name LIKE 'invitations/%' FROM responsa.audit_event WHERE action = 'user.register'"
-        ).fetchall()
+    found = database_urls.ask(
+        "SELECT actor, outcome, resource_name LIKE 'invitations/%' FROM responsa.audit_event WHERE action = 'user.register'"
+    )
     assert found == [("anonymous", "RESOURCE_ALREADY_EXISTS", True)]
 
 
@@ -850,7 +842,7 @@ async def test_expired_codes_begin_nothing(people: People, database_urls: Databa
     invitation, _ = await people.accounts.create_invitation(principal(admin), Role.USER, "", 60)
     reset, _ = await people.accounts.create_reset_code(principal(admin), admin.id)
     for table in ("invitation", "reset_code"):
-        execute(database_urls, f"UPDATE responsa.{table} SET expire_time = now()")
+        database_urls.ask(f"UPDATE responsa.{table} SET expire_time = now()")
     for work in (
         people.accounts.register("", invitation, "bob@example.org", GOOD, ""),
         people.accounts.reset_password(reset, OTHER),
@@ -880,8 +872,7 @@ async def test_the_setting_decides_who_may_register(database: Database, registra
     await people.accounts.register("", "", "ann@example.org", OTHER, "Eve")
     await people.accounts.register("no-tenant", "", "ann@example.org", GOOD, "Eve")
     await people.accounts.login("", "ann@example.org", GOOD, HERE)
-    with pytest.raises(InvalidRequest):
-        await people.accounts.register("", "", "", GOOD, "")
+    await raises(InvalidRequest, people.accounts.register("", "", "", GOOD, ""))
 
 
 async def test_nobody_is_invited_where_registration_is_closed(database: Database) -> None:
@@ -906,11 +897,7 @@ async def test_a_reset_ends_all_sessions_and_works_once(people: People, database
     assert sum(result is None for result in results) == 1
     assert (await refusal(people.identity.authenticate(token(signed)))).reason is Reason.TOKEN_INVALID
     await login(people, password=OTHER)
-    assert {one[1] for one in audited(database_urls)} >= {
-        "user.create_reset_code",
-        "user.reset_password",
-        "session.create",
-    }
+    assert {one[1] for one in audited(database_urls)} >= {"user.reset_password", "session.create"}
 
 
 async def test_reset_codes_are_for_users_of_the_own_tenant_with_an_address(people: People) -> None:
@@ -919,8 +906,7 @@ async def test_reset_codes_are_for_users_of_the_own_tenant_with_an_address(peopl
     theirs = await people.identity.create_user("rival", "Eve", "eve@example.org", Role.USER)
     robot = await people.identity.create_user("acme", "Robot", "robot@example.org", Role.SERVICE)
     for user_id in (theirs.id, uuid7()):
-        with pytest.raises(NotFound):
-            await people.accounts.create_reset_code(principal(admin), user_id)
+        await raises(NotFound, people.accounts.create_reset_code(principal(admin), user_id))
     error = await refusal(people.accounts.create_reset_code(principal(admin), robot.id))
     assert error.reason is Reason.PASSWORD_NOT_USABLE
 
@@ -962,13 +948,13 @@ async def test_account_acts_are_audited_with_address_and_call(people: People, da
     second, _ = await people.accounts.login("acme", user.email, GOOD, here)
     third, _ = await people.accounts.login("acme", user.email, GOOD, here)
     whos = [await people.identity.authenticate(token(one)) for one in (first, second, third)]
-    caller = replace(whos[0], address="192.0.2.9", call_id="call-1")
+    caller = replace(whos[0], address="192.0.2.9", call_id="call-1", act="caller.act")
     await people.accounts.logout(third.refresh_token, here)
     await people.accounts.revoke_sessions(caller, [], all_others=True)
     await people.accounts.refresh(first.refresh_token, uuid7(), here)
     await people.accounts.change_password(caller, GOOD, OTHER, here)
     await refusal(people.accounts.refresh(first.refresh_token, uuid7(), here))
-    chief = replace(principal(admin), address="192.0.2.9", call_id="call-1")
+    chief = replace(principal(admin), address="192.0.2.9", call_id="call-1", act="chief.act")
     invitation, _ = await people.accounts.create_invitation(chief, Role.USER, "", 60)
     await people.accounts.register("", invitation, "zoe@example.org", GOOD, "Zoe", here)
     code, _ = await people.accounts.create_reset_code(chief, user.id)
@@ -983,18 +969,18 @@ async def test_account_acts_are_audited_with_address_and_call(people: People, da
         (own, "session.create", f"sessions/{whos[1].session_id}"),
         (own, "session.create", f"sessions/{whos[2].session_id}"),
         (own, "session.end", f"sessions/{whos[2].session_id}"),
-        (own, "session.revoke", f"sessions/{whos[1].session_id}"),
-        (own, "user.change_password", own),
+        (own, "caller.act", f"sessions/{whos[1].session_id}"),
+        (own, "caller.act", own),
         (own, "session.token_reused", session),
     ]
     assert [action for _, action, _ in acts[7:]] == [
-        "invitation.create",
+        "chief.act",
         "user.register",
-        "user.create_reset_code",
+        "chief.act",
         "user.reset_password",
     ]
     assert acts[9:] == [
-        (f"users/{admin.id}", "user.create_reset_code", own),
+        (f"users/{admin.id}", "chief.act", own),
         (own, "user.reset_password", own),
     ]
 
@@ -1021,7 +1007,7 @@ async def test_the_end_of_sessions_and_keys_is_noticed(people: People, database_
     await people.identity.revoke_api_key(key, key.key_id)
     revoked = [Reason.CREDENTIAL_REVOKED, Reason.SESSION_ENDED, None, Reason.SESSION_ENDED]
     assert await reasons() == revoked
-    execute(database_urls, "UPDATE responsa.session SET expire_time = now()")
+    database_urls.ask("UPDATE responsa.session SET expire_time = now()")
     assert await reasons() == [Reason.CREDENTIAL_REVOKED, *[Reason.SESSION_ENDED] * 3]
 
 

@@ -15,8 +15,9 @@ from responsa_server.stores.postgres.agent_versions import PostgresAgentVersions
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.turns import PostgresTurnStore
 from tests.conftest import DatabaseUrls
-from tests.contract.conftest import People, new_turn
-from tests.contract.turn_steps import cancelled
+from tests.contract.conftest import People
+from tests.contract.turn_steps import accepted_turn, cancelled
+from tests.raising import raises
 
 
 def version(agent: str, text: str, engine: int = 1) -> NewVersion:
@@ -105,10 +106,8 @@ async def test_open_turns_of_all_tenants_say_what_they_run_on(
     versions: PostgresAgentVersions, turn_store: PostgresTurnStore, people: People
 ) -> None:
     assert await versions.open() == frozenset()
-    running = new_turn(version="agents/a/versions/1")
-    await turn_store.accept(people.ann, running, cancelled)
-    pending = new_turn(version="agents/b/versions/2", pending=True)
-    await turn_store.accept(people.eve, pending, cancelled)
+    running = await accepted_turn(turn_store, people.ann, version="agents/a/versions/1")
+    await accepted_turn(turn_store, people.eve, version="agents/b/versions/2", pending=True)
     assert await versions.open() == {"agents/a/versions/1", "agents/b/versions/2"}
     await turn_store.cancel(people.ann, running.id, True, cancelled)
     assert await versions.open() == {"agents/b/versions/2"}
@@ -133,7 +132,5 @@ async def test_a_database_that_is_away_is_told(database_urls: DatabaseUrls) -> N
     versions = PostgresAgentVersions(pools)
     await pools.open()
     await pools.close()
-    with pytest.raises(Unavailable):
-        await versions.register([version("a", "1")])
-    with pytest.raises(Unavailable):
-        await versions.newest()
+    await raises(Unavailable, versions.register([version("a", "1")]))
+    await raises(Unavailable, versions.newest())

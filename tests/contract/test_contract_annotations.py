@@ -22,7 +22,7 @@ from google.protobuf.descriptor_pb2 import (
     MethodDescriptorProto,
 )
 
-from buf.validate import validate_pb2
+from responsa.rules import validate_pb2
 from tests.contract.test_contract_baseline import CURRENT, load, messages, ours
 
 # The stubs of these extensions are untyped.
@@ -140,7 +140,7 @@ def missing(files: FileDescriptorSet) -> list[str]:
     known = patterns(files, types)
     for name in sorted(made):
         resource = types[name].options.Extensions[RESOURCE]
-        if resource.type != f"responsa/{types[name].name}" or not resource.pattern:
+        if resource.type != f"responsa.example.org/{types[name].name}" or not resource.pattern:
             found.append(f"{name}: no resource")
         behaviors = [
             list(one.options.Extensions[BEHAVIOR]) for one in types[name].field if one.name == "name"
@@ -211,7 +211,7 @@ def test_turns_conversations_and_keys_have_an_owner() -> None:
         if one.name == "owner"
     }
     assert owned == dict.fromkeys(
-        ("Turn", "Conversation", "ApiKey", "Collection", "Document"), "responsa/User"
+        ("Turn", "Conversation", "ApiKey", "Collection", "Document"), "responsa.example.org/User"
     )
 
 
@@ -243,11 +243,13 @@ def _no_reference(files: FileDescriptorSet) -> None:
 
 
 def _another_type(files: FileDescriptorSet) -> None:
-    field(files, "chat.v1.Turn", "owner").options.Extensions[REFERENCE].type = "responsa/Tenant"
+    field(files, "chat.v1.Turn", "owner").options.Extensions[REFERENCE].type = "responsa.example.org/Tenant"
 
 
 def _an_older_type(files: FileDescriptorSet) -> None:
-    field(files, "chat.v1.AskRequest", "agent").options.Extensions[REFERENCE].type = "responsa/Agent"
+    field(files, "chat.v1.AskRequest", "agent").options.Extensions[
+        REFERENCE
+    ].type = "responsa.example.org/Agent"
 
 
 def _no_operation(files: FileDescriptorSet) -> None:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import filecmp
 import os
+import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -25,7 +27,8 @@ from google.protobuf.descriptor_pb2 import (
 )
 from google.protobuf.message import Message
 
-from buf.validate import validate_pb2
+from responsa.rules import validate_pb2
+from tools.imported_protos import VALIDATE, validate_file, write
 
 ROOT = Path(__file__).resolve().parents[2]
 BASELINE = ROOT / "protos" / "baseline.binpb"
@@ -131,13 +134,13 @@ def _as_wide(rule: str, old: Any, new: Any) -> bool:
     return new == old
 
 
-def buf(*arguments: str | Path, home: Path) -> subprocess.CompletedProcess[str]:
-    """Run buf, offline, with a separate home."""
+def buf(*arguments: str | Path, home: Path, folder: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    """Run buf in a folder, offline, with a separate home."""
     program = Path(sys.executable).parent / "buf"
     environment = {**os.environ, "HOME": str(home), "BUF_CACHE_DIR": str(home), "NO_COLOR": "1"}
     return subprocess.run(
         [program, *arguments],
-        cwd=ROOT,
+        cwd=folder,
         env=environment,
         capture_output=True,
         text=True,
@@ -160,8 +163,35 @@ def test_buf_sees_no_break(tmp_path: Path) -> None:
 
 
 def test_buf_lints(tmp_path: Path) -> None:
-    done = buf("lint", image(CURRENT), home=tmp_path)
+    done = buf("lint", home=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_rules_are_written_as_their_package_has_them(tmp_path: Path) -> None:
+    write(tmp_path)
+    out = tmp_path / "rules.binpb"
+    protoc = (sys.executable, "-m", "grpc_tools.protoc", f"--proto_path={tmp_path}")
+    subprocess.run([*protoc, f"--descriptor_set_out={out}", VALIDATE], check=True)
+    assert plain(load(out).file[0]) == plain(validate_file())
+
+
+def plain(file: FileDescriptorProto) -> FileDescriptorProto:
+    """A file without options, and without what follows from names."""
+    file.ClearField("options")
+    messages, enums, fields = [*file.message_type], [*file.enum_type], [*file.extension]
+    for message in messages:
+        messages += message.nested_type
+        enums += message.enum_type
+        fields += message.field
+        for part in (message, *message.oneof_decl, *message.extension_range):
+            part.ClearField("options")
+    for enum in enums:
+        for part in (enum, *enum.value):
+            part.ClearField("options")
+    for field in fields:
+        field.ClearField("json_name")
+        field.ClearField("options")
+    return file
 
 
 def test_protos_are_formatted(tmp_path: Path) -> None:
@@ -281,14 +311,14 @@ def test_buf_catches_a_field_that_is_gone(tmp_path: Path) -> None:
 
 
 def test_buf_catches_what_has_no_comment(tmp_path: Path) -> None:
-    changed = load(CURRENT)
-    for file in ours(changed):
-        for location in file.source_code_info.location:
-            location.ClearField("leading_comments")
-    path = tmp_path / "changed.binpb"
-    path.write_bytes(changed.SerializeToString())
-    done = buf("lint", image(path), home=tmp_path)
+    shutil.copytree(ROOT / "protos", tmp_path / "protos")
+    write(tmp_path / "build" / "imports")
+    shutil.copy(ROOT / "buf.yaml", tmp_path)
+    teacher = tmp_path / "protos" / "responsa" / "admin" / "v1" / "teacher.proto"
+    teacher.write_text(re.sub(r"^ *//.*\n", "", teacher.read_text(encoding="utf-8"), flags=re.MULTILINE))
+    done = buf("lint", home=tmp_path, folder=tmp_path)
     assert done.returncode != 0
+    assert "teacher.proto" in done.stdout
     assert "comment" in done.stdout
 
 
@@ -311,7 +341,7 @@ def differences(left: Path, right: Path) -> list[str]:
 
 def test_generated_code_is_fresh(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, ROOT / "tools" / "generate.py", "--out", tmp_path],
+        [sys.executable, "-m", "tools.generate", "--out", tmp_path],
         cwd=ROOT,
         capture_output=True,
         text=True,

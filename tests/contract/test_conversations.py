@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
+import psycopg
 import pytest
 from uuid_utils.compat import uuid7
 
@@ -23,18 +24,19 @@ from responsa_server.stores.postgres.database import Connection, Database
 from responsa_server.stores.postgres.turns import PostgresTurnStore
 from tests.conftest import DatabaseUrls
 from tests.contract.conftest import People, new_turn
+from tests.contract.turn_house import citation
 from tests.contract.turn_steps import (
     FAILED,
+    accepted_turn,
     answered,
     append,
     cancelled,
     checkpoint,
-    citation,
     claim_of,
     count,
     row,
-    value,
 )
+from tests.raising import raises
 
 BY_TIME = Order("create_time")
 FETCHED = datetime(2026, 11, 22, 23, 40, tzinfo=UTC)
@@ -43,8 +45,7 @@ FETCHED = datetime(2026, 11, 22, 23, 40, tzinfo=UTC)
 async def ask(
     store: PostgresTurnStore, people: People, place: Conversation | None = None, *, finish: bool = True
 ) -> NewTurn:
-    new = new_turn(conversation=place.id if place else None)
-    await store.accept(people.ann, new, cancelled)
+    new = await accepted_turn(store, people.ann, conversation=place.id if place else None)
     if finish:
         await store.finish(claim_of(new), [row(2)], answered(citation()))
     return new
@@ -75,19 +76,39 @@ async def test_a_title_that_was_set_stays_and_an_empty_one_gives_way(
     assert (await conversation_store.get(people.ann, mine.id)).title == "How long is the Nile?"
 
 
+async def test_old_conversations_are_pruned_unless_a_turn_is_at_work_in_them(
+    conversation_store: PostgresConversationStore,
+    turn_store: PostgresTurnStore,
+    people: People,
+    database_urls: DatabaseUrls,
+) -> None:
+    old, busy, new = [await ask(turn_store, people, finish=finish) for finish in (True, False, True)]
+    with psycopg.connect(database_urls.superuser) as connection:
+        connection.execute(
+            "UPDATE responsa.conversation SET update_time = now() - interval '8 days' WHERE id = ANY(%s)",
+            [[old.conversation_id, busy.conversation_id]],
+        )
+    assert await conversation_store.prune(9) == 0
+    assert await conversation_store.prune(7) == 1
+    with pytest.raises(NotFound):
+        await conversation_store.get(people.ann, old.conversation_id)
+    for kept in (busy, new):
+        await conversation_store.get(people.ann, kept.conversation_id)
+    assert count(database_urls)["turn"] == 2
+
+
 async def test_a_conversation_with_a_turn_at_work_is_not_deleted(
     conversation_store: PostgresConversationStore, turn_store: PostgresTurnStore, people: People
 ) -> None:
     new = await ask(turn_store, people, finish=False)
-    with pytest.raises(Conflict) as caught:
-        await conversation_store.delete(people.ann, new.conversation_id, "")
-    assert caught.value.reason is Reason.CONVERSATION_BUSY
-    assert caught.value.metadata["active_turn"] == names.turn(new.id)
-    waits = new_turn(conversation=new.conversation_id, on_busy=OnBusy.QUEUE)
-    await turn_store.accept(people.ann, waits, cancelled)
-    with pytest.raises(Conflict) as caught:
-        await conversation_store.delete(people.ann, new.conversation_id, "")
-    assert caught.value.metadata["active_turn"] == names.turn(new.id)
+    caught = await raises(Conflict, conversation_store.delete(people.ann, new.conversation_id, ""))
+    assert caught.reason is Reason.CONVERSATION_BUSY
+    assert caught.metadata["active_turn"] == names.turn(new.id)
+    waits = await accepted_turn(
+        turn_store, people.ann, conversation=new.conversation_id, on_busy=OnBusy.QUEUE
+    )
+    caught = await raises(Conflict, conversation_store.delete(people.ann, new.conversation_id, ""))
+    assert caught.metadata["active_turn"] == names.turn(new.id)
     await turn_store.cancel(people.ann, waits.id, True, cancelled)
     await turn_store.finish(claim_of(new), [row(2)], FAILED)
     await conversation_store.delete(people.ann, new.conversation_id, "")
@@ -104,12 +125,12 @@ async def test_all_that_was_kept_of_a_conversations_turns_goes_with_it(
     for new in (gone, kept):
         await turn_store.accept(people.ann, new, cancelled)
         await append(turn_store, claim_of(new), row(2), checkpoint=checkpoint(2), tools=[called])
-        await turn_store.book(claim_of(new), Usage(1, 2, 3))
+        await turn_store.record_usage(claim_of(new), Usage(1, 2, 3))
     await turn_store.finish(claim_of(gone), [row(3)], answered(citation()))
     await conversation_store.delete(people.ann, gone.conversation_id, "")
     for table in ("turn_event", "turn_checkpoint", "turn_tool", "turn_spent"):
         left = f"SELECT array_agg(DISTINCT turn_id) FROM responsa.{table}"
-        assert value(database_urls, left) == [kept.id], table
+        assert database_urls.value(left) == [kept.id], table
     left_over = {"conversation": 1, "turn": 1, "turn_event": 2, "message": 0, "citation": 0}
     assert count(database_urls) == left_over
 

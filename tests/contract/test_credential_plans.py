@@ -35,7 +35,8 @@ _FEW: Final = 60
 async def test_plans_for_nearly_empty_tables_are_made_again_when_the_tables_have_grown(
     seconds: float, few: bool, database_urls: DatabaseUrls, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """If such plans were kept for longer, a lookup would read all keys or sessions. The case "kept" shows this, and that plans are kept at all."""
+    """If such plans were kept for longer, a lookup would read all keys or sessions. The case "kept" shows this, and
+    that plans are kept at all."""
     monkeypatch.setattr(module, "_CREDENTIAL_PLANS_LAST_SECONDS", seconds)
     # The plans belong to one connection.
     database = Database(database_urls.app, database_urls.log, size=1)

@@ -5,31 +5,46 @@ from __future__ import annotations
 import asyncio
 import importlib
 import inspect
+import os
 import pkgutil
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+import tempfile
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
 from typing import LiteralString
 
+import psycopg
 import pytest
+from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 from uuid_utils.compat import uuid7
 
 from responsa_server.calls.status import Code, code
 from responsa_server.domain.errors import StorageFull, Unavailable
+from responsa_server.domain.parts import Health
 from responsa_server.domain.people import Reader
 from responsa_server.domain.turns import OnBusy
-from responsa_server.embedded import throwaway_postgres
+from responsa_server.embedded import Layout, throwaway_postgres
 from responsa_server.stores import postgres
 from responsa_server.stores.postgres.conversations import PostgresConversationStore
-from responsa_server.stores.postgres.database import Connection, Database, conninfo, unavailable
+from responsa_server.stores.postgres.database import (
+    Connection,
+    Database,
+    PostgresPart,
+    conninfo,
+    unavailable,
+)
 from responsa_server.stores.postgres.pool import Pool
 from responsa_server.stores.postgres.turns import PostgresTurnStore
 from responsa_server.turns.runtime import repeated
 from tests.conftest import DatabaseUrls
 from tests.contract.conftest import People, new_turn
-from tests.contract.turn_steps import cancelled, locked, until_somebody_waits
+from tests.contract.turn_steps import accepted_turn, cancelled, locked, until_somebody_waits
+from tests.disks import small_disk
 from tests.instance import PATIENCE
 from tests.plain_codec import PlainCodec
+from tests.raising import raises
 
 
 def test_what_a_url_says_stands() -> None:
@@ -87,8 +102,7 @@ class Impatient(Database):
 async def test_whoever_locks_a_conversation_and_then_its_turn_has_a_limit(
     turn_store: PostgresTurnStore, people: People, database_urls: DatabaseUrls
 ) -> None:
-    new = new_turn(watched=True)
-    await turn_store.accept(people.ann, new, cancelled)
+    new = await accepted_turn(turn_store, people.ann, watched=True)
     newer = new_turn(conversation=new.conversation_id, on_busy=OnBusy.INTERRUPT)
     database = Impatient(database_urls.app, database_urls.log, size=10)
     await database.open()
@@ -122,12 +136,10 @@ async def test_a_full_disk_is_refused_as_what_it_is(database: Database, database
         async with database.tenant("acme") as connection:
             await connection.execute("DO $$ BEGIN RAISE EXCEPTION SQLSTATE '53100'; END $$")
 
-    with pytest.raises(StorageFull) as raised:
-        await full()
-    assert code(raised.value) is Code.RESOURCE_EXHAUSTED
+    raised = await raises(StorageFull, full())
+    assert code(raised) is Code.RESOURCE_EXHAUSTED
     # A caller hears it at once; an answer that is being written waits for room.
-    with pytest.raises(StorageFull):
-        await repeated(full, patience_seconds=60)
+    await raises(StorageFull, repeated(full, patience_seconds=60))
     room: list[bool] = []
 
     async def until_there_is_room() -> None:
@@ -143,6 +155,54 @@ async def test_a_full_disk_is_refused_as_what_it_is(database: Database, database
             pass
 
 
+@pytest.fixture
+def disk(layout: Layout) -> Iterator[Path]:
+    """A folder of PostgreSQL's account with a disk of its own, of 4 MiB."""
+    folder = Path(tempfile.mkdtemp(prefix="rsf-"))
+    folder.chmod(0o755)
+    place = folder / "small"
+    place.mkdir()
+    account = layout.account
+    owner = f"uid={account.uid},gid={account.gid}" if account else f"uid={os.getuid()}"
+    with small_disk(place, "4m", "mode=700", owner):
+        yield place
+    place.rmdir()
+    folder.rmdir()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a small disk")
+async def test_the_health_of_a_database_says_that_its_disk_is_full_even_when_it_has_stopped(
+    database: Database, database_urls: DatabaseUrls, maintenance: psycopg.Connection, disk: Path
+) -> None:
+    name = str(conninfo_to_dict(database_urls.superuser)["dbname"])
+    accepts = sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS {}")
+    part = PostgresPart(database)
+    maintenance.execute(sql.SQL("CREATE TABLESPACE small LOCATION {}").format(sql.Literal(str(disk))))
+    try:
+        database_urls.ask("CREATE TABLE responsa.filler (line text) TABLESPACE small")
+        database_urls.ask("GRANT ALL ON responsa.filler TO responsa_app")
+        assert (await part.check()).health is Health.OK
+        with pytest.raises(StorageFull, match="disk of the database is full"):
+            async with database.tenant("acme") as connection:
+                await connection.execute(
+                    "INSERT INTO responsa.filler SELECT repeat(md5(place::text), 40) FROM generate_series(1, 9000) AS place"
+                )
+        report = await part.check()
+        assert report.health is Health.DOWN
+        assert "its disk is full" in report.detail
+        # PostgreSQL stops when it cannot write its log.
+        maintenance.execute(accepts.format(sql.Identifier(name), sql.SQL("false")))
+        maintenance.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name]
+        )
+        for call in (part.check, partial(database.together, "acme", [])):
+            await raises(StorageFull, call(), "disk of the database is full")
+    finally:
+        maintenance.execute(accepts.format(sql.Identifier(name), sql.SQL("true")))
+        database_urls.ask("DROP TABLE IF EXISTS responsa.filler")
+        maintenance.execute("DROP TABLESPACE small")
+
+
 async def test_an_error_says_that_the_database_was_slow_or_that_another_call_was_in_the_way(
     database: Database,
 ) -> None:
@@ -153,8 +213,7 @@ async def test_an_error_says_that_the_database_was_slow_or_that_another_call_was
 
     async with database.tenant("acme") as connection:
         await connection.execute("SELECT pg_advisory_xact_lock(3)")
-        with pytest.raises(Unavailable, match="took too long"):
-            await bounded()
+        await raises(Unavailable, bounded(), "took too long")
     both = asyncio.Barrier(2)
 
     async def lock(first: int, second: int) -> None:
@@ -227,8 +286,7 @@ async def test_a_cancellation_that_comes_with_the_connection_counts(database_url
             for _ in range(steps):
                 await asyncio.sleep(0)
             if waiting.cancel():
-                with pytest.raises(asyncio.CancelledError):
-                    await waiting
+                await raises(asyncio.CancelledError, waiting)
             else:
                 await pool.putconn(await waiting)
             # No connection is lost either way.
@@ -254,13 +312,10 @@ async def test_an_outage_fails_calls_at_once_and_ends_with_the_first_good_probe(
             assert await database.answers()
             postgres.stop()
             # The first calls find out; then their pool's circuit is open.
-            with pytest.raises(Unavailable) as caught:
-                await asyncio.gather(*(asks() for _ in range(4)))
-            assert caught.value.retry_after
+            assert (await raises(Unavailable, asyncio.gather(*(asks() for _ in range(4))))).retry_after
             assert "app" in database.away
             asked = database.pools()["app"]["requests_num"]
-            with pytest.raises(Unavailable):
-                await database.no_tenant().__aenter__()
+            await raises(Unavailable, database.no_tenant().__aenter__())
             assert database.pools()["app"]["requests_num"] - asked <= 1, "only a probe asks the pool"
             assert not await database.answers()
             postgres.start()

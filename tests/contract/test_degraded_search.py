@@ -10,7 +10,6 @@ from typing import LiteralString
 import psycopg
 import pytest
 from psycopg import sql
-from pydantic import TypeAdapter
 from structlog.processors import format_exc_info
 from structlog.testing import capture_logs
 
@@ -20,13 +19,14 @@ from responsa_server.domain.knowledge import SearchMode, SearchQuery
 from responsa_server.domain.passages import SearchScope
 from responsa_server.domain.people import Server
 from responsa_server.providers.minilm import MiniLmEmbedder
-from responsa_server.search.answering import LibraryEvidence
-from responsa_server.search.embedder import Embedder, OneEmbedder, Vectors
-from responsa_server.search.retrieve import KnowledgeSearch, Retrieval, Retriever
+from responsa_server.search.answering import Found, LibraryEvidence
+from responsa_server.search.embedder import Embedder, Vectors
+from responsa_server.search.retrieve import KnowledgeSearch
 from responsa_server.stores.postgres.database import Database
 from tests.conftest import DatabaseUrls
 from tests.contract.conftest import People
-from tests.contract.shelf import Shelf, lexical_of, retriever_of, vectors_of
+from tests.contract.shelf import Shelf, lexical_of, retriever_of
+from tests.raising import raises
 
 HARBOUR = "The harbour master keeps the tide table. Ships enter the harbour two hours before high water."
 BAKERY = "The bakery opens at six. Rye bread is baked on Fridays, in an oven from 1904."
@@ -37,8 +37,8 @@ NO_INDEX = """CREATE OR REPLACE FUNCTION
     RETURNS TABLE (passage_id uuid) LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'the index is damaged' USING ERRCODE = 'XX002'; END $$"""
 
 NO_WORDS = """CREATE OR REPLACE FUNCTION responsa.search_words(
-    tenant text, collections text[], wanted tsquery, queries tsquery[], weights real[], mean_length real, most int, documents uuid[], few boolean,
-    words text[], word_weights real[], frequencies int[])
+    tenant text, collections text[], wanted tsquery, queries tsquery[], weights real[], mean_length real, most int,
+    documents uuid[], few boolean, words text[], word_weights real[], frequencies int[])
     RETURNS TABLE (passage_id uuid) LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'the index is damaged' USING ERRCODE = 'XX002'; END $$"""
 
 
@@ -81,8 +81,7 @@ def evidence(database: Database, embedder: Embedder, seconds: float | None = Non
 
 def damage_index(urls: DatabaseUrls, statement: LiteralString = NO_INDEX) -> None:
     """From now on, the search by vectors (or by words) fails. Everything else continues to work."""
-    with psycopg.connect(urls.superuser) as connection:
-        connection.execute(statement)
+    urls.ask(statement)
 
 
 @pytest.mark.usefixtures("filled")
@@ -120,13 +119,12 @@ async def test_a_search_by_hand_fails_where_its_vectors_cannot_be_had(
     database: Database, embedder: MiniLmEmbedder, people: People, database_urls: DatabaseUrls
 ) -> None:
     query = SearchQuery((QUESTION,))
-    with pytest.raises(MemoryError):
-        await KnowledgeSearch(retriever_of(database, Failing(embedder))).search(Server("acme"), query)
+    await raises(
+        MemoryError, KnowledgeSearch(retriever_of(database, Failing(embedder))).search(Server("acme"), query)
+    )
     damage_index(database_urls)
     search = KnowledgeSearch(retriever_of(database, embedder))
-    with pytest.raises(Unavailable) as caught:
-        await search.search(Server("acme"), query)
-    assert caught.value.metadata == {"part": "vectors"}
+    assert (await raises(Unavailable, search.search(Server("acme"), query))).metadata == {"part": "vectors"}
     by_words = SearchQuery((QUESTION,), mode=SearchMode.TEXT)
     assert [one.passage.text for one in await search.search(Server("acme"), by_words)] == [HARBOUR]
 
@@ -137,9 +135,8 @@ async def test_a_damaged_index_of_words_is_a_part_that_is_away(
 ) -> None:
     damage_index(database_urls)
     damage_index(database_urls, NO_WORDS)
-    with pytest.raises(Unavailable) as caught:
-        await evidence(database, embedder).search(people.ann, (QUESTION,), ())
-    assert caught.value.metadata == {"part": "text index"}
+    caught = await raises(Unavailable, evidence(database, embedder).search(people.ann, (QUESTION,), ()))
+    assert caught.metadata == {"part": "text index"}
 
 
 @pytest.mark.usefixtures("filled")
@@ -169,9 +166,8 @@ async def test_what_the_database_refuses_a_search_is_a_part_that_is_away(
     statement: LiteralString,
 ) -> None:
     damage_index(database_urls, statement)
-    with pytest.raises(Unavailable) as caught:
-        await evidence(database, embedder).search(people.ann, (QUESTION,), ())
-    assert caught.value.metadata == {"part": "text index"}
+    caught = await raises(Unavailable, evidence(database, embedder).search(people.ann, (QUESTION,), ()))
+    assert caught.metadata == {"part": "text index"}
     logged = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
     assert logged[-1] == "the text index cannot be searched: InsufficientPrivilege"
 
@@ -199,9 +195,8 @@ async def test_vectors_that_are_held_up_are_not_waited_for(
         assert found.degraded == "text_only"
         assert [passage.text for passage in await knowledge.passages(found, 1_000)] == [HARBOUR]
         search = KnowledgeSearch(retriever_of(database, embedder, search_seconds=HASTY))
-        with pytest.raises(TooSlow) as caught:
-            await search.search(Server("acme"), SearchQuery((QUESTION,)))
-        assert caught.value.metadata == {"part": "vectors"}
+        caught = await raises(TooSlow, search.search(Server("acme"), SearchQuery((QUESTION,))))
+        assert caught.metadata == {"part": "vectors"}
     assert (await knowledge.search(people.ann, (QUESTION,), ())).degraded == ""
 
 
@@ -215,29 +210,24 @@ async def test_documents_that_are_held_up_are_not_waited_for(
     tables: tuple[str, ...],
 ) -> None:
     async with held(database_urls, *tables):
-        with pytest.raises(TooSlow) as caught:
-            await evidence(database, embedder, HASTY).search(people.ann, (QUESTION,), ())
-    assert caught.value.metadata == {"part": "text index"}
+        caught = await raises(
+            TooSlow, evidence(database, embedder, HASTY).search(people.ann, (QUESTION,), ())
+        )
+    assert caught.metadata == {"part": "text index"}
 
 
 @pytest.mark.usefixtures("filled")
 async def test_a_request_that_is_wrong_is_no_part_that_is_away(database: Database) -> None:
-    with pytest.raises(psycopg.DataError):
-        await lexical_of(database).statistics(SearchScope(Server("acme")), ["half\0"])
+    await raises(psycopg.DataError, lexical_of(database).statistics(SearchScope(Server("acme")), ["half\0"]))
 
 
 @pytest.mark.usefixtures("filled")
-@pytest.mark.parametrize("gone", ["lexical", "vectors"])
 async def test_a_database_that_is_gone_is_no_matter_of_vectors(
-    database: Database, database_urls: DatabaseUrls, embedder: MiniLmEmbedder, people: People, gone: str
+    database_urls: DatabaseUrls, embedder: MiniLmEmbedder, people: People
 ) -> None:
-    away = Database(database_urls.app, database_urls.log, size=2)
-    lexical = lexical_of(away if gone == "lexical" else database)
-    vectors = vectors_of(away if gone == "vectors" else database)
-    knowledge = LibraryEvidence(Retriever(lexical, vectors, OneEmbedder(embedder)))
-    with pytest.raises(Unavailable) as caught:
-        await knowledge.search(people.ann, (QUESTION,), ())
-    assert caught.value.metadata == {"part": "postgresql"}
+    knowledge = evidence(Database(database_urls.app, database_urls.log, size=2), embedder)
+    caught = await raises(Unavailable, knowledge.search(people.ann, (QUESTION,), ()))
+    assert caught.metadata == {"part": "postgresql"}
 
 
 @pytest.mark.usefixtures("filled")
@@ -253,5 +243,6 @@ async def test_an_agents_options_say_how_to_search(
     # With rerank, the ranking also uses the pieces of the passages.
     for rerank in (True, False):
         found = await knowledge.search(people.ann, (QUESTION,), (), SearchOptions(rerank=rerank))
-        ranked = TypeAdapter(Retrieval).validate_python(found.content)
+        assert isinstance(found.content, Found)
+        ranked = found.content.kept
         assert (ranked.passages[0].score.evidence is not None) is rerank

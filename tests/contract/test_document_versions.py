@@ -129,6 +129,8 @@ async def test_bytes_that_an_earlier_parser_read_are_read_again(house: House, pe
     cited = await text(house, people.ann, document_id)
     assert (await house.upload(people.ann, TEXT)).unchanged
     assert await documents.read_outdated("acme", 10) == 0
+    house.ask("UPDATE responsa.document_version SET parser = 'CARDS 2'")
+    assert await documents.read_outdated("acme", 10) == 0, "no parser here reads this format"
     for again in ("upload", "look"):
         house.ask("UPDATE responsa.document_version SET parser = 'MARKDOWN 0'")
         if again == "upload":

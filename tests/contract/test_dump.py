@@ -105,7 +105,10 @@ def test_the_bounds_of_a_week_follow_from_its_name(
     )
     load(database_urls.owner, Description.of_json(json.dumps(content).encode()))
     assert admin.execute("SELECT to_regclass('public.pwned')").fetchone() == (None,)
-    made = "SELECT pg_get_expr(relpartbound, oid), relrowsecurity, relforcerowsecurity, relowner::regrole::text FROM pg_class WHERE relname = %s"
+    made = (
+        "SELECT pg_get_expr(relpartbound, oid), relrowsecurity, relforcerowsecurity, "
+        "relowner::regrole::text FROM pg_class WHERE relname = %s"
+    )
     bound, *others = admin.execute(made, [WEEK]).fetchone() or ()
     expected = "SELECT format('FOR VALUES FROM (%L) TO (%L)', responsa.first_uuid7('2026-01-05Z'), responsa.first_uuid7('2026-01-12Z'))"
     assert (bound,) == admin.execute(expected).fetchone()
@@ -134,7 +137,8 @@ def test_a_database_with_a_tenant_was_used(admin: psycopg.Connection, database_u
 def forged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, database_urls: DatabaseUrls
 ) -> Callable[..., str]:
-    """Repeats a restore that was killed, with the rows of a dump that names these migrations. Returns what the command says when it fails."""
+    """Repeats a restore that was killed, with the rows of a dump that names these migrations. Returns what the command
+    says when it fails."""
     monkeypatch.setenv("RESPONSA_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("DATABASE_URL", database_urls.owner)
 
@@ -148,7 +152,7 @@ def forged(
         (tmp_path / "home").mkdir(exist_ok=True)
         (tmp_path / "home" / "restoring").touch()
         with pytest.raises(typer.Exit):
-            restore(tmp_path / "one.backup", None)
+            restore(str(tmp_path / "one.backup"), None)
         return capsys.readouterr().err
 
     return restored

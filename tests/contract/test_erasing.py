@@ -52,6 +52,7 @@ from responsa_server.domain.people import (
     HEAD_START_SECONDS,
     AuditEvent,
     ErasedKind,
+    NewKey,
     Origin,
     Principal,
     Role,
@@ -79,9 +80,11 @@ from responsa_server.stores.postgres.database import Database, unavailable
 from responsa_server.stores.postgres.erasing import ERASED, NOTICE, PostgresErasing
 from responsa_server.stores.postgres.mail import Outbox
 from responsa_server.stores.postgres.turns import PostgresTurnStore
+from responsa_server.turns.pack import ending, pack
 from tests.conftest import DatabaseUrls
 from tests.contract.library_house import House
 from tests.people import GOOD, People, people_of
+from tests.raising import raises
 
 CODEC = AskFrames()
 SECRET = "The grey heron of Zanzibar weighs forty-two stone."
@@ -104,8 +107,7 @@ class Stage:
 def cancelled(turn: OpenTurn) -> Ending:
     seq = turn.last_seq + 1
     event = NumberedEvent(seq, turn.attempt, None, Cancelled(CancelCause.OWNER))
-    frame = CODEC.encode(turn.turn_id, turn.last_seq, seq, [event])
-    return Ending(LogRow(seq, seq, False, frame), CODEC.encode_terminal(event))
+    return ending(CODEC, turn.turn_id, event)
 
 
 def store_of(house: House) -> PostgresErasing:
@@ -176,7 +178,7 @@ async def begin(
         "agents/default/versions/1",
         uuid7(),
         60.0,
-        CODEC.encode(turn, 0, 1, [started]),
+        CODEC.frame(turn, 0, 1, [CODEC.event(started)]),
         max_pending=1000,
         max_queued=8,
     )
@@ -206,14 +208,14 @@ async def answer(
         ),
     )
     rows = [
-        LogRow(2, 2, True, CODEC.encode(new.id, 1, 2, [delta])),
-        LogRow(3, last, False, CODEC.encode(new.id, 2, last, [*cited, end])),
+        *pack(CODEC, new.id, [delta, *cited]),
+        ending(CODEC, new.id, end).row,
     ]
     said = [
         NewMessage(uuid7(), Speaker.USER, new.question.text),
         NewMessage(uuid7(), Speaker.ASSISTANT, text, citations, unconfirmed=[Unconfirmed(ByteRange(0, 1))]),
     ]
-    conclusion = Conclusion(TurnState.ANSWERED, CODEC.encode_terminal(end), Usage(5), said, read=read)
+    conclusion = Conclusion(TurnState.ANSWERED, CODEC.event(end), Usage(5), said, read=read)
     await turns.finish(claim, rows, conclusion)
 
 
@@ -249,7 +251,7 @@ async def test_nothing_of_an_erased_user_is_left_but_the_uuid_in_the_audit_log_a
 ) -> None:
     people, house, turns, ann, bob = stage.people, stage.house, stage.turns, stage.ann, stage.bob
     herons = await house.take_in(bob, SECRET, "herons.md", title="Herons")
-    key, _ = await people.identity.create_api_key(bob, "Quillfeather key", None)
+    key, _ = await people.identity.create_api_key(bob, NewKey("Quillfeather key"))
     code, _ = await people.identity.create_session_code(bob)
     await people.identity.exchange_code(code)
     await people.identity.create_session_code(bob)
@@ -296,12 +298,19 @@ async def test_nothing_of_an_erased_user_is_left_but_the_uuid_in_the_audit_log_a
                 (source,),
             )
             connection.execute(
-                "INSERT INTO responsa.source_failure (id, tenant_id, source_id, kind, problem, subject) VALUES (%s, 'acme', %s, 'note', 'x', %s)",
+                (
+                    "INSERT INTO responsa.source_failure (id, tenant_id, source_id, kind, problem, subject) "
+                    "VALUES (%s, 'acme', %s, 'note', 'x', %s)"
+                ),
                 (uuid7(), source, subject),
             )
             for stage_of_run in ("queued", "parsing", "done"):
                 connection.execute(
-                    "INSERT INTO responsa.operation (id, tenant_id, user_id, document_id, version, stage, kind, source_id, subject) VALUES (%(id)s, 'acme', %(user)s, %(id)s, 0, %(stage)s, 'sync', %(source)s, %(subject)s)",
+                    (
+                        "INSERT INTO responsa.operation (id, tenant_id, user_id, document_id, version, stage, "
+                        "kind, source_id, subject) VALUES (%(id)s, 'acme', %(user)s, %(id)s, 0, %(stage)s, "
+                        "'sync', %(source)s, %(subject)s)"
+                    ),
                     {
                         "id": uuid7(),
                         "user": ann.user_id,
@@ -350,7 +359,7 @@ async def test_nothing_of_an_erased_user_is_left_but_the_uuid_in_the_audit_log_a
         ("someone else",),
     ]
     # The runs for the user alone are cancelled, so no worker goes on with them.
-    runs = "SELECT subject LIKE 'users/%%', stage, epoch, error_reason FROM responsa.operation WHERE kind = 'sync' ORDER BY 1, 2, 3"
+    runs = "SELECT subject LIKE 'users/%', stage, epoch, error_reason FROM responsa.operation WHERE kind = 'sync' ORDER BY 1, 2, 3"
     assert house.ask(runs) == [
         (False, "done", 0, None),
         (False, "parsing", 0, None),
@@ -358,8 +367,7 @@ async def test_nothing_of_an_erased_user_is_left_but_the_uuid_in_the_audit_log_a
         *3 * [(True, "done", 0, None)],
         *3 * [(True, "done", 1, "OPERATION_CANCELLED")],
     ]
-    with pytest.raises(NotFound):
-        await turns.get(bob, own.id)
+    await raises(NotFound, turns.get(bob, own.id))
     with psycopg.connect(database_urls.app) as connection:
         connection.execute("SELECT set_config('responsa.tenant_id', 'acme', true)")
         with pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState, match="not being erased"):
@@ -375,12 +383,10 @@ async def test_a_deleted_user_whose_credential_a_server_remembers_gets_a_reason(
         conversations.create(bob, uuid7(), "Herons", {}, None),
         house.library.create_collection(bob, "herons", "Herons", Chunking()),
         house.upload(bob, SECRET),
-        people.identity.create_api_key(bob, "key", None),
+        people.identity.create_api_key(bob, NewKey("key")),
         people.identity.create_session_code(bob),
     ):
-        with pytest.raises(Unauthenticated) as caught:
-            await work
-        assert caught.value.reason is Reason.CREDENTIAL_UNKNOWN
+        assert (await raises(Unauthenticated, work)).reason is Reason.CREDENTIAL_UNKNOWN
 
 
 async def test_documents_of_others_are_handed_over_and_never_erased(stage: Stage) -> None:
@@ -390,9 +396,8 @@ async def test_documents_of_others_are_handed_over_and_never_erased(stage: Stage
     theirs = await house.take_in(ann, "Herons nest in trees.", "nests.md", collection=shared.shared_id)
     own = await house.take_in(bob, SECRET, "herons.md", collection="herons")
     await house.library.update_collection(bob, "herons", readers=[])
-    with pytest.raises(Precondition) as refused:
-        await stage.erasing.erase(ann, bob.user_id, None, "")
-    assert (refused.value.reason, refused.value.metadata) == (
+    refused = await raises(Precondition, stage.erasing.erase(ann, bob.user_id, None, ""))
+    assert (refused.reason, refused.metadata) == (
         Reason.COLLECTION_NOT_EMPTY,
         {"collection": names.collection(shared.shared_id), "documents": "1"},
     )
@@ -440,11 +445,10 @@ async def test_people_hand_their_collections_to_administrators_or_readers_alone(
     await house.library.create_collection(eve, "wrens", "", Chunking())
     await house.library.update_collection(eve, "wrens", readers=[CollectionReader(role=Role.ADMIN)])
     await stage.erasing.erase(ann, eve.user_id, dan.user_id, "")
-    with psycopg.connect(database_urls.superuser) as connection:
-        events = connection.execute(
-            "SELECT actor, resource_name FROM responsa.audit_event WHERE action = 'collection.hand_over' ORDER BY id"
-        ).fetchall()
-        mails = connection.execute("SELECT kind, email FROM responsa.mail ORDER BY email").fetchall()
+    events = database_urls.ask(
+        "SELECT actor, resource_name FROM responsa.audit_event WHERE action = 'collection.hand_over' ORDER BY id"
+    )
+    mails = database_urls.ask("SELECT kind, email FROM responsa.mail ORDER BY email")
     givers = [(bob, carol), (carol, ann), (ann, dan)]
     assert events == [(names.user(one.user_id), names.user(other.user_id)) for one, other in givers]
     # Carol's notice went with her account.
@@ -497,9 +501,12 @@ async def test_an_answer_that_quoted_an_erased_document_says_so_and_stays_resuma
         NOTICE,
         5,
     )
+    # A reader that has everything but the end gets the refusal in place of the answer; others get a snapshot.
+    last = LogRow(4, 4, False, CODEC.frame(cited.id, 3, 4, [withdrawn.terminal]))
     for after in range(5):
         backlog = await turns.backlog(ann, cited.id, after, 100)
-        assert (list(backlog.rows), backlog.end_seq, backlog.terminal) == ([], 4, withdrawn.terminal)
+        assert (backlog.end_seq, backlog.terminal) == (4, withdrawn.terminal)
+        assert list(backlog.rows) == ([last] if after == 3 else [])
     conversations = PostgresConversationStore(database)
     reply = await conversations.answer_of(ann, cited.id)
     assert reply is not None
@@ -515,8 +522,8 @@ async def test_a_cancelled_turn_that_had_sent_a_quote_loses_its_log(stage: Stage
     herons = await stage.house.take_in(bob, SECRET, "herons.md")
     stopped = await begin(turns, ann)
     cited = NumberedEvent(2, 1, None, Cited(citation_of(herons)))
-    row = LogRow(2, 2, False, CODEC.encode(stopped.id, 1, 2, [cited]))
-    await turns.append([Append(Claim(stopped.id, "acme", 1, 60.0), [row])])
+    rows = pack(CODEC, stopped.id, [cited])
+    await turns.append([Append(Claim(stopped.id, "acme", 1, 60.0), rows)])
     ended = await turns.cancel(ann, stopped.id, True, cancelled)
     await stage.erasing.erase(ann, bob.user_id, None, "")
     after = await turns.get(ann, stopped.id)
@@ -552,28 +559,28 @@ async def test_no_credential_is_good_once_the_erasing_has_begun_and_the_job_goes
     stage: Stage, database_urls: DatabaseUrls
 ) -> None:
     people, bob = stage.people, stage.bob
-    _, secret = await people.identity.create_api_key(bob, "key", None)
+    _, secret = await people.identity.create_api_key(bob, NewKey("key"))
     await stage.house.take_in(bob, SECRET, "herons.md")
     event = audit_of(stage, bob)
     await stage.store.begin("acme", bob.user_id, None, "", event, by_owner=False, own=False)
-    with pytest.raises(ResponsaError) as caught:
-        await people.identity.authenticate(Credential("api_key", secret))
-    assert caught.value.reason is Reason.CREDENTIAL_REVOKED
+    caught = await raises(ResponsaError, people.identity.authenticate(Credential("api_key", secret)))
+    assert caught.reason is Reason.CREDENTIAL_REVOKED
     assert (await people.identity.user_of("acme", bob.user_id)).email == ""
-    with psycopg.connect(database_urls.superuser) as connection:
-        connection.execute("SET search_path = procrastinate")
-        connection.execute("UPDATE procrastinate_jobs SET scheduled_at = now()")
+    database_urls.ask("UPDATE procrastinate_jobs SET scheduled_at = now()")
     jobs = asyncio.create_task(stage.house.queue.run({JobKind.ERASE: stage.erasing.work}))
     try:
-        await stage.house.until(lambda: not stage.house.ask("SELECT id FROM procrastinate_jobs"))
+        await stage.house.until(
+            lambda: (
+                not stage.house.ask("SELECT id FROM procrastinate_jobs WHERE task_name = 'responsa.erase'")
+            )
+        )
     finally:
         jobs.cancel()
         await asyncio.wait({jobs})
     found = await stage.store.stage("acme", bob.user_id)
     assert found is not None
     assert found.ended
-    with pytest.raises(NotFound):
-        await people.identity.user_of("acme", bob.user_id)
+    await raises(NotFound, people.identity.user_of("acme", bob.user_id))
 
 
 class Killed(Exception):
@@ -659,17 +666,14 @@ async def test_a_deletion_that_has_begun_succeeds_though_its_receipt_cannot_be_r
 
 async def test_a_user_who_cannot_be_erased(stage: Stage) -> None:
     ann, bob = stage.ann, stage.bob
-    with pytest.raises(NotFound):
-        await stage.erasing.erase(ann, uuid7(), None, "")
+    await raises(NotFound, stage.erasing.erase(ann, uuid7(), None, ""))
     own_address = (await stage.people.identity.user_of("acme", bob.user_id)).email
     for heir in (uuid7(), bob.user_id, "nobody@example.org", own_address):
-        with pytest.raises(InvalidRequest) as refused:
-            await stage.erasing.erase(ann, bob.user_id, heir, "")
-        assert refused.value.violations[0].field == "hand_over_to"
+        refused = await raises(InvalidRequest, stage.erasing.erase(ann, bob.user_id, heir, ""))
+        assert refused.violations[0].field == "hand_over_to"
     await stage.erasing.erase(ann, bob.user_id, None, "")
-    with pytest.raises(Precondition) as last:
-        await stage.erasing.erase(ann, ann.user_id, None, "")
-    assert last.value.reason is Reason.LAST_ADMINISTRATOR
+    last = await raises(Precondition, stage.erasing.erase(ann, ann.user_id, None, ""))
+    assert last.reason is Reason.LAST_ADMINISTRATOR
 
 
 async def test_of_two_administrators_who_erase_each_other_one_remains(stage: Stage) -> None:
@@ -712,8 +716,7 @@ async def erased_while_answering(stage: Stage, urls: DatabaseUrls, place: int, c
     # A question that the deletion overtook has no turn, so its mark is nowhere either.
     assert await asyncio.to_thread(holding, urls, *marks) == set()
     assert await asyncio.to_thread(holding, urls, str(who.user_id)) <= WITH_UUIDS
-    with pytest.raises(NotFound):
-        await stage.people.identity.user_of("acme", who.user_id)
+    await raises(NotFound, stage.people.identity.user_of("acme", who.user_id))
 
 
 async def test_deleting_while_answering_leaves_nothing(stage: Stage, database_urls: DatabaseUrls) -> None:
@@ -737,7 +740,8 @@ async def test_deleting_while_answering_leaves_nothing_in_a_thousand_races(
         await erased_while_answering(stage, database_urls, place, random.Random(place))
 
 
-# Tables whose rows name something that has an id, and yet belong to nobody: they hold no id of a user, a document, or of what belongs to them.
+# Tables whose rows name something that has an id, and yet belong to nobody: they hold no id of a user, a document, or
+# of what belongs to them.
 NOBODYS = frozenset(
     {
         "collection_stat",
@@ -755,13 +759,16 @@ NOBODYS = frozenset(
 
 
 def test_every_table_is_in_the_list_of_what_is_erased(database_urls: DatabaseUrls) -> None:
-    """A new table whose rows name anything but themselves must be added to ERASED, and its rows to erasing.sql, or to NOBODYS. The rows of other tables, such as teachers, belong to the tenant."""
+    """A new table whose rows name anything but themselves must be added to ERASED, and its rows to erasing.sql, or to
+    NOBODYS. The rows of other tables, such as teachers, belong to the tenant."""
     with psycopg.connect(database_urls.superuser) as connection:
         connection.execute("CREATE TABLE responsa.planted (tenant_id text, user_id uuid)")
         rows = connection.execute(
             """SELECT c.table_name FROM information_schema.columns AS c JOIN information_schema.tables AS t USING (table_schema, table_name)
             WHERE c.table_schema = 'responsa' AND c.table_name !~ '^turn_event_[0-9]' GROUP BY 1
-            HAVING bool_or(c.column_name = 'tenant_id') AND bool_or(c.column_name <> 'id' AND c.udt_name IN ('uuid', '_uuid', 'bytea') OR c.column_name ~ '_id$|subject' AND c.column_name <> 'tenant_id')"""
+            HAVING bool_or(c.column_name = 'tenant_id')
+                AND bool_or(c.column_name <> 'id' AND c.udt_name IN ('uuid', '_uuid', 'bytea')
+                    OR c.column_name ~ '_id$|subject' AND c.column_name <> 'tenant_id')"""
         ).fetchall()
         connection.rollback()
     tables = {name for (name,) in rows}

@@ -7,7 +7,6 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
-import pytest
 from google.protobuf.json_format import MessageToDict
 from uuid_utils.compat import uuid4, uuid7
 
@@ -16,7 +15,6 @@ from responsa_server.agents.config.live import LiveAgents, LiveOptions
 from responsa_server.agents.config.settings import DEFAULT
 from responsa_server.calls.convert.experiments import report
 from responsa_server.calls.frames import AskFrames
-from responsa_server.domain.conversations import Rating
 from responsa_server.domain.errors import Precondition, Reason, Unavailable
 from responsa_server.domain.events import Failed, NumberedEvent, RefusalReason, Refused, Usage
 from responsa_server.domain.experiments import (
@@ -37,8 +35,9 @@ from responsa_server.stores.postgres.turns import PostgresTurnStore
 from responsa_server.turns.worker import conclude
 from tests.contract.agents_house import Folder, Town
 from tests.contract.conftest import People, new_turn
-from tests.contract.turn_house import Cast, House, Script, followed
+from tests.contract.turn_house import Cast, Script, Services, followed
 from tests.contract.turn_steps import cancelled, claim_of, row
+from tests.raising import raises
 
 CODEC = AskFrames()
 REFUSED = Refused(RefusalReason.NO_SUPPORT, "No.", Usage(cost_micros=2_000_000))
@@ -118,9 +117,8 @@ async def test_a_bad_candidate_is_stopped_by_its_guard_and_another_version_ends_
     async with town.process(options=LiveOptions(DEFAULT, experiments=store)) as agents:
         await create_second(agents, people)
         experiment = await begun(store, agents, people)
-        with pytest.raises(Precondition) as refused:
-            await begun(store, agents, people)
-        assert refused.value.metadata == {"experiment": experiment.name}
+        refused = await raises(Precondition, begun(store, agents, people))
+        assert refused.metadata == {"experiment": experiment.name}
         keeper = ExperimentKeeper(store, agents)
         await agents.poll()
         for _ in range(48):
@@ -130,7 +128,7 @@ async def test_a_bad_candidate_is_stopped_by_its_guard_and_another_version_ends_
             new = replace(new_turn(version=agent.version), assignment=assignment)
             await turns.accept(people.ann, new, cancelled)
             terminal = FAILED if assignment.candidate else REFUSED
-            data = CODEC.encode_terminal(NumberedEvent(2, 1, None, terminal))
+            data = CODEC.event(NumberedEvent(2, 1, None, terminal))
             await turns.finish(claim_of(new), [row(2)], conclude(terminal, data, new.question, uuid7))
         await keeper.count()  # nothing is counted yet
         assert (await store.get(experiment.id)).state is ExperimentState.RUNNING
@@ -173,7 +171,7 @@ async def test_an_accepted_question_keeps_its_part_and_feedback_counts(
 ) -> None:
     folder = Folder(tmp_path)
     folder.write("own", "One.")
-    store, house = PostgresExperiments(database), House(database)
+    store, house = PostgresExperiments(database), Services(database)
     async with Town(database, folder).process() as agents:
         folder.write("own", "Two.")
         await agents.reload()
@@ -196,7 +194,9 @@ async def test_an_accepted_question_keeps_its_part_and_feedback_counts(
     async with house.turns(Cast({"": Script()}, part)) as turns:
         accepted = await turns.accept(people.ann, new_turn().question, None)
         await followed(turns, people.ann, accepted.turn_id)
-    await house.conversations.give_feedback(people.ann, Rating.DOWN, "", turn_id=accepted.turn_id)
+    await house.conversations.give_feedback(
+        people.ann, {"rating": "down", "score": None, "comment": ""}, turn_id=accepted.turn_id
+    )
     (measured,) = await store.measured(experiment.id)
     assert (measured.metric, measured.candidate) == (ExperimentMetric.NEGATIVE_FEEDBACK, part.candidate)
     assert (measured.units, measured.turns, measured.total) == (1, 1, 1.0)

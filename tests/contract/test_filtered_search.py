@@ -18,7 +18,13 @@ from responsa_server.domain.filters import parse_filter
 from responsa_server.domain.knowledge import Chunking, DocumentMetadata, SearchMode, SearchQuery
 from responsa_server.domain.listing import Operator
 from responsa_server.domain.lists import SEARCHED
-from responsa_server.domain.passages import DocumentSet, LexicalQuery, QuestionVector, SearchScope
+from responsa_server.domain.passages import (
+    CandidateQuery,
+    DocumentSet,
+    LexicalQuery,
+    QuestionVector,
+    SearchScope,
+)
 from responsa_server.domain.people import Server
 from responsa_server.providers.minilm import MiniLmEmbedder
 from responsa_server.stores.postgres.database import Database
@@ -26,16 +32,46 @@ from responsa_server.stores.postgres.vectors import EXACT_PASSAGES
 from tests.conftest import DatabaseUrls
 from tests.contract.conftest import People
 from tests.contract.library_house import House, pieces_of
-from tests.contract.shelf import Shelf, fill, indexed_at_once, lexical_of, unit_vectors, vectors_of
+from tests.contract.shelf import Shelf, VectorsOf, fill, indexed_at_once, lexical_of, matching, unit_vectors
 
 COLUMNS: Final = (
     "source_key", "uri", "title", "media_type", "language", "author", "labels", "metadata", "date",
 )  # fmt: skip
 ROWS: Final[Sequence[tuple[Any, ...]]] = (
-    ("law/a.pdf", "https://x.org/a", "Rent Act", "application/pdf", "en", "Ada", {"team": "legal", "a.b": "1"}, {"year": 2024, "tags": ["x", "y"]}, "2024-12-31T23:30Z"),
-    ("law/b.md", "", "100% rent_", "text/markdown", "de", "", {"team": "sales"}, {"year": 2025.5, "done": True, "tags": []}, "2025-01-01T00:00Z"),
+    (
+        "law/a.pdf",
+        "https://x.org/a",
+        "Rent Act",
+        "application/pdf",
+        "en",
+        "Ada",
+        {"team": "legal", "a.b": "1"},
+        {"year": 2024, "tags": ["x", "y"]},
+        "2024-12-31T23:30Z",
+    ),
+    (
+        "law/b.md",
+        "",
+        "100% rent_",
+        "text/markdown",
+        "de",
+        "",
+        {"team": "sales"},
+        {"year": 2025.5, "done": True, "tags": []},
+        "2025-01-01T00:00Z",
+    ),
     ("hr/c.md", "https://y.org/c", "", "text/markdown", "en", "Bob", {}, {"year": "2025", "who": {"name": "Ann X", "age": 40}}, None),
-    ("hr/d\\e.txt", "", "it's \"so\"", "text/plain", "", "ada", {"team": "", "draft": "yes"}, {"done": False, "note": None}, "2025-06-15T12:00Z"),
+    (
+        "hr/d\\e.txt",
+        "",
+        "it's \"so\"",
+        "text/plain",
+        "",
+        "ada",
+        {"team": "", "draft": "yes"},
+        {"done": False, "note": None},
+        "2025-06-15T12:00Z",
+    ),
     ("e*", "", "E", "text/plain", "en", "Eve", {"team": "legal%"}, {}, "2026-02-03T04:05:06Z"),
 )  # fmt: skip
 
@@ -44,18 +80,28 @@ SELECTED: Final[Sequence[tuple[str, str]]] = (
     ('source_key = "law/*"', "ab"), ('source_key != "law/*"', "cde"), ('source_key = "*.md"', "bc"), ('source_key = "*/*.md"', "bc"),
     (r'source_key = "e\*"', "e"), ('source_key = "e*"', "e"), (r'source_key = "hr/d\\e.txt"', "d"), (r'source_key : "\\"', "d"),
     ("uri:X.ORG", "a"), ("uri:*", "ac"), ('title = "100%*"', "b"), ('title = "*rent\\_"', "b"), ("title:rent", "ab"),
-    (r'title = "it\'s \"so\""', "d"), ('title > "R"', "ad"), ("media_type = text/*", "bcde"), ("media_type:pdf", "a"), ("language = en", "ace"),
+    (r'title = "it\'s \"so\""', "d"), ('title > "R"', "ad"), ("media_type = text/*", "bcde"), ("media_type:pdf", "a"),
+    ("language = en", "ace"),
     ('language = ""', "d"), ("author = Ada", "a"), ("author:ada", "ad"), ("NOT author:*", "b"),
-    ("labels.team = legal", "a"), ("labels.team != legal", "bcde"), ('labels.team = "legal*"', "ae"), ("labels:team", "abde"), ("labels.team:*", "abde"),
+    ("labels.team = legal", "a"), ("labels.team != legal", "bcde"), ('labels.team = "legal*"', "ae"), ("labels:team", "abde"),
+    ("labels.team:*", "abde"),
     ('labels:"*"', "abde"), ("labels.a.b = 1", "a"), ("labels.team:LEG", "ae"), ('labels."draft":*', "d"), ("-labels:team", "c"),
-    ("metadata.year = 2024", "a"), ('metadata.year = "2024"', ""), ("metadata.year = 2025", "c"), ("metadata.year >= 2025", "bc"), ("metadata.year < 2025", "a"),
-    ("metadata.year != 2024", "bcde"), ("metadata.tags : x", "a"), ("metadata.tags : z", ""), ("metadata.tags:*", "ab"), ("metadata.done = true", "b"),
-    ("metadata.done = false", "d"), ("metadata.note = null", "d"), ("metadata.note:*", ""), ("metadata.who.name:ann", "c"), ("metadata.who : age", "c"),
-    ("metadata.who.age > 39.5", "c"), ('metadata.who.name = "Ann*"', "c"), ("metadata:year", "abc"), ("metadata.gone < 1", ""), ("NOT metadata.gone < 1", "abcde"),
-    ("date = 2025", "bd"), ("date != 2025", "ace"), ("date > 2025", "e"), ("date >= 2025", "bde"), ("date < 2025", "a"), ("date <= 2025", "abd"),
-    ("date = 2024-12-31", "a"), ("date >= 2025-06", "de"), ("date = 2025-01-01T01:00:00+01:00", "b"), ('date < "2025-01-01T00:00:00Z"', "a"), ("NOT date < 2030", "c"),
-    ("date != 2025-01-01T00:00:00Z", "acde"), ("create_time > 2020", "abcde"), ("update_time < 2020-01", ""), ("collection = collections/default", "abcde"),
-    ('collection != "collections/def*"', ""), ("collection = collections/other", ""), ('title = "\'; DROP TABLE responsa.document; --"', ""),
+    ("metadata.year = 2024", "a"), ('metadata.year = "2024"', ""), ("metadata.year = 2025", "c"), ("metadata.year >= 2025", "bc"),
+    ("metadata.year < 2025", "a"),
+    ("metadata.year != 2024", "bcde"), ("metadata.tags : x", "a"), ("metadata.tags : z", ""), ("metadata.tags:*", "ab"),
+    ("metadata.done = true", "b"),
+    ("metadata.done = false", "d"), ("metadata.note = null", "d"), ("metadata.note:*", ""), ("metadata.who.name:ann", "c"),
+    ("metadata.who : age", "c"),
+    ("metadata.who.age > 39.5", "c"), ('metadata.who.name = "Ann*"', "c"), ("metadata:year", "abc"), ("metadata.gone < 1", ""),
+    ("NOT metadata.gone < 1", "abcde"),
+    ("date = 2025", "bd"), ("date != 2025", "ace"), ("date > 2025", "e"), ("date >= 2025", "bde"), ("date < 2025", "a"),
+    ("date <= 2025", "abd"),
+    ("date = 2024-12-31", "a"), ("date >= 2025-06", "de"), ("date = 2025-01-01T01:00:00+01:00", "b"),
+    ('date < "2025-01-01T00:00:00Z"', "a"), ("NOT date < 2030", "c"),
+    ("date != 2025-01-01T00:00:00Z", "acde"), ("create_time > 2020", "abcde"), ("update_time < 2020-01", ""),
+    ("collection = collections/default", "abcde"),
+    ('collection != "collections/def*"', ""), ("collection = collections/other", ""),
+    ('title = "\'; DROP TABLE responsa.document; --"', ""),
     ('metadata."\'); --" = 1', ""), ('labels."%(tenant)s" = "{where}"', ""), ("", "abcde"),
 )  # fmt: skip
 
@@ -65,7 +111,10 @@ def documents(database_urls: DatabaseUrls, people: People) -> None:
     """The rows, as documents that searches find."""
     with psycopg.connect(database_urls.superuser) as connection:
         connection.execute(
-            "INSERT INTO responsa.collection (tenant_id, id, owner_id, max_tokens, overlap_tokens, embedding) VALUES ('acme', 'default', %s, 500, 50, 'm')",
+            (
+                "INSERT INTO responsa.collection (tenant_id, id, owner_id, max_tokens, overlap_tokens, "
+                "embedding) VALUES ('acme', 'default', %s, 500, 50, 'm')"
+            ),
             (people.ann.user_id,),
         )
         for row in ROWS:
@@ -123,7 +172,8 @@ def combined(rng: random.Random, depth: int) -> tuple[str, set[str]]:
 
 
 RUBBISH: Final = (
-    "'", '"', "\\", "%", "_", "{where}", "%(tenant)s", "%s", "$1", "--", "; DROP TABLE responsa.document", "' OR true --", "x", "", "\u202e", "\U0001f600",
+    "'", '"', "\\", "%", "_", "{where}", "%(tenant)s", "%s", "$1", "--", "; DROP TABLE responsa.document", "' OR true --", "x", "",
+    "\u202e", "\U0001f600",
     "\ufffe", "*", "\n", "()", "NULL", "true", "-1", "1e308", "1e-320", "-0.0", "999999999999999999", "0001-01-01T00:00:00+23:59",
     "9999-12-31T23:59:59.999999-23:59", "9998", "0001", "collections/a", "a" * 300,
 )  # fmt: skip
@@ -161,11 +211,6 @@ async def test_rubbish_in_a_filter_is_refused_or_compared(
         assert await selecting.select(f"({comparison}) AND language = none") == "", comparison
         accepted += 1
     assert accepted > 25
-
-
-@pytest.fixture
-def shelf(database: Database, embedder: MiniLmEmbedder) -> Shelf:
-    return Shelf(database, embedder)
 
 
 async def test_a_rare_label_is_found_among_many(house: House, people: People) -> None:
@@ -208,13 +253,13 @@ async def test_three_passages_are_found_among_five_thousand(
     question = QuestionVector("", wanted.astype("<f4").tobytes())
     for passages in (3, EXACT_PASSAGES + 1):
         scope = SearchScope(Server("acme"), None, DocumentSet.of([rare], passages))
-        assert set(await vectors_of(shelf.database).nearest(scope, question, 100)) == set(ids)
-    query = LexicalQuery(["default"], ["x"], [1.0], [5_003], 1, 1.0)
+        assert set(await VectorsOf(shelf.database).nearest(scope, question, 100)) == set(ids)
+    query = CandidateQuery(["default"], words=[LexicalQuery(["default"], ["x"], [1.0], [5_003], 1, 1.0)])
     for passages in (3, 10_001):
         within = replace(query, documents=DocumentSet.of([rare], passages))
-        assert set(await lexical_of(shelf.database).matching(Server("acme"), [within])) == set(ids)
+        assert await matching(shelf.database, Server("acme"), within) == set(ids)
     assert not set(ids) & set(
-        await vectors_of(shelf.database).nearest(SearchScope(Server("acme")), question, 100)
+        await VectorsOf(shelf.database).nearest(SearchScope(Server("acme")), question, 100)
     )
 
 
@@ -228,11 +273,13 @@ async def test_exact_and_graph_search_stay_within_the_documents(
     question = QuestionVector(embedder.name, wanted)
     for some in (ids[:1], ids[3:9], ids, []):
         scope = SearchScope(Server("acme"), None, DocumentSet.of(some, passages))
-        nearest = await vectors_of(shelf.database).nearest(scope, question, 100)
-        rows = await lexical_of(shelf.database).passages(Server("acme"), list(nearest))
-        assert {row.passage.document_id for row in rows} == set(some)
+        nearest = await VectorsOf(shelf.database).nearest(scope, question, 100)
+        rows = await lexical_of(shelf.database).passages(
+            Server("acme"), {None: dict.fromkeys(nearest, False)}
+        )
+        assert {row.passage.document_id for row in rows[None]} == set(some)
     scope = SearchScope(Server("acme"), ["elsewhere"], DocumentSet.of(ids, passages))
-    assert not await vectors_of(shelf.database).nearest(scope, question, 100)
-    assert not await vectors_of(shelf.database).nearest(
+    assert not await VectorsOf(shelf.database).nearest(scope, question, 100)
+    assert not await VectorsOf(shelf.database).nearest(
         SearchScope(Server("rival"), None, DocumentSet.of(ids, passages)), question, 100
     )

@@ -1,4 +1,5 @@
-"""Generations of a collection: built with another embedding model while the old one serves, switched, completed and rolled back. The other models are on a real server."""
+"""Generations of a collection: built with another embedding model while the old one serves, switched, completed and
+rolled back. The other models are on a real server."""
 
 from __future__ import annotations
 
@@ -52,6 +53,7 @@ from tests.conftest import DatabaseUrls
 from tests.contract.conftest import People
 from tests.contract.library_house import Gate, House
 from tests.contract.outside import QDRANTS, qdrant_at, size
+from tests.raising import raises
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Payload indexes have no effect in the local Qdrant"),
@@ -313,9 +315,8 @@ async def test_a_refusing_model_fails_the_operation_and_a_busy_one_delays_it(
     assert await states(house, ann) == {2: FAILED, 1: ACTIVE}
     await house.finish_jobs()
     assert "generation_vector" not in house.rows()
-    with pytest.raises(Precondition) as caught:
-        await house.library.activate_generation(ann, "notes", 2)
-    assert caught.value.metadata == {"generation": "collections/notes/generations/2", "state": "failed"}
+    caught = await raises(Precondition, house.library.activate_generation(ann, "notes", 2))
+    assert caught.metadata == {"generation": "collections/notes/generations/2", "state": "failed"}
     lab.status, lab.refused = 503, 0
     operation = await house.library.reindex_collection(ann, "notes", WORDS)
     async with house.working():
@@ -370,10 +371,8 @@ async def test_a_lost_worker_can_write_nothing_and_its_vectors_are_kept(
     await builds.write(lost, [PassageVectors(uuid7(), made[0].vectors)], since=0, seconds=1.0)
     following = await builds.begin("acme", operation.id)
     assert following is not None
-    with pytest.raises(OwnershipLost):
-        await builds.write(lost, made, since=0, seconds=1.0)
-    with pytest.raises(OwnershipLost):
-        await builds.complete(lost)
+    await raises(OwnershipLost, builds.write(lost, made, since=0, seconds=1.0))
+    await raises(OwnershipLost, builds.complete(lost))
     assert not await builds.complete(following)
     assert made[0].passage_id not in {one.passage.id for one in await builds.missing(following, None, 100)}
     async with house.working():
@@ -483,8 +482,7 @@ async def test_a_document_whose_model_was_replaced_is_embedded_again(filled: Hou
     while await reindex.work("acme", ready.id, 0) is not None:
         pass
     assert await states(house, ann) == {3: ACTIVE, 2: RETIRED, 1: RETIRED}
-    with pytest.raises(GenerationSwitched):
-        await house.ingestions.publish(task.claim)
+    await raises(GenerationSwitched, house.ingestions.publish(task.claim))
     await house.ingest().run("acme", operation.id)
     assert "Sargasso" in await found(house, ann, "Where do eels spawn?")
 
@@ -494,15 +492,12 @@ async def test_one_generation_is_built_at_a_time(filled: House, people: People) 
     request_id = uuid7()
     operation = await library.reindex_collection(ann, "notes", request_id=request_id)
     assert await library.reindex_collection(ann, "notes", request_id=request_id) == operation
-    with pytest.raises(AlreadyExists):
-        await library.reindex_collection(ann, "notes", WORDS, request_id=request_id)
+    await raises(AlreadyExists, library.reindex_collection(ann, "notes", WORDS, request_id=request_id))
     for busy in (library.reindex_collection(ann, "notes"), library.activate_generation(ann, "notes", 1)):
-        with pytest.raises(Precondition) as running:
-            await busy
-        assert running.value.reason is Reason.REINDEX_RUNNING
-        assert running.value.metadata["operation"] == f"operations/{operation.id}"
-    with pytest.raises(Precondition, match="cancel the operation"):
-        await library.delete_generation(ann, "notes", 2)
+        running = await raises(Precondition, busy)
+        assert running.reason is Reason.REINDEX_RUNNING
+        assert running.metadata["operation"] == f"operations/{operation.id}"
+    await raises(Precondition, library.delete_generation(ann, "notes", 2), "cancel the operation")
 
 
 async def test_a_collection_has_a_bounded_number_of_generations(house: House, people: People) -> None:
@@ -510,10 +505,9 @@ async def test_a_collection_has_a_bounded_number_of_generations(house: House, pe
     await house.library.create_collection(ann, "notes", "", Chunking())
     for _ in range(MAX_GENERATIONS - 1):
         await rebuilt(house, ann, EMBEDDED_MODEL)
-    with pytest.raises(Precondition) as caught:
-        await house.library.reindex_collection(ann, "notes")
-    assert caught.value.reason is Reason.GENERATION_STATE
-    assert caught.value.metadata["generation"] == "collections/notes/generations/1"
+    caught = await raises(Precondition, house.library.reindex_collection(ann, "notes"))
+    assert caught.reason is Reason.GENERATION_STATE
+    assert caught.metadata["generation"] == "collections/notes/generations/1"
     await house.library.delete_generation(ann, "notes", 1)
     await house.library.reindex_collection(ann, "notes")
 
@@ -543,14 +537,12 @@ async def test_a_model_that_the_settings_no_longer_declare(
     left = configured(embedder, EMBEDDED_MODEL, ModelSettings())
     house = House(filled.urls, filled.database, filled.parser, embedder, filled.spool, left)
     assert "Elbe" in await found(house, ann, "Elbe kilometres", SearchMode.HYBRID)
-    with pytest.raises(Precondition) as caught:
-        await found(house, ann, "Elbe kilometres")
-    assert caught.value.reason is Reason.COLLECTION_EMBEDDING_DIFFERS
+    caught = await raises(Precondition, found(house, ann, "Elbe kilometres"))
+    assert caught.reason is Reason.COLLECTION_EMBEDDING_DIFFERS
     failed = await house.take_in(ann, LATE, "eels.md", collection="notes")
     assert failed.error is not None
     assert failed.error.reason is Reason.COLLECTION_EMBEDDING_DIFFERS
-    with pytest.raises(InvalidRequest):
-        await house.library.activate_generation(ann, "notes", 2)
+    await raises(InvalidRequest, house.library.activate_generation(ann, "notes", 2))
     # The earlier generation can still be activated.
     operation = await house.library.activate_generation(ann, "notes", 1)
     async with house.working():
@@ -588,8 +580,7 @@ async def test_a_model_that_is_down_stops_only_uploads_that_make_a_collection(
     house = House(filled.urls, filled.database, filled.parser, embedder, filled.spool, of_words)
     lab.status = 503
     await house.upload(ann, LATE, "eels.md", collection="notes")
-    with pytest.raises(Unavailable):
-        await house.upload(ann, LATE, "eels.md")
+    await raises(Unavailable, house.upload(ann, LATE, "eels.md"))
     lab.status = 0
     await house.upload(ann, LATE, "eels.md")
     [only] = await house.generations.list(Server("acme"), "default")
@@ -643,7 +634,8 @@ async def test_uploads_and_deletions_during_switches_leave_every_passage_with_ve
     live = "SELECT p.id FROM responsa.passage AS p JOIN responsa.collection AS c ON c.id = p.collection_id WHERE p.live"
     if house.vectors is None:
         lacking = house.ask(
-            f"{live} AND NOT EXISTS (SELECT FROM responsa.generation_vector AS v WHERE v.passage_id = p.id AND v.generation_id = c.generation_id)"
+            f"{live} AND NOT EXISTS (SELECT FROM responsa.generation_vector AS v WHERE v.passage_id = "
+            "p.id AND v.generation_id = c.generation_id)"
         )
         assert lacking == list[tuple[UUID]]()
     else:
@@ -686,8 +678,7 @@ async def test_a_model_is_asked_once_and_kept_only_if_it_answers(
     del answering, words
     lab.status = 404
     for name in ("lab:unknown", "lab:other"):
-        with pytest.raises(Precondition):
-            await embedders.declared(name)
+        await raises(Precondition, embedders.declared(name))
     gc.collect()
     kept = [one.model.called for one in gc.get_objects() if type(one) is OpenAiEmbedder]
     assert not {"lab:answering", "lab:unknown", "lab:other"} & {*kept}
@@ -701,8 +692,7 @@ async def test_language_models_and_embedding_models_share_the_limits_of_a_key(
     models = model_table(given)
     made = ConfiguredEmbedders(embedder, EMBEDDED_MODEL, given, models.providers)
     async with models.providers["lab"].limits.place():
-        with pytest.raises(Unavailable):
-            await made.declared(WORDS)
+        await raises(Unavailable, made.declared(WORDS))
     assert (await made.declared(WORDS)).dimensions == 256
     await made.close()
 

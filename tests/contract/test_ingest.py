@@ -33,6 +33,7 @@ from responsa_server.stores.postgres.locks import Lock
 from responsa_server.stores.postgres.operations import IngestionStore
 from tests.contract.conftest import People
 from tests.contract.library_house import Gate, GatedEmbedder, GatedParser, House
+from tests.raising import raises
 from tests.unit.ingest.in_memory import InMemory
 from tests.unit.ingest.office_files import changed, docx
 
@@ -165,8 +166,7 @@ async def test_a_call_ends_an_operation_while_the_rows_of_an_earlier_attempt_are
     async with house.working(stopping(house, "publish", gate)):
         await asyncio.wait_for(gate.reached.wait(), 60)
     monkeypatch.setattr("responsa_server.stores.postgres.passages._DISCARDED_AT_ONCE", 1)
-    with pytest.raises(OwnershipLost):
-        await Cancelling(house.database, house.queue).begin("acme", operation.id)
+    await raises(OwnershipLost, Cancelling(house.database, house.queue).begin("acme", operation.id))
     assert house.ask("SELECT 1 FROM responsa.passage") == []
 
 
@@ -245,9 +245,8 @@ async def test_an_operation_is_cancelled(house: House, people: People, stage: st
     gate = Gate()
     async with house.working(stopping(house, stage, gate)):
         await asyncio.wait_for(gate.reached.wait(), 60)
-        with pytest.raises(Precondition) as caught:
-            await house.library.delete_operation(people.ann, operation.id)
-        assert caught.value.reason is Reason.OPERATION_RUNNING
+        caught = await raises(Precondition, house.library.delete_operation(people.ann, operation.id))
+        assert caught.reason is Reason.OPERATION_RUNNING
         await house.library.cancel_operation(people.ann, operation.id)
         await house.library.cancel_operation(people.ann, operation.id)
         gate.opened.set()
@@ -293,19 +292,15 @@ async def test_whoever_holds_a_stale_epoch_writes_nothing(house: House, people: 
     before = house.ask("SELECT epoch, stage, passages_total FROM responsa.operation")
     assert before[0][:2] == (2, "embedding")
     error = Unavailable(Reason.PART_UNAVAILABLE, "late", {"part": "parser"})
-    with pytest.raises(OwnershipLost):
-        await house.ingestions.write(stale.claim, [], 99)
-    with pytest.raises(OwnershipLost):
-        await house.ingestions.publish(stale.claim)
-    with pytest.raises(OwnershipLost):
-        await house.ingestions.fail(stale.claim, error)
+    await raises(OwnershipLost, house.ingestions.write(stale.claim, [], 99))
+    await raises(OwnershipLost, house.ingestions.publish(stale.claim))
+    await raises(OwnershipLost, house.ingestions.fail(stale.claim, error))
     assert house.ask("SELECT epoch, stage, passages_total FROM responsa.operation") == before
     # A third worker takes the operation over. The second worker continues later and finds that it has lost the
     # operation.
     await house.ingest().run("acme", operation.id)
     gate.opened.set()
-    with pytest.raises(OwnershipLost):
-        await slow
+    await raises(OwnershipLost, slow)
     await assert_whole(house, people, await house.library.operations.get(people.ann, operation.id))
 
 

@@ -12,7 +12,9 @@ from uuid import UUID
 
 import psycopg
 import pytest
+import structlog
 from procrastinate.schema import SchemaManager
+from structlog.contextvars import merge_contextvars
 from structlog.testing import capture_logs
 from uuid_utils.compat import uuid7
 
@@ -106,7 +108,8 @@ async def test_users_of_a_tenant_take_turns(house: House) -> None:
 
 
 async def test_documents_of_one_user_leave_a_place_to_each_other_user_and_tenant(house: House) -> None:
-    """The documents that are read never end. Without these places, the two of Ann would take all of the tenant, and those of the tenant all there are."""
+    """The documents that are read never end. Without these places, the two of Ann would take all of the tenant, and
+    those of the tenant all there are."""
     ann, bob, cleo = uuid7(), uuid7(), uuid7()
     slow = [await defer(house, "acme", user_id=ann) for _ in range(3)]
     gate, begun = Gate(), list[UUID]()
@@ -126,11 +129,13 @@ async def test_documents_of_one_user_leave_a_place_to_each_other_user_and_tenant
 
 
 def test_the_next_job_is_found_without_statistics_of_the_queue(house: House) -> None:
-    """When a queue has just grown, PostgreSQL has no statistics of it. It then read the whole queue once for each waiting job, which took half a second."""
+    """When a queue has just grown, PostgreSQL has no statistics of it. It then read the whole queue once for each
+    waiting job, which took half a second."""
     with psycopg.connect(house.urls.log, autocommit=True, options=OPTIONS) as log:
         log.execute(
             """INSERT INTO procrastinate_jobs (queue_name, task_name, args)
-            SELECT 'knowledge', 'work', jsonb_build_object('tenant_id', 'tenant' || n % 3, 'user_id', 'user' || n % 2, 'id', n) FROM generate_series(1, 9000) AS n"""
+            SELECT 'knowledge', 'work', jsonb_build_object('tenant_id', 'tenant' || n % 3, 'user_id', 'user' || n % 2, 'id', n)
+            FROM generate_series(1, 9000) AS n"""
         )
         for name, queue in (("fetch", "knowledge"), ("fetch_apart", "mail")):
             ((plans,),) = log.execute(
@@ -196,6 +201,20 @@ async def test_runs_that_enqueue_hold_up_neither_documents_nor_runs_for_one_subj
         await house.until(lambda: begun[4:] == [JobRank.URGENT])
         gate.opened.set()
         await house.until(lambda: begun[5:] == [JobRank.USUAL, JobRank.USUAL])
+
+
+async def test_every_line_of_a_job_names_it_its_tenant_and_its_operation(house: House) -> None:
+    async def work(_: str, __: UUID, ___: int) -> None:
+        structlog.get_logger("elsewhere").info("somewhere in the work")
+
+    with capture_logs(processors=[merge_contextvars]) as logs:
+        operations = {await defer(house, tenant): tenant for tenant in ("acme", "umbra")}
+        async with running(JobQueue(house.urls.log, concurrency=2, pace=PACE), work):
+            await house.until(lambda: len(logs) == 2)
+    assert {(log["tenant"], log["operation"]) for log in logs} == {
+        (tenant, f"operations/{operation}") for operation, tenant in operations.items()
+    }
+    assert all(isinstance(log["job"], int) for log in logs)
 
 
 async def test_long_runs_of_one_tenant_leave_a_place_to_another(house: House) -> None:
@@ -269,7 +288,8 @@ async def test_a_worker_that_lives_keeps_its_jobs_though_its_heartbeat_is_late(h
                 assert started[slow] == 1
                 # Its machine may have vanished, if a worker is silent for longer.
                 house.ask(
-                    "UPDATE procrastinate_workers SET last_heartbeat = now() - interval '2 min' WHERE last_heartbeat < now() - interval '20 s'"
+                    "UPDATE procrastinate_workers SET last_heartbeat = now() - interval '2 min' WHERE "
+                    "last_heartbeat < now() - interval '20 s'"
                 )
                 await house.until(lambda: started[slow] == 2)
                 await house.until(lambda: house.ask("SELECT 1 FROM procrastinate_jobs") == [])
@@ -423,6 +443,23 @@ async def test_a_job_that_fails_unexpectedly_is_counted(house: House) -> None:
         await house.until(lambda: bool(queue.errors.read()))
     [group] = queue.errors.read()
     assert (group.error, group.last_id) == ("LookupError", f"{JobKind.DELIVER.value}/{identity}")
+
+
+async def test_a_job_waits_for_a_worker_that_knows_its_kind(house: House) -> None:
+    done = list[str]()
+
+    async def work(tenant: str, _: UUID, __: int) -> None:
+        done.append(tenant)
+
+    # They are the oldest of the queues that share places.
+    await defer(house, "waits", kind=JobKind.SCHEDULE)
+    await defer(house, "waits", kind=JobKind.REPLAY)
+    await defer(house, "acme")
+    await defer(house, "acme", kind=JobKind.SYNC)
+    async with running(JobQueue(house.urls.log, concurrency=1, pace=PACE), work):
+        await house.until(lambda: house.ask("SELECT count(*) FROM procrastinate_jobs") == [(2,)])
+    assert done == ["acme", "acme"]
+    assert house.ask("SELECT status::text, count(*) FROM procrastinate_jobs GROUP BY 1") == [("todo", 2)]
 
 
 async def test_jobs_that_are_taken_no_more_are_told(house: House) -> None:

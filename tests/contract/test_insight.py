@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-import psycopg
 import pytest
 from uuid_utils.compat import uuid7
 
@@ -48,15 +47,16 @@ from responsa_server.domain.insight import (
 from responsa_server.domain.listing import ListQuery, Order
 from responsa_server.domain.people import Principal
 from responsa_server.domain.turns import NewTurn
-from responsa_server.insight.keeper import InsightKeeper
+from responsa_server.insight.periodic import InsightKeeper
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.insight import PostgresInsight
 from responsa_server.stores.postgres.patterns import PostgresPatterns
 from responsa_server.stores.postgres.turns import PostgresTurnStore
 from responsa_server.turns.worker import conclude
 from tests.conftest import DatabaseUrls
-from tests.contract.conftest import People, new_turn
-from tests.contract.turn_steps import append, cancelled, change, citation, claim_of, row
+from tests.contract.conftest import People
+from tests.contract.turn_house import citation
+from tests.contract.turn_steps import accepted_turn, append, cancelled, claim_of, row
 
 CODEC = AskFrames()
 ALL = tuple(Dimension)
@@ -67,13 +67,17 @@ TURNS = 60
 # What the turns of a tenant come to, counted in the log.
 RECOUNT = """
     WITH t AS (
-        SELECT user_id, state, input_tokens + coalesce(s.more, 0) AS input_tokens, (SELECT count(*) FROM responsa.turn_tool AS c WHERE c.turn_id = t.id) AS tools,
-            (SELECT count(*) FROM responsa.citation AS c JOIN responsa.message AS m ON m.id = c.message_id WHERE m.turn_id = t.id) AS citations
-        FROM responsa.turn AS t LEFT JOIN LATERAL (SELECT sum(input_tokens) AS more FROM responsa.turn_spent AS s WHERE s.turn_id = t.id) AS s ON true
+        SELECT user_id, state, input_tokens + coalesce(s.more, 0) AS input_tokens,
+            (SELECT count(*) FROM responsa.turn_tool AS c WHERE c.turn_id = t.id) AS tools,
+            (SELECT count(*) FROM responsa.citation AS c JOIN responsa.message AS m ON m.id = c.message_id
+                WHERE m.turn_id = t.id) AS citations
+        FROM responsa.turn AS t LEFT JOIN LATERAL (
+            SELECT sum(input_tokens) AS more FROM responsa.turn_spent AS s WHERE s.turn_id = t.id) AS s ON true
         WHERE end_time IS NOT NULL AND tenant_id = 'acme'
     )
     SELECT count(*) FILTER (WHERE state = 'answered'), count(*) FILTER (WHERE state = 'refused'), count(*) FILTER (WHERE state = 'failed'),
-        count(*) FILTER (WHERE state = 'cancelled'), coalesce(sum(input_tokens), 0)::bigint, coalesce(sum(tools), 0)::bigint, coalesce(sum(citations), 0)::bigint
+        count(*) FILTER (WHERE state = 'cancelled'), coalesce(sum(input_tokens), 0)::bigint,
+        coalesce(sum(tools), 0)::bigint, coalesce(sum(citations), 0)::bigint
     FROM t WHERE %s::uuid IS NULL OR user_id = %s"""
 
 
@@ -105,8 +109,9 @@ async def turn(
     store: PostgresTurnStore, who: Principal, dice: random.Random, text: str = "How long is the river?"
 ) -> NewTurn:
     """A turn that calls a tool, or not, and ends one way or another; it may lose a worker that had spent something."""
-    new = new_turn(text, version=f"agents/{dice.choice(('default', 'tutor'))}/versions/1")
-    await store.accept(who, new, cancelled)
+    new = await accepted_turn(
+        store, who, text, version=f"agents/{dice.choice(('default', 'tutor'))}/versions/1"
+    )
     claim, seq = claim_of(new), 2
     if dice.random() < 0.3:
         tools = [ToolCalled("c1", "clock", {}), ToolReturned("c1", ToolOutcome.OK, "12:00")]
@@ -118,9 +123,9 @@ async def turn(
     terminal = endings(dice)
     if isinstance(terminal, Cancelled):
         await store.cancel(who, new.id, True, cancelled)
-        await store.book(claim, Usage(1, 20, 3))
+        await store.record_usage(claim, Usage(1, 20, 3))
         return new
-    bytes_ = CODEC.encode_terminal(NumberedEvent(seq, 1, None, terminal))
+    bytes_ = CODEC.event(NumberedEvent(seq, 1, None, terminal))
     await store.finish(claim, [row(seq)], conclude(terminal, bytes_, new.question, uuid7))
     return new
 
@@ -128,7 +133,14 @@ async def turn(
 async def found(insight: PostgresInsight, user_id: UUID) -> tuple[int, ...]:
     """What a report says of the counts of RECOUNT, apart from the citations."""
     report = await insight.usage("acme", user_id, WHOLE, Granularity.WEEK, ALL)
-    names = ("answered", "refused", "failed", "cancelled", "input_tokens", "tool_calls")
+    names = (
+        "answered_turns",
+        "refused_turns",
+        "failed_turns",
+        "cancelled_turns",
+        "input_tokens",
+        "tool_calls",
+    )
     return tuple(sum(getattr(one, name) for one in report.rows) for name in names)
 
 
@@ -137,10 +149,8 @@ async def quality(insight: PostgresInsight) -> Quality:
 
 
 def recounted(urls: DatabaseUrls, user_id: UUID | None = None) -> tuple[int, ...]:
-    with psycopg.connect(urls.superuser) as connection:
-        counts = connection.execute(RECOUNT, (user_id, user_id)).fetchone()
-    assert counts is not None
-    return tuple(counts)
+    (counts,) = urls.ask(RECOUNT, user_id, user_id)
+    return counts
 
 
 @pytest.fixture
@@ -192,11 +202,11 @@ async def test_the_sums_equal_the_log_while_turns_end_and_are_added_up(
     assert all(one.first_words_ms <= one.latency_ms for one in listed)
     assert not (await insight.turns("rival", WHOLE, ListQuery(200, Order("create_time")))).items
     # A conversation that is deleted takes nothing from the sums.
-    change(database_urls, "DELETE FROM responsa.turn")
+    database_urls.ask("DELETE FROM responsa.turn")
     assert await found(insight, EVERYBODY) == tuple(counts)
     # What is read by days equals what is read by hours.
     hours = await insight.usage("acme", EVERYBODY, WHOLE, Granularity.HOUR, ())
-    assert sum(one.answered for one in hours.rows) == counts[0]
+    assert sum(one.answered_turns for one in hours.rows) == counts[0]
     # A tenant sees its own sums alone.
     assert (await insight.usage("rival", EVERYBODY, WHOLE, None, ())).rows == []
 
@@ -212,9 +222,14 @@ async def test_the_turns_of_an_earlier_release_are_counted_as_if_they_ended_now(
     usage = await insight.usage("acme", people.ann.user_id, WHOLE, Granularity.HOUR, ALL)
     before = await quality(insight)
     # The terminal events of cancelled turns that turn_steps writes are no events.
-    change(
-        database_urls,
-        "DELETE FROM responsa.usage_hour; DELETE FROM responsa.quality_hour; DELETE FROM responsa.usage_day; DELETE FROM responsa.quality_day; UPDATE responsa.turn_spent SET counted = false; UPDATE responsa.turn SET counted = false, first_words_time = coalesce(first_words_time, end_time), terminal = CASE state WHEN 'cancelled' THEN '' ELSE terminal END",
+    database_urls.ask(
+        (
+            "DELETE FROM responsa.usage_hour; DELETE FROM responsa.quality_hour; DELETE FROM "
+            "responsa.usage_day; DELETE FROM responsa.quality_day; UPDATE responsa.turn_spent SET "
+            "counted = false; UPDATE responsa.turn SET counted = false, first_words_time = "
+            "coalesce(first_words_time, end_time), terminal = CASE state WHEN 'cancelled' THEN '' "
+            "ELSE terminal END"
+        ),
     )
     assert (await insight.usage("acme", EVERYBODY, WHOLE, None, ())).recounting
     await InsightKeeper(insight, facts_of_terminal).count()
@@ -237,22 +252,42 @@ def test_percentiles_are_within_nine_percent() -> None:
     assert percentile({}, 0.5) == 0
 
 
-# Patterns as the questions of %s turns make them (about half of the turns are of the first 20 of 500), feedback on a tenth of the answers, and its turns.
+# Patterns as the questions of %s turns make them (about half of the turns are of the first 20 of 500), feedback on a
+# tenth of the answers, and its turns.
 FULL = (
     "DELETE FROM responsa.question_event WHERE %s > 0",
-    "INSERT INTO responsa.question_pattern (id, tenant_id, embedding, vector, central, turns, last_time) SELECT md5(p::text)::uuid, 'acme', 'm', '', '', %s / p, now() FROM generate_series(1, 500) AS p",
-    """INSERT INTO responsa.pattern_day SELECT 'acme', false, date_trunc('day', now(), 'UTC') - d * interval '1 day', md5(p::text)::uuid, c, c / 4, c / 5, 0, 0, c, c, 0, now(), now()
-        FROM generate_series(0, 364) AS d, generate_series(1, 500) AS p, LATERAL (SELECT round(%s / 365.0 / p / 6.8)::int AS c) AS n WHERE c > 0""",
-    """INSERT INTO responsa.pattern_day SELECT tenant_id, true, date_trunc('month', day, 'UTC'), pattern_id, sum(answered), sum(refused), sum(no_support), 0, 0, sum(cited_answers), sum(citations), 0, min(day), max(day)
+    (
+        "INSERT INTO responsa.question_pattern (id, tenant_id, embedding, vector, central, "
+        "turns, last_time) SELECT md5(p::text)::uuid, 'acme', 'm', '', '', %s / p, now() FROM "
+        "generate_series(1, 500) AS p"
+    ),
+    """INSERT INTO responsa.pattern_day
+        SELECT 'acme', false, date_trunc('day', now(), 'UTC') - d * interval '1 day', md5(p::text)::uuid,
+            c, c / 4, c / 5, 0, 0, c, c, 0, now(), now()
+        FROM generate_series(0, 364) AS d, generate_series(1, 500) AS p,
+            LATERAL (SELECT round(%s / 365.0 / p / 6.8)::int AS c) AS n WHERE c > 0""",
+    """INSERT INTO responsa.pattern_day
+        SELECT tenant_id, true, date_trunc('month', day, 'UTC'), pattern_id, sum(answered), sum(refused), sum(no_support), 0, 0,
+            sum(cited_answers), sum(citations), 0, min(day), max(day)
         FROM responsa.pattern_day WHERE %s > 0 GROUP BY 1, 3, 4""",
-    """WITH c AS (INSERT INTO responsa.conversation (id, tenant_id, user_id, title, titled) SELECT gen_random_uuid(), 'acme', id, 'x', true FROM responsa.app_user WHERE tenant_id = 'acme' LIMIT 1 RETURNING id, user_id),
-        t AS (INSERT INTO responsa.turn (id, tenant_id, user_id, conversation_id, request, request_sha256, agent_version, state, last_seq, terminal, end_time, create_time, counted)
-            SELECT gen_random_uuid(), 'acme', c.user_id, c.id, '', sha256(''), 'agents/default/versions/1', 'answered', 2, '', now(), now() - random() * interval '365 days', true FROM c, generate_series(1, %s / 10)
+    """WITH c AS (INSERT INTO responsa.conversation (id, tenant_id, user_id, title, titled)
+            SELECT gen_random_uuid(), 'acme', id, 'x', true FROM responsa.app_user WHERE tenant_id = 'acme' LIMIT 1
+            RETURNING id, user_id),
+        t AS (INSERT INTO responsa.turn (id, tenant_id, user_id, conversation_id, request, request_sha256, agent_version,
+                state, last_seq, terminal, end_time, create_time, counted)
+            SELECT gen_random_uuid(), 'acme', c.user_id, c.id, '', sha256(''), 'agents/default/versions/1', 'answered', 2, '',
+                now(), now() - random() * interval '365 days', true FROM c, generate_series(1, %s / 10)
             RETURNING id, create_time),
-        m AS (INSERT INTO responsa.message (id, tenant_id, conversation_id, turn_id, speaker, content) SELECT gen_random_uuid(), 'acme', c.id, t.id, 'assistant', 'x' FROM c, t RETURNING id, turn_id)
+        m AS (INSERT INTO responsa.message (id, tenant_id, conversation_id, turn_id, speaker, content)
+            SELECT gen_random_uuid(), 'acme', c.id, t.id, 'assistant', 'x' FROM c, t RETURNING id, turn_id)
         INSERT INTO responsa.message_feedback (tenant_id, message_id, rating, create_time, update_time, agent, pattern_id)
-        SELECT 'acme', m.id, CASE WHEN random() < 0.2 THEN 'down' ELSE 'up' END, t.create_time, t.create_time, 'default', md5((1 + floor(500 * random() * random()))::int::text)::uuid FROM m JOIN t ON t.id = m.turn_id""",
-    "INSERT INTO responsa.turn_pattern SELECT m.turn_id, 'acme', f.pattern_id, 'answered', f.update_time FROM responsa.message_feedback AS f JOIN responsa.message AS m ON m.id = f.message_id WHERE %s > 0",
+        SELECT 'acme', m.id, CASE WHEN random() < 0.2 THEN 'down' ELSE 'up' END, t.create_time, t.create_time, 'default',
+            md5((1 + floor(500 * random() * random()))::int::text)::uuid FROM m JOIN t ON t.id = m.turn_id""",
+    (
+        "INSERT INTO responsa.turn_pattern SELECT m.turn_id, 'acme', f.pattern_id, 'answered', "
+        "f.update_time FROM responsa.message_feedback AS f JOIN responsa.message AS m ON m.id = "
+        "f.message_id WHERE %s > 0"
+    ),
     "ANALYZE",
 )
 
@@ -265,20 +300,23 @@ async def test_a_million_turns_of_a_year(
     turns = int(os.environ.get("RESPONSA_SOAK_COUNT") or 1_000_000)
     each = min(turns, 100_000)
     added = """
-        INSERT INTO responsa.usage_event (tenant_id, user_id, time, kind, agent, model, collection, tools, input_tokens, cost_micros, milliseconds, citations)
-        SELECT 'acme', %s, now() - random() * interval '365 days', (ARRAY['answered', 'answered', 'answered', 'refused', 'failed'])[1 + n %% 5],
-            'agent' || n %% 3, 'model' || n %% 2, 'collection' || n %% 3, CASE n %% 10 WHEN 0 THEN ARRAY['clock'] ELSE '{}' END, 100, 7, 1 + n %% 5000, n %% 3
+        INSERT INTO responsa.usage_event
+            (tenant_id, user_id, time, kind, agent, model, collection, tools, input_tokens, cost_micros, milliseconds, citations)
+        SELECT 'acme', %s, now() - random() * interval '365 days',
+            (ARRAY['answered', 'answered', 'answered', 'refused', 'failed'])[1 + n %% 5],
+            'agent' || n %% 3, 'model' || n %% 2, 'collection' || n %% 3,
+            CASE n %% 10 WHEN 0 THEN ARRAY['clock'] ELSE '{}' END, 100, 7, 1 + n %% 5000, n %% 3
         FROM generate_series(1, %s) AS n"""
     seconds, taken = list[float](), list[float]()
     for round_ in range(turns // each):
         who = people.ann if round_ % 2 else people.bob
-        change(database_urls, added, who.user_id, each)
+        database_urls.ask(added, who.user_id, each)
         began = time.perf_counter()
         while await insight.fold():
             pass
         seconds.append(time.perf_counter() - began)
     for statement in FULL:
-        change(database_urls, statement, *[turns] * statement.count("%s"))
+        database_urls.ask(statement, *[turns] * statement.count("%s"))
     print(f"adding {each:,} turns: {min(seconds):.1f} to {max(seconds):.1f} s")
     for user_id, expected in ((EVERYBODY, turns), (people.bob.user_id, each * math.ceil(turns / each / 2))):
         for granularity, by in ((Granularity.DAY, ALL), (Granularity.MONTH, (Dimension.AGENT,)), (None, ())):
@@ -287,7 +325,10 @@ async def test_a_million_turns_of_a_year(
                 began = time.perf_counter()
                 report = await insight.usage("acme", user_id, WHOLE, granularity, by)
                 taken.append(time.perf_counter() - began)
-            assert sum(one.answered + one.refused + one.failed for one in report.rows) == expected
+            assert (
+                sum(one.answered_turns + one.refused_turns + one.failed_turns for one in report.rows)
+                == expected
+            )
             assert sum(one.input_tokens for one in report.rows) == 100 * expected
             print(f"{granularity} by {len(by)}: {len(report.rows)} rows, {min(taken) * 1000:.0f} ms")
     patterns = PostgresPatterns(database, CODEC)

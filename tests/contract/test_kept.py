@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Iterator
-from pathlib import Path
+from collections.abc import Awaitable
 from secrets import token_hex
 from typing import Final
 
-import pytest
 from uuid_utils.compat import uuid7
 
 from responsa_server.domain.errors import AlreadyExists, Exhausted, Reason
 from responsa_server.domain.knowledge import Chunking
 from responsa_server.domain.turns import NewTurn, Question
-from responsa_server.embedded import Layout
 from responsa_server.embedded.redis import EmbeddedRedis
 from responsa_server.stores.postgres.conversations import PostgresConversationStore
 from responsa_server.stores.postgres.database import Database
@@ -22,32 +19,24 @@ from responsa_server.stores.postgres.limits import PostgresLimits
 from responsa_server.stores.postgres.turns import PostgresTurnStore
 from tests.conftest import DatabaseUrls
 from tests.contract.conftest import People, new_turn
-from tests.contract.library_house import House as LibraryHouse
+from tests.contract.library_house import House
 from tests.contract.test_limits import limiter, limits
-from tests.contract.turn_house import House, Script, told
-from tests.contract.turn_steps import FAILED, answered, cancelled, citation, claim_of, row, value
+from tests.contract.turn_house import Script, Services, citation, told
+from tests.contract.turn_steps import FAILED, accepted_turn, answered, cancelled, claim_of, row
+from tests.raising import raises
 
 # By definition: the question and the terminal event of each ended turn, and the titles and labels as they are stored.
-_BYTES_OF_CONVERSATIONS: Final = """SELECT coalesce(sum(octet_length(c.title) + pg_column_size(c.labels) + coalesce(t.bytes, 0)), 0)::bigint FROM responsa.conversation AS c
-    LEFT JOIN (SELECT conversation_id, sum(octet_length(request) + octet_length(terminal)) AS bytes FROM responsa.turn GROUP BY conversation_id) AS t
+_BYTES_OF_CONVERSATIONS: Final = """
+    SELECT coalesce(sum(octet_length(c.title) + pg_column_size(c.labels) + coalesce(t.bytes, 0)), 0)::bigint
+    FROM responsa.conversation AS c LEFT JOIN (
+        SELECT conversation_id, sum(octet_length(request) + octet_length(terminal)) AS bytes FROM responsa.turn
+        GROUP BY conversation_id) AS t
     ON t.conversation_id = c.id WHERE c.user_id = %s"""
 HTML: Final = "<html><body><h1>Ferries</h1><p>The ferry leaves at nine.</p></body></html>"
 
 
-@pytest.fixture
-def redis(tmp_path: Path) -> Iterator[EmbeddedRedis]:
-    part = EmbeddedRedis(Layout.of(tmp_path / "home").prepare())
-    part.start()
-    try:
-        yield part
-    finally:
-        part.stop()
-
-
 async def refused(work: Awaitable[object], limit: str) -> Exhausted:
-    with pytest.raises(Exhausted) as caught:
-        await work
-    error = caught.value
+    error = await raises(Exhausted, work)
     assert (error.reason, error.metadata["limit"], error.metadata["scope"], error.retry_after) == (
         Reason.LIMIT_REACHED,
         limit,
@@ -60,7 +49,7 @@ async def refused(work: Awaitable[object], limit: str) -> Exhausted:
 async def test_conversations_at_once_never_pass_the_limit_and_a_deleted_one_makes_room(
     database: Database, redis: EmbeddedRedis, people: People, database_urls: DatabaseUrls
 ) -> None:
-    house, store = House(database), PostgresConversationStore(database)
+    house, store = Services(database), PostgresConversationStore(database)
     asked, request_id = Question("How long is the Nile?"), uuid7()
     async with (
         limiter(database, redis.url, limits(conversations=5)) as gate,
@@ -79,10 +68,10 @@ async def test_conversations_at_once_never_pass_the_limit_and_a_deleted_one_make
         for error in errors:
             assert isinstance(error, Exhausted)
             assert error.metadata == {"limit": "conversations", "scope": "user", "value": "5"}
-        assert value(database_urls, "SELECT count(*) FROM responsa.conversation") == 5
+        assert database_urls.value("SELECT count(*) FROM responsa.conversation") == 5
         # A refused question leaves no turn either.
         asks = sum(not isinstance(found, BaseException) for found in outcomes[12:])
-        assert value(database_urls, "SELECT count(*) FROM responsa.turn") == 1 + asks
+        assert database_urls.value("SELECT count(*) FROM responsa.turn") == 1 + asks
 
         # A repetition begins no conversation, and neither does a question in an existing one.
         assert (await other.accept(people.ann, asked, request_id)).turn_id == begun.turn_id
@@ -107,7 +96,7 @@ async def test_a_repeated_creation_finds_its_conversation_at_the_limit(
 
 
 async def test_collections_at_once_never_pass_the_limit_and_a_deleted_one_makes_room(
-    house: LibraryHouse, people: People
+    house: House, people: People
 ) -> None:
     library = house.library
 
@@ -119,9 +108,7 @@ async def test_collections_at_once_never_pass_the_limit_and_a_deleted_one_makes_
     names = [name for (name,) in house.ask("SELECT coalesce(slug, id) FROM responsa.collection")]
     assert len(names) == 3
     # Who is at the limit still learns that a collection exists.
-    with pytest.raises(AlreadyExists) as caught:
-        await create(names[0])
-    assert caught.value.reason is Reason.RESOURCE_ALREADY_EXISTS
+    assert (await raises(AlreadyExists, create(names[0]))).reason is Reason.RESOURCE_ALREADY_EXISTS
     await library.delete_collection(people.ann, names[0], "", force=False)
     await create("room")
     error = await refused(create("none"), "collections")
@@ -140,9 +127,11 @@ async def test_every_end_of_a_turn_is_counted_exactly(
     assert await store.stored_bytes(people.ann) == 0
 
     async def begun(conversation: NewTurn | None = None) -> NewTurn:
-        new = new_turn(conversation=None if conversation is None else conversation.conversation_id)
-        await turn_store.accept(people.ann, new, cancelled)
-        return new
+        return await accepted_turn(
+            turn_store,
+            people.ann,
+            conversation=None if conversation is None else conversation.conversation_id,
+        )
 
     first, second, third, theirs = await begun(), await begun(), await begun(), new_turn("Whose?")
     await turn_store.accept(people.bob, theirs, cancelled)
@@ -155,19 +144,19 @@ async def test_every_end_of_a_turn_is_counted_exactly(
     labels = {f"label{place}": "v" * 200 for place in range(32)}
     await conversation_store.create(people.ann, uuid7(), "Nile", labels, None)
     found = await store.stored_bytes(people.ann)
-    assert found == value(database_urls, _BYTES_OF_CONVERSATIONS, people.ann.user_id)
+    assert found == database_urls.value(_BYTES_OF_CONVERSATIONS, people.ann.user_id)
     # A failed and a cancelled turn leave the conversation as it was, apart from its size.
     for unchanged in (second, third):
         assert (await conversation_store.get(people.ann, unchanged.conversation_id)).etag == "1"
     for conversation in (first, second, third):
         await conversation_store.delete(people.ann, conversation.conversation_id, "")
-    assert await store.stored_bytes(people.ann) == value(
-        database_urls, _BYTES_OF_CONVERSATIONS, people.ann.user_id
+    assert await store.stored_bytes(people.ann) == database_urls.value(
+        _BYTES_OF_CONVERSATIONS, people.ann.user_id
     )
 
 
 async def test_the_canonical_text_of_a_document_counts_if_it_is_not_the_original(
-    database: Database, house: LibraryHouse, people: People
+    database: Database, house: House, people: People
 ) -> None:
     store = PostgresLimits(database)
     await house.take_in(people.ann, "# Ferries\n\nThe ferry leaves at nine.\n", "ferries.md")
@@ -185,7 +174,7 @@ async def test_the_canonical_text_of_a_document_counts_if_it_is_not_the_original
 async def test_who_keeps_too_many_bytes_asks_nothing_until_some_are_deleted(
     database: Database, redis: EmbeddedRedis, people: People
 ) -> None:
-    house, store = House(database), PostgresConversationStore(database)
+    house, store = Services(database), PostgresConversationStore(database)
     asked = Question("How long is the Nile?")
     async with (
         limiter(database, redis.url, limits(storage_bytes=1_000)) as gate,

@@ -1,4 +1,5 @@
-"""The agent `knowledge` over real documents and real tools, with and without a model, while a part of the server or of another system is away."""
+"""The agent `knowledge` over real documents and real tools, with and without a model, while a part of the server or of
+another system is away."""
 
 from __future__ import annotations
 
@@ -36,9 +37,9 @@ from responsa_server.domain.turns import Question, TurnState
 from responsa_server.search.answering import LibraryEvidence
 from responsa_server.tools.kinds import ToolParts
 from tests.contract.conftest import People
-from tests.contract.library_house import House as Library
+from tests.contract.library_house import House
 from tests.contract.shelf import retriever_of
-from tests.contract.turn_house import QUICK, House, followed
+from tests.contract.turn_house import QUICK, Services, followed
 from tests.plain_codec import events_of
 from tests.wire.searching import SearchService
 
@@ -106,8 +107,9 @@ class NoDocuments(LibraryEvidence):
 
 @dataclass(frozen=True)
 class Case:
-    """What is away, and what the turn's end must say. documents: whether the documents can be searched; `None`: there are none. words: parts of the answer or of the
-    refusal. cited: what the citations are from. end: the state of the turn. fallbacks: the fallbacks, in order.
+    """What is away, and what the turn's end must say. documents: whether the documents can be searched; `None`: there
+    are none. words: parts of the answer or of the refusal. cited: what the citations are from. end: the state of the
+    turn. fallbacks: the fallbacks, in order.
     """
 
     words: Sequence[str]
@@ -178,7 +180,7 @@ CASES: Final[Mapping[str, Case]] = {
         fallbacks=[Fallback(FallbackKind.PASSAGES, "model", "passages", "no_model"), *without("no_model")],
     ),
     "no_model_and_no_documents": Case(
-        ("found nothing about it",),
+        ("found nothing that fits",),
         frozenset(),
         documents=None,
         end=TurnState.REFUSED,
@@ -197,7 +199,7 @@ CASES: Final[Mapping[str, Case]] = {
 }
 
 
-async def knowing(case: Case, folder: Path, house: Library, fallen: list[Fallback]) -> PlannedAgent:
+async def knowing(case: Case, folder: Path, house: House, fallen: list[Fallback]) -> PlannedAgent:
     """The agent with the parts of a case. fallen: gets its fallbacks."""
     evidence = (NoDocuments if case.documents is False else LibraryEvidence)(
         retriever_of(house.database, house.embedder)
@@ -220,7 +222,7 @@ async def knowing(case: Case, folder: Path, house: Library, fallen: list[Fallbac
 
 @pytest.mark.parametrize("name", CASES)
 async def test_what_is_away_is_said_and_the_rest_goes_on(
-    name: str, house: Library, people: People, tmp_path: Path
+    name: str, house: House, people: People, tmp_path: Path
 ) -> None:
     """None of these turns has Redis."""
     case = CASES[name]
@@ -236,7 +238,7 @@ async def test_what_is_away_is_said_and_the_rest_goes_on(
                 await server.close()
         fallen: list[Fallback] = []
         agent = await knowing(case, tmp_path, house, fallen)
-        async with House(house.database).turns(agent, QUICK) as turns:
+        async with Services(house.database).turns(agent, QUICK) as turns:
             accepted = await turns.accept(people.ann, Question(ASKED if case.model is None else CALLS), None)
             turn = await turns.wait(people.ann, accepted.turn_id)
             events = events_of(await followed(turns, people.ann, turn.id))

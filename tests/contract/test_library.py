@@ -6,7 +6,6 @@ from dataclasses import replace
 from functools import partial
 from uuid import UUID
 
-import pytest
 from uuid_utils.compat import uuid7
 
 from responsa_server.domain.errors import (
@@ -35,6 +34,7 @@ from responsa_server.stores.postgres.documents import DocumentStore
 from tests.contract.conftest import People
 from tests.contract.library_house import House
 from tests.contract.shelf import lexical_of
+from tests.raising import raises
 from tests.unit.ingest.in_memory import InMemory
 
 TEXT = (
@@ -73,14 +73,10 @@ async def test_canonical_text_comes_whole_and_in_order(house: House, people: Peo
         assert pieces[0][0] == begin
         assert "".join(part for _, part in pieces).encode() == whole[begin:]
     assert [piece async for piece in content(len(whole))] == []
-    with pytest.raises(InvalidRequest, match="from 0 to"):
-        await anext(content(len(whole) + 1))
-    with pytest.raises(NotFound):
-        await anext(house.library.content(people.ann, operation.document_id))
-    with pytest.raises(NotFound):
-        await anext(house.library.content(people.ann, operation.document_id, 2))
-    with pytest.raises(NotFound):
-        await anext(house.library.content(people.eve, operation.document_id, 1))
+    await raises(InvalidRequest, anext(content(len(whole) + 1)), "from 0 to")
+    await raises(NotFound, anext(house.library.content(people.ann, operation.document_id)))
+    await raises(NotFound, anext(house.library.content(people.ann, operation.document_id, 2)))
+    await raises(NotFound, anext(house.library.content(people.eve, operation.document_id, 1)))
 
 
 async def test_the_same_bytes_while_they_are_indexed_attach_to_that_operation(
@@ -163,8 +159,7 @@ async def test_deleting_a_document_removes_all_of_it(house: House, people: Peopl
     assert house.rows()["passage_vector"] == vectors
     assert house.ask("SELECT DISTINCT document_id FROM responsa.passage") == [(kept.document_id,)]
     assert house.ask("SELECT document_id FROM responsa.document_version") == [(kept.document_id,)]
-    with pytest.raises(NotFound):
-        await house.library.documents.get(people.ann, operation.document_id)
+    await raises(NotFound, house.library.documents.get(people.ann, operation.document_id))
     again = await house.take_in(people.ann, TEXT)
     assert again.document_id != operation.document_id
 
@@ -184,14 +179,12 @@ async def test_who_may_do_what_with_an_operation(house: House, people: People) -
         assert not (await library.wait_operation(member, operation.id, 0)).done
     assert await listed(people.bob) == await listed(admin) == [operation.id]
     assert await listed(people.ann) == await listed(carol) == []
-    with pytest.raises(NotPermitted):
-        await library.cancel_operation(carol, operation.id)
+    await raises(NotPermitted, library.cancel_operation(carol, operation.id))
     await library.cancel_operation(people.ann, operation.id)  # Ann owns the collection
     # With the cancelled document, its collection is forgotten too: the operation is that of the user who began it.
     for who in (carol, people.ann):
         for act in (library.cancel_operation, library.delete_operation):
-            with pytest.raises(NotFound):
-                await act(who, operation.id)
+            await raises(NotFound, act(who, operation.id))
     await library.delete_operation(people.bob, operation.id)
 
 
@@ -199,9 +192,8 @@ async def test_an_etag_of_a_document_changes_with_it(house: House, people: Peopl
     operation = await house.upload(people.ann, TEXT)
     etag = (await house.library.documents.get(people.ann, operation.document_id)).etag
     await house.ingest().run("acme", operation.id)
-    with pytest.raises(Conflict) as caught:
-        await house.library.delete_document(people.ann, operation.document_id, etag)
-    assert caught.value.reason is Reason.ETAG_MISMATCH
+    caught = await raises(Conflict, house.library.delete_document(people.ann, operation.document_id, etag))
+    assert caught.reason is Reason.ETAG_MISMATCH
     etag = (await house.library.documents.get(people.ann, operation.document_id)).etag
     await house.library.delete_document(people.ann, operation.document_id, etag)
 

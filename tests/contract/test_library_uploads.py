@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 from uuid import UUID
@@ -9,11 +10,14 @@ import psycopg
 import pytest
 from uuid_utils.compat import uuid7
 
+from responsa_server.calls.status import Code, code
+from responsa_server.domain.errors import StorageFull
 from responsa_server.domain.knowledge import (
     DocumentMetadata,
 )
 from tests.contract.conftest import People
 from tests.contract.library_house import House
+from tests.disks import small_disk
 
 TEXT = "# Rivers\n\nThe Elbe is 1094 kilometres long.\n"
 CHANGED = TEXT.replace("1094", "1112")
@@ -50,6 +54,17 @@ async def test_an_upload_has_no_name_while_it_comes(house: House, people: People
 
     await house.library.upload(people.ann, DocumentMetadata("", "a.txt"), looking(), None)
     assert seen == [[]]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a small disk")
+async def test_a_large_upload_finds_the_disk_of_the_server_full(house: House, people: People) -> None:
+    with small_disk(house.spool, "1m"):
+        with pytest.raises(StorageFull) as raised:
+            await house.upload(people.ann, TEXT * 40_000)
+        assert raised.value.metadata == {"part": "disk"}
+        assert code(raised.value) is Code.RESOURCE_EXHAUSTED
+        await house.upload(people.ann, TEXT)
+    await house.upload(people.ann, TEXT * 40_000)
 
 
 async def test_uploads_that_wait_for_a_document_do_not_hold_up_others(house: House, people: People) -> None:

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from uuid import UUID
 
-import psycopg
 import pytest
 from pydantic import ValidationError
 from uuid_utils.compat import uuid7
@@ -26,10 +25,12 @@ from responsa_server.identity.tokens import Secret
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.jobs import JobQueue, QueuePace
 from responsa_server.stores.postgres.mail import Outbox, PostgresMailStore
+from responsa_server.telemetry.instruments import MAILS
 from tests.conftest import DatabaseUrls
 from tests.contract.test_accounts import principal, user_of
 from tests.contract.test_identity import refusal
 from tests.people import CHEAP, GOOD, SECRET, People, people_of
+from tests.raising import raises
 from tests.wire.smtp import PASSWORD, USER, MailServer, certificate_in, serving
 
 HERE = Origin("192.0.2.7", "test/1.0")
@@ -104,26 +105,17 @@ def post_of(database: Database, urls: DatabaseUrls, server: MailServer, **more: 
 async def no_jobs(urls: DatabaseUrls) -> None:
     """Wait until no job is left."""
 
-    def left() -> int:
-        with psycopg.connect(urls.superuser) as connection:
-            row = connection.execute("SELECT count(*) FROM procrastinate.procrastinate_jobs").fetchone()
-            return 0 if row is None else row[0]
-
+    jobs = "SELECT 1 FROM procrastinate.procrastinate_jobs"
     async with asyncio.timeout(60):
-        while await asyncio.to_thread(left):  # noqa: ASYNC110 - other sessions send no signal
+        while await asyncio.to_thread(urls.ask, jobs):  # noqa: ASYNC110 - other sessions send no signal
             await asyncio.sleep(0.02)
 
 
 def everything(urls: DatabaseUrls) -> str:
     """The whole database as text."""
-    with psycopg.connect(urls.superuser) as connection:
-        tables = connection.execute(
-            "SELECT schemaname, tablename FROM pg_tables WHERE schemaname IN ('responsa', 'procrastinate')"
-        ).fetchall()
-        return "".join(
-            str(connection.execute(f"SELECT t::text FROM {schema}.{table} AS t").fetchall())
-            for schema, table in tables
-        )
+    query = """SELECT format('SELECT t::text FROM %I.%I AS t', schemaname, tablename) FROM pg_tables
+        WHERE schemaname IN ('responsa', 'procrastinate')"""
+    return str(urls.ask(" UNION ALL ".join(select for (select,) in urls.ask(query))))
 
 
 async def test_an_account_is_good_after_the_confirmation_of_its_address(
@@ -263,8 +255,7 @@ async def test_a_reset_for_nobody_gets_the_same_reply_and_sends_nothing(
     await people.identity.create_tenant("acme", "Acme")
     await people.identity.create_user("acme", "Robot", "robot@example.org", Role.SERVICE)
     gone = await people.identity.create_user("acme", "Gone", "gone@example.org", Role.USER)
-    with psycopg.connect(database_urls.superuser) as connection:
-        connection.execute("UPDATE responsa.app_user SET disable_time = now() WHERE id = %s", (gone.id,))
+    database_urls.ask("UPDATE responsa.app_user SET disable_time = now() WHERE id = %s", gone.id)
     await people.accounts.request_reset("acme", email, HERE)
     await people.accounts.request_reset("nowhere", email, HERE)
     async with post.working():
@@ -366,13 +357,11 @@ async def test_a_user_without_a_password_sets_one_before_another_address(
     user = await user_of(people)
     signed, _ = await people.accounts.login("acme", user.email, GOOD, HERE)
     who = await people.identity.authenticate(credential_of(signed.access_token))
-    with psycopg.connect(database_urls.superuser) as connection:
-        connection.execute("DELETE FROM responsa.user_password")
+    database_urls.ask("DELETE FROM responsa.user_password")
     error = await refusal(people.accounts.change_email(who, "new@example.org", HERE))
     assert (error.reason, "Set one first" in error.message) == (Reason.PASSWORD_NOT_USABLE, True)
     # Without an address, no password can be set either: the code alone confirms the first address.
-    with psycopg.connect(database_urls.superuser) as connection:
-        connection.execute("UPDATE responsa.app_user SET email = ''")
+    database_urls.ask("UPDATE responsa.app_user SET email = ''")
     await people.accounts.change_email(who, "new@example.org", HERE)
     (code,) = await post.codes("new@example.org")
     await people.accounts.confirm_email(code)
@@ -392,8 +381,7 @@ async def test_what_needs_a_recent_sign_in_and_a_mail_server(
     signed, _ = await people.accounts.login("acme", user.email, GOOD, HERE)
     by_session = await people.identity.authenticate(credential_of(signed.access_token))
     await people.accounts.require_recent_sign_in(by_session)
-    with psycopg.connect(database_urls.superuser) as connection:
-        connection.execute("UPDATE responsa.session SET sign_in_time = now() - interval '601 s'")
+    database_urls.ask("UPDATE responsa.session SET sign_in_time = now() - interval '601 s'")
     for who in (by_key, by_session):
         assert (await refusal(people.accounts.require_recent_sign_in(who))).reason is Reason.SIGN_IN_REQUIRED
         error = await refusal(people.accounts.change_email(who, "new@example.org", HERE))
@@ -409,9 +397,11 @@ async def test_what_needs_a_recent_sign_in_and_a_mail_server(
 
 
 async def test_a_mail_is_tried_again_with_the_same_code_and_given_up_when_refused(
-    post: Post, database_urls: DatabaseUrls
+    post: Post, database_urls: DatabaseUrls, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     people, server = post.people, post.server
+    outcomes = list[str]()
+    monkeypatch.setattr(MAILS, "_write", lambda _, labels: outcomes.append(labels["outcome"]))
     await people.identity.create_tenant("acme", "Acme")
     await people.accounts.register("acme", "", "ann@example.org", GOOD, "", HERE)
     server.refuses = ["451 try again later"]
@@ -427,6 +417,7 @@ async def test_a_mail_is_tried_again_with_the_same_code_and_given_up_when_refuse
     (mail_id,) = mails_in(database_urls)
     assert await post.mailing.work("acme", mail_id, 0) is None
     assert (mails_in(database_urls), len(server.mails)) == ([], 1)
+    assert outcomes == ["failed", "sent", "refused"]
     # A worker without a mail server leaves the mail to others; once it is of no use, it is forgotten.
     await people.accounts.register("acme", "", "cleo@example.org", GOOD, "", HERE)
     (mail_id,) = mails_in(database_urls)
@@ -439,14 +430,12 @@ async def test_a_mail_is_tried_again_with_the_same_code_and_given_up_when_refuse
         reset_seconds=1800,
     )
     assert await lame.work("acme", mail_id, 0) is not None
-    with psycopg.connect(database_urls.superuser) as connection:
-        connection.execute("UPDATE responsa.mail SET expire_time = now()")
+    database_urls.ask("UPDATE responsa.mail SET expire_time = now()")
     assert await lame.work("acme", mail_id, 1) is None
 
 
 def mails_in(urls: DatabaseUrls) -> list[UUID]:
-    with psycopg.connect(urls.superuser) as connection:
-        return [one for (one,) in connection.execute("SELECT id FROM responsa.mail").fetchall()]
+    return [one for (one,) in urls.ask("SELECT id FROM responsa.mail")]
 
 
 @pytest.mark.parametrize("tls", ["starttls", "tls"])
@@ -460,17 +449,19 @@ async def test_mails_cross_the_network_encrypted_after_a_sign_in(tmp_path: Path,
         wrong = settings_for(server, tls=tls, ca_file=certificate, user=USER, password="wrong")
         unknown = settings_for(server, tls=tls, user=USER, password=PASSWORD)
         for settings in (wrong, unknown):
-            with pytest.raises(MailFailed) as caught:
-                await SmtpMailer(settings).send(UUID(int=2), "ann@example.org", Text("Hello", "A mail.\n"))
-            assert PASSWORD not in str(caught.value)
+            caught = await raises(
+                MailFailed,
+                SmtpMailer(settings).send(UUID(int=2), "ann@example.org", Text("Hello", "A mail.\n")),
+            )
+            assert PASSWORD not in str(caught)
         assert len(server.mails) == 1
 
 
 async def test_a_server_without_encryption_gets_no_mail(server: MailServer) -> None:
-    with pytest.raises(MailFailed):
-        await SmtpMailer(settings_for(server, tls="starttls")).send(
-            UUID(int=1), "ann@example.org", Text("a", "b")
-        )
+    await raises(
+        MailFailed,
+        SmtpMailer(settings_for(server, tls="starttls")).send(UUID(int=1), "ann@example.org", Text("a", "b")),
+    )
     assert server.mails == []
 
 
@@ -478,8 +469,7 @@ async def test_a_server_without_encryption_gets_no_mail(server: MailServer) -> N
     "address", ["a,b@example.org", "<x>@example.org", "ann@ex(ample).org", "änn@example.org"]
 )
 async def test_an_address_that_is_not_one_person_is_refused(server: MailServer, address: str) -> None:
-    with pytest.raises(MailRefused):
-        await SmtpMailer(settings_for(server)).send(UUID(int=1), address, Text("a", "b"))
+    await raises(MailRefused, SmtpMailer(settings_for(server)).send(UUID(int=1), address, Text("a", "b")))
     assert server.mails == []
 
 

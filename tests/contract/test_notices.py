@@ -1,4 +1,5 @@
-"""Notices about failed ingestions, and deliveries that are sent again, on a real queue. A passed hour is a stored time that is moved back."""
+"""Notices about failed ingestions, and deliveries that are sent again, on a real queue. A passed hour is a stored time
+that is moved back."""
 
 from __future__ import annotations
 
@@ -45,7 +46,8 @@ async def test_failed_ingestions_are_one_notification_an_hour(
     waiting = "SELECT count(*)::int FROM responsa.delivery WHERE webhook = '' AND state = 'waiting'"
 
     def job() -> UUID:
-        """The one job of a notice. It waits for a minute before the first notice, and for an hour before the next one. Returns the id of the notice."""
+        """The one job of a notice. It waits for a minute before the first notice, and for an hour before the next one.
+        Returns the id of the notice."""
         ((notice, later),) = house.ask(
             "SELECT args ->> 'id', scheduled_at > now() + interval '50 s' FROM procrastinate_jobs WHERE queue_name = 'notice'"
         )
@@ -96,7 +98,8 @@ async def test_a_delivery_that_waits_is_brought_forward(
 ) -> None:
     operation = await house.upload(people.ann, "The heron fishes.")
     house.ask(
-        "INSERT INTO responsa.notice (id, tenant_id, event, source_id, waits, send_time) VALUES (gen_random_uuid(), 'acme', 'source.failed', 'old', false, now() - interval '2 days')"
+        "INSERT INTO responsa.notice (id, tenant_id, event, source_id, waits, send_time) VALUES "
+        "(gen_random_uuid(), 'acme', 'source.failed', 'old', false, now() - interval '2 days')"
     )
     with psycopg.connect(house.urls.superuser) as other:
         # An announcement does not wait for an old notice of another source, which might wait for this one.

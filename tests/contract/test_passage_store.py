@@ -4,41 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any, Final, LiteralString
+from typing import Final, LiteralString
 
 import numpy as np
 import psycopg
-import pytest
 from uuid_utils.compat import uuid7
 
 from responsa_server.domain.people import Server
-from responsa_server.providers.minilm import MiniLmEmbedder
 from responsa_server.search.retrieve import Retriever
-from responsa_server.stores.postgres.database import Connection, Database
+from responsa_server.stores.postgres.database import Connection
 from responsa_server.stores.postgres.passages import PassageTable
 from tests.conftest import DatabaseUrls
-from tests.contract.shelf import Shelf, retriever_of, unit_vectors
+from tests.contract.shelf import Shelf, unit_vectors
 from tests.contract.test_passages import BAKERY, HARBOUR, LIBRARY, texts
-
-
-@pytest.fixture
-def table() -> PassageTable:
-    return PassageTable()
-
-
-@pytest.fixture
-def retriever(database: Database, embedder: MiniLmEmbedder) -> Retriever:
-    return retriever_of(database, embedder)
-
-
-@pytest.fixture
-def shelf(database: Database, embedder: MiniLmEmbedder) -> Shelf:
-    return Shelf(database, embedder)
-
-
-@pytest.fixture
-def rival(database: Database, embedder: MiniLmEmbedder) -> Shelf:
-    return Shelf(database, embedder, "rival")
+from tests.raising import raises
 
 
 async def test_the_cache_returns_what_the_index_would_store(shelf: Shelf, table: PassageTable) -> None:
@@ -57,11 +36,11 @@ async def test_the_cache_returns_what_the_index_would_store(shelf: Shelf, table:
 
 
 def aged(urls: DatabaseUrls, tenant: str, days: int) -> None:
-    with psycopg.connect(urls.superuser) as connection:
-        connection.execute(
-            "UPDATE responsa.embedding_cache SET use_time = now() - %s * interval '1 day' WHERE tenant_id = %s",
-            (days, tenant),
-        )
+    urls.ask(
+        "UPDATE responsa.embedding_cache SET use_time = now() - %s * interval '1 day' WHERE tenant_id = %s",
+        days,
+        tenant,
+    )
 
 
 def digests(number: int) -> list[bytes]:
@@ -116,11 +95,8 @@ async def test_workers_that_need_the_same_vectors_do_not_wait_for_each_other(
             (second, known),
         ):
             assert len(await table.cached_vectors(connection, "acme", "model", hashes[::-1])) == len(hashes)
-    row = _one(
-        database_urls,
-        "SELECT count(*) FROM responsa.embedding_cache WHERE use_time < now() - interval '1 day'",
-    )
-    assert row == (0,)
+    old = "SELECT 1 FROM responsa.embedding_cache WHERE use_time < now() - interval '1 day'"
+    assert database_urls.ask(old) == []
 
 
 async def test_what_touches_a_whole_document_may_take_longer_than_other_statements(
@@ -153,15 +129,9 @@ BACKENDS: Final = (
 )
 
 
-def _one(urls: DatabaseUrls, query: LiteralString) -> tuple[Any, ...] | None:
-    with psycopg.connect(urls.superuser) as connection:
-        return connection.execute(query).fetchone()
-
-
 def backends(urls: DatabaseUrls, condition: LiteralString = "") -> set[int]:
     """The database's backend processes that serve the app role's connections."""
-    with psycopg.connect(urls.superuser) as connection:
-        return {row[0] for row in connection.execute(BACKENDS + condition).fetchall()}
+    return {row[0] for row in urls.ask(BACKENDS + condition)}
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -181,8 +151,7 @@ async def test_a_cancelled_search_ends_in_the_database_while_its_caller_is_free_
         await until(lambda: len(backends(database_urls, waiting)) == 1)
         (backend,) = backends(database_urls, waiting)
         search.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await search
+        await raises(asyncio.CancelledError, search)
         assert backends(database_urls, waiting) == {backend}
     await until(lambda: backend in backends(database_urls, " AND state = 'idle'"))
     assert texts(await retriever.search(Server("acme"), ["harbour"])) == [HARBOUR]

@@ -25,40 +25,12 @@ from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.passages import PassageTable
 from tests.conftest import DatabaseUrls
 from tests.contract.conftest import People
-from tests.contract.shelf import (
-    Shelf,
-    fill,
-    indexed_at_once,
-    lexical_of,
-    made,
-    retriever_of,
-    unit_vectors,
-    vectors_of,
-)
+from tests.contract.shelf import Shelf, VectorsOf, fill, indexed_at_once, lexical_of, made, unit_vectors
+from tests.raising import raises
 
 HARBOUR = "The harbour master keeps the tide table. Ships enter the harbour two hours before high water."
 BAKERY = "The bakery opens at six. Rye bread is baked on Fridays, in an oven from 1904."
 LIBRARY = "The library lends books for four weeks. Whoever is late pays ten cents a day."
-
-
-@pytest.fixture
-def table() -> PassageTable:
-    return PassageTable()
-
-
-@pytest.fixture
-def retriever(database: Database, embedder: MiniLmEmbedder) -> Retriever:
-    return retriever_of(database, embedder)
-
-
-@pytest.fixture
-def shelf(database: Database, embedder: MiniLmEmbedder) -> Shelf:
-    return Shelf(database, embedder)
-
-
-@pytest.fixture
-def rival(database: Database, embedder: MiniLmEmbedder) -> Shelf:
-    return Shelf(database, embedder, "rival")
 
 
 def texts(found: Retrieval) -> list[str]:
@@ -140,8 +112,7 @@ async def test_an_attempt_that_did_not_end_can_be_repeated(
 ) -> None:
     document = uuid7()
     await shelf.write(HARBOUR, document, 1)
-    with pytest.raises(psycopg.errors.UniqueViolation):
-        await shelf.write(BAKERY, document, 1)
+    await raises(psycopg.errors.UniqueViolation, shelf.write(BAKERY, document, 1))
     async with shelf.database.tenant("acme") as connection:
         await table.discard(connection, "acme", document, 1)
     await shelf.write(BAKERY, document, 1)
@@ -154,11 +125,11 @@ async def test_an_attempt_that_did_not_end_can_be_repeated(
 async def test_collections_and_tenants_are_kept_apart(
     shelf: Shelf, rival: Shelf, retriever: Retriever, people: People, database_urls: DatabaseUrls
 ) -> None:
-    with psycopg.connect(database_urls.superuser) as connection:
-        connection.execute(
-            "INSERT INTO responsa.collection (tenant_id, id, owner_id, max_tokens, overlap_tokens, embedding) VALUES ('acme', 'town', %s, 500, 50, '')",
-            (people.ann.user_id,),
-        )
+    database_urls.ask(
+        "INSERT INTO responsa.collection (tenant_id, id, owner_id, max_tokens, overlap_tokens, "
+        "embedding) VALUES ('acme', 'town', %s, 500, 50, '')",
+        people.ann.user_id,
+    )
     await shelf.put(HARBOUR, "port")
     await shelf.put(BAKERY, "town")
     await rival.put(LIBRARY)
@@ -251,7 +222,7 @@ async def nearest(
     shelf: Shelf, wanted: np.ndarray[tuple[int], np.dtype[np.float32]], *, limit: int, breadth: int
 ) -> set[UUID]:
     """The results of the vector index only, for tenant acme."""
-    index = vectors_of(shelf.database, breadth=breadth)
+    index = VectorsOf(shelf.database, breadth=breadth)
     question = QuestionVector("", wanted.astype("<f4").tobytes())
     return set(await index.nearest(SearchScope(Server("acme")), question, limit))
 
@@ -274,7 +245,7 @@ async def test_the_first_table_is_searched_only_if_a_generation_is_in_it(shelf: 
     for generations, found in (((None,), ids), ((uuid7(), None), ids), ((uuid7(),), [])):
         question = QuestionVector("", wanted.astype("<f4").tobytes(), generations)
         assert (
-            list(await vectors_of(shelf.database).nearest(SearchScope(Server("acme")), question, 10)) == found
+            list(await VectorsOf(shelf.database).nearest(SearchScope(Server("acme")), question, 10)) == found
         )
 
 
@@ -328,9 +299,12 @@ async def test_vectors_of_another_model_are_not_compared(
     assert compared == {HARBOUR: {False}, BAKERY: {True}}
     by_vector = await retriever.search(Server("acme"), ["ships in the harbour"], mode=SearchMode.VECTOR)
     assert texts(by_vector) == [BAKERY]
-    with pytest.raises(Precondition, match="which the settings do not declare") as caught:
-        await retriever.search(Server("acme"), ["ships"], ["old"], mode=SearchMode.VECTOR)
-    assert caught.value.metadata == {
+    caught = await raises(
+        Precondition,
+        retriever.search(Server("acme"), ["ships"], ["old"], mode=SearchMode.VECTOR),
+        "which the settings do not declare",
+    )
+    assert caught.metadata == {
         "collection": "collections/old",
         "embedding": "another/1",
         "running": embedder.name,

@@ -1,38 +1,37 @@
-"""Patterns of questions: each question counts once, as in the log; texts are shown and sent to a model only where the tenant allows it, and nothing of deleted questions is left."""
+"""Patterns of questions: each question counts once, as in the log; texts are shown and sent to a model only where the
+tenant allows it, and nothing of deleted questions is left."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import random
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from datetime import UTC, datetime, timedelta
 
-import psycopg
 import pytest
 from uuid_utils.compat import uuid7
 
 from responsa_server.agents.engine.background_model import BackgroundModel
 from responsa_server.app.assemble import insight_prompts
 from responsa_server.calls.frames import facts_of_terminal
-from responsa_server.domain.conversations import Rating
 from responsa_server.domain.events import NumberedEvent, RefusalReason, Refused, Usage
 from responsa_server.domain.insight import (
     EVERYBODY,
     Dimension,
     PatternReport,
     QuestionOutcome,
-    QuestionPattern,
     Span,
 )
 from responsa_server.domain.listing import ListQuery, Position
 from responsa_server.domain.lists import QUESTION_PATTERNS
 from responsa_server.domain.models import Ended, ModelPiece, ModelPrompt, Spent, TextPiece
 from responsa_server.domain.people import AuditEvent, Principal
+from responsa_server.domain.rows import Row
 from responsa_server.domain.turns import NewTurn
 from responsa_server.insight.grouping import Grouping
-from responsa_server.insight.keeper import InsightKeeper
 from responsa_server.insight.patterns import PatternKeeper
+from responsa_server.insight.periodic import InsightKeeper
 from responsa_server.providers.minilm import MiniLmEmbedder
 from responsa_server.search.embedder import OneEmbedder
 from responsa_server.stores.cached import NOT_CACHED
@@ -45,7 +44,7 @@ from responsa_server.turns.worker import conclude
 from tests.conftest import DatabaseUrls
 from tests.contract.conftest import People, new_turn
 from tests.contract.test_insight import CODEC, turn
-from tests.contract.turn_steps import cancelled, change, claim_of, row, value
+from tests.contract.turn_steps import cancelled, claim_of, row
 
 NOW = datetime.now(UTC)
 WHOLE = Span(NOW - timedelta(days=40), NOW + timedelta(days=1))
@@ -120,7 +119,7 @@ class House:
         new = new_turn(text)
         await self.turns.accept(who, new, cancelled)
         terminal = Refused(reason, "No.", Usage())
-        bytes_ = CODEC.encode_terminal(NumberedEvent(2, 1, None, terminal))
+        bytes_ = CODEC.event(NumberedEvent(2, 1, None, terminal))
         conclusion = conclude(terminal, bytes_, new.question, uuid7)
         await self.turns.finish(claim_of(new, tenant=who.tenant_id), [row(2)], conclusion)
         return new
@@ -131,7 +130,7 @@ class House:
         query = ListQuery(limit, QUESTION_PATTERNS.orders[0], after)
         return await self.store.read("acme", WHOLE, outcome, query)
 
-    async def patterns(self, outcome: QuestionOutcome | None = None) -> Sequence[QuestionPattern]:
+    async def patterns(self, outcome: QuestionOutcome | None = None) -> Sequence[Row]:
         return (await self.read(outcome)).page.items
 
     async def allow(self, who: Principal, *, texts: bool) -> None:
@@ -139,7 +138,7 @@ class House:
         await self.insight.set_settings("acme", texts, None, audit)
 
     async def rows(self, table: str) -> int:
-        return await asyncio.to_thread(value, self.urls, f"SELECT count(*) FROM responsa.{table}")
+        return await asyncio.to_thread(self.urls.value, f"SELECT count(*) FROM responsa.{table}")
 
 
 @pytest.fixture
@@ -148,10 +147,8 @@ def inn(database: Database, embedder: MiniLmEmbedder, database_urls: DatabaseUrl
 
 
 def recounted(urls: DatabaseUrls) -> tuple[int, ...]:
-    with psycopg.connect(urls.superuser) as connection:
-        counts = connection.execute(RECOUNT).fetchone()
-    assert counts is not None
-    return tuple(counts)
+    (counts,) = urls.ask(RECOUNT)
+    return counts
 
 
 def summed(report: PatternReport) -> tuple[int, ...]:
@@ -191,7 +188,7 @@ async def test_each_question_counts_once_while_others_end_and_are_grouped_by_two
         assert sum(one.count for one in found) == counts[0 if outcome is QuestionOutcome.ANSWERED else 2]
         assert [one.count for one in found] == sorted((one.count for one in found), reverse=True)
     # Page by page, the same patterns come.
-    pages, after = list[QuestionPattern](), None
+    pages, after = list[Row](), None
     for _ in TOPICS:
         page = (await inn.read(after=after, limit=1)).page
         pages, after = [*pages, *page.items], page.next_after
@@ -205,10 +202,8 @@ async def test_each_question_counts_once_while_others_end_and_are_grouped_by_two
 
 
 def change_all(urls: DatabaseUrls, statement: str) -> None:
-    with psycopg.connect(urls.superuser) as connection:
-        # Deletions cascade as the tables' owner, who sees the rows of this tenant alone.
-        connection.execute("SELECT set_config('responsa.tenant_id', 'acme', true)")
-        connection.execute(statement.encode())
+    # Deletions cascade as the tables' owner, who sees the rows of this tenant alone.
+    urls.ask("SELECT set_config('responsa.tenant_id', 'acme', true);" + statement)
 
 
 async def test_what_the_documents_lack_is_told_with_titles_and_texts_where_the_tenant_allows_texts(
@@ -247,7 +242,7 @@ async def test_what_the_documents_lack_is_told_with_titles_and_texts_where_the_t
     while await inn.insight.fold():
         pass
     usage = (await inn.insight.usage("acme", EVERYBODY, WHOLE, None, [Dimension.MODEL])).rows
-    assert [(one.input_tokens, one.cost_micros) for one in usage if one.model == model.name] == [(140, 6)]
+    assert [(one.input_tokens, one.cost_usd_micros) for one in usage if one.model == model.name] == [(140, 6)]
     # Once texts are no longer allowed, there are none, and the title does not come back with them.
     await inn.allow(ann, texts=False)
     [found] = await inn.patterns(QuestionOutcome.NO_SUPPORT)
@@ -268,7 +263,7 @@ async def test_of_deleted_questions_the_counts_are_left_alone(inn: House, people
     first, _ = await inn.patterns()
     assert first.title == "Bob's password"
     vectors = await asyncio.to_thread(
-        value, inn.urls, "SELECT vector FROM responsa.question_pattern WHERE turns = 3"
+        inn.urls.value, "SELECT vector FROM responsa.question_pattern WHERE turns = 3"
     )
     for one in (secret, alone):
         conversation = await inn.conversations.get(bob, one.conversation_id)
@@ -284,7 +279,7 @@ async def test_of_deleted_questions_the_counts_are_left_alone(inn: House, people
     assert TOPICS[0][0] not in model.asked[-1]
     assert await inn.rows("question_pattern") == 1
     assert await inn.rows("pattern_loss") == 0
-    renewed = await asyncio.to_thread(value, inn.urls, "SELECT vector FROM responsa.question_pattern")
+    renewed = await asyncio.to_thread(inn.urls.value, "SELECT vector FROM responsa.question_pattern")
     assert renewed != vectors, "the vectors of deleted questions would be left"
 
 
@@ -293,10 +288,16 @@ async def test_feedback_counts_for_the_pattern_whenever_it_is_given(inn: House, 
     before, after, other = [
         await inn.refuse(ann, text, RefusalReason.NO_SUPPORT) for text in (*TOPICS[0][:2], TOPICS[1][0])
     ]
-    await inn.conversations.give_feedback(ann, Rating.DOWN, "", turn_id=before.id)
+    await inn.conversations.give_feedback(
+        ann, {"rating": "down", "score": None, "comment": ""}, turn_id=before.id
+    )
     await inn.grouped()
-    await inn.conversations.give_feedback(ann, 1, "", turn_id=after.id)
-    given = await inn.conversations.give_feedback(ann, 3, "", turn_id=other.id)
+    await inn.conversations.give_feedback(
+        ann, {"rating": "down", "score": 1, "comment": ""}, turn_id=after.id
+    )
+    given = await inn.conversations.give_feedback(
+        ann, {"rating": None, "score": 3, "comment": ""}, turn_id=other.id
+    )
     [bad] = await inn.patterns(QuestionOutcome.RATED_DOWN)
     assert (bad.count, bad.down, bad.up, bad.no_support) == (2, 2, 0, 2)
     assert bad.examples == [after.id, before.id]
@@ -305,8 +306,7 @@ async def test_feedback_counts_for_the_pattern_whenever_it_is_given(inn: House, 
     assert (stats.scored, stats.mean_score) == (2, 2.0)
     # A server of the release before 0016 replaces the rating alone.
     await asyncio.to_thread(
-        change,
-        inn.urls,
+        inn.urls.ask,
         "UPDATE responsa.message_feedback SET rating = 'up' WHERE message_id = %s",
         given.message_id,
     )
@@ -330,7 +330,9 @@ async def test_beyond_the_limit_the_rarest_patterns_end_and_their_questions_stil
     inn = House(database, embedder, database_urls, most=2)
     for text in (TOPICS[0][0], *TOPICS[1][:2], *TOPICS[2][:3], "Who wrote the Odyssey?"):
         new = await inn.refuse(people.ann, text, RefusalReason.NO_SUPPORT)
-        await inn.conversations.give_feedback(people.ann, Rating.DOWN, "", turn_id=new.id)
+        await inn.conversations.give_feedback(
+            people.ann, {"rating": "down", "score": None, "comment": ""}, turn_id=new.id
+        )
         await inn.grouped()
     report = await inn.read()
     assert len(report.page.items) <= 2
@@ -355,8 +357,5 @@ async def test_one_tenant_s_faults_stop_no_other(
     await keeper.count()
     [group] = keeper.errors.read()
     assert (group.count, group.last_id) == (1, "patterns")
-    waiting: Mapping[str, int] = {}
-    with psycopg.connect(database_urls.superuser) as connection:
-        rows = connection.execute("SELECT tenant_id, count(*) FROM responsa.question_event GROUP BY 1")
-        waiting = {str(tenant): int(number) for tenant, number in rows.fetchall()}
-    assert waiting == {"acme": 1}
+    waiting = "SELECT tenant_id, count(*) FROM responsa.question_event GROUP BY 1"
+    assert database_urls.ask(waiting) == [("acme", 1)]

@@ -6,7 +6,6 @@ import asyncio
 from uuid import UUID
 
 import psycopg
-import pytest
 from uuid_utils.compat import uuid7
 
 from responsa_server.domain.knowledge import JobKind
@@ -19,7 +18,8 @@ from responsa_server.stores.postgres.turns import PostgresTurnStore
 from tests.conftest import DatabaseUrls
 from tests.contract.conftest import People, new_turn
 from tests.contract.library_house import PACE, House
-from tests.contract.turn_steps import cancelled, change, claim_all
+from tests.contract.turn_steps import accept_all, accepted_turn, cancelled, claim_all
+from tests.raising import raises
 
 
 async def restored(urls: DatabaseUrls, database: Database) -> PostgresPause:
@@ -35,9 +35,8 @@ async def test_turns_of_the_backup_wait_and_new_ones_are_claimed(
     turn_store: PostgresTurnStore, people: People, database: Database, database_urls: DatabaseUrls
 ) -> None:
     ran, waited, new = new_turn(), new_turn(pending=True), new_turn(pending=True)
-    for turn in (ran, waited):
-        await turn_store.accept(people.ann, turn, cancelled)
-    change(database_urls, "UPDATE responsa.turn SET begin_time = begin_time - interval '1 day'")
+    await accept_all(turn_store, people.ann, ran, waited)
+    database_urls.ask("UPDATE responsa.turn SET begin_time = begin_time - interval '1 day'")
     pause = await restored(database_urls, database)
     await turn_store.accept(people.ann, new, cancelled)
     assert [one.claim.turn_id for one in await claim_all(turn_store)] == [new.id]
@@ -55,10 +54,10 @@ async def test_turns_of_the_backup_wait_and_new_ones_are_claimed(
 async def test_held_turns_are_ended_from_the_last_of_a_conversation_to_the_first(
     turn_store: PostgresTurnStore, people: People, database: Database, database_urls: DatabaseUrls
 ) -> None:
-    first = new_turn()
-    await turn_store.accept(people.ann, first, cancelled)
-    second = new_turn(conversation=first.conversation_id, on_busy=OnBusy.QUEUE)
-    await turn_store.accept(people.ann, second, cancelled)
+    first = await accepted_turn(turn_store, people.ann)
+    second = await accepted_turn(
+        turn_store, people.ann, conversation=first.conversation_id, on_busy=OnBusy.QUEUE
+    )
     pause = await restored(database_urls, database)
     assert [one.id for one in await pause.held()] == [second.id, first.id]
     await turn_store.cancel(people.ann, second.id, True, cancelled)
@@ -116,5 +115,4 @@ async def test_a_server_may_not_end_a_pause_with_the_role_of_calls(
 ) -> None:
     await restored(database_urls, database)
     async with database.no_tenant() as connection:
-        with pytest.raises(psycopg.errors.InsufficientPrivilege):
-            await connection.execute("DELETE FROM responsa.pause")
+        await raises(psycopg.errors.InsufficientPrivilege, connection.execute("DELETE FROM responsa.pause"))

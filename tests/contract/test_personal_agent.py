@@ -1,4 +1,5 @@
-"""The agent `personal` over real records: its user's own record answers, nobody else's, and what a model writes is checked before it is sent."""
+"""The agent `personal` over real records: its user's own record answers, nobody else's, and what a model writes is
+checked before it is sent."""
 
 from __future__ import annotations
 

@@ -16,11 +16,14 @@ from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.turns import PostgresTurnStore
 from tests.conftest import DatabaseUrls
 from tests.contract.conftest import People, new_turn
-from tests.contract.turn_steps import append, cancelled, change, claim_all, claim_of, row, value
+from tests.contract.turn_steps import append, cancelled, claim_all, claim_of, row
 from tests.instance import eventually
 from tests.plain_codec import PlainCodec
 
-_HOLDERS = "FROM pg_locks WHERE locktype = 'advisory' AND mode = 'ShareLock' AND granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+_HOLDERS = (
+    "FROM pg_locks WHERE locktype = 'advisory' AND mode = 'ShareLock' AND granted AND "
+    "database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+)
 Begin = Callable[[], Awaitable[Database]]
 
 
@@ -53,20 +56,20 @@ async def lose_connections(urls: DatabaseUrls, database: Database) -> None:
     """End the connection on which this process writes to the log, and wait until its lock is released."""
     async with database.writer() as connection:
         pid = connection.info.backend_pid
-    change(urls, "SELECT pg_terminate_backend(%s)", pid)
+    urls.ask("SELECT pg_terminate_backend(%s)", pid)
     await asyncio.to_thread(
         eventually,
-        lambda: not value(urls, f"SELECT count(*) {_HOLDERS} AND pid = %s", pid),
+        lambda: not urls.value(f"SELECT count(*) {_HOLDERS} AND pid = %s", pid),
         "the release of the lock",
     )
 
 
 async def close(urls: DatabaseUrls, database: Database) -> None:
     """End this process, and wait until its lock is released."""
-    holders = value(urls, f"SELECT count(*) {_HOLDERS}")
+    holders = urls.value(f"SELECT count(*) {_HOLDERS}")
     await database.close()
     await asyncio.to_thread(
-        eventually, lambda: value(urls, f"SELECT count(*) {_HOLDERS}") < holders, "the release of the lock"
+        eventually, lambda: urls.value(f"SELECT count(*) {_HOLDERS}") < holders, "the release of the lock"
     )
 
 
@@ -120,7 +123,7 @@ async def test_behind_a_pooler_a_process_holds_no_lock_and_only_its_lease_counts
         # A pooler invents the id of the backend in its handshake.
         patch.setattr(psycopg.ConnectionInfo, "backend_pid", 1)
         pooled = await begin()
-    assert value(database_urls, f"SELECT count(*) {_HOLDERS}") == 2
+    assert database_urls.value(f"SELECT count(*) {_HOLDERS}") == 2
     await accepted(pooled, people)
     await close(database_urls, ended)
     assert (await store_of(pooled).expire_lost(0.0, 0.0))[1] == 0

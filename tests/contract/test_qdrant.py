@@ -1,4 +1,5 @@
-"""What Qdrant's server is sent, and what happens without it. `test_vector_stores.py` has the contract; its local mode has no graph, and heeds neither quantisation nor a payload's indexes."""
+"""What Qdrant's server is sent, and what happens without it. `test_vector_stores.py` has the contract; its local mode
+has no graph, and heeds neither quantisation nor a payload's indexes."""
 
 from __future__ import annotations
 
@@ -225,7 +226,7 @@ async def test_without_qdrant_words_decide_and_the_reason_is_told(
     shelf = Shelf(database, embedder)
     await shelf.put(HARBOUR)
     async with opened(given) as store:
-        retriever = Retriever(lexical_of(database), store, OneEmbedder(embedder), external_vectors=True)
+        retriever = Retriever(lexical_of(database), OneEmbedder(embedder), outside=store)
         found = await LibraryEvidence(retriever).search(people.ann, ("Who keeps the tide table?",), ())
         assert found.degraded == "text_only"
         with pytest.raises(Unavailable) as caught:

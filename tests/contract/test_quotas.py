@@ -25,17 +25,9 @@ from responsa_server.stores.postgres.turns import PostgresTurnStore
 from tests.conftest import DatabaseUrls
 from tests.contract.conftest import People, new_turn
 from tests.contract.cut_database import CutDatabase
-from tests.contract.turn_steps import (
-    cancelled,
-    change,
-    checkpoint,
-    claim_all,
-    count,
-    one,
-    row,
-    value,
-)
+from tests.contract.turn_steps import cancelled, checkpoint, claim_all, count, one, row
 from tests.plain_codec import PlainCodec
+from tests.raising import raises
 
 Result = TypeVar("Result")
 
@@ -97,9 +89,7 @@ async def test_a_turn_gets_what_the_quota_has_left_and_the_next_one_is_refused(
     grants = [(await store.accept(people.ann, asks(), cancelled)).grant for _ in range(3)]
     assert grants == [Grant(1000), Grant(1000), Grant(500, None, frozenset({Metric.TOKENS}))]
     request_id = uuid7()
-    with pytest.raises(Exhausted) as caught:
-        await store.accept(people.ann, asks(request_id=request_id), cancelled)
-    error = caught.value
+    error = await raises(Exhausted, store.accept(people.ann, asks(request_id=request_id), cancelled))
     assert error.reason is Reason.QUOTA_EXHAUSTED
     assert dict(error.metadata) == {
         "user": names.user(people.ann.user_id),
@@ -122,12 +112,11 @@ async def test_a_used_quota_says_when_it_resets(database: Database, people: Peop
     store, new = store_with(database, DAILY), asks()
     grant = (await store.accept(people.ann, new, cancelled)).grant
     await ended(store, new, ends(2490), grant)
-    with pytest.raises(Exhausted) as caught:
-        await store.accept(people.ann, asks(), cancelled)
+    caught = await raises(Exhausted, store.accept(people.ann, asks(), cancelled))
     found = await usage_of(database, people.ann)
-    assert (caught.value.metadata["used"], caught.value.metadata["reserved"]) == ("2490", "0")
-    assert caught.value.metadata["reset_time"] > found.usage.time.strftime("%Y-%m-%dT%H:%M:%SZ")
-    assert 0 < (caught.value.retry_after or 0) <= 86_400
+    assert (caught.metadata["used"], caught.metadata["reserved"]) == ("2490", "0")
+    assert caught.metadata["reset_time"] > found.usage.time.strftime("%Y-%m-%dT%H:%M:%SZ")
+    assert 0 < (caught.retry_after or 0) <= 86_400
 
 
 async def test_money_is_reserved_at_the_highest_price(database: Database, people: People) -> None:
@@ -136,9 +125,8 @@ async def test_money_is_reserved_at_the_highest_price(database: Database, people
     assert (await store.accept(people.ann, first, cancelled)).grant == Grant(None, 500)
     accepted = await store.accept(people.ann, second, cancelled)
     assert accepted.grant == Grant(None, 100, frozenset({Metric.COST_MICROS}))
-    with pytest.raises(Exhausted) as caught:
-        await store.accept(people.ann, asks(), cancelled)
-    assert caught.value.metadata["quota"] == "cost_usd_micros_per_month"
+    caught = await raises(Exhausted, store.accept(people.ann, asks(), cancelled))
+    assert caught.metadata["quota"] == "cost_usd_micros_per_month"
     # Free models cost no money, and a turn without a model is never refused.
     assert (await store.accept(people.ann, asks(replace(DEMAND, price=Decimal(0))), cancelled)).grant is None
     assert (await store.accept(people.ann, asks(None), cancelled)).grant is None
@@ -209,7 +197,7 @@ async def test_cancelling_releases_and_the_stopped_worker_books(database: Databa
     usage = (await usage_of(database, people.ann)).usage
     assert (usage.reserved, usage.day) == (Used(), Used(150, 3))
     for _ in range(2):
-        await store.book(claim, Usage(0, 20, 5, 1))
+        await store.record_usage(claim, Usage(0, 20, 5, 1))
     assert (await usage_of(database, people.ann)).usage.day == Used(175, 4)
 
 
@@ -237,8 +225,7 @@ async def test_an_interrupted_turn_makes_room_for_its_successor(database: Databa
         conversation=first.conversation_id,
         on_busy=OnBusy.INTERRUPT,
     )
-    with pytest.raises(Exhausted):
-        await store.accept(people.ann, third, cancelled)
+    await raises(Exhausted, store.accept(people.ann, third, cancelled))
     assert (await store.get(people.ann, second.id)).state is TurnState.RUNNING
     assert (await usage_of(database, people.ann)).usage.reserved == Used(1000, 0)
 
@@ -272,8 +259,7 @@ async def test_a_lost_commit_of_accept_and_of_finish_counts_once(
     async def sure(work: Callable[[], Any]) -> Any:
         cut_database.cut = times
         for _ in range(times):
-            with pytest.raises(Unavailable):
-                await work()
+            await raises(Unavailable, work())
         return await work()
 
     accepted = await sure(lambda: store.accept(people.ann, new, cancelled))
@@ -289,16 +275,15 @@ async def test_days_and_months_begin_at_zero_and_keep_reservations(
 ) -> None:
     store, new = store_with(database, DAILY), asks()
     grant = (await store.accept(people.ann, new, cancelled)).grant
-    change(database_urls, "UPDATE responsa.user_usage SET day_tokens = 2400, month_tokens = 2400")
-    with pytest.raises(Exhausted):
-        await store.accept(people.ann, asks(), cancelled)
-    change(database_urls, "UPDATE responsa.user_usage SET day = day - 1")
+    database_urls.ask("UPDATE responsa.user_usage SET day_tokens = 2400, month_tokens = 2400")
+    await raises(Exhausted, store.accept(people.ann, asks(), cancelled))
+    database_urls.ask("UPDATE responsa.user_usage SET day = day - 1")
     usage = (await usage_of(database, people.ann)).usage
     assert (usage.day, usage.month, usage.reserved) == (Used(), Used(2400, 0), Used(1000, 0))
     await ended(store, new, ends(100), grant)
     usage = (await usage_of(database, people.ann)).usage
     assert (usage.day, usage.month) == (Used(100, 0), Used(2500, 0))
-    change(database_urls, "UPDATE responsa.user_usage SET month = month - interval '1 month'")
+    database_urls.ask("UPDATE responsa.user_usage SET month = month - interval '1 month'")
     other = asks()
     await ended(store, other, ends(7), (await store.accept(people.ann, other, cancelled)).grant)
     usage = (await usage_of(database, people.ann)).usage
@@ -312,7 +297,7 @@ async def test_pruned_checkpoints_are_counted_with_the_end(
     grant = (await store.accept(people.ann, new, cancelled)).grant
     claim = Claim(new.id, "acme", 1, 0.0, grant)
     await store.append([one(claim, row(2), checkpoint=replace(checkpoint(2), usage=Usage(0, 100, 50, 3)))])
-    change(database_urls, "UPDATE responsa.turn_checkpoint SET update_time = now() - interval '9 h'")
+    database_urls.ask("UPDATE responsa.turn_checkpoint SET update_time = now() - interval '9 h'")
     assert await store.prune_checkpoints(1) == 1
     (taken,) = await claim_all(store)
     await store.finish(taken.claim, [row(3)], ends(10))
@@ -350,15 +335,14 @@ async def test_an_exception_replaces_the_limits_of_the_role(
     )
     assert (lifted.quota, lifted.exception.limits) == (Quota(), {"tokens_per_day": None})
     assert (await store.accept(people.ann, asks(), cancelled)).grant is None
-    with pytest.raises(Conflict):
-        await set_limits(quotas, people.ann, {"tokens_per_day": 1}, etag=found.etag)
+    await raises(Conflict, set_limits(quotas, people.ann, {"tokens_per_day": 1}, etag=found.etag))
     again = await set_limits(quotas, people.ann, {"tokens_per_day": None})
     assert again.etag == lifted.etag
     restored = await set_limits(quotas, people.ann, {}, ["tokens_per_day"])
     assert restored.quota == Quota(tokens_per_day=2500)
     # Each of the three changes is audited; the call that changed nothing and the refused one are not.
     assert (
-        value(database_urls, "SELECT count(*) FROM responsa.audit_event WHERE action = 'user.update_quota'")
+        database_urls.value("SELECT count(*) FROM responsa.audit_event WHERE action = 'user.update_quota'")
         == 3
     )
     assert (await usage_of(database, people.bob)).quota == Quota(tokens_per_day=2500)
@@ -370,9 +354,8 @@ async def test_an_exception_limits_a_user_whose_role_has_no_limits(
     quotas, store = PostgresQuotas(database, QuotaRules()), store_with(database, QuotaRules())
     assert (await store.accept(people.ann, asks(), cancelled)).grant is None
     await set_limits(quotas, people.ann, {"tokens_per_month": 0})
-    with pytest.raises(Exhausted) as caught:
-        await store.accept(people.ann, asks(), cancelled)
-    assert (caught.value.metadata["quota"], caught.value.retry_after) == ("tokens_per_month", None)
+    caught = await raises(Exhausted, store.accept(people.ann, asks(), cancelled))
+    assert (caught.metadata["quota"], caught.retry_after) == ("tokens_per_month", None)
     assert (await store.accept(people.bob, asks(), cancelled)).grant is None
 
 
@@ -398,5 +381,5 @@ async def test_two_processes_that_end_turns_of_many_users_do_not_block_each_othe
             accepted = await stores[0].accept(who, new, cancelled)
             turns.append((stores[len(turns) // 2], new, accepted.grant))
         await asyncio.gather(*(ended(store, new, ends(1), grant) for store, new, grant in turns))
-    assert value(database_urls, "SELECT sum(day_tokens) FROM responsa.user_usage") == 40
-    assert value(database_urls, "SELECT sum(reserved_tokens) FROM responsa.user_usage") == 0
+    assert database_urls.value("SELECT sum(day_tokens) FROM responsa.user_usage") == 40
+    assert database_urls.value("SELECT sum(reserved_tokens) FROM responsa.user_usage") == 0

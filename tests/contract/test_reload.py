@@ -8,7 +8,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import NoReturn
 
-import psycopg
 import pytest
 from uuid_utils.compat import uuid7
 
@@ -32,10 +31,11 @@ from responsa_server.turns.runtime import Runtime
 from responsa_server.turns.service import Turns
 from tests.conftest import DatabaseUrls
 from tests.contract.agents_house import Folder, Town, said, served
-from tests.contract.conftest import People, new_turn
+from tests.contract.conftest import People
 from tests.contract.turn_house import RELAY_KEY, Cast, Script
-from tests.contract.turn_steps import cancelled
+from tests.contract.turn_steps import accepted_turn, cancelled
 from tests.plain_codec import PlainCodec
+from tests.raising import raises
 
 
 @pytest.fixture
@@ -105,14 +105,12 @@ async def test_a_version_that_is_asked_for_is_loaded_and_answers_as_it_did(
         assert "agents/own/versions/1" in later.versions
         assert await said(later.named("own")) == "Three."
         for identity, number in (("own", 4), ("default", 2)):
-            with pytest.raises(NotFound) as caught:
-                await later.version(identity, number)
-            assert caught.value.metadata["resource_name"] == f"agents/{identity}/versions/{number}"
+            caught = await raises(NotFound, later.version(identity, number))
+            assert caught.metadata["resource_name"] == f"agents/{identity}/versions/{number}"
         shutil.rmtree(folder.path("own"))
         await later.reload()
-        with pytest.raises(NotFound) as caught:
-            await later.version("own", 1)
-        assert caught.value.metadata == {
+        caught = await raises(NotFound, later.version("own", 1))
+        assert caught.metadata == {
             "resource_type": "agent",
             "resource_name": "agents/own",
             "known": "default",
@@ -142,8 +140,9 @@ async def test_a_broken_file_leaves_the_old_version_serving_and_is_told(town: To
         assert agents.problems() == [broken]
         report = await agents.check()
         assert report.health is Health.DEGRADED
-        assert "own/prompts/greeting.md:2" in report.detail
-        assert "the last valid version stays in use: own" in report.detail
+        assert report.detail.startswith(
+            "The agent own stays in its last valid version: own/prompts/greeting.md:2: "
+        )
         folder.write("own", "Two.")
         (_, mended) = await agents.reload()
         assert (mended.version, mended.changed, mended.problems) == ("agents/own/versions/2", True, ())
@@ -241,8 +240,7 @@ async def test_what_open_turns_began_with_is_there_from_the_start(
     folder.write("own", "One.")
     async with town.process():
         folder.write("own", "Two.")
-    turn = new_turn(version="agents/own/versions/1", pending=True)
-    await turn_store.accept(people.ann, turn, cancelled)
+    turn = await accepted_turn(turn_store, people.ann, version="agents/own/versions/1", pending=True)
     async with town.process() as agents:
         assert agents.named("own").version == "agents/own/versions/2"
         assert await said(agents.at("agents/own/versions/1")) == "One."
@@ -259,8 +257,7 @@ async def test_an_older_version_that_another_server_gave_a_turn_is_found(
     async with town.process():
         folder.write("own", "Two.")
     async with town.process() as agents:
-        turn = new_turn(version="agents/own/versions/1", pending=True)
-        await turn_store.accept(people.ann, turn, cancelled)
+        await accepted_turn(turn_store, people.ann, version="agents/own/versions/1", pending=True)
         await agents.poll()
         assert await said(agents.at("agents/own/versions/1")) == "One."
 
@@ -274,8 +271,7 @@ async def test_what_serves_no_longer_is_let_go_once_no_turn_needs_it(
 ) -> None:
     folder.write("own", "One.")
     async with town.process(options=LiveOptions(DEFAULT, keep_seconds=0.0)) as agents:
-        turn = new_turn(version="agents/own/versions/1", pending=True)
-        await turn_store.accept(people.ann, turn, cancelled)
+        turn = await accepted_turn(turn_store, people.ann, version="agents/own/versions/1", pending=True)
         folder.write("own", "Two.")
         await agents.reload()
         await agents.poll()
@@ -323,8 +319,7 @@ async def test_nothing_changes_while_versions_cannot_be_kept(
         folder.write("own", "Two.")
         folder.write("more", "One.")
         await database.close()
-        with pytest.raises(Unavailable):
-            await agents.reload()
+        await raises(Unavailable, agents.reload())
         assert agents.snapshot is before
         assert await said(agents.named("own")) == "One."
 
@@ -336,8 +331,7 @@ async def test_nothing_changes_while_the_folders_cannot_be_read(town: Town, fold
         prompts = folder.folders.shared / "prompts"
         prompts.parent.mkdir()
         prompts.symlink_to(prompts)
-        with pytest.raises(Unavailable, match="folders cannot be read"):
-            await agents.reload()
+        await raises(Unavailable, agents.reload(), "folders cannot be read")
         assert agents.snapshot is before
 
 
@@ -347,13 +341,9 @@ async def test_versions_of_another_engine_are_left_to_those_who_know_them(
     folder.write("own", "One.")
     async with town.process():
         pass
-    with psycopg.connect(database_urls.superuser) as connection:
-        connection.execute(
-            "UPDATE responsa.agent_version SET engine = %s WHERE agent_id = 'own'", (ENGINE + 1,)
-        )
+    database_urls.ask("UPDATE responsa.agent_version SET engine = %s WHERE agent_id = 'own'", ENGINE + 1)
     shutil.rmtree(folder.path("own"))
-    turn = new_turn(version="agents/own/versions/1", pending=True)
-    await turn_store.accept(people.ann, turn, cancelled)
+    await accepted_turn(turn_store, people.ann, version="agents/own/versions/1", pending=True)
     async with town.process() as agents:
         assert list(agents.versions) == ["agents/default/versions/1"]
 
@@ -361,14 +351,12 @@ async def test_versions_of_another_engine_are_left_to_those_who_know_them(
 async def test_turns_of_the_default_agent_when_it_was_code_are_finished_by_the_shipped_one(
     town: Town, turn_store: PostgresTurnStore, people: People, database_urls: DatabaseUrls
 ) -> None:
-    with psycopg.connect(database_urls.superuser) as connection:
-        connection.execute(
-            "INSERT INTO responsa.agent_version (agent_id, version, engine, sha256, content)"
-            " SELECT id, 1, 0, sha256(''), '' FROM unnest(ARRAY['default', 'other']) AS id"
-        )
+    database_urls.ask(
+        "INSERT INTO responsa.agent_version (agent_id, version, engine, sha256, content)"
+        " SELECT id, 1, 0, sha256(''), '' FROM unnest(ARRAY['default', 'other']) AS id"
+    )
     for agent in ("default", "other"):
-        turn = new_turn(version=f"agents/{agent}/versions/1", pending=True)
-        await turn_store.accept(people.ann, turn, cancelled)
+        await accepted_turn(turn_store, people.ann, version=f"agents/{agent}/versions/1", pending=True)
     async with town.process(Folders(None, SHIPPED), options=LiveOptions(DEFAULT, strict=False)) as agents:
         assert agents.named("").version == "agents/default/versions/2"
         assert agents.at("agents/default/versions/1").version == "agents/default/versions/1"
@@ -386,18 +374,16 @@ async def test_what_cannot_be_run_here_is_left_out_and_asked_for_once(
     async with town.process(models=scripted) as agents:
         assert agents.card("own").models == ("scripted:strong",)
     shutil.rmtree(own)
-    turn = new_turn(version="agents/own/versions/1", pending=True)
-    await turn_store.accept(people.ann, turn, cancelled)
+    await accepted_turn(turn_store, people.ann, version="agents/own/versions/1", pending=True)
     async with town.process() as agents:
         assert "agents/own/versions/1" not in agents.versions
         await agents.poll()
         assert "agents/own/versions/1" not in agents.versions
         folder.write("own", "Two.")
         await agents.reload()
-        with pytest.raises(Precondition) as refused:
-            await agents.version("own", 1)
-        assert refused.value.reason is Reason.AGENT_VERSION_UNFIT
-        assert "scripted:strong" in refused.value.metadata["cause"]
+        refused = await raises(Precondition, agents.version("own", 1))
+        assert refused.reason is Reason.AGENT_VERSION_UNFIT
+        assert "scripted:strong" in refused.metadata["cause"]
 
 
 async def test_a_created_version_answers_on_every_server_that_it_is_asked_from(
@@ -418,14 +404,15 @@ async def test_a_created_version_answers_on_every_server_that_it_is_asked_from(
             assert created.name == "agents/own/versions/2"
         assert await said(await other.version("own", 2)) == "Created."
         assert (await agents.reload())[1].version == "agents/own/versions/1"
-        with pytest.raises(InvalidRequest) as refused:
-            await agents.create(
+        refused = await raises(
+            InvalidRequest,
+            agents.create(
                 "own", {"config": {**own.content.config, "start": "gone", "nmae": "Own"}}, "", event
-            )
-        assert {one.rule for one in refused.value.violations} == {"agent.problem"}
-        assert len(refused.value.violations) > 1
-        with pytest.raises(NotFound):
-            await agents.create("nobody", document, "", event)
+            ),
+        )
+        assert {one.rule for one in refused.violations} == {"agent.problem"}
+        assert len(refused.violations) > 1
+        await raises(NotFound, agents.create("nobody", document, "", event))
 
 
 async def test_a_published_version_outranks_the_files_until_they_change(
@@ -448,8 +435,7 @@ async def test_a_published_version_outranks_the_files_until_they_change(
         assert await said(agents.named("own")) == "Second."
         with monkeypatch.context() as without:
             without.setattr(town.versions, "named", away)
-            with pytest.raises(Unavailable):
-                await other.reload()
+            await raises(Unavailable, other.reload())
         await other.poll()
         while other.named("own").version != "agents/own/versions/2":  # noqa: ASYNC110  the reload has no event
             await asyncio.sleep(0)
@@ -457,9 +443,8 @@ async def test_a_published_version_outranks_the_files_until_they_change(
         card = other.card("own")
         assert (card.version, card.file_version) == ("agents/own/versions/2", "agents/own/versions/1")
         await agents.publish("own", 3, event)
-        with pytest.raises(Precondition) as refused:
-            await agents.roll_back("own", 2, event)
-        assert refused.value.reason is Reason.AGENT_VERSION_NOT_PUBLISHED
+        refused = await raises(Precondition, agents.roll_back("own", 2, event))
+        assert refused.reason is Reason.AGENT_VERSION_NOT_PUBLISHED
         await agents.roll_back("own", 3, event)
         assert await said(agents.named("own")) == "Second."
         async with town.process() as later:
@@ -475,8 +460,7 @@ async def test_a_published_version_outranks_the_files_until_they_change(
         folder.write("own", "Edited.")  # and not read yet
         await agents.publish("own", 2, event)
         assert await said(agents.named("own")) == "Second."
-        with pytest.raises(NotFound):
-            await agents.publish("own", 9, event)
+        await raises(NotFound, agents.publish("own", 9, event))
 
 
 async def test_agents_that_are_code_stand_beside_those_of_files(town: Town, folder: Folder) -> None:
@@ -503,7 +487,8 @@ async def test_a_change_of_files_is_seen_without_being_told(town: Town, folder: 
 
 
 async def _until(change: object, told: asyncio.Event, agents: LiveAgents, text: str) -> None:
-    """Make a change and wait until it is current. The server may read the folder between two writes, so the change may make more than one version."""
+    """Make a change and wait until it is current. The server may read the folder between two writes, so the change may
+    make more than one version."""
     assert callable(change)
     told.clear()
     change()

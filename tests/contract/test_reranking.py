@@ -1,4 +1,5 @@
-"""A reranking model on a server orders the passages of a search and of a turn. It prefers short texts, which nothing else in a search does."""
+"""A reranking model on a server orders the passages of a search and of a turn. It prefers short texts, which nothing
+else in a search does."""
 
 from __future__ import annotations
 
@@ -72,6 +73,10 @@ class Place:
         found = await self.evidence.search(self.who, (QUESTION,), (), SearchOptions(3, rerank=rerank))
         return await self.evidence.rank(self.who, QUESTION, found)
 
+    async def excerpts(self, ranked: Ranked) -> list[str]:
+        made = await self.evidence.excerpts(self.who, ranked.evidence, ranked.ranking)
+        return [one.text for one in made.excerpts]
+
     async def shown(self, ranked: Ranked) -> list[str]:
         return [passage.text for passage in await self.evidence.passages(ranked.evidence, 4000)]
 
@@ -105,13 +110,13 @@ async def test_without_rerank_or_with_vectors_alone_the_model_is_not_asked(place
         assert hits[0].passage.text == TEXTS[0]
         assert {hit.reranker_score for hit in hits} == {None}
     ranked = await place.ranked(rerank=False)
-    assert ranked.ranking.excerpts[0].text == TEXTS[0]
+    assert (await place.excerpts(ranked))[0] == TEXTS[0]
     assert place.server.bodies == []
 
 
 async def test_a_turn_shows_and_prompts_the_models_order(place: Place) -> None:
     ranked = await place.ranked()
-    assert [excerpt.text for excerpt in ranked.ranking.excerpts] == [TEXTS[3], TEXTS[2], TEXTS[1]]
+    assert await place.excerpts(ranked) == [TEXTS[3], TEXTS[2], TEXTS[1]]
     assert await place.shown(ranked) == [TEXTS[3], TEXTS[2], TEXTS[1]]
     assert ranked.fallback is None
     assert ranked.usage.input_tokens > 0

@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 from typing import Any, Final, LiteralString
 
-import pytest
-
 from responsa_server.domain.errors import Unavailable
 from responsa_server.domain.passages import VECTORS_PART
 from responsa_server.domain.people import Server
 from responsa_server.stores.postgres.database import Database
 from tests.conftest import DatabaseUrls
+from tests.raising import raises
 
 _WHERE: Final = "SELECT pg_backend_pid(), now(), current_setting('responsa.tenant_id')"
 _LOCK: Final = "SELECT pg_advisory_xact_lock(4711)"
@@ -34,9 +33,8 @@ async def test_the_searches_of_a_session_are_one_transaction_of_its_tenant(datab
 async def test_a_search_that_fails_does_not_fail_those_after_it(database: Database) -> None:
     async with database.search_session(Server("acme")):
         first = await read(database, "acme")
-        with pytest.raises(Unavailable) as caught:
-            await read(database, "acme", "SELECT 1 / 0")
-        assert caught.value.metadata["part"] == VECTORS_PART
+        caught = await raises(Unavailable, read(database, "acme", "SELECT 1 / 0"))
+        assert caught.metadata["part"] == VECTORS_PART
         after = await read(database, "acme")
         assert after[1] > first[1]
         assert after[2] == "acme"
@@ -62,8 +60,7 @@ async def test_a_session_whose_caller_is_cancelled_gives_its_connection_back(
                 if (await cursor.fetchone()) == (1,):
                     break
             searching.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await searching
+            await raises(asyncio.CancelledError, searching)
         async with asyncio.timeout(20):
             assert (await read(small, "other"))[2] == "other"
     finally:

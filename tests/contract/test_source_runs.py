@@ -28,6 +28,7 @@ from responsa_server.domain.errors import AlreadyExists, NotFound, Precondition
 from responsa_server.domain.knowledge import Chunking, JobKind, Operation, OwnershipLost
 from responsa_server.domain.listing import ListQuery, Order
 from responsa_server.domain.notifications import DeliveryState, NotifiedEvent
+from responsa_server.domain.parts import Health, PartReport
 from responsa_server.domain.people import Principal, Role
 from responsa_server.domain.sources import NewSource, RunClaim, SourceChange
 from responsa_server.ingest.formats.table import PDF
@@ -37,8 +38,8 @@ from responsa_server.sources.crawling import Crawler
 from responsa_server.sources.declarations import DeclaredConnections
 from responsa_server.sources.mapping_text import read_mapping
 from responsa_server.sources.notifying import Delivering, Notifier
-from responsa_server.sources.sandbox import SourceSandbox
-from responsa_server.sources.service import SourceAdministration, SubjectProfiles
+from responsa_server.sources.sandbox import SourceSandboxes
+from responsa_server.sources.service import SourceAdministration, SourcesPart, SubjectProfiles
 from responsa_server.sources.syncing import Scheduling, Sync
 from responsa_server.sources.webhooks import DeclaredWebhooks
 from responsa_server.stores.postgres.database import Connection
@@ -48,8 +49,10 @@ from responsa_server.stores.postgres.mail import Outbox
 from responsa_server.stores.postgres.profiles import PostgresProfiles
 from responsa_server.stores.postgres.source_runs import PostgresSourceRuns
 from responsa_server.stores.postgres.sources import PostgresSources
+from responsa_server.telemetry.instruments import DELIVERIES
 from tests.contract.conftest import People
 from tests.contract.library_house import House
+from tests.raising import raises
 
 MAPPING = """connection = "staff"
 collection = "people"
@@ -80,16 +83,16 @@ class Office:
             self.runs,
             DeclaredConnections(self.folder),
             databases,
-            Crawler(Connector(), self.sandbox),
-            self.sandbox,
+            Crawler(Connector(), self.sandboxes),
+            self.sandboxes,
             self.house.library,
             self.house.library.ended,
             self.notifier(),
         )
 
     @property
-    def sandbox(self) -> SourceSandbox:
-        return SourceSandbox(self.house.parser)
+    def sandboxes(self) -> SourceSandboxes:
+        return SourceSandboxes(self.house.parser)
 
     def notifier(self) -> Notifier:
         mails = {NotifiedEvent.FAILED, NotifiedEvent.CONFIRMATION_WANTED}
@@ -114,7 +117,8 @@ class Office:
     async def finish(self, operation: Operation) -> Operation:
         """Work on a run as the queue does, until it has ended."""
         sync = self.sync()
-        while (pause := await sync.work("acme", operation.id, 0)) is not None:  # noqa: ASYNC110 - this stands for the queue, which pauses too
+        # This stands for the queue, which pauses too.
+        while (pause := await sync.work("acme", operation.id, 0)) is not None:  # noqa: ASYNC110
             await asyncio.sleep(pause)
         return await self.house.operations.get(self.who, operation.id)
 
@@ -132,8 +136,7 @@ class Office:
 
         with monkeypatch.context() as patched:
             patched.setattr(self.house.library, "upload", dying)
-            with pytest.raises(asyncio.CancelledError):
-                await self.sync().work("acme", operation.id, 0)
+            await raises(asyncio.CancelledError, self.sync().work("acme", operation.id, 0))
         await self.house.until(
             lambda: (
                 self.house.ask(
@@ -168,10 +171,8 @@ class Office:
         """What a person's profile shows of the source: the ends of the documents' keys, the number of failed rows, and the newest run."""
         profiles = SubjectProfiles(PostgresProfiles(self.house.database, self.house.documents))
         (part,) = (await profiles.get(self.who, subject)).parts
-        keys = [
-            document.document.source_key.rpartition("/")[2].removesuffix(".md") for document in part.documents
-        ]
-        return sorted(keys), part.failed_rows, part.newest_run
+        keys = [document.source_key.rpartition("/")[2].removesuffix(".md") for _, document in part.documents]
+        return sorted(keys), part.failed_rows, part.newest_run_id
 
     async def failed(self, source: str = "notes") -> Sequence[tuple[str, str]]:
         page = await self.runs.failed_rows(self.who, source, ListQuery(50, Order("create_time")))
@@ -181,8 +182,7 @@ class Office:
 @pytest.fixture
 async def office(house: House, people: People, tmp_path: Path) -> AsyncIterator[Office]:
     who = replace(people.ann, role=Role.ADMIN)
-    with psycopg.connect(house.urls.superuser) as connection:
-        connection.execute("UPDATE responsa.app_user SET role = 'admin' WHERE id = %s", (who.user_id,))
+    house.ask("UPDATE responsa.app_user SET role = 'admin' WHERE id = %s", who.user_id)
     runs = PostgresSourceRuns(house.database, house.queue, uuid7)
     one = Office(house, who, tmp_path, runs)
     one.change(
@@ -197,14 +197,29 @@ async def office(house: House, people: People, tmp_path: Path) -> AsyncIterator[
         runs,
         connections,
         databases,
-        Crawler(Connector(), one.sandbox),
-        one.sandbox,
+        Crawler(Connector(), one.sandboxes),
+        one.sandboxes,
         house.collections,
         one.deliveries,
     )
     await one.administration.create(who, NewSource("notes", "", MAPPING))
     async with house.working():
         yield one
+
+
+async def test_the_status_names_a_source_whose_connection_is_gone(office: Office, tmp_path: Path) -> None:
+    sources = PostgresSources(office.house.database, office.house.queue, uuid7)
+    asking: list[Principal | None] = [office.who]
+    part = SourcesPart(sources, DeclaredConnections(tmp_path), lambda: asking[-1])
+    assert await part.check() == PartReport(Health.OK)
+    (tmp_path / "staff.toml").unlink()
+    report = await part.check()
+    assert report.health is Health.DEGRADED
+    assert report.detail.startswith("The source notes cannot be read: its connection “staff” is gone")
+    # Neither strangers nor another tenant learn of it.
+    for stranger in (None, replace(office.who, tenant_id="other")):
+        asking.append(stranger)
+        assert await part.check() == PartReport(Health.OK)
 
 
 async def test_documents_follow_the_rows(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -330,7 +345,8 @@ async def test_what_a_run_must_not_do(office: Office) -> None:
     )
     assert (await office.run()).counts["updated"] == 5
     places = office.house.ask(
-        "SELECT coalesce(c.slug, c.id), count(*) FROM responsa.document AS d JOIN responsa.collection AS c ON c.id = d.collection_id GROUP BY 1"
+        "SELECT coalesce(c.slug, c.id), count(*) FROM responsa.document AS d JOIN "
+        "responsa.collection AS c ON c.id = d.collection_id GROUP BY 1"
     )
     assert places == [("others", 5)]
     office.change("ALTER TABLE note RENAME COLUMN mail TO email")
@@ -363,13 +379,11 @@ async def test_runs_for_subjects_wait_and_a_change_is_noticed_once(
     assert await runs.begin("acme", whole.id) is not None
     first = await notify("p0", first_id)
     assert (await notify("p0")).id == (await notify("p0", first_id)).id == first.id
-    with pytest.raises(AlreadyExists, match="different subject"):
-        await notify("p1", first_id)
+    await raises(AlreadyExists, notify("p1", first_id), "different subject")
     second = await runs.start(who, "notes", "p1", confirmed=False)
     with pytest.raises(OwnershipLost):  # another run works
         await runs.begin("acme", first.id)
-    with pytest.raises(NotFound):
-        await runs.notify(who, "p0", ["notes", "orders"], "", None, named=True)
+    await raises(NotFound, runs.notify(who, "p0", ["notes", "orders"], "", None, named=True))
     assert jobs == [whole.id]
     await office.finish(whole)
     assert jobs == [whole.id, first.id]
@@ -434,19 +448,17 @@ async def test_a_service_reports_changes_in_the_name_of_the_sources_administrato
         await office.finish(one)
         return await office.house.operations.get(service, one.id)
 
-    with psycopg.connect(office.house.urls.superuser) as connection:
-        connection.execute("UPDATE responsa.app_user SET role = 'service' WHERE id = %s", (service.user_id,))
+    office.house.ask("UPDATE responsa.app_user SET role = 'service' WHERE id = %s", service.user_id)
     assert (await notified("p0")).counts["created"] == 2
     assert office.house.ask("SELECT DISTINCT owner_id FROM responsa.document") == [(office.who.user_id,)]
-    with psycopg.connect(office.house.urls.superuser) as connection:
-        connection.execute("UPDATE responsa.app_user SET role = 'user' WHERE id = %s", (office.who.user_id,))
+    office.house.ask("UPDATE responsa.app_user SET role = 'user' WHERE id = %s", office.who.user_id)
     refused = await notified("p1")
     assert refused.error is not None
     assert refused.error.reason.value == "ROLE_REQUIRED"
 
 
 async def test_a_schedule_begins_one_run_and_makes_up_for_missed_times_once(office: Office) -> None:
-    house, work = office.house, Scheduling(office.runs, office.sandbox).work
+    house, work = office.house, Scheduling(office.runs, office.sandboxes).work
     sources = PostgresSources(house.database, house.queue, uuid7)
 
     async def scheduled(mapping: str, after: str = "1 hour") -> UUID:
@@ -455,10 +467,9 @@ async def test_a_schedule_begins_one_run_and_makes_up_for_missed_times_once(offi
         assert found is not None, problems
         due = None if found.schedule is None else found.schedule.after(datetime.now(UTC))
         await sources.update(office.who, "notes", SourceChange(mapping=mapping), ("staff", "people"), "", due)
-        with psycopg.connect(house.urls.superuser) as connection:
-            connection.execute(
-                f"UPDATE responsa.source SET next_run_time = now() + '{after}' WHERE next_run_time IS NOT NULL"
-            )
+        house.ask(
+            f"UPDATE responsa.source SET next_run_time = now() + '{after}' WHERE next_run_time IS NOT NULL"
+        )
         return UUID(str(house.ask("SELECT schedule_id FROM responsa.source")[0][0]))
 
     nightly = 'schedule = "30 2 * * *"\n' + MAPPING
@@ -481,7 +492,9 @@ async def test_a_schedule_begins_one_run_and_makes_up_for_missed_times_once(offi
     assert (await sources.get(office.who, "notes")).next_run_time is None
 
 
-async def test_the_end_of_a_run_is_announced_once_and_delivered_with_a_signature(office: Office) -> None:
+async def test_the_end_of_a_run_is_announced_once_and_delivered_with_a_signature(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
     key, seen, answers = b"k" * 32, list[Request](), deque[str]()
     (office.folder / "webhooks").mkdir()
 
@@ -514,10 +527,9 @@ async def test_the_end_of_a_run_is_announced_once_and_delivered_with_a_signature
         secret = "whsec_" + base64.b64encode(key).decode()
         delivering = Delivering(office.deliveries, webhooks, connector, lambda _: secret, pauses=(1.0,) * 3)
 
-        with psycopg.connect(office.house.urls.superuser) as connection:
-            connection.execute(
-                "UPDATE responsa.app_user SET email = 'ann@example.org' WHERE id = %s", (office.who.user_id,)
-            )
+        office.house.ask(
+            "UPDATE responsa.app_user SET email = 'ann@example.org' WHERE id = %s", office.who.user_id
+        )
         await office.run()
         proud = await office.deliveries.list(office.who, ListQuery(50, Order("create_time")))
         assert [(item.webhook, item.event.value) for item in proud.items] == [("proud", "source.succeeded")]
@@ -543,7 +555,8 @@ async def test_the_end_of_a_run_is_announced_once_and_delivered_with_a_signature
         assert office.house.ask(mails)[1:] == [("run_stopped", "ann@example.org", "notes", 2)]
         room = found["room"].id
         answers.extend(["broken", "elsewhere", "huge", "never"])
-        problems = list[str]()
+        problems, outcomes = list[str](), list[str]()
+        monkeypatch.setattr(DELIVERIES, "_write", lambda _, labels: outcomes.append(labels["outcome"]))
         for pause in (1.0, 1.0, 1.0, None):
             assert await delivering.work("acme", room, 0) == pause
             tried = await office.deliveries.find("acme", room)
@@ -558,6 +571,7 @@ async def test_the_end_of_a_run_is_announced_once_and_delivered_with_a_signature
         sent = await office.deliveries.find("acme", room)
         assert sent is not None
         assert (sent.state, sent.attempt.status) == (DeliveryState.DELIVERED, 204)
+        assert outcomes == [*["failed"] * 4, "delivered"]
         got = seen[-1]
         signed = f"{got.headers['webhook-id']}.{got.headers['webhook-timestamp']}.".encode() + got.body
         signature = base64.b64encode(hmac.digest(key, signed, "sha256")).decode()
@@ -568,8 +582,7 @@ async def test_the_end_of_a_run_is_announced_once_and_delivered_with_a_signature
         refused = await office.deliveries.find("acme", found["closed"].id)
         assert refused is not None
         assert "is not public" in refused.attempt.problem
-        with pytest.raises(NotFound):
-            await office.deliveries.again(office.who, uuid7())
+        await raises(NotFound, office.deliveries.again(office.who, uuid7()))
     finally:
         await connector.close()
         await server.close()
@@ -587,10 +600,14 @@ async def test_the_documents_of_a_subject_are_published_together(
     operation = await office.begin(monkeypatch, 3)
     # The documents of a subject are made one after the other, so that the first subjects are complete early.
     assert office.house.ask(
-        "SELECT d.source_key FROM responsa.operation AS o JOIN responsa.document AS d ON d.id = o.document_id WHERE o.indexed AND o.stage <> 'done' ORDER BY o.id"
+        "SELECT d.source_key FROM responsa.operation AS o JOIN responsa.document AS d ON d.id = "
+        "o.document_id WHERE o.indexed AND o.stage <> 'done' ORDER BY o.id"
     ) == [("notes/note/0.md",), ("notes/note/4.md",), ("notes/note/1.md",)]
-    with pytest.raises(Precondition, match="reads sources/notes already"):
-        await office.runs.start(office.who, "notes", "", confirmed=False)
+    await raises(
+        Precondition,
+        office.runs.start(office.who, "notes", "", confirmed=False),
+        "reads sources/notes already",
+    )
     assert office.documents() == before
     ended = await office.finish(operation)
     assert (ended.error, ended.counts["created"], ended.counts["failed"]) == (None, 0, 0)
@@ -606,7 +623,8 @@ async def test_the_documents_of_a_subject_are_published_together(
     office.change("UPDATE note SET note = 'It dives.' WHERE id IN (1, 5, 6)")
     operation = await office.begin(monkeypatch, 2)
     [(lost,)] = office.house.ask(
-        "SELECT o.id FROM responsa.operation AS o JOIN responsa.document AS d ON d.id = o.document_id WHERE o.stage <> 'done' AND d.source_key = 'notes/note/1.md'"
+        "SELECT o.id FROM responsa.operation AS o JOIN responsa.document AS d ON d.id = "
+        "o.document_id WHERE o.stage <> 'done' AND d.source_key = 'notes/note/1.md'"
     )
     await office.runs.wait(RunClaim("acme", operation.id, 2, "notes"))
     await office.house.library.cancel_operation(office.who, lost)
@@ -668,7 +686,10 @@ async def test_the_next_run_takes_over_what_a_cancelled_one_began(
     with monkeypatch.context() as patched:
         patched.setattr(office.runs, "wait", cancelled)
         assert (await office.run()).error is not None
-    begun = "SELECT o.id FROM responsa.source_document AS s JOIN responsa.operation AS o ON o.id = s.operation_id WHERE o.stage = 'done' ORDER BY s.key"
+    begun = (
+        "SELECT o.id FROM responsa.source_document AS s JOIN responsa.operation AS o ON o.id = "
+        "s.operation_id WHERE o.stage = 'done' ORDER BY s.key"
+    )
     await office.house.until(lambda: len(office.house.ask(begun)) == 3)
     (_, failed, _) = office.house.ask(begun)
     office.house.ask("UPDATE responsa.operation SET error_message = 'It broke.' WHERE id = %s", *failed)
@@ -683,7 +704,8 @@ async def test_the_next_run_takes_over_what_a_cancelled_one_began(
 
 @dataclass
 class Site:
-    """A website. pages: the status, the headers and the body of each path. asked: the requests since the last look, with their conditions. reached: what happens when a path is asked for."""
+    """A website. pages: the status, the headers and the body of each path. asked: the requests since the last look,
+    with their conditions. reached: what happens when a path is asked for."""
 
     pages: dict[str, tuple[int, dict[str, str], bytes]] = field(
         default_factory=dict[str, tuple[int, dict[str, str], bytes]]
@@ -738,7 +760,10 @@ async def test_documents_follow_the_pages_of_a_website(office: Office) -> None:
     (office.folder / "handbook.toml").write_text(
         f'kind = "web"\ntenants = ["acme"]\nsites = ["{base}"]\nallow_private = ["127.0.0.1"]\ndelay = 0\npage_bytes = 2000\n'
     )
-    text = f'connection = "handbook"\ncollection = "people"\ndeletions_percent = 50\npages = {{ sitemaps = ["{base}/sitemap.xml"], addresses = ["{base}/moved#top"] }}'
+    text = (
+        f'connection = "handbook"\ncollection = "people"\ndeletions_percent = 50\npages = {{ '
+        f'sitemaps = ["{base}/sitemap.xml"], addresses = ["{base}/moved#top"] }}'
+    )
     for path in ("/a", "/b", "/secret"):
         site.write(path, f"The heron of {path} fishes.")
     for path in ("/c?print=1", "/c?print=2"):
@@ -804,7 +829,8 @@ async def test_documents_follow_the_pages_of_a_website(office: Office) -> None:
             (f"book/{host}{path}", base + path, *shown) for path, *shown in made
         ]
 
-        # Only what has changed is sent again. A page that cannot be read stays as it is; one that the site or its sitemap does not know any more goes.
+        # Only what has changed is sent again. A page that cannot be read stays as it is; one that the site or its
+        # sitemap does not know any more goes.
         site.write("/a", "The heron of /a sleeps.")
         site.pages["/b"] = (503, {}, b"")
         site.pages["/there"] = (410, {}, b"")

@@ -32,8 +32,8 @@ NOWHERE = "postgresql:///responsa?host=/nowhere"
 QUESTION = "When may ships enter the harbour?"
 # Only the primary gets it, because the standby does not replay it.
 NO_WORDS: LiteralString = """CREATE OR REPLACE FUNCTION responsa.search_words(
-    tenant text, collections text[], wanted tsquery, queries tsquery[], weights real[], mean_length real, most int, documents uuid[], few boolean,
-    words text[], word_weights real[], frequencies int[])
+    tenant text, collections text[], wanted tsquery, queries tsquery[], weights real[], mean_length real, most int,
+    documents uuid[], few boolean, words text[], word_weights real[], frequencies int[])
     RETURNS TABLE (passage_id uuid) LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'the index is damaged' USING ERRCODE = 'XX002'; END $$"""
 # Without the lock, it finds no words, and the vectors decide.
 WAITING_WORDS: LiteralString = NO_WORDS.replace(

@@ -13,7 +13,8 @@ from responsa_server.stores.postgres.database import Database
 from tests.conftest import DatabaseUrls
 from tests.contract.conftest import People
 from tests.contract.cut_database import CutDatabase
-from tests.contract.turn_steps import until_somebody_waits, value
+from tests.contract.turn_steps import until_somebody_waits
+from tests.raising import raises
 
 COUNT = "SELECT count(*) FROM responsa.conversation_summary"
 
@@ -36,9 +37,11 @@ async def test_a_conversation_has_one_summary_the_last_that_was_kept(
         await summaries.keep(people.ann, talk, kept)
         assert await summaries.find(people.ann, talk) == kept
     assert await summaries.find(people.ann, other) is None
-    assert value(database_urls, COUNT) == 1
-    with pytest.raises(psycopg.errors.CheckViolation):
-        await summaries.keep(people.ann, talk, Summary("x" * (MAX_SUMMARY_BYTES + 1), uuid7()))
+    assert database_urls.value(COUNT) == 1
+    await raises(
+        psycopg.errors.CheckViolation,
+        summaries.keep(people.ann, talk, Summary("x" * (MAX_SUMMARY_BYTES + 1), uuid7())),
+    )
 
 
 async def test_nobody_else_reads_or_writes_it(
@@ -51,7 +54,7 @@ async def test_nobody_else_reads_or_writes_it(
     kept = Summary("They spoke of rivers.", uuid7())
     for stranger in (people.bob, people.eve):
         await summaries.keep(stranger, talk, Summary("They spoke of nothing.", uuid7()))
-        assert value(database_urls, COUNT) == 0
+        assert database_urls.value(COUNT) == 0
     await summaries.keep(people.ann, talk, kept)
     for stranger in (people.bob, people.eve):
         await summaries.keep(stranger, talk, Summary("They spoke of nothing.", uuid7()))
@@ -68,9 +71,9 @@ async def test_it_goes_with_its_conversation_and_is_kept_for_none_that_is_gone(
     talk = (await conversation_store.create(people.ann, uuid7(), "", {}, None)).id
     await summaries.keep(people.ann, talk, Summary("They spoke of rivers.", uuid7()))
     await conversation_store.delete(people.ann, talk, "")
-    assert value(database_urls, COUNT) == 0
+    assert database_urls.value(COUNT) == 0
     await summaries.keep(people.ann, talk, Summary("They spoke of rivers.", uuid7()))
-    assert value(database_urls, COUNT) == 0
+    assert database_urls.value(COUNT) == 0
 
 
 async def test_one_that_is_kept_while_its_conversation_is_deleted_goes_with_it(
@@ -86,14 +89,13 @@ async def test_one_that_is_kept_while_its_conversation_is_deleted_goes_with_it(
         await until_somebody_waits(database_urls, keeping)
         await deleter.commit()
     await keeping
-    assert value(database_urls, COUNT) == 0
+    assert database_urls.value(COUNT) == 0
 
 
 async def test_keeping_may_be_repeated(cut_database: CutDatabase, people: People) -> None:
     talk = (await PostgresConversationStore(cut_database).create(people.ann, uuid7(), "", {}, None)).id
     summaries, kept = PostgresSummaries(cut_database), Summary("They spoke of rivers.", uuid7())
     cut_database.cut = 1
-    with pytest.raises(Unavailable):
-        await summaries.keep(people.ann, talk, kept)
+    await raises(Unavailable, summaries.keep(people.ann, talk, kept))
     await summaries.keep(people.ann, talk, kept)
     assert await summaries.find(people.ann, talk) == kept

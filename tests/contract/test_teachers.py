@@ -10,16 +10,13 @@ from responsa_server.domain.errors import (
     Unavailable,
 )
 from responsa_server.domain.listing import Order
-from responsa_server.domain.teachers import (
-    Teacher,
-)
 from responsa_server.stores.postgres import teachers as stored_teachers
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.resources import ResourceTable
 from tests.conftest import DatabaseUrls
 from tests.contract.conftest import People
 from tests.contract.cut_database import CutDatabase
-from tests.contract.turn_steps import value
+from tests.raising import raises
 
 ADA = {
     "display_name": "Ada",
@@ -30,43 +27,42 @@ BY_TIME = Order("create_time")
 
 
 @pytest.fixture
-def teachers(database: Database) -> ResourceTable[Teacher]:
+def teachers(database: Database) -> ResourceTable:
     return ResourceTable(database, stored_teachers.KIND, uuid7)
 
 
 async def test_the_etag_of_an_earlier_teacher_with_the_same_id_is_refused(
-    teachers: ResourceTable[Teacher], people: People
+    teachers: ResourceTable, people: People
 ) -> None:
     made = await teachers.create(people.ann, ADA, uuid7())
     await teachers.delete(people.ann, made.id, made.etag)
     again = await teachers.create(people.ann, ADA, made.id)
     assert again.revision == made.revision
-    with pytest.raises(Conflict):
-        await teachers.delete(people.ann, again.id, made.etag)
+    await raises(Conflict, teachers.delete(people.ann, again.id, made.etag))
 
 
 async def test_updates_that_race_all_count_and_with_one_etag_one_wins(
-    teachers: ResourceTable[Teacher], people: People
+    teachers: ResourceTable, people: People
 ) -> None:
     made = await teachers.create(people.ann, ADA)
     changes = [{"display_name": f"Ada {number}"} for number in range(6)]
     outcomes = await asyncio.gather(
         *(teachers.update(people.ann, made.id, one, made.etag) for one in changes), return_exceptions=True
     )
-    assert sorted(type(outcome).__name__ for outcome in outcomes) == [*["Conflict"] * 5, "Teacher"]
+    assert sorted(type(outcome).__name__ for outcome in outcomes) == [*["Conflict"] * 5, "Row"]
     await asyncio.gather(*(teachers.update(people.ann, made.id, one, "") for one in changes))
     assert (await teachers.get(people.ann, made.id)).revision == 8
 
 
 async def test_a_request_id_makes_one_teacher_however_often_it_is_sent(
-    teachers: ResourceTable[Teacher], people: People, database_urls: DatabaseUrls
+    teachers: ResourceTable, people: People, database_urls: DatabaseUrls
 ) -> None:
     request_id = uuid7()
     made = await asyncio.gather(*(teachers.create(people.ann, ADA, request_id=request_id) for _ in range(6)))
     assert len({one.id for one in made}) == 1
     # A request_id belongs only to its user.
     assert (await teachers.create(people.bob, ADA, request_id=request_id)).id != made[0].id
-    assert value(database_urls, "SELECT count(*) FROM responsa.teacher") == 2
+    assert database_urls.value("SELECT count(*) FROM responsa.teacher") == 2
 
 
 async def test_a_create_whose_commit_was_not_heard_of_is_repeated_without_doubling(
@@ -74,7 +70,6 @@ async def test_a_create_whose_commit_was_not_heard_of_is_repeated_without_doubli
 ) -> None:
     teachers, request_id = ResourceTable(cut_database, stored_teachers.KIND, uuid7), uuid7()
     cut_database.cut = 1
-    with pytest.raises(Unavailable):
-        await teachers.create(people.ann, ADA, request_id=request_id)
+    await raises(Unavailable, teachers.create(people.ann, ADA, request_id=request_id))
     made = await teachers.create(people.ann, ADA, request_id=request_id)
-    assert value(database_urls, "SELECT array_agg(id) FROM responsa.teacher") == [made.id]
+    assert database_urls.value("SELECT array_agg(id) FROM responsa.teacher") == [made.id]

@@ -12,7 +12,7 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from responsa_server.domain.errors import Precondition, Reason
-from responsa_server.domain.people import Principal, Role, User, UserChange
+from responsa_server.domain.people import NewKey, Principal, Role, User, UserChange
 from responsa_server.domain.tenants import TenantState
 from responsa_server.identity.credentials import CredentialCache
 from responsa_server.identity.service import Identity
@@ -138,7 +138,7 @@ async def test_a_key_and_the_keys_made_with_it_are_erased_together(
     _, secret = await person(identity, "acme")
     maker = await identity.authenticate(key(secret))
     for _ in range(3):
-        _, secret = await identity.create_api_key(maker, "child", None)
+        _, secret = await identity.create_api_key(maker, NewKey("child"))
         maker = await identity.authenticate(key(secret))
     await tenants_of(database).erase(owner, "acme", "acme")
     assert (await erased(PostgresTenants(database, most_rows=1), "acme"))["api_key"] == 4

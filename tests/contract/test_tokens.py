@@ -22,6 +22,7 @@ from responsa_server.identity.settings import TokenSettings
 from responsa_server.identity.tokens import Secret, Tokens
 from responsa_server.stores.postgres.database import Database
 from tests.people import SECRET, people_of
+from tests.raising import raises
 
 WHO = Claims("acme", uuid7(), uuid7())
 
@@ -196,9 +197,8 @@ async def test_claims_are_all_checked(database: Database) -> None:
         *({name: None} for name in ("iss", "aud", "sub", "sid", "tenant", "iat", "exp")),
     ]
     for changed in wrong:
-        with pytest.raises(Unauthenticated) as caught:
-            await tokens.verify(sign(content(**changed)))
-        is_bare(caught.value)
+        caught = await raises(Unauthenticated, tokens.verify(sign(content(**changed))))
+        is_bare(caught)
 
 
 async def test_a_rotation_signs_nobody_out(database: Database) -> None:
@@ -217,8 +217,7 @@ async def test_a_rotation_signs_nobody_out(database: Database) -> None:
     ]
     # The replaced key ends when the last token that it can have signed has expired.
     now += 900 + 120 + 1
-    with pytest.raises(Unauthenticated):
-        await here.verify(old)
+    await raises(Unauthenticated, here.verify(old))
     assert len(await here.public_keys()) == 1
 
 
@@ -248,8 +247,7 @@ async def test_unknown_kids_cause_one_query_a_second(database: Database) -> None
     calls = 0
     forged = _foreign(kid="unknown")("", "", "")
     for _ in range(50):
-        with pytest.raises(Unauthenticated):
-            await people.tokens.verify(forged)
+        await raises(Unauthenticated, people.tokens.verify(forged))
     assert calls <= 1
 
 
@@ -257,11 +255,8 @@ async def test_keys_under_another_secret_are_not_used(database: Database) -> Non
     ours = people_of(database).tokens
     token = await good(ours)
     theirs = people_of(database, secret=SECRET[::-1]).tokens
-    with pytest.raises(Unauthenticated):
-        await theirs.verify(token)
-    with pytest.raises(Unavailable) as caught:
-        await good(theirs)
-    assert caught.value.metadata == {"part": "signing_keys"}
+    await raises(Unauthenticated, theirs.verify(token))
+    assert (await raises(Unavailable, good(theirs))).metadata == {"part": "signing_keys"}
     # The operator's way out after the secret was lost.
     await theirs.rotate()
     assert await theirs.verify(await good(theirs)) == WHO
@@ -270,8 +265,7 @@ async def test_keys_under_another_secret_are_not_used(database: Database) -> Non
 async def test_access_tokens_of_another_length(database: Database) -> None:
     tokens = people_of(database, tokens=TokenSettings(access_seconds=60)).tokens
     token, _, _ = await tokens.sign(WHO, datetime.now(UTC) - timedelta(seconds=80))
-    with pytest.raises(Unauthenticated):
-        await tokens.verify(token)
+    await raises(Unauthenticated, tokens.verify(token))
 
 
 async def test_a_token_is_accepted_for_at_most_ten_seconds_after_its_time(database: Database) -> None:
@@ -283,8 +277,7 @@ async def test_a_token_is_accepted_for_at_most_ten_seconds_after_its_time(databa
         if accepted:
             assert await tokens.verify(token) == WHO
         else:
-            with pytest.raises(Unauthenticated):
-                await tokens.verify(token)
+            await raises(Unauthenticated, tokens.verify(token))
 
 
 def test_a_secret_must_be_long() -> None:

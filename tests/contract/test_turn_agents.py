@@ -29,13 +29,13 @@ from responsa_server.domain.events import (
     Usage,
 )
 from responsa_server.domain.turns import Question, TurnState
-from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.turns import PostgresTurnStore
 from tests.conftest import DatabaseUrls
 from tests.contract.conftest import People, new_turn
-from tests.contract.turn_house import QUICK, SEARCHING, Cast, House, Script, answer, followed
-from tests.contract.turn_steps import cancelled, count
+from tests.contract.turn_house import QUICK, SEARCHING, Cast, Script, Services, answer, followed
+from tests.contract.turn_steps import accept_all, count
 from tests.plain_codec import events_of
+from tests.raising import raises
 
 TAUGHT = Question("How long is the river?", parameters='{"teacher_id":"x"}', max_cost_micros=900)
 GONE = NotFound(Reason.TEACHER_NOT_FOUND, "Teacher not found or access denied")
@@ -43,21 +43,14 @@ MALFORMED = InvalidRequest(Reason.TEACHER_ID_MALFORMED, "teacher_id: not a UUID"
 AWAY = Unavailable(Reason.PART_UNAVAILABLE, "away", retry_after=1.0)
 
 
-@pytest.fixture
-def house(database: Database) -> House:
-    return House(database)
-
-
 @pytest.mark.parametrize("objection", [GONE, MALFORMED])
 async def test_what_an_agent_objects_to_is_no_turn(
-    house: House, people: People, database_urls: DatabaseUrls, objection: ResponsaError
+    services: Services, people: People, database_urls: DatabaseUrls, objection: ResponsaError
 ) -> None:
     script = Script(objections=[objection, objection])
-    async with house.turns(script) as turns:
+    async with services.turns(script) as turns:
         for request_id in (None, uuid7()):
-            with pytest.raises(type(objection)) as caught:
-                await turns.accept(people.ann, TAUGHT, request_id)
-            assert caught.value is objection
+            assert (await raises(type(objection), turns.accept(people.ann, TAUGHT, request_id))) is objection
         assert script.admitted == [(people.ann, TAUGHT)] * 2
         assert set(count(database_urls).values()) == {0}
         # A refused question does not occupy a place, so a further question is accepted.
@@ -68,11 +61,11 @@ async def test_what_an_agent_objects_to_is_no_turn(
 
 
 async def test_a_turn_is_attached_to_whatever_its_agent_objects_to_since(
-    house: House, people: People
+    services: Services, people: People
 ) -> None:
     request_id = uuid7()
     script = Script()
-    async with house.turns(script) as turns:
+    async with services.turns(script) as turns:
         first = await turns.accept(people.ann, TAUGHT, request_id)
         await turns.wait(people.ann, first.turn_id)
         for objection in (GONE, MALFORMED):
@@ -84,21 +77,22 @@ async def test_a_turn_is_attached_to_whatever_its_agent_objects_to_since(
             (replace(TAUGHT, max_cost_micros=0), "options.max_cost_usd_micros"),
         ):
             script.objections.append(GONE)
-            with pytest.raises(AlreadyExists) as caught:
-                await turns.accept(people.ann, other, request_id)
-            assert caught.value.metadata["difference"] == difference
+            caught = await raises(AlreadyExists, turns.accept(people.ann, other, request_id))
+            assert caught.metadata["difference"] == difference
 
 
-async def test_an_agent_that_cannot_look_at_the_moment_is_asked_again(house: House, people: People) -> None:
+async def test_an_agent_that_cannot_look_at_the_moment_is_asked_again(
+    services: Services, people: People
+) -> None:
     script = Script(objections=[AWAY, AWAY])
-    async with house.turns(script) as turns:
+    async with services.turns(script) as turns:
         accepted = await turns.accept(people.ann, TAUGHT, None)
         await turns.wait(people.ann, accepted.turn_id)
     assert len(script.admitted) == 3
 
 
 async def test_a_turn_whose_version_is_given_up_while_it_is_claimed_goes_back_and_holds_up_no_other(
-    house: House, turn_store: PostgresTurnStore, people: People
+    services: Services, turn_store: PostgresTurnStore, people: People
 ) -> None:
     class Forgetful(Cast):
         @property
@@ -107,19 +101,20 @@ async def test_a_turn_whose_version_is_given_up_while_it_is_claimed_goes_back_an
 
     forgotten = ["agents/default/versions/7"]
     old, new = new_turn(version=forgotten[0], pending=True), new_turn(pending=True)
-    for one in (old, new):
-        await turn_store.accept(people.ann, one, cancelled)
-    async with house.turns(Forgetful({"": Script()}), QUICK) as turns:
+    await accept_all(turn_store, people.ann, old, new)
+    async with services.turns(Forgetful({"": Script()}), QUICK) as turns:
         assert (await turns.wait(people.ann, new.id)).state is TurnState.ANSWERED
         forgotten.clear()
         elsewhere = Script(version="agents/default/versions/7")
-        async with house.turns(elsewhere, QUICK) as other:
+        async with services.turns(elsewhere, QUICK) as other:
             turn = await other.wait(people.ann, old.id)
     assert (turn.state, turn.agent_version) == (TurnState.ANSWERED, elsewhere.version)
-    assert await house.value("SELECT losses FROM responsa.turn WHERE id = %s", old.id) == 0
+    assert await services.value("SELECT losses FROM responsa.turn WHERE id = %s", old.id) == 0
 
 
-async def test_an_agent_that_names_no_conversation_leaves_it_its_time(house: House, people: People) -> None:
+async def test_an_agent_that_names_no_conversation_leaves_it_its_time(
+    services: Services, people: People
+) -> None:
     refusal = Refused(RefusalReason.OUT_OF_SCOPE, "That is not for me.", Usage())
     talks = Cast(
         {"": Script(), "chat": Script(titles=False), "strict": Script([refusal], titles=False)},
@@ -129,28 +124,28 @@ async def test_an_agent_that_names_no_conversation_leaves_it_its_time(house: Hou
         agent = talks.by_id[identity]
         assert isinstance(agent, Script)
         agent.version = version
-    async with house.turns(talks) as turns:
+    async with services.turns(talks) as turns:
         titles: dict[str, str] = {}
         for identity in by_id:
             accepted = await turns.accept(people.ann, replace(TAUGHT, agent=identity), None)
             await turns.wait(people.ann, accepted.turn_id)
-            titles[identity] = (await house.conversations.get(people.ann, accepted.conversation_id)).title
+            titles[identity] = (await services.conversations.get(people.ann, accepted.conversation_id)).title
             if identity == "chat":
                 # The next question goes to an agent that gives conversations a title.
                 other = await turns.accept(
                     people.ann, replace(TAUGHT, text="Why?", conversation_id=accepted.conversation_id), None
                 )
                 await turns.wait(people.ann, other.turn_id)
-                named = await house.conversations.get(people.ann, accepted.conversation_id)
+                named = await services.conversations.get(people.ann, accepted.conversation_id)
                 assert named.title == "Why?"
     assert titles[""] == TAUGHT.text
     for identity in ("chat", "strict"):
         assert re.fullmatch(r"Chat \d{4}-\d\d-\d\d \d\d:\d\d", titles[identity])
 
 
-async def test_an_agent_that_sums_up_reads_further_back(house: House, people: People) -> None:
+async def test_an_agent_that_sums_up_reads_further_back(services: Services, people: People) -> None:
     script = Script(history_messages=2, older_messages=3)
-    async with house.turns(script) as turns:
+    async with services.turns(script) as turns:
         conversation = None
         for number in range(4):
             question = Question(f"{number}?", conversation)
@@ -161,7 +156,9 @@ async def test_an_agent_that_sums_up_reads_further_back(house: House, people: Pe
     assert {task.conversation_id for task in script.tasks} == {conversation}
 
 
-async def test_a_switch_and_a_price_are_told_and_kept_in_their_place(house: House, people: People) -> None:
+async def test_a_switch_and_a_price_are_told_and_kept_in_their_place(
+    services: Services, people: People
+) -> None:
     used = Usage(0, 10, 5, 70, 0)
     script = Script(
         [
@@ -173,7 +170,7 @@ async def test_a_switch_and_a_price_are_told_and_kept_in_their_place(house: Hous
             answer(),
         ]
     )
-    async with house.turns(script) as turns:
+    async with services.turns(script) as turns:
         accepted = await turns.accept(people.ann, TAUGHT, None)
         live = await followed(turns, people.ann, accepted.turn_id)
         assert await followed(turns, people.ann, accepted.turn_id) == live
@@ -186,14 +183,14 @@ async def test_a_switch_and_a_price_are_told_and_kept_in_their_place(house: Hous
 
 @pytest.mark.parametrize("error", [AWAY, RuntimeError("secret detail")])
 async def test_a_failure_tells_what_the_turn_had_to_do_without_and_what_it_cost(
-    house: House, people: People, error: Exception
+    services: Services, people: People, error: Exception
 ) -> None:
     fallbacks = [
         Fallback(FallbackKind.PROVIDER, f"openai:{number}", "gemini:b", "rate_limited")
         for number in range(MAX_FALLBACKS + 1)
     ]
     spent = Usage(1, 2, 3, 40, 5)
-    async with house.turns(Script([SEARCHING, spent, *fallbacks, error]), QUICK) as turns:
+    async with services.turns(Script([SEARCHING, spent, *fallbacks, error]), QUICK) as turns:
         accepted = await turns.accept(people.ann, TAUGHT, None)
         turn = await turns.wait(people.ann, accepted.turn_id)
         end = events_of(await followed(turns, people.ann, accepted.turn_id))[-1]

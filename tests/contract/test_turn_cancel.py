@@ -18,24 +18,19 @@ from responsa_server.domain.turns import OnBusy, Question, TurnState
 from responsa_server.stores.postgres.database import Database
 from responsa_server.turns.service import Turns
 from tests.contract.conftest import People
-from tests.contract.turn_house import NO_REDIS, QUICK, SEARCHING, House, Script, answer, followed
+from tests.contract.turn_house import NO_REDIS, QUICK, SEARCHING, Script, Services, answer, followed
 from tests.plain_codec import events_of
 
 RIVER = Question("How long is the river?")
 IDLE = replace(QUICK, works=False)
 
 
-@pytest.fixture
-def house(database: Database) -> House:
-    return House(database)
-
-
 def endless() -> Script:
     return Script([SEARCHING, asyncio.Event(), answer()])
 
 
-async def said(house: House, who: Principal, conversation_id: UUID) -> Sequence[str]:
-    return [one.text for one in await house.conversations.history(who, conversation_id, 10)]
+async def said(services: Services, who: Principal, conversation_id: UUID) -> Sequence[str]:
+    return [one.text for one in await services.conversations.history(who, conversation_id, 10)]
 
 
 @pytest.mark.parametrize("with_redis", [True, False])
@@ -43,9 +38,9 @@ async def said(house: House, who: Principal, conversation_id: UUID) -> Sequence[
 async def test_it_ends_the_turn_stops_the_agent_and_tells_all_followers(
     database: Database, redis_url: str, people: People, elsewhere: bool, with_redis: bool
 ) -> None:
-    house = House(database, redis_url if with_redis else NO_REDIS)
+    services = Services(database, redis_url if with_redis else NO_REDIS)
     script = endless()
-    async with house.turns(script, QUICK) as worker, house.turns(options=IDLE) as other:
+    async with services.turns(script, QUICK) as worker, services.turns(options=IDLE) as other:
         accepted = await worker.accept(people.ann, RIVER, None)
         following = [
             asyncio.create_task(followed(place, people.ann, accepted.turn_id)) for place in (worker, other)
@@ -61,13 +56,13 @@ async def test_it_ends_the_turn_stops_the_agent_and_tells_all_followers(
         again = await worker.cancel(people.ann, accepted.turn_id)
         assert (again.terminal, again.last_seq) == (turn.terminal, turn.last_seq)
         assert (await other.wait(people.ann, accepted.turn_id)).terminal == turn.terminal
-    assert await said(house, people.ann, accepted.conversation_id) == []
+    assert await said(services, people.ann, accepted.conversation_id) == []
 
 
-async def test_what_was_spent_until_then_is_booked(house: House, people: People) -> None:
+async def test_what_was_spent_until_then_is_booked(services: Services, people: People) -> None:
     kept, since = Usage(1, 10, 2), Usage(0, 20, 7)
     script = Script([kept, SEARCHING, Milestone(b"kept"), since, asyncio.Event()])
-    async with house.turns(script, QUICK) as turns:
+    async with services.turns(script, QUICK) as turns:
         accepted = await turns.accept(people.ann, RIVER, None)
         async with aclosing(turns.follow(people.ann, accepted.turn_id, 1)) as rows:
             await anext(rows)
@@ -80,13 +75,13 @@ async def test_what_was_spent_until_then_is_booked(house: House, people: People)
 
 
 async def test_racing_the_finish_one_of_the_two_wins_and_the_conversation_agrees(
-    house: House, people: People
+    services: Services, people: People
 ) -> None:
     outcomes: set[TurnState] = set()
     for round_ in range(24):
         gate = asyncio.Event()
         script = Script([SEARCHING, gate, answer()])
-        async with house.turns(script, QUICK) as turns:
+        async with services.turns(script, QUICK) as turns:
             accepted = await turns.accept(people.ann, RIVER, None)
             following = asyncio.create_task(followed(turns, people.ann, accepted.turn_id))
             await script.waiting.wait()
@@ -100,14 +95,14 @@ async def test_racing_the_finish_one_of_the_two_wins_and_the_conversation_agrees
         ends = [event for event in events if event["kind"] in {"answered", "cancelled"}]
         assert ends == [events[-1]]
         assert events[-1]["kind"] == waited.state.value
-        spoken = await said(house, people.ann, accepted.conversation_id)
+        spoken = await said(services, people.ann, accepted.conversation_id)
         assert len(spoken) == (2 if waited.state is TurnState.ANSWERED else 0)
         outcomes.add(waited.state)
     print(f"cancel races: {sorted(outcomes)}")
 
 
-async def test_a_turn_that_nobody_runs_is_ended_too(house: House, people: People) -> None:
-    async with house.turns(options=IDLE) as turns:
+async def test_a_turn_that_nobody_runs_is_ended_too(services: Services, people: People) -> None:
+    async with services.turns(options=IDLE) as turns:
         accepted = await turns.accept(people.ann, RIVER, None)
         assert accepted.state is TurnState.PENDING
         following = asyncio.create_task(followed(turns, people.ann, accepted.turn_id))
@@ -115,9 +110,9 @@ async def test_a_turn_that_nobody_runs_is_ended_too(house: House, people: People
         assert [event["kind"] for event in events_of(await following)] == ["started", "cancelled"]
 
 
-async def test_the_next_in_the_queue_moves_up(house: House, people: People) -> None:
+async def test_the_next_in_the_queue_moves_up(services: Services, people: People) -> None:
     script = endless()
-    async with house.turns(script, QUICK) as turns:
+    async with services.turns(script, QUICK) as turns:
         first = await turns.accept(people.ann, RIVER, None)
         behind = [
             await turns.accept(people.ann, Question(text, first.conversation_id, on_busy=OnBusy.QUEUE), None)
@@ -131,9 +126,9 @@ async def test_the_next_in_the_queue_moves_up(house: House, people: People) -> N
         await turns.cancel(people.ann, behind[1].turn_id)
 
 
-async def test_a_newer_question_takes_the_place_of_all_before_it(house: House, people: People) -> None:
+async def test_a_newer_question_takes_the_place_of_all_before_it(services: Services, people: People) -> None:
     script = endless()
-    async with house.turns(script, QUICK) as turns, house.turns(options=IDLE) as other:
+    async with services.turns(script, QUICK) as turns, services.turns(options=IDLE) as other:
         first = await turns.accept(people.ann, RIVER, None)
         queued = await turns.accept(
             people.ann, Question("second", first.conversation_id, on_busy=OnBusy.QUEUE), None
@@ -188,10 +183,10 @@ SOON = replace(QUICK, disconnect_seconds=0.2)
 
 
 async def test_a_watched_turn_ends_when_its_caller_leaves_and_nobody_follows(
-    house: House, people: People
+    services: Services, people: People
 ) -> None:
     script = endless()
-    async with house.turns(script, SOON) as turns:
+    async with services.turns(script, SOON) as turns:
         accepted = await turns.accept(people.ann, RIVER, None, cancel_on_disconnect=True)
         stream = Stream(turns, people.ann, accepted.turn_id)
         await stream.told.wait()
@@ -201,9 +196,9 @@ async def test_a_watched_turn_ends_when_its_caller_leaves_and_nobody_follows(
         assert (end["kind"], end["by"]) == ("cancelled", "disconnect")
 
 
-async def test_who_may_not_see_a_turn_ends_nothing_by_leaving(house: House, people: People) -> None:
+async def test_who_may_not_see_a_turn_ends_nothing_by_leaving(services: Services, people: People) -> None:
     script = endless()
-    async with house.turns(script, SOON) as turns:
+    async with services.turns(script, SOON) as turns:
         accepted = await turns.accept(people.ann, RIVER, None, cancel_on_disconnect=True)
         own = await turns.accept(people.bob, RIVER, None, cancel_on_disconnect=True)
         turns.left(people.bob, accepted.turn_id)
@@ -213,17 +208,20 @@ async def test_who_may_not_see_a_turn_ends_nothing_by_leaving(house: House, peop
 
 
 async def test_it_goes_on_while_somebody_follows_it_from_another_process(
-    house: House, people: People
+    services: Services, people: People
 ) -> None:
     gate = asyncio.Event()
     script = Script([SEARCHING, gate, answer()])
-    async with house.turns(script, SOON) as turns, house.turns(options=replace(SOON, works=False)) as other:
+    async with (
+        services.turns(script, SOON) as turns,
+        services.turns(options=replace(SOON, works=False)) as other,
+    ):
         accepted = await turns.accept(people.ann, RIVER, None, cancel_on_disconnect=True)
         first = Stream(turns, people.ann, accepted.turn_id)
         second = Stream(other, people.ann, accepted.turn_id)
         await first.told.wait()
         await second.told.wait()
-        while await house.value("SELECT count(*) FROM responsa.turn_follower") < 2:  # noqa: ASYNC110  only the store shows this
+        while await services.value("SELECT count(*) FROM responsa.turn_follower") < 2:  # noqa: ASYNC110  only the store shows this
             await asyncio.sleep(0)
         await first.leave()
         # Wait long enough for a wrong cancel to happen: until another turn, whose caller leaves now, is cancelled.
@@ -238,11 +236,11 @@ async def test_it_goes_on_while_somebody_follows_it_from_another_process(
 
 
 async def test_a_turn_that_nobody_asked_to_watch_goes_on_without_its_caller(
-    house: House, people: People
+    services: Services, people: People
 ) -> None:
     gate = asyncio.Event()
     script = Script([SEARCHING, gate, answer()])
-    async with house.turns(script, SOON) as turns:
+    async with services.turns(script, SOON) as turns:
         accepted = await turns.accept(people.ann, RIVER, None)
         witness = await turns.accept(people.bob, RIVER, None, cancel_on_disconnect=True)
         streams: list[Any] = [
@@ -256,14 +254,14 @@ async def test_a_turn_that_nobody_asked_to_watch_goes_on_without_its_caller(
         assert (await turns.wait(people.ann, accepted.turn_id)).state is TurnState.ANSWERED
 
 
-async def test_a_process_that_goes_away_cancels_nothing(house: House, people: People) -> None:
+async def test_a_process_that_goes_away_cancels_nothing(services: Services, people: People) -> None:
     first, second = endless(), Script()
-    async with house.turns(second, replace(SOON, max_running=0)) as other:
-        async with house.turns(first, SOON) as turns:
+    async with services.turns(second, replace(SOON, max_running=0)) as other:
+        async with services.turns(first, SOON) as turns:
             accepted = await turns.accept(people.ann, RIVER, None, cancel_on_disconnect=True)
             stream = Stream(turns, people.ann, accepted.turn_id)
             await stream.told.wait()
             await stream.leave()
         assert (await other.store.get(people.ann, accepted.turn_id)).state is TurnState.RUNNING
-    async with house.turns(second, SOON) as other:
+    async with services.turns(second, SOON) as other:
         assert (await other.wait(people.ann, accepted.turn_id)).state is TurnState.ANSWERED

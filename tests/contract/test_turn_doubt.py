@@ -17,16 +17,11 @@ from responsa_server.domain.faults import Fault
 from responsa_server.domain.turns import OnBusy, Question, TurnState
 from responsa_server.stores.postgres.database import Database
 from tests.contract.conftest import People
-from tests.contract.turn_house import QUICK, SEARCHING, House, Script, answer, followed
+from tests.contract.turn_house import QUICK, SEARCHING, Script, Services, answer, followed
 from tests.contract.turn_partition import Link
 from tests.plain_codec import events_of
 
 RIVER = Question("How long is the river?")
-
-
-@pytest.fixture
-def house(database: Database) -> House:
-    return House(database)
 
 
 class Broken:
@@ -54,14 +49,14 @@ class Broken:
     ],
 )
 async def test_a_turn_has_one_log_one_reply_and_one_successor(
-    house: House, people: People, place: Fault
+    services: Services, people: People, place: Fault
 ) -> None:
     gate = asyncio.Event()
     script = Script(
         [SEARCHING, Delta("It ", 0), Milestone(b"found"), gate, Delta("is.", 3), answer("It is.")]
     )
     faults = Broken(place, 3)
-    async with house.turns(script, QUICK, faults=faults) as turns:
+    async with services.turns(script, QUICK, faults=faults) as turns:
         request_id = uuid7()
         first = await turns.accept(people.ann, RIVER, request_id)
         second = await turns.accept(
@@ -77,15 +72,15 @@ async def test_a_turn_has_one_log_one_reply_and_one_successor(
     assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
     assert events[-1]["kind"] == "answered"
     assert "".join(event["text"] for event in events if event["kind"] == "delta") == "It is."
-    history = await house.conversations.history(people.ann, first.conversation_id, 10)
+    history = await services.conversations.history(people.ann, first.conversation_id, 10)
     assert [one.text for one in history] == [RIVER.text, "It is.", "And?", "It is."]
     assert len(script.tasks) == 2
 
 
 @pytest.mark.parametrize("place", [Fault.BEFORE_CANCEL, Fault.AFTER_CANCEL])
-async def test_a_cancel_ends_a_turn_once(house: House, people: People, place: Fault) -> None:
+async def test_a_cancel_ends_a_turn_once(services: Services, people: People, place: Fault) -> None:
     script = Script([SEARCHING, asyncio.Event()])
-    async with house.turns(script, QUICK, faults=Broken(place, 2)) as turns:
+    async with services.turns(script, QUICK, faults=Broken(place, 2)) as turns:
         accepted = await turns.accept(people.ann, RIVER, None)
         await script.waiting.wait()
         turn = await turns.cancel(people.ann, accepted.turn_id)
@@ -109,7 +104,7 @@ class Meanwhile:
 
 
 async def test_an_accept_that_hears_late_of_its_turn_leaves_it_to_who_runs_it(
-    house: House, people: People
+    services: Services, people: People
 ) -> None:
     first, second = asyncio.Event(), asyncio.Event()
     faults, script = Meanwhile(), Gated([first, second])
@@ -119,7 +114,7 @@ async def test_an_accept_that_hears_late_of_its_turn_leaves_it_to_who_runs_it(
         while len(script.tasks) < 2:  # noqa: ASYNC110  only the agent shows this
             await asyncio.sleep(0)
 
-    async with house.turns(script, QUICK, faults=faults) as turns:
+    async with services.turns(script, QUICK, faults=faults) as turns:
         asked = await turns.accept(people.ann, RIVER, None)
         faults.work = predecessor_ends
         queued = await turns.accept(
@@ -149,18 +144,18 @@ class Gated(Script):
 
 
 async def test_a_turn_that_was_stopped_before_its_run_began_is_not_run_under_an_older_epoch(
-    house: House, people: People
+    services: Services, people: People
 ) -> None:
     """A process commits the accept of a turn and then pauses for longer than a lease. After the pause, the process claims the turn again
     before the run under the first epoch begins.
     """
     gate = asyncio.Event()
     faults, script = Held(), Script([SEARCHING, gate, answer()])
-    async with house.turns(script, QUICK, faults=faults) as turns:
+    async with services.turns(script, QUICK, faults=faults) as turns:
         accepting = asyncio.create_task(turns.accept(people.ann, RIVER, None))
         await faults.reached.wait()
         assert faults.turn_id is not None
-        await house.expire(faults.turn_id)
+        await services.expire(faults.turn_id)
         await script.waiting.wait()
         faults.go.set()
         accepted = await accepting
@@ -187,14 +182,14 @@ class Held:
 async def test_an_interrupt_whose_answer_was_lost_still_tells_the_worker(
     database: Database, redis_url: str, people: People
 ) -> None:
-    house = House(database, redis_url)
+    services = Services(database, redis_url)
     script = Script([SEARCHING, asyncio.Event()])
     # The worker renews its lease only every 20 minutes, so it does not notice changes by itself.
     slow = replace(QUICK, lease_seconds=3600.0)
     link = Link()
     async with (
-        house.turns(script, slow, store=link.on) as worker,
-        house.turns(options=replace(QUICK, works=False), faults=Broken(Fault.AFTER_ACCEPT, 1)) as other,
+        services.turns(script, slow, store=link.on) as worker,
+        services.turns(options=replace(QUICK, works=False), faults=Broken(Fault.AFTER_ACCEPT, 1)) as other,
     ):
         first = await worker.accept(people.ann, RIVER, None)
         await script.waiting.wait()

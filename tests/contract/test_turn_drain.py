@@ -16,17 +16,13 @@ from responsa_server.domain.turns import Followed, LogRow, Question, Reconnect, 
 from responsa_server.stores.postgres.database import Database
 from responsa_server.turns.service import Turns
 from tests.contract.conftest import People
-from tests.contract.turn_house import NO_REDIS, QUICK, SEARCHING, House, Script, answer, followed, told
+from tests.contract.turn_house import NO_REDIS, QUICK, SEARCHING, Script, Services, answer, followed, told
 from tests.contract.turn_partition import Link
 from tests.plain_codec import events_of
+from tests.raising import raises
 
 RIVER = Question("How long is the river?")
 IDLE = replace(QUICK, works=False)
-
-
-@pytest.fixture
-def house(database: Database) -> House:
-    return House(database)
 
 
 async def refused_by(turns: Turns, who: Principal) -> bool:
@@ -38,9 +34,9 @@ async def refused_by(turns: Turns, who: Principal) -> bool:
     return False
 
 
-async def test_it_takes_nothing_new_and_lets_turns_end(house: House, people: People) -> None:
+async def test_it_takes_nothing_new_and_lets_turns_end(services: Services, people: People) -> None:
     gate = asyncio.Event()
-    async with house.turns(Script([SEARCHING, gate, answer()]), QUICK) as turns:
+    async with services.turns(Script([SEARCHING, gate, answer()]), QUICK) as turns:
         accepted = await turns.accept(people.ann, RIVER, None)
         waiting = asyncio.create_task(turns.wait(people.ann, accepted.turn_id))
         draining = asyncio.create_task(turns.drain(60))
@@ -57,18 +53,18 @@ async def test_it_takes_nothing_new_and_lets_turns_end(house: House, people: Peo
 async def test_what_does_not_end_goes_on_elsewhere_without_a_loss(
     database: Database, redis_url: str, people: People, with_redis: bool
 ) -> None:
-    house = House(database, redis_url if with_redis else NO_REDIS)
+    services = Services(database, redis_url if with_redis else NO_REDIS)
     spent = Usage(0, 9, 4)
     first = Script([SEARCHING, Delta("It ", 0), Milestone(b"found"), Delta("wa", 3), spent, asyncio.Event()])
     second = Script(resumed=[Delta("is.", 3), answer("It is.")])
-    async with house.turns(second, replace(QUICK, max_running=0)) as reader:
-        async with house.turns(first, QUICK) as old:
+    async with services.turns(second, replace(QUICK, max_running=0)) as reader:
+        async with services.turns(first, QUICK) as old:
             accepted = await old.accept(people.ann, RIVER, None)
             far = asyncio.create_task(followed(reader, people.ann, accepted.turn_id))
             near = asyncio.create_task(told(old, people.ann, accepted.turn_id))
             waiting = asyncio.create_task(old.wait(people.ann, accepted.turn_id))
             await first.waiting.wait()
-            async with house.turns(second, QUICK):
+            async with services.turns(second, QUICK):
                 await old.drain(0)
                 assert first.closed.is_set()
                 log = await far
@@ -78,9 +74,7 @@ async def test_what_does_not_end_goes_on_elsewhere_without_a_loss(
             assert rows == log[: len(rows)]  # the reader continues on another process
             resumed = await followed(reader, people.ann, accepted.turn_id, _through(rows))
             assert [*rows, *resumed] == log
-            with pytest.raises(Unavailable) as caught:
-                await waiting
-            assert caught.value.reason is Reason.DRAINING
+            assert (await raises(Unavailable, waiting)).reason is Reason.DRAINING
         events = events_of(log)
         assert [event["kind"] for event in events] == [
             "started",
@@ -93,7 +87,7 @@ async def test_what_does_not_end_goes_on_elsewhere_without_a_loss(
         ]
         turn = await reader.store.get(people.ann, accepted.turn_id)
         assert turn.usage == Usage(5) + spent
-        assert await house.value("SELECT losses FROM responsa.turn WHERE id = %s", turn.id) == 0
+        assert await services.value("SELECT losses FROM responsa.turn WHERE id = %s", turn.id) == 0
 
 
 def _through(rows: Sequence[Followed]) -> int:
@@ -102,9 +96,9 @@ def _through(rows: Sequence[Followed]) -> int:
     return last.last_seq
 
 
-async def test_who_comes_while_it_goes_away_is_sent_on(house: House, people: People) -> None:
+async def test_who_comes_while_it_goes_away_is_sent_on(services: Services, people: People) -> None:
     gate = asyncio.Event()
-    async with house.turns(Script([SEARCHING, gate, answer()]), QUICK) as turns:
+    async with services.turns(Script([SEARCHING, gate, answer()]), QUICK) as turns:
         accepted = await turns.accept(people.ann, RIVER, None)
         draining = asyncio.create_task(turns.drain(60))
         while not await refused_by(turns, people.bob):
@@ -115,38 +109,38 @@ async def test_who_comes_while_it_goes_away_is_sent_on(house: House, people: Peo
         await draining
 
 
-async def test_a_question_that_was_being_taken_is_handed_over_too(house: House, people: People) -> None:
+async def test_a_question_that_was_being_taken_is_handed_over_too(services: Services, people: People) -> None:
     first, second = Script([SEARCHING, asyncio.Event()]), Script()
-    async with house.turns(first, QUICK) as old:
+    async with services.turns(first, QUICK) as old:
         accepting = asyncio.create_task(old.accept(people.ann, RIVER, None))
         await asyncio.sleep(0)
         draining = asyncio.create_task(old.drain(0))
         accepted = await accepting
         await draining
-        async with house.turns(second, QUICK) as new:
+        async with services.turns(second, QUICK) as new:
             assert (await new.wait(people.ann, accepted.turn_id)).state is TurnState.ANSWERED
 
 
 async def test_without_its_store_it_ends_all_the_same_and_the_lease_runs_out(
-    house: House, people: People
+    services: Services, people: People
 ) -> None:
     first, second = Script([SEARCHING, asyncio.Event()]), Script()
     link = Link()
-    async with house.turns(first, QUICK, store=link.on) as old:
+    async with services.turns(first, QUICK, store=link.on) as old:
         accepted = await old.accept(people.ann, RIVER, None)
         await first.waiting.wait()
         await link.sever()
         await old.drain(0)
         assert first.closed.is_set()
-    await house.expire(accepted.turn_id)
-    async with house.turns(second, QUICK) as new:
+    await services.expire(accepted.turn_id)
+    async with services.turns(second, QUICK) as new:
         assert (await new.wait(people.ann, accepted.turn_id)).state is TurnState.ANSWERED
 
 
-async def test_a_store_that_does_not_answer_holds_nobody_up(house: House, people: People) -> None:
+async def test_a_store_that_does_not_answer_holds_nobody_up(services: Services, people: People) -> None:
     first, second = Script([SEARCHING, asyncio.Event()]), Script()
     link = Link()
-    async with house.turns(first, QUICK, store=link.on) as old:
+    async with services.turns(first, QUICK, store=link.on) as old:
         accepted = await old.accept(people.ann, RIVER, None)
         await first.waiting.wait()
         stuck = link.stuck = asyncio.Event()
@@ -156,7 +150,7 @@ async def test_a_store_that_does_not_answer_holds_nobody_up(house: House, people
             await old.drain(0)
         assert first.closed.is_set()
         link.stuck = None
-    await house.expire(accepted.turn_id)
-    async with house.turns(second, QUICK) as new:
+    await services.expire(accepted.turn_id)
+    async with services.turns(second, QUICK) as new:
         assert (await new.wait(people.ann, accepted.turn_id)).state is TurnState.ANSWERED
     stuck.set()

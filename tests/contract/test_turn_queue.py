@@ -6,32 +6,25 @@ import asyncio
 from contextlib import aclosing
 from dataclasses import replace
 
-import pytest
-
 from responsa_server.domain.agents import AnswerTask, Emit
 from responsa_server.domain.errors import Conflict, Exhausted, Reason
 from responsa_server.domain.events import Terminal
 from responsa_server.domain.turns import Accepted, Heartbeat, LogRow, OnBusy, Question, TurnState
-from responsa_server.stores.postgres.database import Database
 from tests.contract.conftest import People
-from tests.contract.turn_house import QUICK, SEARCHING, Cast, House, Script, answer, followed
+from tests.contract.turn_house import QUICK, SEARCHING, Cast, Script, Services, answer, followed
 from tests.plain_codec import events_of
+from tests.raising import raises
 
 RIVER = Question("How long is the river?")
 IDLE = replace(QUICK, works=False)
 
 
-@pytest.fixture
-def house(database: Database) -> House:
-    return House(database)
-
-
 async def test_they_are_answered_in_the_order_of_asking_each_with_what_was_said_before(
-    house: House, people: People
+    services: Services, people: People
 ) -> None:
     gate = asyncio.Event()
     script = Script([SEARCHING, gate, answer()])
-    async with house.turns(script, QUICK) as turns, house.turns(options=IDLE) as other:
+    async with services.turns(script, QUICK) as turns, services.turns(options=IDLE) as other:
         first = await turns.accept(people.ann, RIVER, None)
         behind: list[Accepted] = []
         for number, place in enumerate((turns, other, turns, other)):
@@ -48,7 +41,7 @@ async def test_they_are_answered_in_the_order_of_asking_each_with_what_was_said_
     assert [len(task.history) for task in script.tasks] == [0, 2, 4, 6, 8]
 
 
-async def test_their_place_is_told_as_it_changes(house: House, people: People) -> None:
+async def test_their_place_is_told_as_it_changes(services: Services, people: People) -> None:
     gates = [asyncio.Event() for _ in range(3)]
     scripts = iter(gates)
 
@@ -56,7 +49,7 @@ async def test_their_place_is_told_as_it_changes(house: House, people: People) -
         async def answer(self, task: AnswerTask, emit: Emit) -> Terminal:
             return await Script([SEARCHING, next(scripts), answer()]).answer(task, emit)
 
-    async with house.turns(InTurn(), QUICK) as turns:
+    async with services.turns(InTurn(), QUICK) as turns:
         first = await turns.accept(people.ann, RIVER, None)
         second, third = [
             await turns.accept(people.ann, Question(text, first.conversation_id, on_busy=OnBusy.QUEUE), None)
@@ -77,28 +70,28 @@ async def test_their_place_is_told_as_it_changes(house: House, people: People) -
         assert (await turns.wait(people.ann, second.turn_id)).state is TurnState.ANSWERED
 
 
-async def test_a_queue_has_an_end_and_a_question_may_refuse_to_wait(house: House, people: People) -> None:
+async def test_a_queue_has_an_end_and_a_question_may_refuse_to_wait(
+    services: Services, people: People
+) -> None:
     gate = asyncio.Event()
-    async with house.turns(Script([gate, answer()]), replace(QUICK, max_queued=2)) as turns:
+    async with services.turns(Script([gate, answer()]), replace(QUICK, max_queued=2)) as turns:
         first = await turns.accept(people.ann, RIVER, None)
         waits = Question("next", first.conversation_id, on_busy=OnBusy.QUEUE)
         behind = [await turns.accept(people.ann, waits, None) for _ in range(2)]
-        with pytest.raises(Exhausted) as full:
-            await turns.accept(people.ann, waits, None)
-        assert (full.value.reason, full.value.metadata["limit"]) == (Reason.QUEUE_FULL, "2")
-        assert full.value.retry_after is not None
-        with pytest.raises(Conflict) as busy:
-            await turns.accept(people.ann, replace(waits, on_busy=OnBusy.REJECT), None)
-        assert busy.value.reason is Reason.CONVERSATION_BUSY
+        full = await raises(Exhausted, turns.accept(people.ann, waits, None))
+        assert (full.reason, full.metadata["limit"]) == (Reason.QUEUE_FULL, "2")
+        assert full.retry_after is not None
+        busy = await raises(Conflict, turns.accept(people.ann, replace(waits, on_busy=OnBusy.REJECT), None))
+        assert busy.reason is Reason.CONVERSATION_BUSY
         gate.set()
         for one in (first, *behind):
             assert (await turns.wait(people.ann, one.turn_id)).state is TurnState.ANSWERED
 
 
-async def test_a_failure_does_not_hold_the_queue_up(house: House, people: People) -> None:
+async def test_a_failure_does_not_hold_the_queue_up(services: Services, people: People) -> None:
     gate = asyncio.Event()
     script = Script([SEARCHING, gate, RuntimeError("no")])
-    async with house.turns(script, QUICK) as turns:
+    async with services.turns(script, QUICK) as turns:
         first = await turns.accept(people.ann, RIVER, None)
         second = await turns.accept(
             people.ann, Question("second", first.conversation_id, on_busy=OnBusy.QUEUE), None
@@ -108,12 +101,12 @@ async def test_a_failure_does_not_hold_the_queue_up(house: House, people: People
             assert (await turns.wait(people.ann, one.turn_id)).state is TurnState.FAILED
 
 
-async def test_a_worker_takes_no_more_than_it_has_room_for(house: House, people: People) -> None:
+async def test_a_worker_takes_no_more_than_it_has_room_for(services: Services, people: People) -> None:
     gate = asyncio.Event()
     script = Script([SEARCHING, gate, answer()])
     async with (
-        house.turns(options=IDLE) as asked,
-        house.turns(script, replace(QUICK, max_running=2)) as worker,
+        services.turns(options=IDLE) as asked,
+        services.turns(script, replace(QUICK, max_running=2)) as worker,
     ):
         accepted = [await asked.accept(people.ann, Question(f"question {n}"), None) for n in range(5)]
         while len(script.tasks) < 2:  # noqa: ASYNC110  only the agent shows this
@@ -127,7 +120,7 @@ async def test_a_worker_takes_no_more_than_it_has_room_for(house: House, people:
 
 
 async def test_a_worker_with_as_many_questions_without_a_model_as_it_answers_in_time_still_takes_turns_over(
-    house: House, people: People
+    services: Services, people: People
 ) -> None:
     gate = asyncio.Event()
     plain = Script([SEARCHING, gate, answer()], asks_models=False)
@@ -136,14 +129,13 @@ async def test_a_worker_with_as_many_questions_without_a_model_as_it_answers_in_
     full = replace(QUICK, slots=1, answer_seconds=0.01)
 
     async def running(accepted: Accepted) -> None:
-        while (await worker.store.get(people.ann, accepted.turn_id)).state is not TurnState.RUNNING:  # noqa: ASYNC110  only the database shows this
+        # Only the database shows this.
+        while (await worker.store.get(people.ann, accepted.turn_id)).state is not TurnState.RUNNING:  # noqa: ASYNC110
             await asyncio.sleep(0)
 
-    async with house.turns(cast, IDLE) as asked, house.turns(cast, full) as worker:
+    async with services.turns(cast, IDLE) as asked, services.turns(cast, full) as worker:
         turns = [await worker.accept(people.ann, RIVER, None)]
-        with pytest.raises(Exhausted) as caught:
-            await worker.accept(people.ann, RIVER, None)
-        assert caught.value.reason is Reason.OVERLOADED
+        assert (await raises(Exhausted, worker.accept(people.ann, RIVER, None))).reason is Reason.OVERLOADED
         # It takes as many as it has slots, and leaves the next to others; turns that wait for a model have a limit of their own.
         turns.append(await asked.accept(people.ann, RIVER, None))
         await running(turns[-1])

@@ -18,8 +18,9 @@ from redis.asyncio import Redis
 from structlog.testing import capture_logs
 from uuid_utils.compat import uuid7
 
+from responsa_server.domain.breakers import Circuit, CircuitState
 from responsa_server.domain.parts import Health
-from responsa_server.domain.relay import Circuit, CircuitState, Committed, Hint, Interest, Reload, Taken, Work
+from responsa_server.domain.relay import Committed, EpochAdvanced, Hint, Interest, Reload, Work
 from responsa_server.domain.turns import LogRow
 from responsa_server.embedded import EmbeddedRedis, Layout, purge
 from responsa_server.stores import redis_relay
@@ -34,7 +35,7 @@ SECONDS = st.floats(0, allow_nan=False)
 HINTS = st.one_of(
     st.builds(Committed, st.uuids(), st.lists(ROWS, max_size=5), st.booleans()),
     st.builds(Interest, st.uuids(), st.lists(st.uuids(), max_size=5)),
-    st.builds(Taken, st.uuids(), SEQS),
+    st.builds(EpochAdvanced, st.uuids(), SEQS),
     st.just(Work()),
     st.just(Reload()),
     st.builds(Circuit, LINES, st.sampled_from(CircuitState), LINES, SECONDS, SECONDS),
@@ -109,12 +110,12 @@ async def test_one_hears_what_is_sent_to_it_or_to_all_and_nobody_hears_himself(r
         row = LogRow(3, 4, True, b"\x00frame")
         committed = Committed(uuid7(), [row], ended=True)
         ann.relay.tell(bob.process, committed)
-        ann.relay.tell_all(Taken(committed.turn_id, 7))
+        ann.relay.tell_all(EpochAdvanced(committed.turn_id, 7))
         ann.relay.tell(uuid7(), Work())
         bob.relay.tell_all(Work())
-        await bob.until(Taken(committed.turn_id, 7))
+        await bob.until(EpochAdvanced(committed.turn_id, 7))
         await ann.until(Work())
-        assert bob.heard == [committed, Taken(committed.turn_id, 7)]
+        assert bob.heard == [committed, EpochAdvanced(committed.turn_id, 7)]
         assert ann.heard == [Work()]
 
 
@@ -131,9 +132,9 @@ async def test_it_works_without_redis_and_from_when_it_comes(own_redis: Embedded
 async def told_until_heard(speaker: Ear, listener: Ear) -> None:
     """Send hints until one arrives. Hints that are sent while Redis is unavailable are lost by design."""
     turn_id = uuid7()
-    hearing = asyncio.create_task(listener.until(Taken(turn_id, 1)))
+    hearing = asyncio.create_task(listener.until(EpochAdvanced(turn_id, 1)))
     while not hearing.done():
-        speaker.relay.tell_all(Taken(turn_id, 1))
+        speaker.relay.tell_all(EpochAdvanced(turn_id, 1))
         await asyncio.wait({hearing}, timeout=0.02)
 
 
@@ -261,7 +262,7 @@ async def test_a_redis_that_does_not_answer_is_reported_as_unreachable(tmp_path:
 
 
 async def test_messages_of_other_programs_on_the_same_redis_are_dropped(redis_url: str) -> None:
-    forged = Taken(uuid7(), 7)
+    forged = EpochAdvanced(uuid7(), 7)
     async with ears(redis_url) as (ann, bob):
         stranger = Ear(redis_url, b"another installation")
         await stranger.relay.start(stranger.process, stranger.hear)

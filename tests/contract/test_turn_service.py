@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
+import psycopg
 import pytest
+from structlog.contextvars import bound_contextvars, merge_contextvars
 from structlog.testing import capture_logs
 from uuid_utils.compat import uuid7
 
@@ -26,34 +30,40 @@ from responsa_server.domain.errors import (
 from responsa_server.domain.events import (
     Cited,
     Delta,
+    Fallback,
+    FallbackKind,
     ModelUsed,
+    RefusalReason,
+    Refused,
     Terminal,
     Usage,
 )
+from responsa_server.domain.faults import Fault
 from responsa_server.domain.knowledge import Chunking
+from responsa_server.domain.listing import ListQuery
+from responsa_server.domain.lists import TURNS
 from responsa_server.domain.people import Principal
 from responsa_server.domain.turns import Heartbeat, LogRow, Question, TurnState
+from responsa_server.stores.postgres.backlog import Backlog
 from responsa_server.stores.postgres.collections import CollectionStore
 from responsa_server.stores.postgres.database import Database
+from responsa_server.stores.postgres.dump import note_backup
 from responsa_server.turns import worker
 from responsa_server.turns.service import Turns
 from responsa_server.turns.settings import TurnOptions
+from tests.conftest import DatabaseUrls
 from tests.contract.conftest import People
-from tests.contract.turn_house import SEARCHING, Cast, House, Line, Script, answer, citation, followed
+from tests.contract.turn_house import SEARCHING, Cast, Line, Script, Services, answer, citation, followed
 from tests.plain_codec import events_of
+from tests.raising import raises
 
 RIVER = Question("How long is the river?")
 
 
-@pytest.fixture
-def house(database: Database) -> House:
-    return House(database)
-
-
-async def test_a_question_is_answered_and_followed_to_its_end(house: House, people: People) -> None:
+async def test_a_question_is_answered_and_followed_to_its_end(services: Services, people: People) -> None:
     cited = citation()
     script = Script([SEARCHING, Delta("It ", 0), Delta("is.", 3), Cited(cited), answer()])
-    async with house.turns(script) as turns:
+    async with services.turns(script) as turns:
         accepted = await turns.accept(people.ann, RIVER, None)
         events = events_of(await followed(turns, people.ann, accepted.turn_id))
         assert [event["kind"] for event in events] == [
@@ -72,18 +82,17 @@ async def test_a_question_is_answered_and_followed_to_its_end(house: House, peop
         # fails.
         assert events_of(await followed(turns, people.ann, accepted.turn_id)) == events
         assert await followed(turns, people.ann, accepted.turn_id, 6) == []
-        with pytest.raises(InvalidRequest) as caught:
-            await followed(turns, people.ann, accepted.turn_id, 7)
-        assert caught.value.reason is Reason.AFTER_SEQ_BEYOND_END
-        assert caught.value.metadata == {"turn": f"turns/{accepted.turn_id}", "last_seq": "6"}
+        caught = await raises(InvalidRequest, followed(turns, people.ann, accepted.turn_id, 7))
+        assert caught.reason is Reason.AFTER_SEQ_BEYOND_END
+        assert caught.metadata == {"turn": f"turns/{accepted.turn_id}", "last_seq": "6"}
     assert script.tasks[0].history == ()
 
 
 async def test_the_next_question_gets_the_history_and_the_same_request_id_the_same_turn(
-    house: House, people: People
+    services: Services, people: People
 ) -> None:
     script = Script()
-    async with house.turns(script) as turns:
+    async with services.turns(script) as turns:
         request_id = uuid7()
         first = await turns.accept(people.ann, RIVER, request_id)
         await turns.wait(people.ann, first.turn_id)
@@ -97,7 +106,7 @@ async def test_the_next_question_gets_the_history_and_the_same_request_id_the_sa
 
 @pytest.mark.parametrize("elsewhere", [False, True])
 async def test_followers_see_exactly_the_log_whenever_they_come(
-    house: House, people: People, elsewhere: bool
+    services: Services, people: People, elsewhere: bool
 ) -> None:
     gates = [asyncio.Event() for _ in range(12)]
     steps: list[Line] = []
@@ -107,7 +116,7 @@ async def test_followers_see_exactly_the_log_whenever_they_come(
         offset += 4
     script = Script([*steps, answer()])
     options = TurnOptions(poll_seconds=0.02)
-    async with house.turns(script, options) as turns, house.turns(Script(), options) as other:
+    async with services.turns(script, options) as turns, services.turns(Script(), options) as other:
         accepted = await turns.accept(people.ann, RIVER, None)
         place = other if elsewhere else turns
         followers: list[asyncio.Task[list[LogRow]]] = []
@@ -130,13 +139,13 @@ async def test_followers_see_exactly_the_log_whenever_they_come(
 
 
 async def test_a_reader_that_leaves_everything_lying_gets_it_from_the_log(
-    house: House, people: People
+    services: Services, people: People
 ) -> None:
     steps: list[Line] = []
     for _ in range(150):
         steps.extend([SEARCHING, Delta("", 0)])
     script = Script([*steps, answer()])
-    async with house.turns(script) as turns:
+    async with services.turns(script) as turns:
         accepted = await turns.accept(people.ann, RIVER, None)
         async with aclosing(turns.follow(people.ann, accepted.turn_id)) as rows:
             first = await anext(rows)
@@ -147,10 +156,10 @@ async def test_a_reader_that_leaves_everything_lying_gets_it_from_the_log(
     assert events[-1]["kind"] == "answered"
 
 
-async def test_a_silent_turn_sends_heartbeats(house: House, people: People) -> None:
+async def test_a_silent_turn_sends_heartbeats(services: Services, people: People) -> None:
     gate = asyncio.Event()
     options = TurnOptions(heartbeat_seconds=0.05)
-    async with house.turns(Script([SEARCHING, gate, answer()]), options) as turns:
+    async with services.turns(Script([SEARCHING, gate, answer()]), options) as turns:
         accepted = await turns.accept(people.ann, RIVER, None)
         beats, rows = 0, list[LogRow]()
         async with aclosing(turns.follow(people.ann, accepted.turn_id)) as news:
@@ -165,10 +174,10 @@ async def test_a_silent_turn_sends_heartbeats(house: House, people: People) -> N
     assert [event["kind"] for event in events_of(rows)] == ["started", "status", "answered"]
 
 
-async def test_who_asks_may_leave_and_the_turn_goes_on(house: House, people: People) -> None:
+async def test_who_asks_may_leave_and_the_turn_goes_on(services: Services, people: People) -> None:
     gate = asyncio.Event()
     script = Script([SEARCHING, gate, answer()])
-    async with house.turns(script) as turns:
+    async with services.turns(script) as turns:
         request_id = uuid7()
 
         async def ask() -> None:
@@ -180,25 +189,57 @@ async def test_who_asks_may_leave_and_the_turn_goes_on(house: House, people: Peo
         call = asyncio.create_task(ask())
         await script.begun.wait()
         call.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await call
+        await raises(asyncio.CancelledError, call)
         gate.set()
         attached = await turns.accept(people.ann, RIVER, request_id)
         assert attached.attached
         assert (await turns.wait(people.ann, attached.turn_id)).state is TurnState.ANSWERED
 
 
+@dataclass
+class UntilBegun:
+    """Holds up the commit that accepts a question until the agent has begun."""
+
+    script: Script
+
+    async def at(self, place: Fault, turn_id: UUID | None = None) -> None:
+        if place is Fault.BEFORE_ACCEPT:
+            await self.script.waiting.wait()
+
+
+async def test_an_agent_without_a_model_begins_while_its_question_is_accepted(
+    services: Services, people: People
+) -> None:
+    goes_on = asyncio.Event()
+    script = Script([SEARCHING, Delta("It ", 0), Delta("is.", 3), goes_on, answer()], asks_models=False)
+    async with services.turns(script, faults=UntilBegun(script)) as turns:
+        accepted = await turns.accept(people.ann, RIVER, None)
+        goes_on.set()
+        rows = await followed(turns, people.ann, accepted.turn_id)
+    assert [event["kind"] for event in events_of(rows)] == ["started", "status", "delta", "delta", "answered"]
+
+
+async def test_an_agent_that_began_for_a_question_that_is_refused_is_stopped(
+    services: Services, people: People
+) -> None:
+    script = Script([SEARCHING, asyncio.Event(), answer()], asks_models=False)
+    async with services.turns(script, faults=UntilBegun(script)) as turns:
+        await raises(NotFound, turns.accept(people.ann, replace(RIVER, collections=("nowhere",)), None))
+        await script.closed.wait()
+        assert turns.running == 0
+        assert (await turns.store.list(people.ann, ListQuery(10, TURNS.orders[0]))).items == []
+
+
 async def test_a_caller_that_leaves_during_acceptance_leaves_a_turn_that_runs(
-    house: House, people: People
+    services: Services, people: People
 ) -> None:
     script = Script()
-    async with house.turns(script) as turns:
+    async with services.turns(script) as turns:
         request_id = uuid7()
         call = asyncio.create_task(turns.accept(people.ann, RIVER, request_id))
         await asyncio.sleep(0)
         call.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await call
+        await raises(asyncio.CancelledError, call)
         await script.begun.wait()
         attached = await turns.accept(people.ann, RIVER, request_id)
         assert attached.attached
@@ -213,49 +254,48 @@ async def failure(turns: Turns, who: Principal) -> dict[str, Any]:
 
 
 async def test_an_error_ends_the_turn_typed_and_nothing_enters_the_conversation(
-    house: House, people: People
+    services: Services, people: People
 ) -> None:
     for raised, reason, retriable in (
         (Unavailable(Reason.PART_UNAVAILABLE, "away"), "PART_UNAVAILABLE", True),
         (NotPermitted(Reason.ROLE_REQUIRED, "no"), "ROLE_REQUIRED", False),
         (RuntimeError("secret detail"), "INTERNAL", True),
     ):
-        async with house.turns(Script([SEARCHING, raised])) as turns:
+        async with services.turns(Script([SEARCHING, raised])) as turns:
             end = await failure(turns, people.ann)
             assert (end["kind"], end["reason"], end["retriable"]) == ("failed", reason, retriable)
-    async with house.turns(Script([SEARCHING])) as turns:  # the agent sends no terminal event
+    async with services.turns(Script([SEARCHING])) as turns:  # the agent sends no terminal event
         assert (await failure(turns, people.ann))["reason"] == "INTERNAL"
-    async with house.turns(Script([answer("nul \x00")])) as turns:  # PostgreSQL cannot store this text
+    async with services.turns(Script([answer("nul \x00")])) as turns:  # PostgreSQL cannot store this text
         assert (await failure(turns, people.ann))["reason"] == "INTERNAL"
 
 
 async def test_a_turn_is_attached_to_whatever_became_of_its_collection_and_its_agent(
-    house: House, people: People
+    services: Services, people: People
 ) -> None:
-    collections = CollectionStore(house.database)
+    collections = CollectionStore(services.database)
     await collections.create(people.ann, "rivers", "Rivers", Chunking(), "minilm", None)
     question, request_id = replace(RIVER, collections=("rivers",), agent="guide"), uuid7()
-    async with house.turns(Cast({"guide": Script()})) as turns:
+    async with services.turns(Cast({"guide": Script()})) as turns:
         first = await turns.accept(people.ann, question, request_id)
         assert (await turns.accept(people.ann, question, request_id)).turn_id == first.turn_id
         await turns.wait(people.ann, first.turn_id)
         await collections.delete(people.ann, "rivers", "", force=True)
         again = await turns.accept(people.ann, question, request_id)
         assert (again.turn_id, again.attached, again.state) == (first.turn_id, True, TurnState.ANSWERED)
-        with pytest.raises(NotFound, match="Collection not found"):
-            await turns.accept(people.ann, question, uuid7())
-    async with house.turns() as turns:
+        await raises(NotFound, turns.accept(people.ann, question, uuid7()), "Collection not found")
+    async with services.turns() as turns:
         again = await turns.accept(people.ann, question, request_id)
         assert (again.turn_id, again.attached) == (first.turn_id, True)
-        with pytest.raises(NotFound, match="Agent not found"):
-            await turns.accept(people.ann, question, uuid7())
-        with pytest.raises(AlreadyExists):
-            await turns.accept(people.ann, replace(question, text="How deep is it?"), request_id)
+        await raises(NotFound, turns.accept(people.ann, question, uuid7()), "Agent not found")
+        await raises(
+            AlreadyExists, turns.accept(people.ann, replace(question, text="How deep is it?"), request_id)
+        )
 
 
-async def test_a_turn_that_takes_too_long_is_stopped(house: House, people: People) -> None:
+async def test_a_turn_that_takes_too_long_is_stopped(services: Services, people: People) -> None:
     script = Script([SEARCHING, asyncio.Event()], time_limit_seconds=0.05)
-    async with house.turns(script) as turns:
+    async with services.turns(script) as turns:
         end = await failure(turns, people.ann)
         assert (end["reason"], end["retriable"]) == ("TURN_TIME_LIMIT", True)
         assert script.closed.is_set()
@@ -275,9 +315,9 @@ class Costly(Script):
 
 
 async def test_what_a_call_has_cost_that_the_time_limit_stopped_is_told_before_the_end(
-    house: House, people: People
+    services: Services, people: People
 ) -> None:
-    async with house.turns(Costly([SEARCHING, asyncio.Event()], time_limit_seconds=0.05)) as turns:
+    async with services.turns(Costly([SEARCHING, asyncio.Event()], time_limit_seconds=0.05)) as turns:
         accepted = await turns.accept(people.ann, RIVER, None)
         await turns.wait(people.ann, accepted.turn_id)
         told = events_of(await followed(turns, people.ann, accepted.turn_id))
@@ -285,21 +325,20 @@ async def test_what_a_call_has_cost_that_the_time_limit_stopped_is_told_before_t
 
 
 async def test_what_one_process_has_no_room_for_waits_and_beyond_that_is_refused_but_attaching_is_not(
-    house: House, people: People
+    services: Services, people: People
 ) -> None:
     gate = asyncio.Event()
     script = Script([gate, answer()])
-    async with house.turns(script, TurnOptions(max_running=2, max_pending=1)) as turns:
+    async with services.turns(script, TurnOptions(max_running=2, max_pending=1)) as turns:
         request_id = uuid7()
         first = await turns.accept(people.ann, RIVER, request_id)
         second = await turns.accept(people.bob, RIVER, None)
         third = await turns.accept(people.bob, RIVER, None)
         states = [one.state for one in (first, second, third)]
         assert states == [TurnState.RUNNING, TurnState.RUNNING, TurnState.PENDING]
-        with pytest.raises(Exhausted) as caught:
-            await turns.accept(people.eve, RIVER, uuid7())
-        assert (caught.value.reason, caught.value.metadata) == (Reason.OVERLOADED, {"limit": "1"})
-        assert caught.value.retry_after is not None
+        caught = await raises(Exhausted, turns.accept(people.eve, RIVER, uuid7()))
+        assert (caught.reason, caught.metadata) == (Reason.OVERLOADED, {"limit": "1"})
+        assert caught.retry_after is not None
         assert (await turns.accept(people.ann, RIVER, request_id)).attached
         assert len(script.tasks) <= 2
         gate.set()
@@ -309,17 +348,17 @@ async def test_what_one_process_has_no_room_for_waits_and_beyond_that_is_refused
         await turns.wait(people.eve, fourth.turn_id)
 
 
-async def test_a_lease_is_kept_while_the_agent_says_nothing(house: House, people: People) -> None:
+async def test_a_lease_is_kept_while_the_agent_says_nothing(services: Services, people: People) -> None:
     gate = asyncio.Event()
     options = TurnOptions(lease_seconds=3.0, sweep_seconds=0.05)
-    async with house.turns(Script([gate, answer()]), options) as turns:
+    async with services.turns(Script([gate, answer()]), options) as turns:
         accepted = await turns.accept(people.ann, RIVER, None)
-        async with house.database.log() as connection:
+        async with services.database.log() as connection:
             lease = "SELECT lease_until FROM responsa.turn WHERE id = %s"
             first = await (await connection.execute(lease, (accepted.turn_id,))).fetchone()
         renewed = first
         while renewed == first:
-            async with house.database.log() as connection:
+            async with services.database.log() as connection:
                 renewed = await (await connection.execute(lease, (accepted.turn_id,))).fetchone()
         gate.set()
         assert (await turns.wait(people.ann, accepted.turn_id)).state is TurnState.ANSWERED
@@ -343,12 +382,12 @@ class Stubborn(Script):
 
 
 async def test_an_agent_that_ignores_its_cancel_is_left_behind_and_told(
-    house: House, people: People, monkeypatch: pytest.MonkeyPatch
+    services: Services, people: People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(worker, "_STOP_SECONDS", 0.05)
     script = Stubborn(time_limit_seconds=0.05)
-    with capture_logs() as logs:
-        async with house.turns(script) as turns:
+    with capture_logs(processors=[merge_contextvars]) as logs:
+        async with services.turns(script) as turns:
             accepted = await turns.accept(people.ann, RIVER, None)
             turn = await turns.wait(people.ann, accepted.turn_id)
             assert turn.state is TurnState.FAILED
@@ -359,3 +398,66 @@ async def test_an_agent_that_ignores_its_cancel_is_left_behind_and_told(
                 while not (late := [log for log in logs if log["event"] == "agent_ended_late"]):  # noqa: ASYNC110  only the log shows this
                     await asyncio.sleep(0)
     assert (late[0]["turn"], late[0]["log_level"]) == (f"turns/{accepted.turn_id}", "warning")
+
+
+PASSAGES = Fallback(FallbackKind.PASSAGES, "lab:m", "passages", "timeout")
+
+
+@pytest.mark.parametrize(
+    ("end", "facts"),
+    [
+        (
+            replace(answer(), model="lab:m", support=0.5, usage=Usage(5, cost_micros=70)),
+            {"outcome": "answered", "passages": 1, "support": 0.5, "model": "lab:m", "cost_usd_micros": 70},
+        ),
+        (
+            Refused(RefusalReason.NO_SUPPORT, "No.", Usage(5), 0.12, fallbacks=(PASSAGES,)),
+            {"outcome": "refused", "reason": "NO_SUPPORT", "support": 0.12, "fallbacks": ("passages",)},
+        ),
+        (
+            Exhausted(Reason.QUOTA_EXHAUSTED, "No more."),
+            {"outcome": "failed", "reason": "QUOTA_EXHAUSTED", "cost_usd_micros": 0},
+        ),
+    ],
+)
+async def test_the_line_of_a_turns_end_says_why_it_ended_so_and_when(
+    services: Services, people: People, end: Terminal | Exception, facts: dict[str, object]
+) -> None:
+    script = Script([SEARCHING, Delta("It is.", 0), end])
+    with capture_logs(processors=[merge_contextvars]) as logs:
+        async with services.turns(script) as turns:
+            with bound_contextvars(call_id="call-1"):
+                accepted = await turns.accept(people.ann, RIVER, None)
+            await turns.wait(people.ann, accepted.turn_id)
+    (line,) = [log for log in logs if log["event"] == "turn_ended"]
+    assert facts.items() <= line.items(), line
+    assert ids_of(line) == {
+        "call_id": "call-1",
+        "tenant": "acme",
+        "turn": f"turns/{accepted.turn_id}",
+        "agent": "default",
+        "version": "agents/default/versions/1",
+    }
+    assert 0 <= line["waited_ms"] <= line["first_words_ms"] <= line["duration_ms"]
+
+
+def ids_of(line: Mapping[str, object]) -> dict[str, object]:
+    return {name: line.get(name) for name in ("call_id", "tenant", "turn", "agent", "version")}
+
+
+async def test_users_who_have_just_asked_are_counted_once(
+    services: Services, people: People, database: Database
+) -> None:
+    async with services.turns() as turns:
+        for user in (people.ann, people.ann, people.bob):
+            await turns.wait(user, (await turns.accept(user, RIVER, None)).turn_id)
+        assert (await Backlog(database).read()).users == 2
+
+
+async def test_the_age_of_the_last_backup_is_that_of_the_database_until_there_is_one(
+    database: Database, database_urls: DatabaseUrls
+) -> None:
+    assert 0 < (await Backlog(database).read()).backup_age < 86_400
+    with psycopg.connect(database_urls.owner) as connection:
+        note_backup(connection, datetime.now(UTC) - timedelta(days=5))
+    assert 5 * 86_400 <= (await Backlog(database).read()).backup_age < 6 * 86_400

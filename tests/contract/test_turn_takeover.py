@@ -16,40 +16,33 @@ from responsa_server.domain.agents import AgentEvent, AnswerTask, Barrier, Miles
 from responsa_server.domain.events import Delta, Effect, ToolCalled, ToolOutcome, ToolReturned, Usage
 from responsa_server.domain.tools import ToolCall, ToolCard, ToolResult
 from responsa_server.domain.turns import Question, ToolRecord, TurnLost, TurnState
-from responsa_server.stores.postgres.database import Database
 from responsa_server.turns.service import Turns
 from responsa_server.turns.settings import TurnOptions
 from tests.conftest import DatabaseUrls
 from tests.contract.conftest import People
-from tests.contract.turn_house import QUICK, SEARCHING, Cast, House, Line, Script, answer, followed, seen
+from tests.contract.turn_house import QUICK, SEARCHING, Cast, Line, Script, Services, answer, followed, seen
 from tests.contract.turn_partition import Link
-from tests.contract.turn_steps import change
 from tests.plain_codec import events_of
 
 RIVER = Question("How long is the river?")
 IDLE = replace(QUICK, works=False)
 
 
-@pytest.fixture
-def house(database: Database) -> House:
-    return House(database)
-
-
 async def taken_over(
-    house: House, people: People, first: Script, second: Script, through: int, link: Link
+    services: Services, people: People, first: Script, second: Script, through: int, link: Link
 ) -> list[dict[str, Any]]:
     """The frames that followers of a turn receive if the turn's first worker loses its connection when the log has
     reached `through`. Followers on both processes receive the same frames.
     """
-    async with house.turns(first, QUICK, store=link.on) as old, house.turns(second, IDLE) as reader:
+    async with services.turns(first, QUICK, store=link.on) as old, services.turns(second, IDLE) as reader:
         accepted = await old.accept(people.ann, RIVER, None)
         turn_id = accepted.turn_id
         await seen(reader, people.ann, turn_id, through)
         far = asyncio.create_task(followed(reader, people.ann, turn_id))
         near = asyncio.create_task(followed(old, people.ann, turn_id))
         await link.sever()
-        await house.expire(turn_id)
-        async with house.turns(second, QUICK):
+        await services.expire(turn_id)
+        async with services.turns(second, QUICK):
             await second.begun.wait()
             link.cut = False
             await first.closed.wait()  # the first worker has noticed the loss and stopped
@@ -63,11 +56,11 @@ async def taken_over(
 
 
 async def test_it_goes_on_from_the_checkpoint_and_withdraws_what_came_after(
-    house: House, people: People
+    services: Services, people: People
 ) -> None:
     first = Script([SEARCHING, Delta("It ", 0), Milestone(b"found"), Delta("was", 3), asyncio.Event()])
     second = Script(resumed=[Delta("is.", 3), answer("It is.")])
-    events = await taken_over(house, people, first, second, 4, Link())
+    events = await taken_over(services, people, first, second, 4, Link())
     assert [(event["kind"], event["attempt"]) for event in events] == [
         ("started", 1),
         ("status", 1),
@@ -82,28 +75,28 @@ async def test_it_goes_on_from_the_checkpoint_and_withdraws_what_came_after(
     assert task.resume == b"found"
 
 
-async def test_without_a_checkpoint_it_begins_again(house: House, people: People) -> None:
+async def test_without_a_checkpoint_it_begins_again(services: Services, people: People) -> None:
     first = Script([SEARCHING, Delta("It was", 0), asyncio.Event()])
     second = Script([SEARCHING, Delta("It is.", 0), answer("It is.")])
-    events = await taken_over(house, people, first, second, 3, Link())
+    events = await taken_over(services, people, first, second, 3, Link())
     kinds = ["started", "status", "delta", "restarted", "status", "delta", "answered"]
     assert [event["kind"] for event in events] == kinds
     assert (events[3]["from"], events[3]["keep"]) == (2, 0)
     assert second.tasks[0].resume is None
 
 
-async def test_what_a_late_worker_tells_is_not_written(house: House, people: People) -> None:
+async def test_what_a_late_worker_tells_is_not_written(services: Services, people: People) -> None:
     gate = asyncio.Event()
     late: list[Line] = [Delta("late", 0), Milestone(b"late"), SEARCHING, answer("late")]
     first = Script([SEARCHING, gate, *late])
     second = Script([answer("It is.")])
     link = Link()
-    async with house.turns(first, QUICK, store=link.on) as old:
+    async with services.turns(first, QUICK, store=link.on) as old:
         accepted = await old.accept(people.ann, RIVER, None)
         await seen(old, people.ann, accepted.turn_id, 2)
         await link.sever()
-        await house.expire(accepted.turn_id)
-        async with house.turns(second, QUICK) as new:
+        await services.expire(accepted.turn_id)
+        async with services.turns(second, QUICK) as new:
             await new.wait(people.ann, accepted.turn_id)
             gate.set()
             await link.tried.wait()
@@ -112,10 +105,10 @@ async def test_what_a_late_worker_tells_is_not_written(house: House, people: Peo
             events = events_of(await followed(old, people.ann, accepted.turn_id))
     assert [event["kind"] for event in events] == ["started", "status", "restarted", "answered"]
     assert all(isinstance(one, TurnLost) for one in link.left_out)
-    assert await house.value("SELECT count(*) FROM responsa.turn_checkpoint") == 0
+    assert await services.value("SELECT count(*) FROM responsa.turn_checkpoint") == 0
 
 
-async def test_a_tool_that_was_begun_is_known_to_the_next_worker(house: House, people: People) -> None:
+async def test_a_tool_that_was_begun_is_known_to_the_next_worker(services: Services, people: People) -> None:
     sent = ToolCalled("mail-1", "tools/mail", {"to": "ann"})
     asked = ToolCalled("look-1", "tools/look", {})
     first = Script(
@@ -123,14 +116,16 @@ async def test_a_tool_that_was_begun_is_known_to_the_next_worker(house: House, p
     )
     unknown = ToolReturned("mail-1", ToolOutcome.UNKNOWN, "Nobody knows.")
     second = Script([unknown, answer()])
-    events = await taken_over(house, people, first, second, 4, Link())
+    events = await taken_over(services, people, first, second, 4, Link())
     assert second.tasks[0].tools == {
         "look-1": ToolRecord(ToolOutcome.OK, "42", effect=Effect.ONCE),
         "mail-1": ToolRecord(None, "", effect=Effect.ONCE),
     }
     kinds = ["started", "tool_called", "tool_returned", "tool_called", "restarted", "tool_returned"]
     assert [event["kind"] for event in events] == [*kinds, "answered"]
-    assert await house.value("SELECT outcome FROM responsa.turn_tool WHERE call_id = 'mail-1'") == "unknown"
+    assert (
+        await services.value("SELECT outcome FROM responsa.turn_tool WHERE call_id = 'mail-1'") == "unknown"
+    )
 
 
 @dataclass
@@ -167,7 +162,7 @@ class Recorder:
     ids=["once_to_none", "none_to_once", "none", "announced_by_an_earlier_release"],
 )
 async def test_a_changed_declaration_does_not_repeat_a_call(
-    house: House,
+    services: Services,
     people: People,
     database_urls: DatabaseUrls,
     then: Effect,
@@ -178,33 +173,33 @@ async def test_a_changed_declaration_does_not_repeat_a_call(
 ) -> None:
     first, second, link = Recorder(then, holds=True), Recorder(now, holds=False), Link()
     script = Question("tokens=2 pace_ms=0 tool=once seed=1")
-    async with house.turns(ScriptedAgent(ScriptedModel(), [first]), QUICK, store=link.on) as old:
+    async with services.turns(ScriptedAgent(ScriptedModel(), [first]), QUICK, store=link.on) as old:
         accepted = await old.accept(people.ann, script, None)
         await first.called.wait()
         await link.sever()
         if older:
-            change(database_urls, "UPDATE responsa.turn_tool SET effect = NULL")
-        await house.expire(accepted.turn_id)
-        async with house.turns(ScriptedAgent(ScriptedModel(), [second]), QUICK) as new:
+            database_urls.ask("UPDATE responsa.turn_tool SET effect = NULL")
+        await services.expire(accepted.turn_id)
+        async with services.turns(ScriptedAgent(ScriptedModel(), [second]), QUICK) as new:
             await new.wait(people.ann, accepted.turn_id)
     assert (first.calls, second.calls) == (1, again)
-    outcome = await house.value("SELECT outcome FROM responsa.turn_tool")
+    outcome = await services.value("SELECT outcome FROM responsa.turn_tool")
     assert outcome == ("ok" if again else "unknown")
 
 
-async def test_what_the_lost_worker_had_spent_is_booked(house: House, people: People) -> None:
+async def test_what_the_lost_worker_had_spent_is_booked(services: Services, people: People) -> None:
     spent = Usage(1, 20, 3)
     gate = asyncio.Event()
     first = Script([Usage(1, 1, 1), SEARCHING, Milestone(b"kept"), Delta("a", 0), spent, gate])
     second = Script(resumed=[answer()])
     link = Link()
-    async with house.turns(first, QUICK, store=link.on) as old:
+    async with services.turns(first, QUICK, store=link.on) as old:
         accepted = await old.accept(people.ann, RIVER, None)
         await seen(old, people.ann, accepted.turn_id, 3)
         await first.waiting.wait()
         await link.sever()
-        await house.expire(accepted.turn_id)
-        async with house.turns(second, QUICK) as new:
+        await services.expire(accepted.turn_id)
+        async with services.turns(second, QUICK) as new:
             turn = await new.wait(people.ann, accepted.turn_id)
             assert turn.usage == Usage(5)  # the lost worker has not recorded its usage yet
             assert second.tasks[0].meter.usage == Usage(1, 1, 1)
@@ -212,20 +207,22 @@ async def test_what_the_lost_worker_had_spent_is_booked(house: House, people: Pe
             while not link.booked:  # noqa: ASYNC110  only the store shows this
                 await asyncio.sleep(0)
     assert link.booked == [spent]
-    async with house.turns(options=IDLE) as reader:
+    async with services.turns(options=IDLE) as reader:
         assert (await reader.store.get(people.ann, accepted.turn_id)).usage == Usage(5) + spent
 
 
-async def test_a_turn_over_which_too_many_workers_were_lost_is_ended(house: House, people: People) -> None:
+async def test_a_turn_over_which_too_many_workers_were_lost_is_ended(
+    services: Services, people: People
+) -> None:
     first = Script([SEARCHING, asyncio.Event()])
     link = Link()
-    async with house.turns(first, QUICK, store=link.on) as old:
+    async with services.turns(first, QUICK, store=link.on) as old:
         accepted = await old.accept(people.ann, RIVER, None)
         await first.waiting.wait()
         await link.sever()
-        await house.expire(accepted.turn_id)
+        await services.expire(accepted.turn_id)
         second = Script()
-        async with house.turns(second, replace(QUICK, max_losses=0)) as new:
+        async with services.turns(second, replace(QUICK, max_losses=0)) as new:
             turn = await new.wait(people.ann, accepted.turn_id)
             assert turn.state is TurnState.FAILED
             events = events_of(await followed(new, people.ann, accepted.turn_id))
@@ -236,7 +233,8 @@ async def test_a_turn_over_which_too_many_workers_were_lost_is_ended(house: Hous
 
 @dataclass
 class Suspected:
-    """A process that runs a turn of `other`, and has claimed a turn of `agent` that lost two workers. `waits` was asked of the process after that."""
+    """A process that runs a turn of `other`, and has claimed a turn of `agent` that lost two workers. `waits` was asked
+    of the process after that."""
 
     turns: Turns
     link: Link
@@ -250,21 +248,21 @@ class Suspected:
 
 @asynccontextmanager
 async def suspected(
-    house: House, people: People, options: TurnOptions, gate: asyncio.Event
+    services: Services, people: People, options: TurnOptions, gate: asyncio.Event
 ) -> AsyncGenerator[Suspected]:
     other = Script([gate, answer()])
     agent = Script([SEARCHING, asyncio.Event()], version="agents/suspect/versions/1")
     cast, link = Cast({"": other, "suspect": agent}), Link()
-    async with house.turns(cast, IDLE) as accepting:
+    async with services.turns(cast, IDLE) as accepting:
         turn = (await accepting.accept(people.ann, replace(RIVER, agent="suspect"), None)).turn_id
-        async with house.database.log() as connection:
+        async with services.database.log() as connection:
             await connection.execute(
                 "UPDATE responsa.turn SET state = 'running', owner = id, losses = 1, lease_until = now() + interval '1 h'"
             )
-        async with house.turns(cast, options, store=link.on) as turns:
+        async with services.turns(cast, options, store=link.on) as turns:
             running = (await turns.accept(people.ann, RIVER, None)).turn_id
             await other.waiting.wait()
-            await house.expire(turn)
+            await services.expire(turn)
             while turn not in link.taken:
                 link.claimed.clear()
                 await link.claimed.wait()
@@ -273,10 +271,10 @@ async def suspected(
 
 
 async def test_a_turn_that_lost_two_workers_runs_alone_and_ends_if_it_loses_a_third(
-    house: House, people: People
+    services: Services, people: People
 ) -> None:
     gate = asyncio.Event()
-    async with suspected(house, people, QUICK, gate) as found:
+    async with suspected(services, people, QUICK, gate) as found:
         store = found.turns.store
         assert found.agent.tasks == []
         gate.set()
@@ -284,8 +282,8 @@ async def test_a_turn_that_lost_two_workers_runs_alone_and_ends_if_it_loses_a_th
         await seen(found.turns, people.ann, found.turn, 3)
         assert (await store.get(people.ann, found.waits)).state is TurnState.PENDING
         await found.link.sever()
-        await house.expire(found.turn)
-        async with house.turns(found.cast, QUICK) as new:
+        await services.expire(found.turn)
+        async with services.turns(found.cast, QUICK) as new:
             assert (await new.wait(people.ann, found.waits)).state is TurnState.ANSWERED
             assert (await new.wait(people.ann, found.turn)).state is TurnState.FAILED
             events = events_of(await followed(new, people.ann, found.turn))
@@ -295,48 +293,54 @@ async def test_a_turn_that_lost_two_workers_runs_alone_and_ends_if_it_loses_a_th
 
 
 async def test_a_turn_that_lost_two_workers_delays_others_for_a_limited_time_and_is_then_not_blamed(
-    house: House, people: People
+    services: Services, people: People
 ) -> None:
     gate = asyncio.Event()
-    async with suspected(house, people, replace(QUICK, alone_seconds=0.05), gate) as found:
+    async with suspected(services, people, replace(QUICK, alone_seconds=0.05), gate) as found:
         gate.set()
         assert (await found.turns.wait(people.ann, found.waits)).state is TurnState.ANSWERED
         assert not found.agent.closed.is_set()
         await found.link.sever()
-        await house.expire(found.turn)
+        await services.expire(found.turn)
         found.agent.events = [answer()]
-        async with house.turns(found.cast, QUICK) as new:
+        async with services.turns(found.cast, QUICK) as new:
             assert (await new.wait(people.ann, found.turn)).state is TurnState.ANSWERED
 
 
-async def test_the_time_limit_counts_from_when_a_worker_first_took_it(house: House, people: People) -> None:
+async def test_the_time_limit_counts_from_when_a_worker_first_took_it(
+    services: Services, people: People
+) -> None:
     first = Script([SEARCHING, asyncio.Event()])
     link = Link()
-    async with house.turns(first, QUICK, store=link.on) as old:
+    async with services.turns(first, QUICK, store=link.on) as old:
         accepted = await old.accept(people.ann, RIVER, None)
         await first.waiting.wait()
         await link.sever()
-        async with house.database.log() as connection:
+        async with services.database.log() as connection:
             await connection.execute(
                 "UPDATE responsa.turn SET begin_time = now() - interval '1 h', lease_until = now() - interval '1 s'"
             )
         second = Script()
-        async with house.turns(second, QUICK) as new:
+        async with services.turns(second, QUICK) as new:
             await new.wait(people.ann, accepted.turn_id)
             end = events_of(await followed(new, people.ann, accepted.turn_id))[-1]
             assert (end["kind"], end["reason"]) == ("failed", "TURN_TIME_LIMIT")
             assert second.tasks == []
 
 
-async def test_a_process_whose_own_lease_ran_out_goes_on_with_its_turn(house: House, people: People) -> None:
+async def test_a_process_whose_own_lease_ran_out_goes_on_with_its_turn(
+    services: Services, people: People
+) -> None:
     gate = asyncio.Event()
     script = Script([SEARCHING, gate, answer()])
     link = Link()
-    async with house.turns(script, TurnOptions(lease_seconds=60, sweep_seconds=0.02), store=link.on) as turns:
+    async with services.turns(
+        script, TurnOptions(lease_seconds=60, sweep_seconds=0.02), store=link.on
+    ) as turns:
         accepted = await turns.accept(people.ann, RIVER, None)
         await script.waiting.wait()
         await seen(turns, people.ann, accepted.turn_id, 2)
-        await house.expire(accepted.turn_id)
+        await services.expire(accepted.turn_id)
         for _ in range(2):  # the first of these calls may have begun before the lease expired
             link.claimed.clear()
             await link.claimed.wait()
@@ -366,14 +370,14 @@ class Lingering(Script):
 
 
 async def test_a_turn_that_comes_back_is_run_though_its_last_run_here_is_still_ending(
-    house: House, people: People
+    services: Services, people: People
 ) -> None:
     script = Lingering()
-    async with house.turns(script, QUICK) as turns:
+    async with services.turns(script, QUICK) as turns:
         accepted = await turns.accept(people.ann, RIVER, None)
         await script.begun.wait()
         # Change the row as if another worker had claimed and released the turn.
-        async with house.database.log() as connection:
+        async with services.database.log() as connection:
             given_back = "UPDATE responsa.turn SET epoch = 2, lease_until = '-infinity' WHERE id = %s"
             await connection.execute(given_back, (accepted.turn_id,))
         try:
@@ -384,13 +388,13 @@ async def test_a_turn_that_comes_back_is_run_though_its_last_run_here_is_still_e
     assert (turn.state, turn.epoch, len(script.tasks)) == (TurnState.ANSWERED, 3, 2)
 
 
-async def test_what_an_earlier_process_left_is_taken_at_the_start(house: House, people: People) -> None:
+async def test_what_an_earlier_process_left_is_taken_at_the_start(services: Services, people: People) -> None:
     first = Script([SEARCHING, asyncio.Event()])
     link = Link()
-    async with house.turns(first, QUICK, store=link.on) as old:
+    async with services.turns(first, QUICK, store=link.on) as old:
         accepted = await old.accept(people.ann, RIVER, None)
         await first.waiting.wait()
         await link.sever()
-        await house.expire(accepted.turn_id)
-        async with house.turns(Script(), TurnOptions(sweep_seconds=60)) as new:
+        await services.expire(accepted.turn_id)
+        async with services.turns(Script(), TurnOptions(sweep_seconds=60)) as new:
             assert (await new.wait(people.ann, accepted.turn_id)).state is TurnState.ANSWERED

@@ -29,16 +29,16 @@ from tests.contract.conftest import People, new_turn
 from tests.contract.cut_database import CutDatabase
 from tests.contract.turn_steps import (
     STARTED,
+    accepted_turn,
     cancelled,
-    change,
     claim_all,
     count,
     locked,
     rows_of,
     until_somebody_waits,
-    value,
 )
 from tests.plain_codec import PlainCodec
+from tests.raising import raises
 
 
 async def test_a_turn_is_written_with_its_conversation_its_claim_and_its_first_event(
@@ -109,10 +109,8 @@ async def test_a_request_id_with_another_body_names_the_difference(
     turn_store: PostgresTurnStore, people: People, database_urls: DatabaseUrls, field: str
 ) -> None:
     request_id = uuid7()
-    first = new_turn("What is a reed?", request_id=request_id)
-    await turn_store.accept(people.ann, first, cancelled)
-    elsewhere = new_turn()
-    await turn_store.accept(people.ann, elsewhere, cancelled)
+    first = await accepted_turn(turn_store, people.ann, "What is a reed?", request_id=request_id)
+    elsewhere = await accepted_turn(turn_store, people.ann)
     before = count(database_urls)
     changed = {
         "conversation": new_turn(
@@ -134,10 +132,9 @@ async def test_a_request_id_with_another_body_names_the_difference(
         turn_store.accept(people.ann, changed, cancelled),
         turn_store.find(people.ann, changed.question, request_id),
     ):
-        with pytest.raises(AlreadyExists) as caught:
-            await call
-        assert caught.value.reason is Reason.REQUEST_ID_REUSED
-        assert caught.value.metadata == {
+        caught = await raises(AlreadyExists, call)
+        assert caught.reason is Reason.REQUEST_ID_REUSED
+        assert caught.metadata == {
             "request_id": str(request_id),
             "resource_name": names.turn(first.id),
             "difference": field.removesuffix(".filter"),
@@ -160,12 +157,14 @@ async def test_attaching_works_in_a_busy_conversation_and_after_the_end(
 ) -> None:
     first = await turn_store.accept(people.ann, new_turn(), cancelled)
     request_id = uuid7()
-    with pytest.raises(Conflict) as caught:
-        await turn_store.accept(
+    caught = await raises(
+        Conflict,
+        turn_store.accept(
             people.ann, new_turn(conversation=first.conversation_id, request_id=request_id), cancelled
-        )
-    assert caught.value.reason is Reason.CONVERSATION_BUSY
-    assert caught.value.metadata == {
+        ),
+    )
+    assert caught.reason is Reason.CONVERSATION_BUSY
+    assert caught.metadata == {
         "conversation": names.conversation(first.conversation_id),
         "active_turn": names.turn(first.turn_id),
     }
@@ -192,9 +191,10 @@ async def test_a_conversation_of_somebody_else_is_not_found_and_nothing_is_left(
     place = await conversation_store.create(people.ann, uuid7(), "", {}, None)
     unknown = uuid7()
     for who, conversation in ((people.bob, place.id), (people.eve, place.id), (people.ann, unknown)):
-        with pytest.raises(NotFound) as caught:
-            await turn_store.accept(who, new_turn(conversation=conversation), cancelled)
-        assert caught.value.metadata == {
+        caught = await raises(
+            NotFound, turn_store.accept(who, new_turn(conversation=conversation), cancelled)
+        )
+        assert caught.metadata == {
             "resource_type": "conversation",
             "resource_name": names.conversation(conversation),
         }
@@ -228,10 +228,11 @@ async def test_no_more_turns_wait_for_a_worker_than_may_whosever_they_are(
     for who, new in ((people.ann, known), (people.bob, None), (people.eve, None)):
         await turn_store.accept(who, new or new_turn(pending=True, max_pending=3), cancelled)
     before = count(database_urls)
-    with pytest.raises(Exhausted) as caught:
-        await turn_store.accept(people.ann, new_turn(pending=True, max_pending=3), cancelled)
-    assert (caught.value.reason, caught.value.metadata) == (Reason.OVERLOADED, {"limit": "3"})
-    assert caught.value.retry_after is not None
+    caught = await raises(
+        Exhausted, turn_store.accept(people.ann, new_turn(pending=True, max_pending=3), cancelled)
+    )
+    assert (caught.reason, caught.metadata) == (Reason.OVERLOADED, {"limit": "3"})
+    assert caught.retry_after is not None
     assert count(database_urls) == before
     # A repeated request still finds its turn, and a process that has room for a turn still accepts it.
     assert (await turn_store.accept(people.ann, known, cancelled)).turn_id == known.id
@@ -250,32 +251,29 @@ async def test_a_worker_acts_for_who_asked_in_the_role_they_had(
     turn_store: PostgresTurnStore, people: People, database_urls: DatabaseUrls
 ) -> None:
     service = Principal(people.ann.tenant_id, people.ann.user_id, Role.SERVICE, "api_key")
-    change(database_urls, _COLLECTION, "plants", people.ann.user_id)
+    database_urls.ask(_COLLECTION, "plants", people.ann.user_id)
     new = new_turn("Who?", pending=True, agent="botanist", collections=("plants",))
     await turn_store.accept(service, new, cancelled)
     (claimed,) = await claim_all(turn_store)
-    assert claimed.who == Principal("acme", people.ann.user_id, Role.SERVICE, "turn")
+    assert claimed.caller == Principal("acme", people.ann.user_id, Role.SERVICE, "turn")
     assert (claimed.question, claimed.conversation_id) == (new.question, new.conversation_id)
 
 
 async def test_a_question_about_a_collection_that_is_not_there_is_refused_and_leaves_nothing(
     turn_store: PostgresTurnStore, people: People, database_urls: DatabaseUrls
 ) -> None:
-    change(database_urls, _COLLECTION, "plants", people.ann.user_id)
-    first = new_turn("Who?", collections=("plants", "plants"))
-    await turn_store.accept(people.ann, first, cancelled)
+    database_urls.ask(_COLLECTION, "plants", people.ann.user_id)
+    first = await accepted_turn(turn_store, people.ann, "Who?", collections=("plants", "plants"))
     before = count(database_urls)
     for collections in (("plants", "birds", "apes"), ("birds",)):
         for new in (
             new_turn(collections=collections),
             new_turn(conversation=first.conversation_id, collections=collections, on_busy=OnBusy.INTERRUPT),
         ):
-            with pytest.raises(NotFound) as refused:
-                await turn_store.accept(people.ann, new, cancelled)
-            assert refused.value.metadata["resource_name"] == "collections/birds"
+            refused = await raises(NotFound, turn_store.accept(people.ann, new, cancelled))
+            assert refused.metadata["resource_name"] == "collections/birds"
     # A collection of another tenant also counts as missing.
-    with pytest.raises(NotFound):
-        await turn_store.accept(people.eve, new_turn(collections=("plants",)), cancelled)
+    await raises(NotFound, turn_store.accept(people.eve, new_turn(collections=("plants",)), cancelled))
     assert count(database_urls) == before
     assert (await turn_store.get(people.ann, first.id)).state is TurnState.RUNNING
 
@@ -286,8 +284,7 @@ async def test_an_accept_whose_commit_was_not_heard_of_is_repeated_without_doubl
     store = PostgresTurnStore(cut_database, PlainCodec())
     for new in (new_turn(), new_turn(request_id=uuid7())):
         cut_database.cut = 1
-        with pytest.raises(Unavailable):
-            await store.accept(people.ann, new, cancelled)
+        await raises(Unavailable, store.accept(people.ann, new, cancelled))
         accepted = await store.accept(people.ann, new, cancelled)
         assert (accepted.turn_id, accepted.attached) == (new.id, False)
     assert count(database_urls) == {
@@ -310,12 +307,12 @@ async def test_a_lease_counts_from_when_the_turn_is_written_not_from_when_its_ac
     async with locked(database_urls, "conversation", place.id):
         accepting = asyncio.create_task(turn_store.accept(people.ann, new, cancelled))
         await until_somebody_waits(database_urls, accepting)
-        let_go = value(database_urls, "SELECT clock_timestamp()")
+        let_go = database_urls.value("SELECT clock_timestamp()")
     await accepting
     counted = (
         "SELECT lease_until - interval '6 s' >= %s AND begin_time >= %s FROM responsa.turn WHERE id = %s"
     )
-    assert value(database_urls, counted, let_go, let_go, new.id)
+    assert database_urls.value(counted, let_go, let_go, new.id)
 
 
 async def test_questions_that_arrive_at_once_share_a_transaction_and_each_is_its_users_own(
@@ -324,19 +321,17 @@ async def test_questions_that_arrive_at_once_share_a_transaction_and_each_is_its
     asked = [(who, new_turn()) for who in (people.eve, people.bob, people.ann, people.bob)]
     accepted = await asyncio.gather(*(turn_store.accept(who, new, cancelled) for who, new in asked))
     assert [one.turn_id for one in accepted] == [new.id for _, new in asked]
-    assert value(database_urls, "SELECT count(DISTINCT xmin::text) FROM responsa.turn") == 1
+    assert database_urls.value("SELECT count(DISTINCT xmin::text) FROM responsa.turn") == 1
     for who, new in asked:
         assert await rows_of(turn_store, who, new) == [STARTED]
         for other in {people.ann, people.bob, people.eve} - {who}:
-            with pytest.raises(NotFound):
-                await turn_store.get(other, new.id)
+            await raises(NotFound, turn_store.get(other, new.id))
 
 
 async def test_a_question_that_cannot_be_accepted_keeps_no_other_from_being_accepted(
     turn_store: PostgresTurnStore, people: People
 ) -> None:
-    busy = new_turn()
-    await turn_store.accept(people.ann, busy, cancelled)
+    busy = await accepted_turn(turn_store, people.ann)
     gone = Principal("acme", uuid7(), Role.USER, "api_key")
     asked = [
         (people.ann, new_turn(conversation=busy.conversation_id)),

@@ -21,27 +21,28 @@ from tests.contract.cut_database import CutDatabase
 from tests.contract.turn_steps import (
     FAILED,
     STARTED,
+    accept_all,
+    accepted_turn,
     append,
     cancelled,
-    change,
     claim_all,
     claim_of,
     count,
+    end,
     locked,
     row,
     rows_of,
     until_somebody_waits,
-    value,
 )
 from tests.edited import Edited
 from tests.plain_codec import PlainCodec
+from tests.raising import raises
 
 
 async def test_questions_queue_in_order_and_each_end_promotes_the_next(
     turn_store: PostgresTurnStore, conversation_store: PostgresConversationStore, people: People
 ) -> None:
-    first = new_turn()
-    await turn_store.accept(people.ann, first, cancelled)
+    first = await accepted_turn(turn_store, people.ann)
     waiting = [new_turn(conversation=first.conversation_id, on_busy=OnBusy.QUEUE) for _ in range(3)]
     for new in waiting:
         accepted = await turn_store.accept(people.ann, new, cancelled)
@@ -71,8 +72,7 @@ async def test_questions_queue_in_order_and_each_end_promotes_the_next(
 
 
 async def test_a_conversation_at_rest_is_nobodys_queue(turn_store: PostgresTurnStore, people: People) -> None:
-    first = new_turn()
-    await turn_store.accept(people.ann, first, cancelled)
+    first = await accepted_turn(turn_store, people.ann)
     await turn_store.finish(claim_of(first), [row(2)], FAILED)
     for on_busy in OnBusy:
         new = new_turn(conversation=first.conversation_id, on_busy=on_busy)
@@ -84,37 +84,35 @@ async def test_a_conversation_at_rest_is_nobodys_queue(turn_store: PostgresTurnS
 async def test_a_queue_is_bounded_and_a_repetition_is_found_in_it(
     turn_store: PostgresTurnStore, people: People, database_urls: DatabaseUrls
 ) -> None:
-    first = new_turn()
-    await turn_store.accept(people.ann, first, cancelled)
+    first = await accepted_turn(turn_store, people.ann)
     place = first.conversation_id
     asked = [
         new_turn(conversation=place, on_busy=OnBusy.QUEUE, max_queued=2, request_id=uuid7()) for _ in range(2)
     ]
-    for new in asked:
-        await turn_store.accept(people.ann, new, cancelled)
+    await accept_all(turn_store, people.ann, *asked)
     before = count(database_urls)
-    with pytest.raises(Exhausted) as caught:
-        await turn_store.accept(
+    caught = await raises(
+        Exhausted,
+        turn_store.accept(
             people.ann, new_turn(conversation=place, on_busy=OnBusy.QUEUE, max_queued=2), cancelled
-        )
-    assert caught.value.reason is Reason.QUEUE_FULL
-    assert caught.value.metadata == {"conversation": names.conversation(place), "limit": "2"}
-    assert caught.value.retry_after is not None
+        ),
+    )
+    assert caught.reason is Reason.QUEUE_FULL
+    assert caught.metadata == {"conversation": names.conversation(place), "limit": "2"}
+    assert caught.retry_after is not None
     again = await turn_store.accept(people.ann, asked[0], cancelled)
     assert (again.turn_id, again.attached, again.state) == (asked[0].id, False, TurnState.QUEUED)
     other = new_turn(conversation=place, on_busy=OnBusy.QUEUE, request_id=asked[1].request_id)
     attached = await turn_store.accept(people.ann, other, cancelled)
     assert (attached.turn_id, attached.attached, attached.state) == (asked[1].id, True, TurnState.QUEUED)
-    with pytest.raises(Conflict):
-        await turn_store.accept(people.ann, new_turn(conversation=place), cancelled)
+    await raises(Conflict, turn_store.accept(people.ann, new_turn(conversation=place), cancelled))
     assert count(database_urls) == before
 
 
 async def test_many_that_queue_at_once_keep_to_the_bound(
     turn_store: PostgresTurnStore, people: People, database_urls: DatabaseUrls
 ) -> None:
-    first = new_turn()
-    await turn_store.accept(people.ann, first, cancelled)
+    first = await accepted_turn(turn_store, people.ann)
     outcomes = await asyncio.gather(
         *(
             turn_store.accept(
@@ -127,18 +125,16 @@ async def test_many_that_queue_at_once_keep_to_the_bound(
         return_exceptions=True,
     )
     assert Counter(type(outcome).__name__ for outcome in outcomes) == {"Accepted": 5, "Exhausted": 7}
-    assert value(database_urls, "SELECT count(*) FROM responsa.turn WHERE state = 'queued'") == 5
+    assert database_urls.value("SELECT count(*) FROM responsa.turn WHERE state = 'queued'") == 5
 
 
 async def test_an_interrupt_ends_the_turn_at_work_and_those_that_wait(
     turn_store: PostgresTurnStore, people: People
 ) -> None:
-    first = new_turn()
-    await turn_store.accept(people.ann, first, cancelled)
+    first = await accepted_turn(turn_store, people.ann)
     await append(turn_store, claim_of(first), row(2, 4))
     place = first.conversation_id
-    waits = new_turn(conversation=place, on_busy=OnBusy.QUEUE)
-    await turn_store.accept(people.ann, waits, cancelled)
+    waits = await accepted_turn(turn_store, people.ann, conversation=place, on_busy=OnBusy.QUEUE)
     new = new_turn(conversation=place, on_busy=OnBusy.INTERRUPT)
     accepted = await turn_store.accept(people.ann, new, cancelled)
     assert accepted.state is TurnState.RUNNING
@@ -149,7 +145,7 @@ async def test_an_interrupt_ends_the_turn_at_work_and_those_that_wait(
     for ended, last_seq in ((first, 5), (waits, 2)):
         turn = await turn_store.get(people.ann, ended.id)
         assert (turn.state, turn.last_seq, turn.terminal) == (TurnState.CANCELLED, last_seq, b"cancelled")
-        assert (await rows_of(turn_store, people.ann, ended))[-1].frame == f"cancelled at {last_seq}".encode()
+        assert (await rows_of(turn_store, people.ann, ended))[-1] == end(ended.id, last_seq, b"cancelled")
     # A repeated call finds its turn again and ends no turn.
     again = await turn_store.accept(people.ann, new, cancelled)
     assert (again.turn_id, again.attached, again.ended) == (new.id, False, ())
@@ -159,19 +155,19 @@ async def test_an_interrupt_ends_the_turn_at_work_and_those_that_wait(
 async def test_an_interrupt_that_cannot_be_accepted_ends_nothing(
     turn_store: PostgresTurnStore, people: People
 ) -> None:
-    first = new_turn()
-    await turn_store.accept(people.ann, first, cancelled)
+    first = await accepted_turn(turn_store, people.ann)
     await turn_store.accept(people.bob, new_turn(pending=True), cancelled)
     interrupting = new_turn(
         conversation=first.conversation_id, on_busy=OnBusy.INTERRUPT, pending=True, max_pending=1
     )
-    with pytest.raises(Exhausted):
-        await turn_store.accept(people.ann, interrupting, cancelled)
+    await raises(Exhausted, turn_store.accept(people.ann, interrupting, cancelled))
     for stranger in (people.bob, people.eve):
-        with pytest.raises(NotFound):
-            await turn_store.accept(
+        await raises(
+            NotFound,
+            turn_store.accept(
                 stranger, new_turn(conversation=first.conversation_id, on_busy=OnBusy.INTERRUPT), cancelled
-            )
+            ),
+        )
     assert (await turn_store.get(people.ann, first.id)).state is TurnState.RUNNING
     await append(turn_store, claim_of(first), row(2))
 
@@ -179,8 +175,7 @@ async def test_an_interrupt_that_cannot_be_accepted_ends_nothing(
 async def test_interrupts_that_race_leave_one_turn_at_work(
     turn_store: PostgresTurnStore, people: People, database_urls: DatabaseUrls
 ) -> None:
-    first = new_turn()
-    await turn_store.accept(people.ann, first, cancelled)
+    first = await accepted_turn(turn_store, people.ann)
     place = first.conversation_id
     outcomes = await asyncio.gather(
         *(
@@ -190,20 +185,20 @@ async def test_interrupts_that_race_leave_one_turn_at_work(
     )
     assert len({one.turn_id for one in outcomes}) == 8
     states = "SELECT count(*) FROM responsa.turn WHERE state = %s"
-    assert (value(database_urls, states, "running"), value(database_urls, states, "cancelled")) == (1, 8)
+    assert (database_urls.value(states, "running"), database_urls.value(states, "cancelled")) == (1, 8)
     assert sorted(one.turn_id for outcome in outcomes for one in outcome.ended) == sorted(
         {first.id, *(one.turn_id for one in outcomes)}
-        - {value(database_urls, "SELECT id FROM responsa.turn WHERE state = 'running'")}
+        - {database_urls.value("SELECT id FROM responsa.turn WHERE state = 'running'")}
     )
 
 
 async def test_an_interrupt_and_a_finish_that_race_have_one_winner(
     turn_store: PostgresTurnStore, people: People, database_urls: DatabaseUrls
 ) -> None:
-    """Tests both orders. The first session holds the conversation's lock and waits for the turn; the second session waits for the conversation."""
+    """Tests both orders. The first session holds the conversation's lock and waits for the turn; the second session
+    waits for the conversation."""
     for finish_first in (True, False):
-        first = new_turn()
-        await turn_store.accept(people.ann, first, cancelled)
+        first = await accepted_turn(turn_store, people.ann)
         new = new_turn(conversation=first.conversation_id, on_busy=OnBusy.INTERRUPT)
         async with locked(database_urls, "turn", first.id):
             works = [
@@ -239,8 +234,7 @@ async def test_a_question_that_queues_while_its_predecessor_ends_is_promoted_all
     uncounted = ("finish_turns", "c.id = f.conversation_id AND", "false AND")
     queries = Edited(gate) if guarded else Edited(gate, unlocked, uncounted)
     store = PostgresTurnStore(database, PlainCodec(), queries=queries)
-    first = new_turn()
-    await store.accept(people.ann, first, cancelled)
+    first = await accepted_turn(store, people.ann)
     new = new_turn(conversation=first.conversation_id, on_busy=OnBusy.QUEUE)
     with psycopg.connect(database_urls.superuser) as holder:
         holder.execute("SELECT pg_advisory_xact_lock(7)")
@@ -260,13 +254,10 @@ async def test_a_question_that_queues_while_its_predecessor_ends_is_promoted_all
 async def test_what_was_not_promoted_is_promoted_by_the_next_claim(
     turn_store: PostgresTurnStore, people: People, database_urls: DatabaseUrls
 ) -> None:
-    first = new_turn()
-    await turn_store.accept(people.ann, first, cancelled)
+    first = await accepted_turn(turn_store, people.ann)
     waiting = [new_turn(conversation=first.conversation_id, on_busy=OnBusy.QUEUE) for _ in range(2)]
-    for new in waiting:
-        await turn_store.accept(people.ann, new, cancelled)
-    change(
-        database_urls,
+    await accept_all(turn_store, people.ann, *waiting)
+    database_urls.ask(
         "UPDATE responsa.turn SET state = 'failed', terminal = 'x', end_time = now() WHERE id = %s",
         first.id,
     )
@@ -278,14 +269,15 @@ async def test_what_was_not_promoted_is_promoted_by_the_next_claim(
 async def test_the_sweep_gives_way_to_a_question_that_takes_the_place_meanwhile(
     turn_store: PostgresTurnStore, people: People, database_urls: DatabaseUrls
 ) -> None:
-    """If another turn begins in the conversation before a promotion commits, the promotion has no effect, and the queued turn waits for the other turn's end."""
+    """If another turn begins in the conversation before a promotion commits, the promotion has no effect, and the
+    queued turn waits for the other turn's end."""
     first, other = new_turn(), new_turn(pending=True)
     await turn_store.accept(people.ann, first, cancelled)
     await turn_store.accept(people.bob, other, cancelled)
-    new = new_turn(conversation=first.conversation_id, on_busy=OnBusy.QUEUE)
-    await turn_store.accept(people.ann, new, cancelled)
-    change(
-        database_urls,
+    new = await accepted_turn(
+        turn_store, people.ann, conversation=first.conversation_id, on_busy=OnBusy.QUEUE
+    )
+    database_urls.ask(
         "UPDATE responsa.turn SET state = 'failed', terminal = 'x', end_time = now() WHERE id = %s",
         first.id,
     )
@@ -304,14 +296,12 @@ async def test_a_busy_accept_whose_commit_was_not_heard_of_is_repeated_without_d
     cut_database: CutDatabase, people: People, database_urls: DatabaseUrls, on_busy: OnBusy
 ) -> None:
     store = PostgresTurnStore(cut_database, PlainCodec())
-    first = new_turn()
-    await store.accept(people.ann, first, cancelled)
+    first = await accepted_turn(store, people.ann)
     new = new_turn(conversation=first.conversation_id, on_busy=on_busy, request_id=uuid7())
     for cuts in (1, 2):
         cut_database.cut = cuts
         for _ in range(cuts):
-            with pytest.raises(Unavailable):
-                await store.accept(people.ann, new, cancelled)
+            await raises(Unavailable, store.accept(people.ann, new, cancelled))
     accepted = await store.accept(people.ann, new, cancelled)
     assert (accepted.turn_id, accepted.attached) == (new.id, False)
     assert (count(database_urls)["turn"], await rows_of(store, people.ann, new)) == (2, [STARTED])

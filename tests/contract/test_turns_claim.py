@@ -23,10 +23,10 @@ from tests.contract.cut_database import CutDatabase
 from tests.contract.turn_steps import (
     FAILED,
     STARTED,
+    accept_all,
+    accepted_turn,
     answered,
     append,
-    cancelled,
-    change,
     checkpoint,
     claim_all,
     claim_of,
@@ -37,10 +37,10 @@ from tests.contract.turn_steps import (
     rows_of,
     run_out,
     until_somebody_waits,
-    value,
 )
 from tests.edited import Edited
 from tests.plain_codec import PlainCodec
+from tests.raising import raises
 
 MAIL = ToolCalled("call-1", "tools/mail", {})
 
@@ -48,13 +48,19 @@ MAIL = ToolCalled("call-1", "tools/mail", {})
 async def test_a_pending_turn_is_claimed_with_all_that_a_worker_needs(
     turn_store: PostgresTurnStore, people: People
 ) -> None:
-    new = new_turn("How long?", pending=True, parameters='{"level":"beginner"}', max_cost_micros=900)
-    await turn_store.accept(people.ann, new, cancelled)
+    new = await accepted_turn(
+        turn_store,
+        people.ann,
+        "How long?",
+        pending=True,
+        parameters='{"level":"beginner"}',
+        max_cost_micros=900,
+    )
     owner = uuid7()
     (claimed,) = await claim_all(turn_store, owner, lease_seconds=7.5)
     assert (claimed.claim.turn_id, claimed.claim.tenant_id) == (new.id, "acme")
     assert (claimed.claim.epoch, claimed.claim.lease_seconds) == (2, 7.5)
-    assert (claimed.who.user_id, claimed.who.credential) == (people.ann.user_id, "turn")
+    assert (claimed.caller.user_id, claimed.caller.credential) == (people.ann.user_id, "turn")
     assert (claimed.question, claimed.agent_version) == (new.question, AGENT)
     assert (claimed.last_seq, claimed.attempt, claimed.losses, claimed.age_seconds) == (1, 1, 0, 0.0)
     assert claimed.first_in_conversation
@@ -68,12 +74,11 @@ async def test_a_lost_turn_is_taken_over_from_where_it_stood(
     turn_store: PostgresTurnStore, people: People, database_urls: DatabaseUrls
 ) -> None:
     new, alive = new_turn(), new_turn()
-    for turn in (new, alive):
-        await turn_store.accept(people.ann, turn, cancelled)
+    await accept_all(turn_store, people.ann, new, alive)
     left = checkpoint(3, 12, b"graph")
     await append(turn_store, claim_of(new), row(2, 5), checkpoint=left, tools=[MAIL])
     run_out(database_urls, new.id)
-    change(database_urls, "UPDATE responsa.turn SET begin_time = begin_time - interval '20 s'")
+    database_urls.ask("UPDATE responsa.turn SET begin_time = begin_time - interval '20 s'")
     (claimed,) = await claim_all(turn_store)
     assert (claimed.claim.turn_id, claimed.claim.epoch) == (new.id, 2)
     assert (claimed.last_seq, claimed.attempt, claimed.losses) == (5, 2, 1)
@@ -92,8 +97,7 @@ async def test_a_checkpoint_sets_the_count_of_losses_to_0_and_an_event_does_not(
     turn_store: PostgresTurnStore, people: People, database_urls: DatabaseUrls
 ) -> None:
     further, repeats = new_turn(), new_turn()
-    for turn in (further, repeats):
-        await turn_store.accept(people.ann, turn, cancelled)
+    await accept_all(turn_store, people.ann, further, repeats)
     run_out(database_urls, further.id, repeats.id)
     for claimed in await claim_all(turn_store):
         left = checkpoint(2) if claimed.claim.turn_id == further.id else None
@@ -107,11 +111,10 @@ async def test_a_claim_takes_one_of_the_turns_that_lost_two_workers(
     turn_store: PostgresTurnStore, people: People, database_urls: DatabaseUrls
 ) -> None:
     first, second, released, healthy = (new_turn() for _ in range(4))
-    for turn in (first, second, released, healthy):
-        await turn_store.accept(people.ann, turn, cancelled)
+    await accept_all(turn_store, people.ann, first, second, released, healthy)
     suspects = [first.id, second.id, released.id]
-    change(database_urls, "UPDATE responsa.turn SET losses = 1 WHERE id = ANY (%s)", suspects)
-    change(database_urls, "UPDATE responsa.turn SET losses = 2 WHERE id = %s", released.id)
+    database_urls.ask("UPDATE responsa.turn SET losses = 1 WHERE id = ANY (%s)", suspects)
+    database_urls.ask("UPDATE responsa.turn SET losses = 2 WHERE id = %s", released.id)
     run_out(database_urls, first.id, second.id, healthy.id)
     await turn_store.release([claim_of(released)])
     without = await turn_store.claim(uuid7(), [AGENT], 60.0, 9, suspects=False)
@@ -124,8 +127,7 @@ async def test_a_claim_takes_one_of_the_turns_that_lost_two_workers(
 async def test_only_a_turn_that_was_lost_alone_is_the_cause(
     turn_store: PostgresTurnStore, people: People, database_urls: DatabaseUrls, how: str
 ) -> None:
-    new = new_turn()
-    await turn_store.accept(people.ann, new, cancelled)
+    new = await accepted_turn(turn_store, people.ann)
     await turn_store.mark_alone(claim_of(new, epoch=7 if how == "overtaken" else 1), True)
     if how == "joined":
         await turn_store.mark_alone(claim_of(new), False)
@@ -144,10 +146,9 @@ async def test_a_released_turn_is_taken_at_once_and_counts_no_loss(
     turn_store: PostgresTurnStore, people: People, database_urls: DatabaseUrls
 ) -> None:
     new, kept, ended, late = (new_turn() for _ in range(4))
-    for turn in (new, kept, ended, late):
-        await turn_store.accept(people.ann, turn, cancelled)
+    await accept_all(turn_store, people.ann, new, kept, ended, late)
     await turn_store.finish(claim_of(ended), [row(2)], FAILED)
-    change(database_urls, "UPDATE responsa.turn SET epoch = 2 WHERE id = %s", late.id)
+    database_urls.ask("UPDATE responsa.turn SET epoch = 2 WHERE id = %s", late.id)
     await turn_store.release([claim_of(turn) for turn in (new, ended, late, new_turn())])
     (claimed,) = await claim_all(turn_store)
     assert (claimed.claim.turn_id, claimed.attempt, claimed.losses) == (new.id, 2, 0)
@@ -160,17 +161,14 @@ async def test_a_released_turn_is_taken_at_once_and_counts_no_loss(
 async def test_the_first_question_of_a_conversation_is_known_to_have_no_history(
     turn_store: PostgresTurnStore, people: People
 ) -> None:
-    first = new_turn()
-    await turn_store.accept(people.ann, first, cancelled)
+    first = await accepted_turn(turn_store, people.ann)
     for conclusion, expected in ((FAILED, True), (answered(), False)):
         await turn_store.finish(claim_of(first), [row(2)], conclusion)
-        then = new_turn(conversation=first.conversation_id, pending=True)
-        await turn_store.accept(people.ann, then, cancelled)
+        await accepted_turn(turn_store, people.ann, conversation=first.conversation_id, pending=True)
         (claimed,) = await claim_all(turn_store)
         assert claimed.first_in_conversation is expected
         await turn_store.finish(claimed.claim, [row(2)], FAILED)
-        first = new_turn(conversation=first.conversation_id)
-        await turn_store.accept(people.ann, first, cancelled)
+        first = await accepted_turn(turn_store, people.ann, conversation=first.conversation_id)
 
 
 async def test_a_worker_takes_the_oldest_of_its_versions_and_no_more_than_it_has_places_for(
@@ -178,8 +176,7 @@ async def test_a_worker_takes_the_oldest_of_its_versions_and_no_more_than_it_has
 ) -> None:
     turns = [new_turn(pending=True) for _ in range(5)]
     foreign = new_turn(pending=True, version="agents/other/versions/1")
-    for new in [foreign, *turns]:
-        await turn_store.accept(people.ann, new, cancelled)
+    await accept_all(turn_store, people.ann, foreign, *turns)
     taken = [[one.claim.turn_id for one in await claim_all(turn_store, most=2)] for _ in range(4)]
     assert taken == [[turns[0].id, turns[1].id], [turns[2].id, turns[3].id], [turns[4].id], []]
     assert await turn_store.claim(uuid7(), [], 60.0, 9) == []
@@ -193,23 +190,21 @@ async def test_of_many_claimers_each_turn_has_one(
     turn_store: PostgresTurnStore, people: People, database_urls: DatabaseUrls, lost: bool
 ) -> None:
     turns = [new_turn(pending=not lost) for _ in range(30)]
-    for new in turns:
-        await turn_store.accept(people.ann, new, cancelled)
+    await accept_all(turn_store, people.ann, *turns)
     if lost:
         run_out(database_urls, *(new.id for new in turns))
     taken = await asyncio.gather(*(claim_all(turn_store, most=7) for _ in range(8)))
     counted = Counter(one.claim.turn_id for part in taken for one in part)
     assert counted == dict.fromkeys((new.id for new in turns), 1)
     assert max(len(part) for part in taken) == 7
-    assert value(database_urls, "SELECT max(epoch) FROM responsa.turn") == 2
+    assert database_urls.value("SELECT max(epoch) FROM responsa.turn") == 2
 
 
 async def test_a_turn_that_is_being_claimed_is_passed_over_not_waited_for(
     turn_store: PostgresTurnStore, people: People, database_urls: DatabaseUrls
 ) -> None:
     held, free = new_turn(pending=True), new_turn(pending=True)
-    for new in (held, free):
-        await turn_store.accept(people.ann, new, cancelled)
+    await accept_all(turn_store, people.ann, held, free)
     async with locked(database_urls, "turn", held.id):
         assert [one.claim.turn_id for one in await claim_all(turn_store)] == [free.id]
     assert [one.claim.turn_id for one in await claim_all(turn_store)] == [held.id]
@@ -220,8 +215,7 @@ async def test_an_append_that_comes_first_keeps_the_turn_and_one_that_comes_late
 ) -> None:
     """The lease expired while the turn's worker was paused. The worker that writes first gets the turn."""
     kept, taken = new_turn(), new_turn()
-    for new in (kept, taken):
-        await turn_store.accept(people.ann, new, cancelled)
+    await accept_all(turn_store, people.ann, kept, taken)
     run_out(database_urls, kept.id, taken.id)
     await append(turn_store, claim_of(kept), row(2))
     assert [one.claim.turn_id for one in await claim_all(turn_store)] == [taken.id]
@@ -242,8 +236,7 @@ async def test_what_is_written_just_before_a_claim_is_read_by_it(
     told = ("claim_turns", "FOR NO KEY UPDATE SKIP LOCKED", "FOR NO KEY UPDATE OF turn SKIP LOCKED")
     store = PostgresTurnStore(database, PlainCodec())
     gated = PostgresTurnStore(database, PlainCodec(), queries=Edited(gate, told))
-    new = new_turn()
-    await store.accept(people.ann, new, cancelled)
+    new = await accepted_turn(store, people.ann)
     run_out(database_urls, new.id)
     with psycopg.connect(database_urls.superuser) as holder:
         holder.execute("SELECT pg_advisory_xact_lock(7)")
@@ -262,14 +255,12 @@ async def test_a_claim_whose_commit_was_not_heard_of_is_taken_up_again(
     store = PostgresTurnStore(cut_database, PlainCodec())
     owner = uuid7()
     fresh, lost = new_turn(pending=True), new_turn()
-    for new in (fresh, lost):
-        await store.accept(people.ann, new, cancelled)
+    await accept_all(store, people.ann, fresh, lost)
     await append(store, claim_of(lost), row(2), checkpoint=checkpoint(2), tools=[MAIL])
     run_out(database_urls, lost.id)
     # The first cut comes after the statement that promotes turns, and before any claim.
     for cuts in (1, 2, 2):
-        with pytest.raises(Unavailable):
-            await _claim_and_cut(store, cut_database, owner, cuts)
+        await raises(Unavailable, _claim_and_cut(store, cut_database, owner, cuts))
     taken = {one.claim.turn_id: one for one in await claim_all(store, owner)}
     assert {turn: one.claim.epoch for turn, one in taken.items()} == {fresh.id: 2, lost.id: 2}
     assert (taken[lost.id].attempt, taken[lost.id].losses) == (2, 1)
@@ -289,10 +280,8 @@ async def test_a_claim_that_was_not_heard_of_is_not_taken_up_once_somebody_else_
 ) -> None:
     store = PostgresTurnStore(cut_database, PlainCodec())
     owner = uuid7()
-    new = new_turn(pending=True)
-    await store.accept(people.ann, new, cancelled)
-    with pytest.raises(Unavailable):
-        await _claim_and_cut(store, cut_database, owner, 2)
+    new = await accepted_turn(store, people.ann, pending=True)
+    await raises(Unavailable, _claim_and_cut(store, cut_database, owner, 2))
     run_out(database_urls, new.id)
     other = PostgresTurnStore(cut_database, PlainCodec())
     (taken,) = await claim_all(other)
@@ -304,19 +293,17 @@ async def test_what_is_spent_on_a_turn_that_was_taken_is_booked_once_an_epoch(
     cut_database: CutDatabase, people: People, database_urls: DatabaseUrls
 ) -> None:
     store = PostgresTurnStore(cut_database, PlainCodec())
-    new = new_turn()
-    await store.accept(people.ann, new, cancelled)
+    new = await accepted_turn(store, people.ann)
     run_out(database_urls, new.id)
     (claimed,) = await claim_all(store)
     cut_database.cut = 1
-    with pytest.raises(Unavailable):
-        await store.book(claim_of(new), Usage(1, 10, 100, 7, 8))
-    await store.book(claim_of(new), Usage(1, 10, 100, 7, 8))
-    await store.book(claimed.claim, Usage(0, 2, 3, 20, 30))
-    await store.book(claim_of(new_turn()), Usage(5, 5, 5))
+    await raises(Unavailable, store.record_usage(claim_of(new), Usage(1, 10, 100, 7, 8)))
+    await store.record_usage(claim_of(new), Usage(1, 10, 100, 7, 8))
+    await store.record_usage(claimed.claim, Usage(0, 2, 3, 20, 30))
+    await store.record_usage(claim_of(new_turn()), Usage(5, 5, 5))
     await store.finish(claimed.claim, [row(2)], FAILED)
     assert (await store.get(people.ann, new.id)).usage == Usage(1, 12, 103, 27, 38)
-    assert value(database_urls, "SELECT count(*) FROM responsa.turn_spent") == 2
+    assert database_urls.value("SELECT count(*) FROM responsa.turn_spent") == 2
 
 
 @pytest.mark.parametrize(
@@ -339,8 +326,7 @@ async def test_each_guard_of_a_claim_is_what_gives_a_turn_to_one_worker(
     writers: list[int] = []
     for edits in ([gate], [gate, edit]):
         store = PostgresTurnStore(database, PlainCodec(), queries=Edited(*edits))
-        new = new_turn()
-        await store.accept(people.ann, new, cancelled)
+        new = await accepted_turn(store, people.ann)
         run_out(database_urls, new.id)
         with psycopg.connect(database_urls.superuser) as holder:
             holder.execute("SELECT pg_advisory_xact_lock(7)")
@@ -368,8 +354,7 @@ async def test_a_worker_that_stops_in_the_midst_of_a_finish_does_not_keep_its_tu
     """A session locks the turn's row and then does nothing. PostgreSQL ends the session's transaction after a time limit, which is short in
     this test.
     """
-    new = new_turn()
-    await turn_store.accept(people.ann, new, cancelled)
+    new = await accepted_turn(turn_store, people.ann)
     run_out(database_urls, new.id)
     taken: list[ClaimedTurn] = []
 
@@ -381,8 +366,7 @@ async def test_a_worker_that_stops_in_the_midst_of_a_finish_does_not_keep_its_tu
                 taken.extend(await claim_all(turn_store))
             await connection.execute("SELECT 1")
 
-    with pytest.raises(Unavailable):
-        await stops()
+    await raises(Unavailable, stops())
     assert [one.claim.turn_id for one in taken] == [new.id]
 
 
@@ -390,8 +374,7 @@ async def test_a_worker_takes_nothing_from_itself_that_it_still_runs(
     turn_store: PostgresTurnStore, people: People, database_urls: DatabaseUrls
 ) -> None:
     owner, other = uuid7(), uuid7()
-    new = new_turn(pending=True)
-    await turn_store.accept(people.ann, new, cancelled)
+    new = await accepted_turn(turn_store, people.ann, pending=True)
     (claimed,) = await claim_all(turn_store, owner)
     run_out(database_urls, new.id)
     assert await turn_store.claim(owner, [AGENT], 60.0, 9, [new.id]) == []

@@ -22,14 +22,14 @@ from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.turns import PostgresTurnStore
 from tests.conftest import DatabaseUrls
 from tests.contract.conftest import People, new_turn
-from tests.contract.turn_house import SEARCHING, House, Line, Script, answer
+from tests.contract.turn_house import SEARCHING, Line, Script, Services, answer, citation
 from tests.contract.turn_steps import (
     STARTED,
+    accepted_turn,
     answered,
     append,
     cancelled,
     checkpoint,
-    citation,
     claim_all,
     claim_of,
     count,
@@ -41,6 +41,7 @@ from tests.contract.turn_steps import (
 from tests.faults.postgres_proxy import PostgresProxy, When, Write
 from tests.instance import PATIENCE
 from tests.plain_codec import PlainCodec, events_of
+from tests.raising import raises
 
 _END_WAITING = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 _END = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
@@ -48,7 +49,8 @@ _END = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = c
 
 @dataclass
 class Cut:
-    """A store whose connections go through a proxy. The proxy cuts a connection before or after the next commit of a given kind reaches the server."""
+    """A store whose connections go through a proxy. The proxy cuts a connection before or after the next commit of a
+    given kind reaches the server."""
 
     store: PostgresTurnStore
     proxy: PostgresProxy
@@ -61,8 +63,7 @@ class Cut:
             return left.pop() if left and kind is write else None
 
         decided, self.proxy.decide = self.proxy.decide, decide
-        with pytest.raises(Unavailable):
-            await work()
+        await raises(Unavailable, work())
         self.proxy.decide = decided
         assert left == [], f"nothing that looks like {write} was committed"
 
@@ -101,8 +102,7 @@ async def test_every_write_whose_commit_is_cut_is_done_once_by_its_repetition(
     new = new_turn(request_id=uuid7())
     await cut.next(Write.ACCEPT, when, lambda: store.accept(people.ann, new, cancelled))
     assert (await store.accept(people.ann, new, cancelled)).turn_id == new.id
-    waits = new_turn(conversation=new.conversation_id, on_busy=OnBusy.QUEUE)
-    await store.accept(people.ann, waits, cancelled)
+    waits = await accepted_turn(store, people.ann, conversation=new.conversation_id, on_busy=OnBusy.QUEUE)
 
     batch = [one(claim_of(new), row(2, 4), checkpoint=checkpoint(3))]
     await cut.next(Write.APPEND, when, lambda: store.append(batch))
@@ -115,7 +115,7 @@ async def test_every_write_whose_commit_is_cut_is_done_once_by_its_repetition(
     assert count(database_urls) == {
         "conversation": 1,
         "turn": 2,
-        "turn_event": 4,
+        "turn_event": 3,
         "message": 2,
         "citation": 1,
     }
@@ -131,12 +131,12 @@ async def test_every_write_whose_commit_is_cut_is_done_once_by_its_repetition(
     again = await _claimed(store, owner)
     assert (again.claim.epoch, again.attempt, again.losses) == (3, 2, 0)
 
-    await cut.next(Write.APPEND, when, lambda: store.cancel(people.ann, waits.id, True, cancelled))
+    await cut.next(Write.OTHER, when, lambda: store.cancel(people.ann, waits.id, True, cancelled))
     done = await store.cancel(people.ann, waits.id, True, cancelled)
     assert (done.turn.state, done.turn.epoch, done.turn.last_seq) == (TurnState.CANCELLED, 4, 2)
     assert len(await rows_of(store, people.ann, waits)) == 2
-    await cut.next(Write.OTHER, when, lambda: store.book(again.claim, Usage(1, 2, 3)))
-    await store.book(again.claim, Usage(1, 2, 3))
+    await cut.next(Write.OTHER, when, lambda: store.record_usage(again.claim, Usage(1, 2, 3)))
+    await store.record_usage(again.claim, Usage(1, 2, 3))
     assert (await store.get(people.ann, waits.id)).usage == Usage(1, 2, 3)
 
 
@@ -144,8 +144,7 @@ async def test_an_append_whose_connection_ends_while_it_waits_is_written_by_its_
     turn_store: PostgresTurnStore, people: People, database_urls: DatabaseUrls
 ) -> None:
     """The append waits, because another session has locked the log."""
-    new = new_turn()
-    await turn_store.accept(people.ann, new, cancelled)
+    new = await accepted_turn(turn_store, people.ann)
     async with (
         await psycopg.AsyncConnection.connect(database_urls.superuser) as holder,
         await psycopg.AsyncConnection.connect(database_urls.superuser, autocommit=True) as knife,
@@ -154,8 +153,7 @@ async def test_an_append_whose_connection_ends_while_it_waits_is_written_by_its_
         appending = asyncio.ensure_future(turn_store.append([one(claim_of(new), row(2, 3))]))
         await until_somebody_waits(database_urls, appending)
         await knife.execute(_END_WAITING)
-        with pytest.raises(Unavailable):
-            await appending
+        await raises(Unavailable, appending)
     await append(turn_store, claim_of(new), row(2, 3))
     assert await rows_of(turn_store, people.ann, new) == [STARTED, row(2, 3)]
 
@@ -163,7 +161,7 @@ async def test_an_append_whose_connection_ends_while_it_waits_is_written_by_its_
 async def test_a_turn_comes_through_whole_though_all_connections_are_cut_again_and_again(
     database: Database, people: People, database_urls: DatabaseUrls
 ) -> None:
-    house = House(database)
+    house = Services(database)
     gates = [asyncio.Event() for _ in range(6)]
     steps: list[Line] = []
     for place, gate in enumerate(gates):

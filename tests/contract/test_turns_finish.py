@@ -26,40 +26,39 @@ from responsa_server.stores.postgres.turns import PostgresTurnStore
 from tests.conftest import DatabaseUrls
 from tests.contract.conftest import People, new_turn
 from tests.contract.cut_database import CutDatabase
+from tests.contract.turn_house import citation
 from tests.contract.turn_steps import (
     FAILED,
     STARTED,
+    accepted_turn,
     answered,
     append,
     cancelled,
-    change,
     checkpoint,
-    citation,
     claim_of,
     count,
+    end,
     locked,
     one,
     outcome,
     row,
     rows_of,
     until_somebody_waits,
-    value,
 )
 from tests.edited import Edited
 from tests.plain_codec import PlainCodec
+from tests.raising import raises
 
 
 async def test_a_finish_whose_commit_was_not_heard_of_is_repeated_without_doubling(
     cut_database: CutDatabase, people: People, database_urls: DatabaseUrls
 ) -> None:
     store = PostgresTurnStore(cut_database, PlainCodec())
-    new = new_turn()
-    await store.accept(people.ann, new, cancelled)
+    new = await accepted_turn(store, people.ann)
     conclusion = answered(citation())
     cut_database.cut = 1
-    with pytest.raises(Unavailable):
-        await store.finish(claim_of(new), [row(2, 5)], conclusion)
-    await store.finish(claim_of(new), [row(2, 5)], conclusion)
+    await raises(Unavailable, store.finish(claim_of(new), [row(2, 4), row(5)], conclusion))
+    await store.finish(claim_of(new), [row(2, 4), row(5)], conclusion)
     assert count(database_urls) == {
         "conversation": 1,
         "turn": 1,
@@ -74,8 +73,7 @@ async def test_a_finish_whose_commit_was_not_heard_of_is_repeated_without_doubli
 async def test_a_finish_writes_everything_at_once(
     turn_store: PostgresTurnStore, conversation_store: PostgresConversationStore, people: People
 ) -> None:
-    new = new_turn("How long is the Nile?", request_id=uuid7())
-    await turn_store.accept(people.ann, new, cancelled)
+    new = await accepted_turn(turn_store, people.ann, "How long is the Nile?", request_id=uuid7())
     created = await conversation_store.get(people.ann, new.conversation_id)
     # An earlier release stored the third citation.
     quoted, supported, old = (replace(citation(), state=state) for state in (*CitationState, None))
@@ -88,7 +86,7 @@ async def test_a_finish_writes_everything_at_once(
     )
     question, reply = conclusion.messages
     conclusion = replace(conclusion, messages=(question, replace(reply, unconfirmed=unconfirmed)))
-    await turn_store.finish(claim_of(new), [row(2, 3, deltas=True), row(4, 5)], conclusion)
+    await turn_store.finish(claim_of(new), [row(2, 3, deltas=True), row(4), row(5)], conclusion)
     turn = await turn_store.get(people.ann, new.id)
     assert (turn.state, turn.last_seq, turn.terminal, turn.usage) == (
         TurnState.ANSWERED,
@@ -98,7 +96,8 @@ async def test_a_finish_writes_everything_at_once(
     )
     assert turn.end_time is not None
     backlog = await turn_store.backlog(people.ann, new.id, 1, 10)
-    assert (list(backlog.rows), backlog.end_seq) == ([row(2, 3, deltas=True), row(4, 5)], 5)
+    rows = [row(2, 3, deltas=True), row(4), end(new.id, 5, b"answer")]
+    assert (list(backlog.rows), backlog.end_seq) == (rows, 5)
     conversation = await conversation_store.get(people.ann, new.conversation_id)
     assert conversation.title == "How long is the Nile?"
     assert conversation.active_turn is None
@@ -118,8 +117,7 @@ async def test_a_finish_writes_everything_at_once(
 async def test_a_failure_leaves_no_message_and_the_conversation_as_it_was(
     turn_store: PostgresTurnStore, conversation_store: PostgresConversationStore, people: People
 ) -> None:
-    new = new_turn()
-    await turn_store.accept(people.ann, new, cancelled)
+    new = await accepted_turn(turn_store, people.ann)
     before = await conversation_store.get(people.ann, new.conversation_id)
     await turn_store.finish(claim_of(new), [row(2)], FAILED)
     after = await conversation_store.get(people.ann, new.conversation_id)
@@ -136,8 +134,7 @@ async def test_a_refusal_leaves_the_question_and_the_typed_refusal(
     people: People,
     reason: RefusalReason,
 ) -> None:
-    new = new_turn()
-    await turn_store.accept(people.ann, new, cancelled)
+    new = await accepted_turn(turn_store, people.ann)
     messages = (
         NewMessage(uuid7(), Speaker.USER, "Who?"),
         NewMessage(uuid7(), Speaker.ASSISTANT, "Nobody says.", refusal=reason),
@@ -151,11 +148,12 @@ async def test_a_refusal_leaves_the_question_and_the_typed_refusal(
 async def test_a_finish_that_cannot_be_stored_leaves_nothing(
     turn_store: PostgresTurnStore, people: People, database_urls: DatabaseUrls
 ) -> None:
-    new = new_turn()
-    await turn_store.accept(people.ann, new, cancelled)
+    new = await accepted_turn(turn_store, people.ann)
     before = count(database_urls)
-    with pytest.raises(psycopg.errors.CheckViolation):
-        await turn_store.finish(claim_of(new), [row(2)], answered(*[citation() for _ in range(25)]))
+    await raises(
+        psycopg.errors.CheckViolation,
+        turn_store.finish(claim_of(new), [row(2)], answered(*[citation() for _ in range(25)])),
+    )
     assert count(database_urls) == before
     assert (await turn_store.get(people.ann, new.id)).state is TurnState.RUNNING
     await turn_store.finish(claim_of(new), [row(2)], FAILED)
@@ -173,21 +171,18 @@ async def test_a_finish_books_all_that_was_spent_and_clears_the_scratch(
     )
     assert (await turn_store.get(people.ann, new.id)).usage == Usage(1, 20, 300, 4000, 50000)
     left = "SELECT array_agg(turn_id) FROM responsa.turn_checkpoint"
-    assert value(database_urls, left) == [other.id]
+    assert database_urls.value(left) == [other.id]
 
 
 async def test_a_repeated_finish_tells_of_the_turn_that_the_first_one_promoted(
     cut_database: CutDatabase, people: People, database_urls: DatabaseUrls
 ) -> None:
     store = PostgresTurnStore(cut_database, PlainCodec())
-    new = new_turn()
-    await store.accept(people.ann, new, cancelled)
-    waits = new_turn(conversation=new.conversation_id, on_busy=OnBusy.QUEUE)
-    await store.accept(people.ann, waits, cancelled)
+    new = await accepted_turn(store, people.ann)
+    waits = await accepted_turn(store, people.ann, conversation=new.conversation_id, on_busy=OnBusy.QUEUE)
     for _ in range(2):
         cut_database.cut = 1
-        with pytest.raises(Unavailable):
-            await store.finish(claim_of(new), [row(2)], FAILED)
+        await raises(Unavailable, store.finish(claim_of(new), [row(2)], FAILED))
     assert await store.finish(claim_of(new), [row(2)], FAILED)
     assert (await store.get(people.ann, waits.id)).state is TurnState.PENDING
     assert len(await rows_of(store, people.ann, new)) == 2
@@ -197,8 +192,7 @@ async def test_two_finishes_of_one_epoch_at_once_write_one(
     turn_store: PostgresTurnStore, people: People, database_urls: DatabaseUrls
 ) -> None:
     """The first try's connection was lost, but its transaction still waits in PostgreSQL when the repetition arrives."""
-    new = new_turn()
-    await turn_store.accept(people.ann, new, cancelled)
+    new = await accepted_turn(turn_store, people.ann)
     conclusion = answered(citation())
     async with locked(database_urls, "turn", new.id):
         tries: list[asyncio.Task[bool]] = []
@@ -209,7 +203,7 @@ async def test_two_finishes_of_one_epoch_at_once_write_one(
     assert count(database_urls) == {
         "conversation": 1,
         "turn": 1,
-        "turn_event": 2,
+        "turn_event": 1,
         "message": 2,
         "citation": 1,
     }
@@ -218,9 +212,8 @@ async def test_two_finishes_of_one_epoch_at_once_write_one(
 async def test_a_finish_under_an_older_epoch_or_out_of_place_writes_nothing(
     turn_store: PostgresTurnStore, people: People, database_urls: DatabaseUrls
 ) -> None:
-    new = new_turn()
-    await turn_store.accept(people.ann, new, cancelled)
-    change(database_urls, "UPDATE responsa.turn SET epoch = 2")
+    new = await accepted_turn(turn_store, people.ann)
+    database_urls.ask("UPDATE responsa.turn SET epoch = 2")
     before = count(database_urls)
     for claim, rows in (
         (claim_of(new), [row(2)]),
@@ -229,20 +222,18 @@ async def test_a_finish_under_an_older_epoch_or_out_of_place_writes_nothing(
         (claim_of(new, epoch=2), [row(1)]),
         (claim_of(new, epoch=2, tenant="rival"), [row(2)]),
     ):
-        with pytest.raises(TurnLost):
-            await turn_store.finish(claim, rows, answered(citation()))
+        await raises(TurnLost, turn_store.finish(claim, rows, answered(citation())))
     assert count(database_urls) == before
     assert (await turn_store.get(people.ann, new.id)).state is TurnState.RUNNING
     await turn_store.finish(claim_of(new, epoch=2), [row(2)], FAILED)
-    with pytest.raises(TurnLost):
-        await turn_store.finish(claim_of(new, epoch=2), [row(3)], FAILED)
+    await raises(TurnLost, turn_store.finish(claim_of(new, epoch=2), [row(3)], FAILED))
 
 
 @pytest.mark.parametrize(
     ("edit", "rows"),
     [
         (("finish_turns", "AND t.epoch = f.epoch ", ""), [row(2)]),
-        (("finish_turns", "AND t.last_seq = f.first - 1", ""), [row(4)]),
+        (("finish_turns", "AND t.last_seq = f.first - 1", ""), [row(4), row(5)]),
         (("finish_turns", "AND t.state || '' = 'running' ", ""), [row(2)]),
     ],
     ids=["epoch", "last_seq", "state"],
@@ -258,20 +249,18 @@ async def test_each_guard_of_a_finish_is_what_keeps_a_late_one_out(
     written: list[object] = []
     for queries in (None, Edited(edit)):
         store = PostgresTurnStore(cut_database, PlainCodec(), queries=queries)
-        new = new_turn(pending="state" in edit[1])
-        await store.accept(people.ann, new, cancelled)
+        new = await accepted_turn(store, people.ann, pending="state" in edit[1])
         epoch = 2 if "epoch" in edit[1] else 1
-        change(database_urls, "UPDATE responsa.turn SET epoch = %s WHERE id = %s", epoch, new.id)
+        database_urls.ask("UPDATE responsa.turn SET epoch = %s WHERE id = %s", epoch, new.id)
         await outcome(lambda store=store, new=new: store.finish(claim_of(new), rows, FAILED))
         written.append([one.first_seq for one in (await rows_of(store, people.ann, new))[1:]])
-    assert written == [[], [rows[0].first_seq]]
+    assert written == [[], [one.first_seq for one in rows]]
 
 
 async def test_nothing_is_appended_to_what_is_finished_while_it_waits(
     turn_store: PostgresTurnStore, people: People, database_urls: DatabaseUrls
 ) -> None:
-    new = new_turn()
-    await turn_store.accept(people.ann, new, cancelled)
+    new = await accepted_turn(turn_store, people.ann)
     async with locked(database_urls, "turn", new.id):
         finishing = asyncio.ensure_future(turn_store.finish(claim_of(new), [row(2)], FAILED))
         await until_somebody_waits(database_urls, finishing)
@@ -279,4 +268,4 @@ async def test_nothing_is_appended_to_what_is_finished_while_it_waits(
         assert isinstance(left_out[new.id], Unavailable)
     await finishing
     assert isinstance((await turn_store.append([one(claim_of(new), row(2, 5))]))[new.id], TurnLost)
-    assert await rows_of(turn_store, people.ann, new) == [STARTED, row(2)]
+    assert await rows_of(turn_store, people.ann, new) == [STARTED, end(new.id, 2)]

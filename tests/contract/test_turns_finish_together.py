@@ -13,21 +13,22 @@ from responsa_server.stores.postgres.conversations import PostgresConversationSt
 from responsa_server.stores.postgres.turns import PostgresTurnStore
 from tests.conftest import DatabaseUrls
 from tests.contract.conftest import People, new_turn
+from tests.contract.turn_house import citation
 from tests.contract.turn_steps import (
     FAILED,
     STARTED,
+    accept_all,
+    accepted_turn,
     answered,
     cancelled,
-    change,
-    citation,
     claim_of,
     count,
+    end,
     locked,
     outcome,
     row,
     rows_of,
     until_somebody_waits,
-    value,
 )
 
 
@@ -36,21 +37,22 @@ async def test_an_older_hold_on_a_turn_that_ends_at_the_same_time_writes_nothing
 ) -> None:
     """A process may have lost a turn and claimed it again while the first finish of that turn is still on the way."""
     for late_first, conclusion in product((True, False), (FAILED, answered(citation()))):
-        new = new_turn()
-        await turn_store.accept(people.ann, new, cancelled)
-        change(database_urls, "UPDATE responsa.turn SET epoch = 2 WHERE id = %s", new.id)
+        new = await accepted_turn(turn_store, people.ann)
+        database_urls.ask("UPDATE responsa.turn SET epoch = 2 WHERE id = %s", new.id)
         before = count(database_urls)
         late = outcome(
-            lambda new=new, conclusion=conclusion: turn_store.finish(claim_of(new), [row(2, 3)], conclusion)
+            lambda new=new, conclusion=conclusion: turn_store.finish(
+                claim_of(new), [row(2), row(3)], conclusion
+            )
         )
-        own = turn_store.finish(claim_of(new, epoch=2), [row(2, 5)], answered())
+        own = turn_store.finish(claim_of(new, epoch=2), [row(2, 4), row(5)], answered())
         results = await asyncio.gather(*((late, own) if late_first else (own, late)))
         lost, ended = results if late_first else reversed(results)
         assert isinstance(lost, TurnLost)
         assert ended is False
         after = count(database_urls)
         assert (after["message"], after["citation"]) == (before["message"] + 2, before["citation"])
-        assert await rows_of(turn_store, people.ann, new) == [STARTED, row(2, 5)]
+        assert await rows_of(turn_store, people.ann, new) == [STARTED, row(2, 4), end(new.id, 5, b"answer")]
         assert (await turn_store.get(people.ann, new.id)).state is TurnState.ANSWERED
 
 
@@ -64,13 +66,14 @@ async def test_turns_that_end_at_once_end_in_one_transaction_each_with_what_is_i
     ends = [
         (people.ann, new_turn(), [row(2, 3, deltas=True), row(4), row(5)], answered(cited)),
         (people.bob, new_turn(), [row(2)], FAILED),
-        (people.ann, new_turn(), [row(2), row(3, 7)], answered()),
-        (people.eve, new_turn(), [row(2, 4)], FAILED),
+        (people.ann, new_turn(), [row(2, 6), row(7)], answered()),
+        (people.eve, new_turn(), [row(2, 3), row(4)], FAILED),
     ]
     for who, new, *_ in ends:
         await turn_store.accept(who, new, cancelled)
-    waits = new_turn(conversation=ends[1][1].conversation_id, on_busy=OnBusy.QUEUE)
-    await turn_store.accept(people.bob, waits, cancelled)
+    waits = await accepted_turn(
+        turn_store, people.bob, conversation=ends[1][1].conversation_id, on_busy=OnBusy.QUEUE
+    )
     promoted = await asyncio.gather(
         *(
             turn_store.finish(claim_of(new, tenant=who.tenant_id), rows, conclusion)
@@ -81,13 +84,17 @@ async def test_turns_that_end_at_once_end_in_one_transaction_each_with_what_is_i
     assert (await turn_store.get(people.bob, waits.id)).state is TurnState.PENDING
     for who, new, rows, conclusion in ends:
         assert (await turn_store.get(who, new.id)).state is conclusion.state
-        assert await rows_of(turn_store, who, new) == [STARTED, *rows]
+        assert await rows_of(turn_store, who, new) == [
+            STARTED,
+            *rows[:-1],
+            end(new.id, rows[-1].last_seq, conclusion.terminal),
+        ]
         said = await conversation_store.history(who, new.conversation_id, 10)
         assert [(one.id, tuple(one.citations)) for one in said] == [
             (message.id, tuple(message.citations)) for message in conclusion.messages
         ]
     transactions = "SELECT count(DISTINCT xmin::text) FROM responsa.turn WHERE end_time IS NOT NULL"
-    assert value(database_urls, transactions) == 1
+    assert database_urls.value(transactions) == 1
 
 
 @pytest.mark.parametrize("table", ["conversation", "turn"])
@@ -95,11 +102,11 @@ async def test_a_turn_that_has_to_wait_keeps_no_other_from_its_end(
     turn_store: PostgresTurnStore, people: People, database_urls: DatabaseUrls, table: str
 ) -> None:
     news = [new_turn() for _ in range(3)]
-    for new in news:
-        await turn_store.accept(people.ann, new, cancelled)
+    await accept_all(turn_store, people.ann, *news)
     _, held, _ = news
-    waits = new_turn(conversation=held.conversation_id, on_busy=OnBusy.QUEUE)
-    await turn_store.accept(people.ann, waits, cancelled)
+    waits = await accepted_turn(
+        turn_store, people.ann, conversation=held.conversation_id, on_busy=OnBusy.QUEUE
+    )
     async with locked(database_urls, table, held.id if table == "turn" else held.conversation_id):
         one, waiting, other = (
             asyncio.ensure_future(turn_store.finish(claim_of(new), [row(2)], FAILED)) for new in news
@@ -115,8 +122,7 @@ async def test_a_turn_whose_end_cannot_be_stored_keeps_no_other_from_its_end(
     turn_store: PostgresTurnStore, people: People
 ) -> None:
     news = [new_turn() for _ in range(3)]
-    for new in news:
-        await turn_store.accept(people.ann, new, cancelled)
+    await accept_all(turn_store, people.ann, *news)
     conclusions = (FAILED, answered(*[citation() for _ in range(25)]), answered(citation()))
     outcomes = await asyncio.gather(
         *(

@@ -1,4 +1,5 @@
-"""`append` and `renew`. One fenced statement writes many turns and can be repeated. Checkpoints and the ledger of tool calls use the same fence."""
+"""`append` and `renew`. One fenced statement writes many turns and can be repeated. Checkpoints and the ledger of tool
+calls use the same fence."""
 
 from __future__ import annotations
 
@@ -33,23 +34,25 @@ from tests.contract.cut_database import CutDatabase
 from tests.contract.turn_steps import (
     FAILED,
     STARTED,
+    accept_all,
+    accepted_turn,
     append,
     cancelled,
-    change,
     checkpoint,
     claim_all,
     claim_of,
     count,
+    end,
     locked,
     one,
     record,
     row,
     rows_of,
     run_out,
-    value,
 )
 from tests.edited import Edited
 from tests.plain_codec import PlainCodec
+from tests.raising import raises
 
 CALLED = ToolCalled("call-1", "tools/mail", {"to": "ann", "text": "\x00 'quoted' \\ ü"})
 DONE = ToolReturned("call-1", ToolOutcome.OK, "sent")
@@ -58,10 +61,9 @@ DONE = ToolReturned("call-1", ToolOutcome.OK, "sent")
 async def test_rows_follow_each_other_and_renew_the_lease(
     turn_store: PostgresTurnStore, people: People, database_urls: DatabaseUrls
 ) -> None:
-    new = new_turn()
-    await turn_store.accept(people.ann, new, cancelled)
+    new = await accepted_turn(turn_store, people.ann)
     lease = "SELECT lease_until FROM responsa.turn"
-    before = value(database_urls, lease)
+    before = database_urls.value(lease)
     await append(turn_store, claim_of(new), row(2), row(3, 7, deltas=True))
     await append(turn_store, claim_of(new), row(8, 9))
     assert await rows_of(turn_store, people.ann, new) == [
@@ -76,15 +78,15 @@ async def test_rows_follow_each_other_and_renew_the_lease(
     assert (await turn_store.backlog(people.ann, new.id, 7, 9)).rows == [row(8, 9)]
     assert (await turn_store.backlog(people.ann, new.id, 9, 9)).rows == []
     assert (await turn_store.backlog(people.ann, new.id, 99, 9)).rows == []
-    after = value(database_urls, lease)
+    after = database_urls.value(lease)
     assert before < after
     assert await turn_store.renew([claim_of(new)]) == []
-    assert value(database_urls, lease) > after
+    assert database_urls.value(lease) > after
     # An attempt that began within the claim counts for whoever continues the log.
     attempt = "SELECT attempt FROM responsa.turn"
     await append(turn_store, claim_of(new), row(10), attempt=3)
     await append(turn_store, claim_of(new), row(11))
-    assert value(database_urls, attempt) == 3
+    assert database_urls.value(attempt) == 3
 
 
 async def test_many_turns_of_many_tenants_are_written_in_one_statement(
@@ -98,7 +100,7 @@ async def test_many_turns_of_many_tenants_are_written_in_one_statement(
     for place, (who, new) in enumerate(turns):
         assert await rows_of(turn_store, who, new) == [STARTED, row(2), row(3, 3 + place)]
     writers = "SELECT count(DISTINCT xmin::text) FROM responsa.turn_event WHERE seq > 1"
-    assert value(database_urls, writers) == 1
+    assert database_urls.value(writers) == 1
     assert await turn_store.append([]) == {}
 
 
@@ -106,9 +108,8 @@ async def test_who_is_lost_locked_or_out_of_place_falls_out_alone(
     turn_store: PostgresTurnStore, people: People, database_urls: DatabaseUrls
 ) -> None:
     good, late, held, early, ended, gone = (new_turn() for _ in range(6))
-    for new in (good, late, held, early, ended):
-        await turn_store.accept(people.ann, new, cancelled)
-    change(database_urls, "UPDATE responsa.turn SET epoch = 2 WHERE id = %s", late.id)
+    await accept_all(turn_store, people.ann, good, late, held, early, ended)
+    database_urls.ask("UPDATE responsa.turn SET epoch = 2 WHERE id = %s", late.id)
     await turn_store.finish(claim_of(ended), [row(2)], FAILED)
     everyone = (good, late, held, early, ended, gone)
     batch = [one(claim_of(new), row(3 if new is early else 2), checkpoint=checkpoint(1)) for new in everyone]
@@ -124,7 +125,7 @@ async def test_who_is_lost_locked_or_out_of_place_falls_out_alone(
     assert await rows_of(turn_store, people.ann, good) == [STARTED, row(2)]
     for new in (late, held, early):
         assert await rows_of(turn_store, people.ann, new) == [STARTED]
-    assert value(database_urls, "SELECT array_agg(turn_id) FROM responsa.turn_checkpoint") == [good.id]
+    assert database_urls.value("SELECT array_agg(turn_id) FROM responsa.turn_checkpoint") == [good.id]
     # Once the row is no longer locked, the same append succeeds. Earlier rows stay unchanged.
     assert await turn_store.append([one(claim_of(new), row(2)) for new in (good, held)]) == {}
     assert await rows_of(turn_store, people.ann, held) == [STARTED, row(2)]
@@ -135,12 +136,13 @@ async def test_one_that_cannot_be_stored_takes_back_its_statement_alone(
     turn_store: PostgresTurnStore, people: People, database_urls: DatabaseUrls
 ) -> None:
     good, bad = new_turn(), new_turn()
-    for new in (good, bad):
-        await turn_store.accept(people.ann, new, cancelled)
+    await accept_all(turn_store, people.ann, good, bad)
     before = count(database_urls)
     too_long = ToolReturned("call-1", ToolOutcome.OK, "x" * 33_000)
-    with pytest.raises(psycopg.errors.CheckViolation):
-        await turn_store.append([one(claim_of(good), row(2)), one(claim_of(bad), tools=[CALLED, too_long])])
+    await raises(
+        psycopg.errors.CheckViolation,
+        turn_store.append([one(claim_of(good), row(2)), one(claim_of(bad), tools=[CALLED, too_long])]),
+    )
     assert count(database_urls) == before
     await append(turn_store, claim_of(good), row(2))
 
@@ -150,27 +152,24 @@ async def test_an_append_whose_commit_was_not_heard_of_is_repeated_without_doubl
 ) -> None:
     store = PostgresTurnStore(cut_database, PlainCodec())
     turns = [new_turn() for _ in range(3)]
-    for new in turns:
-        await store.accept(people.ann, new, cancelled)
+    await accept_all(store, people.ann, *turns)
     batch = [one(claim_of(new), row(2, 4), checkpoint=checkpoint(3), tools=[CALLED]) for new in turns]
     for _ in range(2):
         cut_database.cut = 1
-        with pytest.raises(Unavailable):
-            await store.append(batch)
+        await raises(Unavailable, store.append(batch))
     assert await store.append(batch) == {}
     assert await store.append([one(claim_of(new), row(5), tools=[DONE]) for new in turns]) == {}
     for new in turns:
         assert await rows_of(store, people.ann, new) == [STARTED, row(2, 4), row(5)]
-    assert value(database_urls, "SELECT count(*) FROM responsa.turn_tool") == 3
-    assert value(database_urls, "SELECT count(*) FROM responsa.turn_checkpoint") == 3
+    assert database_urls.value("SELECT count(*) FROM responsa.turn_tool") == 3
+    assert database_urls.value("SELECT count(*) FROM responsa.turn_checkpoint") == 3
 
 
 async def test_an_older_epoch_writes_nothing_not_even_a_checkpoint(
     turn_store: PostgresTurnStore, people: People, database_urls: DatabaseUrls
 ) -> None:
-    new = new_turn()
-    await turn_store.accept(people.ann, new, cancelled)
-    change(database_urls, "UPDATE responsa.turn SET epoch = 2")
+    new = await accepted_turn(turn_store, people.ann)
+    database_urls.ask("UPDATE responsa.turn SET epoch = 2")
     before = count(database_urls)
     late = claim_of(new)
     for write in (
@@ -182,51 +181,45 @@ async def test_an_older_epoch_writes_nothing_not_even_a_checkpoint(
     assert await turn_store.renew([late]) == [new.id]
     assert count(database_urls) == before
     for table in ("turn_checkpoint", "turn_tool"):
-        assert value(database_urls, f"SELECT count(*) FROM responsa.{table}") == 0
+        assert database_urls.value(f"SELECT count(*) FROM responsa.{table}") == 0
     await append(turn_store, claim_of(new, epoch=2), row(2))
 
 
 async def test_rows_out_of_place_are_refused(turn_store: PostgresTurnStore, people: People) -> None:
-    new = new_turn()
-    await turn_store.accept(people.ann, new, cancelled)
+    new = await accepted_turn(turn_store, people.ann)
     for first in (1, 3):
-        with pytest.raises(TurnLost):
-            await append(turn_store, claim_of(new), row(first), row(first + 1, 9))
+        await raises(TurnLost, append(turn_store, claim_of(new), row(first), row(first + 1, 9)))
     assert await rows_of(turn_store, people.ann, new) == [STARTED]
 
 
 async def test_nothing_follows_a_terminal_event(turn_store: PostgresTurnStore, people: People) -> None:
-    new = new_turn()
-    await turn_store.accept(people.ann, new, cancelled)
+    new = await accepted_turn(turn_store, people.ann)
     await turn_store.finish(claim_of(new), [row(2)], FAILED)
     for rows in ([row(3)], [row(2)], []):
-        with pytest.raises(TurnLost):
-            await append(turn_store, claim_of(new), *rows, checkpoint=checkpoint(2))
+        await raises(TurnLost, append(turn_store, claim_of(new), *rows, checkpoint=checkpoint(2)))
     assert await turn_store.renew([claim_of(new)]) == [new.id]
-    assert await rows_of(turn_store, people.ann, new) == [STARTED, row(2)]
+    assert await rows_of(turn_store, people.ann, new) == [STARTED, end(new.id, 2)]
 
 
 async def test_renewals_tell_who_is_lost_and_pass_over_who_is_locked(
     turn_store: PostgresTurnStore, people: People, database_urls: DatabaseUrls
 ) -> None:
     good, late, held, gone = (new_turn() for _ in range(4))
-    for new in (good, late, held):
-        await turn_store.accept(people.ann, new, cancelled)
+    await accept_all(turn_store, people.ann, good, late, held)
     run_out(database_urls, good.id, late.id, held.id)
-    change(database_urls, "UPDATE responsa.turn SET epoch = 2 WHERE id = %s", late.id)
+    database_urls.ask("UPDATE responsa.turn SET epoch = 2 WHERE id = %s", late.id)
     async with locked(database_urls, "turn", held.id):
         lost = await turn_store.renew([claim_of(new) for new in (good, late, held, gone)])
     assert set(lost) == {late.id, gone.id}
     live = "SELECT array_agg(id) FROM responsa.turn WHERE lease_until > now()"
-    assert value(database_urls, live) == [good.id]
+    assert database_urls.value(live) == [good.id]
     assert await turn_store.renew([]) == []
 
 
 async def test_a_checkpoint_rides_with_rows_or_alone_and_the_last_one_counts(
     turn_store: PostgresTurnStore, people: People, database_urls: DatabaseUrls
 ) -> None:
-    new = new_turn()
-    await turn_store.accept(people.ann, new, cancelled)
+    new = await accepted_turn(turn_store, people.ann)
     await append(turn_store, claim_of(new), row(2, 4), checkpoint=checkpoint(3, 10, b"one"))
     last = replace(checkpoint(4, 25, b"two\x00"), usage=Usage(5, 6, 7, 8, 9))
     for _ in range(2):
@@ -241,8 +234,7 @@ async def test_a_checkpoint_rides_with_rows_or_alone_and_the_last_one_counts(
 async def test_the_ledger_holds_what_was_called_and_what_came_of_it(
     turn_store: PostgresTurnStore, people: People, database_urls: DatabaseUrls
 ) -> None:
-    new = new_turn()
-    await turn_store.accept(people.ann, new, cancelled)
+    new = await accepted_turn(turn_store, people.ann)
     both = ToolCalled("call-2", "tools/clock", {}), ToolReturned("call-2", ToolOutcome.ERROR, "no\ufffdne")
     unknown = ToolCalled("call-3", "tools/mail", {"to": "bob"})
     await append(turn_store, claim_of(new), row(2), tools=[CALLED])
@@ -282,7 +274,7 @@ async def test_the_ledger_holds_what_was_called_and_what_came_of_it(
     ledger = (
         "SELECT array_agg(call_id || ' ' || outcome || ' ' || epoch ORDER BY call_id) FROM responsa.turn_tool"
     )
-    assert value(database_urls, ledger) == [
+    assert database_urls.value(ledger) == [
         "call-1 ok 1",
         "call-2 error 1",
         "call-3 unknown 1",
@@ -290,7 +282,7 @@ async def test_the_ledger_holds_what_was_called_and_what_came_of_it(
         "call-5 error 1",
     ]
     arguments = "SELECT arguments ->> 'to' FROM responsa.turn_tool WHERE call_id = 'call-3'"
-    assert value(database_urls, arguments) == "bob"
+    assert database_urls.value(arguments) == "bob"
 
 
 EPOCH = ("append_fence", "t.epoch = f.epoch AND ", "")
@@ -306,11 +298,10 @@ async def test_each_guard_of_an_append_is_what_keeps_a_wrong_one_out(
     written: list[object] = []
     for queries in (None, Edited(edit)):
         store = PostgresTurnStore(database, PlainCodec(), queries=queries)
-        new = new_turn()
-        await store.accept(people.ann, new, cancelled)
+        new = await accepted_turn(store, people.ann)
         wrong = row(2)
         if edit is EPOCH:
-            change(database_urls, "UPDATE responsa.turn SET epoch = 2 WHERE id = %s", new.id)
+            database_urls.ask("UPDATE responsa.turn SET epoch = 2 WHERE id = %s", new.id)
         elif edit is PLACE:
             wrong = row(4)
         else:
@@ -338,11 +329,9 @@ async def test_a_released_repetition_is_what_the_place_in_the_log_is_checked_for
     seen: list[int] = []
     for queries in (None, counting_on):
         store = PostgresTurnStore(cut_database, PlainCodec(), queries=queries)
-        new = new_turn()
-        await store.accept(people.ann, new, cancelled)
+        new = await accepted_turn(store, people.ann)
         cut_database.cut = 1
-        with pytest.raises(Unavailable):
-            await append(store, claim_of(new), row(2))
+        await raises(Unavailable, append(store, claim_of(new), row(2)))
         await append(store, claim_of(new), row(2))
         seen.append(len(await rows_of(store, people.ann, new)))
     assert seen == [2, 3]
@@ -354,13 +343,11 @@ async def test_without_skipping_locked_rows_one_turn_holds_up_all(
     """Without SKIP LOCKED, the statement must wait for the locked row. A lock timeout shows this."""
     good, held = new_turn(), new_turn()
     store = PostgresTurnStore(database, PlainCodec(), queries=Edited(LOCK))
-    for new in (good, held):
-        await store.accept(people.ann, new, cancelled)
+    await accept_all(store, people.ann, good, held)
     async with database.writer() as connection:
         await connection.execute("SET lock_timeout = '1ms'")
     async with locked(database_urls, "turn", held.id):
-        with pytest.raises(Unavailable):
-            await store.append([one(claim_of(new), row(2)) for new in (good, held)])
+        await raises(Unavailable, store.append([one(claim_of(new), row(2)) for new in (good, held)]))
     assert await rows_of(store, people.ann, good) == [STARTED]
 
 
@@ -373,8 +360,7 @@ async def test_the_log_is_contiguous_whatever_the_batches_and_cuts(
     cut_database: CutDatabase, people: People, batches: list[list[int]], cuts: set[int]
 ) -> None:
     store = PostgresTurnStore(cut_database, PlainCodec())
-    new = new_turn(request_id=uuid7())
-    await store.accept(people.ann, new, cancelled)
+    new = await accepted_turn(store, people.ann, request_id=uuid7())
     last = 1
     for place, sizes in enumerate(batches):
         rows: list[LogRow] = []
@@ -383,8 +369,7 @@ async def test_the_log_is_contiguous_whatever_the_batches_and_cuts(
             last += size
         if place in cuts:
             cut_database.cut = 1
-            with pytest.raises(Unavailable):
-                await append(store, claim_of(new), *rows)
+            await raises(Unavailable, append(store, claim_of(new), *rows))
         await append(store, claim_of(new), *rows)
     written = await rows_of(store, people.ann, new)
     assert [one.first_seq for one in written] == [1, *(one.last_seq + 1 for one in written[:-1])]
@@ -395,8 +380,7 @@ async def test_the_log_is_contiguous_whatever_the_batches_and_cuts(
 
 async def test_what_comes_late_does_not_undo_a_release(turn_store: PostgresTurnStore, people: People) -> None:
     new, committed = new_turn(), new_turn()
-    for turn in (new, committed):
-        await turn_store.accept(people.ann, turn, cancelled)
+    await accept_all(turn_store, people.ann, new, committed)
     await append(turn_store, claim_of(committed), row(2))
     await turn_store.release([claim_of(new), claim_of(committed)])
     assert sorted(await turn_store.renew([claim_of(new), claim_of(committed)])) == sorted(

@@ -26,12 +26,12 @@ from responsa_server.stores.postgres.turns import PostgresTurnStore, turn_querie
 from tests.conftest import DatabaseUrls
 from tests.contract.conftest import AGENT, People, new_turn
 from tests.contract.library_house import House
+from tests.contract.turn_house import citation
 from tests.contract.turn_steps import (
+    accept_all,
+    accepted_turn,
     answered,
-    cancelled,
-    change,
     checkpoint,
-    citation,
     claim_all,
     claim_of,
     one,
@@ -39,13 +39,16 @@ from tests.contract.turn_steps import (
 )
 from tests.edited import Edited
 from tests.plain_codec import PlainCodec
+from tests.raising import raises
 
 _CONVERSATIONS = """INSERT INTO responsa.conversation (id, tenant_id, user_id, title, titled)
     SELECT uuidv7(), 'acme', %s, 'x', true FROM generate_series(1, 6000)"""
 _TURNS = """INSERT INTO responsa.turn
-    (id, tenant_id, user_id, conversation_id, request, request_sha256, agent_version, state, owner, lease_until, last_seq, terminal, create_time, end_time)
+    (id, tenant_id, user_id, conversation_id, request, request_sha256, agent_version, state, owner, lease_until, last_seq, terminal,
+        create_time, end_time)
     SELECT id, 'acme', user_id, id, 'x', sha256('x'), 'a', CASE WHEN running THEN 'running' ELSE 'answered' END, uuidv7(),
-        CASE WHEN running THEN now() + interval '1 h' END, 1, CASE WHEN NOT running THEN 'x'::bytea END, clock_timestamp(), CASE WHEN NOT running THEN now() END
+        CASE WHEN running THEN now() + interval '1 h' END, 1, CASE WHEN NOT running THEN 'x'::bytea END, clock_timestamp(),
+        CASE WHEN NOT running THEN now() END
     FROM (SELECT *, row_number() OVER () % 6 = 0 AS running FROM responsa.conversation) AS c"""
 _INDEX = re.compile(r"using (\w+) on (turn\b|conversation|turn_checkpoint|turn_tool|turn_spent)")
 # A scan of a whole index.
@@ -54,7 +57,8 @@ _WHOLE = re.compile(
 )
 _PREPARED = """SELECT name, statement, cardinality(parameter_types) FROM pg_prepared_statements
     WHERE statement ~ 'responsa\\.' AND NOT statement ~ '^EXPLAIN'"""
-# The indexes whose cost does not grow with the table: the indexes on the id of a turn or conversation, and the indexes that cover only open turns.
+# The indexes whose cost does not grow with the table: the indexes on the id of a turn or conversation, and the indexes
+# that cover only open turns.
 _NARROW = {
     "turn": {
         "turn_pkey",
@@ -107,8 +111,7 @@ async def use(store: PostgresTurnStore, people: People) -> None:
     """
     for _ in range(7):
         new, other = new_turn(request_id=uuid7()), new_turn()
-        for turn in (new, other):
-            await store.accept(people.ann, turn, cancelled)
+        await accept_all(store, people.ann, new, other)
         tools = [ToolCalled("1", "t", {}), ToolReturned("0", ToolOutcome.OK, "")]
         for saved, called in ((None, []), (checkpoint(1), []), (checkpoint(1), tools)):
             seq = (await store.backlog(people.ann, new.id, 0, 64)).last_seq + 1
@@ -117,7 +120,7 @@ async def use(store: PostgresTurnStore, people: People) -> None:
         await store.renew([claim_of(new), claim_of(other)])
         await store.expire_lost(60.0, 0.0)
         await store.finish(claim_of(new), [row(5)], answered(citation()))
-        await store.book(claim_of(new), Usage())
+        await store.record_usage(claim_of(new), Usage())
         await store.get(people.ann, new.id)
         await store.release([claim_of(other)])
         (claimed,) = await claim_all(store)
@@ -128,7 +131,7 @@ async def test_what_is_planned_once_goes_by_keys_whenever_it_is_planned(
     alone: Database, people: People, database_urls: DatabaseUrls
 ) -> None:
     tables = "responsa.turn, responsa.conversation, responsa.turn_checkpoint, responsa.turn_tool, responsa.turn_spent"
-    change(database_urls, f"VACUUM ANALYZE {tables}")
+    database_urls.ask(f"VACUUM ANALYZE {tables}")
     await use(PostgresTurnStore(alone, PlainCodec()), people)
     for full in (False, True):
         if full:  # full tables; filling them discards the stored plans
@@ -182,8 +185,7 @@ async def test_a_plan_made_while_a_table_was_empty_is_made_again_soon(
 ) -> None:
     async def plan() -> str:
         for _ in range(6):  # psycopg prepares what runs often
-            with pytest.raises(NotFound):
-                await operations.get(Server("acme"), uuid7())
+            await raises(NotFound, operations.get(Server("acme"), uuid7()))
         async with alone.tenant("acme") as connection:
             plans = await kept(connection)
         (found,) = (plan for statement, plan in plans.items() if "responsa.operation" in statement)
@@ -191,8 +193,7 @@ async def test_a_plan_made_while_a_table_was_empty_is_made_again_soon(
 
     operations = OperationStore(alone, JobQueue(database_urls.log, concurrency=1))
     assert "operation_pkey" not in await plan()
-    change(
-        database_urls,
+    database_urls.ask(
         f"""INSERT INTO responsa.operation (id, tenant_id, user_id, document_id, version, stage)
         SELECT uuidv7(), 'acme', '{people.ann.user_id}', uuidv7(), 1, 'queued' FROM generate_series(1, 6000)""",
     )
@@ -211,10 +212,8 @@ async def test_a_kept_plan_shows_each_reader_only_what_the_reader_may_read(
             assert (await operations.get(who, operation.id)).id == operation.id
             assert await collections.owner(who, "rivers") == people.ann.user_id
         for stranger in (people.bob, people.eve, Server("rival")):
-            with pytest.raises(NotFound):
-                await operations.get(stranger, operation.id)
-            with pytest.raises(NotFound):
-                await collections.owner(stranger, "rivers")
+            await raises(NotFound, operations.get(stranger, operation.id))
+            await raises(NotFound, collections.owner(stranger, "rivers"))
     async with alone.tenant("acme") as connection:
         used = await connection.execute(
             "SELECT generic_plans >= 10 AND custom_plans = 0 FROM pg_prepared_statements WHERE statement ~ 'FROM responsa'"
@@ -301,15 +300,13 @@ async def test_without_its_guard_an_append_would_walk_all_turns_at_work(
     plans: list[str] = []
     for edits in ([], [("append_fence", "t.state || '' = 'running'", "t.state = 'running'")]):
         store = PostgresTurnStore(alone, PlainCodec(), queries=Edited(*edits))
-        new = new_turn()
-        await store.accept(people.ann, new, cancelled)
+        new = await accepted_turn(store, people.ann)
         await store.append([one(claim_of(new), row(2))])
     fill(database_urls, people)
-    change(
-        database_urls,
+    database_urls.ask(
         "UPDATE responsa.turn SET state = 'failed', terminal = 'x', end_time = now() WHERE terminal IS NULL",
     )
-    change(database_urls, "VACUUM ANALYZE responsa.turn")
+    database_urls.ask("VACUUM ANALYZE responsa.turn")
     async with alone.writer() as connection:
         plans.extend(plan for statement, plan in (await kept(connection)).items() if "fence AS" in statement)
     assert ["turn_active" in plan for plan in sorted(plans)].count(True) == 1, plans
@@ -321,8 +318,7 @@ async def test_workers_go_by_the_turns_at_work_and_readers_by_those_that_they_fo
     """These statements are planned each time for the current data."""
     store = PostgresTurnStore(alone, PlainCodec())
     fill(database_urls, people)
-    new = new_turn()
-    await store.accept(people.ann, new, cancelled)
+    new = await accepted_turn(store, people.ann)
     async with alone.log() as connection:
         found = await (await connection.execute("SHOW plan_cache_mode")).fetchone()
     assert found == ("force_custom_plan",)

@@ -22,14 +22,16 @@ from tests.contract.conftest import People, new_turn
 from tests.contract.turn_steps import (
     FAILED,
     STARTED,
+    accept_all,
+    accepted_turn,
     append,
     cancelled,
-    change,
     claim_of,
+    end,
     row,
     rows_of,
-    value,
 )
+from tests.raising import raises
 
 
 async def test_one_query_reads_many_logs_each_from_its_cursor(
@@ -39,9 +41,10 @@ async def test_one_query_reads_many_logs_each_from_its_cursor(
     for who, new in ((people.ann, long), (people.bob, quiet), (people.ann, ended), (people.eve, foreign)):
         await turn_store.accept(who, new, cancelled)
     await append(turn_store, claim_of(long), row(2, 5, deltas=True), row(6), row(7, 9, deltas=True))
-    await turn_store.finish(claim_of(ended), [row(2, 3)], FAILED)
-    waits = new_turn(conversation=long.conversation_id, on_busy=OnBusy.QUEUE)
-    await turn_store.accept(people.ann, waits, cancelled)
+    await turn_store.finish(claim_of(ended), [row(2), row(3)], FAILED)
+    waits = await accepted_turn(
+        turn_store, people.ann, conversation=long.conversation_id, on_busy=OnBusy.QUEUE
+    )
     cursors = [
         Cursor(long.id, 3),
         Cursor(quiet.id, 1),
@@ -50,11 +53,11 @@ async def test_one_query_reads_many_logs_each_from_its_cursor(
         Cursor(waits.id, 1),
         Cursor(uuid7(), 0),
     ]
-    news = {one.turn_id: one for one in await turn_store.poll(cursors, 2)}
+    news = {one.turn_id: one for one in await turn_store.poll(cursors, 3)}
     assert news == {
-        long.id: News(long.id, [row(2, 5, deltas=True), row(6)], None, 0),
+        long.id: News(long.id, [row(2, 5, deltas=True), row(6), row(7, 9, deltas=True)], None, 0),
         quiet.id: News(quiet.id, [], None, 0),
-        ended.id: News(ended.id, [STARTED, row(2, 3)], 3, 0),
+        ended.id: News(ended.id, [STARTED, row(2), end(ended.id, 3)], 3, 0),
         foreign.id: News(foreign.id, [STARTED], None, 0),
         waits.id: News(waits.id, [], None, 1),
     }
@@ -63,9 +66,22 @@ async def test_one_query_reads_many_logs_each_from_its_cursor(
     assert await turn_store.poll([], 9) == []
 
 
+async def test_an_end_that_an_earlier_release_wrote_to_the_log_is_read_once(
+    turn_store: PostgresTurnStore, people: People, database_urls: DatabaseUrls
+) -> None:
+    new = await accepted_turn(turn_store, people.ann)
+    await turn_store.finish(claim_of(new), [row(2), row(3)], FAILED)
+    database_urls.ask(
+        "UPDATE responsa.turn_event SET last_seq = 3, frame = '2-3' WHERE turn_id = %s AND seq = 2",
+        new.id,
+    )
+    assert await rows_of(turn_store, people.ann, new) == [STARTED, row(2, 3)]
+    (news,) = await turn_store.poll([Cursor(new.id, 0)], 9)
+    assert (news.rows, news.end_seq) == ([STARTED, row(2, 3)], 3)
+
+
 async def test_a_backlog_comes_in_pieces_that_join(turn_store: PostgresTurnStore, people: People) -> None:
-    new = new_turn()
-    await turn_store.accept(people.ann, new, cancelled)
+    new = await accepted_turn(turn_store, people.ann)
     rows = [row(first, first + 2, deltas=bool(first % 2)) for first in range(2, 32, 3)]
     await append(turn_store, claim_of(new), *rows)
     await turn_store.finish(claim_of(new), [row(32)], FAILED)
@@ -76,7 +92,7 @@ async def test_a_backlog_comes_in_pieces_that_join(turn_store: PostgresTurnStore
         assert (backlog.last_seq, backlog.end_seq, backlog.terminal) == (32, 32, b"failed")
         read.extend(backlog.rows)
         cursor = backlog.rows[-1].last_seq
-    assert read == [STARTED, *rows, row(32)]
+    assert read == [STARTED, *rows, end(new.id, 32)]
     for after in range(33):
         backlog = await turn_store.backlog(people.ann, new.id, after, 100)
         assert backlog.rows == [one for one in read if one.last_seq > after]
@@ -86,13 +102,13 @@ async def test_a_list_sums_up_what_was_spent_and_finds_every_state(
     turn_store: PostgresTurnStore, people: People
 ) -> None:
     running, pending, gone = new_turn(), new_turn(pending=True), new_turn()
-    for new in (running, pending, gone):
-        await turn_store.accept(people.ann, new, cancelled)
-    queued = new_turn(conversation=running.conversation_id, on_busy=OnBusy.QUEUE)
-    await turn_store.accept(people.ann, queued, cancelled)
+    await accept_all(turn_store, people.ann, running, pending, gone)
+    queued = await accepted_turn(
+        turn_store, people.ann, conversation=running.conversation_id, on_busy=OnBusy.QUEUE
+    )
     await turn_store.cancel(people.ann, gone.id, True, cancelled)
-    await turn_store.book(claim_of(gone), Usage(1, 2, 3, 4, 5))
-    await turn_store.book(claim_of(gone, epoch=2), Usage(1, 2, 3, 4, 5))
+    await turn_store.record_usage(claim_of(gone), Usage(1, 2, 3, 4, 5))
+    await turn_store.record_usage(claim_of(gone, epoch=2), Usage(1, 2, 3, 4, 5))
     page = await turn_store.list(people.ann, ListQuery(10, Order("create_time")))
     assert [(item.id, item.state) for item in page.items] == [
         (running.id, TurnState.RUNNING),
@@ -113,8 +129,7 @@ def old_id(days: int) -> UUID:
 
 def weeks(urls: DatabaseUrls) -> list[str]:
     """The log's partitions."""
-    return value(
-        urls,
+    return urls.value(
         """SELECT array_agg(c.relname ORDER BY c.relname) FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhrelid
         WHERE i.inhparent = 'responsa.turn_event'::regclass""",
     )
@@ -143,14 +158,12 @@ async def aged(turn_store: PostgresTurnStore, people: People, database_urls: Dat
             )
     ids: list[UUID] = []
     for days in (100, 60, 20, 0):
-        new = new_turn()
-        await turn_store.accept(people.ann, new, cancelled)
+        new = await accepted_turn(turn_store, people.ann)
         if days != 60:
             await turn_store.finish(claim_of(new), [row(2)], FAILED)
         ids.append(old_id(days))
         for table, column in (("turn", "id"), ("turn_event", "turn_id")):
-            change(
-                database_urls,
+            database_urls.ask(
                 f"UPDATE responsa.{table} SET {column} = %s WHERE {column} = %s",
                 ids[-1],
                 new.id,
@@ -164,7 +177,7 @@ async def test_weeks_that_are_old_and_over_are_dropped_and_their_turns_tell_how_
     before = weeks(database_urls)
     assert await turn_store.prune(30) == 1
     assert set(before) - set(weeks(database_urls)) == {week_of(100)[0]}
-    assert value(database_urls, "SELECT to_regclass(%s)::text", f"responsa.{week_of(100)[0]}") is None
+    assert database_urls.value("SELECT to_regclass(%s)::text", f"responsa.{week_of(100)[0]}") is None
     gone, running, recent, today = aged
     backlog = await turn_store.backlog(people.ann, gone, 0, 9)
     assert (backlog.rows, backlog.last_seq, backlog.end_seq) == ([], 2, 2)
@@ -210,17 +223,16 @@ async def test_what_was_taken_out_and_not_dropped_is_dropped_the_next_time(
             log.execute("SELECT responsa.detach_turn_events('0 days')")
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             log.execute(f"SELECT count(*) FROM responsa.{name}".encode())
-    assert value(database_urls, "SELECT to_regclass(%s)::text", f"responsa.{name}") is not None
+    assert database_urls.value("SELECT to_regclass(%s)::text", f"responsa.{name}") is not None
     assert await turn_store.prune(30) == 1
-    assert value(database_urls, "SELECT to_regclass(%s)::text", f"responsa.{name}") is None
+    assert database_urls.value("SELECT to_regclass(%s)::text", f"responsa.{name}") is None
 
 
 async def test_room_is_made_once(turn_store: PostgresTurnStore, people: People) -> None:
     made = await turn_store.make_partitions(60)
     assert made > 4
     assert await turn_store.make_partitions(60) == 0
-    with pytest.raises(NotFound):
-        await turn_store.backlog(people.ann, uuid7(), 0, 1)
+    await raises(NotFound, turn_store.backlog(people.ann, uuid7(), 0, 1))
 
 
 async def test_the_ledger_goes_with_the_log_and_followers_when_they_are_believed_no_more(
@@ -234,24 +246,25 @@ async def test_the_ledger_goes_with_the_log_and_followers_when_they_are_believed
     gone, running, recent, today = aged
     for turn in aged:
         for call in range(5):
-            change(
-                database_urls,
-                "INSERT INTO responsa.turn_tool (turn_id, call_id, tenant_id, epoch, tool, arguments) VALUES (%s, %s, 'acme', 1, 'note', '{}')",
+            database_urls.ask(
+                (
+                    "INSERT INTO responsa.turn_tool (turn_id, call_id, tenant_id, epoch, tool, arguments) "
+                    "VALUES (%s, %s, 'acme', 1, 'note', '{}')"
+                ),
                 turn,
                 str(call),
             )
     for turn, ago in ((gone, "1 h"), (today, "1 s"), (running, "-5 s")):
-        change(
-            database_urls,
+        database_urls.ask(
             "INSERT INTO responsa.turn_follower (turn_id, process, tenant_id, until) VALUES (%s, uuidv7(), 'acme', now() - %s::interval)",
             turn,
             ago,
         )
     assert await turn_store.prune(30) == 1
     ledger = "SELECT array_agg(turn_id ORDER BY turn_id) FROM responsa.turn_tool"
-    assert value(database_urls, ledger) == [turn for turn in (running, recent, today) for _ in range(5)]
+    assert database_urls.value(ledger) == [turn for turn in (running, recent, today) for _ in range(5)]
     followers = "SELECT array_agg(turn_id ORDER BY turn_id) FROM responsa.turn_follower"
-    assert value(database_urls, followers) == [running, today]
+    assert database_urls.value(followers) == [running, today]
     await turn_store.cancel(people.ann, running, True, cancelled)
     await turn_store.prune(30)
-    assert value(database_urls, ledger) == [turn for turn in (recent, today) for _ in range(5)]
+    assert database_urls.value(ledger) == [turn for turn in (recent, today) for _ in range(5)]

@@ -13,7 +13,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 from uuid import UUID
 
-import psycopg
 import pytest
 from uuid_utils.compat import uuid7
 
@@ -41,12 +40,12 @@ from responsa_server.stores.postgres.shares import PostgresShares
 from responsa_server.turns.conversations import Conversations
 from responsa_server.turns.service import Turns
 from tests.conftest import DatabaseUrls
-from tests.contract import turn_house
 from tests.contract.conftest import People
 from tests.contract.library_house import House
 from tests.contract.test_access import ELBE, RHINE, admin_of, put, share
-from tests.contract.turn_house import NO_REDIS, QUICK, Line, Script, answer, citation, told
+from tests.contract.turn_house import NO_REDIS, QUICK, Line, Script, Services, answer, citation, told
 from tests.plain_codec import PlainCodec, events_of
+from tests.raising import raises
 
 RIVER = Question("How long is the Elbe?")
 SECRET = "The Elbe is 1094 kilometres long."
@@ -94,7 +93,7 @@ async def test_an_answer_is_withheld_while_its_user_may_not_read_its_sources(
     lines = quoting(read)
     if how != "cited":
         lines = [DocumentsRead((read,)), Delta(SECRET, 0), answer(SECRET)]
-    services = turn_house.House(database)
+    services = Services(database)
     talks = services.conversations
     async with services.turns(Script(lines), OPEN) as turns:
         turn, talk = await asked(turns, people.bob)
@@ -133,8 +132,7 @@ async def test_an_answer_is_withheld_while_its_user_may_not_read_its_sources(
         assert WITHHELD in str(closed[0])
         with pytest.raises(NotFound):  # though she may read the document
             await shares.get(people.ann, link)
-        with pytest.raises(InvalidRequest):
-            await shares.share(people.bob, turn, datetime.now(UTC) + days)
+        await raises(InvalidRequest, shares.share(people.bob, turn, datetime.now(UTC) + days))
         assert "1094" not in str(closed)
         found = await turns.store.get(people.bob, turn)
         assert (found.state, found.last_seq) == (TurnState.REFUSED, end)
@@ -155,10 +153,8 @@ async def test_an_answer_is_withheld_while_its_user_may_not_read_its_sources(
         await share(house, people.ann, CollectionReader(user_id=people.bob.user_id))
         assert (await views())[4] == open_to_bob[4]
         assert not (await shares.get(people.ann, link)).unreadable
-        with psycopg.connect(database_urls.superuser) as connection:
-            connection.execute("UPDATE responsa.share SET expire_time = now()")
-        with pytest.raises(NotFound):
-            await shares.get(people.ann, link)
+        database_urls.ask("UPDATE responsa.share SET expire_time = now()")
+        await raises(NotFound, shares.get(people.ann, link))
         assert (await shares.share(people.bob, turn, datetime.now(UTC) + days)).id != link
         assert kinds(await told(turns, people.bob, turn)) == ["started", "delta", *(["answered"])]
 
@@ -167,7 +163,7 @@ async def test_newer_versions_do_not_count_and_subjects_do(
     house: House, database: Database, people: People, database_urls: DatabaseUrls
 ) -> None:
     read = await shared(house, people)
-    services = turn_house.House(database)
+    services = Services(database)
     async with services.turns(Script(quoting(read)), OPEN) as turns:
         turn, _ = await asked(turns, people.bob)
 
@@ -195,7 +191,7 @@ async def test_a_deletion_gives_no_answer_back_and_takes_none(
 ) -> None:
     read = await shared(house, people)
     bobs = CollectionReader(user_id=people.bob.user_id)
-    services = turn_house.House(database)
+    services = Services(database)
     talks = services.conversations
     verify = Conversations(talks, house.library.documents, uuid7).verify
     async with services.turns(Script(quoting(read)), OPEN) as turns:
@@ -242,16 +238,13 @@ async def test_a_stream_ends_when_its_reader_loses_the_role_that_may_read(
     read = VersionRead(await put(house, people.ann, ELBE), 1)
     await share(house, people.ann, CollectionReader(role=Role.ADMIN))
     admin = admin_of(people, database_urls)
-    services = turn_house.House(database)
+    services = Services(database)
     script = Script([DocumentsRead((read,)), Delta(SECRET, 0), asyncio.Event()])
     async with services.turns(script, OPEN) as turns:
         accepted = await turns.accept(admin, RIVER, None)
         async with aclosing(turns.follow(admin, accepted.turn_id)) as stream:
             await until_text(stream)
-            with psycopg.connect(database_urls.superuser) as connection:
-                connection.execute(
-                    "UPDATE responsa.app_user SET role = 'user' WHERE id = %s", (admin.user_id,)
-                )
+            database_urls.ask("UPDATE responsa.app_user SET role = 'user' WHERE id = %s", admin.user_id)
             rest = [item async for item in stream if not isinstance(item, Heartbeat)]
         assert kinds(rest) in (["refused"], ["snapshot of not_permitted"])
         await script.closed.wait()
@@ -261,7 +254,7 @@ async def test_a_turn_of_the_release_before_has_read_what_its_terminal_event_nam
     house: House, database: Database, people: People
 ) -> None:
     read = await shared(house, people)
-    services = turn_house.House(database)
+    services = Services(database)
     async with services.turns(Script(quoting(read)), OPEN) as turns:
         turn, _ = await asked(turns, people.bob)
         async with database.log() as connection:
@@ -283,7 +276,7 @@ async def test_a_widget_loses_its_answer_with_the_share_by_name(
 ) -> None:
     read = await shared(house, people)
     widget = replace(people.bob, widget=True)
-    async with turn_house.House(database).turns(Script(quoting(read)), OPEN) as turns:
+    async with Services(database).turns(Script(quoting(read)), OPEN) as turns:
         (theirs, _), (own, _) = await asked(turns, widget), await asked(turns, people.bob)
         assert SECRET in str(await told(turns, widget, theirs))
         assert not await turns.store.withheld([theirs, own])
@@ -301,7 +294,7 @@ async def test_who_loses_access_in_the_midst_of_a_stream_gets_the_refusal_once(
     read = await shared(house, people)
     gate = asyncio.Event()
     script = Script([DocumentsRead((read,)), Delta(SECRET, 0), gate, answer(SECRET + SECRET)])
-    services = turn_house.House(database, redis_url if elsewhere else NO_REDIS)
+    services = Services(database, redis_url if elsewhere else NO_REDIS)
     async with services.turns(script, OPEN) as one, services.turns(script, replace(OPEN, works=False)) as two:
         accepted = await one.accept(people.bob, RIVER, None)
         turns = two if elsewhere else one
@@ -343,7 +336,7 @@ async def test_models_read_no_history_and_no_summary_of_what_their_user_may_not_
     house: House, database: Database, people: People
 ) -> None:
     read = await shared(house, people)
-    services = turn_house.House(database)
+    services = Services(database)
     summaries = PostgresSummaries(database)
     script = Script(quoting(read))
     async with services.turns(script, OPEN) as turns:
@@ -369,7 +362,7 @@ async def test_another_attempt_does_not_begin_with_what_the_first_has_read(
     house: House, database: Database, people: People
 ) -> None:
     read = await shared(house, people)
-    services = turn_house.House(database)
+    services = Services(database)
     first = Script([DocumentsRead((read,)), Delta(SECRET, 0), asyncio.Event()])
     second = Script([answer("It is.")])
     async with services.turns(first, OPEN) as one:
@@ -398,7 +391,7 @@ async def test_sharing_and_unsharing_while_asking(
 ) -> None:
     """Whatever the order, no call that begins after the end of an access shows the text, and every stream ends once."""
     read = await shared(house, people)
-    services = turn_house.House(database)
+    services = Services(database)
     script = Script([DocumentsRead((read,)), Delta(SECRET, 0), *quoting(read)[1:]])
     generator = random.Random(7)
     async with services.turns(script, OPEN) as turns:

@@ -2,8 +2,13 @@ from __future__ import annotations
 
 import psycopg
 
+from responsa_server.domain.passages import QuestionVector, SearchScope
+from responsa_server.domain.people import Server
+from responsa_server.providers.minilm import MiniLmEmbedder
+from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.vectors import drop_unused_index, fit_index
 from tests.conftest import DatabaseUrls
+from tests.contract.shelf import Shelf, VectorsOf
 
 
 async def indexes(url: str) -> dict[str, list[str]]:
@@ -51,3 +56,18 @@ async def test_an_index_is_dropped_only_before_its_table_has_a_row(database_urls
         )
     await drop_unused_index(url)
     assert await indexes(url) == {"passage_vector_embedding": ["ef_construction=64", "m=16"]}
+
+
+async def test_a_connection_that_replaces_a_lost_one_sends_vectors(
+    database: Database, embedder: MiniLmEmbedder, database_urls: DatabaseUrls
+) -> None:
+    shelf = Shelf(database, embedder)
+    question = QuestionVector(embedder.name, embedder.embed_sync(["a light"])[0].astype("<f4").tobytes())
+    for number in (1, 2):
+        await shelf.put(f"The harbour has a light and {number} piers.")
+        assert len(await VectorsOf(database).nearest(SearchScope(Server("acme")), question, 5)) == number
+        async with await psycopg.AsyncConnection.connect(database_urls.superuser) as connection:
+            await connection.execute(
+                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )

@@ -1,4 +1,5 @@
-"""One contract for every vector index. The transactions that write the passages also write PostgreSQL's index, and Qdrant's while they hold what the vectors belong to."""
+"""One contract for every vector index. The transactions that write the passages also write PostgreSQL's index, and
+Qdrant's while they hold what the vectors belong to."""
 
 from __future__ import annotations
 
@@ -17,6 +18,7 @@ from responsa_server.domain.events import ByteRange
 from responsa_server.domain.knowledge import CanonicalText, Chunking, IngestClaim, OwnershipLost
 from responsa_server.domain.passages import (
     BUILT,
+    CandidateQuery,
     DocumentSet,
     IndexingAttempt,
     NewPassage,
@@ -25,7 +27,6 @@ from responsa_server.domain.passages import (
     PassageVectors,
     QuestionVector,
     SearchScope,
-    VectorIndex,
     VectorKind,
     stored_generation,
 )
@@ -36,6 +37,7 @@ from responsa_server.ingest.analysing import Analysing
 from responsa_server.ingest.indexing import Indexers
 from responsa_server.ingest.jobs import KnowledgeJobs
 from responsa_server.ingest.rebuilding import Rebuild
+from responsa_server.search.outside import OutsideIndex
 from responsa_server.stores.postgres.passages import PassageWordsStore, PostgresLexicalIndex
 from responsa_server.stores.postgres.tenants import PostgresTenants
 from responsa_server.stores.postgres.vectors import EXACT_PASSAGES
@@ -43,7 +45,8 @@ from responsa_server.stores.qdrant import QdrantVectors
 from tests.contract.conftest import People
 from tests.contract.library_house import Gate, House
 from tests.contract.outside import QDRANTS, qdrant_at, size
-from tests.contract.shelf import lexical_of, vectors_of
+from tests.contract.shelf import VectorsOf, lexical_of, matching
+from tests.raising import raises
 from tests.unit.ingest.in_memory import InMemory
 
 pytestmark = [
@@ -61,7 +64,7 @@ class Store:
     """A library that keeps its vectors in the index under test."""
 
     house: House
-    index: VectorIndex
+    index: VectorsOf | QdrantVectors
 
     @property
     def lexical(self) -> PostgresLexicalIndex:
@@ -120,11 +123,13 @@ class Store:
     ) -> set[UUID]:
         """The candidates of a search by this vector only. They are the nearest passages that the lexical index confirms."""
         server = Server(tenant)
-        meant = None if collections is None else await self.lexical.meant(server, collections)
-        scope = SearchScope(server, meant)
-        nearest = await self.index.nearest(scope, self.question(vector), limit)
-        found = await self.lexical.candidates(scope, (), nearest)
-        return {one.id for one in found}
+        meant = (
+            None
+            if collections is None
+            else list(await self.lexical.statistics(SearchScope(server, collections), ()))
+        )
+        nearest = await self.index.nearest(SearchScope(server, meant), self.question(vector), limit)
+        return await matching(self.house.database, server, CandidateQuery(meant, ids=nearest))
 
 
 def passage(
@@ -159,7 +164,7 @@ async def store(request: pytest.FixtureRequest, house: House, people: People) ->
         await house.library.create_collection(who, "default", "", Chunking(64, 0))
         await house.library.create_collection(who, "other", "", Chunking(64, 0))
     if request.param == "postgres":
-        yield Store(house, vectors_of(house.database))
+        yield Store(house, VectorsOf(house.database))
         return
     async with qdrant_at(request.param) as qdrant:
         yield in_qdrant(house, qdrant)
@@ -217,10 +222,8 @@ async def test_a_failed_or_repeated_attempt_leaves_nothing(store: Store, people:
     await store.write(claim, vectors(1, 3))
     again = await store.claim(people.ann, claim.operation_id)
     ids = await store.write(again, vectors(2, 2))
-    with pytest.raises(OwnershipLost):
-        await store.write(claim, vectors(1, 3))
-    with pytest.raises(OwnershipLost):
-        await store.house.ingestions.publish(claim)
+    await raises(OwnershipLost, store.write(claim, vectors(1, 3)))
+    await raises(OwnershipLost, store.house.ingestions.publish(claim))
     assert await store.house.ingestions.publish(again)
     assert await store.candidates("acme", vectors(1, 1)[0]) == set(ids)
     assert set(await store.index.pieces(Server("acme"), ids, None)) == set(ids)
@@ -246,9 +249,9 @@ async def test_tenants_and_collections_are_kept_apart(store: Store, people: Peop
     assert set(await store.index.nearest(SearchScope(Server("acme")), question, 1, every)) == {*ours, *other}
     assert set(await store.index.pieces(Server("rival"), every, None)) == set(theirs)
     # Whatever the vector index returns, the lexical index confirms only passages that the caller may read.
-    [default] = await store.lexical.meant(people.ann, ["default"])
-    confirmed = await store.lexical.candidates(SearchScope(Server("acme"), [default]), (), every)
-    assert {one.id for one in confirmed} == set(ours)
+    [default] = await store.lexical.statistics(SearchScope(people.ann, ["default"]), ())
+    confirmed = await matching(store.house.database, Server("acme"), CandidateQuery([default], ids=every))
+    assert confirmed == set(ours)
 
 
 async def test_only_passages_of_the_named_documents_are_found(store: Store, people: People) -> None:
@@ -576,8 +579,7 @@ async def test_a_worker_that_is_killed_leaves_all_of_one_version_searched(
         before = await size(cut)
         second = await house.upload(people.ann, SECOND, "a.md")
         cut.cut = lambda at: at == place
-        with pytest.raises(Killed):
-            await attempt(second.id)
+        await raises(Killed, attempt(second.id))
         committed = place.endswith("drop")
         assert await searched(store, "Who keeps the tide table and when does the bakery open?") == (
             [SECOND] if committed else [FIRST]
@@ -605,8 +607,7 @@ async def test_lost_vectors_are_computed_again_from_the_database(
         [name] = await qdrant._collections()
         await qdrant._client.delete_collection(name)
         qdrant._known = frozenset()  # the server's error says so; that of the local mode is another
-        with pytest.raises(Unavailable):
-            await searched(store, "When does the bakery open?")
+        await raises(Unavailable, searched(store, "When does the bakery open?"))
         words = PassageWordsStore(house.database)
         indexers = Indexers(house.embedders, house.ingestions, uuid7)
         for missing in (2, 0):
@@ -615,7 +616,7 @@ async def test_lost_vectors_are_computed_again_from_the_database(
             assert await size(qdrant) == before
             # The stored words belonged to the lost pieces.
             assert len(await words.without("acme", 10)) == missing
-            await Analysing(words, store.lexical, qdrant).all()
+            await Analysing(words, store.lexical, OutsideIndex(store.lexical, qdrant)).all()
 
 
 @pytest.mark.parametrize("place", QDRANTS)
@@ -665,8 +666,7 @@ async def test_a_passage_lacks_vectors_until_all_of_them_are_stored(place: str) 
             await upsert(name, points, wait=wait)
 
         index._client.upsert = once
-        with pytest.raises(Unavailable):
-            await index.put({attempt: [PassageVectors(id_, windows)]}, published=True)
+        await raises(Unavailable, index.put({attempt: [PassageVectors(id_, windows)]}, published=True))
         assert 0 < await size(index) < len(windows)
         assert await index.lacking("acme", "m", "one", [id_]) == [id_]
         index._client.upsert = upsert

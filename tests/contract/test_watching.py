@@ -6,8 +6,6 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
-import pytest
-
 from responsa_server.domain.errors import Reason, Unavailable
 from responsa_server.domain.knowledge import IngestStage, Operation
 from responsa_server.ingest.watching import Watching
@@ -17,6 +15,7 @@ from responsa_server.search.retrieve import KnowledgeSearch
 from tests.contract.conftest import People
 from tests.contract.library_house import Gate, GatedEmbedder, GatedParser, House
 from tests.contract.shelf import retriever_of
+from tests.raising import raises
 
 TEXT = "# Rivers\n\nThe Elbe is 1094 kilometres long.\n"
 LONG = "\n\n".join(
@@ -115,9 +114,8 @@ async def test_a_server_that_shuts_down_sends_its_watchers_away(house: House, pe
         assert await anext(states) == operation
         waiting = asyncio.ensure_future(anext(states))
         library.drain()
-        with pytest.raises(Unavailable) as draining:
-            await asyncio.wait_for(waiting, 60)
-    assert draining.value.reason is Reason.DRAINING
+        draining = await raises(Unavailable, asyncio.wait_for(waiting, 60))
+    assert draining.reason is Reason.DRAINING
     # The next server goes on where this one stopped.
     async with house.working():
         states = await collected(elsewhere(house).watch_operation(people.ann, operation.id, operation.seq))

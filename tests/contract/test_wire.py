@@ -14,7 +14,8 @@ from uuid_utils.compat import uuid7
 
 from responsa_server.stores.postgres.wire import Bound, prepared, send
 from tests.conftest import DatabaseUrls
-from tests.contract.turn_steps import change, until_somebody_waits
+from tests.contract.turn_steps import until_somebody_waits
+from tests.raising import raises
 
 _VALUES: Final = [
     ("bool", True, "true"),
@@ -76,8 +77,10 @@ def test_each_parameter_needs_a_type() -> None:
 async def test_an_error_takes_everything_back_and_leaves_a_usable_connection(connection: Connection) -> None:
     await connection.execute("CREATE TABLE kept (number int)")
     insert = statement("INSERT INTO kept VALUES (%(number)s::int)", number=1)
-    with pytest.raises(psycopg.errors.DivisionByZero):
-        await send(connection, [insert, statement("SELECT 1 / %(by)s::int", by=0), insert])
+    await raises(
+        psycopg.errors.DivisionByZero,
+        send(connection, [insert, statement("SELECT 1 / %(by)s::int", by=0), insert]),
+    )
     for _ in range(2):
         _, counted = await send(connection, [insert, statement("SELECT count(*)::text FROM kept")])
     assert counted.get_value(0, 0) == b"2"
@@ -105,20 +108,20 @@ async def test_a_message_may_be_larger_than_what_the_socket_takes_at_once(connec
 async def test_who_is_cancelled_while_it_waits_closes_the_connection(
     connection: Connection, database_urls: DatabaseUrls
 ) -> None:
-    change(database_urls, "CREATE TABLE kept (number int)")
+    database_urls.ask("CREATE TABLE kept (number int)")
     with psycopg.connect(database_urls.superuser) as holder:
         holder.execute("LOCK TABLE kept")
         sending = asyncio.ensure_future(send(connection, [statement("SELECT FROM kept")]))
         await until_somebody_waits(database_urls, sending)
         sending.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await sending
+        await raises(asyncio.CancelledError, sending)
     assert connection.closed
 
 
 async def test_why_the_server_ends_a_session_is_raised(connection: Connection) -> None:
-    with pytest.raises(psycopg.errors.AdminShutdown):
-        await send(connection, [statement("SELECT pg_terminate_backend(pg_backend_pid())")])
+    await raises(
+        psycopg.errors.AdminShutdown,
+        send(connection, [statement("SELECT pg_terminate_backend(pg_backend_pid())")]),
+    )
     assert connection.closed
-    with pytest.raises(psycopg.OperationalError):
-        await send(connection, [statement("SELECT 1")])
+    await raises(psycopg.OperationalError, send(connection, [statement("SELECT 1")]))

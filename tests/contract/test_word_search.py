@@ -13,21 +13,21 @@ import pytest
 from numpy.typing import NDArray
 from uuid_utils.compat import uuid7
 
-from responsa_server.domain.passages import LexicalQuery, TermStatistics
+from responsa_server.domain.passages import CandidateQuery, LexicalQuery, TermStatistics
 from responsa_server.domain.people import Server
 from responsa_server.search.scoring import K1, B, Weights, gate, weigh
 from responsa_server.stores.postgres import passages
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.late_indexes import build_late_indexes
 from tests.conftest import DatabaseUrls
-from tests.contract.shelf import lexical_of
+from tests.contract.shelf import matching
 
 PASSAGES = 4_000
 # The share of the passages' words that each word has: half of the words are in hundreds or thousands of passages.
 SHARES = 1 / np.arange(1, 241)
 BEST = 10
-_COPY = """COPY responsa.passage (id, tenant_id, collection_id, document_id, version, ordinal, byte_start, byte_end, title, uri, text, language, tokens,
-    length, terms, live) FROM STDIN"""
+_COPY = """COPY responsa.passage (id, tenant_id, collection_id, document_id, version, ordinal, byte_start, byte_end, title, uri, text,
+    language, tokens, length, terms, live) FROM STDIN"""
 
 
 class Corpus:
@@ -77,7 +77,7 @@ class Corpus:
             gate(weights.frequencies),
             weights.mean_length,
         )
-        found = await lexical_of(database).matching(Server("acme"), [query])
+        found = await matching(database, Server("acme"), CandidateQuery([self.collection], words=[query]))
         assert len(found) <= query.limit
         scores, tenth = self.best(words)
         least = min(tenth - 1e-9, max(scores.values()))

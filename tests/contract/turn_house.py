@@ -79,11 +79,11 @@ Line = AgentEvent | asyncio.Event | Exception | Usage | Fallback
 
 @dataclass
 class Script:
-    """A scripted agent. For each item of `events` it emits an event, waits at an asyncio.Event, raises an exception, spends a Usage or records a
-    Fallback. After it has emitted a barrier, it waits until the barrier is passed.
+    """A scripted agent. For each item of `events` it emits an event, waits at an asyncio.Event, raises an exception,
+    spends a Usage or records a Fallback. After it has emitted a barrier, it waits until the barrier is passed.
 
-    resumed: the items that are used instead after a resume from a checkpoint. objections: the errors with which the agent refuses the first
-    questions, one error per question; it accepts all later questions.
+    resumed: the items that are used instead after a resume from a checkpoint. objections: the errors with which the
+    agent refuses the first questions, one error per question; it accepts all later questions.
     """
 
     events: Sequence[Line] = field(default_factory=lambda: [SEARCHING, answer()])
@@ -170,9 +170,9 @@ class Cast:
         return [one.version for one in self.by_id.values()]
 
 
-class House:
-    """Services that share a database. Each service stands for a process. redis_url: the Redis that carries the services' hints; by default, the
-    services have no Redis.
+class Services:
+    """Services that share a database. Each service stands for a process. redis_url: the Redis that carries the
+    services' hints; by default, the services have no Redis.
     """
 
     def __init__(self, database: Database, redis_url: str = NO_REDIS) -> None:

@@ -109,9 +109,9 @@ class LinkedStore(PostgresTurnStore):
     async def finish(self, claim: Claim, rows: Sequence[LogRow], conclusion: Conclusion) -> bool:
         return await self._link.over(lambda: PostgresTurnStore.finish(self, claim, rows, conclusion))
 
-    async def book(self, claim: Claim, usage: Usage) -> None:
+    async def record_usage(self, claim: Claim, usage: Usage) -> None:
         self._link.booked.append(usage)
-        await self._link.over(lambda: PostgresTurnStore.book(self, claim, usage))
+        await self._link.over(lambda: PostgresTurnStore.record_usage(self, claim, usage))
 
     async def release(self, claims: Sequence[Claim]) -> None:
         await self._link.over(lambda: PostgresTurnStore.release(self, claims))

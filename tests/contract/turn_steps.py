@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -14,7 +13,7 @@ from uuid_utils.compat import uuid7
 
 from responsa_server.domain.conversations import Speaker
 from responsa_server.domain.errors import Unavailable
-from responsa_server.domain.events import AnyCitation, ByteRange, Citation, ToolCalled, ToolReturned, Usage
+from responsa_server.domain.events import AnyCitation, ToolCalled, ToolReturned, Usage
 from responsa_server.domain.people import Principal
 from responsa_server.domain.turns import (
     Append,
@@ -29,10 +28,12 @@ from responsa_server.domain.turns import (
     OpenTurn,
     TurnLost,
     TurnState,
+    TurnStore,
 )
 from responsa_server.stores.postgres.turns import PostgresTurnStore
 from tests.conftest import DatabaseUrls
-from tests.contract.conftest import AGENT
+from tests.contract.conftest import AGENT, new_turn
+from tests.plain_codec import PlainCodec
 
 STARTED = LogRow(1, 1, False, b"started")
 FAILED = Conclusion(TurnState.FAILED, b"failed", Usage())
@@ -55,7 +56,20 @@ def one(
     tools: Sequence[ToolCalled | ToolReturned] = (),
     attempt: int = 0,
 ) -> Append:
-    return Append(claim, rows, checkpoint, tools, attempt=attempt)
+    return Append(claim, rows, checkpoint, tools, attempt=attempt, words=any(row.deltas for row in rows))
+
+
+async def accept_all(store: TurnStore, who: Principal, *turns: NewTurn) -> None:
+    """Accept these turns, one after the other."""
+    for new in turns:
+        await store.accept(who, new, cancelled)
+
+
+async def accepted_turn(store: TurnStore, who: Principal, *text: str, **options: Any) -> NewTurn:
+    """A turn that the store has accepted. text, options: the arguments of `new_turn`."""
+    new = new_turn(*text, **options)
+    await accept_all(store, who, new)
+    return new
 
 
 async def append(store: PostgresTurnStore, claim: Claim, *rows: LogRow, **more: Any) -> None:
@@ -63,25 +77,6 @@ async def append(store: PostgresTurnStore, claim: Claim, *rows: LogRow, **more: 
     left_out = await store.append([one(claim, *rows, **more)])
     for error in left_out.values():
         raise error
-
-
-def citation(quote: str = "The Nile is 6,650 km long.") -> Citation:
-    return Citation(
-        passage_id=uuid7(),
-        document_id=uuid7(),
-        version=3,
-        title="Rivers of Africa",
-        uri="rivers.md",
-        source=ByteRange(10, 10 + len(quote.encode())),
-        quote=quote,
-        sha256=hashlib.sha256(quote.encode()).digest(),
-        answer=ByteRange(0, len(quote.encode())),
-        score=0.75,
-        page=3,
-        box=(100, 200, 900, 250),
-        path="Rivers!A4",
-        date="2025-02-01",
-    )
 
 
 def answered(*citations: AnyCitation) -> Conclusion:
@@ -92,9 +87,13 @@ def answered(*citations: AnyCitation) -> Conclusion:
     return Conclusion(TurnState.ANSWERED, b"answer", Usage(11), messages, "How long is the Nile?")
 
 
+def end(turn_id: UUID, seq: int, terminal: bytes = FAILED.terminal) -> LogRow:
+    """The last row of an ended turn, which readers get and the log does not have."""
+    return LogRow(seq, seq, False, PlainCodec().frame(turn_id, seq - 1, seq, [terminal]))
+
+
 def cancelled(turn: OpenTurn) -> Ending:
-    seq = turn.last_seq + 1
-    return Ending(LogRow(seq, seq, False, f"cancelled at {seq}".encode()), b"cancelled")
+    return Ending(end(turn.turn_id, turn.last_seq + 1, b"cancelled"), b"cancelled")
 
 
 async def rows_of(store: PostgresTurnStore, who: Principal, turn: NewTurn | UUID) -> list[LogRow]:
@@ -111,29 +110,12 @@ async def claim_all(
 def count(urls: DatabaseUrls) -> dict[str, int]:
     """The number of rows in each table that a turn writes."""
     tables = ("conversation", "turn", "turn_event", "message", "citation")
-    return {table: value(urls, f"SELECT count(*) FROM responsa.{table}") for table in tables}
-
-
-def value(urls: DatabaseUrls, query: str, *parameters: object) -> Any:
-    """The single value that a query returns. No policy restricts the query."""
-    with psycopg.connect(urls.superuser, autocommit=True) as connection:
-        found = connection.execute(query.encode(), parameters).fetchone()
-    return None if found is None else found[0]
-
-
-def change(urls: DatabaseUrls, query: str, *parameters: object) -> None:
-    """Change data in a way that the store does not offer."""
-    with psycopg.connect(urls.superuser, autocommit=True) as connection:
-        connection.execute(query.encode(), parameters)
+    return {table: urls.value(f"SELECT count(*) FROM responsa.{table}") for table in tables}
 
 
 def run_out(urls: DatabaseUrls, *turns: UUID) -> None:
     """Let the leases of these turns expire."""
-    change(
-        urls,
-        "UPDATE responsa.turn SET lease_until = now() - interval '1 s' WHERE id = ANY (%s)",
-        list(turns),
-    )
+    urls.ask("UPDATE responsa.turn SET lease_until = now() - interval '1 s' WHERE id = ANY (%s)", list(turns))
 
 
 async def until_somebody_waits(urls: DatabaseUrls, task: asyncio.Task[Any], waiters: int = 1) -> None:

@@ -13,22 +13,15 @@ import pytest
 
 from tests.docs.reader import Reader
 from tests.forked import responsa
-from tests.instance import ROOT, Instance, free_port, running
-
-LOADED = ("overview.md", "python-client.md")
-"""The docs that the instance loads. The commands and samples ask about no other page, and reading all pages takes a minute."""
+from tests.instance import Instance, free_port, running
 
 
 @pytest.fixture(scope="session")
 def manual() -> Iterator[Instance]:
-    """An instance as shipped, with a part of its docs, and with the settings that the pages give."""
+    """An instance as shipped, with its docs, and with the settings that the pages give."""
     # The home is not in pytest's folder, because the paths of sockets must stay short.
     folder = Path(tempfile.mkdtemp(prefix="rsd-"))
-    (folder / "docs").mkdir()
-    for name in LOADED:
-        shutil.copy(ROOT / "docs" / name, folder / "docs")
     settings = {
-        "RESPONSA_DOCS": str(folder),
         "RESPONSA_TESTING__AGENT": "true",
         "RESPONSA_MODELS__SCRIPTED": "true",
     }

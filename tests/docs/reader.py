@@ -1,12 +1,15 @@
-"""A reader who follows a page of the docs to the letter: writes the page's files, runs its commands and samples, and compares the output with the page.
+"""A reader who follows a page of the docs to the letter: writes the page's files, runs its commands and samples, and
+compares the output with the page.
 
 The info string of a fenced block says what the block is:
 
 | info string | what the reader does with the block |
 |---|---|
-| `sh` | runs the block; `exit=N` expects that exit code, `terminal=N` types the block into another terminal, `skip="reason"` leaves the block out, and `elsewhere` leaves it to the test that the page names |
+| `sh` | runs the block; `exit=N` expects that exit code, `terminal=N` types the block into another terminal,
+`skip="reason"` leaves the block out, and `elsewhere` leaves it to the test that the page names |
 | `sh start` | starts the instances that the block's `responsa up` lines name, with the settings before `responsa up` |
-| `console` | runs each line that begins with `$ `, and compares the lines below the command with its output; `until` repeats the command until the two agree |
+| `console` | runs each line that begins with `$ `, and compares the lines below the command with its output; `until`
+repeats the command until the two agree |
 | `text` | compares the block with the output of the block before |
 | `python` | runs the block; all Python blocks of a page share one namespace. `elsewhere` is as for `sh` |
 | `html`, `js`, `json`, `toml`, `yaml`, `md` and a path | writes the block to that file |
@@ -241,7 +244,8 @@ class Reader:
         return out.getvalue()
 
     def _start(self, text: str, where: str) -> None:
-        """Start each instance for which the text sets a RESPONSA_HOME. Without RESPONSA_HOME, the commands use the reader's instance, which is already running."""
+        """Start each instance for which the text sets a RESPONSA_HOME. Without RESPONSA_HOME, the commands use the
+        reader's instance, which is already running."""
         exported: dict[str, str] = {}
         started = 0
         for line in text.splitlines():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -71,6 +72,15 @@ def repeated(page: Path) -> Iterator[str]:
 def test_no_line_of_prose_is_there_twice() -> None:
     """Merges of two versions of a page leave such lines."""
     assert [one for page in pages() for one in repeated(page)] == []
+
+
+def test_the_site_leads_to_each_page_once() -> None:
+    sections = tomllib.loads((ROOT / "zensical.toml").read_text(encoding="utf-8"))["project"]["nav"]
+    named = [page for section in sections for listed in section.values() for page in listed]
+    assert len(sections) == 5
+    assert sorted(named) == sorted(
+        ["index.md", "adr/README.md", *(page.name for page in (ROOT / "docs").glob("*.md"))]
+    )
 
 
 def test_no_link_is_dead() -> None:

@@ -1,6 +1,7 @@
 """A whole instance for the tests: real PostgreSQL, Redis and Envoy, and a stand-in for the server.
 
-Run as a program: `embedded_instance.py HOME PORT [--broken-server] [--slow-hook] [--llama] [--alone] [--errand]`. Prints one JSON object when all parts are ready.
+Run as a program: `embedded_instance.py HOME PORT [--broken-server] [--slow-hook] [--llama] [--alone] [--errand]`.
+Prints one JSON object when all parts are ready.
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ import psycopg
 from responsa_server.embedded import (
     Child,
     EmbeddedEnvoy,
-    EmbeddedError,
     EmbeddedPostgres,
     EmbeddedRedis,
     Layout,
@@ -27,8 +27,9 @@ from responsa_server.embedded import (
     ServerProcess,
     Supervisor,
 )
-from responsa_server.embedded.part import Errand
+from responsa_server.embedded.part import StartupTask
 from responsa_server.embedded.spawn import die_with_parent, spawn
+from responsa_server.fixable import Fixable
 
 STAND_IN = Path(__file__).with_name("embedded_stand_in.py")
 
@@ -43,7 +44,7 @@ class Caller:
         return part.alive()
 
 
-class Waiting(Errand):
+class Waiting(StartupTask):
     """A program that ends when the file `go` appears in the home."""
 
     name = "The errand"
@@ -156,6 +157,6 @@ if __name__ == "__main__":
     die_with_parent(signal.SIGTERM)  # a killed test process cannot stop the instance
     try:
         sys.exit(main(Path(sys.argv[1]), int(sys.argv[2]), set(sys.argv[3:])))
-    except EmbeddedError as trouble:
+    except Fixable as trouble:
         print(f"responsa: {trouble}", file=sys.stderr)
         sys.exit(1)

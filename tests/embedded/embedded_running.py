@@ -16,7 +16,7 @@ from typing import cast
 import psutil
 
 import responsa_server
-from tests.instance import free_port, pause
+from tests.instance import free_port, left_of, pause
 
 SCRIPT = Path(__file__).with_name("embedded_instance.py")
 PATIENCE = 120.0
@@ -96,19 +96,7 @@ class Running:
 
     def left(self) -> list[str]:
         """The processes that still run, and that belong to this home or were seen earlier."""
-        remains: list[str] = []
-        for process in self._seen:
-            try:
-                if process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
-                    remains.append(f"{process.pid} {process.name()}")
-            except psutil.NoSuchProcess:
-                continue
-        if remains:
-            return remains
-        for process in psutil.process_iter(["cmdline"]):
-            if str(self.home) in " ".join(process.info["cmdline"] or []):
-                remains.append(f"{process.pid} {process.info['cmdline']}")
-        return remains
+        return left_of(self.home, self._seen)
 
     def kill(self, pid: int) -> None:
         self.processes()

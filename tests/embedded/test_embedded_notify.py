@@ -9,7 +9,7 @@ from collections.abc import Generator, Mapping
 
 import pytest
 
-from responsa_server.embedded.notify import alive
+from responsa_server.app.notify import alive
 
 NAME = f"responsa-test-{os.getpid()}"
 

@@ -30,7 +30,7 @@ from responsa_server.embedded import (
 from responsa_server.embedded.base_backup import repair
 from responsa_server.embedded.doctor import diagnose
 from responsa_server.embedded.errors import file_errors
-from responsa_server.embedded.files import PlaceLock
+from responsa_server.embedded.files import FolderLock
 from responsa_server.embedded.layout import Account
 from responsa_server.embedded.purge import places
 from responsa_server.embedded.spawn import spawn
@@ -112,7 +112,7 @@ def test_purge_refuses_what_is_no_home(tmp_path: Path) -> None:
 
 
 def test_purge_refuses_while_a_supervisor_holds_the_home(layout: Layout) -> None:
-    lock = PlaceLock(layout.lock, "Responsa")
+    lock = FolderLock(layout.lock, "Responsa")
     lock.acquire()
     with pytest.raises(EmbeddedError, match="Responsa already runs"):
         purge(layout)
@@ -156,7 +156,8 @@ def test_root_keeps_the_files_of_the_parts_outside(layout: Layout, as_root: None
 def test_an_account_that_only_a_directory_service_knows_is_found(
     monkeypatch: pytest.MonkeyPatch, as_root: None
 ) -> None:
-    """A directory service, such as LDAP behind sssd, knows accounts by name that are neither in /etc/passwd nor in the list of all accounts."""
+    """A directory service, such as LDAP behind sssd, knows accounts by name that are neither in /etc/passwd nor in the
+    list of all accounts."""
     listed = {row.pw_name: row for row in pwd.getpwall() if row.pw_name != "responsa"}
 
     def known(wanted: str) -> pwd.struct_passwd:
@@ -172,7 +173,8 @@ def test_an_account_that_only_a_directory_service_knows_is_found(
 def test_links_that_the_databases_account_planted_lead_root_nowhere(
     layout: Layout, tmp_path: Path, as_root: None
 ) -> None:
-    """In earlier releases, the account owned the whole folder outside the data folder. Root never writes through links there, and never changes the owner of other files."""
+    """In earlier releases, the account owned the whole folder outside the data folder. Root never writes through links
+    there, and never changes the owner of other files."""
     assert layout.root_place is not None
     assert layout.account is not None
     owned = tmp_path / "roots"

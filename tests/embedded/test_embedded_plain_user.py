@@ -1,7 +1,9 @@
-"""If root runs these tests, `make soak` runs them a second time as a plain user, in a process that cannot become root again. Tests whose result cannot differ are left out.
+"""If root runs these tests, `make soak` runs them a second time as a plain user, in a process that cannot become root
+again. Tests whose result cannot differ are left out.
 
-In a normal run, tests/system/test_moving.py starts a whole instance as a plain user. As there, the user may read all files, because perhaps only root can read the interpreter and the
-checkout; the user can write only below a folder of their own.
+In a normal run, tests/system/test_moving.py starts a whole instance as a plain user. As there, the user may read all
+files, because perhaps only root can read the interpreter and the checkout; the user can write only below a folder of
+their own.
 """
 
 from __future__ import annotations

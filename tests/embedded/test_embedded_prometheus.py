@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import socket
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from responsa_server.app.settings import load
+from responsa_server.cli.local import up
 from responsa_server.embedded import EmbeddedError, EmbeddedPrometheus, Layout
 from responsa_server.instance import alert_rules
 
@@ -33,3 +36,9 @@ def test_a_busy_port_is_named_with_its_setting(tmp_path: Path) -> None:
         busy.listen(1)
         with pytest.raises(EmbeddedError, match="RESPONSA_TELEMETRY__PROMETHEUS__PORT"):
             part(tmp_path, port=busy.getsockname()[1]).preflight()
+
+
+def test_the_links_of_alerts_begin_where_the_setting_says(tmp_path: Path) -> None:
+    settings = load(telemetry={"prometheus": {"runbooks": "https://docs.example.org/runbooks"}})
+    configuration: Any = up._prometheus(settings, Layout.of(tmp_path))._configuration()
+    assert configuration["global"]["external_labels"] == {"runbooks": "https://docs.example.org/runbooks"}

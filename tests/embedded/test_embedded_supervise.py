@@ -35,7 +35,8 @@ def read(home: Path) -> list[str]:
 
 @pytest.fixture(scope="module")
 def standing(tmp_path_factory: pytest.TempPathFactory) -> Generator[Running]:
-    """An instance that outlives what the tests do to it. A test may end PostgreSQL and the server once, because a third end in a row stops everything."""
+    """An instance that outlives what the tests do to it. A test may end PostgreSQL and the server once, because a third
+    end in a row stops everything."""
     home = tmp_path_factory.mktemp("standing") / "home"
     running = Running(home, port=free_port()).until_ready()
     yield running

@@ -1,4 +1,5 @@
-"""The other side of the campaign of tools' effects: an HTTP API, MCP servers and a search service that count what was done, by the key of the call.
+"""The other side of the campaign of tools' effects: an HTTP API, MCP servers and a search service that count what was
+done, by the key of the call.
 
 They run in the process of the campaign, so they remember everything when a worker dies.
 """

@@ -1,7 +1,8 @@
-"""A whole installation that a campaign controls: PostgreSQL, Redis, Envoy, a scripted model, and any number of replicas with injected faults.
+"""A whole installation that a campaign controls: PostgreSQL, Redis, Envoy, a scripted model, and any number of replicas
+with injected faults.
 
-All parts are real and run in separate processes. The model and the tool sink continue when a replica ends. Each replica is
-identified by the application_name of its connections.
+All parts are real and run in separate processes. The model and the tool sink continue when a replica ends. Each replica
+is identified by the application_name of its connections.
 """
 
 from __future__ import annotations
@@ -131,7 +132,8 @@ class Replica:
 
 
 class Cluster:
-    """The installation. All parts except the replicas run from `start` to `close`. `start` blocks, and starts all these parts from the calling thread."""
+    """The installation. All parts except the replicas run from `start` to `close`. `start` blocks, and starts all these
+    parts from the calling thread."""
 
     def __init__(self, folder: Path) -> None:
         """folder: the folder for the home of the cluster. Its path must be short, because the length of socket paths is limited."""
@@ -316,8 +318,8 @@ class Cluster:
         sync_deaths: Mapping[str, int] | None = None,
         **settings: str,
     ) -> Replica:
-        """Start a replica, but do not wait until it serves. Envoy sends the replica no calls before `admit`. database: the folder of a proxy in front of PostgreSQL; None for
-        a direct connection. sync_deaths: see `Order`.
+        """Start a replica, but do not wait until it serves. Envoy sends the replica no calls before `admit`. database:
+        the folder of a proxy in front of PostgreSQL; None for a direct connection. sync_deaths: see `Order`.
         """
         found, environment = self.planned(role, database=database, **settings)
         name, log = found.name, str(found.log)
@@ -380,7 +382,8 @@ class Cluster:
         return self.order(role, **order).until_ready()
 
     def admit(self, *replicas: Replica, through: Mapping[str, str] | None = None, wait: bool = True) -> None:
-        """Make Envoy send calls to these replicas. wait: whether to wait until Envoy counts the replicas as healthy. through: the addresses of proxies, by the address of the replica behind each proxy."""
+        """Make Envoy send calls to these replicas. wait: whether to wait until Envoy counts the replicas as healthy.
+        through: the addresses of proxies, by the address of the replica behind each proxy."""
         proxies = through or {}
         for replica in replicas:
             grpc, http = (parse(proxies.get(address, address)) for address in (replica.address, replica.http))

@@ -139,7 +139,8 @@ def hold(caller: Caller, seen: Sequence[Seen], report: Report, *, script: bool =
 
 
 def all_answered(seen: Sequence[Seen], logs: Path, but: str = "") -> None:
-    """Check that every question was answered, or failed with the reason `but`. Otherwise print why not: the error of each other turn, its cuts, and what the servers' logs, in this folder, say of it."""
+    """Check that every question was answered, or failed with the reason `but`. Otherwise print why not: the error of
+    each other turn, its cuts, and what the servers' logs, in this folder, say of it."""
     others = [
         one
         for one in seen

@@ -39,8 +39,8 @@ class Act(StrEnum):
 
 @dataclass
 class Case:
-    """One question. text: the answer. cut: the byte of the first server's body at which it breaks off. began: when each answer of the second server
-    sent its first text.
+    """One question. text: the answer. cut: the byte of the first server's body at which it breaks off. began: when each
+    answer of the second server sent its first text.
     """
 
     text: str

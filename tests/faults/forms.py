@@ -1,7 +1,8 @@
 """The two forms of a campaign, and the report of each.
 
 The short form is part of a normal test run. It checks counts, but only prints times. The long form (`make soak`)
-checks both. Some campaigns have only a long form, because the contract tests check the same promise with less work. Every run of the long form adds a line to `soak/{campaign}.jsonl`, so that the counts of several runs can be summed.
+checks both. Some campaigns have only a long form, because the contract tests check the same promise with less work.
+Every run of the long form adds a line to `soak/{campaign}.jsonl`, so that the counts of several runs can be summed.
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ class Form:
 
 
 def forms(long: int, short: int | None = None) -> Any:
-    """Parametrises the test of a campaign with the number of repetitions: `short` in a normal run, and `long` (or RESPONSA_SOAK_COUNT) in a soak.
+    """Parametrises the test of a campaign with the number of repetitions: `short` in a normal run, and `long` (or
+    RESPONSA_SOAK_COUNT) in a soak.
 
     Without `short`, only the soak runs the campaign.
     """

@@ -30,7 +30,8 @@ def is_terminal(event: Event) -> bool:
 
 @dataclass
 class Reading:
-    """Reads the events of a turn, as a careful reader does: checks that the numbers have no gaps, applies withdrawals, and compares the text with the answer.
+    """Reads the events of a turn, as a careful reader does: checks that the numbers have no gaps, applies withdrawals,
+    and compares the text with the answer.
 
     all_events: whether the reader asked for deltas. If so, every number must arrive.
     """

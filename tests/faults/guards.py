@@ -1,4 +1,5 @@
-"""The guards of the product, and how to remove them. A replica runs without a guard if its SQL, or one of its parts, is replaced with a version that lacks the guard.
+"""The guards of the product, and how to remove them. A replica runs without a guard if its SQL, or one of its parts, is
+replaced with a version that lacks the guard.
 
 By removing a guard, a campaign shows that it would find the faults that it looks for. The product itself cannot load this module.
 """
@@ -203,7 +204,7 @@ def _shown_before_commit(self: TurnWriter) -> Append | None:
     """Publishes rows before their commit."""
     append = _take(self)
     if append is not None and append.rows:
-        cast("Any", self)._owner.publish(append.rows, False)
+        cast("Any", self)._owner.publish(append.rows, words=append.words, ended=False)
     return append
 
 
@@ -248,6 +249,6 @@ _CHANGES: Final[Mapping[Guard, Callable[[], None]]] = {
     Guard.OVERLAP_DROPPED: _change((Following, "follow", _all_that_comes), (frames, "stream", _as_they_come)),
     Guard.COMMIT_BEFORE_VISIBLE: _change((TurnWriter, "take", _shown_before_commit)),
     Guard.SYNCHRONOUS_COMMIT: _relaxed,
-    Guard.HANDOVER: _change((Run, "_last_words", _ended_instead)),
+    Guard.HANDOVER: _change((Run, "_flush_before_release", _ended_instead)),
     Guard.TOGETHER: _change((DocumentStore, "_note", _apart)),
 }

@@ -1,4 +1,5 @@
-"""Several simulated processes within one process. Each has its own `Turns` on the real PostgreSQL, and can be killed, stopped and drained like a process.
+"""Several simulated processes within one process. Each has its own `Turns` on the real PostgreSQL, and can be killed,
+stopped and drained like a process.
 
 A killed process gets no more results from its store and sends nothing. Its last statement may still commit,
 as when a real process dies while its statement runs. The streams of its followers are cut.

@@ -123,8 +123,10 @@ class Ledger:
             reading = Reading()
             try:
                 events = events_of(bytes(one["frame"]) for one in frames[identity])
-                reading = read(events)
                 _shape(row, frames[identity], events)
+                if row["terminal"] is not None:  # the turn keeps it, and its log does not
+                    events = [*events, Event.FromString(bytes(row["terminal"]))]
+                reading = read(events)
             except (Differs, DecodeError) as error:
                 found.append(Violation("contiguous", str(identity), str(error)))
             kept[identity] = Kept(row, events, reading)
@@ -149,8 +151,8 @@ class Ledger:
         return frozenset(str(row["id"]) for row in rows)
 
     def latencies(self, seen: Iterable[tuple[str, Mapping[int, float]]]) -> Sequence[float]:
-        """The seconds from the commit of each event until a reader received the event. seen: for each reader, the turn, and the arrival time (time.time()) of each
-        event by seq.
+        """The seconds from the commit of each event until a reader received the event. seen: for each reader, the turn,
+        and the arrival time (time.time()) of each event by seq.
 
         Only the first event of each row is measured.
         """
@@ -262,7 +264,8 @@ class Ledger:
         """Check that the table of tool calls and the log agree about each call."""
         ledger: dict[UUID, dict[str, str]] = defaultdict(dict)
         for row in self._rows(
-            "SELECT turn_id, call_id, coalesce(outcome, '') AS outcome FROM responsa.turn AS t JOIN responsa.turn_tool AS c ON c.turn_id = t.id"
+            "SELECT turn_id, call_id, coalesce(outcome, '') AS outcome FROM responsa.turn AS t JOIN "
+            "responsa.turn_tool AS c ON c.turn_id = t.id"
             " WHERE t.tenant_id = %s",
             self._tenant,
         ):
@@ -286,10 +289,12 @@ def _shape(turn: Row, rows: Sequence[Row], events: Sequence[Event]) -> None:
         inside = [next(numbers) for _ in range(row["last_seq"] - row["seq"] + 1)]
         if [one.seq for one in inside] != [*range(row["seq"], row["last_seq"] + 1)]:
             raise Differs(f"the row {row['seq']}…{row['last_seq']} holds {[one.seq for one in inside]}")
-        if {kind(one) == "delta" for one in inside} != {row["deltas"]}:
-            raise Differs(f"the row {row['seq']} mixes deltas with other events")
+        if all(kind(one) == "delta" for one in inside) != row["deltas"]:
+            raise Differs(f"the row {row['seq']} says wrongly whether it has only deltas")
+        if any(map(is_terminal, inside)):
+            raise Differs(f"the row {row['seq']} has a terminal event")
         through = row["last_seq"]
-    if turn["last_seq"] != through:
+    if turn["last_seq"] != through + (turn["terminal"] is not None):
         raise Differs(f"the turn says {turn['last_seq']}, its log ends at {through}")
 
 
@@ -301,8 +306,6 @@ def _one_end(kept: Mapping[UUID, Kept], *, ended: bool) -> Iterable[Violation]:
                 yield Violation(
                     "one_end", str(identity), f"still {turn.outcome}, attempt {turn.row['attempt']}"
                 )
-            elif last is not None and is_terminal(last):
-                yield Violation("one_end", str(identity), f"{turn.outcome} with a terminal event")
             continue
         if last is None or not is_terminal(last):
             yield Violation(
@@ -312,11 +315,10 @@ def _one_end(kept: Mapping[UUID, Kept], *, ended: bool) -> Iterable[Violation]:
             )
         elif STATE_OF[kind(last)] != turn.outcome:
             yield Violation("one_end", str(identity), f"{turn.outcome}, but its log ends in {kind(last)}")
-        elif Event.FromString(bytes(turn.row["terminal"])) != last:
-            yield Violation("one_end", str(identity), "the turn keeps another terminal event than its log")
 
 
 def witness(dsn: str) -> None:
-    """Install triggers that record which replica writes which rows of a database. dsn: the connection string of the database's superuser."""
+    """Install triggers that record which replica writes which rows of a database. dsn: the connection string of the
+    database's superuser."""
     with psycopg.connect(dsn) as connection:
         connection.execute(WITNESS.read_bytes())

@@ -1,9 +1,9 @@
 """Starts replicas fast: `python -m tests.faults.nursery`. This process imports all modules once, and then forks for each replica.
 
-Each line on stdin is an `Order` for one replica (`Order.told`), or `import MODULE` for a module that further replicas need. Responses go as lines of JSON to stdout: `{"name", "pid"}` for a
-replica that was started, and `{"pid", "status"}` for a replica that has ended.
-Forking is safe in this process, because it has not started any thread, event loop or gRPC. All replicas end together with this
-process, which ends when its stdin closes.
+Each line on stdin is an `Order` for one replica (`Order.told`), or `import MODULE` for a module that further replicas
+need. Responses go as lines of JSON to stdout: `{"name", "pid"}` for a replica that was started, and `{"pid", "status"}`
+for a replica that has ended. Forking is safe in this process, because it has not started any thread, event loop or
+gRPC. All replicas end together with this process, which ends when its stdin closes.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from typing import Final
 from responsa_server.embedded.spawn import die_with_parent
 from tests.faults.replica import Order, main
 
-# The modules that `responsa_server.app.serve.running` and the libraries below it import late. The runtime of the embedding model is left out, because
+# The modules that `responsa_server.app.serve.running` and the libraries below it import late. The runtime of the
+# embedding model is left out, because
 # its import starts a thread. A module that is missing from this list makes each start slower, which counts as an error.
 HEAVY: Final[Sequence[str]] = (
     "responsa_server.app.front",

@@ -37,7 +37,8 @@ class Struck(BaseException):
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """A fault that happens at `place` after `skip` visits, with the given probability and at most `times` times. seconds: the length of a delay. turn: the only turn (a UUID) that it happens to; "" for any."""
+    """A fault that happens at `place` after `skip` visits, with the given probability and at most `times` times.
+    seconds: the length of a delay. turn: the only turn (a UUID) that it happens to; "" for any."""
 
     place: Fault
     act: Act

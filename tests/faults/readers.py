@@ -1,4 +1,5 @@
-"""Readers that never give up, over gRPC, gRPC-Web and event streams. They ask, lose the connection, and resume after the last seq that they received.
+"""Readers that never give up, over gRPC, gRPC-Web and event streams. They ask, lose the connection, and resume after
+the last seq that they received.
 
 They rely only on docs/streams.md, and are stricter than a client: they count every repeated or missing event.
 """
@@ -28,7 +29,8 @@ from tests.instance import pause
 
 Frame = chat.AskResponse | chat.ResumeTurnResponse
 PATIENCE = 180.0
-"""The number of seconds without a new event after which a reader's test fails. On a machine with many other programs, a minute was too short."""
+"""The number of seconds without a new event after which a reader's test fails. On a machine with many other programs, a
+minute was too short."""
 
 
 class Unserved(AssertionError):
@@ -414,6 +416,7 @@ async def follow(way: Way, seen: Seen, *, until: Callable[[Seen], bool] = lambda
         if time.monotonic() - moved > PATIENCE:
             raise Unserved(f"{seen.turn or 'asking'}: nothing after {seen.through} for {PATIENCE:g} s")
         if seen.through == before:
-            # No new event arrived, so the server may be down. Fifty readers that tried again at once would leave a small machine no time for its start.
+            # No new event arrived, so the server may be down. Fifty readers that tried again at once would leave a
+            # small machine no time for its start.
             await asyncio.sleep(pause(time.monotonic() - moved))
     return seen

@@ -1,6 +1,7 @@
 """A replica of the server with injected faults: `python -m tests.faults.replica ORDER`. ORDER is the JSON of an `Order`.
 
-The replica uses the product's own wiring. The order contains the differences from `responsa serve`: faults at named places, and removed guards.
+The replica uses the product's own wiring. The order contains the differences from `responsa serve`: faults at named
+places, and removed guards.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Any
 
 from responsa_server.app.serve import serve
 from responsa_server.app.settings import environment, load
+from responsa_server.embedded import Layout
 from responsa_server.stores.postgres.source_runs import PostgresSourceRuns
 from tests.faults.guards import Guard, without
 from tests.faults.placed import Placed, PlacedFaults
@@ -26,8 +28,8 @@ from tests.faults.placed import Placed, PlacedFaults
 @dataclass(frozen=True, slots=True)
 class Order:
     """The settings of a replica. environment: the server's settings as environment variables. log: the file for the
-    replica's output; "" to use the output of this process. sync_deaths: methods of the store of runs of sources after which the process is killed, with the number of calls
-    before that.
+    replica's output; "" to use the output of this process. sync_deaths: methods of the store of runs of sources after
+    which the process is killed, with the number of calls before that.
     """
 
     name: str
@@ -82,7 +84,9 @@ def main(order: Order) -> None:
     for name, calls in order.sync_deaths.items():
         _die_after(name, calls)
     faults = PlacedFaults(order.faults, order.seed)
-    asyncio.run(serve(load(), faults=faults, turn_queries=without(order.guards_out)))
+    settings = load()
+    layout = Layout.of(settings.home)
+    asyncio.run(serve(settings, layout, faults=faults, turn_queries=without(order.guards_out)))
 
 
 if __name__ == "__main__":

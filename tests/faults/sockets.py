@@ -1,4 +1,5 @@
-"""Readers of `/ws/chat` that never give up: they ask, lose their socket, and resume on another socket after the last seq that they received.
+"""Readers of `/ws/chat` that never give up: they ask, lose their socket, and resume on another socket after the last
+seq that they received.
 
 They rely only on docs/websocket.md.
 """
@@ -29,7 +30,8 @@ GONE_ELSEWHERE = 1012
 
 @dataclass
 class SocketSeen:
-    """The results of a reader. frames: the turn's frames in order, without repetitions. doubled: the number of frames whose seq did not increase."""
+    """The results of a reader. frames: the turn's frames in order, without repetitions. doubled: the number of frames
+    whose seq did not increase."""
 
     text: str
     request_id: str = field(default_factory=lambda: str(uuid4()))
@@ -131,7 +133,8 @@ async def follow_on_sockets(
     *,
     until: Callable[[SocketSeen], bool] = lambda seen: seen.ended,
 ) -> SocketSeen:
-    """Ask the question or resume its turn, over as many sockets as necessary, until the turn has ended. target: the host and port. Raises Unserved."""
+    """Ask the question or resume its turn, over as many sockets as necessary, until the turn has ended. target: the
+    host and port. Raises Unserved."""
     moved = time.monotonic()
     while not until(seen):
         before = seen.seq
@@ -190,7 +193,8 @@ async def keep_asking_on_sockets(
 
 
 async def as_golden_on_sockets(target: str, key: str, seen: Sequence[SocketSeen]) -> None:
-    """Compare the frames from many sockets with the question's script, and with the frames from one socket that replays the whole turn. Raises Differs."""
+    """Compare the frames from many sockets with the question's script, and with the frames from one socket that replays
+    the whole turn. Raises Differs."""
     for one in seen:
         one.check()
         whole = SocketSeen(one.text, one.request_id, one.turn)

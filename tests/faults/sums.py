@@ -1,7 +1,9 @@
-"""Prints the total counts of all long runs: of those in the record, and of the lines in `soak/*.jsonl`: `python -m tests.faults.sums`. Times come from the slowest run.
+"""Prints the total counts of all long runs: of those in the record, and of the lines in `soak/*.jsonl`: `python -m
+tests.faults.sums`. Times come from the slowest run.
 
-`python -m tests.faults.sums --record NAME …` moves the lines of these campaigns to the record. The record, `tests/faults/record.json`, is committed; `soak` is not, so
-its lines are lost with the checkout. `--soak FOLDER` takes the lines of another checkout.
+`python -m tests.faults.sums --record NAME …` moves the lines of these campaigns to the record. The record,
+`tests/faults/record.json`, is committed; `soak` is not, so its lines are lost with the checkout. `--soak FOLDER` takes
+the lines of another checkout.
 """
 
 from __future__ import annotations
@@ -20,7 +22,8 @@ LEVELS = ("model calls a turn", "KiB more than idle streams", "readers", "open s
 """The fields that are not counts of occurrences. For these fields, the report has the largest value instead of the sum."""
 
 Total = Mapping[str, Any]
-"""Some runs of a campaign: their number (runs), the first and the last time at which one ended (since, until), seconds, counts and times."""
+"""Some runs of a campaign: their number (runs), the first and the last time at which one ended (since, until), seconds,
+counts and times."""
 
 
 def main(given: Sequence[str] | None = None) -> int:

@@ -1,4 +1,5 @@
-"""Turns are cancelled at random times, even just as they finish. Each turn soon has exactly one terminal event, and the socket to its model is closed."""
+"""Turns are cancelled at random times, even just as they finish. Each turn soon has exactly one terminal event, and the
+socket to its model is closed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Connections to PostgreSQL are cut immediately before or after a commit of accept, claim, append and finish. No event is doubled or lost."""
+"""Connections to PostgreSQL are cut immediately before or after a commit of accept, claim, append and finish. No event
+is doubled or lost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Connections are cut after random numbers of bytes, between client and Envoy and between Envoy and replica. Every reader still receives the golden stream."""
+"""Connections are cut after random numbers of bytes, between client and Envoy and between Envoy and replica. Every
+reader still receives the golden stream."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
-"""Models that break off within an answer, at random bytes and over all three protocols, and the models that take the answer up: well, by repeating, or by
-beginning again. The answer is whole, no word of it stands twice, and the text goes on soon.
+"""Models that break off within an answer, at random bytes and over all three protocols, and the models that take the
+answer up: well, by repeating, or by beginning again. The answer is whole, no word of it stands twice, and the text goes
+on soon.
 """
 
 from __future__ import annotations

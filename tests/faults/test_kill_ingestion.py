@@ -1,6 +1,7 @@
 """Workers are killed while they read documents. Every accepted document ends searchable, with the passages that it has without a kill.
 
-The embedding model is a local server. With the model that runs within the worker, nearly all of the time between two kills would be spent in the model.
+The embedding model is a local server. With the model that runs within the worker, nearly all of the time between two
+kills would be spent in the model.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ MOST_STATES = 40
 
 
 def document(number: int, dice: random.Random) -> tuple[str, bytes]:
-    """A file of one of several formats and of 0.5 to 100 KiB, and its source key. The passages of the long ones are written in several pieces."""
+    """A file of one of several formats and of 0.5 to 100 KiB, and its source key. The passages of the long ones are
+    written in several pieces."""
     lines = [
         f"{place}. {' '.join(dice.choices(SENTENCE.split(), k=30))}."
         for place in range(dice.choice((4, 20, 200, 600)))

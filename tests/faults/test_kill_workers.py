@@ -1,4 +1,5 @@
-"""Workers are killed at random times and at each named place, with many turns for each kill. Every accepted turn ends as it would without a kill."""
+"""Workers are killed at random times and at each named place, with many turns for each kill. Every accepted turn ends
+as it would without a kill."""
 
 from __future__ import annotations
 
@@ -147,7 +148,8 @@ async def test_a_turn_is_taken_over_soon_at_the_default_lease(
 async def test_a_turn_fails_only_because_it_lost_many_workers(
     cluster: Cluster, form: Form, request: pytest.FixtureRequest
 ) -> None:
-    """At the default limits, a turn that loses one worker after the other looks like their cause, though they are killed from outside. Nothing else makes a turn fail."""
+    """At the default limits, a turn that loses one worker after the other looks like their cause, though they are
+    killed from outside. Nothing else makes a turn fail."""
     report = Report("kill_workers_default_losses", form)
     settings = {
         "RESPONSA_TURNS__ALONE_AFTER_LOSSES": str(ALONE_AFTER_LOSSES),
@@ -201,7 +203,8 @@ async def test_a_turn_that_kills_its_workers_ends_and_the_others_are_answered(cl
             )
             deaths += not worker.alive
         await following
-    assert deaths == 3
+    # A checkpoint sets the count of losses to 0. The first worker may die before its own is committed; then the second one saves it.
+    assert deaths in (3, 4)
     assert poison.outcome == "failed"
     assert b"WORKER_LOST" in poison.terminal.failed.status.SerializeToString()
     assert [other.outcome for other in others] == ["answer"] * len(others)

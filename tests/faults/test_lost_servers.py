@@ -1,4 +1,5 @@
-"""The server of a whole `responsa up` is killed, stopped or wedged under 50 streams. The supervisor replaces it, and every question is answered."""
+"""The server of a whole `responsa up` is killed, stopped or wedged under 50 streams. The supervisor replaces it, and
+every question is answered."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""A hundred callers send the same request_id at once, on several replicas. The result is one turn, one call of the model, and a hundred equal streams."""
+"""A hundred callers send the same request_id at once, on several replicas. The result is one turn, one call of the
+model, and a hundred equal streams."""
 
 from __future__ import annotations
 

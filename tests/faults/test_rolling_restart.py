@@ -70,7 +70,8 @@ class Users:
 
 
 async def replace(cluster: Cluster, old: Replica) -> Replica:
-    """Replace a replica in the same steps as an operator: start the next replica, add it to Envoy, stop the old replica, and remove it from Envoy's list when it has ended."""
+    """Replace a replica in the same steps as an operator: start the next replica, add it to Envoy, stop the old
+    replica, and remove it from Envoy's list when it has ended."""
     new = await cluster.soon(**ROOMY)
     await asyncio.to_thread(cluster.admit, new)
     old.signal(signal.SIGTERM)

@@ -1,4 +1,5 @@
-"""The times of a failed sign-in, a registration and a request for a reset do not tell whether the account exists, and sign-ins do not delay the event loop.
+"""The times of a failed sign-in, a registration and a request for a reset do not tell whether the account exists, and
+sign-ins do not delay the event loop.
 
 `make soak CAMPAIGN=sign_in_times` makes 1,000 calls of each kind, with the limits of attempts lifted.
 """

@@ -30,7 +30,8 @@ class SlowReader:
     """A follower of a turn. It has a separate connection with a tiny kernel buffer."""
 
     def __init__(self, port: int, request: bytes, then: bytes = b"") -> None:
-        """request: the bytes that open the stream. then: the bytes to send after the head of the response has arrived. Fails if the server refuses the stream."""
+        """request: the bytes that open the stream. then: the bytes to send after the head of the response has arrived.
+        Fails if the server refuses the stream."""
         self._socket = socket.socket()
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
         self._socket.connect(("127.0.0.1", port))

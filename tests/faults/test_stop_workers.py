@@ -1,4 +1,5 @@
-"""Workers are stopped for longer than their lease and then continued. Other workers take their turns over, and the stopped workers can no longer write."""
+"""Workers are stopped for longer than their lease and then continued. Other workers take their turns over, and the
+stopped workers can no longer write."""
 
 from __future__ import annotations
 
@@ -74,7 +75,8 @@ async def test_a_worker_that_was_stopped_writes_nothing_of_what_was_taken_from_i
 
 
 async def lose_two(cluster: Cluster, way: GrpcWay, *guards_out: Guard) -> tuple[Replica, Seen, Seen]:
-    """Stop one worker and kill another, each with a turn under a long lease, then start a third one without these guards. Returns the stopped worker and the followed turns of the two."""
+    """Stop one worker and kill another, each with a turn under a long lease, then start a third one without these
+    guards. Returns the stopped worker and the followed turns of the two."""
     cluster.admit(await cluster.soon("rpc"))
     workers: list[Replica] = []
     turns: list[Seen] = []

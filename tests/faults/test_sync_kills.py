@@ -1,7 +1,9 @@
-"""Workers are killed in the midst of the runs of two sources, PostgreSQL and MariaDB, whose rows change all the time. At the end, the documents are the rows.
+"""Workers are killed in the midst of the runs of two sources, PostgreSQL and MariaDB, whose rows change all the time.
+At the end, the documents are the rows.
 
-All rows of a person change in one transaction, and each states how many rows the person has and which state of the person it belongs to. So all that is searchable about a person at any
-moment must state the same, and be as much as it states. The campaign looks at it all the time.
+All rows of a person change in one transaction, and each states how many rows the person has and which state of the
+person it belongs to. So all that is searchable about a person at any moment must state the same, and be as much as it
+states. The campaign looks at it all the time.
 """
 
 from __future__ import annotations
@@ -71,8 +73,10 @@ STATES = """SELECT d.source_key, d.subject, convert_from(v.original, 'UTF8') FRO
 LEFT = """SELECT 'operation', id::text FROM responsa.operation WHERE tenant_id = %(tenant)s AND stage <> 'done'
     UNION ALL SELECT 'document', source_key FROM responsa.document WHERE tenant_id = %(tenant)s AND (state <> 'ready' OR version = 0)
     UNION ALL SELECT 'failure', problem FROM responsa.source_failure WHERE tenant_id = %(tenant)s
-    UNION ALL SELECT 'row', key FROM responsa.source_document WHERE tenant_id = %(tenant)s AND (operation_id IS NOT NULL OR next_digest IS NOT NULL OR gone)
-    UNION ALL SELECT 'passage', p.id::text FROM responsa.passage AS p JOIN responsa.document AS d ON d.tenant_id = p.tenant_id AND d.id = p.document_id
+    UNION ALL SELECT 'row', key FROM responsa.source_document
+        WHERE tenant_id = %(tenant)s AND (operation_id IS NOT NULL OR next_digest IS NOT NULL OR gone)
+    UNION ALL SELECT 'passage', p.id::text FROM responsa.passage AS p
+        JOIN responsa.document AS d ON d.tenant_id = p.tenant_id AND d.id = p.document_id
         WHERE p.tenant_id = %(tenant)s AND p.live <> (p.version = d.version)
     UNION ALL SELECT 'unsearchable', d.source_key FROM responsa.document AS d WHERE d.tenant_id = %(tenant)s AND NOT EXISTS (
         SELECT FROM responsa.passage AS p JOIN responsa.passage_vector AS v ON v.passage_id = p.id WHERE p.document_id = d.id AND p.live)"""
@@ -90,7 +94,8 @@ class Office:
     ending: threading.Event = field(default_factory=threading.Event)
 
     def change(self, dice: random.Random, report: Report, *, late: bool) -> None:
-        """Change all rows of some persons in one transaction. late: whether it stays open for a while, so that runs read what was before."""
+        """Change all rows of some persons in one transaction. late: whether it stays open for a while, so that runs
+        read what was before."""
         with self.connect() as connection, connection.cursor() as cursor:
             for person in dice.sample(range(PERSONS), dice.randrange(1, 3)):
                 self._change_person(f"p{person}", cursor, dice, report)

@@ -1,5 +1,5 @@
-"""Workers are killed while they call tools of all three effects: over `http_api`, MCP (HTTP and programs) and web search. What has an effect once is never done twice, and
-what nobody knows is reported as unknown.
+"""Workers are killed while they call tools of all three effects: over `http_api`, MCP (HTTP and programs) and web
+search. What has an effect once is never done twice, and what nobody knows is reported as unknown.
 """
 
 from __future__ import annotations

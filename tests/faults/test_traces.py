@@ -1,4 +1,5 @@
-"""Workers are killed while every turn is traced. The trace of each turn is whole, and has a link from the attempt that took the turn over."""
+"""Workers are killed while every turn is traced. The trace of each turn is whole, and has a link from the attempt that
+took the turn over."""
 
 from __future__ import annotations
 
@@ -48,7 +49,11 @@ def breaches_of(turns: Mapping[UUID, Kept], spans: Sequence[Span]) -> dict[UUID,
     traces: dict[str, list[Span]] = defaultdict(list)
     for span in spans:
         traces[span.trace].append(span)
-    trace_of = {span.attributes["responsa.turn"]: span.trace for span in spans if span.name == "turn"}
+    trace_of = {
+        span.attributes["responsa.turn"]: span.trace
+        for span in spans
+        if span.name.startswith("invoke_agent ")
+    }
     return {
         turn: found
         for turn, kept in turns.items()

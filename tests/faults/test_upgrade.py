@@ -1,6 +1,8 @@
-"""Servers of two releases answer beside each other on one database. Envoy is switched from the ones to the others and back, some are killed, and no stream loses anything.
+"""Servers of two releases answer beside each other on one database. Envoy is switched from the ones to the others and
+back, some are killed, and no stream loses anything.
 
-The old release is the wheel of the commit before the newest one that changed the server. The new release is the wheel of the checked out commit with two
+The old release is the wheel of the commit before the newest one that changed the server. The new release is the wheel
+of the checked out commit with two
 more migrations: one that old servers bear, and one that waits until they have ended.
 """
 
@@ -22,7 +24,7 @@ from pathlib import Path
 
 import pytest
 
-from responsa_server.embedded import HostState, host_states
+from responsa_server.envoy.hosts import HostState, host_states
 from tests.architecture.test_wheel import DIST, Installed
 from tests.faults.cluster import Cluster, Replica, clusters
 from tests.faults.crowd import Crowd, all_answered, hold, question

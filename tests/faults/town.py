@@ -11,7 +11,8 @@ from responsa_server.domain.relay import Hint
 
 
 class Gate:
-    """Whether a simulated process is alive, and whether it runs. A task waits at the gate of a stopped process, and never returns from the gate of a dead process."""
+    """Whether a simulated process is alive, and whether it runs. A task waits at the gate of a stopped process, and
+    never returns from the gate of a dead process."""
 
     def __init__(self) -> None:
         self.dead = asyncio.Event()

@@ -1,5 +1,5 @@
--- Records which replica held a turn and which replica wrote to it. A replica is identified by the first word of its connections' application_name, which is unique in a campaign.
--- Only campaigns install this schema in their databases.
+-- Records which replica held a turn and which replica wrote to it. A replica is identified by the first word of its connections'
+-- application_name, which is unique in a campaign. Only campaigns install this schema in their databases.
 CREATE SCHEMA witness;
 CREATE SEQUENCE witness.moment;
 -- Each epoch of a turn, with the worker that raised it. The statement that raises an epoch locks the turn's row, and so does every
@@ -27,7 +27,8 @@ CREATE INDEX ON witness.wrote (turn_id);
 CREATE FUNCTION witness.hold() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
 BEGIN
     IF TG_OP = 'INSERT' OR NEW.epoch IS DISTINCT FROM OLD.epoch THEN
-        INSERT INTO witness.held (turn_id, epoch, writer) VALUES (NEW.id, NEW.epoch, split_part(current_setting('application_name'), ' ', 1));
+        INSERT INTO witness.held (turn_id, epoch, writer)
+        VALUES (NEW.id, NEW.epoch, split_part(current_setting('application_name'), ' ', 1));
     END IF;
     RETURN NULL;
 END $$;
@@ -38,7 +39,8 @@ DECLARE
     row_json jsonb := to_jsonb(NEW);
 BEGIN
     INSERT INTO witness.wrote (turn_id, what, seq, epoch, claimed, writer)
-    SELECT NEW.turn_id, TG_ARGV[0], (row_json ->> 'seq')::bigint, t.epoch, (row_json ->> 'epoch')::bigint, split_part(current_setting('application_name'), ' ', 1)
+    SELECT NEW.turn_id, TG_ARGV[0], (row_json ->> 'seq')::bigint, t.epoch, (row_json ->> 'epoch')::bigint,
+        split_part(current_setting('application_name'), ' ', 1)
     FROM responsa.turn AS t WHERE t.id = NEW.turn_id;
     RETURN NULL;
 END $$;

@@ -148,6 +148,8 @@ def web(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (root / name).write_text("<!doctype html><title>Responsa</title>")
     (root / "assets" / "index-abc123.js").write_text("export {};\n")
     (root / "assets" / "index-abc123.js.gz").write_bytes(gzip.compress(b"export {};\n"))
+    brotli = bytes.fromhex("0b05806578706f7274207b7d3b0a03")  # the same, by Node
+    (root / "assets" / "index-abc123.js.br").write_bytes(brotli)
     (root / "widget.js").write_text("customElements;\n")
     (root / "favicon.svg").write_text("<svg xmlns='http://www.w3.org/2000/svg'/>")
     (root / ".hidden.txt").write_text("hidden")

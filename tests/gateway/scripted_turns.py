@@ -59,17 +59,21 @@ UNCONFIRMED = [
     UnconfirmedSentence(answer_range=ByteRange(end=5)),
 ]  # fmt: skip
 SUGGESTION = Suggestion(
-    passage="passages/s", document_version="documents/s/versions/1", collection="collections/c", title="Sheet", quote="4 leases", text="4 leases",
+    passage="passages/s", document_version="documents/s/versions/1", collection="collections/c", title="Sheet", quote="4 leases",
+    text="4 leases",
     source_range=ByteRange(start=7, end=15), score=0.5, page=2, path="Sheet2!A4:C4",
 )  # fmt: skip
 EXCERPT = Excerpt(
-    passage="passages/p", document_version="documents/d/versions/2", collection="collections/c", collection_kind=CollectionKind.COLLECTION_KIND_OWN, title="Leases", headings=["Turns", "Ends"],
+    passage="passages/p", document_version="documents/d/versions/2", collection="collections/c",
+    collection_kind=CollectionKind.COLLECTION_KIND_OWN, title="Leases", headings=["Turns", "Ends"],
     uri="https://example.org/l", source_range=ByteRange(start=40, end=60), text="First. A lease ends.", markdown="First. A lease ends.",
-    marked_range=ByteRange(start=47, end=60), marked_in_markdown=ByteRange(start=7, end=20), grade=ExcerptGrade.EXCERPT_GRADE_ANSWERS, score=0.75, page=3, box=PageBox(left=100, top=250, right=900, bottom=300),
+    marked_range=ByteRange(start=47, end=60), marked_in_markdown=ByteRange(start=7, end=20), grade=ExcerptGrade.EXCERPT_GRADE_ANSWERS,
+    score=0.75, page=3, box=PageBox(left=100, top=250, right=900, bottom=300),
 )  # fmt: skip
 FURTHER = Excerpt(
-    passage="passages/s", document_version="documents/s/versions/1", collection="collections/c", title="Sheet", text="4 leases", markdown="| n |\n|---|\n| 4 leases |",
-    source_range=ByteRange(end=8), marked_range=ByteRange(end=8), grade=ExcerptGrade.EXCERPT_GRADE_CLOSEST, score=0.5, page=2, path="Sheet2!A4:C4",
+    passage="passages/s", document_version="documents/s/versions/1", collection="collections/c", title="Sheet", text="4 leases",
+    markdown="| n |\n|---|\n| 4 leases |",
+    source_range=ByteRange(end=8), grade=ExcerptGrade.EXCERPT_GRADE_CLOSEST, score=0.5, page=2, path="Sheet2!A4:C4",
 )  # fmt: skip
 
 
@@ -120,12 +124,15 @@ BODIES: Mapping[str, Sequence[TurnEvent]] = {
     "answer": [RETRIEVING, GENERATING, delta("A **lease** "), delta("<script>alert(1)</script> "), delta("ends."),
                other(citation=CITATION), answer(MARKDOWN)],
     "limit": [answer("Much.", outcome=2, model="openai:m", unsupported=2, unconfirmed=UNCONFIRMED, follow_ups=["Why?"])],
-    "fetched": [other(tool_call={"call_id": "tool-1", "tool": "tools/web_search"}), other(tool_result={"call_id": "tool-1", "outcome": 1, "content": "A page."}),
+    "fetched": [other(tool_call={"call_id": "tool-1", "tool": "tools/web_search"}),
+                other(tool_result={"call_id": "tool-1", "outcome": 1, "content": "A page."}),
                 answer("A page.", cited=FETCHED)],
     "newer": [stepped(99, "Something new..."), answer("Much.", outcome=2)],
-    "restarted": [GENERATING, delta("A lea"), other(attempt_restarted={"discard_from_seq": 3, "keep_bytes": 0}), delta("A lease."), answer("A lease.")],
+    "restarted": [GENERATING, delta("A lea"), other(attempt_restarted={"discard_from_seq": 3, "keep_bytes": 0}),
+                  delta("A lease."), answer("A lease.")],
     "post": [stepped(6, "Classifying your query..."), other(provider_switched={"source": "a:b", "target": "c:d", "cause": "timeout"}),
-             stepped(7, "Checking the sources..."), other(usage={"model": "c:d"}), answer("Read this.", intent="post", suggestions=[SUGGESTION])],
+             stepped(7, "Checking the sources..."), other(usage={"model": "c:d"}),
+             answer("Read this.", intent="post", suggestions=[SUGGESTION])],
     "passages": [RETRIEVING, answer("A lease ends.", model="passages", excerpts=[EXCERPT], more_excerpts=[FURTHER])],
     "near": [other(refused={"reason": 1, "message": "No.", "excerpts": [FURTHER]})],
     "needs_model": [other(refused={"reason": 12, "message": "A post needs a model.", "intent": "post"})],

@@ -2,8 +2,8 @@
 
 Its answers show what arrived, because these tests check the transports and not the answers. Usage:
 stand_in.py GRPC_SOCKET HTTP_SOCKET WEB_ROOT PATIENCE PORT. PATIENCE: how many seconds a socket stays silent
-before it sends a heartbeat, and how many seconds it waits for a token. PORT: Envoy's port. After SIGUSR1, the sockets ask their clients to reconnect
-elsewhere.
+before it sends a heartbeat, and how many seconds it waits for a token. PORT: Envoy's port. After SIGUSR1, the sockets
+ask their clients to reconnect elsewhere.
 """
 
 from __future__ import annotations
@@ -32,12 +32,13 @@ from grpc_status import rpc_status
 from responsa.auth.v1 import auth_service_pb2, auth_service_pb2_grpc, user_pb2
 from responsa.chat.v1 import chat_service_pb2, chat_service_pb2_grpc, turn_pb2
 from responsa.knowledge.v1 import document_pb2, knowledge_service_pb2, knowledge_service_pb2_grpc
-from responsa_server.app.gateway import GatewayServer, GatewaySettings, build_app
+from responsa_server.app.gateway import GatewayServer
 from responsa_server.calls.status import of as status_of
 from responsa_server.domain.addresses import LOOPBACK_HOSTS, UnixAddress, hosts_of, origins_of
 from responsa_server.domain.errors import FieldViolation, InvalidRequest, NotFound, Reason, Unauthenticated
 from responsa_server.domain.limits import Scope, too_many
 from responsa_server.domain.people import Origin, Principal
+from responsa_server.transports.doors import GatewaySettings, build_app
 from responsa_server.transports.http.guard import Allowed
 from responsa_server.transports.ws.bridge import Bridge, Held, Timing
 from responsa_server.transports.ws.settings import SocketSettings

@@ -188,7 +188,8 @@ def pairs() -> Iterator[tuple[str, str]]:
     ]
     chance = random.Random(27853)
     for _ in range(100):
-        # Groups of zero are frequent, because they change the notation. All groups are so small that no address is a multicast address, which Envoy refuses.
+        # Groups of zero are frequent, because they change the notation. All groups are so small that no address is a
+        # multicast address, which Envoy refuses.
         groups = [chance.choice([0, 0, 1, chance.randrange(0x4000)]) for _ in range(8)]
         others = [*groups]
         others[chance.randrange(8)] = chance.randrange(0x4000)

@@ -10,8 +10,8 @@ import httpx2
 import pytest
 from starlette.types import ASGIApp
 
-from responsa_server.app.gateway import GatewaySettings, build_app
 from responsa_server.domain.addresses import LOOPBACK_HOSTS, hosts_of, origins_of
+from responsa_server.transports.doors import GatewaySettings, build_app
 from responsa_server.transports.http.guard import Allowed
 from tests.gateway.in_process import calls_of
 from tests.gateway.stand_in import Codes
@@ -44,7 +44,12 @@ async def http(app: ASGIApp) -> AsyncIterator[httpx2.AsyncClient]:
         ({}, True),
         ({"host": "LOCALHOST:8080"}, True),
         ({"host": "evil.example"}, False),
-        ({"host": "localhost:1"}, False),
+        ({"host": "evil.example", "authorization": "Bearer rsp_x"}, True),
+        ({"host": "[", "authorization": "Bearer rsp_x"}, False),
+        ({"host": "evil.example", "authorization": "Bearer rsp_x", "origin": "http://evil.example"}, False),
+        ({"host": "evil.example", "authorization": "Bearer rsp_x", "sec-fetch-site": "cross-site"}, False),
+        ({"host": "localhost:1"}, True),
+        ({"host": "localhost:1", "origin": "http://localhost:1"}, False),
         ({"origin": "http://localhost:8080"}, True),
         ({"origin": OTHER}, True),
         ({"origin": "https://evil.example"}, False),

@@ -62,7 +62,8 @@ TEXT = b"# Lighthouses\n\nThe lighthouse of Alexandria stood on the island of Ph
 
 @dataclass(frozen=True)
 class Server:
-    """key: the administrator's key. stranger: the key of a user of another tenant. passing: the key and the name of a user for each of `ENDS`. systemd: the socket on which systemd would hear of the server."""
+    """key: the administrator's key. stranger: the key of a user of another tenant. passing: the key and the name of a
+    user for each of `ENDS`. systemd: the socket on which systemd would hear of the server."""
 
     port: int
     key: str

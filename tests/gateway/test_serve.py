@@ -18,13 +18,14 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from starlette.types import Message, Receive, Scope, Send
 
 from responsa_server.app.front import Silent
-from responsa_server.app.gateway import GatewayServer, GatewaySettings, build_app
+from responsa_server.app.gateway import GatewayServer
 from responsa_server.app.resources import Addresses
 from responsa_server.calls.health import ServerHealth
 from responsa_server.calls.status import UNEXPECTED
 from responsa_server.domain.addresses import UnixAddress
 from responsa_server.domain.parts import NOT_PAUSED, Health, PartReport
 from responsa_server.domain.people import Origin, Principal
+from responsa_server.transports.doors import GatewaySettings, build_app
 from responsa_server.transports.http.guard import Allowed
 from responsa_server.transports.http.problems import Unexpected
 from responsa_server.transports.http.sessions import SessionExchange

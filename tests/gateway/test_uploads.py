@@ -123,10 +123,51 @@ def test_refused_by_the_server_in_the_middle(http: httpx2.Client) -> None:
     assert (problem.reason, problem.metadata) == ("CONVERSATION_BUSY", {"active_turn": TURN})
 
 
-def test_a_form_is_refused_with_the_remedy(http: httpx2.Client) -> None:
-    answer = http.put("/v1/uploads?source_key=a.md", files={"file": ("a.md", b"x")}, headers=KEY)
-    refuses(answer, "content-type")
-    assert "--upload-file" in answer.text
+@pytest.mark.parametrize("method", ["PUT", "POST"])
+def test_a_form_with_fields_around_the_file(http: httpx2.Client, method: str) -> None:
+    body = os.urandom(FIVE_MB)
+    form = [
+        ("title", (None, "T + ü")),
+        ("file", ("a ü.md", body, "text/plain; charset=windows-1250")),
+        ("metadata", (None, '{"years": [2025]}')),
+    ]
+    answer = http.request(method, "/v1/uploads?subject=emp-7", files=form, headers=KEY)
+    found = answer.json()["response"]
+    assert (found["sourceKey"], found["title"], found["subject"], found["metadata"]) == (
+        "a ü.md",
+        "T + ü",
+        "emp-7",
+        {"years": [2025.0]},
+    )
+    assert found["mediaType"].startswith("text/plain; charset=windows-1250")
+    assert found["sizeBytes"] == str(FIVE_MB)
+    assert uploads(http)[-1] == f"whole-{FIVE_MB}"
+
+
+def test_forms_that_do_not_fit(http: httpx2.Client) -> None:
+    file = ("file", ("a.md", b"x"))
+    for fields, named in (
+        ([("nope", (None, "1"))], "nope"),
+        ([("title", (None, "1"))] * 2, "title"),
+        ([], "file"),
+    ):
+        form = [*fields, *([file] if named != "file" else [("title", (None, "1"))])]
+        refuses(http.put("/v1/uploads", files=form, headers=KEY), named)
+    refuses(http.put("/v1/uploads?title=a", files=[("title", (None, "1")), file], headers=KEY), "title")
+    assert of_rest(http.put("/v1/uploads", files=[file], headers={})).reason == "CREDENTIAL_MISSING"
+
+
+def test_a_client_that_breaks_off_within_a_form_leaves_nothing(place: Place, http: httpx2.Client) -> None:
+    head = (
+        f"POST /v1/uploads HTTP/1.1\r\nHost: {place.target}\r\nAuthorization: Bearer "
+        "rsp_x\r\nContent-Type: multipart/form-data; boundary=b\r\nContent-Length: "
+        f"{FIVE_MB}\r\n\r\n"
+    )
+    part = b'--b\r\ncontent-disposition: form-data; name="file"; filename="a.md"\r\n\r\n' + b"x" * 1_000_000
+    with socket.create_connection(("127.0.0.1", place.port)) as connection:
+        connection.sendall(head.encode() + part)
+        wait_for_last(http, "running")
+    wait_for_last(http, "broken-off")
 
 
 def test_the_character_set_of_the_header_counts(http: httpx2.Client) -> None:
@@ -141,8 +182,12 @@ def test_the_character_set_of_the_header_counts(http: httpx2.Client) -> None:
     assert media_type("", "application/x-www-form-urlencoded") in ("", media_type("", "text/plain"))
 
 
-def test_too_large_is_told_before_it_is_sent(place: Place) -> None:
-    head = f"PUT /v1/uploads?source_key=a.md HTTP/1.1\r\nHost: {place.target}\r\nContent-Length: 67108865\r\n\r\n"
+@pytest.mark.parametrize(("kind", "size"), [("text/plain", 67_108_865), ("multipart/form-data; boundary=b", 69_206_017)])  # fmt: skip
+def test_too_large_is_told_before_it_is_sent(place: Place, kind: str, size: int) -> None:
+    head = (
+        f"PUT /v1/uploads?source_key=a.md HTTP/1.1\r\nHost: {place.target}\r\nAuthorization: "
+        f"Bearer rsp_x\r\nContent-Type: {kind}\r\nContent-Length: {size}\r\n\r\n"
+    )
     with socket.create_connection(("127.0.0.1", place.port), timeout=30) as connection:
         connection.sendall(head.encode())
         answer = b""

@@ -65,7 +65,6 @@ FURTHER: Json = {
     "source_range": {"start": 0, "end": 8},
     "text": "4 leases",
     "markdown": "| n |\n|---|\n| 4 leases |",
-    "marked_range": {"start": 0, "end": 8},
     "grade": "closest",
     "score": 0.5,
     "page": 2,

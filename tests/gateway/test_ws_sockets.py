@@ -18,7 +18,7 @@ from responsa_server.transports.ws.auth import handshake_of
 from tests.gateway.conftest import OTHER_ORIGIN, Place, start_place
 from tests.gateway.scripted_turns import log_of, name_of
 from tests.gateway.sockets import KEY, LIBRARIES, Client, Closed, Json, reason_of
-from tests.gateway.wire import OWN
+from tests.gateway.wire import OWN, of_rest
 
 COOKIE = {"cookie": "other=1; responsa_session_8080=rss_good; responsa_session=rss_more", **OWN}
 
@@ -217,7 +217,10 @@ def test_the_id_of_the_call_is_the_handshakes(given: str, kept: bool) -> None:
         raise AssertionError
 
     headers = [(b"x-request-id", given.encode())]
-    found = handshake_of(WebSocket({"type": "websocket", "query_string": b"", "headers": headers}, unused, unused), SessionCookie()).call_id  # fmt: skip
+    found = handshake_of(
+        WebSocket({"type": "websocket", "query_string": b"", "headers": headers}, unused, unused),
+        SessionCookie(),
+    ).call_id
     assert (found == given) is kept
     assert kept or UUID(found)
 
@@ -308,8 +311,12 @@ def test_elsewhere_nothing_is_upgraded(place: Place) -> None:
     }
     with httpx2.Client(base_url=place.url) as http:
         for path in ("/", "/v1/turns", "/ws", "/ws/chat/x"):
-            assert http.get(path, headers=upgrade).status_code == 403
+            for page in ({}, {"origin": OTHER_ORIGIN}):
+                answer = http.get(path, headers={**upgrade, **page})
+                assert (answer.status_code, of_rest(answer).reason) == (404, "ROUTE_NOT_FOUND")
         assert http.get("/ws/chat").status_code == 404
+        old = http.get("/ws/chat", headers={**upgrade, "sec-websocket-version": "8"})
+        assert (old.status_code, old.headers["sec-websocket-version"]) == (426, "13")
 
 
 @pytest.fixture

@@ -9,7 +9,8 @@ from responsa_server.embedded.postgres import package_root
 
 
 def schema(url: str) -> Sequence[str]:
-    """The lines of a dump of the schema: owners, grants, policies and the order of columns included. The log's partitions depend on the date, so they are left out.
+    """The lines of a dump of the schema: owners, grants, policies and the order of columns included. The log's
+    partitions depend on the date, so they are left out.
 
     url: the database's URL with the role of a superuser.
     """

@@ -1,5 +1,5 @@
-"""The migrations that have landed on the main branch, as its history has them. A list of merged migrations only grows, and a database that any landed commit has made comes to
-today's schema: in place, and from both kinds of backup.
+"""The migrations that have landed on the main branch, as its history has them. A list of merged migrations only grows,
+and a database that any landed commit has made comes to today's schema: in place, and from both kinds of backup.
 """
 
 from __future__ import annotations
@@ -106,7 +106,8 @@ def _apply(urls: DatabaseUrls, migrations: Sequence[Migration], begun: int = 0) 
         for migration in migrations[begun:]:
             connection.execute(migration.sql.encode())
         connection.execute(
-            "CREATE TABLE IF NOT EXISTS responsa.migration (number int PRIMARY KEY, name text NOT NULL, sha256 bytea NOT NULL, apply_time timestamptz NOT NULL DEFAULT now())"
+            "CREATE TABLE IF NOT EXISTS responsa.migration (number int PRIMARY KEY, name text NOT "
+            "NULL, sha256 bytea NOT NULL, apply_time timestamptz NOT NULL DEFAULT now())"
         )
         connection.execute("GRANT SELECT ON responsa.migration TO responsa_app, responsa_log")
         connection.execute("DELETE FROM responsa.migration")
@@ -123,8 +124,7 @@ def empty(postgres: EmbeddedPostgres, maintenance: psycopg.Connection) -> Iterat
     maintenance.execute(f"CREATE DATABASE {name} OWNER responsa_owner TEMPLATE template0".encode())
     try:
         urls = urls_of(postgres, name)
-        with psycopg.connect(urls.superuser, autocommit=True) as connection:
-            connection.execute("CREATE EXTENSION vector")
+        urls.ask("CREATE EXTENSION vector")
         yield urls
     finally:
         maintenance.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
@@ -179,7 +179,8 @@ def _running(layout: Layout) -> Generator[DatabaseUrls]:
 
 
 def _fill(layout: Layout, migrations: Sequence[Migration]) -> Mapping[str, int]:
-    """Make an instance as the commit with these migrations left it, with the recorded rows of commit c6fb5430. Returns the number of rows of each table."""
+    """Make an instance as the commit with these migrations left it, with the recorded rows of commit c6fb5430. Returns
+    the number of rows of each table."""
     seeds.plant(layout)
     with _running(layout) as urls:
         with psycopg.connect(
@@ -187,8 +188,7 @@ def _fill(layout: Layout, migrations: Sequence[Migration]) -> Mapping[str, int]:
         ) as admin:
             admin.execute("DROP DATABASE responsa WITH (FORCE)")
             admin.execute("CREATE DATABASE responsa OWNER responsa_owner TEMPLATE template0")
-        with psycopg.connect(urls.superuser, autocommit=True) as superuser:
-            superuser.execute(gzip.decompress(RECORDED.read_bytes()))
+        urls.ask(gzip.decompress(RECORDED.read_bytes()))
         if migrations[-1].name != SQUASHED:
             _apply(urls, migrations, begun=BEGUN)
         return _counts(urls.superuser)

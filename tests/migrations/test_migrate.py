@@ -11,7 +11,7 @@ import pytest
 from psycopg import sql
 
 from responsa_server.app.settings import load as settings_of
-from responsa_server.cli.local.up import prepare_database
+from responsa_server.cli.local.preparing import prepare_database
 from responsa_server.domain.parts import MigrationState
 from responsa_server.embedded import EmbeddedPostgres, Layout
 from responsa_server.stores.postgres.database import Database

@@ -86,16 +86,14 @@ def upgraded(
         admin.execute(f"CREATE DATABASE {name} OWNER responsa_owner TEMPLATE template0".encode())
         try:
             urls = urls_of(postgres, name)
-            with psycopg.connect(urls.superuser, autocommit=True) as superuser:
-                superuser.execute(gzip.decompress((HERE / "dump.sql.gz").read_bytes()))
+            urls.ask(gzip.decompress((HERE / "dump.sql.gz").read_bytes()))
             applied = asyncio.run(migrate(urls.owner))
-            with psycopg.connect(urls.superuser, autocommit=True) as superuser:
-                superuser.execute(AGED.encode())
-                # Postpone the jobs. The dump is older than ten minutes, so the versions that no answer cites would be pruned at once.
-                superuser.execute(
-                    "SET search_path = procrastinate; UPDATE procrastinate_jobs SET scheduled_at = now() + interval '1 day'"
-                    " WHERE scheduled_at IS NOT NULL"
-                )
+            urls.ask(AGED)
+            # Postpone the jobs. The dump is older than ten minutes, so the versions that no answer cites would be pruned at once.
+            urls.ask(
+                "SET search_path = procrastinate; UPDATE procrastinate_jobs SET scheduled_at = now() + interval '1 day'"
+                " WHERE scheduled_at IS NOT NULL"
+            )
             folder = tmp_path_factory.mktemp("up")
             seeds.plant_model(Layout.of(folder / "home").prepare())
             environment = plain_environment(

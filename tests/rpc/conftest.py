@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import AsyncGenerator, Iterator
-from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,7 @@ from responsa_server.providers.minilm import MiniLmEmbedder
 from responsa_server.stores.postgres.database import Database
 from tests.conftest import DatabaseUrls
 from tests.contract.library_house import House
-from tests.rpc.served import Served, serving
+from tests.rpc.served import Serve, Served, serving
 
 
 @pytest.fixture
@@ -40,15 +40,20 @@ def house(
 
 
 @pytest.fixture
-async def served(house: House, database: Database, folder: Path) -> AsyncGenerator[Served, None]:
+def serve(house: House, folder: Path) -> Serve:
+    """Starts a server on the test's database. Its options are those of `serving`."""
+    return partial(serving, house, folder)
+
+
+@pytest.fixture
+async def served(serve: Serve) -> AsyncGenerator[Served, None]:
     """The server."""
-    async with asynccontextmanager(serving)(house, database, folder) as made:
+    async with serve() as made:
         yield made
 
 
 @pytest.fixture
-async def pair(house: House, database: Database, folder: Path) -> AsyncGenerator[tuple[Served, Served], None]:
+async def pair(serve: Serve) -> AsyncGenerator[tuple[Served, Served], None]:
     """Two servers on one database."""
-    start = asynccontextmanager(serving)
-    async with start(house, database, folder) as first, start(house, database, folder, replica="t") as second:
+    async with serve() as first, serve(replica="t") as second:
         yield first, second

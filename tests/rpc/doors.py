@@ -1,4 +1,5 @@
-"""The doors of a server through which strangers try: gRPC, REST, and those that have shapes of their own (MCP, A2A, OpenAI's API, the original paths, downloads, uploads, WebSockets)."""
+"""The doors of a server through which strangers try: gRPC, REST, and those that have shapes of their own (MCP, A2A,
+OpenAI's API, the original paths, downloads, uploads, WebSockets)."""
 
 from __future__ import annotations
 
@@ -18,9 +19,10 @@ from google.protobuf import message_factory
 from websockets.asyncio.client import unix_connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from responsa_server.app.gateway import GatewayServer, GatewaySettings, build_app
+from responsa_server.app.gateway import GatewayServer
 from responsa_server.calls.methods import CHAT, METHODS
 from responsa_server.domain.addresses import UnixAddress
+from responsa_server.transports.doors import GatewaySettings, build_app
 from responsa_server.transports.http.guard import Allowed
 from responsa_server.transports.http.original.serving import ROWS
 from tests.rpc.served import Served, failure
@@ -47,7 +49,9 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """A request of a door with a shape of its own. call: the call of the contract behind it. resource_type: what it names. path, body: with `{name}` or `{id}` for the name or the id of the resource. verb: "" for a message on a WebSocket."""
+    """A request of a door with a shape of its own. call: the call of the contract behind it. resource_type: what it
+    names. path, body: with `{name}` or `{id}` for the name or the id of the resource. verb: "" for a message on a
+    WebSocket."""
 
     call: str
     resource_type: str
@@ -78,26 +82,32 @@ def _message(**place: str) -> Mapping[str, object]:
 
 _ASKED: Final = {"model": "other", "input": "Which canary sings?"}
 SHAPES: Final[Sequence[Shape]] = (
-    Shape(_KNOWLEDGE + "GetDocumentOriginal", "responsa/Document", "GET", "/v1/documents/{id}/original"),
-    Shape(_KNOWLEDGE + "UploadDocument", "responsa/Collection", "PUT", "/v1/uploads?source_key=a.md&collection={name}", "text"),
-    Shape(CHAT + "GetTurn", "responsa/Turn", "GET", "/v1/responses/resp_{id}"),
-    Shape(CHAT + "CancelTurn", "responsa/Turn", "POST", "/v1/responses/resp_{id}/cancel"),
-    Shape(CHAT + "Ask", "responsa/Turn", "POST", "/v1/responses", {**_ASKED, "previous_response_id": "resp_{id}"}),
-    Shape(CHAT + "Ask", "responsa/Conversation", "POST", "/v1/responses", {**_ASKED, "conversation": "{id}"}),
-    _tool(_KNOWLEDGE + "GetDocument", "responsa/Document", "documents", names=["{name}"]),
-    _tool(_KNOWLEDGE + "GetDocument", "responsa/DocumentVersion", "documents", names=["{name}"]),
-    _tool(_KNOWLEDGE + "GetPassage", "responsa/Passage", "documents", names=["{name}"]),
-    _tool(_KNOWLEDGE + "Search", "responsa/Collection", "search", query="canary", collections=["{id}"]),
-    _tool(CHAT + "Ask", "responsa/Conversation", "ask", question="Which canary sings?", conversation="{name}"),
-    _tool(CHAT + "Ask", "responsa/Collection", "ask", question="Which canary sings?", collections=["{id}"]),
-    _task(CHAT + "GetTurn", "responsa/Turn", "GetTask", id="{id}"),
-    _task(CHAT + "CancelTurn", "responsa/Turn", "CancelTask", id="{id}"),
-    _task(CHAT + "ResumeTurn", "responsa/Turn", "SubscribeToTask", id="{id}"),
-    _task(CHAT + "Answer", "responsa/Turn", "SendMessage", message=_message(taskId="{id}")),
-    _task(CHAT + "Answer", "responsa/Conversation", "SendMessage", message=_message(contextId="{id}")),
-    Shape(CHAT + "ResumeTurn", "responsa/Turn", "", "", {"type": "resume", "turn": "{name}"}),
-    Shape(CHAT + "CancelTurn", "responsa/Turn", "", "", {"type": "cancel", "turn": "{name}"}),
-    Shape(CHAT + "Ask", "responsa/Conversation", "", "", {"type": "ask", "agent": "other", "content": "Which canary sings?", "conversation_id": "{name}"}),
+    Shape(_KNOWLEDGE + "GetDocumentOriginal", "responsa.example.org/Document", "GET", "/v1/documents/{id}/original"),
+    Shape(_KNOWLEDGE + "UploadDocument", "responsa.example.org/Collection", "PUT", "/v1/uploads?source_key=a.md&collection={name}", "text"),
+    Shape(CHAT + "GetTurn", "responsa.example.org/Turn", "GET", "/v1/responses/resp_{id}"),
+    Shape(CHAT + "CancelTurn", "responsa.example.org/Turn", "POST", "/v1/responses/resp_{id}/cancel"),
+    Shape(CHAT + "Ask", "responsa.example.org/Turn", "POST", "/v1/responses", {**_ASKED, "previous_response_id": "resp_{id}"}),
+    Shape(CHAT + "Ask", "responsa.example.org/Conversation", "POST", "/v1/responses", {**_ASKED, "conversation": "{id}"}),
+    _tool(_KNOWLEDGE + "GetDocument", "responsa.example.org/Document", "documents", names=["{name}"]),
+    _tool(_KNOWLEDGE + "GetDocument", "responsa.example.org/DocumentVersion", "documents", names=["{name}"]),
+    _tool(_KNOWLEDGE + "GetPassage", "responsa.example.org/Passage", "documents", names=["{name}"]),
+    _tool(_KNOWLEDGE + "Search", "responsa.example.org/Collection", "search", query="canary", collections=["{id}"]),
+    _tool(CHAT + "Ask", "responsa.example.org/Conversation", "ask", question="Which canary sings?", conversation="{name}"),
+    _tool(CHAT + "Ask", "responsa.example.org/Collection", "ask", question="Which canary sings?", collections=["{id}"]),
+    _task(CHAT + "GetTurn", "responsa.example.org/Turn", "GetTask", id="{id}"),
+    _task(CHAT + "CancelTurn", "responsa.example.org/Turn", "CancelTask", id="{id}"),
+    _task(CHAT + "ResumeTurn", "responsa.example.org/Turn", "SubscribeToTask", id="{id}"),
+    _task(CHAT + "Answer", "responsa.example.org/Turn", "SendMessage", message=_message(taskId="{id}")),
+    _task(CHAT + "Answer", "responsa.example.org/Conversation", "SendMessage", message=_message(contextId="{id}")),
+    Shape(CHAT + "ResumeTurn", "responsa.example.org/Turn", "", "", {"type": "resume", "turn": "{name}"}),
+    Shape(CHAT + "CancelTurn", "responsa.example.org/Turn", "", "", {"type": "cancel", "turn": "{name}"}),
+    Shape(
+        CHAT + "Ask",
+        "responsa.example.org/Conversation",
+        "",
+        "",
+        {"type": "ask", "agent": "other", "content": "Which canary sings?", "conversation_id": "{name}"},
+    ),
 )  # fmt: skip
 """The requests that name something in a shape of their own. Those of the original paths come from their table."""
 _GIVEN: Final[Mapping[str, object]] = {

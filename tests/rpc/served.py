@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,9 +27,9 @@ from responsa.auth.v1.auth_service_pb2_grpc import AuthServiceStub
 from responsa.chat.v1.chat_service_pb2_grpc import ChatServiceStub
 from responsa.knowledge.v1.knowledge_service_pb2_grpc import KnowledgeServiceStub
 from responsa_server.app.default_model import DefaultModels
+from responsa_server.app.etl import source_administration
 from responsa_server.app.models import model_table
 from responsa_server.app.settings import load
-from responsa_server.app.sources import source_administration
 from responsa_server.app.tools import tools_of
 from responsa_server.calls.chain import Calls
 from responsa_server.calls.contract import Services, calls_of
@@ -36,6 +37,10 @@ from responsa_server.calls.frames import AskFrames, reason_of_terminal
 from responsa_server.calls.health import PartReports
 from responsa_server.calls.interceptors.lasting import CredentialWatch
 from responsa_server.calls.methods import SERVICES as SERVED
+from responsa_server.calls.services.administration.experiments import ExperimentService
+from responsa_server.calls.services.administration.replays import ReplayService
+from responsa_server.calls.services.administration.sources import SourceService
+from responsa_server.calls.services.profiles import ProfileService
 from responsa_server.domain import names
 from responsa_server.domain.agents import (
     AgentCard,
@@ -83,12 +88,13 @@ from responsa_server.insight.replaying import Replays
 from responsa_server.insight.reports import Insight
 from responsa_server.outbound.connector import Connector
 from responsa_server.sources.crawling import Crawler
-from responsa_server.sources.sandbox import SourceSandbox
+from responsa_server.sources.sandbox import SourceSandboxes
 from responsa_server.sources.service import SubjectProfiles
 from responsa_server.stores.postgres.conversations import PostgresConversationStore
-from responsa_server.stores.postgres.database import Database, PostgresPart
+from responsa_server.stores.postgres.database import PostgresPart
 from responsa_server.stores.postgres.default_model import PostgresDefaultModel
 from responsa_server.stores.postgres.erasing import PostgresErasing
+from responsa_server.stores.postgres.experiments import PostgresExperiments
 from responsa_server.stores.postgres.insight import PostgresInsight
 from responsa_server.stores.postgres.limits import PostgresLimits
 from responsa_server.stores.postgres.openid import PostgresOpenIdStore
@@ -130,8 +136,9 @@ OWN: Metadata = (("sec-fetch-site", "same-origin"),)
 """What a browser sends with a cookie, for the server's own page."""
 SECRET_CAUSE = "password=hunter2 host=10.1.2.3"  # the text of a driver's error
 SOON = 8.0
-"""The most seconds until every server knows that a credential has ended. Responsa promises one second, but a loaded machine may take longer. A server that neither hears of it nor
-checks again would never know. The contract tests check the second for calls, with clocks that they set; for streams, it follows from the time between two checks.
+"""The most seconds until every server knows that a credential has ended. Responsa promises one second, but a loaded
+machine may take longer. A server that neither hears of it nor checks again would never know. The contract tests check
+the second for calls, with clocks that they set; for streams, it follows from the time between two checks.
 """
 
 
@@ -312,7 +319,8 @@ class SwitchedPart:
 
 @dataclass
 class Sender:
-    """Whoever sends this metadata. Each RPC is a method, and its fields are arguments: `await sender.GetUser(name=…)`. It also takes a whole request."""
+    """Whoever sends this metadata. Each RPC is a method, and its fields are arguments: `await sender.GetUser(name=…)`.
+    It also takes a whole request."""
 
     channel: grpc.aio.Channel
     metadata: Metadata
@@ -404,9 +412,9 @@ async def caller(identity: Identity, channel: grpc.aio.Channel, tenant: str, rol
     return Caller(Principal(tenant, user.id, role, "api_key"), secret, channel)
 
 
+@asynccontextmanager
 async def serving(
     house: House,
-    database: Database,
     folder: Path,
     *,
     max_calls: int = 100,
@@ -416,7 +424,9 @@ async def serving(
     limiter: Limiter | None = None,
     widgets: Mapping[UUID, frozenset[str]] = MappingProxyType({}),
 ) -> AsyncGenerator[Served, None]:
-    """A ready server. It is drained at the end of the block. replica: the server's name among the servers on one database. limiter: the limits of callers; None for no limits. widgets: the origins of each key of a widget."""
+    """A ready server. It is drained at the end of the block. replica: the server's name among the servers on one
+    database. limiter: the limits of callers; None for no limits. widgets: the origins of each key of a widget."""
+    database = house.database
     people = people_of(database)
     identity, accounts = people.identity, people.accounts
     codec = AskFrames()
@@ -451,11 +461,12 @@ async def serving(
             identity=identity,
             watch=watch,
             accounts=accounts,
-            identities=LinkedIdentities(PostgresOpenIdStore(database), accounts, identity),
+            identities=LinkedIdentities(PostgresOpenIdStore(database), identity),
             turns=turns,
             conversations=Conversations(conversations, house.documents, uuid7),
             library=house.library,
             catalogue=cards,
+            agents=agents,
             tools=tools,
             users=UserAdministration(PostgresUsers(database), uuid7, people.cache),
             tenants=TenantAdministration(
@@ -473,23 +484,30 @@ async def serving(
             limiter=limiter,
             installation=Installation("0.1.0", "test-embedding"),
             models=DefaultModels(MODELS, model_table(MODELS.models), PostgresDefaultModel(database)),
-            sources=source_administration(
-                load(sources={"folder": folder}),
-                database,
-                house.queue,
-                house.library,
-                Crawler(Connector(), SourceSandbox(house.parser)),
-            ),
             insight=Insight(PostgresInsight(database), PostgresPatterns(database, AskFrames())),
-            replays=Replays(PostgresReplays(database, house.queue, codec, reason_of_terminal, uuid7), agents),
-            profiles=SubjectProfiles(PostgresProfiles(database, house.documents)),
+            extensions=(
+                SourceService(
+                    source_administration(
+                        load(sources={"folder": folder}),
+                        database,
+                        house.queue,
+                        house.library,
+                        Crawler(Connector(), SourceSandboxes(house.parser)),
+                    )
+                ),
+                ProfileService(SubjectProfiles(PostgresProfiles(database, house.documents))),
+                ReplayService(
+                    Replays(PostgresReplays(database, house.queue, codec, reason_of_terminal, uuid7), agents)
+                ),
+                ExperimentService(PostgresExperiments(database), cards, uuid7),
+            ),
             reports=PartReports((PostgresPart(database), part, *more_parts)),
         ),
         max_calls=max_calls,
         widgets=widgets,
         logger=lines,
     )
-    calls.add(a2a.methods(calls))
+    calls.add(a2a.methods(calls, "", secure=False))
     server = RpcServer(calls, SERVED, address, channelz=True)
     await turns.start()
     await server.start()
@@ -510,6 +528,9 @@ async def serving(
         part.gate.set()
         await server.drain(5.0)
         await turns.close()
+
+
+Serve = Callable[..., AbstractAsyncContextManager[Served]]
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,5 @@
-"""HTTP/2 clients that do what gRPC's clients never do: one reads only a given number of bytes, the other sends thousands of calls at once."""
+"""HTTP/2 clients that do what gRPC's clients never do: one reads only a given number of bytes, the other sends
+thousands of calls at once."""
 
 from __future__ import annotations
 
@@ -42,7 +43,8 @@ class SlowReader:
     def ask(
         self, method: str, request: Message, secret: str, timeout: str = "", *, whole: bool = True
     ) -> int:
-        """Begin a call, and return the number of its stream. timeout: the timeout in gRPC's form, e.g. 500m. whole: False leaves out the end of the message."""
+        """Begin a call, and return the number of its stream. timeout: the timeout in gRPC's form, e.g. 500m. whole:
+        False leaves out the end of the message."""
         stream = 2 * self._streams + 1
         self._streams += 1
         self._write(HEADERS, END_HEADERS, stream, head(method, secret, timeout))
@@ -72,7 +74,8 @@ class SlowReader:
 
 
 class Burst:
-    """Calls that all arrive before the server's event loop takes the next one. The server must run in this thread's loop, which waits meanwhile."""
+    """Calls that all arrive before the server's event loop takes the next one. The server must run in this thread's
+    loop, which waits meanwhile."""
 
     def __init__(self, path: str, method: str, count: int) -> None:
         self._count = count

@@ -1,5 +1,5 @@
-"""Requests of strangers, made from the descriptors: for each method and each field that names a resource, a request that names a resource of the
-victim, and the same request with a name that does not exist.
+"""Requests of strangers, made from the descriptors: for each method and each field that names a resource, a request
+that names a resource of the victim, and the same request with a name that does not exist.
 """
 
 from __future__ import annotations
@@ -29,10 +29,12 @@ READ_ONLY: Final = {
     field_behavior_pb2.FieldBehavior.Value(one) for one in ("OUTPUT_ONLY", "IDENTIFIER", "IMMUTABLE")
 }
 ANY: Final = "*"
-PUBLIC_TYPES: Final = frozenset({"responsa/Agent", "responsa/AgentVersion", "responsa/Tool"})
+PUBLIC_TYPES: Final = frozenset(
+    {"responsa.example.org/Agent", "responsa.example.org/AgentVersion", "responsa.example.org/Tool"}
+)
 """All callers share these resources: they come from the installation's files."""
 UNANNOTATED: Final[Mapping[str, str]] = {
-    f"google.longrunning.{one}OperationRequest.name": "responsa/Operation"
+    f"google.longrunning.{one}OperationRequest.name": "responsa.example.org/Operation"
     for one in ("Get", "Delete", "Cancel", "Wait")
 }
 """Fields of messages that are not ours, and the types of resources that they name."""
@@ -51,7 +53,11 @@ VALUES: Final[Mapping[str, object]] = {
     "text": "Which canary sings?",
     "terms": "canary",
     "display_name": "Swept",
-    "mapping": "connection = 'swept'\ncollection = 'secrets'\nqueries.a = { sql = 'SELECT 1', columns = { a = 'text' } }\ndocuments.a = { query = 'a', key = '1', text = '{{ a }}' }",
+    "redirect_uris": "https://swept.example/back",
+    "mapping": (
+        "connection = 'swept'\ncollection = 'secrets'\nqueries.a = { sql = 'SELECT 1', columns = "
+        "{ a = 'text' } }\ndocuments.a = { query = 'a', key = '1', text = '{{ a }}' }"
+    ),
 }
 """Valid values of required fields, by the fields' names."""
 FALLBACKS: Final[Mapping[int, object]] = {
@@ -65,7 +71,8 @@ _UUID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9
 
 @dataclass(frozen=True, slots=True)
 class Try:
-    """A request of a stranger. field: the path of the field that names the resource; "" if the request does not name a resource. twin: the same request with a name that does not exist; empty without a field."""
+    """A request of a stranger. field: the path of the field that names the resource; "" if the request does not name a
+    resource. twin: the same request with a name that does not exist; empty without a field."""
 
     method: str
     field: str
@@ -99,7 +106,7 @@ def resource_names() -> Mapping[str, Sequence[str]]:
     """A name of each type of resource, which does not exist."""
     files = {one.file for method in METHODS.values() for one in (method.input_type, method.output_type)}
     files |= {other for file in files for other in file.dependencies}
-    found: dict[str, Sequence[str]] = {"responsa/Operation": [f"operations/{uuid7()}"]}
+    found: dict[str, Sequence[str]] = {"responsa.example.org/Operation": [f"operations/{uuid7()}"]}
     for file in files:
         for message in file.message_types_by_name.values():
             own = message.GetOptions().Extensions[RESOURCE]
@@ -111,7 +118,8 @@ def resource_names() -> Mapping[str, Sequence[str]]:
 
 
 def creations(victim: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, str, bytes]]:
-    """For each type of resource that the victim does not have: the type, the method that creates such a resource, and a request. victim: the names of the victim's resources by type."""
+    """For each type of resource that the victim does not have: the type, the method that creates such a resource, and a
+    request. victim: the names of the victim's resources by type."""
     for path, method in methods():
         kind = method.output_type.GetOptions().Extensions[RESOURCE].type
         if method.name == f"Create{method.output_type.name}" and kind and kind not in victim:
@@ -295,7 +303,7 @@ def _value(one: Any, victim: Mapping[str, Sequence[str]]) -> object:
     if named and named != ANY and victim.get(named):
         return victim[named][-1 if one.full_name == _GRANTED else 0]
     if named == ANY:
-        return victim["responsa/Document"][0]
+        return victim["responsa.example.org/Document"][0]
     if one.name == "name" and (own := one.containing_type.GetOptions().Extensions[RESOURCE].type) in victim:
         return victim[own][0]
     if one.name == "collection_id":

@@ -6,7 +6,6 @@ import asyncio
 from collections import Counter
 from typing import Any, NoReturn
 
-import psycopg
 import pytest
 from uuid_utils.compat import uuid7
 
@@ -134,8 +133,7 @@ async def test_nobody_fills_the_log_with_refused_calls(served: Served, database_
         }
     )
     assert await counted() == expected
-    with psycopg.connect(database_urls.superuser) as connection:
-        connection.execute("UPDATE responsa.sign_in_attempt SET end_time = now()")
+    database_urls.ask("UPDATE responsa.sign_in_attempt SET end_time = now()")
     await refuse(served.bob, 1)
     expected[(bob, "user.disable", "ROLE_REQUIRED")] += 1
     assert await counted() == expected
@@ -173,8 +171,7 @@ async def test_refused_acts_on_ones_own_account_are_recorded_once(
     signed, _ = await served.accounts.login("acme", "zoe@example.org", GOOD, Origin())
     signed_in = served.sending(bearer(signed.access_token))
     key = await served.ann.CreateApiKey()
-    with psycopg.connect(database_urls.superuser) as connection:
-        connection.execute("UPDATE responsa.session SET sign_in_time = now() - interval '11 minutes'")
+    database_urls.ask("UPDATE responsa.session SET sign_in_time = now() - interval '11 minutes'")
 
     guess = {"current_password": "wrong", "new_password": "six other marmots whistle"}
     paths = {"paths": ["display_name"]}

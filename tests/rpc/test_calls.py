@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import gzip
+import struct
 
 import grpc
 import grpc.aio
+import httpx2
 import pytest
+import structlog
 from grpc_channelz.v1 import channelz_pb2, channelz_pb2_grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2
+from structlog.contextvars import merge_contextvars
+from structlog.testing import capture_logs
 
 from responsa.chat.v1 import chat_service_pb2 as chat
 from responsa_server.calls.authorisation import RULES, Rule
 from responsa_server.calls.interceptors import limits
 from responsa_server.calls.methods import SERVICES
+from responsa_server.domain.errors import NotFound
 from responsa_server.identity.credentials import SecretKind, new_secret
 from responsa_server.transports.grpc.handlers import DETAILS
 from responsa_server.transports.grpc.health import HEALTH
 from tests.instance import PATIENCE
+from tests.raising import raises
 from tests.rpc.served import OWN, SECRET_CAUSE, Served, bearer, failed
 
 ME = "/responsa.auth.v1.AuthService/GetMe"
@@ -39,7 +46,8 @@ async def test_a_key_or_a_session_says_who_calls(served: Served) -> None:
         assert same == me
     two = (*OWN, ("cookie", "theme={dark"), ("cookie", f"responsa_session={token}"))
     assert await served.sending(two).GetMe() == me
-    # Other instances on the same machine have left cookies, too. They are not tried, even if they have no other use than to work in somebody else's session.
+    # Other instances on the same machine have left cookies, too. They are not tried, even if they have no other use
+    # than to work in somebody else's session.
     others = "; ".join(
         f"{name}={new_secret(SecretKind.SESSION)}"
         for name in ("responsa_session_8081", "__Host-responsa_session")
@@ -196,8 +204,7 @@ async def test_a_call_has_an_id(served: Served) -> None:
         assert (returned == given) is kept
         assert served.lines.of("call")[-1]["call_id"] == returned
     call = served.nobody.GetMe()
-    with pytest.raises(grpc.aio.AioRpcError):
-        await call
+    await raises(grpc.aio.AioRpcError, call)
     # An error comes in trailers only.
     assert not await call.initial_metadata()
     assert dict(await call.trailing_metadata())["x-request-id"]
@@ -211,6 +218,11 @@ async def test_one_line_a_call_and_never_a_secret_or_a_text(served: Served) -> N
         pass
     await failed(served.sending(bearer("rsp_" + "x" * 43)).Answer(text=secret_text))
     lines = served.lines.of("call")
+    names = {"method", "code", "reason", "duration_ms", "call_id", "tenant", "user"}
+    turns = [one.name for one in (await served.bob.ListTurns()).turns]
+    for line, turn in zip(lines, [*reversed(turns), None], strict=True):
+        of_turn = {} if turn is None else {"turn": turn, "agent": "scripted", "version": served.agent.version}
+        assert {name: value for name, value in line.items() if name not in names} == of_turn
     assert [(line["method"].rsplit("/", 1)[1], line["code"], line["reason"]) for line in lines] == [
         ("Answer", "OK", ""),
         ("Ask", "OK", ""),
@@ -218,13 +230,29 @@ async def test_one_line_a_call_and_never_a_secret_or_a_text(served: Served) -> N
     ]
     assert (lines[0]["tenant"], lines[0]["user"]) == ("acme", str(served.bob.who.user_id))
     assert lines[0]["duration_ms"] >= 0
-    assert set(lines[0]) == {"method", "code", "reason", "duration_ms", "call_id", "tenant", "user"}
     for leak in ("Agathe", served.bob.secret, "rsp_"):
         assert leak not in str(served.lines.kept)
 
 
+async def test_every_line_of_a_call_names_its_id_and_its_tenant(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def get(*_: object) -> None:
+        structlog.get_logger("elsewhere").info("somewhere in the work")
+        raise NotFound.of("turn", "turns/1")
+
+    monkeypatch.setattr(served.turns.store, "get", get)
+    request = chat.GetTurnRequest(name="turns/0192f3c8-7a1e-7cc3-9b1e-2f6d2d5c1a10")
+    with capture_logs(processors=[merge_contextvars]) as logs:
+        for call_id in ("my-call.1", "my-call.2"):
+            metadata = (*served.bob.metadata, ("x-request-id", call_id))
+            await failed(served.chat.GetTurn(request, metadata=metadata))
+    assert [(log["call_id"], log["tenant"]) for log in logs] == [("my-call.1", "acme"), ("my-call.2", "acme")]
+
+
 def passes_after(seconds: float, monkeypatch: pytest.MonkeyPatch) -> float:
-    """The time limit of a call that the server ends after `seconds`. gRPC's own timers would end it without a reason, but much later, however busy the machine is."""
+    """The time limit of a call that the server ends after `seconds`. gRPC's own timers would end it without a reason,
+    but much later, however busy the machine is."""
     monkeypatch.setattr(limits, "HEAD_START_SECONDS", PATIENCE)
     monkeypatch.setattr(limits, "HEAD_START_SHARE", 1 - seconds / PATIENCE)
     return PATIENCE
@@ -267,8 +295,7 @@ async def test_work_is_not_cut_off_when_its_caller_leaves(
     asking = asyncio.ensure_future(call)
     await begun.wait()
     call.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await asking
+    await raises(asyncio.CancelledError, asking)
     await served.lines.call("CANCELLED")
     assert not ended.is_set()
     gate.set()
@@ -276,13 +303,8 @@ async def test_work_is_not_cut_off_when_its_caller_leaves(
 
 
 async def test_a_method_that_is_not_served(served: Served) -> None:
-    for method in (
-        "/responsa.chat.v1.ChatService/Nope",
-        "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
-    ):
-        call = served.channel.unary_unary(method)(b"")
-        error = await failed(call)
-        assert (error.code, error.reason) == (grpc.StatusCode.UNIMPLEMENTED, "ROUTE_NOT_FOUND")
+    error = await failed(served.channel.unary_unary("/responsa.chat.v1.ChatService/Nope")(b""))
+    assert (error.code, error.reason) == (grpc.StatusCode.UNIMPLEMENTED, "ROUTE_NOT_FOUND")
 
 
 async def test_health(served: Served) -> None:
@@ -290,20 +312,25 @@ async def test_health(served: Served) -> None:
     for name in ("", HEALTH, *SERVICES):
         answer = await stub.Check(health_pb2.HealthCheckRequest(service=name))
         assert answer.status == health_pb2.HealthCheckResponse.SERVING
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await stub.Check(health_pb2.HealthCheckRequest(service="nothing"))
-    assert caught.value.code() is grpc.StatusCode.NOT_FOUND
+    caught = await raises(grpc.aio.AioRpcError, stub.Check(health_pb2.HealthCheckRequest(service="nothing")))
+    assert caught.code() is grpc.StatusCode.NOT_FOUND
     listed = await stub.List(health_pb2.HealthListRequest())
     assert set(listed.statuses) == {"", HEALTH, *SERVICES}
 
 
-async def test_reflection(served: Served) -> None:
-    async def ask() -> AsyncIterator[reflection_pb2.ServerReflectionRequest]:
-        yield reflection_pb2.ServerReflectionRequest(list_services="")
-        yield reflection_pb2.ServerReflectionRequest(file_containing_symbol="responsa.chat.v1.ChatService")
-
-    stub = reflection_pb2_grpc.ServerReflectionStub(served.channel)
-    listed, file = [one async for one in stub.ServerReflectionInfo(ask())]
+@pytest.mark.parametrize("version", ["v1", "v1alpha"])
+async def test_reflection(served: Served, version: str) -> None:
+    ask = [
+        reflection_pb2.ServerReflectionRequest(list_services=""),
+        reflection_pb2.ServerReflectionRequest(file_containing_symbol="responsa.chat.v1.ChatService"),
+    ]
+    call: grpc.aio.StreamStreamMultiCallable[bytes, bytes] = served.channel.stream_stream(
+        f"/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo"
+    )
+    listed, file = [
+        reflection_pb2.ServerReflectionResponse.FromString(one)
+        async for one in call(one.SerializeToString() for one in ask)
+    ]
     names = {one.name for one in listed.list_services_response.service}
     assert set(SERVICES) <= names
     assert file.file_descriptor_response.file_descriptor_proto
@@ -337,6 +364,33 @@ async def test_compressed_requests_are_read(served: Served) -> None:
     assert turn.text == request.text
 
 
+@pytest.mark.parametrize("words", [1, 1000])
+@pytest.mark.parametrize("accepted", ["gzip", ""])
+async def test_a_large_response_is_compressed_for_clients_that_accept_it(
+    served: Served, accepted: str, words: int
+) -> None:
+    turn = await served.bob.Answer(text="Why? " * words)
+    request = chat.GetTurnRequest(name=turn.name).SerializeToString()
+    # gRPC's own client does not show whether a message was compressed.
+    headers = {"content-type": "application/grpc", "te": "trailers", **dict(served.bob.metadata)}
+    transport = httpx2.AsyncHTTPTransport(uds=served.address.removeprefix("unix:"), http1=False, http2=True)
+    async with httpx2.AsyncClient(transport=transport) as client:
+        reply = await client.post(
+            "http://server/responsa.chat.v1.ChatService/GetTurn",
+            content=struct.pack(">BI", 0, len(request)) + request,
+            headers={**headers, **({"grpc-accept-encoding": accepted} if accepted else {})},
+        )
+    compressed, message = reply.content[0], reply.content[5:]
+    assert compressed == (accepted != "" and words > 1)
+    assert (gzip.decompress(message) if compressed else message) == turn.SerializeToString()
+
+
+async def test_a_message_that_is_too_large_is_a_typed_error(served: Served) -> None:
+    error = await failed(served.bob.Answer(text="x" * (5 << 20)))
+    assert (error.code, error.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "MALFORMED_MESSAGE")
+    assert "4 MiB" in error.message
+
+
 async def test_the_system_tells_of_its_parts(served: Served) -> None:
     async def ask() -> dict[str, tuple[int, str]]:
         found = await served.ann.GetSystemStatus()
@@ -353,8 +407,7 @@ async def test_the_system_tells_of_its_parts(served: Served) -> None:
 
 async def test_details_travel_as_binary_trailers(served: Served) -> None:
     call = served.channel.unary_unary(ME)(b"")
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await call
-    trailing = caught.value.trailing_metadata()
+    caught = await raises(grpc.aio.AioRpcError, call)
+    trailing = caught.trailing_metadata()
     assert trailing is not None
     assert DETAILS in trailing

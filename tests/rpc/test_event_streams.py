@@ -16,13 +16,12 @@ from google.protobuf import json_format
 
 from responsa.chat.v1 import chat_service_pb2 as pb
 from responsa.chat.v1 import turn_pb2
-from responsa_server.app.gateway import GatewayServer, GatewaySettings, build_app
+from responsa_server.app.gateway import GatewayServer
 from responsa_server.domain.addresses import UnixAddress
-from responsa_server.stores.postgres.database import Database
+from responsa_server.transports.doors import GatewaySettings, build_app
 from responsa_server.transports.http.guard import Allowed
 from responsa_server.turns.settings import TurnOptions
-from tests.contract.library_house import House
-from tests.rpc.served import ANSWER, Caller, Served, serving, spied
+from tests.rpc.served import ANSWER, Caller, Serve, Served, spied
 from tests.rpc.streams import Frames, asked, events, kinds, resumed
 
 QUICK = TurnOptions(lease_seconds=2.0, sweep_seconds=0.05, poll_seconds=0.05, disconnect_seconds=0.05)
@@ -64,7 +63,8 @@ class Replica:
 
 @dataclass
 class Reading:
-    """A stream that a test reads. last_event_id: the id that an EventSource would send in its header. retry: the retry time that the server sent, in milliseconds; None until it arrives."""
+    """A stream that a test reads. last_event_id: the id that an EventSource would send in its header. retry: the retry
+    time that the server sent, in milliseconds; None until it arrives."""
 
     response: httpx2.Response
     _lines: AsyncIterator[str]
@@ -124,14 +124,13 @@ class Reading:
 
 
 @pytest.fixture
-def opening(house: House, database: Database, folder: Path) -> Opening:
+def opening(serve: Serve, folder: Path) -> Opening:
     """Return a function that starts a replica with the given name on the test's database. Without a name, the replica is called s."""
 
     @asynccontextmanager
     async def start(replica: str = "s", **options: Any) -> AsyncGenerator[Replica]:
         turn_options = replace(QUICK, **options)
-        parts = serving(house, database, folder, replica=replica, turn_options=turn_options)
-        async with asynccontextmanager(lambda: parts)() as served:
+        async with serve(replica=replica, turn_options=turn_options) as served:
             settings = GatewaySettings(folder, Allowed({"gateway"}, ()), secure_cookie=False)
             path = folder / f"{replica}.http"
             gateway = GatewayServer(build_app(settings, served.calls, served.identity), UnixAddress(path))
@@ -290,7 +289,8 @@ async def test_a_reader_that_is_cut_off_in_mid_answer_resumes_without_loss(openi
                 frame = await reading.frame()
                 assert frame is not None
                 found.append(frame)
-        # The reader reconnects while there are no new events. The first heartbeat begins the response, and the events follow as they are written.
+        # The reader reconnects while there are no new events. The first heartbeat begins the response, and the events
+        # follow as they are written.
         async with replica.resuming(turn, reading.last_event_id, deltas=True) as again:
             replica.served.agent.gate.set()
             found += await again.rest()

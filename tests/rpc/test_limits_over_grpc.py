@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import grpc
@@ -14,16 +13,15 @@ import pytest
 from responsa.auth.v1 import auth_service_pb2 as auth
 from responsa.chat.v1 import chat_service_pb2 as chat
 from responsa.knowledge.v1 import knowledge_service_pb2 as knowledge
-from responsa_server.app.gateway import GatewaySettings, build_app
 from responsa_server.domain.people import Role
-from responsa_server.embedded import Layout
 from responsa_server.embedded.redis import EmbeddedRedis
 from responsa_server.identity.settings import AddressLimitSettings, LimitSettings
 from responsa_server.stores.postgres.database import Database
+from responsa_server.transports.doors import GatewaySettings, build_app
 from responsa_server.transports.http.guard import Allowed
 from tests.contract.library_house import House
 from tests.contract.test_limits import limiter, limits
-from tests.rpc.served import Served, caller, failed, serving
+from tests.rpc.served import Serve, Served, caller, failed
 
 ADDRESS = (("x-forwarded-for", "2001:db8::9"),)
 SETTINGS = limits(streams=3, messages_per_minute=10)
@@ -36,26 +34,15 @@ LIMITED = LimitSettings(
 
 
 @pytest.fixture
-def redis(folder: Path) -> Iterator[EmbeddedRedis]:
-    part = EmbeddedRedis(Layout.of(folder / "home").prepare())
-    part.start()
-    try:
-        yield part
-    finally:
-        part.stop()
-
-
-@pytest.fixture
 async def pair(
-    house: House, database: Database, folder: Path, redis: EmbeddedRedis
+    serve: Serve, database: Database, redis: EmbeddedRedis
 ) -> AsyncGenerator[tuple[Served, Served], None]:
     """Two servers on one database and one Redis."""
-    start = asynccontextmanager(serving)
     async with (
         limiter(database, redis.url, LIMITED) as one,
         limiter(database, redis.url, LIMITED) as other,
-        start(house, database, folder, limiter=one) as first,
-        start(house, database, folder, replica="t", limiter=other) as second,
+        serve(limiter=one) as first,
+        serve(replica="t", limiter=other) as second,
     ):
         yield first, second
 
@@ -140,12 +127,12 @@ async def test_redis_that_dies_makes_the_limit_stricter_and_never_opens_it(
 
 
 async def test_parallel_uploads_share_the_limit_of_stored_bytes(
-    house: House, database: Database, folder: Path, redis: EmbeddedRedis
+    serve: Serve, database: Database, redis: EmbeddedRedis
 ) -> None:
     text = "The Nile is long. " * 5_500
     async with (
         limiter(database, redis.url, limits(storage_bytes=len(text) + 11_000)) as one,
-        asynccontextmanager(serving)(house, database, folder, limiter=one) as served,
+        serve(limiter=one) as served,
     ):
 
         async def upload(place: int) -> str:
@@ -160,14 +147,14 @@ async def test_parallel_uploads_share_the_limit_of_stored_bytes(
 
 
 async def test_copies_of_versions_count_as_stored(
-    house: House, database: Database, folder: Path, redis: EmbeddedRedis
+    serve: Serve, house: House, database: Database, redis: EmbeddedRedis
 ) -> None:
     """A user who restores versions or changes a title again and again could otherwise fill the disk."""
     large, small = b"The Nile is long. " * 100, b"The Nile is long."
     settings = limits(storage_bytes=len(small) + 3 * len(large))
     async with (
         limiter(database, redis.url, settings) as one,
-        asynccontextmanager(serving)(house, database, folder, limiter=one) as served,
+        serve(limiter=one) as served,
     ):
         await house.take_in(served.bob.who, large, "rivers.md")
         done = await house.take_in(served.bob.who, small, "rivers.md")
@@ -192,13 +179,13 @@ async def test_copies_of_versions_count_as_stored(
 
 
 async def test_copies_of_versions_count_as_uploads_of_the_day(
-    house: House, database: Database, folder: Path, redis: EmbeddedRedis
+    serve: Serve, house: House, database: Database, redis: EmbeddedRedis
 ) -> None:
     text = b"The Nile is long. " * 100
     settings = limits(upload_bytes_per_day=2 * len(text))
     async with (
         limiter(database, redis.url, settings) as one,
-        asynccontextmanager(serving)(house, database, folder, limiter=one) as served,
+        serve(limiter=one) as served,
     ):
         done = await house.take_in(served.bob.who, text, "rivers.md")
         name = f"documents/{done.document_id}"
@@ -214,11 +201,11 @@ async def test_copies_of_versions_count_as_uploads_of_the_day(
 
 
 async def test_a_service_asks_a_hundred_questions_at_once_under_the_default_limits(
-    house: House, database: Database, folder: Path, redis: EmbeddedRedis
+    serve: Serve, database: Database, redis: EmbeddedRedis
 ) -> None:
     async with (
         limiter(database, redis.url, LimitSettings()) as gate,
-        asynccontextmanager(serving)(house, database, folder, max_calls=200, limiter=gate) as served,
+        serve(max_calls=200, limiter=gate) as served,
     ):
         service = await caller(served.identity, served.channel, "acme", Role.SERVICE)
 

@@ -11,10 +11,10 @@ from google.protobuf import message_factory
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.duration_pb2 import Duration
 
-from buf.validate import validate_pb2
 from responsa.auth.v1 import auth_service_pb2 as auth
 from responsa.chat.v1 import chat_service_pb2 as chat
 from responsa.chat.v1 import message_pb2
+from responsa.rules import validate_pb2
 from responsa_server.calls.authorisation import RULES, Rule
 from responsa_server.calls.interceptors.validation import input_type
 from responsa_server.domain.listing import ListQuery, Order
@@ -62,8 +62,10 @@ async def test_unknown_and_malformed_names(served: Served) -> None:
     """Calls every method that takes a name, with names of missing resources and with malformed names."""
     asked = 0
     for method in RULES:
-        descriptor = input_type(method)
-        assert descriptor is not None
+        # The library has no descriptor of this version of reflection.
+        if (descriptor := input_type(method)) is None:
+            assert method.startswith("/grpc.reflection.v1."), method
+            continue
         # UnlinkIdentity needs a recent sign-in; tests/cases has its names.
         if "name" not in descriptor.fields_by_name or method.endswith(("ListOperations", "UnlinkIdentity")):
             continue
@@ -153,7 +155,7 @@ async def test_filters_that_are_read(served: Served) -> None:
 async def test_conversations_are_found_by_the_words_of_their_messages(served: Served) -> None:
     who = served.bob.metadata
     texts = (
-        "Wie weit fliegt die STRASSENSCHWALBE im Jahr?",
+        f"{'Zugvögel ' * 40}Wie weit fliegt die STRASSENSCHWALBE im Jahr? {'Nester ' * 60}",
         "What does 100% of the fuel cost?",
         "What does 100 of them cost?",
     )
@@ -170,6 +172,8 @@ async def test_conversations_are_found_by_the_words_of_their_messages(served: Se
     message = next(one for one in swallow.messages if one.role == message_pb2.ROLE_USER)
     marked = [message.excerpt.encode()[one.start : one.end].decode() for one in message.matches]
     assert marked == ["SCHWALBE", "Jahr"]
+    assert set(message.excerpt.split()) <= set(texts[0].split())  # it is cut at words
+    assert len(message.excerpt) <= 240 < len(texts[0])
     assert [one.conversation.name for one in (await found("100% cost")).results] == [asked[1].conversation]
     assert not (await found("100% cost", served.ann)).results
     first = await found("100", page_size=1)

@@ -8,7 +8,7 @@ import pytest
 
 from responsa.auth.v1 import auth_service_pb2 as auth
 from responsa_server.calls.authorisation import RULES, Rule
-from responsa_server.domain.people import Role
+from responsa_server.domain.people import NewKey, Role
 from tests.people import GOOD
 from tests.rpc.served import Served, bearer, failed, zoe
 
@@ -17,7 +17,8 @@ AUTH = "/responsa.auth.v1.AuthService/"
 ELSEWHERE = frozenset({"ConfirmEmail"})
 """Needs mails: tests/contract/test_mail.py."""
 WITHOUT = frozenset({"ListSignInMethods", "GetJwks", "RequestReset"})
-"""These do not look the tenant up: the first replies from the settings, the second is about the installation, and the third leaves that to the job that sends the mail."""
+"""These do not look the tenant up: the first replies from the settings, the second is about the installation, and the
+third leaves that to the job that sends the mail."""
 
 
 async def login(served: Served, password: str = GOOD) -> auth.LoginResponse:
@@ -92,13 +93,13 @@ async def test_a_call_without_a_credential_logs_the_tenant(served: Served, metho
 
 
 async def revoked(served: Served) -> str:
-    key, secret = await served.identity.create_api_key(served.bob.who, "former", None)
+    key, secret = await served.identity.create_api_key(served.bob.who, NewKey("former"))
     await served.identity.revoke_api_key(served.bob.who, key.id)
     return secret
 
 
 async def expired(served: Served) -> str:
-    key, secret = await served.identity.create_api_key(served.bob.who, "former", None)
+    key, secret = await served.identity.create_api_key(served.bob.who, NewKey("former"))
     served.house.ask("UPDATE responsa.api_key SET expire_time = now() WHERE id = %s RETURNING 1", key.id)
     return secret
 

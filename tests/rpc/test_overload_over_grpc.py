@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
-from pathlib import Path
 from uuid import uuid4
 
 import grpc
@@ -13,20 +11,18 @@ import pytest
 
 from responsa.chat.v1 import chat_service_pb2 as chat
 from responsa.chat.v1 import turn_pb2
-from responsa_server.stores.postgres.database import Database
 from responsa_server.turns.settings import TurnOptions
-from tests.contract.library_house import House
-from tests.rpc.served import Served, failed, serving
+from tests.rpc.served import Serve, Served, failed
 
 MOST = 2
 FLOOD = 40
 
 
 @pytest.fixture
-async def served(house: House, database: Database, folder: Path) -> AsyncGenerator[Served, None]:
+async def served(serve: Serve) -> AsyncGenerator[Served, None]:
     # In so short a time, a server answers only what has a slot.
     options = TurnOptions(slots=MOST, answer_seconds=0.1)
-    async with asynccontextmanager(serving)(house, database, folder, turn_options=options) as one:
+    async with serve(turn_options=options) as one:
         one.agent.asks_models = False
         yield one
 

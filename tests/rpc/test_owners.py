@@ -201,7 +201,8 @@ async def test_an_administrator_cannot_take_an_owner_over(served: Served) -> Non
 
 @pytest.mark.parametrize("act", ["owner", "demoted", "disabled"])
 async def test_a_reset_code_ends_with_what_allowed_it(served: Served, act: str) -> None:
-    """An administrator may hand out no code for an owner, also none before; and one who is none any more may not use those that are left."""
+    """An administrator may hand out no code for an owner, also none before; and one who is none any more may not use
+    those that are left."""
     maker, user = await colleague(served), await colleague(served)
     changed = {"name": user.name, "email": f"{act}@example.org"}
     await maker.UpdateUser(admin.UpdateUserRequest(user=changed, update_mask={"paths": ["email"]}))

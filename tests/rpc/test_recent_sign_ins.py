@@ -1,10 +1,9 @@
-"""What an administrator's session may do only soon after its sign-in, over gRPC: whatever makes a way in, changes the owners, deletes a user or what belongs to other users, or suspends or erases a tenant."""
+"""What an administrator's session may do only soon after its sign-in, over gRPC: whatever makes a way in, changes the
+owners, deletes a user or what belongs to other users, or suspends or erases a tenant."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-
-import psycopg
 
 from responsa.admin.v1 import admin_service_pb2 as admin
 from responsa.auth.v1 import user_pb2
@@ -80,8 +79,7 @@ async def test_an_old_session_makes_no_way_in_changes_no_owner_and_deletes_no_us
     ]
     for call in calls:
         await call(1)
-    with psycopg.connect(database_urls.superuser) as connection:
-        connection.execute("UPDATE responsa.session SET sign_in_time = now() - interval '11 minutes'")
+    database_urls.ask("UPDATE responsa.session SET sign_in_time = now() - interval '11 minutes'")
     assert [(await failed(call(2))).reason for call in calls] == ["SIGN_IN_REQUIRED"] * len(calls)
     # What lets nobody in as somebody else goes on, and so does a program with a key.
     await signed_in.CreateInvitation()
@@ -126,8 +124,7 @@ async def test_an_old_session_deletes_no_collection_and_no_document_of_others(
         of_bob = await made(served.bob.who, f"elbe{number}")
         await document(of_bob[1], metadata)
         await collection(of_bob[0], metadata)
-    with psycopg.connect(database_urls.superuser) as connection:
-        connection.execute("UPDATE responsa.session SET sign_in_time = now() - interval '11 minutes'")
+    database_urls.ask("UPDATE responsa.session SET sign_in_time = now() - interval '11 minutes'")
     of_bob = await made(served.bob.who, "oder")
     assert (await failed(document(of_bob[1], as_zoe))).reason == "SIGN_IN_REQUIRED"
     assert (await failed(collection(of_bob[0], as_zoe))).reason == "SIGN_IN_REQUIRED"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import grpc
@@ -20,19 +19,18 @@ from responsa_server.calls.interceptors.limits import MAX_PUBLIC_CALLS
 from responsa_server.domain.errors import Reason, Unavailable
 from responsa_server.domain.listing import ListQuery, Order
 from responsa_server.domain.turns import TurnState
-from responsa_server.stores.postgres.database import Database
 from responsa_server.transports.grpc.health import Health
 from responsa_server.transports.grpc.server import OPTIONS, RpcServer
 from responsa_server.turns.settings import TurnOptions
-from tests.contract.library_house import House
-from tests.rpc.served import Failure, Served, failed, serving
+from tests.raising import raises
+from tests.rpc.served import Failure, Serve, Served, failed
 
 REFLECTION = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 
 
-async def test_more_calls_than_it_takes_on(house: House, database: Database, folder: Path) -> None:
-    async with asynccontextmanager(serving)(house, database, folder, max_calls=1) as served:
+async def test_more_calls_than_it_takes_on(serve: Serve) -> None:
+    async with serve(max_calls=1) as served:
         waiting = served.chat.Ask(chat.AskRequest(text="wait"), metadata=served.bob.metadata)
         await waiting.read()
         for stub, request in (
@@ -129,9 +127,9 @@ async def test_a_drain_ends_health_watches_with_a_reason(served: Served) -> None
     assert (error.code, error.reason) == (grpc.StatusCode.UNAVAILABLE, "DRAINING")
 
 
-async def test_silence_is_filled_with_heartbeats(house: House, database: Database, folder: Path) -> None:
+async def test_silence_is_filled_with_heartbeats(serve: Serve) -> None:
     options = TurnOptions(heartbeat_seconds=0.05)
-    async with asynccontextmanager(serving)(house, database, folder, turn_options=options) as served:
+    async with serve(turn_options=options) as served:
         call = served.chat.Ask(chat.AskRequest(text="wait"), metadata=served.bob.metadata)
         at = beats = 0
         async for frame in call:
@@ -157,8 +155,7 @@ async def test_an_address_that_is_taken_and_reflection_that_is_off() -> None:
         error = await failed(channel.unary_stream(REFLECTION)(b""))
         assert error.code is grpc.StatusCode.UNIMPLEMENTED
     second = RpcServer(calls, (), f"127.0.0.1:{taken}")
-    with pytest.raises(OSError, match="cannot listen"):
-        await second.start()
+    await raises(OSError, second.start(), "cannot listen")
     await first.drain(0)
 
 

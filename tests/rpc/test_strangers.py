@@ -1,7 +1,9 @@
-"""Every RPC, every resource, every stranger and every door: no reply tells a stranger more than that of a resource that does not exist, and nothing of the victim's changes.
+"""Every RPC, every resource, every stranger and every door: no reply tells a stranger more than that of a resource that
+does not exist, and nothing of the victim's changes.
 
-The requests are made from the descriptors, so a new RPC is among them by itself. `make test` draws 500 of them, as evenly as possible from all methods, fields and doors; `make soak CAMPAIGN=strangers` makes them all.
-RESPONSA_SOAK_SEED with the seed that a failure names draws the same ones again.
+The requests are made from the descriptors, so a new RPC is among them by itself. `make test` draws 500 of them, as
+evenly as possible from all methods, fields and doors; `make soak CAMPAIGN=strangers` makes them all. RESPONSA_SOAK_SEED
+with the seed that a failure names draws the same ones again.
 """
 
 from __future__ import annotations
@@ -13,7 +15,6 @@ import json
 import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -28,18 +29,17 @@ from responsa.knowledge.v1 import knowledge_service_pb2 as knowledge
 from responsa_server.calls.authorisation import RULES, Rule
 from responsa_server.calls.call import ON_BEHALF_OF
 from responsa_server.domain.accounts import Claims, NewSession
-from responsa_server.domain.people import AuditEvent, Origin, Principal, Role
+from responsa_server.domain.people import AuditEvent, NewKey, Origin, Principal, Role
 from responsa_server.domain.sources import NewSource
 from responsa_server.identity.settings import TokenSettings
 from responsa_server.identity.tokens import Secret, Tokens
 from responsa_server.stores.postgres.accounts import PostgresAccountStore
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.sources import PostgresSources
-from tests.contract.library_house import House
 from tests.faults.forms import Form, Report, forms
 from tests.people import SECRET
 from tests.rpc.doors import Doors, Reply, doors, elsewhere
-from tests.rpc.served import Served, caller, serving
+from tests.rpc.served import Serve, Served, caller
 from tests.rpc.sweeping import PUBLIC_TYPES, Try, creations, name_in, named_types, over_rest, tries
 from tests.rpc.test_service_grants import grant, service_of
 
@@ -51,7 +51,7 @@ EACH = 2
 CANARY = "quillfeather"
 SHARED_CANARY = "thornwing"
 """Words in the victim's conversations and documents."""
-SHARED = frozenset({"responsa/User"})
+SHARED = frozenset({"responsa.example.org/User"})
 """The types of resources whose names all users of a tenant see, because they share collections with each other."""
 NAMING: Mapping[tuple[str, str], str] = {
     (
@@ -59,7 +59,8 @@ NAMING: Mapping[tuple[str, str], str] = {
         "collection.readers.user",
     ): "users share collections with each other, and a wrong name must not look like a reader",
 }
-"""The methods and fields with which a user may learn whether a user of the same tenant exists, with the reasons. All other requests get the same reply as for a user who does not exist."""
+"""The methods and fields with which a user may learn whether a user of the same tenant exists, with the reasons. All
+other requests get the same reply as for a user who does not exist."""
 ADMINISTERED = SHARED | {kind for method, kind in named_types() if RULES[method] in (Rule.ADMIN, Rule.OWNER)}
 """The types that administrators of the tenant administer, in addition."""
 VAIN: Mapping[str, str] = {
@@ -94,42 +95,59 @@ MANAGING = {
     ),
     *(_OPERATIONS + one for one in ("GetOperation", "DeleteOperation", "CancelOperation", "WaitOperation")),
 }
-"""What administrators may do with what belongs to others. Everything else is closed to them as to any stranger: they do not read documents, conversations and turns."""
+"""What administrators may do with what belongs to others. Everything else is closed to them as to any stranger: they do
+not read documents, conversations and turns."""
 NAMES: Mapping[str, str] = {
-    "responsa/Agent": "SELECT 'agents/default'",
-    "responsa/AgentVersion": "SELECT 'agents/default/versions/1'",
-    "responsa/ApiKey": "SELECT 'apiKeys/' || id FROM responsa.api_key WHERE tenant_id = 'acme' AND display_name ~ '^spare'",
-    "responsa/Collection": "SELECT 'collections/' || unnest(ARRAY[slug, id]) FROM responsa.collection WHERE tenant_id = 'acme' AND slug = 'secrets'",
-    "responsa/Conversation": "SELECT 'conversations/' || id FROM responsa.conversation WHERE tenant_id = 'acme'",
-    "responsa/Delivery": "SELECT 'deliveries/' || id FROM responsa.delivery WHERE tenant_id = 'acme'",
-    "responsa/Document": "SELECT 'documents/' || id FROM responsa.document WHERE tenant_id = 'acme'",
-    "responsa/DocumentVersion": "SELECT 'documents/' || document_id || '/versions/' || version FROM responsa.document_version WHERE tenant_id = 'acme'",
+    "responsa.example.org/Agent": "SELECT 'agents/default'",
+    "responsa.example.org/AgentVersion": "SELECT 'agents/default/versions/1'",
+    "responsa.example.org/ApiKey": "SELECT 'apiKeys/' || id FROM responsa.api_key WHERE tenant_id = 'acme' AND display_name ~ '^spare'",
+    "responsa.example.org/Collection": (
+        "SELECT 'collections/' || unnest(ARRAY[slug, id]) FROM responsa.collection WHERE "
+        "tenant_id = 'acme' AND slug = 'secrets'"
+    ),
+    "responsa.example.org/Conversation": "SELECT 'conversations/' || id FROM responsa.conversation WHERE tenant_id = 'acme'",
+    "responsa.example.org/Delivery": "SELECT 'deliveries/' || id FROM responsa.delivery WHERE tenant_id = 'acme'",
+    "responsa.example.org/Document": "SELECT 'documents/' || id FROM responsa.document WHERE tenant_id = 'acme'",
+    "responsa.example.org/DocumentVersion": (
+        "SELECT 'documents/' || document_id || '/versions/' || version FROM "
+        "responsa.document_version WHERE tenant_id = 'acme'"
+    ),
     # Only owners reach experiments (test_owners.py), so none is made here.
-    "responsa/Experiment": "SELECT 'experiments/01900000-0000-7000-8000-000000000000'",
-    "responsa/Feedback": "SELECT 'messages/' || id || '/feedback' FROM responsa.message WHERE tenant_id = 'acme'",
-    "responsa/Generation": "SELECT 'collections/' || unnest(ARRAY[slug, id]) || '/generations/1' FROM responsa.collection WHERE tenant_id = 'acme' AND slug = 'secrets'",
-    "responsa/Identity": "SELECT 'identities/' || id FROM responsa.user_identity WHERE tenant_id = 'acme'",
-    "responsa/Invitation": "SELECT 'invitations/' || id FROM responsa.invitation WHERE tenant_id = 'acme'",
-    "responsa/Message": "SELECT 'messages/' || id FROM responsa.message WHERE tenant_id = 'acme'",
-    "responsa/Operation": "SELECT 'operations/' || id FROM responsa.operation WHERE tenant_id = 'acme'",
-    "responsa/Passage": "SELECT 'passages/' || id FROM responsa.passage WHERE tenant_id = 'acme'",
-    "responsa/ServiceGrant": "SELECT 'serviceGrants/' || id FROM responsa.service_grant WHERE tenant_id = 'acme'",
-    "responsa/Session": "SELECT 'sessions/' || id FROM responsa.session WHERE tenant_id = 'acme'",
-    "responsa/Share": "SELECT 'shares/' || id FROM responsa.share WHERE tenant_id = 'acme'",
-    "responsa/Source": "SELECT 'sources/' || id FROM responsa.source WHERE tenant_id = 'acme'",
-    "responsa/Tenant": "SELECT 'tenants/acme'",
-    "responsa/Tool": "SELECT 'tools/time'",
-    "responsa/Turn": "SELECT 'turns/' || id FROM responsa.turn WHERE tenant_id = 'acme'",
-    "responsa/User": "SELECT 'users/' || id FROM responsa.app_user WHERE tenant_id = 'acme' AND disable_time IS NULL",
-    "responsa/UserLimits": "SELECT 'users/' || id || '/limits' FROM responsa.app_user WHERE tenant_id = 'acme' AND disable_time IS NULL",
-    "responsa/UserQuota": "SELECT 'users/' || id || '/quota' FROM responsa.app_user WHERE tenant_id = 'acme' AND disable_time IS NULL",
+    "responsa.example.org/Experiment": "SELECT 'experiments/01900000-0000-7000-8000-000000000000'",
+    "responsa.example.org/Feedback": "SELECT 'messages/' || id || '/feedback' FROM responsa.message WHERE tenant_id = 'acme'",
+    "responsa.example.org/Generation": (
+        "SELECT 'collections/' || unnest(ARRAY[slug, id]) || '/generations/1' FROM "
+        "responsa.collection WHERE tenant_id = 'acme' AND slug = 'secrets'"
+    ),
+    "responsa.example.org/Identity": "SELECT 'identities/' || id FROM responsa.user_identity WHERE tenant_id = 'acme'",
+    "responsa.example.org/Invitation": "SELECT 'invitations/' || id FROM responsa.invitation WHERE tenant_id = 'acme'",
+    "responsa.example.org/Message": "SELECT 'messages/' || id FROM responsa.message WHERE tenant_id = 'acme'",
+    "responsa.example.org/Operation": "SELECT 'operations/' || id FROM responsa.operation WHERE tenant_id = 'acme'",
+    "responsa.example.org/Passage": "SELECT 'passages/' || id FROM responsa.passage WHERE tenant_id = 'acme'",
+    "responsa.example.org/ServiceGrant": "SELECT 'serviceGrants/' || id FROM responsa.service_grant WHERE tenant_id = 'acme'",
+    "responsa.example.org/Session": "SELECT 'sessions/' || id FROM responsa.session WHERE tenant_id = 'acme'",
+    "responsa.example.org/Share": "SELECT 'shares/' || id FROM responsa.share WHERE tenant_id = 'acme'",
+    "responsa.example.org/Source": "SELECT 'sources/' || id FROM responsa.source WHERE tenant_id = 'acme'",
+    "responsa.example.org/Tenant": "SELECT 'tenants/acme'",
+    "responsa.example.org/Tool": "SELECT 'tools/time'",
+    "responsa.example.org/Turn": "SELECT 'turns/' || id FROM responsa.turn WHERE tenant_id = 'acme'",
+    "responsa.example.org/User": "SELECT 'users/' || id FROM responsa.app_user WHERE tenant_id = 'acme' AND disable_time IS NULL",
+    "responsa.example.org/UserLimits": (
+        "SELECT 'users/' || id || '/limits' FROM responsa.app_user WHERE tenant_id = 'acme' AND "
+        "disable_time IS NULL"
+    ),
+    "responsa.example.org/UserQuota": (
+        "SELECT 'users/' || id || '/quota' FROM responsa.app_user WHERE tenant_id = 'acme' AND "
+        "disable_time IS NULL"
+    ),
 }
 """A statement for each type that finds the names of the victim's resources. Without one, an administrator creates them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stranger:
-    """A caller to whom the victim's resources do not exist. reason: what each call gets; "" if the caller has a good credential. hidden_but: the types whose names the caller may know.
+    """A caller to whom the victim's resources do not exist. reason: what each call gets; "" if the caller has a good
+    credential. hidden_but: the types whose names the caller may know.
     may: the methods with which the caller may manage the victim's resources."""
 
     name: str
@@ -158,10 +176,13 @@ async def victims(served: Served) -> dict[str, list[str]]:
         await served.house.take_in(bob.who, text, f"{one}.md", collection="secrets")
         code, _ = await served.identity.create_session_code(bob.who)
         await served.identity.exchange_code(code)
-        await served.identity.create_api_key(bob.who, f"spare {one}", None)
+        await served.identity.create_api_key(bob.who, NewKey(f"spare {one}"))
     for one in range(EACH):
         served.house.ask(
-            "INSERT INTO responsa.delivery (id, tenant_id, webhook, operation_id, source_id, event, body) VALUES (%s, 'acme', %s, %s, %s, 'source.failed', %s) RETURNING 1",
+            (
+                "INSERT INTO responsa.delivery (id, tenant_id, webhook, operation_id, source_id, event, "
+                "body) VALUES (%s, 'acme', %s, %s, %s, 'source.failed', %s) RETURNING 1"
+            ),
             uuid7(),
             CANARY,
             uuid7(),
@@ -169,7 +190,10 @@ async def victims(served: Served) -> dict[str, list[str]]:
             CANARY,
         )
         served.house.ask(
-            "INSERT INTO responsa.user_identity (tenant_id, issuer, sub, user_id) VALUES ('acme', 'https://login.example.org', %s, %s) RETURNING 1",
+            (
+                "INSERT INTO responsa.user_identity (tenant_id, issuer, sub, user_id) VALUES ('acme', "
+                "'https://login.example.org', %s, %s) RETURNING 1"
+            ),
             f"{CANARY} {one}",
             bob.who.user_id,
         )
@@ -199,13 +223,14 @@ async def strangers(
         code, _ = await identity.create_session_code(who)
         return (await identity.exchange_code(code))[0]
 
-    async def token_of(user: UUID, end: str = "") -> str:
-        """An access token of a session, which this statement then changes."""
+    async def token_of(user: UUID, end: str = "", resource: str = "") -> str:
+        """An access token of a session, which this statement then changes. resource: of a program's token."""
         session = uuid7()
         store = PostgresAccountStore(database)
         new = NewSession(session, uuid7().bytes * 2, Origin(), 3600)
         await store.begin_session(user, "tokens", new, event())
-        signed, _, _ = await tokens.sign(Claims("acme", user, session), datetime.now(UTC))
+        claims = Claims("acme", user, session, resource, frozenset({"search", "ask"} if resource else ()))
+        signed, _, _ = await tokens.sign(claims, datetime.now(UTC))
         if end:
             sql(end, session)
         return signed
@@ -214,7 +239,7 @@ async def strangers(
         return AuditEvent("acme", "users/x", "session.create", "sessions/x")
 
     async def own_key(end: str) -> str:
-        key, secret = await identity.create_api_key(bob, "former", None)
+        key, secret = await identity.create_api_key(bob, NewKey("former"))
         sql(end, key.id)
         return secret
 
@@ -243,6 +268,7 @@ async def strangers(
         f"Bearer {their_token}": "USER_DISABLED",
         f"Bearer {old}": "TOKEN_INVALID",
         f"Bearer {await token_of(bob.user_id, 'DELETE FROM responsa.session WHERE id = %s')}": "TOKEN_INVALID",
+        f"Bearer {await token_of(bob.user_id, resource='https://elsewhere.example/mcp')}": "TOKEN_INVALID",
         f"Bearer {header}.{payload}.{signature[::-1]}": "TOKEN_INVALID",
         f"Bearer {none}.{payload}.": "TOKEN_INVALID",
         f"responsa_session={their_session}": "USER_DISABLED",
@@ -306,7 +332,7 @@ async def strangers(
         )
     ]
     principal = (await caller(identity, served.channel, "acme", Role.ADMIN)).who
-    _, narrow = await identity.create_api_key(principal, "narrow", None, role=Role.USER)
+    _, narrow = await identity.create_api_key(principal, NewKey("narrow", role=Role.USER))
     good.append(
         Stranger(
             "narrower key of an admin of acme", {"authorization": [f"Bearer {narrow}"]}, "", SHARED, sharing
@@ -332,11 +358,12 @@ def decoded(part: str) -> dict[str, object]:
 
 
 def rows(served: Served, users: Sequence[str]) -> Counter[str]:
-    """Digests of all rows of the victim's tenant. users: the names of the tenant's users who are not strangers; strangers may change themselves with UpdateMe. Times of use are left out,
-    and so is the audit log, which grows.
+    """Digests of all rows of the victim's tenant. users: the names of the tenant's users who are not strangers;
+    strangers may change themselves with UpdateMe. Times of use are left out, and so is the audit log, which grows.
     """
     tables = served.house.ask(
-        "SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'tenant_id' "
+        "SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN "
+        "pg_attribute a ON a.attrelid = c.oid AND a.attname = 'tenant_id' "
         "WHERE n.nspname = 'responsa' AND c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relname <> 'audit_event'"
     )
     found: Counter[str] = Counter()
@@ -369,10 +396,8 @@ def widgets() -> dict[UUID, frozenset[str]]:
 
 
 @pytest.fixture
-async def served(
-    house: House, database: Database, folder: Path, widgets: dict[UUID, frozenset[str]]
-) -> AsyncGenerator[Served, None]:
-    async with asynccontextmanager(serving)(house, database, folder, widgets=widgets) as made:
+async def served(serve: Serve, widgets: dict[UUID, frozenset[str]]) -> AsyncGenerator[Served, None]:
+    async with serve(widgets=widgets) as made:
         yield made
 
 
@@ -403,13 +428,13 @@ async def check(
 ) -> None:
     contract = list(tries(victim))
     requests = [*contract, *(other for one in contract for other in over_rest(one)), *elsewhere(victim)]
-    before = rows(served, victim["responsa/User"])
+    before = rows(served, victim["responsa.example.org/User"])
     nobody = next(who for who in everybody if who.reason == "CREDENTIAL_MISSING")
     ungranted: set[str] = set()
     report, made = Report("strangers", form), set[str]()
     leaks: list[str] = []
     # The tenant's id stands in many replies, and is too short to look for.
-    known = SHARED | PUBLIC_TYPES | {"responsa/Tenant"}
+    known = SHARED | PUBLIC_TYPES | {"responsa.example.org/Tenant"}
     private = [one for kind, ids in victim.items() if kind not in known for one in ids]
     everything = [*private, *(one for kind in SHARED for one in victim[kind])]
     marks = {
@@ -467,7 +492,8 @@ async def check(
         if (one.resource_type not in who.hidden_but or named_in_vain(who, one))
         and one.method not in who.may
         and (RULES[one.method] is not Rule.PUBLIC or who is nobody)
-        # A bad credential is refused before a name is read, so one name of each type suffices. A socket says so when it closes, see tests/gateway.
+        # A bad credential is refused before a name is read, so one name of each type suffices. A socket says so when it
+        # closes, see tests/gateway.
         and (not who.reason or one is firsts[one.door, one.method, one.field, one.resource_type])
         and not (who.reason and one.door == "ws")
     ]
@@ -488,7 +514,7 @@ async def check(
     if form.count > TRIES:
         assert len(ungranted) == 1, ungranted
         assert report.counts["calls"] >= TRIES
-    gone = before - rows(served, victim["responsa/User"])
+    gone = before - rows(served, victim["responsa.example.org/User"])
     assert gone == Counter()
     # What administrators change without reading it comes back without its content.
     changes = [one for one in contract if one.method.endswith("/UpdateDocument") and one.field]
@@ -499,7 +525,8 @@ async def check(
 
 
 def drawn(waiting: Sequence[tuple[Stranger, Try]], form: Form) -> list[tuple[Stranger, Try]]:
-    """As many of these tries as the form says, as evenly as possible from all methods, fields and doors, and as many with good credentials as with bad ones."""
+    """As many of these tries as the form says, as evenly as possible from all methods, fields and doors, and as many
+    with good credentials as with bad ones."""
     mixed = [*waiting]
     form.dice().shuffle(mixed)
     before: Counter[tuple[bool, str, str, str]] = Counter()
@@ -520,8 +547,15 @@ async def check_share(
 ) -> None:
     """Whoever of the tenant knows the link of a share reads its question and answer, and nothing else; to all others, it does not exist."""
     method = "/responsa.chat.v1.ChatService/GetShare"
-    hidden = [one.partition("/")[2].encode() for kind, ids in victim.items() if kind not in PUBLIC_TYPES | {"responsa/Tenant"} for one in ids]  # fmt: skip
-    for name, door, who in itertools.product(victim["responsa/Share"], ("grpc", "rest"), everybody):
+    hidden = [
+        one.partition("/")[2].encode()
+        for kind, ids in victim.items()
+        if kind not in PUBLIC_TYPES | {"responsa.example.org/Tenant"}
+        for one in ids
+    ]
+    for name, door, who in itertools.product(
+        victim["responsa.example.org/Share"], ("grpc", "rest"), everybody
+    ):
         request = chat.GetShareRequest(name=name).SerializeToString()
         found = await through.reply(door, who.headers, method, request, name)
         if method in who.may:

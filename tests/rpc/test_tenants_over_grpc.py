@@ -65,6 +65,32 @@ async def test_the_first_administrator_registers_with_the_code(served: Served) -
     assert [audit_event.actor for audit_event in own.audit_events] == [served.ann.name]
 
 
+async def test_an_owners_invitation_is_not_good_when_its_maker_is_no_owner_any_more(served: Served) -> None:
+    """A dismissed owner could otherwise administer another tenant."""
+    owner = await caller(served.identity, served.channel, "acme", Role.ADMIN)
+    await served.ann.GrantOwnership(name=owner.name)
+    made = await owner.CreateTenant(tenant_id="new")
+    another = await owner.InviteTenantAdministrator(name="tenants/new")
+    codes = (made.invitation_code, another.invitation_code)
+    registering = [
+        auth.RegisterRequest(invitation=code, email=f"ada{number}@example.org", password=GOOD)
+        for number, code in enumerate(codes)
+    ]
+
+    async def refused() -> bool:
+        errors = [await failed(served.auth.Register(one)) for one in registering]
+        return all(error.reason == "CODE_INVALID" for error in errors)
+
+    await served.ann.RevokeOwnership(name=owner.name)
+    assert await refused()
+    await served.ann.GrantOwnership(name=owner.name)
+    await served.ann.DisableUser(name=owner.name)
+    assert await refused()
+    await served.ann.EnableUser(name=owner.name)
+    for one in registering:
+        await served.auth.Register(one)
+
+
 async def test_a_suspended_tenants_calls_and_streams_end_on_every_server(
     pair: tuple[Served, Served], database: Database
 ) -> None:

@@ -1,13 +1,11 @@
-"""The key of a widget stands in a page that everybody reads: it only asks its agent and follows answers, at its origins, and its visitors share limits."""
+"""The key of a widget stands in a page that everybody reads: it only asks its agent and follows answers, at its
+origins, and its visitors share limits."""
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
-from pathlib import Path
 from uuid import UUID
 
 import grpc
-import pytest
 from structlog.testing import capture_logs
 
 from responsa.auth.v1 import auth_service_pb2 as auth
@@ -19,9 +17,9 @@ from responsa_server.domain.errors import NotPermitted
 from responsa_server.domain.people import Role
 from responsa_server.identity.settings import LimitSettings, WidgetLimitSettings
 from responsa_server.stores.postgres.database import Database
-from tests.contract.library_house import House
 from tests.contract.test_limits import limiter
-from tests.rpc.served import ANSWER, Metadata, Served, failed, failure, serving
+from tests.raising import raises
+from tests.rpc.served import ANSWER, Metadata, Serve, Served, failed, failure
 
 ORIGIN = "https://www.example.org"
 OTHER = "https://other.example"
@@ -29,11 +27,9 @@ DEFAULT = "agents/scripted/versions/1"
 OTHERS = "agents/other/versions/7"
 
 
-async def test_a_widgets_key_only_asks_and_only_at_its_origins(
-    house: House, database: Database, folder: Path
-) -> None:
+async def test_a_widgets_key_only_asks_and_only_at_its_origins(serve: Serve) -> None:
     widgets: dict[UUID, frozenset[str]] = {}
-    async with asynccontextmanager(serving)(house, database, folder, widgets=widgets) as served:
+    async with serve(widgets=widgets) as served:
         await check(served, widgets)
 
 
@@ -87,9 +83,8 @@ async def check(served: Served, widgets: dict[UUID, frozenset[str]]) -> None:
     for transport in ("openai", "mcp", "a2a", "ws", "http"):
         headers = {name: [value] for name, value in sent()}
         call = Call("/responsa.chat.v1.ChatService/Ask", headers, f"{transport} 127.0.0.1:1")
-        with pytest.raises(NotPermitted) as caught:
-            await served.calls.serve(call, Complete(question), not_sent)
-        assert caught.value.reason == "ROLE_REQUIRED"
+        caught = await raises(NotPermitted, served.calls.serve(call, Complete(question), not_sent))
+        assert caught.reason == "ROLE_REQUIRED"
     # A line of the setting makes no other key one of a widget.
     _, ordinary = await new_key(ORIGIN, widget=False)
     await served.chat.ListConversations(listed, metadata=sent(None, ordinary))
@@ -130,11 +125,9 @@ async def test_the_list_of_keys_and_the_log_say_what_a_widget_does_not_read(serv
     ]
 
 
-async def test_a_widget_asks_the_agent_of_its_key_alone(
-    house: House, database: Database, folder: Path
-) -> None:
+async def test_a_widget_asks_the_agent_of_its_key_alone(serve: Serve) -> None:
     widgets: dict[UUID, frozenset[str]] = {}
-    async with asynccontextmanager(serving)(house, database, folder, widgets=widgets) as served:
+    async with serve(widgets=widgets) as served:
         user = names.user((await served.identity.create_user("acme", "Site", "", Role.SERVICE)).id)
         started = {"": DEFAULT, "agents/other": OTHERS, OTHERS: OTHERS}
         # Which names of agents the questions of each key may have.
@@ -168,13 +161,13 @@ async def test_a_widget_asks_the_agent_of_its_key_alone(
 
 
 async def test_visitors_share_a_day_and_each_address_has_a_minute(
-    house: House, database: Database, folder: Path, redis_url: str
+    serve: Serve, database: Database, redis_url: str
 ) -> None:
     widgets: dict[UUID, frozenset[str]] = {}
     settings = LimitSettings(widget=WidgetLimitSettings(messages_per_day=13))
     async with (
         limiter(database, redis_url, settings) as gate,
-        asynccontextmanager(serving)(house, database, folder, limiter=gate, widgets=widgets) as served,
+        serve(limiter=gate, widgets=widgets) as served,
     ):
         user = names.user((await served.identity.create_user("acme", "Site", "", Role.SERVICE)).id)
 

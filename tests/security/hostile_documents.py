@@ -58,7 +58,11 @@ DOCUMENTS: Final[Mapping[str, Callable[[], bytes | str]]] = {
     "paragraphs.docx": lambda: docx(_PARAGRAPH.format("a") * 400_000),
     "text.docx": lambda: docx(_PARAGRAPH.format(_words(200_000))),
     "bomb.docx": lambda: _zip("word/document.xml", b"<a>" * 100_000_000),
-    "billion.xml": lambda: '<!DOCTYPE a [<!ENTITY a "aaaaaaaaaa">' + "".join(f'<!ENTITY {chr(98 + level)} "{f"&{chr(97 + level)};" * 10}">' for level in range(9)) + "]><a>&j;</a>",
+    "billion.xml": lambda: (
+        '<!DOCTYPE a [<!ENTITY a "aaaaaaaaaa">'
+        + "".join(f'<!ENTITY {chr(98 + level)} "{f"&{chr(97 + level)};" * 10}">' for level in range(9))
+        + "]><a>&j;</a>"
+    ),
     "parts.eml": lambda: _mail(20_000),
     "bomb.txt.gz": lambda: gzip.compress(bytes(100_000_000)),
 }  # fmt: skip

@@ -1,6 +1,7 @@
 """Parsers that attack, as a parser could if a document had taken it over. The document's first word chooses the attack.
 
-Only the zygote loads this module, from a table that a test names. If an attack succeeds, the parser returns a document with the title "escaped".
+Only the zygote loads this module, from a table that a test names. If an attack succeeds, the parser returns a document
+with the title "escaped".
 """
 
 from __future__ import annotations
@@ -21,9 +22,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from responsa_server.ingest.formats.plain_text import parse as parse_plain_text
+from responsa_server.ingest.formats.sniff import Original
 from responsa_server.ingest.formats.table import PLAIN_TEXT, Formats
 from responsa_server.ingest.sandbox.computation import Computation, Write
-from responsa_server.ingest.sniff import Original
+from responsa_server.ingest.sandbox.protocol import EXIT_NOT_LOADED
 from responsa_server.text.canonical import ParsedDocument
 from responsa_server.text.drawn import DrawnPage
 
@@ -199,6 +201,10 @@ def _exit_loudly() -> None:
     os._exit(3)
 
 
+def _claim_lack() -> None:
+    os._exit(EXIT_NOT_LOADED)  # of the format whose parser runs
+
+
 def _garbage() -> None:
     os.write(4, b"\x00garbage" * 1000)
     os._exit(0)
@@ -271,6 +277,7 @@ DEEDS: dict[str, Callable[[], None]] = {
     "segfault": _segfault,
     "exit_quietly": _exit_quietly,
     "exit_loudly": _exit_loudly,
+    "claim_lack": _claim_lack,
     "garbage": _garbage,
     "liar": _liar,
     "flood": _flood,

@@ -1,17 +1,21 @@
-"""Gives each parser that runs in the server's own process nested and long texts, each in a process of its own: `python parser_probes.py`.
+"""Gives each parser that runs in the server's own process nested and long texts in a process of its own: `python parser_probes.py`.
 
-Prints a JSON line for each text that ended its process with a signal, or that took too much processor time or memory. The last line has the number of shapes that each parser got, and the signals that ended the parser of
-templates without its bound.
+Then fills in hostile prompts with the largest values that there are, and checks values by hostile schemas.
+
+Prints a JSON line for each text that ended its process with a signal, or that took too much processor time or memory.
+The last line has the number of shapes that each parser got, and the signals that ended the parser of templates without
+its bound.
 """
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import json
 import os
 import resource
 from base64 import urlsafe_b64encode
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import suppress
 from email.errors import MessageError
 from email.headerregistry import Address
@@ -29,9 +33,12 @@ import rtoml
 from google.protobuf import json_format, struct_pb2
 from google.protobuf.message import DecodeError
 from protego import Protego
+from python_multipart.multipart import parse_options_header
 from sqlalchemy import text as sql_text
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import SQLAlchemyError
+from starlette.datastructures import Headers
+from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 from websockets.frames import Frame, Opcode
 from websockets.protocol import SERVER, Protocol
@@ -39,12 +46,13 @@ from zxcvbn_rs_py import zxcvbn
 
 from responsa_server.agents.config.problems import positions
 from responsa_server.agents.engine.calling import fits, schema_problem
-from responsa_server.agents.engine.prompts import FrontMatter, PromptError, PromptSet, PromptSource
+from responsa_server.agents.engine.prompts import FrontMatter, Partial, PromptError, PromptSet, PromptSource
 from responsa_server.calls.http import json_value
 from responsa_server.domain.errors import ResponsaError
 from responsa_server.parsers import PARSERS, RunsIn
 from responsa_server.sources.mapping import ScheduleProblem, read_schedule
-from responsa_server.text.shown import QuoteOrigin, shown_prose
+from responsa_server.text.layout import blocks_of
+from responsa_server.text.shown import QuoteOrigin, shown_blocks
 from responsa_server.tools.calculator import computed
 from responsa_server.transports.ws.html import of_markdown
 from responsa_server.transports.ws.incoming import parse
@@ -350,6 +358,17 @@ def _request(text: str) -> object:
     return request.cookies, request.query_params, request.headers.get("content-type")
 
 
+def _form(text: str) -> object:
+    async def body() -> AsyncGenerator[bytes, None]:
+        yield f"--b\r\n{text}\r\n\r\n{text}\r\n--b--\r\n".encode()
+
+    headers = Headers({"content-type": "multipart/form-data; boundary=b"})
+    try:
+        return asyncio.run(MultiPartParser(headers, body(), max_files=1, max_fields=32).parse())
+    except MultiPartException as error:
+        return error
+
+
 def _frames(text: str) -> object:
     found = Protocol(SERVER, max_size=64 * 1024)
     found.receive_data(text.encode("latin-1", "replace"))
@@ -386,6 +405,101 @@ MSGPACK: Shapes = {
     "unused": _long("\xc1"),
 }
 
+_LONG = "{% if '" + "a" * 450 + "b" + "a" * 450 + "' in history %}x{% endif %}"
+FILLINGS: Mapping[str, str] = {
+    "repeated": "{{ 'x' * 10**9 }}",
+    "replaced": "{{ question" + "|replace('', '" + "y" * 300 + "')" * 3 + " }}",
+    "indented": "{{ question|indent(1000000000) }}",
+    "doubled": "{% set a = 'xxxxxxxxxx' %}" + "{% set a = a ~ a %}" * 40,
+    "macros": "{% macro m(x) %}{{ x }}{{ x }}{% endmacro %}{{ m(m(m(m(m(history))))) }}",
+    "captured": "{% set a %}{{ history }}{{ history }}{% endset %}{{ a }}" * 50,
+    "listed": "{{ [" + ",".join(["history"] * 90) + "] }}",
+    "added": "{% for a in [history + history] %}{{ a }}{% endfor %}" * 50,
+    "recursive": "{% for a in question recursive %}{{ loop(a) }}{% endfor %}",
+    "called": "{% for a in question %}{{ loop.cycle(history, history) }}{% endfor %}",
+    "literal": "{% for a in question %}" + "\U0001f600" * 1900 + "{% endfor %}",
+    "long_literal": "{% for a in question %}" + "x" * 64_000 + "{% endfor %}",
+    "loops": "{% for a in question %}" * 40 + "x" * 400 + "{% endfor %}" * 40,
+    "put_often": "{% for a in question %}{{ history }}{% endfor %}",
+    "put_flat": "{{ history }}" * 20_000,
+    "lists_put": "{% for a in question %}{{ examples }}{% endfor %}",
+    "tuples": "{{ (" + ",".join(["history"] * 100) + ") }}",
+    "tuples_joined": "{{ (" + ",".join(["history"] * 90) + ")|join }}",
+    "panics": "{{ 1 is divisibleby(0) }}",
+    "wrongly_called": "{{ question|upper(1) }}{{ examples|join(examples) }}",
+    "joined": "{{ question|join('" + "x" * 900 + "')|join('" + "x" * 50 + "') }}",
+    "lists_joined": "{{ examples|join(question) }}",
+    "upper": ("{% if umlauts" + "|upper|lower" * 45 + " %}x{% endif %}") * 50,
+    "found": _LONG * 250,
+    "found_in_lists": "{% for a in question %}"
+    + "{% if 'x' in examples %}x{% endif %}" * 20
+    + "{% endfor %}",
+    "compared": ("{% if history == history %}x{% endif %}" * 40).join(
+        ("{% for a in question %}", "{% endfor %}")
+    ),
+    "includes": "{% include 'p0' %}",
+    "chain": "{% include 'c0' %}",
+}
+"""Prompts that would make much of little."""
+PARTS = {f"p{n}": f"{{% include 'p{n + 1}' %}}" * 2 for n in range(20)} | {"p20": "x" * 1000}
+PARTS |= {f"c{n}": f"{{% include 'c{n + 1}' %}}" for n in range(2000)} | {"c2000": "x"}
+VALUES: Mapping[str, object] = {
+    "question": "a" * 16_384,
+    "history": "ab" * 1_200_000,
+    "umlauts": "ß" * 200_000,
+    "examples": ["x"] * 20_000,
+}
+
+
+def _reference(name: str) -> Mapping[str, object]:
+    return {"$ref": f"#/$defs/{name}"}
+
+
+def _doubling(times: int, last: object) -> Mapping[str, object]:
+    steps = {f"d{n}": {"allOf": [_reference(f"d{n + 1}")] * 2} for n in range(times)}
+    return {"$defs": {**steps, f"d{times}": last}, **_reference("d0")}
+
+
+_NAMES = [f"name{n}" for n in range(2000)]
+_TWICE = {"properties": {"a": _reference("n")}}
+_DEEP = json.loads('{"a":' * 30 + "1" + "}" * 30)
+SCHEMAS: Mapping[str, tuple[object, object]] = {
+    "itself": ({"oneOf": [{"$ref": "#"}]}, 1),
+    "itself_within": ({"properties": {"a": {"allOf": [{"$ref": "#/properties/a"}]}}}, {"a": "a"}),
+    "doubled": (_doubling(40, {"minLength": 1}), "a"),
+    "doubled_pattern": (_doubling(16, {"pattern": "(?:a|b|ab|ba){300}c"}), "ab" * 16_000),
+    "doubled_items": ({"items": _reference("d0"), **_doubling(12, {"not": {"minLength": 9}})}, ["a"] * 9000),
+    "branches": ({"$defs": {"n": {"oneOf": [_TWICE, _TWICE]}}, **_reference("n")}, _DEEP),
+    "some_branches": ({"$defs": {"n": {"oneOf": [_TWICE, _TWICE]}}, **_reference("n")}, _DEEP["a"]["a"]),
+    "unevaluated": ({"$defs": {"n": {"anyOf": [_TWICE], "unevaluatedProperties": _reference("n")}}, **_reference("n")}, _DEEP),
+    "alternatives": ({"oneOf": [{"minLength": n} for n in range(10_000)]}, "a" * 100),
+    "alternatives_of_items": ({"items": {"anyOf": [{"minLength": n + 9} for n in range(1500)]}}, ["a"] * 9000),
+    "nested": (json.loads('{"not":' * 90 + "{}" + "}" * 90), "a"),
+    "backtracking": ({"pattern": "^(a+)+$"}, "a" * 32_000 + "b"),
+    "large_patterns": ({"allOf": [{"pattern": f"(a{{1000}}){{{n}}}"} for n in range(1, 100)]}, "a" * 32_000),
+    "slow_pattern": ({"pattern": "(?:a|b|ab|ba){370}c"}, "abba" * 8000),
+    "values": ({"enum": [*range(40_000)]}, -1),
+    "required_of_items": ({"items": {"required": _NAMES}}, [{}] * 1000),
+    "required_of_a_long_value": ({"required": _NAMES}, {"a": "x" * 30_000}),
+    "values_of_items": ({"items": {"enum": [f"{n:0100}" for n in range(10_000)]}}, ["x"] * 1000),
+    "dependents": (
+        {"dependentRequired": dict.fromkeys(_NAMES[:60], _NAMES[:60])},
+        dict.fromkeys(_NAMES[:60], "x" * 500) | {"name0": "x" * 30_000},
+    ),
+    "unique": ({"uniqueItems": True}, [[n] for n in range(8000)]),
+}  # fmt: skip
+"""Schemas that would make much work of a small value, each with one."""
+
+
+def _filling(template: str) -> object:
+    parts = {name: Partial(name, text) for name, text in PARTS.items()}
+    prompts = PromptSet({"a": PromptSource("a", FrontMatter.model_validate({}), template)}, parts)
+    try:
+        return prompts.fill("a", VALUES)
+    except PromptError as error:
+        return error
+
+
 Probe = tuple[Shapes, Callable[[str], object]]
 PROBES: Mapping[tuple[str, str], Probe] = {
     ("minijinja", "agents/engine/prompts.py"): (TEMPLATES, _template),
@@ -393,7 +507,7 @@ PROBES: Mapping[tuple[str, str], Probe] = {
     ("json", "**"): (JSON, _caught(lambda text: json_value(text.encode()), ResponsaError)),
     ("pydantic", "**"): (JSON, _caught(lambda text: parse(text, 1 << 20), ResponsaError)),
     ("google.protobuf", "calls/**"): (JSON, _messages),
-    ("jsonschema_rs", "agents/config/**"): ({**JSON, **PATTERNS}, _schema),
+    ("jsonschema_rs", "agents/engine/schemas.py"): ({**JSON, **PATTERNS}, _schema),
     ("ormsgpack", "agents/engine/state.py"): (MSGPACK, _msgpack),
     ("nh3", "transports/ws/html.py"): (MARKUP, nh3.clean),
     ("html", "sources/crawling.py"): (MARKUP, unescape),
@@ -403,9 +517,10 @@ PROBES: Mapping[tuple[str, str], Probe] = {
     ),
     ("markdown_it", "text/shown.py"): (
         MARKDOWN_SHAPES,
-        lambda text: shown_prose(text, QuoteOrigin()),
+        lambda text: shown_blocks(text, QuoteOrigin()),
     ),
     ("markdown_it", "transports/ws/html.py"): (MARKDOWN_SHAPES, of_markdown),
+    ("markdown_it", "text/layout.py"): (MARKDOWN_SHAPES, lambda text: [*blocks_of(text)]),
     ("sqlalchemy", "databases/**"): (
         SQL,
         _caught(lambda text: sql_text(text).compile(dialect=postgresql.dialect()), SQLAlchemyError),
@@ -426,6 +541,8 @@ PROBES: Mapping[tuple[str, str], Probe] = {
     ("uvicorn", "app/gateway.py"): (HEADS, _http),
     ("websockets", "transports/ws/protocol.py"): (JSON, _frames),
     ("starlette", "app/**"): (HEADS, _request),
+    ("python_multipart.multipart", "transports/http/uploads.py"): (HEADS, parse_options_header),
+    ("starlette.formparsers", "transports/http/uploads.py"): (HEADS, _form),
     ("httpx2", "**"): (ADDRESSES, _caught(httpx2.URL, httpx2.InvalidURL, ValueError)),
 }
 """The shapes that a parser gets, and what feeds it, by the library and the first pattern of the row."""
@@ -454,6 +571,29 @@ def tried(feed: Callable[[str], object], text: str) -> tuple[int, float, int]:
     return code, used.ru_utime + used.ru_stime, used.ru_maxrss * 1024 - before
 
 
+def suspicious(feed: Callable[[str], object], texts: Mapping[str, str]) -> Sequence[str]:
+    """The names of the texts that must be tried one by one: none if one process reads them all within the limits of a
+    single one, because each fork of this process takes longer than most texts.
+    """
+
+    def feed_all(_: str) -> None:
+        for text in texts.values():
+            feed(text)
+
+    return [*texts] if beyond(*tried(feed_all, "")) else ()
+
+
+def beyond(code: int, seconds: float, memory: int) -> bool:
+    """Whether the end, the processor time or the memory of a process is beyond the limits."""
+    return bool(code) or seconds > CPU_SECONDS or memory > MEMORY_BYTES
+
+
+def tell(place: tuple[str, ...], name: str, code: int, seconds: float, memory: int) -> None:
+    """Print a text that was beyond the limits."""
+    if beyond(code, seconds, memory):
+        print(json.dumps([*place, name, code, seconds, f"{memory >> 20} MiB"]))
+
+
 def main() -> None:
     shapes = list[tuple[str, str, int]]()
     gc.freeze()
@@ -463,10 +603,17 @@ def main() -> None:
         place = (row.library, row.files[0])
         texts, feed = PROBES.get(place, ({}, str))
         shapes.append((*place, len(texts)))
-        for name, shape in texts.items():
-            code, seconds, memory = tried(feed, shape(row.most))
-            if code or seconds > CPU_SECONDS or memory > MEMORY_BYTES:
-                print(json.dumps([*place, name, code, seconds, f"{memory >> 20} MiB"]))
+        for name in suspicious(feed, {name: shape(row.most) for name, shape in texts.items()}):
+            tell(place, name, *tried(feed, texts[name](row.most)))
+    hostile: dict[str, Callable[[str], object]] = {
+        **{f"filling {name}": lambda _, text=text: _filling(text) for name, text in FILLINGS.items()},
+        **{
+            f"schema {name}": lambda _, one=one: schema_problem(one[0]) or fits(*one)
+            for name, one in cast("Mapping[str, tuple[dict[str, object], object]]", SCHEMAS).items()
+        },
+    }
+    for name, feed in hostile.items():
+        tell((), name, *tried(feed, ""))
     # Without its bound, the parser of templates ends its process.
     unbounded = [
         tried(lambda text: minijinja.Environment().add_template("a", text), TEMPLATES[name](1 << 20))[0]

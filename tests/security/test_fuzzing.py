@@ -1,8 +1,10 @@
-"""Mutated documents of every format: the sandbox gives a text, a drawn page or a typed error within its limits, and the process that forks the parsers
-never ends. Besides the samples of the formats, the long form mutates the real files of the public data sets, if they are next to the checkout.
+"""Mutated documents of every format: the sandbox gives a text, a drawn page or a typed error within its limits, and the
+process that forks the parsers never ends. Besides the samples of the formats, the long form mutates the real files of
+the public data sets, if they are next to the checkout.
 
-`make fuzz COUNT=100000` makes another 100,000 inputs; `python -m tests.faults.sums` sums the counts of all runs. Each 1,000 inputs are counted at once, so an
-interruption loses few of them. If an input fails, the message names its seed and its number; RESPONSA_SOAK_SEED with that seed makes the same inputs again.
+`make fuzz COUNT=100000` makes another 100,000 inputs; `python -m tests.faults.sums` sums the counts of all runs. Each
+1,000 inputs are counted at once, so an interruption loses few of them. If an input fails, the message names its seed
+and its number; RESPONSA_SOAK_SEED with that seed makes the same inputs again.
 """
 
 from __future__ import annotations

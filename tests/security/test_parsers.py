@@ -1,4 +1,5 @@
-"""Every parser of somebody else's bytes has a row in `responsa_server/parsers.py`, and those of the server's own process withstand nested and long texts."""
+"""Every parser of somebody else's bytes has a row in `responsa_server/parsers.py`, and those of the server's own
+process withstand nested and long texts."""
 
 from __future__ import annotations
 
@@ -23,11 +24,15 @@ NO_PARSERS = {
     **dict.fromkeys(("Stemmer", "sentencex", "text_to_num", "tokenizers"), "reads plain text word by word"),
     **dict.fromkeys(("argon2", "bcrypt"), "hashes"),
     **dict.fromkeys(("numpy", "onnx", "onnxruntime", "safetensors", "xllamacpp"), "reads numbers and shipped models"),
-    **dict.fromkeys(("psycopg", "psycopg_pool", "procrastinate", "redis", "limits", "qdrant_client"), "speaks to the installation's own stores"),
+    **dict.fromkeys(
+        ("pgvector", "psycopg", "psycopg_pool", "procrastinate", "redis", "limits", "qdrant_client"),
+        "speaks to the installation's own stores",
+    ),
     **dict.fromkeys(("aiosmtplib", "opentelemetry", "prometheus_client"), "speaks to servers that the settings name"),
     **dict.fromkeys(("grpc", "grpc_channelz", "grpc_health", "grpc_reflection"), "carries messages of `google.protobuf`, behind Envoy"),
-    **dict.fromkeys(("google", "buf", "protovalidate", "responsa", "mcp_types"), "is made of messages that are read already"),
+    **dict.fromkeys(("google", "protovalidate", "responsa", "mcp_types"), "is made of messages that are read already"),
     **dict.fromkeys(("rich", "typer", "watchfiles", "responsa_client", "responsa_lab"), "belongs to commands"),
+    "_typeshed": "is for types",
     **dict.fromkeys(("aiolimiter", "anyio", "langchain_core", "langgraph", "psutil", "structlog", "uuid_utils", "uvloop"), "reads nothing"),
 }  # fmt: skip
 """The other libraries that are imported, and why they are no parsers."""

@@ -1,4 +1,5 @@
-"""No regular expression of the server takes time that grows with the square of a text, because a pattern that backtracks holds the interpreter's lock and so stops all calls."""
+"""No regular expression of the server takes time that grows with the square of a text, because a pattern that
+backtracks holds the interpreter's lock and so stops all calls."""
 
 from __future__ import annotations
 

@@ -20,11 +20,11 @@ from structlog.testing import capture_logs
 
 from responsa_server.confinement import SandboxCapabilities
 from responsa_server.domain.errors import DocumentRejected, Reason
+from responsa_server.ingest.formats.sniff import CHARSETS
 from responsa_server.ingest.formats.table import FORMATS
 from responsa_server.ingest.rejections import ParserUnavailable
 from responsa_server.ingest.sandbox.pool import ParserPool
 from responsa_server.ingest.settings import IngestionSettings
-from responsa_server.ingest.sniff import CHARSETS
 from responsa_server.text.canonical import ParsedDocument
 from tests.contract.library_house import pieces_of
 from tests.security.sandboxed import HERE, LIMITS, needs_landlock, needs_seccomp, rejecting, zygotes
@@ -236,10 +236,11 @@ async def main():
     pool = ParserPool(
         concurrency=2, limits=IngestionSettings().parse_limits, formats="hostile_parsers:FORMATS", import_paths=[pathlib.Path(sys.argv[1])]
     )
+    await pool.parse(b"good", "a.txt")  # the zygote has now loaded the format, so it forks once for the next document
     parsing = asyncio.create_task(pool.parse(b"sleep", "a.txt"))
-    while len(psutil.Process().children(recursive=True)) < 2:
+    while len(children := psutil.Process().children(recursive=True)) < 2:
         await asyncio.sleep(0.005)
-    print(*(p.pid for p in psutil.Process().children(recursive=True)), flush=True)
+    print(*(child.pid for child in children), flush=True)
     await parsing
 asyncio.run(main())
 """
@@ -434,7 +435,8 @@ while [ "$1" != -- ]; do
     mkdir "$stash/$n"
     mount --bind "$needed" "$stash/$n"
     # The first of several paths below a closed folder covers the folder. For the other paths, it is already covered.
-    [ -e "$stash/covered-$(echo "$closed" | tr / _)" ] || { mount -t tmpfs -o mode=755 tmpfs "$closed"; : > "$stash/covered-$(echo "$closed" | tr / _)"; }
+    covered=$stash/covered-$(echo "$closed" | tr / _)
+    [ -e "$covered" ] || { mount -t tmpfs -o mode=755 tmpfs "$closed"; : > "$covered"; }
     mkdir -p "$needed"
     mount --bind "$stash/$n" "$needed"
 done

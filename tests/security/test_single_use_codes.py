@@ -1,5 +1,5 @@
-"""A campaign of races for codes that work once: sign-in codes, reset codes and invitations, on two servers. Short ones are in tests/contract/test_identity.py,
-test_accounts.py and test_mail.py.
+"""A campaign of races for codes that work once: sign-in codes, reset codes and invitations, on two servers. Short ones
+are in tests/contract/test_identity.py, test_accounts.py and test_mail.py.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""A query of an SQLite file reaches no function, virtual table or pragma that does more than compute, and runs in a process that can do nothing else."""
+"""A query of an SQLite file reaches no function, virtual table or pragma that does more than compute, and runs in a
+process that can do nothing else."""
 
 from __future__ import annotations
 
@@ -79,7 +80,12 @@ def test_virtual_tables_but_those_of_json_are_refused(reading: SqliteReading) ->
         names = {str(name) for (name,) in library.execute("SELECT name FROM pragma_module_list")}
         names |= {f"pragma_{name}" for (name,) in library.execute("PRAGMA pragma_list")}
     for name in (names | {"fts3tokenize", "found", "hidden"}) - {"json_each", "json_tree"}:
-        for sql in (f"SELECT * FROM {name}", f"SELECT count(*) FROM {name}", f"SELECT * FROM {name}('note')", f"CREATE VIRTUAL TABLE temp.x USING {name}(a)"):  # fmt: skip
+        for sql in (
+            f"SELECT * FROM {name}",
+            f"SELECT count(*) FROM {name}",
+            f"SELECT * FROM {name}('note')",
+            f"CREATE VIRTUAL TABLE temp.x USING {name}(a)",
+        ):
             assert refusal(reading, sql), sql
     for view in ("pointing", "drawn"):
         assert refusal(reading, f"SELECT * FROM {view}"), view
@@ -87,7 +93,11 @@ def test_virtual_tables_but_those_of_json_are_refused(reading: SqliteReading) ->
 
 
 def test_ordinary_queries_are_answered(reading: SqliteReading) -> None:
-    for sql in ("SELECT upper(text) FROM notes ORDER BY text", "SELECT value FROM json_each('[\"A\", \"B\"]')", "WITH one AS (SELECT 1) SELECT char(65) FROM one UNION SELECT 'B'"):  # fmt: skip
+    for sql in (
+        "SELECT upper(text) FROM notes ORDER BY text",
+        'SELECT value FROM json_each(\'["A", "B"]\')',
+        "WITH one AS (SELECT 1) SELECT char(65) FROM one UNION SELECT 'B'",
+    ):
         reading.begin(sql, {})
         assert list(reading.fetch(5)) == [("A",), ("B",)], sql
     reading.begin("SELECT json FROM made", {})
@@ -112,7 +122,11 @@ def test_the_process_can_only_compute(reading: SqliteReading, declared: Database
 
 
 async def test_a_process_that_ends_in_the_midst_of_a_query_is_told(declared: DatabaseConnection) -> None:
-    async with aclosing(SqlDatabases(lambda place: place.env).read(declared, "SELECT a.id FROM note AS a, note AS b, note AS c", {}, 9)) as rows:  # fmt: skip
+    async with aclosing(
+        SqlDatabases(lambda place: place.env).read(
+            declared, "SELECT a.id FROM note AS a, note AS b, note AS c", {}, 9
+        )
+    ) as rows:
         await anext(rows)
         for process in of_sqlite():
             process.kill()

@@ -1,4 +1,5 @@
-"""The product's formats with test parsers. The titles of their documents list the modules that were imported since the fork. Only a zygote loads this module."""
+"""The product's formats with test parsers. The titles of their documents list the modules that were imported since the
+fork. Only a zygote loads this module."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ from dataclasses import replace
 
 from responsa_server.domain.errors import DocumentRejected
 from responsa_server.ingest.formats import table
-from responsa_server.ingest.sniff import Original
+from responsa_server.ingest.formats.sniff import Original
 from responsa_server.text.canonical import ParsedDocument
 from responsa_server.text.drawn import DrawnPage
 

@@ -40,6 +40,9 @@ class Asking:
     async def get(self, task: str) -> a2a.Task:
         return await self.client.get_task(a2a.GetTaskRequest(id=task), context=self.context)
 
+    async def list(self, **fields: Any) -> a2a.ListTasksResponse:
+        return await self.client.list_tasks(a2a.ListTasksRequest(**fields), context=self.context)
+
     async def cancel(self, task: str) -> a2a.Task:
         return await self.client.cancel_task(a2a.CancelTaskRequest(id=task), context=self.context)
 

@@ -20,9 +20,9 @@ import yaml
 
 from responsa.chat.v1 import chat_service_pb2 as chat
 from responsa_server.agents.config.files import SHIPPED
-from responsa_server.embedded.llama import llama_missing
-from responsa_server.instance import CHECKOUT
+from responsa_server.instance import CHECKOUT, no_language_model
 from tests.callers import Registry, Tenant
+from tests.certificates import certificate
 from tests.instance import START_PATIENCE, Instance, free_port, instance_in
 from tests.system.echo import Echo
 from tests.transports import Ways, stub_of
@@ -68,17 +68,23 @@ def collector() -> Iterator[Listener]:
 @pytest.fixture(scope="session")
 def second(collector: Listener) -> Iterator[Instance]:
     """A second instance, in addition to the shared one. Tests may kill its parts, but must leave it ready. It also
-    accepts the address of a proxy, which a test may start. The environment of its user contains the settings that make LangChain send traces.
+    accepts the address of a proxy, which a test may start. The environment of its user contains the settings that make
+    LangChain send traces.
     """
     folder = Path(tempfile.mkdtemp(prefix="rss-"))
     docs = folder / "docs"
     docs.mkdir()
     (docs / "ferry.md").write_text(FERRY)
+    key, made = certificate("localhost")
+    (folder / "localhost.pem").write_bytes(made + key)
     settings = {
         "RESPONSA_DOCS": str(folder),
         "RESPONSA_TESTING__AGENT": "true",
         "RESPONSA_TURNS__LEASE_SECONDS": "2",
         "RESPONSA_TURNS__DISCONNECT_SECONDS": "1",
+        "RESPONSA_PROGRAMS__DYNAMIC_REGISTRATION": "true",
+        "RESPONSA_PROGRAMS__ALLOW_PRIVATE": "localhost",
+        "RESPONSA_PROGRAMS__CA_FILE": str(folder / "localhost.pem"),
         "RESPONSA_ALLOWED_HOSTS": f"127.0.0.1:{free_port()}",
         "LANGSMITH_TRACING": "true",
         "LANGCHAIN_TRACING_V2": "true",
@@ -124,8 +130,9 @@ class Bench:
     def copied(
         self, agent: str, name: str, changes: Mapping[str, str], shorter: Mapping[str, int] | None = None
     ) -> None:
-        """A copy of a shipped agent under another name, with these changes to its agent.toml. The server has not noticed the copy yet. shorter: the number of tokens
-        to which some prompts limit the model, by the name of the prompt.
+        """A copy of a shipped agent under another name, with these changes to its agent.toml. The server has not
+        noticed the copy yet. shorter: the number of tokens to which some prompts limit the model, by the name of the
+        prompt.
         """
         # agent.toml, which makes the folder an agent, is written last. Otherwise the server may read an
         # unfinished folder.
@@ -190,8 +197,9 @@ class Bench:
 
 @pytest.fixture(scope="session")
 def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
-    """A separate instance with the samples of the tutor and the chat agent and a few of the code assistants, scripted models, and a model server that the test controls. In `make soak`,
-    it also has the embedded model if that is installed.
+    """A separate instance with the samples of the tutor and the chat agent and a few of the code assistants, scripted
+    models, and a model server that the test controls. In `make soak`, it also has the embedded model if that is
+    installed.
     """
     folder = Path(tempfile.mkdtemp(prefix="rsa-"))
     echo, lab = Echo(), Lab()
@@ -201,12 +209,15 @@ def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
         "RESPONSA_DOCS": "none",
         "RESPONSA_MODELS__SCRIPTED": "true",
         "RESPONSA_MODELS__EMBEDDED__START": str(
-            request.config.option.markexpr == "soak" and llama_missing() is None
+            request.config.option.markexpr == "soak" and no_language_model() is None
         ).lower(),
         "RESPONSA_MODELS__SERVERS__LAB__URL": echo.url,
         "RESPONSA_TURNS__LEASE_SECONDS": "2",
         # Tests take the search apart, and ask the same questions again.
         "RESPONSA_CACHE__SEARCHES_SECONDS": "0",
+        "RESPONSA_RETRIEVAL__MEMORY_MIB": "0",
+        # A busy machine takes long for the vectors of a question.
+        "RESPONSA_RETRIEVAL__EMBEDDING_SECONDS": "60",
     }
     try:
         with instance_in(folder, **settings) as one:

@@ -19,7 +19,8 @@ SSL_REQUEST = (80877103).to_bytes(4, "big")
 
 @dataclass
 class Door:
-    """closed: whether connections are turned away. starting: whether they are told that PostgreSQL starts; otherwise they are closed. most: how many are turned away before the door opens by itself; None: no number.
+    """closed: whether connections are turned away. starting: whether they are told that PostgreSQL starts; otherwise
+    they are closed. most: how many are turned away before the door opens by itself; None: no number.
     turned_away: how many were. tls: with what the door speaks TLS if it is asked to.
     """
 

@@ -15,9 +15,10 @@ SAY = "Say: "
 
 
 class Echo:
-    """Uses OpenAI's protocol. The answer is what `says` makes of the request's body: by default, the rest of the line after the last `Say: ` in the first message."""
+    """Uses OpenAI's protocol. The answer, a text or a scene, is what `says` makes of the request's body: by default,
+    the rest of the line after the last `Say: ` in the first message."""
 
-    def __init__(self, says: Callable[[Any], str] | None = None) -> None:
+    def __init__(self, says: Callable[[Any], str | Scene] | None = None) -> None:
         says = says or _said
         self.open = threading.Event()
         self.open.set()
@@ -33,7 +34,9 @@ class Echo:
                 self.send_response(200)
                 self.send_header("content-type", "text/event-stream")
                 self.end_headers()
-                self.wfile.write(b"".join(OpenAi().events(Scene([says(body)]))))
+                said = says(body)
+                scene = Scene([said]) if isinstance(said, str) else said
+                self.wfile.write(b"".join(OpenAi().events(scene)))
 
             def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class uses this name
                 pass

@@ -9,15 +9,19 @@ import subprocess
 from collections.abc import Awaitable
 from typing import Any, Final
 
+import grpc.aio
 import httpx2
 import pytest
 from a2a import types as a2a
+from grpc_reflection.v1alpha import reflection_pb2
 from uuid_utils.compat import uuid7
 
 from responsa.auth.v1.user_pb2 import USER_ROLE_SERVICE
 from responsa_client import Responsa
 from responsa_server.calls.json_rpc import MAX_BODY
+from responsa_server.transports.a2a.routes import SERVICE
 from tests.instance import ROOT, Instance
+from tests.raising import raises
 from tests.system.a2a_asking import WAYS, Read, asking, data_of, text_of
 
 FERRY: Final = "When does the ferry to Skye leave Mallaig?"
@@ -97,8 +101,7 @@ def test_a_client_asks_follows_and_cancels(second: Instance, responsa: Responsa,
                 (default.send(" "), a2a.InvalidParamsError),
                 (default.send(FERRY, context_id="mine"), a2a.InvalidParamsError),
             ):
-                with pytest.raises(kind):
-                    await failing
+                await raises(kind, failing)
 
     run(work())
 
@@ -121,12 +124,50 @@ def test_the_tasks_of_others_are_not_found(second: Instance, responsa: Responsa)
                 followed(),
                 other.send(QUICK, task_id=task.id),
             ):
-                with pytest.raises(a2a.TaskNotFoundError) as caught:
-                    await failing
-                assert caught.value.data["reason"] == "RESOURCE_NOT_FOUND"
-            with pytest.raises(a2a.InvalidParamsError):
-                await other.send(QUICK, context_id=task.context_id)
+                assert (await raises(a2a.TaskNotFoundError, failing)).data["reason"] == "RESOURCE_NOT_FOUND"
+            await raises(a2a.InvalidParamsError, other.send(QUICK, context_id=task.context_id))
             await own.cancel(task.id)
+
+    run(work())
+
+
+def test_a_caller_lists_the_own_tasks(second: Instance, responsa: Responsa) -> None:
+    service = responsa.create_user("Lister", role=USER_ROLE_SERVICE)
+    key = responsa.create_service_api_key(service.name, "lister").secret
+
+    async def work() -> None:
+        async with (
+            asking(second, "default", key=key) as rpc,
+            asking(second, "default", "gRPC", key=key) as over_grpc,
+        ):
+            empty = await rpc.list()
+            assert (len(empty.tasks), empty.total_size, empty.page_size, empty.next_page_token) == (
+                0,
+                0,
+                50,
+                "",
+            )
+            first = await rpc.send(FERRY)
+            others = [await rpc.send(FERRY, context_id=first.context_id), await rpc.send("Sistine Chapel?")]
+            made = [task.id for task in (first, *others)]
+            for way in (rpc, over_grpc):
+                page = await way.list(page_size=2)
+                rest = await way.list(page_size=2, page_token=page.next_page_token)
+                assert [task.id for task in (*page.tasks, *rest.tasks)] == made[::-1]
+                assert (page.total_size, rest.total_size, rest.next_page_token) == (3, 3, "")
+                assert not any(task.artifacts for task in page.tasks)
+                whole = await way.list(context_id=first.context_id, include_artifacts=True)
+                assert list(whole.tasks) == [others[0], first]
+                rejected = await way.list(status=a2a.TaskState.TASK_STATE_REJECTED, history_length=0)
+                assert [(task.id, len(task.history)) for task in rejected.tasks] == [(made[2], 0)]
+                for state in (a2a.TaskState.TASK_STATE_SUBMITTED, a2a.TaskState.TASK_STATE_AUTH_REQUIRED):
+                    assert not (await way.list(status=state)).tasks
+                for wrong in (
+                    {"page_size": 101},
+                    {"page_token": "x"},
+                    {"context_id": 'x" OR state = "FAILED'},
+                ):
+                    await raises(a2a.InvalidParamsError, way.list(**wrong))
 
     run(work())
 
@@ -157,6 +198,22 @@ def test_the_cards_say_how_to_reach_the_agents(second: Instance) -> None:
             for one, skill in ((default, "default"), (testing, "testing")):
                 extended = await one.client.get_extended_agent_card(wanted, context=one.context)
                 assert extended.skills[0].id == skill
+                urls = [interface.url for interface in extended.supported_interfaces]
+                path = f"{second.url}/a2a/{skill}"
+                assert urls == [path, second.target, path]
+            reflecting: Any = grpc.aio.insecure_channel(second.target)
+            async with reflecting as channel:
+                call = channel.stream_stream("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo")
+                requests = (
+                    reflection_pb2.ServerReflectionRequest(list_services=""),
+                    reflection_pb2.ServerReflectionRequest(file_containing_symbol=SERVICE),
+                )
+                listed, file = [
+                    reflection_pb2.ServerReflectionResponse.FromString(reply)
+                    async for reply in call(request.SerializeToString() for request in requests)
+                ]
+            assert SERVICE in [one.name for one in listed.list_services_response.service]
+            assert file.file_descriptor_response.file_descriptor_proto
 
     run(work())
 
@@ -199,7 +256,6 @@ def test_bad_requests_are_refused_in_the_shape_of_json_rpc(second: Instance) -> 
         assert reasons(told(listing)) == (200, -32001, ["TASK_NOT_FOUND", "RESOURCE_NOT_FOUND"])
         assert reasons(told(rpc("Dance", {}))) == (200, -32601, ["METHOD_NOT_FOUND", "ROUTE_NOT_FOUND"])
         assert reasons(told(listing, **{"a2a-version": "2.0"}))[1] == -32009
-        assert reasons(told(rpc("ListTasks", {})))[1] == -32004
         for method in ("CreateTaskPushNotificationConfig", "tasks/pushNotificationConfig/set"):
             assert reasons(told(rpc(method, {"taskId": "x"})))[1] == -32003
         said = {"role": "ROLE_USER", "messageId": "1", "parts": [{"text": "tokens=1"}]}

@@ -1,4 +1,5 @@
-"""An account from its registration to its end, on a real instance with a mail server: on the command line, with the Python client, and over REST."""
+"""An account from its registration to its end, on a real instance with a mail server: on the command line, with the
+Python client, and over REST."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
-"""The shipped agents with their samples: each agent runs without a model, with a scripted strong model, and in `make soak` with the embedded model.
+"""The shipped agents with their samples: each agent runs without a model, with a scripted strong model, and in `make
+soak` with the embedded model.
 
 The embedded model is small, so the tests do not check its wording. They check four things. An answer about documents
-cites the right document, whether a model wrote the answer or the answer shows passages. Messages are classified in the same way as without a model. No
-marks of a prompt are left in a text. Questions without a matching document are refused.
+cites the right document, whether a model wrote the answer or the answer shows passages. Messages are classified in the
+same way as without a model. No marks of a prompt are left in a text. Questions without a matching document are refused.
 """
 
 from __future__ import annotations
@@ -20,8 +21,7 @@ import yaml
 
 from responsa.chat.v1 import turn_pb2
 from responsa_server.agents.config.files import SHIPPED
-from responsa_server.embedded.llama import llama_missing
-from responsa_server.instance import CHECKOUT
+from responsa_server.instance import CHECKOUT, no_language_model
 from tests.instance import eventually
 from tests.system.conftest import Bench
 
@@ -31,11 +31,14 @@ CODE: Final = ("cairo", "scarb")
 MODES: Final = {"none": "passages", "strong": "scripted:strong", "embedded": "embedded:smollm2"}
 
 
-EAGER: Final = "the model decides, and this scripted one answers from whatever passages it reads"
+EMBEDDED: Final = pytest.param("embedded", marks=pytest.mark.soak)
+REFUSING: Final = pytest.mark.parametrize("mode", ["none", EMBEDDED], indirect=True)
+"""Strong models decide themselves what to refuse, and the scripted one answers from whatever passages it reads."""
 
 
 def agents_in(mode: str) -> tuple[str, ...]:
-    """The agents that are tested in a mode. The others are left out with the embedded model: it would use up the time limit of each of their turns."""
+    """The agents that are tested in a mode. The others are left out with the embedded model: it would use up the time
+    limit of each of their turns."""
     return AGENTS if mode == "embedded" else (*AGENTS, KNOWLEDGE, *CODE)
 
 
@@ -47,11 +50,11 @@ def golden(agent: str) -> dict[str, Any]:
     return yaml.safe_load((SHIPPED / agent / "golden.yaml").read_text(encoding="utf-8"))
 
 
-@pytest.fixture(scope="module", params=["none", "strong", pytest.param("embedded", marks=pytest.mark.soak)])
+@pytest.fixture(scope="module", params=["none", "strong", EMBEDDED])
 def mode(bench: Bench, request: pytest.FixtureRequest) -> Iterator[str]:
     """Copies of the agents under other names, such as `chat-strong`, with a different chain of models."""
     mode = str(request.param)
-    if mode == "embedded" and (why := llama_missing()) is not None:
+    if mode == "embedded" and (why := no_language_model()) is not None:
         pytest.skip(why)
     changes = {'chain = ["default"]': f'chain = ["{MODES[mode]}"]'}
     if mode == "embedded":
@@ -152,20 +155,18 @@ def test_what_the_tutor_proposes_to_ask_is_answered_out_of_the_samples(bench: Be
         assert end.answer.citations, (question, end.answer.text)
 
 
+@REFUSING
 @pytest.mark.parametrize("question", ["Explain the French Revolution to me.", "Tell me about Napoleon."])
 def test_a_subject_that_the_tutor_has_nothing_on_is_looked_for(
     bench: Bench, mode: str, question: str
 ) -> None:
-    if mode == "strong":
-        pytest.skip(EAGER)
     end = bench.ask(question, f"tutor-{mode}", **golden("tutor")["parameters"])
     assert end.WhichOneof("event") == "refused", end
     assert end.refused.reason == turn_pb2.REFUSAL_REASON_NO_SUPPORT
 
 
+@REFUSING
 def test_what_no_document_holds_is_refused(bench: Bench, mode: str) -> None:
-    if mode == "strong":
-        pytest.skip(EAGER)
     for agent in agents_in(mode):
         said = golden(agent)
         (one,) = said["refused"]
@@ -197,7 +198,8 @@ def test_a_code_assistant_shows_whole_sections_of_the_source_that_was_chosen(ben
 
 
 def test_people_are_answered_from_their_own_records(bench: Bench) -> None:
-    """As the README says: a command makes the account of a person of the sample database, and the key is that person's. A second call changes nothing."""
+    """As the README says: a command makes the account of a person of the sample database, and the key is that person's.
+    A second call changes nothing."""
     said = golden("personal")
     made = dict[str, dict[str, Any]]()
     for person in sorted({one["person"] for one in said["answered"]}):

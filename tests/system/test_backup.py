@@ -9,16 +9,21 @@ import os
 import secrets
 import shutil
 import subprocess
+import sys
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from typing import Any, cast
 
+import httpx
 import psycopg
 import pytest
+from obstore.store import S3Store
 from psycopg import sql
 
 from responsa_client import CitationVerdict, Responsa
@@ -35,8 +40,10 @@ from tests.transports import Json, Ways
 
 CITED = "SELECT count(*) FROM responsa.citation WHERE tenant_id = %s"
 UNFOUNDED = """
-    SELECT count(*) FROM responsa.citation c LEFT JOIN responsa.document_version v USING (tenant_id, document_id, version) CROSS JOIN LATERAL (
-        SELECT substring(coalesce(v.canonical, v.original) FROM c.source_start::int + 1 FOR (c.source_end - c.source_start)::int) AS text) source
+    SELECT count(*) FROM responsa.citation c LEFT JOIN responsa.document_version v USING (tenant_id, document_id, version)
+    CROSS JOIN LATERAL (
+        SELECT substring(coalesce(v.canonical, v.original) FROM c.source_start::int + 1
+            FOR (c.source_end - c.source_start)::int) AS text) source
     WHERE c.document_id IS NOT NULL AND c.tenant_id = %s
         AND NOT coalesce(sha256(source.text) = c.sha256 AND starts_with(convert_from(source.text, 'UTF8'), c.quote), false)"""
 TURNS = int(os.environ.get("RESPONSA_SOAK_COUNT") or 10_000)
@@ -97,7 +104,9 @@ def answered(ways: Ways, tenant: Tenant) -> Tenant:
 def rows(connection: psycopg.Connection) -> Mapping[str, tuple[int, str]]:
     """The number and the digest of all rows, by the table."""
     tables = connection.execute(
-        "SELECT relnamespace::regnamespace::text, relname FROM pg_class WHERE relnamespace::regnamespace::text IN ('responsa', 'procrastinate') AND relkind IN ('r', 'p')"
+        "SELECT relnamespace::regnamespace::text, relname FROM pg_class WHERE "
+        "relnamespace::regnamespace::text IN ('responsa', 'procrastinate') AND relkind IN ('r', "
+        "'p')"
     ).fetchall()
     found: dict[str, tuple[int, str]] = {}
     for schema, name in tables:
@@ -208,6 +217,15 @@ def test_a_dump_in_an_outside_database_is_paused_before_a_server_can_start(
         assert "0 turns of the backup will go on" in instance.run("activate", "--yes", **there).stdout
         assert connection.execute("SELECT count(*) FROM responsa.pause").fetchone() == (0,)
         assert connection.execute(CITED, [answered.name]).fetchone() != (0,)
+    # As in a container: the data folder is empty, and backups are told apart by their database.
+    (folder / "empty").mkdir()
+    there |= {"RESPONSA_HOME": str(folder / "empty"), "DATABASE_URL": outside.superuser}
+    kept = folder / "b"
+    first, second = [
+        instance.run("backup", str(kept), "--keep", "1", **there).stdout.strip() for _ in range(2)
+    ]
+    assert first != second
+    assert {str(path) for path in kept.iterdir()} == {archive, second}
 
 
 @contextmanager
@@ -259,7 +277,7 @@ def with_settings(archive: Path, text: str) -> Path:
                 writer.file(member.name, member.content, member.size)
 
         writer.bytes("home/responsa.toml", text.encode())
-        read(archive, None, copy)
+        read(lambda: archive.open("rb"), None, copy)
     return forged
 
 
@@ -331,8 +349,92 @@ def test_a_backup_without_room_leaves_nothing_and_old_backups_go(instance: Insta
     assert json.loads((instance.home / "last-backup.json").read_text())["file"] == second
 
 
+def answers(address: str) -> bool:
+    try:
+        return httpx.get(address).is_success
+    except httpx.TransportError:
+        return False
+
+
+@pytest.fixture
+def bucket() -> Iterator[tuple[S3Store, Mapping[str, str]]]:
+    """A bucket in a server with S3's protocol, and the variables with which it is reached."""
+    address = f"http://127.0.0.1:{(port := free_port())}"
+    variables = {
+        "AWS_ENDPOINT_URL": address,
+        "AWS_ALLOW_HTTP": "true",
+        "AWS_ACCESS_KEY_ID": "backups",
+        "AWS_SECRET_ACCESS_KEY": secrets.token_hex(16),
+        "AWS_REGION": "us-east-1",
+    }
+    config = {name.lower(): value for name, value in variables.items()}
+    command = tied(sys.executable, "-m", "moto.server", "--port", str(port))
+    moto = {**os.environ, "PYTHONPATH": str(Path(sys.prefix) / "moto")}
+    with subprocess.Popen(command, env=moto, stderr=subprocess.DEVNULL) as server:
+        try:
+            eventually(partial(answers, address), "the server of buckets")
+            httpx.put(f"{address}/kept").raise_for_status()
+            yield S3Store("kept", config=cast("Any", config)), variables
+        finally:
+            server.kill()
+
+
+def test_backups_in_a_bucket_are_made_again_and_again_and_checked(
+    instance: Instance, ways: Ways, answered: Tenant, folder: Path, bucket: tuple[S3Store, Mapping[str, str]]
+) -> None:
+    store, variables = bucket
+    # A citation outlives its document, and is not missed then.
+    headers = answered.headers(Credential.ADMIN)
+    document = ingest(ways, headers, "tower", "The tower beside the well has nine floors.")
+    assert answer(ways, headers, "How many floors has the tower?")["terminalEvent"]["answer"]["citations"]
+    ways.call("KnowledgeService/DeleteDocument", {"name": document["name"]}, headers)
+    key = folder / "key"
+    key.write_text(secrets.token_hex(32))
+    seen: set[str] = set()
+
+    def names() -> set[str]:
+        kept = {entry["path"] for batch in store.list("here") for entry in batch}
+        seen.update(kept)
+        return kept
+
+    options = ("--dump", "--keep", "2", "--every", "0.0001", "--key-file", str(key))
+    command = tied(*instance.command("backup", "s3://kept/here", *options))
+    with subprocess.Popen(command, env={**instance.environment, **variables}) as process:
+        eventually(lambda: len(names() and seen) > 2, "three backups")
+        process.kill()
+    assert len(names()) <= 3, "two, and one whose older ones were about to go"
+
+    newest = f"s3://kept/{max(names())}"
+    check = ("restore", newest, "--key-file", str(key), "--check")
+    with live(instance.home) as connection:
+        cited = connection.execute(
+            "SELECT count(*) FROM responsa.citation c JOIN responsa.document d ON d.id = c.document_id"
+        ).fetchone()
+    assert cited is not None
+    said = instance.run(*check, **variables).stdout
+    assert f"{cited[0]} of {cited[0]} citation" in said
+    place = instance.home.with_name(f"{instance.home.name}.check")
+    assert not place.exists()
+
+    name = max(names())
+    sealed = bytearray(bytes(store.get(name).bytes()))
+    sealed[-1] ^= 1
+    store.put(name, bytes(sealed))
+    refused = instance.run(*check, check=False, **variables)
+    assert refused.returncode == 1
+    assert "cut or altered" in refused.stderr
+    store.delete(name)
+    assert "has no such bucket or backup" in instance.run(*check, check=False, **variables).stderr
+    lost = instance.run("backup", "s3://lost/here", check=False, **variables)
+    assert "s3://lost/here has no such bucket or backup" in lost.stderr
+    nowhere = {**variables, "AWS_ENDPOINT_URL": f"http://127.0.0.1:{free_port()}"}
+    unreachable = instance.run("backup", "s3://kept/here", check=False, **nowhere)
+    assert "The store of s3://kept/here refused" in unreachable.stderr
+
+
 def copied(home: Path, tenant: str) -> tuple[int, int]:
-    """Copy the tenant's document and its answer TURNS times. Returns the number of the tenant's citations and the size of the database in bytes."""
+    """Copy the tenant's document and its answer TURNS times. Returns the number of the tenant's citations and the size
+    of the database in bytes."""
     with live(home) as connection:
         connection.execute("SET session_replication_role = replica")
         # Entering ten thousand vectors into the graph takes far longer than building it.
@@ -340,7 +442,10 @@ def copied(home: Path, tenant: str) -> tuple[int, int]:
         connection.execute(COPY_ID)
         for table, changed in COPIED.items():
             columns = connection.execute(
-                "SELECT attname::text FROM pg_attribute WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped AND attgenerated = ''",
+                (
+                    "SELECT attname::text FROM pg_attribute WHERE attrelid = %s::regclass AND attnum > 0 AND "
+                    "NOT attisdropped AND attgenerated = ''"
+                ),
                 [f"responsa.{table}"],
             ).fetchall()
             values = {name: changed.get(name, name) for (name,) in columns}
@@ -410,7 +515,9 @@ def test_a_gigabyte_is_restored_with_all_citations(
         finally:
             restored.end()
         print(
-            f"\n{options or 'files'}: {size >> 20} MiB of database, {archive.stat().st_size >> 20} MiB of backup, written in {written - began:.0f} s; "
-            f"restored in {in_place - written:.0f} s, answers after {answering - written:.0f} s (at most {limit}); {checked} citations verified"
+            f"\n{options or 'files'}: {size >> 20} MiB of database, {archive.stat().st_size >> 20} "
+            f"MiB of backup, written in {written - began:.0f} s; "
+            f"restored in {in_place - written:.0f} s, answers after {answering - written:.0f} s (at "
+            f"most {limit}); {checked} citations verified"
         )
         archive.unlink()

@@ -1,4 +1,5 @@
-"""Two instances behind the proxy of docs/sizing.md, by host name: nothing of one is good at the other. `pytest -m soak tests/system/test_cells.py`."""
+"""Two instances behind the proxy of docs/sizing.md, by host name: nothing of one is good at the other. `pytest -m soak
+tests/system/test_cells.py`."""
 
 from __future__ import annotations
 
@@ -19,7 +20,8 @@ pytestmark = pytest.mark.soak
 NAMES = ("alpha.example.org", "beta.example.org")
 SITE = "https://site.example.org"
 MAIN = """daemon off; pid {0}/pid; error_log {0}/error.log; events {{}}
-http {{ access_log off; client_body_temp_path {0}/b; proxy_temp_path {0}/p; fastcgi_temp_path {0}/f; uwsgi_temp_path {0}/u; scgi_temp_path {0}/s; {1} }}"""
+http {{ access_log off; client_body_temp_path {0}/b; proxy_temp_path {0}/p; fastcgi_temp_path {0}/f;
+    uwsgi_temp_path {0}/u; scgi_temp_path {0}/s; {1} }}"""
 
 
 def test_cells_behind_one_proxy_do_not_mix(tmp_path: Path) -> None:

@@ -1,4 +1,5 @@
-"""Each client asks a real instance through a proxy that cuts its connections at random, and sees what a reader sees whose connection is whole. Its example runs."""
+"""Each client asks a real instance through a proxy that cuts its connections at random, and sees what a reader sees
+whose connection is whole. Its example runs with the packed client."""
 
 from __future__ import annotations
 
@@ -10,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from clients.conformance.runner import run_cuts
-from tests.clients.drivers import DRIVERS, EXAMPLES, JAVA, build, each
+from tests.clients.drivers import DRIVERS, JAVA, build, each
+from tests.clients.packed import PACKED, installed
 from tests.faults.forms import Form, forms
 from tests.instance import ROOT, Instance
 
@@ -35,11 +37,13 @@ async def test_a_client_whose_connections_are_cut_at_random(
     assert (done.problems, done.cuts >= form.count) == ([], True), done
 
 
-@each(EXAMPLES)
-def test_an_example_loads_searches_and_asks(second: Instance, client: str) -> None:
+@each(PACKED)
+def test_an_example_loads_searches_and_asks_in_an_empty_project(
+    second: Instance, client: str, tmp_path: Path
+) -> None:
     build(client)
     done = subprocess.run(
-        EXAMPLES[client],
+        installed(client, tmp_path),
         env={**os.environ, "RESPONSA_URL": second.url, "RESPONSA_API_KEY": second.key},
         capture_output=True,
         text=True,

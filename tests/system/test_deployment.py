@@ -1,4 +1,5 @@
-"""The files of docs/deployment.md as they are printed there, with the real programs: proxies that end TLS in front of a real instance, and the service of systemd."""
+"""The files of docs/deployment.md as they are printed there, with the real programs: proxies that end TLS in front of a
+real instance, and the service of systemd."""
 
 from __future__ import annotations
 
@@ -135,7 +136,8 @@ class Site:
         offered = [Subprotocol("responsa.v1")]
         if key:
             offered.append(Subprotocol(f"bearer.{self.instance.key}"))
-        # The client reads in a second thread. With TLS 1.3, it may be reading the tickets that follow the handshake while the request is sent, and Python 3.11 then sometimes
+        # The client reads in a second thread. With TLS 1.3, it may be reading the tickets that follow the handshake
+        # while the request is sent, and Python 3.11 then sometimes
         # loses the request.
         tls = self.tls
         tls.maximum_version = ssl.TLSVersion.TLSv1_2
@@ -284,8 +286,9 @@ def test_plain_http_leads_to_tls(site: Site) -> None:
     assert (reply.status_code, reply.headers["location"]) == (301, f"https://{HOST}/v1/users/me?x=1")
     with site.caller(1) as caller:
         assert caller.get("/v1/users/me").headers["strict-transport-security"] == "max-age=31536000"
-        # Only the name of the site is served.
-        assert caller.get("/v1/users/me", headers={"host": "other.example.org"}).status_code == 403
+        # Only the page under the name of the site is served.
+        other = {"host": "other.example.org", "origin": "https://other.example.org"}
+        assert caller.get("/v1/users/me", headers=other).status_code == 403
 
 
 def test_the_audit_log_has_the_address_of_the_caller(site: Site) -> None:

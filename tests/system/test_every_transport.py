@@ -1,4 +1,5 @@
-"""The same questions through every transport of an instance have the same outcomes. LACKS lists what a transport cannot carry; nothing else differs."""
+"""The same questions through every transport of an instance have the same outcomes. LACKS lists what a transport cannot
+carry; nothing else differs."""
 
 from __future__ import annotations
 
@@ -21,7 +22,11 @@ from tests.transports import TERMINAL, Call, Json, Outcome, Way, Ways, method_of
 from tests.transports_sse import Sse, events_in
 
 DOCUMENTS: Final = {
-    "lighthouses.md": "# Lighthouses\n\nThe lighthouse of Alexandria stood on the island of Pharos. It was built in the third century BC.\n\n# Mills\n\nSandford's mill grinds rye; 2,016 cogs turn its stones.",
+    "lighthouses.md": (
+        "# Lighthouses\n\nThe lighthouse of Alexandria stood on the island of Pharos. It was "
+        "built in the third century BC.\n\n# Mills\n\nSandford's mill grinds rye; 2,016 cogs "
+        "turn its stones."
+    ),
     "fähre.md": "# Fähre 🚢\n\nDie Fähre nach Öland fährt um 6 Uhr von Kalmar ab — „naïve“ Gäste zahlen 40 €.",
 }
 
@@ -37,7 +42,8 @@ class Question:
 
 @dataclass(frozen=True)
 class Seen:
-    """The outcome of a question. citations: each with its document's version and its bytes in the text. reason: why there is no answer. field: the wrong field, in the words of the contract."""
+    """The outcome of a question. citations: each with its document's version and its bytes in the text. reason: why
+    there is no answer. field: the wrong field, in the words of the contract."""
 
     outcome: str
     text: str = ""
@@ -137,7 +143,10 @@ class House:
         )
 
     def openai(self, question: Question) -> Seen:
-        body = {"model": question.agent, "messages": [{"role": "user", "content": question.text}]}
+        body = {
+            "model": f"{question.agent}:plain",
+            "messages": [{"role": "user", "content": question.text}],
+        }
         headers = self.headers | ({"idempotency-key": question.key} if question.key else {})
         reply = self._ways.http.post("/v1/chat/completions", json=body, headers=headers).json()
         if "error" in reply:
@@ -151,7 +160,7 @@ class House:
             "refused" if message["refusal"] else "answer",
             text,
             tuple(
-                (one["url"].partition("/v1/")[2].removesuffix("/original"), *in_bytes(text, one["start_index"], one["end_index"]))
+                (one["url"].partition("/#/")[2], *in_bytes(text, one["start_index"], one["end_index"]))
                 for one in cited
             ),
         )  # fmt: skip

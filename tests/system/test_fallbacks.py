@@ -6,6 +6,7 @@ and repairs the function again. Each turn ends, reports its fallbacks, and store
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
@@ -52,7 +53,8 @@ BROKEN = "RAISE EXCEPTION 'no memory is left' USING ERRCODE = '53200';"
 
 @pytest.fixture(scope="module")
 def house(bench: Bench) -> Iterator[House]:
-    """The bench with the shipped agents, which use the models of these tests. One of the agents waits at most a second for the documents."""
+    """The bench with the shipped agents, which use the models of these tests. One of the agents waits at most a second
+    for the documents."""
     for name, changes in COPIES.items():
         bench.copied(name.partition("-")[0], name, changes)
     eventually(lambda: all(map(bench.version, COPIES)), lambda: bench.instance.log("server")[-2000:])
@@ -102,6 +104,14 @@ def check_unplugged(house: House, chain: Chain, plugs: Sequence[Plug], way: Way 
             {"kind": "FALLBACK_KIND_PASSAGES", "source": "model", "target": "passages", "cause": cause}
         )
     assert turn.get("fallbacks", []) == fell
+    name, log = turn["name"], house.bench.instance.log
+
+    def lines() -> list[dict[str, Any]]:
+        found = map(json.loads, (line for line in log("server").splitlines() if name in line))
+        return [line for line in found if line["event"] == "agent_fell_back" and line.get("turn") == name]
+
+    eventually(lambda: len(lines()) == len(fell), lambda: f"{len(fell)} lines about fallbacks, not {lines()}")
+    assert all(line["tenant"] and line["version"] for line in lines())
     assert answer["outcome"] == "ANSWER_OUTCOME_COMPLETE"
     after = {kind: house.counted(agent, kind) for kind in before}
     gone = {"provider": len(moves), "passages": len(fell) - len(moves)}
@@ -150,7 +160,7 @@ def test_the_same_over_a_socket(house: House) -> None:
     *_, end = over_socket(house, chain)
     assert end["type"] == "message"
     assert QUOTED in end["content"]
-    assert QUOTED in [one["quote"] for one in end["metadata"]["sources"]]
+    assert any(QUOTED in one["quote"] for one in end["metadata"]["sources"])
 
 
 def check_failed(failed: Json, model: str, plug: Plug) -> None:
@@ -167,7 +177,8 @@ def check_failed(failed: Json, model: str, plug: Plug) -> None:
 
 @pytest.mark.parametrize(("plug", "place"), [(Plug.CUT, 0), (Plug.STALLED, 1), (Plug.CUT, 2)])
 def test_each_is_unplugged_in_the_midst_of_its_answer(house: House, plug: Plug, place: int) -> None:
-    """The next model writes the answer in place of these three words. If no model is left, the turn fails, and the conversation is unchanged."""
+    """The next model writes the answer in place of these three words. If no model is left, the turn fails, and the
+    conversation is unchanged."""
     chain = house.chain()
     house.bench.lab.plug()
     _, first = house.asked(chain.agent)
@@ -298,10 +309,10 @@ def test_without_the_documents_a_model_answers_and_says_so(house: House, way: Wa
         "cause": "part_unavailable:postgresql",
     }
     assert house.counted("tutor-strong", "without_retrieval") == before + 1
-    # After the repair, the answer has citations again.
+    # After the repair, the answer has citations again. On a busy machine, words alone may have found them.
     _, turn = tutored(house, way)
     assert turn["terminalEvent"]["answer"]["citations"]
-    assert "fallbacks" not in turn
+    assert [one for one in turn.get("fallbacks", ()) if one["kind"] != "FALLBACK_KIND_TEXT_ONLY"] == []
 
 
 def test_documents_that_are_held_up_are_not_waited_for(house: House) -> None:

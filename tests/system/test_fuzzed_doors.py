@@ -1,7 +1,9 @@
-"""Mutated requests to every door behind HTTP: REST, MCP, A2A, OpenAI's API, the original paths, uploads, originals and WebSockets. Each gets an answer or a typed error, never INTERNAL, and no 5xx but 503.
+"""Mutated requests to every door behind HTTP: REST, MCP, A2A, OpenAI's API, the original paths, uploads, originals and
+WebSockets. Each gets an answer or a typed error, never INTERNAL, and no 5xx but 503.
 
-The requests come from the descriptors and from the shapes of the doors (tests/rpc/doors.py). `make fuzz COUNT=100000` makes another 100,000 of them; `python -m tests.faults.sums` sums the counts of all runs. If a request
-fails, the message names its seed and its number; RESPONSA_SOAK_SEED with that seed makes the same ones again.
+The requests come from the descriptors and from the shapes of the doors (tests/rpc/doors.py). `make fuzz COUNT=100000`
+makes another 100,000 of them; `python -m tests.faults.sums` sums the counts of all runs. If a request fails, the
+message names its seed and its number; RESPONSA_SOAK_SEED with that seed makes the same ones again.
 """
 
 from __future__ import annotations

@@ -70,7 +70,10 @@ def letters(paragraphs: int) -> bytes:
         )
         archive.writestr(
             "_rels/.rels",
-            f'<Relationships xmlns="{package}/relationships"><Relationship Id="r" Type="{office}" Target="word/document.xml"/></Relationships>',
+            (
+                f'<Relationships xmlns="{package}/relationships"><Relationship Id="r" Type="{office}" '
+                'Target="word/document.xml"/></Relationships>'
+            ),
         )
         body = "<w:p><w:r><w:t>a</w:t></w:r></w:p>" * paragraphs
         archive.writestr(

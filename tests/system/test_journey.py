@@ -78,10 +78,11 @@ def test_every_excerpt_of_an_answer_opens_its_passage(ways: Ways, tenant: Tenant
     for citation, excerpt in zip(final["citations"], final["excerpts"], strict=True):
         assert part(canonical, excerpt["sourceRange"]).decode() == excerpt["text"]
         assert excerpt["markdown"] in final["text"]
-        assert excerpt["markedRange"] == citation["sourceRange"]
+        assert "markedRange" not in excerpt
         quote = part(canonical, citation["sourceRange"])
         assert quote.decode() == citation["quote"]
-        assert part(final["text"].encode(), citation["answerRange"]) == quote
+        assert excerpt["text"].startswith(citation["quote"])
+        assert part(final["text"].encode(), citation["answerRange"]).decode() == excerpt["markdown"]
         assert hashlib.sha256(quote).digest() == base64.b64decode(citation["sha256"])
         passage = ways.call("KnowledgeService/GetPassage", {"name": citation["passage"]}, headers).message
         assert citation["quote"] in passage["text"]

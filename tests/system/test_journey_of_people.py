@@ -1,4 +1,5 @@
-"""Two people from their registration to the end of an account, on a real instance behind Envoy. One script, with a driver for each transport.
+"""Two people from their registration to the end of an account, on a real instance behind Envoy. One script, with a
+driver for each transport.
 
 Another transport is one more subclass of `Person`, and one more line in `DRIVERS`.
 """

@@ -21,10 +21,13 @@ from uuid_utils.compat import uuid7
 
 from responsa_client import AsyncResponsa, Notice, OnBusy, Reconnecting, Responsa, Waiting, turn_error
 from tests.instance import Instance, eventually, plain_environment
+from tests.raising import raises
 from tests.system.a2a_asking import Read, asking
 
 SLOW = "tokens=80 pace_ms=50 tool=once"
 """A tool's call, then four seconds of text."""
+SLOWER = "tokens=400 pace_ms=50 tool=once"
+"""The same, but the text goes on while another server starts on a busy machine."""
 ENDLESS = "tokens=2000 pace_ms=50 tool=once"
 """The same tool call, then so much text that the turn ends only if it is cancelled."""
 QUICK = "tokens=10 pace_ms=5"
@@ -164,7 +167,8 @@ async def collected(stream: Any) -> list[Any]:
 
 @pytest.mark.soak
 def test_many_streams_over_a_killed_server(second: Instance) -> None:
-    """Several threads share a client while the server is killed. Each stream is still complete, and there are at least as many notices of a lost connection as streams."""
+    """Several threads share a client while the server is killed. Each stream is still complete, and there are at least
+    as many notices of a lost connection as streams."""
     before = second.processes()["server"]
     told: list[Notice] = []
     results: list[tuple[list[int], str]] = []
@@ -214,15 +218,13 @@ async def test_openai_and_a2a_over_a_killed_server(second: Instance) -> None:
         stream = await completions.chat.completions.create(**asked)
         while not (await anext(stream)).choices[0].delta.content:
             pass
-        read, events = Read(), agent.stream(SLOW)
+        read, events = Read(), agent.stream(SLOWER)
         while not read.text:
             read.take(await anext(events))
         begun = read.text
         os.kill(before.pid, signal.SIGKILL)
-        with pytest.raises((openai.APIError, httpx2.TransportError)):
-            await collected(stream)
-        with pytest.raises(A2AClientError):
-            await collected(events)
+        await raises((openai.APIError, httpx2.TransportError), collected(stream))
+        await raises(A2AClientError, collected(events))
         await asyncio.to_thread(
             eventually, lambda: second.processes().get("server", before) != before, "another server"
         )

@@ -1,4 +1,5 @@
-"""Limits of callers over all transports of a real instance, behind Envoy. The shared instance has no limits, so administrators set exceptions for the users of these tests."""
+"""Limits of callers over all transports of a real instance, behind Envoy. The shared instance has no limits, so
+administrators set exceptions for the users of these tests."""
 
 from __future__ import annotations
 
@@ -156,7 +157,8 @@ def test_streams_are_limited_over_every_transport(
     upload, parts = begun()
 
     def counts() -> bool:
-        # The upload counts as a stream as soon as it has reached the server. If a question was there first, the upload was the one too many.
+        # The upload counts as a stream as soon as it has reached the server. If a question was there first, the upload
+        # was the one too many.
         nonlocal upload, parts
         if upload.done():
             parts.put(None)

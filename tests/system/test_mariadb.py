@@ -1,4 +1,5 @@
-"""Sources on a real MariaDB: `pytest -m soak tests/system/test_mariadb.py`. It fails if MariaDB (`apt-get install mariadb-server`) is missing."""
+"""Sources on a real MariaDB: `pytest -m soak tests/system/test_mariadb.py`. It fails if MariaDB (`apt-get install
+mariadb-server`) is missing."""
 
 from __future__ import annotations
 
@@ -30,7 +31,7 @@ from responsa_server.domain.tools import SecretPlace
 from responsa_server.ingest.sandbox.pool import ParserPool
 from responsa_server.sources.mapping_text import read_mapping
 from responsa_server.sources.reading import RowSelection, read_rows
-from responsa_server.sources.sandbox import SourceSandbox
+from responsa_server.sources.sandbox import SourceSandboxes
 from tests.tied import tied
 from tests.wire.smtp import certificate_in
 
@@ -41,13 +42,21 @@ DATABASES = SqlDatabases(lambda place: place.env)
 SETUP = (
     "CREATE DATABASE staff CHARACTER SET utf8mb4",
     "USE staff",
-    "CREATE TABLE employee (id int PRIMARY KEY, name varchar(200), mail varchar(200), points decimal(20, 2), active bit(1), born date, seen datetime, about json)",
-    "INSERT INTO employee SELECT seq, concat('name ', seq), concat('p', seq % 1000), seq / 3, seq % 2, '2000-01-02', '2020-01-02 03:04:05', '{\"likes\": \"herons\"}'"
+    (
+        "CREATE TABLE employee (id int PRIMARY KEY, name varchar(200), mail varchar(200), points "
+        "decimal(20, 2), active bit(1), born date, seen datetime, about json)"
+    ),
+    "INSERT INTO employee SELECT seq, concat('name ', seq), concat('p', seq % 1000), seq / "
+        "3, seq % 2, '2000-01-02', '2020-01-02 03:04:05', '{\"likes\": \"herons\"}'"
     f" FROM seq_1_to_{ROWS}",
     "UPDATE employee SET name = '100% Zoë 🐦' WHERE id = 1",
     "CREATE TABLE secret (id int, name text, pay int)",
     "CREATE TABLE large (id int, note longtext, data longblob)",
-    f"INSERT INTO large VALUES (1, repeat('x', {15 << 20}), NULL), (2, repeat('x', {64 << 20}), NULL), (3, NULL, repeat('x', {64 << 20})), (4, repeat('x', {9 << 20}), repeat('x', {9 << 20}))",
+    (
+        f"INSERT INTO large VALUES (1, repeat('x', {15 << 20}), NULL), (2, repeat('x', "
+        f"{64 << 20}), NULL), (3, NULL, repeat('x', {64 << 20})), (4, repeat('x', {9 << 20}), "
+        f"repeat('x', {9 << 20}))"
+    ),
     "CREATE FUNCTION harmless() RETURNS int RETURN 1",
     "CREATE ROLE editors",
     "GRANT UPDATE ON employee TO editors",
@@ -111,8 +120,10 @@ class Maria:
 
 def started(folder: Path, port: int, *options: str) -> subprocess.Popen[bytes]:
     command = [
-        shutil.which("mariadbd") or "/usr/sbin/mariadbd", "--no-defaults", f"--user={getpass.getuser()}", f"--datadir={folder / 'data'}", f"--socket={folder / 'socket'}",
-        f"--port={port}", "--bind-address=127.0.0.1", f"--pid-file={folder / 'pid'}", "--sql-mode=", "--skip-name-resolve", "--max-allowed-packet=256M", *options,
+        shutil.which("mariadbd") or "/usr/sbin/mariadbd", "--no-defaults", f"--user={getpass.getuser()}", f"--datadir={folder / 'data'}",
+        f"--socket={folder / 'socket'}",
+        f"--port={port}", "--bind-address=127.0.0.1", f"--pid-file={folder / 'pid'}", "--sql-mode=", "--skip-name-resolve",
+        "--max-allowed-packet=256M", *options,
     ]  # fmt: skip
     process = subprocess.Popen(tied(*command), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     while not (folder / "socket").exists():
@@ -132,7 +143,14 @@ def running(folder: Path) -> Generator[Maria]:
     assert installer, "MariaDB is missing; run: apt-get install mariadb-server"
     certificate_in(folder)
     subprocess.run(
-        [installer, "--no-defaults", f"--datadir={folder / 'data'}", "--auth-root-authentication-method=normal", "--skip-test-db", f"--user={getpass.getuser()}"],
+        [
+            installer,
+            "--no-defaults",
+            f"--datadir={folder / 'data'}",
+            "--auth-root-authentication-method=normal",
+            "--skip-test-db",
+            f"--user={getpass.getuser()}",
+        ],
         check=True, stdout=subprocess.DEVNULL,
     )  # fmt: skip
     with socket.create_server(("127.0.0.1", 0)) as free:
@@ -214,8 +232,8 @@ async def test_logins_that_may_do_more_than_read_are_refused(maria: Maria, staff
         ("SELECT pay FROM secret", DatabaseFault.QUERY, "denied"),
         ("SELECT nme FROM employee", DatabaseFault.QUERY, "Unknown column 'nme'"),
         ("SELECT id FROM nowhere", DatabaseFault.QUERY, "denied"),
-        ("SELECT id FROM employee INTO OUTFILE '/tmp/rows'", DatabaseFault.QUERY, "1227"),
-        ("SELECT load_file('/etc/passwd'), nothing()", DatabaseFault.QUERY, "nothing"),
+        ("SELECT id FROM employee INTO OUTFILE '/tmp/rows'", DatabaseFault.QUERY, "OUTFILE"),
+        ("SELECT load_file('/etc/passwd'), nothing()", DatabaseFault.QUERY, "load_file"),
         ("CREATE TEMPORARY TABLE more (id int)", DatabaseFault.QUERY, "refuses the query"),
         ("SELECT id INTO @one FROM employee WHERE id = 1", DatabaseFault.QUERY, "no rows"),
         ("SELECT 1 AS a, 2 AS b, 3 AS c, 4 AS d", DatabaseFault.TOO_LARGE, "allows 3"),
@@ -286,7 +304,9 @@ async def test_rows_of_a_large_table_become_documents(
         "UPDATE staff.employee SET born = '0000-00-00' WHERE id = 2",
         "UPDATE staff.employee SET name = concat(name, char(0)) WHERE id = 3",
     )
-    async with aclosing(read_rows(DATABASES, SourceSandbox(parser), staff, mapping, RowSelection())) as rows:
+    async with aclosing(
+        read_rows(DATABASES, "acme", SourceSandboxes(parser).of("acme"), staff, mapping, RowSelection())
+    ) as rows:
         made = {one.key or (one.document.key if one.document else ""): one async for one in rows}
     assert len(made) == ROWS
     assert {key: one.problem for key, one in made.items() if one.problem} == {
@@ -297,15 +317,22 @@ async def test_rows_of_a_large_table_become_documents(
     assert first is not None
     assert first.text == "# 100% Zoë 🐦\n\n0.33 points, True, 2000-01-02, 2020-01-02 03:04:05, herons"
     async with aclosing(
-        read_rows(DATABASES, SourceSandbox(parser), staff, mapping, RowSelection("p7' OR '1' = '1"))
+        read_rows(
+            DATABASES,
+            "acme",
+            SourceSandboxes(parser).of("acme"),
+            staff,
+            mapping,
+            RowSelection("p7' OR '1' = '1"),
+        )
     ) as rows:
         assert [one async for one in rows] == []
     async with aclosing(
-        read_rows(DATABASES, SourceSandbox(parser), staff, mapping, RowSelection("p7"))
+        read_rows(DATABASES, "acme", SourceSandboxes(parser).of("acme"), staff, mapping, RowSelection("p7"))
     ) as rows:
         assert {one.document.subject async for one in rows if one.document} == {"p7"}
     # All queries of a run see the database at one moment.
-    async with DATABASES.session(staff) as session:
+    async with DATABASES.session(staff, "acme") as session:
         counts = list[object]()
         for _ in range(2):
             async with aclosing(session.read("SELECT count(*) FROM employee", {}, 5)) as pieces:

@@ -115,7 +115,9 @@ def test_the_public_files_are_read_or_refused_as_expected(
     instance: Instance, tenant: Tenant, ways: Ways, tmp_path: Path, shared_data: Path | None
 ) -> None:
     if shared_data is None or not (shared_data / "files").is_dir():
-        pytest.skip("needs the public data set `files` next to the checkout")
+        pytest.skip(
+            "needs the public data set `files` next to the checkout, which is no part of it: no other run has it"
+        )
     entries = [json.loads(line) for line in (shared_data / "files" / "expect.jsonl").read_text().splitlines()]
     (tmp_path / "raw").symlink_to(shared_data / "files" / "raw")
     with loading(instance, tenant, tmp_path / "raw") as command:

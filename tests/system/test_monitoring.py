@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import secrets
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
@@ -18,7 +20,6 @@ from tests.instance import ROOT, Instance, eventually
 RARE = frozenset(
     {
         "ALERTS",
-        "responsa_backup_age_seconds",
         "responsa_errors_total",
         "responsa_model_calls_total",
         "responsa_model_cost_total",
@@ -116,6 +117,29 @@ def test_the_rules_are_evaluated_without_an_error(prometheus: Prometheus) -> Non
     assert [group["name"] for group in groups] == ["responsa-alerts", "responsa-objectives"]
     assert [rule["lastError"] for group in groups for rule in group["rules"] if rule.get("lastError")] == []
     assert not prometheus.firing() & {"ResponsaDown", "ResponsaPartDown", "ResponsaDisk"}
+
+
+def test_an_exemplar_leads_from_the_first_words_to_the_trace(
+    prometheus: Prometheus, instance: Instance
+) -> None:
+    trace, began = secrets.token_hex(16), time.time()
+    headers = {
+        "authorization": f"Bearer {instance.key}",
+        "traceparent": f"00-{trace}-{secrets.token_hex(8)}-01",
+        "content-type": "application/json",
+    }
+    body = {
+        "text": "When does the ferry to Skye leave Mallaig?",
+        "options": {"scope": {"collections": ["collections/ferries"]}},
+    }
+    urlopen(Request(f"{instance.url}/v1/turns:answer", json.dumps(body).encode(), headers)).close()
+
+    def exemplars() -> str:
+        series = "responsa_turn_first_text_duration_seconds_bucket"
+        times = f"start={began - 60:.0f}&end={time.time() + 60:.0f}"
+        return json.dumps(prometheus.get(f"query_exemplars?query={series}&{times}"))
+
+    eventually(lambda: trace in exemplars(), exemplars)
 
 
 def test_other_pages_of_a_browser_cannot_read_it(prometheus: Prometheus) -> None:

@@ -1,4 +1,5 @@
-"""The guide of docs/deployment.md that moves a service to another machine, with its commands. A plain user runs the whole system, even if root runs the tests."""
+"""The guide of docs/deployment.md that moves a service to another machine, with its commands. A plain user runs the
+whole system, even if root runs the tests."""
 
 from __future__ import annotations
 
@@ -35,7 +36,8 @@ def steps() -> Sequence[Sequence[str]]:
 
 @pytest.fixture
 def machines() -> Iterator[tuple[Instance, Instance]]:
-    """The service on the old and on the new machine, each with its own /srv. If root runs the tests, the service runs as a plain user, as the page demands."""
+    """The service on the old and on the new machine, each with its own /srv. If root runs the tests, the service runs
+    as a plain user, as the page demands."""
     folder = Path(tempfile.mkdtemp(prefix="rsm-"))
     within: Sequence[str] = ()
     user = pwd.getpwnam("nobody")

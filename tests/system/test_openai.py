@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -26,6 +27,7 @@ from tests.instance import ROOT, Instance
 
 FERRY: Final = "When does the ferry to Skye leave Mallaig?"
 ENDLESS: Final = "tokens=2000 pace_ms=50"
+MARK: Final = re.compile(r" \[\d+\]")
 QUICK: Final = "tokens=40 pace_ms=1"
 
 
@@ -60,21 +62,32 @@ def wrong(reply: httpx2.Response) -> tuple[int, str, str | None]:
     return reply.status_code, error["code"], error["param"]
 
 
-def test_an_answer_and_its_citations_are_those_of_grpc(client: OpenAI, responsa: Responsa) -> None:
+def test_an_answer_and_its_citations_are_those_of_grpc(
+    client: OpenAI, responsa: Responsa, second: Instance
+) -> None:
     raw = client.chat.completions.with_raw_response.create(model="default", messages=said(FERRY))
     found = raw.parse()
     turn = responsa.get_turn(raw.headers["x-responsa-turn"])
     answer = turn.terminal_event.answer
     (choice,) = found.choices
-    assert (choice.message.content, choice.finish_reason) == (answer.text, "stop")
+    content = choice.message.content or ""
+    text, _, sources = content.partition("\n\nSources:\n\n")
+    text, _, why = text.rpartition("\n\n")
+    assert why == "No language model is configured. These passages of your documents fit best."
+    assert (MARK.sub("", text), choice.finish_reason) == (answer.text, "stop")
     assert (found.model, found.system_fingerprint) == ("default", turn.agent_version)
     assert raw.headers["x-responsa-conversation"] == turn.conversation
     marks = [one.url_citation for one in choice.message.annotations or []]
     assert marks
-    text = answer.text.encode()
-    assert [(one.title, answer.text[one.start_index : one.end_index]) for one in marks] == [
-        (one.title, text[one.answer_range.start : one.answer_range.end].decode()) for one in answer.citations
+    data = answer.text.encode()
+    assert [(one.title, content[one.start_index : one.end_index]) for one in marks] == [
+        (one.title, data[one.answer_range.start : one.answer_range.end].decode()) for one in answer.citations
     ]
+    # Each citation has its mark right behind it, and its number stands below, with the address of the document on the page.
+    for number, one in enumerate(marks, 1):
+        assert content[one.end_index :].startswith(f" [{number}]")
+        assert one.url == f"{second.url}/#/{answer.citations[number - 1].document_version}"
+    assert sources == "".join(f"{number}. [{one.title}]({one.url})\n" for number, one in enumerate(marks, 1))
 
     chunks = [
         *client.chat.completions.create(
@@ -83,11 +96,47 @@ def test_an_answer_and_its_citations_are_those_of_grpc(client: OpenAI, responsa:
     ]
     deltas = [chunk.choices[0].delta for chunk in chunks if chunk.choices]
     assert deltas[0].role == "assistant"
-    assert "".join(delta.content or "" for delta in deltas) == answer.text
+    assert "".join(delta.content or "" for delta in deltas) == content
     sent = [one for delta in deltas for one in getattr(delta, "annotations", None) or []]
     assert sent == [one.model_dump() for one in choice.message.annotations or []]
     assert chunks[-2].choices[0].finish_reason == "stop"
     assert chunks[-1].usage is not None
+
+    # A program that reads the answer, and whoever asks the plain model, gets the text alone.
+    for options in (
+        {"model": "default:plain"},
+        {"model": f"{turn.agent_version}:plain"},
+        {"model": "default", "response_format": {"type": "text"}},
+        {"model": "default", "tools": [{"type": "function", "function": {"name": "f"}}]},
+    ):
+        plain = client.chat.completions.create(messages=said(FERRY), **options)
+        message = plain.choices[0].message
+        assert message.content == answer.text
+        assert [one.url_citation.title for one in message.annotations or []] == [one.title for one in marks]
+        assert plain.model == ("default:plain" if ":" in options["model"] else "default")
+
+
+def test_a_long_chat_stays_one_conversation_and_nothing_piles_up(client: OpenAI, responsa: Responsa) -> None:
+    chat = said(f"{FERRY} {uuid7()}")
+    turns: list[str] = []
+    for number in range(10):
+        if number % 2:
+            reply = client.chat.completions.with_raw_response.create(model="default", messages=chat)
+            text = reply.parse().choices[0].message.content or ""
+        else:
+            reply = client.chat.completions.with_raw_response.create(
+                model="default", messages=chat, stream=True
+            )
+            text = "".join(chunk.choices[0].delta.content or "" for chunk in reply.parse())
+        turns.append(reply.headers["x-responsa-turn"])
+        assert MARK.search(text)
+        assert text.count("Sources:") == 1
+        chat += [
+            {"role": "assistant", "content": text.strip() if number % 3 else text},
+            *said(f"{FERRY} ({number})"),
+        ]
+    (conversation,) = {responsa.get_turn(turn).conversation for turn in turns}
+    assert len([*responsa.messages(conversation)]) == 20
 
 
 def test_a_refusal_is_a_message(client: OpenAI) -> None:
@@ -216,6 +265,12 @@ def test_a_response_is_followed_from_a_place_and_cancelled(client: OpenAI, http:
         http.get("/v1/files"),
     ):
         assert wrong(reply) == (404, "ROUTE_NOT_FOUND", None)
+    with pytest.raises(openai.NotFoundError, match="messages to /v1/chat/completions"):
+        client.completions.create(model="default", prompt="Hello")
+    # The contract has this path too, and OpenAI's client would take its answer for a conversation without an id.
+    with pytest.raises(openai.NotFoundError, match="the response names the one that it begins"):
+        client.conversations.create()
+    assert http.post("/v1/conversations", json={}).json()["name"]
 
 
 def test_the_end_of_a_cited_response_is_sent_once_under_the_same_numbers(client: OpenAI) -> None:
@@ -260,6 +315,11 @@ def test_a_response_follows_another(client: OpenAI) -> None:
     places = [one.conversation.id for one in (first, second, branch) if one.conversation]
     assert places[0] == places[1] != places[2]
     assert branch.output_text == second.output_text
+    assert [one.previous_response_id for one in (first, second, branch)] == [None, first.id, first.id]
+    assert client.responses.retrieve(second.id).previous_response_id == first.id
+    with pytest.raises(openai.NotFoundError) as unknown:
+        client.responses.create(model="default", input="And?", previous_response_id=f"resp_{uuid7()}")
+    assert (unknown.value.code, unknown.value.param) == ("RESOURCE_NOT_FOUND", "previous_response_id")
     with pytest.raises(openai.BadRequestError, match="the id of a response") as caught:
         client.responses.create(model="default", input="And?", previous_response_id="zzz")
     assert caught.value.param == "previous_response_id"
@@ -268,9 +328,11 @@ def test_a_response_follows_another(client: OpenAI) -> None:
 def test_models_are_agents_and_embeddings_those_of_the_installation(
     client: OpenAI, responsa: Responsa, http: httpx2.Client
 ) -> None:
+    agents = [one.name.partition("/")[2] for one in responsa.agents()]
     assert {one.id for one in client.models.list()} == {
-        one.name.partition("/")[2] for one in responsa.agents()
+        f"{agent}{kind}" for agent in agents for kind in ("", ":plain", ":chores")
     }
+    assert client.models.retrieve("testing:chores").id == "testing:chores"
     assert client.models.retrieve("testing").owned_by == "responsa"
     texts = [f"text {place}" for place in range(70)]
     coded = client.embeddings.create(model="", input=texts)
@@ -291,6 +353,7 @@ def test_models_are_agents_and_embeddings_those_of_the_installation(
 
 
 IMAGE: Final = [{"type": "image_url", "image_url": {"url": "data:image/png;base64,"}}]
+FUNCTION: Final = {"type": "function", "function": {"name": "f"}}
 WRONG: Final[Mapping[str, tuple[Mapping[str, Any], int, str, str | None]]] = {
     "no messages": ({"messages": []}, 400, "INVALID_FIELD", "messages"),
     "ends with an answer": (
@@ -317,13 +380,25 @@ WRONG: Final[Mapping[str, tuple[Mapping[str, Any], int, str, str | None]]] = {
     "two choices": ({"n": 2}, 400, "INVALID_FIELD", "n"),
     "probabilities": ({"logprobs": True}, 400, "INVALID_FIELD", "logprobs"),
     "a tool that must be called": (
-        {"tools": [{}], "tool_choice": "required"},
+        {"tools": [FUNCTION, {"function": {"name": "g"}}], "tool_choice": "required"},
+        400,
+        "INVALID_FIELD",
+        "tool_choice",
+    ),
+    "a tool that is not there": (
+        {"tools": [FUNCTION], "tool_choice": {"type": "function", "function": {"name": "g"}}},
         400,
         "INVALID_FIELD",
         "tool_choice",
     ),
     "sound": ({"modalities": ["text", "audio"]}, 400, "INVALID_FIELD", "modalities"),
-    "JSON": ({"response_format": {"type": "json_object"}}, 400, "INVALID_FIELD", "response_format"),
+    "XML": ({"response_format": {"type": "xml"}}, 400, "INVALID_FIELD", "response_format"),
+    "JSON without a model": (
+        {"response_format": {"type": "json_object"}},
+        400,
+        "AGENT_WITHOUT_MODEL",
+        None,
+    ),
     "no tokens": ({"max_tokens": 0}, 400, "INVALID_FIELD", "max_tokens"),
     "a word for a flag": ({"stream": "yes"}, 400, "INVALID_FIELD", "stream"),
     "an unknown agent": ({"model": "gpt-4"}, 404, "RESOURCE_NOT_FOUND", "model"),

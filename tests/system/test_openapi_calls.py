@@ -1,7 +1,9 @@
-"""The server does what generated/openapi.json says: schemathesis makes valid and invalid requests from it, and compares the responses with it.
+"""The server does what generated/openapi.json says: schemathesis makes valid and invalid requests from it, and compares
+the responses with it.
 
-An administrator of a tenant makes the calls. So the operations for owners of the installation are refused here; tests/cases calls them. The description has one object for each line of
-a stream, so the lines are not compared here, but in tests/cases. `make soak CAMPAIGN=openapi_calls COUNT=50` makes more requests.
+An administrator of a tenant makes the calls. So the operations for owners of the installation are refused here;
+tests/cases calls them. The description has one object for each line of a stream, so the lines are not compared here,
+but in tests/cases. `make soak CAMPAIGN=openapi_calls COUNT=50` makes more requests.
 """
 
 from __future__ import annotations

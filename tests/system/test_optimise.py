@@ -1,4 +1,5 @@
-"""`responsa optimise` with DSPy, which `make optimise` installs in a folder of its own. The run of all tests does not pay for its 350 MB."""
+"""`responsa optimise` with DSPy, which `make optimise` installs in a folder of its own. The run of all tests does not
+pay for its 350 MB."""
 
 from __future__ import annotations
 
@@ -17,7 +18,8 @@ from tests.instance import ROOT, Instance, eventually, instance_in
 from tests.tied import tied
 
 DATA = ROOT / "evals" / "optimise" / "chat_intents.jsonl"
-# Python runs this file before the command. Its hook sees every address that Python code connects to or looks up, and every module of LiteLLM.
+# Python runs this file before the command. Its hook sees every address that Python code connects to or looks up, and
+# every module of LiteLLM.
 WATCH = """
 import sys
 LOCAL = ("127.0.0.1", "::1", "localhost", None)
@@ -71,7 +73,8 @@ edges = [
   { from = "write", to = "refuse", on = "unavailable" },
 ]
 """
-# Each manual says the same of its product, which no manual calls as users do. So only a model that has learnt the users' words finds the right one.
+# Each manual says the same of its product, which no manual calls as users do. So only a model that has learnt the
+# users' words finds the right one.
 PRODUCTS = {
     "heron": "garden camera",
     "wren": "kitchen speaker",

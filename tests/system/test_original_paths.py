@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 import uuid
 from typing import Any, Final
 
 import httpx2
 import pytest
-from websockets.sync.client import connect
 
 from responsa.knowledge.v1 import reader_pb2
 from responsa_client import Responsa
@@ -17,7 +15,7 @@ from responsa_server.calls.authorisation import RULES
 from responsa_server.transports.http.original.rows import Row
 from responsa_server.transports.http.original.serving import ROWS
 from tests.callers import PASSWORD, Credential, Registry, Tenant
-from tests.instance import Instance, eventually
+from tests.instance import Instance
 
 USER: Final = {"id", "email", "name", "role", "is_active", "created_at"}
 
@@ -91,23 +89,22 @@ def test_the_journey_of_a_person(instance: Instance, http: httpx2.Client, tenant
     assert wrong(http.post("/auth/refresh", json={"refresh_token": following["refresh_token"]})) == (401, "TOKEN_INVALID")  # fmt: skip
 
 
-@pytest.mark.parametrize("body", [None, {}])
-def test_an_access_token_alone_ends_its_session(
-    http: httpx2.Client, tenant: Tenant, body: dict[str, Any] | None
-) -> None:
+def test_an_access_token_alone_ends_its_session(http: httpx2.Client, tenant: Tenant) -> None:
     credentials = {"email": f"user@{tenant.name}.example", "password": PASSWORD, "tenant": tenant.name}
     tenant.headers(Credential.TOKEN)  # sets the password
-    ended, other = (http.post("/auth/login", json=credentials).json() for _ in range(2))
-    reply = http.post("/auth/logout", json=body, headers=bearer(ended["access_token"]))
-    assert (reply.status_code, reply.content) == (204, b"")
-    assert wrong(http.get("/users/me", headers=bearer(ended["access_token"])))[0] == 401
-    assert wrong(http.post("/auth/refresh", json={"refresh_token": ended["refresh_token"]}))[0] == 401
-    assert wrong(http.post("/auth/logout", headers=bearer(ended["access_token"]))) == (401, "TOKEN_INVALID")
+    first, second, other = (http.post("/auth/login", json=credentials).json() for _ in range(3))
+    for ended, body in ((first, None), (second, {})):
+        mine = bearer(ended["access_token"])
+        reply = http.post("/auth/logout", json=body, headers=mine)
+        assert (reply.status_code, reply.content) == (204, b"")
+        assert wrong(http.get("/users/me", headers=mine))[0] == 401
+        assert wrong(http.post("/auth/refresh", json={"refresh_token": ended["refresh_token"]}))[0] == 401
+        assert wrong(http.post("/auth/logout", headers=mine)) == (401, "TOKEN_INVALID")
     # No other session ends, and a key has none.
     assert http.get("/users/me", headers=bearer(other["access_token"])).status_code == 200
     assert fields(http.post("/auth/logout", headers=bearer(tenant.key()))) == ["refresh_token"]
     events = http.get("/v1/auditEvents", headers=admin(tenant)).json()["auditEvents"]
-    assert sum(event["action"] == "session.end" for event in events) >= 1
+    assert sum(event["action"] == "session.end" for event in events) >= 2
 
 
 def test_an_administrator_sees_and_disables_users(http: httpx2.Client, tenant: Tenant) -> None:
@@ -155,7 +152,13 @@ def test_a_record_a_question_and_its_feedback(
         )
         administrator.wait(operation)
         job = operation.name.partition("/")[2]
-    assert http.get(f"/jobs/{job}", headers=mine).json() == {"id": job, "state": "done", "error": None, "progress": None, "result": None}  # fmt: skip
+    assert http.get(f"/jobs/{job}", headers=mine).json() == {
+        "id": job,
+        "state": "done",
+        "error": None,
+        "progress": None,
+        "result": None,
+    }
 
     profile = http.get(f"/users/{me}/profile", headers=admin(tenant)).json()
     assert (profile["user_id"], profile["subject"], profile["document_count"]) == (me, f"users/{me}", 1)
@@ -235,60 +238,6 @@ def test_a_record_a_question_and_its_feedback(
     assert unread.json()["detail"] == detail
 
 
-def test_a_document_of_ones_own_and_the_conversations_about_it(
-    instance: Instance, http: httpx2.Client, tenant: Tenant
-) -> None:
-    mine = tenant.headers(Credential.USER)
-    given = {
-        "title": "Tides",
-        "content": "The tide gauge at Marness was set up in 1912.",
-        "metadata": {"level": 7},
-    }
-    made = http.post("/kb/documents", json=given, headers=mine)
-    assert made.status_code == 202
-    path = f"/kb/documents/{made.json()['id']}"
-    eventually(lambda: http.get(path, headers=mine).json()["state"] == "ready", lambda: path)
-    document = http.get(path, headers=mine).json()
-    assert (document["title"], document["collection"], document["metadata"], document["error"]) == ("Tides", "default", {"level": 7}, None)  # fmt: skip
-    assert http.get("/kb/documents?limit=1", headers=mine).json()["documents"] == [document]
-    (hit,) = http.post("/kb/search", json={"query": "tide gauge", "limit": 1}, headers=mine).json()["results"]
-    assert (hit["document_id"], hit["text"]) == (document["id"], given["content"])
-    assert fields(http.post("/kb/search", json={"query": "", "limit": "1"}, headers=mine)) == ["limit"]
-    assert fields(http.post("/kb/documents", json={"content": "x"}, headers=mine)) == ["source_key"]
-
-    question = "When was the tide gauge at Marness set up?"
-    answer = http.post("/agent/query", json={"query": question}, headers=mine).json()
-    assert "1912" in answer["answer"]
-    talk = answer["conversation_id"]
-    again = {"input": question, "conversation_id": talk, "agent": "default"}
-    assert http.post("/agents/process", json=again, headers=mine).json()["sources"] == answer["sources"]
-    rating = {"turn_id": answer["id"], "rating": "up"}
-    assert http.post("/feedback", json=rating, headers=mine).status_code == 200
-    (listed,) = http.get("/agent/conversations", headers=mine).json()["conversations"]
-    whole = http.get(f"/agent/conversations/{talk}", headers=mine).json()
-    assert {**listed, "messages": whole["messages"], "next_page_token": None} == whole
-    assert [one["role"] for one in whole["messages"]] == ["user", "assistant"] * 2
-    first = whole["messages"][1]
-    asked = {"message_id": whole["messages"][0]["id"], "rating": "up"}
-    assert (
-        "of an answer and not of a question"
-        in http.post("/feedback", json=asked, headers=mine).json()["detail"]
-    )
-    assert (first["content"], first["sources"], first["feedback"]["rating"]) == (answer["answer"], answer["sources"], "up")  # fmt: skip
-    assert wrong(http.get(f"/agent/conversations/{talk}", headers=admin(tenant))) == (
-        404,
-        "RESOURCE_NOT_FOUND",
-    )
-    address = f"{instance.url.replace('http', 'ws', 1)}/agents/process?token={tenant.key(Credential.USER)}"
-    with connect(address) as socket:
-        socket.send(json.dumps({"content": question, "conversation_id": talk}))
-        frames = (json.loads(frame) for frame in socket)
-        assert "1912" in next(one for one in frames if one["type"] == "message")["content"]
-    for gone in (f"/agent/conversations/{talk}", path):
-        assert http.delete(gone, headers=mine).status_code == 204
-        assert wrong(http.get(gone, headers=mine)) == (404, "RESOURCE_NOT_FOUND")
-
-
 def test_the_remedies_of_these_paths_work(http: httpx2.Client, tenant: Tenant) -> None:
     mine = tenant.headers(Credential.USER)
 
@@ -302,7 +251,11 @@ def test_the_remedies_of_these_paths_work(http: httpx2.Client, tenant: Tenant) -
     answer = http.post("/chat/question", json={"question": "Who sails?"}, headers=mine).json()
     # The names of the contract are accepted next to the ids.
     named = f"conversations/{answer['conversation_id']}"
-    again = http.post("/chat/question", json={"question": "Who?", "conversation_id": named, "agent": "agents/default"}, headers=mine)  # fmt: skip
+    again = http.post(
+        "/chat/question",
+        json={"question": "Who?", "conversation_id": named, "agent": "agents/default"},
+        headers=mine,
+    )
     assert (again.status_code, again.json()["conversation_id"]) == (200, answer["conversation_id"])
     found = http.get("/chat/history", params={"conversation_id": named}, headers=mine).json()["history"]
     assert [one["id"] for one in found] == [again.json()["id"], answer["id"]]
@@ -315,7 +268,7 @@ def test_the_remedies_of_these_paths_work(http: httpx2.Client, tenant: Tenant) -
     assert (wrong(refused), wrong_at(refused)) == ((400, "FILTER_INVALID"), "conversation_id")
     for path, body, field in (
         ("/chat/question", {"question": "Why?", "conversation_id": "zzz"}, "conversation_id"),
-        ("/chat/question", {"text": "Why?"}, "text"),
+        ("/chat/question", {"text": "Why?"}, "question"),
         ("/feedback", {"turn_id": "zzz", "rating": "up"}, "turn_id"),
         ("/feedback", {"message_id": "zzz", "rating": "up"}, "message_id"),
         ("/feedback", {"turn_id": answer["id"], "rating": "meh"}, "rating"),
@@ -372,7 +325,7 @@ def test_each_path_asks_for_the_credential_of_its_call(http: httpx2.Client, tena
         ("/auth/login", {"email": "a@example.org", "password": 7}, ["password"]),
         ("/auth/login", {"email": "a@example.org", "password": "x" * 257}, ["password"]),
         ("/auth/login", {"email": "a@example.org", "password": None}, ["password"]),
-        ("/auth/login", {"username": "a@example.org", "password": PASSWORD}, ["username"]),
+        ("/auth/login", {"username": "a@example.org", "password": PASSWORD}, ["email"]),
         ("/auth/register", {"email": "a@example.org"}, ["password"]),
         ("/auth/register", {"email": "a@example.org", "password": PASSWORD, "name": "x" * 201}, ["name"]),
         ("/auth/refresh", {}, ["refresh_token"]),
@@ -392,11 +345,13 @@ def test_other_bad_input(http: httpx2.Client, tenant: Tenant) -> None:
     assert fields(http.get("/users?limit=x", headers=admin(tenant))) == ["limit"]
     assert fields(http.get("/users?limit=201", headers=admin(tenant))) == ["limit"]
     assert fields(http.get("/users?limit=1&limit=2", headers=admin(tenant))) == ["limit"]
-    assert fields(http.get("/users?x=1", headers=admin(tenant))) == ["x"]
+    assert fields(http.get("/users?skip=1&page=2", headers=admin(tenant))) == ["skip", "page"]
+    assert fields(http.get("/users?page=0", headers=admin(tenant))) == ["page"]
+    assert fields(http.get("/users?page=200&size=200", headers=admin(tenant))) == ["page"]
     assert fields(http.get("/users/7", headers=admin(tenant))) == ["id"]
     assert wrong(http.get("/users?page_token=x", headers=admin(tenant))) == (400, "PAGE_TOKEN_INVALID")
     assert wrong(http.patch("/users/me", json={}, headers=mine)) == (400, "UPDATE_MASK_INVALID")
-    assert fields(http.patch("/users/me", json={"role": "admin"}, headers=mine)) == ["role"]
+    assert wrong(http.patch("/users/me", json={"role": "admin"}, headers=mine)) == (400, "UPDATE_MASK_INVALID")  # fmt: skip
     form = {"content-type": "application/x-www-form-urlencoded"}
     for content, headers in ((b"email=x", form), (b"{", {"content-type": "application/json"})):
         reply = http.post("/auth/login", content=content, headers=headers)

@@ -1,5 +1,5 @@
-"""The containers of deploy/compose, as processes, and commands with an external PostgreSQL that DATABASE_URL names. The owner of the database may create
-roles, and needs no other privileges.
+"""The containers of deploy/compose, as processes, and commands with an external PostgreSQL that DATABASE_URL names. The
+owner of the database may create roles, and needs no other privileges.
 """
 
 from __future__ import annotations
@@ -30,9 +30,10 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from responsa.admin.v1.system_status_pb2 import Health
 from responsa_client import Responsa
 from responsa_server.app.waiting import Reaching
-from responsa_server.embedded import EmbeddedError, EmbeddedPostgres, Layout, throwaway_postgres
+from responsa_server.embedded import EmbeddedPostgres, Layout, throwaway_postgres
 from responsa_server.embedded.postgres import package_root
 from responsa_server.embedded.redis import redis_binary
+from responsa_server.fixable import Fixable
 from responsa_server.stores.postgres.migrate import MigrationError, migrate
 from tests import seeds
 from tests.certificates import certificate
@@ -80,7 +81,8 @@ DOCKERFILE: Final = (ROOT / "deploy" / "docker" / "Dockerfile").read_text(encodi
 
 
 class Containers:
-    """The services of compose.yaml as processes of this machine: with its commands, its variables and its secrets, but with other ports, places and names of hosts."""
+    """The services of compose.yaml as processes of this machine: with its commands, its variables and its secrets, but
+    with other ports, places and names of hosts."""
 
     def __init__(self, folder: Path, postgres: EmbeddedPostgres) -> None:
         self.folder = folder
@@ -190,7 +192,12 @@ def test_the_containers_of_compose_answer(server: EmbeddedPostgres, folder: Path
     )
     subprocess.run(
         ["sh", "-c", script],
-        env={"PATH": f"{package_root() / 'bin'}:/usr/bin:/bin", "POSTGRES_USER": str(superuser["user"]), "PGPASSWORD": str(superuser["password"]), "PGHOST": str(superuser["host"])},
+        env={
+            "PATH": f"{package_root() / 'bin'}:/usr/bin:/bin",
+            "POSTGRES_USER": str(superuser["user"]),
+            "PGPASSWORD": str(superuser["password"]),
+            "PGHOST": str(superuser["host"]),
+        },
         check=True,
         capture_output=True,
     )  # fmt: skip
@@ -315,7 +322,7 @@ def test_a_wrong_login_is_not_waited_for(
     tls.load_cert_chain(tmp_path / "own.pem")
     with door_to(outside, closed=False, tls=tls if "certificate" in reason else None) as door:
         url = door.url(outside, sslrootcert=str(tmp_path / "other.pem"), **changed)
-        with pytest.raises(EmbeddedError, match=re.escape(reason)) as caught:
+        with pytest.raises(Fixable, match=re.escape(reason)) as caught:
             Reaching(url).attempt()
     assert "correct DATABASE_URL" in str(caught.value)
 
@@ -380,7 +387,8 @@ def _waits(door: Door, process: subprocess.Popen[bytes], log: Path, port: int) -
 
 
 def test_a_start_waits_for_a_database_that_is_away(outside: str, folder: Path) -> None:
-    """`migrate` gets in at its fourth attempt or later: the first one makes up to six connections, each further one up to two. Then a worker waits, and `up`, which is ended while it waits."""
+    """`migrate` gets in at its fourth attempt or later: the first one makes up to six connections, each further one up
+    to two. Then a worker waits, and `up`, which is ended while it waits."""
     with door_to(outside, most=10) as door:
         variables = {"DATABASE_URL": door.url(outside)}
         done = subprocess.run(
@@ -484,7 +492,8 @@ def test_an_old_postgresql_is_refused_before_the_first_migration(
 
 @pytest.mark.soak
 def test_a_dump_goes_into_an_empty_database(outside: str, server: EmbeddedPostgres, folder: Path) -> None:
-    """The login reads all rows through a role that a superuser makes. The restored tables keep their policies, and functions their owners."""
+    """The login reads all rows through a role that a superuser makes. The restored tables keep their policies, and
+    functions their owners."""
 
     def run(home: str, *arguments: str, code: int = 0) -> str:
         done = subprocess.run(
@@ -498,9 +507,11 @@ def test_a_dump_goes_into_an_empty_database(outside: str, server: EmbeddedPostgr
     def secured() -> Sequence[tuple[object, ...]]:
         with psycopg.connect(outside) as connection:
             return connection.execute(
-                """SELECT relname::text, relrowsecurity, relforcerowsecurity, (SELECT count(*) FROM pg_policy WHERE polrelid = c.oid), (SELECT count(*) FROM pg_constraint WHERE conrelid = c.oid)
+                """SELECT relname::text, relrowsecurity, relforcerowsecurity,
+                        (SELECT count(*) FROM pg_policy WHERE polrelid = c.oid), (SELECT count(*) FROM pg_constraint WHERE conrelid = c.oid)
                     FROM pg_class c WHERE relnamespace = 'responsa'::regnamespace AND relkind IN ('r', 'p')
-                UNION ALL SELECT proname || ' ' || proowner::regrole || ' ' || coalesce(proacl::text, ''), prosecdef, true, 0, 0 FROM pg_proc WHERE pronamespace = 'responsa'::regnamespace
+                UNION ALL SELECT proname || ' ' || proowner::regrole || ' ' || coalesce(proacl::text, ''), prosecdef, true, 0, 0
+                    FROM pg_proc WHERE pronamespace = 'responsa'::regnamespace
                 ORDER BY 1"""
             ).fetchall()
 

@@ -25,7 +25,7 @@ from responsa.auth.v1 import user_pb2
 from responsa.chat.v1 import chat_service_pb2 as chat
 from responsa_client import Responsa
 from tests.faults.forms import Form, Report, forms
-from tests.instance import Instance, eventually, instance_in
+from tests.instance import ROOT, Instance, eventually, instance_in
 
 _ASK: Final = "/responsa.chat.v1.ChatService/Ask"
 _GET_ME: Final = "/responsa.auth.v1.AuthService/GetMe"
@@ -127,7 +127,8 @@ async def capacity(one: Asker) -> float:
 
 
 async def flood(one: Asker, seconds: float, rate: float) -> Told:
-    """Ask this many questions a second, whatever becomes of them, and more if the server answers more than a third of them: a busy machine becomes quicker now and then."""
+    """Ask this many questions a second, whatever becomes of them, and more if the server answers more than a third of
+    them: a busy machine becomes quicker now and then."""
     told, begun, asked = Told(), time.monotonic(), 0
     async with asyncio.TaskGroup() as group:
         while (passed := time.monotonic() - begun) < seconds:
@@ -154,7 +155,10 @@ async def get_me(instance: Instance, key: str, found: list[float]) -> None:
 @pytest.fixture(scope="module")
 def own() -> Iterator[Instance]:
     """An instance that has read Responsa's own documents."""
-    with tempfile.TemporaryDirectory(prefix="rsp-") as folder, instance_in(Path(folder)) as instance:
+    with (
+        tempfile.TemporaryDirectory(prefix="rsp-") as folder,
+        instance_in(Path(folder), RESPONSA_DOCS=str(ROOT)) as instance,
+    ):
         with Responsa(instance.target, instance.key) as client:
             texts = questions(0)
             eventually(lambda: client.answer(next(texts)).terminal_event.HasField("answer"), "an answer", 600)
@@ -198,7 +202,9 @@ async def test_of_three_times_as_much_the_server_answers_what_it_can_in_time(
     goodput = rate / ((before + after) / 2)
     p95, slowest = report.quantile("answers", 0.95), report.quantile("GetMe", 0.99)
     print(
-        f"load {load:.1f}; capacity {before:.1f} and {after:.1f}/s; goodput {rate:.1f}/s = {goodput:.2f}; answers p95 {p95:.2f} s; GetMe p99 {slowest:.2f} s; recovered in {recovered:.2f} s"
+        f"load {load:.1f}; capacity {before:.1f} and {after:.1f}/s; goodput {rate:.1f}/s = "
+        f"{goodput:.2f}; answers p95 {p95:.2f} s; GetMe p99 {slowest:.2f} s; recovered in "
+        f"{recovered:.2f} s"
     )
     assert not told.others
     assert goodput >= _LEAST_GOODPUT

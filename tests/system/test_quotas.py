@@ -49,7 +49,8 @@ async def _use_up(url: str, tenant: Tenant) -> None:
 
 
 async def _ask(client: AsyncResponsa) -> str:
-    """The kind of the turn's end, or the reason of the refusal. The request's limit makes the reservation small, so that many turns run at once."""
+    """The kind of the turn's end, or the reason of the refusal. The request's limit makes the reservation small, so
+    that many turns run at once."""
     try:
         turn = await client.answer(QUESTION, agent="costly", max_cost_usd_micros=2 * COST)
     except ResourceExhausted as error:

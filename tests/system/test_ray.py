@@ -26,8 +26,10 @@ from tests.tied import tied
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(6 * 3600)]
 PASSAGES = """
-    SELECT v.embedding::text, d.source_key, p.ordinal, p.byte_start, p.byte_end, p.title, p.text, p.terms::text, p.words, v.kind, v.byte_start, v.byte_end
-    FROM responsa.passage AS p JOIN responsa.document AS d ON d.id = p.document_id AND d.version = p.version JOIN responsa.passage_vector AS v ON v.passage_id = p.id
+    SELECT v.embedding::text, d.source_key, p.ordinal, p.byte_start, p.byte_end, p.title, p.text, p.terms::text, p.words,
+        v.kind, v.byte_start, v.byte_end
+    FROM responsa.passage AS p JOIN responsa.document AS d ON d.id = p.document_id AND d.version = p.version
+    JOIN responsa.passage_vector AS v ON v.passage_id = p.id
     WHERE p.live ORDER BY d.source_key, p.ordinal, v.kind, v.byte_start, v.byte_end
 """
 ROUNDING = 2e-4

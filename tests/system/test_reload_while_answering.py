@@ -1,4 +1,5 @@
-"""An agent's prompt is edited while the agent answers, and the server is killed. The answer still comes from the version with which the turn began."""
+"""An agent's prompt is edited while the agent answers, and the server is killed. The answer still comes from the
+version with which the turn began."""
 
 from __future__ import annotations
 

@@ -1,9 +1,11 @@
-"""Embedding models of OpenAI and Gemini, and a reranking model, behind servers that speak their protocols, in a whole instance: upload, search, reindex, turns."""
+"""Embedding models of OpenAI and Gemini, a reranking model, and a model that judges citations, behind servers that
+speak their protocols, in a whole instance: upload, search, reindex, turns."""
 
 from __future__ import annotations
 
 import asyncio
 import json
+import re
 import shutil
 import tempfile
 import threading
@@ -17,13 +19,21 @@ import pytest
 
 from responsa.admin.v1 import admin_service_pb2 as admin
 from responsa_lab.testing.embeddings import EmbeddingServer
-from responsa_lab.testing.loopback import Exchange
+from responsa_lab.testing.loopback import Exchange, LoopbackServer
 from responsa_lab.testing.reranking import RerankServer
+from responsa_server.agents.config.files import SHIPPED
 from tests.instance import Instance, instance_in
 from tests.transports import stub_of
-from tests.wire.speaking import KEY
+from tests.wire.openai import OpenAi
+from tests.wire.speaking import KEY, Scene, telling
 
 OPENAI, GEMINI, RERANKER = "openai:text-embedding-3-small", "gemini:gemini-embedding-001", "rank:longest"
+WRITER, JUDGE = "lab:writer", "lab:judge"
+"""The judge finds that the second and the third sentence hold."""
+WRITTEN = (
+    "The ferry to Skye leaves at six. [N: “leaves from Mallaig at six in the morning”] It "
+    "starts at Mallaig. [N] It takes cars. [N] It leaves at seven. [N]"
+)
 QUESTION = "When does the ferry to Skye leave?"
 NOTES = {
     "ferry.md": "# A ferry\n\nThe ferry to Skye leaves from Mallaig at six in the morning.\n",
@@ -42,11 +52,12 @@ class Servers:
         self.openai, self.gemini = EmbeddingServer(1536), EmbeddingServer(3072)
         # It prefers long texts, which nothing else in a search does.
         self.reranker = RerankServer("tei", lambda query, text: len(text), self._before)
-        for one in (self.openai, self.gemini, self.reranker):
+        self.lab, self.judged = LoopbackServer(self._lab), list[str]()
+        for one in (self.openai, self.gemini, self.reranker, self.lab):
             self._wait(one.start())
 
     def close(self) -> None:
-        for one in (self.openai, self.gemini, self.reranker):
+        for one in (self.openai, self.gemini, self.reranker, self.lab):
             self._wait(one.close())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
@@ -56,6 +67,18 @@ class Servers:
         if self.failing:
             await exchange.reply(422, b'{"error": "no", "error_type": "Validation"}')
         return self.failing
+
+    async def _lab(self, exchange: Exchange) -> None:
+        body = OpenAi().check(exchange)
+        prompt = "\n".join(message["content"] for message in body["messages"])
+        if body["model"] == JUDGE.partition(":")[2]:
+            self.judged.append(prompt)
+            verdicts = [{"number": number, "carried": number > 1} for number in (1, 2, 3)]
+            text, usage = json.dumps({"verdicts": verdicts}), (1000, 0, 0, 50)
+        else:
+            [number] = re.findall(r"\[(\d)\]\n⟦data passage \w+⟧\n[^⟦]*Mallaig", prompt)
+            text, usage = WRITTEN.replace("N", number), (500, 0, 0, 40)
+        await telling(OpenAi(), OpenAi().events(Scene([text], usage=usage)))(exchange)
 
     def _wait(self, work: Coroutine[Any, Any, None]) -> None:
         asyncio.run_coroutine_threadsafe(work, self._loop).result(60)
@@ -74,10 +97,10 @@ class Place:
         """The titles of the hits."""
         return [hit["passage"]["title"] for hit in self.search(*options)]
 
-    def asked(self) -> Any:
+    def asked(self, *options: str) -> Any:
         """The end of a turn."""
-        lines = self.instance.run("ask", "--json", "--collection", "notes", QUESTION).stdout.splitlines()
-        return json.loads(lines[-1])
+        asked = self.instance.run("ask", "--json", "--collection", "notes", *options, QUESTION)
+        return json.loads(asked.stdout.splitlines()[-1])
 
 
 @pytest.fixture(scope="module")
@@ -95,6 +118,15 @@ def place() -> Iterator[Place]:
         "RESPONSA_MODELS__SERVERS__RANK__URL": servers.reranker.url,
         "RESPONSA_MODELS__SERVERS__RANK__RERANK": "tei",
     }
+    settings |= {
+        "RESPONSA_MODELS__SERVERS__LAB__URL": f"{servers.lab.url}/v1",
+        "RESPONSA_MODELS__SERVERS__LAB__API_KEY": KEY,
+        "RESPONSA_CITATIONS__JUDGE": JUDGE,
+        "RESPONSA_AGENTS__FOLDER": str(folder / "agents"),
+    }
+    shutil.copytree(SHIPPED / "default", folder / "agents/written")
+    agent = folder / "agents/written/agent.toml"
+    agent.write_text(agent.read_text().replace('chain = ["default"]', f'chain = ["{WRITER}"]'))
     try:
         with instance_in(folder, **settings) as instance:
             notes = folder / "notes"
@@ -161,6 +193,27 @@ def test_the_reranking_model_orders_searches_and_turns_or_is_done_without(place:
     }
     assert kept in second["fallbacks"]
     place.servers.failing = False
+
+
+def test_a_model_judges_the_citations_of_an_answer(place: Place) -> None:
+    answer = place.asked("--agent", "written")["answer"]
+    data = answer["text"].encode()
+
+    def said(one: Any) -> str:
+        found = one["answerRange"]
+        return data[int(found.get("start", 0)) : int(found["end"])].decode()
+
+    states = {said(one): one["state"] for one in answer["citations"]}
+    assert states == dict.fromkeys(["It starts at Mallaig.", "It takes cars."], "CITATION_STATE_SUPPORTED")
+    assert {said(one) for one in answer["unconfirmedSentences"]} == {
+        "The ferry to Skye leaves at six.",
+        "It leaves at seven.",
+    }
+    assert "fallbacks" not in answer
+    # Its tokens are the turn's, and rules have vetoed what it was not asked about.
+    assert int(answer["usage"]["inputTokens"]) >= 1500
+    [prompt] = place.servers.judged
+    assert "It leaves at seven" not in prompt
 
 
 def test_the_system_status_names_the_models(place: Place) -> None:

@@ -1,4 +1,5 @@
-"""A restored instance beside the original: nothing happens twice outside, until `responsa activate` lets it go on; and an instance whose passwords were lost."""
+"""A restored instance beside the original: nothing happens twice outside, until `responsa activate` lets it go on; and
+an instance whose passwords were lost."""
 
 from __future__ import annotations
 
@@ -24,7 +25,8 @@ from tests.transports import Json, Ways
 
 
 class Outside:
-    """A system that the testing agent's tools act on. calls: how often it was called, by the key of the call. A call ends when `open` is set."""
+    """A system that the testing agent's tools act on. calls: how often it was called, by the key of the call. A call
+    ends when `open` is set."""
 
     def __init__(self) -> None:
         self.calls = Counter[str]()
@@ -109,7 +111,12 @@ def test_a_restored_instance_does_nothing_outside_until_it_is_activated(
         turn = f"turns/{key.partition('/')[0]}"
         (archive,) = old.run("backup", str(folder / "b"), "--dump").stdout.split()
 
-        new = Instance(folder / "new", free_port(), settings(outside))
+        connections = folder / "connections"
+        connections.mkdir()
+        site = f'kind = "web"\ntenants = ["*"]\nsites = ["{outside.url}"]\nallow_private = ["127.0.0.1"]\n'
+        (connections / "site.toml").write_text(site)
+        place = {"RESPONSA_SOURCES__FOLDER": str(connections)}
+        new = Instance(folder / "new", free_port(), settings(outside) | place)
         assert "responsa activate" in new.run("restore", archive).stdout
         stack.enter_context(running(new))
         assert "is paused" in new.said()
@@ -129,6 +136,12 @@ def test_a_restored_instance_does_nothing_outside_until_it_is_activated(
             "TOOL_FAULT_PAUSED"
         ]
         assert "answer" in events[-1]
+        # It reads no website for a preview.
+        mapping = f'connection = "site"\ncollection = "default"\npages.sitemaps = ["{outside.url}/map.xml"]'
+        refused = here.call("AdminService/PreviewSource", {"mapping": mapping}, headers).problem
+        assert refused is not None
+        info = next(detail for detail in refused["details"] if "reason" in detail)
+        assert (info["reason"], info["metadata"].get("fault")) == ("SOURCE_UNREADABLE", "PAUSED")
         # What callers bring is accepted, and waits.
         request = {"metadata": {"sourceKey": "barn"}, "text": "The barn has two doors."}
         name = here.call("KnowledgeService/CreateDocument", request, headers).message["name"]
@@ -143,8 +156,8 @@ def test_a_restored_instance_does_nothing_outside_until_it_is_activated(
         assert "1 job will run" in said
         eventually(lambda: outside.calls == {key: 2}, lambda: f"the repeated call: {outside.calls}")
         outside.open.set()
-        for place in (ways, here):
-            eventually(lambda one=place: state(one, headers, turn) == "TURN_STATE_ANSWERED", "an answer")
+        for door in (ways, here):
+            eventually(lambda one=door: state(one, headers, turn) == "TURN_STATE_ANSWERED", "an answer")
         waited = here.call("Operations/WaitOperation", {"name": name, "timeout": "60s"}, headers).message
         assert "paused" not in waited["metadata"]
         assert "error" not in waited
@@ -162,7 +175,10 @@ def test_a_restored_instance_does_nothing_outside_until_it_is_activated(
         try:
             with psycopg.connect(postgres.dsn("superuser")) as connection:
                 found = connection.execute(
-                    "SELECT state, (SELECT count(*) FROM responsa.pause), (SELECT count(*) FROM responsa.audit_event WHERE action = 'turn.cancel') FROM responsa.turn WHERE id = %s",
+                    (
+                        "SELECT state, (SELECT count(*) FROM responsa.pause), (SELECT count(*) FROM "
+                        "responsa.audit_event WHERE action = 'turn.cancel') FROM responsa.turn WHERE id = %s"
+                    ),
                     [turn.partition("/")[2]],
                 ).fetchone()
             assert found == ("cancelled", 0, 1)

@@ -1,4 +1,5 @@
-"""Several processes answer behind one Envoy: `responsa up` starts and restarts them, and others join by hand. No call and no event is lost."""
+"""Several processes answer behind one Envoy: `responsa up` starts and restarts them, and others join by hand. No call
+and no event is lost."""
 
 from __future__ import annotations
 
@@ -22,7 +23,8 @@ import pytest
 from responsa.admin.v1.system_status_pb2 import Health
 from responsa.chat.v1 import chat_service_pb2 as chat
 from responsa_client import Responsa
-from responsa_server.embedded import HostState, Layout, host_states
+from responsa_server.embedded import Layout
+from responsa_server.envoy.hosts import HostState, host_states
 from responsa_server.envoy.replicas import Replicas
 from responsa_server.telemetry.instruments import TABLE
 from tests.instance import PATIENCE, START_PATIENCE, Instance, eventually, instance_in
@@ -91,7 +93,8 @@ def until_serving(instance: Instance, count: int) -> None:
 
 
 def stream(instance: Instance, question: str = SLOW) -> list[int]:
-    """Ask with the client, which follows the answer from server to server. Returns the seq of all events, and checks that an answer is the last."""
+    """Ask with the client, which follows the answer from server to server. Returns the seq of all events, and checks
+    that an answer is the last."""
     with Responsa(instance.url, instance.key) as client:
         events = list(client.ask(question, agent="testing", include_deltas=True))
     assert events[-1].WhichOneof("event") == "answer"

@@ -1,4 +1,5 @@
-"""Whoever sends the key of a widget, by whichever door and to whichever agent, reads nothing about persons, and nothing that is not shared with the key's user by name."""
+"""Whoever sends the key of a widget, by whichever door and to whichever agent, reads nothing about persons, and nothing
+that is not shared with the key's user by name."""
 
 from __future__ import annotations
 
@@ -26,6 +27,7 @@ DOORS = (
     ),
     ("POST", "/chat/question", {"question": "Why?"}),
     ("POST", "/v1/turns:answer", {"text": "Why?"}),
+    ("POST", "/v1/texts:generate", {"messages": [{"role": "ROLE_USER", "text": "Why?"}]}),
     ("POST", "/v1/passages:search", {"terms": ["salary"]}),
     ("POST", "/v1/documents", {"document": {}}),
     ("POST", "/v1/apiKeys", {}),

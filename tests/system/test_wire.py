@@ -106,7 +106,8 @@ def test_logs_hold_no_question_no_text_and_no_secret(instance: Instance, ways: W
     ways.call("KnowledgeService/Search", {"terms": ["Quillfeather"]}, headers)
     ways.call("ChatService/Answer", {"text": "Quillfeather? " * 2_000}, headers)
     for path in ("/v1/turns:answer", "/v1/passages:search"):
-        ways.http.post(path, content=b'{"text": "Quillfeather', headers=headers)
+        broken = {**headers, "content-type": "application/json"}
+        ways.http.post(path, content=b'{"text": "Quillfeather', headers=broken)
     code = ways.call("AuthService/CreateSessionCode", {}, headers).message["code"]
     opened = ways.http.post("/v1/sessions", json={"code": code})
     assert opened.status_code == 200

@@ -10,7 +10,7 @@ import pytest
 
 from responsa_server.app.processes import Processes, processes
 from responsa_server.app.settings import load
-from responsa_server.embedded.machine import Machine, visible
+from responsa_server.machine import Machine, visible
 
 GIB = 1 << 30
 
@@ -46,7 +46,9 @@ def test_the_processors_are_divided(
     connections: int,
     buffers: int,
 ) -> None:
-    found = Processes(servers, ingests, threads, ingesting, envoy, connections, buffers)
+    found = Processes(
+        servers, ingests, threads, ingesting, 64 * 1024 // 10 // servers, envoy, connections, buffers
+    )
     assert planned(cpus, 64) == found
 
 

@@ -112,6 +112,7 @@ class Anthropic:
             "id": "msg_1",
             "type": "message",
             "role": "assistant",
+            "model": "m-1-2026-01-01",
             "content": [],
             "usage": usage,
         }

@@ -56,7 +56,7 @@ class Gemini:
         return [
             b": keep-alive\n\n",
             _chunk([{"text": "hm", "thought": True}, {"laterPart": {"a": 1}}]),
-            sse({"laterField": [1], "modelVersion": "m-1"}),
+            sse({"laterField": [1], "modelVersion": "m-1-2026-01-01"}),
         ]
 
     def failing(self) -> bytes:
@@ -90,5 +90,9 @@ def _chunk(
         candidate["content"] = {"role": "model", "parts": parts}
     if finish:
         candidate["finishReason"] = finish
-    chunk: dict[str, object] = {"candidates": [candidate], "modelVersion": "m-1", "responseId": "r"}
+    chunk: dict[str, object] = {
+        "candidates": [candidate],
+        "modelVersion": "m-1-2026-01-01",
+        "responseId": "r",
+    }
     return sse(chunk | ({"usageMetadata": usage} if usage else {}))

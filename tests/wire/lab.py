@@ -141,7 +141,8 @@ class Lab:
         return found
 
     def plug(self, *plugs: Plug) -> None:
-        """Set the connections of the stations in order, and delete the recorded requests. Stations without a given connection work normally."""
+        """Set the connections of the stations in order, and delete the recorded requests. Stations without a given
+        connection work normally."""
         for place, one in enumerate(self.stations):
             one.plug(plugs[place] if place < len(plugs) else Plug.IN)
             one.asked.clear()
@@ -166,7 +167,8 @@ def played(body: Json) -> str:
 
 
 def purpose(body: Json) -> str:
-    """The name of the shipped prompt that a request in OpenAI's protocol contains: all fixed lines of the prompt are in the request. "" if there is no such prompt."""
+    """The name of the shipped prompt that a request in OpenAI's protocol contains: all fixed lines of the prompt are in
+    the request. "" if there is no such prompt."""
     instructions = set(str(body["messages"][0]["content"]).splitlines())
     found = [name for name, lines in _fixed().items() if instructions.issuperset(lines)]
     assert len(found) <= 1, found

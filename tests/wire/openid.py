@@ -1,5 +1,5 @@
-"""An OpenID Connect provider on loopback: OpenID Connect Core 1.0 and Discovery 1.0, PKCE (RFC 7636), written from the standards on 2026-11-22. It signs with real
-keys, checks what a good provider checks, and can misbehave.
+"""An OpenID Connect provider on loopback: OpenID Connect Core 1.0 and Discovery 1.0, PKCE (RFC 7636), written from the
+standards on 2026-11-22. It signs with real keys, checks what a good provider checks, and can misbehave.
 """
 
 from __future__ import annotations
@@ -57,8 +57,10 @@ class Grant:
 
 @dataclass
 class Provider:
-    """person: the claims of the person who is signed in at the provider. id_claims, id_header: what to change in the next id tokens; None takes a claim away.
-    sign: replaces the signature. replies: replaces the handlers of paths. published: the keys at the provider's address. reuses_codes: whether a code works more than once.
+    """person: the claims of the person who is signed in at the provider. id_claims, id_header: what to change in the
+    next id tokens; None takes a claim away.
+    sign: replaces the signature. replies: replaces the handlers of paths. published: the keys at the provider's
+    address. reuses_codes: whether a code works more than once.
     method: how the client proves itself: "basic" (in the header), "post" (in the body) or "none" (a public client).
     """
 

@@ -1,4 +1,5 @@
-"""A receiver of spans and metrics by OTLP, over gRPC and over HTTP with protobuf (opentelemetry-proto 1.10, https://opentelemetry.io/docs/specs/otlp/, used on 2026-11-26)."""
+"""A receiver of spans and metrics by OTLP, over gRPC and over HTTP with protobuf (opentelemetry-proto 1.10,
+https://opentelemetry.io/docs/specs/otlp/, used on 2026-11-26)."""
 
 from __future__ import annotations
 
@@ -33,7 +34,8 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Status
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A received span. Ids are hexadecimal; parent: "" for none. service: the resource's service.name. links: the ids of the linked spans."""
+    """A received span. Ids are hexadecimal; parent: "" for none. service: the resource's service.name. links: the ids
+    of the linked spans."""
 
     name: str
     trace: str
@@ -54,7 +56,8 @@ class Span:
 
 @dataclass
 class Receiver:
-    """What was received. grpc, http: the URLs to send to, both with the same content. metrics: the names of the received metrics. headers: those of the last request over HTTP. answer: the HTTP status of every answer."""
+    """What was received. grpc, http: the URLs to send to, both with the same content. metrics: the names of the
+    received metrics. headers: those of the last request over HTTP. answer: the HTTP status of every answer."""
 
     grpc: str
     http: str

@@ -16,7 +16,8 @@ Page = Mapping[str, str]
 
 
 class SearchService:
-    """A service with one of the wires. It refuses requests that do not fit its wire. key: the key that it accepts. asked: the queries. body: replaces the usual response."""
+    """A service with one of the wires. It refuses requests that do not fit its wire. key: the key that it accepts.
+    asked: the queries. body: replaces the usual response."""
 
     def __init__(self, provider: str, key: str, pages: Sequence[Page]) -> None:
         self.asked: list[str] = []

@@ -95,7 +95,8 @@ class MailServer:
 
 @contextmanager
 def serving(certificate: Path | None = None, *, tls: bool = False) -> Generator[MailServer]:
-    """A mail server on a port of its choice. certificate: a file of `certificate_in`; the server then needs STARTTLS (with `tls`: TLS from the beginning) and a sign-in."""
+    """A mail server on a port of its choice. certificate: a file of `certificate_in`; the server then needs STARTTLS
+    (with `tls`: TLS from the beginning) and a sign-in."""
     server = MailServer(tls=tls)
 
     def check(_: Any, __: Any, ___: Any, ____: str, given: Any) -> AuthResult:

@@ -1,7 +1,7 @@
 """The responses of a model server, independent of a vendor's protocol. Every protocol plays the same scenes, over real sockets.
 
-The protocols were written from the types that the vendors' client libraries publish (openai 3.52.0, anthropic 2.11.0, google-genai 3.4.0; read on 2026-11-20),
-not from the live services.
+The protocols were written from the types that the vendors' client libraries publish (openai 3.52.0, anthropic 2.11.0,
+google-genai 3.4.0; read on 2026-11-20), not from the live services.
 """
 
 from __future__ import annotations

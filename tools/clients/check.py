@@ -2,8 +2,9 @@
 
 Usage: python -m tools.clients.check
 
-It first names the toolchains that are missing. Then it builds each client and runs its own tests. The tests marked `toolchain` then play the conformance kit's cases with
-each client, ask a real instance the questions of all transports, ask it over connections that are cut at random, and run the example.
+It first names the toolchains that are missing. Then it builds each client and runs its own tests. The tests marked
+`toolchain` then play the conformance kit's cases with each client, ask a real instance the questions of all transports,
+ask it over connections that are cut at random, and run the example.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ class Language:
 LANGUAGES: Final[Mapping[str, Language]] = {
     "go": Language(
         folder=ROOT / "clients" / "go",
-        programs={"go": "Go 1.26 (go.dev)"},
+        programs={"go": "Go 1.25 (go.dev)"},
         builds=[("go", "build", "-o", f"{ROOT}/build/clients/go/", "./conformance", "./example")],
         tests=[("go", "vet", "./..."), ("go", "test", "./...")],
     ),

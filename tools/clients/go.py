@@ -2,8 +2,8 @@
 
 Usage: python -m tools.clients.go
 
-The files are committed, because they need plugins of Go. Without Go, this program only says that it left the stubs as they are; a test then compares
-`generated/go/descriptor.sha256` with the contract.
+The files are committed, because they need plugins of Go. Without Go, this program only says that it left the stubs as
+they are; a test then compares `generated/go/descriptor.sha256` with the contract.
 """
 
 from __future__ import annotations
@@ -21,17 +21,19 @@ from google.protobuf.compiler import plugin_pb2
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
 from tools.clients.plan import DESCRIPTOR, ROOT, Retry, read
+from tools.publishing import wanted
 
 STUBS: Final = ROOT / "generated" / "go"
 DIGEST: Final = STUBS / "descriptor.sha256"
 REPEATS: Final = ROOT / "clients" / "go" / "repeats.go"
-MODULE: Final = "responsa.example.org/contract"
+MODULE: Final = wanted()["go.contract"]
 PLUGINS: Final[Mapping[str, str]] = {
     "google.golang.org/protobuf/cmd/protoc-gen-go": "v1.36.12",
     "google.golang.org/grpc/cmd/protoc-gen-go-grpc": "v1.6.2",
 }
 VALIDATE: Final = "buf/validate/validate.proto"
-"""The clients do not check the contract's rules. A process in which two packages register this file would not start, so the stubs do not import it."""
+"""The clients do not check the contract's rules. A process in which two packages register this file would not start, so
+the stubs do not import it."""
 
 
 def digest() -> str:
@@ -78,13 +80,13 @@ def write_stubs(go: str) -> None:
 
 def repeats() -> str:
     """The text of repeats.go."""
-    found = {
+    retries = {
         f"/{service.package}.{service.name}/{method.name}": method.retry
         for service in read().services
         for method in service.methods
     }
     words = {Retry.ALWAYS: "always", Retry.WITHOUT_ETAG: "withoutEtag"}
-    lines = [f'\t"{path}": {words[retry]},' for path, retry in sorted(found.items()) if retry in words]
+    lines = [f'\t"{path}": {words[retry]},' for path, retry in sorted(retries.items()) if retry in words]
     return "\n".join(
         (
             "// Code generated from generated/descriptor.binpb by `make generate`. DO NOT EDIT.",

@@ -71,7 +71,7 @@ def _class(service: Service) -> str:
 
 
 def _method(method: Method) -> Sequence[str]:
-    errors = ", ".join(error.told for error in method.errors)
+    errors = ", ".join(error.description for error in method.errors)
     name = method.name[0].lower() + method.name[1:]
     if method.server_streams:
         returns = f"Iterator<{_name(method.response)}>"

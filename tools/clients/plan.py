@@ -1,4 +1,5 @@
-"""The plan of a client: what every language needs to know about the contract's calls, read from the descriptor set. It names nothing of any language.
+"""The plan of a client: what every language needs to know about the contract's calls, read from the descriptor set. It
+names nothing of any language.
 
 Usage: python -m tools.clients.plan   prints the plan as JSON.
 """
@@ -63,7 +64,8 @@ class Field:
     type: a scalar's name, or the full name of a message or an enum.
     kind: "scalar", "enum", "message" or "map" (whose type is that of its values; keys are strings).
     presence: whether an unset scalar differs from an empty one.
-    pattern: the pattern of the names of the resource that the field names, e.g. "teachers/{teacher}"; "" for other fields, and for names with several patterns.
+    pattern: the pattern of the names of the resource that the field names, e.g. "teachers/{teacher}"; "" for other
+    fields, and for names with several patterns.
     zero: the name of an enum's value 0.
     """
 
@@ -87,7 +89,7 @@ class Error:
     when: str
 
     @property
-    def told(self) -> str:
+    def description(self) -> str:
         """The reason, and when."""
         return f"{self.reason} ({self.when})" if self.when else self.reason
 
@@ -99,7 +101,8 @@ class Method:
     resource: the field with the resource that the call creates or changes, whose fields are arguments too; "" for other calls.
     resource_type: the full name of the resource's message.
     resource_pattern: the pattern of the resource's name.
-    fields: the arguments in the request, in the order of their numbers, so that new ones come last. Paging, the update mask and the resource are not among them.
+    fields: the arguments in the request, in the order of their numbers, so that new ones come last. Paging, the update
+    mask and the resource are not among them.
     resource_fields: the arguments in the resource, in the same order.
     update_mask: whether the call changes only the fields that its mask names.
     request_id: whether the client fills in a request_id.
@@ -296,23 +299,23 @@ class _Reader:
     def _errors(self, comment: str) -> tuple[str, list[Error]]:
         """The comment of a call without its list of errors, and this list."""
         text, _, listed = comment.partition(" Errors: ")
-        found: list[Error] = []
+        errors: list[Error] = []
         for part in re.split(r", (?![^(]*\))", listed.removesuffix(".")):
             reasons, _, when = part.partition(" (")
-            found += [
+            errors += [
                 Error(reason, self._codes[reason], when.removesuffix(")"))
                 for reason in _REASON.findall(reasons)
                 if reason in self._codes
             ]
-        return text, found
+        return text, errors
 
 
 def _ordered(fields: Iterable[FieldDescriptorProto]) -> Sequence[FieldDescriptorProto]:
     return sorted(fields, key=lambda field: field.number)
 
 
-def _messages(prefix: str, found: Any) -> Iterator[tuple[str, DescriptorProto]]:
-    for message in found:
+def _messages(prefix: str, messages: Any) -> Iterator[tuple[str, DescriptorProto]]:
+    for message in messages:
         name = f"{prefix}.{message.name}"
         yield name, message
         yield from _messages(name, message.nested_type)
@@ -325,7 +328,8 @@ def _retry(
     response: DescriptorProto,
     etag: str,
 ) -> Retry:
-    """A call is safe to repeat if it reads, if the method says so (idempotency_level), or if its request_id makes it so. A second response has no secret, so it does not replace the first."""
+    """A call is safe to repeat if it reads, if the method says so (idempotency_level), or if its request_id makes it
+    so. A second response has no secret, so it does not replace the first."""
     if verb == "get" or method.options.idempotency_level == MethodOptions.NO_SIDE_EFFECTS:
         return Retry.ALWAYS
     if "request_id" in request:

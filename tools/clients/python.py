@@ -1,8 +1,10 @@
-"""Writes what of the Python client is generated: the calls that need no special code (aio/methods.py), the types that they use (contract.py), and the blocking client (blocking/, except its transport.py).
+"""Writes what of the Python client is generated: the calls that need no special code (aio/methods.py), the types that
+they use (contract.py), and the blocking client (blocking/, except its transport.py).
 
 Usage: python -m tools.clients.python
 
-The files are not committed. `make` and an installation write them; both need protobuf and the descriptor set only, and take less than a second.
+The files are not committed. `make` and an installation write them; both need protobuf and the descriptor set only, and
+take less than a second.
 """
 
 from __future__ import annotations
@@ -59,7 +61,8 @@ NAMES: Final = {
         for noun in ("Collection", "Conversation", "Document", "Message", "Passage", "SystemStatus", "Turn")
     },
 }
-"""Calls whose method has another name than the rule gives: GetUser is `user`, ListUsers is `users`, DisableUser is `disable_user`. With "", a call keeps its verb."""
+"""Calls whose method has another name than the rule gives: GetUser is `user`, ListUsers is `users`, DisableUser is
+`disable_user`. With "", a call keeps its verb."""
 ARGUMENTS: Final = {"filter": "filter_by", "removed_emails": "without"}
 """Fields whose argument has another name."""
 REQUIRED: Final = frozenset(
@@ -178,14 +181,14 @@ __all__ = [{", ".join(f'"{self._class_name(service)}"' for service in self._plan
 
     def _method(self, service: Service, method: Method) -> Iterator[str]:
         arguments = self._arguments(method)
-        given = [argument for argument in arguments if argument.by_position]
+        positional = [argument for argument in arguments if argument.by_position]
         named = [argument for argument in arguments if not argument.by_position]
         stub = f"self._stubs.{service.name.removesuffix('Service').lower()}.{method.name}"
         result = self._result(method)
-        star = [] if any(argument.code.startswith("*") for argument in given) else ["*"]
+        star = [] if any(argument.code.startswith("*") for argument in positional) else ["*"]
         signature = [
             "self",
-            *(one.code for one in given),
+            *(one.code for one in positional),
             *(star if named else []),
             *(one.code for one in named),
         ]
@@ -222,12 +225,13 @@ __all__ = [{", ".join(f'"{self._class_name(service)}"' for service in self._plan
         return f"list[{self._type(method.only)}]" if method.only.repeated else self._type(method.only)
 
     def _arguments(self, method: Method) -> list[_Argument]:
-        """The arguments in the order of the signature. By position: those that are required, and, in the contract's order, those that are neither flags nor changes nor next to a resource."""
-        found: list[_Argument] = []
+        """The arguments in the order of the signature. By position: those that are required, and, in the contract's
+        order, those that are neither flags nor changes nor next to a resource."""
+        arguments: list[_Argument] = []
         for field in method.fields:
             argument = self._argument(method, field)
             argument.by_position = not method.resource and field.type != "bool"
-            found.append(argument)
+            arguments.append(argument)
         changes = [
             self._argument(method, field, change=method.update_mask) for field in method.resource_fields
         ]
@@ -235,18 +239,18 @@ __all__ = [{", ".join(f'"{self._class_name(service)}"' for service in self._plan
             for change in changes:
                 change.by_position = False
             text = "the name, or the id alone."
-            found.insert(0, _Argument(_noun(method.resource_pattern), "str", None, text))
-        found += changes
+            arguments.insert(0, _Argument(_noun(method.resource_pattern), "str", None, text))
+        arguments += changes
         if method.etag == "resource":
-            found.append(_Argument("etag", "str", '""', ETAG, by_position=False))
+            arguments.append(_Argument("etag", "str", '""', ETAG, by_position=False))
         order = BY_POSITION.get(method.name)
-        for argument in found:
+        for argument in arguments:
             if order is not None:
                 argument.by_position = argument.name in order
             argument.by_position |= argument.default is None
         places = {name: place for place, name in enumerate(order or ())}
         return sorted(
-            found, key=lambda one: (one.default is not None, not one.by_position, places.get(one.name, 0))
+            arguments, key=lambda one: (one.default is not None, not one.by_position, places.get(one.name, 0))
         )
 
     def _argument(self, method: Method, field: Field, *, change: bool = False) -> _Argument:
@@ -345,7 +349,7 @@ __all__ = [{", ".join(f'"{self._class_name(service)}"' for service in self._plan
             parts.append(_section("Args", told))
         errors: dict[str, list[str]] = {}
         for error in method.errors:
-            errors.setdefault(ERRORS.get(error.code, "ServerFault"), []).append(error.told)
+            errors.setdefault(ERRORS.get(error.code, "ServerFault"), []).append(error.description)
         raised = [f"{name}: {self._text(', '.join(reasons))}." for name, reasons in errors.items()]
         if any(field.type == STRUCT for field in (*method.fields, *method.resource_fields)):
             raised.append("ValueError, TypeError: a value cannot be written as JSON.")
@@ -374,7 +378,8 @@ def _argument_name(field: Field) -> str:
 
 
 def _noun(pattern: str) -> str:
-    """The argument for a resource with such a name: "user" for users/{user}, and for what each user has once (users/{user}/quota); "name" for a resource in another one."""
+    """The argument for a resource with such a name: "user" for users/{user}, and for what each user has once
+    (users/{user}/quota); "name" for a resource in another one."""
     variables = re.findall(r"{(\w+)}", pattern)
     return variables[0] if len(variables) == 1 else "name"
 
@@ -465,7 +470,7 @@ def _blocking_name(token: tokenize.TokenInfo) -> str:
 
 def types(plan: Plan) -> str:
     """The module with the contract's own types, but not the requests and responses of single calls."""
-    found = sorted(
+    imports = sorted(
         (home.removesuffix(".proto").replace("/", "."), name.rpartition(".")[2])
         for name, home in plan.files.items()
         if re.fullmatch(r"responsa\.\w+\.v1\.[A-Z]\w*", name) and not name.endswith(("Request", "Response"))
@@ -475,8 +480,8 @@ def types(plan: Plan) -> str:
         + '"""The types of the contract that arguments and results have."""',
         "",
     ]
-    lines += [f"from {module}_pb2 import {name}" for module, name in found]
-    lines += ["", "__all__ = [", *(f'    "{name}",' for name in sorted(name for _, name in found)), "]", ""]
+    lines += [f"from {module}_pb2 import {name}" for module, name in imports]
+    lines += ["", "__all__ = [", *(f'    "{name}",' for name in sorted(name for _, name in imports)), "]", ""]
     return "\n".join(lines)
 
 

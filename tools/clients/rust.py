@@ -2,8 +2,8 @@
 
 Usage: python -m tools.clients.rust
 
-The files are committed, so that the client needs no build step. Without Rust, this program only says that it left them as they are; a test then compares
-`generated/rust/descriptor.sha256` with the contract.
+The files are committed, so that the client needs no build step. Without Rust, this program only says that it left them
+as they are; a test then compares `generated/rust/descriptor.sha256` with the contract.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def methods() -> str:
 
 
 def _method(path: str, method: Method) -> Iterator[str]:
-    errors = [error.told for error in method.errors]
+    errors = [error.description for error in method.errors]
     yield from _comment(method.comment)
     if errors:
         yield from ("    ///", *_comment(f"Errors: {', '.join(errors)}."))

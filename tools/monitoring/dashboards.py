@@ -1,4 +1,5 @@
-"""Grafana's dashboards, made with Grafana's own library. A table has a row for each panel; its PromQL is run against a real Prometheus by the tests."""
+"""Grafana's dashboards, made with Grafana's own library. A table has a row for each panel; its PromQL is run against a
+real Prometheus by the tests."""
 
 from __future__ import annotations
 
@@ -27,13 +28,15 @@ SECONDS, BYTES, SHARE, A_SECOND, NUMBER, DOLLARS = "s", "bytes", "percentunit", 
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """A panel. queries: pairs of PromQL and the legend of its series. value: whether the panel shows only the newest value, as a number."""
+    """A panel. queries: pairs of PromQL and the legend of its series. value: whether the panel shows only the newest
+    value, as a number. exemplars: whether it shows single measurements, which lead to their traces."""
 
     title: str
     unit: str
     queries: Sequence[tuple[str, str]]
     meaning: str = ""
     value: bool = False
+    exemplars: bool = False
 
 
 def _rate(metric: str, by: str, unit: str = A_SECOND, title: str = "", labels: str = "") -> Graph:
@@ -54,6 +57,7 @@ def _quantiles(title: str, metric: str, by: str = "", labels: str = "", unit: st
             for share in ((0.95,) if by else (0.5, 0.95))
         ],
         "95 % take at most this long." if by else "",
+        exemplars=True,
     )
 
 
@@ -91,6 +95,12 @@ TABLES: Final[Mapping[str, tuple[str, Sequence[Graph]]]] = {
             ),
             _rate("responsa_calls_total", "code", title="Calls"),
             _rate("responsa_turns_total", "outcome", title="Turns"),
+            Graph(
+                "Active users",
+                NUMBER,
+                [("max(responsa_users_active)", "users")],
+                "Who has asked a question in the last 15 minutes.",
+            ),
             _FIRST_TEXT,
             Graph(
                 "Error budgets",
@@ -132,7 +142,10 @@ TABLES: Final[Mapping[str, tuple[str, Sequence[Graph]]]] = {
                 SHARE,
                 [
                     (
-                        f'sum by (cache) (rate(responsa_cache_lookups_total{{result="hit"}}[{RATE}])) / sum by (cache) (rate(responsa_cache_lookups_total[{RATE}]))',
+                        (
+                            f'sum by (cache) (rate(responsa_cache_lookups_total{{result="hit"}}[{RATE}])) / sum by '
+                            f"(cache) (rate(responsa_cache_lookups_total[{RATE}]))"
+                        ),
                         "{{cache}}",
                     )
                 ],
@@ -232,6 +245,14 @@ TABLES: Final[Mapping[str, tuple[str, Sequence[Graph]]]] = {
             _quantiles("Commits", "responsa_commit_duration_seconds"),
             _quantiles("Turns in a commit", "responsa_commit_turns", unit=NUMBER),
             Graph("Open circuit breakers", NUMBER, [("sum by (part) (responsa_circuits_open)", "{{part}}")]),
+            Graph(
+                "Mails and deliveries to webhooks",
+                A_SECOND,
+                [
+                    (f"sum by (outcome) (rate(responsa_mails_total[{RATE}]))", "mails {{outcome}}"),
+                    (f"sum by (outcome) (rate(responsa_deliveries_total[{RATE}]))", "deliveries {{outcome}}"),
+                ],
+            ),
             Graph(
                 "Lost telemetry",
                 A_SECOND,
@@ -335,6 +356,8 @@ def _text(name: str, title: str, graphs: Sequence[Graph]) -> str:
             panel.description(graph.meaning)
         for place, (expression, legend) in enumerate(graph.queries):
             query = Dataquery().expr(expression).ref_id("ABC"[place]).datasource(SOURCE)
+            if graph.exemplars:
+                query = query.exemplar(True)
             panel.with_target(query.legend_format(legend) if legend else query)
         board.with_panel(panel)
     return JSONEncoder(sort_keys=True, indent=1).encode(board.build()) + "\n"

@@ -120,12 +120,12 @@ def _alerts(read: Source) -> Rule:
     }
 
 
-def _budget(one: Objective) -> float:
-    return round(1 - one.objective, 6)
+def _budget(objective: Objective) -> float:
+    return round(1 - objective.objective, 6)
 
 
-def _recorded(name: str, one: Objective, window: str, least: int) -> Rule:
-    bad, every = (text.replace("WINDOW", window) for text in (one.bad, one.all))
+def _recorded(name: str, objective: Objective, window: str, least: int) -> Rule:
+    bad, every = (text.replace("WINDOW", window) for text in (objective.bad, objective.all))
     expression = f"(({bad}) or vector(0)) / ({every} >= {least})"
     return {"record": ratio(window), "labels": {"slo": name}, "expr": expression}
 
@@ -154,6 +154,6 @@ def _rule(name: str, expression: str, lasting: str, severity: str, summary: str,
         "annotations": {
             "summary": summary,
             "description": "The value is {{ $value | humanize }}.",
-            "runbook_url": f"{runbooks}#{name.lower()}",
+            "runbook_url": f'{{{{ or $externalLabels.runbooks "{runbooks}" }}}}#{name.lower()}',
         },
     }

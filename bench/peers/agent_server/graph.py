@@ -1,4 +1,5 @@
-"""The graph of `bench.peers.deltas`, written for plain LangGraph: three statuses and sixty-four pieces of text, without a search. It runs in a separate environment."""
+"""The graph of `bench.peers.deltas`, written for plain LangGraph: three statuses and sixty-four pieces of text, without
+a search. It runs in a separate environment."""
 
 from typing import TypedDict
 

@@ -6,9 +6,10 @@
         turn = client.answer("How does a client continue after a lost connection?")
         print(turn.terminal_event.answer.text)
 
-`ask` yields a turn's events as they arrive. It continues after lost connections and server restarts. `resume` and `cancel` take a turn's name and work from any client.
-`AsyncResponsa` is the same client for asyncio. Requests and responses are the contract's own messages, from `responsa.chat.v1` and the other packages. This package also exports
-the types of all arguments and results.
+`ask` yields a turn's events as they arrive. It continues after lost connections and server restarts. `resume` and
+`cancel` take a turn's name and work from any client. `AsyncResponsa` is the same client for asyncio. Requests and
+responses are the contract's own messages, from `responsa.chat.v1` and the other packages. This package also exports the
+types of all arguments and results.
 """
 
 from __future__ import annotations
@@ -45,8 +46,8 @@ from responsa_client.errors import (
     Unavailable,
     error_of_status,
 )
-from responsa_client.following import Notice, Reconnecting, Waiting
 from responsa_client.frames import TERMINAL, check_answer
+from responsa_client.notices import Notice, Reconnecting, Waiting
 from responsa_client.requests import new_request_id
 from responsa_client.requests import search as search_request
 from responsa_client.results import (

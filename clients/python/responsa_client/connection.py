@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterable
@@ -11,8 +12,9 @@ import grpc
 
 from responsa_client.address import Address
 from responsa_client.errors import Cancelled, DeadlineExceeded, ResponsaError, StreamCut, error_of_call
+from responsa_client.notices import Notice, Reconnecting
 from responsa_client.requests import user_name
-from responsa_client.retries import Backoff, may_pass, never_connected, unreached
+from responsa_client.retries import LIMITS, Backoff, may_pass, never_connected, unreached
 from responsa_client.stubs import credentials
 
 DEFAULT_URL = "http://127.0.0.1:8080"
@@ -36,7 +38,8 @@ class Deadline:
 
     def __init__(self, seconds: float | None) -> None:
         self.seconds = seconds
-        self._end = None if seconds is None else time.monotonic() + seconds
+        self._begin = time.monotonic()
+        self._end = None if seconds is None else self._begin + seconds
 
     def __str__(self) -> str:
         """Such as "1 second"."""
@@ -45,6 +48,10 @@ class Deadline:
     def remaining(self) -> float | None:
         """The seconds until the deadline, at least 0; None if the deadline never passes."""
         return None if self._end is None else max(0.0, self._end - time.monotonic())
+
+    def passed(self) -> float:
+        """The seconds since its beginning."""
+        return time.monotonic() - self._begin
 
     def allows(self, wait: float) -> bool:
         """Whether the deadline is more than `wait` seconds away."""
@@ -71,6 +78,8 @@ class Connection:
         backoff: Callable[[], Backoff],
         silence: float = SILENCE_SECONDS,
         on_behalf_of: str | None = None,
+        patience: float = math.inf,
+        on_notice: Callable[[Notice], None] | None = None,
     ) -> None:
         if timeout is not None and timeout <= 0:
             raise ValueError(f"timeout must be above 0 seconds, not {timeout}")
@@ -83,6 +92,8 @@ class Connection:
         self.timeout = timeout
         self.backoff = backoff
         self.silence = silence
+        self.patience = patience
+        self.on_notice = on_notice
         self.closed = False
         self.reached = False
         """Whether the server has answered any call yet. Before that, the client does not retry a call that cannot connect."""
@@ -92,11 +103,13 @@ class Connection:
         return error.reason == "TOKEN_INVALID" and self._token is not None
 
     def token(self) -> str | Awaitable[str] | None:
-        """The result of the function that returns the newest access token; None without such a function. Raises what the function raises."""
+        """The result of the function that returns the newest access token; None without such a function. Raises what
+        the function raises."""
         return None if self._token is None else self._token()
 
     def metadata(self, token: str | None) -> tuple[tuple[str, str], ...]:
-        """The metadata that authenticates the next call, and names the user for whom it is made and the program's current span. token: the result of `token`, after waiting for it."""
+        """The metadata that authenticates the next call, and names the user for whom it is made and the program's
+        current span. token: the result of `token`, after waiting for it."""
         return (self._metadata if token is None else credentials(token)) + self._behalf + _current_span()
 
     def error(self, failure: grpc.RpcError, deadline: Deadline) -> ResponsaError:
@@ -115,10 +128,23 @@ class Connection:
         return error if self.reached else unreached(error, self.address.url)
 
     def may_repeat(self, error: ResponsaError) -> bool:
-        """Whether to retry a call that failed with this error. A call that cannot connect is retried only if the server has answered before."""
+        """Whether to retry a call that failed with this error. A call that cannot connect is retried only if the server
+        has answered before."""
         if self.closed:
             return False
         return may_pass(error) and (self.reached or not never_connected(error))
+
+    def may_wait(self, error: ResponsaError, wait: float, failing: Deadline, deadline: Deadline) -> bool:
+        """Whether the client waits `wait` seconds to make a call again that failed with this error; `on_notice` gets to
+        know it. failing: the deadline of the patience, which began with the first error."""
+        # A limit is no trouble: the server has said when it ends.
+        ends = (deadline,) if error.reason in LIMITS else (deadline, failing)
+        if not all(end.allows(wait) for end in ends):
+            return False
+        if self.on_notice is not None:
+            left = min(math.inf if (one := end.remaining()) is None else one for end in ends)
+            self.on_notice(Reconnecting(wait, error, failing.passed(), left))
+        return True
 
     def check_open(self) -> None:
         """Raise Cancelled if the client is closed."""
@@ -144,7 +170,8 @@ def watch_cut(name: str) -> StreamCut:
 
 
 def _current_span() -> tuple[tuple[str, str], ...]:
-    """The metadata that names the current span, so that the server's spans become parts of its trace. () in a program that does not use OpenTelemetry, on which the client does not depend."""
+    """The metadata that names the current span, so that the server's spans become parts of its trace. () in a program
+    that does not use OpenTelemetry, on which the client does not depend."""
     trace = cast("Any", sys.modules.get("opentelemetry.trace"))
     span = None if trace is None else trace.get_current_span().get_span_context()
     if span is None or not span.is_valid:

@@ -71,7 +71,8 @@ class ResponsaError(Exception):
     violations: the fields of the request that break a rule.
     retry_after: the seconds after which a retry makes sense; None if the server does not say.
     status: the complete google.rpc.Status.
-    request_id: the call's request_id, also if the client generated it; "" if it has none. `ask` with a question's request_id attaches to the same turn from its start.
+    request_id: the call's request_id, also if the client generated it; "" if it has none. `ask` with a question's
+    request_id attaches to the same turn from its start.
 
     An error that ends a turn's stream also sets the following fields. `resume(turn, after_seq)` continues after the last event.
 
@@ -172,7 +173,8 @@ class CannotConnect(Unavailable):
 
 
 class StreamCut(Unavailable):
-    """The stream of a turn or an operation was interrupted, and resuming did not reach its end in time. The turn or operation itself may continue."""
+    """The stream of a turn or an operation was interrupted, and resuming did not reach its end in time. The turn or
+    operation itself may continue."""
 
 
 class DeadlineExceeded(ResponsaError):
@@ -188,7 +190,8 @@ class ServerFault(ResponsaError):
 
 
 class BrokenAnswer(ResponsaError):
-    """The server's data is inconsistent, e.g. an answer does not match its checksums; do not trust any of this data. This client raises the error."""
+    """The server's data is inconsistent, e.g. an answer does not match its checksums; do not trust any of this data.
+    This client raises the error."""
 
     def __init__(self, message: str) -> None:
         super().__init__(grpc.StatusCode.DATA_LOSS, message)

@@ -1,11 +1,14 @@
-"""Decides how to follow one turn over any number of streams: the next request, and whether and when to send it. This module makes no calls and does not sleep.
+"""Decides how to follow one turn over any number of streams: the next request, and whether and when to send it. This
+module makes no calls and does not sleep.
 
-Until the client knows the turn's name, it sends the question again, which is safe because of the request_id. Afterwards, it resumes the turn after the last seq that
-arrived. clients/conformance/cases.yaml contains these rules as test cases.
+Until the client knows the turn's name, it sends the question again, which is safe because of the request_id.
+Afterwards, it resumes the turn after the last seq that arrived. clients/conformance/cases.yaml contains these rules as
+test cases.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -16,37 +19,17 @@ from responsa.chat.v1 import chat_service_pb2, turn_pb2
 from responsa_client.connection import Connection, Deadline
 from responsa_client.errors import DeadlineExceeded, ResponsaError, StreamCut
 from responsa_client.frames import ChainBroken, Frame, FrameReader
-from responsa_client.retries import first_line, may_pass
+from responsa_client.notices import Notice, Reconnecting, Waiting
+from responsa_client.retries import LIMITS, first_line, may_pass
 
 PATIENCE_SECONDS = 300.0
 """The time in seconds for which the client tries to follow a turn without receiving a frame."""
 _INTERNAL_TRIES = 3
-# The client continues after these errors. The caller did not cause them; therefore a proxy on the way must have set a deadline or cancelled the call.
+# The client continues after these errors. The caller did not cause them; therefore a proxy on the way must have set a
+# deadline or cancelled the call.
 _FOLLOWER_PASSES = frozenset({"DEADLINE_EXCEEDED", "CANCELLED"})
 
 Opening = chat_service_pb2.AskRequest | chat_service_pb2.ResumeTurnRequest
-
-
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    """The place of a queued turn: the number of turns before it in its conversation, or 0 if it no longer waits."""
-
-    place: int
-
-
-@dataclass(frozen=True, slots=True)
-class Reconnecting:
-    """The stream ended before the turn did, and the client opens another stream after `seconds`.
-
-    cause: the error that ended the stream; None if the server asked the client to reconnect.
-    """
-
-    seconds: float
-    cause: ResponsaError | None
-
-
-Notice = Waiting | Reconnecting
-"""The kinds of notices to a follower. Events are not notices."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +49,8 @@ class Following:
 
     Args:
         opening: the request of the first stream, which asks the question or resumes a turn.
-        patience: the time in seconds without a frame, counted from the first failure, after which the client gives up; math.inf for no limit.
+        patience: the time in seconds without a frame after which the client gives up; math.inf for no limit. A limit
+            of the server's is waited for all the same, for `PATIENCE_SECONDS` at most.
         on_notice: a function to call with each notice.
     """
 
@@ -151,6 +135,8 @@ class Following:
     def fell_silent(self) -> ResponsaError:
         """The error for a stream that the client ended because not even a heartbeat arrived."""
         self._silent = True
+        if self._trouble_since is None:
+            self._trouble_since = self._clock() - self._connection.silence
         return self.cut("not even a heartbeat arrived")
 
     def cut(self, cause: str | ChainBroken) -> StreamCut:
@@ -169,38 +155,43 @@ class Following:
             self.reader.end(turn.terminal_event)
 
     def after(self, failure: ResponsaError | None, deadline: Deadline) -> Pause:
-        """Decide how to continue after a stream that ended before its turn. `failure` is the stream's error, or None if the stream ended without an error.
+        """Decide how to continue after a stream that ended before its turn. `failure` is the stream's error, or None if
+        the stream ended without an error.
 
         Raises:
             ResponsaError: the failure is final, or continuing would take too long.
         """
-        asked = self._reconnect
-        if asked is not None and not self._sent_away:
+        requested = self._reconnect
+        if requested is not None and not self._sent_away:
             self._sent_away = True
-            wait, fresh, cause = asked, True, None
+            wait, fresh, cause = requested, True, None
         else:
             cause = failure or self.cut("")
             self._raise_if_final(cause, deadline)
-            wait = self._wait(cause, asked)
-            fresh = asked is not None or self._silent or cause.reason == "DRAINING"
+            wait = self._wait(cause, requested)
+            fresh = requested is not None or self._silent or cause.reason == "DRAINING"
         if not deadline.allows(wait):
             # Before the turn is accepted, the server's own error is more informative than a passed deadline.
             refused = cause is not None and cause.from_server and not self.reader.turn
             raise self._given_up(cause) if refused else self.named(self.late(deadline))
         if self._notify is not None:
-            self._notify(Reconnecting(wait, cause))
+            failing = 0.0 if self._trouble_since is None else self._clock() - self._trouble_since
+            left = deadline.remaining()
+            left = min(math.inf if left is None else left, self._most_patience(cause) - failing)
+            self._notify(Reconnecting(wait, cause, failing, left))
         return Pause(wait, fresh)
 
     def stopping(self) -> chat_service_pb2.StartTurnRequest:
-        """A request that returns the question's turn, or creates the turn, without following it. The client sends this request to learn the turn's name."""
-        asked = self._opening
-        assert isinstance(asked, chat_service_pb2.AskRequest), "the name of a resumed turn is known"
+        """A request that returns the question's turn, or creates the turn, without following it. The client sends this
+        request to learn the turn's name."""
+        request = self._opening
+        assert isinstance(request, chat_service_pb2.AskRequest), "the name of a resumed turn is known"
         return chat_service_pb2.StartTurnRequest(
-            conversation=asked.conversation,
-            text=asked.text,
-            request_id=asked.request_id,
-            options=asked.options,
-            agent=asked.agent,
+            conversation=request.conversation,
+            text=request.text,
+            request_id=request.request_id,
+            options=request.options,
+            agent=request.agent,
         )
 
     def named(self, error: ResponsaError) -> ResponsaError:
@@ -239,15 +230,20 @@ class Following:
         if final:
             raise self.named(failure)
 
-    def _wait(self, cause: ResponsaError, asked: float | None) -> float:
-        least = max(asked or 0.0, cause.retry_after or 0.0)
+    def _wait(self, cause: ResponsaError, requested: float | None) -> float:
+        least = max(requested or 0.0, cause.retry_after or 0.0)
         now = self._clock()
         self._trouble_since = now if self._trouble_since is None else self._trouble_since
         # Until the server has answered once, the client makes only as many tries as for a single call.
         wait = self._backoff.pause(least) if self._connection.reached else self._backoff.next(least)
-        if wait is None or now + wait - self._trouble_since > self._patience:
+        if wait is None or now + wait - self._trouble_since > self._most_patience(cause):
             raise self._given_up(cause)
         return wait
+
+    def _most_patience(self, cause: ResponsaError | None) -> float:
+        # A limit is no trouble: the server has said when it ends.
+        limited = cause is not None and cause.reason in LIMITS
+        return max(self._patience, PATIENCE_SECONDS) if limited else self._patience
 
     def _given_up(self, last: ResponsaError | None) -> ResponsaError:
         """The error after the patience has run out: the server's last error, or an interrupted stream."""

@@ -1,9 +1,10 @@
 """Reads a turn's frames and checks that a stream is complete. This module does not depend on a transport.
 
-A frame covers the events whose seq is above `after_seq` and at most `through_seq`. The `after_seq` of a frame is the `through_seq` of the previous frame; for the first frame
-of a stream, it is the seq that the request named. A frame whose `through_seq` equals its `after_seq` is a heartbeat, or ends the stream. Events with seq 0 describe the stream
-and are not part of the log. The deltas that `attempt_restarted` does not withdraw add up to the answer's text, byte for byte. clients/conformance/cases.yaml contains these rules as
-test cases.
+A frame covers the events whose seq is above `after_seq` and at most `through_seq`. The `after_seq` of a frame is the
+`through_seq` of the previous frame; for the first frame of a stream, it is the seq that the request named. A frame
+whose `through_seq` equals its `after_seq` is a heartbeat, or ends the stream. Events with seq 0 describe the stream and
+are not part of the log. The deltas that `attempt_restarted` does not withdraw add up to the answer's text, byte for
+byte. clients/conformance/cases.yaml contains these rules as test cases.
 """
 
 from __future__ import annotations
@@ -52,7 +53,8 @@ class FrameReader:
     Args:
         include_deltas: whether the requests ask for deltas. If they do, the reader checks that no event is missing.
         turn: the turn to read; "" if it is not known yet.
-        after_seq: the last seq that another reader read. If it is above 0, this reader does not know the earlier text, so it compares the deltas with the end of the answer.
+        after_seq: the last seq that another reader read. If it is above 0, this reader does not know the earlier text,
+            so it compares the deltas with the end of the answer.
     """
 
     def __init__(self, *, include_deltas: bool, turn: str = "", after_seq: int = 0) -> None:
@@ -89,7 +91,8 @@ class FrameReader:
 
         Raises:
             ChainBroken: the frame does not continue the previous one, or its events do not fit its range.
-            BrokenAnswer: the frame belongs to another turn, its deltas or attempts contradict earlier frames, or a checksum is wrong. A new stream would not help.
+            BrokenAnswer: the frame belongs to another turn, its deltas or attempts contradict earlier frames, or a
+                checksum is wrong. A new stream would not help.
         """
         if self.turn and frame.turn != self.turn:
             raise BrokenAnswer(f"The stream of {self.turn} contained a frame of {frame.turn}.")
@@ -160,13 +163,15 @@ class FrameReader:
         return True
 
     def _take_attempt(self, event: turn_pb2.TurnEvent, kind: str | None) -> None:
-        """Check that attempts only increase and that each new attempt is announced. A terminal event needs no announcement of its attempt, because CancelTurn may end a turn between two attempts."""
+        """Check that attempts only increase and that each new attempt is announced. A terminal event needs no
+        announcement of its attempt, because CancelTurn may end a turn between two attempts."""
         if kind is None:
             return
         known = self._attempt > 0
         if event.attempt < self._attempt:
             raise BrokenAnswer(
-                f"Event {event.seq} of {self.turn} belongs to attempt {event.attempt}, but an event of attempt {self._attempt} came before it."
+                f"Event {event.seq} of {self.turn} belongs to attempt {event.attempt}, but an event of "
+                f"attempt {self._attempt} came before it."
             )
         if kind == "attempt_restarted":
             if event.attempt == self._attempt:

@@ -1,4 +1,5 @@
-"""Responsa as tools of LangChain, for agents that run elsewhere: one asks a question, the other searches. It needs `pip install "responsa-client[langchain]"`.
+"""Responsa as tools of LangChain, for agents that run elsewhere: one asks a question, the other searches. It needs `pip
+install "responsa-client[langchain]"`.
 
     from responsa_client import Responsa
     from responsa_client.langchain import tools
@@ -7,7 +8,8 @@
         ask, search = tools(client)
         print(ask.invoke({"question": "How does a client continue after a lost connection?"}))
 
-The client's user decides what the tools read. Their texts are for the agent's model: treat them as data and not as instructions, as you do with any tool.
+The client's user decides what the tools read. Their texts are for the agent's model: treat them as data and not as
+instructions, as you do with any tool.
 """
 
 from __future__ import annotations
@@ -28,7 +30,10 @@ from responsa_client.results import turn_error
 
 Result = TypeVar("Result")
 
-_ASK: Final = "Answers a question from the organisation's documents, with numbered sources. If the documents do not support an answer, the result says so."
+_ASK: Final = (
+    "Answers a question from the organisation's documents, with numbered sources. If the "
+    "documents do not support an answer, the result says so."
+)
 _SEARCH: Final = "Searches the organisation's documents and returns the passages that fit best."
 
 
@@ -49,8 +54,10 @@ def tools(
 ) -> Sequence[BaseTool]:
     """The tools `ask_documents` and `search_documents`.
 
-    The text of `ask_documents` is the answer with the numbers of its sources, and below it each source with its title, address and quote; the artifact is the turn's `TurnAnswer`, or None if
-    the question was refused. The text of `search_documents` are the numbered passages; the artifact is the list of `SearchHit`. An error of the server is a text for the model too, in a message with the status "error".
+    The text of `ask_documents` is the answer with the numbers of its sources, and below it each source with its title,
+    address and quote; the artifact is the turn's `TurnAnswer`, or None if the question was refused. The text of
+    `search_documents` are the numbered passages; the artifact is the list of `SearchHit`. An error of the server is a
+    text for the model too, in a message with the status "error".
 
     With AsyncResponsa, the tools can only be called with `ainvoke`.
 
@@ -131,7 +138,8 @@ def _answered(turn: Turn) -> tuple[str, TurnAnswer | None]:
 
 
 def cited(answer: TurnAnswer) -> str:
-    """An answer as text: the number of each citation follows the bytes that the citation supports, and the sources follow the text in order."""
+    """An answer as text: the number of each citation follows the bytes that the citation supports, and the sources
+    follow the text in order."""
     text = answer.text.encode()
     placed = sorted(
         enumerate(answer.citations, 1), key=lambda one: (one[1].answer_range.end, one[0]), reverse=True
@@ -143,9 +151,9 @@ def cited(answer: TurnAnswer) -> str:
     return "\n".join([text.decode(), *(["", *sources] if sources else [])])
 
 
-def _source(number: int, one: Citation) -> str:
-    place = ", ".join(part for part in (one.title, one.uri) if part)
-    return f"[{number}] {place}: “{one.quote}”"
+def _source(number: int, citation: Citation) -> str:
+    place = ", ".join(part for part in (citation.title, citation.uri) if part)
+    return f"[{number}] {place}: “{citation.quote}”"
 
 
 def _found(hits: Sequence[SearchHit]) -> tuple[str, Sequence[SearchHit]]:

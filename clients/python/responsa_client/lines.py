@@ -1,5 +1,5 @@
-"""The connections for streams of turns and operations. The client opens another connection if all connections are full or the server of a connection shuts
-down.
+"""The connections for streams of turns and operations. The client opens another connection if all connections are full
+or the server of a connection shuts down.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ class Line(Generic[Channel]):
 
 
 class Lines(Generic[Channel]):
-    """Keeps the lines of one client. Threads may share this object. The first line also carries all other calls, and stays open until the client is closed."""
+    """Keeps the lines of one client. Threads may share this object. The first line also carries all other calls, and
+    stays open until the client is closed."""
 
     def __init__(self, make: Callable[[], tuple[Channel, Stubs]]) -> None:
         self._make = make

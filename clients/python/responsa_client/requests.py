@@ -57,16 +57,17 @@ def new_request_id() -> str:
 
 
 def named(collection: str, text: str, child: str = "") -> str:
-    """The name of a resource, from its name or its id alone: "1" and "users/1" both name `users/1`, or with the child "quota" `users/1/quota`. "" and an e-mail address stay as they are."""
+    """The name of a resource, from its name or its id alone: "1" and "users/1" both name `users/1`, or with the child
+    "quota" `users/1/quota`. "" and an e-mail address stay as they are."""
     if not text or "@" in text:
         return text
     name = text if "/" in text else f"{collection}/{text}"
     return f"{name}/{child}" if child and not name.endswith(f"/{child}") else name
 
 
-def changed(**given: object) -> field_mask_pb2.FieldMask:
+def changed(**values: object) -> field_mask_pb2.FieldMask:
     """The update mask with the fields whose value is not None."""
-    return field_mask_pb2.FieldMask(paths=[field for field, value in given.items() if value is not None])
+    return field_mask_pb2.FieldMask(paths=[field for field, value in values.items() if value is not None])
 
 
 def scope(collections: Sequence[str], filter_by: str = "") -> scope_pb2.Scope:
@@ -81,7 +82,8 @@ def collection_names(collections: Sequence[str]) -> list[str]:
 
 
 def agent_name(agent: str) -> str:
-    """ "testing" and "agents/testing" both name `agents/testing`. "testing/versions/3" names a version of this agent, and "" names the default agent."""
+    """ "testing" and "agents/testing" both name `agents/testing`. "testing/versions/3" names a version of this agent,
+    and "" names the default agent."""
     return agent if not agent or agent.startswith("agents/") else f"agents/{agent}"
 
 
@@ -94,7 +96,8 @@ def struct(values: Parameters) -> struct_pb2.Struct:
     """The values as a protobuf Struct. Numbers become doubles.
 
     Raises:
-        ValueError, TypeError: a value cannot be written as JSON, e.g. NaN or a date, or a Struct cannot hold it, e.g. a number of 400 digits.
+        ValueError, TypeError: a value cannot be written as JSON, e.g. NaN or a date, or a Struct cannot hold it, e.g. a
+            number of 400 digits.
     """
     # Writing the values as JSON and reading them again makes sure that they contain no other Python types.
     text = json.dumps(dict(values), allow_nan=False)
@@ -128,7 +131,8 @@ def question(
     agent: str,
     options: chat_service_pb2.AskOptions,
 ) -> Asked:
-    """The request of Ask, Answer or StartTurn. If `conversation` is None, the server creates a conversation; if `request_id` is None, this generates an id."""
+    """The request of Ask, Answer or StartTurn. If `conversation` is None, the server creates a conversation; if
+    `request_id` is None, this generates an id."""
     return kind(
         conversation=conversation or "",
         text=text,
@@ -173,7 +177,7 @@ def update_user_quota(
     user: str, limits: Mapping[str, int | None], dropped: Collection[str], etag: str
 ) -> admin_service_pb2.UpdateUserQuotaRequest:
     """The request of UpdateUserQuota. Raises ValueError for a limit that does not exist."""
-    given = {
+    changes = {
         name: user_quota_pb2.QuotaLimit(unlimited=True)
         if limit is None
         else user_quota_pb2.QuotaLimit(at_most=limit)
@@ -184,13 +188,13 @@ def update_user_quota(
     known = {
         field.name for field in user_quota_pb2.UserQuota.DESCRIPTOR.fields if field.message_type is limit_type
     }
-    for name in (*given, *dropped):
+    for name in (*changes, *dropped):
         if name not in known:
             raise ValueError(f"there is no limit {name!r}")
     quota = user_quota_pb2.UserQuota(name=named("users", user, "quota"), etag=etag)
-    for name, limit in given.items():
+    for name, limit in changes.items():
         getattr(quota, name).CopyFrom(limit)
-    mask = field_mask_pb2.FieldMask(paths=[*given, *dropped])
+    mask = field_mask_pb2.FieldMask(paths=[*changes, *dropped])
     return admin_service_pb2.UpdateUserQuotaRequest(user_quota=quota, update_mask=mask)
 
 

@@ -66,7 +66,8 @@ def sync_progress(operation: operations_pb2.Operation) -> source_pb2.SyncMetadat
 
 
 def replay_result(operation: operations_pb2.Operation) -> replay_pb2.ReplayTotals:
-    """The comparison that a replay has made. Raises the operation's error, or BrokenAnswer if the operation does not contain a ReplayTotals."""
+    """The comparison that a replay has made. Raises the operation's error, or BrokenAnswer if the operation does not
+    contain a ReplayTotals."""
     return _result(operation, replay_pb2.ReplayTotals)
 
 
@@ -97,7 +98,8 @@ def checked_turn(turn: turn_pb2.Turn) -> turn_pb2.Turn:
 
 
 def turn_error(turn: turn_pb2.Turn | turn_pb2.TurnEvent) -> ResponsaError | None:
-    """The error of a turn or of its terminal event. A failed turn has its own error, a cancelled turn has Cancelled, and all other turns have None."""
+    """The error of a turn or of its terminal event. A failed turn has its own error, a cancelled turn has Cancelled,
+    and all other turns have None."""
     event = turn.terminal_event if isinstance(turn, turn_pb2.Turn) else turn
     match event.WhichOneof("event"):
         case "failed":
@@ -117,13 +119,15 @@ class Outcome:
     text: the answer, or the reason why there is no answer.
     intent: the intent of the message, as the agent's file names it.
     category: the kind of question, as the agent's file names it.
-    model: the model or method that wrote the text: `provider:model`, "passages" or "template"; of turns of earlier releases also "extractive".
+    model: the model or method that wrote the text: `provider:model`, "passages" or "template"; of turns of earlier
+    releases also "extractive".
     fallbacks: the turn's fallbacks, in order.
     input_tokens: the tokens that all models read.
     output_tokens: the tokens that all models wrote, including withdrawn text.
     unpriced_tokens: the tokens of models without a known price.
     cost_usd_micros: the known cost in millionths of a US dollar.
-    excerpts: the passages that an answer shows if its model is "passages", or those that come closest to an answer if the turn was refused; best first, at most 3.
+    excerpts: the passages that an answer shows if its model is "passages", or those that come closest to an answer if
+    the turn was refused; best first, at most 3.
     more_excerpts: further passages of an answer, best first, at most 5.
     suggestions: what a turn of an earlier release has instead of excerpts.
     """

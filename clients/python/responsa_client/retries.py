@@ -32,7 +32,8 @@ _NEVER_CONNECTED = ("failed to connect", "dns resolution", "name resolution", "h
 def may_pass(error: ResponsaError) -> bool:
     """Whether the same call can succeed later: the connection was lost, or the reason allows a retry.
 
-    Responsa's own errors are final, except DRAINING, PART_UNAVAILABLE and OVERLOADED, and limits that allow the call again within two minutes.
+    Responsa's own errors are final, except DRAINING, PART_UNAVAILABLE and OVERLOADED, and limits that allow the call
+    again within two minutes.
     """
     if error.from_server and error.reason in LIMITS:
         return error.retry_after is not None and error.retry_after <= LONGEST_WAIT_SECONDS
@@ -51,7 +52,8 @@ def never_connected(error: ResponsaError) -> bool:
 
 
 def unreached(error: ResponsaError, url: str) -> ResponsaError:
-    """The error for a client that has never reached the server: CannotConnect if no Responsa server answers at the address, otherwise the unchanged error."""
+    """The error for a client that has never reached the server: CannotConnect if no Responsa server answers at the
+    address, otherwise the unchanged error."""
     if error.from_server or isinstance(error, CannotConnect):
         return error
     if never_connected(error):
@@ -67,9 +69,10 @@ def unreached(error: ResponsaError, url: str) -> ResponsaError:
 class Backoff:
     """Exponential backoff with full jitter: the n-th wait is random between 0 and `base` · 2ⁿ⁻¹ seconds, at most `cap`.
 
-    `attempts` is the maximum number of retries of a single call. The default is 12 retries. Their waits add up to about 20 seconds, which is longer than a warm restart
-    takes. While a client follows a turn, the limit is its patience in seconds, not `attempts`. A wait is never shorter than the server's
-    retry_after. Call `reset` after progress. `jitter` returns numbers from 0 to 1.
+    `attempts` is the maximum number of retries of a single call. The default is 12 retries. Their waits add up to about
+    20 seconds, which is longer than a warm restart takes. While a client follows a turn, the limit is its patience in
+    seconds, not `attempts`. A wait is never shorter than the server's retry_after. Call `reset` after progress.
+    `jitter` returns numbers from 0 to 1.
     """
 
     attempts: int = 12

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import grpc
 from google.longrunning import operations_pb2
@@ -21,10 +23,12 @@ KEEPALIVE_SECONDS = 30
 """Seconds between keepalive probes of a silent connection with open calls. The server must permit this interval."""
 KEEPALIVE_TIMEOUT_SECONDS = 10
 MAX_RECONNECT_MILLISECONDS = 2_000
-"""The longest pause between gRPC's own attempts to connect. By default, the pauses grow to two minutes, during which the client does not notice that a server is back."""
+"""The longest pause between gRPC's own attempts to connect. By default, the pauses grow to two minutes, during which
+the client does not notice that a server is back."""
 CONNECT_TIMEOUT_MILLISECONDS = 5_000
 MAX_RECEIVE_BYTES = 16 * 1024 * 1024
-"""The maximum size of a response in bytes. The contract's largest page is smaller: it has 200 messages of 24 KiB with 24 quotes of 1 KiB each."""
+"""The maximum size of a response in bytes. The contract's largest page is smaller: it has 200 messages of 24 KiB with
+24 quotes of 1 KiB each."""
 
 ResponseT = TypeVar("ResponseT", bound=Message)
 
@@ -124,16 +128,51 @@ def open_channel(address: Address) -> grpc.Channel:
     """A blocking channel. It connects at the first call."""
     options = channel_options(address)
     if address.tls:
-        return grpc.secure_channel(address.target, grpc.ssl_channel_credentials(), options)
-    return grpc.insecure_channel(address.target, options)
+        channel = grpc.secure_channel(address.target, grpc.ssl_channel_credentials(), options)
+    else:
+        channel = grpc.insecure_channel(address.target, options)
+    library = _instrumentation("GrpcInstrumentorClient")
+    return channel if library is None else library.intercept_channel(channel, library.client_interceptor())
 
 
 def open_aio_channel(address: Address) -> aio.Channel:
     """A channel of the running event loop. It connects at the first call."""
     options = channel_options(address)
+    library = _instrumentation("GrpcAioInstrumentorClient")
+    interceptors: list[aio.ClientInterceptor] | None = None
+    if library is not None:
+        # The span of a stream that its reader leaves would end when garbage is collected.
+        streams = (aio.UnaryStreamClientInterceptor, aio.StreamStreamClientInterceptor)
+        interceptors = [one for one in library.aio_client_interceptors() if not isinstance(one, streams)]
     if address.tls:
-        return aio.secure_channel(address.target, grpc.ssl_channel_credentials(), options)
-    return aio.insecure_channel(address.target, options)
+        return aio.secure_channel(
+            address.target, grpc.ssl_channel_credentials(), options, interceptors=interceptors
+        )
+    return aio.insecure_channel(address.target, options, interceptors=interceptors)
+
+
+def unspanned() -> AbstractContextManager[object]:
+    """A block in which OpenTelemetry's instrumentation leaves calls alone. It replaces the call of a blocking stream by
+    a generator, which cannot be cancelled."""
+    utils = cast("Any", sys.modules.get("opentelemetry.instrumentation.utils"))
+    return nullcontext() if utils is None else utils.suppress_instrumentation()
+
+
+def _instrumentation(instrumentor: str) -> Any:
+    """OpenTelemetry's instrumentation of gRPC. None if the program makes no spans or has instrumented gRPC itself, and
+    without the extra `otel`. instrumentor: the class with which a program would do so."""
+    trace = cast("Any", sys.modules.get("opentelemetry.trace"))
+    if trace is None:
+        return None
+    if isinstance(trace.get_tracer_provider(), (trace.NoOpTracerProvider, trace.ProxyTracerProvider)):
+        return None
+    try:
+        from opentelemetry.instrumentation import grpc as library
+    except ImportError:
+        return None
+    kind = getattr(library, instrumentor)
+    # The one instance; its __init__ would forget the program's filter.
+    return None if kind.__new__(kind).is_instrumented_by_opentelemetry else library
 
 
 def credentials(api_key: str | None) -> tuple[tuple[str, str], ...]:

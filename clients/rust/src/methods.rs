@@ -50,6 +50,28 @@ impl Client {
         self.call("/responsa.admin.v1.AdminService/DeleteTeacher", false, &request).await
     }
 
+    /// CreateProgram registers a program that people of the tenant may connect to their accounts with OAuth.
+    ///
+    /// Errors: INVALID_FIELD, REQUEST_ID_REUSED.
+    pub async fn create_program(&self, mut request: admin::v1::CreateProgramRequest) -> Result<admin::v1::Program, Error> {
+        identify(&mut request.request_id);
+        self.call("/responsa.admin.v1.AdminService/CreateProgram", true, &request).await.map_err(|error| error.asked(request.request_id))
+    }
+
+    /// ListPrograms lists the tenant's registered programs, oldest first by default.
+    ///
+    /// Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
+    pub async fn list_programs(&self, request: admin::v1::ListProgramsRequest) -> Result<admin::v1::ListProgramsResponse, Error> {
+        self.call("/responsa.admin.v1.AdminService/ListPrograms", true, &request).await
+    }
+
+    /// DeleteProgram deletes a registered program, and with it the sessions of all who have connected it.
+    ///
+    /// Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH.
+    pub async fn delete_program(&self, request: admin::v1::DeleteProgramRequest) -> Result<(), Error> {
+        self.call("/responsa.admin.v1.AdminService/DeleteProgram", false, &request).await
+    }
+
     /// CreateSource creates a source.
     ///
     /// Errors: INVALID_FIELD (the mapping has mistakes; the error has one violation, with a line, for each of the first 16),
@@ -88,7 +110,8 @@ impl Client {
     }
 
     /// PreviewSource reads the first rows of each query of a mapping, or its first pages, and returns the documents that these
-    /// make. The call stores nothing.
+    /// make. The call stores nothing. It reads at most 8 MiB of rows, returns the first 16 KiB of each text and about 8 MiB in
+    /// all, and takes at most 60 seconds.
     ///
     /// Errors: INVALID_FIELD (as for CreateSource), RESOURCE_NOT_FOUND (as for CreateSource), SOURCE_UNREADABLE (the database
     /// or the website cannot be read).
@@ -915,6 +938,16 @@ impl Client {
     pub async fn answer(&self, mut request: chat::v1::AnswerRequest) -> Result<chat::v1::Turn, Error> {
         identify(&mut request.request_id);
         self.call("/responsa.chat.v1.ChatService/Answer", true, &request).await.map_err(|error| error.asked(request.request_id))
+    }
+
+    /// GenerateText asks the agent's language model alone, for programs' own chores such as the title of a chat. It searches no
+    /// documents, and stores neither the messages nor the text. What the model uses counts towards the caller's quota, and the
+    /// call towards a limit of its own (`limits.generations_per_minute`), and not towards the messages a minute.
+    ///
+    /// Errors: INVALID_FIELD (also for `json_schema`, if the agent writes no JSON), RESOURCE_NOT_FOUND (the agent),
+    /// AGENT_WITHOUT_MODEL, MODEL_UNAVAILABLE, RATE_LIMIT, QUOTA_EXHAUSTED.
+    pub async fn generate_text(&self, request: chat::v1::GenerateTextRequest) -> Result<chat::v1::GenerateTextResponse, Error> {
+        self.call("/responsa.chat.v1.ChatService/GenerateText", false, &request).await
     }
 
     /// CancelTurn cancels a turn, and the turn's worker stops running it. The turn's owner and the tenant's administrators may

@@ -15,10 +15,12 @@ export function open(baseUrl: string, interceptors: Interceptor[]): Line {
   let managers: Http2SessionManager[] = [];
   let current!: Transport;
   let reached = false;
+  // Node would leave the brackets of an IPv6 address away, and servers refuse such an authority.
+  const authority = new URL(baseUrl).host;
   const hear = () => (reached = true);
   class Manager extends Http2SessionManager {
-    override async request(...call: Parameters<Http2SessionManager["request"]>) {
-      const stream = await super.request(...call);
+    override async request(...[method, path, headers, options]: Parameters<Http2SessionManager["request"]>) {
+      const stream = await super.request(method, path, { ...headers, ":authority": authority }, options);
       // Each listener once: requests share a session. Settings are the first frame of every server. The base class stops listening to a session that it replaces, and an
       // error without a listener would end the program.
       stream.session?.off("remoteSettings", hear).on("remoteSettings", hear).off("error", ignore).on("error", ignore);

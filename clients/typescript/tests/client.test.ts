@@ -1,6 +1,8 @@
 /** The client over a server in memory: credentials, typed errors, repetitions, sessions. What a stream survives is in clients/conformance. */
 
+import { createServer as createHttp2Server } from "node:http2";
 import { createServer, type AddressInfo } from "node:net";
+import { networkInterfaces } from "node:os";
 import { create } from "@bufbuild/protobuf";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { Code, createRouterTransport, type ConnectRouter, type ServiceImpl } from "@connectrpc/connect";
@@ -21,6 +23,7 @@ function client(routes: (router: ConnectRouter) => void, options: ClientOptions 
   return new Responsa({ patience: { pause: () => 0, farewell: 0 }, ...options, transport: (interceptors) => createRouterTransport(routes, { transport: { interceptors } }) });
 }
 
+const hasIpv6 = Object.values(networkInterfaces()).some((all) => all?.some(({ address }) => address === "::1"));
 const auth = (calls: Partial<ServiceImpl<typeof AuthService>>) => (router: ConnectRouter) => void router.service(AuthService, calls);
 const chat = (calls: Partial<ServiceImpl<typeof ChatService>>) => (router: ConnectRouter) => void router.service(ChatService, calls);
 const lost = () => responsaError(Code.Unavailable, "DRAINING", "The server is shutting down.", 0);
@@ -81,6 +84,18 @@ describe("calls", () => {
       nobody.close();
     }
     for (const server of [http1, closing]) server.close();
+  });
+
+  it.skipIf(!hasIpv6)("name an IPv6 address as a URL does", async () => {
+    const server = createHttp2Server();
+    const seen = new Promise((resolve) => server.on("request", ({ authority }, response) => (resolve(authority), response.end())));
+    await new Promise<void>((resolve) => server.listen(0, "::1", resolve));
+    const host = `[::1]:${(server.address() as AddressInfo).port}`;
+    const one = new Responsa({ url: `http://${host}`, patience: { pause: () => 0, farewell: 0 } });
+    void one.auth.getMe({}).catch(() => undefined);
+    expect(await seen).toBe(host);
+    one.close();
+    server.close();
   });
 
   it("fail at once with the error of a function that returns no token", async () => {

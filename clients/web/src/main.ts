@@ -21,6 +21,7 @@ import { pauseBanner } from "./widgets/pause.js";
 import { PendingQuestions } from "./chat/pending.js";
 import type { Named } from "./documents/library.js";
 import { fragmentOf, isSearch, keysAt, placeAt, shareAt } from "./documents/place.js";
+import { requestAt } from "./account/request.js";
 import { claim, comesBack, hasSecret, isOthers, me, signIn, signOut, takeSecret, type Secret } from "./account/session.js";
 import { replaces } from "./account/replaces.js";
 import { SharedStreams } from "./chat/streams.js";
@@ -82,10 +83,22 @@ class App {
     }
     const { user } = found;
     if (!chosen && isOthers(sessionStorage, user.name)) return this.#otherUser();
+    const request = requestAt(location.hash);
     // The address of a tab that was another user's may name what this user cannot read.
     if (claim(sessionStorage, user.name)) history.replaceState(null, "", `${location.pathname}${location.search}#/`);
     tabs.tell({ kind: "signedIn", user: user.name });
 
+    if (request !== undefined) {
+      // The person has come to connect a program, and sees nothing else of the page.
+      const { consentView } = await import("./account/consent.js");
+      const view = consentView(user, request, () => {
+        history.replaceState(null, "", `${location.pathname}${location.search}#/`);
+        void this.start(true);
+      });
+      if (signal.aborted) return;
+      replace(this.#root, view.root);
+      return view.show();
+    }
     const live = new Live();
     const leave = (why: string) => {
       this.#outside(why);
@@ -153,8 +166,10 @@ class App {
       await shown?.openCitation(...citation);
     };
     const parts = { api, me: user, panel: { openCitation }, waiting: new PendingQuestions(sessionStorage), streams, choice };
+    const lacks = (question: string) => void collections.get().then((view) => view.keep(question), () => undefined); // the link says that the view could not be loaded
     const chat: ChatView = new ChatView(parts, {
       say: live.say,
+      lacks,
       titled: (title) => (document.title = title ? `${nameWithin(title)} · ${INSTALLATION}` : INSTALLATION),
       changed: (conversation) => {
         tabs.tell({ kind: "conversation", name: conversation });
@@ -176,7 +191,7 @@ class App {
     signal.addEventListener("abort", close, { once: true });
     window.addEventListener("pagehide", () => chat.keepDraft(), { signal });
     const ask = (question: string, collection?: Named) => {
-      chat.scope.choose(collection ? [collection] : []);
+      chat.scope.chooseForNew(collection ? [collection] : []);
       if (question) chat.write(question);
       location.hash = "#/";
     };
@@ -195,7 +210,6 @@ class App {
       live.root.before(made.tray);
       return made;
     });
-    const lacks = (question: string) => void collections.get().then((view) => view.keep(question), () => undefined); // the link says that the view could not be loaded
     const list = new ConversationsView(api, (name, deleted) => {
       tabs.tell({ kind: "conversation", name });
       if (deleted && name === chat.conversation && onChat()) location.hash = "#/";

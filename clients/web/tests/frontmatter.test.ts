@@ -1,7 +1,8 @@
 // Documents of others: every Markdown file that the installed packages bring, as it is and with front matter before it.
 import { readdirSync, readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
-import { Markdown, type Block, type Content, type Place } from "../src/text/markdown.js";
+import type { Block, Content, Place } from "../src/text/content.js";
+import { Markdown } from "../src/text/markdown.js";
 import { wrapped } from "../src/text/view.js";
 import { every } from "./trees.js";
 

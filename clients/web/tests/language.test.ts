@@ -1,3 +1,4 @@
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { around, t } from "../src/language/language.js";
 
@@ -6,6 +7,15 @@ const files = import.meta.glob<Readonly<Record<string, Readonly<Record<string, u
 const english = Object.keys(files).filter((file) => file.endsWith("/en.ts"));
 
 const places = (text: unknown) => new Set([...JSON.stringify(text).matchAll(/\{\w+\}/g)].map(([place]) => place));
+
+it("German has words for every agent that Responsa ships", async () => {
+  const { de } = await import("../src/language/de.js");
+  const folder = new URL("../../../server/responsa_server/agents/shipped/", import.meta.url);
+  const shipped = readdirSync(folder).filter((name) => existsSync(new URL(`${name}/agent.toml`, folder)));
+  const descriptions = shipped.map((name) => /^description = "(.*)"$/m.exec(readFileSync(new URL(`${name}/agent.toml`, folder), "utf8"))?.[1]);
+  expect(descriptions.length).toBeGreaterThan(0);
+  expect(Object.keys(de.agentDescriptions ?? {}).sort()).toEqual(descriptions.sort());
+});
 
 describe("the texts of the page", () => {
   it.each(english)("have the same places for values in every language: %s", (file) => {

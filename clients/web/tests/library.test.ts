@@ -1,5 +1,6 @@
+import { CollectionKind } from "@responsa/contract/responsa/type/v1/collection_kind_pb.js";
 import { describe, expect, it } from "vitest";
-import { idFrom, labelOf } from "../src/documents/library.js";
+import { DEFAULT, idFrom, labelOf } from "../src/documents/library.js";
 
 describe("idFrom", () => {
   it("makes ids that the contract accepts", () => {
@@ -11,10 +12,17 @@ describe("idFrom", () => {
 
 describe("labelOf", () => {
   it("names the owner of a collection without a display name whose id has a random end", () => {
-    const shared = { name: "collections/default-546c9a19", displayName: "", chosenId: "default", ownerDisplayName: "Ada" };
-    expect(labelOf(shared)).toBe("default (of Ada)");
-    expect(labelOf({ ...shared, ownerDisplayName: "" })).toBe("default-546c9a19");
-    expect(labelOf({ ...shared, name: "collections/default" })).toBe("default");
+    const shared = { name: "collections/hr-546c9a19", displayName: "", chosenId: "hr", ownerDisplayName: "Ada", kind: CollectionKind.OWN };
+    expect(labelOf(shared)).toBe("hr (of Ada)");
+    expect(labelOf({ ...shared, ownerDisplayName: "" })).toBe("hr-546c9a19");
+    expect(labelOf({ ...shared, name: "collections/hr" })).toBe("hr");
     expect(labelOf({ ...shared, displayName: "Handbook" })).toBe("Handbook");
+  });
+
+  it("has words for ids that nobody chose", () => {
+    const own = { name: "collections/default", displayName: "", chosenId: "default", ownerDisplayName: "Ada", kind: CollectionKind.OWN };
+    expect([own, DEFAULT].map(labelOf)).toEqual(["My documents", "My documents"]);
+    expect(labelOf({ ...own, name: "collections/default-546c9a19" })).toBe("Documents of Ada");
+    expect(labelOf({ ...own, name: "collections/responsa-docs", chosenId: "responsa-docs", kind: CollectionKind.DOCS })).toBe("Responsa’s documentation");
   });
 });

@@ -1,5 +1,6 @@
 import { create } from "@bufbuild/protobuf";
 import { UserSchema } from "@responsa/contract/responsa/auth/v1/user_pb.js";
+import { CollectionKind } from "@responsa/contract/responsa/type/v1/collection_kind_pb.js";
 import { describe, expect, it } from "vitest";
 import { callName, plainName } from "../src/server/people.js";
 import { labelsOf } from "../src/documents/access.js";
@@ -35,8 +36,8 @@ describe("names that people wrote", () => {
     expect([callName(other), plainName(other)]).toEqual([`\u2068${MUHAMMAD}\u2069`, MUHAMMAD]);
     const owned = { owner: "users/eve", ownerDisplayName: HOSTILE, readers: [], readable: true, manageable: true };
     expect([...(await labelsOf(owned, { labels: () => Promise.resolve(new Map()) }))]).toEqual([["users/eve", CLEAN]]);
-    const shared = { name: "collections/default-546c9a19", displayName: "", chosenId: "default", ownerDisplayName: MUHAMMAD };
-    expect(labelOf(shared)).toBe(`default (of \u2068${MUHAMMAD}\u2069)`);
+    const shared = { name: "collections/hr-546c9a19", displayName: "", chosenId: "hr", ownerDisplayName: MUHAMMAD, kind: CollectionKind.OWN };
+    expect(labelOf(shared)).toBe(`hr (of \u2068${MUHAMMAD}\u2069)`);
     expect(labelOf({ ...shared, displayName: HOSTILE })).toBe(CLEAN);
   });
 

@@ -1,9 +1,9 @@
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
-import { ExcerptGrade, ExcerptSchema } from "@responsa/contract/responsa/chat/v1/excerpt_pb.js";
+import { ExcerptSchema } from "@responsa/contract/responsa/chat/v1/excerpt_pb.js";
 import { FallbackKind, TurnAnswerSchema } from "@responsa/contract/responsa/chat/v1/turn_pb.js";
 import { CollectionKind } from "@responsa/contract/responsa/type/v1/collection_kind_pb.js";
 import { describe, expect, it } from "vitest";
-import { about, pathOf, whyPassages } from "../src/chat/excerpts.js";
+import { kindOf, pathOf, whyPassages, wordsIn } from "../src/chat/excerpts.js";
 
 const excerpt = (given: MessageInitShape<typeof ExcerptSchema>) => create(ExcerptSchema, given);
 const why = (...causes: readonly string[]) => whyPassages(create(TurnAnswerSchema, { excerpts: [{}], fallbacks: causes.map((cause) => ({ kind: FallbackKind.PASSAGES, cause })) }));
@@ -18,10 +18,10 @@ describe("the line above the passages", () => {
     [["model_unavailable:timeout", "no_model"], /^No language model is configured/],
   ])("%s", (causes, line) => expect(why(...causes)).toMatch(line));
 
-  it("says that the answer may be missing unless a passage probably answers", () => {
-    const said = (...grades: readonly ExcerptGrade[]) => whyPassages(create(TurnAnswerSchema, { excerpts: grades.map((grade) => ({ grade })) }));
-    expect(said(ExcerptGrade.PERHAPS)).toMatch(/ The answer may not be among them\.$/);
-    expect(said(ExcerptGrade.PERHAPS, ExcerptGrade.ANSWERS)).toMatch(/ fit best\.$/);
+  it("does not call Responsa’s documentation the reader’s", () => {
+    const line = (...kinds: readonly CollectionKind[]) => whyPassages(create(TurnAnswerSchema, { excerpts: kinds.map((collectionKind) => ({ collectionKind })) }));
+    expect(line(CollectionKind.DOCS, CollectionKind.DOCS)).toBe("These passages of Responsa’s documentation fit best.");
+    expect(line(CollectionKind.DOCS, CollectionKind.OWN)).toBe("These passages of your documents fit best.");
   });
 
   it("is not there without passages", () => expect(whyPassages(create(TurnAnswerSchema, { fallbacks: [{ kind: FallbackKind.PASSAGES }] }))).toBeUndefined());
@@ -33,11 +33,17 @@ describe("a card", () => {
     expect(pathOf(excerpt({ uri: "trips.md" }))).toEqual(["trips.md"]);
   });
 
-  it("names what is not people’s own, and what may not answer", () => {
-    const { ANSWERS, PERHAPS, CLOSEST } = ExcerptGrade;
-    expect(about(excerpt({ collectionKind: CollectionKind.OWN, grade: ANSWERS }), ANSWERS)).toEqual([]);
-    expect(about(excerpt({ collectionKind: CollectionKind.DOCS, grade: PERHAPS }), ANSWERS)).toEqual(["documentation of Responsa", "perhaps"]);
-    expect(about(excerpt({ collectionKind: CollectionKind.SAMPLE, grade: CLOSEST }), PERHAPS)).toEqual(["sample documents", "less likely"]);
-    expect(about(excerpt({ collectionKind: CollectionKind.SAMPLE, grade: CLOSEST }), CLOSEST)).toEqual(["sample documents"]);
+  it("names what is not people’s own", () => {
+    expect(kindOf(excerpt({ collectionKind: CollectionKind.OWN }))).toBe("");
+    expect(kindOf(excerpt({ collectionKind: CollectionKind.DOCS }))).toBe(""); // the name of the collection says it
+    expect(kindOf(excerpt({ collectionKind: CollectionKind.SAMPLE }))).toBe("sample documents");
+  });
+
+  it("sets off the words of the question, and begins at the line that has most of them", () => {
+    const said = (question: string, text: string) => wordsIn(question, text).map(({ from, to, best }) => (best ? "!" : "") + text.slice(from, to));
+    const rows = "| Isle 7 | every 9 hours |\n| Isle 27 | every 29 hours |";
+    expect(said("How often does the ferry go to Isle 27?", rows)).toEqual(["Isle", "!Isle", "!27"]);
+    expect(said("Wer darf Überstunden (C++) machen?", "Überstunde, überall. C++")).toEqual(["!Überstunde"]);
+    expect(said("??", "??")).toEqual([]);
   });
 });

@@ -115,7 +115,7 @@ describe("signIn", () => {
 
   it("exchanges nothing without a code", async () => {
     const { asked, ask } = answering([200, "{}"]);
-    expect(await signIn(api(nobody), undefined, { began, replaces: never, ask })).toEqual({ problem: "You are not signed in.", cut: false });
+    expect(await signIn(api(nobody), undefined, { began, replaces: never, ask })).toEqual({ problem: "", cut: false });
     expect(asked).toEqual([]);
   });
 
@@ -133,7 +133,7 @@ describe("signIn", () => {
   it("reports a used code, but keeps a user signed in who is already signed in", async () => {
     const spent = '{"code":16,"message":"no","details":[{"@type":"type.googleapis.com/google.rpc.ErrorInfo","domain":"responsa","reason":"SESSION_CODE_INVALID"}]}';
     const { ask } = answering([401, spent]);
-    expect(await signIn(api(nobody), "rsc_x", { began, replaces: never, ask })).toEqual({ problem: "This link has already been used or has expired.", cut: false });
+    expect(await signIn(api(nobody), "rsc_x", { began, replaces: never, ask })).toEqual({ problem: "This link has already been used or has expired. Sign in below, or ask for a new link.", cut: false });
     expect("user" in (await signIn(api(somebody), "rsc_x", { began, replaces: never, ask }))).toBe(true);
   });
 

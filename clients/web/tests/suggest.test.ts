@@ -1,12 +1,15 @@
-import { create } from "@bufbuild/protobuf";
-import { ExcerptGrade, ExcerptSchema } from "@responsa/contract/responsa/chat/v1/excerpt_pb.js";
-import { DocumentSchema, DocumentState } from "@responsa/contract/responsa/knowledge/v1/document_pb.js";
-import { CollectionSchema } from "@responsa/contract/responsa/knowledge/v1/collection_pb.js";
+import { create, type MessageInitShape } from "@bufbuild/protobuf";
+import { AgentSchema } from "@responsa/contract/responsa/chat/v1/agent_pb.js";
+import { ExcerptSchema } from "@responsa/contract/responsa/chat/v1/excerpt_pb.js";
+import { TurnSchema, type Turn } from "@responsa/contract/responsa/chat/v1/turn_pb.js";
+import { DocumentSchema, DocumentState, type Document } from "@responsa/contract/responsa/knowledge/v1/document_pb.js";
+import { CollectionSchema, type Collection } from "@responsa/contract/responsa/knowledge/v1/collection_pb.js";
+import { CollectionKind } from "@responsa/contract/responsa/type/v1/collection_kind_pb.js";
 import { describe, expect, it } from "vitest";
 import type { Api } from "../src/server/api.js";
-import { askedBy, questionsOf, suggested } from "../src/chat/suggest.js";
+import { askedBy, questionsFor, questionsOf, suggested } from "../src/chat/suggest.js";
 
-describe("the questions that the first screen suggests", () => {
+describe("the questions to ask next", () => {
   it("are headings that ask, of each document in turn", () => {
     const passages = [
       { document: "documents/1", headings: ["Install", "How long does the battery last?", "How do I charge it?"] },
@@ -26,13 +29,13 @@ describe("the questions that the first screen suggests", () => {
   });
 });
 
-it("what to ask next are the headings of the documents that answer best", async () => {
+it("what to ask next are the headings of the document that was found first", async () => {
   const passages = ["How long does the battery last?", "How do I charge it?", "Install"].map((heading) => ({ passage: { document: "documents/1", headings: ["Sensor", heading], text: "" } }));
   const asked: unknown[] = [];
   const api = { knowledge: { search: (request: { readonly terms: readonly string[] }) => (asked.push(request.terms), Promise.resolve({ hits: passages })) } } as unknown as Pick<Api, "knowledge">;
   const excerpts = [
-    create(ExcerptSchema, { documentVersion: "documents/1/versions/2", title: "Sensor", grade: ExcerptGrade.ANSWERS }),
-    create(ExcerptSchema, { documentVersion: "documents/2/versions/1", title: "Lamp", grade: ExcerptGrade.CLOSEST }),
+    create(ExcerptSchema, { documentVersion: "documents/1/versions/2", title: "Sensor" }),
+    create(ExcerptSchema, { documentVersion: "documents/2/versions/1", title: "Lamp" }),
   ];
   const { signal } = new AbortController();
   expect(await askedBy(api, excerpts, signal)).toEqual(["How long does the battery last?", "How do I charge it?"]);
@@ -40,39 +43,76 @@ it("what to ask next are the headings of the documents that answer best", async 
   expect(asked).toEqual([["Sensor"]]);
 });
 
-describe("whether there are documents to ask about", () => {
-  const collections = [
-    create(CollectionSchema, { name: "collections/own", readable: true }),
-    create(CollectionSchema, { name: "collections/of-ben" }),
-  ];
-  const api = { knowledge: { listCollections: () => Promise.resolve({ collections }) } } as unknown as Pick<Api, "knowledge">;
-  const empty = async (...chosen: string[]) => (await suggested(api, chosen, [], new AbortController().signal)).empty;
+/** What the first screen asks the server for. */
+interface Server {
+  readonly collections?: readonly Collection[];
+  readonly documents?: Readonly<Record<string, readonly Document[]>>;
+  readonly turns?: readonly Turn[];
+}
 
-  it("is known only of collections that the user reads", async () => {
-    expect(await empty()).toBe(true);
-    expect(await empty("collections/own")).toBe(true);
-    expect(await empty("collections/own", "collections/of-ben")).toBe(false);
-    expect(await empty("collections/gone")).toBe(false);
+function api({ collections = [], documents = {}, turns = [] }: Server): Pick<Api, "chat" | "knowledge"> {
+  const listDocuments = ({ parent, filter }: { readonly parent: string; readonly filter: string }) => {
+    expect(filter).toBe("state = READY");
+    return Promise.resolve({ documents: (documents[parent] ?? []).filter((one) => one.state === DocumentState.READY) });
+  };
+  return {
+    chat: { listConversations: () => Promise.resolve({ conversations: [...new Set(turns.map((one) => one.conversation))].map((name) => ({ name })) }), listTurns: () => Promise.resolve({ turns }) },
+    knowledge: { listCollections: () => Promise.resolve({ collections }), listDocuments },
+  } as unknown as Pick<Api, "chat" | "knowledge">;
+}
+
+const shown = (server: Server, ...chosen: readonly string[]) => suggested(api(server), chosen, new AbortController().signal);
+const collection = (id: string, documents: number, values: MessageInitShape<typeof CollectionSchema> = {}) =>
+  create(CollectionSchema, { name: `collections/${id}`, readable: true, documentCount: BigInt(documents), chosenId: id, kind: CollectionKind.OWN, ...values });
+const DOCS = collection("responsa-docs", 51, { kind: CollectionKind.DOCS, suggestedQuestions: ["What is Responsa?"] });
+
+it("whether there is nothing to ask about is known only of collections that the user reads", async () => {
+  const collections = [collection("own", 0), collection("of-ben", 0, { readable: false })];
+  const empty = async (...chosen: readonly string[]) => (await shown({ collections }, ...chosen)).empty;
+  expect(await empty()).toBe(true);
+  expect(await empty("collections/own")).toBe(true);
+  expect(await empty("collections/own", "collections/of-ben")).toBe(false);
+  expect(await empty("collections/gone")).toBe(false);
+});
+
+describe("the questions of the first screen", () => {
+  const turn = (text: string, agent = "default", collectionKind = CollectionKind.OWN) =>
+    create(TurnSchema, { conversation: "conversations/1", text, agentVersion: `agents/${agent}/versions/1`, terminalEvent: { event: { case: "answer", value: { excerpts: [{ collectionKind, collection: "collections/b" }] } } } });
+  const agent = create(AgentSchema, { name: "agents/default", examples: ["Example?"] });
+  const questions = async (server: Server, ...chosen: readonly string[]) => questionsFor(agent, await shown(server, ...chosen));
+  const owners = [collection("a", 1, { suggestedQuestions: ["A1?", "A2?", "A3?"] }), collection("b", 1, { suggestedQuestions: ["B1?", "A1?"] }), collection("c", 1, { suggestedQuestions: ["C?"], readable: false })];
+
+  it("are the user’s own to this agent, then those that owners suggest, of each collection in turn, then the agent’s", async () => {
+    expect(await questions({ collections: owners })).toEqual(["A1?", "B1?", "A2?", "A3?"]);
+    expect(await questions({ collections: owners }, "collections/b")).toEqual(["B1?", "A1?", "Example?"]);
+    const turns = [turn("Mine?"), turn("B1?"), turn("Mine?"), turn("Of another?", "tutor"), turn("x".repeat(201)), turn("two\nlines")];
+    expect(await questions({ collections: owners, turns }, "collections/b")).toEqual(["Mine?", "B1?", "A1?", "Example?"]);
+    expect(await questions({ collections: owners, turns }, "collections/a")).toEqual(["A1?", "A2?", "A3?", "Example?"]);
+    expect(await questions({ collections: owners, turns })).toEqual(["Mine?", "B1?", "A1?", "A2?"]);
+  });
+
+  it("are not about Responsa if there are other documents", async () => {
+    const turns = [turn("Which port?", "default", CollectionKind.DOCS)];
+    expect(await questions({ collections: [DOCS], turns })).toEqual(["Which port?", "What is Responsa?", "Example?"]);
+    expect(await questions({ collections: [collection("a", 1), DOCS], turns })).toEqual(["Example?"]);
+  });
+
+  it("are there without the user’s own if these cannot be read", async () => {
+    const lost = { ...api({ collections: owners }), chat: { listConversations: () => Promise.reject(new Error("lost")) } } as unknown as Pick<Api, "chat" | "knowledge">;
+    expect(questionsFor(agent, await suggested(lost, ["collections/b"], new AbortController().signal))).toEqual(["B1?", "A1?", "Example?"]);
   });
 });
 
-describe("the questions that owners suggest", () => {
-  const collection = (name: string, ...suggestedQuestions: string[]) => create(CollectionSchema, { name, readable: true, documentCount: 1n, suggestedQuestions });
-  const collections = [collection("collections/a", "A1?", "A2?", "A3?"), collection("collections/b", "B1?", "A1?"), { ...collection("collections/c", "C?"), readable: false }];
-  const api = { knowledge: { listCollections: () => Promise.resolve({ collections }), listDocuments: () => Promise.resolve({ documents: [] }) } } as unknown as Pick<Api, "knowledge">;
-
-  it("are of each collection in turn that the user reads and asks", async () => {
-    expect((await suggested(api, [], [], new AbortController().signal)).questions).toEqual(["A1?", "B1?", "A2?", "A3?"]);
-    expect((await suggested(api, ["collections/b"], [], new AbortController().signal)).questions).toEqual(["B1?", "A1?"]);
-  });
-
-  it("are followed by the agent’s, and only then by headings, for which it searches", async () => {
-    const documents = [create(DocumentSchema, { name: "documents/1", title: "Sensor", state: DocumentState.READY })];
-    let searches = 0;
-    const search = () => Promise.resolve((searches += 1, { hits: [{ passage: { document: "documents/1", headings: ["How long?"], text: "" } }] }));
-    const all = { knowledge: { ...api.knowledge, listDocuments: () => Promise.resolve({ documents }), search } } as unknown as Pick<Api, "knowledge">;
-    const asked = async (...own: string[]) => (await suggested(all, ["collections/b"], own, new AbortController().signal)).questions;
-    expect([await asked("Own?", "A1?", "Other?"), searches]).toEqual([["B1?", "A1?", "Own?", "Other?"], 0]);
-    expect([await asked("Own?"), searches]).toEqual([["B1?", "A1?", "Own?", "How long?"], 1]);
-  });
+it("the documents of the first screen changed last, can be asked about, and are Responsa’s only if there are no others", async () => {
+  const document = (id: string, second: number, state = DocumentState.READY) => create(DocumentSchema, { name: `documents/${id}`, title: id, sourceKey: `${id}.md`, state, updateTime: { seconds: BigInt(second) } });
+  const documents = {
+    "collections/a": [document("new", 9), document("unread", 8, DocumentState.INDEXING), document("old", 1)],
+    "collections/b": [document("middle", 5), { ...document("untitled", 4), title: "" }, document("older", 3)],
+    "collections/responsa-docs": [document("about", 10)],
+  };
+  const titles = async (...collections: readonly Collection[]) => (await shown({ collections, documents })).documents.map((one) => one.title);
+  expect(await titles(collection("a", 3), collection("b", 3), DOCS)).toEqual(["new", "middle", "untitled.md", "older"]);
+  expect(await titles(DOCS)).toEqual(["about"]);
+  const only = async (collections: readonly Collection[], ...chosen: readonly string[]) => (await shown({ collections, documents }, ...chosen)).onlyDocs;
+  expect([await only([DOCS]), await only([DOCS], DOCS.name), await only([DOCS, collection("a", 3)]), await only([])]).toEqual([true, false, false, false]);
 });

@@ -1,4 +1,5 @@
-import { Markdown, type Content, type Options } from "../src/text/markdown.js";
+import type { Content, Options } from "../src/text/content.js";
+import { Markdown } from "../src/text/markdown.js";
 import type { View } from "../src/text/view.js";
 
 /** The tree of a text as the page would show it. */

@@ -612,7 +612,7 @@ impl ::prost::Name for Quality {
     }
 }
 /// TenantTurn is a turn of one of the tenant's users that has ended, as administrators see it.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct TenantTurn {
     /// The turn, `turns/{uuid}`.
     #[prost(string, tag = "1")]
@@ -647,6 +647,24 @@ pub struct TenantTurn {
     /// The question; empty unless InsightSettings.question_texts is set.
     #[prost(string, tag = "11")]
     pub question: ::prost::alloc::string::String,
+    /// The reason of the error with which a turn failed, a name of responsa.errors.v1.Reason without its prefix; otherwise empty.
+    #[prost(string, tag = "12")]
+    pub error_reason: ::prost::alloc::string::String,
+    /// Who wrote the answer. See TurnAnswer.model; empty without an answer.
+    #[prost(string, tag = "13")]
+    pub model: ::prost::alloc::string::String,
+    /// How many passages the writer of the answer got; of a refusal, how many came closest to an answer.
+    #[prost(int32, tag = "14")]
+    pub passages: i32,
+    /// How many citations the answer has.
+    #[prost(int32, tag = "15")]
+    pub citations: i32,
+    /// How many sentences of the answer name a source that does not support them.
+    #[prost(int32, tag = "16")]
+    pub unsupported_sentences: i32,
+    /// What the server did because it could not do a step as intended, with the causes.
+    #[prost(message, repeated, tag = "17")]
+    pub fallbacks: ::prost::alloc::vec::Vec<super::super::chat::v1::Fallback>,
 }
 impl ::prost::Name for TenantTurn {
     const NAME: &'static str = "TenantTurn";
@@ -980,6 +998,35 @@ impl ModelTestOutcome {
             "MODEL_TEST_OUTCOME_FAILED" => Some(Self::Failed),
             _ => None,
         }
+    }
+}
+/// Program is a program that the tenant's people may connect to their accounts with OAuth, such as an assistant that speaks MCP. The UUID in its name is its client_id. It has no secret: it proves with PKCE that a code was given to it.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Program {
+    /// `programs/{uuid}`.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// The name to show to people when they connect the program: 1 to 200 bytes of UTF-8.
+    #[prost(string, tag = "2")]
+    pub display_name: ::prost::alloc::string::String,
+    /// The addresses to which people may be sent back, 1 to 10: an https address, or an http address of the loopback, whose port does not count.
+    #[prost(string, repeated, tag = "3")]
+    pub redirect_uris: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// When the program was registered.
+    #[prost(message, optional, tag = "4")]
+    pub create_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// A value that changes with every change of the program. A delete with an old etag fails with ETAG_MISMATCH.
+    #[prost(string, tag = "5")]
+    pub etag: ::prost::alloc::string::String,
+}
+impl ::prost::Name for Program {
+    const NAME: &'static str = "Program";
+    const PACKAGE: &'static str = "responsa.admin.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "responsa.admin.v1.Program".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/responsa.admin.v1.Program".into()
     }
 }
 /// ReplayMetadata is the progress of a replay.
@@ -2022,6 +2069,94 @@ impl ::prost::Name for DeleteTeacherRequest {
         "type.googleapis.com/responsa.admin.v1.DeleteTeacherRequest".into()
     }
 }
+/// CreateProgramRequest describes a program to register.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CreateProgramRequest {
+    /// The program, with its display_name and redirect_uris. The server sets all other fields.
+    #[prost(message, optional, tag = "1")]
+    pub program: ::core::option::Option<Program>,
+    /// A UUID that the caller chooses. A repeated call with the same UUID and the same body returns what the first call created. A call with the same UUID and
+    /// a different body fails with REQUEST_ID_REUSED. The UUID is scoped to the tenant and the user.
+    #[prost(string, tag = "2")]
+    pub request_id: ::prost::alloc::string::String,
+}
+impl ::prost::Name for CreateProgramRequest {
+    const NAME: &'static str = "CreateProgramRequest";
+    const PACKAGE: &'static str = "responsa.admin.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "responsa.admin.v1.CreateProgramRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/responsa.admin.v1.CreateProgramRequest".into()
+    }
+}
+/// ListProgramsRequest asks for one page of programs.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListProgramsRequest {
+    /// The maximum number of items on the page; 50 if unset or 0. More than 200 count as 200.
+    #[prost(int32, optional, tag = "1")]
+    pub page_size: ::core::option::Option<i32>,
+    /// The `next_page_token` of the previous page; empty for the first page. All other fields except `page_size` must be the same as in the
+    /// request for the previous page; otherwise the call fails with PAGE_TOKEN_INVALID.
+    #[prost(string, tag = "2")]
+    pub page_token: ::prost::alloc::string::String,
+    /// A filter (AIP-160, see Scope.filter) on these fields: display_name, create_time. The call refuses any other filter with FILTER_INVALID.
+    #[prost(string, tag = "3")]
+    pub filter: ::prost::alloc::string::String,
+    /// One of these sort orders (AIP-132): create_time, create_time desc. The first order is the default. The call refuses any other value with ORDER_BY_INVALID.
+    #[prost(string, tag = "4")]
+    pub order_by: ::prost::alloc::string::String,
+}
+impl ::prost::Name for ListProgramsRequest {
+    const NAME: &'static str = "ListProgramsRequest";
+    const PACKAGE: &'static str = "responsa.admin.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "responsa.admin.v1.ListProgramsRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/responsa.admin.v1.ListProgramsRequest".into()
+    }
+}
+/// ListProgramsResponse is one page of programs.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListProgramsResponse {
+    /// The programs.
+    #[prost(message, repeated, tag = "1")]
+    pub programs: ::prost::alloc::vec::Vec<Program>,
+    /// The token of the next page; empty on the last page.
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
+}
+impl ::prost::Name for ListProgramsResponse {
+    const NAME: &'static str = "ListProgramsResponse";
+    const PACKAGE: &'static str = "responsa.admin.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "responsa.admin.v1.ListProgramsResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/responsa.admin.v1.ListProgramsResponse".into()
+    }
+}
+/// DeleteProgramRequest names the program to delete.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeleteProgramRequest {
+    /// `programs/{uuid}`.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// The expected etag. If the resource has another etag, the call fails with ETAG_MISMATCH and changes nothing. If empty, the server does not check the etag.
+    #[prost(string, tag = "2")]
+    pub etag: ::prost::alloc::string::String,
+}
+impl ::prost::Name for DeleteProgramRequest {
+    const NAME: &'static str = "DeleteProgramRequest";
+    const PACKAGE: &'static str = "responsa.admin.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "responsa.admin.v1.DeleteProgramRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/responsa.admin.v1.DeleteProgramRequest".into()
+    }
+}
 /// CreateSourceRequest describes the new source.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct CreateSourceRequest {
@@ -2160,7 +2295,7 @@ pub struct PreviewSourceRequest {
     #[prost(int32, optional, tag = "2")]
     pub rows: ::core::option::Option<i32>,
     /// The subject whose rows are read; at most 255 bytes. If empty, the server reads the first rows of all subjects. If a query has no `one_subject`, the server
-    /// looks for the subject in the first 10,000 rows of the query.
+    /// looks for the subject in the first 10,000 rows of the query, or the first 8 MiB of rows.
     #[prost(string, tag = "3")]
     pub subject: ::prost::alloc::string::String,
 }

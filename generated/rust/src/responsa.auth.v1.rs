@@ -351,6 +351,9 @@ pub struct Session {
     /// The user who is signed in, `users/{uuid}`.
     #[prost(string, tag = "8")]
     pub user: ::prost::alloc::string::String,
+    /// The program that holds the session because the user has connected it; unset for a session of the user's own.
+    #[prost(message, optional, tag = "9")]
+    pub connection: ::core::option::Option<Connection>,
 }
 impl ::prost::Name for Session {
     const NAME: &'static str = "Session";
@@ -360,6 +363,35 @@ impl ::prost::Name for Session {
     }
     fn type_url() -> ::prost::alloc::string::String {
         "type.googleapis.com/responsa.auth.v1.Session".into()
+    }
+}
+/// Connection is a program that a user has connected to the account with OAuth. It acts for the user at one resource until the session ends.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Connection {
+    /// The name that the program gives itself, or that an administrator has given it.
+    #[prost(string, tag = "1")]
+    pub display_name: ::prost::alloc::string::String,
+    /// The program's client_id: the UUID of a registered program, the https address of its document, or what dynamic registration gave it.
+    #[prost(string, tag = "2")]
+    pub client_id: ::prost::alloc::string::String,
+    /// The address to which the user was sent back when the program was connected.
+    #[prost(string, tag = "3")]
+    pub redirect_uri: ::prost::alloc::string::String,
+    /// What the program may do for the user: `search`, `ask`.
+    #[prost(string, repeated, tag = "4")]
+    pub scopes: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// The address at which its access tokens count, e.g. <https://answers.example.org/mcp.>
+    #[prost(string, tag = "5")]
+    pub resource: ::prost::alloc::string::String,
+}
+impl ::prost::Name for Connection {
+    const NAME: &'static str = "Connection";
+    const PACKAGE: &'static str = "responsa.auth.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "responsa.auth.v1.Connection".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/responsa.auth.v1.Connection".into()
     }
 }
 /// SessionTokens are the credentials of a session.
@@ -583,8 +615,8 @@ pub struct Invitation {
     /// The only e-mail address that may register; empty if the person may choose one.
     #[prost(string, tag = "3")]
     pub email: ::prost::alloc::string::String,
-    /// The administrator who made the invitation, `users/{uuid}`; empty for an invitation from an owner of the installation. The code does not work while this user is
-    /// disabled or is not an administrator.
+    /// The administrator who made the invitation, `users/{uuid}`; empty for an invitation from an owner of the installation. The code does not work while whoever made
+    /// it is disabled, or is not an administrator of this tenant or an owner.
     #[prost(string, tag = "4")]
     pub creator: ::prost::alloc::string::String,
     /// When the invitation was made.

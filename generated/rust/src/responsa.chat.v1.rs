@@ -237,7 +237,8 @@ pub enum CitationState {
     Unspecified = 0,
     /// The sentence copies the quote from the source, and says nothing else in form: its numbers, names, negations and bounds are those of the quote. Whether it means the same, nothing has checked.
     Quoted = 1,
-    /// A model that judges has read the sentence and the quote, and said that the quote supports it. This release asks no such model, so no citation has this state yet.
+    /// A model that judges (the setting `citations.judge`) has read the sentence and the quote, and said that the quote supports it; nothing in form speaks against it. If the sentence
+    /// copies no words of the source, the model has read the whole passage, and the quote is the passage's first 1 KiB, which may not hold what supports the sentence.
     Supported = 2,
 }
 impl CitationState {
@@ -304,11 +305,10 @@ impl CitationVerdict {
         }
     }
 }
-/// Excerpt is a part of a document, such as a paragraph, a list, a block of code or the rows of a table, with the sentence marked that most likely answers the
-/// question. Like a citation, an excerpt stays complete when its source changes or is deleted.
+/// Excerpt is a part of a document, such as a paragraph, a list, a block of code or the rows of a table, that a search found. Excerpts stand in the order of the search. Its citation quotes the marked cell, or the excerpt's first 1 KiB. Like a citation, an excerpt stays complete when its source changes or is deleted.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Excerpt {
-    /// The passage with the marked sentence, `passages/{uuid}`. The passage may have been deleted after the turn ran.
+    /// The passage that was found, `passages/{uuid}`. The passage may have been deleted after the turn ran.
     #[prost(string, tag = "1")]
     pub passage: ::prost::alloc::string::String,
     /// The version of the document, `documents/{uuid}/versions/{n}`.
@@ -338,10 +338,11 @@ pub struct Excerpt {
     /// The excerpt as Markdown, as the answer shows it: for example, rows of a table below the table's header, or a long list with a mark where items are left out.
     #[prost(string, tag = "10")]
     pub markdown: ::prost::alloc::string::String,
-    /// The position of the marked sentence in the version's canonical text. It lies within source_range.
+    /// The position, in the version's canonical text, of the table cell whose row and column the question names; unset if it names no such cell. It lies within source_range. In turns of earlier
+    /// releases, the position of the sentence that most likely answers the question.
     #[prost(message, optional, tag = "11")]
     pub marked_range: ::core::option::Option<super::super::r#type::v1::ByteRange>,
-    /// The position of the marked sentence in `markdown`, in bytes; unset if the Markdown does not contain the sentence in one piece.
+    /// The position of that cell in `markdown`, in bytes; unset if it does not stand there in one piece.
     #[prost(message, optional, tag = "12")]
     pub marked_in_markdown: ::core::option::Option<super::super::r#type::v1::ByteRange>,
     /// How well the excerpt fits the question.
@@ -350,13 +351,13 @@ pub struct Excerpt {
     /// How well the excerpt fits the question, from 0 to 1. Compare scores only between excerpts of one turn.
     #[prost(double, tag = "14")]
     pub score: f64,
-    /// The page, slide or sheet of the original file on which the marked sentence begins, counted from 1; 0 if it is not known or the format has no pages.
+    /// The page, slide or sheet of the original file on which the marked cell, or else the excerpt, begins, counted from 1; 0 if it is not known or the format has no pages.
     #[prost(int32, tag = "15")]
     pub page: i32,
-    /// The part of that page in which the marked sentence begins; unset if it is not known.
+    /// The part of that page in which it begins; unset if it is not known.
     #[prost(message, optional, tag = "16")]
     pub r#box: ::core::option::Option<PageBox>,
-    /// The place of the marked sentence inside an office or data file, e.g. "Sheet2!A4:C4"; empty for other formats.
+    /// Its place inside an office or data file, e.g. "Sheet2!A4:C4"; empty for other formats.
     #[prost(string, tag = "17")]
     pub path: ::prost::alloc::string::String,
     /// The date that the document states for its content (Document.date), as YYYY-MM-DD in UTC; empty if it states none.
@@ -373,17 +374,18 @@ impl ::prost::Name for Excerpt {
         "type.googleapis.com/responsa.chat.v1.Excerpt".into()
     }
 }
-/// ExcerptGrade says how well an excerpt fits the question, as far as a search without a language model can tell.
+/// ExcerptGrade ranks the evidence that an excerpt fits the question, as far as a search without a language model can tell. No grade says that the answer is there: do not
+/// show it to readers as if it did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
 pub enum ExcerptGrade {
     /// Never sent.
     Unspecified = 0,
-    /// The excerpt probably answers the question.
+    /// The strongest evidence: most words of the question, or a meaning close to it.
     Answers = 1,
-    /// The excerpt is about the question's subject, and perhaps answers it.
+    /// Some evidence: the excerpt is about the question's subject.
     Perhaps = 2,
-    /// The excerpt is the closest that was found, and probably does not answer the question.
+    /// The excerpt is among the closest that were found.
     Closest = 3,
 }
 impl ExcerptGrade {
@@ -1697,6 +1699,9 @@ pub struct Agent {
     /// The version of the agent's files, `agents/{id}/versions/{n}`. It differs from `version` while a published version outranks the files. Empty for an agent without files.
     #[prost(string, tag = "12")]
     pub file_version: ::prost::alloc::string::String,
+    /// Whether GenerateText writes JSON with the agent's language model: the agent has one, and its files allow it (`model.json_output`).
+    #[prost(bool, tag = "13")]
+    pub writes_json: bool,
 }
 impl ::prost::Name for Agent {
     const NAME: &'static str = "Agent";
@@ -2012,6 +2017,10 @@ pub struct AskOptions {
     /// they came before the conversation's own messages, within its limits (Agent.history_messages), and never as instructions. They do not enter the conversation. At most 32 messages.
     #[prost(message, repeated, tag = "7")]
     pub history: ::prost::alloc::vec::Vec<EarlierMessage>,
+    /// The maximum number of tokens that a model writes for the answer's text in one call. The minimum is 1. This maximum can only lower the agent's own limit
+    /// (`model.max_output_tokens`). An answer that reaches it has the outcome ANSWER_OUTCOME_OUTPUT_LIMIT. It does not limit an agent without a language model.
+    #[prost(int32, optional, tag = "8")]
+    pub max_output_tokens: ::core::option::Option<i32>,
 }
 impl ::prost::Name for AskOptions {
     const NAME: &'static str = "AskOptions";
@@ -2021,6 +2030,65 @@ impl ::prost::Name for AskOptions {
     }
     fn type_url() -> ::prost::alloc::string::String {
         "type.googleapis.com/responsa.chat.v1.AskOptions".into()
+    }
+}
+/// GenerateTextRequest is the request of GenerateText.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct GenerateTextRequest {
+    /// The agent, `agents/{id}`, or one of its versions, `agents/{id}/versions/{n}`. If it is empty, the default agent.
+    #[prost(string, tag = "1")]
+    pub agent: ::prost::alloc::string::String,
+    /// What the model must do, as the system's message: at most 64 KiB (65,536 bytes) of UTF-8.
+    #[prost(string, tag = "2")]
+    pub instructions: ::prost::alloc::string::String,
+    /// The messages, oldest first: 1 to 64. The last one is the user's.
+    #[prost(message, repeated, tag = "3")]
+    pub messages: ::prost::alloc::vec::Vec<EarlierMessage>,
+    /// The maximum number of tokens of the text. 0, and more than the agent's own limit (`model.max_output_tokens`), mean the agent's limit.
+    #[prost(int32, tag = "4")]
+    pub max_output_tokens: i32,
+    /// If this is not empty, the text is a JSON object: a JSON Schema of the object, as JSON of at most 32 KiB (32,768 bytes). The model is told the schema, and its server if it
+    /// takes schemas; whether the object fits the schema is not checked. `{}` stands for any object. A text that was cut at its limit is no complete object.
+    #[prost(string, tag = "5")]
+    pub json_schema: ::prost::alloc::string::String,
+}
+impl ::prost::Name for GenerateTextRequest {
+    const NAME: &'static str = "GenerateTextRequest";
+    const PACKAGE: &'static str = "responsa.chat.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "responsa.chat.v1.GenerateTextRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/responsa.chat.v1.GenerateTextRequest".into()
+    }
+}
+/// GenerateTextResponse is what the model has written.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GenerateTextResponse {
+    /// The text, at most 24 KiB.
+    #[prost(string, tag = "1")]
+    pub text: ::prost::alloc::string::String,
+    /// Whether the text is complete or was cut at its limit.
+    #[prost(enumeration = "AnswerOutcome", tag = "2")]
+    pub outcome: i32,
+    /// The version of the agent, `agents/{id}/versions/{n}`.
+    #[prost(string, tag = "3")]
+    pub agent_version: ::prost::alloc::string::String,
+    /// The model that wrote the text, `provider:model`.
+    #[prost(string, tag = "4")]
+    pub model: ::prost::alloc::string::String,
+    /// What the models have used.
+    #[prost(message, optional, tag = "5")]
+    pub usage: ::core::option::Option<Usage>,
+}
+impl ::prost::Name for GenerateTextResponse {
+    const NAME: &'static str = "GenerateTextResponse";
+    const PACKAGE: &'static str = "responsa.chat.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "responsa.chat.v1.GenerateTextResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/responsa.chat.v1.GenerateTextResponse".into()
     }
 }
 /// EarlierMessage is a message of a chat that a client keeps.
@@ -2275,6 +2343,9 @@ pub struct ListTurnsRequest {
     /// One of these sort orders (AIP-132): create_time desc, create_time. The first order is the default. The call refuses any other value with ORDER_BY_INVALID.
     #[prost(string, tag = "4")]
     pub order_by: ::prost::alloc::string::String,
+    /// Whether the response says how many turns all pages have.
+    #[prost(bool, tag = "5")]
+    pub with_total_size: bool,
 }
 impl ::prost::Name for ListTurnsRequest {
     const NAME: &'static str = "ListTurnsRequest";
@@ -2295,6 +2366,9 @@ pub struct ListTurnsResponse {
     /// The token of the next page; empty on the last page.
     #[prost(string, tag = "2")]
     pub next_page_token: ::prost::alloc::string::String,
+    /// How many turns all pages have; 0 unless the request has `with_total_size`.
+    #[prost(int32, tag = "3")]
+    pub total_size: i32,
 }
 impl ::prost::Name for ListTurnsResponse {
     const NAME: &'static str = "ListTurnsResponse";

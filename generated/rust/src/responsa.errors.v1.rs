@@ -30,6 +30,9 @@ pub enum Reason {
     CredentialOfOtherUser = 112,
     /// PERMISSION_DENIED. The call needs a role that the caller does not have. Metadata: required_role, e.g. "ADMIN".
     RoleRequired = 9,
+    /// PERMISSION_DENIED. The call is made by a program that a user has connected (OAuth), and the user has not allowed it to do this. Metadata: required_scope, e.g. "ask", empty if no scope allows the call; scope, all scopes to ask for,
+    /// e.g. "ask search".
+    ScopeRequired = 199,
     /// NOT_FOUND. The resource does not exist, or the caller may not see it; the error is the same in both cases. Metadata: resource_type, e.g. "conversation";
     /// resource_name, e.g. "conversations/0192f3c8-…"; known (only for agents: the ids of all agents), e.g. "chat,default,tutor".
     ResourceNotFound = 10,
@@ -84,7 +87,8 @@ pub enum Reason {
     PartUnavailable = 32,
     /// UNAVAILABLE. The server is shutting down; repeat the call, on another server or after the restart. Metadata: none.
     Draining = 33,
-    /// RESOURCE_EXHAUSTED. The disk of the database is full, so nothing was stored. Try again when the operator has freed space. Metadata: part: "postgresql".
+    /// RESOURCE_EXHAUSTED. A disk is full, so nothing was stored. Try again when the operator has freed space. Metadata: part: "postgresql" (the disk of the database), or "disk" (that of the
+    /// server, on which large uploads and parsed documents wait).
     StorageFull = 113,
     /// UNAVAILABLE, in a turn's `failed` event or as an operation's error. The workers that ran the turn or the operation were lost; ask again, or begin the operation again. Metadata: turn, or
     /// operation.
@@ -108,7 +112,7 @@ pub enum Reason {
     AfterSeqBeyondEnd = 41,
     /// RESOURCE_EXHAUSTED. The conversation's queue is full; RetryInfo says when to try again. Metadata: conversation; limit, e.g. "8".
     QueueFull = 42,
-    /// UNAVAILABLE, in a turn's `failed` event. The model's server could not be reached, or its response was cut; ask again. Metadata: model; cause, e.g.
+    /// UNAVAILABLE, in a turn's `failed` event, and of GenerateText. The model's server could not be reached, or its response was cut; ask again. Metadata: model; cause, e.g.
     /// "rate_limited".
     ModelUnavailable = 43,
     /// INVALID_ARGUMENT. The parameter teacher_id is neither a UUID nor `teachers/{uuid}`. Metadata: teacher_id (its first 64 characters).
@@ -212,7 +216,7 @@ pub enum Reason {
     /// FAILED_PRECONDITION. The call sends a mail, but the settings of the server name no mail server; ask an administrator. Metadata: none.
     MailNotConfigured = 100,
     /// FAILED_PRECONDITION, also in an operation's error. The database of a source cannot be read. Metadata: connection, e.g. "hr"; query, e.g. "people"; fault: "UNREACHABLE",
-    /// "LOGIN", "MAY_WRITE", "OWN_DATABASE", "NOT_GRANTED", "TIMEOUT", "QUERY", "TOO_LARGE", "CRASHED" or "SCHEMA" (docs/sources.md).
+    /// "LOGIN", "MAY_WRITE", "OWN_DATABASE", "NOT_GRANTED", "TIMEOUT", "QUERY", "TOO_LARGE", "CRASHED", "SCHEMA" or "PAUSED" (docs/sources.md).
     SourceUnreadable = 150,
     /// FAILED_PRECONDITION. A run of the source for all subjects has not ended yet. Metadata: source, e.g. "sources/people"; operation, e.g. "operations/0192f3c8-…".
     SourceRunning = 151,
@@ -235,6 +239,10 @@ pub enum Reason {
     ExperimentRunning = 192,
     /// FAILED_PRECONDITION. The versions have other parameters, so users could not tell which ones to send. Metadata: baseline and candidate, e.g. "agents/chat/versions/3".
     ExperimentParametersDiffer = 193,
+    /// FAILED_PRECONDITION. The agent has no language model that could write a text; ask an agent that has one. Metadata: agent, e.g. "agents/default".
+    AgentWithoutModel = 194,
+    /// FAILED_PRECONDITION. The server is installed without a part that the call needs. Its operator installs the extra. Metadata: extra, e.g. "etl".
+    ExtraNotInstalled = 195,
 }
 impl Reason {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -254,6 +262,7 @@ impl Reason {
             Self::CredentialExpired => "REASON_CREDENTIAL_EXPIRED",
             Self::CredentialOfOtherUser => "REASON_CREDENTIAL_OF_OTHER_USER",
             Self::RoleRequired => "REASON_ROLE_REQUIRED",
+            Self::ScopeRequired => "REASON_SCOPE_REQUIRED",
             Self::ResourceNotFound => "REASON_RESOURCE_NOT_FOUND",
             Self::ResourceAlreadyExists => "REASON_RESOURCE_ALREADY_EXISTS",
             Self::RequestIdReused => "REASON_REQUEST_ID_REUSED",
@@ -337,6 +346,8 @@ impl Reason {
             Self::AgentVersionNotPublished => "REASON_AGENT_VERSION_NOT_PUBLISHED",
             Self::ExperimentRunning => "REASON_EXPERIMENT_RUNNING",
             Self::ExperimentParametersDiffer => "REASON_EXPERIMENT_PARAMETERS_DIFFER",
+            Self::AgentWithoutModel => "REASON_AGENT_WITHOUT_MODEL",
+            Self::ExtraNotInstalled => "REASON_EXTRA_NOT_INSTALLED",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -353,6 +364,7 @@ impl Reason {
             "REASON_CREDENTIAL_EXPIRED" => Some(Self::CredentialExpired),
             "REASON_CREDENTIAL_OF_OTHER_USER" => Some(Self::CredentialOfOtherUser),
             "REASON_ROLE_REQUIRED" => Some(Self::RoleRequired),
+            "REASON_SCOPE_REQUIRED" => Some(Self::ScopeRequired),
             "REASON_RESOURCE_NOT_FOUND" => Some(Self::ResourceNotFound),
             "REASON_RESOURCE_ALREADY_EXISTS" => Some(Self::ResourceAlreadyExists),
             "REASON_REQUEST_ID_REUSED" => Some(Self::RequestIdReused),
@@ -440,6 +452,8 @@ impl Reason {
             "REASON_EXPERIMENT_PARAMETERS_DIFFER" => {
                 Some(Self::ExperimentParametersDiffer)
             }
+            "REASON_AGENT_WITHOUT_MODEL" => Some(Self::AgentWithoutModel),
+            "REASON_EXTRA_NOT_INSTALLED" => Some(Self::ExtraNotInstalled),
             _ => None,
         }
     }

@@ -520,6 +520,10 @@ pub enum LeftOutKind {
     EmbeddedFile = 6,
     /// A page of a PDF that has pictures and no text, such as a scan. The setting `ingestion.ocr` lets the server read such pages.
     ScannedPage = 7,
+    /// A formula that was saved without its result and cannot be computed, or whose result depends on the day or on chance.
+    Formula = 8,
+    /// A row of a CSV file with a quotation mark that does not close, or that text follows. The row is read with this mark as a character.
+    UnpairedQuote = 9,
 }
 impl LeftOutKind {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -536,6 +540,8 @@ impl LeftOutKind {
             Self::Chart => "LEFT_OUT_KIND_CHART",
             Self::EmbeddedFile => "LEFT_OUT_KIND_EMBEDDED_FILE",
             Self::ScannedPage => "LEFT_OUT_KIND_SCANNED_PAGE",
+            Self::Formula => "LEFT_OUT_KIND_FORMULA",
+            Self::UnpairedQuote => "LEFT_OUT_KIND_UNPAIRED_QUOTE",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -549,6 +555,8 @@ impl LeftOutKind {
             "LEFT_OUT_KIND_CHART" => Some(Self::Chart),
             "LEFT_OUT_KIND_EMBEDDED_FILE" => Some(Self::EmbeddedFile),
             "LEFT_OUT_KIND_SCANNED_PAGE" => Some(Self::ScannedPage),
+            "LEFT_OUT_KIND_FORMULA" => Some(Self::Formula),
+            "LEFT_OUT_KIND_UNPAIRED_QUOTE" => Some(Self::UnpairedQuote),
             _ => None,
         }
     }

@@ -106,6 +106,39 @@ impl Access {
         }
     }
 }
+/// RecentSession says whether the sign-in of a call's session must be at most ten minutes old. Otherwise the call fails with SIGN_IN_REQUIRED.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum RecentSession {
+    /// No, or only for some requests, as the call's comment says.
+    Unspecified = 0,
+    /// Yes, if the caller uses a session; an API key is enough.
+    OrKey = 1,
+    /// Yes; an API key is not enough.
+    Only = 2,
+}
+impl RecentSession {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "RECENT_SESSION_UNSPECIFIED",
+            Self::OrKey => "RECENT_SESSION_OR_KEY",
+            Self::Only => "RECENT_SESSION_ONLY",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "RECENT_SESSION_UNSPECIFIED" => Some(Self::Unspecified),
+            "RECENT_SESSION_OR_KEY" => Some(Self::OrKey),
+            "RECENT_SESSION_ONLY" => Some(Self::Only),
+            _ => None,
+        }
+    }
+}
 /// Scope limits the documents that an answer or a search may use.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Scope {

@@ -1,4 +1,4 @@
-"""The commands `responsa eval retrieval | answers | reading | intents | injection`."""
+"""The commands `responsa eval retrieval | answers | reading | citations | intents | injection`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Annotated, TypeVar
 import typer
 
 from responsa_client.aio import AsyncResponsa
+from responsa_lab.evaluation.citations import eval_citations
 from responsa_lab.evaluation.dataset import DataSet, Limit, Question
 from responsa_lab.evaluation.injection import eval_injection
 from responsa_lab.evaluation.intents import eval_intents
@@ -57,6 +58,7 @@ def register(app: typer.Typer, name: str) -> None:
     group.command("retrieval")(eval_retrieval)
     group.command("answers")(eval_answers)
     group.command("reading")(eval_reading)
+    group.command("citations")(eval_citations)
     group.command("intents")(eval_intents)
     group.command("injection")(eval_injection)
     app.add_typer(group, name=name)
@@ -70,12 +72,15 @@ def eval_retrieval(
         bool,
         typer.Option(
             "--compare",
-            help="Compare with BM25, with vectors alone and with the reciprocal rank fusion of both; print nDCG@10 for each half of the questions too.",
+            help=(
+                "Compare with BM25, with vectors alone and with the reciprocal rank fusion of both; "
+                "print nDCG@10 for each half of the questions too."
+            ),
         ),
     ] = False,
     json: AsJson = False,
 ) -> None:
-    """Load docs.jsonl, search for each answerable question, and print recall@1, @5, @10, nDCG@10 and MRR@10.
+    """Load docs.jsonl, search for each answerable question, and print recall@1, @3, @5, @10, nDCG@10 and MRR@10.
 
     The rank of a document is the rank of its best passage.
     """
@@ -98,7 +103,8 @@ def eval_retrieval(
 
 
 def eval_answers(folder: Folder, collection: Collection = "", limit: Limit = 0, json: AsJson = False) -> None:
-    """Load docs.jsonl, ask each question, and print how often the right text is in the answer, how often the agent refused, and which share of the citations is verified."""
+    """Load docs.jsonl, ask each question, and print how often the right text is in the answer, how often the agent
+    refused, and which share of the citations is verified."""
     _evaluate(folder, collection, limit, json, measure_answers)
 
 

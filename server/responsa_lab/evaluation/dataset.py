@@ -71,7 +71,8 @@ def spread(items: Sequence[Item], limit: int) -> Sequence[Item]:
 
 
 def collection_name(folder: Path, most: int) -> str:
-    """The name of the default collection for a measurement: eval- followed by the folder's name. A longer name is cut to `most` characters."""
+    """The name of the default collection for a measurement: eval- followed by the folder's name. A longer name is cut
+    to `most` characters."""
     name = re.sub(r"[^a-z0-9]+", "-", folder.resolve().name.lower()).strip("-")
     return f"eval-{name or 'set'}"[:most].rstrip("-")
 
@@ -126,15 +127,15 @@ class DataSet:
         Raises:
             CommandFailed: a file is missing, or a question cannot be read. The message names the line.
         """
-        documents, asked = folder / "docs.jsonl", folder / "questions.jsonl"
-        for file in (documents, asked):
+        documents, questions_file = folder / "docs.jsonl", folder / "questions.jsonl"
+        for file in (documents, questions_file):
             if not file.is_file():
                 raise CommandFailed(
                     f"{folder} holds no {file.name}.",
                     "Name a folder with docs.jsonl and questions.jsonl.",
                     EXIT_USAGE,
                 )
-        questions = [one for _, one in lines(asked, Question, "question")]
+        questions = [one for _, one in lines(questions_file, Question, "question")]
         if not questions:
-            raise CommandFailed(f"{asked} holds no questions.", "", EXIT_USAGE)
+            raise CommandFailed(f"{questions_file} holds no questions.", "", EXIT_USAGE)
         return cls(documents, spread(questions, limit), collection_name(folder, 63))

@@ -22,7 +22,10 @@ Train = Annotated[
     Path,
     typer.Option(
         "--train",
-        help=f"A folder with {UTTERANCES}. The utterances whose split is `train` are for training. The utterances whose split is `val` set the threshold.",
+        help=(
+            f"A folder with {UTTERANCES}. The utterances whose split is `train` are for training. The "
+            "utterances whose split is `val` set the threshold."
+        ),
     ),
 ]
 Test = Annotated[
@@ -48,7 +51,8 @@ class Utterance(BaseModel):
 
 
 def eval_intents(train: Train, test: Test, pairs: Pairs = 20, json: AsJson = False) -> None:
-    """Train on the train part of a folder, set the threshold that keeps 95 % of its val part, and measure on the test part of the other folder.
+    """Train on the train part of a folder, set the threshold that keeps 95 % of its val part, and measure on the test
+    part of the other folder.
 
     accuracy: the share of in-scope utterances with the right intent, whatever their score. oos_recall: the share of
     out-of-scope utterances that the threshold rejects. kept: the share of in-scope utterances that the threshold keeps.
@@ -72,36 +76,46 @@ def eval_intents(train: Train, test: Test, pairs: Pairs = 20, json: AsJson = Fal
         except ExamplesUnfit as error:
             raise CommandFailed(f"{train} cannot be used for training: {error}", "", EXIT_USAGE) from None
         scores = TrainedClassifier(parameters, embedder).scores_sync([one.text for one in ask])
-        found = score_classifier(scores, parameters.labels, [one.label for one in ask], parameters.threshold)
-        shares = {"accuracy": found.accuracy, "oos_recall": found.oos_recall, "kept": found.kept}
+        classifier_scores = score_classifier(
+            scores, parameters.labels, [one.label for one in ask], parameters.threshold
+        )
+        shares = {
+            "accuracy": classifier_scores.accuracy,
+            "oos_recall": classifier_scores.oos_recall,
+            "kept": classifier_scores.kept,
+        }
         if json:
             print_json({name: rounded(value) for name, value in shares.items()})
             return
         for name, value in shares.items():
             print_text(f"{name:<10}  {fraction(value)}")
         print_text(
-            f"{found.in_scope} in scope, {found.out_of_scope} out of scope; {len(learn)} for training, {len(hold)} for the threshold."
+            f"{classifier_scores.in_scope} in scope, {classifier_scores.out_of_scope} out of scope;"
+            f" {len(learn)} for training, {len(hold)} for the threshold."
         )
-        shown = found.confusions[: pairs or None]
+        shown = classifier_scores.confusions[: pairs or None]
         if shown:
             print_text(f"\n{'count':>5}  {'is':<32}  taken for")
         for one in shown:
             print_text(f"{one.count:>5}  {one_line(one.right, 32):<32}  {one_line(one.chosen, 32)}")
-        if len(shown) < len(found.confusions):
-            print_text(f"{len(found.confusions) - len(shown)} more pairs; --pairs 0 shows all of them.")
+        if len(shown) < len(classifier_scores.confusions):
+            print_text(
+                f"{len(classifier_scores.confusions) - len(shown)} more pairs; --pairs 0 shows all of them."
+            )
 
 
 def utterances(folder: Path, split: Split, *, least: int = 1) -> Sequence[Example]:
     """The utterances of one part of the data set, in order.
 
-    Raises: CommandFailed: the file is missing, the part has fewer than `least` utterances, or a line cannot be read. The message names the file or the line.
+    Raises: CommandFailed: the file is missing, the part has fewer than `least` utterances, or a line cannot be read.
+    The message names the file or the line.
     """
     path = folder / UTTERANCES
-    found = [
+    examples = [
         Example(one.text, one.intent)
         for _, one in lines(path, Utterance, "utterance", f"Name a folder with {UTTERANCES}.")
         if one.split == split
     ]
-    if len(found) < least:
+    if len(examples) < least:
         raise CommandFailed(f'{path} holds no utterances of split "{split}".', "", EXIT_USAGE)
-    return found
+    return examples

@@ -1,6 +1,7 @@
 """Measures parts of the product on this machine, without a server: the embedding model and classifiers of intents.
 
-Commands import this module late, because it loads numpy, the model's runtime and the agents, which measurements through a server do not need.
+Commands import this module late, because it loads numpy, the model's runtime and the agents, which measurements through
+a server do not need.
 """
 
 from __future__ import annotations

@@ -27,8 +27,9 @@ from responsa_lab.evaluation.metrics import (
     reciprocal_rank,
     rounded,
 )
+from responsa_server.cli.call_errors import sentence_of
 from responsa_server.cli.ingest import DocumentValues, FileOutcome, Report, ensure_collection, ingest
-from responsa_server.cli.output import CommandFailed, sentence_of
+from responsa_server.cli.output import CommandFailed
 from responsa_server.cli.progress import Progress
 from responsa_server.cli.sources import Entry, accepted_suffixes, count, entries, find
 
@@ -38,7 +39,8 @@ _PATIENCE_SECONDS = 300.0
 _FUSED = 100
 """The number of passages of each list that reciprocal rank fusion reads."""
 _PASSAGES = 50
-"""The number of passages to request. A ranking may contain several passages of one document; this number of passages nearly always comes from at least ten documents."""
+"""The number of passages to request. A ranking may contain several passages of one document; this number of passages
+nearly always comes from at least ten documents."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -50,6 +52,7 @@ class RetrievalScores:
 
     questions: int
     recall_at_1: float | None
+    recall_at_3: float | None
     recall_at_5: float | None
     recall_at_10: float | None
     ndcg_at_10: float | None
@@ -61,8 +64,9 @@ class AnswerScores:
     """The quality of answers, as shares from 0 to 1.
 
     gold_in_answer: the share of answerable questions with a gold text in the answer. gold_in_given: the same share
-    among the answerable questions that were answered. gold_cited: the share of answerable questions with a citation that covers a whole gold
-    span. refused_answerable, refused_unanswerable: the shares of answerable and of unanswerable questions that were refused.
+    among the answerable questions that were answered. gold_cited: the share of answerable questions with a citation
+    that covers a whole gold span. refused_answerable, refused_unanswerable: the shares of answerable and of
+    unanswerable questions that were refused.
     citations: the number of citations of all answers. verified: the share of
     these citations that `valid_citations` returns.
     """
@@ -101,21 +105,24 @@ async def source_keys(client: AsyncResponsa, collection: str) -> dict[str, str]:
 async def take_in(
     client: AsyncResponsa, entries: Iterator[Entry], collection: str, progress: Progress, subject: str = ""
 ) -> None:
-    """Ingests documents into the collection. Creates the collection if it is missing. subject: whom the documents are about; "" for nobody.
+    """Ingests documents into the collection, but those without text. Creates the collection if it is missing. subject:
+    whom the documents are about; "" for nobody.
 
     Raises:
         CommandFailed: a document cannot be ingested.
     """
     failed: list[str] = []
 
-    def report(one: Report) -> None:
+    def show_report(report: Report) -> None:
         progress.advance()
-        if one.outcome is FileOutcome.FAILED:
-            why = f"{one.why}." if one.error is None else sentence_of(one.error)
-            failed.append(f"{one.where}: {why}")
+        # A page that only redirects to another has a front matter, and no text in which an answer could stand.
+        empty = report.error is not None and report.error.reason == "DOCUMENT_EMPTY"
+        if report.outcome is FileOutcome.FAILED and not empty:
+            why = f"{report.why}." if report.error is None else sentence_of(report.error)
+            failed.append(f"{report.where}: {why}")
 
     await ensure_collection(client, collection)
-    await ingest(client, entries, collection, report, DocumentValues(subject=subject))
+    await ingest(client, entries, collection, show_report, DocumentValues(subject=subject))
     if failed:
         raise CommandFailed(f"{len(failed)} documents could not be ingested. The first: {failed[0]}")
 
@@ -123,7 +130,8 @@ async def take_in(
 async def loaded(
     client: AsyncResponsa, path: Path, collection: str, called: str = "Loading"
 ) -> dict[str, str]:
-    """Ingests a file or a folder into the collection, as `take_in` does. called: what the progress says. Returns the source_keys of the collection's documents by name. Raises CommandFailed."""
+    """Ingests a file or a folder into the collection, as `take_in` does. called: what the progress says. Returns the
+    source_keys of the collection's documents by name. Raises CommandFailed."""
     targets = find([str(path)], await accepted_suffixes(client))
     with Progress(called, count(targets)) as progress:
         await take_in(client, entries(targets), collection, progress)
@@ -135,8 +143,8 @@ WAYS = ("hybrid", "bm25", "vectors", "rrf")
 
 @dataclass(frozen=True, slots=True)
 class ComparedScores:
-    """The quality of one way to rank. recall_at_1, ndcg_at_10: means over all questions. first_half, second_half: nDCG@10 of the two halves of the
-    questions; a hash of its text decides to which half a question belongs.
+    """The quality of one way to rank. recall_at_1, ndcg_at_10: means over all questions. first_half, second_half:
+    nDCG@10 of the two halves of the questions; a hash of its text decides to which half a question belongs.
     """
 
     recall_at_1: float | None
@@ -152,10 +160,10 @@ async def compare_rankings(
     keys: Mapping[str, str],
     advance: Callable[[], None],
 ) -> Mapping[str, ComparedScores]:
-    """Searches for each question that has a document, in each of WAYS: as Search does by default; by words alone (BM25) and by vectors alone, neither ranked
-    again; and the reciprocal rank fusion of these two lists.
+    """Searches for each question that has a document, in each of WAYS: as Search does by default; by words alone (BM25)
+    and by vectors alone, neither ranked again; and the reciprocal rank fusion of these two lists.
     """
-    asked = [question for question in questions if question.doc_ids and question.answerable]
+    answerable = [question for question in questions if question.doc_ids and question.answerable]
 
     async def rankings(question: Question) -> Sequence[list[str]]:
         searches = [
@@ -172,17 +180,19 @@ async def compare_rankings(
         advance()
         return [*found, fused(found[1:])]
 
-    found = await several(asked, rankings)
-    return {way: _compared([one[place] for one in found], asked) for place, way in enumerate(WAYS)}
+    found = await several(answerable, rankings)
+    return {way: _compared([one[place] for one in found], answerable) for place, way in enumerate(WAYS)}
 
 
-def _compared(rankings: Sequence[Sequence[str]], asked: Sequence[Question]) -> ComparedScores:
+def _compared(rankings: Sequence[Sequence[str]], questions: Sequence[Question]) -> ComparedScores:
     gains: tuple[list[float], list[float]] = ([], [])
-    for ranking, question in zip(rankings, asked, strict=True):
+    for ranking, question in zip(rankings, questions, strict=True):
         half = hashlib.sha256(question.question.encode()).digest()[0] % 2
         gains[half].append(ndcg(ranking, set(question.doc_ids), DEPTH))
     return ComparedScores(
-        mean(recall(one, set(question.doc_ids), 1) for one, question in zip(rankings, asked, strict=True)),
+        mean(
+            recall(one, set(question.doc_ids), 1) for one, question in zip(rankings, questions, strict=True)
+        ),
         mean([*gains[0], *gains[1]]),
         mean(gains[0]),
         mean(gains[1]),
@@ -197,18 +207,19 @@ async def measure_retrieval(
     advance: Callable[[], None],
 ) -> RetrievalScores:
     """Searches for each question that has a document, and compares the ranking of documents with the right documents."""
-    asked = [question for question in questions if question.doc_ids and question.answerable]
+    answerable = [question for question in questions if question.doc_ids and question.answerable]
 
     async def ranking(question: Question) -> list[str]:
         hits = await client.search(question.question, [collection], top_k=_PASSAGES)
         advance()
         return list(dict.fromkeys(keys.get(hit.passage.document, hit.passage.document) for hit in hits))
 
-    rankings = await several(asked, ranking)
-    pairs = [(found, set(question.doc_ids)) for found, question in zip(rankings, asked, strict=True)]
+    rankings = await several(answerable, ranking)
+    pairs = [(found, set(question.doc_ids)) for found, question in zip(rankings, answerable, strict=True)]
     return RetrievalScores(
-        questions=len(asked),
+        questions=len(answerable),
         recall_at_1=mean(recall(found, right, 1) for found, right in pairs),
+        recall_at_3=mean(recall(found, right, 3) for found, right in pairs),
         recall_at_5=mean(recall(found, right, 5) for found, right in pairs),
         recall_at_10=mean(recall(found, right, DEPTH) for found, right in pairs),
         ndcg_at_10=mean(ndcg(found, right, DEPTH) for found, right in pairs),
@@ -233,7 +244,8 @@ async def measure_answers(
     keys: Mapping[str, str],
     advance: Callable[[], None],
 ) -> AnswerScores:
-    """Asks each question of the collection, compares the answers with the gold answers, and verifies the citations. Deletes the conversations again."""
+    """Asks each question of the collection, compares the answers with the gold answers, and verifies the citations.
+    Deletes the conversations again."""
     texts: dict[str, bytes] = {}
 
     async def ask(question: Question) -> _Answered:
@@ -291,11 +303,13 @@ async def answering(
     max_cost_micros: int = 0,
     before: Sequence[str] = (),
 ) -> AsyncGenerator[turn_pb2.Turn]:
-    """Asks a question, and yields the finished turn. Deletes the conversation at the end. collection: where the agent looks; "" for where it looks anyway. agent: "" for the default agent.
-    max_cost_micros: what each question may cost at most; 0 for the agent's own limit. before: questions that are asked first, in the same conversation.
+    """Asks a question, and yields the finished turn. Deletes the conversation at the end. collection: where the agent
+    looks; "" for where it looks anyway. agent: "" for the default agent.
+    max_cost_micros: what each question may cost at most; 0 for the agent's own limit. before: questions that are asked
+    first, in the same conversation.
     """
 
-    async def asked(text: str, conversation: str | None) -> turn_pb2.Turn:
+    async def ask(text: str, conversation: str | None) -> turn_pb2.Turn:
         # A user may ask only some questions a minute, and the client waits for the next ones.
         return await client.answer(
             text,
@@ -309,8 +323,8 @@ async def answering(
 
     conversation: str | None = None
     for one in before:
-        conversation = (await asked(one, conversation)).conversation
-    turn = await asked(question, conversation)
+        conversation = (await ask(one, conversation)).conversation
+    turn = await ask(question, conversation)
     try:
         yield turn
     finally:
@@ -321,8 +335,8 @@ async def answering(
 async def valid_citations(
     client: AsyncResponsa, turn: turn_pb2.Turn, texts: dict[str, bytes]
 ) -> Sequence[citation_pb2.Citation]:
-    """The citations of the answer that are right: VerifyCitations finds the citation valid, the canonical text of the cited version has exactly the
-    quote in the cited range, and the quote has the citation's SHA-256.
+    """The citations of the answer that are right: VerifyCitations finds the citation valid, the canonical text of the
+    cited version has exactly the quote in the cited range, and the quote has the citation's SHA-256.
 
     texts: the canonical texts read so far, by the name of the version. This function adds the texts that it reads.
     """
@@ -330,17 +344,17 @@ async def valid_citations(
     if not cited:
         return []
     right: list[citation_pb2.Citation] = []
-    for one, check in zip(cited, await client.verify_citations(turn.name), strict=True):
-        version, quote = one.document_version, one.quote.encode()
+    for citation, check in zip(cited, await client.verify_citations(turn.name), strict=True):
+        version, quote = citation.document_version, citation.quote.encode()
         if version not in texts:
             texts[version] = (await client.document_content(version)).encode()
         if (
             check.verdict == CitationVerdict.CITATION_VERDICT_VALID
-            and check.citation == one
-            and texts[version][one.source_range.start : one.source_range.end] == quote
-            and hashlib.sha256(quote).digest() == one.sha256
+            and check.citation == citation
+            and texts[version][citation.source_range.start : citation.source_range.end] == quote
+            and hashlib.sha256(quote).digest() == citation.sha256
         ):
-            right.append(one)
+            right.append(citation)
     return right
 
 

@@ -33,7 +33,8 @@ def reciprocal_rank(ranking: Sequence[str], relevant: Collection[str], k: int) -
 
 
 def fused(rankings: Iterable[Sequence[str]], k: int = 60) -> list[str]:
-    """The reciprocal rank fusion of rankings (Cormack, Clarke and Büttcher, SIGIR 2009). Ids with equal scores are in the order of the ids."""
+    """The reciprocal rank fusion of rankings (Cormack, Clarke and Büttcher, SIGIR 2009). Ids with equal scores are in
+    the order of the ids."""
     scores: dict[str, float] = {}
     for ranking in rankings:
         for rank, one in enumerate(ranking, start=1):
@@ -75,7 +76,8 @@ _RESAMPLES = 2000
 
 
 def ratio(pairs: Sequence[tuple[float, float]]) -> Interval | None:
-    """The sum of the first numbers divided by the sum of the second, with a percentile bootstrap over the pairs (Efron and Tibshirani, 1993). The resampling has a fixed seed. None if the second numbers sum to 0."""
+    """The sum of the first numbers divided by the sum of the second, with a percentile bootstrap over the pairs (Efron
+    and Tibshirani, 1993). The resampling has a fixed seed. None if the second numbers sum to 0."""
     below = sum(second for _, second in pairs)
     if not below:
         return None

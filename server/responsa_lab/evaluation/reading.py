@@ -1,8 +1,10 @@
 """`responsa eval reading`: measures whether turns show, or models cite, the places of documents that answer questions.
 
-A folder holds sources.toml and a file of questions for each part. Each line is one JSON object: {id, source, kind: answerable | near_miss | off_topic, question, form: prose | table | list | code, answers, belongs}.
-`answers` and `belongs` are lists of {document, start, end}: bytes [start, end) of a document of the source. Each entry of `answers` answers the
-question by itself; an entry of `belongs` adds something that the asker wants. Only answerable questions have `form`, `answers` and `belongs`.
+A folder holds sources.toml and a file of questions for each part. Each line is one JSON object: {id, source, kind:
+answerable | near_miss | off_topic, question, form: prose | table | list | code, answers, belongs}. `answers` and
+`belongs` are lists of {document, start, end}: bytes [start, end) of a document of the source. Each entry of `answers`
+answers the question by itself; an entry of `belongs` adds something that the asker wants. Only answerable questions
+have `form`, `answers` and `belongs`.
 """
 
 from __future__ import annotations
@@ -38,7 +40,8 @@ OURS: Final = CHECKOUT / "evals" / "reading"
 
 
 class ReadingPart(StrEnum):
-    """The part of the questions to ask. Thresholds are fitted on `fit`, variants are compared on `choose`, and `look` and `more` are measured at the end."""
+    """The part of the questions to ask. Thresholds are fitted on `fit`, variants are compared on `choose`, and `look`
+    and `more` are measured at the end."""
 
     FIT = "fit"
     CHOOSE = "choose"
@@ -86,18 +89,19 @@ class Source(BaseModel):
 class Read:
     """What a turn showed for one question.
 
-    outcome: "answer", "refused" or "failed". model: the writer of the answer, or "". shown, more, marked: the excerpts that the screen shows at once, the further ones,
-    and the marked sentences of the former, best first. shown_bytes: the size of the text that is shown at once. cited: the spans of the valid citations of a model's
-    answer. citations: the number of all its citations. uncited: whether a model wrote an answer of which no citation was left. text_only: whether the search went without vectors.
+    outcome: "answer", "refused" or "failed". model: the writer of the answer, or "". shown, more: the excerpts that the
+    screen shows at once, and the further ones, in the order of the search. shown_bytes: the size of the text that is
+    shown at once. cited: the spans of the valid citations of a model's answer. citations: the number of all its
+    citations. uncited: whether a model wrote an answer of which no citation was left. text_only: whether the search
+    went without vectors.
     """
 
-    asked: Asked
+    question: Asked
     outcome: str
     model: str
     text: str
     shown: Sequence[Span]
     more: Sequence[Span]
-    marked: Sequence[Span]
     shown_bytes: int
     cited: Sequence[Span]
     citations: int
@@ -111,7 +115,7 @@ class Read:
 
     def has(self, spans: Iterable[Span]) -> bool:
         """Whether one of the spans shows a place that answers the question."""
-        return any(meets(span, self.asked.answers) for span in spans)
+        return any(meets(span, self.question.answers) for span in spans)
 
 
 _NO_MODEL: Final = ("", "passages", "template")
@@ -138,14 +142,19 @@ def shows_markup(text: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class ReadingScores:
-    """The quality of what turns show. Shares from 0 to 1 have 95 % intervals; those of a model are None if no model wrote or refused anything.
+    """The quality of what turns show. Shares from 0 to 1 have 95 % intervals; those of a model are None if no model
+    wrote or refused anything.
 
-    text_only: the number of turns whose search went without vectors, as it does on a busy machine. shown: the share of answerable questions of which a labelled place stands in the excerpts on the first screen, also in those of a refusal. with_more: the same with the
-    further excerpts. marked: a marked sentence of the first screen is such a place. refused: the share of answerable questions that were refused. most_bytes, mean_bytes: the
-    size of the first screen's text. near_misses_refused, off_topic_refused: the shares of the other questions that were refused.
-    written: the share of answerable questions that a model answered. With `scripted:labelled`, this is the share of questions of which a labelled place stands in the prompt.
-    cited: the share that a model answered with a valid citation. cited_right: with a valid citation of a labelled place. near_misses_cited: the share of near misses that a
-    model answered and of which a citation was kept. citations: how many citations the models' answers have; valid: the share that VerifyCitations confirms.
+    text_only: the number of turns whose search went without vectors, as it does on a busy machine. shown: the share of
+    answerable questions of which a labelled place stands in the excerpts on the first screen, also in those of a
+    refusal. with_more: the same with the further excerpts. first: it stands in the first excerpt. refused: the share of
+    answerable questions that were refused. most_bytes, mean_bytes: the size of the first screen's text.
+    near_misses_refused, off_topic_refused: the shares of the other questions that were refused.
+    written: the share of answerable questions that a model answered. With `scripted:labelled`, this is the share of
+    questions of which a labelled place stands in the prompt.
+    cited: the share that a model answered with a valid citation. cited_right: with a valid citation of a labelled
+    place. near_misses_cited: the share of near misses that a model answered and of which a citation was kept.
+    citations: how many citations the models' answers have; valid: the share that VerifyCitations confirms.
     """
 
     questions: int
@@ -154,7 +163,7 @@ class ReadingScores:
     text_only: int
     shown: Interval | None
     with_more: Interval | None
-    marked: Interval | None
+    first: Interval | None
     refused: Interval | None
     mean_bytes: float | None
     most_bytes: int
@@ -168,23 +177,23 @@ class ReadingScores:
     valid: Interval | None
 
 
-def scores(found: Sequence[Read]) -> ReadingScores:
+def scores(reads: Sequence[Read]) -> ReadingScores:
     """The scores of these turns. A failed turn counts as neither shown, written nor refused."""
-    of = {kind: [read for read in found if read.asked.kind == kind] for kind in _KINDS}
-    answerable, written = of["answerable"], [read for read in found if read.written]
+    of = {kind: [read for read in reads if read.question.kind == kind] for kind in _KINDS}
+    answerable, written = of["answerable"], [read for read in reads if read.written]
 
     def refused(kind: str) -> Interval | None:
         return share(read.outcome == "refused" for read in of[kind])
 
-    screens = [read.shown_bytes for read in found if read.outcome == "answer" and read.shown]
+    screens = [read.shown_bytes for read in reads if read.outcome == "answer" and read.shown]
     return ReadingScores(
-        questions=len(found),
+        questions=len(reads),
         answerable=len(answerable),
-        failed=sum(read.outcome not in ("answer", "refused") for read in found),
-        text_only=sum(read.text_only for read in found),
+        failed=sum(read.outcome not in ("answer", "refused") for read in reads),
+        text_only=sum(read.text_only for read in reads),
         shown=share(read.has(read.shown) for read in answerable),
         with_more=share(read.has((*read.shown, *read.more)) for read in answerable),
-        marked=share(read.has(read.marked) for read in answerable),
+        first=share(read.has(read.shown[:1]) for read in answerable),
         refused=refused("answerable"),
         mean_bytes=mean(screens),
         most_bytes=max(screens, default=0),
@@ -194,13 +203,14 @@ def scores(found: Sequence[Read]) -> ReadingScores:
         cited=share(bool(read.cited) for read in answerable) if written else None,
         cited_right=share(read.has(read.cited) for read in answerable) if written else None,
         near_misses_cited=share(read.citations > 0 for read in of["near_miss"]) if written else None,
-        citations=sum(read.citations for read in found),
+        citations=sum(read.citations for read in reads),
         valid=ratio([(len(read.cited), read.citations) for read in written]),
     )
 
 
 def digest(folder: Path) -> tuple[int, str]:
-    """The number of files of a source, and the SHA-256 over the files: for each file, in the order of the paths, its path, a zero byte and the SHA-256 of its bytes."""
+    """The number of files of a source, and the SHA-256 over the files: for each file, in the order of the paths, its
+    path, a zero byte and the SHA-256 of its bytes."""
     made, files = hashlib.sha256(), sorted(path for path in folder.rglob("*") if path.is_file())
     for file in files:
         made.update(str(file.relative_to(folder)).encode() + b"\0")
@@ -215,6 +225,21 @@ def sources(folder: Path) -> Mapping[str, Source]:
         return TypeAdapter(dict[str, Source]).validate_python(tomllib.loads(file.read_text(encoding="utf-8")))
     except (OSError, tomllib.TOMLDecodeError, ValidationError) as error:
         raise CommandFailed(f"{file} cannot be read: {error}", "", EXIT_USAGE) from None
+
+
+def checked_folder(folder: Path, known: Mapping[str, Source], name: str, documents: Path) -> Path:
+    """The folder of a source's documents. folder: where `known` was read. Raises CommandFailed: no such source is
+    known, or its documents are not those that the set was made for."""
+    if (source := known.get(name)) is None:
+        raise CommandFailed(f"{folder / 'sources.toml'} has no source {name}.", "", EXIT_USAGE)
+    number, found = digest(documents / name)
+    if found != source.sha256:
+        raise CommandFailed(
+            f"{documents / name} has {number} files with the SHA-256 {found}; expected are {source.documents} files with {source.sha256}.",
+            f"Put only the files {source.paths} of {source.origin}, at the commit {source.commit}, into this folder.",
+            EXIT_USAGE,
+        )
+    return documents / name
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,16 +263,7 @@ class ReadingSet:
         questions = spread([one for one in asked if only is None or one.source in only], limit)
         folders: dict[str, Path] = {}
         for name in sorted({question.source for question in questions}):
-            if (source := known.get(name)) is None:
-                raise CommandFailed(f"{folder / 'sources.toml'} has no source {name}.", "", EXIT_USAGE)
-            folders[name] = documents / name
-            number, found = digest(folders[name])
-            if found != source.sha256:
-                raise CommandFailed(
-                    f"{folders[name]} has {number} files with the SHA-256 {found}; expected are {source.documents} files with {source.sha256}.",
-                    f"Put only the files {source.paths} of {source.origin}, at the commit {source.commit}, into this folder.",
-                    EXIT_USAGE,
-                )
+            folders[name] = checked_folder(folder, known, name, documents)
         return cls(questions, folders)
 
     @classmethod
@@ -264,12 +280,12 @@ class ReadingSet:
             if asked.kind == "answerable"
         ]
 
-    def texts(self, asked: Asked) -> list[Json]:
+    def texts(self, question: Asked) -> list[Json]:
         """The texts of the places that answer a question."""
-        folder = self.folders[asked.source]
+        folder = self.folders[question.source]
         return [
             (folder / place.document).read_bytes()[place.start : place.end].decode()
-            for place in asked.answers
+            for place in question.answers
         ]
 
 
@@ -283,7 +299,10 @@ def eval_reading(
     part: Annotated[
         list[ReadingPart] | None,
         typer.Option(
-            help="The questions to ask; repeatable. Fit thresholds on `fit`, compare variants on `choose`, and measure `look` and `more` at the end.",
+            help=(
+                "The questions to ask; repeatable. Fit thresholds on `fit`, compare variants on "
+                "`choose`, and measure `look` and `more` at the end."
+            ),
             show_default="choose",
         ),
     ] = None,
@@ -296,7 +315,10 @@ def eval_reading(
     labels: Annotated[
         Path | None,
         typer.Option(
-            help="First write the labelled texts to this file, for a server with the model scripted:labelled and SCRIPTED_LABELS set to this file."
+            help=(
+                "First write the labelled texts to this file, for a server with the model "
+                "scripted:labelled and SCRIPTED_LABELS set to this file."
+            )
         ),
     ] = None,
     answers: Annotated[
@@ -305,7 +327,8 @@ def eval_reading(
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Load the documents of each source into its own collection, ask the questions there, and compare the shown passages, or what a model cites, with the labelled places.
+    """Load the documents of each source into its own collection, ask the questions there, and compare the shown
+    passages, or what a model cites, with the labelled places.
 
     A text shows a place if their overlap is at least half as long as the shorter of the two.
     """
@@ -316,24 +339,24 @@ def eval_reading(
             _write(labels, given.labels())
         if answers is not None:
             _write(answers, ())  # a file that cannot be written must fail before the questions are asked
-        found = asyncio.run(_run(given, agent))
+        reads = asyncio.run(_run(given, agent))
         if answers is not None:
-            _write(answers, [_line(read) for read in found])
+            _write(answers, [_line(read) for read in reads])
         if json:
             print_json(
                 {
-                    **_figures(scores(found)),
-                    "sources": {name: _figures(scores(those)) for name, those in _by_source(found)},
+                    **_figures(scores(reads)),
+                    "sources": {name: _figures(scores(those)) for name, those in _by_source(reads)},
                 }
             )
             return
-        for name, those in (("all", found), *_by_source(found)):
+        for name, those in (("all", reads), *_by_source(reads)):
             _print(name, scores(those))
 
 
-def _by_source(found: Sequence[Read]) -> Sequence[tuple[str, Sequence[Read]]]:
-    names = sorted({one.asked.source for one in found})
-    return [(name, [one for one in found if one.asked.source == name]) for name in names]
+def _by_source(reads: Sequence[Read]) -> Sequence[tuple[str, Sequence[Read]]]:
+    names = sorted({one.question.source for one in reads})
+    return [(name, [one for one in reads if one.question.source == name]) for name in names]
 
 
 def collection_of(source: str) -> str:
@@ -342,36 +365,38 @@ def collection_of(source: str) -> str:
 
 
 async def load_source(client: AsyncResponsa, name: str, folder: Path) -> Mapping[str, str]:
-    """Ingests the documents of a source into its collection, and returns their paths in the source's folder, by the documents' names. Raises CommandFailed."""
+    """Ingests the documents of a source into its collection, and returns their paths in the source's folder, by the
+    documents' names. Raises CommandFailed."""
     keys = await loaded(client, folder, collection_of(name), f"Loading {name}")
     return {document: key.removeprefix(f"{folder.name}/") for document, key in keys.items()}
 
 
-async def _run(given: ReadingSet, agent: str) -> Sequence[Read]:
+async def _run(reading_set: ReadingSet, agent: str) -> Sequence[Read]:
     async with open_async_client() as client:
-        keys = {name: await load_source(client, name, folder) for name, folder in given.folders.items()}
-        return await ask_all(client, given.questions, keys, agent)
+        keys = {name: await load_source(client, name, folder) for name, folder in reading_set.folders.items()}
+        return await ask_all(client, reading_set.questions, keys, agent)
 
 
 async def ask_all(
     client: AsyncResponsa, questions: Sequence[Asked], keys: Mapping[str, Mapping[str, str]], agent: str = ""
 ) -> Sequence[Read]:
-    """Asks each question in the collection of its source. keys: for each source, the paths of its documents by their names. agent: "" for the default agent."""
+    """Asks each question in the collection of its source. keys: for each source, the paths of its documents by their
+    names. agent: "" for the default agent."""
     texts: dict[str, bytes] = {}
     with Progress("Asking", len(questions)) as progress:
 
-        async def ask(asked: Asked) -> Read:
-            collection = collection_of(asked.source)
-            async with answering(client, asked.question, collection, agent=agent) as turn:
+        async def ask(question: Asked) -> Read:
+            collection = collection_of(question.source)
+            async with answering(client, question.question, collection, agent=agent) as turn:
                 valid = await valid_citations(client, turn, texts)
             progress.advance()
-            return _read(asked, turn, valid, keys[asked.source])
+            return _read(question, turn, valid, keys[question.source])
 
         return await several(questions, ask)
 
 
 def _read(
-    asked: Asked, turn: turn_pb2.Turn, valid: Sequence[citation_pb2.Citation], keys: Mapping[str, str]
+    question: Asked, turn: turn_pb2.Turn, valid: Sequence[citation_pb2.Citation], keys: Mapping[str, str]
 ) -> Read:
     event = turn.terminal_event
     answer, refused = event.answer, event.refused
@@ -382,13 +407,12 @@ def _read(
         return Span(keys.get(excerpt.document_version.partition("/versions/")[0], ""), part.start, part.end)
 
     return Read(
-        asked=asked,
+        question=question,
         outcome=event.WhichOneof("event") or "failed",
         model=answer.model,
         text=answer.text,
         shown=[span(excerpt, excerpt.source_range) for excerpt in shown],
         more=[span(excerpt, excerpt.source_range) for excerpt in answer.more_excerpts],
-        marked=[span(excerpt, excerpt.marked_range) for excerpt in shown],
         shown_bytes=sum(len(excerpt.text.encode()) for excerpt in shown),
         text_only=any(fallback.kind == FallbackKind.FALLBACK_KIND_TEXT_ONLY for fallback in fallbacks),
         cited=cited_spans(valid, keys) if wrote else (),
@@ -410,24 +434,25 @@ def _line(read: Read) -> dict[str, Json]:
         return [asdict(span) for span in those]
 
     return {
-        "id": read.asked.id,
-        "source": read.asked.source,
-        "kind": read.asked.kind,
-        "question": read.asked.question,
+        "id": read.question.id,
+        "source": read.question.source,
+        "kind": read.question.kind,
+        "question": read.question.question,
         "outcome": read.outcome,
         "model": read.model,
         "text": read.text,
         "shows": read.has(read.shown),
         "shown": spans(read.shown),
         "more": spans(read.more),
-        "marked": spans(read.marked),
         "cited": spans(read.cited),
         "uncited": read.uncited,
     }
 
 
-def _figures(one: ReadingScores) -> dict[str, Json]:
-    return {camel(field.name): _figure(getattr(one, field.name)) for field in fields(one)}
+def _figures(reading_scores: ReadingScores) -> dict[str, Json]:
+    return {
+        camel(field.name): _figure(getattr(reading_scores, field.name)) for field in fields(reading_scores)
+    }
 
 
 def _figure(value: Interval | float | None) -> Json:
@@ -436,10 +461,10 @@ def _figure(value: Interval | float | None) -> Json:
     return rounded(value) if isinstance(value, float) else value
 
 
-def _print(name: str, one: ReadingScores) -> None:
+def _print(name: str, reading_scores: ReadingScores) -> None:
     print_text(name)
-    for field in fields(one):
-        value: Interval | float | None = getattr(one, field.name)
+    for field in fields(reading_scores):
+        value: Interval | float | None = getattr(reading_scores, field.name)
         if isinstance(value, Interval):
             shown = f"{value.value:.3f}  ({value.low:.3f}–{value.high:.3f})"
         else:

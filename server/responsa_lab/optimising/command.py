@@ -18,7 +18,7 @@ import typer
 from responsa_lab.evaluation.metrics import camel, fraction, plain, rounded, share
 from responsa_server.cli.output import EXIT_FAILED, EXIT_USAGE, CommandFailed, print_json, print_text
 from responsa_server.cli.session import open_async_client
-from responsa_server.domain.words import counted
+from responsa_server.domain.formatting import counted
 
 _MISSING: Final = CommandFailed(
     "DSPy is not installed.",
@@ -30,7 +30,8 @@ _MOST_USD: Final = 1_000_000
 
 
 class Metric(StrEnum):
-    """What makes an answer good. RIGHT: the label is right. REFUSED: the message is out of scope, or not, as the label says. CITED: the queries find a document that must be cited."""
+    """What makes an answer good. RIGHT: the label is right. REFUSED: the message is out of scope, or not, as the label
+    says. CITED: the queries find a document that must be cited."""
 
     RIGHT = "right"
     REFUSED = "refused"
@@ -68,7 +69,10 @@ def optimise(
         Path,
         typer.Option(
             "--data",
-            help="A file with one JSON object on each line: {id, text, part, label}, or for queries {id, text, part, documents, contains, refused, parameters}. The part is train or test.",
+            help=(
+                "A file with one JSON object on each line: {id, text, part, label}, or for queries {id, "
+                "text, part, documents, contains, refused, parameters}. The part is train or test."
+            ),
         ),
     ],
     budget: Annotated[
@@ -83,7 +87,10 @@ def optimise(
         Metric | None,
         typer.Option(
             "--metric",
-            help="What decides: the right label (default), or whether the message is refused as out of scope; for queries, whether they find what must be cited.",
+            help=(
+                "What decides: the right label (default), or whether the message is refused as out of "
+                "scope; for queries, whether they find what must be cited."
+            ),
         ),
     ] = None,
     node: Annotated[
@@ -110,9 +117,11 @@ def optimise(
     ] = "",
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Improve how a model of an agent sorts messages or writes queries, on labelled ones, and create a version of the agent with the result. The version does not answer until an owner publishes it.
+    """Improve how a model of an agent sorts messages or writes queries, on labelled ones, and create a version of the
+    agent with the result. The version does not answer until an owner publishes it.
 
-    The command calls the model itself, with the settings of this machine. Only owners of the installation may use it. A run that stopped goes on if the same command is run again.
+    The command calls the model itself, with the settings of this machine. Only owners of the installation may use it. A
+    run that stopped goes on if the same command is run again.
     """
     from responsa_server.cli.local.failures import reporting
 
@@ -255,7 +264,8 @@ async def _run(task: _Task) -> None:
             better = node.version(best.instruction, best.first)
             first = await work.measured(content, base.name, record)
             if not node.decides:
-                # Only a server asks a whole version, and a version's card does not change. So the version that is measured has another name for the file of its prompt.
+                # Only a server asks a whole version, and a version's card does not change. So the version that is
+                # measured has another name for the file of its prompt.
                 card["measured"] = await created(
                     renamed(better, node.options.prompt), {**card, "trial": True}
                 )
@@ -271,9 +281,9 @@ async def _run(task: _Task) -> None:
         _print(await created(better, card), data.what, card, task.json)
 
 
-def _figures(found: Mapping[str, Sequence[bool]]) -> dict[str, list[float | None]]:
+def _figures(results: Mapping[str, Sequence[bool]]) -> dict[str, list[float | None]]:
     """The share of each metric, and its interval."""
-    shares = {metric: one for metric, values in found.items() if (one := share(values)) is not None}
+    shares = {metric: one for metric, values in results.items() if (one := share(values)) is not None}
     return {
         metric: [rounded(part) for part in (one.value, one.low, one.high)] for metric, one in shares.items()
     }

@@ -45,8 +45,9 @@ class Message(Item):
 class Question(Item):
     """A question and what makes an answer good.
 
-    documents: the documents of which one must be cited, each as `documents/{uuid}` or by its source_key. contains: a text that the answer must contain; "" if any answer will do. refused:
-    whether the question must be refused. parameters: the question's parameters.
+    documents: the documents of which one must be cited, each as `documents/{uuid}` or by its source_key. contains: a
+    text that the answer must contain; "" if any answer will do. refused: whether the question must be refused.
+    parameters: the question's parameters.
     """
 
     documents: tuple[str, ...] = ()
@@ -70,7 +71,8 @@ One = TypeVar("One", bound=Item)
 
 @dataclass(frozen=True, slots=True)
 class Labelled(Generic[One]):
-    """The lines of a file. examples, chosen: the two halves of the part `train`: demonstrations come from `examples`, and candidates are compared on `chosen`.
+    """The lines of a file. examples, chosen: the two halves of the part `train`: demonstrations come from `examples`,
+    and candidates are compared on `chosen`.
     sha256: the hash of the file, in hexadecimal digits. what: what a line is, `message` or `question`.
     """
 
@@ -89,30 +91,31 @@ def read(path: Path, kind: type[One], wrong: Callable[[One], str], known: Collec
         known: the texts of the agent's own examples, in the form of `plain`.
 
     Raises:
-        CommandFailed: a line is not valid, repeats an id or a text, or has a wrong label, a text of the part `test` is also in the part `train` or among the agent's
+        CommandFailed: a line is not valid, repeats an id or a text, or has a wrong label, a text of the part `test` is
+            also in the part `train` or among the agent's
             examples, or a part has fewer than 10 lines. The message names the line.
     """
     what = kind.__name__.lower()
     ids, texts = dict[str, str](), dict[str, tuple[str, One]]()
-    for where, one in lines(path, kind, what, 'Name a file with lines {"id", "text", "part"} and a label.'):
-        if why := wrong(one):
+    for where, item in lines(path, kind, what, 'Name a file with lines {"id", "text", "part"} and a label.'):
+        if why := wrong(item):
             raise _refused(where, why)
-        if one.id in ids:
-            raise _refused(where, f"has the id “{one.id}” of {ids[one.id]}; give it another one")
-        text = plain(one.text)
+        if item.id in ids:
+            raise _refused(where, f"has the id “{item.id}” of {ids[item.id]}; give it another one")
+        text = plain(item.text)
         if text in texts:
             first, other = texts[text]
-            leak = "leaks into the other part: it" if other.part != one.part else "is not new: it"
+            leak = "leaks into the other part: it" if other.part != item.part else "is not new: it"
             raise _refused(where, f"{leak} has the text of {first}; remove one of them")
-        if one.part == "test" and text in known:
+        if item.part == "test" and text in known:
             raise _refused(
                 where, "leaks: it is one of the agent's own examples; remove it from the part `test`"
             )
-        ids[one.id] = where
-        texts[text] = (where, one)
+        ids[item.id] = where
+        texts[text] = (where, item)
     parts: dict[str, list[One]] = {"train": [], "test": []}
-    for _, one in texts.values():
-        parts[one.part].append(one)
+    for _, item in texts.values():
+        parts[item.part].append(item)
     for part, found in parts.items():
         if len(found) < _LEAST:
             raise _refused(

@@ -19,9 +19,9 @@ class Messages:
     def __init__(self, node: TunedNode, path: Path, known: Collection[str], metric: str) -> None:
         """known: as for `data.read`. metric: what decides, `right` or `refused`."""
 
-        def wrong(one: Message) -> str:
-            has = f"has the label “{one.label}”; the labels are {', '.join(node.labels)}"
-            return "" if one.label in node.labels else has
+        def wrong(message: Message) -> str:
+            has = f"has the label “{message.label}”; the labels are {', '.join(node.labels)}"
+            return "" if message.label in node.labels else has
 
         self.data = read(path, Message, wrong, known)
         self._node = node

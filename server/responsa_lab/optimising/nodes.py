@@ -1,4 +1,5 @@
-"""A node of an agent's version that asks a model to decide about a message or to write queries for it, and versions with another instruction or with other examples first.
+"""A node of an agent's version that asks a model to decide about a message or to write queries for it, and versions
+with another instruction or with other examples first.
 
 The node itself runs here, over recorded answers, so what is measured is what the agent does.
 """
@@ -61,9 +62,10 @@ class _Recorded:
 class TunedNode:
     """A node as one version has it.
 
-    name: the node's name. field: the field of the model's answer that has the label; "" if the node writes queries. labels: the labels that a model may choose. instruction: what the
-    prompt says before its examples; "" if it cannot be replaced, because the prompt does not include `parts/examples.md` or has other rules. examples: the node's examples, in order. The
-    label of a question with queries is JSON, as in `queries`.
+    name: the node's name. field: the field of the model's answer that has the label; "" if the node writes queries.
+    labels: the labels that a model may choose. instruction: what the prompt says before its examples; "" if it cannot
+    be replaced, because the prompt does not include `parts/examples.md` or has other rules. examples: the node's
+    examples, in order. The label of a question with queries is JSON, as in `queries`.
     """
 
     content: Content
@@ -79,14 +81,15 @@ class TunedNode:
         """Whether the node decides; otherwise it writes queries."""
         return bool(self.field)
 
-    def label(self, found: NodeModel | None) -> str:
+    def label(self, output: NodeModel | None) -> str:
         """The label in the node's output; "" if there is none."""
-        if isinstance(found, QueryExpanderOutput):
-            return queries(found)
-        return "" if found is None else str(getattr(found, self.field))
+        if isinstance(output, QueryExpanderOutput):
+            return queries(output)
+        return "" if output is None else str(getattr(output, self.field))
 
     def version(self, instruction: str, first: Sequence[Example]) -> Content:
-        """The agent's version with this instruction as plain text, and with `first` before all other examples. With the same instruction, the prompt stays. The oldest examples of queries leave if there are too many."""
+        """The agent's version with this instruction as plain text, and with `first` before all other examples. With the
+        same instruction, the prompt stays. The oldest examples of queries leave if there are too many."""
         texts = {plain(one.text) for one in first}
         rows = [*first, *(one for one in self.examples if plain(one.text) not in texts)]
         if isinstance(self.options, QueryExpanderOptions):
@@ -126,7 +129,7 @@ class Answering:
         )
         self._node = self._kind.make(parts, self.options, node)
 
-    async def asked(self, message: str) -> ModelPrompt:
+    async def first_prompt(self, message: str) -> ModelPrompt:
         """What the node asks a model about a message first."""
         try:
             await self._node.process(self._given(message), _run())
@@ -139,21 +142,21 @@ class Answering:
         while True:
             run = _run()
             try:
-                found = await self._node.process(self._given(message), run)
+                output = await self._node.process(self._given(message), run)
             except _Unanswered as unanswered:
                 if self._record is None:
                     raise
                 await self._record.ask(unanswered.prompt)
             else:
-                return None if run.fallen else found
+                return None if run.fallen else output
 
     def _given(self, message: str) -> NodeModel:
         return self._kind.input_model.model_validate({"question": message})
 
 
-def queries(found: QueryExpanderOutput) -> str:
+def queries(output: QueryExpanderOutput) -> str:
     """What a model answers to get this output, as JSON."""
-    shown = {"queries": found.expansions, "sources": found.sources}
+    shown = {"queries": output.expansions, "sources": output.sources}
     return json.dumps({name: texts for name, texts in shown.items() if texts}, ensure_ascii=False)
 
 
@@ -190,12 +193,12 @@ async def tuned(content: Content, node: str) -> TunedNode:
             )
         return TunedNode(content, name, options, "", (), "", examples)
     assert isinstance(options, DecidingOptions)
-    schema: Any = (await answering.asked("")).schema
+    schema: Any = (await answering.first_prompt("")).schema
     field, labels = next((field, one["enum"]) for field, one in schema["properties"].items() if "enum" in one)
     instruction = ""
     body, included, _ = content.prompts[options.prompt].body.partition(_EXAMPLES)
     if included and USER_LINE not in body.splitlines():
-        head = await Answering(_changed(content, options.prompt, body=body), name).asked("")
+        head = await Answering(_changed(content, options.prompt, body=body), name).first_prompt("")
         instruction = head.messages[0].text.removesuffix(meaning(_MARK)).strip()
     return TunedNode(content, name, options, field, labels, instruction, examples)
 

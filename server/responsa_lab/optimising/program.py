@@ -1,4 +1,5 @@
-"""The optimisers of DSPy over a node of an agent. A candidate is the node of a version, and every call of a model goes to a `Record`: DSPy itself calls no model.
+"""The optimisers of DSPy over a node of an agent. A candidate is the node of a version, and every call of a model goes
+to a `Record`: DSPy itself calls no model.
 
 Import this module late: it needs the extra `optimise`.
 """
@@ -87,7 +88,8 @@ class _Engine:
 
 
 class _Adapter(dspy.ChatAdapter):
-    """Has a candidate label a text. Questions for instructions are asked in DSPy's form; a small model that does not keep to it has answered with its whole text."""
+    """Has a candidate label a text. Questions for instructions are asked in DSPy's form; a small model that does not
+    keep to it has answered with its whole text."""
 
     def __init__(self, label: Callable[[Candidate, str], str]) -> None:
         super().__init__(use_json_adapter_fallback=False)
@@ -138,8 +140,8 @@ async def search(
     def label(candidate: Candidate, text: str) -> str:
         return asyncio.run_coroutine_threadsafe(labels(candidate, text), loop).result()
 
-    def good(right: Any, found: Any, trace: object = None) -> float:
-        return asyncio.run_coroutine_threadsafe(score(right.message, found.label), loop).result()
+    def good(right: Any, prediction: Any, trace: object = None) -> float:
+        return asyncio.run_coroutine_threadsafe(score(right.message, prediction.label), loop).result()
 
     def run() -> Any:
         logging.getLogger("dspy").setLevel(logging.CRITICAL)
@@ -187,10 +189,10 @@ async def search(
 
 
 async def _total(candidate: Candidate, items: Sequence[Item], labels: Labels, score: Score) -> float:
-    async def one(text: str) -> float:
+    async def score_of(text: str) -> float:
         return await score(text, await labels(candidate, text))
 
-    return sum(await asyncio.gather(*(one(item.text) for item in items)))
+    return sum(await asyncio.gather(*(score_of(item.text) for item in items)))
 
 
 def _given(items: Sequence[Any]) -> Sequence[Any]:

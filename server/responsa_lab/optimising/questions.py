@@ -27,7 +27,7 @@ from responsa_server.domain import names
 _DEPTH: Final = 10
 _COST: Final = "budget:cost_micros"
 """The cause of a fallback that saves money."""
-_OVER: Final = Limits(asked=True).sentence("cost_micros")
+_OVER: Final = Limits(requested=True).sentence("cost_micros")
 """How a question is refused that would cost more than is left for it."""
 _FAILED: Final = "model_unavailable"
 """How the cause of a fallback begins that replaces a model that failed."""
@@ -44,7 +44,9 @@ async def documents(client: AsyncResponsa) -> Mapping[str, Set[str]]:
 
 
 def search_of(table: RetrievalTable, terms: Sequence[str], sources: Sequence[str]) -> SearchRequest:
-    """The search of the API that is most like an agent's, in which other queries replace only the worse half of the passages. table: where the agent searches. sources: the names of the sources that a model has chosen; empty for the agent's collections."""
+    """The search of the API that is most like an agent's, in which other queries replace only the worse half of the
+    passages. table: where the agent searches. sources: the names of the sources that a model has chosen; empty for the
+    agent's collections."""
     places = [table.sources[name] for name in sources]
     own = dict.fromkeys(name for place in places for name in place.collections)
     within = own if places and all(place.collections for place in places) else table.collections
@@ -74,7 +76,8 @@ class Outcome:
     text: str
 
     def judged(self, question: Question, right: Set[str]) -> Mapping[str, bool]:
-        """Whether the outcome is good by each metric. right: the labelled documents. A question that must be refused is good by all of them if it was."""
+        """Whether the outcome is good by each metric. right: the labelled documents. A question that must be refused is
+        good by all of them if it was."""
         as_labelled = self.refused == question.refused
         return {
             "right": as_labelled
@@ -98,7 +101,9 @@ class Questions:
         free: bool,
         small: bool,
     ) -> None:
-        """known: as for `data.read`. documents: see `documents`. free: whether the agent's models cost nothing. small: whether one of them is a small model, whose failures are part of what is measured. Raises CommandFailed, also for a document that does not exist and for an agent whose searches differ from user to user."""
+        """known: as for `data.read`. documents: see `documents`. free: whether the agent's models cost nothing. small:
+        whether one of them is a small model, whose failures are part of what is measured. Raises CommandFailed, also
+        for a document that does not exist and for an agent whose searches differ from user to user."""
 
         source = config.retrieval.source_parameter
         if config.retrieval.subject:
@@ -108,12 +113,12 @@ class Questions:
                 EXIT_USAGE,
             )
 
-        def wrong(one: Question) -> str:
-            if one.part == "train" and one.refused:
+        def wrong(question: Question) -> str:
+            if question.part == "train" and question.refused:
                 return "must be refused, which no search shows; move it to the part `test`"
-            if one.part == "train" and one.parameters.get(source):
+            if question.part == "train" and question.parameters.get(source):
                 return f"chooses its source with the parameter “{source}”; leave it out, or move the question to the part `test`"
-            missing = [key for key in one.documents if key not in documents]
+            missing = [key for key in question.documents if key not in documents]
             return f"names the document “{missing[0]}”, which you have not" if missing else ""
 
         self.data = data = read(path, Question, wrong, known)
@@ -128,7 +133,8 @@ class Questions:
         }
 
     async def score(self, text: str, label: str) -> float:
-        """1 divided by the rank of the first right document in `search_of`; 0 if none is among the first ten passages, or those that the agent gets, if they are fewer. label: the queries and sources as JSON; "" for none."""
+        """1 divided by the rank of the first right document in `search_of`; 0 if none is among the first ten passages,
+        or those that the agent gets, if they are fewer. label: the queries and sources as JSON; "" for none."""
         given: Mapping[str, Sequence[str]] = json.loads(label) if label else {}
         ranking = list[str]()
         # If nothing is found in the sources, the agent searches everywhere.
@@ -143,24 +149,26 @@ class Questions:
         """Whether the server's version is good on each question of the part `test`, by metric. Raises Stopped."""
         digest = hashlib.sha256(packed(content)).hexdigest()
 
-        async def judged(one: Question) -> Mapping[str, bool]:
-            parts = [digest, one.text, one.parameters]
-            kept = await record.kept(parts, self._limit, lambda most: self._asked(version, one, most, record))
-            return Outcome(**json.loads(kept)).judged(one, self._right[one.text])
+        async def judged(question: Question) -> Mapping[str, bool]:
+            parts = [digest, question.text, question.parameters]
+            kept = await record.kept(
+                parts, self._limit, lambda most: self._asked(version, question, most, record)
+            )
+            return Outcome(**json.loads(kept)).judged(question, self._right[question.text])
 
-        asked = [asyncio.create_task(judged(one)) for one in self.data.test]
+        tasks = [asyncio.create_task(judged(one)) for one in self.data.test]
         try:
-            await asyncio.wait(asked)  # after a stop, what is under way ends, and its conversation is deleted
+            await asyncio.wait(tasks)  # after a stop, what is under way ends, and its conversation is deleted
         except asyncio.CancelledError:
             record.stopped = Stopped("The run was stopped.")
-            await asyncio.wait(asked)
+            await asyncio.wait(tasks)
             raise
         finally:
-            failed = [error for one in asked if one.done() and (error := one.exception())]
+            failed = [error for one in tasks if one.done() and (error := one.exception())]
         if failed:
             # After an error, the questions that were waiting are stopped.
             raise next((error for error in failed if not isinstance(error, Stopped)), failed[0])
-        found = [one.result() for one in asked]
+        found = [one.result() for one in tasks]
         return {metric: [one[metric] for one in found] for metric in ("cited", "right", "refused")}
 
     async def _asked(self, version: str, question: Question, most: int, record: Record) -> tuple[str, int]:

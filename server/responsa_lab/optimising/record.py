@@ -40,7 +40,8 @@ class Stopped(Exception):
 
 
 class Record:
-    """The calls of one model and of a server's agent, in a folder with mode 0700. The record of a call holds a hash of the prompt, and the answer with its cost.
+    """The calls of one model and of a server's agent, in a folder with mode 0700. The record of a call holds a hash of
+    the prompt, and the answer with its cost.
 
     name: the model. spent_micros: what all recorded calls have cost, in millionths of a US dollar. calls: their number.
     stopped: why no further call may be made; None while calls may be made.
@@ -56,8 +57,8 @@ class Record:
         *,
         small: bool = False,
     ) -> None:
-        """name: the model's name, `provider:model`. budget_micros: the most that all recorded calls may cost together. small: whether the model is a small one of
-        this machine, which would let calls wait that are made at once.
+        """name: the model's name, `provider:model`. budget_micros: the most that all recorded calls may cost together.
+        small: whether the model is a small one of this machine, which would let calls wait that are made at once.
         """
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._path = folder / _FILE
@@ -91,8 +92,9 @@ class Record:
     async def kept(self, parts: Sequence[object], most: int, work: _Work) -> str:
         """The result of work that costs money elsewhere, from the record if it was done before. Raises Stopped.
 
-        parts: the plain values that tell this work from other work. most: what it may cost at most, in millionths of a US dollar; 0 for no limit of its own. work: gets what it may cost at
-        most, which is 0 if nothing is left, and returns its result and its cost. It may raise Stopped.
+        parts: the plain values that tell this work from other work. most: what it may cost at most, in millionths of a
+        US dollar; 0 for no limit of its own. work: gets what it may cost at most, which is 0 if nothing is left, and
+        returns its result and its cost. It may raise Stopped.
         """
         key = _hash(parts)
         return await self._once(key, lambda: self._done(key, most, work))

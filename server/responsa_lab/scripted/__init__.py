@@ -1,4 +1,5 @@
-"""Scripted models. They are deterministic, and run in this process without a server. They are for tests, demonstrations and measurements, never for production."""
+"""Scripted models. They are deterministic, and run in this process without a server. They are for tests, demonstrations
+and measurements, never for production."""
 
 from __future__ import annotations
 
@@ -11,14 +12,16 @@ from responsa_server.domain.models import ChatModel
 
 PROVIDER = "scripted"
 PRICED = "priced"
-"""`scripted:priced` is `scripted:strong` with the prices below, so that costs can be counted and limited without a vendor's key. All other scripted models cost nothing."""
+"""`scripted:priced` is `scripted:strong` with the prices below, so that costs can be counted and limited without a
+vendor's key. All other scripted models cost nothing."""
 PRICES = {"input": "2", "cached_input": "0.2", "cache_write": "2.5", "output": "10"}
 """The prices in US dollars per million tokens. They are close to the prices of a vendor's medium model in 2026."""
 
 
 def scripted_models(idle_seconds: float = 60.0) -> Mapping[str, ChatModel]:
-    """All scripted models, by the name `scripted:NAME`. idle_seconds: the number of seconds without a word after which a model raises TIMEOUT, as an adapter does."""
-    found: list[ChatModel] = [
+    """All scripted models, by the name `scripted:NAME`. idle_seconds: the number of seconds without a word after which
+    a model raises TIMEOUT, as an adapter does."""
+    models: list[ChatModel] = [
         Strong(),
         Strong(PRICED),
         Obedient(),
@@ -28,4 +31,4 @@ def scripted_models(idle_seconds: float = 60.0) -> Mapping[str, ChatModel]:
         Eager(),
         *(Broken(kind, idle_seconds) for kind in Kind),
     ]
-    return {f"{PROVIDER}:{one.name}": one for one in found}
+    return {f"{PROVIDER}:{one.name}": one for one in models}

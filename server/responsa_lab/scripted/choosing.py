@@ -1,4 +1,5 @@
-"""Fills in a JSON schema for a scripted model. The values are labels and tools that rules choose, questions that make sense without the conversation, and search queries."""
+"""Fills in a JSON schema for a scripted model. The values are labels and tools that rules choose, questions that make
+sense without the conversation, and search queries."""
 
 from __future__ import annotations
 
@@ -14,14 +15,19 @@ _ALIKE: Final = 0.6
 # The share of a question's meaningful words that a sentence must contain to count as an answer.
 _COVERED: Final = 0.5
 _GREETING: Final = re.compile(
-    r"^\W*(?:hi|hello|hey|good (?:morning|afternoon|evening|night|day)|thanks?|thank you|bye|goodbye|see you|how are you|who are you|nice|great|well done|cheers)\b",
+    (
+        r"^\W*(?:hi|hello|hey|good (?:morning|afternoon|evening|night|day)|thanks?|thank you|bye|goodbye|see you"
+        r"|how are you|who are you|nice|great|well done|cheers)\b"
+    ),
     re.IGNORECASE,
 )
 # Messages about the conversation itself. A greeting together with a question counts as a question.
 _TALK: Final = re.compile(
-    rf"(?:{_GREETING.pattern})(?!.*\b(?:what (?:is|are)|what's|whats|why|explain|tell me|how (?:do|does|is|many|much|long)|help with|help me with)\b)"
+    rf"(?:{_GREETING.pattern})(?!.*\b(?:what (?:is|are)|what's|whats|why|explain|tell me"
+    r"|how (?:do|does|is|many|much|long)|help with|help me with)\b)"
     r"|\b(?:your|the) last (?:answer|sentence|message)\b|\b(?:again|once more)\W*(?:please\W*)?$|\b(?:simpler|other|fewer) words\b"
-    r"|^\W*(?:what (?:can|do) you (?:do|teach|help)|about yourself|tell me about you(?:rself)?\b)|\bwhat (?:we|you|i)(?:'ve| have)? (?:talked|said|asked)\b"
+    r"|^\W*(?:what (?:can|do) you (?:do|teach|help)|about yourself|tell me about you(?:rself)?\b)"
+    r"|\bwhat (?:we|you|i)(?:'ve| have)? (?:talked|said|asked)\b"
     r"|^\W*(?:ok|okay|yes|no|sure|got it|i see|i understand|sorry|never mind|i'm (?:ready|tired|bored))\b[^?]{0,20}$",
     re.IGNORECASE,
 )
@@ -35,7 +41,8 @@ _REVISION: Final = re.compile(
     re.IGNORECASE,
 )
 _ERRAND: Final = re.compile(
-    r"^\W*(?:please |can you |could you |would you )*(?:book|buy|order|play|set|remind|call|turn|schedule|reserve|pay|transfer|send|open|start)\b"
+    r"^\W*(?:please |can you |could you |would you )*(?:book|buy|order|play|set|remind|call|turn|schedule|reserve|pay"
+    r"|transfer|send|open|start)\b"
     r"|\bweather (?:now|today|tomorrow|right now)\b|\b(?:diagnose|stock tip)\b",
     re.IGNORECASE,
 )
@@ -86,13 +93,14 @@ _FEW: Final = 4
 
 
 def filled(schema: Mapping[str, object], reading: Reading, *, orders: Sequence[str] = ()) -> object:
-    """A value that fits the schema. orders: the injected instructions. If this list is not empty and the schema has a text field, the value obeys the instructions instead of the rules."""
+    """A value that fits the schema. orders: the injected instructions. If this list is not empty and the schema has a
+    text field, the value obeys the instructions instead of the rules."""
     return _value("", cast("Mapping[str, Any]", schema), _Asked(reading, schema, orders))
 
 
 def label_of(text: str, labels: Sequence[str], examples: Sequence[tuple[str, str]] = ()) -> str:
-    """One of the labels: the label of an example that is nearly the same, otherwise the label of the first rule that fits, otherwise the label of the nearest example,
-    otherwise the default label.
+    """One of the labels: the label of an example that is nearly the same, otherwise the label of the first rule that
+    fits, otherwise the label of the nearest example, otherwise the default label.
     """
     asked = stems(text) or frozenset(words(text))
     scored = [
@@ -136,7 +144,8 @@ def other_ways(question: str, most: int = 3) -> list[str]:
 
 
 def tools_for(reading: Reading, names: Sequence[str]) -> Sequence[str]:
-    """The tools that a question needs, among those with these names. A tool without a rule is needed if its description shares a word with the question."""
+    """The tools that a question needs, among those with these names. A tool without a rule is needed if its description
+    shares a word with the question."""
     question = reading.question
     if _TALK.search(question):
         return []
@@ -176,47 +185,47 @@ class _Asked:
         return " ".join(self.orders) or standalone(self.reading)
 
 
-def _value(name: str, schema: Mapping[str, Any], asked: _Asked) -> object:
-    schema = _resolved(schema, asked.definitions)
+def _value(name: str, schema: Mapping[str, Any], request: _Asked) -> object:
+    schema = _resolved(schema, request.definitions)
     if "const" in schema:
         return schema["const"]
     if labels := [one for one in schema.get("enum", ()) if isinstance(one, str)]:
-        return asked.label(labels)
+        return request.label(labels)
     match schema.get("type"):
         case "object":
             # Of a tool's arguments, a question names those that are required.
             wanted = schema.get("required", ()) if name == "arguments" else None
             return {
-                key: _value(key, one, asked)
+                key: _value(key, one, request)
                 for key, one in cast("Mapping[str, Any]", schema.get("properties", {})).items()
                 if wanted is None or key in wanted
             }
         case "array":
-            return _several(name, schema, asked)
+            return _several(name, schema, request)
         case "boolean":
-            return _whether(name, asked)
+            return _whether(name, request)
         case "number" | "integer":
             return schema.get("minimum", 1 if name == "passage" else 0) if name != "confidence" else 1
         case _:
             most = schema.get("maxLength")
-            if name == "expression" and (found := _SUM.search(asked.reading.question)):
+            if name == "expression" and (found := _SUM.search(request.reading.question)):
                 return found.group()
-            return asked.says()[:most]
+            return request.says()[:most]
 
 
-def _several(name: str, schema: Mapping[str, Any], asked: _Asked) -> list[object]:
-    inner = _resolved(schema.get("items", {}), asked.definitions)
+def _several(name: str, schema: Mapping[str, Any], request: _Asked) -> list[object]:
+    inner = _resolved(schema.get("items", {}), request.definitions)
     if inner.get("type") == "string" and "enum" not in inner and ("quer" in name or "question" in name):
         most = int(schema.get("maxItems", 3))
-        return [*asked.orders[:most]] or [*other_ways(asked.reading.question, most)]
+        return [*request.orders[:most]] or [*other_ways(request.reading.question, most)]
     if name == "tools" and (labels := [one for one in inner.get("enum", ()) if isinstance(one, str)]):
-        return list(tools_for(asked.reading, labels))
+        return list(tools_for(request.reading, labels))
     if name == "sources":
         known = inner.get("enum", ())
-        asked_words = set(words(asked.reading.question))
+        asked_words = set(words(request.reading.question))
         named = [one for one in known if asked_words & set(one.split("_"))]
-        return named or [one for one in _sources_of_example(asked.reading) if one in known]
-    return [_value(name, inner, asked) for _ in range(int(schema.get("minItems", 0)))]
+        return named or [one for one in _sources_of_example(request.reading) if one in known]
+    return [_value(name, inner, request) for _ in range(int(schema.get("minItems", 0)))]
 
 
 def _sources_of_example(reading: Reading) -> Sequence[str]:
@@ -227,16 +236,16 @@ def _sources_of_example(reading: Reading) -> Sequence[str]:
     return json.loads(label).get("sources", ()) if shared else ()
 
 
-def _whether(name: str, asked: _Asked) -> bool:
-    question = asked.reading.question
+def _whether(name: str, request: _Asked) -> bool:
+    question = request.reading.question
     if "follow" in name:
-        return bool(asked.reading.history) and points_back(question)
+        return bool(request.reading.history) and points_back(question)
     if "retriev" in name or "need" in name:
-        return label_of(question, ("retrieve", "direct"), asked.reading.examples) == "retrieve"
+        return label_of(question, ("retrieve", "direct"), request.reading.examples) == "retrieve"
     if "answer" in name or "support" in name:
         meant = stems(question)
         texts = [
-            stems(sentence) for passage in asked.reading.passages for sentence in sentences(passage.text)
+            stems(sentence) for passage in request.reading.passages for sentence in sentences(passage.text)
         ]
         return any(len(meant & text) >= len(meant) * _COVERED for text in texts)
     # All other boolean fields, such as "relevant" and "in_scope", are true.
@@ -261,5 +270,5 @@ def _subject(question: str) -> str:
     return " ".join(content(question)[-3:])
 
 
-def _alike(one: frozenset[str], other: frozenset[str]) -> float:
-    return len(one & other) / len(one | other) if one | other else 0.0
+def _alike(terms: frozenset[str], other: frozenset[str]) -> float:
+    return len(terms & other) / len(terms | other) if terms | other else 0.0

@@ -31,25 +31,25 @@ class Obedient(Strong):
         self._inside = inside
 
     def says(self, reading: Reading) -> str:
-        found = self.found(reading)
+        found = self.injected_instructions(reading)
         if not found:
             return super().says(reading)
         if (schema := reading.prompt.schema) is not None:
             return json.dumps(filled(schema, reading, orders=found), ensure_ascii=False)
         return "\n\n".join(f"{OBEYED} {one}" for one in found)
 
-    def found(self, reading: Reading) -> Sequence[str]:
+    def injected_instructions(self, reading: Reading) -> Sequence[str]:
         """The injected instructions that the model obeys, without repetitions. The system prompt and users' messages contain
         many requests. Therefore, in these messages, only attempts to take over the model count.
         """
-        found: list[str] = []
+        instructions: list[str] = []
         for message in reading.prompt.messages:
             # The model's own messages may quote its earlier prompts.
             foreign = message.place in (Provenance.RETRIEVED, Provenance.TOOL, Provenance.MODEL)
-            found += orders(reading.outside(message), any_wish=foreign)
+            instructions += orders(reading.outside(message), any_wish=foreign)
         if self._inside:
             for fence in reading.fences:
                 texts = [one.text for one in reading.history] if fence.kind == "history" else [fence.text]
                 for text in texts:
-                    found += orders(text, any_wish=fence.kind not in _ASKED_FOR)
-        return list(dict.fromkeys(found))
+                    instructions += orders(text, any_wish=fence.kind not in _ASKED_FOR)
+        return list(dict.fromkeys(instructions))

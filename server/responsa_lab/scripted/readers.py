@@ -1,4 +1,5 @@
-"""Two readers that measure everything but a model: one that answers exactly if the labelled text stands in its prompt, and one that always answers and always invents something."""
+"""Two readers that measure everything but a model: one that answers exactly if the labelled text stands in its prompt,
+and one that always answers and always invents something."""
 
 from __future__ import annotations
 
@@ -48,7 +49,12 @@ class _Reader(Strong):
 
     def says(self, reading: Reading) -> str:
         if reading.prompt.purpose == JUDGING:
-            return json.dumps(_verdict(reading))
+            # Right if all words of the answer stand in one of the references, and partly right if most do.
+            answer = set(words(reading.fenced("answer")))
+            references = [set(words(fence.text)) for fence in reading.fences if fence.kind == "reference"]
+            known = max((len(answer & reference) for reference in references), default=0)
+            verdict = "right" if known == len(answer) else "partly" if 2 * known > len(answer) else "wrong"
+            return json.dumps({"reason": f"{known} of {len(answer)} words", "verdict": verdict})
         if reading.prompt.schema is not None or not reading.prompt.cites:
             return super().says(reading)
         return self.reads(reading)
@@ -61,8 +67,8 @@ class _Reader(Strong):
 class Labelled(_Reader):
     """A `ChatModel` with the name `labelled`. Its other replies, such as those with a schema, are those of the strong model.
 
-    labels: the texts that answer each question. If None, they are read from the file that LABELS names: one JSON object {question, texts} a line. The file is read again
-    whenever it has changed.
+    labels: the texts that answer each question. If None, they are read from the file that LABELS names: one JSON object
+    {question, texts} a line. The file is read again whenever it has changed.
     """
 
     def __init__(self, labels: Mapping[str, Sequence[str]] | None = None) -> None:
@@ -97,8 +103,9 @@ class Labelled(_Reader):
 
 
 class Eager(_Reader):
-    """A `ChatModel` with the name `eager`. It never declines: it takes the sentence of the passages that shares most with the question, puts another number or an
-    invented name in, and cites the passage with the invented words as its quote. Its other replies are those of the strong model.
+    """A `ChatModel` with the name `eager`. It never declines: it takes the sentence of the passages that shares most
+    with the question, puts another number or an invented name in, and cites the passage with the invented words as its
+    quote. Its other replies are those of the strong model.
     """
 
     def __init__(self) -> None:
@@ -134,7 +141,8 @@ _END: Final = re.compile(r"[.!?:…]*$")
 
 
 def invented(sentence: str) -> str:
-    """The sentence with another number or name. A hash of the sentence decides which of them. A sentence without one gets one at its end."""
+    """The sentence with another number or name. A hash of the sentence decides which of them. A sentence without one
+    gets one at its end."""
     number = hashlib.sha256(sentence.encode()).digest()[0] % 2 == 0
     if number:
         if found := _FIGURE.search(sentence):
@@ -157,22 +165,14 @@ def common(text: str, passage: Passage) -> str:
     return best if 2 * len(best) >= whole else ""
 
 
-def _verdict(reading: Reading) -> Mapping[str, str]:
-    """Right if all words of the answer stand in one of the references, and partly right if most do."""
-    answer = set(words(reading.fenced("answer")))
-    references = [set(words(fence.text)) for fence in reading.fences if fence.kind == "reference"]
-    known = max((len(answer & reference) for reference in references), default=0)
-    verdict = "right" if known == len(answer) else "partly" if 2 * known > len(answer) else "wrong"
-    return {"reason": f"{known} of {len(answer)} words", "verdict": verdict}
-
-
 def _plain(text: str) -> str:
     return _SPACE.sub(" ", text).strip()
 
 
 def quotation(text: str, part: str) -> str:
-    """A sentence as a model would write it from the text: its longest sentence or cell of a table, or its longest line of code, of what stands in `part`."""
-    found: list[str] = []
+    """A sentence as a model would write it from the text: its longest sentence or cell of a table, or its longest line
+    of code, of what stands in `part`."""
+    candidates: list[str] = []
     code = False
     for line in text.splitlines():
         if line.lstrip().startswith(_FENCES):
@@ -180,16 +180,18 @@ def quotation(text: str, part: str) -> str:
             continue
         shown = _LINK.sub(r"\1", _TAG.sub("", line)).strip()
         if code or "<pre" in line:
-            found += [f"`{shown}`"] if _plain(shown) in part or "<" in line else []
+            candidates += [f"`{shown}`"] if _plain(shown) in part or "<" in line else []
             continue
         for cell in shown.split(" | "):
-            found += [
+            candidates += [
                 sentence
                 for sentence in sentences(cell.strip(" |"))
                 if _plain(sentence) in _LINK.sub(r"\1", _TAG.sub("", part))
             ]
     longest = max(
-        (one for one in found if len(one) <= _LONGEST), key=len, default=part[:_LONGEST].rpartition(" ")[0]
+        (one for one in candidates if len(one) <= _LONGEST),
+        key=len,
+        default=part[:_LONGEST].rpartition(" ")[0],
     )
     flat = _BULLET.sub("", longest)
     return flat if flat.endswith((".", "!", "?")) else f"{flat.rstrip(':…')}."

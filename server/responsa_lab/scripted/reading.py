@@ -1,6 +1,8 @@
-"""Parses a prompt for a scripted model: English words and sentences, the fences with the nonce that the instructions name, and the text outside of the fences.
+"""Parses a prompt for a scripted model: English words and sentences, the fences with the nonce that the instructions
+name, and the text outside of the fences.
 
-Like any model, the parser knows the marks only from the messages. A test compares the marks that the parser reads with the marks that the engine writes."""
+Like any model, the parser knows the marks only from the messages. A test compares the marks that the parser reads with
+the marks that the engine writes."""
 
 from __future__ import annotations
 
@@ -18,10 +20,11 @@ _SHORTEST_STEM: Final = 3
 _SENTENCE: Final = re.compile(r"(?<=[.!?])(?<!\b[A-Z]\.)\s+(?=[\"“(]?[A-Z0-9])|\n+")
 _LINE_MARK: Final = re.compile(r"^(?:[-*+]|\d+\.)\s+")
 _SMALL_WORDS: Final = """
-    a an the and or but if so of in on at by to for from with without about into over under between as than then is are was were be been being am
-    do does did has have had having will would can could shall should may might must i you we they he she it me my your our us them their his her its
-    not no yes what which who whom whose when where why how much many more most some any there also too very just please tell explain give show say
-    mean means this that these those let lets out up down here again only own other such one
+    a an the and or but if so of in on at by to for from with without about into over under between as than then is
+    are was were be been being am do does did has have had having will would can could shall should may might must i
+    you we they he she it me my your our us them their his her its not no yes what which who whom whose when where why
+    how much many more most some any there also too very just please tell explain give show say mean means this that
+    these those let lets out up down here again only own other such one
 """
 _SMALL: Final = frozenset(_SMALL_WORDS.split())
 _POINTING: Final = re.compile(
@@ -130,17 +133,17 @@ class Reading:
     @cached_property
     def passages(self) -> Sequence[Passage]:
         """The passages that may be cited."""
-        found: list[Passage] = []
+        passages: list[Passage] = []
         for fence in self.fences:
             if fence.kind == "passage":
                 number = _NUMBER.search(fence.before)
-                found.append(Passage(int(number[1]) if number else len(found) + 1, fence.text))
+                passages.append(Passage(int(number[1]) if number else len(passages) + 1, fence.text))
         if self._fence is None:
             texts = [
                 message.text for message in self.prompt.messages if message.place is Provenance.RETRIEVED
             ]
-            found = [Passage(number, text) for number, text in enumerate(texts, 1)]
-        return found
+            passages = [Passage(number, text) for number, text in enumerate(texts, 1)]
+        return passages
 
     @cached_property
     def question(self) -> str:

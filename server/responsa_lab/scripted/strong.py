@@ -34,24 +34,35 @@ _SENTENCE: Final = re.compile(r"(?<=[.!?⟧])\s+")
 # Words for a model; documents for people do not contain such words. Most of these words are English; a few begin an
 # injected instruction in other languages.
 _USURPING: Final = re.compile(
-    r"\b(?:ignore|disregard|forget|bypass|override|void)\b.{0,60}\b(?:instruction|rule|prompt|order|direction|teacher|guideline|text|above|before|previous)s?\b"
-    r"|\byou (?:are now|have no|will now|must now|are (?:dan|an? )\b.{0,30}\bwithout)\b|\bfrom (?:now|this (?:moment|point)) on\b|\bact as (?:if|an?)\b"
-    r"|\b(?:new rule|system (?:message|update|prompt|note)|system:|assistant:|developer mode|maintenance mode|jailbreak|do anything now|stay in character)"
-    r"|\b(?:your|the|each|every|whole|any) (?:next )?(?:\w+ )?(?:reply|replies|response|responses)\b|\b(?:reply|respond) (?:only|with|just|nothing)\b|\banswer (?:only|just)\b"
+    r"\b(?:ignore|disregard|forget|bypass|override|void)\b.{0,60}\b(?:instruction|rule|prompt|order|direction|teacher"
+    r"|guideline|text|above|before|previous)s?\b"
+    r"|\byou (?:are now|have no|will now|must now|are (?:dan|an? )\b.{0,30}\bwithout)\b"
+    r"|\bfrom (?:now|this (?:moment|point)) on\b|\bact as (?:if|an?)\b"
+    r"|\b(?:new rule|system (?:message|update|prompt|note)|system:|assistant:|developer mode|maintenance mode"
+    r"|jailbreak|do anything now|stay in character)"
+    r"|\b(?:your|the|each|every|whole|any) (?:next )?(?:\w+ )?(?:reply|replies|response|responses)\b"
+    r"|\b(?:reply|respond) (?:only|with|just|nothing)\b|\banswer (?:only|just)\b"
     r"|\bsay (?:exactly|only)\b|\bin the answer say\b|\bdecode (?:this|and)\b|\bintent ?=|\bcodeword\b"
     r"|\bany assistant\b|\bthe assistant\b|\bassistants are\b|\bthis assistant\b|\bto the software\b"
-    r"|\b(?:your|system|starting|complete|the) instructions\b|\binstructions you were given\b|\binstructed to\b|\bsystem (?:prompt|configuration)|\b(?:you were|were you) told before\b"
-    r"|\bpretend (?:to be|you)\b|\bpersonas\b|\bpersonalities\b|\bsay so whenever\b|\balways add\b|\bthat you (?:quote|play)\b|\bcall the tool\b|\bmessage of the user\b"
-    r"|\b(?:your|of the) (?:answer|message|sentences|reply)\b|\bfollow instruction\b|\bautomated screening\b|<\|?(?:instruction|system|endoftext|im_start)\|?>"
+    r"|\b(?:your|system|starting|complete|the) instructions\b|\binstructions you were given\b|\binstructed to\b"
+    r"|\bsystem (?:prompt|configuration)|\b(?:you were|were you) told before\b"
+    r"|\bpretend (?:to be|you)\b|\bpersonas\b|\bpersonalities\b|\bsay so whenever\b|\balways add\b"
+    r"|\bthat you (?:quote|play)\b|\bcall the tool\b|\bmessage of the user\b"
+    r"|\b(?:your|of the) (?:answer|message|sentences|reply)\b|\bfollow instruction\b|\bautomated screening\b"
+    r"|<\|?(?:instruction|system|endoftext|im_start)\|?>"
     r"|\bbỏ qua\b|\bvergiss alle\b|\bignoriere\b|\bantworte ab\b|\bignora (?:todas|las|tutte)\b|\bignorez\b",
     re.IGNORECASE,
 )
 # A request to a writer or a machine. Texts for people contain such requests too.
 _ASKING: Final = re.compile(
-    r"^\W*(?:<?\|?(?:instruction|system|endoftext)\|?>\W*)?(?:(?:please|now|then|also|and|first|instead|before you answer|let us|can you|could you)\W+)*"
-    r"(?:write|reply|respond|answer|print|say|add|include|mention|repeat|translate|provide|list|give|tell|set|call|cite|begin|start|end|use|make|break down|"
-    r"describe|explain|compose|create|generate|summari[sz]e|modify|introduce|play|pretend|simulate|act|output|send|encode|decode|convert|rewrite|suggest|"
-    r"identify|discuss|offer|show|find|calculate|confirm|skip|rate|greet|spell|append|insert|remove|delete|recommend|share|reverse|confuse|avoid|adopt|keep|"
+    r"^\W*(?:<?\|?(?:instruction|system|endoftext)\|?>\W*)?(?:(?:please|now|then|also|and|first|instead"
+    r"|before you answer|let us|can you|could you)\W+)*"
+    r"(?:write|reply|respond|answer|print|say|add|include|mention|repeat|translate|provide|list|give|tell|set|call"
+    r"|cite|begin|start|end|use|make|break down|"
+    r"describe|explain|compose|create|generate|summari[sz]e|modify|introduce|play|pretend|simulate|act|output|send"
+    r"|encode|decode|convert|rewrite|suggest|"
+    r"identify|discuss|offer|show|find|calculate|confirm|skip|rate|greet|spell|append|insert|remove|delete|recommend"
+    r"|share|reverse|confuse|avoid|adopt|keep|"
     r"outline|detail|analy[sz]e|design|develop|help|teach|state|name|replace|combine|jumble|group|misspell|scramble|draft|render|rearrange|"
     r"adapt|complete|pretend|display|reveal|execute|run|open|visit|click|ensure|do|don't|do not|never|always)\b",
     re.IGNORECASE,
@@ -66,12 +77,12 @@ def usurping(text: str) -> bool:
 
 
 def orders(text: str, *, any_wish: bool) -> Sequence[str]:
-    """The injected instructions in a text. In each line, an instruction begins with the first sentence that tries to take over the model, and ends with the line. The
-    result also contains the decoded text of encoded instructions.
+    """The injected instructions in a text. In each line, an instruction begins with the first sentence that tries to
+    take over the model, and ends with the line. The result also contains the decoded text of encoded instructions.
 
     any_wish: whether plain requests and questions also count as injected instructions.
     """
-    found: list[str] = []
+    instructions: list[str] = []
     for line in text.splitlines():
         sentences = _SENTENCE.split(line.strip())
         first = next((place for place, one in enumerate(sentences) if usurping(one)), None)
@@ -81,21 +92,21 @@ def orders(text: str, *, any_wish: bool) -> Sequence[str]:
                 sentence for sentence in sentences if _ASKING.search(sentence) or _QUESTION.search(sentence)
             ]
         if wished:
-            found.append(" ".join(wished))
-            found += _decoded(found[-1])
-    return found
+            instructions.append(" ".join(wished))
+            instructions += _decoded(instructions[-1])
+    return instructions
 
 
 def _decoded(text: str) -> Sequence[str]:
-    found: list[str] = []
+    texts: list[str] = []
     for one in _ENCODED.findall(text):
         try:
             plain = base64.b64decode(one, validate=True).decode()
         except ValueError:
             continue
         if plain.isprintable():
-            found.append(plain)
-    return found
+            texts.append(plain)
+    return texts
 
 
 _PIECE: Final = re.compile(r"\s*\S+")
@@ -103,7 +114,8 @@ _BYTES_A_TOKEN: Final = 4
 
 
 class Strong:
-    """A `ChatModel`. Each word of its output is one token and one piece. Every four bytes of its input count as one token. The model requests no tools.
+    """A `ChatModel`. Each word of its output is one token and one piece. Every four bytes of its input count as one
+    token. The model requests no tools.
 
     asked: the number of calls for each `purpose` since the model was created.
     """
@@ -196,7 +208,7 @@ def ranked(reading: Reading, question: str = "") -> Sequence[Sentence]:
     """The passages' sentences that share a word with the question, best first. Sentences that try to take over the model are
     left out.
     """
-    asked = stems(question or reading.question)
+    question_stems = stems(question or reading.question)
     wants_figure = _ASKS_FIGURE.search(question or reading.question) is not None
     candidates = [
         (passage.number, text)
@@ -209,7 +221,7 @@ def ranked(reading: Reading, question: str = "") -> Sequence[Sentence]:
     frequent = Counter(stem for _, text in found for stem in stems(text))
     scored: list[Sentence] = []
     for number, text in found:
-        shared = asked & stems(text)
+        shared = question_stems & stems(text)
         score = sum(math.log(1 + len(found) / frequent[stem]) for stem in shared)
         if wants_figure and any(character.isdigit() for character in text):
             score *= 1 + _FIGURE_SHARE
@@ -289,8 +301,8 @@ _WRITERS: Final[Mapping[str, Callable[[Reading], str]]] = {
 }
 
 
-def _worth(found: Sequence[Sentence], most: int) -> Sequence[Sentence]:
-    return [one for one in found[:most] if one.score >= found[0].score * _WORTH_SAYING]
+def _worth(ranking: Sequence[Sentence], most: int) -> Sequence[Sentence]:
+    return [one for one in ranking[:most] if one.score >= ranking[0].score * _WORTH_SAYING]
 
 
 def _reply(text: str) -> str:
@@ -308,8 +320,9 @@ _MARK: Final = re.compile(r"⟦[^⟦⟧\n]*⟧\n?")
 
 
 class Calling:
-    """A `ChatModel` with the name `calling`. It requests one tool for each line `call TOOL {…}` of the question, all of them at once. Then it writes the tools' results, one on each
-    line. If a result has numbered sources, the last number ends the line, as a citation. With a line `for ever`, it requests the tools again as long as any are offered.
+    """A `ChatModel` with the name `calling`. It requests one tool for each line `call TOOL {…}` of the question, all of
+    them at once. Then it writes the tools' results, one on each line. If a result has numbered sources, the last number
+    ends the line, as a citation. With a line `for ever`, it requests the tools again as long as any are offered.
     """
 
     name = "calling"
@@ -343,10 +356,12 @@ def _cited(result: str) -> str:
 class Kind(StrEnum):
     """The way in which a model fails.
 
-    INVALID_JSON: if a prompt has a schema, the reply does not fit the schema; all other replies are the same as those of the strong model. EMPTY: the answer has no words.
-    ENDLESS: the answer never ends, whatever its limit. CUT: the answer breaks off after some words. STALL: the model never sends a word. HANG: the model sends
-    some words and then no more. UNSAFE: the model refuses to answer. UNREACHABLE, 401, 429, 500: no answer begins. The errors UNREACHABLE, 429
-    and 500 are marked as passing, so the same request can succeed later.
+    INVALID_JSON: if a prompt has a schema, the reply does not fit the schema; all other replies are the same as those
+    of the strong model. EMPTY: the answer has no words.
+    ENDLESS: the answer never ends, whatever its limit. CUT: the answer breaks off after some words. STALL: the model
+    never sends a word. HANG: the model sends some words and then no more. UNSAFE: the model refuses to answer.
+    UNREACHABLE, 401, 429, 500: no answer begins. The errors UNREACHABLE, 429 and 500 are marked as passing, so the same
+    request can succeed later.
     """
 
     INVALID_JSON = "invalid-json"
@@ -374,7 +389,8 @@ _RETRY_SECONDS = 1.0
 
 
 class Broken:
-    """A `ChatModel` with the name `broken-KIND`. idle_seconds: the number of seconds without a word after which the model raises TIMEOUT, as an adapter does."""
+    """A `ChatModel` with the name `broken-KIND`. idle_seconds: the number of seconds without a word after which the
+    model raises TIMEOUT, as an adapter does."""
 
     def __init__(self, kind: Kind, idle_seconds: float = 60.0) -> None:
         self._kind = kind

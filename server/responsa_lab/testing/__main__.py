@@ -1,8 +1,8 @@
 """python -m responsa_lab.testing [--model-port N] [--tool-port N] [--until-eof]
 
-Serves the scripted model and the counting tool on the loopback interface until SIGTERM or SIGINT. With --until-eof, the end of stdin also ends this process, so
-that it ends together with its parent process. First it prints two lines of JSON: {"part":"model","url":…,"stats_url":…}
-and {"part":"tool","url":…,"stats_url":…}.
+Serves the scripted model and the counting tool on the loopback interface until SIGTERM or SIGINT. With --until-eof, the
+end of stdin also ends this process, so that it ends together with its parent process. First it prints two lines of
+JSON: {"part":"model","url":…,"stats_url":…} and {"part":"tool","url":…,"stats_url":…}.
 """
 
 from __future__ import annotations

@@ -80,7 +80,8 @@ NO_SOCKET: Final = "in-process"
 
 
 def plan(model: ChatModel, tools: Sequence[Tool], time_limit_seconds: float) -> Plan:
-    """The graph: the step that decides, then the tool if the model requests one, then the step that writes. time_limit_seconds: the limit of the calls of tools."""
+    """The graph: the step that decides, then the tool if the model requests one, then the step that writes.
+    time_limit_seconds: the limit of the calls of tools."""
     # No usage events are sent, because they would come between the deltas that the fault campaigns compare. The cost of
     # the calls is only in the turn's terminal event.
     traits = Traits(calls=CallLimits(seconds=time_limit_seconds))
@@ -129,7 +130,7 @@ class ScriptedAgent:
     def time_limit_seconds(self) -> float:
         return self._agent.time_limit_seconds
 
-    async def admit(self, who: Principal, question: Question) -> None:
+    async def admit(self, caller: Principal, question: Question) -> None:
         """See `Agent.admit`. This agent accepts any parameters."""
 
     def demand(self, question: Question) -> Demand | None:
@@ -168,8 +169,8 @@ async def scripted_agent(
 ) -> AsyncGenerator[ScriptedAgent]:
     """The agent with its model and its tools.
 
-    model_url: the URL of a scripted model server, with `/v1`. tool_url: the URL of a tool sink. If a URL is "", this process starts the server,
-    on the loopback interface. If model_url is NO_SOCKET, the agent calls no model server.
+    model_url: the URL of a scripted model server, with `/v1`. tool_url: the URL of a tool sink. If a URL is "", this
+    process starts the server, on the loopback interface. If model_url is NO_SOCKET, the agent calls no model server.
     """
     async with AsyncExitStack() as stack:
         if not tool_url:

@@ -1,5 +1,5 @@
-"""A server of embedding models on the loopback interface. It speaks the protocols of OpenAI and Gemini, which were written from the types in openai 3.52.0 and
-google-genai 3.4.0 on 2026-11-22.
+"""A server of embedding models on the loopback interface. It speaks the protocols of OpenAI and Gemini, which were
+written from the types in openai 3.52.0 and google-genai 3.4.0 on 2026-11-22.
 
 Its vectors count the words of a text, so texts that share words are near each other.
 """
@@ -80,7 +80,8 @@ class EmbeddingServer:
 
 
 def vector_of(text: str, dimensions: int) -> Sequence[float]:
-    """The vector that the server sends for a text: how often each word occurs, in the place that the word's hash names. It is not scaled to length one."""
+    """The vector that the server sends for a text: how often each word occurs, in the place that the word's hash names.
+    It is not scaled to length one."""
     vector = [0.0] * dimensions
     vector[0] = 0.25
     for word in _WORD.findall(text.lower()):

@@ -1,6 +1,8 @@
-"""A small HTTP/1.1 server on the loopback interface. Its handlers control the socket: they can pace, stall and cut it, and they notice at once when the client disconnects.
+"""A small HTTP/1.1 server on the loopback interface. Its handlers control the socket: they can pace, stall and cut it,
+and they notice at once when the client disconnects.
 
-Ordinary web servers hide these possibilities from handlers. On a connection, this server accepts one request at a time. A request with a body needs a Content-Length.
+Ordinary web servers hide these possibilities from handlers. On a connection, this server accepts one request at a time.
+A request with a body needs a Content-Length.
 """
 
 from __future__ import annotations
@@ -29,7 +31,8 @@ class Request:
 
 
 class Exchange:
-    """One request and its response. To respond, call `reply`; or call `begin`, then `piece` for each piece, then `end`. `cut` breaks off the response."""
+    """One request and its response. To respond, call `reply`; or call `begin`, then `piece` for each piece, then `end`.
+    `cut` breaks off the response."""
 
     def __init__(self, request: Request, writer: asyncio.StreamWriter) -> None:
         self.request = request
@@ -154,7 +157,8 @@ class LoopbackServer:
     async def _exchange(self, exchange: Exchange, reader: asyncio.StreamReader) -> bytes:
         """Answers a request. Returns the first byte of the next request if this byte has already been read, otherwise b""."""
         handling = asyncio.ensure_future(self._handler(exchange))
-        # A client sends nothing before it has received its response. Therefore, if the socket becomes readable, the client has disconnected.
+        # A client sends nothing before it has received its response. Therefore, if the socket becomes readable, the
+        # client has disconnected.
         watching = asyncio.create_task(reader.read(1))
         try:
             await asyncio.wait({handling, watching}, return_when=asyncio.FIRST_COMPLETED)

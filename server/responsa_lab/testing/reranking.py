@@ -1,5 +1,5 @@
-"""A server of reranking models on the loopback interface. It speaks the protocols of Cohere (v2), Jina, Voyage and text-embeddings-inference, as their references describe them
-(read on 2026-11-25).
+"""A server of reranking models on the loopback interface. It speaks the protocols of Cohere (v2), Jina, Voyage and
+text-embeddings-inference, as their references describe them (read on 2026-11-25).
 
 Its score of a text is the number of different words that the text shares with the query, or what the test says.
 """
@@ -62,7 +62,8 @@ def answer(wire: str, scores: Sequence[object]) -> object:
     """The protocol's answer with these scores, best first. Each score counts as ten tokens."""
     places = list(range(len(scores)))
     if all(isinstance(score, (int, float)) for score in scores):
-        places.sort(key=lambda place: scores[place], reverse=True)  # pyright: ignore[reportArgumentType, reportCallIssue]  # they are numbers
+        # They are numbers.
+        places.sort(key=lambda place: scores[place], reverse=True)  # pyright: ignore[reportArgumentType, reportCallIssue]
     if wire == "tei":
         return [{"index": place, "score": scores[place]} for place in places]
     rows = [{"index": place, "relevance_score": scores[place]} for place in places]

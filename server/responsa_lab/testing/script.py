@@ -1,6 +1,7 @@
 """The testing agent's script and its results. All results are pure functions of the question's text.
 
-A question consists of words `key=value`, for example `tokens=64 pace_ms=20 tool=once tool_ms=200 seed=1`. All keys have defaults (see `Script`)."""
+A question consists of words `key=value`, for example `tokens=64 pace_ms=20 tool=once tool_ms=200 seed=1`. All keys have
+defaults (see `Script`)."""
 
 from __future__ import annotations
 
@@ -32,10 +33,11 @@ from responsa_server.domain.models import PromptMessage
 from responsa_server.domain.tools import Effect, ToolResult
 from responsa_server.tools.endpoint import LOST
 
-_TEXT: Final = """the of and to in a is that it was for on are as with his they at be this from have or by one had not but what all were when we there
-can an your which their said if do will each about how up out them then she many some so these would other into has more two like him see
-time could no make than first been its who now people my made over did down only way find use water long little very after words called
-just where most know river harbour bridge lantern copper granite orchard meadow window letter engine signal winter journey island market
+_TEXT: Final = """
+the of and to in a is that it was for on are as with his they at be this from have or by one had not but what all were when we there can
+an your which their said if do will each about how up out them then she many some so these would other into has more two like him see time
+could no make than first been its who now people my made over did down only way find use water long little very after words called just
+where most know river harbour bridge lantern copper granite orchard meadow window letter engine signal winter journey island market
 naïve façade café Zürich Straße Übergang Ærø smörgåsbord Łódź señor coração élève œuvre Ångström þing garçon piñata jalapeño Malmö Köln
 Ελλάδα θάλασσα νησί λόγος Москва река зима мост дорога письмо Київ шлях Ereván Երևան თბილისი ירושלים שלום القاهرة نهر مدينة दिल्ली नदी
 東京 水曜日 京都 図書館 北京 长江 学习 서울 바다 학교 ภาษาไทย แม่น้ำ 🌍 🚲 🎻 👩‍🚀 ½ ≤ → “quoted” — e.g. 1,024"""
@@ -54,7 +56,8 @@ _WORDS_A_SENTENCE: Final = 12
 
 
 class ToolFailure(StrEnum):
-    """How a tool call fails after it has had its effect. ERROR: the tool responds with 500. CUT: the tool closes the connection without a response."""
+    """How a tool call fails after it has had its effect. ERROR: the tool responds with 500. CUT: the tool closes the
+    connection without a response."""
 
     NONE = "none"
     ERROR = "error"
@@ -65,10 +68,12 @@ class ToolFailure(StrEnum):
 class Script:
     """The instructions for the testing agent. All times are in milliseconds.
 
-    tokens: the number of words in the answer, from 1 to 2000. Each word is one chunk. The first word comes after first_ms, and then one word every pace_ms.
-    opening: the number of words before the tool call. tool: the tool to call; the call takes tool_ms. tool_fail: how this call fails. seed: chooses the words.
-    fail_after: the number of answer words after which the model's server cuts the connection. stall_after: the number of answer words after which the server
-    sends no more words. For both, -1 means never.
+    tokens: the number of words in the answer, from 1 to 2000. Each word is one chunk. The first word comes after
+    first_ms, and then one word every pace_ms.
+    opening: the number of words before the tool call. tool: the tool to call; the call takes tool_ms. tool_fail: how
+    this call fails. seed: chooses the words.
+    fail_after: the number of answer words after which the model's server cuts the connection. stall_after: the number
+    of answer words after which the server sends no more words. For both, -1 means never.
     note: any text without a space, to distinguish questions.
     """
 
@@ -110,29 +115,29 @@ _CHOICES: Final[Mapping[str, type[StrEnum]]] = {"tool": Effect, "tool_fail": Too
 
 def parse(question: str) -> Script:
     """The script in a question's text. Raises InvalidRequest if a key is unknown or occurs twice, or if its value is not in range."""
-    found: dict[str, object] = {}
+    values: dict[str, object] = {}
     for word in question.split():
         key, equals, value = word.partition("=")
-        if not equals or key in found:
+        if not equals or key in values:
             raise _nonsense(f"“{word[:80]}” is not key=value, or its key is given twice")
         if key in _MOST:
             least, most = _MOST[key]
             number = int(value) if value.removeprefix("-").isdecimal() and len(value) <= 11 else None
             if number is None or not least <= number <= most:
                 raise _nonsense(f"{key} is a whole number from {least} to {most}")
-            found[key] = number
+            values[key] = number
         elif key in _CHOICES:
             known = [one.value for one in _CHOICES[key]]
             if value not in known:
                 raise _nonsense(f"{key} is one of {', '.join(known)}")
-            found[key] = _CHOICES[key](value)
+            values[key] = _CHOICES[key](value)
         elif key == "note":
-            found[key] = value
+            values[key] = value
         else:
             raise _nonsense(f"there is no key “{key[:80]}”; there are {', '.join(_KEYS)}")
-    if not found:
+    if not values:
         raise _nonsense("there is nothing to do")
-    return Script(**found)  # pyright: ignore[reportArgumentType] - the tables above ensure that each value has its field's type
+    return Script(**values)  # pyright: ignore[reportArgumentType] - the tables above ensure that each value has its field's type
 
 
 _KEYS: Final = tuple(field.name for field in fields(Script))
@@ -171,7 +176,8 @@ class ScriptedCut(Exception):
 
 
 async def spoken(script: Script, *, decides: bool) -> AsyncGenerator[str]:
-    """The model's words, each at its time: the opening if the model decides, otherwise the answer. Waits for ever if the script stalls the model.
+    """The model's words, each at its time: the opening if the model decides, otherwise the answer. Waits for ever if
+    the script stalls the model.
 
     Raises ScriptedCut if the script cuts the answer.
     """
@@ -220,9 +226,8 @@ def read_tokens(messages: Sequence[PromptMessage]) -> int:
     return sum(len(message.text.split()) for message in messages)
 
 
-def golden_usage(script: Script, question: str = "") -> Usage:
-    """The usage of a turn whose script runs to its end in one attempt. question: the text of the question if it is not `script.question`."""
-    asked = question or script.question
+def golden_usage(script: Script) -> Usage:
+    """The usage of a turn whose script runs to its end in one attempt."""
     opening = "".join(opening_tokens(script))
     results: tuple[ResultModel, ...] = ()
     if script.tool is not Effect.NONE:
@@ -231,16 +236,17 @@ def golden_usage(script: Script, question: str = "") -> Usage:
             {"call_id": "call-1", "tool": TOOLS[script.tool], "arguments": dict(tool_arguments(script))}
         )
         results = (ResultModel(call=call, outcome=result.outcome, content=result.content),)
-    first = prompt_messages(PromptInput(question=asked))
-    second = prompt_messages(PromptInput(question=asked, text=opening, results=results))
+    first = prompt_messages(PromptInput(question=script.question))
+    second = prompt_messages(PromptInput(question=script.question, text=opening, results=results))
     return Usage(
         input_tokens=read_tokens(first) + read_tokens(second),
         output_tokens=script.opening + script.tokens + (TOOL_CALL_TOKENS if results else 0),
     )
 
 
-def golden_events(script: Script, question: str = "") -> Sequence[Event]:
-    """The events of a first attempt without an interruption, with one delta for each chunk. A log may join several deltas (see `collapsed`).
+def golden_events(script: Script) -> Sequence[Event]:
+    """The events of a first attempt without an interruption, with one delta for each chunk. A log may join several
+    deltas (see `collapsed`).
 
     If the script makes the model fail or stall, there is no terminal event here, because the worker reports the turn's failure.
     """
@@ -273,7 +279,7 @@ def golden_events(script: Script, question: str = "") -> Sequence[Event]:
                 citations=(),
                 outcome=AnswerOutcome.COMPLETE,
                 passages_used=0,
-                usage=golden_usage(script, question),
+                usage=golden_usage(script),
                 model=MODEL,
             )
         )

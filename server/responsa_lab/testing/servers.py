@@ -1,4 +1,5 @@
-"""The servers that the testing agent calls over real sockets: an OpenAI-compatible model server that follows the script in the question, and a tool that counts its calls."""
+"""The servers that the testing agent calls over real sockets: an OpenAI-compatible model server that follows the script
+in the question, and a tool that counts its calls."""
 
 from __future__ import annotations
 
@@ -55,8 +56,8 @@ class _Asked:
 
 
 class ModelServer:
-    """Serves POST /v1/chat/completions, GET /v1/models, GET /stats and GET /requests (the number of started requests, by label). Each object can be started and closed
-    only once.
+    """Serves POST /v1/chat/completions, GET /v1/models, GET /stats and GET /requests (the number of started requests,
+    by label). Each object can be started and closed only once.
 
     If a request offers tools, the model sends its opening and requests the script's tool. If a request offers no
     tools, the model sends the answer.
@@ -124,33 +125,33 @@ class ModelServer:
 
     async def _complete(self, exchange: Exchange) -> None:
         try:
-            asked = _understood(exchange)
+            request = _understood(exchange)
         except (InvalidRequest, ValueError, KeyError, TypeError, IndexError) as error:
             await exchange.reply(HTTPStatus.BAD_REQUEST, _error(str(error)))
             return
-        self.requests[asked.label] += 1
+        self.requests[request.label] += 1
         self.streaming += 1
-        sent = _Sent(exchange, asked)
+        sent = _Sent(exchange, request)
         try:
-            await self._speak(exchange, asked, sent)
+            await self._speak(exchange, request, sent)
         finally:
             self.streaming -= 1
             if exchange.left_at is not None:
-                self.disconnects.append(Disconnect(asked.label, exchange.left_at, sent.pieces))
+                self.disconnects.append(Disconnect(request.label, exchange.left_at, sent.pieces))
                 self._left.set()
 
-    async def _speak(self, exchange: Exchange, asked: _Asked, sent: _Sent) -> None:
-        script = asked.script
+    async def _speak(self, exchange: Exchange, request: _Asked, sent: _Sent) -> None:
+        script = request.script
         await exchange.begin("text/event-stream")
         await sent.chunk({"role": "assistant", "content": ""})
         try:
-            async for text in spoken(script, decides=asked.decides):
+            async for text in spoken(script, decides=request.decides):
                 await sent.chunk({"content": text}, tokens=1)
         except ScriptedCut:
             exchange.cut()
             return
         reason = "stop"
-        if asked.decides and script.tool is not Effect.NONE:
+        if request.decides and script.tool is not Effect.NONE:
             reason = "tool_calls"
             function = {"name": TOOLS[script.tool], "arguments": json.dumps(tool_arguments(script))}
             call = {"index": 0, "id": "call-1", "type": "function", "function": function}
@@ -162,16 +163,16 @@ class ModelServer:
 
 
 class _Sent:
-    def __init__(self, exchange: Exchange, asked: _Asked) -> None:
+    def __init__(self, exchange: Exchange, request: _Asked) -> None:
         self.pieces = 0
         self._exchange = exchange
-        self._asked = asked
+        self._asked = request
         self._tokens = 0
         self._frame: dict[str, Any] = {
             "id": "chatcmpl-scripted",
             "object": "chat.completion.chunk",
             "created": int(time.time()),
-            "model": asked.model,
+            "model": request.model,
         }
 
     async def chunk(self, delta: Mapping[str, object], *, tokens: int = 0, reason: str | None = None) -> None:
@@ -220,8 +221,8 @@ def _error(message: str) -> bytes:
 
 @dataclass(slots=True)
 class Calls:
-    """The calls with one idempotency key. effects: the number of calls that had an effect. finished: the number of calls that got a response. at: the
-    times of the calls, in seconds since the epoch.
+    """The calls with one idempotency key. effects: the number of calls that had an effect. finished: the number of
+    calls that got a response. at: the times of the calls, in seconds since the epoch.
     """
 
     calls: int = 0
@@ -231,10 +232,11 @@ class Calls:
 
 
 class ToolSink:
-    """Serves POST /once and POST /idempotent, which need an `Idempotency-Key`, and GET /calls. Each object can be started and closed only once.
+    """Serves POST /once and POST /idempotent, which need an `Idempotency-Key`, and GET /calls. Each object can be
+    started and closed only once.
 
-    In a call, the effect comes first, then the pause, then the response. Therefore a call has had its effect even if the
-    client is killed before the response. The counts are kept after a client has ended.
+    In a call, the effect comes first, then the pause, then the response. Therefore a call has had its effect even if
+    the client is killed before the response. The counts are kept after a client has ended.
     """
 
     def __init__(self) -> None:
@@ -288,11 +290,11 @@ class ToolSink:
         except (KeyError, ValueError, TypeError, AttributeError) as error:
             await exchange.reply(HTTPStatus.BAD_REQUEST, as_json({"error": repr(error)}))
             return
-        found = self.calls.setdefault(key, Calls())
-        found.calls += 1
-        found.at.append(time.time())
-        if effect is Effect.ONCE or found.effects == 0:
-            found.effects += 1
+        calls = self.calls.setdefault(key, Calls())
+        calls.calls += 1
+        calls.at.append(time.time())
+        if effect is Effect.ONCE or calls.effects == 0:
+            calls.effects += 1
         self._called.set()
         if pause > 0:
             await asyncio.sleep(pause)
@@ -301,7 +303,7 @@ class ToolSink:
             return
         status = HTTPStatus.OK if failure is ToolFailure.NONE else HTTPStatus.INTERNAL_SERVER_ERROR
         await exchange.reply(status, tool_body(arguments))
-        found.finished += 1
+        calls.finished += 1
 
 
 def endpoint(url: str, effect: Effect) -> str:

@@ -1,8 +1,9 @@
 """python -m responsa_lab.verifying PROVIDER:MODEL [--embeddings]
 
-Asks a live provider a few short questions and reports, line by line, what holds and what differs from what its adapter assumes. The provider, its address
-and its key come from the settings, as for a server. Before it asks, it prints the highest possible cost. Exit codes: 0 no difference that matters, 1 at least
-one difference that matters, 2 the model cannot be asked with these settings.
+Asks a live provider a few short questions and reports, line by line, what holds and what differs from what its adapter
+assumes. The provider, its address and its key come from the settings, as for a server. Before it asks, it prints the
+highest possible cost. Exit codes: 0 no difference that matters, 1 at least one difference that matters, 2 the model
+cannot be asked with these settings.
 """
 
 from __future__ import annotations
@@ -69,20 +70,20 @@ async def embeddings(settings: Settings, name: str) -> int:
     table = model_table(settings.language_models, Layout.of(settings.home))
     try:
         called = name.partition(":")[0]
-        found = table.providers.get(called)
+        provider = table.providers.get(called)
         problem = table.problem(name)
-        if problem is None and (found is None or found.server.wire not in EMBEDDERS):
+        if problem is None and (provider is None or provider.server.wire not in EMBEDDERS):
             problem = f'The provider "{called}" has no embedding models.'
-        if problem is not None or found is None:
+        if problem is not None or provider is None:
             print(problem, file=sys.stderr)
             return _USAGE
         own = settings.models.embeddings.get(name, EmbeddingModelSettings())
-        embedder = EMBEDDERS[found.server.wire](
-            found.server, described(name, own), Calling(found.limits, RetryPolicy(retries=0))
+        embedder = EMBEDDERS[provider.server.wire](
+            provider.server, described(name, own), Calling(provider.limits, RetryPolicy(retries=0))
         )
         print("At most 3 requests and 200 input tokens.", flush=True)
         try:
-            right = await verify_embeddings(embedder, found.server.api_key.get_secret_value(), _tell)
+            right = await verify_embeddings(embedder, provider.server.api_key.get_secret_value(), _tell)
         finally:
             await embedder.close()
         return 0 if right else _DIFFERS
@@ -90,8 +91,8 @@ async def embeddings(settings: Settings, name: str) -> int:
         await table.close()
 
 
-def _tell(one: Finding) -> None:
-    print(one, flush=True)
+def _tell(finding: Finding) -> None:
+    print(finding, flush=True)
 
 
 def main() -> None:
@@ -99,14 +100,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m responsa_lab.verifying", description=__doc__)
     parser.add_argument("model", help="the model, as provider:model")
     parser.add_argument("--embeddings", action="store_true", help="the model is an embedding model")
-    given = parser.parse_args()
+    options = parser.parse_args()
     try:
         settings = load()
     except SettingsError as error:
         print(error, file=sys.stderr)
         sys.exit(_USAGE)
-    embeds = given.embeddings or "embed" in given.model.partition(":")[2]
-    sys.exit(asyncio.run((embeddings if embeds else chat)(settings, given.model)))
+    embeds = options.embeddings or "embed" in options.model.partition(":")[2]
+    sys.exit(asyncio.run((embeddings if embeds else chat)(settings, options.model)))
 
 
 if __name__ == "__main__":

@@ -1,11 +1,14 @@
-"""python -m responsa_lab.verifying.answers PROVIDER:MODEL [DOCUMENTS] [--questions FILE] [--judge PROVIDER:MODEL] [--part PART] [--limit N] [--running] [--yes]
+"""python -m responsa_lab.verifying.answers PROVIDER:MODEL [DOCUMENTS] [--questions FILE] [--judge PROVIDER:MODEL]
+[--part PART] [--limit N] [--running] [--yes]
 
-Asks its own instance, or with --running the one of the command line, whose `models.default` is the model. Another model, or the same one, judges each answer by a
-fixed rubric. Prints how many answers are right, partly right, wrong or refused, and how many citations are valid. Before it asks, it prints the most that
-all of this can cost. Providers, addresses and keys come from the settings, as for a server.
+Asks its own instance, or with --running the one of the command line, whose `models.default` is the model. Another
+model, or the same one, judges each answer by a fixed rubric. Prints how many answers are right, partly right, wrong or
+refused, how many citations are valid, and what was checked of the sentences that name a source. Before it asks, it
+prints the most that all of this can cost. Providers, addresses and keys come from the settings, as for a server.
 
-DOCUMENTS holds a folder of documents for each source of evals/reading; without it, only the questions on this checkout's own documents are asked. With --questions, DOCUMENTS is a folder of
-one's own documents, and FILE has one JSON object {question, answer} a line; an empty `answer` says that the documents do not answer the question.
+DOCUMENTS holds a folder of documents for each source of evals/reading; without it, only the questions on this
+checkout's own documents are asked. With --questions, DOCUMENTS is a folder of one's own documents, and FILE has one
+JSON object {question, answer} a line; an empty `answer` says that the documents do not answer the question.
 Exit codes: 0 measured, 1 the measurement failed, 2 the model cannot be asked with these settings, or an argument is wrong.
 """
 
@@ -23,7 +26,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from fnmatch import fnmatch
 from pathlib import Path
@@ -40,9 +43,11 @@ from responsa_server.agents.engine.prompts import fenced, meaning
 from responsa_server.agents.nodes.searching import DEFAULT_RETRIEVAL
 from responsa_server.app.models import model_table
 from responsa_server.app.settings import Settings, SettingsError, load
+from responsa_server.calls.convert.cited import UNCONFIRMED, state
 from responsa_server.cli.output import CommandFailed
 from responsa_server.cli.progress import Progress
 from responsa_server.cli.session import open_async_client
+from responsa_server.domain.events import CitationState
 from responsa_server.domain.models import (
     ChatModel,
     ModelError,
@@ -64,11 +69,13 @@ _JUDGED_TOKENS: Final = 4000
 """The most tokens of a prompt for the judge."""
 _VERDICT_TOKENS: Final = 1000
 """Models that think need more than the few words that they write."""
+_CHECKED_TOKENS: Final = 8000
+"""The most tokens of a prompt for the model that judges citations."""
 _MOST_BYTES: Final = 6000
 """How much of an answer and of a reference the judge reads."""
 _MARK: Final = "0123456789ab"
 _OWN: Final = "verify-answers"
-_KEPT: Final = ("RESPONSA_MODELS__", "RESPONSA_RETRIEVAL__", "RESPONSA_SECRETS_DIR")
+_KEPT: Final = ("RESPONSA_MODELS__", "RESPONSA_RETRIEVAL__", "RESPONSA_CITATIONS__", "RESPONSA_SECRETS_DIR")
 
 
 class Verdict(StrEnum):
@@ -80,8 +87,10 @@ class Verdict(StrEnum):
     REFUSED = "refused"
 
 
-RUBRIC: Final = f"""You judge an answer to a question. The reference is the text of the documents that answers the question; several texts answer it each by itself.
-- right: the answer says what the reference says, as far as the question asks for it, in whatever words. Further details that do not contradict it do not matter.
+RUBRIC: Final = f"""You judge an answer to a question. The reference is the text of the documents that answers the \
+question; several texts answer it each by itself.
+- right: the answer says what the reference says, as far as the question asks for it, in whatever words. Further \
+details that do not contradict it do not matter.
 - partly: the answer gives only a part of what the question asks for, or all of it with a mistake that does not matter.
 - wrong: the answer contradicts the reference, or answers another question, or invents what the reference does not say.
 - refused: the answer says that the documents do not answer the question, and gives no other answer.
@@ -121,8 +130,9 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class CaseOutcome:
-    """What became of a case. verdict: None if the turn failed or the judge gave no verdict. model: the writer of the answer, or "". citations, valid: how many the answer has,
-    and how many of these are valid.
+    """What became of a case. verdict: None if the turn failed or the judge gave no verdict. model: the writer of the
+    answer, or "". citations, valid: how many the answer has, and how many of these are valid. states: how many of its
+    sentences were quoted, supported and unconfirmed.
     """
 
     case: Case
@@ -130,6 +140,7 @@ class CaseOutcome:
     model: str
     citations: int
     valid: int
+    states: Mapping[str, int] = field(default_factory=dict[str, int])
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,15 +176,29 @@ def of_own(questions: Path, documents: Path, limit: int) -> Given:
     return Given({_OWN: documents}, cases)
 
 
-def most(cases: int, context_tokens: int, price: Price | None, judge: Price | None) -> str:
-    """The most that the answers and the verdicts cost, as a sentence."""
+def most(
+    cases: int,
+    context_tokens: int,
+    price: Price | None,
+    judge: Price | None,
+    citations: Sequence[Price | None] = (),
+) -> str:
+    """The most that the answers and the verdicts cost, as a sentence. citations: the price of the model that judges
+    citations, if there is one."""
     read, wrote = cases * (context_tokens + _BESIDE_TOKENS), cases * _ANSWER_TOKENS
-    judged, told = cases * _JUDGED_TOKENS, cases * _VERDICT_TOKENS
-    text = f"At most {cases} answers ({read:,} input and {wrote:,} output tokens) and {cases} verdicts ({judged:,} and {told:,})"
-    if price is None or judge is None:
+    judged, verdict_tokens = cases * _JUDGED_TOKENS, cases * _VERDICT_TOKENS
+    text = f"At most {cases} answers ({read:,} input and {wrote:,} output tokens) and {cases} verdicts ({judged:,} and {verdict_tokens:,})"
+    checked = cases * _CHECKED_TOKENS if citations else 0
+    if citations:
+        text += f", and checks of citations ({checked:,} and {verdict_tokens:,})"
+    if price is None or judge is None or None in citations:
         return f"{text}; the price of a model is not known."
     dollars = (
-        read * price.input + wrote * price.output + judged * judge.input + told * judge.output
+        read * price.input
+        + wrote * price.output
+        + judged * judge.input
+        + verdict_tokens * judge.output
+        + sum(checked * one.input + verdict_tokens * one.output for one in citations if one is not None)
     ) / 1_000_000
     return f"{text}: at most {dollars:.2f} dollars."
 
@@ -205,12 +230,12 @@ def _cut(text: str) -> str:
     return text.encode()[:_MOST_BYTES].decode(errors="ignore")
 
 
-async def measured(client: AsyncResponsa, given: Given, judge: ChatModel) -> Sequence[CaseOutcome]:
+async def measured(client: AsyncResponsa, case_set: Given, judge: ChatModel) -> Sequence[CaseOutcome]:
     """Loads the documents, asks the questions, and has the answers judged. Raises CommandFailed, ModelError."""
-    for collection, folder in given.folders.items():
+    for collection, folder in case_set.folders.items():
         await loaded(client, folder, collection, f"Loading {folder.name}")
     texts: dict[str, bytes] = {}
-    with Progress("Asking", len(given.cases)) as progress:
+    with Progress("Asking", len(case_set.cases)) as progress:
 
         async def ask(case: Case) -> CaseOutcome:
             async with answering(client, case.question, case.collection) as turn:
@@ -224,46 +249,54 @@ async def measured(client: AsyncResponsa, given: Given, judge: ChatModel) -> Seq
                 case _:
                     verdict = None
             progress.advance()
-            return CaseOutcome(case, verdict, answer.model, len(answer.citations), len(valid))
+            states = Counter(state(one) for one in answer.citations)
+            states[UNCONFIRMED] += len(answer.unconfirmed_sentences)
+            return CaseOutcome(case, verdict, answer.model, len(answer.citations), len(valid), states)
 
-        return await several(given.cases, ask)
+        return await several(case_set.cases, ask)
 
 
-def report(found: Sequence[CaseOutcome]) -> Sequence[str]:
+def report(outcomes: Sequence[CaseOutcome]) -> Sequence[str]:
     """The figures, one on each line."""
-    told: list[str] = []
+    report_lines: list[str] = []
     for name, those in (
-        ("answerable", [one for one in found if one.case.references]),
-        ("not answerable", [one for one in found if not one.case.references]),
+        ("answerable", [one for one in outcomes if one.case.references]),
+        ("not answerable", [one for one in outcomes if not one.case.references]),
     ):
         if those:
             counts = Counter(one.verdict for one in those)
             figures = [
                 f"{verdict} {counts[verdict]} ({counts[verdict] / len(those):.3f})" for verdict in Verdict
             ]
-            told.append(f"{name:<15} {len(those)}: {', '.join(figures)}, without a verdict {counts[None]}")
-    citations, valid = sum(one.citations for one in found), sum(one.valid for one in found)
-    answered = [one for one in found if one.model]
+            report_lines.append(
+                f"{name:<15} {len(those)}: {', '.join(figures)}, without a verdict {counts[None]}"
+            )
+    citations, valid = sum(one.citations for one in outcomes), sum(one.valid for one in outcomes)
+    answered = [one for one in outcomes if one.model]
     cited = sum(one.citations > 0 for one in answered)
-    told.append(
+    report_lines.append(
         f"{'citations':<15} {citations}: valid {valid}; answers with a citation {cited} of {len(answered)}"
     )
+    states = sum((Counter(one.states) for one in outcomes), Counter[str]())
+    counted = [f"{name} {states[name]}" for name in (*map(str, CitationState), UNCONFIRMED)]
+    report_lines.append(f"{'sentences':<15} {', '.join(counted)}")
     writers = Counter(one.model for one in answered)
-    told.append(
+    report_lines.append(
         f"{'written by':<15} {', '.join(f'{model} {count}' for model, count in writers.most_common())}"
     )
-    return told
+    return report_lines
 
 
 @contextmanager
-def own_instance(model: str, given: Given) -> Generator[tuple[str, str]]:
-    """Runs an instance whose language model is `model` during the block, in its own folder, which is purged afterwards. Yields its URL and the key of its administrator.
+def own_instance(model: str, case_set: Given) -> Generator[tuple[str, str]]:
+    """Runs an instance whose language model is `model` during the block, in its own folder, which is purged afterwards.
+    Yields its URL and the key of its administrator.
 
     Raises CommandFailed: the instance does not start.
     """
     with tempfile.TemporaryDirectory(prefix="responsa-verify-") as folder:
         home, labels = Path(folder) / "home", Path(folder) / "labels.jsonl"
-        labels.write_text(given.labels, encoding="utf-8")
+        labels.write_text(case_set.labels, encoding="utf-8")
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
@@ -308,8 +341,9 @@ def own_instance(model: str, given: Given) -> Generator[tuple[str, str]]:
 
 
 def checkout_sources(folder: Path) -> Sequence[str]:
-    """Writes the documents of those sources of evals/reading that are in this checkout's history into the folder, and returns the sources' names. Raises CommandFailed."""
-    found: list[str] = []
+    """Writes the documents of those sources of evals/reading that are in this checkout's history into the folder, and
+    returns the sources' names. Raises CommandFailed."""
+    names: list[str] = []
     for name, source in sources(OURS).items():
         if source.origin != "this repository":
             continue
@@ -318,8 +352,8 @@ def checkout_sources(folder: Path) -> Sequence[str]:
             # In a path, an asterisk stands for a part without slashes.
             if path.count("/") == source.paths.count("/") and fnmatch(path, source.paths):
                 (folder / name / Path(path).name).write_bytes(_git("show", f"{source.commit}:{path}"))
-        found.append(name)
-    return found
+        names.append(name)
+    return names
 
 
 def _git(*arguments: str) -> bytes:
@@ -340,22 +374,26 @@ def _agreed() -> bool:
         return False
 
 
-async def _answers(given: Given, settings: Settings, table: ModelTable, options: argparse.Namespace) -> int:
+async def _answers(
+    case_set: Given, settings: Settings, table: ModelTable, options: argparse.Namespace
+) -> int:
     judge = table.chain([options.judge])
     assert judge is not None
     tokens = DEFAULT_RETRIEVAL.context_tokens
-    print(most(len(given.cases), tokens, table.price(options.model), table.price(options.judge)), flush=True)
+    citations = [table.price(name) for name in (settings.citations.judge,) if name]
+    prices = table.price(options.model), table.price(options.judge)
+    print(most(len(case_set.cases), tokens, *prices, citations), flush=True)
     if not options.yes and not _agreed():
         return _USAGE
     if options.running:
         async with open_async_client() as client:
-            found = await measured(client, given, judge)
+            outcomes = await measured(client, case_set, judge)
     else:
-        with own_instance(options.model, given) as (url, key):
+        with own_instance(options.model, case_set) as (url, key):
             async with AsyncResponsa(url, key) as client:
-                found = await measured(client, given, judge)
-    print("\n".join(report(found)))
-    if options.running and not any(one.model == options.model for one in found):
+                outcomes = await measured(client, case_set, judge)
+    print("\n".join(report(outcomes)))
+    if options.running and not any(one.model == options.model for one in outcomes):
         print(f"The running instance does not answer with {options.model}.", file=sys.stderr)
         return _FAILED
     return 0
@@ -381,7 +419,7 @@ async def verify_answers(options: argparse.Namespace) -> int:
         await table.close()
 
 
-def main(given: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Reads the arguments, measures, and returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m responsa_lab.verifying.answers", description=__doc__)
     parser.add_argument("model", help="the model that answers, as provider:model")
@@ -394,7 +432,7 @@ def main(given: Sequence[str] | None = None) -> int:
     parser.add_argument("--limit", type=int, default=0, help="how many questions to ask; 0 asks all")
     parser.add_argument("--running", action="store_true", help="ask the instance of the command line")
     parser.add_argument("--yes", action="store_true", help="do not ask whether to go on")
-    options = parser.parse_args(given)
+    options = parser.parse_args(arguments)
     options.judge = options.judge or options.model
     if options.questions is not None and options.documents is None:
         parser.error("one's own questions need the folder of documents")

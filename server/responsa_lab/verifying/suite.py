@@ -1,6 +1,7 @@
 """The shapes of a provider's answers that the adapters rely on. Each is asked of the live provider and compared with the assumption.
 
-A difference in what a model writes (it did not use a tool, say) is a note: models differ. A difference in how the provider speaks is one that matters.
+A difference in what a model writes (it did not use a tool, say) is a note: models differ. A difference in how the
+provider speaks is one that matters.
 """
 
 from __future__ import annotations
@@ -111,7 +112,7 @@ class Provider:
         finally:
             await adapter.close()
 
-    def found(self, verdict: CheckVerdict, shape: str, text: str = "") -> None:
+    def report(self, verdict: CheckVerdict, shape: str, text: str = "") -> None:
         """Add a line to the report, without keys."""
         clean = shown(" ".join(text.split()), self.server.api_key.get_secret_value())
         self.findings.append(Finding(verdict, shape, clean))
@@ -119,14 +120,14 @@ class Provider:
     def expected(self, shape: str, *, right: bool, assumed: str, got: str) -> None:
         """An assumption that matters."""
         if right:
-            self.found(CheckVerdict.HOLDS, shape, assumed)
+            self.report(CheckVerdict.HOLDS, shape, assumed)
         else:
-            self.found(CheckVerdict.DIFFERS, shape, f"assumed {assumed}, got {got}")
+            self.report(CheckVerdict.DIFFERS, shape, f"assumed {assumed}, got {got}")
 
     def failed(self, shape: str, heard: Heard) -> bool:
         """Whether an answer failed that should not have; then it is reported."""
         if heard.error is not None:
-            self.found(CheckVerdict.DIFFERS, shape, f"assumed an answer, got {heard.error}")
+            self.report(CheckVerdict.DIFFERS, shape, f"assumed an answer, got {heard.error}")
         return heard.error is not None
 
 
@@ -156,7 +157,7 @@ async def plain(to: Provider) -> None:
         got=f"{_ending(heard)}, text {heard.text[:60]!r}",
     )
     if "59" not in heard.text:
-        to.found(CheckVerdict.NOTE, "words of the answer", f"not what was asked for: {heard.text[:60]!r}")
+        to.report(CheckVerdict.NOTE, "words of the answer", f"not what was asked for: {heard.text[:60]!r}")
     pieces = len(heard.texts)
     to.expected("streaming", right=pieces > 1, assumed="text in several pieces", got=f"{pieces} piece")
     _usage(to, heard)
@@ -176,7 +177,7 @@ def _usage(to: Provider, heard: Heard) -> None:
         last = seen.usage_at[-1] if seen.usage_at else "nowhere"
         verdict = CheckVerdict.HOLDS if last == assumed.usage_at else CheckVerdict.NOTE
         text = f"assumed {assumed.usage_at}, got {last}" if verdict is CheckVerdict.NOTE else last
-        to.found(verdict, "place of the usage", text)
+        to.report(verdict, "place of the usage", text)
 
 
 def _names(to: Provider, shape: str, heard: Heard) -> None:
@@ -184,13 +185,13 @@ def _names(to: Provider, shape: str, heard: Heard) -> None:
     assumed, seen = ASSUMED[to.wire], ASSUMED[to.wire].read(heard.events)
     if strange := sorted(set(seen.stops) - assumed.stops):
         known = ", ".join(sorted(assumed.stops))
-        to.found(
+        to.report(
             CheckVerdict.DIFFERS,
             f"stop reason of {shape}",
             f"assumed one of {known}, got {', '.join(strange)}",
         )
     if seen.unknown:
-        to.found(
+        to.report(
             CheckVerdict.NOTE, f"events of {shape}", f"the adapter passes over {', '.join(seen.unknown)}"
         )
 
@@ -199,7 +200,7 @@ async def limit(to: Provider) -> None:
     """An answer that reaches its limit of tokens."""
     heard = await to.ask(prompt(_COUNT, tokens=16))
     if heard.error is not None and heard.error.fault is ModelFault.EMPTY:
-        to.found(CheckVerdict.NOTE, "limit", "the model wrote no text within 16 tokens; it may think first")
+        to.report(CheckVerdict.NOTE, "limit", "the model wrote no text within 16 tokens; it may think first")
     elif not to.failed("limit", heard):
         to.expected(
             "limit",
@@ -215,7 +216,7 @@ async def instructions(to: Provider) -> None:
     heard = await to.ask(prompt("Say hello.", "Whatever is asked, answer with the single word BANANA."))
     if not to.failed("system prompt", heard):
         right = "banana" in heard.text.lower()
-        to.found(
+        to.report(
             CheckVerdict.HOLDS if right else CheckVerdict.NOTE,
             "system prompt",
             "" if right else f"not obeyed: {heard.text[:80]!r}",
@@ -226,13 +227,13 @@ async def temperature(to: Provider) -> None:
     """A temperature, which some models refuse."""
     to.failed("temperature", heard := await to.ask(replace(prompt("Say hello."), temperature=0.5)))
     if heard.error is None:
-        to.found(CheckVerdict.HOLDS, "temperature", "accepted (or not sent)")
+        to.report(CheckVerdict.HOLDS, "temperature", "accepted (or not sent)")
 
 
 async def structured(to: Provider) -> None:
     """A JSON schema for the answer."""
     if not to.server.structured:
-        to.found(CheckVerdict.SKIPPED, "schema", "the setting `structured` is false")
+        to.report(CheckVerdict.SKIPPED, "schema", "the setting `structured` is false")
         return
     heard = await to.ask(replace(prompt("What is the capital of Norway? Answer with JSON."), schema=_CAPITAL))
     if to.failed("schema", heard):
@@ -250,32 +251,32 @@ async def structured(to: Provider) -> None:
 async def tools(to: Provider) -> None:
     """A call of a tool, its result sent back, and several calls at once."""
     if not to.server.tools:
-        to.found(CheckVerdict.SKIPPED, "tool call", "the setting `tools` is false")
+        to.report(CheckVerdict.SKIPPED, "tool call", "the setting `tools` is false")
         return
     question = PromptMessage(Role.USER, "Use the tool: what is the weather in Oslo?")
-    asked = ModelPrompt([question], "verify", [_WEATHER], max_tokens=_ROOM)
-    heard = await to.ask(asked)
+    tool_prompt = ModelPrompt([question], "verify", [_WEATHER], max_tokens=_ROOM)
+    heard = await to.ask(tool_prompt)
     if to.failed("tool call", heard):
         return
     _names(to, "tool call", heard)
     if not heard.requests:
-        to.found(
+        to.report(
             CheckVerdict.NOTE,
             "tool call",
             f"the model called no tool, so calls were not verified: {heard.text[:80]!r}",
         )
         return
-    one, seen = heard.requests[0], ASSUMED[to.wire].read(heard.events)
+    request, seen = heard.requests[0], ASSUMED[to.wire].read(heard.events)
     to.expected(
         "tool call",
-        right=one.tool == _WEATHER.id
-        and not one.problem
-        and set(one.arguments) == {"city"}
-        and bool(one.call_id),
+        right=request.tool == _WEATHER.id
+        and not request.problem
+        and set(request.arguments) == {"city"}
+        and bool(request.call_id),
         assumed="the tool's name, an id and arguments that fit its schema",
-        got=f"{one.tool}, id {one.call_id!r}, {dict(one.arguments)}{f', {one.problem}' if one.problem else ''}",
+        got=f"{request.tool}, id {request.call_id!r}, {dict(request.arguments)}{f', {request.problem}' if request.problem else ''}",
     )
-    to.found(
+    to.report(
         CheckVerdict.NOTE, "arguments", f"in {seen.fragments} fragments, stop reason {', '.join(seen.stops)}"
     )
     results = [
@@ -283,7 +284,7 @@ async def tools(to: Provider) -> None:
         for each in heard.requests
     ]
     spoken = PromptMessage(Role.ASSISTANT, heard.text, heard.requests)
-    after = await to.ask(replace(asked, messages=[question, spoken, *results]))
+    after = await to.ask(replace(tool_prompt, messages=[question, spoken, *results]))
     if not to.failed("tool result", after):
         right = "17" in after.text
         text = (
@@ -291,18 +292,18 @@ async def tools(to: Provider) -> None:
             if right
             else f"the answer does not use the result: {after.text[:80]!r}"
         )
-        to.found(CheckVerdict.HOLDS if right else CheckVerdict.NOTE, "tool result", text)
-    await _several(to, asked)
+        to.report(CheckVerdict.HOLDS if right else CheckVerdict.NOTE, "tool result", text)
+    await _several(to, tool_prompt)
 
 
-async def _several(to: Provider, asked: ModelPrompt) -> None:
+async def _several(to: Provider, tool_prompt: ModelPrompt) -> None:
     both = PromptMessage(Role.USER, "Use the tool twice, at once: what is the weather in Oslo and in Lima?")
-    heard = await to.ask(replace(asked, messages=[both]))
+    heard = await to.ask(replace(tool_prompt, messages=[both]))
     if to.failed("several tool calls", heard):
         return
     ids = {request.call_id for request in heard.requests}
     if len(heard.requests) < 2:
-        to.found(
+        to.report(
             CheckVerdict.NOTE,
             "several tool calls",
             f"the reply requests only {len(heard.requests)} of the two calls",
@@ -326,7 +327,7 @@ async def schema_and_tools(to: Provider) -> None:
     )
     heard = await to.ask(both)
     text = f"refused: {heard.error}" if heard.error else "accepted"
-    to.found(CheckVerdict.NOTE, "schema with tools", text)
+    to.report(CheckVerdict.NOTE, "schema with tools", text)
 
 
 async def prefix(to: Provider) -> None:
@@ -335,7 +336,7 @@ async def prefix(to: Provider) -> None:
     takes = adapter.takes_prefix
     await adapter.close()
     if not takes:
-        to.found(CheckVerdict.SKIPPED, "prefix", "the adapter uses no prefix for this model")
+        to.report(CheckVerdict.SKIPPED, "prefix", "the adapter uses no prefix for this model")
         return
     heard = await to.ask(replace(prompt(_COUNT), prefix=_PREFIX))
     if to.failed("prefix", heard):
@@ -348,7 +349,7 @@ async def prefix(to: Provider) -> None:
         got=repr(said[:60]),
     )
     if not said.startswith("10"):
-        to.found(CheckVerdict.NOTE, "words after the prefix", f"not what was asked for: {said[:60]!r}")
+        to.report(CheckVerdict.NOTE, "words after the prefix", f"not what was asked for: {said[:60]!r}")
 
 
 async def errors(to: Provider) -> None:
@@ -358,10 +359,10 @@ async def errors(to: Provider) -> None:
         wrong = to.server.model_copy(update={"api_key": SecretStr(_WRONG)})
         _refused(to, "wrong key", await to.ask(short, server=wrong), ModelFault.CREDENTIAL)
     else:
-        to.found(CheckVerdict.SKIPPED, "wrong key", "the server needs no key")
+        to.report(CheckVerdict.SKIPPED, "wrong key", "the server needs no key")
     heard = await to.ask(short, model=_NO_MODEL)
     if heard.error is None:
-        to.found(
+        to.report(
             CheckVerdict.NOTE,
             "unknown model",
             "the server answered although it has no such model, so it ignores the model's name",
@@ -371,10 +372,12 @@ async def errors(to: Provider) -> None:
     # A request that is refused costs nothing; one with a long prompt that is accepted would cost much.
     heard = await to.ask(replace(short, max_tokens=_TOO_MANY), pieces=1, seconds=_SHORT_SECONDS)
     if heard.error is None or heard.error.fault is ModelFault.TIMEOUT:
-        to.found(CheckVerdict.NOTE, "limit too high", "accepted; a request that is too long was not provoked")
+        to.report(
+            CheckVerdict.NOTE, "limit too high", "accepted; a request that is too long was not provoked"
+        )
     else:
         _refused(to, "limit too high", heard, ModelFault.REFUSED)
-    to.found(
+    to.report(
         CheckVerdict.SKIPPED, "rate limit", "not provoked; calls of the server log it as model_call_failed"
     )
 
@@ -388,7 +391,7 @@ def _refused(to: Provider, shape: str, heard: Heard, fault: ModelFault) -> None:
         got=f"an answer, {heard.text[:40]!r}" if error is None else f"{error}",
     )
     if error is not None:
-        to.found(CheckVerdict.NOTE, f"words of {shape}", f"HTTP {error.status}, {error.kind or 'no code'}")
+        to.report(CheckVerdict.NOTE, f"words of {shape}", f"HTTP {error.status}, {error.kind or 'no code'}")
 
 
 async def cut(to: Provider) -> None:
@@ -398,7 +401,7 @@ async def cut(to: Provider) -> None:
         return
     used = heard.spent.usage if heard.spent else None
     told = "no usage" if used is None else f"{used.input_tokens} tokens read and {used.output_tokens} written"
-    to.found(
+    to.report(
         CheckVerdict.NOTE,
         "cut",
         f"after {len(heard.texts)} pieces, {told} had been reported; the rest is estimated. The provider's account shows what is billed",

@@ -1,4 +1,5 @@
-"""Reads a provider's answers as the provider sent them, next to what the adapter makes of them, and finds what the adapter does not expect."""
+"""Reads a provider's answers as the provider sent them, next to what the adapter makes of them, and finds what the
+adapter does not expect."""
 
 from __future__ import annotations
 
@@ -76,7 +77,7 @@ class Heard:
     @property
     def events(self) -> Sequence[Json]:
         """The JSON objects in the events that have arrived whole."""
-        found: list[Json] = []
+        events: list[Json] = []
         for line in bytes(self.body).decode(errors="replace").splitlines():
             if line.startswith("data:"):
                 try:
@@ -84,8 +85,8 @@ class Heard:
                 except ValueError:
                     continue
                 if isinstance(value, dict):
-                    found.append(cast("Json", value))
-        return found
+                    events.append(cast("Json", value))
+        return events
 
 
 async def hear(model: HttpModel, prompt: ModelPrompt, *, pieces: int = 0) -> Heard:
@@ -110,7 +111,8 @@ async def hear(model: HttpModel, prompt: ModelPrompt, *, pieces: int = 0) -> Hea
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What the events of an answer hold. stops: the reasons for which it stopped. unknown: names that the adapter passes over. usage_at: the places of reports of usage.
+    """What the events of an answer hold. stops: the reasons for which it stopped. unknown: names that the adapter
+    passes over. usage_at: the places of reports of usage.
     fragments: in how many parts the arguments of tool requests came.
     """
 
@@ -122,7 +124,8 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Assumed:
-    """What an adapter assumes about its protocol. stops: the reasons for which an answer stops. usage_at: where usage is reported. read: reads the events."""
+    """What an adapter assumes about its protocol. stops: the reasons for which an answer stops. usage_at: where usage
+    is reported. read: reads the events."""
 
     stops: frozenset[str]
     usage_at: str

@@ -4,24 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from responsa_server.app.layout import Layout
 from responsa_server.app.resources import identity_on, new_id, secret_text
 from responsa_server.app.settings import Settings
 from responsa_server.domain.accounts import SignInProvider
-from responsa_server.embedded import EmbeddedError, Layout
+from responsa_server.fixable import Fixable
 from responsa_server.identity.accounts import AccountOptions, Accounts
 from responsa_server.identity.credentials import CredentialCache
 from responsa_server.identity.mailing import Mailing
 from responsa_server.identity.openid import OpenId, OpenIdOptions
 from responsa_server.identity.openid_provider import LinkedIdentities
 from responsa_server.identity.passwords import Passwords
+from responsa_server.identity.programs import Programs
 from responsa_server.identity.service import Identity
 from responsa_server.identity.tokens import Secret, Tokens
+from responsa_server.stores.postgres import programs
 from responsa_server.stores.postgres.accounts import PostgresAccountStore
 from responsa_server.stores.postgres.audit import PostgresAuditTrail
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.jobs import JobQueue
 from responsa_server.stores.postgres.mail import Outbox, PostgresMailStore
 from responsa_server.stores.postgres.openid import PostgresOpenIdStore
+from responsa_server.stores.postgres.resources import ResourceStore
 from responsa_server.stores.postgres.users import PostgresUsers
 
 
@@ -36,7 +40,8 @@ class AccountParts:
         queue: JobQueue,
         cache: CredentialCache | None = None,
     ) -> None:
-        """queue: for the mails to send. cache: the cache of credentials; a new one by default. Raises EmbeddedError if the secret file cannot be read."""
+        """queue: for the mails to send. cache: the cache of credentials; a new one by default. Raises Fixable if the
+        secret file cannot be read."""
         outbox = Outbox(queue, new_id) if settings.mail.configured else None
         store = PostgresAccountStore(database, outbox)
         self.tokens = tokens_on(settings, layout, database)
@@ -53,8 +58,10 @@ class AccountParts:
             providers_of(settings),
         )
         self.accounts = Accounts(store, self.identity, self._passwords, self.tokens, options)
+        registered = ResourceStore(database, programs.KIND)
+        self.programs = Programs(self.accounts, registered, self.tokens.secret, settings.programs)
         external = PostgresOpenIdStore(database)
-        self.identities = LinkedIdentities(external, self.accounts, self.identity, options.providers)
+        self.identities = LinkedIdentities(external, self.identity, options.providers)
         self.openid = OpenId(
             external,
             store,
@@ -81,7 +88,7 @@ class AccountParts:
 
 
 def tokens_on(settings: Settings, layout: Layout, database: Database) -> Tokens:
-    """Return the signing keys of an open database. Raises EmbeddedError if the secret file cannot be read."""
+    """Return the signing keys of an open database. Raises Fixable if the secret file cannot be read."""
     secret = Secret(secret_text(settings, layout))
     return Tokens(PostgresAccountStore(database), secret, settings.tokens)
 
@@ -96,7 +103,7 @@ def providers_of(settings: Settings) -> Sequence[SignInProvider]:
 
 
 def mailing_on(settings: Settings, layout: Layout, database: Database) -> Mailing:
-    """Return the work of jobs that send mails. Raises EmbeddedError if the secret file or the file with certificates cannot be read."""
+    """Return the work of jobs that send mails. Raises Fixable if the secret file or the file with certificates cannot be read."""
     mailer = None
     if settings.mail.configured:
         # Imported late, because most installations send no mails.
@@ -105,7 +112,7 @@ def mailing_on(settings: Settings, layout: Layout, database: Database) -> Mailin
         try:
             mailer = SmtpMailer(settings.mail)
         except OSError as error:  # ssl.SSLError is one
-            raise EmbeddedError(
+            raise Fixable(
                 f"The file {settings.mail.ca_file} cannot be read as certificates ({error.strerror or type(error).__name__})",
                 "correct mail.ca_file (RESPONSA_MAIL__CA_FILE)",
             ) from error

@@ -8,7 +8,7 @@ closed.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass
 from importlib.resources import files
@@ -24,32 +24,34 @@ from responsa_server.agents.config.content import Defaults
 from responsa_server.agents.config.files import Folders, Watch, read_prompts
 from responsa_server.agents.config.live import AgentsBroken, LiveAgents, LiveOptions
 from responsa_server.agents.config.problems import clause
+from responsa_server.agents.config.settings import CitationSettings
 from responsa_server.agents.config.tools import LiveTools
+from responsa_server.agents.engine.asking import Asker
 from responsa_server.agents.engine.background_model import BackgroundModel
-from responsa_server.agents.engine.config import DEFAULT_MODEL, PASSAGES
+from responsa_server.agents.engine.config import DEFAULT_MODEL, PASSAGES, Traits
 from responsa_server.agents.engine.kinds import NodeParts
 from responsa_server.agents.engine.prompts import PromptError, PromptSet
 from responsa_server.app.caches import Caches
 from responsa_server.app.default_model import DefaultModels
 from responsa_server.app.embedders import ConfiguredEmbedders
+from responsa_server.app.layout import Layout
 from responsa_server.app.models import by_name, doubles, known_models, model_table, open_reranker
+from responsa_server.app.processes import memory_mib
 from responsa_server.app.resources import database_urls, new_id, redis_url, relay_key
 from responsa_server.app.settings import Settings, SettingsError
 from responsa_server.app.tools import live_tools
-from responsa_server.app.vector_stores import open_store, open_vectors
-from responsa_server.calls.frames import AskFrames, reason_of_terminal
+from responsa_server.app.vector_stores import open_store
+from responsa_server.calls.frames import AskFrames
 from responsa_server.domain.agents import Agent
 from responsa_server.domain.breakers import Breakers
 from responsa_server.domain.counters import Counters
 from responsa_server.domain.faults import Faults
 from responsa_server.domain.limits import MessageGate
-from responsa_server.domain.models import Models
+from responsa_server.domain.models import ChatModel, Models
 from responsa_server.domain.parts import NOT_PAUSED, Pause
 from responsa_server.domain.passages import VectorStore
 from responsa_server.domain.relay import Reload
-from responsa_server.domain.teachers import Teacher
-from responsa_server.embedded import EmbeddedError, Layout
-from responsa_server.embedded.machine import visible
+from responsa_server.fixable import Fixable
 from responsa_server.identity.credentials import CredentialCache
 from responsa_server.identity.tenants import TenantKeeper
 from responsa_server.identity.users import Erasing
@@ -65,12 +67,9 @@ from responsa_server.ingest.sandbox.pool import ParserPool
 from responsa_server.ingest.settings import IngestionSettings
 from responsa_server.ingest.shipped_vectors import ShippedVectors
 from responsa_server.ingest.watching import Watching
-from responsa_server.insight.grouping import Grouping
-from responsa_server.insight.patterns import PatternKeeper
-from responsa_server.insight.replaying import Replaying
-from responsa_server.insight.settings import InsightSettings
 from responsa_server.library.library import Library
 from responsa_server.library.pages import PageImages
+from responsa_server.machine import visible
 from responsa_server.outbound.connector import Connector
 from responsa_server.providers.minilm import MiniLmEmbedder
 from responsa_server.providers.minilm import load as load_minilm
@@ -78,6 +77,7 @@ from responsa_server.providers.table import ModelTable
 from responsa_server.routing.stored import KeptClassifiers
 from responsa_server.search.answering import LibraryEvidence
 from responsa_server.search.reranking import Reranking
+from responsa_server.search.resident import Residents
 from responsa_server.search.retrieve import KnowledgeSearch, Retriever
 from responsa_server.stores.cached import NOT_CACHED, SharedCache, entries_of
 from responsa_server.stores.postgres import teachers as stored_teachers
@@ -95,8 +95,7 @@ from responsa_server.stores.postgres.jobs import JobQueue, places
 from responsa_server.stores.postgres.mail import Outbox
 from responsa_server.stores.postgres.operations import IngestionStore, OperationStore
 from responsa_server.stores.postgres.passages import PassageWordsStore, PostgresLexicalIndex
-from responsa_server.stores.postgres.patterns import PostgresPatterns
-from responsa_server.stores.postgres.replays import PostgresReplays
+from responsa_server.stores.postgres.resident import ResidentStore
 from responsa_server.stores.postgres.resources import ResourceTable
 from responsa_server.stores.postgres.tenants import PostgresTenants
 from responsa_server.stores.postgres.turn_log import NamedQueries
@@ -114,7 +113,11 @@ _SHARE_OF_TURNS: Final = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Knowledge:
-    """Documents and search. queue: the queue of all jobs. embedder: the embedded model, which also classifies questions. embedders: all embedding models. jobs: the jobs that ingest documents, or None if this process does not ingest documents. vectors: the vector store outside the database, or None. reranking: the reranking model, or None. parser: reads documents in a sandbox."""
+    """Documents and search. queue: the queue of all jobs. embedder: the embedded model, which also classifies
+    questions. embedders: all embedding models. jobs: the jobs that ingest documents, or None if this process does not
+    ingest documents. vectors: the vector store outside the database, or None. reranking: the reranking model, or None.
+    parser: reads documents in a sandbox. warming: the start of the parser, which a process that ingests awaits before
+    it takes turns and jobs; it raises ParserUnavailable."""
 
     embedder: MiniLmEmbedder
     embedders: ConfiguredEmbedders
@@ -127,6 +130,7 @@ class Knowledge:
     jobs: KnowledgeJobs | None
     vectors: VectorStore | None
     parser: ParserPool
+    warming: asyncio.Task[None] | None
     reranking: Reranking | None
 
 
@@ -140,33 +144,39 @@ async def build_knowledge(
 ) -> Knowledge:
     """Build documents and search. Every role loads the embedded embedding model, because each search may embed its question with it.
 
-    Raises SettingsError, and EmbeddedError if a model for ingestion is not available.
+    Raises SettingsError, and Fixable if a model for ingestion is not available.
     """
     threads = settings.retrieval.embedding_threads or visible().cpus
     parser = _parser(settings, stack, layout)
-    loading = asyncio.to_thread(load_minilm, layout.data / "models", threads=threads)
-    if not settings.role.runs_jobs:
-        embedder = await loading  # this process only draws pages, so the parser starts with the first page
-    else:
-        embedder, _ = await asyncio.gather(loading, parser.start())
+    warming: asyncio.Task[None] | None = None
+    if settings.role.runs_jobs:  # other processes only draw pages, so the parser starts with the first page
+        warming = asyncio.create_task(parser.start(), name="parser")
+        stack.callback(warming.cancel)
+    embedder = await asyncio.to_thread(load_minilm, layout.data / "models", threads=threads)
     stack.callback(embedder.close)
     embedders = ConfiguredEmbedders(
         embedder, settings.retrieval.embedding, settings.language_models, models.providers
     )
     stack.push_async_callback(embedders.close)
     seconds = settings.retrieval.search_seconds
-    vectors = open_vectors(database, settings)
-    if vectors.store is not None:
-        stack.push_async_callback(vectors.store.close)
-    lexical = PostgresLexicalIndex(database, search_seconds=seconds, cached=caches.passages)
+    vectors = open_store(settings)
+    if vectors is not None:
+        stack.push_async_callback(vectors.close)
+    lexical = PostgresLexicalIndex(
+        database, search_seconds=seconds, breadth=settings.retrieval.hnsw_ef_search, cached=caches.passages
+    )
+    residents = Residents(
+        ResidentStore(database, search_seconds=seconds), memory_mib(settings, visible()) << 20
+    )
+    stack.push_async_callback(residents.close)
     retriever = Retriever(
         lexical,
-        vectors.index,
         embedders,
         caches.vectors,
         caches.searches,
         embedding_seconds=settings.retrieval.embedding_seconds,
-        external_vectors=vectors.store is not None,
+        outside=vectors,
+        residents=None if database.has_standby else residents,
     )
     reranking = await _reranking(settings, models, stack)
     ingestion = settings.ingestion
@@ -175,7 +185,7 @@ async def build_knowledge(
         concurrency=ingestion.concurrency,
         max_losses=ingestion.max_losses,
     )
-    external = vectors.store is not None
+    external = vectors is not None
     documents = DocumentStore(
         database,
         queue,
@@ -203,7 +213,7 @@ async def build_knowledge(
     evidence = LibraryEvidence(retriever, reranking)
     jobs: KnowledgeJobs | None = None
     if settings.role.runs_jobs:
-        ingestions = IngestionStore(database, queue, vectors=vectors.store)
+        ingestions = IngestionStore(database, queue, vectors=vectors)
         indexers = Indexers(embedders, ShippedVectors(ingestions), new_id)
         describer = Describer(ingestion_model(settings.ingestion, models, "metadata_model"))
         topics = Topics(ingestion_model(settings.ingestion, models, "chunking_model"))
@@ -217,18 +227,18 @@ async def build_knowledge(
             document_seconds=settings.ingestion.document_seconds,
         )
         reindex = Reindex(
-            GenerationBuildStore(database, queue, vectors.store),
+            GenerationBuildStore(database, queue, vectors),
             indexers,
             watching.ended,
             errors=queue.errors,
         )
         words = PassageWordsStore(database)
         beside = {
-            "words of passages": Analysing(words, lexical, vectors.index, queue.errors).run,
+            "words of passages": Analysing(words, lexical, retriever.index, queue.errors).run,
             "documents to read again": Rereading(documents, words, queue.errors).run,
         }
         jobs = KnowledgeJobs(
-            queue, ingest, documents, operations, vectors=vectors.store, reindex=reindex, beside=beside
+            queue, ingest, documents, operations, vectors=vectors, reindex=reindex, beside=beside
         )
     return Knowledge(
         embedder,
@@ -240,8 +250,9 @@ async def build_knowledge(
         evidence,
         queue,
         jobs,
-        vectors.store,
+        vectors,
         parser,
+        warming,
         reranking,
     )
 
@@ -268,32 +279,41 @@ async def _reranking(settings: Settings, models: ModelTable, stack: AsyncExitSta
 
 
 def ingestion_model(settings: IngestionSettings, models: Models, key: str) -> BackgroundModel | None:
-    """Return the model that the setting `key` names, or None if it names no model. Raises EmbeddedError if the model is not available."""
+    """Return the model that the setting `key` names, or None if it names no model. Raises Fixable if the model is not available."""
     name = str(getattr(settings, key))
-    return _background_model(
+    return background_model(
         f"ingestion.{key}", name, models, "document", ingestion_prompts, settings.model_seconds
     )
 
 
-def insight_model(settings: InsightSettings, models: Models) -> BackgroundModel | None:
-    """Return the model that gives titles to patterns of questions, or None if the settings name no model. Raises EmbeddedError if the model is not available."""
-    return _background_model(
-        "insight.model", settings.model, models, "question", insight_prompts, settings.model_seconds
-    )
-
-
-def _background_model(
+def background_model(
     key: str, name: str, models: Models, subject: str, prompts: Callable[[], PromptSet], seconds: float
 ) -> BackgroundModel | None:
+    """Return the model that the setting `key` names, for background work on texts of others, or None if it names no
+    model. Raises Fixable if the model is not available."""
+    model = _named_model(key, name, models)
+    return None if model is None else BackgroundModel(model, subject, prompts, seconds=seconds)
+
+
+def citation_model(settings: CitationSettings, models: Models) -> Asker | None:
+    """Return what asks the model that judges citations, or None if the settings name no model. Raises Fixable if the
+    model is not available."""
+    name = settings.judge
+    judge = _named_model("citations.judge", name, models)
+    if judge is None:
+        return None
+    return Asker(judge, citation_prompts(), Traits(), lambda model="": models.price(model or name))
+
+
+def _named_model(key: str, name: str, models: Models) -> ChatModel | None:
     if not name:
         return None
     if (problem := models.problem(name)) is not None:
-        raise EmbeddedError(
+        raise Fixable(
             f"The setting {key} (RESPONSA_{key.upper().replace('.', '__')}) names “{name}”, which is not available: {clause(problem)}",
             "correct that, or name another model in this setting, and start again",
         )
-    model = models.chain([name])
-    return None if model is None else BackgroundModel(model, subject, prompts, seconds=seconds)
+    return models.chain([name])
 
 
 def ingestion_prompts() -> PromptSet:
@@ -306,6 +326,11 @@ def insight_prompts() -> PromptSet:
     return _prompts("insight")
 
 
+def citation_prompts() -> PromptSet:
+    """Read the prompt of the model that judges citations. Raises OSError, and PromptError if the file's front matter is broken."""
+    return _prompts("agents")
+
+
 def _prompts(package: str) -> PromptSet:
     found = read_prompts(Path(str(files(f"responsa_server.{package}"))), f"{package}/")
     for problem in found.problems:
@@ -314,7 +339,7 @@ def _prompts(package: str) -> PromptSet:
 
 
 def open_models(settings: Settings, layout: Layout, stack: AsyncExitStack) -> ModelTable:
-    """Return the available language models. Raises EmbeddedError if a default model is not available."""
+    """Return the available language models. Raises Fixable if a default model is not available."""
     models = model_table(settings.language_models, layout)
     stack.push_async_callback(models.close)
     require_default_models(models, settings.models.default)
@@ -339,11 +364,12 @@ def _parser(settings: Settings, stack: AsyncExitStack, layout: Layout) -> Parser
 
 @dataclass(frozen=True, slots=True)
 class AgentParts:
-    """The agents, the tools that they call, the teachers (the personas of agents), the counters that the agents update, the circuit breakers of models and tools, and the model that `default` stands for."""
+    """The agents, the tools that they call, the teachers (the personas of agents), the counters that the agents update,
+    the circuit breakers of models and tools, and the model that `default` stands for."""
 
     agents: LiveAgents
     tools: LiveTools
-    teachers: ResourceTable[Teacher]
+    teachers: ResourceTable
     counters: Counters
     breakers: Breakers
     default_model: DefaultModels
@@ -362,9 +388,10 @@ async def build_agents(
 ) -> AgentParts:
     """Build the agents and read their files.
 
-    announce_reload: a function that asks the other processes to read the agents' files again. breakers: the circuit breakers of models and tools.
+    announce_reload: a function that asks the other processes to read the agents' files again. breakers: the circuit
+    breakers of models and tools.
 
-    Raises EmbeddedError if a required agent is broken, and Unavailable if the database cannot be reached.
+    Raises Fixable if a required agent is broken, and Unavailable if the database cannot be reached.
     """
     teachers, counters = ResourceTable(database, stored_teachers.KIND, new_id), Counters()
     evidence = knowledge.evidence
@@ -375,6 +402,7 @@ async def build_agents(
     parts = NodeParts(
         source=evidence,
         judge=evidence,
+        citation_model=citation_model(settings.citations, models),
         sections=evidence,
         teachers=teachers,
         summaries=PostgresSummaries(database),
@@ -412,11 +440,11 @@ async def build_agents(
     try:
         await agents.start()
     except AgentsBroken as error:
-        raise EmbeddedError(
+        raise Fixable(
             str(error), "correct these files; `responsa agents check FOLDER` lists all problems"
         ) from error
     except OSError as error:
-        raise EmbeddedError(
+        raise Fixable(
             f"The agents' folders cannot be read ({error})", "make sure that this user may read them"
         ) from error
     stack.push_async_callback(agents.close)
@@ -439,7 +467,7 @@ def surroundings(models: Models, settings: Settings) -> Surroundings:
 
 
 def require_default_models(models: Models, default: Sequence[str]) -> None:
-    """Check the setting `models.default`. Raises EmbeddedError if a model is not available; the message names the
+    """Check the setting `models.default`. Raises Fixable if a model is not available; the message names the
     setting.
     """
     for place, name in enumerate(default):
@@ -449,7 +477,7 @@ def require_default_models(models: Models, default: Sequence[str]) -> None:
             why = f"names “{name}”, which is not available: {clause(problem)}"
         else:
             continue
-        raise EmbeddedError(
+        raise Fixable(
             f"The setting models.default (RESPONSA_MODELS__DEFAULT) {why}",
             "correct that, or name another model in this setting, and start again",
         )
@@ -469,8 +497,8 @@ async def _testing_agent(settings: Settings, faults: Faults, stack: AsyncExitSta
     if not settings.testing.agent:
         return {}
     testing = settings.testing
-    agent = await doubles.testing_agent(testing.model_url, testing.tool_url, faults, stack)
-    return {doubles.TESTING: agent}
+    agent = await doubles().testing_agent(testing.model_url, testing.tool_url, faults, stack)
+    return {doubles().TESTING: agent}
 
 
 async def build_turns(
@@ -491,7 +519,9 @@ async def build_turns(
 ) -> tuple[Turns, AgentParts]:
     """Build `Turns` and the agents that answer questions. The caller must close `Turns`.
 
-    gate: the limits of users; None in a process that accepts no questions. breakers: the circuit breakers that this process shares with others. turn_queries: replaces the turn store's SQL in tests. traces: how turns are traced. pause: the pause after a restore. Raises the same errors as `build_agents`.
+    gate: the limits of users; None in a process that accepts no questions. breakers: the circuit breakers that this
+    process shares with others. turn_queries: replaces the turn store's SQL in tests. traces: how turns are traced.
+    pause: the pause after a restore. Raises the same errors as `build_agents`.
     """
     codec = AskFrames()
     relay = RedisRelay(redis_url(settings, layout), relay_key(settings, layout))
@@ -508,11 +538,21 @@ async def build_turns(
         stack,
         breakers,
     )
+
+    conversations = PostgresConversationStore(database)
+
+    async def prune() -> None:
+        if deleted := await PostgresAuditTrail(database).prune(settings.audit.retention_days):
+            structlog.get_logger("audit").info("audit_pruned", events=deleted)
+        if days := settings.turns.conversation_days:
+            deleted = await conversations.prune(days)
+            structlog.get_logger("turns").info("conversations_pruned", conversations=deleted)
+
     turns = Turns(
         PostgresTurnStore(
             database, codec, rules=settings.quotas.rules, queries=turn_queries, checkpoints=checkpoints
         ),
-        PostgresConversationStore(database),
+        conversations,
         agents.agents,
         relay,
         Runtime(
@@ -526,7 +566,7 @@ async def build_turns(
             pause=pause,
         ),
         agents.agents.want_reload,
-        _pruning_audit(PostgresAuditTrail(database), settings.audit.retention_days),
+        prune,
         gate,
         breakers.heard,
         database.presence.worker,
@@ -535,7 +575,8 @@ async def build_turns(
 
 
 async def rebuild_vectors(settings: Settings, layout: Layout) -> int:
-    """Compute the vectors that the vector store outside the database lacks. Returns the number of passages. Raises SettingsError, EmbeddedError, Unavailable, Precondition."""
+    """Compute the vectors that the vector store outside the database lacks. Returns the number of passages. Raises
+    SettingsError, Fixable, Unavailable, Precondition."""
     async with AsyncExitStack() as stack:
         store = open_store(settings)
         if store is None:
@@ -583,44 +624,6 @@ def keeper(
     )
 
 
-def pattern_keeper(
-    settings: Settings,
-    database: Database,
-    knowledge: Knowledge,
-    models: Models,
-    caches: Caches,
-    pause: Pause = NOT_PAUSED,
-) -> PatternKeeper:
-    """Return what groups the questions of all tenants, for a process that runs turns. Raises EmbeddedError if the model for titles is not available."""
-    return PatternKeeper(
-        PostgresPatterns(database, AskFrames()),
-        knowledge.embedders,
-        caches.vectors,
-        Grouping(new_id),
-        insight_model(settings.insight, models),
-        knowledge.queue.errors,
-        pause,
-    )
-
-
-def replay_store(database: Database, knowledge: Knowledge) -> PostgresReplays:
-    """Return the store of replays."""
-    return PostgresReplays(database, knowledge.queue, AskFrames(), reason_of_terminal, new_id)
-
-
-def replay_job(database: Database, knowledge: Knowledge, turns: Turns, agents: AgentParts) -> Replaying:
-    """Return the job that asks the questions of replays."""
-    return Replaying(
-        replay_store(database, knowledge),
-        PostgresConversationStore(database),
-        agents.agents,
-        new_id,
-        busy=lambda: turns.running > 0,
-        ended=knowledge.library.ended,
-        errors=knowledge.queue.errors,
-    )
-
-
 def build_erasing(
     settings: Settings,
     database: Database,
@@ -633,14 +636,6 @@ def build_erasing(
     outbox = Outbox(queue, new_id) if settings.mail.configured else None
     store = PostgresErasing(database, queue, AskFrames(), knowledge.collections, knowledge.documents, outbox)
     return Erasing(store, turns.cancel, cache)
-
-
-def _pruning_audit(trail: PostgresAuditTrail, days: int) -> Callable[[], Awaitable[None]]:
-    async def prune() -> None:
-        if deleted := await trail.prune(days):
-            structlog.get_logger("audit").info("audit_pruned", events=deleted)
-
-    return prune
 
 
 def options(settings: Settings) -> TurnOptions:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from responsa_server.app.layout import Layout
 from responsa_server.app.resources import cache_key
 from responsa_server.app.settings import Settings
 from responsa_server.domain.cache import Cache
 from responsa_server.domain.passages import FoundPassage
-from responsa_server.embedded import Layout
 from responsa_server.search.retrieve import Retrieval
 from responsa_server.stores.cached import RAW, SharedCache, plain
 
 
 class Caches:
-    """See `stores.settings.CacheSettings` and ADR 0076. Raises EmbeddedError if the secret file cannot be read."""
+    """See `stores.settings.CacheSettings` and ADR 0076. Raises Fixable if the secret file cannot be read."""
 
     def __init__(self, settings: Settings, layout: Layout, cache: Cache) -> None:
         kept, secret = settings.cache, cache_key(settings, layout)

@@ -15,18 +15,21 @@ from urllib.parse import urlsplit
 import structlog
 from pydantic import SecretStr, ValidationError
 
-from responsa_server.app.models import EMBEDDED, EMBEDDED_MODEL, doubles, known_models, unlimited_spending
+from responsa_server.app.models import EMBEDDED, EMBEDDED_MODEL, SCRIPTED, known_models, unlimited_spending
 from responsa_server.app.settings import Settings, environment
 from responsa_server.app.tools import read_secret
+from responsa_server.domain.breakers import Breakers, CircuitsPart
 from responsa_server.domain.errors import InvalidRequest, Precondition, Reason
 from responsa_server.domain.model_settings import (
     DefaultModel,
     InstalledModels,
+    ModelAdministration,
     ModelProvider,
     ModelTest,
     ModelTestOutcome,
 )
 from responsa_server.domain.models import ModelError, ModelFault, ModelPrompt, PromptMessage, Role
+from responsa_server.domain.parts import Health, PartReport
 from responsa_server.domain.people import AuditEvent, Principal
 from responsa_server.domain.tools import SecretPlace, ToolUnfit
 from responsa_server.outbound.addresses import OutboundError, origin_of, read_allowed
@@ -41,6 +44,10 @@ FIXED_BY: Final = "models.default"
 TEST_SECONDS: Final = 20.0
 """How long a test waits for the model."""
 _LOOK_UP_SECONDS: Final = 3.0
+_ANSWER_SECONDS: Final = 1.5
+"""How long a look at the health waits for a server of models."""
+_AWAY_SECONDS: Final = 10.0
+"""How long a server of models that is away is not asked again."""
 _RESOURCE: Final = "defaultModel/-"
 # Other secrets of the environment cannot be sent to an address that somebody enters on the page.
 _KEYS: Final = "MODEL_"
@@ -77,7 +84,8 @@ class DefaultModels:
         return self._in_use
 
     async def refresh(self) -> Sequence[str]:
-        """Let the table use the stored model. A model that cannot be used counts as none. Returns the models that `default` now stands for. Raises Unavailable."""
+        """Let the table use the stored model. A model that cannot be used counts as none. Returns the models that
+        `default` now stands for. Raises Unavailable."""
         if not self._fixed:
             stored, _ = await self._store.get()
             provider, problem = await asyncio.to_thread(self._provider, stored)
@@ -106,7 +114,7 @@ class DefaultModels:
             list(offered.values()),
         )
 
-    async def store(self, who: Principal, wanted: DefaultModel, *, skip_test: bool) -> None:
+    async def store(self, caller: Principal, wanted: DefaultModel, *, skip_test: bool) -> None:
         if self._fixed:
             message = (
                 f"The operator of this server has fixed the default model with the setting {FIXED_BY}: {', '.join(self._fixed)}. "
@@ -119,11 +127,11 @@ class DefaultModels:
             elif (tested := await self._tested(wanted)).outcome is not ModelTestOutcome.ANSWERED:
                 outcome = {"outcome": tested.outcome.name}
                 raise Precondition(Reason.MODEL_TEST_FAILED, tested.message, outcome)
-        await self._store.put(wanted, AuditEvent.of(who, "default_model.set", _RESOURCE))
+        await self._store.put(wanted, AuditEvent.of_call(caller, _RESOURCE))
 
-    async def test(self, who: Principal, wanted: DefaultModel) -> ModelTest:
+    async def test(self, caller: Principal, wanted: DefaultModel) -> ModelTest:
         tested = await self._tested(wanted)
-        await self._store.record(AuditEvent.of(who, "default_model.test", _RESOURCE))
+        await self._store.record(AuditEvent.of_call(caller, _RESOURCE))
         return tested
 
     async def _tested(self, wanted: DefaultModel) -> ModelTest:
@@ -162,9 +170,9 @@ class DefaultModels:
 
     def _offered(self) -> Mapping[str, ModelProvider]:
         """The providers by name. Reads files."""
-        found: dict[str, ModelProvider] = {}
+        providers: dict[str, ModelProvider] = {}
         for name, section in self._settings.vendors.items():
-            found[name] = ModelProvider(
+            providers[name] = ModelProvider(
                 name,
                 (ModelSettings.model_fields[name].description or name).rstrip("."),
                 _own_key(name),
@@ -172,40 +180,42 @@ class DefaultModels:
                 takes_key_name=True,
                 base_url=section.url,
             )
-        found[COMPATIBLE] = ModelProvider(
+        providers[COMPATIBLE] = ModelProvider(
             COMPATIBLE, "OpenAI-compatible server", takes_key_name=True, takes_base_url=True
         )
         for name, server in self._settings.servers.items():
-            found[name] = ModelProvider(name, name, base_url=server.url)
+            providers[name] = ModelProvider(name, name, base_url=server.url)
         known = known_models(self._settings)
         if self._settings.wants_embedded:
-            found[EMBEDDED] = ModelProvider(EMBEDDED, "The model on this machine", models=[EMBEDDED_MODEL])
+            providers[EMBEDDED] = ModelProvider(
+                EMBEDDED, "The model on this machine", models=[EMBEDDED_MODEL]
+            )
         if self._settings.scripted:
             title = "Scripted models, for tests"
-            found[doubles.PROVIDER] = ModelProvider(
-                doubles.PROVIDER, title, models=sorted(known[doubles.PROVIDER])
-            )
-        return found
+            providers[SCRIPTED] = ModelProvider(SCRIPTED, title, models=sorted(known[SCRIPTED]))
+        return providers
 
     def _check(self, wanted: DefaultModel) -> ModelProvider:
         """The provider of a model. Reads files. Raises InvalidRequest."""
         offered = self._offered()
-        found = offered.get(wanted.provider)
-        if found is None:
+        provider = offered.get(wanted.provider)
+        if provider is None:
             raise _wrong("provider", f"must be one of {', '.join(offered)}")
-        if found.models and wanted.model not in found.models:
-            raise _wrong("model", f"must be one of {', '.join(found.models)}")
+        if provider.models and wanted.model not in provider.models:
+            raise _wrong("model", f"must be one of {', '.join(provider.models)}")
         if not wanted.model:
             raise _wrong("model", "must name a model of the provider")
-        own = wanted.key_name == found.key_name
-        if wanted.key_name and not (found.takes_key_name and (own or wanted.key_name.startswith(_KEYS))):
-            known = " or ".join(filter(None, [found.key_name, f"a name that begins with {_KEYS}"]))
-            raise _wrong("key_name", f"must be {known}" if found.takes_key_name else "must be empty here")
-        if found.takes_base_url:
+        own = wanted.key_name == provider.key_name
+        if wanted.key_name and not (provider.takes_key_name and (own or wanted.key_name.startswith(_KEYS))):
+            known = " or ".join(filter(None, [provider.key_name, f"a name that begins with {_KEYS}"]))
+            raise _wrong("key_name", f"must be {known}" if provider.takes_key_name else "must be empty here")
+        if provider.takes_base_url:
             self._check_address(wanted)
         elif wanted.base_url:
-            raise _wrong("base_url", f"must be empty: the settings give the address of {found.display_name}")
-        return found
+            raise _wrong(
+                "base_url", f"must be empty: the settings give the address of {provider.display_name}"
+            )
+        return provider
 
     def _check_address(self, wanted: DefaultModel) -> None:
         try:
@@ -219,7 +229,8 @@ class DefaultModels:
             raise _wrong("base_url", message)
 
     def _provider(self, wanted: DefaultModel) -> tuple[Provider | None, str]:
-        """The provider with the model's key and address; None if the table's own provider has them, or if there is no model. And why the model cannot be used, or "". Reads files."""
+        """The provider with the model's key and address; None if the table's own provider has them, or if there is no
+        model. And why the model cannot be used, or "". Reads files."""
         if not wanted.provider:
             return None, ""
         if wanted.provider != COMPATIBLE and wanted.provider not in self._settings.vendors:
@@ -228,7 +239,8 @@ class DefaultModels:
         key_name = wanted.key_name or _own_key(wanted.provider)
         if key_name and not key:
             return None, (
-                f"There is no key under the name {key_name}. Put the key into a file of this name in the folder RESPONSA_SECRETS_DIR, or set "
+                f"There is no key under the name {key_name}. Put the key into a file of this name in the "
+                "folder RESPONSA_SECRETS_DIR, or set "
                 "the environment variable and start the server again."
             )
         if wanted.provider == COMPATIBLE:
@@ -281,15 +293,16 @@ def _outcome(error: ModelError) -> ModelTestOutcome:
 
 def _not_allowed(url: str) -> str:
     return (
-        f"The server may not connect to {urlsplit(url).hostname}, because it is not a public address. If it is your own server, the operator allows it "
+        f"The server may not connect to {urlsplit(url).hostname}, because it is not a public "
+        "address. If it is your own server, the operator allows it "
         "with the setting models.allow_private (RESPONSA_MODELS__ALLOW_PRIVATE)."
     )
 
 
-def _message(outcome: ModelTestOutcome, wanted: DefaultModel, found: ModelProvider, kind: str) -> str:
-    url = wanted.base_url or found.base_url
-    where = url or found.display_name
-    key = wanted.key_name or found.key_name
+def _message(outcome: ModelTestOutcome, wanted: DefaultModel, provider: ModelProvider, kind: str) -> str:
+    url = wanted.base_url or provider.base_url
+    where = url or provider.display_name
+    key = wanted.key_name or provider.key_name
     match outcome:
         case ModelTestOutcome.ANSWERED:
             return "The model has answered."
@@ -316,3 +329,47 @@ def _message(outcome: ModelTestOutcome, wanted: DefaultModel, found: ModelProvid
             return (
                 f"{where} did not answer as expected{said}. The server's log says more (model_test_failed)."
             )
+
+
+class ModelsPart:
+    """The models that answer by default, and the circuits of all models. Implements `ReportedPart`.
+
+    A server of models is asked once whether it is there, and again while it is not; afterwards its circuits tell.
+    """
+
+    name = "models"
+
+    def __init__(self, administration: ModelAdministration, models: ModelTable, breakers: Breakers) -> None:
+        self._administration = administration
+        self._models = models
+        self._circuits = CircuitsPart(
+            self.name, breakers, {"model:": "The model {}".format, "key:": "The provider {}".format}
+        )
+        self._reached: set[str] = set()
+        self._away: dict[str, tuple[float, str]] = {}
+
+    async def check(self) -> PartReport:
+        """Report models as DEGRADED that do not answer, each in a line."""
+        circuits = await self._circuits.check()
+        names = [one for one in self._administration.in_use if one not in self._reached]
+        away = await asyncio.gather(*map(self._unreached, names))
+        lines = [
+            *([circuits.detail] if circuits.detail else []),
+            *(
+                f"The model {name} does not answer: {why}. Check its address, and that it runs."
+                for name, why in zip(names, away, strict=True)
+                if why
+            ),
+        ]
+        return PartReport(Health.DEGRADED, detail="\n".join(lines)) if lines else PartReport(Health.OK)
+
+    async def _unreached(self, name: str) -> str:
+        until, why = self._away.get(name, (0.0, ""))
+        if time.monotonic() < until:
+            return why
+        why = await self._models.unreached(name, _ANSWER_SECONDS)
+        if why:
+            self._away[name] = (time.monotonic() + _AWAY_SECONDS, why)
+        else:
+            self._reached.add(name)
+        return why

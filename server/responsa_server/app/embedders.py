@@ -24,8 +24,9 @@ class ConfiguredEmbedders:
     def __init__(
         self, embedded: Embedder, configured: str, settings: ModelSettings, providers: Mapping[str, Provider]
     ) -> None:
-        """configured: the model for new collections, written `provider:model`. providers: the providers that the settings declare, by name; the language models use the same
-        ones. Raises SettingsError if the settings do not declare the model.
+        """configured: the model for new collections, written `provider:model`. providers: the providers that the
+        settings declare, by name; the language models use the same ones. Raises SettingsError if the settings do not
+        declare the model.
         """
         self.configured = configured
         self._embedded = embedded
@@ -50,16 +51,16 @@ class ConfiguredEmbedders:
             return None
         if provider == EMBEDDED_MODEL.partition(":")[0]:
             return f"There is only {EMBEDDED_MODEL}."
-        found = self._providers.get(provider)
-        if found is None or not model:
+        chosen_provider = self._providers.get(provider)
+        if chosen_provider is None or not model:
             known = ", ".join(
                 sorted(name for name, one in self._providers.items() if one.server.wire in EMBEDDERS)
             )
             return f"The providers are {known}; a server of your own is declared by the setting models.servers.{provider}.url."
-        if found.server.wire not in EMBEDDERS:
+        if chosen_provider.server.wire not in EMBEDDERS:
             return f"The provider {provider} has no embedding models."
-        if found.needs_key and not found.server.api_key.get_secret_value():
-            return f"The provider {provider} has no key: set {found.needs_key}."
+        if chosen_provider.needs_key and not chosen_provider.server.api_key.get_secret_value():
+            return f"The provider {provider} has no key: set {chosen_provider.needs_key}."
         return None
 
     async def declared(self, called: str = "") -> Embedder:
@@ -89,7 +90,8 @@ class ConfiguredEmbedders:
         return self._made[key]
 
     def _new(self, called: str, dimensions: int | None) -> HttpEmbedder:
-        """dimensions: the length of the vectors in a stored generation, which may differ from that in the settings; None: the length in the settings."""
+        """dimensions: the length of the vectors in a stored generation, which may differ from that in the settings;
+        None: the length in the settings."""
         name = called.partition(":")[0]
         provider = self._providers[name]
         made = EMBEDDERS[provider.server.wire](

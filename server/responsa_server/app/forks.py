@@ -12,8 +12,9 @@ from typing import Any
 def without_fork_handlers() -> Generator[None]:
     """What is made in the block registers no handlers for forks.
 
-    The SDK starts its threads again in every fork. uvloop lets a child do this between the fork and the program that the child becomes, which kills the child
-    now and then (SIGSEGV). No server goes on as a fork, so it needs no such threads.
+    The SDK starts its threads again in every fork. uvloop lets a child do this between the fork and the program that
+    the child becomes, which kills the child now and then (SIGSEGV). No server goes on as a fork, so it needs no such
+    threads.
     """
 
     def ignored(**_: Callable[[], Any]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from uuid import UUID
@@ -17,14 +17,16 @@ from responsa_server.agents.engine.tool_circuits import KIND as TOOL
 from responsa_server.agents.engine.tool_circuits import KIND_OF_USERS as TOOL_OF_USERS
 from responsa_server.agents.engine.tool_circuits import tool_of, tool_of_user
 from responsa_server.app.accounts import AccountParts
-from responsa_server.app.assemble import AgentParts, Knowledge, build_erasing, replay_store
-from responsa_server.app.gateway import GatewayServer, GatewaySettings, build_app
+from responsa_server.app.assemble import AgentParts, Knowledge, build_erasing
+from responsa_server.app.default_model import ModelsPart
+from responsa_server.app.extension import Extension
+from responsa_server.app.gateway import GatewayServer
+from responsa_server.app.layout import Layout
 from responsa_server.app.listening import AddressTaken, admit_group
 from responsa_server.app.metrics import Targets, of_all_servers
 from responsa_server.app.process import LOG
 from responsa_server.app.resources import Addresses, Disks, new_id, redis_url, targets_folder
 from responsa_server.app.settings import Settings
-from responsa_server.app.sources import source_administration
 from responsa_server.calls.call import caller
 from responsa_server.calls.contract import Services, calls_of, health_calls
 from responsa_server.calls.frames import AskFrames
@@ -38,18 +40,16 @@ from responsa_server.domain.breakers import CircuitsPart
 from responsa_server.domain.errors import Unavailable
 from responsa_server.domain.parts import Health, Installation, PartReport, Pause
 from responsa_server.domain.people import Principal
-from responsa_server.embedded import HostState, Layout, host_states
+from responsa_server.envoy.hosts import HostState, host_states
 from responsa_server.envoy.replicas import SERVER
 from responsa_server.identity.credentials import CredentialCache
 from responsa_server.identity.limits import Limiter, QuotaAdministration
 from responsa_server.identity.tenants import GrantAdministration, TenantAdministration
 from responsa_server.identity.users import UserAdministration
-from responsa_server.insight.replaying import Replays
 from responsa_server.insight.reports import Insight
+from responsa_server.providers.table import ModelTable
 from responsa_server.search.embedder import EmbeddingPart
 from responsa_server.search.reranking import RerankerPart
-from responsa_server.sources.crawling import Crawler
-from responsa_server.sources.service import SubjectProfiles
 from responsa_server.stores.postgres.conversations import PostgresConversationStore
 from responsa_server.stores.postgres.database import Database, PostgresPart
 from responsa_server.stores.postgres.identity import PostgresIdentityStore
@@ -57,7 +57,6 @@ from responsa_server.stores.postgres.insight import PostgresInsight
 from responsa_server.stores.postgres.jobs import OtherJobWorkers
 from responsa_server.stores.postgres.patterns import PostgresPatterns
 from responsa_server.stores.postgres.pause import PauseWatch
-from responsa_server.stores.postgres.profiles import PostgresProfiles
 from responsa_server.stores.postgres.quotas import PostgresQuotas
 from responsa_server.stores.postgres.service_grants import PostgresServiceGrants
 from responsa_server.stores.postgres.standby import StandbyPart
@@ -65,12 +64,12 @@ from responsa_server.stores.postgres.tenants import PostgresTenants
 from responsa_server.stores.postgres.users import PostgresUsers
 from responsa_server.stores.redis import RedisPart
 from responsa_server.telemetry.stages import Traces
-from responsa_server.transports.a2a.routes import add_service as add_a2a
+from responsa_server.transports.doors import Bridge, GatewaySettings, add_a2a, build_app
 from responsa_server.transports.grpc.server import RpcServer
 from responsa_server.transports.http.guard import Allowed
 from responsa_server.transports.http.health import health_routes
+from responsa_server.transports.http.oauth import OAuthGateway
 from responsa_server.transports.http.openid import OpenIdGateway
-from responsa_server.transports.ws.bridge import Bridge
 from responsa_server.turns.conversations import Conversations
 from responsa_server.turns.service import Turns
 
@@ -105,7 +104,8 @@ class Callers:
         database: Database,
         disks: Disks,
         knowledge: Knowledge,
-        crawler: Crawler,
+        models: ModelTable,
+        extensions: Sequence[Extension],
         turns: Turns,
         agents: AgentParts,
         limiter: Limiter,
@@ -135,11 +135,7 @@ class Callers:
                 ),
                 knowledge.jobs or OtherJobWorkers(database),
                 agents.agents,
-                CircuitsPart(
-                    "models",
-                    agents.breakers,
-                    {"model:": "The model {}".format, "key:": "The provider {}".format},
-                ),
+                ModelsPart(agents.default_model, models, agents.breakers),
                 CircuitsPart(
                     "tools",
                     agents.breakers,
@@ -152,6 +148,7 @@ class Callers:
                 disks,
                 LOG,
                 *([pause] if pause.paused() else []),
+                *(part for one in extensions for part in one.parts(_asking)),
             ]
         )
         health = ServerHealth(lambda: self._serving, self._lacking, self._parts.all, pause)
@@ -172,6 +169,7 @@ class Callers:
                 conversations=Conversations(PostgresConversationStore(database), knowledge.documents, new_id),
                 library=knowledge.library,
                 catalogue=agents.agents,
+                agents=agents.agents,
                 tools=agents.tools,
                 users=UserAdministration(PostgresUsers(database), new_id, cache),
                 tenants=TenantAdministration(
@@ -184,13 +182,9 @@ class Callers:
                 limits=limiter.book,
                 limiter=limiter,
                 reports=self._parts,
-                sources=source_administration(
-                    settings, database, knowledge.queue, knowledge.library, crawler
-                ),
                 models=agents.default_model,
                 insight=Insight(PostgresInsight(database), PostgresPatterns(database, AskFrames())),
-                replays=Replays(replay_store(database, knowledge), agents.agents),
-                profiles=SubjectProfiles(PostgresProfiles(database, knowledge.documents)),
+                extensions=[service for one in extensions for service in one.services()],
                 installation=Installation(__version__, knowledge.embedders.configured),
             ),
             max_calls=settings.max_calls,
@@ -199,7 +193,7 @@ class Callers:
             logger=structlog.get_logger("calls"),
             traces=traces,
         )
-        add_a2a(calls)
+        add_a2a(calls, settings.oidc.public_url, secure=settings.sessions.secure_cookie)
         self._calls = calls
         self._server = RpcServer(
             calls,
@@ -208,6 +202,7 @@ class Callers:
             reflects=settings.serves_reflection,
             channelz=settings.channelz,
             health=health,
+            traces=traces,
         )
         self._gateway: GatewayServer | None = None
         self._bridge = Bridge(
@@ -226,6 +221,8 @@ class Callers:
                 secure_cookie=settings.sessions.secure_cookie,
                 name=settings.page_name,
                 mark=settings.page_mark,
+                openai=settings.openai,
+                page_url=settings.mail.page_url.rstrip("/"),
             )
             app = build_app(
                 gateway_settings,
@@ -233,6 +230,7 @@ class Callers:
                 identity,
                 accounts=self._people.accounts,
                 openid=OpenIdGateway(self._people.openid, identity, settings.oidc.public_url),
+                oauth=OAuthGateway(self._people.programs, identity, settings.oidc.public_url),
                 health=health,
                 metrics=partial(of_all_servers, Targets(targets_folder(settings, layout)))
                 if settings.telemetry.metrics_on_gateway

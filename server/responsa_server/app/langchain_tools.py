@@ -3,7 +3,8 @@
     async with declared_tools(Path("tools")) as tools:
         agent = create_agent(model, tools)
 
-The rules for declarations, connections, arguments and results hold as in the server. Only the ledger is missing: nobody knows of an earlier call.
+The rules for declarations, connections, arguments and results hold as in the server. Only the ledger is missing: nobody
+knows of an earlier call.
 """
 
 from __future__ import annotations
@@ -21,9 +22,9 @@ from uuid_utils.compat import uuid7
 from responsa_server.agents.engine.calling import CallModel, argument_problem, checked
 from responsa_server.app.tools import read_secret, tools_of
 from responsa_server.domain.events import ToolOutcome
+from responsa_server.domain.formatting import in_seconds
 from responsa_server.domain.people import Principal, Role
 from responsa_server.domain.tools import Tool, ToolCall, ToolResult
-from responsa_server.domain.words import in_seconds
 from responsa_server.outbound.connector import Connector
 from responsa_server.tools.kinds import ToolParts
 
@@ -32,9 +33,11 @@ _DOCUMENTS: Final = "knowledge_search"
 
 @asynccontextmanager
 async def declared_tools(folder: Path, tenant: str = "default") -> AsyncGenerator[Sequence[BaseTool]]:
-    """The tools of a folder of declarations, and `calculator` and `time`. Only a server has documents, so tools that search them are left out.
+    """The tools of a folder of declarations, and `calculator` and `time`. Only a server has documents, so tools that
+    search them are left out.
 
-    A tool's text is what a model reads; its artifact is the `ToolResult` with data and sources. A call that fails is a text too, in a message with the status "error"; the text says if the call may have had an effect.
+    A tool's text is what a model reads; its artifact is the `ToolResult` with data and sources. A call that fails is a
+    text too, in a message with the status "error"; the text says if the call may have had an effect.
 
     Args:
         folder: the folder with the files `NAME.toml`.
@@ -60,7 +63,7 @@ async def declared_tools(folder: Path, tenant: str = "default") -> AsyncGenerato
         await connector.close()
 
 
-def _exported(tool: Tool, who: Principal) -> BaseTool:
+def _exported(tool: Tool, caller: Principal) -> BaseTool:
     async def call(**arguments: Any) -> tuple[str, ToolResult]:
         key = str(uuid7())
         if complaint := argument_problem(
@@ -69,12 +72,13 @@ def _exported(tool: Tool, who: Principal) -> BaseTool:
             raise ToolException(complaint)
         try:
             async with asyncio.timeout(tool.timeout_seconds):
-                found = await tool.call(ToolCall(key, arguments, who, seconds=tool.timeout_seconds))
+                answer = await tool.call(ToolCall(key, arguments, caller, seconds=tool.timeout_seconds))
         except TimeoutError:
             raise ToolException(
-                f"The tool did not answer within {in_seconds(tool.timeout_seconds)}. If the tool changes something, it is not known whether the call took effect."
+                f"The tool did not answer within {in_seconds(tool.timeout_seconds)}. If the tool changes "
+                "something, it is not known whether the call took effect."
             ) from None
-        result = checked(found, tool)
+        result = checked(answer, tool)
         if result.outcome is not ToolOutcome.OK:
             raise ToolException(result.content)
         return result.content, result

@@ -1,4 +1,4 @@
-"""Claims an address to listen on, so that two processes cannot use the same address without noticing."""
+"""What a process listens on: addresses that two processes cannot use without noticing, and what serves callers there."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ import fcntl
 import os
 import socket
 import stat
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Protocol
 
 from responsa_server.domain.addresses import Address, TcpAddress, UnixAddress
+from responsa_server.domain.parts import PartReport
 
 _BACKLOG = 2048
 
@@ -66,8 +68,8 @@ def _locked(lock: Path, address: UnixAddress) -> int:
 
 
 def listen(address: Address) -> socket.socket:
-    """Return a non-blocking listening socket. A unix socket gets the mode 0600, or that of `admit_group`, and replaces the socket of a killed
-    process.
+    """Return a non-blocking listening socket. A unix socket gets the mode 0600, or that of `admit_group`, and replaces
+    the socket of a killed process.
 
     Raises:
         AddressTaken: another process listens on the TCP address.
@@ -85,8 +87,8 @@ def listen(address: Address) -> socket.socket:
 
 
 def admit_group(path: Path) -> None:
-    """Let the group of a socket's folder connect to the socket, if the folder gives its files its group (set-group-id). In the folder of a server that root starts, that
-    is Envoy's group.
+    """Let the group of a socket's folder connect to the socket, if the folder gives its files its group (set-group-id).
+    In the folder of a server that root starts, that is Envoy's group.
     """
     if path.parent.stat().st_mode & stat.S_ISGID:
         path.chmod(0o660)
@@ -105,3 +107,35 @@ def _listen_unix(path: Path) -> socket.socket:
         listener.close()
         raise
     return listener
+
+
+class Front(Protocol):
+    """A process's interface to callers. Call `start` once, then optionally `retire`, then `drain`, then `close`."""
+
+    async def start(self) -> None:
+        """Serve. Raises AddressTaken, OSError."""
+        ...
+
+    async def retire(self) -> None:
+        """Let the health checks report that the process is shutting down."""
+        ...
+
+    async def drain(self, grace_seconds: float) -> None:
+        """Refuse new calls, and wait at most `grace_seconds` for running calls to end."""
+        ...
+
+    async def close(self) -> None: ...
+
+    @property
+    def calls_running(self) -> int:
+        """The number of calls with a credential that run now."""
+        ...
+
+    @property
+    def sockets(self) -> int:
+        """The number of open WebSockets."""
+        ...
+
+    async def reports(self) -> Mapping[str, PartReport]:
+        """The health of each part, by name."""
+        ...

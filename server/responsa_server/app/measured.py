@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from datetime import UTC, datetime
 from typing import Final
 
 from responsa_server.agents.engine.tool_circuits import KIND as TOOL
 from responsa_server.agents.engine.tool_circuits import KIND_OF_USERS as TOOL_OF_USERS
+from responsa_server.app.layout import Layout
+from responsa_server.app.listening import Front
 from responsa_server.app.process import LOG
-from responsa_server.app.serve import Front
 from responsa_server.domain.breakers import Breakers
 from responsa_server.domain.parts import Health, PartReport
-from responsa_server.embedded import Layout
 from responsa_server.stores.postgres.backlog import Backlog, Waiting
 from responsa_server.stores.postgres.database import Database
-from responsa_server.stores.rates import Reach
+from responsa_server.stores.rates import RedisAvailability
 from responsa_server.stores.redis import RedisCache
 from responsa_server.telemetry import instruments
 from responsa_server.telemetry.instruments import Reading, Readings
@@ -33,13 +31,14 @@ _HEALTH: Final[Mapping[Health, float]] = {Health.OK: 1.0, Health.DEGRADED: 0.5, 
 
 
 class Measured:
-    """The values of gauges, which are read when somebody asks for the metrics. `sample` reads those that need a query; call it from time to time."""
+    """The values of gauges, which are read when somebody asks for the metrics. `sample` reads those that need a query;
+    call it from time to time."""
 
     def __init__(
         self,
         database: Database,
         cache: RedisCache,
-        reach: Reach,
+        reach: RedisAvailability,
         breakers: Breakers,
         turns: Turns,
         front: Front,
@@ -64,27 +63,29 @@ class Measured:
     def readings(self) -> Readings:
         """How each value is read."""
 
-        def one(read: Callable[[], float]) -> Callable[[], Iterable[Reading]]:
+        def unlabelled(read: Callable[[], float]) -> Callable[[], Iterable[Reading]]:
             return lambda: [(read(), ())]
 
         return {
-            instruments.CALLS_RUNNING: one(lambda: self._front.calls_running),
-            instruments.SOCKETS: one(lambda: self._front.sockets),
-            instruments.STREAMS: one(lambda: self._turns.followers),
-            instruments.TURNS_RUNNING: one(lambda: self._turns.running),
-            instruments.TURNS_RATE: one(lambda: self._turns.rate),
-            instruments.TURNS_WAITING: one(lambda: self._waiting.turns),
-            instruments.TURNS_WAITING_AGE: one(lambda: self._waiting.turns_age),
-            instruments.JOBS_WAITING: one(lambda: self._waiting.jobs),
-            instruments.JOBS_WAITING_AGE: one(lambda: self._waiting.jobs_age),
-            instruments.LOG_LINES_DROPPED: one(lambda: LOG.dropped),
+            instruments.CALLS_RUNNING: unlabelled(lambda: self._front.calls_running),
+            instruments.SOCKETS: unlabelled(lambda: self._front.sockets),
+            instruments.STREAMS: unlabelled(lambda: self._turns.followers),
+            instruments.TURNS_RUNNING: unlabelled(lambda: self._turns.running),
+            instruments.TURNS_RATE: unlabelled(lambda: self._turns.rate),
+            instruments.TURNS_WAITING: unlabelled(lambda: self._waiting.turns),
+            instruments.TURNS_WAITING_AGE: unlabelled(lambda: self._waiting.turns_age),
+            instruments.JOBS_WAITING: unlabelled(lambda: self._waiting.jobs),
+            instruments.JOBS_WAITING_AGE: unlabelled(lambda: self._waiting.jobs_age),
+            instruments.LOG_LINES_DROPPED: unlabelled(lambda: LOG.dropped),
             instruments.POOL_CONNECTIONS: self._connections,
             instruments.POOL_WAITING: self._pool_waiting,
             instruments.CIRCUITS: self._circuits,
             instruments.PARTS: self._parts,
             instruments.DISK_FREE: lambda: self._disks("free"),
             instruments.DISK_SIZE: lambda: self._disks("total"),
-            instruments.BACKUP_AGE: self._backup_age,
+            # Before the first sample, it is not known.
+            instruments.BACKUP_AGE: lambda: [(age, ())] if (age := self._waiting.backup_age) else [],
+            instruments.USERS_ACTIVE: unlabelled(lambda: self._waiting.users),
         }
 
     def _connections(self) -> Iterable[Reading]:
@@ -115,8 +116,3 @@ class Measured:
         for name, folder in (("home", self._layout.home), ("database", self._layout.cluster.parent)):
             with suppress(OSError):
                 yield getattr(shutil.disk_usage(folder), value), (name,)
-
-    def _backup_age(self) -> Iterable[Reading]:
-        with suppress(OSError, ValueError, LookupError, TypeError):
-            facts = json.loads(self._layout.last_backup.read_text(encoding="utf-8"))
-            yield (datetime.now(UTC) - datetime.fromisoformat(facts["time"])).total_seconds(), ()

@@ -11,35 +11,44 @@ import json
 import logging
 import os
 import socket
-import time
+from bisect import bisect_left
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import httpx2
 import structlog
+from opentelemetry.trace import set_span_in_context
 from starlette.applications import Starlette
 
 from responsa_server import __version__
 from responsa_server.app.forks import without_fork_handlers
 from responsa_server.app.gateway import GatewayServer
+from responsa_server.app.layout import Layout
 from responsa_server.app.measured import Measured
 from responsa_server.app.resources import targets_folder
 from responsa_server.app.settings import Settings, otlp
 from responsa_server.domain.addresses import TcpAddress, is_by_address
 from responsa_server.domain.errors import Unavailable
-from responsa_server.embedded import Layout
 from responsa_server.telemetry import instruments
-from responsa_server.telemetry.instruments import TABLE, Instrument, Kind, Reading, Readings
+from responsa_server.telemetry.instruments import TABLE, Instrument, Kind, Reading, Readings, Write
+from responsa_server.telemetry.stages import Stage, current
 from responsa_server.transports.http.health import metrics_route
+
+if TYPE_CHECKING:  # imported late, see `Exposition`
+    from opentelemetry.sdk.metrics.export import MetricsData
+    from prometheus_client import CollectorRegistry, Metric
+    from prometheus_client.samples import Exemplar
 
 SAMPLE_SECONDS: Final = 15.0
 """How often the values are read that need a query."""
-_LAG_SECONDS: Final = 0.25
 _SCRAPE_SECONDS: Final = 5.0
 _EXPORT_MILLISECONDS: Final = 15_000
 _SUFFIX: Final = ".json"
+_TEXT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+"""The media type of Prometheus' text format."""
+_EXPOSED: Final = {one.name: f"{one.exposed}_bucket" for one in TABLE if one.kind is Kind.HISTOGRAM}
 
 
 def server_name(settings: Settings) -> str:
@@ -63,9 +72,19 @@ class Exposition:
 
         self._registry = CollectorRegistry()
         ProcessCollector(registry=self._registry)
-        readers: list[MetricReader] = [
-            PrometheusMetricReader(scope_info_enabled=False, registry=self._registry)
-        ]
+        exemplars = self._exemplars = _Exemplars(self._registry)
+
+        class Reader(PrometheusMetricReader):
+            """Keeps the exemplars, too, which the exporter does not write."""
+
+            def _receive_metrics(
+                self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any
+            ) -> None:
+                exemplars.keep(metrics_data)
+                # Its extra arguments have no types.
+                super()._receive_metrics(metrics_data, timeout_millis, **kwargs)  # pyright: ignore[reportUnknownMemberType]
+
+        readers: list[MetricReader] = [Reader(scope_info_enabled=False, registry=self._registry)]
         if endpoint := otlp(settings).endpoint("metrics"):
             readers.append(_sender(endpoint, otlp(settings).protocol("metrics")))
         about = {"service.name": "responsa", "service.version": __version__}
@@ -73,36 +92,106 @@ class Exposition:
         self._provider = MeterProvider(readers, resource)
         meter = self._provider.get_meter("responsa")
 
-        def observing(one: Instrument, read: Callable[[], Iterable[Reading]]) -> Callable[[Any], Any]:
-            return lambda _: [Observation(value, one.bounded(labels)) for value, labels in read()]
+        def observing(instrument: Instrument, read: Callable[[], Iterable[Reading]]) -> Callable[[Any], Any]:
+            return lambda _: [Observation(value, instrument.bounded(labels)) for value, labels in read()]
 
-        for one in TABLE:
-            if (read := readings.get(one)) is not None:
+        for instrument in TABLE:
+            if (read := readings.get(instrument)) is not None:
                 observable = (
                     meter.create_observable_counter
-                    if one.kind is Kind.COUNTER
+                    if instrument.kind is Kind.COUNTER
                     else meter.create_observable_gauge
                 )
-                observable(one.name, [observing(one, read)], one.unit, one.meaning)
-            elif one.kind is Kind.COUNTER:
-                one.connect(meter.create_counter(one.name, one.unit, one.meaning).add)
-            elif one.kind is Kind.HISTOGRAM:
-                histogram = meter.create_histogram(
-                    one.name, one.unit, one.meaning, explicit_bucket_boundaries_advisory=one.bounds
+                observable(
+                    instrument.name, [observing(instrument, read)], instrument.unit, instrument.meaning
                 )
-                one.connect(histogram.record)
+            elif instrument.kind is Kind.COUNTER:
+                instrument.connect(
+                    meter.create_counter(instrument.name, instrument.unit, instrument.meaning).add
+                )
+            elif instrument.kind is Kind.HISTOGRAM:
+                histogram = meter.create_histogram(
+                    instrument.name,
+                    instrument.unit,
+                    instrument.meaning,
+                    explicit_bucket_boundaries_advisory=instrument.bounds,
+                )
+                instrument.connect(_in_its_trace(histogram.record))
+            for labels in instrument.known:
+                instrument.add(0, *labels)
 
-    def text(self) -> bytes:
-        """All metrics in Prometheus' text format. Takes some milliseconds; may be called from any thread."""
-        from prometheus_client import generate_latest
+    def text(self, accept: str = "") -> tuple[bytes, str]:
+        """All metrics in the format that the header `accept` prefers, and its media type: OpenMetrics, in which
+        histograms have exemplars, or Prometheus' text format. Takes some milliseconds; may be called from any thread."""
+        from prometheus_client.exposition import choose_encoder
 
-        return generate_latest(self._registry)
+        encode, media_type = choose_encoder(accept)
+        return encode(self._exemplars), media_type
 
     def close(self) -> None:
         """Disconnect the instruments, and send what is left."""
         for one in TABLE:
             one.connect(None)
         self._provider.shutdown(timeout_millis=2000)
+
+
+def _in_its_trace(record: Callable[..., None]) -> Write:
+    """Records a measurement with the span of the running task, if its trace is sampled. It becomes an exemplar."""
+
+    def write(value: float, labels: Mapping[str, str]) -> None:
+        stage = current()
+        span = stage.span if isinstance(stage, Stage) and stage.sampled else None
+        record(value, labels, None if span is None else set_span_in_context(span))
+
+    return write
+
+
+class _Exemplars:
+    """The metrics of a registry, and in their buckets the newest exemplar of each."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._registry = registry
+        self._newest: dict[tuple[str, frozenset[tuple[str, str]]], Exemplar] = {}
+
+    def keep(self, data: MetricsData) -> None:
+        """Keep the exemplars since the last reading."""
+        from opentelemetry.sdk.metrics.export import HistogramDataPoint
+        from prometheus_client.samples import Exemplar
+
+        metrics = (
+            metric for of in data.resource_metrics for scope in of.scope_metrics for metric in scope.metrics
+        )
+        points = (
+            (_EXPOSED[metric.name], point)
+            for metric in metrics
+            if metric.name in _EXPOSED
+            for point in metric.data.data_points
+            if isinstance(point, HistogramDataPoint)
+        )
+        for name, point in points:
+            bounds = [*point.explicit_bounds, "+Inf"]
+            for exemplar in point.exemplars:
+                if exemplar.trace_id is None or exemplar.span_id is None:
+                    continue
+                # The bounds are written as the exporter writes them.
+                le = f"{bounds[bisect_left(point.explicit_bounds, exemplar.value)]}"
+                labels = {key: str(value) for key, value in (point.attributes or {}).items()}
+                ids = {"trace_id": f"{exemplar.trace_id:032x}", "span_id": f"{exemplar.span_id:016x}"}
+                self._newest[name, frozenset({**labels, "le": le}.items())] = Exemplar(
+                    ids, exemplar.value, exemplar.time_unix_nano / 1e9
+                )
+
+    def collect(self) -> Iterable[Metric]:
+        """Implements `prometheus_client.registry.Collector`."""
+        for family in self._registry.collect():
+            if family.type == "histogram":
+                family.samples = [
+                    sample._replace(
+                        exemplar=self._newest.get((sample.name, frozenset(sample.labels.items())))
+                    )
+                    for sample in family.samples
+                ]
+            yield family
 
 
 def _sender(endpoint: str, protocol: str) -> Any:
@@ -114,7 +203,8 @@ def _sender(endpoint: str, protocol: str) -> Any:
 
     make = Grpc if protocol == "grpc" else Http
     exporter = make(endpoint=endpoint)
-    export: Callable[..., Any] = exporter.export  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]  # its extra arguments
+    # Its extra arguments have no types.
+    export: Callable[..., Any] = exporter.export  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
 
     def counted(*args: Any, **kwargs: Any) -> Any:
         outcome = export(*args, **kwargs)
@@ -159,8 +249,11 @@ class Targets:
         return self._folder / f"{name}{_SUFFIX}"
 
 
-async def of_all_servers(targets: Targets) -> bytes:
-    """The metrics of all servers of this instance, each sample with a label `server`. A server that does not answer is missing, and `responsa_server_up` is 0."""
+async def of_all_servers(targets: Targets, accept: str = "") -> tuple[bytes, str]:
+    """The metrics of all servers of this instance, each sample with a label `server`, and their media type. A server
+    that does not answer is missing, and `responsa_server_up` is 0. accept: is not looked at, because the exposition has
+    one format."""
+    del accept
 
     async def scraped(client: httpx2.AsyncClient, address: str) -> str | None:
         with contextlib.suppress(httpx2.HTTPError, OSError):
@@ -172,7 +265,7 @@ async def of_all_servers(targets: Targets) -> bytes:
     found = targets.all()
     async with httpx2.AsyncClient(timeout=_SCRAPE_SECONDS, trust_env=False) as client:
         texts = await asyncio.gather(*(scraped(client, address) for address in found.values()))
-    return merged(dict(zip(found, texts, strict=True))).encode()
+    return merged(dict(zip(found, texts, strict=True))).encode(), _TEXT_TYPE
 
 
 def merged(texts: Mapping[str, str | None]) -> str:
@@ -220,8 +313,8 @@ async def metrics(settings: Settings, layout: Layout, measured: Measured) -> Asy
 
 
 async def _serve(settings: Settings, layout: Layout, exposition: Exposition, stack: AsyncExitStack) -> None:
-    async def scrape() -> bytes:
-        return await asyncio.to_thread(exposition.text)
+    async def scrape(accept: str) -> tuple[bytes, str]:
+        return await asyncio.to_thread(exposition.text, accept)
 
     host, _, port = settings.telemetry.metrics_listen.rpartition(":")
     # The address may be on loopback, where the page of another site could read it by DNS rebinding.
@@ -235,18 +328,13 @@ async def _serve(settings: Settings, layout: Layout, exposition: Exposition, sta
 
 
 async def _sample(measured: Measured) -> None:
-    """Read every 15 s what needs a query, so that a scrape needs none, and measure the event loop's lag four times a second."""
-    due = 0.0
+    """Read every 15 s what needs a query, so that a scrape needs none."""
     while True:
-        if time.monotonic() >= due:
-            due = time.monotonic() + SAMPLE_SECONDS
-            try:
-                await measured.sample()
-            except Unavailable as error:  # the values stay as they were
-                structlog.get_logger("metrics").info("metrics_not_read", reason=error.reason.value)
-        begun = time.monotonic()
-        await asyncio.sleep(_LAG_SECONDS)
-        instruments.LOOP_LAG.add(max(0.0, time.monotonic() - begun - _LAG_SECONDS))
+        try:
+            await measured.sample()
+        except Unavailable as error:  # the values stay as they were
+            structlog.get_logger("metrics").info("metrics_not_read", reason=error.reason.value)
+        await asyncio.sleep(SAMPLE_SECONDS)
 
 
 async def _ended(task: asyncio.Task[None]) -> None:

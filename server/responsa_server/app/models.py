@@ -1,5 +1,5 @@
-"""The reranking model and the language models of this server: the models that the settings declare, the embedded model, and the scripted models
-of tests.
+"""The reranking model and the language models of this server: the models that the settings declare, the embedded model,
+and the scripted models of tests.
 """
 
 from __future__ import annotations
@@ -9,15 +9,18 @@ from collections.abc import Collection, Mapping, Sequence
 from contextlib import AsyncExitStack
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from functools import cache
+from importlib.metadata import distribution
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
-from responsa_lab import doubles  # the only line of the product that imports the laboratory
+from responsa_server.app.layout import Layout
 from responsa_server.app.settings import Settings, SettingsError
+from responsa_server.domain.agents import Agent
+from responsa_server.domain.faults import Faults
 from responsa_server.domain.models import ChatModel, Reranker
 from responsa_server.domain.quotas import Metric
-from responsa_server.embedded.layout import Layout
-from responsa_server.embedded.llama import EmbeddedLlama, llama_missing, llama_socket
+from responsa_server.instance import no_language_model
 from responsa_server.providers.chain import RetryPolicy
 from responsa_server.providers.json_server import Calling
 from responsa_server.providers.onnx_reranker import OnnxReranker, RerankerUnusable
@@ -28,9 +31,31 @@ from responsa_server.providers.table import ModelTable, Provider, TableOptions, 
 
 EMBEDDED: Final = "embedded"
 EMBEDDED_MODEL: Final = "smollm2"
+SCRIPTED: Final = "scripted"
 # Embedded and scripted models, and those in a folder, cost nothing.
-_FREE: Final = (EMBEDDED, doubles.PROVIDER, ONNX)
+_FREE: Final = (EMBEDDED, SCRIPTED, ONNX)
 _NOT_SCRIPTED: Final = "The scripted models are turned off: set RESPONSA_MODELS__SCRIPTED=true to use them, but not in production."
+
+
+class Doubles(Protocol):
+    """The scripted models and the testing agent, which the laboratory has (`responsa_lab/doubles.py`)."""
+
+    PRICED: str
+    PRICES: Mapping[str, str]
+    TESTING: str
+
+    def scripted_models(self) -> Mapping[str, ChatModel]: ...
+
+    async def testing_agent(
+        self, model_url: str, tool_url: str, faults: Faults, stack: AsyncExitStack, /
+    ) -> Agent: ...
+
+
+@cache
+def doubles() -> Doubles:
+    """What the entry point `doubles` names, because no module of the product imports the laboratory."""
+    (found,) = distribution("responsa").entry_points.select(group="responsa.lab", name="doubles")
+    return found.load()
 
 
 def model_table(
@@ -41,7 +66,7 @@ def model_table(
     layout: the instance whose embedded model is used, or None to use no embedded model. made: additional models, keyed
     by `provider:name`.
     """
-    missing = llama_missing()
+    missing = no_language_model()
     declared, absent = providers(settings), dict[str, str]()
     if layout is not None and missing is None:
         declared[EMBEDDED] = _embedded(settings, layout)
@@ -50,9 +75,9 @@ def model_table(
             missing or "The embedded model belongs to an instance: only `responsa serve` can call it."
         )
     if settings.scripted:
-        made = {**doubles.scripted_models(), **(made or {})}
+        made = {**doubles().scripted_models(), **(made or {})}
     else:
-        absent[doubles.PROVIDER] = _NOT_SCRIPTED
+        absent[SCRIPTED] = _NOT_SCRIPTED
     options = TableOptions(
         default=settings.default,
         patience_seconds=settings.patience_seconds,
@@ -66,8 +91,9 @@ def model_table(
 
 
 def unlimited_spending(settings: Settings, default: Sequence[str] | None = None) -> tuple[str, str] | None:
-    """What to know and what to do if a default model, or the reranking model, has a price and no quota limits what users spend; None if there is nothing to know. default: the
-    default models; None for those of the settings.
+    """What to know and what to do if a default model, the reranking model, or the model that judges citations has a
+    price and no quota limits what users spend; None if there is nothing to know. default: the default models; None for
+    those of the settings.
     """
     if any(settings.quotas.user.quota.limits(metric) for metric in Metric):
         return None
@@ -75,7 +101,8 @@ def unlimited_spending(settings: Settings, default: Sequence[str] | None = None)
     prices = Prices(_prices(models), free={*_FREE, COMPATIBLE, *models.servers})
     today = datetime.now(UTC).date()
     # A vendor's model without a known price costs money, too.
-    used = [*(models.default if default is None else default), *filter(None, [settings.retrieval.reranker])]
+    others = filter(None, [settings.retrieval.reranker, settings.citations.judge])
+    used = [*(models.default if default is None else default), *others]
     costly = [one for one in used if (price := prices.price(one, today)) is None or price != FREE]
     if not costly:
         return None
@@ -89,9 +116,9 @@ def known_models(settings: ModelSettings) -> Mapping[str, frozenset[str]]:
     """Return all providers that these settings allow, reachable or not, each with its models. The set of models is
     empty if the provider accepts any model name.
     """
-    played = frozenset(name.partition(":")[2] for name in doubles.scripted_models())
+    played = frozenset(name.partition(":")[2] for name in doubles().scripted_models())
     found = dict.fromkeys(providers(settings), frozenset[str]())
-    return {**found, EMBEDDED: frozenset({EMBEDDED_MODEL}), doubles.PROVIDER: played}
+    return {**found, EMBEDDED: frozenset({EMBEDDED_MODEL}), SCRIPTED: played}
 
 
 def by_name(known: Mapping[str, Collection[str]]) -> Sequence[str]:
@@ -99,29 +126,17 @@ def by_name(known: Mapping[str, Collection[str]]) -> Sequence[str]:
     return [f"{provider}:{model}" for provider, models in known.items() for model in sorted(models)]
 
 
-def llama_part(
-    settings: ModelSettings, layout: Layout, environment: Mapping[str, str]
-) -> EmbeddedLlama | None:
-    """Return the embedded model as a part of `responsa up`, or None if the settings do not enable the embedded model.
-
-    If the model's software is not installed, the part's preflight check reports it.
-    """
-    if not settings.wants_embedded:
-        return None
-    return EmbeddedLlama(layout, environment, settings.embedded)
-
-
 def _embedded(settings: ModelSettings, layout: Layout) -> Provider:
-    one = settings.embedded
+    embedded = settings.embedded
     server = CompatibleSettings(
         url="http://embedded/v1",
-        idle_seconds=one.idle_seconds,
-        concurrent=one.concurrent,
-        wait_seconds=one.idle_seconds,
-        uds=str(llama_socket(layout)),
+        idle_seconds=embedded.idle_seconds,
+        concurrent=embedded.concurrent,
+        wait_seconds=embedded.idle_seconds,
+        uds=str(layout.model_socket),
         # The embedded server sometimes closes a connection just as the next request arrives on it.
         keep_alive=False,
-        window=one.window,
+        window=embedded.window,
     )
     return Provider(server, models=frozenset({EMBEDDED_MODEL}), small=True)
 
@@ -132,11 +147,11 @@ def _prices(settings: ModelSettings) -> PriceList:
         return known
     row = PriceRow.model_validate(
         {
-            "provider": doubles.PROVIDER,
+            "provider": SCRIPTED,
             "match": "exact",
-            "model": doubles.PRICED,
+            "model": doubles().PRICED,
             "from": date.min,
-            **{key: Decimal(price) for key, price in doubles.PRICES.items()},
+            **{key: Decimal(price) for key, price in doubles().PRICES.items()},
         }
     )
     return known.model_copy(update={"models": [*known.models, row]})
@@ -176,17 +191,17 @@ async def open_reranker(
 def _problem(called: str, settings: ModelSettings, providers: Mapping[str, Provider]) -> str | None:
     """Why no server can be asked for the reranking model, as a sentence with the remedy; None if one can."""
     name = called.partition(":")[0]
-    found = _reranking_providers(settings, providers).get(name)
-    if found is None and name in settings.servers:
+    provider = _reranking_providers(settings, providers).get(name)
+    if provider is None and name in settings.servers:
         return f"The server {name} has no reranking models: set models.servers.{name}.rerank to its protocol."
-    if found is None:
+    if provider is None:
         known = ", ".join(sorted({*_reranking_providers(settings, providers), ONNX}))
         return (
             f"The providers of reranking models are {known}; a server of your own is declared by the settings models.servers.{name}.url "
             f"and models.servers.{name}.rerank."
         )
-    if found.needs_key and not found.server.api_key.get_secret_value():
-        return f"The provider {name} has no key: set {found.needs_key}, or put it into a secret file of that name."
+    if provider.needs_key and not provider.server.api_key.get_secret_value():
+        return f"The provider {name} has no key: set {provider.needs_key}, or put it into a secret file of that name."
     return None
 
 

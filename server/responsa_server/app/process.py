@@ -31,7 +31,8 @@ def _to_standard_error(data: bytes) -> int:
 
 
 class LogLines:
-    """The log of this process; implements `domain.parts.Part`. A line that cannot be written is dropped and counted, and the log itself says so once lines can be written again.
+    """The log of this process; implements `domain.parts.Part`. A line that cannot be written is dropped and counted,
+    and the log itself says so once lines can be written again.
 
     write: writes some of the bytes and returns their number, or raises OSError, as `os.write` does.
     """
@@ -58,7 +59,11 @@ class LogLines:
     def put(self, line: str) -> None:
         """Have a line written soon. Never blocks and never raises. line: without a line break at its end."""
         if self._thread is None:
-            self._begin()
+            with self._lock:
+                if self._thread is None:
+                    self._thread = threading.Thread(target=self._run, name="log", daemon=True)
+                    self._thread.start()
+                    atexit.register(self.flush, LAST_LINES_SECONDS)
         try:
             self._waiting.put_nowait(line)
         except Full:
@@ -79,13 +84,6 @@ class LogLines:
         detail = f"{self._dropped} lines could not be written ({self._problem}); free space on the disk of the log, or read its pipe"
         return PartReport(Health.DEGRADED, detail=detail)
 
-    def _begin(self) -> None:
-        with self._lock:
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="log", daemon=True)
-                self._thread.start()
-                atexit.register(self.flush, LAST_LINES_SECONDS)
-
     def _run(self) -> None:
         while True:
             taken = [self._waiting.get()]
@@ -99,9 +97,9 @@ class LogLines:
                     one.set()
 
     def _write_lines(self, lines: list[str]) -> None:
-        told = self._untold
-        if told:
-            lines = [f'{{"event": "log_lines_dropped", "level": "warning", "lines": {told}}}', *lines]
+        reported = self._untold
+        if reported:
+            lines = [f'{{"event": "log_lines_dropped", "level": "warning", "lines": {reported}}}', *lines]
         # The line that a full disk has cut ends here.
         left = memoryview(("\n" * self._cut + "\n".join(lines) + "\n").encode(errors="backslashreplace"))
         try:
@@ -109,11 +107,11 @@ class LogLines:
                 left = left[self._write(left.tobytes()) :]
                 self._cut = True
         except OSError as error:
-            self._drop(len(lines) - bool(told), error.strerror or type(error).__name__)
+            self._drop(len(lines) - bool(reported), error.strerror or type(error).__name__)
             return
         self._cut = False
         with self._lock:
-            self._untold -= told
+            self._untold -= reported
             if not self._untold:
                 self._problem = ""
 
@@ -186,6 +184,7 @@ def configure_logs(level: str) -> None:
     Libraries log only at WARNING and above, because their messages at lower levels may contain users' questions.
     """
     shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         _add_trace_id,

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from typing import Final
 
 from responsa_server.app.settings import Settings
-from responsa_server.embedded.machine import Machine
+from responsa_server.fixable import Fixable
+from responsa_server.instance import model_folder
+from responsa_server.machine import Machine, visible
 
 _MIB: Final = 1 << 20
 _SERVERS_PER_CPU: Final = 0.55
@@ -21,19 +24,25 @@ _OTHER_BYTES: Final = 700 * _MIB
 _OTHER_CONNECTIONS: Final = 20
 """The connections of commands, and those that PostgreSQL keeps for superusers."""
 _LEAST_CONNECTIONS: Final = 300
+_RESIDENT_SHARE: Final = 10
+"""The share of the machine's memory for collections in memory is one divided by this."""
 
 
 @dataclass(frozen=True, slots=True)
 class Processes:
-    """servers: the number of processes that accept calls and run turns. ingests: whether a further process ingests documents; otherwise the servers do.
-    embedding_threads: the threads of the embedding model in each server. ingesting_threads: the same in the process that ingests. envoy_threads: the
-    threads of Envoy. connections: how many connections to PostgreSQL all processes can have at a time. buffers_mib: PostgreSQL's shared buffers.
+    """servers: the number of processes that accept calls and run turns. ingests: whether a further process ingests
+    documents; otherwise the servers do.
+    embedding_threads: the threads of the embedding model in each server. ingesting_threads: the same in the process
+    that ingests. memory_mib: what each server may use for collections in memory. envoy_threads: the threads of Envoy.
+    connections: how many connections to PostgreSQL all processes can have at a time. buffers_mib: PostgreSQL's shared
+    buffers.
     """
 
     servers: int
     ingests: bool
     embedding_threads: int
     ingesting_threads: int
+    memory_mib: int
     envoy_threads: int
     connections: int
     buffers_mib: int
@@ -44,7 +53,8 @@ class Processes:
 
 
 def processes(settings: Settings, machine: Machine, *, connections: int | None = None) -> Processes:
-    """Divide the machine. connections: the maximum number of connections that somebody else's PostgreSQL allows; None for the embedded one, which allows what is needed."""
+    """Divide the machine. connections: the maximum number of connections that somebody else's PostgreSQL allows; None
+    for the embedded one, which allows what is needed."""
     cpus, memory = machine.cpus, machine.memory_bytes - _OTHER_BYTES
     ingests = settings.ingestion.own_process
     if ingests is None:
@@ -62,14 +72,46 @@ def processes(settings: Settings, machine: Machine, *, connections: int | None =
         settings.servers is None and connections is not None and servers > 1 and needed(servers) > connections
     ):
         servers -= 1
-    given = settings.retrieval.embedding_threads
+    threads = settings.retrieval.embedding_threads
     ingesting = max(1, cpus // 2)
     return Processes(
         servers,
         ingests,
-        given or max(1, (cpus - ingests * ingesting) // servers),
-        given or ingesting,
+        threads or max(1, (cpus - ingests * ingesting) // servers),
+        threads or ingesting,
+        memory_mib(settings, machine) // (servers if settings.retrieval.memory_mib < 0 else 1),
         min(cpus, max(2, cpus // 4)),
         max(_LEAST_CONNECTIONS, needed(servers)),
         _BUFFER_BYTES // _MIB * servers,
     )
+
+
+def memory_mib(settings: Settings, machine: Machine) -> int:
+    """How much memory all servers of the machine may use together for collections, in MiB; if the setting says it, each of them."""
+    given = settings.retrieval.memory_mib
+    return machine.memory_bytes // _RESIDENT_SHARE // _MIB if given < 0 else given
+
+
+def check_model() -> None:
+    """Raises Fixable if the weights of the embedding model are not installed, which every process that searches or ingests loads."""
+    if model_folder() is None:
+        raise Fixable(
+            "The weights of the embedding model are not installed",
+            "run `responsa setup`, which installs them",
+        )
+
+
+def processes_of(settings: Settings) -> Processes:
+    """Return what `responsa up` starts on this machine. It asks the database of DATABASE_URL how many connections it allows."""
+    connections: int | None = None
+    if settings.database_url is not None:
+        import psycopg  # late, because the embedded database is not asked
+
+        url = settings.database_url.get_secret_value()
+        with (
+            contextlib.suppress(psycopg.OperationalError),
+            psycopg.connect(url, connect_timeout=5) as connection,
+        ):
+            row = connection.execute("SELECT current_setting('max_connections')::int").fetchone()
+            connections = None if row is None else int(row[0])
+    return processes(settings, visible(), connections=connections)

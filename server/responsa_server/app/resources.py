@@ -21,7 +21,7 @@ import psycopg
 import uuid_utils.compat
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from responsa_server.app.processes import Processes, processes
+from responsa_server.app.layout import Layout
 from responsa_server.app.settings import Settings
 from responsa_server.app.vector_stores import open_store
 from responsa_server.domain.addresses import Address, AddressError, UnixAddress, parse
@@ -30,14 +30,11 @@ from responsa_server.domain.knowledge import FIRST_DIMENSIONS
 from responsa_server.domain.parts import Health, PartReport
 from responsa_server.domain.passages import VectorStore
 from responsa_server.domain.people import Principal, Role
-from responsa_server.embedded import EmbeddedError, EmbeddedPostgres, EmbeddedRedis, Layout
-from responsa_server.embedded.files import free_space
-from responsa_server.embedded.machine import visible
-from responsa_server.embedded.part import NO_ROOM
+from responsa_server.fixable import Fixable
 from responsa_server.identity.credentials import CredentialCache
 from responsa_server.identity.service import Credential, Identity, TokenCheck
 from responsa_server.identity.settings import MIN_SECRET_BYTES
-from responsa_server.instance import model_folder
+from responsa_server.machine import NO_ROOM, free_space
 from responsa_server.private_files import write_private
 from responsa_server.providers.minilm import name_of as embedding_name
 from responsa_server.search.settings import EMBEDDED_MODEL
@@ -62,7 +59,7 @@ class DatabaseUrls:
 
 
 def secret_text(settings: Settings, layout: Layout) -> bytes:
-    """Return the installation's secret, at least `MIN_SECRET_BYTES` long. Raises EmbeddedError, which names the setting."""
+    """Return the installation's secret, at least `MIN_SECRET_BYTES` long. Raises Fixable, which names the setting."""
     file = settings.tokens.secret_file or layout.token_secret
     remedy = (
         f"write at least {MIN_SECRET_BYTES} random bytes into the file (the same bytes on all machines), or name another file in "
@@ -71,19 +68,19 @@ def secret_text(settings: Settings, layout: Layout) -> bytes:
     try:
         text = file.read_bytes().strip()
     except OSError as error:
-        raise EmbeddedError(f"The secret file {file} cannot be read ({error.strerror})", remedy) from error
+        raise Fixable(f"The secret file {file} cannot be read ({error.strerror})", remedy) from error
     if len(text) < MIN_SECRET_BYTES:
-        raise EmbeddedError(f"The secret file {file} is too short", remedy)
+        raise Fixable(f"The secret file {file} is too short", remedy)
     return text
 
 
 def relay_key(settings: Settings, layout: Layout) -> bytes:
-    """Return the key that authenticates messages between processes, derived from the installation's secret. Raises EmbeddedError."""
+    """Return the key that authenticates messages between processes, derived from the installation's secret. Raises Fixable."""
     return hmac.digest(secret_text(settings, layout), b"responsa relay", "sha256")
 
 
 def cache_key(settings: Settings, layout: Layout) -> bytes:
-    """Return the key that authenticates entries of the cache, derived like `relay_key`. Raises EmbeddedError."""
+    """Return the key that authenticates entries of the cache, derived like `relay_key`. Raises Fixable."""
     return hmac.digest(secret_text(settings, layout), b"responsa cache", "sha256")
 
 
@@ -94,8 +91,7 @@ def database_urls(settings: Settings, layout: Layout) -> DatabaseUrls:
     copy = settings.database_standby_url
     standby = _as_role(copy.get_secret_value(), "responsa_app") if copy else ""
     if settings.database_url is None:
-        postgres = EmbeddedPostgres(layout)
-        return DatabaseUrls(postgres.dsn("owner"), postgres.dsn("app"), postgres.dsn("log"), standby)
+        return DatabaseUrls(layout.dsn("owner"), layout.dsn("app"), layout.dsn("log"), standby)
     owner = settings.database_url.get_secret_value()
     app, log = settings.database_app_url, settings.database_log_url
     return DatabaseUrls(
@@ -112,8 +108,9 @@ def _as_role(url: str, role: str) -> str:
 
 
 async def bring_up_to_date(settings: Settings, layout: Layout, *, restoring: bool = False) -> Sequence[str]:
-    """Apply missing migrations, and build the indexes that are missing or whose settings have changed, also those of a vector store outside the database. Returns one line for each
-    change, and one if the vector store cannot be reached. restoring: see `migrate`. Raises MigrationError, SettingsError.
+    """Apply missing migrations, and build the indexes that are missing or whose settings have changed, also those of a
+    vector store outside the database. Returns one line for each change, and one if the vector store cannot be reached.
+    restoring: see `migrate`. Raises MigrationError, SettingsError.
     """
     owner = database_urls(settings, layout).owner
     done = [f"applied {name}" for name in await migrate(owner, restoring=restoring)]
@@ -153,29 +150,6 @@ def targets_folder(settings: Settings, layout: Layout) -> Path:
     return settings.telemetry.metrics_targets or layout.metrics
 
 
-def check_model() -> None:
-    """Raises EmbeddedError if the weights of the embedding model are not installed, which every process that searches or ingests loads."""
-    if model_folder() is None:
-        raise EmbeddedError(
-            "The weights of the embedding model are not installed",
-            "run `responsa setup`, which installs them",
-        )
-
-
-def processes_of(settings: Settings) -> Processes:
-    """Return what `responsa up` starts on this machine. It asks the database of DATABASE_URL how many connections it allows."""
-    connections: int | None = None
-    if settings.database_url is not None:
-        url = settings.database_url.get_secret_value()
-        with (
-            contextlib.suppress(psycopg.OperationalError),
-            psycopg.connect(url, connect_timeout=5) as connection,
-        ):
-            row = connection.execute("SELECT current_setting('max_connections')::int").fetchone()
-            connections = None if row is None else int(row[0])
-    return processes(settings, visible(), connections=connections)
-
-
 def refusal(url: str) -> str:
     """Connect to the database at this URL within five seconds. Returns the reason why that failed; empty if it worked."""
     try:
@@ -201,7 +175,7 @@ def reason_of(error: psycopg.OperationalError) -> str:
 
 def redis_url(settings: Settings, layout: Layout) -> str:
     """Return REDIS_URL, or the URL of the embedded Redis if REDIS_URL is not set."""
-    return settings.redis_url.get_secret_value() if settings.redis_url else EmbeddedRedis(layout).url
+    return settings.redis_url.get_secret_value() if settings.redis_url else layout.redis_url
 
 
 def new_id() -> UUID:
@@ -238,7 +212,8 @@ def identity_on(
     cache: CredentialCache | None = None,
     tokens: TokenCheck | None = None,
 ) -> Identity:
-    """Return an `Identity` that uses an open database. cache: the cache of credentials; a new one by default. tokens: None refuses all access tokens."""
+    """Return an `Identity` that uses an open database. cache: the cache of credentials; a new one by default. tokens:
+    None refuses all access tokens."""
     return Identity(
         PostgresIdentityStore(database),
         new_id,
@@ -258,7 +233,7 @@ class Addresses:
 
 
 def addresses(settings: Settings, layout: Layout) -> Addresses:
-    """Return the addresses on which this process listens. Raises EmbeddedError for a setting that is not an address."""
+    """Return the addresses on which this process listens. Raises Fixable for a setting that is not an address."""
     grpc = _address("grpc_listen", settings.grpc_listen)
     http = _address("http_listen", settings.http_listen)
     if not settings.role.accepts_calls:
@@ -274,9 +249,7 @@ def _address(setting: str, text: str) -> Address | None:
     try:
         return parse(text) if text else None
     except AddressError as error:
-        raise EmbeddedError(
-            f"{setting}: {error}", "docs/operations.md shows the form of an address"
-        ) from error
+        raise Fixable(f"{setting}: {error}", "docs/operations.md shows the form of an address") from error
 
 
 _KEY_NAME: Final = "made by responsa up"
@@ -285,10 +258,10 @@ _KEY_NAME: Final = "made by responsa up"
 async def ensure_administrator(identity: Identity, key_file: Path) -> Principal:
     """Return the administrator whose API key is in key_file.
 
-    If the key is missing or no longer valid, the administrator of an earlier file gets a new key, so that a restored instance keeps its administrator. If there is none, create
-    an administrator, and the tenant if it is missing.
-    The file is written atomically with mode 0600 and contains only the secret. The administrator is an owner of the installation, because whoever can read the file
-    controls the machine.
+    If the key is missing or no longer valid, the administrator of an earlier file gets a new key, so that a restored
+    instance keeps its administrator. If there is none, create an administrator, and the tenant if it is missing. The
+    file is written atomically with mode 0600 and contains only the secret. The administrator is an owner of the
+    installation, because whoever can read the file controls the machine.
     """
     secret = await asyncio.to_thread(_read_key, key_file)
     # A key is not valid if it was revoked or belongs to another database.

@@ -5,21 +5,24 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from collections.abc import AsyncGenerator, Generator, Mapping
+from collections.abc import AsyncGenerator, Generator, Sequence
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Final, Protocol
+from types import FunctionType
+from typing import Final
 
 import structlog
 
-from responsa_server.app.listening import AddressTaken, claimed
+from responsa_server.app.layout import Layout
+from responsa_server.app.listening import AddressTaken, Front, claimed
+from responsa_server.app.notify import READY, alive, notify, watchdog_seconds
 from responsa_server.app.process import configure_logs, freeze
+from responsa_server.app.processes import check_model
 from responsa_server.app.resources import (
     Addresses,
     Disks,
     addresses,
-    check_model,
     database_urls,
     redis_url,
     refusal,
@@ -34,24 +37,31 @@ from responsa_server.app.settings import (
     unknown_variables,
 )
 from responsa_server.app.waiting import reached
+from responsa_server.app.watchdog import watched
 from responsa_server.domain.addresses import Address
 from responsa_server.domain.faults import Faults, NoFaults
 from responsa_server.domain.knowledge import JobKind
-from responsa_server.domain.parts import PartReport
-from responsa_server.embedded import EmbeddedError, Layout
-from responsa_server.embedded.notify import READY, alive, notify
+from responsa_server.fixable import Fixable
 from responsa_server.identity.limits import LimitBook, Limiter
 from responsa_server.importing import uncollected
+from responsa_server.joining import Group, joined
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.limits import PostgresLimits
 from responsa_server.stores.postgres.turn_log import NamedQueries
 from responsa_server.stores.postgres.users import PostgresUsers
-from responsa_server.stores.rates import LocalRates, Reach, RedisHolds, RedisMessages, RedisRates, Reserved
+from responsa_server.stores.rates import (
+    LocalRates,
+    RedisAvailability,
+    RedisHolds,
+    RedisMessages,
+    RedisRates,
+    Reserved,
+)
 from responsa_server.telemetry.stages import Traces
 
 
 def build_limiter(
-    settings: Settings, layout: Layout, database: Database, reach: Reach, stack: AsyncExitStack
+    settings: Settings, layout: Layout, database: Database, reach: RedisAvailability, stack: AsyncExitStack
 ) -> Limiter:
     """Build the limits on an open database and Redis; Redis need not be there."""
     url = redis_url(settings, layout)
@@ -67,6 +77,7 @@ def build_limiter(
 
 # How long, after the drain time, the last events of turns may still be committed and sent to the followers.
 _LAST_WORDS_SECONDS: Final = 1.0
+_SHARE_OF_SYSTEMD: Final = 0.8
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +95,7 @@ class Running:
 def preload() -> None:
     """Import what `running` imports late."""
     with uncollected():
-        for name in ("assemble", "front", "sources"):
+        for name in ("assemble", "front", "etl", "studies"):
             import_module(f"responsa_server.app.{name}")
 
 
@@ -99,7 +110,7 @@ async def running(
     """Run a whole server in this process, with the role that the settings choose. The server is ready during the block
     and drained at its end.
 
-    faults, turn_queries: replacements for tests. Raises EmbeddedError if an address is taken or the database lacks
+    faults, turn_queries: replacements for tests. Raises Fixable if an address is taken or the database lacks
     migrations, and Unavailable if the database cannot be reached.
     """
     drop_foreign_tracers(environment())
@@ -119,27 +130,15 @@ async def running(
                 build_turns,
                 keeper,
                 open_models,
-                pattern_keeper,
-                replay_job,
             )
             from responsa_server.app.caches import Caches
+            from responsa_server.app.etl import etl
+            from responsa_server.app.extension import Extension, Jobs, Parts
             from responsa_server.app.front import Callers, Silent
             from responsa_server.app.measured import Measured
             from responsa_server.app.metrics import metrics
-            from responsa_server.app.sources import (
-                delivery_job,
-                notifier_on,
-                schedule_job,
-                source_job,
-            )
-            from responsa_server.calls.frames import facts_of_terminal
-            from responsa_server.insight.experiments import ExperimentKeeper
-            from responsa_server.insight.keeper import InsightKeeper
+            from responsa_server.app.studies import studies
             from responsa_server.outbound.connector import Connector
-            from responsa_server.sources.crawling import Crawler
-            from responsa_server.sources.sandbox import SourceSandbox
-            from responsa_server.stores.postgres.experiments import PostgresExperiments
-            from responsa_server.stores.postgres.insight import PostgresInsight
             from responsa_server.stores.postgres.migrate import PostgresMigrations, marked
             from responsa_server.stores.postgres.pause import PauseWatch, PostgresPause
             from responsa_server.stores.redis import RedisCache
@@ -159,12 +158,12 @@ async def running(
         migrations = PostgresMigrations(database)
         reason, remedy = await migrations.unfit()
         if reason:
-            raise EmbeddedError(reason, remedy)
+            raise Fixable(reason, remedy)
         pause = PauseWatch(PostgresPause(database))
         found = await pause.start()
         stack.push_async_callback(pause.close)
         if found is not None and found.restoring:
-            raise EmbeddedError(
+            raise Fixable(
                 "The database is being restored",
                 "wait until `responsa restore` has ended; if it was interrupted, restore into an empty database",
             )
@@ -175,7 +174,7 @@ async def running(
         caches = Caches(settings, layout, cache)
         models = open_models(settings, layout, stack)
         knowledge = await build_knowledge(settings, layout, database, caches, models, stack)
-        reach = Reach(redis_url(settings, layout))
+        reach = RedisAvailability(redis_url(settings, layout))
         limiter = (
             build_limiter(settings, layout, database, reach, stack) if settings.role.accepts_calls else None
         )
@@ -194,47 +193,30 @@ async def running(
             traces=traces,
             pause=pause,
         )
+        if knowledge.warming is not None:
+            await knowledge.warming  # a process takes no turn and no job before its parts work
         await turns.start()
         stack.push_async_callback(turns.close)
         connector = Connector()
         stack.push_async_callback(connector.close)
-        sandbox = SourceSandbox(knowledge.parser)
-        crawler = Crawler(connector, sandbox)
+        parts = Parts(settings, database, knowledge, models, caches, connector, turns, agents, pause)
+        added = joined(Group.EXTENSIONS, FunctionType).values()
+        extensions: Sequence[Extension] = (etl(parts), studies(parts), *(make(parts) for make in added))
         if knowledge.jobs is not None:
             erasing, mailing = (
                 build_erasing(settings, database, knowledge, turns),
                 mailing_on(settings, layout, database),
             )
-            notifier = notifier_on(settings, database, knowledge.queue)
-            sync = source_job(
-                settings,
-                database,
-                knowledge.queue,
-                knowledge.library,
-                crawler,
-                notifier,
-                external_vectors=knowledge.vectors is not None,
-            )
-            replaying = replay_job(database, knowledge, turns, agents)
+            core = Jobs({JobKind.ERASE: erasing.work, JobKind.MAIL: mailing.work})
+            jobs = (core, *(extension.jobs() for extension in extensions))
             await knowledge.jobs.start(
-                {
-                    JobKind.ERASE: erasing.work,
-                    JobKind.MAIL: mailing.work,
-                    JobKind.SYNC: sync.work,
-                    JobKind.REPLAY: replaying.work,
-                    JobKind.SCHEDULE: schedule_job(database, knowledge.queue, sandbox).work,
-                    JobKind.DELIVER: delivery_job(settings, database, knowledge.queue, connector).work,
-                    JobKind.NOTICE: notifier.notice,
-                },
-                notifier.ended,
-                {JobKind.SYNC: sync.give_up, JobKind.REPLAY: replaying.give_up},
+                {kind: work for one in jobs for kind, work in one.work.items()},
+                next((one.announce for one in jobs if one.announce is not None), None),
+                {kind: end for one in jobs for kind, end in one.give_up.items()},
             )
             stack.push_async_callback(knowledge.jobs.close)
         if settings.role is not ServeRole.RPC:
-            patterns = pattern_keeper(settings, database, knowledge, models, caches, pause)
-            sums = InsightKeeper(PostgresInsight(database), facts_of_terminal, turns.errors, patterns.wake)
-            experiments = ExperimentKeeper(PostgresExperiments(database), agents.agents, turns.errors)
-            for counting in (sums, patterns, experiments):
+            for counting in (one for extension in extensions for one in extension.periodic()):
                 counting.start()
                 stack.push_async_callback(counting.close)
             tenants = keeper(database, turns, knowledge, cache, pause)
@@ -251,7 +233,8 @@ async def running(
                 database,
                 disks,
                 knowledge,
-                crawler,
+                models,
+                extensions,
                 turns,
                 agents,
                 limiter,
@@ -290,38 +273,6 @@ def _traces(settings: Settings, stack: AsyncExitStack) -> Traces:
     return sent.traces
 
 
-class Front(Protocol):
-    """A process's interface to callers. Call `start` once, then optionally `retire`, then `drain`, then `close`."""
-
-    async def start(self) -> None:
-        """Serve. Raises AddressTaken, OSError."""
-        ...
-
-    async def retire(self) -> None:
-        """Let the health checks report that the process is shutting down."""
-        ...
-
-    async def drain(self, grace_seconds: float) -> None:
-        """Refuse new calls, and wait at most `grace_seconds` for running calls to end."""
-        ...
-
-    async def close(self) -> None: ...
-
-    @property
-    def calls_running(self) -> int:
-        """The number of calls with a credential that run now."""
-        ...
-
-    @property
-    def sockets(self) -> int:
-        """The number of open WebSockets."""
-        ...
-
-    async def reports(self) -> Mapping[str, PartReport]:
-        """The health of each part, by name."""
-        ...
-
-
 @contextmanager
 def _claimed_or_error(address: Address) -> Generator[None]:
     with ExitStack() as stack:
@@ -330,15 +281,15 @@ def _claimed_or_error(address: Address) -> Generator[None]:
         except AddressTaken as error:
             raise _address_taken(error) from error
         except OSError as error:
-            raise EmbeddedError(
+            raise Fixable(
                 f"The server cannot listen on {address} ({error.strerror})",
                 "name another address with --listen",
             ) from error
         yield
 
 
-def _address_taken(error: AddressTaken) -> EmbeddedError:
-    return EmbeddedError(
+def _address_taken(error: AddressTaken) -> Fixable:
+    return Fixable(
         str(error),
         "give this process its own address, such as --listen 127.0.0.1:9002",
     )
@@ -362,19 +313,30 @@ async def _database_reached(settings: Settings, layout: Layout, stop: asyncio.Qu
             raise _address_taken(error) from error
 
 
-async def serve(
-    settings: Settings, *, faults: Faults | None = None, turn_queries: NamedQueries | None = None
-) -> None:
-    """Run a server until SIGTERM or SIGINT. After SIGTERM, the server waits for Envoy to notice before it drains. At the start, it waits for a database of the user's own that is away.
+def _loop_limit(settings: Settings) -> float:
+    """For how many seconds the event loop may stand still; 0 for any time."""
+    seconds, systemd = settings.watchdog_seconds, watchdog_seconds(environment())
+    # Systemd would kill the process without a word.
+    return min(seconds, _SHARE_OF_SYSTEMD * systemd) if systemd else seconds
 
-    Raises EmbeddedError if the database does not let this server in, or if the embedded one does not run.
+
+async def serve(
+    settings: Settings,
+    layout: Layout,
+    *,
+    faults: Faults | None = None,
+    turn_queries: NamedQueries | None = None,
+) -> None:
+    """Run a server until SIGTERM or SIGINT. After SIGTERM, the server waits for Envoy to notice before it drains. At
+    the start, it waits for a database of the user's own that is away.
+
+    Raises Fixable if the database does not let this server in, or if the embedded one does not run.
     """
     configure_logs(settings.log_level.value)
     log = structlog.get_logger("server")
     if names := unknown_variables(environment()):
         log.warning("unknown_variables", variables=names)
     check_model()
-    layout = Layout.of(settings.home)
     layout.check_restored()
     own = settings.database_url is not None
     # If the home folder is not a data folder, it has no passwords for the embedded database.
@@ -383,7 +345,7 @@ async def serve(
         if layout.is_home()
         else "there is no data folder"
     ):
-        raise EmbeddedError(
+        raise Fixable(
             f"The server cannot reach a database ({reason})",
             "run `responsa up`, which starts a database, or set DATABASE_URL and run `responsa migrate`",
         )
@@ -392,9 +354,10 @@ async def serve(
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.put_nowait, number)
-    async with alive(environment()):  # also while it waits and drains
+    async with alive(environment()), AsyncExitStack() as stack:  # also while it waits and drains
         if not own or await _database_reached(settings, layout, stop):
             async with running(settings, layout, faults=faults, turn_queries=turn_queries) as server:
+                stack.enter_context(watched(_loop_limit(settings)))
                 where = {"grpc": str(server.listens.grpc), "http": str(server.listens.http)}
                 freeze()
                 log.info("ready", role=settings.role.value, **where)

@@ -35,10 +35,11 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from responsa_server.agents.config.settings import AgentSettings, ToolSettings
+from responsa_server.agents.config.settings import AgentSettings, CitationSettings, ToolSettings
 from responsa_server.domain.addresses import LOOPBACK_HOSTS, Network, parse_network
 from responsa_server.domain.names import parse_uuid
 from responsa_server.identity.openid_settings import OidcSettings
+from responsa_server.identity.program_settings import ProgramSettings
 from responsa_server.identity.settings import (
     AccountSettings,
     AuditSettings,
@@ -57,8 +58,8 @@ from responsa_server.providers.settings import ModelServerSettings, ModelSetting
 from responsa_server.search.settings import RetrievalSettings
 from responsa_server.sources.settings import SourceSettings
 from responsa_server.stores.settings import CacheSettings
-from responsa_server.telemetry.otlp import Otlp
-from responsa_server.telemetry.settings import TelemetrySettings
+from responsa_server.telemetry.settings import Otlp, TelemetrySettings
+from responsa_server.transports.openai.settings import OpenAiSettings
 from responsa_server.transports.ws.settings import SocketSettings
 from responsa_server.turns.settings import TurnSettings
 
@@ -176,8 +177,8 @@ class SettingsError(Exception):
 
 
 class Environment(StrEnum):
-    """The environment in which this server runs. In PRODUCTION, gRPC reflection is off by default, and the server does not start with scripted models or the testing agent.
-    Unconfined parsing is on by default in DEVELOPMENT alone.
+    """The environment in which this server runs. In PRODUCTION, gRPC reflection is off by default, and the server does
+    not start with scripted models or the testing agent. Unconfined parsing is on by default in DEVELOPMENT alone.
     """
 
     DEVELOPMENT = "development"
@@ -186,7 +187,8 @@ class Environment(StrEnum):
 
 
 class ServeRole(StrEnum):
-    """The tasks of a server process: whether it accepts calls, runs turns, and runs jobs, which ingest documents, run sources and send mails."""
+    """The tasks of a server process: whether it accepts calls, runs turns, and runs jobs, which ingest documents, run
+    sources and send mails."""
 
     ALL = "all"
     ANSWERS = "answers"
@@ -221,15 +223,24 @@ class TestingSettings(BaseModel, extra="forbid"):
 
     agent: bool = Field(
         default=False,
-        description="Whether the agent `testing` is available. This agent follows a script in the question and costs nothing. It is not allowed in production.",
+        description=(
+            "Whether the agent `testing` is available. This agent follows a script in the question "
+            "and costs nothing. It is not allowed in production."
+        ),
     )
     model_url: str = Field(
         default="",
-        description="The URL of the OpenAI-compatible server that the testing agent calls. Empty: a scripted model in the server's process.",
+        description=(
+            "The URL of the OpenAI-compatible server that the testing agent calls. Empty: a scripted "
+            "model in the server's process."
+        ),
     )
     tool_url: str = Field(
         default="",
-        description="The URL of the HTTP endpoint that is called by the testing agent's tool. Empty: the tool calls an endpoint in the server's own process, and this endpoint counts the calls.",
+        description=(
+            "The URL of the HTTP endpoint that is called by the testing agent's tool. Empty: the "
+            "tool calls an endpoint in the server's own process, and this endpoint counts the calls."
+        ),
     )
 
 
@@ -258,23 +269,46 @@ class Settings(BaseSettings):
     )
     environment: Environment = Field(
         default=Environment.DEVELOPMENT,
-        description="`development`, `staging` or `production`. In production, reflection is off by default, and the server does not start with scripted models or the testing agent. In staging and production, unconfined parsing is off by default.",
+        description=(
+            "`development`, `staging` or `production`. In production, reflection is off by default, "
+            "and the server does not start with scripted models or the testing agent. In staging and "
+            "production, unconfined parsing is off by default."
+        ),
     )
     allowed_hosts: Names = Field(
         default=(),
-        description="Host names, separated by commas, that requests may use in addition to the loopback names. A name without a port is allowed with the port of the setting `port` alone; for any other port, write `name:port`. Behind a TLS proxy, write `name:443`.",
+        description=(
+            "Host names, separated by commas, that requests may use in addition to the loopback "
+            "names, which may have any port. Health checks, and programs that send a credential, may "
+            "use any name. A name without a port is allowed with the port of the setting `port` "
+            "alone; for any other port, write `name:port`. Behind a TLS proxy, write `name:443`."
+        ),
     )
     allowed_origins: Names = Field(
         default=(),
-        description="Origins, separated by commas, whose pages may send requests (CORS) in addition to the server's own origins, with a token or a key: the session cookie counts for own origins alone; for example `https://app.example.org`.",
+        description=(
+            "Origins, separated by commas, whose pages may send requests (CORS) in addition to the "
+            "server's own origins, with a token or a key: the session cookie counts for own origins "
+            "alone; for example `https://app.example.org`."
+        ),
     )
     widget_keys: WidgetKeys = Field(
         default=(),
-        description="Keys of widgets, each with an origin: `apiKeys/{uuid}=https://www.example.org`, separated by commas. A key of a widget works only on pages of the origins that are named with it. For other keys, a line changes nothing. These origins may send requests as those of `allowed_origins` may.",
+        description=(
+            "Keys of widgets, each with an origin: `apiKeys/{uuid}=https://www.example.org`, "
+            "separated by commas. A key of a widget works only on pages of the origins that are "
+            "named with it. For other keys, a line changes nothing. These origins may send requests "
+            "as those of `allowed_origins` may."
+        ),
     )
     trusted_proxies: Networks = Field(
         default=(),
-        description="The addresses and networks (CIDR), separated by commas, of the proxies in front of the port; for example `127.0.0.1,10.0.0.0/24`. The address of a caller is then the last address in the proxies' header `X-Forwarded-For` that is not in these networks, and the limit of connections does not apply to the proxies. Empty: the header is ignored.",
+        description=(
+            "The addresses and networks (CIDR), separated by commas, of the proxies in front of the "
+            "port; for example `127.0.0.1,10.0.0.0/24`. The address of a caller is then the last "
+            "address in the proxies' header `X-Forwarded-For` that is not in these networks, and the "
+            "limit of connections does not apply to the proxies. Empty: the header is ignored."
+        ),
     )
     reflection: bool | None = Field(
         default=None,
@@ -282,7 +316,11 @@ class Settings(BaseSettings):
     )
     channelz: bool = Field(
         default=False,
-        description="Whether a server tells owners of the installation about its connections and calls (gRPC's channelz), on its own gRPC address and not through Envoy. It is not allowed in production.",
+        description=(
+            "Whether a server tells owners of the installation about its connections and calls "
+            "(gRPC's channelz), on its own gRPC address and not through Envoy. It is not allowed in "
+            "production."
+        ),
     )
     log_level: LogLevel = Field(
         default=LogLevel.INFO,
@@ -298,7 +336,22 @@ class Settings(BaseSettings):
         default=1.5,
         ge=0,
         le=600,
-        description="How long a server continues to take calls after SIGTERM. Its health checks fail during that time, so that Envoy stops sending calls before the server drains. SIGINT skips this wait.",
+        description=(
+            "How long a server continues to take calls after SIGTERM. Its health checks fail during "
+            "that time, so that Envoy stops sending calls before the server drains. SIGINT skips "
+            "this wait."
+        ),
+    )
+    watchdog_seconds: float = Field(
+        default=30.0,
+        ge=0,
+        le=3600,
+        description=(
+            "A server whose event loop stands still for this long logs where each of its threads is, "
+            "and ends itself with the exit code 70, so that another one starts. At most 8 seconds under "
+            "`responsa up`, and four fifths of systemd's `WatchdogSec`, because these would kill it "
+            "without a word. 0 switches this off."
+        ),
     )
     max_calls: int = Field(
         default=2000,
@@ -308,42 +361,71 @@ class Settings(BaseSettings):
     )
     role: ServeRole = Field(
         default=ServeRole.ALL,
-        description="What `serve` does: `rpc` accepts calls, `worker` runs turns and ingests documents, `all` does both; `answers` accepts calls and runs turns, `jobs` ingests documents. `--role` overrides this setting.",
+        description=(
+            "What `serve` does: `rpc` accepts calls, `worker` runs turns and ingests documents, "
+            "`all` does both; `answers` accepts calls and runs turns, `jobs` ingests documents. "
+            "`--role` overrides this setting."
+        ),
     )
     grpc_listen: str = Field(
         default="",
-        description="The address where `serve` listens for gRPC, in the form `unix:PATH` or `HOST:PORT`. Empty: a socket in the data folder. `--listen` overrides this setting.",
+        description=(
+            "The address where `serve` listens for gRPC, in the form `unix:PATH` or `HOST:PORT`. "
+            "Empty: a socket in the data folder. `--listen` overrides this setting."
+        ),
     )
     http_listen: str = Field(
         default="",
-        description="The address where `serve` listens for the gateway's HTTP, in the form `unix:PATH` or `HOST:PORT`. Empty: a socket in the data folder, or no HTTP if `grpc_listen` is set. A process that accepts no calls serves only `/health` there. `--http-listen` overrides this setting.",
+        description=(
+            "The address where `serve` listens for the gateway's HTTP, in the form `unix:PATH` or "
+            "`HOST:PORT`. Empty: a socket in the data folder, or no HTTP if `grpc_listen` is set. A "
+            "process that accepts no calls serves only `/health` there. `--http-listen` overrides "
+            "this setting."
+        ),
     )
     servers: int | None = Field(
         default=None,
         ge=1,
         le=128,
-        description="The number of processes with which `responsa up` accepts calls and runs turns. Empty: one on one or two cores, otherwise 0.55 for each core, and never more than the memory and the connections of DATABASE_URL allow.",
+        description=(
+            "The number of processes with which `responsa up` accepts calls and runs turns. Empty: "
+            "one on one or two cores, otherwise 0.55 for each core, and never more than the memory "
+            "and the connections of DATABASE_URL allow."
+        ),
     )
     page: Path = Field(
         default=shipped("clients/web/dist", "page"), description="The folder of the built page."
     )
     page_name: Annotated[str, AfterValidator(_title)] = Field(
         default="Responsa",
-        description="What the page calls this installation, in its header, on the form for signing in and in its title: at most 60 characters.",
+        description=(
+            "What the page calls this installation, in its header, on the form for signing in and in "
+            "its title: at most 60 characters."
+        ),
     )
     page_mark: Annotated[Path | None, AfterValidator(_mark)] = Field(
         default=None,
-        description="The mark of the page in place of Responsa's own: a square SVG or PNG file of at most 256 KiB. The server reads it when it starts.",
+        description=(
+            "The mark of the page in place of Responsa's own: a square SVG or PNG file of at most "
+            "256 KiB. The server reads it when it starts."
+        ),
     )
     docs: Annotated[Path | None, BeforeValidator(_or_none)] = Field(
         default=shipped("", ""),
-        description="`responsa up` loads the files `docs/*.md` of this folder into the collection `responsa-docs`. `none`: it loads nothing.",
+        description=(
+            "`responsa up` loads the files `docs/*.md` of this folder into the collection "
+            "`responsa-docs`. By default, it loads the twelve pages of Responsa's documentation that "
+            "people ask about most. `none`: it loads nothing."
+        ),
     )
 
     database_url: DatabaseUrl | None = Field(
         default=None,
         validation_alias=AliasChoices("DATABASE_URL", "database_url"),
-        description="The URL of a PostgreSQL 18 database, with pgvector, to use instead of the embedded database. The user in the URL must own the database and be allowed to create roles.",
+        description=(
+            "The URL of a PostgreSQL 18 database, with pgvector, to use instead of the embedded "
+            "database. The user in the URL must own the database and be allowed to create roles."
+        ),
     )
     database_app_url: DatabaseUrl | None = Field(
         default=None,
@@ -358,18 +440,29 @@ class Settings(BaseSettings):
     database_standby_url: DatabaseUrl | None = Field(
         default=None,
         validation_alias=AliasChoices("DATABASE_STANDBY_URL", "database_standby_url"),
-        description="The URL of a streaming standby of the database, which takes over most of the work of searches. Its user must be allowed to `SET ROLE responsa_app`. Empty: the database does all.",
+        description=(
+            "The URL of a streaming standby of the database, which takes over most of the work of "
+            "searches. Its user must be allowed to `SET ROLE responsa_app`. Empty: the database does "
+            "all."
+        ),
     )
     database_pool: int = Field(
         default=10,
         ge=2,
         le=200,
-        description="The maximum number of connections in each of the two large pools of a process, and in its pool for a standby. Each process opens up to eleven further connections: four to check credentials, four for the beginnings and ends of turns.",
+        description=(
+            "The maximum number of connections in each of the two large pools of a process, and in "
+            "its pool for a standby. Each process opens up to eleven further connections: four to "
+            "check credentials, four for the beginnings and ends of turns."
+        ),
     )
     redis_url: RedisUrl | None = Field(
         default=None,
         validation_alias=AliasChoices("REDIS_URL", "redis_url"),
-        description="The URL of a Redis server (6.2 or newer) to use instead of the embedded Redis. Redis holds only cached data and hints, so no data is lost if Redis fails.",
+        description=(
+            "The URL of a Redis server (6.2 or newer) to use instead of the embedded Redis. Redis "
+            "holds only cached data and hints, so no data is lost if Redis fails."
+        ),
     )
 
     openai_api_key: SecretStr | None = Field(
@@ -422,12 +515,15 @@ class Settings(BaseSettings):
     tokens: TokenSettings = TokenSettings()
     quotas: QuotaSettings = QuotaSettings()
     oidc: OidcSettings = OidcSettings()
+    programs: ProgramSettings = ProgramSettings()
     limits: LimitSettings = LimitSettings()
     agents: AgentSettings = AgentSettings()
     tools: ToolSettings = ToolSettings()
+    citations: CitationSettings = CitationSettings()
     sources: SourceSettings = SourceSettings()
     models: ModelSettings = ModelSettings()
     sockets: SocketSettings = SocketSettings()
+    openai: OpenAiSettings = OpenAiSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
     testing: TestingSettings = TestingSettings()
 
@@ -449,7 +545,8 @@ class Settings(BaseSettings):
                     f"RESPONSA_SECRETS_DIR names {folder}, which is not a folder; name a folder, or unset RESPONSA_SECRETS_DIR"
                 )
             # The plain source of secrets does not support groups, but the models' keys are in groups.
-            sources.append(NestedSecretsSettingsSource(settings_cls, secrets_dir=folder))  # pyright: ignore[reportArgumentType]  # the source accepts this class, but its types do not say so
+            # This source accepts the class, but its types do not say so.
+            sources.append(NestedSecretsSettingsSource(settings_cls, secrets_dir=folder))  # pyright: ignore[reportArgumentType]
         given, file = os.environ.get("RESPONSA_CONFIG"), settings_file()
         if given and not file.is_file():
             raise SettingsError(
@@ -478,14 +575,18 @@ class Settings(BaseSettings):
     def _addresses_are_proved(self) -> Self:
         if self.local:
             return self
-        if self.accounts.registration is Registration.OPEN and not self.mail.configured:
+        proved = self.mail.configured or self.accounts.unproved_addresses
+        if self.accounts.registration is Registration.OPEN and not proved:
             raise ValueError(
-                "accounts.registration is open and listen is not a loopback address, but no mails are sent, so nothing would prove that an e-mail address belongs to the person: "
-                "set mail.host and mail.sender (RESPONSA_MAIL__HOST, RESPONSA_MAIL__SENDER), or set accounts.registration to invited"
+                "accounts.registration is open and listen is not a loopback address, but no mails are "
+                "sent, so nothing would prove that an e-mail address belongs to the person: "
+                "set mail.host and mail.sender (RESPONSA_MAIL__HOST, RESPONSA_MAIL__SENDER), or set accounts.registration to invited; "
+                "to accept such addresses, set accounts.unproved_addresses (RESPONSA_ACCOUNTS__UNPROVED_ADDRESSES)"
             )
         if self.mail.configured and not self.mail.page_url:
             raise ValueError(
-                "mail.page_url (RESPONSA_MAIL__PAGE_URL) must be set to the address of the page, because mails contain links to the page, and listen is not a loopback address"
+                "mail.page_url (RESPONSA_MAIL__PAGE_URL) must be set to the address of the page, because "
+                "mails contain links to the page, and listen is not a loopback address"
             )
         return self
 
@@ -556,7 +657,8 @@ def settings_file() -> Path:
 
 
 def without_secrets(settings: Settings) -> tuple[str, Sequence[str]]:
-    """Return the text of the settings file without passwords and keys, and the names of the settings that were left out. The text is empty if there is no file."""
+    """Return the text of the settings file without passwords and keys, and the names of the settings that were left
+    out. The text is empty if there is no file."""
     file = settings_file()
     if not file.is_file():
         return "", []
@@ -609,7 +711,7 @@ def unknown_variables(variables: Iterable[str]) -> Sequence[str]:
         for name, field in Settings.model_fields.items()
         if not isinstance(field.validation_alias, AliasChoices)
     }
-    found: list[str] = []
+    unknown: list[str] = []
     for name in variables:
         prefix, _, rest = name.upper().partition("_")
         if (
@@ -617,8 +719,8 @@ def unknown_variables(variables: Iterable[str]) -> Sequence[str]:
             and name.upper() not in _COMMANDS
             and rest.partition("__")[0].lower() not in settings
         ):
-            found.append(name)
-    return sorted(found)
+            unknown.append(name)
+    return sorted(unknown)
 
 
 def _said(place: Sequence[int | str], message: str) -> str:

@@ -77,18 +77,21 @@ class _NoDocuments:
 
     async def search(
         self,
-        who: Principal,
+        caller: Principal,
         questions: tuple[str, ...],
         collections: tuple[str, ...],
         options: SearchOptions = DEFAULT_SEARCH,
     ) -> Evidence:
         return Evidence(0, 0, {})
 
-    async def rank(self, who: Principal, question: str, evidence: Evidence) -> Ranked:
+    async def rank(self, caller: Principal, question: str, evidence: Evidence) -> Ranked:
         return Ranked(evidence, Ranking())
 
     async def passages(self, evidence: Evidence, most_bytes: int) -> Sequence[ShownPassage]:
         return ()
+
+    async def excerpts(self, caller: Principal, evidence: Evidence, ranking: Ranking) -> Ranking:
+        return ranking
 
     async def with_sources(
         self, question: str, evidence: Evidence | None, sources: Sequence[FoundSource]
@@ -96,9 +99,9 @@ class _NoDocuments:
         return Evidence(0, 0, {})
 
 
-def checked_tools(folder: Path, secret: Callable[[SecretPlace], str] | None = None) -> LiveTools:
-    """Return the tools of a folder with their problems, without a server. secret: returns the value of a secret; None to read it from its place."""
-    parts = ToolParts(_NoDocuments(), secret=secret or (lambda place: read_secret(place, folder)))
+def checked_tools(folder: Path) -> LiveTools:
+    """Return the tools of a folder with their problems, without a server."""
+    parts = ToolParts(_NoDocuments(), secret=lambda place: read_secret(place, folder))
     tools = tools_of(folder, parts, report=lambda _: None)  # the caller asks for the problems
     tools.reload()
     return tools

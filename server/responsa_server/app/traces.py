@@ -13,21 +13,28 @@ from typing import Final
 from uuid import uuid4
 
 import structlog
+from opentelemetry.context import Context
+from opentelemetry.propagate import set_global_textmap
+from opentelemetry.propagators.textmap import CarrierT, Getter, default_getter
 from opentelemetry.sdk.resources import SERVICE_NAME, SERVICE_VERSION, OTELResourceDetector, Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON, ParentBased, Sampler, TraceIdRatioBased
+from opentelemetry.trace import NonRecordingSpan, set_span_in_context
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from responsa_server.app.forks import without_fork_handlers
 from responsa_server.app.settings import Settings, environment, otlp
+from responsa_server.calls.call import TRACEPARENT
 from responsa_server.telemetry import instruments
 from responsa_server.telemetry.settings import LangfuseSettings
-from responsa_server.telemetry.stages import DebugLog, Traces
+from responsa_server.telemetry.stages import DebugLog, Traces, context_of
 
 MOST_WAITING: Final = 4096
 """The maximum number of spans that wait to be sent to one receiver. Further spans are dropped."""
 SEND_SECONDS: Final = 0.5
-"""How long a span waits for others, to be sent with them, unless OTEL_BSP_SCHEDULE_DELAY says otherwise. A process that is killed loses the spans that wait."""
+"""How long a span waits for others, to be sent with them, unless OTEL_BSP_SCHEDULE_DELAY says otherwise. A process that
+is killed loses the spans that wait."""
 CLOSE_SECONDS: Final = 2.0
 """How long the end of a process waits for its last spans."""
 _TELL_SECONDS: Final = 60.0
@@ -110,6 +117,20 @@ class _Bounded(BatchSpanProcessor):
             super().on_end(span)
 
 
+class Traceparent(TraceContextTextMapPropagator):
+    """Reads what `context_of` reads: a caller decides about the trace by one header, and about nothing else."""
+
+    def extract(
+        self,
+        carrier: CarrierT,
+        context: Context | None = None,
+        getter: Getter[CarrierT] = default_getter,
+    ) -> Context:
+        headers = getter.get(carrier, TRACEPARENT) or ()
+        parent = context_of(headers[0]) if len(headers) == 1 else None
+        return Context() if parent is None else set_span_in_context(NonRecordingSpan(parent), Context())
+
+
 class SentTraces:
     """The traces of this process. Call `close` at the end.
 
@@ -141,6 +162,7 @@ class SentTraces:
 
         ratio = telemetry.sample_ratio
         self._provider = tracer(None if ratio is None else ParentBased(TraceIdRatioBased(ratio)))
+        set_global_textmap(Traceparent())
         self.traces = Traces(
             self._provider.get_tracer("responsa"),
             tracer(ALWAYS_ON).get_tracer("responsa"),
@@ -148,6 +170,7 @@ class SentTraces:
             telemetry.slow_turn_seconds,
             telemetry.texts,
             frozenset(telemetry.propagate_to),
+            self._provider,
         )
 
     async def close(self) -> None:

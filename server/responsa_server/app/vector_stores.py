@@ -11,15 +11,13 @@ from typing import Final
 from urllib.parse import parse_qsl, urlsplit
 
 from responsa_server.app.settings import Settings, SettingsError
-from responsa_server.domain.passages import OpenedVectors, VectorStore
-from responsa_server.stores.postgres.database import Database
-from responsa_server.stores.postgres.vectors import PostgresVectorIndex
+from responsa_server.domain.passages import VectorStore
 
 _POSTGRES: Final = "postgres"
 _PREFIX: Final = re.compile(r"[a-z0-9_]{1,40}")
 
 
-def _qdrant(given: str, settings: Settings) -> VectorStore:
+def _qdrant(address: str, settings: Settings) -> VectorStore:
     if find_spec("qdrant_client") is None:
         raise SettingsError(
             'retrieval.vector_store is qdrant, but its client is not installed: run `make qdrant`, or `pip install "responsa[qdrant]"`'
@@ -27,7 +25,7 @@ def _qdrant(given: str, settings: Settings) -> VectorStore:
     # Imported late, because the client is optional and its import is slow.
     from responsa_server.stores.qdrant import QdrantOptions, QdrantVectors, Quantization, connect
 
-    parts = urlsplit(given)
+    parts = urlsplit(address)
     options = dict(parse_qsl(parts.query, keep_blank_values=True))
     quantization, prefix = options.pop("quantization", "int8"), options.pop("prefix", "responsa")
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.fragment:
@@ -61,8 +59,8 @@ VECTOR_STORES: Final[Mapping[str, Callable[[str, Settings], VectorStore]]] = {"q
 
 
 def open_store(settings: Settings) -> VectorStore | None:
-    """Open the vector store that the settings choose; None if PostgreSQL holds the vectors. Nothing is asked of it yet. Raises SettingsError if the scheme in the setting is not in the
-    table, or the rest of the setting is wrong.
+    """Open the vector store that the settings choose; None if PostgreSQL holds the vectors. Nothing is asked of it yet.
+    Raises SettingsError if the scheme in the setting is not in the table, or the rest of the setting is wrong.
     """
     scheme, _, rest = settings.retrieval.vector_store.partition(":")
     if settings.retrieval.vector_store == _POSTGRES:
@@ -74,12 +72,3 @@ def open_store(settings: Settings) -> VectorStore | None:
             f"retrieval.vector_store is {settings.retrieval.vector_store!r}; the vector stores are: {known}"
         )
     return opener(rest, settings)
-
-
-def open_vectors(database: Database, settings: Settings) -> OpenedVectors:
-    """Open the vector index that the settings choose. Raises SettingsError like `open_store`."""
-    store, search = open_store(settings), settings.retrieval
-    if store is not None:
-        return OpenedVectors(store, store)
-    index = PostgresVectorIndex(database, search_seconds=search.search_seconds, breadth=search.hnsw_ef_search)
-    return OpenedVectors(index, None)

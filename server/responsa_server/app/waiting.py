@@ -1,4 +1,5 @@
-"""Waits at the start for a database of the user's own that is away, so that the start of a machine needs no order. Meanwhile the process is live and not ready."""
+"""Waits at the start for a database of the user's own that is away, so that the start of a machine needs no order.
+Meanwhile the process is live and not ready."""
 
 from __future__ import annotations
 
@@ -14,12 +15,12 @@ from typing import Any, Final
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from responsa_server.app.notify import notify
 from responsa_server.app.resources import reason_of
 from responsa_server.app.settings import environment
 from responsa_server.domain.addresses import Address
 from responsa_server.domain.parts import Health, PartReport
-from responsa_server.embedded import EmbeddedError
-from responsa_server.embedded.notify import notify
+from responsa_server.fixable import Fixable
 
 PAUSE_SECONDS: Final = 0.5
 """The time between an attempt that failed and the next one."""
@@ -28,9 +29,13 @@ _PING_SECONDS: Final = 2
 _LONGEST_SECONDS: Final = 30
 """No attempt takes as long, so systemd may wait this long for the next sign of a process that waits."""
 _PART: Final = "postgresql"
-# A driver tells no code of an error for which there is no connection, and PostgreSQL's messages may be in any language. libpq's ping looks at the code. It stops all
+# A driver tells no code of an error for which there is no connection, and PostgreSQL's messages may be in any language.
+# libpq's ping looks at the code. It stops all
 # threads of its process, so it has a process of its own.
-_PING: Final = "import json, sys; from psycopg.pq import PGconn, Ping; sys.exit(all(PGconn.ping(one.encode()) != Ping.OK for one in json.load(sys.stdin)))"
+_PING: Final = (
+    "import json, sys; from psycopg.pq import PGconn, Ping; "
+    "sys.exit(all(PGconn.ping(one.encode()) != Ping.OK for one in json.load(sys.stdin)))"
+)
 # With these, libpq sends no secret, and no certificate can be wrong.
 _BARE: Final[Mapping[str, str]] = {
     "sslmode": "prefer",
@@ -51,9 +56,11 @@ class Reaching:
         self._answered = False
 
     def attempt(self) -> str:
-        """Try to connect. Returns why the database is away: it refuses connections, cannot be reached, has a name without an address, starts, stops or recovers; "" once it is there.
+        """Try to connect. Returns why the database is away: it refuses connections, cannot be reached, has a name
+        without an address, starts, stops or recovers; "" once it is there.
 
-        Blocks at most 20 seconds. Raises EmbeddedError if a PostgreSQL answers, but does not let this login in: its password, role, database or TLS is wrong.
+        Blocks at most 20 seconds. Raises Fixable if a PostgreSQL answers, but does not let this login in: its password,
+        role, database or TLS is wrong.
         """
         while True:
             try:
@@ -69,9 +76,12 @@ class Reaching:
                     self._away = reason
                     return reason
                 if before:
-                    raise EmbeddedError(
+                    raise Fixable(
                         f"The database does not let Responsa in ({reason})",
-                        "correct DATABASE_URL, DATABASE_APP_URL or DATABASE_LOG_URL (the user, the password, the database, TLS); if the database is new, run `responsa migrate` first",
+                        (
+                            "correct DATABASE_URL, DATABASE_APP_URL or DATABASE_LOG_URL (the user, the password, the "
+                            "database, TLS); if the database is new, run `responsa migrate` first"
+                        ),
                     ) from error
             else:
                 return ""
@@ -92,8 +102,8 @@ async def reached(
 ) -> bool:
     """Wait until the database at this URL lets this login in. Returns False if something came into `stop` first.
 
-    http: where `/health/live` answers 200 meanwhile, and everything else 503; None: nowhere. say: is told each new reason why the database is away, and "" once it is back.
-    Raises EmbeddedError as `Reaching.attempt`, and AddressTaken.
+    http: where `/health/live` answers 200 meanwhile, and everything else 503; None: nowhere. say: is told each new
+    reason why the database is away, and "" once it is back. Raises Fixable as `Reaching.attempt`, and AddressTaken.
     """
     reaching = Reaching(url)
     if not (away := await asyncio.to_thread(reaching.attempt)):

@@ -7,7 +7,8 @@ from enum import StrEnum
 from typing import Final
 
 from responsa.type.v1 import method_pb2
-from responsa_server.calls.methods import METHODS
+from responsa_server.calls.methods import CHAT, GET_ME, METHODS
+from responsa_server.domain.programs import ASK, SEARCH
 
 
 class Rule(StrEnum):
@@ -47,6 +48,7 @@ RULES: Final[Mapping[str, Rule]] = {
     "/grpc.health.v1.Health/List": Rule.PUBLIC,
     "/grpc.health.v1.Health/Watch": Rule.PUBLIC,
     "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": Rule.PUBLIC,
+    "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo": Rule.PUBLIC,
     **{
         f"/lf.a2a.v1.A2AService/{name}": Rule.MEMBER
         for name in (
@@ -73,3 +75,32 @@ RULES: Final[Mapping[str, Rule]] = {
     CHANNELZ + "GetSocket": Rule.OWNER,
 }
 """The rule of each method. A method without one is closed to everyone."""
+
+_KNOWLEDGE: Final = "/responsa.knowledge.v1.KnowledgeService/"
+_EITHER: Final = frozenset({SEARCH, ASK})
+
+SCOPES: Final[Mapping[str, frozenset[str]]] = {
+    **{
+        _KNOWLEDGE + name: frozenset({SEARCH})
+        for name in (
+            "Search",
+            "GetPassage",
+            "GetDocument",
+            "GetDocumentContent",
+            "GetCollection",
+            "ListCollections",
+            "ListDocuments",
+        )
+    },
+    **{CHAT + name: frozenset({ASK}) for name in ("Ask", "ResumeTurn", "ListTurns", "GetTurn", "CancelTurn")},
+    # A program follows the tasks that it knows, and lists none of those that the person began elsewhere.
+    **{
+        name: frozenset({ASK})
+        for name in RULES
+        if name.startswith("/lf.a2a.v1.") and not name.endswith("/ListTasks")
+    },
+    CHAT + "ListAgents": _EITHER,
+    CHAT + "GetAgent": _EITHER,
+    GET_ME: _EITHER,
+}
+"""The scopes of which a connected program needs one to call a method for its user. Other methods are closed to programs."""

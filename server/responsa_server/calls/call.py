@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Generic, NoReturn, TypeAlias, TypeVar
 from urllib.parse import unquote
 
 from google.protobuf.message import Message
+from structlog.contextvars import bind_contextvars
 
 from responsa_server.domain.people import Origin, Principal
 
@@ -25,14 +26,16 @@ TRACEPARENT = "traceparent"
 ORIGIN = "origin"
 """Where the page is that sends the call; browsers alone send it, and no page can change it."""
 FETCH_SITE = "sec-fetch-site"
-"""Whether the page that sends the call is of this origin; browsers alone send it, to servers with TLS or on loopback, and no page can change it (Fetch Metadata)."""
+"""Whether the page that sends the call is of this origin; browsers alone send it, to servers with TLS or on loopback,
+and no page can change it (Fetch Metadata)."""
 USER = "responsa-user"
 """The header with which a client names the user for whom it believes to make the call, as `users/{uuid}`."""
 
 Read: TypeAlias = Callable[[], Awaitable["bytes | None"]]
 """Returns the next message of a request as bytes; None after the last message."""
 Send: TypeAlias = Callable[["Message | bytes"], Awaitable[None]]
-"""Sends one message of the response, given as a message or as bytes. Returns once there is room for the next message, so a slow reader slows the call."""
+"""Sends one message of the response, given as a message or as bytes. Returns once there is room for the next message,
+so a slow reader slows the call."""
 
 # The assumed maximum time that a request takes from the client to this server.
 _DEADLINE_LAG_SECONDS = 0.5
@@ -46,10 +49,19 @@ _current: ContextVar[Call] = ContextVar("responsa_call")
 class Call:
     """One call. When the client disconnects, the transport cancels the task that serves the call.
 
-    method: the path of the method, `/package.Service/Method`. metadata: the values that the caller sent, by lower-case name. peer: the transport and
-    the caller's address, such as `grpc ipv4:127.0.0.1:51312`. deadline: the time on the clock `time.monotonic()` at which the caller stops waiting;
-    None if the caller waits for ever. served: whether this server has the method. lasts: whether the call streams, or waits for other work to end. safe: whether the method of its HTTP request says that it changes nothing (GET, HEAD); gRPC has no such method. id: the call id; empty until the interceptor `CallId` sets it.
-    principal: the caller; None on calls that need no credential. tenant: the tenant that a call without a principal concerns, "" until it is known. act, resources: for a change whose refusal the audit log records, the action in that log and the names of the resources in the request, which the interceptor `Audited` sets. complete: whether the transport has got, or is about to get, the last message of the response, so that a caller who leaves now has not cancelled anything. leaving: functions to run if the client disconnects before the call has ended.
+    method: the path of the method, `/package.Service/Method`. metadata: the values that the caller sent, by lower-case
+    name. peer: the transport and the caller's address, such as `grpc ipv4:127.0.0.1:51312`. deadline: the time on the
+    clock `time.monotonic()` at which the caller stops waiting; None if the caller waits for ever. served: whether this
+    server has the method. lasts: whether the call streams, or waits for other work to end. safe: whether the method of
+    its HTTP request says that it changes nothing (GET, HEAD); gRPC has no such method. resource: the address of the
+    protected resource to which the request was sent, at which the tokens of programs count (RFC 8707); "" elsewhere.
+    id: the call id; empty until the interceptor `CallId` sets it.
+    principal: the caller; None on calls that need no credential. tenant: the tenant that a call without a principal
+    concerns, "" until it is known. turn: what the call's line names of its turn, see `log_turn`. act, resources: for a
+    change whose refusal the audit log records, the action in that log and the names of the resources in the request,
+    which the interceptor `Audited` sets. complete: whether the transport has got, or is about to get, the last message
+    of the response, so that a caller who leaves now has not cancelled anything. leaving: functions to run if the client
+    disconnects before the call has ended.
     """
 
     method: str
@@ -59,9 +71,11 @@ class Call:
     served: bool = True
     lasts: bool = False
     safe: bool = False
+    resource: str = ""
     id: str = ""
     principal: Principal | None = None
     tenant: str = ""
+    turn: Mapping[str, str] = field(default_factory=dict[str, str])
     act: str = ""
     resources: Sequence[str] = ()
     complete: bool = False
@@ -94,9 +108,16 @@ class Call:
         """Note the tenant that the call turns out to concern, for the log."""
         self.tenant = tenant_id
 
+    def log_turn(self, ids: Mapping[str, str]) -> None:
+        """Note the turn that the call has begun or attached to, for the log. ids: see `domain.turns.log_ids`."""
+        # The work of a call may run in a task of its own, whose context the line at the call's end does not see.
+        self.turn = ids
+        bind_contextvars(**ids)
+
     @property
     def address(self) -> str:
-        """The network address of the caller, without the port; "" if it is not known, as for a call over a unix socket that did not pass Envoy."""
+        """The network address of the caller, without the port; "" if it is not known, as for a call over a unix socket
+        that did not pass Envoy."""
         forwarded = self.metadata.get(FORWARDED_FOR, ())
         if forwarded:
             return forwarded[-1].rpartition(",")[2].strip()[:_MAX_ADDRESS]
@@ -108,14 +129,16 @@ class Call:
         return unquote(host.rpartition(":")[0]).strip("[]")[:_MAX_ADDRESS]
 
     def when_left(self, act: Callable[[], None]) -> None:
-        """Run `act` if the client disconnects before the call has ended. `act` does not run when the deadline passes or when this server ends the call."""
+        """Run `act` if the client disconnects before the call has ended. `act` does not run when the deadline passes or
+        when this server ends the call."""
         self.leaving.append(act)
 
     def left(self) -> None:
         """Run the functions that `when_left` registered. Call this when the call was cancelled, unless this server cancelled the call.
 
-        On gRPC's wire, a passed deadline and a disconnected client look the same (RST_STREAM, CANCEL), and the client's timer started one network delay
-        before ours. Therefore, a call that is cancelled shortly before its deadline counts as ended by the deadline.
+        On gRPC's wire, a passed deadline and a disconnected client look the same (RST_STREAM, CANCEL), and the client's
+        timer started one network delay before ours. Therefore, a call that is cancelled shortly before its deadline
+        counts as ended by the deadline.
         """
         remaining = self.time_remaining
         if remaining is None or remaining > _DEADLINE_LAG_SECONDS:
@@ -210,8 +233,8 @@ class Received:
 class Interceptor(Generic[StartValue]):
     """Code that runs around a call. everywhere: whether it also runs around requests that are not methods of the contract (`Calls.around`).
 
-    The first interceptor of the chain begins first and ends last. An error that `on_start` raises ends the call; `on_end` then runs for the interceptors
-    that have begun.
+    The first interceptor of the chain begins first and ends last. An error that `on_start` raises ends the call;
+    `on_end` then runs for the interceptors that have begun.
     """
 
     everywhere: ClassVar[bool] = False
@@ -231,6 +254,7 @@ class Interceptor(Generic[StartValue]):
     async def on_end(
         self, call: Call, token: StartValue, error: BaseException | None
     ) -> BaseException | None:
-        """Finish; this runs however the call ended. error: the error that ended the call; None on success. Returns the error to pass to the interceptors that began earlier."""
+        """Finish; this runs however the call ended. error: the error that ended the call; None on success. Returns the
+        error to pass to the interceptors that began earlier."""
         del call, token
         return error

@@ -35,10 +35,11 @@ FAREWELL_SECONDS: Final = 0.5
 class Method:
     """One served method.
 
-    name: the path, `/package.Service/Method`. request: the type of the method's requests. handler: a function that takes the parsed request, or an async
-    iterator of requests if the client streams. It returns a coroutine of the response, or an async generator of responses (messages or their bytes) if the
-    server streams. waits: whether the method has one response and only waits for other work to end. Such a method is cancelled when its caller disconnects; other methods
-    with one response run to their end.
+    name: the path, `/package.Service/Method`. request: the type of the method's requests. handler: a function that
+    takes the parsed request, or an async iterator of requests if the client streams. It returns a coroutine of the
+    response, or an async generator of responses (messages or their bytes) if the server streams. waits: whether the
+    method has one response and only waits for other work to end. Such a method is cancelled when its caller
+    disconnects; other methods with one response run to their end.
     """
 
     name: str
@@ -52,7 +53,8 @@ class Method:
 def methods_of(
     service: ServiceDescriptor, *handlers: object, waiting: Sequence[str] = ()
 ) -> Iterator[Method]:
-    """All methods of a service. handlers: for each method, one of these objects has an attribute with the method's name. waiting: the names of the methods that only wait."""
+    """All methods of a service. handlers: for each method, one of these objects has an attribute with the method's
+    name. waiting: the names of the methods that only wait."""
     for method in service.methods:
         (handler,) = (getattr(part, method.name) for part in handlers if hasattr(part, method.name))
         yield Method(
@@ -91,7 +93,8 @@ class Feed(Generic[Item]):
         return True
 
     def end(self, error: Exception | None = None) -> None:
-        """Accept no more items. The reader gets the queued items and then stops; with an error, the queued items are dropped and the reader gets the error."""
+        """Accept no more items. The reader gets the queued items and then stops; with an error, the queued items are
+        dropped and the reader gets the error."""
         if self._ended:
             return
         self._ended, self._error = True, error
@@ -128,10 +131,10 @@ class Feed(Generic[Item]):
 class Calls:
     """Serves calls: runs the method of a call inside the interceptors.
 
-    One task serves a call, including the sending of its responses. The task passes the responses to a function and does not yield them.
-    Therefore the task notices a cancellation or a deadline at any point. A generator that is suspended at a `yield` would notice neither.
-    A call with a single response runs in a separate task. If the caller disconnects, that work runs to its end and its response is dropped, so no
-    database call is interrupted.
+    One task serves a call, including the sending of its responses. The task passes the responses to a function and does
+    not yield them. Therefore the task notices a cancellation or a deadline at any point. A generator that is suspended
+    at a `yield` would notice neither. A call with a single response runs in a separate task. If the caller disconnects,
+    that work runs to its end and its response is dropped, so no database call is interrupted.
     """
 
     def __init__(
@@ -141,7 +144,8 @@ class Calls:
         logger: Logger,
         errors: UnexpectedErrors | None = None,
     ) -> None:
-        """interceptors: the interceptors in order; the first one begins first and ends last. admission: the interceptor that counts calls. errors: counts the unforeseen errors of work whose caller has left."""
+        """interceptors: the interceptors in order; the first one begins first and ends last. admission: the interceptor
+        that counts calls. errors: counts the unforeseen errors of work whose caller has left."""
         self._errors = errors or UnexpectedErrors()
         self._interceptors = interceptors
         self._admission = admission
@@ -150,14 +154,19 @@ class Calls:
         self._methods: dict[str, Method] = {}
         self._services: dict[str, Callable[[], Iterable[Method]]] = {}
 
-    def add(self, found: Iterable[Method]) -> None:
+    def add(self, methods: Iterable[Method]) -> None:
         """Add methods to those that are served."""
-        for one in found:
+        for one in methods:
             self._methods[one.name] = one
 
     def add_service(self, name: str, load: Callable[[], Iterable[Method]]) -> None:
         """Add a service whose code is imported with its first call. name: its full name."""
         self._services[name] = load
+
+    @property
+    def later(self) -> Collection[str]:
+        """The names of the services whose code is not imported yet."""
+        return self._services.keys()
 
     def methods(self) -> Collection[Method]:
         """All methods that are served, but those of services that nobody has called."""
@@ -171,7 +180,8 @@ class Calls:
         return self._methods.get(name)
 
     def within(self, name: str, request: Message) -> Any:
-        """Call the handler of another method as a part of the current call, whose caller has been checked and counted. Returns what the handler returns. Raises InvalidRequest if the request breaks a rule of the contract."""
+        """Call the handler of another method as a part of the current call, whose caller has been checked and counted.
+        Returns what the handler returns. Raises InvalidRequest if the request breaks a rule of the contract."""
         method = self._methods[name]
         return method.handler(self._received(current(), method, request.SerializeToString()))
 
@@ -194,7 +204,8 @@ class Calls:
         )
 
         async def work() -> None:
-            # A stream may last for minutes. Release the metadata that the interceptors have read. A short call keeps it, because the service may ask where the call
+            # A stream may last for minutes. Release the metadata that the interceptors have read. A short call keeps
+            # it, because the service may ask where the call
             # comes from.
             if call.lasts:
                 call.metadata = {}
@@ -204,13 +215,15 @@ class Calls:
         await _within(self._interceptors, call, work)
 
     async def around(self, call: Call, work: Callable[[], Awaitable[Result]]) -> Result:
-        """Do the work of a request that is not a method of the contract, such as the sign-in of a browser. Only those interceptors run that need neither a method nor a credential. Raises the same errors as `serve`."""
+        """Do the work of a request that is not a method of the contract, such as the sign-in of a browser. Only those
+        interceptors run that need neither a method nor a credential. Raises the same errors as `serve`."""
         return await _within(
             [interceptor for interceptor in self._interceptors if interceptor.everywhere], call, work
         )
 
     async def serve_until(self, left: Awaitable[object], call: Call, read: Read, send: Send) -> bool:
-        """Serve a call as `serve` does, but cancel it once `left` ends, because the client is gone. Returns whether the call ended by itself. Raises the same errors."""
+        """Serve a call as `serve` does, but cancel it once `left` ends, because the client is gone. Returns whether the
+        call ended by itself. Raises the same errors."""
         serving = asyncio.ensure_future(self.serve(call, read, send))
         leaving = asyncio.ensure_future(left)
         try:
@@ -229,19 +242,21 @@ class Calls:
         return True
 
     async def answer(self, call: Call, request: Message | Read, kind: type[Response]) -> Response:
-        """Make a call with one request and one response within this process. request: may also be read once the credential was checked. Raises the same errors as `serve`."""
-        found: list[Message | bytes] = []
+        """Make a call with one request and one response within this process. request: may also be read once the
+        credential was checked. Raises the same errors as `serve`."""
+        responses: list[Message | bytes] = []
 
         async def send(message: Message | bytes) -> None:
-            found.append(message)
+            responses.append(message)
 
         await self.serve(call, Complete(request) if isinstance(request, Message) else request, send)
-        (response,) = found
+        (response,) = responses
         assert isinstance(response, kind), f"{call.method} does not answer with {kind.__name__}"
         return response
 
     async def drain(self, grace_seconds: float) -> None:
-        """Refuse new calls (DRAINING), and wait for running calls and for work whose caller has disconnected. Then end the remaining calls with an error that gives the reason, and cancel the remaining work.
+        """Refuse new calls (DRAINING), and wait for running calls and for work whose caller has disconnected. Then end
+        the remaining calls with an error that gives the reason, and cancel the remaining work.
 
         Draining takes at most `grace_seconds`, or half a second if that is longer. `Turns.drain` runs at the
         same time; it ends the streams of turns by sending their readers to another server. The turns
@@ -265,15 +280,18 @@ class Calls:
         return status.unexpected(call.id)
 
     def arriving(self, call: Call) -> AbstractContextManager[None]:
-        """A block in which a transport waits for the body of a call that has not begun, so nobody has checked its credential. Raises Exhausted (OVERLOADED) if too many others wait."""
+        """A block in which a transport waits for the body of a call that has not begun, so nobody has checked its
+        credential. Raises Exhausted (OVERLOADED) if too many others wait."""
         return self._admission.arriving_unchecked(call)
 
     def arriving_large(self, call: Call) -> AbstractContextManager[None]:
-        """A block in which a transport reads a body that takes much memory, for a call that has begun. Raises Exhausted (OVERLOADED) if too many such bodies arrive."""
+        """A block in which a transport reads a body that takes much memory, for a call that has begun. Raises Exhausted
+        (OVERLOADED) if too many such bodies arrive."""
         return self._admission.arriving_large(call)
 
     def _first_counted(self, call: Call, read: Read) -> Read:
-        """The same messages. While the call waits for the first one, it does not count as a running call. A call whose message has arrived keeps its place."""
+        """The same messages. While the call waits for the first one, it does not count as a running call. A call whose
+        message has arrived keeps its place."""
         if isinstance(read, Complete):
             return read
         arrived = False
@@ -353,13 +371,13 @@ async def _within(
     """Do work inside interceptors."""
     token = call.enter()
     begun: list[tuple[Interceptor[Any], Any]] = []
-    found: list[Result] = []
+    results: list[Result] = []
     try:
         error: BaseException | None = None
         try:
             for interceptor in interceptors:
                 begun.append((interceptor, await interceptor.on_start(call)))
-            found.append(await work())
+            results.append(await work())
         except BaseException as caught:
             error = caught
         for interceptor, value in reversed(begun):
@@ -368,13 +386,14 @@ async def _within(
             call.left()
         if error is not None:
             try:
-                # The frames that the error passed hold the request, and some of them have a variable for the error, as this one does. Without these cycles, the request is
+                # The frames that the error passed hold the request, and some of them have a variable for the error, as
+                # this one does. Without these cycles, the request is
                 # freed now, and not when garbage is collected.
                 raise error.with_traceback(None)
             finally:
                 del error
         # Without a result there is an error, which no interceptor may drop.
-        return found[0]
+        return results[0]
     finally:
         call.leave(token)
 
@@ -385,7 +404,10 @@ async def _only(method: Method, read: Read) -> bytes:
     if data is None:
         raise InvalidRequest(
             Reason.MALFORMED_MESSAGE,
-            "The request ended before its message arrived; frame the message as gRPC does: a zero byte, the message's length in four bytes, then the message's bytes.",
+            (
+                "The request ended before its message arrived; frame the message as gRPC does: a zero "
+                "byte, the message's length in four bytes, then the message's bytes."
+            ),
             {"message_type": method.request.DESCRIPTOR.full_name},
         )
     return data

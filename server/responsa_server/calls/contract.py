@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Final
 from uuid import UUID
 
 import structlog
+from google.protobuf.message import Message
 
+from responsa.type.v1 import method_pb2
 from responsa_server.agents.config.tools import LiveTools
+from responsa_server.calls.call import caller
 from responsa_server.calls.chain import Calls, Method, methods_of
 from responsa_server.calls.frames import AskFrames
 from responsa_server.calls.health import PartReports
@@ -28,29 +31,27 @@ from responsa_server.calls.interceptors.rates import AddressLimits, CallerLimits
 from responsa_server.calls.interceptors.reporting import CallId, Errors, Log, Logger
 from responsa_server.calls.interceptors.traced import Traced
 from responsa_server.calls.interceptors.validation import Validation
-from responsa_server.calls.methods import DESCRIPTORS
+from responsa_server.calls.methods import DESCRIPTORS, METHODS
 from responsa_server.calls.services.administration.agents import AgentVersionService
 from responsa_server.calls.services.administration.allowances import AllowanceService
 from responsa_server.calls.services.administration.audit import AuditService
 from responsa_server.calls.services.administration.credentials import CredentialService
-from responsa_server.calls.services.administration.experiments import ExperimentService
 from responsa_server.calls.services.administration.grants import GrantService
 from responsa_server.calls.services.administration.insight import InsightService
 from responsa_server.calls.services.administration.models import ModelService
-from responsa_server.calls.services.administration.replays import ReplayService
-from responsa_server.calls.services.administration.sources import SourceService
+from responsa_server.calls.services.administration.programs import ProgramService
 from responsa_server.calls.services.administration.status import SystemService
 from responsa_server.calls.services.administration.teachers import TeacherService
 from responsa_server.calls.services.administration.tenants import TenantService
 from responsa_server.calls.services.administration.users import UserService
 from responsa_server.calls.services.auth import AuthService
 from responsa_server.calls.services.chat import ChatService
+from responsa_server.calls.services.generating import GeneratingService
 from responsa_server.calls.services.knowledge import KnowledgeService
 from responsa_server.calls.services.operations import OperationsService
-from responsa_server.calls.services.profiles import ProfileService
 from responsa_server.calls.services.shares import ShareService
 from responsa_server.calls.services.tools import ToolService
-from responsa_server.domain.agents import Catalogue
+from responsa_server.domain.agents import Agents, Catalogue
 from responsa_server.domain.background import Background
 from responsa_server.domain.counters import Counters
 from responsa_server.domain.model_settings import ModelAdministration
@@ -62,15 +63,12 @@ from responsa_server.identity.openid_provider import LinkedIdentities
 from responsa_server.identity.service import Identity
 from responsa_server.identity.tenants import GrantAdministration, TenantAdministration
 from responsa_server.identity.users import Erasing, UserAdministration
-from responsa_server.insight.replaying import Replays
 from responsa_server.insight.reports import Insight
 from responsa_server.library.library import Library
-from responsa_server.sources.service import SourceAdministration, SubjectProfiles
-from responsa_server.stores.postgres import teachers
+from responsa_server.stores.postgres import programs, teachers
 from responsa_server.stores.postgres.agent_versions import PostgresAgentVersions
 from responsa_server.stores.postgres.audit import PostgresAuditTrail
 from responsa_server.stores.postgres.database import Database
-from responsa_server.stores.postgres.experiments import PostgresExperiments
 from responsa_server.stores.postgres.migrate import PostgresMigrations
 from responsa_server.stores.postgres.resources import ResourceTable
 from responsa_server.stores.postgres.shares import PostgresShares
@@ -78,13 +76,16 @@ from responsa_server.telemetry.stages import OFF, Traces
 from responsa_server.turns.conversations import Conversations
 from responsa_server.turns.service import Turns
 
-# These methods wait for other work to end, and write nothing meanwhile. If such a method does work before it waits, it shields that work from cancellation.
-_WAITING: Final = ("Answer", "WaitOperation", "GetDocumentPage")
+# These methods wait for other work to end, and write nothing meanwhile. If such a method does work before it waits, it
+# shields that work from cancellation.
+_WAITING: Final = ("Answer", "WaitOperation", "GetDocumentPage", "PreviewSource")
 
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """The parts that the services of the contract depend on. new_id: returns new UUIDv7 ids. watch: ends long calls when their caller's credential ends. limiter: the limits of callers; without it, callers are not limited."""
+    """The parts that the services of the contract depend on. new_id: returns new UUIDv7 ids. watch: ends long calls
+    when their caller's credential ends. limiter: the limits of callers; without it, callers are not limited.
+    extensions: the services of optional parts."""
 
     database: Database
     new_id: Callable[[], UUID]
@@ -96,6 +97,7 @@ class Services:
     conversations: Conversations
     library: Library
     catalogue: Catalogue
+    agents: Agents
     tools: LiveTools
     users: UserAdministration
     tenants: TenantAdministration
@@ -105,12 +107,10 @@ class Services:
     limits: LimitBook
     counters: Counters
     installation: Installation
-    sources: SourceAdministration
-    profiles: SubjectProfiles
     insight: Insight
-    replays: Replays
     models: ModelAdministration
     reports: PartReports
+    extensions: Sequence[object] = ()
     limiter: Limiter | None = None
 
 
@@ -125,7 +125,8 @@ def calls_of(
 ) -> Calls:
     """All calls of one server, for every transport.
 
-    max_calls: the maximum number of calls with a credential at a time; further calls fail with OVERLOADED. cookie: this server's session cookie.
+    max_calls: the maximum number of calls with a credential at a time; further calls fail with OVERLOADED. cookie: this
+    server's session cookie.
     widgets: the origins of each key of a widget, by the key's id.
     logger: logs one line per call; structlog's logger by default. traces: how calls are traced.
     """
@@ -160,7 +161,8 @@ def calls_of(
 
 
 def health_calls(logger: Logger | None = None) -> Calls:
-    """The calls of a process that serves only health checks; the transport adds the methods. No method that needs a credential is served."""
+    """The calls of a process that serves only health checks; the transport adds the methods. No method that needs a
+    credential is served."""
     log: Logger = structlog.get_logger("calls") if logger is None else logger
     admission, errors = Admission(0), UnexpectedErrors()
     return Calls(
@@ -177,12 +179,12 @@ def _methods(services: Services, work: Background) -> Iterator[Method]:
     handlers: Sequence[Sequence[object]] = (
         [
             ChatService(services.turns, services.conversations, services.catalogue, work, services.limiter),
+            GeneratingService(services.agents, services.quotas.store, services.limiter),
             ToolService(services.tools, services.catalogue),
             ShareService(PostgresShares(database, AskFrames()), services.turns.settings),
         ],
         [
             KnowledgeService(services.library, services.accounts, services.insight, work, services.limiter),
-            ProfileService(services.profiles),
         ],
         [
             AuthService(
@@ -211,20 +213,36 @@ def _methods(services: Services, work: Background) -> Iterator[Method]:
                 audit,
             ),
             AgentVersionService(PostgresAgentVersions(database), services.catalogue),
-            ExperimentService(PostgresExperiments(database), services.catalogue, new_id),
-            ModelService(services.models, services.catalogue, services.accounts),
+            ModelService(services.models, services.catalogue),
             TeacherService(ResourceTable(database, teachers.KIND, new_id)),
-            SourceService(services.sources),
+            ProgramService(ResourceTable(database, programs.KIND, new_id)),
             UserService(services.users, services.accounts, services.erasing, work),
             AllowanceService(services.limits, services.quotas),
             GrantService(services.grants),
-            TenantService(services.tenants, services.accounts),
+            TenantService(services.tenants),
             CredentialService(services.identity, services.accounts, services.limits, services.catalogue),
             AuditService(audit),
             InsightService(services.insight),
-            ReplayService(services.replays),
         ],
         [OperationsService(services.library)],
     )
     for descriptor, of_service in zip(DESCRIPTORS.values(), handlers, strict=True):
-        yield from methods_of(descriptor, *of_service, waiting=_WAITING)
+        for method in methods_of(descriptor, *of_service, *services.extensions, waiting=_WAITING):
+            yield _recently_signed_in(method, services.accounts)
+
+
+def _recently_signed_in(method: Method, accounts: Accounts) -> Method:
+    """The method, after the check that its option `recent_session` wants. The check follows the reading of the request,
+    so that the audit log names what a refusal is about."""
+    checks = {
+        method_pb2.RECENT_SESSION_OR_KEY: accounts.require_recent_session,
+        method_pb2.RECENT_SESSION_ONLY: accounts.require_recent_sign_in,
+    }
+    check = checks.get(METHODS[method.name].GetOptions().Extensions[method_pb2.recent_session])
+
+    async def checked(request: Message) -> Message:
+        assert check is not None
+        await check(caller())
+        return await method.handler(request)
+
+    return method if check is None else replace(method, handler=checked)

@@ -1,7 +1,7 @@
 """Encodes the rows of a turn's log. The same bytes are the frames of the turn's streams, so each event is encoded once and then copied.
 
-The frame of a row is a complete `AskResponse` that covers the row; a `ResumeTurnResponse` has the same bytes. The turns package uses these bytes
-through the port `FrameCodec` and does not import protobuf.
+The frame of a row is a complete `AskResponse` that covers the row; a `ResumeTurnResponse` has the same bytes. The turns
+package uses these bytes through the port `FrameCodec` and does not import protobuf.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from uuid import UUID
 from responsa.chat.v1 import chat_service_pb2, turn_pb2
 from responsa.type.v1 import scope_pb2
 from responsa_server.calls import status
-from responsa_server.calls.convert import chat, structs, values
+from responsa_server.calls.convert import chat, enums, structs
 from responsa_server.calls.convert.chat import event as convert_event
 from responsa_server.domain import names
 from responsa_server.domain.events import Delta, NumberedEvent
@@ -43,22 +43,17 @@ _LAST = frozenset({"answer", "refused", "failed", "cancelled", "snapshot", "reco
 class AskFrames:
     """Implements `FrameCodec`."""
 
-    def encode(
-        self, turn_id: UUID, after_seq: int, through_seq: int, events: Sequence[NumberedEvent]
-    ) -> bytes:
-        """A frame that covers (after_seq, through_seq] and holds these events."""
-        if events and all(isinstance(event.event, Delta) and event.time is None for event in events):
-            return empty(turn_id, after_seq, through_seq) + b"".join(map(_delta, events))
-        return chat_service_pb2.AskResponse(
-            turn=names.turn(turn_id),
-            after_seq=after_seq,
-            through_seq=through_seq,
-            events=[convert_event(event) for event in events],
-        ).SerializeToString(deterministic=True)
-
-    def encode_terminal(self, event: NumberedEvent) -> bytes:
-        """The terminal event alone, as a `TurnEvent`: the form in which a turn's row stores it."""
+    def event(self, event: NumberedEvent) -> bytes:
+        """The event as a `TurnEvent`."""
+        if isinstance(event.event, Delta) and event.time is None:
+            return _delta(event, event.event)
         return convert_event(event).SerializeToString(deterministic=True)
+
+    def frame(self, turn_id: UUID, after_seq: int, through_seq: int, events: Sequence[bytes]) -> bytes:
+        """A frame that covers (after_seq, through_seq] and holds these events."""
+        parts = [empty(turn_id, after_seq, through_seq)]
+        parts += [_embedded(_EVENTS, event) for event in events]
+        return b"".join(parts)
 
     def encode_question(self, question: Question) -> bytes:
         """The question as a `StartTurnRequest`. Equal questions give equal bytes; a field with its default value adds no bytes."""
@@ -74,14 +69,13 @@ class AskFrames:
                 ),
                 # REJECT is omitted, because the bytes of questions are compared. A question that was encoded before this field existed
                 # does not contain REJECT, and must still equal the same question today.
-                on_busy=values.ON_BUSY.number(
-                    None if question.on_busy is OnBusy.REJECT else question.on_busy
-                ),
+                on_busy=enums.ON_BUSY.number(None if question.on_busy is OnBusy.REJECT else question.on_busy),
                 parameters=structs.of_text(question.parameters) if question.parameters else None,
-                # If the question sets no limit, this field is omitted for the same reason, and the agent's own limit applies.
+                # If the question sets no limits, these fields are omitted for the same reason, and the agent's own limits apply.
                 max_cost_usd_micros=question.max_cost_micros or None,
+                max_output_tokens=question.max_output_tokens or None,
                 history=[
-                    chat_service_pb2.EarlierMessage(role=values.SPEAKER.number(one.speaker), text=one.text)
+                    chat_service_pb2.EarlierMessage(role=enums.SPEAKER.number(one.speaker), text=one.text)
                     for one in question.history
                 ],
             ),
@@ -141,7 +135,7 @@ class AskFrames:
 
 
 def facts_of_terminal(terminal: bytes) -> TurnFacts:
-    """What is counted of a terminal event. terminal: the bytes of `encode_terminal`."""
+    """What is counted of a terminal event. terminal: the bytes that the turn stores."""
     event = turn_pb2.TurnEvent.FromString(terminal)
     kind = event.WhichOneof("event")
     if kind not in ("answer", "refused", "failed"):
@@ -149,23 +143,23 @@ def facts_of_terminal(terminal: bytes) -> TurnFacts:
     fallbacks = tuple(
         found.value
         for one in getattr(event, kind).fallbacks
-        if (found := values.FALLBACK_KIND.value(one.kind)) is not None
+        if (found := enums.FALLBACK_KIND.value(one.kind)) is not None
     )
     if kind == "answer":
         answer = event.answer
         collection = answer.collection.removeprefix("collections/")
         cited = len(answer.citations)
         return TurnFacts(answer.model, collection, "", cited, answer.unsupported_sentences, fallbacks)
-    reason = values.REFUSAL_REASON.value(event.refused.reason) if kind == "refused" else None
+    reason = enums.REFUSAL_REASON.value(event.refused.reason) if kind == "refused" else None
     return TurnFacts(refusal=reason.value if reason else "", fallbacks=fallbacks)
 
 
 def reason_of_terminal(terminal: bytes) -> str:
-    """The reason of a refusal or an error, in capitals; "" for any other terminal event. terminal: the bytes of `encode_terminal`."""
+    """The reason of a refusal or an error, in capitals; "" for any other terminal event. terminal: the bytes that the turn stores."""
     event = turn_pb2.TurnEvent.FromString(terminal)
     if event.HasField("failed"):
         return status.read(event.failed.status).reason.value
-    reason = values.REFUSAL_REASON.value(event.refused.reason)
+    reason = enums.REFUSAL_REASON.value(event.refused.reason)
     return "" if reason is None else reason.name
 
 
@@ -178,13 +172,13 @@ class _Named(Protocol):
 _Message = TypeVar("_Message", bound=_Named)
 
 
-def _without(found: MutableSequence[_Message], documents: Collection[UUID]) -> int:
+def _without(entries: MutableSequence[_Message], documents: Collection[UUID]) -> int:
     """Remove what names one of the documents. Returns how many entries were removed."""
-    kept = [one for one in found if not _is_of(one.document_version, documents)]
-    removed = len(found) - len(kept)
+    kept = [one for one in entries if not _is_of(one.document_version, documents)]
+    removed = len(entries) - len(kept)
     if removed:
-        del found[:]
-        found.extend(kept)
+        del entries[:]
+        entries.extend(kept)
     return removed
 
 
@@ -214,13 +208,25 @@ def after(frame: bytes, after_seq: int) -> bytes:
 def rest(frame: bytes, after_seq: int) -> bytes:
     """The rest of a frame that contains the event `after_seq`: the events that follow this event.
 
-    Events are copied, not parsed. If an earlier version of the contract wrote an event, encoding that event again could order its fields differently.
+    Events are copied, not parsed. If an earlier version of the contract wrote an event, encoding that event again could
+    order its fields differently.
     """
-    events = _field_end(frame, _field_end(frame, _field_end(frame, 0, _TURN, length=True), _AFTER), _THROUGH)
-    position = events
+    position = events = _events(frame)
     while position < len(frame) and _seq(frame, position) <= after_seq:
         position = _field_end(frame, position, _EVENTS, length=True)
     return after(frame[:events], after_seq) + frame[position:]
+
+
+def without_deltas(frame: bytes) -> bytes:
+    """The frame without its deltas. The other events are copied, not parsed."""
+    position = _events(frame)
+    parts = [frame[:position]]
+    while position < len(frame):
+        end = _field_end(frame, position, _EVENTS, length=True)
+        if not _is_delta(frame, position):
+            parts.append(frame[position:end])
+        position = end
+    return b"".join(parts)
 
 
 def empty(turn_id: UUID, after_seq: int, through_seq: int) -> bytes:
@@ -258,11 +264,12 @@ def snapshot(turn_id: UUID, after_seq: int, through_seq: int, terminal: bytes) -
 async def stream(
     turn_id: UUID, rows: AsyncIterator[Followed], *, include_deltas: bool, after_seq: int = 0
 ) -> AsyncIterator[bytes]:
-    """The frames of a stream. The first frame begins at after_seq. Each later frame begins where the previous frame ended, even if deltas were left out.
+    """The frames of a stream. The first frame begins at after_seq. Each later frame begins where the previous frame
+    ended, even if deltas were left out.
 
-    If a row of deltas is left out, the next frame also covers that row, so no extra frame is sent for it. A heartbeat or a reconnect frame
-    covers no seqs, and its position is the end of the last frame sent. A client that resumes there with deltas therefore misses no delta.
-    Raises RuntimeError if seqs are missing between two rows.
+    If a row of deltas is left out, the next frame also covers that row, so no extra frame is sent for it. A heartbeat
+    or a reconnect frame covers no seqs, and its position is the end of the last frame sent. A client that resumes there
+    with deltas therefore misses no delta. Raises RuntimeError if seqs are missing between two rows.
     """
     sent = read = after_seq
     async for row in rows:
@@ -277,13 +284,10 @@ async def stream(
                 if row.deltas and not include_deltas:
                     read = row.last_seq
                     continue
+                frame = row.frame if include_deltas else without_deltas(row.frame)
                 if row.first_seq <= read:
-                    frame = rest(row.frame, read)
-                    yield frame if sent == read else after(frame, sent)
-                elif row.first_seq == sent + 1:
-                    yield row.frame
-                else:
-                    yield after(row.frame, sent)
+                    frame = rest(frame, read)
+                yield frame if sent == max(read, row.first_seq - 1) else after(frame, sent)
                 sent = read = row.last_seq
             case Heartbeat():
                 yield heartbeat(turn_id, sent, row.queue_place)
@@ -313,11 +317,23 @@ def _field_end(frame: bytes, position: int, tag: int, *, length: bool = False) -
     return position + value if length else position
 
 
+def _events(frame: bytes) -> int:
+    """Where the events of the frame begin."""
+    return _field_end(frame, _field_end(frame, _field_end(frame, 0, _TURN, length=True), _AFTER), _THROUGH)
+
+
 def _seq(frame: bytes, position: int) -> int:
     """The seq of the event at this position. The seq is the first field of every event in the log."""
     _, begin = _read_varint(frame, position + 1)
     assert frame[begin : begin + 1] == _SEQ
     return _read_varint(frame, begin + 1)[0]
+
+
+def _is_delta(frame: bytes, position: int) -> bool:
+    """Whether the event at this position is a delta. No delta of the log has a time, so its text comes after seq and attempt."""
+    _, begin = _read_varint(frame, position + 1)
+    place = _field_end(frame, _field_end(frame, begin, _SEQ[0]), _ATTEMPT[0])
+    return frame[place : place + 1] == _ONE_BYTE[_DELTA]
 
 
 def _read_varint(frame: bytes, position: int) -> tuple[int, int]:
@@ -331,15 +347,13 @@ def _read_varint(frame: bytes, position: int) -> tuple[int, int]:
         shift += 7
 
 
-def _delta(numbered: NumberedEvent) -> bytes:
-    """A delta as an event of a frame. Most events are deltas, and encoding them by hand takes a third of the time that protobuf needs."""
-    delta = numbered.event
-    assert isinstance(delta, Delta)
+def _delta(numbered: NumberedEvent, delta: Delta) -> bytes:
+    """A delta as a `TurnEvent`. Most events are deltas, and encoding them by hand takes a third of the time that protobuf needs."""
     content = _embedded(_DELTA_TEXT, delta.text.encode()) if delta.text else b""
     if delta.byte_offset:
         content += _DELTA_OFFSET + _varint(delta.byte_offset)
     place = _SEQ + _varint(numbered.seq) + _ATTEMPT + _varint(numbered.attempt)
-    return _embedded(_EVENTS, place + _embedded(_DELTA, content))
+    return place + _embedded(_DELTA, content)
 
 
 def _varint(value: int) -> bytes:

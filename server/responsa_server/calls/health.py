@@ -1,4 +1,5 @@
-"""The health of this server's parts, and whether it can answer now: for GetSystemStatus, the health checks of all transports, and the metrics."""
+"""The health of this server's parts, and whether it can answer now: for GetSystemStatus, the health checks of all
+transports, and the metrics."""
 
 from __future__ import annotations
 
@@ -9,8 +10,8 @@ from typing import Any, Final, TypeVar
 
 from responsa_server.domain.background import Background
 from responsa_server.domain.errors import ResponsaError
+from responsa_server.domain.formatting import in_seconds
 from responsa_server.domain.parts import NOT_PAUSED, Health, PartReport, Pause, ReportedPart
-from responsa_server.domain.words import in_seconds
 
 Result = TypeVar("Result")
 
@@ -28,12 +29,14 @@ class PartReports:
         self._work = Background()
 
     async def all(self) -> Mapping[str, PartReport]:
-        """The report of each part, by name. If a part raises an error, the error becomes its report: the status is most needed when something is broken."""
+        """The report of each part, by name. If a part raises an error, the error becomes its report: the status is most
+        needed when something is broken."""
         reports = await asyncio.gather(*(self._report(part) for part in self._parts))
         return {part.name: report for part, report in zip(self._parts, reports, strict=True)}
 
     async def bounded(self, work: Coroutine[Any, Any, Result]) -> Result:
-        """Wait at most two seconds. Late work continues, so no database call is interrupted, but the result of late work is dropped. Raises TimeoutError."""
+        """Wait at most two seconds. Late work continues, so no database call is interrupted, but the result of late
+        work is dropped. Raises TimeoutError."""
         task = asyncio.ensure_future(work)
         done, _ = await asyncio.wait((task,), timeout=CHECK_SECONDS)
         if not done:
@@ -67,16 +70,17 @@ class ServerHealth:
         parts: Callable[[], Awaitable[Mapping[str, PartReport]]] | None = None,
         pause: Pause = NOT_PAUSED,
     ) -> None:
-        """serving: whether the server has started and does not leave. lacking: the parts without which no question can be answered now. parts: the reports of all parts. pause: the pause after a
-        restore.
+        """serving: whether the server has started and does not leave. lacking: the parts without which no question can
+        be answered now. parts: the reports of all parts. pause: the pause after a restore.
         """
         self._serving = serving
         self.pause = pause
-        self._lacking = _Known(lacking or _nothing)
-        self._parts = _Known(parts or _no_reports)
+        self._lacking = _CachedResult(lacking or _nothing)
+        self._parts = _CachedResult(parts or _no_reports)
 
     async def lacking(self) -> Collection[str]:
-        """The parts without which this server cannot answer now; "server" before it has started and once it leaves. Empty: it can answer."""
+        """The parts without which this server cannot answer now; "server" before it has started and once it leaves.
+        Empty: it can answer."""
         return await self._lacking.get() if self._serving() else ("server",)
 
     async def parts(self) -> Mapping[str, Health]:
@@ -92,7 +96,7 @@ async def _no_reports() -> Mapping[str, PartReport]:
     return {}
 
 
-class _Known:
+class _CachedResult:
     """The result of work that is done at most once a second, whoever asks."""
 
     def __init__(self, work: Callable[[], Awaitable[Any]]) -> None:

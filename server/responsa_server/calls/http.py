@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import AsyncIterable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Mapping, Sequence
 from itertools import islice
 from typing import Any, Final, cast
 
@@ -13,7 +13,7 @@ from responsa_server.calls.call import Call, peer_of
 from responsa_server.calls.interceptors.access import metadata_of_headers
 from responsa_server.calls.json_types import TWICE
 from responsa_server.calls.violations import malformed
-from responsa_server.domain.errors import InvalidRequest
+from responsa_server.domain.errors import InvalidRequest, ResponsaError
 
 JsonObject = dict[str, Any]
 
@@ -23,7 +23,8 @@ SAFE: Final = ("GET", "HEAD")
 _MAX_NAME: Final = 64
 _MAX_PATH: Final = 256
 MOST_PARTS: Final = 200_000
-"""The maximum number of values, names and brackets in a JSON text. As objects of Python, they can take fifty times the memory of the text."""
+"""The maximum number of values, names and brackets in a JSON text. As objects of Python, they can take fifty times the
+memory of the text."""
 # What is not closed ends with the text, because a search would otherwise begin again at each quotation mark.
 _PARTS: Final = re.compile(r'"(?:\\.|[^"\\])*+(?:"|\\?\Z)|[,\[{]', re.DOTALL)
 # Each whole number with fewer digits fits a double.
@@ -43,6 +44,28 @@ def call_of(scope: Mapping[str, Any], method: str, transport: str = "http") -> C
     )
 
 
+async def bounded(
+    pieces: AsyncIterable[bytes], most: int, too_large: Callable[[], ResponsaError]
+) -> AsyncGenerator[bytes]:
+    """The pieces of a body of at most `most` bytes. Raises what `too_large` makes for a larger one."""
+    size = 0
+    async for piece in pieces:
+        size += len(piece)
+        if size > most:
+            raise too_large()
+        yield piece
+
+
+async def whole_body(pieces: AsyncIterable[bytes], most: int, remedy: str = "") -> bytes:
+    """A body of at most `most` bytes. remedy: what to do about a larger one. Raises InvalidRequest (MALFORMED_MESSAGE)."""
+    found = bytearray()
+    async for piece in bounded(
+        pieces, most, lambda: malformed(f"its body has more than {most >> 10} KiB{remedy}")
+    ):
+        found += piece
+    return bytes(found)
+
+
 async def json_body(
     headers: Mapping[str, str],
     pieces: AsyncIterable[bytes],
@@ -51,22 +74,20 @@ async def json_body(
     *,
     optional: bool = False,
 ) -> bytes:
-    """A body of the content type application/json with at most `most` bytes. remedy: what to do about a larger one. optional: whether there may be no body, which is then `{}`. Raises InvalidRequest (MALFORMED_MESSAGE)."""
-    found = bytearray()
-    async for piece in pieces:
-        found += piece
-        if len(found) > most:
-            raise malformed(f"its body has more than {most >> 10} KiB{remedy}")
-    if optional and not found:
+    """A body of the content type application/json with at most `most` bytes. remedy: what to do about a larger one.
+    optional: whether there may be no body, which is then `{}`. Raises InvalidRequest (MALFORMED_MESSAGE)."""
+    body = await whole_body(pieces, most, remedy)
+    if optional and not body:
         return b"{}"
     check_json(headers)
     if headers.get("content-encoding", "identity").lower() not in ("", "identity"):
         raise malformed("send the body without a content-encoding")
-    return bytes(found)
+    return body
 
 
 def check_json(headers: Mapping[str, str]) -> None:
-    """Raises InvalidRequest (MALFORMED_MESSAGE) if a body is not of the content type application/json. A form on another site can send text, but cannot set this content type."""
+    """Raises InvalidRequest (MALFORMED_MESSAGE) if a body is not of the content type application/json. A form on
+    another site can send text, but cannot set this content type."""
     if headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
         raise malformed("the content-type must be application/json")
 
@@ -88,21 +109,23 @@ def json_value(
     wrong: Callable[[str], InvalidRequest] = malformed,
     each: Callable[[JsonObject], None] | None = None,
 ) -> object:
-    """The JSON value that a text is, as protobuf can hold it: each name once, texts that UTF-8 can encode, and numbers that a double can hold. wrong: makes the error for a text that is not JSON. each: gets each object.
+    """The JSON value that a text is, as protobuf can hold it: each name once, texts that UTF-8 can encode, and numbers
+    that a double can hold. wrong: makes the error for a text that is not JSON. each: gets each object.
 
     Raises:
-        InvalidRequest: the text is not JSON (what `wrong` makes, MALFORMED_MESSAGE), or a field has a name or a value that protobuf cannot hold (INVALID_FIELD).
+        InvalidRequest: the text is not JSON (what `wrong` makes, MALFORMED_MESSAGE), or a field has a name or a value
+            that protobuf cannot hold (INVALID_FIELD).
     """
 
     def once_each(pairs: Sequence[tuple[str, Any]]) -> JsonObject:
-        found = dict(pairs)
-        if len(found) < len(pairs):
+        members = dict(pairs)
+        if len(members) < len(pairs):
             seen = set[str]()
             twice = next(name for name, _ in pairs if name in seen or seen.add(name))
             raise InvalidRequest.of_field(_shown(twice), TWICE, "is given twice; give it once")
         if each is not None:
-            each(found)
-        return found
+            each(members)
+        return members
 
     try:
         whole = text.decode() if isinstance(text, bytes) else text
@@ -132,7 +155,8 @@ def json_value(
 
 
 def _whole(digits: str) -> int | float:
-    """A whole number. One that may not fit a double is infinite if it does not; Python would keep it, and refuse one of more than 4300 digits in its own words."""
+    """A whole number. One that may not fit a double is infinite if it does not; Python would keep it, and refuse one of
+    more than 4300 digits in its own words."""
     return int(digits) if len(digits) < _MANY_DIGITS else float(digits)
 
 

@@ -1,11 +1,13 @@
-"""JSON-RPC 2.0 over HTTP, for the transports whose protocols use it: how a message arrives, and how a request is refused before its method is known."""
+"""JSON-RPC 2.0 over HTTP, for the transports whose protocols use it: how a message arrives, and how a request is
+refused before its method is known."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterable, Callable, Mapping
+from collections.abc import AsyncIterable, Mapping
 from typing import Final
+from urllib.parse import urlsplit
 
 from responsa.auth.v1.auth_service_pb2 import GetMeRequest
 from responsa.auth.v1.user_pb2 import User
@@ -13,8 +15,9 @@ from responsa_server.calls import status, violations
 from responsa_server.calls.call import Call
 from responsa_server.calls.chain import Calls
 from responsa_server.calls.http import json_body, json_value
-from responsa_server.calls.methods import GET_ME
+from responsa_server.domain.addresses import own_address
 from responsa_server.domain.errors import DeadlinePassed, InvalidRequest, Reason, ResponsaError
+from responsa_server.domain.programs import RESOURCES
 
 PARSE_ERROR: Final = -32700
 INVALID_REQUEST: Final = -32600
@@ -25,7 +28,8 @@ _BODY_SECONDS: Final = 30.0
 
 
 class Refused(Exception):
-    """A request that reaches no method. code: of JSON-RPC. allow: the HTTP methods of the path, if the request has another one. request_id: the id in its message, if that can be read."""
+    """A request that reaches no method. code: of JSON-RPC. allow: the HTTP methods of the path, if the request has
+    another one. request_id: the id in its message, if that can be read."""
 
     request_id: object = None
 
@@ -43,16 +47,18 @@ def malformed(why: str, code: int = INVALID_REQUEST) -> Refused:
 
 async def body_of(
     calls: Calls,
-    call: Callable[[str], Call],
+    me: Call,
     verb: str,
     headers: Mapping[str, str],
     pieces: AsyncIterable[bytes],
 ) -> bytes:
-    """The body of a request, which arrives after the credential was checked and the request was counted. call: makes a call of the request's caller. Raises Refused, ResponsaError."""
+    """The body of a request, which arrives after the credential was checked and the request was counted. me: the call
+    GetMe of the request's caller, which checks it. Raises Refused, ResponsaError."""
+    # Clients without a good credential look for the status 401, whatever they ask for.
+    await calls.answer(me, GetMeRequest(), User)
     if verb != "POST":
         raise Refused(status.no_route(), allow="POST")
-    await calls.answer(call(GET_ME), GetMeRequest(), User)
-    with calls.arriving(call(GET_ME)):
+    with calls.arriving(me):
         try:
             async with asyncio.timeout(_BODY_SECONDS):
                 return await json_body(headers, pieces, MAX_BODY, "; send a shorter text")
@@ -74,12 +80,25 @@ def json_of(body: bytes) -> object:
         raise Refused(error, code) from error
 
 
-def headers_of(error: ResponsaError, *, authorised: bool) -> dict[str, str]:
-    """The headers of an error that has its own HTTP status. authorised: whether the request has a credential."""
+def resource_of(headers: Mapping[str, str], public_url: str, path: str) -> str:
+    """The address of a protected resource (RFC 9728). public_url: see `own_address`. path: one of `RESOURCES`."""
+    return own_address(headers.get("host", ""), public_url) + path
+
+
+def headers_of(error: ResponsaError, *, authorised: bool, resource: str) -> dict[str, str]:
+    """The headers of an error that has its own HTTP status; they say how a program gets a token (RFC 9728, 5.1).
+    authorised: whether the request has a credential. resource: its address."""
     headers = {"cache-control": "no-store"}
-    if status.http_status(status.of(error)) == 401:
-        wrong = ', error="invalid_token"' if authorised else ""
-        headers["www-authenticate"] = f'Bearer realm="responsa"{wrong}'
+    code = status.http_status(status.of(error))
+    lacking = error.reason is Reason.SCOPE_REQUIRED
+    if code == 401 or lacking:
+        found = urlsplit(resource)
+        metadata = f"{found.scheme}://{found.netloc}/.well-known/oauth-protected-resource{found.path}"
+        scope = error.metadata["scope"] if lacking else " ".join(RESOURCES[found.path])
+        wrong = "insufficient_scope" if lacking else "invalid_token" if authorised else ""
+        parts = {"realm": "responsa", "error": wrong, "scope": scope, "resource_metadata": metadata}
+        said = ", ".join(f'{name}="{value}"' for name, value in parts.items() if value)
+        headers["www-authenticate"] = f"Bearer {said}"
     if (wait := status.retry_after(error)) is not None:
         headers["retry-after"] = wait
     return headers

@@ -47,13 +47,14 @@ def encoded(message: Message) -> bytes:
     return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
 
 
-def qualified(kind: str, given: str) -> str:
+def qualified(kind: str, name: str) -> str:
     """The name of a resource, from its name or its id; "" stays."""
-    return given if not given or given.startswith(f"{kind}/") else f"{kind}/{given}"
+    return name if not name or name.startswith(f"{kind}/") else f"{kind}/{name}"
 
 
 def one_of(values: Sequence[str]) -> str:
-    """The remedy for an enum. values: the names of all its values. The first one means that the field is left out, so the remedy does not name it."""
+    """The remedy for an enum. values: the names of all its values. The first one means that the field is left out, so
+    the remedy does not name it."""
     return f"must be one of {', '.join(values[1:])}"
 
 
@@ -70,7 +71,8 @@ def nearest(name: str, known: Collection[str]) -> str | None:
 
 
 def misfits(descriptor: Descriptor, content: Mapping[str, Any], prefix: str = "") -> Iterator[FieldViolation]:
-    """The violations of a JSON object that should fit a message of this type: unknown fields, fields that are given twice, and values of wrong types. prefix: the path of the message in the request, with a dot at its end."""
+    """The violations of a JSON object that should fit a message of this type: unknown fields, fields that are given
+    twice, and values of wrong types. prefix: the path of the message in the request, with a dot at its end."""
     seen: set[str] = set()
     for name, value in content.items():
         field = fields_of(descriptor).get(name)

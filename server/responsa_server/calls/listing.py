@@ -67,19 +67,20 @@ class Unfiltered:
 class Listing:
     """One list call: its query, and the token of the next page.
 
-    A token holds the position of the last item, and a digest of this position and of everything that must stay the same between pages: list, caller, parent,
-    filter and sort order. Because of the digest, a token is invalid for any other list. A token grants no
+    A token holds the position of the last item, and a digest of this position and of everything that must stay the same
+    between pages: list, caller, parent, filter and sort order. Because of the digest, a token is invalid for any other
+    list. A token grants no
     access: each call checks again whether the caller may see the items.
     """
 
-    def __init__(self, rules: ListRules, who: Principal, request: ListRequest, parent: str = "") -> None:
+    def __init__(self, rules: ListRules, caller: Principal, request: ListRequest, parent: str = "") -> None:
         """Read the request. Raises InvalidRequest: FILTER_INVALID, ORDER_BY_INVALID, PAGE_TOKEN_INVALID."""
         order = parse_order(rules, request.order_by)
         self._same = json.dumps(
             [
                 rules.name,
-                who.tenant_id,
-                str(who.user_id),
+                caller.tenant_id,
+                str(caller.user_id),
                 parent,
                 request.filter,
                 order.field,
@@ -138,7 +139,8 @@ def _written(value: Value) -> str:
 
 
 def _is_storable(text: str) -> bool:
-    """Whether the database can compare its values with a text from a token. The text must contain neither U+0000 nor half a surrogate pair."""
+    """Whether the database can compare its values with a text from a token. The text must contain neither U+0000 nor
+    half a surrogate pair."""
     return "\x00" not in text and text.encode(errors="ignore").decode() == text
 
 

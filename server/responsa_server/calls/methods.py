@@ -1,4 +1,5 @@
-"""What the contract says about its methods beside their messages: who may make a call, and what the audit log calls it (the options in `responsa/type/v1/method.proto`)."""
+"""What the contract says about its methods beside their messages: who may make a call, and what the audit log calls it
+(the options in `responsa/type/v1/method.proto`)."""
 
 from __future__ import annotations
 

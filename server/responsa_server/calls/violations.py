@@ -1,21 +1,24 @@
-"""Describes broken rules of the contract so that a person knows what to send instead."""
+"""Finds broken rules of the contract, and describes them so that a person knows what to send instead."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 from google.protobuf.struct_pb2 import ListValue, Struct, Value
-from protovalidate import Violation
 
-from buf.validate import validate_pb2
+from responsa.rules import validate_pb2
 from responsa_server.calls.json_types import one_of
 from responsa_server.calls.status import MAX_VIOLATIONS
 from responsa_server.domain.errors import FieldViolation, InvalidRequest, Reason, ResponsaError
+
+if TYPE_CHECKING:
+    # `responsa mcp` describes its own errors with what stands here, and has no protovalidate.
+    from protovalidate import Violation
 
 _UUID = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 EXAMPLE = "0192f3c8-7a1e-7cc3-9b1e-2f6d2d5c1a10"
@@ -39,9 +42,14 @@ _PATTERNS: Mapping[str, str] = {
     r"^[a-z0-9][a-z0-9-]{0,62}$": f"must be {_SLUG_FORM}, e.g. handbook",
     r"^[a-z0-9][a-z0-9-]{0,31}$": "must be the name of a provider, e.g. openai",
     r"^[A-Za-z0-9_./@:+-]{1,200}$": "must be what the provider calls the model, e.g. gpt-5.6-luna",
-    r"^[A-Z][A-Z0-9_]{0,55}_API_KEY$": "must be the name of a secret file or an environment variable, e.g. OPENAI_API_KEY; never enter the key itself",
-    r"^agents/[a-z0-9][a-z0-9-]{0,62}(/versions/[1-9][0-9]{0,8})?$": f"must be the name of an agent, agents/{{id}}, where the id is {_SLUG_FORM}, "
-    "or of one of its versions; e.g. agents/default or agents/default/versions/1",
+    r"^[A-Z][A-Z0-9_]{0,55}_API_KEY$": (
+        "must be the name of a secret file or an environment variable, e.g. OPENAI_API_KEY; "
+        "never enter the key itself"
+    ),
+    r"^agents/[a-z0-9][a-z0-9-]{0,62}(/versions/[1-9][0-9]{0,8})?$": (
+        f"must be the name of an agent, agents/{{id}}, where the id is {_SLUG_FORM}, "
+        "or of one of its versions; e.g. agents/default or agents/default/versions/1"
+    ),
     r"^agents/[a-z0-9][a-z0-9-]{0,62}$": f"must be the name of an agent, agents/{{id}}, where the id is {_SLUG_FORM}; e.g. agents/default",
     r"^tools/[a-z][a-z0-9_-]{0,126}$": "must be the name of a tool, tools/{id}, e.g. tools/calculator",
     f"^users/{_UUID}$|@": f"must be the name of a user, e.g. users/{EXAMPLE}, or an e-mail address such as ada@example.org",
@@ -65,7 +73,8 @@ def in_words(pattern: str) -> str:
 
 
 def invalid(violations: Sequence[FieldViolation], count: int | None = None) -> InvalidRequest:
-    """The error for broken rules; its message describes the first. count: the number of broken rules, when `violations` does not hold all of them."""
+    """The error for broken rules; its message describes the first. count: the number of broken rules, when `violations`
+    does not hold all of them."""
     total = len(violations) if count is None else count
     first = violations[0]
     more = f" ({total - 1} more)" if total > 1 else ""
@@ -105,8 +114,9 @@ def within(fields: Mapping[str, str]) -> Callable[[str], str]:
 
 
 def check_texts(resource: str, **texts: str | None) -> None:
-    """Refuse a change that empties a text. The contract's rules cannot check this, because they do not see which fields the mask names. texts: the new texts by field; None if the field does not change. Raises InvalidRequest."""
-    found = [
+    """Refuse a change that empties a text. The contract's rules cannot check this, because they do not see which fields
+    the mask names. texts: the new texts by field; None if the field does not change. Raises InvalidRequest."""
+    violations = [
         FieldViolation(
             f"{resource}.{name}",
             f"{resource}.{name}",
@@ -115,18 +125,18 @@ def check_texts(resource: str, **texts: str | None) -> None:
         for name, value in texts.items()
         if value is not None and not value.strip()
     ]
-    if found:
-        raise invalid(found)
+    if violations:
+        raise invalid(violations)
 
 
-def broken_rules(descriptor: Descriptor, found: Sequence[Violation]) -> InvalidRequest:
+def broken_rules(descriptor: Descriptor, violations: Sequence[Violation]) -> InvalidRequest:
     """The error for the violations that the validator found in a message of this type; only the first broken rule of each field counts.
 
     The error describes at most as many violations as a status can contain, and only counts the others,
     because describing a violation costs far more than finding it.
     """
     by_path: dict[str, Violation] = {}
-    for one in found:
+    for one in violations:
         by_path.setdefault(_path(one), one)
     described = [
         FieldViolation(path, one.proto.rule_id or "", _remedy(one, descriptor))
@@ -223,7 +233,8 @@ def _path(violation: Violation) -> str:
 
 
 def _inner(violation: Violation) -> str:
-    """The field that a rule of the contract in CEL is about, if the rule belongs to the message that contains the field. The id of such a rule ends with the field's name."""
+    """The field that a rule of the contract in CEL is about, if the rule belongs to the message that contains the
+    field. The id of such a rule ends with the field's name."""
     name = (violation.proto.rule_id or "").rpartition(".")[2]
     value = violation.field_value
     return name if isinstance(value, Message) and name in value.DESCRIPTOR.fields_by_name else ""
@@ -282,3 +293,73 @@ def _remedy(violation: Violation, descriptor: Descriptor) -> str:
 
 def _cut(text: str) -> str:
     return text if len(text) <= _MAX_KEY_CHARS else text[:_MAX_KEY_CHARS] + "…"
+
+
+_VARINT, _FIXED64, _LENGTH, _GROUP, _GROUP_END, _FIXED32 = range(6)
+_MAX_DEPTH = 16
+MAX_PARTS = 10_000
+"""The maximum number of values that the search reads before it gives up. A request within the contract's limits has fewer values."""
+
+
+def invalid_text(descriptor: Descriptor, data: bytes) -> str | None:
+    """The path of the first text field whose bytes are not UTF-8, e.g. `options.scope.collections[1]`; None if all are
+    UTF-8. It runs only after parsing has failed, so its code favours clarity over speed."""
+    return _Search().within(descriptor, data, 0)
+
+
+class _Search:
+    def __init__(self) -> None:
+        self._parts = 0
+
+    def within(self, descriptor: Descriptor, data: bytes, depth: int) -> str | None:
+        seen: dict[int, int] = {}
+        position = 0
+        while position < len(data) and depth < _MAX_DEPTH and self._parts < MAX_PARTS:
+            self._parts += 1
+            tag, position = _varint(data, position)
+            number, kind = tag >> 3, tag & 7
+            if kind == _LENGTH:
+                length, position = _varint(data, position)
+                value = data[position : position + length]
+                position += length
+                field = descriptor.fields_by_number.get(number)
+                if field is None:
+                    continue
+                name = field.name
+                if field.is_repeated:
+                    name = f"{name}[{seen.get(number, 0)}]"
+                    seen[number] = seen.get(number, 0) + 1
+                if field.type == FieldDescriptor.TYPE_STRING and not _is_text(value):
+                    return name
+                if field.type == FieldDescriptor.TYPE_MESSAGE and field.message_type is not None:
+                    inner = self.within(field.message_type, value, depth + 1)
+                    if inner is not None:
+                        return f"{name}.{inner}"
+            elif kind == _VARINT:
+                _, position = _varint(data, position)
+            elif kind in (_FIXED32, _FIXED64):
+                position += 4 if kind == _FIXED32 else 8
+            else:
+                return None
+        return None
+
+
+def _varint(data: bytes, position: int) -> tuple[int, int]:
+    result = 0
+    for shift in range(0, 70, 7):
+        if position >= len(data):
+            return 0, len(data)
+        byte = data[position]
+        position += 1
+        result |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return result, position
+    return 0, len(data)
+
+
+def _is_text(value: bytes) -> bool:
+    try:
+        value.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True

@@ -9,10 +9,11 @@ import typer
 from responsa.admin.v1 import admin_service_pb2
 from responsa.chat.v1 import agent_pb2
 from responsa_server.cli import tools
+from responsa_server.cli.command import need
 from responsa_server.cli.output import EXIT_USAGE, one_line, print_json, print_text, reporting
 from responsa_server.cli.parameters import described, parameters
 from responsa_server.cli.session import open_client
-from responsa_server.domain.words import counted
+from responsa_server.domain.formatting import counted
 
 _AsJson = Annotated[bool, typer.Option("--json", help="Print one Agent per line, as proto-JSON.")]
 
@@ -72,6 +73,7 @@ def check_agents(
 
     Exit codes: 0 no problems, 2 problems or nothing to check.
     """
+    need("agents check", "server")
     # Imported late, because this module loads the agents' engine, which the other commands do not need.
     from responsa_server.cli.local.agents import check
 
@@ -87,6 +89,7 @@ def draw_agent(
 
     Exit codes: 0 success, 2 the agent does not exist or its files have problems.
     """
+    need("agents graph", "server")
     from responsa_server.cli.local.agents import graph
 
     graph(agent)
@@ -99,24 +102,25 @@ def reload_agents(
 ) -> None:
     """Make the server read the files of all tools and agents again. This command is for owners of the installation.
 
-    An agent or a tool with a mistake in its files keeps its previous version; a tool that lacks something, for example a secret, is not available. Exit codes: 0 all are up to date, 2 at least one has problems.
+    An agent or a tool with a mistake in its files keeps its previous version; a tool that lacks something, for example
+    a secret, is not available. Exit codes: 0 all are up to date, 2 at least one has problems.
     """
     with reporting(json=json), open_client() as client:
         reloaded = client.reload()
-        found = reloaded.agents
-        for one in found:
+        outcomes = reloaded.agents
+        for outcome in outcomes:
             if json:
-                print_json(one)
+                print_json(outcome)
                 continue
-            print_text(_reloaded(one))
-            for problem in one.problems:
-                print_text(f"  {_problem(one, problem)}")
+            print_text(_reloaded(outcome))
+            for problem in outcome.problems:
+                print_text(f"  {_problem(outcome, problem)}")
         for problem in reloaded.tool_problems:
             if json:
                 print_json(problem)
             else:
                 print_text(f"tools/{tools.problem_line(problem)}")
-    if reloaded.tool_problems or any(one.problems for one in found):
+    if reloaded.tool_problems or any(one.problems for one in outcomes):
         raise typer.Exit(EXIT_USAGE)
 
 
@@ -146,17 +150,17 @@ def _page(agent: agent_pb2.Agent) -> str:
     return "\n".join(lines)
 
 
-def _reloaded(one: admin_service_pb2.AgentReload) -> str:
-    identity, number = one.agent.removeprefix("agents/"), one.version.rpartition("/")[2]
-    if not one.problems:
-        return f"{identity:<16} version {number}, {'new' if one.changed else 'unchanged'}"
+def _reloaded(outcome: admin_service_pb2.AgentReload) -> str:
+    identity, number = outcome.agent.removeprefix("agents/"), outcome.version.rpartition("/")[2]
+    if not outcome.problems:
+        return f"{identity:<16} version {number}, {'new' if outcome.changed else 'unchanged'}"
     return (
         f"{identity:<16} {f'still version {number}' if number else 'does not serve'}, its files are broken:"
     )
 
 
-def _problem(one: admin_service_pb2.AgentReload, problem: admin_service_pb2.AgentProblem) -> str:
-    place = f"{one.agent.removeprefix('agents/')}/{problem.file}"
+def _problem(outcome: admin_service_pb2.AgentReload, problem: admin_service_pb2.AgentProblem) -> str:
+    place = f"{outcome.agent.removeprefix('agents/')}/{problem.file}"
     place += f":{problem.line}" if problem.line else ""
     key = f" {problem.key}:" if problem.key else ""
     meant = f" Did you mean “{problem.suggestion}”?" if problem.suggestion else ""

@@ -49,7 +49,10 @@ from responsa_server.cli.tables import bytes_of, csv_of, facts, leaves, table, u
 
 OWN_OPTIONS: Final = {
     "--json": "The request as a JSON object, as @FILE, or as - for standard input. Other options win over its fields.",
-    "--output": "How to print the response: text (the default), json for one JSON object a line, or csv for a list or a report of usage, as a CSV table.",
+    "--output": (
+        "How to print the response: text (the default), json for one JSON object a line, or csv "
+        "for a list or a report of usage, as a CSV table."
+    ),
     "--only": "Print this field of the response alone, such as code or api-key.name; of bytes, the bytes themselves.",
     "--all": "Print all pages of a list, not only the first.",
     "--wait": "If the method begins an operation, wait for its end and print its result.",
@@ -57,13 +60,15 @@ OWN_OPTIONS: Final = {
     "--help": "Show the method and its fields.",
 }
 """The options of the command itself. No request has fields with these names."""
+_STATUS: Final = "/responsa.admin.v1.AdminService/GetSystemStatus"
 _SWITCHES: Final = ("--all", "--wait", "--yes", "--help")
 _OUTPUTS: Final = ("text", "json", "csv")
 
 
 @dataclass(slots=True)
 class Arguments:
-    """The arguments after the method. own: the options of the command itself, by name. fields: the arguments about fields of the request."""
+    """The arguments after the method. own: the options of the command itself, by name. fields: the arguments about
+    fields of the request."""
 
     own: dict[str, str] = field(default_factory=dict[str, str])
     fields: list[str] = field(default_factory=list[str])
@@ -136,9 +141,10 @@ def call(
 ) -> None:
     """Call any method of the API. `responsa call METHOD --help` shows what a method does, and its fields.
 
-    Give each field of the request as an option, such as --display-name Ada or --user.role admin. For a field of a message, the last part of its name is enough if no
-    other field ends so. Repeat the option of a list; give entries of a map as KEY=VALUE. A value @FILE stands for the content of a file, and - for a line of standard
-    input, which a terminal does not show; so use - for passwords. @@ at the start of a value stands for @.
+    Give each field of the request as an option, such as --display-name Ada or --user.role admin. For a field of a
+    message, the last part of its name is enough if no other field ends so. Repeat the option of a list; give entries of
+    a map as KEY=VALUE. A value @FILE stands for the content of a file, and - for a line of standard input, which a
+    terminal does not show; so use - for passwords. @@ at the start of a value stands for @.
 
     Exit codes: 0 success, 1 failure, 2 bad usage (including arguments that the server refuses), 3 cannot connect or sign in.
     """
@@ -178,10 +184,10 @@ def _confirm(method: str) -> None:
         raise CommandFailed("Nothing was deleted.", "Answer y, or give --yes.")
 
 
-def _json(given: str) -> str:
-    if given == "-":
+def _json(argument: str) -> str:
+    if argument == "-":
         return sys.stdin.read()
-    text = _read("--json", given)
+    text = _read("--json", argument)
     return text if isinstance(text, str) else text.decode(errors="replace")
 
 
@@ -220,7 +226,9 @@ def _run(client: Responsa, method: MethodDescriptor, request: Message, arguments
                 print_text("")
             _print(message, only, arguments)
     else:
-        reply = client.call(path, request, response, repeatable=repeatable(method, request))
+        # Whoever asks for the status wants to know now what is away.
+        again = repeatable(method, request) and path != _STATUS
+        reply = client.call(path, request, response, repeatable=again)
         begun = _operations(reply) if "--wait" in arguments.own else ()
         for operation in begun:
             _print(_ended(client, operation), only, arguments)
@@ -229,8 +237,9 @@ def _run(client: Responsa, method: MethodDescriptor, request: Message, arguments
 
 
 def repeatable(method: MethodDescriptor, request: Message) -> bool:
-    """Whether a call whose response was lost may be made again, as the methods of the Python client are (tools/clients/plan.py): it reads, the contract says so, or its request_id makes
-    it so. A second response has no secret, and a second change would find another etag.
+    """Whether a call whose response was lost may be made again, as the methods of the Python client are
+    (tools/clients/plan.py): it reads, the contract says so, or its request_id makes it so. A second response has no
+    secret, and a second change would find another etag.
     """
     level = cast("Any", method.GetOptions()).idempotency_level
     if http_verb(method) == "get" or level == descriptor_pb2.MethodOptions.NO_SIDE_EFFECTS:

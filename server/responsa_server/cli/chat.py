@@ -10,6 +10,7 @@ from importlib import import_module
 import typer
 
 from responsa_client import Responsa, TurnStream
+from responsa_client.connection import SILENCE_SECONDS
 from responsa_client.errors import InvalidRequest, ResponsaError
 from responsa_server.cli.labels import FilterOption
 from responsa_server.cli.output import (
@@ -68,14 +69,14 @@ def chat(
     answered or refused, 130 after Ctrl-C, and otherwise the exit code that `ask` would have for the last question that failed
     or was cancelled.
     """
-    with reporting(), open_client(timeout=None) as client:
+    with reporting(), open_client(SILENCE_SECONDS) as client:
         name = conversation_name(conversation)
-        found = asked_agent(client, agent)
+        chosen_agent = asked_agent(client, agent)
         ask = partial(
             client.ask,
             collections=collection or (),
             agent=agent,
-            parameters=typed(param, found) if param else None,
+            parameters=typed(param, chosen_agent) if param else None,
             max_cost_usd_micros=micros(max_cost),
             filter_by=valid_text(matching, "The filter"),
             on_busy=ON_BUSY[on_busy],
@@ -88,17 +89,17 @@ def chat(
                 raise
             print_error(f"Continuing the conversation “{one_line(title, 80)}”.")
         else:
-            note_missing_tools(found)
-        talk = _Talk(client, ask, agent, name)
+            note_missing_tools(chosen_agent)
+        talk = _ChatSession(client, ask, agent, name)
         if talk.interactive:
-            speaker = one_line(found.display_name or found.name, 80)
+            speaker = one_line(chosen_agent.display_name or chosen_agent.name, 80)
             print_error(f"{speaker} answers. Ctrl-C stops an answer, Ctrl-D ends the talk.")
         code = talk.run()
         print_next(going_on_with("chat", talk.conversation, agent, param, collection, max_cost, matching))
     raise typer.Exit(code)
 
 
-class _Talk:
+class _ChatSession:
     def __init__(
         self, client: Responsa, ask: Callable[..., TurnStream], agent: str, conversation: str
     ) -> None:

@@ -21,7 +21,7 @@ from responsa_server.cli.output import (
     valid_text,
 )
 from responsa_server.cli.session import open_client
-from responsa_server.domain.words import counted
+from responsa_server.domain.formatting import counted
 
 Collection = Annotated[
     str,
@@ -59,8 +59,9 @@ def list_collections(
         bool, typer.Option("--json", help="Print one Collection per line, as proto-JSON.")
     ] = False,
 ) -> None:
-    """List the collections that you may read, in the order of their ids. If the id of a collection ends in random characters, the list names the collection's owner.
-    Administrators see all collections; the list says which of them they may not read."""
+    """List the collections that you may read, in the order of their ids. If the id of a collection ends in random
+    characters, the list names the collection's owner. Administrators see all collections; the list says which of them
+    they may not read."""
     with reporting(json=json), open_client() as client:
         for collection in client.collections(filter_by=matching):
             if json:
@@ -160,42 +161,59 @@ def unshare(
 def _given(
     users: list[str] | None, roles: list[_Role] | None, *, everyone: bool, options: str
 ) -> list[reader_pb2.Reader]:
-    found = [
+    readers = [
         reader_pb2.Reader(email=text)
         if "@" in text
         else reader_pb2.Reader(user=f"users/{text.removeprefix('users/')}")
         for text in (valid_text(user, "The user") for user in users or ())
     ]
-    found += [
+    readers += [
         reader_pb2.Reader(role=user_pb2.UserRole.Value(f"USER_ROLE_{role.name}")) for role in roles or ()
     ]
-    found += [reader_pb2.Reader(everyone=True)] if everyone else []
-    if not found:
+    readers += [reader_pb2.Reader(everyone=True)] if everyone else []
+    if not readers:
         raise CommandFailed("No reader is named.", f"Give {options}.", EXIT_USAGE)
-    return found
+    return readers
 
 
-def _who(one: reader_pb2.Reader) -> tuple[str, str]:
+def _who(reader: reader_pb2.Reader) -> tuple[str, str]:
     """What makes two readers the same; not the display name, which replies alone have."""
-    which = one.WhichOneof("who") or ""
-    return which, str(getattr(one, which, ""))
+    which = reader.WhichOneof("who") or ""
+    return which, str(getattr(reader, which, ""))
 
 
-def _label(one: collection_pb2.Collection) -> str:
+def _label(collection: collection_pb2.Collection) -> str:
     """The text for people, with the owner if the collection has another id for its owner."""
-    if _id(one) == one.chosen_id:
-        return one.display_name
-    return f"{one.display_name or one.chosen_id} (of {one.owner_display_name or one.owner})"
+    if _id(collection) == collection.chosen_id:
+        return collection.display_name
+    return f"{collection.display_name or collection.chosen_id} (of {collection.owner_display_name or collection.owner})"
 
 
-def _reader(one: reader_pb2.Reader) -> str:
-    match one.WhichOneof("who"):
+def _reader(reader: reader_pb2.Reader) -> str:
+    match reader.WhichOneof("who"):
         case "user":
-            return person(one.user, one.display_name)
+            return person(reader.user, reader.display_name)
         case "role":
-            return f"role {user_pb2.UserRole.Name(one.role).removeprefix('USER_ROLE_').lower()}"
+            return f"role {user_pb2.UserRole.Name(reader.role).removeprefix('USER_ROLE_').lower()}"
         case _:
             return "everyone"
+
+
+def findable(collection: collection_pb2.Collection) -> str:
+    """Who can find the documents of a collection that the caller manages; of a private one, also the command that shares it."""
+    if any(reader.everyone for reader in collection.readers):
+        return "Everyone in your organisation can find these documents."
+    # Others see the collection under another id than the one that its owner chose.
+    owner = (
+        "you"
+        if _id(collection) == collection.chosen_id
+        else person(collection.owner, collection.owner_display_name)
+    )
+    if collection.readers:
+        readers = ", ".join([owner, *map(_reader, collection.readers)])
+        return f"{readers[0].upper()}{readers[1:]} can find these documents."
+    share = f"`responsa collections share {_id(collection)} --everyone`"
+    return f"Only {owner} can find these documents. {share} shares them with everyone in your organisation."
 
 
 def _print_shared(changed: collection_pb2.Collection, *, json: bool) -> None:
@@ -214,26 +232,32 @@ def delete(
         bool,
         typer.Option(
             "--json",
-            help="Print one JSON object with the name of the deleted collection and the number of its documents (null if you may not read them).",
+            help=(
+                "Print one JSON object with the name of the deleted collection and the number of its "
+                "documents (null if you may not read them)."
+            ),
         ),
     ] = False,
 ) -> None:
     """Delete a collection. Without --force, a collection that has documents is not deleted. Existing answers keep their quotes."""
     with reporting(json=json), open_client() as client:
-        found = client.get_collection(valid_text(collection, "The collection"))
-        size = _count(found) if found.readable else "all its documents"
+        existing = client.get_collection(valid_text(collection, "The collection"))
+        size = _count(existing) if existing.readable else "all its documents"
         try:
-            client.delete_collection(found.name, force=force)
+            client.delete_collection(existing.name, force=force)
         except FailedPrecondition as error:
             if error.reason == "COLLECTION_NOT_EMPTY":
-                error.add_note(f"`responsa collections delete {_id(found)} --force` deletes {size} too.")
+                error.add_note(f"`responsa collections delete {_id(existing)} --force` deletes {size} too.")
             raise
         if json:
             print_json(
-                {"deleted": found.name, "documents": int(found.document_count) if found.readable else None}
+                {
+                    "deleted": existing.name,
+                    "documents": int(existing.document_count) if existing.readable else None,
+                }
             )
         else:
-            print_text(f"deleted {found.name} with {size}")
+            print_text(f"deleted {existing.name} with {size}")
 
 
 def _id(collection: collection_pb2.Collection) -> str:

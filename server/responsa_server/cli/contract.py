@@ -42,15 +42,15 @@ def _files() -> Sequence[descriptor_pb2.FileDescriptorProto]:
 @cache
 def services() -> Mapping[str, ServiceDescriptor]:
     """All services of the contract, by their names without the package; those of Google last."""
-    found: dict[str, ServiceDescriptor] = {}
+    descriptors: dict[str, ServiceDescriptor] = {}
     for file in sorted(_files(), key=lambda file: file.package.startswith("google.")):
         if file.service:
             # The import adds the file to the pool.
             importlib.import_module(file.name.removesuffix(".proto").replace("/", ".") + "_pb2")
         for service in file.service:
             name = f"{file.package}.{service.name}"
-            found[service.name] = descriptor_pool.Default().FindServiceByName(name)
-    return found
+            descriptors[service.name] = descriptor_pool.Default().FindServiceByName(name)
+    return descriptors
 
 
 def methods() -> Iterator[tuple[str, MethodDescriptor]]:
@@ -60,26 +60,26 @@ def methods() -> Iterator[tuple[str, MethodDescriptor]]:
             yield f"{service.name}.{method.name}", method
 
 
-def method_named(given: str) -> MethodDescriptor:
+def method_named(wanted: str) -> MethodDescriptor:
     """Return the method with this name. Raises CommandFailed, with the name that was probably meant."""
     known = dict(methods())
-    if given in known:
-        return known[given]
+    if wanted in known:
+        return known[wanted]
     by_own_name = {name.rpartition(".")[2].lower(): name for name in known}
-    near = nearest(given, (*known, *services())) or by_own_name.get(
-        nearest(given.rpartition(".")[2], by_own_name), ""
+    near = nearest(wanted, (*known, *services())) or by_own_name.get(
+        nearest(wanted.rpartition(".")[2], by_own_name), ""
     )
     raise CommandFailed(
-        f"There is no method {given!r}.",
+        f"There is no method {wanted!r}.",
         f"Did you mean {near}?" if near else "`responsa call` lists all methods.",
         EXIT_USAGE,
     )
 
 
-def nearest(given: str, known: Iterable[str]) -> str:
+def nearest(wanted: str, known: Iterable[str]) -> str:
     """The name that was probably meant; "" if none is similar."""
     names = {name.lower(): name for name in known}
-    near = difflib.get_close_matches(given.lower(), list(names), n=1)
+    near = difflib.get_close_matches(wanted.lower(), list(names), n=1)
     return names[near[0]] if near else ""
 
 
@@ -128,7 +128,8 @@ def _behaviour(field: FieldDescriptor) -> Sequence[int]:
 
 
 def fields_of(message: Descriptor, prefix: str = "", depth: int = 0) -> Iterator[tuple[str, FieldDescriptor]]:
-    """The fields that a request may have, also within its messages, by paths such as "user.display_name"; each message before its own fields."""
+    """The fields that a request may have, also within its messages, by paths such as "user.display_name"; each message
+    before its own fields."""
     for field in message.fields:
         if field_behavior_pb2.OUTPUT_ONLY in _behaviour(field):
             continue
@@ -139,25 +140,27 @@ def fields_of(message: Descriptor, prefix: str = "", depth: int = 0) -> Iterator
 
 
 def options_of(message: Descriptor) -> Mapping[str, tuple[str, FieldDescriptor]]:
-    """The options of a request: each field with its path, by the shortest option that `resolved` reads as this path, such as "--email" for "user.email"."""
+    """The options of a request: each field with its path, by the shortest option that `resolved` reads as this path,
+    such as "--email" for "user.email"."""
     paths = dict(fields_of(message))
-    found: dict[str, tuple[str, FieldDescriptor]] = {}
+    options: dict[str, tuple[str, FieldDescriptor]] = {}
     for path, field in paths.items():
         if has_fields(field):
             continue
         parts = path.split(".")
         endings = (".".join(parts[start:]) for start in range(len(parts) - 1, 0, -1))
         short = next((ending for ending in endings if resolved(ending, paths) == path), path)
-        found[f"--{short.replace('_', '-')}"] = path, field
-    return found
+        options[f"--{short.replace('_', '-')}"] = path, field
+    return options
 
 
-def resolved(given: str, paths: Iterable[str]) -> str:
-    """The path that a path or its last parts mean: a path itself, or else the one that ends so with the fewest parts; "" if there is none, or if several do."""
+def resolved(path: str, paths: Iterable[str]) -> str:
+    """The path that a path or its last parts mean: a path itself, or else the one that ends so with the fewest parts;
+    "" if there is none, or if several do."""
     known = list(paths)
-    if given in known:
-        return given
-    ending = sorted((one for one in known if one.endswith(f".{given}")), key=lambda one: one.count("."))
+    if path in known:
+        return path
+    ending = sorted((one for one in known if one.endswith(f".{path}")), key=lambda one: one.count("."))
     if len(ending) > 1 and ending[0].count(".") == ending[1].count("."):
         return ""
     return ending[0] if ending else ""
@@ -194,20 +197,21 @@ def value_form(field: FieldDescriptor) -> str:
 
 
 def comment(name: str) -> str:
-    """The comment above a service, method or field, without line breaks within its paragraphs; "" if there is none. name: its full name in the contract."""
+    """The comment above a service, method or field, without line breaks within its paragraphs; "" if there is none.
+    name: its full name in the contract."""
     paragraphs = _comments().get(name, "").split("\n\n")
     return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs).strip()
 
 
 @cache
 def _comments() -> Mapping[str, str]:
-    found: dict[str, str] = {}
+    comments: dict[str, str] = {}
     for file in _files():
         names = dict(_names(file))
         for place in file.source_code_info.location:
             if place.leading_comments and (name := names.get(tuple(place.path))):
-                found[name] = place.leading_comments
-    return found
+                comments[name] = place.leading_comments
+    return comments
 
 
 def _names(file: descriptor_pb2.FileDescriptorProto) -> Iterator[tuple[tuple[int, ...], str]]:

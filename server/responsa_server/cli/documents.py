@@ -152,7 +152,10 @@ def search(
         bool,
         typer.Option(
             "--json",
-            help="Print one SearchHit per line, as proto-JSON. With --batch, print one object for each searched line, with the text of the line and its hits.",
+            help=(
+                "Print one SearchHit per line, as proto-JSON. With --batch, print one object for each "
+                "searched line, with the text of the line and its hits."
+            ),
         ),
     ] = False,
 ) -> None:
@@ -165,17 +168,17 @@ def search(
                 EXIT_USAGE,
             )
         searches = [[valid_text(term, "A term") for term in terms]] if terms else _lines(batch)
-        asked = valid_text(matching, "The filter")
+        filter_by = valid_text(matching, "The filter")
         named, indexes = collection or (), _MODES[mode]
         with open_client() as client:
             if batch is None:
                 found = client.search(
-                    searches[0], named, top_k, threshold, indexes, rerank=rerank, filter_by=asked
+                    searches[0], named, top_k, threshold, indexes, rerank=rerank, filter_by=filter_by
                 )
                 _print_hits(found, json=json)
                 return
             requests = [
-                search_request(one, named, top_k, threshold, indexes, rerank=rerank, filter_by=asked)
+                search_request(one, named, top_k, threshold, indexes, rerank=rerank, filter_by=filter_by)
                 for one in searches
             ]
             size = _batch_size(top_k)
@@ -240,7 +243,10 @@ def list_documents(
         str,
         typer.Option(
             "--order",
-            help="source_key, title, size_bytes, create_time or update_time; with ' desc' after it, in descending order. Default: source_key.",
+            help=(
+                "source_key, title, size_bytes, create_time or update_time; with ' desc' after it, in "
+                "descending order. Default: source_key."
+            ),
         ),
     ] = "",
     json: Annotated[bool, typer.Option("--json", help="Print one Document per line, as proto-JSON.")] = False,
@@ -256,7 +262,11 @@ def list_documents(
             if json:
                 print_json(document)
             else:
-                print_text(_line(document))
+                state = _STATES.get(document.state, "?")
+                line = f"{document.name}  {state:<8}  {shown_name(document.source_key)}  {one_line(document.title, 60)}"
+                if document.state == document_pb2.DOCUMENT_STATE_FAILED:
+                    line += f"\n    {one_line(document.error.message, 200)}"
+                print_text(line)
 
 
 def show_document(
@@ -293,11 +303,3 @@ def delete_documents(
                 print_json({"deleted": document.name, "sourceKey": document.source_key})
             else:
                 print_text(f"deleted {document.name}  {shown_name(document.source_key)}")
-
-
-def _line(document: document_pb2.Document) -> str:
-    state = _STATES.get(document.state, "?")
-    line = f"{document.name}  {state:<8}  {shown_name(document.source_key)}  {one_line(document.title, 60)}"
-    if document.state == document_pb2.DOCUMENT_STATE_FAILED:
-        line += f"\n    {one_line(document.error.message, 200)}"
-    return line

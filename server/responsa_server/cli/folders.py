@@ -1,7 +1,8 @@
 """Keeps a collection like the folders that it was loaded from, for `responsa ingest --sync` and `--watch`.
 
-A document came from a folder if its source key begins with the folder's root: the folder's name, or the root that the user gives. So that two folders
-of one name do not delete each other's documents, this machine remembers which folders were loaded under a root.
+A document came from a folder if its source key begins with the folder's root: the folder's name, or the root that the
+user gives. So that two folders of one name do not delete each other's documents, this machine remembers which folders
+were loaded under a root.
 """
 
 from __future__ import annotations
@@ -51,20 +52,20 @@ def followed(paths: Sequence[str], root: str) -> Sequence[Folder]:
     Raises:
         CommandFailed: an argument does not name a folder, the folder has no root, or two folders have the same root.
     """
-    found: dict[str, Folder] = {}
+    folders: dict[str, Folder] = {}
     for path in paths:
         folder = next(iter(folders_of([path], root)), None)
         if folder is None or not folder.root:
             remedy = "Name only folders." if folder is None else "Give this folder a name with --root."
             raise CommandFailed(f"--sync and --watch cannot be used with {path}.", remedy, EXIT_USAGE)
-        other = found.setdefault(folder.root, folder)
+        other = folders.setdefault(folder.root, folder)
         if other != folder:
             raise CommandFailed(
                 f"The source keys of {other.path} and {folder.path} would both begin with {folder.root!r}.",
                 "Load one of them alone, and give it another name with --root.",
                 EXIT_USAGE,
             )
-    return tuple(found.values())
+    return tuple(folders.values())
 
 
 class Loaded:
@@ -82,7 +83,10 @@ class Loaded:
         if other is not None:
             raise CommandFailed(
                 f"{other} was loaded under the same name, {folder.root!r}, so --sync would delete the documents of {other}.",
-                f"To load both, give {folder.path} another name with --root. To confirm that {folder.path} replaces {other}, add `--root {shlex.quote(folder.root)}`.",
+                (
+                    f"To load both, give {folder.path} another name with --root. To confirm that "
+                    f"{folder.path} replaces {other}, add `--root {shlex.quote(folder.root)}`."
+                ),
                 EXIT_USAGE,
             )
 
@@ -120,13 +124,13 @@ async def gone(
     present = set(await asyncio.to_thread(lambda: list(keys(targets))))
     around = tuple(composed(f"{target.key}/") for target in targets if target.problem or target.skipped)
     from_folders = tuple(composed(f"{folder.root}/") for folder in folders)
-    found: dict[str, document_pb2.Document] = {}
+    documents: dict[str, document_pb2.Document] = {}
     for begin in from_folders:
         async for document in client.documents(collection, filter_by=_from(begin)):
             key = document.source_key
             if key.startswith(begin) and key not in present and not key.startswith(around):
-                found[document.name] = document
-    return list(found.values())
+                documents[document.name] = document
+    return list(documents.values())
 
 
 def _from(begin: str) -> str:
@@ -139,7 +143,8 @@ def _from(begin: str) -> str:
 
 
 async def changes(folders: Sequence[Path]) -> AsyncIterator[Set[Path]]:
-    """Yield an empty set once changes are noticed, and then, again and again, the paths below the folders that changed. Hidden files are left out.
+    """Yield an empty set once changes are noticed, and then, again and again, the paths below the folders that changed.
+    Hidden files are left out.
 
     folders: absolute paths. Raises OSError if the system cannot watch the folders.
     """

@@ -25,6 +25,8 @@ from responsa_client.errors import (
     Unauthenticated,
     Unavailable,
 )
+from responsa_server.cli.call_errors import sentence_of
+from responsa_server.cli.collections import findable
 from responsa_server.cli.folders import Folder, Loaded, changes, folders_of, followed, gone
 from responsa_server.cli.labels import LabelsOption, MetadataOption, given_labels, given_metadata
 from responsa_server.cli.output import (
@@ -39,7 +41,6 @@ from responsa_server.cli.output import (
     print_json,
     print_text,
     reporting,
-    sentence_of,
     shown_name,
     valid_text,
 )
@@ -57,14 +58,18 @@ from responsa_server.cli.sources import (
     entries,
     find,
 )
-from responsa_server.domain.words import counted
+from responsa_server.domain.formatting import counted
 
 _FAILURES_SHOWN = 20
+_SUFFIXES_SHOWN = 8
 IN_FLIGHT = 8
 """The maximum number of documents that are sent but not yet searchable."""
 _INLINE_BYTES = 1024 * 1024
 _MAX_ROOT_BYTES = 200
-_PAUSED = "This instance was restored from a backup and is paused. Accepted documents wait until `responsa activate`, also if you end this command."
+_PAUSED = (
+    "This instance was restored from a backup and is paused. Accepted documents wait until "
+    "`responsa activate`, also if you end this command."
+)
 
 
 class Engine(StrEnum):
@@ -106,7 +111,10 @@ def ingest_paths(
     root: Annotated[
         str,
         typer.Option(
-            help="The first part of the source keys of the folder's documents, in place of the folder's name. Two folders with the same name need different roots."
+            help=(
+                "The first part of the source keys of the folder's documents, in place of the folder's "
+                "name. Two folders with the same name need different roots."
+            )
         ),
     ] = "",
     dry_run: Annotated[
@@ -138,18 +146,21 @@ def ingest_paths(
     """Load documents into a collection, and return when each document is searchable or has failed.
 
     From a folder, the command loads all files in formats that the server reads. It skips hidden files, what programs
-    leave behind (~$ files of Word, .~lock files of LibreOffice, .DS_Store, Thumbs.db, desktop.ini; also if you name them), files with other
-    suffixes, empty files, files of more than 64 MiB, and links out of the folder. The last line counts the skipped files.
+    leave behind (~$ files of Word, .~lock files of LibreOffice, .DS_Store, Thumbs.db, desktop.ini; also if you name
+    them), files with other suffixes, empty files, files of more than 64 MiB, and links out of the folder. The last line
+    counts the skipped files, and names the other suffixes.
 
     Each document has a source key, which does not depend on where the command runs. The source key of a file is the
     name of its folder and its own name (guide/intro.md). If you name a folder, the source key of each file in it is the
-    folder's root and the path below the folder (guide/parts/one.md). The root is the folder's name, or what --root gives. The source key of a line of a .jsonl file is the line's id. Unchanged documents are not read again, and changed documents are replaced.
+    folder's root and the path below the folder (guide/parts/one.md). The root is the folder's name, or what --root
+    gives. The source key of a line of a .jsonl file is the line's id. Unchanged documents are not read again, and
+    changed documents are replaced.
 
     If a line of a .jsonl file is not a JSON object with an id and a text, the command reports the line and loads the
     others. If none of the file's first lines is such an object, the whole file is one document.
 
-    --label and --metadata describe every document that the command loads, even if its file is unchanged. They replace the
-    labels or the metadata that the document had.
+    --label and --metadata describe every document that the command loads, even if its file is unchanged. They replace
+    the labels or the metadata that the document had.
 
     Exit codes: 0 all loaded or skipped, 1 at least one failed, 2 nothing to load or bad usage, 3 cannot connect or sign
     in, 130 stopped by Ctrl-C.
@@ -202,7 +213,8 @@ def ingest_paths(
 
 @dataclass(frozen=True, slots=True)
 class DocumentValues:
-    """The labels, the metadata and the subject of every document that the command loads. If empty, documents keep the values that they have."""
+    """The labels, the metadata and the subject of every document that the command loads. If empty, documents keep the
+    values that they have."""
 
     labels: Mapping[str, str] = field(default_factory=dict[str, str])
     metadata: Mapping[str, Json] = field(default_factory=dict[str, Json])
@@ -234,14 +246,16 @@ def _remember(loaded: Loaded, folders: Sequence[Folder], *, alone: bool) -> None
             loaded.add(folder, alone=alone)
     except OSError as error:
         print_error(
-            f"This machine cannot remember which folders were loaded ({error.strerror or error}), so a later --sync of another folder with the same name deletes the documents of these folders."
+            f"This machine cannot remember which folders were loaded ({error.strerror or error}), so "
+            "a later --sync of another folder with the same name deletes the documents of these "
+            "folders."
         )
 
 
 @dataclass(slots=True)
 class _Run:
-    """One call of the command. begun: called when the server can be reached and loading begins. sync: the folders whose documents are deleted if their
-    files are gone.
+    """One call of the command. begun: called when the server can be reached and loading begins. sync: the folders whose
+    documents are deleted if their files are gone.
     """
 
     paths: Sequence[str]
@@ -285,7 +299,9 @@ class _Run:
         collection = await ensure_collection(client, self.collection)
         if self.engine is Engine.WORKERS:
             self.begun()
-            return await self._load(client, targets, targets)
+            summary = await self._load(client, targets, targets)
+            self._say_findable(collection, summary)
+            return summary
         # Imported late, because this module loads what the server's workers need.
         from responsa_server.cli.local.ray_engine import RayEngine
 
@@ -294,6 +310,7 @@ class _Run:
             summary = await self._load(client, targets, targets, ray.prepare, IN_FLIGHT + ray.actors)
         if not self.json:
             print_text(f"Ray computed {counted(ray.vectors, 'vector')} on {counted(ray.actors, 'processor')}")
+        self._say_findable(collection, summary)
         return summary
 
     async def _changed(self, client: AsyncResponsa, changed: Set[Path]) -> None:
@@ -323,34 +340,34 @@ class _Run:
         failures = 0
         with Progress("Loading", await asyncio.to_thread(count, chosen)) as progress:
 
-            def report(one: Report) -> None:
+            def show_report(report: Report) -> None:
                 nonlocal failures
                 progress.advance()
                 if self.json:
-                    print_json(_as_object(one))
+                    print_json(_as_object(report))
                 elif self.verbose:
-                    print_text(f"{one.outcome.lower():<9}  {_line(one)}")
-                if one.outcome is FileOutcome.FAILED and not (self.verbose and not self.json):
+                    print_text(f"{report.outcome.lower():<9}  {_line(report)}")
+                if report.outcome is FileOutcome.FAILED and not (self.verbose and not self.json):
                     failures += 1
                     if failures <= _FAILURES_SHOWN:
-                        progress.print_error(_failure(one))
+                        progress.print_error(_failure(report))
 
             paused = False
 
-            def show(source_key: str, one: document_pb2.IngestMetadata) -> None:
+            def show(source_key: str, metadata: document_pb2.IngestMetadata) -> None:
                 nonlocal paused
-                if one.paused and not paused:
+                if metadata.paused and not paused:
                     paused = True
                     progress.print_error(_PAUSED)
-                if not one.HasField("time_left") and one.passages_total:
+                if not metadata.HasField("time_left") and metadata.passages_total:
                     return  # it has just ended, or has just been cut; another document may have more to say
-                progress.detail(f"{one_line(source_key, 40)}: {reading(one)}")
+                progress.detail(f"{one_line(source_key, 40)}: {reading(metadata)}")
 
             summary = await ingest(
                 client,
                 entries(chosen),
                 self.collection,
-                report,
+                show_report,
                 self.said,
                 show,
                 prepare=prepare,
@@ -366,6 +383,11 @@ class _Run:
         if not self.json:
             print_text(str(summary))
         return summary
+
+    def _say_findable(self, collection: collection_pb2.Collection, summary: Summary) -> None:
+        """Say who can find new documents. Later runs of the same command load none, and say nothing."""
+        if summary.counts[FileOutcome.NEW] and not self.json:
+            print_error(findable(collection))
 
     def _say_deleted(self, document: document_pb2.Document, outcome: str) -> None:
         if self.json:
@@ -438,8 +460,9 @@ class FileOutcome(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Report:
     """The outcome for one document. document: the document as the server returned it. error: the error of
-    the call or of the ingestion, if one of these failed. why: the reason for any other failure, or "". rule: the reason for
-    skipping the file, or None. left_out: the number of parts of the file that were not read, by kind. charset: the character set that was guessed, if another is nearly as likely; or "".
+    the call or of the ingestion, if one of these failed. why: the reason for any other failure, or "". rule: the reason
+    for skipping the file, or None. left_out: the number of parts of the file that were not read, by kind. charset: the
+    character set that was guessed, if another is nearly as likely; or "".
     ocr_pages: the number of pages that were read by OCR.
     """
 
@@ -464,6 +487,8 @@ class Summary:
 
     counts: dict[FileOutcome, int] = field(default_factory=lambda: dict.fromkeys(_LOADED, 0))
     skipped: Counter[Rule] = field(default_factory=Counter[Rule])
+    suffixes: Counter[str] = field(default_factory=Counter[str])
+    """The number of files that were skipped because of their suffix, by suffix."""
     deleted: int = 0
     left_out: Counter[str] = field(default_factory=Counter[str])
     doubtful: int = 0
@@ -474,6 +499,8 @@ class Summary:
         """Count one document or skipped file."""
         if report.rule is not None:
             self.skipped[report.rule] += 1
+            if report.rule is Rule.UNSUPPORTED_SUFFIX:
+                self.suffixes[Path(report.where).suffix.lower() or "none"] += 1
         else:
             self.counts[report.outcome] += 1
         self.left_out.update(report.left_out)
@@ -493,6 +520,9 @@ class Summary:
             rules = ", ".join(f"{number} {rule.value}" for rule, number in sorted(self.skipped.items()))
             files = self.skipped.total()
             text += f"; {counted(files, 'file')} skipped: {rules}"
+        if self.suffixes:
+            named = ", ".join(suffix for suffix, _ in self.suffixes.most_common(_SUFFIXES_SHOWN))
+            text += f" ({named}{', …' if len(self.suffixes) > _SUFFIXES_SHOWN else ''})"
         if self.deleted:
             text += f"; {self.deleted} deleted"
         if self.left_out:
@@ -528,17 +558,17 @@ async def ingest(
 ) -> Summary:
     """Load all entries. Call `report` for each entry, in any order, once the entry is searchable or has failed.
 
-    show: a function to call about once a second for each document that is being read, with its source key and its progress. in_flight: the maximum number of entries that are begun but not yet
-    searchable.
+    show: a function to call about once a second for each document that is being read, with its source key and its
+    progress. in_flight: the maximum number of entries that are begun but not yet searchable.
 
     Raises:
         ResponsaError: the server cannot be reached or refuses the caller. The remaining entries are not sent.
     """
     summary = Summary()
 
-    def done(one: Report) -> None:
-        summary.add(one)
-        report(one)
+    def done(entry_report: Report) -> None:
+        summary.add(entry_report)
+        report(entry_report)
 
     async def work() -> None:
         # All workers take entries from one iterator. Taking an entry does not await, so no two workers get the same

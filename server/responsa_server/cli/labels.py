@@ -33,14 +33,14 @@ MetadataOption = Annotated[
 ]
 
 
-def given_labels(given: Sequence[str] | None) -> dict[str, str]:
+def given_labels(texts: Sequence[str] | None) -> dict[str, str]:
     """Parse labels. Raises CommandFailed if "=" is missing, a key is empty or a key is given twice."""
-    return parted(given or (), "label")
+    return parted(texts or (), "label")
 
 
-def given_metadata(given: Sequence[str] | None) -> dict[str, Json]:
+def given_metadata(texts: Sequence[str] | None) -> dict[str, Json]:
     """Parse metadata; an empty value stays the text "". Raises CommandFailed as `given_labels` does."""
-    return untyped(given or (), "metadata")
+    return untyped(texts or (), "metadata")
 
 
 def escaped(text: str) -> str:

@@ -19,6 +19,7 @@ from google.protobuf import json_format
 from responsa.auth.v1 import auth_service_pb2
 from responsa_client import Responsa
 from responsa_client.errors import ResponsaError
+from responsa_server.cli.connecting import connect
 from responsa_server.cli.output import (
     EXIT_USAGE,
     CommandFailed,
@@ -52,14 +53,15 @@ def login(
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the user as one JSON object.")] = False,
 ) -> None:
-    """Sign in with an e-mail address and a password, or with an OpenID Connect provider. Later commands use this session, and refresh it, until `responsa logout`.
+    """Sign in with an e-mail address and a password, or with an OpenID Connect provider. Later commands use this
+    session, and refresh it, until `responsa logout`.
 
-    The command asks for the password without showing it. Without a terminal, it reads the password from the first line of standard input. With --provider, it prints an
-    address to open in a browser.
+    The command asks for the password without showing it. Without a terminal, it reads the password from the first line
+    of standard input. With --provider, it prints an address to open in a browser.
     """
     with reporting(json=json):
         url = client_settings().server_url
-        with public_client(url) as client:
+        with connect(Responsa, url) as client:
             if provider:
                 reply = _by_provider(url, provider, email or tenant, browser=browser)
             else:
@@ -85,7 +87,7 @@ def login(
 
 
 def _by_password(client: Responsa, email: str, tenant: str) -> auth_service_pb2.LoginResponse:
-    address = email or asked("E-mail address: ", "There is no e-mail address.", "Give it with --email.")
+    address = email or asked_text("E-mail address: ", "There is no e-mail address.", "Give it with --email.")
     return client.login(
         valid_text(address, "The e-mail address"),
         valid_text(asked_secret("Password", "password"), "The password"),
@@ -110,7 +112,8 @@ def _by_provider(url: str, provider: str, surplus: str, *, browser: bool) -> aut
 def logout(
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object: signedOut.")] = False,
 ) -> None:
-    """End the session of `responsa login`, and remove its tokens from this machine. If later commands will use an API key, the command says which one."""
+    """End the session of `responsa login`, and remove its tokens from this machine. If later commands will use an API
+    key, the command says which one."""
     with reporting(json=json):
         url = client_settings().server_url
         try:
@@ -118,7 +121,7 @@ def logout(
         except OSError as error:
             raise CommandFailed(f"The session cannot be removed ({error.strerror}).") from None
         if token:
-            with public_client(url) as client:
+            with connect(Responsa, url) as client:
                 client.logout(token)
         if json:
             print_json({"signedOut": bool(token)})
@@ -128,15 +131,7 @@ def logout(
                 print_error(notice)
 
 
-def public_client(url: str) -> Responsa:
-    """A client without a credential, for public calls."""
-    try:
-        return Responsa(url, None)
-    except ValueError as error:
-        raise CommandFailed(f"{error}".rstrip(".") + ".", "Correct RESPONSA_URL.", EXIT_USAGE) from None
-
-
-def asked(prompt: str, missing: str, remedy: str) -> str:
+def asked_text(prompt: str, missing: str, remedy: str) -> str:
     """Ask for a text. Without a terminal or an answer, fail: `missing`, with its remedy."""
     answer = ""
     if sys.stdin.isatty():
@@ -149,7 +144,8 @@ def asked(prompt: str, missing: str, remedy: str) -> str:
 
 
 def asked_secret(prompt: str, what: str, *, optional: bool = False) -> str:
-    """Ask for a secret without showing it. Without a terminal, read the next line of standard input. what: for messages, e.g. "password". optional: whether it may be empty."""
+    """Ask for a secret without showing it. Without a terminal, read the next line of standard input. what: for
+    messages, e.g. "password". optional: whether it may be empty."""
     try:
         if sys.stdin.isatty():
             return getpass.getpass(f"{prompt}: ", sys.stderr)
@@ -166,12 +162,14 @@ _PAGE: Final = b"<!doctype html><meta charset=utf-8><title>Responsa</title><p>Go
 
 
 class _Listener(HTTPServer):
-    """Waits on a free port of this machine. query: the provider's reply, once it has arrived."""
+    """Waits on a free port of this machine. query: the reply of the provider with this name, once it has arrived. The
+    reply of another one, in the same browser, is none."""
 
     query = ""
 
-    def __init__(self) -> None:
+    def __init__(self, provider: str) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
+        self.path = f"/callback/{provider}"
         self.timeout = 1.0
 
 
@@ -183,7 +181,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Take the provider's reply. Browsers also ask for other paths, such as /favicon.ico."""
         found = urlsplit(self.path)
         listener = cast("_Listener", self.server)
-        good = found.path == "/callback" and bool(found.query)
+        good = found.path == listener.path and bool(found.query)
         if good:
             listener.query = found.query
         self.send_response(200 if good else 404)
@@ -197,7 +195,8 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def sign_in(url: str, provider: str, *, browser: bool) -> auth_service_pb2.LoginResponse:
-    """Sign in with a provider. url: of the server. browser: whether to open the provider's address in a browser, in addition to printing it.
+    """Sign in with a provider. url: of the server. browser: whether to open the provider's address in a browser, in
+    addition to printing it.
 
     Raises CommandFailed: the server refuses the sign-in or cannot be reached, or nobody has signed in within ten minutes.
     """
@@ -207,7 +206,7 @@ def sign_in(url: str, provider: str, *, browser: bool) -> auth_service_pb2.Login
             "Set RESPONSA_URL to an http or https URL.",
             EXIT_USAGE,
         )
-    with _Listener() as listener, httpx2.Client(base_url=url, timeout=60) as http:
+    with _Listener(provider) as listener, httpx2.Client(base_url=url, timeout=60) as http:
         begun = _reply(http, "POST", f"/v1/oidc/{provider}:start", json={"port": listener.server_port})
         # The cookie may be for TLS alone, but this machine reaches its own server without it.
         cookie = begun.headers.get("set-cookie", "").partition(";")[0]

@@ -1,4 +1,5 @@
-"""The entry point `responsa` and the table of commands. This module imports only the module of the chosen command.
+"""The entry point `responsa` and the table of the commands that need only the client. This module imports only the
+module of the chosen command.
 
 A command's module has a function `register(app, name)`, which adds the command or the group of commands to `app`.
 """
@@ -9,121 +10,118 @@ import importlib
 import io
 import os
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import cache
+from importlib import metadata
 from typing import Annotated, Any
 
 import typer
 
-from responsa_server import __version__
+from responsa_server import __version__, extras
+from responsa_server.cli.command import GROUP, Command, need
+from responsa_server.fixable import Fixable
 from responsa_server.importing import uncollected
-
-
-@dataclass(frozen=True, slots=True)
-class Command:
-    """A command. module: the module that contains the command. help: one line for the overview."""
-
-    name: str
-    module: str
-    help: str
-
 
 _COMPLETE = "_RESPONSA_COMPLETE"
 """The variable that shells set when they ask how to complete a command."""
 
 COMMANDS: tuple[Command, ...] = (
+    Command("ask", "responsa_server.cli.turns", "Ask a question and get a cited answer.", waits=True),
     Command(
-        "up", "responsa_server.cli.local.up", "Start everything on this machine and print the page's URL."
+        "chat",
+        "responsa_server.cli.chat",
+        "Ask one question after the other in one conversation.",
+        waits=True,
     ),
-    Command("ask", "responsa_server.cli.turns", "Ask a question and get a cited answer."),
-    Command("chat", "responsa_server.cli.chat", "Ask one question after the other in one conversation."),
-    Command("resume", "responsa_server.cli.turns", "Follow a question that was asked earlier."),
-    Command("cancel", "responsa_server.cli.turns", "Cancel a question that is being answered."),
-    Command("ingest", "responsa_server.cli.ingest", "Load documents into a collection."),
-    Command("search", "responsa_server.cli.documents", "Find the passages that match."),
-    Command(
-        "documents",
-        "responsa_server.cli.documents",
-        "List, show and delete documents.",
-    ),
+    Command("resume", "responsa_server.cli.turns", "Follow a question that was asked earlier.", waits=True),
+    Command("cancel", "responsa_server.cli.turns", "Cancel a question that is being answered.", waits=True),
+    Command("ingest", "responsa_server.cli.ingest", "Load documents into a collection.", waits=True),
+    Command("search", "responsa_server.cli.documents", "Find the passages that match.", waits=True),
+    Command("documents", "responsa_server.cli.documents", "List, show and delete documents.", waits=True),
     Command(
         "collections",
         "responsa_server.cli.collections",
         "List, make, share and delete collections.",
+        waits=True,
     ),
     Command(
         "operations",
         "responsa_server.cli.operations",
         "List, follow and cancel operations, such as the reading of documents.",
+        waits=True,
     ),
     Command(
         "replay",
         "responsa_server.cli.replay",
         "Ask a version of an agent old questions, and compare.",
+        waits=True,
     ),
-    Command("agents", "responsa_server.cli.agents", "Show and reload agents, and check their files."),
+    Command(
+        "agents",
+        "responsa_server.cli.agents",
+        "Show and reload agents, and check their files.",
+        waits=("list", "show", "reload"),
+    ),
     Command(
         "tools", "responsa_server.cli.tools", "Check declarations of tools, and accept those of MCP servers."
     ),
     Command("sources", "responsa_server.cli.source_files", "Check the declarations of sources."),
-    Command("samples", "responsa_server.cli.samples", "Load the sample documents and teachers of agents."),
-    Command("login", "responsa_server.cli.login", "Sign in with an e-mail address and a password."),
-    Command("logout", "responsa_server.cli.login", "End the session of `login`."),
-    Command("call", "responsa_server.cli.call", "Call any method of the API."),
-    Command("mcp", "responsa_server.cli.mcp", "Serve the tools of MCP on standard input and output."),
-    Command("usage", "responsa_server.cli.usage", "Show what your questions have used of your quota."),
-    Command("open", "responsa_server.cli.open_page", "Print a new URL that signs a browser in."),
     Command(
-        "eval", "responsa_lab.evaluation.command", "Measure retrieval, answers and routing on a data set."
+        "samples",
+        "responsa_server.cli.samples",
+        "Load the sample documents and teachers of agents.",
+        waits=True,
     ),
     Command(
-        "optimise",
-        "responsa_lab.optimising.command",
-        "Improve an agent's prompt and examples on labelled messages.",
+        "login", "responsa_server.cli.login", "Sign in with an e-mail address and a password.", waits=True
+    ),
+    Command("logout", "responsa_server.cli.login", "End the session of `login`.", waits=True),
+    Command("call", "responsa_server.cli.call", "Call any method of the API.", waits=True),
+    Command(
+        "mcp", "responsa_server.cli.mcp", "Serve the tools of MCP on standard input and output.", waits=True
     ),
     Command(
-        "serve",
-        "responsa_server.cli.local.serve",
-        "Run one server process. Several processes can share a database.",
+        "usage", "responsa_server.cli.usage", "Show what your questions have used of your quota.", waits=True
     ),
-    Command(
-        "restart",
-        "responsa_server.cli.local.restart",
-        "Replace the servers of a running `up`, one after the other.",
-    ),
-    Command(
-        "replicas", "responsa_server.cli.local.replicas", "Show and change the server processes behind Envoy."
-    ),
-    Command(
-        "envoy", "responsa_server.cli.local.envoy", "Run Envoy alone, in front of servers that run elsewhere."
-    ),
-    Command("setup", "responsa_server.cli.local.setup", "Install the weights of the embedding model."),
-    Command("migrate", "responsa_server.cli.local.admin", "Bring the database's schema up to date."),
-    Command(
-        "admin", "responsa_server.cli.local.admin", "Make tenants, users and keys on the server's machine."
-    ),
-    Command(
-        "backup", "responsa_server.cli.local.backup", "Write a running instance into one file, to restore it."
-    ),
-    Command("restore", "responsa_server.cli.local.backup", "Make an instance from the file of a backup."),
-    Command(
-        "activate",
-        "responsa_server.cli.local.activate",
-        "Let a restored instance act outside again: run its turns, jobs and sources.",
-    ),
-    Command("doctor", "responsa_server.cli.local.instance", "Check this machine and its instance."),
-    Command("purge", "responsa_server.cli.local.instance", "Remove an instance with all its data."),
+    Command("open", "responsa_server.cli.open_page", "Print a new URL that signs a browser in.", waits=True),
     Command("version", "responsa_server.cli.main", "Print the version."),
 )
+
+_ANYTHING = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": list[str]()}
+"""Lets a command whose extra is not installed take any arguments."""
 
 _OVERVIEW = """Answers with citations from your own documents.
 
 Environment variables select the server (RESPONSA_PORT or RESPONSA_URL), the data folder (RESPONSA_HOME) and the key
-(RESPONSA_API_KEY or RESPONSA_API_KEY_FILE). Without a key, commands use the session of `responsa login`. The defaults match the instance that `responsa up` starts.
+(RESPONSA_API_KEY or RESPONSA_API_KEY_FILE). Without a key, commands use the session of `responsa login`. The \
+defaults match the instance that `responsa up` starts.
 
 Exit codes of commands that call a server: 0 success, 1 failure, 2 bad usage (including arguments that the server
-refuses), 3 cannot connect or sign in.
+refuses), 3 cannot connect or sign in, 5 the command needs an extra that is not installed.
 """
+
+
+@cache
+def commands_of_parts() -> Sequence[Command]:
+    """Return the commands that the parts of this distribution, and others, add as entry points."""
+    return [
+        replace(command, extra=entry.name, distribution=entry.dist.name)
+        for entry in metadata.entry_points(group=GROUP)
+        if entry.dist is not None
+        for command in entry.load()
+    ]
+
+
+def all_commands() -> Iterator[Command]:
+    """Yield the commands of the client, then those of parts."""
+    yield from COMMANDS
+    # Finding them takes 25 ms, so only after the others.
+    yield from commands_of_parts()
+
+
+def _command(name: str | None) -> Command | None:
+    return next((command for command in all_commands() if command.name == name), None)
 
 
 def build(chosen: str | None) -> typer.Typer:
@@ -138,14 +136,18 @@ def build(chosen: str | None) -> typer.Typer:
     )
     # With a callback, the application remains a group even if it has only one command.
     app.callback()(_options)
-    for command in COMMANDS:
-        if command.name == chosen:
+    row = _command(chosen)
+    # The overview begins with the command that a new user needs first.
+    for command in COMMANDS if row in COMMANDS else sorted(all_commands(), key=lambda one: one.name != "up"):
+        if command != row:
+            app.command(command.name, help=command.help)(_not_loaded(command))
+        elif command.extra and not extras.installed(command.extra, command.distribution):
+            app.command(command.name, context_settings=_ANYTHING)(_refused(command))
+        else:
             if not _local(chosen):
                 # gRPC reads this variable when it is imported. By default, gRPC reports closed connections on stderr.
                 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
             importlib.import_module(command.module).register(app, command.name)
-        else:
-            app.command(command.name, help=command.help)(_not_loaded(command))
     return app
 
 
@@ -163,22 +165,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit. arguments: the arguments after the program's name; None means the process's
     arguments.
     """
-    given = list(sys.argv[1:] if arguments is None else arguments)
+    command_line = list(sys.argv[1:] if arguments is None else arguments)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # Characters that the terminal cannot show are replaced, so that output does not fail.
             stream.reconfigure(errors="replace")
-    chosen = next((word for word in _words(given) if not word.startswith("-")), None)
+    chosen = next((word for word in _words(command_line) if not word.startswith("-")), None)
     try:
         with uncollected():
-            app = typer.main.get_command(build(chosen))
+            app = _with_timeout(typer.main.get_command(build(chosen)), chosen)
         if os.environ.get(_COMPLETE) == "complete_zsh":
             _without_quotes(app)
-        app(args=given, prog_name="responsa")
+        app(args=command_line, prog_name="responsa")
     except BrokenPipeError:
         # The reader (e.g. `head`) has closed the pipe. Without this redirection, Python would report the closed pipe
         # again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except Fixable as error:  # of a module's import; commands report those of their work themselves
+        typer.echo(f"responsa: {error}", err=True)
         sys.exit(1)
     except SystemExit as ended:
         if arguments is None and isinstance(ended.code, int) and _may_have_called(chosen):
@@ -191,6 +196,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise
 
 
+def _with_timeout(app: Any, chosen: str | None) -> Any:
+    """Give the chosen command, or those of its subcommands that wait, the option --timeout."""
+    row = _command(chosen)
+    if row is None or not row.waits or (row.extra and not extras.installed(row.extra, row.distribution)):
+        return app
+    from responsa_server.cli.waiting import timeout_option
+
+    command = app.commands[row.name]
+    for name, one in getattr(command, "commands", {"": command}).items():
+        if row.waits is True or name in row.waits:
+            one.params.append(timeout_option())
+    return app
+
+
 def _without_quotes(command: Any) -> None:
     """Replace the quotation marks in the help texts of a command, its options and its subcommands with apostrophes. The script for zsh
     evaluates the texts between such marks, so that the marks would be lost.
@@ -201,16 +220,17 @@ def _without_quotes(command: Any) -> None:
         _without_quotes(one)
 
 
-def _words(given: Sequence[str]) -> Sequence[str]:
+def _words(arguments: Sequence[str]) -> Sequence[str]:
     """Return the arguments. If a shell asks how to complete a command, these are the words of that command."""
     if _COMPLETE not in os.environ:
-        return given
+        return arguments
     typed = os.environ.get("_TYPER_COMPLETE_ARGS") or os.environ.get("COMP_WORDS", "")
     return typed.split()[1:]
 
 
 def _local(name: str | None) -> bool:
-    return any(command.name == name and ".local." in command.module for command in COMMANDS)
+    command = _command(name)
+    return command is not None and ".local." in command.module
 
 
 def _may_have_called(name: str | None) -> bool:
@@ -253,3 +273,10 @@ def _not_loaded(command: Command):
         raise AssertionError(f"{command.name} was not loaded")
 
     return never_called
+
+
+def _refused(command: Command):
+    def refused() -> None:
+        need(command.name, command.extra, command.distribution)
+
+    return refused

@@ -21,8 +21,8 @@ from rich.table import Table
 from rich.text import Text
 from rich.theme import Theme
 
-from responsa_server.cli.layout import parse
 from responsa_server.cli.output import print_text, shown
+from responsa_server.text.layout import parse
 
 _MAX_CHARACTERS = 64 * 1024
 _MAX_TOKENS = 10_000

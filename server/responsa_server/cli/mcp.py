@@ -14,8 +14,8 @@ def register(app: typer.Typer, name: str) -> None:
 
 
 def serve_mcp() -> None:
-    """Serve the Model Context Protocol on standard input and output, for hosts that start their servers as programs. The tools work on the server that the environment selects,
-    which may be on another machine.
+    """Serve the Model Context Protocol on standard input and output, for hosts that start their servers as programs.
+    The tools work on the server that the environment selects, which may be on another machine.
     """
     import asyncio
 

@@ -1,4 +1,5 @@
-"""The commands `responsa operations list | watch | cancel`. An operation reads one version of a document, builds or activates a generation of a collection, runs a source, or replays questions."""
+"""The commands `responsa operations list | watch | cancel`. An operation reads one version of a document, builds or
+activates a generation of a collection, runs a source, or replays questions."""
 
 from __future__ import annotations
 
@@ -87,7 +88,8 @@ def cancel(
     operation: Operation,
     json: Annotated[bool, typer.Option("--json", help="Print the Operation, as proto-JSON.")] = False,
 ) -> None:
-    """Cancel an operation. Its document is then as it was before; a new document is removed. If the operation builds a generation, the generation fails, and searches keep the active one."""
+    """Cancel an operation. Its document is then as it was before; a new document is removed. If the operation builds a
+    generation, the generation fails, and searches keep the active one."""
     with reporting(json=json), open_client() as client:
         name = _name(operation)
         client.cancel_operation(name)
@@ -107,7 +109,11 @@ def state_line(operation: operations_pb2.Operation) -> str:
     if (replay := replay_progress(operation)) is not None:
         if operation.HasField("error"):
             return f"failed     {replay.agent_version}  {one_line(operation.error.message, 200)}"
-        return f"{'done' if operation.done else 'paused' if replay.paused else 'replaying':<9}  {replay.agent_version}  {replay.questions_done:,} of {replay.questions_total:,} questions"
+        return (
+            f"{'done' if operation.done else 'paused' if replay.paused else 'replaying':<9}  "
+            f"{replay.agent_version}  {replay.questions_done:,} of {replay.questions_total:,} "
+            "questions"
+        )
     if (run := sync_progress(operation)) is not None:
         if operation.HasField("error"):
             return f"failed     {run.source}  {one_line(operation.error.message, 200)}"

@@ -12,38 +12,39 @@ import os
 import sys
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
-from typing import Final, TextIO, cast
+from typing import TYPE_CHECKING, Final, TextIO, cast
 
-import grpc
 import typer
 from google.protobuf import json_format
 from google.protobuf.message import Message
 from google.rpc import status_pb2
-from rich.console import Console
+from google.rpc.code_pb2 import Code
 
-from responsa_client.errors import (
-    AlreadyExists,
-    BrokenAnswer,
-    CannotConnect,
-    InvalidRequest,
-    NotFound,
-    ResponsaError,
-    Unauthenticated,
-    Unavailable,
+from responsa_server.cli.exits import (
+    EXIT_CANCELLED as EXIT_CANCELLED,
 )
-from responsa_server.domain.words import in_seconds
+from responsa_server.cli.exits import (
+    EXIT_CONNECT as EXIT_CONNECT,
+)
+from responsa_server.cli.exits import (
+    EXIT_FAILED as EXIT_FAILED,
+)
+from responsa_server.cli.exits import (
+    EXIT_INTERRUPTED as EXIT_INTERRUPTED,
+)
+from responsa_server.cli.exits import (
+    EXIT_USAGE as EXIT_USAGE,
+)
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 
-EXIT_FAILED = 1
-EXIT_USAGE = 2
-EXIT_CONNECT = 3
-EXIT_CANCELLED = 4
-EXIT_INTERRUPTED = 130
 _CODES = {
-    EXIT_FAILED: grpc.StatusCode.UNKNOWN,
-    EXIT_USAGE: grpc.StatusCode.INVALID_ARGUMENT,
-    EXIT_CONNECT: grpc.StatusCode.UNAVAILABLE,
+    EXIT_FAILED: Code.UNKNOWN,
+    EXIT_USAGE: Code.INVALID_ARGUMENT,
+    EXIT_CONNECT: Code.UNAVAILABLE,
 }
 
 
@@ -100,12 +101,15 @@ def person(name: str, display_name: str) -> str:
 
 
 def shown_name(name: str) -> str:
-    """Return a file's name or a source key as a part of a line. Line breaks in it become �, because they would forge lines of the output."""
+    """Return a file's name or a source key as a part of a line. Line breaks in it become �, because they would forge
+    lines of the output."""
     return "".join("\ufffd" if one in "\n\r\t\v\f" else one for one in shown(name))
 
 
 def messages_console() -> Console:
     """Return the console for progress and statuses. It writes to stderr, so that stdout contains only results."""
+    from rich.console import Console  # late, because `up` and its servers have none
+
     return Console(stderr=True, highlight=False, markup=False)
 
 
@@ -128,55 +132,6 @@ class CommandFailed(Exception):
         self.exit_code = exit_code
 
 
-def exit_code_of(error: ResponsaError) -> int:
-    """Return the process's exit code for an error.
-
-    The code is 3 without a connection or a valid credential, 2 for an invalid request, a missing resource or a name
-    that is already in use, and 1 for all other errors.
-    """
-    if isinstance(error, Unauthenticated) or (isinstance(error, Unavailable) and not error.from_server):
-        return EXIT_CONNECT
-    if isinstance(error, InvalidRequest | NotFound | AlreadyExists):
-        return EXIT_USAGE
-    return EXIT_FAILED
-
-
-def sentence_of(error: ResponsaError) -> str:
-    """Describe the error for the user in one paragraph: its message, the wrong fields, and the remedy."""
-    message = error.message
-    soon = "" if error.retry_after is None else f"again in {in_seconds(error.retry_after)}."
-    # If the message already ends with the advice to ask again, the waiting time is inserted into that advice, and the
-    # advice is not repeated.
-    said = message.removesuffix("again.") + soon if soon and message.endswith("; ask again.") else message
-    parts = [said if said.endswith((".", "?", "!")) else f"{said}."]
-    parts += [
-        f"{violation.field}: {violation.description.rstrip('.')}."
-        for violation in error.violations
-        # The server cuts long descriptions, and ends them with "…".
-        if violation.description.removesuffix("…") not in message
-    ]
-    known = error.metadata.get("known", "")
-    if known and known not in message:
-        parts.append(f"Known: {known.replace(',', ', ')}.")
-    if isinstance(error, Unauthenticated) and error.reason.startswith("CREDENTIAL_"):
-        parts.append("Check RESPONSA_API_KEY, or the key's file (RESPONSA_API_KEY_FILE).")
-    elif isinstance(error, CannotConnect) or (
-        isinstance(error, Unavailable) and not error.from_server and not error.turn
-    ):
-        parts.append("Start a server with `responsa up`, or select another server with RESPONSA_URL.")
-    elif soon and said == message:
-        parts.append(f"Try {soon}")
-    if error.turn and not isinstance(error, BrokenAnswer | CannotConnect | InvalidRequest | NotFound):
-        parts.append(f"{going_on(error.turn, error.after_seq)} follows it.")
-    return " ".join(parts)
-
-
-def going_on(turn: str, after_seq: int) -> str:
-    """Return the command for following a turn, starting after the event with this seq."""
-    after = f" --after {after_seq}" if after_seq else ""
-    return f"`responsa resume {turn}{after}`"
-
-
 @contextmanager
 def reporting(*, json: bool = False) -> Generator[None, None, None]:
     """Print a failure of the block as a sentence, and raise `typer.Exit` with the failure's exit code.
@@ -185,20 +140,25 @@ def reporting(*, json: bool = False) -> Generator[None, None, None]:
     """
     try:
         yield
-    except ResponsaError as error:
-        print_error("\n".join((sentence_of(error), *getattr(error, "__notes__", ()))))
-        if json:
-            print_json({"error": error_object(error.status)})
-        raise typer.Exit(exit_code_of(error)) from None
     except CommandFailed as failure:
         print_error(f"{failure.sentence} {failure.remedy}".strip())
         if json:
-            code = _CODES.get(failure.exit_code, grpc.StatusCode.UNKNOWN).value[0]
+            code = _CODES.get(failure.exit_code, Code.UNKNOWN)
             print_json({"error": error_object(status_pb2.Status(code=code, message=failure.sentence))})
         raise typer.Exit(failure.exit_code) from None
     except KeyboardInterrupt:
         print_error("Stopped.")
         raise typer.Exit(EXIT_INTERRUPTED) from None
+    except Exception as error:
+        # Imported late, because `up` and the servers that it starts make no calls.
+        from responsa_server.cli.call_errors import ResponsaError, exit_code_of, sentence_of
+
+        if not isinstance(error, ResponsaError):
+            raise
+        print_error("\n".join((sentence_of(error), *getattr(error, "__notes__", ()))))
+        if json:
+            print_json({"error": error_object(error.status)})
+        raise typer.Exit(exit_code_of(error)) from None
 
 
 def print_error(sentence: str) -> None:

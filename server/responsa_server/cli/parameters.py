@@ -54,7 +54,7 @@ def parameters(agent: agent_pb2.Agent) -> Sequence[Parameter]:
     return sorted(found, key=lambda one: (not one.required, one.name))
 
 
-def typed(given: Sequence[str], agent: agent_pb2.Agent) -> dict[str, Json]:
+def typed(texts: Sequence[str], agent: agent_pb2.Agent) -> dict[str, Json]:
     """Parse `name=value` texts with the agent's schema. The value may be the title of a record instead of its id.
 
     The server checks whether each value is permitted, and whether all required parameters are given.
@@ -64,27 +64,27 @@ def typed(given: Sequence[str], agent: agent_pb2.Agent) -> dict[str, Json]:
     """
     known = {parameter.name: parameter for parameter in parameters(agent)}
     made: dict[str, Json] = {}
-    for name, value in parted(given, "param").items():
+    for name, value in parted(texts, "param").items():
         if name not in known:
             raise CommandFailed(f"{agent.name} has no parameter {name!r}.", _known(name, known), EXIT_USAGE)
         made[name] = _value(value, known[name])
     return made
 
 
-def untyped(given: Sequence[str], option: str = "param") -> dict[str, Json]:
+def untyped(texts: Sequence[str], option: str = "param") -> dict[str, Json]:
     """Parse `name=value` texts without a schema. A value that is valid JSON is parsed as JSON; any other value is a
     string. option: the command's option, for messages.
 
     Raises:
         CommandFailed: "=" or the name is missing, or a name is given twice.
     """
-    return {name: _as("any", value)[1] for name, value in parted(given, option).items()}
+    return {name: _as("any", value)[1] for name, value in parted(texts, option).items()}
 
 
-def parted(given: Sequence[str], option: str) -> dict[str, str]:
+def parted(texts: Sequence[str], option: str) -> dict[str, str]:
     """Part `name=value` texts at the first "=". Raises the same errors as `untyped`."""
     made: dict[str, str] = {}
-    for text in given:
+    for text in texts:
         name, equals, value = valid_text(text, f"--{option}").partition("=")
         if not equals or not name:
             raise CommandFailed(
@@ -113,34 +113,40 @@ def hint(agent: agent_pb2.Agent, error: ResponsaError) -> str:
     return "\n".join(lines)
 
 
-def described(one: Parameter) -> Iterator[str]:
+def described(parameter: Parameter) -> Iterator[str]:
     """Yield lines that describe a parameter to the user: its name, its type, and its choices."""
-    values = [choice for choice in one.choices if not choice.title]
-    named = [choice for choice in one.choices if choice.title]
-    notes = [one.title] if one.title and one.title.casefold() != one.name.casefold() else []
-    notes += ["required"] if one.required else []
+    values = [choice for choice in parameter.choices if not choice.title]
+    named = [choice for choice in parameter.choices if choice.title]
+    notes = (
+        [parameter.title]
+        if parameter.title and parameter.title.casefold() != parameter.name.casefold()
+        else []
+    )
+    notes += ["required"] if parameter.required else []
     notes += [f"one of {', '.join(shown_value(choice.value) for choice in values)}"] if values else []
     notes += (
-        [" or ".join(one.types)] if one.types and not one.choices and tuple(one.types) != ("string",) else []
+        [" or ".join(parameter.types)]
+        if parameter.types and not parameter.choices and tuple(parameter.types) != ("string",)
+        else []
     )
-    notes += [f"default {shown_value(one.default)}"] if one.default is not None else []
-    if one.resource and not one.choices:
-        notes += [f"there are no {one.resource} yet: `responsa samples load` loads samples"]
-    yield f"  --param {one.name}=…  {', '.join(notes)}{':' if named else ''}"
+    notes += [f"default {shown_value(parameter.default)}"] if parameter.default is not None else []
+    if parameter.resource and not parameter.choices:
+        notes += [f"there are no {parameter.resource} yet: `responsa samples load` loads samples"]
+    yield f"  --param {parameter.name}=…  {', '.join(notes)}{':' if named else ''}"
     for choice in named[:_SHOWN]:
         yield f"      {shown_value(choice.value)}  {one_line(choice.title, 60)}"
     if len(named) > _SHOWN:
         yield f"      and {len(named) - _SHOWN} more"
 
 
-def _misnamed(given: str, parameter: Parameter) -> str:
+def _misnamed(name: str, parameter: Parameter) -> str:
     """A line on a value that is neither the id nor the name of a record, with the name that was probably meant."""
     names = {choice.title.casefold(): choice.title for choice in parameter.choices if choice.title}
-    if given.casefold() in names:
-        return f"Several {parameter.resource} have the name “{given}”; give the id of one of them."
-    near = difflib.get_close_matches(given.casefold(), list(names), n=1)
+    if name.casefold() in names:
+        return f"Several {parameter.resource} have the name “{name}”; give the id of one of them."
+    near = difflib.get_close_matches(name.casefold(), list(names), n=1)
     meant = f" Did you mean “{names[near[0]]}”?" if near else ""
-    return f"The name of one of the {parameter.resource} may stand here, too, but none has the name “{one_line(given, 64)}”.{meant}"
+    return f"The name of one of the {parameter.resource} may stand here, too, but none has the name “{one_line(name, 64)}”.{meant}"
 
 
 def _parameter(name: str, schema: Mapping[str, Json], required: bool) -> Parameter:

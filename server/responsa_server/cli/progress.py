@@ -5,8 +5,6 @@ lines of its answer. The display is redrawn in place and erased at the end.
 from __future__ import annotations
 
 import time
-from datetime import datetime, timedelta
-from math import ceil
 from types import TracebackType
 from typing import Final
 
@@ -20,10 +18,9 @@ from rich.text import Text
 from responsa.admin.v1 import source_pb2
 from responsa.chat.v1 import turn_pb2
 from responsa.knowledge.v1 import document_pb2, generation_pb2
-from responsa_client.following import Notice, Reconnecting, Waiting
-from responsa_client.retries import LIMITS
+from responsa_client.notices import Notice, Reconnecting, Waiting
+from responsa_server.cli.connecting import ClientLine
 from responsa_server.cli.output import messages_console, print_error, shown
-from responsa_server.domain.words import in_seconds
 
 _LINE_SECONDS: Final = 30.0
 """The least time between two lines without a terminal."""
@@ -132,6 +129,7 @@ class LiveAnswer:
         self._console = console
         self._step = begin
         self._text = ""
+        self._waiting = ClientLine(self.print_error)
         self._spinner = Spinner("dots", begin)
         self._live = Live(
             self._spinner, console=console, transient=True, refresh_per_second=12.5, redirect_stdout=False
@@ -159,18 +157,13 @@ class LiveAnswer:
         self._draw(self._step)
 
     def notice(self, notice: Notice) -> None:
-        """Show that the turn waits, or that the connection was lost. That a limit makes the question wait stays as a line, also without a terminal."""
+        """Show that the turn waits, or that the connection was lost. What a line says of it stays, also without a terminal."""
         match notice:
             case Waiting(place):
                 earlier = "1 earlier question" if place == 1 else f"{place} earlier questions"
                 self._draw(f"Waiting for {earlier}..." if place else self._step)
-            case Reconnecting(seconds, cause) if cause is not None and cause.reason in LIMITS:
-                until = datetime.now().astimezone() + timedelta(seconds=seconds)
-                wait = f"Waiting until {until:%H:%M:%S}, {in_seconds(ceil(seconds))}."
-                self.print_error(f"{cause.message.partition('; ')[0].rstrip('.')}. {wait}")
-                self._draw(wait)
             case Reconnecting():
-                self._draw("The connection was lost. Connecting again...")
+                self._draw(self._waiting.notice(notice) or "The connection was lost. Connecting again...")
 
     def print_error(self, sentence: str) -> None:
         """Print a line that stays, above the answer."""

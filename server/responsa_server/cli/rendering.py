@@ -16,7 +16,8 @@ from responsa.knowledge.v1 import document_pb2
 from responsa.type.v1 import collection_kind_pb2
 from responsa_client.results import Outcome
 from responsa_server.cli.output import one_line
-from responsa_server.domain.words import counted
+from responsa_server.domain.formatting import counted
+from responsa_server.text.cited import Place, characters, give_numbers, marks_of, place_of
 
 _QUOTE = 240
 _ARGUMENTS = 160
@@ -24,37 +25,33 @@ UNCONFIRMED: Final = "[unconfirmed]"
 """Stands behind a sentence that names a source, and that nothing confirms."""
 UNCITED: Final = "No sentence of this answer could be confirmed"
 """Stands above an answer of a model without a citation."""
-_Place = tuple[str, int, int]
-"""A document version or a tool's source, and the first and last byte of a quote."""
 
 
 def answer_body(answer: turn_pb2.TurnAnswer) -> str:
-    """Return the answer as Markdown. A mark such as [1] follows each text that cites a source, and [unconfirmed] each sentence that nothing confirms.
+    """Return the answer as Markdown. A mark such as [1] follows each text that cites a source, and [unconfirmed] each
+    sentence that nothing confirms.
 
     Citations of the same place share one number. The numbers increase in the order of the text.
     """
     if not (answer.citations or answer.unconfirmed_sentences):
         return answer.text
     # Imported late, because it loads the Markdown parser, which only answers with marks need.
-    from responsa_server.cli.layout import with_marks
+    from responsa_server.text.layout import with_marks
 
     data = answer.text.encode()
-
-    def characters(at: int) -> int:
-        return len(data[: _whole(data, at)].decode())
-
-    places = _places(answer.citations)
-    marks = [(one.answer_range.end, f"[{places[_place(one)]}]") for one in _in_order(answer.citations)]
+    marks = [*marks_of(answer.text, answer.citations, _places(answer.citations))]
     # Of a citation without a state, which an earlier release stored, nothing is known.
     doubted = [one for one in answer.citations if not one.state]
-    marks += [(one.answer_range.end, UNCONFIRMED) for one in (*doubted, *answer.unconfirmed_sentences)]
-    return with_marks(
-        answer.text, [(characters(end), mark) for end, mark in sorted(marks, key=lambda mark: mark[0])]
-    )
+    marks += [
+        (characters(data, one.answer_range.end), UNCONFIRMED)
+        for one in (*doubted, *answer.unconfirmed_sentences)
+    ]
+    return with_marks(answer.text, sorted(marks, key=lambda mark: mark[0]))
 
 
 def answer_notes(answer: turn_pb2.TurnAnswer) -> str:
-    """Return the text below the answer: whether it was cut, whether sentences lack a source, its numbered sources, and questions to ask next. It may be empty."""
+    """Return the text below the answer: whether it was cut, whether sentences lack a source, its numbered sources, and
+    questions to ask next. It may be empty."""
     notes: list[str] = []
     if answer.outcome == turn_pb2.ANSWER_OUTCOME_OUTPUT_LIMIT:
         notes.append("(The answer was cut off at its length limit.)")
@@ -69,18 +66,17 @@ def answer_notes(answer: turn_pb2.TurnAnswer) -> str:
     return "\n\n".join(notes)
 
 
-def _in_order(citations: Sequence[citation_pb2.Citation]) -> Sequence[citation_pb2.Citation]:
-    return sorted(citations, key=lambda one: (one.answer_range.end, one.answer_range.start))
-
-
-def _places(citations: Sequence[citation_pb2.Citation]) -> dict[_Place, int]:
+def _places(citations: Sequence[citation_pb2.Citation]) -> Mapping[Place, int]:
     """Return the number of each cited place, counted from 1."""
-    places: dict[_Place, int] = {}
-    for citation in _in_order(citations):
-        places.setdefault(_place(citation), len(places) + 1)
+    places: dict[Place, int] = {}
+    give_numbers(citations, places)
     return places
 
 
+_STATES: Final = {
+    citation_pb2.CITATION_STATE_QUOTED: "quoted",
+    citation_pb2.CITATION_STATE_SUPPORTED: "supported",
+}
 _KINDS: Final = {
     collection_kind_pb2.COLLECTION_KIND_SAMPLE: "This answer comes from sample documents, not from your own",
     collection_kind_pb2.COLLECTION_KIND_DOCS: "This answer comes from the documentation of Responsa, not from your documents",
@@ -95,16 +91,12 @@ def origin(answer: turn_pb2.TurnAnswer) -> str:
     return f"{kind} (collection {collection})." if collection else f"{kind}."
 
 
-def _whole(data: bytes, at: int) -> int:
-    """Return the byte offset, moved forward to a character boundary if it lies within a character."""
-    at = max(0, min(at, len(data)))
-    while at < len(data) and data[at] & 0xC0 == 0x80:
-        at += 1
-    return at
-
-
-def _sources(citations: Sequence[citation_pb2.Citation], places: Mapping[_Place, int]) -> list[str]:
-    first = {places[_place(citation)]: citation for citation in reversed(citations)}
+def _sources(citations: Sequence[citation_pb2.Citation], places: Mapping[Place, int]) -> list[str]:
+    first = {places[place_of(citation)]: citation for citation in reversed(citations)}
+    states: dict[int, dict[str, None]] = {}
+    for citation in citations:
+        if state := _STATES.get(citation.state):
+            states.setdefault(places[place_of(citation)], {})[state] = None
     lines: list[str] = []
     for number in sorted(first):
         citation = first[number]
@@ -115,6 +107,7 @@ def _sources(citations: Sequence[citation_pb2.Citation], places: Mapping[_Place,
             else citation.uri or citation.document_version
         )
         place = f"{origin}, {dated(citation)}{place_within(citation)}bytes {source.start}-{source.end}"
+        place = ", ".join((place, *states.get(number, ())))
         title = one_line(citation.title, 120) or "(untitled)"
         lines.append(f'[{number}] {title} ({place})\n    "{one_line(citation.quote, _QUOTE)}"')
     return lines
@@ -166,12 +159,6 @@ def place_within(
 def dated(source: citation_pb2.Citation | excerpt_pb2.Excerpt) -> str:
     """Return the date that the document states, with a comma after it; "" if it states none."""
     return f"dated {source.date}, " if source.date else ""
-
-
-def _place(citation: citation_pb2.Citation) -> _Place:
-    result = citation.tool_result
-    source = citation.document_version or f"{result.call_id}/{result.source_index}"
-    return source, citation.source_range.start, citation.source_range.end
 
 
 _INSTEAD = {
@@ -248,8 +235,8 @@ def dollars(micros: int) -> str:
     return f"{whole:,}.{places} USD"
 
 
-def _instead(one: turn_pb2.Fallback) -> str:
-    what = _INSTEAD.get(one.kind, "The server used a fallback")
-    way = " → ".join(one_line(part, 80) for part in (one.source, one.target) if part)
-    aside = ": ".join(part for part in (way, one_line(one.cause, 80)) if part)
+def _instead(fallback: turn_pb2.Fallback) -> str:
+    what = _INSTEAD.get(fallback.kind, "The server used a fallback")
+    way = " → ".join(one_line(part, 80) for part in (fallback.source, fallback.target) if part)
+    aside = ": ".join(part for part in (way, one_line(fallback.cause, 80)) if part)
     return f"{what} ({aside})." if aside else f"{what}."

@@ -28,7 +28,7 @@ from responsa_server.cli.progress import Progress
 from responsa_server.cli.rendering import dollars
 from responsa_server.cli.session import open_client
 from responsa_server.cli.turns import micros
-from responsa_server.domain.words import counted
+from responsa_server.domain.formatting import counted
 
 _TURNS: Final = "turns"
 _TIMES: Final = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%SZ"]
@@ -97,7 +97,8 @@ def replay(
         ),
     ] = False,
 ) -> None:
-    """Ask a version of an agent old questions again, and compare outcomes, citations, cost and time. For administrators. No message is written, no quota of users is used, and no tool with effects is called.
+    """Ask a version of an agent old questions again, and compare outcomes, citations, cost and time. For
+    administrators. No message is written, no quota of users is used, and no tool with effects is called.
 
     Ctrl-C stops this command; the replay goes on, and `responsa operations` follows or cancels it.
     """
@@ -217,7 +218,10 @@ def _word(name: str, prefix: str) -> str:
 
 
 def _summary(totals: replay_pb2.ReplayTotals) -> Iterator[str]:
-    yield f"{counted(totals.replayed, 'question')} replayed, {totals.left_out} left out, {counted(totals.changed_outcomes, 'outcome')} changed"
+    yield (
+        f"{counted(totals.replayed, 'question')} replayed, {totals.left_out} left out, "
+        f"{counted(totals.changed_outcomes, 'outcome')} changed"
+    )
     yield f"citations  {totals.citations_kept} kept, {totals.citations_lost} lost, {totals.citations_new} new"
     for name, sums in (("before", totals.before), ("after", totals.after)):
         ends = ", ".join(

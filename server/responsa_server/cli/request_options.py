@@ -51,7 +51,7 @@ def given_options(words: Sequence[str], message: Descriptor) -> Sequence[Option]
     Raises:
         CommandFailed: a word is not an option, the request has no such field, or an option has no value.
     """
-    found: list[Option] = []
+    options: list[Option] = []
     rest = list(words)
     while rest:
         word = valid_text(rest.pop(0), "An option")
@@ -60,14 +60,14 @@ def given_options(words: Sequence[str], message: Descriptor) -> Sequence[Option]
         name, equals, value = word.partition("=")
         _, field = field_named(name, message)
         if equals:
-            found.append(Option(name, value))
+            options.append(Option(name, value))
         elif field.cpp_type == FieldDescriptor.CPPTYPE_BOOL and rest[:1] not in (["true"], ["false"]):
-            found.append(Option(name, None))
+            options.append(Option(name, None))
         elif rest:
-            found.append(Option(name, rest.pop(0)))
+            options.append(Option(name, rest.pop(0)))
         else:
             raise CommandFailed(f"{name} has no value.", f"Write {name} {value_form(field)}.", EXIT_USAGE)
-    return found
+    return options
 
 
 def field_named(option: str, message: Descriptor) -> tuple[str, FieldDescriptor]:
@@ -123,15 +123,15 @@ def request_of(message: Descriptor, base: str, options: Sequence[Option], read: 
 def _grouped(
     message: Descriptor, options: Sequence[Option]
 ) -> Sequence[tuple[str, FieldDescriptor, Sequence[Option]]]:
-    found: dict[str, tuple[FieldDescriptor, list[Option]]] = {}
+    groups: dict[str, tuple[FieldDescriptor, list[Option]]] = {}
     for option in options:
         path, field = field_named(option.name, message)
-        _, values = found.setdefault(path, (field, []))
+        _, values = groups.setdefault(path, (field, []))
         values.append(option)
         repeatable = field.is_repeated or value_form(field) == "KEY=VALUE"
         if len(values) > 1 and not repeatable:
             raise CommandFailed(f"{option.name} is given twice.", "Leave one out.", EXIT_USAGE)
-    return [(path, field, values) for path, (field, values) in found.items()]
+    return [(path, field, values) for path, (field, values) in groups.items()]
 
 
 def _value(field: FieldDescriptor, options: Sequence[Option], read: Read) -> Json:

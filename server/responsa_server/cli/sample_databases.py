@@ -1,7 +1,8 @@
 """`responsa samples load aptitude`: a sample database, and the sources that turn its rows into documents.
 
-The command puts the database and its declaration into the folder of connections on this machine, as the owner of the installation would do, and grants it to the caller's tenant. Then
-it creates the sources over the API, and runs them. What exists already stays as it is, so a row that somebody has changed stays changed.
+The command puts the database and its declaration into the folder of connections on this machine, as the owner of the
+installation would do, and grants it to the caller's tenant. Then it creates the sources over the API, and runs them.
+What exists already stays as it is, so a row that somebody has changed stays changed.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from responsa.knowledge.v1 import document_pb2
 from responsa_client.aio import AsyncResponsa
 from responsa_client.errors import AlreadyExists, FailedPrecondition, NotFound, error_of_status
 from responsa_client.results import sync_progress, sync_result
+from responsa_server.cli.command import need
 from responsa_server.cli.ingest import ensure_collection
 from responsa_server.cli.output import CommandFailed
 from responsa_server.cli.progress import Progress, running, synced
@@ -133,11 +135,13 @@ async def prepare(client: AsyncResponsa, sample: SampleDatabase, sources: Sequen
     """Make the database on this machine, and these of its sources with their collections, as far as they are missing.
 
     Raises:
-        CommandFailed: the caller is not an administrator, the folder of connections cannot be written, the server reads another folder, or another source
+        CommandFailed: the caller is not an administrator, the folder of connections cannot be written, the server reads
+            another folder, or another source
             has the id of one of the sample's sources.
         SettingsError: a setting is not valid.
         ResponsaError: a call failed.
     """
+    need("samples load", "server")
     # Imported late, because this module loads the settings of the server.
     from responsa_server.cli.local.sample_databases import declare
 
@@ -183,16 +187,17 @@ async def _load_subject(client: AsyncResponsa, source: str, person: SamplePerson
     stages = [source_pb2.SYNC_STAGE_QUEUED]
     with Progress(f"Documents about {person.name}", 0) as progress:
 
-        def show(one: source_pb2.SyncMetadata) -> None:
-            stages.append(one.stage)
-            progress.detail(running(one))
+        def show(metadata: source_pb2.SyncMetadata) -> None:
+            stages.append(metadata.stage)
+            progress.detail(running(metadata))
 
         operation = await client.sync_source(source, person.address)
         ended = asyncio.create_task(_ended(client, operation, show))
         await asyncio.wait({ended}, timeout=_LONG_SECONDS)
         if not ended.done() and stages[-1] == source_pb2.SYNC_STAGE_QUEUED:
             progress.print_error(
-                f"The documents about {person.name} wait until another run of the source {source} has ended, or until the server is less busy. "
+                f"The documents about {person.name} wait until another run of the source {source} has "
+                "ended, or until the server is less busy. "
                 "Ctrl-C ends this command, and the server goes on."
             )
         await ended

@@ -1,7 +1,7 @@
 """`responsa samples person mira.holt`: an account for a person of a sample database, with a key for the command line.
 
-The server has no call that makes a key for somebody else. The command therefore sets a random password with a reset code, as an administrator may, signs in with it, creates a
-key and forgets the password.
+The server has no call that makes a key for somebody else. The command therefore sets a random password with a reset
+code, as an administrator may, signs in with it, creates a key and forgets the password.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import typer
 from responsa.auth.v1 import user_pb2
 from responsa_client.aio import AsyncResponsa
 from responsa_client.errors import NotFound, PermissionDenied, Unauthenticated
+from responsa_server.cli.connecting import connect
 from responsa_server.cli.output import (
     EXIT_FAILED,
     EXIT_USAGE,
@@ -38,7 +39,8 @@ _QUESTION: Final = "Which careers suit me, and why?"
 
 @dataclass(frozen=True, slots=True)
 class PersonAccount:
-    """The account of a person. `made`: whether the command created it. `key_file`: the file with the account's API key. `documents`: the number of documents about the person."""
+    """The account of a person. `made`: whether the command created it. `key_file`: the file with the account's API key.
+    `documents`: the number of documents about the person."""
 
     person: SamplePerson
     user: user_pb2.User
@@ -88,7 +90,10 @@ def load_account(
         bool,
         typer.Option(
             "--new-key",
-            help="If the account exists and this machine has no key for it, create a key. For this, the command sets a new password, which ends the account's sessions.",
+            help=(
+                "If the account exists and this machine has no key for it, create a key. For this, the "
+                "command sets a new password, which ends the account's sessions."
+            ),
         ),
     ] = False,
     json: Annotated[
@@ -96,10 +101,12 @@ def load_account(
         typer.Option("--json", help="Print one JSON object: user, subject, made, keyFile, documents."),
     ] = False,
 ) -> None:
-    """Make an account for a person of the sample database aptitude, with the documents about this person, and print how to ask as the person. The account's API
-    key is put into the folder `people` in the data folder. A second call uses the same account and key. This command needs the role ADMIN.
+    """Make an account for a person of the sample database aptitude, with the documents about this person, and print how
+    to ask as the person. The account's API key is put into the folder `people` in the data folder. A second call uses
+    the same account and key. This command needs the role ADMIN.
 
-    Exit codes: 0 done, 1 the caller is not an administrator, or the account cannot be used, 2 there is no such person, 3 cannot connect or sign in.
+    Exit codes: 0 done, 1 the caller is not an administrator, or the account cannot be used, 2 there is no such person,
+    3 cannot connect or sign in.
     """
     with reporting(json=json):
         sample, found = _person(valid_text(person, "The person"))
@@ -110,11 +117,11 @@ def load_account(
             print_text(account.lines)
 
 
-def _person(given: str) -> tuple[SampleDatabase, SamplePerson]:
+def _person(reference: str) -> tuple[SampleDatabase, SamplePerson]:
     """The person with this id or address. Raises CommandFailed."""
     for sample in SAMPLE_DATABASES.values():
         for person in sample.people():
-            if given.casefold() in (str(person.id), person.address, person.address.partition("@")[0]):
+            if reference.casefold() in (str(person.id), person.address, person.address.partition("@")[0]):
                 return sample, person
     some = ", ".join(
         person.address.partition("@")[0]
@@ -122,7 +129,7 @@ def _person(given: str) -> tuple[SampleDatabase, SamplePerson]:
         for person in sample.people()[:3]
     )
     raise CommandFailed(
-        f"There is no sample person {given}.",
+        f"There is no sample person {reference}.",
         f"Give an id from 1 on, or an address, such as {some}.",
         EXIT_USAGE,
     )
@@ -176,9 +183,9 @@ async def _fits(url: str, key: str, user: user_pb2.User) -> bool:
     if not key:
         return False
     try:
-        async with AsyncResponsa(url, key) as own:
+        async with connect(AsyncResponsa, url, key) as own:
             return (await own.me()).name == user.name
-    except (ValueError, Unauthenticated, PermissionDenied):
+    except (CommandFailed, Unauthenticated, PermissionDenied):
         return False
 
 
@@ -196,11 +203,11 @@ async def _put_key(client: AsyncResponsa, file: Path, user: user_pb2.User) -> No
 async def _key(client: AsyncResponsa, user: user_pb2.User) -> str:
     password = secrets.token_urlsafe(32)
     code = (await client.create_reset_code(user.name)).code
-    async with AsyncResponsa(client.url, None) as anybody:
+    async with connect(AsyncResponsa, client.url) as anybody:
         await anybody.reset_password(code, password)
         tokens = (await anybody.login(user.email, password, user.tenant)).tokens
         try:
-            async with AsyncResponsa(client.url, tokens.access_token) as own:
+            async with connect(AsyncResponsa, client.url, tokens.access_token) as own:
                 async for api_key in own.api_keys():
                     if api_key.display_name == _KEY_NAME and not api_key.HasField("revoke_time"):
                         await own.revoke_api_key(api_key.name)

@@ -1,8 +1,9 @@
 """`responsa samples load`: the sample documents and teachers of agents, and sample databases.
 
-A folder of samples may contain the folder `corpus` and the files `synonyms.txt` and `teachers.toml`. It is the folder `samples` of an agent's folder or, for agents whose samples the
-package leaves out, a folder of the checkout's `samples`. A document's source key is its path below `corpus`, such as wren-2.md, and each teacher has a fixed id. Samples can
-therefore be loaded repeatedly without making duplicates. `sample_databases.py` loads sample databases.
+A folder of samples may contain the folder `corpus` and the files `synonyms.txt` and `teachers.toml`. It is the folder
+`samples` of an agent's folder or, for agents whose samples the package leaves out, a folder of the checkout's
+`samples`. A document's source key is its path below `corpus`, such as wren-2.md, and each teacher has a fixed id.
+Samples can therefore be loaded repeatedly without making duplicates. `sample_databases.py` loads sample databases.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from responsa_client.aio import AsyncResponsa
 from responsa_client.errors import AlreadyExists, NotFound, PermissionDenied
+from responsa_server.cli.call_errors import sentence_of
 from responsa_server.cli.ingest import FileOutcome, Report, Summary, ensure_collection, ingest
 from responsa_server.cli.output import (
     EXIT_FAILED,
@@ -29,14 +31,13 @@ from responsa_server.cli.output import (
     print_json,
     print_text,
     reporting,
-    sentence_of,
 )
 from responsa_server.cli.progress import Progress
 from responsa_server.cli.sample_databases import load_database
 from responsa_server.cli.sample_people import load_account
 from responsa_server.cli.session import agents_folder, open_async_client
 from responsa_server.cli.sources import Target, entries
-from responsa_server.domain.words import counted
+from responsa_server.domain.formatting import counted
 from responsa_server.instance import CHECKOUT, SHIPPED_AGENTS
 from responsa_server.samples import SAMPLE_DATABASES, SampleDatabase
 
@@ -129,11 +130,13 @@ def load(
     ] = False,
 ) -> None:
     """Load agents' sample documents into the collections that these agents answer from, and create the agents' sample
-    teachers. Load sample databases: make the database on this machine, and run the sources that read it, which takes some minutes. Each
-    line of the output names samples that can be used from then on. Ctrl-C ends the command; the server finishes the runs.
+    teachers. Load sample databases: make the database on this machine, and run the sources that read it, which takes
+    some minutes. Each line of the output names samples that can be used from then on. Ctrl-C ends the command; the
+    server finishes the runs.
 
-    A second load skips unchanged documents and teachers, and follows runs that have not ended. Without the role ADMIN, the command skips the teachers and
-    says so. Without this role and without named samples, it also skips the databases.
+    A second load skips unchanged documents and teachers, and follows runs that have not ended. Without the role ADMIN,
+    the command skips the teachers and says so. Without this role and without named samples, it also skips the
+    databases.
 
     Exit codes: 0 all loaded, 1 a document failed, 2 the samples or the agent do not exist, 3 cannot connect or sign in.
     """
@@ -147,7 +150,8 @@ def load(
 def sample_folders(further: Path) -> Mapping[str, Path]:
     """Return the folders of samples, keyed by agent id.
 
-    The agents are the user's own agents on this machine, the shipped agents that no agent of the user replaces, and those that have a folder in `further`, which need not exist.
+    The agents are the user's own agents on this machine, the shipped agents that no agent of the user replaces, and
+    those that have a folder in `further`, which need not exist.
     """
     agents = {
         folder.name: folder
@@ -165,7 +169,8 @@ def read(agent: str, folder: Path) -> Samples:
     """Read an agent's samples. folder: the folder of the samples.
 
     Raises:
-        CommandFailed: the agent's synonyms.txt or teachers.toml cannot be read, or teachers.toml is not valid; the message names the wrong place.
+        CommandFailed: the agent's synonyms.txt or teachers.toml cannot be read, or teachers.toml is not valid; the
+            message names the wrong place.
     """
     corpus = folder / "corpus"
     documents = [
@@ -203,12 +208,12 @@ def _teachers(file: Path) -> Sequence[SampleTeacher]:
 
 
 def _chosen(
-    given: Sequence[str], folders: Mapping[str, Path]
+    names: Sequence[str], folders: Mapping[str, Path]
 ) -> tuple[Mapping[str, Path], Sequence[SampleDatabase]]:
     """The folders of samples, by agent, and the databases, that these names mean. A name that both have means the database."""
-    if not given:
+    if not names:
         return folders, list(SAMPLE_DATABASES.values())
-    named = dict.fromkeys(name.removeprefix("agents/") for name in given)
+    named = dict.fromkeys(name.removeprefix("agents/") for name in names)
     missing = [name for name in named if name not in folders and name not in SAMPLE_DATABASES]
     if left_out := [name for name in missing if name in _LEFT_OUT]:
         raise CommandFailed(
@@ -227,15 +232,16 @@ def _chosen(
 
 
 async def _load(
-    found: Sequence[Samples], databases: Sequence[SampleDatabase], *, strict: bool, json: bool
+    sample_sets: Sequence[Samples], databases: Sequence[SampleDatabase], *, strict: bool, json: bool
 ) -> bool:
     """Load samples, and print what each agent and each database has got as soon as it can be used. Returns whether a document failed.
 
-    strict: whether an agent that the server lacks, and a database that cannot be loaded, end the command. Otherwise they are skipped, and the command says so.
+    strict: whether an agent that the server lacks, and a database that cannot be loaded, end the command. Otherwise
+    they are skipped, and the command says so.
     """
     failed = False
     async with open_async_client() as client:
-        for samples in found:
+        for samples in sample_sets:
             try:
                 agent = await client.agent(samples.agent)
             except NotFound:
@@ -266,28 +272,39 @@ async def _load(
     return failed
 
 
-def _print(one: Loaded, *, json: bool) -> None:
+def _print(loaded: Loaded, *, json: bool) -> None:
     if json:
-        print_json(_as_object(one))
+        print_json(
+            {
+                "agent": loaded.agent,
+                "collection": loaded.collection,
+                "documents": {outcome.lower(): number for outcome, number in loaded.documents.counts.items()},
+                "teachers": {"new": loaded.made, "there": loaded.there, "leftOut": loaded.left_out},
+            }
+        )
     else:
-        print_text(_line(one))
-    if one.left_out:
-        some = "1 teacher was" if one.left_out == 1 else f"{one.left_out} teachers were"
-        print_error(f"{one.agent}: {some} skipped: creating teachers needs the role ADMIN.")
+        line = f"{loaded.agent}: {loaded.documents}, in collection {loaded.collection}"
+        total = loaded.made + loaded.there
+        if total:
+            line += f"; {counted(total, 'teacher')}: {loaded.made} new, {loaded.there} existing"
+        print_text(line)
+    if loaded.left_out:
+        some = "1 teacher was" if loaded.left_out == 1 else f"{loaded.left_out} teachers were"
+        print_error(f"{loaded.agent}: {some} skipped: creating teachers needs the role ADMIN.")
 
 
 async def _load_one(client: AsyncResponsa, samples: Samples, collection: str, progress: Progress) -> Loaded:
-    def report(one: Report) -> None:
+    def show_report(report: Report) -> None:
         progress.advance()
-        if one.outcome is FileOutcome.FAILED:
-            why = sentence_of(one.error) if one.error else f"{one.why}."
-            progress.print_error(f"{one.where}: {why}")
+        if report.outcome is FileOutcome.FAILED:
+            why = sentence_of(report.error) if report.error else f"{report.why}."
+            progress.print_error(f"{report.where}: {why}")
 
     loaded = Loaded(samples.agent, collection)
     found = await ensure_collection(client, collection)
     if samples.synonyms and not found.synonyms:
         await client.update_collection(collection, synonyms=samples.synonyms)
-    loaded.documents = await ingest(client, entries(samples.documents), collection, report)
+    loaded.documents = await ingest(client, entries(samples.documents), collection, show_report)
     for teacher in samples.teachers:
         await _load_teacher(client, teacher, loaded)
         progress.advance()
@@ -316,20 +333,3 @@ async def _load_teacher(client: AsyncResponsa, teacher: SampleTeacher, loaded: L
         loaded.there += 1
     else:
         loaded.made += 1
-
-
-def _line(one: Loaded) -> str:
-    line = f"{one.agent}: {one.documents}, in collection {one.collection}"
-    total = one.made + one.there
-    if total:
-        line += f"; {counted(total, 'teacher')}: {one.made} new, {one.there} existing"
-    return line
-
-
-def _as_object(one: Loaded) -> dict[str, Any]:
-    return {
-        "agent": one.agent,
-        "collection": one.collection,
-        "documents": {outcome.lower(): number for outcome, number in one.documents.counts.items()},
-        "teachers": {"new": one.made, "there": one.there, "leftOut": one.left_out},
-    }

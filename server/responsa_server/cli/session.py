@@ -14,6 +14,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from responsa_client import Responsa
 from responsa_client.aio import AsyncResponsa
 from responsa_client.errors import Unauthenticated
+from responsa_server.cli.connecting import connect
 from responsa_server.cli.output import EXIT_CONNECT, EXIT_USAGE, CommandFailed
 from responsa_server.cli.signed_in import SessionFile
 from responsa_server.instance import DEFAULT_HOME, DEFAULT_PORT
@@ -76,8 +77,8 @@ class ClientSettings(BaseSettings):
         return "" if self.api_key_file is None else "RESPONSA_API_KEY_FILE"
 
     def credential(self) -> str | Callable[[], str]:
-        """Return the API key that the environment gives; else a function that returns the access token of `responsa login`; else the API key of the local
-        instance.
+        """Return the API key that the environment gives; else a function that returns the access token of `responsa
+        login`; else the API key of the local instance.
 
         Raises:
             CommandFailed: there is no credential, or its file cannot be read.
@@ -112,7 +113,10 @@ class ClientSettings(BaseSettings):
         except FileNotFoundError:
             raise CommandFailed(
                 f"There is no API key: {file} does not exist.",
-                "Either sign in with `responsa login`, or start the server with `responsa up` (this creates a key), or set RESPONSA_API_KEY or RESPONSA_API_KEY_FILE.",
+                (
+                    "Either sign in with `responsa login`, or start the server with `responsa up` (this "
+                    "creates a key), or set RESPONSA_API_KEY or RESPONSA_API_KEY_FILE."
+                ),
                 EXIT_CONNECT,
             ) from None
         except (OSError, UnicodeDecodeError) as error:
@@ -156,22 +160,18 @@ def client_settings() -> ClientSettings:
         ) from None
 
 
-def open_client(*, timeout: float | None = 60.0) -> Responsa:
-    """Return a client for the server that the settings select.
+def open_client(least_seconds: float = 0.0) -> Responsa:
+    """Return a client for the server that the settings select. least_seconds: how long the client waits at least for an answer.
 
     Raises:
         CommandFailed: a setting is not valid, or there is no key.
     """
     settings = client_settings()
-    key = settings.credential()
-    try:
-        return Responsa(settings.server_url, key, timeout)
-    except ValueError as error:
-        raise _refused(error) from None
+    return connect(Responsa, settings.server_url, settings.credential(), least_seconds)
 
 
 @contextmanager
-def open_any_client(*, timeout: float | None = 60.0) -> Generator[Responsa]:
+def open_any_client() -> Generator[Responsa]:
     """A client for any call. Some calls need no credential; only if the server asks for one does this fail without one.
 
     Raises:
@@ -179,7 +179,7 @@ def open_any_client(*, timeout: float | None = 60.0) -> Generator[Responsa]:
     """
     settings = client_settings()
     missing: CommandFailed | None = None
-    credential: str | Callable[[], str] | None = None
+    credential: str | Callable[[], str] = ""
     try:
         credential = settings.credential()
     except CommandFailed as failure:
@@ -188,16 +188,12 @@ def open_any_client(*, timeout: float | None = 60.0) -> Generator[Responsa]:
     def token() -> str:
         nonlocal missing
         try:
-            return credential() if callable(credential) else ""
+            return credential() if callable(credential) else credential
         except CommandFailed as failure:
             missing = failure
             return ""
 
-    try:
-        client = Responsa(settings.server_url, token if callable(credential) else credential, timeout)
-    except ValueError as error:
-        raise _refused(error) from None
-    with client:
+    with connect(Responsa, settings.server_url, token if callable(credential) else credential) as client:
         try:
             yield client
         except Unauthenticated:
@@ -206,17 +202,7 @@ def open_any_client(*, timeout: float | None = 60.0) -> Generator[Responsa]:
             raise missing from None
 
 
-def open_async_client(*, timeout: float | None = 60.0) -> AsyncResponsa:
+def open_async_client() -> AsyncResponsa:
     """Like `open_client`, for asyncio."""
     settings = client_settings()
-    key = settings.credential()
-    try:
-        return AsyncResponsa(settings.server_url, key, timeout)
-    except ValueError as error:
-        raise _refused(error) from None
-
-
-def _refused(error: ValueError) -> CommandFailed:
-    return CommandFailed(
-        f"{error}".rstrip(".") + ".", "Correct RESPONSA_URL or RESPONSA_API_KEY.", EXIT_USAGE
-    )
+    return connect(AsyncResponsa, settings.server_url, settings.credential())

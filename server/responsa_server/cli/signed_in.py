@@ -1,10 +1,11 @@
 """The session of the command line: its tokens, in a private file of this user, and their refresh.
 
-Several commands may run at once. A lock lets only one of them refresh the tokens. The file holds the request_id of a refresh before the call, so that a
-command that is killed in between leaves a refresh that the next command can repeat.
+Several commands may run at once. A lock lets only one of them refresh the tokens. The file holds the request_id of a
+refresh before the call, so that a command that is killed in between leaves a refresh that the next command can repeat.
 
-When the server has ended the session, the file stays, without tokens, until `responsa login` or `responsa logout`: commands must not go on with another credential, such as
-the administrator's key of this machine, unless the user says so.
+When the server has ended the session, the file stays, without tokens, until `responsa login` or `responsa logout`:
+commands must not go on with another credential, such as the administrator's key of this machine, unless the user says
+so.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from responsa.auth.v1 import session_pb2
 from responsa_client import Responsa
 from responsa_client.errors import Unauthenticated
 from responsa_client.requests import new_request_id
+from responsa_server.cli.connecting import connect
 from responsa_server.cli.output import EXIT_CONNECT, CommandFailed
 from responsa_server.private_files import write_private
 
@@ -37,7 +39,8 @@ _ENDED: Final = "Sign in with `responsa login`, or forget the session with `resp
 
 @dataclass(frozen=True, slots=True)
 class StoredTokens:
-    """The content of the file. access_expires: seconds since 1970. request_id: the id of a refresh that was sent and whose reply was not stored yet; "" if all replies were stored.
+    """The content of the file. access_expires: seconds since 1970. request_id: the id of a refresh that was sent and
+    whose reply was not stored yet; "" if all replies were stored.
     refresh_token: "" if the session has ended."""
 
     access_token: str
@@ -57,7 +60,8 @@ class SessionFile:
     """The tokens for one server."""
 
     def __init__(self, url: str, folder: Path | None = None) -> None:
-        """url: the server. folder: the folder of the file; None for the user's folder for state. Raises OSError if this user has no home folder."""
+        """url: the server. folder: the folder of the file; None for the user's folder for state. Raises OSError if this
+        user has no home folder."""
         self._url = url
         name = hashlib.sha256(url.encode()).hexdigest()[:16]
         self._folder = folder or state_folder() / "sessions"
@@ -74,23 +78,27 @@ class SessionFile:
             CommandFailed: this user is not signed in, or the session has ended.
             ResponsaError: the server cannot be reached.
         """
-        found = self._read()
-        if found is not None and found.access_expires - time.time() > _SPARE_SECONDS and not found.request_id:
-            return found.access_token
+        stored = self._read()
+        if (
+            stored is not None
+            and stored.access_expires - time.time() > _SPARE_SECONDS
+            and not stored.request_id
+        ):
+            return stored.access_token
         with self._locked():
             # Another command may have refreshed the tokens, or signed out, in the meantime.
-            found = self._read()
-            if found is None:
+            stored = self._read()
+            if stored is None:
                 raise CommandFailed("You are not signed in.", _LOGIN, EXIT_CONNECT)
-            if not found.refresh_token:
+            if not stored.refresh_token:
                 raise _ended()
-            if found.access_expires - time.time() > _SPARE_SECONDS and not found.request_id:
-                return found.access_token
-            found = replace(found, request_id=found.request_id or new_request_id())
-            self._write(found)
+            if stored.access_expires - time.time() > _SPARE_SECONDS and not stored.request_id:
+                return stored.access_token
+            stored = replace(stored, request_id=stored.request_id or new_request_id())
+            self._write(stored)
             try:
-                with Responsa(self._url, None) as client:
-                    tokens = client.refresh_tokens(found.refresh_token, found.request_id)
+                with connect(Responsa, self._url) as client:
+                    tokens = client.refresh_tokens(stored.refresh_token, stored.request_id)
             except Unauthenticated:
                 self._write(StoredTokens("", 0.0, ""))
                 raise _ended() from None
@@ -109,7 +117,8 @@ class SessionFile:
         """Remove the tokens. Returns the refresh token, or "" if there was none. Raises OSError."""
         with self._locked():
             earlier = self._read()
-            self._remove()
+            with contextlib.suppress(FileNotFoundError):
+                self._file.unlink()
         return "" if earlier is None else earlier.refresh_token
 
     @contextmanager
@@ -137,10 +146,6 @@ class SessionFile:
 
     def _write(self, tokens: StoredTokens) -> None:
         write_private(self._file, json.dumps(asdict(tokens)) + "\n")
-
-    def _remove(self) -> None:
-        with contextlib.suppress(FileNotFoundError):
-            self._file.unlink()
 
 
 def _ended() -> CommandFailed:

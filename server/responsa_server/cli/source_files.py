@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from responsa_server.cli.command import need
+
 
 def register(app: typer.Typer, name: str) -> None:
     """Add the group."""
@@ -26,11 +28,12 @@ def check_sources(
         bool, typer.Option("--json", help="Print one problem per line, as a JSON object.")
     ] = False,
 ) -> None:
-    """Check the declarations of connections on this machine, and mappings. Print each problem with its file, line, key and a suggestion. This command needs no server and
-    connects to no database.
+    """Check the declarations of connections on this machine, and mappings. Print each problem with its file, line, key
+    and a suggestion. This command needs no server and connects to no database.
 
     Exit codes: 0 no problems, 2 problems.
     """
+    need("sources check", "etl")
     # Imported late, because this module loads what the other commands do not need.
     from responsa_server.cli.local.sources import check
 

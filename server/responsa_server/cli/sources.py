@@ -2,7 +2,8 @@
 
 - The key of a file is the name of its folder and its own name, such as `guide/intro.md`. The key does not depend on the
   folder in which the command runs.
-- If the user names a folder, the key of a file below it is the folder's name (or the root that the user gives instead) and the path below the
+- If the user names a folder, the key of a file below it is the folder's name (or the root that the user gives instead)
+  and the path below the
   folder, such as `guide/parts/one.md`. For a glob, the folder is the part before the first wildcard.
 - The key of a line of a .jsonl file is the line's id. A .jsonl file without ids and texts is one document, like any other file.
 
@@ -109,16 +110,16 @@ def find(arguments: Sequence[str], suffixes: Sequence[str], root: str = "") -> l
     """Return all files that the arguments name, without duplicates and in a stable order.
 
     suffixes: the suffixes of the files to load from folders, in lower case and with the dot. A file that an argument
-    names explicitly is sent whatever its suffix is, because the server decides whether it can read the file. root: the first part of the keys of
-    all files of folders; "" for the folder's name.
+    names explicitly is sent whatever its suffix is, because the server decides whether it can read the file. root: the
+    first part of the keys of all files of folders; "" for the folder's name.
 
-    A path that cannot be loaded, such as a folder that cannot be read, becomes a target with a problem. A file of a folder
-    that is left out becomes a target that is skipped.
+    A path that cannot be loaded, such as a folder that cannot be read, becomes a target with a problem. A file of a
+    folder that is left out becomes a target that is skipped.
 
     Raises:
         CommandFailed: an argument matches no file, or names a folder without documents. Nothing is sent.
     """
-    found: dict[Path, Target] = {}
+    by_path: dict[Path, Target] = {}
     for argument in arguments:
         path = Path(argument)
         if path.is_dir():
@@ -139,8 +140,8 @@ def find(arguments: Sequence[str], suffixes: Sequence[str], root: str = "") -> l
         else:
             raise CommandFailed(f"{argument} does not exist.", "Check the path.", EXIT_USAGE)
         for target in targets:
-            found.setdefault(absolute(target.path), target)
-    return list(found.values())
+            by_path.setdefault(absolute(target.path), target)
+    return list(by_path.values())
 
 
 def entries(targets: Sequence[Target]) -> Iterator[Entry]:
@@ -333,19 +334,19 @@ def _line(line: bytes, where: str) -> Entry:
     fields = cast("dict[str, object]", value)
     texts: dict[str, str] = {}
     for name, wanted in (("id", True), ("text", True), ("title", False)):
-        given = fields.get(name)
+        field = fields.get(name)
         a_name = f"an {name}" if name == "id" else f"a {name}"
-        if given is None and not wanted:
+        if field is None and not wanted:
             continue
-        if given is None:
+        if field is None:
             return Problem(where, f"has no {name}")
-        if not isinstance(given, str):
+        if not isinstance(field, str):
             return Problem(where, f"has {a_name} that is not a string")
-        if not _is_text(given):
+        if not _is_text(field):
             return Problem(where, f"has {a_name} with half a surrogate pair")
-        if wanted and not given.strip():
+        if wanted and not field.strip():
             return Problem(where, f"has an empty {name}")
-        texts[name] = given
+        texts[name] = field
     return Document(texts["id"], where, text=texts["text"], title=texts.get("title", ""))
 
 

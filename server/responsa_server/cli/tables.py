@@ -47,8 +47,9 @@ def table(items: Sequence[Message]) -> str:
 
 
 def csv_of(kind: Descriptor, items: Sequence[Message]) -> str:
-    """Return a CSV table (RFC 4180) with a header and a row for each item. The columns are all fields of the items' message; a field with several values, or with fields, is JSON. A
-    text that a spreadsheet would run as a formula begins with an apostrophe.
+    """Return a CSV table (RFC 4180) with a header and a row for each item. The columns are all fields of the items'
+    message; a field with several values, or with fields, is JSON. A text that a spreadsheet would run as a formula
+    begins with an apostrophe.
     """
     lines = io.StringIO()
     # Every cell is quoted: a spreadsheet that divides at semicolons would find formulas behind those of a text.
@@ -71,7 +72,8 @@ def _cell(value: object) -> object:
 
 
 def facts(message: Message) -> str:
-    """Return one line for each field of a message and of its messages, as `display-name: Ada`. A text of several lines stands below its field."""
+    """Return one line for each field of a message and of its messages, as `display-name: Ada`. A text of several lines
+    stands below its field."""
     lines: list[str] = []
     for path, text in leaves(message):
         name = path.replace("_", "-")
@@ -94,7 +96,8 @@ def bytes_of(message: Message, path: str) -> bytes | None:
 
 
 def leaves(message: Message, prefix: str = "") -> Iterator[tuple[str, str]]:
-    """The fields that are set, in the contract's order: their paths, such as "user.display_name" or "rows.1.title", and their values as text."""
+    """The fields that are set, in the contract's order: their paths, such as "user.display_name" or "rows.1.title", and
+    their values as text."""
     for field, value in sorted(message.ListFields(), key=lambda found: found[0].index):
         path = f"{prefix}{field.name}"
         if is_map(field):

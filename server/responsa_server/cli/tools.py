@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from responsa.chat.v1 import tool_pb2
+from responsa_server.cli.command import need
 
 
 def register(app: typer.Typer, name: str) -> None:
@@ -37,6 +38,7 @@ def check_tools(
 
     Exit codes: 0 no problems, 2 problems.
     """
+    need("tools check", "server")
     # Imported late, because this module loads the tools, which the other commands do not need.
     from responsa_server.cli.local.tools import check
 
@@ -53,11 +55,13 @@ def trust_tools(
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Accept all descriptions without asking.")] = False,
 ) -> None:
-    """Accept the descriptions that an MCP server gives of its tools. This command asks the server of a declaration for its tools, shows what is new, and writes the descriptions
-    next to the declaration. Models see these descriptions and no others.
+    """Accept the descriptions that an MCP server gives of its tools. This command asks the server of a declaration for
+    its tools, shows what is new, and writes the descriptions next to the declaration. Models see these descriptions and
+    no others.
 
     Exit codes: 0 accepted, or nothing is new; 1 not accepted; 2 the declaration cannot be used, or its server does not answer.
     """
+    need("tools trust", "server")
     from responsa_server.cli.local.tools import trust
 
     trust(name, folder, yes=yes)

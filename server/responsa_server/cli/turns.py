@@ -15,12 +15,14 @@ from typing import Annotated
 
 import typer
 
-from responsa.chat.v1 import agent_pb2, chat_service_pb2, turn_pb2
+from responsa.chat.v1 import agent_pb2, chat_service_pb2, excerpt_pb2, turn_pb2
 from responsa_client import Responsa, TurnStream
-from responsa_client.errors import InvalidRequest, NotFound, ResponsaError
-from responsa_client.following import Notice
+from responsa_client.connection import SILENCE_SECONDS
+from responsa_client.errors import DeadlineExceeded, InvalidRequest, NotFound, ResponsaError, Unavailable
+from responsa_client.notices import Notice
 from responsa_client.results import outcome, turn_error
 from responsa_server.cli import excerpts
+from responsa_server.cli.call_errors import going_on, sentence_of
 from responsa_server.cli.labels import FilterOption
 from responsa_server.cli.output import (
     EXIT_CANCELLED,
@@ -30,12 +32,10 @@ from responsa_server.cli.output import (
     CommandFailed,
     as_json,
     can_move_cursor,
-    going_on,
     print_error,
     print_json,
     print_text,
     reporting,
-    sentence_of,
     valid_text,
 )
 from responsa_server.cli.parameters import REASONS, hint, shown_value, typed
@@ -166,29 +166,33 @@ def ask(
     ] = False,
     json: AsEvents = False,
 ) -> None:
-    """Ask a question and get a cited answer, or a refusal with its reason. Without a language model, the answer shows the passages of the documents that fit best, and marks the sentence that
-    most likely answers the question.
+    """Ask a question and get a cited answer, or a refusal with its reason. Without a language model, the answer shows
+    the passages of the documents that fit best.
 
     The answer is Markdown. A terminal shows it rendered, without colors if NO_COLOR is set; a pipe and a terminal with
-    TERM=dumb get the Markdown itself. On stderr, the command prints each call of a tool as it ends and, after the answer, the agent and the model, each fallback, the
-    cost, and the command that continues the conversation.
+    TERM=dumb get the Markdown itself. On stderr, the command prints each call of a tool as it ends and, after the
+    answer, the agent and the model, each fallback, the cost, and the command that continues the conversation.
 
-    If the connection is lost or the server restarts, the command reconnects and prints every event once, in order. If you have asked as many questions as you may in a minute, the command says until when
-    it waits, and then asks.
-    Ctrl-C stops the command, but not the turn; the command then prints how to resume the turn.
+    If the connection is lost or the server restarts, the command reconnects and prints every event once, in order. If
+    the server or its database stays away, the command says until when it tries again. If you have asked as many
+    questions as you may in a minute, it says until when it waits, and then asks. Ctrl-C stops the command, but not the
+    turn; the command then prints how to resume the turn.
 
     Exit codes: 0 answered or refused, 1 the turn failed, 2 bad usage, 3 cannot connect or sign in, 4 the turn was
     cancelled, 130 interrupted by Ctrl-C. With --json, an error before the turn begins is printed as a line {"error":
     google.rpc.Status}.
     """
-    with reporting(json=json), open_client(timeout=None) as client:
+    with reporting(json=json), open_client(SILENCE_SECONDS) as client:
         text = valid_text(_from_stdin() if question == "-" else question, "The question")
         most = micros(max_cost)
         parameters = typed(param, asked_agent(client, agent)) if param else None
         if agent and not conversation and not json:
-            # Whatever is wrong with the agent's name, the question itself reports.
-            with contextlib.suppress(ResponsaError):
+            try:
                 note_missing_tools(asked_agent(client, agent))
+            except (Unavailable, DeadlineExceeded):
+                raise  # the command has waited long enough
+            except ResponsaError:
+                pass  # whatever is wrong with the agent's name, the question itself reports
         printer = TurnPrinter(json=json, begin="Asking...", more=more)
         stream = client.ask(
             text,
@@ -234,7 +238,7 @@ def resume(
     with the same agent and parameters, but not the --collection, --filter and --max-cost of the question. The exit codes are
     those of `ask`.
     """
-    with reporting(json=json), open_client(timeout=None) as client:
+    with reporting(json=json), open_client(SILENCE_SECONDS) as client:
         printer = TurnPrinter(json=json, begin="Following...", more=more)
         name = valid_text(turn, "The turn")
         stream = client.resume(
@@ -288,7 +292,8 @@ def note_missing_tools(agent: agent_pb2.Agent) -> None:
     if agent.missing_tools:
         tools = ", ".join(agent.missing_tools)
         print_error(
-            f"{agent.name.removeprefix('agents/')} works without {tools}, because this server has no such tool. docs/tools.md says how to declare one."
+            f"{agent.name.removeprefix('agents/')} works without {tools}, because this server has no "
+            "such tool. docs/tools.md says how to declare one."
         )
 
 
@@ -309,13 +314,13 @@ def explain(client: Responsa, agent: str, error: ResponsaError) -> None:
             error.add_note(advice)
 
 
-def conversation_name(given: str) -> str:
+def conversation_name(reference: str) -> str:
     """A bare UUID and "conversations/{uuid}" both name `conversations/{uuid}`; "" remains "".
 
     Raises:
         CommandFailed: the text is not valid UTF-8.
     """
-    name = valid_text(given, "The conversation")
+    name = valid_text(reference, "The conversation")
     return name if "/" in name or not name else f"conversations/{name}"
 
 
@@ -339,7 +344,8 @@ def going_on_with(
 
 
 def _going_on_after(client: Responsa, turn: turn_pb2.Turn) -> str:
-    """Return the command that continues a turn's conversation with the turn's agent and parameters. It does not name the server's default agent. A turn does not say its collections, filter and maximum cost."""
+    """Return the command that continues a turn's conversation with the turn's agent and parameters. It does not name
+    the server's default agent. A turn does not say its collections, filter and maximum cost."""
     agent = turn.agent_version.removeprefix("agents/").partition("/versions/")[0]
     default = next((one.name for one in client.agents() if one.is_default), "") if agent else ""
     given = [f"{name}={shown_value(value)}" for name, value in sorted(as_json(turn.parameters).items())]
@@ -391,7 +397,8 @@ class TurnPrinter:
     With `json`, each event is printed as a line when it arrives. Without `json`, the progress is shown on a terminal,
     and the result is printed at the end; then the agent and model, each fallback, and the cost are printed on stderr.
 
-    conversation: the turn's conversation; "" until the turn's first event has arrived. more: whether the further passages are printed whole.
+    conversation: the turn's conversation; "" until the turn's first event has arrived. more: whether the further
+    passages are printed whole.
     """
 
     def __init__(self, *, json: bool, begin: str, more: bool = False) -> None:
@@ -436,7 +443,9 @@ class TurnPrinter:
                 self._agent_version = event.started.agent_version or self._agent_version
                 self.conversation = event.started.conversation or self.conversation
                 if self._json:
-                    self._print_event(event, stream.turn)
+                    print_json(
+                        {**as_json(event), "turn": stream.turn} if event.HasField("started") else event
+                    )
                 else:
                     self._live.event(event, stream.text)
                     self._tool(event)
@@ -444,10 +453,6 @@ class TurnPrinter:
         # A stream that ends without raising has delivered its terminal event.
         assert stream.terminal is not None
         return stream.terminal
-
-    def _print_event(self, event: turn_pb2.TurnEvent, turn: str) -> None:
-        """Print an event as a line of JSON. The line of the event `started` also has the turn's name, which `resume` and `cancel` need."""
-        print_json({**as_json(event), "turn": turn} if event.HasField("started") else event)
 
     def _tool(self, event: turn_pb2.TurnEvent) -> None:
         if event.HasField("tool_call"):
@@ -476,7 +481,9 @@ class TurnPrinter:
     def _print_end(self, event: turn_pb2.TurnEvent) -> None:
         match event.WhichOneof("event"):
             case "answer" if event.answer.excerpts:
-                self._print_passages(event.answer)
+                print_text(excerpts.introduction(event.answer))
+                excerpts.print_cards(event.answer.excerpts)
+                self._print_further(event.answer)
             case "answer":
                 if any(one.kind == turn_pb2.FALLBACK_KIND_UNCITED for one in event.answer.fallbacks):
                     print_text(f"{UNCITED}.\n")
@@ -488,19 +495,19 @@ class TurnPrinter:
                 self._print_further(event.answer)
             case "refused":
                 print_text(event.refused.message)
-                if event.refused.excerpts:
-                    print_text("\nClosest in the documents")
-                    excerpts.print_cards(event.refused.excerpts, of_refusal=True)
+                self._print_closest(event.refused.excerpts)
             case _:
                 pass
 
-    def _print_passages(self, answer: turn_pb2.TurnAnswer) -> None:
-        print_text(excerpts.introduction(answer))
-        excerpts.print_cards(answer.excerpts)
-        self._print_further(answer)
+    def _print_closest(self, closest: Sequence[excerpt_pb2.Excerpt]) -> None:
+        if closest:
+            print_text("\nClosest in the documents")
+            excerpts.print_cards(closest)
 
     def _print_further(self, answer: turn_pb2.TurnAnswer) -> None:
-        if self._more:
+        if answer.more_excerpts and not answer.excerpts:  # nothing of a model's answer is confirmed
+            self._print_closest(answer.more_excerpts)
+        elif self._more:
             excerpts.print_cards(answer.more_excerpts, len(answer.excerpts) + 1)
         elif answer.more_excerpts:
             self._further = True

@@ -11,7 +11,7 @@ from responsa.auth.v1 import user_usage_pb2
 from responsa_server.cli.output import as_json, print_json, print_text, reporting
 from responsa_server.cli.rendering import dollars
 from responsa_server.cli.session import open_client
-from responsa_server.domain.words import counted
+from responsa_server.domain.formatting import counted
 
 
 def register(app: typer.Typer, name: str) -> None:

@@ -35,7 +35,10 @@ def timed_out() -> DatabaseProblem:
     """The problem of a query that takes too long."""
     return DatabaseProblem(
         DatabaseFault.TIMEOUT,
-        "The database did not answer within the time limit of the connection; make the query faster, or raise `seconds` in the declaration.",
+        (
+            "The database did not answer within the time limit of the connection; make the query "
+            "faster, or raise `seconds` in the declaration."
+        ),
     )
 
 
@@ -95,7 +98,10 @@ def ended() -> DatabaseProblem:
     """The problem of an SQLite file whose process ended in the midst of a query."""
     return DatabaseProblem(
         DatabaseFault.CRASHED,
-        "The process that reads the SQLite file ended in the midst of the query, and nothing else was affected. Simplify the query, and check the file with PRAGMA integrity_check.",
+        (
+            "The process that reads the SQLite file ended in the midst of the query, and nothing "
+            "else was affected. Simplify the query, and check the file with PRAGMA integrity_check."
+        ),
     )
 
 
@@ -104,5 +110,8 @@ def check_columns(columns: Sequence[str], declared: DatabaseConnection) -> None:
     if not columns:
         raise DatabaseProblem(DatabaseFault.QUERY, "The query returns no rows; write one SELECT.")
     if len(columns) > declared.columns:
-        message = f"The query returns {len(columns)} columns, and the connection allows {declared.columns}; name the columns that are needed."
+        message = (
+            f"The query returns {len(columns)} columns, and the connection allows {declared.columns}; "
+            "name the columns that are needed."
+        )
         raise DatabaseProblem(DatabaseFault.TOO_LARGE, message)

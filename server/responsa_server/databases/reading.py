@@ -1,10 +1,12 @@
 """Reads databases. Implements the port `Databases`. SQLAlchemy reads those with a server, `sqlite` reads files.
 
-The drivers block, so every session has a thread to itself. A session opens a connection, prepares it (read-only, with a time limit), checks that the login may not write, and
-fetches results in pieces, so that a large table never is in memory as a whole. All its queries run in one transaction, and see the database at one moment.
+The drivers block, so every session has a thread to itself. A session opens a connection, prepares it (read-only, with a
+time limit), checks that the login may not write, and fetches results in pieces, so that a large table never is in
+memory as a whole. All its queries run in one transaction, and see the database at one moment.
 
-The time limit counts the time that the database needs for the query and all pieces of its result. A statement that exceeds it, or that nobody waits for any more, is stopped: the
-limits that the databases enforce themselves are for one piece, and a query may change them.
+The time limit counts the time that the database needs for the query and all pieces of its result. A statement that
+exceeds it, or that nobody waits for any more, is stopped: the limits that the databases enforce themselves are for one
+piece, and a query may change them.
 """
 
 from __future__ import annotations
@@ -12,9 +14,10 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, asynccontextmanager, suppress
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from responsa_server.databases.kinds import SERVERS, Driver
@@ -26,6 +29,7 @@ from responsa_server.databases.problems import (
     unreadable_value,
 )
 from responsa_server.databases.sqlite import SqliteReading
+from responsa_server.databases.sqlite_process import PIECE_BYTES
 from responsa_server.domain.sources import (
     DatabaseConnection,
     DatabaseFault,
@@ -33,7 +37,9 @@ from responsa_server.domain.sources import (
     DatabaseProblem,
     DatabaseSession,
     Rows,
+    bytes_of,
 )
+from responsa_server.domain.tenant_locks import TenantLocks
 from responsa_server.domain.tools import SecretPlace, ToolUnfit
 
 if TYPE_CHECKING:
@@ -45,15 +51,13 @@ _AT_ONCE: Final = 4
 _OPENING_SECONDS: Final = 60
 _STOPPING_SECONDS: Final = 2
 _PIECE_ROWS: Final = 200
-# Cells of a large table may be large, so the first pieces are small, and later ones grow as long as their rows are small.
-_FIRST_ROWS: Final = 4
-_PIECE_CHARACTERS: Final = 1 << 20
 
 Returned = TypeVar("Returned")
 
 
 class Reading(Protocol):
-    """One session, in its own thread. running: whether a step may still run in the thread. spent: the seconds that the database needed for the query so far."""
+    """One session, in its own thread. running: whether a step may still run in the thread. spent: the seconds that the
+    database needed for the query so far."""
 
     running: bool
     spent: float
@@ -63,7 +67,7 @@ class Reading(Protocol):
     def begin(self, sql: str, values: Mapping[str, str]) -> Sequence[str]: ...
 
     def fetch(self, count: int) -> Sequence[Sequence[object]]:
-        """The next rows, at most so many; none at the end."""
+        """The next rows, at most so many, and fewer if they have `PIECE_BYTES` together; none at the end."""
         ...
 
     def close(self) -> None:
@@ -83,28 +87,35 @@ class SqlDatabases:
     """Implements the port `Databases`."""
 
     def __init__(self, secret: Callable[[SecretPlace], str], *, allow_unconfined: bool = True) -> None:
-        """secret: reads a password; it raises ToolUnfit if the password is missing. allow_unconfined: whether SQLite files are read on a kernel that lacks Landlock or seccomp."""
+        """secret: reads a password; it raises ToolUnfit if the password is missing. allow_unconfined: whether SQLite
+        files are read on a kernel that lacks Landlock or seccomp."""
         self._secret = secret
         self._allow_unconfined = allow_unconfined
         self._reading = asyncio.Semaphore(_AT_ONCE)
+        self._tenants = TenantLocks()
 
     async def read(
         self, connection: DatabaseConnection, sql: str, values: Mapping[str, str], most: int
     ) -> AsyncGenerator[Rows]:
-        """Run one query; see `DatabaseSession.read`."""
-        async with self.session(connection) as session, aclosing(session.read(sql, values, most)) as pieces:
+        """Run one query for the operator; see `DatabaseSession.read`."""
+        async with (
+            self.session(connection, "") as session,
+            aclosing(session.read(sql, values, most)) as pieces,
+        ):
             async for piece in pieces:
                 yield piece
 
     @asynccontextmanager
-    async def session(self, connection: DatabaseConnection) -> AsyncGenerator[DatabaseSession]:
+    async def session(
+        self, connection: DatabaseConnection, tenant_id: str
+    ) -> AsyncGenerator[DatabaseSession]:
         try:
             password = self._secret(connection.password) if connection.password else ""
         except ToolUnfit as error:
             raise DatabaseProblem(
                 DatabaseFault.LOGIN, f"The password of the connection is missing. {error}"
             ) from error
-        async with self._reading:
+        async with self._tenants.of(tenant_id), self._reading:
             session = _Session(lambda: self._reading_of(connection, password), connection.seconds)
             try:
                 yield session
@@ -135,25 +146,19 @@ class _Session:
             reading = self._open[0]
             reading.spent = 0.0
             columns = await self._run(lambda: reading.begin(sql, values), seconds)
-            size, left, first = _FIRST_ROWS, most, True
+            left, first = most, True
             while True:
-                found = await self._run(
-                    lambda: reading.fetch(min(size, left)),  # noqa: B023 - called only in this round
+                rows = await self._run(
+                    lambda: reading.fetch(min(_PIECE_ROWS, left)),  # noqa: B023 - called only in this round
                     seconds - reading.spent,
                 )
-                complete = not found
-                left -= len(found)
-                lengths = [_length(row) for row in found]
-                # Not every database limits the whole row.
-                if max(lengths, default=0) > ROW_BYTES:
-                    raise long_row()
-                if found or first:
-                    yield Rows(columns, found)
-                if not found or left <= 0:
+                complete = not rows
+                left -= len(rows)
+                if rows or first:
+                    yield Rows(columns, rows)
+                if not rows or left <= 0:
                     return
                 first = False
-                small = sum(lengths) * 2 <= _PIECE_CHARACTERS
-                size = min(size * 2, _PIECE_ROWS) if small else max(1, size // 2)
         finally:
             if not complete:
                 self.close()
@@ -175,7 +180,7 @@ class _Session:
         reading.running = True
         try:
             async with asyncio.timeout(seconds):
-                found = await asyncio.get_running_loop().run_in_executor(
+                result = await asyncio.get_running_loop().run_in_executor(
                     thread, lambda: reading.translated(step)
                 )
         except TimeoutError:
@@ -184,7 +189,7 @@ class _Session:
             reading.running = False
             raise
         reading.running = False
-        return found
+        return result
 
 
 class _ServerReading:
@@ -197,7 +202,7 @@ class _ServerReading:
         self._engine: sqlalchemy.Engine | None = None
         self._connection: sqlalchemy.Connection | None = None
         self._raw: Any = None
-        self._result: sqlalchemy.CursorResult[*tuple[Any, ...]] | None = None
+        self._rows: Generator[Sequence[object]] | None = None
         self._closed = threading.Event()
 
     def open(self) -> None:
@@ -205,34 +210,38 @@ class _ServerReading:
         self._connection = self._engine.connect()
         self._raw = self._connection.connection.driver_connection
         self._driver.prepare(self._connection, self._declared)
-        self._connection = self._connection.execution_options(stream_results=True, max_row_buffer=_FIRST_ROWS)
 
     def begin(self, sql: str, values: Mapping[str, str]) -> Sequence[str]:
-        from sqlalchemy import text
-
         assert self._connection is not None, "it is open"
-        if self._result is not None:
-            self._result.close()
         self._driver.check(self._connection, sql)
-        self._result = self._connection.execute(text(self._driver.bounded(sql)), dict(values))
-        columns = list(self._result.keys()) if self._result.returns_rows else []
+        columns, self._rows = self._driver.rows(self._connection, sql, values)
         check_columns(columns, self._declared)
         return columns
 
     def fetch(self, count: int) -> Sequence[Sequence[object]]:
-        assert self._result is not None, "the query has run"
-        return [tuple(one) for one in self._result.fetchmany(count)]
+        assert self._rows is not None, "the query has run"
+        rows, size = list[Sequence[object]](), 0
+        for row in islice(self._rows, count):
+            length = sum(bytes_of(one) if isinstance(one, str | bytes) else 8 for one in row)
+            # Not every database limits the whole row.
+            if length > ROW_BYTES:
+                raise long_row()
+            rows.append(tuple(row))
+            size += length
+            if size >= PIECE_BYTES:
+                break
+        return rows
 
     def close(self) -> None:
         # Drivers raise anything when a database has gone away, and nothing is left to do.
         with suppress(Exception):
             if self._connection is not None:
                 # The session is not used again, so its state does not matter.
-                self._driver.drop(self._raw, self._result)
+                self._driver.drop(self._raw)
                 self._connection.invalidate()
         with suppress(Exception):
-            if self._result is not None:
-                self._result.close()
+            if self._rows is not None:
+                self._rows.close()
         with suppress(Exception):
             if self._connection is not None:
                 self._connection.close()
@@ -241,7 +250,8 @@ class _ServerReading:
         self._closed.set()
 
     def stop(self) -> None:
-        """See `Reading.stop`. Waits until the thread has closed the connection, and asks again, because the statement may not have begun."""
+        """See `Reading.stop`. Waits until the thread has closed the connection, and asks again, because the statement
+        may not have begun."""
         while True:
             # Drivers raise anything when a database has gone away; the thread then ends by the limits of its socket.
             with suppress(Exception):
@@ -251,6 +261,7 @@ class _ServerReading:
                 return
 
     def translated(self, step: Callable[[], Returned]) -> Returned:
+        import psycopg
         from sqlalchemy import exc
 
         begun = time.monotonic()
@@ -261,12 +272,10 @@ class _ServerReading:
             raise unreadable_value() from error
         except exc.DBAPIError as error:
             raise self._driver.problem(error.orig) from error
+        except psycopg.Error as error:
+            raise self._driver.problem(error) from error
         except (exc.SQLAlchemyError, OSError, RuntimeError) as error:
             message = f"The database cannot be read ({type(error).__name__})."
             raise DatabaseProblem(DatabaseFault.UNREACHABLE, message) from error
         finally:
             self.spent += time.monotonic() - begun
-
-
-def _length(row: Sequence[object]) -> int:
-    return sum(len(one) if isinstance(one, str | bytes) else 8 for one in row)

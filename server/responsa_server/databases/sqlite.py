@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import base64
+import io
 import json
 import os
 import re
@@ -25,13 +25,14 @@ from responsa_server.databases.problems import (
     refused,
     timed_out,
 )
-from responsa_server.databases.sqlite_process import EXIT_UNCONFINED, LENGTH, NO_MEMORY
+from responsa_server.databases.sqlite_process import EXIT_UNCONFINED, LENGTHS, NO_MEMORY, PIECE_BYTES
 from responsa_server.domain.sources import DatabaseConnection, DatabaseFault, DatabaseProblem
 
 MEMORY_BYTES: Final = 256 << 20
 """What the process may use beyond what it needs to start."""
-# A row, each character of which JSON may escape, and some more.
-_ANSWER_BYTES: Final = 8 * ROW_BYTES
+# What JSON has of rows: numbers, and the lengths of texts and BLOBs.
+_HEAD_BYTES: Final = 4 * PIECE_BYTES
+_DATA_BYTES: Final = PIECE_BYTES + ROW_BYTES
 _AWAY: Final = frozenset(
     {
         sqlite3.SQLITE_BUSY,
@@ -45,7 +46,9 @@ _AWAY: Final = frozenset(
 )
 # What it says about the text of a query. Errors of functions can quote a value.
 _ABOUT_QUERY: Final = re.compile(
-    r"no such |ambiguous column|near \"|not authorized|access to |vtable constructor failed|wrong number of arguments|unrecognized token|incomplete input|misuse of|unsafe use of|malformed JSON$|integer overflow$|unable to use function"
+    r"no such |ambiguous column|near \"|not authorized|access to |vtable constructor failed|wrong number of arguments"
+    r"|unrecognized token|incomplete input|misuse of|unsafe use of|malformed JSON$|integer overflow$"
+    r"|unable to use function"
 )
 _FORBIDDEN: Final = re.compile(r"not authorized|access to |vtable constructor failed|unsafe use of")
 
@@ -95,9 +98,8 @@ class SqliteReading:
     def fetch(self, count: int) -> Sequence[Sequence[object]]:
         """See `Reading.fetch`. SQLite's process returns fewer rows if they are long."""
         found = self._asked({"rows": count})
-        return [
-            tuple(_unpacked(one) for one in row) for row in cast("Sequence[Sequence[object]]", found["rows"])
-        ]
+        data, rows = io.BytesIO(found["data"]), cast("Sequence[Sequence[object]]", found["rows"])
+        return [tuple(_unpacked(one, data) for one in row) for row in rows]
 
     def close(self) -> None:
         self.stop()
@@ -131,24 +133,27 @@ class SqliteReading:
         assert process.stdout is not None
         process.stdin.write(json.dumps(message).encode() + b"\n")
         process.stdin.flush()
-        head = process.stdout.read(LENGTH.size)
-        if len(head) < LENGTH.size:
+        head = process.stdout.read(LENGTHS.size)
+        if len(head) < LENGTHS.size:
             raise EOFError
-        (length,) = LENGTH.unpack(head)
-        if length > _ANSWER_BYTES:
+        lengths = LENGTHS.unpack(head)
+        if lengths[0] > _HEAD_BYTES or lengths[1] > _DATA_BYTES:
             raise ValueError("an answer that the process does not give")
-        data = process.stdout.read(length)
-        if len(data) < length:
+        plain, data = (process.stdout.read(length) for length in lengths)
+        if (len(plain), len(data)) != lengths:
             raise EOFError
-        found = json.loads(data)
-        if "unconfined" in found:
-            why = f"{found['unconfined']} SQLite files are read only with Landlock and seccomp; see the setting ingestion.allow_unconfined."
+        answer = {**json.loads(plain), "data": data}
+        if "unconfined" in answer:
+            why = (
+                f"{answer['unconfined']} SQLite files are read only with Landlock and seccomp;"
+                " see the setting ingestion.allow_unconfined."
+            )
             raise DatabaseProblem(DatabaseFault.UNREACHABLE, why)
-        if "long_row" in found:
+        if "long_row" in answer:
             raise long_row()
-        if "error" in found:
-            raise _problem(int(found["code"]), str(found["name"]), str(found["error"]))
-        return found
+        if "error" in answer:
+            raise _problem(int(answer["code"]), str(answer["name"]), str(answer["error"]))
+        return answer
 
     def _lost(self) -> DatabaseProblem:
         assert self._process is not None, "it was open"
@@ -182,12 +187,13 @@ def _problem(code: int, name: str, text: str) -> DatabaseProblem:
     return refused(text if _ABOUT_QUERY.match(text) else f"error {name[:40]}")
 
 
-def _unpacked(value: object) -> object:
-    """A value of a row. Raises ValueError, TypeError if the process cannot have packed it."""
+def _unpacked(value: object, data: io.BytesIO) -> object:
+    """A value of a row. data: the bytes of texts and BLOBs from this value on. Raises ValueError, TypeError if the
+    process cannot have packed it."""
     if isinstance(value, list):
-        (text,) = cast("list[object]", value)
-        if isinstance(text, str):
-            return base64.b64decode(text, validate=True)
+        length, is_text = cast("list[object]", value)
+        if isinstance(length, int) and length >= 0 and len(found := data.read(length)) == length:
+            return found.decode(errors="surrogateescape") if is_text else found
     elif value is None or isinstance(value, str | int | float):
         return value
     raise ValueError("not a value of SQLite")

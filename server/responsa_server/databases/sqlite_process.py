@@ -1,15 +1,18 @@
 """Reads one SQLite file, in a process that can only compute: `python -m responsa_server.databases.sqlite_process`.
 
-SQLite runs the queries of administrators in C, next to functions that take pointers. So it never runs in the server. This process opens the file, gives up every right but those to
-compute and to use its open descriptors, and only then looks at the schema and runs queries. Within SQLite, a query gets nothing but ordinary tables, views, and functions that compute.
+SQLite runs the queries of administrators in C, next to functions that take pointers. So it never runs in the server.
+This process opens the file, gives up every right but those to compute and to use its open descriptors, and only then
+looks at the schema and runs queries. Within SQLite, a query gets nothing but ordinary tables, views, and functions that
+compute.
 
-It reads requests, one JSON object a line, from its standard input, and writes answers to its standard output: 8 bytes with the length, and JSON. Python 3.11 lacks the calls that switch on
-SQLite's defensive mode; the file is opened read-only, and nothing but a SELECT is authorized. The process imports the standard library and `confinement` alone, so that it starts fast.
+It reads requests, one JSON object a line, from its standard input, and writes answers to its standard output: two
+lengths of 8 bytes each, JSON, and the bytes of texts and BLOBs, which would be longer in JSON. Python 3.11 lacks the
+calls that switch on SQLite's defensive mode; the file is opened read-only, and nothing but a SELECT is authorized. The
+process imports the standard library and `confinement` alone, so that it starts fast.
 """
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 import sqlite3
@@ -25,13 +28,15 @@ from responsa_server.confinement import capabilities, confine
 
 EXIT_UNCONFINED: Final = 70
 """The exit status if the process could not be confined, and so ran no query."""
-LENGTH: Final = struct.Struct("<Q")
+LENGTHS: Final = struct.Struct("<QQ")
+"""The lengths of an answer's JSON and of the bytes behind it."""
 NO_MEMORY: Final = 7
 """The number of SQLITE_NOMEM, for which Python has no name."""
 _BUSY_SECONDS: Final = 5
 # The server ends a query that takes too long. This is for a process that it has lost.
 _CPU_SECONDS: Final = 24 * 3600
-_PIECE_CHARACTERS: Final = 1 << 20
+PIECE_BYTES: Final = 1 << 20
+"""The length of rows after which an answer ends."""
 
 FUNCTIONS: Final = frozenset(
     [
@@ -171,13 +176,15 @@ FUNCTIONS: Final = frozenset(
         "zeroblob",
     ]
 )
-"""The functions that a query may call: those of SQLite itself that compute a value from their arguments. A later release of SQLite may lack some, or call them from others."""
+"""The functions that a query may call: those of SQLite itself that compute a value from their arguments. A later
+release of SQLite may lack some, or call them from others."""
 TABLES: Final = frozenset({"json_each", "json_tree", "sqlite_master", "sqlite_schema"})
 """What a query may read besides the ordinary tables and the views of the file."""
 
 
 def _opened(file: str, row_bytes: int) -> sqlite3.Connection:
-    """Open the file read-only, and begin the transaction in which all queries see it. This takes the locks, and opens the log if the file has one. Raises sqlite3.Error."""
+    """Open the file read-only, and begin the transaction in which all queries see it. This takes the locks, and opens
+    the log if the file has one. Raises sqlite3.Error."""
     opened = sqlite3.connect(
         f"file:{quote(file)}?mode=ro", uri=True, timeout=_BUSY_SECONDS, isolation_level=None
     )
@@ -206,7 +213,8 @@ def _opened(file: str, row_bytes: int) -> sqlite3.Connection:
 
 
 def _views_may_make_json() -> bool:
-    """Whether a view may call `json_object` without trust. SQLite 3.40 refuses that; there, the list of functions alone protects, which counts for views as well."""
+    """Whether a view may call `json_object` without trust. SQLite 3.40 refuses that; there, the list of functions alone
+    protects, which counts for views as well."""
     with closing(sqlite3.connect(":memory:")) as empty:
         empty.execute("CREATE VIEW made AS SELECT json_object('a', 1)")
         empty.execute("PRAGMA trusted_schema = OFF")
@@ -254,30 +262,36 @@ class _Reader:
         self._row_bytes = row_bytes
         self._result: sqlite3.Cursor | None = None
 
-    def answer(self, asked: Mapping[str, Any]) -> Mapping[str, object]:
-        """The answer to a request: the columns of a query, or the next rows of its result. Raises the errors of the module `sqlite3`, MemoryError."""
-        if "sql" in asked:
+    def answer(self, request: Mapping[str, Any]) -> Mapping[str, object]:
+        """The answer to a request: the columns of a query, or the next rows of its result. Raises the errors of the
+        module `sqlite3`, MemoryError."""
+        if "sql" in request:
             if self._result is not None:
                 self._result.close()
-            self._result = self._opened.execute(asked["sql"], asked["values"])
+            self._result = self._opened.execute(request["sql"], request["values"])
             return {"columns": [one[0] for one in self._result.description or ()]}
         assert self._result is not None, "a query has run"
-        rows, size = list[Sequence[object]](), 0
-        while len(rows) < asked["rows"] and size < _PIECE_CHARACTERS:
+        rows, parts, size = list[Sequence[object]](), list[bytes](), 0
+        while len(rows) < request["rows"] and size < PIECE_BYTES:
             row = self._result.fetchone()
             if row is None:
                 break
-            length = sum(len(one) if isinstance(one, str | bytes) else 8 for one in row)
+            parts += [one for one in row if isinstance(one, bytes)]
+            length = sum(len(one) + 8 if isinstance(one, bytes) else 8 for one in row)
             if length > self._row_bytes:
                 return {"long_row": True}
             rows.append([_packed(one) for one in row])
             size += length
-        return {"rows": rows}
+        return {"rows": rows, "data": b"".join(parts)}
+
+
+class _Text(bytes):
+    """A text in SQLite's bytes, which need not be valid UTF-8."""
 
 
 def _packed(value: object) -> object:
-    """A value for JSON; bytes become a list of their Base64."""
-    return [base64.b64encode(value).decode()] if isinstance(value, bytes) else value
+    """A value for JSON. For bytes their length, and whether they are a text; they follow behind the JSON."""
+    return [len(value), isinstance(value, _Text)] if isinstance(value, bytes) else value
 
 
 def _decoded(data: bytes) -> str:
@@ -303,18 +317,21 @@ def _tried(step: Callable[[], Mapping[str, object]]) -> Mapping[str, object]:
 
 
 def _send(answers: IO[bytes], message: Mapping[str, object]) -> None:
-    data = json.dumps(message).encode()
-    answers.write(LENGTH.pack(len(data)))
+    plain = {name: value for name, value in message.items() if name != "data"}
+    head, data = json.dumps(plain).encode(), message.get("data", b"")
+    assert isinstance(data, bytes)
+    answers.write(LENGTHS.pack(len(head), len(data)))
+    answers.write(head)
     answers.write(data)
     answers.flush()
 
 
-def _serve(given: IO[bytes], answers: IO[bytes]) -> None:
+def _serve(requests: IO[bytes], answers: IO[bytes]) -> None:
     """Answer requests until the other side ends. The first one names the file."""
-    begin = json.loads(given.readline())
-    found = capabilities()
-    if not found.complete and not begin["unconfined"]:
-        _send(answers, {"unconfined": found.sentence})
+    begin = json.loads(requests.readline())
+    sandbox = capabilities()
+    if not sandbox.complete and not begin["unconfined"]:
+        _send(answers, {"unconfined": sandbox.sentence})
         return
     time.tzset()
     try:
@@ -324,7 +341,7 @@ def _serve(given: IO[bytes], answers: IO[bytes]) -> None:
         return
     try:
         confine(
-            found,
+            sandbox,
             (),
             memory_bytes=begin["memory_bytes"],
             cpu_seconds=_CPU_SECONDS,
@@ -335,11 +352,12 @@ def _serve(given: IO[bytes], answers: IO[bytes]) -> None:
 
     def restricted() -> Mapping[str, object]:
         _restrict(opened)
+        opened.text_factory = _Text
         return {"ready": True}
 
     reader = _Reader(opened, begin["row_bytes"])
     _send(answers, _tried(restricted))
-    for line in given:
+    for line in requests:
         asked = json.loads(line)
         _send(answers, _tried(lambda: reader.answer(asked)))  # noqa: B023 - called only in this round
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
@@ -15,30 +16,37 @@ MOST_SESSIONS: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Session:
-    """A time for which a user is signed in on one device."""
+class Connection:
+    """A program that a user has connected with OAuth. client_id: the id of a registered program, the address of its
+    document, or what dynamic registration gave it. display_name: what it calls itself. redirect_uri: where it got its
+    authorisation code. scopes: what it may do. resource: the audience of its access tokens (RFC 8707). program_id: the
+    registered program, or None.
+    """
 
-    id: UUID
-    user_id: UUID
-    create_time: datetime
-    last_use_time: datetime
-    expire_time: datetime
-    address: str
-    user_agent: str
+    client_id: str
+    display_name: str
+    redirect_uri: str
+    scopes: Sequence[str]
+    resource: str
+    program_id: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """The content of an access token."""
+    """The content of an access token. resource: the only resource at which it counts; "" for the token of a user's own
+    session, which counts everywhere. scopes: what its holder may do at the resource."""
 
     tenant_id: str
     user_id: UUID
     session_id: UUID
+    resource: str = ""
+    scopes: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """A user who can have a password. hash: the password's hash; password_time: when this password was set; both None without a password."""
+    """A user who can have a password. hash: the password's hash; password_time: when this password was set; both None
+    without a password."""
 
     user: User
     hash: str | None
@@ -47,16 +55,32 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class NewSession:
-    """A session to begin. id: None if the database makes one. token: the digest of the browser's token or of the first refresh token. seconds: how long the session is valid."""
+    """A session to begin. id: None if the database makes one. token: the digest of the browser's token or of the first
+    refresh token. seconds: how long the session is valid. connection: the program whose session it is, or None.
+    code_challenge: of such a session, whose first refresh token is the authorisation code (RFC 7636, S256).
+    """
 
     id: UUID | None
     token: bytes
     origin: Origin
     seconds: float
+    connection: Connection | None = None
+    code_challenge: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Begun:
+class Proof:
+    """What a program shows with an authorisation code or a refresh token. redirect_uri, code_challenge: with a code;
+    None with a refresh token. resource: None if it names none."""
+
+    client_id: str
+    redirect_uri: str | None
+    code_challenge: str | None
+    resource: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class StartedSession:
     """A session that began. Both times are the database's."""
 
     begin_time: datetime
@@ -65,7 +89,8 @@ class Begun:
 
 @dataclass(frozen=True, slots=True)
 class Refreshed:
-    """A refresh token that was exchanged. use_time, kid: of the first exchange, also in the reply to a repetition of it."""
+    """A refresh token that was exchanged. use_time, kid: of the first exchange, also in the reply to a repetition of
+    it. connection: of a program's session."""
 
     tenant_id: str
     user_id: UUID
@@ -73,19 +98,23 @@ class Refreshed:
     use_time: datetime
     expire_time: datetime
     kid: str
+    connection: Connection | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class NotRefreshed:
-    """A refresh token that was not exchanged. tenant_id: the tenant of the token, "" for an unknown token. ended: the session that ended because the token was used twice, or None."""
+    """A refresh token that was not exchanged. tenant_id: the tenant of the token, "" for an unknown token. ended: the
+    session that ended because the token was used twice, or None. wrong: the field of `Proof` that the program has not
+    shown as the session has it, if the client_id is right."""
 
     tenant_id: str = ""
     ended: UUID | None = None
+    wrong: str = ""
 
 
 class Registered(Enum):
-    """The outcome of a registration. DONE is also the outcome for a taken address, so that the reply does not reveal whether an address is taken. With the
-    other two outcomes, nothing has changed.
+    """The outcome of a registration. DONE is also the outcome for a taken address, so that the reply does not reveal
+    whether an address is taken. With the other two outcomes, nothing has changed.
     """
 
     DONE = "done"
@@ -110,18 +139,6 @@ class Invitation:
 
 
 @dataclass(frozen=True, slots=True)
-class OpenInvitation:
-    """An invitation that is neither used nor expired. maker_id: None for an invitation from an owner of the installation."""
-
-    id: UUID
-    role: Role
-    email: str
-    maker_id: UUID | None
-    create_time: datetime
-    expire_time: datetime
-
-
-@dataclass(frozen=True, slots=True)
 class SignInProvider:
     """An OpenID Connect provider that signs the people of a tenant in. id: e.g. "corp". issuer: see OpenID Connect."""
 
@@ -133,7 +150,8 @@ class SignInProvider:
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """An account that is made once its address is confirmed. hash: of the password. invitation: the digest of the invitation's code, or None."""
+    """An account that is made once its address is confirmed. hash: of the password. invitation: the digest of the
+    invitation's code, or None."""
 
     user: User
     hash: str
@@ -142,8 +160,9 @@ class Pending:
 
 @dataclass(frozen=True, slots=True)
 class Unconfirmed:
-    """An address that waits for its confirmation. email: the address of the account: that of the registration, or the present one of a user who has asked for another one; "" for a
-    user without an address. hash: of the password of the registration or of the user; None if the user has no password.
+    """An address that waits for its confirmation. email: the address of the account: that of the registration, or the
+    present one of a user who has asked for another one; "" for a user without an address. hash: of the password of the
+    registration or of the user; None if the user has no password.
     """
 
     tenant_id: str
@@ -171,22 +190,11 @@ class SealedKey:
 
 @dataclass(frozen=True, slots=True)
 class ExternalIdentity:
-    """A person at a provider. issuer, sub: the claims that identify the person. subject: the name of the person in documents, "" without one; None if the provider
-    does not decide it.
+    """A person at a provider. issuer, sub: the claims that identify the person. subject: the name of the person in
+    documents, "" without one; None if the provider does not decide it.
     """
 
     tenant_id: str
     issuer: str
     sub: str
     subject: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class LinkedIdentity:
-    """An identity with which a user signs in. sign_in_time: the latest sign-in; None before the first one after the identity was linked."""
-
-    id: UUID
-    issuer: str
-    sub: str
-    create_time: datetime
-    sign_in_time: datetime | None

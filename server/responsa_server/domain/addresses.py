@@ -107,38 +107,53 @@ def hosts_of(port: int, allowed: Sequence[str]) -> Sequence[str]:
     allowed: host names with or without a port. port: the port to add to a host name without a port. Clients leave out
     the ports 80 and 443 in the Host header, so a name with one of these ports is also returned without the port.
     """
-    found: dict[str, None] = {}
+    hosts: dict[str, None] = {}
     for host in allowed:
         full = host.lower() if _has_port(host) else f"{host.lower()}:{port}"
-        found[full] = None
+        hosts[full] = None
         name, _, own = full.rpartition(":")
         if own in ("80", "443"):
-            found[name] = None
-    return tuple(found)
+            hosts[name] = None
+    return tuple(hosts)
 
 
 def origins_of(hosts: Collection[str]) -> Sequence[str]:
-    """Return the origins of the pages that a server with these hosts serves, as browsers write them: without a port that is the scheme's own. hosts: as `hosts_of` returns them.
+    """Return the origins of the pages that a server with these hosts serves, as browsers write them: without a port
+    that is the scheme's own. hosts: as `hosts_of` returns them.
 
     Behind the port 443, there is only TLS. A page that came over plain http is one that anybody in the network can have written.
     """
-    found: dict[str, None] = {}
+    origins: dict[str, None] = {}
     for host in hosts:
         name, _, port = host.rpartition(":") if _has_port(host) else (host, "", "")
         match port:
             case "443":
-                found[f"https://{name}"] = None
+                origins[f"https://{name}"] = None
             case "80":
-                found[f"http://{name}"] = found[f"https://{name}"] = None
+                origins[f"http://{name}"] = origins[f"https://{name}"] = None
             case "":
                 pass  # `hosts` also has it with its port
             case _:
-                found[f"http://{host}"] = found[f"https://{host}"] = None
-    return tuple(found)
+                origins[f"http://{host}"] = origins[f"https://{host}"] = None
+    return tuple(origins)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a Host header, in lower case, names this machine's loopback, with any port or none: a port may be
+    forwarded from another one."""
+    return (host.rpartition(":")[0] if _has_port(host) else host) in LOOPBACK_HOSTS
+
+
+def own_address(host: str, public_url: str, scheme: str = "") -> str:
+    """Return the address of this server for a caller, without a path. host: the Host header. public_url: the address
+    that the settings name; "" to take the host. scheme: how the caller came; "" for https unless the host is the
+    loopback's, for an address that must not be met without TLS."""
+    return public_url or f"{scheme or ('http' if is_loopback(host.lower()) else 'https')}://{host}"
 
 
 def is_by_address(host: str) -> bool:
-    """Whether a Host header names this machine by an IP address or as localhost. No page of another site comes here under such a name: the site would need a name of its own that leads here (DNS rebinding)."""
+    """Whether a Host header names this machine by an IP address or as localhost. No page of another site comes here
+    under such a name: the site would need a name of its own that leads here (DNS rebinding)."""
     name = host.rpartition(":")[0] if _has_port(host) else host
     try:
         ipaddress.ip_address(name.removeprefix("[").removesuffix("]"))
@@ -153,13 +168,14 @@ def _has_port(host: str) -> bool:
 
 @lru_cache(maxsize=4096)
 def network_of(address: str) -> str:
-    """Return the network that one caller has: an IPv4 address, or the /64 of an IPv6 address, because every household gets at least that many. Another text stays as it is."""
+    """Return the network that one caller has: an IPv4 address, or the /64 of an IPv6 address, because every household
+    gets at least that many. Another text stays as it is."""
     try:
-        found = ipaddress.ip_address(address.partition("%")[0])
+        parsed = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
         return address
-    if isinstance(found, ipaddress.IPv6Address):
-        if found.ipv4_mapped is not None:
-            return str(found.ipv4_mapped)
-        return str(ipaddress.IPv6Network((found, 64), strict=False))
-    return str(found)
+    if isinstance(parsed, ipaddress.IPv6Address):
+        if parsed.ipv4_mapped is not None:
+            return str(parsed.ipv4_mapped)
+        return str(ipaddress.IPv6Network((parsed, 64), strict=False))
+    return str(parsed)

@@ -32,8 +32,9 @@ class AgentCard:
     object. examples: sample questions. collections: the collections that the agent searches if a question names no
     collection; if empty, all collections that the caller may read. models: the models as `provider:model`, in the order
     of use; empty if the agent needs no model. history_messages: the number of earlier messages that the agent reads.
-    tools: the names of the tools that the agent uses. missing_tools: those that this server does not have. file_version: the
-    name of the version of the agent's files; "" for an agent without files.
+    tools: the names of the tools that the agent uses. missing_tools: those that this server does not have.
+    file_version: the name of the version of the agent's files; "" for an agent without files. writes_json: whether
+    programs may ask the agent's language model for JSON.
     """
 
     id: str
@@ -49,6 +50,7 @@ class AgentCard:
     tools: Sequence[str] = ()
     missing_tools: Sequence[str] = ()
     file_version: str = ""
+    writes_json: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +93,7 @@ class Catalogue(Protocol):
         """Return the agent with this id; "" means the default agent. Raises NotFound; its message lists the agents."""
         ...
 
-    async def schema(self, who: Principal, card: AgentCard) -> Mapping[str, object]:
+    async def schema(self, caller: Principal, card: AgentCard) -> Mapping[str, object]:
         """Return the schema of an agent's parameters. A parameter that refers to a kind of resource (`x-resource`)
         lists the resources that the caller may choose. Raises Unavailable.
         """
@@ -153,7 +155,8 @@ class NewVersion:
 
 @dataclass(frozen=True, slots=True)
 class Publication:
-    """A version that outranks an agent's files as long as these give the version with this SHA-256, 32 bytes. number: the version's number within its agent."""
+    """A version that outranks an agent's files as long as these give the version with this SHA-256, 32 bytes. number:
+    the version's number within its agent."""
 
     agent: str
     number: int
@@ -170,8 +173,9 @@ class StoredVersion:
     """A stored version.
 
     number: the version's number within its agent, from 1. ordinal: the version's number within the installation;
-    ordinals increase in the order in which versions become visible. content: the bytes of `NewVersion`. engine: the number of the engine that can run it; 0 for a version that was code, before
-    agents had configurations, and whose content is empty.
+    ordinals increase in the order in which versions become visible. content: the bytes of `NewVersion`. engine: the
+    number of the engine that can run it; 0 for a version that was code, before agents had configurations, and whose
+    content is empty.
     """
 
     agent: str
@@ -190,7 +194,8 @@ class StoredVersion:
 class AgentVersion:
     """A version of an agent, as administrators see it.
 
-    id: the agent's id. version: the version's number within its agent, from 1. sha256: in hexadecimal digits. content: the bytes of `NewVersion`; empty in a list.
+    id: the agent's id. version: the version's number within its agent, from 1. sha256: in hexadecimal digits. content:
+    the bytes of `NewVersion`; empty in a list.
     card: JSON that says where a created version came from, or "".
     """
 
@@ -308,7 +313,8 @@ class Barrier:
 
 @dataclass(frozen=True, slots=True)
 class DocumentsRead:
-    """The versions of documents that reach a model or the answer from here on. They are recorded in the turn's row, together with the next events; the log has no event of it."""
+    """The versions of documents that reach a model or the answer from here on. They are recorded in the turn's row,
+    together with the next events; the log has no event of it."""
 
     versions: Sequence[VersionRead]
 
@@ -341,7 +347,8 @@ class RecordedCall:
 
 
 class RecordedCalls:
-    """The calls that a turn has recorded. They stand in for the calls of tools with effects when the turn's question is answered again. missing: how many calls were wanted that are not recorded."""
+    """The calls that a turn has recorded. They stand in for the calls of tools with effects when the turn's question is
+    answered again. missing: how many calls were wanted that are not recorded."""
 
     def __init__(self, calls: Sequence[RecordedCall] = ()) -> None:
         self._calls = calls
@@ -364,11 +371,12 @@ class AnswerTask:
     state at the last milestone of an earlier attempt, or None to start at the first node. tools: the tool calls of
     earlier attempts, by call_id. conversation_id: the conversation, or None if the task has no conversation.
     age_seconds: the time since a worker first claimed the turn. grant: what the turn may use of its user's quota; None
-    if no quota limits it. recorded: stands in for the tools with effects, of which none is called then; None to call them. pause: while the instance is paused, no tool with effects is called.
+    if no quota limits it. recorded: stands in for the tools with effects, of which none is called then; None to call
+    them. pause: while the instance is paused, no tool with effects is called.
     """
 
     turn_id: UUID
-    who: Principal
+    caller: Principal
     question: Question
     history: Sequence[Message]
     meter: Meter = field(default_factory=Meter)
@@ -416,7 +424,7 @@ class Agent(Protocol):
         """Whether its turns may wait for a language model."""
         ...
 
-    async def admit(self, who: Principal, question: Question) -> None:
+    async def admit(self, caller: Principal, question: Question) -> None:
         """Check a question's parameters before the question is accepted, and check that all records named in the
         parameters exist.
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Final, Protocol, runtime_checkable
 
 from responsa_server.domain.events import (
     ByteRange,
@@ -27,19 +27,32 @@ from responsa_server.domain.people import Principal
 _WORD: Final = re.compile(r"[^\W_]+")
 
 
+@runtime_checkable
+class FoundContent(Protocol):
+    """What a search found, as the source of evidence keeps it during a turn."""
+
+    @property
+    def kept(self) -> object:
+        """What a milestone keeps of it: dataclasses of plain values (texts, numbers, booleans, None, UUIDs, and
+        sequences, sets and mappings of these)."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Evidence:
     """The results of a search for a question.
 
     passages: the number of passages found. embedding_tokens: the number of tokens that the embedding model read.
-    content: plain values (texts, numbers, booleans, None, and lists and mappings of these). The content is
+    content: what was found, a `FoundContent`; plain values if the evidence was read from a milestone. It is
     read only by the evidence's source and its judge. degraded: "text_only" if vectors were not available,
-    otherwise "". record: false if the search was for documents about the caller and there are none. collections: the collections of the passages. kinds: the kinds of these collections; empty if the question or its agent named the collections.
+    otherwise "". record: false if the search was for documents about the caller and there are none. collections: the
+    collections of the passages. kinds: the kinds of these collections; empty if the question or its agent named the
+    collections.
     """
 
     passages: int
     embedding_tokens: int
-    content: Mapping[str, object]
+    content: object
     degraded: str = ""
     collections: tuple[str, ...] = ()
     kinds: Mapping[str, CollectionKind] = field(default_factory=dict[str, CollectionKind])
@@ -81,19 +94,23 @@ class Quote:
 class Ranking:
     """The passages that a turn shows without a language model, best first.
 
-    excerpts: at most MAX_EXCERPTS, of which at most two are from one document. more: at most MAX_MORE_EXCERPTS further ones. support: how well the best of them fits
-    the question, from 0 to 1. near: whether the excerpts are worth showing as an answer; otherwise they are the closest that was found, which may be none.
+    excerpts: at most MAX_EXCERPTS, of which at most two are from one document. more: at most MAX_MORE_EXCERPTS further
+    ones. support: how well the best of them fits the question, from 0 to 1. near: whether the excerpts are worth
+    showing as an answer; otherwise they are the closest that was found, which may be none.
+    made: whether the excerpts are made; otherwise there are none yet, and `EvidenceSource.excerpts` makes them.
     """
 
     excerpts: tuple[Excerpt, ...] = ()
     more: tuple[Excerpt, ...] = ()
     support: float = 0.0
     near: bool = False
+    made: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Ranked:
-    """The evidence in the order of its ranking, and what a turn shows of it. fallback: what was done instead if the reranking model failed; None if it did not fail or there is none.
+    """The evidence in the order of its ranking, and what a turn shows of it. fallback: what was done instead if the
+    reranking model failed; None if it did not fail or there is none.
     usage: what the reranking model cost.
     """
 
@@ -109,9 +126,12 @@ class SearchOptions:
 
     top_k: the maximum number of passages, from 1 to 50; None means the source's default. threshold: the lowest score of
     a passage, from 0 to 1. rerank: whether the candidates are compared with the question a second time. expansions:
-    additional words to search for, which can add passages but never displace the better half of the others. filters: conditions that the documents must meet, on the fields of `lists.SEARCHED`. own: if not None, the search finds only documents about
-    the caller, whatever the caller's role, and documents without a subject in these collections; None means all documents that the caller may read.
-    refers: whether the last of several questions cannot be understood without the others. It is then not searched for, but its words must be near an answer.
+    additional words to search for, which can add passages but never displace the better half of the others. filters:
+    conditions that the documents must meet, on the fields of `lists.SEARCHED`. own: if not None, the search finds only
+    documents about the caller, whatever the caller's role, and documents without a subject in these collections; None
+    means all documents that the caller may read.
+    refers: whether the last of several questions cannot be understood without the others. It is then not searched for,
+    but its words must be near an answer.
     """
 
     top_k: int | None = None
@@ -129,9 +149,10 @@ DEFAULT_SEARCH: Final = SearchOptions()
 @dataclass(frozen=True, slots=True)
 class ShownPassage:
     """A passage as a prompt may show it. title: the document's title. text: the passage's text, whole or cut after a
-    sentence. version: the version of the document; None if the text comes from no document. uri: the document's address, or "". place: where the text stands; None if it comes from no
-    document. exact: the bytes at this place, decoded: the text before sentences that give instructions were left out. headings: those above the text, outermost first. date: the document's date
-    as YYYY-MM-DD; "" if it is not known.
+    sentence. version: the version of the document; None if the text comes from no document. uri: the document's
+    address, or "". place: where the text stands; None if it comes from no document. exact: the bytes at this place,
+    decoded: the text before sentences that give instructions were left out. headings: those above the text, outermost
+    first. date: the document's date as YYYY-MM-DD; "" if it is not known.
     """
 
     title: str
@@ -157,10 +178,11 @@ class CitedSentence:
 
 @dataclass(frozen=True, slots=True)
 class CheckedClaim:
-    """What is known of a cited sentence without a judge.
+    """What is known of a cited sentence before a model judges.
 
-    passage: the one that it names; None if there is no such passage. quote: the words of the passage that it copies; None if they are not there, or contradict it. quoted: whether the
-    quote holds it.
+    passage: the one that it names; None if there is no such passage. quote: the words of the passage that it copies, or
+    the whole passage if that was asked for and it copies none; None if they are not there, or contradict it, so that no
+    model can confirm it. quoted: whether the quote holds it.
     """
 
     passage: Passage | None = None
@@ -181,7 +203,7 @@ class EvidenceSource(Protocol):
 
     async def search(
         self,
-        who: Principal,
+        caller: Principal,
         questions: tuple[str, ...],
         collections: tuple[str, ...],
         options: SearchOptions = DEFAULT_SEARCH,
@@ -199,19 +221,26 @@ class EvidenceSource(Protocol):
         """
         ...
 
-    async def rank(self, who: Principal, question: str, evidence: Evidence) -> Ranked:
-        """Order the passages of the evidence by how well they fit the question, leave out those that repeat others, and choose the excerpts that a turn shows.
+    async def rank(self, caller: Principal, question: str, evidence: Evidence) -> Ranked:
+        """Order the passages of the evidence by how well they fit the question, leave out those that repeat others, and
+        say how well the excerpts fit that a turn would show.
 
-        question: one of the phrasings that the search used. Only the order depends on the reranking model, if there is one; if it fails, the search's own order stays. Of documents that the
-        caller may not read any more, nothing is shown. Raises Unavailable.
+        question: one of the phrasings that the search used. Only the order depends on the reranking model, if there is
+        one; if it fails, the search's own order stays. Of documents that the caller may not read any more, nothing is
+        shown. Raises Unavailable.
         """
+        ...
+
+    async def excerpts(self, caller: Principal, evidence: Evidence, ranking: Ranking) -> Ranking:
+        """The ranking of this evidence with its excerpts. Of documents that the caller may not read any more, nothing
+        is shown. Raises Unavailable."""
         ...
 
     async def with_sources(
         self, question: str, evidence: Evidence | None, sources: Sequence[FoundSource]
     ) -> Evidence:
-        """Return the evidence with the texts of these sources as further passages, the best first. `passages` and the judge treat them like the passages
-        of documents.
+        """Return the evidence with the texts of these sources as further passages, the best first. `passages` and the
+        judge treat them like the passages of documents.
 
         question: one of the phrasings that the search used. evidence: None if nothing was searched.
         """
@@ -222,12 +251,15 @@ class SectionSource(Protocol):
     """Finds the whole sections that the passages of evidence are from."""
 
     async def sections(
-        self, who: Principal, evidence: Evidence, most: int, most_bytes: int, *, divided: bool
+        self, caller: Principal, evidence: Evidence, most: int, most_bytes: int, *, divided: bool
     ) -> Sequence[Sequence[Quote]]:
-        """Return the sections that fit the question of the search best, best first: at most `most`. A section is the text between two headings of its document.
+        """Return the sections that fit the question of the search best, best first: at most `most`. A section is the
+        text between two headings of its document.
 
-        divided: whether a section is several quotes that follow each other, so that each part of it has its own citation; otherwise it is one quote. most_bytes: the maximum size of a section. Of a longer section, the blocks around its best piece are
-        returned; code is never cut. Documents that the caller may not read any more are left out. Raises Unavailable.
+        divided: whether a section is several quotes that follow each other, so that each part of it has its own
+        citation; otherwise it is one quote. most_bytes: the maximum size of a section. Of a longer section, the blocks
+        around its best piece are returned; code is never cut. Documents that the caller may not read any more are left
+        out. Raises Unavailable.
         """
         ...
 
@@ -236,16 +268,17 @@ class CitationJudge(Protocol):
     """Decides what a citation can be without a model that judges."""
 
     async def judge(
-        self, claims: Sequence[CitedSentence], evidence: Evidence, most_bytes: int
+        self, claims: Sequence[CitedSentence], evidence: Evidence, most_bytes: int, *, whole: bool = False
     ) -> Sequence[CheckedClaim]:
         """What is known of each claim.
 
         most_bytes: the value that was passed to `passages`, so that the claims' numbers refer to the same passages.
+        whole: whether a claim that copies no words quotes its whole passage.
         """
         ...
 
     async def judge_sources(
-        self, claims: Sequence[CitedSentence], sources: Sequence[FoundSource]
+        self, claims: Sequence[CitedSentence], sources: Sequence[FoundSource], *, whole: bool = False
     ) -> Sequence[CheckedClaim]:
         """The same for claims that cite sources of tools. Their numbers count the sources, from 1."""
         ...

@@ -1,5 +1,5 @@
-"""Circuit breakers: whether to call something that has failed before. Each process has its own, and hints from other processes open and close them
-too; a lost hint costs a failed call.
+"""Circuit breakers: whether to call something that has failed before. Each process has its own, and hints from other
+processes open and close them too; a lost hint costs a failed call.
 """
 
 from __future__ import annotations
@@ -11,9 +11,8 @@ from enum import StrEnum
 from math import inf
 from typing import Any, Final
 
+from responsa_server.domain.formatting import in_seconds
 from responsa_server.domain.parts import Health, PartReport
-from responsa_server.domain.relay import Circuit, CircuitState
-from responsa_server.domain.words import in_seconds
 
 OPEN_SECONDS: Final = 30.0
 """How long a circuit stays open. Afterwards one call may try."""
@@ -23,9 +22,30 @@ _MOST: Final = 10_000
 """The number of circuits that a process remembers. Beyond it, the oldest is forgotten, which costs at most a failed call."""
 
 
+class CircuitState(StrEnum):
+    """What happened to a circuit. PROBED: one process tries a call; for 0 seconds, its call has ended without an outcome."""
+
+    OPEN = "open"
+    PROBED = "probed"
+    CLOSED = "closed"
+
+
+@dataclass(frozen=True, slots=True)
+class Circuit:
+    """A circuit breaker has another state. seconds: how long the state lasts. patience_seconds: a call with at least this patience is
+    admitted.
+    """
+
+    name: str
+    state: CircuitState
+    cause: str = ""
+    seconds: float = 0.0
+    patience_seconds: float = inf
+
+
 class Probe(StrEnum):
-    """What a call that is admitted means for its circuit. CALL: the circuit is closed, or the call waits longer than the failed ones. PROBE: its outcome closes or opens
-    the circuit.
+    """What a call that is admitted means for its circuit. CALL: the circuit is closed, or the call waits longer than
+    the failed ones. PROBE: its outcome closes or opens the circuit.
     """
 
     CALL = "call"
@@ -34,8 +54,9 @@ class Probe(StrEnum):
 
 @dataclass(slots=True)
 class _Opened:
-    """cause: why. since: when it opened first; a probe that fails leaves this time. until: when a probe may begin. patience_seconds: a call with at least this patience
-    is admitted all the same. probe_until: the latest end of the probe that runs; 0 if none runs.
+    """cause: why. since: when it opened first; a probe that fails leaves this time. until: when a probe may begin.
+    patience_seconds: a call with at least this patience is admitted all the same. probe_until: the latest end of the
+    probe that runs; 0 if none runs.
     """
 
     cause: str
@@ -47,7 +68,8 @@ class _Opened:
 
 @dataclass(frozen=True, slots=True)
 class BarredCall:
-    """A call that must not be made. cause: the failure that opened the circuit. seconds: how long no call is made; a probe may end earlier."""
+    """A call that must not be made. cause: the failure that opened the circuit. seconds: how long no call is made; a
+    probe may end earlier."""
 
     cause: str
     seconds: float = field(default=0.0, compare=False)
@@ -55,7 +77,8 @@ class BarredCall:
 
 @dataclass(frozen=True, slots=True)
 class OpenCircuit:
-    """A circuit that is open now. cause: the last failure. seconds: for how long it has been open. next_seconds: when a call may try; 0 if the next call may."""
+    """A circuit that is open now. cause: the last failure. seconds: for how long it has been open. next_seconds: when a
+    call may try; 0 if the next call may."""
 
     name: str
     cause: str
@@ -64,8 +87,8 @@ class OpenCircuit:
 
 
 class Breakers:
-    """The circuits of a process, by name; any part may add its own names, with a prefix. A circuit is closed until `failed` or `open` opens it.
-    After OPEN_SECONDS it lets one call at a time try.
+    """The circuits of a process, by name; any part may add its own names, with a prefix. A circuit is closed until
+    `failed` or `open` opens it. After OPEN_SECONDS it lets one call at a time try.
     """
 
     def __init__(
@@ -100,8 +123,8 @@ class Breakers:
     def failed(
         self, name: str, cause: str, most: int, patience_seconds: float = inf, caller: str = ""
     ) -> None:
-        """A call has failed. The circuit opens after `most` failures in a row, and at once if it was open before. caller: who made the call; failures of one caller then
-        count as one, also those of probes. "" to count each.
+        """A call has failed. The circuit opens after `most` failures in a row, and at once if it was open before.
+        caller: who made the call; failures of one caller then count as one, also those of probes. "" to count each.
         """
         failures = self._failures.setdefault(name, [])
         if not (caller and caller in failures):
@@ -111,7 +134,8 @@ class Breakers:
         _bound(self._failures)
 
     def open(self, name: str, cause: str, patience_seconds: float = inf) -> None:
-        """Open a circuit at once, because the next call would fail in the same way. patience_seconds: a call with at least this patience is admitted."""
+        """Open a circuit at once, because the next call would fail in the same way. patience_seconds: a call with at
+        least this patience is admitted."""
         self._open(name, cause, OPEN_SECONDS, patience_seconds)
         self._say(Circuit(name, CircuitState.OPEN, cause, OPEN_SECONDS, patience_seconds))
 
@@ -169,25 +193,26 @@ class CircuitsPart:
     """The health of what the circuits of some kinds protect: degraded while one of them is open. Implements `ReportedPart`."""
 
     def __init__(self, name: str, breakers: Breakers, kinds: Mapping[str, Callable[[str], str]]) -> None:
-        """kinds: by the beginning of a circuit's name, how a sentence names the rest; "" leaves the circuit out. If several circuits have one name in sentences, the first counts."""
+        """kinds: by the beginning of a circuit's name, how a sentence names the rest; "" leaves the circuit out. If
+        several circuits have one name in sentences, the first counts."""
         self.name = name
         self._breakers = breakers
         self._kinds = kinds
 
     async def check(self) -> PartReport:
-        found = dict[str, str]()
+        failures = dict[str, str]()
         for kind, named in self._kinds.items():
             for one in self._breakers.opened(kind):
                 if name := named(one.name.removeprefix(kind)):
-                    found.setdefault(name, f"{name} {_failing(one)}")
-        detail = " ".join(found.values())
-        return PartReport(Health.DEGRADED, detail=detail) if found else PartReport(Health.OK)
+                    failures.setdefault(name, f"{name} {_failing(one)}")
+        detail = " ".join(failures.values())
+        return PartReport(Health.DEGRADED, detail=detail) if failures else PartReport(Health.OK)
 
 
-def _failing(one: OpenCircuit) -> str:
+def _failing(circuit: OpenCircuit) -> str:
     again = (
-        f"it is tried again in {in_seconds(round(one.next_seconds))}."
-        if one.next_seconds
+        f"it is tried again in {in_seconds(round(circuit.next_seconds))}."
+        if circuit.next_seconds
         else "the next call tries it again."
     )
-    return f"has failed for {in_seconds(round(one.seconds))} ({one.cause}); {again}"
+    return f"has failed for {in_seconds(round(circuit.seconds))} ({circuit.cause}); {again}"

@@ -50,13 +50,17 @@ class LruCache(Generic[Key, Value]):
         self._entries.move_to_end(key)
         return entry[0]
 
+    def drop(self, key: Key) -> None:
+        """Remove the value of a key, if there is one."""
+        if (earlier := self._entries.pop(key, None)) is not None:
+            self._size -= earlier[1]
+
     def put(self, key: Key, value: Value, size_bytes: int) -> None:
         """Keep a value, in place of an earlier one with this key. A value that is larger than the limit is not kept.
 
         size_bytes: the size of the key and the value, which may be an estimate.
         """
-        if (earlier := self._entries.pop(key, None)) is not None:
-            self._size -= earlier[1]
+        self.drop(key)
         if size_bytes > self._most:
             return
         self._entries[key] = value, size_bytes

@@ -9,12 +9,14 @@ from enum import StrEnum
 from typing import Final, Protocol
 from uuid import UUID
 
+from responsa_server.domain.contract import MAX_BYTES, Speaker
 from responsa_server.domain.events import AnyCitation, RefusalReason, ToolSource, Unconfirmed, VersionRead
 from responsa_server.domain.limits import NO_LIMIT
 from responsa_server.domain.listing import ListQuery, Page
 from responsa_server.domain.people import Principal
+from responsa_server.domain.rows import Row
 
-MAX_TITLE_BYTES = 200
+MAX_TITLE_BYTES = MAX_BYTES["Conversation.title"]
 
 
 class ConversationOrigin(StrEnum):
@@ -25,8 +27,8 @@ class ConversationOrigin(StrEnum):
     PROGRAM = "program"
 
     @classmethod
-    def of(cls, who: Principal) -> ConversationOrigin:
-        return cls.PAGE if who.credential == "session" else cls.PROGRAM
+    def of(cls, caller: Principal) -> ConversationOrigin:
+        return cls.PAGE if caller.credential == "session" else cls.PROGRAM
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +53,6 @@ class Conversation:
     etag: str
 
 
-class Speaker(StrEnum):
-    """The author of a message."""
-
-    USER = "user"
-    ASSISTANT = "assistant"
-
-
 class Rating(StrEnum):
     """A user's opinion of an answer."""
 
@@ -68,18 +63,6 @@ class Rating(StrEnum):
     def of_score(cls, score: int) -> Rating | None:
         """The rating that a score from 1 to 5 gives; None for 3."""
         return None if score == 3 else cls.UP if score > 3 else cls.DOWN
-
-
-@dataclass(frozen=True, slots=True)
-class Feedback:
-    """What the user thinks of an answer. rating: None for a score of 3. score: from 1 to 5; None for a rating without one. comment: at most 2 KiB."""
-
-    message_id: UUID
-    rating: Rating | None
-    score: int | None
-    comment: str
-    create_time: datetime
-    update_time: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,39 +78,21 @@ class Message:
     refusal: RefusalReason | None
     create_time: datetime
     read: Sequence[VersionRead] = ()
-    feedback: Feedback | None = None
+    feedback: Row | None = None
     unconfirmed: Sequence[Unconfirmed] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class FoundMessage:
-    """A message that a search found."""
-
-    id: UUID
-    speaker: Speaker
-    text: str
-    create_time: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class FoundConversation:
-    """A conversation that a search found. messages: the newest that match, newest first; empty if only the title matches."""
-
-    conversation: Conversation
-    messages: Sequence[FoundMessage]
 
 
 class ConversationStore(Protocol):
     """Conversations and messages. All methods raise Unavailable if the store cannot be reached or the outcome is
     unknown.
 
-    Where the reader may no longer read a document that a turn has read, the turn's answer is a refusal (NOT_PERMITTED) in every message that these methods return. The
-    stored message stays as it is.
+    Where the reader may no longer read a document that a turn has read, the turn's answer is a refusal (NOT_PERMITTED)
+    in every message that these methods return. The stored message stays as it is.
     """
 
     async def create(
         self,
-        who: Principal,
+        caller: Principal,
         identity: UUID,
         title: str,
         labels: Mapping[str, str],
@@ -135,24 +100,25 @@ class ConversationStore(Protocol):
         *,
         most: int = NO_LIMIT,
     ) -> Conversation:
-        """Create a conversation, or return the conversation that this request_id created. most: the maximum number of the caller's conversations. Raises AlreadyExists
-        (REQUEST_ID_REUSED), Exhausted (LIMIT_REACHED).
+        """Create a conversation, or return the conversation that this request_id created. most: the maximum number of
+        the caller's conversations. Raises AlreadyExists (REQUEST_ID_REUSED), Exhausted (LIMIT_REACHED).
         """
         ...
 
-    async def get(self, who: Principal, identity: UUID) -> Conversation:
+    async def get(self, caller: Principal, identity: UUID) -> Conversation:
         """Return one of the caller's conversations. Raises NotFound."""
         ...
 
-    async def list(self, who: Principal, query: ListQuery) -> Page[Conversation]: ...
+    async def list(self, caller: Principal, query: ListQuery) -> Page[Conversation]: ...
 
-    async def search(self, who: Principal, words: Sequence[str], query: ListQuery) -> Page[FoundConversation]:
-        """Return a page of the caller's conversations whose title or one of whose messages contains all words, in any case."""
+    async def search(self, caller: Principal, words: Sequence[str], query: ListQuery) -> Page[Row]:
+        """Return a page of the caller's conversations whose title or one of whose messages contains all words, in any
+        case: rows with the conversation and the newest messages that match, newest first."""
         ...
 
     async def update(
         self,
-        who: Principal,
+        caller: Principal,
         identity: UUID,
         *,
         title: str | None,
@@ -164,50 +130,52 @@ class ConversationStore(Protocol):
         """Update the fields that are not None; title "" removes the title. Raises NotFound, Conflict (ETAG_MISMATCH)."""
         ...
 
-    async def delete(self, who: Principal, identity: UUID, etag: str) -> None:
+    async def delete(self, caller: Principal, identity: UUID, etag: str) -> None:
         """Delete a conversation with its messages, turns and logs. Raises NotFound, Conflict (ETAG_MISMATCH, CONVERSATION_BUSY)."""
         ...
 
-    async def messages(self, who: Principal, identity: UUID, query: ListQuery) -> Page[Message]:
+    async def messages(self, caller: Principal, identity: UUID, query: ListQuery) -> Page[Message]:
         """Return a page of a conversation's messages. Raises NotFound."""
         ...
 
-    async def message(self, who: Principal, identity: UUID) -> Message:
+    async def message(self, caller: Principal, identity: UUID) -> Message:
         """Return one message. Raises NotFound."""
         ...
 
     async def give_feedback(
         self,
-        who: Principal,
-        opinion: Rating | int,
-        comment: str,
+        caller: Principal,
+        opinion: Mapping[str, object],
         *,
         turn_id: UUID | None = None,
         message_id: UUID | None = None,
-    ) -> Feedback:
-        """Store what the caller thinks of the answer of a turn, or of an answer, in place of earlier feedback. opinion: a rating, or a score from 1 to 5. Raises NotFound, InvalidRequest for a question."""
+    ) -> Row:
+        """Store what the caller thinks of the answer of a turn, or of an answer, in place of earlier feedback. opinion:
+        the values of columns. Raises NotFound, InvalidRequest for a question."""
         ...
 
-    async def answer_of(self, who: Principal, turn_id: UUID) -> Message | None:
+    async def answer_of(self, caller: Principal, turn_id: UUID) -> Message | None:
         """Return the assistant's message of a turn, or None if there is no such message yet. Raises NotFound for an
         unknown turn.
         """
         ...
 
     async def citations(
-        self, who: Principal, *, turn_id: UUID | None = None, message_id: UUID | None = None
+        self, caller: Principal, *, turn_id: UUID | None = None, message_id: UUID | None = None
     ) -> Sequence[AnyCitation]:
-        """Return the recorded citations of a turn's answer or of a message, whether the caller may still read their documents or not. Raises NotFound."""
+        """Return the recorded citations of a turn's answer or of a message, whether the caller may still read their
+        documents or not. Raises NotFound."""
         ...
 
     async def tool_sources(
-        self, who: Principal, *, turn_id: UUID | None = None, message_id: UUID | None = None
+        self, caller: Principal, *, turn_id: UUID | None = None, message_id: UUID | None = None
     ) -> Mapping[str, Sequence[ToolSource]]:
-        """Return the sources that the tools returned to a turn, or to the turn of a message, by the ids of the calls. The calls of old turns are deleted with their events."""
+        """Return the sources that the tools returned to a turn, or to the turn of a message, by the ids of the calls.
+        The calls of old turns are deleted with their events."""
         ...
 
     async def history(
-        self, who: Principal, identity: UUID, most: int, before: datetime | None = None
+        self, caller: Principal, identity: UUID, most: int, before: datetime | None = None
     ) -> Sequence[Message]:
         """Return at most `most` of the last messages of a conversation, oldest first. An unknown conversation has no
         messages. before: leave out the messages from this time on.
@@ -234,11 +202,12 @@ class Summaries(Protocol):
     else.
     """
 
-    async def find(self, who: Principal, conversation_id: UUID) -> Summary | None:
-        """Return the stored summary; None if there is no summary, or if the user may no longer read all that it was drawn from. Raises Unavailable."""
+    async def find(self, caller: Principal, conversation_id: UUID) -> Summary | None:
+        """Return the stored summary; None if there is no summary, or if the user may no longer read all that it was
+        drawn from. Raises Unavailable."""
         ...
 
-    async def keep(self, who: Principal, conversation_id: UUID, summary: Summary) -> None:
+    async def keep(self, caller: Principal, conversation_id: UUID, summary: Summary) -> None:
         """Store a summary in place of the previous one. Does nothing if the conversation was deleted. Raises
         Unavailable.
         """

@@ -23,114 +23,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Final
+
+from responsa_server.domain.contract import Reason
 
 _MIB: Final = 1024 * 1024
 
 
 class Overtaken(Exception):
-    """Another worker has taken the work over, or a call has ended it. This is a normal outcome of a race, not a fault, and no caller of the API receives it."""
-
-
-class Reason(StrEnum):
-    """The values of the enum `responsa.errors.v1.Reason`, without their prefix. A test checks that the two enums are
-    equal.
-    """
-
-    INTERNAL = "INTERNAL"
-    INVALID_FIELD = "INVALID_FIELD"
-    MALFORMED_MESSAGE = "MALFORMED_MESSAGE"
-    CREDENTIAL_MISSING = "CREDENTIAL_MISSING"
-    CREDENTIAL_MALFORMED = "CREDENTIAL_MALFORMED"
-    CREDENTIAL_UNKNOWN = "CREDENTIAL_UNKNOWN"
-    CREDENTIAL_REVOKED = "CREDENTIAL_REVOKED"
-    CREDENTIAL_EXPIRED = "CREDENTIAL_EXPIRED"
-    CREDENTIAL_OF_OTHER_USER = "CREDENTIAL_OF_OTHER_USER"
-    ROLE_REQUIRED = "ROLE_REQUIRED"
-    RESOURCE_NOT_FOUND = "RESOURCE_NOT_FOUND"
-    RESOURCE_ALREADY_EXISTS = "RESOURCE_ALREADY_EXISTS"
-    REQUEST_ID_REUSED = "REQUEST_ID_REUSED"
-    CONVERSATION_BUSY = "CONVERSATION_BUSY"
-    ETAG_MISMATCH = "ETAG_MISMATCH"
-    PAGE_TOKEN_INVALID = "PAGE_TOKEN_INVALID"  # noqa: S105  a reason, not a secret
-    FILTER_INVALID = "FILTER_INVALID"
-    ORDER_BY_INVALID = "ORDER_BY_INVALID"
-    UPDATE_MASK_INVALID = "UPDATE_MASK_INVALID"
-    DOCUMENT_EMPTY = "DOCUMENT_EMPTY"
-    DOCUMENT_TYPE_UNSUPPORTED = "DOCUMENT_TYPE_UNSUPPORTED"
-    DOCUMENT_TYPE_MISMATCH = "DOCUMENT_TYPE_MISMATCH"
-    DOCUMENT_TOO_LARGE = "DOCUMENT_TOO_LARGE"
-    DOCUMENT_MALFORMED = "DOCUMENT_MALFORMED"
-    DOCUMENT_PARSER_LIMIT = "DOCUMENT_PARSER_LIMIT"
-    DOCUMENT_ENCRYPTED = "DOCUMENT_ENCRYPTED"
-    UPLOAD_METADATA_MISSING = "UPLOAD_METADATA_MISSING"
-    UPLOAD_INCOMPLETE = "UPLOAD_INCOMPLETE"
-    SESSION_CODE_INVALID = "SESSION_CODE_INVALID"
-    ORIGIN_NOT_ALLOWED = "ORIGIN_NOT_ALLOWED"
-    ROUTE_NOT_FOUND = "ROUTE_NOT_FOUND"
-    OVERLOADED = "OVERLOADED"
-    DEADLINE_EXCEEDED = "DEADLINE_EXCEEDED"
-    PART_UNAVAILABLE = "PART_UNAVAILABLE"
-    DRAINING = "DRAINING"
-    STORAGE_FULL = "STORAGE_FULL"
-    WORKER_LOST = "WORKER_LOST"
-    TURN_TIME_LIMIT = "TURN_TIME_LIMIT"
-    OPERATION_CANCELLED = "OPERATION_CANCELLED"
-    COLLECTION_NOT_EMPTY = "COLLECTION_NOT_EMPTY"
-    OPERATION_RUNNING = "OPERATION_RUNNING"
-    CANCELLED = "CANCELLED"
-    COLLECTION_EMBEDDING_DIFFERS = "COLLECTION_EMBEDDING_DIFFERS"
-    AFTER_SEQ_BEYOND_END = "AFTER_SEQ_BEYOND_END"
-    QUEUE_FULL = "QUEUE_FULL"
-    MODEL_UNAVAILABLE = "MODEL_UNAVAILABLE"
-    TEACHER_ID_MALFORMED = "TEACHER_ID_MALFORMED"
-    TEACHER_NOT_FOUND = "TEACHER_NOT_FOUND"
-    PARAMETERS_INVALID = "PARAMETERS_INVALID"
-    PAGES_UNSUPPORTED = "PAGES_UNSUPPORTED"
-    PAGE_OUT_OF_RANGE = "PAGE_OUT_OF_RANGE"
-    ORIGINAL_NOT_STORED = "ORIGINAL_NOT_STORED"
-    EMBEDDING_FAILED = "EMBEDDING_FAILED"
-    EMBEDDING_UNKNOWN = "EMBEDDING_UNKNOWN"
-    REINDEX_RUNNING = "REINDEX_RUNNING"
-    GENERATION_STATE = "GENERATION_STATE"
-    READ_OFFSET_BEYOND_END = "READ_OFFSET_BEYOND_END"
-    USER_DISABLED = "USER_DISABLED"
-    LAST_ADMINISTRATOR = "LAST_ADMINISTRATOR"
-    SIGN_IN_FAILED = "SIGN_IN_FAILED"
-    TOO_MANY_ATTEMPTS = "TOO_MANY_ATTEMPTS"
-    TOKEN_INVALID = "TOKEN_INVALID"  # noqa: S105  a reason, not a secret
-    SESSION_ENDED = "SESSION_ENDED"
-    ROLE_CHANGED = "ROLE_CHANGED"
-    SIGN_IN_REQUIRED = "SIGN_IN_REQUIRED"
-    CODE_INVALID = "CODE_INVALID"
-    REGISTRATION_CLOSED = "REGISTRATION_CLOSED"
-    PASSWORD_NOT_USABLE = "PASSWORD_NOT_USABLE"  # noqa: S105  a reason, not a secret
-    RESOURCE_LOCKED = "RESOURCE_LOCKED"
-    TENANT_SUSPENDED = "TENANT_SUSPENDED"
-    LAST_OWNER = "LAST_OWNER"
-    GRANT_REQUIRED = "GRANT_REQUIRED"
-    ON_BEHALF_NOT_ALLOWED = "ON_BEHALF_NOT_ALLOWED"
-    TENANT_STATE = "TENANT_STATE"
-    QUOTA_EXHAUSTED = "QUOTA_EXHAUSTED"
-    OIDC_FAILED = "OIDC_FAILED"
-    OIDC_NOT_ADMITTED = "OIDC_NOT_ADMITTED"
-    OIDC_ADDRESS_TAKEN = "OIDC_ADDRESS_TAKEN"
-    OIDC_IDENTITY_TAKEN = "OIDC_IDENTITY_TAKEN"
-    LAST_SIGN_IN = "LAST_SIGN_IN"
-    RATE_LIMIT = "RATE_LIMIT"
-    LIMIT_REACHED = "LIMIT_REACHED"
-    MAIL_NOT_CONFIGURED = "MAIL_NOT_CONFIGURED"
-    SOURCE_UNREADABLE = "SOURCE_UNREADABLE"
-    SOURCE_RUNNING = "SOURCE_RUNNING"
-    SOURCE_DELETIONS = "SOURCE_DELETIONS"
-    ATTEMPT_RESTARTED = "ATTEMPT_RESTARTED"
-    MODEL_FIXED = "MODEL_FIXED"
-    MODEL_TEST_FAILED = "MODEL_TEST_FAILED"
-    AGENT_VERSION_UNFIT = "AGENT_VERSION_UNFIT"
-    AGENT_VERSION_NOT_PUBLISHED = "AGENT_VERSION_NOT_PUBLISHED"
-    EXPERIMENT_RUNNING = "EXPERIMENT_RUNNING"
-    EXPERIMENT_PARAMETERS_DIFFER = "EXPERIMENT_PARAMETERS_DIFFER"
+    """Another worker has taken the work over, or a call has ended it. This is a normal outcome of a race, not a fault,
+    and no caller of the API receives it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,8 +84,13 @@ class InvalidRequest(ResponsaError):
         return cls.of_violation(FieldViolation(path, rule, description))
 
     @classmethod
-    def of_violation(cls, one: FieldViolation) -> InvalidRequest:
-        return cls(Reason.INVALID_FIELD, f"{one.field}: {one.description}", {"violations": "1"}, (one,))
+    def of_violation(cls, violation: FieldViolation) -> InvalidRequest:
+        return cls(
+            Reason.INVALID_FIELD,
+            f"{violation.field}: {violation.description}",
+            {"violations": "1"},
+            (violation,),
+        )
 
 
 class DocumentRejected(InvalidRequest):
@@ -226,7 +133,8 @@ class NotFound(ResponsaError):
 
     @classmethod
     def of(cls, resource_type: str, name: str, spoken: str = "") -> NotFound:
-        """Build the error for a resource, by its type (e.g. "conversation") and name. spoken: what the message calls the resource; by default its type."""
+        """Build the error for a resource, by its type (e.g. "conversation") and name. spoken: what the message calls
+        the resource; by default its type."""
         message = f"{_spoken(spoken or resource_type)} not found or access denied"
         return cls(
             Reason.RESOURCE_NOT_FOUND, message, {"resource_type": resource_type, "resource_name": name}

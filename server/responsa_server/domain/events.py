@@ -5,66 +5,36 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 from uuid import UUID
 
+from responsa_server.domain.contract import (
+    MAX_BYTES,
+    AnswerOutcome,
+    CancelCause,
+    CitationState,
+    Effect,
+    FallbackKind,
+    Grade,
+    RefusalReason,
+    Step,
+    ToolFault,
+    ToolOutcome,
+)
 from responsa_server.domain.errors import ResponsaError
 from responsa_server.domain.kinds import CollectionKind
 
 MAX_ANSWER_BYTES = 24 * 1024
 MAX_DELTA_BYTES = 1024
 MAX_CITATIONS = 24
-MAX_QUOTE_BYTES = 1024
+MAX_QUOTE_BYTES = MAX_BYTES["Citation.quote"]
 MAX_EXCERPTS = 3
 """The maximum number of excerpts that an answer or a refusal shows."""
 MAX_MORE_EXCERPTS = 5
 """The maximum number of further excerpts of an answer."""
 MAX_FOLLOW_UPS = 3
 """The maximum number of questions that an answer suggests to ask next."""
-MAX_EXCERPT_BYTES = 2000
+MAX_EXCERPT_BYTES = MAX_BYTES["Excerpt.text"]
 """The maximum size of an excerpt's text."""
-
-
-class Step(StrEnum):
-    """The steps that a worker takes to answer a question."""
-
-    REWRITING = "rewriting"
-    RETRIEVING = "retrieving"
-    GRADING = "grading"
-    GENERATING = "generating"
-    CALLING_TOOL = "calling_tool"
-    ROUTING = "routing"
-    VERIFYING = "verifying"
-
-
-class RefusalReason(StrEnum):
-    """The reason for a refusal."""
-
-    NO_SUPPORT = "no_support"
-    OUT_OF_SCOPE = "out_of_scope"
-    UNSAFE = "unsafe"
-    BUDGET = "budget"
-    QUOTA = "quota"
-    SOURCE_ERASED = "source_erased"
-    NOT_PERMITTED = "not_permitted"
-    NEEDS_MODEL = "needs_model"
-
-
-class FallbackKind(StrEnum):
-    """The kind of a fallback: the turn did without something that was unavailable, or used a replacement."""
-
-    WITHOUT_RETRIEVAL = "without_retrieval"
-    TEXT_ONLY = "text_only"
-    PROVIDER = "provider"
-    EXTRACTIVE = "extractive"
-    TEMPLATE = "template"
-    CLASSIFIER = "classifier"
-    RULE = "rule"
-    WITHOUT_SUMMARY = "without_summary"
-    PASSAGES = "passages"
-    UNCITED = "uncited"
-    WITHOUT_TOOL = "without_tool"
-    WITHOUT_RERANKER = "without_reranker"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,13 +55,6 @@ MAX_FALLBACKS = 16
 """The maximum number of fallbacks that a turn reports."""
 
 
-class AnswerOutcome(StrEnum):
-    """Whether an answer is complete."""
-
-    COMPLETE = "complete"
-    OUTPUT_LIMIT = "output_limit"
-
-
 @dataclass(frozen=True, slots=True)
 class ByteRange:
     """The bytes [start, end) of a UTF-8 text. Both offsets lie on character boundaries."""
@@ -108,24 +71,14 @@ class VersionRead:
     version: int
 
 
-class CitationState(StrEnum):
-    """What was checked of a citation.
-
-    QUOTED: the sentence copies the quote from the passage, and says nothing else in form. SUPPORTED: a model that judges has read the sentence and the quote, and said that
-    the quote supports it.
-    """
-
-    QUOTED = "quoted"
-    SUPPORTED = "supported"
-
-
 @dataclass(frozen=True, slots=True)
 class Citation:
     """A part of an answer and the source text that supports it.
 
     source: the byte range of the quote in the canonical text. sha256: the SHA-256 of the quote's bytes, 32 bytes.
     answer: the byte range of the supported text in the answer. score: how well the quote supports the answer, from 0 to
-    1. page, box, path: where the quote begins in the original file, as in `PlacedBlock`. date: as in `Passage`. state: None if an earlier release stored the citation.
+    1. page, box, path: where the quote begins in the original file, as in `PlacedBlock`. date: as in `Passage`. state:
+       None if an earlier release stored the citation.
     """
 
     passage_id: UUID
@@ -154,8 +107,8 @@ class Citation:
 class ToolOrigin:
     """A source that a tool returned.
 
-    call_id: the id of the call within its turn. tool: the tool's id. source_index: the position of the source among the result's sources, from 0. fetch_time: when the
-    tool fetched the source.
+    call_id: the id of the call within its turn. tool: the tool's id. source_index: the position of the source among the
+    result's sources, from 0. fetch_time: when the tool fetched the source.
     """
 
     call_id: str
@@ -204,22 +157,16 @@ class Unconfirmed:
 AnyCitation = Citation | ToolCitation
 
 
-class Grade(StrEnum):
-    """How well an excerpt fits a question. ANSWERS: it probably answers the question. PERHAPS: it is about the question's subject. CLOSEST: it is the closest that was found."""
-
-    ANSWERS = "answers"
-    PERHAPS = "perhaps"
-    CLOSEST = "closest"
-
-
 @dataclass(frozen=True, slots=True)
 class Excerpt:
-    """A part of a document that a turn shows, with the sentence marked that most likely answers the question.
+    """A part of a document that a turn shows.
 
-    headings: those above the excerpt, outermost first. source: the byte range of `text` in the canonical text. text: exactly these bytes, decoded, at most MAX_EXCERPT_BYTES.
-    markdown: the text as an answer shows it. marked: the byte range of the marked sentence in the canonical text, within `source`. marked_shown: its byte range in
-    `markdown`; None if the Markdown does not contain it in one piece. score: from 0 to 1. page, box, path: where the marked sentence begins in the original file, as in `PlacedBlock`. date: as in
-    `Passage`.
+    headings: those above the excerpt, outermost first. source: the byte range of `text` in the canonical text. text:
+    exactly these bytes, decoded, at most MAX_EXCERPT_BYTES.
+    markdown: the text as an answer shows it. score: from 0 to 1. page, box, path: where the marked cell, or else the
+    excerpt, begins in the original file, as in `PlacedBlock`. date: as in `Passage`. marked: the byte range, in the
+    canonical text, of the table cell whose row and column the question names; None if there is none. marked_shown: its
+    byte range in `markdown`; None if the Markdown does not contain it in one piece.
     """
 
     passage_id: UUID
@@ -233,25 +180,19 @@ class Excerpt:
     source: ByteRange
     text: str
     markdown: str
-    marked: ByteRange
-    marked_shown: ByteRange | None
     grade: Grade
     score: float
     page: int = 0
     box: tuple[int, int, int, int] | None = None
     path: str = ""
     date: str = ""
+    marked: ByteRange | None = None
+    marked_shown: ByteRange | None = None
 
     @property
     def read(self) -> VersionRead:
         """The version that the excerpt shows."""
         return VersionRead(self.document_id, self.version)
-
-    @property
-    def quote(self) -> str:
-        """The marked sentence: the bytes of `marked`, decoded."""
-        start = self.source.start
-        return self.text.encode()[self.marked.start - start : self.marked.end - start].decode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,36 +265,6 @@ class Cited:
     citation: AnyCitation
 
 
-class ToolOutcome(StrEnum):
-    """The outcome of a tool call. UNKNOWN: the call began, but its outcome cannot be determined."""
-
-    OK = "ok"
-    ERROR = "error"
-    UNKNOWN = "unknown"
-
-
-class ToolFault(StrEnum):
-    """The kind of failure of a tool call.
-
-    TIMEOUT: no result in time. UNREACHABLE: no connection. REFUSED: our own rules forbid the call. STATUS: the other side reports a failure.
-    MALFORMED: its response cannot be read. TOO_LARGE: the arguments or the result are too large. SCHEMA: the result does not fit the tool's schema. ARGUMENTS: the
-    arguments do not fit the tool's schema. UNKNOWN_TOOL: the agent has no such tool. LOST: the call began, and its result was lost. PAUSED: the tool has effects, and the instance was
-    restored and is paused.
-    """
-
-    TIMEOUT = "timeout"
-    UNREACHABLE = "unreachable"
-    REFUSED = "refused"
-    STATUS = "status"
-    MALFORMED = "malformed"
-    TOO_LARGE = "too_large"
-    SCHEMA = "schema"
-    ARGUMENTS = "arguments"
-    UNKNOWN_TOOL = "unknown_tool"
-    LOST = "lost"
-    PAUSED = "paused"
-
-
 @dataclass(frozen=True, slots=True)
 class SourcePassage:
     """The passage of a document that is a tool's source. range: the bytes of the source's text in the version's canonical text."""
@@ -373,8 +284,9 @@ class SourcePassage:
 class ToolSource:
     """A source on which a tool's result rests.
 
-    uri: the source's address, or "". title: the source's name, or "". fetch_time: when the source was read. text: the exact text from which a citation may
-    quote. passage: for a source that is one of our own documents, its passage; a citation of it is an ordinary citation of the passage.
+    uri: the source's address, or "". title: the source's name, or "". fetch_time: when the source was read. text: the
+    exact text from which a citation may quote. passage: for a source that is one of our own documents, its passage; a
+    citation of it is an ordinary citation of the passage.
     """
 
     uri: str
@@ -384,21 +296,12 @@ class ToolSource:
     passage: SourcePassage | None = None
 
 
-class Effect(StrEnum):
-    """The effect of a tool's calls. NONE: a call changes nothing. IDEMPOTENT: several calls with the same key have the
-    effect of one call. ONCE: every call has an effect.
-    """
-
-    NONE = "none"
-    IDEMPOTENT = "idempotent"
-    ONCE = "once"
-
-
 @dataclass(frozen=True, slots=True)
 class ToolCalled:
     """A tool will be called. This event is committed before the call and never withdrawn.
 
-    tool: the tool's id. arguments: plain JSON values. title: the tool's name for people, or "". effect: the tool's effect as it is declared now; only the ledger keeps it.
+    tool: the tool's id. arguments: plain JSON values. title: the tool's name for people, or "". effect: the tool's
+    effect as it is declared now; only the ledger keeps it.
     """
 
     call_id: str
@@ -452,17 +355,6 @@ class ModelUsed:
     usage: Usage
 
 
-class CancelCause(StrEnum):
-    """What cancelled a turn: its owner, an administrator, a newer question with INTERRUPT, or the loss of its last
-    follower.
-    """
-
-    OWNER = "owner"
-    ADMINISTRATOR = "administrator"
-    INTERRUPT = "interrupt"
-    DISCONNECT = "disconnect"
-
-
 @dataclass(frozen=True, slots=True)
 class Answered:
     """Terminal event: the complete answer.
@@ -472,8 +364,10 @@ class Answered:
     question, or "". The agent's file defines the intents and categories. model: the author of the text, which is
     `provider:model`, `passages` or `template`. collection_id: the collection of all passages for the answer, or "".
     collection_kind: the kind of the collections of these passages. None if there are several kinds or no passages, or
-    if the question or its agent named the collections. excerpts: the passages that the text shows, best first, if the author is `passages`; more_excerpts: further ones.
-    unsupported: the number of sentences that name a passage or a result and that nothing confirms; unconfirmed: what each of them names. follow_ups: questions that the user may ask next, written by a model.
+    if the question or its agent named the collections. excerpts: the passages that the text shows, best first, if the
+    author is `passages`; more_excerpts: further ones.
+    unsupported: the number of sentences that name a passage or a result and that nothing confirms; unconfirmed: what
+    each of them names. follow_ups: questions that the user may ask next, written by a model.
     """
 
     text: str

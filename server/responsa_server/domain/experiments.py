@@ -11,13 +11,7 @@ from typing import Final, Protocol
 from uuid import UUID
 
 from responsa_server.domain import names
-
-
-class ExperimentUnit(StrEnum):
-    """Who stays with one version."""
-
-    USER = "user"
-    CONVERSATION = "conversation"
+from responsa_server.domain.contract import ExperimentState, ExperimentUnit
 
 
 class ExperimentMetric(StrEnum):
@@ -44,16 +38,6 @@ class StoppedBy(StrEnum):
     VERSION = "version"
 
 
-class ExperimentState(StrEnum):
-    """The state of an experiment."""
-
-    RUNNING = "running"
-    ENDED = "ended"
-    STOPPED = "stopped"
-    GUARDED = "guarded"
-    SUPERSEDED = "superseded"
-
-
 _STATES: Final = {
     StoppedBy.OWNER: ExperimentState.STOPPED,
     StoppedBy.GUARD: ExperimentState.GUARDED,
@@ -63,7 +47,8 @@ _STATES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """The part of a turn in an experiment. candidate: whether the candidate answers. unit: 16 bytes that are the same for all turns of the user or conversation in this experiment, and in no other."""
+    """The part of a turn in an experiment. candidate: whether the candidate answers. unit: 16 bytes that are the same
+    for all turns of the user or conversation in this experiment, and in no other."""
 
     experiment_id: UUID
     candidate: bool
@@ -72,7 +57,8 @@ class Assignment:
 
 @dataclass(frozen=True, slots=True)
 class NewExperiment:
-    """An experiment to begin. baseline, candidate: numbers of versions of the agent. guard_margin: in the unit of the guard. audited_in: the tenant whose audit log tells of the end."""
+    """An experiment to begin. baseline, candidate: numbers of versions of the agent. guard_margin: in the unit of the
+    guard. audited_in: the tenant whose audit log tells of the end."""
 
     id: UUID
     agent: str

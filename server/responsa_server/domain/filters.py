@@ -115,14 +115,14 @@ class _Parser:
         self._skip()
         if self._place == len(self._text):
             return ()
-        found = self._all()
+        condition = self._all()
         if self._place < len(self._text):
             raise self._expected(
                 "AND or OR" if self._text[self._place] != ")" else "no `)`",
                 self._place,
                 "between comparisons",
             )
-        return found.parts if isinstance(found, AllOf) else (found,)
+        return condition.parts if isinstance(condition, AllOf) else (condition,)
 
     def _all(self) -> Filter:
         parts = [self._any()]
@@ -244,7 +244,7 @@ def _value(
     if operator not in _ALLOWED[field.kind]:
         allowed = " ".join(_ALLOWED[field.kind])
         raise ValueError(f"{name} cannot be compared with {operator.value!r}; use one of {allowed}")
-    text = _unquoted(written)
+    text = _ESCAPE.sub(r"\1", written[1:-1]) if written[:1] in ("'", '"') else written
     wildcard = _wildcard(written, name) if operator in (Operator.EQ, Operator.NE) else None
     match field.kind:
         case FieldKind.TEXT | FieldKind.LABELS:
@@ -331,10 +331,6 @@ def _bare_pieces(written: str) -> list[tuple[str, str, str]]:
         pieces += [("", "*", "")] * (place > 0)
         pieces.append(("", "", part))
     return pieces
-
-
-def _unquoted(text: str) -> str:
-    return _ESCAPE.sub(r"\1", text[1:-1]) if text[:1] in ("'", '"') else text
 
 
 def _shown(text: str) -> str:

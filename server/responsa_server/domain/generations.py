@@ -1,6 +1,7 @@
 """Generations: the vectors that one embedding model made of a collection's passages.
 
-Searches use the active generation of each collection. Another generation is built while the active one serves, and becomes active in one transaction.
+Searches use the active generation of each collection. Another generation is built while the active one serves, and
+becomes active in one transaction.
 """
 
 from __future__ import annotations
@@ -8,40 +9,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 from typing import Final
 from uuid import UUID
 
+from responsa_server.domain.contract import GenerationState
 from responsa_server.domain.passages import Passage, PassagePiece
 
 MAX_GENERATIONS: Final = 8
 """The maximum number of generations of a collection."""
-EMBEDDING_NAME: Final = r"^[a-z0-9][a-z0-9-]{0,31}:[\w./@:+-]{1,200}\Z"
-"""The pattern of an embedding model's name in settings, `provider:model`, for Python's `re`. Pydantic's own engine takes 0.1 s to compile it."""
-INDEXED_DIMENSIONS: Final = (256, 384, 512, 768, 1024, 1536, 3072)
-"""The lengths of vectors for which the database has an index."""
-
-
-class GenerationState(StrEnum):
-    """The state of a generation.
-
-    BUILDING: vectors are being added, for the first time or to catch up. READY: complete when it was built, and never active. ACTIVE: searches use it. RETIRED: it was
-    active before. FAILED: its construction failed; it has no vectors.
-    """
-
-    BUILDING = "building"
-    READY = "ready"
-    ACTIVE = "active"
-    RETIRED = "retired"
-    FAILED = "failed"
 
 
 @dataclass(frozen=True, slots=True)
 class Generation:
     """A generation of a collection.
 
-    number: from 1, in the order of creation. embedding: the name of the model. passages_done, passages_total: the number of passages with vectors and of all passages that
-    searches can find, at the latest update. activate_time: when it last became active; None if it never was.
+    number: from 1, in the order of creation. embedding: the name of the model. passages_done, passages_total: the
+    number of passages with vectors and of all passages that searches can find, at the latest update. activate_time:
+    when it last became active; None if it never was.
     """
 
     collection_id: str
@@ -58,9 +42,9 @@ class Generation:
 
 @dataclass(frozen=True, slots=True)
 class UnembeddedPassage:
-    """A passage that lacks vectors in a generation. first: whether it is its document's first passage. media_type: the type of its document. header: the header of the table
-    within which the passage begins, with a line feed; '' if there is no such table. pieces: the pieces and headings of the passage, in order; empty if no generation
-    has stored them.
+    """A passage that lacks vectors in a generation. first: whether it is its document's first passage. media_type: the
+    type of its document. header: the header of the table within which the passage begins, with a line feed; '' if there
+    is no such table. pieces: the pieces and headings of the passage, in order; empty if no generation has stored them.
     """
 
     passage: Passage
@@ -75,7 +59,8 @@ class UnembeddedPassage:
 class GenerationTask:
     """A worker's claim to build a generation. It is valid only while its epoch is the operation's epoch.
 
-    generation_id: the id under which the generation's vectors are stored; None if they are in the first table. activate: whether the generation becomes active when it is complete.
+    generation_id: the id under which the generation's vectors are stored; None if they are in the first table.
+    activate: whether the generation becomes active when it is complete.
     passages_done: the number of passages that have vectors.
     """
 

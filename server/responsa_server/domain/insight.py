@@ -10,9 +10,12 @@ from enum import StrEnum
 from typing import Final
 from uuid import UUID
 
-from responsa_server.domain.conversations import Rating
+from responsa_server.domain.contract import Dimension as Dimension
+from responsa_server.domain.contract import FeedbackState as FeedbackState
+from responsa_server.domain.contract import QuestionOutcome as QuestionOutcome
 from responsa_server.domain.events import Answered, Cancelled, Failed, Refused, Terminal
 from responsa_server.domain.listing import Page
+from responsa_server.domain.rows import Row
 
 EVERYBODY: Final = UUID(int=0)
 """In place of a user: all users of the tenant, the erased ones included."""
@@ -36,27 +39,12 @@ class Granularity(StrEnum):
         return timedelta(days={"hour": 1 / 24, "day": 1, "week": 7, "month": 31}[self])
 
 
-class Dimension(StrEnum):
-    """What a usage report can be grouped by. MODEL: the writer of the answer. COLLECTION: that of an answer, if all its passages come from one; that of an upload."""
-
-    AGENT = "agent"
-    MODEL = "model"
-    COLLECTION = "collection"
-    TOOL = "tool"
-
-
-class FeedbackState(StrEnum):
-    """Whether administrators have dealt with feedback."""
-
-    OPEN = "open"
-    DONE = "done"
-
-
 @dataclass(frozen=True, slots=True)
 class TurnFacts:
     """What is counted of the end of a turn, in addition to the columns of its row.
 
-    model: the writer of the answer. collection_id: the collection of all its passages; "" for none or several. refusal: the reason. citations: how many the answer has.
+    model: the writer of the answer. collection_id: the collection of all its passages; "" for none or several. refusal:
+    the reason. citations: how many the answer has.
     unsupported: the sentences that name a passage that does not support them. fallbacks: the kinds, one entry for each.
     """
 
@@ -100,7 +88,8 @@ class Span:
         return first, last if last == self.end else last + timedelta(days=1)
 
     def whole_days(self) -> tuple[datetime, datetime]:
-        """The beginning of the first day (UTC) that is in the span as a whole, and the end of the last one. Both are the span's end if there is none."""
+        """The beginning of the first day (UTC) that is in the span as a whole, and the end of the last one. Both are
+        the span's end if there is none."""
         first, last = midnight(self.start), midnight(self.end)
         first = first if first == self.start else first + timedelta(days=1)
         return (first, last) if first < last else (self.end, self.end)
@@ -112,7 +101,8 @@ def midnight(time: datetime) -> datetime:
 
 
 def whole_months(start: datetime, end: datetime) -> tuple[datetime, datetime]:
-    """The beginning of the first month (UTC) that is in the time from one midnight to another as a whole, and the end of the last one. Both are the end if there is none."""
+    """The beginning of the first month (UTC) that is in the time from one midnight to another as a whole, and the end
+    of the last one. Both are the end if there is none."""
     first, last = start.replace(day=1), end.replace(day=1)
     if first < start:
         first = (first + timedelta(days=31)).replace(day=1)
@@ -120,45 +110,20 @@ def whole_months(start: datetime, end: datetime) -> tuple[datetime, datetime]:
 
 
 @dataclass(frozen=True, slots=True)
-class UsageRow:
-    """The counts of one period and one group. A dimension by which the report is not grouped is "". The first four are turns, by how they ended; cost_micros is in
-    millionths of a US dollar.
-    """
-
-    start_time: datetime
-    agent: str
-    model: str
-    collection: str
-    tool: str
-    answered: int
-    refused: int
-    failed: int
-    cancelled: int
-    searches: int
-    uploads: int
-    sign_ins: int
-    tool_calls: int
-    embedding_tokens: int
-    input_tokens: int
-    output_tokens: int
-    cost_micros: int
-    unpriced_tokens: int
-
-
-@dataclass(frozen=True, slots=True)
 class Report:
-    """The rows of a report. complete_through: everything that was committed by then is counted. recounting: whether turns that an earlier release has ended are still being
-    counted, so that they are missing.
-    """
+    """The rows of a report: the counts of one period and one group each. A dimension by which the report is not grouped
+    is "". complete_through: everything that was committed by then is counted. recounting: whether turns that an earlier
+    release has ended are still being counted, so that they are missing."""
 
-    rows: Sequence[UsageRow]
+    rows: Sequence[Row]
     complete_through: datetime
     recounting: bool
 
 
 @dataclass(slots=True)
 class Quality:
-    """How well an agent's turns went; agent "" stands for all agents. start_time: of the period; None: the whole time. turns: by how they ended. latencies and first_words: by bucket, see `percentile`."""
+    """How well an agent's turns went; agent "" stands for all agents. start_time: of the period; None: the whole time.
+    turns: by how they ended. latencies and first_words: by bucket, see `percentile`."""
 
     agent: str
     start_time: datetime | None = None
@@ -185,8 +150,9 @@ class Quality:
 
 
 def percentile(latencies: Mapping[int, int], share: float) -> float:
-    """The time in milliseconds within which this share of the turns ended; 0 without turns. Bucket b has the turns that took 2^(b/4) to 2^((b+1)/4) ms, and stands for the
-    geometric middle, so the result differs from the exact one by at most 9 %.
+    """The time in milliseconds within which this share of the turns ended; 0 without turns. Bucket b has the turns that
+    took 2^(b/4) to 2^((b+1)/4) ms, and stands for the geometric middle, so the result differs from the exact one by at
+    most 9 %.
     """
     wanted = math.ceil(share * sum(latencies.values()))
     for bucket in sorted(latencies):
@@ -205,28 +171,10 @@ class InsightSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class GivenFeedback:
-    """Feedback as administrators see it. id: of the message. rating, score: see `Feedback`. question: "" unless the tenant allows texts of questions. resolver_id: who changed the state last."""
-
-    id: UUID
-    rating: Rating | None
-    score: int | None
-    comment: str
-    create_time: datetime
-    update_time: datetime
-    state: FeedbackState
-    note: str
-    resolver_id: UUID | None
-    resolve_time: datetime | None
-    turn_id: UUID
-    user_id: UUID
-    agent: str
-    question: str
-
-
-@dataclass(frozen=True, slots=True)
 class FeedbackCount:
-    """The numbers of feedback on the answers of one agent; with a start_time, on those of all agents in a period. commented: with a comment. open: not dealt with. scored: with a score. scores: the sum of the scores. neutral: with a score of 3."""
+    """The numbers of feedback on the answers of one agent; with a start_time, on those of all agents in a period.
+    commented: with a comment. open: not dealt with. scored: with a score. scores: the sum of the scores. neutral: with
+    a score of 3."""
 
     agent: str
     up: int
@@ -254,16 +202,6 @@ NO_PATTERN: Final = UUID(int=0)
 """In place of a pattern: the questions that are in none."""
 
 
-class QuestionOutcome(StrEnum):
-    """What became of questions. NO_SUPPORT: refused, because no document supports an answer. RATED_DOWN: the answer was rated DOWN."""
-
-    ANSWERED = "answered"
-    NO_SUPPORT = "no_support"
-    REFUSED = "refused"
-    FAILED = "failed"
-    RATED_DOWN = "rated_down"
-
-
 @dataclass(frozen=True, slots=True)
 class AskedQuestion:
     """A question to group. id: of the event. text: "" if the turn was deleted."""
@@ -275,8 +213,9 @@ class AskedQuestion:
 
 @dataclass(slots=True)
 class QuestionGroup:
-    """A pattern as it is grouped. vector: the sum of the vectors of its questions. central: the vector of the question that is closest to the others; central_turn: its turn, if that has changed. Vectors
-    are float32 in little-endian order.
+    """A pattern as it is grouped. vector: the sum of the vectors of its questions. central: the vector of the question
+    that is closest to the others; central_turn: its turn, if that has changed. Vectors are float32 in little-endian
+    order.
     """
 
     id: UUID
@@ -288,12 +227,14 @@ class QuestionGroup:
 Grouping = Callable[
     [Sequence[QuestionGroup], Sequence[tuple[UUID, bytes]]], tuple[Sequence[UUID], Sequence[QuestionGroup]]
 ]
-"""Assigns questions (turns, with their vectors) to the groups that there are, or to new ones. Returns the group of each question, and all groups that have changed."""
+"""Assigns questions (turns, with their vectors) to the groups that there are, or to new ones. Returns the group of each
+question, and all groups that have changed."""
 
 
 @dataclass(frozen=True, slots=True)
 class PatternLoss:
-    """A pattern that has lost turns. through: the last loss that was read. questions: the most recent turns that are left, with their texts; the one that stands for the pattern comes first."""
+    """A pattern that has lost turns. through: the last loss that was read. questions: the most recent turns that are
+    left, with their texts; the one that stands for the pattern comes first."""
 
     id: UUID
     through: int
@@ -301,35 +242,12 @@ class PatternLoss:
 
 
 @dataclass(frozen=True, slots=True)
-class QuestionPattern:
-    """Questions that mean about the same, as a report shows them. count: of the wanted outcome. refused includes no_support. question: that of a turn in the middle. title and question are "" unless the
-    tenant allows texts. first_time, last_time: None if only feedback counts. examples: turns, the latest first.
-    """
-
-    id: UUID
-    title: str
-    question: str
-    count: int
-    answered: int
-    refused: int
-    no_support: int
-    failed: int
-    cancelled: int
-    up: int
-    down: int
-    cited_answers: int
-    citations: int
-    unsupported: int
-    first_time: datetime | None
-    last_time: datetime | None
-    examples: Sequence[UUID]
-
-
-@dataclass(frozen=True, slots=True)
 class PatternReport:
-    """A page of patterns. others: how many questions with the wanted outcome are in no pattern. complete_through: everything that was committed by then has its pattern. recounting: see Report."""
+    """A page of patterns, whose `examples` are turns, the latest first. others: how many questions with the wanted
+    outcome are in no pattern. complete_through: everything that was committed by then has its pattern. recounting: see
+    Report."""
 
-    page: Page[QuestionPattern]
+    page: Page[Row]
     others: int
     complete_through: datetime
     recounting: bool

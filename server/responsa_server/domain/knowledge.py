@@ -12,11 +12,13 @@ from typing import Final, Protocol
 from uuid import UUID
 
 from responsa_server.domain import names
+from responsa_server.domain.contract import DocumentState, IngestStage, SearchMode
+from responsa_server.domain.documents import LeftOutKind, StoredBytes
 from responsa_server.domain.errors import Overtaken, Reason, ResponsaError, Unavailable
 from responsa_server.domain.events import ByteRange
 from responsa_server.domain.kinds import CollectionKind
 from responsa_server.domain.listing import Filter
-from responsa_server.domain.passages import NewPassage, Passage
+from responsa_server.domain.passages import Passage
 from responsa_server.domain.people import Reader, Role
 
 DEFAULT_COLLECTION = "default"
@@ -39,8 +41,9 @@ class Chunking:
 
 @dataclass(frozen=True, slots=True)
 class CollectionReader:
-    """Somebody with whom a collection is shared: a user, all users with a role, or, with neither, everyone in the tenant. email: the folded address of the user, in changes
-    alone; "" for all others. display_name: the user's, in what is read alone.
+    """Somebody with whom a collection is shared: a user, all users with a role, or, with neither, everyone in the
+    tenant. email: the folded address of the user, in changes alone; "" for all others. display_name: the user's, in
+    what is read alone.
     """
 
     user_id: UUID | None = None
@@ -54,8 +57,8 @@ EVERYONE: Final = CollectionReader()
 
 @dataclass(frozen=True, slots=True)
 class CollectionChanges:
-    """An update of a collection; None leaves a field unchanged. synonyms: "" removes them. readers: all readers from now on, without duplicates. without: the
-    folded addresses of users to leave out of these readers.
+    """An update of a collection; None leaves a field unchanged. synonyms: "" removes them. readers: all readers from
+    now on, without duplicates. without: the folded addresses of users to leave out of these readers.
     """
 
     display_name: str | None = None
@@ -67,11 +70,13 @@ class CollectionChanges:
 
 @dataclass(frozen=True, slots=True)
 class Collection:
-    """Documents that are searched together. id: as the reader of this record calls it. shared_id: as every reader of the collection can call it.
+    """Documents that are searched together. id: as the reader of this record calls it. shared_id: as every reader of
+    the collection can call it.
     chosen_id: as the owner calls it. owner_display_name: "" if the owner has no display name.
 
-    embedding: the name of the model that computed the collection's vectors. document_count: the number of documents that the reader may read. synonyms: the file of
-    synonyms; "" if the collection has no synonyms, and in lists. readers: with whom the owner shares it; empty for a reader that may not change it. readable,
+    embedding: the name of the model that computed the collection's vectors. document_count: the number of documents
+    that the reader may read. synonyms: the file of synonyms; "" if the collection has no synonyms, and in lists.
+    readers: with whom the owner shares it; empty for a reader that may not change it. readable,
     manageable: whether the reader of this record may read the documents, and change the collection.
     """
 
@@ -96,19 +101,12 @@ class Collection:
     suggested_questions: Sequence[str] = ()
 
 
-class DocumentState(StrEnum):
-    """The state of a document's newest version. Until the newest version is READY, searches use the previous version."""
-
-    INDEXING = "indexing"
-    READY = "ready"
-    FAILED = "failed"
-
-
 @dataclass(frozen=True, slots=True)
 class DocumentMetadata:
     """The caller's description of a document. A field is empty if the caller did not set it.
 
-    labels, metadata: the caller's own texts and JSON values. An existing document keeps those that are empty here, and its subject too. subject: see `Document`.
+    labels, metadata: the caller's own texts and JSON values. An existing document keeps those that are empty here, and
+    its subject too. subject: see `Document`.
     """
 
     collection_id: str
@@ -125,10 +123,11 @@ class DocumentMetadata:
 class Document:
     """A document.
 
-    version: the number of the searchable version, or 0 before the first version is searchable. labels, metadata: the caller's own
-    values, which all versions share. subject: "" if all readers of the collection may read the document; otherwise only this user (`users/{uuid}`, or the subject
-    that a user has), administrators and SERVICE keys may. language, author, date, summary, keywords: what is known of the searchable version; empty or None
-    if it is not known.
+    version: the number of the searchable version, or 0 before the first version is searchable. labels, metadata: the
+    caller's own values, which all versions share. subject: "" if all readers of the collection may read the document;
+    otherwise only this user (`users/{uuid}`, or the subject that a user has), administrators and SERVICE keys may.
+    language, author, date, summary, keywords: what is known of the searchable version; empty or None if it is not
+    known.
     """
 
     id: UUID
@@ -188,8 +187,8 @@ class DocumentChanges:
 class DocumentVersion:
     """A stored version of a document.
 
-    media_type, parser: '' until the version is read. language: an ISO 639-1 code, or ''. text_bytes: the length of the canonical text; 0 until it is
-    read. searchable: whether searches use this version. source_key: that of the document.
+    media_type, parser: '' until the version is read. language: an ISO 639-1 code, or ''. text_bytes: the length of the
+    canonical text; 0 until it is read. searchable: whether searches use this version. source_key: that of the document.
     """
 
     document_id: UUID
@@ -206,14 +205,6 @@ class DocumentVersion:
     create_time: datetime
     text_bytes: int
     source_key: str
-
-
-class SearchMode(StrEnum):
-    """The indexes that a search uses."""
-
-    HYBRID = "hybrid"
-    VECTOR = "vector"
-    TEXT = "text"
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,15 +246,6 @@ class Hit:
     piece: ByteRange | None = None
 
 
-class IngestStage(StrEnum):
-    """The stage of ingesting a document version."""
-
-    QUEUED = "queued"
-    PARSING = "parsing"
-    EMBEDDING = "embedding"
-    DONE = "done"
-
-
 class OperationKind(StrEnum):
     """What an operation does."""
 
@@ -275,14 +257,18 @@ class OperationKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """A long-running operation: the ingestion of one document version, the construction or activation of a collection's generation, a run of a source, or a replay.
+    """A long-running operation: the ingestion of one document version, the construction or activation of a collection's
+    generation, a run of a source, or a replay.
 
     epoch: the number of the current claim; a worker with an older epoch cannot write. error, unchanged: the result,
     valid once the stage is DONE. seq: the number of this state; every stored change raises it. stage_time: when the
-    stage began; while a REINDEX computes vectors, the time from which its rate counts. collection_id: the collection of a REINDEX; its `version` is the number of the
-    generation, and its `document_id` names no document. source_id, subject, counts, cause: of a SYNC, whose passages are documents, and whose `document_id` names no document; see `source_runs`.
-    agent_version: the version of a REPLAY, whose passages are questions, and whose `document_id` names no document; its counts are those of `Comparison`.
-    The counts of an INGEST are those of what was left out, by `LeftOutKind`, and OCR_PAGES. charset: as `guessed_charset` of `CanonicalText`. paused: whether the instance was paused when the
+    stage began; while a REINDEX computes vectors, the time from which its rate counts. collection_id: the collection of
+    a REINDEX; its `version` is the number of the generation, and its `document_id` names no document. source_id,
+    subject, counts, cause: of a SYNC, whose passages are documents, and whose `document_id` names no document; see
+    `source_runs`.
+    agent_version: the version of a REPLAY, whose passages are questions, and whose `document_id` names no document; its
+    counts are those of `Comparison`. The counts of an INGEST are those of what was left out, by `LeftOutKind`, and
+    OCR_PAGES. charset: as `guessed_charset` of `CanonicalText`. paused: whether the instance was paused when the
     operation was read, so that an operation that has not ended waits.
     """
 
@@ -317,29 +303,14 @@ class Operation:
 
     @property
     def time_left(self) -> timedelta | None:
-        """The estimated time from `update_time` to the end, from the rate at which vectors were computed so far. It is never negative; None if unknown."""
+        """The estimated time from `update_time` to the end, from the rate at which vectors were computed so far. It is
+        never negative; None if unknown."""
         if self.stage is not IngestStage.EMBEDDING or self.passages_done <= 0:
             return None
         took = self.update_time - self.stage_time
         if took <= timedelta():
             return None
         return took * (max(self.passages_total - self.passages_done, 0) / self.passages_done)
-
-
-class StoredBytes(Protocol):
-    """Bytes that are read in pieces, because they may be too many to hold in memory. Reads may take time; use it in one thread at a time."""
-
-    @property
-    def size(self) -> int: ...
-
-    @property
-    def sha256(self) -> bytes:
-        """Their SHA-256."""
-        ...
-
-    def read(self, start: int, count: int) -> bytes:
-        """Up to `count` bytes from `start` on."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -367,7 +338,8 @@ class CanonicalPiece:
 
 @dataclass(frozen=True, slots=True)
 class PageImage:
-    """A page of a PDF, drawn as an image. png: the image as PNG. width, height: its size in pixels. page_count: the number of pages of the PDF."""
+    """A page of a PDF, drawn as an image. png: the image as PNG. width, height: its size in pixels. page_count: the
+    number of pages of the PDF."""
 
     png: bytes
     width: int
@@ -389,7 +361,8 @@ class SourceSlice:
     """The state of a citation's source.
 
     current_version: the number of the searchable version, 0 if no version is searchable, or None if the document was
-    deleted. text: the cited bytes, or None if the cited version is no longer stored. permitted: whether the reader may read the document; if not, the others are None.
+    deleted. text: the cited bytes, or None if the cited version is no longer stored. permitted: whether the reader may
+    read the document; if not, the others are None.
     """
 
     current_version: int | None
@@ -401,8 +374,8 @@ class SourceSlice:
 class IngestClaim:
     """A worker's right to write for an operation. The claim is valid only while its epoch is the operation's epoch.
 
-    embedding: the model of the vectors that the worker writes: that of the generation that was active when the claim was made. generation: the id of that generation;
-    None for the first table.
+    embedding: the model of the vectors that the worker writes: that of the generation that was active when the claim
+    was made. generation: the id of that generation; None for the first table.
     """
 
     tenant_id: str
@@ -420,8 +393,9 @@ class IngestTask:
     """A claimed operation and the document version to ingest.
 
     title, declared_type: the title and media type that the sender stated, or ''. media_type: the media type of the
-    format that was recognised during the upload, or ''. size_bytes: the size of the original. original: its bytes, if they are few. seq: that of the operation. earlier_sha256: if the
-    version reads the bytes of an earlier version again, the SHA-256 of the earlier version's canonical text. earlier_parser: likewise what made that text.
+    format that was recognised during the upload, or ''. size_bytes: the size of the original. original: its bytes, if
+    they are few. seq: that of the operation. earlier_sha256: if the version reads the bytes of an earlier version
+    again, the SHA-256 of the earlier version's canonical text. earlier_parser: likewise what made that text.
     """
 
     claim: IngestClaim
@@ -451,26 +425,16 @@ class Description:
     keywords: Sequence[str] = ()
 
 
-class LeftOutKind(StrEnum):
-    """A kind of what a file has and its canonical text does not; see the contract."""
-
-    COMMENT = "comment"
-    HIDDEN_SHEET = "hidden_sheet"
-    HIDDEN_SLIDE = "hidden_slide"
-    PICTURE = "picture"
-    CHART = "chart"
-    EMBEDDED_FILE = "embedded_file"
-    SCANNED_PAGE = "scanned_page"
-
-
 OCR_PAGES: Final = "ocr_pages"
 """The name under which the counts of an operation have the number of pages that were read by OCR."""
 
 
 @dataclass(frozen=True, slots=True)
 class CanonicalText:
-    """The result of parsing. text: the canonical text in UTF-8. parser: the name of the parser. left_out: the number of parts that were not read, by kind.
-    guessed_charset: the character set that was guessed, if another one is nearly as likely; otherwise ''. ocr_pages: the number of pages that were read by OCR.
+    """The result of parsing. text: the canonical text in UTF-8. parser: the name of the parser. left_out: the number of
+    parts that were not read, by kind.
+    guessed_charset: the character set that was guessed, if another one is nearly as likely; otherwise ''. ocr_pages:
+    the number of pages that were read by OCR.
     body_start: the first byte of the text that is not only a statement about the document.
     """
 
@@ -508,60 +472,6 @@ class Sources(Protocol):
         ...
 
 
-class Ingestions(Protocol):
-    """A worker's interface to operations.
-
-    Once another worker claims the operation or the operation ends, the methods that take a claim raise OwnershipLost
-    and write nothing.
-    """
-
-    async def begin(self, tenant_id: str, operation_id: UUID) -> IngestTask | None:
-        """Claim an operation under its next epoch and delete the rows of earlier attempts, a part at a time, so that a call can end the operation meanwhile. Return None if no
-        work is left. Raise OwnershipLost like the methods that take a claim.
-        """
-        ...
-
-    async def original(self, claim: IngestClaim, start: int, count: int) -> bytes:
-        """Up to `count` bytes of the original, from `start` on."""
-        ...
-
-    async def unchanged(self, claim: IngestClaim) -> None:
-        """Remove the version, because its text equals the text of the version that it reads again, and end the operation as unchanged.
-
-        parser: the parser that made the text. From now on, this parser counts as the parser of the earlier version.
-        """
-        ...
-
-    async def parsed(self, claim: IngestClaim, text: CanonicalText, passages_total: int) -> None: ...
-
-    async def write(
-        self, claim: IngestClaim, passages: Sequence[NewPassage], passages_done: int | None
-    ) -> None:
-        """Store passages, which are not searchable yet, and the progress unless it is None."""
-        ...
-
-    async def publish(
-        self, claim: IngestClaim, passages: Sequence[NewPassage] = (), text: CanonicalText | None = None
-    ) -> bool | None:
-        """In one transaction, store the last passages, make the version searchable in place of the previous one, and update the document and the
-        operation. text: the canonical text, if `parsed` was not called because these are all passages.
-
-        If a newer version is already searchable, this version is deleted instead, and the result is False. If a run publishes the version with others, it waits, and the result is None.
-        Repeatable. Raises GenerationSwitched.
-        """
-        ...
-
-    async def fail(self, claim: IngestClaim, error: ResponsaError) -> None:
-        """End the operation with an error, and record the error in the document and the operation. This version's rows
-        are deleted, and the previous version stays searchable.
-        """
-        ...
-
-    async def give_up(self, tenant_id: str, operation_id: UUID, error: ResponsaError) -> None:
-        """Like `fail`, for a caller that has no claim. Does nothing if the operation has ended."""
-        ...
-
-
 class Searcher(Protocol):
     """Search over passages."""
 
@@ -580,7 +490,8 @@ class JobKind(StrEnum):
     REINDEX = "responsa.reindex"
     """Build a generation of a collection, or complete and activate it. The other id is the operation's id."""
     DISCARD = "responsa.discard"
-    """Delete the vectors of a generation that is no longer kept. The other id is that under which its vectors are stored; the id 0 stands for the first table."""
+    """Delete the vectors of a generation that is no longer kept. The other id is that under which its vectors are
+    stored; the id 0 stands for the first table."""
     SYNC = "responsa.sync"
     """Run a source. The other id is the operation's id."""
     REPLAY = "responsa.replay"
@@ -598,7 +509,8 @@ class JobKind(StrEnum):
 
 
 class Look(float):
-    """The number of seconds until the next attempt, if it is a short one: the job only looks whether other jobs have come further, and does not wait for a place among long jobs."""
+    """The number of seconds until the next attempt, if it is a short one: the job only looks whether other jobs have
+    come further, and does not wait for a place among long jobs."""
 
 
 Work = Callable[[str, UUID, int], Awaitable[float | None]]
@@ -607,7 +519,8 @@ The result is None if the job is done, or the number of seconds until the next a
 """
 
 GiveUp = Callable[[str, UUID, int], Awaitable[None]]
-"""Ends what a job works on, because it lost its worker again and again. The arguments are the tenant's id, the job's other id and the number of lost workers."""
+"""Ends what a job works on, because it lost its worker again and again. The arguments are the tenant's id, the job's
+other id and the number of lost workers."""
 
 
 LONGEST_PAUSE: Final = 60.0
@@ -622,7 +535,11 @@ def pause_after(failures: int) -> float:
 
 def workers_lost(operation_id: UUID, losses: int) -> Unavailable:
     """The error of an operation that has lost too many workers in succession, so that no other worker may run it."""
-    message = f"The server ended {losses} times while it worked on this, so it was given up. Begin it again; if it ends in this way again, ask the operator, because its input may be the cause."
+    message = (
+        f"The server ended {losses} times while it worked on this, so it was given up. Begin it "
+        "again; if it ends in this way again, ask the operator, because its input may be the "
+        "cause."
+    )
     return Unavailable(Reason.WORKER_LOST, message, {"operation": names.operation(operation_id)})
 
 
@@ -636,8 +553,8 @@ _HIDDEN: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 def file_name(source_key: str) -> str:
     """A name for the file of a document: the last part of its source key, in at most 200 bytes of UTF-8.
 
-    Characters that file systems reserve, control characters and invisible characters are left out. Leading dots are left out too, so that no file is hidden. A
-    long name keeps its suffix. The name is never empty.
+    Characters that file systems reserve, control characters and invisible characters are left out. Leading dots are
+    left out too, so that no file is hidden. A long name keeps its suffix. The name is never empty.
     """
     last = re.split(r"[\\/]", source_key.rstrip("\\/"))[-1]
     shown = "".join(one for one in last if unicodedata.category(one) not in _HIDDEN)

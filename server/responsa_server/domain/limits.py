@@ -1,7 +1,8 @@
 """The limits per user, tenant and network address: their values, their counts, and the errors of callers that exceed them.
 
-Three kinds of counts exist. A rate counts events in a sliding window (calls, messages, uploaded bytes). A hold counts what exists at one time (streams, uploads,
-sockets). A stored limit is checked by the statement that writes the rows (turns, keys, documents).
+Three kinds of counts exist. A rate counts events in a sliding window (calls, messages, uploaded bytes). A hold counts
+what exists at one time (streams, uploads, sockets). A stored limit is checked by the statement that writes the rows
+(turns, keys, documents).
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from typing import Final, Protocol
 from uuid import UUID
 
 from responsa_server.domain.errors import Exhausted, Reason
+from responsa_server.domain.formatting import counted, in_seconds
 from responsa_server.domain.people import Principal
-from responsa_server.domain.words import counted, in_seconds
 
 NO_LIMIT: Final = 0
 """The value of a limit that does not apply."""
@@ -39,9 +40,10 @@ class Scope(StrEnum):
 class Limits:
     """The limits of one user, or of one tenant for all its users together. `NO_LIMIT` (0): the limit does not apply.
 
-    messages_per_minute: accepted questions. calls_per_minute: calls over any transport. streams: long calls at a time. sockets: signed-in WebSockets, at a
-    time. pending_turns: turns that have not ended. uploads: uploads at a time. upload_bytes_per_day: the bytes of uploads in 24 hours. storage_bytes: the bytes that
-    `PostgresLimits` counts. api_keys: API keys that are neither revoked nor expired. conversations, collections: those that exist.
+    messages_per_minute: accepted questions. calls_per_minute: calls over any transport. streams: long calls at a time.
+    sockets: signed-in WebSockets, at a time. pending_turns: turns that have not ended. uploads: uploads at a time.
+    upload_bytes_per_day: the bytes of uploads in 24 hours. storage_bytes: the bytes that `PostgresLimits` counts.
+    api_keys: API keys that are neither revoked nor expired. conversations, collections: those that exist.
     """
 
     messages_per_minute: int = NO_LIMIT
@@ -67,8 +69,8 @@ LIMIT_NAMES: Final = tuple(asdict(Limits()))
 
 @dataclass(frozen=True, slots=True)
 class UserLimits:
-    """The limits of a user as administrators see them. limits: the limits in effect. exceptions: the values that an administrator set for this user, by name; all
-    other limits are the defaults of the user's role.
+    """The limits of a user as administrators see them. limits: the limits in effect. exceptions: the values that an
+    administrator set for this user, by name; all other limits are the defaults of the user's role.
     """
 
     user_id: UUID
@@ -89,6 +91,7 @@ class Room:
 # The words for one, and for any other number.
 _WORDS: Final[Mapping[str, tuple[str, str]]] = {
     "messages_per_minute": ("message a minute", "messages a minute"),
+    "generations_per_minute": ("text of a model a minute", "texts of models a minute"),
     "messages_per_day": ("message in 24 hours", "messages in 24 hours"),
     "calls_per_minute": ("call a minute", "calls a minute"),
     "streams": ("stream at a time", "streams at a time"),
@@ -134,7 +137,8 @@ def too_fast(name: str, scope: Scope, most: int, wait_seconds: float) -> Exhaust
 
 
 def too_many(name: str, scope: Scope, most: int, *, retry_after: float | None = None) -> Exhausted:
-    """The error for the maximum number of things at one time. retry_after: the seconds after which to try again; None if only the caller can make room."""
+    """The error for the maximum number of things at one time. retry_after: the seconds after which to try again; None
+    if only the caller can make room."""
     remedy = (scope is Scope.TENANT and _REMEDIES_OF_TENANTS.get(name)) or _REMEDIES[name]
     return Exhausted(
         Reason.LIMIT_REACHED,
@@ -151,14 +155,6 @@ def _spoken(seconds: float) -> str:
     return f"{ceil(seconds / 60)} minutes" if seconds < 7200 else f"{ceil(seconds / 3600)} hours"
 
 
-@dataclass(frozen=True, slots=True)
-class NoRoom:
-    """A count without room. wait_seconds: the time until there is room."""
-
-    room: Room
-    wait_seconds: float
-
-
 class CountsAway(Exception):
     """The shared counts cannot be reached. The caller must count in another, stricter way."""
 
@@ -167,7 +163,8 @@ class Rates(Protocol):
     """Counts of events in sliding windows. A count belongs to the room's key and the window, so it survives a change of the maximum."""
 
     async def take(self, room: Room, seconds: int, count: int) -> float:
-        """Count `count` events in a window of `seconds`, if there is room for all of them. Returns 0.0, or else the seconds until there may be room. Raises CountsAway."""
+        """Count `count` events in a window of `seconds`, if there is room for all of them. Returns 0.0, or else the
+        seconds until there may be room. Raises CountsAway."""
         ...
 
 
@@ -181,8 +178,9 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class AcceptLimits:
-    """What the statement that accepts a question checks; `NO_LIMIT` (0) for no limit. user, tenant: the maximum numbers of turns that have not ended. conversations: the maximum
-    number of the user's conversations, for a question that begins one.
+    """What the statement that accepts a question checks; `NO_LIMIT` (0) for no limit. user, tenant: the maximum numbers
+    of turns that have not ended. conversations: the maximum number of the user's conversations, for a question that
+    begins one.
     """
 
     user: int = NO_LIMIT
@@ -196,10 +194,13 @@ UNLIMITED: Final = AcceptLimits()
 class MessageGate(Protocol):
     """Decides whether a user may ask another question now."""
 
-    async def admit(self, who: Principal, turn_id: UUID) -> AcceptLimits:
-        """Count a message. turn_id: the id of the turn that the question would begin. No other call has this id, so that a call gives back only its own message. Returns the limits for the statement that accepts the question. Raises Exhausted (RATE_LIMIT, LIMIT_REACHED), Unavailable."""
+    async def admit(self, caller: Principal, turn_id: UUID) -> AcceptLimits:
+        """Count a message. turn_id: the id of the turn that the question would begin. No other call has this id, so
+        that a call gives back only its own message. Returns the limits for the statement that accepts the question.
+        Raises Exhausted (RATE_LIMIT, LIMIT_REACHED), Unavailable."""
         ...
 
-    async def give_back(self, who: Principal, turn_id: UUID) -> None:
-        """Give a message back, because the question was refused or belongs to an earlier turn. Raises nothing: at worst, the message counts for a minute."""
+    async def give_back(self, caller: Principal, turn_id: UUID) -> None:
+        """Give a message back, because the question was refused or belongs to an earlier turn. Raises nothing: at
+        worst, the message counts for a minute."""
         ...

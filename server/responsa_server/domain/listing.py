@@ -30,19 +30,20 @@ class Operator(StrEnum):
 class FieldKind(StrEnum):
     """The kind of a field's values. It determines how a filter's value is parsed and which operators are allowed.
 
-    TEXT: any text. All operators are allowed; `:` means "contains" and ignores case, and `:*` means "is not empty". With `=` and `!=`, an
-    asterisk stands for any characters.
+    TEXT: any text. All operators are allowed; `:` means "contains" and ignores case, and `:*` means "is not empty".
+    With `=` and `!=`, an asterisk stands for any characters.
     TIME: an RFC 3339 time with an offset, or a day, a month or a year in UTC. All operators except `:` are allowed.
     ENUM: one of the names in `Field.values`. The operators are `=`, `!=` and `:`.
     NAME: a resource name, `{Field.prefix}/{uuid}`. The operators are `=`, `!=` and `:`.
-    SLUG: a resource name, `{Field.prefix}/{id}`, where the id is a name that a caller chose. The operators are `=`, `!=` and `:`; an asterisk
-    stands for any characters.
+    SLUG: a resource name, `{Field.prefix}/{id}`, where the id is a name that a caller chose. The operators are `=`,
+    `!=` and `:`; an asterisk stands for any characters.
     COLLECTION: like SLUG, for a collection, whose name depends on who reads it.
     NUMBER: a whole number. All operators except `:` are allowed.
     LABELS: a map from keys to texts; a filter names one text as `labels.KEY`. The operators are `=`, `!=`, `:`
     ("contains") and `:*` ("has the key"). `labels:KEY` means "has the key" too.
-    JSON: an object; a filter names one value as `metadata.KEY`, and a value within objects as `metadata.KEY.KEY`. All operators are allowed. `:`
-    means that a list has the value, that an object has the key, or that a text contains the value; `:*` means "is present".
+    JSON: an object; a filter names one value as `metadata.KEY`, and a value within objects as `metadata.KEY.KEY`. All
+    operators are allowed. `:` means that a list has the value, that an object has the key, or that a text contains the
+    value; `:*` means "is present".
     """
 
     TEXT = "text"
@@ -126,8 +127,8 @@ class JsonLiteral:
 class FilterComparison:
     """One comparison of a filter: `field operator value`.
 
-    field: the name of a field that may be filtered by. path: for LABELS and JSON, the keys after the field's name. value: a value of the field's
-    kind; for an ENUM, the stored value.
+    field: the name of a field that may be filtered by. path: for LABELS and JSON, the keys after the field's name.
+    value: a value of the field's kind; for an ENUM, the stored value.
     """
 
     field: str

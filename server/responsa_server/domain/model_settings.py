@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 from typing import Protocol
 
+from responsa_server.domain.contract import ModelTestOutcome
 from responsa_server.domain.people import Principal
 
 
 @dataclass(frozen=True, slots=True)
 class DefaultModel:
-    """A model, by the names that the contract gives them. provider: "" for no model. key_name: of a secret file or an environment variable. base_url: "" for the
-    provider's own address.
+    """A model, by the names that the contract gives them. provider: "" for no model. key_name: of a secret file or an
+    environment variable. base_url: "" for the provider's own address.
     """
 
     provider: str = ""
@@ -44,7 +44,8 @@ class ModelProvider:
 
 @dataclass(frozen=True, slots=True)
 class InstalledModels:
-    """The models in use on this server, and the stored model. fixed_by: the setting that fixes the models, or "". update_time: None if no model was ever stored."""
+    """The models in use on this server, and the stored model. fixed_by: the setting that fixes the models, or "".
+    update_time: None if no model was ever stored."""
 
     models: Sequence[str]
     fixed_by: str
@@ -53,20 +54,6 @@ class InstalledModels:
     problem: str
     warning: str
     providers: Sequence[ModelProvider]
-
-
-class ModelTestOutcome(StrEnum):
-    """How a test of a model ended."""
-
-    ANSWERED = "answered"
-    KEY_MISSING = "key_missing"
-    KEY_REFUSED = "key_refused"
-    ADDRESS_NOT_ALLOWED = "address_not_allowed"
-    UNREACHABLE = "unreachable"
-    NOT_FOUND = "not_found"
-    TOO_SLOW = "too_slow"
-    BUSY = "busy"
-    FAILED = "failed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +77,11 @@ class ModelAdministration(Protocol):
         """Raises Unavailable."""
         ...
 
-    async def store(self, who: Principal, wanted: DefaultModel, *, skip_test: bool) -> None:
-        """Raises InvalidRequest, Precondition (MODEL_FIXED, MODEL_TEST_FAILED), Unavailable. Agents use the model once they are reloaded."""
+    async def store(self, caller: Principal, wanted: DefaultModel, *, skip_test: bool) -> None:
+        """Raises InvalidRequest, Precondition (MODEL_FIXED, MODEL_TEST_FAILED), Unavailable. Agents use the model once
+        they are reloaded."""
         ...
 
-    async def test(self, who: Principal, wanted: DefaultModel) -> ModelTest:
+    async def test(self, caller: Principal, wanted: DefaultModel) -> ModelTest:
         """Raises InvalidRequest, Unavailable."""
         ...

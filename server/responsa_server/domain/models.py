@@ -12,7 +12,6 @@ from enum import StrEnum
 from typing import Final, Protocol
 
 from responsa_server.domain.events import Usage
-from responsa_server.domain.tools import ToolCard
 
 _NUMBER: Final = r"(?:passages? )?[1-9][0-9]?"
 _NUMBERS: Final = rf"{_NUMBER}(?:, ?{_NUMBER}){{0,3}}"
@@ -21,12 +20,33 @@ MOST_QUOTED: Final = 260
 # The words that a mark copies stand in quotation marks, or after a colon.
 _QUOTED: Final = rf"(?:(?::|,)? ?[\"“„«][^\n]{{1,{MOST_QUOTED}}}?[\"“”»]|: ?[^\[\]\n\"“„«][^\[\]\n]{{0,{MOST_QUOTED - 1}}}) ?"
 MARK: Final = rf"(?i:\[{_NUMBERS}(?:{_QUOTED})?\](?!\()|【{_NUMBERS}】)"
-"""A pattern for a mark with which a model names passages: `[2]`, `[1, 3]`, `【2】` or `[Passage 2]`, or also copies words of one: `[2: "the words"]`. The text of a link is not a mark."""
+"""A pattern for a mark with which a model names passages: `[2]`, `[1, 3]`, `【2】` or `[Passage 2]`, or also copies words
+of one: `[2: "the words"]`. The text of a link is not a mark."""
 MARK_BEGUN: Final = (
     r"(?i:[\[【](?:p[asge]*+ ?|[0-9]{1,2}+,? ?)*+[\]】]?"
     rf"|\[{_NUMBERS}(?:[:,]? ?[\"“„«][^\n]*+|: ?[^\[\]\n\"“„«]*+\]?))"
 )
 """A pattern for what may become a mark when more text follows."""
+EMBEDDING_NAME: Final = r"^[a-z0-9][a-z0-9-]{0,31}:[\w./@:+-]{1,200}\Z"
+"""The pattern of an embedding model's name in settings, `provider:model`, for Python's `re`. Pydantic's own engine
+takes 0.1 s to compile it."""
+INDEXED_DIMENSIONS: Final = (256, 384, 512, 768, 1024, 1536, 3072)
+"""The lengths of vectors for which the database has an index."""
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCard:
+    """A tool's description, for models and people.
+
+    id: at most 63 characters of [a-z0-9_-], a letter first. title: the name that people see. parameters: a JSON Schema of the arguments,
+    an object. returns: a JSON Schema of the result's data; None if results have no data, or data of any form.
+    """
+
+    id: str
+    description: str
+    parameters: Mapping[str, object] = field(default_factory=lambda: {"type": "object"})
+    title: str = ""
+    returns: Mapping[str, object] | None = None
 
 
 class Role(StrEnum):
@@ -62,8 +82,8 @@ class ToolRequest:
     """A model's request for a tool call.
 
     call_id: the request's id, unique among the prompt's messages. tool: the id on the tool's card. arguments: plain
-    JSON values. signature: an opaque value that must be returned to the provider with the tool's result, or "". problem: why the model's arguments cannot
-    be read, as a clause; `arguments` is then empty.
+    JSON values. signature: an opaque value that must be returned to the provider with the tool's result, or "".
+    problem: why the model's arguments cannot be read, as a clause; `arguments` is then empty.
     """
 
     call_id: str
@@ -149,14 +169,14 @@ class Takeover(Protocol):
     """How another model takes up an answer that broke off. All texts are as the models wrote them."""
 
     def keeps(self, text: str, *, prefix: bool) -> int:
-        """Return how many characters of a broken-off text stay; 0 if the next model must write the whole answer. prefix: whether the next model
-        continues the text itself. If not, the text is cut after its last whole sentence.
+        """Return how many characters of a broken-off text stay; 0 if the next model must write the whole answer.
+        prefix: whether the next model continues the text itself. If not, the text is cut after its last whole sentence.
         """
         ...
 
     def prompt(self, stands: str, *, prefix: bool) -> ModelPrompt | None:
-        """Return the prompt for the next model, or None if the turn's budget allows no further call. stands: what stays of the answer; "" for a prompt for
-        the whole answer.
+        """Return the prompt for the next model, or None if the turn's budget allows no further call. stands: what stays
+        of the answer; "" for a prompt for the whole answer.
         """
         ...
 
@@ -202,11 +222,13 @@ class Stop(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Ended:
     """The last piece. complete: False if the text was cut off. stop: the reason; for a text that was cut off, the
-    default is LIMIT.
+    default is LIMIT. model: the model that has answered as its provider names it, which may be more exact than the
+    model that was asked; "" if the provider does not say.
     """
 
     complete: bool
     stop: Stop = Stop.END
+    model: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
         if not self.complete and self.stop is Stop.END:
@@ -270,8 +292,8 @@ class ModelError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Switched:
-    """The model `source` failed, and the model `target` is called next. Both are `provider:name`. begun: whether a part of the answer that `source` or an
-    earlier model has sent still stands.
+    """The model `source` failed, and the model `target` is called next. Both are `provider:name`. begun: whether a part
+    of the answer that `source` or an earlier model has sent still stands.
     """
 
     source: str
@@ -379,8 +401,8 @@ class Models(Protocol):
 class Reranked:
     """What a reranking model found.
 
-    scores: one finite number for each text, in the order of the texts. A higher score means a better fit. The scale is the model's own. usage: the tokens that
-    the model read, with their price if it is known.
+    scores: one finite number for each text, in the order of the texts. A higher score means a better fit. The scale is
+    the model's own. usage: the tokens that the model read, with their price if it is known.
     """
 
     scores: Sequence[float]

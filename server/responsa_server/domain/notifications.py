@@ -9,12 +9,14 @@ from enum import StrEnum
 from typing import Final, Protocol
 from uuid import UUID
 
+from responsa_server.domain.contract import DeliveryState
 from responsa_server.domain.knowledge import Operation
 from responsa_server.domain.tools import SecretPlace
 
 
 class NotifiedEvent(StrEnum):
-    """What a notification reports: how a run of a source ended, or that the ingestion of a document or the construction of a generation failed."""
+    """What a notification reports: how a run of a source ended, or that the ingestion of a document or the construction
+    of a generation failed."""
 
     FAILED = "source.failed"
     CONFIRMATION_WANTED = "source.confirmation_wanted"
@@ -30,19 +32,12 @@ GATHER_SECONDS: Final = 60.0
 """How long the first notice about failed ingestions waits for more of them: usually many documents are uploaded at a time."""
 
 
-class DeliveryState(StrEnum):
-    """WAITING: to be sent, again or for the first time. DELIVERED: the receiver has accepted it. FAILED: all attempts have failed."""
-
-    WAITING = "waiting"
-    DELIVERED = "delivered"
-    FAILED = "failed"
-
-
 @dataclass(frozen=True, slots=True)
 class Webhook:
     """A receiver that the owner of the installation declared.
 
-    tenants: the tenants whose events it receives; "*" stands for all. secret: the place of the key that signs. allow_private: hosts and networks beyond the public ones. seconds: the time limit of an attempt.
+    tenants: the tenants whose events it receives; "*" stands for all. secret: the place of the key that signs.
+    allow_private: hosts and networks beyond the public ones. seconds: the time limit of an attempt.
     """
 
     name: str
@@ -72,7 +67,9 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """An event for a webhook. operation_id: the newest one of a notice. source_id: "" for ingestions. attempts: those since it was last begun. body: the JSON as it is sent. attempt: the newest attempt; without problem and status before the first one."""
+    """An event for a webhook. operation_id: the newest one of a notice. source_id: "" for ingestions. attempts: those
+    since it was last begun. body: the JSON as it is sent. attempt: the newest attempt; without problem and status
+    before the first one."""
 
     id: UUID
     webhook: str
@@ -89,7 +86,8 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class Announcement:
-    """What is sent about an operation that has ended. body: the JSON for these webhooks. webhooks: the names of the receivers. notice: whether one notice reports the event together with other events of its kind."""
+    """What is sent about an operation that has ended. body: the JSON for these webhooks. webhooks: the names of the
+    receivers. notice: whether one notice reports the event together with other events of its kind."""
 
     operation: Operation
     event: NotifiedEvent
@@ -100,7 +98,9 @@ class Announcement:
 
 @dataclass(frozen=True, slots=True)
 class Gathered:
-    """The events that a notice reports. number: at least 1. reasons: how many of their operations ended with each error. since: when the first of them was announced. until: when the newest one was. operation_id: the newest operation."""
+    """The events that a notice reports. number: at least 1. reasons: how many of their operations ended with each
+    error. since: when the first of them was announced. until: when the newest one was. operation_id: the newest
+    operation."""
 
     tenant_id: str
     event: NotifiedEvent
@@ -113,7 +113,8 @@ class Gathered:
 
 
 class MailKind(StrEnum):
-    """The purpose of a mail. REGISTER and CHANGE_EMAIL ask for the confirmation of an address; RESET carries a reset code; the others are notices."""
+    """The purpose of a mail. REGISTER and CHANGE_EMAIL ask for the confirmation of an address; RESET carries a reset
+    code; the others are notices."""
 
     REGISTER = "register"
     RESET = "reset"
@@ -129,7 +130,8 @@ class MailKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Mail:
-    """A mail that waits to be sent. email: the folded address. The code in its text is derived from the id. about: the id of the source of a notice. events: the number of events that the notice reports."""
+    """A mail that waits to be sent. email: the folded address. The code in its text is derived from the id. about: the
+    id of the source of a notice. events: the number of events that the notice reports."""
 
     id: UUID
     tenant_id: str

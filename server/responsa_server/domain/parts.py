@@ -3,16 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Final, Protocol
 
-
-class Health(StrEnum):
-    """The health of a part. DEGRADED: the part answers late, or the server works without the part but more slowly."""
-
-    OK = "ok"
-    DEGRADED = "degraded"
-    DOWN = "down"
+from responsa_server.domain.contract import Health
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,12 @@
 """The words of a passage in the compact form that is stored with it, so that a search splits no text into terms.
 
-A term is stored as its code, a checksum of 32 bits. A question with ten terms meets another term with the same code about once in 25,000 searches.
+A term is stored as its code, a checksum of 32 bits. A question with ten terms meets another term with the same code
+about once in 25,000 searches.
 
-The form: its version (a byte), the number of sequences (16 bits), the number of different terms (32 bits). Then the codes of the different terms (32 bits each) and how often
-each occurs in the passage (a byte, at most 255). Then the place at which each sequence ends, and the codes of all sequences one after the other (32 bits each). The first sequence is
-that of the title and the headings; one for each piece follows. All numbers are little-endian.
+The form: its version (a byte), the number of sequences (16 bits), the number of different terms (32 bits). Then the
+codes of the different terms (32 bits each) and how often each occurs in the passage (a byte, at most 255). Then the
+place at which each sequence ends, and the codes of all sequences one after the other (32 bits each). The first sequence
+is that of the title and the headings; one for each piece follows. All numbers are little-endian.
 """
 
 from __future__ import annotations
@@ -17,7 +19,8 @@ from typing import Final
 from zlib import crc32
 
 VERSION: Final = 1
-"""The version of the form. Words of another version are made again (`ingest/analysing.py`). A migration that changes it also makes the index `passage_without_words` again."""
+"""The version of the form. Words of another version are made again (`ingest/analysing.py`). A migration that changes it
+also makes the index `passage_not_analysed` again."""
 MOST_COUNTED: Final = 255
 """The greatest number of occurrences that is stored for a term."""
 _HEAD: Final = struct.Struct("<BHI")
@@ -25,7 +28,8 @@ _CODE: Final = 4
 
 
 def pack(counts: Mapping[str, int], sequences: Sequence[Sequence[str]]) -> bytes:
-    """The form. counts: how often each term occurs in the passage, its title and its headings. sequences: the terms of the title and the headings, and those of each piece."""
+    """The form. counts: how often each term occurs in the passage, its title and its headings. sequences: the terms of
+    the title and the headings, and those of each piece."""
     terms = sorted(counts)
     ends = accumulate(map(len, sequences))
     return b"".join(
@@ -94,3 +98,15 @@ def _code(term: str) -> bytes:
 
 def _codes(terms: Iterable[str]) -> bytes:
     return b"".join(map(_code, terms))
+
+
+def counted_codes(words: bytes) -> tuple[bytes, bytes]:
+    """The codes of the different terms of a passage (32 bits each, little-endian), and how often each occurs (a byte each)."""
+    number = _HEAD.unpack_from(words)[2]
+    start, middle = _HEAD.size, _HEAD.size + _CODE * number
+    return words[start:middle], words[middle : middle + number]
+
+
+def code_of(term: str) -> int:
+    """The code of a term."""
+    return crc32(term.encode())

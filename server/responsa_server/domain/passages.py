@@ -1,9 +1,9 @@
-"""Passages as they are stored and as they are ranked, and the two indexes that a search reads.
+"""Passages as they are stored and as they are ranked, and the indexes that a search reads.
 
 A vector is stored as bytes: 32-bit floats, little-endian.
 
-The lexical index alone decides which passages are live. A vector index may lag behind the lexical index, so a passage
-that the vector index finds becomes a candidate only when the lexical index confirms it (`LexicalIndex.candidates`).
+The database alone decides which passages are live. A store of vectors outside it may lag behind, so a passage
+that it finds becomes a candidate only when the database confirms it (`PassageIndex.candidates`).
 """
 
 from __future__ import annotations
@@ -49,8 +49,9 @@ class VectorKind(StrEnum):
 class PlacedBlock(NamedTuple):
     """Where a block of the canonical text stands in the original file.
 
-    start, end: the byte range of the block, or of the block's part within a passage. page: the number of the page, slide or sheet, from 1; 0 if
-    the format has no pages. box: the left, top, right and bottom edge on the page, in thousandths of the page's width and height; None if unknown.
+    start, end: the byte range of the block, or of the block's part within a passage. page: the number of the page,
+    slide or sheet, from 1; 0 if the format has no pages. box: the left, top, right and bottom edge on the page, in
+    thousandths of the page's width and height; None if unknown.
     path: the place inside an office or data file; '' for other formats.
     """
 
@@ -70,7 +71,8 @@ class OutlinedHeading(NamedTuple):
 
 
 def open_headings(headings: Iterable[OutlinedHeading]) -> tuple[OutlinedHeading, ...]:
-    """Of headings in the order of the text, those that the text after the last one stands below, outermost first: each is deeper than the one before."""
+    """Of headings in the order of the text, those that the text after the last one stands below, outermost first: each
+    is deeper than the one before."""
     found: list[OutlinedHeading] = []
     for heading in headings:
         while found and found[-1].level >= heading.level:
@@ -87,10 +89,11 @@ def titles_of(headings: Iterable[OutlinedHeading]) -> tuple[str, ...]:
 @dataclass(frozen=True, slots=True)
 class Passage:
     """A part of a document version. source: the passage's byte range in the canonical text. text: those bytes, decoded.
-    places: the places of the passage's blocks, in order; empty if the document's format keeps no places. If the passage begins within a table, the first
-    one is the table's header, which stands before the passage. origin: the tool's source that the passage is; None for a passage of a document. date: the date that the
-    document states, as YYYY-MM-DD; '' if it states none. headings: those above most of the passage, outermost first. outline: the headings above its first byte, and
-    those within; () if the passage was stored by a release that kept none.
+    places: the places of the passage's blocks, in order; empty if the document's format keeps no places. If the passage
+    begins within a table, the first one is the table's header, which stands before the passage. origin: the tool's
+    source that the passage is; None for a passage of a document. date: the date that the document states, as
+    YYYY-MM-DD; '' if it states none. headings: those above most of the passage, outermost first. outline: the headings
+    above its first byte, and those within; () if the passage was stored by a release that kept none.
     """
 
     id: UUID
@@ -142,7 +145,8 @@ class NewPassage:
 
     ordinal: the passage's position in the version, from 0. language: an ISO 639-1 code, or '' if the language is
     unknown. tokens: the passage's length in tokens of the embedding model. terms: a tsvector literal in which title
-    terms have the label A. length: the number of terms in the literal. words: see `passage_words.py`; b"" if they are not made yet.
+    terms have the label A. length: the number of terms in the literal. words: see `passage_words.py`; b"" if they are
+    not made yet. instructing: see `FoundPassage`; None if they are not known yet.
     """
 
     passage: Passage
@@ -153,6 +157,7 @@ class NewPassage:
     length: int
     vectors: Sequence[PassageVector]
     words: bytes = b""
+    instructing: Sequence[tuple[int, int]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +172,8 @@ class PassageVectors:
 class IndexingAttempt:
     """One attempt at indexing a document version.
 
-    epoch: the operation's epoch. A later attempt at the same version has a greater epoch; BUILT, if the version is searchable already and its vectors are computed for another generation.
+    epoch: the operation's epoch. A later attempt at the same version has a greater epoch; BUILT, if the version is
+    searchable already and its vectors are computed for another generation.
     model: the name of the model that computed the vectors. generation: the `stored_generation` to which they belong.
     """
 
@@ -191,8 +197,8 @@ def stored_generation(collection_id: str, generation_id: UUID | None) -> str:
 
 @dataclass(frozen=True, slots=True)
 class DocumentSet:
-    """The documents that a filter selects. packed: the 16 bytes of each id, because a set may hold 100,000 ids. passages: the number of passages of
-    these documents that searches find.
+    """The documents that a filter selects. packed: the 16 bytes of each id, because a set may hold 100,000 ids.
+    passages: the number of passages of these documents that searches find.
     """
 
     packed: bytes
@@ -211,9 +217,10 @@ class DocumentSet:
 
 @dataclass(frozen=True, slots=True)
 class SearchScope:
-    """The passages that a search may find: those that the reader may read, in these collections and of these documents. None means all. The collections are those of
-    `LexicalIndex.meant`, not as the reader calls them. own: if not None, the passages of documents about the reader, and of documents without a subject in these collections.
-    about: whether those about the reader are among them.
+    """The passages that a search may find: those that the reader may read, in these collections, as the reader calls
+    them, and of these documents. None means all.
+    own: if not None, the passages of documents about the reader, and of documents without a subject in these
+    collections. about: whether those about the reader are among them.
     """
 
     reader: Reader
@@ -229,9 +236,11 @@ class TermStatistics:
 
     passages: the number of passages. terms: the total length of the passages, in terms.
     frequencies: for each term, the number of passages that contain the term. synonyms: the SHA-256 of the collection's
-    synonyms; b"" for a collection without synonyms and for several collections. kind: the kind of the passages' collection.
-    embedding: the name of the model of the collection's active generation; "" means the server's model. generation: the id under which
-    a `VectorIndex` stores the active generation; None for the first table. shown: the collection's id as the reader calls it; "" for several collections.
+    synonyms; b"" for a collection without synonyms and for several collections. kind: the kind of the passages'
+    collection.
+    embedding: the name of the model of the collection's active generation; "" means the server's model. generation: the
+    id under which the vectors of the active generation are stored; None for the first table. shown: the collection's id
+    as the reader calls it; "" for several collections.
     """
 
     passages: int
@@ -248,11 +257,12 @@ class TermStatistics:
 class LexicalQuery:
     """A full-text query.
 
-    collections: the collections to search. terms, weights, frequencies: distinct terms, the weight of each, the largest weight first, and in how many
-    passages each occurs, itself or in an alternative. gate: if several collections are searched, the number of leading terms that select passages. The remaining terms only rank the selected passages.
+    collections: the collections to search. terms, weights, frequencies: distinct terms, the weight of each, the largest
+    weight first, and in how many passages each occurs, itself or in an alternative. gate: if several collections are
+    searched, the number of leading terms that select passages. The remaining terms only rank the selected passages.
     mean_length: the mean length of the passages, in terms. limit: the maximum number of passages to select.
     alternatives: for each term, the lists of terms of which each counts like the term where all its terms occur; empty
-    if no term has alternatives. documents: the documents to search; None means all.
+    if no term has alternatives.
     """
 
     collections: Sequence[str]
@@ -263,15 +273,14 @@ class LexicalQuery:
     mean_length: float
     limit: int = 50
     alternatives: Sequence[Sequence[Sequence[str]]] = ()
-    documents: DocumentSet | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class QuestionVector:
     """The vector of a question. It is compared only with vectors of the same model.
 
-    model: the name of the model that computed the vector. generations: the ids under which the index stores the active generations of this model; None
-    for its first table. stored: the same generations as a `VectorStore` names them.
+    model: the name of the model that computed the vector. generations: the ids under which the index stores the active
+    generations of this model; None for its first table. stored: the same generations as a `VectorStore` names them.
     """
 
     model: str
@@ -282,21 +291,6 @@ class QuestionVector:
 
 # `LexicalCandidate` and `PassageCosines` are named tuples, because a search creates about a hundred instances of each,
 # and creating a named tuple takes a third of the time of creating a frozen dataclass.
-class LexicalCandidate(NamedTuple):
-    """A live passage with its collection and the values that BM25 needs.
-
-    terms: the indexes of those query terms that the passage contains. counts: for each of these terms, how often the
-    term occurs in the passage, including title and headings; at most 255.
-    """
-
-    id: UUID
-    collection_id: str
-    language: str
-    length: int
-    terms: Sequence[int]
-    counts: Sequence[int]
-
-
 class PassageCosines(NamedTuple):
     """The best cosine similarities between a question and a passage's vectors, from -1 to 1.
 
@@ -306,6 +300,51 @@ class PassageCosines(NamedTuple):
 
     window: float | None
     piece: float | None
+
+
+class LexicalCandidate(NamedTuple):
+    """A live passage with its collection and the values that BM25 needs.
+
+    terms: the indexes of those query terms that the passage contains. counts: for each of these terms, how often the
+    term occurs in the passage, including title and headings; at most 255. cosines: None if it has no vectors that were compared.
+    """
+
+    id: UUID
+    collection_id: str
+    language: str
+    length: int
+    terms: Sequence[int]
+    counts: Sequence[int]
+    cosines: PassageCosines | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CandidateQuery:
+    """A string as the collections whose vectors one model made are searched for it.
+
+    collections: as `TermStatistics` names them; None means all. terms: those to be counted in each candidate. words:
+    queries that select passages. question: selects the passages of its `nearest` vectors, and is compared with the
+    vectors of all candidates; None to leave vectors out. documents: the documents to search; None means all. ids:
+    further candidates.
+    """
+
+    collections: Sequence[str] | None
+    terms: Sequence[str] = ()
+    words: Sequence[LexicalQuery] = ()
+    question: QuestionVector | None = None
+    nearest: int = 100
+    documents: DocumentSet | None = None
+    ids: Collection[UUID] = ()
+
+
+ANALYSIS_VERSION: Final = 2
+"""The version of `text/lexical.py`. Terms of another version are made again (`ingest/analysing.py`). A migration that
+changes it also makes the index `passage_not_analysed` again."""
+INSTRUCTING_VERSION: Final = 1
+"""The version of the patterns of `text/instructing.py`, which is stored with what they find. What another version found
+is looked for again (`ingest/analysing.py`). A migration that changes it also makes the index `passage_not_analysed`
+again.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,8 +363,11 @@ class PassagePiece:
 class FoundPassage:
     """A passage that was read for a question, with its pieces in order.
 
-    media_type: the type of the passage's document; '' if it is not known. before: if the passage begins within a table, the table's header, or the text
-    before the passage, or the end of it; otherwise ''. words: see `passage_words.py`, a character a byte (Latin-1), because checkpoints store no bytes; '' if they are not stored.
+    media_type: the type of the passage's document; '' if it is not known. before: if the passage begins within a table,
+    the table's header, or the text before the passage, or the end of it; otherwise ''. words: see `passage_words.py`, a
+    character a byte (Latin-1), because checkpoints store no bytes; '' if they are not stored.
+    instructing: the ranges of bytes in the passage, and within 1,200 bytes of it, that give instructions to an
+    assistant (`text/instructing.py`); None if they are not stored.
     """
 
     passage: Passage
@@ -334,93 +376,109 @@ class FoundPassage:
     media_type: str = ""
     before: str = ""
     words: str = ""
+    instructing: Sequence[tuple[int, int]] | None = None
+
+    def instructions(self, source: ByteRange) -> Sequence[ByteRange] | None:
+        """The parts of a range of bytes, in the passage or within 1,200 bytes of it, that give instructions to an
+        assistant; None if they are not known."""
+        if self.instructing is None:
+            return None
+        clipped = (
+            ByteRange(max(start, source.start), min(end, source.end)) for start, end in self.instructing
+        )
+        return [one for one in clipped if one.start < one.end]
 
 
-class LexicalIndex(Protocol):
-    """Full text, and the passages themselves.
+class PassageIndex(Protocol):
+    """Passages and their vectors, as a search reads them.
 
-    What the reader may not read is left out, and counts for nothing. All methods raise Unavailable with the part "text index" when the index fails, and TooSlow when the index takes too
-    long. When a caller is cancelled, the caller returns at once, but the call itself runs to its end.
+    What the reader may not read is left out, and counts for nothing. All methods raise Unavailable with the part "text
+    index" when the index fails, or "vectors" if vectors were asked for, and TooSlow when the index takes too long. When
+    a caller is cancelled, the caller returns at once, but the call itself runs to its end.
     """
 
-    def session(self, named: SearchScope) -> AbstractAsyncContextManager[None]:
-        """Enclose the calls of one search of a reader, so that they may share a connection. named: as in `stamp`.
-
-        The calls of a `VectorIndex` in the same database may share this connection too.
+    async def statistics(self, scope: SearchScope, terms: Sequence[str]) -> Mapping[str, TermStatistics]:
+        """Return the counts that BM25 needs, for each collection in the scope that has live passages. All documents
+        count, also those that a
+        filter leaves out: so a filter does not change how much a word says.
         """
+        ...
+
+    async def synonyms(self, reader: Reader, collections: Sequence[str]) -> Mapping[str, str]:
+        """Return the synonyms of these collections, which `statistics` has named. Collections without synonyms are left out."""
+        ...
+
+    async def candidates(
+        self, reader: Reader, queries: Sequence[CandidateQuery]
+    ) -> Sequence[Sequence[LexicalCandidate]]:
+        """Return the live passages that each query selects, without duplicates and in no particular order. The passages
+        of a query are read at the same moment."""
+        ...
+
+    async def passages(
+        self, reader: Reader, wanted: Mapping[QuestionVector | None, Mapping[UUID, bool]]
+    ) -> Mapping[QuestionVector | None, Sequence[FoundPassage]]:
+        """Return passages for each question, in the order of the ids, those with a true value with their pieces in the
+        order of the text. Passages that are not live any more are left out. The cosine of a piece is None if there is
+        no question vector of its model.
+        """
+        ...
+
+
+class LexicalIndex(PassageIndex, Protocol):
+    """The index of passages in the database, and what else the database says of them."""
+
+    def session(self, named: SearchScope) -> AbstractAsyncContextManager[None]:
+        """Enclose the calls of one search of a reader, so that they may share a connection. named: as in `stamp`."""
         ...
 
     async def documents(self, scope: SearchScope, filters: Sequence[Filter]) -> DocumentSet:
         """Return the documents in the scope that searches find and that meet all these conditions on the fields of `lists.SEARCHED`."""
         ...
 
-    async def statistics(self, scope: SearchScope, terms: Sequence[str]) -> Mapping[str, TermStatistics]:
-        """Return the counts that BM25 needs, for each collection in the scope that has live passages. All documents count, also those that a
-        filter leaves out: so a filter does not change how much a word says.
-        """
-        ...
-
-    async def meant(self, reader: Reader, collections: Sequence[str]) -> Sequence[str]:
-        """Return the collections that the reader calls so, as the other methods name them. Those that the reader may not read are left out."""
-        ...
-
     async def stamp(self, named: SearchScope) -> bytes:
-        """Return bytes that differ from all earlier ones if a search in this scope, without a filter, may find something else, or show it differently. named: a scope with the collections as the reader calls them."""
+        """Return bytes that differ from all earlier ones if a search in this scope, without a filter, may find
+        something else, or show it differently."""
         ...
 
     async def hides(self, scope: SearchScope) -> bool:
         """Return whether documents in the scope's collections have subjects that the reader may not read."""
         ...
 
-    async def synonyms(self, reader: Reader, collections: Sequence[str]) -> Mapping[str, str]:
-        """Return the synonyms of these collections. Collections without synonyms are left out."""
-        ...
-
-    async def matching(self, reader: Reader, queries: Sequence[LexicalQuery]) -> Sequence[UUID]:
-        """Return the live passages that the reader may read and that match one of the queries, without duplicates and in no particular order."""
-        ...
-
-    async def candidates(
-        self, scope: SearchScope, terms: Sequence[str], ids: Collection[UUID]
-    ) -> Sequence[LexicalCandidate]:
-        """Return the named passages that are live and in the scope's collections, without duplicates and in no particular order.
-
-        All passages are read at the same moment.
-        """
-        ...
-
-    async def passages(self, reader: Reader, ids: Sequence[UUID]) -> Sequence[FoundPassage]:
-        """Return passages without their pieces, in the order of the ids. Deleted passages are left out."""
-        ...
-
     async def before(self, reader: Reader, ids: Sequence[UUID], most_bytes: int) -> Mapping[UUID, str]:
-        """Return the header of the table within which each of these passages begins, with a line feed. If it is not known, return the text before the
-        passage in its document: at most the last `most_bytes` bytes of it, without a character that is cut. Passages whose documents are gone are left out.
+        """Return the header of the table within which each of these passages begins, with a line feed. If it is not
+        known, return the text before the
+        passage in its document: at most the last `most_bytes` bytes of it, without a character that is cut. Passages
+        whose documents are gone are left out.
         """
         ...
 
     async def around(
         self, reader: Reader, ids: Sequence[UUID], most_bytes: int
     ) -> Mapping[UUID, tuple[int, bytes]]:
-        """Return the canonical text around each of these passages, and the place of its first byte: the passage with at most `most_bytes` bytes before it and
-        as many after it. A character at an end may be cut. Passages whose documents are gone are left out.
+        """Return the canonical text around each of these passages, and the place of its first byte: the passage with at
+        most `most_bytes` bytes before it and as many after it. A character at an end may be cut. Passages whose
+        documents are gone are left out.
         """
         ...
 
 
-class VectorIndex(Protocol):
-    """Vectors of passages, as a search reads them.
+class VectorStore(ReportedPart, Protocol):
+    """A vector index with its own commits, outside the database's transactions.
 
-    What the reader may not read is left out. All methods raise Unavailable with the part "vectors" when the index fails, and TooSlow when the index takes too
-    long. When a caller is cancelled, the caller returns at once, but the call itself runs to its end.
+    Vectors are put only while the database's transaction holds what they belong to: the operation that ingests a
+    version (`IngestionStore`), or the passages of which another generation is built (`GenerationBuildStore`). So the
+    job that removes them, which is enqueued by whatever ends or deletes this, comes later. Every method is
+    idempotent: a repeated call has the same result as one call. All methods but `close` raise Unavailable with the part
+    "vectors" when the store fails, and TooSlow when it takes too long.
     """
 
     async def nearest(
         self, scope: SearchScope, question: QuestionVector, limit: int, named: Collection[UUID] = ()
     ) -> Mapping[UUID, PassageCosines]:
         """Find the `limit` published vectors in the scope that are nearest to the question, and return the best cosines
-        of their passages. The result also contains the `named` passages, if the reader may read them. Passages that have no vectors
-        from the question's embedding model are left out.
+        of their passages. The result also contains the `named` passages. Passages that have no vectors
+        from the question's embedding model are left out. The scope's collections are those of `CandidateQuery`.
         """
         ...
 
@@ -432,27 +490,20 @@ class VectorIndex(Protocol):
         """
         ...
 
-
-class VectorStore(VectorIndex, ReportedPart, Protocol):
-    """A vector index with its own commits, outside the database's transactions.
-
-    Vectors are put only while the database's transaction holds what they belong to: the operation that ingests a version (`IngestionStore`), or the passages of which another generation is built
-    (`GenerationBuildStore`). So the job that removes them, which is enqueued by whatever ends or deletes this, comes later. Every method is
-    idempotent: a repeated call has the same result as one call. All methods but `close` raise Unavailable like those of `VectorIndex`.
-    """
-
     async def close(self) -> None:
         """Close the connections."""
         ...
 
     async def prepare(self, model: str, dimensions: int) -> bool:
-        """Make what vectors of this model need, where it is missing or its settings have changed. `put` does so too. dimensions: the length of the model's vectors. Returns whether it was made."""
+        """Make what vectors of this model need, where it is missing or its settings have changed. `put` does so too.
+        dimensions: the length of the model's vectors. Returns whether it was made."""
         ...
 
     async def put(
         self, passages: Mapping[IndexingAttempt, Sequence[PassageVectors]], *, published: bool = False
     ) -> None:
-        """Store vectors of attempts with the same model. Searches of their generation find these vectors at once if they are `published`, otherwise only after `publish`."""
+        """Store vectors of attempts with the same model. Searches of their generation find these vectors at once if
+        they are `published`, otherwise only after `publish`."""
         ...
 
     async def lacking(
@@ -476,7 +527,8 @@ class VectorStore(VectorIndex, ReportedPart, Protocol):
     async def drop_versions(
         self, tenant_id: str, document_id: UUID, before_version: int | None, keep: Collection[int] = ()
     ) -> None:
-        """Remove the vectors of all versions of a document before `before_version`, but for the versions in `keep`. None means all versions."""
+        """Remove the vectors of all versions of a document before `before_version`, but for the versions in `keep`.
+        None means all versions."""
         ...
 
     async def drop_generation(self, tenant_id: str, generation: str) -> None:
@@ -486,13 +538,3 @@ class VectorStore(VectorIndex, ReportedPart, Protocol):
     async def drop_tenant(self, tenant_id: str) -> None:
         """Remove all vectors of a tenant."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class OpenedVectors:
-    """An open vector index. store: the same index, if the index has its own commits; None if the database's
-    transactions write the index.
-    """
-
-    index: VectorIndex
-    store: VectorStore | None

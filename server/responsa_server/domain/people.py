@@ -10,18 +10,11 @@ from typing import Final
 from uuid import UUID
 
 from responsa_server.domain import names
+from responsa_server.domain.contract import Role
 from responsa_server.domain.errors import AlreadyExists, NotPermitted, Reason, Unauthenticated
 
 OK: Final = "OK"
 """The outcome of an act that was not refused."""
-
-
-class Role(StrEnum):
-    """The rights of a user."""
-
-    USER = "user"
-    ADMIN = "admin"
-    SERVICE = "service"
 
 
 WIDGET: Final = "widget"
@@ -39,13 +32,19 @@ class UserState(StrEnum):
 class Principal:
     """An authenticated caller.
 
-    credential: the kind of the caller's credential: "api_key", "session" (a browser's cookie) or "token" (an access token); "turn" for the work of a turn, "job" for that of a job.
-    key_id: the API key with which the caller makes the call or began the session; None if there is no such key. session_id: the session, for the kinds
-    "session" and "token"; otherwise None. address, call_id: the network address and the id of the call, for the audit log; "" outside a call. owner: whether the
-    caller owns the installation. acting: the service that makes the call on behalf of the user; None if the user makes it. narrowed: whether `key_id` has a narrower role
-    than the user; `role` is then that of the key. widget: whether the call is made with the key of a widget, or works for a question that was asked with one; it reads as `acting_role` says, and
-    `role` is USER. limited_as: the role whose limits and quotas apply, if it is not `role`. agent: the agent that the key of a widget asks, as in `ApiKey`. Two principals are equal if they have the same tenant, user, role and
-    credential, and either both are widgets or neither is.
+    credential: the kind of the caller's credential: "api_key", "session" (a browser's cookie) or "token" (an access
+    token); "turn" for the work of a turn, "job" for that of a job.
+    key_id: the API key with which the caller makes the call or began the session; None if there is no such key.
+    session_id: the session, for the kinds "session" and "token"; otherwise None. address, call_id: the network address
+    and the id of the call, for the audit log; "" outside a call. owner: whether the caller owns the installation.
+    acting: the service that makes the call on behalf of the user; None if the user makes it. narrowed: whether `key_id`
+    has a narrower role than the user; `role` is then that of the key. widget: whether the call is made with the key of
+    a widget, or works for a question that was asked with one; it reads as `acting_role` says, and `role` is USER.
+    limited_as: the role whose limits and quotas apply, if it is not `role`. agent: the agent that the key of a widget
+    asks, as in `ApiKey`. act: what the audit log calls the call, by the option `audit_action` of its method; "" outside
+    a call and for methods without it. scopes: what a connected program may do for the user; None for other callers. Two
+    principals are equal if they have the same tenant, user, role and credential, and either both are widgets or neither
+    is.
     """
 
     tenant_id: str
@@ -62,6 +61,8 @@ class Principal:
     widget: bool = False
     limited_as: Role | None = field(default=None, compare=False)
     agent: str = field(default="", compare=False)
+    scopes: frozenset[str] | None = field(default=None, compare=False)
+    act: str = field(default="", compare=False)
 
     @property
     def acting_role(self) -> str:
@@ -91,9 +92,10 @@ def for_turn(tenant_id: str, user_id: UUID, acting_role: str) -> Principal:
     return Principal(tenant_id, user_id, Role.USER if widget else Role(acting_role), "turn", widget=widget)
 
 
-def as_subject(who: Principal) -> Principal:
-    """The same user with the rights of a user: whatever the user's role, the only documents about people that the user reads are the documents about the user. A widget stays one, and reads none."""
-    return replace(who, role=Role.USER)
+def as_subject(caller: Principal) -> Principal:
+    """The same user with the rights of a user: whatever the user's role, the only documents about people that the user
+    reads are the documents about the user. A widget stays one, and reads none."""
+    return replace(caller, role=Role.USER)
 
 
 def not_logged(_tenant_id: str) -> None:
@@ -102,7 +104,8 @@ def not_logged(_tenant_id: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a call without a credential comes from. address: the caller's network address; "" if unknown. user_agent: at most 200 bytes. call_id: the id of the call, for the audit log.
+    """Where a call without a credential comes from. address: the caller's network address; "" if unknown. user_agent:
+    at most 200 bytes. call_id: the id of the call, for the audit log.
     log_tenant: takes the id of the tenant that the call turns out to concern, for the log; only of a tenant that exists.
     """
 
@@ -114,9 +117,10 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """A person or a program of a tenant. disable_time: since when the user may make no calls, or None. revision: a number that starts at 1 and increases
-    with every change. owner: whether the user owns the installation, as long as the user is an administrator of the home tenant. subject: the name of the person in
-    documents, "" without one. last_sign_in_time: the time of the newest sign-in, also if its session has ended; None if there was none.
+    """A person or a program of a tenant. disable_time: since when the user may make no calls, or None. revision: a
+    number that starts at 1 and increases with every change. owner: whether the user owns the installation, as long as
+    the user is an administrator of the home tenant. subject: the name of the person in documents, "" without one.
+    last_sign_in_time: the time of the newest sign-in, also if its session has ended; None if there was none.
     """
 
     id: UUID
@@ -149,26 +153,36 @@ class UserChange:
 
 
 @dataclass(frozen=True, slots=True)
-class ApiKey:
+class NewKey:
+    """What the maker of an API key chooses.
+
+    role: USER if calls with the key have no more rights than a user with this role; None if they have the rights of the
+    key's user. widget: whether the key stands in the pages of another site, and only asks there. agent: the agent that
+    the key of a widget asks, `agents/{id}` or `agents/{id}/versions/{n}`; "" for the default agent.
+    """
+
+    display_name: str = ""
+    expire_time: datetime | None = None
+    role: Role | None = None
+    widget: bool = False
+    agent: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiKey(NewKey):
     """An API key, which is a credential for programs. The record does not include the secret, which is never stored.
 
-    parent_id: the key with which this key was created, directly or in a session; None if there is no such key. role: USER if calls with the key have no more rights than a user with this
-    role; None if they have the rights of the key's user. widget: whether the key stands in the pages of another site, and only asks there. agent: the agent that the key of a widget asks, `agents/{id}` or
-    `agents/{id}/versions/{n}`; "" for the default agent. unread_collections: how many collections the user of a widget's key reads, and the key does not; 0 for other keys.
+    parent_id: the key with which this key was created, directly or in a session; None if there is no such key.
+    unread_collections: how many collections the user of a widget's key reads, and the key does not; 0 for other keys.
     """
 
     id: UUID
     tenant_id: str
     user_id: UUID
-    display_name: str
     prefix: str
     create_time: datetime
-    expire_time: datetime | None
-    revoke_time: datetime | None
+    revoke_time: datetime | None = None
     parent_id: UUID | None = None
-    role: Role | None = None
-    widget: bool = False
-    agent: str = ""
     unread_collections: int = 0
 
 
@@ -186,7 +200,8 @@ class FoundKey:
 
 @dataclass(frozen=True, slots=True)
 class FoundSession:
-    """A session, and its state according to the database's clock. A session expires with the API key that began it. suspended: whether the tenant is."""
+    """A session, and its state according to the database's clock. A session expires with the API key that began it.
+    suspended: whether the tenant is."""
 
     principal: Principal
     expired: bool
@@ -196,8 +211,9 @@ class FoundSession:
 
 @dataclass(frozen=True, slots=True)
 class EndedCredential:
-    """A user, an API key or a session that may no longer make calls. id: the id of the user, if `disabled` or `suspended`, or else of the key or the session. revoked: whether it is a key
-    that was revoked. suspended: whether the user's tenant is.
+    """A user, an API key or a session that may no longer make calls. id: the id of the user, if `disabled` or
+    `suspended`, or else of the key or the session. revoked: whether it is a key that was revoked. suspended: whether
+    the user's tenant is.
     """
 
     id: UUID
@@ -226,7 +242,10 @@ def grant_required(user_id: UUID) -> NotPermitted:
     """The error for a service that may not act on behalf of a user. It is the same for a user who does not exist."""
     return NotPermitted(
         Reason.GRANT_REQUIRED,
-        "This service may not act on behalf of this user. Ask an administrator of your tenant for a service grant; administrators, services and disabled users cannot have one.",
+        (
+            "This service may not act on behalf of this user. Ask an administrator of your tenant "
+            "for a service grant; administrators, services and disabled users cannot have one."
+        ),
         {"user": names.user(user_id)},
     )
 
@@ -265,7 +284,8 @@ def expired_credential(credential: str) -> Unauthenticated:
 
 
 def other_user(present: Principal) -> AlreadyExists:
-    """The error for a sign-in that would replace another user's session in a browser. present: the caller of the session that the browser has."""
+    """The error for a sign-in that would replace another user's session in a browser. present: the caller of the
+    session that the browser has."""
     assert present.session_id is not None, "a browser's caller has a session"
     return AlreadyExists(
         Reason.RESOURCE_ALREADY_EXISTS,
@@ -282,10 +302,13 @@ ANONYMOUS: Final = "anonymous"
 class AuditEvent:
     """An entry of the audit log to write: one act. The entry never contains a secret.
 
-    actor: the user's name, `users/{uuid}`; "local" for a command on the server's machine; "server" for what it does by itself; `ANONYMOUS` for a failed sign-in; or the
-    name of an OpenID Connect provider. action: the kind of act, e.g. "api_key.create". outcome: `OK`, or the reason of a refusal. address, call_id: of the call, "" without
-    a call. on_behalf_of: the name of the user for whom the actor, a service, acted; "" otherwise. about: the user whom the act was about, if the name of the resource does not contain the user.
-    added_readers, removed_readers: with whom the act began and stopped to share a collection, each as `users/{uuid}`, as a role, e.g. "user", or as "" for everyone.
+    actor: the user's name, `users/{uuid}`; "local" for a command on the server's machine; "server" for what it does by
+    itself; `ANONYMOUS` for a failed sign-in; or the name of an OpenID Connect provider. action: the kind of act, e.g.
+    "api_key.create". outcome: `OK`, or the reason of a refusal. address, call_id: of the call, "" without a call.
+    on_behalf_of: the name of the user for whom the actor, a service, acted; "" otherwise. about: the user whom the act
+    was about, if the name of the resource does not contain the user.
+    added_readers, removed_readers: with whom the act began and stopped to share a collection, each as `users/{uuid}`,
+    as a role, e.g. "user", or as "" for everyone.
     """
 
     tenant_id: str
@@ -302,14 +325,15 @@ class AuditEvent:
 
     @property
     def affected_user(self) -> UUID | None:
-        """The user whom the act was about; None if this is the actor. What a service does on behalf of a user is about that user, if it is about no other."""
+        """The user whom the act was about; None if this is the actor. What a service does on behalf of a user is about
+        that user, if it is about no other."""
         user = self.about or names.user_in(self.resource_name) or names.user_in(self.on_behalf_of)
         return None if user is None or names.user(user) == self.actor else user
 
     @classmethod
     def of(
         cls,
-        who: Principal,
+        caller: Principal,
         action: str,
         resource_name: str,
         *,
@@ -317,11 +341,24 @@ class AuditEvent:
         about: UUID | None = None,
     ) -> AuditEvent:
         """Build the event for an act of a caller."""
-        user = names.user(who.user_id)
-        actor, behalf = (user, "") if who.acting is None else (names.user(who.acting), user)
+        user = names.user(caller.user_id)
+        actor, behalf = (user, "") if caller.acting is None else (names.user(caller.acting), user)
         return cls(
-            who.tenant_id, actor, action, resource_name, outcome, who.address, who.call_id, behalf, about
+            caller.tenant_id,
+            actor,
+            action,
+            resource_name,
+            outcome,
+            caller.address,
+            caller.call_id,
+            behalf,
+            about,
         )
+
+    @classmethod
+    def of_call(cls, caller: Principal, resource_name: str, *, about: UUID | None = None) -> AuditEvent:
+        """Build the event for what a call does by its contract: its method has the option `audit_action`."""
+        return cls.of(caller, caller.act, resource_name, about=about)
 
     @classmethod
     def of_origin(
@@ -351,24 +388,6 @@ MOST_REFUSED: Final = 10
 REFUSED_SECONDS: Final = 900.0
 
 
-@dataclass(frozen=True, slots=True)
-class AuditRecord:
-    """A stored event. The fields are those of `AuditEvent`."""
-
-    id: UUID
-    create_time: datetime
-    actor: str
-    action: str
-    resource: str
-    outcome: str
-    address: str
-    call_id: str
-    on_behalf_of: str
-    affected_user: UUID | None = None
-    added_readers: Sequence[str] = ()
-    removed_readers: Sequence[str] = ()
-
-
 HEAD_START_SECONDS: Final = 5.0
 """How long the call works on an erasing itself. Then the job begins, which also continues if the call's process is lost."""
 
@@ -392,8 +411,8 @@ class ErasedKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Erasure:
-    """The erasing of one user. heir_id: the user who receives the shared collections, or None. counts: what has been erased so far. end_time: None while
-    answers of other users are still being checked for quotes.
+    """The erasing of one user. heir_id: the user who receives the shared collections, or None. counts: what has been
+    erased so far. end_time: None while answers of other users are still being checked for quotes.
     """
 
     tenant_id: str
@@ -406,7 +425,8 @@ class Erasure:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """How far an erasing is. gone: whether the user and all that belongs to the user are gone. ended: whether no answer of another user quotes the documents."""
+    """How far an erasing is. gone: whether the user and all that belongs to the user are gone. ended: whether no answer
+    of another user quotes the documents."""
 
     gone: bool
     ended: bool

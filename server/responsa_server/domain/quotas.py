@@ -1,8 +1,8 @@
 """Quotas: how many tokens of language models, and how much money, the turns of one user may use in a day and in a month (UTC).
 
-A turn that may call a model reserves the most that it can use when it is accepted, and its end replaces the reservation with what it has used. A reservation
-counts against the day and the month in which it is checked; what a turn has used counts in the day and the month of its end. Money is in millionths of a US
-dollar.
+A turn that may call a model reserves the most that it can use when it is accepted, and its end replaces the reservation
+with what it has used. A reservation counts against the day and the month in which it is checked; what a turn has used
+counts in the day and the month of its end. Money is in millionths of a US dollar.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from uuid import UUID
 
 from responsa_server.domain import names
 from responsa_server.domain.errors import Exhausted, Reason
+from responsa_server.domain.formatting import counted
 from responsa_server.domain.limits import Limits
 from responsa_server.domain.people import Role
-from responsa_server.domain.words import counted
 
 TURN_TOKENS: Final = 100_000
 """The most tokens of one turn if neither the agent nor the settings limit them. It applies only to users who have a quota."""
@@ -86,8 +86,8 @@ UNLIMITED: Final = Quota()
 
 @dataclass(frozen=True, slots=True)
 class QuotaRules:
-    """The quotas of the settings. roles: the quota of each role; a role that is missing has no limits. turn_tokens: the most tokens that models may use for one
-    turn if the agent has no limit of tokens and the user has a quota.
+    """The quotas of the settings. roles: the quota of each role; a role that is missing has no limits. turn_tokens: the
+    most tokens that models may use for one turn if the agent has no limit of tokens and the user has a quota.
     """
 
     roles: Mapping[Role, Quota] = field(default_factory=dict[Role, Quota])
@@ -99,8 +99,8 @@ class QuotaRules:
 
 @dataclass(frozen=True, slots=True)
 class QuotaException:
-    """What an administrator has set for one user. limits: the limits that replace the role's, by the field of `Quota`; None lifts a limit. revision: the number of
-    changes so far.
+    """What an administrator has set for one user. limits: the limits that replace the role's, by the field of `Quota`;
+    None lifts a limit. revision: the number of changes so far.
     """
 
     limits: Mapping[str, int | None] = field(default_factory=dict[str, int | None])
@@ -115,8 +115,9 @@ class QuotaException:
 class Demand:
     """The most that a turn can use, as far as its agent and its request limit it.
 
-    tokens, cost_micros: these limits; 0 for no limit. price: the highest price of the models for one token, in millionths of a US dollar; 0 if the models
-    are free or no price is known. least_tokens: a turn that gets fewer tokens is not worth beginning.
+    tokens, cost_micros: these limits; 0 for no limit. price: the highest price of the models for one token, in
+    millionths of a US dollar; 0 if the models are free or no price is known. least_tokens: a turn that gets fewer
+    tokens is not worth beginning.
     """
 
     tokens: int
@@ -140,8 +141,8 @@ class Demand:
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """What a turn has reserved, and may use: tokens of language models and money. None: no quota limits this metric. short: the metrics of which the quota
-    had less left than the turn can use.
+    """What a turn has reserved, and may use: tokens of language models and money. None: no quota limits this metric.
+    short: the metrics of which the quota had less left than the turn can use.
     """
 
     tokens: int | None = None
@@ -165,8 +166,9 @@ class Used:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """The usage of one user at a moment. day, month: what ended turns have used since the beginning of the day and of the month. reserved: what open turns have
-    reserved. day_messages, month_messages: the questions of the user's conversations since then. time: the moment, by the database's clock.
+    """The usage of one user at a moment. day, month: what ended turns have used since the beginning of the day and of
+    the month. reserved: what open turns have reserved. day_messages, month_messages: the questions of the user's
+    conversations since then. time: the moment, by the database's clock.
     """
 
     time: datetime
@@ -182,7 +184,8 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """What a user has stored. size_bytes: see `PostgresLimits.stored_bytes`. The other fields are the numbers of the user's documents, collections and conversations."""
+    """What a user has stored. size_bytes: see `PostgresLimits.stored_bytes`. The other fields are the numbers of the
+    user's documents, collections and conversations."""
 
     size_bytes: int = 0
     documents: int = 0
@@ -209,8 +212,8 @@ class UserUsage:
 
 @dataclass(frozen=True, slots=True)
 class _Shortage:
-    """A quota that has too little left. least: what the turn needs. until: when the quota resets; None if open turns have reserved the rest, or if even the whole quota is
-    too small.
+    """A quota that has too little left. least: what the turn needs. until: when the quota resets; None if open turns
+    have reserved the rest, or if even the whole quota is too small.
     """
 
     metric: Metric
@@ -225,8 +228,8 @@ class _Shortage:
 def granted(user_id: UUID, quota: Quota, usage: Usage, demand: Demand, turn_tokens: int) -> Grant | None:
     """What a turn may reserve: the most that it can use, or what the quota has left if this is less. None if no quota limits the turn.
 
-    Raises Exhausted (QUOTA_EXHAUSTED) if the quota has less left than makes the turn worth beginning. Of several quotas that are used up, the error names the
-    one that blocks the user for the longest time.
+    Raises Exhausted (QUOTA_EXHAUSTED) if the quota has less left than makes the turn worth beginning. Of several quotas
+    that are used up, the error names the one that blocks the user for the longest time.
     """
     amounts: dict[Metric, int] = {}
     short: set[Metric] = set()
@@ -238,11 +241,11 @@ def granted(user_id: UUID, quota: Quota, usage: Usage, demand: Demand, turn_toke
             continue
         least, reserved = demand.least(metric, turn_tokens), usage.reserved.of(metric)
         left = min(limit - usage.used(metric, one) - reserved for one, limit in limits.items())
-        for one, limit in limits.items():
-            used = usage.used(metric, one)
+        for period, limit in limits.items():
+            used = usage.used(metric, period)
             if limit - used - reserved < least:
-                until = one.end(usage.time) if limit - used < least <= limit else None
-                missing.append(_Shortage(metric, one, limit, used, reserved, least, until))
+                until = period.end(usage.time) if limit - used < least <= limit else None
+                missing.append(_Shortage(metric, period, limit, used, reserved, least, until))
         amounts[metric] = min(most, left)
         if left < most:
             short.add(metric)
@@ -254,26 +257,31 @@ def granted(user_id: UUID, quota: Quota, usage: Usage, demand: Demand, turn_toke
     return Grant(amounts.get(Metric.TOKENS), amounts.get(Metric.COST_MICROS), frozenset(short))
 
 
-def _exhausted(user_id: UUID, one: _Shortage, now: datetime) -> Exhausted:
-    limit, used, reserved = (_spoken(one.metric, value) for value in (one.limit, one.used, one.reserved))
-    quota = f"quota of {limit} a {one.period}"
+def _exhausted(user_id: UUID, shortage: _Shortage, now: datetime) -> Exhausted:
+    limit, used, reserved = (
+        _spoken(shortage.metric, value) for value in (shortage.limit, shortage.used, shortage.reserved)
+    )
+    quota = f"quota of {limit} a {shortage.period}"
     wait: float | None = None
-    if one.limit < one.least:
-        message = f"Your {quota} is too small for a question to this agent. Ask an administrator for a larger quota, or ask an agent without a language model."
-    elif one.until is None:
+    if shortage.limit < shortage.least:
+        message = (
+            f"Your {quota} is too small for a question to this agent. Ask an administrator for a "
+            "larger quota, or ask an agent without a language model."
+        )
+    elif shortage.until is None:
         message = f"Your open questions have reserved {reserved}, the rest of your {quota}. Wait for their answers, then ask again."
         wait = _BUSY_SECONDS
     else:
-        reset = one.until.strftime("%Y-%m-%d %H:%M UTC")
+        reset = shortage.until.strftime("%Y-%m-%d %H:%M UTC")
         message = f"Your {quota} is used up: you have used {used}. Ask again from {reset} on, or ask an administrator for a larger quota."
-        wait = float(max(1, math.ceil((one.until - now).total_seconds())))
+        wait = float(max(1, math.ceil((shortage.until - now).total_seconds())))
     metadata = {
         "user": names.user(user_id),
-        "quota": contract_name(f"{one.metric}_per_{one.period}"),
-        "limit": str(one.limit),
-        "used": str(one.used),
-        "reserved": str(one.reserved),
-        "reset_time": "" if one.until is None else one.until.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "quota": contract_name(f"{shortage.metric}_per_{shortage.period}"),
+        "limit": str(shortage.limit),
+        "used": str(shortage.used),
+        "reserved": str(shortage.reserved),
+        "reset_time": "" if shortage.until is None else shortage.until.strftime("%Y-%m-%dT%H:%M:%SZ"),
     }
     return Exhausted(Reason.QUOTA_EXHAUSTED, message, metadata, retry_after=wait)
 

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
-from math import inf
 from typing import Protocol
 from uuid import UUID
 
+from responsa_server.domain.breakers import Circuit
 from responsa_server.domain.turns import LogRow
 
 
@@ -36,7 +35,7 @@ class Interest:
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class EpochAdvanced:
     """A turn has a new epoch. A worker that runs the turn under an older epoch stops at once."""
 
     turn_id: UUID
@@ -53,28 +52,7 @@ class Reload:
     """A process has reloaded the agents' files, and all other processes should reload them too."""
 
 
-class CircuitState(StrEnum):
-    """What happened to a circuit. PROBED: one process tries a call; for 0 seconds, its call has ended without an outcome."""
-
-    OPEN = "open"
-    PROBED = "probed"
-    CLOSED = "closed"
-
-
-@dataclass(frozen=True, slots=True)
-class Circuit:
-    """A circuit breaker has another state (domain/breakers.py). seconds: how long the state lasts. patience_seconds: a call with at least this patience is
-    admitted.
-    """
-
-    name: str
-    state: CircuitState
-    cause: str = ""
-    seconds: float = 0.0
-    patience_seconds: float = inf
-
-
-Hint = Committed | Interest | Taken | Work | Reload | Circuit
+Hint = Committed | Interest | EpochAdvanced | Work | Reload | Circuit
 
 
 class Relay(Protocol):

@@ -5,28 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 from typing import NamedTuple
 from uuid import UUID
 
 from responsa_server.domain.agents import RecordedCall
+from responsa_server.domain.contract import ReplayState as ReplayState
 from responsa_server.domain.events import AnyCitation, Citation
 from responsa_server.domain.people import Principal
 from responsa_server.domain.turns import Question, TurnState
 
 
-class ReplayState(StrEnum):
-    """What has become of a question of a replay. USER_GONE, COST_LIMIT: it was left out, because its user was disabled or deleted, or because the replay had reached its limit."""
-
-    WAITING = "waiting"
-    REPLAYED = "replayed"
-    USER_GONE = "user_gone"
-    COST_LIMIT = "cost_limit"
-
-
 @dataclass(frozen=True, slots=True)
 class ReplayedTurns:
-    """Turns to replay. start, end: when they were asked; None for 30 days before `end`, and for now. states: the terminal states. most: how many, the newest ones."""
+    """Turns to replay. start, end: when they were asked; None for 30 days before `end`, and for now. states: the
+    terminal states. most: how many, the newest ones."""
 
     start: datetime | None
     end: datetime | None
@@ -36,7 +28,8 @@ class ReplayedTurns:
 
 @dataclass(frozen=True, slots=True)
 class ReplayClaim:
-    """A worker's claim of a replay. epoch: see `Operation`. spent_micros: what its questions have cost so far. max_cost_micros: 0 for no limit."""
+    """A worker's claim of a replay. epoch: see `Operation`. spent_micros: what its questions have cost so far.
+    max_cost_micros: 0 for no limit."""
 
     tenant_id: str
     operation_id: UUID
@@ -58,7 +51,8 @@ class ReplayedEnd:
 
 
 class CitedPart(NamedTuple):
-    """What a citation cites. source: a version of a document, or a source of a tool. start, end: bytes of the version's canonical text; 0 and 1 for a tool's source."""
+    """What a citation cites. source: a version of a document, or a source of a tool. start, end: bytes of the version's
+    canonical text; 0 and 1 for a tool's source."""
 
     source: str
     start: int
@@ -93,12 +87,14 @@ class CitedPart(NamedTuple):
 class WaitingQuestion:
     """The next question of a replay.
 
-    who: who asks, with the role of then, or of today if that is a lower one; None if the user was disabled or deleted. conversation_id, before_time: the history is that of the conversation before this time;
-    None for a question of the request. before: how the turn ended; None likewise. parts: what the turn cites. recorded: the calls of tools that the turn has recorded.
+    caller: who asks, with the role of then, or of today if that is a lower one; None if the user was disabled or deleted.
+    conversation_id, before_time: the history is that of the conversation before this time; None for a question of the
+    request. before: how the turn ended; None likewise. parts: what the turn cites. recorded: the calls of tools that
+    the turn has recorded.
     """
 
     place: int
-    who: Principal | None
+    caller: Principal | None
     question: Question
     conversation_id: UUID | None = None
     before_time: datetime | None = None
@@ -150,21 +146,3 @@ class Comparison:
             "citations_new": self.citations_new,
             **sums,
         }
-
-
-@dataclass(frozen=True, slots=True)
-class ReplayedQuestion:
-    """A question of a replay, the operation, as administrators see it. turn_id: None for a question of the request. question: "" if the tenant does not let administrators read it."""
-
-    operation_id: UUID
-    place: int
-    state: ReplayState
-    turn_id: UUID | None
-    user_id: UUID
-    question: str
-    before: ReplayedEnd | None
-    after: ReplayedEnd | None
-    citations_kept: int
-    citations_lost: int
-    citations_new: int
-    unrecorded_tool_calls: int

@@ -1,4 +1,5 @@
-"""Sources, which turn the rows of a database or the pages of websites into documents, the connections that they use, their runs, and the profiles of persons."""
+"""Sources, which turn the rows of a database or the pages of websites into documents, the connections that they use,
+their runs, and the profiles of persons."""
 
 from __future__ import annotations
 
@@ -11,12 +12,19 @@ from typing import Final, NamedTuple, Protocol
 from uuid import UUID
 
 from responsa_server.domain import names
-from responsa_server.domain.knowledge import Document
+from responsa_server.domain.rows import Row
 from responsa_server.domain.tools import SecretPlace
 
 MAX_KEY_BYTES: Final = 400
 MAX_TEXT_BYTES: Final = 1024 * 1024
 """The maximum length of a cell and of the text that a row makes."""
+
+
+def bytes_of(value: str | bytes) -> int:
+    """The length of a text in UTF-8. Text that was not valid UTF-8 counts as the characters that stand for it."""
+    if isinstance(value, bytes) or value.isascii():
+        return len(value)
+    return len(value.encode(errors="surrogatepass"))
 
 
 class DatabaseKind(StrEnum):
@@ -29,7 +37,8 @@ class DatabaseKind(StrEnum):
 
 
 class DatabaseTls(StrEnum):
-    """How a connection is protected. VERIFY: encrypted, and the server's certificate is checked against the system's authorities. REQUIRE: encrypted. OFF: neither."""
+    """How a connection is protected. VERIFY: encrypted, and the server's certificate is checked against the system's
+    authorities. REQUIRE: encrypted. OFF: neither."""
 
     VERIFY = "verify"
     REQUIRE = "require"
@@ -40,8 +49,10 @@ class DatabaseTls(StrEnum):
 class DatabaseConnection:
     """A connection that the owner of the installation declared.
 
-    tenants: the tenants that may use it; "*" stands for all. file: the path of an SQLite database; "" for all other kinds, which have the fields from `host` on.
-    seconds: the time limit of each statement. rows, columns: the limits of each query's result. password: None for a login without a password.
+    tenants: the tenants that may use it; "*" stands for all. file: the path of an SQLite database; "" for all other
+    kinds, which have the fields from `host` on.
+    seconds: the time limit of each statement. rows, columns: the limits of each query's result. password: None for a
+    login without a password.
     """
 
     name: str
@@ -66,9 +77,10 @@ class DatabaseConnection:
 class WebConnection:
     """Websites that the owner of the installation declared.
 
-    tenants: as of a database. sites: the only origins that are read, such as `https://docs.example.org`. allow_private: hosts and networks of the organisation that may be reached although
-    their addresses are not public. seconds: the time limit of each request. delay: the seconds of pause between two requests to a host. pages: the most pages of a source. page_bytes: the
-    size limit of a page.
+    tenants: as of a database. sites: the only origins that are read, such as `https://docs.example.org`. allow_private:
+    hosts and networks of the organisation that may be reached although their addresses are not public. seconds: the
+    time limit of each request. delay: the seconds of pause between two requests to a host. pages: the most pages of a
+    source. page_bytes: the size limit of a page.
     """
 
     name: str
@@ -101,7 +113,7 @@ class DatabaseFault(StrEnum):
     OWN_DATABASE = "OWN_DATABASE"
     """It is Responsa's own database."""
     TIMEOUT = "TIMEOUT"
-    """A statement took longer than the connection allows."""
+    """A statement took longer than the connection allows, or a preview too long."""
     QUERY = "QUERY"
     """The database refuses the query."""
     TOO_LARGE = "TOO_LARGE"
@@ -110,6 +122,8 @@ class DatabaseFault(StrEnum):
     """The process that reads an SQLite file ended in the midst of a query."""
     SCHEMA = "SCHEMA"
     """The result lacks columns that the mapping names."""
+    PAUSED = "PAUSED"
+    """The instance was restored and is paused."""
 
 
 class DatabaseProblem(Exception):
@@ -133,10 +147,11 @@ class DatabaseSession(Protocol):
     """Queries of one database."""
 
     def read(self, sql: str, values: Mapping[str, str], most: int) -> AsyncGenerator[Rows]:
-        """Run a query, with these values for its places such as `:subject`, and return its rows in pieces: one piece at least. Without a row, the only piece is empty.
+        """Run a query, with these values for its places such as `:subject`, and return its rows in pieces: one piece at
+        least. Without a row, the only piece is empty.
 
-        most: the number of rows after which the reading stops. As long as each query is read to its end, the next one sees the database at the same moment. Raises DatabaseProblem,
-        also in the midst of the result.
+        most: the number of rows after which the reading stops. As long as each query is read to its end, the next one
+        sees the database at the same moment. Raises DatabaseProblem, also in the midst of the result.
         """
         ...
 
@@ -144,8 +159,11 @@ class DatabaseSession(Protocol):
 class Databases(Protocol):
     """Reads the databases of the organisation."""
 
-    def session(self, connection: DatabaseConnection) -> AbstractAsyncContextManager[DatabaseSession]:
-        """Read a database during the block, by one query after the other. Every session opens a connection and checks that its user may not write. Raises DatabaseProblem."""
+    def session(
+        self, connection: DatabaseConnection, tenant_id: str
+    ) -> AbstractAsyncContextManager[DatabaseSession]:
+        """Read a database during the block, by one query after the other. Every session opens a connection and checks
+        that its user may not write. A tenant has one session at a time. Raises DatabaseProblem."""
         ...
 
 
@@ -168,7 +186,9 @@ class SourceChange:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A stored source. connection, collection: the names in its mapping. next_run_time: when its schedule begins the next run; None without a schedule. revision: a number that starts at 1 and increases with every update. newest_run: its newest run of the last 30 days."""
+    """A stored source. connection, collection: the names in its mapping. next_run_time: when its schedule begins the
+    next run; None without a schedule. revision: a number that starts at 1 and increases with every update. newest_run:
+    its newest run of the last 30 days."""
 
     id: str
     display_name: str
@@ -197,7 +217,8 @@ PAGE: Final = "page"
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """How a page was fetched. listed: its address in the mapping or the sitemap. address: the one that answered, after redirects. etag, modified: the headers ETag and Last-Modified; "" without. collection: that of its document."""
+    """How a page was fetched. listed: its address in the mapping or the sitemap. address: the one that answered, after
+    redirects. etag, modified: the headers ETag and Last-Modified; "" without. collection: that of its document."""
 
     listed: str
     address: str
@@ -217,7 +238,9 @@ class SourcePage:
 
 @dataclass(frozen=True, slots=True)
 class SourceDocument:
-    """A document that a row or a page makes. kind: the name of the table of the mapping, or PAGE. key: unique within the source and the kind. text: "" for a page, whose bytes are parsed after the run, as those of an upload; a preview has its text."""
+    """A document that a row or a page makes. kind: the name of the table of the mapping, or PAGE. key: unique within
+    the source and the kind. text: "" for a page, whose bytes are parsed after the run, as those of an upload; a preview
+    has its text."""
 
     kind: str
     key: str
@@ -236,8 +259,11 @@ class SourceDocument:
 
 @dataclass(frozen=True, slots=True)
 class MadeRow:
-    """A row and its document of one kind. row: the values of the declared columns as plain JSON values. document: None if the row makes no document. problem: why the document cannot be used, or "". key, subject: of a row without a document, if they could be read; otherwise "".
-    unchanged: whether the site says that the page is as an earlier run saw it; it then has no document here. gone: whether the site says that there is no such page any more.
+    """A row and its document of one kind. row: the values of the declared columns as plain JSON values. document: None
+    if the row makes no document. problem: why the document cannot be used, or "". key, subject: of a row without a
+    document, if they could be read; otherwise "".
+    unchanged: whether the site says that the page is as an earlier run saw it; it then has no document here. gone:
+    whether the site says that there is no such page any more.
     """
 
     kind: str
@@ -269,10 +295,13 @@ class RunClaim:
 
 @dataclass(frozen=True, slots=True)
 class OfRun:
-    """What is stored with the upload of a document that a run makes, in one transaction with it. The transaction fails with OwnershipLost if the run is not the worker's any more.
+    """What is stored with the upload of a document that a run makes, in one transaction with it. The transaction fails
+    with OwnershipLost if the run is not the worker's any more.
 
-    digest: of all that the row made. together: whether the version waits until `PostgresSourceRuns.publish` publishes it with the other documents of its subject. metadata: the document's
-    from then on. fetched: of a page. urgent: whether somebody waits for the document, so that it is indexed before others of the tenant; otherwise it is indexed after those that no run made.
+    digest: of all that the row made. together: whether the version waits until `PostgresSourceRuns.publish` publishes
+    it with the other documents of its subject. metadata: the document's from then on. fetched: of a page. urgent:
+    whether somebody waits for the document, so that it is indexed before others of the tenant; otherwise it is indexed
+    after those that no run made.
     """
 
     claim: RunClaim
@@ -289,42 +318,21 @@ MAX_PROFILE_DOCUMENTS: Final = 200
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """A subject. user_id: the user who is the subject; None without an account. subjects: all texts with which documents name this person; the first one is shown."""
+    """A subject. user_id: the user who is the subject; None without an account. subjects: all texts with which
+    documents name this person; the first one is shown."""
 
     user_id: UUID | None
     subjects: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True)
-class ProfileDocument:
-    """A document about a subject. kind: its name in the mapping; "" if no source made it."""
-
-    kind: str
-    document: Document
-
-
-@dataclass(frozen=True, slots=True)
-class ProfilePart:
-    """What one source holds about a subject.
-
-    source_id: "" for documents that no source made. failed_rows: the number of rows about the subject that the newest run set aside. newest_run: the newest run that read the subject's
-    rows. sync_time: when it ended without an error.
-    """
-
-    source_id: str
-    display_name: str
-    documents: Sequence[ProfileDocument]
-    failed_rows: int = 0
-    newest_run: UUID | None = None
-    sync_time: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Profile:
-    """A profile. document_count: also of the documents beyond the first MAX_PROFILE_DOCUMENTS."""
+    """A profile. parts: what each source holds, and at last documents that no source made: their `documents` are pairs
+    of the kind in the mapping, or "", and the document. document_count: also of the documents beyond the first
+    MAX_PROFILE_DOCUMENTS."""
 
     person: Person
-    parts: Sequence[ProfilePart]
+    parts: Sequence[Row]
     document_count: int
 
 
@@ -334,7 +342,8 @@ SCHEDULED: Final = "schedule"
 
 @dataclass(frozen=True, slots=True)
 class NewRun:
-    """A run to add. subject: "" for all. confirmed: whether it may delete many documents. cause: why a notification asks for it, in its own words, or SCHEDULED; at most 200 bytes.
+    """A run to add. subject: "" for all. confirmed: whether it may delete many documents. cause: why a notification
+    asks for it, in its own words, or SCHEDULED; at most 200 bytes.
     retry: whether it makes and deletes nothing but what belongs to the rows that earlier runs set aside.
     """
 
@@ -348,8 +357,9 @@ class NewRun:
 class RunTask:
     """A run to work on.
 
-    user_id: the administrator in whose name documents are made; None if the user is not an administrator any more. subject: "" for all. confirmed: whether the run may delete
-    many documents. reading: whether rows are still to be read; otherwise the run waits until its documents are indexed. retry: see `NewRun`.
+    user_id: the administrator in whose name documents are made; None if the user is not an administrator any more.
+    subject: "" for all. confirmed: whether the run may delete many documents. reading: whether rows are still to be
+    read; otherwise the run waits until its documents are indexed. retry: see `NewRun`.
     """
 
     claim: RunClaim
@@ -363,7 +373,8 @@ class RunTask:
 
 @dataclass(frozen=True, slots=True)
 class StoredDocument:
-    """A document that an earlier run, or an earlier attempt, made. subject: that of the document now. pending: whether its newest version was not searchable when a run last looked. fetched: of a page."""
+    """A document that an earlier run, or an earlier attempt, made. subject: that of the document now. pending: whether
+    its newest version was not searchable when a run last looked. fetched: of a page."""
 
     digest: bytes
     document_id: UUID
@@ -379,17 +390,6 @@ class NewFailure:
     at: DocumentKey
     problem: str
     subject: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class FailedRow:
-    """A row that was set aside. key: "" if not even the key could be read."""
-
-    id: UUID
-    kind: str
-    key: str
-    problem: str
-    create_time: datetime
 
 
 @dataclass(frozen=True, slots=True)

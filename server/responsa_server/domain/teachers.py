@@ -2,35 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Protocol
 from uuid import UUID
 
 from responsa_server.domain.listing import ListQuery, Page
 from responsa_server.domain.people import Principal
-from responsa_server.domain.resources import Resource
-
-MAX_PERSONA_BYTES: Final = 8192
-"""The maximum length of a persona in UTF-8."""
-
-
-@dataclass(frozen=True, slots=True)
-class Teacher(Resource):
-    """A stored teacher. parameters: plain JSON values for prompts."""
-
-    display_name: str
-    persona: str
-    parameters: Mapping[str, object]
+from responsa_server.domain.rows import Row
 
 
 class Teachers(Protocol):
-    """The teachers of the caller's tenant, as agents read them."""
+    """The teachers of the caller's tenant, as agents read them: rows with id, display_name, persona and parameters, which
+    are plain JSON values for prompts."""
 
-    async def get(self, who: Principal, identity: UUID) -> Teacher:
+    async def get(self, caller: Principal, identity: UUID) -> Row:
         """Return one teacher. Raises NotFound (TEACHER_NOT_FOUND)."""
         ...
 
-    async def list(self, who: Principal, query: ListQuery) -> Page[Teacher]:
+    async def list(self, caller: Principal, query: ListQuery) -> Page[Row]:
         """Return a page of teachers."""
         ...

@@ -5,26 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from enum import StrEnum
 from uuid import UUID
 
 from responsa_server.domain.accounts import Invitation
+from responsa_server.domain.contract import TenantState
 from responsa_server.domain.errors import Precondition, Reason
 from responsa_server.domain.people import ApiKey, User
 
 
-class TenantState(StrEnum):
-    """Whether the users of a tenant may make calls. The states follow each other in this order, except that a suspended tenant can become active again."""
-
-    ACTIVE = "active"
-    SUSPENDED = "suspended"
-    ERASING = "erasing"
-    ERASED = "erased"
-
-
 @dataclass(frozen=True, slots=True)
 class Tenant:
-    """A tenant. home: whether it is the installation's own, which is neither suspended nor erased. erased: the number of erased records of each kind, so far."""
+    """A tenant. home: whether it is the installation's own, which is neither suspended nor erased. erased: the number
+    of erased records of each kind, so far."""
 
     id: str
     display_name: str
@@ -60,9 +52,11 @@ class FirstAdministrator:
 
 @dataclass(frozen=True, slots=True)
 class FirstInvitation:
-    """The invitation of a tenant's administrator. digest: the SHA-256 of the code. seconds: how long the code is valid."""
+    """The invitation of a tenant's administrator. maker_id: the owner who makes it, a user of another tenant. digest:
+    the SHA-256 of the code. seconds: how long the code is valid."""
 
     id: UUID
+    maker_id: UUID
     invitation: Invitation
     digest: bytes
     seconds: float

@@ -8,6 +8,7 @@ from typing import Final, Protocol
 from uuid import UUID
 
 from responsa_server.domain.events import Effect, SourcePassage, ToolFault, ToolOutcome, ToolSource, Usage
+from responsa_server.domain.models import ToolCard
 from responsa_server.domain.people import Principal, Role
 
 __all__ = [
@@ -64,28 +65,15 @@ TOOL_SECONDS: Final = 20.0
 
 
 @dataclass(frozen=True, slots=True)
-class ToolCard:
-    """A tool's description, for models and people.
-
-    id: at most 63 characters of [a-z0-9_-], a letter first. title: the name that people see. parameters: a JSON Schema of the arguments,
-    an object. returns: a JSON Schema of the result's data; None if results have no data, or data of any form.
-    """
-
-    id: str
-    description: str
-    parameters: Mapping[str, object] = field(default_factory=lambda: {"type": "object"})
-    title: str = ""
-    returns: Mapping[str, object] | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class ToolResult:
     """The result of a call.
 
     outcome: ERROR if the tool reports a failure or cannot be reached; UNKNOWN if the call began and its response was lost.
-    content: what models and people read: the tool's output, or a sentence about the failure. It does not number the sources, because a prompt numbers those of all results. data: the output as a
-    plain JSON value, or None. sources: what the output rests on. error: the kind of failure, unless the outcome is OK. usage: what the call has cost. broken: for the
-    failure STATUS, whether the other side is broken (such as HTTP 5xx), and did not just reject this call.
+    content: what models and people read: the tool's output, or a sentence about the failure. It does not number the
+    sources, because a prompt numbers those of all results. data: the output as a plain JSON value, or None. sources:
+    what the output rests on. error: the kind of failure, unless the outcome is OK. usage: what the call has cost.
+    broken: for the failure STATUS, whether the other side is broken (such as HTTP 5xx), and did not just reject this
+    call.
     """
 
     outcome: ToolOutcome
@@ -112,19 +100,20 @@ class ToolCall:
     """A call of a tool.
 
     key: a text that is the same for all attempts at one call, and different for every other call. An idempotent
-    tool uses the key to recognise repeated calls. arguments: plain JSON values that fit the card's parameters. who: the user for whom
-    the turn works. turn_id: None outside a turn. seconds: the time that the call may take; the caller cancels it afterwards. collections: the collections that the
-    question or its agent names; empty for all. asked: whether the question itself names them. document_filter: the question's filter on documents, or "".
+    tool uses the key to recognise repeated calls. arguments: plain JSON values that fit the card's parameters. caller: the
+    user for whom the turn works. turn_id: None outside a turn. seconds: the time that the call may take; the caller
+    cancels it afterwards. collections: the collections that the question or its agent names; empty for all. requested:
+    whether the question itself names them. document_filter: the question's filter on documents, or "".
     """
 
     key: str
     arguments: Mapping[str, object]
-    who: Principal
+    caller: Principal
     turn_id: UUID | None = None
     sent: Sent = unnoticed
     seconds: float = TOOL_SECONDS
     collections: tuple[str, ...] = ()
-    asked: bool = False
+    requested: bool = False
     document_filter: str = ""
 
 
@@ -172,16 +161,16 @@ class Allow:
     roles: Sequence[Role] = ()
     agents: Sequence[str] = ()
 
-    def allows(self, who: Principal, agent: str) -> bool:
+    def allows(self, caller: Principal, agent: str) -> bool:
         return (
-            (not self.tenants or who.tenant_id in self.tenants)
-            and (not self.roles or (who.role in self.roles and not who.widget))
+            (not self.tenants or caller.tenant_id in self.tenants)
+            and (not self.roles or (caller.role in self.roles and not caller.widget))
             and (not self.agents or agent in self.agents)
         )
 
     def chosen(self, wanted: Sequence[str], names: Collection[str], effect: Effect, agent: str) -> bool:
-        """Whether an agent that lists the tools `wanted` uses a tool with these names. EVERY_TOOL alone is not enough for a tool that changes something: texts from the web
-        could lead a model to call it.
+        """Whether an agent that lists the tools `wanted` uses a tool with these names. EVERY_TOOL alone is not enough
+        for a tool that changes something: texts from the web could lead a model to call it.
         """
         if any(one in names for one in wanted):
             return True
@@ -192,9 +181,10 @@ class Allow:
 class Declaration:
     """A checked declaration, `TOOLS_FOLDER/NAME.toml`.
 
-    name: the file's name without `.toml`. effect: None if the kind decides. timeout_seconds: the limit of one call. max_bytes: how many bytes
-    the tool reads of a response at most. secrets: where the declaration's secrets stand, by the names that its other keys use. options: the kind's own keys, as the kind's model. folder: the path of the
-    folder with the file; "" for a tool that needs no file.
+    name: the file's name without `.toml`. effect: None if the kind decides. timeout_seconds: the limit of one call.
+    max_bytes: how many bytes the tool reads of a response at most. secrets: where the declaration's secrets stand, by
+    the names that its other keys use. options: the kind's own keys, as the kind's model. folder: the path of the folder
+    with the file; "" for a tool that needs no file.
     """
 
     name: str
@@ -213,21 +203,22 @@ class Declaration:
 class ToolUnfit(Exception):
     """A declared tool cannot be made: a secret or a part is missing, or a file that the declaration names is wrong. The message is
     a sentence with the remedy; it contains no secret. key: the path of the declaration's value that is wrong; empty if no single
-    value is. given, known: a name that does not exist, and the names that exist; a suggestion is made from them.
+    value is. unknown, known: a name that does not exist, and the names that exist; a suggestion is made from them.
     """
 
     def __init__(
-        self, message: str, key: Sequence[str | int] = (), *, given: str = "", known: Sequence[str] = ()
+        self, message: str, key: Sequence[str | int] = (), *, unknown: str = "", known: Sequence[str] = ()
     ) -> None:
         super().__init__(message)
         self.key = tuple(key)
-        self.given = given
+        self.unknown = unknown
         self.known = known
 
 
 @dataclass(frozen=True, slots=True)
 class ToolProblem:
-    """A mistake in a declaration, or something that its tools lack. file: relative to the tools' folder; "" for a tool without a file. line: from 1, or 0 if unknown. suggestion: a possible correction, or ""."""
+    """A mistake in a declaration, or something that its tools lack. file: relative to the tools' folder; "" for a tool
+    without a file. line: from 1, or 0 if unknown. suggestion: a possible correction, or ""."""
 
     file: str
     line: int
@@ -240,8 +231,9 @@ class ToolProblem:
 class ToolEntry:
     """A tool in the catalogue.
 
-    names: the names with which an agent may list the tool: its id and its declaration's name. kind: "" if it is not known. problems: why the tool cannot be used, or why an earlier declaration is still in
-    service. usable: whether it can be used.
+    names: the names with which an agent may list the tool: its id and its declaration's name. kind: "" if it is not
+    known. problems: why the tool cannot be used, or why an earlier declaration is still in service. usable: whether it
+    can be used.
     """
 
     card: ToolCard
@@ -265,18 +257,20 @@ class Candidate:
 class Toolbox(Protocol):
     """The tools of this installation, as they are declared now."""
 
-    def granted(self, names: Sequence[str], who: Principal, agent: str) -> Sequence[Tool]:
-        """Return the tools with these names that exist and that this user may use through this agent, in the order of the names. A declaration
-        that makes several tools has the name of all of them. EVERY_TOOL stands for others, see `Allow.chosen`.
+    def granted(self, names: Sequence[str], caller: Principal, agent: str) -> Sequence[Tool]:
+        """Return the tools with these names that exist and that this user may use through this agent, in the order of
+        the names. A declaration that makes several tools has the name of all of them. EVERY_TOOL stands for others, see
+        `Allow.chosen`.
         """
         ...
 
-    def candidates(self, names: Sequence[str], who: Principal, agent: str) -> Sequence[Candidate]:
+    def candidates(self, names: Sequence[str], caller: Principal, agent: str) -> Sequence[Candidate]:
         """Return the tools that `granted` returns, with what is needed to choose among them."""
         ...
 
     def endpoint(self, tool: str) -> str:
-        """Return the name of the declaration through which the tool with this id reaches another system; "" for a tool that reaches none."""
+        """Return the name of the declaration through which the tool with this id reaches another system; "" for a tool
+        that reaches none."""
         ...
 
 
@@ -286,10 +280,10 @@ class FixedTools:
     def __init__(self, tools: Sequence[Tool] = ()) -> None:
         self._tools = tuple(tools)
 
-    def granted(self, names: Sequence[str], who: Principal, agent: str) -> Sequence[Tool]:
+    def granted(self, names: Sequence[str], caller: Principal, agent: str) -> Sequence[Tool]:
         return self._tools
 
-    def candidates(self, names: Sequence[str], who: Principal, agent: str) -> Sequence[Candidate]:
+    def candidates(self, names: Sequence[str], caller: Principal, agent: str) -> Sequence[Candidate]:
         return [Candidate(tool, tool.card.id) for tool in self._tools]
 
     def endpoint(self, tool: str) -> str:

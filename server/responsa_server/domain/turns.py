@@ -14,7 +14,9 @@ from enum import StrEnum
 from typing import Final, Protocol
 from uuid import UUID
 
-from responsa_server.domain.conversations import Rating, Speaker
+from responsa_server.domain import names
+from responsa_server.domain.contract import MAX_BYTES, OnBusy, Verdict
+from responsa_server.domain.conversations import Speaker
 from responsa_server.domain.errors import Overtaken, Unavailable
 from responsa_server.domain.events import (
     AnyCitation,
@@ -38,11 +40,20 @@ from responsa_server.domain.listing import ListQuery, Page
 from responsa_server.domain.people import AuditEvent, Principal
 from responsa_server.domain.quotas import Demand, Grant
 
-MAX_QUESTION_BYTES = 16 * 1024
+MAX_QUESTION_BYTES = MAX_BYTES["AskRequest.text"]
 ALONE_AFTER_LOSSES: Final = 2
 """After how many losses of its worker a turn runs alone, unless the settings say otherwise."""
 WITHHELD: Final = "You are no longer allowed to read the documents that this answer uses."
 """The message of a refusal with the reason NOT_PERMITTED."""
+
+
+def log_ids(turn_id: UUID, agent_version: str) -> dict[str, str]:
+    """What all lines of the log about a turn name, besides its tenant: `turn`, `agent` and `version`. agent_version:
+    `agents/{id}/versions/{n}`; "" if it is not known."""
+    turn = {"turn": names.turn(turn_id)}
+    if not agent_version:
+        return turn
+    return {**turn, "agent": agent_version.split("/")[1], "version": agent_version}
 
 
 class TurnState(StrEnum):
@@ -65,27 +76,10 @@ class TurnState(StrEnum):
         return self not in (TurnState.QUEUED, TurnState.PENDING, TurnState.RUNNING)
 
 
-class OnBusy(StrEnum):
-    """What happens to a question whose conversation already has an active turn."""
-
-    REJECT = "reject"
-    QUEUE = "queue"
-    INTERRUPT = "interrupt"
-
-
-class Verdict(StrEnum):
-    """The state of a citation's source."""
-
-    VALID = "valid"
-    SOURCE_CHANGED = "source_changed"
-    SOURCE_DELETED = "source_deleted"
-    NOT_PERMITTED = "not_permitted"
-
-
 @dataclass(frozen=True, slots=True)
 class CitationCheck:
-    """A citation with its verdict. source_text, quote_range: for a valid citation of a tool's source, the source's text around the quote, and the bytes of the quote in this
-    text; otherwise "" and None.
+    """A citation with its verdict. source_text, quote_range: for a valid citation of a tool's source, the source's text
+    around the quote, and the bytes of the quote in this text; otherwise "" and None.
     """
 
     citation: AnyCitation
@@ -109,8 +103,9 @@ class Question:
     collections: the collections to search, sorted; empty means all. agent: the agent's id, or "" for the default agent.
     agent_version: the version's number, or None for the current version. parameters: the agent's parameters as a JSON
     object with sorted keys, or "". max_cost_micros: the maximum cost in millionths of a US dollar; 0 means the agent's
-    own limit. document_filter: a valid filter on the fields of `lists.SEARCHED`, or "". history: messages before those of the
-    conversation, oldest first.
+    own limit. document_filter: a valid filter on the fields of `lists.SEARCHED`, or "". history: messages before those
+    of the conversation, oldest first. max_output_tokens: the most tokens that a model writes for the answer's text in
+    one call; 0 means the agent's own limit.
     """
 
     text: str
@@ -123,14 +118,14 @@ class Question:
     agent_version: int | None = None
     document_filter: str = ""
     history: tuple[EarlierMessage, ...] = ()
+    max_output_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class LogRow:
     """Events from first_seq to last_seq that were committed together.
 
-    frame: the events as one frame in the wire format. deltas: whether all events are deltas; otherwise the row contains
-    no deltas.
+    frame: the events as one frame in the wire format. deltas: whether all events are deltas.
     """
 
     first_seq: int
@@ -213,14 +208,13 @@ class WithoutDocuments:
 class FrameCodec(Protocol):
     """Encodes events and questions as the bytes in the log and on the wire. Equal inputs give equal bytes."""
 
-    def encode(
-        self, turn_id: UUID, after_seq: int, through_seq: int, events: Sequence[NumberedEvent]
-    ) -> bytes:
-        """Encode these events as a frame for the seqs after after_seq, up to and including through_seq."""
+    def event(self, event: NumberedEvent) -> bytes:
+        """Encode an event. A turn's row stores its terminal event in this form."""
         ...
 
-    def encode_terminal(self, event: NumberedEvent) -> bytes:
-        """Encode the terminal event alone, as a turn's row stores it."""
+    def frame(self, turn_id: UUID, after_seq: int, through_seq: int, events: Sequence[bytes]) -> bytes:
+        """The frame for the seqs after after_seq, up to and including through_seq. events: encoded by `event`; they are
+        copied and not parsed."""
         ...
 
     def encode_question(self, question: Question) -> bytes: ...
@@ -232,14 +226,16 @@ class FrameCodec(Protocol):
     def without_documents(
         self, terminal: bytes, documents: Collection[UUID], notice: str, *, has_read: bool
     ) -> WithoutDocuments:
-        """Remove erased documents from a stored terminal event. An answer that quotes one of them, or whose turn has read one (has_read), becomes a refusal (SOURCE_ERASED) with this
-        notice. A refusal's suggestions of them, and what else was found in them, are left out. The event keeps its seq, its time and its usage.
+        """Remove erased documents from a stored terminal event. An answer that quotes one of them, or whose turn has
+        read one (has_read), becomes a refusal (SOURCE_ERASED) with this notice. A refusal's suggestions of them, and
+        what else was found in them, are left out. The event keeps its seq, its time and its usage.
         """
         ...
 
     def withheld(self, terminal: bytes) -> bytes:
-        """A stored terminal event, for a caller without access to a document that the turn has read: an answer or a refusal becomes a refusal (NOT_PERMITTED) with the
-        message WITHHELD. It keeps its seq, its time and its usage. A failure or a cancellation stays as it is.
+        """A stored terminal event, for a caller without access to a document that the turn has read: an answer or a
+        refusal becomes a refusal (NOT_PERMITTED) with the message WITHHELD. It keeps its seq, its time and its usage. A
+        failure or a cancellation stays as it is.
         """
         ...
 
@@ -284,7 +280,8 @@ class Accepted:
 
     attached: whether the turn already existed under the question's request_id; otherwise the turn is new.
     state: the state when the question was accepted; for an attached turn, the current state.
-    ended: the turns that an INTERRUPT ended in the same transaction. grant: see `Claim`.
+    ended: the turns that an INTERRUPT ended in the same transaction. grant: see `Claim`. agent_version: of a new turn;
+    "" for an attached one.
     """
 
     turn_id: UUID
@@ -293,6 +290,7 @@ class Accepted:
     state: TurnState = TurnState.RUNNING
     ended: Sequence[EndedTurn] = ()
     grant: Grant | None = None
+    agent_version: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -341,16 +339,16 @@ class ToolRecord:
 
 @dataclass(frozen=True, slots=True)
 class ClaimedTurn:
-    """A turn that a worker has just claimed: a turn that was pending, or a turn whose previous worker released or lost
-    it.
+    """A turn that a worker has just claimed: a turn that was pending, or a turn whose previous worker released or lost it.
 
     attempt: the number of the attempt that now begins, from 1. losses: how many workers have lost the turn without
-    releasing it since its last checkpoint. lost_alone: whether the last of them ran no other turn. age_seconds: the time since the first claim, 0 for a new turn. first_in_conversation: whether this is
-    the conversation's first turn, so that there is no history to read. tools: the ledger's entries, by call_id. traceparent: see `NewTurn`.
+    releasing it since its last checkpoint. lost_alone: whether the last of them ran no other turn. age_seconds: the
+    time since the first claim, 0 for a new turn. first_in_conversation: whether this is the conversation's first turn,
+    so that there is no history to read. tools: the ledger's entries, by call_id. traceparent: see `NewTurn`.
     """
 
     claim: Claim
-    who: Principal
+    caller: Principal
     conversation_id: UUID
     question: Question
     agent_version: str
@@ -364,6 +362,11 @@ class ClaimedTurn:
     tools: Mapping[str, ToolRecord]
     traceparent: str = ""
 
+    @property
+    def ids(self) -> dict[str, str]:
+        """What all lines of the log about the turn name."""
+        return {"tenant": self.claim.tenant_id, **log_ids(self.claim.turn_id, self.agent_version)}
+
 
 @dataclass(frozen=True, slots=True)
 class Append:
@@ -372,7 +375,7 @@ class Append:
     rows: the rows directly after the last committed row; if empty, only the checkpoint is written. checkpoint: the
     graph's checkpoint. tools: the events of these rows that the ledger records; a ToolCalled event records the intent,
     and a ToolReturned event records the outcome. read: what the turn has read in addition to what is recorded. attempt: the
-    attempt that wrote the last row; 0 if it is the attempt that the claim began.
+    attempt that wrote the last row; 0 if it is the attempt that the claim began. words: whether the rows have text of the answer.
     """
 
     claim: Claim
@@ -381,6 +384,7 @@ class Append:
     tools: Sequence[ToolCalled | ToolReturned] = ()
     read: Sequence[VersionRead] = ()
     attempt: int = 0
+    words: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -399,7 +403,8 @@ class NewMessage:
 
 @dataclass(frozen=True, slots=True)
 class Conclusion:
-    """The result of a turn. title: the title for a conversation that has no title; "" sets no title. read: see `Append`. facts: what is counted of its end."""
+    """The result of a turn. title: the title for a conversation that has no title; "" sets no title. read: see
+    `Append`. facts: what is counted of its end."""
 
     state: TurnState
     terminal: bytes
@@ -408,25 +413,6 @@ class Conclusion:
     title: str = ""
     read: Sequence[VersionRead] = ()
     facts: TurnFacts = NO_FACTS
-
-
-@dataclass(frozen=True, slots=True)
-class TenantTurn:
-    """A turn that has ended, as administrators see it. user_id: None unless the user has given feedback. refusal: None without one. request: the question as the frame codec writes it; None unless
-    the tenant allows texts of questions. cost_usd_micros: in millionths of a US dollar.
-    """
-
-    id: UUID
-    create_time: datetime
-    user_id: UUID | None
-    agent_version: str
-    state: TurnState
-    refusal: RefusalReason | None
-    first_words_ms: int
-    latency_ms: int
-    cost_usd_micros: int
-    rating: Rating | None
-    request: bytes | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -443,7 +429,7 @@ class OpenTurn:
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """The terminal event in two forms. row: a row of the log. terminal: the bytes for the turn's row."""
+    """The terminal event in two forms. row: for followers. terminal: the bytes for the turn's row, which alone keeps the event."""
 
     row: LogRow
     terminal: bytes
@@ -474,8 +460,9 @@ class Backlog:
     last_seq: the seq of the last committed event. end_seq: the seq of the terminal event, or None until the turn has
     ended. queue_place: the number of turns before this turn in its conversation, or 0 if it is not queued. terminal:
     the terminal event's bytes, or None until the turn has ended. If end_seq is set and there are no rows, the log was
-    pruned. watched: whether the turn must be cancelled when its last follower has left. withheld: whether the caller may no longer read what the turn has
-    read. Then there are no rows, and an answer in `terminal` is a refusal (NOT_PERMITTED).
+    pruned. watched: whether the turn must be cancelled when its last follower has left. withheld: whether the caller
+    may no longer read what the turn has read. Then there are no rows, and an answer in `terminal` is a refusal
+    (NOT_PERMITTED).
     """
 
     rows: Sequence[LogRow]
@@ -516,20 +503,21 @@ class CancelledTurn:
 class TurnStore(Protocol):
     """Turns and their logs. All methods raise Unavailable if the store cannot be reached or the outcome is unknown.
 
-    Where the caller may no longer read a document that a turn has read, the caller gets a refusal (NOT_PERMITTED) in place of the turn's answer, and no rows of its log. The log
+    Where the caller may no longer read a document that a turn has read, the caller gets a refusal (NOT_PERMITTED) in
+    place of the turn's answer, and no rows of its log. The log
     stays as it is: when the caller may read the document again, the answer is there again.
 
-    Every method that ends a turn also promotes the oldest queued turn of its conversation to pending, in the same transaction, and replaces what the turn has reserved
-    of its user's quota with what it has used.
+    Every method that ends a turn also promotes the oldest queued turn of its conversation to pending, in the same
+    transaction, and replaces what the turn has reserved of its user's quota with what it has used.
     """
 
     def gather(self, window: Callable[[], float]) -> None:
-        """Let questions that arrive, and turns that end, wait for others to share their transaction. window: the minimum time in seconds between the starts of two such
-        transactions, asked before each; 0 if this is not called.
+        """Let questions that arrive, and turns that end, wait for others to share their transaction. window: the
+        minimum time in seconds between the starts of two such transactions, asked before each; 0 if this is not called.
         """
         ...
 
-    async def accept(self, who: Principal, new: NewTurn, interrupt: End) -> Accepted:
+    async def accept(self, caller: Principal, new: NewTurn, interrupt: End) -> Accepted:
         """Write a turn with its first event in one transaction. If the question names no conversation, the transaction
         also creates one.
 
@@ -539,7 +527,7 @@ class TurnStore(Protocol):
         """
         ...
 
-    async def find(self, who: Principal, question: Question, request_id: UUID) -> Accepted | None:
+    async def find(self, caller: Principal, question: Question, request_id: UUID) -> Accepted | None:
         """Return the turn with this request_id, or None. Raises AlreadyExists (REQUEST_ID_REUSED)."""
         ...
 
@@ -568,10 +556,12 @@ class TurnStore(Protocol):
         ...
 
     async def expire_lost(self, lease_seconds: float, grace_seconds: float) -> tuple[int, int]:
-        """Let the leases of other workers whose processes have ended expire now. Returns the number of other workers with running turns, and the number of leases that have expired.
+        """Let the leases of other workers whose processes have ended expire now. Returns the number of other workers
+        with running turns, and the number of leases that have expired.
 
-        A worker has ended if its connection to the store has been closed for `grace_seconds`. If this process has lost its own connection in the last `lease_seconds`, no worker
-        counts as ended. A worker that cannot show that it lives, such as a server of an earlier release, keeps its lease.
+        A worker has ended if its connection to the store has been closed for `grace_seconds`. If this process has lost
+        its own connection in the last `lease_seconds`, no worker counts as ended. A worker that cannot show that it
+        lives, such as a server of an earlier release, keeps its lease.
         """
         ...
 
@@ -599,20 +589,20 @@ class TurnStore(Protocol):
         ...
 
     async def finish(self, claim: Claim, rows: Sequence[LogRow], conclusion: Conclusion) -> bool:
-        """End a turn: write its last rows, messages, citations, usage and state in one transaction. The last event is
-        the terminal event. Returns whether a queued turn was promoted. Raises TurnLost.
+        """End a turn: write its last rows, messages, citations, usage and state in one transaction. The last row is
+        the terminal event alone, which the turn keeps and its log does not. Returns whether a queued turn was promoted. Raises TurnLost.
         """
         ...
 
     async def cancel(
-        self, who: Principal, turn_id: UUID, owner_only: bool, end: End, audit: AuditEvent | None = None
+        self, caller: Principal, turn_id: UUID, owner_only: bool, end: End, audit: AuditEvent | None = None
     ) -> CancelledTurn:
-        """End a turn, unless it has ended, and give it the next epoch. owner_only: whether `who` may end only their own
+        """End a turn, unless it has ended, and give it the next epoch. owner_only: whether `caller` may end only their own
         turns; if False, they may end any turn of the tenant. audit: an event to write if this call ends the turn. Raises NotFound.
         """
         ...
 
-    async def cancel_unfollowed(self, who: Principal, turn_id: UUID, end: End) -> EndedTurn | None:
+    async def cancel_unfollowed(self, caller: Principal, turn_id: UUID, end: End) -> EndedTurn | None:
         """End the caller's watched turn if it is still open and no process follows it (see `follows`). Otherwise,
         return None.
         """
@@ -622,13 +612,13 @@ class TurnStore(Protocol):
         """Record that this process has followers of these watched turns, and of no other turns, for the next `seconds`."""
         ...
 
-    async def book(self, claim: Claim, usage: Usage) -> None:
+    async def record_usage(self, claim: Claim, usage: Usage) -> None:
         """Increase the turn's cost by the cost of a worker that lost the turn. A worker's cost counts once per epoch,
         even if the call is repeated.
         """
         ...
 
-    async def backlog(self, who: Principal, turn_id: UUID, after_seq: int, most: int) -> Backlog:
+    async def backlog(self, caller: Principal, turn_id: UUID, after_seq: int, most: int) -> Backlog:
         """Return at most `most` rows with events after after_seq. The first row may also contain earlier events. Raises
         NotFound.
         """
@@ -642,15 +632,20 @@ class TurnStore(Protocol):
         ...
 
     async def withheld(self, turn_ids: Collection[UUID]) -> Collection[UUID]:
-        """Return those of the turns whose users, in their current roles, may no longer read what the turns have read. One query serves all tenants."""
+        """Return those of the turns whose users, in their current roles, may no longer read what the turns have read.
+        One query serves all tenants."""
         ...
 
-    async def get(self, who: Principal, turn_id: UUID) -> Turn:
+    async def get(self, caller: Principal, turn_id: UUID) -> Turn:
         """Return one of the caller's turns. Raises NotFound."""
         ...
 
-    async def list(self, who: Principal, query: ListQuery) -> Page[Turn]:
+    async def list(self, caller: Principal, query: ListQuery) -> Page[Turn]:
         """Return a page of the caller's turns. Raises InvalidRequest for an unknown field or an invalid value."""
+        ...
+
+    async def count(self, caller: Principal, query: ListQuery) -> int:
+        """Return how many turns all pages of a list have. Raises the same errors."""
         ...
 
     async def make_partitions(self, days_ahead: int) -> int:

@@ -15,7 +15,8 @@ _OURS: Final = "/responsa_server/"
 
 @dataclass(frozen=True, slots=True)
 class ErrorGroup:
-    """Errors of one class from one place. error: the name of the class. place: `FILE:LINE`. first_id, last_id: the calls' ids, the names of turns and operations, or what a background loop is called. last_time: in UTC."""
+    """Errors of one class from one place. error: the name of the class. place: `FILE:LINE`. first_id, last_id: the
+    calls' ids, the names of turns and operations, or what a background loop is called. last_time: in UTC."""
 
     error: str
     place: str
@@ -32,7 +33,8 @@ class UnexpectedErrors:
         self._groups: dict[tuple[str, str], ErrorGroup] = {}
 
     def add(self, error: BaseException, identity: str) -> ErrorGroup:
-        """Count an error, and return its group. identity: the id of the call, the name of the turn or of the operation, or the name of the loop that failed with it."""
+        """Count an error, and return its group. identity: the id of the call, the name of the turn or of the operation,
+        or the name of the loop that failed with it."""
         key = type(error).__name__, place_of(error)
         now, before = datetime.now(UTC), self._groups.pop(key, None)
         if before is None:

@@ -1,11 +1,12 @@
-"""Starts, supervises and purges real PostgreSQL, Redis and Envoy from the package registry, and the machine's Prometheus, without a container engine."""
+"""Starts, supervises and purges real PostgreSQL, Redis and Envoy from the package registry, and the machine's
+Prometheus, without a container engine."""
 
 from __future__ import annotations
 
-from responsa_server.embedded.envoy import EmbeddedEnvoy, Host, HostState, check_port, host_states
+from responsa_server.embedded.envoy import EmbeddedEnvoy, check_port
 from responsa_server.embedded.errors import EmbeddedError
 from responsa_server.embedded.layout import Layout
-from responsa_server.embedded.part import Errand, ManagedProcess, ServerProcess
+from responsa_server.embedded.part import ManagedProcess, ServerProcess, StartupTask
 from responsa_server.embedded.postgres import EmbeddedPostgres
 from responsa_server.embedded.prometheus import EmbeddedPrometheus
 from responsa_server.embedded.purge import purge, throwaway_layout, throwaway_postgres
@@ -19,16 +20,13 @@ __all__ = [
     "EmbeddedPostgres",
     "EmbeddedPrometheus",
     "EmbeddedRedis",
-    "Errand",
-    "Host",
-    "HostState",
     "Layout",
     "ManagedProcess",
     "RestartPolicy",
     "ServerProcess",
+    "StartupTask",
     "Supervisor",
     "check_port",
-    "host_states",
     "purge",
     "throwaway_layout",
     "throwaway_postgres",

@@ -1,4 +1,5 @@
-"""Copies the files of a running PostgreSQL (a base backup), starts a PostgreSQL on such a copy, and sets new passwords of one whose passwords were lost."""
+"""Copies the files of a running PostgreSQL (a base backup), starts a PostgreSQL on such a copy, and sets new passwords
+of one whose passwords were lost."""
 
 from __future__ import annotations
 
@@ -15,9 +16,9 @@ import psycopg
 from psycopg import sql
 
 from responsa_server.embedded.errors import EmbeddedError, file_errors
-from responsa_server.embedded.files import PlaceLock, present
-from responsa_server.embedded.layout import Layout
-from responsa_server.embedded.postgres import SUPERUSER, EmbeddedPostgres, check_cluster, package_root
+from responsa_server.embedded.files import FolderLock, present
+from responsa_server.embedded.layout import SUPERUSER, Layout
+from responsa_server.embedded.postgres import EmbeddedPostgres, check_cluster, package_root
 from responsa_server.embedded.spawn import PLAIN_ENVIRONMENT, cannot_run, run_dying_with_parent
 from responsa_server.private_files import create_private, write_private
 
@@ -53,13 +54,15 @@ WRITTEN = {
     "pg_hba.conf": "local all all scram-sha-256\nlocal replication all scram-sha-256\n",
     "pg_ident.conf": "",
 }
-"""The files that say how a cluster is run and who may enter. What an instance sets is in `EmbeddedPostgres`, so they are the same in all clusters."""
+"""The files that say how a cluster is run and who may enter. What an instance sets is in `EmbeddedPostgres`, so they
+are the same in all clusters."""
 LEFT_OUT = frozenset({*WRITTEN, "tablespace_map"})
 """The files of a cluster that old backups have and a restore leaves out: it writes the settings itself, and there are no tablespaces."""
 
 
 def is_of_cluster(name: str, *, folder: bool) -> bool:
-    """Whether a backup has this file or folder of a cluster. name: its path in the cluster, as PurePosixPath writes it. The files that a restore writes itself are not among them."""
+    """Whether a backup has this file or folder of a cluster. name: its path in the cluster, as PurePosixPath writes it.
+    The files that a restore writes itself are not among them."""
     first, _, rest = name.partition("/")
     if folder:
         return first in _FOLDERS or name in _EMPTY_FOLDERS
@@ -147,7 +150,8 @@ class ClusterDraft:
             shutil.copyfileobj(content, file, 1 << 20)
 
     def start(self, first: LiteralString = "SELECT") -> None:
-        """Move the cluster to its place, let PostgreSQL recover it, run the statement `first` in the database, give the superuser the instance's password, and stop PostgreSQL.
+        """Move the cluster to its place, let PostgreSQL recover it, run the statement `first` in the database, give the
+        superuser the instance's password, and stop PostgreSQL.
 
         Raises:
             EmbeddedError: PostgreSQL does not start.
@@ -166,7 +170,8 @@ class ClusterDraft:
 
 
 def set_password(layout: Layout, first: LiteralString = "SELECT") -> None:
-    """Start the cluster without asking for passwords, run the statement `first` in its database, give all roles the passwords in `secrets.json`, and stop the cluster.
+    """Start the cluster without asking for passwords, run the statement `first` in its database, give all roles the
+    passwords in `secrets.json`, and stop the cluster.
 
     Raises:
         EmbeddedError: PostgreSQL does not start.
@@ -198,7 +203,8 @@ def set_password(layout: Layout, first: LiteralString = "SELECT") -> None:
 
 
 def repair(layout: Layout) -> None:
-    """Give an intact cluster new passwords if those in `secrets.json` are missing, damaged or not its own. Makes what else is missing in the home, but no cluster.
+    """Give an intact cluster new passwords if those in `secrets.json` are missing, damaged or not its own. Makes what
+    else is missing in the home, but no cluster.
 
     Raises:
         EmbeddedError: there is no intact cluster; or a supervisor runs on the home.
@@ -210,7 +216,7 @@ def repair(layout: Layout) -> None:
             "if RESPONSA_HOME names the right folder, restore a backup into a new one (docs/backup.md)",
         )
     layout.prepare(repair=True)
-    lock = PlaceLock(layout.lock, "Responsa")
+    lock = FolderLock(layout.lock, "Responsa")
     lock.acquire()
     try:
         set_password(layout)

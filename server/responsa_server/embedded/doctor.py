@@ -9,20 +9,22 @@ import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from responsa_server.confinement import User
+from responsa_server.confinement import SandboxCapabilities, User
 from responsa_server.embedded.envoy import envoy_binary
-from responsa_server.embedded.errors import EmbeddedError
-from responsa_server.embedded.layout import Account, Layout
+from responsa_server.embedded.files import FolderLock
+from responsa_server.embedded.layout import Layout
 from responsa_server.embedded.postgres import check_cluster, package_root
 from responsa_server.embedded.redis import redis_binary
 from responsa_server.embedded.supervise import LEAST_FREE, check_disk
+from responsa_server.fixable import Fixable
 
 Version = tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class LinkedLibrary:
-    """A library in C that the interpreter links. version: what is linked. least: the least version without the vulnerability `advisory`, for each release line that gets fixes; later lines never had it."""
+    """A library in C that the interpreter links. version: what is linked. least: the least version without the
+    vulnerability `advisory`, for each release line that gets fixes; later lines never had it."""
 
     name: str
     version: Version
@@ -53,12 +55,26 @@ def linked_libraries() -> Sequence[LinkedLibrary]:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A line of the output of `responsa doctor`. `remedy` is empty if nothing should change. A finding that is `ok` and has a remedy is a warning."""
+    """A line of the output of `responsa doctor`. `remedy` is empty if nothing should change. A finding that is `ok` and
+    has a remedy is a warning."""
 
     name: str
     ok: bool
     detail: str
     remedy: str = ""
+
+
+def runs(layout: Layout) -> bool:
+    """Whether a supervisor runs the instance now."""
+    if not layout.is_home():
+        return False
+    lock = FolderLock(layout.lock, "Responsa")
+    try:
+        lock.acquire()
+    except Fixable:
+        return True
+    lock.release()
+    return False
 
 
 def diagnose(layout: Layout, *, postgres: bool = True, redis: bool = True) -> list[Finding]:
@@ -81,7 +97,12 @@ def diagnose(layout: Layout, *, postgres: bool = True, redis: bool = True) -> li
     if layout.is_home():
         findings.append(_finding("passwords", lambda: layout.passwords, str(layout.secrets)))
     if layout.account is not None:
-        findings.append(Finding("users", True, _users(layout.account)))
+        database = layout.account
+        own = f"PostgreSQL runs as {database.name or database.uid}"
+        if not database.name:
+            own += " (after `useradd --system responsa`, as that account)"
+        others = f"Envoy as {User.ENVOY:d}, Redis as {User.REDIS:d} and parsers as {User.PARSERS:d}"
+        findings.append(Finding("users", True, f"{own}, {others}: no other program has these users"))
     findings.extend(Finding("outside the data folder", True, str(place)) for place in layout.outside)
     return findings
 
@@ -99,14 +120,6 @@ def _library_finding(library: LinkedLibrary) -> Finding:
     )
 
 
-def _users(database: Account) -> str:
-    own = f"PostgreSQL runs as {database.name or database.uid}"
-    if not database.name:
-        own += " (after `useradd --system responsa`, as that account)"
-    others = f"Envoy as {User.ENVOY:d}, Redis as {User.REDIS:d} and parsers as {User.PARSERS:d}"
-    return f"{own}, {others}: no other program has these users"
-
-
 def _check_disks(layout: Layout) -> None:
     for place in layout.disks:
         check_disk(place)
@@ -118,6 +131,24 @@ def _finding(name: str, check: Callable[[], object], detail: str = "") -> Findin
     """
     try:
         result = check()
-    except EmbeddedError as error:
+    except Fixable as error:
         return Finding(name, False, error.message, error.remedy)
     return Finding(name, True, detail or str(result))
+
+
+def sandbox_finding(sandbox: SandboxCapabilities, *, allow_unconfined: bool) -> Finding:
+    """Return the finding that states whether the kernel supports the parsers' sandbox, and whether the server reads
+    documents at all.
+    """
+    name = "document sandbox"
+    if sandbox.complete:
+        return Finding(name, True, sandbox.sentence)
+    if allow_unconfined:
+        remedy = "use a kernel with Landlock and seccomp before you load documents that you do not trust"
+        return Finding(name, False, sandbox.sentence, remedy)
+    return Finding(
+        name,
+        False,
+        f"{sandbox.sentence} Without Landlock and seccomp, the server reads no documents.",
+        "use a kernel with Landlock and seccomp, or set ingestion.allow_unconfined if you trust every document",
+    )

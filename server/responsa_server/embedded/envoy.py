@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import errno
-import json
 import signal
 import socket
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
-from typing import Any
 
 from responsa_server.confinement import User
 from responsa_server.embedded.errors import EmbeddedError, file_errors
 from responsa_server.embedded.layout import Account, Layout
-from responsa_server.embedded.part import ManagedProcess, StopStep, http_get
-from responsa_server.embedded.spawn import PLAIN_ENVIRONMENT, in_memory, installed, spawn
+from responsa_server.embedded.part import ManagedProcess, StopStep
+from responsa_server.embedded.spawn import PLAIN_ENVIRONMENT, in_memory, spawn
+from responsa_server.instance import installed
+from responsa_server.unix_http import http_get
 
 
 class EmbeddedEnvoy(ManagedProcess):
@@ -64,48 +61,6 @@ class EmbeddedEnvoy(ManagedProcess):
     def ready(self) -> bool:
         """Whether the admin interface reports LIVE."""
         return http_get(self.socket, "/ready") is not None
-
-
-class HostState(StrEnum):
-    """The health of an endpoint as Envoy sees it. FAILING: the endpoint's health checks fail. ASIDE: recent calls could not reach the endpoint."""
-
-    SERVING = "serving"
-    FAILING = "failing"
-    ASIDE = "aside"
-
-
-@dataclass(frozen=True, slots=True)
-class Host:
-    """An endpoint of a cluster. address: `unix:PATH` or `HOST:PORT`."""
-
-    cluster: str
-    address: str
-    state: HostState
-
-
-def host_states(admin_socket: Path) -> Sequence[Host]:
-    """The health of a running Envoy's endpoints; empty if Envoy does not run."""
-    body = http_get(admin_socket, "/clusters?format=json")
-    if body is None:
-        return ()
-    return [
-        Host(cluster["name"], _address(host["address"]), _state(host.get("health_status", {})))
-        for cluster in json.loads(body).get("cluster_statuses", ())
-        for host in cluster.get("host_statuses", ())
-    ]
-
-
-def _address(address: Mapping[str, Any]) -> str:
-    if "pipe" in address:
-        return f"unix:{address['pipe']['path']}"
-    host, port = address["socket_address"]["address"], address["socket_address"]["port_value"]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def _state(health: Mapping[str, Any]) -> HostState:
-    if health.get("failed_active_health_check") or health.get("pending_active_hc"):
-        return HostState.FAILING
-    return HostState.ASIDE if health.get("failed_outlier_check") else HostState.SERVING
 
 
 def envoy_binary() -> Path:

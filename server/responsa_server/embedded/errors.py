@@ -7,23 +7,13 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
+from responsa_server.fixable import Fixable
+
 EMPTY_FOLDER = "set RESPONSA_HOME to a folder that is empty or does not exist yet"
 
 
-class EmbeddedError(Exception):
-    """A problem that a person can fix. It has a message, which states the problem, and a remedy.
-
-    `str()` is one line, "<message>; <remedy>.", ready to print on a terminal.
-    """
-
-    def __init__(self, message: str, remedy: str) -> None:
-        self.message = _one_line(message)
-        self.remedy = _one_line(remedy)
-        super().__init__(f"{self.message}; {self.remedy}.")
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split()).rstrip(".;")
+class EmbeddedError(Fixable):
+    """A problem of the parts on this machine."""
 
 
 def disk_full(path: Path) -> EmbeddedError:

@@ -17,7 +17,7 @@ CLEARING_UP = 15.0
 """After the recorded holder of a lock has ended, its leftover processes have this number of seconds to end."""
 
 
-class PlaceLock:
+class FolderLock:
     """A lock (flock) on a file that contains the holder's process id. The lock lets one process at a time use a folder.
 
     The kernel releases the lock when the holder ends. The descriptor is closed on exec, so a program that the holder executes does not
@@ -104,8 +104,9 @@ def opened_folder(folder: Path) -> Generator[int]:
 def hand_over(folder: Path, uid: int, gid: int) -> None:
     """Gives `folder` and what its owner has in it to another user. Does nothing if the folder is that user's already. The caller is root.
 
-    The former owner may change the folder in the meantime: only folders and files that belong to the former owner change hands, by their descriptors, so no link leads to
-    anything else. A file with several names stays, too, because one of them may be elsewhere. The folder itself comes last, so an interrupted hand-over is repeated.
+    The former owner may change the folder in the meantime: only folders and files that belong to the former owner
+    change hands, by their descriptors, so no link leads to anything else. A file with several names stays, too, because
+    one of them may be elsewhere. The folder itself comes last, so an interrupted hand-over is repeated.
 
     Raises:
         EmbeddedError: `folder` is a link or no folder.
@@ -141,18 +142,3 @@ def present(path: Path) -> bool:
     except OSError:
         return False
     return True
-
-
-def free_space(path: Path) -> int:
-    """The number of free bytes for this user on the disk of `path`; 2**62 if unknown. If `path` does not exist, its nearest
-    existing parent counts.
-    """
-    for place in (path, *path.parents):
-        try:
-            found = os.statvfs(place)
-        except (FileNotFoundError, NotADirectoryError):
-            continue
-        except OSError:
-            break
-        return found.f_bavail * found.f_frsize
-    return 1 << 62

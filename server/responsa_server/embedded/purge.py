@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from responsa_server.embedded.errors import EmbeddedError, file_errors
-from responsa_server.embedded.files import PlaceLock
+from responsa_server.embedded.files import FolderLock
 from responsa_server.embedded.layout import Layout
 from responsa_server.embedded.postgres import EmbeddedPostgres, end_postgres, postgres_processes
 
@@ -35,10 +35,12 @@ def places(layout: Layout) -> list[Path]:
 
 
 def purge(layout: Layout, *, keep: Path | None = None) -> list[Path]:
-    """Removes an instance: database, keys, logs, documents, sockets, root's copies, and RESPONSA_HOME itself. keep: a file in the home that stays, and then so does the home.
+    """Removes an instance: database, keys, logs, documents, sockets, root's copies, and RESPONSA_HOME itself. keep: a
+    file in the home that stays, and then so does the home.
 
-    Returns the removed folders; empty if nothing was removed. A purge that fails can be repeated, because the home is removed last, and
-    the mark of a restore, or else the marker file, is the last file of the home to be removed. If the user has deleted the home, the purge removes the folders outside it.
+    Returns the removed folders; empty if nothing was removed. A purge that fails can be repeated, because the home is
+    removed last, and the mark of a restore, or else the marker file, is the last file of the home to be removed. If the
+    user has deleted the home, the purge removes the folders outside it.
 
     Raises:
         EmbeddedError: the instance is running, the folder is not a Responsa home, or this user may not remove something.
@@ -47,9 +49,9 @@ def purge(layout: Layout, *, keep: Path | None = None) -> list[Path]:
         return _purge_outside(layout, places(layout))
     with file_errors(layout.home):
         locks = [
-            PlaceLock(layout.lock, "Responsa"),
-            PlaceLock(layout.home / "postgres.lock", "PostgreSQL"),
-            PlaceLock(layout.home / "redis.lock", "Redis"),
+            FolderLock(layout.lock, "Responsa"),
+            FolderLock(layout.home / "postgres.lock", "PostgreSQL"),
+            FolderLock(layout.home / "redis.lock", "Redis"),
         ]
         try:
             for lock in locks:
@@ -76,7 +78,8 @@ def purge(layout: Layout, *, keep: Path | None = None) -> list[Path]:
 
 
 def _purge_outside(layout: Layout, gone: list[Path]) -> list[Path]:
-    """Purges an instance whose home was deleted. The locks were deleted too, so the process list is used to find out whether PostgreSQL still runs."""
+    """Purges an instance whose home was deleted. The locks were deleted too, so the process list is used to find out
+    whether PostgreSQL still runs."""
     if gone and (running := postgres_processes(layout)):
         raise EmbeddedError(
             f"PostgreSQL (process {running[0].pid}) still runs for {layout.home}, although that folder was deleted",
@@ -110,10 +113,10 @@ def throwaway_layout() -> Generator[Layout]:
 
 
 @contextmanager
-def throwaway_postgres(settings: Sequence[tuple[str, str]] = ()) -> Generator[EmbeddedPostgres]:
+def throwaway_postgres() -> Generator[EmbeddedPostgres]:
     """A running PostgreSQL with roles, database and extension. The start takes about a second."""
     with throwaway_layout() as layout:
-        postgres = EmbeddedPostgres(layout, settings=settings)
+        postgres = EmbeddedPostgres(layout)
         postgres.start()
         try:
             yield postgres

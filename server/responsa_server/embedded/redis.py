@@ -8,12 +8,13 @@ import socket
 import sys
 from pathlib import Path
 from typing import Final
-from urllib.parse import quote
 
 from responsa_server.confinement import User
 from responsa_server.embedded.layout import Account
-from responsa_server.embedded.part import PROBE, ManagedProcess, StopStep
-from responsa_server.embedded.spawn import PLAIN_ENVIRONMENT, REINSTALL, installed, spawn
+from responsa_server.embedded.part import ManagedProcess, StopStep
+from responsa_server.embedded.spawn import PLAIN_ENVIRONMENT, spawn
+from responsa_server.instance import REINSTALL, installed
+from responsa_server.unix_http import PROBE
 
 _MEMORY: Final = "256mb"
 
@@ -44,7 +45,7 @@ class EmbeddedRedis(ManagedProcess):
         Raises:
             EmbeddedError: `secrets.json` is missing or damaged.
         """
-        return f"unix://:{quote(self.layout.passwords.redis, safe='')}@{quote(str(self.layout.redis_socket))}?db=0"
+        return self.layout.redis_url
 
     def preflight(self) -> None:
         """Checks the package. See `ManagedProcess.preflight`."""

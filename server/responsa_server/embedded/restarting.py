@@ -1,4 +1,5 @@
-"""How `responsa restart` asks a running `responsa up` to replace its servers: over a unix socket, on which `up` says what it does, one JSON object on each line."""
+"""How `responsa restart` asks a running `responsa up` to replace its servers: over a unix socket, on which `up` says
+what it does, one JSON object on each line."""
 
 from __future__ import annotations
 
@@ -40,7 +41,8 @@ class Requests:
 
     @contextmanager
     def next(self) -> Generator[Callable[[str], None] | None]:
-        """The next request, as the function to which the block tells what it does; None if nobody asks. A RestartFailed of the block becomes the answer."""
+        """The next request, as the function to which the block tells what it does; None if nobody asks. A RestartFailed
+        of the block becomes the answer."""
         try:
             asker, _ = self._listener.accept()
         except BlockingIOError:

@@ -1,11 +1,10 @@
-"""Finds programs and starts them as child processes that cannot outlive their parent. Linux guarantees that the children end with the parent; on
-other systems only stop() ends the children.
+"""Finds programs and starts them as child processes that cannot outlive their parent. Linux guarantees that the
+children end with the parent; on other systems only stop() ends the children.
 """
 
 from __future__ import annotations
 
 import ctypes
-import importlib.util
 import os
 import signal
 import subprocess
@@ -17,6 +16,7 @@ from typing import IO
 from responsa_server.confinement import SUPERVISOR, Capability, become_before_exec, keep_capabilities
 from responsa_server.embedded.errors import EmbeddedError, file_errors
 from responsa_server.embedded.layout import Account
+from responsa_server.instance import REINSTALL
 
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
@@ -27,7 +27,6 @@ LOG_LIMIT = 8 << 20
 
 PLAIN_ENVIRONMENT: Mapping[str, str] = {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"}
 """The whole environment of a packaged program. It contains neither the user's variables nor the user's locale."""
-REINSTALL = "install Responsa's packages again (make clean, then make up)"
 
 
 def spawn(
@@ -41,14 +40,15 @@ def spawn(
     errors_alone: bool = False,
     kept: Collection[Capability] = SUPERVISOR,
 ) -> subprocess.Popen[bytes]:
-    """Starts a program in a new session. Its output goes to `log`. Call this from the main thread, because the kernel sends the death
-    signal when the thread that spawned the process ends.
+    """Starts a program in a new session. Its output goes to `log`. Call this from the main thread, because the kernel
+    sends the death signal when the thread that spawned the process ends.
 
     Args:
         env: the program's whole environment. The program inherits no variables.
         account: the account that the program runs under, without any capability; None for the caller's account.
         death_signal: the signal that the kernel sends when the parent dies.
-        stdin: the input of the program. A pipe holds the input, so it may have at most 64 KiB. Or a descriptor to read from, which is closed here.
+        stdin: the input of the program. A pipe holds the input, so it may have at most 64 KiB. Or a descriptor to read
+            from, which is closed here.
         errors_alone: whether only stderr goes to `log`.
         kept: the capabilities that the program keeps if it runs as root.
 
@@ -131,24 +131,6 @@ def run_dying_with_parent(
     )
 
 
-def installed(package: str, program: str, name: str, distribution: str, remedy: str = REINSTALL) -> Path:
-    """The file of a program in an installed package. The package is not imported.
-
-    Args:
-        program: the file's path in the package's folder.
-        name: the program's name in messages.
-        distribution: the name of the program's package in the registry.
-
-    Raises:
-        EmbeddedError: the package is not installed, or was not made for this machine.
-    """
-    spec = importlib.util.find_spec(package)
-    for folder in (spec.submodule_search_locations if spec else None) or ():
-        if (file := Path(folder) / program).is_file():
-            return file
-    raise EmbeddedError(f"{name} is not installed (package {distribution})", remedy)
-
-
 def cannot_run(program: str, error: OSError | subprocess.SubprocessError) -> EmbeddedError:
     """The error for a program that is missing or cannot be executed, or whose account this machine refuses."""
     reason = error.strerror if isinstance(error, OSError) else None
@@ -163,7 +145,8 @@ def _dying_with_parent(
     account: Account | None = None,
     kept: Collection[Capability] | None = None,
 ) -> Callable[[], None]:
-    """A function that changes the user or the capabilities of the new process, and then sets the death signal, because a change of user clears the signal."""
+    """A function that changes the user or the capabilities of the new process, and then sets the death signal, because
+    a change of user clears the signal."""
     parent = os.getpid()
     prctl = _prctl()  # loaded before the fork
 
@@ -213,7 +196,8 @@ def _pipe_with(content: bytes, account: Account | None = None) -> int:
 
 
 def in_memory(content: bytes) -> int:
-    """A descriptor of a file in memory with this content, for the `stdin` of `spawn`. Any user may open it again under the name /dev/fd/0."""
+    """A descriptor of a file in memory with this content, for the `stdin` of `spawn`. Any user may open it again under
+    the name /dev/fd/0."""
     descriptor = os.memfd_create("stdin", os.MFD_CLOEXEC)
     with os.fdopen(os.dup(descriptor), "wb") as file:
         file.write(content)

@@ -31,11 +31,13 @@ import psutil
 
 from responsa_server.confinement import SUPERVISOR, keep_capabilities
 from responsa_server.embedded.errors import EmbeddedError, of_os_error
-from responsa_server.embedded.files import PlaceLock, free_space
+from responsa_server.embedded.files import FolderLock
 from responsa_server.embedded.layout import Layout
-from responsa_server.embedded.part import NO_ROOM, Errand, ManagedProcess, ServerProcess, exit_text
+from responsa_server.embedded.part import ManagedProcess, ServerProcess, StartupTask, exit_text
 from responsa_server.embedded.restarting import Requests, RestartFailed
 from responsa_server.embedded.spawn import adopt_orphans, die_with_parent
+from responsa_server.fixable import Fixable
+from responsa_server.machine import NO_ROOM, free_space
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 TICK = 0.2
@@ -67,12 +69,13 @@ class RestartPolicy:
 class Child:
     """A part, its hook `on_ready`, and its twin.
 
-    twin: the part that replaces `part` at a restart, and that `part` replaces at the next one; None if a restart leaves the part alone. alongside: whether the
-    part starts together with the part before it, not after it.
+    twin: the part that replaces `part` at a restart, and that `part` replaces at the next one; None if a restart leaves
+    the part alone. alongside: whether the part starts together with the part before it, not after it.
 
-    The hook runs once, in the supervisor, when the part is ready for the first time, before the next part is started. (For example, the
-    migrations run after PostgreSQL is ready.) If the hook raises EmbeddedError, all parts stop, and the supervisor reports the
-    error's message. No part is restarted while the hook runs. A stop signal interrupts the hook.
+    The hook runs once, in the supervisor, when the part is ready for the first time, before the next part is started.
+    (For example, the migrations run after PostgreSQL is ready.) If the hook raises EmbeddedError, all parts stop, and
+    the supervisor reports the error's message. No part is restarted while the hook runs. A stop signal interrupts the
+    hook.
     """
 
     part: ManagedProcess
@@ -136,7 +139,7 @@ class _DiskWatch:
         for place in self._disks:
             try:
                 check_disk(place)
-            except EmbeddedError as error:
+            except Fixable as error:
                 if place not in self._low:
                     self._low.add(place)
                     self._say(str(error))
@@ -197,8 +200,9 @@ class _Watched:
 class Supervisor:
     """Starts `children` in order and runs them until SIGINT, SIGTERM or SIGHUP. A second signal stops them faster.
 
-    When all parts are ready, `errand` begins. `on_ready` runs once when it has ended; for example, it can print the URL. `say` receives one line for each
-    event that the user should know; by default it writes the line to stderr. routing: needed if a part has a twin.
+    When all parts are ready, `errand` begins. `on_ready` runs once when it has ended; for example, it can print the
+    URL. `say` receives one line for each event that the user should know; by default it writes the line to stderr.
+    routing: needed if a part has a twin.
     """
 
     def __init__(
@@ -207,7 +211,7 @@ class Supervisor:
         children: Sequence[Child],
         *,
         on_ready: Callable[[], None] | None = None,
-        errand: Errand | None = None,
+        errand: StartupTask | None = None,
         routing: Routing | None = None,
         say: Callable[[str], None] | None = None,
         policy: RestartPolicy | None = None,
@@ -225,8 +229,8 @@ class Supervisor:
     def run(self) -> int:
         """Blocks until all parts have stopped. Returns 0 after an orderly stop, and 1 after a failure, which was reported.
 
-        Call from the main thread before other threads start, because this method forks the process. If this process is root, it keeps only the capabilities of
-        `confinement.SUPERVISOR` for good, and so do the parts that run as root.
+        Call from the main thread before other threads start, because this method forks the process. If this process is
+        root, it keeps only the capabilities of `confinement.SUPERVISOR` for good, and so do the parts that run as root.
 
         Raises:
             EmbeddedError: nothing was started, because a folder cannot be used, a tool is missing, a port is busy, or another
@@ -236,7 +240,7 @@ class Supervisor:
             raise RuntimeError("Supervisor.run must be called from the main thread")
         preflight(self._layout)
         self._layout.prepare()
-        lock = PlaceLock(self._layout.lock, "Responsa")
+        lock = FolderLock(self._layout.lock, "Responsa")
         lock.acquire()
         try:
             self._layout.move_former()
@@ -300,7 +304,7 @@ class Supervisor:
                 code = self._run()
             except _Stopped:
                 code = 0
-            except EmbeddedError as error:
+            except Fixable as error:
                 self._say(str(error))
             except OSError as error:
                 self._say(str(of_os_error(error, self._layout.home)))
@@ -359,7 +363,8 @@ class Supervisor:
             self._wait(STARTING_TICK)
 
     def _restart(self, tell: Callable[[str], None]) -> None:
-        """Replaces the parts that have twins, one after the other. Each is stopped when its twin takes calls. Raises RestartFailed if a twin does not."""
+        """Replaces the parts that have twins, one after the other. Each is stopped when its twin takes calls. Raises
+        RestartFailed if a twin does not."""
         for watched in self._watched:
             if watched.child.twin is not None and not self._stopping():
                 self._replace(watched, watched.child.twin)
@@ -382,7 +387,7 @@ class Supervisor:
             self._until(lambda: routing.reaches(twin), lambda: twin.check_starting(deadline))
         except _GaveUp:
             raise
-        except EmbeddedError as error:
+        except Fixable as error:
             self._remove(twin)
             routing.send_to(others)
             raise RestartFailed(f"{twin.name} was not replaced: {error.message}", error.remedy) from error
@@ -537,7 +542,7 @@ class Supervisor:
         for part in reversed(self._parts):
             try:
                 part.stop(urgent=self._urgent)
-            except EmbeddedError as error:
+            except Fixable as error:
                 self._say(str(error))
             with contextlib.suppress(psutil.Error):
                 self._kill_orphans()
@@ -617,7 +622,8 @@ def _wake_only(_: int, __: FrameType | None) -> None:
 
 @contextlib.contextmanager
 def _handlers(handler: Callable[[int, FrameType | None], None]) -> Generator[None]:
-    """Installs `handler` for the stop signals, and restores the old handlers at the end of the block. Without a handler, a shell's background job would ignore SIGINT."""
+    """Installs `handler` for the stop signals, and restores the old handlers at the end of the block. Without a
+    handler, a shell's background job would ignore SIGINT."""
     before = {number: signal.signal(number, handler) for number in STOP_SIGNALS}
     try:
         yield

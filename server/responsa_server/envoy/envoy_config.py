@@ -19,7 +19,6 @@ from responsa_server.domain.addresses import (
     origins_of,
 )
 from responsa_server.domain.limits import NO_LIMIT
-from responsa_server.envoy.local_replies import LOCAL_REPLIES, SMALL_BYTES, local_reply_config
 from responsa_server.envoy.replicas import GATEWAY, SERVER
 from responsa_server.envoy.templates import TemplateError, Templates, Tree
 from responsa_server.envoy.tracing import EnvoyTracing, cluster, tracing
@@ -29,7 +28,8 @@ _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9]([a-z0-9.-]*[a-z0-9])?)(:[0-9]{1,5
 _ORIGIN = re.compile(r"(https?)://(\[[0-9a-f:.]+\]|[a-z0-9]([a-z0-9.-]*[a-z0-9])?)(:[0-9]{1,5})?")
 
 CORS_METHODS = "GET, POST, PUT, PATCH, DELETE, OPTIONS"
-# Clients add headers of their own, such as OpenAI's x-stainless-…. An asterisk stands for all headers but authorization, where no credentials are allowed.
+# Clients add headers of their own, such as OpenAI's x-stainless-…. An asterisk stands for all headers but
+# authorization, where no credentials are allowed.
 CORS_REQUEST_HEADERS = "authorization, *"
 CORS_RESPONSE_HEADERS = "*"
 
@@ -69,11 +69,14 @@ class NamedServers:
 class EnvoyConfig:
     """The values that differ between instances.
 
-    port: the only port, from 1 to 65,535. endpoints: the folder that Envoy watches, with the endpoint files of both clusters (`Replicas`); or servers by name.
-    admin_socket: the socket of Envoy's admin interface; None switches that interface off. listen_address: an IP address. allowed_hosts: the accepted hosts in Host headers. A host
-    without a port stands for the host with `port`. Clients leave out :80 and :443, so a host with one of these ports also stands for the
-    host without a port ("chat.example.org:443" behind a proxy that ends TLS). allowed_origins: other origins, such as
-    "https://chat.example.org", whose pages may send requests (CORS); pages of the allowed hosts may always send requests.
+    port: the only port, from 1 to 65,535. endpoints: the folder that Envoy watches, with the endpoint files of both
+    clusters (`Replicas`); or servers by name.
+    admin_socket: the socket of Envoy's admin interface; None switches that interface off. listen_address: an IP
+    address. allowed_hosts: the accepted hosts in Host headers. A host without a port stands for the host with `port`.
+    Clients leave out :80 and :443, so a host with one of these ports also stands for the host without a port
+    ("chat.example.org:443" behind a proxy that ends TLS). allowed_origins: other origins, such as
+    "https://chat.example.org", whose pages may send requests (CORS); pages of the allowed hosts may always send
+    requests.
     standard_services: whether outside callers may use gRPC's health and reflection services, which need no credential.
     connections_per_address: the number of connections that one network address may have open; `NO_LIMIT` (0): any number.
     trusted_proxies: the networks whose peers say in X-Forwarded-For for whom they call, and may open any number of connections.
@@ -142,6 +145,9 @@ def render(config: EnvoyConfig, templates: Path | None = None) -> str:
     Raises:
         EnvoyConfigError: the filter of connections is missing, or the templates do not match this module.
     """
+    # Imported late, because it writes errors as each transport does, and `up` checks its settings before it needs them.
+    from responsa_server.envoy.local_replies import LOCAL_REPLIES, SMALL_BYTES, local_reply_config
+
     values: dict[str, Tree] = {
         "connection_limit": _connection_limit(config.connections_per_address),
         "trusted_proxies": _networks(config.trusted_proxies),
@@ -151,7 +157,8 @@ def render(config: EnvoyConfig, templates: Path | None = None) -> str:
         "port": config.port,
         "listen_address": config.listen_address,
         **_discovery(config.endpoints),
-        "domains": [*config.domains],
+        "host_ids": [_host_id(exact=host) for host in (*config.domains, *LOOPBACK_HOSTS)]
+        + [_host_id(prefix=f"{name}:") for name in LOOPBACK_HOSTS],
         "origin_ids": [
             {"header": {"name": "origin", "string_match": {"exact": origin}}} for origin in config.origins
         ],
@@ -165,6 +172,10 @@ def render(config: EnvoyConfig, templates: Path | None = None) -> str:
     except TemplateError as error:
         raise EnvoyConfigError(f"Envoy's configuration cannot be made: {error}") from error
     return json.dumps(tree, indent=1) + "\n"
+
+
+def _host_id(**match: str) -> Tree:
+    return {"header": {"name": ":authority", "string_match": {**match, "ignore_case": True}}}
 
 
 def _connection_limit(most: int) -> Tree:
@@ -198,14 +209,15 @@ def _connection_limit(most: int) -> Tree:
 
 
 def _networks(networks: Sequence[Network]) -> Tree:
-    """Envoy's list of networks. A proxy may write an IPv4 address in IPv6 (::ffff:10.0.0.1), so each network of IPv4 is also in the list in that form."""
-    found: list[Tree] = []
+    """Envoy's list of networks. A proxy may write an IPv4 address in IPv6 (::ffff:10.0.0.1), so each network of IPv4 is
+    also in the list in that form."""
+    ranges: list[Tree] = []
     for network in networks:
         address, length = network.network_address, network.prefixlen
-        found.append({"address_prefix": str(address), "prefix_len": length})
+        ranges.append({"address_prefix": str(address), "prefix_len": length})
         if network.version == 4:
-            found.append({"address_prefix": f"::ffff:{address}", "prefix_len": 96 + length})
-    return found or None
+            ranges.append({"address_prefix": f"::ffff:{address}", "prefix_len": 96 + length})
+    return ranges or None
 
 
 def _discovery(endpoints: Path | NamedServers) -> dict[str, Tree]:

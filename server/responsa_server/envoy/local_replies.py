@@ -1,7 +1,8 @@
 """Envoy's own responses (no such route, server unavailable, too large…), in the form of the server's errors.
 
-REST callers get the google.rpc.Status as JSON with the HTTP status that belongs to its code; gRPC and gRPC-Web callers get the code, the
-message and the same Status in `grpc-status-details-bin`. The paths of other protocols get the error in the shape of their protocol, with the same reason in it.
+REST callers get the google.rpc.Status as JSON with the HTTP status that belongs to its code; gRPC and gRPC-Web callers
+get the code, the message and the same Status in `grpc-status-details-bin`. The paths of other protocols get the error
+in the shape of their protocol, with the same reason in it.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from responsa_server.domain.errors import (
     ResponsaError,
 )
 from responsa_server.envoy.templates import Tree
-from responsa_server.transports.mcp.backend import told
+from responsa_server.transports.mcp.backend import reported
 from responsa_server.transports.openai.exchange import dumped, error_of
 from responsa_server.transports.rest.requests import body_too_large, malformed
 
@@ -34,8 +35,9 @@ from responsa_server.transports.rest.requests import body_too_large, malformed
 class LocalReply:
     """One kind of response that Envoy gives without asking the server.
 
-    first, last: the first and the last of Envoy's HTTP statuses that this reply covers. error: the error sent to callers. flags: Envoy's response flags; if
-    any are given, the response must have one of them. grpc_code: the code for gRPC, if it differs from the error's code.
+    first, last: the first and the last of Envoy's HTTP statuses that this reply covers. error: the error sent to
+    callers. flags: Envoy's response flags; if any are given, the response must have one of them. grpc_code: the code
+    for gRPC, if it differs from the error's code.
     cause: if given, a part of the details that Envoy records about the response, which say why Envoy refused the request.
     """
 
@@ -61,6 +63,8 @@ LOCAL_REPLIES: tuple[LocalReply, ...] = (
         ),
         flags=("UO", "OM"),
     ),
+    # An upgrade on a path without WebSockets, whatever its origin is.
+    LocalReply(403, 403, status.no_route(), grpc_code=Code.UNIMPLEMENTED, cause="upgrade_failed"),
     LocalReply(
         403,
         403,
@@ -157,7 +161,7 @@ _BODIES: Final[Mapping[str, Callable[[ResponsaError], str]]] = {
     r"(/v1(/agents/[^/]+)?)?/chat/completions|/v1/(responses|models)(/.*)?|/v1/embeddings": lambda error: (
         dumped({"error": error_of(error)})
     ),
-    "/mcp": lambda error: _json_rpc(error, told(error, {})),
+    "/mcp": lambda error: _json_rpc(error, reported(error, {})),
     "/a2a(/[^/]+)?": lambda error: _json_rpc(error, json.loads(_status(error))["details"]),
     "/(auth|users|chat|agent|kb|jobs|analytics)(/.*)?|/feedback(/stats)?": lambda error: dumped(
         {"detail": error.message, "code": error.reason.value}
@@ -189,27 +193,27 @@ def _json_mapper(reply: LocalReply, paths: str, body: str) -> Tree:
     }
 
 
-def _grpc_mapper(reply: LocalReply, asked: str, answered: str) -> Tree:
+def _grpc_mapper(reply: LocalReply, requested: str, answered: str) -> Tree:
     """Moves the fields of gRPC's trailers into the headers of an empty response."""
-    found = Status()
-    found.CopyFrom(status.of(reply.error))
+    rpc_status = Status()
+    rpc_status.CopyFrom(status.of(reply.error))
     if reply.grpc_code is not None:
-        found.code = reply.grpc_code
-    details = base64.b64encode(found.SerializeToString()).decode().rstrip("=")
+        rpc_status.code = reply.grpc_code
+    details = base64.b64encode(rpc_status.SerializeToString()).decode().rstrip("=")
     return {
         "filter": {
             "and_filter": {
                 "filters": [
                     *_filters(reply),
-                    _header_filter("content-type", {"string_match": {"prefix": asked}}),
+                    _header_filter("content-type", {"string_match": {"prefix": requested}}),
                 ]
             }
         },
         "status_code": 200,
         "headers_to_add": [
             _header("content-type", answered),
-            _header("grpc-status", str(found.code)),
-            _header("grpc-message", quote(found.message, safe=" !\"#$&'()*+,-./:;<=>?@[\\]^_`{|}~")),
+            _header("grpc-status", str(rpc_status.code)),
+            _header("grpc-message", quote(rpc_status.message, safe=" !\"#$&'()*+,-./:;<=>?@[\\]^_`{|}~")),
             _header("grpc-status-details-bin", details),
         ],
         "body_format_override": _body("", answered),

@@ -1,7 +1,8 @@
 """The replicas behind Envoy: a list that commands edit, and the endpoint files that Envoy watches.
 
-The list is `replicas.json`. Two files are made from the list, each an Envoy DiscoveryResponse for one cluster: `server.json` (gRPC) and `gateway.json`
-(the gateway's HTTP). Each file is put in place by a rename. Envoy watches the folder for renames, so it never reads a partial file.
+The list is `replicas.json`. Two files are made from the list, each an Envoy DiscoveryResponse for one cluster:
+`server.json` (gRPC) and `gateway.json` (the gateway's HTTP). Each file is put in place by a rename. Envoy watches the
+folder for renames, so it never reads a partial file.
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ class ReplicaError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Replica:
-    """A process that serves calls. name: its name, 1 to 63 of a-z, 0-9 and hyphen. grpc: the address of its RPCs. http: the address of its gateway; None if it has no gateway."""
+    """A process that serves calls. name: its name, 1 to 63 of a-z, 0-9 and hyphen. grpc: the address of its RPCs. http:
+    the address of its gateway; None if it has no gateway."""
 
     name: str
     grpc: Address
@@ -49,7 +51,8 @@ class Replica:
 
 
 def own_name(number: int, *, twin: bool) -> str:
-    """The name of a server that `responsa up` runs. number: from 1 on. twin: whether it is the second of the two that replace each other at restarts."""
+    """The name of a server that `responsa up` runs. number: from 1 on. twin: whether it is the second of the two that
+    replace each other at restarts."""
     return f"up-{number}{'b' if twin else ''}"
 
 
@@ -59,7 +62,8 @@ def is_own(name: str) -> bool:
 
 
 class Replicas:
-    """The replicas in `folder`. The folder is created when the first replica is added. Several processes may edit the list at the same time."""
+    """The replicas in `folder`. The folder is created when the first replica is added. Several processes may edit the
+    list at the same time."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -187,8 +191,10 @@ def _to_json(replica: Replica) -> Tree:
     return {"name": replica.name, "grpc": str(replica.grpc), "http": http}
 
 
-def _of_json(one: dict[str, Any]) -> Replica:
+def _of_json(entry: dict[str, Any]) -> Replica:
     try:
-        return Replica(one["name"], parse(one["grpc"]), None if one["http"] is None else parse(one["http"]))
+        return Replica(
+            entry["name"], parse(entry["grpc"]), None if entry["http"] is None else parse(entry["http"])
+        )
     except AddressError as error:
         raise ReplicaError(str(error)) from error

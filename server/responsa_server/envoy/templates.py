@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TypeAlias, cast
 
-import yaml
-
 Tree: TypeAlias = "bool | int | float | str | list[Tree] | dict[str, Tree] | None"
 """A value of a YAML or JSON file."""
 _PLACE = re.compile(r"\$\{(file:)?([a-z0-9_.]+)\}")
@@ -21,8 +19,9 @@ class TemplateError(Exception):
 class Templates:
     """The YAML files of one folder.
 
-    `${name}` becomes the value of that name, with its type. `${file:x.yaml}` becomes the content of that file. A value that becomes
-    null is removed from its list or mapping. A mapping with the key `if` becomes null if the value of this key becomes null; otherwise it loses the key.
+    `${name}` becomes the value of that name, with its type. `${file:x.yaml}` becomes the content of that file. A value
+    that becomes null is removed from its list or mapping. A mapping with the key `if` becomes null if the value of this
+    key becomes null; otherwise it loses the key.
     """
 
     def __init__(self, folder: Path, values: Mapping[str, Tree]) -> None:
@@ -44,6 +43,8 @@ class Templates:
         return tree
 
     def _load(self, name: str) -> Tree:
+        import yaml  # late, because those who only name the type of a tree read no template
+
         try:
             text = (self._folder / name).read_text(encoding="utf-8")
             return cast("Tree", yaml.safe_load(text))

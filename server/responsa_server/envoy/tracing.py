@@ -19,8 +19,10 @@ _SAMPLERS: Final = "type.googleapis.com/envoy.extensions.tracers.opentelemetry.s
 class EnvoyTracing:
     """How Envoy traces requests.
 
-    endpoint: the URL of the collector, for HTTP with its path. grpc: whether spans are sent by gRPC; otherwise by HTTP with protobuf. share: the share of the requests, from 0 to 1, that are
-    sampled. service: the name of the service in the spans. parent_based: whether the caller decides for a request with a `traceparent`. headers: those of every request to the collector; they may hold its key.
+    endpoint: the URL of the collector, for HTTP with its path. grpc: whether spans are sent by gRPC; otherwise by HTTP
+    with protobuf. share: the share of the requests, from 0 to 1, that are sampled. service: the name of the service in
+    the spans. parent_based: whether the caller decides for a request with a `traceparent`. headers: those of every
+    request to the collector; they may hold its key.
     """
 
     endpoint: str
@@ -90,7 +92,7 @@ def cluster(config: EnvoyTracing | None) -> Tree:
     url = urlsplit(config.endpoint)
     secure = url.scheme == "https"
     port = url.port or (443 if secure else 80)
-    found: dict[str, Tree] = {
+    collector: dict[str, Tree] = {
         "name": _CLUSTER,
         "type": "STRICT_DNS",
         "connect_timeout": "2s",
@@ -112,7 +114,7 @@ def cluster(config: EnvoyTracing | None) -> Tree:
         },
     }
     if config.grpc:
-        found["typed_extension_protocol_options"] = {
+        collector["typed_extension_protocol_options"] = {
             "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
                 "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
                 "explicit_http_config": {"http2_protocol_options": {}},
@@ -120,7 +122,7 @@ def cluster(config: EnvoyTracing | None) -> Tree:
         }
     if secure:
         trusted = ssl.get_default_verify_paths().cafile
-        found["transport_socket"] = {
+        collector["transport_socket"] = {
             "name": "envoy.transport_sockets.tls",
             "typed_config": {
                 "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
@@ -131,4 +133,4 @@ def cluster(config: EnvoyTracing | None) -> Tree:
                 },
             },
         }
-    return found
+    return collector

@@ -7,7 +7,7 @@ import contextlib
 import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final
 from uuid import UUID
@@ -17,11 +17,13 @@ from responsa_server.domain.accounts import (
     Account,
     Claims,
     Confirmed,
+    Connection,
     Ended,
     Invitation,
     NewSession,
     NotRefreshed,
     Pending,
+    Proof,
     Registered,
     SignInProvider,
 )
@@ -79,6 +81,8 @@ ADDRESS_REPEAT_SECONDS: Final = 5.0
 """How long a refresh without a request_id can be repeated from its network address."""
 RECENT_SECONDS: Final = 600.0
 """The age up to which a sign-in counts as recent."""
+CODE_SECONDS: Final = 60.0
+"""How long the authorisation code of a program is good."""
 INVITATION_SECONDS: Final = 604_800
 CONFIRMATION_SECONDS: Final = 86_400.0
 _UNKNOWN: Final = Origin()
@@ -93,12 +97,13 @@ _CLOSE_SECONDS: Final = 1.0
 
 @dataclass(frozen=True, slots=True)
 class SignedIn:
-    """The tokens of a session. Both times are in UTC."""
+    """The tokens of a session. Both times are in UTC. scopes: of a program's session."""
 
     access_token: str
     access_expire_time: datetime
     refresh_token: str
     refresh_expire_time: datetime
+    scopes: Sequence[str] = ()
 
     def __repr__(self) -> str:
         return "SignedIn(…)"
@@ -106,8 +111,8 @@ class SignedIn:
 
 @dataclass(frozen=True, slots=True)
 class AccountOptions:
-    """The settings that accounts read. registration: who may register. session_seconds: how long a browser's session is valid. providers: all OpenID Connect
-    providers, of whatever tenant.
+    """The settings that accounts read. registration: who may register. session_seconds: how long a browser's session is
+    valid. providers: all OpenID Connect providers, of whatever tenant.
     """
 
     accounts: AccountSettings
@@ -140,8 +145,14 @@ class Accounts:
         self._notes: list[tuple[str, str, Origin, Reason]] = []
         self._closing = asyncio.Event()
 
+    @property
+    def refresh_seconds(self) -> int:
+        """How long a session with tokens lasts after its last refresh."""
+        return self._options.tokens.refresh_seconds
+
     def sign_in_methods(self, tenant_id: str) -> tuple[str, Sequence[SignInProvider], Registration, bool]:
-        """Return the id of a tenant ("": of the default tenant), its OpenID Connect providers, by their ids, the registration in effect, and whether the server sends mails. The tenant need not exist."""
+        """Return the id of a tenant ("": of the default tenant), its OpenID Connect providers, by their ids, the
+        registration in effect, and whether the server sends mails. The tenant need not exist."""
         tenant = self._tenant(tenant_id)
         found = [provider for provider in self._options.providers if provider.tenant_id == tenant]
         by_id = sorted(found, key=lambda one: one.id)
@@ -163,7 +174,8 @@ class Accounts:
     async def begin_tokens(
         self, user: User, origin: Origin, password_time: datetime | None = None
     ) -> SignedIn | None:
-        """Begin a session with tokens of a user who has signed in. password_time: see `PostgresAccountStore.begin_session`. Returns None if the user may not sign in."""
+        """Begin a session with tokens of a user who has signed in. password_time: see
+        `PostgresAccountStore.begin_session`. Returns None if the user may not sign in."""
         refresh, session_id = new_secret(SecretKind.REFRESH_TOKEN), self._identity.new_id()
         settings = self._options.tokens
         seconds = min(settings.refresh_seconds, settings.session_seconds)
@@ -181,8 +193,9 @@ class Accounts:
     async def login_browser(
         self, tenant_id: str, email: str, password: str, origin: Origin, present: Principal | None = None
     ) -> tuple[str, datetime]:
-        """Begin a browser's session. present: the caller whose session the new one may not replace, unless both are the same user. Returns the secret of its
-        cookie, and the time when it expires. Raises the errors of `login`, and AlreadyExists for another user than `present`.
+        """Begin a browser's session. present: the caller whose session the new one may not replace, unless both are the
+        same user. Returns the secret of its cookie, and the time when it expires. Raises the errors of `login`, and
+        AlreadyExists for another user than `present`.
         """
         account = await self._signed_in(tenant_id, email, password, origin)
         if present is not None and account.user.id != present.user_id:
@@ -199,11 +212,36 @@ class Accounts:
             raise _failed()
         return begun
 
-    async def refresh(self, token: str, request_id: UUID | None, origin: Origin = _UNKNOWN) -> SignedIn:
-        """Exchange a refresh token for the next tokens, or repeat an exchange whose reply was lost: one with the same request_id within `REPEAT_SECONDS`, or one without a request_id
-        from the same network address within `ADDRESS_REPEAT_SECONDS`. Raises Unauthenticated (TOKEN_INVALID).
+    async def begin_connection(
+        self, caller: Principal, connection: Connection, code_challenge: str, origin: Origin
+    ) -> str:
+        """Begin the session of a program that the caller connects. It has the rights of the caller's session, and ends
+        within `CODE_SECONDS` unless the returned authorisation code is exchanged, which `refresh` does. Raises
+        Unauthenticated if the caller may not sign in any more."""
+        code, session_id = new_secret(SecretKind.PROGRAM_CODE), self._identity.new_id()
+        session = NewSession(session_id, digest(code), origin, CODE_SECONDS, connection, code_challenge)
+        event = AuditEvent.of(caller, "session.connect", names.session(session_id))
+        begun = await self.store.begin_session(caller.user_id, "tokens", session, event, key_id=caller.key_id)
+        if begun is None:
+            raise token_invalid()
+        return code
+
+    async def refresh(
+        self,
+        token: str,
+        request_id: UUID | None,
+        origin: Origin = _UNKNOWN,
+        proof: Proof | None = None,
+        kind: SecretKind = SecretKind.REFRESH_TOKEN,
+    ) -> SignedIn:
+        """Exchange a refresh token for the next tokens, or repeat an exchange whose reply was lost: one with the same
+        request_id within `REPEAT_SECONDS`, or one without a request_id from the same network address within
+        `ADDRESS_REPEAT_SECONDS`. Raises Unauthenticated (TOKEN_INVALID).
+
+        proof: what a program shows; None for a user's own session. kind: of the token; PROGRAM_CODE is an authorisation
+        code, whose exchange cannot be repeated.
         """
-        if not well_formed(SecretKind.REFRESH_TOKEN, token):
+        if not well_formed(kind, token):
             raise token_invalid()
 
         def reused(tenant_id: str, user_id: UUID, session_id: UUID) -> AuditEvent:
@@ -211,34 +249,47 @@ class Accounts:
                 origin, tenant_id, names.user(user_id), "session.token_reused", names.session(session_id)
             )
 
-        # Whoever repeats the exchange derives the same successor, and whoever has another request_id or address derives another one. So no reply is stored, and no address.
+        # Whoever repeats the exchange derives the same successor, and whoever has another request_id or address derives
+        # another one. So no reply is stored, and no address.
         network = network_of(origin.address) if request_id is None else ""
         repeat_seconds = ADDRESS_REPEAT_SECONDS if network else REPEAT_SECONDS if request_id else 0.0
-        body = self._tokens.secret.successor(token, str(request_id or network))
-        successor = SecretKind.REFRESH_TOKEN.value + body
+        next_kind = SecretKind.REFRESH_TOKEN if proof is None else SecretKind.PROGRAM_TOKEN
+        successor = next_kind.value + self._tokens.secret.successor(token, str(request_id or network))
         settings = self._options.tokens
-        found = await self.store.refresh(
+        outcome = await self.store.refresh(
             digest(token),
             digest(successor),
             request_id,
             (await self._tokens.newest()).kid,
             settings.refresh_seconds,
             settings.session_seconds,
-            repeat_seconds,
+            0.0 if kind is SecretKind.PROGRAM_CODE else repeat_seconds,
             reused,
+            proof,
         )
-        if found.tenant_id:
-            origin.log_tenant(found.tenant_id)
-        if isinstance(found, NotRefreshed):
-            if found.ended is not None:
-                self._identity.forget([found.ended])
+        if outcome.tenant_id:
+            origin.log_tenant(outcome.tenant_id)
+        if isinstance(outcome, NotRefreshed):
+            if outcome.ended is not None:
+                self._identity.forget([outcome.ended])
+            if outcome.wrong:
+                name = "code_verifier" if outcome.wrong == "code_challenge" else outcome.wrong
+                raise Unauthenticated(
+                    Reason.TOKEN_INVALID,
+                    f"{name} is not that of the request for authorisation; send the same.",
+                )
             raise token_invalid()
-        claims = Claims(found.tenant_id, found.user_id, found.session_id)
-        access, _, end = await self._tokens.sign(claims, found.use_time, found.kid)
-        return SignedIn(access, datetime.fromtimestamp(end, UTC), successor, found.expire_time)
+        claims, scopes = Claims(outcome.tenant_id, outcome.user_id, outcome.session_id), ()
+        if (program := outcome.connection) is not None:
+            scopes = program.scopes
+            claims = replace(claims, resource=program.resource, scopes=frozenset(scopes))
+        access, _, end = await self._tokens.sign(claims, outcome.use_time, outcome.kid)
+        return SignedIn(access, datetime.fromtimestamp(end, UTC), successor, outcome.expire_time, scopes)
 
-    async def logout(self, token: str, origin: Origin = _UNKNOWN) -> None:
-        """End the session of a refresh token. Does nothing if no session has the token."""
+    async def logout(
+        self, token: str, origin: Origin = _UNKNOWN, kind: SecretKind = SecretKind.REFRESH_TOKEN
+    ) -> None:
+        """End the session of a refresh token. kind: REFRESH_TOKEN or PROGRAM_TOKEN. Does nothing if no session has the token."""
 
         def audit(tenant_id: str, user_id: UUID, session_id: UUID) -> AuditEvent:
             origin.log_tenant(tenant_id)
@@ -246,15 +297,15 @@ class Accounts:
                 origin, tenant_id, names.user(user_id), "session.end", names.session(session_id)
             )
 
-        if well_formed(SecretKind.REFRESH_TOKEN, token):
+        if well_formed(kind, token):
             ended = await self.store.end_session_of(digest(token), audit)
             self._forget([] if ended is None else [ended])
 
-    async def end_session(self, who: Principal) -> None:
+    async def end_session(self, caller: Principal) -> None:
         """End the session in which the caller makes the call; none if the call is made with an API key."""
-        wanted = () if who.session_id is None else (who.session_id,)
+        wanted = () if caller.session_id is None else (caller.session_id,)
         ended = await self.store.end_sessions(
-            who, wanted, None, lambda one: AuditEvent.of(who, "session.end", names.session(one))
+            caller, wanted, None, lambda one: AuditEvent.of(caller, "session.end", names.session(one))
         )
         self._forget(ended)
 
@@ -267,34 +318,35 @@ class Accounts:
         """Return the id and the public key (URL-safe Base64) of each key that verifies tokens, newest first. Raises Unavailable."""
         return await self._tokens.public_keys()
 
-    async def revoke_sessions(self, who: Principal, wanted: Sequence[UUID], *, all_others: bool) -> int:
+    async def revoke_sessions(self, caller: Principal, wanted: Sequence[UUID], *, all_others: bool) -> int:
         """End sessions of the caller: those in `wanted`, or all but the calling one. Returns the number of sessions that ended."""
-        kept = who.session_id if all_others else None
+        kept = caller.session_id if all_others else None
         ended = await self.store.end_sessions(
-            who,
+            caller,
             None if all_others else wanted,
             None if kept in wanted else kept,
-            lambda ended: AuditEvent.of(who, "session.revoke", names.session(ended)),
+            lambda ended: AuditEvent.of_call(caller, names.session(ended)),
         )
         self._forget(ended)
         return len(ended)
 
     async def revoke_tenant_sessions(
-        self, who: Principal, wanted: Sequence[UUID], user_id: UUID | None
+        self, caller: Principal, wanted: Sequence[UUID], user_id: UUID | None
     ) -> int:
-        """End the sessions in `wanted`, and all sessions of the user `user_id` if it is given. Only sessions of the caller's tenant are ended. Only administrators may ask for this. Returns the number of sessions that
-        ended. Raises NotPermitted (ROLE_REQUIRED) if one of the users is an owner and the caller is not.
+        """End the sessions in `wanted`, and all sessions of the user `user_id` if it is given. Only sessions of the
+        caller's tenant are ended. Only administrators may ask for this. Returns the number of sessions that ended.
+        Raises NotPermitted (ROLE_REQUIRED) if one of the users is an owner and the caller is not.
         """
         ended = await self.store.end_tenant_sessions(
-            who,
+            caller,
             wanted,
             user_id,
-            lambda one, owner: AuditEvent.of(who, "session.revoke", names.session(one), about=owner),
+            lambda one, owner: AuditEvent.of_call(caller, names.session(one), about=owner),
         )
         self._forget(ended)
         return len(ended)
 
-    async def change_password(self, who: Principal, current: str, new: str, origin: Origin) -> None:
+    async def change_password(self, caller: Principal, current: str, new: str, origin: Origin) -> None:
         """Set the caller's password and end the caller's other sessions.
 
         Raises:
@@ -304,48 +356,56 @@ class Accounts:
             Precondition: the user cannot sign in with a password (PASSWORD_NOT_USABLE).
             Exhausted: TOO_MANY_ATTEMPTS, OVERLOADED.
         """
-        account = await self.store.account_of(who.tenant_id, who.user_id)
+        account = await self.store.account_of(caller.tenant_id, caller.user_id)
         if account is None or not account.user.email:
-            raise _not_usable(who.user_id)
+            raise _not_usable(caller.user_id)
         await self._passwords.check("new_password", new, (account.user.email, account.user.display_name))
         if account.hash is None:
-            await self.require_recent_sign_in(who)
+            await self.require_recent_sign_in(caller)
         else:
-            async with self._counted(who.tenant_id, account.user.email, origin):
+            async with self._counted(caller.tenant_id, account.user.email, origin):
                 if not (await self._passwords.verify(account.hash, current)).good:
                     raise _failed()
         hash_text = await self._passwords.hash(new)
         ended = await self.store.set_password(
-            who,
+            caller,
             account.hash,
             hash_text,
-            who.session_id,
-            AuditEvent.of(who, "user.change_password", names.user(who.user_id)),
+            caller.session_id,
+            AuditEvent.of_call(caller, names.user(caller.user_id)),
         )
         if ended is None:
             raise _failed()
         self._forget(ended)
 
-    async def require_recent_sign_in(self, who: Principal) -> None:
-        """Check that the caller signed in during the last ten minutes. An API key is not a sign-in. Raises NotPermitted (SIGN_IN_REQUIRED)."""
-        session_id = who.session_id
-        if session_id is None or not await self.store.signed_in_recently(who, session_id, RECENT_SECONDS):
+    async def require_recent_sign_in(self, caller: Principal) -> None:
+        """Check that the caller signed in during the last ten minutes. An API key is not a sign-in. Raises NotPermitted
+        (SIGN_IN_REQUIRED)."""
+        session_id = caller.session_id
+        if session_id is None or not await self.store.signed_in_recently(caller, session_id, RECENT_SECONDS):
             raise NotPermitted(
                 Reason.SIGN_IN_REQUIRED,
-                "This call needs a sign-in of the last ten minutes. If your account has a password, sign in with the password, for example with `responsa login`: a link or an API key does not count. If your account has no password, sign in with the link that `responsa open` prints. Or ask an administrator.",
+                (
+                    "This call needs a sign-in of the last ten minutes. If your account has a password, sign "
+                    "in with the password, for example with `responsa login`: a link or an API key does not "
+                    "count. If your account has no password, sign in with the link that `responsa open` "
+                    "prints. Or ask an administrator."
+                ),
             )
 
-    async def require_recent_session(self, who: Principal) -> None:
-        """Check that a caller in a session signed in during the last ten minutes; a caller with an API key passes. Raises NotPermitted (SIGN_IN_REQUIRED).
+    async def require_recent_session(self, caller: Principal) -> None:
+        """Check that a caller in a session signed in during the last ten minutes; a caller with an API key passes.
+        Raises NotPermitted (SIGN_IN_REQUIRED).
 
-        This check is for calls that make a new way to sign in, delete a user or another user's collections and documents, or suspend or erase a tenant. An open
-        browser must not be enough for these calls. API keys pass, because the holder of an administrator's key can make further keys anyway.
+        This check is for calls that make a new way to sign in, delete a user or another user's collections and
+        documents, or suspend or erase a tenant. An open browser must not be enough for these calls. API keys pass,
+        because the holder of an administrator's key can make further keys anyway.
         """
-        if who.session_id is not None:
-            await self.require_recent_sign_in(who)
+        if caller.session_id is not None:
+            await self.require_recent_sign_in(caller)
 
     async def create_invitation(
-        self, who: Principal, role: Role, email: str, seconds: float
+        self, caller: Principal, role: Role, email: str, seconds: float
     ) -> tuple[str, datetime]:
         """Create the code of an invitation. Returns the code and the time when it expires.
 
@@ -354,17 +414,17 @@ class Accounts:
         if self._options.registration is Registration.CLOSED:
             raise self._closed("Ask the operator to set accounts.registration to invited.")
         code, invitation_id = new_secret(SecretKind.INVITATION), self._identity.new_id()
-        audit = AuditEvent.of(who, "invitation.create", names.invitation(invitation_id))
-        invitation = Invitation(who.tenant_id, role, fold_email(email))
+        audit = AuditEvent.of_call(caller, names.invitation(invitation_id))
+        invitation = Invitation(caller.tenant_id, role, fold_email(email))
         return code, await self.store.add_invitation(
-            who, invitation, invitation_id, digest(code), seconds, audit
+            caller, invitation, invitation_id, digest(code), seconds, audit
         )
 
-    async def revoke_invitation(self, who: Principal, invitation_id: UUID) -> None:
+    async def revoke_invitation(self, caller: Principal, invitation_id: UUID) -> None:
         """End an invitation of the caller's tenant. Only administrators may ask for this. Raises NotFound."""
         name = names.invitation(invitation_id)
-        audit = AuditEvent.of(who, "invitation.revoke", name)
-        if not await self.store.revoke_invitation(who.tenant_id, invitation_id, audit):
+        audit = AuditEvent.of_call(caller, name)
+        if not await self.store.revoke_invitation(caller.tenant_id, invitation_id, audit):
             raise NotFound.of("invitation", name)
 
     async def register(
@@ -376,7 +436,8 @@ class Accounts:
         name: str,
         origin: Origin = _UNKNOWN,
     ) -> None:
-        """Create an account, or, if mails are sent, ask for the confirmation of its address. A taken address raises no error and creates nothing. Without mails, it
+        """Create an account, or, if mails are sent, ask for the confirmation of its address. A taken address raises no
+        error and creates nothing. Without mails, it
         uses up the invitation, as an account does: otherwise one invitation would answer for any number of addresses.
 
         code: that of an invitation, or "". An invitation that names the address is the administrator's word for it, so no mail is sent.
@@ -431,8 +492,9 @@ class Accounts:
     async def confirm_email(self, code: str, password: str = "", origin: Origin = _UNKNOWN) -> None:
         """Confirm an address with the code of a mail: make the account, or change the user's address.
 
-        password: that of the registration, or the present one of the user. Without it, somebody could register a stranger's address, or ask for it as a new address, and
-        share the account that the stranger then confirms and uses.
+        password: that of the registration, or the present one of the user. Without it, somebody could register a
+        stranger's address, or ask for it as a new address, and share the account that the stranger then confirms and
+        uses.
 
         Raises:
             InvalidRequest: the password is missing (INVALID_FIELD).
@@ -463,7 +525,10 @@ class Accounts:
                 if not (await self._passwords.verify(waiting.hash, password)).good:
                     raise Unauthenticated(
                         Reason.SIGN_IN_FAILED,
-                        "This is not the password of the registration or of the account. Use the code of the newest mail, or register again.",
+                        (
+                            "This is not the password of the registration or of the account. Use the code of the "
+                            "newest mail, or register again."
+                        ),
                     )
         if await self.store.confirm(digest(code), audit) is None:
             raise _code_invalid()
@@ -479,25 +544,31 @@ class Accounts:
         mail, _ = self._new_mail(tenant, MailKind.RESET, folded)
         await self.store.put_mail(mail, self._options.passwords.reset_code_seconds)
 
-    async def change_email(self, who: Principal, email: str, origin: Origin) -> None:
-        """Ask for the confirmation of the caller's new address. The address changes when it is confirmed, and only if no other user has it then.
+    async def change_email(self, caller: Principal, email: str, origin: Origin) -> None:
+        """Ask for the confirmation of the caller's new address. The address changes when it is confirmed, and only if
+        no other user has it then.
 
-        Raises InvalidRequest, Precondition (MAIL_NOT_CONFIGURED, PASSWORD_NOT_USABLE), NotPermitted (SIGN_IN_REQUIRED), Exhausted (TOO_MANY_ATTEMPTS).
+        Raises InvalidRequest, Precondition (MAIL_NOT_CONFIGURED, PASSWORD_NOT_USABLE), NotPermitted (SIGN_IN_REQUIRED),
+        Exhausted (TOO_MANY_ATTEMPTS).
         """
         folded = required_email(email, "user.email")
         self._require_mail("Ask an administrator to change the address.")
-        await self.require_recent_sign_in(who)
-        account = await self.store.account_of(who.tenant_id, who.user_id)
+        await self.require_recent_sign_in(caller)
+        account = await self.store.account_of(caller.tenant_id, caller.user_id)
         if account is not None and account.user.email and account.hash is None:
             raise Precondition(
                 Reason.PASSWORD_NOT_USABLE,
-                "The confirmation of the new address needs your password, but your account has no password yet. Set one first, in your profile on the page or with `responsa call AuthService.ChangePassword --new-password -`.",
-                {"user": names.user(who.user_id)},
+                (
+                    "The confirmation of the new address needs your password, but your account has no "
+                    "password yet. Set one first, in your profile on the page or with `responsa call "
+                    "AuthService.ChangePassword --new-password -`."
+                ),
+                {"user": names.user(caller.user_id)},
             )
-        await self._count_mail(MailKind.CHANGE_EMAIL, who.tenant_id, folded, origin)
-        mail, code = self._new_mail(who.tenant_id, MailKind.CHANGE_EMAIL, folded)
-        audit = AuditEvent.of(who, "user.request_email", names.user(who.user_id))
-        await self.store.await_email(who, mail, code, CONFIRMATION_SECONDS, audit)
+        await self._count_mail(MailKind.CHANGE_EMAIL, caller.tenant_id, folded, origin)
+        mail, code = self._new_mail(caller.tenant_id, MailKind.CHANGE_EMAIL, folded)
+        audit = AuditEvent.of(caller, "user.request_email", names.user(caller.user_id))
+        await self.store.await_email(caller, mail, code, CONFIRMATION_SECONDS, audit)
 
     def _require_mail(self, remedy: str) -> None:
         if not self._options.mail.configured:
@@ -526,22 +597,23 @@ class Accounts:
                 retry_after=max(1.0, wait),
             )
 
-    async def create_reset_code(self, who: Principal, user_id: UUID) -> tuple[str, datetime]:
+    async def create_reset_code(self, caller: Principal, user_id: UUID) -> tuple[str, datetime]:
         """Create a code with which a user of the caller's tenant sets a new password. Returns the code and the time when it expires.
 
-        Raises NotFound, Precondition (PASSWORD_NOT_USABLE), and NotPermitted (ROLE_REQUIRED) for an owner of the installation if the caller is not one.
+        Raises NotFound, Precondition (PASSWORD_NOT_USABLE), and NotPermitted (ROLE_REQUIRED) for an owner of the
+        installation if the caller is not one.
         """
-        user = await self._identity.user_of(who.tenant_id, user_id)
-        if user.owner and not who.owner:
+        user = await self._identity.user_of(caller.tenant_id, user_id)
+        if user.owner and not caller.owner:
             raise owner_required(
                 "This user is an owner of the installation; only owners can make a reset code for an owner."
             )
         if user.role is Role.SERVICE or not user.email:
             raise _not_usable(user_id)
         code = new_secret(SecretKind.RESET_CODE)
-        audit = AuditEvent.of(who, "user.create_reset_code", names.user(user_id))
+        audit = AuditEvent.of_call(caller, names.user(user_id))
         seconds = self._options.passwords.reset_code_seconds
-        expire_time = await self.store.add_reset_code(who, user_id, digest(code), seconds, audit)
+        expire_time = await self.store.add_reset_code(caller, user_id, digest(code), seconds, audit)
         if expire_time is None:
             raise NotFound.of("user", names.user(user_id))
         return code, expire_time
@@ -615,8 +687,8 @@ class Accounts:
             await self._note(*note)
 
     async def _note(self, tenant_id: str, email: str, origin: Origin, reason: Reason) -> None:
-        """Write a refusal. In each window, an existing account gets one event for each reason, and so do all other addresses of the tenant together; therefore
-        strangers cannot fill the log.
+        """Write a refusal. In each window, an existing account gets one event for each reason, and so do all other
+        addresses of the tenant together; therefore strangers cannot fill the log.
         """
         account = await self.store.account(tenant_id, email)
         resource = "" if account is None else names.user(account.user.id)
@@ -673,8 +745,8 @@ class Accounts:
             raise _code_invalid()
         return found
 
-    def _tenant(self, given: str) -> str:
-        return given.removeprefix("tenants/") or self._options.accounts.default_tenant
+    def _tenant(self, tenant: str) -> str:
+        return tenant.removeprefix("tenants/") or self._options.accounts.default_tenant
 
     def _closed(self, remedy: str) -> NotPermitted:
         registration = self._options.registration.value
@@ -696,8 +768,8 @@ async def begin_browser_session(
     seconds: float,
     password_time: datetime | None = None,
 ) -> tuple[str, datetime] | None:
-    """Begin a browser's session. password_time: see `PostgresAccountStore.begin_session`. Returns the secret of its cookie, and the time when it expires; None if the user may not
-    sign in.
+    """Begin a browser's session. password_time: see `PostgresAccountStore.begin_session`. Returns the secret of its
+    cookie, and the time when it expires; None if the user may not sign in.
     """
     token, actor, name = new_secret(SecretKind.SESSION), names.user(user.id), names.session(session_id)
     event = AuditEvent.of_origin(origin, user.tenant_id, actor, "session.create", name)
@@ -710,7 +782,10 @@ def _failed() -> Unauthenticated:
     # The same text for all causes: strangers must not learn which accounts and tenants exist.
     return Unauthenticated(
         Reason.SIGN_IN_FAILED,
-        "The e-mail address or the password is wrong, or your account or your tenant is suspended. Check both, or ask an administrator, for example for a reset code.",
+        (
+            "The e-mail address or the password is wrong, or your account or your tenant is "
+            "suspended. Check both, or ask an administrator, for example for a reset code."
+        ),
     )
 
 

@@ -23,6 +23,8 @@ PREFIX_LENGTH = 8
 # after at most one second.
 LIFETIME_SECONDS = 0.8
 CAPACITY = 4096
+# While the database is away, calls about outages still know callers whom it has confirmed so lately.
+REMEMBERED_SECONDS = 3600.0
 # The credentials that were used in this time are confirmed together.
 RECENT_SECONDS = 10.0
 
@@ -34,6 +36,8 @@ class SecretKind(StrEnum):
     SESSION = "rss_"
     SESSION_CODE = "rsc_"
     REFRESH_TOKEN = "rst_"  # noqa: S105  a prefix, not a secret
+    PROGRAM_CODE = "rsg_"
+    PROGRAM_TOKEN = "rso_"  # noqa: S105  a prefix, not a secret
     INVITATION = "rsi_"
     RESET_CODE = "rsx_"
     CONFIRMATION = "rse_"
@@ -73,7 +77,8 @@ def token_invalid() -> Unauthenticated:
 
 @dataclass(slots=True, eq=False)
 class Known:
-    """A credential that was good a moment ago. until, used: times of the cache's clock. subject: the value that `CredentialCache.forget` takes."""
+    """A credential that was good a moment ago. until, used: times of the cache's clock. subject: the value that
+    `CredentialCache.forget` takes."""
 
     digest: bytes
     principal: Principal
@@ -97,6 +102,8 @@ class CredentialCache:
         self.seconds = seconds
         self._clock = clock
         self._entries: OrderedDict[bytes, Known] = OrderedDict()
+        # The entries that have expired and that the database has not been asked about since, for `recall`.
+        self._expired: OrderedDict[bytes, Known] = OrderedDict()
         # The number of calls of `forget`. A database result that was requested before such a call must not be kept
         # after the call.
         self._forgotten = 0
@@ -105,12 +112,27 @@ class CredentialCache:
         """Return the principal, or None if there is no entry or the entry has expired."""
         entry, now = self._entries.get(digest), self._clock()
         if entry is None or now >= entry.until:
-            self._entries.pop(digest, None)
+            if entry is not None:
+                self._expired[digest] = self._entries.pop(digest)
+                while len(self._expired) > CAPACITY:
+                    self._expired.popitem(last=False)
             instruments.CACHE_LOOKUPS.add(1, "credentials", "miss")
             return None
         instruments.CACHE_LOOKUPS.add(1, "credentials", "hit")
         entry.used = now
         return entry.principal
+
+    def recall(self, digest: bytes) -> Principal | None:
+        """Return the principal of a credential that the database has confirmed within the last hour, although it may
+        have ended since in another process; else None."""
+        entry = self._entries.get(digest) or self._expired.get(digest)
+        if entry is None or self._clock() >= entry.until - self.seconds + REMEMBERED_SECONDS:
+            return None
+        return entry.principal
+
+    def drop(self, digest: bytes) -> None:
+        """Forget what has expired of a credential, because the database has been asked about it."""
+        self._expired.pop(digest, None)
 
     @property
     def size(self) -> int:
@@ -125,16 +147,18 @@ class CredentialCache:
             if now < entry.until and now - entry.used <= RECENT_SECONDS
         ]
 
-    def renew(self, asked: float, confirmed: Iterable[Known], changed: Iterable[Known]) -> None:
-        """Prolong the entries of credentials that are as they were, and drop the others. asked: the time of `mark` before the database query.
+    def renew(self, query_time: float, confirmed: Iterable[Known], changed: Iterable[Known]) -> None:
+        """Prolong the entries of credentials that are as they were, and drop the others. query_time: the time of `mark`
+        before the database query.
 
         An entry that was dropped while the query ran stays dropped.
         """
         for entry in confirmed:
-            entry.until = asked + self.seconds
+            entry.until = query_time + self.seconds
         for entry in changed:
-            if self._entries.get(entry.digest) is entry:
-                del self._entries[entry.digest]
+            for entries in (self._entries, self._expired):
+                if entries.get(entry.digest) is entry:
+                    del entries[entry.digest]
 
     def mark(self) -> tuple[float, int]:
         """Return a mark of this moment. Call this method before a database query, and pass the mark to `keep` together
@@ -154,28 +178,23 @@ class CredentialCache:
 
     def forget(self, subject: object) -> None:
         """Drop the subject's entries. The results of database queries that are running now will not be kept."""
-        self._forgotten += 1
-        for digest in [digest for digest, entry in self._entries.items() if entry.subject == subject]:
-            del self._entries[digest]
+        self._forget(lambda entry: entry.subject == subject)
 
     def forget_user(self, user_id: UUID) -> None:
-        """Like `forget`, for all credentials of a user, and for those with which a service acts on behalf of users if the user is that service."""
-        self._forgotten += 1
-        for digest in [
-            one
-            for one, entry in self._entries.items()
-            if user_id in (entry.principal.user_id, entry.principal.acting)
-        ]:
-            del self._entries[digest]
+        """Like `forget`, for all credentials of a user, and for those with which a service acts on behalf of users if
+        the user is that service."""
+        self._forget(lambda entry: user_id in (entry.principal.user_id, entry.principal.acting))
 
     def forget_tenant(self, tenant_id: str) -> None:
         """Like `forget`, for all credentials of a tenant."""
-        self._forgotten += 1
-        for digest in [one for one, entry in self._entries.items() if entry.principal.tenant_id == tenant_id]:
-            del self._entries[digest]
+        self._forget(lambda entry: entry.principal.tenant_id == tenant_id)
 
     def forget_keys(self, key_ids: Collection[UUID]) -> None:
         """Like `forget`, for API keys and the sessions that they began."""
+        self._forget(lambda entry: entry.principal.key_id in key_ids)
+
+    def _forget(self, ended: Callable[[Known], bool]) -> None:
         self._forgotten += 1
-        for digest in [one for one, entry in self._entries.items() if entry.principal.key_id in key_ids]:
-            del self._entries[digest]
+        for entries in (self._entries, self._expired):
+            for digest in [one for one, entry in entries.items() if ended(entry)]:
+                del entries[digest]

@@ -1,4 +1,5 @@
-"""Decides whether callers are within their limits; usage and quotas as people see them. All servers share one count in Redis; while Redis is away, the counts are stricter."""
+"""Decides whether callers are within their limits; usage and quotas as people see them. All servers share one count in
+Redis; while Redis is away, the counts are stricter."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ import contextlib
 import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextvars import Context
 from dataclasses import replace
 from functools import partial
 from typing import Final, Self
@@ -40,6 +42,8 @@ from responsa_server.stores.rates import RedisHolds, RedisMessages
 KNOWN_SECONDS: Final = 2.0
 """How long this process uses the exceptions of a user before it asks the database again."""
 RENEW_SECONDS: Final = 15.0
+_ANSWER_SECONDS: Final = 1.0
+"""How long a call waits for the exceptions of its user; then the last known ones apply."""
 _NO_EXCEPTIONS: Final[Mapping[str, int]] = {}
 _CAPACITY: Final = 4096
 _STORED_SECONDS: Final = 10.0
@@ -68,8 +72,9 @@ class Hold:
 class _Stored:
     """The stored bytes of a user or a tenant, as this process knows them.
 
-    size: the bytes in the database, and those of uploads that have ended here since they were read. begun, seconds: when the last reading began, and how long it took. pending:
-    the bytes of uploads that have begun here. ended: the bytes of all uploads that have ended here. read: reads the bytes in the database. lock: held by questions that read.
+    size: the bytes in the database, and those of uploads that have ended here since they were read. begun, seconds:
+    when the last reading began, and how long it took. pending: the bytes of uploads that have begun here. ended: the
+    bytes of all uploads that have ended here. read: reads the bytes in the database. lock: held by questions that read.
     """
 
     __slots__ = ("begun", "ended", "lock", "pending", "read", "seconds", "size")
@@ -83,7 +88,8 @@ class _Stored:
 
 
 class Storing:
-    """An upload that may add to the stored bytes. Used as a context manager, whose end is the end of the upload: until then, its bytes count although the database does not have them."""
+    """An upload that may add to the stored bytes. Used as a context manager, whose end is the end of the upload: until
+    then, its bytes count although the database does not have them."""
 
     def __init__(self, take: Callable[[int], Awaitable[Sequence[_Stored]]]) -> None:
         self._take = take
@@ -101,8 +107,9 @@ class Storing:
                 count.size += size
 
     async def add(self, size: int) -> None:
-        """Check whether these bytes fit, and count them. Uploads to other servers count when their bytes are read from the database, at the latest after ten seconds, so uploads to several
-        servers may exceed the limit for that time. Raises Exhausted (LIMIT_REACHED).
+        """Check whether these bytes fit, and count them. Uploads to other servers count when their bytes are read from
+        the database, at the latest after ten seconds, so uploads to several servers may exceed the limit for that time.
+        Raises Exhausted (LIMIT_REACHED).
         """
         self._added.append((await self._take(size), size))
 
@@ -115,7 +122,6 @@ class LimitBook:
         settings: LimitSettings,
         store: PostgresLimits,
         users: PostgresUsers,
-        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._roles = {
             Role.USER: _limits(settings.user),
@@ -126,37 +132,39 @@ class LimitBook:
         """The limits of each tenant."""
         self._store = store
         self._users = users
-        self._clock = clock
         self._known: dict[UUID, tuple[float, Mapping[str, int]]] = {}
 
-    async def of(self, who: Principal) -> Limits:
-        """Return the limits of a caller. While the database is unavailable, the last known exceptions apply. If no exceptions are known, the defaults apply."""
-        known = self._known.get(who.user_id)
-        if known is None or self._clock() >= known[0]:
-            asked = self._clock()
+    async def of(self, caller: Principal) -> Limits:
+        """Return the limits of a caller. While the database is unavailable, the last known exceptions apply. If no
+        exceptions are known, the defaults apply."""
+        known = self._known.get(caller.user_id)
+        if known is None or time.monotonic() >= known[0]:
+            begun = time.monotonic()
             try:
-                found = await self._store.exceptions(who.tenant_id, who.user_id)
-            except Unavailable:
+                async with asyncio.timeout(_ANSWER_SECONDS):
+                    found = await self._store.exceptions(caller.tenant_id, caller.user_id)
+            except (Unavailable, TimeoutError):
                 found = _NO_EXCEPTIONS if known is None else known[1]
             if len(self._known) >= _CAPACITY:
                 self._known.clear()
-            self._known[who.user_id] = known = (asked + KNOWN_SECONDS, found)
-        limits = self._roles[who.limit_role]
+            self._known[caller.user_id] = known = (begun + KNOWN_SECONDS, found)
+        limits = self._roles[caller.limit_role]
         return limits.with_exceptions(known[1]) if known[1] else limits
 
-    async def read(self, who: Principal, user_id: UUID) -> UserLimits:
+    async def read(self, caller: Principal, user_id: UUID) -> UserLimits:
         """Return the limits of any user of the caller's tenant, for administrators. Raises NotFound."""
-        user = await self._users.get(who.tenant_id, user_id)
-        exceptions = await self._store.exceptions(who.tenant_id, user_id)
+        user = await self._users.get(caller.tenant_id, user_id)
+        exceptions = await self._store.exceptions(caller.tenant_id, user_id)
         return UserLimits(user_id, self._roles[user.role].with_exceptions(exceptions), exceptions)
 
-    async def change(self, who: Principal, user_id: UUID, changes: Mapping[str, int | None]) -> UserLimits:
-        """Set exceptions of a user, or remove those with the value None. This process applies them at once, others within two seconds. Raises the errors of `PostgresLimits.change_exceptions`."""
-        user = await self._users.get(who.tenant_id, user_id)
-        audit = AuditEvent.of(who, "user.update_limits", names.limits(user_id))
+    async def change(self, caller: Principal, user_id: UUID, changes: Mapping[str, int | None]) -> UserLimits:
+        """Set exceptions of a user, or remove those with the value None. This process applies them at once, others
+        within two seconds. Raises the errors of `PostgresLimits.change_exceptions`."""
+        user = await self._users.get(caller.tenant_id, user_id)
+        audit = AuditEvent.of_call(caller, names.limits(user_id))
         try:
             exceptions = await self._store.change_exceptions(
-                who.tenant_id, user_id, changes, audit, by_owner=who.owner
+                caller.tenant_id, user_id, changes, audit, by_owner=caller.owner
             )
         finally:
             self._known.pop(user_id, None)
@@ -200,55 +208,63 @@ class Limiter:
         self._releasing: asyncio.Task[None] | None = None
 
     async def address_calls(self, address: str) -> None:
-        """Count a call from a network address; "" is not limited. The addresses of an IPv6 network (/64) count as one. Raises Exhausted (RATE_LIMIT)."""
+        """Count a call from a network address; "" is not limited. The addresses of an IPv6 network (/64) count as one.
+        Raises Exhausted (RATE_LIMIT)."""
         most = self._settings.address.calls_per_minute
         if address and most:
             key = f"calls:address:{network_of(address)}"
             await self._rate([Room(key, "calls_per_minute", Scope.ADDRESS, most)])
 
-    async def calls(self, who: Principal) -> None:
+    async def calls(self, caller: Principal) -> None:
         """Count a call of a user. Raises Exhausted (RATE_LIMIT)."""
-        await self._rate(await self._rooms(who, "calls_per_minute"))
+        await self._rate(await self._rooms(caller, "calls_per_minute"))
 
-    async def stream(self, who: Principal, address: str, member: str) -> Hold:
+    async def generation(self, caller: Principal) -> None:
+        """Count a text that a model writes without a question. Raises Exhausted (RATE_LIMIT)."""
+        if most := self._settings.generations_per_minute:
+            key = f"generations:user:{caller.tenant_id}/{caller.user_id}"
+            await self._rate([Room(key, "generations_per_minute", Scope.USER, most)])
+
+    async def stream(self, caller: Principal, address: str, member: str) -> Hold:
         """Count a call that lasts. member: a name that no other call has. Raises Exhausted (LIMIT_REACHED)."""
-        rooms = await self._rooms(who, "streams")
+        rooms = await self._rooms(caller, "streams")
         most = self._settings.address.streams
         if address and most:
             rooms.append(Room(f"streams:address:{network_of(address)}", "streams", Scope.ADDRESS, most))
         return await self._hold(rooms, member)
 
-    async def socket(self, who: Principal, member: str) -> Hold:
+    async def socket(self, caller: Principal, member: str) -> Hold:
         """Count a signed-in WebSocket. Raises Exhausted (LIMIT_REACHED)."""
-        return await self._hold(await self._rooms(who, "sockets"), member)
+        return await self._hold(await self._rooms(caller, "sockets"), member)
 
-    async def upload(self, who: Principal, member: str) -> Hold:
+    async def upload(self, caller: Principal, member: str) -> Hold:
         """Count an upload that has begun. Raises Exhausted (LIMIT_REACHED)."""
-        return await self._hold(await self._rooms(who, "uploads"), member)
+        return await self._hold(await self._rooms(caller, "uploads"), member)
 
-    async def uploaded(self, who: Principal, size: int) -> None:
-        """Count the bytes of an upload, before they are stored. Raises Exhausted: RATE_LIMIT; LIMIT_REACHED if the upload alone has more bytes than the limit."""
+    async def uploaded(self, caller: Principal, size: int) -> None:
+        """Count the bytes of an upload, before they are stored. Raises Exhausted: RATE_LIMIT; LIMIT_REACHED if the
+        upload alone has more bytes than the limit."""
         if size:
-            await self._rate(await self._rooms(who, "upload_bytes_per_day"), DAY, size)
+            await self._rate(await self._rooms(caller, "upload_bytes_per_day"), DAY, size)
 
-    def storing(self, who: Principal) -> Storing:
+    def storing(self, caller: Principal) -> Storing:
         """An upload whose original will be stored for a user."""
-        return Storing(partial(self._store_bytes, who))
+        return Storing(partial(self._store_bytes, caller))
 
-    async def _store_bytes(self, who: Principal, size: int) -> Sequence[_Stored]:
-        limits = await self.book.of(who)
+    async def _store_bytes(self, caller: Principal, size: int) -> Sequence[_Stored]:
+        limits = await self.book.of(caller)
         most = (limits.storage_bytes, self.book.tenant.storage_bytes)
         if not any(most):
             return ()
         counts = (
-            self._stored_of(who.user_id, self._store.stored_bytes),
-            self._stored_of(who.tenant_id, self._store.stored_bytes_of_tenant),
+            self._stored_of(caller.user_id, self._store.stored_bytes),
+            self._stored_of(caller.tenant_id, self._store.stored_bytes_of_tenant),
         )
         fresh = False
         while True:
             for one, limit in zip(counts, most, strict=True):
                 if limit and time.monotonic() - one.begun >= _STORED_SECONDS:
-                    await self._read_stored(who, one)
+                    await self._read_stored(caller, one)
                     fresh = True
             # No other upload runs between this check and the count.
             over = next(
@@ -277,76 +293,78 @@ class Limiter:
             found = self._stored[key] = _Stored(read)
         return found
 
-    async def _read_stored(self, who: Principal, count: _Stored) -> None:
+    async def _read_stored(self, caller: Principal, count: _Stored) -> None:
         begun, ended = time.monotonic(), count.ended
-        size = await count.read(who)
+        size = await count.read(caller)
         # What ended during the read may be missing in its result.
         count.size, count.begun, count.seconds = size + count.ended - ended, begun, time.monotonic() - begun
 
-    async def kept(self, who: Principal) -> Limits:
-        """Check whether a caller may store anything more, and return the caller's limits. Unless the caller is near the limit, the check uses the stored bytes as they were last known, and reads
-        them again in the background. While the database is unavailable, it uses them in any case. Raises Exhausted (LIMIT_REACHED).
+    async def kept(self, caller: Principal) -> Limits:
+        """Check whether a caller may store anything more, and return the caller's limits. Unless the caller is near the
+        limit, the check uses the stored bytes as they were last known, and reads them again in the background. While
+        the database is unavailable, it uses them in any case. Raises Exhausted (LIMIT_REACHED).
         """
-        limits = await self.book.of(who)
+        limits = await self.book.of(caller)
         most = limits.storage_bytes
         if not most:
             return limits
-        stored = self._stored_of(who.user_id, self._store.stored_bytes)
-        asked = time.monotonic()
+        stored = self._stored_of(caller.user_id, self._store.stored_bytes)
+        now = time.monotonic()
         if stored.size + stored.pending + _NEAR_BYTES > most:
-            await self._reread(who, stored, asked)
+            await self._reread(caller, stored, now)
         elif (
-            asked - stored.begun >= max(_STORED_SECONDS, _STORED_SHARE * stored.seconds)
+            now - stored.begun >= max(_STORED_SECONDS, _STORED_SHARE * stored.seconds)
             and not stored.lock.locked()
         ):
-            self._background.start(self._reread(who, stored, asked))
+            self._background.start(self._reread(caller, stored, now))
         if stored.size + stored.pending >= most:
             raise too_many("storage_bytes", Scope.USER, most)
         return limits
 
-    async def _reread(self, who: Principal, stored: _Stored, asked: float) -> None:
+    async def _reread(self, caller: Principal, stored: _Stored, since: float) -> None:
         """Read stored bytes, unless they were read after this time."""
         async with stored.lock:
-            if stored.begun < asked:
+            if stored.begun < since:
                 with contextlib.suppress(Unavailable):
-                    await self._read_stored(who, stored)
+                    await self._read_stored(caller, stored)
 
-    async def admit(self, who: Principal, turn_id: UUID) -> AcceptLimits:
-        limits = await self.kept(who)
-        if who.widget:
-            await self._count_visitor(who)
+    async def admit(self, caller: Principal, turn_id: UUID) -> AcceptLimits:
+        limits = await self.kept(caller)
+        if caller.widget:
+            await self._count_visitor(caller)
         accepting = AcceptLimits(limits.pending_turns, self.book.tenant.pending_turns, limits.conversations)
         most = limits.messages_per_minute
         if not most:
             return accepting
         try:
-            wait = await self._messages.count(who, turn_id, most, None)
+            wait = await self._messages.count(caller, turn_id, most, None)
             if wait is None:
                 # Redis has lost its data, or this process could not reach Redis in the last minute.
-                known = await self._store.messages(who)
-                wait = await self._messages.count(who, turn_id, most, known)
+                known = await self._store.messages(caller)
+                wait = await self._messages.count(caller, turn_id, most, known)
             wait = wait or 0.0
         except CountsAway:
-            wait = await self._store.count_message(who, turn_id, max(most // 2, 1))
+            wait = await self._store.count_message(caller, turn_id, max(most // 2, 1))
         if wait:
             raise too_fast("messages_per_minute", Scope.USER, most, wait)
         return accepting
 
-    async def _count_visitor(self, who: Principal) -> None:
-        """Count a question of a widget's visitor, for the visitor's network address and for the key. A question that is refused later stays counted."""
-        limits, key = self._settings.widget, f"messages:key:{who.key_id}"
-        if who.address and limits.messages_per_minute:
-            room = f"{key}:{network_of(who.address)}"
+    async def _count_visitor(self, caller: Principal) -> None:
+        """Count a question of a widget's visitor, for the visitor's network address and for the key. A question that is
+        refused later stays counted."""
+        limits, key = self._settings.widget, f"messages:key:{caller.key_id}"
+        if caller.address and limits.messages_per_minute:
+            room = f"{key}:{network_of(caller.address)}"
             await self._rate([Room(room, "messages_per_minute", Scope.ADDRESS, limits.messages_per_minute)])
         if limits.messages_per_day:
             await self._rate([Room(key, "messages_per_day", Scope.KEY, limits.messages_per_day)], DAY)
 
-    async def give_back(self, who: Principal, turn_id: UUID) -> None:
+    async def give_back(self, caller: Principal, turn_id: UUID) -> None:
         with contextlib.suppress(Unavailable):
             try:
-                await self._messages.give_back(who, turn_id)
+                await self._messages.give_back(caller, turn_id)
             except CountsAway:
-                await self._store.give_back_message(who, turn_id)
+                await self._store.give_back_message(caller, turn_id)
 
     async def close(self) -> None:
         if self._renewing is not None:
@@ -358,20 +376,20 @@ class Limiter:
         await self._release_all()
         await self._background.cancel()
 
-    async def _rooms(self, who: Principal, name: str) -> list[Room]:
-        found: list[Room] = []
+    async def _rooms(self, caller: Principal, name: str) -> list[Room]:
+        rooms: list[Room] = []
         kind = name.partition("_per_")[0]
-        if who.acting is not None:
+        if caller.acting is not None:
             # What a service does for its users counts for the service, too, or its limits would grow with the number of users.
-            service = replace(who, user_id=who.acting, role=Role.SERVICE, acting=None)
+            service = replace(caller, user_id=caller.acting, role=Role.SERVICE, acting=None)
             if most := int(getattr(await self.book.of(service), name)):
-                key = f"{kind}:user:{who.tenant_id}/{service.user_id}"
-                found.append(Room(key, name, Scope.SERVICE, most))
-        if most := int(getattr(await self.book.of(who), name)):
-            found.append(Room(f"{kind}:user:{who.tenant_id}/{who.user_id}", name, Scope.USER, most))
+                key = f"{kind}:user:{caller.tenant_id}/{service.user_id}"
+                rooms.append(Room(key, name, Scope.SERVICE, most))
+        if most := int(getattr(await self.book.of(caller), name)):
+            rooms.append(Room(f"{kind}:user:{caller.tenant_id}/{caller.user_id}", name, Scope.USER, most))
         if most := int(getattr(self.book.tenant, name)):
-            found.append(Room(f"{kind}:tenant:{who.tenant_id}", name, Scope.TENANT, most))
-        return found
+            rooms.append(Room(f"{kind}:tenant:{caller.tenant_id}", name, Scope.TENANT, most))
+        return rooms
 
     async def _rate(self, rooms: Sequence[Room], seconds: int = MINUTE, count: int = 1) -> None:
         for room in rooms:
@@ -386,7 +404,8 @@ class Limiter:
                 raise too_fast(room.name, room.scope, room.most, wait)
 
     async def _hold(self, rooms: Sequence[Room], member: str) -> Hold:
-        # The place in this process is taken before the first wait, so that calls at the same moment do not pass together while Redis is away.
+        # The place in this process is taken before the first wait, so that calls at the same moment do not pass
+        # together while Redis is away.
         for room in rooms:
             self._held.setdefault(room.key, set()).add(member)
         hold = Hold([room.key for room in rooms], member, self._release)
@@ -408,7 +427,8 @@ class Limiter:
             most = next(room.most for room in rooms if room.key == full.key)
             raise too_many(full.name, full.scope, most, retry_after=_HOLD_RETRY_SECONDS)
         if rooms and self._renewing is None:
-            self._renewing = asyncio.create_task(self._renew(), name="renewals of limits")
+            # It serves everybody, so its lines name nothing of the call that happens to begin it.
+            self._renewing = asyncio.create_task(self._renew(), name="renewals of limits", context=Context())
         return hold
 
     def _release(self, hold: Hold) -> None:
@@ -456,37 +476,39 @@ class Limiter:
 
 
 class QuotaAdministration:
-    """The usage and the quotas of the users of the caller's tenant. The authorisation table checks that only administrators see and change those of others."""
+    """The usage and the quotas of the users of the caller's tenant. The authorisation table checks that only
+    administrators see and change those of others."""
 
     def __init__(self, store: PostgresQuotas, limits: LimitBook) -> None:
         """limits: has the limits of what users keep."""
-        self._store = store
+        self.store = store
+        """The stored usage, to charge what belongs to no turn."""
         self._limits = limits
 
-    async def mine(self, who: Principal) -> UserUsage:
+    async def mine(self, caller: Principal) -> UserUsage:
         """Return the caller's usage. Raises NotFound if the user was deleted."""
-        found = await self._store.usage(who.tenant_id, who.user_id)
-        return replace(found, limits=await self._limits.of(who))
+        found = await self.store.usage(caller.tenant_id, caller.user_id)
+        return replace(found, limits=await self._limits.of(caller))
 
-    async def of_user(self, who: Principal, user_id: UUID) -> UserUsage:
+    async def of_user(self, caller: Principal, user_id: UUID) -> UserUsage:
         """Return the usage of a user of the tenant. Raises NotFound."""
-        return await self._limited(who, await self._store.usage(who.tenant_id, user_id))
+        return await self._limited(caller, await self.store.usage(caller.tenant_id, user_id))
 
     async def update(
         self,
-        who: Principal,
+        caller: Principal,
         user_id: UUID,
         change: Mapping[str, int | None],
         dropped: frozenset[str],
         etag: str,
     ) -> UserUsage:
         """Change the limits of a user. Raises the errors of `PostgresQuotas.update`."""
-        event = AuditEvent.of(who, "user.update_quota", names.quota(user_id))
-        changed = await self._store.update(
-            who.tenant_id, user_id, change, dropped, etag, event, by_owner=who.owner
+        event = AuditEvent.of_call(caller, names.quota(user_id))
+        changed = await self.store.update(
+            caller.tenant_id, user_id, change, dropped, etag, event, by_owner=caller.owner
         )
-        return await self._limited(who, changed)
+        return await self._limited(caller, changed)
 
-    async def _limited(self, who: Principal, found: UserUsage) -> UserUsage:
-        limits = await self._limits.read(who, found.user_id)
-        return replace(found, limits=limits.limits)
+    async def _limited(self, caller: Principal, usage: UserUsage) -> UserUsage:
+        limits = await self._limits.read(caller, usage.user_id)
+        return replace(usage, limits=limits.limits)

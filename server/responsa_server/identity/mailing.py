@@ -1,7 +1,7 @@
 """The mails about accounts: their texts, and the job that sends them by SMTP (RFC 5321).
 
-The call that asks for a mail does the same work whether or not the account exists: it stores the mail. What the mail says, and whether it is sent at all, is decided
-here, when nobody waits for the reply.
+The call that asks for a mail does the same work whether or not the account exists: it stores the mail. What the mail
+says, and whether it is sent at all, is decided here, when nobody waits for the reply.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from responsa_server.identity.credentials import SecretKind, digest
 from responsa_server.identity.settings import MailSettings, MailTls
 from responsa_server.identity.tokens import Secret
 from responsa_server.stores.postgres.mail import PostgresMailStore
+from responsa_server.telemetry import instruments
 
 # How often a worker without a mail server looks at a mail again: another worker may have one.
 _NO_MAILER_SECONDS: Final = 60.0
@@ -53,9 +54,9 @@ class Mailing:
         default_tenant: str,
         reset_seconds: int,
     ) -> None:
-        """mailer: None for a worker whose settings name no mail server. page_url: the page's address, without a slash at the end. default_tenant: the tenant that the page's
-        address need not name. reset_seconds: how long a reset code
-        is valid.
+        """mailer: None for a worker whose settings name no mail server. page_url: the page's address, without a slash
+        at the end. default_tenant: the tenant that the page's address need not name. reset_seconds: how long a reset
+        code is valid.
         """
         self._store = store
         self._mailer = mailer
@@ -66,27 +67,30 @@ class Mailing:
         self._log: FilteringBoundLogger = structlog.get_logger("mail")
 
     async def work(self, tenant_id: str, mail_id: UUID, attempts: int) -> float | None:
-        """Make one attempt at sending a mail, as a job. Returns None if it was sent or is not going to be sent, else the seconds to wait before the next attempt."""
-        log = self._log.bind(tenant=tenant_id, mail=str(mail_id))
+        """Make one attempt at sending a mail, as a job. Returns None if it was sent or is not going to be sent, else
+        the seconds to wait before the next attempt."""
         try:
             mail = await self._store.find(tenant_id, mail_id)
             if mail is None:
                 return None
             if self._mailer is None:
-                log.warning("mail_server_missing")
+                self._log.warning("mail_server_missing")
                 return _NO_MAILER_SECONDS
             text = await self._text(mail)
             if text is not None:
                 await self._mailer.send(mail.id, mail.email, text)
-                log.info("mail_sent", kind=mail.kind.value)
+                instruments.MAILS.add(1, "sent")
+                self._log.info("mail_sent", kind=mail.kind.value)
             await self._store.drop(tenant_id, mail_id)
         except Unavailable:
             return pause_after(attempts)
         except MailFailed as error:
-            log.warning("mail_failed", attempt=attempts + 1, cause=str(error))
+            instruments.MAILS.add(1, "failed")
+            self._log.warning("mail_failed", attempt=attempts + 1, cause=str(error))
             return pause_after(attempts)
         except MailRefused as error:
-            log.warning("mail_refused", cause=str(error))
+            instruments.MAILS.add(1, "refused")
+            self._log.warning("mail_refused", cause=str(error))
             await self._store.drop(tenant_id, mail_id)
         return None
 
@@ -124,31 +128,48 @@ class Mailing:
             case MailKind.COLLECTIONS_RECEIVED:
                 return Text(
                     "You have received collections",
-                    "A user's account was deleted, and its shared collections now belong to you. You decide who reads them, and their documents count towards your storage.\n\n"
+                    "A user's account was deleted, and its shared collections now belong to you. You decide "
+                    "who reads them, and their documents count towards your storage.\n\n"
                     f"You can find them at {page} under Documents. If you do not want them, delete them there.\n",
                 )
 
             case MailKind.RUN_FAILED:
                 return Text(
                     f"{_runs(mail)} failed",
-                    f"{_runs(mail)} of your organisation failed, so documents may no longer agree with the database. `responsa operations list` shows each run and its reason.\n{_HOURLY}",
+                    (
+                        f"{_runs(mail)} of your organisation failed, so documents may no longer agree with the "
+                        f"database. `responsa operations list` shows each run and its reason.\n{_HOURLY}"
+                    ),
                 )
             case MailKind.RUN_STOPPED:
                 want = "wants" if mail.events == 1 else "want"
                 return Text(
                     f"{_runs(mail)} {want} a confirmation",
-                    f"{_runs(mail)} of your organisation changed nothing, because otherwise many documents would have been deleted. `responsa operations list` shows each run. If the deletions are right, run the source with `responsa call AdminService.SyncSource --name sources/{mail.about or 'SOURCE'} --allow-deletions`.\n{_HOURLY}",
+                    (
+                        f"{_runs(mail)} of your organisation changed nothing, because otherwise many documents "
+                        "would have been deleted. `responsa operations list` shows each run. If the deletions "
+                        "are right, run the source with `responsa call AdminService.SyncSource --name "
+                        f"sources/{mail.about or 'SOURCE'} --allow-deletions`.\n{_HOURLY}"
+                    ),
                 )
             case MailKind.RUN_SUCCEEDED:
                 return Text(
                     f"{_runs(mail)} succeeded",
-                    f"{_runs(mail)} of your organisation succeeded. `responsa operations list` shows what changed, and `responsa call AdminService.ListFailedRows --parent sources/{mail.about or 'SOURCE'}` lists the rows that failed.\n{_HOURLY}",
+                    (
+                        f"{_runs(mail)} of your organisation succeeded. `responsa operations list` shows what "
+                        "changed, and `responsa call AdminService.ListFailedRows --parent "
+                        f"sources/{mail.about or 'SOURCE'}` lists the rows that failed.\n{_HOURLY}"
+                    ),
                 )
             case MailKind.INGESTIONS_FAILED:
                 failed = "An ingestion" if mail.events == 1 else f"{mail.events:,} ingestions"
                 return Text(
                     f"{failed} failed",
-                    f"{failed} of your organisation failed: documents could not be read or indexed, or new vectors of a collection could not be computed. `responsa operations list` shows the reasons. Documents that could be searched before can still be searched.\n{_HOURLY}",
+                    (
+                        f"{failed} of your organisation failed: documents could not be read or indexed, or new "
+                        "vectors of a collection could not be computed. `responsa operations list` shows the "
+                        f"reasons. Documents that could be searched before can still be searched.\n{_HOURLY}"
+                    ),
                 )
 
     def _confirm(self, page: str, code: str, *, new: bool) -> Text:
@@ -162,7 +183,8 @@ class Mailing:
             "Confirm your e-mail address",
             f"Somebody {what} at {page}. To confirm the address within 24 hours, open\n\n"
             f"{_link(page)}#/confirm={code}\n\n"
-            f"or run `responsa call AuthService.ConfirmEmail --code - --password -` and give it this code:\n\n{code}\n\nThe link and the command ask for the password {whose}.\n\n{_IGNORE}\n",
+            "or run `responsa call AuthService.ConfirmEmail --code - --password -` and give it this "
+            f"code:\n\n{code}\n\nThe link and the command ask for the password {whose}.\n\n{_IGNORE}\n",
         )
 
     def _reset(self, page: str, code: str) -> Text:
@@ -176,7 +198,8 @@ class Mailing:
     def _already(self, page: str) -> Text:
         return Text(
             "You already have an account",
-            f"Somebody tried to use this e-mail address for another account at {page}. The address already belongs to your account, so nothing was changed.\n\n"
+            f"Somebody tried to use this e-mail address for another account at {page}. The address "
+            "already belongs to your account, so nothing was changed.\n\n"
             f"If this was you, sign in at {page}. If you have forgotten the password, ask for a new one there.\n",
         )
 

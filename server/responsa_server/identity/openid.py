@@ -1,10 +1,12 @@
 """Sign-in of browsers with OpenID Connect: the authorisation code flow with PKCE.
 
-A sign-in that has begun is in a cookie of the browser, encrypted: its state, nonce and verifier, and what happens at its end. Only its end writes to the database.
+A sign-in that has begun is in a cookie of the browser, encrypted: its state, nonce and verifier, and what happens at
+its end. Only its end writes to the database.
 
-Over plain http, programs on other ports of the host can plant such a cookie. A planted sign-in gains nothing over a planted session. But a planted link would give the person at the
-browser to another user's account. So the provider's reply only prepares a link, and the session that began the link confirms it. The prepared link is in the address to which the browser
-goes on, because programs on other ports can read cookies, too.
+Over plain http, programs on other ports of the host can plant such a cookie. A planted sign-in gains nothing over a
+planted session. But a planted link would give the person at the browser to another user's account. So the provider's
+reply only prepares a link, and the session that began the link confirms it. The prepared link is in the address to
+which the browser goes on, because programs on other ports can read cookies, too.
 """
 
 from __future__ import annotations
@@ -65,7 +67,8 @@ from responsa_server.stores.postgres.openid import PostgresOpenIdStore
 from responsa_server.stores.postgres.users import PostgresUsers
 
 MOST_AT_ONCE: Final = 64
-"""How many sign-ins may wait for providers at a time in one process. Each provider has an equal part, so that a slow one leaves the others theirs."""
+"""How many sign-ins may wait for providers at a time in one process. Each provider has an equal part, so that a slow
+one leaves the others theirs."""
 LEAST_AT_ONCE: Final = 8
 """The least part of a provider."""
 RETRY_SECONDS: Final = 2.0
@@ -73,27 +76,30 @@ MAX_COOKIE: Final = 4096
 LEAST_PORT: Final = 1024
 MOST_PORT: Final = 65_535
 MAX_PARAMETER: Final = 4096
-_TEXT: Final = r"[A-Za-z0-9/_.~:?=&%-]{0,300}"
-_RETURN: Final = re.compile(rf"/(\?{_TEXT})?(#{_TEXT})?")
+_TEXT: Final = r"[A-Za-z0-9/_.~:?=&%-]"
+# The fragment may have the request of a program that the person connects after the sign-in.
+_RETURN: Final = re.compile(rf"/(\?{_TEXT}{{0,300}})?(#{_TEXT}{{0,1200}})?")
 _LOGGER: Final = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Begun:
-    """A sign-in that begins. uri: the address at the provider. cookie: the value of the browser's cookie. seconds: how long the cookie is valid."""
+class StartedFlow:
+    """A sign-in that begins. uri: the address at the provider. cookie: the value of the browser's cookie. seconds: how
+    long the cookie is valid."""
 
     uri: str
     cookie: str
     seconds: int
 
     def __repr__(self) -> str:
-        return "Begun(…)"
+        return "StartedFlow(…)"
 
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A sign-in that is complete. token, expire_time: of the new session; None for a link, with which the browser's session goes on. signed_in: the tokens of the
-    new session and its user, for a command line. return_to: where the browser goes; for a link, with what `OpenId.link` takes as the parameter `link` of the fragment.
+    """A sign-in that is complete. token, expire_time: of the new session; None for a link, with which the browser's
+    session goes on. signed_in: the tokens of the new session and its user, for a command line. return_to: where the
+    browser goes; for a link, with what `OpenId.link` takes as the parameter `link` of the fragment.
     """
 
     return_to: str
@@ -125,9 +131,10 @@ class _Session:
 
 @dataclass(frozen=True, slots=True)
 class _Flow:
-    """A sign-in that has begun. begun: in seconds since 1970. invitation: a code, or "". link: whether the identity is for the user of `session`.
-    replace: whether the sign-in may end the session of another user. tokens: whether it is a command line's, which gets tokens. sub, subject: see `ExternalIdentity`, of a link that
-    only lacks its confirmation; "" and None before.
+    """A sign-in that has begun. begun: in seconds since 1970. invitation: a code, or "". link: whether the identity is
+    for the user of `session`.
+    replace: whether the sign-in may end the session of another user. tokens: whether it is a command line's, which gets
+    tokens. sub, subject: see `ExternalIdentity`, of a link that only lacks its confirmation; "" and None before.
     """
 
     state: str
@@ -194,24 +201,27 @@ class OpenId:
         self,
         provider_id: str,
         base_uri: str,
-        who: Principal | None,
+        caller: Principal | None,
         *,
         invitation: str = "",
         return_to: str = "/",
         link: bool = False,
         replace: bool = False,
         port: int | None = None,
-    ) -> Begun:
-        """Begin a sign-in. base_uri: the address of this server, without a path. who: the user of the browser's session, or None. invitation: a code for the first
-        sign-in, or "". return_to: where the browser goes at the end: `/`, and optionally a query and a fragment. link: whether to give the identity to `who` instead. replace: whether
-        the sign-in may end the session of `who` if it turns out to be of another user. port: of a command line, which gets the provider's reply at this port on its machine, brings it
-        here, and gets tokens; None for a browser.
+    ) -> StartedFlow:
+        """Begin a sign-in. base_uri: the address of this server, without a path. caller: the user of the browser's
+        session, or None. invitation: a code for the first sign-in, or "". return_to: where the browser goes at the end:
+        `/`, and optionally a query and a fragment. link: whether to give the identity to `caller` instead. replace:
+        whether the sign-in may end the session of `caller` if it turns out to be of another user. port: of a command line,
+        which gets the provider's reply at this port on its machine, brings it here, and gets tokens; None for a
+        browser.
 
         Raises:
             NotFound: the settings have no such provider (ROUTE_NOT_FOUND).
             InvalidRequest: return_to or the invitation has a wrong form, or the provider is not for command lines.
             Unauthenticated: `link` without a session (CREDENTIAL_MISSING).
-            NotPermitted: `link`, and the session did not begin in the last ten minutes (SIGN_IN_REQUIRED), or is of another tenant (OIDC_NOT_ADMITTED).
+            NotPermitted: `link`, and the session did not begin in the last ten minutes (SIGN_IN_REQUIRED), or is of
+                another tenant (OIDC_NOT_ADMITTED).
             Exhausted: OVERLOADED. Unavailable: the provider cannot be reached.
         """
         provider = self._provider(provider_id)
@@ -219,32 +229,35 @@ class OpenId:
             raise InvalidRequest.of_field(
                 "returnTo",
                 "string.pattern",
-                "must be `/`, and optionally a query and a fragment of at most 300 letters, digits and -._~/:?=&%",
+                "must be `/`, and optionally a query of at most 300 and a fragment of at most 1200 letters, digits and -._~/:?=&%",
             )
         if invitation and not well_formed(SecretKind.INVITATION, invitation):
             raise InvalidRequest.of_field(
                 "invitation", "string.pattern", "must be the code of an invitation, rsi_…"
             )
         session = None
-        if who is not None and who.session_id is not None:
-            session = _Session(who.tenant_id, str(who.user_id), str(who.session_id))
+        if caller is not None and caller.session_id is not None:
+            session = _Session(caller.tenant_id, str(caller.user_id), str(caller.session_id))
         if port is not None:
             if link or not provider.settings.command_line or not LEAST_PORT <= port <= MOST_PORT:
                 raise InvalidRequest.of_field(
                     "port",
                     "oidc.command_line",
-                    f"must be from {LEAST_PORT} to {MOST_PORT}, without `link`, and for a provider with the setting oidc.providers.NAME.command_line; ask the operator to set it",
+                    (
+                        f"must be from {LEAST_PORT} to {MOST_PORT}, without `link`, and for a provider with the "
+                        "setting oidc.providers.NAME.command_line; ask the operator to set it"
+                    ),
                 )
             session = None
         if link:
-            await self._check_link(provider, who)
+            await self._check_link(provider, caller)
         flow = _Flow(
             state=secrets.token_urlsafe(32),
             nonce=secrets.token_urlsafe(32),
             verifier=secrets.token_urlsafe(48),
             redirect_uri=f"{base_uri}/v1/oidc/{provider_id}/callback"
             if port is None
-            else f"http://127.0.0.1:{port}/callback",
+            else f"http://127.0.0.1:{port}/callback/{provider_id}",
             begun=self._clock(),
             return_to=return_to,
             invitation=invitation,
@@ -255,7 +268,7 @@ class OpenId:
         )
         with self._place(provider):
             uri = await provider.authorization_uri(flow.redirect_uri, flow.state, flow.nonce, flow.verifier)
-        return Begun(uri, self._sealed(provider, flow), self._options.oidc.flow_seconds)
+        return StartedFlow(uri, self._sealed(provider, flow), self._options.oidc.flow_seconds)
 
     async def finish(
         self, provider_id: str, cookie: str, parameters: Mapping[str, str], origin: Origin
@@ -299,8 +312,11 @@ class OpenId:
             await self._accounts.forgive_attempt(b"", [subject])
         return finished
 
-    async def link(self, provider_id: str, prepared: str, who: Principal | None, origin: Origin) -> None:
-        """Give the identity of a prepared link to the user who began the link. prepared: see `Finished`. who: the user of the browser's session, or None.
+    async def link(
+        self, provider_id: str, prepared: str, principal: Principal | None, origin: Origin
+    ) -> None:
+        """Give the identity of a prepared link to the user who began the link. prepared: see `Finished`. principal: the user
+        of the browser's session, or None.
 
         Raises:
             NotFound: the settings have no such provider (ROUTE_NOT_FOUND).
@@ -318,7 +334,7 @@ class OpenId:
         name = names.user(began.user_id)
         identity = ExternalIdentity(tenant_id, provider.settings.issuer, flow.sub, flow.subject)
         try:
-            if who is None or who.session_id != began.session_id:
+            if principal is None or principal.session_id != began.session_id:
                 self._log_refusal(provider, "another session began the link")
                 raise failed()
             await self._store.link(
@@ -418,13 +434,13 @@ class OpenId:
                 "The settings of this server do not allow this registration. Ask an administrator to create your account.",
                 {"registration": Registration.CLOSED.value},
             )
-        found = await self._accounts.invitation(digest(code))
-        if found is None or found.tenant_id != tenant_id:
+        invitation = await self._accounts.invitation(digest(code))
+        if invitation is None or invitation.tenant_id != tenant_id:
             raise Unauthenticated(
                 Reason.CODE_INVALID,
                 "This code was already used, has expired or is unknown. Ask an administrator for another code.",
             )
-        return found
+        return invitation
 
     async def _change_role(self, provider: OpenIdProvider, user: User, role: Role, origin: Origin) -> None:
         """Give a user the role that the provider's claim stands for. The last administrator stays one, and the audit log says so."""
@@ -437,21 +453,21 @@ class OpenId:
         finally:
             self._cache.forget_user(user.id)
 
-    async def _check_link(self, provider: OpenIdProvider, who: Principal | None) -> None:
-        if who is None or who.session_id is None:
+    async def _check_link(self, provider: OpenIdProvider, caller: Principal | None) -> None:
+        if caller is None or caller.session_id is None:
             raise Unauthenticated(
                 Reason.CREDENTIAL_MISSING, "Sign in to this page first; then connect the provider."
             )
         try:
-            await self._may_link(provider, who, who.session_id)
+            await self._may_link(provider, caller, caller.session_id)
         except NotPermitted as error:
-            await self._record_refused_link(who, error)
+            await self._record_refused_link(caller, error)
             raise
 
-    async def _may_link(self, provider: OpenIdProvider, who: Principal, session_id: UUID) -> None:
-        if who.tenant_id != self._tenant(provider):
+    async def _may_link(self, provider: OpenIdProvider, caller: Principal, session_id: UUID) -> None:
+        if caller.tenant_id != self._tenant(provider):
             raise _not_admitted("This provider signs in people of another tenant.")
-        if not await self._accounts.signed_in_recently(who, session_id, RECENT_SECONDS):
+        if not await self._accounts.signed_in_recently(caller, session_id, RECENT_SECONDS):
             raise NotPermitted(
                 Reason.SIGN_IN_REQUIRED,
                 "To connect a provider, you must have signed in within the last ten minutes. Sign in again, then connect the provider.",
@@ -471,29 +487,31 @@ class OpenId:
 
     async def _keep(self, flow: _Flow, user: User) -> None:
         """Refuse to end the session of another user, unless the page has asked. Raises AlreadyExists."""
-        who = flow.caller()
-        if who is None or flow.replace or who.user_id == user.id:
+        caller = flow.caller()
+        if caller is None or flow.replace or caller.user_id == user.id:
             return
-        (ended,) = await self._identity.ended([who])
+        (ended,) = await self._identity.ended([caller])
         if ended is None:
-            assert who.session_id is not None, "the caller has a session"
+            assert caller.session_id is not None, "the caller has a session"
             raise AlreadyExists(
                 Reason.RESOURCE_ALREADY_EXISTS,
                 "This browser is signed in as another user. Sign out first, then sign in with the provider.",
-                {"resource_type": "session", "resource_name": names.session(who.session_id)},
+                {"resource_type": "session", "resource_name": names.session(caller.session_id)},
             )
 
     async def _end(self, flow: _Flow, origin: Origin) -> None:
         """End the session that the browser had before: the browser forgets it, so that nobody could end it later."""
-        who = flow.caller()
-        if who is None or who.session_id is None:
+        caller = flow.caller()
+        if caller is None or caller.session_id is None:
             return
-        actor = names.user(who.user_id)
+        actor = names.user(caller.user_id)
         ended = await self._accounts.end_sessions(
-            who,
-            [who.session_id],
+            caller,
+            [caller.session_id],
             None,
-            lambda one: AuditEvent.of_origin(origin, who.tenant_id, actor, "session.end", names.session(one)),
+            lambda one: AuditEvent.of_origin(
+                origin, caller.tenant_id, actor, "session.end", names.session(one)
+            ),
         )
         self._identity.forget([one.id for one in ended])
 
@@ -532,7 +550,8 @@ class OpenId:
             return None
         content = cast("dict[str, object]", json.loads(data))
         session = cast("dict[str, str] | None", content.pop("session"))
-        flow = _Flow(**content, session=None if session is None else _Session(**session))  # pyright: ignore[reportArgumentType]  # only this server can have sealed it
+        # Only this server can have sealed it, so the types are right.
+        flow = _Flow(**content, session=None if session is None else _Session(**session))  # pyright: ignore[reportArgumentType]
         # Another replica, whose clock is ahead, may have begun it a moment ago.
         age = self._clock() - flow.begun
         return flow if -LEEWAY_SECONDS <= age <= self._options.oidc.flow_seconds else None
@@ -554,7 +573,8 @@ class OpenId:
             self._running[provider.name] -= 1
 
     async def _count(self, origin: Origin) -> bytes:
-        """Count a sign-in that came back. Each writes to the database and asks the provider, so a network address may fail only as often as with passwords.
+        """Count a sign-in that came back. Each writes to the database and asks the provider, so a network address may
+        fail only as often as with passwords.
 
         Returns the subject of the count; b"" if the address is not known. Raises Exhausted (TOO_MANY_ATTEMPTS).
         """
@@ -585,16 +605,17 @@ class OpenId:
         with contextlib.suppress(Unavailable):
             await self._trail.record(event)
 
-    async def _record_refused_link(self, who: Principal, error: ResponsaError) -> None:
+    async def _record_refused_link(self, caller: Principal, error: ResponsaError) -> None:
         """Write to the audit log that the caller may not link an identity."""
-        event = AuditEvent.of(who, "user.link", names.user(who.user_id), outcome=error.reason.value)
+        event = AuditEvent.of(caller, "user.link", names.user(caller.user_id), outcome=error.reason.value)
         # The browser gets the refusal also if the database has become unavailable.
         with contextlib.suppress(Unavailable):
-            await self._trail.record_refused(who, [event])
+            await self._trail.record_refused(caller, [event])
 
 
 def _subject(person: Person, claim: str) -> str:
-    """The name of a person in documents; "" without a usable one. A part of a long name could be the name of somebody else, and names of users are given by the server alone."""
+    """The name of a person in documents; "" without a usable one. A part of a long name could be the name of somebody
+    else, and names of users are given by the server alone."""
     found = next(iter(person.texts(claim)), "")
     good = len(found.encode(errors="replace")) <= MAX_SUBJECT_BYTES and found.isprintable()
     return found if good and not found.startswith("users/") else ""
@@ -603,5 +624,8 @@ def _subject(person: Person, claim: str) -> str:
 def _not_admitted(why: str = "") -> NotPermitted:
     return NotPermitted(
         Reason.OIDC_NOT_ADMITTED,
-        f"{why or 'The provider knows you, but you may not sign in here.'} Ask an administrator for an invitation, or to enable your account.",
+        (
+            f"{why or 'The provider knows you, but you may not sign in here.'} Ask an administrator "
+            "for an invitation, or to enable your account."
+        ),
     )

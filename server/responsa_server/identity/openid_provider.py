@@ -1,6 +1,8 @@
-"""Speaks with an OpenID Connect provider: its configuration and keys, the exchange of a code, and the check of an id token (OpenID Connect Core 1.0, RFC 9700).
+"""Speaks with an OpenID Connect provider: its configuration and keys, the exchange of a code, and the check of an id
+token (OpenID Connect Core 1.0, RFC 9700).
 
-Whatever a provider sends is limited in size and time. Addresses are https unless the provider is this machine; `outbound` decides which of them may be reached, and follows no redirects.
+Whatever a provider sends is limited in size and time. Addresses are https unless the provider is this machine;
+`outbound` decides which of them may be reached, and follows no redirects.
 """
 
 from __future__ import annotations
@@ -22,10 +24,10 @@ import httpx2
 import jwt
 
 from responsa_server.domain import names
-from responsa_server.domain.accounts import LinkedIdentity, SignInProvider
+from responsa_server.domain.accounts import SignInProvider
 from responsa_server.domain.errors import NotFound, Reason, Unauthenticated, Unavailable
 from responsa_server.domain.people import AuditEvent, Principal
-from responsa_server.identity.accounts import Accounts
+from responsa_server.domain.rows import Row
 from responsa_server.identity.openid_settings import OidcProviderSettings, OidcSettings, is_loopback
 from responsa_server.identity.service import Identity
 from responsa_server.outbound.addresses import origin_of, read_allowed
@@ -33,7 +35,7 @@ from responsa_server.outbound.connector import (
     Connector,
     ForbiddenRequest,
     Outgoing,
-    Reach,
+    ReachableHosts,
     Times,
     TooLarge,
     Unreadable,
@@ -47,7 +49,8 @@ ID_TOKEN_BYTES: Final = 32_768
 KEPT_SECONDS: Final = 3600.0
 """How long a configuration and keys are kept."""
 UNKNOWN_KEY_SECONDS: Final = 30.0
-"""An id token with an unknown key makes the server read the keys again, at most once in this time. Anyone who can sign in can send such tokens."""
+"""An id token with an unknown key makes the server read the keys again, at most once in this time. Anyone who can sign
+in can send such tokens."""
 FAILED_SECONDS: Final = 5.0
 """After a failure, the provider is not asked again for this time."""
 LEEWAY_SECONDS: Final = 60.0
@@ -63,7 +66,8 @@ Read = TypeVar("Read")
 
 
 class ProviderFault(Exception):
-    """The provider's reply is not usable. The message is for the server's log; it contains nothing that the provider or the browser sent."""
+    """The provider's reply is not usable. The message is for the server's log; it contains nothing that the provider or
+    the browser sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +124,7 @@ class OpenIdProvider:
         self._local = is_loopback(urlsplit(settings.issuer).hostname)
         # The settings name the issuer, so it may be a host of the organisation's own network.
         host = origin_of(settings.issuer).host
-        self._reach = Reach(
+        self._reach = ReachableHosts(
             None, read_allowed([*(_LOOPBACK if self._local else ()), host, *settings.allow_private])
         )
         self._reading = asyncio.Lock()
@@ -214,19 +218,19 @@ class OpenIdProvider:
 
     async def _key(self, configuration: Configuration, kid: object, algorithm: str) -> jwt.PyJWK:
         now = self._clock()
-        found = self._fitting(kid, algorithm)
-        if not found or now - self._keys_read > KEPT_SECONDS:
+        keys = self._fitting(kid, algorithm)
+        if not keys or now - self._keys_read > KEPT_SECONDS:
             async with self._reading:
                 age = self._clock() - self._keys_read
-                found = self._fitting(kid, algorithm)
-                if age > KEPT_SECONDS or (not found and age > UNKNOWN_KEY_SECONDS):
+                keys = self._fitting(kid, algorithm)
+                if age > KEPT_SECONDS or (not keys and age > UNKNOWN_KEY_SECONDS):
                     self._keys = await self._reached(lambda: self._read_keys(configuration))
                     self._keys_read = self._clock()
-                    found = self._fitting(kid, algorithm)
+                    keys = self._fitting(kid, algorithm)
         # Without a key id, the key must be beyond doubt.
-        if len(found) != 1:
+        if len(keys) != 1:
             raise ProviderFault("kid")
-        return jwt.PyJWK(dict(found[0]), algorithm)
+        return jwt.PyJWK(dict(keys[0]), algorithm)
 
     def _fitting(self, kid: object, algorithm: str) -> Sequence[Mapping[str, Any]]:
         return [
@@ -311,7 +315,8 @@ class OpenIdProvider:
         return _object(content)
 
     async def _reached(self, read: Callable[[], Awaitable[Read]]) -> Read:
-        """Read something that the provider must have. Raises Unavailable, also for a while after a failure, so that many sign-ins do not all wait for a dead provider."""
+        """Read something that the provider must have. Raises Unavailable, also for a while after a failure, so that
+        many sign-ins do not all wait for a dead provider."""
         if self._clock() - self._failed < FAILED_SECONDS:
             raise self._unavailable("")
         try:
@@ -377,29 +382,28 @@ class LinkedIdentities:
     def __init__(
         self,
         store: PostgresOpenIdStore,
-        accounts: Accounts,
         identity: Identity,
         providers: Sequence[SignInProvider] = (),
     ) -> None:
         """providers: the OpenID Connect providers of the settings, of whatever tenant."""
         self._store = store
-        self._accounts = accounts
         self._identity = identity
         self._providers = providers
 
-    async def list(self, who: Principal) -> Sequence[tuple[LinkedIdentity, SignInProvider | None]]:
+    async def list(self, caller: Principal) -> Sequence[tuple[Row, SignInProvider | None]]:
         """Return the caller's identities, oldest first, each with its provider; None if the settings have it no longer."""
-        providers = {one.issuer: one for one in reversed(self._of(who))}
-        return [(identity, providers.get(identity.issuer)) for identity in await self._store.identities(who)]
+        providers = {one.issuer: one for one in reversed(self._of(caller))}
+        return [
+            (identity, providers.get(identity.issuer)) for identity in await self._store.identities(caller)
+        ]
 
-    async def unlink(self, who: Principal, identity_id: UUID) -> None:
-        """Take an identity from the caller. Raises NotFound, NotPermitted (SIGN_IN_REQUIRED), Precondition (LAST_SIGN_IN)."""
-        await self._accounts.require_recent_sign_in(who)
-        name = names.user(who.user_id)
-        audit = AuditEvent.of(who, "user.unlink", name)
-        issuers = {one.issuer for one in self._of(who)}
-        if not await self._store.unlink(who, identity_id, sorted(issuers), audit):
+    async def unlink(self, caller: Principal, identity_id: UUID) -> None:
+        """Take an identity from the caller. Raises NotFound, Precondition (LAST_SIGN_IN)."""
+        name = names.user(caller.user_id)
+        audit = AuditEvent.of_call(caller, name)
+        issuers = {one.issuer for one in self._of(caller)}
+        if not await self._store.unlink(caller, identity_id, sorted(issuers), audit):
             raise NotFound.of("identity", names.external_identity(identity_id))
 
-    def _of(self, who: Principal) -> Sequence[SignInProvider]:
-        return [provider for provider in self._providers if provider.tenant_id == who.tenant_id]
+    def _of(self, caller: Principal) -> Sequence[SignInProvider]:
+        return [provider for provider in self._providers if provider.tenant_id == caller.tenant_id]

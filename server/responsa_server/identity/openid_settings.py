@@ -63,6 +63,9 @@ def _domain(name: str) -> str:
     return name.lower()
 
 
+PrivateHosts = Annotated[
+    tuple[Annotated[str, AfterValidator(_private)], ...], NoDecode, BeforeValidator(_words)
+]
 Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)]
 ProviderId = Annotated[str, Field(pattern="^[a-z0-9][a-z0-9-]{0,31}$")]
 
@@ -71,7 +74,11 @@ class OidcProviderSettings(BaseModel, extra="forbid"):
     """An OpenID Connect provider, which signs the people of one tenant in."""
 
     issuer: Annotated[str, AfterValidator(_reachable)] = Field(
-        description="The provider's issuer, such as `https://login.example.org/realms/acme`, exactly as the provider writes it. The server reads the provider's configuration from `ISSUER/.well-known/openid-configuration`."
+        description=(
+            "The provider's issuer, such as `https://login.example.org/realms/acme`, exactly as the "
+            "provider writes it. The server reads the provider's configuration from "
+            "`ISSUER/.well-known/openid-configuration`."
+        )
     )
     client_id: str = Field(
         min_length=1, max_length=256, description="The client id that the provider gave to this installation."
@@ -82,7 +89,10 @@ class OidcProviderSettings(BaseModel, extra="forbid"):
     )
     secret_in_body: bool = Field(
         default=False,
-        description="Whether the client secret is sent in the body of the token request (`client_secret_post`) instead of the header (`client_secret_basic`).",
+        description=(
+            "Whether the client secret is sent in the body of the token request "
+            "(`client_secret_post`) instead of the header (`client_secret_basic`)."
+        ),
     )
     tenant: Annotated[str, Field(pattern=f"{TENANT_ID}|^$")] = Field(
         default="",
@@ -113,26 +123,44 @@ class OidcProviderSettings(BaseModel, extra="forbid"):
         tuple[Annotated[str, AfterValidator(_domain)], ...], NoDecode, BeforeValidator(_words)
     ] = Field(
         default=(),
-        description="Domains of e-mail addresses, separated by spaces. A person with an address in one of these domains needs no invitation for the first sign-in, if the provider has verified the address (`email_verified`).",
+        description=(
+            "Domains of e-mail addresses, separated by spaces. A person with an address in one of "
+            "these domains needs no invitation for the first sign-in, if the provider has verified "
+            "the address (`email_verified`)."
+        ),
     )
-    allow_private: Annotated[
-        tuple[Annotated[str, AfterValidator(_private)], ...], NoDecode, BeforeValidator(_words)
-    ] = Field(
+    allow_private: PrivateHosts = Field(
         default=(),
-        description="The private addresses that the provider's configuration may name, separated by spaces. They are IP addresses, networks such as `10.1.0.0/16`, and host names of the organisation's network. The issuer's host is always allowed.",
+        description=(
+            "The private addresses that the provider's configuration may name, separated by spaces. "
+            "They are IP addresses, networks such as `10.1.0.0/16`, and host names of the "
+            "organisation's network. The issuer's host is always allowed."
+        ),
     )
     command_line: bool = Field(
         default=False,
-        description="Whether `responsa login --provider NAME` may sign in with the provider. The provider must allow the redirect address `http://127.0.0.1/callback` with any port (RFC 8252).",
+        description=(
+            "Whether `responsa login --provider NAME` may sign in with the provider. The provider "
+            "must allow the redirect address `http://127.0.0.1/callback/NAME` with any port (RFC "
+            "8252)."
+        ),
     )
     role_claim: str = Field(
         default="",
         max_length=200,
-        description="The claim of the id token that decides the role, such as `groups`. The value of the claim is a text or a list of texts. A dot in the claim's name leads into an object, as in `realm_access.roles`. Empty: the provider does not decide roles.",
+        description=(
+            "The claim of the id token that decides the role, such as `groups`. The value of the "
+            "claim is a text or a list of texts. A dot in the claim's name leads into an object, as "
+            "in `realm_access.roles`. Empty: the provider does not decide roles."
+        ),
     )
     roles: dict[str, Literal["user", "admin"]] = Field(
         default={},
-        description='The role for each value of `role_claim`, such as `{responsa-admins = "admin"}`. A person whose values stand for both roles has the role `admin`. A person without any of these values has the role `user`.',
+        description=(
+            'The role for each value of `role_claim`, such as `{responsa-admins = "admin"}`. A '
+            "person whose values stand for both roles has the role `admin`. A person without any of "
+            "these values has the role `user`."
+        ),
     )
     role_required: bool = Field(
         default=False,
@@ -141,7 +169,10 @@ class OidcProviderSettings(BaseModel, extra="forbid"):
     subject_claim: str = Field(
         default="",
         max_length=200,
-        description="The claim, such as `employee_number`, that contains the person's subject. Documents name the person by this subject. Empty: the provider names no subject.",
+        description=(
+            "The claim, such as `employee_number`, that contains the person's subject. Documents "
+            "name the person by this subject. Empty: the provider names no subject."
+        ),
     )
 
     @model_validator(mode="after")
@@ -160,7 +191,13 @@ class OidcSettings(BaseModel, extra="forbid"):
 
     public_url: Annotated[str, AfterValidator(_origin)] = Field(
         default="",
-        description="The address under which browsers reach this server, such as `https://chat.example.org`. Providers send browsers back to `PUBLIC_URL/v1/oidc/NAME/callback`. Empty: the server takes the host from the browser's request, with http for loopback names and https for all other names.",
+        description=(
+            "The address under which browsers reach this server, such as `https://chat.example.org`. "
+            "Providers send browsers back to `PUBLIC_URL/v1/oidc/NAME/callback`; programs that "
+            "people connect find the authorisation server there, and get tokens for `PUBLIC_URL/mcp` "
+            "or `PUBLIC_URL/a2a`, as A2A's cards say. Empty: the server takes the host from the browser's request, with "
+            "http for loopback names and https for all other names."
+        ),
     )
     flow_seconds: int = Field(
         default=600, ge=60, le=3600, description="How long a sign-in may take at the provider."

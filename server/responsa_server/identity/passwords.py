@@ -1,5 +1,5 @@
-"""Passwords: the estimate of their strength, and their hashes. All of this work runs in a small pool of threads, because one hash takes tens of
-milliseconds of CPU time.
+"""Passwords: the estimate of their strength, and their hashes. All of this work runs in a small pool of threads,
+because one hash takes tens of milliseconds of CPU time.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ class Passwords:
             raise InvalidRequest.of_field(
                 field, "password.max_bytes", f"must have at most {MAX_BYTES} bytes; shorten it"
             )
-        advice = await self._run(lambda: self._weakness(password, known))
+        advice = await self._run(lambda: self._advice(password, known))
         if advice is not None:
             raise InvalidRequest.of_field(
                 field,
@@ -110,7 +110,8 @@ class Passwords:
         """
         return await self._run(lambda: self._verify(self._nobodys if stored is None else stored, password))
 
-    def _weakness(self, password: str, known: Sequence[str]) -> str | None:
+    def _advice(self, password: str, known: Sequence[str]) -> str | None:
+        """What the estimator says against a weak password, which may be nothing (""). None if the password is good."""
         # Whoever guesses knows the parts of a name, too.
         parts = [part for text in known for part in (text, *text.replace("@", " ").replace(".", " ").split())]
         estimates = [
@@ -162,8 +163,8 @@ def _normal(password: str) -> str:
 
 
 def _joined(password: str) -> str:
-    """The password without separators and without punctuation at its ends. zxcvbn gives every sequence of three parts a score of 3 at least, so that
-    "password password" passes and "passwordpassword" does not.
+    """The password without separators and without punctuation at its ends. zxcvbn gives every sequence of three parts a
+    score of 3 at least, so that "password password" passes and "passwordpassword" does not.
     """
     return password.strip(string.punctuation + string.whitespace).translate(_SEPARATORS)
 

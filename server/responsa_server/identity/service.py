@@ -7,7 +7,7 @@ import re
 import time
 import unicodedata
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Final, Literal, Protocol
 from uuid import UUID
@@ -15,6 +15,7 @@ from uuid import UUID
 from responsa_server.domain import names
 from responsa_server.domain.accounts import Claims
 from responsa_server.domain.background import Background
+from responsa_server.domain.contract import MAX_BYTES
 from responsa_server.domain.errors import (
     AlreadyExists,
     FieldViolation,
@@ -32,6 +33,7 @@ from responsa_server.domain.people import (
     EndedCredential,
     FoundKey,
     FoundSession,
+    NewKey,
     Origin,
     Principal,
     Role,
@@ -52,12 +54,13 @@ from responsa_server.identity.credentials import (
     token_invalid,
     well_formed,
 )
+from responsa_server.stores.postgres.database import unavailable
 from responsa_server.stores.postgres.identity import PostgresIdentityStore
 
 LOCAL = "local"
-MAX_DISPLAY_NAME_BYTES = 200
-MAX_EMAIL_BYTES = 254
-MAX_SUBJECT_BYTES = 200
+MAX_DISPLAY_NAME_BYTES = MAX_BYTES["RegisterRequest.display_name"]
+MAX_EMAIL_BYTES = MAX_BYTES["RegisterRequest.email"]
+MAX_SUBJECT_BYTES = MAX_BYTES["Document.subject"]
 
 _TENANT_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 # The creation time of what is not stored yet: the placeholder for the time that the database sets when it stores the row.
@@ -65,25 +68,31 @@ _NOT_YET = datetime.min.replace(tzinfo=UTC)
 # The use of a session is recorded about once in this time.
 _TOUCH_SECONDS: Final = 120.0
 _TOUCHED_CAPACITY: Final = 8192
-# While this many credentials or more are in use, one query confirms them all before they expire. For fewer, that query would cost more than it saves.
+# While this many credentials or more are in use, one query confirms them all before they expire. For fewer, that query
+# would cost more than it saves.
 _WORTH_CONFIRMING: Final = 3
+# How long a call that is about outages waits for the database.
+_OUTAGE_SECONDS: Final = 1.0
 _MANY: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """The credential that a caller sent: an API key, the token of a browser's session, or an access token."""
+    """The credential that a caller sent: an API key, the token of a browser's session, or an access token. resource:
+    the protected resource to which it was sent, at which the tokens of programs count; "" for others."""
 
     kind: Literal["api_key", "session", "token"]
     secret: str
+    resource: str = ""
 
     def __repr__(self) -> str:
         return f"Credential({self.kind})"
 
 
 def confirm_seconds(count: int, lifetime_seconds: float) -> float:
-    """The time between two queries that confirm `count` credentials. Many are confirmed twice in the lifetime of a cached credential, so that a busy process does not have
-    to look them up one by one; few are confirmed just before they expire, because that costs each of their calls less.
+    """The time between two queries that confirm `count` credentials. Many are confirmed twice in the lifetime of a
+    cached credential, so that a busy process does not have to look them up one by one; few are confirmed just before
+    they expire, because that costs each of their calls less.
     """
     return lifetime_seconds * (0.5 if count >= _MANY else 0.875)
 
@@ -132,9 +141,11 @@ class Identity:
     async def authenticate(
         self, credential: Credential, log_tenant: Callable[[str], None] = not_logged
     ) -> Principal:
-        """Return the principal of a credential. log_tenant: takes the id of the tenant of a known credential, also if the credential is refused. Raises Unauthenticated: CREDENTIAL_MALFORMED, _UNKNOWN, _REVOKED or _EXPIRED, TOKEN_INVALID, or USER_DISABLED; NotPermitted: TENANT_SUSPENDED."""
+        """Return the principal of a credential. log_tenant: takes the id of the tenant of a known credential, also if
+        the credential is refused. Raises Unauthenticated: CREDENTIAL_MALFORMED, _UNKNOWN, _REVOKED or _EXPIRED,
+        TOKEN_INVALID, or USER_DISABLED; NotPermitted: TENANT_SUSPENDED; Unavailable."""
         if credential.kind == "token":
-            return await self._authenticate_token(credential.secret, log_tenant)
+            return await self._authenticate_token(credential, log_tenant)
         api_key = credential.kind == "api_key"
         if not well_formed(SecretKind.API_KEY if api_key else SecretKind.SESSION, credential.secret):
             raise _malformed(credential.kind)
@@ -143,20 +154,37 @@ class Identity:
             await self._touch(known)
             return known
         mark = self._cache.mark()
-        found = await self.store.find_key(key) if api_key else await self.store.find_session(key)
-        if found is not None:
-            log_tenant(found.principal.tenant_id)
-        if found is None and not api_key:
+        stored = await self.store.find_key(key) if api_key else await self.store.find_session(key)
+        self._cache.drop(key)
+        if stored is not None:
+            log_tenant(stored.principal.tenant_id)
+        if stored is None and not api_key:
             raise ended_session()
-        principal = _good(found)
+        principal = _good(stored)
         self._keep(key, principal, mark)
         await self._touch(principal)
         return principal
 
+    async def authenticate_in_outage(
+        self, credential: Credential, log_tenant: Callable[[str], None] = not_logged
+    ) -> Principal:
+        """As `authenticate`, for a call that is about outages: the database has a second to answer. Otherwise, an API
+        key or a browser's session counts that it has confirmed within the last hour. Raises Unavailable for all others.
+        """
+        try:
+            async with asyncio.timeout(_OUTAGE_SECONDS):
+                return await self.authenticate(credential, log_tenant)
+        except (Unavailable, TimeoutError) as error:
+            known = None if credential.kind == "token" else self._cache.recall(digest(credential.secret))
+            if known is None:
+                raise unavailable() from error
+            return known
+
     async def act_for(self, service: Principal, secret: str, user_id: UUID) -> Principal:
         """Return the principal of a user on whose behalf a service makes a call. secret: the service's API key.
 
-        Raises NotPermitted: ON_BEHALF_NOT_ALLOWED if the caller is not a service with an API key, GRANT_REQUIRED if the service may not act for this user.
+        Raises NotPermitted: ON_BEHALF_NOT_ALLOWED if the caller is not a service with an API key, GRANT_REQUIRED if the
+        service may not act for this user.
         """
         if service.role is not Role.SERVICE or service.credential != "api_key":
             raise NotPermitted(
@@ -175,9 +203,10 @@ class Identity:
         return user
 
     async def ended(self, callers: Sequence[Principal]) -> Sequence[ResponsaError | None]:
-        """Ask the database, not the cache, whether these callers may still make calls. Returns None for each caller who may, and otherwise the reason: the user
-        is disabled, the tenant is suspended, the caller's API key was revoked or has expired, the caller's session has ended, the service that acts for the user has no
-        grant any more, or the user has another role now, with which the call can be made again.
+        """Ask the database, not the cache, whether these callers may still make calls. Returns None for each caller who
+        may, and otherwise the reason: the user is disabled, the tenant is suspended, the caller's API key was revoked
+        or has expired, the caller's session has ended, the service that acts for the user has no grant any more, or the
+        user has another role now, with which the call can be made again.
         """
         # Mostly nothing has changed, and one query shows that.
         changed = await self.store.changed(callers)
@@ -200,25 +229,29 @@ class Identity:
 
     @staticmethod
     def _reason(
-        who: Principal,
-        found: Mapping[UUID, EndedCredential],
+        caller: Principal,
+        ended_credentials: Mapping[UUID, EndedCredential],
         refused: Collection[tuple[UUID, UUID]],
         roles: Mapping[UUID, Role],
     ) -> ResponsaError | None:
-        if who.user_id in found:
-            return tenant_suspended(who.tenant_id) if found[who.user_id].suspended else _disabled()
-        if who.acting is not None and (who.acting, who.user_id) in refused:
-            return grant_required(who.user_id)
-        subject = _subject(who)
-        ended = None if subject is None else found.get(subject)
+        if caller.user_id in ended_credentials:
+            return (
+                tenant_suspended(caller.tenant_id)
+                if ended_credentials[caller.user_id].suspended
+                else _disabled()
+            )
+        if caller.acting is not None and (caller.acting, caller.user_id) in refused:
+            return grant_required(caller.user_id)
+        subject = _subject(caller)
+        ended = None if subject is None else ended_credentials.get(subject)
         if ended is None:
-            same = who.narrowed or roles.get(who.user_id, who.role) is who.role
+            same = caller.narrowed or roles.get(caller.user_id, caller.role) is caller.role
             return None if same else _role_changed()
-        if who.session_id is not None:
+        if caller.session_id is not None:
             return Unauthenticated(
                 Reason.SESSION_ENDED, "Your session has ended. Sign in again, then resume."
             )
-        return revoked_key(ended.id) if ended.revoked else expired_credential(who.credential)
+        return revoked_key(ended.id) if ended.revoked else expired_credential(caller.credential)
 
     def forget(self, session_ids: Sequence[UUID]) -> None:
         """Refuse these sessions and API keys, which have ended, from now on in this process."""
@@ -232,23 +265,23 @@ class Identity:
             raise NotFound.of("user", names.user(user_id))
         return user
 
-    async def me(self, who: Principal) -> User:
+    async def me(self, caller: Principal) -> User:
         """Return the caller's own record. With a key that has a narrower role, the record has this role."""
-        user = await self.user_of(who.tenant_id, who.user_id)
-        return replace(user, role=who.role, owner=False) if who.narrowed else user
+        user = await self.user_of(caller.tenant_id, caller.user_id)
+        return replace(user, role=caller.role, owner=False) if caller.narrowed else user
 
-    async def create_session_code(self, who: Principal) -> tuple[str, datetime]:
+    async def create_session_code(self, caller: Principal) -> tuple[str, datetime]:
         """Create a single-use code that `exchange_code` turns into a session of the caller. Returns the code and its
         expiry time. Raises NotPermitted (ROLE_REQUIRED) for a service.
         """
-        if who.role is Role.SERVICE:
+        if caller.role is Role.SERVICE:
             raise NotPermitted(
                 Reason.ROLE_REQUIRED,
                 "A service has no page and no sessions; use its API key.",
                 {"required_role": Role.USER.name},
             )
         code = new_secret(SecretKind.SESSION_CODE)
-        return code, await self.store.add_code(who, digest(code), self._code_seconds)
+        return code, await self.store.add_code(caller, digest(code), self._code_seconds)
 
     async def signed_in(self, token: str) -> Principal | None:
         """Return the caller of a browser's session; None if no session has this token with which the caller can make calls."""
@@ -260,10 +293,11 @@ class Identity:
     async def exchange_code(
         self, code: str, origin: Origin | None = None, present: Principal | None = None
     ) -> tuple[str, datetime]:
-        """Use up a code and begin a session. present: the caller whose session the new one may not replace, unless both are the same user. Returns the session's
-        token and expiry time.
+        """Use up a code and begin a session. present: the caller whose session the new one may not replace, unless both
+        are the same user. Returns the session's token and expiry time.
 
-        Raises Unauthenticated (SESSION_CODE_INVALID), and AlreadyExists for a code of another user than `present`; then the code stays valid.
+        Raises Unauthenticated (SESSION_CODE_INVALID), and AlreadyExists for a code of another user than `present`; then
+        the code stays valid.
         """
         token = new_secret(SecretKind.SESSION)
         expire_time = None
@@ -287,82 +321,57 @@ class Identity:
 
     async def create_api_key(
         self,
-        who: Principal,
-        display_name: str,
-        expire_time: datetime | None,
+        caller: Principal,
+        new: NewKey,
         request_id: UUID | None = None,
         most: int = 0,
-        role: Role | None = None,
-        *,
-        widget: bool = False,
-        agent: str = "",
     ) -> tuple[ApiKey, str]:
-        """Create a key for the caller. role, widget, agent: see `ApiKey`; a key that is created with a narrower key is as narrow. most: the maximum number of the caller's keys that are neither revoked nor expired; 0 for no limit. Returns the key and its secret. No later call returns the secret. The key expires no later than the key with which the
-        caller makes the call, and is revoked together with that key.
+        """Create a key for the caller. A key that is created with a narrower key is as narrow. most: the maximum number
+        of the caller's keys that are neither revoked nor expired; 0 for no limit. Returns the key and its secret. No
+        later call returns the secret. The key expires no later than the key with which the caller makes the call, and
+        is revoked together with that key.
 
         If an earlier call with this request_id created a key, returns that key, and "" instead of the secret, because
-        the server keeps no copy of secrets. Raises InvalidRequest, AlreadyExists REQUEST_ID_REUSED, Exhausted LIMIT_REACHED, and Unauthenticated if the caller's key has just
-        ended.
+        the server keeps no copy of secrets. Raises InvalidRequest, AlreadyExists REQUEST_ID_REUSED, Exhausted
+        LIMIT_REACHED, and Unauthenticated if the caller's key has just ended.
         """
-        return await self._add_key(
-            who,
-            who.tenant_id,
-            who.user_id,
-            display_name,
-            expire_time,
-            request_id,
-            most,
-            role=role,
-            widget=widget,
-            agent=agent,
-        )
+        return await self._add_key(caller, caller.tenant_id, caller.user_id, new, request_id, most)
 
     async def create_service_key(
         self,
-        who: Principal,
+        caller: Principal,
         service_id: UUID,
-        display_name: str,
-        expire_time: datetime | None,
+        new: NewKey,
         request_id: UUID | None,
         most: int,
-        *,
-        widget: bool = False,
-        agent: str = "",
     ) -> tuple[ApiKey, str]:
-        """Create a key for a service of the caller's tenant, as `create_api_key` does for the caller. The key has no parent: it ends with the service, not with the caller.
+        """Create a key for a service of the caller's tenant, as `create_api_key` does for the caller. The key has no
+        parent: it ends with the service, not with the caller.
 
-        Only administrators may ask for this. Raises the errors of `create_api_key`; NotFound, InvalidRequest if the user is not a service, NotPermitted (ROLE_REQUIRED) if the user is an owner of the
-        installation and the caller is not.
+        Only administrators may ask for this. Raises the errors of `create_api_key`; NotFound, InvalidRequest if the
+        user is not a service, NotPermitted (ROLE_REQUIRED) if the user is an owner of the installation and the caller
+        is not.
         """
         return await self._add_key(
-            who,
-            who.tenant_id,
-            service_id,
-            display_name,
-            expire_time,
-            request_id,
-            most,
-            for_service=True,
-            widget=widget,
-            agent=agent,
+            caller, caller.tenant_id, service_id, new, request_id, most, for_service=True
         )
 
-    async def revoke_api_key(self, who: Principal, key_id: UUID, *, of_any_user: bool = False) -> ApiKey:
-        """Revoke one of the caller's keys, and the keys that were created with it. This process refuses the keys at once, and other processes refuse them
-        within a second.
+    async def revoke_api_key(self, caller: Principal, key_id: UUID, *, of_any_user: bool = False) -> ApiKey:
+        """Revoke one of the caller's keys, and the keys that were created with it. This process refuses the keys at
+        once, and other processes refuse them within a second.
 
-        of_any_user: whether the key may belong to any user of the tenant; only administrators may ask for this. Raises NotFound, and NotPermitted (ROLE_REQUIRED) for the key of
-        an owner of the installation if the caller is not one.
+        of_any_user: whether the key may belong to any user of the tenant; only administrators may ask for this. Raises
+        NotFound, and NotPermitted (ROLE_REQUIRED) for the key of an owner of the installation if the caller is not one.
         """
 
-        def audit(revoked: ApiKey) -> AuditEvent:
-            return AuditEvent.of(who, "api_key.revoke", names.api_key(revoked.id), about=revoked.user_id)
+        def audit(revoked: UUID, user_id: UUID) -> AuditEvent:
+            return AuditEvent.of_call(caller, names.api_key(revoked), about=user_id)
 
-        owner = None if of_any_user else who.user_id
-        revoked = await self.store.revoke_key(who.tenant_id, owner, key_id, audit, by_owner=who.owner)
-        self._cache.forget_keys({key_id, *(one.id for one in revoked)})
-        if not revoked:
+        owner = None if of_any_user else caller.user_id
+        revoked = await self.store.revoke_key(caller.tenant_id, owner, key_id, audit, by_owner=caller.owner)
+        if revoked is None:
             raise NotFound.of("api_key", names.api_key(key_id))
+        self._cache.forget_keys({key_id, *revoked[1]})
         return revoked[0]
 
     async def create_tenant(self, tenant_id: str, display_name: str) -> None:
@@ -393,11 +402,12 @@ class Identity:
             )
         return kept
 
-    async def own(self, who: Principal) -> bool:
-        """Make the caller an owner of the installation, for a command on the server's machine. Returns False if the caller is an owner already, or not an administrator of the home tenant."""
-        audit = AuditEvent(who.tenant_id, LOCAL, "user.grant_ownership", names.user(who.user_id))
-        given = await self.store.give_ownership(who.tenant_id, who.user_id, audit)
-        self._cache.forget_user(who.user_id)
+    async def own(self, caller: Principal) -> bool:
+        """Make the caller an owner of the installation, for a command on the server's machine. Returns False if the
+        caller is an owner already, or not an administrator of the home tenant."""
+        audit = AuditEvent(caller.tenant_id, LOCAL, "user.grant_ownership", names.user(caller.user_id))
+        given = await self.store.give_ownership(caller.tenant_id, caller.user_id, audit)
+        self._cache.forget_user(caller.user_id)
         return given is not None
 
     async def owner_with_key(self, tenant_id: str, display_name: str) -> UUID | None:
@@ -414,37 +424,43 @@ class Identity:
         widget: bool = False,
         agent: str = "",
     ) -> tuple[ApiKey, str]:
-        """Create a key for any user, for a command on the server's machine. role, widget, agent: see `ApiKey`. Raises InvalidRequest (also for a role of the key of a service), NotFound (user)."""
+        """Create a key for any user, for a command on the server's machine. role, widget, agent: see `NewKey`. Raises
+        InvalidRequest (also for a role of the key of a service), NotFound (user)."""
         user = await self.store.user(tenant_id, user_id)
         if user is None:
             raise NotFound.of("user", names.user(user_id))
         if role is not None and user.role is Role.SERVICE:
             raise key_of_service()
-        return await self._add_key(
-            None, tenant_id, user_id, display_name, None, None, role=role, widget=widget, agent=agent
-        )
+        new = NewKey(display_name, role=role, widget=widget, agent=agent)
+        return await self._add_key(None, tenant_id, user_id, new, None)
 
-    async def _authenticate_token(self, token: str, log_tenant: Callable[[str], None]) -> Principal:
+    async def _authenticate_token(
+        self, credential: Credential, log_tenant: Callable[[str], None]
+    ) -> Principal:
         if self._tokens is None:
             raise token_invalid()
         # A token may end while its session goes on, so its own time is checked at each call.
-        claims = await self._tokens.verify(token)
+        claims = await self._tokens.verify(credential.secret)
         log_tenant(claims.tenant_id)
-        key = digest(token)
+        if claims.resource not in ("", credential.resource):
+            raise token_invalid()
+        key = digest(credential.secret)
         if (known := self._cache.find(key)) is not None:
             await self._touch(known)
             return known
         mark = self._cache.mark()
-        found = await self.store.find_token_session(claims.session_id)
-        if found is None or found.expired:
+        session = await self.store.find_token_session(claims.session_id)
+        if session is None or session.expired:
             raise token_invalid()
-        principal = found.principal
+        principal = session.principal
         if (principal.tenant_id, principal.user_id) != (claims.tenant_id, claims.user_id):
             raise token_invalid()
-        if found.suspended:
+        if session.suspended:
             raise tenant_suspended(principal.tenant_id)
-        if found.disabled:
+        if session.disabled:
             raise _disabled()
+        if claims.resource:
+            principal = replace(principal, scopes=claims.scopes)
         self._keep(key, principal, mark)
         await self._touch(principal)
         return principal
@@ -467,8 +483,9 @@ class Identity:
             self._confirming = None
 
     async def confirm(self) -> bool:
-        """Ask the database with one query which credentials of recent calls have changed. Unchanged ones stay in the cache for another 0.8 s; the others are looked up
-        again at their next call. Returns False, without a query, if there are too few of them. Raises Unavailable.
+        """Ask the database with one query which credentials of recent calls have changed. Unchanged ones stay in the
+        cache for another 0.8 s; the others are looked up again at their next call. Returns False, without a query, if
+        there are too few of them. Raises Unavailable.
         """
         recent = self._cache.recent()
         if len(recent) < _WORTH_CONFIRMING:
@@ -481,8 +498,8 @@ class Identity:
         self._cache.renew(asked, set(recent).difference(stale), stale)
         return True
 
-    async def _touch(self, who: Principal) -> None:
-        session_id, now = who.session_id, time.monotonic()
+    async def _touch(self, caller: Principal) -> None:
+        session_id, now = caller.session_id, time.monotonic()
         if session_id is None:
             return
         if now - self._touched.get(session_id, float("-inf")) < _TOUCH_SECONDS:
@@ -490,45 +507,37 @@ class Identity:
         if len(self._touched) >= _TOUCHED_CAPACITY:
             self._touched.clear()
         self._touched[session_id] = now
-        await self.store.touch_session(who.tenant_id, session_id)
+        await self.store.touch_session(caller.tenant_id, session_id)
 
     async def _add_key(
         self,
         maker: Principal | None,
         tenant_id: str,
         user_id: UUID,
-        display_name: str,
-        expire_time: datetime | None,
+        new: NewKey,
         request_id: UUID | None,
         most: int = 0,
         *,
         for_service: bool = False,
-        role: Role | None = None,
-        widget: bool = False,
-        agent: str = "",
     ) -> tuple[ApiKey, str]:
-        """Create a key. maker: the caller; None for a command on the server's machine. for_service: whether the user must be a service. Raises InvalidRequest, also for an agent of a key that is not one of a widget."""
-        _check_agent(agent, widget=widget)
+        """Create a key. maker: the caller; None for a command on the server's machine. for_service: whether the user
+        must be a service. Raises InvalidRequest, also for an agent of a key that is not one of a widget."""
+        _check_agent(new.agent, widget=new.widget)
         secret = new_secret(SecretKind.API_KEY)
         wanted = ApiKey(
-            self.new_id(),
-            tenant_id,
-            user_id,
-            checked_display_name(display_name),
-            shown(secret),
-            _NOT_YET,
-            expire_time,
-            None,
-            None if maker is None or for_service else maker.key_id,
-            role,
-            widget,
-            agent,
+            **asdict(replace(new, display_name=checked_display_name(new.display_name))),
+            id=self.new_id(),
+            tenant_id=tenant_id,
+            user_id=user_id,
+            prefix=shown(secret),
+            create_time=_NOT_YET,
+            parent_id=None if maker is None or for_service else maker.key_id,
         )
         name = names.api_key(wanted.id)
         audit = (
             AuditEvent(tenant_id, LOCAL, "api_key.create", name, about=user_id)
             if maker is None
-            else AuditEvent.of(maker, "api_key.create", name, about=user_id)
+            else AuditEvent.of_call(maker, name, about=user_id)
         )
         for_service_by = maker if for_service else None
         session_id = None if maker is None or for_service else maker.session_id
@@ -578,9 +587,15 @@ def key_of_service() -> InvalidRequest:
 def new_key(identity: UUID, user: User, display_name: str) -> tuple[ApiKey, str]:
     """Build a key without an end for a user, to store, and its secret; the database sets the times. display_name: checked."""
     secret = new_secret(SecretKind.API_KEY)
-    return ApiKey(
-        identity, user.tenant_id, user.id, display_name, shown(secret), _NOT_YET, None, None
-    ), secret
+    key = ApiKey(
+        display_name=display_name,
+        id=identity,
+        tenant_id=user.tenant_id,
+        user_id=user.id,
+        prefix=shown(secret),
+        create_time=_NOT_YET,
+    )
+    return key, secret
 
 
 def new_user(identity: UUID, tenant_id: str, display_name: str, email: str, role: Role) -> User:
@@ -601,32 +616,35 @@ def checked_display_name(text: str, field: str = "display_name") -> str:
 
 def _malformed(kind: str) -> Unauthenticated:
     what = (
-        "This is neither an API key nor an access token. An API key begins with rsp_. Send the key or the access token as `authorization: Bearer …`."
+        (
+            "This is neither an API key nor an access token. An API key begins with rsp_. Send the "
+            "key or the access token as `authorization: Bearer …`."
+        )
         if kind == "api_key"
         else "The session cookie of this browser cannot be read. Run `responsa open` for a new link."
     )
     return Unauthenticated(Reason.CREDENTIAL_MALFORMED, what)
 
 
-def _good(found: FoundKey | FoundSession | None) -> Principal:
-    if found is None:
+def _good(credential: FoundKey | FoundSession | None) -> Principal:
+    if credential is None:
         raise Unauthenticated(
             Reason.CREDENTIAL_UNKNOWN,
             "This server does not know this credential. Use a key of this server, or create one with `responsa admin create-key`.",
         )
-    if isinstance(found, FoundKey) and found.revoked:
-        raise revoked_key(found.key_id)
-    if found.expired:
-        raise expired_credential(found.principal.credential)
-    if found.suspended:
-        raise tenant_suspended(found.principal.tenant_id)
-    if found.disabled:
+    if isinstance(credential, FoundKey) and credential.revoked:
+        raise revoked_key(credential.key_id)
+    if credential.expired:
+        raise expired_credential(credential.principal.credential)
+    if credential.suspended:
+        raise tenant_suspended(credential.principal.tenant_id)
+    if credential.disabled:
         raise _disabled()
-    return found.principal
+    return credential.principal
 
 
-def _subject(who: Principal) -> UUID | None:
-    return who.key_id if who.session_id is None else who.session_id
+def _subject(caller: Principal) -> UUID | None:
+    return caller.key_id if caller.session_id is None else caller.session_id
 
 
 def _role_changed() -> Unavailable:
@@ -648,8 +666,8 @@ def fold_email(address: str, field: str = "email", *, required: bool = False) ->
     stays "".
 
     The function checks only the form and the length (a limit of RFC 5321), because only a sent mail shows whether the
-    address works. field: the path of the field in the request. required: whether the request needs an address; this changes the text of the error alone. Raises InvalidRequest if the text cannot be an
-    address.
+    address works. field: the path of the field in the request. required: whether the request needs an address; this
+    changes the text of the error alone. Raises InvalidRequest if the text cannot be an address.
     """
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", address.strip()).casefold())
     if not folded:

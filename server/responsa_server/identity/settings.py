@@ -1,4 +1,5 @@
-"""The settings of browser sessions (`sessions`), the audit log (`audit`), passwords (`passwords`), tokens (`tokens`), accounts (`accounts`), mails (`mail`), limits (`limits`) and quotas (`quotas`)."""
+"""The settings of browser sessions (`sessions`), the audit log (`audit`), passwords (`passwords`), tokens (`tokens`),
+accounts (`accounts`), mails (`mail`), limits (`limits`) and quotas (`quotas`)."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ from typing import Final, Self
 
 from pydantic import BaseModel, Field, SecretStr, model_validator
 
+from responsa_server.domain.contract import Registration
 from responsa_server.domain.limits import MOST
 from responsa_server.domain.people import Role
 from responsa_server.domain.quotas import MOST as MOST_QUOTA
@@ -60,7 +62,10 @@ class PasswordSettings(BaseModel, extra="forbid"):
         default=100,
         ge=1,
         le=10_000,
-        description="The maximum number of passwords in a process at the same time: those that it is hashing or checking, and those that wait. Further calls are refused with OVERLOADED.",
+        description=(
+            "The maximum number of passwords in a process at the same time: those that it is hashing "
+            "or checking, and those that wait. Further calls are refused with OVERLOADED."
+        ),
     )
     min_score: int = Field(
         default=3,
@@ -72,19 +77,29 @@ class PasswordSettings(BaseModel, extra="forbid"):
         default=10,
         ge=1,
         le=10_000,
-        description="The maximum number of failed sign-ins with one e-mail address of a tenant, from one network address, in one window. E-mail addresses without an account count, too.",
+        description=(
+            "The maximum number of failed sign-ins with one e-mail address of a tenant, from one "
+            "network address, in one window. E-mail addresses without an account count, too."
+        ),
     )
     attempts_per_account_everywhere: int = Field(
         default=100,
         ge=1,
         le=1_000_000,
-        description="The maximum number of failed sign-ins with one e-mail address of a tenant, from all network addresses together, in one window. A value that is smaller than `attempts_per_account` counts as `attempts_per_account`.",
+        description=(
+            "The maximum number of failed sign-ins with one e-mail address of a tenant, from all "
+            "network addresses together, in one window. A value that is smaller than "
+            "`attempts_per_account` counts as `attempts_per_account`."
+        ),
     )
     attempts_per_address: int = Field(
         default=100,
         ge=1,
         le=1_000_000,
-        description="The maximum number of failed sign-ins from one network address in one window. All addresses of an IPv6 network (/64) count as one address.",
+        description=(
+            "The maximum number of failed sign-ins from one network address in one window. All "
+            "addresses of an IPv6 network (/64) count as one address."
+        ),
     )
     attempts_window_seconds: int = Field(
         default=900,
@@ -102,7 +117,12 @@ class TokenSettings(BaseModel, extra="forbid"):
 
     secret_file: Path | None = Field(
         default=None,
-        description="A file with a secret of at least 32 bytes. The secret encrypts the keys that sign tokens, and authenticates messages between servers and workers. All servers and workers that use one database need a file with the same content. Default: `token-secret` in the data folder, which the first start makes.",
+        description=(
+            "A file with a secret of at least 32 bytes. The secret encrypts the keys that sign "
+            "tokens, and authenticates messages between servers and workers. All servers and workers "
+            "that use one database need a file with the same content. Default: `token-secret` in the "
+            "data folder, which the first start makes."
+        ),
     )
     issuer: str = Field(
         default="responsa", min_length=1, max_length=200, description="The claim `iss` of access tokens."
@@ -155,11 +175,18 @@ class MailSettings(BaseModel, extra="forbid"):
     port: int = Field(default=587, ge=1, le=65_535, description="The port of the mail server.")
     tls: MailTls = Field(
         default=MailTls.STARTTLS,
-        description="How the connection is encrypted. The value is `starttls`, `tls` (from the beginning, usually on port 465) or `none`. No mail is sent to a server that does not offer this encryption.",
+        description=(
+            "How the connection is encrypted. The value is `starttls`, `tls` (from the beginning, "
+            "usually on port 465) or `none`. No mail is sent to a server that does not offer this "
+            "encryption."
+        ),
     )
     ca_file: Path | None = Field(
         default=None,
-        description="A file with the certificates of the authorities that may sign the mail server's certificate. Default: the authorities that the system trusts.",
+        description=(
+            "A file with the certificates of the authorities that may sign the mail server's "
+            "certificate. Default: the authorities that the system trusts."
+        ),
     )
     user: str = Field(
         default="",
@@ -178,7 +205,11 @@ class MailSettings(BaseModel, extra="forbid"):
         default="",
         max_length=500,
         pattern=r"^(https?://[^\s/#?]+(/[^\s#?]*)?)?$",
-        description="The address of the page, for the links in mails, e.g. `https://responsa.example.org`. If `listen` is a loopback address, the default is `http://localhost` with `port`. Otherwise, the setting is needed if mails are sent.",
+        description=(
+            "The address of the page, for the links in mails, e.g. `https://responsa.example.org`. "
+            "If `listen` is a loopback address, the default is `http://localhost` with `port`. "
+            "Otherwise, the setting is needed if mails are sent."
+        ),
     )
     timeout_seconds: float = Field(
         default=30.0, ge=1, le=300, description="How long one step of sending a mail may take."
@@ -187,7 +218,11 @@ class MailSettings(BaseModel, extra="forbid"):
         default=5,
         ge=1,
         le=1000,
-        description="How many mails with codes may be requested for one e-mail address of a tenant in one window (`passwords.attempts_window_seconds`). In the same window, at most `passwords.attempts_per_address` mails may be requested from one network address.",
+        description=(
+            "How many mails with codes may be requested for one e-mail address of a tenant in one "
+            "window (`passwords.attempts_window_seconds`). In the same window, at most "
+            "`passwords.attempts_per_address` mails may be requested from one network address."
+        ),
     )
 
     @property
@@ -207,14 +242,6 @@ class MailSettings(BaseModel, extra="forbid"):
         return self
 
 
-class Registration(StrEnum):
-    """Who may register. CLOSED: nobody. INVITED: whoever has the code of an invitation. OPEN: anyone."""
-
-    CLOSED = "closed"
-    INVITED = "invited"
-    OPEN = "open"
-
-
 class AccountSettings(BaseModel, extra="forbid"):
     """Accounts and their registration."""
 
@@ -225,7 +252,22 @@ class AccountSettings(BaseModel, extra="forbid"):
     )
     registration: Registration = Field(
         default=Registration.INVITED,
-        description="Who may register: `closed`, nobody; `invited`, whoever has the code of an invitation; `open`, anyone. With `mail.host`, the person must confirm the e-mail address before the account is made. An invitation that names the address needs no confirmation. Without `mail.host`, nothing proves that an address belongs to the person, so the server starts with `open` only if `listen` is a loopback address.",
+        description=(
+            "Who may register: `closed`, nobody; `invited`, whoever has the code of an invitation; "
+            "`open`, anyone. With `mail.host`, the person must confirm the e-mail address before the "
+            "account is made. An invitation that names the address needs no confirmation. Without "
+            "`mail.host`, nothing proves that an address belongs to the person, so the server starts "
+            "with `open` only if `listen` is a loopback address or `accounts.unproved_addresses` is "
+            "on."
+        ),
+    )
+    unproved_addresses: bool = Field(
+        default=False,
+        description=(
+            "Whether the server starts with `registration` = `open` on any address though it sends "
+            "no mails. An account then exists at once, as in the systems that Responsa replaces, and "
+            "anybody can register with somebody else's address."
+        ),
     )
 
 
@@ -236,25 +278,37 @@ class RoleQuotaSettings(BaseModel, extra="forbid"):
         default=None,
         ge=0,
         le=MOST_QUOTA,
-        description="The maximum number of tokens that language models may read and write for the questions of one user in a day (UTC). Empty: no limit.",
+        description=(
+            "The maximum number of tokens that language models may read and write for the questions "
+            "of one user in a day (UTC). Empty: no limit."
+        ),
     )
     tokens_per_month: int | None = Field(
         default=None,
         ge=0,
         le=MOST_QUOTA,
-        description="The maximum number of tokens that language models may read and write for the questions of one user in a month (UTC). Empty: no limit.",
+        description=(
+            "The maximum number of tokens that language models may read and write for the questions "
+            "of one user in a month (UTC). Empty: no limit."
+        ),
     )
     cost_micros_per_day: int | None = Field(
         default=None,
         ge=0,
         le=MOST_QUOTA,
-        description="The maximum cost of the questions of one user in a day (UTC), in millionths of a US dollar. The cost of models without a known price is not counted. Empty: no limit.",
+        description=(
+            "The maximum cost of the questions of one user in a day (UTC), in millionths of a US "
+            "dollar. The cost of models without a known price is not counted. Empty: no limit."
+        ),
     )
     cost_micros_per_month: int | None = Field(
         default=None,
         ge=0,
         le=MOST_QUOTA,
-        description="The maximum cost of the questions of one user in a month (UTC), in millionths of a US dollar. The cost of models without a known price is not counted. Empty: no limit.",
+        description=(
+            "The maximum cost of the questions of one user in a month (UTC), in millionths of a US "
+            "dollar. The cost of models without a known price is not counted. Empty: no limit."
+        ),
     )
 
     @property
@@ -272,7 +326,11 @@ class QuotaSettings(BaseModel, extra="forbid"):
         default=TURN_TOKENS,
         ge=1,
         le=1_000_000_000,
-        description="The maximum number of tokens that language models may use for one question of a user with a quota, if the agent has no limit of tokens (`limits.tokens`). This number of tokens is reserved from the quota until the question ends.",
+        description=(
+            "The maximum number of tokens that language models may use for one question of a user "
+            "with a quota, if the agent has no limit of tokens (`limits.tokens`). This number of "
+            "tokens is reserved from the quota until the question ends."
+        ),
     )
 
     @property
@@ -291,7 +349,11 @@ _STREAMS: Final = (
     "The maximum number of long calls, such as streams of turns, that may be open at the same time."
 )
 _PENDING: Final = "The maximum number of turns that have not ended."
-_STORAGE: Final = "The maximum total size of what the user keeps, in bytes: the originals and canonical texts of the documents that the user has uploaded; questions, answers and citations; titles and labels of conversations."
+_STORAGE: Final = (
+    "The maximum total size of what the user keeps, in bytes: the originals and canonical "
+    "texts of the documents that the user has uploaded; questions, answers and citations; "
+    "titles and labels of conversations."
+)
 _CONVERSATIONS: Final = "The maximum number of conversations."
 _COLLECTIONS: Final = "The maximum number of collections that belong to the user."
 
@@ -317,7 +379,8 @@ class UserLimitSettings(BaseModel, extra="forbid"):
 
 
 class AdministratorLimitSettings(UserLimitSettings):
-    """The limits of each administrator. Open streams, turns that have not ended, calls and stored bytes bound them; questions and conversations are not counted."""
+    """The limits of each administrator. Open streams, turns that have not ended, calls and stored bytes bound them;
+    questions and conversations are not counted."""
 
     messages_per_minute: int = _limit(0, "The maximum number of questions in any 60 seconds.")
     streams: int = _limit(128, _STREAMS)
@@ -345,7 +408,11 @@ class WidgetLimitSettings(BaseModel, extra="forbid"):
 
     messages_per_minute: int = _limit(
         10,
-        "The maximum number of questions from one network address in 60 seconds. If a proxy stands in front of the one port, name it in `trusted_proxies`, or all visitors share one address.",
+        (
+            "The maximum number of questions from one network address in 60 seconds. If a proxy "
+            "stands in front of the one port, name it in `trusted_proxies`, or all visitors share "
+            "one address."
+        ),
     )
     messages_per_day: int = _limit(
         1_000, "The maximum number of questions from all visitors together in 24 hours."
@@ -372,7 +439,8 @@ class TenantLimitSettings(BaseModel, extra="forbid"):
 
 
 class AddressLimitSettings(BaseModel, extra="forbid"):
-    """The limits of each network address, whoever signs in from there. If a proxy stands in front of the one port, all its callers share one address."""
+    """The limits of each network address, whoever signs in from there. If a proxy stands in front of the one port, all
+    its callers share one address."""
 
     calls_per_minute: int = _limit(
         30_000, "The maximum number of calls in 60 seconds, sign-ins and refused credentials included."
@@ -389,7 +457,8 @@ class AddressLimitSettings(BaseModel, extra="forbid"):
 
 
 class LimitSettings(BaseModel, extra="forbid"):
-    """Limits per user, tenant and network address. All servers on one Redis share one count. Administrators set exceptions for single users."""
+    """Limits per user, tenant and network address. All servers on one Redis share one count. Administrators set
+    exceptions for single users."""
 
     user: UserLimitSettings = UserLimitSettings()
     admin: AdministratorLimitSettings = AdministratorLimitSettings()
@@ -397,9 +466,23 @@ class LimitSettings(BaseModel, extra="forbid"):
     widget: WidgetLimitSettings = WidgetLimitSettings()
     tenant: TenantLimitSettings = TenantLimitSettings()
     address: AddressLimitSettings = AddressLimitSettings()
+    generations_per_minute: int = _limit(
+        60,
+        (
+            "The maximum number of texts that one user may let an agent's language model write "
+            "without a question, in 60 seconds (`GenerateText`, and the models `…:chores` of "
+            "OpenAI's API)."
+        ),
+    )
     without_redis: int = Field(
         default=4,
         ge=2,
         le=1000,
-        description="While Redis cannot be reached, each process divides its limits on calls, uploads, streams and sockets by this value. Each process then counts on its own, so the value should be at least the number of servers; `responsa up` raises it to the number of its own. Meanwhile, messages are counted in PostgreSQL, and half of `messages_per_minute` is allowed.",
+        description=(
+            "While Redis cannot be reached, each process divides its limits on calls, uploads, "
+            "streams and sockets by this value. Each process then counts on its own, so the value "
+            "should be at least the number of servers; `responsa up` raises it to the number of its "
+            "own. Meanwhile, messages are counted in PostgreSQL, and half of `messages_per_minute` "
+            "is allowed."
+        ),
     )

@@ -14,7 +14,7 @@ from structlog.typing import FilteringBoundLogger
 
 from responsa_server.domain import names
 from responsa_server.domain.accounts import Invitation
-from responsa_server.domain.errors import InvalidRequest, NotFound, NotPermitted, Reason, Unavailable
+from responsa_server.domain.errors import InvalidRequest, NotFound, NotPermitted, Reason
 from responsa_server.domain.parts import NOT_PAUSED, Pause
 from responsa_server.domain.people import AuditEvent, Principal, Role, ServiceGrant, User
 from responsa_server.domain.tenants import FirstAdministrator, FirstInvitation, Tenant, TenantState
@@ -31,19 +31,21 @@ from responsa_server.identity.service import (
 from responsa_server.identity.settings import Registration
 from responsa_server.stores.postgres.service_grants import PostgresServiceGrants
 from responsa_server.stores.postgres.tenants import PostgresTenants
-from responsa_server.telemetry.unexpected import note
+from responsa_server.telemetry.unexpected import Loops
 
 KEEPER_SECONDS: Final = 1.0
 """The time between two looks at suspended tenants."""
 SETTLE_SECONDS: Final = 3.0
-"""The time between the suspension of a tenant and its erasure. After it, no call that was admitted before the suspension writes any more."""
+"""The time between the suspension of a tenant and its erasure. After it, no call that was admitted before the
+suspension writes any more."""
 # The creation time of a grant that is not stored yet.
 _NOT_YET: Final = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
 class NewTenant:
-    """A tenant that was created, and what lets its first administrator in: the code of an invitation, or a user with the secret of an API key."""
+    """A tenant that was created, and what lets its first administrator in: the code of an invitation, or a user with
+    the secret of an API key."""
 
     tenant: Tenant
     code: str = ""
@@ -69,7 +71,7 @@ class TenantAdministration:
         self._registration = registration
 
     async def create(
-        self, who: Principal, tenant_id: str, display_name: str, email: str, administrator: str
+        self, caller: Principal, tenant_id: str, display_name: str, email: str, administrator: str
     ) -> NewTenant:
         """Create a tenant. administrator: the name of the first administrator, who gets a key; "" for an invitation.
 
@@ -77,7 +79,7 @@ class TenantAdministration:
         """
         check_tenant_id("tenant_id", tenant_id)
         name = checked_display_name(display_name) or tenant_id
-        events = self._events(who, "tenant.create", tenant_id)
+        events = self._events(caller, tenant_id)
         if administrator:
             named = checked_display_name(administrator, "administrator_name")
             address = fold_email(email, "invitation_email")
@@ -86,38 +88,39 @@ class TenantAdministration:
             first = FirstAdministrator(user, key, digest(secret))
             created = [
                 *events,
-                self._event(who, "user.create", names.user(user.id), tenant_id),
-                self._event(who, "api_key.create", names.api_key(key.id), tenant_id),
+                self._event(caller, "user.create", names.user(user.id), tenant_id),
+                self._event(caller, "api_key.create", names.api_key(key.id), tenant_id),
             ]
             tenant, made, _ = await self.store.add(tenant_id, name, first, None, created)
             return NewTenant(tenant, administrator=made, secret=secret)
-        invitation, code = self._invitation(tenant_id, email)
-        invited = self._event(who, "invitation.create", names.invitation(invitation.id), tenant_id)
+        invitation, code = self._invitation(caller, tenant_id, email)
+        invited = self._event(caller, "invitation.create", names.invitation(invitation.id), tenant_id)
         tenant, _, expire_time = await self.store.add(tenant_id, name, None, invitation, [*events, invited])
         return NewTenant(tenant, code, expire_time)
 
-    async def invite(self, who: Principal, tenant_id: str, email: str) -> tuple[str, datetime]:
+    async def invite(self, caller: Principal, tenant_id: str, email: str) -> tuple[str, datetime]:
         """Create the code of an invitation for an administrator of a tenant. Returns the code and the time when it expires.
 
         Raises InvalidRequest, NotFound, Precondition (TENANT_STATE), NotPermitted (REGISTRATION_CLOSED).
         """
-        invitation, code = self._invitation(tenant_id, email)
+        invitation, code = self._invitation(caller, tenant_id, email)
         name = names.invitation(invitation.id)
-        events = [self._event(who, "invitation.create", name, one) for one in _both(who, tenant_id)]
+        events = [self._event(caller, caller.act, name, one) for one in _both(caller, tenant_id)]
         return code, await self.store.invite(tenant_id, invitation, events)
 
-    async def suspend(self, who: Principal, tenant_id: str) -> Tenant:
-        """Suspend a tenant: this process refuses its callers at once, and others within a second. Raises NotFound, Precondition (TENANT_STATE)."""
+    async def suspend(self, caller: Principal, tenant_id: str) -> Tenant:
+        """Suspend a tenant: this process refuses its callers at once, and others within a second. Raises NotFound,
+        Precondition (TENANT_STATE)."""
         try:
-            return await self.store.suspend(tenant_id, self._events(who, "tenant.suspend", tenant_id))
+            return await self.store.suspend(tenant_id, self._events(caller, tenant_id))
         finally:
             self._cache.forget_tenant(tenant_id)
 
-    async def resume(self, who: Principal, tenant_id: str) -> Tenant:
+    async def resume(self, caller: Principal, tenant_id: str) -> Tenant:
         """Let the users of a suspended tenant make calls again. Raises NotFound, Precondition (TENANT_STATE)."""
-        return await self.store.resume(tenant_id, self._events(who, "tenant.resume", tenant_id))
+        return await self.store.resume(tenant_id, self._events(caller, tenant_id))
 
-    async def erase(self, who: Principal, tenant_id: str, confirmed: str) -> Tenant:
+    async def erase(self, caller: Principal, tenant_id: str, confirmed: str) -> Tenant:
         """Begin to erase a tenant. confirmed: its id, once more. Raises InvalidRequest, NotFound, Precondition (TENANT_STATE)."""
         if confirmed != tenant_id:
             raise InvalidRequest.of_field(
@@ -126,30 +129,35 @@ class TenantAdministration:
                 f"must be the id of the tenant, {tenant_id}, to confirm that all its data will be erased",
             )
         try:
-            return await self.store.begin_erasure(tenant_id, self._events(who, "tenant.erase", tenant_id))
+            return await self.store.begin_erasure(tenant_id, self._events(caller, tenant_id))
         finally:
             self._cache.forget_tenant(tenant_id)
 
-    def _invitation(self, tenant_id: str, email: str) -> tuple[FirstInvitation, str]:
+    def _invitation(self, caller: Principal, tenant_id: str, email: str) -> tuple[FirstInvitation, str]:
         if self._registration is Registration.CLOSED:
             raise NotPermitted(
                 Reason.REGISTRATION_CLOSED,
-                "The settings of this server do not allow invitations. Send administrator_name to CreateTenant, and the administrator gets an API key; or set accounts.registration to invited.",
+                (
+                    "The settings of this server do not allow invitations. Send administrator_name to "
+                    "CreateTenant, and the administrator gets an API key; or set accounts.registration to "
+                    "invited."
+                ),
                 {"registration": self._registration.value},
             )
         code = new_secret(SecretKind.INVITATION)
         address = fold_email(email, "invitation_email")
         invitation = Invitation(tenant_id, Role.ADMIN, address)
-        return FirstInvitation(self._new_id(), invitation, digest(code), INVITATION_SECONDS), code
+        return FirstInvitation(
+            self._new_id(), caller.user_id, invitation, digest(code), INVITATION_SECONDS
+        ), code
 
-    def _events(self, who: Principal, action: str, tenant_id: str) -> Sequence[AuditEvent]:
+    def _events(self, caller: Principal, tenant_id: str) -> Sequence[AuditEvent]:
         """The events of an act: one in the owner's log, and one in the tenant's."""
         name = names.tenant(tenant_id)
-        return [self._event(who, action, name, one) for one in _both(who, tenant_id)]
+        return [self._event(caller, caller.act, name, one) for one in _both(caller, tenant_id)]
 
-    def _event(self, who: Principal, action: str, resource: str, tenant_id: str) -> AuditEvent:
-        event = AuditEvent.of(who, action, resource)
-        return replace(event, tenant_id=tenant_id)
+    def _event(self, caller: Principal, action: str, resource: str, tenant_id: str) -> AuditEvent:
+        return replace(AuditEvent.of(caller, action, resource), tenant_id=tenant_id)
 
 
 class GrantAdministration:
@@ -163,23 +171,22 @@ class GrantAdministration:
         self._new_id = new_id
         self._cache = cache
 
-    async def create(self, who: Principal, service_id: UUID, user_id: UUID | None) -> ServiceGrant:
+    async def create(self, caller: Principal, service_id: UUID, user_id: UUID | None) -> ServiceGrant:
         """Let a service act on behalf of a user, or of all users with the role USER. Raises NotFound, InvalidRequest."""
-        grant = ServiceGrant(self._new_id(), who.tenant_id, service_id, user_id, _NOT_YET)
-        return await self.store.add(grant, self._event(who, "service_grant.create", grant))
+        grant = ServiceGrant(self._new_id(), caller.tenant_id, service_id, user_id, _NOT_YET)
+        return await self.store.add(grant, self._event(caller, grant))
 
-    async def delete(self, who: Principal, grant_id: UUID) -> None:
+    async def delete(self, caller: Principal, grant_id: UUID) -> None:
         """Take a grant back. This process refuses the service's calls at once, and others within a second. Raises NotFound."""
         removed = await self.store.remove(
-            who.tenant_id, grant_id, lambda grant: self._event(who, "service_grant.delete", grant)
+            caller.tenant_id, grant_id, lambda grant: self._event(caller, grant)
         )
         self._cache.forget_user(removed.service_id)
 
-    def _event(self, who: Principal, action: str, grant: ServiceGrant) -> AuditEvent:
+    def _event(self, caller: Principal, grant: ServiceGrant) -> AuditEvent:
         """The event is about the user for whom the service acts; about the service if it acts for all users."""
-        return AuditEvent.of(
-            who, action, names.service_grant(grant.id), about=grant.user_id or grant.service_id
-        )
+        about = grant.user_id or grant.service_id
+        return AuditEvent.of_call(caller, names.service_grant(grant.id), about=about)
 
 
 class Vectors(Protocol):
@@ -189,8 +196,9 @@ class Vectors(Protocol):
 
 
 class TenantKeeper:
-    """Stops the turns of suspended tenants, and erases tenants, in two tasks of each process that runs turns: no suspension waits for an erasure, which may take long.
-    Everything that they do can be repeated, so a process that is killed leaves nothing behind that another one does not finish.
+    """Stops the turns of suspended tenants, and erases tenants, in two tasks of each process that runs turns: no
+    suspension waits for an erasure, which may take long. Everything that they do can be repeated, so a process that is
+    killed leaves nothing behind that another one does not finish.
     """
 
     def __init__(
@@ -205,8 +213,10 @@ class TenantKeeper:
         errors: UnexpectedErrors | None = None,
         pause: Pause = NOT_PAUSED,
     ) -> None:
-        """stop_turn: cancels a turn, given its tenant, user and id. forget: removes a tenant's entries from the cache, and returns their number. vectors: the vector store
-        outside the database, or None. seconds: the time between two looks. settle_seconds: how long a tenant must be suspended before it is erased. errors: counts the unexpected ones.
+        """stop_turn: cancels a turn, given its tenant, user and id. forget: removes a tenant's entries from the cache,
+        and returns their number. vectors: the vector store outside the database, or None. seconds: the time between two
+        looks. settle_seconds: how long a tenant must be suspended before it is erased. errors: counts the unexpected
+        ones.
         pause: while the instance is paused, nothing is erased; another instance may use the same vector store.
         """
         self._store = store
@@ -216,25 +226,18 @@ class TenantKeeper:
         self._vectors = vectors
         self._seconds = seconds
         self._settle = timedelta(seconds=settle_seconds)
-        self._errors = errors or UnexpectedErrors()
-        self._tasks: Sequence[asyncio.Task[None]] = ()
         self._erasing = asyncio.Event()
         self._log: FilteringBoundLogger = structlog.get_logger("tenants")
+        self._loops = Loops(self._log, errors or UnexpectedErrors())
 
     async def start(self) -> None:
         """Begin. Returns at once."""
-        self._tasks = [
-            asyncio.create_task(self._repeat(work), name=name)
-            for work, name in ((self.stop, "suspended tenants"), (self._erase_when_told, "erased tenants"))
-        ]
+        self._loops.start(self.stop, self._seconds, "tenants", "suspended tenants")
+        self._loops.start(self._erase_when_told, self._seconds, "tenants", "erased tenants")
 
     async def close(self) -> None:
         """Stop. What is not finished is left to other processes, or to the next start."""
-        tasks, self._tasks = self._tasks, ()
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
+        await self._loops.close()
 
     async def stop(self) -> None:
         """Stop the turns of all suspended tenants. Raises Unavailable."""
@@ -257,17 +260,6 @@ class TenantKeeper:
         self._erasing.clear()
         await self.erase()
 
-    async def _repeat(self, work: Callable[[], Awaitable[None]]) -> None:
-        while True:
-            try:
-                await work()
-            except Unavailable as error:
-                self._log.warning("tenants_unavailable", reason=error.reason.value)
-            except Exception as error:  # the next round may succeed
-                note(self._errors, error, "tenants")
-                self._log.exception("tenants_failed")
-            await asyncio.sleep(self._seconds)
-
     async def _stop(self, tenant_id: str) -> None:
         for turn_id, user_id in await self._store.open_turns(tenant_id):
             try:
@@ -278,7 +270,8 @@ class TenantKeeper:
     async def _erase(self, tenant_id: str) -> None:
         while True:
             if self._vectors is not None:
-                # Before each step, also the last, which finds no row left: a running job may have stored vectors until a step erased the row of its operation.
+                # Before each step, also the last, which finds no row left: a running job may have stored vectors until
+                # a step erased the row of its operation.
                 await self._vectors.drop_tenant(tenant_id)
             ended = await self._store.erase_some(tenant_id)
             if ended is not False:
@@ -291,5 +284,5 @@ class TenantKeeper:
             self._log.info("tenant_erased", tenant=tenant_id)
 
 
-def _both(who: Principal, tenant_id: str) -> Sequence[str]:
-    return [who.tenant_id] if tenant_id == who.tenant_id else [who.tenant_id, tenant_id]
+def _both(caller: Principal, tenant_id: str) -> Sequence[str]:
+    return [caller.tenant_id] if tenant_id == caller.tenant_id else [caller.tenant_id, tenant_id]

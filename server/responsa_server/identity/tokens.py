@@ -1,7 +1,7 @@
 """Access tokens: JSON Web Tokens (RFC 7519) that are signed with Ed25519 (RFC 8037), and the keys that sign them.
 
-All replicas share the keys through the database, where each private key is encrypted under the installation's secret. A new key signs from then on;
-the key before it verifies until the last token that it signed has expired.
+All replicas share the keys through the database, where each private key is encrypted under the installation's secret. A
+new key signs from then on; the key before it verifies until the last token that it signed has expired.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import secrets
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
@@ -46,7 +46,8 @@ _NONCE_BYTES: Final = 12
 # Replicas sign with a new key within this time, and keep verifying tokens of the key before it for this much longer.
 _RELOAD_SECONDS: Final = 30.0
 _OVERLAP_SECONDS: Final = 120.0
-# A token with an unknown key may have been signed by a key that another replica has just made. Anyone can send such tokens, so they cause at most one
+# A token with an unknown key may have been signed by a key that another replica has just made. Anyone can send such
+# tokens, so they cause at most one
 # query in this time.
 _UNKNOWN_SECONDS: Final = 1.0
 _MOST_VERIFIED: Final = 4096
@@ -84,12 +85,15 @@ class Secret:
         """Decrypt the state of a sign-in; None if it is not of this installation and this provider."""
         try:
             data = base64.urlsafe_b64decode(sealed + "=" * (-len(sealed) % 4))
+            if _base64(data) != sealed:  # other characters, which the decoder skips
+                return None
             return self._flows.decrypt(data[:_NONCE_BYTES], data[_NONCE_BYTES:], provider.encode())
         except (InvalidTag, ValueError):
             return None
 
     def successor(self, token: str, repetition: str) -> str:
-        """Return the body of the refresh token that follows `token`: 43 characters of URL-safe Base64, the same for the same values. repetition: what a repeated exchange has in common with the first one."""
+        """Return the body of the refresh token that follows `token`: 43 characters of URL-safe Base64, the same for the
+        same values. repetition: what a repeated exchange has in common with the first one."""
         text = f"{token}|{repetition}".encode()
         return _base64(hmac.digest(self._refresh, text, "sha256"))
 
@@ -153,7 +157,8 @@ class Tokens:
         expires = issued + self._settings.access_seconds
         payload = {
             "iss": self._settings.issuer,
-            "aud": self._settings.audience,
+            "aud": claims.resource or self._settings.audience,
+            **({"scope": " ".join(sorted(claims.scopes))} if claims.resource else {}),
             "sub": str(claims.user_id),
             "sid": str(claims.session_id),
             "tenant": claims.tenant_id,
@@ -164,7 +169,8 @@ class Tokens:
         return token, key.kid, float(expires)
 
     async def verify(self, token: str) -> Claims:
-        """Return the content of a token. Raises Unauthenticated (TOKEN_INVALID, whatever is wrong), Unavailable."""
+        """Return the content of a token. It counts only at the resource that it names. Raises Unauthenticated
+        (TOKEN_INVALID, whatever is wrong), Unavailable."""
         try:
             if len(token) > MAX_BYTES:
                 raise token_invalid()
@@ -185,11 +191,17 @@ class Tokens:
                 key.public,
                 algorithms=[ALGORITHM],
                 issuer=self._settings.issuer,
-                audience=self._settings.audience,
                 leeway=LEEWAY_SECONDS,
-                options={"require": _REQUIRED, "strict_aud": True},
+                # The audience of a program's token is the resource at which it counts, which the caller of this method knows.
+                options={"require": _REQUIRED, "verify_aud": False},
             )
+            # Only the tokens of programs have scopes.
+            audience, scope = content["aud"], content.get("scope")
+            if not isinstance(audience, str) or (scope is None and audience != self._settings.audience):
+                raise token_invalid()
             claims = Claims(str(content["tenant"]), UUID(content["sub"]), UUID(content["sid"]))
+            if scope is not None:
+                claims = replace(claims, resource=audience, scopes=frozenset(scope.split()))
             while len(self._verified) >= _MOST_VERIFIED:
                 self._verified.popitem(last=False)
             self._verified[name] = _Verified(claims, key.kid, float(content["exp"]))
@@ -224,13 +236,13 @@ class Tokens:
 
     async def _key(self, kid: object) -> _Key:
         age = self._clock() - self._loaded
-        found = self._by_kid.get(kid) if isinstance(kid, str) else None
-        if age > (_UNKNOWN_SECONDS if found is None else _RELOAD_SECONDS):
+        key = self._by_kid.get(kid) if isinstance(kid, str) else None
+        if age > (_UNKNOWN_SECONDS if key is None else _RELOAD_SECONDS):
             await self._load()
-            found = self._by_kid.get(kid) if isinstance(kid, str) else None
-        if found is None or found.until <= self._clock():
+            key = self._by_kid.get(kid) if isinstance(kid, str) else None
+        if key is None or key.until <= self._clock():
             raise token_invalid()
-        return found
+        return key
 
     async def _load(self) -> None:
         before = self._loaded
@@ -238,20 +250,22 @@ class Tokens:
             if self._loaded == before:
                 self._take(await self._store.signing_keys())
 
-    def _take(self, found: Sequence[SealedKey]) -> None:
+    def _take(self, sealed_keys: Sequence[SealedKey]) -> None:
         keys: list[_Key] = []
         until = float("inf")
-        for one in found:
+        for sealed_key in sealed_keys:
             try:
-                private = Ed25519PrivateKey.from_private_bytes(self.secret.unseal(one.kid, one.sealed))
+                private = Ed25519PrivateKey.from_private_bytes(
+                    self.secret.unseal(sealed_key.kid, sealed_key.sealed)
+                )
             except (InvalidTag, ValueError):
                 _LOGGER.error(
                     "signing key %s was encrypted under another secret: give all servers the same tokens.secret_file",
-                    one.kid,
+                    sealed_key.kid,
                 )
                 continue
-            keys.append(_Key(one.kid, private, private.public_key(), one.create_time, until))
-            until = one.create_time.timestamp() + self._settings.access_seconds + _OVERLAP_SECONDS
+            keys.append(_Key(sealed_key.kid, private, private.public_key(), sealed_key.create_time, until))
+            until = sealed_key.create_time.timestamp() + self._settings.access_seconds + _OVERLAP_SECONDS
         self._keys = keys
         self._by_kid = {key.kid: key for key in keys}
         self._loaded = self._clock()

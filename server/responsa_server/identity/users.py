@@ -38,8 +38,8 @@ _EMAIL: Final = "user.email"
 
 
 class UserAdministration:
-    """Administers the users of the caller's tenant. The caller must be an administrator, except that anyone may change their own display name; the authorisation
-    table and the services check this.
+    """Administers the users of the caller's tenant. The caller must be an administrator, except that anyone may change
+    their own display name; the authorisation table and the services check this.
     """
 
     def __init__(self, store: PostgresUsers, new_id: Callable[[], UUID], cache: CredentialCache) -> None:
@@ -49,33 +49,38 @@ class UserAdministration:
         self._cache = cache
 
     async def create(
-        self, who: Principal, display_name: str, email: str, role: Role, request_id: UUID | None
+        self, caller: Principal, display_name: str, email: str, role: Role, request_id: UUID | None
     ) -> User:
-        """Create a user, or return the user that this request_id created. Raises InvalidRequest, AlreadyExists (RESOURCE_ALREADY_EXISTS, REQUEST_ID_REUSED)."""
+        """Create a user, or return the user that this request_id created. Raises InvalidRequest, AlreadyExists
+        (RESOURCE_ALREADY_EXISTS, REQUEST_ID_REUSED)."""
         folded = fold_email(email, _EMAIL)
         name = checked_display_name(display_name, _NAME)
-        user = new_user(self._new_id(), who.tenant_id, name, folded, role)
-        return await self.store.add(who, user, self._event(who, "user.create", user.id), request_id)
+        user = new_user(self._new_id(), caller.tenant_id, name, folded, role)
+        return await self.store.add(caller, user, AuditEvent.of_call(caller, names.user(user.id)), request_id)
 
-    async def with_email(self, who: Principal, email: str) -> User:
+    async def with_email(self, caller: Principal, email: str) -> User:
         """Return the user with this e-mail address. Raises InvalidRequest, NotFound."""
-        return await self.store.with_email(who.tenant_id, required_email(email))
+        return await self.store.with_email(caller.tenant_id, required_email(email))
 
-    async def update(self, who: Principal, user_id: UUID, change: UserChange, etag: str) -> User:
+    async def update(self, caller: Principal, user_id: UUID, change: UserChange, etag: str) -> User:
         """Change a user; a new role takes effect at the next call. Raises InvalidRequest and the errors of `PostgresUsers.update`."""
         checked = _checked(change)
-        event = self._event(who, "user.update", user_id)
+        event = AuditEvent.of_call(caller, names.user(user_id))
         try:
-            return await self.store.update(who.tenant_id, user_id, checked, etag, event, by_owner=who.owner)
+            return await self.store.update(
+                caller.tenant_id, user_id, checked, etag, event, by_owner=caller.owner
+            )
         finally:
             self._cache.forget_user(user_id)
 
-    async def set_owner(self, who: Principal, user_id: UUID, *, owner: bool) -> User:
-        """Give or end the ownership of the installation; it takes effect at the next call. Raises NotFound, InvalidRequest, Precondition (LAST_OWNER)."""
-        action = "user.grant_ownership" if owner else "user.revoke_ownership"
-        event, change = self._event(who, action, user_id), UserChange(owner=owner)
+    async def set_owner(self, caller: Principal, user_id: UUID, *, owner: bool) -> User:
+        """Give or end the ownership of the installation; it takes effect at the next call. Raises NotFound,
+        InvalidRequest, Precondition (LAST_OWNER)."""
+        event, change = AuditEvent.of_call(caller, names.user(user_id)), UserChange(owner=owner)
         try:
-            return await self.store.update(who.tenant_id, user_id, change, "", event, by_owner=who.owner)
+            return await self.store.update(
+                caller.tenant_id, user_id, change, "", event, by_owner=caller.owner
+            )
         finally:
             self._cache.forget_user(user_id)
 
@@ -85,29 +90,30 @@ class UserAdministration:
             raise Conflict.of_etag(names.user(user.id))
         return _checked(change)
 
-    async def disable(self, who: Principal, user_id: UUID, etag: str) -> User:
-        """Disable a user. This process refuses the user's calls at once, and others within a second. Raises the errors of `PostgresUsers.disable`."""
-        event = self._event(who, "user.disable", user_id)
+    async def disable(self, caller: Principal, user_id: UUID, etag: str) -> User:
+        """Disable a user. This process refuses the user's calls at once, and others within a second. Raises the errors
+        of `PostgresUsers.disable`."""
+        event = AuditEvent.of_call(caller, names.user(user_id))
         try:
-            return await self.store.disable(who.tenant_id, user_id, etag, event, by_owner=who.owner)
+            return await self.store.disable(caller.tenant_id, user_id, etag, event, by_owner=caller.owner)
         finally:
             self._cache.forget_user(user_id)
 
-    async def enable(self, who: Principal, user_id: UUID, etag: str) -> User:
+    async def enable(self, caller: Principal, user_id: UUID, etag: str) -> User:
         """Enable a disabled user. Raises the errors of `PostgresUsers.enable`."""
-        event = self._event(who, "user.enable", user_id)
-        return await self.store.enable(who.tenant_id, user_id, etag, event, by_owner=who.owner)
+        event = AuditEvent.of_call(caller, names.user(user_id))
+        return await self.store.enable(caller.tenant_id, user_id, etag, event, by_owner=caller.owner)
 
-    async def revoke_credentials(self, who: Principal, user_id: UUID) -> RevokedCredentials:
-        """End all sessions and revoke all keys of a user. This process refuses them at once, and others within a second. Raises the errors of `PostgresUsers.revoke_credentials`."""
-        event = self._event(who, "user.revoke_credentials", user_id)
+    async def revoke_credentials(self, caller: Principal, user_id: UUID) -> RevokedCredentials:
+        """End all sessions and revoke all keys of a user. This process refuses them at once, and others within a
+        second. Raises the errors of `PostgresUsers.revoke_credentials`."""
+        event = AuditEvent.of_call(caller, names.user(user_id))
         try:
-            return await self.store.revoke_credentials(who.tenant_id, user_id, event, by_owner=who.owner)
+            return await self.store.revoke_credentials(
+                caller.tenant_id, user_id, event, by_owner=caller.owner
+            )
         finally:
             self._cache.forget_user(user_id)
-
-    def _event(self, who: Principal, action: str, user_id: UUID) -> AuditEvent:
-        return AuditEvent.of(who, action, names.user(user_id))
 
 
 def _checked(change: UserChange) -> UserChange:
@@ -129,7 +135,10 @@ def checked_subject(text: str) -> str:
         raise InvalidRequest.of_field(
             "user.subject",
             "user.subject",
-            f"must be at most {MAX_SUBJECT_BYTES} bytes of printable text, and must not begin with users/; leave it empty for a user without a subject",
+            (
+                f"must be at most {MAX_SUBJECT_BYTES} bytes of printable text, and must not begin with "
+                "users/; leave it empty for a user without a subject"
+            ),
         )
     return text
 
@@ -155,31 +164,33 @@ class Erasing:
         *,
         call_seconds: float = HEAD_START_SECONDS,
     ) -> None:
-        """cancel: cancels a running turn. cache: the cache of credentials of this process; None if it takes no calls. call_seconds: how long a
-        call works on an erasing before it leaves the rest to the job.
+        """cancel: cancels a running turn. cache: the cache of credentials of this process; None if it takes no calls.
+        call_seconds: how long a call works on an erasing before it leaves the rest to the job.
         """
         self._store = store
         self._cancel = cancel
         self._cache = cache
         self._call_seconds = call_seconds
 
-    async def erase(self, who: Principal, user_id: UUID, heir: UUID | str | None, etag: str) -> Erasure:
-        """Erase a user of the caller's tenant, and return what was erased so far. A repeated call returns the same erasing. heir: the user
-        who receives the shared collections, or that user's folded e-mail address. If users erase themselves, the heir is an administrator or can read these collections.
+    async def erase(self, caller: Principal, user_id: UUID, heir: UUID | str | None, etag: str) -> Erasure:
+        """Erase a user of the caller's tenant, and return what was erased so far. A repeated call returns the same
+        erasing. heir: the user who receives the shared collections, or that user's folded e-mail address. If users
+        erase themselves, the heir is an administrator or can read these collections.
 
-        Raises the errors of `PostgresErasing.begin`. If anything else fails after the erasing has begun, or much is left after some seconds, a job goes on.
+        Raises the errors of `PostgresErasing.begin`. If anything else fails after the erasing has begun, or much is
+        left after some seconds, a job goes on.
         """
-        event = AuditEvent.of(who, "user.delete", names.user(user_id))
+        event = AuditEvent.of_call(caller, names.user(user_id))
         begun = await self._store.begin(
-            who.tenant_id, user_id, heir, etag, event, by_owner=who.owner, own=who.user_id == user_id
+            caller.tenant_id, user_id, heir, etag, event, by_owner=caller.owner, own=caller.user_id == user_id
         )
         if self._cache is not None:
             self._cache.forget_user(user_id)
         with suppress(Unavailable, TimeoutError):
             async with asyncio.timeout(self._call_seconds):
-                await self._go_on(who.tenant_id, user_id)
+                await self._go_on(caller.tenant_id, user_id)
         with suppress(Unavailable):
-            return await self._store.find(who.tenant_id, user_id) or begun
+            return await self._store.find(caller.tenant_id, user_id) or begun
         return begun
 
     async def work(self, tenant_id: str, user_id: UUID, attempts: int) -> float | None:

@@ -1,28 +1,31 @@
-"""Stores the words of passages that an earlier release has stored without them, while searches go on and make these words each time.
+"""Stores the terms, the words and the instructions of passages that an earlier release has stored without them or
+otherwise, while searches go on with what is there.
 
-It remembers nothing: it looks for such passages, and several processes may do so at the same time. Servers of the earlier release may store further ones during an upgrade, so it looks again.
+It remembers nothing: it looks for such passages, and several processes may do so at the same time. Servers of the
+earlier release may store further ones during an upgrade, so it looks again.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Final
 from uuid import UUID
 
 import structlog
 from structlog.typing import FilteringBoundLogger
 
-from responsa_server.domain.errors import Unavailable
 from responsa_server.domain.passage_words import pack
-from responsa_server.domain.passages import FoundPassage, LexicalIndex, VectorIndex
+from responsa_server.domain.passages import FoundPassage, LexicalIndex, PassageIndex
 from responsa_server.domain.people import Server
 from responsa_server.domain.unexpected import UnexpectedErrors
+from responsa_server.ingest.indexing import lexical_form
 from responsa_server.search.evidence import made_sequences
-from responsa_server.stores.postgres.passages import PassageWordsStore
-from responsa_server.telemetry.unexpected import note
+from responsa_server.stores.postgres.passages import PassageAnalysis, PassageWordsStore
+from responsa_server.telemetry.unexpected import keep_going
+from responsa_server.text.instructing import NEAR_BYTES, instructing_ranges
 from responsa_server.text.lexical import Analyzer
+from responsa_server.text.shown import header_of
 
 _AT_ONCE: Final = 32
 _BETWEEN_SECONDS: Final = 0.05
@@ -30,56 +33,63 @@ _LOOK_SECONDS: Final = 600.0
 
 
 class Analysing:
-    """See the module. lexical, vectors: where searches read the passages and their pieces."""
+    """See the module. lexical, index: where searches read the passages and their pieces."""
 
     def __init__(
         self,
         store: PassageWordsStore,
         lexical: LexicalIndex,
-        vectors: VectorIndex,
+        index: PassageIndex,
         errors: UnexpectedErrors | None = None,
     ) -> None:
         self._store = store
         self._lexical = lexical
-        self._vectors = vectors
+        self._index = index
         self._errors = errors or UnexpectedErrors()
         self._log: FilteringBoundLogger = structlog.get_logger("analysing")
 
     async def run(self) -> None:
-        """Work until cancelled."""
-        while True:
-            try:
-                if stored := await self.all():
-                    self._log.info("the words of passages were stored", passages=stored)
-            except Unavailable as error:
-                self._log.warning("the words of passages wait", reason=error.reason.value)
-            except Exception as error:  # searches do without; the next look comes
-                note(self._errors, error, "words of passages")
-                self._log.warning("the words of passages could not be stored", exc_info=error)
-            await asyncio.sleep(_LOOK_SECONDS)
+        """Work until cancelled. If a round fails, searches do without the words until the next round."""
+        await keep_going(self.all, _LOOK_SECONDS, self._log, "analysing", self._errors)
 
     async def all(self) -> int:
         """Store the words of all passages that lack them. Returns the number of passages. Raises Unavailable."""
         stored = 0
         for tenant in await self._store.tenants():
-            while counts := await self._store.without(tenant, _AT_ONCE):
-                written = await self._some(tenant, counts)
+            while headers := await self._store.without(tenant, _AT_ONCE):
+                reader, ids = Server(tenant), list(headers)
+                found = (await self._index.passages(reader, {None: dict.fromkeys(ids, True)}))[None]
+                near = await self._lexical.around(reader, ids, NEAR_BYTES)
+                written = await self._store.write(
+                    tenant, await asyncio.to_thread(_made, found, near, headers)
+                )
                 if not written:
                     break  # other transactions have them
                 stored += written
                 await asyncio.sleep(_BETWEEN_SECONDS)
+        if stored:
+            self._log.info("the words of passages were stored", passages=stored)
         return stored
 
-    async def _some(self, tenant_id: str, counts: Mapping[UUID, Mapping[str, int]]) -> int:
-        reader, ids = Server(tenant_id), list(counts)
-        pieces = await self._vectors.pieces(reader, ids, None)
-        found = [
-            replace(one, pieces=pieces.get(one.passage.id, ()))
-            for one in await self._lexical.passages(reader, ids)
-        ]
-        return await self._store.write(tenant_id, await asyncio.to_thread(_made, found, counts))
 
-
-def _made(found: Sequence[FoundPassage], counts: Mapping[UUID, Mapping[str, int]]) -> Mapping[UUID, bytes]:
+def _made(
+    passages: Sequence[FoundPassage],
+    near: Mapping[UUID, tuple[int, bytes]],
+    headers: Mapping[UUID, str],
+) -> Mapping[UUID, PassageAnalysis]:
     analyzer = Analyzer()
-    return {one.passage.id: pack(counts[one.passage.id], made_sequences(one, analyzer)) for one in found}
+    made: dict[UUID, PassageAnalysis] = {}
+    for found_passage in passages:
+        passage, source = found_passage.passage, found_passage.passage.source
+        start, text = near.get(passage.id, (source.start, passage.text.encode()))
+        columns = " | ".join(header_of(headers[passage.id]))
+        form = lexical_form(
+            analyzer, passage.title, passage.headings, passage.text, found_passage.language, columns
+        )
+        made[passage.id] = PassageAnalysis(
+            pack(form.counts, made_sequences(found_passage, analyzer)),
+            instructing_ranges(text, start, (source.start, source.end)),
+            form.terms,
+            form.length,
+        )
+    return made

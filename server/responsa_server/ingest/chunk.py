@@ -45,8 +45,9 @@ class Chunk:
     """Bytes [byte_start, byte_end) of the canonical text, which decode to `text` exactly.
 
     `ordinal` counts from 0. `tokens` is the tokenizer's count for the text, or more if one token covers a
-    very long stretch. `heading_path` holds the titles of the headings, outermost first, above the first character that is not
-    shared with the previous passage. `outline`: the headings above the first character, and those within; those above the document's section have the place -1.
+    very long stretch. `heading_path` holds the titles of the headings, outermost first, above the first character that
+    is not shared with the previous passage. `outline`: the headings above the first character, and those within; those
+    above the document's section have the place -1.
     """
 
     ordinal: int
@@ -94,9 +95,9 @@ def chunk_document(
     begins: Set[int] = frozenset(),
     above: Headings = (),
 ) -> list[Chunk]:
-    """Cut a document into passages, in order. Together the passages hold every visible character from `body_start` on. Each passage begins
-    at a later character than the previous passage. begins: the byte offsets of blocks before which a passage should end, as before a heading. above: the open
-    headings at the beginning, if the document is a section.
+    """Cut a document into passages, in order. Together the passages hold every visible character from `body_start` on.
+    Each passage begins at a later character than the previous passage. begins: the byte offsets of blocks before which
+    a passage should end, as before a heading. above: the open headings at the beginning, if the document is a section.
 
     `chunking` must allow at least one token per passage, and an overlap that is smaller than a passage. Raises ValueError otherwise.
     """
@@ -325,12 +326,6 @@ def _latest(borders: bytearray, kind: _Border, lowest: int, highest: int) -> int
     return found if found >= 0 else None
 
 
-def _earliest(borders: bytearray, kind: _Border, lowest: int, highest: int) -> int | None:
-    """The first place in [lowest, highest) with a border of at least `kind`."""
-    places = [borders.find(level, lowest, highest) for level in range(kind, _Border.HEADING + 1)]
-    return min((place for place in places if place >= 0), default=None)
-
-
 def _shared_from(atoms: _Atoms, totals: array[int], last: int, chunking: Chunking) -> int:
     """The atom where the overlap with the next passage begins. The overlap begins with a whole sentence if at least half of the
     overlap then remains, else with a whole word.
@@ -338,7 +333,9 @@ def _shared_from(atoms: _Atoms, totals: array[int], last: int, chunking: Chunkin
     lowest = bisect_left(totals, totals[last] - chunking.overlap_tokens)
     half = bisect_left(totals, totals[last] - chunking.overlap_tokens // 2)
     for kind, highest in ((_Border.SENTENCE, half), (_Border.WORD, last)):
-        found = _earliest(atoms.borders, kind, lowest, highest)
+        # The first place in [lowest, highest) with a border of at least `kind`.
+        places = [atoms.borders.find(level, lowest, highest) for level in range(kind, _Border.HEADING + 1)]
+        found = min((place for place in places if place >= 0), default=None)
         if found is not None:
             return found
     return lowest

@@ -1,6 +1,8 @@
-"""Makes the description of a document version: what its file states, and the gist of its text; and asks a model where another subject begins.
+"""Makes the description of a document version: what its file states, and the gist of its text; and asks a model where
+another subject begins.
 
-The gist consists of sentences and words of the text. If a model is configured, the model writes the gist; whatever goes wrong, the words of the text are used.
+The gist consists of sentences and words of the text. If a model is configured, the model writes the gist; whatever goes
+wrong, the words of the text are used.
 """
 
 from __future__ import annotations
@@ -39,8 +41,8 @@ _LEAD_SENTENCES: Final = 8
 
 @dataclass(frozen=True, slots=True)
 class Gist:
-    """summary: 1 to 3 sentences of the text in their order, at most 500 bytes; "" if the text has no such sentence. keywords: words of the text, the best
-    first, at most 10.
+    """summary: 1 to 3 sentences of the text in their order, at most 500 bytes; "" if the text has no such sentence.
+    keywords: words of the text, the best first, at most 10.
     """
 
     summary: str = ""
@@ -98,14 +100,14 @@ def _keywords(words: _Words) -> Sequence[str]:
     # A long word says more than a short one. Of words with equal scores, the first of the text wins.
     scores = {term: weight * min(len(term), 12) for term, weight in words.weights.items()}
     best = sorted(scores, key=lambda term: -scores[term])
-    found: dict[str, str] = {}
+    keywords: dict[str, str] = {}
     for term in best:
         word = words.forms[term].most_common(1)[0][0]
         # The parts of a compound such as max_tokens stand for the same word.
-        found.setdefault(word.lower(), word)
-        if len(found) == MAX_KEYWORDS:
+        keywords.setdefault(word.lower(), word)
+        if len(keywords) == MAX_KEYWORDS:
             break
-    return tuple(found.values())
+    return tuple(keywords.values())
 
 
 def _summary(sentences: Sequence[tuple[str, frozenset[str]]], words: _Words) -> str:
@@ -168,7 +170,8 @@ class Describer:
 
 
 async def _written(model: BackgroundModel, title: str, text: str, log: FilteringBoundLogger) -> Gist:
-    """The gist that the model writes. Nobody can trust it, because the document may have told the model what to say: it becomes plain, short lines."""
+    """The gist that the model writes. Nobody can trust it, because the document may have told the model what to say: it
+    becomes plain, short lines."""
     trusted = {"sentences": MAX_SENTENCES, "words": MAX_KEYWORDS}
     entry = await model.ask("metadata_extraction", _Entry, trusted, {"title": title, "text": text}, log)
     summary = plain_line(entry.summary)
@@ -207,7 +210,7 @@ class Topics:
         # In at most 8 calls, the model does not read further.
         document = (await asyncio.to_thread(parsed.section, 0)).document
         data = document.canonical_text.encode()
-        found: set[int] = set()
+        offsets: set[int] = set()
         if len(data) < LEAST_BYTES:
             return frozenset()
         blocks = [block for block in document.blocks if block.kind in _CUT_BEFORE]
@@ -220,10 +223,10 @@ class Topics:
             except FAILURES as error:
                 log.warning("chunking_without_model", cause=type(error).__name__, error=str(error))
                 break
-            found.update(
+            offsets.update(
                 window[number - 1][0].byte_start for number in answer.begins if 0 < number <= len(window)
             )
-        return frozenset(found)
+        return frozenset(offsets)
 
 
 def _windows(data: bytes, blocks: Sequence[Block]) -> Iterator[Sequence[tuple[Block, str]]]:

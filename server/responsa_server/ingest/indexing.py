@@ -1,4 +1,5 @@
-"""Makes passages for storage from a parsed document. It cuts the document into passages, then plans and computes their vectors in batches."""
+"""Makes passages for storage from a parsed document. It cuts the document into passages, then plans and computes their
+vectors in batches."""
 
 from __future__ import annotations
 
@@ -34,7 +35,8 @@ from responsa_server.ingest.tables import Header, section_headers
 from responsa_server.search.embedder import Embedder, Embedders
 from responsa_server.search.evidence import sequences_of
 from responsa_server.text.canonical import Block, Place
-from responsa_server.text.lexical import Analyzer, language_of, tsvector_literal
+from responsa_server.text.instructing import NEAR_BYTES, instructing_ranges
+from responsa_server.text.lexical import Analyzer, language_of_document, tsvector_literal
 from responsa_server.text.sections import Sectioned
 from responsa_server.text.sentences import (
     MAX_PIECES,
@@ -59,7 +61,8 @@ _COLUMNS_CHARS: Final = 200
 _PASSAGES_A_BATCH: Final = 16
 # To hand work over to a thread costs more than the work on so short a text.
 SHORT_BYTES: Final = 2048
-# A compressed upload can hold a hundred times its size in text. Its pieces are bounded by what was uploaded: by this number and one for each four bytes.
+# A compressed upload can hold a hundred times its size in text. Its pieces are bounded by what was uploaded: by this
+# number and one for each four bytes.
 _DOCUMENT_PIECES: Final = 8192
 _BYTES_A_PIECE: Final = 4
 _FEWEST_PIECES: Final = 16
@@ -97,8 +100,8 @@ class DocumentIdentity:
 
 @dataclass(frozen=True, slots=True)
 class _Range:
-    """A passage without its text, in a section: its bytes, counted from the section's beginning, its tokens, the headings above it and within, and the header
-    of the table within which it begins, or None.
+    """A passage without its text, in a section: its bytes, counted from the section's beginning, its tokens, the
+    headings above it and within, and the header of the table within which it begins, or None.
     """
 
     byte_start: int
@@ -124,8 +127,10 @@ class CutDocument:
 
 @dataclass(frozen=True, slots=True)
 class OpenSection:
-    """A section's text, and its passages and pieces with offsets in the whole text. starts: the byte offset of each piece, used to find the pieces of a
-    passage. headers: for each passage, the header of the table within which the passage begins, or None. placed: the blocks that have a place.
+    """A section's text, and its passages and pieces with offsets in the whole text. starts: the byte offset of each
+    piece, used to find the pieces of a passage. headers: for each passage, the header of the table within which the
+    passage begins, or None. placed: the blocks that have a place. start: where the section begins in the whole text.
+    size: the size of the whole text in bytes.
     """
 
     text: bytes
@@ -134,6 +139,8 @@ class OpenSection:
     starts: Sequence[int]
     headers: Sequence[Header | None]
     placed: Sequence[Block]
+    start: int
+    size: int
 
     @classmethod
     def read(cls, cut: CutDocument, index: int, first: int) -> OpenSection:
@@ -141,9 +148,11 @@ class OpenSection:
         section = cut.document.section(index)
         document, start = section.document, section.start
         data = document.canonical_text.encode()
-        found = pieces(document.canonical_text, document.blocks, cut.language)
+        section_pieces = pieces(document.canonical_text, document.blocks, cut.language)
         if start:
-            found = [Piece(start + one.byte_start, start + one.byte_end, one.kind) for one in found]
+            section_pieces = [
+                Piece(start + one.byte_start, start + one.byte_end, one.kind) for one in section_pieces
+            ]
         return cls(
             text=data,
             chunks=[
@@ -158,33 +167,45 @@ class OpenSection:
                 )
                 for number, one in enumerate(cut.sections[index])
             ],
-            pieces=found,
-            starts=[piece.byte_start for piece in found],
+            pieces=section_pieces,
+            starts=[piece.byte_start for piece in section_pieces],
             headers=[one.header for one in cut.sections[index]],
             placed=[
                 replace(block, byte_start=start + block.byte_start, byte_end=start + block.byte_end)
                 for block in document.blocks
                 if block.place is not None
             ],
+            start=start,
+            size=cut.document.size,
         )
 
     def header(self, chunk: Chunk) -> Header | None:
         """The header of the table within which a passage of the section begins."""
         return self.headers[chunk.ordinal - self.chunks[0].ordinal]
 
+    def instructing(self, chunk: Chunk) -> Sequence[tuple[int, int]] | None:
+        """See `FoundPassage`; None if the text near the passage is in another section."""
+        first, last = chunk.byte_start - NEAR_BYTES, chunk.byte_end + NEAR_BYTES
+        end = self.start + len(self.text)
+        if (first < self.start and self.start) or (last > end and end < self.size):
+            return None
+        low = max(first - self.start, 0)
+        near = self.text[low : last - self.start]
+        return instructing_ranges(near, self.start + low, (chunk.byte_start, chunk.byte_end))
+
     def places(self, source: ByteRange, header: Header | None = None) -> Sequence[PlacedBlock]:
-        found: list[PlacedBlock] = []
+        blocks: list[PlacedBlock] = []
         if header is not None:
             at = header.place or Place()
-            found.append(PlacedBlock(header.start, header.end, at.page, at.box, at.path))
+            blocks.append(PlacedBlock(header.start, header.end, at.page, at.box, at.path))
         first = bisect_right(self.placed, source.start, key=lambda one: one.byte_end)
         for block in islice(self.placed, first, None):
             if block.byte_start >= source.end:
                 break
             assert block.place is not None
             start, end = max(block.byte_start, source.start), min(block.byte_end, source.end)
-            found.append(PlacedBlock(start, end, block.place.page, block.place.box, block.place.path))
-        return found
+            blocks.append(PlacedBlock(start, end, block.place.page, block.place.box, block.place.path))
+        return blocks
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +232,7 @@ class _Planned:
     lexical: LexicalForm
     vectors: Sequence[PlannedVector]
     words: bytes
+    instructing: Sequence[tuple[int, int]] | None
 
 
 class Indexer:
@@ -224,15 +246,16 @@ class Indexer:
     async def cut(
         self, document: Sectioned, chunking: Chunking, media_type: str, begins: Set[int] = frozenset()
     ) -> CutDocument:
-        """Cut a document into passages, in order. Passages of two sections share no tokens. media_type: the type of the document. begins: see `chunk_document`;
-        they are in the first section.
+        """Cut a document into passages, in order. Passages of two sections share no tokens. media_type: the type of the
+        document. begins: see `chunk_document`; they are in the first section.
         """
         return await _threaded(document.size, self._cut, document, chunking, media_type, begins)
 
     async def passages(
         self, identity: DocumentIdentity, cut: CutDocument, size_bytes: int
     ) -> AsyncIterator[Sequence[NewPassage]]:
-        """All passages in order, in batches, each passage with its vectors. size_bytes: the size of the upload, which bounds the number of vectors."""
+        """All passages in order, in batches, each passage with its vectors. size_bytes: the size of the upload, which
+        bounds the number of vectors."""
         most = _most_pieces(size_bytes, cut)
         seen, analyzer = SeenVectors(cut.passage_count), Analyzer()
         first = 0
@@ -266,11 +289,13 @@ class Indexer:
             for one, plan in zip(passages, planned, strict=True)
         ]
 
-    def _plan_again(self, one: UnembeddedPassage) -> Sequence[PlannedVector]:
-        passage = one.passage
-        own = [Piece(it.source.start, it.source.end, _PIECE_KINDS[it.kind]) for it in one.pieces]
+    def _plan_again(self, unembedded_passage: UnembeddedPassage) -> Sequence[PlannedVector]:
+        passage = unembedded_passage.passage
+        own = [
+            Piece(it.source.start, it.source.end, _PIECE_KINDS[it.kind]) for it in unembedded_passage.pieces
+        ]
         if not own:
-            own = paragraph_pieces(passage.text, passage.source.start, one.language)
+            own = paragraph_pieces(passage.text, passage.source.start, unembedded_passage.language)
         planned = plan_vectors(
             self._embedder,
             passage.title,
@@ -278,8 +303,8 @@ class Indexer:
             passage.source,
             passage.text,
             own,
-            first=one.first,
-            columns=" | ".join(header_of(one.header)) if one.header else "",
+            first=unembedded_passage.first,
+            columns=" | ".join(header_of(unembedded_passage.header)) if unembedded_passage.header else "",
         )
         return planned or [PlannedVector(VectorKind.WINDOW, passage.source, passage.text)]
 
@@ -289,7 +314,7 @@ class Indexer:
         table: Header | None = None
         for index in range(document.section_count):
             section = document.section(index)
-            language = language or language_of(section.document.canonical_text)
+            language = language or language_of_document(section.document.canonical_text)
             chunks = chunk_document(
                 section.document,
                 self._embedder.token_offsets,
@@ -341,7 +366,8 @@ class Indexer:
                 if vector.kind not in (VectorKind.WINDOW, VectorKind.TITLE)
             )
             sequences = sequences_of(title, chunk.heading_path, texts, language, analyzer)
-            planned.append(_Planned(chunk, lexical, vectors, pack(lexical.counts, sequences)))
+            words = pack(lexical.counts, sequences)
+            planned.append(_Planned(chunk, lexical, vectors, words, section.instructing(chunk)))
         return planned
 
     async def _vectors(self, tenant_id: str, texts: Mapping[bytes, str]) -> Mapping[bytes, bytes]:
@@ -397,6 +423,7 @@ class Indexer:
                 for vector in plan.vectors
             ],
             words=plan.words,
+            instructing=plan.instructing,
         )
 
 
@@ -426,8 +453,8 @@ class SeenVectors:
     """
 
     def __init__(self, passages: int, earlier: int = 0) -> None:
-        """passages: the number of passages with these vectors. earlier: how many others have counted vectors of the same passages, each with another number. Every vector
-        may have occurred that often.
+        """passages: the number of passages with these vectors. earlier: how many others have counted vectors of the
+        same passages, each with another number. Every vector may have occurred that often.
         """
         self.earlier = earlier
         self._counts = array("I", bytes(4 * max(4096, 64 * passages)))
@@ -485,12 +512,12 @@ def plan_vectors(
     columns: str = "",
     most_pieces: int = MAX_PIECES,
 ) -> list[PlannedVector]:
-    """Plan the vectors of a passage: vectors for windows that together cover the passage, for its pieces and headings and, if it is the first
-    passage, for the title.
+    """Plan the vectors of a passage: vectors for windows that together cover the passage, for its pieces and headings
+    and, if it is the first passage, for the title.
 
     text: the canonical text of the bytes `source`. pieces: any pieces of the document; only those within the passage are used.
-    headings: the headings above the passage, outermost first. first: whether this is the document's first passage. columns: the names of the columns, if the
-    passage begins within a table. most_pieces: see `merged`.
+    headings: the headings above the passage, outermost first. first: whether this is the document's first passage.
+    columns: the names of the columns, if the passage begins within a table. most_pieces: see `merged`.
     """
     context = " > ".join(part for part in (title, *headings) if part)[:_TITLE_CHARS]
     if columns:
@@ -523,8 +550,8 @@ _PIECE_KINDS: Final = {kind: piece for piece, kind in _KINDS.items()}
 
 
 def _windows(embedder: Embedder, context: str, source: ByteRange, text: str) -> list[PlannedVector]:
-    """Plan the windows of a passage. Each window, with the context before it, is short enough for the model to read completely. A context that would take more than half of
-    the model's limit is left out.
+    """Plan the windows of a passage. Each window, with the context before it, is short enough for the model to read
+    completely. A context that would take more than half of the model's limit is left out.
     """
     context_bytes = len(context.encode())
     if context_bytes <= embedder.max_tokens // 2 and context_bytes + len(text.encode()) < embedder.max_tokens:
@@ -537,7 +564,7 @@ def _windows(embedder: Embedder, context: str, source: ByteRange, text: str) -> 
     room = embedder.max_tokens - context_tokens - 1
     overlap = min(WINDOW_OVERLAP, room // 2)
     offsets = embedder.token_offsets(text)
-    found: list[PlannedVector] = []
+    windows: list[PlannedVector] = []
     first = 0
     while first < len(offsets):
         last = min(first + room, len(offsets))
@@ -545,11 +572,11 @@ def _windows(embedder: Embedder, context: str, source: ByteRange, text: str) -> 
         end = len(text) if last == len(offsets) else offsets[last - 1][1]
         low = source.start + len(text[:start].encode())
         span = ByteRange(low, low + len(text[start:end].encode()))
-        found.append(PlannedVector(VectorKind.WINDOW, span, f"{context}\n{plain(text[start:end])}".strip()))
+        windows.append(PlannedVector(VectorKind.WINDOW, span, f"{context}\n{plain(text[start:end])}".strip()))
         if last == len(offsets):
             break
         first = last - overlap
-    return found
+    return windows
 
 
 def lexical_form(

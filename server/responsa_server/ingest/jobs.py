@@ -1,6 +1,7 @@
 """The library's background jobs: ingesting one document version, and removing versions that no answer cites.
 
-Ingestion parses, cuts, embeds, stores and publishes. Starting over is always safe, because search finds a version only once the whole version is stored.
+Ingestion parses, cuts, embeds, stores and publishes. Starting over is always safe, because search finds a version only
+once the whole version is stored.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import structlog
 from structlog.typing import FilteringBoundLogger
 
 from responsa_server.domain import names
+from responsa_server.domain.contract import MAX_BYTES
 from responsa_server.domain.errors import (
     DocumentRejected,
     NotFound,
@@ -31,7 +33,6 @@ from responsa_server.domain.knowledge import (
     GenerationSwitched,
     GiveUp,
     IngestClaim,
-    Ingestions,
     IngestTask,
     JobKind,
     OwnershipLost,
@@ -45,7 +46,7 @@ from responsa_server.domain.people import Server
 from responsa_server.ingest import rejections
 from responsa_server.ingest.containers import MIB
 from responsa_server.ingest.describing import Describer, Topics
-from responsa_server.ingest.formats.table import FORMATS, Formats
+from responsa_server.ingest.formats.table import FORMATS
 from responsa_server.ingest.indexing import CutDocument, DocumentIdentity, Indexer, Indexers
 from responsa_server.ingest.reindexing import Reindex
 from responsa_server.ingest.rejections import ParserUnavailable
@@ -56,15 +57,16 @@ from responsa_server.memory import FreeMemory
 from responsa_server.search.embedder import undeclared_embedding
 from responsa_server.stores.postgres.documents import DocumentStore
 from responsa_server.stores.postgres.jobs import JobQueue
-from responsa_server.stores.postgres.operations import OperationStore
+from responsa_server.stores.postgres.operations import IngestionStore, OperationStore
 from responsa_server.telemetry import instruments
 from responsa_server.telemetry.unexpected import note
 
-MAX_TITLE_BYTES: Final = 512
+MAX_TITLE_BYTES: Final = MAX_BYTES["DocumentMetadata.title"]
 # The minimum number of seconds between two writes of the progress.
 _PROGRESS_SECONDS: Final = 0.5
 _PIECE_BYTES: Final = 1024 * 1024
-# The text of a document with at most this number of passages is stored together with them. Nobody needs to see the progress of such a document.
+# The text of a document with at most this number of passages is stored together with them. Nobody needs to see the
+# progress of such a document.
 _SMALL_PASSAGES: Final = 2
 
 
@@ -83,8 +85,8 @@ class Parser(Protocol):
         *,
         known_format: str = "",
     ) -> ParsedFile:
-        """Parse a document into a file that the caller closes. Raises DocumentRejected if the document is at fault, ParserUnavailable if the server is at
-        fault, and the errors of `source`.
+        """Parse a document into a file that the caller closes. Raises DocumentRejected if the document is at fault,
+        ParserUnavailable if the server is at fault, and the errors of `source`.
         """
         ...
 
@@ -94,18 +96,17 @@ class Ingest:
 
     def __init__(
         self,
-        ingestions: Ingestions,
+        ingestions: IngestionStore,
         parser: Parser,
         indexers: Indexers,
         watching: Watching,
         *,
         describer: Describer | None = None,
         topics: Topics | None = None,
-        formats: Formats = FORMATS,
         document_seconds: float | None = None,
     ) -> None:
-        """describer: describes documents. topics: finds where subjects begin. None: without a model. document_seconds: the maximum time for a document, for each MiB if it is
-        larger; None for the default of the setting.
+        """describer: describes documents. topics: finds where subjects begin. None: without a model. document_seconds:
+        the maximum time for a document, for each MiB if it is larger; None for the default of the setting.
         """
         self._ingestions = ingestions
         self._parser = parser
@@ -113,15 +114,16 @@ class Ingest:
         self._watching = watching
         self._describer = describer or Describer()
         self._topics = topics or Topics()
-        self._formats = formats
         self._document_seconds = document_seconds or IngestionSettings().document_seconds
         self._log: FilteringBoundLogger = structlog.get_logger("ingest")
 
     async def run(self, tenant_id: str, operation_id: UUID) -> bool:
-        """Ingest the version, or end its operation with the error of the document or of its collection. Returns whether the operation may have ended with an error: if it had ended before, that is not known.
+        """Ingest the version, or end its operation with the error of the document or of its collection. Returns whether
+        the operation may have ended with an error: if it had ended before, that is not known.
 
-        Raises GenerationSwitched if another generation of the collection became active, and OwnershipLost if another call ended the operation or another worker took it. Also raises any error of the server itself; after such
-        an error the operation can be tried again.
+        Raises GenerationSwitched if another generation of the collection became active, and OwnershipLost if another
+        call ended the operation or another worker took it. Also raises any error of the server itself; after such an
+        error the operation can be tried again.
         """
         task = await self._ingestions.begin(tenant_id, operation_id)
         if task is None:
@@ -133,7 +135,7 @@ class Ingest:
         except DocumentRejected as error:
             outcome = "rejected"
             described = rejections.described(
-                error, task.source_key, task.declared_type, self._formats.accepted_types
+                error, task.source_key, task.declared_type, FORMATS.accepted_types
             )
             await self._ingestions.fail(task.claim, described)
         except Precondition as error:
@@ -152,7 +154,8 @@ class Ingest:
         self._watching.ended([operation_id])
 
     async def _while_owned(self, task: IngestTask) -> None:
-        """Ingest the version. Once another process or a call has taken the operation away, stop at once: the process that parses the document is killed. Raises OwnershipLost, and DocumentRejected after the maximum time."""
+        """Ingest the version. Once another process or a call has taken the operation away, stop at once: the process
+        that parses the document is killed. Raises OwnershipLost, and DocumentRejected after the maximum time."""
         claim = task.claim
         with self._watching.watch(Server(claim.tenant_id), claim.operation_id, task.seq) as watcher:
             work = asyncio.ensure_future(self._take_in(task))
@@ -178,7 +181,7 @@ class Ingest:
         if indexer is None:
             claim = task.claim
             raise undeclared_embedding(claim.collection_id, claim.embedding, self._indexers.configured)
-        decided = self._formats.with_media_type(task.media_type)
+        decided = FORMATS.with_media_type(task.media_type)
         parsed = await self._parser.read(
             self._original(task),
             task.source_key,
@@ -196,25 +199,26 @@ class Ingest:
             yield await self._ingestions.original(task.claim, start, _PIECE_BYTES)
 
     async def _index(self, task: IngestTask, indexer: Indexer, parsed: ParsedFile) -> None:
-        found = self._formats.named(parsed.format)
-        if found is None:  # a malicious document may have taken over the parser, so the format may not exist
+        file_format = FORMATS.named(parsed.format)
+        if (
+            file_format is None
+        ):  # a malicious document may have taken over the parser, so the format may not exist
             raise rejections.malformed("The parser gave no usable result for this document.")
-        if task.earlier_sha256 == parsed.sha256 and task.earlier_parser == found.parsed_by:
+        if task.earlier_sha256 == parsed.sha256 and task.earlier_parser == file_format.parsed_by:
             await self._ingestions.unchanged(task.claim)
             return
-        log = self._log.bind(tenant=task.claim.tenant_id, operation=str(task.claim.operation_id))
-        begins = await self._topics.begins(parsed, log)
-        cut = await indexer.cut(parsed, task.chunking, found.media_type, begins)
+        begins = await self._topics.begins(parsed, self._log)
+        cut = await indexer.cut(parsed, task.chunking, file_format.media_type, begins)
         if not cut.passage_count:
             raise rejections.empty()
         title = title_of(task.title, task.source_key, parsed)
         text = CanonicalText(
             text=parsed,
             title=title,
-            media_type=found.media_type,
+            media_type=file_format.media_type,
             language=cut.language,
-            parser=found.parsed_by,
-            description=await self._describer.describe(parsed, title, cut, log),
+            parser=file_format.parsed_by,
+            description=await self._describer.describe(parsed, title, cut, self._log),
             left_out=parsed.left_out,
             guessed_charset=parsed.guessed_charset,
             ocr_pages=parsed.ocr_pages,
@@ -269,9 +273,9 @@ async def _lost(watcher: Watcher, claim: IngestClaim) -> None:
             return
 
 
-def title_of(given: str, source_key: str, parsed: ParsedFile) -> str:
+def title_of(title: str, source_key: str, parsed: ParsedFile) -> str:
     """The uploader's title, or else the document's own title, or else the last part of the source key."""
-    found = given or parsed.title or PurePosixPath(source_key).name or source_key
+    found = title or parsed.title or PurePosixPath(source_key).name or source_key
     return found.encode()[:MAX_TITLE_BYTES].decode(errors="ignore")
 
 
@@ -294,8 +298,8 @@ class KnowledgeJobs:
         reindex: Reindex | None = None,
         beside: Mapping[str, Callable[[], Coroutine[None, None, None]]] | None = None,
     ) -> None:
-        """vectors: the vector store; None if vectors are stored in the database. reindex: builds generations; None if this process does not. beside: what else runs
-        while jobs are taken, by name; it looks for its work itself.
+        """vectors: the vector store; None if vectors are stored in the database. reindex: builds generations; None if
+        this process does not. beside: what else runs while jobs are taken, by name; it looks for its work itself.
 
         max_attempts: the number of failed attempts after which an operation ends. An unreachable database never ends an operation.
         """
@@ -319,8 +323,8 @@ class KnowledgeJobs:
         announce: Announce | None = None,
         give_up: Mapping[JobKind, GiveUp] | None = None,
     ) -> None:
-        """Start taking jobs. Returns at once. more: the work of jobs of other kinds, on the same queue. announce: called when an operation may have ended with an error. give_up: see `JobQueue.run`, for
-        jobs of other kinds.
+        """Start taking jobs. Returns at once. more: the work of jobs of other kinds, on the same queue. announce:
+        called when an operation may have ended with an error. give_up: see `JobQueue.run`, for jobs of other kinds.
         """
         if self._task is None:
             self._announce = announce
@@ -377,22 +381,12 @@ class KnowledgeJobs:
             # then delete it, and the other worker may be lost too. Instead, check again at growing intervals.
             return None if await self._has_ended(tenant_id, operation_id) else LONGEST_PAUSE * (attempts + 1)
         except Unavailable as error:
-            self._log.warning(
-                "an operation waits for a part that is unavailable",
-                operation=str(operation_id),
-                tenant=tenant_id,
-                reason=error.reason.value,
-            )
+            self._log.warning("an operation waits for a part that is unavailable", reason=error.reason.value)
             return pause
         except Exception as error:  # whatever the error, the operation must end, now or after more attempts
             if not isinstance(error, ParserUnavailable):
                 note(self._runner.errors, error, names.operation(operation_id))
-            self._log.exception(
-                "an attempt at an operation failed",
-                operation=str(operation_id),
-                tenant=tenant_id,
-                attempt=attempts + 1,
-            )
+            self._log.exception("an attempt at an operation failed", attempt=attempts + 1)
             if attempts + 1 < self._max_attempts:
                 return pause
             await self._ingest.give_up(tenant_id, operation_id, _public(error, operation_id))
@@ -438,7 +432,8 @@ class KnowledgeJobs:
         return give_up
 
     async def _announced(self, tenant_id: str, operation_id: UUID) -> None:
-        """Announce the end of an operation if it failed. Raises Unavailable; then the job is repeated, and finds that its operation has ended."""
+        """Announce the end of an operation if it failed. Raises Unavailable; then the job is repeated, and finds that
+        its operation has ended."""
         if self._announce is not None:
             await self._announce(tenant_id, operation_id)
 

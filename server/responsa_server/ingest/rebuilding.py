@@ -16,7 +16,8 @@ _COUNTED: Final = 4_096
 
 
 class Rebuild:
-    """Looks for passages that lack vectors in the active generation of their collection, and stops when none is left, so it needs to remember nothing. Searches and uploads go on meanwhile."""
+    """Looks for passages that lack vectors in the active generation of their collection, and stops when none is left,
+    so it needs to remember nothing. Searches and uploads go on meanwhile."""
 
     def __init__(self, passages: GenerationBuildStore, words: PassageWordsStore, indexers: Indexers) -> None:
         self._passages = passages
@@ -24,7 +25,8 @@ class Rebuild:
         self._indexers = indexers
 
     async def run(self) -> int:
-        """Work through all tenants. Returns the number of passages. Raises Unavailable, and Precondition if the settings do not declare a collection's model."""
+        """Work through all tenants. Returns the number of passages. Raises Unavailable, and Precondition if the
+        settings do not declare a collection's model."""
         done = 0
         for tenant in await self._words.tenants():
             for collection, model, generation in await self._passages.collections(tenant):
@@ -40,13 +42,13 @@ class Rebuild:
         )
         seen, done = SeenVectors(_COUNTED), 0
         after: UUID | None = None
-        while found := await self._passages.missing(task, after, _AT_ONCE):
-            after = found[-1].passage.id
-            made = await indexer.vectors(tenant, found, seen)
+        while passages := await self._passages.missing(task, after, _AT_ONCE):
+            after = passages[-1].passage.id
+            made = await indexer.vectors(tenant, passages, seen)
             if not await self._passages.refill(task, made):
                 break  # the operation that made another generation active has filled that one
             # The words of a passage are stored piece by piece, and the pieces of these passages may differ from the lost ones.
-            cut_again = [one.passage.id for one in found if not one.pieces]
+            cut_again = [one.passage.id for one in passages if not one.pieces]
             await self._words.write(tenant, dict.fromkeys(cut_again))
-            done += len(found)
+            done += len(passages)
         return done

@@ -1,7 +1,9 @@
-"""Builds a generation of a collection: computes the vectors of all its passages with another embedding model, while searches use the active generation.
+"""Builds a generation of a collection: computes the vectors of all its passages with another embedding model, while
+searches use the active generation.
 
-The job works in slices, so that uploads get their turn. It looks for passages that lack vectors, and stops when none is left, so it needs to remember nothing: after a crash it
-goes on, and passages that are published meanwhile are found like all others.
+The job works in slices, so that uploads get their turn. It looks for passages that lack vectors, and stops when none is
+left, so it needs to remember nothing: after a crash it goes on, and passages that are published meanwhile are found
+like all others.
 """
 
 from __future__ import annotations
@@ -43,7 +45,8 @@ class Reindex:
         slice_seconds: float = _SLICE_SECONDS,
         errors: UnexpectedErrors | None = None,
     ) -> None:
-        """ended: tells waiting callers which operations have ended. slice_seconds: the time after which the job lets other jobs run. errors: counts the unexpected ones."""
+        """ended: tells waiting callers which operations have ended. slice_seconds: the time after which the job lets
+        other jobs run. errors: counts the unexpected ones."""
         self._builds = builds
         self._indexers = indexers
         self._ended = ended
@@ -51,13 +54,15 @@ class Reindex:
         self._errors = errors or UnexpectedErrors()
         # The failures of an operation since its latest stored vectors, in this process.
         self._failures: dict[UUID, int] = {}
-        # When this process began to work on an operation, and the number of passages that had vectors then. The rate is measured from here, so it contains the time
+        # When this process began to work on an operation, and the number of passages that had vectors then. The rate is
+        # measured from here, so it contains the time
         # between slices. A failure begins it again, because a part may be unavailable for hours.
         self._begun: dict[UUID, tuple[float, int]] = {}
         self._log: FilteringBoundLogger = structlog.get_logger("reindex")
 
     async def work(self, tenant_id: str, operation_id: UUID, attempts: int) -> float | None:
-        """Work for one slice. Returns None if the operation has ended, else the seconds until the next slice. While a part is unavailable, the operation waits for it."""
+        """Work for one slice. Returns None if the operation has ended, else the seconds until the next slice. While a
+        part is unavailable, the operation waits for it."""
         failures = self._failures.get(operation_id, 0)
         if failures:
             self._begun.pop(operation_id, None)
@@ -69,21 +74,14 @@ class Reindex:
                 return LONGEST_PAUSE  # another worker has it
         except Unavailable as error:
             self._failures[operation_id] = failures + 1
-            self._log.warning(
-                "a generation waits for a part that is unavailable",
-                operation=str(operation_id),
-                tenant=tenant_id,
-                reason=error.reason.value,
-            )
+            self._log.warning("a generation waits for a part that is unavailable", reason=error.reason.value)
             # A server may ask for a wait of years.
             return min(max(pause, error.retry_after or 0.0), LONGEST_PAUSE)
         except Precondition as error:
             await self.give_up(tenant_id, operation_id, error)
         except Exception as error:  # whatever the error, the operation must end, now or after more attempts
             note(self._errors, error, names.operation(operation_id))
-            self._log.exception(
-                "an attempt to build a generation failed", operation=str(operation_id), tenant=tenant_id
-            )
+            self._log.exception("an attempt to build a generation failed")
             self._failures[operation_id] = failures + 1
             if failures + 1 < _MOST_FAILURES:
                 return pause
@@ -101,7 +99,8 @@ class Reindex:
         return None
 
     async def discard(self, tenant_id: str, generation_id: UUID, attempts: int) -> float | None:
-        """Delete a part of the vectors of a generation that is no longer kept. Returns None if none is left, else the seconds until the next part."""
+        """Delete a part of the vectors of a generation that is no longer kept. Returns None if none is left, else the
+        seconds until the next part."""
         try:
             return _BETWEEN_SLICES if await self._builds.discard(tenant_id, generation_id) else None
         except Unavailable:

@@ -1,6 +1,8 @@
-"""Reads documents again whose searched version was read by an earlier version of their format's parser, while searches go on with that version.
+"""Reads documents again whose searched version was read by an earlier version of their format's parser, while searches
+go on with that version.
 
-It remembers nothing: it looks for such documents, and enqueues a job for each. A document whose job fails is not tried again until somebody uploads it or asks for it.
+It remembers nothing: it looks for such documents, and enqueues a job for each. A document whose job fails is not tried
+again until somebody uploads it or asks for it.
 """
 
 from __future__ import annotations
@@ -11,11 +13,10 @@ from typing import Final
 import structlog
 from structlog.typing import FilteringBoundLogger
 
-from responsa_server.domain.errors import Unavailable
 from responsa_server.domain.unexpected import UnexpectedErrors
 from responsa_server.stores.postgres.documents import DocumentStore
 from responsa_server.stores.postgres.passages import PassageWordsStore
-from responsa_server.telemetry.unexpected import note
+from responsa_server.telemetry.unexpected import keep_going
 
 _AT_ONCE: Final = 32
 _BETWEEN_SECONDS: Final = 5.0
@@ -35,23 +36,15 @@ class Rereading:
         self._log: FilteringBoundLogger = structlog.get_logger("rereading")
 
     async def run(self) -> None:
-        """Work until cancelled."""
-        while True:
-            try:
-                if begun := await self.all():
-                    self._log.info("documents are read again by newer parsers", documents=begun)
-            except Unavailable as error:
-                self._log.warning("documents that are to be read again wait", reason=error.reason.value)
-            except Exception as error:  # searches use the earlier versions; the next look comes
-                note(self._errors, error, "documents to read again")
-                self._log.warning("documents could not be read again", exc_info=error)
-            await asyncio.sleep(_LOOK_SECONDS)
+        """Work until cancelled. If a round fails, searches use the earlier versions until the next round."""
+        await keep_going(self._enqueue, _LOOK_SECONDS, self._log, "rereading", self._errors)
 
-    async def all(self) -> int:
-        """Enqueue a job for each document. Returns their number. Raises Unavailable."""
+    async def _enqueue(self) -> None:
+        """Enqueue a job for each document. Raises Unavailable."""
         begun = 0
         for tenant in await self._tenants.tenants():
             while some := await self._documents.read_outdated(tenant, _AT_ONCE):
                 begun += some
                 await asyncio.sleep(_BETWEEN_SECONDS)
-        return begun
+        if begun:
+            self._log.info("documents are read again by newer parsers", documents=begun)

@@ -39,36 +39,58 @@ class IngestionSettings(BaseModel, extra="forbid"):
         default=2,
         ge=1,
         le=64,
-        description="The maximum number of documents that are parsed and embedded at the same time. In addition, the server may ingest up to the same number of small documents (at most 1 MiB each) of users who have no other document in progress, and one small document of a tenant that has none in progress.",
+        description=(
+            "The maximum number of documents that are parsed and embedded at the same time. In "
+            "addition, the server may ingest up to the same number of small documents (at most 1 MiB "
+            "each) of users who have no other document in progress, and one small document of a "
+            "tenant that has none in progress."
+        ),
     )
     own_process: bool | None = Field(
         default=None,
-        description="Whether `responsa up` ingests documents in a process of its own, so that this does not slow down answers. Empty: from four cores on.",
+        description=(
+            "Whether `responsa up` ingests documents in a process of its own, so that this does not "
+            "slow down answers. Empty: from four cores on."
+        ),
     )
     max_losses: int = Field(
         default=1,
         ge=0,
         le=100,
-        description="How many times in succession a job may lose its worker and be begun again, if it ingests a document, runs a source or builds a generation; the next loss ends its operation with WORKER_LOST.",
+        description=(
+            "How many times in succession a job may lose its worker and be begun again, if it "
+            "ingests a document, runs a source or builds a generation; the next loss ends its "
+            "operation with WORKER_LOST."
+        ),
     )
     parser_seconds: float = Field(
         default=20.0, ge=1, le=600, description="The maximum time for parsing one document."
     )
     ocr: bool = Field(
         default=False,
-        description="Whether the pages of PDF files that have pictures and no text, such as scans, are read by OCR (text recognition). `make ocr` installs what that needs.",
+        description=(
+            "Whether the pages of PDF files that have pictures and no text, such as scans, are read "
+            "by OCR (text recognition). `make ocr` installs what that needs."
+        ),
     )
     ocr_seconds: float = Field(
         default=240.0,
         ge=1,
         le=3_600,
-        description="The maximum time for reading the pages of one document by OCR, in addition to `parser_seconds`. A full page takes about 5 seconds of processor time.",
+        description=(
+            "The maximum time for reading the pages of one document by OCR, in addition to "
+            "`parser_seconds`. A full page takes about 5 seconds of processor time."
+        ),
     )
     document_seconds: float = Field(
         default=600.0,
         ge=1,
         le=86_400,
-        description="The maximum time for ingesting one document of up to 1 MiB: parsing it, splitting it, and computing and storing its vectors. A larger document gets this time for each MiB. After that, the document is refused with DOCUMENT_PARSER_LIMIT.",
+        description=(
+            "The maximum time for ingesting one document of up to 1 MiB: parsing it, splitting it, "
+            "and computing and storing its vectors. A larger document gets this time for each MiB. "
+            "After that, the document is refused with DOCUMENT_PARSER_LIMIT."
+        ),
     )
     parser_memory_mib: int = Field(
         default=512,
@@ -89,29 +111,53 @@ class IngestionSettings(BaseModel, extra="forbid"):
         default=10,
         ge=0,
         le=1_000,
-        description="How many older versions of a document are kept, so that they can be compared and restored. Versions that an answer cites are kept in any case.",
+        description=(
+            "How many older versions of a document are kept, so that they can be compared and "
+            "restored. Versions that an answer cites are kept in any case."
+        ),
     )
     mails: bool = Field(
         default=True,
-        description="Whether administrators get a mail when documents could not be ingested. At most one such mail is sent in an hour. The mail says how many documents failed. Mails need the settings `mail`.",
+        description=(
+            "Whether administrators get a mail when documents could not be ingested. At most one "
+            "such mail is sent in an hour. The mail says how many documents failed. Mails need the "
+            "settings `mail`."
+        ),
     )
     metadata_model: str = Field(
         default="",
-        description="The language model that writes summaries and keywords of documents, as provider:model. It reads at most the first 12 KiB of each new text. If empty, a summary consists of sentences of the text, and the keywords are words of the text.",
+        description=(
+            "The language model that writes summaries and keywords of documents, as provider:model. "
+            "It reads at most the first 12 KiB of each new text. If empty, a summary consists of "
+            "sentences of the text, and the keywords are words of the text."
+        ),
     )
     chunking_model: str = Field(
         default="",
-        description="The language model that finds the places where a document's subject changes, as provider:model. Passages end at these places. The model reads the first words of up to about 400 blocks of each new text. If empty, passages follow only the structure of the text.",
+        description=(
+            "The language model that finds the places where a document's subject changes, as "
+            "provider:model. Passages end at these places. The model reads the first words of up to "
+            "about 400 blocks of each new text. If empty, passages follow only the structure of the "
+            "text."
+        ),
     )
     model_seconds: float = Field(
         default=30.0,
         ge=1,
         le=600,
-        description="The maximum time of one call of `metadata_model` or `chunking_model`. After that, the document is ingested without the model.",
+        description=(
+            "The maximum time of one call of `metadata_model` or `chunking_model`. After that, the "
+            "document is ingested without the model."
+        ),
     )
     allow_unconfined: bool | None = Field(
         default=None,
-        description="Whether documents are parsed on a kernel that lacks Landlock or seccomp. If a malicious document takes over the parser on such a kernel, only resource limits and a separate user confine the parser. If empty, documents are parsed on such a kernel only in development, and each start says so.",
+        description=(
+            "Whether documents are parsed on a kernel that lacks Landlock or seccomp. If a malicious "
+            "document takes over the parser on such a kernel, only resource limits and a separate "
+            "user confine the parser. If empty, documents are parsed on such a kernel only in "
+            "development, and each start says so."
+        ),
     )
 
     @property

@@ -1,7 +1,9 @@
-"""The vectors of Responsa's own documents, in a file that `tools/docs_vectors.py` writes. With them, a new instance loads these documents without running the embedding model.
+"""The vectors of Responsa's own documents, in a file that `tools/docs_vectors.py` writes for `make up` and for the
+wheel. With them, a new instance loads these documents without running the embedding model.
 
-The first line has the name of the model and the size of a row. Rows follow, sorted: the SHA-256 of a text, then its vector as 16-bit floats, little-endian, as in the index. So a
-search finds the same as with computed vectors. A text without a row costs only time, because the model computes its vector.
+The first line has the name of the model and the size of a row. Rows follow, sorted: the SHA-256 of a text, then its
+vector as 16-bit floats, little-endian, as in the index. So a search finds the same as with computed vectors. A text
+without a row costs only time, because the model computes its vector.
 """
 
 from __future__ import annotations
@@ -48,21 +50,22 @@ def packed(model: str, vectors: Mapping[bytes, bytes]) -> bytes:
 
 
 def read(file: Path, model: str, hashes: Sequence[bytes]) -> dict[bytes, bytes]:
-    """The vectors of a file for these hashes, as in `VectorCache`. A hash without a vector is left out, and so are all hashes if the file is missing or is for another model."""
-    found: dict[bytes, bytes] = {}
+    """The vectors of a file for these hashes, as in `VectorCache`. A hash without a vector is left out, and so are all
+    hashes if the file is missing or is for another model."""
+    vectors: dict[bytes, bytes] = {}
     try:
         opened = file.open("rb")
     except FileNotFoundError:
-        return found
+        return vectors
     with opened, mmap(opened.fileno(), 0, access=ACCESS_READ) as data:
         name, _, size = data.readline().decode().rpartition(" ")
         if name != model:
-            return found
+            return vectors
         start, row = data.tell(), int(size)
         rows = range(start, len(data), row)
         for digest in hashes:
             place = bisect_left(rows, digest, key=lambda at: data[at : at + _HASH])
             if place < len(rows) and data[rows[place] : rows[place] + _HASH] == digest:
                 half = np.frombuffer(data[rows[place] + _HASH : rows[place] + row], "<f2")
-                found[digest] = half.astype("<f4").tobytes()
-    return found
+                vectors[digest] = half.astype("<f4").tobytes()
+    return vectors

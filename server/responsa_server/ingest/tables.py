@@ -1,7 +1,7 @@
 """The headers of tables that are longer than a passage.
 
-A passage within such a table has rows without the names of their columns. Search and answers need the names, so the passage is indexed with them and
-knows where the header stands.
+A passage within such a table has rows without the names of their columns. Search and answers need the names, so the
+passage is indexed with them and knows where the header stands.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ MAX_HEADER_BYTES: Final = 1024
 class Header:
     """The first line of a table, with the ruler below it.
 
-    start, end: its bytes in the canonical text. place: where it stands in the original file; None if the format keeps no places. names: the names of the
-    columns; () if there is no ruler.
+    start, end: its bytes in the canonical text. place: where it stands in the original file; None if the format keeps
+    no places. names: the names of the columns; () if there is no ruler.
     """
 
     start: int
@@ -46,11 +46,13 @@ class _Table:
 def section_headers(
     section: Section, media_type: str, places: Sequence[int], above: Header | None = None
 ) -> tuple[Sequence[Header | None], Header | None]:
-    """The header for each of these bytes of a section, which are in order: the header of the table within which the byte stands. None if the byte is in no table or in
-    its header, if the header is longer than MAX_HEADER_BYTES, or if the rows themselves say the names of their columns.
+    """The header for each of these bytes of a section, which are in order: the header of the table within which the
+    byte stands. None if the byte is in no table or in its header, if the header is longer than MAX_HEADER_BYTES, or if
+    the rows themselves say the names of their columns.
 
-    A table is a run of table blocks without an empty line between them. places: count from the section's beginning; headers count from the document's. above: the header
-    of the table that the end of the section before has cut; None if it has cut none. The second result is `above` for the next section.
+    A table is a run of table blocks without an empty line between them. places: count from the section's beginning;
+    headers count from the document's. above: the header of the table that the end of the section before has cut; None
+    if it has cut none. The second result is `above` for the next section.
     """
     document = section.document
     text = document.canonical_text.encode()
@@ -64,20 +66,20 @@ def section_headers(
             made[number] = _header(tables[number], text, section.start)
         return made[number]
 
-    found: list[Header | None] = []
+    headers: list[Header | None] = []
     for place in places:
         number = bisect_right(tables, place, key=lambda one: one.start) - 1
         header = header_of_table(number) if number >= 0 and place < tables[number].end else None
-        found.append(header if header is not None and header.end < section.start + place else None)
+        headers.append(header if header is not None and header.end < section.start + place else None)
     first, last = tables[0], tables[-1]
     continued = above is not None and first.first is document.blocks[0] and b"\n" not in text[: first.start]
     if continued:
-        found = [above if place < first.end else one for place, one in zip(places, found, strict=True)]
+        headers = [above if place < first.end else one for place, one in zip(places, headers, strict=True)]
     if last.end != document.blocks[-1].byte_end or text.count(b"\n", last.end) > 1:
-        return found, None
+        return headers, None
     if continued and first is last:
-        return found, above
-    return found, header_of_table(len(tables) - 1)
+        return headers, above
+    return headers, header_of_table(len(tables) - 1)
 
 
 def _header(table: _Table, text: bytes, section_start: int) -> Header | None:
@@ -94,18 +96,18 @@ def _header(table: _Table, text: bytes, section_start: int) -> Header | None:
 
 
 def _tables(blocks: Sequence[Block], text: bytes) -> list[_Table]:
-    found: list[_Table] = []
+    tables: list[_Table] = []
     before: Block | None = None
     for block in blocks:
         if block.kind is BlockKind.TABLE:
             if (
-                found
+                tables
                 and before is not None
                 and before.kind is BlockKind.TABLE
                 and text.count(b"\n", before.byte_end, block.byte_start) == 1
             ):
-                found[-1] = _Table(found[-1].start, block.byte_end, found[-1].first)
+                tables[-1] = _Table(tables[-1].start, block.byte_end, tables[-1].first)
             else:
-                found.append(_Table(block.byte_start, block.byte_end, block))
+                tables.append(_Table(block.byte_start, block.byte_end, block))
         before = block
-    return found
+    return tables

@@ -1,7 +1,7 @@
 """Follows operations, wherever they run. The database is the only source; the notices of this process only make it faster.
 
-One task reads the seqs of all watched operations in one query per tenant. So many watchers cost little, and a watcher holds no connection while
-it waits.
+One task reads the seqs of all watched operations in one query per tenant. So many watchers cost little, and a watcher
+holds no connection while it waits.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
+from contextvars import Context
 from typing import Final
 from uuid import UUID
 
@@ -65,12 +66,13 @@ class Watching:
 
     @contextmanager
     def watch(self, reader: Reader, operation_id: UUID, seq: int = 0) -> Generator[Watcher, None, None]:
-        """Watch an operation during the block. seq: that of the newest state that the caller knows. Without it, read the operation inside the block, because it may have ended before the
-        block began.
+        """Watch an operation during the block. seq: that of the newest state that the caller knows. Without it, read
+        the operation inside the block, because it may have ended before the block began.
         """
         watcher = Watcher(self._operations, reader, operation_id, seq)
         if not self._watchers:
-            self._polling = asyncio.create_task(self._poll(), name="watched operations")
+            # It serves everybody, so its lines name nothing of the call that happens to begin it.
+            self._polling = asyncio.create_task(self._poll(), name="watched operations", context=Context())
         self._watchers[operation_id].add(watcher)
         try:
             yield watcher
@@ -113,6 +115,7 @@ class Watching:
                     self._log.info("watched operations cannot be read", reason=error.reason.value)
                     continue
                 for watcher in watchers:
-                    # An operation that was deleted, or that the reader may not read any more, has no seq. Its watcher finds that out when it reads the operation.
+                    # An operation that was deleted, or that the reader may not read any more, has no seq. Its watcher
+                    # finds that out when it reads the operation.
                     if seqs.get(watcher.operation_id) != watcher.seq:
                         watcher.news.set()

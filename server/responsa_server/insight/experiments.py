@@ -13,7 +13,7 @@ from responsa_server.domain.experiments import Experiment, ExperimentMetric, Mea
 from responsa_server.domain.people import AuditEvent
 from responsa_server.domain.unexpected import UnexpectedErrors
 from responsa_server.insight.intervals import Sums, margin
-from responsa_server.insight.keeper import Keeper
+from responsa_server.insight.periodic import PeriodicTask
 from responsa_server.stores.postgres.experiments import PostgresExperiments
 
 SERVER = "server"
@@ -78,8 +78,9 @@ def _arm(sums: Sums) -> Arm:
     return Arm(int(sums.units), int(sums.turns), float(sums.mean))
 
 
-class ExperimentKeeper(Keeper):
-    """Stops experiments whose guard finds the candidate worse, and those whose agent got another version. One process works at a time, every five seconds."""
+class ExperimentKeeper(PeriodicTask):
+    """Stops experiments whose guard finds the candidate worse, and those whose agent got another version. One process
+    works at a time, every five seconds."""
 
     name = "experiments"
 
@@ -94,16 +95,13 @@ class ExperimentKeeper(Keeper):
         async with self._store.alone() as alone:
             running = await self._store.open() if alone else ()
             for experiment in running:
-                if await self._is_worse(experiment):
+                measured = await self._store.measured(experiment.id, experiment.guard)
+                (guard,) = results(measured, [experiment.guard])
+                if guard.low > experiment.guard_margin:
                     await self._stop(experiment, StoppedBy.GUARD)
         for experiment in running:
             if await self._is_superseded(experiment):
                 await self._stop(experiment, StoppedBy.VERSION)
-
-    async def _is_worse(self, experiment: Experiment) -> bool:
-        measured = await self._store.measured(experiment.id, experiment.guard)
-        (guard,) = results(measured, [experiment.guard])
-        return guard.low > experiment.guard_margin
 
     async def _is_superseded(self, experiment: Experiment) -> bool:
         if self._answers(experiment):

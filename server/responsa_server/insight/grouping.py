@@ -1,4 +1,5 @@
-"""Groups questions by their vectors: each joins the closest group, or begins one (leader clustering, with the mean of a group in place of its first member; Hartigan 1975, chapter 3)."""
+"""Groups questions by their vectors: each joins the closest group, or begins one (leader clustering, with the mean of a
+group in place of its first member; Hartigan 1975, chapter 3)."""
 
 from __future__ import annotations
 
@@ -27,11 +28,11 @@ class Grouping:
     def __call__(
         self, groups: Sequence[QuestionGroup], questions: Sequence[tuple[UUID, bytes]]
     ) -> tuple[Sequence[UUID], Sequence[QuestionGroup]]:
-        found, size = list(groups), len(groups)
+        all_groups, size = list(groups), len(groups)
         if not questions:
             return (), ()
         sums = np.empty((size + len(questions), len(questions[0][1]) // 4), dtype=np.float32)
-        for place, group in enumerate(found):
+        for place, group in enumerate(all_groups):
             sums[place] = floats(group.vector)
         means = np.empty_like(sums)
         means[:size] = unit(sums[:size])
@@ -41,19 +42,21 @@ class Grouping:
             cosines = means[:size] @ vector
             place = int(cosines.argmax()) if size else -1
             if place < 0 or cosines[place] < self._least:
-                found.append(QuestionGroup(self._new_id(), data, data, turn_id))
+                all_groups.append(QuestionGroup(self._new_id(), data, data, turn_id))
                 sums[size] = means[size] = vector
                 chosen.append(size)
                 size += 1
                 continue
             sums[place] += vector
             means[place] = unit(sums[place])
-            if vector @ means[place] > floats(found[place].central) @ means[place]:
-                found[place].central, found[place].central_turn = data, turn_id
+            if vector @ means[place] > floats(all_groups[place].central) @ means[place]:
+                all_groups[place].central, all_groups[place].central_turn = data, turn_id
             chosen.append(place)
         for place in set(chosen):
-            found[place].vector = as_bytes(sums[place])
-        return [found[place].id for place in chosen], [found[place] for place in sorted(set(chosen))]
+            all_groups[place].vector = as_bytes(sums[place])
+        return [all_groups[place].id for place in chosen], [
+            all_groups[place] for place in sorted(set(chosen))
+        ]
 
 
 def middle(vectors: Float) -> tuple[bytes, int]:

@@ -1,7 +1,10 @@
 """Intervals for the difference between the two versions of an experiment that stay valid however often somebody looks (docs/adr/0084).
 
-The mean of a version is a ratio: the sum of a metric over the turns, divided by the number of turns. The turns of one user or conversation, the *unit*, depend on each other, so the variance is that of a ratio over units (Cochran, Sampling Techniques, 1977, section 6.3).
-The width is that of an asymptotic confidence sequence (Waudby-Smith, Arbour, Sinha, Kennedy and Ramdas, Time-uniform central limit theory and asymptotic confidence sequences, Annals of Statistics 52, 2024, theorem 2.2).
+The mean of a version is a ratio: the sum of a metric over the turns, divided by the number of turns. The turns of one
+user or conversation, the *unit*, depend on each other, so the variance is that of a ratio over units (Cochran, Sampling
+Techniques, 1977, section 6.3). The width is that of an asymptotic confidence sequence (Waudby-Smith, Arbour, Sinha,
+Kennedy and Ramdas, Time-uniform central limit theory and asymptotic confidence sequences, Annals of Statistics 52,
+2024, theorem 2.2).
 """
 
 from __future__ import annotations
@@ -17,7 +20,8 @@ ALPHA: Final = 0.05
 LEAST_UNITS: Final = 10
 """So many units of each version are needed for an interval."""
 _NARROWEST_AT: Final = 1000
-"""The number of turns, of both versions together, for which the interval is narrowest in units of its standard error. At ten times as many it is 7 % wider, at a tenth 27 %."""
+"""The number of turns, of both versions together, for which the interval is narrowest in units of its standard error.
+At ten times as many it is 7 % wider, at a tenth 27 %."""
 _RHO2: Final = float((-2 * np.log(ALPHA) + np.log(1 - 2 * np.log(ALPHA))) / _NARROWEST_AT)
 
 Numbers = npt.NDArray[np.float64]
@@ -27,8 +31,8 @@ Numbers = npt.NDArray[np.float64]
 class Sums:
     """What is known of a metric for one version, as numbers or as arrays of one shape.
 
-    units: users or conversations. turns: turns with a value. total: the sum of the values. For a unit with x as its sum and n as its number of turns,
-    squares, products and sizes are the sums of x², xn and n² over the units.
+    units: users or conversations. turns: turns with a value. total: the sum of the values. For a unit with x as its sum
+    and n as its number of turns, squares, products and sizes are the sums of x², xn and n² over the units.
     """
 
     units: Numbers
@@ -44,7 +48,8 @@ class Sums:
         return self.total / np.maximum(self.turns, 1)
 
     def with_both(self) -> Sums:
-        """The sums with two units more, one with a turn of the value 0 and one with a turn of the value 1 (Agresti and Caffo, 2000), so that the variance of a rate that was 0 or 1 so far is not 0."""
+        """The sums with two units more, one with a turn of the value 0 and one with a turn of the value 1 (Agresti and
+        Caffo, 2000), so that the variance of a rate that was 0 or 1 so far is not 0."""
         return Sums(
             self.units + 2,
             self.turns + 2,

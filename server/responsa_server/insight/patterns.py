@@ -20,7 +20,7 @@ from responsa_server.domain.models import Spent
 from responsa_server.domain.parts import NOT_PAUSED, Pause
 from responsa_server.domain.unexpected import UnexpectedErrors
 from responsa_server.insight.grouping import Float, as_bytes, middle
-from responsa_server.insight.keeper import Keeper
+from responsa_server.insight.periodic import PeriodicTask
 from responsa_server.search.embedder import Embedder, Embedders, QuestionEmbedder
 from responsa_server.stores.cached import SharedCache
 from responsa_server.stores.postgres.patterns import PostgresPatterns
@@ -28,9 +28,11 @@ from responsa_server.stores.postgres.patterns import PostgresPatterns
 MOST_TITLE_BYTES: Final = 100
 _TITLE_WORDS: Final = 6
 _MOST_QUESTION_CHARS: Final = 300
-# How often a process asks PostgreSQL for what another process, which has ended since, has left, and for deleted questions and missing titles.
+# How often a process asks PostgreSQL for what another process, which has ended since, has left, and for deleted
+# questions and missing titles.
 _LOOK_SECONDS: Final = (20.0, 30.0)
-# The share of the embedding model's time that the other work gets, in multiples of what a call has taken. Vectors that searches have made come from the cache.
+# The share of the embedding model's time that the other work gets, in multiples of what a call has taken. Vectors that
+# searches have made come from the cache.
 _REST: Final = 2.0
 
 
@@ -38,8 +40,10 @@ class _Title(NodeModel):
     title: str
 
 
-class PatternKeeper(Keeper):
-    """One process groups the questions of a tenant at a time, in batches; a process that is killed leaves nothing that another one does not finish. model: gives titles; None: patterns have no titles. pause: while the instance is paused, no model is asked without a caller."""
+class PatternKeeper(PeriodicTask):
+    """One process groups the questions of a tenant at a time, in batches; a process that is killed leaves nothing that
+    another one does not finish. model: gives titles; None: patterns have no titles. pause: while the instance is
+    paused, no model is asked without a caller."""
 
     name = "patterns"
 
@@ -76,7 +80,8 @@ class PatternKeeper(Keeper):
         self._next = monotonic() + random.uniform(*_LOOK_SECONDS)  # noqa: S311 - no secret
 
     async def count(self) -> None:
-        """Group the questions of all tenants. The tenants take turns, so that none waits for the many questions of another. Raises Unavailable."""
+        """Group the questions of all tenants. The tenants take turns, so that none waits for the many questions of
+        another. Raises Unavailable."""
         failed, more = set[str](), True
         while more:
             more = False
@@ -94,11 +99,11 @@ class PatternKeeper(Keeper):
     async def _one(self, tenant_id: str) -> bool:
         """Make a round for a tenant. Returns whether it has grouped questions, so that there may be more."""
         embedder = await self._embedders.declared()
-        asked = await self._store.waiting(tenant_id)
-        if asked:
-            vectors = await self._vectors(tenant_id, embedder, [one.text for one in asked if one.text])
+        questions = await self._store.waiting(tenant_id)
+        if questions:
+            vectors = await self._vectors(tenant_id, embedder, [one.text for one in questions if one.text])
             left = iter(vectors)
-            found = {one.id: as_bytes(next(left)) if one.text else None for one in asked}
+            found = {one.id: as_bytes(next(left)) if one.text else None for one in questions}
             await self._store.group(tenant_id, embedder.name, found, self._grouping)
         for loss in await self._store.lost(tenant_id):
             if loss.questions:
@@ -110,18 +115,18 @@ class PatternKeeper(Keeper):
                 await self._store.dissolve(tenant_id, loss)
         if self._model is not None:
             await self._give_titles(self._model, tenant_id)
-        return bool(asked)
+        return bool(questions)
 
     async def _vectors(self, tenant_id: str, embedder: Embedder, texts: Sequence[str]) -> Float:
         questions = QuestionEmbedder(embedder, self._cached_vectors)
         unique = list(dict.fromkeys(texts))
-        found: dict[str, Float] = {}
+        vectors: dict[str, Float] = {}
         for start in range(0, len(unique), embedder.texts_a_call):
             some = unique[start : start + embedder.texts_a_call]
             began = monotonic()
-            found.update(zip(some, await questions.embed(tenant_id, some), strict=True))
+            vectors.update(zip(some, await questions.embed(tenant_id, some), strict=True))
             await asyncio.sleep(_REST * (monotonic() - began))
-        return np.array([found[text] for text in texts], dtype=np.float32)
+        return np.array([vectors[text] for text in texts], dtype=np.float32)
 
     async def _give_titles(self, model: BackgroundModel, tenant_id: str) -> None:
         for pattern_id, questions in (await self._store.untitled(tenant_id)).items():

@@ -1,6 +1,7 @@
 """Replays: the call that begins one, and the job that asks its questions. Nothing of an answer is stored but how it compares.
 
-The job works in slices, so that other jobs get their turn. A question is settled once; after a crash, the next attempt goes on with the first question that waits.
+The job works in slices, so that other jobs get their turn. A question is settled once; after a crash, the next attempt
+goes on with the first question that waits.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Final
 from uuid import UUID
 
 import structlog
+from structlog.contextvars import bind_contextvars
 from structlog.typing import FilteringBoundLogger
 
 from responsa_server.domain import names
@@ -51,7 +53,7 @@ from responsa_server.domain.replays import (
     ReplayState,
     WaitingQuestion,
 )
-from responsa_server.domain.turns import NewId, TurnState
+from responsa_server.domain.turns import NewId, TurnState, log_ids
 from responsa_server.domain.unexpected import UnexpectedErrors
 from responsa_server.stores.postgres.replays import PostgresReplays
 from responsa_server.telemetry.unexpected import note
@@ -74,19 +76,20 @@ class Replays:
 
     async def start(
         self,
-        who: Principal,
+        caller: Principal,
         agent: str,
         number: int,
         source: ReplayedTurns | Sequence[str],
         max_cost_micros: int,
         request_id: UUID | None,
     ) -> Operation:
-        """See `PostgresReplays.start`. Raises NotFound and Precondition for a version that cannot be run, InvalidRequest if the time of the turns is empty."""
+        """See `PostgresReplays.start`. Raises NotFound and Precondition for a version that cannot be run,
+        InvalidRequest if the time of the turns is empty."""
         await self._agents.version(agent, number)
         if isinstance(source, ReplayedTurns) and source.start and source.end and source.start >= source.end:
             raise InvalidRequest.of_field("turns.start_time", "replay.order", "must be before end_time")
         version = names.agent_version(agent, number)
-        return await self.store.start(who, version, source, max_cost_micros, request_id)
+        return await self.store.start(caller, version, source, max_cost_micros, request_id)
 
 
 class Replaying:
@@ -104,7 +107,8 @@ class Replaying:
         errors: UnexpectedErrors,
         slice_seconds: float = _SLICE_SECONDS,
     ) -> None:
-        """busy: whether this process answers a user. The next question waits for that, up to five seconds. ended: tells waiting callers which operations have ended. errors: counts the unexpected ones.
+        """busy: whether this process answers a user. The next question waits for that, up to five seconds. ended: tells
+        waiting callers which operations have ended. errors: counts the unexpected ones.
         slice_seconds: the time after which the job lets other jobs run.
         """
         self._store = store
@@ -127,15 +131,14 @@ class Replaying:
             # It was cancelled, and the next attempt finds that it has ended; or another worker has it.
             return LONGEST_PAUSE if await self._store.begun(tenant_id, operation_id) else None
         except Unavailable as error:
-            name, reason = names.operation(operation_id), error.reason.value
-            self._log.warning("replay_waits", tenant=tenant_id, operation=name, reason=reason)
+            self._log.warning("replay_waits", reason=error.reason.value)
             return pause_after(min(attempts, 4))
         except (NotFound, Precondition) as error:  # the version can no longer be run
             await self._store.fail(tenant_id, operation_id, error)
         except Exception as error:  # whatever the error, the operation must end
             name = names.operation(operation_id)
             note(self._errors, error, name)
-            self._log.exception("replay_failed", tenant=tenant_id, operation=name)
+            self._log.exception("replay_failed")
             message = "Something went wrong. Please try again."
             internal = ResponsaError(Reason.INTERNAL, message, {"call_id": name})
             await self._store.fail(tenant_id, operation_id, internal)
@@ -156,13 +159,13 @@ class Replaying:
             if waiting is None:
                 await self._store.end(claim)
                 return True
-            if waiting.who is None:
+            if waiting.caller is None:
                 await self._store.leave_out(claim, ReplayState.USER_GONE, waiting.place)
             elif claim.max_cost_micros and spent >= claim.max_cost_micros:
                 await self._store.leave_out(claim, ReplayState.COST_LIMIT)
             else:
                 await self._quiet()
-                spent += await self._ask(claim, waiting, waiting.who, claim.max_cost_micros - spent)
+                spent += await self._ask(claim, waiting, waiting.caller, claim.max_cost_micros - spent)
             if clock() >= until:
                 return False
 
@@ -172,7 +175,7 @@ class Replaying:
                 return
             await asyncio.sleep(_BUSY_LOOK_SECONDS)
 
-    async def _ask(self, claim: ReplayClaim, waiting: WaitingQuestion, who: Principal, left: int) -> int:
+    async def _ask(self, claim: ReplayClaim, waiting: WaitingQuestion, caller: Principal, left: int) -> int:
         """Ask a question and settle it. left: what the replay may still cost; not positive without a limit. Returns the cost."""
         identity, number = names.parse_version(claim.agent_version)
         agent = await self._agents.version(identity, number)
@@ -189,10 +192,10 @@ class Replaying:
         wanted = agent.history_messages + agent.older_messages
         if waiting.conversation_id is not None and wanted > 0:
             history = await self._conversations.history(
-                who, waiting.conversation_id, wanted, waiting.before_time
+                caller, waiting.conversation_id, wanted, waiting.before_time
             )
         # Without the conversation, no summary of it is stored.
-        task = AnswerTask(self._new_id(), who, question, history, Meter(), recorded=recorded)
+        task = AnswerTask(self._new_id(), caller, question, history, Meter(), recorded=recorded)
         begun = asyncio.get_running_loop().time()
         try:
             terminal = await self._while_owned(claim, agent, task)
@@ -220,12 +223,9 @@ class Replaying:
     async def _book(self, claim: ReplayClaim, usage: Usage) -> None:
         """Count what an answer has cost that is not stored."""
         try:
-            await self._store.book(claim, usage)
+            await self._store.record_usage(claim, usage)
         except Unavailable as error:
-            name = names.operation(claim.operation_id)
-            self._log.error(
-                "usage_not_booked", tenant=claim.tenant_id, operation=name, reason=error.reason.value
-            )
+            self._log.error("usage_not_booked", reason=error.reason.value)
 
     async def _while_owned(self, claim: ReplayClaim, agent: Agent, task: AnswerTask) -> Terminal:
         """Answer a question. Once the replay is cancelled, the answer is too. Raises OwnershipLost."""
@@ -240,10 +240,11 @@ class Replaying:
             await asyncio.gather(answer, return_exceptions=True)
 
     async def _answer(self, agent: Agent, task: AnswerTask) -> Terminal:
+        bind_contextvars(**log_ids(task.turn_id, agent.version))
         limit = asyncio.timeout(agent.time_limit_seconds)
         try:
             async with limit:
-                await agent.admit(task.who, task.question)
+                await agent.admit(task.caller, task.question)
                 return await agent.answer(task, _pass)
         except ResponsaError as error:
             return failed(error)
@@ -251,7 +252,7 @@ class Replaying:
             if limit.expired():
                 return time_limit(task.turn_id, agent.time_limit_seconds)
             note(self._errors, error, names.turn(task.turn_id))
-            self._log.exception("replayed_question_failed", tenant=task.who.tenant_id)
+            self._log.exception("replayed_question_failed")
             return unexpected(task.turn_id)
 
 

@@ -16,7 +16,6 @@ from responsa_server.domain.insight import (
     Dimension,
     FeedbackCount,
     FeedbackState,
-    GivenFeedback,
     Granularity,
     InsightSettings,
     Quality,
@@ -24,6 +23,7 @@ from responsa_server.domain.insight import (
     Span,
 )
 from responsa_server.domain.people import AuditEvent, Principal
+from responsa_server.domain.rows import Row
 from responsa_server.stores.postgres.insight import PostgresInsight
 from responsa_server.stores.postgres.patterns import PostgresPatterns
 
@@ -45,14 +45,14 @@ class Insight:
 
     async def usage(
         self,
-        who: Principal,
+        caller: Principal,
         user_id: UUID | None,
         span: Span,
         granularity: Granularity | None,
         by: Collection[Dimension],
     ) -> Report:
         """Return the usage of a user of the tenant; of all users for None. Raises InvalidRequest if the report would have too many rows."""
-        report = await self.store.usage(who.tenant_id, user_id or EVERYBODY, span, granularity, by)
+        report = await self.store.usage(caller.tenant_id, user_id or EVERYBODY, span, granularity, by)
         if len(report.rows) > MOST_ROWS:
             raise InvalidRequest.of_field(
                 "granularity",
@@ -62,10 +62,11 @@ class Insight:
         return report
 
     async def quality(
-        self, who: Principal, span: Span, granularity: Granularity | None
+        self, caller: Principal, span: Span, granularity: Granularity | None
     ) -> tuple[Sequence[Rated], Sequence[Rated], Report]:
-        """Return the quality and the ratings of all agents together and of each agent; those of each period in which something happened, if there is a granularity; and a report
-        without rows. Raises InvalidRequest for too many periods.
+        """Return the quality and the ratings of all agents together and of each agent; those of each period in which
+        something happened, if there is a granularity; and a report without rows. Raises InvalidRequest for too many
+        periods.
         """
         if granularity and (span.end - span.start) / granularity.longest > MOST_PERIODS:
             raise InvalidRequest.of_field(
@@ -73,41 +74,40 @@ class Insight:
                 "report.max_periods",
                 f"makes more than {MOST_PERIODS:,} periods; choose longer ones, or a shorter time",
             )
-        agents, periods, report = await self.store.quality(who.tenant_id, span, granularity)
-        counts, _ = await self.store.feedback_counts(who.tenant_id, span, granularity)
+        agents, periods, report = await self.store.quality(caller.tenant_id, span, granularity)
+        counts, _ = await self.store.feedback_counts(caller.tenant_id, span, granularity)
         of_agents = {one.agent: one for one in counts if one.start_time is None}
         of_agents[""] = FeedbackCount.sum(list(of_agents.values()))
         of_periods = {one.start_time: one for one in counts if one.start_time is not None}
-        asked = {one.start_time: one for one in periods if one.start_time is not None}
+        qualities = {one.start_time: one for one in periods if one.start_time is not None}
         none = FeedbackCount.sum(())
         return (
             [(one, of_agents.get(one.agent, none)) for one in agents],
             [
-                (asked.get(time, Quality("", time)), of_periods.get(time, none))
-                for time in sorted(asked.keys() | of_periods.keys())
+                (qualities.get(time, Quality("", time)), of_periods.get(time, none))
+                for time in sorted(qualities.keys() | of_periods.keys())
             ],
             report,
         )
 
-    async def resolve(
-        self, who: Principal, message_id: UUID, state: FeedbackState, note: str
-    ) -> GivenFeedback:
+    async def resolve(self, caller: Principal, message_id: UUID, state: FeedbackState, note: str) -> Row:
         """Set the state and the note of feedback. Raises NotFound."""
-        audit = AuditEvent.of(who, "feedback.update", names.feedback(message_id))
-        return await self.store.resolve(who, message_id, state, note, audit)
+        audit = AuditEvent.of_call(caller, names.feedback(message_id))
+        return await self.store.resolve(caller, message_id, state, note, audit)
 
     async def update_settings(
-        self, who: Principal, question_texts: bool | None, budget_micros: int | None
+        self, caller: Principal, question_texts: bool | None, budget_micros: int | None
     ) -> InsightSettings:
         """Change the tenant's settings that are not None. Returns all of them."""
         act = "update_budget" if question_texts is None else "update"
-        audit = AuditEvent.of(who, f"insight_settings.{act}", "insightSettings")
-        await self.store.set_settings(who.tenant_id, question_texts, budget_micros, audit)
-        return await self.store.settings(who.tenant_id)
+        audit = AuditEvent.of(caller, f"insight_settings.{act}", "insightSettings")
+        await self.store.set_settings(caller.tenant_id, question_texts, budget_micros, audit)
+        return await self.store.settings(caller.tenant_id)
 
 
 def span(start: datetime | None, end: datetime | None) -> Span:
-    """The time of a report: by default, up to now, and from 30 days before its end. The hours in which it begins and ends are whole. Raises InvalidRequest."""
+    """The time of a report: by default, up to now, and from 30 days before its end. The hours in which it begins and
+    ends are whole. Raises InvalidRequest."""
     last = end or datetime.now(UTC)
     first = start or last - min(timedelta(days=DEFAULT_DAYS), last - _EARLIEST)
     if first >= last:

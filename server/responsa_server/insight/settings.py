@@ -10,7 +10,11 @@ class InsightSettings(BaseModel, extra="forbid"):
 
     model: str = Field(
         default="",
-        description="The language model that gives titles to patterns of questions, as provider:model. It reads questions of the tenants that allow texts of questions, and no others. If empty, patterns have no titles.",
+        description=(
+            "The language model that gives titles to patterns of questions, as provider:model. It "
+            "reads questions of the tenants that allow texts of questions, and no others. If empty, "
+            "patterns have no titles."
+        ),
     )
     model_seconds: float = Field(
         default=30.0,

@@ -24,6 +24,7 @@ from responsa_server.domain.errors import (
     NotPermitted,
     Reason,
 )
+from responsa_server.domain.formatting import is_visible
 from responsa_server.domain.knowledge import (
     DEFAULT_COLLECTION,
     MAX_DOCUMENT_BYTES,
@@ -47,15 +48,15 @@ from responsa_server.domain.limits import NO_LIMIT
 from responsa_server.domain.listing import ListQuery, Page
 from responsa_server.domain.people import AuditEvent, Principal, Role
 from responsa_server.domain.sources import OfRun
-from responsa_server.domain.words import is_visible
 from responsa_server.ingest import rejections
-from responsa_server.ingest.formats.table import FORMATS, Formats
+from responsa_server.ingest.formats.sniff import decide_format
+from responsa_server.ingest.formats.table import FORMATS
 from responsa_server.ingest.indexing import SHORT_BYTES
 from responsa_server.ingest.jobs import MAX_TITLE_BYTES
-from responsa_server.ingest.sniff import decide_format
 from responsa_server.ingest.watching import Watching
 from responsa_server.library.pages import PageImages
 from responsa_server.search.embedder import Embedders, Vectors, unknown_embedding
+from responsa_server.spools import spooling
 from responsa_server.stores.postgres.collections import CollectionStore
 from responsa_server.stores.postgres.documents import DocumentStore
 from responsa_server.stores.postgres.generations import GenerationStore
@@ -68,7 +69,8 @@ ORIGINAL_CHUNK_BYTES: Final = 256 * 1024
 _UPLOAD_CHUNK_BYTES: Final = 256 * 1024
 _IN_MEMORY_BYTES: Final = 1024 * 1024
 _READ_BYTES: Final = 1024 * 1024
-# The maximum number of uploads whose format is decided at the same time. An archive or an old office file is in memory meanwhile, up to 64 MiB.
+# The maximum number of uploads whose format is decided at the same time. An archive or an old office file is in memory
+# meanwhile, up to 64 MiB.
 _DECIDED_AT_ONCE: Final = 2
 # The maximum number of uploads of more than 1 MiB that are written to the database at the same time.
 _STORED_AT_ONCE: Final = 4
@@ -106,13 +108,15 @@ class ComparedVersions:
 class Library:
     """What users can do with collections and documents.
 
-    Collections are read by their owners and by those with whom they are shared, and changed by owners and administrators. What a caller may not read does not exist for it;
-    administrators see collections without what is in them. Reads that need no further check go directly to `collections`, `documents`, `operations`, `generations` and
+    Collections are read by their owners and by those with whom they are shared, and changed by owners and
+    administrators. What a caller may not read does not exist for it; administrators see collections without what is in
+    them. Reads that need no further check go directly to `collections`, `documents`, `operations`, `generations` and
     `pages`, which know who reads.
 
-    Whoever may read a document or a collection may read its operations and wait for them. An operation may be cancelled and deleted by the user
-    who started it, the uploader of its document, the owner of the collection, and administrators. A list of operations
-    contains only the caller's operations, or all operations of the tenant if the caller is an administrator.
+    Whoever may read a document or a collection may read its operations and wait for them. An operation may be cancelled
+    and deleted by the user who started it, the uploader of its document, the owner of the collection, and
+    administrators. A list of operations contains only the caller's operations, or all operations of the tenant if the
+    caller is an administrator.
     """
 
     def __init__(
@@ -126,7 +130,6 @@ class Library:
         *,
         embedders: Embedders,
         generations: GenerationStore,
-        formats: Formats = FORMATS,
         spool_dir: Path | None = None,
         heartbeat_seconds: float = 15.0,
     ) -> None:
@@ -140,7 +143,7 @@ class Library:
         self.documents = documents
         self.operations = operations
         self.generations = generations
-        self.formats = formats
+        self.formats = FORMATS
         self.pages = pages
         self._searcher = searcher
         self._watching = watching
@@ -154,7 +157,7 @@ class Library:
 
     async def create_collection(
         self,
-        who: Principal,
+        caller: Principal,
         collection_id: str,
         display_name: str,
         chunking: Chunking,
@@ -163,8 +166,9 @@ class Library:
         most: int = NO_LIMIT,
         suggested_questions: Sequence[str] = (),
     ) -> Collection:
-        """Create a collection, which only its owner and these readers may read. most: the maximum number of the caller's collections. Raises AlreadyExists, InvalidRequest,
-        Exhausted (LIMIT_REACHED); Unavailable, Precondition (the embedding model).
+        """Create a collection, which only its owner and these readers may read. most: the maximum number of the
+        caller's collections. Raises AlreadyExists, InvalidRequest, Exhausted (LIMIT_REACHED); Unavailable, Precondition
+        (the embedding model).
         """
         if chunking.overlap_tokens * 2 >= chunking.max_tokens:
             raise InvalidRequest.of_field(
@@ -174,7 +178,7 @@ class Library:
             )
         embedder = await self._embedders.declared()
         return await self.collections.create(
-            who,
+            caller,
             collection_id,
             display_name,
             chunking,
@@ -188,7 +192,7 @@ class Library:
 
     async def update_collection(
         self,
-        who: Principal,
+        caller: Principal,
         collection_id: str,
         *,
         display_name: str | None = None,
@@ -199,61 +203,65 @@ class Library:
         etag: str = "",
         validate_only: bool = False,
     ) -> Collection:
-        """Change the values that are not None. validate_only: store nothing, but return the collection as it would be. synonyms: a file of synonyms (see `read_synonyms`), or "" to remove it. without: the folded addresses of users to leave
-        out of the readers. A change of the readers applies from the next call on, and is written to the audit log. Raises NotFound, NotPermitted, Conflict, InvalidRequest (one violation for each mistake in the synonyms).
+        """Change the values that are not None. validate_only: store nothing, but return the collection as it would be.
+        synonyms: a file of synonyms (see `read_synonyms`), or "" to remove it. without: the folded addresses of users
+        to leave out of the readers. A change of the readers applies from the next call on, and is written to the audit
+        log. Raises NotFound, NotPermitted, Conflict, InvalidRequest (one violation for each mistake in the synonyms).
         """
         if synonyms is not None:
             _check_synonyms(synonyms)
-        collection = await self._managed_collection(who, collection_id)
+        collection = await self._managed_collection(caller, collection_id)
         name = names.collection(collection.shared_id)
-        audit = _audited(who, "collection.update", name, collection.owner_id)
+        audit = _audited(caller, name, collection.owner_id)
         if readers is not None:
-            audit = AuditEvent.of(who, "collection.share", name, about=collection.owner_id)
+            audit = AuditEvent.of(caller, "collection.share", name, about=collection.owner_id)
         changes = CollectionChanges(display_name, synonyms, readers, without, suggested_questions)
         return await self.collections.update(
-            who, collection_id, changes, etag=etag, audit=audit, validate_only=validate_only
+            caller, collection_id, changes, etag=etag, audit=audit, validate_only=validate_only
         )
 
     async def delete_collection(
         self,
-        who: Principal,
+        caller: Principal,
         collection_id: str,
         etag: str = "",
         force: bool = False,
         *,
         over_others: Check | None = None,
     ) -> None:
-        """Delete a collection; with force, its content too. over_others: the check of an administrator who deletes what belongs to another user, or None. Raises NotFound, NotPermitted, Conflict,
-        Precondition, and the errors of the check.
+        """Delete a collection; with force, its content too. over_others: the check of an administrator who deletes what
+        belongs to another user, or None. Raises NotFound, NotPermitted, Conflict, Precondition, and the errors of the
+        check.
         """
-        collection = await self._managed_collection(who, collection_id)
-        await _check_over_others(who, collection.owner_id, over_others)
+        collection = await self._managed_collection(caller, collection_id)
+        await _check_over_others(caller, collection.owner_id, over_others)
         name = names.collection(collection.shared_id)
-        audit = _audited(who, "collection.delete", name, collection.owner_id)
+        audit = _audited(caller, name, collection.owner_id)
         # A collection of the same name that somebody makes or deletes meanwhile must not change which one is deleted.
         ended = await self.collections.delete(
-            who, collection_id, etag, force=force, audit=audit, owner_id=collection.owner_id
+            caller, collection_id, etag, force=force, audit=audit, owner_id=collection.owner_id
         )
         self._watching.ended(ended)
 
     async def reindex_collection(
         self,
-        who: Principal,
+        caller: Principal,
         collection_id: str,
         embedding: str = "",
         *,
         activate: bool = True,
         request_id: UUID | None = None,
     ) -> Operation:
-        """Begin to build a generation with the embedding model `provider:model`; by default, the model of new collections. activate: whether the generation becomes
-        active as soon as it is complete.
+        """Begin to build a generation with the embedding model `provider:model`; by default, the model of new
+        collections. activate: whether the generation becomes active as soon as it is complete.
 
-        Raises NotFound, NotPermitted, InvalidRequest (EMBEDDING_UNKNOWN), Unavailable or Precondition (the model; REINDEX_RUNNING, GENERATION_STATE), AlreadyExists.
+        Raises NotFound, NotPermitted, InvalidRequest (EMBEDDING_UNKNOWN), Unavailable or Precondition (the model;
+        REINDEX_RUNNING, GENERATION_STATE), AlreadyExists.
         """
-        await self._require_over_collection(who, collection_id)
+        await self._require_over_collection(caller, collection_id)
         embedder = await self._embedders.declared(embedding)
         return await self.generations.build(
-            who,
+            caller,
             collection_id,
             embedder.name,
             embedder.dimensions,
@@ -262,7 +270,8 @@ class Library:
         )
 
     async def embed(self, texts: Sequence[str], embedding: str = "") -> EmbeddedTexts:
-        """The vectors of texts by the model `provider:model`; by default, the model of new collections. Raises InvalidRequest (EMBEDDING_UNKNOWN), Unavailable, Precondition."""
+        """The vectors of texts by the model `provider:model`; by default, the model of new collections. Raises
+        InvalidRequest (EMBEDDING_UNKNOWN), Unavailable, Precondition."""
         embedder = await self._embedders.declared(embedding)
         # Questions that wait for the model come in between.
         most = max(1, embedder.texts_a_call)
@@ -273,36 +282,36 @@ class Library:
         return EmbeddedTexts(embedding or self._embedders.configured, np.concatenate(vectors), tokens)
 
     async def activate_generation(
-        self, who: Principal, collection_id: str, number: int, request_id: UUID | None = None
+        self, caller: Principal, collection_id: str, number: int, request_id: UUID | None = None
     ) -> Operation:
-        """Begin to complete a generation that lacks newer passages, and to activate it. Raises NotFound, NotPermitted, InvalidRequest (EMBEDDING_UNKNOWN), Precondition
-        (REINDEX_RUNNING, GENERATION_STATE), AlreadyExists.
+        """Begin to complete a generation that lacks newer passages, and to activate it. Raises NotFound, NotPermitted,
+        InvalidRequest (EMBEDDING_UNKNOWN), Precondition (REINDEX_RUNNING, GENERATION_STATE), AlreadyExists.
         """
-        await self._require_over_collection(who, collection_id)
-        for one in await self.generations.list(who, collection_id):
+        await self._require_over_collection(caller, collection_id)
+        for one in await self.generations.list(caller, collection_id):
             if one.number == number and await self._embedders.named(one.embedding) is None:
                 raise unknown_embedding(one.embedding)
-        return await self.generations.activate(who, collection_id, number, request_id=request_id)
+        return await self.generations.activate(caller, collection_id, number, request_id=request_id)
 
-    async def delete_generation(self, who: Principal, collection_id: str, number: int) -> None:
+    async def delete_generation(self, caller: Principal, collection_id: str, number: int) -> None:
         """Delete a generation that is neither active nor being built. Raises NotFound, NotPermitted, Precondition (GENERATION_STATE)."""
-        collection = await self._managed_collection(who, collection_id)
+        collection = await self._managed_collection(caller, collection_id)
         name = names.generation(collection.shared_id, number)
-        audit = _audited(who, "generation.delete", name, collection.owner_id)
-        await self.generations.delete(who, collection_id, number, audit)
+        audit = _audited(caller, name, collection.owner_id)
+        await self.generations.delete(caller, collection_id, number, audit)
 
-    async def _managed_collection(self, who: Principal, collection_id: str) -> Collection:
+    async def _managed_collection(self, caller: Principal, collection_id: str) -> Collection:
         """The collection, if the caller owns it or is an administrator. Raises NotFound, NotPermitted."""
-        collection = await self.collections.get(who, collection_id)
-        _require(who, collection.owner_id)
+        collection = await self.collections.get(caller, collection_id)
+        _require(caller, collection.owner_id)
         return collection
 
-    async def _require_over_collection(self, who: Principal, collection_id: str) -> None:
-        _require(who, await self.collections.owner(who, collection_id))
+    async def _require_over_collection(self, caller: Principal, collection_id: str) -> None:
+        _require(caller, await self.collections.owner(caller, collection_id))
 
     async def upload(
         self,
-        who: Principal,
+        caller: Principal,
         metadata: DocumentMetadata,
         chunks: AsyncIterator[bytes],
         size: int | None = None,
@@ -311,15 +320,16 @@ class Library:
     ) -> Operation:
         """Store a document's bytes for ingestion, all of them or none.
 
-        run: the run of a source that makes the document. metadata: its collection_id may be "", which means the default collection. size: the announced number of bytes,
-        or None if the caller announced no size. A subject may be set by administrators and SERVICE keys. Raises NotPermitted, InvalidRequest (UPLOAD_INCOMPLETE, INVALID_FIELD),
+        run: the run of a source that makes the document. metadata: its collection_id may be "", which means the default
+        collection. size: the announced number of bytes, or None if the caller announced no size. A subject may be set
+        by administrators and SERVICE keys. Raises NotPermitted, InvalidRequest (UPLOAD_INCOMPLETE, INVALID_FIELD),
         DocumentRejected, NotFound (collection), AlreadyExists (REQUEST_ID_REUSED), OwnershipLost (the run).
         """
         metadata = replace(metadata, collection_id=metadata.collection_id or DEFAULT_COLLECTION)
-        _require_subjects(who, metadata.subject or None)
+        _require_subjects(caller, metadata.subject or None)
         if run is None and metadata.collection_id != DEFAULT_COLLECTION:
             # Check before the bytes arrive; the transaction that stores them checks again. A run has its bytes.
-            await self._require_over_collection(who, metadata.collection_id)
+            await self._require_over_collection(caller, metadata.collection_id)
         async with _receive(metadata, chunks, size, self._spool_dir) as received:
             asked = received, metadata.source_key, metadata.media_type, self.formats
             if received.size <= SHORT_BYTES:
@@ -330,70 +340,74 @@ class Library:
             new = NewDocument(metadata, received, media_type)
             # An upload may wait for its document's lock, so small ones have no bound other than that of connections.
             async with self._storing if received.size > _IN_MEMORY_BYTES else nullcontext():
-                return await self._accept(who, new, request_id, run)
+                return await self._accept(caller, new, request_id, run)
 
     async def _accept(
-        self, who: Principal, new: NewDocument, request_id: UUID | None, run: OfRun | None
+        self, caller: Principal, new: NewDocument, request_id: UUID | None, run: OfRun | None
     ) -> Operation:
-        """Accept an upload. The embedding model is asked only if the default collection must be created, because a remote one may be down."""
+        """Accept an upload. The embedding model is asked only if the default collection must be created, because a
+        remote one may be down."""
         try:
-            return await self.documents.accept(who, new, "", request_id, run=run)
+            return await self.documents.accept(caller, new, "", request_id, run=run)
         except NotFound:
             if new.metadata.collection_id != DEFAULT_COLLECTION:
                 raise
         embedder = await self._embedders.declared()
         return await self.documents.accept(
-            who, new, embedder.name, request_id, dimensions=embedder.dimensions, run=run
+            caller, new, embedder.name, request_id, dimensions=embedder.dimensions, run=run
         )
 
     async def update_document(
-        self, who: Principal, document_id: UUID, changes: DocumentChanges, etag: str = ""
+        self, caller: Principal, document_id: UUID, changes: DocumentChanges, etag: str = ""
     ) -> Document:
-        """Change the values that are not None. A caller who may not read the document gets it without its content. Raises NotFound, NotPermitted, Conflict, InvalidRequest (a title that is
-        blank or too long).
+        """Change the values that are not None. A caller who may not read the document gets it without its content.
+        Raises NotFound, NotPermitted, Conflict, InvalidRequest (a title that is blank or too long).
         """
         if changes.title is not None:
             _check_title(changes.title)
-        _require_subjects(who, changes.subject)
-        document = await self.documents.managed(who, document_id)
-        audit = _audited(who, "document.update", names.document(document_id), document.owner_id)
-        changed = await self.documents.update(who, document_id, changes, etag, audit)
+        _require_subjects(caller, changes.subject)
+        document = await self.documents.managed(caller, document_id)
+        audit = _audited(caller, names.document(document_id), document.owner_id)
+        changed = await self.documents.update(caller, document_id, changes, etag, audit)
         # Administrators change documents that they may not read.
-        readable = who.role is not Role.ADMIN or await self.documents.find(who, [document_id])
+        readable = caller.role is not Role.ADMIN or await self.documents.find(caller, [document_id])
         return changed if readable else changed.without_content(changes)
 
     async def copied_bytes(
-        self, who: Principal, document_id: UUID, version: int | None = None, title: str | None = None
+        self, caller: Principal, document_id: UUID, version: int | None = None, title: str | None = None
     ) -> int:
-        """Return the number of bytes that a new version stores if it has the bytes of an earlier version: of `version`, or of the latest version if the
-        document gets the title. 0 if the document already has this title. Raises NotFound, NotPermitted.
+        """Return the number of bytes that a new version stores if it has the bytes of an earlier version: of `version`,
+        or of the latest version if the document gets the title. 0 if the document already has this title. Raises
+        NotFound, NotPermitted.
         """
-        document = await self.documents.managed(who, document_id)
+        document = await self.documents.managed(caller, document_id)
         if title is not None and title == document.title:
             return 0
-        return await self.documents.copied_bytes(who, document_id, version)
+        return await self.documents.copied_bytes(caller, document_id, version)
 
     async def delete_document(
-        self, who: Principal, document_id: UUID, etag: str = "", *, over_others: Check | None = None
+        self, caller: Principal, document_id: UUID, etag: str = "", *, over_others: Check | None = None
     ) -> None:
-        """Delete a document with all its versions. over_others: as in `delete_collection`. Raises NotFound, NotPermitted, Conflict, and the errors of the check."""
-        document = await self.documents.managed(who, document_id)
-        await _check_over_others(who, document.owner_id, over_others)
-        audit = _audited(who, "document.delete", names.document(document_id), document.owner_id)
-        self._watching.ended(await self.documents.delete(who.tenant_id, document_id, etag, audit))
+        """Delete a document with all its versions. over_others: as in `delete_collection`. Raises NotFound,
+        NotPermitted, Conflict, and the errors of the check."""
+        document = await self.documents.managed(caller, document_id)
+        await _check_over_others(caller, document.owner_id, over_others)
+        audit = _audited(caller, names.document(document_id), document.owner_id)
+        self._watching.ended(await self.documents.delete(caller.tenant_id, document_id, etag, audit))
 
     async def content(
-        self, who: Principal, document_id: UUID, version: int | None = None, read_offset: int = 0
+        self, caller: Principal, document_id: UUID, version: int | None = None, read_offset: int = 0
     ) -> AsyncGenerator[tuple[int, str], None]:
         """Yield the canonical text in order, as pairs of a byte offset and a piece of at most 64 KiB of UTF-8.
 
-        read_offset: the byte at which the first piece begins; within a character, the first piece begins with this character.
-        Raises NotFound and InvalidRequest (READ_OFFSET_BEYOND_END) before the first piece, or NotFound later if the document is deleted in the meantime.
+        read_offset: the byte at which the first piece begins; within a character, the first piece begins with this
+        character. Raises NotFound and InvalidRequest (READ_OFFSET_BEYOND_END) before the first piece, or NotFound later
+        if the document is deleted in the meantime.
         """
         # A character has at most 3 bytes before its last one.
         start = max(min(read_offset, MAX_TEXT_BYTES + 1) - 3, 0)
         while True:
-            piece = await self.documents.canonical(who, document_id, version, start, _READ_BYTES)
+            piece = await self.documents.canonical(caller, document_id, version, start, _READ_BYTES)
             version = piece.version  # later pieces come from the same version as the first
             if read_offset > piece.length:
                 raise _beyond_text(document_id, piece)
@@ -407,24 +421,24 @@ class Library:
                 return
 
     async def original(
-        self, who: Principal, document_id: UUID, version: int | None = None
+        self, caller: Principal, document_id: UUID, version: int | None = None
     ) -> AsyncGenerator[tuple[DocumentVersion, int, bytes], None]:
-        """Yield the original in order, as the version, a byte offset and a piece of at most 256 KiB. version: None means the searchable version, or the newest
-        if no version is searchable yet.
+        """Yield the original in order, as the version, a byte offset and a piece of at most 256 KiB. version: None
+        means the searchable version, or the newest if no version is searchable yet.
 
         Raises NotFound before the first piece, or later if the version is removed in the meantime.
         """
-        found = await self.documents.version(who, document_id, version)
+        found = await self.documents.version(caller, document_id, version)
         for start in range(0, found.size_bytes, _READ_BYTES):
-            data = await self.documents.original(who, document_id, found.version, start, _READ_BYTES)
+            data = await self.documents.original(caller, document_id, found.version, start, _READ_BYTES)
             for offset in range(0, len(data), ORIGINAL_CHUNK_BYTES):
                 yield found, start + offset, data[offset : offset + ORIGINAL_CHUNK_BYTES]
 
     async def compare(
-        self, who: Principal, document_id: UUID, base: int, other: int | None
+        self, caller: Principal, document_id: UUID, base: int, other: int | None
     ) -> ComparedVersions:
-        """Compare the canonical texts of two versions. other: None means the searchable version. Raises NotFound (also for a version without text),
-        Exhausted (OVERLOADED).
+        """Compare the canonical texts of two versions. other: None means the searchable version. Raises NotFound (also
+        for a version without text), Exhausted (OVERLOADED).
         """
         if self._comparing >= _MAX_COMPARING:
             raise Exhausted(
@@ -437,64 +451,68 @@ class Library:
         try:
             async with self._comparison:
                 versions = self.documents
-                one = await versions.version(who, document_id, base)
-                second = await versions.version(who, document_id, other)
+                first = await versions.version(caller, document_id, base)
+                second = await versions.version(caller, document_id, other)
                 texts = [
-                    (await versions.canonical(who, document_id, of, 0, MAX_TEXT_BYTES)).data
-                    for of in (one.version, second.version)
+                    (await versions.canonical(caller, document_id, of, 0, MAX_TEXT_BYTES)).data
+                    for of in (first.version, second.version)
                 ]
                 found = await asyncio.to_thread(compare, *texts)
-                return ComparedVersions(one, second, found, *texts)
+                return ComparedVersions(first, second, found, *texts)
         finally:
             self._comparing -= 1
 
     async def restore(
         self,
-        who: Principal,
+        caller: Principal,
         document_id: UUID,
         version: int,
         etag: str = "",
         request_id: UUID | None = None,
     ) -> Operation:
-        """Make a new version from an earlier version's bytes. Raises NotFound, NotPermitted, Conflict, AlreadyExists (REQUEST_ID_REUSED)."""
-        await self.documents.managed(who, document_id)
-        return await self.documents.restore(who, document_id, version, etag, request_id)
+        """Make a new version from an earlier version's bytes. Raises NotFound, NotPermitted, Conflict, AlreadyExists
+        (REQUEST_ID_REUSED)."""
+        await self.documents.managed(caller, document_id)
+        return await self.documents.restore(caller, document_id, version, etag, request_id)
 
     async def reindex(
-        self, who: Principal, document_id: UUID, etag: str = "", request_id: UUID | None = None
+        self, caller: Principal, document_id: UUID, etag: str = "", request_id: UUID | None = None
     ) -> Operation:
-        """Read the searchable version's bytes again. Raises NotFound, NotPermitted, Conflict, Precondition, AlreadyExists (REQUEST_ID_REUSED)."""
-        await self.documents.managed(who, document_id)
-        return await self.documents.reread(who, document_id, etag, request_id)
+        """Read the searchable version's bytes again. Raises NotFound, NotPermitted, Conflict, Precondition,
+        AlreadyExists (REQUEST_ID_REUSED)."""
+        await self.documents.managed(caller, document_id)
+        return await self.documents.reread(caller, document_id, etag, request_id)
 
-    async def search(self, who: Principal, query: SearchQuery) -> Sequence[Hit]:
+    async def search(self, caller: Principal, query: SearchQuery) -> Sequence[Hit]:
         """Return the passages that match best, best first. Raises NotFound (collection), Unavailable."""
         if query.collections:
-            await self.collections.require(who, query.collections)
-        return await self._searcher.search(who, query)
+            await self.collections.require(caller, query.collections)
+        return await self._searcher.search(caller, query)
 
-    async def search_all(self, who: Principal, queries: Sequence[SearchQuery]) -> Sequence[Sequence[Hit]]:
+    async def search_all(self, caller: Principal, queries: Sequence[SearchQuery]) -> Sequence[Sequence[Hit]]:
         """Return the result of `search` for each query, in the order of the queries. Raises the errors of `search`.
 
         If a query fails, the remaining queries are not made.
         """
         if named := {name for query in queries for name in query.collections}:
-            await self.collections.require(who, sorted(named))
+            await self.collections.require(caller, sorted(named))
         # One after the other, so that a batch takes no more of the server at a time than a single search.
-        return [await self._searcher.search(who, query) for query in queries]
+        return [await self._searcher.search(caller, query) for query in queries]
 
-    async def list_operations(self, who: Principal, query: ListQuery) -> Page[Operation]:
+    async def list_operations(self, caller: Principal, query: ListQuery) -> Page[Operation]:
         """Return a page of the caller's operations. An administrator gets all operations of the tenant."""
-        user_id = None if who.role is Role.ADMIN else who.user_id
-        return await self.operations.list(who, user_id, query)
+        user_id = None if caller.role is Role.ADMIN else caller.user_id
+        return await self.operations.list(caller, user_id, query)
 
-    async def wait_operation(self, who: Principal, operation_id: UUID, timeout_seconds: float) -> Operation:
+    async def wait_operation(
+        self, caller: Principal, operation_id: UUID, timeout_seconds: float
+    ) -> Operation:
         """Wait at most `timeout_seconds` until an operation of the caller's tenant ends, and return the operation in
         its state after the wait. Raises NotFound.
         """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout_seconds
-        with self._watching.watch(who, operation_id) as watcher:
+        with self._watching.watch(caller, operation_id) as watcher:
             while True:
                 operation = await watcher.read()
                 left = deadline - loop.time()
@@ -503,14 +521,15 @@ class Library:
                 await watcher.changed(left)
 
     async def watch_operation(
-        self, who: Principal, operation_id: UUID, after_seq: int = 0
+        self, caller: Principal, operation_id: UUID, after_seq: int = 0
     ) -> AsyncGenerator[Operation | None, None]:
         """Yield the states of an operation of the caller's tenant whose seq is greater than `after_seq`, up to the final state.
 
-        Each state is the newest one at its time, so that states may be left out, except the final one. None is a heartbeat, for a caller that has
-        got nothing for a while. Raises NotFound, InvalidRequest (AFTER_SEQ_BEYOND_END), Unavailable (also if the server shuts down).
+        Each state is the newest one at its time, so that states may be left out, except the final one. None is a
+        heartbeat, for a caller that has got nothing for a while. Raises NotFound, InvalidRequest
+        (AFTER_SEQ_BEYOND_END), Unavailable (also if the server shuts down).
         """
-        with self._watching.watch(who, operation_id) as watcher:
+        with self._watching.watch(caller, operation_id) as watcher:
             first = True
             while True:
                 operation = await watcher.read()
@@ -534,37 +553,37 @@ class Library:
         """Tell the watchers of these operations that the operations have ended."""
         self._watching.ended(operation_ids)
 
-    async def cancel_operation(self, who: Principal, operation_id: UUID) -> None:
+    async def cancel_operation(self, caller: Principal, operation_id: UUID) -> None:
         """End an operation with OPERATION_CANCELLED unless it has already ended. Raises NotFound, NotPermitted."""
-        operation = await self.operations.get(who, operation_id)
-        await self._require_over_operation(who, operation)
+        operation = await self.operations.get(caller, operation_id)
+        await self._require_over_operation(caller, operation)
         if operation.done:
             return
-        audit = _audited(who, "operation.cancel", names.operation(operation_id), operation.user_id)
-        await self.operations.cancel(who.tenant_id, operation_id, audit)
+        audit = _audited(caller, names.operation(operation_id), operation.user_id)
+        await self.operations.cancel(caller.tenant_id, operation_id, audit)
         self._watching.ended([operation_id])
 
-    async def delete_operation(self, who: Principal, operation_id: UUID) -> None:
+    async def delete_operation(self, caller: Principal, operation_id: UUID) -> None:
         """Delete an operation that has ended. Raises NotFound, NotPermitted, Precondition."""
-        operation = await self.operations.get(who, operation_id)
-        await self._require_over_operation(who, operation)
-        audit = _audited(who, "operation.delete", names.operation(operation_id), operation.user_id)
-        await self.operations.delete(who.tenant_id, operation_id, audit)
+        operation = await self.operations.get(caller, operation_id)
+        await self._require_over_operation(caller, operation)
+        audit = _audited(caller, names.operation(operation_id), operation.user_id)
+        await self.operations.delete(caller.tenant_id, operation_id, audit)
 
-    async def _require_over_operation(self, who: Principal, operation: Operation) -> None:
+    async def _require_over_operation(self, caller: Principal, operation: Operation) -> None:
         """Raise NotPermitted unless the caller started the operation, uploaded its document, owns the collection or is
         an administrator.
         """
-        if who.user_id == operation.user_id or who.role is Role.ADMIN:
+        if caller.user_id == operation.user_id or caller.role is Role.ADMIN:
             return
         if operation.kind is OperationKind.REINDEX:
-            await self._require_over_collection(who, operation.collection_id)
+            await self._require_over_collection(caller, operation.collection_id)
             return
         try:
-            await self.documents.managed(who, operation.document_id)
+            await self.documents.managed(caller, operation.document_id)
         except NotFound:
             # The document was deleted or may not be read any more.
-            _require(who, operation.user_id)
+            _require(caller, operation.user_id)
 
 
 def _check_title(title: str) -> None:
@@ -624,20 +643,21 @@ def _check_synonyms(text: str) -> None:
     )
 
 
-def _audited(who: Principal, action: str, name: str, owner_id: UUID) -> AuditEvent | None:
-    """The audit event for an act on what belongs to another user, or of a service on behalf of the user; None if users act on what is their own."""
-    own = who.user_id == owner_id and who.acting is None
-    return None if own else AuditEvent.of(who, action, name, about=owner_id)
+def _audited(caller: Principal, name: str, owner_id: UUID) -> AuditEvent | None:
+    """The audit event for an act on what belongs to another user, or of a service on behalf of the user; None if users
+    act on what is their own."""
+    own = caller.user_id == owner_id and caller.acting is None
+    return None if own else AuditEvent.of_call(caller, name, about=owner_id)
 
 
-async def _check_over_others(who: Principal, owner_id: UUID, check: Check | None) -> None:
-    if check is not None and who.role is Role.ADMIN and who.user_id != owner_id:
-        await check(who)
+async def _check_over_others(caller: Principal, owner_id: UUID, check: Check | None) -> None:
+    if check is not None and caller.role is Role.ADMIN and caller.user_id != owner_id:
+        await check(caller)
 
 
-def _require_subjects(who: Principal, subject: str | None) -> None:
+def _require_subjects(caller: Principal, subject: str | None) -> None:
     """Raise NotPermitted if the caller may not set this subject. None: the caller sets no subject."""
-    if subject is not None and who.role not in (Role.ADMIN, Role.SERVICE):
+    if subject is not None and caller.role not in (Role.ADMIN, Role.SERVICE):
         raise NotPermitted(
             Reason.ROLE_REQUIRED,
             "Only administrators and SERVICE keys set the subject of a document; leave it out, or ask an administrator.",
@@ -645,8 +665,8 @@ def _require_subjects(who: Principal, subject: str | None) -> None:
         )
 
 
-def _require(who: Principal, owner_id: UUID) -> None:
-    if who.role is not Role.ADMIN and who.user_id != owner_id:
+def _require(caller: Principal, owner_id: UUID) -> None:
+    if caller.role is not Role.ADMIN and caller.user_id != owner_id:
         raise NotPermitted.owner_only()
 
 
@@ -671,15 +691,18 @@ async def _receive(
 
     An upload of more than 1 MiB goes to a file without a name, so that the file never outlives the process. If the file
     system requires a name, the file has the mode 0600. Raises InvalidRequest with INVALID_FIELD (a chunk of more than
-    256 KiB) or UPLOAD_INCOMPLETE, and DocumentRejected with DOCUMENT_TOO_LARGE or DOCUMENT_EMPTY.
+    256 KiB) or UPLOAD_INCOMPLETE, DocumentRejected with DOCUMENT_TOO_LARGE or DOCUMENT_EMPTY, and StorageFull.
     """
     if size is not None and size > MAX_DOCUMENT_BYTES:
         raise _rejected(DocumentRejected.too_large(MAX_DOCUMENT_BYTES), metadata)
     digest = hashlib.sha256()
     received = 0
-    with tempfile.SpooledTemporaryFile(
-        max_size=_IN_MEMORY_BYTES, dir=None if spool_dir is None else str(spool_dir)
-    ) as spool:
+    with (
+        spooling(),
+        tempfile.SpooledTemporaryFile(
+            max_size=_IN_MEMORY_BYTES, dir=None if spool_dir is None else str(spool_dir)
+        ) as spool,
+    ):
         async for chunk in chunks:
             if len(chunk) > _UPLOAD_CHUNK_BYTES:
                 limit = f"a chunk may have at most {_UPLOAD_CHUNK_BYTES} bytes; send more, smaller chunks"

@@ -45,7 +45,8 @@ _Key = tuple[str, UUID, int, int, int]
 class PageImages:
     """Draws pages, a few at a time, and keeps the images drawn last.
 
-    Drawing has its own bound, so a page does not wait for the documents that are being ingested. The bound also covers the reading of the originals.
+    Drawing has its own bound, so a page does not wait for the documents that are being ingested. The bound also covers
+    the reading of the originals.
     """
 
     def __init__(
@@ -64,15 +65,16 @@ class PageImages:
     ) -> tuple[DocumentVersion, PageImage]:
         """A page as an image of at most 3 MiB, and its version.
 
-        version: None means the searchable version. page: the page's number, from 1. width: the wanted width in pixels; the image may be narrower.
-        Raises NotFound, Precondition (PAGES_UNSUPPORTED), InvalidRequest (PAGE_OUT_OF_RANGE), DocumentRejected, Exhausted (OVERLOADED), Unavailable.
+        version: None means the searchable version. page: the page's number, from 1. width: the wanted width in pixels;
+        the image may be narrower. Raises NotFound, Precondition (PAGES_UNSUPPORTED), InvalidRequest
+        (PAGE_OUT_OF_RANGE), DocumentRejected, Exhausted (OVERLOADED), Unavailable.
         """
-        found = await self._documents.version(reader, document_id, version)
-        format_name = self._drawable(found)
-        key = (reader.tenant_id, document_id, found.version, page, width)
+        document_version = await self._documents.version(reader, document_id, version)
+        format_name = self._drawable(document_version)
+        key = (reader.tenant_id, document_id, document_version.version, page, width)
         kept = self._cache.get(key)
         if kept is not None:
-            return found, kept
+            return document_version, kept
         if self._waiting >= _MAX_WAITING:
             raise Exhausted(
                 Reason.OVERLOADED,
@@ -83,11 +85,11 @@ class PageImages:
         self._waiting += 1
         try:
             async with self._slots:
-                image = await self._image(reader, found, format_name, page, width)
+                image = await self._image(reader, document_version, format_name, page, width)
         finally:
             self._waiting -= 1
         self._cache.put(key, image, len(image.png))
-        return found, image
+        return document_version, image
 
     def _drawable(self, version: DocumentVersion) -> str:
         """The name of the version's format. Raises Precondition if its pages cannot be drawn."""

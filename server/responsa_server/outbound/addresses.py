@@ -1,7 +1,8 @@
 """The addresses that a connection from the server may reach.
 
-Without further permission, a connection may reach public addresses only. A declaration can also allow hosts and networks of the organisation. No declaration
-can allow metadata services, link-local addresses, and addresses that stand for many hosts or for none. Ranges: the IANA special-purpose address registries (RFC 6890).
+Without further permission, a connection may reach public addresses only. A declaration can also allow hosts and
+networks of the organisation. No declaration can allow metadata services, link-local addresses, and addresses that stand
+for many hosts or for none. Ranges: the IANA special-purpose address registries (RFC 6890).
 """
 
 from __future__ import annotations
@@ -17,9 +18,11 @@ from ipaddress import (
     ip_address,
     ip_network,
 )
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-import httpx2
+if TYPE_CHECKING:
+    import httpx2
+
 
 IpAddress = IPv4Address | IPv6Address
 IpNetwork = IPv4Network | IPv6Network
@@ -41,8 +44,8 @@ _NEVER: Final[Sequence[IpNetwork]] = [
         "224.0.0.0/4",  # multicast
         "255.255.255.255/32",
         "::/128",
-        "::ffff:0:0/96",  # IPv4 addresses in the form of IPv6: mapped, and the next one compatible (without ::1)
-        "::/97",
+        "::ffff:0:0/96",  # IPv4 addresses in the form of IPv6: mapped
+        "::/97",  # and compatible, which is ::/96 in two halves: ::1 stays possible to allow
         "::8000:0/97",
         "2001::/32",  # Teredo, 6to4
         "2002::/16",
@@ -69,7 +72,8 @@ class OutboundError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class UrlOrigin:
-    """A place that requests may go to. scheme: http or https. host: a host name in lower case without a trailing dot, or an IP address in its normal form."""
+    """A place that requests may go to. scheme: http or https. host: a host name in lower case without a trailing dot,
+    or an IP address in its normal form."""
 
     scheme: str
     host: str
@@ -110,7 +114,7 @@ def is_never(address: IpAddress) -> bool:
     if isinstance(address, IPv6Address):
         if address.scope_id is not None:
             return True
-        inner = _translated(address)
+        inner = IPv4Address(address.packed[-4:]) if any(address in one for one in _TRANSLATED) else None
         if inner is not None and (is_never(inner) or not is_public(inner)):
             return True
         if address == IPv6Address(1):
@@ -125,11 +129,6 @@ def is_public(address: IpAddress) -> bool:
     if isinstance(address, IPv6Address) and address not in _GLOBAL_UNICAST:
         return False
     return not any(address in one for one in _NOT_PUBLIC if one.version == address.version)
-
-
-def _translated(address: IPv6Address) -> IPv4Address | None:
-    """The IPv4 address that a network's translator makes of an IPv6 address, if the address is such a one."""
-    return IPv4Address(address.packed[-4:]) if any(address in one for one in _TRANSLATED) else None
 
 
 def read_allowed(entries: Sequence[str]) -> Allowed:
@@ -152,7 +151,8 @@ def read_allowed(entries: Sequence[str]) -> Allowed:
             if network != ip_network("::1/128")
         ):
             raise OutboundError(
-                f"{entry!r} cannot be allowed: it is a link-local, multicast or metadata address, or the whole Internet; name the organisation's own network"
+                f"{entry!r} cannot be allowed: it is a link-local, multicast or metadata address, or the "
+                "whole Internet; name the organisation's own network"
             )
         networks.append(network)
     return Allowed(frozenset(hosts), tuple(networks))
@@ -182,7 +182,10 @@ def host_of(text: str) -> str:
 
 
 def origin_of(url: str | httpx2.URL) -> UrlOrigin:
-    """Return the origin of an http or https URL without a user. Raises OutboundError, whose message does not contain the URL, because it may hold a secret."""
+    """Return the origin of an http or https URL without a user. Raises OutboundError, whose message does not contain
+    the URL, because it may hold a secret."""
+    import httpx2  # late, because settings import this module
+
     try:
         parts = httpx2.URL(url)
     except (httpx2.InvalidURL, ValueError, TypeError) as error:

@@ -1,7 +1,8 @@
 """HTTP clients that reach only what a declaration allows.
 
-A client looks a host up, checks all of its addresses, and connects to one of these addresses, so that a second look-up cannot lead elsewhere (DNS rebinding). TLS certificates are still
-checked against the host's name. Redirects are not followed, and neither proxies nor other settings come from the environment.
+A client looks a host up, checks all of its addresses, and connects to one of these addresses, so that a second look-up
+cannot lead elsewhere (DNS rebinding). TLS certificates are still checked against the host's name. Redirects are not
+followed, and neither proxies nor other settings come from the environment.
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ Resolve = Callable[[str, int], Awaitable[Sequence[IpAddress]]]
 
 
 class ForbiddenRequest(httpx2.TransportError):
-    """The server's own rules do not allow this request. Nothing was sent. The message names the rule, and no address that a name stands for."""
+    """The server's own rules do not allow this request. Nothing was sent. The message names the rule, and no address
+    that a name stands for."""
 
 
 class TooLarge(httpx2.TransportError):
@@ -49,8 +51,9 @@ class Unreadable(httpx2.TransportError):
 
 
 @dataclass(frozen=True, slots=True)
-class Reach:
-    """What a client may reach. origins: the only origins that requests may go to; None for any. allowed: the addresses beyond the public ones."""
+class ReachableHosts:
+    """What a client may reach. origins: the only origins that requests may go to; None for any. allowed: the addresses
+    beyond the public ones."""
 
     origins: frozenset[UrlOrigin] | None
     allowed: Allowed = field(default_factory=Allowed)
@@ -76,7 +79,8 @@ class Outgoing:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A response. media_type: in lower case, without parameters; "" if the response has no type. charset: "" if the response has no charset."""
+    """A response. media_type: in lower case, without parameters; "" if the response has no type. charset: "" if the
+    response has no charset."""
 
     status: int
     media_type: str
@@ -107,8 +111,9 @@ class Connector:
         if self._closing:
             await asyncio.wait(self._closing)
 
-    async def client(self, reach: Reach, times: Times) -> httpx2.AsyncClient:
-        """Return a client. The caller closes it. The client's times between two pieces of a response are limited by `times.all`; the caller limits the whole request."""
+    async def client(self, reach: ReachableHosts, times: Times) -> httpx2.AsyncClient:
+        """Return a client. The caller closes it. The client's times between two pieces of a response are limited by
+        `times.all`; the caller limits the whole request."""
         return httpx2.AsyncClient(
             transport=await self.transport(reach, times),
             timeout=httpx2.Timeout(times.all, connect=times.connect),
@@ -117,13 +122,14 @@ class Connector:
             trust_env=False,
         )
 
-    async def transport(self, reach: Reach, times: Times, kind: str = "") -> GuardedTransport:
-        """Return the connections of a client. The caller closes them. kind: the kind of the servers, if the setting `telemetry.propagate_to` can name it."""
+    async def transport(self, reach: ReachableHosts, times: Times, kind: str = "") -> GuardedTransport:
+        """Return the connections of a client. The caller closes them. kind: the kind of the servers, if the setting
+        `telemetry.propagate_to` can name it."""
         return GuardedTransport(reach, self._resolve, await self._trusted(reach), times.connect, kind)
 
     async def fetch(
         self,
-        reach: Reach,
+        reach: ReachableHosts,
         outgoing: Outgoing,
         times: Times,
         most: int,
@@ -159,7 +165,7 @@ class Connector:
             closing.add_done_callback(self._closing.discard)
             await asyncio.shield(closing)
 
-    async def _trusted(self, reach: Reach) -> ssl.SSLContext:
+    async def _trusted(self, reach: ReachableHosts) -> ssl.SSLContext:
         if reach.origins is not None and all(origin.scheme == "http" for origin in reach.origins):
             return self._plain
         if self._trust is None:
@@ -169,11 +175,12 @@ class Connector:
 
 
 class GuardedTransport(httpx2.AsyncBaseTransport):
-    """Connects to checked addresses only. Every request opens its own connection: if a request used a kept connection that the server had just closed, its outcome would be unknown."""
+    """Connects to checked addresses only. Every request opens its own connection: if a request used a kept connection
+    that the server had just closed, its outcome would be unknown."""
 
     def __init__(
         self,
-        reach: Reach,
+        reach: ReachableHosts,
         resolve: Resolve,
         trust: ssl.SSLContext,
         connect_seconds: float,
@@ -227,18 +234,19 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
         await self._inner.aclose()
 
     async def _addresses(self, origin: UrlOrigin) -> Sequence[IpAddress]:
-        """The addresses of a host. One address that is not allowed refuses them all, because nobody knows which one the host's owner means."""
+        """The addresses of a host. One address that is not allowed refuses them all, because nobody knows which one the
+        host's owner means."""
         try:
-            found: Sequence[IpAddress] = [ip_address(origin.host)]
+            addresses: Sequence[IpAddress] = [ip_address(origin.host)]
         except ValueError:
             try:
                 async with asyncio.timeout(self._connect_seconds):
-                    found = await self._resolve(origin.host, origin.port)
+                    addresses = await self._resolve(origin.host, origin.port)
             except TimeoutError as error:
                 raise httpx2.ConnectTimeout("the host's name was not looked up in time") from error
             except (OSError, UnicodeError, ValueError) as error:
                 raise httpx2.ConnectError("the host's name cannot be looked up") from error
-        for address in found:
+        for address in addresses:
             if not self._reach.allowed.may_reach(origin.host, address):
                 remedy = (
                     "no declaration can allow it"
@@ -251,7 +259,7 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
                 raise ForbiddenRequest(
                     f"the address of {origin.host} is not public; if it is the organisation's own, name it in allow_private"
                 )
-        return found[:_MOST_ADDRESSES]
+        return addresses[:_MOST_ADDRESSES]
 
 
 class _Announced(httpx2.AsyncByteStream):

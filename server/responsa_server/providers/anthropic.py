@@ -27,6 +27,7 @@ from responsa_server.providers.http_model import (
     WireModel,
     alternating,
     ending,
+    stop_of,
     tokens,
     with_prefix,
 )
@@ -34,8 +35,8 @@ from responsa_server.providers.settings import CompatibleSettings
 
 # The API version that the vendor's own library of November 2026 sends.
 _VERSION: Final = "2026-10-21"
-# Any other stop reason means that the answer is complete.
 _STOPS: Final = {
+    **dict.fromkeys(("end_turn", "stop_sequence", "tool_use"), Stop.END),
     "max_tokens": Stop.LIMIT,
     "model_context_window_exceeded": Stop.LIMIT,
     "pause_turn": Stop.LIMIT,
@@ -74,6 +75,7 @@ class _Usage(WireModel):
 
 
 class _Message(WireModel):
+    model: object = None
     usage: _Usage = _Usage()
 
 
@@ -119,15 +121,17 @@ class AnthropicMessages(HttpModel):
         return self._events("/messages", self._body(prompt))
 
     async def _pieces(self, prompt: ModelPrompt, events: Events) -> AsyncGenerator[ModelPiece, None]:
-        """The pieces in the events. An answer ends with a stop reason and then `message_stop`. The adapter skips unknown kinds of events, blocks and deltas."""
+        """The pieces in the events. An answer ends with a stop reason and then `message_stop`. The adapter skips
+        unknown kinds of events, blocks and deltas."""
         requested, spent, reason, stopped, said = RequestParts(), _Usage(), "", False, False
+        model: object = None
         async for event in events:
             if not event.data or event.event not in _KINDS:
                 continue
             data = _Event.model_validate_json(event.data)
             match data.type:
                 case "message_start":
-                    spent = data.message.usage
+                    spent, model = data.message.usage, data.message.model
                     yield _spent(spent)
                 case "content_block_start" if data.content_block is not None:
                     block = data.content_block
@@ -158,7 +162,7 @@ class AnthropicMessages(HttpModel):
             raise ModelError(ModelFault.CUT, "the stream ended without message_stop")
         for request in requested.requests():
             yield request
-        yield ending(prompt, _STOPS.get(reason, Stop.END), said=said or bool(requested))
+        yield ending(prompt, stop_of(reason, _STOPS), said=said or bool(requested), model=model)
 
     def _body(self, prompt: ModelPrompt) -> dict[str, Any]:
         """The JSON body of the request. This version of the API does not accept a temperature."""
@@ -180,9 +184,10 @@ class AnthropicMessages(HttpModel):
         return body
 
 
-def messages(given: Sequence[PromptMessage]) -> list[dict[str, Any]]:
-    """A prompt's messages without the system message. Successive messages of one role are joined into one message, which begins with its tool results."""
-    made = alternating(given, _blocks, assistant="assistant", field="content")
+def messages(prompt_messages: Sequence[PromptMessage]) -> list[dict[str, Any]]:
+    """A prompt's messages without the system message. Successive messages of one role are joined into one message,
+    which begins with its tool results."""
+    made = alternating(prompt_messages, _blocks, assistant="assistant", field="content")
     for one in made:
         one["content"].sort(key=_late)
     return made
@@ -214,8 +219,8 @@ def complaint(body: Mapping[str, Any]) -> Complaint:
 
 
 def _spent(usage: _Usage) -> Spent:
-    """The usage in our form. Anthropic's count of input tokens excludes the tokens that were read from the cache or written to it, so these tokens
-    are added here.
+    """The usage in our form. Anthropic's count of input tokens excludes the tokens that were read from the cache or
+    written to it, so these tokens are added here.
     """
     cached, written = tokens(usage.cache_read_input_tokens), tokens(usage.cache_creation_input_tokens)
     return Spent(

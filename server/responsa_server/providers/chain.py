@@ -1,4 +1,5 @@
-"""The layers around a model: the limits of its key, retries, and the chain that calls the next model if a model fails before or within its answer.
+"""The layers around a model: the limits of its key, retries, and the chain that calls the next model if a model fails
+before or within its answer.
 
 Retries are our own code, because retry libraries swallow the exception that closes a generator, and do not accept a clock.
 """
@@ -13,7 +14,7 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from math import inf
 from typing import Final
 
@@ -41,6 +42,8 @@ from responsa_server.domain.models import (
     Withdrawn,
 )
 from responsa_server.telemetry import instruments
+from responsa_server.telemetry.models import model_attributes
+from responsa_server.telemetry.parts import took
 from responsa_server.telemetry.stages import IDLE, AnyStage, SpanKind, stage
 
 _LONG_SECONDS: Final = 5.0
@@ -50,6 +53,8 @@ _MOST_STRIKES: Final = 2
 _BLANK: Final = re.compile(r"\s*")
 _MARKS: Final = re.compile(rf"(?:\s++|{MARK})*+(?:{MARK_BEGUN})?")
 _MOST_HELD: Final = 1024
+_FINISH_REASONS: Final = {Stop.END: "stop", Stop.LIMIT: "length", Stop.UNSAFE: "content_filter"}
+"""The words of OpenTelemetry's conventions."""
 # Failures in mid-answer that are often over at once: a lost connection, and a server that restarts.
 _MOMENTARY: Final = frozenset({ModelFault.CUT, ModelFault.OVERLOADED})
 # How long the beginning of a text that takes an answer up is held back at most, from its first piece, while it is unknown whether it fits.
@@ -62,8 +67,8 @@ class KeyLimits:
     """
 
     def __init__(self, concurrent: int, a_minute: int, wait_seconds: float) -> None:
-        """concurrent: the maximum number of answers at a time. a_minute: the maximum number of requests per minute; 0 means no limit. wait_seconds: the maximum time
-        that a request waits.
+        """concurrent: the maximum number of answers at a time. a_minute: the maximum number of requests per minute; 0
+        means no limit. wait_seconds: the maximum time that a request waits.
         """
         self._places = asyncio.Semaphore(concurrent)
         self._rate = AsyncLimiter(a_minute, 60) if a_minute else None
@@ -75,7 +80,8 @@ class KeyLimits:
 
     @asynccontextmanager
     async def place(self) -> AsyncGenerator[None, None]:
-        """Waits for a place, and holds it. Raises ModelError (OVERLOADED, RATE_LIMITED) if no place becomes free in time. This error is not retried."""
+        """Waits for a place, and holds it. Raises ModelError (OVERLOADED, RATE_LIMITED) if no place becomes free in
+        time. This error is not retried."""
         fault = ModelFault.OVERLOADED
         try:
             async with asyncio.timeout(self._wait_seconds):
@@ -119,11 +125,12 @@ class Limited:
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """retries: the number of tries after the first try. The pause with the index n (from 0) is a random time of at most first_seconds × 2ⁿ and at most longest_seconds
-    ("full jitter").
+    """retries: the number of tries after the first try. The pause with the index n (from 0) is a random time of at most
+    first_seconds × 2ⁿ and at most longest_seconds ("full jitter").
 
-    If the provider asks for a pause of up to most_asked_seconds, that time is added to the pause. If the provider asks for a longer pause, or if the
-    pause would outlast the prompt's patience, the error is raised at once, so that another model can be called.
+    If the provider asks for a pause of up to most_asked_seconds, that time is added to the pause. If the provider asks
+    for a longer pause, or if the pause would outlast the prompt's patience, the error is raised at once, so that
+    another model can be called.
     """
 
     retries: int
@@ -132,7 +139,8 @@ class RetryPolicy:
     most_asked_seconds: float = 30.0
 
     def pause(self, error: ModelError, tried: int, share: float) -> float | None:
-        """The number of seconds to wait after `tried` tries before the next try; None if there is no further try. share: a random number from 0 to 1."""
+        """The number of seconds to wait after `tried` tries before the next try; None if there is no further try.
+        share: a random number from 0 to 1."""
         least = error.retry_after or 0.0
         if not error.passing or tried > self.retries or least > self.most_asked_seconds:
             return None
@@ -201,7 +209,6 @@ def log_failed(model: str, prompt: ModelPrompt, error: ModelError) -> None:
         http_status=error.status or None,
         provider_error=error.kind or None,
         attempt=error.tried,
-        turn=prompt.label or None,
     )
 
 
@@ -221,8 +228,9 @@ def together(before: Spent | None, now: Spent) -> Spent:
 class ChainModel:
     """A model in a chain.
 
-    name: the name `provider:model`. key: the name of the provider; models with the same key can be barred together. takes_prefix: whether the model
-    continues a prompt's `prefix`. small: whether the model is small; see `Models.small`.
+    name: the name `provider:model`. key: the name of the provider; models with the same key can be barred together.
+    takes_prefix: whether the model continues a prompt's `prefix`. small: whether the model is small; see
+    `Models.small`.
     """
 
     name: str
@@ -235,14 +243,15 @@ class ChainModel:
 class Barred:
     """Which failures of models open the circuits of `Breakers`. All chains share this object.
 
-    If the provider rejects a key, all models with this key are barred at once. If the key is valid but may not use the model, only the model is barred. A model is also
-    barred after two failures in a row that were timeouts, or failures to reach the server after a long wait. After timeouts, a
-    call with at least twice the patience of the last failed call is still allowed. A server that refuses connections at once is
-    not barred, because such a call costs no time and the server may be back the next moment.
+    If the provider rejects a key, all models with this key are barred at once. If the key is valid but may not use the
+    model, only the model is barred. A model is also barred after two failures in a row that were timeouts, or failures
+    to reach the server after a long wait. After timeouts, a call with at least twice the patience of the last failed
+    call is still allowed. A server that refuses connections at once is not barred, because such a call costs no time
+    and the server may be back the next moment.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic, breakers: Breakers | None = None) -> None:
-        self.breakers = breakers or Breakers(clock)
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.breakers = Breakers(clock)
 
     def admit(self, member: ChainModel, patience_seconds: float) -> ModelFault | Sequence[str]:
         """The circuits that the call probes; or, if the model is barred for calls with this patience, the fault that caused it."""
@@ -296,9 +305,10 @@ class _Misfit(Exception):
 
 @dataclass(slots=True)
 class _Call:
-    """A call of one model. keep: how many characters of the answer stay when the model's first text is sent. prefix: whether the model continues
-    the text itself. seam: compares the text with what stands; None for a text from the answer's beginning. said: whether the model has sent
-    a word or a tool request. placed: whether its first text was sent on.
+    """A call of one model. keep: how many characters of the answer stay when the model's first text is sent. prefix:
+    whether the model continues the text itself. seam: compares the text with what stands; None for a text from the
+    answer's beginning. said: whether the model has sent a word or a tool request. placed: whether its first text was
+    sent on.
     """
 
     prompt: ModelPrompt
@@ -332,8 +342,8 @@ class _Answer:
     def call(
         self, member: ChainModel, most_seconds: float, members: int, *, whole: bool = False
     ) -> _Call | None:
-        """The next call; None if the budget allows no further call. members: the number of models that are left, among which the patience is divided. whole: whether the
-        model must write the whole answer.
+        """The next call; None if the budget allows no further call. members: the number of models that are left, among
+        which the patience is divided. whole: whether the model must write the whole answer.
         """
         prompt, takeover = self._prompt, self._prompt.takeover
         keep, prefix, seam = 0, False, None
@@ -488,25 +498,23 @@ async def _paced(pieces: AsyncGenerator[ModelPiece, None]) -> AsyncGenerator[Mod
         await asyncio.gather(reading, return_exceptions=True)
 
 
-def _today() -> date:
-    return datetime.now(UTC).date()
-
-
 class ModelChain:
     """A `ChatModel` that calls several models in order until one finishes the answer.
 
-    The chain sends `Switched` before it calls each next model. If a model fails after its first word and the prompt has a `Takeover`, the next
-    model takes the answer up: it continues the text itself if it `takes_prefix`, otherwise the unfinished sentence is withdrawn and the
-    model writes on in a new message. A text that repeats what stands is not sent on: the answer is withdrawn, and the same model
-    is called once more, for the whole answer; if the budget does not allow this, the answer ends with what stood before. Small models always write the whole answer. Without a `Takeover`, or after a tool request, the chain raises
-    the error.
+    The chain sends `Switched` before it calls each next model. If a model fails after its first word and the prompt has
+    a `Takeover`, the next
+    model takes the answer up: it continues the text itself if it `takes_prefix`, otherwise the unfinished sentence is
+    withdrawn and the model writes on in a new message. A text that repeats what stands is not sent on: the answer is
+    withdrawn, and the same model is called once more, for the whole answer; if the budget does not allow this, the
+    answer ends with what stood before. Small models always write the whole answer. Without a `Takeover`, or after a
+    tool request, the chain raises the error.
 
-    If no further model is left and the last one has broken off its answer in a way that is often over at once (CUT, OVERLOADED), that model is asked once more
-    to take its own answer up.
+    If no further model is left and the last one has broken off its answer in a way that is often over at once (CUT,
+    OVERLOADED), that model is asked once more to take its own answer up.
 
-    If all models fail, it raises the error of the last one; what stands of an answer then stays. It logs each failure. patience_seconds: the time
-    that each model has to send its first word, including its retries. This
-    limit applies to the last model too, because the agent can go on without a model. A prompt's own patience is divided among the
+    If all models fail, it raises the error of the last one; what stands of an answer then stays. It logs each failure.
+    patience_seconds: the time that each model has to send its first word, including its retries. This limit applies to
+    the last model too, because the agent can go on without a model. A prompt's own patience is divided among the
     members.
     """
 
@@ -517,23 +525,21 @@ class ModelChain:
         barred: Barred,
         *,
         patience_seconds: float,
-        today: Callable[[], date] = _today,
     ) -> None:
         """members: the models, at least one."""
         self._members = members
         self._prices = prices
         self._barred = barred
         self._patience = patience_seconds
-        self._today = today
 
     @property
     def name(self) -> str:
         return self._members[0].name
 
     async def stream(self, prompt: ModelPrompt) -> AsyncGenerator[ModelPiece, None]:
-        """See `ChatModel.stream`. `Spent` names its model, is priced, and includes the usage of the models that were called before. The chain
-        holds whitespace back until a word follows, and also citation marks if the prompt cites. An answer that consists only of
-        these fails (EMPTY).
+        """See `ChatModel.stream`. `Spent` names its model, is priced, and includes the usage of the models that were
+        called before. The chain holds whitespace back until a word follows, and also citation marks if the prompt
+        cites. An answer that consists only of these fails (EMPTY).
         """
         answer = _Answer(prompt)
         spent: Spent | None = None
@@ -582,15 +588,14 @@ class ModelChain:
             error = ModelError(probed, "an earlier call failed in this way, so the model was not called")
             error.model = member.name
             raise error
-        provider, _, model = member.name.partition(":")
         # The reader of the pieces does other things between them, so the stage is current only while the request is sent.
         recorded = stage(
-            f"chat {model}",
+            f"chat {member.name.partition(':')[2]}",
             SpanKind.CLIENT,
             **{
                 "gen_ai.operation.name": "chat",
-                "gen_ai.provider.name": provider,
-                "gen_ai.request.model": model,
+                **model_attributes(member.name),
+                "gen_ai.request.stream": True,
                 "gen_ai.request.max_tokens": prompt.max_tokens,
                 "purpose": prompt.purpose,
             },
@@ -619,14 +624,17 @@ class ModelChain:
                         case Withdrawn():
                             held = ""
                             continue
-                        case Ended() if held and not _may_be_empty(prompt, piece):
+                        case Ended() if held and not (piece.stop is Stop.UNSAFE or prompt.tools):
                             raise ModelError(
                                 ModelFault.EMPTY, "the answer held only blanks and citation marks"
                             )
                         case _:
                             pass
                     call.said = True
-                    instruments.MODEL_FIRST_SECONDS.add(clock() - begun, member.name)
+                    first = clock() - begun
+                    recorded.add(**{"gen_ai.response.time_to_first_chunk": first})
+                    with recorded.current():
+                        instruments.MODEL_FIRST_SECONDS.add(first, member.name)
                     self._barred.answered(member)
                     probed = ()
                     yield piece
@@ -644,7 +652,10 @@ class ModelChain:
             error = caught
             self._failed(member, call, error, clock() - begun)
         finally:
-            instruments.MODEL_SECONDS.add(clock() - begun, member.name)
+            seconds = clock() - begun
+            took(member.name, seconds)
+            with recorded.current():
+                instruments.MODEL_SECONDS.add(seconds, member.name)
             self._barred.left(probed)
             if error is not None:
                 recorded.fail(error.fault.value)
@@ -668,7 +679,12 @@ class ModelChain:
                     }
                 )
             case Ended():
-                recorded.add(**{"gen_ai.response.finish_reasons": (piece.stop.value,)})
+                recorded.add(
+                    **{
+                        "gen_ai.response.finish_reasons": (_FINISH_REASONS[piece.stop],),
+                        **({"gen_ai.response.model": piece.model} if piece.model else {}),
+                    }
+                )
             case TextPiece() if recorded.takes_texts:
                 said.append(piece.text)
             case _:
@@ -683,7 +699,7 @@ class ModelChain:
 
     def _priced(self, piece: Spent, member: ChainModel) -> Spent:
         named = replace(piece, model=member.name)
-        usage, cost = piece.usage, self._prices.cost_micros(named, self._today())
+        usage, cost = piece.usage, self._prices.cost_micros(named, datetime.now(UTC).date())
         if cost is None:
             return replace(
                 named, usage=replace(usage, unpriced_tokens=usage.input_tokens + usage.output_tokens)
@@ -701,7 +717,8 @@ def _message(role: str, text: str) -> str:
 
 
 def _is_nothing(text: str, prompt: ModelPrompt) -> bool:
-    """Whether the text so far has no word yet, so that it must be held back. Raises ModelError (EMPTY) if the text is longer than _MOST_HELD characters."""
+    """Whether the text so far has no word yet, so that it must be held back. Raises ModelError (EMPTY) if the text is
+    longer than _MOST_HELD characters."""
     if (_MARKS if prompt.cites else _BLANK).fullmatch(text) is None:
         return False
     if len(text) > _MOST_HELD:
@@ -709,7 +726,3 @@ def _is_nothing(text: str, prompt: ModelPrompt) -> bool:
             ModelFault.EMPTY, "the answer began with more than 1 KiB of blanks and citation marks"
         )
     return True
-
-
-def _may_be_empty(prompt: ModelPrompt, end: Ended) -> bool:
-    return end.stop is Stop.UNSAFE or bool(prompt.tools)

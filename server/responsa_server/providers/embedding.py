@@ -1,7 +1,8 @@
-"""Embedding models behind HTTP servers (each an `Embedder` of `search/embedder.py`): OpenAI, servers that speak OpenAI's protocol, and Gemini.
+"""Embedding models behind HTTP servers (each an `Embedder` of `search/embedder.py`): OpenAI, servers that speak
+OpenAI's protocol, and Gemini.
 
-A request carries a bounded number of texts and tokens. A vector is used only if it has the expected length, is finite and is not zero; it is then scaled to
-length one.
+A request carries a bounded number of texts and tokens. A vector is used only if it has the expected length, is finite
+and is not zero; it is then scaled to length one.
 """
 
 from __future__ import annotations
@@ -17,8 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from responsa_server.domain.errors import Precondition, Reason, ResponsaError, Unavailable
-from responsa_server.domain.generations import INDEXED_DIMENSIONS
-from responsa_server.domain.models import ModelError, ModelFault
+from responsa_server.domain.models import INDEXED_DIMENSIONS, ModelError, ModelFault
 from responsa_server.providers import gemini, openai_chat
 from responsa_server.providers.http_model import ReadComplaint
 from responsa_server.providers.json_server import MAX_ANSWER_BYTES, Calling, JsonServer
@@ -31,7 +31,8 @@ PART: Final = "embedding"
 
 # The maximum number of numbers in an answer. No server writes a number with more than 64 bytes.
 _NUMBERS_A_CALL: Final = MAX_ANSWER_BYTES // 64
-# An estimated token covers at most this number of bytes. Byte-level tokenizers, and tokenizers that fall back to bytes, make at most one token of a byte.
+# An estimated token covers at most this number of bytes. Byte-level tokenizers, and tokenizers that fall back to bytes,
+# make at most one token of a byte.
 _BYTES_A_TOKEN: Final = 6
 # Tokens that a tokenizer adds at the ends of a text, or for the space before the first word.
 _ADDED_TOKENS: Final = 3
@@ -57,8 +58,10 @@ _LASTING: Final = {ModelFault.CREDENTIAL, ModelFault.REFUSED, ModelFault.MALFORM
 class EmbeddingModel:
     """A model and the limits of its requests.
 
-    called: `provider:model`. dimensions: None until the model has been asked. max_tokens: the number of tokens that the model reads of a text. texts_a_call,
-    tokens_a_call: the maximum number of texts, and of estimated tokens, in a request. asks_dimensions: whether requests name the dimensions.
+    called: `provider:model`. dimensions: None until the model has been asked. max_tokens: the number of tokens that the
+    model reads of a text. texts_a_call,
+    tokens_a_call: the maximum number of texts, and of estimated tokens, in a request. asks_dimensions: whether requests
+    name the dimensions.
     """
 
     called: str
@@ -74,7 +77,8 @@ class EmbeddingModel:
 
 
 def described(called: str, settings: EmbeddingModelSettings, dimensions: int | None = None) -> EmbeddingModel:
-    """The model `provider:model` with its settings. What the settings leave out is taken from the table of known models. dimensions: the length of the vectors, if it differs from that in the settings."""
+    """The model `provider:model` with its settings. What the settings leave out is taken from the table of known
+    models. dimensions: the length of the vectors, if it differs from that in the settings."""
     known, max_tokens = _KNOWN.get(called, (None, _DEFAULT_MAX_TOKENS))
     return EmbeddingModel(
         called,
@@ -89,9 +93,10 @@ def described(called: str, settings: EmbeddingModelSettings, dimensions: int | N
 class HttpEmbedder(JsonServer, abc.ABC):
     """An `Embedder` over HTTP. Call `prepare` before anything else, and `close` at the end.
 
-    The number of tokens is an estimate, because the model's tokenizer is not on this machine: about 1.2 tokens for a token of an English text, and more in most other
-    languages. The estimate never lets a text exceed the model's limit: an estimated token has at most six bytes, a tokenizer makes at most one token of a byte,
-    and `max_tokens` is a sixth of the model's limit.
+    The number of tokens is an estimate, because the model's tokenizer is not on this machine: about 1.2 tokens for a
+    token of an English text, and more in most other languages. The estimate never lets a text exceed the model's limit:
+    an estimated token has at most six bytes, a tokenizer makes at most one token of a byte, and `max_tokens` is a sixth
+    of the model's limit.
     """
 
     def __init__(
@@ -135,7 +140,8 @@ class HttpEmbedder(JsonServer, abc.ABC):
         return
 
     async def prepare(self) -> None:
-        """Ask the model for its dimensions, unless they are known. Raises Unavailable, and Precondition if no index exists for vectors of this length."""
+        """Ask the model for its dimensions, unless they are known. Raises Unavailable, and Precondition if no index
+        exists for vectors of this length."""
         if self.model.dimensions is None:
             [vector] = _listed(await self._call([_PROBE]))
             length = len(vector)
@@ -149,8 +155,8 @@ class HttpEmbedder(JsonServer, abc.ABC):
     async def embed(self, texts: Sequence[str]) -> Float:
         """The vectors of the texts, in the same order: float32 [n, dimensions], each of length one.
 
-        Raises Unavailable (part "embedding") if the server cannot be reached or is busy, and Precondition (EMBEDDING_FAILED) if it refuses the request or sends
-        unusable vectors.
+        Raises Unavailable (part "embedding") if the server cannot be reached or is busy, and Precondition
+        (EMBEDDING_FAILED) if it refuses the request or sends unusable vectors.
         """
         vectors = np.empty((len(texts), self.dimensions), np.float32)
         for start, batch in self._batches(texts):
@@ -167,7 +173,8 @@ class HttpEmbedder(JsonServer, abc.ABC):
 
     @abc.abstractmethod
     def _vectors(self, body: Any) -> Sequence[object]:
-        """The vectors in an answer, in the order of the texts. Any error of the types KeyError, TypeError, ValueError or OverflowError means that the answer is malformed."""
+        """The vectors in an answer, in the order of the texts. Any error of the types KeyError, TypeError, ValueError
+        or OverflowError means that the answer is malformed."""
 
     def _batches(self, texts: Sequence[str]) -> Iterator[tuple[int, Sequence[str]]]:
         start, tokens, batch = 0, 0, list[str]()
@@ -182,7 +189,8 @@ class HttpEmbedder(JsonServer, abc.ABC):
             yield start, batch
 
     def _cut(self, text: str) -> tuple[str, int]:
-        """The part of a text that the model can read, and its number of estimated tokens. Servers refuse a text without words, so a full stop replaces it."""
+        """The part of a text that the model can read, and its number of estimated tokens. Servers refuse a text without
+        words, so a full stop replaces it."""
         offsets = self.token_offsets(text)
         if len(offsets) > self.max_tokens:
             offsets = offsets[: self.max_tokens]
@@ -223,7 +231,10 @@ class HttpEmbedder(JsonServer, abc.ABC):
     def _unusable(self, cause: str, what: str) -> Precondition:
         return Precondition(
             Reason.EMBEDDING_FAILED,
-            f"The embedding model {self.model.called} cannot be used: {what}. Check the model's name and its settings in models.embeddings.",
+            (
+                f"The embedding model {self.model.called} cannot be used: {what}. Check the model's name "
+                "and its settings in models.embeddings."
+            ),
             {"embedding": self.model.called, "cause": cause},
         )
 

@@ -34,11 +34,12 @@ from responsa_server.providers.http_model import (
     alternating,
     ending,
     status_of,
+    stop_of,
     tokens,
 )
 from responsa_server.providers.settings import CompatibleSettings
 
-_UNSAFE: Final = {
+_UNSAFE: Final = (
     "SAFETY",
     "RECITATION",
     "BLOCKLIST",
@@ -49,6 +50,12 @@ _UNSAFE: Final = {
     "IMAGE_RECITATION",
     "MODEL_ARMOR",
     "ESCALATION",
+)
+_STOPS: Final = {
+    "STOP": Stop.END,
+    "MAX_TOKENS": Stop.LIMIT,
+    "CONTINUATION": Stop.LIMIT,
+    **dict.fromkeys(_UNSAFE, Stop.UNSAFE),
 }
 _FAILED: Final = {
     "MALFORMED_FUNCTION_CALL": ModelFault.MALFORMED,
@@ -108,6 +115,7 @@ class _Usage(_Model):
 
 
 class _Chunk(_Model):
+    model_version: object = None
     candidates: list[_Candidate] | None = None
     prompt_feedback: _Feedback | None = None
     usage_metadata: _Usage | None = None
@@ -127,8 +135,9 @@ class Gemini(HttpModel):
         return self._events(self._path, body_of(prompt))
 
     async def _pieces(self, prompt: ModelPrompt, events: Events) -> AsyncGenerator[ModelPiece, None]:
-        """The pieces in the chunks. An answer is complete if a finish reason came before the body ended. Usage may still follow the finish reason."""
-        requested, finish, blocked, said = RequestParts(), "", False, False
+        """The pieces in the chunks. An answer is complete if a finish reason came before the body ended. Usage may
+        still follow the finish reason."""
+        requested, finish, blocked, said, model = RequestParts(), "", False, False, None
         used_ids = {one.call_id for message in prompt.messages for one in message.requests}
         async for event in events:
             if not event.data:
@@ -136,6 +145,7 @@ class Gemini(HttpModel):
             chunk = _Chunk.model_validate_json(event.data)
             if chunk.error is not None:
                 raise self._failed({"error": chunk.error})
+            model = chunk.model_version or model
             if chunk.usage_metadata is not None:
                 yield _spent(chunk.usage_metadata)
             blocked |= chunk.prompt_feedback is not None and bool(chunk.prompt_feedback.block_reason)
@@ -154,8 +164,8 @@ class Gemini(HttpModel):
         for request in requested.requests():
             yield request
         # Any other reason (OTHER, LANGUAGE, …) means that the answer is incomplete.
-        stop = Stop.UNSAFE if blocked or finish in _UNSAFE else Stop.LIMIT
-        yield ending(prompt, Stop.END if finish == "STOP" else stop, said=said or bool(requested))
+        stop = Stop.UNSAFE if blocked else stop_of(finish, _STOPS)
+        yield ending(prompt, stop, said=said or bool(requested), model=model)
 
 
 def body_of(prompt: ModelPrompt) -> dict[str, Any]:
@@ -186,10 +196,10 @@ def body_of(prompt: ModelPrompt) -> dict[str, Any]:
     return body
 
 
-def contents(given: Sequence[PromptMessage]) -> list[dict[str, Any]]:
+def contents(prompt_messages: Sequence[PromptMessage]) -> list[dict[str, Any]]:
     """A prompt's messages without the system message. Successive messages of one role are joined."""
-    tools = {request.call_id: request.tool for one in given for request in one.requests}
-    return alternating(given, lambda one: _parts(one, tools), assistant="model", field="parts")
+    tools = {request.call_id: request.tool for one in prompt_messages for request in one.requests}
+    return alternating(prompt_messages, lambda one: _parts(one, tools), assistant="model", field="parts")
 
 
 def _parts(message: PromptMessage, tools: Mapping[str, str]) -> list[dict[str, Any]]:
@@ -209,8 +219,8 @@ def _parts(message: PromptMessage, tools: Mapping[str, str]) -> list[dict[str, A
 
 
 def complaint(body: Mapping[str, Any]) -> Complaint:
-    """Reads a body of the form `{"error": {"code", "message", "status", "details": […]}}`, which is a google.rpc.Status. Its details may contain an ErrorInfo with a
-    reason, and a RetryInfo with a delay.
+    """Reads a body of the form `{"error": {"code", "message", "status", "details": […]}}`, which is a
+    google.rpc.Status. Its details may contain an ErrorInfo with a reason, and a RetryInfo with a delay.
     """
     error = body.get("error")
     if not isinstance(error, dict):
@@ -240,8 +250,8 @@ def _gather(requested: RequestParts, call: _FunctionCall, signature: str, used_i
 
 
 def _spent(usage: _Usage) -> Spent:
-    """The usage in our form. Gemini's counts are totals since the beginning of the answer. Gemini counts thoughts separately from the other output,
-    so the two counts are added.
+    """The usage in our form. Gemini's counts are totals since the beginning of the answer. Gemini counts thoughts
+    separately from the other output, so the two counts are added.
     """
     return Spent(
         Usage(

@@ -1,4 +1,5 @@
-"""Servers of models over HTTP: connections, requests, and the events and parts of an answer. Every failure becomes a `ModelError` that contains no keys.
+"""Servers of models over HTTP: connections, requests, and the events and parts of an answer. Every failure becomes a
+`ModelError` that contains no keys.
 
 Each vendor has one module with an `HttpModel`, which sends the vendor's requests and reads its events (CONTRIBUTING.md).
 """
@@ -12,7 +13,7 @@ import json
 import re
 import ssl
 import sys
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Container, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Container, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -37,7 +38,7 @@ from responsa_server.domain.models import (
     Withdrawn,
 )
 from responsa_server.outbound.addresses import origin_of
-from responsa_server.outbound.connector import ForbiddenRequest, GuardedTransport, Reach, look_up
+from responsa_server.outbound.connector import ForbiddenRequest, GuardedTransport, ReachableHosts, look_up
 from responsa_server.providers.settings import CompatibleSettings, GuardedSettings
 from responsa_server.telemetry.requests import request, traceparent_for
 
@@ -47,14 +48,17 @@ _MAX_ARGUMENTS_BYTES: Final = 16 * 1024
 _MAX_ARGUMENTS_DEPTH: Final = 16
 _ARGUMENTS: Final = TypeAdapter(dict[str, JsonValue])
 _SHOWN_BYTES: Final = 500
+_MOST_NAME: Final = 128
 _MAX_ERROR_BYTES: Final = 16 * 1024
-# The number of seconds to wait for the end of the body after the end of the answer. A connection is used again only if its body was read to the end.
+# The number of seconds to wait for the end of the body after the end of the answer. A connection is used again only if
+# its body was read to the end.
 _REST_SECONDS: Final = 1.0
 _EVENT_STREAM: Final = "text/event-stream"
 # The maximum size of an event. It is large enough for an event with all tool requests of an answer.
 _MAX_EVENT_BYTES: Final = 2 << 20
 _IDLE_SECONDS: Final = 30.0
-# Opening a connection blocks the event loop briefly. If hundreds of connections are needed at once, this number of them open before other tasks run.
+# Opening a connection blocks the event loop briefly. If hundreds of connections are needed at once, this number of them
+# open before other tasks run.
 _BEGUN_A_TICK: Final = 8
 _KEYS: Final = re.compile(
     r"\b(?:sk-|rsp_|AIza)[\w-]{6,}|(?:bearer|x-api-key|x-goog-api-key|api_key|key=)[\s:=\"']*[\w.+/-]{6,}",
@@ -65,9 +69,23 @@ _WORD: Final = re.compile(r"[A-Za-z][\w.-]{0,63}", re.ASCII)
 # Vendors send an error with one of these names if the key is valid but does not permit the request.
 _FORBIDDEN: Final = {"permission_error", "PERMISSION_DENIED"}
 
-_THINK: Final = "<think>"
-_THINK_ENDS: Final = "</think>"
-_THINK_TOKEN: Final = re.compile(r"</?think>|<|`+|\n|[^<`\n]+")
+_REASONING: Final = {
+    "<think>": "</think>",
+    "[THINK]": "[/THINK]",
+    "<seed:think>": "</seed:think>",
+    "◁think▷": "◁/think▷",
+    "<|channel>": "<channel|>",
+    "<|channel|>analysis": "<|channel|>final<|message|>",
+    "<|channel|>commentary": "<|channel|>final<|message|>",
+}
+"""The marks between which models write their reasoning, if their server does not take it out: Qwen, DeepSeek and most
+others; Magistral; Seed; Kimi; Gemma; gpt-oss."""
+_REASONING_ENDS: Final = frozenset(_REASONING.values())
+# The marks of gpt-oss around messages.
+_FRAMES: Final = frozenset({"<|start|>assistant", "<|end|>", "<|return|>"})
+_MARKS: Final = (*_REASONING, *_REASONING_ENDS, *_FRAMES)
+_LONGEST_MARK: Final = max(map(len, _MARKS))
+_MARK_OR_TEXT: Final = re.compile("|".join(map(re.escape, _MARKS)) + r"|[<\[◁]|`+|\n|[^<\[◁`\n]+")
 _FENCE: Final = 3
 
 NOT_ALLOWED: Final = "address_not_allowed"
@@ -77,12 +95,14 @@ Events: TypeAlias = AsyncIterator[httpx2.ServerSentEvent]
 
 
 class WireModel(BaseModel, defer_build=True):
-    """The content of an event in a vendor's stream. Pydantic builds the validator only when the first event is read, so that the module loads fast."""
+    """The content of an event in a vendor's stream. Pydantic builds the validator only when the first event is read, so
+    that the module loads fast."""
 
 
 @dataclass(frozen=True, slots=True)
 class Complaint:
-    """The content of an error's body. kind: the vendor's own name for the error. retry_after: the number of seconds that the vendor asks clients to wait, or None.
+    """The content of an error's body. kind: the vendor's own name for the error. retry_after: the number of seconds
+    that the vendor asks clients to wait, or None.
     status: the HTTP status that the body names, which counts within a stream; 0 if the body names no status.
     """
 
@@ -93,7 +113,8 @@ class Complaint:
 
 
 def tokens(*counts: object) -> int:
-    """The sum of numbers of tokens, or of other billed units, that a server reports: from 0 to MAX_TOKENS. A count that is no number counts as 0.
+    """The sum of numbers of tokens, or of other billed units, that a server reports: from 0 to MAX_TOKENS. A count that
+    is no number counts as 0.
 
     Every count of an adapter goes through here: a negative one would give a quota back, and the database cannot store a huge one.
     """
@@ -108,7 +129,8 @@ ReadComplaint = Callable[[Mapping[str, Any]], Complaint]
 
 
 class HttpServer:
-    """The connections to one server that runs models, with its key. Also reads the errors in the server's responses. Call `close` at the end."""
+    """The connections to one server that runs models, with its key. Also reads the errors in the server's responses.
+    Call `close` at the end."""
 
     def __init__(
         self,
@@ -118,7 +140,8 @@ class HttpServer:
         faults: Mapping[str, ModelFault],
         http: httpx2.AsyncClient | None = None,
     ) -> None:
-        """headers: the headers of every request, with the key. faults: the fault for each of the vendor's error names that say more than the HTTP status.
+        """headers: the headers of every request, with the key. faults: the fault for each of the vendor's error names
+        that say more than the HTTP status.
         http: a client that another object already uses for the same server; `close` closes it too. None for a new client.
         """
         self._server = server
@@ -137,12 +160,27 @@ class HttpServer:
     async def close(self) -> None:
         await self.http.aclose()
 
+    async def unreached(self, seconds: float) -> str:
+        """Why the server does not answer a request, whatever the answer would be, within so many seconds; "" if it does."""
+        try:
+            async with asyncio.timeout(seconds), self.http.stream("GET", self._server.url):
+                return ""
+        except (httpx2.ConnectError, httpx2.ConnectTimeout):
+            return "its server cannot be reached"
+        except (httpx2.TimeoutException, TimeoutError):
+            return f"its server has sent nothing for {seconds:g} s"
+        except ForbiddenRequest:
+            return "the server may not connect to its address"
+        except httpx2.RequestError:
+            return ""  # the server is there, and does not like the question
+
     @contextlib.asynccontextmanager
     async def _answer(
         self, path: str, body: Mapping[str, object], kind: str, headers: Mapping[str, str] | None = None
     ) -> AsyncGenerator[httpx2.Response, None]:
-        """Sends a request and yields its answer, whose body is still to be read. Errors that occur in the block become ModelError, and so do an HTTP error
-        status and an answer of another content type than `kind`. At the end, the connection is closed or kept for later requests.
+        """Sends a request and yields its answer, whose body is still to be read. Errors that occur in the block become
+        ModelError, and so do an HTTP error status and an answer of another content type than `kind`. At the end, the
+        connection is closed or kept for later requests.
         """
         begun = False
         sent = request("POST", *self._address).begin()
@@ -321,7 +359,7 @@ class HttpModel(HttpServer, abc.ABC):
 def _transport(server: CompatibleSettings) -> httpx2.AsyncBaseTransport:
     tls = server.url.startswith("https:")
     if isinstance(server, GuardedSettings):
-        reach = Reach(frozenset({origin_of(server.url)}), server.allowed)
+        reach = ReachableHosts(frozenset({origin_of(server.url)}), server.allowed)
         trust = httpx2.create_ssl_context(verify=tls, trust_env=False)
         return GuardedTransport(reach, look_up, trust, server.connect_seconds, "models")
     return Connections(tls=tls, most_idle=64 if server.keep_alive else 0, uds=server.uds)
@@ -365,8 +403,9 @@ _LONGEST_WAIT: Final = 3600.0
 
 
 def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
-    """The number of seconds that a server asks clients to wait. It comes from `retry-after-ms`, or from `retry-after`, which is a
-    number of seconds or a date (RFC 9110, 10.2.3). None if both headers are missing or unreadable. At most an hour, because servers have asked for years.
+    """The number of seconds that a server asks clients to wait. It comes from `retry-after-ms`, or from `retry-after`,
+    which is a number of seconds or a date (RFC 9110, 10.2.3). None if both headers are missing or unreadable. At most
+    an hour, because servers have asked for years.
     """
     with contextlib.suppress(KeyError, ValueError):
         return _seconds(float(headers["retry-after-ms"]) / 1000)
@@ -492,10 +531,11 @@ def alternating(
     assistant: str,
     field: str,
 ) -> list[dict[str, Any]]:
-    """A prompt's messages without the system message, for protocols in which roles alternate. Successive messages of one role become blocks of one message.
+    """A prompt's messages without the system message, for protocols in which roles alternate. Successive messages of
+    one role become blocks of one message.
 
-    blocks: returns the blocks of one message; messages without blocks are left out. assistant: the protocol's name for the assistant's role. field: the protocol's name
-    for the list of blocks.
+    blocks: returns the blocks of one message; messages without blocks are left out. assistant: the protocol's name for
+    the assistant's role. field: the protocol's name for the list of blocks.
     """
     made: list[dict[str, Any]] = []
     for message in messages:
@@ -516,8 +556,8 @@ def with_prefix(prompt: ModelPrompt) -> Sequence[PromptMessage]:
 
 
 class PrefixEcho:
-    """Leaves a prefix out of an answer that begins with it: Mistral's API repeats the prefix, others do not (github.com/SillyTavern/SillyTavern/issues/2557,
-    github.com/vercel/ai/pull/3256).
+    """Leaves a prefix out of an answer that begins with it: Mistral's API repeats the prefix, others do not
+    (github.com/SillyTavern/SillyTavern/issues/2557, github.com/vercel/ai/pull/3256).
     """
 
     def __init__(self, prefix: str) -> None:
@@ -543,21 +583,24 @@ class PrefixEcho:
 
 
 class ReasoningFilter:
-    """Removes a model's reasoning, from `<think>` to `</think>` and the white space after it, from a text that arrives in pieces. Without an end, the rest
-    of the text is reasoning. Without a beginning, all text before the end is reasoning. The tags in Markdown's code are text.
+    """Removes a model's reasoning, from `<think>` to `</think>` or between other marks of `_REASONING`, and the white
+    space after it, from a text that arrives in pieces. Without an end, the rest of the text is reasoning. Without a
+    beginning, all text before the end is reasoning. The marks in Markdown's code are text.
 
     found: whether the text had reasoning. withdraws: whether the last piece showed that the pieces before it are reasoning.
     """
 
     def __init__(self, *, opened: bool = False) -> None:
-        """opened: whether the text begins within the reasoning, because the prompt ends with `<think>`."""
+        """opened: whether the text begins within the reasoning, because the prompt ends with the mark that opens it."""
         self.found = opened
         self.withdraws = False
         self._held: str = ""
         # The backticks that opened the code, and those of the current run.
         self._code: str = ""
         self._run: str = ""
-        self._within, self._behind = opened, False
+        # The marks of which any ends the reasoning in which the text stands; none outside of reasoning.
+        self._ends: Collection[str] = _REASONING_ENDS if opened else ()
+        self._behind = False
 
     def feed(self, text: str) -> str:
         """The next piece without reasoning. What may be the beginning of a tag is held back."""
@@ -565,43 +608,46 @@ class ReasoningFilter:
         self.withdraws = False
         text, self._held = self._held + text, ""
         while place < len(text):
-            if self._within:
-                end = text.find(_THINK_ENDS, place)
-                if end < 0:
-                    self._held = text[max(place, len(text) + 1 - len(_THINK_ENDS)) :]
+            if self._ends:
+                found = [(at, one) for one in self._ends if (at := text.find(one, place)) >= 0]
+                if not found:
+                    self._held = text[max(place, len(text) + 1 - max(map(len, self._ends))) :]
                     break
-                place = end + len(_THINK_ENDS)
-                self._within, self._behind = False, True
+                at, part = min(found)
+                place = at + len(part)
+                self._ends, self._behind = (), True
                 continue
             if self._behind:
                 if text[place].isspace():
                     place += 1
                     continue
                 self._behind = False
-            if len(text) - place < len(_THINK_ENDS) and _begins_tag(text[place:]):
+            if len(text) - place < _LONGEST_MARK and _begins_mark(text[place:]):
                 self._held = text[place:]
                 break
-            found = _THINK_TOKEN.match(text, place)
-            one = found.group() if found else text[place:]
-            place += len(one)
-            if one[0] == "`":
-                self._run += one
+            matched = _MARK_OR_TEXT.match(text, place)
+            part = matched.group() if matched else text[place:]
+            place += len(part)
+            if part[0] == "`":
+                self._run += part
             else:
                 self._end_run()
-                if one == "\n" and len(self._code) < _FENCE:
+                if part == "\n" and len(self._code) < _FENCE:
                     self._code = ""
-                if one == _THINK and not self._code:
-                    self.found = self._within = True
+                if part in _REASONING and not self._code:
+                    self.found, self._ends = True, {_REASONING[part]}
                     continue
-                if one == _THINK_ENDS and not (self._code or self.found):
+                if part in _REASONING_ENDS and not (self._code or self.found):
                     self.found = self.withdraws = self._behind = True
                     out.clear()
                     continue
-            out.append(one)
+                if part in _FRAMES and not self._code:
+                    continue
+            out.append(part)
         return "".join(out)
 
     def end(self) -> str:
-        held, self._held = "" if self._within else self._held, ""
+        held, self._held = "" if self._ends else self._held, ""
         return held
 
     def _end_run(self) -> None:
@@ -613,17 +659,28 @@ class ReasoningFilter:
         self._run = ""
 
 
-def _begins_tag(text: str) -> bool:
-    return text != _THINK and (_THINK.startswith(text) or _THINK_ENDS.startswith(text))
+def _begins_mark(text: str) -> bool:
+    """Whether the text is the beginning of a mark, and not yet a whole one."""
+    return text not in _MARKS and any(mark.startswith(text) for mark in _MARKS)
 
 
-def ending(prompt: ModelPrompt, stop: Stop, *, said: bool) -> Ended:
-    """The end of an answer. said: whether the answer had text or a tool request. Raises ModelError (EMPTY) if `said` is false,
-    unless the provider refused the answer as unsafe or the prompt has tools.
+def stop_of(reason: str, stops: Mapping[str, Stop]) -> Stop:
+    """Why an answer ended. stops: the reasons that the vendor names. Raises ModelError (CUT) for any other one, such as
+    `error` or `abort`: nothing says that such an answer is complete."""
+    if reason not in stops:
+        raise ModelError(ModelFault.CUT, f"the answer ended with the reason {shown(reason)!r}")
+    return stops[reason]
+
+
+def ending(prompt: ModelPrompt, stop: Stop, *, said: bool, model: object = None) -> Ended:
+    """The end of an answer. said: whether the answer had text or a tool request. model: what the provider says of the
+    model that has answered. Raises ModelError (EMPTY) if `said` is false, unless the provider refused the answer as
+    unsafe or the prompt has tools.
     """
     if not said and stop is not Stop.UNSAFE and not prompt.tools:
         raise ModelError(ModelFault.EMPTY, f"the answer holds no text ({stop})")
-    return Ended(complete=stop is Stop.END, stop=stop)
+    named = model[:_MOST_NAME] if isinstance(model, str) else ""
+    return Ended(complete=stop is Stop.END, stop=stop, model=named)
 
 
 @dataclass(slots=True)
@@ -672,20 +729,33 @@ class RequestParts:
         """All requests, ordered by index. A request whose arguments are not a JSON object, or that no event can carry, has a `problem`."""
         return [self._request(self._requests[index]) for index in sorted(self._requests)]
 
-    def _request(self, one: _PartialRequest) -> ToolRequest:
+    def _request(self, partial_request: _PartialRequest) -> ToolRequest:
         try:
-            arguments = _ARGUMENTS.validate_json(one.arguments or "{}")
+            arguments = _ARGUMENTS.validate_json(partial_request.arguments or "{}")
         except ValidationError:
-            return ToolRequest(one.call_id, one.tool, {}, one.signature, "they are not a JSON object")
+            return ToolRequest(
+                partial_request.call_id,
+                partial_request.tool,
+                {},
+                partial_request.signature,
+                "they are not a JSON object",
+            )
         if not _sendable(dict(arguments), _MAX_ARGUMENTS_DEPTH):
             problem = "they are nested too deep, or hold a number that is not finite"
-            return ToolRequest(one.call_id, one.tool, {}, one.signature, problem)
-        return ToolRequest(one.call_id, one.tool, cast("Mapping[str, object]", arguments), one.signature)
+            return ToolRequest(
+                partial_request.call_id, partial_request.tool, {}, partial_request.signature, problem
+            )
+        return ToolRequest(
+            partial_request.call_id,
+            partial_request.tool,
+            cast("Mapping[str, object]", arguments),
+            partial_request.signature,
+        )
 
 
 def _sendable(value: object, depth: int) -> bool:
-    """Whether an event can carry a JSON value. The value's numbers must be finite doubles. The value's depth is limited because the readers of events
-    limit the depth too.
+    """Whether an event can carry a JSON value. The value's numbers must be finite doubles. The value's depth is limited
+    because the readers of events limit the depth too.
     """
     if isinstance(value, (int, float)):
         return abs(value) <= sys.float_info.max

@@ -22,13 +22,15 @@ Value = TypeVar("Value")
 _JSON: Final = "application/json"
 MAX_ANSWER_BYTES: Final = 8 << 20
 """The maximum size of an answer, which is read on the event loop: reading so many numbers takes about 15 ms."""
-# The maximum time of a request, in addition to the time that it may wait for a byte. A server that sends one byte at a time is never silent.
+# The maximum time of a request, in addition to the time that it may wait for a byte. A server that sends one byte at a
+# time is never silent.
 _RECEIVING_SECONDS: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class Calling:
-    """How a server is called. limits: those of its key, shared with its other models. policy: the rule for repeated requests. http: see `HttpServer`."""
+    """How a server is called. limits: those of its key, shared with its other models. policy: the rule for repeated
+    requests. http: see `HttpServer`."""
 
     limits: KeyLimits
     policy: RetryPolicy
@@ -59,7 +61,8 @@ class JsonServer(HttpServer):
     ) -> Value:
         """What `read` finds in the answer to a request, which is repeated if the server is busy.
 
-        read: any error of the types AttributeError, KeyError, TypeError, ValueError or OverflowError means that the answer is malformed. event: the name of a failure in the log. Raises ModelError.
+        read: any error of the types AttributeError, KeyError, TypeError, ValueError or OverflowError means that the
+        answer is malformed. event: the name of a failure in the log. Raises ModelError.
         """
         tried = 0
         while True:

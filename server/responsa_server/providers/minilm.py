@@ -23,7 +23,7 @@ import numpy.typing as npt
 from tokenizers import Encoding, Tokenizer
 
 from responsa_server.instance import model_folder
-from responsa_server.providers.minilm_shape import BUILDER_VERSION, DIMENSIONS, STATES, Float, Precision
+from responsa_server.providers.minilm_shape import BUILDER_VERSION, DIMENSIONS, Float, Precision
 
 if TYPE_CHECKING:
     # At run time, only `silent_onnxruntime` imports onnxruntime.
@@ -68,7 +68,8 @@ class MiniLmEmbedder:
 
     @property
     def name(self) -> str:
-        """The name of the model, its weights, precision and graph. The vectors of embedders with equal names can be compared with each other."""
+        """The name of the model, its weights, precision and graph. The vectors of embedders with equal names can be
+        compared with each other."""
         return self._name
 
     @property
@@ -98,28 +99,12 @@ class MiniLmEmbedder:
             return vectors
         encodings = self._truncating.encode_batch(list(texts))
         for batch in _batches([len(encoding.ids) for encoding in encodings]):
-            vectors[batch] = self._run([encodings[int(place)] for place in batch], "vectors")
+            vectors[batch] = self._run([encodings[int(place)] for place in batch])
         return vectors
 
     async def embed(self, texts: Sequence[str]) -> Float:
         """Like `embed_sync`, but runs in the model's own thread."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, self.embed_sync, texts)
-
-    async def token_vectors(self, texts: Sequence[str]) -> list[Float]:
-        """The vectors of the tokens of each text, in order: float32 [tokens, 384] for each text, each vector of length one. A text is cut after 254 tokens."""
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self.token_vectors_sync, texts)
-
-    def token_vectors_sync(self, texts: Sequence[str]) -> list[Float]:
-        """Like `token_vectors`, but blocks the caller."""
-        made = [np.empty((0, DIMENSIONS), np.float32)] * len(texts)
-        encodings = self._truncating.encode_batch(list(texts))
-        for batch in _batches([len(encoding.ids) for encoding in encodings]):
-            some = [encodings[int(place)] for place in batch]
-            for place, encoding, states in zip(batch, some, self._run(some, STATES), strict=True):
-                # The model adds a mark at each end of a text. These marks are left out.
-                tokens = states[1 : len(encoding.ids) - 1]
-                made[int(place)] = tokens / np.linalg.norm(tokens, axis=1, keepdims=True)
-        return made
 
     def token_offsets(self, text: str) -> list[tuple[int, int]]:
         """The character range (start, end) of each token of the whole text, in order."""
@@ -129,14 +114,14 @@ class MiniLmEmbedder:
         """Ends the thread after its current call."""
         self._thread.shutdown(wait=True, cancel_futures=True)
 
-    def _run(self, encodings: Sequence[Encoding], output: str) -> Float:
+    def _run(self, encodings: Sequence[Encoding]) -> Float:
         width = max(len(encoding.ids) for encoding in encodings)
         ids = np.zeros((len(encodings), width), np.int64)
         mask = np.zeros((len(encodings), width), np.int64)
         for row, encoding in enumerate(encodings):
             ids[row, : len(encoding.ids)] = encoding.ids
             mask[row, : len(encoding.ids)] = 1
-        return self._session.run([output], {"ids": ids, "mask": mask})[0]
+        return self._session.run(["vectors"], {"ids": ids, "mask": mask})[0]
 
 
 def name_of(precision: Precision = "int8") -> str:
@@ -195,8 +180,9 @@ def multiplies_bytes_fast(machine: str, cpu_info: Path) -> bool:
 def silent_onnxruntime() -> ModuleType:
     """Imports onnxruntime without its telemetry.
 
-    Since version 1.29, onnxruntime reports every session to its maker and keeps a file in the user's cache folder, unless ORT_DISABLE_TELEMETRY is
-    set before the first import of onnxruntime. Its function `disable_telemetry_events` can be called only after the import, which is too late.
+    Since version 1.29, onnxruntime reports every session to its maker and keeps a file in the user's cache folder,
+    unless ORT_DISABLE_TELEMETRY is set before the first import of onnxruntime. Its function `disable_telemetry_events`
+    can be called only after the import, which is too late.
     """
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     import onnxruntime
@@ -232,9 +218,11 @@ def _write_graph(weights: Path, path: Path, precision: Precision, unpacked: bool
 
 
 def _batches(lengths: Sequence[int]) -> Iterator[npt.NDArray[np.int64]]:
-    """The batches of indexes of texts that cost least. Padding makes each text of a batch cost as much as its longest one, and each batch costs _BATCH_COST more."""
+    """The batches of indexes of texts that cost least. Padding makes each text of a batch cost as much as its longest
+    one, and each batch costs _BATCH_COST more."""
     order = np.argsort(lengths, kind="stable")
-    # costs[end]: the least cost, in tokens, of the first `end` texts in order of length. starts[end]: where the last of their batches begins.
+    # costs[end]: the least cost, in tokens, of the first `end` texts in order of length. starts[end]: where the last of
+    # their batches begins.
     costs, starts = [0], [0]
     for end in range(1, len(order) + 1):
         longest = lengths[int(order[end - 1])]

@@ -19,7 +19,7 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from responsa_server.providers.minilm_shape import BUILDER_VERSION, DIMENSIONS, STATES, Float, Precision
+from responsa_server.providers.minilm_shape import BUILDER_VERSION, DIMENSIONS, Float, Precision
 
 Weights = Mapping[str, Float]
 
@@ -106,14 +106,14 @@ def restore_blocks(packed: npt.NDArray[np.uint8], scales: Float) -> Float:
 
 
 def build(weights: Weights, precision: Precision, *, unpacked: bool) -> onnx.ModelProto:
-    """The model. unpacked: store the rounded weights of "int8" as floats. Its inputs are `ids` and `mask`, both int64 [texts, tokens]. Its outputs are `vectors`, float32 [texts, 384], each of length one, and the last
-    states of the tokens (STATES), float32 [texts, tokens, 384].
+    """The model. unpacked: store the rounded weights of "int8" as floats. Its inputs are `ids` and `mask`, both int64
+    [texts, tokens]. Its output is `vectors`, float32 [texts, 384], each of length one.
     """
     graph = _Graph(weights, precision, unpacked, [], [])
     state = _embeddings(graph)
     mask = graph.node("Cast", ["mask"], "mask32", to=TensorProto.INT32)
     for layer in range(LAYERS):
-        state = _layer(graph, layer, state, mask, STATES if layer == LAYERS - 1 else f"state{layer}")
+        state = _layer(graph, layer, state, mask, f"state{layer}")
     _pooling(graph, state)
     model = helper.make_model(
         helper.make_graph(
@@ -123,10 +123,7 @@ def build(weights: Weights, precision: Precision, *, unpacked: bool) -> onnx.Mod
                 helper.make_tensor_value_info(name, TensorProto.INT64, ["texts", "tokens"])
                 for name in ("ids", "mask")
             ],
-            [
-                helper.make_tensor_value_info("vectors", TensorProto.FLOAT, ["texts", DIMENSIONS]),
-                helper.make_tensor_value_info(STATES, TensorProto.FLOAT, ["texts", "tokens", DIMENSIONS]),
-            ],
+            [helper.make_tensor_value_info("vectors", TensorProto.FLOAT, ["texts", DIMENSIONS])],
             graph.constants,
         ),
         opset_imports=[helper.make_opsetid("", 17), helper.make_opsetid(_CONTRIB, 1)],
@@ -166,7 +163,8 @@ def _embeddings(graph: _Graph) -> str:
 
 
 def _layer(graph: _Graph, layer: int, state: str, mask: str, output: str) -> str:
-    """Adds self-attention and a feed-forward network, each followed by its residual connection and normalisation. output: the name of the result."""
+    """Adds self-attention and a feed-forward network, each followed by its residual connection and normalisation.
+    output: the name of the result."""
     prefix = f"encoder.layer.{layer}"
     attention = f"{prefix}.attention.self"
     parts = ("query", "key", "value")

@@ -13,5 +13,3 @@ Precision = Literal["int8", "fp32"]
 DIMENSIONS: Final = 384
 BUILDER_VERSION: Final = 1
 """This version is part of the names of the vectors. Raise it whenever the graph of `minilm_graph.py` computes other vectors."""
-STATES: Final = "states"
-"""The name of the graph's output with the states of the tokens."""

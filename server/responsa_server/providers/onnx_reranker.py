@@ -50,8 +50,10 @@ class OnnxReranker:
     """A `Reranker`. All calls run one after the other in one extra thread. Call `close` at the end."""
 
     def __init__(self, folder: Path, *, threads: int = 0) -> None:
-        """folder: has `model.onnx` (or `onnx/model.onnx`, or one of these with `model_quantized.onnx`) and `tokenizer.json`. `config.json` and `tokenizer_config.json`, if they are there, say how
-        many tokens the model reads. threads: the number of onnxruntime's threads for one call; 0 means one thread per core. Raises RerankerUnusable.
+        """folder: has `model.onnx` (or `onnx/model.onnx`, or one of these with `model_quantized.onnx`) and
+        `tokenizer.json`. `config.json` and `tokenizer_config.json`, if they are there, say how many tokens the model
+        reads. threads: the number of onnxruntime's threads for one call; 0 means one thread per core. Raises
+        RerankerUnusable.
         """
         graph = next((folder / name for name in _GRAPHS if (folder / name).is_file()), None)
         if graph is None:

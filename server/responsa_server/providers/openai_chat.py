@@ -1,9 +1,10 @@
-"""Language models behind servers that speak OpenAI's chat completions, streamed: OpenAI itself, vLLM, Ollama, llama.cpp and similar servers."""
+"""Language models behind servers that speak OpenAI's chat completions, streamed: OpenAI itself, vLLM, Ollama, llama.cpp
+and similar servers."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Final, cast
 
@@ -29,13 +30,19 @@ from responsa_server.providers.http_model import (
     WireModel,
     ending,
     status_of,
+    stop_of,
     tokens,
     with_prefix,
 )
 from responsa_server.providers.settings import CompatibleSettings
 
 _DONE: Final = "[DONE]"
-_STOPS: Final = {"length": Stop.LIMIT, "content_filter": Stop.UNSAFE}
+# OpenAI's reasons, and those of Mistral, Hugging Face's TGI and older compatible servers.
+_STOPS: Final = {
+    **dict.fromkeys(("stop", "tool_calls", "function_call", "eos_token", "stop_sequence", "eos"), Stop.END),
+    **dict.fromkeys(("length", "model_length", "max_tokens"), Stop.LIMIT),
+    "content_filter": Stop.UNSAFE,
+}
 FAULTS: Final = {
     "invalid_api_key": ModelFault.CREDENTIAL,
     "insufficient_quota": ModelFault.CREDENTIAL,
@@ -57,8 +64,13 @@ class _ToolCall(WireModel):
     function: _Function | None = None
 
 
+class _Part(WireModel):
+    type: str = "text"
+    text: str | None = None
+
+
 class _Delta(WireModel):
-    content: str | None = None
+    content: str | list[_Part] | None = None
     refusal: str | None = None
     tool_calls: list[_ToolCall] | None = None
 
@@ -80,6 +92,7 @@ class _Usage(WireModel):
 
 
 class _Chunk(WireModel):
+    model: object = None
     choices: list[_Choice] | None = None
     usage: _Usage | None = None
     error: Any = None
@@ -105,7 +118,7 @@ class OpenAiChat(HttpModel):
         """The pieces in the chunks. An answer is complete after a finish reason. Then some servers send `[DONE]`, with or
         without usage before it, and others just end the body.
         """
-        requested, finish, said, refused = RequestParts(), "", False, False
+        calls, finish, said, refused, model = _Calls(), "", False, False, None
         echo = PrefixEcho(prompt.prefix.rstrip())
         async for event in events:
             if not event.data:
@@ -118,26 +131,27 @@ class OpenAiChat(HttpModel):
                 raise self._failed({"error": chunk.error})
             if "choices" not in chunk.model_fields_set:
                 raise ModelError(ModelFault.MALFORMED, "a chunk without choices")
+            model = chunk.model or model
             if chunk.usage is not None and (spent := _spent(chunk.usage)) is not None:
                 yield spent
             for choice in (chunk.choices or ())[:1]:
                 delta = choice.delta or _Delta()
-                if delta.content and (text := echo.add(delta.content)):
+                if (content := _text(delta.content)) and (text := echo.add(content)):
                     said = True
                     yield TextPiece(text)
                 refused |= bool(delta.refusal)
                 for call in delta.tool_calls or ():
-                    _gather(requested, call)
+                    calls.add(call)
                 finish = choice.finish_reason or finish
         if not finish:
             raise ModelError(ModelFault.CUT, "the stream ended without a finish reason")
         if text := echo.end():
             said = True
             yield TextPiece(text)
-        for request in requested.requests():
+        for request in calls.requested.requests():
             yield request
-        stop = Stop.UNSAFE if refused else _STOPS.get(finish, Stop.END)
-        yield ending(prompt, stop, said=said or bool(requested))
+        stop = Stop.UNSAFE if refused else stop_of(finish, _STOPS)
+        yield ending(prompt, stop, said=said or bool(calls.requested), model=model)
 
     def _body(self, prompt: ModelPrompt) -> dict[str, Any]:
         usage: dict[str, bool] = {"include_usage": True}
@@ -175,7 +189,8 @@ class OpenAiChat(HttpModel):
 
 
 def complaint(body: Mapping[str, Any]) -> Complaint:
-    """Reads a body of the form `{"error": {"message", "type", "code"}}`. Compatible servers also send `{"error": "…"}` and `{"message": "…"}`."""
+    """Reads a body of the form `{"error": {"message", "type", "code"}}`. Compatible servers also send `{"error": "…"}`
+    and `{"message": "…"}`."""
     error = body.get("error", body)
     if not isinstance(error, dict):
         return Complaint(message=str(error))
@@ -186,19 +201,43 @@ def complaint(body: Mapping[str, Any]) -> Complaint:
     return Complaint(kind, str(fields.get("message", "")), status=status)
 
 
-def _gather(requested: RequestParts, call: _ToolCall) -> None:
-    """Adds a part of a call. Without an index, a part with an id or a name begins the next call, and any other part belongs to the last one."""
-    function = call.function or _Function()
-    index = call.index
-    if index is None:
-        begins = bool(call.id or function.name) or not requested
-        index = requested.last + 1 if begins else requested.last
-    given = function.arguments
-    if given is None:
-        arguments = ""
-    else:
-        arguments = given if isinstance(given, str) else json.dumps(given, ensure_ascii=False)
-    requested.add(index, call.id or "", function.name or "", arguments)
+def _text(content: str | Sequence[_Part] | None) -> str:
+    """The text of a content. Mistral's servers send parts, of which some are reasoning or references."""
+    if content is None or isinstance(content, str):
+        return content or ""
+    return "".join(part.text or "" for part in content if part.type == "text")
+
+
+class _Calls:
+    """Collects the calls of tools from their parts. An id that is new begins a call, whatever its index: Ollama gives
+    all parallel calls the index 0. Without an index, so does a name. Any other part belongs to the latest call with its
+    index, or to the last one.
+    """
+
+    def __init__(self) -> None:
+        self.requested = RequestParts()
+        # The latest call with each index of the server, and the id of each call.
+        self._places: dict[int | None, int] = {}
+        self._ids: dict[int, str] = {}
+
+    def add(self, call: _ToolCall) -> None:
+        function = call.function or _Function()
+        place = self._places.get(call.index, -1)
+        known = self._ids.get(place, "")
+        again = bool(call.id) and call.id == known
+        if place < 0 or (not again and bool((call.id and known) or (function.name and call.index is None))):
+            place = self.requested.last + 1
+        self._places[call.index] = self._places[None] = place
+        given = function.arguments
+        if given is None:
+            arguments = ""
+        else:
+            arguments = given if isinstance(given, str) else json.dumps(given, ensure_ascii=False)
+        # With an id, a later part may repeat the name.
+        called, named = ("", "") if again else (call.id or "", function.name or "")
+        self.requested.add(place, called, named, arguments)
+        if call.id:
+            self._ids[place] = call.id
 
 
 def _spent(usage: _Usage) -> Spent | None:
@@ -230,7 +269,8 @@ def _message(message: PromptMessage) -> dict[str, Any]:
 
 
 def _strict(schema: object) -> bool:
-    """Whether a schema obeys OpenAI's rules for strict schemas: every object declares its keys, requires all of them, and allows no other keys."""
+    """Whether a schema obeys OpenAI's rules for strict schemas: every object declares its keys, requires all of them,
+    and allows no other keys."""
     if isinstance(schema, list):
         return all(_strict(one) for one in cast("list[object]", schema))
     if not isinstance(schema, dict):

@@ -59,8 +59,8 @@ class Prices:
         self._found: dict[tuple[str, date], Price | None] = {}
 
     def price(self, model: str, at: date) -> Price | None:
-        """See `PriceTable.price`. A row for the exact name has precedence, then the row with the longest matching prefix. Among the rows for that
-        name or prefix, the latest row that is valid on that day applies.
+        """See `PriceTable.price`. A row for the exact name has precedence, then the row with the longest matching
+        prefix. Among the rows for that name or prefix, the latest row that is valid on that day applies.
         """
         if (model, at) not in self._found:
             if len(self._found) > 1000:

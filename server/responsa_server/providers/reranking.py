@@ -1,5 +1,5 @@
-"""Reranking models behind HTTP servers (each a `Reranker`): Cohere, Jina, Voyage, and servers of one's own that speak a protocol of these or that of Hugging Face's
-text-embeddings-inference (TEI).
+"""Reranking models behind HTTP servers (each a `Reranker`): Cohere, Jina, Voyage, and servers of one's own that speak a
+protocol of these or that of Hugging Face's text-embeddings-inference (TEI).
 
 An answer is used only if it has exactly one finite score for each text.
 """
@@ -26,7 +26,8 @@ _BYTES_A_TOKEN: Final = 4
 
 @dataclass(frozen=True, slots=True)
 class RerankAnswer:
-    """The content of an answer. scored: (the text's index, its score), in any order. tokens: the tokens that the model read; None if the server does not say.
+    """The content of an answer. scored: (the text's index, its score), in any order. tokens: the tokens that the model
+    read; None if the server does not say.
     searches: the search units that the vendor bills.
     """
 
@@ -158,14 +159,15 @@ RERANKERS: Final[
 
 def _in_order(scored: Iterable[tuple[object, object]], count: int) -> Sequence[float]:
     """The scores in the order of the texts. Raises ValueError unless there is exactly one finite score for each of `count` texts."""
-    found: dict[int, float] = {}
+    scores: dict[int, float] = {}
     for index, score in scored:
         # JSON's true is not a number, but Python's is.
-        if type(index) is not int or not 0 <= index < count or index in found:
+        if type(index) is not int or not 0 <= index < count or index in scores:
             raise ValueError(f"the index {index!r} is repeated or is not one of {count} texts")
-        if type(score) not in (int, float) or not math.isfinite(value := float(score)):  # pyright: ignore[reportArgumentType]  # the types are those of the check
+        # Pyright does not narrow by this check of the type.
+        if type(score) not in (int, float) or not math.isfinite(value := float(score)):  # pyright: ignore[reportArgumentType]
             raise ValueError("a score is not a finite number")
-        found[index] = value
-    if len(found) != count:
-        raise ValueError(f"there are {len(found)} scores for {count} texts")
-    return [found[place] for place in range(count)]
+        scores[index] = value
+    if len(scores) != count:
+        raise ValueError(f"there are {len(scores)} scores for {count} texts")
+    return [scores[place] for place in range(count)]

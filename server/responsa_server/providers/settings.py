@@ -18,7 +18,8 @@ from pydantic import (
 )
 from pydantic_settings import NoDecode
 
-from responsa_server.domain.generations import EMBEDDING_NAME, INDEXED_DIMENSIONS
+from responsa_server.domain.models import EMBEDDING_NAME, INDEXED_DIMENSIONS
+from responsa_server.joining import Group, names
 from responsa_server.outbound.addresses import Allowed, OutboundError, read_allowed
 
 ADAPTERS: Final[Mapping[str, str]] = {
@@ -30,9 +31,19 @@ ADAPTERS: Final[Mapping[str, str]] = {
 module is imported when one of its models is first called. Each vendor's name is also the name of a field of `ModelSettings`, and
 the name of a protocol that users' own servers can use.
 """
-Wire = Literal["openai", "anthropic", "gemini"]
+
+
+def _known_wire(name: str) -> str:
+    if name not in ADAPTERS and name not in (added := names(Group.PROVIDERS)):
+        raise ValueError(f"must be one of {', '.join((*ADAPTERS, *sorted(added)))}")
+    return name
+
+
+Wire = Annotated[str, AfterValidator(_known_wire)]
+"""The name of a protocol: a vendor's, or that of a `HttpModel` that another distribution adds."""
 RERANKING_VENDORS: Final = ("cohere", "jina", "voyage")
-"""The vendors of reranking models. A vendor's name is also the name of a field of `ModelSettings`, and the name of its protocol in `RerankWire`."""
+"""The vendors of reranking models. A vendor's name is also the name of a field of `ModelSettings`, and the name of its
+protocol in `RerankWire`."""
 RerankWire = Literal["cohere", "jina", "voyage", "tei"]
 """The protocols of reranking models; `providers.reranking.RERANKERS` has an adapter for each."""
 ONNX: Final = "onnx"
@@ -128,7 +139,10 @@ class ModelServerSettings(BaseModel, extra="forbid"):
         default=10.0,
         ge=0,
         le=600,
-        description="The maximum time in seconds that a call waits because of `concurrent` and `requests_a_minute`. After that, the next model is called.",
+        description=(
+            "The maximum time in seconds that a call waits because of `concurrent` and "
+            "`requests_a_minute`. After that, the next model is called."
+        ),
     )
 
 
@@ -171,41 +185,70 @@ class VoyageSettings(ModelServerSettings):
 
 
 class CompatibleSettings(ModelServerSettings):
-    """A user's own server, such as vLLM, Ollama, llama.cpp or a gateway. `continuous_usage`, `completion_limit` and `structured` apply only to OpenAI's protocol, and `prefill` not to Gemini's."""
+    """A user's own server, such as vLLM, Ollama, llama.cpp or a gateway. `continuous_usage`, `completion_limit` and
+    `structured` apply only to OpenAI's protocol, and `prefill` not to Gemini's."""
 
-    wire: Wire = Field(default="openai", description="The vendor whose protocol the server uses.")
+    wire: Wire = Field(
+        default="openai",
+        description="The vendor whose protocol the server uses, or the name of a protocol that another distribution adds.",
+    )
     tools: bool = Field(
         default=True,
         description="Whether the server's models can request tools. If false, agents choose tools with the prompt `tool_selection`.",
     )
     continuous_usage: bool = Field(
         default=False,
-        description="Whether to request token counts with every chunk (vLLM's `continuous_usage_stats`), so that the usage of an interrupted call is exact.",
+        description=(
+            "Whether to request token counts with every chunk (vLLM's `continuous_usage_stats`), so "
+            "that the usage of an interrupted call is exact."
+        ),
     )
     completion_limit: bool = Field(
         default=False,
-        description="Whether the server expects the limit for the length of an answer as `max_completion_tokens`, like OpenAI, instead of `max_tokens`.",
+        description=(
+            "Whether the server expects the limit for the length of an answer as "
+            "`max_completion_tokens`, like OpenAI, instead of `max_tokens`."
+        ),
     )
     structured: bool = Field(
         default=True, description="Whether the server accepts a JSON schema for its answer."
     )
     begins_with_reasoning: bool = Field(
         default=False,
-        description="Whether each answer begins with the model's reasoning, without the tag `<think>`, because the template of its prompts ends with this tag. The server then removes all text up to the first `</think>`; an answer without `</think>` counts as empty.",
+        description=(
+            "Whether each answer begins with the model's reasoning, without the tag `<think>`, "
+            "because the template of its prompts ends with this tag. The server then removes all "
+            "text up to the first `</think>`; an answer without `</think>` counts as empty."
+        ),
     )
     prefill: Literal["none", "last", "continue", "marked"] = Field(
         default="none",
-        description="How Responsa asks the server to continue an answer that another model broke off. `none`: not at all, because the server cannot do this. `last`: the prompt ends with the interrupted answer as an assistant's message (llama.cpp, Ollama). `continue`: like `last`, and the request has `continue_final_message` (vLLM). `marked`: like `last`, and the message has `prefix: true` (DeepSeek, Mistral).",
+        description=(
+            "How Responsa asks the server to continue an answer that another model broke off. "
+            "`none`: not at all, because the server cannot do this. `last`: the prompt ends with the "
+            "interrupted answer as an assistant's message (llama.cpp, Ollama). `continue`: like "
+            "`last`, and the request has `continue_final_message` (vLLM). `marked`: like `last`, and "
+            "the message has `prefix: true` (DeepSeek, Mistral)."
+        ),
     )
     window: int | None = Field(
         default=None,
         ge=512,
         le=10_000_000,
-        description="The maximum number of tokens of a prompt and its answer together. Responsa makes shorter prompts for a small window. Set it for a server that cuts longer prompts without an error, such as Ollama. Empty if the window is large.",
+        description=(
+            "The maximum number of tokens of a prompt and its answer together. Responsa makes "
+            "shorter prompts for a small window. Set it for a server that cuts longer prompts "
+            "without an error, such as Ollama. Empty if the window is large."
+        ),
     )
     rerank: RerankWire | None = Field(
         default=None,
-        description="The protocol of the server's reranking models, if it has any. `cohere`: `query` and `documents` in the request, `results` in the answer (vLLM, llama.cpp, Infinity). `tei`: `query` and `texts` (Hugging Face's text-embeddings-inference). `jina`, `voyage`: these vendors' own forms.",
+        description=(
+            "The protocol of the server's reranking models, if it has any. `cohere`: `query` and "
+            "`documents` in the request, `results` in the answer (vLLM, llama.cpp, Infinity). `tei`: "
+            "`query` and `texts` (Hugging Face's text-embeddings-inference). `jina`, `voyage`: these "
+            "vendors' own forms."
+        ),
     )
     rerank_path: str = Field(
         default="/rerank",
@@ -230,7 +273,10 @@ class EmbeddingModelSettings(BaseModel, extra="forbid"):
 
     dimensions: int | None = Field(
         default=None,
-        description="The length of the model's vectors: 256, 384, 512, 768, 1024, 1536 or 3072. If this is empty and Responsa does not know the length, the server asks the model once.",
+        description=(
+            "The length of the model's vectors: 256, 384, 512, 768, 1024, 1536 or 3072. If this is "
+            "empty and Responsa does not know the length, the server asks the model once."
+        ),
     )
     ask_for_dimensions: bool = Field(
         default=False,
@@ -240,7 +286,10 @@ class EmbeddingModelSettings(BaseModel, extra="forbid"):
         default=None,
         ge=256,
         le=100_000,
-        description="The maximum number of tokens that the model reads of one text. If empty, the limit is the value that Responsa knows for the model, or 512.",
+        description=(
+            "The maximum number of tokens that the model reads of one text. If empty, the limit is "
+            "the value that Responsa knows for the model, or 512."
+        ),
     )
     texts_a_call: int = Field(
         default=64, ge=1, le=2048, description="The maximum number of texts in one request."
@@ -271,7 +320,10 @@ class EmbeddedModelSettings(BaseModel, extra="forbid"):
 
     start: bool = Field(
         default=False,
-        description="Whether `responsa up` starts the model even if `models.default` does not name it. Set this if an agent names the model.",
+        description=(
+            "Whether `responsa up` starts the model even if `models.default` does not name it. Set "
+            "this if an agent names the model."
+        ),
     )
     threads: int = Field(
         default=0,
@@ -301,7 +353,11 @@ class ModelSettings(BaseModel, extra="forbid", regex_engine="python-re"):
 
     default: Annotated[list[str], NoDecode, BeforeValidator(_listed), AfterValidator(_of_models)] = Field(
         default_factory=list,
-        description="The models, as `provider:model`, that `default` stands for in an agent's chain. The server calls them in the order of this list. If none of these models answers, the answer shows the best passages of the documents.",
+        description=(
+            "The models, as `provider:model`, that `default` stands for in an agent's chain. The "
+            "server calls them in the order of this list. If none of these models answers, the "
+            "answer shows the best passages of the documents."
+        ),
     )
     openai: OpenAiSettings = Field(default_factory=OpenAiSettings, description="OpenAI.")
     anthropic: AnthropicSettings = Field(default_factory=AnthropicSettings, description="Anthropic.")
@@ -315,24 +371,37 @@ class ModelSettings(BaseModel, extra="forbid", regex_engine="python-re"):
     )
     servers: dict[ServerName, CompatibleSettings] = Field(
         default_factory=dict,
-        description="Your own servers, by name. For example, `models.servers.lab.url` is the address of the server `lab`. Their answers cost nothing.",
+        description=(
+            "Your own servers, by name. For example, `models.servers.lab.url` is the address of the "
+            "server `lab`. Their answers cost nothing."
+        ),
     )
     allow_private: Annotated[list[str], NoDecode, BeforeValidator(_listed), AfterValidator(_allowed)] = Field(
         default_factory=list,
-        description="The hosts and networks, such as `127.0.0.1` or `10.1.0.0/16`, that an owner of the installation may name as the address of a model on the page, in addition to public addresses. Addresses in `models.servers` need no such permission.",
+        description=(
+            "The hosts and networks, such as `127.0.0.1` or `10.1.0.0/16`, that an owner of the "
+            "installation may name as the address of a model on the page, in addition to public "
+            "addresses. Addresses in `models.servers` need no such permission."
+        ),
     )
     embedded: EmbeddedModelSettings = Field(
         default_factory=EmbeddedModelSettings, description="The model on this machine."
     )
     embeddings: dict[EmbeddingName, EmbeddingModelSettings] = Field(
         default_factory=dict,
-        description='Embedding models whose values differ from the values that Responsa knows, by name, such as `[models.embeddings."lab:bge-m3"]`. The part before the colon is a provider.',
+        description=(
+            "Embedding models whose values differ from the values that Responsa knows, by name, such "
+            'as `[models.embeddings."lab:bge-m3"]`. The part before the colon is a provider.'
+        ),
     )
     patience_seconds: float = Field(
         default=30.0,
         ge=1,
         le=600,
-        description="The maximum time in seconds that a model may take until its first word. After that, the next model is called, or the agent continues without a model.",
+        description=(
+            "The maximum time in seconds that a model may take until its first word. After that, the "
+            "next model is called, or the agent continues without a model."
+        ),
     )
     retries: int = Field(
         default=2,

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property, partial
 from pkgutil import resolve_name
-from typing import Final
+from typing import Any, Final
 
 from responsa_server.domain.models import (
     ChatModel,
@@ -23,6 +23,7 @@ from responsa_server.domain.models import (
     Provenance,
     Role,
 )
+from responsa_server.joining import Group, joined
 from responsa_server.providers.chain import (
     Barred,
     ChainModel,
@@ -37,7 +38,8 @@ from responsa_server.providers.settings import ADAPTERS, CompatibleSettings, Mod
 
 
 class WithoutTools:
-    """A `ChatModel` that cannot request tools. It is offered none, and earlier calls and their results reach it as text, because its server may refuse other messages."""
+    """A `ChatModel` that cannot request tools. It is offered none, and earlier calls and their results reach it as
+    text, because its server may refuse other messages."""
 
     def __init__(self, model: ChatModel) -> None:
         self._model = model
@@ -71,6 +73,12 @@ def _plain(messages: Sequence[PromptMessage]) -> Iterator[PromptMessage]:
             yield replace(message, requests=())
 
 
+def _is_adapter(added: Sequence[type[Any]]) -> None:
+    if not issubclass(added[-1], HttpModel):
+        raise TypeError("it is no subclass of HttpModel")
+
+
+_ADDED: Final = joined(Group.PROVIDERS, type, ADAPTERS, _is_adapter)
 PASSAGES: Final = "passages"
 """In a chain, this name means that no model is used."""
 DEFAULT: Final = "default"
@@ -96,7 +104,10 @@ class Provider:
 
     def adapter(self, model: str) -> HttpModel:
         """A new adapter for one of the provider's models. The caller closes it."""
-        made: Callable[[CompatibleSettings, str], HttpModel] = resolve_name(ADAPTERS[self.server.wire])
+        wire = self.server.wire
+        made: Callable[[CompatibleSettings, str], HttpModel] = _ADDED.get(wire) or resolve_name(
+            ADAPTERS[wire]
+        )
         return made(self.server, model)
 
     @cached_property
@@ -176,7 +187,14 @@ class ModelTable:
         if wanted not in self._chains:
             small = self.small(names)
             members = [
-                ChainModel(name, self._key(name), self._model(name), self._takes_prefix(name), name in small)
+                ChainModel(
+                    name,
+                    # All models of a server are barred together.
+                    name if name in self._options.made else name.partition(":")[0],
+                    self._model(name),
+                    name not in self._options.made and self._adapter(name).takes_prefix,
+                    name in small,
+                )
                 for name in wanted
             ]
             self._chains[wanted] = ModelChain(
@@ -185,7 +203,8 @@ class ModelTable:
         return self._chains[wanted]
 
     def resolved(self, names: Sequence[str]) -> tuple[str, ...]:
-        """The names without repetitions and without `passages`, with `default` replaced with its models. Raises KeyError if a model is not available."""
+        """The names without repetitions and without `passages`, with `default` replaced with its models. Raises
+        KeyError if a model is not available."""
         flat = [one for name in names for one in (self._options.default if name == DEFAULT else (name,))]
         if PASSAGES in flat[:-1]:
             raise KeyError(f"{PASSAGES} must be the last of a chain")
@@ -203,8 +222,8 @@ class ModelTable:
             return f'"{name}" is not a model: write provider:model, or {PASSAGES}.'
         if provider in self._options.absent:
             return self._options.absent[provider]
-        found = self._provider(provider)
-        if found is None:
+        chosen_provider = self._provider(provider)
+        if chosen_provider is None:
             if made := [one for one in self._options.made if one.startswith(f"{provider}:")]:
                 return f'There is no model "{name}", only {", ".join(made)}.'
             known = sorted({*self.providers, *(one.partition(":")[0] for one in self._options.made)})
@@ -212,12 +231,18 @@ class ModelTable:
                 f'There is no provider "{provider}" here, only {", ".join(known)}; a server of your own is declared by the '
                 f"setting models.servers.{provider}.url."
             )
-        if found.models and model not in found.models:
-            known = ", ".join(f"{provider}:{one}" for one in sorted(found.models))
+        if chosen_provider.models and model not in chosen_provider.models:
+            known = ", ".join(f"{provider}:{one}" for one in sorted(chosen_provider.models))
             return f'There is no model "{name}", only {known}.'
-        if found.needs_key and not found.server.api_key.get_secret_value():
-            return f'The provider "{provider}" has no key: set {found.needs_key}, or put it into a secret file of that name.'
+        if chosen_provider.needs_key and not chosen_provider.server.api_key.get_secret_value():
+            return f'The provider "{provider}" has no key: set {chosen_provider.needs_key}, or put it into a secret file of that name.'
         return None
+
+    async def unreached(self, name: str, seconds: float) -> str:
+        """Why the server of a model does not answer within so many seconds; "" if it does, or the model has none."""
+        if name in (PASSAGES, DEFAULT) or name in self._options.made or self.problem(name) is not None:
+            return ""
+        return await self._adapter(name).unreached(seconds)
 
     def price(self, model: str) -> Price | None:
         return self.prices.price(model, datetime.now(UTC).date())
@@ -240,13 +265,6 @@ class ModelTable:
 
     def _provider(self, name: str) -> Provider | None:
         return self._chosen.get(name) or self.providers.get(name)
-
-    def _key(self, name: str) -> str:
-        """The key under which a model is barred. All models of a server share one key; a model without a server has its own key."""
-        return name if name in self._options.made else name.partition(":")[0]
-
-    def _takes_prefix(self, name: str) -> bool:
-        return name not in self._options.made and self._adapter(name).takes_prefix
 
     def _adapter(self, name: str) -> HttpModel:
         if name not in self._adapters:

@@ -196,7 +196,7 @@ def _name(examples: bytes) -> str:
 def _arrays(data: bytes) -> dict[str, npt.NDArray[np.generic]]:
     if len(data) > MOST_BYTES:
         raise ClassifierBroken(f"It has more than {MOST_BYTES} bytes.")
-    found: dict[str, npt.NDArray[np.generic]] = {}
+    arrays: dict[str, npt.NDArray[np.generic]] = {}
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         infos = archive.infolist()
         if sorted(info.filename for info in infos) != sorted(f"{name}.npy" for name in _NAMES):
@@ -205,10 +205,10 @@ def _arrays(data: bytes) -> dict[str, npt.NDArray[np.generic]]:
         if any(info.compress_type != zipfile.ZIP_STORED or info.file_size > len(data) for info in infos):
             raise ClassifierBroken("It is compressed, or claims to be larger than it is.")
         for name in _NAMES:
-            found[name] = _array(name, archive.read(f"{name}.npy"))
-    if found["meta"].nbytes > _MOST_META:
+            arrays[name] = _array(name, archive.read(f"{name}.npy"))
+    if arrays["meta"].nbytes > _MOST_META:
         raise ClassifierBroken("Its description is too long.")
-    return found
+    return arrays
 
 
 def _array(name: str, member: bytes) -> npt.NDArray[np.generic]:

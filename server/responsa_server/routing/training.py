@@ -115,16 +115,16 @@ def _left_out(
     scores = np.zeros(len(judged), np.float32)
     weights: Float | None = None
     for fold in range(folds):
-        asked = np.arange(len(judged)) % folds == fold
+        held_out = np.arange(len(judged)) % folds == fold
         learnt = np.ones(len(inputs), bool)
-        learnt[judged[asked]] = False
+        learnt[judged[held_out]] = False
         if not learnt.any():
             continue
         # A row with the weight zero has no effect. Removing the row instead would need a second matrix.
         counting = np.where(learnt, shares, np.float32(0))
         # This training starts at zero, because the weights of the other fold were trained on the rows that are judged here.
         weights = fit(inputs, targets, counting / counting.sum(), _PENALTY / int(learnt.sum()))
-        scores[asked] = (inputs[judged[asked]] @ weights).max(axis=1)
+        scores[held_out] = (inputs[judged[held_out]] @ weights).max(axis=1)
     return scores, weights
 
 

@@ -16,8 +16,8 @@ class SampleDatabase:
     """A sample database. Its name is the connection's name, too.
 
     folder: the folder with the mappings, `sources/ID.toml`. sources: the ids of the sources, in the order in which they run.
-    write: makes the SQLite file; raises FileExistsError if it exists, and OSError. people: the people in it. about_people: the source of the documents about them; their
-    subject is the person's address.
+    write: makes the SQLite file; raises FileExistsError if it exists, and OSError. people: the people in it.
+    about_people: the source of the documents about them; their subject is the person's address.
     """
 
     name: str

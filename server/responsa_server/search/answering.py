@@ -1,12 +1,12 @@
-"""Retrieval and its ranking for the graph. The evidence consists of plain values, so that checkpoints can store it."""
+"""Retrieval and its ranking for the graph."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final
+from uuid import UUID
 
-import ormsgpack
 from pydantic import TypeAdapter
 
 from responsa_server.domain.answers import (
@@ -25,25 +25,44 @@ from responsa_server.domain.events import SourcePassage
 from responsa_server.domain.passages import VectorKind
 from responsa_server.domain.people import Principal
 from responsa_server.search.citation_check import check_claims
-from responsa_server.search.excerpts import READ, distinct, ranking
+from responsa_server.search.excerpts import READ, ChosenExcerpt, choose, distinct, ranking, with_excerpts
 from responsa_server.search.parts import READ_BEFORE_BYTES
 from responsa_server.search.prompt_passages import PromptPassage, neighbours_of, prompt_passages, with_pieces
 from responsa_server.search.reranking import Reranking, RerankScores, order, reranked_text
 from responsa_server.search.retrieve import KIND_MARGIN, Retrieval, Retriever, ScoredPassage
 from responsa_server.search.sections import AROUND_BYTES as SECTION_BYTES
 from responsa_server.search.sections import rank_sections, whole_sections
-from responsa_server.search.tool_sources import NO_COLLECTION, whole, with_sources
+from responsa_server.search.tool_sources import NO_COLLECTION, whole_source, with_sources
 from responsa_server.telemetry.stages import stage
-from responsa_server.text.instructing import without_instructions
+from responsa_server.text.instructing import NEAR_BYTES, without_instructions
 
 TOP_K: Final = 16
 """The number of passages of a search, if its options name no number."""
 MOST_REFERENCES: Final = 8
 """The number of passages without a subject in a search for what is about the caller."""
-AROUND_BYTES: Final = 1_200
-"""How much of the text before and after a passage is read for excerpts and prompts."""
 TEXT_ONLY: Final = "text_only"
 """The value of `Evidence.degraded` when vectors were not available."""
+
+
+class Found:
+    """The content of evidence: what a search found, and what was made of it in this turn. chosen: the excerpts; None if
+    they are not chosen yet."""
+
+    def __init__(self, retrieval: Retrieval, chosen: Sequence[ChosenExcerpt] | None = None) -> None:
+        self.retrieval = retrieval
+        self.chosen = chosen
+        self._shown: dict[int, Sequence[PromptPassage]] = {}
+
+    def shown(self, most_bytes: int) -> Sequence[PromptPassage]:
+        """What a prompt shows of it."""
+        if most_bytes not in self._shown:
+            self._shown[most_bytes] = _shown(self.retrieval, most_bytes)
+        return self._shown[most_bytes]
+
+    @property
+    def kept(self) -> Retrieval:
+        """See `FoundContent`."""
+        return self.retrieval
 
 
 class LibraryEvidence:
@@ -56,7 +75,7 @@ class LibraryEvidence:
 
     async def search(
         self,
-        who: Principal,
+        caller: Principal,
         questions: tuple[str, ...],
         collections: tuple[str, ...],
         options: SearchOptions = DEFAULT_SEARCH,
@@ -68,9 +87,9 @@ class LibraryEvidence:
         kept = top_k if self._reranking is not None and options.rerank else 0
         most = max(top_k, self._reranking.most) if self._reranking is not None and kept else top_k
 
-        async def found(own: tuple[str, ...] | None, *, about: bool) -> Retrieval:
+        async def retrieve(own: tuple[str, ...] | None, *, about: bool) -> Retrieval:
             return await self._retriever.search(
-                who,
+                caller,
                 searched,
                 collections or None,
                 top_k=most,
@@ -83,28 +102,28 @@ class LibraryEvidence:
                 about=about,
             )
 
-        retrieval = await found(() if options.own else options.own, about=True)
+        retrieval = await retrieve(() if options.own else options.own, about=True)
         # A search by words alone, or within collections that the question names, may find nothing of a record that exists.
-        record = options.own is None or bool(retrieval.passages) or bool(await self._retriever.about(who))
+        record = options.own is None or bool(retrieval.passages) or bool(await self._retriever.about(caller))
         if options.own:
             # Two searches, so that the many documents without a subject do not displace the few about the caller.
-            retrieval = _with_references(retrieval, await found(options.own, about=False))
+            retrieval = _with_references(retrieval, await retrieve(options.own, about=False))
             kept += MOST_REFERENCES if kept else 0
         used = tuple(dict.fromkeys(passage.found.passage.collection_id for passage in retrieval.passages))
         return Evidence(
             len(retrieval.passages),
             retrieval.embedding_tokens,
-            self._content(replace(retrieval, kept=kept)),
+            Found(replace(retrieval, kept=kept)),
             TEXT_ONLY if retrieval.text_only else "",
             used,
             {} if collections else {one: retrieval.kinds[one] for one in used},
             record=record,
         )
 
-    async def rank(self, who: Principal, question: str, evidence: Evidence) -> Ranked:
+    async def rank(self, caller: Principal, question: str, evidence: Evidence) -> Ranked:
         if not evidence.passages:
             return Ranked(evidence, Ranking())
-        retrieval = self._read(evidence)
+        retrieval = self._read(evidence).retrieval
         documents = [
             passage for passage in retrieval.passages if passage.found.passage.collection_id != NO_COLLECTION
         ]
@@ -117,34 +136,47 @@ class LibraryEvidence:
             retrieval.kept,
         )
         around = await self._retriever.around(
-            who, [document.found.passage.id for document in documents[:READ]], AROUND_BYTES
+            caller, [document.found.passage.id for document in documents[:READ]], NEAR_BYTES
         )
         documents = [
             *(replace(document, found=with_pieces(document.found)) for document in documents[:READ]),
             *documents[READ:],
         ]
-        documents = await self._with_headers(who, documents)
+        documents = await self._with_headers(caller, documents)
         retrieval = replace(
             retrieval,
             passages=[*documents, *sources],
             neighbours=neighbours_of([document.found for document in documents[:READ]], around),
             kept=0,
         )
-        made = await self._retriever.analyse(
-            lambda analyzer: ranking(
-                replace(retrieval, passages=documents, kinds=evidence.kinds),
-                around,
-                analyzer,
-                in_order=reranked.ordered,
-            )
+        chosen = await self._chosen(retrieval, around)
+        kept = replace(evidence, passages=len(retrieval.passages), content=Found(retrieval, chosen))
+        return Ranked(kept, ranking(chosen), reranked.fallback, reranked.usage)
+
+    async def _chosen(
+        self, retrieval: Retrieval, around: Mapping[UUID, tuple[int, bytes]]
+    ) -> Sequence[ChosenExcerpt]:
+        documents = [one for one in retrieval.passages if one.found.passage.collection_id != NO_COLLECTION]
+        return await self._retriever.analyse(
+            lambda analyzer: choose(replace(retrieval, passages=documents), around, analyzer)
         )
-        kept = replace(evidence, passages=len(retrieval.passages), content=self._content(retrieval))
-        return Ranked(kept, made, reranked.fallback, reranked.usage)
+
+    async def excerpts(self, caller: Principal, evidence: Evidence, ranking: Ranking) -> Ranking:
+        found = self._read(evidence)
+        if (chosen := found.chosen) is None:  # the evidence was read from a milestone
+            ids = [one.found.passage.id for one in found.retrieval.passages[:READ]]
+            chosen = await self._chosen(
+                found.retrieval, await self._retriever.around(caller, ids, NEAR_BYTES)
+            )
+        return await self._retriever.analyse(
+            lambda analyzer: with_excerpts(ranking, chosen, evidence.kinds, analyzer)
+        )
 
     async def _reordered(
         self, question: str, passages: Sequence[ScoredPassage], kept: int
     ) -> tuple[Sequence[ScoredPassage], RerankScores]:
-        """The first `kept` passages in the order of the reranking model; all passages as they are if `kept` is 0 or there is no such model any more."""
+        """The first `kept` passages in the order of the reranking model; all passages as they are if `kept` is 0 or
+        there is no such model any more."""
         if self._reranking is None or not kept:
             return passages, RerankScores([None] * len(passages))
         found = await self._reranking.scores(
@@ -153,7 +185,7 @@ class LibraryEvidence:
         return [passages[place] for place in order(found.scores)[:kept]], found
 
     async def _with_headers(
-        self, who: Principal, passages: Sequence[ScoredPassage]
+        self, caller: Principal, passages: Sequence[ScoredPassage]
     ) -> Sequence[ScoredPassage]:
         """The passages, with the header of the table that one of the first passages begins in: it may be in an earlier passage."""
         within = [
@@ -163,7 +195,7 @@ class LibraryEvidence:
         ]
         if not within:
             return passages
-        before = await self._retriever.before(who, within, READ_BEFORE_BYTES)
+        before = await self._retriever.before(caller, within, READ_BEFORE_BYTES)
         return [
             replace(passage, found=replace(passage.found, before=before.get(passage.found.passage.id, "")))
             for passage in passages
@@ -172,10 +204,8 @@ class LibraryEvidence:
     async def passages(self, evidence: Evidence, most_bytes: int) -> Sequence[ShownPassage]:
         if not evidence.content:  # nothing was searched
             return ()
-        retrieval = self._read(evidence)
-        return await self._retriever.analyse(
-            lambda _: [_prompted(one) for one in _shown(retrieval, most_bytes)]
-        )
+        found = self._read(evidence)
+        return await self._retriever.analyse(lambda _: list(map(_prompted, found.shown(most_bytes))))
 
     async def with_sources(
         self, question: str, evidence: Evidence | None, sources: Sequence[FoundSource]
@@ -183,21 +213,21 @@ class LibraryEvidence:
         if not sources:
             return evidence or Evidence(0, 0, {})
         # Without a search, the evidence has no content.
-        found = self._read(evidence) if evidence and evidence.content else None
+        found = self._read(evidence).retrieval if evidence and evidence.content else None
         both = await self._retriever.analyse(
             lambda analyzer: with_sources(found, question, sources, analyzer)
         )
         kept = evidence or Evidence(0, 0, {})
-        return replace(kept, passages=len(both.passages), content=self._content(both))
+        return replace(kept, passages=len(both.passages), content=Found(both))
 
     async def sections(
-        self, who: Principal, evidence: Evidence, most: int, most_bytes: int, *, divided: bool
+        self, caller: Principal, evidence: Evidence, most: int, most_bytes: int, *, divided: bool
     ) -> Sequence[Sequence[Quote]]:
         if not evidence.passages:
             return ()
-        retrieval = self._read(evidence)
+        retrieval = self._read(evidence).retrieval
         ids = [passage.found.passage.id for passage in retrieval.passages]
-        around = await self._retriever.around(who, ids, SECTION_BYTES)
+        around = await self._retriever.around(caller, ids, SECTION_BYTES)
         return await self._retriever.analyse(
             lambda analyzer: whole_sections(
                 rank_sections(retrieval, around, analyzer), most, most_bytes, divided=divided
@@ -205,55 +235,54 @@ class LibraryEvidence:
         )
 
     async def judge(
-        self, claims: Sequence[CitedSentence], evidence: Evidence, most_bytes: int
+        self, claims: Sequence[CitedSentence], evidence: Evidence, most_bytes: int, *, whole: bool = False
     ) -> Sequence[CheckedClaim]:
         if not claims or not evidence.passages:
             return [CheckedClaim()] * len(claims)
         with stage("citation check", claims=len(claims)) as recorded:
-            retrieval = self._read(evidence)
+            found = self._read(evidence)
             checked = await self._retriever.analyse(
-                lambda analyzer: check_claims(claims, _shown(retrieval, most_bytes), analyzer)
+                lambda analyzer: check_claims(claims, found.shown(most_bytes), analyzer, whole=whole)
             )
             recorded.add(quoted=sum(one.quoted for one in checked))
             return checked
 
     async def judge_sources(
-        self, claims: Sequence[CitedSentence], sources: Sequence[FoundSource]
+        self, claims: Sequence[CitedSentence], sources: Sequence[FoundSource], *, whole: bool = False
     ) -> Sequence[CheckedClaim]:
         if not claims:
             return ()
         with stage("citation check", claims=len(claims), sources=len(sources)):
             return await self._retriever.analyse(
-                lambda analyzer: check_claims(claims, [whole(source) for source in sources], analyzer)
+                lambda analyzer: check_claims(
+                    claims, [whole_source(source) for source in sources], analyzer, whole=whole
+                )
             )
 
-    def _content(self, retrieval: Retrieval) -> Mapping[str, object]:
-        # Pydantic needs ten times as long, because it calls Python for each sequence.
-        packed = ormsgpack.packb(retrieval, default=list, option=ormsgpack.OPT_NON_STR_KEYS)
-        return ormsgpack.unpackb(packed)
-
-    def _read(self, evidence: Evidence) -> Retrieval:
-        return self._plain.validate_python(evidence.content)
+    def _read(self, evidence: Evidence) -> Found:
+        content = evidence.content
+        return content if isinstance(content, Found) else Found(self._plain.validate_python(content))
 
 
-def _prompted(one: PromptPassage) -> ShownPassage:
-    passage = one.found.passage
+def _prompted(prompt_passage: PromptPassage) -> ShownPassage:
+    passage = prompt_passage.found.passage
     return ShownPassage(
         without_instructions(passage.title),
-        without_instructions(one.text),
+        without_instructions(prompt_passage.text, prompt_passage.instructing),
         passage.read,
         passage.uri,
         None
         if passage.origin is not None
-        else SourcePassage(passage.id, passage.document_id, passage.version, one.source),
-        one.text,
+        else SourcePassage(passage.id, passage.document_id, passage.version, prompt_passage.source),
+        prompt_passage.text,
         tuple(map(without_instructions, passage.headings)),
         passage.date,
     )
 
 
 def _shown(retrieval: Retrieval, most_bytes: int) -> Sequence[PromptPassage]:
-    """What a prompt shows: passages of documents, then those of tools' sources. If there are both, the sources get at most half of the bytes."""
+    """What a prompt shows: passages of documents, then those of tools' sources. If there are both, the sources get at
+    most half of the bytes."""
     documents = [
         passage.found
         for passage in retrieval.passages

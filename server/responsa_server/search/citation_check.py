@@ -1,7 +1,9 @@
 """Decides what of a sentence that cites a passage can be decided without understanding. Pure functions; no model is asked.
 
-A sentence is *quoted* if the words that its mark copies stand in the passage, and the sentence says nothing else in form: each name, identifier and quoted string stands in these words or
-above them, enough of its other words do, and nothing in `contradicting.py` speaks against it. Everything else is unconfirmed.
+A sentence is *quoted* if the words that its mark copies stand in the passage, and the sentence says nothing else in
+form: each name, identifier and quoted string stands in these words or above them, enough of its other words do, and
+nothing in `contradicting.py` speaks against it. Everything else is unconfirmed, unless a model that judges is asked and
+nothing in `contradicting.py` speaks against it.
 """
 
 from __future__ import annotations
@@ -16,15 +18,15 @@ from responsa_server.domain.events import ByteRange
 from responsa_server.search.contradicting import contradicts
 from responsa_server.search.prompt_passages import PromptPassage
 from responsa_server.search.quoting import Quotable
-from responsa_server.text.instructing import instructing_spans, without_instructions
+from responsa_server.text.instructing import without_instructions
 from responsa_server.text.lexical import STOPWORDS, UNKNOWN, Analyzer, is_doubtful, language_of
+from responsa_server.text.quantities import MEASURES
 from responsa_server.text.sentences import plain
 
 LEAST_SHARE: Final = 0.3
 """The least share (0 to 1) of a sentence's words that stand in its quote, or in the title or the headings above it."""
 _MOST_WORDS: Final = 300
 """The most words of a text that are compared."""
-_LEAST_STEM: Final = 4
 _MOST_INITIALS: Final = 6
 _EXACT: Final = re.compile(
     r"(?<!`)`++([^`\n]{1,300})`++|“([^“”\n]{1,300})”|„([^„“”\n]{1,300})[“”]|«([^«»\n]{1,300})»|\"([^\"\n]{1,300})\""
@@ -32,7 +34,8 @@ _EXACT: Final = re.compile(
 _IDENTIFIER: Final = re.compile(
     r"https?://[^\s)\]>\"'”`]{1,500}(?<![.,;:!?])|[\w.+-]{1,64}@[\w-]{1,64}(?:\.[\w-]{1,64}){1,8}"
     r"|(?<![\w/.])(?:~|\.{1,2})?(?:/[\w.@-]{0,64}\w){1,20}/?|\b\w[\w.-]{0,64}(?:/[\w.-]{0,64}\w){2,20}|(?<![\w-])--[A-Za-z][\w-]{0,64}"
-    r"|\b(?=[\w.:]{0,64}[^\W\d_])\w{2,64}(?:(?:\.|::)\w{2,64}){1,20}\b|\b\w{0,64}[^\W_]_\w{1,64}\b|\b[a-z]{1,64}[A-Z]\w{0,64}|\b[^\W\d_]{1,64}\d\w{0,64}"
+    r"|\b(?=[\w.:]{0,64}[^\W\d_])\w{2,64}(?:(?:\.|::)\w{2,64}){1,20}\b|\b\w{0,64}[^\W_]_\w{1,64}\b"
+    r"|\b[a-z]{1,64}[A-Z]\w{0,64}|\b[^\W\d_]{1,64}\d\w{0,64}"
 )
 """Addresses, paths, options, and words with a point, an underscore, a capital letter or a figure within."""
 _BEGINS: Final = re.compile(r"(?:^|[.!?:;•\n|)])\s*[\"“„'‘(*\[]*$")
@@ -40,7 +43,8 @@ _BEGINS: Final = re.compile(r"(?:^|[.!?:;•\n|)])\s*[\"“„'‘(*\[]*$")
 
 @dataclass(frozen=True, slots=True)
 class _Word:
-    """A word of a text. text: in lower case. terms: its term and, if it is a compound, those of its parts. content: whether it is neither a function word nor a number."""
+    """A word of a text. text: in lower case. terms: its term and, if it is a compound, those of its parts. content:
+    whether it is neither a function word nor a number."""
 
     text: str
     terms: frozenset[str]
@@ -74,9 +78,16 @@ class _Source:
 
 
 def check_claims(
-    claims: Sequence[CitedSentence], passages: Sequence[PromptPassage], analyzer: Analyzer
+    claims: Sequence[CitedSentence],
+    passages: Sequence[PromptPassage],
+    analyzer: Analyzer,
+    *,
+    whole: bool = False,
 ) -> Sequence[CheckedClaim]:
-    """What each claim quotes, and whether the words of the quote hold what it says. passages: those that the prompt showed, which claims name by their positions, from 1."""
+    """What each claim quotes, and whether the words of the quote hold what it says. passages: those that the prompt
+    showed, which claims name by their positions, from 1. whole: whether a claim that copies no words quotes its whole
+    passage, if that has no instructions to machines.
+    """
     # The language is detected for all claims together, because the language of a single sentence is often unknown.
     text = " ".join(claim.text for claim in claims)
     language = UNKNOWN if is_doubtful(text) else language_of(text)
@@ -88,30 +99,35 @@ def check_claims(
             continue
         if claim.passage not in sources:
             passage = passages[claim.passage - 1]
-            sources[claim.passage] = _Source(passage, Quotable(passage.text), instructing_spans(passage.text))
-        checked.append(_checked(claim, language, sources[claim.passage], analyzer))
+            sources[claim.passage] = _Source(passage, Quotable(passage.text), passage.instructing)
+        checked.append(_checked(claim, language, sources[claim.passage], analyzer, whole=whole))
     return checked
 
 
-def _checked(claim: CitedSentence, language: str, source: _Source, analyzer: Analyzer) -> CheckedClaim:
-    passage, there = source.passage, source.passage.found.language
+def _checked(
+    claim: CitedSentence, language: str, source: _Source, analyzer: Analyzer, *, whole: bool
+) -> CheckedClaim:
+    passage, passage_language = source.passage, source.passage.found.language
     said = plain(claim.text)
-    place = source.text.find(claim.quote or said)
-    if place is not None and any(start < place[1] and place[0] < end for start, end in source.instructing):
-        place = None
-    if place is None:
+    span = source.text.find(claim.quote or said)
+    if span is not None and any(start < span[1] and span[0] < end for start, end in source.instructing):
         return CheckedClaim(passage.found.passage)
-    quote = _quote(passage, *place)
-    foreign = UNKNOWN not in (language, there) and language != there
+    if span is None and (claim.quote or not whole or source.instructing):
+        # Nothing similar takes the place of words that are not there, and no citation quotes an instruction.
+        return CheckedClaim(passage.found.passage)
+    quote = _quote(passage, *(span or (0, len(passage.text))))
+    foreign = UNKNOWN not in (language, passage_language) and language != passage_language
     words = plain(quote.text)
-    above = source.above(place[0])
-    if contradicts(said, words, UNKNOWN if foreign else there, analyzer):
+    if contradicts(said, words, UNKNOWN if foreign else passage_language, analyzer, whole=span is None):
         return CheckedClaim(passage.found.passage)
+    if span is None:
+        return CheckedClaim(passage.found.passage, quote)
+    above = source.above(span[0])
     held = _holds(
         claim.text,
-        language if foreign else there,
+        language if foreign else passage_language,
         f"{above} ; {quote.text}",
-        there,
+        passage_language,
         analyzer,
         foreign=foreign,
     )
@@ -124,34 +140,27 @@ def _quote(passage: PromptPassage, start: int, end: int) -> Quote:
     return Quote(passage.found.passage, ByteRange(first, first + len(text.encode())), text, 1.0)
 
 
-def _holds(claim: str, language: str, quote: str, there: str, analyzer: Analyzer, *, foreign: bool) -> bool:
-    """Whether the names, identifiers and quoted strings of a claim, and enough of its other words, stand in a quote. foreign: whether the two are in different languages, so that
-    only names and identifiers can be compared.
+def _holds(
+    claim: str, claim_language: str, quote: str, quote_language: str, analyzer: Analyzer, *, foreign: bool
+) -> bool:
+    """Whether the names, identifiers and quoted strings of a claim, and enough of its other words, stand in a quote.
+    foreign: whether the two are in different languages, so that only names and identifiers can be compared.
     """
-    one, other = _read(claim, language, analyzer), _read(quote, there, analyzer)
-    if not one.words or not all(_said(exact, other) for exact in one.exact):
+    said, source = _read(claim, claim_language, analyzer), _read(quote, quote_language, analyzer)
+    if not said.words or not all(_said(exact, source) for exact in said.exact):
         return False
-    content = [word for word in one.words if word.content]
-    stand = [_stands(word, other.terms) or (word.name and _abbreviates(word.text, other)) for word in content]
+    content = [word for word in said.words if word.content]
+    stand = [
+        _stands(word, source.terms) or (word.name and _abbreviates(word.text, source)) for word in content
+    ]
     if not all(stands for word, stands in zip(content, stand, strict=True) if word.name):
         return False
     return foreign or not content or sum(stand) >= LEAST_SHARE * len(content)
 
 
 def _stands(word: _Word, terms: frozenset[str]) -> bool:
-    """Whether a word stands among terms, perhaps with another ending."""
-    if not word.terms.isdisjoint(terms) or word.text in terms:
-        return True
-    term = min(word.terms, key=len)
-    return len(term) >= _LEAST_STEM and any(
-        other.startswith(term[:_LEAST_STEM]) and _same_stem(term, other) for other in terms
-    )
-
-
-def _same_stem(one: str, other: str) -> bool:
-    longest, shortest = max(len(one), len(other)), min(len(one), len(other))
-    same = next((place for place in range(shortest) if one[place] != other[place]), shortest)
-    return same >= max(min(_LEAST_STEM + 1, longest - 1), 0.6 * longest)
+    """Whether a word stands among terms. Months and units are compared with their numbers."""
+    return not word.terms.isdisjoint(terms) or word.text in terms or word.text in MEASURES
 
 
 def _abbreviates(word: str, text: _Text) -> bool:
@@ -187,7 +196,7 @@ def _words(text: str, language: str, analyzer: Analyzer) -> Sequence[_Word]:
         places.setdefault((token.start, token.end), set()).add(token.term)
     stop = STOPWORDS.get(language or "en", frozenset())
     capitals = [text[start].isupper() and text[start:end].lower() not in stop for start, end in places]
-    found: list[_Word] = []
+    words: list[_Word] = []
     for place, ((start, end), terms) in enumerate(places.items()):
         word = text[start:end]
         acronym = len(word) > 1 and word.isupper()
@@ -196,5 +205,5 @@ def _words(text: str, language: str, analyzer: Analyzer) -> Sequence[_Word]:
         if language == "de":
             # An ordinary noun has a capital letter too. Beside another such word, it is probably a name.
             name = name and any(capitals[max(place - 1, 0) : place] + capitals[place + 1 : place + 2])
-        found.append(_Word(word.lower(), frozenset(terms), name or acronym, content))
-    return found
+        words.append(_Word(word.lower(), frozenset(terms), name or acronym, content))
+    return words

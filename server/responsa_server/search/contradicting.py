@@ -1,7 +1,8 @@
 """Decides what can be decided without understanding: whether a sentence contradicts its quote in form. Pure functions.
 
-A sentence contradicts its quote if it states a quantity that the quote does not, if it denies what the quote affirms or the other way round, or if it opposes the quote's bounds
-(`at least`, `at most`). It confirms nothing: persons and paraphrases are a judge's (ADR 0094). The words are in one file for each language; other languages have only quantities.
+A sentence contradicts its quote if it states a quantity that the quote does not, if it denies what the quote affirms or
+the other way round, or if it opposes the quote's bounds (`at least`, `at most`). It confirms nothing: persons and
+paraphrases are a judge's (ADR 0094). The words are in one file for each language; other languages have only quantities.
 """
 
 from __future__ import annotations
@@ -33,8 +34,11 @@ class _Forms:
     opposites: Sequence[tuple[str, str]]
 
 
-def contradicts(sentence: str, quote: str, language: str, analyzer: Analyzer) -> bool:
-    """Whether a sentence contradicts its quote. Both are without markup. language: ISO 639-1, that of both; "" if it is not known, and for texts of two languages."""
+def contradicts(sentence: str, quote: str, language: str, analyzer: Analyzer, *, whole: bool = False) -> bool:
+    """Whether a sentence contradicts its quote. Both are without markup. language: ISO 639-1, that of both; "" if it is
+    not known, and for texts of two languages. whole: whether the quote is a whole passage, which denies some things and
+    affirms others, so that negations and opposites are not compared.
+    """
     stated = quantities(quote, language, analyzer)
     if not all(one.is_in(stated) for one in quantities(sentence, language, analyzer)):
         return True
@@ -43,10 +47,14 @@ def contradicts(sentence: str, quote: str, language: str, analyzer: Analyzer) ->
     forms = _forms(language)
     said, quoted = sentence.lower().replace("’", "'"), quote.lower().replace("’", "'")
     for low, high in forms.bounds:
-        (is_low, said), (is_high, said) = _without(low, said), _without(high, said)
-        (was_low, quoted), (was_high, quoted) = _without(low, quoted), _without(high, quoted)
+        is_low, said = _without(low, said)
+        is_high, said = _without(high, said)
+        was_low, quoted = _without(low, quoted)
+        was_high, quoted = _without(high, quoted)
         if (is_low, is_high, was_low, was_high) in ((True, False, False, True), (False, True, True, False)):
             return True
+    if whole:
+        return False
     turned = _denials(said, forms) != _denials(quoted, forms)
     terms, others = set(analyzer.terms(said, language)), set(analyzer.terms(quoted, language))
     for one, other in forms.opposites:
@@ -63,9 +71,8 @@ def _without(pattern: re.Pattern[str], text: str) -> tuple[bool, str]:
 
 
 def _denials(text: str, forms: _Forms) -> bool:
-    """Whether a text denies an odd number of times."""
-    words = _WORD.findall(forms.affirmed.sub(" ", text))
-    return bool(sum(word in forms.negations for word in words) % 2)
+    """Whether a text denies something. A second denial seldom takes back the first: “do not and cannot”."""
+    return any(word in forms.negations for word in _WORD.findall(forms.affirmed.sub(" ", text)))
 
 
 @cache

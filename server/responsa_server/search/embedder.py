@@ -52,8 +52,9 @@ class Embedder(Protocol):
         ...
 
     def token_offsets(self, text: str) -> list[tuple[int, int]]:
-        """The character ranges (start, end) of all tokens of the text, in order. A long text is not cut. The tokens may be estimated; then `max_tokens` is so small
-        that a text of `max_tokens` estimated tokens never has more tokens than the model reads.
+        """The character ranges (start, end) of all tokens of the text, in order. A long text is not cut. The tokens may
+        be estimated; then `max_tokens` is so small that a text of `max_tokens` estimated tokens never has more tokens
+        than the model reads.
         """
         ...
 
@@ -75,9 +76,11 @@ class Embedders(Protocol):
         ...
 
     async def declared(self, called: str = "") -> Embedder:
-        """The model `provider:model`; by default, the model of new collections. A remote model whose dimensions are unknown is asked for them.
+        """The model `provider:model`; by default, the model of new collections. A remote model whose dimensions are
+        unknown is asked for them.
 
-        Raises InvalidRequest (EMBEDDING_UNKNOWN) if the settings do not declare the model, and Unavailable or Precondition if it cannot be asked.
+        Raises InvalidRequest (EMBEDDING_UNKNOWN) if the settings do not declare the model, and Unavailable or
+        Precondition if it cannot be asked.
         """
         ...
 
@@ -120,13 +123,17 @@ def undeclared_embedding(collection_id: str, embedding: str, configured: str) ->
     collection = names.collection(collection_id)
     return Precondition(
         Reason.COLLECTION_EMBEDDING_DIFFERS,
-        f"{collection} has vectors of the embedding model {embedding}, which the settings do not declare; declare it, or index the collection again.",
+        (
+            f"{collection} has vectors of the embedding model {embedding}, which the settings do not "
+            "declare; declare it, or index the collection again."
+        ),
         {"collection": collection, "embedding": embedding, "running": configured},
     )
 
 
 class EmbeddingPart:
-    """The health of the embedding models. The model of new collections is healthy if it computes a vector; this check waits behind the work that is already queued.
+    """The health of the embedding models. The model of new collections is healthy if it computes a vector; this check
+    waits behind the work that is already queued.
 
     missed: returns the models that searches needed lately and that the settings no longer declare.
     """

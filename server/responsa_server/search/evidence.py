@@ -1,7 +1,7 @@
 """Judges how well the pieces of a passage fit a question: by shares of words, their order, and cosines. Pure functions.
 
-A piece is judged by its own words, by its cosine, and by the score of its passage. The words of the previous piece, the headings and the title count too: for
-"It was built in 1712", the previous sentence says what was built.
+A piece is judged by its own words, by its cosine, and by the score of its passage. The words of the previous piece, the
+headings and the title count too: for "It was built in 1712", the previous sentence says what was built.
 """
 
 from __future__ import annotations
@@ -15,18 +15,19 @@ from typing import Final, NamedTuple
 from responsa_server.domain.passage_words import WantedTerms
 from responsa_server.domain.passages import FoundPassage, PassagePiece, VectorKind
 from responsa_server.search.scoring import Weights
-from responsa_server.text.lexical import Analyzer
+from responsa_server.text.lexical import Analyzer, has_english_letters
 
-PASSAGE_WEIGHT: Final = 4.0
-COSINE_WEIGHT: Final = 1.0
-OWN_WEIGHT: Final = 0.5
-TITLED_WEIGHT: Final = 0.5
-AROUND_WEIGHT: Final = 1.0
-ORDER_WEIGHT: Final = 0.25
+PASSAGE_WEIGHT: Final = 6.0
+COSINE_WEIGHT: Final = 0.5
+OWN_WEIGHT: Final = 0.25
+TITLED_WEIGHT: Final = 0.25
+AROUND_WEIGHT: Final = 0.5
+ORDER_WEIGHT: Final = 1.0
 
 CALIBRATED: Final = "all-MiniLM-L6-v2/"
-"""The beginning of the names of the embedding models for which the weights of cosines are fitted, here and in excerpts.py. Cosines of other models have
-another scale, so `Retriever` gives pieces no cosines of them: the order of pieces then depends on words, as without vectors.
+"""The beginning of the names of the embedding models for which the weights of cosines are fitted, here and in
+excerpts.py. Cosines of other models have another scale, so `Retriever` gives pieces no cosines of them: the order of
+pieces then depends on words, as without vectors.
 """
 _NOT_READ: Final = re.compile(r"(?<=\])\([^()\s]{0,1000}\)|</?[a-zA-Z][^<>]{0,300}>")
 
@@ -41,22 +42,27 @@ def readable(text: str) -> str:
 def sequences_of(
     title: str, headings: Sequence[str], pieces: Iterable[str], language: str, analyzer: Analyzer
 ) -> Sequence[Sequence[str]]:
-    """The sequences of terms that a passage's words have; see `passage_words.py`. pieces: the texts of the pieces and headings of the passage, in order."""
+    """The sequences of terms that a passage's words have; see `passage_words.py`. pieces: the texts of the pieces and
+    headings of the passage, in order."""
     above = analyzer.terms(" ".join((title, *headings)), language)
     return [above, *(analyzer.terms(readable(piece), language) for piece in pieces)]
 
 
-def made_sequences(found: FoundPassage, analyzer: Analyzer) -> Sequence[Sequence[str]]:
+def made_sequences(found_passage: FoundPassage, analyzer: Analyzer) -> Sequence[Sequence[str]]:
     """The same of a passage that was read."""
-    passage = found.passage
+    passage = found_passage.passage
     raw, offset = passage.text.encode(), passage.source.start
-    texts = (raw[piece.source.start - offset : piece.source.end - offset].decode() for piece in found.pieces)
-    return sequences_of(passage.title, passage.headings, texts, found.language, analyzer)
+    texts = (
+        raw[piece.source.start - offset : piece.source.end - offset].decode()
+        for piece in found_passage.pieces
+    )
+    return sequences_of(passage.title, passage.headings, texts, found_passage.language, analyzer)
 
 
 @dataclass(frozen=True, slots=True)
 class ParsedQuestion:
-    """A parsed question. weights: the weights of its content terms. total: the sum of the weights. order: the pairs of successive content terms."""
+    """A parsed question. weights: the weights of its content terms. total: the sum of the weights. order: the pairs of
+    successive content terms."""
 
     text: str
     language: str
@@ -69,25 +75,26 @@ class ParsedQuestion:
     _wanted: WantedTerms = field(default_factory=lambda: WantedTerms(()))
 
     def terms_of(
-        self, found: FoundPassage, analyzer: Analyzer
+        self, passage: FoundPassage, analyzer: Analyzer
     ) -> tuple[frozenset[str], Sequence[Sequence[str]]]:
-        """The terms above a passage's pieces, and those of each of its pieces and headings, in order; of what is stored with the passage, only those that can matter to the question."""
-        if found.words:
-            above, *pieces = self._wanted.sequences(found.words.encode("latin-1"))
-            if len(pieces) == len(found.pieces):
+        """The terms above a passage's pieces, and those of each of its pieces and headings, in order; of what is stored
+        with the passage, only those that can matter to the question."""
+        if passage.words:
+            above, *pieces = self._wanted.sequences(passage.words.encode("latin-1"))
+            if len(pieces) == len(passage.pieces):
                 return frozenset(above), pieces
-        above, *pieces = made_sequences(found, analyzer)
+        above, *pieces = made_sequences(passage, analyzer)
         return frozenset(above), pieces
 
     def mask(self, terms: frozenset[str]) -> int:
         """A mask with one bit for each content term that is among `terms`, itself or as a synonym of its collection."""
-        found = 0
+        mask = 0
         for term in self._bits.keys() & terms:
-            found |= self._bits[term]
+            mask |= self._bits[term]
         for option, bits in self._alternatives:
             if option <= terms:
-                found |= bits
-        return found
+                mask |= bits
+        return mask
 
     def among(self, terms: frozenset[str]) -> Sequence[str]:
         """The content terms that are among `terms`, themselves or as a synonym of their collection."""
@@ -95,7 +102,8 @@ class ParsedQuestion:
         return [term for term, bit in self._bits.items() if mask & bit]
 
     def covered(self, mask: int) -> float:
-        """The share of the question's total weight that these content terms have. The shares are cached, because few different masks occur."""
+        """The share of the question's total weight that these content terms have. The shares are cached, because few
+        different masks occur."""
         share = self._shares.get(mask)
         if share is None:
             covered = (weight for term, weight in self.weights.items() if mask & self._bits[term])
@@ -105,15 +113,16 @@ class ParsedQuestion:
     @property
     def english(self) -> bool:
         """Whether the question may be English, for which the weights of cosines are fitted."""
-        return self.language in ("en", "")
+        return self.language == "en" or (not self.language and has_english_letters(self.text))
 
 
 class PieceEvidence(NamedTuple):
     """A quotable piece and its signals, each from 0 to 1.
 
-    place: the piece's index among the pieces and headings of its passage. own: the weighted share of the question's terms that are in the piece. titled: the share that is in the
-    piece, its headings or its title. around: the share that is in the piece, its headings, its title or the previous piece. order: the share of the question's pairs of terms that are
-    in the same order in the piece. score: the total of all signals and of the passage's score.
+    place: the piece's index among the pieces and headings of its passage. own: the weighted share of the question's
+    terms that are in the piece. titled: the share that is in the piece, its headings or its title. around: the share
+    that is in the piece, its headings, its title or the previous piece. order: the share of the question's pairs of
+    terms that are in the same order in the piece. score: the total of all signals and of the passage's score.
     """
 
     place: int
@@ -147,14 +156,14 @@ def read_question(text: str, weights: Weights, language: str, analyzer: Analyzer
 
 
 def judge(
-    question: ParsedQuestion, found: FoundPassage, passage_score: float, analyzer: Analyzer
+    question: ParsedQuestion, passage: FoundPassage, passage_score: float, analyzer: Analyzer
 ) -> list[PieceEvidence]:
     """The passage's quotable pieces in order, each with its signals. passage_score: the score of the passage, 0 to 1."""
-    above, pieces = question.terms_of(found, analyzer)
+    above, pieces = question.terms_of(passage, analyzer)
     before = 0
     titled = title = question.mask(above)
     judged: list[PieceEvidence] = []
-    for place, (piece, terms) in enumerate(zip(found.pieces, pieces, strict=True)):
+    for place, (piece, terms) in enumerate(zip(passage.pieces, pieces, strict=True)):
         own = question.mask(frozenset(terms)) if terms else 0
         if piece.kind is VectorKind.HEADING:
             titled, before = title | own, 0
@@ -174,7 +183,8 @@ def _evidence(
     before: int,
     passage_score: float,
 ) -> PieceEvidence:
-    """own_terms: a mask of the question's terms that are in the piece. above: of those in its headings or its title. before: of those in the previous piece."""
+    """own_terms: a mask of the question's terms that are in the piece. above: of those in its headings or its title.
+    before: of those in the previous piece."""
     own = question.covered(own_terms)
     titled = question.covered(own_terms | above)
     around = question.covered(own_terms | above | before)
@@ -194,6 +204,7 @@ def _evidence(
 
 
 def _order(question: ParsedQuestion, terms: Sequence[str]) -> float:
-    """The share of the question's pairs of successive terms that also follow each other in the piece. Other words of the piece are ignored."""
+    """The share of the question's pairs of successive terms that also follow each other in the piece. Other words of
+    the piece are ignored."""
     matched = [term for term in terms if term in question.weights]
     return len(question.order.intersection(pairwise(matched))) / len(question.order)

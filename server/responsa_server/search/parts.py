@@ -1,48 +1,48 @@
-"""Finds what an excerpt shows: the paragraph, list, whole code or table rows round a piece of a passage.
+"""Finds what an excerpt shows: a passage, or as much of it round a piece as fits.
 
-The pieces of a passage say where its sentences, items, rows and code are. What stands before and after the passage is divided by its lines, so that an excerpt may
-go over the passage's edges. An excerpt is one range of the canonical text, byte for byte.
+The pieces of a passage say where its sentences, items, rows and code are. An excerpt is one range of the canonical text, byte for byte.
 """
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from responsa_server.domain.events import MAX_EXCERPT_BYTES, ByteRange
 from responsa_server.domain.passages import FoundPassage, PassagePiece, VectorKind
-from responsa_server.text.rows import NAMED_ROWS
+from responsa_server.text.instructing import instructing_spans, without_instructions
+from responsa_server.text.rows import NAMED_ROWS, named_cells, value_start
 from responsa_server.text.shown import (
     MARKDOWN,
     QuoteOrigin,
+    cell_spans,
     cells_of,
     escaped,
     header_of,
     is_header,
     shown_blocks,
     shown_code,
-    shown_prose,
+    shown_heading,
     shown_row,
     visible,
 )
 
-PROSE_BYTES: Final = 700
-"""About how many bytes of prose an excerpt has. A shorter paragraph, list or block of code is shown with its neighbours in the same section."""
 READ_BEFORE_BYTES: Final = 16 * 1024
-"""How much of the text before a passage is read to find the header of the table that the passage begins in, if the header's place is not stored."""
+"""How much of the text before a passage is read to find the header of the table that the passage begins in, if the
+header's place is not stored."""
 CUT: Final = "…"
 """Stands in an excerpt for the items, rows or lines that were cut off."""
-_LEAD_BYTES: Final = 300
-"""The greatest length of the text before a block of code that is shown with it, however long the code is."""
-
-_FENCE: Final = re.compile(rb"[ \t>]*(`{3,}|~{3,})")
-_ITEM: Final = re.compile(rb"[ \t>]*(?:[-*+]|\d{1,9}[.)])[ \t]")
-_HEADING: Final = re.compile(rb" {0,3}(#{1,6})(?:[ \t]|$)")
+_EDGES: Final = "\U00010a50", "\U00010a51"
+"""Stand at the beginning and the end of a marked cell while its Markdown is made. They are punctuation, so that
+emphasis may begin behind one, and of a script that documents hardly have."""
+_shown_blocks = lru_cache(maxsize=1_024)(shown_blocks)  # of at most MAX_EXCERPT_BYTES each
+_shown_row = lru_cache(maxsize=1_024)(shown_row)
 _MARKED: Final = re.compile(r"[`*_\[{<\\]")
 _PARAGRAPH_END: Final = re.compile(rb"\n[ \t>\r]*\n")
-_RULER: Final = re.compile(rb"[ \t>|:+=-]+$")
 _LINE_BEGINNING: Final = re.compile(r"[ \t]*(?:(?:[-*+]|\d{1,9}[.)])[ \t]+)?")
 _EMPTY_LINE: Final = re.compile(r"^[ \t>\r]*\n", re.MULTILINE)
 # A character that is cut at the beginning of the text is left out.
@@ -51,34 +51,39 @@ _CUT_BYTES: Final = 4
 
 @dataclass(frozen=True, slots=True)
 class ExcerptPart:
-    """What an excerpt shows. source: its bytes in the canonical text. cut_before, cut_after: whether the list, table or code goes on there. first, last: the indexes of its units."""
+    """What an excerpt shows. source: its bytes in the canonical text. cut_before, cut_after: whether the list, table or
+    code goes on there. first, last: the indexes of its units. marked: the bytes of the cell that answers the question;
+    None if it is not known."""
 
     source: ByteRange
     first: int
     last: int
     cut_before: bool = False
     cut_after: bool = False
+    marked: ByteRange | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A cell of a table row. name: that of its column, or ''. value: its text. source: the bytes of its value in the canonical text."""
+
+    name: str
+    value: str
+    source: ByteRange
 
 
 class PassageParts:
-    """Finds the parts of one passage. The pieces of the passage, and those of the text around it, are its units."""
+    """Finds the parts of one passage. The pieces of the passage are its units."""
 
-    def __init__(self, found: FoundPassage, around: tuple[int, bytes] | None = None) -> None:
-        """around: the text around the passage, and the place of its first byte; None to look only at the passage itself."""
-        passage = found.passage
-        self._found = found
+    def __init__(self, found_passage: FoundPassage, around: tuple[int, bytes] | None = None) -> None:
+        """around: the text around the passage, in which the header of a table may stand, and the place of its first
+        byte; None if it was not read."""
+        passage = found_passage.passage
+        self._found = found_passage
         self._start, self._raw = around or (passage.source.start, passage.text.encode())
-        self._markdown = found.media_type in ("", MARKDOWN)
-        self._named = found.media_type in NAMED_ROWS
-        pieces = list(found.pieces)
-        before: Sequence[PassagePiece] = ()
-        after: Sequence[PassagePiece] = ()
-        if pieces:
-            first, last = pieces[0].source.start, pieces[-1].source.end
-            before = self._outside(self._start, first, pieces[0].kind, before=True)
-            after = self._outside(last, self._start + len(self._raw), pieces[-1].kind)
-        self._units = [*before, *pieces, *after]
-        self._offset = len(before)
+        self._markdown = found_passage.media_type in ("", MARKDOWN)
+        self._named = found_passage.media_type in NAMED_ROWS
+        self._units = found_passage.pieces
 
     def bytes_of(self, source: ByteRange) -> bytes:
         """The bytes of a range of the canonical text near the passage."""
@@ -87,66 +92,48 @@ class PassageParts:
     def text(self, source: ByteRange) -> str:
         return self.bytes_of(source).decode(errors="ignore")
 
-    def _outside(
-        self, start: int, end: int, nearby: VectorKind, *, before: bool = False
-    ) -> Sequence[PassagePiece]:
-        """The units of the text before or after the passage's pieces. nearby: the kind of the piece next to it."""
-        data = self.bytes_of(ByteRange(start, end))
-        fenced = False
-        if before:
-            # The first line may have lost its beginning.
-            cut = data.find(b"\n") + 1 if self._start else 0
-            start, data = start + cut, data[cut:]
-            marks = sum(_FENCE.match(line) is not None for line in data.split(b"\n"))
-            inside = nearby is VectorKind.CODE and not _FENCE.match(
-                self.bytes_of(self._found.pieces[0].source)
-            )
-            fenced = self._markdown and (marks % 2 == 1) != inside
-        elif nearby is VectorKind.CODE and self._markdown:
-            last = self.bytes_of(self._found.pieces[-1].source)
-            opened = _FENCE.match(last)
-            fenced = opened is not None and (b"\n" + opened.group(1)) not in last[opened.end() :]
-        return list(_units(data, start, nearby, markdown=self._markdown, fenced=fenced))
+    def instructs(self, source: ByteRange) -> bool:
+        """Whether a range of the passage's bytes gives instructions to an assistant."""
+        known = self._found.instructions(source)
+        return bool(instructing_spans(self.text(source)) if known is None else known)
 
-    def of(
-        self, place: int, most_bytes: int = MAX_EXCERPT_BYTES, prose_bytes: int = PROSE_BYTES
-    ) -> ExcerptPart | None:
-        """The part round the piece with the index `place`; None if that is a heading or the header of a table.
-
-        most_bytes: the maximum size of a list, of code or of rows. prose_bytes: about the size of prose, and of what is shown with its neighbours.
-        """
-        piece = self._found.pieces[place]
+    def of(self, place: int) -> ExcerptPart | None:
+        """The passage without the headings at its edges, or as much of it round the piece with the index `place` as
+        fits and is on the same page, slide or sheet; None if that is a heading or the header of a table."""
+        piece = self._units[place]
         if piece.kind is VectorKind.HEADING or (piece.kind is VectorKind.ROW and self.header(place) is None):
             return None
-        at = self._offset + place
-        first, last = self._group(at)
-        limit = min(prose_bytes, most_bytes) if piece.kind is VectorKind.SENTENCE else most_bytes
-        if self._size(first, last) > limit:
-            return self._within(at, first, last, limit)
-        limit = min(prose_bytes, most_bytes)
-        while True:
-            grown = (first, last)
-            if last + 1 < len(self._units) and not self._ends(last):
-                _, end = self._group(last + 1)
-                if self._size(first, end) <= limit:
-                    last = end
-            if first and not self._ends(first - 1):
-                begin, _ = self._group(first - 1)
-                leads = (
-                    self._units[first].kind is VectorKind.CODE and self._size(begin, first - 1) <= _LEAD_BYTES
-                )
-                if self._size(begin, last) <= (most_bytes if leads else limit):
-                    first = begin
-            if grown == (first, last):
-                return self._part(first, last)
+        if self._size(place, place) > MAX_EXCERPT_BYTES:
+            return self._lines(place)
+        low = high = place
+        grown = True
+        while grown:
+            grown = False
+            if high + 1 < len(self._units) and self._fits(low, high + 1):
+                high, grown = high + 1, True
+            if low and self._fits(low - 1, high):
+                low, grown = low - 1, True
+        while self._units[low].kind is VectorKind.HEADING:
+            low += 1
+        while self._units[high].kind is VectorKind.HEADING:
+            high -= 1
+        return self._part(low, high, cut_before=self._cuts(low - 1), cut_after=self._cuts(high))
+
+    def _fits(self, first: int, last: int) -> bool:
+        return self._size(first, last) <= MAX_EXCERPT_BYTES and self._page(first) == self._page(last)
+
+    def _page(self, place: int) -> int:
+        found = self._found.passage.place_of(self._units[place].source)
+        return found.page if found else 0
 
     def alone(self, place: int) -> ExcerptPart:
         """The part that is nothing but the piece with the index `place`."""
-        return self._part(self._offset + place, self._offset + place)
+        return self._part(place, place)
 
-    def _ends(self, place: int) -> bool:
-        """Whether a heading stands between a unit and the one after it."""
-        return any(unit.kind is VectorKind.HEADING for unit in self._units[place : place + 2])
+    def _cuts(self, place: int) -> bool:
+        """Whether a list, a table or code goes on after a unit."""
+        inside = 0 <= place < len(self._units) - 1
+        return inside and self._units[place].kind is not VectorKind.SENTENCE and self._joined(place)
 
     def _group(self, at: int) -> tuple[int, int]:
         """The first and the last unit of the paragraph, list, table or code that a unit belongs to."""
@@ -159,20 +146,20 @@ class PassageParts:
 
     def _joined(self, place: int) -> bool:
         """Whether a unit and the one after it belong together."""
-        one, other = self._units[place], self._units[place + 1]
-        if VectorKind.HEADING in (one.kind, other.kind):
+        unit, other = self._units[place], self._units[place + 1]
+        if VectorKind.HEADING in (unit.kind, other.kind):
             return False
-        between = self.bytes_of(ByteRange(one.source.end, other.source.start))
-        if _PARAGRAPH_END.search(between) is None and one.kind is other.kind:
+        between = self.bytes_of(ByteRange(unit.source.end, other.source.start))
+        if _PARAGRAPH_END.search(between) is None and unit.kind is other.kind:
             return True
         listed = (VectorKind.ITEM, VectorKind.CODE)
-        if one.kind is VectorKind.ITEM and other.kind is VectorKind.ITEM:
+        if unit.kind is VectorKind.ITEM and other.kind is VectorKind.ITEM:
             return True
         # Code that is indented below an item belongs to the list.
         return (
-            one.kind in listed
+            unit.kind in listed
             and other.kind in listed
-            and VectorKind.ITEM in (one.kind, other.kind)
+            and VectorKind.ITEM in (unit.kind, other.kind)
             and (self._indent(place + (other.kind is VectorKind.CODE)) > 1)
         )
 
@@ -186,27 +173,10 @@ class PassageParts:
     def _size(self, first: int, last: int) -> int:
         return self._units[last].source.end - self._units[first].source.start
 
-    def _within(self, at: int, first: int, last: int, limit: int) -> ExcerptPart | None:
-        """As much of a group round one of its units as fits."""
-        low = high = at
-        if self._size(at, at) > limit:
-            return self._lines(at, limit)
-        grown = True
-        while grown:
-            grown = False
-            if high < last and self._size(low, high + 1) <= limit:
-                high, grown = high + 1, True
-            if low > first and self._size(low - 1, high) <= limit:
-                low, grown = low - 1, True
-        prose = self._units[at].kind is VectorKind.SENTENCE
-        return self._part(
-            low, high, cut_before=low > first and not prose, cut_after=high < last and not prose
-        )
-
-    def _lines(self, at: int, limit: int) -> ExcerptPart | None:
+    def _lines(self, at: int) -> ExcerptPart:
         """The first lines of a unit that is too long."""
         source = self._units[at].source
-        data = self.bytes_of(source)[:limit]
+        data = self.bytes_of(source)[:MAX_EXCERPT_BYTES]
         kept = data.rpartition(b"\n")[0] or data.decode(errors="ignore").encode()
         return ExcerptPart(ByteRange(source.start, source.start + len(kept)), at, at, cut_after=True)
 
@@ -216,76 +186,139 @@ class PassageParts:
         source = ByteRange(self._units[first].source.start, self._units[last].source.end)
         return ExcerptPart(source, first, last, cut_before, cut_after)
 
-    def pieces_of(self, part: ExcerptPart) -> Sequence[PassagePiece]:
-        """The units of a part."""
-        return self._units[part.first : part.last + 1]
-
-    def headings(self, place: int) -> Sequence[str]:
-        """The headings above a piece, outermost first."""
-        path = self._found.passage.path_at(self._found.pieces[place].source.start - 1)
+    def headings(self, part: ExcerptPart) -> Sequence[str]:
+        """The headings above the whole of a part, outermost first. Those above less of it stand within it."""
+        behind = [at + 1 for at in range(part.first, part.last) if self._units[at].kind is VectorKind.HEADING]
+        above = [
+            self._above(at) for at in (part.first, *behind) if self._units[at].kind is not VectorKind.HEADING
+        ]
+        shared = zip(*above, strict=False)
+        path = [same[0] for same in itertools.takewhile(lambda same: len(set(same)) == 1, shared)]
         return [visible(one) if _MARKED.search(one) else one for one in path]
 
-    def markdown(self, part: ExcerptPart) -> str:
-        """The part as an answer shows it; '' if nothing of it is visible."""
-        units = self.pieces_of(part)
-        if all(unit.kind is VectorKind.ROW for unit in units):
-            shown = "\n\n".join(self._groups(part))  # each table has its own columns
-        elif all(unit.kind is VectorKind.CODE for unit in units):
-            shown = shown_code(self.text(part.source), QuoteOrigin(self._markdown, self._indent(part.first)))
-        elif self._markdown:
-            shown = shown_blocks(self.text(part.source), QuoteOrigin(True, self._indent(part.first)))
-        else:
-            shown = "\n\n".join(self._groups(part))
+    def _above(self, place: int) -> Sequence[str]:
+        return self._found.passage.path_at(self._units[place].source.start - 1)
+
+    def tables(self, part: ExcerptPart) -> Sequence[range]:
+        """The indexes of the rows of each table with names of columns that has a row in the part; also of rows of the
+        passage that the part leaves out."""
+        tables: list[range] = []
+        at = part.first
+        while at <= part.last:
+            if self._units[at].kind is VectorKind.ROW:
+                first, at = self._group(at)
+                named = self.header(first)
+                if named is None or named or self._named:
+                    tables.append(range(first + (named is None), at + 1))
+            at += 1
+        return tables
+
+    def cells(self, place: int) -> Sequence[Cell]:
+        """The cells of a row with the names of their columns; () if it has more cells than there are names, or less than a line."""
+        source = self._units[place].source
+        row, names = self.text(source), self.header(place) or ()
+        if not self._is_line(source):
+            return ()
+        spans = cell_spans(row)
+        if not self._named and (len(spans) > len(names) or len(spans) == 1):
+            return ()
+        cells: list[Cell] = []
+        for column, (start, end) in enumerate(spans):
+            cell = row[start:end]
+            name, value = named_cells(cell)[0] if self._named else (names[column], cell)
+            start += value_start(cell) if self._named else 0
+            first = source.start + len(row[:start].encode())
+            cells.append(Cell(name, value, ByteRange(first, first + len(row[start:end].encode()))))
+        return cells
+
+    def _is_line(self, source: ByteRange) -> bool:
+        before = self.bytes_of(ByteRange(self._start, source.start)).rpartition(b"\n")[2]
+        after = self.bytes_of(ByteRange(source.end, self._start + len(self._raw))).partition(b"\n")[0]
+        return not before.strip(b" \t>") and not after.strip()
+
+    def markdown(self, part: ExcerptPart, *, edges: bool = False) -> str:
+        """The part as an answer shows it; '' if nothing of it is visible. edges: whether _EDGES stand around the marked cell."""
+        shown = "\n\n".join(filter(None, self._shown(part, part.marked if edges else None)))
         if not any(map(str.isalnum, shown)):
             return ""
         before, after = f"{CUT}\n\n" if part.cut_before else "", f"\n\n{CUT}" if part.cut_after else ""
         return f"{before}{shown}{after}"
 
-    def shown(self, piece: PassagePiece) -> str:
-        """A single piece as an answer shows it, without the names of a row's columns; '' if nothing of it is visible."""
-        text, origin = self.text(piece.source), QuoteOrigin(self._markdown)
-        return shown_prose(text, origin) if piece.kind is VectorKind.SENTENCE else shown_blocks(text, origin)
+    def marked(self, part: ExcerptPart, shown: str) -> ByteRange | None:
+        """Where the marked cell of a part stands in `shown`, its Markdown, in bytes; None if no cell is marked, or if
+        it does not stand there in one piece."""
+        if part.marked is None:
+            return None
+        before, _, rest = self.markdown(part, edges=True).partition(_EDGES[0])
+        inner, _, after = rest.partition(_EDGES[1])
+        start = len(before.encode())
+        return ByteRange(start, start + len(inner.encode())) if before + inner + after == shown else None
 
-    def _groups(self, part: ExcerptPart) -> Iterator[str]:
-        """The groups of units of a document that is not Markdown, or of tables, each as Markdown."""
+    def _shown(self, part: ExcerptPart, marked: ByteRange | None) -> Iterator[str]:
+        """The groups of units of a part, each as Markdown, with _EDGES around the bytes of `marked`. Of a document that
+        is Markdown, only rows and code at the beginning of a part are shown apart: they may have begun before it."""
         at = part.first
+        above = self._above(at)
+        if len(above) > len(self.headings(part)):
+            yield shown_heading(without_instructions(above[-1]))
         while at <= part.last:
-            last = min(self._group(at)[1], part.last)
-            source = ByteRange(
-                self._units[at].source.start, min(self._units[last].source.end, part.source.end)
-            )
-            text = self.text(source)
-            if self._units[at].kind is VectorKind.ROW:
-                yield self._rows(part, self._units[at : last + 1])
+            kind, last = self._units[at].kind, part.last
+            if kind in (VectorKind.ROW, VectorKind.CODE):
+                last = next((place for place in range(at, last) if not self._same(place)), last)
+            elif not self._markdown:
+                last = min(self._group(at)[1], last)
+            end = min(self._units[last].source.end, part.source.end)
+            text = self._edged(ByteRange(self._units[at].source.start, end), marked)
+            # Only a sentence that leads to a list has a paragraph's end in it.
+            listed = kind is VectorKind.ITEM or (kind is VectorKind.SENTENCE and "\n\n" in text)
+            origin = QuoteOrigin(self._markdown, self._indent(at), listed=listed)
+            if kind is VectorKind.ROW:
+                yield self._rows(self._units[at : last + 1], marked)
+            elif kind is VectorKind.CODE:
+                yield shown_code(text, origin)
+            elif kind is VectorKind.HEADING and not self._markdown:
+                yield shown_heading(text)
             else:
-                yield shown_blocks(text, QuoteOrigin(False, self._indent(at)))
+                yield _shown_blocks(text, origin)
             at = last + 1
 
-    def _rows(self, part: ExcerptPart, units: Sequence[PassagePiece]) -> str:
+    def _same(self, place: int) -> bool:
+        """Whether a unit and the one after it are of the same kind and belong together."""
+        return self._units[place].kind is self._units[place + 1].kind and self._joined(place)
+
+    def _rows(self, units: Sequence[PassagePiece], marked: ByteRange | None) -> str:
         """Table rows below the names of their columns."""
-        texts = [self.text(unit.source) for unit in units]
+        texts = [self._edged(unit.source, marked) for unit in units]
         if self._named:
             return "\n".join(
-                f"- {shown}" for text in texts if (shown := shown_row(text, QuoteOrigin(False, named=True)))
+                f"- {shown}" for text in texts if (shown := _shown_row(text, QuoteOrigin(False, named=True)))
             )
         header = self._header(units[0].source)
         if header is None and self._markdown:
-            return self._table(self.text(ByteRange(units[0].source.start, units[-1].source.end)))
+            return self._table(self._edged(ByteRange(units[0].source.start, units[-1].source.end), marked))
         if header is None:
             header, texts = cells_of(texts[0]), texts[1:]
         if not header or not self._markdown:
-            origin = QuoteOrigin(self._markdown, 0, header)
-            return "\n".join(f"- {shown}" for text in texts if (shown := shown_row(text, origin)))
+            origin = QuoteOrigin(self._markdown, 0, tuple(header))
+            return "\n".join(f"- {shown}" for text in texts if (shown := _shown_row(text, origin)))
         names = " | ".join(escaped(one).replace("|", "\\|") for one in header)
-        body = self.bytes_of(ByteRange(units[0].source.start, units[-1].source.end)).decode(errors="ignore")
+        body = self._edged(ByteRange(units[0].source.start, units[-1].source.end), marked)
         return self._table(f"| {names} |\n|{'---|' * len(header)}\n{body}")
 
+    def _edged(self, source: ByteRange, marked: ByteRange | None) -> str:
+        """The text of a range, with _EDGES around a marked range in it."""
+        if marked is None or not source.start <= marked.start <= marked.end <= source.end:
+            return self.text(source)
+        before, after = ByteRange(source.start, marked.start), ByteRange(marked.end, source.end)
+        return self.text(before) + self.text(marked).join(_EDGES) + self.text(after)
+
     def _table(self, text: str) -> str:
-        return shown_blocks(text, QuoteOrigin(self._markdown))
+        return _shown_blocks(text, QuoteOrigin(self._markdown))
 
     def header(self, place: int) -> Sequence[str] | None:
-        """The names of the columns of a row's table; None if the row is itself the header. () if the table has no header, or if each row says the names of its columns."""
-        return () if self._named else self._header(self._found.pieces[place].source)
+        """The names of the columns of a row's table; None if the row is itself the header. () if the table has no
+        header, or if each row says the names of its columns."""
+        return () if self._named else self._header(self._units[place].source)
 
     def _header(self, source: ByteRange) -> Sequence[str] | None:
         near = self.bytes_of(ByteRange(self._start, source.start)).decode(errors="ignore")
@@ -299,55 +332,3 @@ class PassageParts:
         ):
             return ()  # the table begins before the text that was read
         return header_of(before)
-
-
-def _units(
-    data: bytes, start: int, nearby: VectorKind, *, markdown: bool, fenced: bool
-) -> Iterator[PassagePiece]:
-    """The units of a text. nearby: the kind of the piece next to it. fenced: whether it begins within fenced code."""
-    begin, end, kind = start, start, VectorKind.SENTENCE
-    mark = b"```" if fenced else b""
-    if fenced:
-        kind = VectorKind.CODE
-
-    def unit() -> Iterator[PassagePiece]:
-        if end > begin:
-            yield PassagePiece(kind, ByteRange(begin, end), None)
-
-    place = start
-    for line in data.split(b"\n"):
-        low = place + len(line) - len(line.lstrip())
-        high = place + len(line.rstrip())
-        place += len(line) + 1
-        fence = _FENCE.match(line) if markdown else None
-        if mark:
-            end = max(high, end)
-            if fence and not line.strip().strip(b"`~"):
-                yield from unit()
-                begin, end, kind, mark = place, place, VectorKind.SENTENCE, b""
-            continue
-        if fence:
-            yield from unit()
-            begin, end, kind, mark = low, high, VectorKind.CODE, fence.group(1)
-            continue
-        if high <= low:
-            yield from unit()
-            begin = end = place
-            kind = VectorKind.SENTENCE
-            continue
-        heading = markdown and _HEADING.match(line) is not None
-        item = _ITEM.match(line) is not None
-        row = line.lstrip().startswith(b"|") if markdown else nearby is VectorKind.ROW
-        if heading or item or row:
-            yield from unit()
-            begin, end = low, high
-            kind = VectorKind.HEADING if heading else VectorKind.ROW if row else VectorKind.ITEM
-            if row and _RULER.fullmatch(line.strip()):
-                begin = end  # a ruler is not a row
-            if heading:
-                yield from unit()
-                begin = end = place
-                kind = VectorKind.SENTENCE
-            continue
-        begin, end = (low if begin >= end else begin), high
-    yield from unit()

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from responsa_server.domain.events import ByteRange
 from responsa_server.domain.passages import FoundPassage, PassagePiece, VectorKind
+from responsa_server.text.instructing import instructing_spans
 from responsa_server.text.sentences import paragraph_pieces
 
 LEAST_BYTES: Final = 160
@@ -17,13 +18,27 @@ LEAST_BYTES: Final = 160
 
 @dataclass(frozen=True, slots=True)
 class PromptPassage:
-    """The part of a passage that a prompt shows, or a passage with its neighbours. source, text: its bytes in the canonical text, and the same decoded. found: the passage; its text and
-    pieces contain at least this part.
+    """The part of a passage that a prompt shows, or a passage with its neighbours. source, text: its bytes in the
+    canonical text, and the same decoded. found: the passage, whose text contains at least this part.
     """
 
     found: FoundPassage
     source: ByteRange
     text: str
+
+    @property
+    def instructing(self) -> Sequence[tuple[int, int]]:
+        """The ranges of characters of the text that give instructions to an assistant, as `instructing_spans` finds them."""
+        known = self.found.instructions(self.source)
+        if known is None:
+            return instructing_spans(self.text)
+        data = self.text.encode()
+        ends = ((one.start - self.source.start, one.end - self.source.start) for one in known)
+        return [(_characters(data[:start]), _characters(data[:end])) for start, end in ends]
+
+
+def _characters(data: bytes) -> int:
+    return len(data.decode(errors="ignore"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +53,7 @@ def neighbours_of(
     passages: Sequence[FoundPassage], around: Mapping[UUID, tuple[int, bytes]]
 ) -> Mapping[UUID, Neighbours]:
     """The whole paragraphs next to each of these passages. around: the text around them, with the place of its first byte."""
-    found: dict[UUID, Neighbours] = {}
+    neighbours: dict[UUID, Neighbours] = {}
     for one in passages:
         passage = one.passage
         if passage.id not in around:
@@ -49,12 +64,13 @@ def neighbours_of(
         if start:
             cut = before.find(b"\n\n")
             before = before[cut + 2 :] if cut >= 0 else b""
-        # The text goes on to the end of the document if it is shorter than what was asked for; a whole paragraph ends there or before an empty line.
+        # The text goes on to the end of the document if it is shorter than what was asked for; a whole paragraph ends
+        # there or before an empty line.
         cut = after.rfind(b"\n\n")
         after = after[: cut + 1] if cut >= 0 else b""
         if before.strip() or after.strip():
-            found[passage.id] = Neighbours(before.decode(errors="ignore"), after.decode(errors="ignore"))
-    return found
+            neighbours[passage.id] = Neighbours(before.decode(errors="ignore"), after.decode(errors="ignore"))
+    return neighbours
 
 
 def prompt_passages(
@@ -62,71 +78,71 @@ def prompt_passages(
 ) -> Sequence[PromptPassage]:
     """The passages in the same order, until titles and texts fill `most_bytes` bytes of UTF-8. Equal passages give equal results.
 
-    The first passage that does not fit is cut at the boundaries of its pieces (sentences, items, rows), and no passage follows it. If fewer than LEAST_BYTES would
-    remain of this passage, it is left out, unless no other passage is shown. If all passages fit, they get their neighbours as long as these fit, the best passage first.
+    The first passage that does not fit is cut at the boundaries of its pieces (sentences, items, rows), and no passage
+    follows it. If fewer than LEAST_BYTES would remain of this passage, it is left out, unless no other passage is
+    shown. If all passages fit, they get their neighbours as long as these fit, the best passage first.
     """
     kept: list[PromptPassage] = []
     left = most_bytes
-    for found in passages:
-        passage = found.passage
+    for found_passage in passages:
+        passage = found_passage.passage
         left -= len(passage.title.encode())
         size = passage.source.end - passage.source.start
         if size <= left:
-            kept.append(PromptPassage(found, passage.source, passage.text))
+            kept.append(PromptPassage(found_passage, passage.source, passage.text))
             left -= size
             continue
-        part = _part(found, left)
+        part = _part(found_passage, left)
         if part is not None and (not kept or len(part.text.encode()) >= LEAST_BYTES):
             kept.append(part)
         return kept
-    for place, one in enumerate(kept):
-        found = one.found
+    for place, prompt_passage in enumerate(kept):
+        found_passage = prompt_passage.found
         for after in (True, False):
-            beside = neighbours.get(found.passage.id, Neighbours())
+            beside = neighbours.get(found_passage.passage.id, Neighbours())
             text = beside.after if after else beside.before
             size = len(text.encode())
             if not text or size > left:
                 continue
-            wider = _widened(found, text, after=after)
+            wider = _widened(found_passage, text, after=after)
             if any(
                 _overlap(wider.passage.source, other.source)
                 for other in kept
-                if other is not one and other.found.passage.document_id == found.passage.document_id
+                if other is not prompt_passage
+                and other.found.passage.document_id == found_passage.passage.document_id
             ):
                 continue
-            found = wider
+            found_passage = wider
             left -= size
-        if found is not one.found:
-            kept[place] = PromptPassage(found, found.passage.source, found.passage.text)
+        if found_passage is not prompt_passage.found:
+            kept[place] = PromptPassage(
+                found_passage, found_passage.passage.source, found_passage.passage.text
+            )
     return kept
 
 
-def _overlap(one: ByteRange, other: ByteRange) -> bool:
-    return one.start < other.end and other.start < one.end
+def _overlap(span: ByteRange, other: ByteRange) -> bool:
+    return span.start < other.end and other.start < span.end
 
 
-def _widened(found: FoundPassage, text: str, *, after: bool) -> FoundPassage:
-    """The passage with the text that follows or precedes it."""
-    found = with_pieces(found)
-    passage, source = found.passage, found.passage.source
+def _widened(found_passage: FoundPassage, text: str, *, after: bool) -> FoundPassage:
+    """The passage with the text that follows or precedes it, of which it has no pieces."""
+    passage, source = found_passage.passage, found_passage.passage.source
     size = len(text.encode())
-    start = source.end if after else source.start - size
-    pieces = _pieces(text, start, found.language)
-    wide = ByteRange(source.start, source.end + size) if after else ByteRange(start, source.end)
+    wide = ByteRange(source.start, source.end + size) if after else ByteRange(source.start - size, source.end)
     return replace(
-        found,
+        found_passage,
         passage=replace(passage, source=wide, text=passage.text + text if after else text + passage.text),
-        pieces=[*found.pieces, *pieces] if after else [*pieces, *found.pieces],
         words="",
     )
 
 
-def with_pieces(found: FoundPassage) -> FoundPassage:
+def with_pieces(passage: FoundPassage) -> FoundPassage:
     """The passage with its pieces; if they were not read, with those that its text alone shows."""
-    if found.pieces:
-        return found
-    pieces = _pieces(found.passage.text, found.passage.source.start, found.language)
-    return replace(found, pieces=pieces, words="")
+    if passage.pieces:
+        return passage
+    pieces = _pieces(passage.passage.text, passage.passage.source.start, passage.language)
+    return replace(passage, pieces=pieces, words="")
 
 
 def _pieces(text: str, start: int, language: str) -> Sequence[PassagePiece]:
@@ -141,10 +157,11 @@ def _pieces(text: str, start: int, language: str) -> Sequence[PassagePiece]:
     ]
 
 
-def _part(found: FoundPassage, room: int) -> PromptPassage | None:
-    """The best piece of a passage, with as many neighbouring pieces as fit into `room` bytes, and the text between the pieces. None if the best piece alone does not fit."""
-    found = with_pieces(found)
-    quotable = [piece for piece in found.pieces if piece.kind is not VectorKind.HEADING]
+def _part(passage: FoundPassage, room: int) -> PromptPassage | None:
+    """The best piece of a passage, with as many neighbouring pieces as fit into `room` bytes, and the text between the
+    pieces. None if the best piece alone does not fit."""
+    passage = with_pieces(passage)
+    quotable = [piece for piece in passage.pieces if piece.kind is not VectorKind.HEADING]
     if not quotable:
         return None
     # If several pieces are equally good, take the first of them. Without vectors, all pieces are equally good.
@@ -161,6 +178,6 @@ def _part(found: FoundPassage, room: int) -> PromptPassage | None:
         if first > 0 and quotable[last].source.end - quotable[first - 1].source.start <= room:
             first, grown = first - 1, True
     source = ByteRange(quotable[first].source.start, quotable[last].source.end)
-    start = found.passage.source.start
-    text = found.passage.text.encode()[source.start - start : source.end - start].decode()
-    return PromptPassage(found, source, text)
+    start = passage.passage.source.start
+    text = passage.passage.text.encode()[source.start - start : source.end - start].decode()
+    return PromptPassage(passage, source, text)

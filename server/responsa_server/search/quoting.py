@@ -1,6 +1,7 @@
 """Finds the words that a model copied from a passage. Pure functions.
 
-Compared are the words after folding: white space, quotation marks, dashes, soft hyphens and the signs of Markdown do not count. What is found is the exact text of the passage.
+Compared are the words after folding: white space, quotation marks, dashes, soft hyphens and the signs of Markdown do
+not count. What is found is the exact text of the passage.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ _FOLDED: Final = str.maketrans(
     {**dict.fromkeys("“”„«»‟″‘’‚‛′´`", '"'), "'": '"', **dict.fromkeys("‐‑‒–—―−", "-")}
 )
 _ELLIPSIS: Final = re.compile(r"\[?(?:…|\.\.\.)\]?")
+_BOX: Final = re.compile(r"(?:[☐☑☒]|\[[ xX]\])[\s*_`]{0,8}\Z")
+_BOX_CHARS: Final = 12
 _MARKS: Final = " \t*_`#>~-+[]"
 _ENDS: Final = " \t*_`~:[]"
 
@@ -63,21 +66,24 @@ class Quotable:
         self._folded, self._places = folded(text)
 
     def find(self, quote: str) -> tuple[int, int] | None:
-        """The place of the quote in the text, as a range of characters; None if it is not there, or too short. An ellipsis stands for words that are left out: the range goes from the first
-        part to the last one.
+        """The place of the quote in the text, as a range of characters; None if it is not there, or too short. An
+        ellipsis stands for words that are left out: the range goes from the first part to the last one. A box to tick
+        before the words belongs to them, because it says whether they hold.
         """
         parts = [folded(part)[0] for part in _ELLIPSIS.split(quote)]
         parts = [part.strip('" ') for part in parts if part.strip('" .,;:')]
         if not parts:
             return None
-        place, found = 0, list[tuple[int, int]]()
+        place, ranges = 0, list[tuple[int, int]]()
         for part in parts:
             at = self._at(part, place)
             if at is None:
                 return None
-            found.append((at, at + len(part)))
+            ranges.append((at, at + len(part)))
             place = at + len(part)
-        start, end = self._places[found[0][0]], self._places[found[-1][1] - 1] + 1
+        start, end = self._places[ranges[0][0]], self._places[ranges[-1][1] - 1] + 1
+        if (box := _BOX.search(self._text, max(start - _BOX_CHARS, 0), start)) is not None:
+            start = box.start()
         words = sum(len(part.split()) for part in parts)
         # A script without spaces has few words.
         enough = words >= LEAST_WORDS or (

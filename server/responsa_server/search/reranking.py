@@ -30,8 +30,8 @@ _MOST_STRIKES: Final = 2
 class RerankScores:
     """The result for some passages.
 
-    scores: one for each passage, or None for those that the model did not read, which are the last. All None if the model failed. fallback: why the model
-    has no scores; None if it has. usage: what the model cost.
+    scores: one for each passage, or None for those that the model did not read, which are the last. All None if the
+    model failed. fallback: why the model has no scores; None if it has. usage: what the model cost.
     """
 
     scores: Sequence[float | None]
@@ -50,8 +50,8 @@ class Reranking:
     def __init__(
         self, model: Reranker, *, seconds: float, most: int, most_bytes: int, breakers: Breakers
     ) -> None:
-        """seconds: the maximum time of a call. most: the number of passages that the model reads. most_bytes: the maximum size of a passage for the model. breakers: those of
-        all models, shared with the other processes.
+        """seconds: the maximum time of a call. most: the number of passages that the model reads. most_bytes: the
+        maximum size of a passage for the model. breakers: those of all models, shared with the other processes.
         """
         self._model = model
         self._seconds = seconds
@@ -76,7 +76,7 @@ class Reranking:
         begun = monotonic()
         try:
             async with asyncio.timeout(self._seconds):
-                found = await self._model.rank(_cut(question, self._most_bytes), texts)
+                ranking = await self._model.rank(_cut(question, self._most_bytes), texts)
         except TimeoutError:
             self._breakers.failed(self._circuit, ModelFault.TIMEOUT, _MOST_STRIKES)
             structlog.get_logger("models").warning(
@@ -97,7 +97,7 @@ class Reranking:
             if admitted is Probe.PROBE:
                 self._breakers.left(self._circuit)
         self._breakers.succeeded(self._circuit)
-        return RerankScores([*found.scores, *[None] * (len(passages) - len(texts))], usage=found.usage)
+        return RerankScores([*ranking.scores, *[None] * (len(passages) - len(texts))], usage=ranking.usage)
 
     def _without(self, passages: Sequence[str], cause: str) -> RerankScores:
         fallback = Fallback(FallbackKind.WITHOUT_RERANKER, self.name, SEARCH_ORDER, str(cause))
@@ -105,7 +105,8 @@ class Reranking:
 
 
 def order(scores: Sequence[float | None]) -> Sequence[int]:
-    """The indexes of the passages, best first. Passages without a score stay in their order, after the others; so do passages with equal scores."""
+    """The indexes of the passages, best first. Passages without a score stay in their order, after the others; so do
+    passages with equal scores."""
     return sorted(range(len(scores)), key=lambda place: _descending(scores[place]))
 
 

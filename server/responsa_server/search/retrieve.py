@@ -7,6 +7,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from time import monotonic
 from typing import Final, Protocol, TypeVar
@@ -15,6 +16,7 @@ from uuid import UUID
 import numpy as np
 import ormsgpack
 import structlog
+from opentelemetry.trace import SpanKind
 from structlog.typing import FilteringBoundLogger
 
 from responsa_server import __version__
@@ -24,33 +26,46 @@ from responsa_server.domain.knowledge import Hit, SearchMode, SearchQuery
 from responsa_server.domain.listing import Filter
 from responsa_server.domain.passages import (
     VECTORS_PART,
+    CandidateQuery,
     DocumentSet,
     FoundPassage,
     LexicalIndex,
     LexicalQuery,
     PassageCosines,
-    PassagePiece,
+    PassageIndex,
     QuestionVector,
     SearchScope,
     TermStatistics,
-    VectorIndex,
+    VectorStore,
     stored_generation,
 )
 from responsa_server.domain.people import Principal, Reader, as_subject
 from responsa_server.search.embedder import Embedder, Embedders, QuestionEmbedder, undeclared_embedding
 from responsa_server.search.evidence import CALIBRATED, ParsedQuestion, judge, read_question
+from responsa_server.search.outside import OutsideIndex
 from responsa_server.search.prompt_passages import Neighbours, with_pieces
 from responsa_server.search.reranking import Reranking, order, reranked_text
+from responsa_server.search.resident import ResidentIndex, Residents
 from responsa_server.search.scoring import PassageScorer, Score, Weights, gate, weigh
 from responsa_server.search.synonyms import SynonymReader
 from responsa_server.stores.cached import NOT_CACHED, SharedCache, reader_key
 from responsa_server.telemetry import instruments
+from responsa_server.telemetry.models import IN_PROCESS, model_attributes
+from responsa_server.telemetry.parts import SEARCH, took
 from responsa_server.telemetry.stages import stage
-from responsa_server.text.lexical import STEMMED, UNKNOWN, Analyzer, is_doubtful, language_of
+from responsa_server.text.lexical import (
+    STEMMED,
+    UNKNOWN,
+    Analyzer,
+    has_english_letters,
+    is_doubtful,
+    language_of,
+)
 
 Result = TypeVar("Result")
 
-# A search learns the models of its collections from its first attempt. Further attempts are needed only if generations become active meanwhile.
+# A search learns the models of its collections from its first attempt. Further attempts are needed only if generations
+# become active meanwhile.
 _MOST_TRIES: Final = 3
 _MOST_SCOPES: Final = 10_000
 # The begin and end tokens that a model reads around every text.
@@ -61,7 +76,8 @@ _MISSED_SECONDS: Final = 300.0
 _LOG: Final[FilteringBoundLogger] = structlog.get_logger("search")
 
 KIND_MARGIN: Final = 0.02
-"""A passage of somebody's own documents stands before one of samples or of Responsa's documentation whose score (0 to 1) is higher by at most this much."""
+"""A passage of somebody's own documents stands before one of samples or of Responsa's documentation whose score (0 to
+1) is higher by at most this much."""
 RERANKED: Final = 10
 """The number of passages at the top that are ranked again by their pieces."""
 NEAREST_VECTORS: Final = 100
@@ -69,7 +85,8 @@ NEAREST_VECTORS: Final = 100
 MOST_GUESSED_CHARACTERS: Final = 256
 """If a string is longer, its language is not guessed from the passages, because all words would be stemmed once for each language."""
 SEARCHED_ALONE: Final = 8
-"""The number of collections whose words are searched one by one. If more collections contain words of a question, the others are searched as if they were one."""
+"""The number of collections whose words are searched one by one. If more collections contain words of a question, the
+others are searched as if they were one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +100,8 @@ class ScoredPassage:
 
 @dataclass(frozen=True, slots=True)
 class TermReading:
-    """A searched string as one collection reads it: the weights that its terms have there, and the language whose rules produced the terms."""
+    """A searched string as one collection reads it: the weights that its terms have there, and the language whose rules
+    produced the terms."""
 
     weights: Weights
     language: str
@@ -94,9 +112,11 @@ class Retrieval:
     """The passages that a search found, best first, and the analysis of the searched strings.
 
     terms: the searched strings; the expansions come first. weights, languages: one entry for each string, over all collections searched.
-    text_only: whether vectors were not available although the search needed them. readings: for each string, how each collection reads it. kinds: the kinds of the collections that have
-    passages. embedding_tokens: the number of tokens that embedding models read. neighbours: the text next to the first passages. kept: how many
-    passages stay when the reranking model has ordered them; 0 if it is not to be asked. about: the documents about the caller, if other documents were searched apart from them. Checkpoints store the fields under these names.
+    text_only: whether vectors were not available although the search needed them. readings: for each string, how each
+    collection reads it. kinds: the kinds of the collections that have passages. embedding_tokens: the number of tokens
+    that embedding models read. neighbours: the text next to the first passages. kept: how many passages stay when the
+    reranking model has ordered them; 0 if it is not to be asked. about: the documents about the caller, if other
+    documents were searched apart from them. Checkpoints store the fields under these names.
     """
 
     terms: Sequence[str]
@@ -118,13 +138,13 @@ class Retrieval:
 
 
 @dataclass(frozen=True, slots=True)
-class _Match:
-    """How each collection reads a searched string, how all of them together do, the collections' statistics, and the passages that the terms select."""
+class _Read:
+    """How each collection reads a searched string, and how all of them together do. statistics: those of the string's
+    terms, by collection."""
 
     readings: Mapping[str, TermReading]
     together: TermReading
     statistics: Mapping[str, TermStatistics]
-    passages: Sequence[UUID]
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,8 +157,9 @@ class _Embedded:
 
 @dataclass(frozen=True, slots=True)
 class _Vectors:
-    """The strings' vectors by model, under the names of `TermStatistics.embedding`. models: the models that were wanted, whether they are available or not. undeclared:
-    those that the settings do not declare. tokens: the number of tokens that the models read.
+    """The strings' vectors by model, under the names of `TermStatistics.embedding`. models: the models that were
+    wanted, whether they are available or not. undeclared: those that the settings do not declare. tokens: the number of
+    tokens that the models read.
     """
 
     by_model: Mapping[str, _Embedded]
@@ -162,8 +183,8 @@ class _OtherModels(Exception):
 
 @dataclass(frozen=True, slots=True)
 class _Ranked:
-    """A passage that a string found. question: the string's vector, with which the cosines of the passage's pieces are computed; None if pieces get no cosines, because the
-    weights of cosines are not fitted for the model.
+    """A passage that a string found. question: the string's vector, with which the cosines of the passage's pieces are
+    computed; None if pieces get no cosines, because the weights of cosines are not fitted for the model.
     """
 
     id: UUID
@@ -180,37 +201,44 @@ class _Search(Protocol):
 
 
 class Retriever:
-    """Searches full text and vectors, and ranks passages by both. Vectors count only for languages that the model knows.
+    """Searches full text and vectors, and ranks passages by both. Vectors count only for languages that the model
+    knows. A search asks its index three times: for the statistics of its words, for the candidates, and for what it
+    shows of the best ones.
 
-    Each collection's vectors come from the embedding model of its active generation. A search embeds its strings once for each of these models.
+    Each collection's vectors come from the embedding model of its active generation. A search embeds its strings once
+    for each of these models.
     """
 
     def __init__(
         self,
         lexical: LexicalIndex,
-        vectors: VectorIndex,
         embedders: Embedders,
         cached_vectors: SharedCache[bytes] = NOT_CACHED,
         cached_results: SharedCache[Retrieval] = NOT_CACHED,
         *,
         embedding_seconds: float | None = None,
-        external_vectors: bool = False,
+        outside: VectorStore | None = None,
+        residents: Residents | None = None,
     ) -> None:
-        """external_vectors: whether `vectors` is a `VectorStore`, which knows no readers: it searches only within what the reader may read. cached_vectors: of questions. embedding_seconds: the maximum time for the vectors of a search."""
+        """residents: the collections in memory; None to search the database alone. outside: where the vectors are if
+        they are not in the database. It knows no readers, so it searches only within what the reader may read.
+        cached_vectors: of questions. embedding_seconds: the maximum time for the vectors of a search."""
         self._lexical = lexical
-        self._vectors = vectors
+        self.index: PassageIndex = lexical if outside is None else OutsideIndex(lexical, outside)
+        """What a search reads that is not in memory."""
         self._embedders = embedders
         self._cached_vectors = cached_vectors
         self._cached_results = cached_results
         self._embedding_seconds = embedding_seconds
-        self._external_vectors = external_vectors
+        self._outside = outside is not None
+        self._residents = None if self._outside else residents
         # The models that the latest search of these collections needed.
         self._latest: dict[tuple[Reader, tuple[str, ...] | None], frozenset[str]] = {}
         # When a search last needed each of the models that are not declared.
         self._missed: dict[str, float] = {}
         self.analyzer = Analyzer()
         """The analyzer of the event loop's thread."""
-        self._synonyms = SynonymReader(lexical, self.analyzer)
+        self._synonyms = SynonymReader(self.analyzer)
         # One thread is enough. Its work holds the interpreter's lock, so more threads would not be faster.
         self._threads_analyzer = Analyzer()
         self._thread = ThreadPoolExecutor(1, "passages")
@@ -254,16 +282,18 @@ class Retriever:
     ) -> Retrieval:
         """The best passages for one or more strings. Each passage is returned once, for the string that it fits best.
 
-        collections: the collections to search; None searches all collections of the tenant. threshold: passages with a lower score (0 to 1) are
-        left out. Vectors are not used for a question or a passage in a language that the model does not know, unless
-        the mode is VECTOR. rerank: whether the first passages are ranked again by their pieces. text_will_do: what happens
-        in the mode HYBRID if vectors are not available. If true, the search uses only words, and `Retrieval.text_only` is true; otherwise the
-        search fails. If a collection's model is not declared any more, only this collection is searched by words alone, in the mode HYBRID also if text_will_do is
-        false; in the mode VECTOR, the collection is left out if others remain. expansions: further strings. Their passages may replace the worse half of the passages
-        that the other strings find. filters: conditions that the passages' documents must meet, on the fields of `lists.SEARCHED`. own: if not None, the search finds only documents about the
-        reader, whatever the reader's role, and documents without a subject in these collections. about: with `own`, whether those about the reader are among them.
-        Raises ValueError for `own` if the reader is the server itself.
-        Raises Unavailable, TooSlow, Precondition (EMBEDDING_FAILED, COLLECTION_EMBEDDING_DIFFERS).
+        collections: the collections to search; None searches all collections of the tenant. threshold: passages with a
+        lower score (0 to 1) are left out. Vectors are not used for a question or a passage in a language that the model
+        does not know, unless the mode is VECTOR. rerank: whether the first passages are ranked again by their pieces.
+        text_will_do: what happens in the mode HYBRID if vectors are not available. If true, the search uses only words,
+        and `Retrieval.text_only` is true; otherwise the search fails. If a collection's model is not declared any more,
+        only this collection is searched by words alone, in the mode HYBRID also if text_will_do is false; in the mode
+        VECTOR, the collection is left out if others remain. expansions: further strings. Their passages may replace the
+        worse half of the passages that the other strings find. filters: conditions that the passages' documents must
+        meet, on the fields of `lists.SEARCHED`. own: if not None, the search finds only documents about the reader,
+        whatever the reader's role, and documents without a subject in these collections. about: with `own`, whether
+        those about the reader are among them. Raises ValueError for `own` if the reader is the server itself. Raises
+        Unavailable, TooSlow, Precondition (EMBEDDING_FAILED, COLLECTION_EMBEDDING_DIFFERS).
         """
         if own is not None:
             reader = _as_subject(reader)
@@ -271,50 +301,62 @@ class Retriever:
         text_will_do = text_will_do and mode is not SearchMode.VECTOR
         asked_from = len(expansions)
         terms = (*expansions, *terms)
-        asked = (terms, asked_from, collections, own, about, top_k, mode, threshold, rerank)
+        request = (terms, asked_from, collections, own, about, top_k, mode, threshold, rerank)
         languages = [language_of(term) for term in terms]
 
-        async def found(vectors: _Vectors, mode: SearchMode, *, strict: bool) -> Retrieval:
-            return await self._search(
-                named,
-                filters,
-                terms,
-                languages,
-                vectors,
-                mode,
-                top_k,
-                threshold,
-                rerank=rerank,
-                asked_from=asked_from,
-                strict=strict,
-            )
+        async def search_with(vectors: _Vectors, mode: SearchMode, *, strict: bool) -> Retrieval:
+            async def within(index: ResidentIndex | None) -> Retrieval:
+                return await self._search(
+                    named,
+                    filters,
+                    terms,
+                    languages,
+                    vectors,
+                    mode,
+                    top_k,
+                    threshold,
+                    rerank=rerank,
+                    asked_from=asked_from,
+                    strict=strict,
+                    index=index,
+                )
+
+            # What documents' fields say, and whom documents are about, only the database knows.
+            small = self._residents if own is None and not filters else None
+            if small is not None and (index := small.index(named)) is not None:
+                proposed = await within(index)
+                if await index.holds([one.found.passage.id for one in proposed.passages]):
+                    return proposed
+            return await within(None)
 
         async def searched() -> Retrieval:
-            return await self._searched(found, named, terms, languages, mode, text_will_do=text_will_do)
+            return await self._searched(search_with, named, terms, languages, mode, text_will_do=text_will_do)
 
         begun = monotonic()
         recorded = stage("retrieval", questions=len(terms), **{"gen_ai.operation.name": "retrieval"})
         try:
             with recorded:
                 # The stamp covers neither the fields of documents nor vectors that are stored outside the database.
-                if filters or self._external_vectors:
+                if filters or self._outside:
                     result = await searched()
                 else:
                     result = await self._cached_results.through(
                         reader.tenant_id,
-                        f"{reader_key(reader)}:{_digest(asked)}",
+                        f"{reader_key(reader)}:{_digest(request)}",
                         lambda: self._lexical.stamp(named),
                         searched,
                         worth=lambda result: not result.text_only,
                     )
                 recorded.add(passages=len(result.passages), text_only=result.text_only)
         finally:
-            instruments.SEARCH_SECONDS.add(monotonic() - begun, "whole")
+            seconds = monotonic() - begun
+            took(SEARCH, seconds)
+            instruments.SEARCH_SECONDS.add(seconds, "whole")
         return result
 
     async def _searched(
         self,
-        found: _Search,
+        search_with: _Search,
         named: SearchScope,
         terms: Sequence[str],
         languages: Sequence[str],
@@ -324,7 +366,7 @@ class Retriever:
     ) -> Retrieval:
         try:
             retrieval = await self._with_vectors(
-                found, named, terms, languages, mode, text_will_do=text_will_do
+                search_with, named, terms, languages, mode, text_will_do=text_will_do
             )
             if retrieval.text_only:
                 instruments.SEARCHES_WITHOUT_VECTORS.add(1)
@@ -337,12 +379,12 @@ class Retriever:
             _LOG.warning("vectors could not be searched; words alone decide", exc_info=True)
             instruments.SEARCHES_WITHOUT_VECTORS.add(1)
             return replace(
-                await found(_Vectors({}, frozenset()), SearchMode.TEXT, strict=False), text_only=True
+                await search_with(_Vectors({}, frozenset()), SearchMode.TEXT, strict=False), text_only=True
             )
 
     async def _with_vectors(
         self,
-        found: _Search,
+        search_with: _Search,
         named: SearchScope,
         terms: Sequence[str],
         languages: Sequence[str],
@@ -350,10 +392,11 @@ class Retriever:
         *,
         text_will_do: bool,
     ) -> Retrieval:
-        """The result of `found`, with vectors of the models that the collections in the scope have.
+        """The result of `search_with`, with vectors of the models that the collections in the scope have.
 
-        The strings are embedded before the search begins, so that the search holds no connection meanwhile. The models are those of the latest search in this scope. If
-        the search finds that the collections have others by now, it starts over.
+        The strings are embedded before the search begins, so that the search holds no connection meanwhile. The models
+        are those of the latest search in this scope. If the search finds that the collections have others by now, it
+        starts over.
         """
         place = (named.reader, None if named.collections is None else tuple(named.collections))
         models = frozenset[str]() if mode is SearchMode.TEXT else self._latest.get(place, frozenset())
@@ -375,7 +418,7 @@ class Retriever:
                 remembered, models = False, frozenset[str]()
                 continue
             try:
-                retrieval = await found(vectors, mode, strict=left > 0)
+                retrieval = await search_with(vectors, mode, strict=left > 0)
             except _OtherModels as other:
                 if failure is not None and other.models == failure[0]:
                     raise failure[1] from None
@@ -400,118 +443,124 @@ class Retriever:
         rerank: bool,
         asked_from: int,
         strict: bool,
+        index: ResidentIndex | None,
     ) -> Retrieval:
-        """named: the scope with the names that the reader uses. asked_from: the index of the first string that is not an expansion. strict: whether to raise _OtherModels if the collections have other models than `vectors`."""
+        """named: the scope with the names that the reader uses. asked_from: the index of the first string that is not
+        an expansion. strict: whether to raise _OtherModels if the collections have other models than `vectors`. index:
+        the collections in memory; None to search the database."""
         limit, begun = max(top_k, RERANKED), monotonic()
-        matches: list[_Match] = []
-        ranked: list[_Ranked] = []
-        async with self._lexical.session(named):
-            scope = replace(
-                named,
-                collections=await self._meant(named, named.collections),
-                own=await self._meant(named, named.own),
-            )
-            if filters or scope.own is not None:
-                scope = replace(scope, documents=await self._lexical.documents(scope, filters))
-            elif self._external_vectors and await self._lexical.hides(scope):
-                # The nearest vectors of all documents could all be of documents that the reader may not read.
-                scope = replace(scope, documents=await self._lexical.documents(scope, ()))
-            for place, (term, language) in enumerate(zip(terms, languages, strict=True)):
-                with stage("words") as recorded:
-                    match = await self._match(scope, term, language, mode)
-                    recorded.add(collections=len(match.statistics), passages=len(match.passages))
-                models = frozenset(statistic.embedding for statistic in match.statistics.values())
-                if strict and mode is not SearchMode.TEXT and models != vectors.models:
-                    raise _OtherModels(models)
-                self._miss(models & vectors.undeclared)
-                if mode is SearchMode.VECTOR and models and not vectors.by_model:
-                    name, one = min(match.statistics.items())
-                    raise undeclared_embedding(one.shown or name, one.embedding, self._embedders.configured)
-                with stage("vectors") as recorded:
-                    of_term = await self._rank(scope, place, match, vectors, mode)
-                    recorded.add(passages=len(of_term))
-                ranked += of_term
-                matches.append(match)
+        at = self.index if index is None else index
+        async with self._lexical.session(named) if index is None else nullcontext():
+            scope = named if index is not None else await self._scope(named, filters)
+            with stage("words") as recorded:
+                strings = await self._weigh(at, scope, terms, languages)
+                statistics = {name: one for string in strings for name, one in string.statistics.items()}
+                recorded.add(collections=len(statistics))
+            models = frozenset(one.embedding for one in statistics.values())
+            if strict and mode is not SearchMode.TEXT and models != vectors.models:
+                raise _OtherModels(models)
+            for model in models & vectors.undeclared:
+                if model not in self.missed():
+                    _LOG.warning(
+                        "an embedding model is not declared; its vectors are not searched", model=model
+                    )
+                self._missed[model] = monotonic()
+            if mode is SearchMode.VECTOR and models and not vectors.by_model:
+                name, one = min(statistics.items())
+                raise undeclared_embedding(one.shown or name, one.embedding, self._embedders.configured)
+            with stage("candidates") as recorded:
+                ranked = await self._rank(at, scope, strings, vectors, mode)
+                recorded.add(passages=len(ranked))
             # Up to here, collections have the ids of the index; from here on, those of the reader's names.
-            shown = {name: of.shown or name for one in matches for name, of in one.statistics.items()}
-            kinds = {shown[name]: of.kind for one in matches for name, of in one.statistics.items()}
+            shown = {name: one.shown or name for name, one in statistics.items()}
+            kinds = {shown[name]: one.kind for name, one in statistics.items()}
             best = _best(ranked, shown, kinds)[:limit]
             asked = [one for one in ranked if one.term >= asked_from] if asked_from else []
             first = _best(asked, shown, kinds)[:limit]
-            read, alone = await self._read(scope.reader, shown, best, first)
-        found = Retrieval(
+            read, alone = await self._read(at, scope.reader, shown, best, first)
+        retrieval = Retrieval(
             tuple(terms),
             (),
-            [one.together.weights for one in matches],
-            [one.together.language for one in matches],
-            readings=[{shown[name]: of for name, of in one.readings.items()} for one in matches],
+            [one.together.weights for one in strings],
+            [one.together.language for one in strings],
+            readings=[{shown[name]: of for name, of in one.readings.items()} for one in strings],
             kinds=kinds,
         )
         if rerank and mode is not SearchMode.VECTOR and read:
             with stage("rank", passages=len(read)):
                 read, alone = await self.analyse(
-                    lambda analyzer: [_reranked(found, passages, analyzer) for passages in (read, alone)]
+                    lambda analyzer: [_reranked(retrieval, passages, analyzer) for passages in (read, alone)]
                 )
         instruments.SEARCH_SECONDS.add(monotonic() - begun, "passages")
         kept = _joined(alone, read, top_k) if asked_from else read[:top_k]
-        return replace(found, passages=[one for one in kept if one.score.total >= threshold])
+        return replace(retrieval, passages=[one for one in kept if one.score.total >= threshold])
 
-    async def _meant(self, named: SearchScope, names: Sequence[str] | None) -> Sequence[str] | None:
-        return None if names is None else await self._lexical.meant(named.reader, names)
-
-    async def _match(self, scope: SearchScope, term: str, language: str, mode: SearchMode) -> _Match:
-        """Each collection is searched as if it were the only one. Otherwise, what is in one collection would decide which words of the question
-        count in another, and could displace its passages.
-        """
-        readings, together, statistics = await self._weigh(scope, term, language)
-        matching = {name: one for name, one in readings.items() if one.weights.terms}
-        if mode is SearchMode.VECTOR or not matching:
-            return _Match(readings, together, statistics, ())
-        by_promise = sorted(matching, key=lambda name: -_promise(matching[name].weights))
-        queries = [
-            _query([name], matching[name].weights, scope.documents) for name in by_promise[:SEARCHED_ALONE]
-        ]
-        if others := by_promise[SEARCHED_ALONE:]:
-            queries.append(_query(others, together.weights, scope.documents))
-        return _Match(readings, together, statistics, await self._lexical.matching(scope.reader, queries))
+    async def _scope(self, named: SearchScope, filters: Sequence[Filter]) -> SearchScope:
+        """The scope with the documents if they decide. The nearest vectors of all documents outside the database could
+        all be of documents that the reader may not read."""
+        if filters or named.own is not None or (self._outside and await self._lexical.hides(named)):
+            return replace(named, documents=await self._lexical.documents(named, filters))
+        return named
 
     async def _weigh(
-        self, scope: SearchScope, term: str, language: str
-    ) -> tuple[Mapping[str, TermReading], TermReading, Mapping[str, TermStatistics]]:
-        """How each collection reads a string, how all of them together do, and the collections' statistics.
+        self, at: PassageIndex, scope: SearchScope, terms: Sequence[str], languages: Sequence[str]
+    ) -> Sequence[_Read]:
+        """How collections read each string.
 
-        The language of one or two words is often unknown or doubtful. If no passage of a collection contains any of the words as terms of the
-        guessed language, the collection reads them in the language with the most matching terms, unless the string has more than MOST_GUESSED_CHARACTERS.
+        The language of a string is a guess, and what decides is how the collection's passages were read: unless all
+        words are there, or the string is surely English, the collection reads it in the language in which it has the
+        most of its words, and otherwise in the guessed one. A string of more than MOST_GUESSED_CHARACTERS is read in
+        the guessed language.
         """
-        words = self.analyzer.query_terms(term, language)
-        statistics = await self._lexical.statistics(scope, words)
-        alternatives, statistics = await self._synonyms.expand(scope.reader, term, language, statistics)
+        read = [self._stems(*string) for string in zip(terms, languages, strict=True)]
+        words = dict.fromkeys(word for stems in read for taken in stems.values() for word in taken)
+        every = await at.statistics(scope, list(words))
+        return [
+            await self._weigh_one(at, scope, *string, every)
+            for string in zip(terms, languages, read, strict=True)
+        ]
+
+    def _stems(self, term: str, language: str) -> Mapping[str, Sequence[str]]:
+        """The words of a string in each language in which a collection may read it; the first is the guessed one."""
+        surely = language == "en" and not is_doubtful(term)
+        guessed = surely or len(term) > MOST_GUESSED_CHARACTERS
+        # The function words are those of the guessed language, or each other language would have them too.
+        return {
+            code: self.analyzer.query_terms(term, code, language)
+            for code in (language, *(() if guessed else STEMMED))
+        }
+
+    async def _weigh_one(
+        self,
+        at: PassageIndex,
+        scope: SearchScope,
+        term: str,
+        language: str,
+        stems: Mapping[str, Sequence[str]],
+        of_all: Mapping[str, TermStatistics],
+    ) -> _Read:
+        words = stems[language]
+        alternatives, statistics = await self._synonyms.expand(at, scope, term, language, of_all)
         readings = {
             name: TermReading(weigh(words, one, alternatives.get(name)), language)
             for name, one in statistics.items()
         }
         together = TermReading(weigh(words, _sum(statistics.values())), language)
-        of_all = statistics
-        unread = [name for name, one in readings.items() if not one.weights.terms]
-        if not unread or len(term) > MOST_GUESSED_CHARACTERS or not is_doubtful(term):
-            return readings, together, of_all
-        stems = {code: self.analyzer.query_terms(term, code) for code in STEMMED}
-        union = list(dict.fromkeys(word for taken in stems.values() for word in taken))
-        statistics = await self._lexical.statistics(SearchScope(scope.reader, unread), union)
-        for name, found in statistics.items():
-            code = max(stems, key=lambda one: sum(word in found.frequencies for word in stems[one]))
-            if any(word in found.frequencies for word in stems[code]):
-                own, known = await self._synonyms.expand(scope.reader, term, code, {name: found})
-                readings[name] = TermReading(weigh(stems[code], known[name], own.get(name)), code)
-                if not together.weights.terms:
-                    together = readings[name]
-        return readings, together, of_all
-
-    def _miss(self, models: Iterable[str]) -> None:
-        for model in models:
-            if model not in self.missed():
-                _LOG.warning("an embedding model is not declared; its vectors are not searched", model=model)
-            self._missed[model] = monotonic()
+        for name in [name for name, one in readings.items() if one.weights.missing]:
+            collection_statistics = of_all[name]
+            # The first of several that are as good.
+            code = max(
+                stems, key=lambda one: sum(word in collection_statistics.frequencies for word in stems[one])
+            )
+            if code == language:
+                continue
+            union = {word for taken in stems.values() for word in taken}
+            words = [word for word in self.analyzer.query_terms(term, code) if word in union] or stems[code]
+            own, known = await self._synonyms.expand(at, scope, term, code, {name: collection_statistics})
+            readings[name] = TermReading(weigh(words, known[name], own.get(name)), code)
+            if not together.weights.terms:
+                together = readings[name]
+        return _Read(readings, together, statistics)
 
     async def _embed(
         self,
@@ -559,17 +608,26 @@ class Retriever:
                 if embedder is None:
                     return None
                 votes = [
-                    mode is SearchMode.VECTOR or (mode is SearchMode.HYBRID and _knows(embedder, language))
-                    for language in languages
+                    mode is SearchMode.VECTOR
+                    or (mode is SearchMode.HYBRID and _knows(embedder, language, term))
+                    for term, language in zip(terms, languages, strict=True)
                 ]
                 wanted = [term for term, vote in zip(terms, votes, strict=True) if vote]
                 questions = QuestionEmbedder(embedder, self._cached_vectors)
                 vectors = iter(())
                 if wanted:
+                    called, _, _ = embedder.name.rpartition("/")
+                    named = model_attributes(called)
+                    remote = named["gen_ai.provider.name"] != IN_PROCESS
                     with stage(
-                        f"embeddings {embedder.name}",
+                        f"embeddings {named['gen_ai.request.model']}",
+                        SpanKind.CLIENT if remote else SpanKind.INTERNAL,
                         texts=len(wanted),
-                        **{"gen_ai.operation.name": "embeddings", "gen_ai.request.model": embedder.name},
+                        **{
+                            "gen_ai.operation.name": "embeddings",
+                            **named,
+                            "gen_ai.embeddings.dimension.count": embedder.dimensions,
+                        },
                     ):
                         made = await questions.embed(reader.tenant_id, wanted)
                     vectors = iter(np.asarray(made, "<f4"))
@@ -578,67 +636,58 @@ class Retriever:
         return _Embedded(embedder, [next(vectors).tobytes() if vote else None for vote in votes])
 
     async def _rank(
-        self, scope: SearchScope, place: int, match: _Match, vectors: _Vectors, mode: SearchMode
+        self,
+        at: PassageIndex,
+        scope: SearchScope,
+        strings: Sequence[_Read],
+        vectors: _Vectors,
+        mode: SearchMode,
     ) -> Sequence[_Ranked]:
-        """The passages that one string finds, with their scores. place: the string's index."""
+        """The passages that the strings find, with their scores."""
+        queries = [
+            (place, string, model, query)
+            for place, string in enumerate(strings)
+            for model, query in _queries(scope, string, place, vectors, mode).items()
+        ]
+        found = await at.candidates(scope.reader, [query for *_, query in queries]) if queries else ()
         text_votes = mode is not SearchMode.VECTOR
-        questions: dict[str, QuestionVector] = {}
-        cosines: dict[UUID, PassageCosines] = {}
-        for model, embedded in vectors.by_model.items():
-            vector = embedded.vectors[place]
-            of_model = {name: one for name, one in match.statistics.items() if one.embedding == model}
-            if vector is not None and of_model:
-                questions[model] = question = QuestionVector(
-                    embedded.embedder.name,
-                    vector,
-                    tuple(dict.fromkeys(one.generation for one in of_model.values())),
-                    tuple(stored_generation(name, one.generation) for name, one in of_model.items()),
-                )
-                within = scope if scope.collections else replace(scope, collections=list(match.statistics))
-                cosines |= await self._vectors.nearest(within, question, NEAREST_VECTORS, match.passages)
-        ids = cosines.keys() | set(match.passages)
-        if not ids:
-            return []
-        terms = list(
-            dict.fromkeys(term for reading in match.readings.values() for term in reading.weights.searched)
-        )
-        scorers = {
-            name: PassageScorer(one.weights, terms, text_votes=text_votes)
-            for name, one in match.readings.items()
-        }
         ranked: list[_Ranked] = []
-        for candidate in await self._lexical.candidates(scope, terms, ids):
-            # A collection whose first passage was published in the meantime is left out.
-            if candidate.collection_id not in scorers:
-                continue
-            model = match.statistics[candidate.collection_id].embedding
-            question = questions.get(model)
-            votes = question is not None and (
-                not text_votes or _knows(vectors.by_model[model].embedder, candidate.language)
-            )
-            score = scorers[candidate.collection_id].score(
-                candidate, cosines.get(candidate.id), vector_votes=votes
-            )
-            if question is not None and not question.model.startswith(CALIBRATED):
-                question = None
-            ranked.append(_Ranked(candidate.id, candidate.collection_id, score, place, question))
+        for (place, string, model, query), candidates in zip(queries, found, strict=True):
+            question = query.question
+            scorers = {
+                name: PassageScorer(string.readings[name].weights, query.terms, text_votes=text_votes)
+                for name in query.collections or ()
+            }
+            for candidate in candidates:
+                votes = question is not None and (
+                    not text_votes or _knows(vectors.by_model[model].embedder, candidate.language)
+                )
+                cosines = candidate.cosines and PassageCosines(*map(_rounded, candidate.cosines))
+                score = scorers[candidate.collection_id].score(candidate, cosines, vector_votes=votes)
+                calibrated = question is not None and question.model.startswith(CALIBRATED)
+                ranked.append(
+                    _Ranked(
+                        candidate.id, candidate.collection_id, score, place, question if calibrated else None
+                    )
+                )
         return ranked
 
     async def _read(
-        self, reader: Reader, shown: Mapping[str, str], *lists: Sequence[_Ranked]
+        self, at: PassageIndex, reader: Reader, shown: Mapping[str, str], *lists: Sequence[_Ranked]
     ) -> Sequence[Sequence[ScoredPassage]]:
-        """One list of passages for each of these lists. Each of the first RERANKED passages has its pieces with their cosines to the string that found it. A
-        passage in several lists is read once. shown: what the reader calls the collections.
+        """One list of passages for each of these lists. Each of the first RERANKED passages has its pieces with their
+        cosines to the string that found it. A passage in several lists is read once. shown: what the reader calls the
+        collections.
         """
         by_question: dict[QuestionVector | None, dict[UUID, bool]] = {}
         for ranked in lists:
-            for place, one in enumerate(ranked):
-                ids = by_question.setdefault(one.question, {})
-                ids[one.id] = ids.get(one.id, False) or place < RERANKED
+            for place, passage in enumerate(ranked):
+                ids = by_question.setdefault(passage.question, {})
+                ids[passage.id] = ids.get(passage.id, False) or place < RERANKED
         read: Mapping[tuple[QuestionVector | None, UUID], FoundPassage] = {
-            (question, found.passage.id): _called(found, shown)
-            for question, ids in by_question.items()
-            for found in await self._found(reader, ids, question)
+            (question, one.passage.id): _called(one, shown)
+            for question, found in (await _found(at, reader, by_question)).items()
+            for one in found
         }
         # A passage that was deleted in the meantime is left out.
         return [
@@ -650,34 +699,34 @@ class Retriever:
             for ranked in lists
         ]
 
-    async def _found(
-        self, reader: Reader, ids: Mapping[UUID, bool], question: QuestionVector | None
-    ) -> Sequence[FoundPassage]:
-        """Passages, those with a true value with their pieces. If the stored pieces are not available and `question` is None, the passages are split into pieces again."""
-        found, stored = await asyncio.gather(
-            self._lexical.passages(reader, list(ids)),
-            self._pieces(reader, [one for one, wanted in ids.items() if wanted], question),
-        )
-        if stored is None:
-            return [with_pieces(one) if ids[one.passage.id] else one for one in found]
-        return [replace(one, pieces=stored.get(one.passage.id, ())) for one in found]
 
-    async def _pieces(
-        self, reader: Reader, ids: Sequence[UUID], question: QuestionVector | None
-    ) -> Mapping[UUID, Sequence[PassagePiece]] | None:
-        """The stored pieces of passages; None if they are not available and `question` is None."""
-        try:
-            return await self._vectors.pieces(reader, ids, question)
-        except Unavailable:
-            if question is not None:
-                raise
-            _LOG.warning("pieces of passages could not be read; they are cut again", exc_info=True)
-            return None
+async def _found(
+    at: PassageIndex, reader: Reader, wanted: Mapping[QuestionVector | None, Mapping[UUID, bool]]
+) -> Mapping[QuestionVector | None, Sequence[FoundPassage]]:
+    """Passages, those with a true value with their pieces. If the stored pieces are not available and no question
+    compares them, the passages are split into pieces again."""
+    if not wanted:
+        return {}
+    try:
+        passages = await at.passages(reader, wanted)
+    except Unavailable as error:
+        if {*wanted} != {None} or error.metadata.get("part") != VECTORS_PART:
+            raise
+        _LOG.warning("pieces of passages could not be read; they are cut again", exc_info=True)
+        whole = await at.passages(reader, {None: dict.fromkeys(wanted[None], False)})
+        return {None: [with_pieces(one) if wanted[None][one.passage.id] else one for one in whole[None]]}
+    return {
+        question: [
+            replace(one, pieces=[replace(piece, cosine=_rounded(piece.cosine)) for piece in one.pieces])
+            for one in of_question
+        ]
+        for question, of_question in passages.items()
+    }
 
 
-def _digest(asked: tuple[object, ...]) -> str:
+def _digest(request: tuple[object, ...]) -> str:
     """A name of what was asked. Releases rank differently, so they share no results."""
-    return hashlib.sha256(ormsgpack.packb([__version__, *asked], default=list)).hexdigest()
+    return hashlib.sha256(ormsgpack.packb([__version__, *request], default=list)).hexdigest()
 
 
 def _as_subject(reader: Reader) -> Principal:
@@ -686,17 +735,18 @@ def _as_subject(reader: Reader) -> Principal:
     return as_subject(reader)
 
 
-def _called(found: FoundPassage, shown: Mapping[str, str]) -> FoundPassage:
+def _called(passage: FoundPassage, shown: Mapping[str, str]) -> FoundPassage:
     """The passage with its collection's id as the reader calls it."""
-    called = shown.get(found.passage.collection_id, found.passage.collection_id)
-    if called == found.passage.collection_id:
-        return found
-    return replace(found, passage=replace(found.passage, collection_id=called))
+    called = shown.get(passage.passage.collection_id, passage.passage.collection_id)
+    if called == passage.passage.collection_id:
+        return passage
+    return replace(passage, passage=replace(passage.passage, collection_id=called))
 
 
-def _knows(embedder: Embedder, language: str) -> bool:
+def _knows(embedder: Embedder, language: str, text: str = "") -> bool:
+    """text: a question, whose letters may say that it is not English if nothing says what it is."""
     known = embedder.languages
-    return known is None or language == UNKNOWN or language in known
+    return known is None or language in known or (language == UNKNOWN and has_english_letters(text))
 
 
 def _tokens(embedded: _Embedded, terms: Sequence[str]) -> int:
@@ -733,7 +783,48 @@ def _promise(weights: Weights) -> float:
     return sum(weights.weights) / weights.total if weights.total else 0.0
 
 
-def _query(collections: Sequence[str], weights: Weights, documents: DocumentSet | None) -> LexicalQuery:
+def _queries(
+    scope: SearchScope, string: _Read, place: int, vectors: _Vectors, mode: SearchMode
+) -> Mapping[str, CandidateQuery]:
+    """A string as the collections of each model are searched for it. place: the string's index.
+
+    Each collection is searched as if it were the only one. Otherwise, what is in one collection would decide which words of the question
+    count in another, and could displace its passages.
+    """
+    by_model: dict[str, list[str]] = {}
+    for name, one in string.statistics.items():
+        by_model.setdefault(one.embedding, []).append(name)
+    matching = [name for name, one in string.readings.items() if one.weights.terms]
+    by_promise = sorted(matching, key=lambda name: -_promise(string.readings[name].weights))
+    alone = by_promise[:SEARCHED_ALONE] if mode is not SearchMode.VECTOR else []
+    together = by_promise[SEARCHED_ALONE:] if mode is not SearchMode.VECTOR else []
+    queries: dict[str, CandidateQuery] = {}
+    for model, names in by_model.items():
+        words = [_query([name], string.readings[name].weights) for name in alone if name in names]
+        if others := [name for name in together if name in names]:
+            words.append(_query(others, string.together.weights))
+        embedded = vectors.by_model.get(model)
+        vector = embedded.vectors[place] if embedded is not None else None
+        question = None
+        if embedded is not None and vector is not None:
+            generations = {name: string.statistics[name].generation for name in names}
+            question = QuestionVector(
+                embedded.embedder.name,
+                vector,
+                tuple(dict.fromkeys(generations.values())),
+                tuple(stored_generation(*one) for one in generations.items()),
+            )
+        if words or question:
+            searched = dict.fromkeys(
+                term for name in names for term in string.readings[name].weights.searched
+            )
+            queries[model] = CandidateQuery(
+                names, list(searched), words, question, NEAREST_VECTORS, scope.documents
+            )
+    return queries
+
+
+def _query(collections: Sequence[str], weights: Weights) -> LexicalQuery:
     return LexicalQuery(
         collections,
         weights.terms,
@@ -744,23 +835,28 @@ def _query(collections: Sequence[str], weights: Weights, documents: DocumentSet 
         alternatives=[weights.alternatives.get(term, ()) for term in weights.terms]
         if weights.alternatives
         else (),
-        documents=documents,
     )
 
 
 def _best(
     ranked: Iterable[_Ranked], shown: Mapping[str, str], kinds: Mapping[str, CollectionKind]
 ) -> Sequence[_Ranked]:
-    """Each passage once, with the string that the passage fits best. The best passage is first. Of passages that are about as good, those of the first kind of collection come first."""
+    """Each passage once, with the string that the passage fits best. The best passage is first. Of passages that are
+    about as good, those of the first kind of collection come first."""
     best: dict[UUID, _Ranked] = {}
-    for one in ranked:
-        earlier = best.get(one.id)
-        if earlier is None or one.score.total > earlier.score.total:
-            best[one.id] = one
+    for passage in ranked:
+        earlier = best.get(passage.id)
+        if earlier is None or passage.score.total > earlier.score.total:
+            best[passage.id] = passage
     return sorted(
         best.values(),
         key=lambda one: (-one.score.total - _edge(kinds[shown[one.collection_id]]), one.id.bytes),
     )
+
+
+def _rounded(cosine: float | None) -> float | None:
+    """A cosine with the digits that all indexes agree on: each adds up in another order."""
+    return None if cosine is None else round(cosine, 4)
 
 
 def _edge(kind: CollectionKind) -> float:
@@ -770,7 +866,8 @@ def _edge(kind: CollectionKind) -> float:
 def _joined(
     alone: Sequence[ScoredPassage], passages: Sequence[ScoredPassage], top_k: int
 ) -> Sequence[ScoredPassage]:
-    """The best `top_k` passages, best first. They always include the better half of the passages in `alone`, which were found without expansions.
+    """The best `top_k` passages, best first. They always include the better half of the passages in `alone`, which were
+    found without expansions.
 
     passages: the passages that all strings found, best first.
     """
@@ -789,10 +886,12 @@ def _reranked(
     for passage in passages[:RERANKED]:
         weighed = judge(questions.of(passage), passage.found, passage.score.first, analyzer)
         best = max(weighed, key=lambda piece: piece.score, default=None)
-        evidence, place = (best.score, best.piece.source) if best else (passage.score.first, None)
-        judged.append(
-            replace(passage, score=replace(passage.score, total=evidence, evidence=evidence, piece=place))
-        )
+        score = replace(passage.score, total=passage.score.first, evidence=passage.score.first)
+        if best is not None:
+            score = replace(
+                score, total=best.score, evidence=best.score, piece=best.piece.source, titled=best.titled
+            )
+        judged.append(replace(passage, score=score))
     kinds = retrieval.kinds
     judged.sort(
         key=lambda one: (
@@ -829,7 +928,8 @@ class ParsedQuestions:
 
 
 class KnowledgeSearch:
-    """Implements the port `Searcher` for the library. With a reranking model, it orders the passages of every search that asks for `rerank`, except by vectors alone."""
+    """Implements the port `Searcher` for the library. With a reranking model, it orders the passages of every search
+    that asks for `rerank`, except by vectors alone."""
 
     def __init__(self, retriever: Retriever, reranking: Reranking | None = None) -> None:
         self._retriever = retriever
@@ -838,7 +938,7 @@ class KnowledgeSearch:
     async def search(self, reader: Reader, query: SearchQuery) -> Sequence[Hit]:
         wanted = query.rerank and query.mode is not SearchMode.VECTOR
         reranking = self._reranking if wanted else None
-        found = await self._retriever.search(
+        retrieval = await self._retriever.search(
             reader,
             query.terms,
             query.collections or None,
@@ -858,7 +958,7 @@ class KnowledgeSearch:
                 passage.score.evidence,
                 piece=passage.score.piece,
             )
-            for passage in found.passages
+            for passage in retrieval.passages
         ]
         if reranking is None:
             return hits

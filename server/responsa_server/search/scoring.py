@@ -16,16 +16,17 @@ from typing import Final
 
 from responsa_server.domain.events import ByteRange
 from responsa_server.domain.passages import LexicalCandidate, PassageCosines, TermStatistics
+from responsa_server.text.lexical import missing_words
 from responsa_server.text.synonyms import Alternatives
 
 K1: Final = 1.2
 B: Final = 0.75
-VECTOR_WEIGHT: Final = 1.4
+VECTOR_WEIGHT: Final = 1.8
 WINDOW_WEIGHT: Final = 0.5
 
 
-# What a word that no passage has weighs at most, compared with a word that one passage has. In a collection of 50 passages it weighs as much; among fewer, it
-# would outweigh all other words, and hide the answer of a single document.
+# What a word that no passage has weighs at most, as a multiple of a word that one passage has. From 50 passages on, the
+# limit has no effect. In a smaller collection, such a word would outweigh all others and hide the answer of a single document.
 _MOST_MISSING: Final = 1.31
 
 
@@ -69,7 +70,7 @@ class Score:
     total: the score that ranks the passage. bm25: the unscaled BM25, 0 or more. lexical: bm25 divided by the
     greatest possible value. vector: the weighted cosine; None if vectors are not used. first: the score by words
     and vectors, before the pieces were judged. evidence, piece: the score and the place of the best piece; None if no piece was judged.
-    All scores except bm25 are from 0 to 1.
+    titled: the share of the question's words that are in this piece, its headings or its title. All scores except bm25 are from 0 to 1.
     """
 
     total: float
@@ -79,6 +80,7 @@ class Score:
     first: float
     evidence: float | None = None
     piece: ByteRange | None = None
+    titled: float = 0.0
 
 
 def weigh(
@@ -89,22 +91,28 @@ def weigh(
     """
     alternatives = alternatives or {}
     count = statistics.passages
-    found: list[tuple[float, str, int]] = []
+    weighted_terms: list[tuple[float, str, int]] = []
     missing: dict[str, float] = {}
     for term in terms:
-        frequency = min(_frequency(term, statistics, alternatives.get(term, ())), count)
+        # The number of passages that contain the term or, if that is more, the most that can contain one of its alternatives.
+        options = alternatives.get(term, ())
+        known = statistics.frequencies
+        frequency = min(
+            max(known.get(term, 0), *(min(known.get(other, 0) for other in option) for option in options), 0),
+            count,
+        )
         weight = math.log(1 + (count - frequency + 0.5) / (frequency + 0.5))
         if frequency > 0:
-            found.append((weight, term, frequency))
+            weighted_terms.append((weight, term, frequency))
         else:
-            missing[term] = (
-                min(weight, _MOST_MISSING * math.log(1 + (count - 0.5) / 1.5)) if count else weight
-            )
-    found.sort(key=lambda row: (-row[0], row[1]))
+            if count:
+                weight = min(weight, _MOST_MISSING * math.log(1 + (count - 0.5) / 1.5))
+            missing[term] = weight * missing_words(term)
+    weighted_terms.sort(key=lambda row: (-row[0], row[1]))
     return Weights(
-        [term for _, term, _ in found],
-        [weight for weight, _, _ in found],
-        [frequency for _, _, frequency in found],
+        [term for _, term, _ in weighted_terms],
+        [weight for weight, _, _ in weighted_terms],
+        [frequency for _, _, frequency in weighted_terms],
         missing,
         count,
         statistics.terms / count if count else 1.0,
@@ -112,19 +120,13 @@ def weigh(
     )
 
 
-def _frequency(term: str, statistics: TermStatistics, options: Sequence[Sequence[str]]) -> int:
-    """The number of passages that contain the term or, if that is more, the most that can contain one of its alternatives."""
-    known = statistics.frequencies
-    return max(known.get(term, 0), *(min(known.get(other, 0) for other in option) for option in options), 0)
-
-
 def gate(frequencies: Sequence[int], enough: int = 200, most: int = 1_000) -> int:
-    """The number of terms, beginning with the rarest, that select passages. `frequencies` has the number of passages that contain
-    each term, rarest term first.
-    Once the selected terms match at least `enough` passages, the selection ends before the first term that would bring the number of passages over
-    `most`.
+    """The number of terms, beginning with the rarest, that select passages. `frequencies` has the number of passages
+    that contain each term, rarest term first. Once the selected terms match at least `enough` passages, the selection
+    ends before the first term that would bring the number of passages over `most`.
 
-    A common term matches a large part of a collection and distinguishes little. Therefore common terms only rank the passages that rare terms select.
+    A common term matches a large part of a collection and distinguishes little. Therefore common terms only rank the
+    passages that rare terms select.
     """
     seen = 0
     for place, frequency in enumerate(frequencies):

@@ -1,7 +1,8 @@
 """Whole sections: ranks the sections that the passages of a search are from, and makes quotes of all their blocks.
 
-A section is what stands between two headings, with its code. It fits a question by its best piece, by what its heading says, by how often it has the question's words for its length,
-and by whether it has code, if the question asks for something to be written. The section that opens a document mostly introduces the others, and so loses a little.
+A section is what stands between two headings, with its code. It fits a question by its best piece, by what its heading
+says, by how often it has the question's words for its length, and by whether it has code, if the question asks for
+something to be written. The section that opens a document mostly introduces the others, and so loses a little.
 """
 
 from __future__ import annotations
@@ -33,21 +34,27 @@ WORDS_WEIGHT: Final = 0.8
 CODE_WEIGHT: Final = 0.3
 OPENING_PENALTY: Final = 0.3
 
-# BM25 of a section. The average is that of the samples of the agents cairo and scarb, so that the score of a section does not depend on the others.
+# BM25 of a section. The average is that of the samples of the agents cairo and scarb, so that the score of a section
+# does not depend on the others.
 _SATURATION: Final = 2.0
 _LENGTH: Final = 0.75
 _AVERAGE_TERMS: Final = 200
 
 _ASKING: Final = re.compile(
-    r"\s*(?:(?:at|by|for|from|in|on|to|with) )?(?:what|which|whose?|why|how|when|where|do|does|did|is|are|was|were|am|can|could|may|might|must|should|will|would|has|have|if|tell|explain)\b",
+    (
+        r"\s*(?:(?:at|by|for|from|in|on|to|with) )?(?:what|which|whose?|why|how|when|where|do|does|did|is|are|was"
+        r"|were|am|can|could|may|might|must|should|will|would|has|have|if|tell|explain)\b"
+    ),
     re.IGNORECASE,
 )
 
 
 @dataclass(frozen=True, slots=True)
 class SectionSignals:
-    """How a section fits a question, each from 0 to 1. piece: the score of its best piece. heading: the weighted share of the question's terms in its heading and title. cosine: the cosine of its
-    heading. words: the BM25 of the section, divided by the best that the question's terms could reach. code: 1 if it has the code that the question asks for. opening: whether it is the first of several sections of its document.
+    """How a section fits a question, each from 0 to 1. piece: the score of its best piece. heading: the weighted share
+    of the question's terms in its heading and title. cosine: the cosine of its heading. words: the BM25 of the section,
+    divided by the best that the question's terms could reach. code: 1 if it has the code that the question asks for.
+    opening: whether it is the first of several sections of its document.
     """
 
     piece: float
@@ -74,7 +81,8 @@ class SectionSignals:
 
 @dataclass(frozen=True, slots=True)
 class RankedSection:
-    """A section of a document. text: the text around the passage, which begins at the byte `start` of the document. best: the range of the piece of the section that fits best."""
+    """A section of a document. text: the text around the passage, which begins at the byte `start` of the document.
+    best: the range of the piece of the section that fits best."""
 
     passage: Passage
     section: HeadedSection
@@ -102,15 +110,16 @@ def rank_sections(
     """The sections of the passages, best first. A section that several passages share occurs once."""
     questions = ParsedQuestions(retrieval, analyzer)
     divided = _Divided(analyzer)
-    found: dict[tuple[UUID, int], RankedSection] = {}
+    sections: dict[tuple[UUID, int], RankedSection] = {}
     for passage in retrieval.passages:
         for section in _sections_of(passage, questions.of(passage), around, analyzer, divided):
             key = (section.passage.document_id, section.section.source.start)
-            earlier = found.get(key)
+            earlier = sections.get(key)
             if earlier is None or section.signals.total > earlier.signals.total:
-                found[key] = section
+                sections[key] = section
     return sorted(
-        found.values(), key=lambda one: (-one.signals.total, one.passage.id.bytes, one.section.source.start)
+        sections.values(),
+        key=lambda one: (-one.signals.total, one.passage.id.bytes, one.section.source.start),
     )
 
 
@@ -122,15 +131,15 @@ class _Divided:
         self._sections: dict[tuple[UUID, int, int, bool], Sequence[HeadedSection]] = {}
         self._terms: dict[tuple[UUID, ByteRange, str], Counter[str]] = {}
 
-    def sections(self, found: FoundPassage, start: int, text: bytes) -> Sequence[HeadedSection]:
+    def sections(self, passage: FoundPassage, start: int, text: bytes) -> Sequence[HeadedSection]:
         """The sections of the text around a passage. Only Markdown has marks of headings: in other formats, a passage is a section."""
-        if not _is_markdown(found):
-            source = found.passage.source
+        if not _is_markdown(passage):
+            source = passage.passage.source
             return [HeadedSection(source, "", (HeadedBlock(source, 0, code=False),))]
-        sections = self._headed(found.passage, start, text, fenced=False)
-        if start == 0 or not _is_mistaken(sections, found.pieces):
+        sections = self._headed(passage.passage, start, text, fenced=False)
+        if start == 0 or not _is_mistaken(sections, passage.pieces):
             return sections
-        return self._headed(found.passage, start, text, fenced=True)
+        return self._headed(passage.passage, start, text, fenced=True)
 
     def _headed(self, passage: Passage, start: int, text: bytes, *, fenced: bool) -> Sequence[HeadedSection]:
         key = (passage.document_id, start, len(text), fenced)
@@ -147,18 +156,18 @@ class _Divided:
 
 
 def _sections_of(
-    one: ScoredPassage,
+    scored_passage: ScoredPassage,
     question: ParsedQuestion,
     around: Mapping[UUID, tuple[int, bytes]],
     analyzer: Analyzer,
     divided: _Divided,
 ) -> Iterator[RankedSection]:
-    passage, pieces = one.found.passage, one.found.pieces
+    passage, pieces = scored_passage.found.passage, scored_passage.found.pieces
     if passage.id not in around:
         return
     start, text = _whole_characters(*around[passage.id])
-    judged = judge(question, one.found, one.score.first, analyzer)
-    sections = divided.sections(one.found, start, text)
+    judged = judge(question, scored_passage.found, scored_passage.score.first, analyzer)
+    sections = divided.sections(scored_passage.found, start, text)
     for section in sections:
         source = section.source
         if not (source.start < passage.source.end and passage.source.start < source.end):
@@ -167,7 +176,7 @@ def _sections_of(
         if not within:
             continue
         best = max(within, key=lambda each: each.score)
-        language = one.found.language
+        language = scored_passage.found.language
         terms = divided.terms(passage, source, text[source.start - start : source.end - start], language)
         titles = analyzer.terms(f"{passage.title} {visible(section.heading)}", language)
         cosines = [
@@ -189,7 +198,7 @@ def _sections_of(
                 float(_asks_for_code(question) and any(block.code for block in section.blocks)),
                 start == 0 and len(sections) > 1 and section is sections[0],
             ),
-            _is_markdown(one.found),
+            _is_markdown(scored_passage.found),
         )
 
 
@@ -208,8 +217,8 @@ def _asks_for_code(question: ParsedQuestion) -> bool:
     return question.english and not question.text.rstrip().endswith("?") and not _ASKING.match(question.text)
 
 
-def _is_markdown(found: FoundPassage) -> bool:
-    return found.media_type in ("", MARKDOWN)
+def _is_markdown(passage: FoundPassage) -> bool:
+    return passage.media_type in ("", MARKDOWN)
 
 
 def _holds(source: ByteRange, piece: PassagePiece) -> bool:
@@ -232,46 +241,46 @@ def _is_mistaken(sections: Sequence[HeadedSection], pieces: Sequence[PassagePiec
     return inside * 2 > len(sentences)
 
 
-def _quotes(one: RankedSection, most_bytes: int, *, divided: bool) -> Sequence[Quote]:
-    """The section's blocks as one quote, or if `divided`, as several: neighbours that are short together are one quote. Blocks that give instructions to an
-    assistant are left out, and end a quote.
+def _quotes(section: RankedSection, most_bytes: int, *, divided: bool) -> Sequence[Quote]:
+    """The section's blocks as one quote, or if `divided`, as several: neighbours that are short together are one quote.
+    Blocks that give instructions to an assistant are left out, and end a quote.
     """
     groups: list[list[HeadedBlock]] = []
     goes_on = False
-    for block in _chosen(one.section.blocks, one.best, most_bytes):
-        if instructing_spans(one.bytes_of(block.source)):
+    for block in _chosen(section.section.blocks, section.best, most_bytes):
+        if instructing_spans(section.bytes_of(block.source)):
             goes_on = False
         elif goes_on and (not divided or block.source.end - groups[-1][0].source.start <= MAX_QUOTE_BYTES):
             groups[-1].append(block)
         else:
             groups.append([block])
             goes_on = True
-    score = one.signals.total
+    score = section.signals.total
     made: list[Quote] = []
-    heading = one.section.heading if groups and groups[0][0] is one.section.blocks[0] else ""
+    heading = section.section.heading if groups and groups[0][0] is section.section.blocks[0] else ""
     if instructing_spans(heading):
         heading = ""
     for group in groups:
         source = ByteRange(group[0].source.start, group[-1].source.end)
-        texts = [_shown(one, block) for block in group]
+        texts = [_shown(section, block) for block in group]
         shown = "\n\n".join([text for text in texts if text])
         if heading and not made:
-            source = ByteRange(one.section.source.start, source.end)
+            source = ByteRange(section.section.source.start, source.end)
             shown = f"**{escaped(visible(heading))}**\n\n{shown}".rstrip()
         if any(map(str.isalnum, shown)):
-            made.append(Quote(one.passage, source, one.bytes_of(source), score, shown))
+            made.append(Quote(section.passage, source, section.bytes_of(source), score, shown))
     return made
 
 
-def _shown(one: RankedSection, block: HeadedBlock) -> str:
-    text = one.bytes_of(block.source)
-    origin = QuoteOrigin(one.markdown, block.indent)
+def _shown(section: RankedSection, block: HeadedBlock) -> str:
+    text = section.bytes_of(block.source)
+    origin = QuoteOrigin(section.markdown, block.indent)
     return shown_code(text, origin) if block.code else shown_blocks(text, origin)
 
 
 def _chosen(blocks: Sequence[HeadedBlock], best: ByteRange, most_bytes: int) -> Sequence[HeadedBlock]:
-    """All blocks if they are short enough; otherwise the block with the best piece and as many of its neighbours as there is room for: first the block before, which leads
-    to it, then those after it, then those before.
+    """All blocks if they are short enough; otherwise the block with the best piece and as many of its neighbours as
+    there is room for: first the block before, which leads to it, then those after it, then those before.
     """
 
     def size(first: int, last: int) -> int:

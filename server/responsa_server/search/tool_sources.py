@@ -1,6 +1,7 @@
 """Reads sources that tools returned as passages, so that answers quote them byte for byte as they quote documents. Pure functions.
 
-Nothing of them is in an index. Therefore their terms are counted among the sources alone, they have no vectors, and support is that of a search by words.
+Nothing of them is in an index. Therefore their terms are counted among the sources alone, they have no vectors, and
+support is that of a search by words.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Final
-from uuid import NAMESPACE_URL, UUID, uuid5
+from uuid import NAMESPACE_URL, uuid5
 
 from responsa_server.domain.answers import FoundSource
 from responsa_server.domain.events import ByteRange
@@ -73,13 +74,15 @@ def with_sources(
     )
 
 
-def whole(one: FoundSource) -> PromptPassage:
+def whole_source(found_source: FoundSource) -> PromptPassage:
     """A source as one passage, as a prompt shows a tool's result. A source without text says nothing."""
-    data = one.source.text.encode()
-    offset, language = _offset(one), language_of(one.source.text)
+    data = found_source.source.text.encode()
+    offset, language = _offset(found_source), language_of(found_source.source.text)
     source = ByteRange(offset, offset + len(data))
-    found = _passage(one, source, one.source.text, _pieces(one, language), language)
-    return PromptPassage(found, source, one.source.text)
+    found = _passage(
+        found_source, source, found_source.source.text, _pieces(found_source, language), language
+    )
+    return PromptPassage(found, source, found_source.source.text)
 
 
 def _empty(question: str) -> Retrieval:
@@ -87,40 +90,40 @@ def _empty(question: str) -> Retrieval:
     return Retrieval([question], [], [Weights([], [], [], {}, 0, 1.0)], [language_of(question)])
 
 
-def _passages(one: FoundSource, most_bytes: int) -> Iterator[FoundPassage]:
-    language = language_of(one.source.text)
+def _passages(source: FoundSource, most_bytes: int) -> Iterator[FoundPassage]:
+    language = language_of(source.source.text)
     group: list[PassagePiece] = []
-    for piece in _pieces(one, language):
+    for piece in _pieces(source, language):
         if group and piece.source.end - group[0].source.start > most_bytes:
-            yield _part(one, group, language)
+            yield _part(source, group, language)
             group = []
         group.append(piece)
     if group:
-        yield _part(one, group, language)
+        yield _part(source, group, language)
 
 
-def _offset(one: FoundSource) -> int:
+def _offset(source: FoundSource) -> int:
     """The byte at which the text begins: in a document's passage, the bytes count from the beginning of the document."""
-    return one.source.passage.range.start if one.source.passage is not None else 0
+    return source.source.passage.range.start if source.source.passage is not None else 0
 
 
-def _pieces(one: FoundSource, language: str) -> Sequence[PassagePiece]:
+def _pieces(source: FoundSource, language: str) -> Sequence[PassagePiece]:
     return [
         PassagePiece(VectorKind(piece.kind.value), ByteRange(piece.byte_start, piece.byte_end), None)
-        for piece in paragraph_pieces(one.source.text, _offset(one), language)
+        for piece in paragraph_pieces(source.source.text, _offset(source), language)
     ]
 
 
-def _part(one: FoundSource, pieces: Sequence[PassagePiece], language: str) -> FoundPassage:
-    source, offset = ByteRange(pieces[0].source.start, pieces[-1].source.end), _offset(one)
-    text = one.source.text.encode()[source.start - offset : source.end - offset].decode()
-    return _passage(one, source, text, pieces, language)
+def _part(found_source: FoundSource, pieces: Sequence[PassagePiece], language: str) -> FoundPassage:
+    source, offset = ByteRange(pieces[0].source.start, pieces[-1].source.end), _offset(found_source)
+    text = found_source.source.text.encode()[source.start - offset : source.end - offset].decode()
+    return _passage(found_source, source, text, pieces, language)
 
 
 def _passage(
-    one: FoundSource, source: ByteRange, text: str, pieces: Sequence[PassagePiece], language: str
+    found_source: FoundSource, source: ByteRange, text: str, pieces: Sequence[PassagePiece], language: str
 ) -> FoundPassage:
-    title, uri, document = one.source.title, one.source.uri, one.source.passage
+    title, uri, document = found_source.source.title, found_source.source.uri, found_source.source.passage
     if document is not None:
         passage = Passage(
             document.passage_id,
@@ -134,9 +137,9 @@ def _passage(
         )
     else:
         # The same source has the same ids in every attempt at the turn.
-        identity = uuid5(NAMESPACE_URL, f"{one.origin.call_id}/{one.origin.source_index}")
+        identity = uuid5(NAMESPACE_URL, f"{found_source.origin.call_id}/{found_source.origin.source_index}")
         passage = Passage(
-            _part_id(identity, source),
+            uuid5(identity, f"{source.start}-{source.end}"),
             NO_COLLECTION,
             identity,
             0,
@@ -144,13 +147,9 @@ def _passage(
             uri,
             source,
             text,
-            origin=one.origin,
+            origin=found_source.origin,
         )
     return FoundPassage(passage, language, list(pieces))
-
-
-def _part_id(identity: UUID, source: ByteRange) -> UUID:
-    return uuid5(identity, f"{source.start}-{source.end}")
 
 
 def _read(passage: Passage) -> str:
@@ -166,22 +165,22 @@ def _reading(
     return TermReading(weigh(analyzer.query_terms(question, language), statistics), language)
 
 
-def _scored(found: FoundPassage, words: Sequence[str], readings: Sequence[TermReading]) -> ScoredPassage:
+def _scored(passage: FoundPassage, words: Sequence[str], readings: Sequence[TermReading]) -> ScoredPassage:
     """The passage with its score for the string that it fits best."""
     scored = [
-        ScoredPassage(found, _score(found, words, reading.weights), term)
+        ScoredPassage(passage, _score(passage, words, reading.weights), term)
         for term, reading in enumerate(readings)
     ]
     return max(scored, key=lambda one: one.score.total)
 
 
-def _score(found: FoundPassage, words: Sequence[str], weights: Weights) -> Score:
+def _score(passage: FoundPassage, words: Sequence[str], weights: Weights) -> Score:
     counts, searched = Counter(words), list(weights.searched)
     places = [place for place, one in enumerate(searched) if one in counts]
     candidate = LexicalCandidate(
-        found.passage.id,
+        passage.passage.id,
         NO_COLLECTION,
-        found.language,
+        passage.language,
         len(words),
         places,
         [min(counts[searched[place]], _COUNTED) for place in places],

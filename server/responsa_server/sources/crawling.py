@@ -1,7 +1,9 @@
-"""Reads the pages of websites: those of a list and of sitemaps, as robots.txt allows (RFC 9309), and only those that have changed (conditional requests, RFC 9110, section 13).
+"""Reads the pages of websites: those of a list and of sitemaps, as robots.txt allows (RFC 9309), and only those that
+have changed (conditional requests, RFC 9110, section 13).
 
-A page's identity is its canonical address: the address that answers after redirects, or what the page itself names as canonical if that has the same origin and is not listed as
-a page of its own. So no page can take the place of a listed one, or of one of another site.
+A page's identity is its canonical address: the address that answers after redirects, or what the page itself names as
+canonical if that has the same origin and is not listed as a page of its own. So no page can take the place of a listed
+one, or of one of another site.
 """
 
 from __future__ import annotations
@@ -13,10 +15,9 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Set
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from time import monotonic
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import httpx2
-from protego import Protego
 
 from responsa_server.domain.errors import InvalidRequest
 from responsa_server.domain.sources import (
@@ -38,7 +39,7 @@ from responsa_server.outbound.connector import (
     Connector,
     ForbiddenRequest,
     Outgoing,
-    Reach,
+    ReachableHosts,
     Reply,
     Times,
     TooLarge,
@@ -46,7 +47,7 @@ from responsa_server.outbound.connector import (
 )
 from responsa_server.sources.mapping import MappedPages, SourceMapping, sites_of
 from responsa_server.sources.reading import unreadable
-from responsa_server.sources.sandbox import SourceSandbox
+from responsa_server.sources.sandbox import SourceSandbox, SourceSandboxes
 from responsa_server.sources.sitemaps import (
     ADDRESS_BYTES,
     LONG_ADDRESS,
@@ -54,6 +55,10 @@ from responsa_server.sources.sitemaps import (
     Sitemap,
     SitemapProblem,
 )
+
+if TYPE_CHECKING:
+    # At run time, it is imported with the first website: a server without the extra etl reads none.
+    from protego import Protego
 
 _ROBOTS_BYTES: Final = 512 * 1024
 _MOST_REDIRECTS: Final = 5
@@ -63,7 +68,14 @@ _MOST_DELAY: Final = 60.0
 _MOST_DOWN: Final = 10
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _GONE: Final = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.GONE})
-_DOWN: Final = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT})  # fmt: skip
+_DOWN: Final = frozenset(
+    {
+        HTTPStatus.TOO_MANY_REQUESTS,
+        HTTPStatus.BAD_GATEWAY,
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        HTTPStatus.GATEWAY_TIMEOUT,
+    }
+)
 _HTML: Final = frozenset({"text/html", "application/xhtml+xml"})
 _HEAD_BYTES: Final = 64 * 1024
 _LINK: Final = re.compile(rb"<link\b[^<>]{0,2000}>", re.IGNORECASE)
@@ -77,7 +89,9 @@ Check = Callable[[], Awaitable[None]]
 
 
 class _PageProblem(Exception):
-    """A page that cannot be read. gone: whether the site says that there is none. down: whether the site seems to be down. fault: of a run that needs the answer, such as that of a sitemap. status: of the answer; 0 if there is none, or another reason."""
+    """A page that cannot be read. gone: whether the site says that there is none. down: whether the site seems to be
+    down. fault: of a run that needs the answer, such as that of a sitemap. status: of the answer; 0 if there is none,
+    or another reason."""
 
     def __init__(
         self,
@@ -114,13 +128,14 @@ class _Answer:
 class Crawler:
     """Reads websites. All reading with one object makes one request at a time to a host."""
 
-    def __init__(self, connector: Connector, sandbox: SourceSandbox) -> None:
-        self.sandbox = sandbox
+    def __init__(self, connector: Connector, sandboxes: SourceSandboxes) -> None:
+        self.sandboxes = sandboxes
         self._connector = connector
         self._hosts: dict[str, _Host] = {}
 
     async def pages(
         self,
+        tenant_id: str,
         connection: WebConnection,
         mapping: SourceMapping,
         known: Mapping[DocumentKey, StoredDocument],
@@ -129,14 +144,19 @@ class Crawler:
     ) -> AsyncGenerator[MadeRow]:
         """Each page, with its document, that it is unchanged, or why it cannot be read.
 
-        known: the documents of the source. only: the keys of pages to which a retry limits itself. check: is awaited before each sitemap and each page is read; what it raises ends
-        the reading. Raises Precondition (SOURCE_UNREADABLE).
+        known: the documents of the source. only: the keys of pages to which a retry limits itself. check: is awaited
+        before each sitemap and each page is read; what it raises ends the reading. Raises Precondition
+        (SOURCE_UNREADABLE).
         """
-        crawl, listed = _Crawl(self, connection, mapping, check), list[str]()
+        crawl = _Crawl(self, self.sandboxes.of(tenant_id), connection, mapping, check)
+        listed = list[str]()
         async for address in crawl.listed():
             listed.append(address)
             if len(listed) > connection.pages:
-                message = f"The source lists more than {connection.pages:,} pages, which the connection does not allow; list fewer, or raise `pages` in the declaration."
+                message = (
+                    f"The source lists more than {connection.pages:,} pages, which the connection does not "
+                    "allow; list fewer, or raise `pages` in the declaration."
+                )
                 raise unreadable(connection.name, PAGE, DatabaseFault.TOO_LARGE, message)
         before = {
             one.fetched.listed: (at.key, one)
@@ -165,10 +185,11 @@ class Crawler:
                 yield row
 
     async def preview(
-        self, connection: WebConnection, mapping: SourceMapping, most: int
+        self, tenant_id: str, connection: WebConnection, mapping: SourceMapping, most: int
     ) -> AsyncGenerator[MadeRow]:
         """The first pages with their titles and texts. Raises as `pages`."""
-        crawl, shown = _Crawl(self, connection, mapping), 0
+        sandbox, shown = self.sandboxes.of(tenant_id), 0
+        crawl = _Crawl(self, sandbox, connection, mapping)
         async for address in crawl.listed():
             row = await crawl.page(address, address, None)
             if row is None:
@@ -177,7 +198,7 @@ class Crawler:
             if document is not None and document.page is not None:
                 page = document.page
                 try:
-                    title, text = await self.sandbox.page(page.data, document.source_key(""), page.media_type)
+                    title, text = await sandbox.page(page.data, document.source_key(""), page.media_type)
                     row = replace(row, document=replace(document, title=title or document.key, text=text))
                 except InvalidRequest as error:
                     row = replace(row, problem=error.message)
@@ -187,9 +208,10 @@ class Crawler:
                 return
 
     async def fetch(
-        self, host: str, delay: float, reach: Reach, outgoing: Outgoing, times: Times, most: int
+        self, host: str, delay: float, reach: ReachableHosts, outgoing: Outgoing, times: Times, most: int
     ) -> Reply:
-        """Make a request when it is the caller's turn at the host. Afterwards nobody makes one there for the delay, in seconds. Otherwise as `Connector.fetch`."""
+        """Make a request when it is the caller's turn at the host. Afterwards nobody makes one there for the delay, in
+        seconds. Otherwise as `Connector.fetch`."""
         pace = self._hosts.setdefault(host, _Host())
         async with pace.lock:
             await asyncio.sleep(max(0.0, pace.next_at - monotonic()))
@@ -200,20 +222,27 @@ class Crawler:
 
 
 class _Crawl:
-    """One reading of the pages of a mapping. addresses: of the pages that have been listed so far. down: whether the last page did not answer."""
+    """One reading of the pages of a mapping. addresses: of the pages that have been listed so far. down: whether the
+    last page did not answer."""
 
     def __init__(
-        self, crawler: Crawler, connection: WebConnection, mapping: SourceMapping, check: Check | None = None
+        self,
+        crawler: Crawler,
+        sandbox: SourceSandbox,
+        connection: WebConnection,
+        mapping: SourceMapping,
+        check: Check | None = None,
     ) -> None:
         assert mapping.pages is not None, "the mapping fits its connection"
         self._check = check
         self._crawler = crawler
+        self._sandbox = sandbox
         self._connection = connection
         self._collection = mapping.collection
         self._table: MappedPages = mapping.pages
         self._sites = sites_of(connection)
         origins = frozenset(origin_of(site) for site in connection.sites)
-        self._reach = Reach(origins, read_allowed(connection.allow_private))
+        self._reach = ReachableHosts(origins, read_allowed(connection.allow_private))
         self._robots: dict[UrlOrigin, Protego] = {}
         self.addresses, self._pages = set[str](), set[str]()
         self.down = False
@@ -222,9 +251,9 @@ class _Crawl:
         """The addresses of the pages, each once. Raises Precondition (SOURCE_UNREADABLE)."""
         listed = self.addresses
         for address in self._table.addresses:
-            if (found := _normal(address)) not in listed:
-                listed.add(found)
-                yield found
+            if (normal_address := _normal(address)) not in listed:
+                listed.add(normal_address)
+                yield normal_address
         # In the order of reading; indexes add to it on the way.
         sitemaps = list(dict.fromkeys(_normal(one) for one in self._table.sitemaps))
         noted = set(sitemaps)
@@ -235,17 +264,18 @@ class _Crawl:
             if self._check is not None:
                 await self._check()
             sitemap = await self._sitemap(address)
-            for found in sitemap.sitemaps:
-                if found not in noted:
-                    noted.add(found)
-                    sitemaps.append(found)
+            for normal_address in sitemap.sitemaps:
+                if normal_address not in noted:
+                    noted.add(normal_address)
+                    sitemaps.append(normal_address)
             for page in sitemap.pages:
                 if page not in listed:
                     listed.add(page)
                     yield page
 
     async def page(self, address: str, key: str, stored: StoredDocument | None) -> MadeRow | None:
-        """What a page makes; None if it was made already. key: of its document, as far as it is known. stored: its document. Raises Precondition (SOURCE_UNREADABLE)."""
+        """What a page makes; None if it was made already. key: of its document, as far as it is known. stored: its
+        document. Raises Precondition (SOURCE_UNREADABLE)."""
         row, self.down = {"address": address}, False
         if stored and stored.fetched and not self._may_name(stored.fetched.address, key):
             key, stored = address, None  # what it named as its own is listed by now
@@ -253,7 +283,8 @@ class _Crawl:
             made = await self._made(address, key, stored, row)
         except _PageProblem as problem:
             self.down = problem.down
-            # A retry finds what is gone by its address alone, because there is no document any more. A listed page to which the address led decides about its document itself.
+            # A retry finds what is gone by its address alone, because there is no document any more. A listed page to
+            # which the address led decides about its document itself.
             key = address if problem.gone or self._is_listed(key) else key
             made = MadeRow(PAGE, row, None, str(problem), key, gone=problem.gone)
         if made.gone:
@@ -331,9 +362,7 @@ class _Crawl:
         try:
             answer = await self._get(address, SITEMAP_BYTES, robots=False)
             assert answer.reply is not None, "the request was not conditional"
-            return await asyncio.to_thread(
-                _normalised, await self._crawler.sandbox.sitemap(answer.reply.body)
-            )
+            return await asyncio.to_thread(_normalised, await self._sandbox.sitemap(answer.reply.body))
         except SitemapProblem as error:
             message, fault = f"The sitemap {address} {error}.", DatabaseFault.QUERY
         except _PageProblem as error:
@@ -381,7 +410,8 @@ class _Crawl:
         return origin
 
     async def _rules(self, origin: UrlOrigin) -> Protego:
-        """The rules of a site. A site whose rules cannot be read now must not be read at all; one without rules may be. Raises Precondition (SOURCE_UNREADABLE)."""
+        """The rules of a site. A site whose rules cannot be read now must not be read at all; one without rules may be.
+        Raises Precondition (SOURCE_UNREADABLE)."""
         if origin in self._robots:
             return self._robots[origin]
         try:
@@ -393,6 +423,8 @@ class _Crawl:
                 message = f"{origin}/robots.txt, which says what may be read, cannot be read: {error}"
                 raise unreadable(self._connection.name, PAGE, error.fault, message) from None
             text = ""
+        from protego import Protego
+
         self._robots[origin] = await asyncio.to_thread(Protego.parse, text)
         return self._robots[origin]
 
@@ -459,9 +491,11 @@ def _conditional(stored: StoredDocument | None, collection: str) -> tuple[str, M
     return fetched.address, {name: value for name, value in headers.items() if value}
 
 
-def _normalised(found: Sitemap) -> Sitemap:
+def _normalised(raw_sitemap: Sitemap) -> Sitemap:
     """The addresses in their normal form. Raises SitemapProblem."""
-    sitemap = Sitemap([_normal(page) for page in found.pages], [_normal(one) for one in found.sitemaps])
+    sitemap = Sitemap(
+        [_normal(page) for page in raw_sitemap.pages], [_normal(one) for one in raw_sitemap.sitemaps]
+    )
     # The normal form escapes what is not ASCII, so it may be longer.
     if any(len(one.encode(errors="replace")) > ADDRESS_BYTES for one in (*sitemap.pages, *sitemap.sitemaps)):
         raise SitemapProblem(LONG_ADDRESS)

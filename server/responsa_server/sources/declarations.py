@@ -69,11 +69,17 @@ class ConnectionTable(Table):
     )
     password: SecretTable | None = Field(
         None,
-        description='Where the password is: `{ env = "NAME" }` or `{ file = "NAME" }`; a relative path begins at the connections\' folder. Unset: no password.',
+        description=(
+            'Where the password is: `{ env = "NAME" }` or `{ file = "NAME" }`; a relative path '
+            "begins at the connections' folder. Unset: no password."
+        ),
     )
     tls: Literal["verify", "require", "off"] = Field(
         "verify",
-        description="`verify`: encrypted, and the server's certificate must be valid. `require`: encrypted only. `off`: no encryption and no certificate, for a server on this machine.",
+        description=(
+            "`verify`: encrypted, and the server's certificate must be valid. `require`: encrypted "
+            "only. `off`: no encryption and no certificate, for a server on this machine."
+        ),
     )
     file: str = Field(
         "",
@@ -90,7 +96,10 @@ class ConnectionTable(Table):
     columns: int = Field(100, ge=1, le=1000, description="The maximum number of columns of each query.")
     sites: Texts = Field(
         (),
-        description="For `web`: the sites that may be read, such as `https://docs.example.org`, with a port if it is not the usual one. Redirects to other sites are not followed.",
+        description=(
+            "For `web`: the sites that may be read, such as `https://docs.example.org`, with a port "
+            "if it is not the usual one. Redirects to other sites are not followed."
+        ),
     )
     allow_private: PrivateHosts = Field(
         (),
@@ -100,7 +109,10 @@ class ConnectionTable(Table):
         1.0,
         ge=0,
         le=60,
-        description="For `web`: the seconds of pause between two requests to a host. A longer `Crawl-delay` in its robots.txt, up to a minute, takes its place.",
+        description=(
+            "For `web`: the seconds of pause between two requests to a host. A longer `Crawl-delay` "
+            "in its robots.txt, up to a minute, takes its place."
+        ),
     )
     pages: int = Field(
         10_000, ge=1, le=100_000, description="For `web`: the maximum number of pages of a source."
@@ -171,10 +183,14 @@ def declarations_in(folder: Path) -> Sequence[Path]:
 def read_table(
     path: Path, model: type[_Keys], declared: str, unfit: Callable[[_Keys], Problem | None]
 ) -> tuple[_Keys | None, Sequence[Problem]]:
-    """The keys of a declaration, or None and its problems. declared: what the file declares, such as "connection". unfit: finds a problem that `model` does not find. Blocks. Raises OSError."""
+    """The keys of a declaration, or None and its problems. declared: what the file declares, such as "connection".
+    unfit: finds a problem that `model` does not find. Blocks. Raises OSError."""
     file, problems = path.name, list[Problem]()
     if not _NAME.fullmatch(path.stem):
-        message = f"the name “{path.stem}” is not a valid name of a {declared}: use at most 63 lower-case letters, digits, “-” and “_”, with a letter first"
+        message = (
+            f"the name “{path.stem}” is not a valid name of a {declared}: use at most 63 lower-case "
+            "letters, digits, “-” and “_”, with a letter first"
+        )
         return None, [Problem(file, message)]
     text = file_text(path, file, problems)
     if text is None:

@@ -1,6 +1,7 @@
 """Mappings, which say which rows or pages a source reads and which documents they become, as plain data. Pure.
 
-A mapping's text is TOML with templates. `mapping_text` reads it, in the sandbox alone; what stands here parses nothing but schedules and the values of rows.
+A mapping's text is TOML with templates. `mapping_text` reads it, in the sandbox alone; what stands here parses nothing
+but schedules and the values of rows.
 """
 
 from __future__ import annotations
@@ -16,10 +17,8 @@ from typing import Final, Literal, cast
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from cronsim import CronSim, CronSimError
-
 from responsa_server.agents.config.problems import Key, Place, Problem, closest, quoted
-from responsa_server.domain.sources import MAX_TEXT_BYTES, SourceConnection, WebConnection
+from responsa_server.domain.sources import MAX_TEXT_BYTES, SourceConnection, WebConnection, bytes_of
 from responsa_server.outbound.addresses import origin_of
 
 _FIELDS: Final = 5
@@ -44,6 +43,8 @@ class Schedule:
 
     def after(self, moment: datetime) -> datetime:
         """The first time after the moment, in UTC. Raises ScheduleProblem if there are no more."""
+        from cronsim import CronSim
+
         try:
             return next(CronSim(self.expression, moment.astimezone(self.zone))).astimezone(UTC)
         except StopIteration:
@@ -52,6 +53,9 @@ class Schedule:
 
 def read_schedule(expression: str, time_zone: str) -> Schedule:
     """A schedule. Raises ScheduleProblem."""
+    # Late, because a server without the extra etl has no such package, and reads no schedules.
+    from cronsim import CronSim, CronSimError
+
     try:
         zone = ZoneInfo(time_zone)
     except (ValueError, OSError, KeyError):
@@ -100,7 +104,8 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class MappedQuery:
-    """A query with its columns, and the kinds of documents that its rows make. one_subject: the statement for one subject; "" if all rows must be read."""
+    """A query with its columns, and the kinds of documents that its rows make. one_subject: the statement for one
+    subject; "" if all rows must be read."""
 
     name: str
     sql: str
@@ -108,28 +113,34 @@ class MappedQuery:
     columns: Sequence[Column]
     kinds: Sequence[str]
 
-    def reader(self, found: Sequence[str]) -> Callable[[Sequence[object]], Mapping[str, object]]:
-        """A function that reads a row of a result with these columns as plain values. It raises RowProblem. Raises SchemaProblem if columns are missing."""
-        missing = [column.name for column in self.columns if column.name not in found]
+    def reader(self, result_columns: Sequence[str]) -> Callable[[Sequence[object]], Mapping[str, object]]:
+        """A function that reads a row of a result with these columns as plain values. It raises RowProblem. Raises
+        SchemaProblem if columns are missing."""
+        missing = [column.name for column in self.columns if column.name not in result_columns]
         if missing:
-            hint = closest(missing[0], found)
+            hint = closest(missing[0], result_columns)
             raise SchemaProblem(
-                f"The query {self.name} no longer returns {quoted(missing)}, which {quoted(self.kinds)} {'use' if len(self.kinds) > 1 else 'uses'}; it returns {quoted(found[:20])}."
+                (
+                    f"The query {self.name} no longer returns {quoted(missing)}, which {quoted(self.kinds)} "
+                    f"{'use' if len(self.kinds) > 1 else 'uses'}; it returns {quoted(result_columns[:20])}."
+                )
                 + (f" Was “{missing[0]}” renamed to “{hint}”?" if hint else "")
             )
-        if twice := sorted({column.name for column in self.columns if list(found).count(column.name) > 1}):
+        if twice := sorted(
+            {column.name for column in self.columns if list(result_columns).count(column.name) > 1}
+        ):
             raise SchemaProblem(
                 f"The query {self.name} returns two columns with the name “{twice[0]}”; rename one with AS."
             )
-        places = [(column, list(found).index(column.name)) for column in self.columns]
+        places = [(column, list(result_columns).index(column.name)) for column in self.columns]
         return lambda row: {one.name: _value(one, row[place]) for one, place in places}
 
-    def readable(self, found: Sequence[str], row: Sequence[object]) -> Mapping[str, object]:
+    def readable(self, result_columns: Sequence[str], row: Sequence[object]) -> Mapping[str, object]:
         """The values of a row that could be read, for a row that makes no document."""
         values = dict[str, object]()
         for column in self.columns:
             with suppress(RowProblem):
-                values[column.name] = _value(column, row[list(found).index(column.name)])
+                values[column.name] = _value(column, row[list(result_columns).index(column.name)])
         return values
 
 
@@ -148,7 +159,8 @@ class MappedPages:
 
 @dataclass(frozen=True, slots=True)
 class SourceMapping:
-    """A mapping. text: its TOML. cron: "" if no runs begin by themselves. queries: those that a document uses. pages: None for a mapping of rows. places: where the keys stand that problems may name, by their paths."""
+    """A mapping. text: its TOML. cron: "" if no runs begin by themselves. queries: those that a document uses. pages:
+    None for a mapping of rows. places: where the keys stand that problems may name, by their paths."""
 
     text: str
     connection: str
@@ -198,7 +210,8 @@ class SourceMapping:
 def finished(
     mapping: SourceMapping | None, problems: Sequence[Problem]
 ) -> tuple[SourceMapping | None, Sequence[Problem]]:
-    """The mapping if neither its text nor its schedule has a problem, or all problems. Schedules are checked here, because the sandbox cannot read the files of time zones."""
+    """The mapping if neither its text nor its schedule has a problem, or all problems. Schedules are checked here,
+    because the sandbox cannot read the files of time zones."""
     if mapping is None:
         return None, problems
     try:
@@ -221,30 +234,55 @@ def _value(column: Column, value: object) -> object:
         raise RowProblem(
             f"The column “{column.name}” is NULL; declare it with null = true, or leave such rows out of the query."
         )
-    if isinstance(value, str | bytes) and len(value) > MAX_TEXT_BYTES:
-        raise RowProblem(f"The column “{column.name}” has more than {MAX_TEXT_BYTES:,} bytes.")
+    _check_length(column.name, value)
     try:
         found = _TYPES[column.type](value)
     except (TypeError, ValueError, ArithmeticError, RecursionError):
-        kind = type(value).__name__
-        raise RowProblem(
-            f"The column “{column.name}” has a value of another type ({kind}); it is declared as {column.type}."
-        ) from None
+        raise _other_type(column.name, value, column.type) from None
+    _check_length(column.name, found)
+    _check_texts(column.name, found, 0)
+    return found
+
+
+def read_json(column: str, text: str) -> object:
+    """A value of the type json. Only the sandbox calls this: a text of 1 MiB can take 50 MB as values. Raises RowProblem."""
+    try:
+        found = json.loads(text, parse_constant=_not_json)
+    except (ValueError, RecursionError):
+        raise _other_type(column, text, "json") from None
     _check_texts(column, found, 0)
     return found
 
 
-def _check_texts(column: Column, value: object, depth: int) -> None:
+def _not_json(constant: str) -> object:
+    raise ValueError(constant)
+
+
+def _other_type(column: str, value: object, declared: Type) -> RowProblem:
+    kind = type(value).__name__
+    return RowProblem(
+        f"The column “{column}” has a value of another type ({kind}); it is declared as {declared}."
+    )
+
+
+def _check_length(column: str, value: object) -> None:
+    if isinstance(value, str | bytes) and (len(value) > MAX_TEXT_BYTES or bytes_of(value) > MAX_TEXT_BYTES):
+        raise RowProblem(f"The column “{column}” has more than {MAX_TEXT_BYTES:,} bytes.")
+
+
+def _check_texts(column: str, value: object, depth: int) -> None:
     if depth > _MAX_NESTING:
-        raise RowProblem(f"The column “{column.name}” is nested too deeply.")
+        raise RowProblem(f"The column “{column}” is nested too deeply.")
     match value:
         case str():
             if "\0" in value:
-                raise RowProblem(f"The column “{column.name}” has the character U+0000.")
+                raise RowProblem(f"The column “{column}” has the character U+0000.")
             try:
                 value.encode()
             except UnicodeEncodeError:
-                raise RowProblem(f"The column “{column.name}” is not valid UTF-8.") from None
+                raise RowProblem(f"The column “{column}” is not valid UTF-8.") from None
+        case float() if not math.isfinite(value):
+            raise _other_type(column, value, "json")
         case list():
             for one in cast("list[object]", value):
                 _check_texts(column, one, depth + 1)
@@ -334,10 +372,11 @@ def _time(value: object) -> str:
             raise TypeError
 
 
-def _json(value: object) -> object:
-    found: object = json.loads(value) if isinstance(value, str | bytes) else value
-    # A copy of plain values alone.
-    return json.loads(json.dumps(found, allow_nan=False, default=str))
+def _json(value: object) -> str:
+    """The text of a value, which `read_json` parses."""
+    if isinstance(value, bytes):
+        return value.decode(errors="surrogateescape")
+    return value if isinstance(value, str) else json.dumps(value, allow_nan=False, default=str)
 
 
 _TYPES: Final[Mapping[Type, Callable[[object], object]]] = {

@@ -1,6 +1,7 @@
 """The text of mappings: TOML with templates. Pure.
 
-In the server, only the sandbox imports this module (`in_sandbox`), because the parsers of TOML and templates are native code that a hostile text may overthrow. The command line imports it for the files of its own user.
+In the server, only the sandbox imports this module (`in_sandbox`), because the parsers of TOML and templates are native
+code that a hostile text may overthrow. The command line imports it for the files of its own user.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ from responsa_server.sources.mapping import (
     SourceMapping,
     Type,
     finished,
+    read_json,
 )
 
 _NAME: Final = "^[a-z][a-z0-9_]{0,30}$"
@@ -72,14 +74,22 @@ class QueryTable(Table):
     one_subject: str = Field(
         "",
         max_length=20_000,
-        description="One SELECT for the rows of one subject, with `:subject` in place of the subject. Without this key, a run for one subject reads all rows, but uses only the rows of the subject.",
+        description=(
+            "One SELECT for the rows of one subject, with `:subject` in place of the subject. "
+            "Without this key, a run for one subject reads all rows, but uses only the rows of the "
+            "subject."
+        ),
     )
     columns: dict[
         Annotated[str, Field(pattern="^[A-Za-z_][A-Za-z0-9_]{0,62}$")],
         Annotated[ColumnTable, BeforeValidator(_as_table)],
     ] = Field(
         min_length=1,
-        description='The columns that templates use: `name = "text"`, or `name = { type = "text", null = true }`. The types are text, integer, number, boolean, date, time (a date with a time) and json.',
+        description=(
+            'The columns that templates use: `name = "text"`, or `name = { type = "text", null = '
+            "true }`. The types are text, integer, number, boolean, date, time (a date with a time) "
+            "and json."
+        ),
     )
 
 
@@ -97,7 +107,10 @@ class DocumentTable(Table):
     subject: str = Field(
         "",
         max_length=1000,
-        description="The person whom the document is about. Only this user, administrators and SERVICE keys may read the document. Empty: all readers of the collection may read it.",
+        description=(
+            "The person whom the document is about. Only this user, administrators and SERVICE keys "
+            "may read the document. Empty: all readers of the collection may read it."
+        ),
     )
     uri: str = Field(
         "", max_length=2000, description="The address (URI) outside Responsa at which people find the row."
@@ -156,14 +169,34 @@ class DocumentTemplates:
 
     def __init__(self, text: str) -> None:
         """Raises ValueError for a text that is no mapping."""
-        self._documents = MappingTable.model_validate(rtoml.loads(text)).documents
+        table = MappingTable.model_validate(rtoml.loads(text))
+        self._documents = table.documents
         self._templates = PromptSet(
             {
                 _template(kind, key): PromptSource(FILE, FrontMatter.model_validate({}), body)
                 for kind, document in self._documents.items()
                 for key, body in _bodies(kind, document)
-            }
+            },
+            in_sandbox=True,
         )
+        self._json = {
+            name: [column for column, one in query.columns.items() if one.type == "json"]
+            for name, query in table.queries.items()
+        }
+
+    def read(self, kind: str, row: Mapping[str, object]) -> tuple[Mapping[str, object], str]:
+        """A row as templates see it, whose values of the type json are parsed here, and why one of these does not fit;
+        "" if all do. A value that does not fit is left out."""
+        values, problem = dict(row), ""
+        for column in self._json[self._documents[kind].query]:
+            text = values.pop(column, None)
+            if column not in row:
+                continue
+            try:
+                values[column] = None if text is None else read_json(column, str(text))
+            except RowProblem as error:
+                problem = problem or str(error)
+        return values, problem
 
     def document(self, kind: str, row: Mapping[str, object]) -> SourceDocument:
         """The document that a row makes. Raises RowProblem."""
@@ -197,13 +230,13 @@ class DocumentTemplates:
 
     def about(self, kind: str, row: Mapping[str, object]) -> tuple[str, str]:
         """The key and the subject of a row of which only some values could be read; "" for what cannot be filled in."""
-        found = list[str]()
+        texts = list[str]()
         for field, most in (("key", MAX_KEY_BYTES), ("subject", _MAX_SUBJECT_BYTES)):
             try:
-                found.append(self._line(kind, field, row, most))
+                texts.append(self._line(kind, field, row, most))
             except RowProblem:
-                found.append("")
-        return found[0], found[1]
+                texts.append("")
+        return texts[0], texts[1]
 
     def _line(self, kind: str, field: str, row: Mapping[str, object], most: int) -> str:
         found = " ".join(self._filled(kind, field, row).split())
@@ -226,7 +259,8 @@ def read_mapping(text: str) -> tuple[SourceMapping | None, Sequence[Problem]]:
 
 
 def parse_mapping(text: str) -> tuple[SourceMapping | None, Sequence[Problem]]:
-    """As `read_mapping`, but without a look at the schedule, and with the mapping also if there are problems in its details. Runs in the sandbox."""
+    """As `read_mapping`, but without a look at the schedule, and with the mapping also if there are problems in its
+    details. Runs in the sandbox."""
     try:
         table = MappingTable.model_validate(rtoml.loads(text))
     except rtoml.TomlParsingError as error:
@@ -248,7 +282,7 @@ def parse_mapping(text: str) -> tuple[SourceMapping | None, Sequence[Problem]]:
             if not any(quotes in lines[line - 1] for quotes in _LONG_QUOTES):
                 on_one_line.add(key)  # its line breaks are escapes
             sources[_template(kind, key)] = PromptSource(FILE, FrontMatter.model_validate({}), body, begins)
-    templates = PromptSet(sources)
+    templates = PromptSet(sources, in_sandbox=True)
     for kind, document in table.documents.items():
         problems += _of_document(kind, document, table, templates)
     problems = [
@@ -285,10 +319,10 @@ def _plain(text: str, table: MappingTable, places: Mapping[Key, Place]) -> Sourc
     )
 
 
-def _written(one: Problem, places: Mapping[Key, Place]) -> Problem:
+def _written(problem: Problem, places: Mapping[Key, Place]) -> Problem:
     """A problem with the key as the mapping writes it: the short form of a column has no key `type`."""
-    short = one.key[-1:] == ("type",) and one.key not in places and one.key[:-1] in places
-    return replace(one, key=one.key[:-1]) if short else one
+    short = problem.key[-1:] == ("type",) and problem.key not in places and problem.key[:-1] in places
+    return replace(problem, key=problem.key[:-1]) if short else problem
 
 
 def _of_pages(table: MappingTable) -> Sequence[Problem]:
@@ -303,32 +337,32 @@ def _of_pages(table: MappingTable) -> Sequence[Problem]:
         return [Problem(FILE, "cannot be used together with queries and documents", ("pages",))]
     if not table.pages.sitemaps and not table.pages.addresses:
         return [Problem(FILE, "needs “sitemaps” or “addresses”", ("pages",))]
-    found = list[Problem]()
+    problems = list[Problem]()
     for field, address in MappedPages(table.pages.sitemaps, table.pages.addresses).each:
         try:
             origin_of(address)
         except OutboundError as error:
-            found.append(Problem(FILE, f"“{address[:100]}”: {error}", ("pages", field)))
-    return found
+            problems.append(Problem(FILE, f"“{address[:100]}”: {error}", ("pages", field)))
+    return problems
 
 
 def _of_query(key: Key, query: QueryTable) -> Sequence[Problem]:
-    found = list[Problem]()
+    problems = list[Problem]()
     for field, sql in (("sql", query.sql), ("one_subject", query.one_subject)):
         if not sql:
             continue
         allowed = {SUBJECT} if field == "one_subject" else set[str]()
         used = set(_PLACE.findall(sql))
         if not _SELECT.match(sql):
-            found.append(Problem(FILE, "must be one SELECT", (*key, field)))
+            problems.append(Problem(FILE, "must be one SELECT", (*key, field)))
         elif ";" in sql:
-            found.append(Problem(FILE, "must be one statement without a semicolon", (*key, field)))
+            problems.append(Problem(FILE, "must be one statement without a semicolon", (*key, field)))
         elif more := sorted(used - allowed):
             message = f"has the place “:{more[0]}”; only one_subject has a place, which is “:{SUBJECT}”. Write “\\:” for a colon"
-            found.append(Problem(FILE, message, (*key, field), closest(more[0], allowed)))
+            problems.append(Problem(FILE, message, (*key, field), closest(more[0], allowed)))
         elif allowed - used:
-            found.append(Problem(FILE, f"does not use “:{SUBJECT}”", (*key, field)))
-    return found
+            problems.append(Problem(FILE, f"does not use “:{SUBJECT}”", (*key, field)))
+    return problems
 
 
 def _of_document(
@@ -338,17 +372,17 @@ def _of_document(
     if query is None:
         message = f"there is no query “{document.query}”; there are {quoted(table.queries)}"
         return [Problem(FILE, message, ("documents", kind, "query"), closest(document.query, table.queries))]
-    found = list[Problem]()
+    problems = list[Problem]()
     if query.one_subject and not document.subject:
         message = f"is missing; the query {document.query} has “one_subject”, so each of its documents needs a subject"
-        found.append(Problem(FILE, message, ("documents", kind, "subject")))
+        problems.append(Problem(FILE, message, ("documents", kind, "subject")))
     for key, _ in _bodies(kind, document):
         name = _template(kind, key)
         if broken := templates.broken.get(name):
-            found += [Problem(FILE, one.message, key, line=one.line) for one in broken]
+            problems += [Problem(FILE, one.message, key, line=one.line) for one in broken]
             continue
         for unknown_word in templates.unknown_words(name):
-            found.append(
+            problems.append(
                 Problem(
                     FILE,
                     unknown_word.message,
@@ -360,8 +394,8 @@ def _of_document(
         for variable in sorted(templates.variables(name).all - query.columns.keys()):
             _, line = templates.where(name, variable, system=True)
             message = f"there is no column “{variable}” in the query {document.query}; it declares {quoted(query.columns)}"
-            found.append(Problem(FILE, message, key, closest(variable, query.columns), line))
-    return found
+            problems.append(Problem(FILE, message, key, closest(variable, query.columns), line))
+    return problems
 
 
 def _bodies(kind: str, document: DocumentTable) -> Sequence[tuple[Key, str]]:

@@ -1,4 +1,5 @@
-"""Notifications about runs that have ended and ingestions that failed: which ones there are, the job of notices, and the job that delivers to a webhook."""
+"""Notifications about runs that have ended and ingestions that failed: which ones there are, the job of notices, and
+the job that delivers to a webhook."""
 
 from __future__ import annotations
 
@@ -31,13 +32,14 @@ from responsa_server.outbound.connector import (
     Connector,
     ForbiddenRequest,
     Outgoing,
-    Reach,
+    ReachableHosts,
     Times,
     TooLarge,
     Unreadable,
 )
 from responsa_server.sources.webhooks import DeclaredWebhooks, key_of, signed
 from responsa_server.stores.postgres.deliveries import PostgresDeliveries
+from responsa_server.telemetry import instruments
 
 PAUSES: Final = (5.0, 60.0, 300.0, 1800.0, 7200.0, 18_000.0, 36_000.0)
 """The seconds between the attempts at a delivery: eight attempts within 18 hours."""
@@ -56,7 +58,8 @@ class Notifier:
         self._mails = mails
 
     async def ended(self, tenant_id: str, operation_id: UUID) -> None:
-        """Announce the end of an operation, once, unless it was cancelled or deleted, or is an ingestion that succeeded. Raises Unavailable."""
+        """Announce the end of an operation, once, unless it was cancelled or deleted, or is an ingestion that
+        succeeded. Raises Unavailable."""
         operation = await self._deliveries.ended(tenant_id, operation_id)
         event = None if operation is None else event_of(operation)
         if operation is None or event is None:
@@ -71,7 +74,8 @@ class Notifier:
             await self._deliveries.announce(Announcement(operation, event, body, receivers, notice))
 
     async def notice(self, tenant_id: str, notice_id: UUID, attempts: int) -> float | None:
-        """Send a notice about the events of the time since the one before, as a job. Returns None, or the seconds until the next attempt."""
+        """Send a notice about the events of the time since the one before, as a job. Returns None, or the seconds until
+        the next attempt."""
         try:
             webhooks = await self._webhooks.of(tenant_id)
 
@@ -117,10 +121,10 @@ class Delivering:
             return pause_after(attempts)
         if after is None:
             return None
+        instruments.DELIVERIES.add(1, "failed" if attempt.problem else "delivered")
         if attempt.problem:
             self._log.warning(
                 "a delivery failed",
-                tenant=tenant_id,
                 webhook=delivery.webhook,
                 problem=attempt.problem,
                 attempt=after.attempts,
@@ -144,7 +148,7 @@ class Delivering:
         outgoing = Outgoing(
             "POST", webhook.url, signed(key, f"msg_{delivery.id}", int(time.time()), body), body
         )
-        reach = Reach(frozenset({origin_of(webhook.url)}), read_allowed(webhook.allow_private))
+        reach = ReachableHosts(frozenset({origin_of(webhook.url)}), read_allowed(webhook.allow_private))
         times = Times(min(5.0, webhook.seconds), webhook.seconds)
         try:
             reply = await self._connector.fetch(reach, outgoing, times, _MOST_RESPONSE_BYTES)

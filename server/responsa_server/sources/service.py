@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
 from uuid import UUID
@@ -11,9 +13,12 @@ from uuid import UUID
 from responsa_server.agents.config.problems import Problem, closest, quoted
 from responsa_server.domain import names
 from responsa_server.domain.errors import FieldViolation, InvalidRequest, NotFound, Reason
+from responsa_server.domain.formatting import counted
 from responsa_server.domain.knowledge import Operation
+from responsa_server.domain.parts import NOT_PAUSED, Health, PartReport, Pause
 from responsa_server.domain.people import Principal, Role
 from responsa_server.domain.sources import (
+    DatabaseFault,
     Databases,
     MadeRow,
     NewSource,
@@ -27,8 +32,8 @@ from responsa_server.domain.sources import (
 from responsa_server.sources.crawling import Crawler
 from responsa_server.sources.declarations import DeclaredConnections
 from responsa_server.sources.mapping import SourceMapping
-from responsa_server.sources.reading import RowSelection, read_rows
-from responsa_server.sources.sandbox import SourceSandbox
+from responsa_server.sources.reading import PREVIEW_BYTES, RowSelection, read_rows, unreadable
+from responsa_server.sources.sandbox import SourceSandboxes
 from responsa_server.stores.postgres.collections import CollectionStore
 from responsa_server.stores.postgres.deliveries import PostgresDeliveries
 from responsa_server.stores.postgres.profiles import PostgresProfiles
@@ -37,6 +42,19 @@ from responsa_server.stores.postgres.sources import PostgresSources
 
 # The number of violations that a status describes.
 _MOST_MISTAKES: Final = 16
+_MOST_SHOWN: Final = 3
+_SHOWN_BYTES: Final = 16 * 1024
+_VALUE_BYTES: Final = 256
+_PREVIEW_SECONDS: Final = 60
+_SLOW_PREVIEW: Final = (
+    f"The preview took longer than {_PREVIEW_SECONDS} seconds. Other previews of your tenant "
+    "count too, because one reads at a time; ask for fewer rows, make the queries faster, or "
+    "simplify the templates."
+)
+_PAUSED: Final = (
+    "This instance was restored from a backup and is paused, so it reads no source. "
+    "`responsa activate` ends the pause; ask the operator."
+)
 
 
 class SourceAdministration:
@@ -49,9 +67,10 @@ class SourceAdministration:
         connections: DeclaredConnections,
         databases: Databases,
         crawler: Crawler,
-        sandbox: SourceSandbox,
+        sandboxes: SourceSandboxes,
         collections: CollectionStore,
         deliveries: PostgresDeliveries,
+        pause: Pause = NOT_PAUSED,
     ) -> None:
         self.sources = sources
         self.runs = runs
@@ -59,67 +78,74 @@ class SourceAdministration:
         self._connections = connections
         self._databases = databases
         self._crawler = crawler
-        self._sandbox = sandbox
+        self._sandboxes = sandboxes
         self._collections = collections
+        self._pause = pause
 
-    async def create(self, who: Principal, source: NewSource, *, validate_only: bool = False) -> Source:
-        """Create a source. validate_only: store nothing, but return it as it would be. Raises InvalidRequest for a mapping with mistakes, NotFound for what it names, AlreadyExists."""
-        mapping, _ = await self._checked(who, source.mapping, "source.mapping")
+    async def create(self, caller: Principal, source: NewSource, *, validate_only: bool = False) -> Source:
+        """Create a source. validate_only: store nothing, but return it as it would be. Raises InvalidRequest for a
+        mapping with mistakes, NotFound for what it names, AlreadyExists."""
+        mapping, _ = await self._checked(caller, source.mapping, "source.mapping")
         first = _next_run_time(mapping)
         return await self.sources.create(
-            who, source, mapping.connection, mapping.collection, first, validate_only=validate_only
+            caller, source, mapping.connection, mapping.collection, first, validate_only=validate_only
         )
 
-    async def update(self, who: Principal, source_id: str, change: SourceChange, etag: str) -> Source:
+    async def update(self, caller: Principal, source_id: str, change: SourceChange, etag: str) -> Source:
         """Update a source. Raises InvalidRequest for a mapping with mistakes, NotFound, Conflict."""
         named = next_run_time = None
         if change.mapping is not None:
-            await self.sources.get(who, source_id)
-            mapping, _ = await self._checked(who, change.mapping, "source.mapping")
+            await self.sources.get(caller, source_id)
+            mapping, _ = await self._checked(caller, change.mapping, "source.mapping")
             named, next_run_time = (mapping.connection, mapping.collection), _next_run_time(mapping)
-        return await self.sources.update(who, source_id, change, named, etag, next_run_time)
+        return await self.sources.update(caller, source_id, change, named, etag, next_run_time)
 
     async def notify(
-        self, who: Principal, subject: str, sources: Sequence[str], cause: str, request_id: UUID | None
+        self, caller: Principal, subject: str, sources: Sequence[str], cause: str, request_id: UUID | None
     ) -> Sequence[Operation]:
-        """Add a run for a subject to these sources or, if there are none, to all sources with a query for one subject. Raises as `PostgresSourceRuns.notify`."""
-        chosen = sources or await self._of_one_subject(await self.sources.mappings(who))
-        return await self.runs.notify(who, subject, chosen, cause, request_id, named=bool(sources))
+        """Add a run for a subject to these sources or, if there are none, to all sources with a query for one subject.
+        Raises as `PostgresSourceRuns.notify`."""
+        chosen = sources or await self._of_one_subject(caller.tenant_id, await self.sources.mappings(caller))
+        return await self.runs.notify(caller, subject, chosen, cause, request_id, named=bool(sources))
 
-    async def preview(self, who: Principal, text: str, rows: int, subject: str) -> Sequence[MadeRow]:
-        """The first rows of each query of a mapping, or its first pages, and what they make. Raises InvalidRequest for a mapping with mistakes, NotFound for what it names, Precondition (SOURCE_UNREADABLE)."""
-        mapping, connection = await self._checked(who, text, "mapping")
+    async def preview(self, caller: Principal, text: str, rows: int, subject: str) -> Sequence[MadeRow]:
+        """The first rows of each query of a mapping, or its first pages, and what they make, up to `PREVIEW_BYTES`; of
+        each text its first 16 KiB. Raises InvalidRequest for a mapping with mistakes, NotFound for what it names,
+        Precondition (SOURCE_UNREADABLE)."""
+        mapping, connection = await self._checked(caller, text, "mapping")
+        if await self._pause.still():
+            raise unreadable(connection.name, "", DatabaseFault.PAUSED, _PAUSED)
         if isinstance(connection, WebConnection):
-            found = self._crawler.preview(connection, mapping, rows)
+            found = self._crawler.preview(caller.tenant_id, connection, mapping, rows)
         else:
-            found = read_rows(
-                self._databases, self._sandbox, connection, mapping, RowSelection(subject, rows)
-            )
-        async with aclosing(found) as made:
-            return [one async for one in made]
+            sandbox, asked = self._sandboxes.of(caller.tenant_id), RowSelection(subject, rows)
+            found = read_rows(self._databases, caller.tenant_id, sandbox, connection, mapping, asked)
+        return await shown(connection.name, found)
 
-    async def connections(self, who: Principal) -> Sequence[str]:
+    async def connections(self, caller: Principal) -> Sequence[str]:
         """The names of the connections that are granted to the tenant, in their order."""
-        return sorted(await self._connections.granted(who.tenant_id))
+        return sorted(await self._connections.granted(caller.tenant_id))
 
-    async def _of_one_subject(self, mappings: Mapping[str, str]) -> Sequence[str]:
+    async def _of_one_subject(self, tenant_id: str, mappings: Mapping[str, str]) -> Sequence[str]:
         """Those sources that have a query for one subject. mappings: the texts, by source."""
         some = {source: text for source, text in mappings.items() if "one_subject" in text}
-        read = await self._sandbox.mappings(list(some.values()))
+        read = await self._sandboxes.of(tenant_id).mappings(list(some.values()))
         return [
             source
             for source, (mapping, _) in zip(some, read, strict=True)
             if mapping is not None and any(query.one_subject for query in mapping.queries)
         ]
 
-    async def _checked(self, who: Principal, text: str, field: str) -> tuple[SourceMapping, SourceConnection]:
+    async def _checked(
+        self, caller: Principal, text: str, field: str
+    ) -> tuple[SourceMapping, SourceConnection]:
         """The mapping and its connection. Raises InvalidRequest, NotFound."""
-        mapping, problems = await self._sandbox.mapping(text)
+        mapping, problems = await self._sandboxes.of(caller.tenant_id).mapping(text)
         if mapping is None:
             raise _mistakes(field, problems)
-        connection = await self._connections.named(who.tenant_id, mapping.connection)
+        connection = await self._connections.named(caller.tenant_id, mapping.connection)
         if connection is None:
-            granted = await self._connections.granted(who.tenant_id)
+            granted = await self._connections.granted(caller.tenant_id)
             known = f"there are {quoted(granted)}" if granted else "no connection is granted to this tenant"
             message = f"there is no connection “{mapping.connection}”; {known}. The owner of the installation declares connections"
             suggestion = closest(mapping.connection, granted)
@@ -127,11 +153,45 @@ class SourceAdministration:
         if (unfit := mapping.unfit(connection)) is not None:
             raise _mistakes(field, [unfit])
         try:
-            await self._collections.get(who, mapping.collection)
+            await self._collections.get(caller, mapping.collection)
         except NotFound as error:
             message = f"there is no collection “{mapping.collection}”; create it first"
             raise _missing(mapping.problem(message, ("collection",)), mapping.collection) from error
         return mapping, connection
+
+
+class SourcesPart:
+    """The connections of the sources of whoever asks. Nobody learns about the sources of another tenant. Implements `ReportedPart`."""
+
+    name = "sources"
+
+    def __init__(
+        self,
+        sources: PostgresSources,
+        connections: DeclaredConnections,
+        asking: Callable[[], Principal | None],
+    ) -> None:
+        """asking: returns who asks; None for a health check and for the metrics, for which all sources are well."""
+        self._sources = sources
+        self._connections = connections
+        self._asking = asking
+
+    async def check(self) -> PartReport:
+        """Report sources as DEGRADED whose connections are gone, each in a line."""
+        if (caller := self._asking()) is None:
+            return PartReport(Health.OK)
+        used, granted = await asyncio.gather(
+            self._sources.connections(caller.tenant_id), self._connections.granted(caller.tenant_id)
+        )
+        gone = [(source, name) for source, name in used.items() if name not in granted]
+        lines = [
+            f"The source {source} cannot be read: its connection “{name}” is gone, has mistakes, or is not granted to "
+            "its tenant. `responsa sources check` checks connections."
+            for source, name in gone[:_MOST_SHOWN]
+        ]
+        if (more := len(gone) - _MOST_SHOWN) > 0:
+            lines.append(f"{counted(more, 'further source')} without a connection.")
+        return PartReport(Health.DEGRADED, detail="\n".join(lines)) if lines else PartReport(Health.OK)
 
 
 def _next_run_time(mapping: SourceMapping) -> datetime | None:
@@ -161,11 +221,52 @@ def _mistakes(field: str, problems: Sequence[Problem]) -> InvalidRequest:
     )
 
 
-def _described(one: Problem) -> str:
+def _described(problem: Problem) -> str:
     """A problem as one sentence: line, key, message and suggestion."""
-    line = f"line {one.line}: " if one.line else ""
-    meant = f" Did you mean “{one.suggestion}”?" if one.suggestion else ""
-    return f"{line}{f'{one.path}: ' if one.key else ''}{one.message.rstrip('.')}.{meant}"
+    line = f"line {problem.line}: " if problem.line else ""
+    meant = f" Did you mean “{problem.suggestion}”?" if problem.suggestion else ""
+    return f"{line}{f'{problem.path}: ' if problem.key else ''}{problem.message.rstrip('.')}.{meant}"
+
+
+async def shown(connection: str, rows: AsyncGenerator[MadeRow]) -> Sequence[MadeRow]:
+    """What a preview shows: the first rows, `PREVIEW_BYTES` or a little more together. Raises Precondition
+    (SOURCE_UNREADABLE) after 60 seconds."""
+    kept, size = list[MadeRow](), 0
+    try:
+        async with asyncio.timeout(_PREVIEW_SECONDS), aclosing(rows) as made:
+            async for one in made:
+                kept.append(_shown(one))
+                size += _size(kept[-1])
+                if size >= PREVIEW_BYTES:
+                    break
+    except TimeoutError:
+        raise unreadable(connection, "", DatabaseFault.TIMEOUT, _SLOW_PREVIEW) from None
+    return kept
+
+
+def _shown(made: MadeRow) -> MadeRow:
+    """A row without what a preview does not show: all but the first 16 KiB of each text, and the document of a row with a problem."""
+    row = {name: _cut(value) if isinstance(value, str) else value for name, value in made.row.items()}
+    document = None if made.problem else made.document
+    return replace(
+        made, row=row, document=document and replace(document, text=_cut(document.text), page=None)
+    )
+
+
+def _cut(text: str) -> str:
+    """The text, or its first 16 KiB."""
+    first = text[:_SHOWN_BYTES]
+    return (
+        text if first.isascii() and first == text else first.encode()[:_SHOWN_BYTES].decode(errors="ignore")
+    )
+
+
+def _size(shown: MadeRow) -> int:
+    """About how many bytes a row takes in the answer."""
+    texts = [one for one in shown.row.values() if isinstance(one, str)]
+    if shown.document is not None:
+        texts += [shown.document.text, *map(str, shown.document.metadata.values())]
+    return sum(len(one.encode()) for one in texts) + _VALUE_BYTES * (len(texts) + len(shown.row) + 8)
 
 
 class SubjectProfiles:
@@ -174,19 +275,20 @@ class SubjectProfiles:
     def __init__(self, profiles: PostgresProfiles) -> None:
         self._profiles = profiles
 
-    async def get(self, who: Principal, subject: str, *, documents: bool = True) -> Profile:
-        """The profile of a subject; "" for the caller. documents: whether more than the person is needed. Raises NotFound, which is the same for a subject that does not exist and for one that the caller may not see."""
-        own = names.user(who.user_id)
-        person = await self._profiles.person(who, subject or own)
-        if person is None or not _may_read(who, person):
+    async def get(self, caller: Principal, subject: str, *, documents: bool = True) -> Profile:
+        """The profile of a subject; "" for the caller. documents: whether more than the person is needed. Raises
+        NotFound, which is the same for a subject that does not exist and for one that the caller may not see."""
+        own = names.user(caller.user_id)
+        person = await self._profiles.person(caller, subject or own)
+        if person is None or not _may_read(caller, person):
             raise NotFound.of("subject", subject)
         if person.user_id is not None and not documents:
             return Profile(person, (), 0)
-        found = await self._profiles.profile(who, person)
+        found = await self._profiles.profile(caller, person)
         if person.user_id is None and not found.parts:
             raise NotFound.of("subject", subject)
         return found
 
 
-def _may_read(who: Principal, person: Person) -> bool:
-    return person.user_id == who.user_id or who.role in (Role.ADMIN, Role.SERVICE)
+def _may_read(caller: Principal, person: Person) -> bool:
+    return person.user_id == caller.user_id or caller.role in (Role.ADMIN, Role.SERVICE)

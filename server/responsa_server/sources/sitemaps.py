@@ -26,7 +26,8 @@ _MOST_ADDRESSES: Final = 50_000
 _ROOTS: Final = frozenset({"urlset", "sitemapindex"})
 _PAGE: Final = ["urlset", "url", "loc"]
 _SITEMAP: Final = ["sitemapindex", "sitemap", "loc"]
-# Sitemaps with extensions have four levels, and a few dozen names. The parser keeps each level and each name in memory, and a tag until its end has arrived.
+# Sitemaps with extensions have four levels, and a few dozen names. The parser keeps each level and each name in memory,
+# and a tag until its end has arrived.
 _MOST_LEVELS: Final = 16
 _MOST_NAMES: Final = 1000
 _MOST_TAG_BYTES: Final = 64 * 1024
@@ -52,7 +53,7 @@ def read_sitemap(data: bytes) -> Sitemap:
     """The addresses in a sitemap or an index of sitemaps, which may be compressed with gzip. Raises SitemapProblem."""
     if data.startswith(_GZIP):
         data = _unpacked(data)
-    found, path, text = Sitemap(), list[str](), list[str]()
+    sitemap, path, text = Sitemap(), list[str](), list[str]()
     names, size = set[str](), 0
 
     def note(*some: str | None) -> None:
@@ -82,8 +83,8 @@ def read_sitemap(data: bytes) -> Sitemap:
 
     def end(_: str) -> None:
         if path in (_PAGE, _SITEMAP) and (address := "".join(text).strip()):
-            (found.pages if path == _PAGE else found.sitemaps).append(address)
-        if len(found.pages) + len(found.sitemaps) > _MOST_ADDRESSES:
+            (sitemap.pages if path == _PAGE else sitemap.sitemaps).append(address)
+        if len(sitemap.pages) + len(sitemap.sitemaps) > _MOST_ADDRESSES:
             raise SitemapProblem(f"lists more than {_MOST_ADDRESSES:,} addresses, which sitemaps must not")
         path.pop()
 
@@ -105,7 +106,7 @@ def read_sitemap(data: bytes) -> Sitemap:
         parser.Parse(b"", True)
     except (expat.ExpatError, LookupError, ValueError) as error:
         raise SitemapProblem(f"is not valid XML ({error})") from None
-    return found
+    return sitemap
 
 
 def _unpacked(data: bytes) -> bytes:
@@ -134,17 +135,17 @@ def _pack(data: bytes, write: Write) -> None:
 
 def unpack_sitemap(result: bytes) -> Sitemap:
     """The sitemap that `SITEMAP` has read. Nothing in the result is trusted. Raises SitemapProblem."""
-    found = Sitemap()
+    sitemap = Sitemap()
     try:
         if result.startswith(_PROBLEM):
             raise SitemapProblem(_text(result[1:]))
         if result.count(b"\n") > _MOST_ADDRESSES:
             raise ValueError("too many addresses")
         for line in result.split(b"\n")[:-1]:
-            {_OF_PAGE: found.pages, _OF_SITEMAP: found.sitemaps}[line[:1]].append(_text(line[1:]))
+            {_OF_PAGE: sitemap.pages, _OF_SITEMAP: sitemap.sitemaps}[line[:1]].append(_text(line[1:]))
     except (ValueError, KeyError):
         raise SitemapProblem("cannot be read") from None
-    return found
+    return sitemap
 
 
 def _text(line: bytes) -> str:

@@ -1,11 +1,14 @@
 """The job that runs a source: it brings the documents of a source into step with the rows of the database or the pages of the websites.
 
-A run reads all rows first and changes nothing meanwhile, so a database that goes away in the midst of it has no effect. The rows go to a temporary file, and only digests stay in
-memory. Then the run compares the keys and digests of the rows with those of its documents. What is new or different is made, and what has no row any more is deleted. Nothing
-depends on times or on what an earlier run has seen, so late commits and deletions are found, and a run that was interrupted begins again and finds the rest.
+A run reads all rows first and changes nothing meanwhile, so a database that goes away in the midst of it has no effect.
+The rows go to a temporary file, and only digests stay in memory. Then the run compares the keys and digests of the rows
+with those of its documents. What is new or different is made, and what has no row any more is deleted. Nothing depends
+on times or on what an earlier run has seen, so late commits and deletions are found, and a run that was interrupted
+begins again and finds the rest.
 
-At last the run waits until its documents are indexed. It waits in slices, because the same queue indexes documents. If several documents of a subject change, the new versions wait
-too, and once all of them are indexed, the run publishes them in one transaction, which also deletes those whose rows are gone.
+At last the run waits until its documents are indexed. It waits in slices, because the same queue indexes documents. If
+several documents of a subject change, the new versions wait too, and once all of them are indexed, the run publishes
+them in one transaction, which also deletes those whose rows are gone.
 """
 
 from __future__ import annotations
@@ -68,7 +71,8 @@ from responsa_server.sources.crawling import Crawler
 from responsa_server.sources.declarations import DeclaredConnections
 from responsa_server.sources.notifying import Notifier
 from responsa_server.sources.reading import RowSelection, read_rows, unreadable
-from responsa_server.sources.sandbox import SourceSandbox
+from responsa_server.sources.sandbox import SourceSandboxes
+from responsa_server.spools import spooling
 from responsa_server.stores.postgres.source_runs import PostgresSourceRuns
 from responsa_server.telemetry import instruments
 from responsa_server.telemetry.unexpected import note
@@ -79,7 +83,8 @@ _MOST_OF_FAULT: Final[Mapping[str, int]] = {
     DatabaseFault.UNREACHABLE: _MOST_FAILURES,
     DatabaseFault.CRASHED: 2,
 }
-# A look at the documents that are still to be indexed takes time for each of them. A document takes longer than _A_DOCUMENT, so these looks find much that is new.
+# A look at the documents that are still to be indexed takes time for each of them. A document takes longer than
+# _A_DOCUMENT, so these looks find much that is new.
 _BETWEEN_LOOKS, _A_DOCUMENT, _MOST_BETWEEN_LOOKS = 0.2, 0.001, 30.0
 # So few documents may always go: a share of a small number says nothing.
 _ALWAYS_DELETED: Final = 1
@@ -93,9 +98,11 @@ _DOCUMENTS_READ: Final = 8
 class _Plan:
     """What a run will do.
 
-    file: the documents to make, one a line. places: where the line of each begins. collection: that of the documents. deletions_percent: see `MappingTable`. seen: the keys of all rows. changed: the documents to make, with their subjects. blocked: the subjects with a row that makes no document:
-    either all documents of a subject follow the rows or none. refetched: how pages were fetched whose documents stay as they are. blind: the kinds with a row whose key could not be read; nothing of these kinds is deleted, because any document may be
-    that of the row.
+    file: the documents to make, one a line. places: where the line of each begins. collection: that of the documents.
+    deletions_percent: see `MappingTable`. seen: the keys of all rows. changed: the documents to make, with their
+    subjects. blocked: the subjects with a row that makes no document: either all documents of a subject follow the rows
+    or none. refetched: how pages were fetched whose documents stay as they are. blind: the kinds with a row whose key
+    could not be read; nothing of these kinds is deleted, because any document may be that of the row.
     """
 
     file: IO[bytes]
@@ -142,13 +149,17 @@ class _Plan:
                 self.refetched[at] = document.page.fetched
             return b""
         self.changed[at] = document.subject
-        line = _line(document)
+        plain = asdict(document)
+        if document.page is not None:
+            plain["page"]["data"] = b64encode(document.page.data).decode()
+        line = json.dumps(plain).encode() + b"\n"
         self.places[at] = self.written
         self.written += len(line)
         return line
 
     def order(self, changed: Mapping[DocumentKey, str], together: Set[str]) -> Sequence[DocumentKey]:
-        """The documents to make in the order of the rows, but those of a subject that are published together one after the other: then the first subjects are complete early."""
+        """The documents to make in the order of the rows, but those of a subject that are published together one after
+        the other: then the first subjects are complete early."""
         first = dict[str, int]()
         for at, subject in changed.items():
             first[subject] = min(first.get(subject, self.written), self.places[at])
@@ -177,7 +188,7 @@ class Sync:
         connections: DeclaredConnections,
         databases: Databases,
         crawler: Crawler,
-        sandbox: SourceSandbox,
+        sandboxes: SourceSandboxes,
         library: Library,
         ended: Callable[[Sequence[UUID]], None],
         notifier: Notifier,
@@ -187,7 +198,7 @@ class Sync:
         self._connections = connections
         self._databases = databases
         self._crawler = crawler
-        self._sandbox = sandbox
+        self._sandboxes = sandboxes
         self._library = library
         self._ended = ended
         self._notifier = notifier
@@ -197,7 +208,8 @@ class Sync:
         self._log: FilteringBoundLogger = structlog.get_logger("sources")
 
     async def work(self, tenant_id: str, operation_id: UUID, attempts: int) -> float | None:
-        """Make one attempt, or wait once. Returns None if the run has ended, else the seconds until the next attempt. Whoever ended the run, its job wakes the next one and announces the end."""
+        """Make one attempt, or wait once. Returns None if the run has ended, else the seconds until the next attempt.
+        Whoever ended the run, its job wakes the next one and announces the end."""
         pause = await self._attempt(tenant_id, operation_id)
         if pause is None:
             try:
@@ -235,9 +247,7 @@ class Sync:
                 return LONGEST_PAUSE  # another worker has it
             waiting = 0
         except Unavailable as error:
-            self._log.warning(
-                "a run waits for a part that is unavailable", tenant=tenant_id, reason=error.reason.value
-            )
+            self._log.warning("a run waits for a part that is unavailable", reason=error.reason.value)
             return pause_after(failures)
         except ResponsaError as error:
             # A database may be away for a moment; nothing else passes by itself.
@@ -249,9 +259,7 @@ class Sync:
             waiting = 0
         except Exception as error:  # whatever the error, the run must end, now or after more attempts
             note(self._errors, error, names.operation(operation_id))
-            self._log.exception(
-                "an attempt to run a source failed", tenant=tenant_id, operation=str(operation_id)
-            )
+            self._log.exception("an attempt to run a source failed")
             self._failures[operation_id] = failures + 1
             if failures + 1 < _MOST_FAILURES:
                 return pause_after(failures)
@@ -271,7 +279,7 @@ class Sync:
         if task is None:
             return 0
         if task.reading:
-            with tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY_BYTES) as file:
+            with spooling(), tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY_BYTES) as file:
                 await self._run(task, _Plan(file))
             await self._runs.wait(task.claim)
         while ended := await self._runs.publish(task.claim):
@@ -287,7 +295,11 @@ class Sync:
         if task.user_id is None:
             raise NotPermitted(
                 Reason.ROLE_REQUIRED,
-                "The user in whose name the run makes documents is not an administrator any more. If the user started the run, start it again as an administrator; otherwise, let an administrator change the source; later runs then use this administrator's name.",
+                (
+                    "The user in whose name the run makes documents is not an administrator any more. If the "
+                    "user started the run, start it again as an administrator; otherwise, let an "
+                    "administrator change the source; later runs then use this administrator's name."
+                ),
                 {"required_role": Role.ADMIN.name},
             )
         for earlier in await self._runs.earlier(task.claim):
@@ -333,11 +345,11 @@ class Sync:
             [at for at, one in gone if one.subject in together],
             plan.refetched,
         )
-        who = Principal(task.claim.tenant_id, task.user_id, Role.ADMIN, "source")
+        caller = Principal(task.claim.tenant_id, task.user_id, Role.ADMIN, "source")
         for _, one in gone:
             if one.subject not in together:
                 await self._runs.check(task.claim)
-                await self._delete(who, one)
+                await self._delete(caller, one)
         refused = set[str]()
         order = await asyncio.to_thread(plan.order, changed, together)
         for start in range(0, len(order), _DOCUMENTS_READ):
@@ -347,7 +359,9 @@ class Sync:
                 if document.subject in refused:
                     continue
                 among = document.subject in together
-                if not await self._make(task, who, plan.collection, document, known.get(at), together=among):
+                if not await self._make(
+                    task, caller, plan.collection, document, known.get(at), together=among
+                ):
                     refused |= {document.subject} & together
 
     async def _read(
@@ -357,13 +371,19 @@ class Sync:
         known: Mapping[DocumentKey, StoredDocument],
         failed: Set[DocumentKey],
     ) -> None:
-        """Read all rows, and note what is different. failed: the rows that a retry tries again. Raises Precondition (SOURCE_UNREADABLE), OwnershipLost."""
-        mapping, problems = await self._sandbox.mapping(task.source.mapping)
+        """Read all rows, and note what is different. failed: the rows that a retry tries again. Raises Precondition
+        (SOURCE_UNREADABLE), OwnershipLost."""
+        tenant_id = task.claim.tenant_id
+        sandbox = self._sandboxes.of(tenant_id)
+        mapping, problems = await sandbox.mapping(task.source.mapping)
         if mapping is None:  # a release may be stricter than the one that stored the mapping
             raise InvalidRequest.of_field("source.mapping", "source.mapping", str(problems[0]))
-        connection = await self._connections.named(task.claim.tenant_id, mapping.connection)
+        connection = await self._connections.named(tenant_id, mapping.connection)
         if connection is None:
-            message = f"The connection “{mapping.connection}” is not declared any more, or not granted to this tenant; ask the owner of the installation."
+            message = (
+                f"The connection “{mapping.connection}” is not declared any more, or not granted to this "
+                "tenant; ask the owner of the installation."
+            )
             raise unreadable(mapping.connection, "", DatabaseFault.NOT_GRANTED, message)
         if (unfit := mapping.unfit(connection)) is not None:
             raise InvalidRequest.of_field("source.mapping", "source.mapping", str(unfit))
@@ -375,9 +395,11 @@ class Sync:
             only = {at.key for at in failed} if task.retry else None
             # Reading a site takes long, so a cancelled run must end on the way.
             check = partial(self._runs.check, task.claim)
-            found = self._crawler.pages(connection, mapping, known, only, check)
+            found = self._crawler.pages(tenant_id, connection, mapping, known, only, check)
         else:
-            found = read_rows(self._databases, self._sandbox, connection, mapping, RowSelection(task.subject))
+            found = read_rows(
+                self._databases, tenant_id, sandbox, connection, mapping, RowSelection(task.subject)
+            )
         async with aclosing(found) as rows:
             async for row in rows:
                 if mapping.pages is None:
@@ -395,19 +417,20 @@ class Sync:
     async def _make(
         self,
         task: RunTask,
-        who: Principal,
+        caller: Principal,
         collection: str,
         document: SourceDocument,
         before: StoredDocument | None,
         *,
         together: bool,
     ) -> bool:
-        """Make a document, or a new version of it. together: whether it waits for other documents of its subject. Returns False if it is refused."""
+        """Make a document, or a new version of it. together: whether it waits for other documents of its subject.
+        Returns False if it is refused."""
         at = DocumentKey(document.kind, document.key)
         if before is not None and before.subject != document.subject:
             # A new subject would read the old version until the new one is indexed.
             await self._runs.check(task.claim)
-            await self._delete(who, before)
+            await self._delete(caller, before)
             before = None
         page = document.page
         data, media_type = (
@@ -429,7 +452,7 @@ class Sync:
             task.claim, at, digest, together, document.metadata, fetched, urgent=bool(task.subject)
         )
         try:
-            operation = await self._library.upload(who, described, _pieces(data), len(data), run=of_run)
+            operation = await self._library.upload(caller, described, _pieces(data), len(data), run=of_run)
         except InvalidRequest as error:
             subject = document.subject if together else ""
             failure = NewFailure(at, error.message, document.subject)
@@ -437,12 +460,12 @@ class Sync:
             return False
         if before is not None and before.document_id != operation.document_id:
             # The mapping names another collection than before.
-            await self._delete(who, before)
+            await self._delete(caller, before)
         return True
 
-    async def _delete(self, who: Principal, one: StoredDocument) -> None:
+    async def _delete(self, caller: Principal, document: StoredDocument) -> None:
         with suppress(NotFound):  # somebody else may have deleted it
-            await self._library.delete_document(who, one.document_id)
+            await self._library.delete_document(caller, document.document_id)
 
     def _check_deletions(self, task: RunTask, plan: _Plan, documents: int, deletions: int) -> None:
         most = max(_ALWAYS_DELETED, documents * plan.deletions_percent // 100)
@@ -451,16 +474,12 @@ class Sync:
         name = names.source(task.source.id)
         raise Precondition(
             Reason.SOURCE_DELETIONS,
-            f"The run would delete {deletions} of the {documents} documents of {name}, so it changed nothing. If these deletions are right, run the source again with allow_deletions.",
+            (
+                f"The run would delete {deletions} of the {documents} documents of {name}, so it changed "
+                "nothing. If these deletions are right, run the source again with allow_deletions."
+            ),
             {"source": name, "deletions": str(deletions), "documents": str(documents)},
         )
-
-
-def _line(document: SourceDocument) -> bytes:
-    plain = asdict(document)
-    if document.page is not None:
-        plain["page"]["data"] = b64encode(document.page.data).decode()
-    return json.dumps(plain).encode() + b"\n"
 
 
 def _document(line: bytes) -> SourceDocument:
@@ -491,9 +510,9 @@ _DAY: Final = 86_400.0
 class Scheduling:
     """Begins the runs of schedules."""
 
-    def __init__(self, runs: PostgresSourceRuns, sandbox: SourceSandbox) -> None:
+    def __init__(self, runs: PostgresSourceRuns, sandboxes: SourceSandboxes) -> None:
         self._runs = runs
-        self._sandbox = sandbox
+        self._sandboxes = sandboxes
         self._log: FilteringBoundLogger = structlog.get_logger("sources")
 
     async def work(self, tenant_id: str, schedule_id: UUID, attempts: int) -> float | None:
@@ -504,16 +523,16 @@ class Scheduling:
                 return None
             due, now = source.next_run_time, datetime.now(UTC)
             if due <= now:
-                mapping, _ = await self._sandbox.mapping(source.mapping)
+                mapping, _ = await self._sandboxes.of(tenant_id).mapping(source.mapping)
                 schedule = None if mapping is None else mapping.schedule
                 if schedule is None:
                     # A release may be stricter than the one that stored the mapping.
-                    self._log.error("a schedule cannot be read", tenant=tenant_id, source=source.id)
+                    self._log.error("a schedule cannot be read", source=source.id)
                     return _DAY
                 later = schedule.after(now)
                 begun = await self._runs.start_scheduled(tenant_id, schedule_id, due, later)
                 if begun is None:
-                    self._log.warning("a scheduled run did not begin", tenant=tenant_id, source=source.id)
+                    self._log.warning("a scheduled run did not begin", source=source.id)
                 due = later
         except Unavailable:
             return pause_after(attempts)

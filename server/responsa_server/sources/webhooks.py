@@ -38,7 +38,11 @@ class WebhookTable(Table):
         description="The https address to which events are sent by POST; http is allowed for a host of `allow_private`.",
     )
     secret: SecretTable = Field(
-        description='The place of the signing key, `{ env = "NAME" }` or `{ file = "NAME" }`; a relative path begins at the webhooks\' folder. The value is `whsec_` and at least 24 bytes in Base64, as `openssl rand -base64 32` makes them.'
+        description=(
+            'The place of the signing key, `{ env = "NAME" }` or `{ file = "NAME" }`; a relative '
+            "path begins at the webhooks' folder. The value is `whsec_` and at least 24 bytes in "
+            "Base64, as `openssl rand -base64 32` makes them."
+        )
     )
     tenants: Texts = Field(min_length=1, description='The tenants whose events are sent; `["*"]` means all.')
     events: list[

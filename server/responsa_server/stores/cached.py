@@ -1,7 +1,7 @@
 """Values in the cache that all processes share (ADR 0076).
 
-PostgreSQL decides whether an entry is still good, in a statement that sees what the reader may read. An entry that was altered, that was stored under another key, or that
-cannot be decoded is a miss.
+PostgreSQL decides whether an entry is still good, in a statement that sees what the reader may read. An entry that was
+altered, that was stored under another key, or that cannot be decoded is a miss.
 """
 
 from __future__ import annotations
@@ -62,7 +62,8 @@ class SharedCache(Generic[Value]):
     def __init__(
         self, cache: Cache | None, kind: str, seconds: int, codec: Codec[Value], secret: bytes = b""
     ) -> None:
-        """kind: the kind's name, also in metrics. seconds: how long an entry is kept; 0 to keep none. secret: authenticates the entries, at most 64 bytes."""
+        """kind: the kind's name, also in metrics. seconds: how long an entry is kept; 0 to keep none. secret:
+        authenticates the entries, at most 64 bytes."""
         self._cache = cache if seconds else None
         self._kind = kind
         self._seconds = seconds
@@ -116,9 +117,11 @@ class SharedCache(Generic[Value]):
         make: Callable[[], Awaitable[Value]],
         worth: Callable[[Value], bool],
     ) -> Value:
-        """The cached value if it has the present stamp, otherwise the result of `make`, which is cached when this process is asked for it again: most values are asked for once,
-        and to cache those would cost more than to make some twice. stamp: returns a stamp that never comes again after a change; so it does no harm
-        that a result may be newer than the stamp that was read before it was made. worth: whether to cache this result. Raises the errors of `stamp` and `make`.
+        """The cached value if it has the present stamp, otherwise the result of `make`, which is cached when this
+        process is asked for it again: most values are asked for once, and to cache those would cost more than to make
+        some twice. stamp: returns a stamp that never comes again after a change; so it does no harm that a result may
+        be newer than the stamp that was read before it was made. worth: whether to cache this result. Raises the errors
+        of `stamp` and `make`.
         """
         if self._cache is None:
             return await make()

@@ -1,7 +1,8 @@
 """Vectors of passages in Qdrant.
 
-Each embedding model has a collection of Qdrant, in which each vector is a point. The payload of a point has the tenant, the collection, the generation and the document version, the epoch of the
-attempt that stored the point, whether it is published, and what `PassageVector` says of the vector.
+Each embedding model has a collection of Qdrant, in which each vector is a point. The payload of a point has the tenant,
+the collection, the generation and the document version, the epoch of the attempt that stored the point, whether it is
+published, and what `PassageVector` says of the vector.
 """
 
 from __future__ import annotations
@@ -82,8 +83,9 @@ _OVERSAMPLING: Final[Mapping[Quantization, float]] = {
 
 @dataclass(frozen=True, slots=True)
 class QdrantOptions:
-    """prefix: the names of the collections begin with it and a hyphen; a-z, 0-9 and underscore. search_seconds: the maximum time of one request of a search. m, ef_construction, ef_search: as in
-    the section `retrieval` of the settings.
+    """prefix: the names of the collections begin with it and a hyphen; a-z, 0-9 and underscore. search_seconds: the
+    maximum time of one request of a search. m, ef_construction, ef_search: as in the section `retrieval` of the
+    settings.
     """
 
     prefix: str
@@ -95,7 +97,8 @@ class QdrantOptions:
 
 
 def connect(url: str, key: str) -> AsyncQdrantClient:
-    """A client of the server at this address, which is asked nothing yet. key: the API key; '' for none. Proxies do not come from the environment."""
+    """A client of the server at this address, which is asked nothing yet. key: the API key; '' for none. Proxies do not
+    come from the environment."""
     headers = {"api-key": key} if key else {}
     return AsyncQdrantClient(
         url=url, headers=headers, timeout=_WRITE_SECONDS, check_compatibility=False, trust_env=False
@@ -153,11 +156,11 @@ class QdrantVectors:
                     hnsw_config=graph,
                     quantization_config=quantization,
                 )
-            found = await self._client.get_collection(name)
-            config = found.config.hnsw_config
+            collection = await self._client.get_collection(name)
+            config = collection.config.hnsw_config
             # The server completes the fields of a quantisation, so only its kind is compared.
             if (config.m, config.ef_construct) != (graph.m, graph.ef_construct) or type(
-                found.config.quantization_config
+                collection.config.quantization_config
             ) is not type(quantization):
                 # Qdrant builds the graph again in the background.
                 await self._client.update_collection(
@@ -166,7 +169,7 @@ class QdrantVectors:
                     quantization_config=_quantization(self._options.quantization) or models.Disabled.DISABLED,
                 )
             for field, index in _INDEXES.items():
-                if field not in found.payload_schema:
+                if field not in collection.payload_schema:
                     await self._client.create_payload_index(name, field, index, wait=True)
             self._known |= {name}
             self._prepared |= {name}
@@ -212,7 +215,7 @@ class QdrantVectors:
     ) -> Mapping[UUID, Sequence[PassagePiece]]:
         missing = {str(one) for one in ids}
         fields = ["passage", "generation", "ordinal", "kind", "start", "end"]
-        found: dict[str, dict[str, dict[int, PassagePiece]]] = {}
+        pieces_by_passage: dict[str, dict[str, dict[int, PassagePiece]]] = {}
 
         def add(points: Iterable[models.ScoredPoint | models.Record]) -> None:
             for point in points:
@@ -221,7 +224,7 @@ class QdrantVectors:
                 piece = PassagePiece(
                     VectorKind(payload["kind"]), ByteRange(payload["start"], payload["end"]), cosine
                 )
-                of_passage = found.setdefault(payload["passage"], {})
+                of_passage = pieces_by_passage.setdefault(payload["passage"], {})
                 of_passage.setdefault(payload.get("generation", ""), {})[payload["ordinal"]] = piece
 
         async with self._asking("pieces", self._options.search_seconds):
@@ -231,7 +234,7 @@ class QdrantVectors:
                 vector = _floats(question.data)
                 active = _active(reader.tenant_id, question)
                 add(await self._compared(compared, vector, active, missing, fields, _among("kind", _PIECES)))
-            missing.difference_update(found)
+            missing.difference_update(pieces_by_passage)
             for name in sorted(await self._collections()) if missing else ():
                 add(
                     await self._read(
@@ -242,7 +245,7 @@ class QdrantVectors:
                     )
                 )
         # Pieces are the same in all generations, but one that is being built may lack some.
-        whole = {id_: max(pieces.values(), key=len) for id_, pieces in found.items()}
+        whole = {id_: max(pieces.values(), key=len) for id_, pieces in pieces_by_passage.items()}
         return {UUID(id_): [piece for _, piece in sorted(pieces.items())] for id_, pieces in whole.items()}
 
     async def put(
@@ -349,7 +352,7 @@ class QdrantVectors:
         """The vectors of these passages with their exact cosines, the best one first."""
         if not passages:
             return ()
-        found = await self._client.query_points(
+        response = await self._client.query_points(
             name,
             query=vector,
             query_filter=_all(among, [_among("passage", passages), *more]),
@@ -357,7 +360,7 @@ class QdrantVectors:
             search_params=models.SearchParams(exact=True),
             with_payload=fields,
         )
-        return found.points
+        return response.points
 
     async def _read(
         self,
@@ -385,7 +388,8 @@ class QdrantVectors:
         return name in self._known or name in await self._collections()
 
     async def _require(self, name: str) -> None:
-        """Raises Unavailable if there is no such collection: searches ask only for models with passages, so Qdrant has lost their vectors, or does not have them yet."""
+        """Raises Unavailable if there is no such collection: searches ask only for models with passages, so Qdrant has
+        lost their vectors, or does not have them yet."""
         if not await self._has(name):
             raise _unavailable(Unavailable)
 

@@ -1,7 +1,9 @@
-"""Rates and holds. `RedisRates` and `RedisHolds` share their counts with all processes; `LocalRates` counts in one process while Redis is away.
+"""Rates and holds. `RedisRates` and `RedisHolds` share their counts with all processes; `LocalRates` counts in one
+process while Redis is away.
 
-The windows of a minute come from the library `limits`; longer ones are counted in parts. One hit costs about 90 µs of CPU time, and a call has three of them (its user, its tenant, its address).
-`Reserved` therefore takes several events at once from the shared count, and hands them out in this process. It never hands out more than it has taken.
+The windows of a minute come from the library `limits`; longer ones are counted in parts. One hit costs about 90 µs of
+CPU time, and a call has three of them (its user, its tenant, its address). `Reserved` therefore takes several events at
+once from the shared count, and hands them out in this process. It never hands out more than it has taken.
 """
 
 from __future__ import annotations
@@ -26,7 +28,8 @@ from responsa_server.telemetry.stages import exchange
 Result = TypeVar("Result")
 
 PATIENCE_SECONDS: Final = 1.0
-"""The maximum time that a caller waits for Redis. It is longer than that of the cache, because a pause of a busy process must not make the limits stricter."""
+"""The maximum time that a caller waits for Redis. It is longer than that of the cache, because a pause of a busy
+process must not make the limits stricter."""
 HOLD_SECONDS: Final = 60
 """How long a member of a hold counts without a renewal."""
 _PREFIX: Final = "responsa:limits:"
@@ -38,15 +41,17 @@ _RESERVED_SHARE: Final = 100
 """A reservation takes this fraction of a limit."""
 _REFUSAL_SECONDS: Final = 0.25
 _AT_ONCE: Final = 32
-"""The maximum number of commands at a time. Further ones wait, because a connection for each call of a burst would look like a Redis that is away."""
+"""The maximum number of commands at a time. Further ones wait, because a connection for each call of a burst would look
+like a Redis that is away."""
 _PARTS: Final = 96
 """The number of parts of a window that is longer than a minute: a part of a day is 15 minutes."""
 _RESERVED_SECONDS: Final = 5.0
 """How long the events of a reservation can be used."""
 
 
-class Reach:
-    """Whether Redis can be reached, for all counts of a process. After one command has failed, no call waits for Redis until Redis has answered a probe.
+class RedisAvailability:
+    """Whether Redis can be reached, for all counts of a process. After one command has failed, no call waits for Redis
+    until Redis has answered a probe.
 
     lost: the latest time at which Redis was away, on the clock `time.monotonic()`. away: whether calls go on without Redis.
     """
@@ -96,17 +101,18 @@ class Reach:
 class RedisRates:
     """Implements `Rates` in Redis."""
 
-    def __init__(self, url: str, reach: Reach | None = None) -> None:
+    def __init__(self, url: str, reach: RedisAvailability | None = None) -> None:
         """reach: shared with the other counts of the process; a separate one by default."""
         self._client = redis_client(url, PATIENCE_SECONDS, PATIENCE_SECONDS)
         self._storage = RedisStorage(
             "async+redis://localhost:6379",  # not used: the connections are those of the client
             implementation="redispy",
-            connection_pool=self._client.connection_pool,  # pyright: ignore[reportArgumentType]  # the library passes it on to redis, but its types do not say so
+            # The library passes it on to redis, but its types do not say so.
+            connection_pool=self._client.connection_pool,  # pyright: ignore[reportArgumentType]
             key_prefix=_PREFIX.rstrip(":"),
         )
         self._parts: Any = self._client.register_script(_TAKE_IN_PARTS)
-        self._reach = reach or Reach(url)
+        self._reach = reach or RedisAvailability(url)
 
     async def take(self, room: Room, seconds: int, count: int) -> float:
         if seconds > MINUTE:
@@ -114,7 +120,8 @@ class RedisRates:
         return await self._reach.run(lambda: _hit(self._storage, room, seconds, count))
 
     async def take_in_parts(self, room: Room, seconds: int, count: int) -> float:
-        """Do the same as `take`, with a window of 96 parts. Events count until their part is as old as the window, so the wait is never longer than the window."""
+        """Do the same as `take`, with a window of 96 parts. Events count until their part is as old as the window, so
+        the wait is never longer than the window."""
         keys, arguments = [_PREFIX + room.key], [seconds, _PARTS, room.most, count]
         wait = cast("int", await self._reach.run(lambda: self._parts(keys=keys, args=arguments)))
         return wait / 1000
@@ -142,24 +149,25 @@ class LocalRates:
     def take_in_parts(self, room: Room, seconds: int, count: int) -> float:
         now, length = self._clock(), seconds / _PARTS
         part = int(now / length)
-        found = {at: one for at, one in self._parts.get(room.key, {}).items() if at > part - _PARTS}
-        excess = sum(found.values()) + count - room.most
+        counts = {at: one for at, one in self._parts.get(room.key, {}).items() if at > part - _PARTS}
+        excess = sum(counts.values()) + count - room.most
         if excess <= 0:
-            found[part] = found.get(part, 0) + count
+            counts[part] = counts.get(part, 0) + count
             # The count that has gained nothing for the longest time is forgotten first.
             if room.key not in self._parts and len(self._parts) >= _MOST_KEYS:
                 del self._parts[next(iter(self._parts))]
             self._parts.pop(room.key, None)
-            self._parts[room.key] = found
+            self._parts[room.key] = counts
             return 0.0
-        for at, one in sorted(found.items()):
+        for at, one in sorted(counts.items()):
             excess -= one
             if excess <= 0:
                 return (at + _PARTS) * length - now
         return seconds
 
 
-# KEYS: the count, with the events of each part of its window. ARGV: the window in seconds, the number of its parts, the maximum, the events to count. Returns 0, or the
+# KEYS: the count, with the events of each part of its window. ARGV: the window in seconds, the number of its parts, the
+# maximum, the events to count. Returns 0, or the
 # milliseconds until there is room.
 _TAKE_IN_PARTS: Final = """
 local now = redis.call('TIME')
@@ -205,8 +213,9 @@ async def _hit(storage: RedisStorage | MemoryStorage, room: Room, seconds: int, 
 def _wait(
     most: int, window: float, count: int, earlier: int, earlier_left: float, present: int, present_left: float
 ) -> float:
-    """The seconds until `count` events fit into a window. earlier, present: the events of the two windows that count. earlier_left: the seconds for which the earlier
-    window counts; its weight falls evenly. present_left: the same for the present window, whose weight falls after it has become the earlier one.
+    """The seconds until `count` events fit into a window. earlier, present: the events of the two windows that count.
+    earlier_left: the seconds for which the earlier window counts; its weight falls evenly. present_left: the same for
+    the present window, whose weight falls after it has become the earlier one.
     """
     if count > most:
         return window
@@ -218,13 +227,13 @@ def _wait(
 
 
 class Reserved:
-    """Implements `Rates`. Events of a minute are reserved in the shared counts: a hundredth of the limit, or as many as wait at the moment, and they can be used for five seconds. Reserved
-    events that are not used count all the same, so a caller may be refused a little early, but never late.
+    """Implements `Rates`. Events of a minute are reserved in the shared counts: a hundredth of the limit, or as many as
+    wait at the moment, and they can be used for five seconds. Reserved events that are not used count all the same, so
+    a caller may be refused a little early, but never late.
     """
 
-    def __init__(self, shared: Rates, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, shared: Rates) -> None:
         self._shared = shared
-        self._clock = clock
         self._left: dict[str, tuple[float, int]] = {}
         self._refused: dict[str, tuple[float, float]] = {}
         self._asking: dict[str, asyncio.Future[None]] = {}
@@ -236,11 +245,11 @@ class Reserved:
         key = room.key
         while True:
             left = self._left.get(key)
-            if left is not None and left[1] > 0 and self._clock() < left[0]:
+            if left is not None and left[1] > 0 and time.monotonic() < left[0]:
                 self._left[key] = left[0], left[1] - 1
                 return 0.0
             refused = self._refused.get(key)
-            if refused is not None and self._clock() < refused[0]:
+            if refused is not None and time.monotonic() < refused[0]:
                 return refused[1]
             asking = self._asking.get(key)
             if asking is None:
@@ -257,7 +266,7 @@ class Reserved:
     async def _reserve(self, room: Room, seconds: int) -> float:
         asking = self._asking[room.key] = asyncio.get_running_loop().create_future()
         try:
-            until = self._clock() + _RESERVED_SECONDS
+            until = time.monotonic() + _RESERVED_SECONDS
             # The calls that are waiting have not been counted yet: they arrived while an earlier reservation was on its way.
             wanted = max(room.most // _RESERVED_SHARE, self._waiting[room.key] + 1, 1)
             wanted = min(wanted, room.most, _MOST_RESERVED)
@@ -266,7 +275,7 @@ class Reserved:
                 if wanted == 1:
                     # A caller that goes on costs little: for a moment, it is refused without a look at the counts.
                     _make_room(self._refused)
-                    self._refused[room.key] = self._clock() + min(wait, _REFUSAL_SECONDS), wait
+                    self._refused[room.key] = time.monotonic() + min(wait, _REFUSAL_SECONDS), wait
                     return wait
                 wanted //= 2
             _make_room(self._left)
@@ -283,7 +292,8 @@ def _make_room(entries: dict[str, tuple[float, Any]]) -> None:
         entries.clear()
 
 
-# KEYS: the counts. ARGV: the member, the seconds for which it counts, then the maximum of each count. Returns 0, or the number of the first full count.
+# KEYS: the counts. ARGV: the member, the seconds for which it counts, then the maximum of each count. Returns 0, or the
+# number of the first full count.
 _TAKE: Final = """
 local now = redis.call('TIME')
 local time = now[1] + now[2] / 1000000
@@ -308,15 +318,16 @@ return 0
 
 
 class RedisHolds:
-    """Counts of what exists at one time. A member that is not renewed for some time no longer counts, so that a process that was killed holds nothing."""
+    """Counts of what exists at one time. A member that is not renewed for some time no longer counts, so that a process
+    that was killed holds nothing."""
 
-    def __init__(self, url: str, seconds: int = HOLD_SECONDS, reach: Reach | None = None) -> None:
+    def __init__(self, url: str, seconds: int = HOLD_SECONDS, reach: RedisAvailability | None = None) -> None:
         """seconds: how long a member counts without a renewal. reach: as for `RedisRates`."""
         self._client = redis_client(url, PATIENCE_SECONDS, PATIENCE_SECONDS)
         self._seconds = seconds
         self._take: Any = self._client.register_script(_TAKE)
         self._renew: Any = self._client.register_script(_RENEW)
-        self._reach = reach or Reach(url)
+        self._reach = reach or RedisAvailability(url)
 
     async def take(self, rooms: Sequence[Room], member: str) -> Room | None:
         """Add a member to all counts, or to none. Returns None, or the first room that is full. Raises CountsAway."""
@@ -352,8 +363,10 @@ class RedisHolds:
         await self._client.aclose()
 
 
-# KEYS: the user's log. ARGV: the window and the time to keep the log, in seconds; the maximum; the message; whether the accepted messages follow (1 or 0);
-# then each with its age in seconds. The member "-" says that the log is complete: it is missing after a loss of Redis' data. Returns whether the message
+# KEYS: the user's log. ARGV: the window and the time to keep the log, in seconds; the maximum; the message; whether the
+# accepted messages follow (1 or 0);
+# then each with its age in seconds. The member "-" says that the log is complete: it is missing after a loss of Redis'
+# data. Returns whether the message
 # counts (1), or does not (0), or that the accepted messages are needed (2); and the milliseconds until there is room.
 _COUNT: Final = """
 local now = redis.call('TIME')
@@ -379,37 +392,40 @@ return {1, 0}
 
 
 class RedisMessages:
-    """The messages of each user in the last minute. Counting the same turn twice counts one message. The members are the ids of turns, which no library's window has. Therefore a refused question or a repetition is taken back, and accepted messages can be added after Redis has lost its data, by several processes at once."""
+    """The messages of each user in the last minute. Counting the same turn twice counts one message. The members are
+    the ids of turns, which no library's window has. Therefore a refused question or a repetition is taken back, and
+    accepted messages can be added after Redis has lost its data, by several processes at once."""
 
-    def __init__(self, url: str, reach: Reach | None = None) -> None:
+    def __init__(self, url: str, reach: RedisAvailability | None = None) -> None:
         """reach: as for `RedisRates`."""
         self._client = redis_client(url, PATIENCE_SECONDS, PATIENCE_SECONDS)
         self._count: Any = self._client.register_script(_COUNT)
-        self._reach = reach or Reach(url)
+        self._reach = reach or RedisAvailability(url)
 
     async def count(
-        self, who: Principal, turn_id: UUID, most: int, known: Sequence[Message] | None
+        self, caller: Principal, turn_id: UUID, most: int, known: Sequence[Message] | None
     ) -> float | None:
         """Count a message if there is room.
 
-        known: the user's accepted messages of the last minute, to add to the counts first; None if they have not been read. Returns 0.0 if the message counts,
-        else the seconds until there is room; None if the counts may be incomplete, so that `known` is needed. Raises CountsAway.
-        In the minute after a failure of Redis, other processes may have accepted messages without it, so the accepted messages are needed.
+        known: the user's accepted messages of the last minute, to add to the counts first; None if they have not been
+        read. Returns 0.0 if the message counts, else the seconds until there is room; None if the counts may be
+        incomplete, so that `known` is needed. Raises CountsAway. In the minute after a failure of Redis, other
+        processes may have accepted messages without it, so the accepted messages are needed.
         """
         if known is None and time.monotonic() < self._reach.lost + MINUTE:
             return None
         pairs = [text for one in known or () for text in (one.turn_id.hex, f"{one.age_seconds:.6f}")]
         arguments = [MINUTE, _LOG_SECONDS, most, turn_id.hex, int(known is not None), *pairs]
         outcome, wait = cast(
-            "tuple[int, int]", await self._reach.run(lambda: self._count(keys=[_log(who)], args=arguments))
+            "tuple[int, int]", await self._reach.run(lambda: self._count(keys=[_log(caller)], args=arguments))
         )
         if outcome == 2:
             return None
         return 0.0 if outcome else max(wait, 1) / 1000
 
-    async def give_back(self, who: Principal, turn_id: UUID) -> None:
+    async def give_back(self, caller: Principal, turn_id: UUID) -> None:
         """Forget a message that was not accepted. Raises CountsAway."""
-        await self._reach.run(lambda: self._client.zrem(_log(who), turn_id.hex))
+        await self._reach.run(lambda: self._client.zrem(_log(caller), turn_id.hex))
 
     async def close(self) -> None:
         """Close the connections."""
@@ -417,5 +433,5 @@ class RedisMessages:
         await self._client.aclose()
 
 
-def _log(who: Principal) -> str:
-    return f"{_PREFIX}messages:{who.tenant_id}/{who.user_id}"
+def _log(caller: Principal) -> str:
+    return f"{_PREFIX}messages:{caller.tenant_id}/{caller.user_id}"

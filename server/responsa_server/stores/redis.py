@@ -23,7 +23,8 @@ PAUSE = 2.0
 
 
 REDIS: Final = {"db.system.name": "redis"}
-"""The attributes of the spans of exchanges with Redis. redis-py's instrumentation would also trace the relay, which sends hints all the time and belongs to no call."""
+"""The attributes of the spans of exchanges with Redis. redis-py's instrumentation would also trace the relay, which
+sends hints all the time and belongs to no call."""
 
 
 class RedisCache:
@@ -71,7 +72,8 @@ class RedisCache:
             self._lost()
 
     async def forget(self, prefix: str) -> int:
-        """Remove all entries whose keys begin with this text. Returns their number; 0 also if Redis cannot be reached, where entries end by themselves."""
+        """Remove all entries whose keys begin with this text. Returns their number; 0 also if Redis cannot be reached,
+        where entries end by themselves."""
         number = 0
         try:
             async for keys in _batches(self._client, f"{_literal(self._prefix + prefix)}*"):
@@ -109,7 +111,8 @@ async def _batches(client: Redis, pattern: str) -> AsyncGenerator[Sequence[bytes
     """The keys that match a pattern, in batches. SCAN does not block Redis."""
     cursor = 0
     while True:
-        cursor, keys = await client.scan(cursor, match=pattern, count=500)  # pyright: ignore[reportUnknownMemberType]  # its extra arguments
+        # Its extra arguments have no types.
+        cursor, keys = await client.scan(cursor, match=pattern, count=500)  # pyright: ignore[reportUnknownMemberType]
         if keys:
             yield keys
         if cursor == 0:

@@ -1,7 +1,9 @@
-"""Carries hints between processes over Redis pub/sub. Redis does not store hints. Without Redis, a process reads the log instead, at most half a second later.
+"""Carries hints between processes over Redis pub/sub. Redis does not store hints. Without Redis, a process reads the
+log instead, at most half a second later.
 
-A committed row in a hint goes to readers without another look at the log. Redis may be shared with other programs, so every message carries a code that only
-holders of the installation's secret can make; messages with another code are dropped.
+A committed row in a hint goes to readers without another look at the log. Redis may be shared with other programs, so
+every message carries a code that only holders of the installation's secret can make; messages with another code are
+dropped.
 """
 
 from __future__ import annotations
@@ -24,16 +26,8 @@ from redis.asyncio.client import PubSub
 from redis.exceptions import RedisError
 from structlog.typing import FilteringBoundLogger
 
-from responsa_server.domain.relay import (
-    Circuit,
-    CircuitState,
-    Committed,
-    Hint,
-    Interest,
-    Reload,
-    Taken,
-    Work,
-)
+from responsa_server.domain.breakers import Circuit, CircuitState
+from responsa_server.domain.relay import Committed, EpochAdvanced, Hint, Interest, Reload, Work
 from responsa_server.domain.turns import LogRow
 from responsa_server.stores.redis import PATIENCE, redis_client, refusal_of
 
@@ -70,7 +64,7 @@ def encode(sender: UUID, hint: Hint) -> bytes:
         case Interest(process=process, turn_ids=turn_ids):
             ids = b"".join(one.bytes for one in turn_ids)
             return _HEAD.pack(b"i", sender.bytes) + process.bytes + ids
-        case Taken(turn_id=turn_id, epoch=epoch):
+        case EpochAdvanced(turn_id=turn_id, epoch=epoch):
             return _HEAD.pack(b"t", sender.bytes) + _TAKEN.pack(turn_id.bytes, epoch)
         case Work():
             return _HEAD.pack(b"w", sender.bytes)
@@ -115,7 +109,7 @@ def _decode(kind: bytes, message: bytes, at: int) -> Hint | None:
         return Interest(ids[0], ids[1:]) if ids else None
     if kind == b"t":
         turn, epoch = _TAKEN.unpack_from(message, at)
-        return Taken(UUID(bytes=turn), epoch)
+        return EpochAdvanced(UUID(bytes=turn), epoch)
     if kind == b"r":
         return Reload()
     if kind == b"b":
@@ -126,26 +120,18 @@ def _decode(kind: bytes, message: bytes, at: int) -> Hint | None:
 
 
 class RedisRelay:
-    """Implements `domain.relay.Relay`. Each process has a channel, and one channel reaches all processes. Channel names get a prefix, because other
-    programs may share the Redis server.
+    """Implements `domain.relay.Relay`. Each process has a channel, and one channel reaches all processes. Channel names
+    get a prefix, because other programs may share the Redis server.
 
-    Redis may be absent, stopped, flushed or restarted at any time. While it is unavailable, hints are dropped. Afterwards, sending and receiving
-    recover by themselves.
+    Redis may be absent, stopped, flushed or restarted at any time. While it is unavailable, hints are dropped.
+    Afterwards, sending and receiving recover by themselves.
     """
 
-    def __init__(
-        self,
-        url: str,
-        key: bytes,
-        prefix: str = "responsa:turns:",
-        *,
-        logger: FilteringBoundLogger | None = None,
-    ) -> None:
+    def __init__(self, url: str, key: bytes) -> None:
         """key: authenticates messages, up to 64 bytes; all processes on one database have the same."""
         self._url = url
         self._key = key
-        self._prefix = prefix
-        self._log: FilteringBoundLogger = logger or structlog.get_logger("responsa.relay")
+        self._log: FilteringBoundLogger = structlog.get_logger("responsa.relay")
         self._process: UUID | None = None
         self._heard: Callable[[Hint], None] | None = None
         self._waiting: deque[tuple[str, bytes]] = deque()
@@ -194,7 +180,7 @@ class RedisRelay:
         self._tasks = []
 
     def _channel(self, process: UUID | None) -> str:
-        return f"{self._prefix}{'all' if process is None else process}"
+        return f"responsa:turns:{'all' if process is None else process}"
 
     def _put(self, channel: str, hint: Hint) -> None:
         if self._process is None or time.monotonic() < self._resume:

@@ -18,7 +18,10 @@ class CacheSettings(BaseModel, extra="forbid"):
         default=300,
         ge=0,
         le=3600,
-        description="The results of searches, for each reader, in Redis. A result is used only if nothing has changed in the collections that the reader may read.",
+        description=(
+            "The results of searches, for each reader, in Redis. A result is used only if nothing "
+            "has changed in the collections that the reader may read."
+        ),
     )
     documents_seconds: int = Field(
         default=0,
@@ -33,7 +36,10 @@ class CacheSettings(BaseModel, extra="forbid"):
         default=0.8,
         ge=0,
         le=0.8,
-        description="API keys, sessions and tokens, in the memory of each server. A credential that ends at one server is refused by the others within this time; with 0, at once.",
+        description=(
+            "API keys, sessions and tokens, in the memory of each server. A credential that ends at "
+            "one server is refused by the others within this time; with 0, at once."
+        ),
     )
     checkpoints_seconds: int = Field(
         default=0,

@@ -1,4 +1,5 @@
-"""The metrics of a server: one table of their names, units and meanings, through which all parts measure. `make generate` writes the table into `docs/metrics.md`.
+"""The metrics of a server: one table of their names, units and meanings, through which all parts measure. `make
+generate` writes the table into `docs/metrics.md`.
 
 This module imports nothing of OpenTelemetry. Until `app/metrics.py` connects an instrument, a measurement costs one comparison.
 """
@@ -34,7 +35,9 @@ class Kind(StrEnum):
 class Instrument:
     """One metric.
 
-    name: the name in OpenTelemetry. unit: in the notation of UCUM; a word in braces names what is counted. labels: the names of the labels. bounds: the upper bounds of a histogram's buckets.
+    name: the name in OpenTelemetry. unit: in the notation of UCUM; a word in braces names what is counted. labels: the
+    names of the labels. bounds: the upper bounds of a histogram's buckets. known: values of a counter's labels that are
+    there from the start, as 0: Prometheus sees no increase in a counter that begins with 1.
     """
 
     def __init__(
@@ -45,6 +48,7 @@ class Instrument:
         meaning: str,
         labels: Sequence[str] = (),
         bounds: Sequence[float] = (),
+        known: Sequence[Sequence[str]] = (),
     ) -> None:
         self.kind = kind
         self.name = name
@@ -52,6 +56,7 @@ class Instrument:
         self.meaning = meaning
         self.labels = tuple(labels)
         self.bounds = tuple(bounds)
+        self.known = known
         self._write: Write | None = None
         self._known: dict[tuple[str, ...], Mapping[str, str]] = {}
 
@@ -67,7 +72,8 @@ class Instrument:
         return self._write is not None
 
     def add(self, value: float, *labels: str) -> None:
-        """Add to a counter, or record a value of a histogram. labels: the values of the labels, in their order; names that a configuration or the code knows, never a text or an id of a user."""
+        """Add to a counter, or record a value of a histogram. labels: the values of the labels, in their order; names
+        that a configuration or the code knows, never a text or an id of a user."""
         if self._write is not None:
             self._write(value, self._known.get(labels) or self.bounded(labels))
 
@@ -87,11 +93,14 @@ class Instrument:
 
 
 Readings = Mapping[Instrument, Callable[[], Iterable[Reading]]]
-"""How the values of gauges, and of counters that a part keeps anyway, are read when somebody asks for the metrics. The functions run on any thread."""
+"""How the values of gauges, and of counters that a part keeps anyway, are read when somebody asks for the metrics. The
+functions run on any thread."""
 
 
-def _counter(name: str, unit: str, meaning: str, *labels: str) -> Instrument:
-    return Instrument(Kind.COUNTER, name, unit, meaning, labels)
+def _counter(
+    name: str, unit: str, meaning: str, *labels: str, known: Sequence[Sequence[str]] = ()
+) -> Instrument:
+    return Instrument(Kind.COUNTER, name, unit, meaning, labels, known=known)
 
 
 def _gauge(name: str, unit: str, meaning: str, *labels: str) -> Instrument:
@@ -105,7 +114,10 @@ def _histogram(name: str, unit: str, meaning: str, bounds: Sequence[float], *lab
 CALLS: Final = _counter(
     "responsa.calls",
     "{call}",
-    "Calls that have ended, over all transports. `method` is a method of the contract, such as `ChatService/Ask`, or `other`; `code` is a code of gRPC.",
+    (
+        "Calls that have ended, over all transports. `method` is a method of the contract, such "
+        "as `ChatService/Ask`, or `other`; `code` is a code of gRPC."
+    ),
     "method",
     "code",
 )
@@ -116,13 +128,19 @@ CALLS_RUNNING: Final = _gauge("responsa.calls.running", "{call}", "Calls with a 
 REFUSALS: Final = _counter(
     "responsa.refusals",
     "{call}",
-    "Calls that were refused because a limit or a quota is used up. `reason` is a reason of the error, such as `RATE_LIMIT` or `QUOTA_EXHAUSTED`.",
+    (
+        "Calls that were refused because a limit or a quota is used up. `reason` is a reason of "
+        "the error, such as `RATE_LIMIT` or `QUOTA_EXHAUSTED`."
+    ),
     "reason",
 )
 ERRORS: Final = _counter(
     "responsa.errors",
     "{error}",
-    "Unexpected errors. `error` is the class of the exception, `place` the line of Responsa's code that raised it or called what raised it.",
+    (
+        "Unexpected errors. `error` is the class of the exception, `place` the line of "
+        "Responsa's code that raised it or called what raised it."
+    ),
     "error",
     "place",
 )
@@ -130,6 +148,29 @@ STREAMS: Final = _gauge(
     "responsa.streams", "{stream}", "Readers that follow a turn here, over all transports."
 )
 SOCKETS: Final = _gauge("responsa.sockets", "{connection}", "Open WebSockets.")
+
+USERS_ACTIVE: Final = _gauge(
+    "responsa.users.active",
+    "{user}",
+    "Users of all servers who have asked a question in the last 15 minutes, at most 15 s ago.",
+)
+MAILS: Final = _counter(
+    "responsa.mails",
+    "{attempt}",
+    (
+        "Attempts to send a mail. `outcome`: `sent`, `failed` (it is tried again) or `refused` "
+        "(the mail server will never take it)."
+    ),
+    "outcome",
+    known=(("sent",), ("failed",), ("refused",)),
+)
+DELIVERIES: Final = _counter(
+    "responsa.deliveries",
+    "{attempt}",
+    "Attempts at a delivery to a webhook. `outcome`: `delivered` or `failed`.",
+    "outcome",
+    known=(("delivered",), ("failed",)),
+)
 
 TURNS: Final = _counter(
     "responsa.turns",
@@ -166,7 +207,10 @@ TURNS_RUNNING: Final = _gauge("responsa.turns.running", "{turn}", "Turns that ru
 TURNS_RATE: Final = _gauge(
     "responsa.turns.rate",
     "{turn}",
-    "How many turns that ask no language model this process finishes in a second while all their slots are taken, as far as it has measured. New questions are admitted by it.",
+    (
+        "How many turns that ask no language model this process finishes in a second while all "
+        "their slots are taken, as far as it has measured. New questions are admitted by it."
+    ),
 )
 TURNS_WAITING: Final = _gauge(
     "responsa.turns.waiting", "{turn}", "Turns of all servers that wait for a worker, at most 15 s ago."
@@ -177,13 +221,19 @@ TURNS_WAITING_AGE: Final = _gauge(
 CLAIMS: Final = _counter(
     "responsa.turn.claims",
     "{turn}",
-    "Turns that this process has begun to run. `from`: `caller` for a turn whose call came here, `queue` for a turn that waited, `worker` for a turn that another worker had begun.",
+    (
+        "Turns that this process has begun to run. `from`: `caller` for a turn whose call came "
+        "here, `queue` for a turn that waited, `worker` for a turn that another worker had begun."
+    ),
     "from",
 )
 RUNS_LEFT: Final = _counter(
     "responsa.turn.runs.left",
     "{turn}",
-    "Runs that ended before their turn. `cause`: `lost` (another worker or call has taken the turn), `abandoned` (nothing could be written), `given_up` (this process stops).",
+    (
+        "Runs that ended before their turn. `cause`: `lost` (another worker or call has taken "
+        "the turn), `abandoned` (nothing could be written), `given_up` (this process stops)."
+    ),
     "cause",
 )
 LEASES_LOST: Final = _counter(
@@ -199,7 +249,10 @@ COMMIT_TURNS: Final = _histogram(
 SEARCH_SECONDS: Final = _histogram(
     "responsa.search.duration",
     "s",
-    "How long searches took. `part`: `whole`, or one of its parts: `embedding` (of the question), `passages` (PostgreSQL and ranking), `reranking` (by a model).",
+    (
+        "How long searches took. `part`: `whole`, or one of its parts: `embedding` (of the "
+        "question), `passages` (PostgreSQL and ranking), `reranking` (by a model)."
+    ),
     _SHORT_SECONDS,
     "part",
 )
@@ -211,13 +264,22 @@ SEARCHES_WITHOUT_VECTORS: Final = _counter(
 STANDBY_SEARCHES: Final = _counter(
     "responsa.searches.standby",
     "{search}",
-    "Searches of a server that has a standby of PostgreSQL. `outcome`: what the standby did: `answered`, `behind` (it had not replayed what the search may find), `failed` (it was too slow, or cancelled a statement), `away` (it could not be asked) or `unasked` (nothing was searched).",
+    (
+        "Searches of a server that has a standby of PostgreSQL. `outcome`: what the standby did: "
+        "`answered`, `behind` (it had not replayed what the search may find), `failed` (it was "
+        "too slow, or cancelled a statement), `away` (it could not be asked) or `unasked` "
+        "(nothing was searched)."
+    ),
     "outcome",
 )
 CACHE_LOOKUPS: Final = _counter(
     "responsa.cache.lookups",
     "{lookup}",
-    "Lookups in caches. `cache`: `vectors`, `searches`, `documents`, `passages`, `credentials` or `checkpoints`; `result`: `hit` or `miss`.",
+    (
+        "Lookups in caches. `cache`: `vectors`, `searches`, `documents`, `passages`, "
+        "`credentials`, `checkpoints` or `collections` (those in memory); `result`: `hit` or "
+        "`miss`."
+    ),
     "cache",
     "result",
 )
@@ -268,7 +330,10 @@ TOOL_SECONDS: Final = _histogram(
 DOCUMENTS: Final = _counter(
     "responsa.ingestion.documents",
     "{document}",
-    "Attempts to ingest a document. `outcome`: `ready`, `rejected` (the document or its collection is at fault) or `failed` (the server is; it is tried again).",
+    (
+        "Attempts to ingest a document. `outcome`: `ready`, `rejected` (the document or its "
+        "collection is at fault) or `failed` (the server is; it is tried again)."
+    ),
     "outcome",
 )
 DOCUMENT_BYTES: Final = _counter("responsa.ingestion.read", "By", "The sizes of these documents.")
@@ -299,7 +364,11 @@ JOBS_WAITING_AGE: Final = _gauge(
 POOL_CONNECTIONS: Final = _gauge(
     "responsa.pool.connections",
     "{connection}",
-    "Connections to PostgreSQL and Redis. `pool`: `app`, `credentials`, `turns`, `log`, `writer`, `standby` (PostgreSQL) or `redis`; `state`: `idle`, `used` or `most` (the maximum).",
+    (
+        "Connections to PostgreSQL and Redis. `pool`: `app`, `credentials`, `turns`, `log`, "
+        "`writer`, `standby` (PostgreSQL) or `redis`; `state`: `idle`, `used` or `most` (the "
+        "maximum)."
+    ),
     "pool",
     "state",
 )
@@ -309,7 +378,11 @@ POOL_WAITING: Final = _gauge(
 CIRCUITS: Final = _gauge(
     "responsa.circuits.open",
     "{circuit}",
-    "Circuit breakers that are open, so that nothing is asked of the part. `part`: `model`, `provider`, `tool`, `postgresql` (pools of connections) or `redis` (its users in this process: the caches, the limits and the hints between processes).",
+    (
+        "Circuit breakers that are open, so that nothing is asked of the part. `part`: `model`, "
+        "`provider`, `tool`, `postgresql` (pools of connections) or `redis` (its users in this "
+        "process: the caches, the limits and the hints between processes)."
+    ),
     "part",
 )
 PARTS: Final = _gauge(
@@ -326,7 +399,9 @@ DISK_FREE: Final = _gauge(
 )
 DISK_SIZE: Final = _gauge("responsa.disk.size", "By", "The sizes of these disks.", "disk")
 BACKUP_AGE: Final = _gauge(
-    "responsa.backup.age", "s", "The age of the newest complete backup that `responsa backup` has made."
+    "responsa.backup.age",
+    "s",
+    "The age of the newest complete backup that `responsa backup` has made; without one, the age of the database.",
 )
 LOOP_LAG: Final = _histogram(
     "responsa.loop.lag",

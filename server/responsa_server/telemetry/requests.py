@@ -17,13 +17,15 @@ def request(method: str, host: str, port: int | None) -> AnyStage:
 
 
 def traceparent_for(sent: AnyStage, kind: str, host: str) -> str | None:
-    """The value of the header `traceparent` for a server of this kind, or None if the server gets none. sent: the stage of the request, which has begun."""
+    """The value of the header `traceparent` for a server of this kind, or None if the server gets none. sent: the stage
+    of the request, which has begun."""
     return (sent.traceparent or None) if sent.propagates(kind, host) else None
 
 
 @contextmanager
 def ambient(kind: str) -> Generator[None]:
-    """In the block, the current stage is also OpenTelemetry's current span, for libraries that send it on themselves, if servers of this kind get the header."""
+    """In the block, the current stage is also OpenTelemetry's current span, for libraries that send it on themselves,
+    if servers of this kind get the header."""
     stage = current()
     named = context_of(stage.traceparent) if stage.trace_id and stage.propagates(kind) else None
     if named is None:

@@ -1,9 +1,12 @@
-"""The section `telemetry` of the settings."""
+"""The section `telemetry` of the settings, and what OpenTelemetry's environment variables say where it says nothing."""
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
+from urllib.parse import unquote
 
 from pydantic import BaseModel, BeforeValidator, Field, SecretStr
 from pydantic_settings import NoDecode
@@ -44,9 +47,20 @@ class PrometheusSettings(BaseModel, extra="forbid"):
         le=60,
         description="How often it reads the servers' metrics and evaluates the rules.",
     )
+    runbooks: str = Field(
+        default="",
+        pattern=r"^(https?://[^\s#]+)?$",
+        description=(
+            "Where your people read `docs/runbooks.md`, such as `https://docs.example.org/runbooks`: "
+            "what the links of alerts begin with. Empty: `docs/runbooks.md`."
+        ),
+    )
     rules: Path | None = Field(
         default=None,
-        description="The folder of its rules (`*.yml`). Empty: the rules that come with Responsa, which are made from `deploy/prometheus/alerts.yaml`.",
+        description=(
+            "The folder of its rules (`*.yml`). Empty: the rules that come with Responsa, which are "
+            "made from `deploy/prometheus/alerts.yaml`."
+        ),
     )
 
 
@@ -56,13 +70,20 @@ class TelemetrySettings(BaseModel, extra="forbid"):
     endpoint: str = Field(
         default="",
         pattern=r"^(https?://[^\s]+)?$",
-        description="The address of the collector that receives telemetry by OTLP, such as `http://localhost:4317`. Empty: OTEL_EXPORTER_OTLP_ENDPOINT or OTEL_EXPORTER_OTLP_TRACES_ENDPOINT; without them, no traces are made.",
+        description=(
+            "The address of the collector that receives telemetry by OTLP, such as "
+            "`http://localhost:4317`. Empty: OTEL_EXPORTER_OTLP_ENDPOINT or "
+            "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT; without them, no traces are made."
+        ),
     )
     sample_ratio: float | None = Field(
         default=None,
         ge=0,
         le=1,
-        description="The share of calls whose traces are sent. A call with a `traceparent` header is sent if its caller's trace is. Empty: OTEL_TRACES_SAMPLER decides; without it, all are sent.",
+        description=(
+            "The share of calls whose traces are sent. A call with a `traceparent` header is sent if "
+            "its caller's trace is. Empty: OTEL_TRACES_SAMPLER decides; without it, all are sent."
+        ),
     )
     slow_turn_seconds: float = Field(
         default=10.0,
@@ -76,22 +97,36 @@ class TelemetrySettings(BaseModel, extra="forbid"):
     )
     propagate_to: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)] = Field(
         default=("models", "mcp"),
-        description="The servers that get the header `traceparent`, separated by commas: `models` for all servers of models, `mcp` for all MCP servers, or the name of a host.",
+        description=(
+            "The servers that get the header `traceparent`, separated by commas: `models` for all "
+            "servers of models, `mcp` for all MCP servers, or the name of a host."
+        ),
     )
     observe: bool = Field(
         default=False,
-        description="Whether `responsa up` also starts Prometheus, which must be installed on the machine, and lets the servers serve their metrics. `responsa up --observe` does the same.",
+        description=(
+            "Whether `responsa up` also starts Prometheus, which must be installed on the machine, "
+            "and lets the servers serve their metrics. `responsa up --observe` does the same."
+        ),
     )
     prometheus: PrometheusSettings = PrometheusSettings()
     langfuse: LangfuseSettings = LangfuseSettings()
     metrics: bool = Field(
         default=False,
-        description="Whether each server serves its metrics to Prometheus. They are also made, for a collector, if `telemetry.endpoint`, OTEL_EXPORTER_OTLP_ENDPOINT or OTEL_EXPORTER_OTLP_METRICS_ENDPOINT is set.",
+        description=(
+            "Whether each server serves its metrics to Prometheus. They are also made, for a "
+            "collector, if `telemetry.endpoint`, OTEL_EXPORTER_OTLP_ENDPOINT or "
+            "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT is set."
+        ),
     )
     metrics_listen: str = Field(
         default="127.0.0.1:0",
         pattern=r"^(\[[0-9A-Fa-f:.]+\]|[0-9.]+):[0-9]{1,5}$",
-        description="The address where a server serves its metrics. The port 0 stands for any free port, which the server writes into its file for Prometheus. Several servers on one machine need the port 0.",
+        description=(
+            "The address where a server serves its metrics. The port 0 stands for any free port, "
+            "which the server writes into its file for Prometheus. Several servers on one machine "
+            "need the port 0."
+        ),
     )
     metrics_targets: Path | None = Field(
         default=None,
@@ -99,10 +134,86 @@ class TelemetrySettings(BaseModel, extra="forbid"):
     )
     metrics_on_gateway: bool = Field(
         default=False,
-        description="Whether `/metrics` on the public port shows the metrics of all servers of this data folder, to everybody who can reach the port.",
+        description=(
+            "Whether `/metrics` on the public port shows the metrics of all servers of this data "
+            "folder, to everybody who can reach the port."
+        ),
     )
     server: str = Field(
         default="",
         pattern=r"^([a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?)?$",
-        description="The name of a server in metrics and traces. Empty: the names that `responsa up` gives, or else the host's name and the process's id.",
+        description=(
+            "The name of a server in metrics and traces. Empty: the names that `responsa up` gives, "
+            "or else the host's name and the process's id."
+        ),
     )
+
+
+Signal = Literal["traces", "metrics"]
+"""A kind of telemetry that is sent by OTLP."""
+
+
+class Otlp:
+    """What the settings say; where they say nothing, what the variables of
+    https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/ say."""
+
+    def __init__(self, settings: TelemetrySettings, variables: Mapping[str, str]) -> None:
+        """variables: the environment."""
+        self._settings = settings
+        self._variables = variables
+
+    def protocol(self, signal: Signal) -> str:
+        """The protocol in which telemetry is sent: `grpc` or `http/protobuf`."""
+        own = self._variables.get(f"OTEL_EXPORTER_OTLP_{signal.upper()}_PROTOCOL")
+        return own or self._variables.get("OTEL_EXPORTER_OTLP_PROTOCOL") or "grpc"
+
+    def endpoint(self, signal: Signal) -> str:
+        """The URL to which telemetry is sent; "" if it is sent to no collector."""
+        variables, name = self._variables, signal.upper()
+        if self._off or variables.get(f"OTEL_{name}_EXPORTER", "otlp") != "otlp":
+            return ""
+        if not self._settings.endpoint and (own := variables.get(f"OTEL_EXPORTER_OTLP_{name}_ENDPOINT")):
+            return own
+        endpoint = self._settings.endpoint or variables.get("OTEL_EXPORTER_OTLP_ENDPOINT", "")
+        path = "" if self.protocol(signal) == "grpc" else f"/v1/{signal}"
+        return f"{endpoint.rstrip('/')}{path}" if endpoint else ""
+
+    @property
+    def traces_headers(self) -> Mapping[str, str]:
+        """The headers of each request to the collector that gets traces."""
+        variables = self._variables
+        given = variables.get("OTEL_EXPORTER_OTLP_TRACES_HEADERS") or variables.get(
+            "OTEL_EXPORTER_OTLP_HEADERS"
+        )
+        pairs = (pair.partition("=") for pair in (given or "").split(","))
+        return {
+            unquote(key).strip().lower(): unquote(value).strip() for key, _, value in pairs if key.strip()
+        }
+
+    @property
+    def traced_share(self) -> float:
+        """The share of calls, from 0 to 1, whose traces are sampled; see `follows_callers_sampling`."""
+        sampler = self._variables.get("OTEL_TRACES_SAMPLER", "")
+        if self._settings.sample_ratio is not None:
+            return self._settings.sample_ratio
+        if sampler.endswith("always_off"):
+            return 0.0
+        with contextlib.suppress(ValueError):
+            if sampler.endswith("traceidratio"):
+                return float(self._variables.get("OTEL_TRACES_SAMPLER_ARG", ""))
+        return 1.0
+
+    @property
+    def follows_callers_sampling(self) -> bool:
+        """Whether a call is sampled if its caller's trace is."""
+        sampler = self._variables.get("OTEL_TRACES_SAMPLER") or "parentbased_always_on"
+        return self._settings.sample_ratio is not None or sampler.startswith("parentbased")
+
+    @property
+    def makes_traces(self) -> bool:
+        """Whether spans are sent anywhere."""
+        return bool(self.endpoint("traces") or (self._settings.langfuse.url and not self._off))
+
+    @property
+    def _off(self) -> bool:
+        return self._variables.get("OTEL_SDK_DISABLED", "").lower() == "true"

@@ -1,7 +1,8 @@
 """Stages: what a call or a turn does one after the other, with its times and counts.
 
-`stage` opens a stage of whatever the running task records. Each stage becomes a line of the log at debug level and, if the trace is sampled, a span. A turn whose trace is not sampled
-keeps a list of its stages; if the turn is slow or fails, they become spans at its end. If nothing is recorded, a stage costs less than a microsecond.
+`stage` opens a stage of whatever the running task records. Each stage becomes a line of the log at debug level and, if
+the trace is sampled, a span. A turn whose trace is not sampled keeps a list of its stages; if the turn is slow or
+fails, they become spans at its end. If nothing is recorded, a stage costs less than a microsecond.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Final, Protocol, Self
 
-from opentelemetry.context import Context
+from opentelemetry.context import Context, attach
 from opentelemetry.trace import (
     Link,
     NonRecordingSpan,
@@ -26,6 +27,8 @@ from opentelemetry.trace import (
     StatusCode,
     TraceFlags,
     Tracer,
+    TracerProvider,
+    get_current_span,
     set_span_in_context,
 )
 
@@ -52,8 +55,11 @@ class DebugLog(Protocol):
 class Traces:
     """How this process records stages.
 
-    tracer: makes spans; None if no traces are made. late: makes the spans of unsampled turns that were slow or failed. log: gets a line for each stage; None unless the level is debug.
-    slow_seconds: from this time on, a turn is slow. texts: whether spans may contain texts. propagate_to: the servers that get `traceparent` (`TelemetrySettings.propagate_to`).
+    tracer: makes spans; None if no traces are made. late: makes the spans of unsampled turns that were slow or failed.
+    log: gets a line for each stage; None unless the level is debug.
+    slow_seconds: from this time on, a turn is slow. texts: whether spans may contain texts. propagate_to: the servers
+    that get `traceparent` (`TelemetrySettings.propagate_to`). provider: makes the tracers of libraries; None if no
+    traces are made.
     """
 
     tracer: Tracer | None = None
@@ -62,6 +68,7 @@ class Traces:
     slow_seconds: float = 10.0
     texts: bool = False
     propagate_to: frozenset[str] = field(default_factory=frozenset[str])
+    provider: TracerProvider | None = None
 
     @property
     def on(self) -> bool:
@@ -69,16 +76,24 @@ class Traces:
         return self.tracer is not None or self.log is not None
 
     def call(
-        self, name: str, traceparent: Sequence[str], fields: Mapping[str, str], **counts: Count
+        self,
+        name: str,
+        traceparent: Sequence[str],
+        fields: Mapping[str, str],
+        span: Span | None = None,
+        /,
+        **counts: Count,
     ) -> Stage:
-        """The stage of a call from outside. traceparent: the values of the caller's header; anything but one valid value is ignored. fields: what every line of the log names."""
+        """The stage of a call from outside. traceparent: the values of the caller's header; anything but one valid
+        value is ignored. fields: what every line of the log names. span: of `opened_span`, which ends it."""
         parent = context_of(traceparent[0]) if len(traceparent) == 1 else None
-        return Stage(_Record(self, fields), None, name, counts, SpanKind.SERVER, parent=parent)
+        return Stage(_Record(self, fields), None, name, counts, SpanKind.SERVER, parent=parent, opened=span)
 
     def turn(
         self, name: str, traceparent: str, fields: Mapping[str, str], *, again: bool, **counts: Count
     ) -> Stage:
-        """The stage of an attempt at a turn. traceparent: that of the accepted call, "" if it is not known. fields: what every line of the log names. again: whether earlier attempts were broken off."""
+        """The stage of an attempt at a turn. traceparent: that of the accepted call, "" if it is not known. fields:
+        what every line of the log names. again: whether earlier attempts were broken off."""
         parent = context_of(traceparent)
         links = [Link(parent)] if again and parent is not None else ()
         record = _Record(self, fields, keeps=self.late is not None)
@@ -98,9 +113,21 @@ def context_of(traceparent: str) -> SpanContext | None:
     return SpanContext(trace, span, is_remote=True, trace_flags=TraceFlags(flags & TraceFlags.SAMPLED))
 
 
+def opened_span() -> Span | None:
+    """The span that OpenTelemetry's interceptor has opened for the running call; None without one. From now on, it is
+    no longer OpenTelemetry's current span: a library in this process could send its id to anybody."""
+    span = get_current_span()
+    if not span.get_span_context().is_valid:
+        return None
+    # The interceptor detaches its own context, which it does not miss.
+    attach(_NOWHERE)
+    return span
+
+
 @dataclass(slots=True)
 class _Record:
-    """The stages of one call, or of one attempt at a turn. fields: what every line of the log names. keeps: whether stages are kept if the trace is not sampled."""
+    """The stages of one call, or of one attempt at a turn. fields: what every line of the log names. keeps: whether
+    stages are kept if the trace is not sampled."""
 
     traces: Traces
     fields: Mapping[str, str]
@@ -158,7 +185,8 @@ IDLE: Final = _Idle()
 
 
 class Stage:
-    """A stage. As a context manager, it begins and ends with the block, and the stages that begin in the block are parts of it. An exception that leaves the block marks it as failed."""
+    """A stage. As a context manager, it begins and ends with the block, and the stages that begin in the block are
+    parts of it. An exception that leaves the block marks it as failed."""
 
     __slots__ = (
         "_before",
@@ -170,6 +198,7 @@ class Stage:
         "links",
         "minor",
         "name",
+        "opened",
         "parent",
         "record",
         "remote",
@@ -188,8 +217,10 @@ class Stage:
         minor: bool = False,
         parent: SpanContext | None = None,
         links: Sequence[Link] = (),
+        opened: Span | None = None,
     ) -> None:
-        """minor: whether the stage is a span alone, which is neither logged nor kept."""
+        """minor: whether the stage is a span alone, which is neither logged nor kept. opened: its span, if somebody
+        else begins and ends that."""
         self.name = name
         self.counts = counts
         self.begun = self.ended = 0
@@ -202,7 +233,7 @@ class Stage:
         self.kind = kind
         self.remote = parent
         self.links = links
-        self.span: Span | None = None
+        self.opened = self.span = opened
         self._before: Stage | None = None
 
     def begin(self, at: int | None = None) -> Self:
@@ -210,7 +241,11 @@ class Stage:
         self.begun = at or time.time_ns()
         tracer = self.record.traces.tracer
         within = self.parent
-        if tracer is not None and (within is None or within.sampled):
+        if self.opened is not None:
+            self.opened.update_name(self.name)
+            self.opened.set_attributes(_attributes(self.counts))
+            self.sampled = self.opened.is_recording()
+        elif tracer is not None and (within is None or within.sampled):
             self.span = tracer.start_span(
                 self.name,
                 self.context(),
@@ -279,7 +314,8 @@ class Stage:
 
     @contextmanager
     def current(self) -> Generator[None]:
-        """In the block, stages that begin are parts of this one. For a stage that a generator keeps open while its reader does something else."""
+        """In the block, stages that begin are parts of this one. For a stage that a generator keeps open while its
+        reader does something else."""
         before = _CURRENT.get()
         _CURRENT.set(self)
         try:
@@ -344,7 +380,8 @@ class Stage:
         if self.failure:
             span.set_attribute("error.type", self.failure)
             span.set_status(Status(StatusCode.ERROR))
-        span.end(self.ended)
+        if span is not self.opened:
+            span.end(self.ended)
 
 
 _CURRENT: ContextVar[Stage | None] = ContextVar("responsa_stage", default=None)

@@ -33,7 +33,8 @@ DAYS: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday
 """The English names, in the order of `date.weekday`."""
 
 _MOST_CHARS: Final = 64
-# The dates of ISO 8601 and RFC 3339, from a year to fractions of a second, and those of PDF (ISO 32000-1, 7.9.4), such as D:20260131120000+01'00'.
+# The dates of ISO 8601 and RFC 3339, from a year to fractions of a second, and those of PDF (ISO 32000-1, 7.9.4), such
+# as D:20260131120000+01'00'.
 _DATE: Final = re.compile(
     r"(?:D:)?(\d{4})(?:[-/.]?(\d\d)(?:[-/.]?(\d\d)(?:[T ]?(\d\d):?(\d\d)(?::?(\d\d)(?:[.,]\d+)?)?)?)?)?"
     r"\s*(?:(Z)|([+-])(\d\d)[:']?(\d\d)?'?)?(?:Z?00'00'?)?\Z"
@@ -86,9 +87,9 @@ class BlockKind(StrEnum):
 class Place:
     """Where a block stands in the original file.
 
-    page: the number of the page, slide or sheet, from 1; 0 if the format has no pages. box: the left, top, right and bottom edge of the block on its
-    page, in thousandths of the page's width and height, from the top left corner; None if unknown. path: the place inside an office or data file,
-    such as "Sheet2!A4:C4"; '' for other formats.
+    page: the number of the page, slide or sheet, from 1; 0 if the format has no pages. box: the left, top, right and
+    bottom edge of the block on its page, in thousandths of the page's width and height, from the top left corner; None
+    if unknown. path: the place inside an office or data file, such as "Sheet2!A4:C4"; '' for other formats.
     """
 
     page: int = 0
@@ -116,12 +117,12 @@ class Block:
 class ParsedDocument:
     """Canonical text with its blocks. The blocks are in order, do not overlap, and begin and end between code points.
 
-    Blocks need not cover the whole text: blank lines, list markers of extracted HTML and metadata at the top belong to
-    no block. `title` has 1 to 300 characters on one line. `language` is the BCP 47 tag that the document states, or
-    None. The text contains neither U+0000 nor lone surrogates. `format` is the name of a row in the table of formats.
-    `author` is the author whom the document names, on one line and in at most 255 bytes, or ''. `date` is the date that
-    the document states, in UTC, or None. `keywords` are those that it states, each on one line and in 1 to 64 characters, at most 10.
-    Before the byte `body_start` stand only statements about the document, such as the front matter of Markdown: no passage has them.
+    Blocks need not cover the whole text: blank lines and metadata at the top belong to no block. `title` has 1 to 300
+    characters on one line. `language` is the BCP 47 tag that the document states, or None. The text contains neither
+    U+0000 nor lone surrogates. `format` is the name of a row in the table of formats. `author` is the author whom the
+    document names, on one line and in at most 255 bytes, or ''. `date` is the date that the document states, in UTC, or
+    None. `keywords` are those that it states, each on one line and in 1 to 64 characters, at most 10. Before the byte
+    `body_start` stand only statements about the document, such as the front matter of Markdown: no passage has them.
     """
 
     title: str
@@ -176,6 +177,10 @@ class BlockCollector:
     def first_heading(self, deepest: int = 1) -> str:
         """Return the title of the first heading of the levels 1 to `deepest`, or '' if the document has no such heading."""
         return next((row[4] for row in self._rows if row[0] is BlockKind.HEADING and row[3] <= deepest), "")
+
+    def has(self, kind: BlockKind) -> bool:
+        """Return whether there is a block of this kind."""
+        return any(row[0] is kind for row in self._rows)
 
     def _first_line(self, text: str) -> str:
         """Return the first visible line of the blocks, or ''."""

@@ -1,7 +1,8 @@
 """Compares two texts by lines, in bounded time and memory.
 
-The method is the patience difference: lines that occur once in each text, in the same order, are anchors, and the texts between two anchors are compared in
-the same way. Short stretches without anchors are compared by difflib. Long ones count as replaced: the comparison is then coarse, and never wrong.
+The method is the patience difference: lines that occur once in each text, in the same order, are anchors, and the texts
+between two anchors are compared in the same way. Short stretches without anchors are compared by difflib. Long ones
+count as replaced: the comparison is then coarse, and never wrong.
 """
 
 from __future__ import annotations
@@ -10,10 +11,13 @@ from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
-from enum import StrEnum
 from itertools import accumulate
 from typing import Final
 
+import numpy as np
+from numpy.typing import NDArray
+
+from responsa_server.domain.contract import HunkKind
 from responsa_server.domain.events import ByteRange
 
 MAX_BYTES: Final = 8 * 1024 * 1024
@@ -23,18 +27,8 @@ MAX_LINES: Final = 100_000
 MAX_HUNKS: Final = 500
 """The maximum number of hunks of a comparison."""
 
-_BLOCK: Final = 1024 * 1024
 _MAX_STRETCH: Final = 256
 """The maximum number of lines of a text that difflib compares, because its time grows with their square."""
-
-
-class HunkKind(StrEnum):
-    """How two stretches of text differ."""
-
-    EQUAL = "equal"
-    INSERTED = "inserted"
-    DELETED = "deleted"
-    REPLACED = "replaced"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +42,8 @@ class Hunk:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """The hunks of two texts. Together they cover both texts in order. cut: whether a hunk of the kind REPLACED stands for text that was not compared."""
+    """The hunks of two texts. Together they cover both texts in order. cut: whether a hunk of the kind REPLACED stands
+    for text that was not compared."""
 
     hunks: Sequence[Hunk]
     cut: bool
@@ -56,13 +51,16 @@ class Comparison:
 
 def compare(base: bytes, other: bytes) -> Comparison:
     """Compare two texts in UTF-8. Takes at most a few seconds, whatever the texts are."""
-    before = _common_prefix(base, other)
+    first, second = np.frombuffer(base, np.uint8), np.frombuffer(other, np.uint8)
+    before = _equal_bytes(first, second)
     if not before == len(base) == len(other):
         before = base.rfind(b"\n", 0, before) + 1
-    after = _shared_end(base, other, before)
+    # Whole lines at the end that are equal and begin after `before`.
+    line_end = base.find(b"\n", len(base) - _equal_bytes(first[before:][::-1], second[before:][::-1]))
+    after = 0 if line_end < 0 else len(base) - line_end - 1
     base_end, other_end = len(base) - after, len(other) - after
-    base_lines = _lines(base[before : min(base_end, before + MAX_BYTES)])
-    other_lines = _lines(other[before : min(other_end, before + MAX_BYTES)])
+    base_lines = base[before : min(base_end, before + MAX_BYTES)].splitlines(keepends=True)[:MAX_LINES]
+    other_lines = other[before : min(other_end, before + MAX_BYTES)].splitlines(keepends=True)[:MAX_LINES]
     base_starts = list(accumulate(map(len, base_lines), initial=before))
     other_starts = list(accumulate(map(len, other_lines), initial=before))
     cut = base_starts[-1] < base_end or other_starts[-1] < other_end
@@ -111,40 +109,11 @@ class _Hunks:
         self._base, self._other = base, other
 
 
-def _lines(text: bytes) -> list[bytes]:
-    return text.splitlines(keepends=True)[:MAX_LINES]
-
-
-def _common_prefix(one: bytes, other: bytes) -> int:
-    shorter = min(len(one), len(other))
-    low = 0
-    while low < shorter and one[low : low + _BLOCK] == other[low : low + _BLOCK]:
-        low += _BLOCK
-    low, high = min(low, shorter), min(low + _BLOCK, shorter)
-    while low < high:
-        middle = (low + high + 1) // 2
-        if one[low:middle] == other[low:middle]:
-            low = middle
-        else:
-            high = middle - 1
-    return low
-
-
-def _shared_end(base: bytes, other: bytes, before: int) -> int:
-    """The length of the whole lines at the end that are equal and begin after `before`."""
-    most = min(len(base), len(other)) - before
-    low = 0
-    while low < most and base[-low - _BLOCK : len(base) - low] == other[-low - _BLOCK : len(other) - low]:
-        low += _BLOCK
-    low, high = min(low, most), min(low + _BLOCK, most)
-    while low < high:
-        middle = (low + high + 1) // 2
-        if base[len(base) - middle : len(base) - low] == other[len(other) - middle : len(other) - low]:
-            low = middle
-        else:
-            high = middle - 1
-    found = base.find(b"\n", len(base) - low)
-    return 0 if found < 0 else len(base) - found - 1
+def _equal_bytes(base: NDArray[np.uint8], other: NDArray[np.uint8]) -> int:
+    """The number of equal bytes at the beginning of both."""
+    length = min(len(base), len(other))
+    differ = base[:length] != other[:length]
+    return int(differ.argmax()) if differ.any() else length
 
 
 _Match = tuple[int, int, int]
@@ -160,25 +129,25 @@ class _Pairs:
         self._other = [numbers.setdefault(line, len(numbers)) for line in other]
 
     def matches(self) -> Sequence[_Match]:
-        found: list[_Match] = []
+        matches: list[_Match] = []
         parts: list[_Part] = [(0, len(self._base), 0, len(self._other))]
         while parts:
             first, last, other_first, other_last = parts.pop()
             start, end = self._trimmed(first, last, other_first, other_last)
-            found += [(first, other_first, start), (last - end, other_last - end, end)]
+            matches += [(first, other_first, start), (last - end, other_last - end, end)]
             part = (first + start, last - end, other_first + start, other_last - end)
             if part[0] == part[1] or part[2] == part[3]:
                 continue
             anchors = self._anchors(part)
             if not anchors:
-                found += self._stretch(part)
+                matches += self._stretch(part)
                 continue
             at = (part[0], part[2])
             for anchor in anchors:
                 parts.append((at[0], anchor[0] + 1, at[1], anchor[1] + 1))
                 at = (anchor[0] + 1, anchor[1] + 1)
             parts.append((at[0], part[1], at[1], part[3]))
-        return sorted(match for match in found if match[2])
+        return sorted(match for match in matches if match[2])
 
     def _trimmed(self, first: int, last: int, other_first: int, other_last: int) -> tuple[int, int]:
         most = min(last - first, other_last - other_first)

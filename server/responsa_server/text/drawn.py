@@ -25,8 +25,8 @@ _COLOURS: Final = bytes((8, 2, 0, 0, 0))
 class DrawnPage:
     """A page as pixels.
 
-    page_count: the number of pages of the document. pixels: a byte each of red, green and blue, row by row; empty, with the width and height 0, if the
-    document has no such page.
+    page_count: the number of pages of the document. pixels: a byte each of red, green and blue, row by row; empty, with
+    the width and height 0, if the document has no such page.
     """
 
     page_count: int

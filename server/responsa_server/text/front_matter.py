@@ -1,6 +1,7 @@
 """The front matter of a Markdown file: YAML between two lines `---`, or TOML between two lines `+++`, at the beginning of the file.
 
-Only lines that begin with a key are read, each with the list or the lines indented below it; what is nested deeper states nothing that Responsa stores.
+Only lines that begin with a key are read, each with the list or the lines indented below it; what is nested deeper
+states nothing that Responsa stores.
 """
 
 from __future__ import annotations
@@ -22,16 +23,16 @@ _COMMENT: Final = re.compile(r"(?:\A|\s)#.*\Z")
 
 
 def front_matter(text: str) -> tuple[int, Mapping[str, Sequence[str]]]:
-    """Where the front matter of a Markdown text ends, as a number of characters, and its fields: for each key, in lower case, its values as they are
-    written, without quotation marks. (0, {}) if the text begins with none.
+    """Where the front matter of a Markdown text ends, as a number of characters, and its fields: for each key, in lower
+    case, its values as they are written, without quotation marks. (0, {}) if the text begins with none.
     """
-    found = _FRONT_MATTER.match(text)
-    if found is None:
+    match = _FRONT_MATTER.match(text)
+    if match is None:
         return 0, {}
     fields: dict[str, list[str]] = {}
     values: list[str] = []
     folded = False
-    for line in re.split(r"\r\n|\r|\n", found.group(2)):
+    for line in re.split(r"\r\n|\r|\n", match.group(2)):
         if (field := _FIELD.match(line)) is not None:
             values, folded = [], _FOLDED.match(field.group(3).strip()) is not None
             fields.setdefault(field.group(2).lower(), values)
@@ -44,7 +45,7 @@ def front_matter(text: str) -> tuple[int, Mapping[str, Sequence[str]]]:
                 values[-1] += " " + line.strip()
             else:
                 values.extend([line.strip()] if folded else _values(line.strip().rstrip("],")))
-    return found.end(), {key: [value for value in values if value] for key, values in fields.items()}
+    return match.end(), {key: [value for value in values if value] for key, values in fields.items()}
 
 
 def _values(text: str) -> Sequence[str]:

@@ -25,7 +25,8 @@ _NOT_A_TITLE: Final = re.compile(r"[ \t]*(?:[-*+>|]|\d{1,9}[.)])")
 
 @dataclass(frozen=True, slots=True)
 class HeadedBlock:
-    """A paragraph, a list, a table or a code block. source: its bytes, from its first visible character. indent: the columns before this character.
+    """A paragraph, a list, a table or a code block. source: its bytes, from its first visible character. indent: the
+    columns before this character.
     code: whether it is code, in a fence or indented.
     """
 
@@ -36,7 +37,8 @@ class HeadedBlock:
 
 @dataclass(frozen=True, slots=True)
 class HeadedSection:
-    """A heading with the text below it. source: its bytes, without white space at the end. heading: the heading's Markdown, without its marks; '' if it has no heading.
+    """A heading with the text below it. source: its bytes, without white space at the end. heading: the heading's
+    Markdown, without its marks; '' if it has no heading.
     blocks: its blocks below the heading, in order.
     """
 
@@ -53,8 +55,9 @@ class _Line:
 
 
 def headed_sections(text: str, start: int = 0, *, fenced: bool = False) -> Sequence[HeadedSection]:
-    """The sections of a text that have a visible character, in order. start: the offset of the text's first byte. fenced: whether the text begins within fenced code."""
-    found: list[HeadedSection] = []
+    """The sections of a text that have a visible character, in order. start: the offset of the text's first byte.
+    fenced: whether the text begins within fenced code."""
+    sections: list[HeadedSection] = []
     heading, begins = "", start
     blocks: list[HeadedBlock] = []
     listed = False
@@ -63,7 +66,7 @@ def headed_sections(text: str, start: int = 0, *, fenced: bool = False) -> Seque
         ends = blocks[-1].source.end if blocks else 0
         if blocks:
             first = begins if heading else blocks[0].source.start
-            found.append(HeadedSection(ByteRange(first, ends), heading, tuple(blocks)))
+            sections.append(HeadedSection(ByteRange(first, ends), heading, tuple(blocks)))
 
     for lines, is_code in _blocks(text, start, fenced=fenced):
         titled = None if is_code else _title(lines)
@@ -77,7 +80,7 @@ def headed_sections(text: str, start: int = 0, *, fenced: bool = False) -> Seque
         close()
         heading, begins, blocks, listed = titled, lines[0].start, [], False
     close()
-    return found
+    return sections
 
 
 def _lines(text: str, start: int) -> Iterator[_Line]:
@@ -139,7 +142,8 @@ def _block(lines: Sequence[_Line], *, code: bool) -> HeadedBlock:
 
 @dataclass(frozen=True, slots=True)
 class FencedCode:
-    """The code of a fenced block, without its fences. language: the first word after the opening fence, in lower case; '' if there is no such word."""
+    """The code of a fenced block, without its fences. language: the first word after the opening fence, in lower case;
+    '' if there is no such word."""
 
     language: str
     code: str
@@ -147,7 +151,7 @@ class FencedCode:
 
 def fenced_code(text: str) -> Sequence[FencedCode]:
     """The code of each fenced block with a visible character, in order."""
-    found: list[FencedCode] = []
+    blocks: list[FencedCode] = []
     for lines, fenced in _blocks(text, 0, fenced=False):
         if fenced:
             closed = len(lines) > 1 and lines[-1].text.strip().strip("`~") == ""
@@ -155,8 +159,8 @@ def fenced_code(text: str) -> Sequence[FencedCode]:
             opening = _FENCE.match(lines[0].text)
             named = _LANGUAGE.match(opening.group(2)) if opening else None
             if code.strip():
-                found.append(FencedCode(named.group(1).lower() if named else "", code))
-    return found
+                blocks.append(FencedCode(named.group(1).lower() if named else "", code))
+    return blocks
 
 
 _LEAST: Final = 3

@@ -1,7 +1,8 @@
 """Finds the rows that name the columns of a table whose format does not say which they are.
 
-No words decide. A name differs in its form from the values below it, as `Price` does from `4.50`, or `2025/26` from `118`; or it counts, as years do. If all cells
-are words, the first full row names the columns, unless one of its cells comes again below it.
+No words decide. A name differs in its form from the values below it, as `Price` does from `4.50`, or `2025/26` from
+`118`; or it counts, as years do. If all cells are words, the first full row names the columns, unless one of its cells
+comes again below it.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from collections import Counter
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Final
+
+from responsa_server.text.symbols import CROSSED, TICKED, UNTICKED
 
 SAMPLE_ROWS: Final = 100
 """How many rows of a table are looked at."""
@@ -22,6 +25,7 @@ _SAME: Final = 0.65
 """The share of the values of a column that have its form."""
 _NUMBER: Final = re.compile(r"[-+−(]?[€$£¥]?\s?\d[\d.,'\s]*+[€$£¥)]?")
 _ADDRESS: Final = re.compile(r"[^\s@]+@[^\s@]+|\w+://\S+")
+_BOXES: Final = frozenset((TICKED, UNTICKED, CROSSED))
 WORDS: Final = "a"
 """The form of words."""
 
@@ -29,7 +33,8 @@ WORDS: Final = "a"
 def header_rows(rows: Sequence[Sequence[str]], *, sure: bool = False) -> tuple[int, int]:
     """How many rows stand above the header of a table, and how many rows the header has; (0, 0) if the first rows name no columns.
 
-    rows: the first rows of the table, at most SAMPLE_ROWS, with '' for empty cells. The rows above a header have fewer cells than the table: a title, a date.
+    rows: the first rows of the table, at most SAMPLE_ROWS, with '' for empty cells. The rows above a header have fewer
+    cells than the table: a title, a date.
     sure: words above words are not a header.
     """
     widths = [sum(map(bool, row)) for row in rows]
@@ -38,7 +43,8 @@ def header_rows(rows: Sequence[Sequence[str]], *, sure: bool = False) -> tuple[i
     for place, row in enumerate(rows[:_MAX_ABOVE]):
         body = [other for other in rows[place + 1 :] if any(other) and other != row]
         evidence = _evidence(row, body) if body else -1
-        # The corner above the names of the rows may be empty. If the last columns have no names, the row after the header looks like the values.
+        # The corner above the names of the rows may be empty. If the last columns have no names, the row after the
+        # header looks like the values.
         short = widths[place] > 1 and evidence > 0 and len(body) > 1 and _evidence(body[0], body[1:]) < 0
         if not widths[place] or (widths[place] < usual - (not row[0]) and not short):
             continue
@@ -56,7 +62,8 @@ def header_rows(rows: Sequence[Sequence[str]], *, sure: bool = False) -> tuple[i
 
 
 def column_names(rows: Sequence[Sequence[str]], *, spread: bool) -> list[str]:
-    """The name of each column, from all rows of a header. spread: whether the name of a group of columns stands only above its first one."""
+    """The name of each column, from all rows of a header. spread: whether the name of a group of columns stands only
+    above its first one."""
     names = [""] * max(map(len, rows))
     for number, row in enumerate(rows, 1):
         group = ""
@@ -71,7 +78,8 @@ def column_names(rows: Sequence[Sequence[str]], *, spread: bool) -> list[str]:
 def goes_on(forms: Sequence[str], row: Sequence[str], *, single: bool) -> bool | None:
     """Whether a table goes on with a row below an empty row; None if the forms do not tell.
 
-    forms: of the values in the table's columns; '' if a column has no values. single: whether the empty row stands below the first row or above the last one.
+    forms: of the values in the table's columns; '' if a column has no values. single: whether the empty row stands
+    below the first row or above the last one.
     """
     if any(row[len(forms) :]):
         return False
@@ -87,6 +95,8 @@ def form_of(cell: str) -> str:
         return WORDS
     if _ADDRESS.fullmatch(cell):
         return "@"
+    if cell[:1] in _BOXES:
+        return UNTICKED
     if not any(map(str.isdigit, cell)):
         return WORDS
     if _NUMBER.fullmatch(cell):
@@ -97,30 +107,30 @@ def form_of(cell: str) -> str:
 
 def forms_of(rows: Sequence[Sequence[str]], width: int) -> list[str]:
     """The form of most of the values in each column; '' if they differ or are missing, or if the column is one of many."""
-    found: list[str] = []
+    forms: list[str] = []
     for place in range(width):
         seen = rows if place < _MAX_COLUMNS else ()
         counted = Counter(form_of(row[place]) for row in seen if place < len(row) and row[place])
         form, count = counted.most_common(1)[0] if counted else ("", 0)
-        found.append(form if count >= _SAME * counted.total() else "")
-    return found
+        forms.append(form if count >= _SAME * counted.total() else "")
+    return forms
 
 
 def _evidence(row: Sequence[str], body: Sequence[Sequence[str]]) -> int:
     """How much speaks for a row as the header of the rows below it; less than 0 if it looks like one of them."""
     counting = _counts(row) not in ("", _counts(body[0]))
-    found = 0
+    evidence = 0
     for place, (cell, form) in enumerate(zip(row, forms_of(body, len(row)), strict=True)):
         if not cell or not form:
             continue
         values = [other[place] for other in body if place < len(other)]
         if form_of(cell) != form:
-            found += form != WORDS or len(values) > 1
+            evidence += form != WORDS or len(values) > 1
         elif form != WORDS:
-            found += 1 if counting else -1
+            evidence += 1 if counting else -1
         elif cell in values:
-            found -= 1
-    return found
+            evidence -= 1
+    return evidence
 
 
 def _digits(row: Sequence[str]) -> bool:

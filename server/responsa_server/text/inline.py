@@ -1,6 +1,7 @@
 """Raised, lowered and struck text in plain characters: 10⁶, x^(a+1), H₂O, T_max, ~~80 euros~~.
 
-A parser marks the text of each run with `marked`, and calls `settled` for the whole paragraph, because what the page shows as one may be several runs.
+A parser marks the text of each run with `marked`, and calls `settled` for the whole paragraph, because what the page
+shows as one may be several runs.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ _RUNS: Final = (re.compile("\x01([^\x01\x02]*)\x02"), re.compile("\x03([^\x03\x0
 _STRUCK_RUN: Final = re.compile("\x05([^\x05\x06]*)\x06")
 _APART: Final = re.compile(rf"(?<=\w){APART}+(?=\w)")
 
-# What is struck ends before a paragraph does. It never goes on over the beginning of another struck part, so that the time is linear. Marks within code do not count.
+# What is struck ends before a paragraph does. It never goes on over the beginning of another struck part, so that the
+# time is linear. Marks within code do not count.
 _STRUCK: Final = (
     r"(?<![`~])(?:~~(?=[^\s~])(?:(?!~~|\n[ \t]*\n).)++(?<=\S)~~"
     r"|<(del|s|strike)(?:\s[^<>]*+)?>(?:(?!</?(?:del|s|strike)\b|\n[ \t]*\n).)*+</\1\s*>)(?![`~])"

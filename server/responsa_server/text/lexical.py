@@ -1,8 +1,9 @@
 """Detects the language of a text and splits the text into terms for full-text search.
 
-A term is a stemmed word or, in scripts that do not separate words, a pair of characters. Passages and questions go
-through the same `Analyzer`. PostgreSQL therefore stores and compares finished terms (`tsvector`s without a
-configuration), and it needs neither a dictionary nor a word breaker.
+A term is a stemmed word or, in scripts that do not separate words and in Korean, which writes particles as part of the
+word before them, a pair of characters (of letters such as those of Thai, three). Passages and questions go through the
+same `Analyzer`. PostgreSQL therefore stores and compares finished terms (`tsvector`s without a configuration), and it
+needs neither a dictionary nor a word breaker.
 
 The language is guessed from the script and the most common words, in microseconds and without a model. The guess is
 good enough to choose a stemmer, and to detect when an English embedding model must not be used. To distinguish related
@@ -14,13 +15,13 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 from sys import getsizeof
 from typing import Final
 
-import Stemmer
+from responsa_server.text.compounds import german_parts
 
 UNKNOWN: Final = ""
 """The code of an unknown language: the text is too short, or its language has no row below. Such a text is treated as
@@ -105,10 +106,22 @@ def language_of(text: str) -> str:
 
 
 def is_doubtful(text: str) -> bool:
-    """Return whether `language_of(text)` is UNKNOWN, or a language other than English that a single word shows. Such a word
-    may be a name, like "Dan", which is Indonesian for "and".
+    """Return whether `language_of(text)` is UNKNOWN, or a language other than English that a single word shows, however often. Such a word
+    may be a name, like "Dan", which is Indonesian for "and", or English, like "per".
     """
     return _guess(text)[1]
+
+
+def language_of_document(text: str) -> str:
+    """Return the code of the main language at the beginning of a document. A doubtful one is UNKNOWN, unless the text
+    has letters that English does not have."""
+    found, doubtful = _guess(text)
+    return UNKNOWN if doubtful and has_english_letters(text[:_SAMPLE_CHARS]) else found
+
+
+def has_english_letters(text: str) -> bool:
+    """Whether all letters of a text are those of English, so that it may be English even if its language is not known."""
+    return all(map(str.isascii, filter(str.isalpha, text)))
 
 
 def _guess(text: str) -> tuple[str, bool]:
@@ -122,12 +135,14 @@ def _guess(text: str) -> tuple[str, bool]:
             if len(script.findall(sample)) >= _ENOUGH_LETTERS * letters:
                 return code, False
     counts = Counter(words)
-    best, best_score = UNKNOWN, 0
+    best, best_score = UNKNOWN, (0, 0)
     for code, evidence in _EVIDENCE.items():
-        score = sum(counts[word] for word in evidence & counts.keys())
+        found = evidence & counts.keys()
+        # A short text may say one word again and again.
+        score = len(found), sum(counts[word] for word in found)
         if score > best_score:
             best, best_score = code, score
-    return best, best_score < 2 and best != "en"
+    return best, best_score[0] < 2 and best != "en"
 
 
 MAX_TERM_CHARS: Final = 64
@@ -136,8 +151,8 @@ full, and because PostgreSQL limits the length of a lexeme.
 """
 
 MAX_QUERY_TERMS: Final = 512
-"""The maximum number of distinct terms of a searched string. Further terms of a pasted text would hardly change what is found, but cost the database and the
-server's event loop as much as the first ones.
+"""The maximum number of distinct terms of a searched string. Further terms of a pasted text would hardly change what is
+found, but cost the database and the server's event loop as much as the first ones.
 """
 
 _MOST_PARTS: Final = 32
@@ -177,13 +192,11 @@ STEMMED: Final = tuple(code for code in _STEMMERS if code)
 """Languages whose words are stemmed."""
 
 # Python's \w does not match the combining marks that Indic scripts, Thai, Arabic and Hebrew use for vowels.
-_MARKS: Final = (
-    r"\u0300-\u036f\u0591-\u05c7\u0610-\u061a\u064b-\u0670\u0900-\u0963\u0966-\u0dff\u0e31-\u0e4e\u200c\u200d"
-)
-_UNSPACED: Final = r"\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\uff66-\uff9f\u0e01-\u0e4e\u0e80-\u0eff\u1000-\u109f\u1780-\u17d3"
+_MARKS: Final = r"\u0300-\u036f\u0591-\u05c7\u0610-\u061a\u064b-\u065f\u0670\u0900-\u0963\u0966-\u0dff\u0e31-\u0e4e\u200c\u200d"
+_UNSPACED: Final = r"\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\uff66-\uff9f\uac00-\ud7a3\u0e01-\u0e4e\u0e80-\u0eff\u1000-\u109f\u1780-\u17d3"
 _TOKEN: Final = re.compile(
     rf"(?P<unspaced>[{_UNSPACED}]+)"
-    r"|(?P<number>\d+(?:[.,]\d+)+)"
+    r"|(?P<number>\d+(?:[.,٫٬]\d+)+)"
     r"|(?P<initials>(?<!\w)(?:[A-Za-z]\.){2,})"
     rf"|(?P<word>(?:(?![{_UNSPACED}])[\w{_MARKS}])+)"
 )
@@ -191,10 +204,17 @@ _TOKEN: Final = re.compile(
 _FAST_TOKEN: Final = re.compile(
     r"['’](?:[A-Za-z](?!\w|\.[A-Za-z]\.)|[^\W\dA-Za-z](?!\w)|\d(?!\w|[.,]\d))|\d+(?:[.,]\d+)+|(?<!\w)(?:[A-Za-z]\.){2,}|\w+"
 )
-_SLOW: Final = re.compile(rf"[{_UNSPACED}{_MARKS}]")
+_SLOW: Final = re.compile(rf"[{_UNSPACED}{_MARKS}\u066b\u066c]")
+# Scripts with a letter for each sound, which do not separate words. A pair of letters says little.
+_LETTERS: Final = re.compile(r"[\u0e01-\u0eff\u1000-\u109f\u1780-\u17d3]")
+_RUN: Final = re.compile(rf"[{_UNSPACED}]{{1,3}}")
+_HIRAGANA: Final = re.compile(r"[\u3040-\u309f]+")
 _COMPOUND: Final = re.compile(r"\w_\w|[a-z][A-Z]|[A-Z]{2}[a-z]|\d[^\W\d_]|[^\W\d_]\d")
 _PARTS: Final = re.compile(r"[^\W\d_]+|\d+")
 _IN_LINE: Final = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹₀₁₂₃₄₅₆₇₈₉", "0123456789" * 2)
+_POINTS: Final = str.maketrans("٫٬", ".,")
+# In Turkish, the small letter of I has no dot.
+_TURKISH: Final = str.maketrans({"I": "ı", "İ": "i"})
 _CAMEL: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 
@@ -222,18 +242,32 @@ class _Words(dict[str, tuple[str, ...]]):
 
     def __init__(self, language: str, room: _Room) -> None:
         super().__init__()
+        import Stemmer  # late: who only asks for the language of a text, like the command line, needs no stemmer
+
         algorithm = _STEMMERS.get(language)
         # Without the stemmer's own cache, whose limit is a number of words.
         self._stemmer = None if algorithm is None else Stemmer.Stemmer(algorithm, 0)
+        self._turkish, self._german = language == "tr", language == "de"
         self._room = room
 
     def __missing__(self, word: str) -> tuple[str, ...]:
-        terms = _terms_of(word, self._stemmer)
+        terms = _terms_of(_western(word), self._term)
+        if self._german and self._stemmer is not None:
+            terms = (*terms, *map(self._term, german_parts(word, self._stemmer.stemWord)))
         if len(word) <= MAX_TERM_CHARS:
             self._room.left -= _ENTRY_BYTES + getsizeof(word) + getsizeof(terms) + sum(map(getsizeof, terms))
             if self._room.left >= 0:
                 self[word] = terms
         return terms
+
+    def _term(self, word: str) -> str:
+        word = word[:MAX_TERM_CHARS]
+        # Elsewhere, Python's small letter of İ is an i with the dot as a further character.
+        lowered = word.translate(_TURKISH).lower() if self._turkish else word.lower().replace("i\u0307", "i")
+        # The Arabic stemmer reduces some words to an empty text; then the unstemmed word is used.
+        return _folded(self._stemmer.stemWord(lowered) if self._stemmer is not None else lowered) or _folded(
+            lowered
+        )
 
 
 class Analyzer:
@@ -254,7 +288,7 @@ class Analyzer:
         for match in _TOKEN.finditer(text):
             start, end = match.span()
             if match.lastgroup == "unspaced":
-                for place, pair in _bigrams(match.group()):
+                for place, pair in _runs(match.group()):
                     yield Token(pair, start + place, start + place + len(pair))
                 continue
             for term in self._matched(match, language):
@@ -285,17 +319,21 @@ class Analyzer:
             return list(
                 chain.from_iterable(map(self._cached(language).__getitem__, _FAST_TOKEN.findall(text)))
             )
-        found: list[str] = []
+        terms: list[str] = []
         for match in _TOKEN.finditer(text):
             if match.lastgroup == "unspaced":
-                found.extend(pair for _, pair in _bigrams(match.group()))
+                terms.extend(pair for _, pair in _runs(match.group()))
             else:
-                found.extend(self._matched(match, language))
-        return found
+                terms.extend(self._matched(match, language))
+        return terms
 
-    def query_terms(self, text: str, language: str = UNKNOWN) -> list[str]:
-        """Return the distinct terms to search for, in order, at most `MAX_QUERY_TERMS`. Function words are left out, unless the text has no other words."""
-        stop = STOPWORDS.get(language or "en", frozenset())
+    def query_terms(self, text: str, language: str = UNKNOWN, without: str | None = None) -> list[str]:
+        """Return the distinct terms to search for, in order, at most `MAX_QUERY_TERMS`. Function words are left out,
+        unless the text has no other words.
+
+        without: the language whose function words are left out; None is `language`.
+        """
+        stop = STOPWORDS.get((language if without is None else without) or "en", frozenset())
         content: dict[str, None] = {}
         others: dict[str, None] = {}
         begun, wanted = -1, True
@@ -311,7 +349,16 @@ class Analyzer:
         return list(content or others)
 
 
-def _terms_of(word: str, stemmer: Stemmer.Stemmer | None) -> tuple[str, ...]:
+def _western(word: str) -> str:
+    """The word with the digits 0 to 9 and with "." and "," in numbers, whatever digits the script of the text has."""
+    if word.isascii() or not any(map(str.isdecimal, word)):
+        return word
+    return "".join(f"{unicodedata.decimal(char)}" if char.isdecimal() else char for char in word).translate(
+        _POINTS
+    )
+
+
+def _terms_of(word: str, term: Callable[[str], str]) -> tuple[str, ...]:
     """Return the term of a word or a number and, if the word is a compound, the terms of its parts."""
     if word[0] in "'’":
         return ()
@@ -321,13 +368,7 @@ def _terms_of(word: str, stemmer: Stemmer.Stemmer | None) -> tuple[str, ...]:
             if word[0].isdecimal()
             else (word.replace(".", "").lower()[:MAX_TERM_CHARS],)
         )
-    return _term(word, stemmer), *_compound(word, stemmer)
-
-
-def _term(word: str, stemmer: Stemmer.Stemmer | None) -> str:
-    lowered = word[:MAX_TERM_CHARS].lower()
-    # The Arabic stemmer reduces some words to an empty text; then the unstemmed word is used.
-    return _folded(stemmer.stemWord(lowered) if stemmer is not None else lowered) or _folded(lowered)
+    return term(word), *_compound(word, term)
 
 
 def _folded(term: str) -> str:
@@ -337,11 +378,12 @@ def _folded(term: str) -> str:
     decomposed = unicodedata.normalize("NFKD", term)
     if not any("a" <= char <= "z" or "\u0370" <= char <= "\u04ff" for char in decomposed):
         return unicodedata.normalize("NFKC", term)
-    return "".join(char for char in decomposed if not "\u0300" <= char <= "\u036f")
+    return "".join(char for char in decomposed if not "\u0300" <= char <= "\u036f").replace("ı", "i")
 
 
-def _compound(word: str, stemmer: Stemmer.Stemmer | None) -> list[str]:
-    """Return the terms of an identifier's first parts, so that "tokens" finds `max_tokens`, "passage" finds `getPassage`, and "rope" finds "rope¹"."""
+def _compound(word: str, term: Callable[[str], str]) -> list[str]:
+    """Return the terms of an identifier's first parts, so that "tokens" finds `max_tokens`, "passage" finds
+    `getPassage`, and "rope" finds "rope¹"."""
     if not word.isascii():
         word = word.translate(_IN_LINE)
     if not _COMPOUND.search(word):
@@ -350,15 +392,29 @@ def _compound(word: str, stemmer: Stemmer.Stemmer | None) -> list[str]:
     parts = list(islice((part for piece in pieces for part in _CAMEL.split(piece)), _MOST_PARTS))
     if len(parts) < 2:
         return []
-    return [_term(part, stemmer) for part in parts if len(part) > 1]
+    return [term(part) for part in parts if len(part) > 1]
 
 
-def _bigrams(run: str) -> Iterator[tuple[int, str]]:
-    """Yield the overlapping pairs of characters in a run without spaces. A run of one character is a term by itself."""
-    if len(run) == 1:
-        yield 0, run
-    for place in range(len(run) - 1):
-        yield place, run[place : place + 2]
+def _runs(text: str) -> Iterator[tuple[int, str]]:
+    """Yield the overlapping terms of a text without spaces, pairs or, of letters, triples. A shorter text is a term by itself."""
+    size = 3 if _LETTERS.match(text) else 2
+    if len(text) <= size:
+        yield 0, text
+        return
+    for place in range(len(text) - size + 1):
+        yield place, text[place : place + size]
+
+
+def missing_words(term: str) -> float:
+    """How many words a term stands for that no passage has.
+
+    A word in a text without spaces is one or two terms if it is known, but three or more if it is not, because it also
+    makes some with its neighbours. Hiragana alone is mostly grammar, of which a question has other forms than a
+    passage.
+    """
+    if _RUN.fullmatch(term) is None:
+        return 1.0
+    return 0.0 if _HIRAGANA.fullmatch(term) else 1 / 3
 
 
 def tsvector_literal(title: Sequence[str], body: Sequence[str]) -> str:

@@ -1,4 +1,5 @@
-"""Reads the quantities of a text: numbers with their units, percentages, fractions, clock times, dates and ordinals, in digits and, in English and German, in words. Pure functions.
+"""Reads the quantities of a text: numbers with their units, percentages, fractions, clock times, dates and ordinals, in
+digits and, in English and German, in words. Pure functions.
 
 No quantity is computed with: two texts have the same quantity if both state it, in whatever notation.
 """
@@ -6,9 +7,12 @@ No quantity is computed with: two texts have the same quantity if both state it,
 from __future__ import annotations
 
 import re
+import tomllib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from importlib.resources import files
+from itertools import takewhile
 from typing import Final, cast
 
 from text_to_num import alpha2digit  # pyright: ignore[reportUnknownVariableType] its package has few types
@@ -22,32 +26,17 @@ _WORDS: Final = frozenset({"en", "de"})
 _POINT: Final = frozenset({"en", "zh", "ja", "ko", "he", "th", "hi"})
 """The languages that write a point before a fraction; the others of those that are detected write a comma."""
 _MOST_CHARS: Final = 4_096
-_MONTHS: Final = {
-    name: number
-    for number, names in enumerate(
-        (
-            "january jan januar jän jänner",
-            "february feb februar feber",
-            "march mar märz mrz",
-            "april apr",
-            "may mai",
-            "june jun juni",
-            "july jul juli",
-            "august aug",
-            "september sep sept",
-            "october oct oktober okt",
-            "november nov",
-            "december dec dezember dez",
-        ),
-        1,
-    )
-    for name in names.split()
-}
+_TABLE: Final = cast(
+    "dict[str, list[str]]",
+    tomllib.loads((files("responsa_server.text") / "measures.toml").read_text("utf-8")),
+)
+_MONTHS: Final = {name: number for number, names in enumerate(_TABLE["months"], 1) for name in names.split()}
 _MONTH: Final = "|".join(sorted(_MONTHS, key=len, reverse=True))
 _YEAR: Final = r"(?:1[5-9]|20|21)\d\d"
 _DATES: Final = (
     re.compile(r"\b(?P<y>\d{4})-(?P<m>\d\d)-(?P<d>\d\d)\b"),
-    re.compile(rf"\b(?P<d>\d{{1,2}})\.\s?(?P<m>\d{{1,2}})\.\s?(?P<y>{_YEAR})?(?![\d.])"),
+    re.compile(rf"\b(?P<d>\d{{1,2}})\.\s?(?P<m>\d{{1,2}})\.\s?(?P<y>{_YEAR})\b"),
+    re.compile(rf"(?<![\d/])(?P<m>0?[1-9]|1[0-2])/(?P<y>{_YEAR})\b"),
     re.compile(
         rf"\b(?P<d>\d{{1,2}})(?:st|nd|rd|th|\.)?\s(?:of\s)?(?P<n>{_MONTH})\b\.?(?:,?\s(?P<y>{_YEAR})\b)?",
         re.IGNORECASE,
@@ -56,14 +45,11 @@ _DATES: Final = (
         rf"\b(?P<n>{_MONTH})\b\.?\s(?:(?P<d>\d{{1,2}})(?:st|nd|rd|th|\.)?(?!\d)(?:,?\s(?P<y>{_YEAR})\b)?|(?P<y2>{_YEAR})\b)",
         re.IGNORECASE,
     ),
+    # The name of a month alone. "may" and "march" are other words without the capital letter.
+    re.compile(rf"\b(?P<n>{_MONTH.title()})\b"),
 )
 _HALF_DAY: Final = r"(?P<half>[ap])\.?\s?m\b\.?"
 _TIMES: Final = (
-    # "10 to 6 pm" states two times.
-    re.compile(
-        rf"\b(?P<h>\d{{1,2}})(?:[:.](?P<m>\d\d))?(?=\s?(?:-|–|to|until|and|bis|und)\s?\d{{1,2}}(?:[:.]\d\d)?\s?(?:{_HALF_DAY.replace('half', 'later')}|uhr\b|o['’]clock))",
-        re.IGNORECASE,
-    ),
     re.compile(rf"\b(?P<h>\d{{1,2}})(?:[:.](?P<m>\d\d))?\s?{_HALF_DAY}", re.IGNORECASE),
     re.compile(r"\b(?P<h>\d{1,2})(?:[:.](?P<m>\d\d))?\s?(?:uhr\b|o['’]clock\b)", re.IGNORECASE),
     re.compile(r"(?<![\d:])(?P<h>[01]?\d|2[0-4]):(?P<m>[0-5]\d)(?![\d:])"),
@@ -76,42 +62,48 @@ _FRACTIONS: Final = (
         re.IGNORECASE,
     ),
 )
+# The first three letters of a written fraction: what it divides by.
 _OF: Final = {"hal": 2, "häl": 2, "qua": 4, "vie": 4, "dri": 3, "fün": 5, "zeh": 10}
+_OF_UNIT: Final = re.compile(r"\s(?:of\s)?(?:an?\s|the\s|einer\s)?(?P<unit>[^\W\d_]+)", re.IGNORECASE)
 _SIGNS: Final = {"½": " 1/2", "⅓": " 1/3", "⅔": " 2/3", "¼": " 1/4", "¾": " 3/4"}
 _ORDINAL: Final = re.compile(
     r"\b(?P<n>\d{1,4})(?:st|nd|rd|th)\b|\b(?P<g>\d{1,3})\.(?=\s[^\W\d_])", re.IGNORECASE
 )
+_FORMS: Final = {"date": _DATES, "time": _TIMES, "fraction": _FRACTIONS, "ordinal": (_ORDINAL,)}
+"""How quantities other than plain numbers are written. Each is taken out of the text before the next is looked for."""
 _NUMBER: Final = re.compile(
     r"(?<![\w.])(?P<sign>[$€£¥]\s?)?(?P<digits>\d{1,3}(?:[.,'’\u00a0\u2009\u202f ]\d{3}(?!\d))+(?:[.,]\d+)?|\d+(?:[.,]\d+)?)"
     r"(?P<unit>[\s-]{0,8}(?:%|°\w?|[$€£¥]|[^\W\d_]+))?"
 )
+# A number after a name with a capital letter belongs to the name, as in "Windows 11".
 _NAMED: Final = re.compile(r"\b[A-Z][^\Wa-z]*+[a-z]\w*+ $")
 _GROUPS: Final = re.compile(r"['’\s]")
 _UNITS: Final = {
-    "%": "%",
-    "percent": "%",
-    "per": "%",
-    "prozent": "%",
-    "€": "eur",
-    "euro": "eur",
-    "$": "usd",
-    "dollar": "usd",
-    "£": "gbp",
-    "pound": "gbp",
+    name: (names[0], base, Fraction(factor))
+    for base, factor, *names in map(str.split, _TABLE["units"])
+    for name in names
 }
+"""Of each name of a unit the first name of the unit, the base unit, and how many of that it is."""
+MEASURES: Final = frozenset((*_MONTHS, *_UNITS))
+"""The words in lower case that belong to quantities: months and units."""
+_AFTER: Final = re.compile(r"[%€$£]|[^\W\d_]+")
 
 
 @dataclass(frozen=True, slots=True)
 class Quantity:
     """A quantity of a text.
 
-    kind: "number", "date", "time" or "ordinal". values: the quantity in each way in which its notation can be read. unit: the sign before it, or the word or sign after it; or "".
-    near: the unit, and the terms of the next words. weak: whether it may be no quantity, as "one" in "one of them". exact: of a date, the value with all its parts; the others lack some.
+    kind: "number", "date", "time" or "ordinal". values: the quantity in each way in which its notation can be read.
+    unit: the sign before it, or the word or sign after it; or "".
+    sizes: the values in the base unit, if the unit is known. near: the unit, and the terms of the next words before a
+    function word. weak: whether it may be no quantity, as "one" in "one of them". exact: of a date, the value with all
+    its parts; the others lack some.
     """
 
     kind: str
     values: frozenset[str]
     unit: str = ""
+    sizes: frozenset[str] = frozenset()
     near: frozenset[str] = frozenset()
     weak: bool = False
     exact: str = ""
@@ -125,7 +117,9 @@ class Quantity:
             return not counted or any(not self.values.isdisjoint(one.values) for one in counted)
         wanted = {self.exact} if self.exact else self.values
         same = [one for one in alike if not one.values.isdisjoint(wanted)]
-        return any(not self.unit or not one.near or self.unit in one.near for one in same)
+        return any(not self.unit or not one.near or self.unit in one.near for one in same) or any(
+            not one.sizes.isdisjoint(self.sizes) for one in alike
+        )
 
 
 def quantities(text: str, language: str, analyzer: Analyzer) -> Sequence[Quantity]:
@@ -136,64 +130,51 @@ def quantities(text: str, language: str, analyzer: Analyzer) -> Sequence[Quantit
     spelled = not re.search(r"\b1\b", text)
     if language in _WORDS or not language:
         text = _in_digits(text, language or "en", 0)
-    found: list[Quantity] = []
-
-    def take(pattern: re.Pattern[str], kind: str) -> None:
-        nonlocal text
-        for match in pattern.finditer(text):
-            values = _read(kind, match)
-            if values:
-                unit = "%" if kind == "number" else ""
-                exact = max(values, key=len) if kind == "date" else ""
-                found.append(Quantity(kind, values, unit, frozenset(filter(None, [unit])), exact=exact))
-                text = text[: match.start()] + " " * len(match.group()) + text[match.end() :]
-
-    for pattern in _DATES:
-        take(pattern, "date")
-    for pattern in _TIMES:
-        take(pattern, "time")
-    for pattern in _FRACTIONS:
-        take(pattern, "number")
-    for match in _ORDINAL.finditer(text):
-        number = match["n"] or match["g"]
-        found.append(Quantity("ordinal", frozenset({number}), weak=spelled and number == "1"))
-        text = text[: match.start()] + " " * len(match.group()) + text[match.end() :]
-    found.extend(_numbers(text, language, analyzer, spelled))
-    return found
+    quantities: list[Quantity] = []
+    for kind, patterns in _FORMS.items():
+        for pattern in patterns:
+            for match in pattern.finditer(text):
+                if one := _read(kind, match, spelled):
+                    quantities.append(one)
+                    text = text[: match.start()] + " " * len(match.group()) + text[match.end() :]
+    return [*quantities, *_numbers(text, language, analyzer, spelled)]
 
 
-def _read(kind: str, match: re.Match[str]) -> frozenset[str]:
+def _read(kind: str, match: re.Match[str], spelled: bool) -> Quantity | None:
     said = match.groupdict()
     match kind:
         case "date":
             month = _MONTHS[said["n"].lower()] if said.get("n") else int(said["m"])
             year, day = said.get("y") or said.get("y2"), said.get("d")
             if not 1 <= month <= 12 or not 1 <= int(day or 1) <= 31:
-                return frozenset()
+                return None
             # A date without a year or a day is stated by each date that has its other parts.
-            exact = (f"{month}",)
             days = (f"{int(day)}", "") if day else ("",)
             years = (year, "") if year else ("",)
-            return frozenset(f"{y}-{m}-{d}" for y in years for m in exact for d in days)
+            values = frozenset(f"{y}-{month}-{d}" for y in years for d in days)
+            return Quantity(kind, values, exact=max(values, key=len))
         case "time":
             hour, minute, half = int(said["h"]), int(said.get("m") or 0), (said.get("half") or "").lower()
             if hour > 24 or (half and hour > 12):
-                return frozenset()
-            later = said.get("later")
-            if half:
-                return frozenset({f"{hour % 12 + (12 if half == 'p' else 0)}:{minute:02}"})
-            if hour <= 12 and (later or minute == 0):
-                return frozenset({f"{hour % 24}:{minute:02}", f"{(hour % 12) + 12}:{minute:02}"})
-            return frozenset({f"{hour % 24}:{minute:02}"})
+                return None
+            hours = {hour % 12 + (12 if half == "p" else 0)} if half else {hour % 24}
+            if not half and hour <= 12 and minute == 0:
+                hours.add(hour % 12 + 12)
+            return Quantity(kind, frozenset(f"{one}:{minute:02}" for one in hours))
+        case "ordinal":
+            number = said["n"] or said["g"]
+            return Quantity(kind, frozenset({number}), weak=spelled and number == "1")
         case _:
             of = int(said["of"]) if said.get("of") else _OF[said["word"][:3].lower()]
             count = said["n"] or "1"
             part = Fraction(int(count) if count.isdigit() else 1, of)
-            return frozenset({_percent(part)}) if 0 < part < 100 else frozenset()
-
-
-def _percent(part: Fraction) -> str:
-    return _shortest(f"{float(part * 100):.2f}")
+            if not 0 < part < 100:
+                return None
+            unit = _OF_UNIT.match(match.string, match.end())
+            sizes = _sizes(frozenset({str(part)}), unit["unit"].lower()) if unit else frozenset[str]()
+            return Quantity(
+                "number", frozenset({_shortest(f"{float(part * 100):.2f}")}), "%", sizes, frozenset({"%"})
+            )
 
 
 def _numbers(text: str, language: str, analyzer: Analyzer, spelled: bool) -> Iterator[Quantity]:
@@ -203,32 +184,44 @@ def _numbers(text: str, language: str, analyzer: Analyzer, spelled: bool) -> Ite
         counts = _NAMED.search(text[max(match.start() - 40, 0) : match.start()]) is None
         said = (match["sign"] or (counts and match["unit"]) or "").strip(" -\u00a0\u202f").lower()
         unit = "" if said in stop and said != "per" else _unit(said, language, analyzer)
-        after = analyzer.terms(text[match.end("digits") : match.end("digits") + 40], language)[:3]
-        near = frozenset((*(_UNITS.get(term, term) for term in after), *filter(None, [unit])))
+        after = _AFTER.findall(text[match.end("digits") : match.end("digits") + 40].lower())[:3]
+        counted = takewhile(lambda word: word == "per" or word not in stop, after)
+        near = frozenset(filter(None, (unit, *(_unit(word, language, analyzer) for word in counted))))
         values = _values(match["digits"], language)
-        yield Quantity("number", values, unit, near, weak=spelled and values == frozenset({"1"}))
+        yield Quantity(
+            "number", values, unit, _sizes(values, said), near, weak=spelled and values == frozenset({"1"})
+        )
 
 
 def _unit(said: str, language: str, analyzer: Analyzer) -> str:
-    term = next(iter(analyzer.terms(said, language)), said)
-    return _UNITS.get(said, _UNITS.get(term, term))
+    if said in _UNITS:
+        return _UNITS[said][0]
+    return next(iter(analyzer.terms(said, language)), said)
+
+
+def _sizes(values: frozenset[str], unit: str) -> frozenset[str]:
+    if unit not in _UNITS:
+        return frozenset()
+    _, base, factor = _UNITS[unit]
+    return frozenset(f"{Fraction(value) * factor} {base}" for value in values if "," not in value)
 
 
 def _values(digits: str, language: str) -> frozenset[str]:
-    """The number in each way in which it can be read: 1,000 is one thousand in English, 1 in German, and only itself if the language is not known."""
+    """The number in each way in which it can be read: 1,000 is one thousand in English, 1 in German, and only itself if
+    the language is not known."""
     bare = _GROUPS.sub("", digits)
-    found = {bare, *_GROUPS.split(digits)} if bare != digits else {bare}
+    values = {bare, *_GROUPS.split(digits)} if bare != digits else {bare}
     marks = [mark for mark in bare if mark in ".,"]
     if marks:
         whole, part = bare[: bare.rfind(marks[-1])], bare[bare.rfind(marks[-1]) + 1 :]
         if len(marks) > 1 and len(set(marks)) == 1:
-            found.add(bare.replace(marks[0], ""))
+            values.add(bare.replace(marks[0], ""))
         elif len(marks) > 1 or len(part) != 3 or whole == "0" or len(whole) > 3:
-            found.add(f"{re.sub('[.,]', '', whole)}.{part}")
+            values.add(f"{re.sub('[.,]', '', whole)}.{part}")
         elif language:
             point = "." if language in _POINT else ","
-            found.add(f"{whole}.{part}" if marks[0] == point else whole + part)
-    return frozenset(_shortest(one) for one in found)
+            values.add(f"{whole}.{part}" if marks[0] == point else whole + part)
+    return frozenset(_shortest(one) for one in values)
 
 
 def _shortest(number: str) -> str:

@@ -1,4 +1,5 @@
-"""Rows of data as lines of text. Each cell begins with the name of its column, so that a row is understandable alone: `city: Bonn | price: 4`."""
+"""Rows of data as lines of text. Each cell begins with the name of its column, so that a row is understandable alone:
+`city: Bonn | price: 4`."""
 
 from __future__ import annotations
 
@@ -16,7 +17,8 @@ _COLON: Final = re.compile(r"(?<!:):++(?=\s|\Z)")
 
 
 def cell_of(name: str, value: str) -> str:
-    """A cell. name: the name of its column, or ''. White space becomes one space. A bar gets a backslash, because bars stand between cells."""
+    """A cell. name: the name of its column, or ''. White space becomes one space. A bar gets a backslash, because bars
+    stand between cells."""
     return beginning_of(name) + _one_line(value)
 
 
@@ -34,6 +36,11 @@ def _one_line(text: str) -> str:
 def line_of(cells: Iterable[str]) -> str:
     """The line of a row. cells: the results of `cell_of`."""
     return _BETWEEN.join(cells)
+
+
+def value_start(cell: str) -> int:
+    """Where the value of a cell begins, behind the name of its column."""
+    return cell.find(_NAMED) + len(_NAMED) if _NAMED in cell else 0
 
 
 def named_cells(line: str) -> Sequence[tuple[str, str]]:

@@ -1,6 +1,7 @@
 """Sections: a document in parts of about a mebibyte, so that nothing has to hold a large document in memory as a whole.
 
-A document of up to `SECTION_BYTES` and `SECTION_BLOCKS` is one section. A longer document is divided before headings if possible, otherwise between blocks, lines or words.
+A document of up to `SECTION_BYTES` and `SECTION_BLOCKS` is one section. A longer document is divided before headings if
+possible, otherwise between blocks, lines or words.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ Headings = Sequence[tuple[int, str]]
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A part of a document. start: its first byte in the canonical text. document: its text and blocks, whose offsets count from `start`. above: the open
-    headings at its beginning.
+    """A part of a document. start: its first byte in the canonical text. document: its text and blocks, whose offsets
+    count from `start`. above: the open headings at its beginning.
     """
 
     start: int

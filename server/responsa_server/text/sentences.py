@@ -27,7 +27,11 @@ length.
 """
 
 MAX_PIECES: Final = 64
-"""How many pieces a passage keeps for each whole KiB of its text, and if it is shorter. Among 2,620 passages of ordinary documents, none had more than 43 pieces."""
+"""How many pieces a passage keeps for each whole KiB of its text, and if it is shorter. Among 2,620 passages of
+ordinary documents, none had more than 43 pieces."""
+
+_LABEL_BYTES: Final = 16
+"""A shorter first sentence of a list item, which may be its label, such as "II.", belongs to the sentence after it."""
 
 _MERGED_BYTES: Final = 128
 """The length from which a merged piece takes in no further one: that of a sentence."""
@@ -62,7 +66,8 @@ class Piece:
 
 
 def paragraph_pieces(text: str, offset: int, language: str) -> list[Piece]:
-    """The pieces of a passage whose blocks are not known: the sentences of its paragraphs. offset: the byte at which `text` begins in the canonical text."""
+    """The pieces of a passage whose blocks are not known: the sentences of its paragraphs. offset: the byte at which
+    `text` begins in the canonical text."""
     paragraphs: list[Block] = []
     start = 0
     for part in text.encode().split(b"\n\n"):
@@ -89,16 +94,18 @@ def pieces(text: str, blocks: Sequence[Block], language: str = "") -> list[Piece
     return list(_with_leads(source, found))
 
 
-def merged(found: Sequence[Piece], size: int, most: int = MAX_PIECES) -> Sequence[Piece]:
-    """The pieces of a passage: the same ones, unless they are too many. Then neighbours are merged up to the length of a sentence, because each piece costs a vector, and a text of
-    single letters would have hundreds of pieces in a passage.
+def merged(pieces: Sequence[Piece], size: int, most: int = MAX_PIECES) -> Sequence[Piece]:
+    """The pieces of a passage: the same ones, unless they are too many. Then neighbours are merged up to the length of
+    a sentence, because each piece costs a vector, and a text of single letters would have hundreds of pieces in a
+    passage.
 
-    found: the passage's pieces. size: the number of bytes of the passage. most: the maximum number of pieces for each `weight` of the passage.
+    pieces: the passage's pieces. size: the number of bytes of the passage. most: the maximum number of pieces for each
+    `weight` of the passage.
     """
-    if len(found) <= most * weight(size):
-        return found
+    if len(pieces) <= most * weight(size):
+        return pieces
     kept: list[Piece] = []
-    for piece in found:
+    for piece in pieces:
         last = kept[-1] if kept else None
         if (
             last is None
@@ -139,13 +146,14 @@ def _of_block(source: bytes, block: Block, language: str) -> Iterator[Piece]:
             yield from _prose(source, start, end, language, PieceKind.SENTENCE)
 
 
-def _standing(source: bytes, block: Block, found: Iterator[Piece]) -> Iterator[Piece]:
-    """The pieces of a block of which a part is not struck. A struck part that goes on beyond a piece is cut off it. Code has no struck parts."""
+def _standing(source: bytes, block: Block, pieces: Iterator[Piece]) -> Iterator[Piece]:
+    """The pieces of a block of which a part is not struck. A struck part that goes on beyond a piece is cut off it.
+    Code has no struck parts."""
     start = block.byte_start
     parts = [] if block.kind is BlockKind.CODE else struck_parts(source[start : block.byte_end])
     parts = [(start + low, start + high) for low, high in parts]
     first = 0
-    for piece in found:
+    for piece in pieces:
         place, begin, end = piece.byte_start, piece.byte_start, piece.byte_end
         left = b""
         while first < len(parts) and parts[first][1] <= place:
@@ -168,8 +176,14 @@ def _standing(source: bytes, block: Block, found: Iterator[Piece]) -> Iterator[P
 def _prose(source: bytes, start: int, end: int, language: str, kind: PieceKind) -> Iterator[Piece]:
     text = source[start:end].decode()
     place = start
+    label = 0
     for sentence in sentences(text, language):
         size = len(sentence.encode())
+        if kind is PieceKind.ITEM and place == start and label + size < _LABEL_BYTES:
+            label += size
+            continue
+        size += label
+        label = 0
         low, high = _trim(source, place, place + size)
         if not _NO_TEXT.match(source, low, high):
             yield from (Piece(cut_start, cut_end, kind) for cut_start, cut_end in _bounded(source, low, high))
@@ -179,7 +193,8 @@ def _prose(source: bytes, start: int, end: int, language: str, kind: PieceKind) 
 def sentences(text: str, language: str) -> Iterator[str]:
     """Yield the sentences as consecutive substrings, which together are the whole text. language: an ISO 639-1 code.
 
-    The time grows with the length of the text: the segmenter, which needs quadratic time for some texts and cannot be interrupted, gets short windows.
+    The time grows with the length of the text: the segmenter, which needs quadratic time for some texts and cannot be
+    interrupted, gets short windows.
     """
     # Paragraphs are segmented one by one; line breaks within a paragraph do not end a sentence.
     start = 0
@@ -189,13 +204,13 @@ def sentences(text: str, language: str) -> Iterator[str]:
             if end < gap:
                 end = text.rfind(" ", start, end) + 1 or end
             window = text[start:end]
-            found = [
+            segments = [
                 sentence_boundary["text"]
                 for sentence_boundary in sentencex.get_sentence_boundaries(language, window)
             ] or [window]
-            if end < gap and len(found) > 1:
-                del found[-1]  # it may go on after the window
-            for sentence in found:
+            if end < gap and len(segments) > 1:
+                del segments[-1]  # it may go on after the window
+            for sentence in segments:
                 yield sentence
                 start += len(sentence)
 
@@ -234,21 +249,21 @@ def _trim(source: bytes, start: int, end: int) -> tuple[int, int]:
     return start + left, max(start + left, end - (len(part) - len(part.rstrip())))
 
 
-def _with_leads(source: bytes, found: Sequence[Piece]) -> Iterator[Piece]:
+def _with_leads(source: bytes, pieces: Sequence[Piece]) -> Iterator[Piece]:
     """Join an introduction such as "To start it, run:" with the code or list after it, because neither part says much alone."""
     index = 0
-    while index < len(found):
-        piece = found[index]
+    while index < len(pieces):
+        piece = pieces[index]
         index += 1
         if piece.kind is PieceKind.SENTENCE and source[piece.byte_end - 1 : piece.byte_end] == b":":
-            end, follower = index, found[index] if index < len(found) else None
+            end, follower = index, pieces[index] if index < len(pieces) else None
             if follower is not None and follower.kind is PieceKind.CODE:
                 end = index + 1
             elif follower is not None and follower.kind is PieceKind.ITEM:
-                while end < len(found) and _within_list(source, found[end]):
+                while end < len(pieces) and _within_list(source, pieces[end]):
                     end += 1
-            if end > index and found[end - 1].byte_end - piece.byte_start <= MAX_LEAD_BYTES:
-                piece = Piece(piece.byte_start, found[end - 1].byte_end, PieceKind.SENTENCE)
+            if end > index and pieces[end - 1].byte_end - piece.byte_start <= MAX_LEAD_BYTES:
+                piece = Piece(piece.byte_start, pieces[end - 1].byte_end, PieceKind.SENTENCE)
                 index = end
         yield piece
 

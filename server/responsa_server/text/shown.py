@@ -1,9 +1,10 @@
 """How a quoted part of a document is shown: as Markdown that reads like the document, without the markup of the site it was written for.
 
-A citation keeps the exact bytes of its source. An answer shows the same words in Markdown: emphasis, code, lists and links stay; a table
-row is said with the names of its columns; raised and lowered text is in plain characters; HTML, images and the marks of site generators (containers, shortcodes, attributes, footnotes)
-go. Everything else is text, and is escaped where a Markdown renderer would take it for markup. So a document can show no HTML, no image and
-no address that its own reader does not see as a link.
+A citation keeps the exact bytes of its source. An answer shows the same words in Markdown: emphasis, code, lists and
+links stay; a table row is said with the names of its columns; raised and lowered text is in plain characters; HTML,
+images and the marks of site generators (containers, shortcodes, attributes, footnotes) go. Everything else is text, and
+is escaped where a Markdown renderer would take it for markup. So a document can show no HTML, no image and no address
+that its own reader does not see as a link.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from markdown_it.tree import SyntaxTreeNode
 
 from responsa_server.text.inline import STRUCK, lowered, raised
 from responsa_server.text.rows import named_cells
+from responsa_server.text.symbols import TICKED, UNTICKED
 
 MAX_SHOWN_BYTES: Final = 64 * 1024
 """Longer code is cut. No piece of a passage is that long."""
@@ -49,7 +51,8 @@ _SITE_LINE: Final = re.compile(
     r":{3,}[^\n]*|(?:!!!|\?\?\?\+?)[ \t]+[\w-]+(?=[ \t\"\n]|$)[ \t]*|={3}[ \t]+(?=\")|-+8<-+[^\n]*|\[TOC\][ \t]*(?=\n|$)"
     r"|\[![A-Z]{2,20}\][ \t]*"
 )
-"""Marks at the beginning of a line: containers, admonitions, tabs, snippets and alerts. The title after the mark of an admonition or a tab stays."""
+"""Marks at the beginning of a line: containers, admonitions, tabs, snippets and alerts. The title after the mark of an
+admonition or a tab stays."""
 _WIKI_LINK: Final = re.compile(r"\[\[(?=[^\s\[\]])(?:[^\[\]|\n]{1,200}\|)?([^\[\]|\n]{1,200})\]\]")
 _REFERENCE: Final = re.compile(
     r"\](?:\[[^\[\]\n]{0,200}\]|\([^()\n]{0,400}(?:\([^()\n]{0,400}\))?[^()\n]{0,400}\))"
@@ -138,36 +141,31 @@ _RENDERED: Final = MarkdownIt("commonmark", {"maxNesting": _MAX_NESTING}).enable
 class QuoteOrigin:
     """Where a quoted text comes from.
 
-    markdown: whether its document is Markdown; otherwise all of it is visible text. indent: the columns before the text on its first
-    line. header: the names of the columns, if the text is a table row; '' for a column without a name. named: whether the cells of
-    table rows begin with the names of their columns (see text.rows).
+    markdown: whether its document is Markdown; otherwise all of it is visible text. indent: the columns before the text
+    on its first line. header: the names of the columns, if the text is a table row; '' for a column without a name.
+    named: whether the cells of table rows begin with the names of their columns (see text.rows). listed: whether each
+    line of a text that is not Markdown is an item of a list or a part of one.
     """
 
     markdown: bool = True
     indent: int = 0
     header: Sequence[str] = ()
     named: bool = False
-
-
-def shown_prose(text: str, origin: QuoteOrigin) -> str:
-    """A sentence, or several in a row, on one line; '' if nothing of it is visible."""
-    text = _readable(text)
-    if not _is_parsed(text, origin):
-        return _plain_lines(text)
-    return _inline(_MARKDOWN.parseInline(_unquoted(text))).strip()
+    listed: bool = False
 
 
 def shown_blocks(text: str, origin: QuoteOrigin) -> str:
     """Sentences with the list, code or table after them, each in its own form; '' if nothing is visible."""
     text = _readable(text)
     if not _is_parsed(text, origin):
-        return _plain_lines(text)
+        return _plain_lines(text, listed=origin.listed)
     if _shown_as_it_is(text):
         return _dedented(text, origin.indent).strip("\n")
     return _blocks(_tree(_dedented(_unquoted(text), origin.indent))).strip("\n")
 
 
-# Anything that is not shown as it is: HTML, links, images, escapes, marks of site generators, headings, quotes and fences, and emphasis that may have lost a mark.
+# Anything that is not shown as it is: HTML, links, images, escapes, marks of site generators, headings, quotes and
+# fences, and emphasis that may have lost a mark.
 _TREATED: Final = re.compile(
     r"[<>\[\]&{}\\~=\t\r]|!!!|\?\?\?|:::|``|-8<|-{3}|__|(?<!\w)_|_(?!\w)|^ {0,3}#|(?<!\*)\*(?!\*)(?! )|\*{3}",
     re.MULTILINE,
@@ -179,6 +177,12 @@ def _shown_as_it_is(text: str) -> bool:
     if _TREATED.search(text) is not None or _UNSEEN.search(text) is not None:
         return False
     return text.count("**") % 2 == 0 and text.count("`") % 2 == 0
+
+
+def shown_heading(text: str) -> str:
+    """A heading as a line of its own, below which an excerpt goes on; '' if nothing of it is visible."""
+    words = escaped(visible(text)).strip()
+    return f"**{words}**" if words else ""
 
 
 def shown_code(text: str, origin: QuoteOrigin) -> str:
@@ -218,22 +222,30 @@ def shown_row(text: str, origin: QuoteOrigin) -> str:
 
 def cells_of(row: str) -> list[str]:
     """The cells of a table row, as they are written. A bar within code, or after a backslash, does not separate cells."""
-    row = row.strip()
-    row = row.removeprefix("|")
-    cells: list[str] = []
-    start = 0
-    place = 0
-    while place < len(row):
-        if row[place] == "\\":
-            place += 2
-            continue
+    return [row[start:end] for start, end in cell_spans(row)]
+
+
+def cell_spans(row: str) -> list[tuple[int, int]]:
+    """Where the cells of a table row stand in it, without the white space at their edges."""
+    spans: list[tuple[int, int]] = []
+    end = len(row.rstrip())
+    place = len(row) - len(row.lstrip())
+    place += row.startswith("|", place, end)
+    start = place
+    while place < end:
         if row[place] == "|":
-            cells.append(row[start:place])
+            spans.append(_stripped(row, start, place))
             start = place + 1
-        place += 1
-    if row[start:].strip() or not cells:
-        cells.append(row[start:])
-    return [cell.strip() for cell in cells]
+        place += 2 if row[place] == "\\" else 1
+    if row[start:end].strip() or not spans:
+        spans.append(_stripped(row, start, end))
+    return spans
+
+
+def _stripped(text: str, start: int, end: int) -> tuple[int, int]:
+    cell = text[start:end]
+    start += len(cell) - len(cell.lstrip())
+    return start, start + len(cell.strip())
 
 
 def visible(text: str) -> str:
@@ -252,7 +264,8 @@ _RULER: Final = re.compile(r"[ \t>]*+\|?[ \t]*+:?-++:?[ \t]*+(?:\|[ \t]*+:?-++:?
 
 
 def header_of(before: str) -> Sequence[str]:
-    """The names of the columns of the table that `before` ends in: the line above the table's first ruler, such as `|---|---|`. () if there is none.
+    """The names of the columns of the table that `before` ends in: the line above the table's first ruler, such as
+    `|---|---|`. () if there is none.
 
     before: the text before a table row.
     """
@@ -285,6 +298,7 @@ def _is_ruler(line: str) -> bool:
 
 _MARKER: Final = re.compile(r"(?:[-*+]|\d{1,9}[.)])[ \t\n]")
 _FENCE: Final = re.compile(r"[ \t]*(?:`{3,}|~{3,})")
+_CLOSING: Final = re.compile(r" {0,3}(?:`{3,}|~{3,})[ \t]*")
 _HTML_CODE: Final = re.compile(r"[ \t]*<pre\b", re.IGNORECASE)
 _LANGUAGE: Final = re.compile(r"[\w+#.-]{1,40}")
 _STRUCTURED: Final = re.compile(r"\n[ \t]*(?:[-*+•][ \t]|\d{1,9}[.)][ \t])|\S {3,}\S|\t")
@@ -344,10 +358,10 @@ def _line_start(mark: str) -> str:
     return f"{mark}\\" if mark[0].isdigit() else f"\\{mark}"
 
 
-def _plain_lines(text: str) -> str:
+def _plain_lines(text: str, *, listed: bool = False) -> str:
     """Text of a document that is not Markdown. Lines are joined, unless they form a list or columns."""
     text = text.strip()
-    if _STRUCTURED.search(text):
+    if listed or _STRUCTURED.search(text):
         lines = (_SPACES.sub(" ", line).strip() for line in text.splitlines())
         return "  \n".join(_begun(_escaped_but_struck(line)) for line in lines if line)
     return _begun(_escaped_but_struck(_SPACES.sub(" ", text)))
@@ -394,31 +408,34 @@ def _block(node: SyntaxTreeNode) -> str:
         case "paragraph":
             return _inline([child.token for child in node.children if child.token is not None])
         case "fence" | "code_block":
-            return _code(node)
+            body = node.content
+            if node.type == "code_block":
+                return _code_of(body)
+            return _fenced(body, _language(node.info))
         case "bullet_list" | "ordered_list":
             return _list(node)
         case "html_block":
-            return _html(node.content)
+            # A block of HTML: code if it is `<pre>`, otherwise the text between its tags.
+            if _HTML_CODE.match(node.content):
+                return _html_code(node.content)
+            return _inline(_MARKDOWN.parseInline(node.content))
         case "table":
             return _table(node)
-        case "heading" | "hr":
+        case "heading":
+            return shown_heading("".join(child.content for child in node.children))
+        case "hr":
             return ""
         case _:
             return _blocks(node)
-
-
-def _code(node: SyntaxTreeNode) -> str:
-    body = node.content
-    if node.type == "code_block":
-        return _code_of(body)
-    return _fenced(body, _language(node.info))
 
 
 def _code_of(body: str) -> str:
     """Code that may itself begin with a fence, because site generators indent the content of tabs and admonitions."""
     opened = _FENCE.match(body)
     if opened is None:
-        return _fenced(body, "")
+        begun, _, last = body.rstrip().rpartition("\n")
+        # Code that began before the text ends with a fence that nothing opened.
+        return _fenced(begun if _CLOSING.fullmatch(last) else body, "")
     indent, fence = _indent(body), opened.group().strip()
     info, _, rest = body[opened.end() :].partition("\n")
     lines: list[str] = []
@@ -448,7 +465,11 @@ def _list(node: SyntaxTreeNode) -> str:
     return "\n".join(lines)
 
 
-_TASK: Final = re.compile(r"\[[ xX]\][ \t]+")
+_TASK: Final = re.compile(r"\A\[([ xX])\](?=[ \t])")
+
+
+def _box(task: re.Match[str]) -> str:
+    return UNTICKED if task.group(1) == " " else TICKED
 
 
 def _item(node: SyntaxTreeNode) -> str:
@@ -456,21 +477,13 @@ def _item(node: SyntaxTreeNode) -> str:
     for child in node.children:
         made = _block(child)
         if not parts:
-            task = _TASK.match(made)
-            made = made[task.end() :] if task else made
+            made = _TASK.sub(_box, made, count=1)
         if made:
             # A list below an item follows it without an empty line.
             parts.append(
                 ("\n" if child.type in ("bullet_list", "ordered_list") else "\n\n") + made if parts else made
             )
     return "".join(parts)
-
-
-def _html(content: str) -> str:
-    """A block of HTML: code if it is `<pre>`, otherwise the text between its tags."""
-    if _HTML_CODE.match(content):
-        return _html_code(content)
-    return _inline(_MARKDOWN.parseInline(content))
 
 
 def _html_code(content: str) -> str:
@@ -505,11 +518,16 @@ _BREAK: Final = re.compile(r"<br\b", re.IGNORECASE)
 _HIDDEN: Final = re.compile(r"<(/?)(?:script|style|template)\b", re.IGNORECASE)
 _TAG: Final = re.compile(r"(</?[A-Za-z][^<>]{0,200}>)")
 _FORMED: Final = re.compile(r"<(/?)(sup|sub|del|s|strike)\b[^<>]*>", re.IGNORECASE)
+_TICKS: Final = re.compile(
+    r"<input\b(?=[^<>]*\btype\s*=\s*[\"']?(?:checkbox|radio)\b)([^<>]*)>", re.IGNORECASE
+)
+_CHECKED: Final = re.compile(r"\schecked(?![\w-])", re.IGNORECASE)
 _PLACEHOLDER: Final = re.compile(r"<([a-z][\w-]{0,60}|[A-Z][A-Z0-9]?)>")
 _ELEMENTS: Final = frozenset(block_names) | frozenset(
     re.findall(
         r"\w+",
-        "a abbr acronym applet area audio b bdi bdo big blink br button canvas cite code data datalist del dfn em embed font i img input ins"
+        "a abbr acronym applet area audio b bdi bdo big blink br button canvas cite code data "
+        "datalist del dfn em embed font i img input ins"
         " kbd label map mark math meter noscript object output picture pre progress q rb rp rt ruby s samp script select slot small span"
         " strike strong style sub sup svg template textarea time tt u var video wbr",
     )
@@ -545,7 +563,9 @@ def _inline(tokens: Sequence[Token], *, begins: bool = True) -> str:
     wanted = _said(children)
     made = ""
     for wraps, escape in ((True, escaped), (False, escaped), (False, _all_escaped)):
-        made = _joined(_written(children, wraps=wraps, escape=escape))
+        text = _BETWEEN_WIDE.sub("", _written(children, wraps=wraps, escape=escape)).replace(_SOFT_BREAK, " ")
+        text = text.replace(_CODE_EDGE * 2, " ").replace(_CODE_EDGE, "")
+        made = re.sub(r"[ \t]?\n[ \t]?", "  \n", re.sub(r"[ \t]{2,}", " ", text)).strip()
         if _MARKUP.search(made) is None and "".join(made.split()) == wanted.words:
             break  # a parser would find nothing but text
         read = _said(
@@ -558,12 +578,6 @@ def _inline(tokens: Sequence[Token], *, begins: bool = True) -> str:
 
 def _all_escaped(text: str) -> str:
     return _ANY_SPECIAL.sub(lambda found: f"\\{found.group()}", text)
-
-
-def _joined(parts: str) -> str:
-    text = _BETWEEN_WIDE.sub("", parts).replace(_SOFT_BREAK, " ")
-    text = text.replace(_CODE_EDGE * 2, " ").replace(_CODE_EDGE, "")
-    return re.sub(r"[ \t]?\n[ \t]?", "  \n", re.sub(r"[ \t]{2,}", " ", text)).strip()
 
 
 def _seen(children: Sequence[Token]) -> Iterator[Token]:
@@ -588,19 +602,20 @@ def _seen(children: Sequence[Token]) -> Iterator[Token]:
 
 
 def _formed(children: Sequence[Token]) -> Iterator[Token]:
-    """The tokens with the text of `<sup>` and `<sub>` in plain characters, and with `<del>`, `<s>` and `<strike>` as strikethrough."""
+    """The tokens with the text of `<sup>` and `<sub>` in plain characters, with `<del>`, `<s>` and `<strike>` as
+    strikethrough, and with boxes to tick as ☑ or ☐."""
     place = 0
     while place < len(children):
         child = children[place]
-        found = _FORMED.fullmatch(child.content) if child.type == "html_inline" else None
+        match = _FORMED.fullmatch(child.content) if child.type == "html_inline" else None
         place += 1
-        if found is None:
+        if child.type == "html_inline" and (ticks := _TICKS.match(child.content)) is not None:
+            yield Token("text", "", 0, content=TICKED if _CHECKED.search(ticks.group(1)) else UNTICKED)
+        elif match is None:
             yield child
-            continue
-        closing, tag = found.group(1), found.group(2).lower()
-        if tag not in ("sup", "sub"):
-            yield Token("s_close" if closing else "s_open", "s", -1 if closing else 1)
-        elif not closing and place + 1 < len(children) and children[place].type == "text":
+        elif (tag := match.group(2).lower()) not in ("sup", "sub"):
+            yield Token("s_close" if match.group(1) else "s_open", "s", -1 if match.group(1) else 1)
+        elif not match.group(1) and place + 1 < len(children) and children[place].type == "text":
             write = raised if tag == "sup" else lowered
             yield Token("text", "", 0, content=write(children[place].content))
             place += 1
@@ -668,7 +683,15 @@ def _written(children: Sequence[Token], *, wraps: bool, escape: Callable[[str], 
             case "hardbreak":
                 out.append("\n")
             case "code_inline":
-                out.append(_code_span(child.content))
+                code = child.content
+                longest = max((len(run) for run in re.findall(r"`+", code)), default=0)
+                fence = "`" * (longest + 1)
+                space = (
+                    " "
+                    if code[:1] == "`" or code[-1:] == "`" or (code[:1] == " " == code[-1:] and code.strip())
+                    else ""
+                )
+                out.append(f"{_CODE_EDGE}{fence}{space}{code}{space}{fence}{_CODE_EDGE}")
             case "image":
                 out.append(escape(child.content))
             case "html_inline" if _BREAK.match(child.content):
@@ -693,12 +716,3 @@ def _address(link: Token) -> str:
     address = str(link.attrs.get("href", ""))
     plain = address.startswith(("https://", "http://")) and len(address) <= _MAX_ADDRESS
     return address if plain and not re.search(r"[\s<>()\\]", address) else ""
-
-
-def _code_span(code: str) -> str:
-    longest = max((len(run) for run in re.findall(r"`+", code)), default=0)
-    fence = "`" * (longest + 1)
-    space = (
-        " " if code[:1] == "`" or code[-1:] == "`" or (code[:1] == " " == code[-1:] and code.strip()) else ""
-    )
-    return f"{_CODE_EDGE}{fence}{space}{code}{space}{fence}{_CODE_EDGE}"

@@ -1,7 +1,8 @@
 """Translates the codes of symbol fonts to Unicode.
 
-A symbol font has its own picture for each code. Office programs write such a code from 0x20 to 0xFF, or in the private use area from U+F020 to
-U+F0FF. The tables follow Adobe's Symbol encoding and, for Wingdings, the characters that Unicode 7.0 added for its pictures; boxes to tick are ☐, ☑ and ☒.
+A symbol font has its own picture for each code. Office programs write such a code from 0x20 to 0xFF, or in the private
+use area from U+F020 to U+F0FF. The tables follow Adobe's Symbol encoding and, for Wingdings, the characters that
+Unicode 7.0 added for its pictures; boxes to tick are ☐, ☑ and ☒.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Final
 
 TICKED: Final = "☑"
 UNTICKED: Final = "☐"
+CROSSED: Final = "☒"
 
 _PRIVATE: Final = 0xF000
 _NAME: Final = re.compile(r"\A[A-Z]{6}\+|(?:MT|-?Regular)\Z|[^A-Za-z0-9]")

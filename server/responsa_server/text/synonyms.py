@@ -127,18 +127,18 @@ class Synonyms:
         """
         by_first = self._by_language.get(language, {})
         terms = analyzer.terms(question, language)
-        found: dict[str, dict[tuple[str, ...], None]] = {}
+        by_term: dict[str, dict[tuple[str, ...], None]] = {}
         for place, term in enumerate(terms):
             for entry, others in by_first.get(term, ()):
                 if tuple(terms[place : place + len(entry.sequence)]) != entry.sequence:
                     continue
                 for asked in entry.content:
-                    alternatives = found.setdefault(asked, {})
+                    alternatives = by_term.setdefault(asked, {})
                     for other in others:
                         # An alternative that contains the term itself would count the term twice.
                         if asked not in other.content:
                             alternatives[other.content] = None
-        return {asked: tuple(others) for asked, others in found.items() if others}
+        return {asked: tuple(others) for asked, others in by_term.items() if others}
 
 
 def _entries(group: Sequence[str], language: str, analyzer: Analyzer) -> Iterator[_Entry]:

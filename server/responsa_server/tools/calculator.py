@@ -92,7 +92,11 @@ _PARAMETERS: Final[Mapping[str, object]] = {
             "type": "string",
             "minLength": 1,
             "maxLength": MAX_CHARACTERS,
-            "description": f"E.g. 19.99 * 3 + 4.5 or round(100 / 7, 2). Operators: + - * / // % **. Functions: {', '.join(_FUNCTIONS)}. Write numbers without separators of thousands, and with a point.",
+            "description": (
+                "E.g. 19.99 * 3 + 4.5 or round(100 / 7, 2). Operators: + - * / // % **. Functions: "
+                f"{', '.join(_FUNCTIONS)}. Write numbers without separators of thousands, and with a "
+                "point."
+            ),
         }
     },
     "required": ["expression"],

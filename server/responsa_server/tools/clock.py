@@ -65,14 +65,14 @@ class TimeTool:
         self._clock = clock
 
     async def call(self, call: ToolCall) -> ToolResult:
-        given = cast("Mapping[str, str]", call.arguments)
-        name = given.get("zone", "UTC")
+        arguments = cast("Mapping[str, str]", call.arguments)
+        name = arguments.get("zone", "UTC")
         if name not in available_timezones():
             return _wrong(f"There is no time zone “{name}”; use an IANA name such as Europe/Berlin.")
         zone = ZoneInfo(name)
         try:
-            time = _read(given["time"], zone) if "time" in given else self._clock().astimezone(zone)
-            until = _read(given["until"], zone) if "until" in given else None
+            time = _read(arguments["time"], zone) if "time" in arguments else self._clock().astimezone(zone)
+            until = _read(arguments["until"], zone) if "until" in arguments else None
             content = f"{_shown(time)} in {name}."
             data: dict[str, object] = {
                 "time": time.isoformat(timespec="seconds"),
@@ -114,6 +114,9 @@ KIND: Final = ToolKind(
     ToolOptions,
     _make,
     title="the clock",
-    description="Tells the current date and time in any time zone, converts a time to a zone, and says how long it is from one time to another.",
+    description=(
+        "Tells the current date and time in any time zone, converts a time to a zone, and says "
+        "how long it is from one time to another."
+    ),
     shipped=True,
 )

@@ -1,4 +1,5 @@
-"""One HTTP endpoint that a declaration names: its secrets, its calls, and the outcome of each. The kinds of tools that speak HTTP share it."""
+"""One HTTP endpoint that a declaration names: its secrets, its calls, and the outcome of each. The kinds of tools that
+speak HTTP share it."""
 
 from __future__ import annotations
 
@@ -37,7 +38,7 @@ from responsa_server.outbound.connector import (
     Connector,
     ForbiddenRequest,
     Outgoing,
-    Reach,
+    ReachableHosts,
     Reply,
     Times,
     TooLarge,
@@ -58,8 +59,12 @@ _SHOWN_LOCATION: Final = 300
 _LEAST_SECRET: Final = 8
 _MOST_ENCODED: Final = 128
 _HIDDEN: Final = "[secret]"
-# What nobody sees between two letters: tags, control characters, and characters without a width. Texts are shown without them at some places.
-_UNSEEN: Final = "(?:[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\xad\\u200b-\\u200f\\u202a-\\u202e\\u2060-\\u2069\\ufeff\\ufffd]|<[^<>]{0,100}>){0,32}+"
+# What nobody sees between two letters: tags, control characters, and characters without a width. Texts are shown
+# without them at some places.
+_UNSEEN: Final = (
+    "(?:[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\xad\\u200b-\\u200f\\u202a-\\u202e\\u2060-\\u2069\\ufeff\\ufffd]"
+    "|<[^<>]{0,100}>){0,32}+"
+)
 
 UNREACHED: Final = "The tool could not be reached; it was not called."
 REFUSED: Final = (
@@ -112,7 +117,10 @@ AllowPrivate = Annotated[
     tuple[Annotated[str, AfterValidator(_private)], ...],
     Field(
         strict=False,
-        description="IP addresses, networks such as `10.1.0.0/16` and host names of the organisation's own network that the tool may reach. If empty, the tool may reach only public addresses.",
+        description=(
+            "IP addresses, networks such as `10.1.0.0/16` and host names of the organisation's own "
+            "network that the tool may reach. If empty, the tool may reach only public addresses."
+        ),
     ),
 ]
 Method = Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
@@ -136,8 +144,9 @@ class Credential:
     def hide(self, text: str) -> str:
         """Return a text of the other side without the declaration's secrets.
 
-        Each character of a secret may be itself, an escape of JSON, a character reference of HTML or a part of a URL, with tags and characters that nobody sees in between. Of a
-        secret with more than 128 characters, such a form ends at the next white space or quotation mark. Call this after each decoding.
+        Each character of a secret may be itself, an escape of JSON, a character reference of HTML or a part of a URL,
+        with tags and characters that nobody sees in between. Of a secret with more than 128 characters, such a form
+        ends at the next white space or quotation mark. Call this after each decoding.
         """
         for form in self.hidden:
             text = text.replace(form, _HIDDEN)
@@ -185,7 +194,7 @@ def credential_of(auth: Auth | None, declaration: Declaration, parts: ToolParts)
                 if name
                 else "is missing; name the secret here"
             )
-            raise ToolUnfit(message, ("auth", key), given=name, known=list(secrets))
+            raise ToolUnfit(message, ("auth", key), unknown=name, known=list(secrets))
         found = secrets[name]
         if not found.isprintable() or not found.isascii():
             message = "the secret has characters that a header cannot hold; correct it in its place"
@@ -223,7 +232,7 @@ def endpoint_of(
     )
 
 
-def reach_of(url: str, allow_private: Sequence[str], credential: Credential) -> Reach:
+def reach_of(url: str, allow_private: Sequence[str], credential: Credential) -> ReachableHosts:
     """Return what a declaration may reach: the origin of its URL. Raises ToolUnfit, also if no call could reach the address."""
     try:
         origin = origin_of(url)
@@ -234,11 +243,12 @@ def reach_of(url: str, allow_private: Sequence[str], credential: Credential) -> 
     if credential.headers and origin.scheme == "http" and not allow_private:
         message = "a secret needs an https address, unless the host is named in allow_private"
         raise ToolUnfit(message, ("url",))
-    return Reach(frozenset([origin]), allowed)
+    return ReachableHosts(frozenset([origin]), allowed)
 
 
 def _check_address(origin: UrlOrigin, allowed: Allowed) -> None:
-    """Raises ToolUnfit if the address in a URL is one that the rules refuse, so that the calls would be refused. The addresses of names are checked with each call."""
+    """Raises ToolUnfit if the address in a URL is one that the rules refuse, so that the calls would be refused. The
+    addresses of names are checked with each call."""
     host = "127.0.0.1" if origin.host == "localhost" else origin.host
     try:
         address = ip_address(host)
@@ -248,7 +258,10 @@ def _check_address(origin: UrlOrigin, allowed: Allowed) -> None:
         message = f"calls to {origin.host} are never allowed: it is a link-local, multicast or metadata address; name another host"
         raise ToolUnfit(message, ("url",))
     if not allowed.may_reach(origin.host, address):
-        message = f'calls to {origin.host} would be refused, because its address is not public; if it is the organisation\'s own, write allow_private = ["{origin.host}"]'
+        message = (
+            f"calls to {origin.host} would be refused, because its address is not public; if it is "
+            f'the organisation\'s own, write allow_private = ["{origin.host}"]'
+        )
         raise ToolUnfit(message, ("url",))
 
 
@@ -303,19 +316,20 @@ class Endpoint:
         return self._unread(LOST, LOST_READING, ToolFault.LOST)
 
     def json_of(self, reply: Reply) -> object:
-        """Return the JSON value of a response, without the declaration's secrets. Raises ValueError for what is not JSON, or what no event can carry (a number that is not finite, a half of a surrogate pair, deep nesting)."""
+        """Return the JSON value of a response, without the declaration's secrets. Raises ValueError for what is not
+        JSON, or what no event can carry (a number that is not finite, a half of a surrogate pair, deep nesting)."""
 
         def constant(name: str) -> object:
             raise ValueError(f"{name} is not a JSON value")
 
         try:
-            found = self._credential.hide_within(json.loads(reply.body, parse_constant=constant))
-            json.dumps(found, ensure_ascii=False, allow_nan=False).encode()
+            value = self._credential.hide_within(json.loads(reply.body, parse_constant=constant))
+            json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
         except json.JSONDecodeError as error:
             raise ValueError(_not_json(reply, error)) from error
         except (RecursionError, UnicodeError) as error:
             raise ValueError("it is not JSON that can be read") from error
-        return found
+        return value
 
     def text_of(self, reply: Reply) -> str:
         """Return the text of a response, without the declaration's secrets. Bytes that are not valid in its character set become U+FFFD."""
@@ -332,7 +346,10 @@ class Endpoint:
         broken = reply.status >= HTTPStatus.INTERNAL_SERVER_ERROR
         if 300 <= reply.status < 400 and (location := reply.headers.get("location", "")):
             where = self._credential.hide(location)[:_SHOWN_LOCATION]
-            text = f"the response redirects to {where}, and redirects are not followed. If this is the right address, write it into the declaration."
+            text = (
+                f"the response redirects to {where}, and redirects are not followed. If this is the right "
+                "address, write it into the declaration."
+            )
             if self._effect is not Effect.NONE and reply.status in _DOUBTFUL:
                 message = f"HTTP {reply.status}: {text} It is not known whether the call took effect."
                 return ToolResult(ToolOutcome.UNKNOWN, message, error=ToolFault.STATUS)
@@ -345,7 +362,8 @@ class Endpoint:
         )
 
     def _unread(self, effective: str, reading: str, fault: ToolFault) -> ToolResult:
-        """The result of a call that was sent and whose response is missing. A call without an effect is over; that of another one is unknown."""
+        """The result of a call that was sent and whose response is missing. A call without an effect is over; that of
+        another one is unknown."""
         if self._effect is Effect.NONE:
             return ToolResult(ToolOutcome.ERROR, reading, error=fault)
         return ToolResult(ToolOutcome.UNKNOWN, effective, error=fault)
@@ -368,13 +386,15 @@ def _variants(secrets: Sequence[str]) -> Sequence[str]:
 
 
 def _in_any_encoding(secret: str) -> str:
-    """A pattern of a secret whose characters may be encoded. A long secret is matched by its beginning, because the pattern takes time to compile."""
+    """A pattern of a secret whose characters may be encoded. A long secret is matched by its beginning, because the
+    pattern takes time to compile."""
     pattern = _UNSEEN.join(map(_encoded, secret[:_MOST_ENCODED]))
     return pattern if len(secret) <= _MOST_ENCODED else pattern + r"[^\s\"'<>]*+"
 
 
 def _encoded(character: str) -> str:
-    """A pattern of the forms in which a text may hold a character. Text that was encoded several times has several backslashes, or `&amp;` in place of `&`."""
+    """A pattern of the forms in which a text may hold a character. Text that was encoded several times has several
+    backslashes, or `&amp;` in place of `&`."""
     # Each form begins with a literal, so that a search needs little time.
     number = ord(character)
     # JSON writes a character outside the BMP as two escapes.
@@ -399,7 +419,8 @@ def _digits(number: str) -> str:
 
 
 def _decoded(reply: Reply) -> str:
-    """The text of a response. Any other than the common character sets counts as UTF-8: Python also has codecs that need minutes, or that give halves of surrogate pairs."""
+    """The text of a response. Any other than the common character sets counts as UTF-8: Python also has codecs that
+    need minutes, or that give halves of surrogate pairs."""
     try:
         name = codecs.lookup(reply.charset or json.detect_encoding(reply.body)).name
     except (LookupError, ValueError):

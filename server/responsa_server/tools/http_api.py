@@ -1,4 +1,5 @@
-"""The kind `http_api`: an endpoint of an organisation's own API. The declaration is its only address; arguments fill places of the path, the query and the body."""
+"""The kind `http_api`: an endpoint of an organisation's own API. The declaration is its only address; arguments fill
+places of the path, the query and the body."""
 
 from __future__ import annotations
 
@@ -55,12 +56,18 @@ class HttpApiOptions(ToolOptions):
     """The keys of a declaration with `kind = "http_api"`."""
 
     url: Url = Field(
-        description="The endpoint. Its path may contain places in braces, such as `{city}`, which are replaced by the arguments with these names; an argument cannot contain a slash."
+        description=(
+            "The endpoint. Its path may contain places in braces, such as `{city}`, which are "
+            "replaced by the arguments with these names; an argument cannot contain a slash."
+        )
     )
     method: Method = Field(default="GET", description="The HTTP method.")
     parameters: dict[str, dict[str, Any]] = Field(
         default={},
-        description="The tool's parameters: for each name, its JSON Schema with a description. `optional = true` makes a parameter optional.",
+        description=(
+            "The tool's parameters: for each name, its JSON Schema with a description. `optional = "
+            "true` makes a parameter optional."
+        ),
     )
     query: dict[str, str] = Field(
         default={},
@@ -69,7 +76,11 @@ class HttpApiOptions(ToolOptions):
     headers: dict[str, str] = Field(default={}, description="Headers with fixed values.")
     body: dict[str, Any] | None = Field(
         default=None,
-        description="The JSON body. Its texts may contain places; a text that consists of one place is replaced by the argument, with the argument's type. If `body` is missing, POST, PUT and PATCH send all arguments that are used nowhere else.",
+        description=(
+            "The JSON body. Its texts may contain places; a text that consists of one place is "
+            "replaced by the argument, with the argument's type. If `body` is missing, POST, PUT and "
+            "PATCH send all arguments that are used nowhere else."
+        ),
     )
     auth: Auth | None = Field(default=None, description="How a call authenticates itself.")
     result: Literal["auto", "json", "text", "html"] = Field(
@@ -77,7 +88,10 @@ class HttpApiOptions(ToolOptions):
     )
     pick: str = Field(
         default="",
-        description="The path to the part of a JSON response that is the result, such as `items.*.name`. Dots separate names and indexes, and `*` stands for all items of a list.",
+        description=(
+            "The path to the part of a JSON response that is the result, such as `items.*.name`. "
+            "Dots separate names and indexes, and `*` stands for all items of a list."
+        ),
     )
     returns: dict[str, Any] | None = Field(
         default=None, description="The JSON Schema against which the result's data is checked."
@@ -233,14 +247,17 @@ def request_of(options: HttpApiOptions) -> Request:
         for place in _places(template):
             if place not in options.parameters:
                 message = f"{{{place}}} is not a parameter; declare it as [parameters.{place}]"
-                raise ToolUnfit(message, key, given=place, known=list(options.parameters))
+                raise ToolUnfit(message, key, unknown=place, known=list(options.parameters))
     for name in _places(head):
         if options.parameters[name].get("optional", False):
             message = "stands in the path of url, so the parameter cannot be optional; remove this key"
             raise ToolUnfit(message, ("parameters", name, "optional"))
     for name, value in options.headers.items():
         if not re.fullmatch(r"[A-Za-z0-9-]{1,64}", name) or not value.isprintable() or not value.isascii():
-            message = "has characters that a header cannot hold; names have letters, digits and “-”, and values have visible ASCII characters"
+            message = (
+                "has characters that a header cannot hold; names have letters, digits and “-”, and "
+                "values have visible ASCII characters"
+            )
             raise ToolUnfit(message, ("headers", name))
         if name.lower() in (
             "host",

@@ -33,8 +33,10 @@ def now() -> datetime:
 class ToolParts:
     """The parts that tools are made of.
 
-    evidence: the search in the documents, or None. clock: the current time, with its zone. secret: reads a secret; raises ToolUnfit if it is missing or empty.
-    connector: makes all connections to declared hosts. read_html: reads the text of an HTML page, as an uploaded page is read; it raises ValueError. None: pages stay as they are.
+    evidence: the search in the documents, or None. clock: the current time, with its zone. secret: reads a secret;
+    raises ToolUnfit if it is missing or empty.
+    connector: makes all connections to declared hosts. read_html: reads the text of an HTML page, as an uploaded page
+    is read; it raises ValueError. None: pages stay as they are.
     """
 
     evidence: EvidenceSource | None = None
@@ -48,7 +50,7 @@ class ToolParts:
         place = declaration.secrets.get(name)
         if place is None:
             message = f"[secrets] does not declare the secret “{name}”; name its place there"
-            raise ToolUnfit(message, key, given=name, known=list(declaration.secrets))
+            raise ToolUnfit(message, key, unknown=name, known=list(declaration.secrets))
         try:
             return self.secret(place)
         except ToolUnfit as error:
@@ -56,7 +58,8 @@ class ToolParts:
 
 
 def described(kind: ToolKind, declaration: Declaration, own: str) -> str:
-    """Return the description of one of several tools of a declaration: what the declaration says, and the tool's own description. The kind's description says too little of one tool."""
+    """Return the description of one of several tools of a declaration: what the declaration says, and the tool's own
+    description. The kind's description says too little of one tool."""
     given = "" if declaration.description == kind.description and own else declaration.description
     return f"{given} {own}".strip()
 
@@ -65,9 +68,12 @@ def described(kind: ToolKind, declaration: Declaration, own: str) -> str:
 class ToolKind:
     """A kind of tools.
 
-    options: the model of the kind's own keys. make: makes the tools of a declaration, whose `options` are an instance of that model; it raises ToolUnfit and does not block for long.
-    effect: the effect of the kind's calls; None if a declaration must name it. title, description: those of a declaration without them. shipped: whether there is a tool with the kind's
-    name without any declaration. parameters: the path of the key under which a declaration describes the parameters of a tool; `*` stands for the tool's name after the declaration's.
+    options: the model of the kind's own keys. make: makes the tools of a declaration, whose `options` are an instance
+    of that model; it raises ToolUnfit and does not block for long.
+    effect: the effect of the kind's calls; None if a declaration must name it. title, description: those of a
+    declaration without them. shipped: whether there is a tool with the kind's name without any declaration. parameters:
+    the path of the key under which a declaration describes the parameters of a tool; `*` stands for the tool's name
+    after the declaration's.
     """
 
     options: type[ToolOptions]

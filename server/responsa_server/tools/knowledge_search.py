@@ -56,7 +56,10 @@ class KnowledgeOptions(ToolOptions):
     collections: tuple[str, ...] = Field(
         (),
         strict=False,
-        description="The collections to search, by their ids; empty: the collections of the question or its agent, or, if neither names any, all collections that the user may read.",
+        description=(
+            "The collections to search, by their ids; empty: the collections of the question or its "
+            "agent, or, if neither names any, all collections that the user may read."
+        ),
     )
     passages: int = Field(6, ge=1, le=20, description="The maximum number of passages.")
     bytes: int = Field(
@@ -68,7 +71,8 @@ class KnowledgeOptions(ToolOptions):
 
 
 class KnowledgeTool:
-    """Implements `Tool`. A question that names collections or a filter limits the search to them; the declaration's collections cannot widen it."""
+    """Implements `Tool`. A question that names collections or a filter limits the search to them; the declaration's
+    collections cannot widen it."""
 
     effect = Effect.NONE
 
@@ -90,7 +94,7 @@ class KnowledgeTool:
     async def call(self, call: ToolCall) -> ToolResult:
         query, options = cast("str", call.arguments["query"]), self._options
         collections, own = call.collections, options.collections
-        if call.asked and own:
+        if call.requested and own:
             collections = tuple(one for one in own if one in call.collections)
             if not collections:
                 return _nothing()
@@ -98,13 +102,13 @@ class KnowledgeTool:
             collections = own
         filters = tuple(parse_filter(SEARCHED, call.document_filter))
         try:
-            found = await self._evidence.search(
-                call.who, (query,), collections, SearchOptions(options.passages, filters=filters)
+            evidence = await self._evidence.search(
+                call.caller, (query,), collections, SearchOptions(options.passages, filters=filters)
             )
-            ranked = await self._evidence.rank(call.who, query, found)
+            ranked = await self._evidence.rank(call.caller, query, evidence)
         except ResponsaError as error:
             return ToolResult(ToolOutcome.ERROR, error.message, error=ToolFault.UNREACHABLE)
-        used, time = Usage(found.embedding_tokens) + ranked.usage, self._clock()
+        used, time = Usage(evidence.embedding_tokens) + ranked.usage, self._clock()
         passages = await self._evidence.passages(ranked.evidence, options.bytes)
         shown = [passage for passage in passages if passage.place is not None]
         if not shown:
@@ -137,6 +141,9 @@ KIND: Final = ToolKind(
     KnowledgeOptions,
     _make,
     title="the documents",
-    description="Searches the organisation's documents and returns the passages that fit best. Use it for what the organisation itself knows.",
+    description=(
+        "Searches the organisation's documents and returns the passages that fit best. Use it "
+        "for what the organisation itself knows."
+    ),
     shipped=True,
 )

@@ -1,4 +1,5 @@
-"""The kind `langchain`: a tool of LangChain, by the import path in its declaration. It runs in the server's process, so it is as trusted as the server.
+"""The kind `langchain`: a tool of LangChain, by the import path in its declaration. It runs in the server's process, so
+it is as trusted as the server.
 
 The tool's interface is all that is used, so the server does not import LangChain itself.
 """
@@ -36,7 +37,10 @@ class LangChainOptions(ToolOptions):
 
     tool: str = Field(
         pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$",
-        description="The import path of an object that is a LangChain tool, such as `acme.tools:find_invoice`. Its package must be installed where the server runs.",
+        description=(
+            "The import path of an object that is a LangChain tool, such as "
+            "`acme.tools:find_invoice`. Its package must be installed where the server runs."
+        ),
     )
 
 
@@ -100,7 +104,10 @@ class ImportedTool:
 def _make(declaration: Declaration, options: LangChainOptions, parts: ToolParts) -> Sequence[Tool]:
     if declaration.effect is Effect.IDEMPOTENT:
         raise ToolUnfit(
-            'effect = "idempotent" needs the key of the call, which LangChain tools do not get; use "once", or "none" if the tool only reads',
+            (
+                'effect = "idempotent" needs the key of the call, which LangChain tools do not get; use '
+                '"once", or "none" if the tool only reads'
+            ),
             ("effect",),
         )
     try:

@@ -1,8 +1,10 @@
 """Starts a program in confinement: `python -I -S launcher.py UID MEMORY_BYTES PARENT_PID PROGRAM ARGUMENTS…`.
 
-The launcher forks. The child gives up root and its groups, limits the program's resources, and becomes the program. The parent becomes the program's keeper: the kernel makes it the parent of
-each descendant of the program whose own parent ends (prctl(2), PR_SET_CHILD_SUBREAPER), also of one in another session. When the program ends, when the server ends, or on SIGTERM, the keeper
-kills all of them, and ends after the last. It imports the standard library alone, because a new user may be unable to read the server's own files afterwards.
+The launcher forks. The child gives up root and its groups, limits the program's resources, and becomes the program. The
+parent becomes the program's keeper: the kernel makes it the parent of each descendant of the program whose own parent
+ends (prctl(2), PR_SET_CHILD_SUBREAPER), also of one in another session. When the program ends, when the server ends, or
+on SIGTERM, the keeper kills all of them, and ends after the last. It imports the standard library alone, because a new
+user may be unable to read the server's own files afterwards.
 """
 
 from __future__ import annotations
@@ -95,14 +97,14 @@ def _has_ended(program: int) -> bool:
 
 def _children() -> list[int]:
     """The children of this process; see proc(5)."""
-    found = list[int]()
+    children = list[int]()
     for entry in filter(lambda entry: entry.name.isdecimal(), pathlib.Path("/proc").iterdir()):
         with contextlib.suppress(OSError):
             # The name of the program stands in brackets, and may contain anything.
             fields = (entry / "stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
             if int(fields[1]) == os.getpid():
-                found.append(int(entry.name))
-    return found
+                children.append(int(entry.name))
+    return children
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
-"""The kind `mcp`: the tools of an MCP server, over Streamable HTTP or as a program (Model Context Protocol, https://modelcontextprotocol.io/specification).
+"""The kind `mcp`: the tools of an MCP server, over Streamable HTTP or as a program (Model Context Protocol,
+https://modelcontextprotocol.io/specification).
 
-What a server says of its tools goes to models, so the owner agrees to it first: `responsa tools trust NAME` writes the descriptions to `NAME.pinned.json`, and the tools are made of
-that file. Each session compares what the server says with the file; a tool that differs is withheld. `mcp_server` speaks with the server.
+What a server says of its tools goes to models, so the owner agrees to it first: `responsa tools trust NAME` writes the
+descriptions to `NAME.pinned.json`, and the tools are made of that file. Each session compares what the server says with
+the file; a tool that differs is withheld. `mcp_server` speaks with the server.
 """
 
 from __future__ import annotations
@@ -107,7 +109,7 @@ def _make(declaration: Declaration, options: McpOptions, parts: ToolParts) -> Se
         raise ToolUnfit(
             f"its server has no tool “{missing[0]}”, or nobody has agreed to it; run “responsa tools trust {declaration.name}”",
             ("tools", wanted.index(missing[0])),
-            given=missing[0],
+            unknown=missing[0],
             known=list(pinned),
         )
     # What a server says of a tool's effects is not believed.

@@ -1,4 +1,5 @@
-"""The program of an MCP server: its messages are lines of JSON on its standard input and output (Model Context Protocol, transport "stdio")."""
+"""The program of an MCP server: its messages are lines of JSON on its standard input and output (Model Context
+Protocol, transport "stdio")."""
 
 from __future__ import annotations
 
@@ -21,7 +22,8 @@ from mcp_types import JSONRPCError, JSONRPCResponse, jsonrpc_message_adapter
 from responsa_server.domain.tools import ToolFault
 
 LAUNCHER: Final = Path(__file__).with_name("launcher.py")
-# Each identity has another user, so that two programs can neither signal nor trace each other. The range is above those that systems and containers use.
+# Each identity has another user, so that two programs can neither signal nor trace each other. The range is above those
+# that systems and containers use.
 _FIRST_USER: Final = 1_700_000_000
 _USERS: Final = 100_000_000
 
@@ -40,7 +42,9 @@ _REST_BYTES: Final = 1 << 16
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """How a program is started. command: the absolute path of the program, and its arguments. environment: beyond PATH and LANG. identity: the declaration and the tenant. memory_bytes: the largest address space. most: how many bytes the program may write before it answers."""
+    """How a program is started. command: the absolute path of the program, and its arguments. environment: beyond PATH
+    and LANG. identity: the declaration and the tenant. memory_bytes: the largest address space. most: how many bytes
+    the program may write before it answers."""
 
     command: Sequence[str]
     environment: Mapping[str, str]
@@ -54,7 +58,9 @@ class Program:
 
 @contextlib.asynccontextmanager
 async def running(program: Program, ended: Callable[[ToolFault], None]) -> AsyncGenerator[Streams]:
-    """Start a program and yield the streams of its messages. ended: is called when no further message is read, with the reason: LOST if the program ended, MALFORMED or TOO_LARGE if it wrote what cannot be read. At the end, the program and all that it started are killed. Raises OSError."""
+    """Start a program and yield the streams of its messages. ended: is called when no further message is read, with the
+    reason: LOST if the program ended, MALFORMED or TOO_LARGE if it wrote what cannot be read. At the end, the program
+    and all that it started are killed. Raises OSError."""
     launcher = [sys.executable, "-I", "-S", str(LAUNCHER)]
     confined = [str(user_of(program.identity)), str(program.memory_bytes), str(os.getpid())]
     process = await asyncio.create_subprocess_exec(

@@ -1,6 +1,7 @@
 """Speaks with MCP servers through the official SDK, and makes typed results of whatever they do.
 
-A server cannot ask for anything: sampling, elicitation and roots are refused, and it has no stream on which it could speak first. A session belongs to one tenant.
+A server cannot ask for anything: sampling, elicitation and roots are refused, and it has no stream on which it could
+speak first. A session belongs to one tenant.
 """
 
 from __future__ import annotations
@@ -34,7 +35,6 @@ from mcp_types import (
     TextContent,
     TextResourceContents,
 )
-from mcp_types import Tool as SaidTool
 from pydantic import ValidationError
 
 from responsa_server.domain.tools import (
@@ -51,7 +51,7 @@ from responsa_server.outbound.connector import (
     USER_AGENT,
     ForbiddenRequest,
     GuardedTransport,
-    Reach,
+    ReachableHosts,
     Times,
     TooLarge,
 )
@@ -75,7 +75,10 @@ _IDLE_SECONDS: Final = 60.0
 _OLD_SECONDS: Final = 600.0
 _FIRST_PAUSE: Final = 1.0
 _LONGEST_PAUSE: Final = 60.0
-_CHANGED: Final = "The tool's server has changed the tool's description. The tool is withheld until the owner of the installation agrees to the new description."
+_CHANGED: Final = (
+    "The tool's server has changed the tool's description. The tool is withheld until the "
+    "owner of the installation agrees to the new description."
+)
 _KEY: Final = "responsa/idempotency-key"
 """The name of a call's key in the call's `_meta`."""
 _PAUSED: Final = "The tool's server failed a moment ago and is started again soon; it was not called."
@@ -91,9 +94,11 @@ class _Failed(Exception):
 
 
 class _Session:
-    """A session with a server, in its own task, since the SDK must leave it in the task that entered it. It ends after a minute without calls.
+    """A session with a server, in its own task, since the SDK must leave it in the task that entered it. It ends after
+    a minute without calls.
 
-    tools: what the server says of its tools. client: None while there is no connection. fault: why the connection ended early. used: when the session was last handed out, or its last call ended.
+    tools: what the server says of its tools. client: None while there is no connection. fault: why the connection ended
+    early. used: when the session was last handed out, or its last call ended.
     """
 
     def __init__(
@@ -191,33 +196,33 @@ class McpSessions:
         """Return the tenant's session, and begin one if needed. Raises _Failed."""
         loop = asyncio.get_running_loop()
         async with self._locks.setdefault(tenant, asyncio.Lock()):
-            found = self._sessions.get(tenant)
-            if found is not None:
-                old = not found.calls and loop.time() - found.begun > _OLD_SECONDS
-                if found.client is not None and not old:
-                    found.used = loop.time()
-                    return found
-                self._drop(tenant, found)
+            session = self._sessions.get(tenant)
+            if session is not None:
+                old = not session.calls and loop.time() - session.begun > _OLD_SECONDS
+                if session.client is not None and not old:
+                    session.used = loop.time()
+                    return session
+                self._drop(tenant, session)
             pause, until = self._pauses.get(tenant, (0.0, 0.0))
             if loop.time() < until:
                 raise _Failed("it failed a moment ago", _error(_PAUSED, ToolFault.UNREACHABLE))
             patience = self._target.declaration.timeout_seconds
-            found = _Session(lambda ended: self._connected(tenant, ended), patience)
-            self._sessions[tenant] = found
-            found.task.add_done_callback(lambda _: self._forget(tenant, found))
+            session = _Session(lambda ended: self._connected(tenant, ended), patience)
+            self._sessions[tenant] = session
+            session.task.add_done_callback(lambda _: self._forget(tenant, session))
             try:
-                await asyncio.shield(found.ready)
+                await asyncio.shield(session.ready)
             except asyncio.CancelledError:
-                self._drop(tenant, found)
+                self._drop(tenant, session)
                 raise
             except Exception as error:
                 longer = min(max(pause * 2, _FIRST_PAUSE), _LONGEST_PAUSE)
                 self._pauses[tenant] = (longer, loop.time() + longer)
-                self._drop(tenant, found)
+                self._drop(tenant, session)
                 _LOGGER.warning("MCP server of the tool %s: %s", self._name, type(error).__name__)
                 raise _Failed(type(error).__name__, _unbegun(error)) from error
             self._pauses.pop(tenant, None)
-            return found
+            return session
 
     def _forget(self, tenant: str, session: _Session) -> None:
         if self._sessions.get(tenant) is session:
@@ -241,7 +246,7 @@ class McpSessions:
 
     async def call(self, tool: Tool, pinned: Pinned, call: ToolCall) -> ToolResult:
         """Call a tool of the server, as `Tool.call` says."""
-        tries, tenant = 0, call.who.tenant_id
+        tries, tenant = 0, call.caller.tenant_id
         session: _Session | None = None
         try:
             async with asyncio.timeout(call.seconds):
@@ -360,7 +365,7 @@ class McpSessions:
         )
 
     @asynccontextmanager
-    async def _over_http(self, url: str, reach: Reach) -> AsyncGenerator[Any]:
+    async def _over_http(self, url: str, reach: ReachableHosts) -> AsyncGenerator[Any]:
         seconds, most = self._target.declaration.timeout_seconds, self._target.declaration.max_bytes
         times = Times(_CONNECT_SECONDS, seconds)
         client = httpx2.AsyncClient(
@@ -439,8 +444,8 @@ def _forgotten(error: MCPError) -> bool:
 
 
 def _unclear(error: MCPError) -> bool:
-    """Whether the act may have been done although there is an error. The SDK makes errors with these codes for an HTTP status of 5xx, for a reply that is not JSON, and for one without a result,
-    such as a page or “202 Accepted”.
+    """Whether the act may have been done although there is an error. The SDK makes errors with these codes for an HTTP
+    status of 5xx, for a reply that is not JSON, and for one without a result, such as a page or “202 Accepted”.
     """
     return error.code in (INTERNAL_ERROR, PARSE_ERROR, INVALID_REQUEST) and not _forgotten(error)
 
@@ -468,22 +473,20 @@ def _first(error: BaseException) -> Exception:
 
 async def _listed(client: Client) -> Mapping[str, Pinned]:
     """What a server says of its tools. Raises ValueError if it says too much."""
-    found: dict[str, Pinned] = {}
+    tools: dict[str, Pinned] = {}
     cursor: str | None = None
     for _ in range(_MOST_PAGES):
         page: ListToolsResult = await client.session.list_tools(params=PaginatedRequestParams(cursor=cursor))
         for tool in page.tools:
-            found[tool.name] = _pinned(tool)
-        if len(found) > MOST_TOOLS:
+            tools[tool.name] = Pinned(
+                tool.name, tool.title or "", tool.description or "", tool.input_schema, tool.output_schema
+            )
+        if len(tools) > MOST_TOOLS:
             break
         cursor = page.next_cursor
         if cursor is None:
-            return found
+            return tools
     raise ValueError("the server has too many tools")
-
-
-def _pinned(tool: SaidTool) -> Pinned:
-    return Pinned(tool.name, tool.title or "", tool.description or "", tool.input_schema, tool.output_schema)
 
 
 def _lost(tool: Tool, fault: ToolFault = ToolFault.LOST) -> ToolResult:

@@ -13,7 +13,7 @@ from typing import Any, Final, cast
 from pydantic import Field
 
 from responsa_server.domain.tools import Declaration, ToolUnfit
-from responsa_server.outbound.connector import Reach
+from responsa_server.outbound.connector import ReachableHosts
 from responsa_server.tools.endpoint import AllowPrivate, Auth, Credential, Url, credential_of, reach_of
 from responsa_server.tools.kinds import ToolOptions, ToolParts
 
@@ -30,7 +30,10 @@ class McpOptions(ToolOptions):
     command: list[str] = Field(
         default=[],
         max_length=100,
-        description="The program of a server that speaks over its standard input and output, and its arguments. Give the program as an absolute path.",
+        description=(
+            "The program of a server that speaks over its standard input and output, and its "
+            "arguments. Give the program as an absolute path."
+        ),
     )
     environment: dict[str, str] = Field(
         default={},
@@ -119,12 +122,13 @@ def write_pinned(declaration: Declaration, tools: Sequence[Pinned]) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class McpTarget:
-    """A declaration's server and what is needed to reach it. reach: what a connection may reach; None for a program. environment: all variables of the program."""
+    """A declaration's server and what is needed to reach it. reach: what a connection may reach; None for a program.
+    environment: all variables of the program."""
 
     declaration: Declaration
     options: McpOptions
     credential: Credential
-    reach: Reach | None
+    reach: ReachableHosts | None
     environment: Mapping[str, str]
     parts: ToolParts
 

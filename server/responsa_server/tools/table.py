@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from responsa_server.joining import Group, joined
 from responsa_server.tools import (
     calculator,
     clock,
@@ -16,7 +17,7 @@ from responsa_server.tools import (
 )
 from responsa_server.tools.kinds import ToolKind
 
-KINDS: Final[Mapping[str, ToolKind]] = {
+_OWN: Final[Mapping[str, ToolKind]] = {
     "calculator": calculator.KIND,
     "time": clock.KIND,
     "knowledge_search": knowledge_search.KIND,
@@ -25,3 +26,4 @@ KINDS: Final[Mapping[str, ToolKind]] = {
     "mcp": mcp.KIND,
     "langchain": langchain.KIND,
 }
+KINDS: Final[Mapping[str, ToolKind]] = {**_OWN, **joined(Group.TOOLS, ToolKind, _OWN)}

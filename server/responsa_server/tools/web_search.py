@@ -1,7 +1,9 @@
-"""The kind `web_search`: a search of the web by Tavily, Serper or SearXNG. The results' snippets are what answers may quote; no page is fetched.
+"""The kind `web_search`: a search of the web by Tavily, Serper or SearXNG. The results' snippets are what answers may
+quote; no page is fetched.
 
-The protocols, as their documentation described them in November 2026: https://docs.tavily.com/documentation/api-reference/endpoint/search, https://serper.dev (the playground's
-requests and responses), https://docs.searxng.org/dev/search_api.html.
+The protocols, as their documentation described them in November 2026:
+https://docs.tavily.com/documentation/api-reference/endpoint/search, https://serper.dev (the playground's requests and
+responses), https://docs.searxng.org/dev/search_api.html.
 """
 
 from __future__ import annotations
@@ -58,7 +60,11 @@ class WebSearchOptions(ToolOptions):
     provider: Provider = Field(description="The search service.")
     url: Url | Literal[""] = Field(
         default="",
-        description="The address of the service. SearXNG needs an address, such as `https://search.example.org`; its setting `search.formats` must contain `json`. Empty: the provider's own address.",
+        description=(
+            "The address of the service. SearXNG needs an address, such as "
+            "`https://search.example.org`; its setting `search.formats` must contain `json`. Empty: "
+            "the provider's own address."
+        ),
     )
     key: str = Field(
         default="",
@@ -85,7 +91,8 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class _Wire:
-    """How a provider speaks. url: its own address. auth: how its key is sent; None if it needs no key. ask: makes the request. items, keys: where its results stand, and the names of a result's uri, title, snippet and date."""
+    """How a provider speaks. url: its own address. auth: how its key is sent; None if it needs no key. ask: makes the
+    request. items, keys: where its results stand, and the names of a result's uri, title, snippet and date."""
 
     url: str
     auth: Callable[[str], Auth] | None
@@ -213,20 +220,20 @@ class WebSearchTool:
             return reply
         fetched = self._clock()
         try:
-            found = self._found(self._endpoint.json_of(reply))
+            results = self._found(self._endpoint.json_of(reply))
         except ValueError as error:
             return malformed(f"The search's response cannot be read: {str(error)[:200]}", Effect.NONE)
         entries = [
-            f"{one.title}\n{one.uri}{f' ({one.date})' if one.date else ''}\n{one.snippet}" for one in found
+            f"{one.title}\n{one.uri}{f' ({one.date})' if one.date else ''}\n{one.snippet}" for one in results
         ]
         content = "\n\n".join(entries) if entries else _NONE
         data = {
             "results": [
                 {"uri": one.uri, "title": one.title, "snippet": one.snippet, "date": one.date}
-                for one in found
+                for one in results
             ]
         }
-        sources = [ToolSource(one.uri, one.title, fetched, one.snippet) for one in found if one.snippet]
+        sources = [ToolSource(one.uri, one.title, fetched, one.snippet) for one in results if one.snippet]
         return ToolResult(ToolOutcome.OK, content, data, sources)
 
     def _found(self, value: object) -> Sequence[Found]:
@@ -236,13 +243,16 @@ class WebSearchTool:
         made: dict[str, Found] = {}
         size = 0
         for item in cast("list[object]", items):
-            one = self._one(item)
-            if one is None or one.uri in made:
+            result = self._one(item)
+            if result is None or result.uri in made:
                 continue
-            size += sum(len(part.encode()) for part in (one.uri, one.title, one.snippet, one.date)) + 64
+            size += (
+                sum(len(part.encode()) for part in (result.uri, result.title, result.snippet, result.date))
+                + 64
+            )
             if len(made) == self._options.results or size > MAX_RESULT_BYTES * 3 // 4:
                 break
-            made[one.uri] = one
+            made[result.uri] = result
         return list(made.values())
 
     def _one(self, item: object) -> Found | None:
@@ -261,7 +271,8 @@ class WebSearchTool:
 
 
 def _clean(text: str, most: int) -> str:
-    """A text in one line, without control characters and characters that change its direction or that nobody sees; joiners are part of the spelling of some languages."""
+    """A text in one line, without control characters and characters that change its direction or that nobody sees;
+    joiners are part of the spelling of some languages."""
     kept = "".join(
         " " if one.isspace() else one
         for one in text
@@ -285,5 +296,8 @@ KIND: Final = ToolKind(
     WebSearchOptions,
     _make,
     title="the web search",
-    description="Searches the web and returns the titles, addresses and snippets of pages. Use it for what the documents do not hold, and for recent events.",
+    description=(
+        "Searches the web and returns the titles, addresses and snippets of pages. Use it for "
+        "what the documents do not hold, and for recent events."
+    ),
 )

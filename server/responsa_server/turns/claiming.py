@@ -10,15 +10,16 @@ from contextlib import asynccontextmanager, suppress
 from typing import Final
 from uuid import UUID
 
-from responsa_server.domain import names
 from responsa_server.domain.agents import Agent, Agents
+from responsa_server.domain.background import Background
 from responsa_server.domain.errors import Unavailable
 from responsa_server.domain.faults import Fault
-from responsa_server.domain.relay import Relay, Taken, Work
+from responsa_server.domain.relay import EpochAdvanced, Relay, Work
 from responsa_server.domain.turns import ClaimedTurn, LogRow
 from responsa_server.telemetry import instruments
+from responsa_server.telemetry.unexpected import keep_going
 from responsa_server.turns.pace import Pace
-from responsa_server.turns.runtime import keep_going, repeated
+from responsa_server.turns.runtime import repeated
 from responsa_server.turns.worker import Run, RunOutcome, WorkerParts
 
 _MOST_AT_ONCE: Final = 32
@@ -42,6 +43,10 @@ _UNTOLD_SECONDS: Final = 0.25
 _GRACE_SECONDS: Final = 0.5
 
 
+Ahead = tuple[Run, asyncio.Task[RunOutcome]]
+"""A run that has begun before its turn was accepted."""
+
+
 class Claiming:
     """The turns that run in this process. Call `start` before use and `drain` at the end."""
 
@@ -55,6 +60,7 @@ class Claiming:
         """Counts the turns that ask no models. They have slots of their own, and `max_running` is the limit of all others."""
         self._running: dict[UUID, tuple[Run, asyncio.Task[RunOutcome]]] = {}
         self._given_up: list[Run] = []
+        self._background = Background()
         self._reserved = 0
         # A turn that may stop its worker. While it is secluded, no other turn begins here.
         self._suspect: Run | None = None
@@ -87,7 +93,8 @@ class Claiming:
 
     @asynccontextmanager
     async def place(self, agent: Agent) -> AsyncGenerator[bool]:
-        """A block in which a turn of this agent is accepted, and may begin to run here. Yields whether a place is reserved for it; False if no place is free.
+        """A block in which a turn of this agent is accepted, and may begin to run here. Yields whether a place is
+        reserved for it; False if no place is free.
 
         Raises Exhausted (OVERLOADED) if the agent asks no models and this process has as many such turns as it finishes in time.
         """
@@ -120,6 +127,18 @@ class Claiming:
             )  # a claim in flight has reserved the last places, but usually finds no turns
         return not self._draining and self._room() > 0
 
+    def ahead(self, claimed: ClaimedTurn) -> Ahead:
+        """Run a turn while it is being accepted here. It writes and shows nothing before it is given to `begin`; the
+        caller cancels the task if it is not `shown` then. The agent must ask no model: a question that is refused costs
+        nothing."""
+        run = self._run(claimed)
+        return run, self._background.start(run.run())
+
+    def _run(self, claimed: ClaimedTurn, claimed_from: int | None = None) -> Run:
+        agent = self._agents.at(claimed.agent_version)
+        slot = None if agent.asks_models else self.pace.slots
+        return Run(self._parts, agent, claimed, claimed_from, slot)
+
     def begin(
         self,
         claimed: ClaimedTurn,
@@ -127,29 +146,30 @@ class Claiming:
         *,
         watched: bool | None = None,
         claimed_from: int | None = None,
+        ahead: Ahead | None = None,
     ) -> None:
-        """Run a claimed turn. first: the row of event 1, if the turn was accepted here. watched: see `Hub.open`. claimed_from: when the claim began, in nanoseconds since 1970; None if the turn was claimed as it was accepted. Raises KeyError if this process lacks the agent's version."""
+        """Run a claimed turn. first: the row of event 1, if the turn was accepted here. watched: see `Hub.open`.
+        claimed_from: when the claim began, in nanoseconds since 1970; None if the turn was claimed as it was accepted.
+        ahead: its run, if that has begun. Raises KeyError if this process lacks the agent's version."""
         turn_id = claimed.claim.turn_id
-        agent = self._agents.at(claimed.agent_version)
         before = self._running.get(turn_id)
         if before is not None:
             if (
                 before[0].claim.epoch >= claimed.claim.epoch
             ):  # the reply to an accept came late: this process already runs the turn under a newer claim
                 return
-            before[0].lose()  # the older run was ending, and this process has claimed the turn again
+            before[0].abort_lost()  # the older run was ending, and this process has claimed the turn again
+        run, task = ahead or (self._run(claimed, claimed_from), None)
         waited = "queue" if first is None else "caller"
         instruments.CLAIMS.add(1, "worker" if claimed.attempt > 1 else waited)
-        live = self._parts.hub.open(turn_id, claimed.who, claimed.last_seq, first, watched=watched)
-        slot = None
-        if not agent.asks_models:
+        run.show(self._parts.hub.open(turn_id, claimed.caller, claimed.last_seq, first, watched=watched))
+        if run.paced:
             self.pace.begin()
-            slot = self.pace.slots
-        run = Run(self._parts, agent, claimed, live, claimed_from, slot)
         if run.suspect:
             self._suspect, self._secluded = run, True
-        running = self._run_alone(run) if run.suspect else run.run()
-        task = asyncio.create_task(running, name=f"turn-{turn_id}")
+        if task is None:
+            running = self._run_alone(run) if run.suspect else run.run()
+            task = asyncio.create_task(running, name=f"turn-{turn_id}")
         self._running[turn_id] = (run, task)
         self._begun.set()
         task.add_done_callback(lambda done: self._ended(turn_id, run, done))
@@ -158,24 +178,25 @@ class Claiming:
         """Note that a turn now has this epoch. If the turn runs here under an older epoch, that run stops."""
         running = self._running.get(turn_id)
         if running is not None and running[0].claim.epoch < epoch:
-            running[0].lose()
+            running[0].abort_lost()
             self._left.set()
 
     def stop(self, turn_id: UUID, epoch: int) -> None:
-        """Announce that a turn now has this epoch. A worker that still runs the turn under an older epoch then stops, in this process and in others."""
+        """Announce that a turn now has this epoch. A worker that still runs the turn under an older epoch then stops,
+        in this process and in others."""
         self.taken(turn_id, epoch)
-        self._relay.tell_all(Taken(turn_id, epoch))
+        self._relay.tell_all(EpochAdvanced(turn_id, epoch))
 
     def running(self) -> Collection[UUID]:
         """The turns that run here."""
         return self._running.keys()
 
-    def withhold(self, turn_ids: Collection[UUID]) -> None:
+    def abort_forbidden(self, turn_ids: Collection[UUID]) -> None:
         """Stop those of these turns that run here. They end with a refusal (NOT_PERMITTED)."""
         for turn_id in turn_ids:
             running = self._running.get(turn_id)
             if running is not None:
-                running[0].withhold()
+                running[0].abort_forbidden()
                 self._left.set()
 
     def promoted(self) -> None:
@@ -186,7 +207,8 @@ class Claiming:
     async def drain(self, deadline: float) -> None:
         """Claim no more turns, let running turns end for most of the grace period, and release the rest for other workers.
 
-        deadline: the end of the grace period, by the loop's clock. If the store does not respond, the drain takes a few seconds longer at most.
+        deadline: the end of the grace period, by the loop's clock. If the store does not respond, the drain takes a few
+        seconds longer at most.
         """
         loop = asyncio.get_running_loop()
         grace = max(deadline - loop.time(), 0.0)
@@ -206,7 +228,7 @@ class Claiming:
             tasks = [task for _, task in self._running.values()]
             await asyncio.wait(tasks, timeout=left, return_when=asyncio.FIRST_COMPLETED)
         for run, _ in tuple(self._running.values()):
-            run.give_up()
+            run.stop_for_release()
         self._left.set()
         if tasks := [task for _, task in self._running.values()]:
             _, hanging = await asyncio.wait(tasks, timeout=_GIVE_UP_SECONDS)
@@ -221,7 +243,7 @@ class Claiming:
     async def _release(self, given_up: Sequence[Run]) -> None:
         claims = sorted((run.claim for run in given_up), key=lambda claim: claim.turn_id)
         for run in given_up:
-            run.let_go()
+            run.stop_renewing()
         try:
             async with asyncio.timeout(_RELEASE_SECONDS):
                 await repeated(lambda: self._parts.turns.release(claims), _RELEASE_PATIENCE_SECONDS)
@@ -230,7 +252,7 @@ class Claiming:
             return
         self._log.info("turns_released", turns=len(claims))
         self._relay.tell_all(Work())
-        booking = [asyncio.create_task(run.book()) for run in given_up]
+        booking = [asyncio.create_task(run.record_usage()) for run in given_up]
         _, unbooked = await asyncio.wait(booking, timeout=_RELEASE_SECONDS)
         for task in unbooked:
             task.cancel()
@@ -262,7 +284,7 @@ class Claiming:
         try:
             await repeated(lambda: self._parts.turns.mark_alone(run.claim, False), _ALONE_PATIENCE_SECONDS)
         except Unavailable as error:  # others wait until the turn has ended
-            self._log.warning("turn_stays_alone", reason=error.reason.value)
+            self._log.warning("turn_stays_alone", reason=error.reason.value, **run.ids)
             return
         self._admit_others(run)
 
@@ -291,12 +313,7 @@ class Claiming:
         outcome = RunOutcome.ABANDONED
         if not task.cancelled():
             if (error := task.exception()) is not None:
-                self._log.error(
-                    "turn_run_failed",
-                    turn=names.turn(turn_id),
-                    tenant=run.claim.tenant_id,
-                    exc_info=error,
-                )
+                self._log.error("turn_run_failed", **run.ids, exc_info=error)
             else:
                 outcome = task.result()
         finished = outcome in (RunOutcome.ENDED, RunOutcome.PROMOTED)
@@ -376,26 +393,15 @@ class Claiming:
                 return
 
     async def _begin_all(self, claimed: Sequence[ClaimedTurn], claimed_from: int) -> None:
-        for one in claimed:
-            turn_id = one.claim.turn_id
+        for turn in claimed:
+            turn_id = turn.claim.turn_id
             await self._parts.runtime.faults.at(Fault.AFTER_CLAIM, turn_id)
-            if one.attempt > 1:
-                self._relay.tell_all(Taken(turn_id, one.claim.epoch))
-                self._log.warning(
-                    "turn_taken_over",
-                    turn=names.turn(turn_id),
-                    tenant=one.claim.tenant_id,
-                    attempt=one.attempt,
-                    losses=one.losses,
-                )
+            if turn.attempt > 1:
+                self._relay.tell_all(EpochAdvanced(turn_id, turn.claim.epoch))
+                self._log.warning("turn_taken_over", **turn.ids, attempt=turn.attempt, losses=turn.losses)
             try:
-                self.begin(one, claimed_from=claimed_from)
+                self.begin(turn, claimed_from=claimed_from)
             except KeyError:
                 # The agent's version was removed here during the claim. Another process may still have it.
-                self._log.warning(
-                    "turn_given_back",
-                    turn=names.turn(turn_id),
-                    tenant=one.claim.tenant_id,
-                    agent=one.agent_version,
-                )
-                await self._parts.turns.release([one.claim])
+                self._log.warning("turn_given_back", **turn.ids)
+                await self._parts.turns.release([turn.claim])

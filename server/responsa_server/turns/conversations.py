@@ -10,11 +10,11 @@ from uuid import UUID
 from responsa_server.domain.conversations import Conversation, ConversationStore
 from responsa_server.domain.errors import InvalidRequest
 from responsa_server.domain.events import ByteRange, Citation, ToolCitation, ToolSource
+from responsa_server.domain.formatting import is_visible
 from responsa_server.domain.knowledge import SourceRef, Sources, SourceSlice
 from responsa_server.domain.limits import NO_LIMIT
 from responsa_server.domain.people import Principal
 from responsa_server.domain.turns import CitationCheck, NewId, Verdict
-from responsa_server.domain.words import is_visible
 from responsa_server.turns.runtime import repeated
 
 _PATIENCE_SECONDS: Final = 5.0
@@ -33,24 +33,26 @@ class Conversations:
 
     async def create(
         self,
-        who: Principal,
+        caller: Principal,
         title: str,
         labels: Mapping[str, str],
         request_id: UUID | None,
         most: int = NO_LIMIT,
     ) -> Conversation:
-        """Create a conversation. If the title is empty, the creation time becomes the title. most: the maximum number of the caller's conversations. Raises
-        InvalidRequest, AlreadyExists (REQUEST_ID_REUSED), Exhausted (LIMIT_REACHED).
+        """Create a conversation. If the title is empty, the creation time becomes the title. most: the maximum number
+        of the caller's conversations. Raises InvalidRequest, AlreadyExists (REQUEST_ID_REUSED), Exhausted
+        (LIMIT_REACHED).
         """
         _check_title(title)
         identity = self._new_id()
         return await repeated(
-            lambda: self.store.create(who, identity, title, labels, request_id, most=most), _PATIENCE_SECONDS
+            lambda: self.store.create(caller, identity, title, labels, request_id, most=most),
+            _PATIENCE_SECONDS,
         )
 
     async def update(
         self,
-        who: Principal,
+        caller: Principal,
         identity: UUID,
         *,
         title: str | None,
@@ -64,23 +66,24 @@ class Conversations:
         """
         _check_title(title or "")
         return await self.store.update(
-            who, identity, title=title, labels=labels, etag=etag, pinned=pinned, archived=archived
+            caller, identity, title=title, labels=labels, etag=etag, pinned=pinned, archived=archived
         )
 
     async def verify(
-        self, who: Principal, *, turn_id: UUID | None = None, message_id: UUID | None = None
+        self, caller: Principal, *, turn_id: UUID | None = None, message_id: UUID | None = None
     ) -> Sequence[CitationCheck]:
-        """Check each citation of a turn's answer, or of a message: against the current documents, or against the text that a tool returned. The results have the order of the
-        citations. Where the caller may not read the document, the citation is without the quote and without what describes its source.
+        """Check each citation of a turn's answer, or of a message: against the current documents, or against the text
+        that a tool returned. The results have the order of the citations. Where the caller may not read the document,
+        the citation is without the quote and without what describes its source.
 
         The result is empty for a refusal, a failure or a turn that has not ended. Raises NotFound.
         """
-        citations = await self.store.citations(who, turn_id=turn_id, message_id=message_id)
+        citations = await self.store.citations(caller, turn_id=turn_id, message_id=message_id)
         documents = [citation for citation in citations if isinstance(citation, Citation)]
-        verdicts = iter(await self._verdicts(who, documents) if documents else ())
+        verdicts = iter(await self._verdicts(caller, documents) if documents else ())
         kept: Mapping[str, Sequence[ToolSource]] = {}
         if len(documents) < len(citations):
-            kept = await self.store.tool_sources(who, turn_id=turn_id, message_id=message_id)
+            kept = await self.store.tool_sources(caller, turn_id=turn_id, message_id=message_id)
         return [
             _document_check(citation, next(verdicts))
             if isinstance(citation, Citation)
@@ -88,9 +91,9 @@ class Conversations:
             for citation in citations
         ]
 
-    async def _verdicts(self, who: Principal, citations: Sequence[Citation]) -> Sequence[Verdict]:
+    async def _verdicts(self, caller: Principal, citations: Sequence[Citation]) -> Sequence[Verdict]:
         cited = [SourceRef(citation.document_id, citation.version, citation.source) for citation in citations]
-        slices = await self._sources.sources(who, cited)
+        slices = await self._sources.sources(caller, cited)
         # A quote is valid if the current searchable version contains it. The cited version does not count: it
         # may still exist only because of the citation.
         today = [
@@ -98,7 +101,7 @@ class Conversations:
             for one, found in zip(cited, slices, strict=True)
             if found.current_version and found.current_version != one.version
         ]
-        current = iter(await self._sources.sources(who, today) if today else ())
+        current = iter(await self._sources.sources(caller, today) if today else ())
         return [
             _verdict(
                 one,
@@ -150,12 +153,12 @@ def _blank(citation: Citation) -> Citation:
     )
 
 
-def _verdict(citation: Citation, found: SourceSlice) -> Verdict:
-    if not found.permitted:
+def _verdict(citation: Citation, source: SourceSlice) -> Verdict:
+    if not source.permitted:
         return Verdict.NOT_PERMITTED
-    if found.current_version is None:
+    if source.current_version is None:
         return Verdict.SOURCE_DELETED
-    if found.text is None or hashlib.sha256(found.text).digest() != citation.sha256:
+    if source.text is None or hashlib.sha256(source.text).digest() != citation.sha256:
         return Verdict.SOURCE_CHANGED
     return Verdict.VALID
 

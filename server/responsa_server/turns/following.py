@@ -19,8 +19,9 @@ from responsa_server.domain.turns import (
     Turn,
     TurnStore,
 )
+from responsa_server.telemetry.unexpected import Loops
 from responsa_server.turns.hub import Hub
-from responsa_server.turns.runtime import Runtime, keep_going, loop_time, repeated
+from responsa_server.turns.runtime import Runtime, loop_time, repeated
 
 _BACKLOG_ROWS: Final = 32
 # A seq beyond the end of any log. A read that begins there returns a turn's state and no rows.
@@ -51,43 +52,35 @@ class Following:
         hub: Hub,
         runtime: Runtime,
         running: Callable[[], Collection[UUID]],
-        withhold: Callable[[Collection[UUID]], None],
+        abort_forbidden: Callable[[Collection[UUID]], None],
     ) -> None:
-        """running: returns the turns that run here. withhold: ends those of them whose users may no longer read what the turns have read."""
+        """running: returns the turns that run here. abort_forbidden: ends those of them whose users may no longer read what
+        the turns have read."""
         self._running = running
-        self._withhold = withhold
+        self._abort_forbidden = abort_forbidden
         self._store = store
         self._hub = hub
         self._options = runtime.options
         self._log = runtime.log
-        self._errors = runtime.errors
         self._spread = 0.0
         self._registered = False
         self._registering = asyncio.Lock()
-        self._tasks: list[asyncio.Task[None]] = []
+        self._loops = Loops(runtime.log, runtime.errors)
 
     def start(self) -> None:
         """Begin to check followers."""
-        loops = {
-            "turns-poll": self._poll,
-            "turns-access": self._check_access,
-            "turns-heartbeats": self._beat,
-            "turns-followers": self._register,
-        }
         pause = min(self._options.poll_seconds / 2, _AGAIN_SECONDS)
-        self._tasks = [
-            asyncio.create_task(
-                keep_going(work, pause, self._log, "turns_following", self._errors), name=name
-            )
-            for name, work in loops.items()
-        ]
+        for task, work in (
+            ("turns-poll", self._poll),
+            ("turns-access", self._check_access),
+            ("turns-heartbeats", self._beat),
+            ("turns-followers", self._register),
+        ):
+            self._loops.start(work, pause, "turns_following", task)
 
     async def close(self) -> None:
         """Stop."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._tasks = []
+        await self._loops.close()
 
     def drain(self) -> None:
         """Send every follower to another process, including followers that arrive later."""
@@ -95,107 +88,110 @@ class Following:
         self._spread = min(count * _RECONNECT_SECONDS_A_FOLLOWER, _LONGEST_RECONNECT_SECONDS)
 
     async def follow(
-        self, who: Principal, turn_id: UUID, after_seq: int, *, deltas: bool = True, fresh: bool = False
+        self, caller: Principal, turn_id: UUID, after_seq: int, *, deltas: bool = True, fresh: bool = False
     ) -> AsyncGenerator[Followed, None]:
         """See `Turns.follow`. fresh: see `Hub.subscribe`."""
         cursor = after_seq
-        with self._hub.subscribe(turn_id, who, after_seq, fresh=fresh) as mine:
+        with self._hub.subscribe(turn_id, caller, after_seq, fresh=fresh) as subscription:
             while True:
-                if mine.leaving and mine.behind:
+                if subscription.leaving and subscription.behind:
                     yield self._reconnect()
                     return
-                if mine.behind:
+                if subscription.behind:
                     # From here on, new rows are delivered again, so that this follower misses no row that is
                     # committed while it reads the log.
-                    mine.behind = mine.withheld = False
+                    subscription.behind = subscription.withheld = False
                     backlog = await repeated(
-                        lambda: self._store.backlog(who, turn_id, cursor, _BACKLOG_ROWS),  # noqa: B023 - awaited in this round
+                        lambda: self._store.backlog(caller, turn_id, cursor, _BACKLOG_ROWS),  # noqa: B023 - awaited in this round
                         _PATIENCE_SECONDS,
                     )
                     if after_seq > backlog.last_seq:
                         raise _beyond_end(turn_id, after_seq, backlog.last_seq)
                     if backlog.watched:
-                        self._hub.watch(mine)
+                        self._hub.watch(subscription)
                     rows = backlog.rows
                     more = len(rows) == _BACKLOG_ROWS
                     if backlog.withheld:
                         # The rows until the end are passed over, so that the other readers here need not wait for this one.
-                        mine.withheld = True
+                        subscription.withheld = True
                         self._hub.read(turn_id, backlog.last_seq, backlog.queue_place)
                         lags = False
                     else:
                         through = rows[-1].last_seq if rows else cursor
                         lags = self._hub.read(turn_id, through, backlog.queue_place)
                     for row in rows:
-                        if mine.withheld:
+                        if subscription.withheld:
                             break
                         yield row
                         cursor = row.last_seq
                         if deltas or not row.deltas:
-                            mine.news_at = loop_time()
-                    if mine.withheld and not backlog.withheld:
-                        mine.behind = True  # the access was lost just now: the log says how the turn ends for this reader
+                            subscription.news_at = loop_time()
+                    if subscription.withheld and not backlog.withheld:
+                        subscription.behind = True  # the access was lost just now: the log says how the turn ends for this reader
                     elif more:
-                        mine.behind = True
+                        subscription.behind = True
                     elif backlog.end_seq is not None:
                         if cursor < backlog.end_seq and backlog.terminal is not None:
                             yield Snapshot(backlog.end_seq, backlog.terminal)
                         return
                     elif lags:
-                        mine.behind = True
+                        subscription.behind = True
                     # Do not keep the rows in memory while the stream lasts.
                     backlog = rows = row = None
                     continue
-                ended = mine.ended
-                for row in mine.take():
-                    if mine.withheld:
+                ended = subscription.ended
+                for row in subscription.take():
+                    if subscription.withheld:
                         break
                     if row.last_seq <= cursor:
                         continue
                     if row.first_seq > cursor + 1:
-                        mine.behind = True
+                        subscription.behind = True
                         break
                     yield row
                     cursor = row.last_seq
                     if deltas or not row.deltas:
-                        mine.news_at = loop_time()
+                        subscription.news_at = loop_time()
                 row = None
-                if mine.behind or (mine.withheld and ended):
-                    mine.behind = True
+                if subscription.behind or (subscription.withheld and ended):
+                    subscription.behind = True
                     continue
                 if ended:
                     return
-                if mine.leaving:
+                if subscription.leaving:
                     yield self._reconnect()
                     return
-                if mine.beat:
-                    mine.beat = False
-                    yield Heartbeat(mine.place)
-                    mine.news_at = loop_time()
-                await mine.wait()
+                if subscription.beat:
+                    subscription.beat = False
+                    yield Heartbeat(subscription.place)
+                    subscription.news_at = loop_time()
+                await subscription.wait()
 
-    async def wait(self, who: Principal, turn_id: UUID) -> Turn:
+    async def wait(self, caller: Principal, turn_id: UUID) -> Turn:
         """See `Turns.wait`."""
         # The caller gets no rows here; reading the turn at the end shows whether the caller may read its answer.
-        with self._hub.subscribe(turn_id, who, 0, fresh=True) as mine:
+        with self._hub.subscribe(turn_id, caller, 0, fresh=True) as subscription:
             while True:
-                if mine.behind or mine.ended:
-                    mine.behind = mine.ended = False
+                if subscription.behind or subscription.ended:
+                    subscription.behind = subscription.ended = False
                     look = await repeated(
-                        lambda: self._store.backlog(who, turn_id, _BEYOND_ALL, 1), _PATIENCE_SECONDS
+                        lambda: self._store.backlog(caller, turn_id, _BEYOND_ALL, 1), _PATIENCE_SECONDS
                     )
                     if look.end_seq is not None:
-                        return await repeated(lambda: self._store.get(who, turn_id), _PATIENCE_SECONDS)
+                        return await repeated(lambda: self._store.get(caller, turn_id), _PATIENCE_SECONDS)
                     if look.watched:  # a waiting caller counts as a follower
-                        self._hub.watch(mine)
+                        self._hub.watch(subscription)
                     self._hub.read(turn_id, look.last_seq, look.queue_place)
-                if mine.leaving and not self._hub.runs(turn_id):
+                if subscription.leaving and not self._hub.runs(turn_id):
                     raise draining()
-                mine.take()
-                mine.beat, mine.news_at = False, loop_time()
-                leaving, mine.leaving = mine.leaving, False  # a turn that runs here may still end, so wait on
-                await mine.wait()
-                mine.leaving = mine.leaving or leaving
+                subscription.take()
+                subscription.beat, subscription.news_at = False, loop_time()
+                leaving, subscription.leaving = (
+                    subscription.leaving,
+                    False,
+                )  # a turn that runs here may still end, so wait on
+                await subscription.wait()
+                subscription.leaving = subscription.leaving or leaving
 
     async def register(self) -> None:
         """Record in the store which watched turns are followed here. Raises Unavailable."""
@@ -241,14 +237,15 @@ class Following:
                 await asyncio.sleep(_SHORTEST_POLL_SECONDS)
 
     async def _check_access(self) -> None:
-        """When the user of a turn may no longer read what the turn has read, end the turn's streams here, and the turn itself if it runs here."""
+        """When the user of a turn may no longer read what the turn has read, end the turn's streams here, and the turn
+        itself if it runs here."""
         while True:
             await asyncio.sleep(_ACCESS_SECONDS)
             turns = [*{*self._hub.turns(), *self._running()}]
             for first in range(0, len(turns), _POLL_TURNS):
                 withheld = await self._store.withheld(turns[first : first + _POLL_TURNS])
-                self._hub.withhold(withheld)
-                self._withhold(withheld)
+                self._hub.mark_forbidden(withheld)
+                self._abort_forbidden(withheld)
 
     async def _beat(self) -> None:
         while True:
@@ -267,7 +264,10 @@ class Following:
 
 
 def _beyond_end(turn_id: UUID, after_seq: int, last_seq: int) -> InvalidRequest:
-    advice = f"the log ends at {last_seq}, before {after_seq}; send the through_seq of a frame of this turn or, over a WebSocket, the seq of a frame"
+    advice = (
+        f"the log ends at {last_seq}, before {after_seq}; send the through_seq of a frame of this "
+        "turn or, over a WebSocket, the seq of a frame"
+    )
     metadata = {"turn": names.turn(turn_id), "last_seq": str(last_seq)}
     violation = FieldViolation("after_seq", "after_seq.beyond_end", advice)
     return InvalidRequest(Reason.AFTER_SEQ_BEYOND_END, f"after_seq: {advice}", metadata, (violation,))

@@ -125,8 +125,9 @@ class Subscription:
         self.behind = True
         self.wake()
 
-    def withhold(self) -> None:
-        """Mark that the follower may no longer read what the turn has read. The log shows whether that is still so, and whether the turn has ended."""
+    def mark_forbidden(self) -> None:
+        """Mark that the follower may no longer read what the turn has read. The log shows whether that is still so, and
+        whether the turn has ended."""
         self.withheld = True
         self.recheck()
 
@@ -144,6 +145,11 @@ class Subscription:
         self._bytes = 0
         return rows
 
+    @property
+    def waits(self) -> bool:
+        """Whether the follower's reader has all rows that were delivered, and the follower waits for a change."""
+        return self._waiter is not None and not self._waiter.done()
+
     async def wait(self) -> None:
         """Wait until there is a change."""
         if self._rows or self.behind or self.ended or self.leaving or self.beat:
@@ -156,7 +162,8 @@ class Subscription:
 
 
 class Hub:
-    """Holds the followers of every turn. For each turn that runs in this process, the hub also holds the turn's rows and the other processes that follow the turn.
+    """Holds the followers of every turn. For each turn that runs in this process, the hub also holds the turn's rows
+    and the other processes that follow the turn.
 
     `stale` is set when the log should be read at once.
     """
@@ -188,7 +195,7 @@ class Hub:
     def open(
         self,
         turn_id: UUID,
-        who: Principal,
+        caller: Principal,
         last_seq: int,
         first: LogRow | None = None,
         *,
@@ -201,7 +208,7 @@ class Hub:
         """
         rows = [] if first is None else [first]
         begin_seq = last_seq - len(rows)
-        live = Live(turn_id, who.tenant_id, who.user_id, begin_seq, last_seq, watched, rows=rows)
+        live = Live(turn_id, caller.tenant_id, caller.user_id, begin_seq, last_seq, watched, rows=rows)
         before = self._live.get(turn_id)
         if before is not None:
             before.open = False
@@ -239,7 +246,8 @@ class Hub:
             self.offer(turn_id, (row,), ended=True)
 
     def close(self, live: Live) -> None:
-        """Note that a turn no longer runs here. If the turn has not ended, its followers continue with the log and the hints of other processes."""
+        """Note that a turn no longer runs here. If the turn has not ended, its followers continue with the log and the
+        hints of other processes."""
         if not live.open:
             return
         self._forget(live)
@@ -280,10 +288,11 @@ class Hub:
     # Followers.
 
     def subscribe(
-        self, turn_id: UUID, who: Principal, after_seq: int, *, fresh: bool = False
+        self, turn_id: UUID, caller: Principal, after_seq: int, *, fresh: bool = False
     ) -> Subscription:
-        """Begin to follow. fresh: whether the caller has asked the question just now. If so, and the turn runs here, its committed rows are available at once;
-        otherwise the log must be read first, which also shows whether the caller may read what the turn has read.
+        """Begin to follow. fresh: whether the caller has asked the question just now. If so, and the turn runs here,
+        its committed rows are available at once; otherwise the log must be read first, which also shows whether the
+        caller may read what the turn has read.
 
         A follower subscribes before it reads the log, so that it misses no row between these steps.
         """
@@ -292,7 +301,7 @@ class Hub:
             fresh
             and live is not None
             and live.watched is not None
-            and (live.tenant_id, live.user_id) == (who.tenant_id, who.user_id)
+            and (live.tenant_id, live.user_id) == (caller.tenant_id, caller.user_id)
             and live.begin_seq <= after_seq <= live.last_seq
         )
         rows = [row for row in live.rows if row.last_seq > after_seq] if live is not None and known else ()
@@ -330,11 +339,15 @@ class Hub:
         """The turns that are followed here."""
         return self._followers.keys()
 
-    def withhold(self, turn_ids: Iterable[UUID]) -> None:
+    def mark_forbidden(self, turn_ids: Iterable[UUID]) -> None:
         """Note that the users of these turns may no longer read what the turns have read."""
         for turn_id in turn_ids:
             for follower in self._followers.get(turn_id, ()):
-                follower.withhold()
+                follower.mark_forbidden()
+
+    def waited_for(self, live: Live) -> bool:
+        """Whether a follower of a turn that runs here waits for rows. Those in other processes count as waiting."""
+        return bool(live.interested) or any(one.waits for one in self._followers.get(live.turn_id, ()))
 
     def followed(self, turn_id: UUID) -> bool:
         """Whether the turn has a follower here."""
@@ -402,14 +415,14 @@ class Hub:
     def due(self, *, all_of_them: bool) -> Sequence[Cursor]:
         """The turns whose log must be read. These are the turns with a gap and, if `all_of_them` is set, all turns without recent rows."""
         silent = self._now() - _LATELY * self._poll_seconds
-        found: list[Cursor] = []
+        cursors: list[Cursor] = []
         for turn_id, remote in self._remote.items():
             if remote.cursor is None or remote.ended:
                 continue
             if remote.due or (all_of_them and remote.heard_at <= silent):
                 remote.due = False
-                found.append(Cursor(turn_id, remote.cursor))
-        return found
+                cursors.append(Cursor(turn_id, remote.cursor))
+        return cursors
 
     def still_due(self, cursors: Iterable[Cursor]) -> None:
         """Note that the log of these turns could not be read and must be read again."""

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Final
 
 from responsa_server.domain.errors import Exhausted, Reason
-from responsa_server.domain.words import counted, in_seconds
+from responsa_server.domain.formatting import counted, in_seconds
 from responsa_server.turns.runtime import loop_time
 
 # The rate that is assumed until one has been measured, in turns per second, and the seconds for which this guess counts as a measurement.
@@ -21,14 +21,16 @@ _LONGEST_WAIT_SECONDS: Final = 30.0
 
 
 class Pace:
-    """The unfinished turns of this process that ask no language model. Such a turn is work for processors and the database alone. So by Little's law, a new one ends after the
-    time that all of them take at the rate at which the process finishes them, and more of them at a time make nothing faster.
+    """The unfinished turns of this process that ask no language model. Such a turn is work for processors and the
+    database alone. So by Little's law, a new one ends after the time that all of them take at the rate at which the
+    process finishes them, and more of them at a time make nothing faster.
 
     The rate is measured while every slot is taken: a process with less to do finishes only as many turns as it is asked for.
     """
 
     def __init__(self, slots: int, seconds: float, clock: Callable[[], float] = loop_time) -> None:
-        """slots: how many of these turns work at a time, the others wait in the order in which they came. seconds: the time within which an admitted turn should end. clock: returns the time in seconds."""
+        """slots: how many of these turns work at a time, the others wait in the order in which they came. seconds: the
+        time within which an admitted turn should end. clock: returns the time in seconds."""
         self.slots = asyncio.Semaphore(slots)
         """A turn holds one while its agent works."""
         self._few = slots
@@ -51,12 +53,14 @@ class Pace:
 
     @property
     def most(self) -> int:
-        """How many turns may be unfinished if a new question is admitted: what the process finishes in time, but never fewer than there are slots."""
+        """How many turns may be unfinished if a new question is admitted: what the process finishes in time, but never
+        fewer than there are slots."""
         return max(self._few, int(self.rate * self._seconds))
 
     @property
     def takes_over(self) -> bool:
-        """Whether a turn that was accepted earlier, here or elsewhere, may begin here. These turns have some room of their own, so new questions never keep them out."""
+        """Whether a turn that was accepted earlier, here or elsewhere, may begin here. These turns have some room of
+        their own, so new questions never keep them out."""
         return self._unfinished < self.most + self._few
 
     def admit(self) -> None:
@@ -68,7 +72,10 @@ class Pace:
         wait = self._unfinished / max(self.rate, self._unfinished / _LONGEST_WAIT_SECONDS)
         raise Exhausted(
             Reason.OVERLOADED,
-            f"The server has {counted(most, 'question')} to answer, which is what it can do in {in_seconds(self._seconds)}, and accepts no more at the moment; try again soon.",
+            (
+                f"The server has {counted(most, 'question')} to answer, which is what it can do in "
+                f"{in_seconds(self._seconds)}, and accepts no more at the moment; try again soon."
+            ),
             {"limit": str(most)},
             # Spread, so that those who were refused together do not return together.
             retry_after=wait * random.uniform(0.5, 1.0),  # noqa: S311

@@ -8,28 +8,14 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-from responsa_server.domain.events import (
-    MAX_DELTA_BYTES,
-    Answered,
-    Citation,
-    Cited,
-    Delta,
-    Event,
-    Excerpt,
-    NumberedEvent,
-    Refused,
-    Terminal,
-    ToolCalled,
-    ToolCitation,
-    ToolReturned,
-)
-from responsa_server.domain.turns import Ending, FrameCodec, LogRow, OpenTurn
+from responsa_server.domain.events import MAX_DELTA_BYTES, Delta, Event, NumberedEvent
+from responsa_server.domain.turns import Ending, FrameCodec, LogRow
 
-# A frame on the wire has at most 256 KiB. The events of a row take at most half of that, which leaves room
-# for their envelopes.
+# A frame on the wire has at most 256 KiB. The events of a row take at most half of that, unless it has only one.
 MAX_ROW_BYTES: Final = 128 * 1024
 MAX_ROW_EVENTS: Final = 256
-_ENVELOPE_BYTES: Final = 64
+# The tag and the length of an event in a frame.
+_ENVELOPE_BYTES: Final = 4
 
 
 @dataclass(slots=True)
@@ -47,7 +33,8 @@ def utf8_length(text: str) -> int:
 
 
 def merged(before: Event, after: Event, most_bytes: int = MAX_DELTA_BYTES) -> Delta | None:
-    """Two neighbouring deltas as one delta of at most `most_bytes`; None if the events are not neighbouring deltas or are too long together."""
+    """Two neighbouring deltas as one delta of at most `most_bytes`; None if the events are not neighbouring deltas or
+    are too long together."""
     if not isinstance(before, Delta) or not isinstance(after, Delta):
         return None
     size = utf8_length(before.text)
@@ -67,68 +54,33 @@ def number(first_seq: int, attempt: int, events: Iterable[Happened]) -> Sequence
 
 
 def pack(codec: FrameCodec, turn_id: UUID, events: Sequence[NumberedEvent]) -> Sequence[LogRow]:
-    """Pack the events into contiguous rows. Each row has only deltas or no deltas, and fits into a frame."""
+    """Pack the events into contiguous rows, each of which fits into a frame."""
     rows: list[LogRow] = []
-    group: list[NumberedEvent] = []
-    weight = 0
-    of_deltas = False
-
-    def close() -> None:
-        first, last = group[0].seq, group[-1].seq
-        frame = codec.encode(turn_id, first - 1, last, group)
-        rows.append(LogRow(first, last, of_deltas, frame))
-
+    group: list[bytes] = []
+    size, after_seq, deltas = 0, 0, True
     for event in events:
-        what = event.event
-        is_delta = isinstance(what, Delta)
-        own = _ENVELOPE_BYTES + utf8_length(what.text) if is_delta else _weight(what)
-        if group and (of_deltas != is_delta or weight + own > MAX_ROW_BYTES or len(group) == MAX_ROW_EVENTS):
-            close()
-            group, weight = [], 0
-        of_deltas = is_delta
-        group.append(event)
-        weight += own
+        encoded = codec.event(event)
+        if group and (size + len(encoded) > MAX_ROW_BYTES or len(group) == MAX_ROW_EVENTS):
+            rows.append(_row(codec, turn_id, after_seq, group, deltas=deltas))
+            group = []
+        if not group:
+            size, after_seq, deltas = 0, event.seq - 1, True
+        group.append(encoded)
+        size += _ENVELOPE_BYTES + len(encoded)
+        deltas = deltas and isinstance(event.event, Delta)
     if group:
-        close()
+        rows.append(_row(codec, turn_id, after_seq, group, deltas=deltas))
     return rows
 
 
-def ending(codec: FrameCodec, turn: OpenTurn, time: datetime, terminal: Terminal) -> Ending:
-    """The end of a turn that was ended from outside its worker, as the next row of the turn's log."""
-    events = number(turn.last_seq + 1, turn.attempt, [Happened(time, terminal)])
-    (row,) = pack(codec, turn.turn_id, events)
-    return Ending(row, codec.encode_terminal(events[0]))
+def ending(codec: FrameCodec, turn_id: UUID, event: NumberedEvent) -> Ending:
+    """A turn's terminal event, for its followers and for the turn."""
+    terminal = codec.event(event)
+    return Ending(_row(codec, turn_id, event.seq - 1, [terminal], deltas=False), terminal)
 
 
-def _weight(event: Event) -> int:
-    """The approximate size of an event on the wire, in bytes."""
-    match event:
-        case Cited(citation=Citation() as one):
-            return 4 * _ENVELOPE_BYTES + len((one.title + one.uri + one.quote + one.path).encode())
-        case Cited(citation=ToolCitation() as one):
-            texts = one.title + one.uri + one.quote + one.origin.call_id + one.origin.tool
-            return 4 * _ENVELOPE_BYTES + len(texts.encode())
-        case Answered(text=text, citations=citations, excerpts=excerpts, more_excerpts=more):
-            cited = sum(_weight(Cited(citation)) for citation in citations)
-            return 2 * _ENVELOPE_BYTES + len(text.encode()) + cited + _shown([*excerpts, *more])
-        case Refused(message=message, excerpts=excerpts):
-            return _ENVELOPE_BYTES + len(message.encode()) + _shown(excerpts)
-        case ToolCalled(arguments=arguments):
-            return 4 * _ENVELOPE_BYTES + 2 * len(str(arguments).encode())
-        case ToolReturned(content=content, data=data, sources=sources):
-            quoted = sum(
-                2 * _ENVELOPE_BYTES + len((source.uri + source.title + source.text).encode())
-                for source in sources
-            )
-            typed = 0 if data is None else 2 * len(str(data).encode())
-            return 2 * _ENVELOPE_BYTES + len(content.encode()) + typed + quoted
-        case _:
-            return 4 * _ENVELOPE_BYTES
-
-
-def _shown(excerpts: Sequence[Excerpt]) -> int:
-    texts = (
-        "".join((excerpt.title, *excerpt.headings, excerpt.uri, excerpt.text, excerpt.markdown, excerpt.path))
-        for excerpt in excerpts
-    )
-    return sum(8 * _ENVELOPE_BYTES + len(text.encode()) for text in texts)
+def _row(
+    codec: FrameCodec, turn_id: UUID, after_seq: int, events: Sequence[bytes], *, deltas: bool
+) -> LogRow:
+    through_seq = after_seq + len(events)
+    return LogRow(after_seq + 1, through_seq, deltas, codec.frame(turn_id, after_seq, through_seq, events))

@@ -18,7 +18,6 @@ from responsa_server.domain.parts import NOT_PAUSED, Pause
 from responsa_server.domain.turns import Clock, FrameCodec, NewId
 from responsa_server.domain.unexpected import UnexpectedErrors
 from responsa_server.telemetry.stages import OFF, Traces
-from responsa_server.telemetry.unexpected import note
 from responsa_server.turns.settings import TurnOptions
 
 Result = TypeVar("Result")
@@ -37,7 +36,8 @@ def _logger() -> FilteringBoundLogger:
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """The process's objects that turns use: ids, the codec of the log, options, the time, faults to inject, the logger, how stages are recorded, and whether the instance was restored and is paused."""
+    """The process's objects that turns use: ids, the codec of the log, options, the time, faults to inject, the logger,
+    how stages are recorded, and whether the instance was restored and is paused."""
 
     new_id: NewId
     codec: FrameCodec
@@ -58,7 +58,8 @@ def loop_time() -> float:
 async def repeated(
     work: Callable[[], Awaitable[Result]], patience_seconds: float, *, awaits_room: bool = False
 ) -> Result:
-    """Repeat work until it succeeds, with random pauses that grow exponentially. The work must be safe to repeat. awaits_room: whether to repeat it while a disk is full, too.
+    """Repeat work until it succeeds, with random pauses that grow exponentially. The work must be safe to repeat.
+    awaits_room: whether to repeat it while a disk is full, too.
 
     Raises the last Unavailable after `patience_seconds`, and any other error at once.
     """
@@ -72,25 +73,3 @@ async def repeated(
                 raise
         await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - spreads callers, hides nothing
         pause = min(2 * pause, _LONGEST_PAUSE)
-
-
-async def keep_going(
-    work: Callable[[], Awaitable[None]],
-    pause_seconds: float,
-    log: FilteringBoundLogger,
-    loop: str,
-    errors: UnexpectedErrors,
-) -> None:
-    """Repeat work until it is cancelled, with a pause after each round. A round that fails does not end the loop.
-
-    loop: the name of the loop in the log; failed rounds are logged as `{loop}_unavailable` and `{loop}_failed`. errors: counts the unexpected errors of rounds.
-    """
-    while True:
-        try:
-            await work()
-        except Unavailable as error:
-            log.warning(f"{loop}_unavailable", reason=error.reason.value)
-        except Exception as error:  # the next round may succeed
-            note(errors, error, loop)
-            log.exception(f"{loop}_failed")
-        await asyncio.sleep(pause_seconds)

@@ -1,4 +1,5 @@
-"""Turns: accept a question, run it, follow it, cancel it, and hand it over. An accepted turn runs here if there is room, otherwise on any worker."""
+"""Turns: accept a question, run it, follow it, cancel it, and hand it over. An accepted turn runs here if there is
+room, otherwise on any worker."""
 
 from __future__ import annotations
 
@@ -9,8 +10,9 @@ from typing import Final, assert_never
 from uuid import UUID
 
 from responsa_server.domain import names
-from responsa_server.domain.agents import Agents
+from responsa_server.domain.agents import Agent, Agents
 from responsa_server.domain.background import Background
+from responsa_server.domain.breakers import Circuit
 from responsa_server.domain.conversations import ConversationStore
 from responsa_server.domain.errors import (
     AlreadyExists,
@@ -21,13 +23,12 @@ from responsa_server.domain.errors import (
     ResponsaError,
     Unavailable,
 )
-from responsa_server.domain.events import CancelCause, Cancelled, Started
+from responsa_server.domain.events import CancelCause, Cancelled, NumberedEvent, Started
 from responsa_server.domain.experiments import Assignment
 from responsa_server.domain.faults import Fault
 from responsa_server.domain.limits import UNLIMITED, MessageGate
 from responsa_server.domain.people import AuditEvent, Principal, Role
-from responsa_server.domain.quotas import Demand
-from responsa_server.domain.relay import Circuit, Committed, Hint, Interest, Relay, Reload, Taken, Work
+from responsa_server.domain.relay import Committed, EpochAdvanced, Hint, Interest, Relay, Reload, Work
 from responsa_server.domain.turns import (
     MAX_QUESTION_BYTES,
     Accepted,
@@ -44,14 +45,16 @@ from responsa_server.domain.turns import (
     Turn,
     TurnState,
     TurnStore,
+    log_ids,
 )
 from responsa_server.domain.unexpected import UnexpectedErrors
 from responsa_server.telemetry.stages import current, stage
+from responsa_server.telemetry.unexpected import Loops
 from responsa_server.turns.claiming import Claiming
 from responsa_server.turns.following import Following, draining
 from responsa_server.turns.hub import Hub
-from responsa_server.turns.pack import Happened, ending, number, pack
-from responsa_server.turns.runtime import Runtime, keep_going, loop_time, repeated
+from responsa_server.turns.pack import ending, pack
+from responsa_server.turns.runtime import Runtime, loop_time, repeated
 from responsa_server.turns.settings import TurnSettings
 from responsa_server.turns.worker import WorkerParts
 from responsa_server.turns.writer import LogWriter
@@ -87,8 +90,9 @@ class Turns:
         circuits: Callable[[Circuit], None] = _nothing_of,
         process: UUID | None = None,
     ) -> None:
-        """reload: a function to call when another process has reloaded the agents' files. prune: deletes other old records, as often as old events of turns are
-        deleted. gate: decides whether a user may ask another question now; without it, users are not limited. circuits: takes hints about circuit breakers.
+        """reload: a function to call when another process has reloaded the agents' files. prune: deletes other old
+        records, as often as old events of turns are deleted. gate: decides whether a user may ask another question now;
+        without it, users are not limited. circuits: takes hints about circuit breakers.
         process: the id of this process; a new one by default.
         """
         self._gate = gate
@@ -109,14 +113,14 @@ class Turns:
             WorkerParts(store, conversations, self._hub, self._writer, runtime), agents, relay
         )
         self._following = Following(
-            store, self._hub, runtime, self._claiming.running, self._claiming.withhold
+            store, self._hub, runtime, self._claiming.running, self._claiming.abort_forbidden
         )
         self._draining = False
         # Tasks that accept or cancel a turn. They continue when their caller disconnects.
         self._background = Background()
         # Tasks that check the turns whose caller disconnected. Each task waits first, because the turn may be followed again.
         self._left = Background()
-        self._loops: list[asyncio.Task[None]] = []
+        self._upkeep = Loops(runtime.log, runtime.errors)
 
     @property
     def process(self) -> UUID:
@@ -159,20 +163,12 @@ class Turns:
         self._writer.start()
         self._following.start()
         self._claiming.start()
-        upkeep = (
-            ("turns-partitions", self._partition, _PARTITION_SECONDS),
-            ("turns-pruning", self._prune, self._runtime.options.prune_seconds),
-        )
-        self._loops = [
-            asyncio.create_task(
-                keep_going(work, seconds, self._log, "turns_upkeep", self._runtime.errors), name=name
-            )
-            for name, work, seconds in upkeep
-        ]
+        self._upkeep.start(self._partition, _PARTITION_SECONDS, "turns_upkeep", "turns-partitions")
+        self._upkeep.start(self._prune, self._runtime.options.prune_seconds, "turns_upkeep", "turns-pruning")
 
     async def accept(
         self,
-        who: Principal,
+        caller: Principal,
         question: Question,
         request_id: UUID | None,
         *,
@@ -186,69 +182,76 @@ class Turns:
 
         Raises InvalidRequest and NotFound (for the conversation, a collection or the agent, or because the
         agent refuses the question: see `Agent.admit`), AlreadyExists (REQUEST_ID_REUSED), Conflict
-        (CONVERSATION_BUSY), NotPermitted (ROLE_REQUIRED: a widget asks another agent than its key's, or names a conversation), Exhausted (QUEUE_FULL, OVERLOADED, RATE_LIMIT, LIMIT_REACHED, QUOTA_EXHAUSTED), Unavailable (DRAINING,
-        PART_UNAVAILABLE).
+        (CONVERSATION_BUSY), NotPermitted (ROLE_REQUIRED: a widget asks another agent than its key's, or names a
+        conversation), Exhausted (QUEUE_FULL, OVERLOADED, RATE_LIMIT, LIMIT_REACHED, QUOTA_EXHAUSTED), Unavailable
+        (DRAINING, PART_UNAVAILABLE).
         """
         _check(question)
-        if who.widget:
-            question = self._of_widget(who, question)
+        if caller.widget:
+            question = self._of_widget(caller, question)
         return await self._background.run(
-            self._accept(who, question, request_id, cancel_on_disconnect=cancel_on_disconnect)
+            self._accept(caller, question, request_id, cancel_on_disconnect=cancel_on_disconnect)
         )
 
     def follow(
         self,
-        who: Principal,
+        caller: Principal,
         turn_id: UUID,
         after_seq: int = 0,
         *,
         deltas: bool = True,
         fresh: bool = False,
     ) -> AsyncGenerator[Followed, None]:
-        """The rows of a turn's log that end after after_seq, as they are committed. Each row comes once and in order; the first row may begin before after_seq.
+        """The rows of a turn's log that end after after_seq, as they are committed. Each row comes once and in order;
+        the first row may begin before after_seq.
 
-        Heartbeats come between the rows when the follower's reader has received nothing for a while. deltas: whether the reader receives the rows of deltas. If not, the stream still
-        contains them, but they do not postpone a heartbeat. The stream ends after the row with the terminal event, after a
-        `Snapshot` if the log was pruned, or after a `Reconnect` when this process shuts down. A follower
-        that resumes after the last_seq of its last row misses nothing.
+        Heartbeats come between the rows when the follower's reader has received nothing for a while. deltas: whether
+        the reader receives the rows of deltas. If not, the stream still contains them, but they do not postpone a
+        heartbeat. The stream ends after the row with the terminal event, after a `Snapshot` if the log was pruned, or
+        after a `Reconnect` when this process shuts down. A follower that resumes after the last_seq of its last row
+        misses nothing.
 
-        If the caller may not, or may no longer, read a document that the turn has read, there are no rows: once the turn has ended, the stream ends with a `Snapshot` whose
-        terminal event is a refusal (NOT_PERMITTED). A turn that still runs then ends with this refusal. fresh: whether the caller has asked the turn's question just now.
+        If the caller may not, or may no longer, read a document that the turn has read, there are no rows: once the
+        turn has ended, the stream ends with a `Snapshot` whose terminal event is a refusal (NOT_PERMITTED). A turn that
+        still runs then ends with this refusal. fresh: whether the caller has asked the turn's question just now.
 
         Raises NotFound, InvalidRequest (AFTER_SEQ_BEYOND_END), Unavailable.
         """
-        return self._following.follow(who, turn_id, after_seq, deltas=deltas, fresh=fresh)
+        return self._following.follow(caller, turn_id, after_seq, deltas=deltas, fresh=fresh)
 
-    def left(self, who: Principal, turn_id: UUID) -> None:
+    def left(self, caller: Principal, turn_id: UUID) -> None:
         """Note that a client left its stream of a turn. If a watched turn has no follower some seconds later, the turn is cancelled."""
         if not self._hub.draining:
-            self._left.start(self._cancel_when_unfollowed(who, turn_id))
+            self._left.start(self._cancel_when_unfollowed(caller, turn_id))
 
-    async def cancel(self, who: Principal, turn_id: UUID) -> Turn:
+    async def cancel(self, caller: Principal, turn_id: UUID) -> Turn:
         """End a turn that has not ended, and stop its worker. Only the turn's owner and administrators of the tenant may do this.
 
         Returns the turn with its terminal event. A turn that had already ended keeps its terminal event. When the
         caller disconnects, the turn is still cancelled. Raises NotFound, Unavailable.
         """
-        return await self._background.run(self._cancel(who, turn_id))
+        return await self._background.run(self._cancel(caller, turn_id))
 
     async def stop(self, tenant_id: str, user_id: UUID, turn_id: UUID) -> None:
         """End a turn of a suspended tenant, as `cancel` does. The suspension has its own audit event. Raises NotFound, Unavailable."""
         who = Principal(tenant_id, user_id, Role.ADMIN, "turn")
         done = await self._end(who, turn_id, CancelCause.ADMINISTRATOR, audited=False)
         if done.ended is not None:
-            self._log.info("turn_cancelled_suspended", turn=names.turn(turn_id), tenant=tenant_id)
+            ids = log_ids(turn_id, done.turn.agent_version)
+            self._log.info("turn_cancelled_suspended", tenant=tenant_id, **ids)
             self._ended(done.ended)
 
-    async def wait(self, who: Principal, turn_id: UUID) -> Turn:
-        """Wait until a turn has ended, wherever it runs, and return it. Raises NotFound, and Unavailable (DRAINING) if this process shuts down first."""
-        return await self._following.wait(who, turn_id)
+    async def wait(self, caller: Principal, turn_id: UUID) -> Turn:
+        """Wait until a turn has ended, wherever it runs, and return it. Raises NotFound, and Unavailable (DRAINING) if
+        this process shuts down first."""
+        return await self._following.wait(caller, turn_id)
 
     async def drain(self, grace_seconds: float) -> None:
-        """Refuse new questions, send followers elsewhere, let running turns end within most of the grace period, and release the rest for other workers.
+        """Refuse new questions, send followers elsewhere, let running turns end within most of the grace period, and
+        release the rest for other workers.
 
-        If the store does not respond, the drain takes a few seconds longer than the grace period at most. Once the leases have expired,
-        other workers claim the turns that could not be released.
+        If the store does not respond, the drain takes a few seconds longer than the grace period at most. Once the
+        leases have expired, other workers claim the turns that could not be released.
         """
         deadline = loop_time() + grace_seconds
         self._following.drain()
@@ -262,17 +265,15 @@ class Turns:
         await self.drain(0.0)
         # This server has sent the followers away itself, so it must not cancel turns that have lost their followers.
         await self._left.cancel()
-        for loop in self._loops:
-            loop.cancel()
-        await asyncio.gather(*self._loops, return_exceptions=True)
-        self._loops = []
+        await self._upkeep.close()
         await self._following.close()
         await self._writer.close()
         await self._relay.close()
 
-    def _of_widget(self, who: Principal, question: Question) -> Question:
-        """The question, to the agent of the widget's key. The conversations that exist are not the visitor's. Raises NotPermitted (ROLE_REQUIRED), NotFound (the agent)."""
-        agent, version = names.parse_agent_version(who.agent) if who.agent else ("", None)
+    def _of_widget(self, caller: Principal, question: Question) -> Question:
+        """The question, to the agent of the widget's key. The conversations that exist are not the visitor's. Raises
+        NotPermitted (ROLE_REQUIRED), NotFound (the agent)."""
+        agent, version = names.parse_agent_version(caller.agent) if caller.agent else ("", None)
         other = question.agent not in ("", agent)
         # The default agent may be named, too.
         if other and not agent:
@@ -284,33 +285,34 @@ class Turns:
         return replace(question, agent=agent, agent_version=version)
 
     async def _accept(
-        self, who: Principal, question: Question, request_id: UUID | None, *, cancel_on_disconnect: bool
+        self, caller: Principal, question: Question, request_id: UUID | None, *, cancel_on_disconnect: bool
     ) -> Accepted:
         if self._draining:
             raise draining()
         try:
             with stage("accept"):
                 return await self._accept_new(
-                    who, question, request_id, cancel_on_disconnect=cancel_on_disconnect
+                    caller, question, request_id, cancel_on_disconnect=cancel_on_disconnect
                 )
         except AlreadyExists:
             raise
         except ResponsaError:
-            # Attaching to a turn costs no message. And an accepted turn stays valid, even if its agent, or a record that its parameters name, has since been
+            # Attaching to a turn costs no message. And an accepted turn stays valid, even if its agent, or a record
+            # that its parameters name, has since been
             # deleted. Repetitions are rare, so only a question that is refused pays for this look.
-            known = None if request_id is None else await self._known(who, question, request_id)
+            known = None if request_id is None else await self._known(caller, question, request_id)
             if known is None:
                 raise
             return known
 
-    async def _known(self, who: Principal, question: Question, request_id: UUID) -> Accepted | None:
+    async def _known(self, caller: Principal, question: Question, request_id: UUID) -> Accepted | None:
         try:
-            return await self.store.find(who, question, request_id)
+            return await self.store.find(caller, question, request_id)
         except Unavailable:
             return None
 
     async def _accept_new(
-        self, who: Principal, question: Question, request_id: UUID | None, *, cancel_on_disconnect: bool
+        self, caller: Principal, question: Question, request_id: UUID | None, *, cancel_on_disconnect: bool
     ) -> Accepted:
         conversation_id = question.conversation_id or self._runtime.new_id()
         assignment = None
@@ -319,68 +321,104 @@ class Turns:
             self._agents.named(asked)
             agent = await repeated(lambda: self._agents.version(asked, number), _PATIENCE_SECONDS)
         else:
-            agent, assignment = self._agents.assigned(question.agent, who.user_id, conversation_id)
+            agent, assignment = self._agents.assigned(question.agent, caller.user_id, conversation_id)
         async with self._claiming.place(agent) as here:
-            await repeated(lambda: agent.admit(who, question), _PATIENCE_SECONDS)
+            await repeated(lambda: agent.admit(caller, question), _PATIENCE_SECONDS)
             return await self._begin(
-                who,
+                caller,
                 question,
                 request_id,
                 conversation_id,
-                agent.version,
+                agent,
                 assignment,
-                agent.demand(question),
                 here,
                 cancel_on_disconnect,
             )
 
     async def _begin(
         self,
-        who: Principal,
+        caller: Principal,
         question: Question,
         request_id: UUID | None,
         conversation_id: UUID,
-        version: str,
+        agent: Agent,
         assignment: Assignment | None,
-        demand: Demand | None,
         here: bool,
         watched: bool,
     ) -> Accepted:
         turn_id = self._runtime.new_id()
         accepting = current()
         accepting.add(turn=names.turn(turn_id), claimed=here)
-        limits = UNLIMITED if self._gate is None else await self._gate.admit(who, turn_id)
+        limits = UNLIMITED if self._gate is None else await self._gate.admit(caller, turn_id)
         creates = question.conversation_id is None
-        started = Started(conversation_id, version, created_conversation=creates)
-        (row,) = pack(self._runtime.codec, turn_id, number(1, 1, [Happened(self._runtime.clock(), started)]))
-        claim = Claim(turn_id, who.tenant_id, 1, self._runtime.options.lease_seconds)
+        started = Started(conversation_id, agent.version, created_conversation=creates)
+        (row,) = pack(self._runtime.codec, turn_id, [NumberedEvent(1, 1, self._runtime.clock(), started)])
+        claim = Claim(turn_id, caller.tenant_id, 1, self._runtime.options.lease_seconds)
         new = NewTurn(
             turn_id,
             conversation_id,
             question,
             request_id,
-            version,
+            agent.version,
             self._process if here else None,
             claim.lease_seconds,
             row.frame,
             max_pending=self._runtime.options.max_pending,
             max_queued=self._runtime.options.max_queued,
             cancel_on_disconnect=watched,
-            demand=demand,
+            demand=agent.demand(question),
             limits=limits,
             traceparent=accepting.traceparent,
             assignment=assignment,
         )
 
+        claimed = ClaimedTurn(
+            claim,
+            caller,
+            conversation_id,
+            question,
+            agent.version,
+            last_seq=1,
+            attempt=1,
+            losses=0,
+            lost_alone=False,
+            age_seconds=0.0,
+            first_in_conversation=creates,
+            checkpoint=None,
+            tools={},
+            traceparent=new.traceparent,
+        )
+        # Without a model and without a history, the agent need not wait for the commit.
+        ahead = self._claiming.ahead(claimed) if here and creates and not agent.asks_models else None
+        try:
+            accepted = await self._store_new(caller, new)
+            if accepted.state is TurnState.RUNNING and not accepted.attached:
+                claimed = replace(claimed, claim=replace(claim, grant=accepted.grant))
+                self._claiming.begin(claimed, row, watched=watched, ahead=ahead)
+        finally:
+            if ahead is not None and not ahead[0].shown:
+                ahead[1].cancel()
+        if accepted.state is TurnState.PENDING and not accepted.attached:
+            # The caller will follow the turn in a moment. The worker that claims the turn should know about this
+            # follower from the first event on.
+            self._relay.tell_all(Interest(self._process, (turn_id,)))
+            self._relay.tell_all(Work())
+            self._claiming.wake()
+        return accepted
+
+    async def _store_new(self, caller: Principal, new: NewTurn) -> Accepted:
+        """Write a new turn, or find the one with its request_id."""
+        turn_id = new.id
         interrupted: set[UUID] = set()
+        end = self._ending(CancelCause.INTERRUPT)
 
         def interrupt(turn: OpenTurn) -> Ending:
             interrupted.add(turn.turn_id)
-            return ending(self._runtime.codec, turn, self._runtime.clock(), Cancelled(CancelCause.INTERRUPT))
+            return end(turn)
 
         async def work() -> Accepted:
             await self._runtime.faults.at(Fault.BEFORE_ACCEPT, turn_id)
-            accepted = await self.store.accept(who, new, interrupt)
+            accepted = await self.store.accept(caller, new, interrupt)
             await self._runtime.faults.at(Fault.AFTER_ACCEPT, turn_id)
             return accepted
 
@@ -389,63 +427,38 @@ class Turns:
         except ResponsaError as error:
             # A refused question costs no message. If the database cannot be reached, the turn may have been written.
             if self._gate is not None and not isinstance(error, Unavailable):
-                await self._gate.give_back(who, turn_id)
+                await self._gate.give_back(caller, turn_id)
             raise
         if self._gate is not None and accepted.turn_id != turn_id:
-            await self._gate.give_back(who, turn_id)
+            await self._gate.give_back(caller, turn_id)
         for ended in accepted.ended:
             self._ended(ended)
         # An earlier attempt whose response was lost may have ended these turns; the last attempt does not report them.
         for other in interrupted - {one.turn_id for one in accepted.ended}:
-            self._background.start(self._stop_interrupted(who, other))
-        if accepted.attached:
-            return accepted
-        if accepted.state is TurnState.RUNNING:
-            claimed = ClaimedTurn(
-                replace(claim, grant=accepted.grant),
-                who,
-                conversation_id,
-                question,
-                version,
-                last_seq=1,
-                attempt=1,
-                losses=0,
-                lost_alone=False,
-                age_seconds=0.0,
-                first_in_conversation=creates,
-                checkpoint=None,
-                tools={},
-                traceparent=new.traceparent,
-            )
-            self._claiming.begin(claimed, row, watched=watched)
-        elif accepted.state is TurnState.PENDING:
-            # The caller will follow the turn in a moment. The worker that claims the turn should know about this
-            # follower from the first event on.
-            self._relay.tell_all(Interest(self._process, (turn_id,)))
-            self._relay.tell_all(Work())
-            self._claiming.wake()
+            self._background.start(self._stop_interrupted(caller, other))
         return accepted
 
-    async def _stop_interrupted(self, who: Principal, turn_id: UUID) -> None:
+    async def _stop_interrupted(self, caller: Principal, turn_id: UUID) -> None:
         try:
-            turn = await self.store.get(who, turn_id)
+            turn = await self.store.get(caller, turn_id)
         except (NotFound, Unavailable):  # the turn's worker notices the cancellation when it renews the lease
             return
         if turn.state is TurnState.CANCELLED:
             self._claiming.stop(turn_id, turn.epoch)
             self._claiming.promoted()
 
-    async def _cancel(self, who: Principal, turn_id: UUID) -> Turn:
+    async def _cancel(self, caller: Principal, turn_id: UUID) -> Turn:
         try:
-            done = await self._end(who, turn_id, CancelCause.OWNER)
+            done = await self._end(caller, turn_id, CancelCause.OWNER)
         except NotFound:
-            if who.role is not Role.ADMIN:
+            if caller.role is not Role.ADMIN:
                 raise
-            done = await self._end(who, turn_id, CancelCause.ADMINISTRATOR)
+            done = await self._end(caller, turn_id, CancelCause.ADMINISTRATOR)
             # The right to end a turn does not include the right to read it.
             done = replace(done, turn=done.turn.without_content())
         if done.ended is not None:
-            self._log.info("turn_cancelled", turn=names.turn(turn_id), tenant=who.tenant_id)
+            ids = log_ids(turn_id, done.turn.agent_version)
+            self._log.info("turn_cancelled", tenant=caller.tenant_id, **ids)
             self._ended(done.ended)
         elif done.turn.state is TurnState.CANCELLED:
             # An earlier call, or an earlier attempt at this call whose response was lost, cancelled the turn. The
@@ -454,22 +467,22 @@ class Turns:
         return done.turn
 
     async def _end(
-        self, who: Principal, turn_id: UUID, cause: CancelCause, *, audited: bool = True
+        self, caller: Principal, turn_id: UUID, cause: CancelCause, *, audited: bool = True
     ) -> CancelledTurn:
         owner_only = cause is CancelCause.OWNER
         end = self._ending(cause)
-        own = owner_only and who.acting is None
-        audit = None if own or not audited else AuditEvent.of(who, "turn.cancel", names.turn(turn_id))
+        own = owner_only and caller.acting is None
+        audit = None if own or not audited else AuditEvent.of(caller, "turn.cancel", names.turn(turn_id))
 
         async def work() -> CancelledTurn:
             await self._runtime.faults.at(Fault.BEFORE_CANCEL, turn_id)
-            done = await self.store.cancel(who, turn_id, owner_only, end, audit)
+            done = await self.store.cancel(caller, turn_id, owner_only, end, audit)
             await self._runtime.faults.at(Fault.AFTER_CANCEL, turn_id)
             return done
 
         return await repeated(work, _PATIENCE_SECONDS)
 
-    async def _cancel_when_unfollowed(self, who: Principal, turn_id: UUID) -> None:
+    async def _cancel_when_unfollowed(self, caller: Principal, turn_id: UUID) -> None:
         await asyncio.sleep(self._runtime.options.disconnect_seconds)
         # A draining process cancels no turns, because the followers that it has sent away have not arrived elsewhere yet.
         if self._hub.draining or self._hub.followed(turn_id):
@@ -478,21 +491,27 @@ class Turns:
         try:
             # The caller may have disconnected after this process last reported the turns that it follows.
             await self._following.register()
-            ended = await repeated(lambda: self.store.cancel_unfollowed(who, turn_id, end), _PATIENCE_SECONDS)
+            ended = await repeated(
+                lambda: self.store.cancel_unfollowed(caller, turn_id, end), _PATIENCE_SECONDS
+            )
         except Unavailable as error:
             self._log.warning(
                 "turn_left_running",
                 turn=names.turn(turn_id),
-                tenant=who.tenant_id,
+                tenant=caller.tenant_id,
                 reason=error.reason.value,
             )
             return
         if ended is not None:
-            self._log.info("turn_cancelled_unfollowed", turn=names.turn(turn_id), tenant=who.tenant_id)
+            self._log.info("turn_cancelled_unfollowed", turn=names.turn(turn_id), tenant=caller.tenant_id)
             self._ended(ended)
 
     def _ending(self, cause: CancelCause) -> End:
-        return lambda turn: ending(self._runtime.codec, turn, self._runtime.clock(), Cancelled(cause))
+        def end(turn: OpenTurn) -> Ending:
+            event = NumberedEvent(turn.last_seq + 1, turn.attempt, self._runtime.clock(), Cancelled(cause))
+            return ending(self._runtime.codec, turn.turn_id, event)
+
+        return end
 
     def _ended(self, ended: EndedTurn) -> None:
         """Inform the followers and the worker of a turn, here and elsewhere, that the turn was ended from outside."""
@@ -512,7 +531,7 @@ class Turns:
                     self._hub.offer(turn_id, rows, ended=False)
             case Interest(process=process, turn_ids=turn_ids):
                 self._hub.interest(process, turn_ids)
-            case Taken(turn_id=turn_id, epoch=epoch):
+            case EpochAdvanced(turn_id=turn_id, epoch=epoch):
                 self._claiming.taken(turn_id, epoch)
             case Work():
                 self._claiming.wake()

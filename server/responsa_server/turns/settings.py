@@ -14,7 +14,8 @@ from responsa_server.domain.turns import ALONE_AFTER_LOSSES
 
 @dataclass(frozen=True, slots=True)
 class TurnSettings:
-    """The settings that an operator may change. The bounds are checked when settings are read. Tests create settings directly, so that they can use shorter times."""
+    """The settings that an operator may change. The bounds are checked when settings are read. Tests create settings
+    directly, so that they can use shorter times."""
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
@@ -31,7 +32,10 @@ class TurnSettings:
         Field(
             ge=0.1,
             le=60,
-            description="How often a worker looks for turns that wait for a worker or whose lease has expired. It is told of most of them at once; without Redis, it looks every quarter of a second.",
+            description=(
+                "How often a worker looks for turns that wait for a worker or whose lease has expired. "
+                "It is told of most of them at once; without Redis, it looks every quarter of a second."
+            ),
         ),
     ] = 2.0
     time_limit_seconds: Annotated[
@@ -47,7 +51,10 @@ class TurnSettings:
         Field(
             ge=1,
             le=10_000,
-            description="The maximum number of turns with a language model that one worker runs at a time; further turns wait for a worker with room.",
+            description=(
+                "The maximum number of turns with a language model that one worker runs at a time; "
+                "further turns wait for a worker with room."
+            ),
         ),
     ] = 64
     max_pending: Annotated[
@@ -55,7 +62,10 @@ class TurnSettings:
         Field(
             ge=1,
             le=1_000_000,
-            description="The maximum number of turns, over all replicas, that may wait for a worker; further turns are refused with OVERLOADED.",
+            description=(
+                "The maximum number of turns, over all replicas, that may wait for a worker; further "
+                "turns are refused with OVERLOADED."
+            ),
         ),
     ] = 1000
     answer_seconds: Annotated[
@@ -63,7 +73,10 @@ class TurnSettings:
         Field(
             ge=0.1,
             le=600,
-            description="A server has at most as many questions to agents without a language model as it answers in this time, by the rate that it measures; further ones are refused with OVERLOADED.",
+            description=(
+                "A server has at most as many questions to agents without a language model as it answers "
+                "in this time, by the rate that it measures; further ones are refused with OVERLOADED."
+            ),
         ),
     ] = 1.5
     max_queued: Annotated[
@@ -71,7 +84,10 @@ class TurnSettings:
         Field(
             ge=1,
             le=1000,
-            description="The maximum number of turns that may wait in one conversation (`on_busy` QUEUE); further turns are refused with QUEUE_FULL.",
+            description=(
+                "The maximum number of turns that may wait in one conversation (`on_busy` QUEUE); "
+                "further turns are refused with QUEUE_FULL."
+            ),
         ),
     ] = 8
     max_losses: Annotated[
@@ -79,7 +95,10 @@ class TurnSettings:
         Field(
             ge=0,
             le=100,
-            description="How many times in succession, without a new checkpoint, a turn may lose its worker and be taken over; the next loss fails the turn with WORKER_LOST.",
+            description=(
+                "How many times in succession, without a new checkpoint, a turn may lose its worker and "
+                "be taken over; the next loss fails the turn with WORKER_LOST."
+            ),
         ),
     ] = 5
     alone_after_losses: Annotated[
@@ -87,7 +106,10 @@ class TurnSettings:
         Field(
             ge=1,
             le=100,
-            description="After how many such losses a turn runs alone in its process, because it may be the cause; if it loses its worker while it runs alone, it fails with WORKER_LOST.",
+            description=(
+                "After how many such losses a turn runs alone in its process, because it may be the "
+                "cause; if it loses its worker while it runs alone, it fails with WORKER_LOST."
+            ),
         ),
     ] = ALONE_AFTER_LOSSES
     history_messages: Annotated[
@@ -103,7 +125,10 @@ class TurnSettings:
         Field(
             ge=1,
             le=30,
-            description="How often a silent stream sends an empty frame; after 45 seconds of silence, clients treat the connection as lost.",
+            description=(
+                "How often a silent stream sends an empty frame; after 45 seconds of silence, clients "
+                "treat the connection as lost."
+            ),
         ),
     ] = 15.0
     disconnect_seconds: Annotated[
@@ -122,12 +147,26 @@ class TurnSettings:
             description="How long the events of an ended turn are stored; after that, resuming the turn returns only the whole answer.",
         ),
     ] = 30
+    conversation_days: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=36_500,
+            description=(
+                "After how many days without a change a conversation is deleted with everything in it, also a pinned or "
+                "archived one; 0 keeps all."
+            ),
+        ),
+    ] = 0
     checkpoint_hours: Annotated[
         float,
         Field(
             ge=1,
             le=8760,
-            description="How long the checkpoint of a turn without a worker is stored; a worker that takes the turn over later starts it from the beginning.",
+            description=(
+                "How long the checkpoint of a turn without a worker is stored; a worker that takes the "
+                "turn over later starts it from the beginning."
+            ),
         ),
     ] = 24.0
     prune_seconds: Annotated[

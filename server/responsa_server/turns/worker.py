@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import Any, Final, assert_never, cast
 from uuid import UUID
 
+from structlog.contextvars import bind_contextvars, get_contextvars
 from structlog.typing import FilteringBoundLogger
 
 from responsa_server.domain import names
@@ -33,6 +34,7 @@ from responsa_server.domain.events import (
     Usage,
 )
 from responsa_server.domain.faults import Fault
+from responsa_server.domain.formatting import in_seconds
 from responsa_server.domain.insight import facts_of
 from responsa_server.domain.turns import (
     WITHHELD,
@@ -47,10 +49,10 @@ from responsa_server.domain.turns import (
     TurnState,
     TurnStore,
 )
-from responsa_server.domain.words import in_seconds
 from responsa_server.telemetry import instruments
 from responsa_server.telemetry.instruments import Instrument
-from responsa_server.telemetry.stages import IDLE, TRACE_ID, AnyStage, stage
+from responsa_server.telemetry.parts import add_up
+from responsa_server.telemetry.stages import IDLE, TRACE_ID, AnyStage, Count, stage
 from responsa_server.telemetry.unexpected import note
 from responsa_server.turns.hub import Hub, Live
 from responsa_server.turns.runtime import Runtime, loop_time, repeated
@@ -107,17 +109,16 @@ class Run:
         parts: WorkerParts,
         agent: Agent,
         claimed: ClaimedTurn,
-        live: Live,
         claimed_from: int | None = None,
         slot: asyncio.Semaphore | None = None,
     ) -> None:
-        """live: the turn in the hub. claimed_from: see `Claiming.begin`. slot: what the agent holds while it works; None if it needs nothing."""
+        """claimed_from: see `Claiming.begin`. slot: what the agent holds while it works; None if it needs nothing."""
         self._slot = slot
         self._parts = parts
         self._agent = agent
         self._claimed = claimed
-        self._live = live
-        self._log = parts.runtime.log.bind(turn=names.turn(self.claim.turn_id), tenant=self.claim.tenant_id)
+        self._live: Live | None = None
+        self._log = parts.runtime.log
         self._meter = Meter()
         checkpoint = claimed.checkpoint
         if checkpoint is not None:
@@ -128,16 +129,29 @@ class Run:
         self._refused: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
         self._stopping = False
         self._cut_off: list[ModelUsed] = []
-        self._agent_id = names.parse_agent_version(claimed.agent_version)[0]
+        self.ids = claimed.ids
+        """What all lines of the log about the turn name."""
+        self._agent_id = self.ids["agent"]
         self._started_at = loop_time()
+        self._first_words_at: float | None = None
+        self._took: Mapping[str, float] = {}
         self._measured: set[Instrument] = set()
         start = Start(claimed.last_seq, claimed.attempt)
         if checkpoint is not None:
             start = Start(claimed.last_seq, claimed.attempt, checkpoint.text_bytes, checkpoint.usage)
         self._writer = TurnWriter(parts.writer, self, claimed.claim, start, parts.runtime)
-        parts.writer.join(self._writer)
         self._claimed_from = claimed_from
         self._begun = time.time_ns()
+
+    @property
+    def shown(self) -> bool:
+        """Whether `show` was called."""
+        return self._live is not None
+
+    def show(self, live: Live) -> None:
+        """Begin to write and to show the turn's events, because its claim is committed. live: the turn in the hub."""
+        self._live = live
+        self._writer.begin()
 
     @property
     def claim(self) -> Claim:
@@ -175,33 +189,40 @@ class Run:
         """Whether the run has not been stopped."""
         return not self._stop.done()
 
-    def lose(self) -> None:
+    def abort_lost(self) -> None:
         """Stop at once, because another worker has the turn or the turn was ended."""
         self.fail(TurnLost(names.turn(self.claim.turn_id)))
 
-    def withhold(self) -> None:
+    def abort_forbidden(self) -> None:
         """Stop, and end the turn with a refusal (NOT_PERMITTED), because the user may no longer read what the turn has read."""
         self.fail(_Withheld())
 
-    def give_up(self) -> None:
+    def stop_for_release(self) -> None:
         """Stop the run. The caller must then release the turn."""
         self.fail(_GivenUp())
 
-    def publish(self, rows: Sequence[LogRow], ended: bool) -> None:
-        """See `WriterOwner.publish`."""
-        self._parts.hub.publish(self._live, rows, ended=ended)
-        if instruments.TURNS.on:
-            self._measure_first(rows)
+    @property
+    def waited_for(self) -> bool:
+        """See `WriterOwner.waited_for`."""
+        return self._live is not None and self._parts.hub.waited_for(self._live)
 
-    def _measure_first(self, rows: Sequence[LogRow]) -> None:
-        waiting = (
+    def publish(self, rows: Sequence[LogRow], *, words: bool, ended: bool) -> None:
+        """See `WriterOwner.publish`."""
+        if self._live is not None:
+            self._parts.hub.publish(self._live, rows, ended=ended)
+        if words and self._first_words_at is None:
+            self._first_words_at = loop_time()
+        if not instruments.TURNS.on:
+            return
+        for instrument, came in (
             (instruments.FIRST_EVENT_SECONDS, True),
-            (instruments.FIRST_TEXT_SECONDS, any(row.deltas for row in rows)),
-        )
-        for instrument, came in waiting:
+            (instruments.FIRST_TEXT_SECONDS, words),
+        ):
             if came and instrument not in self._measured:
                 self._measured.add(instrument)
-                instrument.add(loop_time() - self._started_at, self._agent_id)
+                # The writer of all turns calls this, and the exemplar is of this turn's trace.
+                with nullcontext() if self._writer.stage is None else self._writer.stage.current():
+                    instrument.add(loop_time() - self._started_at, self._agent_id)
 
     def fail(self, reason: Exception) -> None:
         """See `WriterOwner.fail`."""
@@ -213,20 +234,24 @@ class Run:
 
     async def run(self) -> RunOutcome:
         """Run the turn to its end, or until it is taken away or given up. Does not raise for faults of the agent or the store."""
+        bind_contextvars(**self.ids)
+        self._took = add_up()
         if not self._parts.runtime.traces.on:
             return await self._run(IDLE)
         claimed = self._claimed
         turn = self._parts.runtime.traces.turn(
-            "turn",
+            f"invoke_agent {self._agent_id}",
             claimed.traceparent,
-            {"turn": names.turn(self.claim.turn_id), "tenant": self.claim.tenant_id},
+            get_contextvars(),
             again=claimed.attempt > 1,
-            turn=names.turn(self.claim.turn_id),
+            turn=self.ids["turn"],
             tenant=self.claim.tenant_id,
             attempt=claimed.attempt,
             **{
                 "gen_ai.operation.name": "invoke_agent",
                 "gen_ai.agent.id": claimed.agent_version,
+                "gen_ai.agent.name": self._agent_id,
+                "gen_ai.agent.version": claimed.agent_version.rpartition("/")[2],
                 "gen_ai.conversation.id": names.conversation(claimed.conversation_id),
             },
         )
@@ -235,7 +260,7 @@ class Run:
                 turn.passed("claim", self._claimed_from, self._begun, losses=claimed.losses)
             self._writer.stage = turn
             outcome = await self._run(turn)
-            turn.add(outcome=outcome.name.lower())
+            turn.add(run=outcome.name.lower())
         turn.settle()
         return outcome
 
@@ -248,10 +273,10 @@ class Run:
                 self._report_open_calls()
                 turn.fail(terminal.error.reason.value)
             with stage("finish", result=type(terminal).__name__.lower()):
-                promoted = await self._finish(terminal)
+                promoted = await self._finish(terminal, turn)
             outcome = RunOutcome.PROMOTED if promoted else RunOutcome.ENDED
         except _GivenUp:
-            outcome = await self._last_words()
+            outcome = await self._flush_before_release()
         except TurnLost:
             outcome = RunOutcome.LOST
         except Unavailable as error:
@@ -260,27 +285,31 @@ class Run:
             self._log.error("turn_abandoned", reason=error.reason.value)
         finally:
             self._writer.stop(hold=outcome is RunOutcome.GIVEN_UP)
-            self._parts.hub.close(self._live)
+            self._hide()
         if outcome is RunOutcome.LOST:
             self._log.info("turn_lost", epoch=self.claim.epoch)
-            await self.book()
+            await self.record_usage()
         return outcome
 
-    def let_go(self) -> None:
+    def _hide(self) -> None:
+        if self._live is not None:
+            self._parts.hub.close(self._live)
+
+    def stop_renewing(self) -> None:
         """Stop renewing the lease of a turn that was given up."""
         self._writer.stop()
 
-    async def book(self) -> None:
+    async def record_usage(self) -> None:
         """Record the usage that no checkpoint contains."""
         spent = self.spent
         if spent == Usage():
             return
         try:
-            await repeated(lambda: self._parts.turns.book(self.claim, spent), _BOOK_PATIENCE_SECONDS)
+            await repeated(lambda: self._parts.turns.record_usage(self.claim, spent), _BOOK_PATIENCE_SECONDS)
         except Unavailable as error:
-            self._log.error("usage_not_booked", reason=error.reason.value)
+            self._log.error("usage_not_booked", reason=error.reason.value, **self.ids)
 
-    async def _last_words(self) -> RunOutcome:
+    async def _flush_before_release(self) -> RunOutcome:
         """Write the collected events, so that the next worker repeats less."""
         try:
             async with asyncio.timeout(_LAST_WORDS_SECONDS):
@@ -365,7 +394,7 @@ class Run:
 
     def _stopped(self, reason: Exception) -> Terminal:
         if isinstance(reason, TurnLost):
-            self._parts.hub.close(self._live)  # its followers need not wait until the agent has stopped
+            self._hide()  # its followers need not wait until the agent has stopped
         if isinstance(reason, _Withheld):
             return self._refused_access()
         raise reason
@@ -399,13 +428,13 @@ class Run:
         wanted = self._agent.history_messages + self._agent.older_messages
         if wanted > 0 and not claimed.first_in_conversation:
             history = await repeated(
-                lambda: self._parts.conversations.history(claimed.who, claimed.conversation_id, wanted),
+                lambda: self._parts.conversations.history(claimed.caller, claimed.conversation_id, wanted),
                 _HISTORY_PATIENCE_SECONDS,
             )
         kept = claimed.checkpoint
         task = AnswerTask(
             self.claim.turn_id,
-            claimed.who,
+            claimed.caller,
             claimed.question,
             history,
             self._meter,
@@ -437,19 +466,19 @@ class Run:
         elif isinstance(event, ToolReturned):
             self._open_calls.discard(event.call_id)
 
-    async def _finish(self, terminal: Terminal) -> bool:
+    async def _finish(self, terminal: Terminal, turn: AnyStage) -> bool:
         # Ids are created once, so that a repetition writes the same messages.
         ids = [self._parts.runtime.new_id(), self._parts.runtime.new_id()]
 
         async def end(with_event: Terminal) -> bool:
-            given = iter(ids)
+            remaining_ids = iter(ids)
             return await self._writer.finish(
                 with_event,
                 lambda encoded: conclude(
                     with_event,
                     encoded,
                     self._claimed.question,
-                    lambda: next(given),
+                    lambda: next(remaining_ids),
                     titles=self._agent.titles,
                 ),
                 self._write_end,
@@ -461,19 +490,67 @@ class Run:
             raise
         except Exception:  # a result that cannot be stored must not leave the turn without an end
             self._log.exception("turn_result_refused")
-            return await end(self._metered(unexpected(self.claim.turn_id)))
-        reason = terminal.error.reason.value if isinstance(terminal, Failed) else ""
-        outcome = type(terminal).__name__.lower()
-        instruments.TURNS.add(1, outcome, self._agent_id)
-        instruments.TURN_SECONDS.add(loop_time() - self._started_at, self._agent_id)
-        self._log.info("turn_ended", outcome=outcome, reason=reason)
+            terminal = self._metered(unexpected(self.claim.turn_id))
+            promoted = await end(terminal)
+        seconds = loop_time() - self._started_at
+        instruments.TURNS.add(1, type(terminal).__name__.lower(), self._agent_id)
+        instruments.TURN_SECONDS.add(seconds, self._agent_id)
+        facts = end_of(terminal) | self._times(seconds)
+        turn.add(**facts)
+        took = {part: round(spent * 1000) for part, spent in self._took.items()}
+        self._log.info("turn_ended", attempt=self._claimed.attempt, **facts, took_ms=took)
         return promoted
+
+    def _times(self, seconds: float) -> dict[str, Count]:
+        """Milliseconds from the question to the beginning of this run, to its first words and to its end. seconds: how
+        long it took."""
+        # The id of a turn is a UUIDv7, which begins with the time in milliseconds.
+        waited = max(self._begun // 1_000_000 - (self.claim.turn_id.int >> 80), 0)
+        words = self._first_words_at
+        return {
+            "waited_ms": waited,
+            **(
+                {} if words is None else {"first_words_ms": waited + round((words - self._started_at) * 1000)}
+            ),
+            "duration_ms": waited + round(seconds * 1000),
+        }
 
     async def _write_end(self, claim: Claim, rows: Sequence[LogRow], conclusion: Conclusion) -> bool:
         await self._parts.runtime.faults.at(Fault.BEFORE_FINISH, claim.turn_id)
         promoted = await self._parts.turns.finish(claim, rows, conclusion)
         await self._parts.runtime.faults.at(Fault.AFTER_FINISH, claim.turn_id)
         return promoted
+
+
+def end_of(terminal: Terminal) -> dict[str, Count]:
+    """What the log and the trace say of the end of a turn, without any text. `reason` and `fallbacks` are left out if there is none.
+
+    outcome: as in the metrics. reason: of a refusal, an error or a cancellation. passages: those that the answer rests
+    on, or that came closest to one. support: see `Answered`. model: who wrote the answer.
+    """
+    outcome: dict[str, Count] = {"outcome": type(terminal).__name__.lower()}
+    match terminal:
+        case Answered():
+            facts: dict[str, Count] = {
+                "passages": terminal.passages_used,
+                "support": round(terminal.support, 3),
+                "citations": len(terminal.citations),
+                "unsupported": terminal.unsupported,
+                "model": terminal.model,
+            }
+        case Refused():
+            facts = {
+                "reason": terminal.reason.name,
+                "passages": len(terminal.excerpts),
+                "support": round(terminal.support, 3),
+            }
+        case Failed():
+            facts = {"reason": terminal.error.reason.value}
+        case Cancelled():
+            return {**outcome, "reason": terminal.by.name}
+    if terminal.fallbacks:
+        facts["fallbacks"] = tuple(dict.fromkeys(one.kind.value for one in terminal.fallbacks))
+    return {**outcome, **facts, "cost_usd_micros": terminal.usage.cost_micros}
 
 
 def _log_late_end(agent: asyncio.Task[Terminal], log: FilteringBoundLogger) -> None:
@@ -488,7 +565,8 @@ def _log_late_end(agent: asyncio.Task[Terminal], log: FilteringBoundLogger) -> N
 def conclude(
     terminal: Terminal, encoded: bytes, question: Question, new_id: NewId, *, titles: bool = True
 ) -> Conclusion:
-    """The conclusion of a turn. An answer or a refusal adds the question and the reply to the conversation; a turn that failed, was cancelled, or was stopped because its user lost access adds nothing.
+    """The conclusion of a turn. An answer or a refusal adds the question and the reply to the conversation; a turn that
+    failed, was cancelled, or was stopped because its user lost access adds nothing.
 
     titles: whether the question becomes the title of a conversation that has no title. Otherwise, the creation time remains the title.
     """

@@ -8,7 +8,7 @@ import asyncio
 import time
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from operator import itemgetter
 from typing import Final, Protocol
@@ -41,8 +41,9 @@ from responsa_server.domain.turns import (
 )
 from responsa_server.telemetry import instruments
 from responsa_server.telemetry.stages import Stage
-from responsa_server.turns.pack import Happened, merged, number, pack, utf8_length
-from responsa_server.turns.runtime import Runtime, keep_going, loop_time, repeated
+from responsa_server.telemetry.unexpected import Loops
+from responsa_server.turns.pack import Happened, ending, merged, number, pack, utf8_length
+from responsa_server.turns.runtime import Runtime, loop_time, repeated
 
 # This is far above the size of any regular event. A larger event would make a row that fits into no frame, and
 # clients could not read the turn.
@@ -66,13 +67,16 @@ _BUSIER_TURNS: Final = 200
 _BUSIEST_TURNS: Final = 800
 _SHORTEST_WINDOW: Final = 0.003
 _LONGEST_WINDOW: Final = 0.05
+# For how long events are gathered while no follower waits for them.
+_GATHERING_SECONDS: Final = 0.02
 _FIRST_PAUSE: Final = 0.02
 _LONGEST_PAUSE: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """The state from which a turn's writer starts: the seq of the last committed event, the attempt, the number of bytes of valid text, and the recorded usage."""
+    """The state from which a turn's writer starts: the seq of the last committed event, the attempt, the number of
+    bytes of valid text, and the recorded usage."""
 
     last_seq: int
     attempt: int
@@ -100,48 +104,25 @@ class WriterOwner(Protocol):
         """The cost of the turn so far."""
         ...
 
-    def publish(self, rows: Sequence[LogRow], ended: bool) -> None:
-        """Called with rows, in order, once they are committed. ended: whether the last row holds the terminal event."""
+    @property
+    def waited_for(self) -> bool:
+        """Whether a follower has passed on all that was published, and waits for more."""
+        ...
+
+    def publish(self, rows: Sequence[LogRow], *, words: bool, ended: bool) -> None:
+        """Called with rows, in order, once they are committed. words: whether they have text of the answer. ended:
+        whether the last row holds the terminal event."""
         ...
 
     def fail(self, reason: Exception) -> None:
-        """Called once, when writing is no longer possible. reason: TurnLost; Unavailable if the store was unavailable for too long; or the error of an event that cannot be stored."""
+        """Called once, when writing is no longer possible. reason: TurnLost; Unavailable if the store was unavailable
+        for too long; or the error of an event that cannot be stored."""
         ...
 
 
 class TurnWriter:
-    """Collects one turn's events, from the event after `start` on. While a batch is in flight, neighbouring deltas are merged into deltas of at most `merge_bytes`."""
-
-    __slots__ = (
-        "_barriers",
-        "_checkpoint",
-        "_closing",
-        "_deltas",
-        "_failed",
-        "_in_flight",
-        "_outcome",
-        "_owner",
-        "_pending",
-        "_process_writer",
-        "_read",
-        "_recorded",
-        "_restarts",
-        "_runtime",
-        "_sealed",
-        "_start",
-        "_text_bytes",
-        "_tools",
-        "_waiting_barriers",
-        "booked",
-        "claim",
-        "committed_at",
-        "last_seq",
-        "queued",
-        "stage",
-        "taken_at",
-        "tries",
-        "tries_since",
-    )
+    """Collects one turn's events, from the event after `start` on. Nothing is written before `begin`. While a batch is
+    in flight, neighbouring deltas are merged into deltas of at most `merge_bytes`."""
 
     def __init__(
         self,
@@ -180,9 +161,14 @@ class TurnWriter:
         self._deltas: list[tuple[int, int]] = []
         self._restarts = 0
         self._sealed = False
+        # Whether text was handed to the store, and the timer after which more of it is.
+        self._shown = False
+        self._later: asyncio.TimerHandle | None = None
+        self._flushing = False
         self._waiting_barriers: list[Barrier] = []
         self._barriers: list[Barrier] = []
-        self._in_flight: Append | None = None
+        # The transaction that accepts or claims the turn is like an append in flight.
+        self._in_flight: Append | None = Append(claim, ())
         self._closing = False
         self._failed: Exception | None = None
         self._outcome: asyncio.Future[None] | None = None
@@ -190,10 +176,11 @@ class TurnWriter:
     # The methods that the agent's side calls.
 
     def put(self, event: AgentEvent) -> None:
-        """Take an event, milestone or barrier, and write it after all earlier ones. What the turn has read is written with the next event, before anybody sees that event.
+        """Take an event, milestone or barrier, and write it after all earlier ones. What the turn has read is written
+        with the next event, before anybody sees that event.
 
-        Raises the error that ended writing. If the event cannot be taken, raises EventTooLarge or the codec's error about the arguments of
-        a call.
+        Raises the error that ended writing. If the event cannot be taken, raises EventTooLarge or the codec's error
+        about the arguments of a call.
         """
         if self._failed is not None:
             raise self._failed
@@ -204,6 +191,7 @@ class TurnWriter:
             self._text_bytes = event.byte_offset + size
             if (
                 self._in_flight is not None
+                and self._in_flight.rows
                 and self._runtime.options.merge_bytes
                 and self._pending
                 and not self._sealed
@@ -226,6 +214,7 @@ class TurnWriter:
         elif isinstance(event, Barrier):
             if self._pending or self._checkpoint is not None:
                 self._waiting_barriers.append(event)
+                self._queue()
             elif self._in_flight is not None:
                 self._barriers.append(event)
             else:
@@ -240,18 +229,21 @@ class TurnWriter:
                 self._check_size(event)
                 self._tools.append(event)
             self._append(event)
-        if not self.queued and self._in_flight is None and not self._closing:
-            self._process_writer.ready(self)
+        self._queue()
 
     async def flush(self) -> None:
         """Wait until all earlier events are committed. Raises the error that ended writing."""
+        self._flushing = True
+        self._queue()
         while self._in_flight is not None or self._pending or self._checkpoint is not None:
             await self._next_outcome()
+        self._flushing = False
 
     async def finish(
         self, terminal: Terminal, conclude: Callable[[bytes], Conclusion], write: Finish
     ) -> bool:
-        """End the turn. After the batch in flight, one transaction writes the collected events, the terminal event and the turn's conclusion. Returns the result of `write`.
+        """End the turn. After the batch in flight, one transaction writes the collected events, the terminal event and
+        the turn's conclusion. Returns the result of `write`.
 
         conclude: a function that gets the terminal event's bytes. If `finish` raised an error other than
         TurnLost or Unavailable, it may be called again with another terminal event. Collected events that
@@ -267,18 +259,17 @@ class TurnWriter:
             raise self._failed
         happened = [*self._pending, Happened(self._runtime.clock(), terminal, self._restarts)]
         self._pending = []
-        events = number(self.last_seq + 1, self._start.attempt, happened)
-        rows = pack(self._runtime.codec, self.claim.turn_id, events)
+        *events, last = number(self.last_seq + 1, self._start.attempt, happened)
+        end = ending(self._runtime.codec, self.claim.turn_id, last)
+        rows = [*pack(self._runtime.codec, self.claim.turn_id, events), end.row]
         self._note_read(versions_read(terminal))
-        conclusion = replace(
-            conclude(self._runtime.codec.encode_terminal(events[-1])), read=tuple(self._read)
-        )
+        conclusion = replace(conclude(end.terminal), read=tuple(self._read))
         promoted = await repeated(
             lambda: write(self.claim, rows, conclusion), _PATIENCE_SECONDS, awaits_room=True
         )
         self._process_writer.leave(self)
         self.last_seq = rows[-1].last_seq
-        self._owner.publish(rows, True)
+        self._owner.publish(rows, words=_has_words(happened), ended=True)
         return promoted
 
     def stop(self, *, hold: bool = False) -> None:
@@ -297,7 +288,8 @@ class TurnWriter:
         return self._in_flight is None
 
     def take(self) -> Append | None:
-        """The append to commit next: the append in flight if it was not committed, otherwise all collected events; None if there is nothing to commit."""
+        """The append to commit next: the append in flight if it was not committed, otherwise all collected events; None
+        if there is nothing to commit."""
         self.queued = False
         if self._closing and self._in_flight is None:
             return None
@@ -305,8 +297,10 @@ class TurnWriter:
             events = number(self.last_seq + 1, self._start.attempt, self._pending)
             rows = pack(self._runtime.codec, self.claim.turn_id, events)
             attempt = self._start.attempt + self._restarts if self._restarts else 0
+            words = _has_words(self._pending)
+            self._shown = self._shown or words
             self._in_flight = Append(
-                self.claim, rows, self._checkpoint, self._tools, tuple(self._read), attempt
+                self.claim, rows, self._checkpoint, self._tools, tuple(self._read), attempt, words
             )
             self._recorded.update(self._read)
             self._read.clear()
@@ -316,6 +310,13 @@ class TurnWriter:
             self._barriers.extend(self._waiting_barriers)
             self._waiting_barriers = []
         return self._in_flight
+
+    def begin(self) -> None:
+        """Note that the turn's claim is committed. Its lease is renewed from now on."""
+        self._process_writer.join(self)
+        self.committed_at = loop_time()
+        self._in_flight = None
+        self._go_on()
 
     def committed(self, now: float) -> None:
         """Note that the append that was taken is in the log."""
@@ -330,13 +331,8 @@ class TurnWriter:
             self.booked = append.checkpoint.usage
         if append.rows:
             self.last_seq = append.rows[-1].last_seq
-            self._owner.publish(append.rows, False)
-        for barrier in self._barriers:
-            barrier.passed.set()
-        self._barriers.clear()
-        if (self._pending or self._checkpoint is not None) and not self.queued and not self._closing:
-            self._process_writer.ready(self)
-        self._wake()
+            self._owner.publish(append.rows, words=append.words, ended=False)
+        self._go_on()
 
     def fail(self, error: Exception) -> None:
         """Note that the append that was taken is not in the log, and that there will be no later append."""
@@ -347,6 +343,29 @@ class TurnWriter:
         self._pending = []
         self._wake()
         self._owner.fail(error)
+
+    def _go_on(self) -> None:
+        for barrier in self._barriers:
+            barrier.passed.set()
+        self._barriers.clear()
+        self._queue()
+        self._wake()
+
+    def _queue(self) -> None:
+        """Let the process's writer take what has been collected: at once, or a little later if no follower waits for
+        it. The first text never waits."""
+        nothing = not self._pending and self._checkpoint is None
+        if self.queued or nothing or self._in_flight is not None or self._closing:
+            return
+        if self._later is not None:
+            self._later.cancel()
+            self._later = None
+        pause = self.committed_at + _GATHERING_SECONDS - loop_time()
+        urgent = self._waiting_barriers or self._flushing or (not self._shown and _has_words(self._pending))
+        if pause <= 0 or urgent or self._owner.waited_for:
+            self._process_writer.ready(self)
+        else:
+            self._later = asyncio.get_running_loop().call_later(pause, self._process_writer.ready, self)
 
     def _append(self, event: Event) -> None:
         time = None if isinstance(event, Delta) else self._runtime.clock()
@@ -365,15 +384,16 @@ class TurnWriter:
         self._text_bytes = start
         if len(kept) > start:
             self.put(Delta(kept[start:].decode(), start))
-        elif not self.queued and self._in_flight is None and not self._closing:
-            self._process_writer.ready(self)
+        else:
+            self._queue()
 
     def _note_read(self, versions: Sequence[VersionRead]) -> None:
         self._read.update((version, None) for version in versions if version not in self._recorded)
 
     def _check_size(self, event: ToolCalled | ToolReturned) -> None:
-        """Check the size of an event with data from outside. Its size on the wire counts, because an argument may take many times more bytes there than in JSON."""
-        size = len(self._runtime.codec.encode(self.claim.turn_id, 0, 1, [NumberedEvent(1, 1, None, event)]))
+        """Check the size of an event with data from outside. Its size on the wire counts, because an argument may take
+        many times more bytes there than in JSON."""
+        size = len(self._runtime.codec.event(NumberedEvent(1, 1, None, event)))
         if size > MAX_EVENT_BYTES:
             raise EventTooLarge(f"an event of {size} bytes: {type(event).__name__}")
 
@@ -394,6 +414,10 @@ class TurnWriter:
         if self._outcome is not None:
             self._outcome.set_result(None)
             self._outcome = None
+
+
+def _has_words(happened: Sequence[Happened]) -> bool:
+    return any(isinstance(one.event, Delta) for one in happened)
 
 
 def window(open_turns: int) -> float:
@@ -425,29 +449,25 @@ class LogWriter:
         self._lease_seconds = runtime.options.lease_seconds
         self._faults = runtime.faults
         self._log = runtime.log
-        self._errors = runtime.errors
         self._members: dict[UUID, TurnWriter] = {}
         self._ready: deque[TurnWriter] = deque()
         self._arrived = asyncio.Event()
         self._started_at = 0.0
-        self._tasks: list[asyncio.Task[None]] = []
+        self._loops = Loops(runtime.log, runtime.errors)
 
     def start(self) -> None:
         """Begin to write."""
-        self._tasks = [
-            self._keep("turns-log-writer", self._write),
-            self._keep("turns-leases", self._renew),
-        ]
+        # If one of these loops ended, no turn of this process could continue, and no other process could claim it.
+        self._loops.start(self._write, _FIRST_PAUSE, "turns_log_writer", "turns-log-writer")
+        self._loops.start(self._renew, _FIRST_PAUSE, "turns_log_writer", "turns-leases")
 
     async def close(self) -> None:
         """Stop. A commit in flight may still succeed."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._tasks = []
+        await self._loops.close()
 
     def window(self) -> float:
-        """The minimum time in seconds between the starts of two transactions that begin or end turns. It stays short, because callers wait for them."""
+        """The minimum time in seconds between the starts of two transactions that begin or end turns. It stays short,
+        because callers wait for them."""
         return min(window(len(self._members)), _SHORTEST_WINDOW)
 
     def join(self, writer: TurnWriter) -> None:
@@ -464,11 +484,6 @@ class LogWriter:
         writer.queued = True
         self._ready.append(writer)
         self._arrived.set()
-
-    def _keep(self, name: str, work: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
-        # If one of these loops ended, no turn of this process could continue, and no other process could claim it.
-        going = keep_going(work, _FIRST_PAUSE, self._log, "turns_log_writer", self._errors)
-        return asyncio.create_task(going, name=name)
 
     async def _write(self) -> None:
         # The unfinished work of an earlier round is sent again, which is harmless if it was already committed.

@@ -53,11 +53,8 @@ def evidence(passages: int = 1) -> Evidence:
     return Evidence(passages, 7, {"places": [1, 2.5, None], "by": {"term": "river"}})
 
 
-def excerpt(text: str, *, marked: str = "", title: str = "Rivers", grade: Grade = Grade.ANSWERS) -> Excerpt:
-    """An excerpt that begins at byte 100 of a document. marked: the marked part of it; "" for all of it."""
-    marked = marked or text
-    at = text.encode().index(marked.encode())
-    size = len(marked.encode())
+def excerpt(text: str, *, title: str = "Rivers", grade: Grade = Grade.ANSWERS) -> Excerpt:
+    """An excerpt that begins at byte 100 of a document."""
     return Excerpt(
         passage_id=uuid7(),
         collection_id="default",
@@ -70,8 +67,6 @@ def excerpt(text: str, *, marked: str = "", title: str = "Rivers", grade: Grade 
         source=ByteRange(100, 100 + len(text.encode())),
         text=text,
         markdown=text,
-        marked=ByteRange(100 + at, 100 + at + size),
-        marked_shown=ByteRange(at, at + size),
         grade=grade,
         score=0.8,
     )
@@ -134,6 +129,9 @@ class Shelf:
             ShownPassage(one.title, one.text, one.read, headings=tuple(one.headings), date="2026-05-01")
             for one in self.ranking.excerpts
         ]
+
+    async def excerpts(self, who: Principal, evidence: Evidence, ranking: Ranking) -> Ranking:
+        return replace(self.ranking, made=True)
 
     async def with_sources(
         self, question: str, evidence: Evidence | None, sources: Sequence[FoundSource]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass, field, replace
+from typing import Any
 from uuid import UUID
 
 from responsa_server.agents.config.check import Surroundings
@@ -14,16 +15,18 @@ from responsa_server.agents.engine.config import DEFAULT_MODEL
 from responsa_server.agents.engine.graph import plan
 from responsa_server.agents.engine.kinds import NodeParts
 from responsa_server.agents.nodes.table import KINDS
+from responsa_server.domain.agents import AnswerTask
 from responsa_server.domain.answers import CheckedClaim, CitedSentence, Evidence, FoundSource, Quote
-from responsa_server.domain.conversations import Summary
+from responsa_server.domain.conversations import Message, Summary
 from responsa_server.domain.errors import NotFound, Reason
 from responsa_server.domain.intents import Classified
 from responsa_server.domain.listing import ListQuery, Page
+from responsa_server.domain.models import ChatModel
 from responsa_server.domain.people import Principal
-from responsa_server.domain.teachers import Teacher
+from responsa_server.domain.rows import Row
+from tests.unit.agents.evidence import Shelf, excerpt, passages_of, quote, task
 
 ASHDOWN = UUID("62f746b4-84e6-4ceb-95bd-447e7184d454")
-_THEN = datetime(2026, 11, 20, tzinfo=UTC)
 
 
 def known(quote: Quote | None) -> CheckedClaim:
@@ -39,7 +42,7 @@ class Judge:
     asked: list[CitedSentence] = field(default_factory=list[CitedSentence])
 
     async def judge(
-        self, claims: Sequence[CitedSentence], evidence: Evidence, most_bytes: int
+        self, claims: Sequence[CitedSentence], evidence: Evidence, most_bytes: int, *, whole: bool = False
     ) -> Sequence[CheckedClaim]:
         self.asked += claims
         return [
@@ -48,7 +51,7 @@ class Judge:
         ]
 
     async def judge_sources(
-        self, claims: Sequence[CitedSentence], sources: Sequence[FoundSource]
+        self, claims: Sequence[CitedSentence], sources: Sequence[FoundSource], *, whole: bool = False
     ) -> Sequence[CheckedClaim]:
         return [CheckedClaim() for _ in claims]
 
@@ -57,26 +60,23 @@ class Judge:
 class Staff:
     """Teachers of one tenant."""
 
-    teachers: Mapping[UUID, Teacher] = field(
+    teachers: Mapping[UUID, Row] = field(
         default_factory=lambda: {
-            ASHDOWN: Teacher(
-                "Ms Ashdown",
-                "You teach biology.",
-                {"subject": "biology", "hours": [1, 2]},
+            ASHDOWN: Row(
                 id=ASHDOWN,
-                revision=1,
-                create_time=_THEN,
-                update_time=_THEN,
+                display_name="Ms Ashdown",
+                persona="You teach biology.",
+                parameters={"subject": "biology", "hours": [1, 2]},
             )
         }
     )
 
-    async def get(self, who: Principal, identity: UUID) -> Teacher:
+    async def get(self, who: Principal, identity: UUID) -> Row:
         if identity not in self.teachers:
             raise NotFound(Reason.TEACHER_NOT_FOUND, "Teacher not found or access denied")
         return self.teachers[identity]
 
-    async def list(self, who: Principal, query: ListQuery) -> Page[Teacher]:
+    async def list(self, who: Principal, query: ListQuery) -> Page[Row]:
         return Page([*self.teachers.values()])
 
 
@@ -120,6 +120,39 @@ CLASSIFIERS = {
         {"Hello": "chitchat", "How": "qa", "And": "qa", "Write": "post", "What": "qa", "Calculate": "tool"}
     ),
 }
+
+
+LONG = "The Nile is 6,650 km long."
+QUESTION = "How long is the river Nile?"
+QUOTE = quote(LONG)
+NILE = excerpt(LONG)
+SHOWN = passages_of(NILE)
+
+
+def parts_of(
+    model: ChatModel | None = None,
+    shelf: Shelf | None = None,
+    judged: Sequence[Quote] = (QUOTE,),
+    **more: Any,
+) -> NodeParts:
+    """The parts of a shipped agent: by default, a shelf with NILE, and a judge to whom QUOTE supports what names the first passage."""
+    shelf = shelf or Shelf(NILE)
+    return NodeParts(
+        shelf,
+        Judge(judged),
+        Staff(),
+        Notes(),
+        model,
+        **{"classifiers": CLASSIFIERS, "sections": shelf, **more},
+    )
+
+
+def asked(agent: str, text: str = QUESTION, talk: Sequence[Message] = (), **parameters: object) -> AnswerTask:
+    """A question to a shipped agent in a conversation. One to the tutor names its teacher."""
+    one = task(text, talk)
+    given = {"teacher_id": str(ASHDOWN), **parameters} if agent == "tutor" else parameters
+    question = replace(one.question, parameters=json.dumps(given) if given else "")
+    return replace(one, question=question, conversation_id=UUID(int=9))
 
 
 def shipped(

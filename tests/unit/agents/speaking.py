@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from uuid import UUID
 
 from responsa_server.agents.engine.node import Progress, Run
 from responsa_server.domain.agents import Agent, AgentEvent, AnswerTask, Barrier, Meter, RecordedCalls
-from responsa_server.domain.events import Delta, ToolCalled, ToolOutcome, ToolReturned
+from responsa_server.domain.events import Answered, Delta, Refused, ToolCalled, ToolOutcome, ToolReturned
 from responsa_server.domain.faults import Fault
 from responsa_server.domain.models import Ended, ModelPiece, ModelPrompt, TextPiece
 from responsa_server.domain.parts import NOT_PAUSED, Pause
@@ -22,11 +22,15 @@ from tests.unit.agents.evidence import WHO
 TURN = UUID(int=7)
 
 
+Items = Sequence[ModelPiece | asyncio.Event | Exception]
+
+
 @dataclass
 class Says:
-    """A model that follows a list of items. It sends pieces, waits for each asyncio.Event, and raises exceptions."""
+    """A model that follows a list of items, or the list that a function makes for a prompt. It sends pieces, waits for each asyncio.Event,
+    and raises exceptions."""
 
-    pieces: Sequence[ModelPiece | asyncio.Event | Exception] = (Ended(complete=True),)
+    pieces: Items | Callable[[ModelPrompt], Items] = (Ended(complete=True),)
     name: str = "m"
     asked: list[ModelPrompt] = field(default_factory=list[ModelPrompt])
     closed: bool = False
@@ -34,7 +38,7 @@ class Says:
     async def stream(self, prompt: ModelPrompt) -> AsyncGenerator[ModelPiece, None]:
         self.asked.append(prompt)
         try:
-            for piece in self.pieces:
+            for piece in self.pieces(prompt) if callable(self.pieces) else self.pieces:
                 if isinstance(piece, asyncio.Event):
                     await piece.wait()
                 elif isinstance(piece, Exception):
@@ -139,6 +143,20 @@ async def told_by(agent: Agent, task: AnswerTask, most: int = 10_000) -> list[Ag
             if len(told) == most:
                 break
     return told
+
+
+def answer_in(told: Sequence[object]) -> Answered:
+    """The answer with which these events end."""
+    end = told[-1]
+    assert isinstance(end, Answered)
+    return end
+
+
+def refusal_in(told: Sequence[object]) -> Refused:
+    """The refusal with which these events end."""
+    end = told[-1]
+    assert isinstance(end, Refused)
+    return end
 
 
 def deltas(told: Sequence[AgentEvent]) -> list[Delta]:

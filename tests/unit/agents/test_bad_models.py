@@ -10,7 +10,6 @@ from datetime import date
 import pytest
 
 from responsa_lab.scripted.strong import Broken, Kind, Strong
-from responsa_server.agents.engine.kinds import NodeParts
 from responsa_server.domain.agents import AgentEvent, AnswerTask
 from responsa_server.domain.errors import Reason, Unavailable
 from responsa_server.domain.events import (
@@ -28,15 +27,10 @@ from responsa_server.domain.events import (
 from responsa_server.domain.models import ChatModel, Ended, Price, Spent, Stop, TextPiece
 from responsa_server.providers.chain import Barred, ChainModel, ModelChain
 from tests.agent_streams import stream
-from tests.unit.agents.evidence import Shelf, excerpt, passages_of, quote, task
-from tests.unit.agents.shipping import ASHDOWN, CLASSIFIERS, Judge, Staff, shipped
-from tests.unit.agents.speaking import Says, text, told_by
+from tests.raising import raises
+from tests.unit.agents.shipping import SHOWN, asked, parts_of, shipped
+from tests.unit.agents.speaking import Says, answer_in, refusal_in, text, told_by
 
-LONG = "The Nile is 6,650 km long."
-QUOTE = replace(quote(LONG), text=LONG)
-NILE = excerpt(LONG)
-SHOWN = passages_of(NILE)
-QUESTIONS = {"chat": "How long is the river Nile?", "tutor": "How long is the river Nile?"}
 CAUSES = {
     Kind.EMPTY: "empty",
     Kind.UNREACHABLE: "unreachable",
@@ -46,6 +40,7 @@ CAUSES = {
     Kind.STALL: "timeout",
 }
 AGENTS = ["chat", "tutor"]
+BOTH = pytest.mark.parametrize("agent", AGENTS)
 DECIDED = {"chat": "intent", "tutor": "need"}
 """For each agent, the first node that asks a model and falls back to a classifier."""
 
@@ -73,27 +68,18 @@ def chain(*models: ChatModel) -> ModelChain:
     )
 
 
-def asked(agent: str, text: str = "") -> AnswerTask:
-    one = task(text or QUESTIONS[agent])
-    parameters = f'{{"teacher_id":"{ASHDOWN}"}}' if agent == "tutor" else ""
-    return replace(one, question=replace(one.question, parameters=parameters))
-
-
 async def ended(
     agent: str, model: ChatModel, question: AnswerTask | None = None
 ) -> tuple[list[AgentEvent], AnswerTask]:
-    shelf = Shelf(NILE)
-    parts = NodeParts(shelf, Judge([QUOTE]), Staff(), model=model, classifiers=CLASSIFIERS)
     one = question or asked(agent)
-    return await told_by(shipped(agent, parts), one), one
+    return await told_by(shipped(agent, parts_of(model)), one), one
 
 
-@pytest.mark.parametrize("agent", AGENTS)
+@BOTH
 @pytest.mark.parametrize("kind", CAUSES)
 async def test_a_model_that_says_nothing_gives_way_to_passages(agent: str, kind: Kind) -> None:
     told, _ = await ended(agent, broken(kind))
-    end = told[-1]
-    assert isinstance(end, Answered)
+    end = answer_in(told)
     assert end.text == text(told) == SHOWN
     assert (end.model, end.outcome) == ("passages", AnswerOutcome.COMPLETE)
     cause = f"model_unavailable:{CAUSES[kind]}"
@@ -101,11 +87,10 @@ async def test_a_model_that_says_nothing_gives_way_to_passages(agent: str, kind:
     assert end.fallbacks[0] == Fallback(FallbackKind.CLASSIFIER, f"broken-{kind}", DECIDED[agent], cause)
 
 
-@pytest.mark.parametrize("agent", AGENTS)
+@BOTH
 async def test_a_model_that_cannot_write_json_still_writes_the_answer(agent: str) -> None:
     told, _ = await ended(agent, broken(Kind.INVALID_JSON))
-    end = told[-1]
-    assert isinstance(end, Answered)
+    end = answer_in(told)
     assert (end.model, end.text) == ("broken-invalid-json", text(told))
     assert {fallback.cause for fallback in end.fallbacks} == {"structured_invalid"}
     kinds = {fallback.kind for fallback in end.fallbacks}
@@ -113,11 +98,10 @@ async def test_a_model_that_cannot_write_json_still_writes_the_answer(agent: str
     assert kinds == {FallbackKind.CLASSIFIER} | ({FallbackKind.RULE} if agent == "tutor" else set())
 
 
-@pytest.mark.parametrize("agent", AGENTS)
+@BOTH
 async def test_endless_text_is_cut_and_says_so(agent: str) -> None:
     told, one = await ended(agent, broken(Kind.ENDLESS))
-    end = told[-1]
-    assert isinstance(end, Answered)
+    end = answer_in(told)
     assert end.outcome is AnswerOutcome.OUTPUT_LIMIT
     assert 0 < len(end.text.encode()) <= MAX_ANSWER_BYTES
     assert end.text == text(told)
@@ -125,15 +109,13 @@ async def test_endless_text_is_cut_and_says_so(agent: str) -> None:
     assert one.meter.usage.input_tokens + one.meter.usage.output_tokens <= 12_001
 
 
-@pytest.mark.parametrize("agent", AGENTS)
+@BOTH
 @pytest.mark.parametrize(("kind", "cause"), [(Kind.CUT, "cut"), (Kind.HANG, "timeout")])
 async def test_a_stream_that_breaks_off_fails_the_turn_which_may_be_tried_again(
     agent: str, kind: Kind, cause: str
 ) -> None:
     one = asked(agent)
-    with pytest.raises(Unavailable) as caught:
-        await ended(agent, broken(kind), one)
-    error = caught.value
+    error = await raises(Unavailable, ended(agent, broken(kind), one))
     assert (error.reason, error.metadata) == (
         Reason.MODEL_UNAVAILABLE,
         {"model": f"broken-{kind}", "cause": cause},
@@ -142,14 +124,12 @@ async def test_a_stream_that_breaks_off_fails_the_turn_which_may_be_tried_again(
     assert one.meter.fallbacks[0].kind is FallbackKind.CLASSIFIER
 
 
-@pytest.mark.parametrize("agent", AGENTS)
+@BOTH
 @pytest.mark.parametrize("kind", [Kind.CUT, Kind.HANG, Kind.ENDLESS])
 async def test_a_call_that_ends_early_has_its_usage_told(agent: str, kind: Kind) -> None:
     one, told = asked(agent), list[AgentEvent]()
-    shelf = Shelf(NILE)
-    parts = NodeParts(shelf, Judge([QUOTE]), Staff(), model=broken(kind), classifiers=CLASSIFIERS)
     with suppress(Unavailable):
-        async with aclosing(stream(shipped(agent, parts), one)) as events:
+        async with aclosing(stream(shipped(agent, parts_of(broken(kind))), one)) as events:
             async for event in events:
                 told.append(event)
     used = [found.usage for found in told if isinstance(found, ModelUsed)]
@@ -159,7 +139,6 @@ async def test_a_call_that_ends_early_has_its_usage_told(agent: str, kind: Kind)
 
 async def test_a_call_that_is_stopped_with_its_turn_emits_its_usage() -> None:
     one = asked("tutor")
-    shelf = Shelf(NILE)
     silent = asyncio.Event()
 
     class Hanging(Broken):
@@ -167,44 +146,39 @@ async def test_a_call_that_is_stopped_with_its_turn_emits_its_usage() -> None:
             silent.set()
             await super()._silence()
 
-    model = Hanging(Kind.HANG, idle_seconds=3600.0)
-    parts = NodeParts(shelf, Judge([QUOTE]), Staff(), model=model, classifiers=CLASSIFIERS)
+    agent = shipped("tutor", parts_of(Hanging(Kind.HANG, idle_seconds=3600.0)))
     emitted = list[AgentEvent]()
-    running = asyncio.create_task(shipped("tutor", parts).answer(one, emitted.append))
+    running = asyncio.create_task(agent.answer(one, emitted.append))
     await silent.wait()
     before = len(emitted)
     running.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await running
+    await raises(asyncio.CancelledError, running)
     (left,) = [event for event in emitted[before:] if isinstance(event, ModelUsed)]
     assert left.model == "broken-hang"
     assert 0 < left.usage.output_tokens <= one.meter.usage.output_tokens
 
 
-@pytest.mark.parametrize("agent", AGENTS)
+@BOTH
 async def test_a_model_that_will_not_answer_refuses_the_turn(agent: str) -> None:
     told, _ = await ended(agent, broken(Kind.UNSAFE))
-    end = told[-1]
-    assert isinstance(end, Refused)
+    end = refusal_in(told)
     assert end.reason is RefusalReason.UNSAFE
     assert text(told) == ""
 
 
-@pytest.mark.parametrize("agent", AGENTS)
+@BOTH
 async def test_the_next_model_of_a_chain_answers_and_the_turn_says_so(agent: str) -> None:
     told, _ = await ended(agent, chain(broken(Kind.OVERLOADED), Strong()))
-    end = told[-1]
-    assert isinstance(end, Answered)
+    end = answer_in(told)
     assert end.model == "p1:m"
     assert list(end.fallbacks) == [Fallback(FallbackKind.PROVIDER, "p0:m", "p1:m", "overloaded")]
     assert ProviderSwitched("p0:m", "p1:m", "overloaded") in told
 
 
-@pytest.mark.parametrize("agent", AGENTS)
+@BOTH
 async def test_with_all_models_down_the_documents_still_answer(agent: str) -> None:
     told, _ = await ended(agent, chain(broken(Kind.CREDENTIAL), broken(Kind.RATE_LIMITED)))
-    end = told[-1]
-    assert isinstance(end, Answered)
+    end = answer_in(told)
     assert (end.text, end.model) == (SHOWN, "passages")
     kinds = [fallback.kind for fallback in end.fallbacks]
     assert FallbackKind.PROVIDER in kinds
@@ -214,13 +188,13 @@ async def test_with_all_models_down_the_documents_still_answer(agent: str) -> No
     )
 
 
-@pytest.mark.parametrize("agent", AGENTS)
+@BOTH
 @pytest.mark.parametrize("stop", list(Stop))
 async def test_a_model_that_is_stopped_in_mid_answer_leaves_nothing_half_written(
     agent: str, stop: Stop
 ) -> None:
     pieces = [TextPiece("The Nile"), TextPiece(" is"), Ended(complete=stop is Stop.END, stop=stop)]
-    told, one = await ended(agent, Says(pieces), replace(asked(agent), history=()))
+    told, one = await ended(agent, Says(pieces))
     end = told[-1]
     if stop is not Stop.UNSAFE:
         assert isinstance(end, Answered)

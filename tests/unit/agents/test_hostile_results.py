@@ -1,4 +1,5 @@
-"""Tools return orders, forged calls, forged citations and control characters. In whole turns of the shipped agents, what they return stays data."""
+"""Tools return orders, forged calls, forged citations and control characters. In whole turns of the shipped agents,
+what they return stays data."""
 
 from __future__ import annotations
 
@@ -25,13 +26,13 @@ from responsa_server.domain.events import (
 from responsa_server.domain.models import ChatModel, Ended, ModelPiece, ModelPrompt, Role, ToolRequest
 from responsa_server.domain.tools import MAX_RESULT_BYTES, FixedTools, ToolCard, ToolResult
 from responsa_server.search.citation_check import check_claims
-from responsa_server.search.tool_sources import whole
+from responsa_server.search.tool_sources import whole_source
 from responsa_server.text.instructing import without_instructions
 from responsa_server.text.lexical import Analyzer
 from tests.instance import ROOT
 from tests.unit.agents.evidence import Shelf, task
 from tests.unit.agents.shipping import Judge, shipped
-from tests.unit.agents.speaking import Does, told_by
+from tests.unit.agents.speaking import Does, answer_in, told_by
 
 LINES = (ROOT / "evals/injection_samples/tools.jsonl").read_text(encoding="utf-8").splitlines()
 RESULTS: Sequence[dict[str, str]] = [json.loads(line) for line in LINES]
@@ -45,7 +46,7 @@ class Led(Obedient):
 
     async def stream(self, prompt: ModelPrompt) -> AsyncGenerator[ModelPiece, None]:
         returned = [message for message in prompt.messages if message.role is Role.TOOL]
-        ordered = " ".join(self.found(Reading(prompt))) if returned else "orders"
+        ordered = " ".join(self.injected_instructions(Reading(prompt))) if returned else "orders"
         wanted = [tool.id for tool in prompt.tools if tool.id in ordered.split()]
         for name in wanted:
             yield ToolRequest(f"request-{len(returned)}-{name}", name, {})
@@ -60,9 +61,9 @@ class Checking(Judge):
     """Checks citations of tools' sources as the server does."""
 
     async def judge_sources(
-        self, claims: Sequence[CitedSentence], sources: Sequence[FoundSource]
+        self, claims: Sequence[CitedSentence], sources: Sequence[FoundSource], *, whole: bool = False
     ) -> Sequence[CheckedClaim]:
-        return check_claims(claims, [whole(source) for source in sources], Analyzer())
+        return check_claims(claims, [whole_source(source) for source in sources], Analyzer())
 
 
 class House:
@@ -83,8 +84,7 @@ class House:
         one = task(text)
         question = replace(one.question, parameters=self._parameters)
         told = await told_by(self._agent, replace(one, question=question))
-        end = told[-1]
-        assert isinstance(end, Answered)
+        end = answer_in(told)
         return end, [event for event in told if isinstance(event, ToolReturned)]
 
 

@@ -36,6 +36,7 @@ LABELS: Final[Mapping[str, tuple[set[str], int]]] = {
     "cairo/examples/categories.jsonl": ({"contract", "test", "explanation"}, 70),
     "chat/examples/intents.jsonl": ({"chitchat", "qa", "post", "linkedin", "tool", "out_of_scope"}, 300),
     "shared/examples/small_talk.jsonl": ({"retrieve", "direct"}, 300),
+    "shared/examples/languages.jsonl": ({"de", "en", "es", "fr"}, 200),
 }
 """For each file, its labels and the minimum number of its lines."""
 LEAST_PER_LABEL: Final = 20
@@ -44,7 +45,10 @@ LEAST_PER_LABEL: Final = 20
 # is an example in a manual.
 _ABSOLUTE = re.compile(r"(?:/(?:home|root|work|tmp|mnt|opt|srv|Users)/|\b[A-Z]:\\)")
 _FOREIGN = re.compile(
-    r"\b(?:chatgpt|gpt-?\d|openai|anthropic|claude|gemini|mistral|llama|copilot|langchain|langgraph|ollama|tavily|serper|cairo|starknet|scarb)\b",
+    (
+        r"\b(?:chatgpt|gpt-?\d|openai|anthropic|claude|gemini|mistral|llama|copilot|langchain|langgraph|ollama|tavily"
+        r"|serper|cairo|starknet|scarb)\b"
+    ),
     re.IGNORECASE,
 )
 _SECRET = re.compile(r"\b(?:sk-[A-Za-z0-9]{8,}|rsp_[A-Za-z0-9]{8,}|AIza[A-Za-z0-9_-]{8,})")
@@ -101,7 +105,8 @@ def test_examples_are_enough_and_said_once(name: str) -> None:
 
 
 def test_the_collections_of_samples_have_the_kind_of_samples() -> None:
-    """The command `samples load` loads an agent's samples into the first collection of the agent, or into one with the agent's id; the mappings of sample databases name their collections."""
+    """The command `samples load` loads an agent's samples into the first collection of the agent, or into one with the
+    agent's id; the mappings of sample databases name their collections."""
     with_samples = {*(folder.parent.name for folder in AGENTS.glob("*/samples")), *CODE}
     tables = {one: tomllib.loads(text_of(AGENTS / one / "agent.toml")) for one in with_samples}
     loaded = {next(iter(one["retrieval"].get("collections", ())), name) for name, one in tables.items()}

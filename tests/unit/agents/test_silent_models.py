@@ -5,7 +5,6 @@ turn's time limit.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
 from dataclasses import replace
 
 import pytest
@@ -15,22 +14,17 @@ from responsa_server.agents.config.files import SHIPPED, examine
 from responsa_server.agents.engine.agent import PlannedAgent, agent_options
 from responsa_server.agents.engine.asking import patience
 from responsa_server.agents.engine.graph import plan
-from responsa_server.agents.engine.kinds import NodeParts
 from responsa_server.agents.nodes.table import KINDS
-from responsa_server.domain.events import Answered, Fallback, FallbackKind
+from responsa_server.domain.events import Fallback, FallbackKind
 from responsa_server.domain.models import (
     ChatModel,
-    Ended,
-    ModelError,
     ModelFault,
-    ModelPiece,
-    ModelPrompt,
 )
 from responsa_server.providers.chain import Barred, ChainModel, ModelChain, Retrying, RetryPolicy
-from tests.unit.agents.evidence import Shelf
-from tests.unit.agents.shipping import CLASSIFIERS, Judge, Staff
-from tests.unit.agents.speaking import Turn, told_by
-from tests.unit.agents.test_bad_models import AGENTS, NILE, QUOTE, SHOWN, Free, asked
+from tests.unit.agents.shipping import SHOWN, asked, parts_of
+from tests.unit.agents.speaking import Turn, answer_in, told_by
+from tests.unit.agents.test_bad_models import AGENTS, Free
+from tests.unit.providers.told import Told, failing
 from tests.wire.openai import OpenAi
 from tests.wire.speaking import Staying, speaking
 
@@ -43,10 +37,9 @@ def agent(name: str, model: ChatModel, seconds: float) -> PlannedAgent:
     assert found.config is not None
     limits = found.config.limits.model_copy(update={"seconds": seconds})
     config = found.config.model_copy(update={"limits": limits})
-    shelf = Shelf(NILE)
-    parts = NodeParts(shelf, Judge([QUOTE]), Staff(), model=model, classifiers=CLASSIFIERS)
     return PlannedAgent(
-        plan(config, parts, found.prompts, KINDS), agent_options(config, f"agents/{name}/versions/1")
+        plan(config, parts_of(model), found.prompts, KINDS),
+        agent_options(config, f"agents/{name}/versions/1"),
     )
 
 
@@ -69,32 +62,17 @@ async def test_a_server_that_accepts_and_says_nothing_ends_in_a_quoted_answer(
         async with asyncio.timeout(30):
             told = await told_by(agent(name, chain, 60.0), asked(name))
     assert silent.asked.is_set()
-    end = told[-1]
-    assert isinstance(end, Answered)
+    end = answer_in(told)
     assert (end.text, end.model) == (SHOWN, "passages")
     assert QUOTED in end.fallbacks
 
 
-class Hears:
-    """A model that records each prompt's `patience_seconds` and fails with a timeout."""
-
-    name = "p:m"
-
-    def __init__(self) -> None:
-        self.patience: list[float | None] = []
-
-    async def stream(self, prompt: ModelPrompt) -> AsyncGenerator[ModelPiece, None]:
-        self.patience.append(prompt.patience_seconds)
-        raise ModelError(ModelFault.TIMEOUT, "as told")
-        yield Ended(complete=True)
-
-
 @pytest.mark.parametrize("name", AGENTS)
 async def test_no_call_may_take_more_than_half_of_what_is_left_of_the_turn(name: str) -> None:
-    model = Hears()
+    model = Told([failing(ModelFault.TIMEOUT)], name="p:m")
     one = replace(asked(name), age_seconds=40.0)
     await told_by(agent(name, model, 60.0), one)
-    *small, write = model.patience
+    *small, write = [prompt.patience_seconds for prompt in model.prompts]
     # The tutor makes three small calls: whether documents are needed, the question's category, and the expansions.
     assert len(small) == {"chat": 1, "tutor": 3}[name]
     assert all(one is not None and one <= 9.0 for one in small)

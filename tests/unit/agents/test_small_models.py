@@ -9,23 +9,20 @@ from dataclasses import replace
 import pytest
 
 from responsa_server.agents.engine.declining import NO_ANSWER
-from responsa_server.agents.engine.kinds import NodeParts
 from responsa_server.agents.nodes import prompt
 from responsa_server.domain.agents import AgentEvent, AnswerTask
 from responsa_server.domain.events import (
-    Answered,
     AnswerOutcome,
     Delta,
     Fallback,
     FallbackKind,
     RefusalReason,
-    Refused,
 )
 from responsa_server.domain.models import ChatModel, ModelError, ModelFault, TextPiece
 from tests.unit.agents.evidence import Shelf
-from tests.unit.agents.shipping import CLASSIFIERS, Judge, Notes, Staff, shipped
-from tests.unit.agents.speaking import Says, says, text, told_by
-from tests.unit.agents.test_bad_models import AGENTS, LONG, NILE, QUOTE, SHOWN, asked, chain
+from tests.unit.agents.shipping import LONG, NILE, SHOWN, asked, parts_of, shipped
+from tests.unit.agents.speaking import Says, answer_in, refusal_in, says, text, told_by
+from tests.unit.agents.test_bad_models import AGENTS, chain
 from tests.unit.agents.test_shipped import talk
 
 SMALL = "m"
@@ -41,9 +38,7 @@ async def told(
     larger: ChatModel | None = None,
     near: bool = True,
 ) -> Sequence[AgentEvent]:
-    shelf = Shelf(NILE, near=near)
-    parts = NodeParts(shelf, Judge([QUOTE]), Staff(), Notes(), model, classifiers=CLASSIFIERS)
-    parts = replace(parts, small=frozenset({small}), larger=larger)
+    parts = parts_of(model, Shelf(NILE, near=near), small=frozenset({small}), larger=larger)
     return await told_by(shipped(agent, parts), question)
 
 
@@ -52,8 +47,7 @@ async def test_it_writes_and_is_asked_for_nothing_else(agent: str) -> None:
     model = says("The Nile is ", "very long. [1] ", "I know.")
     question = replace(asked(agent), history=talk("How long is the Nile?", LONG))
     events = await told(agent, model, question)
-    end = events[-1]
-    assert isinstance(end, Answered)
+    end = answer_in(events)
     assert [one.purpose for one in model.asked] == ["response_synthesis"]
     assert (end.text, end.model) == ("The Nile is very long. I know.", SMALL)
     assert [citation.quote for citation in end.citations] == [LONG]
@@ -66,8 +60,7 @@ async def test_it_writes_and_is_asked_for_nothing_else(agent: str) -> None:
 @pytest.mark.parametrize("written", ["120000", "It is short. [7]", "[1]", NO_ANSWER])
 async def test_passages_are_shown_where_they_bear_nothing_out(agent: str, written: str) -> None:
     events = await told(agent, says(written), asked(agent))
-    end = events[-1]
-    assert isinstance(end, Answered)
+    end = answer_in(events)
     assert end.text == text(list(events)) == SHOWN
     assert (end.model, end.outcome, len(end.citations)) == ("passages", AnswerOutcome.COMPLETE, 1)
     cause = {"[1]": "model_unavailable:empty", NO_ANSWER: "declined"}.get(written, UNCITED.cause)
@@ -78,8 +71,7 @@ async def test_who_is_asked_in_the_end_decides() -> None:
     away = Says([ModelError(ModelFault.UNREACHABLE, "away")])
     # A small model that replaces another model does not classify, and its text is checked.
     small = says("120000")
-    end = (await told("chat", chain(away, small), asked("chat"), small="p1:m", larger=chain(away)))[-1]
-    assert isinstance(end, Answered)
+    end = answer_in(await told("chat", chain(away, small), asked("chat"), small="p1:m", larger=chain(away)))
     assert [one.purpose for one in small.asked] == ["response_synthesis"]
     assert [(fallback.kind, fallback.cause) for fallback in end.fallbacks] == [
         (FallbackKind.CLASSIFIER, "model_unavailable:unreachable"),
@@ -89,8 +81,7 @@ async def test_who_is_asked_in_the_end_decides() -> None:
     # When a larger model replaces the small one, the larger model's text is emitted as it arrives.
     larger = says("12", "0000")
     events = await told("chat", chain(away, larger), asked("chat"), small="p0:m", larger=larger)
-    end = events[-1]
-    assert isinstance(end, Answered)
+    end = answer_in(events)
     assert (end.text, end.model) == ("120000", "p1:m")
     assert len([event for event in events if isinstance(event, Delta)]) == 2
     assert larger.asked[0].purpose == "intent_classification"
@@ -102,8 +93,7 @@ async def test_what_takes_too_long_is_checked_as_far_as_it_came(
 ) -> None:
     monkeypatch.setattr(prompt, "HELD_SECONDS", 0.01)
     model = Says([TextPiece(written), asyncio.Event()])
-    end = (await told("tutor", model, asked("tutor")))[-1]
-    assert isinstance(end, Answered)
+    end = answer_in(await told("tutor", model, asked("tutor")))
     assert model.closed
     assert end.model == (ending or SMALL)
     assert end.outcome is (AnswerOutcome.COMPLETE if ending else AnswerOutcome.OUTPUT_LIMIT)
@@ -112,20 +102,17 @@ async def test_what_takes_too_long_is_checked_as_far_as_it_came(
 
 async def test_a_post_that_no_document_supports_is_refused() -> None:
     question = asked("chat", "Write a post about the Nile.")
-    end = (await told("chat", says("Rivers!"), question))[-1]
-    assert isinstance(end, Refused)
+    end = refusal_in(await told("chat", says("Rivers!"), question))
     assert (end.reason, end.intent) == (RefusalReason.NEEDS_MODEL, "post")
 
 
 async def test_where_no_passage_is_near_the_closest_are_shown_with_a_refusal() -> None:
-    end = (await told("tutor", says("120000"), asked("tutor"), near=False))[-1]
-    assert isinstance(end, Refused)
+    end = refusal_in(await told("tutor", says("120000"), asked("tutor"), near=False))
     assert (end.reason, end.excerpts) == (RefusalReason.NO_SUPPORT, (NILE,))
 
 
 async def test_where_there_is_nothing_to_cite_it_is_told_as_it_comes() -> None:
     events = await told("chat", says("Hel", "lo."), asked("chat", "Hello, how are you?"))
-    end = events[-1]
-    assert isinstance(end, Answered)
+    end = answer_in(events)
     assert (end.text, end.intent, end.model) == ("Hello.", "chitchat", SMALL)
     assert len([event for event in events if isinstance(event, Delta)]) == 2

@@ -24,7 +24,10 @@ async def test_a_declared_tool_is_called_by_the_rules_of_the_server(tmp_path: Pa
         await exchange.reply(status, b'"It rains."')
 
     async with served(handle) as url:
-        text = f'kind = "http_api"\ndescription = "The weather."\nurl = "{url}/{{city}}"\nallow_private = ["127.0.0.1"]\n[parameters.city]\ntype = "string"\n'
+        text = (
+            f'kind = "http_api"\ndescription = "The weather."\nurl = "{url}/{{city}}"\nallow_private '
+            '= ["127.0.0.1"]\n[parameters.city]\ntype = "string"\n'
+        )
         (tmp_path / "weather.toml").write_text(text)
         async with declared_tools(tmp_path) as tools:
             named = {tool.name: tool for tool in tools}

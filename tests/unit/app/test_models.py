@@ -34,3 +34,10 @@ def test_a_model_with_a_price_and_without_a_quota_is_said(
     if said is not None:
         assert models[0] in said[0]
         assert "quotas.user.cost_micros_per_month" in said[1]
+
+
+def test_the_model_that_judges_citations_costs_money_too() -> None:
+    judge = {"judge": "openai:gpt-4o-mini"}
+    said = unlimited_spending(load(models={"default": ["passages"]}, citations=judge))
+    assert said is not None
+    assert judge["judge"] in said[0]

@@ -16,6 +16,7 @@ from responsa_server.cli.local.instance import reranker_finding
 from responsa_server.domain.models import ModelError, ModelFault, Reranker
 from responsa_server.providers.settings import RERANKING_VENDORS, ModelSettings
 from responsa_server.search.settings import RetrievalSettings
+from tests.raising import raises
 
 
 async def opened(called: str, settings: ModelSettings, stack: AsyncExitStack) -> Reranker | None:
@@ -65,9 +66,8 @@ async def test_a_model_that_cannot_be_used_is_named_with_its_setting_and_the_rem
         {"servers": {"lab": server, "ranks": {**server, "rerank": "tei"}}}
     )
     async with AsyncExitStack() as stack:
-        with pytest.raises(SettingsError, match=told) as caught:
-            await opened(called, settings, stack)
-    assert "retrieval.reranker (RESPONSA_RETRIEVAL__RERANKER)" in str(caught.value)
+        caught = await raises(SettingsError, opened(called, settings, stack), told)
+    assert "retrieval.reranker (RESPONSA_RETRIEVAL__RERANKER)" in str(caught)
 
 
 @pytest.mark.parametrize(
@@ -89,9 +89,8 @@ async def test_language_models_and_the_reranker_share_the_limits_of_a_key() -> N
         model = await open_reranker("lab:m", settings, models, 1, stack)
         assert model is not None
         async with models.providers["lab"].limits.place():
-            with pytest.raises(ModelError) as caught:
-                await model.rank("a", ["a", "b"])
-        assert caught.value.fault is ModelFault.OVERLOADED
+            caught = await raises(ModelError, model.rank("a", ["a", "b"]))
+        assert caught.fault is ModelFault.OVERLOADED
         assert list((await model.rank("a", ["a", "b"])).scores) == [1, 0]
 
 

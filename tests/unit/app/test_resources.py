@@ -10,7 +10,8 @@ import pytest
 from responsa_server.app.resources import Addresses, addresses
 from responsa_server.app.settings import ServeRole, load
 from responsa_server.domain.addresses import TcpAddress, UnixAddress, parse
-from responsa_server.embedded import EmbeddedError, Layout
+from responsa_server.embedded import Layout
+from responsa_server.fixable import Fixable
 
 
 def listens(home: Path, **settings: Any) -> Addresses:
@@ -46,5 +47,5 @@ def test_a_worker_listens_nowhere_unless_it_is_told_to(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("setting", ["grpc_listen", "http_listen"])
 def test_what_is_no_address_is_told_with_its_setting(tmp_path: Path, setting: str) -> None:
-    with pytest.raises(EmbeddedError, match=f"{setting}: 'nowhere' is not an address"):
+    with pytest.raises(Fixable, match=f"{setting}: 'nowhere' is not an address"):
         listens(tmp_path, **{setting: "nowhere"})

@@ -13,12 +13,14 @@ import grpc.aio
 import pytest
 import structlog
 from google.protobuf.message import Message
+from opentelemetry.sdk.trace import TracerProvider
 
 from responsa.auth.v1 import auth_service_pb2 as auth
 from responsa_server.calls.call import Call, Interceptor
 from responsa_server.calls.chain import Calls, Feed, Method
 from responsa_server.calls.interceptors.limits import Admission
 from responsa_server.domain.errors import InvalidRequest
+from responsa_server.telemetry.stages import OFF, Traces
 from responsa_server.transports.grpc.server import RpcServer
 
 
@@ -161,8 +163,11 @@ async def test_a_refused_request_is_freed_without_the_garbage_collector(method: 
 
 
 @pytest.mark.usefixtures("uncollected")
+@pytest.mark.parametrize(
+    "traces", [OFF, Traces(provider=TracerProvider(shutdown_on_exit=False))], ids=["untraced", "traced"]
+)
 async def test_a_call_that_was_refused_over_grpc_is_freed_without_the_garbage_collector(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, traces: Traces
 ) -> None:
     monkeypatch.chdir(tmp_path)  # the path of a socket must be short
     refusing = Refusing()
@@ -173,7 +178,7 @@ async def test_a_call_that_was_refused_over_grpc_is_freed_without_the_garbage_co
             Method(STREAM, auth.GetMeRequest, refuses_to_stream, server_streaming=True),
         )
     )
-    server = RpcServer(calls, (), "unix:server")
+    server = RpcServer(calls, (), "unix:server", traces=traces)
     await server.start()
     async with grpc.aio.insecure_channel("unix:server") as channel:
         for method in (ONE, STREAM) * 5:

@@ -111,7 +111,7 @@ EVENTS: Sequence[tuple[str, Event]] = (
     ("cancelled", Cancelled(CancelCause.ADMINISTRATOR)),
     ("failed", Failed(Unavailable(Reason.WORKER_LOST, "Lost.", {"turn": "turns/x"}), retriable=True)),
 )
-TERMINAL = AskFrames().encode_terminal(
+TERMINAL = AskFrames().event(
     NumberedEvent(
         9, 2, NOW, Answered(QUOTE, CITATION.sha256, [CITATION], AnswerOutcome.COMPLETE, 4, Usage(7))
     )
@@ -122,12 +122,18 @@ def numbered(event: Event, seq: int = 1) -> NumberedEvent:
     return NumberedEvent(seq, 1, None if isinstance(event, Delta) else NOW, event)
 
 
-def row(first: int, last: int, *, deltas: bool) -> LogRow:
-    event: Event = Delta("x", 0) if deltas else Status(Step.GRADING, "")
-    frame = AskFrames().encode(
-        TURN, first - 1, last, [numbered(event, seq) for seq in range(first, last + 1)]
-    )
-    return LogRow(first, last, deltas, frame)
+def encoded(after_seq: int, events: Sequence[NumberedEvent]) -> bytes:
+    codec = AskFrames()
+    return codec.frame(TURN, after_seq, after_seq + len(events), [codec.event(event) for event in events])
+
+
+def row(first: int, last: int, *, deltas: bool | None) -> LogRow:
+    """deltas: whether the row has deltas or statuses; None: both, in turn."""
+    kinds: tuple[Event, Event] = (Delta("x", 0), Status(Step.GRADING, ""))
+    events = [
+        numbered(kinds[seq % 2 if deltas is None else not deltas], seq) for seq in range(first, last + 1)
+    ]
+    return LogRow(first, last, bool(deltas), encoded(first - 1, events))
 
 
 async def sent(
@@ -155,8 +161,7 @@ def kinds(found: Sequence[chat_service_pb2.ResumeTurnResponse]) -> list[list[str
 
 @pytest.mark.parametrize(("kind", "event"), EVENTS)
 def test_each_event_is_a_frame_of_the_contract(kind: str, event: Event) -> None:
-    codec = AskFrames()
-    frame = chat_service_pb2.AskResponse.FromString(codec.encode(TURN, 4, 5, [numbered(event, 5)]))
+    frame = chat_service_pb2.AskResponse.FromString(encoded(4, [numbered(event, 5)]))
     assert (frame.turn, frame.after_seq, frame.through_seq) == (f"turns/{TURN}", 4, 5)
     (one,) = frame.events
     assert one.WhichOneof("event") == kind
@@ -174,7 +179,7 @@ def test_every_kind_of_the_contract_is_made() -> None:
 def test_what_a_tool_is_called_with_is_told_as_it_is() -> None:
     called = next(event for kind, event in EVENTS if kind == "tool_call")
     assert isinstance(called, ToolCalled)
-    made = turn_pb2.TurnEvent.FromString(AskFrames().encode_terminal(numbered(called)))
+    made = turn_pb2.TurnEvent.FromString(AskFrames().event(numbered(called)))
     assert made.tool_call.tool == "tools/gauge"
     assert json_format.MessageToDict(made.tool_call.arguments) == called.arguments
 
@@ -196,7 +201,7 @@ def test_an_answer_that_cites_a_tool_is_withdrawn_only_for_the_documents_that_it
 
     def terminal(*citations: AnyCitation) -> bytes:
         answer = Answered(QUOTE, CITATION.sha256, citations, AnswerOutcome.COMPLETE, 4, Usage(7))
-        return codec.encode_terminal(numbered(answer))
+        return codec.event(numbered(answer))
 
     fetched, both = terminal(FETCHED), terminal(FETCHED, CITATION)
     gone = [CITATION.document_id]
@@ -215,7 +220,7 @@ def test_an_answer_that_cites_a_tool_is_withdrawn_only_for_the_documents_that_it
 def test_a_failure_is_the_status_that_a_call_would_carry() -> None:
     event = EVENTS[-1][1]
     assert isinstance(event, Failed)
-    made = turn_pb2.TurnEvent.FromString(AskFrames().encode_terminal(numbered(event)))
+    made = turn_pb2.TurnEvent.FromString(AskFrames().event(numbered(event)))
     assert made.failed.retriable
     assert made.failed.status == status.of(event.error)
 
@@ -334,9 +339,7 @@ def test_an_answer_of_8e1076a_keeps_its_bytes_when_a_reader_resumes_within_its_r
 def test_where_a_frame_begins_can_be_changed_without_reading_it(
     before: int, wanted: int, events: int
 ) -> None:
-    made = AskFrames().encode(
-        TURN, before, before + events, [numbered(Delta("é", 0), before + 1 + n) for n in range(events)]
-    )
+    made = encoded(before, [numbered(Delta("é", 0), before + 1 + n) for n in range(events)])
     expected = chat_service_pb2.AskResponse.FromString(made)
     expected.after_seq = wanted
     changed = frames.after(made, wanted)
@@ -401,23 +404,30 @@ async def test_a_hole_in_the_rows_is_not_hidden() -> None:
 
 
 @given(
-    st.lists(st.tuples(st.integers(1, 4), st.booleans(), st.booleans()), max_size=12),
+    st.lists(st.tuples(st.integers(1, 4), st.sampled_from([False, True, None]), st.booleans()), max_size=12),
     st.booleans(),
     st.integers(0, 12),
 )
 async def test_frames_follow_each_other_without_a_hole(
-    shape: list[tuple[int, bool, bool]], include_deltas: bool, after_seq: int
+    shape: list[tuple[int, bool | None, bool]], include_deltas: bool, after_seq: int
 ) -> None:
     rows: list[Followed] = []
+    wanted: list[int] = []
     seq = 0
     for length, deltas, heartbeat in shape:
+        sent_of = {
+            False: lambda _: True,
+            True: lambda _: include_deltas,
+            None: lambda n: include_deltas or n % 2,
+        }
+        wanted += filter(sent_of[deltas], range(seq + 1, seq + length + 1))
         # Rows that end at or before after_seq are not read.
         if seq + length > after_seq:
             rows.append(row(seq + 1, seq + length, deltas=deltas))
         seq += length
         if heartbeat:
             rows.append(Heartbeat())
-    at = after_seq
+    at, got = after_seq, list[int]()
     for frame in await sent(rows, include_deltas=include_deltas, after_seq=after_seq):
         assert frame.after_seq == at
         assert frame.through_seq >= at
@@ -425,8 +435,11 @@ async def test_frames_follow_each_other_without_a_hole(
             at < event.seq <= frame.through_seq or event.WhichOneof("event") == "heartbeat"
             for event in frame.events
         )
+        assert include_deltas or not any(event.HasField("delta") for event in frame.events)
+        got += [event.seq for event in frame.events if event.seq]
         at = frame.through_seq
     assert at == max(seq, after_seq)
+    assert got == [one for one in wanted if one > after_seq]
 
 
 @given(
@@ -449,7 +462,7 @@ def test_frames_of_deltas_are_the_bytes_that_protobuf_makes(
         through_seq=through_seq,
         events=[converted(event) for event in events],
     ).SerializeToString(deterministic=True)
-    assert AskFrames().encode(TURN, after_seq, through_seq, events) == expected
+    assert encoded(after_seq, events) == expected
 
 
 def test_a_turn_has_read_the_excerpts_that_it_shows() -> None:

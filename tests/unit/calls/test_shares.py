@@ -17,7 +17,9 @@ NOW = datetime(2026, 11, 26, tzinfo=UTC)
 
 def test_a_reader_sees_only_citations_of_what_they_may_read() -> None:
     cited = [
-        citation_pb2.Citation(document_version=f"documents/{one}/versions/1", title="Handbook", quote="28 days.", answer_range=byte_range_pb2.ByteRange(end=4))
+        citation_pb2.Citation(
+            document_version=f"documents/{one}/versions/1", title="Handbook", quote="28 days.", answer_range=byte_range_pb2.ByteRange(end=4)
+        )
         for one in (OPEN, CLOSED)
     ]  # fmt: skip
     # A tool may have returned a document.
@@ -26,7 +28,9 @@ def test_a_reader_sees_only_citations_of_what_they_may_read() -> None:
     )
     answer = turn_pb2.TurnAnswer(
         text="28 days.", citations=[*cited, fetched], model="openai:gpt", collection="collections/hr",
-        unconfirmed_sentences=[citation_pb2.UnconfirmedSentence(document_version=f"documents/{OPEN}/versions/1", answer_range=byte_range_pb2.ByteRange(end=8))],
+        unconfirmed_sentences=[
+            citation_pb2.UnconfirmedSentence(document_version=f"documents/{OPEN}/versions/1", answer_range=byte_range_pb2.ByteRange(end=8))
+        ],
     )  # fmt: skip
     terminal = turn_pb2.TurnEvent(answer=answer).SerializeToString()
 

@@ -16,15 +16,15 @@ from google.protobuf.struct_pb2 import ListValue, Struct, Value
 from hypothesis import given
 from hypothesis import strategies as st
 
-from buf.validate import validate_pb2
 from responsa.admin.v1 import admin_service_pb2, teacher_pb2
 from responsa.auth.v1 import auth_service_pb2, user_pb2
 from responsa.chat.v1 import chat_service_pb2 as chat
 from responsa.chat.v1 import conversation_pb2
 from responsa.knowledge.v1 import collection_pb2, document_pb2, reader_pb2
 from responsa.knowledge.v1 import knowledge_service_pb2 as knowledge
+from responsa.rules import validate_pb2
 from responsa.type.v1 import scope_pb2
-from responsa_server.calls import status, violations, wire
+from responsa_server.calls import status, violations
 from responsa_server.calls.authorisation import RULES
 from responsa_server.calls.call import Call, Received
 from responsa_server.calls.convert import structs
@@ -105,13 +105,48 @@ TURN = f"turns/{UUID(int=7)}"
 @pytest.mark.parametrize(
     ("method", "request_", "field", "remedy"),
     [
-        ("chat.v1.ChatService/SubmitFeedback", chat.SubmitFeedbackRequest(message=TURN, rating=cast("Any", 9)), "rating", "must be one of RATING_UP, RATING_DOWN"),
-        ("auth.v1.AuthService/CreateInvitation", auth_service_pb2.CreateInvitationRequest(role=user_pb2.USER_ROLE_SERVICE), "role", "must be one of USER_ROLE_USER, USER_ROLE_ADMIN"),
-        ("knowledge.v1.KnowledgeService/CreateCollection", shared(role=user_pb2.USER_ROLE_UNSPECIFIED), "collection.readers[0].role", "must be one of USER_ROLE_USER, USER_ROLE_ADMIN, USER_ROLE_SERVICE"),
-        ("knowledge.v1.KnowledgeService/CreateCollection", shared(everyone=False), "collection.readers[0].everyone", "must be true, or be left out"),
-        ("admin.v1.AdminService/CreateUser", admin_service_pb2.CreateUserRequest(user=user_pb2.User()), "user.display_name", "must have at least one character that is not white space"),
-        ("admin.v1.AdminService/CreateTeacher", admin_service_pb2.CreateTeacherRequest(teacher=teacher_pb2.Teacher(display_name="Ann")), "teacher.persona", "must have at least one character that is not white space"),
-        ("admin.v1.AdminService/UpdateTeacher", admin_service_pb2.UpdateTeacherRequest(teacher=teacher_pb2.Teacher()), "teacher.name", "must be the name of a teacher, teachers/{uuid}"),
+        (
+            "chat.v1.ChatService/SubmitFeedback",
+            chat.SubmitFeedbackRequest(message=TURN, rating=cast("Any", 9)),
+            "rating",
+            "must be one of RATING_UP, RATING_DOWN",
+        ),
+        (
+            "auth.v1.AuthService/CreateInvitation",
+            auth_service_pb2.CreateInvitationRequest(role=user_pb2.USER_ROLE_SERVICE),
+            "role",
+            "must be one of USER_ROLE_USER, USER_ROLE_ADMIN",
+        ),
+        (
+            "knowledge.v1.KnowledgeService/CreateCollection",
+            shared(role=user_pb2.USER_ROLE_UNSPECIFIED),
+            "collection.readers[0].role",
+            "must be one of USER_ROLE_USER, USER_ROLE_ADMIN, USER_ROLE_SERVICE",
+        ),
+        (
+            "knowledge.v1.KnowledgeService/CreateCollection",
+            shared(everyone=False),
+            "collection.readers[0].everyone",
+            "must be true, or be left out",
+        ),
+        (
+            "admin.v1.AdminService/CreateUser",
+            admin_service_pb2.CreateUserRequest(user=user_pb2.User()),
+            "user.display_name",
+            "must have at least one character that is not white space",
+        ),
+        (
+            "admin.v1.AdminService/CreateTeacher",
+            admin_service_pb2.CreateTeacherRequest(teacher=teacher_pb2.Teacher(display_name="Ann")),
+            "teacher.persona",
+            "must have at least one character that is not white space",
+        ),
+        (
+            "admin.v1.AdminService/UpdateTeacher",
+            admin_service_pb2.UpdateTeacherRequest(teacher=teacher_pb2.Teacher()),
+            "teacher.name",
+            "must be the name of a teacher, teachers/{uuid}",
+        ),
     ],
 )  # fmt: skip
 def test_the_field_and_its_choices_are_named_instead_of_the_rule(
@@ -191,7 +226,7 @@ def test_bytes_that_are_no_message(data: bytes) -> None:
 
 @given(st.binary(max_size=300))
 def test_no_bytes_break_the_search_for_the_field(data: bytes) -> None:
-    wire.invalid_text(chat.AskRequest.DESCRIPTOR, data)
+    violations.invalid_text(chat.AskRequest.DESCRIPTOR, data)
 
 
 def calls_of(act: Callable[[], object]) -> int:
@@ -327,8 +362,10 @@ def _unbounded() -> type[Message]:
 
 def test_the_search_for_a_text_that_is_not_utf8_gives_up() -> None:
     harmless, broken = b"\x08\x00", b"\x12\x01\xff"
-    assert wire.invalid_text(chat.AskRequest.DESCRIPTOR, harmless * 100 + broken) == "text"
-    assert wire.invalid_text(chat.AskRequest.DESCRIPTOR, harmless * wire.MAX_PARTS + broken) is None
+    assert violations.invalid_text(chat.AskRequest.DESCRIPTOR, harmless * 100 + broken) == "text"
+    assert (
+        violations.invalid_text(chat.AskRequest.DESCRIPTOR, harmless * violations.MAX_PARTS + broken) is None
+    )
 
 
 def patterns(descriptor: Any, seen: set[str]) -> set[str]:

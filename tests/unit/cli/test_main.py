@@ -9,13 +9,14 @@ import pytest
 import typer
 from typer.main import get_command
 
-from responsa_server.cli.main import COMMANDS, Command
+from responsa_server.cli.command import Command
+from responsa_server.cli.main import all_commands
 from tests.instance import ROOT
 
 TEXT = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("command", COMMANDS, ids=[one.name for one in COMMANDS])
+@pytest.mark.parametrize("command", [*all_commands()], ids=lambda command: command.name)
 def test_every_command_is_described(command: Command) -> None:
     app = typer.Typer()
     app.callback()(lambda: None)

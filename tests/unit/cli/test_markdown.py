@@ -26,7 +26,10 @@ def text_of(markdown: str, width: int = 80) -> str | None:
         ("# Head\n\nIt is *so* and `so`. [1]\nThen **this**. [2]", "Head\n\nIt is so and so. [1] Then this. [2]\n"),
         ("- one\n  wrapped\n- two\n\n3. three\n4. four", " • one wrapped\n • two\n\n 3 three\n 4 four\n"),
         ("> A quote\n> of two lines", "▌ A quote of two lines\n"),
-        ("A [link](https://a.example/b) and <https://b.example>, [here](#there).", "A link (https://a.example/b) and https://b.example, here.\n"),
+        (
+            "A [link](https://a.example/b) and <https://b.example>, [here](#there).",
+            "A link (https://a.example/b) and https://b.example, here.\n",
+        ),
         ("An ![image](http://a.example/x.png) and ![](y.png)", "An image (http://a.example/x.png) and (y.png)\n"),
         ("| a | b |\n|---|---|\n| 1 | 2 [1] |", " a  b\n ────────\n 1  2 [1]\n"),
         ("```sh\n" + "x" * 100 + "  y\n\tz\n```", "x" * 100 + "  y\n        z\n"),
@@ -44,7 +47,10 @@ def test_rendering(markdown: str, text: str) -> None:
         ("a&#27;[2Jb&#x9b;c&#x202e;d\x1b[2J", "a�[2Jb�c�d�[2J\n"),
         ("`\x1b]0;title\x07`\n\n    \x1b[2J", "�]0;title�\n\n�[2J\n"),
         ("[a](http://b.example/\x1b) [c](<http://d.example/\x1b&#x202e;>)", "[a](http://b.example/�) c (http://d.example/%1B%E2%80%AE)\n"),
-        ("[x](javascript:alert) <b onclick=y>z</b> <kbd></kbd></kbd><!-- w -->", "[x](javascript:alert) <b onclick=y>z</b> <kbd></kbd></kbd><!-- w -->\n"),
+        (
+            "[x](javascript:alert) <b onclick=y>z</b> <kbd></kbd></kbd><!-- w -->",
+            "[x](javascript:alert) <b onclick=y>z</b> <kbd></kbd></kbd><!-- w -->\n",
+        ),
         ("<script>\nalert(1)\n</script>", "<script> alert(1) </script>\n"),
         ("[1]: http://a.example\n\nSo it is. [1]", "[1]: http://a.example\n\nSo it is. [1]\n"),
         ("[bold red]x[/] :smile:", "[bold red]x[/] :smile:\n"),

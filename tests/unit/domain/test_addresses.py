@@ -19,7 +19,19 @@ def test_the_origins_of_a_port_that_browsers_leave_out() -> None:
     ("host", "expected"),
     [
         *((name, True) for name in ("127.0.0.1:9201", "10.1.2.3", "[::1]:9201", "[fd00::5]", "localhost:1", "LOCALHOST")),
-        *((name, False) for name in ("", "evil.example", "evil.example:9201", "127.0.0.1.evil.example:9201", "localhost.", "localhost.evil.example", "127.0.0.1:x", "0x7f.1")),
+        *(
+            (name, False)
+            for name in (
+                "",
+                "evil.example",
+                "evil.example:9201",
+                "127.0.0.1.evil.example:9201",
+                "localhost.",
+                "localhost.evil.example",
+                "127.0.0.1:x",
+                "0x7f.1",
+            )
+        ),
     ],
 )  # fmt: skip
 def test_addresses_and_names(host: str, expected: bool) -> None:

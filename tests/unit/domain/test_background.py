@@ -11,6 +11,7 @@ from responsa_server.domain.background import Background
 from responsa_server.domain.errors import NotFound
 from responsa_server.domain.knowledge import OwnershipLost
 from responsa_server.domain.turns import TurnLost
+from tests.raising import raises
 
 
 async def test_work_that_does_not_end_in_time_is_cancelled() -> None:
@@ -70,8 +71,7 @@ async def test_a_cancelled_caller_does_not_cut_its_work(caplog: pytest.LogCaptur
     caller = asyncio.create_task(background.run(work()))
     await begun.wait()
     caller.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await caller
+    await raises(asyncio.CancelledError, caller)
     assert (ended.is_set(), len(background)) == (False, 1)
     gate.set()
     await background.drain()
@@ -82,8 +82,7 @@ async def test_a_cancelled_caller_does_not_cut_its_work(caplog: pytest.LogCaptur
 async def test_the_caller_gets_the_result_or_the_error(caplog: pytest.LogCaptureFixture) -> None:
     background = Background()
     assert await background.run(_returns(3)) == 3
-    with pytest.raises(RuntimeError, match="seen"):
-        await background.run(_raises(RuntimeError("seen")))
+    await raises(RuntimeError, background.run(_raises(RuntimeError("seen"))), "seen")
     # `run` also accepts a task that was started elsewhere.
     assert await background.run(asyncio.create_task(_returns(4))) == 4
     assert caplog.records == []

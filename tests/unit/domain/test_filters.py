@@ -190,8 +190,10 @@ def test_no_filter_breaks_the_parser(text: str) -> None:
 
 
 TOKENS = (
-    "title", "labels.team", "metadata.a.b", "date", "owner", "collection", "=", "!=", "<", ">=", ":", "(", ")", "AND", "OR", "NOT", "-", "x", '"a b"',
-    "*", "2025", "2025-13", "0000", "9999", "99999-01-01", "1e400", "-1", "'", '"', "\\", "users/x", "collections/a*", "--", ";", ",", "\n", "\u202e",
+    "title", "labels.team", "metadata.a.b", "date", "owner", "collection", "=", "!=", "<", ">=", ":", "(", ")", "AND", "OR", "NOT", "-",
+    "x", '"a b"',
+    "*", "2025", "2025-13", "0000", "9999", "99999-01-01", "1e400", "-1", "'", '"', "\\", "users/x", "collections/a*", "--", ";", ",", "\n",
+    "\u202e",
 )  # fmt: skip
 
 

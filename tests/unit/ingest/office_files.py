@@ -7,13 +7,17 @@ from collections.abc import Mapping
 from io import BytesIO
 
 from responsa_server.ingest.formats.office_samples import relationships, zipped
+from responsa_server.ingest.formats.sniff import sniff
 from responsa_server.ingest.formats.table import FORMATS
-from responsa_server.ingest.sniff import sniff
 from responsa_server.text.canonical import BlockKind, ParsedDocument
 
 OOXML = "http://schemas.openxmlformats.org/"
 RELATIONS = f'xmlns:r="{OOXML}officeDocument/2006/relationships"'
-W = f'xmlns:w="{OOXML}wordprocessingml/2006/main" xmlns:w14="http://schemas.microsoft.com/office/word/2010/wordml" xmlns:mc="{OOXML}markup-compatibility/2006" xmlns:m="{OOXML}officeDocument/2006/math"'
+W = (
+    f'xmlns:w="{OOXML}wordprocessingml/2006/main" '
+    'xmlns:w14="http://schemas.microsoft.com/office/word/2010/wordml" '
+    f'xmlns:mc="{OOXML}markup-compatibility/2006" xmlns:m="{OOXML}officeDocument/2006/math"'
+)
 P = f'xmlns:p="{OOXML}presentationml/2006/main" xmlns:a="{OOXML}drawingml/2006/main" xmlns:dgm="{OOXML}drawingml/2006/diagram" {RELATIONS}'
 X = f'xmlns="{OOXML}spreadsheetml/2006/main" {RELATIONS}'
 ODF = " ".join(
@@ -24,8 +28,12 @@ ODF = " ".join(
         "table": "table",
         "style": "style",
         "draw": "drawing",
+        "form": "form",
         "manifest": "manifest",
     }.items()
+) + (
+    ' xmlns:loext="urn:org:documentfoundation:names:experimental:office:xmlns:loext:1.0"'
+    ' xmlns:field="urn:openoffice:names:experimental:ooo-ms-interop:xmlns:field:1.0"'
 )
 DC = 'xmlns:dc="http://purl.org/dc/elements/1.1/"'
 
@@ -75,7 +83,7 @@ def shape(paragraphs: str, placeholder: str | None = None, attributes: str = "")
     """A shape. placeholder: its type, '' for a placeholder without a type."""
     kind = f'type="{placeholder}"' if placeholder else ""
     nv = f"<p:nvPr>{f'<p:ph {kind}/>' if placeholder is not None else ''}</p:nvPr>"
-    if not paragraphs.startswith("<a:p>"):
+    if not paragraphs.startswith(("<a:p>", "<a:lstStyle>")):
         paragraphs = f"<a:p><a:r><a:t>{paragraphs}</a:t></a:r></a:p>"
     return f"<p:sp><p:nvSpPr><p:cNvPr {attributes}/>{nv}</p:nvSpPr><p:txBody>{paragraphs}</p:txBody></p:sp>"
 
@@ -91,8 +99,8 @@ def xlsx(
     after: str = "",
     tables: Mapping[str, str] | None = None,
 ) -> bytes:
-    """An XLSX file. sheets: the content of each sheet's sheetData by name; before, after: what stands round it in each sheet. hidden: the states of hidden sheets. tables: the ranges
-    of the first sheet's tables by name.
+    """An XLSX file. sheets: the content of each sheet's sheetData by name; before, after: what stands round it in each
+    sheet. hidden: the states of hidden sheets. tables: the ranges of the first sheet's tables by name.
     """
     rows = "".join(
         f'<sheet name="{name}" r:id="r{number}" state="{(hidden or {}).get(name, "visible")}"/>'

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 import pytest
 
 from responsa_server.domain.errors import DocumentRejected, Reason
+from responsa_server.ingest.formats.sniff import Original, sniff
 from responsa_server.ingest.sandbox.parsed_file import ParsedFile
-from responsa_server.ingest.sniff import Original, sniff
 from responsa_server.text.canonical import ParsedDocument
 
 

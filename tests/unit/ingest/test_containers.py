@@ -18,8 +18,8 @@ from responsa_server.ingest.containers import OLE_MAGIC, Archive
 from responsa_server.ingest.formats import office_samples
 from responsa_server.ingest.formats.office import MAX_DEPTH
 from responsa_server.ingest.formats.office_samples import zipped
+from responsa_server.ingest.formats.sniff import decide_format, sniff
 from responsa_server.ingest.formats.table import DOCX, FORMATS, ODT, PPTX, XLSX, Format
-from responsa_server.ingest.sniff import decide_format, sniff
 from tests.unit.ingest.in_memory import InMemory
 from tests.unit.ingest.office_files import W, changed, docx, parse
 from tests.unit.ingest.originals import rejected
@@ -178,7 +178,9 @@ def test_a_damaged_document_is_parsed_or_refused(row: Format, edits: list[tuple[
 XML = st.recursive(
     st.sampled_from(["", "text", "<w:t>a</w:t>", "<w:br/>", '<w:fldChar w:fldCharType="begin"/>', '<w:fldChar w:fldCharType="end"/>']),
     lambda inner: st.tuples(
-        st.sampled_from(["w:p", "w:r", "w:tbl", "w:tr", "w:tc", "w:sdt", "w:del", "w:ins", "w:pPr", "w:txbxContent", "mc:AlternateContent"]),
+        st.sampled_from(
+            ["w:p", "w:r", "w:tbl", "w:tr", "w:tc", "w:sdt", "w:del", "w:ins", "w:pPr", "w:txbxContent", "mc:AlternateContent"]
+        ),
         st.lists(inner, max_size=4),
     ).map(lambda made: f"<{made[0]}>{''.join(made[1])}</{made[0]}>"),
     max_leaves=20,

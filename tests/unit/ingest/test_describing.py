@@ -1,4 +1,5 @@
-"""Descriptions of documents: a model writes the gist, over each vendor's real protocol; whatever goes wrong, the text's own words are used."""
+"""Descriptions of documents: a model writes the gist, over each vendor's real protocol; whatever goes wrong, the text's
+own words are used."""
 
 from __future__ import annotations
 

@@ -52,11 +52,11 @@ async def test_the_cache_is_asked_only_for_what_the_file_lacks(tmp_path: Path) -
 async def test_most_texts_of_the_own_documents_have_a_shipped_vector(embedder: MiniLmEmbedder) -> None:
     vectors = Vectors()
     await index(Recorder(embedder), vectors)
-    assert len(vectors.shipped) > 0.6 * len(vectors.shipped | vectors.computed), "make generate"
+    assert len(vectors.shipped) > 0.6 * len(vectors.shipped | vectors.computed), "make ready"
 
 
 async def test_shipped_vectors_are_those_of_the_model(embedder: MiniLmEmbedder) -> None:
-    text = "Durability"  # the title of a page
+    text = "Agents"  # the title of a page
     digest = sha256(text.encode()).digest()
     (shipped,) = read(SHIPPED, embedder.name, [digest]).values()
     (computed,) = await embedder.embed([text])

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from responsa_server.domain.errors import DOCUMENT_REASONS, DocumentRejected, Reason
+from responsa_server.ingest.formats.sniff import CHARSETS, sniff
 from responsa_server.ingest.sandbox.protocol import pack_rejection
-from responsa_server.ingest.sniff import CHARSETS, sniff
 from tests.unit.ingest.originals import rejected, unpacked
 
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
@@ -32,7 +32,7 @@ OLE = codecs.decode("d0cf11e0a1b11ae1", "hex") + bytes(300)
         ("", "text/markdown; charset=utf-8", b"x", "MARKDOWN"),
         ("", "Text/HTML", b"x", "HTML"),
         ("About St. Louis", "text/plain", b"x", "TEXT"),
-        ("notes.rst", "text/plain", b"x", "TEXT"),
+        ("notes.adoc", "text/plain", b"x", "TEXT"),
         ("", "", b"plain words", "TEXT"),
         ("", "application/octet-stream", b"<!-- c --><!DOCTYPE html><p>x", "HTML"),
         ("README", "", b"<p>not a whole page", "TEXT"),
@@ -41,6 +41,15 @@ OLE = codecs.decode("d0cf11e0a1b11ae1", "hex") + bytes(300)
         ("a.json", "text/plain", b"x", "JSON"),
         ("a.ndjson", "", b"x", "JSON_LINES"),
         ("", "", b"[1, 2]", "TEXT"),
+        ("rates.xls", "application/vnd.ms-excel", b"<html><table>", "HTML"),
+        (
+            "wiki.doc",
+            "application/msword",
+            b"Date: x\nMIME-Version: 1.0\nContent-Type: multipart/related\n",
+            "EML",
+        ),
+        ("note.doc", "", b"plain words", "TEXT"),
+        ("", "", b"BEGIN:VCALENDAR\r\n", "ICS"),
     ],
 )
 def test_name_then_content_type_then_content_decide(
@@ -60,7 +69,8 @@ def test_name_then_content_type_then_content_decide(
         (OLE, "Office"),
         (b"{\\rtf1 hello}", "RTF"),
         (b"\x01\x02\x03\x04" * 50 + b"text", "binary"),
-        (b"text\x00text with a single NUL in it", "binary"),
+        (b"text\x00" * 9, "binary"),
+        (b"caf\xe9\x00", "binary"),
     ],
 )
 @pytest.mark.parametrize("name", ["a.md", "a.txt", "a.html"])
@@ -84,11 +94,9 @@ def test_what_is_said_truly_but_not_taken_is_unsupported(data: bytes, name: str,
         sniff(data, name, content_type)
 
 
-@pytest.mark.parametrize(
-    "text", ["BMW builds cars.", "MZ was a maker of motorcycles.", "GIF is a format.", "ID3 tags"]
-)
-def test_sentences_that_begin_like_magic_numbers_are_text(text: str) -> None:
-    assert sniff(text.encode(), "a.txt").text == text
+@pytest.mark.parametrize("data", [b"The sluice\x00 opens.", b"\xef\xbb\xbfThe sluice\x00 opens."])
+def test_one_nul_damages_only_its_word(data: bytes) -> None:
+    assert sniff(data, "a.txt").text == "The sluice\ufffd opens."
 
 
 @pytest.mark.parametrize(
@@ -107,52 +115,56 @@ def test_nothing_visible_is_empty(data: bytes) -> None:
         sniff(data, "a.md")
 
 
-@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
-def test_byte_order_marks_decide_and_are_no_text(encoding: str) -> None:
-    assert sniff("Grüße 漢字 😀\r\nx\ry".encode(encoding), "a.txt").text == "Grüße 漢字 😀\r\nx\ry"
-
-
-def test_utf16_without_a_mark_is_named() -> None:
-    with rejected(Reason.DOCUMENT_MALFORMED, match="UTF-16"):
-        sniff("Plain words.".encode("utf-16-le"), "a.txt")
-
-
-def test_broken_utf16_and_lone_surrogates_are_malformed() -> None:
-    with rejected(Reason.DOCUMENT_MALFORMED):
-        sniff(codecs.BOM_UTF16_LE + b"x\x00\x00\xd8y\x00", "a.txt")
-    with rejected(Reason.DOCUMENT_MALFORMED):
-        sniff(b"caf\xed\xa0\x80", "a.txt", "text/plain; charset=utf-8")
-
-
-def test_invalid_utf8_declared_as_utf8_tells_the_byte() -> None:
-    with rejected(Reason.DOCUMENT_MALFORMED, match="Byte 3 "):
-        sniff(b"caf\xe9", "a.txt", "text/plain; charset=UTF-8")
-    with rejected(Reason.DOCUMENT_MALFORMED):
-        sniff(b"<meta charset=utf-8>caf\xe9", "a.html")
-
-
-def test_undeclared_legacy_encodings_are_detected() -> None:
-    german = (
-        "Über allen Gipfeln ist Ruh, in allen Wipfeln spürest du kaum einen Hauch. Die Vögel schweigen. " * 4
-    )
-    assert sniff(german.encode("cp1252"), "a.txt").text == german
-    late = ("The mill by the river grinds rye and wheat for the whole valley.\n") * 5000 + german
-    assert sniff(late.encode("cp1252"), "a.txt").text == late
+GERMAN = "Über allen Gipfeln ist Ruh, in allen Wipfeln spürest du kaum einen Hauch. Die Vögel schweigen. " * 4
+MARKED = "Grüße 漢字 😀\r\nx\ry"
 
 
 @pytest.mark.parametrize(
-    "text",
+    ("text", "encoding"),
     [
-        "Müller ging.",
-        "Les œufs à la coque",
-        "São Paulo",
-        "Die Größe: 5 m²",
-        "It costs 5 £ or 6 €.",
-        "Het is één dag",
+        # Sentences that begin like magic numbers.
+        ("BMW builds cars.", "utf-8"),
+        ("MZ was a maker of motorcycles.", "utf-8"),
+        ("GIF is a format.", "utf-8"),
+        ("ID3 tags", "utf-8"),
+        # Byte order marks decide, and are no text.
+        (MARKED, "utf-8-sig"),
+        (MARKED, "utf-16"),
+        (MARKED, "utf-32"),
+        # A legacy encoding that is not declared, early or late in the text.
+        (GERMAN, "cp1252"),
+        (5000 * "The mill by the river grinds rye and wheat for the whole valley.\n" + GERMAN, "cp1252"),
+        # A few letters of such an encoding are western.
+        ("Müller ging.", "cp1252"),
+        ("Les œufs à la coque", "cp1252"),
+        ("São Paulo", "cp1252"),
+        ("Die Größe: 5 m²", "cp1252"),
+        ("It costs 5 £ or 6 €.", "cp1252"),
+        ("Het is één dag", "cp1252"),
+    ],
+    ids=lambda value: value[:16],
+)
+def test_the_encoding_of_text_is_found(text: str, encoding: str) -> None:
+    assert sniff(text.encode(encoding), "a.txt").text == text
+
+
+@pytest.mark.parametrize(
+    ("data", "name", "content_type", "says"),
+    [
+        ("Plain words.".encode("utf-16-le"), "a.txt", "", "UTF-16"),
+        (codecs.BOM_UTF16_LE + b"x\x00\x00\xd8y\x00", "a.txt", "", ""),
+        (b"caf\xed\xa0\x80", "a.txt", "text/plain; charset=utf-8", ""),  # a lone surrogate
+        (b"caf\xe9", "a.txt", "text/plain; charset=UTF-8", "Byte 3 "),
+        (b"<meta charset=utf-8>caf\xe9", "a.html", "", ""),
+        # Damaged UTF-8 is not read as another encoding.
+        ("Grüße aus München, ".encode() + b"\xff" + " schöne Größe".encode(), "a.txt", "", "Byte 22 "),
     ],
 )
-def test_a_few_letters_of_an_undeclared_legacy_encoding_are_western(text: str) -> None:
-    assert sniff(text.encode("cp1252"), "a.txt").text == text
+def test_text_that_breaks_its_encoding_is_malformed(
+    data: bytes, name: str, content_type: str, says: str
+) -> None:
+    with rejected(Reason.DOCUMENT_MALFORMED, match=says or None):
+        sniff(data, name, content_type)
 
 
 CODE_PAGES = {
@@ -185,11 +197,6 @@ def test_a_guess_that_another_could_replace_is_named() -> None:
     assert (original.text, original.guessed_charset) == ("½ cup", "windows-1252")
     assert sniff("½ cup".encode("cp1252"), "a.txt", "text/plain; charset=windows-1252").guessed_charset == ""
     assert sniff("½ cup".encode(), "a.txt").guessed_charset == ""
-
-
-def test_damaged_utf8_is_refused_and_not_read_as_another_encoding() -> None:
-    with rejected(Reason.DOCUMENT_MALFORMED, match="Byte 22 "):
-        sniff("Grüße aus München, ".encode() + b"\xff" + " schöne Größe".encode(), "a.txt")
 
 
 def test_declared_encodings_are_followed_unless_the_bytes_are_utf8() -> None:

@@ -7,10 +7,10 @@ import pytest
 from responsa_server.domain.errors import Reason
 from responsa_server.domain.events import ByteRange
 from responsa_server.domain.passages import PlacedBlock
+from responsa_server.ingest.formats.sniff import sniff
 from responsa_server.ingest.formats.table import FORMATS
 from responsa_server.ingest.indexing import OpenSection, lexical_form
 from responsa_server.ingest.sandbox.protocol import pack_result
-from responsa_server.ingest.sniff import sniff
 from responsa_server.ingest.tables import MAX_HEADER_BYTES, Header, section_headers
 from responsa_server.text.canonical import MAX_PATH_CHARS, Block, BlockKind, ParsedDocument, Place
 from responsa_server.text.lexical import Analyzer
@@ -51,7 +51,7 @@ def test_a_forged_box_is_refused(box: tuple[int, int, int, int]) -> None:
 
 def test_a_passage_keeps_the_places_of_its_own_bytes() -> None:
     blocks = document(Place(1), None, Place(2, (1, 2, 3, 4)), Place(3)).blocks
-    section = OpenSection(b"", (), (), (), (), [block for block in blocks if block.place is not None])
+    section = OpenSection(b"", (), (), (), (), [block for block in blocks if block.place is not None], 0, 0)
     assert section.places(ByteRange(2, 12)) == [
         PlacedBlock(2, 4, 1, None, ""),
         PlacedBlock(10, 12, 2, (1, 2, 3, 4), ""),
@@ -66,7 +66,10 @@ def test_a_passage_keeps_the_places_of_its_own_bytes() -> None:
 
 # Tables that are longer than a passage: each later passage has the names of the columns.
 ROWS = "\n".join(f"| Wren {number} | {number} volts |" for number in range(200))
-MARKDOWN = f"# Lamps\n\n| Lamp | Voltage |\n|---|---|\n{ROWS}\n\nNo other lamps.\n\n| Fuse | Colour |\n|---|---|\n| A | red |\n| B | blue |\n"
+MARKDOWN = (
+    f"# Lamps\n\n| Lamp | Voltage |\n|---|---|\n{ROWS}\n\nNo other lamps.\n\n| Fuse | Colour "
+    "|\n|---|---|\n| A | red |\n| B | blue |\n"
+)
 HTML = (
     "<h1>Lamps</h1><p>All our lamps and their voltages.</p><table><tr><th>Lamp<th>Voltage"
     + "".join(f"<tr><td>Wren {number}<td>{number} volts" for number in range(200))

@@ -19,11 +19,13 @@ NOW = datetime(2026, 11, 27, tzinfo=UTC)
 
 Numbers = npt.NDArray[np.float64]
 Draw = Callable[[np.random.Generator, Numbers, npt.NDArray[np.bool_]], Numbers]
-"""The sums of a day's values from the number of turns of each unit, and whether the unit has the candidate. All have the shape [RUNS, units]."""
+"""The sums of a day's values from the number of turns of each unit, and whether the unit has the candidate. All have
+the shape [RUNS, units]."""
 
 
 def winners(units: int, draw: Draw, *, rate: bool, a_day: float = 0.5) -> Numbers:
-    """For each of RUNS experiments, the sign of the first difference that a daily look finds; 0 if there is none. Units arrive evenly; each asks `a_day` questions a day after its first."""
+    """For each of RUNS experiments, the sign of the first difference that a daily look finds; 0 if there is none. Units
+    arrive evenly; each asks `a_day` questions a day after its first."""
     rng = np.random.default_rng(units)
     shape = (RUNS, units)
     candidate, arrival = rng.random(shape) < 0.5, rng.integers(0, DAYS, shape)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -12,7 +13,7 @@ import yaml
 
 from tests.instance import ROOT
 from tools.monitoring.rules import SOURCE, Alert, source
-from tools.programs import found
+from tools.programs import path_of
 
 RULES = ROOT / "deploy" / "prometheus" / "rules"
 READ = source()
@@ -75,6 +76,14 @@ SHAPES: Mapping[str, tuple[Callable[[float], Series], int]] = {
     "ResponsaRefusals": (lambda v: {'responsa_refusals_total{reason="r"}': growing(v * 5 / 10)}, 30),
     "ResponsaIngestionStuck": (lambda v: {"responsa_jobs_waiting_age_seconds": level(v)}, 30),
     "ResponsaBackupOld": (lambda v: {"responsa_backup_age_seconds": level(v * 3600)}, 30),
+    "ResponsaMailsFail": (
+        lambda v: {'responsa_mails_total{outcome="failed"}': growing(v / 60, 120)},
+        100,
+    ),
+    "ResponsaDeliveriesFail": (
+        lambda v: {'responsa_deliveries_total{outcome="failed"}': growing(v / 60, 120)},
+        100,
+    ),
 }
 """For each alert that needs no day, the series that give its value, and the minute in which the alert is looked at."""
 
@@ -113,6 +122,56 @@ def thresholds() -> Iterator[Mapping[str, Any]]:
             first = int(alert.lasting.removesuffix("m")) - 1
             yield group(f"{name} waits", series(beyond(alert, 0.2)), first, {name: False})
     yield group("no server is known", {"other": level(1)}, 10, {"ResponsaDown": True})
+    yield from of_a_server()
+
+
+def of_a_server() -> Iterator[Mapping[str, Any]]:
+    """Alerts about a server name it. Their links begin with the external label `runbooks`, if there is one."""
+    labels = {"job": "responsa", "instance": "127.0.0.1:9", "server": "up-1"}
+    series = {
+        "ResponsaDown": {f"up{written(labels)}": level(0)},
+        "ResponsaPartDown": {f"responsa_part_health{written({**labels, 'part': 'redis'})}": level(0)},
+        "ResponsaPartDegraded": {f"responsa_part_health{written({**labels, 'part': 'redis'})}": level(0.5)},
+        "ResponsaDisk": {
+            f"responsa_disk_free_bytes{written({**labels, 'disk': 'home'})}": level(0),
+            f"responsa_disk_size_bytes{written({**labels, 'disk': 'home'})}": level(1),
+        },
+    }
+    for alert, values in series.items():
+        test = dict(group(f"{alert} names its server", values, 30, {}))
+        test["promql_expr_test"] = [
+            {
+                "expr": f'count by (server) (ALERTS{{alertname="{alert}",alertstate="firing"}})',
+                "eval_time": "30m",
+                "exp_samples": [{"labels": '{server="up-1"}', "value": 1}],
+            }
+        ]
+        yield test
+    for runbooks in ("", "https://docs.example.org/runbooks"):
+        test = dict(group(f"links begin with {runbooks!r}", series["ResponsaDown"], 30, {}))
+        yield test | {
+            "external_labels": {"runbooks": runbooks},
+            "alert_rule_test": [
+                {
+                    "eval_time": "30m",
+                    "alertname": "ResponsaDown",
+                    "exp_alerts": [
+                        {
+                            "exp_labels": {"severity": "page", "instance": "127.0.0.1:9", "server": "up-1"},
+                            "exp_annotations": {
+                                "summary": READ.alerts["ResponsaDown"].summary,
+                                "description": "The value is 0.",
+                                "runbook_url": f"{runbooks or READ.runbooks}#responsadown",
+                            },
+                        }
+                    ],
+                }
+            ],
+        }
+
+
+def written(labels: Mapping[str, str]) -> str:
+    return f"{{{','.join(f'{name}={json.dumps(value)}' for name, value in labels.items())}}}"
 
 
 def days() -> Iterator[Mapping[str, Any]]:
@@ -173,7 +232,7 @@ def test_alerts_fire_beyond_their_thresholds(
     file = tmp_path / "tests.yml"
     file.write_text(yaml.safe_dump(tests), encoding="utf-8")
     done = subprocess.run(
-        [found("promtool"), "test", "rules", file], capture_output=True, text=True, check=False
+        [path_of("promtool"), "test", "rules", file], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, f"{SOURCE.name} or the tests are wrong:\n{done.stdout}{done.stderr}"
 

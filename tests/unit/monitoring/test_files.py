@@ -10,7 +10,7 @@ import pytest
 
 from tests.instance import ROOT
 from tools.monitoring.rules import source
-from tools.programs import found
+from tools.programs import path_of
 
 READ = source()
 
@@ -28,7 +28,7 @@ def test_rules_and_dashboards_are_up_to_date() -> None:
 )
 def test_alertmanager_sends_each_severity_to_its_receiver(severity: str, receiver: str) -> None:
     configuration = ROOT / "deploy" / "prometheus" / "alertmanager.yml"
-    command = [found("amtool"), "config", "routes", "test", f"--config.file={configuration}"]
+    command = [path_of("amtool"), "config", "routes", "test", f"--config.file={configuration}"]
     done = subprocess.run([*command, f"severity={severity}"], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout.strip()) == (0, receiver), done.stderr
 
@@ -36,8 +36,8 @@ def test_alertmanager_sends_each_severity_to_its_receiver(severity: str, receive
 def test_the_configurations_for_containers_are_accepted() -> None:
     folder = ROOT / "deploy" / "prometheus"
     for command in (
-        [found("promtool"), "check", "config", "--syntax-only", folder / "prometheus.yml"],
-        [found("amtool"), "check-config", folder / "alertmanager.yml"],
+        [path_of("promtool"), "check", "config", "--syntax-only", folder / "prometheus.yml"],
+        [path_of("amtool"), "check-config", folder / "alertmanager.yml"],
     ):
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr

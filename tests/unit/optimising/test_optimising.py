@@ -24,9 +24,9 @@ from responsa_lab.optimising.messages import Messages, judged
 from responsa_lab.optimising.nodes import Answering, TunedNode, renamed, tuned
 from responsa_lab.optimising.questions import Outcome, Questions, search_of
 from responsa_lab.optimising.record import Record, Stopped
+from responsa_server.agents.config.build import content_from
 from responsa_server.agents.config.check import Surroundings
 from responsa_server.agents.config.content import Content, Defaults, content_of
-from responsa_server.agents.config.documents import content_from
 from responsa_server.agents.config.files import SHIPPED, checked
 from responsa_server.agents.config.files import read as files_of
 from responsa_server.agents.engine.config import AgentConfig, RetrievalTable
@@ -49,6 +49,7 @@ from responsa_server.domain.models import (
     TextPiece,
 )
 from tests.instance import ROOT
+from tests.raising import raises
 from tests.unit.agents.speaking import says
 
 DEFAULTS = Defaults(("scripted:strong",), 10, 60.0)
@@ -226,8 +227,7 @@ async def test_no_call_may_exceed_the_budget_and_a_larger_one_goes_on(tmp_path: 
     assert await record.ask(prompt("a")) == await record.ask(prompt("a")) == "to a"
     # 40 are spent, and a call may cost 51.
     await record.ask(prompt("b"))
-    with pytest.raises(Stopped, match=r"2 calls have cost \$0.0001.*larger --budget"):
-        await record.ask(prompt("c"))
+    await raises(Stopped, record.ask(prompt("c")), r"2 calls have cost \$0.0001.*larger --budget")
     assert model.asked == 2
     with (tmp_path / "calls.jsonl").open("a") as file:
         file.write('{"key": "half a li')
@@ -242,8 +242,7 @@ async def test_a_failure_stops_the_run_which_then_goes_on(tmp_path: Path) -> Non
     record = Record(tmp_path, "m", model, DEAR, 1000)
     await record.ask(prompt("a"))
     for text in ("b", "c"):
-        with pytest.raises(Stopped, match="m fails \\(overloaded\\)"):
-            await record.ask(prompt(text))
+        await raises(Stopped, record.ask(prompt(text)), "m fails \\(overloaded\\)")
     again = Record(tmp_path, "m", model, DEAR, 1000)
     assert [await again.ask(prompt(text)) for text in "ab"] == ["to a", "to b"]
     assert model.asked == 3
@@ -262,8 +261,7 @@ async def test_work_elsewhere_may_cost_its_share_of_what_is_left(tmp_path: Path)
 
     assert await asyncio.gather(*(record.kept([part], 0, work) for part in "abcda")) == ["done"] * 5
     assert (seen, record.calls, record.spent_micros) == ([25] * 4, 4, 100)
-    with pytest.raises(Stopped, match="larger --budget"):
-        await record.kept(["e"], 0, work)
+    await raises(Stopped, record.kept(["e"], 0, work), "larger --budget")
     again = Record(tmp_path, "m", Costly(), DEAR, 200)
     assert (await again.kept(["a"], 0, work), again.spent_micros) == ("done", 107)
 
@@ -293,7 +291,7 @@ def test_no_question_that_decides_may_choose_its_source(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("reason", "message", "stops"),
     [
-        ("BUDGET", Limits(asked=True).sentence("cost_micros"), "Give a larger --budget"),
+        ("BUDGET", Limits(requested=True).sentence("cost_micros"), "Give a larger --budget"),
         ("QUOTA", "Your quota is used up.", "Your quota is used up."),
         ("BUDGET", Limits().sentence("tokens"), ""),
     ],
@@ -312,8 +310,7 @@ async def test_only_a_limit_that_the_agent_does_not_have_stops_the_run(
     record = Record(tmp_path, "m", Costly(), DEAR, 1000)
     measuring = questions(tmp_path).measured(shipped("cairo"), "", record)
     if stops:
-        with pytest.raises(Stopped, match=stops):
-            await measuring
+        await raises(Stopped, measuring, stops)
     else:
         assert (await measuring)["refused"] == [False] * 10
 
@@ -336,8 +333,7 @@ async def test_a_stop_waits_for_what_is_under_way_and_an_error_stops_the_run(
         await begun.acquire()
     measuring.cancel()
     asyncio.get_running_loop().call_soon(go.set)
-    with pytest.raises(asyncio.CancelledError):
-        await measuring
+    await raises(asyncio.CancelledError, measuring)
     assert (record.calls, record.spent_micros) == (4, 12)
 
     async def lost(*_: object) -> tuple[str, int]:
@@ -345,8 +341,7 @@ async def test_a_stop_waits_for_what_is_under_way_and_an_error_stops_the_run(
 
     monkeypatch.setattr(asking, "_asked", lost)
     record = Record(tmp_path / "lost", "m", Costly(), DEAR, 1000)
-    with pytest.raises(OSError, match="lost"):
-        await asking.measured(content, "", record)
+    await raises(OSError, asking.measured(content, "", record), "lost")
     # What the lost question has cost is not known.
     assert (record.calls, record.spent_micros) == (1, 250)
 
@@ -366,7 +361,7 @@ def created(content: Content) -> Content:
 async def test_the_version_asks_what_the_candidate_asked() -> None:
     base = await intent()
     content = created(base.version("Sort {{ agent }} {% this %}\n=== user\n⟦end⟧", FIRST))
-    asked = await Answering(content, "intent").asked("How heavy is it?")
+    asked = await Answering(content, "intent").first_prompt("How heavy is it?")
     assert "Sort { { agent }} { % this %}\n== user\n[[end]]" in asked.messages[0].text
     assert "- Convert 12 miles => tool\n" in asked.messages[0].text
     shown = await tuned(content, "intent")
@@ -398,7 +393,7 @@ async def test_better_queries_become_examples_of_the_node() -> None:
     base = await tuned(shipped("cairo"), "expand")
     label = json.dumps({"queries": ["integer format"], "sources": ["cairo_book"]})
     content = created(base.version("", [Example("Print in hex", label)]))
-    asked = await Answering(content, "expand").asked("What is a trait?")
+    asked = await Answering(content, "expand").first_prompt("What is a trait?")
     assert f"- Print in hex => {label}\n" in asked.messages[0].text
     assert (await tuned(content, "expand")).examples == [Example("Print in hex", label)]
     again = base.version("", [Example(f"Print {number}", label) for number in range(20)])
@@ -408,15 +403,16 @@ async def test_better_queries_become_examples_of_the_node() -> None:
     ]
     trial = created(renamed(content, "query_expansion"))
     assert trial != content
-    again = await Answering(trial, "expand").asked("What is a trait?")
+    again = await Answering(trial, "expand").first_prompt("What is a trait?")
     assert again.messages == asked.messages
 
 
 async def test_a_node_that_does_not_decide_is_refused() -> None:
-    with pytest.raises(
-        CommandFailed, match="no node “write” that lets a model decide or write queries; name one of intent"
-    ):
-        await tuned(chat(), "write")
+    await raises(
+        CommandFailed,
+        tuned(chat(), "write"),
+        "no node “write” that lets a model decide or write queries; name one of intent",
+    )
 
 
 def test_without_dspy_one_line_names_the_extra(capsys: pytest.CaptureFixture[str]) -> None:

@@ -20,7 +20,7 @@ from responsa_server.outbound.connector import (
     Connector,
     ForbiddenRequest,
     Outgoing,
-    Reach,
+    ReachableHosts,
     Times,
     TooLarge,
     Unreadable,
@@ -179,11 +179,11 @@ async def test_no_attempt_to_reach_an_address_that_is_not_public_gets_through() 
         for attempt in ATTEMPTS:
             with pytest.raises(ForbiddenRequest):
                 await connector.fetch(
-                    Reach(None), Outgoing("GET", attempt.format(port=port)), Times(5, 20), 100
+                    ReachableHosts(None), Outgoing("GET", attempt.format(port=port)), Times(5, 20), 100
                 )
             assert reached == [], attempt
         # The same trap is reached where a declaration allows it.
-        reach = Reach(None, read_allowed(["127.0.0.1"]))
+        reach = ReachableHosts(None, read_allowed(["127.0.0.1"]))
         got = await connector.fetch(reach, Outgoing("GET", f"http://loop.example:{port}/"), Times(), 100)
         assert got.body == b"secret"
         assert len(reached) == 1
@@ -205,7 +205,7 @@ async def test_the_address_that_was_checked_is_the_one_that_is_connected_to(
 
     monkeypatch.setattr(socket, "getaddrinfo", rebinding)
     connector = Connector()
-    reach = Reach(None, read_allowed(["127.0.0.1"]))
+    reach = ReachableHosts(None, read_allowed(["127.0.0.1"]))
     async with trap() as (port, reached):
         outgoing = Outgoing("GET", f"http://rebound.example:{port}/")
         assert (await connector.fetch(reach, outgoing, Times(), 100)).status == 200
@@ -230,7 +230,7 @@ async def test_neither_redirects_nor_other_origins_nor_proxies_lead_elsewhere(
         for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
             monkeypatch.setenv(name, f"http://127.0.0.1:{port}")
         connector = Connector()
-        reach = Reach(frozenset([origin_of(server.url)]), read_allowed(["127.0.0.0/8"]))
+        reach = ReachableHosts(frozenset([origin_of(server.url)]), read_allowed(["127.0.0.0/8"]))
         got = await connector.fetch(reach, Outgoing("GET", f"{server.url}/here"), Times(), 100)
         assert (got.status, got.headers["location"]) == (302, f"http://127.0.0.1:{port}/")
         async with await connector.client(reach, Times()) as client:
@@ -259,7 +259,7 @@ async def test_the_certificate_must_be_the_hosts_although_the_address_was_looked
 
     server = await asyncio.start_server(handle, "127.0.0.1", 0, ssl=serving)
     port = server.sockets[0].getsockname()[1]
-    reach = Reach(None, read_allowed(["127.0.0.1"]))
+    reach = ReachableHosts(None, read_allowed(["127.0.0.1"]))
     outgoing = Outgoing("GET", f"https://{name}:{port}/")
     trusting = ssl.create_default_context(cadata=own.decode())
     connector = Connector(Names({name: ["127.0.0.1"]}), trusting)
@@ -302,7 +302,7 @@ async def test_a_response_that_is_not_as_it_should_be_ends_in_time_and_size(
     server = LoopbackServer(handle)
     await server.start()
     connector = Connector()
-    reach = Reach(None, read_allowed(["127.0.0.1"]))
+    reach = ReachableHosts(None, read_allowed(["127.0.0.1"]))
     times = Times(all=0.2) if raw is None else Times()
     with pytest.raises(error):
         await connector.fetch(reach, Outgoing("GET", server.url), times, 100_000)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator
 from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
@@ -12,6 +12,7 @@ from responsa_server.domain.models import ModelPiece, ModelPrompt
 from responsa_server.providers.openai_chat import OpenAiChat
 from responsa_server.providers.settings import CompatibleSettings
 from tests.unit.providers.told import PROMPT
+from tests.wire.speaking import Handler
 
 STOP = '{"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}'
 
@@ -21,9 +22,7 @@ def text(content: str) -> str:
 
 
 @asynccontextmanager
-async def served(
-    handler: Callable[[Exchange], Awaitable[None]], **options: Any
-) -> AsyncGenerator[OpenAiChat]:
+async def served(handler: Handler, **options: Any) -> AsyncGenerator[OpenAiChat]:
     server = LoopbackServer(handler)
     await server.start()
     # The settings are not validated, because tests use shorter times than the settings allow.
@@ -35,17 +34,16 @@ async def served(
         await server.close()
 
 
-def telling(*data: str, done: bool = True, cut: bool = False) -> Callable[[Exchange], Awaitable[None]]:
-    """The handler of a server whose response has these events. cut: whether the socket closes after the events."""
+def telling(*data: str, done: bool = True, seen: list[Exchange] | None = None) -> Handler:
+    """The handler of a server whose response has these events. seen: gets the requests."""
 
     async def handle(exchange: Exchange) -> None:
+        if seen is not None:
+            seen.append(exchange)
         await exchange.begin("text/event-stream")
         for one in [*data, *(["[DONE]"] if done else [])]:
             await exchange.piece(f"data: {one}\n\n".encode())
-        if cut:
-            exchange.cut()
-        else:
-            await exchange.end()
+        await exchange.end()
 
     return handle
 

@@ -7,7 +7,6 @@ import pytest
 from responsa_server.domain.events import Usage
 from responsa_server.domain.models import (
     Ended,
-    ModelError,
     ModelFault,
     PromptMessage,
     Role,
@@ -18,7 +17,7 @@ from responsa_server.domain.models import (
 )
 from responsa_server.providers.anthropic import AnthropicMessages, messages
 from responsa_server.providers.settings import CompatibleSettings
-from tests.unit.providers.told import gathered
+from tests.unit.providers.told import failure, gathered
 from tests.wire.anthropic import Anthropic
 from tests.wire.speaking import Complaint, Scene, complaining, speaking, telling
 
@@ -61,13 +60,18 @@ def test_older_models_take_a_prefix(model: str, *, takes: bool) -> None:
         ("stop_sequence", Stop.END),
         ("pause_turn", Stop.LIMIT),
         ("model_context_window_exceeded", Stop.LIMIT),
-        ("later", Stop.END),
+        ("later", None),
     ],
 )
-async def test_reasons_to_stop(reason: str, stop: Stop) -> None:
+async def test_reasons_to_stop(reason: str, stop: Stop | None) -> None:
     events = [event.replace(b"end_turn", reason.encode()) for event in WIRE.events(Scene(["a"]))]
     async with speaking(WIRE, telling(WIRE, events)) as model:
-        assert (await gathered(model))[0][-1] == Ended(complete=stop is Stop.END, stop=stop)
+        pieces, error = await gathered(model)
+    if stop is None:
+        assert error
+        assert error.fault is ModelFault.CUT
+    else:
+        assert pieces[-1] == Ended(complete=stop is Stop.END, stop=stop)
 
 
 @pytest.mark.parametrize("left_out", [-1, -2])
@@ -75,9 +79,7 @@ async def test_an_answer_needs_its_reason_and_its_stop(left_out: int) -> None:
     events = list(WIRE.events(Scene(["a"])))
     del events[left_out]
     async with speaking(WIRE, telling(WIRE, events)) as model:
-        error = (await gathered(model))[1]
-    assert error is not None
-    assert error.fault is ModelFault.CUT
+        assert (await failure(model)).fault is ModelFault.CUT
 
 
 async def test_events_need_no_names() -> None:
@@ -97,9 +99,7 @@ async def test_events_need_no_names() -> None:
 async def test_kinds_of_errors(kind: str, fault: ModelFault) -> None:
     body = {"type": "error", "error": {"type": kind, "message": "no"}}
     async with speaking(WIRE, complaining(Complaint(413, body))) as model:
-        error = (await gathered(model))[1]
-    assert isinstance(error, ModelError)
-    assert error.fault is fault
+        assert (await failure(model)).fault is fault
 
 
 def test_outcomes_of_tools_come_first_and_together_and_nothing_is_empty() -> None:

@@ -7,9 +7,16 @@ from collections.abc import AsyncGenerator
 
 import pytest
 
-from responsa_server.domain.breakers import OPEN_SECONDS, PROBE_SECONDS, BarredCall, Breakers, Probe
+from responsa_server.domain.breakers import (
+    OPEN_SECONDS,
+    PROBE_SECONDS,
+    BarredCall,
+    Breakers,
+    Circuit,
+    CircuitState,
+    Probe,
+)
 from responsa_server.domain.models import Ended, ModelFault, ModelPiece, ModelPrompt, TextPiece
-from responsa_server.domain.relay import Circuit, CircuitState
 from responsa_server.providers.chain import Barred, ChainModel, ModelChain
 from tests.unit.agents.test_bad_models import Free
 from tests.unit.providers.test_chain import WHOLE, Clock

@@ -29,7 +29,8 @@ from responsa_server.domain.models import (
 )
 from responsa_server.domain.tools import ToolCard
 from responsa_server.providers.chain import Barred, ChainModel, ModelChain
-from tests.unit.providers.told import PROMPT, Told, failing, gathered
+from tests.raising import raises
+from tests.unit.providers.told import PROMPT, Told, failing, failure, gathered
 
 WHOLE: Sequence[ModelPiece | ModelError] = [TextPiece("a"), Ended(complete=True)]
 
@@ -84,9 +85,8 @@ async def test_who_fails_before_the_first_word_gives_way(fault: ModelFault) -> N
 async def test_after_the_first_word_nobody_takes_over(said: ModelPiece) -> None:
     first, second = Told([said, failing(ModelFault.CUT)], name="a:m"), Told(WHOLE, name="b:m")
     pieces, error = await gathered(chain(first, second))
-    assert pieces == [said]
-    assert error is not None
-    assert (error.fault, error.model, second.calls) == (ModelFault.CUT, "a:m", 0)
+    assert error
+    assert (pieces, error.fault, error.model, second.calls) == ([said], ModelFault.CUT, "a:m", 0)
 
 
 async def test_reasoning_that_was_withdrawn_is_no_part_of_the_answer() -> None:
@@ -98,13 +98,10 @@ async def test_reasoning_that_was_withdrawn_is_no_part_of_the_answer() -> None:
 
 
 async def test_when_all_fail_the_last_error_is_told_with_its_model() -> None:
-    models = [
-        Told([failing(fault)], name=f"{name}:m")
-        for name, fault in (("a", ModelFault.OVERLOADED), ("b", ModelFault.TIMEOUT))
-    ]
-    pieces, error = await gathered(chain(*models))
+    first, second = failing(ModelFault.OVERLOADED), failing(ModelFault.TIMEOUT)
+    pieces, error = await gathered(chain(Told([first], name="a:m"), Told([second], name="b:m")))
+    assert error
     assert pieces == [Switched("a:m", "b:m", ModelFault.OVERLOADED)]
-    assert error is not None
     assert (error.fault, error.model) == (ModelFault.TIMEOUT, "b:m")
 
 
@@ -125,25 +122,11 @@ async def test_a_key_that_was_not_taken_is_left_alone_for_half_a_minute() -> Non
     wrong = await given_up(ModelFault.CREDENTIAL, 3, barred)
     assert wrong.calls == 1
     other = Told(WHOLE, name="a:other")
-    _, error = await gathered(chain(other, barred=barred))
-    assert error is not None
+    error = await failure(chain(other, barred=barred))
     assert (error.fault, error.model, other.calls) == (ModelFault.CREDENTIAL, "a:other", 0)
     clock.now = 30.0
     await gathered(chain(wrong, Told(WHOLE, name="b:m"), barred=barred))
     assert wrong.calls == 2
-
-
-class Hears:
-    """A model that records each prompt's `patience_seconds` and fails."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.patience: list[float | None] = []
-
-    async def stream(self, prompt: ModelPrompt) -> AsyncGenerator[ModelPiece, None]:
-        self.patience.append(prompt.patience_seconds)
-        raise failing(ModelFault.OVERLOADED)
-        yield TextPiece("")
 
 
 class Silent:
@@ -171,13 +154,12 @@ async def test_who_is_silent_for_too_long_gives_way_and_is_closed() -> None:
 async def test_the_last_one_is_waited_for_no_longer_than_the_others() -> None:
     silent = Silent("a:m")
     pieces, error = await gathered(chain(silent, patience=0.01))
-    assert len(pieces) == 1
-    assert error is not None
-    assert (error.fault, error.model, silent.left) == (ModelFault.TIMEOUT, "a:m", True)
+    assert error
+    assert (len(pieces), error.fault, error.model, silent.left) == (1, ModelFault.TIMEOUT, "a:m", True)
 
 
 async def test_a_prompts_patience_is_divided_among_the_members() -> None:
-    first, second = Hears("a:m"), Hears("b:m")
+    first, second = (Told([failing(ModelFault.OVERLOADED)], name=name) for name in ("a:m", "b:m"))
     for patience, given in ((8.0, (4.0, 8.0)), (None, (5.0, 5.0))):
         async with aclosing(
             chain(first, second, patience=5.0 if patience is None else 300.0).stream(
@@ -185,9 +167,8 @@ async def test_a_prompts_patience_is_divided_among_the_members() -> None:
             )
         ) as pieces:
             assert await anext(pieces) == Switched("a:m", "b:m", ModelFault.OVERLOADED)
-            with pytest.raises(ModelError):
-                await anext(pieces)
-        found = (first.patience.pop(), second.patience.pop())
+            await raises(ModelError, anext(pieces))
+        found = [model.prompts[-1].patience_seconds for model in (first, second)]
         # The second model also gets the time that the first model did not use.
         assert found == pytest.approx(given, abs=0.5)
 
@@ -278,9 +259,8 @@ async def test_what_was_held_back_comes_with_the_first_word(
 
 
 async def test_blanks_without_end_are_no_answer_either() -> None:
-    _, error = await gathered(chain(Told([TextPiece(" " * 600)] * 5, name="a:m")))
-    assert error is not None
-    assert error.fault is ModelFault.EMPTY
+    blank = Told([TextPiece(" " * 600)] * 5, name="a:m")
+    assert (await failure(chain(blank))).fault is ModelFault.EMPTY
 
 
 @pytest.mark.parametrize("prompt", [replace(PROMPT, tools=[ToolCard("note", "Notes.")]), PROMPT])
@@ -295,6 +275,5 @@ async def test_cancelling_closes_who_is_asked() -> None:
     reading = asyncio.create_task(gathered(chain(silent, Told(WHOLE, name="b:m"))))
     await asyncio.sleep(0)
     reading.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await reading
+    await raises(asyncio.CancelledError, reading)
     assert silent.left

@@ -11,6 +11,7 @@ import re
 import traceback
 from collections.abc import Mapping
 from contextlib import aclosing
+from typing import Any
 
 import pytest
 from pydantic import SecretStr
@@ -36,6 +37,7 @@ from responsa_server.domain.models import (
 from responsa_server.domain.tools import ToolCard
 from responsa_server.providers.http_model import MAX_TOKENS
 from responsa_server.providers.settings import CompatibleSettings
+from tests.raising import raises
 from tests.wire.anthropic import Anthropic
 from tests.wire.gemini import Gemini
 from tests.wire.openai import OpenAi
@@ -72,11 +74,13 @@ async def answer(model: ChatModel, prompt: ModelPrompt = PROMPT) -> list[ModelPi
         return [piece async for piece in pieces]
 
 
-async def failure(wire: WireServer, handler: Handler) -> ModelError:
-    async with speaking(wire, handler) as model:
-        with pytest.raises(ModelError) as caught:
-            await answer(model, PROMPT)
-    return caught.value
+async def failure(wire: WireServer, handler: Handler, **options: Any) -> ModelError:
+    async with speaking(wire, handler, **options) as model:
+        return await raises(ModelError, answer(model, PROMPT))
+
+
+def finds(error: ModelError) -> tuple[ModelFault, bool]:
+    return error.fault, error.passing
 
 
 def without_spending(pieces: list[ModelPiece]) -> list[ModelPiece]:
@@ -93,6 +97,13 @@ async def test_text_comes_piece_by_piece_however_the_stream_is_cut(wire: WireSer
             TextPiece("\n\ndata: 🌍"),
             Ended(complete=True),
         ]
+
+
+async def test_the_end_names_the_model_as_the_provider_does(wire: WireServer) -> None:
+    async with speaking(wire, telling(wire, wire.events(Scene(texts=["Yes."])))) as model:
+        end = (await answer(model))[-1]
+    assert isinstance(end, Ended)
+    assert end.model == "m-1-2026-01-01"
 
 
 LONE: Mapping[str, tuple[list[str], list[ModelPiece], list[ModelPiece]]] = {
@@ -129,14 +140,9 @@ async def test_what_stands_before_a_lone_end_of_reasoning_does_not_stay(
 
 async def test_an_answer_that_never_leaves_its_reasoning_is_empty(wire: WireServer) -> None:
     handler = telling(wire, wire.events(Scene(texts=["So, ", "7."])))
-    async with speaking(wire, handler, begins_with_reasoning=True) as model:
-        with pytest.raises(ModelError) as caught:
-            await answer(model)
-        assert caught.value.fault is ModelFault.EMPTY
-    async with speaking(wire, telling(wire, wire.events(Scene(texts=["So.", "</think>"])))) as model:
-        with pytest.raises(ModelError) as caught:
-            await answer(model)
-        assert caught.value.fault is ModelFault.EMPTY
+    assert (await failure(wire, handler, begins_with_reasoning=True)).fault is ModelFault.EMPTY
+    handler = telling(wire, wire.events(Scene(texts=["So.", "</think>"])))
+    assert (await failure(wire, handler)).fault is ModelFault.EMPTY
 
 
 async def test_usage_counts_all_that_was_read_and_all_that_was_said(wire: WireServer) -> None:
@@ -176,13 +182,15 @@ async def test_hostile_counts_of_tokens_neither_end_an_answer_nor_give_anything_
     twice = 2 if isinstance(wire, Gemini) else 1  # it counts thoughts besides
     assert spent[-1].usage.output_tokens == min(twice * counted, MAX_TOKENS)
     for one in spent:
-        counts = [
-            one.usage.input_tokens,
-            one.usage.output_tokens,
+        usage = one.usage
+        for number in (
+            usage.input_tokens,
+            usage.output_tokens,
             one.cached_input_tokens,
             one.cache_write_tokens,
-        ]
-        assert all(isinstance(number, int) and 0 <= number <= MAX_TOKENS for number in counts)
+        ):
+            assert isinstance(number, int)
+            assert 0 <= number <= MAX_TOKENS
 
 
 async def test_requests_of_tools_come_whole_after_the_text(wire: WireServer) -> None:
@@ -225,8 +233,10 @@ async def test_what_is_unsafe_to_say_may_have_no_text_at_all(wire: WireServer) -
 
 @pytest.mark.parametrize("stop", [Stop.END, Stop.LIMIT])
 async def test_an_answer_without_text_is_an_error(wire: WireServer, stop: Stop) -> None:
-    error = await failure(wire, telling(wire, wire.events(Scene(stop=stop))))
-    assert (error.fault, error.passing) == (ModelFault.EMPTY, False)
+    assert finds(await failure(wire, telling(wire, wire.events(Scene(stop=stop))))) == (
+        ModelFault.EMPTY,
+        False,
+    )
 
 
 async def test_a_model_that_was_offered_tools_may_say_nothing(wire: WireServer) -> None:
@@ -247,24 +257,27 @@ async def test_events_of_kinds_that_nobody_knows_are_passed_over(wire: WireServe
 
 @pytest.mark.parametrize("cut", [True, False])
 async def test_a_stream_that_ends_before_its_finish_is_cut(wire: WireServer, cut: bool) -> None:
-    error = await failure(wire, telling(wire, wire.unfinished("a", "b"), cut=cut))
-    assert (error.fault, error.passing) == (ModelFault.CUT, False)
+    handler = telling(wire, wire.unfinished("a", "b"), cut=cut)
+    assert finds(await failure(wire, handler)) == (ModelFault.CUT, False)
 
 
-@pytest.mark.parametrize("broken", [b"data: {\n\n", b"data: [1]\n\n", b"data: <html>\n\n"])
-async def test_a_chunk_that_is_broken_is_malformed(wire: WireServer, broken: bytes) -> None:
-    error = await failure(wire, telling(wire, [*wire.unfinished("a"), broken]))
-    assert error.fault is ModelFault.MALFORMED
-
-
-async def test_an_event_without_end_is_not_gathered_for_ever(wire: WireServer) -> None:
-    error = await failure(wire, telling(wire, [b"data: ", *([b"x" * (1 << 20)] * 3)]))
+@pytest.mark.parametrize(
+    "broken",
+    [
+        [b"data: {\n\n"],
+        [b"data: [1]\n\n"],
+        [b"data: <html>\n\n"],
+        pytest.param([b"data: ", *([b"x" * (1 << 20)] * 3)], id="without end"),
+    ],
+)
+async def test_a_chunk_that_is_broken_is_malformed(wire: WireServer, broken: list[bytes]) -> None:
+    error = await failure(wire, telling(wire, [*wire.unfinished("a"), *broken]))
     assert error.fault is ModelFault.MALFORMED
 
 
 async def test_an_error_in_the_midst_of_a_stream_has_its_kind(wire: WireServer) -> None:
-    error = await failure(wire, telling(wire, [*wire.unfinished("a"), wire.failing()]))
-    assert (error.fault, error.passing) == (ModelFault.OVERLOADED, True)
+    handler = telling(wire, [*wire.unfinished("a"), wire.failing()])
+    assert finds(await failure(wire, handler)) == (ModelFault.OVERLOADED, True)
 
 
 @pytest.mark.parametrize("kind", ["text/html", "application/json"])
@@ -299,7 +312,7 @@ async def test_errors_are_told_apart(wire: WireServer, status: int, fault: Model
 )
 async def test_an_error_with_any_body_has_the_fault_of_its_status(wire: WireServer, body: object) -> None:
     error = await failure(wire, complaining(Complaint(503, body)))
-    assert (error.fault, error.passing) == (ModelFault.OVERLOADED, True)
+    assert finds(error) == (ModelFault.OVERLOADED, True)
 
 
 @pytest.mark.parametrize("endless", [True, False])
@@ -312,7 +325,7 @@ async def test_an_errors_body_may_be_endless_or_broken_off(wire: WireServer, end
         exchange.cut()
 
     error = await failure(wire, handle)
-    assert (error.fault, error.passing) == (ModelFault.OVERLOADED, True)
+    assert finds(error) == (ModelFault.OVERLOADED, True)
     assert error.detail.startswith("HTTP 503: busy")
 
 
@@ -334,38 +347,30 @@ async def test_retry_after_is_heard(wire: WireServer, headers: dict[str, str], s
 async def test_a_server_may_say_that_another_try_is_in_vain(wire: WireServer) -> None:
     told = wire.complaint(503)
     error = await failure(wire, complaining(Complaint(503, told.body, {"x-should-retry": "false"})))
-    assert (error.fault, error.passing) == (ModelFault.OVERLOADED, False)
+    assert finds(error) == (ModelFault.OVERLOADED, False)
 
 
 async def test_a_connection_that_is_closed_before_an_answer_is_worth_another_try(wire: WireServer) -> None:
     async def handle(exchange: Exchange) -> None:
         exchange.cut()
 
-    error = await failure(wire, handle)
-    assert (error.fault, error.passing) == (ModelFault.UNREACHABLE, True)
+    assert finds(await failure(wire, handle)) == (ModelFault.UNREACHABLE, True)
 
 
 async def test_a_server_that_is_not_there_or_silent(wire: WireServer) -> None:
     async def silent(exchange: Exchange) -> None:
         await asyncio.Event().wait()
 
-    async with speaking(wire, silent, idle_seconds=0.05) as model:
-        with pytest.raises(ModelError) as caught:
-            await answer(model)
-    assert (caught.value.fault, caught.value.passing) == (ModelFault.TIMEOUT, True)
+    assert finds(await failure(wire, silent, idle_seconds=0.05)) == (ModelFault.TIMEOUT, True)
     begun = Staying(wire.unfinished("a"))
-    async with speaking(wire, begun.handle, idle_seconds=0.2) as model:
-        with pytest.raises(ModelError) as caught:
-            await answer(model)
-    assert (caught.value.fault, caught.value.passing) == (ModelFault.TIMEOUT, False)
+    assert finds(await failure(wire, begun.handle, idle_seconds=0.2)) == (ModelFault.TIMEOUT, False)
     gone = LoopbackServer(silent)
     await gone.start()
     model = wire.model(CompatibleSettings(url=gone.url), "m")
     await gone.close()
-    with pytest.raises(ModelError) as caught:
-        await answer(model)
+    caught = await raises(ModelError, answer(model))
     await model.close()
-    assert (caught.value.fault, caught.value.passing) == (ModelFault.UNREACHABLE, True)
+    assert finds(caught) == (ModelFault.UNREACHABLE, True)
 
 
 async def test_closing_the_iterator_closes_the_socket(wire: WireServer) -> None:
@@ -393,8 +398,7 @@ async def test_cancelling_the_reader_closes_the_socket(wire: WireServer, begun: 
         reading = asyncio.create_task(read(model))
         await (heard if begun else staying.asked).wait()
         reading.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await reading
+        await raises(asyncio.CancelledError, reading)
         await staying.left.wait()
 
 
@@ -445,7 +449,8 @@ EXPECTED: dict[type[object], str] = {
         "properties": {"intent": {"enum": ["qa", "post"]}}, "required": ["intent"], "additionalProperties": false}}},
     "tools": [{"type": "function", "function": {"name": "note", "description": "Notes.",
         "parameters": {"type": "object", "properties": {"text": {"type": "string"}}}}}],
-    "messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Before?"}, {"role": "assistant", "content": "Yes."},
+    "messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Before?"},
+        {"role": "assistant", "content": "Yes."},
         {"role": "user", "content": "[1] Document"}, {"role": "user", "content": "Why?"},
         {"role": "assistant", "content": "", "tool_calls": [{"id": "call-7", "type": "function",
             "function": {"name": "note", "arguments": "{\\"text\\": \\"x\\"}"}}]},
@@ -454,11 +459,13 @@ EXPECTED: dict[type[object], str] = {
     "output_config": {"format": {"type": "json_schema", "schema": {"type": "object",
         "properties": {"intent": {"enum": ["qa", "post"]}}, "required": ["intent"], "additionalProperties": false}}},
     "tools": [{"name": "note", "description": "Notes.", "input_schema": {"type": "object", "properties": {"text": {"type": "string"}}}}],
-    "messages": [{"role": "user", "content": [{"type": "text", "text": "Before?"}]}, {"role": "assistant", "content": [{"type": "text", "text": "Yes."}]},
+    "messages": [{"role": "user", "content": [{"type": "text", "text": "Before?"}]},
+        {"role": "assistant", "content": [{"type": "text", "text": "Yes."}]},
         {"role": "user", "content": [{"type": "text", "text": "[1] Document"}, {"type": "text", "text": "Why?"}]},
         {"role": "assistant", "content": [{"type": "tool_use", "id": "call-7", "name": "note", "input": {"text": "x"}}]},
         {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "call-7", "content": "done"}]}]}""",
-    Gemini: """{"generationConfig": {"maxOutputTokens": 77, "temperature": 0.5, "responseMimeType": "application/json", "responseJsonSchema": {"type": "object",
+    Gemini: """{"generationConfig": {"maxOutputTokens": 77, "temperature": 0.5, "responseMimeType": "application/json",
+        "responseJsonSchema": {"type": "object",
         "properties": {"intent": {"enum": ["qa", "post"]}}, "required": ["intent"], "additionalProperties": false}},
     "systemInstruction": {"parts": [{"text": "Be brief."}]},
     "tools": [{"functionDeclarations": [{"name": "note", "description": "Notes.",

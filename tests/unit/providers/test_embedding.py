@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from responsa_server.providers.chain import KeyLimits, RetryPolicy
 from responsa_server.providers.embedding import EMBEDDERS, HttpEmbedder, described
 from responsa_server.providers.json_server import Calling
 from responsa_server.providers.settings import CompatibleSettings, EmbeddingModelSettings
+from tests.raising import raises
 from tests.wire.gemini import Gemini
 from tests.wire.openai import OpenAi
 from tests.wire.speaking import KEY, WireServer
@@ -37,13 +39,18 @@ def wire(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
+@dataclass
 class Served:
     """An embedder that is connected to a running server. pauses: the pauses before repeated requests, which the test does not wait for."""
 
-    def __init__(self, server: EmbeddingServer, embedder: HttpEmbedder, pauses: list[float]) -> None:
-        self.server = server
-        self.embedder = embedder
-        self.pauses = pauses
+    server: EmbeddingServer
+    embedder: HttpEmbedder
+    pauses: list[float]
+
+    async def fails(self, texts: Sequence[str] = TEXTS) -> Precondition:
+        caught = await raises(Precondition, self.embedder.embed(texts))
+        assert caught.reason is Reason.EMBEDDING_FAILED
+        return caught
 
 
 @asynccontextmanager
@@ -94,19 +101,20 @@ def complaining(wire: str, status: int, times: int = 1 << 30, **headers: str) ->
     return before
 
 
-def answering(wire: str, *vectors: object) -> Before:
-    """Answers every request with these vectors."""
-
+def replying(body: bytes, kind: str = "application/json") -> Before:
     async def before(exchange: Exchange) -> bool:
-        rows = [{"embedding": one, "index": place} for place, one in enumerate(vectors)]
-        shown = {
-            "openai": {"data": rows},
-            "gemini": {"embeddings": [{"values": vector} for vector in vectors]},
-        }
-        await exchange.reply(200, json.dumps(shown[wire]).encode())
+        await exchange.reply(200, body, {"content-type": kind})
         return True
 
     return before
+
+
+def answering(wire: str, *vectors: object) -> Before:
+    """Answers every request with these vectors."""
+
+    rows = [{"embedding": one, "index": place} for place, one in enumerate(vectors)]
+    values = [{"values": vector} for vector in vectors]
+    return replying(json.dumps({"data": rows} if wire == "openai" else {"embeddings": values}).encode())
 
 
 def unit(text: str) -> np.ndarray[Any, Any]:
@@ -133,12 +141,8 @@ async def test_each_text_gets_its_vector_of_length_one(wire: str) -> None:
 
 
 async def test_openai_orders_vectors_by_their_index() -> None:
-    async def before(exchange: Exchange) -> bool:
-        rows = [{"index": place, "embedding": vector_of(TEXTS[place], 384)} for place in (2, 0, 1)]
-        await exchange.reply(200, as_json({"data": rows}))
-        return True
-
-    async with served("openai", before) as one:
+    rows = [{"index": place, "embedding": vector_of(TEXTS[place], 384)} for place in (2, 0, 1)]
+    async with served("openai", replying(as_json({"data": rows}))) as one:
         assert np.allclose(await one.embedder.embed(TEXTS), [unit(text) for text in TEXTS], atol=1e-6)
 
 
@@ -170,14 +174,12 @@ async def test_a_model_is_asked_once_for_unknown_dimensions(wire: str) -> None:
             await one.embedder.prepare()
         assert (one.embedder.dimensions, len(one.server.bodies)) == (768, 1)
     async with served(wire, length=100, settings=EmbeddingModelSettings()) as one:
-        with pytest.raises(Precondition, match="100 dimensions, not one of 256, 384") as caught:
-            await one.embedder.prepare()
-        assert caught.value.reason is Reason.EMBEDDING_FAILED
-        assert caught.value.metadata == {"embedding": "lab:m-1", "cause": "dimensions"}
+        caught = await raises(Precondition, one.embedder.prepare(), "100 dimensions, not one of 256, 384")
+        assert caught.reason is Reason.EMBEDDING_FAILED
+        assert caught.metadata == {"embedding": "lab:m-1", "cause": "dimensions"}
     async with served(wire, answering(wire), settings=EmbeddingModelSettings()) as one:
-        with pytest.raises(Precondition) as caught:
-            await one.embedder.prepare()
-        assert caught.value.metadata == {"embedding": "lab:m-1", "cause": "vector_count"}
+        caught = await raises(Precondition, one.embedder.prepare())
+        assert caught.metadata == {"embedding": "lab:m-1", "cause": "vector_count"}
 
 
 async def test_a_text_is_cut_where_the_model_stops_reading_and_is_never_blank(wire: str) -> None:
@@ -205,25 +207,22 @@ async def test_a_busy_server_is_asked_again(wire: str, status: int) -> None:
 async def test_a_server_that_stays_busy_is_unavailable(wire: str) -> None:
     with capture_logs() as logs:
         async with served(wire, complaining(wire, 429, retry_after="7")) as one:
-            with pytest.raises(Unavailable) as caught:
-                await one.embedder.embed(TEXTS)
+            caught = await raises(Unavailable, one.embedder.embed(TEXTS))
             assert len(one.server.bodies) == 3
-    assert caught.value.metadata == {"part": "embedding"}
-    assert caught.value.retry_after == 7.0
+    assert caught.metadata == {"part": "embedding"}
+    assert caught.retry_after == 7.0
     assert [log["attempt"] for log in logs] == [1, 2, 3]
-    assert not any(secret in str((logs, caught.value)) for secret in (KEY, *TEXTS))
+    assert not any(secret in str((logs, caught)) for secret in (KEY, *TEXTS))
 
 
 @pytest.mark.parametrize(("status", "cause"), [(400, "refused"), (401, "credential"), (404, "refused")])
 async def test_a_refusal_is_final_and_never_shows_the_key(wire: str, status: int, cause: str) -> None:
     with capture_logs() as logs:
         async with served(wire, complaining(wire, status)) as one:
-            with pytest.raises(Precondition) as caught:
-                await one.embedder.embed(TEXTS)
+            error = await one.fails()
             assert len(one.server.bodies) == 1
-    assert caught.value.reason is Reason.EMBEDDING_FAILED
-    assert caught.value.metadata == {"embedding": "lab:m-1", "cause": cause}
-    assert not any(secret in str((logs, caught.value)) for secret in (KEY, *TEXTS))
+    assert error.metadata == {"embedding": "lab:m-1", "cause": cause}
+    assert not any(secret in str((logs, error)) for secret in (KEY, *TEXTS))
 
 
 async def test_a_silent_or_absent_server_is_unavailable(wire: str) -> None:
@@ -232,11 +231,9 @@ async def test_a_silent_or_absent_server_is_unavailable(wire: str) -> None:
         return True
 
     async with served(wire, silent, idle_seconds=0.05) as one:
-        with pytest.raises(Unavailable):
-            await one.embedder.embed(TEXTS)
+        await raises(Unavailable, one.embedder.embed(TEXTS))
         await one.server.close()
-        with pytest.raises(Unavailable):
-            await one.embedder.embed(TEXTS)
+        await raises(Unavailable, one.embedder.embed(TEXTS))
 
 
 async def test_a_server_that_never_ends_its_answer_is_unavailable(
@@ -251,8 +248,7 @@ async def test_a_server_that_never_ends_its_answer_is_unavailable(
     monkeypatch.setattr(json_server, "_RECEIVING_SECONDS", 0.0)
     async with served(wire, trickling, idle_seconds=0.5) as one:
         async with asyncio.timeout(30):
-            with pytest.raises(Unavailable):
-                await one.embedder.embed(TEXTS)
+            await raises(Unavailable, one.embedder.embed(TEXTS))
 
 
 async def test_an_answer_has_a_bounded_number_of_numbers(wire: str) -> None:
@@ -277,40 +273,22 @@ async def test_vectors_that_cannot_be_compared_are_refused(
     wire: str, vectors: list[object], cause: str
 ) -> None:
     async with served(wire, answering(wire, *vectors)) as one:
-        with pytest.raises(Precondition) as caught:
-            await one.embedder.embed(TEXTS[:2])
-    assert (caught.value.reason, caught.value.metadata["cause"]) == (Reason.EMBEDDING_FAILED, cause)
+        assert (await one.fails(TEXTS[:2])).metadata["cause"] == cause
 
 
 @pytest.mark.parametrize(
-    "body",
+    ("body", "kind"),
     [
-        b"",
-        b'{"data": [1], "embeddings": [1]}',
-        b'{"data": [{"index": 1e999}], "embeddings": [1]}',
-        b"[" * 99_999,
+        (b"", "application/json"),
+        (b'{"data": [1], "embeddings": [1]}', "application/json"),
+        (b'{"data": [{"index": 1e999}], "embeddings": [1]}', "application/json"),
+        (b"[" * 99_999, "application/json"),
+        (b"<p>Hello</p>", "text/html"),
     ],
 )
-async def test_an_answer_in_another_form_is_malformed(wire: str, body: bytes) -> None:
-    async def before(exchange: Exchange) -> bool:
-        await exchange.reply(200, body)
-        return True
-
-    async with served(wire, before) as one:
-        with pytest.raises(Precondition) as caught:
-            await one.embedder.embed(TEXTS)
-    assert caught.value.metadata["cause"] == "malformed"
-
-
-async def test_an_answer_of_another_type_is_malformed(wire: str) -> None:
-    async def before(exchange: Exchange) -> bool:
-        await exchange.reply(200, b"<p>Hello</p>", {"content-type": "text/html"})
-        return True
-
-    async with served(wire, before) as one:
-        with pytest.raises(Precondition) as caught:
-            await one.embedder.embed(TEXTS)
-    assert caught.value.metadata["cause"] == "malformed"
+async def test_an_answer_in_another_form_is_malformed(wire: str, body: bytes, kind: str) -> None:
+    async with served(wire, replying(body, kind)) as one:
+        assert (await one.fails()).metadata["cause"] == "malformed"
 
 
 def test_every_protocol_that_has_embedding_models_is_tested() -> None:

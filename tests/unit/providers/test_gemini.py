@@ -21,7 +21,8 @@ from responsa_server.domain.models import (
 )
 from responsa_server.domain.tools import ToolCard
 from responsa_server.providers.gemini import contents
-from tests.unit.providers.told import gathered
+from responsa_server.providers.settings import CompatibleSettings
+from tests.unit.providers.told import failure, gathered
 from tests.wire.gemini import Gemini
 from tests.wire.speaking import Complaint, Scene, complaining, speaking, sse, telling
 
@@ -50,8 +51,6 @@ async def test_a_prompt_that_is_blocked_is_unsafe_to_answer() -> None:
         ("RECITATION", Stop.UNSAFE),
         ("MODEL_ARMOR", Stop.UNSAFE),
         ("CONTINUATION", Stop.LIMIT),
-        ("OTHER", Stop.LIMIT),
-        ("LATER", Stop.LIMIT),
     ],
 )
 async def test_reasons_to_stop(finish: str, stop: Stop) -> None:
@@ -67,13 +66,13 @@ async def test_reasons_to_stop(finish: str, stop: Stop) -> None:
         ("MALFORMED_RESPONSE", ModelFault.MALFORMED),
         ("MISSING_THOUGHT_SIGNATURE", ModelFault.REFUSED),
         ("PUP_LIMITED_DISABLED", ModelFault.CREDENTIAL),
+        ("OTHER", ModelFault.CUT),
+        ("LATER", ModelFault.CUT),
     ],
 )
 async def test_what_went_wrong_there_is_an_error(finish: str, fault: ModelFault) -> None:
     async with speaking(WIRE, telling(WIRE, [chunk(finish=finish)])) as model:
-        error = (await gathered(model))[1]
-    assert error is not None
-    assert error.fault is fault
+        assert (await failure(model)).fault is fault
 
 
 async def test_calls_without_ids_are_given_some_and_usage_may_come_after_the_finish() -> None:
@@ -132,8 +131,7 @@ async def test_errors_say_more_in_their_details(
 ) -> None:
     body = {"error": {"code": status, "message": "no", **error}}
     async with speaking(WIRE, complaining(Complaint(status, body))) as model:
-        caught = (await gathered(model))[1]
-    assert caught is not None
+        caught = await failure(model)
     assert (caught.fault, caught.retry_after) == (fault, retry_after)
 
 
@@ -190,3 +188,7 @@ async def test_calls_without_an_id_are_numbered_on_through_the_talk() -> None:
             async with aclosing(model.stream(prompt)) as pieces:
                 found.append([piece.call_id async for piece in pieces if isinstance(piece, ToolRequest)])
     assert found == [["call-1", "call-2"], ["call-3", "call-5"]]
+
+
+def test_no_prefix_is_taken() -> None:
+    assert not WIRE.model(CompatibleSettings(url="http://127.0.0.1:1")).takes_prefix

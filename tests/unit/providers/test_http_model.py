@@ -90,12 +90,6 @@ async def test_connections_are_used_again_and_as_many_are_opened_as_are_needed()
     await server.close()
 
 
-async def test_hundreds_of_calls_at_once_all_come_through() -> None:
-    async with served(telling(text("a"), STOP)) as model:
-        answers = await asyncio.gather(*(answer(model) for _ in range(100)))
-    assert answers == [[TextPiece("a"), Ended(complete=True)]] * 100
-
-
 async def test_a_server_may_listen_at_a_unix_socket(tmp_path: Path) -> None:
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = await reader.readuntil(b"\r\n\r\n")

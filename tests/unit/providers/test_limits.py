@@ -17,7 +17,7 @@ from responsa_server.domain.models import (
     TextPiece,
 )
 from responsa_server.providers.chain import KeyLimits, Limited
-from tests.unit.providers.told import PROMPT, Told, gathered
+from tests.unit.providers.told import PROMPT, Told, failure, gathered
 
 
 class Gated:
@@ -58,8 +58,7 @@ async def test_no_more_answers_at_a_time_than_there_are_places() -> None:
 async def test_who_finds_no_place_in_time_is_told_so() -> None:
     limits = KeyLimits(concurrent=1, a_minute=0, wait_seconds=0.01)
     async with limits.place():
-        _, error = await gathered(Limited(Told([Ended(complete=True)]), limits))
-    assert error is not None
+        error = await failure(Limited(Told([Ended(complete=True)]), limits))
     assert (error.fault, error.passing) == (ModelFault.OVERLOADED, False)
     assert await gathered(Limited(Told([Ended(complete=True)]), limits)) == ([Ended(complete=True)], None)
 

@@ -176,16 +176,3 @@ def test_a_missing_package_is_told_with_its_remedy(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(minilm, "model_folder", lambda: None)
     with pytest.raises(EmbeddingModelUnavailable, match="responsa setup"):
         load(tmp_path, threads=0)
-
-
-def test_the_tokens_of_a_text_have_vectors_in_order(model: MiniLmEmbedder) -> None:
-    texts = ["The bank of a river.", "", "The bank lends money.", "river " * 400]
-    made = model.token_vectors_sync(texts)
-    assert [len(one) for one in made] == [6, 0, 6, model.max_tokens]
-    assert all(np.linalg.norm(one, axis=1) == pytest.approx(1.0, abs=1e-5) for one in made if len(one))
-    # A vector depends on the other tokens of its text, but not on the other texts of the call.
-    shore, lender = made[0][1], made[2][1]
-    assert float(shore @ lender) < 0.9
-    for text, vectors in zip(texts, made, strict=True):
-        assert np.abs(model.token_vectors_sync([text])[0] - vectors).max(initial=0.0) < 1e-5
-    assert model.token_vectors_sync([]) == []

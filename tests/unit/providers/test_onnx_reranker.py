@@ -1,4 +1,5 @@
-"""The reranking model that runs in the server, with tiny graphs: a pair's score is the number of times that the second text has the word "eels"."""
+"""The reranking model that runs in the server, with tiny graphs: a pair's score is the number of times that the second
+text has the word "eels"."""
 
 from __future__ import annotations
 
@@ -30,8 +31,8 @@ def write_graph(
     integers: int = TensorProto.INT64,
     extra: str = "",
 ) -> None:
-    """types: whether the graph has token types, and counts only words of the second text. shape: of one pair's logits: (1,) or (2,) or (); with two, the second is the count and the first
-    its negative.
+    """types: whether the graph has token types, and counts only words of the second text. shape: of one pair's logits:
+    (1,) or (2,) or (); with two, the second is the count and the first its negative.
     """
     names = [
         "input_ids",

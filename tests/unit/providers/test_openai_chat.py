@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +13,6 @@ from pydantic import SecretStr
 from responsa_lab.testing.loopback import Exchange
 from responsa_server.domain.models import (
     Ended,
-    ModelError,
     ModelFault,
     ModelPrompt,
     Stop,
@@ -23,9 +21,21 @@ from responsa_server.domain.models import (
 )
 from responsa_server.providers import http_model
 from tests.unit.providers.openai_serving import STOP, answer, served, telling, text
-from tests.unit.providers.told import PROMPT
+from tests.unit.providers.told import PROMPT, failure, gathered
+from tests.wire.odd_replies import ODD
+from tests.wire.speaking import Handler
 
 RETRIED = (ModelFault.RATE_LIMITED, ModelFault.OVERLOADED)
+
+
+def calling(*calls: object) -> str:
+    """A chunk with parts of tool calls."""
+    return json.dumps({"choices": [{"index": 0, "delta": {"tool_calls": calls}}]})
+
+
+def noting(arguments: str, calls: int = 1) -> str:
+    function = {"name": "note", "arguments": arguments}
+    return calling(*({"index": index, "id": "a", "function": function} for index in range(calls)))
 
 
 async def test_a_server_may_leave_out_done_and_may_tell_that_its_limit_was_met() -> None:
@@ -35,19 +45,18 @@ async def test_a_server_may_leave_out_done_and_may_tell_that_its_limit_was_met()
 
 
 async def test_a_tools_call_comes_together_from_its_parts() -> None:
-    def part(**call: Any) -> str:
-        return json.dumps({"choices": [{"index": 0, "delta": {"tool_calls": [call]}}]})
-
-    first = part(index=1, id="b", type="function", function={"name": "note", "arguments": ""})
+    first = calling(
+        {"index": 1, "id": "b", "type": "function", "function": {"name": "note", "arguments": ""}}
+    )
     parts = [
-        part(index=0, id="a", type="function", function={"name": "no", "arguments": '{"te'}),
-        part(index=0, function={"name": "te", "arguments": 'xt":"ü"}'}),
+        calling({"index": 0, "id": "a", "type": "function", "function": {"name": "no", "arguments": '{"te'}}),
+        calling({"index": 0, "function": {"name": "te", "arguments": 'xt":"ü"}'}}),
     ]
     stop = STOP.replace('"stop"', '"tool_calls"')
     async with served(telling(first, *parts, stop)) as model:
         assert await answer(model) == [
-            ToolRequest("a", "note", {"text": "ü"}),
             ToolRequest("b", "note", {}),
+            ToolRequest("a", "note", {"text": "ü"}),
             Ended(complete=True),
         ]
 
@@ -62,12 +71,7 @@ async def test_a_tools_call_comes_together_from_its_parts() -> None:
 )
 async def test_a_prefix_is_the_last_message_of_the_model(prefill: str, marks: dict[str, object]) -> None:
     seen: list[Exchange] = []
-
-    async def handle(exchange: Exchange) -> None:
-        seen.append(exchange)
-        await telling(text("a"), STOP)(exchange)
-
-    async with served(handle, prefill=prefill) as model:
+    async with served(telling(text("a"), STOP, seen=seen), prefill=prefill) as model:
         assert await answer(model, replace(PROMPT, prefix="So it is "))
     body = json.loads(seen[0].request.body)
     assert body["messages"][-1] | body == {**body, **body["messages"][-1], **marks}
@@ -92,42 +96,15 @@ async def test_a_prefix_that_the_server_repeats_is_left_out(texts: list[str], sa
 
 async def test_the_request_names_its_turn_and_asks_for_usage_all_along() -> None:
     seen: list[Exchange] = []
-
-    async def handle(exchange: Exchange) -> None:
-        seen.append(exchange)
-        await telling(text("a"), STOP)(exchange)
-
-    async with served(handle, api_key=SecretStr("k"), continuous_usage=True) as model:
+    async with served(
+        telling(text("a"), STOP, seen=seen), api_key=SecretStr("k"), continuous_usage=True
+    ) as model:
         await answer(model, replace(PROMPT, label="turns/1"))
     got = seen[0].request
     assert (got.method, got.path) == ("POST", "/v1/chat/completions")
     assert (got.headers["authorization"], got.headers["x-client-request-id"]) == ("Bearer k", "turns/1")
     usage = {"include_usage": True, "continuous_usage_stats": True}
     assert json.loads(got.body)["stream_options"] == usage
-
-
-@pytest.mark.parametrize(
-    ("handler", "fault"),
-    [
-        (telling('{"object":"chat.completion.chunk"}'), ModelFault.MALFORMED),
-        (telling('{"error":{"message":"no such adapter"}}'), ModelFault.REFUSED),
-    ],
-)
-async def test_a_stream_that_is_broken_is_a_typed_error(
-    handler: Callable[[Exchange], Awaitable[None]], fault: ModelFault
-) -> None:
-    async with served(handler) as model:
-        with pytest.raises(ModelError) as caught:
-            await answer(model)
-    assert caught.value.fault is fault
-
-
-def calling(arguments: str, calls: int = 1) -> str:
-    made = [
-        {"index": index, "id": "a", "function": {"name": "note", "arguments": arguments}}
-        for index in range(calls)
-    ]
-    return json.dumps({"choices": [{"index": 0, "delta": {"tool_calls": made}}]})
 
 
 @pytest.mark.parametrize(
@@ -142,29 +119,16 @@ def calling(arguments: str, calls: int = 1) -> str:
     ],
 )
 async def test_arguments_that_cannot_be_read_are_a_problem_of_the_request(arguments: str) -> None:
-    async with served(telling(calling(arguments), STOP)) as model:
+    async with served(telling(noting(arguments), STOP)) as model:
         (request, _) = await answer(model)
     assert isinstance(request, ToolRequest)
     assert (request.arguments, request.problem[:9]) == ({}, "they are ")
 
 
-@pytest.mark.parametrize(
-    "data",
-    [
-        pytest.param([calling('{"a": "' + "x" * 9000), calling("ü" * 4000 + '"}')], id="too long together"),
-    ],
-)
-async def test_requests_that_are_too_large_are_malformed(data: list[str]) -> None:
-    async with served(telling(*data, STOP)) as model:
-        with pytest.raises(ModelError) as caught:
-            await answer(model)
-    assert caught.value.fault is ModelFault.MALFORMED
-
-
 async def test_arguments_may_be_as_long_and_as_deep_as_events_are() -> None:
     long, deep = '{"a": "' + "x" * (16 * 1024 - 9) + '"}', '{"a":' * 16 + "1" + "}" * 16
     for arguments in (long, deep):
-        async with served(telling(calling(arguments, 64), STOP)) as model:
+        async with served(telling(noting(arguments, 64), STOP)) as model:
             *requests, _ = await answer(model)
         assert [request.arguments for request in requests if isinstance(request, ToolRequest)] == [
             json.loads(arguments)
@@ -189,16 +153,40 @@ async def test_an_answer_that_has_ended_is_whole_whatever_becomes_of_the_connect
         assert await answer(model) == [TextPiece("a"), Ended(complete=True)]
 
 
-async def test_a_body_that_cannot_be_decoded_is_malformed() -> None:
-    async def handle(exchange: Exchange) -> None:
-        await exchange.begin("text/event-stream\r\ncontent-encoding: gzip")
-        await exchange.piece(b"not gzip")
-        await exchange.end()
+async def undecodable(exchange: Exchange) -> None:
+    await exchange.begin("text/event-stream\r\ncontent-encoding: gzip")
+    await exchange.piece(b"not gzip")
+    await exchange.end()
 
-    async with served(handle) as model:
-        with pytest.raises(ModelError) as caught:
-            await answer(model)
-    assert caught.value.fault is ModelFault.MALFORMED
+
+LARGE = [noting('{"a": "' + "x" * 9000), noting("ü" * 4000 + '"}'), STOP]
+
+
+@pytest.mark.parametrize(
+    ("handler", "fault"),
+    [
+        pytest.param(telling('{"object":"chat.completion.chunk"}'), ModelFault.MALFORMED, id="no choices"),
+        pytest.param(telling(*LARGE), ModelFault.MALFORMED, id="too large requests"),
+        pytest.param(undecodable, ModelFault.MALFORMED, id="no gzip"),
+        *(
+            pytest.param(telling(json.dumps({"error": error})), fault, id=str(error))
+            for error, fault in (
+                ({"message": "no such adapter"}, ModelFault.REFUSED),
+                ({"code": 429}, ModelFault.RATE_LIMITED),
+                ({"code": "503", "type": "unavailable_error"}, ModelFault.OVERLOADED),
+                ({"code": 401, "type": "server_error"}, ModelFault.CREDENTIAL),
+                ({"code": 429, "type": "insufficient_quota"}, ModelFault.CREDENTIAL),
+                ({"code": 7, "type": "server_error"}, ModelFault.OVERLOADED),
+            )
+        ),
+    ],
+)
+async def test_a_stream_that_is_broken_or_has_an_error_is_a_typed_error(
+    handler: Handler, fault: ModelFault
+) -> None:
+    async with served(handler) as model:
+        error = await failure(model)
+    assert (error.fault, error.passing) == (fault, fault in RETRIED)
 
 
 async def test_what_the_model_will_not_say_is_unsafe_and_no_text() -> None:
@@ -226,11 +214,10 @@ async def test_errors_of_compatible_servers(status: int, error: object, fault: M
         await exchange.reply(status, json.dumps({"error": error}).encode())
 
     async with served(refuse) as model:
-        with pytest.raises(ModelError) as caught:
-            await answer(model)
-    assert (caught.value.fault, caught.value.passing) == (fault, fault in RETRIED)
+        found = await failure(model)
+    assert (found.fault, found.passing) == (fault, fault in RETRIED)
     # Only the model is forbidden, unless the body mentions the key.
-    assert caught.value.own is (status == 403)
+    assert found.own is (status == 403)
 
 
 LOOSE = {"type": "object", "properties": {"a": {"type": "string"}}}
@@ -244,16 +231,12 @@ LOOSE = {"type": "object", "properties": {"a": {"type": "string"}}}
     ],
 )
 async def test_a_schema_is_strict_only_where_it_can_be(options: dict[str, Any], expected: object) -> None:
-    bodies: list[dict[str, Any]] = []
-
-    async def handle(exchange: Exchange) -> None:
-        bodies.append(json.loads(exchange.request.body))
-        await telling(text("{}"), STOP)(exchange)
-
-    async with served(handle, completion_limit=True, **options) as model:
+    seen: list[Exchange] = []
+    async with served(telling(text("{}"), STOP, seen=seen), completion_limit=True, **options) as model:
         await answer(model, ModelPrompt(PROMPT.messages, "", schema=LOOSE, max_tokens=9))
-    assert bodies[0].get("response_format") == expected
-    assert (bodies[0]["max_completion_tokens"], "max_tokens" in bodies[0]) == (9, False)
+    body = json.loads(seen[0].request.body)
+    assert body.get("response_format") == expected
+    assert (body["max_completion_tokens"], "max_tokens" in body) == (9, False)
 
 
 @pytest.mark.parametrize(
@@ -285,13 +268,10 @@ async def test_null_and_missing_fields_are_read() -> None:
 
 
 async def test_calls_without_index_and_with_an_object_as_arguments() -> None:
-    def calls(*made: object) -> str:
-        return json.dumps({"choices": [{"index": 0, "delta": {"tool_calls": made}}]})
-
     whole = {"id": "a", "function": {"name": "note", "arguments": {"text": "ü"}}}
     begun = {"id": "b", "index": None, "function": {"name": "note", "arguments": '{"te'}}
     rest = {"function": {"name": None, "arguments": 'xt":"b"}'}}
-    async with served(telling(calls(whole, begun), calls(rest, {"function": None}), STOP)) as model:
+    async with served(telling(calling(whole, begun), calling(rest, {"function": None}), STOP)) as model:
         assert await answer(model) == [
             ToolRequest("a", "note", {"text": "ü"}),
             ToolRequest("b", "note", {"text": "b"}),
@@ -299,18 +279,12 @@ async def test_calls_without_index_and_with_an_object_as_arguments() -> None:
         ]
 
 
-@pytest.mark.parametrize(
-    ("error", "fault"),
-    [
-        ({"code": 429}, ModelFault.RATE_LIMITED),
-        ({"code": "503", "type": "unavailable_error"}, ModelFault.OVERLOADED),
-        ({"code": 401, "type": "server_error"}, ModelFault.CREDENTIAL),
-        ({"code": 429, "type": "insufficient_quota"}, ModelFault.CREDENTIAL),
-        ({"code": 7, "type": "server_error"}, ModelFault.OVERLOADED),
-    ],
-)
-async def test_an_error_in_a_stream_counts_by_its_code(error: object, fault: ModelFault) -> None:
-    async with served(telling(json.dumps({"error": error}))) as model:
-        with pytest.raises(ModelError) as caught:
-            await answer(model)
-    assert (caught.value.fault, caught.value.passing) == (fault, fault in RETRIED)
+@pytest.mark.parametrize("habit", ODD)
+async def test_odd_replies(habit: str) -> None:
+    odd = ODD[habit]
+    async with served(telling(*odd.data)) as model:
+        pieces, error = await gathered(model)
+    text = "".join(piece.text for piece in pieces if isinstance(piece, TextPiece))
+    others = [piece for piece in pieces if not isinstance(piece, TextPiece)]
+    ended = [] if odd.fault else [Ended(complete=odd.complete)]
+    assert (text, others, error and error.fault) == (odd.text, [*odd.calls, *ended], odd.fault)

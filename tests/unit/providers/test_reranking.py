@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any, cast
 
 import pytest
@@ -21,6 +22,7 @@ from responsa_server.providers.json_server import Calling
 from responsa_server.providers.prices import Prices, shipped
 from responsa_server.providers.reranking import RERANKERS, HttpReranker
 from responsa_server.providers.settings import CompatibleSettings
+from tests.raising import raises
 from tests.wire.speaking import KEY
 
 QUESTION = "when do eels return"
@@ -35,18 +37,16 @@ def wire(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
+@dataclass
 class Served:
     """A reranker that is connected to a running server. pauses: the pauses before repeated requests, which the test does not wait for."""
 
-    def __init__(self, server: RerankServer, reranker: HttpReranker, pauses: list[float]) -> None:
-        self.server = server
-        self.reranker = reranker
-        self.pauses = pauses
+    server: RerankServer
+    reranker: HttpReranker
+    pauses: list[float]
 
     async def fails(self) -> ModelError:
-        with pytest.raises(ModelError) as caught:
-            await self.reranker.rank(QUESTION, TEXTS)
-        return caught.value
+        return await raises(ModelError, self.reranker.rank(QUESTION, TEXTS))
 
 
 @asynccontextmanager

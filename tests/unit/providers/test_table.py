@@ -6,19 +6,16 @@ import asyncio
 from dataclasses import replace
 from datetime import date
 from decimal import Decimal
-from itertools import islice, pairwise
 
 import pytest
 from pydantic import ValidationError
 
 from responsa_lab.testing.loopback import Exchange, LoopbackServer
 from responsa_server.app.models import model_table
-from responsa_server.domain.events import Usage
 from responsa_server.domain.models import (
     Ended,
     ModelFault,
     Price,
-    Spent,
     Switched,
     TextPiece,
 )
@@ -28,15 +25,14 @@ from responsa_server.providers.settings import CompatibleSettings, ModelSettings
 from responsa_server.providers.table import ModelTable, Provider, TableOptions, providers
 from tests.unit.providers.told import Told, gathered
 from tests.wire.anthropic import Anthropic
-from tests.wire.gemini import Gemini
 from tests.wire.openai import OpenAi
-from tests.wire.speaking import KEY, Scene, WireServer, complaining, telling
+from tests.wire.speaking import KEY, Scene, complaining, telling
 
-WIRES: dict[str, WireServer] = {"openai": OpenAi(), "anthropic": Anthropic(), "gemini": Gemini()}
 SETTINGS = ModelSettings.model_validate(
     {"openai": {"api_key": KEY}, "servers": {"lab": {"url": "http://127.0.0.1:9/v1/"}}}
 )
 OPTIONS = TableOptions(SETTINGS.patience_seconds, RetryPolicy(SETTINGS.retries))
+RETRYING = replace(OPTIONS, retry=RetryPolicy(retries=2, first_seconds=0))
 
 
 def server_at(url: str, wire: str = "openai", **limits: float) -> CompatibleSettings:
@@ -111,62 +107,17 @@ def test_the_models_of_a_small_provider_are_small_also_behind_default() -> None:
 
 
 def test_the_window_of_a_chain_is_its_smallest_known_one() -> None:
-    declared = ModelSettings.model_validate(
-        {
-            "servers": {
-                "large": {"url": "http://127.0.0.1:9/v1", "window": 32_768},
-                "small": {"url": "http://127.0.0.1:9/v1", "window": 4096},
-                "unknown": {"url": "http://127.0.0.1:9/v1"},
-            }
-        }
-    )
-    models = ModelTable(
-        providers(declared), Prices(shipped()), replace(OPTIONS, default=["unknown:m", "small:m"])
-    )
+    windows = {"large": {"window": 32_768}, "small": {"window": 4096}, "unknown": {}}
+    servers = {name: {"url": "http://127.0.0.1:9/v1", **window} for name, window in windows.items()}
+    declared = providers(ModelSettings.model_validate({"servers": servers}))
+    models = ModelTable(declared, Prices(shipped()), replace(OPTIONS, default=["unknown:m", "small:m"]))
     assert models.window(["large:m", "default", "passages"]) == 4096
     assert models.window(["unknown:m", "large:m"]) == 32_768
     assert models.window(["unknown:m"]) is models.window(["passages"]) is None
 
 
-@pytest.mark.parametrize("dead", [0, 1, 2])
-async def test_with_one_server_after_the_other_unplugged_the_next_one_answers(dead: int) -> None:
-    servers = [LoopbackServer(telling(wire, wire.events(Scene([name])))) for name, wire in WIRES.items()]
-    for one in servers:
-        await one.start()
-    declared = {
-        name: Provider(server_at(f"{server.url}{WIRES[name].root}", name))
-        for name, server in zip(WIRES, servers, strict=True)
-    }
-    for one in servers[:dead]:
-        await one.close()
-    models = ModelTable(
-        declared, Prices(shipped()), replace(OPTIONS, retry=RetryPolicy(retries=1, first_seconds=0))
-    )
-    chain = models.chain([f"{name}:m-1" for name in WIRES])
-    assert chain is not None
-    pieces, error = await gathered(chain)
-    await models.close()
-    for one in servers[dead:]:
-        await one.close()
-    names = list(WIRES)
-    switched = [
-        Switched(f"{source}:m-1", f"{target}:m-1", ModelFault.UNREACHABLE)
-        for source, target in islice(pairwise(names), dead)
-    ]
-    assert error is None
-    assert [piece for piece in pieces if not isinstance(piece, Spent)] == [
-        *switched,
-        TextPiece(names[dead]),
-        Ended(complete=True),
-    ]
-    # The price of m-1 is not known.
-    assert [piece for piece in pieces if isinstance(piece, Spent)][-1] == Spent(
-        Usage(0, 7, 3, 0, 10), f"{names[dead]}:m-1"
-    )
-
-
 async def test_models_behind_one_key_share_its_places_and_a_busy_server_is_asked_again() -> None:
-    wire, calls, most, running = WIRES["openai"], 0, 0, 0
+    wire, calls, most, running = OpenAi(), 0, 0, 0
 
     async def handle(exchange: Exchange) -> None:
         nonlocal calls, most, running
@@ -182,9 +133,7 @@ async def test_models_behind_one_key_share_its_places_and_a_busy_server_is_asked
     server = LoopbackServer(handle)
     await server.start()
     lab = Provider(server_at(f"{server.url}/v1", concurrent=1, wait_seconds=300.0))
-    models = ModelTable(
-        {"lab": lab}, Prices(shipped()), replace(OPTIONS, retry=RetryPolicy(retries=2, first_seconds=0))
-    )
+    models = ModelTable({"lab": lab}, Prices(shipped()), RETRYING)
     chains = [models.chain([f"lab:m-{place % 2}"]) for place in range(6)]
     results = await asyncio.gather(*(gathered(chain) for chain in chains if chain is not None))
     await models.close()
@@ -216,7 +165,7 @@ def test_settings_do_not_show_keys() -> None:
 
 async def test_a_wrong_key_is_tried_once_and_when_all_are_down_that_is_told() -> None:
     asked: list[str] = []
-    wire = WIRES["anthropic"]
+    wire = Anthropic()
 
     async def handle(exchange: Exchange) -> None:
         asked.append(exchange.request.path)
@@ -230,15 +179,13 @@ async def test_a_wrong_key_is_tried_once_and_when_all_are_down_that_is_told() ->
         "lab": Provider(server_at(f"{gone.url}/v1")),
     }
     await gone.close()
-    models = ModelTable(
-        declared, Prices(shipped()), replace(OPTIONS, retry=RetryPolicy(retries=2, first_seconds=0))
-    )
+    models = ModelTable(declared, Prices(shipped()), RETRYING)
     chain = models.chain(["anthropic:m", "lab:m"])
     assert chain is not None
     for _ in range(2):
         pieces, error = await gathered(chain)
         assert pieces == [Switched("anthropic:m", "lab:m", ModelFault.CREDENTIAL)]
-        assert error is not None
+        assert error
         assert (error.fault, error.model) == (ModelFault.UNREACHABLE, "lab:m")
         assert KEY not in str(error)
     await models.close()

@@ -29,7 +29,8 @@ QUESTION = "What is 17 % of 240?"
 
 @asynccontextmanager
 async def lab(*answers: str) -> AsyncGenerator[tuple[ModelTable, Sequence[Mapping[str, Any]]]]:
-    """The models of a server without tool calls, `lab:m`, and of one with them, `full:m`; and the bodies of the requests. answers: one for each request."""
+    """The models of a server without tool calls, `lab:m`, and of one with them, `full:m`; and the bodies of the
+    requests. answers: one for each request."""
     wire, bodies, left = OpenAi(), list[Mapping[str, Any]](), list(answers)
 
     async def handle(exchange: Exchange) -> None:

@@ -29,13 +29,17 @@ class Told:
 
     def __init__(self, *takes: Sequence[ModelPiece | ModelError], name: str = "told") -> None:
         self.name = name
-        self.calls = 0
+        self.prompts: list[ModelPrompt] = []
         self.closed = 0
         self._takes = takes
 
+    @property
+    def calls(self) -> int:
+        return len(self.prompts)
+
     async def stream(self, prompt: ModelPrompt) -> AsyncGenerator[ModelPiece, None]:
         take = self._takes[min(self.calls, len(self._takes) - 1)]
-        self.calls += 1
+        self.prompts.append(prompt)
         try:
             for piece in take:
                 if isinstance(piece, ModelError):
@@ -55,3 +59,10 @@ async def gathered(model: ChatModel) -> tuple[list[ModelPiece], ModelError | Non
     except ModelError as error:
         return pieces, error
     return pieces, None
+
+
+async def failure(model: ChatModel) -> ModelError:
+    """The error that ends a model's stream."""
+    error = (await gathered(model))[1]
+    assert error is not None
+    return error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from uuid import UUID
 
@@ -9,9 +10,9 @@ import pytest
 
 from responsa_server.domain.events import ByteRange
 from responsa_server.domain.passages import FoundPassage, OutlinedHeading, Passage, PassagePiece, VectorKind
+from responsa_server.ingest.formats.sniff import sniff
 from responsa_server.ingest.formats.table import FORMATS
-from responsa_server.ingest.sniff import sniff
-from responsa_server.search.parts import CUT, PROSE_BYTES, READ_BEFORE_BYTES, ExcerptPart, PassageParts
+from responsa_server.search.parts import CUT, READ_BEFORE_BYTES, ExcerptPart, PassageParts
 from responsa_server.text.canonical import BlockKind
 from responsa_server.text.sentences import pieces
 
@@ -41,7 +42,7 @@ def found(text: str, *, name: str = "page.md", cut: str = "", language: str = "e
     return FoundPassage(passage, language, stored, row.media_type, data[:start].decode())
 
 
-def part(one: FoundPassage, words: str, most_bytes: int = 2_000) -> tuple[PassageParts, ExcerptPart | None]:
+def part(one: FoundPassage, words: str) -> tuple[PassageParts, ExcerptPart | None]:
     """The part round the last piece with these words."""
     raw, start = one.passage.text.encode(), one.passage.source.start
     place = max(
@@ -51,14 +52,12 @@ def part(one: FoundPassage, words: str, most_bytes: int = 2_000) -> tuple[Passag
     )
     whole = (0, (one.before + one.passage.text).encode())
     parts = PassageParts(one, whole if len(one.before.encode()) == start else None)
-    return parts, parts.of(place, most_bytes)
+    return parts, parts.of(place)
 
 
-def shown(
-    text: str, words: str, *, name: str = "page.md", cut: str = "", language: str = "en", most: int = 2_000
-) -> str:
+def shown(text: str, words: str, *, name: str = "page.md", cut: str = "", language: str = "en") -> str:
     """The Markdown of the part round the last piece with these words; '' if there is none."""
-    parts, made = part(found(text, name=name, cut=cut, language=language), words, most)
+    parts, made = part(found(text, name=name, cut=cut, language=language), words)
     return "" if made is None else parts.markdown(made)
 
 
@@ -90,57 +89,80 @@ Do this:
 """
 
 
-@pytest.mark.parametrize(
-    ("words", "expected"),
-    [
-        ("built in", "The tower stands on the hill. It was built in 1712.\n\nBees make honey."),
-        ("Bees", "The tower stands on the hill. It was built in 1712.\n\nBees make honey."),
-        ("Open it", "Do this:\n\n1. Get the file:\n\n   ```sh\n   get it\n   ```\n2. Open it."),
-        ("443", "| Port | Use |\n|---|---|\n| 80 | `http` |\n| 443 | https |"),
-        ("Port |", ""),
-        ("# Start", ""),
-    ],
+SHOWN = (
+    re.sub(r"^## (.*)$", r"**\1**", PAGE, flags=re.MULTILINE)
+    .removeprefix("# Start\n\n")
+    .replace("```\n\n2.", "```\n2.")
+    .rstrip()
 )
-def test_a_part_is_what_stands_round_a_piece_in_its_section(words: str, expected: str) -> None:
-    assert shown(PAGE, words) == expected
 
 
-def test_a_part_goes_over_the_edge_of_its_passage() -> None:
-    assert shown(PAGE, "1712", cut="It was built") == shown(PAGE, "1712")
-    assert shown(PAGE, "443", cut="| 443") == shown(PAGE, "443")
+@pytest.mark.parametrize("words", ["built in", "Open it", "443"])
+def test_a_part_is_the_passage_without_the_headings_at_its_edges(words: str) -> None:
+    assert shown(PAGE, words) == SHOWN
+    assert shown(f"{PAGE}\n## Next", words) == SHOWN
+
+
+@pytest.mark.parametrize("words", ["Port |", "# Start"])
+def test_no_part_is_made_of_a_heading_or_of_the_header_of_a_table(words: str) -> None:
+    assert shown(PAGE, words) == ""
+
+
+def test_rows_and_code_that_begin_before_the_passage_are_shown_as_such() -> None:
+    assert (
+        shown(f"{PAGE}\nThe end.", "443", cut="| 443")
+        == "| Port | Use |\n|---|---|\n| 443 | https |\n\nThe end."
+    )
+    code = found("```sh\nfirst\nsecond\n```\n\nThe end.\n", cut="second")
+    begun = PassagePiece(
+        VectorKind.CODE, ByteRange(code.passage.source.start, code.passage.source.start + 10), None
+    )
+    parts, made = part(replace(code, pieces=[begun, *code.pieces]), "The end")
+    assert made is not None
+    assert parts.markdown(made) == "```\nsecond\n```\n\nThe end."
 
 
 def test_long_lists_and_code_are_cut_with_a_mark_and_prose_without() -> None:
     items = "\n".join(f"- The item with the number {number} is here." for number in range(100))
-    cut = shown(f"# Items\n\n{items}\n", "number 50 ", most=900)
+    cut = shown(f"# Items\n\n{items}\n", "number 50 ")
     assert cut.startswith(f"{CUT}\n\n- The item")
     assert cut.endswith(f"is here.\n\n{CUT}")
     assert "number 50 " in cut
-    assert 700 < len(cut.encode()) < 920
+    assert 1_900 < len(cut.encode()) < 2_020
     code = "\n".join(f"line_{number} = {number}" for number in range(300))
-    long = shown(f"```\n{code}\n```\n", "line_0 ", most=900)
+    long = shown(f"```\n{code}\n```\n", "line_0 ")
     assert (long.startswith("```\nline_0 = 0\n"), long.endswith(f"\n```\n\n{CUT}")) == (True, True)
     prose = " ".join(f"Sentence {number} of many stands here." for number in range(80))
     some = shown(prose, "Sentence 40 ")
     assert "Sentence 40 " in some
-    assert PROSE_BYTES - 80 < len(some.encode()) <= PROSE_BYTES
+    assert 1_900 < len(some.encode()) <= 2_000
     assert CUT not in some
 
 
 def test_the_headings_of_a_part_are_those_above_it() -> None:
     one = found(PAGE)
     parts = PassageParts(one)
-    titles = {parts.text(piece.source): parts.headings(place) for place, piece in enumerate(one.pieces)}
+    titles = {
+        parts.text(piece.source): parts.headings(parts.alone(place))
+        for place, piece in enumerate(one.pieces)
+        if piece.kind is not VectorKind.HEADING
+    }
     assert list(titles["| 443 | https |"]) == ["Start", "Ports"]
     assert list(titles["Bees make honey."]) == ["Start"]
+    whole = parts.of(1)
+    assert whole is not None
+    assert list(parts.headings(whole)) == ["Start"]
 
 
 def test_a_heading_ends_those_of_its_own_level_also_if_they_stand_before_the_passage() -> None:
     one = found("## Signing in\n\nWith a key.\n\n## Loading\n\nA folder.\n", cut="With")
     parts = PassageParts(one)
-    titles = {parts.text(piece.source): parts.headings(place) for place, piece in enumerate(one.pieces)}
-    assert titles["With a key."] == ["Signing in"]
-    assert titles["A folder."] == ["Loading"]
+    whole = parts.of(0)
+    assert whole is not None
+    assert (parts.headings(whole), parts.markdown(whole)) == (
+        [],
+        "**Signing in**\n\nWith a key.\n\n**Loading**\n\nA folder.",
+    )
 
 
 TABLE = """\
@@ -163,6 +185,13 @@ def test_other_formats_show_their_visible_text() -> None:
     assert "\n\n- **Port**: 80; **Use**: web\n\n" in html
     assert "Second." in html
     assert shown("# no heading, 2 * 3 * 4 <b>", "2 *", name="a.txt") == "\\# no heading, 2 * 3 * 4 \\<b>"
+
+
+def test_a_list_is_shown_with_all_its_labels_on_lines_of_their_own() -> None:
+    page = "<p>Lock it so:<ol type=I><li>Turn the key.<li>Pull it.</ol><p>x<p>Fares<dl><dt>Child<dd>4 euros<dt>Adult<dd>9 euros</dl>"
+    assert shown(page, "Pull", name="page.html") == (
+        "Lock it so:  \nI. Turn the key.  \nII. Pull it.\n\nx\n\nFares\n\nChild: 4 euros  \nAdult: 9 euros"
+    )
 
 
 def test_what_has_no_visible_text_is_not_shown() -> None:

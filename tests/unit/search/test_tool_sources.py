@@ -19,7 +19,7 @@ from responsa_server.domain.events import (
 from responsa_server.search.answering import check_claims
 from responsa_server.search.retrieve import Retrieval, ScoredPassage
 from responsa_server.search.scoring import Score
-from responsa_server.search.tool_sources import NO_COLLECTION, read_sources, whole, with_sources
+from responsa_server.search.tool_sources import NO_COLLECTION, read_sources, whole_source, with_sources
 from responsa_server.text.lexical import Analyzer, language_of
 from tests.unit.search.test_excerpts import found, weights_of
 
@@ -81,7 +81,7 @@ def test_a_source_that_is_a_documents_passage_is_cited_as_one() -> None:
     place = SourcePassage(UUID(int=7), UUID(int=8), 3, range_)
     one = source(text)
     one = FoundSource(one.origin, replace(one.source, passage=place))
-    (found,) = check_claims([CitedSentence("The Nile is 6,650 km long.", 1)], [whole(one)], Analyzer())
+    (found,) = check_claims([CitedSentence("The Nile is 6,650 km long.", 1)], [whole_source(one)], Analyzer())
     quote = found.quote
     assert quote is not None
     cited = citation_of(quote, quote.text, quote.source, ByteRange(0, 5))
@@ -91,7 +91,11 @@ def test_a_source_that_is_a_documents_passage_is_cited_as_one() -> None:
 
 
 def test_claims_are_held_against_the_sources_that_they_name() -> None:
-    excerpts = [whole(source(RECIPE)), whole(source(NILE, index=1)), whole(source("", index=2))]
+    excerpts = [
+        whole_source(source(RECIPE)),
+        whole_source(source(NILE, index=1)),
+        whole_source(source("", index=2)),
+    ]
     length, dough = "The Nile is 6,650 km long", "Let it rest overnight"
     claims = [
         CitedSentence("The Nile has a length of 6,650 km.", 2, length),

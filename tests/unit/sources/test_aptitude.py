@@ -14,7 +14,7 @@ from responsa_server.databases.reading import SqlDatabases
 from responsa_server.domain.sources import DatabaseConnection, DatabaseKind
 from responsa_server.ingest.sandbox.pool import ParserPool
 from responsa_server.instance import SHIPPED_AGENTS
-from responsa_server.sources.sandbox import SourceSandbox
+from responsa_server.sources.sandbox import SourceSandboxes
 from tests.aptitude import GOLDEN, SAMPLE, documents, written
 
 CASES = (
@@ -36,8 +36,8 @@ async def test_each_person_with_consent_has_a_document_of_each_kind(
     with pytest.raises(FileExistsError):
         SAMPLE.write(file)
     connection = DatabaseConnection("aptitude", DatabaseKind.SQLITE, ["*"], file=str(file))
-    people = await documents(DATABASES, SourceSandbox(parser), connection, "aptitude")
-    catalogues = await documents(DATABASES, SourceSandbox(parser), connection, "catalogues")
+    people = await documents(DATABASES, SourceSandboxes(parser).of("acme"), connection, "aptitude")
+    catalogues = await documents(DATABASES, SourceSandboxes(parser).of("acme"), connection, "catalogues")
     made = {**people, **catalogues}
     for case in CASES:
         golden = GOLDEN / f"{case}.md"
@@ -61,5 +61,7 @@ async def test_each_person_with_consent_has_a_document_of_each_kind(
         answering = made[one["source"].removesuffix(".md").replace("/", "-")]
         assert answering.subject == f"{one['person']}@example.org"
         assert answering.text.count(one["quote"]) == 1, one
-    own = await documents(DATABASES, SourceSandbox(parser), connection, "aptitude", "ana.lind@example.org")
+    own = await documents(
+        DATABASES, SourceSandboxes(parser).of("acme"), connection, "aptitude", "ana.lind@example.org"
+    )
     assert own == {name: people[name] for name in (f"{kind}-3" for kind in kinds)}

@@ -25,7 +25,7 @@ from responsa_server.ingest.sandbox.pool import ParserPool
 from responsa_server.outbound.connector import Connector
 from responsa_server.sources.crawling import Crawler
 from responsa_server.sources.mapping_text import read_mapping
-from responsa_server.sources.sandbox import SourceSandbox
+from responsa_server.sources.sandbox import SourceSandboxes
 
 HTML = {"content-type": "text/html"}
 
@@ -36,7 +36,8 @@ def listing(*addresses: str, kind: str = "urlset", inner: str = "url") -> bytes:
 
 @dataclass
 class Site:
-    """A website. pages: the status and the body of each path; `{base}` in a body stands for its address. most: the most requests that it answered at the same time."""
+    """A website. pages: the status and the body of each path; `{base}` in a body stands for its address. most: the most
+    requests that it answered at the same time."""
 
     server: LoopbackServer = field(init=False)
     pages: dict[str, tuple[int, bytes]] = field(default_factory=dict[str, tuple[int, bytes]])
@@ -57,7 +58,7 @@ class Site:
         return WebConnection("web", ["acme"], [self.server.url], ["127.0.0.1"], delay=0, pages=pages)
 
     def crawler(self) -> Crawler:
-        return Crawler(Connector(), SourceSandbox(self.parser))
+        return Crawler(Connector(), SourceSandboxes(self.parser))
 
     async def crawl(
         self,
@@ -69,7 +70,9 @@ class Site:
         text = f'connection = "web"\ncollection = "web"\npages = {{ {pages.replace("{base}", self.server.url)} }}'
         mapping, problems = read_mapping(text)
         assert mapping is not None, problems
-        found = (crawler or self.crawler()).pages(connection or self.connection(), mapping, known or {})
+        found = (crawler or self.crawler()).pages(
+            "acme", connection or self.connection(), mapping, known or {}
+        )
         async with aclosing(found) as rows:
             return [row async for row in rows]
 

@@ -51,12 +51,18 @@ def mapping(text: str = GOOD) -> SourceMapping:
 def document(**changed: object) -> str:
     [query] = mapping().queries
     row = [changed.get(name, value) for name, value in zip(COLUMNS, ROW, strict=True)]
-    return DocumentTemplates(GOOD).document("profile", query.reader(COLUMNS)(row)).text
+    templates = DocumentTemplates(GOOD)
+    values, problem = templates.read("profile", query.reader(COLUMNS)(row))
+    if problem:
+        raise RowProblem(problem)
+    return templates.document("profile", values).text
 
 
 def test_a_row_becomes_a_document_of_plain_values() -> None:
     [query] = mapping().queries
-    made = DocumentTemplates(GOOD).document("profile", query.reader(COLUMNS)(ROW))
+    templates = DocumentTemplates(GOOD)
+    values, _ = templates.read("profile", query.reader(COLUMNS)(ROW))
+    made = templates.document("profile", values)
     assert (made.kind, made.key, made.subject) == ("profile", "7", "ada@example.org")
     assert made.text == "# Ada [[{{ id }}]]\n\n1.50 points since 2020-01-02, a, b"
     assert made.title == "Profile of Ada [[{{ id }}]]"
@@ -83,7 +89,11 @@ def test_a_row_becomes_a_document_of_plain_values() -> None:
         ({"tags": "7"}, "text of the row cannot be filled in"),
         ({"mail": None}, "subject of the row is empty"),
         ({"mail": "m" * 300}, "subject of the row has more than 255 bytes"),
-        ({"tags": ["x" * 2000] * 1000}, "a text of more than 1,048,576 bytes"),
+        ({"tags": "[1e999]"}, "declared as json"),
+        ({"tags": "[NaN]"}, "declared as json"),
+        ({"tags": ["x" * 2000] * 1000}, "“tags” has more than 1,048,576 bytes"),
+        ({"name": "ä" * 2**19 + "y"}, "“name” has more than 1,048,576 bytes"),
+        ({"name": "x" * 2**20}, "a text of more than 1,048,576 bytes"),
     ],
 )
 def test_a_row_that_makes_no_document_says_why(changed: dict[str, object], message: str) -> None:
@@ -114,19 +124,38 @@ def test_a_result_without_a_column_names_what_breaks() -> None:
         ("FROM employee\"\n", "FROM employee; COMMIT\"\n", "mapping:5:1: queries.people.sql: must be one statement"),
         ("FROM employee\"\n", "FROM employee WHERE id = :user\"\n", "mapping:5:1: queries.people.sql: has the place “:user”"),
         ("subject = \"{{ mail or '' }}\"\n", "", "documents.profile.subject: is missing"),
-        ('id = "integer"', 'id = "string"', "mapping:9:1: queries.people.columns.id: must be “text”, “integer”, “number”, “boolean”, “date”, “time” or “json”, not the text “string”. Did you mean “text”?"),
-        ('id = "integer"', 'id = "itneger"', "columns.id: must be “text”, “integer”, “number”, “boolean”, “date”, “time” or “json”, not the text “itneger”. Did you mean “integer”?"),
+        ('id = "integer"', 'id = "string"', (
+            "mapping:9:1: queries.people.columns.id: must be “text”, “integer”, “number”, “boolean”, "
+            "“date”, “time” or “json”, not the text “string”. Did you mean “text”?"
+        )),
+        ('id = "integer"', 'id = "itneger"', (
+            "columns.id: must be “text”, “integer”, “number”, “boolean”, “date”, “time” or “json”, "
+            "not the text “itneger”. Did you mean “integer”?"
+        )),
         ('type = "text", null', 'type = "str", null', "mapping:11:10: queries.people.columns.mail.type: must be “text”"),
         ('id = "integer"', "id = 7", "mapping:9:1: queries.people.columns.id: must be a type such as \"text\", or a table such as"),
-        ("# {{ name }}", "# {{ name | upcase }}", "mapping:22: documents.profile.text: templates have no filter “upcase”. Did you mean “upper”?"),
-        ("# {{ name }}", "{% if id == 0 %}{% filter uper %}x{% endfilter %}{% endif %}", "mapping:22: documents.profile.text: templates have no filter “uper”. Did you mean “upper”?"),
-        ("# {{ name }}", "{% if mail is not defind %}x{% endif %}", "mapping:22: documents.profile.text: templates have no test “defind”. Did you mean “defined”?"),
+        ("# {{ name }}", "# {{ name | upcase }}", (
+            "mapping:22: documents.profile.text: templates have no filter “upcase”. Did you mean "
+            "“upper”?"
+        )),
+        ("# {{ name }}", "{% if id == 0 %}{% filter uper %}x{% endfilter %}{% endif %}", (
+            "mapping:22: documents.profile.text: templates have no filter “uper”. Did you mean "
+            "“upper”?"
+        )),
+        ("# {{ name }}", "{% if mail is not defind %}x{% endif %}", (
+            "mapping:22: documents.profile.text: templates have no test “defind”. Did you mean "
+            "“defined”?"
+        )),
         ('key = "{{ id }}"', 'ky = "{{ id }}"', "documents.profile.ky: there is no key “ky” here. Did you mean “key”?"),
         ("[documents.profile]", "[documents.profile", "mapping:16"),
         ("[queries.people]", "[pages]\nsitemaps = []\n[queries.people]", "mapping:4:2: pages: cannot be used together with queries"),
         (GOOD[GOOD.index("[queries"):], "", "queries: “queries” is missing; a mapping has queries and documents, or pages"),
         (GOOD[GOOD.index("[queries"):], "[pages]", "mapping:4:2: pages: needs “sitemaps” or “addresses”"),
-        (GOOD[GOOD.index("[queries"):], "[pages]\naddresses = ['ftp://a']", "mapping:5:1: pages.addresses: “ftp://a”: the address does not begin with"),
+        (
+            GOOD[GOOD.index("[queries") :],
+            "[pages]\naddresses = ['ftp://a']",
+            "mapping:5:1: pages.addresses: “ftp://a”: the address does not begin with",
+        ),
     ],
 )  # fmt: skip
 def test_mistakes_are_named_with_their_line(old: str, new: str, said: str) -> None:

@@ -16,10 +16,11 @@ from responsa_server.databases.reading import SqlDatabases
 from responsa_server.domain.errors import Precondition
 from responsa_server.domain.sources import DatabaseConnection, DatabaseFault, DatabaseProblem, MadeRow
 from responsa_server.ingest.sandbox.pool import ParserPool
+from responsa_server.sources import reading
 from responsa_server.sources.declarations import DeclaredConnections, read_connections
 from responsa_server.sources.mapping_text import read_mapping
 from responsa_server.sources.reading import RowSelection, read_rows
-from responsa_server.sources.sandbox import SourceSandbox
+from responsa_server.sources.sandbox import SourceSandboxes
 
 MAPPING = """connection = "staff"
 collection = "people"
@@ -60,7 +61,9 @@ async def made(
 ) -> list[MadeRow]:
     mapping, _ = read_mapping(MAPPING.replace('text = "{{ note }}"', f'text = "{text}"'))
     assert mapping is not None
-    async with aclosing(read_rows(DATABASES, SourceSandbox(parser), connection, mapping, asked)) as rows:
+    async with aclosing(
+        read_rows(DATABASES, "acme", SourceSandboxes(parser).of("acme"), connection, mapping, asked)
+    ) as rows:
         return [row async for row in rows]
 
 
@@ -91,9 +94,22 @@ async def test_rows_are_made_or_set_aside_with_their_reason(folder: Path, parser
 @pytest.mark.parametrize(
     ("old", "new", "asked", "said"),
     [
-        ("SELECT id, mail, note FROM employee", "SELECT id, mail, note, phone FROM employee", RowSelection(), "line 4: queries.people.sql: The database refuses the query: no such column: phone."),
-        ("FROM employee WHERE", "FROM employe WHERE", RowSelection("ada"), "line 5: queries.people.one_subject: The database refuses the query: no such table: employe."),
-        ("SELECT id, mail, note FROM employee", "SELECT id, mail, note AS notes FROM employee", RowSelection(), "line 4: queries.people.sql: The query people no longer returns “note”"),
+        (
+            "SELECT id, mail, note FROM employee",
+            "SELECT id, mail, note, phone FROM employee",
+            RowSelection(),
+            "line 4: queries.people.sql: The database refuses the query: no such column: phone.",
+        ),
+        ("FROM employee WHERE", "FROM employe WHERE", RowSelection("ada"), (
+            "line 5: queries.people.one_subject: The database refuses the query: no such table: "
+            "employe."
+        )),
+        (
+            "SELECT id, mail, note FROM employee",
+            "SELECT id, mail, note AS notes FROM employee",
+            RowSelection(),
+            "line 4: queries.people.sql: The query people no longer returns “note”",
+        ),
     ],
 )  # fmt: skip
 async def test_a_query_that_the_database_refuses_is_named_with_its_line(
@@ -102,7 +118,9 @@ async def test_a_query_that_the_database_refuses_is_named_with_its_line(
     mapping, _ = read_mapping(MAPPING.replace(old, new, 1))
     assert mapping is not None
     async with aclosing(
-        read_rows(DATABASES, SourceSandbox(parser), await declared(folder), mapping, asked)
+        read_rows(
+            DATABASES, "acme", SourceSandboxes(parser).of("acme"), await declared(folder), mapping, asked
+        )
     ) as rows:
         with pytest.raises(Precondition, match=f"SOURCE_UNREADABLE: {re.escape(said)}"):
             await anext(rows)
@@ -134,6 +152,61 @@ async def test_a_template_that_makes_gigabytes_is_a_matter_of_its_row(
         "The templates take too much memory or time for this row; simplify them.",
         "CANARY",
     )
+
+
+async def test_a_preview_has_ended_its_session_before_it_fills_templates(
+    folder: Path, parser: ParserPool
+) -> None:
+    mapping, _ = read_mapping(MAPPING)
+    assert mapping is not None
+    connection, sandboxes = await declared(folder), SourceSandboxes(parser)
+    sandbox = sandboxes.of("acme")
+    rows = read_rows(DATABASES, "acme", sandbox, connection, mapping, RowSelection(most=2))
+    async with sandbox._turn, asyncio.TaskGroup() as tasks:
+        first = tasks.create_task(anext(rows))
+        while not sandbox._turn._waiters:  # noqa: ASYNC110 - a lock tells nobody who waits for it
+            await asyncio.sleep(0)
+        assert not DATABASES._tenants.of("acme").locked()
+        sandbox._turn.release()
+        await first
+        await sandbox._turn.acquire()
+    await rows.aclose()
+
+
+async def test_a_row_with_too_much_is_set_aside(
+    folder: Path, parser: ParserPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "MAX_ROW_BYTES", 1000)
+    with closing(sqlite3.connect(folder / "staff.db")) as staff, staff:
+        staff.execute("DELETE FROM employee")
+        staff.executemany("INSERT INTO employee VALUES (?, 'ada', ?)", [(1, "A."), (2, "ä" * 1000)])
+    found = await made(parser, await declared(folder), RowSelection())
+    assert [bool(one.document) for one in found] == [True, False]
+    assert "declares have more than" in found[1].problem
+    assert (found[1].key, found[1].subject) == ("2", "ada")
+
+
+async def test_json_is_parsed_in_the_sandbox_alone(folder: Path, parser: ParserPool) -> None:
+    with closing(sqlite3.connect(folder / "staff.db")) as staff, staff:
+        staff.execute("DELETE FROM employee")
+        notes = ['{"a": ["x"]}', '{"a":', "[" * 100 + "]" * 100]
+        staff.executemany("INSERT INTO employee VALUES (?, 'ada', ?)", enumerate(notes))
+    text = MAPPING.replace('note = "text"', 'note = "json"').replace("{{ note }}", "{{ note.a[0] }}")
+    mapping, problems = read_mapping(text)
+    assert mapping is not None, problems
+    sandbox = SourceSandboxes(parser).of("acme")
+    async with aclosing(
+        read_rows(DATABASES, "acme", sandbox, await declared(folder), mapping, RowSelection())
+    ) as rows:
+        first, *others = [one async for one in rows]
+    assert first.document is not None
+    assert (first.document.text, first.row["note"]) == ("x", notes[0])
+    assert [(one.document, dict(one.row), one.key, one.subject) for one in others] == [
+        (None, {}, "1", "ada"),
+        (None, {}, "2", "ada"),
+    ]
+    assert "declared as json" in others[0].problem
+    assert "nested too deeply" in others[1].problem
 
 
 async def test_a_statement_for_one_subject_shows_nothing_of_another(folder: Path, parser: ParserPool) -> None:
@@ -196,11 +269,17 @@ async def test_a_file_that_goes_away_is_unreachable(folder: Path) -> None:
         ('kind = "mysql"\nhost = "user@db/x"\ndatabase = "a"\nuser = "b"\ntenants = ["*"]', "not a URL"),
         ('kind = "mysql"\nhost = "/run/x"\ndatabase = "a"\nuser = "b"\ntenants = ["*"]', "“host” must be"),
         ('kind = "postgresql"\nhost = "db"\ntenants = ["*"]', "needs database and user"),
-        ('kind = "postgresql"\nhost = "db"\ndatabase = "a"\nuser = "b"\npassword = { env = "A", file = "b" }\ntenants = ["*"]', "either env or file"),
+        ((
+            'kind = "postgresql"\nhost = "db"\ndatabase = "a"\nuser = "b"\npassword = { env = "A", '
+            'file = "b" }\ntenants = ["*"]'
+        ), "either env or file"),
         ('kind = "postgresql"\nhost = "db"\nservice = "x"\ndatabase = "a"\nuser = "b"\ntenants = ["*"]', "there is no key “service”"),
         ('kind = "oracle"\ntenants = ["*"]', "must be “postgresql”, “mysql”, “sqlite” or “web”"),
         ('kind = "web"\ntenants = ["*"]', "“sites” is missing"),
-        ('kind = "web"\nsites = ["https://a.example/b"]\ntenants = ["*"]', "bad.toml:2:1: sites: “https://a.example/b” must be a scheme and a host"),
+        (
+            'kind = "web"\nsites = ["https://a.example/b"]\ntenants = ["*"]',
+            "bad.toml:2:1: sites: “https://a.example/b” must be a scheme and a host",
+        ),
         ('kind = "web"\nsites = ["https://a.example"]\nallow_private = ["169.254.0.0/16"]\ntenants = ["*"]', "cannot be allowed"),
         ('kind = "web"\nsites = ["https://a.example"]\nuser = "b"\ntenants = ["*"]', "websites have no file, host"),
         ('kind = "sqlite"\nfile = "staff.db"\npages = 1\ntenants = ["*"]', "“pages” is for the kind “web”"),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from collections.abc import Awaitable, Callable
 
 import pytest
 from pydantic import TypeAdapter
@@ -10,7 +12,7 @@ from pydantic import TypeAdapter
 from responsa_server.ingest.sandbox.pool import ParserPool
 from responsa_server.sources import sandbox
 from responsa_server.sources.mapping_text import read_mapping
-from responsa_server.sources.sandbox import AskedRow, FilledRow, Filler, SourceSandbox
+from responsa_server.sources.sandbox import AskedRow, FilledRow, Filler, SourceSandbox, SourceSandboxes
 from responsa_server.sources.sitemaps import SitemapProblem, unpack_sitemap
 
 GIGABYTES = """connection = "a"
@@ -32,10 +34,11 @@ async def test_rows_that_end_their_process_are_set_aside_until_there_are_too_man
     monkeypatch.setattr(sandbox, "_MOST_DEATHS", 2)
     mapping, problems = read_mapping(GIGABYTES)
     assert mapping is not None, problems
-    filler = Filler(SourceSandbox(parser), mapping)
+    filler = Filler(SourceSandboxes(parser).of("acme"), mapping)
     rows = ["plain", "bomb", "plain", "bomb", "plain"]
     asked = [AskedRow("a", {"a": f"{number}", "b": row}) for number, row in enumerate(rows)]
-    made = await filler.fill([*asked, AskedRow("a", {"a": "5", "b": "plain"}, "Its note is NULL.")])
+    asked.append(AskedRow("a", {"a": "5", "b": "plain"}, "Its note is NULL."))
+    made = [one async for one in filler.fill(asked)]
     assert [(one.key, one.subject, one.text) for one in made[::2]] == [
         ("0", "plain", "0"),
         ("2", "plain", "2"),
@@ -46,6 +49,39 @@ async def test_rows_that_end_their_process_are_set_aside_until_there_are_too_man
     ]
     assert "was not tried" in made[4].problem
     assert (made[5].key, made[5].problem) == ("5", "Its note is NULL.")
+
+
+async def test_a_process_gets_few_rows_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sandbox, "_PACKED_BYTES", 100)
+    for longest in (10, 1000):
+        rows = [("a", {"a": "x" * longest}, True)] * 50
+        data, count = sandbox._packed(["head"], rows)
+        lines = data.splitlines()
+        assert len(lines) == count + 1
+        assert count == max(1, 100 // len(lines[1]))
+
+
+async def page(sandbox: SourceSandbox) -> None:
+    await sandbox.page(b"A page.", "page.txt", "text/plain")
+
+
+async def sitemap(sandbox: SourceSandbox) -> None:
+    await sandbox.sitemap(b"<urlset/>")
+
+
+@pytest.mark.parametrize("work", [page, sitemap])
+async def test_tenants_take_turns_when_all_slots_are_taken(
+    work: Callable[[SourceSandbox], Awaitable[None]], parser: ParserPool
+) -> None:
+    parser._slots = parser._computing = asyncio.Semaphore(1)
+    sandboxes, ended = SourceSandboxes(parser), list[str]()
+
+    async def one(tenant: str) -> None:
+        await work(sandboxes.of(tenant))
+        ended.append(tenant)
+
+    await asyncio.gather(*(one(tenant) for tenant in ("acme", "acme", "acme", "rival", "rival")))
+    assert ended == ["acme", "rival", "acme", "rival", "acme"]
 
 
 @pytest.mark.parametrize(

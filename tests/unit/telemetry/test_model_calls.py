@@ -19,7 +19,7 @@ from tests.unit.providers.test_chain import Dear
 from tests.unit.providers.told import gathered
 
 SAMPLED = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-USAGE = '{"choices":[],"usage":{"prompt_tokens":7,"completion_tokens":3}}'
+USAGE = '{"model":"m-2026","choices":[],"usage":{"prompt_tokens":7,"completion_tokens":3}}'
 MESSAGES = {
     "gen_ai.input.messages": [{"role": "user", "parts": [{"type": "text", "content": "Why?"}]}],
     "gen_ai.output.messages": [{"role": "assistant", "parts": [{"type": "text", "content": "Because."}]}],
@@ -71,7 +71,9 @@ async def test_a_call_is_one_span_with_its_request_and_its_texts_only_if_allowed
         assert found["gen_ai.usage.input_tokens"] == 7
         assert found["gen_ai.usage.output_tokens"] == 3
         assert found["responsa.cost_usd_micros"] == 10
-        assert found["gen_ai.response.finish_reasons"] == ("end",)
+        assert found["gen_ai.response.finish_reasons"] == ("stop",)
+        assert found["gen_ai.response.model"] == "m-2026"
+        assert found["gen_ai.response.time_to_first_chunk"] >= 0
     else:
         assert found["error.type"] == "overloaded"
         assert (post.attributes or {})["http.response.status_code"] == 503

@@ -17,7 +17,8 @@ _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
 async def _after_a_reset() -> tuple[list[BaseException], list[dict[str, Any]]]:
-    """A client resets its connection, and the handler then writes another piece. Returns what the write raised, and what the loop reported."""
+    """A client resets its connection, and the handler then writes another piece. Returns what the write raised, and
+    what the loop reported."""
     raised, reported = list[BaseException](), list[dict[str, Any]]()
     asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context))
     begun, ended = asyncio.Event(), asyncio.Event()

@@ -28,6 +28,7 @@ from responsa_server.domain.faults import Fault
 from responsa_server.domain.tools import Effect
 from responsa_server.domain.turns import Question
 from tests.agent_streams import stream
+from tests.raising import raises
 from tests.unit.agents.evidence import WHO
 from tests.unit.agents.speaking import Places, ledger, told_by
 
@@ -173,8 +174,7 @@ async def test_cancelling_who_reads_a_turn_closes_the_models_socket(house: House
     reading = asyncio.create_task(read())
     await begun.wait()
     reading.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await reading
+    await raises(asyncio.CancelledError, reading)
     await house.model.left()
     assert house.model.streaming == 0
 
@@ -188,11 +188,10 @@ async def test_a_model_that_breaks_off_makes_the_turn_fail_after_what_it_said(ho
             async for event in events:
                 told.append(event)
 
-    with pytest.raises(Unavailable) as caught:
-        await read()
+    caught = await raises(Unavailable, read())
     assert events_of(told) == list(golden_events(script))
-    assert caught.value.reason is Reason.MODEL_UNAVAILABLE
-    assert caught.value.metadata == {"model": "scripted", "cause": "cut"}
+    assert caught.reason is Reason.MODEL_UNAVAILABLE
+    assert caught.metadata == {"model": "scripted", "cause": "cut"}
 
 
 @pytest.mark.parametrize("model_url", ["", NO_SOCKET])
@@ -201,7 +200,6 @@ async def test_the_agent_can_bring_its_own_parts(model_url: str) -> None:
     async with scripted_agent(model_url) as agent:
         assert (agent.version, agent.history_messages) == ("agents/testing/versions/1", 0)
         assert events_of(await told_by(agent, asked(script))) == list(golden_events(script))
-        with pytest.raises(Unavailable):
-            await told_by(agent, asked(Script(tokens=3, pace_ms=0, fail_after=1)))
+        await raises(Unavailable, told_by(agent, asked(Script(tokens=3, pace_ms=0, fail_after=1))))
         before = await told_by(agent, asked(Script(tokens=3, pace_ms=0, stall_after=2)), most=4)
         assert len(events_of(before)) == 3

@@ -77,6 +77,15 @@ def test_a_list_too_long_for_its_introduction_stays_in_items() -> None:
     assert kinds == [PieceKind.SENTENCE, *[PieceKind.ITEM] * 10]
 
 
+@pytest.mark.parametrize("label", ["1.", "12)", "-"])
+def test_the_label_of_a_long_item_belongs_to_its_first_sentence(label: str) -> None:
+    item = f"{label} Turn the gas off. " + "Then wait for a while. " * 40
+    assert quotes(item)[:2] == [
+        (PieceKind.ITEM, f"{label} Turn the gas off."),
+        (PieceKind.ITEM, "Then wait for a while."),
+    ]
+
+
 @pytest.mark.parametrize(
     ("text", "language", "found"),
     [

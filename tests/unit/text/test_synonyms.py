@@ -58,6 +58,12 @@ def test_a_mistake_names_its_line_and_what_to_change(line: str, remedy: str) -> 
     assert list(file.groups[-1]) == ["ok", "fine"]
 
 
+def test_the_longest_group_and_the_longest_entry_are_no_mistakes() -> None:
+    longest = ["x" * 100, *(f"y{number}" for number in range(15))]
+    file = read_synonyms(", ".join(longest))
+    assert (file.groups, file.mistakes) == ([longest], [])
+
+
 def test_a_file_has_a_limit() -> None:
     lines = [f"word{number}, term{number}" for number in range(MAX_GROUPS + 9)]
     assert read_synonyms("\n".join(lines[:MAX_GROUPS])).mistakes == []

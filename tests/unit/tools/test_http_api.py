@@ -38,37 +38,39 @@ async def tool_on(handler: Handler, effect: Effect = Effect.ONCE, **keys: Any) -
         yield tool
 
 
-def answering(body: bytes, media_type: str = "application/json", status: int = 200) -> Handler:
+def answering(
+    body: bytes,
+    media_type: str = "application/json",
+    status: int = 200,
+    *,
+    seen: list[Request] | None = None,
+    **headers: str,
+) -> Handler:
+    """seen: gets the requests."""
+
     async def handle(exchange: Exchange) -> None:
-        await exchange.reply(status, body, {"content-type": media_type})
+        if seen is not None:
+            seen.append(exchange.request)
+        await exchange.reply(status, body, {"content-type": media_type, **headers})
 
     return handle
 
 
 async def test_a_call_carries_its_key_and_arguments_and_brings_back_what_was_said() -> None:
-    seen: list[Exchange] = []
-
-    async def handle(exchange: Exchange) -> None:
-        seen.append(exchange)
-        await exchange.reply(HTTPStatus.OK, "fertig – ü".encode(), {"content-type": "text/plain"})
-
-    async with tool_on(handle) as tool:
+    seen: list[Request] = []
+    async with tool_on(answering("fertig – ü".encode(), "text/plain", seen=seen)) as tool:
         assert (tool.card.id, tool.effect) == ("note", Effect.ONCE)
         result = await tool.call(request({"text": "x", "times": 2}, key="t/1"))
     assert (result.outcome, result.content, result.error) == (ToolOutcome.OK, "fertig – ü", None)
     assert result.sources == []  # what was done cannot be read again
-    got = seen[0].request
+    [got] = seen
     assert (got.method, got.path, got.headers["idempotency-key"]) == ("POST", "/note", "t/1")
     assert json.loads(got.body) == {"text": "x", "times": 2}
 
 
 async def test_arguments_fill_their_places_and_stay_in_them() -> None:
     seen: list[Request] = []
-
-    async def handle(exchange: Exchange) -> None:
-        seen.append(exchange.request)
-        await exchange.reply(HTTPStatus.OK, b'{"items": [{"name": "a"}, {"name": "b\\u0000"}]}')
-
+    handle = answering(b'{"items": [{"name": "a"}, {"name": "b\\u0000"}]}', seen=seen)
     declared = {
         "method": "GET",
         "path": "/v1/{city}/days",
@@ -99,11 +101,7 @@ async def test_arguments_fill_their_places_and_stay_in_them() -> None:
 
 async def test_a_body_takes_arguments_with_their_types() -> None:
     seen: list[Request] = []
-
-    async def handle(exchange: Exchange) -> None:
-        seen.append(exchange.request)
-        await exchange.reply(HTTPStatus.CREATED, b"{}")
-
+    handle = answering(b"{}", status=201, seen=seen)
     body = {"n": "{n}", "text": "Say {text}!", "deep": [{"gone": "{gone}", "fixed": True}]}
     parameters = {name: {"optional": name == "gone"} for name in ("n", "text", "gone")}
     async with tool_on(handle, body=body, parameters=parameters) as tool:
@@ -169,7 +167,8 @@ ENCODED: Mapping[str, tuple[str, bytes]] = {
 
 
 def plainly(result: ToolResult) -> str:
-    """What a reader could make of a result: its text, its data and its sources, decoded as often as it takes, as letters and digits alone."""
+    """What a reader could make of a result: its text, its data and its sources, decoded as often as it takes, as
+    letters and digits alone."""
     text = repr((result.content, json.dumps(result.data, ensure_ascii=False), result.sources))
     for _ in range(5):
         text = re.sub(r"<[^<>]*>", "", unquote(unescape(text)))
@@ -186,10 +185,7 @@ async def read_html(body: bytes) -> str:
 @pytest.mark.parametrize("encoding", ENCODED)
 async def test_a_secret_is_hidden_in_each_encoding(encoding: str, status: int) -> None:
     media_type, body = ENCODED[encoding]
-
-    async def handle(exchange: Exchange) -> None:
-        await exchange.reply(status, body, {"content-type": media_type})
-
+    handle = answering(body, media_type, status)
     auth, secrets = {"bearer": "key"}, {"key": {"env": "KEY"}}
     async with tool_on(handle, Effect.NONE, auth=auth, secrets=secrets, read_html=read_html) as tool:
         result = await tool.call(request())
@@ -200,13 +196,11 @@ async def test_a_secret_is_hidden_in_each_encoding(encoding: str, status: int) -
 async def test_a_long_secret_is_hidden_as_a_whole() -> None:
     long = "".join(f"{number:x}/" for number in range(1000))
 
-    async def handle(exchange: Exchange) -> None:
-        await exchange.reply(200, json.dumps({"said": f"{quote(long, safe='')} and more"}).encode())
-
     def secret(_: SecretPlace) -> str:
         return long
 
-    async with served(handle) as url:
+    said = json.dumps({"said": f"{quote(long, safe='')} and more"}).encode()
+    async with served(answering(said)) as url:
         declared = {**BASE, "url": url, "auth": {"bearer": "key"}, "secrets": {"key": {"env": "KEY"}}}
         (tool,) = made(declared, secret=secret)
         result = await tool.call(request())
@@ -285,14 +279,12 @@ async def test_a_response_without_a_value_is_no_answer(body: bytes) -> None:
 async def test_a_redirect_says_where_to_and_that_it_is_not_followed(
     status: int, effect: Effect, outcome: ToolOutcome
 ) -> None:
-    async def handle(exchange: Exchange) -> None:
-        await exchange.reply(status, b"", {"location": "https://www.example.org/v2/note"})
-
-    async with tool_on(handle, effect) as tool:
+    location = "https://www.example.org/v2/note"
+    async with tool_on(answering(b"", status=status, location=location), effect) as tool:
         result = await tool.call(request())
     assert (result.outcome, result.error) == (outcome, ToolFault.STATUS)
     assert result.content.startswith(
-        f"HTTP {status}: the response redirects to https://www.example.org/v2/note, and redirects are not followed."
+        f"HTTP {status}: the response redirects to {location}, and redirects are not followed."
     )
     assert ("not known whether" in result.content) == (outcome is ToolOutcome.UNKNOWN)
 

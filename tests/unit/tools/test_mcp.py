@@ -44,7 +44,8 @@ Transport = Literal["http", "program"]
 
 
 class HttpServer:
-    """The server over Streamable HTTP. seen: the methods of all messages, and the HTTP methods of other requests. calls: the requests that call tools. keys: those of the calls. changed: see `mcp.listed`.
+    """The server over Streamable HTTP. seen: the methods of all messages, and the HTTP methods of other requests.
+    calls: the requests that call tools. keys: those of the calls. changed: see `mcp.listed`.
 
     `waits` returns when `released` is set. `forgets` loses its session, and calls `forgotten`.
     """

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from responsa.chat.v1.citation_pb2 import CITATION_STATE_QUOTED, Citation
+from responsa.chat.v1.message_pb2 import Message
+from responsa_server.calls.convert.cited import listed
 from responsa_server.domain.errors import Reason, Unavailable
+from responsa_server.text.cited import marks_of, place_of
+from responsa_server.text.layout import with_marks
+from responsa_server.transports.openai.marking import Marking, is_written
 from responsa_server.transports.openai.written import Written
 
 FIRST = "The ferry leaves at six in the morning. "
@@ -74,3 +80,115 @@ def test_a_limit_cuts_between_characters() -> None:
     written.add("Fähre: sie fährt um sechs ab. Und zurück")
     assert written.take() == "Fäh"
     assert written.cut == "length"
+
+
+def cited(text: str, *pieces: str) -> list[Citation]:
+    """A citation of each piece, all of different places."""
+    data = text.encode()
+    found: list[Citation] = []
+    for number, piece in enumerate(pieces, 1):
+        one = Citation(document_version="documents/a/versions/1", title="A", state=CITATION_STATE_QUOTED)
+        one.answer_range.start = data.index(piece.encode())
+        one.answer_range.end = one.answer_range.start + len(piece.encode())
+        one.source_range.end = number
+        found.append(one)
+    return found
+
+
+async def test_a_mark_is_sent_with_its_sentence_or_never() -> None:
+    text = FIRST + "Die Überfahrt dauert lange. " + SECOND
+    ends = [len(FIRST), len(FIRST) + 28, len(text)]
+    first, second, third = cited(text, FIRST.strip(), "Die Überfahrt dauert lange.", SECOND.strip())
+    known: list[Citation] = []
+    marking, sent, start = Marking(), "", 0
+    # The first citation comes too late, and the others in time.
+    for end, new in zip(ends, ([], [first, second], [third]), strict=True):
+        known += new
+        sent += await marking.part(text, start, end, known)
+        start = end
+    assert sent == f"{FIRST}Die Überfahrt dauert lange. [2] It takes an hour. [3] "
+    places = ((0, len(FIRST.strip())), (len(FIRST), len(FIRST) + 27), (len(FIRST) + 28, len(text.strip())))
+    assert [sent[marking.place(at) : marking.place(end, ends=True)] for at, end in places] == [
+        FIRST.strip(),
+        "Die Überfahrt dauert lange.",
+        SECOND.strip(),
+    ]
+    assert marking.below(text, known, lambda _: "").startswith("\n\nSources:\n\n1. A\n2. A\n3. A\n")
+
+
+@pytest.mark.parametrize("sent", ["none", "first", "second", "all"])
+def test_what_was_sent_is_known_with_any_of_its_marks(sent: str) -> None:
+    text = f"{FIRST}\n\n```\ncode\n```\n\n| a | b |\n|---|---|\n| {SECOND.strip()} | c |\n"
+    message = Message(text=text, citations=cited(text, FIRST.strip(), "code", SECOND.strip()))
+    whole = with_marks(
+        text,
+        marks_of(text, message.citations, {place_of(one): n for n, one in enumerate(message.citations, 1)}),
+    )
+    assert "```\n[2]\n\n| a" in whole
+    written = {
+        "none": text,
+        "first": text.replace("morning.", "morning. [1]"),
+        "second": whole.replace(" [1]", ""),
+        "all": whole,
+    }[sent]
+    for below in (
+        "",
+        "\n\nSources:\n\n1. [A](http://another.example/#/documents/a)\n",
+        "\n\nQuellen:\n\n1. A, Seite 3",
+        "\n\nNo language model is configured. These passages of your documents fit best.\n\nSources:\n\n1. A: “x”",
+    ):
+        assert is_written(message, written.strip() + below)
+    for changed in (
+        written[1:],
+        written.strip() + "!",
+        written.replace("code", "cod"),
+        f"{written.strip()}\n\nSources: none",
+    ):
+        assert not is_written(message, changed)
+
+
+def test_titles_and_addresses_of_documents_make_no_markup() -> None:
+    one = Citation(
+        document_version="documents/a/versions/1",
+        title="](https://x) ![i](http://x/?a) <b>\u202e *a*\n# b",
+        page=3,
+    )
+    listing = listed(
+        "Die Fähre fährt um sechs Uhr und das ist nicht spät.",
+        [one],
+        {place_of(one): 1},
+        lambda _: 'https://x/a) "t" [b](c)',
+    )
+    heading, _, line = listing.partition("\n\n")
+    assert heading == "Quellen:"
+    assert (
+        line
+        == "1. [\\](https\\://x) \\!\\[i\\](http\\://x/?a) \\<b\\> \\*a\\* # b](https://x/a%29%20%22t%22%20%5Bb%5D%28c%29), Seite 3"
+    )
+
+
+def test_sources_with_one_title_have_the_first_words_of_their_quotes() -> None:
+    found = cited(FIRST + SECOND, FIRST.strip(), SECOND.strip())
+    other = cited(FIRST + SECOND + "And more.", "And more.")[0]
+    other.source_range.end, other.title = 3, "B"
+    found[0].quote, found[0].page = "The ferry *leaves* at\nsix. " + "And so on. " * 9, 2
+    found[1].quote = "It takes\u202e an hour."
+    other.quote = "More."
+    numbers = {place_of(one): number for number, one in enumerate([*found, other], 1)}
+    text = listed(FIRST + SECOND, [*found, other], numbers, lambda one: f"https://x/{one.title}")
+    assert text.split("\n")[2:] == [
+        "1. [A](https://x/A), page 2: “The ferry \\*leaves\\* at six. And so on. And so on. And so on.…”",
+        "2. [A](https://x/A): “It takes an hour.”",
+        "3. [B](https://x/B)",
+    ]
+
+
+def test_the_newest_piece_waits_for_what_follows_it() -> None:
+    written = Written(holds=True)
+    written.add(FIRST + SECOND)
+    assert written.take() == ""
+    written.add("And")
+    assert written.take() == FIRST + SECOND.rstrip() + " "
+    written.add(" more. It")
+    written.settle()
+    assert written.take() == "And more. "

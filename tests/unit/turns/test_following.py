@@ -64,7 +64,7 @@ async def test_an_older_list_of_followers_is_not_written_after_a_newer_one() -> 
         hub,
         Runtime(uuid7, PlainCodec()),
         running=lambda: (),
-        withhold=lambda _readers: None,
+        abort_forbidden=lambda _readers: None,
     )
     hub.watch(hub.subscribe(UUID(int=1), ANN, 0))
     older = asyncio.create_task(following.register())

@@ -64,6 +64,7 @@ async def test_rows_that_follow_are_handed_over_and_a_hole_is_asked_about(hub: H
     hub.offer(TURN, [row(6)], ended=True)
     assert (mine.take(), mine.ended, hub.stale.is_set()) == ((), False, True)
     assert hub.due(all_of_them=False) == [Cursor(TURN, 4)]
+    assert hub.due(all_of_them=False) == [], "a log is read once, however often it is asked for"
     hub.receive(News(TURN, [row(5), row(6)], 6, 0), more=False)
     assert (mine.take(), mine.ended) == ((row(5), row(6)), True)
 
@@ -156,5 +157,5 @@ async def test_a_follower_without_access_reads_the_log_before_it_shows_more(hub:
     mine = hub.subscribe(TURN, ANN, 0, fresh=True)
     assert list(hub.turns()) == [TURN]
     hub.publish(live, [row(2)], ended=False)
-    hub.withhold([TURN])
+    hub.mark_forbidden([TURN])
     assert (mine.withheld, mine.behind) == (True, True)

@@ -18,7 +18,6 @@ from responsa_server.domain.events import (
     ToolOutcome,
     ToolReturned,
 )
-from responsa_server.domain.turns import OpenTurn
 from responsa_server.turns.pack import (
     MAX_ROW_BYTES,
     MAX_ROW_EVENTS,
@@ -45,9 +44,7 @@ def happened(kinds: list[bool]) -> list[Happened]:
 
 
 @given(st.lists(st.booleans(), min_size=1, max_size=600), st.integers(1, 10_000))
-def test_rows_cover_the_events_without_gap_or_overlap_and_keep_deltas_apart(
-    kinds: list[bool], first: int
-) -> None:
+def test_rows_cover_the_events_without_gap_or_overlap(kinds: list[bool], first: int) -> None:
     rows = pack(PlainCodec(), TURN, number(first, 1, happened(kinds)))
     assert rows[0].first_seq == first
     assert rows[-1].last_seq == first + len(kinds) - 1
@@ -74,11 +71,10 @@ def test_what_tools_say_counts_for_a_rows_size() -> None:
     assert all(len(row.frame) < 2 * MAX_ROW_BYTES for row in rows)
 
 
-def test_an_end_from_outside_is_the_logs_next_row() -> None:
-    end = ending(PlainCodec(), OpenTurn(TURN, "acme", 7, 3), NOW, Cancelled(CancelCause.OWNER))
+def test_the_end_of_a_turn_is_a_row_of_its_own() -> None:
+    (event,) = number(8, 3, [Happened(NOW, Cancelled(CancelCause.OWNER))])
+    end = ending(PlainCodec(), TURN, event)
     assert (end.row.first_seq, end.row.last_seq, end.row.deltas) == (8, 8, False)
-    (event,) = events_of([end.row])
-    assert (event["seq"], event["attempt"], event["kind"]) == (8, 3, "cancelled")
-    assert end.terminal == PlainCodec().encode_terminal(
-        number(8, 3, [Happened(NOW, Cancelled(CancelCause.OWNER))])[0]
-    )
+    (told,) = events_of([end.row])
+    assert (told["seq"], told["attempt"], told["kind"]) == (8, 3, "cancelled")
+    assert end.terminal == PlainCodec().event(event)

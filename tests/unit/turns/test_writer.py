@@ -33,6 +33,7 @@ from responsa_server.turns.runtime import Runtime
 from responsa_server.turns.settings import TurnOptions
 from responsa_server.turns.writer import MAX_EVENT_BYTES, EventTooLarge, LogWriter, Start, TurnWriter, window
 from tests.plain_codec import PlainCodec, events_of
+from tests.raising import raises
 
 END = Refused(RefusalReason.NO_SUPPORT, "Nothing.", Usage())
 STATUS = Status(Step.GRADING, "…")
@@ -103,13 +104,14 @@ class One:
     turn_id: UUID
     visible: list[LogRow] = field(default_factory=list[LogRow])
     failed: list[Exception] = field(default_factory=list[Exception])
+    waited_for: bool = True
     writer: TurnWriter = field(init=False)
 
     @property
     def usage(self) -> Usage:
         return self.meter.usage
 
-    def publish(self, rows: Sequence[LogRow], ended: bool) -> None:
+    def publish(self, rows: Sequence[LogRow], *, words: bool, ended: bool) -> None:
         self.visible.extend(rows)
         assert self.visible == self.log.rows[self.turn_id]  # rows are committed before followers can see them
         assert ended == bool(self.log.conclusions)
@@ -131,16 +133,17 @@ def concluded(encoded: bytes) -> Conclusion:
 
 
 @asynccontextmanager
-async def writing(log: ScriptedLog, *, lease_seconds: float = 60.0) -> AsyncGenerator[Callable[[], One]]:
+async def writing(log: ScriptedLog, *, lease_seconds: float = 60.0) -> AsyncGenerator[Callable[..., One]]:
     runtime = Runtime(uuid7, PlainCodec(), TurnOptions(lease_seconds=lease_seconds))
     process = LogWriter(cast("TurnStore", log), runtime)
     process.start()
 
-    def begin() -> One:
+    def begin(*, accepted: bool = True) -> One:
         claim = Claim(uuid7(), "acme", 1, lease_seconds)
         one = One(log, Meter(), claim.turn_id)
         one.writer = TurnWriter(process, one, claim, Start(1, 1), runtime)
-        process.join(one.writer)
+        if accepted:
+            one.writer.begin()
         return one
 
     try:
@@ -149,10 +152,15 @@ async def writing(log: ScriptedLog, *, lease_seconds: float = 60.0) -> AsyncGene
         await process.close()
 
 
-async def test_an_idle_writer_commits_at_once() -> None:
-    log = ScriptedLog()
+@asynccontextmanager
+async def writing_one(*, open_: bool = True) -> AsyncGenerator[tuple[ScriptedLog, One]]:
+    log = ScriptedLog(open_=open_)
     async with writing(log) as begin:
-        one = begin()
+        yield log, begin()
+
+
+async def test_an_idle_writer_commits_at_once() -> None:
+    async with writing_one() as (_, one):
         one.put(STATUS)
         await one.writer.flush()
         assert [row.last_seq for row in one.visible] == [2]
@@ -160,10 +168,42 @@ async def test_an_idle_writer_commits_at_once() -> None:
     assert [(row.first_seq, row.last_seq) for row in one.visible] == [(2, 2), (3, 3)]
 
 
-async def test_what_comes_during_a_commit_is_gathered_and_neighbouring_deltas_become_one() -> None:
-    log = ScriptedLog(open_=False)
+async def test_text_is_gathered_while_no_follower_waits_for_it_and_the_first_never_is() -> None:
+    async with writing_one() as (log, one):
+        one.waited_for = False
+        one.put(Delta("a", 0))
+        await one.writer.flush()
+        for place in range(1, 9):
+            one.put(Delta("x", place))
+            for _ in range(20):  # the writer's task could have taken each of them
+                await asyncio.sleep(0)
+        assert [row.last_seq for row in one.visible] == [2]
+        passed = Barrier()
+        one.put(passed)
+        await passed.passed.wait()
+        assert [row.last_seq for row in one.visible] == [2, 10]
+        one.put(Delta("y", 9))
+        await one.finish()
+    assert [(row.first_seq, row.last_seq) for row in one.visible] == [(2, 2), (3, 10), (11, 11), (12, 12)]
+    assert len(log.appends) == 2
+
+
+async def test_a_turn_that_is_being_accepted_writes_nothing_before() -> None:
+    log = ScriptedLog()
     async with writing(log) as begin:
-        one = begin()
+        one = begin(accepted=False)
+        one.put(STATUS, Delta("a", 0), Delta("b", 1))
+        ending = asyncio.ensure_future(one.finish())
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert (log.rows, ending.done()) == ({}, False)
+        one.writer.begin()
+        events = await ending
+    assert (log.appends, [event["seq"] for event in events]) == ([], [2, 3, 4, 5])
+
+
+async def test_what_comes_during_a_commit_is_gathered_and_neighbouring_deltas_become_one() -> None:
+    async with writing_one(open_=False) as (log, one):
         one.put(Delta("a", 0))
         await log.entered.wait()
         one.put(Delta("b", 1), Delta("c", 2), STATUS, Delta("d", 3))
@@ -172,9 +212,7 @@ async def test_what_comes_during_a_commit_is_gathered_and_neighbouring_deltas_be
         events = await one.finish()
     assert [(row.first_seq, row.last_seq, row.deltas) for row in one.visible] == [
         (2, 2, True),
-        (3, 3, True),
-        (4, 4, False),
-        (5, 5, True),
+        (3, 5, False),
         (6, 6, False),
     ]
     assert [event.get("text") for event in events] == ["a", "bc", None, "d", None]
@@ -195,9 +233,7 @@ async def test_turns_share_commits() -> None:
 
 
 async def test_a_checkpoint_is_committed_with_the_events_before_it_and_keeps_its_number() -> None:
-    log = ScriptedLog(open_=False)
-    async with writing(log) as begin:
-        one = begin()
+    async with writing_one(open_=False) as (log, one):
         one.put(STATUS)
         await log.entered.wait()
         one.put(Delta("é", 0))
@@ -218,9 +254,7 @@ async def test_a_checkpoint_is_committed_with_the_events_before_it_and_keeps_its
 
 
 async def test_a_withdrawal_takes_back_whole_deltas_and_begins_an_attempt() -> None:
-    log = ScriptedLog(open_=False)
-    async with writing(log) as begin:
-        one = begin()
+    async with writing_one(open_=False) as (log, one):
         one.put(Delta("Grüße", 0))
         await log.entered.wait()
         one.put(Delta(" an", 7), Delta(" alle", 10), Withdrawal("Grüße an a"), Delta("nna.", 12))
@@ -243,9 +277,7 @@ async def test_a_withdrawal_takes_back_whole_deltas_and_begins_an_attempt() -> N
 
 
 async def test_a_barrier_passes_when_all_before_it_is_committed() -> None:
-    log = ScriptedLog(open_=False)
-    async with writing(log) as begin:
-        one = begin()
+    async with writing_one(open_=False) as (log, one):
         before, during, after = Barrier(), Barrier(), Barrier()
         one.put(before)
         assert before.passed.is_set()  # no event preceded the barrier
@@ -261,9 +293,7 @@ async def test_a_barrier_passes_when_all_before_it_is_committed() -> None:
 
 
 async def test_the_ledger_is_written_before_the_end() -> None:
-    log = ScriptedLog()
-    async with writing(log) as begin:
-        one = begin()
+    async with writing_one() as (log, one):
         returned = ToolReturned("c", ToolOutcome.OK, "done")
         one.put(returned)
         await one.finish()
@@ -312,17 +342,13 @@ async def test_an_event_that_cannot_be_stored_fails_its_own_turn_alone_which_can
 
 
 async def test_who_lost_the_turn_is_stopped() -> None:
-    log = ScriptedLog()
-    async with writing(log) as begin:
-        one = begin()
+    async with writing_one() as (log, one):
         log.left_out = [{one.writer.claim.turn_id: TurnLost()}]
         one.put(STATUS)
-        with pytest.raises(TurnLost):
-            await one.writer.flush()
+        await raises(TurnLost, one.writer.flush())
         with pytest.raises(TurnLost):
             one.put(STATUS)
-        with pytest.raises(TurnLost):
-            await one.finish()
+        await raises(TurnLost, one.finish())
         assert (one.visible, len(one.failed)) == ([], 1)
 
 
@@ -342,9 +368,7 @@ async def test_silent_turns_are_renewed_together_and_hear_that_they_are_lost() -
 
 
 async def test_deltas_that_wait_for_a_commit_wait_as_few_events() -> None:
-    log = ScriptedLog(open_=False)
-    async with writing(log) as begin:
-        one = begin()
+    async with writing_one(open_=False) as (log, one):
         one.put(STATUS)
         await log.entered.wait()
         size = 4 * MAX_DELTA_BYTES
@@ -356,14 +380,11 @@ async def test_deltas_that_wait_for_a_commit_wait_as_few_events() -> None:
 
 
 async def test_another_end_can_be_written_when_the_first_could_not_be_stored() -> None:
-    log = ScriptedLog()
-    async with writing(log) as begin:
-        one = begin()
+    async with writing_one() as (log, one):
         one.put(STATUS)
         await one.writer.flush()
         log.failures = [ValueError("not storable")]
-        with pytest.raises(ValueError, match="not storable"):
-            await one.finish()
+        await raises(ValueError, one.finish(), "not storable")
         assert [event["kind"] for event in await one.finish()] == ["status", "refused"]
 
 
@@ -407,9 +428,7 @@ def events_of_checked(events: list[dict[str, object]]) -> list[dict[str, object]
 
 
 async def test_an_event_that_no_frame_holds_is_refused_and_the_turn_can_still_end() -> None:
-    log = ScriptedLog()
-    async with writing(log) as begin:
-        one = begin()
+    async with writing_one() as (_, one):
         large = "x" * MAX_EVENT_BYTES
         for told in (
             Delta(large + "x", 0),

@@ -1,4 +1,5 @@
-"""The comparison of a live provider with the adapters' assumptions, against scripted servers that behave, and servers that deviate on purpose."""
+"""The comparison of a live provider with the adapters' assumptions, against scripted servers that behave, and servers
+that deviate on purpose."""
 
 from __future__ import annotations
 

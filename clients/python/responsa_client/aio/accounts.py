@@ -44,12 +44,14 @@ class AsyncAccountCalls(AsyncAuthMethods, AsyncAdminMethods):
         return await self._calls.unary(self._stubs.auth.CreateApiKey, request, repeatable=False)
 
     async def update_me(self, display_name: str | None = None, *, email: str | None = None) -> user_pb2.User:
-        """Change the caller's display name, at most 200 bytes, and ask for another e-mail address. The address changes once `confirm_email` has its code.
+        """Change the caller's display name, at most 200 bytes, and ask for another e-mail address. The address changes
+        once `confirm_email` has its code.
 
         Raises:
             InvalidRequest: a value is wrong.
             PermissionDenied: for a new address, the caller did not sign in within the last ten minutes.
-            FailedPrecondition: the server sends no mails, so it cannot confirm an address; or the account has an address but no password, which the confirmation needs.
+            FailedPrecondition: the server sends no mails, so it cannot confirm an address; or the account has an
+                address but no password, which the confirmation needs.
         """
         request = auth_service_pb2.UpdateMeRequest(
             user=user_pb2.User(display_name=display_name or "", email=email or ""),

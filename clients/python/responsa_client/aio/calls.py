@@ -194,6 +194,7 @@ class AsyncCalls:
         """The states of an operation up to the final one, without heartbeats. After a cut, the client continues after the last seq."""
         backoff = self.connection.backoff()
         forever = Deadline(None)
+        failing: Deadline | None = None
         while True:
             self.connection.check_open()
             request = knowledge_service_pb2.WatchOperationRequest(name=name, after_seq=after_seq)
@@ -204,6 +205,7 @@ class AsyncCalls:
                 while (frame := await stream.read()) is not None:
                     self.connection.reached = True
                     backoff.reset()
+                    failing = None
                     if frame.HasField("operation"):
                         after_seq = frame.seq
                         yield frame
@@ -225,7 +227,8 @@ class AsyncCalls:
                 if unused is not None:
                     await unused.close()
             wait = backoff.next(error.retry_after) if self.connection.may_repeat(error) else None
-            if wait is None:
+            failing = failing or Deadline(self.connection.patience)
+            if wait is None or not self.connection.may_wait(error, wait, failing, forever):
                 raise error
             await transport.sleep(wait)
 
@@ -234,6 +237,7 @@ class AsyncCalls:
     ) -> Result:
         backoff = self.connection.backoff()
         renewed = False
+        failing: Deadline | None = None
         while True:
             self.connection.check_open()
             try:
@@ -250,7 +254,8 @@ class AsyncCalls:
                     if repeatable and self.connection.may_repeat(error)
                     else None
                 )
-                if wait is None or not deadline.allows(wait):
+                failing = failing or Deadline(self.connection.patience)
+                if wait is None or not self.connection.may_wait(error, wait, failing, deadline):
                     raise error from failure
                 await transport.sleep(wait)
             else:

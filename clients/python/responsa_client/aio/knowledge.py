@@ -63,7 +63,8 @@ class AsyncKnowledgeCalls(AsyncKnowledgeMethods):
             media_type: e.g. "text/markdown"; with "", the server derives it from the key's suffix and the bytes.
             labels: short texts for filters. An existing document keeps its labels if there are none.
             metadata: JSON values of the caller's own. An existing document keeps its values if there are none.
-            subject: the person whom the document is about, if only this person may read it: `users/{uuid}`, or a text that users have as their subject. Only administrators and
+            subject: the person whom the document is about, if only this person may read it: `users/{uuid}`, or a text
+                that users have as their subject. Only administrators and
                 services may set a subject. Without one, an existing document keeps the subject that it has.
             request_id: a UUID. With the id of an earlier call, the server returns the operation of that call.
                 None generates a new id.
@@ -94,7 +95,8 @@ class AsyncKnowledgeCalls(AsyncKnowledgeMethods):
         subject: str = "",
         request_id: str | None = None,
     ) -> operations_pb2.Operation:
-        """Create a document from a text of at most 1 MiB, by default Markdown, in one call. The other arguments are the same as for `upload`."""
+        """Create a document from a text of at most 1 MiB, by default Markdown, in one call. The other arguments are the
+        same as for `upload`."""
         stated = requests.metadata(collection, source_key, title, uri, media_type, labels, metadata, subject)
         made = request_id or requests.new_request_id()
         request = knowledge_service_pb2.CreateDocumentRequest(metadata=stated, text=text, request_id=made)
@@ -139,7 +141,8 @@ class AsyncKnowledgeCalls(AsyncKnowledgeMethods):
         return self._calls.watch(operation if isinstance(operation, str) else operation.name, after_seq)
 
     def operations(self, *, filter_by: str = "") -> AsyncIterator[operations_pb2.Operation]:
-        """The caller's operations, newest first; for an administrator, all operations of the tenant. filter_by: a filter, e.g. "done = false". Raises InvalidRequest."""
+        """The caller's operations, newest first; for an administrator, all operations of the tenant. filter_by: a
+        filter, e.g. "done = false". Raises InvalidRequest."""
         request = operations_pb2.ListOperationsRequest(filter=filter_by, page_size=requests.PAGE_SIZE)
         return self._calls.paged(self._stubs.operations.ListOperations, request, lambda page: page.operations)
 
@@ -156,8 +159,9 @@ class AsyncKnowledgeCalls(AsyncKnowledgeMethods):
     async def document_content(self, name: str, *, read_offset: int = 0) -> str:
         """The canonical text of `documents/{uuid}` or `documents/{uuid}/versions/{n}`, from `read_offset` to its end.
 
-        The ranges of citations and `read_offset` count the bytes of this text in UTF-8. If `read_offset` is within a character, the result begins with this
-        character. Raises NotFound; InvalidRequest if `read_offset` is beyond the end.
+        The ranges of citations and `read_offset` count the bytes of this text in UTF-8. If `read_offset` is within a
+        character, the result begins with this character. Raises NotFound; InvalidRequest if `read_offset` is beyond the
+        end.
         """
         request = knowledge_service_pb2.GetDocumentContentRequest(name=name, read_offset=read_offset)
         return await self._calls.content(request)
@@ -186,7 +190,8 @@ class AsyncKnowledgeCalls(AsyncKnowledgeMethods):
             threshold: the minimum score of a passage, from 0 to 1.
             mode: the indexes to search.
             rerank: whether the first ten passages are ranked again by their best piece.
-            filter_by: a filter on documents, e.g. "labels.team = legal AND date >= 2025"; only matching documents are searched. See Scope.filter in the contract.
+            filter_by: a filter on documents, e.g. "labels.team = legal AND date >= 2025"; only matching documents are
+                searched. See Scope.filter in the contract.
 
         Raises:
             InvalidRequest: the filter has a mistake (FILTER_INVALID), or see Search in the contract.
@@ -199,7 +204,8 @@ class AsyncKnowledgeCalls(AsyncKnowledgeMethods):
     async def batch_search(
         self, searches: Sequence[knowledge_service_pb2.SearchRequest]
     ) -> list[list[knowledge_service_pb2.SearchHit]]:
-        """The results of 1 to 64 searches, in the order of the searches. `search_request` makes a search. If one search fails, the call fails. Raises NotFound, InvalidRequest."""
+        """The results of 1 to 64 searches, in the order of the searches. `search_request` makes a search. If one search
+        fails, the call fails. Raises NotFound, InvalidRequest."""
         request = knowledge_service_pb2.BatchSearchRequest(requests=searches)
         response = await self._calls.unary(self._stubs.knowledge.BatchSearch, request)
         return [list(one.hits) for one in response.responses]

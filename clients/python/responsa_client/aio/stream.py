@@ -20,8 +20,9 @@ from responsa_client.stubs import Stubs
 class AsyncTurnStream(AsyncIterator[turn_pb2.TurnEvent]):
     """Yields each event of one turn once, in order of seq, up to the terminal event, over any number of connections.
 
-    The first step of the iteration sends the question. To leave a stream early, call `close`, or use the stream as a context manager. The turn itself then continues and can be
-    resumed; `stop` cancels it. Iterate in one thread or task. Meanwhile, other threads or tasks may use `stop` and the properties.
+    The first step of the iteration sends the question. To leave a stream early, call `close`, or use the stream as a
+    context manager. The turn itself then continues and can be resumed; `stop` cancels it. Iterate in one thread or
+    task. Meanwhile, other threads or tasks may use `stop` and the properties.
 
     request_id: the question's request_id; a question with the same request_id attaches to the same turn. "" for a resumed turn.
     """
@@ -44,12 +45,14 @@ class AsyncTurnStream(AsyncIterator[turn_pb2.TurnEvent]):
 
     @property
     def terminal(self) -> turn_pb2.TurnEvent | None:
-        """The event that ended the turn; None until it arrives. If the stream resumed after this event, the stream yields nothing, but `terminal` is set."""
+        """The event that ended the turn; None until it arrives. If the stream resumed after this event, the stream
+        yields nothing, but `terminal` is set."""
         return self._following.reader.terminal
 
     @property
     def text(self) -> str:
-        """The answer's text so far: the requested deltas without withdrawn text, and at the end the complete answer. If the stream resumed after a seq, the deltas before this seq are missing."""
+        """The answer's text so far: the requested deltas without withdrawn text, and at the end the complete answer. If
+        the stream resumed after a seq, the deltas before this seq are missing."""
         return self._following.reader.text
 
     @property
@@ -63,8 +66,9 @@ class AsyncTurnStream(AsyncIterator[turn_pb2.TurnEvent]):
         return self._following.place
 
     async def stop(self) -> turn_pb2.Turn:
-        """Cancel the turn, as `AsyncResponsa.cancel` does. This also works before the client knows the turn's name: the call then finds or creates the turn with the
-        question's request_id, and cancels the turn. Therefore, a question that is still in transit cannot start a turn afterwards. The iteration continues to the terminal event.
+        """Cancel the turn, as `AsyncResponsa.cancel` does. This also works before the client knows the turn's name: the
+        call then finds or creates the turn with the question's request_id, and cancels the turn. Therefore, a question
+        that is still in transit cannot start a turn afterwards. The iteration continues to the terminal event.
 
         Raises:
             ResponsaError: the errors of `cancel`, or the reason why the server did not accept the turn.
@@ -74,7 +78,8 @@ class AsyncTurnStream(AsyncIterator[turn_pb2.TurnEvent]):
         return await self._calls.unary(chat.CancelTurn, chat_service_pb2.CancelTurnRequest(name=name))
 
     async def close(self) -> None:
-        """Stop following the turn. This cancels the call but not the turn. With cancel_on_disconnect, the server cancels the turn 10 seconds later if no client follows it."""
+        """Stop following the turn. This cancels the call but not the turn. With cancel_on_disconnect, the server
+        cancels the turn 10 seconds later if no client follows it."""
         await self._events.aclose()
 
     async def __anext__(self) -> turn_pb2.TurnEvent:

@@ -14,10 +14,13 @@ EARLY_SECONDS = 60
 
 
 class AsyncTokenSource:
-    """A function that returns the newest access token of a session, for the argument `api_key` of clients. It may be shared between clients.
+    """A function that returns the newest access token of a session, for the argument `api_key` of clients. It may be
+    shared between clients.
 
-    tokens: the newest tokens. A program that continues its session after a restart stores them, together with `request_id`, in a private file.
-    request_id: the id of a refresh that has begun; "" for none. A refresh that has failed is repeated with the same id, because another one would end the session.
+    tokens: the newest tokens. A program that continues its session after a restart stores them, together with
+    `request_id`, in a private file.
+    request_id: the id of a refresh that has begun; "" for none. A refresh that has failed is repeated with the same id,
+    because another one would end the session.
 
     Args:
         public: a client, which needs no credential.

@@ -19,7 +19,7 @@ from grpc import aio
 from responsa.knowledge.v1 import knowledge_service_pb2
 from responsa_client.connection import Connection, Silence
 from responsa_client.requests import Upload
-from responsa_client.stubs import Stubs, open_channel
+from responsa_client.stubs import Stubs, open_channel, unspanned
 
 __all__ = ["Channel", "Lock", "Stream", "open_channel", "send", "send_upload", "sleep"]
 
@@ -106,7 +106,9 @@ class Stream(Generic[Response]):
         """
         call = self._call
         if call is None:
-            call = self._call = cast("_Call[Response]", self._open(metadata=_metadata(self._connection)))
+            metadata = _metadata(self._connection)
+            with unspanned():
+                call = self._call = cast("_Call[Response]", self._open(metadata=metadata))
             if self._silence is not None:
                 self._watchdog = _Watchdog(call.cancel, self._silence)
         if self._watchdog is None:
@@ -128,7 +130,8 @@ class Stream(Generic[Response]):
 
 
 class _Watchdog:
-    """Cancels a stream if its reader has waited too long for a message. Each watchdog has its own thread. The time between two reads does not count.
+    """Cancels a stream if its reader has waited too long for a message. Each watchdog has its own thread. The time
+    between two reads does not count.
 
     barked: whether the watchdog has cancelled the stream.
     """

@@ -157,6 +157,11 @@ function passwordPart(api: Pick<Api, "auth">, user: User, hooks: ProfileHooks): 
   return { root: element("div", { class: "stack" }, element("p", { class: "note" }, t("endsSessions")), form.root, linking.root), show };
 }
 
+/** The host of an address; the address itself if it cannot be read. */
+function hostOf(address: string): string {
+  return URL.canParse(address) ? new URL(address).host : address;
+}
+
 function sessionsPart(api: Pick<Api, "auth">, say: (text: string) => void): Part {
   const said = ({ revokedCount }: { readonly revokedCount: number }) => t("sessionsEnded", { count: revokedCount });
   const ask = { title: t("endOthersTitle"), text: t("endOthersText"), action: t("endThem") };
@@ -166,11 +171,12 @@ function sessionsPart(api: Pick<Api, "auth">, say: (text: string) => void): Part
     add: (stage) => [actButton(stage, { label: t("endOthers"), name: t("endOthers"), ask, does: () => api.auth.revokeSessions({ allOthers: true }), said })],
     list: (asked) => api.auth.listSessions(asked),
     items: ({ sessions }) => sessions,
-    row: ({ name, address, userAgent, createTime, lastUseTime, expireTime, current }: Session, stage) => {
-      const device = deviceOf(userAgent);
-      const facts = [address, lastUseTime && t("lastUsed", { time: moment(lastUseTime) }), createTime && t("began", { time: moment(createTime) }), expireTime && t("ends", { time: moment(expireTime) })];
+    row: ({ name, address, userAgent, createTime, lastUseTime, expireTime, current, connection }: Session, stage) => {
+      const device = connection?.displayName ?? deviceOf(userAgent);
+      const may = connection && t("programMay", { scopes: connection.scopes.map((one) => (one === "ask" ? t("programScopeAsk") : t("programScopeSearch"))).join(", ") });
+      const facts = [may, connection && hostOf(connection.redirectUri), address, lastUseTime && t("lastUsed", { time: moment(lastUseTime) }), createTime && t("began", { time: moment(createTime) }), expireTime && t("ends", { time: moment(expireTime) })];
       const end = { label: t("end"), name: t("endSessionOn", { device, facts: facts.filter(Boolean).join(" · ") }), danger: true, does: () => api.auth.revokeSessions({ names: [name] }), said };
-      return { name: device, tip: userAgent, badges: current ? [badge(t("thisDevice"), "good")] : [], facts, acts: current ? [] : [actButton(stage, end)] };
+      return { name: device, tip: userAgent, badges: connection ? [badge(t("programBadge"))] : current ? [badge(t("thisDevice"), "good")] : [], facts, acts: current ? [] : [actButton(stage, end)] };
     },
     empty: t("noSessions"),
     say,

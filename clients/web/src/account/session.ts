@@ -102,9 +102,40 @@ export async function confirmLink(provider: string, link: string, user: string, 
   return failed(await sent(ask, "POST", addressOf(provider, "link"), user, { link }));
 }
 
+/** What a program asks of a person: its name, whether an administrator has registered it, the hosts of its document ("" without one) and of the address to which the browser goes back, and what it may do. */
+export interface Asked {
+  readonly displayName: string;
+  readonly vouched: boolean;
+  readonly clientHost: string;
+  readonly redirectHost: string;
+  readonly loopback: boolean;
+  readonly scopes: readonly string[];
+  /** After how many days without use the connection ends. */
+  readonly unusedDays: number;
+}
+
+/** The server's reply to a request of a program: what the program asks, or the address to which the browser goes, with the problem if the request is wrong. */
+export interface Consent {
+  readonly asked?: Asked;
+  readonly redirectUri?: string;
+  readonly problem?: string;
+}
+
+/** Read the request of a program that wants to be connected, or, with `allow`, decide on it, for the user for whom the page is drawn. */
+export async function consent(user: string, request: string, allow?: boolean, ask: typeof fetch = fetch): Promise<Consent | Failure> {
+  const reply = await sent(ask, "POST", "/oauth/consent", user, { request, ...(allow !== undefined && { allow }) });
+  if (typeof reply !== "string") return reply;
+  try {
+    const found = JSON.parse(reply) as Asked & Consent;
+    return found.redirectUri === undefined ? { asked: found } : found;
+  } catch {
+    return CUT;
+  }
+}
+
 export type SignIn =
   | { readonly user: User }
-  /** `cut` says whether trying again can help, for example because the server could not be reached. */
+  /** `problem` is "" if nothing went wrong. `cut` says whether trying again can help, for example because the server could not be reached. */
   | { readonly problem: string; readonly cut: boolean };
 
 /** What `signIn` needs from the page. `replaces` asks the user whether the session of the user who is signed in may end. `began` is called as soon as a session has begun. */
@@ -122,7 +153,7 @@ export async function signIn(api: Pick<Api, "auth">, code: string | undefined, h
   } catch (error) {
     const failure = failureOf(error);
     if (keptOut(failure)) return { problem: failure.message, cut: false };
-    if (signedOut(failure)) return { problem: refused || t("notSignedIn"), cut: false };
+    if (signedOut(failure)) return { problem: refused, cut: false };
     return { problem: failure.reason === "" ? t("unreachable") : failure.message, cut: true };
   }
 }

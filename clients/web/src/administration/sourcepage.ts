@@ -11,8 +11,7 @@ import { choiceEntry, placed, textEntry } from "../widgets/fields.js";
 import { linesOf } from "../text/values.js";
 import { EXAMPLES, mistakesOf } from "./mapping.js";
 import { MappingEditor } from "./mappingeditor.js";
-import { SourceRuns } from "./sourceruns.js";
-import type { SourcesApi } from "./sources.js";
+import { SourceRuns, type SourcesApi } from "./sourceruns.js";
 import { cleanName } from "../text/names.js";
 
 export class SourcePage {

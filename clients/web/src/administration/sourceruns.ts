@@ -10,10 +10,12 @@ import { textEntry } from "../widgets/fields.js";
 import { t } from "../language/administration/texts.js";
 import { moment } from "../text/facts.js";
 import { ResourceList, type Stage } from "../widgets/resourcelist.js";
+import type { Api } from "../server/api.js";
 import { ended } from "@responsa/client/parts.js";
 import { progressText, resultText } from "./mapping.js";
-import type { SourcesApi } from "./sources.js";
 import { nameWithin } from "../text/names.js";
+
+export type SourcesApi = Pick<Api, "admin" | "knowledge" | "operations">;
 
 export class SourceRuns {
   readonly root: HTMLElement;

@@ -3,7 +3,6 @@
 import type { ListSourcesResponse } from "@responsa/contract/responsa/admin/v1/admin_service_pb.js";
 import type { Source } from "@responsa/contract/responsa/admin/v1/source_pb.js";
 import { t } from "../language/administration/texts.js";
-import type { Api } from "../server/api.js";
 import { moment } from "../text/facts.js";
 import { element } from "../widgets/dom.js";
 import { ResourceList } from "../widgets/resourcelist.js";
@@ -11,10 +10,9 @@ import type { Part } from "../widgets/tabbed.js";
 import { viewFragment } from "../widgets/views.js";
 import { deliveriesPart } from "./deliveries.js";
 import { SourcePage, sourceId } from "./sourcepage.js";
+import type { SourcesApi } from "./sourceruns.js";
 
 const NEW = "-";
-
-export type SourcesApi = Pick<Api, "admin" | "knowledge" | "operations">;
 
 export class SourcesView implements Part {
   readonly root: HTMLElement;

@@ -15,6 +15,10 @@ export interface AskingHooks {
   readonly ask: (question: string, agent?: string) => void;
   /** Put a question into the question box. */
   readonly edit: (question: string) => void;
+  /** Keep a question in sight where documents are added, which do not answer it yet. */
+  readonly lacks: (question: string) => void;
+  /** Asks a question again, of all collections; undefined if no collection is chosen. */
+  readonly everywhere: () => { readonly label: string; readonly ask: (question: string) => void } | undefined;
   /** The agents that are not chosen. */
   readonly others: () => readonly Agent[];
 }

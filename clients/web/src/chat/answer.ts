@@ -1,20 +1,18 @@
 /** Shows an answer's text with a chip after every part that a citation supports, and the list of the cited documents. */
 
 import { CitationState, type Citation, type UnconfirmedSentence } from "@responsa/contract/responsa/chat/v1/citation_pb.js";
-import type { RefusalReason } from "@responsa/contract/responsa/chat/v1/turn_pb.js";
-import { copyButton, withSources } from "./copy.js";
+import { RefusalReason } from "@responsa/contract/responsa/chat/v1/turn_pb.js";
+import type { AskingHooks } from "./actions.js";
+import { codeButton, copyButton, withSources } from "./copy.js";
 import { button, element, WRITTEN } from "../widgets/dom.js";
 import { refusalText, refusalWords, type Outcome } from "./outcome.js";
 import { fetchedBy, linkOf } from "./fetched.js";
 import { datedOf, ends, parts, placeOf, sources } from "./parts.js";
 import { plainText, Prose } from "../text/prose.js";
-import { closestView, type CardHooks } from "./passages.js";
+import { closestView, type CardHooks, type OpenSource } from "./passages.js";
 import { tipped } from "../widgets/tip.js";
 import { cleanName } from "../text/names.js";
 import { t } from "../language/language.js";
-
-/** Opens the source of the citation with the number `index`. When the source is closed, `by` gets the focus back. */
-export type OpenSource = (citations: readonly Citation[], index: number, by: HTMLElement) => void;
 
 /** The number of characters of a quote that a chip's tip shows. */
 const QUOTED = 400;
@@ -131,23 +129,25 @@ function addressOf(uri: string, fetched: boolean): HTMLElement {
   return element("span", { class: "note", ...WRITTEN }, uri);
 }
 
-/** The button that copies the block of code in which it stands. */
-export function codeButton(say: (text: string) => void): HTMLElement {
-  const made = copyButton(t("copyCode"), () => made.closest(".code")?.querySelector("pre")?.textContent ?? "", say);
-  return made;
-}
-
 /** Shows a refusal, which is an outcome like an answer but has no sources. What the server or the agent's author wrote stays below the page's own sentence: it says more of this question. */
-export function refusal(text: string, reason: RefusalReason): HTMLElement {
+export function refusal(question: string, text: string, reason: RefusalReason, asking: AskingHooks): HTMLElement {
   const own = refusalText(reason, text);
   const said = own === text ? [] : [element("p", { class: "note", ...WRITTEN }, text)];
-  return element("div", { class: "refusal" }, element("strong", {}, refusalWords(reason).heading), element("p", WRITTEN, own), ...said);
+  const ways = reason === RefusalReason.NO_SUPPORT ? [waysOn(question, asking)] : [];
+  return element("div", { class: "refusal" }, element("strong", {}, refusalWords(reason).heading), element("p", WRITTEN, own), ...said, ...ways);
+}
+
+/** The ways on if nothing fits the question. */
+function waysOn(question: string, asking: AskingHooks): HTMLElement {
+  const everywhere = asking.everywhere();
+  const all = everywhere ? [button(everywhere.label, () => everywhere.ask(question), { class: "quiet" })] : [];
+  return element("p", { class: "row wrap" }, ...all, element("a", { href: "#/documents", click: () => asking.lacks(question) }, t("addDocument")));
 }
 
 /** The note below an answer or another outcome; undefined if there is nothing to report. */
-export function outcomeNote({ who, fallbacks, origin, closest = [] }: Outcome, hooks: CardHooks): HTMLElement | undefined {
+export function outcomeNote(question: string, { who, fallbacks, origin, closest = [] }: Outcome, hooks: CardHooks): HTMLElement | undefined {
   const note = element("div", { class: "outcome note" });
-  if (closest.length > 0) note.append(closestView(closest, hooks));
+  if (closest.length > 0) note.append(closestView(question, closest, hooks));
   if (origin) note.append(element("p", { class: "origin", ...WRITTEN }, origin));
   if (fallbacks.length > 0) {
     const rows = fallbacks.map((one) => element("li", WRITTEN, one));

@@ -8,7 +8,7 @@ import type { Tool } from "@responsa/contract/responsa/chat/v1/tool_pb.js";
 import { TurnState, type Turn, type TurnEvent } from "@responsa/contract/responsa/chat/v1/turn_pb.js";
 import type { AskingHooks } from "./actions.js";
 import { agentOf, allTools, toolsOf, type AgentChoice } from "./agents.js";
-import type { OpenSource } from "./answer.js";
+import type { OpenSource } from "./passages.js";
 import type { Api } from "../server/api.js";
 import { byteLength, PATIENCE, rest, uuid, wellFormed } from "@responsa/client/parts.js";
 import type { DocumentPanel } from "../documents/document.js";
@@ -32,7 +32,7 @@ import { stoppedTurn } from "./stopped.js";
 import { askedBy, suggested, type Suggested } from "./suggest.js";
 import { TalkView } from "./talk.js";
 import { turnsOf } from "./turns.js";
-import { welcome } from "./turnview.js";
+import { instead, welcome } from "./welcome.js";
 import { t } from "../language/language.js";
 import { cleanName } from "../text/names.js";
 
@@ -49,6 +49,8 @@ type Asked = { readonly text: string; readonly collections: readonly string[]; r
 
 export interface ChatHooks {
   readonly say: (text: string) => void;
+  /** Keep a question in sight where documents are added, which do not answer it yet. */
+  readonly lacks: (question: string) => void;
   /** The shown conversation is new, or has a new message or title. */
   readonly changed: (conversation: string) => void;
   readonly titled: (title: string) => void;
@@ -85,6 +87,15 @@ export class ChatView {
   readonly #asking: AskingHooks = {
     ask: (question, agent) => void this.#askAgain(question, agent),
     edit: (question) => this.write(question),
+    lacks: (question) => this.#hooks.lacks(question),
+    everywhere: () => {
+      if (this.scope.collections.length === 0) return undefined;
+      const ask = (question: string) => {
+        this.scope.choose([]);
+        void this.#askAgain(question);
+      };
+      return { label: this.scope.unchosen, ask };
+    },
     others: () => this.picker.others,
   };
   /** The running and waiting turns, in the order in which they run. */
@@ -104,7 +115,7 @@ export class ChatView {
     this.#labels = new Labels(parts.api);
     this.#waiting = parts.waiting;
     this.#hooks = hooks;
-    this.#talk = new TalkView((answer) => this.#opener(answer), (turn) => this.#outcome(turn), (answer) => actions(parts.api, () => answer.turn, () => answer.name, answer.feedback, hooks.say), this.#earlier, { label: (name) => this.#labels.of(name), say: hooks.say, asking: this.#asking });
+    this.#talk = new TalkView((answer) => this.#opener(answer), (turn) => this.#outcome(turn), (answer) => actions(parts.api, !answer.refusalReason, () => answer.turn, () => answer.name, answer.feedback, hooks.say), this.#earlier, { label: (name) => this.#labels.of(name), say: hooks.say, asking: this.#asking });
     this.#head = new ConversationHead(parts.api, {
       titled: hooks.titled,
       renamed: hooks.changed,
@@ -115,7 +126,7 @@ export class ChatView {
       },
       problem: (why) => (this.#problem.textContent = why),
     });
-    this.scope = new ScopeView(parts.api, sessionStorage);
+    this.scope = new ScopeView(parts.api, sessionStorage, this.#labels, () => !this.#conversation && this.#talk.greeting && this.#greet());
     this.#question.value = takeDraft(sessionStorage);
     this.picker = new AgentPicker(parts.api, parts.choice, (agent) => {
       this.scope.usually(agent?.collections ?? []);
@@ -172,6 +183,7 @@ export class ChatView {
     this.#showing = new AbortController();
     const { signal } = this.#showing;
     this.#conversation = conversation;
+    this.scope.enter(conversation);
     this.#problem.textContent = "";
     this.#head.blank();
     this.#earlier.hidden = true;
@@ -233,10 +245,7 @@ export class ChatView {
       await this.#merge(name, signal);
     } catch (error) {
       const failure = failureOf(error);
-      if (!signal.aborted && failure.reason === "RESOURCE_NOT_FOUND") {
-        this.close();
-        this.#lost(failure);
-      }
+      if (!signal.aborted && failure.reason === "RESOURCE_NOT_FOUND") this.#lost(failure);
     } finally {
       this.#looking = false;
     }
@@ -310,13 +319,22 @@ export class ChatView {
     return this.#talk.has(turn) || this.#waiting.of(this.#conversation).some((one) => one.turn === turn);
   }
 
-  /** Show why the conversation cannot be shown. */
+  /** Show why the conversation cannot be shown. If there is none, the next question begins a new one. */
   #lost(failure: Failure): void {
-    this.#talk.show([]);
+    const name = this.#conversation;
     this.#head.blank();
     this.#earlier.hidden = true;
-    if (failure.reason === "RESOURCE_NOT_FOUND") this.#waiting.dropOf(this.#conversation);
-    this.#problem.textContent = failure.reason === "RESOURCE_NOT_FOUND" ? t("notYours") : failure.message;
+    if (failure.reason !== "RESOURCE_NOT_FOUND") {
+      this.#talk.show([instead(t("conversationNotShown"), failure.message, [button(t("tryAgain"), () => void this.show(name), { class: "filled" })], true)]);
+      return;
+    }
+    this.#waiting.dropOf(name);
+    this.close();
+    this.#showing = new AbortController();
+    this.#conversation = "";
+    this.scope.enter("");
+    this.#talk.show([instead(t("conversationGone"), t("conversationGoneNote"), [element("a", { href: "#/", class: "button" }, t("newConversation"))], true)]);
+    void this.#watch(this.#showing.signal);
   }
 
   /** Show a turn as it arrives, above `before` if that is given. */
@@ -344,6 +362,7 @@ export class ChatView {
     begun: (live) => {
       if (this.#conversation && this.#conversation !== live.conversation) return;
       this.#conversation = live.conversation;
+      this.scope.begun(live.conversation);
       this.#hooks.changed(live.conversation);
     },
     grow: (live, change) => this.#talk.grow(live.view, change),
@@ -390,7 +409,7 @@ export class ChatView {
 
   /** Ask what the user wrote. Returns false, and says why, if it cannot be asked now. */
   #send(written: string): boolean {
-    this.scope.root.open = false;
+    this.scope.close();
     const text = wellFormed(written.trim());
     if (!text) return false;
     this.#problem.textContent = "";
@@ -426,9 +445,18 @@ export class ChatView {
 
   /** Show a greeting while there is no message. */
   #greet(): void {
-    const row = welcome(this.picker.agent, (question) => this.write(question), () => this.#suggest(), () => this.#tools());
+    if (this.picker.gone) return this.#talk.show([this.#agentGone()]);
+    const row = welcome(this.picker.agent, { use: (question) => this.write(question), more: () => this.#suggest(), tools: () => this.#tools() });
     if (this.picker.modelless) row.append(noModel(this.#parts.me.ownsInstallation));
     this.#talk.show([row]);
+  }
+
+  /** Says that there is no agent as the page's address, or this tab, names it. Any choice of another agent leads to the greeting. */
+  #agentGone(): HTMLElement {
+    const { default: other, gone } = this.picker;
+    const ask = other ? [button(t("askInstead", { agent: other.displayName || other.name }), () => void this.picker.choose(""), { class: "filled" })] : [];
+    const files = element("a", { href: viewFragment({ area: "administration", tab: "agents", query: {} }) }, t("checkFiles"));
+    return instead(t("agentGone", { agent: gone }), t("agentGoneNote"), [...ask, ...(this.#parts.me.ownsInstallation ? [files] : [])], false);
   }
 
   /** What people call the tools of the chosen agent. */
@@ -448,15 +476,14 @@ export class ChatView {
     }
   }
 
-  /** Questions about the documents that a question would search now. */
+  /** What to ask this agent, about the documents that a question would search now. */
   #suggest(): Promise<Suggested> {
     const { signal } = this.#showing;
     const collections = this.scope.searched;
-    const own = this.picker.agent?.examples ?? [];
-    const about = JSON.stringify([collections, own]);
+    const about = JSON.stringify(collections);
     // The greeting is shown again whenever the page knows more about the agent.
     if (this.#suggested?.signal !== signal || this.#suggested.about !== about) {
-      this.#suggested = { signal, about, found: suggested(this.#api, collections, own, signal) };
+      this.#suggested = { signal, about, found: suggested(this.#api, collections, signal) };
     }
     return this.#suggested.found;
   }

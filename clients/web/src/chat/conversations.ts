@@ -2,6 +2,8 @@
 
 import { Archive, ArchiveRestore, ListChecks, Pin, PinOff, Plus, Trash2, X, type IconNode } from "lucide";
 import { timestampDate } from "@bufbuild/protobuf/wkt";
+import type { FoundMessage } from "@responsa/contract/responsa/chat/v1/found_conversation_pb.js";
+import { Role } from "@responsa/contract/responsa/chat/v1/message_pb.js";
 import type { Conversation } from "@responsa/contract/responsa/chat/v1/conversation_pb.js";
 import type { Api } from "../server/api.js";
 import { confirmed } from "../widgets/dialog.js";
@@ -9,7 +11,10 @@ import { arrange, button, element, replace, WRITTEN } from "../widgets/dom.js";
 import { icon, iconButton } from "../widgets/icons.js";
 import { failureOf } from "../server/errors.js";
 import { mayPass } from "@responsa/client/parts.js";
+import { loadMarkdown } from "../text/markdown.js";
 import { cleanName } from "../text/names.js";
+import { plainText } from "../text/prose.js";
+import { cutAtWords, withoutHalves } from "../text/words.js";
 import { dayOf } from "../text/days.js";
 import { t } from "../language/language.js";
 
@@ -119,9 +124,12 @@ export class ConversationsView {
     const query = this.#searched;
     const [, filter, searched] = this.#kind;
     if (query) {
-      const { results, nextPageToken } = await this.#api.chat.searchConversations({ query, filter: searched, pageSize: PAGE, pageToken });
+      const [{ results, nextPageToken }] = await Promise.all([
+        this.#api.chat.searchConversations({ query, filter: searched, pageSize: PAGE, pageToken }),
+        loadMarkdown().catch(() => undefined), // without the parser, excerpts show their markup
+      ]);
       this.#next = nextPageToken;
-      return results.flatMap(({ conversation, messages }) => (conversation ? [{ conversation, excerpt: messages[0]?.excerpt ?? "" }] : []));
+      return results.flatMap(({ conversation, messages }) => (conversation ? [{ conversation, excerpt: shownExcerpt(messages[0]) }] : []));
     }
     const others = this.#kind === ARCHIVED ? filter : `${filter} AND pinned = false`;
     const { conversations, nextPageToken } = await this.#api.chat.listConversations({ filter: others, pageSize: PAGE, pageToken });
@@ -153,7 +161,8 @@ export class ConversationsView {
       const box = element("input", { type: "checkbox", checked: selected.has(name), change: () => (box.checked ? selected.add(name) : selected.delete(name), this.#paintBar()) });
       return element("li", {}, element("label", { title: conversation.title }, box, element("span", WRITTEN, title)));
     }
-    const link = element("a", { href: `#/${name}`, title: conversation.title, ...WRITTEN }, title, ...(excerpt ? [element("span", { class: "note", ...WRITTEN }, excerpt)] : []));
+    const words = this.#searched.split(/\s+/).filter(Boolean);
+    const link = element("a", { href: `#/${name}`, title: conversation.title, ...WRITTEN }, ...marked(title, words), ...(excerpt ? [element("span", { class: "note", ...WRITTEN }, ...marked(excerpt, words))] : []));
     this.#marked(link);
     return element("li", {}, link);
   }
@@ -221,4 +230,15 @@ export class ConversationsView {
     this.#problem.textContent = why && t("notChanged", { count: failed.size, why });
     this.#bar.querySelector<HTMLElement>("button")?.focus();
   }
+}
+
+/** The text, in which these words are marked. */
+function marked(text: string, words: readonly string[]): readonly (Node | string)[] {
+  return cutAtWords(text, words).map((piece, index) => (index % 2 === 1 ? element("mark", {}, piece) : piece));
+}
+
+/** The excerpt as its reader knows the message: questions are plain text, answers are Markdown. */
+function shownExcerpt(found: FoundMessage | undefined): string {
+  if (!found) return "";
+  return found.role === Role.USER ? found.excerpt : withoutHalves(plainText(found.excerpt));
 }

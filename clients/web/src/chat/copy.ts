@@ -26,6 +26,12 @@ export function copyButton(name: string, text: () => string, say: (text: string)
   return made;
 }
 
+/** The button that copies the block of code in which it stands. */
+export function codeButton(say: (text: string) => void): HTMLElement {
+  const made = copyButton(t("copyCode"), () => made.closest(".code")?.querySelector("pre")?.textContent ?? "", say);
+  return made;
+}
+
 /** Put a text on the clipboard; returns false if the browser does not allow it. */
 async function copied(text: string): Promise<boolean> {
   // Browsers offer the clipboard only to pages that come over TLS or from this machine.

@@ -22,9 +22,10 @@ const CHOICES = [
 
 export type Given = Pick<Feedback, "rating" | "score" | "comment">;
 
-/** The controls below an answer that it shares with no other text: those that share it, and those for feedback. `turn` returns `turns/{uuid}`; the others are those of `FeedbackView`. */
-export function actions(api: Pick<Api, "chat">, turn: () => string, message: () => string, given: Given | undefined, say: (text: string) => void): HTMLElement {
-  return element("span", { class: "feedback" }, iconButton(Share2, t("share"), () => void import("./sharing.js").then(({ shareDialog }) => shareDialog(api, turn(), say), () => say(t("unloaded")))), new FeedbackView(api, message, given, say).root);
+/** The controls below an answer that it shares with no other text: those that share it, if `shares`, and those for feedback. `turn` returns `turns/{uuid}`; the others are those of `FeedbackView`. */
+export function actions(api: Pick<Api, "chat">, shares: boolean, turn: () => string, message: () => string, given: Given | undefined, say: (text: string) => void): HTMLElement {
+  const share = () => void import("./sharing.js").then(({ shareDialog }) => shareDialog(api, turn(), say), () => say(t("unloaded")));
+  return element("span", { class: "feedback" }, ...(shares ? [iconButton(Share2, t("share"), share)] : []), new FeedbackView(api, message, given, say).root);
 }
 
 class FeedbackView {

@@ -76,7 +76,7 @@ export class LiveTurn {
       asking: hooks.asking,
       agent: hooks.agent,
       stop: () => void this.stop(),
-      feedback: () => actions(parts.api, () => this.turn, () => this.turn, undefined, hooks.say),
+      feedback: (shares) => actions(parts.api, shares, () => this.turn, () => this.turn, undefined, hooks.say),
       askAgain: this.#pending && (() => this.#pending && hooks.again(this, this.#pending)),
       focus: hooks.focus,
     });

@@ -3,7 +3,7 @@
 import type { Citation, UnconfirmedSentence } from "@responsa/contract/responsa/chat/v1/citation_pb.js";
 import { fetchedBy } from "./fetched.js";
 import { unitsAt } from "@responsa/client/parts.js";
-import type { Place } from "../text/markdown.js";
+import type { Place } from "../text/content.js";
 import { t } from "../language/language.js";
 
 /** Behind the mark of a source, these would stand alone. */

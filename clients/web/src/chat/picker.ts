@@ -10,7 +10,7 @@ import type { Failure } from "../server/errors.js";
 import { ParametersForm } from "./form.js";
 import { fieldsOf, type Field } from "./schema.js";
 import { cleanLabel } from "../text/names.js";
-import { t } from "../language/language.js";
+import { described, t } from "../language/language.js";
 
 export class AgentPicker {
   /** The choice of the agent. */
@@ -51,6 +51,16 @@ export class AgentPicker {
   /** Whether the chosen agent has no language model, because none is set: the default agent has none either. */
   get modelless(): boolean {
     return this.agent?.models.length === 0 && this.#agents.some((one) => one.isDefault && one.models.length === 0);
+  }
+
+  /** The id of the chosen agent if the server does not list it; otherwise "". */
+  get gone(): string {
+    return this.#agents.length > 0 && this.#wanted.agent && !this.agent ? labelOf([], this.#wanted.agent) : "";
+  }
+
+  /** The agent that answers without a choice, or undefined while the page does not know it. */
+  get default(): Agent | undefined {
+    return this.#agents.find((one) => one.isDefault);
   }
 
   /** The agents that are not chosen. */
@@ -98,13 +108,13 @@ export class AgentPicker {
 
   /** The name of the wanted agent, `agents/{id}`. Without a choice, this is the default agent; "" if the default agent is unknown. */
   get #name(): string {
-    return this.#wanted.agent || this.#agents.find((one) => one.isDefault)?.name || "";
+    return this.#wanted.agent || this.default?.name || "";
   }
 
   get #wanted(): Choice {
     const { agent } = this.#choice;
     if (this.#adopted) return this.#adopted;
-    const name = agent || this.#agents.find((one) => one.isDefault)?.name || "";
+    const name = agent || this.default?.name || "";
     return { agent, parameters: this.#choice.parametersOf(name) };
   }
 
@@ -133,7 +143,7 @@ export class AgentPicker {
       options.unshift(element("option", { value: name, selected: true }, label));
     }
     replace(this.#select, ...options);
-    this.#select.title = cleanLabel(this.agent?.description ?? "");
+    this.#select.title = cleanLabel(described(this.agent?.description ?? ""));
     this.#fill();
     this.#changed(this.agent);
   }

@@ -1,12 +1,12 @@
-/** The choice of the collections that a question searches. */
+/** The choice of the collections that a question searches. It belongs to the shown conversation. */
 
-import { Library } from "lucide";
+import { Library, X } from "lucide";
 import type { Api } from "../server/api.js";
 import { element, replace, WRITTEN } from "../widgets/dom.js";
-import { icon } from "../widgets/icons.js";
+import { icon, iconButton } from "../widgets/icons.js";
 import { failureOf } from "../server/errors.js";
 import { keep } from "../server/kept.js";
-import { collectionId, readableCollections, unavailable, type Named } from "../documents/library.js";
+import { collectionId, readableCollections, unavailable, type Labels, type Named } from "../documents/library.js";
 import { locale, t } from "../language/language.js";
 
 const KEY = "responsa.scope";
@@ -14,39 +14,52 @@ const KEY = "responsa.scope";
 const MOST = 64;
 
 export class ScopeView {
-  readonly root = element("details", { class: "scope pill" });
+  readonly root: HTMLElement;
+  readonly #details = element("details", { class: "scope pill" });
   readonly #api: Api;
   readonly #storage: Storage;
+  readonly #labels: Labels;
+  readonly #changed: () => void;
   readonly #summary = element("summary", {});
+  readonly #all = iconButton(X, t("searchAll"), () => {
+    this.choose([]);
+    this.#summary.focus(); // the button goes
+  });
   readonly #list = element("fieldset", {}, element("legend", {}, t("toSearch")));
   readonly #rows = element("div", {});
   readonly #none = element("p", { class: "note" });
   /** Names the chosen collections that the user can no longer ask. */
   readonly #lost = element("p", { class: "problem", role: "status", ...WRITTEN });
   #chosen: readonly Named[];
-  /** The collections, `collections/{id}`, that the agent searches if the user chooses no collections; an empty list means all collections. */
-  #usual: readonly string[] = [];
+  /** The conversation for which they are chosen; "" for a new one. */
+  #conversation: string;
+  /** The collections that the agent searches if the user chooses no collections; an empty list means all collections. */
+  #usual: readonly Named[] = [];
 
-  constructor(api: Api, storage: Storage) {
+  /** `changed`: other collections would be searched now. */
+  constructor(api: Api, storage: Storage, labels: Labels, changed: () => void) {
     this.#api = api;
     this.#storage = storage;
-    this.#chosen = read(storage);
+    this.#labels = labels;
+    this.#changed = changed;
+    ({ chosen: this.#chosen, conversation: this.#conversation } = read(storage));
     this.#list.append(this.#lost, this.#rows, this.#none);
-    this.root.append(this.#summary, this.#list);
+    this.#details.append(this.#summary, this.#list);
+    this.root = element("div", { class: "scoped" }, this.#details, this.#all);
     const close = ({ target }: Event) => {
-      if (target instanceof Node && !this.root.contains(target)) this.root.open = false;
+      if (target instanceof Node && !this.root.contains(target)) this.close();
     };
-    this.root.addEventListener("toggle", () => {
+    this.#details.addEventListener("toggle", () => {
       // Only an open list listens to the whole page, so nothing of the view stays after its session.
-      if (!this.root.open) return document.removeEventListener("click", close);
+      if (!this.#details.open) return document.removeEventListener("click", close);
       document.addEventListener("click", close);
       void this.#load();
     });
-    this.root.addEventListener("keydown", (event) => {
+    this.#details.addEventListener("keydown", (event) => {
       if (event.key === "Enter" && event.target instanceof HTMLInputElement) event.preventDefault(); // it would send the question
-      if (event.key !== "Escape" || !this.root.open) return;
+      if (event.key !== "Escape" || !this.#details.open) return;
       event.stopPropagation();
-      this.root.open = false;
+      this.close();
       this.#summary.focus();
     });
     this.#sum();
@@ -59,20 +72,61 @@ export class ScopeView {
 
   /** The collections, `collections/{id}`, that a question would search now; an empty list means all collections. */
   get searched(): readonly string[] {
-    return this.#chosen.length > 0 ? this.collections : this.#usual;
+    return this.#chosen.length > 0 ? this.collections : this.#usual.map((one) => one.name);
+  }
+
+  /** What a question without chosen collections searches, as the words of a button. */
+  get unchosen(): string {
+    return this.#usual.length === 0 ? t("searchAll") : t("searchUsual");
+  }
+
+  /** Close the list. */
+  close(): void {
+    this.#details.open = false;
+  }
+
+  /** Another conversation is shown, "" for a new one: the choice for the earlier one does not apply to it. */
+  enter(conversation: string): void {
+    if (conversation === this.#conversation) return;
+    this.#conversation = conversation;
+    if (this.#chosen.length > 0) this.choose([]);
+    else this.#keep();
+  }
+
+  /** The new conversation has this name now. */
+  begun(conversation: string): void {
+    this.#conversation = conversation;
+    this.#keep();
+  }
+
+  /** Choose collections for a new conversation. */
+  chooseForNew(chosen: readonly Named[]): void {
+    this.#conversation = "";
+    this.choose(chosen);
   }
 
   choose(chosen: readonly Named[]): void {
     this.#chosen = chosen.slice(0, MOST).map(({ name, label }) => ({ name, label })); // store only these fields
-    keep(this.#storage, KEY, JSON.stringify(this.#chosen));
+    this.#keep();
     for (const box of this.#rows.querySelectorAll("input")) box.checked = this.collections.includes(box.value);
     this.#sum();
+    this.#changed();
+  }
+
+  #keep(): void {
+    keep(this.#storage, KEY, JSON.stringify({ chosen: this.#chosen, conversation: this.#conversation }));
   }
 
   /** Set the collections, `collections/{id}`, that the agent searches if the user chooses no collections; an empty list means all collections. */
   usually(collections: readonly string[]): void {
-    this.#usual = collections;
+    if (collections.join() === this.#usual.map((one) => one.name).join()) return;
+    const named = (this.#usual = collections.map((name) => ({ name, label: collectionId(name) })));
     this.#sum();
+    void Promise.all(named.map(async ({ name }) => ({ name, label: await this.#labels.of(name) }))).then((known) => {
+      if (this.#usual !== named) return;
+      this.#usual = known;
+      this.#sum();
+    });
   }
 
   /** Forget collections, `collections/{id}`, that the user can no longer ask. Returns what to say about them. */
@@ -106,25 +160,33 @@ export class ScopeView {
   }
 
   #sum(): void {
-    const usual = this.#usual.map(collectionId);
+    const usual = this.#usual.map((one) => one.label);
+    this.#all.hidden = this.#chosen.length === 0;
+    this.#all.title = this.unchosen;
+    this.#all.setAttribute("aria-label", this.unchosen);
+    this.root.classList.toggle("chosen", this.#chosen.length > 0);
     this.#none.textContent = usual.length === 0 ? t("searchesAll") : t("searchesOwn", { names: usual.join(", ") });
     replace(this.#summary, icon(Library), element("span", { class: "unseen" }, `${t("asking")} `), element("span", WRITTEN, this.#searchedText));
   }
 
   /** What a question would search now, in words. */
   get #searchedText(): string {
-    const labels = this.#chosen.length > 0 ? this.#chosen.map((one) => one.label) : this.#usual.map(collectionId);
+    const labels = (this.#chosen.length > 0 ? this.#chosen : this.#usual).map((one) => one.label);
     return labels.length === 0 ? t("allCollections") : labels.length <= 2 ? new Intl.ListFormat(locale()).format(labels) : t("collectionCount", { count: labels.length });
   }
 }
 
-function read(storage: Storage): Named[] {
+function read(storage: Storage): { readonly chosen: readonly Named[]; readonly conversation: string } {
   try {
-    const value: unknown = JSON.parse(storage.getItem(KEY) ?? "[]");
-    return Array.isArray(value) ? value.filter(isNamed) : [];
+    const value: unknown = JSON.parse(storage.getItem(KEY) ?? "{}");
+    if (typeof value === "object" && value !== null) {
+      const { chosen, conversation } = value as Record<string, unknown>;
+      if (Array.isArray(chosen) && typeof conversation === "string") return { chosen: chosen.filter(isNamed), conversation };
+    }
   } catch {
-    return [];
+    // the stored text cannot be read
   }
+  return { chosen: [], conversation: "" };
 }
 
 function isNamed(value: unknown): value is Named {

@@ -3,10 +3,10 @@
 import { timestampDate } from "@bufbuild/protobuf/wkt";
 import type { Citation } from "@responsa/contract/responsa/chat/v1/citation_pb.js";
 import type { Share } from "@responsa/contract/responsa/chat/v1/share_pb.js";
-import { AnswerView, type OpenSource } from "./answer.js";
+import { AnswerView } from "./answer.js";
 import { whyPassages } from "./excerpts.js";
 import { doubtOf } from "./outcome.js";
-import { passagesView } from "./passages.js";
+import { passagesView, type OpenSource } from "./passages.js";
 import { questionRow } from "./turnview.js";
 import type { DocumentPanel } from "../documents/document.js";
 import { Labels } from "../documents/library.js";
@@ -15,7 +15,7 @@ import type { Api } from "../server/api.js";
 import { failureOf } from "../server/errors.js";
 import { cleanName, nameWithin } from "../text/names.js";
 import { dateOf } from "../text/facts.js";
-import { element, INSTALLATION, replace, WRITTEN } from "../widgets/dom.js";
+import { button, element, INSTALLATION, replace, WRITTEN } from "../widgets/dom.js";
 import { t } from "../language/chat/texts.js";
 
 export class SharedView {
@@ -56,6 +56,8 @@ export class SharedView {
       const gone = failure.reason === "RESOURCE_NOT_FOUND";
       this.#heading.textContent = t(gone ? "linkGone" : "notOpened");
       this.#about.textContent = gone ? t("linkGoneNote") : failure.message;
+      const way = gone ? element("a", { href: "#/" }, t("newConversation")) : button(t("tryAgain"), () => void this.refresh(), { class: "quiet" });
+      replace(this.#messages, element("li", {}, way));
     }
   }
 

@@ -1,32 +1,62 @@
-/** Finds what the first screen shows of the documents: the collections, the questions that their owners suggest, and those that headings ask. Headings also ask what to ask next. */
+/** Finds what the first screen offers: the user's own earlier questions, those that owners and agents suggest, the newest documents, and the collections. Headings of a document ask what to ask next. */
 
-import { timestampDate } from "@bufbuild/protobuf/wkt";
+import { timestampDate, timestampMs } from "@bufbuild/protobuf/wkt";
+import type { Agent } from "@responsa/contract/responsa/chat/v1/agent_pb.js";
 import type { Excerpt } from "@responsa/contract/responsa/chat/v1/excerpt_pb.js";
+import type { TurnAnswer } from "@responsa/contract/responsa/chat/v1/turn_pb.js";
+import type { Collection } from "@responsa/contract/responsa/knowledge/v1/collection_pb.js";
 import { SearchMode } from "@responsa/contract/responsa/knowledge/v1/knowledge_service_pb.js";
-import { DocumentState } from "@responsa/contract/responsa/knowledge/v1/document_pb.js";
+import type { Document } from "@responsa/contract/responsa/knowledge/v1/document_pb.js";
+import { CollectionKind } from "@responsa/contract/responsa/type/v1/collection_kind_pb.js";
 import type { Api } from "../server/api.js";
 import { labelOf } from "../documents/library.js";
+import { isEnglish } from "../language/language.js";
 import { cleanName } from "../text/names.js";
-import { bestGrade } from "./excerpts.js";
+import { agentOf } from "./agents.js";
 
-/** The most questions to try. */
+/** The most questions to suggest. */
 export const MOST_QUESTIONS = 4;
 const PAGE = 200; // collections
 const MOST_COLLECTIONS = 4;
-/** The most terms that a search may have. */
-const MOST_DOCUMENTS = 8;
+/** Of how many collections the documents are read. */
+const MOST_READ = 12;
+const MOST_DOCUMENTS = 4;
+/** The latest conversations whose questions are suggested again. */
+const MOST_CONVERSATIONS = 8;
 const MOST_PASSAGES = 48;
 const LONGEST = 100; // characters of a heading
+const LONGEST_QUESTION = 200; // characters
 const ASKS = /[?？؟]\s*$/;
 
 export interface Suggested {
-  /** First those that the owners of the collections suggest, one of each collection before the second of any; then those of the agent; then headings of documents. */
-  readonly questions: readonly string[];
+  /** Questions of the user that were answered from these collections, the latest first. */
+  readonly earlier: readonly Earlier[];
+  /** Questions that the owners of the collections suggest, one of each collection before the second of any. */
+  readonly owners: readonly string[];
+  /** The documents that changed last. */
+  readonly documents: readonly Recent[];
   /** The newest of the collections, and the number of the others. */
   readonly collections: readonly Loaded[];
   readonly others: number;
   /** Whether all these collections are known to have no document that the user can ask about. */
   readonly empty: boolean;
+  /** Whether the user can ask about Responsa's documentation, and about nothing else. */
+  readonly onlyDocs: boolean;
+}
+
+/** A question that the user has asked on the page. */
+export interface Earlier {
+  readonly text: string;
+  /** `agents/{id}`. */
+  readonly agent: string;
+  readonly answer: TurnAnswer;
+}
+
+/** A document of the first screen. */
+export interface Recent {
+  /** `documents/{uuid}`. */
+  readonly name: string;
+  readonly title: string;
 }
 
 /** A collection of the first screen. */
@@ -37,30 +67,71 @@ export interface Loaded {
   readonly changed: Date | undefined;
 }
 
-/** What the first screen shows of these collections, `collections/{id}`, or of the newest collections if the list is empty. `own`: the questions of the agent. Raises ConnectError. */
-export async function suggested(api: Pick<Api, "knowledge">, collections: readonly string[], own: readonly string[], signal: AbortSignal): Promise<Suggested> {
-  const newest = await api.knowledge.listCollections({ pageSize: PAGE, orderBy: "create_time desc" }, { signal });
+/** What to ask an agent: what the user has asked it before, then what the owners of the collections suggest, then what the agent does. */
+export function questionsFor(agent: Agent | undefined, { earlier, owners }: Pick<Suggested, "earlier" | "owners">): readonly string[] {
+  const own = earlier.filter((one) => !agent || one.agent === agent.name).map((one) => one.text);
+  return [...new Set([...own, ...owners, ...(agent?.examples ?? [])])].slice(0, MOST_QUESTIONS);
+}
+
+/** What the first screen shows for these collections, `collections/{id}`, or for the newest collections if the list is empty. Raises ConnectError. */
+export async function suggested(api: Pick<Api, "chat" | "knowledge">, collections: readonly string[], signal: AbortSignal): Promise<Suggested> {
+  const [newest, asked] = await Promise.all([
+    api.knowledge.listCollections({ pageSize: PAGE, orderBy: "create_time desc" }, { signal }),
+    earlierQuestions(api, signal).catch(() => []), // without them, there are other suggestions
+  ]);
   const readable = newest.collections.filter((one) => one.readable);
   const filled = readable.filter((one) => one.documentCount > 0n && (collections.length === 0 || collections.includes(one.name)));
   const first = filled.slice(0, MOST_COLLECTIONS);
-  const parents = first.map((one) => one.name);
-  const others = filled.length - first.length;
-  if (parents.length === 0) return { collections: [], others, questions: own.slice(0, MOST_QUESTIONS), empty: collections.every((name) => readable.some((one) => one.name === name)) };
-  const pageSize = Math.ceil(MOST_DOCUMENTS / parents.length);
-  const pages = await Promise.all(parents.map((parent) => api.knowledge.listDocuments({ parent, pageSize, orderBy: "update_time desc" }, { signal })));
+  // Whoever has documents does not want to read about Responsa.
+  const ofPeople = first.filter((one) => one.kind !== CollectionKind.DOCS);
+  const suits = (one: Pick<Collection, "kind">) => one.kind !== CollectionKind.DOCS || (ofPeople.length === 0 && isEnglish());
+  const read = filled.slice(0, MOST_READ);
+  const ready = { filter: "state = READY", pageSize: MOST_DOCUMENTS, orderBy: "update_time desc" };
+  const pages = await Promise.all(read.map(({ name: parent }) => api.knowledge.listDocuments({ parent, ...ready }, { signal })));
   const loaded = first.map((one, index) => {
     const { updateTime } = pages[index]?.documents[0] ?? {};
     return { label: labelOf(one), documents: Number(one.documentCount), changed: updateTime && timestampDate(updateTime) };
   });
-  const known = new Set([...turnwise(filled.map((one) => one.suggestedQuestions.map(cleanName).filter(Boolean))), ...own]);
-  const documents = turnwise(pages.map((page) => page.documents.filter((one) => one.state === DocumentState.READY && one.title)));
-  const headings = known.size < MOST_QUESTIONS ? await questionsIn(api, documents.slice(0, MOST_DOCUMENTS), parents, MOST_QUESTIONS, signal) : [];
-  return { collections: loaded, others, questions: [...new Set([...known, ...headings])].slice(0, MOST_QUESTIONS), empty: false };
+  const documents = pages.flatMap((page, index) => (suits(read[index]!) ? page.documents : []));
+  return {
+    earlier: asked.filter(({ answer }) => (collections.length === 0 || isFrom(answer, collections)) && (ofPeople.length === 0 || kindOf(answer) !== CollectionKind.DOCS)),
+    owners: turnwise(filled.filter(suits).map((one) => one.suggestedQuestions.map(cleanName).filter(Boolean))),
+    documents: documents.sort((a, b) => changedAt(b) - changedAt(a)).slice(0, MOST_DOCUMENTS).map(({ name, title, sourceKey }) => ({ name, title: cleanName(title || sourceKey) })),
+    collections: loaded,
+    others: filled.length - first.length,
+    onlyDocs: collections.length === 0 && first.length > 0 && ofPeople.length === 0,
+    empty: first.length === 0 && collections.every((name) => readable.some((one) => one.name === name)),
+  };
 }
 
-/** The questions that headings ask in the documents of those excerpts that have the best grade. Raises ConnectError. */
+/** Questions that the user has asked on the page, with their answers, the latest first. Those of programs with the user's keys are not among them. Raises ConnectError. */
+async function earlierQuestions(api: Pick<Api, "chat">, signal: AbortSignal): Promise<readonly Earlier[]> {
+  const { conversations } = await api.chat.listConversations({ filter: "archived = false AND origin != PROGRAM", pageSize: MOST_CONVERSATIONS }, { signal });
+  if (conversations.length === 0) return [];
+  const among = conversations.map(({ name }) => `conversation = "${name}"`).join(" OR ");
+  const { turns } = await api.chat.listTurns({ filter: `state = ANSWERED AND (${among})`, orderBy: "create_time desc", pageSize: MOST_CONVERSATIONS }, { signal });
+  return turns.flatMap(({ text, agentVersion, terminalEvent }) =>
+    terminalEvent?.event.case === "answer" && text.length <= LONGEST_QUESTION && !text.includes("\n") ? [{ text, agent: agentOf(agentVersion), answer: terminalEvent.event.value }] : [],
+  );
+}
+
+/** The kind of the collection that an answer is from. */
+function kindOf({ excerpts, collectionKind }: TurnAnswer): CollectionKind {
+  return excerpts[0]?.collectionKind ?? collectionKind;
+}
+
+/** Whether an answer is from one of these collections. */
+function isFrom({ excerpts, collection }: TurnAnswer, collections: readonly string[]): boolean {
+  return [collection, ...excerpts.map((one) => one.collection)].some((one) => collections.includes(one));
+}
+
+function changedAt({ updateTime }: Document): number {
+  return updateTime ? timestampMs(updateTime) : 0;
+}
+
+/** The questions that headings ask in the document of the first excerpt. Raises ConnectError. */
 export async function askedBy(api: Pick<Api, "knowledge">, excerpts: readonly Excerpt[], signal: AbortSignal): Promise<readonly string[]> {
-  const best = excerpts.filter((one) => one.grade === bestGrade(excerpts));
+  const best = excerpts.slice(0, 1);
   const documents = new Map(best.map(({ documentVersion, title }) => [documentVersion.replace(/\/versions\/.*/, ""), title]));
   const titled = [...documents].flatMap(([name, title]) => (title ? [{ name, title }] : []));
   return questionsIn(api, titled, [...new Set(best.map((one) => one.collection))], MOST_PASSAGES, signal);

@@ -2,8 +2,8 @@
 
 import { Role, type Message } from "@responsa/contract/responsa/chat/v1/message_pb.js";
 import { actionsOf } from "./actions.js";
-import { AnswerView, outcomeNote, refusal, type OpenSource } from "./answer.js";
-import { passagesView, type CardHooks } from "./passages.js";
+import { AnswerView, outcomeNote, refusal } from "./answer.js";
+import { passagesView, type CardHooks, type OpenSource } from "./passages.js";
 import { button, element, replace, WRITTEN } from "../widgets/dom.js";
 import type { Outcome } from "./outcome.js";
 import { questionRow, type TurnView } from "./turnview.js";
@@ -21,7 +21,7 @@ export class TalkView {
 
   /** The outcome of a turn; undefined if the outcome is unknown. */
   readonly #outcome: (turn: string) => Outcome | undefined;
-  /** The controls for feedback on an answer. */
+  /** The controls for feedback on an answer or a refusal. */
   readonly #feedback: (answer: Message) => HTMLElement;
   readonly #hooks: Omit<CardHooks, "open">;
   /** The question of each turn whose question is shown. */
@@ -40,9 +40,9 @@ export class TalkView {
     return this.#messages.childElementCount === 0;
   }
 
-  /** Whether the list shows something other than messages. */
+  /** Whether the list shows the greeting of a new conversation. */
   get greeting(): boolean {
-    return this.#messages.querySelector(".empty") !== null;
+    return this.#messages.querySelector(".empty:not(.lost)") !== null;
   }
 
   /** The turn `turns/{uuid}` of the last answer, or "". */
@@ -157,7 +157,7 @@ export class TalkView {
     const hooks = { ...this.#hooks, open: this.#opener("") };
     const question = this.#questions.get(message.turn) ?? "";
     if (message.refusalReason) {
-      body.append(refusal(message.text, message.refusalReason));
+      body.append(refusal(question, message.text, message.refusalReason, hooks.asking));
     } else if (outcome?.passages) {
       body.append(passagesView(question, outcome.passages.why, outcome.passages.answer, hooks, this.#feedback(message)));
     } else {
@@ -167,9 +167,9 @@ export class TalkView {
       view.finish(...actionsOf(question, hooks.asking, () => view.sourced), this.#feedback(message));
       body.append(view.root);
     }
-    const note = outcome && outcomeNote(outcome, hooks);
+    const note = outcome && outcomeNote(question, outcome, hooks);
     if (note) body.append(note);
-    if (message.refusalReason) body.append(element("div", { class: "actions" }, ...actionsOf(question, hooks.asking)));
+    if (message.refusalReason) body.append(element("div", { class: "actions" }, ...actionsOf(question, hooks.asking), this.#feedback(message)));
     return element("li", { class: "message assistant", "data-turn": message.turn, "data-message": message.name }, body);
   }
 }

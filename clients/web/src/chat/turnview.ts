@@ -1,15 +1,14 @@
 /** Shows one question, and its answer while it arrives. */
 
-import { Library, Pencil } from "lucide";
+import { Pencil } from "lucide";
 import { create } from "@bufbuild/protobuf";
 import { timestampMs, type Timestamp } from "@bufbuild/protobuf/wkt";
-import type { Agent } from "@responsa/contract/responsa/chat/v1/agent_pb.js";
 import type { Citation, UnconfirmedSentence } from "@responsa/contract/responsa/chat/v1/citation_pb.js";
 import { CancelCause, ToolOutcome, TurnToolCallSchema, type TurnEvent, type TurnToolCall, type TurnToolResult } from "@responsa/contract/responsa/chat/v1/turn_pb.js";
 import { actionsOf } from "./actions.js";
 import { AnswerView, outcomeNote, refusal } from "./answer.js";
 import { button, element, replace, WRITTEN } from "../widgets/dom.js";
-import { icon, iconButton } from "../widgets/icons.js";
+import { iconButton } from "../widgets/icons.js";
 import { failureOfStatus, isLimit, type Failure } from "../server/errors.js";
 import type { FrameReader } from "@responsa/client/parts.js";
 import { called, outcomeOf, refusalText, refusalWords, stepWords, switched, toolFailure, type Outcome } from "./outcome.js";
@@ -17,16 +16,15 @@ import { passagesView, type CardHooks } from "./passages.js";
 import { lapse } from "../text/facts.js";
 import { plainText } from "../text/prose.js";
 import { StepsView } from "./steps.js";
-import { MOST_QUESTIONS, type Loaded, type Suggested } from "./suggest.js";
 import { ToolCallView } from "./toolview.js";
-import { locale, t, type Key } from "../language/language.js";
+import { t, type Key } from "../language/language.js";
 
 export interface TurnHooks extends CardHooks {
   /** The display name of the agent with this version, `agents/{id}/versions/{n}`. */
   readonly agent: (version: string) => string;
   readonly stop: () => void;
-  /** The controls for feedback on the answer. */
-  readonly feedback?: () => HTMLElement;
+  /** The controls for feedback on the answer, and those that share it if `shares`. */
+  readonly feedback?: (shares: boolean) => HTMLElement;
   /** Ask the same question again, as another turn; undefined if another tab or program asked the question. */
   readonly askAgain: (() => void) | undefined;
   /** Move the focus away from a button that is removed. */
@@ -150,7 +148,7 @@ export class TurnView {
         break;
       case "answer": {
         const { text, citations, passagesUsed, unconfirmedSentences } = event.value;
-        const feedback = this.#hooks.feedback ? [this.#hooks.feedback()] : [];
+        const feedback = this.#feedback(true);
         if (outcome?.passages) {
           const { why, answer } = outcome.passages;
           this.#replace(passagesView(this.#asked, why, answer, this.#hooks, ...feedback));
@@ -169,9 +167,9 @@ export class TurnView {
       }
       case "refused": {
         const { heading, did, end } = refusalWords(event.value.reason);
-        this.#replace(refusal(event.value.message, event.value.reason));
+        this.#replace(refusal(this.#asked, event.value.message, event.value.reason, this.#hooks.asking));
         this.#tell(outcome);
-        this.#body.append(element("div", { class: "actions" }, ...actionsOf(this.#asked, this.#hooks.asking)));
+        this.#body.append(element("div", { class: "actions" }, ...actionsOf(this.#asked, this.#hooks.asking), ...this.#feedback(false)));
         this.#end(`${this.#in(did, at)} ${end}`, at);
         this.#hooks.say(`${heading}. ${refusalText(event.value.reason, event.value.message)}`);
         break;
@@ -227,6 +225,10 @@ export class TurnView {
     if (this.#hooks.askAgain) this.#body.append(button(t("askAgain"), this.#hooks.askAgain, { class: "quiet" }));
   }
 
+  #feedback(shares: boolean): readonly HTMLElement[] {
+    return this.#hooks.feedback ? [this.#hooks.feedback(shares)] : [];
+  }
+
   #called(call: TurnToolCall, at: number): ToolCallView {
     const view = new ToolCallView(call, at);
     this.#steps.add(view.root);
@@ -255,7 +257,7 @@ export class TurnView {
   }
 
   #tell(outcome: Outcome | undefined): void {
-    const note = outcome && outcomeNote(outcome, this.#hooks);
+    const note = outcome && outcomeNote(this.#asked, outcome, this.#hooks);
     if (note) this.#body.append(note);
   }
 
@@ -286,36 +288,6 @@ export function questionRow(text: string, edit?: (question: string) => void): HT
   const row = element("li", { class: "message user" }, element("p", WRITTEN, element("span", { class: "unseen" }, t("youAsked")), text));
   if (edit) row.append(iconButton(Pencil, t("editQuestion"), () => edit(text)));
   return row;
-}
-
-/**
- * The greeting before the first message: the agent's purpose, what it knows, and questions to try. `use` puts a question into the question box. `more` finds the collections, and
- * questions in the documents; they are shown when they are known. `tools` reads what people call the agent's tools.
- */
-export function welcome(agent: Agent | undefined, use: (question: string) => void, more: () => Promise<Suggested>, tools: () => Promise<string>): HTMLElement {
-  const row = element("li", { class: "empty" }, element("p", { class: "greeting" }, t("greeting")));
-  if (agent?.description) row.append(element("p", { class: "note", ...WRITTEN }, agent.description));
-  const known = element("ul", { class: "known", "aria-label": t("askedAbout") });
-  const note = element("p", { class: "note" });
-  // Without the tools, the greeting says nothing about them.
-  void tools().then((names) => names && note.append(" ", element("span", WRITTEN, t("canUse", { names }))), () => undefined);
-  const missing = agent?.missingTools ?? [];
-  if (missing.length > 0) note.append(" ", element("span", WRITTEN, t("worksWithout", { names: new Intl.ListFormat(locale()).format(missing) })));
-  const list = element("ul", { class: "examples", "aria-label": t("toTry") });
-  const offer = (questions: readonly string[]) => list.append(...questions.map((one) => element("li", {}, button(one, () => use(one), { class: "quiet", ...WRITTEN }))));
-  row.append(list, known, note);
-  void more().then(({ questions, collections, others, empty }) => {
-    offer(questions);
-    known.append(...collections.map(loaded), ...(others > 0 ? [element("li", {}, element("a", { href: "#/documents" }, t("more", { count: others })))] : []));
-    if (empty) known.append(element("li", {}, t("noDocuments"), " ", element("a", { href: "#/documents" }, t("addDocuments"))));
-  }, () => offer((agent?.examples ?? []).slice(0, MOST_QUESTIONS))); // nothing is known of the documents
-  return row;
-}
-
-function loaded({ label, documents, changed }: Loaded): HTMLElement {
-  const when = changed && t("changedOn", { date: changed.toLocaleDateString(locale(), { day: "numeric", month: "long", year: "numeric" }) });
-  const notes = [t("documentCount", { count: documents }), ...(when ? [when] : [])];
-  return element("li", {}, icon(Library), element("span", WRITTEN, label), element("span", { class: "note" }, notes.join(", ")));
 }
 
 function waitingFor(failure: Failure, offline: boolean): string {

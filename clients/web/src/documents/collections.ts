@@ -34,7 +34,7 @@ const QUESTION = 200;
 /** Milliseconds between two refreshes while files arrive. */
 const BETWEEN = 1_000;
 
-export interface CollectionsHooks extends Omit<UploadHooks, "taken"> {
+export interface CollectionsHooks extends Omit<UploadHooks, "taken" | "access" | "share"> {
   /** Documents or collections changed. */
   readonly changed: () => void;
   /** The user wants to ask this collection, or all of them. With "", the user writes the question. */
@@ -90,6 +90,13 @@ export class CollectionsView {
         this.#hooks.changed();
         if (!this.#kept.hidden) this.keep(this.#question, collection);
         if (collection.name === this.#chosen.name) void this.soon();
+      },
+      access: async ({ name }) => {
+        const collection = await api.knowledge.getCollection({ name });
+        return accessText(hooks.me, collection, await labelsOf(collection, hooks.contacts));
+      },
+      share: async (collection) => {
+        if (await shareCollection(api, hooks.me, hooks.contacts, collection)) await this.#changed();
       },
     });
     this.tray = this.#uploads.root;

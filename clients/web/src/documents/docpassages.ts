@@ -8,10 +8,13 @@ import { button, element, replace, WRITTEN } from "../widgets/dom.js";
 import { failureOf } from "../server/errors.js";
 import { quoted } from "../server/filters.js";
 import { placeOf } from "../chat/parts.js";
-import { piece } from "./search.js";
+import { markedProse } from "../chat/passages.js";
+import { unitsAt } from "@responsa/client/parts.js";
+import { blocksRound } from "../text/prose.js";
 import { t } from "../language/documents/texts.js";
 
 const MOST = 20;
+const LEAST = 280; // characters of a passage that are shown, if it has them
 
 export class PassagesView {
   readonly root: HTMLElement;
@@ -83,4 +86,12 @@ export class PassagesView {
     const open = button(t("show"), () => this.#show(passage, pieceRange), { "aria-label": t("showPassage", { text: (prose.textContent ?? "").slice(0, 60) }) });
     return element("li", { class: "excerpt" }, element("div", { class: "hit-head" }, element("span", { class: "note", ...WRITTEN }, place), open), prose);
   }
+}
+
+/** The lines of a passage round its best piece, which is marked; those at its beginning if the piece is not known. */
+export function piece({ text, sourceRange }: Passage, range: ByteRange | undefined, say: (text: string) => void): HTMLElement {
+  const start = Number(sourceRange?.start ?? 0n);
+  const [from = 0, to = 0] = range ? unitsAt(text, [Number(range.start) - start, Number(range.end) - start]) : [];
+  const { markdown, ...place } = blocksRound(text, { from, to }, LEAST);
+  return markedProse(markdown, place, say);
 }

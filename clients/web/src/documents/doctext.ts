@@ -2,14 +2,15 @@
 
 import type { Document } from "@responsa/contract/responsa/knowledge/v1/document_pb.js";
 import type { Api } from "../server/api.js";
-import { codeButton } from "../chat/answer.js";
+import { codeButton } from "../chat/copy.js";
 import { byteLength, unitsAt } from "@responsa/client/parts.js";
 import { CanonicalText } from "./canonical.js";
 import { button, element, replace, WRITTEN } from "../widgets/dom.js";
 import { failureOf } from "../server/errors.js";
 import { firstEnd, lastStart } from "../text/excerpt.js";
 import { fragmentOfKeys, keysOf } from "./place.js";
-import { Markdown, unrendered, type Place } from "../text/markdown.js";
+import type { Place } from "../text/content.js";
+import { Markdown, unrendered } from "../text/markdown.js";
 import { made } from "../text/paint.js";
 import { framed, wrapped, type View } from "../text/view.js";
 import { t } from "../language/documents/texts.js";

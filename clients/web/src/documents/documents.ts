@@ -123,7 +123,7 @@ export class DocumentsView {
   /** Read a collection's documents. In another collection, nothing is selected and the list begins with its first page. */
   async show({ name, documentCount, owner, readable, manageable }: Listed): Promise<void> {
     this.#isEmpty = documentCount === 0n;
-    this.#none = t(readable ? "noDocuments" : "unseen");
+    this.#none = t(!readable ? "unseen" : manageable ? "addSome" : "noDocuments");
     if (manageable !== this.#managed) replace(this.#list); // its rows offer other acts
     this.#managed = manageable;
     if (name !== this.#collection) {

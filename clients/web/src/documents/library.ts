@@ -1,6 +1,7 @@
 /** Lists collections and formats, and makes ids for collections. */
 
 import { create } from "@bufbuild/protobuf";
+import { CollectionKind } from "@responsa/contract/responsa/type/v1/collection_kind_pb.js";
 import { CollectionSchema, type Collection } from "@responsa/contract/responsa/knowledge/v1/collection_pb.js";
 import type { Format } from "@responsa/contract/responsa/knowledge/v1/format_pb.js";
 import type { Api } from "../server/api.js";
@@ -18,7 +19,12 @@ export interface Named {
 export type Listed = Collection & Named;
 
 /** The collection for documents that are uploaded without the name of a collection. The server creates this collection, for the user, when it stores the first document there. */
-export const DEFAULT: Listed = { ...create(CollectionSchema, { name: "collections/default", readable: true, manageable: true }), label: "default" };
+export const DEFAULT: Listed = {
+  ...create(CollectionSchema, { name: "collections/default", readable: true, manageable: true }),
+  get label() {
+    return t("myDocuments"); // the language is known only when the page is drawn
+  },
+};
 
 /** All collections that the user sees, in the server's order. Administrators also see those that they may not read. Raises ConnectError. */
 export async function allCollections(api: Pick<Api, "knowledge">): Promise<Listed[]> {
@@ -38,11 +44,18 @@ export function unavailable(label: string): string {
   return t("unavailable", { label });
 }
 
-/** The text for a collection. A collection without a display name is called by the id that its owner chose: for others, its id may have a random end. */
-export function labelOf({ name, displayName, chosenId, ownerDisplayName }: Pick<Collection, "name" | "displayName" | "chosenId" | "ownerDisplayName">): string {
+/**
+ * The text for a collection. A collection without a display name is called by the id that its owner chose: for others, its id may have a random end. Nobody chose the id
+ * `default`, nor that of the collection of Responsa's documentation, so these have words.
+ */
+export function labelOf({ name, displayName, chosenId, ownerDisplayName, kind }: Pick<Collection, "name" | "displayName" | "chosenId" | "ownerDisplayName" | "kind">): string {
   const id = collectionId(name);
-  if (displayName || id === chosenId || !ownerDisplayName) return cleanName(displayName) || id;
-  return t("ofOwner", { id: chosenId, owner: nameWithin(ownerDisplayName) });
+  if (displayName) return cleanName(displayName);
+  if (kind === CollectionKind.DOCS) return t("responsaDocs");
+  if (name === DEFAULT.name) return DEFAULT.label;
+  if (id === chosenId || !ownerDisplayName) return id;
+  const owner = nameWithin(ownerDisplayName);
+  return chosenId === collectionId(DEFAULT.name) ? t("documentsOf", { owner }) : t("ofOwner", { id: chosenId, owner });
 }
 
 /** Finds the texts of collections by name, each once. */

@@ -1,13 +1,11 @@
 /** Searches the documents. The search is a part of the page's address, so that it can be reloaded, sent and gone back to. */
 
 import { MessageCircle } from "lucide";
-import type { Passage } from "@responsa/contract/responsa/knowledge/v1/document_pb.js";
 import { SearchMode, type SearchHit } from "@responsa/contract/responsa/knowledge/v1/knowledge_service_pb.js";
-import type { ByteRange } from "@responsa/contract/responsa/type/v1/byte_range_pb.js";
 import type { Api } from "../server/api.js";
-import { markedProse } from "../chat/passages.js";
 import { datedOf, placeOf } from "../chat/parts.js";
-import { byteLength, unitsAt } from "@responsa/client/parts.js";
+import { byteLength } from "@responsa/client/parts.js";
+import { piece } from "./docpassages.js";
 import type { DocumentPanel } from "./document.js";
 import { element, field, replace, WRITTEN } from "../widgets/dom.js";
 import { iconButton } from "../widgets/icons.js";
@@ -15,13 +13,11 @@ import { failureOf } from "../server/errors.js";
 import { FILTER_EXAMPLE, filterProblem } from "../server/filters.js";
 import { collectionId, readableCollections, unavailable, type Named } from "./library.js";
 import { searchAt } from "./place.js";
-import { blocksRound } from "../text/prose.js";
 import { locale } from "../language/language.js";
 import { t } from "../language/documents/texts.js";
 
 const MOST = 10;
 const MOST_BYTES = 16_384;
-const LEAST = 280; // characters of a passage that are shown, if it has them
 
 const MODES: readonly (readonly [mode: SearchMode, id: string, label: string])[] = [
   [SearchMode.HYBRID, "", t("byBoth")],
@@ -192,14 +188,6 @@ export class SearchView {
       ),
     );
   }
-}
-
-/** The lines of a passage round its best piece, which is marked; those at its beginning if the piece is not known. */
-export function piece({ text, sourceRange }: Passage, range: ByteRange | undefined, say: (text: string) => void): HTMLElement {
-  const start = Number(sourceRange?.start ?? 0n);
-  const [from = 0, to = 0] = range ? unitsAt(text, [Number(range.start) - start, Number(range.end) - start]) : [];
-  const { markdown, ...place } = blocksRound(text, { from, to }, LEAST);
-  return markedProse(markdown, place, say);
 }
 
 /** A part of a score: its name, its value with so many decimals, and a bar for a share from 0 to 1. */

@@ -24,6 +24,8 @@ const KINDS = {
   [LeftOutKind.CHART]: "charts",
   [LeftOutKind.EMBEDDED_FILE]: "embeddedFiles",
   [LeftOutKind.SCANNED_PAGE]: "scannedPages",
+  [LeftOutKind.FORMULA]: "formulas",
+  [LeftOutKind.UNPAIRED_QUOTE]: "unpairedQuotes",
 } as const satisfies Record<LeftOutKind, string>;
 
 /** Receives the share of the work that is done, from 0 to 1, and a word about the current step. */

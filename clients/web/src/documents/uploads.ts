@@ -4,10 +4,10 @@ import { ChevronDown, X } from "lucide";
 import type { Api } from "../server/api.js";
 import { arrange, button, element, focused, replace, WRITTEN } from "../widgets/dom.js";
 import { iconButton } from "../widgets/icons.js";
-import { signedOut, type Failure } from "../server/errors.js";
+import { failureOf, signedOut, type Failure } from "../server/errors.js";
 import { sentenceCase } from "./access.js";
 import { Estimate, timeLeft } from "./estimate.js";
-import type { Found, Looking } from "./folders.js";
+import { RULES, type Found, type Looking } from "./folders.js";
 import { isOpen, STATES, UploadQueue, type Item, type State } from "./queue.js";
 import type { Named } from "./library.js";
 import { PATIENCE } from "@responsa/client/parts.js";
@@ -20,6 +20,8 @@ import { t } from "../language/documents/texts.js";
 const SHOWN = 100;
 /** Up to this number of files, each result is announced; of more, only the sum. */
 const ANNOUNCED = 5;
+/** Up to this number of suffixes of skipped files, the sum names them. */
+const SUFFIXES = 8;
 const TICK = 200; // milliseconds between two paintings
 const SEEN = 8_000; // milliseconds for which the result stays in view if it needs no reader
 
@@ -44,6 +46,10 @@ export interface UploadHooks {
   readonly say: (text: string) => void;
   /** A document of that collection is now searchable. */
   readonly taken: (collection: Named) => void;
+  /** Who can read a collection, in a sentence. */
+  readonly access: (collection: Named) => Promise<string>;
+  /** Share a collection. Resolves when the user has done so. */
+  readonly share: (collection: Named) => Promise<void>;
   /** All uploads have ended. */
   readonly settled: () => void;
   readonly sessionOver: (failure: Failure) => void;
@@ -60,6 +66,12 @@ export class UploadsView {
   readonly #bar = element("progress", { class: "whole", "aria-label": t("uploadsProgress") });
   readonly #sum = element("p", { id: "uploads-sum" });
   readonly #why = element("p", { class: "warning" });
+  /** Who can find what was added. */
+  readonly #who = element("p", { class: "grow", ...WRITTEN });
+  readonly #share = button(t("shareDots"), () => void this.#shared(), { class: "quiet" });
+  readonly #access = element("div", { class: "row", hidden: true }, this.#who, this.#share);
+  /** What the button shares. */
+  #added: Named | undefined;
   readonly #list = element("ul", { "aria-label": t("files") });
   readonly #more = button(t("moreFiles"), () => this.#further(), { hidden: true });
   readonly #views = element("select", { id: "uploads-view", change: () => this.#viewed() });
@@ -93,6 +105,7 @@ export class UploadsView {
       this.#sum,
       this.#bar,
       this.#why,
+      this.#access,
       element("div", { class: "row wrap tray-acts" }, this.#show, this.#stop, this.#cancel, this.#again),
       element("div", { class: "tray-list" }, this.#list, this.#more),
     );
@@ -153,9 +166,26 @@ export class UploadsView {
   #idle(): void {
     this.#hooks.settled();
     void this.#leave();
+    void this.#showAccess();
     if (this.#queue.size <= ANNOUNCED) return;
     this.#folded(this.#queue.count("refused", "cancelled", "skipped") === 0);
     this.#hooks.say(t("uploadsEnded", { sum: this.#summary() }));
+  }
+
+  /** Say who can find the documents that were added, and offer to share their collection. With several collections, “Documents” says it of each. */
+  async #showAccess(): Promise<void> {
+    const added = new Map([...this.#queue.items].filter((one) => one.state === "added").map((one) => [one.collection.name, one.collection]));
+    const [collection] = added.values();
+    const text = collection && added.size === 1 ? await this.#hooks.access(collection).catch(() => "") : ""; // the next upload asks again
+    this.#access.hidden = !text;
+    this.#who.textContent = text;
+    this.#added = collection;
+  }
+
+  async #shared(): Promise<void> {
+    if (!this.#added) return;
+    await this.#hooks.share(this.#added).catch((error: unknown) => this.#hooks.say(failureOf(error).message));
+    await this.#showAccess();
   }
 
   /** Clear the list a while after everything was added whole, once the user sees the page and does not use the list. Anything else that happened stays. */
@@ -196,6 +226,7 @@ export class UploadsView {
     this.#sum.textContent = [...files, ...(queue.isLooking ? [t("looking")] : []), ...(left === undefined ? [] : [`${sentenceCase(timeLeft(left))}.`])].join(" ");
     this.#why.textContent = queue.stopped ? t("stoppedUntil", { why: queue.stopped }) : "";
     this.#why.hidden = !this.#why.textContent;
+    if (open > 0) this.#access.hidden = true; // it is said again when all have ended
     this.#stop.textContent = t(queue.stopped ? "goOn" : "stop");
     hide(this.#stop, queue.count("waiting") === 0 && !queue.isLooking, this.#clear);
     hide(this.#cancel, open < 2 && !queue.isLooking, this.#clear);
@@ -232,8 +263,11 @@ export class UploadsView {
     const queue = this.#queue;
     const open = queue.count("waiting", "running");
     const sums = SUMS.flatMap(([state, key]) => (queue.count(state) > 0 ? [t(key, { count: queue.count(state) })] : [])).join(", ");
+    // The last sum is that of the skipped files.
+    const left = new Set([...queue.items].flatMap((one) => (one.note === RULES.UNSUPPORTED_SUFFIX ? [/\.[^./]+$/.exec(one.path)?.[0].toLowerCase() ?? one.path] : [])));
+    const suffixes = left.size > 0 ? ` (${[...left].slice(0, SUFFIXES).join(", ")}${left.size > SUFFIXES ? ", …" : ""})` : "";
     const files = t(open > 0 ? "filesOf" : "fileCount", { ended: queue.size - open, count: queue.size });
-    return `${files}${sums ? `: ${sums}` : ""}.`;
+    return `${files}${sums ? `: ${sums}${suffixes}` : ""}.`;
   }
 }
 

@@ -2,16 +2,9 @@
 
 import { element } from "../widgets/dom.js";
 import { en } from "./en.js";
+import type { Messages, Text, Translated } from "./messages.js";
 
-type Text = string | (Partial<Record<Intl.LDMLPluralRule, string>> & { readonly other: string });
 type Values = Readonly<Record<string, string | number>>;
-export type Translated<English> = Readonly<Record<keyof English, Text>>;
-export type Messages = Translated<typeof en> & {
-  /** What replaces the server's messages, which are English, by the reasons of errors and of refusals. */
-  readonly reasons?: Readonly<Record<string, string>>;
-  /** What replaces the server's descriptions of wrong fields, by their rules. Each follows the name of the field. */
-  readonly rules?: Readonly<Record<string, string>>;
-};
 
 interface Language {
   readonly label: string;
@@ -100,6 +93,11 @@ export function around(key: Key, name: string, middle: Node): (Node | string)[] 
 /** The message of an error or a refusal with this reason, if the language has one of its own. */
 export function reasoned(reason: string, message: string): string {
   return messages.reasons?.[reason] ?? message;
+}
+
+/** What an agent says of itself, if the language has its own words for it. */
+export function described(description: string): string {
+  return messages.agentDescriptions?.[description] ?? description;
 }
 
 /** Whether the page is in the language of the server's messages. */

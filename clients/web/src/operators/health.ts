@@ -14,6 +14,7 @@ const NAMES: Readonly<Record<string, string>> = {
   agents: t("partAgents"),
   models: t("partModels"),
   tools: t("tools"),
+  sources: t("partSources"),
   servers: t("partServers"),
   disk: t("partDisk"),
   log: t("partLog"),

@@ -68,6 +68,14 @@ export function endText(state: TurnState, reason: string): string {
   return `${ENDS[state]?.[0] ?? ""}${reason && `: ${reasonOf(reason)}`}`;
 }
 
+/** How many questions a pattern has, and how many of them ended in which way, in words. */
+export function countsOf({ answeredTurns, refusedTurns, noSupportTurns, failedTurns, cancelledTurns, downRatings }: QuestionPattern): string[] {
+  // The pattern's own number has only the questions with the outcome of the list, and the others count all.
+  const questions = answeredTurns + refusedTurns + failedTurns + cancelledTurns;
+  const counts = [["countQuestions", questions], ["countAnswered", answeredTurns], ["countUnsupported", noSupportTurns], ["countFailing", failedTurns], ["countNotHelpful", downRatings]] as const;
+  return counts.filter(([, number]) => number > 0n).map(([key, number]) => t(key, { count: Number(number) }));
+}
+
 interface Wanted {
   readonly label: string;
   readonly empty: string;
@@ -190,10 +198,10 @@ export class Matters {
     );
   }
 
-  #patternRow({ title: called, question, questions, answeredTurns, noSupportTurns, failedTurns, downRatings, firstTime, lastTime }: QuestionPattern): HTMLElement {
+  #patternRow(pattern: QuestionPattern): HTMLElement {
+    const { title: called, question, firstTime, lastTime } = pattern;
     const [from = "", to = ""] = [firstTime, lastTime].map((one) => (one ? dateOf(timestampDate(one)) : ""));
-    const counts = ([["countQuestions", questions], ["countAnswered", answeredTurns], ["countUnsupported", noSupportTurns], ["countFailing", failedTurns], ["countNotHelpful", downRatings]] as const).filter(([, number]) => number > 0n);
-    const facts = [...counts.map(([key, number]) => t(key, { count: Number(number) })), from === to ? from : t("fromTo", { from, to })];
+    const facts = [...countsOf(pattern), from === to ? from : t("fromTo", { from, to })];
     return element(
       "li",
       { class: "wrapping matter" },

@@ -1,7 +1,7 @@
 /** Lets only known elements and attributes through, whatever tree it gets: no scripts, styles, images or forms, and links only to web and mail addresses and within the page. */
 
 import { sanitize, type Schema } from "hast-util-sanitize";
-import type { Content } from "./markdown.js";
+import type { Content } from "./content.js";
 
 const SCHEMA: Required<Omit<Schema, "required">> = {
   tagNames: ["a", "blockquote", "br", "code", "del", "em", "h3", "h4", "h5", "h6", "hr", "li", "ol", "p", "pre", "span", "strong", "table", "tbody", "td", "th", "thead", "tr", "ul"],

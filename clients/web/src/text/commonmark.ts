@@ -8,7 +8,7 @@ import { TreeFragment, type SyntaxNode, type Tree } from "@lezer/common";
 import { Autolink, parser as commonMark, Strikethrough, Table, TaskList, InlineContext, type BlockContext, type LeafBlock, type LeafBlockParser, type Line } from "@lezer/markdown";
 import { characterEntities } from "character-entities";
 import { clean } from "./clean.js";
-import { CONTROLS, frontMatter, OVERRIDES, pieces, type Block, type Content, type Marked, type Options, type Place, type Tag, type Words } from "./markdown.js";
+import { CONTROLS, frontMatter, OVERRIDES, pieces, type Block, type Content, type Marked, type Options, type Place, type Tag, type Words } from "./content.js";
 import { RIGHT_TO_LEFT } from "./names.js";
 
 /** The number of blocks, and the number of marks such as emphasis, that may lie within each other. */

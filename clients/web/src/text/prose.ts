@@ -1,7 +1,8 @@
 /** Shows Markdown that may still grow, with a widget at the end of each cited part. */
 
 import { element } from "../widgets/dom.js";
-import { Markdown, withoutFrontMatter, type Block, type Place } from "./markdown.js";
+import type { Block, Place } from "./content.js";
+import { Markdown, withoutFrontMatter } from "./markdown.js";
 import { paint } from "./paint.js";
 import { alone, framed, placed, textOf, wrapped, type View, type Widget } from "./view.js";
 

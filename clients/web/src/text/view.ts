@@ -1,6 +1,6 @@
 /** Trees of the page: elements, texts, and widgets that the page makes itself. The functions here put marks and widgets at places of the source; they do not touch the page. */
 
-import type { Place, Words } from "./markdown.js";
+import type { Place, Words } from "./content.js";
 
 export interface ViewElement {
   readonly type: "element";

@@ -418,6 +418,246 @@ func (x *DeleteTeacherRequest) GetEtag() string {
 	return ""
 }
 
+// CreateProgramRequest describes a program to register.
+type CreateProgramRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The program, with its display_name and redirect_uris. The server sets all other fields.
+	Program *Program `protobuf:"bytes,1,opt,name=program,proto3" json:"program,omitempty"`
+	// A UUID that the caller chooses. A repeated call with the same UUID and the same body returns what the first call created. A call with the same UUID and
+	// a different body fails with REQUEST_ID_REUSED. The UUID is scoped to the tenant and the user.
+	RequestId     string `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateProgramRequest) Reset() {
+	*x = CreateProgramRequest{}
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateProgramRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateProgramRequest) ProtoMessage() {}
+
+func (x *CreateProgramRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateProgramRequest.ProtoReflect.Descriptor instead.
+func (*CreateProgramRequest) Descriptor() ([]byte, []int) {
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *CreateProgramRequest) GetProgram() *Program {
+	if x != nil {
+		return x.Program
+	}
+	return nil
+}
+
+func (x *CreateProgramRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+// ListProgramsRequest asks for one page of programs.
+type ListProgramsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The maximum number of items on the page; 50 if unset or 0. More than 200 count as 200.
+	PageSize *int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3,oneof" json:"page_size,omitempty"`
+	// The `next_page_token` of the previous page; empty for the first page. All other fields except `page_size` must be the same as in the
+	// request for the previous page; otherwise the call fails with PAGE_TOKEN_INVALID.
+	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// A filter (AIP-160, see Scope.filter) on these fields: display_name, create_time. The call refuses any other filter with FILTER_INVALID.
+	Filter string `protobuf:"bytes,3,opt,name=filter,proto3" json:"filter,omitempty"`
+	// One of these sort orders (AIP-132): create_time, create_time desc. The first order is the default. The call refuses any other value with ORDER_BY_INVALID.
+	OrderBy       string `protobuf:"bytes,4,opt,name=order_by,json=orderBy,proto3" json:"order_by,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListProgramsRequest) Reset() {
+	*x = ListProgramsRequest{}
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListProgramsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListProgramsRequest) ProtoMessage() {}
+
+func (x *ListProgramsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListProgramsRequest.ProtoReflect.Descriptor instead.
+func (*ListProgramsRequest) Descriptor() ([]byte, []int) {
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *ListProgramsRequest) GetPageSize() int32 {
+	if x != nil && x.PageSize != nil {
+		return *x.PageSize
+	}
+	return 0
+}
+
+func (x *ListProgramsRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+func (x *ListProgramsRequest) GetFilter() string {
+	if x != nil {
+		return x.Filter
+	}
+	return ""
+}
+
+func (x *ListProgramsRequest) GetOrderBy() string {
+	if x != nil {
+		return x.OrderBy
+	}
+	return ""
+}
+
+// ListProgramsResponse is one page of programs.
+type ListProgramsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The programs.
+	Programs []*Program `protobuf:"bytes,1,rep,name=programs,proto3" json:"programs,omitempty"`
+	// The token of the next page; empty on the last page.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListProgramsResponse) Reset() {
+	*x = ListProgramsResponse{}
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListProgramsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListProgramsResponse) ProtoMessage() {}
+
+func (x *ListProgramsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListProgramsResponse.ProtoReflect.Descriptor instead.
+func (*ListProgramsResponse) Descriptor() ([]byte, []int) {
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *ListProgramsResponse) GetPrograms() []*Program {
+	if x != nil {
+		return x.Programs
+	}
+	return nil
+}
+
+func (x *ListProgramsResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+// DeleteProgramRequest names the program to delete.
+type DeleteProgramRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// `programs/{uuid}`.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// The expected etag. If the resource has another etag, the call fails with ETAG_MISMATCH and changes nothing. If empty, the server does not check the etag.
+	Etag          string `protobuf:"bytes,2,opt,name=etag,proto3" json:"etag,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteProgramRequest) Reset() {
+	*x = DeleteProgramRequest{}
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteProgramRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteProgramRequest) ProtoMessage() {}
+
+func (x *DeleteProgramRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteProgramRequest.ProtoReflect.Descriptor instead.
+func (*DeleteProgramRequest) Descriptor() ([]byte, []int) {
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *DeleteProgramRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *DeleteProgramRequest) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
 // CreateSourceRequest describes the new source.
 type CreateSourceRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -433,7 +673,7 @@ type CreateSourceRequest struct {
 
 func (x *CreateSourceRequest) Reset() {
 	*x = CreateSourceRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[7]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -445,7 +685,7 @@ func (x *CreateSourceRequest) String() string {
 func (*CreateSourceRequest) ProtoMessage() {}
 
 func (x *CreateSourceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[7]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -458,7 +698,7 @@ func (x *CreateSourceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateSourceRequest.ProtoReflect.Descriptor instead.
 func (*CreateSourceRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{7}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *CreateSourceRequest) GetSourceId() string {
@@ -493,7 +733,7 @@ type GetSourceRequest struct {
 
 func (x *GetSourceRequest) Reset() {
 	*x = GetSourceRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[8]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -505,7 +745,7 @@ func (x *GetSourceRequest) String() string {
 func (*GetSourceRequest) ProtoMessage() {}
 
 func (x *GetSourceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[8]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -518,7 +758,7 @@ func (x *GetSourceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetSourceRequest.ProtoReflect.Descriptor instead.
 func (*GetSourceRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{8}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *GetSourceRequest) GetName() string {
@@ -547,7 +787,7 @@ type ListSourcesRequest struct {
 
 func (x *ListSourcesRequest) Reset() {
 	*x = ListSourcesRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[9]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -559,7 +799,7 @@ func (x *ListSourcesRequest) String() string {
 func (*ListSourcesRequest) ProtoMessage() {}
 
 func (x *ListSourcesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[9]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -572,7 +812,7 @@ func (x *ListSourcesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSourcesRequest.ProtoReflect.Descriptor instead.
 func (*ListSourcesRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{9}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ListSourcesRequest) GetPageSize() int32 {
@@ -616,7 +856,7 @@ type ListSourcesResponse struct {
 
 func (x *ListSourcesResponse) Reset() {
 	*x = ListSourcesResponse{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[10]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -628,7 +868,7 @@ func (x *ListSourcesResponse) String() string {
 func (*ListSourcesResponse) ProtoMessage() {}
 
 func (x *ListSourcesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[10]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -641,7 +881,7 @@ func (x *ListSourcesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSourcesResponse.ProtoReflect.Descriptor instead.
 func (*ListSourcesResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{10}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ListSourcesResponse) GetSources() []*Source {
@@ -671,7 +911,7 @@ type UpdateSourceRequest struct {
 
 func (x *UpdateSourceRequest) Reset() {
 	*x = UpdateSourceRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[11]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -683,7 +923,7 @@ func (x *UpdateSourceRequest) String() string {
 func (*UpdateSourceRequest) ProtoMessage() {}
 
 func (x *UpdateSourceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[11]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -696,7 +936,7 @@ func (x *UpdateSourceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateSourceRequest.ProtoReflect.Descriptor instead.
 func (*UpdateSourceRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{11}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *UpdateSourceRequest) GetSource() *Source {
@@ -726,7 +966,7 @@ type DeleteSourceRequest struct {
 
 func (x *DeleteSourceRequest) Reset() {
 	*x = DeleteSourceRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[12]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -738,7 +978,7 @@ func (x *DeleteSourceRequest) String() string {
 func (*DeleteSourceRequest) ProtoMessage() {}
 
 func (x *DeleteSourceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[12]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -751,7 +991,7 @@ func (x *DeleteSourceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteSourceRequest.ProtoReflect.Descriptor instead.
 func (*DeleteSourceRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{12}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *DeleteSourceRequest) GetName() string {
@@ -776,7 +1016,7 @@ type PreviewSourceRequest struct {
 	// The maximum number of rows of each query, or of pages, from 1 to 50; 5 if unset.
 	Rows *int32 `protobuf:"varint,2,opt,name=rows,proto3,oneof" json:"rows,omitempty"`
 	// The subject whose rows are read; at most 255 bytes. If empty, the server reads the first rows of all subjects. If a query has no `one_subject`, the server
-	// looks for the subject in the first 10,000 rows of the query.
+	// looks for the subject in the first 10,000 rows of the query, or the first 8 MiB of rows.
 	Subject       string `protobuf:"bytes,3,opt,name=subject,proto3" json:"subject,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -784,7 +1024,7 @@ type PreviewSourceRequest struct {
 
 func (x *PreviewSourceRequest) Reset() {
 	*x = PreviewSourceRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[13]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -796,7 +1036,7 @@ func (x *PreviewSourceRequest) String() string {
 func (*PreviewSourceRequest) ProtoMessage() {}
 
 func (x *PreviewSourceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[13]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -809,7 +1049,7 @@ func (x *PreviewSourceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PreviewSourceRequest.ProtoReflect.Descriptor instead.
 func (*PreviewSourceRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{13}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *PreviewSourceRequest) GetMapping() string {
@@ -844,7 +1084,7 @@ type PreviewSourceResponse struct {
 
 func (x *PreviewSourceResponse) Reset() {
 	*x = PreviewSourceResponse{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[14]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -856,7 +1096,7 @@ func (x *PreviewSourceResponse) String() string {
 func (*PreviewSourceResponse) ProtoMessage() {}
 
 func (x *PreviewSourceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[14]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -869,7 +1109,7 @@ func (x *PreviewSourceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PreviewSourceResponse.ProtoReflect.Descriptor instead.
 func (*PreviewSourceResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{14}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *PreviewSourceResponse) GetRows() []*PreviewedRow {
@@ -894,7 +1134,7 @@ type SyncSourceRequest struct {
 
 func (x *SyncSourceRequest) Reset() {
 	*x = SyncSourceRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[15]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -906,7 +1146,7 @@ func (x *SyncSourceRequest) String() string {
 func (*SyncSourceRequest) ProtoMessage() {}
 
 func (x *SyncSourceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[15]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -919,7 +1159,7 @@ func (x *SyncSourceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SyncSourceRequest.ProtoReflect.Descriptor instead.
 func (*SyncSourceRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{15}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *SyncSourceRequest) GetName() string {
@@ -954,7 +1194,7 @@ type RetryFailedRowsRequest struct {
 
 func (x *RetryFailedRowsRequest) Reset() {
 	*x = RetryFailedRowsRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[16]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -966,7 +1206,7 @@ func (x *RetryFailedRowsRequest) String() string {
 func (*RetryFailedRowsRequest) ProtoMessage() {}
 
 func (x *RetryFailedRowsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[16]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -979,7 +1219,7 @@ func (x *RetryFailedRowsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetryFailedRowsRequest.ProtoReflect.Descriptor instead.
 func (*RetryFailedRowsRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{16}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *RetryFailedRowsRequest) GetName() string {
@@ -1007,7 +1247,7 @@ type ListDeliveriesRequest struct {
 
 func (x *ListDeliveriesRequest) Reset() {
 	*x = ListDeliveriesRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[17]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1019,7 +1259,7 @@ func (x *ListDeliveriesRequest) String() string {
 func (*ListDeliveriesRequest) ProtoMessage() {}
 
 func (x *ListDeliveriesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[17]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1032,7 +1272,7 @@ func (x *ListDeliveriesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDeliveriesRequest.ProtoReflect.Descriptor instead.
 func (*ListDeliveriesRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{17}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ListDeliveriesRequest) GetPageSize() int32 {
@@ -1076,7 +1316,7 @@ type ListDeliveriesResponse struct {
 
 func (x *ListDeliveriesResponse) Reset() {
 	*x = ListDeliveriesResponse{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[18]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1088,7 +1328,7 @@ func (x *ListDeliveriesResponse) String() string {
 func (*ListDeliveriesResponse) ProtoMessage() {}
 
 func (x *ListDeliveriesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[18]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1101,7 +1341,7 @@ func (x *ListDeliveriesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDeliveriesResponse.ProtoReflect.Descriptor instead.
 func (*ListDeliveriesResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{18}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ListDeliveriesResponse) GetDeliveries() []*Delivery {
@@ -1129,7 +1369,7 @@ type RedeliverDeliveryRequest struct {
 
 func (x *RedeliverDeliveryRequest) Reset() {
 	*x = RedeliverDeliveryRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[19]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1141,7 +1381,7 @@ func (x *RedeliverDeliveryRequest) String() string {
 func (*RedeliverDeliveryRequest) ProtoMessage() {}
 
 func (x *RedeliverDeliveryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[19]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1154,7 +1394,7 @@ func (x *RedeliverDeliveryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RedeliverDeliveryRequest.ProtoReflect.Descriptor instead.
 func (*RedeliverDeliveryRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{19}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *RedeliverDeliveryRequest) GetName() string {
@@ -1183,7 +1423,7 @@ type NotifySubjectChangedRequest struct {
 
 func (x *NotifySubjectChangedRequest) Reset() {
 	*x = NotifySubjectChangedRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[20]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1195,7 +1435,7 @@ func (x *NotifySubjectChangedRequest) String() string {
 func (*NotifySubjectChangedRequest) ProtoMessage() {}
 
 func (x *NotifySubjectChangedRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[20]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1208,7 +1448,7 @@ func (x *NotifySubjectChangedRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NotifySubjectChangedRequest.ProtoReflect.Descriptor instead.
 func (*NotifySubjectChangedRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{20}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *NotifySubjectChangedRequest) GetSubject() string {
@@ -1251,7 +1491,7 @@ type NotifySubjectChangedResponse struct {
 
 func (x *NotifySubjectChangedResponse) Reset() {
 	*x = NotifySubjectChangedResponse{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[21]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1263,7 +1503,7 @@ func (x *NotifySubjectChangedResponse) String() string {
 func (*NotifySubjectChangedResponse) ProtoMessage() {}
 
 func (x *NotifySubjectChangedResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[21]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1276,7 +1516,7 @@ func (x *NotifySubjectChangedResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NotifySubjectChangedResponse.ProtoReflect.Descriptor instead.
 func (*NotifySubjectChangedResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{21}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *NotifySubjectChangedResponse) GetOperations() []*longrunningpb.Operation {
@@ -1302,7 +1542,7 @@ type ListFailedRowsRequest struct {
 
 func (x *ListFailedRowsRequest) Reset() {
 	*x = ListFailedRowsRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[22]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1314,7 +1554,7 @@ func (x *ListFailedRowsRequest) String() string {
 func (*ListFailedRowsRequest) ProtoMessage() {}
 
 func (x *ListFailedRowsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[22]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1327,7 +1567,7 @@ func (x *ListFailedRowsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListFailedRowsRequest.ProtoReflect.Descriptor instead.
 func (*ListFailedRowsRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{22}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ListFailedRowsRequest) GetParent() string {
@@ -1364,7 +1604,7 @@ type ListFailedRowsResponse struct {
 
 func (x *ListFailedRowsResponse) Reset() {
 	*x = ListFailedRowsResponse{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[23]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1376,7 +1616,7 @@ func (x *ListFailedRowsResponse) String() string {
 func (*ListFailedRowsResponse) ProtoMessage() {}
 
 func (x *ListFailedRowsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[23]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1389,7 +1629,7 @@ func (x *ListFailedRowsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListFailedRowsResponse.ProtoReflect.Descriptor instead.
 func (*ListFailedRowsResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{23}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ListFailedRowsResponse) GetFailedRows() []*FailedRow {
@@ -1415,7 +1655,7 @@ type ListConnectionsRequest struct {
 
 func (x *ListConnectionsRequest) Reset() {
 	*x = ListConnectionsRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[24]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1427,7 +1667,7 @@ func (x *ListConnectionsRequest) String() string {
 func (*ListConnectionsRequest) ProtoMessage() {}
 
 func (x *ListConnectionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[24]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1440,7 +1680,7 @@ func (x *ListConnectionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListConnectionsRequest.ProtoReflect.Descriptor instead.
 func (*ListConnectionsRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{24}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{28}
 }
 
 // ListConnectionsResponse holds the connections.
@@ -1454,7 +1694,7 @@ type ListConnectionsResponse struct {
 
 func (x *ListConnectionsResponse) Reset() {
 	*x = ListConnectionsResponse{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[25]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1466,7 +1706,7 @@ func (x *ListConnectionsResponse) String() string {
 func (*ListConnectionsResponse) ProtoMessage() {}
 
 func (x *ListConnectionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[25]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1479,7 +1719,7 @@ func (x *ListConnectionsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListConnectionsResponse.ProtoReflect.Descriptor instead.
 func (*ListConnectionsResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{25}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ListConnectionsResponse) GetConnections() []string {
@@ -1512,7 +1752,7 @@ type StartReplayRequest struct {
 
 func (x *StartReplayRequest) Reset() {
 	*x = StartReplayRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[26]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1524,7 +1764,7 @@ func (x *StartReplayRequest) String() string {
 func (*StartReplayRequest) ProtoMessage() {}
 
 func (x *StartReplayRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[26]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1537,7 +1777,7 @@ func (x *StartReplayRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartReplayRequest.ProtoReflect.Descriptor instead.
 func (*StartReplayRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{26}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *StartReplayRequest) GetAgentVersion() string {
@@ -1621,7 +1861,7 @@ type ReplayedTurns struct {
 
 func (x *ReplayedTurns) Reset() {
 	*x = ReplayedTurns{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[27]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1633,7 +1873,7 @@ func (x *ReplayedTurns) String() string {
 func (*ReplayedTurns) ProtoMessage() {}
 
 func (x *ReplayedTurns) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[27]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1646,7 +1886,7 @@ func (x *ReplayedTurns) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplayedTurns.ProtoReflect.Descriptor instead.
 func (*ReplayedTurns) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{27}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ReplayedTurns) GetStartTime() *timestamppb.Timestamp {
@@ -1688,7 +1928,7 @@ type ReplayedTexts struct {
 
 func (x *ReplayedTexts) Reset() {
 	*x = ReplayedTexts{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[28]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1700,7 +1940,7 @@ func (x *ReplayedTexts) String() string {
 func (*ReplayedTexts) ProtoMessage() {}
 
 func (x *ReplayedTexts) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[28]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1713,7 +1953,7 @@ func (x *ReplayedTexts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplayedTexts.ProtoReflect.Descriptor instead.
 func (*ReplayedTexts) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{28}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *ReplayedTexts) GetQuestions() []string {
@@ -1739,7 +1979,7 @@ type ListReplayedQuestionsRequest struct {
 
 func (x *ListReplayedQuestionsRequest) Reset() {
 	*x = ListReplayedQuestionsRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[29]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1751,7 +1991,7 @@ func (x *ListReplayedQuestionsRequest) String() string {
 func (*ListReplayedQuestionsRequest) ProtoMessage() {}
 
 func (x *ListReplayedQuestionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[29]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1764,7 +2004,7 @@ func (x *ListReplayedQuestionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListReplayedQuestionsRequest.ProtoReflect.Descriptor instead.
 func (*ListReplayedQuestionsRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{29}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *ListReplayedQuestionsRequest) GetParent() string {
@@ -1801,7 +2041,7 @@ type ListReplayedQuestionsResponse struct {
 
 func (x *ListReplayedQuestionsResponse) Reset() {
 	*x = ListReplayedQuestionsResponse{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[30]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1813,7 +2053,7 @@ func (x *ListReplayedQuestionsResponse) String() string {
 func (*ListReplayedQuestionsResponse) ProtoMessage() {}
 
 func (x *ListReplayedQuestionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[30]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1826,7 +2066,7 @@ func (x *ListReplayedQuestionsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListReplayedQuestionsResponse.ProtoReflect.Descriptor instead.
 func (*ListReplayedQuestionsResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{30}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *ListReplayedQuestionsResponse) GetReplayedQuestions() []*ReplayedQuestion {
@@ -1852,7 +2092,7 @@ type ReloadAgentsRequest struct {
 
 func (x *ReloadAgentsRequest) Reset() {
 	*x = ReloadAgentsRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[31]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1864,7 +2104,7 @@ func (x *ReloadAgentsRequest) String() string {
 func (*ReloadAgentsRequest) ProtoMessage() {}
 
 func (x *ReloadAgentsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[31]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1877,7 +2117,7 @@ func (x *ReloadAgentsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReloadAgentsRequest.ProtoReflect.Descriptor instead.
 func (*ReloadAgentsRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{31}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{35}
 }
 
 // ReloadAgentsResponse holds the outcome for each agent.
@@ -1894,7 +2134,7 @@ type ReloadAgentsResponse struct {
 
 func (x *ReloadAgentsResponse) Reset() {
 	*x = ReloadAgentsResponse{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[32]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1906,7 +2146,7 @@ func (x *ReloadAgentsResponse) String() string {
 func (*ReloadAgentsResponse) ProtoMessage() {}
 
 func (x *ReloadAgentsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[32]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1919,7 +2159,7 @@ func (x *ReloadAgentsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReloadAgentsResponse.ProtoReflect.Descriptor instead.
 func (*ReloadAgentsResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{32}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *ReloadAgentsResponse) GetAgents() []*AgentReload {
@@ -1953,7 +2193,7 @@ type AgentReload struct {
 
 func (x *AgentReload) Reset() {
 	*x = AgentReload{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[33]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1965,7 +2205,7 @@ func (x *AgentReload) String() string {
 func (*AgentReload) ProtoMessage() {}
 
 func (x *AgentReload) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[33]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1978,7 +2218,7 @@ func (x *AgentReload) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AgentReload.ProtoReflect.Descriptor instead.
 func (*AgentReload) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{33}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *AgentReload) GetAgent() string {
@@ -2028,7 +2268,7 @@ type AgentProblem struct {
 
 func (x *AgentProblem) Reset() {
 	*x = AgentProblem{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[34]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2040,7 +2280,7 @@ func (x *AgentProblem) String() string {
 func (*AgentProblem) ProtoMessage() {}
 
 func (x *AgentProblem) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[34]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2053,7 +2293,7 @@ func (x *AgentProblem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AgentProblem.ProtoReflect.Descriptor instead.
 func (*AgentProblem) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{34}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *AgentProblem) GetFile() string {
@@ -2107,7 +2347,7 @@ type ListAgentVersionsRequest struct {
 
 func (x *ListAgentVersionsRequest) Reset() {
 	*x = ListAgentVersionsRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[35]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2119,7 +2359,7 @@ func (x *ListAgentVersionsRequest) String() string {
 func (*ListAgentVersionsRequest) ProtoMessage() {}
 
 func (x *ListAgentVersionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[35]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2132,7 +2372,7 @@ func (x *ListAgentVersionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAgentVersionsRequest.ProtoReflect.Descriptor instead.
 func (*ListAgentVersionsRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{35}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *ListAgentVersionsRequest) GetParent() string {
@@ -2169,7 +2409,7 @@ type ListAgentVersionsResponse struct {
 
 func (x *ListAgentVersionsResponse) Reset() {
 	*x = ListAgentVersionsResponse{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[36]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2181,7 +2421,7 @@ func (x *ListAgentVersionsResponse) String() string {
 func (*ListAgentVersionsResponse) ProtoMessage() {}
 
 func (x *ListAgentVersionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[36]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2194,7 +2434,7 @@ func (x *ListAgentVersionsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAgentVersionsResponse.ProtoReflect.Descriptor instead.
 func (*ListAgentVersionsResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{36}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *ListAgentVersionsResponse) GetAgentVersions() []*v1.AgentVersion {
@@ -2224,7 +2464,7 @@ type CreateAgentVersionRequest struct {
 
 func (x *CreateAgentVersionRequest) Reset() {
 	*x = CreateAgentVersionRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[37]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2236,7 +2476,7 @@ func (x *CreateAgentVersionRequest) String() string {
 func (*CreateAgentVersionRequest) ProtoMessage() {}
 
 func (x *CreateAgentVersionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[37]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2249,7 +2489,7 @@ func (x *CreateAgentVersionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateAgentVersionRequest.ProtoReflect.Descriptor instead.
 func (*CreateAgentVersionRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{37}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *CreateAgentVersionRequest) GetParent() string {
@@ -2277,7 +2517,7 @@ type PublishAgentVersionRequest struct {
 
 func (x *PublishAgentVersionRequest) Reset() {
 	*x = PublishAgentVersionRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[38]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2289,7 +2529,7 @@ func (x *PublishAgentVersionRequest) String() string {
 func (*PublishAgentVersionRequest) ProtoMessage() {}
 
 func (x *PublishAgentVersionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[38]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2302,7 +2542,7 @@ func (x *PublishAgentVersionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PublishAgentVersionRequest.ProtoReflect.Descriptor instead.
 func (*PublishAgentVersionRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{38}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *PublishAgentVersionRequest) GetName() string {
@@ -2323,7 +2563,7 @@ type RollbackAgentVersionRequest struct {
 
 func (x *RollbackAgentVersionRequest) Reset() {
 	*x = RollbackAgentVersionRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[39]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2335,7 +2575,7 @@ func (x *RollbackAgentVersionRequest) String() string {
 func (*RollbackAgentVersionRequest) ProtoMessage() {}
 
 func (x *RollbackAgentVersionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[39]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2348,7 +2588,7 @@ func (x *RollbackAgentVersionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RollbackAgentVersionRequest.ProtoReflect.Descriptor instead.
 func (*RollbackAgentVersionRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{39}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *RollbackAgentVersionRequest) GetName() string {
@@ -2369,7 +2609,7 @@ type CreateExperimentRequest struct {
 
 func (x *CreateExperimentRequest) Reset() {
 	*x = CreateExperimentRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[40]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2381,7 +2621,7 @@ func (x *CreateExperimentRequest) String() string {
 func (*CreateExperimentRequest) ProtoMessage() {}
 
 func (x *CreateExperimentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[40]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2394,7 +2634,7 @@ func (x *CreateExperimentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateExperimentRequest.ProtoReflect.Descriptor instead.
 func (*CreateExperimentRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{40}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *CreateExperimentRequest) GetExperiment() *Experiment {
@@ -2415,7 +2655,7 @@ type GetExperimentRequest struct {
 
 func (x *GetExperimentRequest) Reset() {
 	*x = GetExperimentRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[41]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2427,7 +2667,7 @@ func (x *GetExperimentRequest) String() string {
 func (*GetExperimentRequest) ProtoMessage() {}
 
 func (x *GetExperimentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[41]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2440,7 +2680,7 @@ func (x *GetExperimentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetExperimentRequest.ProtoReflect.Descriptor instead.
 func (*GetExperimentRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{41}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *GetExperimentRequest) GetName() string {
@@ -2461,7 +2701,7 @@ type StopExperimentRequest struct {
 
 func (x *StopExperimentRequest) Reset() {
 	*x = StopExperimentRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[42]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2473,7 +2713,7 @@ func (x *StopExperimentRequest) String() string {
 func (*StopExperimentRequest) ProtoMessage() {}
 
 func (x *StopExperimentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[42]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2486,7 +2726,7 @@ func (x *StopExperimentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopExperimentRequest.ProtoReflect.Descriptor instead.
 func (*StopExperimentRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{42}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *StopExperimentRequest) GetName() string {
@@ -2507,7 +2747,7 @@ type GetExperimentReportRequest struct {
 
 func (x *GetExperimentReportRequest) Reset() {
 	*x = GetExperimentReportRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[43]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2519,7 +2759,7 @@ func (x *GetExperimentReportRequest) String() string {
 func (*GetExperimentReportRequest) ProtoMessage() {}
 
 func (x *GetExperimentReportRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[43]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2532,7 +2772,7 @@ func (x *GetExperimentReportRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetExperimentReportRequest.ProtoReflect.Descriptor instead.
 func (*GetExperimentReportRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{43}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *GetExperimentReportRequest) GetName() string {
@@ -2556,7 +2796,7 @@ type ListExperimentsRequest struct {
 
 func (x *ListExperimentsRequest) Reset() {
 	*x = ListExperimentsRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[44]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2568,7 +2808,7 @@ func (x *ListExperimentsRequest) String() string {
 func (*ListExperimentsRequest) ProtoMessage() {}
 
 func (x *ListExperimentsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[44]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2581,7 +2821,7 @@ func (x *ListExperimentsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListExperimentsRequest.ProtoReflect.Descriptor instead.
 func (*ListExperimentsRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{44}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *ListExperimentsRequest) GetPageSize() int32 {
@@ -2611,7 +2851,7 @@ type ListExperimentsResponse struct {
 
 func (x *ListExperimentsResponse) Reset() {
 	*x = ListExperimentsResponse{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[45]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2623,7 +2863,7 @@ func (x *ListExperimentsResponse) String() string {
 func (*ListExperimentsResponse) ProtoMessage() {}
 
 func (x *ListExperimentsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[45]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2636,7 +2876,7 @@ func (x *ListExperimentsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListExperimentsResponse.ProtoReflect.Descriptor instead.
 func (*ListExperimentsResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{45}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *ListExperimentsResponse) GetExperiments() []*Experiment {
@@ -2664,7 +2904,7 @@ type GetAgentVersionRequest struct {
 
 func (x *GetAgentVersionRequest) Reset() {
 	*x = GetAgentVersionRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[46]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2676,7 +2916,7 @@ func (x *GetAgentVersionRequest) String() string {
 func (*GetAgentVersionRequest) ProtoMessage() {}
 
 func (x *GetAgentVersionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[46]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2689,7 +2929,7 @@ func (x *GetAgentVersionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetAgentVersionRequest.ProtoReflect.Descriptor instead.
 func (*GetAgentVersionRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{46}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *GetAgentVersionRequest) GetName() string {
@@ -2713,7 +2953,7 @@ type CreateUserRequest struct {
 
 func (x *CreateUserRequest) Reset() {
 	*x = CreateUserRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[47]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2725,7 +2965,7 @@ func (x *CreateUserRequest) String() string {
 func (*CreateUserRequest) ProtoMessage() {}
 
 func (x *CreateUserRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[47]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2738,7 +2978,7 @@ func (x *CreateUserRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateUserRequest.ProtoReflect.Descriptor instead.
 func (*CreateUserRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{47}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *CreateUserRequest) GetUser() *v11.User {
@@ -2766,7 +3006,7 @@ type GetUserRequest struct {
 
 func (x *GetUserRequest) Reset() {
 	*x = GetUserRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[48]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2778,7 +3018,7 @@ func (x *GetUserRequest) String() string {
 func (*GetUserRequest) ProtoMessage() {}
 
 func (x *GetUserRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[48]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2791,7 +3031,7 @@ func (x *GetUserRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetUserRequest.ProtoReflect.Descriptor instead.
 func (*GetUserRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{48}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *GetUserRequest) GetName() string {
@@ -2812,7 +3052,7 @@ type LookupUserRequest struct {
 
 func (x *LookupUserRequest) Reset() {
 	*x = LookupUserRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[49]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2824,7 +3064,7 @@ func (x *LookupUserRequest) String() string {
 func (*LookupUserRequest) ProtoMessage() {}
 
 func (x *LookupUserRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[49]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2837,7 +3077,7 @@ func (x *LookupUserRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LookupUserRequest.ProtoReflect.Descriptor instead.
 func (*LookupUserRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{49}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *LookupUserRequest) GetEmail() string {
@@ -2867,7 +3107,7 @@ type ListUsersRequest struct {
 
 func (x *ListUsersRequest) Reset() {
 	*x = ListUsersRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[50]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2879,7 +3119,7 @@ func (x *ListUsersRequest) String() string {
 func (*ListUsersRequest) ProtoMessage() {}
 
 func (x *ListUsersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[50]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2892,7 +3132,7 @@ func (x *ListUsersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListUsersRequest.ProtoReflect.Descriptor instead.
 func (*ListUsersRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{50}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *ListUsersRequest) GetPageSize() int32 {
@@ -2936,7 +3176,7 @@ type ListUsersResponse struct {
 
 func (x *ListUsersResponse) Reset() {
 	*x = ListUsersResponse{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[51]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2948,7 +3188,7 @@ func (x *ListUsersResponse) String() string {
 func (*ListUsersResponse) ProtoMessage() {}
 
 func (x *ListUsersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[51]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2961,7 +3201,7 @@ func (x *ListUsersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListUsersResponse.ProtoReflect.Descriptor instead.
 func (*ListUsersResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{51}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *ListUsersResponse) GetUsers() []*v11.User {
@@ -2991,7 +3231,7 @@ type UpdateUserRequest struct {
 
 func (x *UpdateUserRequest) Reset() {
 	*x = UpdateUserRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[52]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3003,7 +3243,7 @@ func (x *UpdateUserRequest) String() string {
 func (*UpdateUserRequest) ProtoMessage() {}
 
 func (x *UpdateUserRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[52]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3016,7 +3256,7 @@ func (x *UpdateUserRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateUserRequest.ProtoReflect.Descriptor instead.
 func (*UpdateUserRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{52}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *UpdateUserRequest) GetUser() *v11.User {
@@ -3044,7 +3284,7 @@ type GetUserQuotaRequest struct {
 
 func (x *GetUserQuotaRequest) Reset() {
 	*x = GetUserQuotaRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[53]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3056,7 +3296,7 @@ func (x *GetUserQuotaRequest) String() string {
 func (*GetUserQuotaRequest) ProtoMessage() {}
 
 func (x *GetUserQuotaRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[53]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3069,7 +3309,7 @@ func (x *GetUserQuotaRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetUserQuotaRequest.ProtoReflect.Descriptor instead.
 func (*GetUserQuotaRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{53}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *GetUserQuotaRequest) GetName() string {
@@ -3092,7 +3332,7 @@ type UpdateUserQuotaRequest struct {
 
 func (x *UpdateUserQuotaRequest) Reset() {
 	*x = UpdateUserQuotaRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[54]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3104,7 +3344,7 @@ func (x *UpdateUserQuotaRequest) String() string {
 func (*UpdateUserQuotaRequest) ProtoMessage() {}
 
 func (x *UpdateUserQuotaRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[54]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3117,7 +3357,7 @@ func (x *UpdateUserQuotaRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateUserQuotaRequest.ProtoReflect.Descriptor instead.
 func (*UpdateUserQuotaRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{54}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *UpdateUserQuotaRequest) GetUserQuota() *UserQuota {
@@ -3145,7 +3385,7 @@ type GetUserLimitsRequest struct {
 
 func (x *GetUserLimitsRequest) Reset() {
 	*x = GetUserLimitsRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[55]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3157,7 +3397,7 @@ func (x *GetUserLimitsRequest) String() string {
 func (*GetUserLimitsRequest) ProtoMessage() {}
 
 func (x *GetUserLimitsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[55]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3170,7 +3410,7 @@ func (x *GetUserLimitsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetUserLimitsRequest.ProtoReflect.Descriptor instead.
 func (*GetUserLimitsRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{55}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *GetUserLimitsRequest) GetName() string {
@@ -3194,7 +3434,7 @@ type UpdateUserLimitsRequest struct {
 
 func (x *UpdateUserLimitsRequest) Reset() {
 	*x = UpdateUserLimitsRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[56]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3206,7 +3446,7 @@ func (x *UpdateUserLimitsRequest) String() string {
 func (*UpdateUserLimitsRequest) ProtoMessage() {}
 
 func (x *UpdateUserLimitsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[56]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3219,7 +3459,7 @@ func (x *UpdateUserLimitsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateUserLimitsRequest.ProtoReflect.Descriptor instead.
 func (*UpdateUserLimitsRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{56}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *UpdateUserLimitsRequest) GetUserLimits() *UserLimits {
@@ -3249,7 +3489,7 @@ type DisableUserRequest struct {
 
 func (x *DisableUserRequest) Reset() {
 	*x = DisableUserRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[57]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3261,7 +3501,7 @@ func (x *DisableUserRequest) String() string {
 func (*DisableUserRequest) ProtoMessage() {}
 
 func (x *DisableUserRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[57]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3274,7 +3514,7 @@ func (x *DisableUserRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DisableUserRequest.ProtoReflect.Descriptor instead.
 func (*DisableUserRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{57}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *DisableUserRequest) GetName() string {
@@ -3304,7 +3544,7 @@ type EnableUserRequest struct {
 
 func (x *EnableUserRequest) Reset() {
 	*x = EnableUserRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[58]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3316,7 +3556,7 @@ func (x *EnableUserRequest) String() string {
 func (*EnableUserRequest) ProtoMessage() {}
 
 func (x *EnableUserRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[58]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3329,7 +3569,7 @@ func (x *EnableUserRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EnableUserRequest.ProtoReflect.Descriptor instead.
 func (*EnableUserRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{58}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *EnableUserRequest) GetName() string {
@@ -3357,7 +3597,7 @@ type RevokeCredentialsRequest struct {
 
 func (x *RevokeCredentialsRequest) Reset() {
 	*x = RevokeCredentialsRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[59]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3369,7 +3609,7 @@ func (x *RevokeCredentialsRequest) String() string {
 func (*RevokeCredentialsRequest) ProtoMessage() {}
 
 func (x *RevokeCredentialsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[59]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3382,7 +3622,7 @@ func (x *RevokeCredentialsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeCredentialsRequest.ProtoReflect.Descriptor instead.
 func (*RevokeCredentialsRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{59}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *RevokeCredentialsRequest) GetName() string {
@@ -3405,7 +3645,7 @@ type RevokeCredentialsResponse struct {
 
 func (x *RevokeCredentialsResponse) Reset() {
 	*x = RevokeCredentialsResponse{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[60]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3417,7 +3657,7 @@ func (x *RevokeCredentialsResponse) String() string {
 func (*RevokeCredentialsResponse) ProtoMessage() {}
 
 func (x *RevokeCredentialsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[60]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3430,7 +3670,7 @@ func (x *RevokeCredentialsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeCredentialsResponse.ProtoReflect.Descriptor instead.
 func (*RevokeCredentialsResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{60}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *RevokeCredentialsResponse) GetSessionCount() int32 {
@@ -3465,7 +3705,7 @@ type DeleteUserRequest struct {
 
 func (x *DeleteUserRequest) Reset() {
 	*x = DeleteUserRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[61]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3477,7 +3717,7 @@ func (x *DeleteUserRequest) String() string {
 func (*DeleteUserRequest) ProtoMessage() {}
 
 func (x *DeleteUserRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[61]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3490,7 +3730,7 @@ func (x *DeleteUserRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteUserRequest.ProtoReflect.Descriptor instead.
 func (*DeleteUserRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{61}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *DeleteUserRequest) GetName() string {
@@ -3525,7 +3765,7 @@ type GrantOwnershipRequest struct {
 
 func (x *GrantOwnershipRequest) Reset() {
 	*x = GrantOwnershipRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[62]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3537,7 +3777,7 @@ func (x *GrantOwnershipRequest) String() string {
 func (*GrantOwnershipRequest) ProtoMessage() {}
 
 func (x *GrantOwnershipRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[62]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3550,7 +3790,7 @@ func (x *GrantOwnershipRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GrantOwnershipRequest.ProtoReflect.Descriptor instead.
 func (*GrantOwnershipRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{62}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *GrantOwnershipRequest) GetName() string {
@@ -3571,7 +3811,7 @@ type RevokeOwnershipRequest struct {
 
 func (x *RevokeOwnershipRequest) Reset() {
 	*x = RevokeOwnershipRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[63]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3583,7 +3823,7 @@ func (x *RevokeOwnershipRequest) String() string {
 func (*RevokeOwnershipRequest) ProtoMessage() {}
 
 func (x *RevokeOwnershipRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[63]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3596,7 +3836,7 @@ func (x *RevokeOwnershipRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeOwnershipRequest.ProtoReflect.Descriptor instead.
 func (*RevokeOwnershipRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{63}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *RevokeOwnershipRequest) GetName() string {
@@ -3617,7 +3857,7 @@ type CreateServiceGrantRequest struct {
 
 func (x *CreateServiceGrantRequest) Reset() {
 	*x = CreateServiceGrantRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[64]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3629,7 +3869,7 @@ func (x *CreateServiceGrantRequest) String() string {
 func (*CreateServiceGrantRequest) ProtoMessage() {}
 
 func (x *CreateServiceGrantRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[64]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3642,7 +3882,7 @@ func (x *CreateServiceGrantRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateServiceGrantRequest.ProtoReflect.Descriptor instead.
 func (*CreateServiceGrantRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{64}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *CreateServiceGrantRequest) GetServiceGrant() *ServiceGrant {
@@ -3670,7 +3910,7 @@ type ListServiceGrantsRequest struct {
 
 func (x *ListServiceGrantsRequest) Reset() {
 	*x = ListServiceGrantsRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[65]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3682,7 +3922,7 @@ func (x *ListServiceGrantsRequest) String() string {
 func (*ListServiceGrantsRequest) ProtoMessage() {}
 
 func (x *ListServiceGrantsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[65]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3695,7 +3935,7 @@ func (x *ListServiceGrantsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListServiceGrantsRequest.ProtoReflect.Descriptor instead.
 func (*ListServiceGrantsRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{65}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *ListServiceGrantsRequest) GetPageSize() int32 {
@@ -3739,7 +3979,7 @@ type ListServiceGrantsResponse struct {
 
 func (x *ListServiceGrantsResponse) Reset() {
 	*x = ListServiceGrantsResponse{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[66]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3751,7 +3991,7 @@ func (x *ListServiceGrantsResponse) String() string {
 func (*ListServiceGrantsResponse) ProtoMessage() {}
 
 func (x *ListServiceGrantsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[66]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3764,7 +4004,7 @@ func (x *ListServiceGrantsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListServiceGrantsResponse.ProtoReflect.Descriptor instead.
 func (*ListServiceGrantsResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{66}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{70}
 }
 
 func (x *ListServiceGrantsResponse) GetServiceGrants() []*ServiceGrant {
@@ -3792,7 +4032,7 @@ type DeleteServiceGrantRequest struct {
 
 func (x *DeleteServiceGrantRequest) Reset() {
 	*x = DeleteServiceGrantRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[67]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3804,7 +4044,7 @@ func (x *DeleteServiceGrantRequest) String() string {
 func (*DeleteServiceGrantRequest) ProtoMessage() {}
 
 func (x *DeleteServiceGrantRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[67]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3817,7 +4057,7 @@ func (x *DeleteServiceGrantRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteServiceGrantRequest.ProtoReflect.Descriptor instead.
 func (*DeleteServiceGrantRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{67}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{71}
 }
 
 func (x *DeleteServiceGrantRequest) GetName() string {
@@ -3845,7 +4085,7 @@ type CreateTenantRequest struct {
 
 func (x *CreateTenantRequest) Reset() {
 	*x = CreateTenantRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[68]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[72]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3857,7 +4097,7 @@ func (x *CreateTenantRequest) String() string {
 func (*CreateTenantRequest) ProtoMessage() {}
 
 func (x *CreateTenantRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[68]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[72]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3870,7 +4110,7 @@ func (x *CreateTenantRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateTenantRequest.ProtoReflect.Descriptor instead.
 func (*CreateTenantRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{68}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{72}
 }
 
 func (x *CreateTenantRequest) GetTenantId() string {
@@ -3920,7 +4160,7 @@ type CreateTenantResponse struct {
 
 func (x *CreateTenantResponse) Reset() {
 	*x = CreateTenantResponse{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[69]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[73]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3932,7 +4172,7 @@ func (x *CreateTenantResponse) String() string {
 func (*CreateTenantResponse) ProtoMessage() {}
 
 func (x *CreateTenantResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[69]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[73]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3945,7 +4185,7 @@ func (x *CreateTenantResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateTenantResponse.ProtoReflect.Descriptor instead.
 func (*CreateTenantResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{69}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{73}
 }
 
 func (x *CreateTenantResponse) GetTenant() *Tenant {
@@ -3997,7 +4237,7 @@ type InviteTenantAdministratorRequest struct {
 
 func (x *InviteTenantAdministratorRequest) Reset() {
 	*x = InviteTenantAdministratorRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[70]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[74]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4009,7 +4249,7 @@ func (x *InviteTenantAdministratorRequest) String() string {
 func (*InviteTenantAdministratorRequest) ProtoMessage() {}
 
 func (x *InviteTenantAdministratorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[70]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[74]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4022,7 +4262,7 @@ func (x *InviteTenantAdministratorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InviteTenantAdministratorRequest.ProtoReflect.Descriptor instead.
 func (*InviteTenantAdministratorRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{70}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{74}
 }
 
 func (x *InviteTenantAdministratorRequest) GetName() string {
@@ -4052,7 +4292,7 @@ type InviteTenantAdministratorResponse struct {
 
 func (x *InviteTenantAdministratorResponse) Reset() {
 	*x = InviteTenantAdministratorResponse{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[71]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[75]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4064,7 +4304,7 @@ func (x *InviteTenantAdministratorResponse) String() string {
 func (*InviteTenantAdministratorResponse) ProtoMessage() {}
 
 func (x *InviteTenantAdministratorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[71]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[75]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4077,7 +4317,7 @@ func (x *InviteTenantAdministratorResponse) ProtoReflect() protoreflect.Message 
 
 // Deprecated: Use InviteTenantAdministratorResponse.ProtoReflect.Descriptor instead.
 func (*InviteTenantAdministratorResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{71}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{75}
 }
 
 func (x *InviteTenantAdministratorResponse) GetInvitationCode() string {
@@ -4105,7 +4345,7 @@ type GetTenantRequest struct {
 
 func (x *GetTenantRequest) Reset() {
 	*x = GetTenantRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[72]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[76]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4117,7 +4357,7 @@ func (x *GetTenantRequest) String() string {
 func (*GetTenantRequest) ProtoMessage() {}
 
 func (x *GetTenantRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[72]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[76]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4130,7 +4370,7 @@ func (x *GetTenantRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTenantRequest.ProtoReflect.Descriptor instead.
 func (*GetTenantRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{72}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{76}
 }
 
 func (x *GetTenantRequest) GetName() string {
@@ -4159,7 +4399,7 @@ type ListTenantsRequest struct {
 
 func (x *ListTenantsRequest) Reset() {
 	*x = ListTenantsRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[73]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[77]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4171,7 +4411,7 @@ func (x *ListTenantsRequest) String() string {
 func (*ListTenantsRequest) ProtoMessage() {}
 
 func (x *ListTenantsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[73]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[77]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4184,7 +4424,7 @@ func (x *ListTenantsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTenantsRequest.ProtoReflect.Descriptor instead.
 func (*ListTenantsRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{73}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{77}
 }
 
 func (x *ListTenantsRequest) GetPageSize() int32 {
@@ -4228,7 +4468,7 @@ type ListTenantsResponse struct {
 
 func (x *ListTenantsResponse) Reset() {
 	*x = ListTenantsResponse{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[74]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[78]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4240,7 +4480,7 @@ func (x *ListTenantsResponse) String() string {
 func (*ListTenantsResponse) ProtoMessage() {}
 
 func (x *ListTenantsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[74]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[78]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4253,7 +4493,7 @@ func (x *ListTenantsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTenantsResponse.ProtoReflect.Descriptor instead.
 func (*ListTenantsResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{74}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{78}
 }
 
 func (x *ListTenantsResponse) GetTenants() []*Tenant {
@@ -4281,7 +4521,7 @@ type SuspendTenantRequest struct {
 
 func (x *SuspendTenantRequest) Reset() {
 	*x = SuspendTenantRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[75]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[79]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4293,7 +4533,7 @@ func (x *SuspendTenantRequest) String() string {
 func (*SuspendTenantRequest) ProtoMessage() {}
 
 func (x *SuspendTenantRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[75]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[79]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4306,7 +4546,7 @@ func (x *SuspendTenantRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SuspendTenantRequest.ProtoReflect.Descriptor instead.
 func (*SuspendTenantRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{75}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{79}
 }
 
 func (x *SuspendTenantRequest) GetName() string {
@@ -4327,7 +4567,7 @@ type ResumeTenantRequest struct {
 
 func (x *ResumeTenantRequest) Reset() {
 	*x = ResumeTenantRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[76]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[80]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4339,7 +4579,7 @@ func (x *ResumeTenantRequest) String() string {
 func (*ResumeTenantRequest) ProtoMessage() {}
 
 func (x *ResumeTenantRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[76]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[80]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4352,7 +4592,7 @@ func (x *ResumeTenantRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeTenantRequest.ProtoReflect.Descriptor instead.
 func (*ResumeTenantRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{76}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{80}
 }
 
 func (x *ResumeTenantRequest) GetName() string {
@@ -4375,7 +4615,7 @@ type EraseTenantRequest struct {
 
 func (x *EraseTenantRequest) Reset() {
 	*x = EraseTenantRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[77]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[81]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4387,7 +4627,7 @@ func (x *EraseTenantRequest) String() string {
 func (*EraseTenantRequest) ProtoMessage() {}
 
 func (x *EraseTenantRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[77]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[81]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4400,7 +4640,7 @@ func (x *EraseTenantRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EraseTenantRequest.ProtoReflect.Descriptor instead.
 func (*EraseTenantRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{77}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{81}
 }
 
 func (x *EraseTenantRequest) GetName() string {
@@ -4433,7 +4673,7 @@ type CreateServiceApiKeyRequest struct {
 
 func (x *CreateServiceApiKeyRequest) Reset() {
 	*x = CreateServiceApiKeyRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[78]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[82]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4445,7 +4685,7 @@ func (x *CreateServiceApiKeyRequest) String() string {
 func (*CreateServiceApiKeyRequest) ProtoMessage() {}
 
 func (x *CreateServiceApiKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[78]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[82]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4458,7 +4698,7 @@ func (x *CreateServiceApiKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateServiceApiKeyRequest.ProtoReflect.Descriptor instead.
 func (*CreateServiceApiKeyRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{78}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{82}
 }
 
 func (x *CreateServiceApiKeyRequest) GetUser() string {
@@ -4495,7 +4735,7 @@ type CreateServiceApiKeyResponse struct {
 
 func (x *CreateServiceApiKeyResponse) Reset() {
 	*x = CreateServiceApiKeyResponse{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[79]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[83]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4507,7 +4747,7 @@ func (x *CreateServiceApiKeyResponse) String() string {
 func (*CreateServiceApiKeyResponse) ProtoMessage() {}
 
 func (x *CreateServiceApiKeyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[79]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[83]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4520,7 +4760,7 @@ func (x *CreateServiceApiKeyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateServiceApiKeyResponse.ProtoReflect.Descriptor instead.
 func (*CreateServiceApiKeyResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{79}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{83}
 }
 
 func (x *CreateServiceApiKeyResponse) GetApiKey() *v11.ApiKey {
@@ -4555,7 +4795,7 @@ type ListTenantApiKeysRequest struct {
 
 func (x *ListTenantApiKeysRequest) Reset() {
 	*x = ListTenantApiKeysRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[80]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[84]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4567,7 +4807,7 @@ func (x *ListTenantApiKeysRequest) String() string {
 func (*ListTenantApiKeysRequest) ProtoMessage() {}
 
 func (x *ListTenantApiKeysRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[80]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[84]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4580,7 +4820,7 @@ func (x *ListTenantApiKeysRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTenantApiKeysRequest.ProtoReflect.Descriptor instead.
 func (*ListTenantApiKeysRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{80}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{84}
 }
 
 func (x *ListTenantApiKeysRequest) GetPageSize() int32 {
@@ -4624,7 +4864,7 @@ type ListTenantApiKeysResponse struct {
 
 func (x *ListTenantApiKeysResponse) Reset() {
 	*x = ListTenantApiKeysResponse{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[81]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[85]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4636,7 +4876,7 @@ func (x *ListTenantApiKeysResponse) String() string {
 func (*ListTenantApiKeysResponse) ProtoMessage() {}
 
 func (x *ListTenantApiKeysResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[81]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[85]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4649,7 +4889,7 @@ func (x *ListTenantApiKeysResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTenantApiKeysResponse.ProtoReflect.Descriptor instead.
 func (*ListTenantApiKeysResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{81}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{85}
 }
 
 func (x *ListTenantApiKeysResponse) GetApiKeys() []*v11.ApiKey {
@@ -4677,7 +4917,7 @@ type RevokeTenantApiKeyRequest struct {
 
 func (x *RevokeTenantApiKeyRequest) Reset() {
 	*x = RevokeTenantApiKeyRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[82]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[86]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4689,7 +4929,7 @@ func (x *RevokeTenantApiKeyRequest) String() string {
 func (*RevokeTenantApiKeyRequest) ProtoMessage() {}
 
 func (x *RevokeTenantApiKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[82]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[86]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4702,7 +4942,7 @@ func (x *RevokeTenantApiKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeTenantApiKeyRequest.ProtoReflect.Descriptor instead.
 func (*RevokeTenantApiKeyRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{82}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{86}
 }
 
 func (x *RevokeTenantApiKeyRequest) GetName() string {
@@ -4730,7 +4970,7 @@ type ListTenantSessionsRequest struct {
 
 func (x *ListTenantSessionsRequest) Reset() {
 	*x = ListTenantSessionsRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[83]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[87]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4742,7 +4982,7 @@ func (x *ListTenantSessionsRequest) String() string {
 func (*ListTenantSessionsRequest) ProtoMessage() {}
 
 func (x *ListTenantSessionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[83]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[87]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4755,7 +4995,7 @@ func (x *ListTenantSessionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTenantSessionsRequest.ProtoReflect.Descriptor instead.
 func (*ListTenantSessionsRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{83}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{87}
 }
 
 func (x *ListTenantSessionsRequest) GetPageSize() int32 {
@@ -4799,7 +5039,7 @@ type ListTenantSessionsResponse struct {
 
 func (x *ListTenantSessionsResponse) Reset() {
 	*x = ListTenantSessionsResponse{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[84]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[88]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4811,7 +5051,7 @@ func (x *ListTenantSessionsResponse) String() string {
 func (*ListTenantSessionsResponse) ProtoMessage() {}
 
 func (x *ListTenantSessionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[84]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[88]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4824,7 +5064,7 @@ func (x *ListTenantSessionsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTenantSessionsResponse.ProtoReflect.Descriptor instead.
 func (*ListTenantSessionsResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{84}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{88}
 }
 
 func (x *ListTenantSessionsResponse) GetSessions() []*v11.Session {
@@ -4854,7 +5094,7 @@ type RevokeTenantSessionsRequest struct {
 
 func (x *RevokeTenantSessionsRequest) Reset() {
 	*x = RevokeTenantSessionsRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[85]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[89]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4866,7 +5106,7 @@ func (x *RevokeTenantSessionsRequest) String() string {
 func (*RevokeTenantSessionsRequest) ProtoMessage() {}
 
 func (x *RevokeTenantSessionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[85]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[89]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4879,7 +5119,7 @@ func (x *RevokeTenantSessionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeTenantSessionsRequest.ProtoReflect.Descriptor instead.
 func (*RevokeTenantSessionsRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{85}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{89}
 }
 
 func (x *RevokeTenantSessionsRequest) GetNames() []string {
@@ -4907,7 +5147,7 @@ type RevokeTenantSessionsResponse struct {
 
 func (x *RevokeTenantSessionsResponse) Reset() {
 	*x = RevokeTenantSessionsResponse{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[86]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[90]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4919,7 +5159,7 @@ func (x *RevokeTenantSessionsResponse) String() string {
 func (*RevokeTenantSessionsResponse) ProtoMessage() {}
 
 func (x *RevokeTenantSessionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[86]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[90]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4932,7 +5172,7 @@ func (x *RevokeTenantSessionsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeTenantSessionsResponse.ProtoReflect.Descriptor instead.
 func (*RevokeTenantSessionsResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{86}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{90}
 }
 
 func (x *RevokeTenantSessionsResponse) GetRevokedCount() int32 {
@@ -4960,7 +5200,7 @@ type ListAuditEventsRequest struct {
 
 func (x *ListAuditEventsRequest) Reset() {
 	*x = ListAuditEventsRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[87]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[91]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4972,7 +5212,7 @@ func (x *ListAuditEventsRequest) String() string {
 func (*ListAuditEventsRequest) ProtoMessage() {}
 
 func (x *ListAuditEventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[87]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[91]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4985,7 +5225,7 @@ func (x *ListAuditEventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAuditEventsRequest.ProtoReflect.Descriptor instead.
 func (*ListAuditEventsRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{87}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{91}
 }
 
 func (x *ListAuditEventsRequest) GetPageSize() int32 {
@@ -5029,7 +5269,7 @@ type ListAuditEventsResponse struct {
 
 func (x *ListAuditEventsResponse) Reset() {
 	*x = ListAuditEventsResponse{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[88]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[92]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5041,7 +5281,7 @@ func (x *ListAuditEventsResponse) String() string {
 func (*ListAuditEventsResponse) ProtoMessage() {}
 
 func (x *ListAuditEventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[88]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[92]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5054,7 +5294,7 @@ func (x *ListAuditEventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAuditEventsResponse.ProtoReflect.Descriptor instead.
 func (*ListAuditEventsResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{88}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{92}
 }
 
 func (x *ListAuditEventsResponse) GetAuditEvents() []*AuditEvent {
@@ -5090,7 +5330,7 @@ type QueryUsageRequest struct {
 
 func (x *QueryUsageRequest) Reset() {
 	*x = QueryUsageRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[89]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[93]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5102,7 +5342,7 @@ func (x *QueryUsageRequest) String() string {
 func (*QueryUsageRequest) ProtoMessage() {}
 
 func (x *QueryUsageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[89]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[93]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5115,7 +5355,7 @@ func (x *QueryUsageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryUsageRequest.ProtoReflect.Descriptor instead.
 func (*QueryUsageRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{89}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{93}
 }
 
 func (x *QueryUsageRequest) GetUser() string {
@@ -5168,7 +5408,7 @@ type QueryUsageResponse struct {
 
 func (x *QueryUsageResponse) Reset() {
 	*x = QueryUsageResponse{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[90]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[94]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5180,7 +5420,7 @@ func (x *QueryUsageResponse) String() string {
 func (*QueryUsageResponse) ProtoMessage() {}
 
 func (x *QueryUsageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[90]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[94]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5193,7 +5433,7 @@ func (x *QueryUsageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryUsageResponse.ProtoReflect.Descriptor instead.
 func (*QueryUsageResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{90}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{94}
 }
 
 func (x *QueryUsageResponse) GetRows() []*v11.UsageRow {
@@ -5235,7 +5475,7 @@ type ListFeedbackRequest struct {
 
 func (x *ListFeedbackRequest) Reset() {
 	*x = ListFeedbackRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[91]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[95]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5247,7 +5487,7 @@ func (x *ListFeedbackRequest) String() string {
 func (*ListFeedbackRequest) ProtoMessage() {}
 
 func (x *ListFeedbackRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[91]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[95]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5260,7 +5500,7 @@ func (x *ListFeedbackRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListFeedbackRequest.ProtoReflect.Descriptor instead.
 func (*ListFeedbackRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{91}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{95}
 }
 
 func (x *ListFeedbackRequest) GetPageSize() int32 {
@@ -5304,7 +5544,7 @@ type ListFeedbackResponse struct {
 
 func (x *ListFeedbackResponse) Reset() {
 	*x = ListFeedbackResponse{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[92]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[96]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5316,7 +5556,7 @@ func (x *ListFeedbackResponse) String() string {
 func (*ListFeedbackResponse) ProtoMessage() {}
 
 func (x *ListFeedbackResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[92]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[96]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5329,7 +5569,7 @@ func (x *ListFeedbackResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListFeedbackResponse.ProtoReflect.Descriptor instead.
 func (*ListFeedbackResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{92}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{96}
 }
 
 func (x *ListFeedbackResponse) GetFeedback() []*GivenFeedback {
@@ -5361,7 +5601,7 @@ type ResolveFeedbackRequest struct {
 
 func (x *ResolveFeedbackRequest) Reset() {
 	*x = ResolveFeedbackRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[93]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[97]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5373,7 +5613,7 @@ func (x *ResolveFeedbackRequest) String() string {
 func (*ResolveFeedbackRequest) ProtoMessage() {}
 
 func (x *ResolveFeedbackRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[93]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[97]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5386,7 +5626,7 @@ func (x *ResolveFeedbackRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResolveFeedbackRequest.ProtoReflect.Descriptor instead.
 func (*ResolveFeedbackRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{93}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{97}
 }
 
 func (x *ResolveFeedbackRequest) GetName() string {
@@ -5423,7 +5663,7 @@ type GetFeedbackStatsRequest struct {
 
 func (x *GetFeedbackStatsRequest) Reset() {
 	*x = GetFeedbackStatsRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[94]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[98]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5435,7 +5675,7 @@ func (x *GetFeedbackStatsRequest) String() string {
 func (*GetFeedbackStatsRequest) ProtoMessage() {}
 
 func (x *GetFeedbackStatsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[94]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[98]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5448,7 +5688,7 @@ func (x *GetFeedbackStatsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetFeedbackStatsRequest.ProtoReflect.Descriptor instead.
 func (*GetFeedbackStatsRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{94}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{98}
 }
 
 func (x *GetFeedbackStatsRequest) GetStartTime() *timestamppb.Timestamp {
@@ -5478,7 +5718,7 @@ type GetFeedbackStatsResponse struct {
 
 func (x *GetFeedbackStatsResponse) Reset() {
 	*x = GetFeedbackStatsResponse{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[95]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[99]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5490,7 +5730,7 @@ func (x *GetFeedbackStatsResponse) String() string {
 func (*GetFeedbackStatsResponse) ProtoMessage() {}
 
 func (x *GetFeedbackStatsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[95]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[99]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5503,7 +5743,7 @@ func (x *GetFeedbackStatsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetFeedbackStatsResponse.ProtoReflect.Descriptor instead.
 func (*GetFeedbackStatsResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{95}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{99}
 }
 
 func (x *GetFeedbackStatsResponse) GetCounts() []*FeedbackCount {
@@ -5535,7 +5775,7 @@ type GetQualityStatsRequest struct {
 
 func (x *GetQualityStatsRequest) Reset() {
 	*x = GetQualityStatsRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[96]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[100]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5547,7 +5787,7 @@ func (x *GetQualityStatsRequest) String() string {
 func (*GetQualityStatsRequest) ProtoMessage() {}
 
 func (x *GetQualityStatsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[96]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[100]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5560,7 +5800,7 @@ func (x *GetQualityStatsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetQualityStatsRequest.ProtoReflect.Descriptor instead.
 func (*GetQualityStatsRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{96}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{100}
 }
 
 func (x *GetQualityStatsRequest) GetStartTime() *timestamppb.Timestamp {
@@ -5601,7 +5841,7 @@ type GetQualityStatsResponse struct {
 
 func (x *GetQualityStatsResponse) Reset() {
 	*x = GetQualityStatsResponse{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[97]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[101]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5613,7 +5853,7 @@ func (x *GetQualityStatsResponse) String() string {
 func (*GetQualityStatsResponse) ProtoMessage() {}
 
 func (x *GetQualityStatsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[97]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[101]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5626,7 +5866,7 @@ func (x *GetQualityStatsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetQualityStatsResponse.ProtoReflect.Descriptor instead.
 func (*GetQualityStatsResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{97}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{101}
 }
 
 func (x *GetQualityStatsResponse) GetQualities() []*Quality {
@@ -5680,7 +5920,7 @@ type ListTenantTurnsRequest struct {
 
 func (x *ListTenantTurnsRequest) Reset() {
 	*x = ListTenantTurnsRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[98]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[102]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5692,7 +5932,7 @@ func (x *ListTenantTurnsRequest) String() string {
 func (*ListTenantTurnsRequest) ProtoMessage() {}
 
 func (x *ListTenantTurnsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[98]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[102]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5705,7 +5945,7 @@ func (x *ListTenantTurnsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTenantTurnsRequest.ProtoReflect.Descriptor instead.
 func (*ListTenantTurnsRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{98}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{102}
 }
 
 func (x *ListTenantTurnsRequest) GetPageSize() int32 {
@@ -5763,7 +6003,7 @@ type ListTenantTurnsResponse struct {
 
 func (x *ListTenantTurnsResponse) Reset() {
 	*x = ListTenantTurnsResponse{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[99]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[103]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5775,7 +6015,7 @@ func (x *ListTenantTurnsResponse) String() string {
 func (*ListTenantTurnsResponse) ProtoMessage() {}
 
 func (x *ListTenantTurnsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[99]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[103]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5788,7 +6028,7 @@ func (x *ListTenantTurnsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTenantTurnsResponse.ProtoReflect.Descriptor instead.
 func (*ListTenantTurnsResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{99}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{103}
 }
 
 func (x *ListTenantTurnsResponse) GetTurns() []*TenantTurn {
@@ -5825,7 +6065,7 @@ type ListQuestionPatternsRequest struct {
 
 func (x *ListQuestionPatternsRequest) Reset() {
 	*x = ListQuestionPatternsRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[100]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[104]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5837,7 +6077,7 @@ func (x *ListQuestionPatternsRequest) String() string {
 func (*ListQuestionPatternsRequest) ProtoMessage() {}
 
 func (x *ListQuestionPatternsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[100]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[104]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5850,7 +6090,7 @@ func (x *ListQuestionPatternsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListQuestionPatternsRequest.ProtoReflect.Descriptor instead.
 func (*ListQuestionPatternsRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{100}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{104}
 }
 
 func (x *ListQuestionPatternsRequest) GetPageSize() int32 {
@@ -5907,7 +6147,7 @@ type ListQuestionPatternsResponse struct {
 
 func (x *ListQuestionPatternsResponse) Reset() {
 	*x = ListQuestionPatternsResponse{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[101]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[105]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5919,7 +6159,7 @@ func (x *ListQuestionPatternsResponse) String() string {
 func (*ListQuestionPatternsResponse) ProtoMessage() {}
 
 func (x *ListQuestionPatternsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[101]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[105]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5932,7 +6172,7 @@ func (x *ListQuestionPatternsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListQuestionPatternsResponse.ProtoReflect.Descriptor instead.
 func (*ListQuestionPatternsResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{101}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{105}
 }
 
 func (x *ListQuestionPatternsResponse) GetQuestionPatterns() []*QuestionPattern {
@@ -5979,7 +6219,7 @@ type GetInsightSettingsRequest struct {
 
 func (x *GetInsightSettingsRequest) Reset() {
 	*x = GetInsightSettingsRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[102]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[106]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5991,7 +6231,7 @@ func (x *GetInsightSettingsRequest) String() string {
 func (*GetInsightSettingsRequest) ProtoMessage() {}
 
 func (x *GetInsightSettingsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[102]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[106]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6004,7 +6244,7 @@ func (x *GetInsightSettingsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetInsightSettingsRequest.ProtoReflect.Descriptor instead.
 func (*GetInsightSettingsRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{102}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{106}
 }
 
 // UpdateInsightSettingsRequest holds new settings.
@@ -6020,7 +6260,7 @@ type UpdateInsightSettingsRequest struct {
 
 func (x *UpdateInsightSettingsRequest) Reset() {
 	*x = UpdateInsightSettingsRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[103]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[107]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6032,7 +6272,7 @@ func (x *UpdateInsightSettingsRequest) String() string {
 func (*UpdateInsightSettingsRequest) ProtoMessage() {}
 
 func (x *UpdateInsightSettingsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[103]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[107]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6045,7 +6285,7 @@ func (x *UpdateInsightSettingsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateInsightSettingsRequest.ProtoReflect.Descriptor instead.
 func (*UpdateInsightSettingsRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{103}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{107}
 }
 
 func (x *UpdateInsightSettingsRequest) GetInsightSettings() *InsightSettings {
@@ -6071,7 +6311,7 @@ type GetModelsRequest struct {
 
 func (x *GetModelsRequest) Reset() {
 	*x = GetModelsRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[104]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[108]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6083,7 +6323,7 @@ func (x *GetModelsRequest) String() string {
 func (*GetModelsRequest) ProtoMessage() {}
 
 func (x *GetModelsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[104]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[108]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6096,7 +6336,7 @@ func (x *GetModelsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetModelsRequest.ProtoReflect.Descriptor instead.
 func (*GetModelsRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{104}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{108}
 }
 
 // SetDefaultModelRequest holds the model to store.
@@ -6112,7 +6352,7 @@ type SetDefaultModelRequest struct {
 
 func (x *SetDefaultModelRequest) Reset() {
 	*x = SetDefaultModelRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[105]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[109]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6124,7 +6364,7 @@ func (x *SetDefaultModelRequest) String() string {
 func (*SetDefaultModelRequest) ProtoMessage() {}
 
 func (x *SetDefaultModelRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[105]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[109]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6137,7 +6377,7 @@ func (x *SetDefaultModelRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetDefaultModelRequest.ProtoReflect.Descriptor instead.
 func (*SetDefaultModelRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{105}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{109}
 }
 
 func (x *SetDefaultModelRequest) GetDefaultModel() *DefaultModel {
@@ -6165,7 +6405,7 @@ type TestModelRequest struct {
 
 func (x *TestModelRequest) Reset() {
 	*x = TestModelRequest{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[106]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[110]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6177,7 +6417,7 @@ func (x *TestModelRequest) String() string {
 func (*TestModelRequest) ProtoMessage() {}
 
 func (x *TestModelRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[106]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[110]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6190,7 +6430,7 @@ func (x *TestModelRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TestModelRequest.ProtoReflect.Descriptor instead.
 func (*TestModelRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{106}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{110}
 }
 
 func (x *TestModelRequest) GetDefaultModel() *DefaultModel {
@@ -6215,7 +6455,7 @@ type TestModelResponse struct {
 
 func (x *TestModelResponse) Reset() {
 	*x = TestModelResponse{}
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[107]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[111]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6227,7 +6467,7 @@ func (x *TestModelResponse) String() string {
 func (*TestModelResponse) ProtoMessage() {}
 
 func (x *TestModelResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[107]
+	mi := &file_responsa_admin_v1_admin_service_proto_msgTypes[111]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6240,7 +6480,7 @@ func (x *TestModelResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TestModelResponse.ProtoReflect.Descriptor instead.
 func (*TestModelResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{107}
+	return file_responsa_admin_v1_admin_service_proto_rawDescGZIP(), []int{111}
 }
 
 func (x *TestModelResponse) GetOutcome() ModelTestOutcome {
@@ -6268,7 +6508,7 @@ var File_responsa_admin_v1_admin_service_proto protoreflect.FileDescriptor
 
 const file_responsa_admin_v1_admin_service_proto_rawDesc = "" +
 	"\n" +
-	"%responsa/admin/v1/admin_service.proto\x12\x11responsa.admin.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a#google/longrunning/operations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a#responsa/admin/v1/audit_event.proto\x1a responsa/admin/v1/delivery.proto\x1a\"responsa/admin/v1/experiment.proto\x1a\x1fresponsa/admin/v1/insight.proto\x1a&responsa/admin/v1/model_settings.proto\x1a\x1eresponsa/admin/v1/replay.proto\x1a%responsa/admin/v1/service_grant.proto\x1a\x1eresponsa/admin/v1/source.proto\x1a%responsa/admin/v1/system_status.proto\x1a\x1fresponsa/admin/v1/teacher.proto\x1a\x1eresponsa/admin/v1/tenant.proto\x1a#responsa/admin/v1/user_limits.proto\x1a\"responsa/admin/v1/user_quota.proto\x1a\x1eresponsa/auth/v1/api_key.proto\x1a'responsa/auth/v1/deletion_receipt.proto\x1a\x1eresponsa/auth/v1/session.proto\x1a#responsa/auth/v1/usage_report.proto\x1a\x1bresponsa/auth/v1/user.proto\x1a\x1cresponsa/chat/v1/agent.proto\x1a\x1bresponsa/chat/v1/tool.proto\x1a\x1bresponsa/chat/v1/turn.proto\x1a\x1dresponsa/type/v1/method.proto\"\x18\n" +
+	"%responsa/admin/v1/admin_service.proto\x12\x11responsa.admin.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a#google/longrunning/operations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a#responsa/admin/v1/audit_event.proto\x1a responsa/admin/v1/delivery.proto\x1a\"responsa/admin/v1/experiment.proto\x1a\x1fresponsa/admin/v1/insight.proto\x1a&responsa/admin/v1/model_settings.proto\x1a\x1fresponsa/admin/v1/program.proto\x1a\x1eresponsa/admin/v1/replay.proto\x1a%responsa/admin/v1/service_grant.proto\x1a\x1eresponsa/admin/v1/source.proto\x1a%responsa/admin/v1/system_status.proto\x1a\x1fresponsa/admin/v1/teacher.proto\x1a\x1eresponsa/admin/v1/tenant.proto\x1a#responsa/admin/v1/user_limits.proto\x1a\"responsa/admin/v1/user_quota.proto\x1a\x1eresponsa/auth/v1/api_key.proto\x1a'responsa/auth/v1/deletion_receipt.proto\x1a\x1eresponsa/auth/v1/session.proto\x1a#responsa/auth/v1/usage_report.proto\x1a\x1bresponsa/auth/v1/user.proto\x1a\x1cresponsa/chat/v1/agent.proto\x1a\x1bresponsa/chat/v1/tool.proto\x1a\x1bresponsa/chat/v1/turn.proto\x1a\x1dresponsa/type/v1/method.proto\"\x18\n" +
 	"\x16GetSystemStatusRequest\"\xb7\x03\n" +
 	"\x14CreateTeacherRequest\x12\xbe\x02\n" +
 	"\ateacher\x18\x01 \x01(\v2\x1a.responsa.admin.v1.TeacherB\x87\x02\xe2A\x01\x02\xbaH\xff\x01\xba\x01\x82\x01\n" +
@@ -6277,10 +6517,10 @@ const file_responsa_admin_v1_admin_service_proto_rawDesc = "" +
 	"\n" +
 	"teacher_id\x18\x02 \x01(\tB\x0f\xe2A\x01\x01\xbaH\br\x03\xb0\x01\x01\xd8\x01\x01R\tteacherId\x12.\n" +
 	"\n" +
-	"request_id\x18\x03 \x01(\tB\x0f\xe2A\x01\x01\xbaH\br\x03\xb0\x01\x01\xd8\x01\x01R\trequestId\"\x90\x01\n" +
-	"\x11GetTeacherRequest\x12{\n" +
-	"\x04name\x18\x01 \x01(\tBg\xe2A\x01\x02\xfaA\x12\n" +
-	"\x10responsa/Teacher\xbaHKrI2G^teachers/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\x04name\"\xce\x01\n" +
+	"request_id\x18\x03 \x01(\tB\x0f\xe2A\x01\x01\xbaH\br\x03\xb0\x01\x01\xd8\x01\x01R\trequestId\"\x9d\x01\n" +
+	"\x11GetTeacherRequest\x12\x87\x01\n" +
+	"\x04name\x18\x01 \x01(\tBs\xe2A\x01\x02\xfaA\x1e\n" +
+	"\x1cresponsa.example.org/Teacher\xbaHKrI2G^teachers/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\x04name\"\xce\x01\n" +
 	"\x13ListTeachersRequest\x12-\n" +
 	"\tpage_size\x18\x01 \x01(\x05B\v\xe2A\x01\x01\xbaH\x04\x1a\x02(\x00H\x00R\bpageSize\x88\x01\x01\x12+\n" +
 	"\n" +
@@ -6296,19 +6536,39 @@ const file_responsa_admin_v1_admin_service_proto_rawDesc = "" +
 	"\ateacher\x18\x01 \x01(\v2\x1a.responsa.admin.v1.TeacherB\xab\x01\xe2A\x01\x02\xbaH\xa3\x01\xba\x01\x9c\x01\n" +
 	"\fteacher.name\x12.must be the name of a teacher, teachers/{uuid}\x1a\\this.name.matches('^teachers/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$')\xc8\x01\x01R\ateacher\x12A\n" +
 	"\vupdate_mask\x18\x02 \x01(\v2\x1a.google.protobuf.FieldMaskB\x04\xe2A\x01\x01R\n" +
-	"updateMask\"\xb4\x01\n" +
-	"\x14DeleteTeacherRequest\x12{\n" +
-	"\x04name\x18\x01 \x01(\tBg\xe2A\x01\x02\xfaA\x12\n" +
-	"\x10responsa/Teacher\xbaHKrI2G^teachers/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\x04name\x12\x1f\n" +
+	"updateMask\"\xc1\x01\n" +
+	"\x14DeleteTeacherRequest\x12\x87\x01\n" +
+	"\x04name\x18\x01 \x01(\tBs\xe2A\x01\x02\xfaA\x1e\n" +
+	"\x1cresponsa.example.org/Teacher\xbaHKrI2G^teachers/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\x04name\x12\x1f\n" +
+	"\x04etag\x18\x02 \x01(\tB\v\xe2A\x01\x01\xbaH\x04r\x02(@R\x04etag\"\x91\x02\n" +
+	"\x14CreateProgramRequest\x12\xc8\x01\n" +
+	"\aprogram\x18\x01 \x01(\v2\x1a.responsa.admin.v1.ProgramB\x91\x01\xe2A\x01\x02\xbaH\x89\x01\xba\x01\x82\x01\n" +
+	"\x14program.display_name\x12Edisplay_name must have at least one character that is not white space\x1a#this.display_name.matches('[^\\\\s]')\xc8\x01\x01R\aprogram\x12.\n" +
+	"\n" +
+	"request_id\x18\x02 \x01(\tB\x0f\xe2A\x01\x01\xbaH\br\x03\xb0\x01\x01\xd8\x01\x01R\trequestId\"\xce\x01\n" +
+	"\x13ListProgramsRequest\x12-\n" +
+	"\tpage_size\x18\x01 \x01(\x05B\v\xe2A\x01\x01\xbaH\x04\x1a\x02(\x00H\x00R\bpageSize\x88\x01\x01\x12+\n" +
+	"\n" +
+	"page_token\x18\x02 \x01(\tB\f\xe2A\x01\x01\xbaH\x05r\x03(\x80\x10R\tpageToken\x12$\n" +
+	"\x06filter\x18\x03 \x01(\tB\f\xe2A\x01\x01\xbaH\x05r\x03(\x80\bR\x06filter\x12'\n" +
+	"\border_by\x18\x04 \x01(\tB\f\xe2A\x01\x01\xbaH\x05r\x03(\x80\x01R\aorderByB\f\n" +
+	"\n" +
+	"_page_size\"v\n" +
+	"\x14ListProgramsResponse\x126\n" +
+	"\bprograms\x18\x01 \x03(\v2\x1a.responsa.admin.v1.ProgramR\bprograms\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xc1\x01\n" +
+	"\x14DeleteProgramRequest\x12\x87\x01\n" +
+	"\x04name\x18\x01 \x01(\tBs\xe2A\x01\x02\xfaA\x1e\n" +
+	"\x1cresponsa.example.org/Program\xbaHKrI2G^programs/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\x04name\x12\x1f\n" +
 	"\x04etag\x18\x02 \x01(\tB\v\xe2A\x01\x01\xbaH\x04r\x02(@R\x04etag\"\xc2\x01\n" +
 	"\x13CreateSourceRequest\x12A\n" +
 	"\tsource_id\x18\x01 \x01(\tB$\xe2A\x01\x02\xbaH\x1dr\x1b2\x19^[a-z0-9][a-z0-9-]{0,62}$R\bsourceId\x12=\n" +
 	"\x06source\x18\x02 \x01(\v2\x19.responsa.admin.v1.SourceB\n" +
 	"\xe2A\x01\x02\xbaH\x03\xc8\x01\x01R\x06source\x12)\n" +
-	"\rvalidate_only\x18\x03 \x01(\bB\x04\xe2A\x01\x01R\fvalidateOnly\"h\n" +
-	"\x10GetSourceRequest\x12T\n" +
-	"\x04name\x18\x01 \x01(\tB@\xe2A\x01\x02\xfaA\x11\n" +
-	"\x0fresponsa/Source\xbaH%r#2!^sources/[a-z0-9][a-z0-9-]{0,62}$R\x04name\"\xcd\x01\n" +
+	"\rvalidate_only\x18\x03 \x01(\bB\x04\xe2A\x01\x01R\fvalidateOnly\"t\n" +
+	"\x10GetSourceRequest\x12`\n" +
+	"\x04name\x18\x01 \x01(\tBL\xe2A\x01\x02\xfaA\x1d\n" +
+	"\x1bresponsa.example.org/Source\xbaH%r#2!^sources/[a-z0-9][a-z0-9-]{0,62}$R\x04name\"\xcd\x01\n" +
 	"\x12ListSourcesRequest\x12-\n" +
 	"\tpage_size\x18\x01 \x01(\x05B\v\xe2A\x01\x01\xbaH\x04\x1a\x02(\x00H\x00R\bpageSize\x88\x01\x01\x12+\n" +
 	"\n" +
@@ -6324,10 +6584,10 @@ const file_responsa_admin_v1_admin_service_proto_rawDesc = "" +
 	"\x06source\x18\x01 \x01(\v2\x19.responsa.admin.v1.SourceB~\xe2A\x01\x02\xbaHw\xba\x01q\n" +
 	"\vsource.name\x12*must be the name of a source, sources/{id}\x1a6this.name.matches('^sources/[a-z0-9][a-z0-9-]{0,62}$')\xc8\x01\x01R\x06source\x12A\n" +
 	"\vupdate_mask\x18\x02 \x01(\v2\x1a.google.protobuf.FieldMaskB\x04\xe2A\x01\x01R\n" +
-	"updateMask\"\x8c\x01\n" +
-	"\x13DeleteSourceRequest\x12T\n" +
-	"\x04name\x18\x01 \x01(\tB@\xe2A\x01\x02\xfaA\x11\n" +
-	"\x0fresponsa/Source\xbaH%r#2!^sources/[a-z0-9][a-z0-9-]{0,62}$R\x04name\x12\x1f\n" +
+	"updateMask\"\x98\x01\n" +
+	"\x13DeleteSourceRequest\x12`\n" +
+	"\x04name\x18\x01 \x01(\tBL\xe2A\x01\x02\xfaA\x1d\n" +
+	"\x1bresponsa.example.org/Source\xbaH%r#2!^sources/[a-z0-9][a-z0-9-]{0,62}$R\x04name\x12\x1f\n" +
 	"\x04etag\x18\x02 \x01(\tB\v\xe2A\x01\x01\xbaH\x04r\x02(@R\x04etag\"\x9a\x01\n" +
 	"\x14PreviewSourceRequest\x12)\n" +
 	"\amapping\x18\x01 \x01(\tB\x0f\xe2A\x01\x02\xbaH\br\x06 \x01(\x80\x80\bR\amapping\x12&\n" +
@@ -6335,15 +6595,15 @@ const file_responsa_admin_v1_admin_service_proto_rawDesc = "" +
 	"\asubject\x18\x03 \x01(\tB\f\xe2A\x01\x01\xbaH\x05r\x03(\xff\x01R\asubjectB\a\n" +
 	"\x05_rows\"R\n" +
 	"\x15PreviewSourceResponse\x129\n" +
-	"\x04rows\x18\x01 \x03(\v2\x1f.responsa.admin.v1.PreviewedRowB\x04\xe2A\x01\x03R\x04rows\"\xc0\x01\n" +
-	"\x11SyncSourceRequest\x12T\n" +
-	"\x04name\x18\x01 \x01(\tB@\xe2A\x01\x02\xfaA\x11\n" +
-	"\x0fresponsa/Source\xbaH%r#2!^sources/[a-z0-9][a-z0-9-]{0,62}$R\x04name\x12&\n" +
+	"\x04rows\x18\x01 \x03(\v2\x1f.responsa.admin.v1.PreviewedRowB\x04\xe2A\x01\x03R\x04rows\"\xcc\x01\n" +
+	"\x11SyncSourceRequest\x12`\n" +
+	"\x04name\x18\x01 \x01(\tBL\xe2A\x01\x02\xfaA\x1d\n" +
+	"\x1bresponsa.example.org/Source\xbaH%r#2!^sources/[a-z0-9][a-z0-9-]{0,62}$R\x04name\x12&\n" +
 	"\asubject\x18\x02 \x01(\tB\f\xe2A\x01\x01\xbaH\x05r\x03(\xff\x01R\asubject\x12-\n" +
-	"\x0fallow_deletions\x18\x03 \x01(\bB\x04\xe2A\x01\x01R\x0eallowDeletions\"n\n" +
-	"\x16RetryFailedRowsRequest\x12T\n" +
-	"\x04name\x18\x01 \x01(\tB@\xe2A\x01\x02\xfaA\x11\n" +
-	"\x0fresponsa/Source\xbaH%r#2!^sources/[a-z0-9][a-z0-9-]{0,62}$R\x04name\"\xd0\x01\n" +
+	"\x0fallow_deletions\x18\x03 \x01(\bB\x04\xe2A\x01\x01R\x0eallowDeletions\"z\n" +
+	"\x16RetryFailedRowsRequest\x12`\n" +
+	"\x04name\x18\x01 \x01(\tBL\xe2A\x01\x02\xfaA\x1d\n" +
+	"\x1bresponsa.example.org/Source\xbaH%r#2!^sources/[a-z0-9][a-z0-9-]{0,62}$R\x04name\"\xd0\x01\n" +
 	"\x15ListDeliveriesRequest\x12-\n" +
 	"\tpage_size\x18\x01 \x01(\x05B\v\xe2A\x01\x01\xbaH\x04\x1a\x02(\x00H\x00R\bpageSize\x88\x01\x01\x12+\n" +
 	"\n" +
@@ -6356,24 +6616,24 @@ const file_responsa_admin_v1_admin_service_proto_rawDesc = "" +
 	"\n" +
 	"deliveries\x18\x01 \x03(\v2\x1b.responsa.admin.v1.DeliveryR\n" +
 	"deliveries\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x9a\x01\n" +
-	"\x18RedeliverDeliveryRequest\x12~\n" +
-	"\x04name\x18\x01 \x01(\tBj\xe2A\x01\x02\xfaA\x13\n" +
-	"\x11responsa/Delivery\xbaHMrK2I^deliveries/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\x04name\"\x80\x02\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xa7\x01\n" +
+	"\x18RedeliverDeliveryRequest\x12\x8a\x01\n" +
+	"\x04name\x18\x01 \x01(\tBv\xe2A\x01\x02\xfaA\x1f\n" +
+	"\x1dresponsa.example.org/Delivery\xbaHMrK2I^deliveries/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\x04name\"\x8c\x02\n" +
 	"\x1bNotifySubjectChangedRequest\x12(\n" +
-	"\asubject\x18\x01 \x01(\tB\x0e\xe2A\x01\x02\xbaH\ar\x05 \x01(\xff\x01R\asubject\x12c\n" +
-	"\asources\x18\x02 \x03(\tBI\xe2A\x01\x01\xfaA\x11\n" +
-	"\x0fresponsa/Source\xbaH.\x92\x01+\x10d\x18\x01\"%r#2!^sources/[a-z0-9][a-z0-9-]{0,62}$R\asources\x12\"\n" +
+	"\asubject\x18\x01 \x01(\tB\x0e\xe2A\x01\x02\xbaH\ar\x05 \x01(\xff\x01R\asubject\x12o\n" +
+	"\asources\x18\x02 \x03(\tBU\xe2A\x01\x01\xfaA\x1d\n" +
+	"\x1bresponsa.example.org/Source\xbaH.\x92\x01+\x10d\x18\x01\"%r#2!^sources/[a-z0-9][a-z0-9-]{0,62}$R\asources\x12\"\n" +
 	"\x05cause\x18\x03 \x01(\tB\f\xe2A\x01\x01\xbaH\x05r\x03(\xc8\x01R\x05cause\x12.\n" +
 	"\n" +
 	"request_id\x18\x04 \x01(\tB\x0f\xe2A\x01\x01\xbaH\br\x03\xb0\x01\x01\xd8\x01\x01R\trequestId\"]\n" +
 	"\x1cNotifySubjectChangedResponse\x12=\n" +
 	"\n" +
 	"operations\x18\x01 \x03(\v2\x1d.google.longrunning.OperationR\n" +
-	"operations\"\xdb\x01\n" +
-	"\x15ListFailedRowsRequest\x12X\n" +
-	"\x06parent\x18\x01 \x01(\tB@\xe2A\x01\x02\xfaA\x11\n" +
-	"\x0fresponsa/Source\xbaH%r#2!^sources/[a-z0-9][a-z0-9-]{0,62}$R\x06parent\x12-\n" +
+	"operations\"\xe7\x01\n" +
+	"\x15ListFailedRowsRequest\x12d\n" +
+	"\x06parent\x18\x01 \x01(\tBL\xe2A\x01\x02\xfaA\x1d\n" +
+	"\x1bresponsa.example.org/Source\xbaH%r#2!^sources/[a-z0-9][a-z0-9-]{0,62}$R\x06parent\x12-\n" +
 	"\tpage_size\x18\x02 \x01(\x05B\v\xe2A\x01\x01\xbaH\x04\x1a\x02(\x00H\x00R\bpageSize\x88\x01\x01\x12+\n" +
 	"\n" +
 	"page_token\x18\x03 \x01(\tB\f\xe2A\x01\x01\xbaH\x05r\x03(\x80\x10R\tpageTokenB\f\n" +
@@ -6385,10 +6645,10 @@ const file_responsa_admin_v1_admin_service_proto_rawDesc = "" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x18\n" +
 	"\x16ListConnectionsRequest\";\n" +
 	"\x17ListConnectionsResponse\x12 \n" +
-	"\vconnections\x18\x01 \x03(\tR\vconnections\"\x84\x03\n" +
-	"\x12StartReplayRequest\x12\x83\x01\n" +
-	"\ragent_version\x18\x01 \x01(\tB^\xe2A\x01\x02\xfaA\x17\n" +
-	"\x15responsa/AgentVersion\xbaH=r;29^agents/[a-z0-9][a-z0-9-]{0,62}/versions/[1-9][0-9]{0,8}$R\fagentVersion\x128\n" +
+	"\vconnections\x18\x01 \x03(\tR\vconnections\"\x90\x03\n" +
+	"\x12StartReplayRequest\x12\x8f\x01\n" +
+	"\ragent_version\x18\x01 \x01(\tBj\xe2A\x01\x02\xfaA#\n" +
+	"!responsa.example.org/AgentVersion\xbaH=r;29^agents/[a-z0-9][a-z0-9-]{0,62}/versions/[1-9][0-9]{0,8}$R\fagentVersion\x128\n" +
 	"\x05turns\x18\x02 \x01(\v2 .responsa.admin.v1.ReplayedTurnsH\x00R\x05turns\x128\n" +
 	"\x05texts\x18\x03 \x01(\v2 .responsa.admin.v1.ReplayedTextsH\x00R\x05texts\x12:\n" +
 	"\x13max_cost_usd_micros\x18\x04 \x01(\x03B\v\xe2A\x01\x01\xbaH\x04\"\x02(\x00R\x10maxCostUsdMicros\x12.\n" +
@@ -6402,10 +6662,10 @@ const file_responsa_admin_v1_admin_service_proto_rawDesc = "" +
 	"\x06states\x18\x03 \x03(\x0e2\x1b.responsa.chat.v1.TurnStateB\x19\xe2A\x01\x01\xbaH\x12\x92\x01\x0f\x10\x04\"\v\x82\x01\b\x18\x03\x18\x04\x18\x05\x18\aR\x06states\x12+\n" +
 	"\tmax_turns\x18\x04 \x01(\x05B\x0e\xe2A\x01\x01\xbaH\a\x1a\x05\x18\xe8\a(\x00R\bmaxTurns\"H\n" +
 	"\rReplayedTexts\x127\n" +
-	"\tquestions\x18\x01 \x03(\tB\x19\xe2A\x01\x02\xbaH\x12\x92\x01\x0f\b\x01\x10\xe8\a\"\br\x06\x10\x01(\x80\x80\x01R\tquestions\"\x8e\x02\n" +
-	"\x1cListReplayedQuestionsRequest\x12\x83\x01\n" +
-	"\x06parent\x18\x01 \x01(\tBk\xe2A\x01\x02\xfaA\x14\n" +
-	"\x12responsa/Operation\xbaHMrK2I^operations/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\x06parent\x12-\n" +
+	"\tquestions\x18\x01 \x03(\tB\x19\xe2A\x01\x02\xbaH\x12\x92\x01\x0f\b\x01\x10\xe8\a\"\br\x06\x10\x01(\x80\x80\x01R\tquestions\"\x9a\x02\n" +
+	"\x1cListReplayedQuestionsRequest\x12\x8f\x01\n" +
+	"\x06parent\x18\x01 \x01(\tBw\xe2A\x01\x02\xfaA \n" +
+	"\x1eresponsa.example.org/Operation\xbaHMrK2I^operations/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\x06parent\x12-\n" +
 	"\tpage_size\x18\x02 \x01(\x05B\v\xe2A\x01\x01\xbaH\x04\x1a\x02(\x00H\x00R\bpageSize\x88\x01\x01\x12+\n" +
 	"\n" +
 	"page_token\x18\x03 \x01(\tB\f\xe2A\x01\x01\xbaH\x05r\x03(\x80\x10R\tpageTokenB\f\n" +
@@ -6417,12 +6677,12 @@ const file_responsa_admin_v1_admin_service_proto_rawDesc = "" +
 	"\x13ReloadAgentsRequest\"\x92\x01\n" +
 	"\x14ReloadAgentsResponse\x126\n" +
 	"\x06agents\x18\x01 \x03(\v2\x1e.responsa.admin.v1.AgentReloadR\x06agents\x12B\n" +
-	"\rtool_problems\x18\x02 \x03(\v2\x1d.responsa.chat.v1.ToolProblemR\ftoolProblems\"\xc5\x01\n" +
-	"\vAgentReload\x12)\n" +
-	"\x05agent\x18\x01 \x01(\tB\x13\xfaA\x10\n" +
-	"\x0eresponsa/AgentR\x05agent\x124\n" +
-	"\aversion\x18\x02 \x01(\tB\x1a\xfaA\x17\n" +
-	"\x15responsa/AgentVersionR\aversion\x12\x18\n" +
+	"\rtool_problems\x18\x02 \x03(\v2\x1d.responsa.chat.v1.ToolProblemR\ftoolProblems\"\xdd\x01\n" +
+	"\vAgentReload\x125\n" +
+	"\x05agent\x18\x01 \x01(\tB\x1f\xfaA\x1c\n" +
+	"\x1aresponsa.example.org/AgentR\x05agent\x12@\n" +
+	"\aversion\x18\x02 \x01(\tB&\xfaA#\n" +
+	"!responsa.example.org/AgentVersionR\aversion\x12\x18\n" +
 	"\achanged\x18\x03 \x01(\bR\achanged\x12;\n" +
 	"\bproblems\x18\x04 \x03(\v2\x1f.responsa.admin.v1.AgentProblemR\bproblems\"\x82\x01\n" +
 	"\fAgentProblem\x12\x12\n" +
@@ -6432,10 +6692,10 @@ const file_responsa_admin_v1_admin_service_proto_rawDesc = "" +
 	"\amessage\x18\x04 \x01(\tR\amessage\x12\x1e\n" +
 	"\n" +
 	"suggestion\x18\x05 \x01(\tR\n" +
-	"suggestion\"\xdc\x01\n" +
-	"\x18ListAgentVersionsRequest\x12V\n" +
-	"\x06parent\x18\x01 \x01(\tB>\xe2A\x01\x02\xfaA\x10\n" +
-	"\x0eresponsa/Agent\xbaH$r\"2 ^agents/[a-z0-9][a-z0-9-]{0,62}$R\x06parent\x12-\n" +
+	"suggestion\"\xe8\x01\n" +
+	"\x18ListAgentVersionsRequest\x12b\n" +
+	"\x06parent\x18\x01 \x01(\tBJ\xe2A\x01\x02\xfaA\x1c\n" +
+	"\x1aresponsa.example.org/Agent\xbaH$r\"2 ^agents/[a-z0-9][a-z0-9-]{0,62}$R\x06parent\x12-\n" +
 	"\tpage_size\x18\x02 \x01(\x05B\v\xe2A\x01\x01\xbaH\x04\x1a\x02(\x00H\x00R\bpageSize\x88\x01\x01\x12+\n" +
 	"\n" +
 	"page_token\x18\x03 \x01(\tB\f\xe2A\x01\x01\xbaH\x05r\x03(\x80\x10R\tpageTokenB\f\n" +
@@ -6443,32 +6703,32 @@ const file_responsa_admin_v1_admin_service_proto_rawDesc = "" +
 	"_page_size\"\x8a\x01\n" +
 	"\x19ListAgentVersionsResponse\x12E\n" +
 	"\x0eagent_versions\x18\x01 \x03(\v2\x1e.responsa.chat.v1.AgentVersionR\ragentVersions\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xb8\x02\n" +
-	"\x19CreateAgentVersionRequest\x12V\n" +
-	"\x06parent\x18\x01 \x01(\tB>\xe2A\x01\x02\xfaA\x10\n" +
-	"\x0eresponsa/Agent\xbaH$r\"2 ^agents/[a-z0-9][a-z0-9-]{0,62}$R\x06parent\x12\xc2\x01\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xc4\x02\n" +
+	"\x19CreateAgentVersionRequest\x12b\n" +
+	"\x06parent\x18\x01 \x01(\tBJ\xe2A\x01\x02\xfaA\x1c\n" +
+	"\x1aresponsa.example.org/Agent\xbaH$r\"2 ^agents/[a-z0-9][a-z0-9-]{0,62}$R\x06parent\x12\xc2\x01\n" +
 	"\ragent_version\x18\x02 \x01(\v2\x1e.responsa.chat.v1.AgentVersionB}\xe2A\x01\x02\xbaHv\xba\x01p\n" +
-	"\x15agent_version.content\x12Dcontent must be the whole configuration, as GetAgentVersion shows it\x1a\x11has(this.content)\xc8\x01\x01R\fagentVersion\"\x90\x01\n" +
-	"\x1aPublishAgentVersionRequest\x12r\n" +
-	"\x04name\x18\x01 \x01(\tB^\xe2A\x01\x02\xfaA\x17\n" +
-	"\x15responsa/AgentVersion\xbaH=r;29^agents/[a-z0-9][a-z0-9-]{0,62}/versions/[1-9][0-9]{0,8}$R\x04name\"\x91\x01\n" +
-	"\x1bRollbackAgentVersionRequest\x12r\n" +
-	"\x04name\x18\x01 \x01(\tB^\xe2A\x01\x02\xfaA\x17\n" +
-	"\x15responsa/AgentVersion\xbaH=r;29^agents/[a-z0-9][a-z0-9-]{0,62}/versions/[1-9][0-9]{0,8}$R\x04name\"d\n" +
+	"\x15agent_version.content\x12Dcontent must be the whole configuration, as GetAgentVersion shows it\x1a\x11has(this.content)\xc8\x01\x01R\fagentVersion\"\x9c\x01\n" +
+	"\x1aPublishAgentVersionRequest\x12~\n" +
+	"\x04name\x18\x01 \x01(\tBj\xe2A\x01\x02\xfaA#\n" +
+	"!responsa.example.org/AgentVersion\xbaH=r;29^agents/[a-z0-9][a-z0-9-]{0,62}/versions/[1-9][0-9]{0,8}$R\x04name\"\x9d\x01\n" +
+	"\x1bRollbackAgentVersionRequest\x12~\n" +
+	"\x04name\x18\x01 \x01(\tBj\xe2A\x01\x02\xfaA#\n" +
+	"!responsa.example.org/AgentVersion\xbaH=r;29^agents/[a-z0-9][a-z0-9-]{0,62}/versions/[1-9][0-9]{0,8}$R\x04name\"d\n" +
 	"\x17CreateExperimentRequest\x12I\n" +
 	"\n" +
 	"experiment\x18\x01 \x01(\v2\x1d.responsa.admin.v1.ExperimentB\n" +
 	"\xe2A\x01\x02\xbaH\x03\xc8\x01\x01R\n" +
-	"experiment\"\x9a\x01\n" +
-	"\x14GetExperimentRequest\x12\x81\x01\n" +
-	"\x04name\x18\x01 \x01(\tBm\xe2A\x01\x02\xfaA\x15\n" +
-	"\x13responsa/Experiment\xbaHNrL2J^experiments/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\x04name\"\x9b\x01\n" +
-	"\x15StopExperimentRequest\x12\x81\x01\n" +
-	"\x04name\x18\x01 \x01(\tBm\xe2A\x01\x02\xfaA\x15\n" +
-	"\x13responsa/Experiment\xbaHNrL2J^experiments/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\x04name\"\xa0\x01\n" +
-	"\x1aGetExperimentReportRequest\x12\x81\x01\n" +
-	"\x04name\x18\x01 \x01(\tBm\xe2A\x01\x02\xfaA\x15\n" +
-	"\x13responsa/Experiment\xbaHNrL2J^experiments/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\x04name\"\x82\x01\n" +
+	"experiment\"\xa6\x01\n" +
+	"\x14GetExperimentRequest\x12\x8d\x01\n" +
+	"\x04name\x18\x01 \x01(\tBy\xe2A\x01\x02\xfaA!\n" +
+	"\x1fresponsa.example.org/Experiment\xbaHNrL2J^experiments/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\x04name\"\xa7\x01\n" +
+	"\x15StopExperimentRequest\x12\x8d\x01\n" +
+	"\x04name\x18\x01 \x01(\tBy\xe2A\x01\x02\xfaA!\n" +
+	"\x1fresponsa.example.org/Experiment\xbaHNrL2J^experiments/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\x04name\"\xac\x01\n" +
+	"\x1aGetExperimentReportRequest\x12\x8d\x01\n" +
+	"\x04name\x18\x01 \x01(\tBy\xe2A\x01\x02\xfaA!\n" +
+	"\x1fresponsa.example.org/Experiment\xbaHNrL2J^experiments/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\x04name\"\x82\x01\n" +
 	"\x16ListExperimentsRequest\x12-\n" +
 	"\tpage_size\x18\x01 \x01(\x05B\v\xe2A\x01\x01\xbaH\x04\x1a\x02(\x00H\x00R\bpageSize\x88\x01\x01\x12+\n" +
 	"\n" +
@@ -6477,18 +6737,18 @@ const file_responsa_admin_v1_admin_service_proto_rawDesc = "" +
 	"_page_size\"\x82\x01\n" +
 	"\x17ListExperimentsResponse\x12?\n" +
 	"\vexperiments\x18\x01 \x03(\v2\x1d.responsa.admin.v1.ExperimentR\vexperiments\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x8c\x01\n" +
-	"\x16GetAgentVersionRequest\x12r\n" +
-	"\x04name\x18\x01 \x01(\tB^\xe2A\x01\x02\xfaA\x17\n" +
-	"\x15responsa/AgentVersion\xbaH=r;29^agents/[a-z0-9][a-z0-9-]{0,62}/versions/[1-9][0-9]{0,8}$R\x04name\"\x80\x02\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x98\x01\n" +
+	"\x16GetAgentVersionRequest\x12~\n" +
+	"\x04name\x18\x01 \x01(\tBj\xe2A\x01\x02\xfaA#\n" +
+	"!responsa.example.org/AgentVersion\xbaH=r;29^agents/[a-z0-9][a-z0-9-]{0,62}/versions/[1-9][0-9]{0,8}$R\x04name\"\x80\x02\n" +
 	"\x11CreateUserRequest\x12\xba\x01\n" +
 	"\x04user\x18\x01 \x01(\v2\x16.responsa.auth.v1.UserB\x8d\x01\xe2A\x01\x02\xbaH\x85\x01\xba\x01\x7f\n" +
 	"\x11user.display_name\x12Edisplay_name must have at least one character that is not white space\x1a#this.display_name.matches('[^\\\\s]')\xc8\x01\x01R\x04user\x12.\n" +
 	"\n" +
-	"request_id\x18\x02 \x01(\tB\x0f\xe2A\x01\x01\xbaH\br\x03\xb0\x01\x01\xd8\x01\x01R\trequestId\"\x87\x01\n" +
-	"\x0eGetUserRequest\x12u\n" +
-	"\x04name\x18\x01 \x01(\tBa\xe2A\x01\x02\xfaA\x0f\n" +
-	"\rresponsa/User\xbaHHrF2D^users/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\x04name\"9\n" +
+	"request_id\x18\x02 \x01(\tB\x0f\xe2A\x01\x01\xbaH\br\x03\xb0\x01\x01\xd8\x01\x01R\trequestId\"\x94\x01\n" +
+	"\x0eGetUserRequest\x12\x81\x01\n" +
+	"\x04name\x18\x01 \x01(\tBm\xe2A\x01\x02\xfaA\x1b\n" +
+	"\x19responsa.example.org/User\xbaHHrF2D^users/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\x04name\"9\n" +
 	"\x11LookupUserRequest\x12$\n" +
 	"\x05email\x18\x01 \x01(\tB\x0e\xe2A\x01\x02\xbaH\ar\x05 \x01(\xfe\x01R\x05email\"\xcb\x01\n" +
 	"\x10ListUsersRequest\x12-\n" +
@@ -6506,52 +6766,52 @@ const file_responsa_admin_v1_admin_service_proto_rawDesc = "" +
 	"\x04user\x18\x01 \x01(\v2\x16.responsa.auth.v1.UserB\x9f\x01\xe2A\x01\x02\xbaH\x97\x01\xba\x01\x90\x01\n" +
 	"\tuser.name\x12(must be the name of a user, users/{uuid}\x1aYthis.name.matches('^users/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$')\xc8\x01\x01R\x04user\x12A\n" +
 	"\vupdate_mask\x18\x02 \x01(\v2\x1a.google.protobuf.FieldMaskB\x04\xe2A\x01\x01R\n" +
-	"updateMask\"\x98\x01\n" +
-	"\x13GetUserQuotaRequest\x12\x80\x01\n" +
-	"\x04name\x18\x01 \x01(\tBl\xe2A\x01\x02\xfaA\x14\n" +
-	"\x12responsa/UserQuota\xbaHNrL2J^users/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}/quota$R\x04name\"\xce\x02\n" +
+	"updateMask\"\xa4\x01\n" +
+	"\x13GetUserQuotaRequest\x12\x8c\x01\n" +
+	"\x04name\x18\x01 \x01(\tBx\xe2A\x01\x02\xfaA \n" +
+	"\x1eresponsa.example.org/UserQuota\xbaHNrL2J^users/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}/quota$R\x04name\"\xce\x02\n" +
 	"\x16UpdateUserQuotaRequest\x12\xf0\x01\n" +
 	"\n" +
 	"user_quota\x18\x01 \x01(\v2\x1c.responsa.admin.v1.UserQuotaB\xb2\x01\xe2A\x01\x02\xbaH\xaa\x01\xba\x01\xa3\x01\n" +
 	"\x0fuser_quota.name\x12/must be the name of a quota, users/{uuid}/quota\x1a_this.name.matches('^users/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}/quota$')\xc8\x01\x01R\tuserQuota\x12A\n" +
 	"\vupdate_mask\x18\x02 \x01(\v2\x1a.google.protobuf.FieldMaskB\x04\xe2A\x01\x01R\n" +
-	"updateMask\"\x9b\x01\n" +
-	"\x14GetUserLimitsRequest\x12\x82\x01\n" +
-	"\x04name\x18\x01 \x01(\tBn\xe2A\x01\x02\xfaA\x15\n" +
-	"\x13responsa/UserLimits\xbaHOrM2K^users/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}/limits$R\x04name\"\xdd\x02\n" +
+	"updateMask\"\xa7\x01\n" +
+	"\x14GetUserLimitsRequest\x12\x8e\x01\n" +
+	"\x04name\x18\x01 \x01(\tBz\xe2A\x01\x02\xfaA!\n" +
+	"\x1fresponsa.example.org/UserLimits\xbaHOrM2K^users/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}/limits$R\x04name\"\xdd\x02\n" +
 	"\x17UpdateUserLimitsRequest\x12\xfe\x01\n" +
 	"\vuser_limits\x18\x01 \x01(\v2\x1d.responsa.admin.v1.UserLimitsB\xbd\x01\xe2A\x01\x02\xbaH\xb5\x01\xba\x01\xae\x01\n" +
 	"\x10user_limits.name\x128must be the name of a user's limits, users/{uuid}/limits\x1a`this.name.matches('^users/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}/limits$')\xc8\x01\x01R\n" +
 	"userLimits\x12A\n" +
 	"\vupdate_mask\x18\x02 \x01(\v2\x1a.google.protobuf.FieldMaskB\x04\xe2A\x01\x01R\n" +
-	"updateMask\"\xac\x01\n" +
-	"\x12DisableUserRequest\x12u\n" +
-	"\x04name\x18\x01 \x01(\tBa\xe2A\x01\x02\xfaA\x0f\n" +
-	"\rresponsa/User\xbaHHrF2D^users/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\x04name\x12\x1f\n" +
-	"\x04etag\x18\x02 \x01(\tB\v\xe2A\x01\x01\xbaH\x04r\x02(@R\x04etag\"\xab\x01\n" +
-	"\x11EnableUserRequest\x12u\n" +
-	"\x04name\x18\x01 \x01(\tBa\xe2A\x01\x02\xfaA\x0f\n" +
-	"\rresponsa/User\xbaHHrF2D^users/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\x04name\x12\x1f\n" +
-	"\x04etag\x18\x02 \x01(\tB\v\xe2A\x01\x01\xbaH\x04r\x02(@R\x04etag\"\x91\x01\n" +
-	"\x18RevokeCredentialsRequest\x12u\n" +
-	"\x04name\x18\x01 \x01(\tBa\xe2A\x01\x02\xfaA\x0f\n" +
-	"\rresponsa/User\xbaHHrF2D^users/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\x04name\"d\n" +
+	"updateMask\"\xb9\x01\n" +
+	"\x12DisableUserRequest\x12\x81\x01\n" +
+	"\x04name\x18\x01 \x01(\tBm\xe2A\x01\x02\xfaA\x1b\n" +
+	"\x19responsa.example.org/User\xbaHHrF2D^users/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\x04name\x12\x1f\n" +
+	"\x04etag\x18\x02 \x01(\tB\v\xe2A\x01\x01\xbaH\x04r\x02(@R\x04etag\"\xb8\x01\n" +
+	"\x11EnableUserRequest\x12\x81\x01\n" +
+	"\x04name\x18\x01 \x01(\tBm\xe2A\x01\x02\xfaA\x1b\n" +
+	"\x19responsa.example.org/User\xbaHHrF2D^users/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\x04name\x12\x1f\n" +
+	"\x04etag\x18\x02 \x01(\tB\v\xe2A\x01\x01\xbaH\x04r\x02(@R\x04etag\"\x9e\x01\n" +
+	"\x18RevokeCredentialsRequest\x12\x81\x01\n" +
+	"\x04name\x18\x01 \x01(\tBm\xe2A\x01\x02\xfaA\x1b\n" +
+	"\x19responsa.example.org/User\xbaHHrF2D^users/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\x04name\"d\n" +
 	"\x19RevokeCredentialsResponse\x12#\n" +
 	"\rsession_count\x18\x01 \x01(\x05R\fsessionCount\x12\"\n" +
-	"\rapi_key_count\x18\x02 \x01(\x05R\vapiKeyCount\"\xb9\x02\n" +
-	"\x11DeleteUserRequest\x12u\n" +
-	"\x04name\x18\x01 \x01(\tBa\xe2A\x01\x02\xfaA\x0f\n" +
-	"\rresponsa/User\xbaHHrF2D^users/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\x04name\x12\x8b\x01\n" +
-	"\fhand_over_to\x18\x02 \x01(\tBi\xe2A\x01\x01\xfaA\x0f\n" +
-	"\rresponsa/User\xbaHPrK(\xfe\x012F^users/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$|@\xd8\x01\x01R\n" +
+	"\rapi_key_count\x18\x02 \x01(\x05R\vapiKeyCount\"\xd2\x02\n" +
+	"\x11DeleteUserRequest\x12\x81\x01\n" +
+	"\x04name\x18\x01 \x01(\tBm\xe2A\x01\x02\xfaA\x1b\n" +
+	"\x19responsa.example.org/User\xbaHHrF2D^users/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\x04name\x12\x97\x01\n" +
+	"\fhand_over_to\x18\x02 \x01(\tBu\xe2A\x01\x01\xfaA\x1b\n" +
+	"\x19responsa.example.org/User\xbaHPrK(\xfe\x012F^users/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$|@\xd8\x01\x01R\n" +
 	"handOverTo\x12\x1f\n" +
-	"\x04etag\x18\x03 \x01(\tB\v\xe2A\x01\x01\xbaH\x04r\x02(@R\x04etag\"\x8e\x01\n" +
-	"\x15GrantOwnershipRequest\x12u\n" +
-	"\x04name\x18\x01 \x01(\tBa\xe2A\x01\x02\xfaA\x0f\n" +
-	"\rresponsa/User\xbaHHrF2D^users/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\x04name\"\x8f\x01\n" +
-	"\x16RevokeOwnershipRequest\x12u\n" +
-	"\x04name\x18\x01 \x01(\tBa\xe2A\x01\x02\xfaA\x0f\n" +
-	"\rresponsa/User\xbaHHrF2D^users/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\x04name\"\x98\x04\n" +
+	"\x04etag\x18\x03 \x01(\tB\v\xe2A\x01\x01\xbaH\x04r\x02(@R\x04etag\"\x9b\x01\n" +
+	"\x15GrantOwnershipRequest\x12\x81\x01\n" +
+	"\x04name\x18\x01 \x01(\tBm\xe2A\x01\x02\xfaA\x1b\n" +
+	"\x19responsa.example.org/User\xbaHHrF2D^users/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\x04name\"\x9c\x01\n" +
+	"\x16RevokeOwnershipRequest\x12\x81\x01\n" +
+	"\x04name\x18\x01 \x01(\tBm\xe2A\x01\x02\xfaA\x1b\n" +
+	"\x19responsa.example.org/User\xbaHHrF2D^users/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\x04name\"\x98\x04\n" +
 	"\x19CreateServiceGrantRequest\x12\xfa\x03\n" +
 	"\rservice_grant\x18\x01 \x01(\v2\x1f.responsa.admin.v1.ServiceGrantB\xb3\x03\xe2A\x01\x02\xbaH\xab\x03\xba\x01\xbd\x01\n" +
 	"\x15service_grant.service\x12Fservice must be the name of a user with the role SERVICE, users/{uuid}\x1a\\this.service.matches('^users/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$')\xba\x01\xe3\x01\n" +
@@ -6566,10 +6826,10 @@ const file_responsa_admin_v1_admin_service_proto_rawDesc = "" +
 	"_page_size\"\x8b\x01\n" +
 	"\x19ListServiceGrantsResponse\x12F\n" +
 	"\x0eservice_grants\x18\x01 \x03(\v2\x1f.responsa.admin.v1.ServiceGrantR\rserviceGrants\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xa3\x01\n" +
-	"\x19DeleteServiceGrantRequest\x12\x85\x01\n" +
-	"\x04name\x18\x01 \x01(\tBq\xe2A\x01\x02\xfaA\x17\n" +
-	"\x15responsa/ServiceGrant\xbaHPrN2L^serviceGrants/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\x04name\"\xff\x01\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xaf\x01\n" +
+	"\x19DeleteServiceGrantRequest\x12\x91\x01\n" +
+	"\x04name\x18\x01 \x01(\tB}\xe2A\x01\x02\xfaA#\n" +
+	"!responsa.example.org/ServiceGrant\xbaHPrN2L^serviceGrants/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\x04name\"\xff\x01\n" +
 	"\x13CreateTenantRequest\x12A\n" +
 	"\ttenant_id\x18\x01 \x01(\tB$\xe2A\x01\x02\xbaH\x1dr\x1b2\x19^[a-z0-9][a-z0-9-]{0,62}$R\btenantId\x12/\n" +
 	"\fdisplay_name\x18\x02 \x01(\tB\f\xe2A\x01\x01\xbaH\x05r\x03(\xc8\x01R\vdisplayName\x127\n" +
@@ -6580,17 +6840,17 @@ const file_responsa_admin_v1_admin_service_proto_rawDesc = "" +
 	"\x0finvitation_code\x18\x02 \x01(\tR\x0einvitationCode\x12P\n" +
 	"\x16invitation_expire_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x14invitationExpireTime\x12<\n" +
 	"\radministrator\x18\x04 \x01(\v2\x16.responsa.auth.v1.UserR\radministrator\x12$\n" +
-	"\x0eapi_key_secret\x18\x05 \x01(\tR\fapiKeySecret\"\xb1\x01\n" +
-	" InviteTenantAdministratorRequest\x12T\n" +
-	"\x04name\x18\x01 \x01(\tB@\xe2A\x01\x02\xfaA\x11\n" +
-	"\x0fresponsa/Tenant\xbaH%r#2!^tenants/[a-z0-9][a-z0-9-]{0,62}$R\x04name\x127\n" +
+	"\x0eapi_key_secret\x18\x05 \x01(\tR\fapiKeySecret\"\xbd\x01\n" +
+	" InviteTenantAdministratorRequest\x12`\n" +
+	"\x04name\x18\x01 \x01(\tBL\xe2A\x01\x02\xfaA\x1d\n" +
+	"\x1bresponsa.example.org/Tenant\xbaH%r#2!^tenants/[a-z0-9][a-z0-9-]{0,62}$R\x04name\x127\n" +
 	"\x10invitation_email\x18\x02 \x01(\tB\f\xe2A\x01\x01\xbaH\x05r\x03(\xfe\x01R\x0finvitationEmail\"\x9e\x01\n" +
 	"!InviteTenantAdministratorResponse\x12'\n" +
 	"\x0finvitation_code\x18\x01 \x01(\tR\x0einvitationCode\x12P\n" +
-	"\x16invitation_expire_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x14invitationExpireTime\"h\n" +
-	"\x10GetTenantRequest\x12T\n" +
-	"\x04name\x18\x01 \x01(\tB@\xe2A\x01\x02\xfaA\x11\n" +
-	"\x0fresponsa/Tenant\xbaH%r#2!^tenants/[a-z0-9][a-z0-9-]{0,62}$R\x04name\"\xcd\x01\n" +
+	"\x16invitation_expire_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x14invitationExpireTime\"t\n" +
+	"\x10GetTenantRequest\x12`\n" +
+	"\x04name\x18\x01 \x01(\tBL\xe2A\x01\x02\xfaA\x1d\n" +
+	"\x1bresponsa.example.org/Tenant\xbaH%r#2!^tenants/[a-z0-9][a-z0-9-]{0,62}$R\x04name\"\xcd\x01\n" +
 	"\x12ListTenantsRequest\x12-\n" +
 	"\tpage_size\x18\x01 \x01(\x05B\v\xe2A\x01\x01\xbaH\x04\x1a\x02(\x00H\x00R\bpageSize\x88\x01\x01\x12+\n" +
 	"\n" +
@@ -6601,20 +6861,20 @@ const file_responsa_admin_v1_admin_service_proto_rawDesc = "" +
 	"_page_size\"r\n" +
 	"\x13ListTenantsResponse\x123\n" +
 	"\atenants\x18\x01 \x03(\v2\x19.responsa.admin.v1.TenantR\atenants\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"l\n" +
-	"\x14SuspendTenantRequest\x12T\n" +
-	"\x04name\x18\x01 \x01(\tB@\xe2A\x01\x02\xfaA\x11\n" +
-	"\x0fresponsa/Tenant\xbaH%r#2!^tenants/[a-z0-9][a-z0-9-]{0,62}$R\x04name\"k\n" +
-	"\x13ResumeTenantRequest\x12T\n" +
-	"\x04name\x18\x01 \x01(\tB@\xe2A\x01\x02\xfaA\x11\n" +
-	"\x0fresponsa/Tenant\xbaH%r#2!^tenants/[a-z0-9][a-z0-9-]{0,62}$R\x04name\"\xa3\x01\n" +
-	"\x12EraseTenantRequest\x12T\n" +
-	"\x04name\x18\x01 \x01(\tB@\xe2A\x01\x02\xfaA\x11\n" +
-	"\x0fresponsa/Tenant\xbaH%r#2!^tenants/[a-z0-9][a-z0-9-]{0,62}$R\x04name\x127\n" +
-	"\x11confirm_tenant_id\x18\x02 \x01(\tB\v\xe2A\x01\x02\xbaH\x04r\x02(?R\x0fconfirmTenantId\"\xfc\x01\n" +
-	"\x1aCreateServiceApiKeyRequest\x12u\n" +
-	"\x04user\x18\x01 \x01(\tBa\xe2A\x01\x02\xfaA\x0f\n" +
-	"\rresponsa/User\xbaHHrF2D^users/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\x04user\x127\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"x\n" +
+	"\x14SuspendTenantRequest\x12`\n" +
+	"\x04name\x18\x01 \x01(\tBL\xe2A\x01\x02\xfaA\x1d\n" +
+	"\x1bresponsa.example.org/Tenant\xbaH%r#2!^tenants/[a-z0-9][a-z0-9-]{0,62}$R\x04name\"w\n" +
+	"\x13ResumeTenantRequest\x12`\n" +
+	"\x04name\x18\x01 \x01(\tBL\xe2A\x01\x02\xfaA\x1d\n" +
+	"\x1bresponsa.example.org/Tenant\xbaH%r#2!^tenants/[a-z0-9][a-z0-9-]{0,62}$R\x04name\"\xaf\x01\n" +
+	"\x12EraseTenantRequest\x12`\n" +
+	"\x04name\x18\x01 \x01(\tBL\xe2A\x01\x02\xfaA\x1d\n" +
+	"\x1bresponsa.example.org/Tenant\xbaH%r#2!^tenants/[a-z0-9][a-z0-9-]{0,62}$R\x04name\x127\n" +
+	"\x11confirm_tenant_id\x18\x02 \x01(\tB\v\xe2A\x01\x02\xbaH\x04r\x02(?R\x0fconfirmTenantId\"\x89\x02\n" +
+	"\x1aCreateServiceApiKeyRequest\x12\x81\x01\n" +
+	"\x04user\x18\x01 \x01(\tBm\xe2A\x01\x02\xfaA\x1b\n" +
+	"\x19responsa.example.org/User\xbaHHrF2D^users/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\x04user\x127\n" +
 	"\aapi_key\x18\x02 \x01(\v2\x18.responsa.auth.v1.ApiKeyB\x04\xe2A\x01\x01R\x06apiKey\x12.\n" +
 	"\n" +
 	"request_id\x18\x03 \x01(\tB\x0f\xe2A\x01\x01\xbaH\br\x03\xb0\x01\x01\xd8\x01\x01R\trequestId\"h\n" +
@@ -6631,10 +6891,10 @@ const file_responsa_admin_v1_admin_service_proto_rawDesc = "" +
 	"_page_size\"x\n" +
 	"\x19ListTenantApiKeysResponse\x123\n" +
 	"\bapi_keys\x18\x01 \x03(\v2\x18.responsa.auth.v1.ApiKeyR\aapiKeys\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x96\x01\n" +
-	"\x19RevokeTenantApiKeyRequest\x12y\n" +
-	"\x04name\x18\x01 \x01(\tBe\xe2A\x01\x02\xfaA\x11\n" +
-	"\x0fresponsa/ApiKey\xbaHJrH2F^apiKeys/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\x04name\"\xd4\x01\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xa3\x01\n" +
+	"\x19RevokeTenantApiKeyRequest\x12\x85\x01\n" +
+	"\x04name\x18\x01 \x01(\tBq\xe2A\x01\x02\xfaA\x1d\n" +
+	"\x1bresponsa.example.org/ApiKey\xbaHJrH2F^apiKeys/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\x04name\"\xd4\x01\n" +
 	"\x19ListTenantSessionsRequest\x12-\n" +
 	"\tpage_size\x18\x01 \x01(\x05B\v\xe2A\x01\x01\xbaH\x04\x1a\x02(\x00H\x00R\bpageSize\x88\x01\x01\x12+\n" +
 	"\n" +
@@ -6645,12 +6905,12 @@ const file_responsa_admin_v1_admin_service_proto_rawDesc = "" +
 	"_page_size\"{\n" +
 	"\x1aListTenantSessionsResponse\x125\n" +
 	"\bsessions\x18\x01 \x03(\v2\x19.responsa.auth.v1.SessionR\bsessions\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xd6\x01\n" +
-	"\x1bRevokeTenantSessionsRequest\x12=\n" +
-	"\x05names\x18\x01 \x03(\tB'\xe2A\x01\x01\xfaA\x12\n" +
-	"\x10responsa/Session\xbaH\v\x92\x01\b\x10d\"\x04r\x02(@R\x05names\x12x\n" +
-	"\x04user\x18\x02 \x01(\tBd\xe2A\x01\x01\xfaA\x0f\n" +
-	"\rresponsa/User\xbaHKrF2D^users/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$\xd8\x01\x01R\x04user\"C\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xef\x01\n" +
+	"\x1bRevokeTenantSessionsRequest\x12I\n" +
+	"\x05names\x18\x01 \x03(\tB3\xe2A\x01\x01\xfaA\x1e\n" +
+	"\x1cresponsa.example.org/Session\xbaH\v\x92\x01\b\x10d\"\x04r\x02(@R\x05names\x12\x84\x01\n" +
+	"\x04user\x18\x02 \x01(\tBp\xe2A\x01\x01\xfaA\x1b\n" +
+	"\x19responsa.example.org/User\xbaHKrF2D^users/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$\xd8\x01\x01R\x04user\"C\n" +
 	"\x1cRevokeTenantSessionsResponse\x12#\n" +
 	"\rrevoked_count\x18\x01 \x01(\x05R\frevokedCount\"\xd1\x01\n" +
 	"\x16ListAuditEventsRequest\x12-\n" +
@@ -6663,10 +6923,10 @@ const file_responsa_admin_v1_admin_service_proto_rawDesc = "" +
 	"_page_size\"\x83\x01\n" +
 	"\x17ListAuditEventsResponse\x12@\n" +
 	"\faudit_events\x18\x01 \x03(\v2\x1d.responsa.admin.v1.AuditEventR\vauditEvents\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xb3\x03\n" +
-	"\x11QueryUsageRequest\x12x\n" +
-	"\x04user\x18\x01 \x01(\tBd\xe2A\x01\x01\xfaA\x0f\n" +
-	"\rresponsa/User\xbaHKrF2D^users/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$\xd8\x01\x01R\x04user\x12?\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xc0\x03\n" +
+	"\x11QueryUsageRequest\x12\x84\x01\n" +
+	"\x04user\x18\x01 \x01(\tBp\xe2A\x01\x01\xfaA\x1b\n" +
+	"\x19responsa.example.org/User\xbaHKrF2D^users/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$\xd8\x01\x01R\x04user\x12?\n" +
 	"\n" +
 	"start_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x01R\tstartTime\x12;\n" +
 	"\bend_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x01R\aendTime\x12R\n" +
@@ -6688,10 +6948,10 @@ const file_responsa_admin_v1_admin_service_proto_rawDesc = "" +
 	"_page_size\"|\n" +
 	"\x14ListFeedbackResponse\x12<\n" +
 	"\bfeedback\x18\x01 \x03(\v2 .responsa.admin.v1.GivenFeedbackR\bfeedback\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x8a\x02\n" +
-	"\x16ResolveFeedbackRequest\x12\x85\x01\n" +
-	"\x04name\x18\x01 \x01(\tBq\xe2A\x01\x02\xfaA\x13\n" +
-	"\x11responsa/Feedback\xbaHTrR2P^messages/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}/feedback$R\x04name\x12F\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x96\x02\n" +
+	"\x16ResolveFeedbackRequest\x12\x91\x01\n" +
+	"\x04name\x18\x01 \x01(\tB}\xe2A\x01\x02\xfaA\x1f\n" +
+	"\x1dresponsa.example.org/Feedback\xbaHTrR2P^messages/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}/feedback$R\x04name\x12F\n" +
 	"\x05state\x18\x02 \x01(\x0e2 .responsa.admin.v1.FeedbackStateB\x0e\xe2A\x01\x02\xbaH\a\x82\x01\x04\x10\x01 \x00R\x05state\x12 \n" +
 	"\x04note\x18\x03 \x01(\tB\f\xe2A\x01\x01\xbaH\x05r\x03(\x80\x10R\x04note\"\x97\x01\n" +
 	"\x17GetFeedbackStatsRequest\x12?\n" +
@@ -6760,7 +7020,7 @@ const file_responsa_admin_v1_admin_service_proto_rawDesc = "" +
 	"\x11TestModelResponse\x12=\n" +
 	"\aoutcome\x18\x01 \x01(\x0e2#.responsa.admin.v1.ModelTestOutcomeR\aoutcome\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x125\n" +
-	"\bduration\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\bduration2\xd9\\\n" +
+	"\bduration\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\bduration2\x9b`\n" +
 	"\fAdminService\x12\x8a\x01\n" +
 	"\x0fGetSystemStatus\x12).responsa.admin.v1.GetSystemStatusRequest\x1a\x1f.responsa.admin.v1.SystemStatus\"+\xc8\xf3\x18\x05\xd2\xf3\x18\vstatus.read\x82\xd3\xe4\x93\x02\x12\x12\x10/v1/systemStatus\x12\x83\x01\n" +
 	"\rCreateTeacher\x12'.responsa.admin.v1.CreateTeacherRequest\x1a\x1a.responsa.admin.v1.Teacher\"-\xc8\xf3\x18\x05\xd2\xf3\x18\x0eteacher.create\x82\xd3\xe4\x93\x02\x11:\x01*\"\f/v1/teachers\x12\x81\x01\n" +
@@ -6768,7 +7028,10 @@ const file_responsa_admin_v1_admin_service_proto_rawDesc = "" +
 	"GetTeacher\x12$.responsa.admin.v1.GetTeacherRequest\x1a\x1a.responsa.admin.v1.Teacher\"1\xc8\xf3\x18\x05\xd2\xf3\x18\fteacher.read\x82\xd3\xe4\x93\x02\x17\x12\x15/v1/{name=teachers/*}\x12\x89\x01\n" +
 	"\fListTeachers\x12&.responsa.admin.v1.ListTeachersRequest\x1a'.responsa.admin.v1.ListTeachersResponse\"(\xc8\xf3\x18\x05\xd2\xf3\x18\fteacher.read\x82\xd3\xe4\x93\x02\x0e\x12\f/v1/teachers\x12\x9a\x01\n" +
 	"\rUpdateTeacher\x12'.responsa.admin.v1.UpdateTeacherRequest\x1a\x1a.responsa.admin.v1.Teacher\"D\xc8\xf3\x18\x05\xd2\xf3\x18\x0eteacher.update\x82\xd3\xe4\x93\x02(:\ateacher2\x1d/v1/{teacher.name=teachers/*}\x12\x85\x01\n" +
-	"\rDeleteTeacher\x12'.responsa.admin.v1.DeleteTeacherRequest\x1a\x16.google.protobuf.Empty\"3\xc8\xf3\x18\x05\xd2\xf3\x18\x0eteacher.delete\x82\xd3\xe4\x93\x02\x17*\x15/v1/{name=teachers/*}\x12~\n" +
+	"\rDeleteTeacher\x12'.responsa.admin.v1.DeleteTeacherRequest\x1a\x16.google.protobuf.Empty\"3\xc8\xf3\x18\x05\xd2\xf3\x18\x0eteacher.delete\x82\xd3\xe4\x93\x02\x17*\x15/v1/{name=teachers/*}\x12\x83\x01\n" +
+	"\rCreateProgram\x12'.responsa.admin.v1.CreateProgramRequest\x1a\x1a.responsa.admin.v1.Program\"-\xc8\xf3\x18\x05\xd2\xf3\x18\x0eprogram.create\x82\xd3\xe4\x93\x02\x11:\x01*\"\f/v1/programs\x12\x89\x01\n" +
+	"\fListPrograms\x12&.responsa.admin.v1.ListProgramsRequest\x1a'.responsa.admin.v1.ListProgramsResponse\"(\xc8\xf3\x18\x05\xd2\xf3\x18\fprogram.read\x82\xd3\xe4\x93\x02\x0e\x12\f/v1/programs\x12\x85\x01\n" +
+	"\rDeleteProgram\x12'.responsa.admin.v1.DeleteProgramRequest\x1a\x16.google.protobuf.Empty\"3\xc8\xf3\x18\x05\xd2\xf3\x18\x0eprogram.delete\x82\xd3\xe4\x93\x02\x17*\x15/v1/{name=programs/*}\x12~\n" +
 	"\fCreateSource\x12&.responsa.admin.v1.CreateSourceRequest\x1a\x19.responsa.admin.v1.Source\"+\xc8\xf3\x18\x05\xd2\xf3\x18\rsource.create\x82\xd3\xe4\x93\x02\x10:\x01*\"\v/v1/sources\x12|\n" +
 	"\tGetSource\x12#.responsa.admin.v1.GetSourceRequest\x1a\x19.responsa.admin.v1.Source\"/\xc8\xf3\x18\x05\xd2\xf3\x18\vsource.read\x82\xd3\xe4\x93\x02\x16\x12\x14/v1/{name=sources/*}\x12\x84\x01\n" +
 	"\vListSources\x12%.responsa.admin.v1.ListSourcesRequest\x1a&.responsa.admin.v1.ListSourcesResponse\"&\xc8\xf3\x18\x05\xd2\xf3\x18\vsource.read\x82\xd3\xe4\x93\x02\r\x12\v/v1/sources\x12\x93\x01\n" +
@@ -6814,25 +7077,25 @@ const file_responsa_admin_v1_admin_service_proto_rawDesc = "" +
 	"\vDisableUser\x12%.responsa.admin.v1.DisableUserRequest\x1a\x16.responsa.auth.v1.User\"<\xc8\xf3\x18\x05\xd2\xf3\x18\fuser.disable\x82\xd3\xe4\x93\x02\x1f:\x01*\"\x1a/v1/{name=users/*}:disable\x90\x02\x02\x12\x86\x01\n" +
 	"\n" +
 	"EnableUser\x12$.responsa.admin.v1.EnableUserRequest\x1a\x16.responsa.auth.v1.User\":\xc8\xf3\x18\x05\xd2\xf3\x18\vuser.enable\x82\xd3\xe4\x93\x02\x1e:\x01*\"\x19/v1/{name=users/*}:enable\x90\x02\x02\x12\xc1\x01\n" +
-	"\x11RevokeCredentials\x12+.responsa.admin.v1.RevokeCredentialsRequest\x1a,.responsa.admin.v1.RevokeCredentialsResponse\"Q\xc8\xf3\x18\x05\xd2\xf3\x18\x17user.revoke_credentials\x82\xd3\xe4\x93\x02):\x01*\"$/v1/{name=users/*}:revokeCredentials\x90\x02\x02\x12\x87\x01\n" +
+	"\x11RevokeCredentials\x12+.responsa.admin.v1.RevokeCredentialsRequest\x1a,.responsa.admin.v1.RevokeCredentialsResponse\"Q\xc8\xf3\x18\x05\xd2\xf3\x18\x17user.revoke_credentials\x82\xd3\xe4\x93\x02):\x01*\"$/v1/{name=users/*}:revokeCredentials\x90\x02\x02\x12\x8b\x01\n" +
 	"\n" +
-	"DeleteUser\x12$.responsa.admin.v1.DeleteUserRequest\x1a!.responsa.auth.v1.DeletionReceipt\"0\xc8\xf3\x18\x05\xd2\xf3\x18\vuser.delete\x82\xd3\xe4\x93\x02\x14*\x12/v1/{name=users/*}\x90\x02\x02\x12\x9f\x01\n" +
-	"\x0eGrantOwnership\x12(.responsa.admin.v1.GrantOwnershipRequest\x1a\x16.responsa.auth.v1.User\"K\xc8\xf3\x18\x06\xd2\xf3\x18\x14user.grant_ownership\x82\xd3\xe4\x93\x02&:\x01*\"!/v1/{name=users/*}:grantOwnership\x90\x02\x02\x12\xa3\x01\n" +
-	"\x0fRevokeOwnership\x12).responsa.admin.v1.RevokeOwnershipRequest\x1a\x16.responsa.auth.v1.User\"M\xc8\xf3\x18\x06\xd2\xf3\x18\x15user.revoke_ownership\x82\xd3\xe4\x93\x02':\x01*\"\"/v1/{name=users/*}:revokeOwnership\x90\x02\x02\x12\xa0\x01\n" +
+	"DeleteUser\x12$.responsa.admin.v1.DeleteUserRequest\x1a!.responsa.auth.v1.DeletionReceipt\"4\xc8\xf3\x18\x05\xd2\xf3\x18\vuser.delete\xe0\xf3\x18\x01\x82\xd3\xe4\x93\x02\x14*\x12/v1/{name=users/*}\x90\x02\x02\x12\xa3\x01\n" +
+	"\x0eGrantOwnership\x12(.responsa.admin.v1.GrantOwnershipRequest\x1a\x16.responsa.auth.v1.User\"O\xc8\xf3\x18\x06\xd2\xf3\x18\x14user.grant_ownership\xe0\xf3\x18\x01\x82\xd3\xe4\x93\x02&:\x01*\"!/v1/{name=users/*}:grantOwnership\x90\x02\x02\x12\xa7\x01\n" +
+	"\x0fRevokeOwnership\x12).responsa.admin.v1.RevokeOwnershipRequest\x1a\x16.responsa.auth.v1.User\"Q\xc8\xf3\x18\x06\xd2\xf3\x18\x15user.revoke_ownership\xe0\xf3\x18\x01\x82\xd3\xe4\x93\x02':\x01*\"\"/v1/{name=users/*}:revokeOwnership\x90\x02\x02\x12\xa0\x01\n" +
 	"\x12CreateServiceGrant\x12,.responsa.admin.v1.CreateServiceGrantRequest\x1a\x1f.responsa.admin.v1.ServiceGrant\";\xc8\xf3\x18\x05\xd2\xf3\x18\x14service_grant.create\x82\xd3\xe4\x93\x02\x16:\x01*\"\x11/v1/serviceGrants\x90\x02\x02\x12\xa3\x01\n" +
 	"\x11ListServiceGrants\x12+.responsa.admin.v1.ListServiceGrantsRequest\x1a,.responsa.admin.v1.ListServiceGrantsResponse\"3\xc8\xf3\x18\x05\xd2\xf3\x18\x12service_grant.read\x82\xd3\xe4\x93\x02\x13\x12\x11/v1/serviceGrants\x12\x9a\x01\n" +
-	"\x12DeleteServiceGrant\x12,.responsa.admin.v1.DeleteServiceGrantRequest\x1a\x16.google.protobuf.Empty\">\xc8\xf3\x18\x05\xd2\xf3\x18\x14service_grant.delete\x82\xd3\xe4\x93\x02\x1c*\x1a/v1/{name=serviceGrants/*}\x12\x8c\x01\n" +
-	"\fCreateTenant\x12&.responsa.admin.v1.CreateTenantRequest\x1a'.responsa.admin.v1.CreateTenantResponse\"+\xc8\xf3\x18\x06\xd2\xf3\x18\rtenant.create\x82\xd3\xe4\x93\x02\x10:\x01*\"\v/v1/tenants\x12\xd4\x01\n" +
-	"\x19InviteTenantAdministrator\x123.responsa.admin.v1.InviteTenantAdministratorRequest\x1a4.responsa.admin.v1.InviteTenantAdministratorResponse\"L\xc8\xf3\x18\x06\xd2\xf3\x18\x11invitation.create\x82\xd3\xe4\x93\x02-:\x01*\"(/v1/{name=tenants/*}:inviteAdministrator\x12|\n" +
+	"\x12DeleteServiceGrant\x12,.responsa.admin.v1.DeleteServiceGrantRequest\x1a\x16.google.protobuf.Empty\">\xc8\xf3\x18\x05\xd2\xf3\x18\x14service_grant.delete\x82\xd3\xe4\x93\x02\x1c*\x1a/v1/{name=serviceGrants/*}\x12\x90\x01\n" +
+	"\fCreateTenant\x12&.responsa.admin.v1.CreateTenantRequest\x1a'.responsa.admin.v1.CreateTenantResponse\"/\xc8\xf3\x18\x06\xd2\xf3\x18\rtenant.create\xe0\xf3\x18\x01\x82\xd3\xe4\x93\x02\x10:\x01*\"\v/v1/tenants\x12\xd8\x01\n" +
+	"\x19InviteTenantAdministrator\x123.responsa.admin.v1.InviteTenantAdministratorRequest\x1a4.responsa.admin.v1.InviteTenantAdministratorResponse\"P\xc8\xf3\x18\x06\xd2\xf3\x18\x11invitation.create\xe0\xf3\x18\x01\x82\xd3\xe4\x93\x02-:\x01*\"(/v1/{name=tenants/*}:inviteAdministrator\x12|\n" +
 	"\tGetTenant\x12#.responsa.admin.v1.GetTenantRequest\x1a\x19.responsa.admin.v1.Tenant\"/\xc8\xf3\x18\x06\xd2\xf3\x18\vtenant.read\x82\xd3\xe4\x93\x02\x16\x12\x14/v1/{name=tenants/*}\x12\x84\x01\n" +
-	"\vListTenants\x12%.responsa.admin.v1.ListTenantsRequest\x1a&.responsa.admin.v1.ListTenantsResponse\"&\xc8\xf3\x18\x06\xd2\xf3\x18\vtenant.read\x82\xd3\xe4\x93\x02\r\x12\v/v1/tenants\x12\x95\x01\n" +
-	"\rSuspendTenant\x12'.responsa.admin.v1.SuspendTenantRequest\x1a\x19.responsa.admin.v1.Tenant\"@\xc8\xf3\x18\x06\xd2\xf3\x18\x0etenant.suspend\x82\xd3\xe4\x93\x02!:\x01*\"\x1c/v1/{name=tenants/*}:suspend\x90\x02\x02\x12\x91\x01\n" +
-	"\fResumeTenant\x12&.responsa.admin.v1.ResumeTenantRequest\x1a\x19.responsa.admin.v1.Tenant\">\xc8\xf3\x18\x06\xd2\xf3\x18\rtenant.resume\x82\xd3\xe4\x93\x02 :\x01*\"\x1b/v1/{name=tenants/*}:resume\x90\x02\x02\x12\x8d\x01\n" +
-	"\vEraseTenant\x12%.responsa.admin.v1.EraseTenantRequest\x1a\x19.responsa.admin.v1.Tenant\"<\xc8\xf3\x18\x06\xd2\xf3\x18\ftenant.erase\x82\xd3\xe4\x93\x02\x1f:\x01*\"\x1a/v1/{name=tenants/*}:erase\x90\x02\x02\x12\x87\x01\n" +
+	"\vListTenants\x12%.responsa.admin.v1.ListTenantsRequest\x1a&.responsa.admin.v1.ListTenantsResponse\"&\xc8\xf3\x18\x06\xd2\xf3\x18\vtenant.read\x82\xd3\xe4\x93\x02\r\x12\v/v1/tenants\x12\x99\x01\n" +
+	"\rSuspendTenant\x12'.responsa.admin.v1.SuspendTenantRequest\x1a\x19.responsa.admin.v1.Tenant\"D\xc8\xf3\x18\x06\xd2\xf3\x18\x0etenant.suspend\xe0\xf3\x18\x01\x82\xd3\xe4\x93\x02!:\x01*\"\x1c/v1/{name=tenants/*}:suspend\x90\x02\x02\x12\x91\x01\n" +
+	"\fResumeTenant\x12&.responsa.admin.v1.ResumeTenantRequest\x1a\x19.responsa.admin.v1.Tenant\">\xc8\xf3\x18\x06\xd2\xf3\x18\rtenant.resume\x82\xd3\xe4\x93\x02 :\x01*\"\x1b/v1/{name=tenants/*}:resume\x90\x02\x02\x12\x91\x01\n" +
+	"\vEraseTenant\x12%.responsa.admin.v1.EraseTenantRequest\x1a\x19.responsa.admin.v1.Tenant\"@\xc8\xf3\x18\x06\xd2\xf3\x18\ftenant.erase\xe0\xf3\x18\x01\x82\xd3\xe4\x93\x02\x1f:\x01*\"\x1a/v1/{name=tenants/*}:erase\x90\x02\x02\x12\x87\x01\n" +
 	"\fGetUserQuota\x12&.responsa.admin.v1.GetUserQuotaRequest\x1a\x1c.responsa.admin.v1.UserQuota\"1\xc8\xf3\x18\x05\xd2\xf3\x18\tuser.read\x82\xd3\xe4\x93\x02\x1a\x12\x18/v1/{name=users/*/quota}\x12\xac\x01\n" +
 	"\x0fUpdateUserQuota\x12).responsa.admin.v1.UpdateUserQuotaRequest\x1a\x1c.responsa.admin.v1.UserQuota\"P\xc8\xf3\x18\x05\xd2\xf3\x18\x11user.update_quota\x82\xd3\xe4\x93\x021:\n" +
-	"user_quota2#/v1/{user_quota.name=users/*/quota}\x12\xb9\x01\n" +
-	"\x13CreateServiceApiKey\x12-.responsa.admin.v1.CreateServiceApiKeyRequest\x1a..responsa.admin.v1.CreateServiceApiKeyResponse\"C\xc8\xf3\x18\x05\xd2\xf3\x18\x0eapi_key.create\xda\xf3\x18\x04user\x82\xd3\xe4\x93\x02\x1f:\x01*\"\x1a/v1/{user=users/*}/apiKeys\x12\x9e\x01\n" +
+	"user_quota2#/v1/{user_quota.name=users/*/quota}\x12\xbd\x01\n" +
+	"\x13CreateServiceApiKey\x12-.responsa.admin.v1.CreateServiceApiKeyRequest\x1a..responsa.admin.v1.CreateServiceApiKeyResponse\"G\xc8\xf3\x18\x05\xd2\xf3\x18\x0eapi_key.create\xda\xf3\x18\x04user\xe0\xf3\x18\x01\x82\xd3\xe4\x93\x02\x1f:\x01*\"\x1a/v1/{user=users/*}/apiKeys\x12\x9e\x01\n" +
 	"\x11ListTenantApiKeys\x12+.responsa.admin.v1.ListTenantApiKeysRequest\x1a,.responsa.admin.v1.ListTenantApiKeysResponse\".\xc8\xf3\x18\x05\xd2\xf3\x18\fapi_key.read\x82\xd3\xe4\x93\x02\x14\x12\x12/v1/tenant/apiKeys\x12\xa4\x01\n" +
 	"\x12RevokeTenantApiKey\x12,.responsa.admin.v1.RevokeTenantApiKeyRequest\x1a\x18.responsa.auth.v1.ApiKey\"F\xc8\xf3\x18\x05\xd2\xf3\x18\x0eapi_key.revoke\x82\xd3\xe4\x93\x02':\x01*\"\"/v1/tenant/{name=apiKeys/*}:revoke\x90\x02\x02\x12\xa2\x01\n" +
 	"\x12ListTenantSessions\x12,.responsa.admin.v1.ListTenantSessionsRequest\x1a-.responsa.admin.v1.ListTenantSessionsResponse\"/\xc8\xf3\x18\x05\xd2\xf3\x18\fsession.read\x82\xd3\xe4\x93\x02\x15\x12\x13/v1/tenant/sessions\x12\xc8\x01\n" +
@@ -6849,9 +7112,9 @@ const file_responsa_admin_v1_admin_service_proto_rawDesc = "" +
 	"\x14ListQuestionPatterns\x12..responsa.admin.v1.ListQuestionPatternsRequest\x1a/.responsa.admin.v1.ListQuestionPatternsResponse\"9\xc8\xf3\x18\x05\xd2\xf3\x18\x15question_pattern.read\x82\xd3\xe4\x93\x02\x16\x12\x14/v1/questionPatterns\x12\xa0\x01\n" +
 	"\x12GetInsightSettings\x12,.responsa.admin.v1.GetInsightSettingsRequest\x1a\".responsa.admin.v1.InsightSettings\"8\xc8\xf3\x18\x05\xd2\xf3\x18\x15insight_settings.read\x82\xd3\xe4\x93\x02\x15\x12\x13/v1/insightSettings\x12\xcf\x01\n" +
 	"\x15UpdateInsightSettings\x12/.responsa.admin.v1.UpdateInsightSettingsRequest\x1a\".responsa.admin.v1.InsightSettings\"a\xc8\xf3\x18\x05\xd2\xf3\x18\x17insight_settings.update\xda\xf3\x18\x11insightSettings/-\x82\xd3\xe4\x93\x02':\x10insight_settings2\x13/v1/insightSettings\x12\x86\x01\n" +
-	"\tGetModels\x12#.responsa.admin.v1.GetModelsRequest\x1a .responsa.admin.v1.ModelSettings\"2\xc8\xf3\x18\x06\xd2\xf3\x18\x12default_model.read\x82\xd3\xe4\x93\x02\x12\x12\x10/v1/defaultModel\x12\xad\x01\n" +
-	"\x0fSetDefaultModel\x12).responsa.admin.v1.SetDefaultModelRequest\x1a .responsa.admin.v1.ModelSettings\"M\xc8\xf3\x18\x06\xd2\xf3\x18\x11default_model.set\xda\xf3\x18\x0edefaultModel/-\x82\xd3\xe4\x93\x02\x19:\x01*\"\x14/v1/defaultModel:set\x90\x02\x02\x12\xa4\x01\n" +
-	"\tTestModel\x12#.responsa.admin.v1.TestModelRequest\x1a$.responsa.admin.v1.TestModelResponse\"L\xc8\xf3\x18\x06\xd2\xf3\x18\x12default_model.test\xda\xf3\x18\x0edefaultModel/-\x82\xd3\xe4\x93\x02\x1a:\x01*\"\x15/v1/defaultModel:testb\x06proto3"
+	"\tGetModels\x12#.responsa.admin.v1.GetModelsRequest\x1a .responsa.admin.v1.ModelSettings\"2\xc8\xf3\x18\x06\xd2\xf3\x18\x12default_model.read\x82\xd3\xe4\x93\x02\x12\x12\x10/v1/defaultModel\x12\xb1\x01\n" +
+	"\x0fSetDefaultModel\x12).responsa.admin.v1.SetDefaultModelRequest\x1a .responsa.admin.v1.ModelSettings\"Q\xc8\xf3\x18\x06\xd2\xf3\x18\x11default_model.set\xda\xf3\x18\x0edefaultModel/-\xe0\xf3\x18\x01\x82\xd3\xe4\x93\x02\x19:\x01*\"\x14/v1/defaultModel:set\x90\x02\x02\x12\xa8\x01\n" +
+	"\tTestModel\x12#.responsa.admin.v1.TestModelRequest\x1a$.responsa.admin.v1.TestModelResponse\"P\xc8\xf3\x18\x06\xd2\xf3\x18\x12default_model.test\xda\xf3\x18\x0edefaultModel/-\xe0\xf3\x18\x01\x82\xd3\xe4\x93\x02\x1a:\x01*\"\x15/v1/defaultModel:testb\x06proto3"
 
 var (
 	file_responsa_admin_v1_admin_service_proto_rawDescOnce sync.Once
@@ -6865,7 +7128,7 @@ func file_responsa_admin_v1_admin_service_proto_rawDescGZIP() []byte {
 	return file_responsa_admin_v1_admin_service_proto_rawDescData
 }
 
-var file_responsa_admin_v1_admin_service_proto_msgTypes = make([]protoimpl.MessageInfo, 108)
+var file_responsa_admin_v1_admin_service_proto_msgTypes = make([]protoimpl.MessageInfo, 112)
 var file_responsa_admin_v1_admin_service_proto_goTypes = []any{
 	(*GetSystemStatusRequest)(nil),            // 0: responsa.admin.v1.GetSystemStatusRequest
 	(*CreateTeacherRequest)(nil),              // 1: responsa.admin.v1.CreateTeacherRequest
@@ -6874,382 +7137,395 @@ var file_responsa_admin_v1_admin_service_proto_goTypes = []any{
 	(*ListTeachersResponse)(nil),              // 4: responsa.admin.v1.ListTeachersResponse
 	(*UpdateTeacherRequest)(nil),              // 5: responsa.admin.v1.UpdateTeacherRequest
 	(*DeleteTeacherRequest)(nil),              // 6: responsa.admin.v1.DeleteTeacherRequest
-	(*CreateSourceRequest)(nil),               // 7: responsa.admin.v1.CreateSourceRequest
-	(*GetSourceRequest)(nil),                  // 8: responsa.admin.v1.GetSourceRequest
-	(*ListSourcesRequest)(nil),                // 9: responsa.admin.v1.ListSourcesRequest
-	(*ListSourcesResponse)(nil),               // 10: responsa.admin.v1.ListSourcesResponse
-	(*UpdateSourceRequest)(nil),               // 11: responsa.admin.v1.UpdateSourceRequest
-	(*DeleteSourceRequest)(nil),               // 12: responsa.admin.v1.DeleteSourceRequest
-	(*PreviewSourceRequest)(nil),              // 13: responsa.admin.v1.PreviewSourceRequest
-	(*PreviewSourceResponse)(nil),             // 14: responsa.admin.v1.PreviewSourceResponse
-	(*SyncSourceRequest)(nil),                 // 15: responsa.admin.v1.SyncSourceRequest
-	(*RetryFailedRowsRequest)(nil),            // 16: responsa.admin.v1.RetryFailedRowsRequest
-	(*ListDeliveriesRequest)(nil),             // 17: responsa.admin.v1.ListDeliveriesRequest
-	(*ListDeliveriesResponse)(nil),            // 18: responsa.admin.v1.ListDeliveriesResponse
-	(*RedeliverDeliveryRequest)(nil),          // 19: responsa.admin.v1.RedeliverDeliveryRequest
-	(*NotifySubjectChangedRequest)(nil),       // 20: responsa.admin.v1.NotifySubjectChangedRequest
-	(*NotifySubjectChangedResponse)(nil),      // 21: responsa.admin.v1.NotifySubjectChangedResponse
-	(*ListFailedRowsRequest)(nil),             // 22: responsa.admin.v1.ListFailedRowsRequest
-	(*ListFailedRowsResponse)(nil),            // 23: responsa.admin.v1.ListFailedRowsResponse
-	(*ListConnectionsRequest)(nil),            // 24: responsa.admin.v1.ListConnectionsRequest
-	(*ListConnectionsResponse)(nil),           // 25: responsa.admin.v1.ListConnectionsResponse
-	(*StartReplayRequest)(nil),                // 26: responsa.admin.v1.StartReplayRequest
-	(*ReplayedTurns)(nil),                     // 27: responsa.admin.v1.ReplayedTurns
-	(*ReplayedTexts)(nil),                     // 28: responsa.admin.v1.ReplayedTexts
-	(*ListReplayedQuestionsRequest)(nil),      // 29: responsa.admin.v1.ListReplayedQuestionsRequest
-	(*ListReplayedQuestionsResponse)(nil),     // 30: responsa.admin.v1.ListReplayedQuestionsResponse
-	(*ReloadAgentsRequest)(nil),               // 31: responsa.admin.v1.ReloadAgentsRequest
-	(*ReloadAgentsResponse)(nil),              // 32: responsa.admin.v1.ReloadAgentsResponse
-	(*AgentReload)(nil),                       // 33: responsa.admin.v1.AgentReload
-	(*AgentProblem)(nil),                      // 34: responsa.admin.v1.AgentProblem
-	(*ListAgentVersionsRequest)(nil),          // 35: responsa.admin.v1.ListAgentVersionsRequest
-	(*ListAgentVersionsResponse)(nil),         // 36: responsa.admin.v1.ListAgentVersionsResponse
-	(*CreateAgentVersionRequest)(nil),         // 37: responsa.admin.v1.CreateAgentVersionRequest
-	(*PublishAgentVersionRequest)(nil),        // 38: responsa.admin.v1.PublishAgentVersionRequest
-	(*RollbackAgentVersionRequest)(nil),       // 39: responsa.admin.v1.RollbackAgentVersionRequest
-	(*CreateExperimentRequest)(nil),           // 40: responsa.admin.v1.CreateExperimentRequest
-	(*GetExperimentRequest)(nil),              // 41: responsa.admin.v1.GetExperimentRequest
-	(*StopExperimentRequest)(nil),             // 42: responsa.admin.v1.StopExperimentRequest
-	(*GetExperimentReportRequest)(nil),        // 43: responsa.admin.v1.GetExperimentReportRequest
-	(*ListExperimentsRequest)(nil),            // 44: responsa.admin.v1.ListExperimentsRequest
-	(*ListExperimentsResponse)(nil),           // 45: responsa.admin.v1.ListExperimentsResponse
-	(*GetAgentVersionRequest)(nil),            // 46: responsa.admin.v1.GetAgentVersionRequest
-	(*CreateUserRequest)(nil),                 // 47: responsa.admin.v1.CreateUserRequest
-	(*GetUserRequest)(nil),                    // 48: responsa.admin.v1.GetUserRequest
-	(*LookupUserRequest)(nil),                 // 49: responsa.admin.v1.LookupUserRequest
-	(*ListUsersRequest)(nil),                  // 50: responsa.admin.v1.ListUsersRequest
-	(*ListUsersResponse)(nil),                 // 51: responsa.admin.v1.ListUsersResponse
-	(*UpdateUserRequest)(nil),                 // 52: responsa.admin.v1.UpdateUserRequest
-	(*GetUserQuotaRequest)(nil),               // 53: responsa.admin.v1.GetUserQuotaRequest
-	(*UpdateUserQuotaRequest)(nil),            // 54: responsa.admin.v1.UpdateUserQuotaRequest
-	(*GetUserLimitsRequest)(nil),              // 55: responsa.admin.v1.GetUserLimitsRequest
-	(*UpdateUserLimitsRequest)(nil),           // 56: responsa.admin.v1.UpdateUserLimitsRequest
-	(*DisableUserRequest)(nil),                // 57: responsa.admin.v1.DisableUserRequest
-	(*EnableUserRequest)(nil),                 // 58: responsa.admin.v1.EnableUserRequest
-	(*RevokeCredentialsRequest)(nil),          // 59: responsa.admin.v1.RevokeCredentialsRequest
-	(*RevokeCredentialsResponse)(nil),         // 60: responsa.admin.v1.RevokeCredentialsResponse
-	(*DeleteUserRequest)(nil),                 // 61: responsa.admin.v1.DeleteUserRequest
-	(*GrantOwnershipRequest)(nil),             // 62: responsa.admin.v1.GrantOwnershipRequest
-	(*RevokeOwnershipRequest)(nil),            // 63: responsa.admin.v1.RevokeOwnershipRequest
-	(*CreateServiceGrantRequest)(nil),         // 64: responsa.admin.v1.CreateServiceGrantRequest
-	(*ListServiceGrantsRequest)(nil),          // 65: responsa.admin.v1.ListServiceGrantsRequest
-	(*ListServiceGrantsResponse)(nil),         // 66: responsa.admin.v1.ListServiceGrantsResponse
-	(*DeleteServiceGrantRequest)(nil),         // 67: responsa.admin.v1.DeleteServiceGrantRequest
-	(*CreateTenantRequest)(nil),               // 68: responsa.admin.v1.CreateTenantRequest
-	(*CreateTenantResponse)(nil),              // 69: responsa.admin.v1.CreateTenantResponse
-	(*InviteTenantAdministratorRequest)(nil),  // 70: responsa.admin.v1.InviteTenantAdministratorRequest
-	(*InviteTenantAdministratorResponse)(nil), // 71: responsa.admin.v1.InviteTenantAdministratorResponse
-	(*GetTenantRequest)(nil),                  // 72: responsa.admin.v1.GetTenantRequest
-	(*ListTenantsRequest)(nil),                // 73: responsa.admin.v1.ListTenantsRequest
-	(*ListTenantsResponse)(nil),               // 74: responsa.admin.v1.ListTenantsResponse
-	(*SuspendTenantRequest)(nil),              // 75: responsa.admin.v1.SuspendTenantRequest
-	(*ResumeTenantRequest)(nil),               // 76: responsa.admin.v1.ResumeTenantRequest
-	(*EraseTenantRequest)(nil),                // 77: responsa.admin.v1.EraseTenantRequest
-	(*CreateServiceApiKeyRequest)(nil),        // 78: responsa.admin.v1.CreateServiceApiKeyRequest
-	(*CreateServiceApiKeyResponse)(nil),       // 79: responsa.admin.v1.CreateServiceApiKeyResponse
-	(*ListTenantApiKeysRequest)(nil),          // 80: responsa.admin.v1.ListTenantApiKeysRequest
-	(*ListTenantApiKeysResponse)(nil),         // 81: responsa.admin.v1.ListTenantApiKeysResponse
-	(*RevokeTenantApiKeyRequest)(nil),         // 82: responsa.admin.v1.RevokeTenantApiKeyRequest
-	(*ListTenantSessionsRequest)(nil),         // 83: responsa.admin.v1.ListTenantSessionsRequest
-	(*ListTenantSessionsResponse)(nil),        // 84: responsa.admin.v1.ListTenantSessionsResponse
-	(*RevokeTenantSessionsRequest)(nil),       // 85: responsa.admin.v1.RevokeTenantSessionsRequest
-	(*RevokeTenantSessionsResponse)(nil),      // 86: responsa.admin.v1.RevokeTenantSessionsResponse
-	(*ListAuditEventsRequest)(nil),            // 87: responsa.admin.v1.ListAuditEventsRequest
-	(*ListAuditEventsResponse)(nil),           // 88: responsa.admin.v1.ListAuditEventsResponse
-	(*QueryUsageRequest)(nil),                 // 89: responsa.admin.v1.QueryUsageRequest
-	(*QueryUsageResponse)(nil),                // 90: responsa.admin.v1.QueryUsageResponse
-	(*ListFeedbackRequest)(nil),               // 91: responsa.admin.v1.ListFeedbackRequest
-	(*ListFeedbackResponse)(nil),              // 92: responsa.admin.v1.ListFeedbackResponse
-	(*ResolveFeedbackRequest)(nil),            // 93: responsa.admin.v1.ResolveFeedbackRequest
-	(*GetFeedbackStatsRequest)(nil),           // 94: responsa.admin.v1.GetFeedbackStatsRequest
-	(*GetFeedbackStatsResponse)(nil),          // 95: responsa.admin.v1.GetFeedbackStatsResponse
-	(*GetQualityStatsRequest)(nil),            // 96: responsa.admin.v1.GetQualityStatsRequest
-	(*GetQualityStatsResponse)(nil),           // 97: responsa.admin.v1.GetQualityStatsResponse
-	(*ListTenantTurnsRequest)(nil),            // 98: responsa.admin.v1.ListTenantTurnsRequest
-	(*ListTenantTurnsResponse)(nil),           // 99: responsa.admin.v1.ListTenantTurnsResponse
-	(*ListQuestionPatternsRequest)(nil),       // 100: responsa.admin.v1.ListQuestionPatternsRequest
-	(*ListQuestionPatternsResponse)(nil),      // 101: responsa.admin.v1.ListQuestionPatternsResponse
-	(*GetInsightSettingsRequest)(nil),         // 102: responsa.admin.v1.GetInsightSettingsRequest
-	(*UpdateInsightSettingsRequest)(nil),      // 103: responsa.admin.v1.UpdateInsightSettingsRequest
-	(*GetModelsRequest)(nil),                  // 104: responsa.admin.v1.GetModelsRequest
-	(*SetDefaultModelRequest)(nil),            // 105: responsa.admin.v1.SetDefaultModelRequest
-	(*TestModelRequest)(nil),                  // 106: responsa.admin.v1.TestModelRequest
-	(*TestModelResponse)(nil),                 // 107: responsa.admin.v1.TestModelResponse
-	(*Teacher)(nil),                           // 108: responsa.admin.v1.Teacher
-	(*fieldmaskpb.FieldMask)(nil),             // 109: google.protobuf.FieldMask
-	(*Source)(nil),                            // 110: responsa.admin.v1.Source
-	(*PreviewedRow)(nil),                      // 111: responsa.admin.v1.PreviewedRow
-	(*Delivery)(nil),                          // 112: responsa.admin.v1.Delivery
-	(*longrunningpb.Operation)(nil),           // 113: google.longrunning.Operation
-	(*FailedRow)(nil),                         // 114: responsa.admin.v1.FailedRow
-	(*timestamppb.Timestamp)(nil),             // 115: google.protobuf.Timestamp
-	(v1.TurnState)(0),                         // 116: responsa.chat.v1.TurnState
-	(*ReplayedQuestion)(nil),                  // 117: responsa.admin.v1.ReplayedQuestion
-	(*v1.ToolProblem)(nil),                    // 118: responsa.chat.v1.ToolProblem
-	(*v1.AgentVersion)(nil),                   // 119: responsa.chat.v1.AgentVersion
-	(*Experiment)(nil),                        // 120: responsa.admin.v1.Experiment
-	(*v11.User)(nil),                          // 121: responsa.auth.v1.User
-	(*UserQuota)(nil),                         // 122: responsa.admin.v1.UserQuota
-	(*UserLimits)(nil),                        // 123: responsa.admin.v1.UserLimits
-	(*ServiceGrant)(nil),                      // 124: responsa.admin.v1.ServiceGrant
-	(*Tenant)(nil),                            // 125: responsa.admin.v1.Tenant
-	(*v11.ApiKey)(nil),                        // 126: responsa.auth.v1.ApiKey
-	(*v11.Session)(nil),                       // 127: responsa.auth.v1.Session
-	(*AuditEvent)(nil),                        // 128: responsa.admin.v1.AuditEvent
-	(v11.UsageGranularity)(0),                 // 129: responsa.auth.v1.UsageGranularity
-	(v11.UsageDimension)(0),                   // 130: responsa.auth.v1.UsageDimension
-	(*v11.UsageRow)(nil),                      // 131: responsa.auth.v1.UsageRow
-	(*GivenFeedback)(nil),                     // 132: responsa.admin.v1.GivenFeedback
-	(FeedbackState)(0),                        // 133: responsa.admin.v1.FeedbackState
-	(*FeedbackCount)(nil),                     // 134: responsa.admin.v1.FeedbackCount
-	(*Quality)(nil),                           // 135: responsa.admin.v1.Quality
-	(*TenantTurn)(nil),                        // 136: responsa.admin.v1.TenantTurn
-	(QuestionOutcome)(0),                      // 137: responsa.admin.v1.QuestionOutcome
-	(*QuestionPattern)(nil),                   // 138: responsa.admin.v1.QuestionPattern
-	(*InsightSettings)(nil),                   // 139: responsa.admin.v1.InsightSettings
-	(*DefaultModel)(nil),                      // 140: responsa.admin.v1.DefaultModel
-	(ModelTestOutcome)(0),                     // 141: responsa.admin.v1.ModelTestOutcome
-	(*durationpb.Duration)(nil),               // 142: google.protobuf.Duration
-	(*SystemStatus)(nil),                      // 143: responsa.admin.v1.SystemStatus
-	(*emptypb.Empty)(nil),                     // 144: google.protobuf.Empty
-	(*v1.Agent)(nil),                          // 145: responsa.chat.v1.Agent
-	(*ExperimentReport)(nil),                  // 146: responsa.admin.v1.ExperimentReport
-	(*v11.DeletionReceipt)(nil),               // 147: responsa.auth.v1.DeletionReceipt
-	(*ModelSettings)(nil),                     // 148: responsa.admin.v1.ModelSettings
+	(*CreateProgramRequest)(nil),              // 7: responsa.admin.v1.CreateProgramRequest
+	(*ListProgramsRequest)(nil),               // 8: responsa.admin.v1.ListProgramsRequest
+	(*ListProgramsResponse)(nil),              // 9: responsa.admin.v1.ListProgramsResponse
+	(*DeleteProgramRequest)(nil),              // 10: responsa.admin.v1.DeleteProgramRequest
+	(*CreateSourceRequest)(nil),               // 11: responsa.admin.v1.CreateSourceRequest
+	(*GetSourceRequest)(nil),                  // 12: responsa.admin.v1.GetSourceRequest
+	(*ListSourcesRequest)(nil),                // 13: responsa.admin.v1.ListSourcesRequest
+	(*ListSourcesResponse)(nil),               // 14: responsa.admin.v1.ListSourcesResponse
+	(*UpdateSourceRequest)(nil),               // 15: responsa.admin.v1.UpdateSourceRequest
+	(*DeleteSourceRequest)(nil),               // 16: responsa.admin.v1.DeleteSourceRequest
+	(*PreviewSourceRequest)(nil),              // 17: responsa.admin.v1.PreviewSourceRequest
+	(*PreviewSourceResponse)(nil),             // 18: responsa.admin.v1.PreviewSourceResponse
+	(*SyncSourceRequest)(nil),                 // 19: responsa.admin.v1.SyncSourceRequest
+	(*RetryFailedRowsRequest)(nil),            // 20: responsa.admin.v1.RetryFailedRowsRequest
+	(*ListDeliveriesRequest)(nil),             // 21: responsa.admin.v1.ListDeliveriesRequest
+	(*ListDeliveriesResponse)(nil),            // 22: responsa.admin.v1.ListDeliveriesResponse
+	(*RedeliverDeliveryRequest)(nil),          // 23: responsa.admin.v1.RedeliverDeliveryRequest
+	(*NotifySubjectChangedRequest)(nil),       // 24: responsa.admin.v1.NotifySubjectChangedRequest
+	(*NotifySubjectChangedResponse)(nil),      // 25: responsa.admin.v1.NotifySubjectChangedResponse
+	(*ListFailedRowsRequest)(nil),             // 26: responsa.admin.v1.ListFailedRowsRequest
+	(*ListFailedRowsResponse)(nil),            // 27: responsa.admin.v1.ListFailedRowsResponse
+	(*ListConnectionsRequest)(nil),            // 28: responsa.admin.v1.ListConnectionsRequest
+	(*ListConnectionsResponse)(nil),           // 29: responsa.admin.v1.ListConnectionsResponse
+	(*StartReplayRequest)(nil),                // 30: responsa.admin.v1.StartReplayRequest
+	(*ReplayedTurns)(nil),                     // 31: responsa.admin.v1.ReplayedTurns
+	(*ReplayedTexts)(nil),                     // 32: responsa.admin.v1.ReplayedTexts
+	(*ListReplayedQuestionsRequest)(nil),      // 33: responsa.admin.v1.ListReplayedQuestionsRequest
+	(*ListReplayedQuestionsResponse)(nil),     // 34: responsa.admin.v1.ListReplayedQuestionsResponse
+	(*ReloadAgentsRequest)(nil),               // 35: responsa.admin.v1.ReloadAgentsRequest
+	(*ReloadAgentsResponse)(nil),              // 36: responsa.admin.v1.ReloadAgentsResponse
+	(*AgentReload)(nil),                       // 37: responsa.admin.v1.AgentReload
+	(*AgentProblem)(nil),                      // 38: responsa.admin.v1.AgentProblem
+	(*ListAgentVersionsRequest)(nil),          // 39: responsa.admin.v1.ListAgentVersionsRequest
+	(*ListAgentVersionsResponse)(nil),         // 40: responsa.admin.v1.ListAgentVersionsResponse
+	(*CreateAgentVersionRequest)(nil),         // 41: responsa.admin.v1.CreateAgentVersionRequest
+	(*PublishAgentVersionRequest)(nil),        // 42: responsa.admin.v1.PublishAgentVersionRequest
+	(*RollbackAgentVersionRequest)(nil),       // 43: responsa.admin.v1.RollbackAgentVersionRequest
+	(*CreateExperimentRequest)(nil),           // 44: responsa.admin.v1.CreateExperimentRequest
+	(*GetExperimentRequest)(nil),              // 45: responsa.admin.v1.GetExperimentRequest
+	(*StopExperimentRequest)(nil),             // 46: responsa.admin.v1.StopExperimentRequest
+	(*GetExperimentReportRequest)(nil),        // 47: responsa.admin.v1.GetExperimentReportRequest
+	(*ListExperimentsRequest)(nil),            // 48: responsa.admin.v1.ListExperimentsRequest
+	(*ListExperimentsResponse)(nil),           // 49: responsa.admin.v1.ListExperimentsResponse
+	(*GetAgentVersionRequest)(nil),            // 50: responsa.admin.v1.GetAgentVersionRequest
+	(*CreateUserRequest)(nil),                 // 51: responsa.admin.v1.CreateUserRequest
+	(*GetUserRequest)(nil),                    // 52: responsa.admin.v1.GetUserRequest
+	(*LookupUserRequest)(nil),                 // 53: responsa.admin.v1.LookupUserRequest
+	(*ListUsersRequest)(nil),                  // 54: responsa.admin.v1.ListUsersRequest
+	(*ListUsersResponse)(nil),                 // 55: responsa.admin.v1.ListUsersResponse
+	(*UpdateUserRequest)(nil),                 // 56: responsa.admin.v1.UpdateUserRequest
+	(*GetUserQuotaRequest)(nil),               // 57: responsa.admin.v1.GetUserQuotaRequest
+	(*UpdateUserQuotaRequest)(nil),            // 58: responsa.admin.v1.UpdateUserQuotaRequest
+	(*GetUserLimitsRequest)(nil),              // 59: responsa.admin.v1.GetUserLimitsRequest
+	(*UpdateUserLimitsRequest)(nil),           // 60: responsa.admin.v1.UpdateUserLimitsRequest
+	(*DisableUserRequest)(nil),                // 61: responsa.admin.v1.DisableUserRequest
+	(*EnableUserRequest)(nil),                 // 62: responsa.admin.v1.EnableUserRequest
+	(*RevokeCredentialsRequest)(nil),          // 63: responsa.admin.v1.RevokeCredentialsRequest
+	(*RevokeCredentialsResponse)(nil),         // 64: responsa.admin.v1.RevokeCredentialsResponse
+	(*DeleteUserRequest)(nil),                 // 65: responsa.admin.v1.DeleteUserRequest
+	(*GrantOwnershipRequest)(nil),             // 66: responsa.admin.v1.GrantOwnershipRequest
+	(*RevokeOwnershipRequest)(nil),            // 67: responsa.admin.v1.RevokeOwnershipRequest
+	(*CreateServiceGrantRequest)(nil),         // 68: responsa.admin.v1.CreateServiceGrantRequest
+	(*ListServiceGrantsRequest)(nil),          // 69: responsa.admin.v1.ListServiceGrantsRequest
+	(*ListServiceGrantsResponse)(nil),         // 70: responsa.admin.v1.ListServiceGrantsResponse
+	(*DeleteServiceGrantRequest)(nil),         // 71: responsa.admin.v1.DeleteServiceGrantRequest
+	(*CreateTenantRequest)(nil),               // 72: responsa.admin.v1.CreateTenantRequest
+	(*CreateTenantResponse)(nil),              // 73: responsa.admin.v1.CreateTenantResponse
+	(*InviteTenantAdministratorRequest)(nil),  // 74: responsa.admin.v1.InviteTenantAdministratorRequest
+	(*InviteTenantAdministratorResponse)(nil), // 75: responsa.admin.v1.InviteTenantAdministratorResponse
+	(*GetTenantRequest)(nil),                  // 76: responsa.admin.v1.GetTenantRequest
+	(*ListTenantsRequest)(nil),                // 77: responsa.admin.v1.ListTenantsRequest
+	(*ListTenantsResponse)(nil),               // 78: responsa.admin.v1.ListTenantsResponse
+	(*SuspendTenantRequest)(nil),              // 79: responsa.admin.v1.SuspendTenantRequest
+	(*ResumeTenantRequest)(nil),               // 80: responsa.admin.v1.ResumeTenantRequest
+	(*EraseTenantRequest)(nil),                // 81: responsa.admin.v1.EraseTenantRequest
+	(*CreateServiceApiKeyRequest)(nil),        // 82: responsa.admin.v1.CreateServiceApiKeyRequest
+	(*CreateServiceApiKeyResponse)(nil),       // 83: responsa.admin.v1.CreateServiceApiKeyResponse
+	(*ListTenantApiKeysRequest)(nil),          // 84: responsa.admin.v1.ListTenantApiKeysRequest
+	(*ListTenantApiKeysResponse)(nil),         // 85: responsa.admin.v1.ListTenantApiKeysResponse
+	(*RevokeTenantApiKeyRequest)(nil),         // 86: responsa.admin.v1.RevokeTenantApiKeyRequest
+	(*ListTenantSessionsRequest)(nil),         // 87: responsa.admin.v1.ListTenantSessionsRequest
+	(*ListTenantSessionsResponse)(nil),        // 88: responsa.admin.v1.ListTenantSessionsResponse
+	(*RevokeTenantSessionsRequest)(nil),       // 89: responsa.admin.v1.RevokeTenantSessionsRequest
+	(*RevokeTenantSessionsResponse)(nil),      // 90: responsa.admin.v1.RevokeTenantSessionsResponse
+	(*ListAuditEventsRequest)(nil),            // 91: responsa.admin.v1.ListAuditEventsRequest
+	(*ListAuditEventsResponse)(nil),           // 92: responsa.admin.v1.ListAuditEventsResponse
+	(*QueryUsageRequest)(nil),                 // 93: responsa.admin.v1.QueryUsageRequest
+	(*QueryUsageResponse)(nil),                // 94: responsa.admin.v1.QueryUsageResponse
+	(*ListFeedbackRequest)(nil),               // 95: responsa.admin.v1.ListFeedbackRequest
+	(*ListFeedbackResponse)(nil),              // 96: responsa.admin.v1.ListFeedbackResponse
+	(*ResolveFeedbackRequest)(nil),            // 97: responsa.admin.v1.ResolveFeedbackRequest
+	(*GetFeedbackStatsRequest)(nil),           // 98: responsa.admin.v1.GetFeedbackStatsRequest
+	(*GetFeedbackStatsResponse)(nil),          // 99: responsa.admin.v1.GetFeedbackStatsResponse
+	(*GetQualityStatsRequest)(nil),            // 100: responsa.admin.v1.GetQualityStatsRequest
+	(*GetQualityStatsResponse)(nil),           // 101: responsa.admin.v1.GetQualityStatsResponse
+	(*ListTenantTurnsRequest)(nil),            // 102: responsa.admin.v1.ListTenantTurnsRequest
+	(*ListTenantTurnsResponse)(nil),           // 103: responsa.admin.v1.ListTenantTurnsResponse
+	(*ListQuestionPatternsRequest)(nil),       // 104: responsa.admin.v1.ListQuestionPatternsRequest
+	(*ListQuestionPatternsResponse)(nil),      // 105: responsa.admin.v1.ListQuestionPatternsResponse
+	(*GetInsightSettingsRequest)(nil),         // 106: responsa.admin.v1.GetInsightSettingsRequest
+	(*UpdateInsightSettingsRequest)(nil),      // 107: responsa.admin.v1.UpdateInsightSettingsRequest
+	(*GetModelsRequest)(nil),                  // 108: responsa.admin.v1.GetModelsRequest
+	(*SetDefaultModelRequest)(nil),            // 109: responsa.admin.v1.SetDefaultModelRequest
+	(*TestModelRequest)(nil),                  // 110: responsa.admin.v1.TestModelRequest
+	(*TestModelResponse)(nil),                 // 111: responsa.admin.v1.TestModelResponse
+	(*Teacher)(nil),                           // 112: responsa.admin.v1.Teacher
+	(*fieldmaskpb.FieldMask)(nil),             // 113: google.protobuf.FieldMask
+	(*Program)(nil),                           // 114: responsa.admin.v1.Program
+	(*Source)(nil),                            // 115: responsa.admin.v1.Source
+	(*PreviewedRow)(nil),                      // 116: responsa.admin.v1.PreviewedRow
+	(*Delivery)(nil),                          // 117: responsa.admin.v1.Delivery
+	(*longrunningpb.Operation)(nil),           // 118: google.longrunning.Operation
+	(*FailedRow)(nil),                         // 119: responsa.admin.v1.FailedRow
+	(*timestamppb.Timestamp)(nil),             // 120: google.protobuf.Timestamp
+	(v1.TurnState)(0),                         // 121: responsa.chat.v1.TurnState
+	(*ReplayedQuestion)(nil),                  // 122: responsa.admin.v1.ReplayedQuestion
+	(*v1.ToolProblem)(nil),                    // 123: responsa.chat.v1.ToolProblem
+	(*v1.AgentVersion)(nil),                   // 124: responsa.chat.v1.AgentVersion
+	(*Experiment)(nil),                        // 125: responsa.admin.v1.Experiment
+	(*v11.User)(nil),                          // 126: responsa.auth.v1.User
+	(*UserQuota)(nil),                         // 127: responsa.admin.v1.UserQuota
+	(*UserLimits)(nil),                        // 128: responsa.admin.v1.UserLimits
+	(*ServiceGrant)(nil),                      // 129: responsa.admin.v1.ServiceGrant
+	(*Tenant)(nil),                            // 130: responsa.admin.v1.Tenant
+	(*v11.ApiKey)(nil),                        // 131: responsa.auth.v1.ApiKey
+	(*v11.Session)(nil),                       // 132: responsa.auth.v1.Session
+	(*AuditEvent)(nil),                        // 133: responsa.admin.v1.AuditEvent
+	(v11.UsageGranularity)(0),                 // 134: responsa.auth.v1.UsageGranularity
+	(v11.UsageDimension)(0),                   // 135: responsa.auth.v1.UsageDimension
+	(*v11.UsageRow)(nil),                      // 136: responsa.auth.v1.UsageRow
+	(*GivenFeedback)(nil),                     // 137: responsa.admin.v1.GivenFeedback
+	(FeedbackState)(0),                        // 138: responsa.admin.v1.FeedbackState
+	(*FeedbackCount)(nil),                     // 139: responsa.admin.v1.FeedbackCount
+	(*Quality)(nil),                           // 140: responsa.admin.v1.Quality
+	(*TenantTurn)(nil),                        // 141: responsa.admin.v1.TenantTurn
+	(QuestionOutcome)(0),                      // 142: responsa.admin.v1.QuestionOutcome
+	(*QuestionPattern)(nil),                   // 143: responsa.admin.v1.QuestionPattern
+	(*InsightSettings)(nil),                   // 144: responsa.admin.v1.InsightSettings
+	(*DefaultModel)(nil),                      // 145: responsa.admin.v1.DefaultModel
+	(ModelTestOutcome)(0),                     // 146: responsa.admin.v1.ModelTestOutcome
+	(*durationpb.Duration)(nil),               // 147: google.protobuf.Duration
+	(*SystemStatus)(nil),                      // 148: responsa.admin.v1.SystemStatus
+	(*emptypb.Empty)(nil),                     // 149: google.protobuf.Empty
+	(*v1.Agent)(nil),                          // 150: responsa.chat.v1.Agent
+	(*ExperimentReport)(nil),                  // 151: responsa.admin.v1.ExperimentReport
+	(*v11.DeletionReceipt)(nil),               // 152: responsa.auth.v1.DeletionReceipt
+	(*ModelSettings)(nil),                     // 153: responsa.admin.v1.ModelSettings
 }
 var file_responsa_admin_v1_admin_service_proto_depIdxs = []int32{
-	108, // 0: responsa.admin.v1.CreateTeacherRequest.teacher:type_name -> responsa.admin.v1.Teacher
-	108, // 1: responsa.admin.v1.ListTeachersResponse.teachers:type_name -> responsa.admin.v1.Teacher
-	108, // 2: responsa.admin.v1.UpdateTeacherRequest.teacher:type_name -> responsa.admin.v1.Teacher
-	109, // 3: responsa.admin.v1.UpdateTeacherRequest.update_mask:type_name -> google.protobuf.FieldMask
-	110, // 4: responsa.admin.v1.CreateSourceRequest.source:type_name -> responsa.admin.v1.Source
-	110, // 5: responsa.admin.v1.ListSourcesResponse.sources:type_name -> responsa.admin.v1.Source
-	110, // 6: responsa.admin.v1.UpdateSourceRequest.source:type_name -> responsa.admin.v1.Source
-	109, // 7: responsa.admin.v1.UpdateSourceRequest.update_mask:type_name -> google.protobuf.FieldMask
-	111, // 8: responsa.admin.v1.PreviewSourceResponse.rows:type_name -> responsa.admin.v1.PreviewedRow
-	112, // 9: responsa.admin.v1.ListDeliveriesResponse.deliveries:type_name -> responsa.admin.v1.Delivery
-	113, // 10: responsa.admin.v1.NotifySubjectChangedResponse.operations:type_name -> google.longrunning.Operation
-	114, // 11: responsa.admin.v1.ListFailedRowsResponse.failed_rows:type_name -> responsa.admin.v1.FailedRow
-	27,  // 12: responsa.admin.v1.StartReplayRequest.turns:type_name -> responsa.admin.v1.ReplayedTurns
-	28,  // 13: responsa.admin.v1.StartReplayRequest.texts:type_name -> responsa.admin.v1.ReplayedTexts
-	115, // 14: responsa.admin.v1.ReplayedTurns.start_time:type_name -> google.protobuf.Timestamp
-	115, // 15: responsa.admin.v1.ReplayedTurns.end_time:type_name -> google.protobuf.Timestamp
-	116, // 16: responsa.admin.v1.ReplayedTurns.states:type_name -> responsa.chat.v1.TurnState
-	117, // 17: responsa.admin.v1.ListReplayedQuestionsResponse.replayed_questions:type_name -> responsa.admin.v1.ReplayedQuestion
-	33,  // 18: responsa.admin.v1.ReloadAgentsResponse.agents:type_name -> responsa.admin.v1.AgentReload
-	118, // 19: responsa.admin.v1.ReloadAgentsResponse.tool_problems:type_name -> responsa.chat.v1.ToolProblem
-	34,  // 20: responsa.admin.v1.AgentReload.problems:type_name -> responsa.admin.v1.AgentProblem
-	119, // 21: responsa.admin.v1.ListAgentVersionsResponse.agent_versions:type_name -> responsa.chat.v1.AgentVersion
-	119, // 22: responsa.admin.v1.CreateAgentVersionRequest.agent_version:type_name -> responsa.chat.v1.AgentVersion
-	120, // 23: responsa.admin.v1.CreateExperimentRequest.experiment:type_name -> responsa.admin.v1.Experiment
-	120, // 24: responsa.admin.v1.ListExperimentsResponse.experiments:type_name -> responsa.admin.v1.Experiment
-	121, // 25: responsa.admin.v1.CreateUserRequest.user:type_name -> responsa.auth.v1.User
-	121, // 26: responsa.admin.v1.ListUsersResponse.users:type_name -> responsa.auth.v1.User
-	121, // 27: responsa.admin.v1.UpdateUserRequest.user:type_name -> responsa.auth.v1.User
-	109, // 28: responsa.admin.v1.UpdateUserRequest.update_mask:type_name -> google.protobuf.FieldMask
-	122, // 29: responsa.admin.v1.UpdateUserQuotaRequest.user_quota:type_name -> responsa.admin.v1.UserQuota
-	109, // 30: responsa.admin.v1.UpdateUserQuotaRequest.update_mask:type_name -> google.protobuf.FieldMask
-	123, // 31: responsa.admin.v1.UpdateUserLimitsRequest.user_limits:type_name -> responsa.admin.v1.UserLimits
-	109, // 32: responsa.admin.v1.UpdateUserLimitsRequest.update_mask:type_name -> google.protobuf.FieldMask
-	124, // 33: responsa.admin.v1.CreateServiceGrantRequest.service_grant:type_name -> responsa.admin.v1.ServiceGrant
-	124, // 34: responsa.admin.v1.ListServiceGrantsResponse.service_grants:type_name -> responsa.admin.v1.ServiceGrant
-	125, // 35: responsa.admin.v1.CreateTenantResponse.tenant:type_name -> responsa.admin.v1.Tenant
-	115, // 36: responsa.admin.v1.CreateTenantResponse.invitation_expire_time:type_name -> google.protobuf.Timestamp
-	121, // 37: responsa.admin.v1.CreateTenantResponse.administrator:type_name -> responsa.auth.v1.User
-	115, // 38: responsa.admin.v1.InviteTenantAdministratorResponse.invitation_expire_time:type_name -> google.protobuf.Timestamp
-	125, // 39: responsa.admin.v1.ListTenantsResponse.tenants:type_name -> responsa.admin.v1.Tenant
-	126, // 40: responsa.admin.v1.CreateServiceApiKeyRequest.api_key:type_name -> responsa.auth.v1.ApiKey
-	126, // 41: responsa.admin.v1.CreateServiceApiKeyResponse.api_key:type_name -> responsa.auth.v1.ApiKey
-	126, // 42: responsa.admin.v1.ListTenantApiKeysResponse.api_keys:type_name -> responsa.auth.v1.ApiKey
-	127, // 43: responsa.admin.v1.ListTenantSessionsResponse.sessions:type_name -> responsa.auth.v1.Session
-	128, // 44: responsa.admin.v1.ListAuditEventsResponse.audit_events:type_name -> responsa.admin.v1.AuditEvent
-	115, // 45: responsa.admin.v1.QueryUsageRequest.start_time:type_name -> google.protobuf.Timestamp
-	115, // 46: responsa.admin.v1.QueryUsageRequest.end_time:type_name -> google.protobuf.Timestamp
-	129, // 47: responsa.admin.v1.QueryUsageRequest.granularity:type_name -> responsa.auth.v1.UsageGranularity
-	130, // 48: responsa.admin.v1.QueryUsageRequest.group_by:type_name -> responsa.auth.v1.UsageDimension
-	131, // 49: responsa.admin.v1.QueryUsageResponse.rows:type_name -> responsa.auth.v1.UsageRow
-	115, // 50: responsa.admin.v1.QueryUsageResponse.complete_through:type_name -> google.protobuf.Timestamp
-	132, // 51: responsa.admin.v1.ListFeedbackResponse.feedback:type_name -> responsa.admin.v1.GivenFeedback
-	133, // 52: responsa.admin.v1.ResolveFeedbackRequest.state:type_name -> responsa.admin.v1.FeedbackState
-	115, // 53: responsa.admin.v1.GetFeedbackStatsRequest.start_time:type_name -> google.protobuf.Timestamp
-	115, // 54: responsa.admin.v1.GetFeedbackStatsRequest.end_time:type_name -> google.protobuf.Timestamp
-	134, // 55: responsa.admin.v1.GetFeedbackStatsResponse.counts:type_name -> responsa.admin.v1.FeedbackCount
-	115, // 56: responsa.admin.v1.GetFeedbackStatsResponse.complete_through:type_name -> google.protobuf.Timestamp
-	115, // 57: responsa.admin.v1.GetQualityStatsRequest.start_time:type_name -> google.protobuf.Timestamp
-	115, // 58: responsa.admin.v1.GetQualityStatsRequest.end_time:type_name -> google.protobuf.Timestamp
-	129, // 59: responsa.admin.v1.GetQualityStatsRequest.granularity:type_name -> responsa.auth.v1.UsageGranularity
-	135, // 60: responsa.admin.v1.GetQualityStatsResponse.qualities:type_name -> responsa.admin.v1.Quality
-	115, // 61: responsa.admin.v1.GetQualityStatsResponse.complete_through:type_name -> google.protobuf.Timestamp
-	135, // 62: responsa.admin.v1.GetQualityStatsResponse.periods:type_name -> responsa.admin.v1.Quality
-	115, // 63: responsa.admin.v1.ListTenantTurnsRequest.start_time:type_name -> google.protobuf.Timestamp
-	115, // 64: responsa.admin.v1.ListTenantTurnsRequest.end_time:type_name -> google.protobuf.Timestamp
-	136, // 65: responsa.admin.v1.ListTenantTurnsResponse.turns:type_name -> responsa.admin.v1.TenantTurn
-	115, // 66: responsa.admin.v1.ListQuestionPatternsRequest.start_time:type_name -> google.protobuf.Timestamp
-	115, // 67: responsa.admin.v1.ListQuestionPatternsRequest.end_time:type_name -> google.protobuf.Timestamp
-	137, // 68: responsa.admin.v1.ListQuestionPatternsRequest.outcome:type_name -> responsa.admin.v1.QuestionOutcome
-	138, // 69: responsa.admin.v1.ListQuestionPatternsResponse.question_patterns:type_name -> responsa.admin.v1.QuestionPattern
-	115, // 70: responsa.admin.v1.ListQuestionPatternsResponse.complete_through:type_name -> google.protobuf.Timestamp
-	139, // 71: responsa.admin.v1.UpdateInsightSettingsRequest.insight_settings:type_name -> responsa.admin.v1.InsightSettings
-	109, // 72: responsa.admin.v1.UpdateInsightSettingsRequest.update_mask:type_name -> google.protobuf.FieldMask
-	140, // 73: responsa.admin.v1.SetDefaultModelRequest.default_model:type_name -> responsa.admin.v1.DefaultModel
-	140, // 74: responsa.admin.v1.TestModelRequest.default_model:type_name -> responsa.admin.v1.DefaultModel
-	141, // 75: responsa.admin.v1.TestModelResponse.outcome:type_name -> responsa.admin.v1.ModelTestOutcome
-	142, // 76: responsa.admin.v1.TestModelResponse.duration:type_name -> google.protobuf.Duration
-	0,   // 77: responsa.admin.v1.AdminService.GetSystemStatus:input_type -> responsa.admin.v1.GetSystemStatusRequest
-	1,   // 78: responsa.admin.v1.AdminService.CreateTeacher:input_type -> responsa.admin.v1.CreateTeacherRequest
-	2,   // 79: responsa.admin.v1.AdminService.GetTeacher:input_type -> responsa.admin.v1.GetTeacherRequest
-	3,   // 80: responsa.admin.v1.AdminService.ListTeachers:input_type -> responsa.admin.v1.ListTeachersRequest
-	5,   // 81: responsa.admin.v1.AdminService.UpdateTeacher:input_type -> responsa.admin.v1.UpdateTeacherRequest
-	6,   // 82: responsa.admin.v1.AdminService.DeleteTeacher:input_type -> responsa.admin.v1.DeleteTeacherRequest
-	7,   // 83: responsa.admin.v1.AdminService.CreateSource:input_type -> responsa.admin.v1.CreateSourceRequest
-	8,   // 84: responsa.admin.v1.AdminService.GetSource:input_type -> responsa.admin.v1.GetSourceRequest
-	9,   // 85: responsa.admin.v1.AdminService.ListSources:input_type -> responsa.admin.v1.ListSourcesRequest
-	11,  // 86: responsa.admin.v1.AdminService.UpdateSource:input_type -> responsa.admin.v1.UpdateSourceRequest
-	12,  // 87: responsa.admin.v1.AdminService.DeleteSource:input_type -> responsa.admin.v1.DeleteSourceRequest
-	13,  // 88: responsa.admin.v1.AdminService.PreviewSource:input_type -> responsa.admin.v1.PreviewSourceRequest
-	15,  // 89: responsa.admin.v1.AdminService.SyncSource:input_type -> responsa.admin.v1.SyncSourceRequest
-	16,  // 90: responsa.admin.v1.AdminService.RetryFailedRows:input_type -> responsa.admin.v1.RetryFailedRowsRequest
-	17,  // 91: responsa.admin.v1.AdminService.ListDeliveries:input_type -> responsa.admin.v1.ListDeliveriesRequest
-	19,  // 92: responsa.admin.v1.AdminService.RedeliverDelivery:input_type -> responsa.admin.v1.RedeliverDeliveryRequest
-	20,  // 93: responsa.admin.v1.AdminService.NotifySubjectChanged:input_type -> responsa.admin.v1.NotifySubjectChangedRequest
-	22,  // 94: responsa.admin.v1.AdminService.ListFailedRows:input_type -> responsa.admin.v1.ListFailedRowsRequest
-	24,  // 95: responsa.admin.v1.AdminService.ListConnections:input_type -> responsa.admin.v1.ListConnectionsRequest
-	26,  // 96: responsa.admin.v1.AdminService.StartReplay:input_type -> responsa.admin.v1.StartReplayRequest
-	29,  // 97: responsa.admin.v1.AdminService.ListReplayedQuestions:input_type -> responsa.admin.v1.ListReplayedQuestionsRequest
-	31,  // 98: responsa.admin.v1.AdminService.ReloadAgents:input_type -> responsa.admin.v1.ReloadAgentsRequest
-	35,  // 99: responsa.admin.v1.AdminService.ListAgentVersions:input_type -> responsa.admin.v1.ListAgentVersionsRequest
-	46,  // 100: responsa.admin.v1.AdminService.GetAgentVersion:input_type -> responsa.admin.v1.GetAgentVersionRequest
-	37,  // 101: responsa.admin.v1.AdminService.CreateAgentVersion:input_type -> responsa.admin.v1.CreateAgentVersionRequest
-	38,  // 102: responsa.admin.v1.AdminService.PublishAgentVersion:input_type -> responsa.admin.v1.PublishAgentVersionRequest
-	39,  // 103: responsa.admin.v1.AdminService.RollbackAgentVersion:input_type -> responsa.admin.v1.RollbackAgentVersionRequest
-	40,  // 104: responsa.admin.v1.AdminService.CreateExperiment:input_type -> responsa.admin.v1.CreateExperimentRequest
-	41,  // 105: responsa.admin.v1.AdminService.GetExperiment:input_type -> responsa.admin.v1.GetExperimentRequest
-	44,  // 106: responsa.admin.v1.AdminService.ListExperiments:input_type -> responsa.admin.v1.ListExperimentsRequest
-	42,  // 107: responsa.admin.v1.AdminService.StopExperiment:input_type -> responsa.admin.v1.StopExperimentRequest
-	43,  // 108: responsa.admin.v1.AdminService.GetExperimentReport:input_type -> responsa.admin.v1.GetExperimentReportRequest
-	47,  // 109: responsa.admin.v1.AdminService.CreateUser:input_type -> responsa.admin.v1.CreateUserRequest
-	48,  // 110: responsa.admin.v1.AdminService.GetUser:input_type -> responsa.admin.v1.GetUserRequest
-	49,  // 111: responsa.admin.v1.AdminService.LookupUser:input_type -> responsa.admin.v1.LookupUserRequest
-	50,  // 112: responsa.admin.v1.AdminService.ListUsers:input_type -> responsa.admin.v1.ListUsersRequest
-	52,  // 113: responsa.admin.v1.AdminService.UpdateUser:input_type -> responsa.admin.v1.UpdateUserRequest
-	55,  // 114: responsa.admin.v1.AdminService.GetUserLimits:input_type -> responsa.admin.v1.GetUserLimitsRequest
-	56,  // 115: responsa.admin.v1.AdminService.UpdateUserLimits:input_type -> responsa.admin.v1.UpdateUserLimitsRequest
-	57,  // 116: responsa.admin.v1.AdminService.DisableUser:input_type -> responsa.admin.v1.DisableUserRequest
-	58,  // 117: responsa.admin.v1.AdminService.EnableUser:input_type -> responsa.admin.v1.EnableUserRequest
-	59,  // 118: responsa.admin.v1.AdminService.RevokeCredentials:input_type -> responsa.admin.v1.RevokeCredentialsRequest
-	61,  // 119: responsa.admin.v1.AdminService.DeleteUser:input_type -> responsa.admin.v1.DeleteUserRequest
-	62,  // 120: responsa.admin.v1.AdminService.GrantOwnership:input_type -> responsa.admin.v1.GrantOwnershipRequest
-	63,  // 121: responsa.admin.v1.AdminService.RevokeOwnership:input_type -> responsa.admin.v1.RevokeOwnershipRequest
-	64,  // 122: responsa.admin.v1.AdminService.CreateServiceGrant:input_type -> responsa.admin.v1.CreateServiceGrantRequest
-	65,  // 123: responsa.admin.v1.AdminService.ListServiceGrants:input_type -> responsa.admin.v1.ListServiceGrantsRequest
-	67,  // 124: responsa.admin.v1.AdminService.DeleteServiceGrant:input_type -> responsa.admin.v1.DeleteServiceGrantRequest
-	68,  // 125: responsa.admin.v1.AdminService.CreateTenant:input_type -> responsa.admin.v1.CreateTenantRequest
-	70,  // 126: responsa.admin.v1.AdminService.InviteTenantAdministrator:input_type -> responsa.admin.v1.InviteTenantAdministratorRequest
-	72,  // 127: responsa.admin.v1.AdminService.GetTenant:input_type -> responsa.admin.v1.GetTenantRequest
-	73,  // 128: responsa.admin.v1.AdminService.ListTenants:input_type -> responsa.admin.v1.ListTenantsRequest
-	75,  // 129: responsa.admin.v1.AdminService.SuspendTenant:input_type -> responsa.admin.v1.SuspendTenantRequest
-	76,  // 130: responsa.admin.v1.AdminService.ResumeTenant:input_type -> responsa.admin.v1.ResumeTenantRequest
-	77,  // 131: responsa.admin.v1.AdminService.EraseTenant:input_type -> responsa.admin.v1.EraseTenantRequest
-	53,  // 132: responsa.admin.v1.AdminService.GetUserQuota:input_type -> responsa.admin.v1.GetUserQuotaRequest
-	54,  // 133: responsa.admin.v1.AdminService.UpdateUserQuota:input_type -> responsa.admin.v1.UpdateUserQuotaRequest
-	78,  // 134: responsa.admin.v1.AdminService.CreateServiceApiKey:input_type -> responsa.admin.v1.CreateServiceApiKeyRequest
-	80,  // 135: responsa.admin.v1.AdminService.ListTenantApiKeys:input_type -> responsa.admin.v1.ListTenantApiKeysRequest
-	82,  // 136: responsa.admin.v1.AdminService.RevokeTenantApiKey:input_type -> responsa.admin.v1.RevokeTenantApiKeyRequest
-	83,  // 137: responsa.admin.v1.AdminService.ListTenantSessions:input_type -> responsa.admin.v1.ListTenantSessionsRequest
-	85,  // 138: responsa.admin.v1.AdminService.RevokeTenantSessions:input_type -> responsa.admin.v1.RevokeTenantSessionsRequest
-	87,  // 139: responsa.admin.v1.AdminService.ListAuditEvents:input_type -> responsa.admin.v1.ListAuditEventsRequest
-	89,  // 140: responsa.admin.v1.AdminService.QueryUsage:input_type -> responsa.admin.v1.QueryUsageRequest
-	91,  // 141: responsa.admin.v1.AdminService.ListFeedback:input_type -> responsa.admin.v1.ListFeedbackRequest
-	93,  // 142: responsa.admin.v1.AdminService.ResolveFeedback:input_type -> responsa.admin.v1.ResolveFeedbackRequest
-	94,  // 143: responsa.admin.v1.AdminService.GetFeedbackStats:input_type -> responsa.admin.v1.GetFeedbackStatsRequest
-	96,  // 144: responsa.admin.v1.AdminService.GetQualityStats:input_type -> responsa.admin.v1.GetQualityStatsRequest
-	98,  // 145: responsa.admin.v1.AdminService.ListTenantTurns:input_type -> responsa.admin.v1.ListTenantTurnsRequest
-	100, // 146: responsa.admin.v1.AdminService.ListQuestionPatterns:input_type -> responsa.admin.v1.ListQuestionPatternsRequest
-	102, // 147: responsa.admin.v1.AdminService.GetInsightSettings:input_type -> responsa.admin.v1.GetInsightSettingsRequest
-	103, // 148: responsa.admin.v1.AdminService.UpdateInsightSettings:input_type -> responsa.admin.v1.UpdateInsightSettingsRequest
-	104, // 149: responsa.admin.v1.AdminService.GetModels:input_type -> responsa.admin.v1.GetModelsRequest
-	105, // 150: responsa.admin.v1.AdminService.SetDefaultModel:input_type -> responsa.admin.v1.SetDefaultModelRequest
-	106, // 151: responsa.admin.v1.AdminService.TestModel:input_type -> responsa.admin.v1.TestModelRequest
-	143, // 152: responsa.admin.v1.AdminService.GetSystemStatus:output_type -> responsa.admin.v1.SystemStatus
-	108, // 153: responsa.admin.v1.AdminService.CreateTeacher:output_type -> responsa.admin.v1.Teacher
-	108, // 154: responsa.admin.v1.AdminService.GetTeacher:output_type -> responsa.admin.v1.Teacher
-	4,   // 155: responsa.admin.v1.AdminService.ListTeachers:output_type -> responsa.admin.v1.ListTeachersResponse
-	108, // 156: responsa.admin.v1.AdminService.UpdateTeacher:output_type -> responsa.admin.v1.Teacher
-	144, // 157: responsa.admin.v1.AdminService.DeleteTeacher:output_type -> google.protobuf.Empty
-	110, // 158: responsa.admin.v1.AdminService.CreateSource:output_type -> responsa.admin.v1.Source
-	110, // 159: responsa.admin.v1.AdminService.GetSource:output_type -> responsa.admin.v1.Source
-	10,  // 160: responsa.admin.v1.AdminService.ListSources:output_type -> responsa.admin.v1.ListSourcesResponse
-	110, // 161: responsa.admin.v1.AdminService.UpdateSource:output_type -> responsa.admin.v1.Source
-	144, // 162: responsa.admin.v1.AdminService.DeleteSource:output_type -> google.protobuf.Empty
-	14,  // 163: responsa.admin.v1.AdminService.PreviewSource:output_type -> responsa.admin.v1.PreviewSourceResponse
-	113, // 164: responsa.admin.v1.AdminService.SyncSource:output_type -> google.longrunning.Operation
-	113, // 165: responsa.admin.v1.AdminService.RetryFailedRows:output_type -> google.longrunning.Operation
-	18,  // 166: responsa.admin.v1.AdminService.ListDeliveries:output_type -> responsa.admin.v1.ListDeliveriesResponse
-	112, // 167: responsa.admin.v1.AdminService.RedeliverDelivery:output_type -> responsa.admin.v1.Delivery
-	21,  // 168: responsa.admin.v1.AdminService.NotifySubjectChanged:output_type -> responsa.admin.v1.NotifySubjectChangedResponse
-	23,  // 169: responsa.admin.v1.AdminService.ListFailedRows:output_type -> responsa.admin.v1.ListFailedRowsResponse
-	25,  // 170: responsa.admin.v1.AdminService.ListConnections:output_type -> responsa.admin.v1.ListConnectionsResponse
-	113, // 171: responsa.admin.v1.AdminService.StartReplay:output_type -> google.longrunning.Operation
-	30,  // 172: responsa.admin.v1.AdminService.ListReplayedQuestions:output_type -> responsa.admin.v1.ListReplayedQuestionsResponse
-	32,  // 173: responsa.admin.v1.AdminService.ReloadAgents:output_type -> responsa.admin.v1.ReloadAgentsResponse
-	36,  // 174: responsa.admin.v1.AdminService.ListAgentVersions:output_type -> responsa.admin.v1.ListAgentVersionsResponse
-	119, // 175: responsa.admin.v1.AdminService.GetAgentVersion:output_type -> responsa.chat.v1.AgentVersion
-	119, // 176: responsa.admin.v1.AdminService.CreateAgentVersion:output_type -> responsa.chat.v1.AgentVersion
-	145, // 177: responsa.admin.v1.AdminService.PublishAgentVersion:output_type -> responsa.chat.v1.Agent
-	145, // 178: responsa.admin.v1.AdminService.RollbackAgentVersion:output_type -> responsa.chat.v1.Agent
-	120, // 179: responsa.admin.v1.AdminService.CreateExperiment:output_type -> responsa.admin.v1.Experiment
-	120, // 180: responsa.admin.v1.AdminService.GetExperiment:output_type -> responsa.admin.v1.Experiment
-	45,  // 181: responsa.admin.v1.AdminService.ListExperiments:output_type -> responsa.admin.v1.ListExperimentsResponse
-	120, // 182: responsa.admin.v1.AdminService.StopExperiment:output_type -> responsa.admin.v1.Experiment
-	146, // 183: responsa.admin.v1.AdminService.GetExperimentReport:output_type -> responsa.admin.v1.ExperimentReport
-	121, // 184: responsa.admin.v1.AdminService.CreateUser:output_type -> responsa.auth.v1.User
-	121, // 185: responsa.admin.v1.AdminService.GetUser:output_type -> responsa.auth.v1.User
-	121, // 186: responsa.admin.v1.AdminService.LookupUser:output_type -> responsa.auth.v1.User
-	51,  // 187: responsa.admin.v1.AdminService.ListUsers:output_type -> responsa.admin.v1.ListUsersResponse
-	121, // 188: responsa.admin.v1.AdminService.UpdateUser:output_type -> responsa.auth.v1.User
-	123, // 189: responsa.admin.v1.AdminService.GetUserLimits:output_type -> responsa.admin.v1.UserLimits
-	123, // 190: responsa.admin.v1.AdminService.UpdateUserLimits:output_type -> responsa.admin.v1.UserLimits
-	121, // 191: responsa.admin.v1.AdminService.DisableUser:output_type -> responsa.auth.v1.User
-	121, // 192: responsa.admin.v1.AdminService.EnableUser:output_type -> responsa.auth.v1.User
-	60,  // 193: responsa.admin.v1.AdminService.RevokeCredentials:output_type -> responsa.admin.v1.RevokeCredentialsResponse
-	147, // 194: responsa.admin.v1.AdminService.DeleteUser:output_type -> responsa.auth.v1.DeletionReceipt
-	121, // 195: responsa.admin.v1.AdminService.GrantOwnership:output_type -> responsa.auth.v1.User
-	121, // 196: responsa.admin.v1.AdminService.RevokeOwnership:output_type -> responsa.auth.v1.User
-	124, // 197: responsa.admin.v1.AdminService.CreateServiceGrant:output_type -> responsa.admin.v1.ServiceGrant
-	66,  // 198: responsa.admin.v1.AdminService.ListServiceGrants:output_type -> responsa.admin.v1.ListServiceGrantsResponse
-	144, // 199: responsa.admin.v1.AdminService.DeleteServiceGrant:output_type -> google.protobuf.Empty
-	69,  // 200: responsa.admin.v1.AdminService.CreateTenant:output_type -> responsa.admin.v1.CreateTenantResponse
-	71,  // 201: responsa.admin.v1.AdminService.InviteTenantAdministrator:output_type -> responsa.admin.v1.InviteTenantAdministratorResponse
-	125, // 202: responsa.admin.v1.AdminService.GetTenant:output_type -> responsa.admin.v1.Tenant
-	74,  // 203: responsa.admin.v1.AdminService.ListTenants:output_type -> responsa.admin.v1.ListTenantsResponse
-	125, // 204: responsa.admin.v1.AdminService.SuspendTenant:output_type -> responsa.admin.v1.Tenant
-	125, // 205: responsa.admin.v1.AdminService.ResumeTenant:output_type -> responsa.admin.v1.Tenant
-	125, // 206: responsa.admin.v1.AdminService.EraseTenant:output_type -> responsa.admin.v1.Tenant
-	122, // 207: responsa.admin.v1.AdminService.GetUserQuota:output_type -> responsa.admin.v1.UserQuota
-	122, // 208: responsa.admin.v1.AdminService.UpdateUserQuota:output_type -> responsa.admin.v1.UserQuota
-	79,  // 209: responsa.admin.v1.AdminService.CreateServiceApiKey:output_type -> responsa.admin.v1.CreateServiceApiKeyResponse
-	81,  // 210: responsa.admin.v1.AdminService.ListTenantApiKeys:output_type -> responsa.admin.v1.ListTenantApiKeysResponse
-	126, // 211: responsa.admin.v1.AdminService.RevokeTenantApiKey:output_type -> responsa.auth.v1.ApiKey
-	84,  // 212: responsa.admin.v1.AdminService.ListTenantSessions:output_type -> responsa.admin.v1.ListTenantSessionsResponse
-	86,  // 213: responsa.admin.v1.AdminService.RevokeTenantSessions:output_type -> responsa.admin.v1.RevokeTenantSessionsResponse
-	88,  // 214: responsa.admin.v1.AdminService.ListAuditEvents:output_type -> responsa.admin.v1.ListAuditEventsResponse
-	90,  // 215: responsa.admin.v1.AdminService.QueryUsage:output_type -> responsa.admin.v1.QueryUsageResponse
-	92,  // 216: responsa.admin.v1.AdminService.ListFeedback:output_type -> responsa.admin.v1.ListFeedbackResponse
-	132, // 217: responsa.admin.v1.AdminService.ResolveFeedback:output_type -> responsa.admin.v1.GivenFeedback
-	95,  // 218: responsa.admin.v1.AdminService.GetFeedbackStats:output_type -> responsa.admin.v1.GetFeedbackStatsResponse
-	97,  // 219: responsa.admin.v1.AdminService.GetQualityStats:output_type -> responsa.admin.v1.GetQualityStatsResponse
-	99,  // 220: responsa.admin.v1.AdminService.ListTenantTurns:output_type -> responsa.admin.v1.ListTenantTurnsResponse
-	101, // 221: responsa.admin.v1.AdminService.ListQuestionPatterns:output_type -> responsa.admin.v1.ListQuestionPatternsResponse
-	139, // 222: responsa.admin.v1.AdminService.GetInsightSettings:output_type -> responsa.admin.v1.InsightSettings
-	139, // 223: responsa.admin.v1.AdminService.UpdateInsightSettings:output_type -> responsa.admin.v1.InsightSettings
-	148, // 224: responsa.admin.v1.AdminService.GetModels:output_type -> responsa.admin.v1.ModelSettings
-	148, // 225: responsa.admin.v1.AdminService.SetDefaultModel:output_type -> responsa.admin.v1.ModelSettings
-	107, // 226: responsa.admin.v1.AdminService.TestModel:output_type -> responsa.admin.v1.TestModelResponse
-	152, // [152:227] is the sub-list for method output_type
-	77,  // [77:152] is the sub-list for method input_type
-	77,  // [77:77] is the sub-list for extension type_name
-	77,  // [77:77] is the sub-list for extension extendee
-	0,   // [0:77] is the sub-list for field type_name
+	112, // 0: responsa.admin.v1.CreateTeacherRequest.teacher:type_name -> responsa.admin.v1.Teacher
+	112, // 1: responsa.admin.v1.ListTeachersResponse.teachers:type_name -> responsa.admin.v1.Teacher
+	112, // 2: responsa.admin.v1.UpdateTeacherRequest.teacher:type_name -> responsa.admin.v1.Teacher
+	113, // 3: responsa.admin.v1.UpdateTeacherRequest.update_mask:type_name -> google.protobuf.FieldMask
+	114, // 4: responsa.admin.v1.CreateProgramRequest.program:type_name -> responsa.admin.v1.Program
+	114, // 5: responsa.admin.v1.ListProgramsResponse.programs:type_name -> responsa.admin.v1.Program
+	115, // 6: responsa.admin.v1.CreateSourceRequest.source:type_name -> responsa.admin.v1.Source
+	115, // 7: responsa.admin.v1.ListSourcesResponse.sources:type_name -> responsa.admin.v1.Source
+	115, // 8: responsa.admin.v1.UpdateSourceRequest.source:type_name -> responsa.admin.v1.Source
+	113, // 9: responsa.admin.v1.UpdateSourceRequest.update_mask:type_name -> google.protobuf.FieldMask
+	116, // 10: responsa.admin.v1.PreviewSourceResponse.rows:type_name -> responsa.admin.v1.PreviewedRow
+	117, // 11: responsa.admin.v1.ListDeliveriesResponse.deliveries:type_name -> responsa.admin.v1.Delivery
+	118, // 12: responsa.admin.v1.NotifySubjectChangedResponse.operations:type_name -> google.longrunning.Operation
+	119, // 13: responsa.admin.v1.ListFailedRowsResponse.failed_rows:type_name -> responsa.admin.v1.FailedRow
+	31,  // 14: responsa.admin.v1.StartReplayRequest.turns:type_name -> responsa.admin.v1.ReplayedTurns
+	32,  // 15: responsa.admin.v1.StartReplayRequest.texts:type_name -> responsa.admin.v1.ReplayedTexts
+	120, // 16: responsa.admin.v1.ReplayedTurns.start_time:type_name -> google.protobuf.Timestamp
+	120, // 17: responsa.admin.v1.ReplayedTurns.end_time:type_name -> google.protobuf.Timestamp
+	121, // 18: responsa.admin.v1.ReplayedTurns.states:type_name -> responsa.chat.v1.TurnState
+	122, // 19: responsa.admin.v1.ListReplayedQuestionsResponse.replayed_questions:type_name -> responsa.admin.v1.ReplayedQuestion
+	37,  // 20: responsa.admin.v1.ReloadAgentsResponse.agents:type_name -> responsa.admin.v1.AgentReload
+	123, // 21: responsa.admin.v1.ReloadAgentsResponse.tool_problems:type_name -> responsa.chat.v1.ToolProblem
+	38,  // 22: responsa.admin.v1.AgentReload.problems:type_name -> responsa.admin.v1.AgentProblem
+	124, // 23: responsa.admin.v1.ListAgentVersionsResponse.agent_versions:type_name -> responsa.chat.v1.AgentVersion
+	124, // 24: responsa.admin.v1.CreateAgentVersionRequest.agent_version:type_name -> responsa.chat.v1.AgentVersion
+	125, // 25: responsa.admin.v1.CreateExperimentRequest.experiment:type_name -> responsa.admin.v1.Experiment
+	125, // 26: responsa.admin.v1.ListExperimentsResponse.experiments:type_name -> responsa.admin.v1.Experiment
+	126, // 27: responsa.admin.v1.CreateUserRequest.user:type_name -> responsa.auth.v1.User
+	126, // 28: responsa.admin.v1.ListUsersResponse.users:type_name -> responsa.auth.v1.User
+	126, // 29: responsa.admin.v1.UpdateUserRequest.user:type_name -> responsa.auth.v1.User
+	113, // 30: responsa.admin.v1.UpdateUserRequest.update_mask:type_name -> google.protobuf.FieldMask
+	127, // 31: responsa.admin.v1.UpdateUserQuotaRequest.user_quota:type_name -> responsa.admin.v1.UserQuota
+	113, // 32: responsa.admin.v1.UpdateUserQuotaRequest.update_mask:type_name -> google.protobuf.FieldMask
+	128, // 33: responsa.admin.v1.UpdateUserLimitsRequest.user_limits:type_name -> responsa.admin.v1.UserLimits
+	113, // 34: responsa.admin.v1.UpdateUserLimitsRequest.update_mask:type_name -> google.protobuf.FieldMask
+	129, // 35: responsa.admin.v1.CreateServiceGrantRequest.service_grant:type_name -> responsa.admin.v1.ServiceGrant
+	129, // 36: responsa.admin.v1.ListServiceGrantsResponse.service_grants:type_name -> responsa.admin.v1.ServiceGrant
+	130, // 37: responsa.admin.v1.CreateTenantResponse.tenant:type_name -> responsa.admin.v1.Tenant
+	120, // 38: responsa.admin.v1.CreateTenantResponse.invitation_expire_time:type_name -> google.protobuf.Timestamp
+	126, // 39: responsa.admin.v1.CreateTenantResponse.administrator:type_name -> responsa.auth.v1.User
+	120, // 40: responsa.admin.v1.InviteTenantAdministratorResponse.invitation_expire_time:type_name -> google.protobuf.Timestamp
+	130, // 41: responsa.admin.v1.ListTenantsResponse.tenants:type_name -> responsa.admin.v1.Tenant
+	131, // 42: responsa.admin.v1.CreateServiceApiKeyRequest.api_key:type_name -> responsa.auth.v1.ApiKey
+	131, // 43: responsa.admin.v1.CreateServiceApiKeyResponse.api_key:type_name -> responsa.auth.v1.ApiKey
+	131, // 44: responsa.admin.v1.ListTenantApiKeysResponse.api_keys:type_name -> responsa.auth.v1.ApiKey
+	132, // 45: responsa.admin.v1.ListTenantSessionsResponse.sessions:type_name -> responsa.auth.v1.Session
+	133, // 46: responsa.admin.v1.ListAuditEventsResponse.audit_events:type_name -> responsa.admin.v1.AuditEvent
+	120, // 47: responsa.admin.v1.QueryUsageRequest.start_time:type_name -> google.protobuf.Timestamp
+	120, // 48: responsa.admin.v1.QueryUsageRequest.end_time:type_name -> google.protobuf.Timestamp
+	134, // 49: responsa.admin.v1.QueryUsageRequest.granularity:type_name -> responsa.auth.v1.UsageGranularity
+	135, // 50: responsa.admin.v1.QueryUsageRequest.group_by:type_name -> responsa.auth.v1.UsageDimension
+	136, // 51: responsa.admin.v1.QueryUsageResponse.rows:type_name -> responsa.auth.v1.UsageRow
+	120, // 52: responsa.admin.v1.QueryUsageResponse.complete_through:type_name -> google.protobuf.Timestamp
+	137, // 53: responsa.admin.v1.ListFeedbackResponse.feedback:type_name -> responsa.admin.v1.GivenFeedback
+	138, // 54: responsa.admin.v1.ResolveFeedbackRequest.state:type_name -> responsa.admin.v1.FeedbackState
+	120, // 55: responsa.admin.v1.GetFeedbackStatsRequest.start_time:type_name -> google.protobuf.Timestamp
+	120, // 56: responsa.admin.v1.GetFeedbackStatsRequest.end_time:type_name -> google.protobuf.Timestamp
+	139, // 57: responsa.admin.v1.GetFeedbackStatsResponse.counts:type_name -> responsa.admin.v1.FeedbackCount
+	120, // 58: responsa.admin.v1.GetFeedbackStatsResponse.complete_through:type_name -> google.protobuf.Timestamp
+	120, // 59: responsa.admin.v1.GetQualityStatsRequest.start_time:type_name -> google.protobuf.Timestamp
+	120, // 60: responsa.admin.v1.GetQualityStatsRequest.end_time:type_name -> google.protobuf.Timestamp
+	134, // 61: responsa.admin.v1.GetQualityStatsRequest.granularity:type_name -> responsa.auth.v1.UsageGranularity
+	140, // 62: responsa.admin.v1.GetQualityStatsResponse.qualities:type_name -> responsa.admin.v1.Quality
+	120, // 63: responsa.admin.v1.GetQualityStatsResponse.complete_through:type_name -> google.protobuf.Timestamp
+	140, // 64: responsa.admin.v1.GetQualityStatsResponse.periods:type_name -> responsa.admin.v1.Quality
+	120, // 65: responsa.admin.v1.ListTenantTurnsRequest.start_time:type_name -> google.protobuf.Timestamp
+	120, // 66: responsa.admin.v1.ListTenantTurnsRequest.end_time:type_name -> google.protobuf.Timestamp
+	141, // 67: responsa.admin.v1.ListTenantTurnsResponse.turns:type_name -> responsa.admin.v1.TenantTurn
+	120, // 68: responsa.admin.v1.ListQuestionPatternsRequest.start_time:type_name -> google.protobuf.Timestamp
+	120, // 69: responsa.admin.v1.ListQuestionPatternsRequest.end_time:type_name -> google.protobuf.Timestamp
+	142, // 70: responsa.admin.v1.ListQuestionPatternsRequest.outcome:type_name -> responsa.admin.v1.QuestionOutcome
+	143, // 71: responsa.admin.v1.ListQuestionPatternsResponse.question_patterns:type_name -> responsa.admin.v1.QuestionPattern
+	120, // 72: responsa.admin.v1.ListQuestionPatternsResponse.complete_through:type_name -> google.protobuf.Timestamp
+	144, // 73: responsa.admin.v1.UpdateInsightSettingsRequest.insight_settings:type_name -> responsa.admin.v1.InsightSettings
+	113, // 74: responsa.admin.v1.UpdateInsightSettingsRequest.update_mask:type_name -> google.protobuf.FieldMask
+	145, // 75: responsa.admin.v1.SetDefaultModelRequest.default_model:type_name -> responsa.admin.v1.DefaultModel
+	145, // 76: responsa.admin.v1.TestModelRequest.default_model:type_name -> responsa.admin.v1.DefaultModel
+	146, // 77: responsa.admin.v1.TestModelResponse.outcome:type_name -> responsa.admin.v1.ModelTestOutcome
+	147, // 78: responsa.admin.v1.TestModelResponse.duration:type_name -> google.protobuf.Duration
+	0,   // 79: responsa.admin.v1.AdminService.GetSystemStatus:input_type -> responsa.admin.v1.GetSystemStatusRequest
+	1,   // 80: responsa.admin.v1.AdminService.CreateTeacher:input_type -> responsa.admin.v1.CreateTeacherRequest
+	2,   // 81: responsa.admin.v1.AdminService.GetTeacher:input_type -> responsa.admin.v1.GetTeacherRequest
+	3,   // 82: responsa.admin.v1.AdminService.ListTeachers:input_type -> responsa.admin.v1.ListTeachersRequest
+	5,   // 83: responsa.admin.v1.AdminService.UpdateTeacher:input_type -> responsa.admin.v1.UpdateTeacherRequest
+	6,   // 84: responsa.admin.v1.AdminService.DeleteTeacher:input_type -> responsa.admin.v1.DeleteTeacherRequest
+	7,   // 85: responsa.admin.v1.AdminService.CreateProgram:input_type -> responsa.admin.v1.CreateProgramRequest
+	8,   // 86: responsa.admin.v1.AdminService.ListPrograms:input_type -> responsa.admin.v1.ListProgramsRequest
+	10,  // 87: responsa.admin.v1.AdminService.DeleteProgram:input_type -> responsa.admin.v1.DeleteProgramRequest
+	11,  // 88: responsa.admin.v1.AdminService.CreateSource:input_type -> responsa.admin.v1.CreateSourceRequest
+	12,  // 89: responsa.admin.v1.AdminService.GetSource:input_type -> responsa.admin.v1.GetSourceRequest
+	13,  // 90: responsa.admin.v1.AdminService.ListSources:input_type -> responsa.admin.v1.ListSourcesRequest
+	15,  // 91: responsa.admin.v1.AdminService.UpdateSource:input_type -> responsa.admin.v1.UpdateSourceRequest
+	16,  // 92: responsa.admin.v1.AdminService.DeleteSource:input_type -> responsa.admin.v1.DeleteSourceRequest
+	17,  // 93: responsa.admin.v1.AdminService.PreviewSource:input_type -> responsa.admin.v1.PreviewSourceRequest
+	19,  // 94: responsa.admin.v1.AdminService.SyncSource:input_type -> responsa.admin.v1.SyncSourceRequest
+	20,  // 95: responsa.admin.v1.AdminService.RetryFailedRows:input_type -> responsa.admin.v1.RetryFailedRowsRequest
+	21,  // 96: responsa.admin.v1.AdminService.ListDeliveries:input_type -> responsa.admin.v1.ListDeliveriesRequest
+	23,  // 97: responsa.admin.v1.AdminService.RedeliverDelivery:input_type -> responsa.admin.v1.RedeliverDeliveryRequest
+	24,  // 98: responsa.admin.v1.AdminService.NotifySubjectChanged:input_type -> responsa.admin.v1.NotifySubjectChangedRequest
+	26,  // 99: responsa.admin.v1.AdminService.ListFailedRows:input_type -> responsa.admin.v1.ListFailedRowsRequest
+	28,  // 100: responsa.admin.v1.AdminService.ListConnections:input_type -> responsa.admin.v1.ListConnectionsRequest
+	30,  // 101: responsa.admin.v1.AdminService.StartReplay:input_type -> responsa.admin.v1.StartReplayRequest
+	33,  // 102: responsa.admin.v1.AdminService.ListReplayedQuestions:input_type -> responsa.admin.v1.ListReplayedQuestionsRequest
+	35,  // 103: responsa.admin.v1.AdminService.ReloadAgents:input_type -> responsa.admin.v1.ReloadAgentsRequest
+	39,  // 104: responsa.admin.v1.AdminService.ListAgentVersions:input_type -> responsa.admin.v1.ListAgentVersionsRequest
+	50,  // 105: responsa.admin.v1.AdminService.GetAgentVersion:input_type -> responsa.admin.v1.GetAgentVersionRequest
+	41,  // 106: responsa.admin.v1.AdminService.CreateAgentVersion:input_type -> responsa.admin.v1.CreateAgentVersionRequest
+	42,  // 107: responsa.admin.v1.AdminService.PublishAgentVersion:input_type -> responsa.admin.v1.PublishAgentVersionRequest
+	43,  // 108: responsa.admin.v1.AdminService.RollbackAgentVersion:input_type -> responsa.admin.v1.RollbackAgentVersionRequest
+	44,  // 109: responsa.admin.v1.AdminService.CreateExperiment:input_type -> responsa.admin.v1.CreateExperimentRequest
+	45,  // 110: responsa.admin.v1.AdminService.GetExperiment:input_type -> responsa.admin.v1.GetExperimentRequest
+	48,  // 111: responsa.admin.v1.AdminService.ListExperiments:input_type -> responsa.admin.v1.ListExperimentsRequest
+	46,  // 112: responsa.admin.v1.AdminService.StopExperiment:input_type -> responsa.admin.v1.StopExperimentRequest
+	47,  // 113: responsa.admin.v1.AdminService.GetExperimentReport:input_type -> responsa.admin.v1.GetExperimentReportRequest
+	51,  // 114: responsa.admin.v1.AdminService.CreateUser:input_type -> responsa.admin.v1.CreateUserRequest
+	52,  // 115: responsa.admin.v1.AdminService.GetUser:input_type -> responsa.admin.v1.GetUserRequest
+	53,  // 116: responsa.admin.v1.AdminService.LookupUser:input_type -> responsa.admin.v1.LookupUserRequest
+	54,  // 117: responsa.admin.v1.AdminService.ListUsers:input_type -> responsa.admin.v1.ListUsersRequest
+	56,  // 118: responsa.admin.v1.AdminService.UpdateUser:input_type -> responsa.admin.v1.UpdateUserRequest
+	59,  // 119: responsa.admin.v1.AdminService.GetUserLimits:input_type -> responsa.admin.v1.GetUserLimitsRequest
+	60,  // 120: responsa.admin.v1.AdminService.UpdateUserLimits:input_type -> responsa.admin.v1.UpdateUserLimitsRequest
+	61,  // 121: responsa.admin.v1.AdminService.DisableUser:input_type -> responsa.admin.v1.DisableUserRequest
+	62,  // 122: responsa.admin.v1.AdminService.EnableUser:input_type -> responsa.admin.v1.EnableUserRequest
+	63,  // 123: responsa.admin.v1.AdminService.RevokeCredentials:input_type -> responsa.admin.v1.RevokeCredentialsRequest
+	65,  // 124: responsa.admin.v1.AdminService.DeleteUser:input_type -> responsa.admin.v1.DeleteUserRequest
+	66,  // 125: responsa.admin.v1.AdminService.GrantOwnership:input_type -> responsa.admin.v1.GrantOwnershipRequest
+	67,  // 126: responsa.admin.v1.AdminService.RevokeOwnership:input_type -> responsa.admin.v1.RevokeOwnershipRequest
+	68,  // 127: responsa.admin.v1.AdminService.CreateServiceGrant:input_type -> responsa.admin.v1.CreateServiceGrantRequest
+	69,  // 128: responsa.admin.v1.AdminService.ListServiceGrants:input_type -> responsa.admin.v1.ListServiceGrantsRequest
+	71,  // 129: responsa.admin.v1.AdminService.DeleteServiceGrant:input_type -> responsa.admin.v1.DeleteServiceGrantRequest
+	72,  // 130: responsa.admin.v1.AdminService.CreateTenant:input_type -> responsa.admin.v1.CreateTenantRequest
+	74,  // 131: responsa.admin.v1.AdminService.InviteTenantAdministrator:input_type -> responsa.admin.v1.InviteTenantAdministratorRequest
+	76,  // 132: responsa.admin.v1.AdminService.GetTenant:input_type -> responsa.admin.v1.GetTenantRequest
+	77,  // 133: responsa.admin.v1.AdminService.ListTenants:input_type -> responsa.admin.v1.ListTenantsRequest
+	79,  // 134: responsa.admin.v1.AdminService.SuspendTenant:input_type -> responsa.admin.v1.SuspendTenantRequest
+	80,  // 135: responsa.admin.v1.AdminService.ResumeTenant:input_type -> responsa.admin.v1.ResumeTenantRequest
+	81,  // 136: responsa.admin.v1.AdminService.EraseTenant:input_type -> responsa.admin.v1.EraseTenantRequest
+	57,  // 137: responsa.admin.v1.AdminService.GetUserQuota:input_type -> responsa.admin.v1.GetUserQuotaRequest
+	58,  // 138: responsa.admin.v1.AdminService.UpdateUserQuota:input_type -> responsa.admin.v1.UpdateUserQuotaRequest
+	82,  // 139: responsa.admin.v1.AdminService.CreateServiceApiKey:input_type -> responsa.admin.v1.CreateServiceApiKeyRequest
+	84,  // 140: responsa.admin.v1.AdminService.ListTenantApiKeys:input_type -> responsa.admin.v1.ListTenantApiKeysRequest
+	86,  // 141: responsa.admin.v1.AdminService.RevokeTenantApiKey:input_type -> responsa.admin.v1.RevokeTenantApiKeyRequest
+	87,  // 142: responsa.admin.v1.AdminService.ListTenantSessions:input_type -> responsa.admin.v1.ListTenantSessionsRequest
+	89,  // 143: responsa.admin.v1.AdminService.RevokeTenantSessions:input_type -> responsa.admin.v1.RevokeTenantSessionsRequest
+	91,  // 144: responsa.admin.v1.AdminService.ListAuditEvents:input_type -> responsa.admin.v1.ListAuditEventsRequest
+	93,  // 145: responsa.admin.v1.AdminService.QueryUsage:input_type -> responsa.admin.v1.QueryUsageRequest
+	95,  // 146: responsa.admin.v1.AdminService.ListFeedback:input_type -> responsa.admin.v1.ListFeedbackRequest
+	97,  // 147: responsa.admin.v1.AdminService.ResolveFeedback:input_type -> responsa.admin.v1.ResolveFeedbackRequest
+	98,  // 148: responsa.admin.v1.AdminService.GetFeedbackStats:input_type -> responsa.admin.v1.GetFeedbackStatsRequest
+	100, // 149: responsa.admin.v1.AdminService.GetQualityStats:input_type -> responsa.admin.v1.GetQualityStatsRequest
+	102, // 150: responsa.admin.v1.AdminService.ListTenantTurns:input_type -> responsa.admin.v1.ListTenantTurnsRequest
+	104, // 151: responsa.admin.v1.AdminService.ListQuestionPatterns:input_type -> responsa.admin.v1.ListQuestionPatternsRequest
+	106, // 152: responsa.admin.v1.AdminService.GetInsightSettings:input_type -> responsa.admin.v1.GetInsightSettingsRequest
+	107, // 153: responsa.admin.v1.AdminService.UpdateInsightSettings:input_type -> responsa.admin.v1.UpdateInsightSettingsRequest
+	108, // 154: responsa.admin.v1.AdminService.GetModels:input_type -> responsa.admin.v1.GetModelsRequest
+	109, // 155: responsa.admin.v1.AdminService.SetDefaultModel:input_type -> responsa.admin.v1.SetDefaultModelRequest
+	110, // 156: responsa.admin.v1.AdminService.TestModel:input_type -> responsa.admin.v1.TestModelRequest
+	148, // 157: responsa.admin.v1.AdminService.GetSystemStatus:output_type -> responsa.admin.v1.SystemStatus
+	112, // 158: responsa.admin.v1.AdminService.CreateTeacher:output_type -> responsa.admin.v1.Teacher
+	112, // 159: responsa.admin.v1.AdminService.GetTeacher:output_type -> responsa.admin.v1.Teacher
+	4,   // 160: responsa.admin.v1.AdminService.ListTeachers:output_type -> responsa.admin.v1.ListTeachersResponse
+	112, // 161: responsa.admin.v1.AdminService.UpdateTeacher:output_type -> responsa.admin.v1.Teacher
+	149, // 162: responsa.admin.v1.AdminService.DeleteTeacher:output_type -> google.protobuf.Empty
+	114, // 163: responsa.admin.v1.AdminService.CreateProgram:output_type -> responsa.admin.v1.Program
+	9,   // 164: responsa.admin.v1.AdminService.ListPrograms:output_type -> responsa.admin.v1.ListProgramsResponse
+	149, // 165: responsa.admin.v1.AdminService.DeleteProgram:output_type -> google.protobuf.Empty
+	115, // 166: responsa.admin.v1.AdminService.CreateSource:output_type -> responsa.admin.v1.Source
+	115, // 167: responsa.admin.v1.AdminService.GetSource:output_type -> responsa.admin.v1.Source
+	14,  // 168: responsa.admin.v1.AdminService.ListSources:output_type -> responsa.admin.v1.ListSourcesResponse
+	115, // 169: responsa.admin.v1.AdminService.UpdateSource:output_type -> responsa.admin.v1.Source
+	149, // 170: responsa.admin.v1.AdminService.DeleteSource:output_type -> google.protobuf.Empty
+	18,  // 171: responsa.admin.v1.AdminService.PreviewSource:output_type -> responsa.admin.v1.PreviewSourceResponse
+	118, // 172: responsa.admin.v1.AdminService.SyncSource:output_type -> google.longrunning.Operation
+	118, // 173: responsa.admin.v1.AdminService.RetryFailedRows:output_type -> google.longrunning.Operation
+	22,  // 174: responsa.admin.v1.AdminService.ListDeliveries:output_type -> responsa.admin.v1.ListDeliveriesResponse
+	117, // 175: responsa.admin.v1.AdminService.RedeliverDelivery:output_type -> responsa.admin.v1.Delivery
+	25,  // 176: responsa.admin.v1.AdminService.NotifySubjectChanged:output_type -> responsa.admin.v1.NotifySubjectChangedResponse
+	27,  // 177: responsa.admin.v1.AdminService.ListFailedRows:output_type -> responsa.admin.v1.ListFailedRowsResponse
+	29,  // 178: responsa.admin.v1.AdminService.ListConnections:output_type -> responsa.admin.v1.ListConnectionsResponse
+	118, // 179: responsa.admin.v1.AdminService.StartReplay:output_type -> google.longrunning.Operation
+	34,  // 180: responsa.admin.v1.AdminService.ListReplayedQuestions:output_type -> responsa.admin.v1.ListReplayedQuestionsResponse
+	36,  // 181: responsa.admin.v1.AdminService.ReloadAgents:output_type -> responsa.admin.v1.ReloadAgentsResponse
+	40,  // 182: responsa.admin.v1.AdminService.ListAgentVersions:output_type -> responsa.admin.v1.ListAgentVersionsResponse
+	124, // 183: responsa.admin.v1.AdminService.GetAgentVersion:output_type -> responsa.chat.v1.AgentVersion
+	124, // 184: responsa.admin.v1.AdminService.CreateAgentVersion:output_type -> responsa.chat.v1.AgentVersion
+	150, // 185: responsa.admin.v1.AdminService.PublishAgentVersion:output_type -> responsa.chat.v1.Agent
+	150, // 186: responsa.admin.v1.AdminService.RollbackAgentVersion:output_type -> responsa.chat.v1.Agent
+	125, // 187: responsa.admin.v1.AdminService.CreateExperiment:output_type -> responsa.admin.v1.Experiment
+	125, // 188: responsa.admin.v1.AdminService.GetExperiment:output_type -> responsa.admin.v1.Experiment
+	49,  // 189: responsa.admin.v1.AdminService.ListExperiments:output_type -> responsa.admin.v1.ListExperimentsResponse
+	125, // 190: responsa.admin.v1.AdminService.StopExperiment:output_type -> responsa.admin.v1.Experiment
+	151, // 191: responsa.admin.v1.AdminService.GetExperimentReport:output_type -> responsa.admin.v1.ExperimentReport
+	126, // 192: responsa.admin.v1.AdminService.CreateUser:output_type -> responsa.auth.v1.User
+	126, // 193: responsa.admin.v1.AdminService.GetUser:output_type -> responsa.auth.v1.User
+	126, // 194: responsa.admin.v1.AdminService.LookupUser:output_type -> responsa.auth.v1.User
+	55,  // 195: responsa.admin.v1.AdminService.ListUsers:output_type -> responsa.admin.v1.ListUsersResponse
+	126, // 196: responsa.admin.v1.AdminService.UpdateUser:output_type -> responsa.auth.v1.User
+	128, // 197: responsa.admin.v1.AdminService.GetUserLimits:output_type -> responsa.admin.v1.UserLimits
+	128, // 198: responsa.admin.v1.AdminService.UpdateUserLimits:output_type -> responsa.admin.v1.UserLimits
+	126, // 199: responsa.admin.v1.AdminService.DisableUser:output_type -> responsa.auth.v1.User
+	126, // 200: responsa.admin.v1.AdminService.EnableUser:output_type -> responsa.auth.v1.User
+	64,  // 201: responsa.admin.v1.AdminService.RevokeCredentials:output_type -> responsa.admin.v1.RevokeCredentialsResponse
+	152, // 202: responsa.admin.v1.AdminService.DeleteUser:output_type -> responsa.auth.v1.DeletionReceipt
+	126, // 203: responsa.admin.v1.AdminService.GrantOwnership:output_type -> responsa.auth.v1.User
+	126, // 204: responsa.admin.v1.AdminService.RevokeOwnership:output_type -> responsa.auth.v1.User
+	129, // 205: responsa.admin.v1.AdminService.CreateServiceGrant:output_type -> responsa.admin.v1.ServiceGrant
+	70,  // 206: responsa.admin.v1.AdminService.ListServiceGrants:output_type -> responsa.admin.v1.ListServiceGrantsResponse
+	149, // 207: responsa.admin.v1.AdminService.DeleteServiceGrant:output_type -> google.protobuf.Empty
+	73,  // 208: responsa.admin.v1.AdminService.CreateTenant:output_type -> responsa.admin.v1.CreateTenantResponse
+	75,  // 209: responsa.admin.v1.AdminService.InviteTenantAdministrator:output_type -> responsa.admin.v1.InviteTenantAdministratorResponse
+	130, // 210: responsa.admin.v1.AdminService.GetTenant:output_type -> responsa.admin.v1.Tenant
+	78,  // 211: responsa.admin.v1.AdminService.ListTenants:output_type -> responsa.admin.v1.ListTenantsResponse
+	130, // 212: responsa.admin.v1.AdminService.SuspendTenant:output_type -> responsa.admin.v1.Tenant
+	130, // 213: responsa.admin.v1.AdminService.ResumeTenant:output_type -> responsa.admin.v1.Tenant
+	130, // 214: responsa.admin.v1.AdminService.EraseTenant:output_type -> responsa.admin.v1.Tenant
+	127, // 215: responsa.admin.v1.AdminService.GetUserQuota:output_type -> responsa.admin.v1.UserQuota
+	127, // 216: responsa.admin.v1.AdminService.UpdateUserQuota:output_type -> responsa.admin.v1.UserQuota
+	83,  // 217: responsa.admin.v1.AdminService.CreateServiceApiKey:output_type -> responsa.admin.v1.CreateServiceApiKeyResponse
+	85,  // 218: responsa.admin.v1.AdminService.ListTenantApiKeys:output_type -> responsa.admin.v1.ListTenantApiKeysResponse
+	131, // 219: responsa.admin.v1.AdminService.RevokeTenantApiKey:output_type -> responsa.auth.v1.ApiKey
+	88,  // 220: responsa.admin.v1.AdminService.ListTenantSessions:output_type -> responsa.admin.v1.ListTenantSessionsResponse
+	90,  // 221: responsa.admin.v1.AdminService.RevokeTenantSessions:output_type -> responsa.admin.v1.RevokeTenantSessionsResponse
+	92,  // 222: responsa.admin.v1.AdminService.ListAuditEvents:output_type -> responsa.admin.v1.ListAuditEventsResponse
+	94,  // 223: responsa.admin.v1.AdminService.QueryUsage:output_type -> responsa.admin.v1.QueryUsageResponse
+	96,  // 224: responsa.admin.v1.AdminService.ListFeedback:output_type -> responsa.admin.v1.ListFeedbackResponse
+	137, // 225: responsa.admin.v1.AdminService.ResolveFeedback:output_type -> responsa.admin.v1.GivenFeedback
+	99,  // 226: responsa.admin.v1.AdminService.GetFeedbackStats:output_type -> responsa.admin.v1.GetFeedbackStatsResponse
+	101, // 227: responsa.admin.v1.AdminService.GetQualityStats:output_type -> responsa.admin.v1.GetQualityStatsResponse
+	103, // 228: responsa.admin.v1.AdminService.ListTenantTurns:output_type -> responsa.admin.v1.ListTenantTurnsResponse
+	105, // 229: responsa.admin.v1.AdminService.ListQuestionPatterns:output_type -> responsa.admin.v1.ListQuestionPatternsResponse
+	144, // 230: responsa.admin.v1.AdminService.GetInsightSettings:output_type -> responsa.admin.v1.InsightSettings
+	144, // 231: responsa.admin.v1.AdminService.UpdateInsightSettings:output_type -> responsa.admin.v1.InsightSettings
+	153, // 232: responsa.admin.v1.AdminService.GetModels:output_type -> responsa.admin.v1.ModelSettings
+	153, // 233: responsa.admin.v1.AdminService.SetDefaultModel:output_type -> responsa.admin.v1.ModelSettings
+	111, // 234: responsa.admin.v1.AdminService.TestModel:output_type -> responsa.admin.v1.TestModelResponse
+	157, // [157:235] is the sub-list for method output_type
+	79,  // [79:157] is the sub-list for method input_type
+	79,  // [79:79] is the sub-list for extension type_name
+	79,  // [79:79] is the sub-list for extension extendee
+	0,   // [0:79] is the sub-list for field type_name
 }
 
 func init() { file_responsa_admin_v1_admin_service_proto_init() }
@@ -7262,6 +7538,7 @@ func file_responsa_admin_v1_admin_service_proto_init() {
 	file_responsa_admin_v1_experiment_proto_init()
 	file_responsa_admin_v1_insight_proto_init()
 	file_responsa_admin_v1_model_settings_proto_init()
+	file_responsa_admin_v1_program_proto_init()
 	file_responsa_admin_v1_replay_proto_init()
 	file_responsa_admin_v1_service_grant_proto_init()
 	file_responsa_admin_v1_source_proto_init()
@@ -7271,33 +7548,34 @@ func file_responsa_admin_v1_admin_service_proto_init() {
 	file_responsa_admin_v1_user_limits_proto_init()
 	file_responsa_admin_v1_user_quota_proto_init()
 	file_responsa_admin_v1_admin_service_proto_msgTypes[3].OneofWrappers = []any{}
-	file_responsa_admin_v1_admin_service_proto_msgTypes[9].OneofWrappers = []any{}
+	file_responsa_admin_v1_admin_service_proto_msgTypes[8].OneofWrappers = []any{}
 	file_responsa_admin_v1_admin_service_proto_msgTypes[13].OneofWrappers = []any{}
 	file_responsa_admin_v1_admin_service_proto_msgTypes[17].OneofWrappers = []any{}
-	file_responsa_admin_v1_admin_service_proto_msgTypes[22].OneofWrappers = []any{}
-	file_responsa_admin_v1_admin_service_proto_msgTypes[26].OneofWrappers = []any{
+	file_responsa_admin_v1_admin_service_proto_msgTypes[21].OneofWrappers = []any{}
+	file_responsa_admin_v1_admin_service_proto_msgTypes[26].OneofWrappers = []any{}
+	file_responsa_admin_v1_admin_service_proto_msgTypes[30].OneofWrappers = []any{
 		(*StartReplayRequest_Turns)(nil),
 		(*StartReplayRequest_Texts)(nil),
 	}
-	file_responsa_admin_v1_admin_service_proto_msgTypes[29].OneofWrappers = []any{}
-	file_responsa_admin_v1_admin_service_proto_msgTypes[35].OneofWrappers = []any{}
-	file_responsa_admin_v1_admin_service_proto_msgTypes[44].OneofWrappers = []any{}
-	file_responsa_admin_v1_admin_service_proto_msgTypes[50].OneofWrappers = []any{}
-	file_responsa_admin_v1_admin_service_proto_msgTypes[65].OneofWrappers = []any{}
-	file_responsa_admin_v1_admin_service_proto_msgTypes[73].OneofWrappers = []any{}
-	file_responsa_admin_v1_admin_service_proto_msgTypes[80].OneofWrappers = []any{}
-	file_responsa_admin_v1_admin_service_proto_msgTypes[83].OneofWrappers = []any{}
+	file_responsa_admin_v1_admin_service_proto_msgTypes[33].OneofWrappers = []any{}
+	file_responsa_admin_v1_admin_service_proto_msgTypes[39].OneofWrappers = []any{}
+	file_responsa_admin_v1_admin_service_proto_msgTypes[48].OneofWrappers = []any{}
+	file_responsa_admin_v1_admin_service_proto_msgTypes[54].OneofWrappers = []any{}
+	file_responsa_admin_v1_admin_service_proto_msgTypes[69].OneofWrappers = []any{}
+	file_responsa_admin_v1_admin_service_proto_msgTypes[77].OneofWrappers = []any{}
+	file_responsa_admin_v1_admin_service_proto_msgTypes[84].OneofWrappers = []any{}
 	file_responsa_admin_v1_admin_service_proto_msgTypes[87].OneofWrappers = []any{}
 	file_responsa_admin_v1_admin_service_proto_msgTypes[91].OneofWrappers = []any{}
-	file_responsa_admin_v1_admin_service_proto_msgTypes[98].OneofWrappers = []any{}
-	file_responsa_admin_v1_admin_service_proto_msgTypes[100].OneofWrappers = []any{}
+	file_responsa_admin_v1_admin_service_proto_msgTypes[95].OneofWrappers = []any{}
+	file_responsa_admin_v1_admin_service_proto_msgTypes[102].OneofWrappers = []any{}
+	file_responsa_admin_v1_admin_service_proto_msgTypes[104].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_responsa_admin_v1_admin_service_proto_rawDesc), len(file_responsa_admin_v1_admin_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   108,
+			NumMessages:   112,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

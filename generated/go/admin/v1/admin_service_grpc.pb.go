@@ -29,6 +29,9 @@ const (
 	AdminService_ListTeachers_FullMethodName              = "/responsa.admin.v1.AdminService/ListTeachers"
 	AdminService_UpdateTeacher_FullMethodName             = "/responsa.admin.v1.AdminService/UpdateTeacher"
 	AdminService_DeleteTeacher_FullMethodName             = "/responsa.admin.v1.AdminService/DeleteTeacher"
+	AdminService_CreateProgram_FullMethodName             = "/responsa.admin.v1.AdminService/CreateProgram"
+	AdminService_ListPrograms_FullMethodName              = "/responsa.admin.v1.AdminService/ListPrograms"
+	AdminService_DeleteProgram_FullMethodName             = "/responsa.admin.v1.AdminService/DeleteProgram"
 	AdminService_CreateSource_FullMethodName              = "/responsa.admin.v1.AdminService/CreateSource"
 	AdminService_GetSource_FullMethodName                 = "/responsa.admin.v1.AdminService/GetSource"
 	AdminService_ListSources_FullMethodName               = "/responsa.admin.v1.AdminService/ListSources"
@@ -121,6 +124,12 @@ type AdminServiceClient interface {
 	UpdateTeacher(ctx context.Context, in *UpdateTeacherRequest, opts ...grpc.CallOption) (*Teacher, error)
 	// DeleteTeacher deletes a teacher. Existing answers in the teacher's voice stay. Errors: TEACHER_NOT_FOUND, ETAG_MISMATCH.
 	DeleteTeacher(ctx context.Context, in *DeleteTeacherRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
+	// CreateProgram registers a program that people of the tenant may connect to their accounts with OAuth. Errors: INVALID_FIELD, REQUEST_ID_REUSED.
+	CreateProgram(ctx context.Context, in *CreateProgramRequest, opts ...grpc.CallOption) (*Program, error)
+	// ListPrograms lists the tenant's registered programs, oldest first by default. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
+	ListPrograms(ctx context.Context, in *ListProgramsRequest, opts ...grpc.CallOption) (*ListProgramsResponse, error)
+	// DeleteProgram deletes a registered program, and with it the sessions of all who have connected it. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH.
+	DeleteProgram(ctx context.Context, in *DeleteProgramRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
 	// CreateSource creates a source. Errors: INVALID_FIELD (the mapping has mistakes; the error has one violation, with a line, for each of the first 16), RESOURCE_NOT_FOUND (the
 	// collection does not exist, or the connection does not exist or is not granted to the tenant), RESOURCE_ALREADY_EXISTS.
 	CreateSource(ctx context.Context, in *CreateSourceRequest, opts ...grpc.CallOption) (*Source, error)
@@ -133,7 +142,8 @@ type AdminServiceClient interface {
 	UpdateSource(ctx context.Context, in *UpdateSourceRequest, opts ...grpc.CallOption) (*Source, error)
 	// DeleteSource deletes a source. The documents that the source made stay in their collection. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH.
 	DeleteSource(ctx context.Context, in *DeleteSourceRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
-	// PreviewSource reads the first rows of each query of a mapping, or its first pages, and returns the documents that these make. The call stores nothing. Errors:
+	// PreviewSource reads the first rows of each query of a mapping, or its first pages, and returns the documents that these make. The call stores nothing. It reads at most
+	// 8 MiB of rows, returns the first 16 KiB of each text and about 8 MiB in all, and takes at most 60 seconds. Errors:
 	// INVALID_FIELD and RESOURCE_NOT_FOUND (as for CreateSource), SOURCE_UNREADABLE (the database or the website cannot be read).
 	PreviewSource(ctx context.Context, in *PreviewSourceRequest, opts ...grpc.CallOption) (*PreviewSourceResponse, error)
 	// SyncSource begins a run of a source, in the caller's name. The run reads all rows, or only the rows of one subject. The run makes documents from rows that
@@ -428,6 +438,36 @@ func (c *adminServiceClient) DeleteTeacher(ctx context.Context, in *DeleteTeache
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(emptypb.Empty)
 	err := c.cc.Invoke(ctx, AdminService_DeleteTeacher_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) CreateProgram(ctx context.Context, in *CreateProgramRequest, opts ...grpc.CallOption) (*Program, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Program)
+	err := c.cc.Invoke(ctx, AdminService_CreateProgram_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) ListPrograms(ctx context.Context, in *ListProgramsRequest, opts ...grpc.CallOption) (*ListProgramsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListProgramsResponse)
+	err := c.cc.Invoke(ctx, AdminService_ListPrograms_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) DeleteProgram(ctx context.Context, in *DeleteProgramRequest, opts ...grpc.CallOption) (*emptypb.Empty, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(emptypb.Empty)
+	err := c.cc.Invoke(ctx, AdminService_DeleteProgram_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -1145,6 +1185,12 @@ type AdminServiceServer interface {
 	UpdateTeacher(context.Context, *UpdateTeacherRequest) (*Teacher, error)
 	// DeleteTeacher deletes a teacher. Existing answers in the teacher's voice stay. Errors: TEACHER_NOT_FOUND, ETAG_MISMATCH.
 	DeleteTeacher(context.Context, *DeleteTeacherRequest) (*emptypb.Empty, error)
+	// CreateProgram registers a program that people of the tenant may connect to their accounts with OAuth. Errors: INVALID_FIELD, REQUEST_ID_REUSED.
+	CreateProgram(context.Context, *CreateProgramRequest) (*Program, error)
+	// ListPrograms lists the tenant's registered programs, oldest first by default. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
+	ListPrograms(context.Context, *ListProgramsRequest) (*ListProgramsResponse, error)
+	// DeleteProgram deletes a registered program, and with it the sessions of all who have connected it. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH.
+	DeleteProgram(context.Context, *DeleteProgramRequest) (*emptypb.Empty, error)
 	// CreateSource creates a source. Errors: INVALID_FIELD (the mapping has mistakes; the error has one violation, with a line, for each of the first 16), RESOURCE_NOT_FOUND (the
 	// collection does not exist, or the connection does not exist or is not granted to the tenant), RESOURCE_ALREADY_EXISTS.
 	CreateSource(context.Context, *CreateSourceRequest) (*Source, error)
@@ -1157,7 +1203,8 @@ type AdminServiceServer interface {
 	UpdateSource(context.Context, *UpdateSourceRequest) (*Source, error)
 	// DeleteSource deletes a source. The documents that the source made stay in their collection. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH.
 	DeleteSource(context.Context, *DeleteSourceRequest) (*emptypb.Empty, error)
-	// PreviewSource reads the first rows of each query of a mapping, or its first pages, and returns the documents that these make. The call stores nothing. Errors:
+	// PreviewSource reads the first rows of each query of a mapping, or its first pages, and returns the documents that these make. The call stores nothing. It reads at most
+	// 8 MiB of rows, returns the first 16 KiB of each text and about 8 MiB in all, and takes at most 60 seconds. Errors:
 	// INVALID_FIELD and RESOURCE_NOT_FOUND (as for CreateSource), SOURCE_UNREADABLE (the database or the website cannot be read).
 	PreviewSource(context.Context, *PreviewSourceRequest) (*PreviewSourceResponse, error)
 	// SyncSource begins a run of a source, in the caller's name. The run reads all rows, or only the rows of one subject. The run makes documents from rows that
@@ -1415,6 +1462,15 @@ func (UnimplementedAdminServiceServer) UpdateTeacher(context.Context, *UpdateTea
 }
 func (UnimplementedAdminServiceServer) DeleteTeacher(context.Context, *DeleteTeacherRequest) (*emptypb.Empty, error) {
 	return nil, status.Error(codes.Unimplemented, "method DeleteTeacher not implemented")
+}
+func (UnimplementedAdminServiceServer) CreateProgram(context.Context, *CreateProgramRequest) (*Program, error) {
+	return nil, status.Error(codes.Unimplemented, "method CreateProgram not implemented")
+}
+func (UnimplementedAdminServiceServer) ListPrograms(context.Context, *ListProgramsRequest) (*ListProgramsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListPrograms not implemented")
+}
+func (UnimplementedAdminServiceServer) DeleteProgram(context.Context, *DeleteProgramRequest) (*emptypb.Empty, error) {
+	return nil, status.Error(codes.Unimplemented, "method DeleteProgram not implemented")
 }
 func (UnimplementedAdminServiceServer) CreateSource(context.Context, *CreateSourceRequest) (*Source, error) {
 	return nil, status.Error(codes.Unimplemented, "method CreateSource not implemented")
@@ -1748,6 +1804,60 @@ func _AdminService_DeleteTeacher_Handler(srv interface{}, ctx context.Context, d
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(AdminServiceServer).DeleteTeacher(ctx, req.(*DeleteTeacherRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_CreateProgram_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CreateProgramRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).CreateProgram(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_CreateProgram_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).CreateProgram(ctx, req.(*CreateProgramRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_ListPrograms_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListProgramsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).ListPrograms(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_ListPrograms_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).ListPrograms(ctx, req.(*ListProgramsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_DeleteProgram_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DeleteProgramRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).DeleteProgram(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_DeleteProgram_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).DeleteProgram(ctx, req.(*DeleteProgramRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -3024,6 +3134,18 @@ var AdminService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "DeleteTeacher",
 			Handler:    _AdminService_DeleteTeacher_Handler,
+		},
+		{
+			MethodName: "CreateProgram",
+			Handler:    _AdminService_CreateProgram_Handler,
+		},
+		{
+			MethodName: "ListPrograms",
+			Handler:    _AdminService_ListPrograms_Handler,
+		},
+		{
+			MethodName: "DeleteProgram",
+			Handler:    _AdminService_DeleteProgram_Handler,
 		},
 		{
 			MethodName: "CreateSource",

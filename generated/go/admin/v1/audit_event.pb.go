@@ -181,7 +181,7 @@ var File_responsa_admin_v1_audit_event_proto protoreflect.FileDescriptor
 
 const file_responsa_admin_v1_audit_event_proto_rawDesc = "" +
 	"\n" +
-	"#responsa/admin/v1/audit_event.proto\x12\x11responsa.admin.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"responsa/knowledge/v1/reader.proto\"\xef\x04\n" +
+	"#responsa/admin/v1/audit_event.proto\x12\x11responsa.admin.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"responsa/knowledge/v1/reader.proto\"\x87\x05\n" +
 	"\n" +
 	"AuditEvent\x12\x18\n" +
 	"\x04name\x18\x01 \x01(\tB\x04\xe2A\x01\bR\x04name\x12A\n" +
@@ -194,13 +194,13 @@ const file_responsa_admin_v1_audit_event_proto_rawDesc = "" +
 	"\aaddress\x18\a \x01(\tB\x04\xe2A\x01\x03R\aaddress\x12\x1d\n" +
 	"\acall_id\x18\b \x01(\tB\x04\xe2A\x01\x03R\x06callId\x12&\n" +
 	"\fon_behalf_of\x18\t \x01(\tB\x04\xe2A\x01\x03R\n" +
-	"onBehalfOf\x12;\n" +
+	"onBehalfOf\x12G\n" +
 	"\raffected_user\x18\n" +
-	" \x01(\tB\x16\xe2A\x01\x03\xfaA\x0f\n" +
-	"\rresponsa/UserR\faffectedUser\x12H\n" +
+	" \x01(\tB\"\xe2A\x01\x03\xfaA\x1b\n" +
+	"\x19responsa.example.org/UserR\faffectedUser\x12H\n" +
 	"\radded_readers\x18\v \x03(\v2\x1d.responsa.knowledge.v1.ReaderB\x04\xe2A\x01\x03R\faddedReaders\x12L\n" +
-	"\x0fremoved_readers\x18\f \x03(\v2\x1d.responsa.knowledge.v1.ReaderB\x04\xe2A\x01\x03R\x0eremovedReaders:L\xeaAI\n" +
-	"\x13responsa/AuditEvent\x12\x19auditEvents/{audit_event}*\vauditEvents2\n" +
+	"\x0fremoved_readers\x18\f \x03(\v2\x1d.responsa.knowledge.v1.ReaderB\x04\xe2A\x01\x03R\x0eremovedReaders:X\xeaAU\n" +
+	"\x1fresponsa.example.org/AuditEvent\x12\x19auditEvents/{audit_event}*\vauditEvents2\n" +
 	"auditEventb\x06proto3"
 
 var (

@@ -230,15 +230,15 @@ var File_responsa_admin_v1_delivery_proto protoreflect.FileDescriptor
 
 const file_responsa_admin_v1_delivery_proto_rawDesc = "" +
 	"\n" +
-	" responsa/admin/v1/delivery.proto\x12\x11responsa.admin.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe3\x04\n" +
+	" responsa/admin/v1/delivery.proto\x12\x11responsa.admin.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x87\x05\n" +
 	"\bDelivery\x12\x18\n" +
 	"\x04name\x18\x01 \x01(\tB\x04\xe2A\x01\bR\x04name\x12\x1e\n" +
 	"\awebhook\x18\x02 \x01(\tB\x04\xe2A\x01\x03R\awebhook\x12\x1a\n" +
-	"\x05event\x18\x03 \x01(\tB\x04\xe2A\x01\x03R\x05event\x120\n" +
-	"\x06source\x18\x04 \x01(\tB\x18\xe2A\x01\x03\xfaA\x11\n" +
-	"\x0fresponsa/SourceR\x06source\x129\n" +
-	"\toperation\x18\x05 \x01(\tB\x1b\xe2A\x01\x03\xfaA\x14\n" +
-	"\x12responsa/OperationR\toperation\x12<\n" +
+	"\x05event\x18\x03 \x01(\tB\x04\xe2A\x01\x03R\x05event\x12<\n" +
+	"\x06source\x18\x04 \x01(\tB$\xe2A\x01\x03\xfaA\x1d\n" +
+	"\x1bresponsa.example.org/SourceR\x06source\x12E\n" +
+	"\toperation\x18\x05 \x01(\tB'\xe2A\x01\x03\xfaA \n" +
+	"\x1eresponsa.example.org/OperationR\toperation\x12<\n" +
 	"\x05state\x18\x06 \x01(\x0e2 .responsa.admin.v1.DeliveryStateB\x04\xe2A\x01\x03R\x05state\x12 \n" +
 	"\battempts\x18\a \x01(\x05B\x04\xe2A\x01\x03R\battempts\x12-\n" +
 	"\x0fresponse_status\x18\b \x01(\x05B\x04\xe2A\x01\x03R\x0eresponseStatus\x12\x1e\n" +
@@ -247,8 +247,8 @@ const file_responsa_admin_v1_delivery_proto_rawDesc = "" +
 	" \x01(\tB\x04\xe2A\x01\x03R\x04body\x12A\n" +
 	"\vcreate_time\x18\v \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\n" +
 	"createTime\x12C\n" +
-	"\fattempt_time\x18\f \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\vattemptTime:C\xeaA@\n" +
-	"\x11responsa/Delivery\x12\x15deliveries/{delivery}*\n" +
+	"\fattempt_time\x18\f \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\vattemptTime:O\xeaAL\n" +
+	"\x1dresponsa.example.org/Delivery\x12\x15deliveries/{delivery}*\n" +
 	"deliveries2\bdelivery*\x84\x01\n" +
 	"\rDeliveryState\x12\x1e\n" +
 	"\x1aDELIVERY_STATE_UNSPECIFIED\x10\x00\x12\x1a\n" +

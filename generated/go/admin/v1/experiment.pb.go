@@ -655,14 +655,14 @@ var File_responsa_admin_v1_experiment_proto protoreflect.FileDescriptor
 
 const file_responsa_admin_v1_experiment_proto_rawDesc = "" +
 	"\n" +
-	"\"responsa/admin/v1/experiment.proto\x12\x11responsa.admin.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd1\a\n" +
+	"\"responsa/admin/v1/experiment.proto\x12\x11responsa.admin.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf6\a\n" +
 	"\n" +
 	"Experiment\x12\x18\n" +
-	"\x04name\x18\x01 \x01(\tB\x04\xe2A\x01\bR\x04name\x12|\n" +
-	"\tcandidate\x18\x02 \x01(\tB^\xe2A\x01\x02\xfaA\x17\n" +
-	"\x15responsa/AgentVersion\xbaH=r;29^agents/[a-z0-9][a-z0-9-]{0,62}/versions/[1-9][0-9]{0,8}$R\tcandidate\x12:\n" +
-	"\bbaseline\x18\x03 \x01(\tB\x1e\xe2A\x01\x03\xfaA\x17\n" +
-	"\x15responsa/AgentVersionR\bbaseline\x12:\n" +
+	"\x04name\x18\x01 \x01(\tB\x04\xe2A\x01\bR\x04name\x12\x88\x01\n" +
+	"\tcandidate\x18\x02 \x01(\tBj\xe2A\x01\x02\xfaA#\n" +
+	"!responsa.example.org/AgentVersion\xbaH=r;29^agents/[a-z0-9][a-z0-9-]{0,62}/versions/[1-9][0-9]{0,8}$R\tcandidate\x12F\n" +
+	"\bbaseline\x18\x03 \x01(\tB*\xe2A\x01\x03\xfaA#\n" +
+	"!responsa.example.org/AgentVersionR\bbaseline\x12:\n" +
 	"\x11candidate_percent\x18\x04 \x01(\x05B\r\xe2A\x01\x02\xbaH\x06\x1a\x04\x18c(\x01R\x10candidatePercent\x12E\n" +
 	"\x04unit\x18\x05 \x01(\x0e2!.responsa.admin.v1.ExperimentUnitB\x0e\xe2A\x01\x02\xbaH\a\x82\x01\x04\x10\x01 \x00R\x04unit\x12K\n" +
 	"\x06metric\x18\x06 \x01(\x0e2#.responsa.admin.v1.ExperimentMetricB\x0e\xe2A\x01\x02\xbaH\a\x82\x01\x04\x10\x01 \x00R\x06metric\x12I\n" +
@@ -674,8 +674,8 @@ const file_responsa_admin_v1_experiment_proto_rawDesc = "" +
 	"createTime\x12;\n" +
 	"\bend_time\x18\v \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\aendTime\x12=\n" +
 	"\tstop_time\x18\f \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\bstopTime\x12O\n" +
-	"\bduration\x18\r \x01(\v2\x19.google.protobuf.DurationB\x18\xe2A\x01\x02\xbaH\x11\xaa\x01\v\"\x05\b\x80\xce\xda\x032\x02\b<\xc8\x01\x01R\bduration:K\xeaAH\n" +
-	"\x13responsa/Experiment\x12\x18experiments/{experiment}*\vexperiments2\n" +
+	"\bduration\x18\r \x01(\v2\x19.google.protobuf.DurationB\x18\xe2A\x01\x02\xbaH\x11\xaa\x01\v\"\x05\b\x80\xce\xda\x032\x02\b<\xc8\x01\x01R\bduration:W\xeaAT\n" +
+	"\x1fresponsa.example.org/Experiment\x12\x18experiments/{experiment}*\vexperiments2\n" +
 	"experiment\"z\n" +
 	"\rExperimentArm\x12\x14\n" +
 	"\x05units\x18\x01 \x01(\x03R\x05units\x12\x14\n" +

@@ -648,7 +648,19 @@ type TenantTurn struct {
 	// The rating; unset without one.
 	Rating v1.Rating `protobuf:"varint,10,opt,name=rating,proto3,enum=responsa.chat.v1.Rating" json:"rating,omitempty"`
 	// The question; empty unless InsightSettings.question_texts is set.
-	Question      string `protobuf:"bytes,11,opt,name=question,proto3" json:"question,omitempty"`
+	Question string `protobuf:"bytes,11,opt,name=question,proto3" json:"question,omitempty"`
+	// The reason of the error with which a turn failed, a name of responsa.errors.v1.Reason without its prefix; otherwise empty.
+	ErrorReason string `protobuf:"bytes,12,opt,name=error_reason,json=errorReason,proto3" json:"error_reason,omitempty"`
+	// Who wrote the answer. See TurnAnswer.model; empty without an answer.
+	Model string `protobuf:"bytes,13,opt,name=model,proto3" json:"model,omitempty"`
+	// How many passages the writer of the answer got; of a refusal, how many came closest to an answer.
+	Passages int32 `protobuf:"varint,14,opt,name=passages,proto3" json:"passages,omitempty"`
+	// How many citations the answer has.
+	Citations int32 `protobuf:"varint,15,opt,name=citations,proto3" json:"citations,omitempty"`
+	// How many sentences of the answer name a source that does not support them.
+	UnsupportedSentences int32 `protobuf:"varint,16,opt,name=unsupported_sentences,json=unsupportedSentences,proto3" json:"unsupported_sentences,omitempty"`
+	// What the server did because it could not do a step as intended, with the causes.
+	Fallbacks     []*v1.Fallback `protobuf:"bytes,17,rep,name=fallbacks,proto3" json:"fallbacks,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -758,6 +770,48 @@ func (x *TenantTurn) GetQuestion() string {
 		return x.Question
 	}
 	return ""
+}
+
+func (x *TenantTurn) GetErrorReason() string {
+	if x != nil {
+		return x.ErrorReason
+	}
+	return ""
+}
+
+func (x *TenantTurn) GetModel() string {
+	if x != nil {
+		return x.Model
+	}
+	return ""
+}
+
+func (x *TenantTurn) GetPassages() int32 {
+	if x != nil {
+		return x.Passages
+	}
+	return 0
+}
+
+func (x *TenantTurn) GetCitations() int32 {
+	if x != nil {
+		return x.Citations
+	}
+	return 0
+}
+
+func (x *TenantTurn) GetUnsupportedSentences() int32 {
+	if x != nil {
+		return x.UnsupportedSentences
+	}
+	return 0
+}
+
+func (x *TenantTurn) GetFallbacks() []*v1.Fallback {
+	if x != nil {
+		return x.Fallbacks
+	}
+	return nil
 }
 
 // QuestionPattern stands for questions that mean about the same.
@@ -1009,33 +1063,33 @@ var File_responsa_admin_v1_insight_proto protoreflect.FileDescriptor
 
 const file_responsa_admin_v1_insight_proto_rawDesc = "" +
 	"\n" +
-	"\x1fresponsa/admin/v1/insight.proto\x12\x11responsa.admin.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1fresponsa/chat/v1/feedback.proto\x1a\x1bresponsa/chat/v1/turn.proto\"\xbb\x05\n" +
-	"\rGivenFeedback\x126\n" +
-	"\bfeedback\x18\x01 \x01(\tB\x1a\xe2A\x01\x03\xfaA\x13\n" +
-	"\x11responsa/FeedbackR\bfeedback\x126\n" +
+	"\x1fresponsa/admin/v1/insight.proto\x12\x11responsa.admin.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1fresponsa/chat/v1/feedback.proto\x1a\x1bresponsa/chat/v1/turn.proto\"\xf7\x05\n" +
+	"\rGivenFeedback\x12B\n" +
+	"\bfeedback\x18\x01 \x01(\tB&\xe2A\x01\x03\xfaA\x1f\n" +
+	"\x1dresponsa.example.org/FeedbackR\bfeedback\x126\n" +
 	"\x06rating\x18\x02 \x01(\x0e2\x18.responsa.chat.v1.RatingB\x04\xe2A\x01\x03R\x06rating\x12\x1e\n" +
 	"\acomment\x18\x03 \x01(\tB\x04\xe2A\x01\x03R\acomment\x12A\n" +
 	"\vcreate_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\n" +
 	"createTime\x12A\n" +
 	"\vupdate_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\n" +
-	"updateTime\x12*\n" +
-	"\x04user\x18\x06 \x01(\tB\x16\xe2A\x01\x03\xfaA\x0f\n" +
-	"\rresponsa/UserR\x04user\x12*\n" +
-	"\x04turn\x18\a \x01(\tB\x16\xe2A\x01\x03\xfaA\x0f\n" +
-	"\rresponsa/TurnR\x04turn\x12-\n" +
-	"\x05agent\x18\b \x01(\tB\x17\xe2A\x01\x03\xfaA\x10\n" +
-	"\x0eresponsa/AgentR\x05agent\x12<\n" +
+	"updateTime\x126\n" +
+	"\x04user\x18\x06 \x01(\tB\"\xe2A\x01\x03\xfaA\x1b\n" +
+	"\x19responsa.example.org/UserR\x04user\x126\n" +
+	"\x04turn\x18\a \x01(\tB\"\xe2A\x01\x03\xfaA\x1b\n" +
+	"\x19responsa.example.org/TurnR\x04turn\x129\n" +
+	"\x05agent\x18\b \x01(\tB#\xe2A\x01\x03\xfaA\x1c\n" +
+	"\x1aresponsa.example.org/AgentR\x05agent\x12<\n" +
 	"\x05state\x18\t \x01(\x0e2 .responsa.admin.v1.FeedbackStateB\x04\xe2A\x01\x03R\x05state\x12\x18\n" +
 	"\x04note\x18\n" +
-	" \x01(\tB\x04\xe2A\x01\x03R\x04note\x122\n" +
-	"\bresolver\x18\v \x01(\tB\x16\xe2A\x01\x03\xfaA\x0f\n" +
-	"\rresponsa/UserR\bresolver\x12C\n" +
+	" \x01(\tB\x04\xe2A\x01\x03R\x04note\x12>\n" +
+	"\bresolver\x18\v \x01(\tB\"\xe2A\x01\x03\xfaA\x1b\n" +
+	"\x19responsa.example.org/UserR\bresolver\x12C\n" +
 	"\fresolve_time\x18\f \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\vresolveTime\x12 \n" +
 	"\bquestion\x18\r \x01(\tB\x04\xe2A\x01\x03R\bquestion\x12\x1a\n" +
-	"\x05score\x18\x0e \x01(\x05B\x04\xe2A\x01\x03R\x05score\"\x8f\x02\n" +
-	"\rFeedbackCount\x12-\n" +
-	"\x05agent\x18\x01 \x01(\tB\x17\xe2A\x01\x03\xfaA\x10\n" +
-	"\x0eresponsa/AgentR\x05agent\x12\x14\n" +
+	"\x05score\x18\x0e \x01(\x05B\x04\xe2A\x01\x03R\x05score\"\x9b\x02\n" +
+	"\rFeedbackCount\x129\n" +
+	"\x05agent\x18\x01 \x01(\tB#\xe2A\x01\x03\xfaA\x1c\n" +
+	"\x1aresponsa.example.org/AgentR\x05agent\x12\x14\n" +
 	"\x02up\x18\x02 \x01(\x03B\x04\xe2A\x01\x03R\x02up\x12\x18\n" +
 	"\x04down\x18\x03 \x01(\x03B\x04\xe2A\x01\x03R\x04down\x12\"\n" +
 	"\tcommented\x18\x04 \x01(\x03B\x04\xe2A\x01\x03R\tcommented\x12\x18\n" +
@@ -1043,10 +1097,10 @@ const file_responsa_admin_v1_insight_proto_rawDesc = "" +
 	"\aneutral\x18\x06 \x01(\x03B\x04\xe2A\x01\x03R\aneutral\x12\x1c\n" +
 	"\x06scored\x18\a \x01(\x03B\x04\xe2A\x01\x03R\x06scored\x12#\n" +
 	"\n" +
-	"mean_score\x18\b \x01(\x01B\x04\xe2A\x01\x03R\tmeanScore\"\xad\b\n" +
-	"\aQuality\x12-\n" +
-	"\x05agent\x18\x01 \x01(\tB\x17\xe2A\x01\x03\xfaA\x10\n" +
-	"\x0eresponsa/AgentR\x05agent\x12+\n" +
+	"mean_score\x18\b \x01(\x01B\x04\xe2A\x01\x03R\tmeanScore\"\xb9\b\n" +
+	"\aQuality\x129\n" +
+	"\x05agent\x18\x01 \x01(\tB#\xe2A\x01\x03\xfaA\x1c\n" +
+	"\x1aresponsa.example.org/AgentR\x05agent\x12+\n" +
 	"\x0eanswered_turns\x18\x02 \x01(\x03B\x04\xe2A\x01\x03R\ransweredTurns\x12)\n" +
 	"\rrefused_turns\x18\x03 \x01(\x03B\x04\xe2A\x01\x03R\frefusedTurns\x12'\n" +
 	"\ffailed_turns\x18\x04 \x01(\x03B\x04\xe2A\x01\x03R\vfailedTurns\x12-\n" +
@@ -1073,17 +1127,17 @@ const file_responsa_admin_v1_insight_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\x1a<\n" +
 	"\x0eFallbacksEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"\xbf\x04\n" +
+	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"\xe9\x06\n" +
 	"\n" +
-	"TenantTurn\x12*\n" +
-	"\x04turn\x18\x01 \x01(\tB\x16\xe2A\x01\x03\xfaA\x0f\n" +
-	"\rresponsa/TurnR\x04turn\x12A\n" +
+	"TenantTurn\x126\n" +
+	"\x04turn\x18\x01 \x01(\tB\"\xe2A\x01\x03\xfaA\x1b\n" +
+	"\x19responsa.example.org/TurnR\x04turn\x12A\n" +
 	"\vcreate_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\n" +
-	"createTime\x12*\n" +
-	"\x04user\x18\x03 \x01(\tB\x16\xe2A\x01\x03\xfaA\x0f\n" +
-	"\rresponsa/UserR\x04user\x12C\n" +
-	"\ragent_version\x18\x04 \x01(\tB\x1e\xe2A\x01\x03\xfaA\x17\n" +
-	"\x15responsa/AgentVersionR\fagentVersion\x127\n" +
+	"createTime\x126\n" +
+	"\x04user\x18\x03 \x01(\tB\"\xe2A\x01\x03\xfaA\x1b\n" +
+	"\x19responsa.example.org/UserR\x04user\x12O\n" +
+	"\ragent_version\x18\x04 \x01(\tB*\xe2A\x01\x03\xfaA#\n" +
+	"!responsa.example.org/AgentVersionR\fagentVersion\x127\n" +
 	"\x05state\x18\x05 \x01(\x0e2\x1b.responsa.chat.v1.TurnStateB\x04\xe2A\x01\x03R\x05state\x12?\n" +
 	"\arefusal\x18\x06 \x01(\x0e2\x1f.responsa.chat.v1.RefusalReasonB\x04\xe2A\x01\x03R\arefusal\x12*\n" +
 	"\x0efirst_words_ms\x18\a \x01(\x03B\x04\xe2A\x01\x03R\ffirstWordsMs\x12#\n" +
@@ -1092,7 +1146,13 @@ const file_responsa_admin_v1_insight_proto_rawDesc = "" +
 	"\x0fcost_usd_micros\x18\t \x01(\x03B\x04\xe2A\x01\x03R\rcostUsdMicros\x126\n" +
 	"\x06rating\x18\n" +
 	" \x01(\x0e2\x18.responsa.chat.v1.RatingB\x04\xe2A\x01\x03R\x06rating\x12 \n" +
-	"\bquestion\x18\v \x01(\tB\x04\xe2A\x01\x03R\bquestion\"\x80\x06\n" +
+	"\bquestion\x18\v \x01(\tB\x04\xe2A\x01\x03R\bquestion\x12'\n" +
+	"\ferror_reason\x18\f \x01(\tB\x04\xe2A\x01\x03R\verrorReason\x12\x1a\n" +
+	"\x05model\x18\r \x01(\tB\x04\xe2A\x01\x03R\x05model\x12 \n" +
+	"\bpassages\x18\x0e \x01(\x05B\x04\xe2A\x01\x03R\bpassages\x12\"\n" +
+	"\tcitations\x18\x0f \x01(\x05B\x04\xe2A\x01\x03R\tcitations\x129\n" +
+	"\x15unsupported_sentences\x18\x10 \x01(\x05B\x04\xe2A\x01\x03R\x14unsupportedSentences\x12>\n" +
+	"\tfallbacks\x18\x11 \x03(\v2\x1a.responsa.chat.v1.FallbackB\x04\xe2A\x01\x03R\tfallbacks\"\x8c\x06\n" +
 	"\x0fQuestionPattern\x12\x16\n" +
 	"\x03uid\x18\x01 \x01(\tB\x04\xe2A\x01\x03R\x03uid\x12\x1a\n" +
 	"\x05title\x18\x02 \x01(\tB\x04\xe2A\x01\x03R\x05title\x12 \n" +
@@ -1112,9 +1172,9 @@ const file_responsa_admin_v1_insight_proto_rawDesc = "" +
 	"\x15unsupported_sentences\x18\x0e \x01(\x03B\x04\xe2A\x01\x03R\x14unsupportedSentences\x12?\n" +
 	"\n" +
 	"first_time\x18\x0f \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\tfirstTime\x12=\n" +
-	"\tlast_time\x18\x10 \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\blastTime\x12;\n" +
-	"\rexample_turns\x18\x11 \x03(\tB\x16\xe2A\x01\x03\xfaA\x0f\n" +
-	"\rresponsa/TurnR\fexampleTurns\"\x8e\x01\n" +
+	"\tlast_time\x18\x10 \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\blastTime\x12G\n" +
+	"\rexample_turns\x18\x11 \x03(\tB\"\xe2A\x01\x03\xfaA\x1b\n" +
+	"\x19responsa.example.org/TurnR\fexampleTurns\"\x8e\x01\n" +
 	"\x0fInsightSettings\x12+\n" +
 	"\x0equestion_texts\x18\x01 \x01(\bB\x04\xe2A\x01\x01R\rquestionTexts\x12N\n" +
 	"\x19cost_usd_micros_per_month\x18\x02 \x01(\x03B\x14\xe2A\x01\x01\xbaH\r\"\v\x18\x80\x80\x9a\xa6\xea\xaf\xe3\x01(\x00R\x15costUsdMicrosPerMonth*a\n" +
@@ -1159,6 +1219,7 @@ var file_responsa_admin_v1_insight_proto_goTypes = []any{
 	(*timestamppb.Timestamp)(nil), // 11: google.protobuf.Timestamp
 	(v1.TurnState)(0),             // 12: responsa.chat.v1.TurnState
 	(v1.RefusalReason)(0),         // 13: responsa.chat.v1.RefusalReason
+	(*v1.Fallback)(nil),           // 14: responsa.chat.v1.Fallback
 }
 var file_responsa_admin_v1_insight_proto_depIdxs = []int32{
 	10, // 0: responsa.admin.v1.GivenFeedback.rating:type_name -> responsa.chat.v1.Rating
@@ -1173,13 +1234,14 @@ var file_responsa_admin_v1_insight_proto_depIdxs = []int32{
 	12, // 9: responsa.admin.v1.TenantTurn.state:type_name -> responsa.chat.v1.TurnState
 	13, // 10: responsa.admin.v1.TenantTurn.refusal:type_name -> responsa.chat.v1.RefusalReason
 	10, // 11: responsa.admin.v1.TenantTurn.rating:type_name -> responsa.chat.v1.Rating
-	11, // 12: responsa.admin.v1.QuestionPattern.first_time:type_name -> google.protobuf.Timestamp
-	11, // 13: responsa.admin.v1.QuestionPattern.last_time:type_name -> google.protobuf.Timestamp
-	14, // [14:14] is the sub-list for method output_type
-	14, // [14:14] is the sub-list for method input_type
-	14, // [14:14] is the sub-list for extension type_name
-	14, // [14:14] is the sub-list for extension extendee
-	0,  // [0:14] is the sub-list for field type_name
+	14, // 12: responsa.admin.v1.TenantTurn.fallbacks:type_name -> responsa.chat.v1.Fallback
+	11, // 13: responsa.admin.v1.QuestionPattern.first_time:type_name -> google.protobuf.Timestamp
+	11, // 14: responsa.admin.v1.QuestionPattern.last_time:type_name -> google.protobuf.Timestamp
+	15, // [15:15] is the sub-list for method output_type
+	15, // [15:15] is the sub-list for method input_type
+	15, // [15:15] is the sub-list for extension type_name
+	15, // [15:15] is the sub-list for extension extendee
+	0,  // [0:15] is the sub-list for field type_name
 }
 
 func init() { file_responsa_admin_v1_insight_proto_init() }

@@ -608,10 +608,10 @@ var File_responsa_admin_v1_replay_proto protoreflect.FileDescriptor
 
 const file_responsa_admin_v1_replay_proto_rawDesc = "" +
 	"\n" +
-	"\x1eresponsa/admin/v1/replay.proto\x12\x11responsa.admin.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bresponsa/chat/v1/turn.proto\"\xec\x02\n" +
-	"\x0eReplayMetadata\x12?\n" +
-	"\ragent_version\x18\x01 \x01(\tB\x1a\xfaA\x17\n" +
-	"\x15responsa/AgentVersionR\fagentVersion\x12%\n" +
+	"\x1eresponsa/admin/v1/replay.proto\x12\x11responsa.admin.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bresponsa/chat/v1/turn.proto\"\xf8\x02\n" +
+	"\x0eReplayMetadata\x12K\n" +
+	"\ragent_version\x18\x01 \x01(\tB&\xfaA#\n" +
+	"!responsa.example.org/AgentVersionR\fagentVersion\x12%\n" +
 	"\x0equestions_done\x18\x02 \x01(\x05R\rquestionsDone\x12'\n" +
 	"\x0fquestions_total\x18\x03 \x01(\x05R\x0equestionsTotal\x127\n" +
 	"\x06totals\x18\x04 \x01(\v2\x1f.responsa.admin.v1.ReplayTotalsR\x06totals\x12;\n" +
@@ -636,14 +636,14 @@ const file_responsa_admin_v1_replay_proto_rawDesc = "" +
 	"\x06failed\x18\x03 \x01(\x05R\x06failed\x12\x1c\n" +
 	"\tcancelled\x18\x04 \x01(\x05R\tcancelled\x12&\n" +
 	"\x0fcost_usd_micros\x18\x05 \x01(\x03R\rcostUsdMicros\x12\"\n" +
-	"\fmilliseconds\x18\x06 \x01(\x03R\fmilliseconds\"\x9d\x04\n" +
+	"\fmilliseconds\x18\x06 \x01(\x03R\fmilliseconds\"\xb5\x04\n" +
 	"\x10ReplayedQuestion\x12\x1a\n" +
 	"\x05place\x18\x01 \x01(\x05B\x04\xe2A\x01\x03R\x05place\x12:\n" +
-	"\x05state\x18\x02 \x01(\x0e2\x1e.responsa.admin.v1.ReplayStateB\x04\xe2A\x01\x03R\x05state\x12*\n" +
-	"\x04turn\x18\x03 \x01(\tB\x16\xe2A\x01\x03\xfaA\x0f\n" +
-	"\rresponsa/TurnR\x04turn\x12*\n" +
-	"\x04user\x18\x04 \x01(\tB\x16\xe2A\x01\x03\xfaA\x0f\n" +
-	"\rresponsa/UserR\x04user\x12 \n" +
+	"\x05state\x18\x02 \x01(\x0e2\x1e.responsa.admin.v1.ReplayStateB\x04\xe2A\x01\x03R\x05state\x126\n" +
+	"\x04turn\x18\x03 \x01(\tB\"\xe2A\x01\x03\xfaA\x1b\n" +
+	"\x19responsa.example.org/TurnR\x04turn\x126\n" +
+	"\x04user\x18\x04 \x01(\tB\"\xe2A\x01\x03\xfaA\x1b\n" +
+	"\x19responsa.example.org/UserR\x04user\x12 \n" +
 	"\bquestion\x18\x05 \x01(\tB\x04\xe2A\x01\x03R\bquestion\x12<\n" +
 	"\x06before\x18\x06 \x01(\v2\x1e.responsa.admin.v1.ReplayedEndB\x04\xe2A\x01\x03R\x06before\x12:\n" +
 	"\x05after\x18\a \x01(\v2\x1e.responsa.admin.v1.ReplayedEndB\x04\xe2A\x01\x03R\x05after\x12+\n" +

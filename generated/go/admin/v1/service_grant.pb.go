@@ -142,17 +142,17 @@ var File_responsa_admin_v1_service_grant_proto protoreflect.FileDescriptor
 
 const file_responsa_admin_v1_service_grant_proto_rawDesc = "" +
 	"\n" +
-	"%responsa/admin/v1/service_grant.proto\x12\x11responsa.admin.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc7\x02\n" +
+	"%responsa/admin/v1/service_grant.proto\x12\x11responsa.admin.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xeb\x02\n" +
 	"\fServiceGrant\x12\x18\n" +
-	"\x04name\x18\x01 \x01(\tB\x04\xe2A\x01\bR\x04name\x120\n" +
-	"\aservice\x18\x02 \x01(\tB\x16\xe2A\x01\x02\xfaA\x0f\n" +
-	"\rresponsa/UserR\aservice\x12(\n" +
-	"\x04user\x18\x03 \x01(\tB\x12\xfaA\x0f\n" +
-	"\rresponsa/UserH\x00R\x04user\x12\x1d\n" +
+	"\x04name\x18\x01 \x01(\tB\x04\xe2A\x01\bR\x04name\x12<\n" +
+	"\aservice\x18\x02 \x01(\tB\"\xe2A\x01\x02\xfaA\x1b\n" +
+	"\x19responsa.example.org/UserR\aservice\x124\n" +
+	"\x04user\x18\x03 \x01(\tB\x1e\xfaA\x1b\n" +
+	"\x19responsa.example.org/UserH\x00R\x04user\x12\x1d\n" +
 	"\tall_users\x18\x04 \x01(\bH\x00R\ballUsers\x12A\n" +
 	"\vcreate_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\n" +
-	"createTime:V\xeaAS\n" +
-	"\x15responsa/ServiceGrant\x12\x1dserviceGrants/{service_grant}*\rserviceGrants2\fserviceGrantB\a\n" +
+	"createTime:b\xeaA_\n" +
+	"!responsa.example.org/ServiceGrant\x12\x1dserviceGrants/{service_grant}*\rserviceGrants2\fserviceGrantB\a\n" +
 	"\x05scopeb\x06proto3"
 
 var (

@@ -607,7 +607,7 @@ var File_responsa_admin_v1_source_proto protoreflect.FileDescriptor
 
 const file_responsa_admin_v1_source_proto_rawDesc = "" +
 	"\n" +
-	"\x1eresponsa/admin/v1/source.proto\x12\x11responsa.admin.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xaa\x04\n" +
+	"\x1eresponsa/admin/v1/source.proto\x12\x11responsa.admin.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc2\x04\n" +
 	"\x06Source\x12\x18\n" +
 	"\x04name\x18\x01 \x01(\tB\x04\xe2A\x01\bR\x04name\x12/\n" +
 	"\fdisplay_name\x18\x02 \x01(\tB\f\xe2A\x01\x01\xbaH\x05r\x03(\xc8\x01R\vdisplayName\x12'\n" +
@@ -623,11 +623,11 @@ const file_responsa_admin_v1_source_proto_rawDesc = "" +
 	"\vupdate_time\x18\a \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\n" +
 	"updateTime\x12\x1f\n" +
 	"\x04etag\x18\b \x01(\tB\v\xe2A\x01\x01\xbaH\x04r\x02(@R\x04etag\x12D\n" +
-	"\rnext_run_time\x18\t \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\vnextRunTime\x12:\n" +
+	"\rnext_run_time\x18\t \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\vnextRunTime\x12F\n" +
 	"\n" +
-	"newest_run\x18\f \x01(\tB\x1b\xe2A\x01\x03\xfaA\x14\n" +
-	"\x12responsa/OperationR\tnewestRun:7\xeaA4\n" +
-	"\x0fresponsa/Source\x12\x10sources/{source}*\asources2\x06source\"\xba\x02\n" +
+	"newest_run\x18\f \x01(\tB'\xe2A\x01\x03\xfaA \n" +
+	"\x1eresponsa.example.org/OperationR\tnewestRun:C\xeaA@\n" +
+	"\x1bresponsa.example.org/Source\x12\x10sources/{source}*\asources2\x06source\"\xba\x02\n" +
 	"\fPreviewedRow\x12\x18\n" +
 	"\x04kind\x18\x01 \x01(\tB\x04\xe2A\x01\x03R\x04kind\x12/\n" +
 	"\x03row\x18\x02 \x01(\v2\x17.google.protobuf.StructB\x04\xe2A\x01\x03R\x03row\x12\x1e\n" +
@@ -637,10 +637,10 @@ const file_responsa_admin_v1_source_proto_rawDesc = "" +
 	"\asubject\x18\x06 \x01(\tB\x04\xe2A\x01\x03R\asubject\x12\x16\n" +
 	"\x03uri\x18\a \x01(\tB\x04\xe2A\x01\x03R\x03uri\x12\x18\n" +
 	"\x04text\x18\b \x01(\tB\x04\xe2A\x01\x03R\x04text\x129\n" +
-	"\bmetadata\x18\t \x01(\v2\x17.google.protobuf.StructB\x04\xe2A\x01\x03R\bmetadata\"\x82\x03\n" +
-	"\fSyncMetadata\x12,\n" +
-	"\x06source\x18\x01 \x01(\tB\x14\xfaA\x11\n" +
-	"\x0fresponsa/SourceR\x06source\x12\x18\n" +
+	"\bmetadata\x18\t \x01(\v2\x17.google.protobuf.StructB\x04\xe2A\x01\x03R\bmetadata\"\x8e\x03\n" +
+	"\fSyncMetadata\x128\n" +
+	"\x06source\x18\x01 \x01(\tB \xfaA\x1d\n" +
+	"\x1bresponsa.example.org/SourceR\x06source\x12\x18\n" +
 	"\asubject\x18\x02 \x01(\tR\asubject\x122\n" +
 	"\x05stage\x18\x03 \x01(\x0e2\x1c.responsa.admin.v1.SyncStageR\x05stage\x12%\n" +
 	"\x0edocuments_done\x18\x04 \x01(\x05R\rdocumentsDone\x12'\n" +

@@ -128,7 +128,7 @@ var File_responsa_admin_v1_teacher_proto protoreflect.FileDescriptor
 
 const file_responsa_admin_v1_teacher_proto_rawDesc = "" +
 	"\n" +
-	"\x1fresponsa/admin/v1/teacher.proto\x12\x11responsa.admin.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa0\x03\n" +
+	"\x1fresponsa/admin/v1/teacher.proto\x12\x11responsa.admin.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xac\x03\n" +
 	"\aTeacher\x12\x18\n" +
 	"\x04name\x18\x01 \x01(\tB\x04\xe2A\x01\bR\x04name\x12/\n" +
 	"\fdisplay_name\x18\x02 \x01(\tB\f\xe2A\x01\x02\xbaH\x05r\x03(\xc8\x01R\vdisplayName\x12&\n" +
@@ -140,8 +140,8 @@ const file_responsa_admin_v1_teacher_proto_rawDesc = "" +
 	"createTime\x12A\n" +
 	"\vupdate_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\n" +
 	"updateTime\x12\x1f\n" +
-	"\x04etag\x18\a \x01(\tB\v\xe2A\x01\x01\xbaH\x04r\x02(@R\x04etag:<\xeaA9\n" +
-	"\x10responsa/Teacher\x12\x12teachers/{teacher}*\bteachers2\ateacherb\x06proto3"
+	"\x04etag\x18\a \x01(\tB\v\xe2A\x01\x01\xbaH\x04r\x02(@R\x04etag:H\xeaAE\n" +
+	"\x1cresponsa.example.org/Teacher\x12\x12teachers/{teacher}*\bteachers2\ateacherb\x06proto3"
 
 var (
 	file_responsa_admin_v1_teacher_proto_rawDescOnce sync.Once

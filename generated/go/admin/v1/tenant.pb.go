@@ -206,7 +206,7 @@ var File_responsa_admin_v1_tenant_proto protoreflect.FileDescriptor
 
 const file_responsa_admin_v1_tenant_proto_rawDesc = "" +
 	"\n" +
-	"\x1eresponsa/admin/v1/tenant.proto\x12\x11responsa.admin.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x84\x05\n" +
+	"\x1eresponsa/admin/v1/tenant.proto\x12\x11responsa.admin.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x90\x05\n" +
 	"\x06Tenant\x12\x18\n" +
 	"\x04name\x18\x01 \x01(\tB\x04\xe2A\x01\bR\x04name\x12'\n" +
 	"\fdisplay_name\x18\x02 \x01(\tB\x04\xe2A\x01\x01R\vdisplayName\x12A\n" +
@@ -221,8 +221,8 @@ const file_responsa_admin_v1_tenant_proto_rawDesc = "" +
 	"\rerased_counts\x18\t \x03(\v2+.responsa.admin.v1.Tenant.ErasedCountsEntryB\x04\xe2A\x01\x03R\ferasedCounts\x1a?\n" +
 	"\x11ErasedCountsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01:7\xeaA4\n" +
-	"\x0fresponsa/Tenant\x12\x10tenants/{tenant}*\atenants2\x06tenant*\x93\x01\n" +
+	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01:C\xeaA@\n" +
+	"\x1bresponsa.example.org/Tenant\x12\x10tenants/{tenant}*\atenants2\x06tenant*\x93\x01\n" +
 	"\vTenantState\x12\x1c\n" +
 	"\x18TENANT_STATE_UNSPECIFIED\x10\x00\x12\x17\n" +
 	"\x13TENANT_STATE_ACTIVE\x10\x01\x12\x1a\n" +

@@ -255,15 +255,15 @@ const file_responsa_admin_v1_user_limits_proto_rawDesc = "" +
 	"\x0e_storage_bytesB\v\n" +
 	"\t_api_keysB\x10\n" +
 	"\x0e_conversationsB\x0e\n" +
-	"\f_collections\"\xed\x01\n" +
+	"\f_collections\"\xf9\x01\n" +
 	"\n" +
 	"UserLimits\x12\x18\n" +
 	"\x04name\x18\x01 \x01(\tB\x04\xe2A\x01\bR\x04name\x12=\n" +
 	"\teffective\x18\x02 \x01(\v2\x19.responsa.admin.v1.LimitsB\x04\xe2A\x01\x03R\teffective\x12?\n" +
 	"\n" +
 	"exceptions\x18\x03 \x01(\v2\x19.responsa.admin.v1.LimitsB\x04\xe2A\x01\x01R\n" +
-	"exceptions:E\xeaAB\n" +
-	"\x13responsa/UserLimits\x12\x13users/{user}/limits*\n" +
+	"exceptions:Q\xeaAN\n" +
+	"\x1fresponsa.example.org/UserLimits\x12\x13users/{user}/limits*\n" +
 	"userLimits2\n" +
 	"userLimitsb\x06proto3"
 

@@ -214,7 +214,7 @@ var File_responsa_admin_v1_user_quota_proto protoreflect.FileDescriptor
 
 const file_responsa_admin_v1_user_quota_proto_rawDesc = "" +
 	"\n" +
-	"\"responsa/admin/v1/user_quota.proto\x12\x11responsa.admin.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a!responsa/auth/v1/user_usage.proto\"\x90\x04\n" +
+	"\"responsa/admin/v1/user_quota.proto\x12\x11responsa.admin.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a!responsa/auth/v1/user_usage.proto\"\x9c\x04\n" +
 	"\tUserQuota\x12\x18\n" +
 	"\x04name\x18\x01 \x01(\tB\x04\xe2A\x01\bR\x04name\x12I\n" +
 	"\x0etokens_per_day\x18\x02 \x01(\v2\x1d.responsa.admin.v1.QuotaLimitB\x04\xe2A\x01\x01R\ftokensPerDay\x12M\n" +
@@ -222,8 +222,8 @@ const file_responsa_admin_v1_user_quota_proto_rawDesc = "" +
 	"\x17cost_usd_micros_per_day\x18\x04 \x01(\v2\x1d.responsa.admin.v1.QuotaLimitB\x04\xe2A\x01\x01R\x13costUsdMicrosPerDay\x12]\n" +
 	"\x19cost_usd_micros_per_month\x18\x05 \x01(\v2\x1d.responsa.admin.v1.QuotaLimitB\x04\xe2A\x01\x01R\x15costUsdMicrosPerMonth\x127\n" +
 	"\x05usage\x18\x06 \x01(\v2\x1b.responsa.auth.v1.UserUsageB\x04\xe2A\x01\x03R\x05usage\x12\x18\n" +
-	"\x04etag\x18\a \x01(\tB\x04\xe2A\x01\x01R\x04etag:B\xeaA?\n" +
-	"\x12responsa/UserQuota\x12\x12users/{user}/quota*\n" +
+	"\x04etag\x18\a \x01(\tB\x04\xe2A\x01\x01R\x04etag:N\xeaAK\n" +
+	"\x1eresponsa.example.org/UserQuota\x12\x12users/{user}/quota*\n" +
 	"userQuotas2\tuserQuota\"p\n" +
 	"\n" +
 	"QuotaLimit\x12&\n" +

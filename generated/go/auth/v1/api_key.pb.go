@@ -183,12 +183,12 @@ var File_responsa_auth_v1_api_key_proto protoreflect.FileDescriptor
 
 const file_responsa_auth_v1_api_key_proto_rawDesc = "" +
 	"\n" +
-	"\x1eresponsa/auth/v1/api_key.proto\x12\x10responsa.auth.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bresponsa/auth/v1/user.proto\"\xcc\x05\n" +
+	"\x1eresponsa/auth/v1/api_key.proto\x12\x10responsa.auth.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bresponsa/auth/v1/user.proto\"\xf0\x05\n" +
 	"\x06ApiKey\x12\x18\n" +
 	"\x04name\x18\x01 \x01(\tB\x04\xe2A\x01\bR\x04name\x12/\n" +
-	"\fdisplay_name\x18\x02 \x01(\tB\f\xe2A\x01\x01\xbaH\x05r\x03(\xc8\x01R\vdisplayName\x12,\n" +
-	"\x05owner\x18\x03 \x01(\tB\x16\xe2A\x01\x03\xfaA\x0f\n" +
-	"\rresponsa/UserR\x05owner\x12\x1c\n" +
+	"\fdisplay_name\x18\x02 \x01(\tB\f\xe2A\x01\x01\xbaH\x05r\x03(\xc8\x01R\vdisplayName\x128\n" +
+	"\x05owner\x18\x03 \x01(\tB\"\xe2A\x01\x03\xfaA\x1b\n" +
+	"\x19responsa.example.org/UserR\x05owner\x12\x1c\n" +
 	"\x06prefix\x18\x04 \x01(\tB\x04\xe2A\x01\x03R\x06prefix\x12A\n" +
 	"\vcreate_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\n" +
 	"createTime\x12A\n" +
@@ -200,12 +200,12 @@ const file_responsa_auth_v1_api_key_proto_rawDesc = "" +
 	"\x06widget\x18\f \x01(\bB\x04\xe2A\x01\x01R\x06widget\x12f\n" +
 	"\x05agent\x18\r \x01(\tBP\xe2A\x01\x01\xfaA\x03\n" +
 	"\x01*\xbaHCr>2<^agents/[a-z0-9][a-z0-9-]{0,62}(/versions/[1-9][0-9]{0,8})?$\xd8\x01\x01R\x05agent\x123\n" +
-	"\x12unread_collections\x18\x0e \x01(\x03B\x04\xe2A\x01\x03R\x11unreadCollections\x127\n" +
+	"\x12unread_collections\x18\x0e \x01(\x03B\x04\xe2A\x01\x03R\x11unreadCollections\x12C\n" +
 	"\n" +
 	"parent_key\x18\n" +
-	" \x01(\tB\x18\xe2A\x01\x03\xfaA\x11\n" +
-	"\x0fresponsa/ApiKeyR\tparentKey:8\xeaA5\n" +
-	"\x0fresponsa/ApiKey\x12\x11apiKeys/{api_key}*\aapiKeys2\x06apiKeyb\x06proto3"
+	" \x01(\tB$\xe2A\x01\x03\xfaA\x1d\n" +
+	"\x1bresponsa.example.org/ApiKeyR\tparentKey:D\xeaAA\n" +
+	"\x1bresponsa.example.org/ApiKey\x12\x11apiKeys/{api_key}*\aapiKeys2\x06apiKeyb\x06proto3"
 
 var (
 	file_responsa_auth_v1_api_key_proto_rawDescOnce sync.Once

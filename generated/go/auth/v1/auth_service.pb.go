@@ -2287,24 +2287,24 @@ const file_responsa_auth_v1_auth_service_proto_rawDesc = "" +
 	"_page_size\"r\n" +
 	"\x13ListApiKeysResponse\x123\n" +
 	"\bapi_keys\x18\x01 \x03(\v2\x18.responsa.auth.v1.ApiKeyR\aapiKeys\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x90\x01\n" +
-	"\x13RevokeApiKeyRequest\x12y\n" +
-	"\x04name\x18\x01 \x01(\tBe\xe2A\x01\x02\xfaA\x11\n" +
-	"\x0fresponsa/ApiKey\xbaHJrH2F^apiKeys/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\x04name\"S\n" +
-	"\x18ListSignInMethodsRequest\x127\n" +
-	"\x06tenant\x18\x01 \x01(\tB\x1f\xe2A\x01\x01\xfaA\x11\n" +
-	"\x0fresponsa/Tenant\xbaH\x04r\x02(GR\x06tenant\"\xf5\x01\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x9d\x01\n" +
+	"\x13RevokeApiKeyRequest\x12\x85\x01\n" +
+	"\x04name\x18\x01 \x01(\tBq\xe2A\x01\x02\xfaA\x1d\n" +
+	"\x1bresponsa.example.org/ApiKey\xbaHJrH2F^apiKeys/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\x04name\"_\n" +
+	"\x18ListSignInMethodsRequest\x12C\n" +
+	"\x06tenant\x18\x01 \x01(\tB+\xe2A\x01\x01\xfaA\x1d\n" +
+	"\x1bresponsa.example.org/Tenant\xbaH\x04r\x02(GR\x06tenant\"\x81\x02\n" +
 	"\x19ListSignInMethodsResponse\x12E\n" +
 	"\x0eoidc_providers\x18\x01 \x03(\v2\x1e.responsa.auth.v1.OidcProviderR\roidcProviders\x12B\n" +
 	"\fregistration\x18\x02 \x01(\x0e2\x1e.responsa.auth.v1.RegistrationR\fregistration\x12\x1f\n" +
 	"\vsends_mails\x18\x03 \x01(\bR\n" +
-	"sendsMails\x12,\n" +
+	"sendsMails\x128\n" +
 	"\x06tenant\x18\n" +
-	" \x01(\tB\x14\xfaA\x11\n" +
-	"\x0fresponsa/TenantR\x06tenant\"\x99\x01\n" +
-	"\fLoginRequest\x127\n" +
-	"\x06tenant\x18\x01 \x01(\tB\x1f\xe2A\x01\x01\xfaA\x11\n" +
-	"\x0fresponsa/Tenant\xbaH\x04r\x02(GR\x06tenant\x12$\n" +
+	" \x01(\tB \xfaA\x1d\n" +
+	"\x1bresponsa.example.org/TenantR\x06tenant\"\xa5\x01\n" +
+	"\fLoginRequest\x12C\n" +
+	"\x06tenant\x18\x01 \x01(\tB+\xe2A\x01\x01\xfaA\x1d\n" +
+	"\x1bresponsa.example.org/Tenant\xbaH\x04r\x02(GR\x06tenant\x12$\n" +
 	"\x05email\x18\x02 \x01(\tB\x0e\xe2A\x01\x02\xbaH\ar\x05 \x01(\xfe\x01R\x05email\x12*\n" +
 	"\bpassword\x18\x03 \x01(\tB\x0e\xe2A\x01\x02\xbaH\ar\x05 \x01(\x80\x02R\bpassword\"t\n" +
 	"\rLoginResponse\x127\n" +
@@ -2331,10 +2331,10 @@ const file_responsa_auth_v1_auth_service_proto_rawDesc = "" +
 	"_page_size\"u\n" +
 	"\x14ListSessionsResponse\x125\n" +
 	"\bsessions\x18\x01 \x03(\v2\x19.responsa.auth.v1.SessionR\bsessions\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"{\n" +
-	"\x15RevokeSessionsRequest\x12=\n" +
-	"\x05names\x18\x01 \x03(\tB'\xe2A\x01\x01\xfaA\x12\n" +
-	"\x10responsa/Session\xbaH\v\x92\x01\b\x10d\"\x04r\x02(@R\x05names\x12#\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x87\x01\n" +
+	"\x15RevokeSessionsRequest\x12I\n" +
+	"\x05names\x18\x01 \x03(\tB3\xe2A\x01\x01\xfaA\x1e\n" +
+	"\x1cresponsa.example.org/Session\xbaH\v\x92\x01\b\x10d\"\x04r\x02(@R\x05names\x12#\n" +
 	"\n" +
 	"all_others\x18\x02 \x01(\bB\x04\xe2A\x01\x01R\tallOthers\"=\n" +
 	"\x16RevokeSessionsResponse\x12#\n" +
@@ -2346,19 +2346,19 @@ const file_responsa_auth_v1_auth_service_proto_rawDesc = "" +
 	"\x04user\x18\x01 \x01(\v2\x16.responsa.auth.v1.UserB\n" +
 	"\xe2A\x01\x02\xbaH\x03\xc8\x01\x01R\x04user\x12A\n" +
 	"\vupdate_mask\x18\x02 \x01(\v2\x1a.google.protobuf.FieldMaskB\x04\xe2A\x01\x01R\n" +
-	"updateMask\"\x9f\x01\n" +
-	"\x0fDeleteMeRequest\x12\x8b\x01\n" +
-	"\fhand_over_to\x18\x01 \x01(\tBi\xe2A\x01\x01\xfaA\x0f\n" +
-	"\rresponsa/User\xbaHPrK(\xfe\x012F^users/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$|@\xd8\x01\x01R\n" +
+	"updateMask\"\xab\x01\n" +
+	"\x0fDeleteMeRequest\x12\x97\x01\n" +
+	"\fhand_over_to\x18\x01 \x01(\tBu\xe2A\x01\x01\xfaA\x1b\n" +
+	"\x19responsa.example.org/User\xbaHPrK(\xfe\x012F^users/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$|@\xd8\x01\x01R\n" +
 	"handOverTo\"\x17\n" +
 	"\x15ListIdentitiesRequest\"T\n" +
 	"\x16ListIdentitiesResponse\x12:\n" +
 	"\n" +
 	"identities\x18\x01 \x03(\v2\x1a.responsa.auth.v1.IdentityR\n" +
-	"identities\"\x97\x01\n" +
-	"\x15UnlinkIdentityRequest\x12~\n" +
-	"\x04name\x18\x01 \x01(\tBj\xe2A\x01\x02\xfaA\x13\n" +
-	"\x11responsa/Identity\xbaHMrK2I^identities/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\x04name\"\xcb\x01\n" +
+	"identities\"\xa4\x01\n" +
+	"\x15UnlinkIdentityRequest\x12\x8a\x01\n" +
+	"\x04name\x18\x01 \x01(\tBv\xe2A\x01\x02\xfaA\x1f\n" +
+	"\x1dresponsa.example.org/Identity\xbaHMrK2I^identities/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\x04name\"\xcb\x01\n" +
 	"\x17CreateInvitationRequest\x12>\n" +
 	"\x04role\x18\x01 \x01(\x0e2\x1a.responsa.auth.v1.UserRoleB\x0e\xe2A\x01\x01\xbaH\a\x82\x01\x04\x10\x01 \x03R\x04role\x12\"\n" +
 	"\x05email\x18\x02 \x01(\tB\f\xe2A\x01\x01\xbaH\x05r\x03(\xfe\x01R\x05email\x12:\n" +
@@ -2378,13 +2378,13 @@ const file_responsa_auth_v1_auth_service_proto_rawDesc = "" +
 	"_page_size\"\x81\x01\n" +
 	"\x17ListInvitationsResponse\x12>\n" +
 	"\vinvitations\x18\x01 \x03(\v2\x1c.responsa.auth.v1.InvitationR\vinvitations\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x9d\x01\n" +
-	"\x17RevokeInvitationRequest\x12\x81\x01\n" +
-	"\x04name\x18\x01 \x01(\tBm\xe2A\x01\x02\xfaA\x15\n" +
-	"\x13responsa/Invitation\xbaHNrL2J^invitations/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\x04name\"\xf8\x01\n" +
-	"\x0fRegisterRequest\x127\n" +
-	"\x06tenant\x18\x01 \x01(\tB\x1f\xe2A\x01\x01\xfaA\x11\n" +
-	"\x0fresponsa/Tenant\xbaH\x04r\x02(GR\x06tenant\x12+\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xa9\x01\n" +
+	"\x17RevokeInvitationRequest\x12\x8d\x01\n" +
+	"\x04name\x18\x01 \x01(\tBy\xe2A\x01\x02\xfaA!\n" +
+	"\x1fresponsa.example.org/Invitation\xbaHNrL2J^invitations/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\x04name\"\x84\x02\n" +
+	"\x0fRegisterRequest\x12C\n" +
+	"\x06tenant\x18\x01 \x01(\tB+\xe2A\x01\x01\xfaA\x1d\n" +
+	"\x1bresponsa.example.org/Tenant\xbaH\x04r\x02(GR\x06tenant\x12+\n" +
 	"\n" +
 	"invitation\x18\x02 \x01(\tB\v\xe2A\x01\x01\xbaH\x04r\x02(@R\n" +
 	"invitation\x12\"\n" +
@@ -2393,21 +2393,21 @@ const file_responsa_auth_v1_auth_service_proto_rawDesc = "" +
 	"\fdisplay_name\x18\x05 \x01(\tB\f\xe2A\x01\x01\xbaH\x05r\x03(\xc8\x01R\vdisplayName\"b\n" +
 	"\x13ConfirmEmailRequest\x12!\n" +
 	"\x04code\x18\x01 \x01(\tB\r\xe2A\x01\x02\xbaH\x06r\x04 \x01(@R\x04code\x12(\n" +
-	"\bpassword\x18\x02 \x01(\tB\f\xe2A\x01\x01\xbaH\x05r\x03(\x80\x02R\bpassword\"t\n" +
-	"\x13RequestResetRequest\x127\n" +
-	"\x06tenant\x18\x01 \x01(\tB\x1f\xe2A\x01\x01\xfaA\x11\n" +
-	"\x0fresponsa/Tenant\xbaH\x04r\x02(GR\x06tenant\x12$\n" +
-	"\x05email\x18\x02 \x01(\tB\x0e\xe2A\x01\x02\xbaH\ar\x05 \x01(\xfe\x01R\x05email\"\x8f\x01\n" +
-	"\x16CreateResetCodeRequest\x12u\n" +
-	"\x04user\x18\x01 \x01(\tBa\xe2A\x01\x02\xfaA\x0f\n" +
-	"\rresponsa/User\xbaHHrF2D^users/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\x04user\"j\n" +
+	"\bpassword\x18\x02 \x01(\tB\f\xe2A\x01\x01\xbaH\x05r\x03(\x80\x02R\bpassword\"\x80\x01\n" +
+	"\x13RequestResetRequest\x12C\n" +
+	"\x06tenant\x18\x01 \x01(\tB+\xe2A\x01\x01\xfaA\x1d\n" +
+	"\x1bresponsa.example.org/Tenant\xbaH\x04r\x02(GR\x06tenant\x12$\n" +
+	"\x05email\x18\x02 \x01(\tB\x0e\xe2A\x01\x02\xbaH\ar\x05 \x01(\xfe\x01R\x05email\"\x9c\x01\n" +
+	"\x16CreateResetCodeRequest\x12\x81\x01\n" +
+	"\x04user\x18\x01 \x01(\tBm\xe2A\x01\x02\xfaA\x1b\n" +
+	"\x19responsa.example.org/User\xbaHHrF2D^users/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\x04user\"j\n" +
 	"\x17CreateResetCodeResponse\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\tR\x04code\x12;\n" +
 	"\vexpire_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"expireTime\"l\n" +
 	"\x14ResetPasswordRequest\x12!\n" +
 	"\x04code\x18\x01 \x01(\tB\r\xe2A\x01\x02\xbaH\x06r\x04 \x01(@R\x04code\x121\n" +
-	"\fnew_password\x18\x02 \x01(\tB\x0e\xe2A\x01\x02\xbaH\ar\x05 \x01(\x80\x02R\vnewPassword2\xb8\x1c\n" +
+	"\fnew_password\x18\x02 \x01(\tB\x0e\xe2A\x01\x02\xbaH\ar\x05 \x01(\x80\x02R\vnewPassword2\xc8\x1c\n" +
 	"\vAuthService\x12\x90\x01\n" +
 	"\x11ListSignInMethods\x12*.responsa.auth.v1.ListSignInMethodsRequest\x1a+.responsa.auth.v1.ListSignInMethodsResponse\"\"\xc8\xf3\x18\x01\x82\xd3\xe4\x93\x02\x18\x12\x16/v1/auth/signInMethods\x12g\n" +
 	"\x05Login\x12\x1e.responsa.auth.v1.LoginRequest\x1a\x1f.responsa.auth.v1.LoginResponse\"\x1d\xc8\xf3\x18\x01\x82\xd3\xe4\x93\x02\x13:\x01*\"\x0e/v1/auth:login\x12~\n" +
@@ -2418,24 +2418,24 @@ const file_responsa_auth_v1_auth_service_proto_rawDesc = "" +
 	"\fListSessions\x12%.responsa.auth.v1.ListSessionsRequest\x1a&.responsa.auth.v1.ListSessionsResponse\"!\xc8\xf3\x18\x03\x82\xd3\xe4\x93\x02\x17\x12\x15/v1/users/me/sessions\x12\xae\x01\n" +
 	"\x0eRevokeSessions\x12'.responsa.auth.v1.RevokeSessionsRequest\x1a(.responsa.auth.v1.RevokeSessionsResponse\"I\xc8\xf3\x18\x03\xd2\xf3\x18\x0esession.revoke\xda\xf3\x18\x05names\x82\xd3\xe4\x93\x02!:\x01*\"\x1c/v1/users/me/sessions:revoke\x90\x02\x02\x12\xa1\x01\n" +
 	"\x0eChangePassword\x12'.responsa.auth.v1.ChangePasswordRequest\x1a\x16.google.protobuf.Empty\"N\xc8\xf3\x18\x03\xd2\xf3\x18\x14user.change_password\xda\xf3\x18\busers/me\x82\xd3\xe4\x93\x02 :\x01*\"\x1b/v1/users/me:changePassword\x12\x80\x01\n" +
-	"\bUpdateMe\x12!.responsa.auth.v1.UpdateMeRequest\x1a\x16.responsa.auth.v1.User\"9\xc8\xf3\x18\x03\xd2\xf3\x18\vuser.update\xda\xf3\x18\busers/me\x82\xd3\xe4\x93\x02\x14:\x04user2\f/v1/users/me\x12\x85\x01\n" +
-	"\bDeleteMe\x12!.responsa.auth.v1.DeleteMeRequest\x1a!.responsa.auth.v1.DeletionReceipt\"3\xc8\xf3\x18\x03\xd2\xf3\x18\vuser.delete\xda\xf3\x18\busers/me\x82\xd3\xe4\x93\x02\x0e*\f/v1/users/me\x12\x88\x01\n" +
-	"\x0eListIdentities\x12'.responsa.auth.v1.ListIdentitiesRequest\x1a(.responsa.auth.v1.ListIdentitiesResponse\"#\xc8\xf3\x18\x03\x82\xd3\xe4\x93\x02\x19\x12\x17/v1/users/me/identities\x12\x9a\x01\n" +
-	"\x0eUnlinkIdentity\x12'.responsa.auth.v1.UnlinkIdentityRequest\x1a\x16.google.protobuf.Empty\"G\xc8\xf3\x18\x03\xd2\xf3\x18\vuser.unlink\xda\xf3\x18\busers/me\x82\xd3\xe4\x93\x02\"* /v1/users/me/{name=identities/*}\x12\x9e\x01\n" +
+	"\bUpdateMe\x12!.responsa.auth.v1.UpdateMeRequest\x1a\x16.responsa.auth.v1.User\"9\xc8\xf3\x18\x03\xd2\xf3\x18\vuser.update\xda\xf3\x18\busers/me\x82\xd3\xe4\x93\x02\x14:\x04user2\f/v1/users/me\x12\x89\x01\n" +
+	"\bDeleteMe\x12!.responsa.auth.v1.DeleteMeRequest\x1a!.responsa.auth.v1.DeletionReceipt\"7\xc8\xf3\x18\x03\xd2\xf3\x18\vuser.delete\xda\xf3\x18\busers/me\xe0\xf3\x18\x02\x82\xd3\xe4\x93\x02\x0e*\f/v1/users/me\x12\x88\x01\n" +
+	"\x0eListIdentities\x12'.responsa.auth.v1.ListIdentitiesRequest\x1a(.responsa.auth.v1.ListIdentitiesResponse\"#\xc8\xf3\x18\x03\x82\xd3\xe4\x93\x02\x19\x12\x17/v1/users/me/identities\x12\x9e\x01\n" +
+	"\x0eUnlinkIdentity\x12'.responsa.auth.v1.UnlinkIdentityRequest\x1a\x16.google.protobuf.Empty\"K\xc8\xf3\x18\x03\xd2\xf3\x18\vuser.unlink\xda\xf3\x18\busers/me\xe0\xf3\x18\x02\x82\xd3\xe4\x93\x02\"* /v1/users/me/{name=identities/*}\x12\x9e\x01\n" +
 	"\x10CreateInvitation\x12).responsa.auth.v1.CreateInvitationRequest\x1a*.responsa.auth.v1.CreateInvitationResponse\"3\xc8\xf3\x18\x05\xd2\xf3\x18\x11invitation.create\x82\xd3\xe4\x93\x02\x14:\x01*\"\x0f/v1/invitations\x12\x96\x01\n" +
 	"\x0fListInvitations\x12(.responsa.auth.v1.ListInvitationsRequest\x1a).responsa.auth.v1.ListInvitationsResponse\".\xc8\xf3\x18\x05\xd2\xf3\x18\x0finvitation.read\x82\xd3\xe4\x93\x02\x11\x12\x0f/v1/invitations\x12\x9d\x01\n" +
 	"\x10RevokeInvitation\x12).responsa.auth.v1.RevokeInvitationRequest\x1a\x16.google.protobuf.Empty\"F\xc8\xf3\x18\x05\xd2\xf3\x18\x11invitation.revoke\x82\xd3\xe4\x93\x02$:\x01*\"\x1f/v1/{name=invitations/*}:revoke\x90\x02\x02\x12g\n" +
 	"\bRegister\x12!.responsa.auth.v1.RegisterRequest\x1a\x16.google.protobuf.Empty\" \xc8\xf3\x18\x01\x82\xd3\xe4\x93\x02\x16:\x01*\"\x11/v1/auth:register\x12s\n" +
 	"\fConfirmEmail\x12%.responsa.auth.v1.ConfirmEmailRequest\x1a\x16.google.protobuf.Empty\"$\xc8\xf3\x18\x01\x82\xd3\xe4\x93\x02\x1a:\x01*\"\x15/v1/auth:confirmEmail\x12s\n" +
-	"\fRequestReset\x12%.responsa.auth.v1.RequestResetRequest\x1a\x16.google.protobuf.Empty\"$\xc8\xf3\x18\x01\x82\xd3\xe4\x93\x02\x1a:\x01*\"\x15/v1/auth:requestReset\x12\xbb\x01\n" +
-	"\x0fCreateResetCode\x12(.responsa.auth.v1.CreateResetCodeRequest\x1a).responsa.auth.v1.CreateResetCodeResponse\"S\xc8\xf3\x18\x05\xd2\xf3\x18\x16user.create_reset_code\xda\xf3\x18\x04user\x82\xd3\xe4\x93\x02':\x01*\"\"/v1/{user=users/*}:createResetCode\x12v\n" +
+	"\fRequestReset\x12%.responsa.auth.v1.RequestResetRequest\x1a\x16.google.protobuf.Empty\"$\xc8\xf3\x18\x01\x82\xd3\xe4\x93\x02\x1a:\x01*\"\x15/v1/auth:requestReset\x12\xbf\x01\n" +
+	"\x0fCreateResetCode\x12(.responsa.auth.v1.CreateResetCodeRequest\x1a).responsa.auth.v1.CreateResetCodeResponse\"W\xc8\xf3\x18\x05\xd2\xf3\x18\x16user.create_reset_code\xda\xf3\x18\x04user\xe0\xf3\x18\x01\x82\xd3\xe4\x93\x02':\x01*\"\"/v1/{user=users/*}:createResetCode\x12v\n" +
 	"\rResetPassword\x12&.responsa.auth.v1.ResetPasswordRequest\x1a\x16.google.protobuf.Empty\"%\xc8\xf3\x18\x01\x82\xd3\xe4\x93\x02\x1b:\x01*\"\x16/v1/auth:resetPassword\x12Y\n" +
 	"\x05GetMe\x12\x1e.responsa.auth.v1.GetMeRequest\x1a\x16.responsa.auth.v1.User\"\x18\xc8\xf3\x18\x02\x82\xd3\xe4\x93\x02\x0e\x12\f/v1/users/me\x12n\n" +
 	"\n" +
 	"GetMyUsage\x12#.responsa.auth.v1.GetMyUsageRequest\x1a\x1b.responsa.auth.v1.UserUsage\"\x1e\xc8\xf3\x18\x03\x82\xd3\xe4\x93\x02\x14\x12\x12/v1/users/me/usage\x12\x81\x01\n" +
 	"\fQueryMyUsage\x12%.responsa.auth.v1.QueryMyUsageRequest\x1a&.responsa.auth.v1.QueryMyUsageResponse\"\"\xc8\xf3\x18\x03\x82\xd3\xe4\x93\x02\x18\x12\x16/v1/users/me/usageRows\x12\x8d\x01\n" +
-	"\x11CreateSessionCode\x12*.responsa.auth.v1.CreateSessionCodeRequest\x1a+.responsa.auth.v1.CreateSessionCodeResponse\"\x1f\xc8\xf3\x18\x03\x82\xd3\xe4\x93\x02\x15:\x01*\"\x10/v1/sessionCodes\x12\x8b\x01\n" +
-	"\fCreateApiKey\x12%.responsa.auth.v1.CreateApiKeyRequest\x1a&.responsa.auth.v1.CreateApiKeyResponse\",\xc8\xf3\x18\x03\xd2\xf3\x18\x0eapi_key.create\x82\xd3\xe4\x93\x02\x10:\x01*\"\v/v1/apiKeys\x12s\n" +
+	"\x11CreateSessionCode\x12*.responsa.auth.v1.CreateSessionCodeRequest\x1a+.responsa.auth.v1.CreateSessionCodeResponse\"\x1f\xc8\xf3\x18\x03\x82\xd3\xe4\x93\x02\x15:\x01*\"\x10/v1/sessionCodes\x12\x8f\x01\n" +
+	"\fCreateApiKey\x12%.responsa.auth.v1.CreateApiKeyRequest\x1a&.responsa.auth.v1.CreateApiKeyResponse\"0\xc8\xf3\x18\x03\xd2\xf3\x18\x0eapi_key.create\xe0\xf3\x18\x01\x82\xd3\xe4\x93\x02\x10:\x01*\"\v/v1/apiKeys\x12s\n" +
 	"\vListApiKeys\x12$.responsa.auth.v1.ListApiKeysRequest\x1a%.responsa.auth.v1.ListApiKeysResponse\"\x17\xc8\xf3\x18\x03\x82\xd3\xe4\x93\x02\r\x12\v/v1/apiKeys\x12\x90\x01\n" +
 	"\fRevokeApiKey\x12%.responsa.auth.v1.RevokeApiKeyRequest\x1a\x18.responsa.auth.v1.ApiKey\"?\xc8\xf3\x18\x03\xd2\xf3\x18\x0eapi_key.revoke\x82\xd3\xe4\x93\x02 :\x01*\"\x1b/v1/{name=apiKeys/*}:revoke\x90\x02\x02b\x06proto3"
 

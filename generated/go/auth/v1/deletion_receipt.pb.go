@@ -200,10 +200,10 @@ var File_responsa_auth_v1_deletion_receipt_proto protoreflect.FileDescriptor
 
 const file_responsa_auth_v1_deletion_receipt_proto_rawDesc = "" +
 	"\n" +
-	"'responsa/auth/v1/deletion_receipt.proto\x12\x10responsa.auth.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x99\x05\n" +
-	"\x0fDeletionReceipt\x12*\n" +
-	"\x04user\x18\x01 \x01(\tB\x16\xe2A\x01\x03\xfaA\x0f\n" +
-	"\rresponsa/UserR\x04user\x12?\n" +
+	"'responsa/auth/v1/deletion_receipt.proto\x12\x10responsa.auth.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa5\x05\n" +
+	"\x0fDeletionReceipt\x126\n" +
+	"\x04user\x18\x01 \x01(\tB\"\xe2A\x01\x03\xfaA\x1b\n" +
+	"\x19responsa.example.org/UserR\x04user\x12?\n" +
 	"\n" +
 	"begin_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\tbeginTime\x12E\n" +
 	"\rcomplete_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\fcompleteTime\x12*\n" +

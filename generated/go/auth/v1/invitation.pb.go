@@ -32,8 +32,8 @@ type Invitation struct {
 	Role UserRole `protobuf:"varint,2,opt,name=role,proto3,enum=responsa.auth.v1.UserRole" json:"role,omitempty"`
 	// The only e-mail address that may register; empty if the person may choose one.
 	Email string `protobuf:"bytes,3,opt,name=email,proto3" json:"email,omitempty"`
-	// The administrator who made the invitation, `users/{uuid}`; empty for an invitation from an owner of the installation. The code does not work while this user is
-	// disabled or is not an administrator.
+	// The administrator who made the invitation, `users/{uuid}`; empty for an invitation from an owner of the installation. The code does not work while whoever made
+	// it is disabled, or is not an administrator of this tenant or an owner.
 	Creator string `protobuf:"bytes,4,opt,name=creator,proto3" json:"creator,omitempty"`
 	// When the invitation was made.
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
@@ -119,19 +119,19 @@ var File_responsa_auth_v1_invitation_proto protoreflect.FileDescriptor
 
 const file_responsa_auth_v1_invitation_proto_rawDesc = "" +
 	"\n" +
-	"!responsa/auth/v1/invitation.proto\x12\x10responsa.auth.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bresponsa/auth/v1/user.proto\"\xfd\x02\n" +
+	"!responsa/auth/v1/invitation.proto\x12\x10responsa.auth.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bresponsa/auth/v1/user.proto\"\x95\x03\n" +
 	"\n" +
 	"Invitation\x12\x18\n" +
 	"\x04name\x18\x01 \x01(\tB\x04\xe2A\x01\bR\x04name\x124\n" +
 	"\x04role\x18\x02 \x01(\x0e2\x1a.responsa.auth.v1.UserRoleB\x04\xe2A\x01\x03R\x04role\x12\x1a\n" +
-	"\x05email\x18\x03 \x01(\tB\x04\xe2A\x01\x03R\x05email\x120\n" +
-	"\acreator\x18\x04 \x01(\tB\x16\xe2A\x01\x03\xfaA\x0f\n" +
-	"\rresponsa/UserR\acreator\x12A\n" +
+	"\x05email\x18\x03 \x01(\tB\x04\xe2A\x01\x03R\x05email\x12<\n" +
+	"\acreator\x18\x04 \x01(\tB\"\xe2A\x01\x03\xfaA\x1b\n" +
+	"\x19responsa.example.org/UserR\acreator\x12A\n" +
 	"\vcreate_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\n" +
 	"createTime\x12A\n" +
 	"\vexpire_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\n" +
-	"expireTime:K\xeaAH\n" +
-	"\x13responsa/Invitation\x12\x18invitations/{invitation}*\vinvitations2\n" +
+	"expireTime:W\xeaAT\n" +
+	"\x1fresponsa.example.org/Invitation\x12\x18invitations/{invitation}*\vinvitations2\n" +
 	"invitationb\x06proto3"
 
 var (

@@ -41,7 +41,9 @@ type Session struct {
 	// Whether this session is the one in which the caller makes the call.
 	Current bool `protobuf:"varint,7,opt,name=current,proto3" json:"current,omitempty"`
 	// The user who is signed in, `users/{uuid}`.
-	User          string `protobuf:"bytes,8,opt,name=user,proto3" json:"user,omitempty"`
+	User string `protobuf:"bytes,8,opt,name=user,proto3" json:"user,omitempty"`
+	// The program that holds the session because the user has connected it; unset for a session of the user's own.
+	Connection    *Connection `protobuf:"bytes,9,opt,name=connection,proto3" json:"connection,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -132,6 +134,95 @@ func (x *Session) GetUser() string {
 	return ""
 }
 
+func (x *Session) GetConnection() *Connection {
+	if x != nil {
+		return x.Connection
+	}
+	return nil
+}
+
+// Connection is a program that a user has connected to the account with OAuth. It acts for the user at one resource until the session ends.
+type Connection struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The name that the program gives itself, or that an administrator has given it.
+	DisplayName string `protobuf:"bytes,1,opt,name=display_name,json=displayName,proto3" json:"display_name,omitempty"`
+	// The program's client_id: the UUID of a registered program, the https address of its document, or what dynamic registration gave it.
+	ClientId string `protobuf:"bytes,2,opt,name=client_id,json=clientId,proto3" json:"client_id,omitempty"`
+	// The address to which the user was sent back when the program was connected.
+	RedirectUri string `protobuf:"bytes,3,opt,name=redirect_uri,json=redirectUri,proto3" json:"redirect_uri,omitempty"`
+	// What the program may do for the user: `search`, `ask`.
+	Scopes []string `protobuf:"bytes,4,rep,name=scopes,proto3" json:"scopes,omitempty"`
+	// The address at which its access tokens count, e.g. https://answers.example.org/mcp.
+	Resource      string `protobuf:"bytes,5,opt,name=resource,proto3" json:"resource,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Connection) Reset() {
+	*x = Connection{}
+	mi := &file_responsa_auth_v1_session_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Connection) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Connection) ProtoMessage() {}
+
+func (x *Connection) ProtoReflect() protoreflect.Message {
+	mi := &file_responsa_auth_v1_session_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Connection.ProtoReflect.Descriptor instead.
+func (*Connection) Descriptor() ([]byte, []int) {
+	return file_responsa_auth_v1_session_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Connection) GetDisplayName() string {
+	if x != nil {
+		return x.DisplayName
+	}
+	return ""
+}
+
+func (x *Connection) GetClientId() string {
+	if x != nil {
+		return x.ClientId
+	}
+	return ""
+}
+
+func (x *Connection) GetRedirectUri() string {
+	if x != nil {
+		return x.RedirectUri
+	}
+	return ""
+}
+
+func (x *Connection) GetScopes() []string {
+	if x != nil {
+		return x.Scopes
+	}
+	return nil
+}
+
+func (x *Connection) GetResource() string {
+	if x != nil {
+		return x.Resource
+	}
+	return ""
+}
+
 // SessionTokens are the credentials of a session.
 type SessionTokens struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -149,7 +240,7 @@ type SessionTokens struct {
 
 func (x *SessionTokens) Reset() {
 	*x = SessionTokens{}
-	mi := &file_responsa_auth_v1_session_proto_msgTypes[1]
+	mi := &file_responsa_auth_v1_session_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -161,7 +252,7 @@ func (x *SessionTokens) String() string {
 func (*SessionTokens) ProtoMessage() {}
 
 func (x *SessionTokens) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_auth_v1_session_proto_msgTypes[1]
+	mi := &file_responsa_auth_v1_session_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -174,7 +265,7 @@ func (x *SessionTokens) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SessionTokens.ProtoReflect.Descriptor instead.
 func (*SessionTokens) Descriptor() ([]byte, []int) {
-	return file_responsa_auth_v1_session_proto_rawDescGZIP(), []int{1}
+	return file_responsa_auth_v1_session_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *SessionTokens) GetAccessToken() string {
@@ -226,7 +317,7 @@ type JsonWebKey struct {
 
 func (x *JsonWebKey) Reset() {
 	*x = JsonWebKey{}
-	mi := &file_responsa_auth_v1_session_proto_msgTypes[2]
+	mi := &file_responsa_auth_v1_session_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -238,7 +329,7 @@ func (x *JsonWebKey) String() string {
 func (*JsonWebKey) ProtoMessage() {}
 
 func (x *JsonWebKey) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_auth_v1_session_proto_msgTypes[2]
+	mi := &file_responsa_auth_v1_session_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -251,7 +342,7 @@ func (x *JsonWebKey) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JsonWebKey.ProtoReflect.Descriptor instead.
 func (*JsonWebKey) Descriptor() ([]byte, []int) {
-	return file_responsa_auth_v1_session_proto_rawDescGZIP(), []int{2}
+	return file_responsa_auth_v1_session_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *JsonWebKey) GetKty() string {
@@ -300,7 +391,7 @@ var File_responsa_auth_v1_session_proto protoreflect.FileDescriptor
 
 const file_responsa_auth_v1_session_proto_rawDesc = "" +
 	"\n" +
-	"\x1eresponsa/auth/v1/session.proto\x12\x10responsa.auth.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xbe\x03\n" +
+	"\x1eresponsa/auth/v1/session.proto\x12\x10responsa.auth.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9a\x04\n" +
 	"\aSession\x12\x18\n" +
 	"\x04name\x18\x01 \x01(\tB\x04\xe2A\x01\bR\x04name\x12A\n" +
 	"\vcreate_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\n" +
@@ -311,10 +402,20 @@ const file_responsa_auth_v1_session_proto_rawDesc = "" +
 	"\aaddress\x18\x05 \x01(\tB\x04\xe2A\x01\x03R\aaddress\x12#\n" +
 	"\n" +
 	"user_agent\x18\x06 \x01(\tB\x04\xe2A\x01\x03R\tuserAgent\x12\x1e\n" +
-	"\acurrent\x18\a \x01(\bB\x04\xe2A\x01\x03R\acurrent\x12*\n" +
-	"\x04user\x18\b \x01(\tB\x16\xe2A\x01\x03\xfaA\x0f\n" +
-	"\rresponsa/UserR\x04user:<\xeaA9\n" +
-	"\x10responsa/Session\x12\x12sessions/{session}*\bsessions2\asession\"\xed\x01\n" +
+	"\acurrent\x18\a \x01(\bB\x04\xe2A\x01\x03R\acurrent\x126\n" +
+	"\x04user\x18\b \x01(\tB\"\xe2A\x01\x03\xfaA\x1b\n" +
+	"\x19responsa.example.org/UserR\x04user\x12B\n" +
+	"\n" +
+	"connection\x18\t \x01(\v2\x1c.responsa.auth.v1.ConnectionB\x04\xe2A\x01\x03R\n" +
+	"connection:H\xeaAE\n" +
+	"\x1cresponsa.example.org/Session\x12\x12sessions/{session}*\bsessions2\asession\"\xc1\x01\n" +
+	"\n" +
+	"Connection\x12'\n" +
+	"\fdisplay_name\x18\x01 \x01(\tB\x04\xe2A\x01\x03R\vdisplayName\x12!\n" +
+	"\tclient_id\x18\x02 \x01(\tB\x04\xe2A\x01\x03R\bclientId\x12'\n" +
+	"\fredirect_uri\x18\x03 \x01(\tB\x04\xe2A\x01\x03R\vredirectUri\x12\x1c\n" +
+	"\x06scopes\x18\x04 \x03(\tB\x04\xe2A\x01\x03R\x06scopes\x12 \n" +
+	"\bresource\x18\x05 \x01(\tB\x04\xe2A\x01\x03R\bresource\"\xed\x01\n" +
 	"\rSessionTokens\x12!\n" +
 	"\faccess_token\x18\x01 \x01(\tR\vaccessToken\x12H\n" +
 	"\x12access_expire_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x10accessExpireTime\x12#\n" +
@@ -341,24 +442,26 @@ func file_responsa_auth_v1_session_proto_rawDescGZIP() []byte {
 	return file_responsa_auth_v1_session_proto_rawDescData
 }
 
-var file_responsa_auth_v1_session_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
+var file_responsa_auth_v1_session_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
 var file_responsa_auth_v1_session_proto_goTypes = []any{
 	(*Session)(nil),               // 0: responsa.auth.v1.Session
-	(*SessionTokens)(nil),         // 1: responsa.auth.v1.SessionTokens
-	(*JsonWebKey)(nil),            // 2: responsa.auth.v1.JsonWebKey
-	(*timestamppb.Timestamp)(nil), // 3: google.protobuf.Timestamp
+	(*Connection)(nil),            // 1: responsa.auth.v1.Connection
+	(*SessionTokens)(nil),         // 2: responsa.auth.v1.SessionTokens
+	(*JsonWebKey)(nil),            // 3: responsa.auth.v1.JsonWebKey
+	(*timestamppb.Timestamp)(nil), // 4: google.protobuf.Timestamp
 }
 var file_responsa_auth_v1_session_proto_depIdxs = []int32{
-	3, // 0: responsa.auth.v1.Session.create_time:type_name -> google.protobuf.Timestamp
-	3, // 1: responsa.auth.v1.Session.last_use_time:type_name -> google.protobuf.Timestamp
-	3, // 2: responsa.auth.v1.Session.expire_time:type_name -> google.protobuf.Timestamp
-	3, // 3: responsa.auth.v1.SessionTokens.access_expire_time:type_name -> google.protobuf.Timestamp
-	3, // 4: responsa.auth.v1.SessionTokens.refresh_expire_time:type_name -> google.protobuf.Timestamp
-	5, // [5:5] is the sub-list for method output_type
-	5, // [5:5] is the sub-list for method input_type
-	5, // [5:5] is the sub-list for extension type_name
-	5, // [5:5] is the sub-list for extension extendee
-	0, // [0:5] is the sub-list for field type_name
+	4, // 0: responsa.auth.v1.Session.create_time:type_name -> google.protobuf.Timestamp
+	4, // 1: responsa.auth.v1.Session.last_use_time:type_name -> google.protobuf.Timestamp
+	4, // 2: responsa.auth.v1.Session.expire_time:type_name -> google.protobuf.Timestamp
+	1, // 3: responsa.auth.v1.Session.connection:type_name -> responsa.auth.v1.Connection
+	4, // 4: responsa.auth.v1.SessionTokens.access_expire_time:type_name -> google.protobuf.Timestamp
+	4, // 5: responsa.auth.v1.SessionTokens.refresh_expire_time:type_name -> google.protobuf.Timestamp
+	6, // [6:6] is the sub-list for method output_type
+	6, // [6:6] is the sub-list for method input_type
+	6, // [6:6] is the sub-list for extension type_name
+	6, // [6:6] is the sub-list for extension extendee
+	0, // [0:6] is the sub-list for field type_name
 }
 
 func init() { file_responsa_auth_v1_session_proto_init() }
@@ -372,7 +475,7 @@ func file_responsa_auth_v1_session_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_responsa_auth_v1_session_proto_rawDesc), len(file_responsa_auth_v1_session_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   3,
+			NumMessages:   4,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

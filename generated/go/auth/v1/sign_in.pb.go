@@ -231,22 +231,22 @@ var File_responsa_auth_v1_sign_in_proto protoreflect.FileDescriptor
 
 const file_responsa_auth_v1_sign_in_proto_rawDesc = "" +
 	"\n" +
-	"\x1eresponsa/auth/v1/sign_in.proto\x12\x10responsa.auth.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa9\x01\n" +
+	"\x1eresponsa/auth/v1/sign_in.proto\x12\x10responsa.auth.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb5\x01\n" +
 	"\fOidcProvider\x12\x18\n" +
 	"\x04name\x18\x01 \x01(\tB\x04\xe2A\x01\bR\x04name\x12'\n" +
-	"\fdisplay_name\x18\x02 \x01(\tB\x04\xe2A\x01\x03R\vdisplayName:V\xeaAS\n" +
-	"\x15responsa/OidcProvider\x12\x1doidcProviders/{oidc_provider}*\roidcProviders2\foidcProvider\"\xe2\x02\n" +
+	"\fdisplay_name\x18\x02 \x01(\tB\x04\xe2A\x01\x03R\vdisplayName:b\xeaA_\n" +
+	"!responsa.example.org/OidcProvider\x12\x1doidcProviders/{oidc_provider}*\roidcProviders2\foidcProvider\"\xfa\x02\n" +
 	"\bIdentity\x12\x18\n" +
-	"\x04name\x18\x01 \x01(\tB\x04\xe2A\x01\bR\x04name\x12:\n" +
-	"\bprovider\x18\x02 \x01(\tB\x1e\xe2A\x01\x03\xfaA\x17\n" +
-	"\x15responsa/OidcProviderR\bprovider\x12\x1c\n" +
+	"\x04name\x18\x01 \x01(\tB\x04\xe2A\x01\bR\x04name\x12F\n" +
+	"\bprovider\x18\x02 \x01(\tB*\xe2A\x01\x03\xfaA#\n" +
+	"!responsa.example.org/OidcProviderR\bprovider\x12\x1c\n" +
 	"\x06issuer\x18\x03 \x01(\tB\x04\xe2A\x01\x03R\x06issuer\x12\x16\n" +
 	"\x03sub\x18\x04 \x01(\tB\x04\xe2A\x01\x03R\x03sub\x12A\n" +
 	"\vcreate_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\n" +
 	"createTime\x12B\n" +
 	"\fsign_in_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\n" +
-	"signInTime:C\xeaA@\n" +
-	"\x11responsa/Identity\x12\x15identities/{identity}*\n" +
+	"signInTime:O\xeaAL\n" +
+	"\x1dresponsa.example.org/Identity\x12\x15identities/{identity}*\n" +
 	"identities2\bidentity*v\n" +
 	"\fRegistration\x12\x1c\n" +
 	"\x18REGISTRATION_UNSPECIFIED\x10\x00\x12\x17\n" +

@@ -349,19 +349,19 @@ var File_responsa_auth_v1_usage_report_proto protoreflect.FileDescriptor
 
 const file_responsa_auth_v1_usage_report_proto_rawDesc = "" +
 	"\n" +
-	"#responsa/auth/v1/usage_report.proto\x12\x10responsa.auth.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9a\x06\n" +
+	"#responsa/auth/v1/usage_report.proto\x12\x10responsa.auth.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xbe\x06\n" +
 	"\bUsageRow\x12?\n" +
 	"\n" +
-	"start_time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\tstartTime\x12-\n" +
-	"\x05agent\x18\x02 \x01(\tB\x17\xe2A\x01\x03\xfaA\x10\n" +
-	"\x0eresponsa/AgentR\x05agent\x12\x1a\n" +
-	"\x05model\x18\x03 \x01(\tB\x04\xe2A\x01\x03R\x05model\x12<\n" +
+	"start_time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\tstartTime\x129\n" +
+	"\x05agent\x18\x02 \x01(\tB#\xe2A\x01\x03\xfaA\x1c\n" +
+	"\x1aresponsa.example.org/AgentR\x05agent\x12\x1a\n" +
+	"\x05model\x18\x03 \x01(\tB\x04\xe2A\x01\x03R\x05model\x12H\n" +
 	"\n" +
-	"collection\x18\x04 \x01(\tB\x1c\xe2A\x01\x03\xfaA\x15\n" +
-	"\x13responsa/CollectionR\n" +
-	"collection\x12*\n" +
-	"\x04tool\x18\x05 \x01(\tB\x16\xe2A\x01\x03\xfaA\x0f\n" +
-	"\rresponsa/ToolR\x04tool\x12+\n" +
+	"collection\x18\x04 \x01(\tB(\xe2A\x01\x03\xfaA!\n" +
+	"\x1fresponsa.example.org/CollectionR\n" +
+	"collection\x126\n" +
+	"\x04tool\x18\x05 \x01(\tB\"\xe2A\x01\x03\xfaA\x1b\n" +
+	"\x19responsa.example.org/ToolR\x04tool\x12+\n" +
 	"\x0eanswered_turns\x18\x06 \x01(\x03B\x04\xe2A\x01\x03R\ransweredTurns\x12)\n" +
 	"\rrefused_turns\x18\a \x01(\x03B\x04\xe2A\x01\x03R\frefusedTurns\x12'\n" +
 	"\ffailed_turns\x18\b \x01(\x03B\x04\xe2A\x01\x03R\vfailedTurns\x12-\n" +

@@ -231,11 +231,11 @@ var File_responsa_auth_v1_user_proto protoreflect.FileDescriptor
 
 const file_responsa_auth_v1_user_proto_rawDesc = "" +
 	"\n" +
-	"\x1bresponsa/auth/v1/user.proto\x12\x10responsa.auth.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x81\x05\n" +
+	"\x1bresponsa/auth/v1/user.proto\x12\x10responsa.auth.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x99\x05\n" +
 	"\x04User\x12\x18\n" +
-	"\x04name\x18\x01 \x01(\tB\x04\xe2A\x01\bR\x04name\x120\n" +
-	"\x06tenant\x18\x02 \x01(\tB\x18\xe2A\x01\x03\xfaA\x11\n" +
-	"\x0fresponsa/TenantR\x06tenant\x12'\n" +
+	"\x04name\x18\x01 \x01(\tB\x04\xe2A\x01\bR\x04name\x12<\n" +
+	"\x06tenant\x18\x02 \x01(\tB$\xe2A\x01\x03\xfaA\x1d\n" +
+	"\x1bresponsa.example.org/TenantR\x06tenant\x12'\n" +
 	"\fdisplay_name\x18\x03 \x01(\tB\x04\xe2A\x01\x01R\vdisplayName\x12\x1a\n" +
 	"\x05email\x18\x04 \x01(\tB\x04\xe2A\x01\x01R\x05email\x124\n" +
 	"\x04role\x18\x05 \x01(\x0e2\x1a.responsa.auth.v1.UserRoleB\x04\xe2A\x01\x01R\x04role\x12A\n" +
@@ -248,8 +248,8 @@ const file_responsa_auth_v1_user_proto_rawDesc = "" +
 	"\x04etag\x18\f \x01(\tB\x04\xe2A\x01\x01R\x04etag\x12\x1e\n" +
 	"\asubject\x18\r \x01(\tB\x04\xe2A\x01\x01R\asubject\x12K\n" +
 	"\x11last_sign_in_time\x18\x0e \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\x0elastSignInTime\x121\n" +
-	"\x11owns_installation\x18\x14 \x01(\bB\x04\xe2A\x01\x03R\x10ownsInstallation:-\xeaA*\n" +
-	"\rresponsa/User\x12\fusers/{user}*\x05users2\x04user*e\n" +
+	"\x11owns_installation\x18\x14 \x01(\bB\x04\xe2A\x01\x03R\x10ownsInstallation:9\xeaA6\n" +
+	"\x19responsa.example.org/User\x12\fusers/{user}*\x05users2\x04user*e\n" +
 	"\bUserRole\x12\x19\n" +
 	"\x15USER_ROLE_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eUSER_ROLE_USER\x10\x01\x12\x13\n" +

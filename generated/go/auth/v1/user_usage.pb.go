@@ -348,10 +348,10 @@ var File_responsa_auth_v1_user_usage_proto protoreflect.FileDescriptor
 
 const file_responsa_auth_v1_user_usage_proto_rawDesc = "" +
 	"\n" +
-	"!responsa/auth/v1/user_usage.proto\x12\x10responsa.auth.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe9\x01\n" +
-	"\tUserUsage\x12*\n" +
-	"\x04user\x18\x01 \x01(\tB\x16\xe2A\x01\x03\xfaA\x0f\n" +
-	"\rresponsa/UserR\x04user\x125\n" +
+	"!responsa/auth/v1/user_usage.proto\x12\x10responsa.auth.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf5\x01\n" +
+	"\tUserUsage\x126\n" +
+	"\x04user\x18\x01 \x01(\tB\"\xe2A\x01\x03\xfaA\x1b\n" +
+	"\x19responsa.example.org/UserR\x04user\x125\n" +
 	"\x03day\x18\x02 \x01(\v2\x1d.responsa.auth.v1.PeriodUsageB\x04\xe2A\x01\x03R\x03day\x129\n" +
 	"\x05month\x18\x03 \x01(\v2\x1d.responsa.auth.v1.PeriodUsageB\x04\xe2A\x01\x03R\x05month\x12>\n" +
 	"\astorage\x18\x04 \x01(\v2\x1e.responsa.auth.v1.StorageUsageB\x04\xe2A\x01\x03R\astorage\"\xc2\x02\n" +

@@ -53,7 +53,9 @@ type Agent struct {
 	// The ids of the tools that the agent's files list but this server does not have, e.g. "web_search". The agent works without them.
 	MissingTools []string `protobuf:"bytes,11,rep,name=missing_tools,json=missingTools,proto3" json:"missing_tools,omitempty"`
 	// The version of the agent's files, `agents/{id}/versions/{n}`. It differs from `version` while a published version outranks the files. Empty for an agent without files.
-	FileVersion   string `protobuf:"bytes,12,opt,name=file_version,json=fileVersion,proto3" json:"file_version,omitempty"`
+	FileVersion string `protobuf:"bytes,12,opt,name=file_version,json=fileVersion,proto3" json:"file_version,omitempty"`
+	// Whether GenerateText writes JSON with the agent's language model: the agent has one, and its files allow it (`model.json_output`).
+	WritesJson    bool `protobuf:"varint,13,opt,name=writes_json,json=writesJson,proto3" json:"writes_json,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -172,6 +174,13 @@ func (x *Agent) GetFileVersion() string {
 	return ""
 }
 
+func (x *Agent) GetWritesJson() bool {
+	if x != nil {
+		return x.WritesJson
+	}
+	return false
+}
+
 // AgentVersion is one state of an agent, which never changes: of its files, or made by CreateAgentVersion. Each turn names the version that answered it.
 type AgentVersion struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -268,26 +277,28 @@ var File_responsa_chat_v1_agent_proto protoreflect.FileDescriptor
 
 const file_responsa_chat_v1_agent_proto_rawDesc = "" +
 	"\n" +
-	"\x1cresponsa/chat/v1/agent.proto\x12\x10responsa.chat.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf0\x04\n" +
+	"\x1cresponsa/chat/v1/agent.proto\x12\x10responsa.chat.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc7\x05\n" +
 	"\x05Agent\x12\x18\n" +
 	"\x04name\x18\x01 \x01(\tB\x04\xe2A\x01\bR\x04name\x12'\n" +
 	"\fdisplay_name\x18\x02 \x01(\tB\x04\xe2A\x01\x03R\vdisplayName\x12&\n" +
-	"\vdescription\x18\x03 \x01(\tB\x04\xe2A\x01\x03R\vdescription\x128\n" +
-	"\aversion\x18\x04 \x01(\tB\x1e\xe2A\x01\x03\xfaA\x17\n" +
-	"\x15responsa/AgentVersionR\aversion\x12J\n" +
+	"\vdescription\x18\x03 \x01(\tB\x04\xe2A\x01\x03R\vdescription\x12D\n" +
+	"\aversion\x18\x04 \x01(\tB*\xe2A\x01\x03\xfaA#\n" +
+	"!responsa.example.org/AgentVersionR\aversion\x12J\n" +
 	"\x11parameters_schema\x18\x05 \x01(\v2\x17.google.protobuf.StructB\x04\xe2A\x01\x03R\x10parametersSchema\x12 \n" +
-	"\bexamples\x18\x06 \x03(\tB\x04\xe2A\x01\x03R\bexamples\x12>\n" +
-	"\vcollections\x18\a \x03(\tB\x1c\xe2A\x01\x03\xfaA\x15\n" +
-	"\x13responsa/CollectionR\vcollections\x12\x1c\n" +
+	"\bexamples\x18\x06 \x03(\tB\x04\xe2A\x01\x03R\bexamples\x12J\n" +
+	"\vcollections\x18\a \x03(\tB(\xe2A\x01\x03\xfaA!\n" +
+	"\x1fresponsa.example.org/CollectionR\vcollections\x12\x1c\n" +
 	"\x06models\x18\b \x03(\tB\x04\xe2A\x01\x03R\x06models\x12/\n" +
 	"\x10history_messages\x18\t \x01(\x05B\x04\xe2A\x01\x03R\x0fhistoryMessages\x12#\n" +
 	"\n" +
 	"is_default\x18\n" +
 	" \x01(\bB\x04\xe2A\x01\x03R\tisDefault\x12)\n" +
-	"\rmissing_tools\x18\v \x03(\tB\x04\xe2A\x01\x03R\fmissingTools\x12A\n" +
-	"\ffile_version\x18\f \x01(\tB\x1e\xe2A\x01\x03\xfaA\x17\n" +
-	"\x15responsa/AgentVersionR\vfileVersion:2\xeaA/\n" +
-	"\x0eresponsa/Agent\x12\x0eagents/{agent}*\x06agents2\x05agent\"\xf6\x02\n" +
+	"\rmissing_tools\x18\v \x03(\tB\x04\xe2A\x01\x03R\fmissingTools\x12M\n" +
+	"\ffile_version\x18\f \x01(\tB*\xe2A\x01\x03\xfaA#\n" +
+	"!responsa.example.org/AgentVersionR\vfileVersion\x12%\n" +
+	"\vwrites_json\x18\r \x01(\bB\x04\xe2A\x01\x03R\n" +
+	"writesJson:>\xeaA;\n" +
+	"\x1aresponsa.example.org/Agent\x12\x0eagents/{agent}*\x06agents2\x05agent\"\x82\x03\n" +
 	"\fAgentVersion\x12\x18\n" +
 	"\x04name\x18\x01 \x01(\tB\x04\xe2A\x01\bR\x04name\x12A\n" +
 	"\vcreate_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\n" +
@@ -296,8 +307,8 @@ const file_responsa_chat_v1_agent_proto_rawDesc = "" +
 	"\n" +
 	"is_current\x18\x04 \x01(\bB\x04\xe2A\x01\x03R\tisCurrent\x127\n" +
 	"\acontent\x18\x05 \x01(\v2\x17.google.protobuf.StructB\x04\xe2A\x01\x05R\acontent\x121\n" +
-	"\x04card\x18\x06 \x01(\v2\x17.google.protobuf.StructB\x04\xe2A\x01\x05R\x04card:Z\xeaAW\n" +
-	"\x15responsa/AgentVersion\x12!agents/{agent}/versions/{version}*\ragentVersions2\fagentVersionb\x06proto3"
+	"\x04card\x18\x06 \x01(\v2\x17.google.protobuf.StructB\x04\xe2A\x01\x05R\x04card:f\xeaAc\n" +
+	"!responsa.example.org/AgentVersion\x12!agents/{agent}/versions/{version}*\ragentVersions2\fagentVersionb\x06proto3"
 
 var (
 	file_responsa_chat_v1_agent_proto_rawDescOnce sync.Once

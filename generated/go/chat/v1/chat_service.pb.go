@@ -100,9 +100,12 @@ type AskOptions struct {
 	MaxCostUsdMicros *int64 `protobuf:"varint,6,opt,name=max_cost_usd_micros,json=maxCostUsdMicros,proto3,oneof" json:"max_cost_usd_micros,omitempty"`
 	// Earlier messages of the same chat, oldest first, which the conversation does not have, for clients that keep their chats themselves. The agent reads them as if
 	// they came before the conversation's own messages, within its limits (Agent.history_messages), and never as instructions. They do not enter the conversation. At most 32 messages.
-	History       []*EarlierMessage `protobuf:"bytes,7,rep,name=history,proto3" json:"history,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	History []*EarlierMessage `protobuf:"bytes,7,rep,name=history,proto3" json:"history,omitempty"`
+	// The maximum number of tokens that a model writes for the answer's text in one call. The minimum is 1. This maximum can only lower the agent's own limit
+	// (`model.max_output_tokens`). An answer that reaches it has the outcome ANSWER_OUTCOME_OUTPUT_LIMIT. It does not limit an agent without a language model.
+	MaxOutputTokens *int32 `protobuf:"varint,8,opt,name=max_output_tokens,json=maxOutputTokens,proto3,oneof" json:"max_output_tokens,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *AskOptions) Reset() {
@@ -170,6 +173,178 @@ func (x *AskOptions) GetHistory() []*EarlierMessage {
 	return nil
 }
 
+func (x *AskOptions) GetMaxOutputTokens() int32 {
+	if x != nil && x.MaxOutputTokens != nil {
+		return *x.MaxOutputTokens
+	}
+	return 0
+}
+
+// GenerateTextRequest is the request of GenerateText.
+type GenerateTextRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The agent, `agents/{id}`, or one of its versions, `agents/{id}/versions/{n}`. If it is empty, the default agent.
+	Agent string `protobuf:"bytes,1,opt,name=agent,proto3" json:"agent,omitempty"`
+	// What the model must do, as the system's message: at most 64 KiB (65,536 bytes) of UTF-8.
+	Instructions string `protobuf:"bytes,2,opt,name=instructions,proto3" json:"instructions,omitempty"`
+	// The messages, oldest first: 1 to 64. The last one is the user's.
+	Messages []*EarlierMessage `protobuf:"bytes,3,rep,name=messages,proto3" json:"messages,omitempty"`
+	// The maximum number of tokens of the text. 0, and more than the agent's own limit (`model.max_output_tokens`), mean the agent's limit.
+	MaxOutputTokens int32 `protobuf:"varint,4,opt,name=max_output_tokens,json=maxOutputTokens,proto3" json:"max_output_tokens,omitempty"`
+	// If this is not empty, the text is a JSON object: a JSON Schema of the object, as JSON of at most 32 KiB (32,768 bytes). The model is told the schema, and its server if it
+	// takes schemas; whether the object fits the schema is not checked. `{}` stands for any object. A text that was cut at its limit is no complete object.
+	JsonSchema    string `protobuf:"bytes,5,opt,name=json_schema,json=jsonSchema,proto3" json:"json_schema,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GenerateTextRequest) Reset() {
+	*x = GenerateTextRequest{}
+	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GenerateTextRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GenerateTextRequest) ProtoMessage() {}
+
+func (x *GenerateTextRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GenerateTextRequest.ProtoReflect.Descriptor instead.
+func (*GenerateTextRequest) Descriptor() ([]byte, []int) {
+	return file_responsa_chat_v1_chat_service_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *GenerateTextRequest) GetAgent() string {
+	if x != nil {
+		return x.Agent
+	}
+	return ""
+}
+
+func (x *GenerateTextRequest) GetInstructions() string {
+	if x != nil {
+		return x.Instructions
+	}
+	return ""
+}
+
+func (x *GenerateTextRequest) GetMessages() []*EarlierMessage {
+	if x != nil {
+		return x.Messages
+	}
+	return nil
+}
+
+func (x *GenerateTextRequest) GetMaxOutputTokens() int32 {
+	if x != nil {
+		return x.MaxOutputTokens
+	}
+	return 0
+}
+
+func (x *GenerateTextRequest) GetJsonSchema() string {
+	if x != nil {
+		return x.JsonSchema
+	}
+	return ""
+}
+
+// GenerateTextResponse is what the model has written.
+type GenerateTextResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The text, at most 24 KiB.
+	Text string `protobuf:"bytes,1,opt,name=text,proto3" json:"text,omitempty"`
+	// Whether the text is complete or was cut at its limit.
+	Outcome AnswerOutcome `protobuf:"varint,2,opt,name=outcome,proto3,enum=responsa.chat.v1.AnswerOutcome" json:"outcome,omitempty"`
+	// The version of the agent, `agents/{id}/versions/{n}`.
+	AgentVersion string `protobuf:"bytes,3,opt,name=agent_version,json=agentVersion,proto3" json:"agent_version,omitempty"`
+	// The model that wrote the text, `provider:model`.
+	Model string `protobuf:"bytes,4,opt,name=model,proto3" json:"model,omitempty"`
+	// What the models have used.
+	Usage         *Usage `protobuf:"bytes,5,opt,name=usage,proto3" json:"usage,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GenerateTextResponse) Reset() {
+	*x = GenerateTextResponse{}
+	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GenerateTextResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GenerateTextResponse) ProtoMessage() {}
+
+func (x *GenerateTextResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GenerateTextResponse.ProtoReflect.Descriptor instead.
+func (*GenerateTextResponse) Descriptor() ([]byte, []int) {
+	return file_responsa_chat_v1_chat_service_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *GenerateTextResponse) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+func (x *GenerateTextResponse) GetOutcome() AnswerOutcome {
+	if x != nil {
+		return x.Outcome
+	}
+	return AnswerOutcome_ANSWER_OUTCOME_UNSPECIFIED
+}
+
+func (x *GenerateTextResponse) GetAgentVersion() string {
+	if x != nil {
+		return x.AgentVersion
+	}
+	return ""
+}
+
+func (x *GenerateTextResponse) GetModel() string {
+	if x != nil {
+		return x.Model
+	}
+	return ""
+}
+
+func (x *GenerateTextResponse) GetUsage() *Usage {
+	if x != nil {
+		return x.Usage
+	}
+	return nil
+}
+
 // EarlierMessage is a message of a chat that a client keeps.
 type EarlierMessage struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -183,7 +358,7 @@ type EarlierMessage struct {
 
 func (x *EarlierMessage) Reset() {
 	*x = EarlierMessage{}
-	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[1]
+	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -195,7 +370,7 @@ func (x *EarlierMessage) String() string {
 func (*EarlierMessage) ProtoMessage() {}
 
 func (x *EarlierMessage) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[1]
+	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -208,7 +383,7 @@ func (x *EarlierMessage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EarlierMessage.ProtoReflect.Descriptor instead.
 func (*EarlierMessage) Descriptor() ([]byte, []int) {
-	return file_responsa_chat_v1_chat_service_proto_rawDescGZIP(), []int{1}
+	return file_responsa_chat_v1_chat_service_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *EarlierMessage) GetRole() Role {
@@ -253,7 +428,7 @@ type AskRequest struct {
 
 func (x *AskRequest) Reset() {
 	*x = AskRequest{}
-	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[2]
+	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -265,7 +440,7 @@ func (x *AskRequest) String() string {
 func (*AskRequest) ProtoMessage() {}
 
 func (x *AskRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[2]
+	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -278,7 +453,7 @@ func (x *AskRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AskRequest.ProtoReflect.Descriptor instead.
 func (*AskRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_chat_v1_chat_service_proto_rawDescGZIP(), []int{2}
+	return file_responsa_chat_v1_chat_service_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *AskRequest) GetConversation() string {
@@ -348,7 +523,7 @@ type AskResponse struct {
 
 func (x *AskResponse) Reset() {
 	*x = AskResponse{}
-	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[3]
+	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -360,7 +535,7 @@ func (x *AskResponse) String() string {
 func (*AskResponse) ProtoMessage() {}
 
 func (x *AskResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[3]
+	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -373,7 +548,7 @@ func (x *AskResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AskResponse.ProtoReflect.Descriptor instead.
 func (*AskResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_chat_v1_chat_service_proto_rawDescGZIP(), []int{3}
+	return file_responsa_chat_v1_chat_service_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *AskResponse) GetTurn() string {
@@ -426,7 +601,7 @@ type StartTurnRequest struct {
 
 func (x *StartTurnRequest) Reset() {
 	*x = StartTurnRequest{}
-	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[4]
+	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -438,7 +613,7 @@ func (x *StartTurnRequest) String() string {
 func (*StartTurnRequest) ProtoMessage() {}
 
 func (x *StartTurnRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[4]
+	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -451,7 +626,7 @@ func (x *StartTurnRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartTurnRequest.ProtoReflect.Descriptor instead.
 func (*StartTurnRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_chat_v1_chat_service_proto_rawDescGZIP(), []int{4}
+	return file_responsa_chat_v1_chat_service_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *StartTurnRequest) GetConversation() string {
@@ -511,7 +686,7 @@ type AnswerRequest struct {
 
 func (x *AnswerRequest) Reset() {
 	*x = AnswerRequest{}
-	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[5]
+	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -523,7 +698,7 @@ func (x *AnswerRequest) String() string {
 func (*AnswerRequest) ProtoMessage() {}
 
 func (x *AnswerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[5]
+	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -536,7 +711,7 @@ func (x *AnswerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AnswerRequest.ProtoReflect.Descriptor instead.
 func (*AnswerRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_chat_v1_chat_service_proto_rawDescGZIP(), []int{5}
+	return file_responsa_chat_v1_chat_service_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *AnswerRequest) GetConversation() string {
@@ -590,7 +765,7 @@ type ResumeTurnRequest struct {
 
 func (x *ResumeTurnRequest) Reset() {
 	*x = ResumeTurnRequest{}
-	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[6]
+	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -602,7 +777,7 @@ func (x *ResumeTurnRequest) String() string {
 func (*ResumeTurnRequest) ProtoMessage() {}
 
 func (x *ResumeTurnRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[6]
+	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -615,7 +790,7 @@ func (x *ResumeTurnRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeTurnRequest.ProtoReflect.Descriptor instead.
 func (*ResumeTurnRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_chat_v1_chat_service_proto_rawDescGZIP(), []int{6}
+	return file_responsa_chat_v1_chat_service_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ResumeTurnRequest) GetTurn() string {
@@ -657,7 +832,7 @@ type ResumeTurnResponse struct {
 
 func (x *ResumeTurnResponse) Reset() {
 	*x = ResumeTurnResponse{}
-	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[7]
+	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -669,7 +844,7 @@ func (x *ResumeTurnResponse) String() string {
 func (*ResumeTurnResponse) ProtoMessage() {}
 
 func (x *ResumeTurnResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[7]
+	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -682,7 +857,7 @@ func (x *ResumeTurnResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeTurnResponse.ProtoReflect.Descriptor instead.
 func (*ResumeTurnResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_chat_v1_chat_service_proto_rawDescGZIP(), []int{7}
+	return file_responsa_chat_v1_chat_service_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ResumeTurnResponse) GetTurn() string {
@@ -724,7 +899,7 @@ type CancelTurnRequest struct {
 
 func (x *CancelTurnRequest) Reset() {
 	*x = CancelTurnRequest{}
-	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[8]
+	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -736,7 +911,7 @@ func (x *CancelTurnRequest) String() string {
 func (*CancelTurnRequest) ProtoMessage() {}
 
 func (x *CancelTurnRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[8]
+	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -749,7 +924,7 @@ func (x *CancelTurnRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelTurnRequest.ProtoReflect.Descriptor instead.
 func (*CancelTurnRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_chat_v1_chat_service_proto_rawDescGZIP(), []int{8}
+	return file_responsa_chat_v1_chat_service_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *CancelTurnRequest) GetName() string {
@@ -770,7 +945,7 @@ type GetTurnRequest struct {
 
 func (x *GetTurnRequest) Reset() {
 	*x = GetTurnRequest{}
-	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[9]
+	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -782,7 +957,7 @@ func (x *GetTurnRequest) String() string {
 func (*GetTurnRequest) ProtoMessage() {}
 
 func (x *GetTurnRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[9]
+	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -795,7 +970,7 @@ func (x *GetTurnRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTurnRequest.ProtoReflect.Descriptor instead.
 func (*GetTurnRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_chat_v1_chat_service_proto_rawDescGZIP(), []int{9}
+	return file_responsa_chat_v1_chat_service_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *GetTurnRequest) GetName() string {
@@ -816,14 +991,16 @@ type ListTurnsRequest struct {
 	// A filter (AIP-160, see Scope.filter) on these fields: conversation, state, create_time. The call refuses any other filter with FILTER_INVALID.
 	Filter string `protobuf:"bytes,3,opt,name=filter,proto3" json:"filter,omitempty"`
 	// One of these sort orders (AIP-132): create_time desc, create_time. The first order is the default. The call refuses any other value with ORDER_BY_INVALID.
-	OrderBy       string `protobuf:"bytes,4,opt,name=order_by,json=orderBy,proto3" json:"order_by,omitempty"`
+	OrderBy string `protobuf:"bytes,4,opt,name=order_by,json=orderBy,proto3" json:"order_by,omitempty"`
+	// Whether the response says how many turns all pages have.
+	WithTotalSize bool `protobuf:"varint,5,opt,name=with_total_size,json=withTotalSize,proto3" json:"with_total_size,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ListTurnsRequest) Reset() {
 	*x = ListTurnsRequest{}
-	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[10]
+	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -835,7 +1012,7 @@ func (x *ListTurnsRequest) String() string {
 func (*ListTurnsRequest) ProtoMessage() {}
 
 func (x *ListTurnsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[10]
+	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -848,7 +1025,7 @@ func (x *ListTurnsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTurnsRequest.ProtoReflect.Descriptor instead.
 func (*ListTurnsRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_chat_v1_chat_service_proto_rawDescGZIP(), []int{10}
+	return file_responsa_chat_v1_chat_service_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ListTurnsRequest) GetPageSize() int32 {
@@ -879,6 +1056,13 @@ func (x *ListTurnsRequest) GetOrderBy() string {
 	return ""
 }
 
+func (x *ListTurnsRequest) GetWithTotalSize() bool {
+	if x != nil {
+		return x.WithTotalSize
+	}
+	return false
+}
+
 // ListTurnsResponse is one page of turns.
 type ListTurnsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -886,13 +1070,15 @@ type ListTurnsResponse struct {
 	Turns []*Turn `protobuf:"bytes,1,rep,name=turns,proto3" json:"turns,omitempty"`
 	// The token of the next page; empty on the last page.
 	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	// How many turns all pages have; 0 unless the request has `with_total_size`.
+	TotalSize     int32 `protobuf:"varint,3,opt,name=total_size,json=totalSize,proto3" json:"total_size,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ListTurnsResponse) Reset() {
 	*x = ListTurnsResponse{}
-	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[11]
+	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -904,7 +1090,7 @@ func (x *ListTurnsResponse) String() string {
 func (*ListTurnsResponse) ProtoMessage() {}
 
 func (x *ListTurnsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[11]
+	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -917,7 +1103,7 @@ func (x *ListTurnsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTurnsResponse.ProtoReflect.Descriptor instead.
 func (*ListTurnsResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_chat_v1_chat_service_proto_rawDescGZIP(), []int{11}
+	return file_responsa_chat_v1_chat_service_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ListTurnsResponse) GetTurns() []*Turn {
@@ -934,6 +1120,13 @@ func (x *ListTurnsResponse) GetNextPageToken() string {
 	return ""
 }
 
+func (x *ListTurnsResponse) GetTotalSize() int32 {
+	if x != nil {
+		return x.TotalSize
+	}
+	return 0
+}
+
 // CreateConversationRequest describes a new conversation.
 type CreateConversationRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -948,7 +1141,7 @@ type CreateConversationRequest struct {
 
 func (x *CreateConversationRequest) Reset() {
 	*x = CreateConversationRequest{}
-	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[12]
+	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -960,7 +1153,7 @@ func (x *CreateConversationRequest) String() string {
 func (*CreateConversationRequest) ProtoMessage() {}
 
 func (x *CreateConversationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[12]
+	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -973,7 +1166,7 @@ func (x *CreateConversationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateConversationRequest.ProtoReflect.Descriptor instead.
 func (*CreateConversationRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_chat_v1_chat_service_proto_rawDescGZIP(), []int{12}
+	return file_responsa_chat_v1_chat_service_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *CreateConversationRequest) GetConversation() *Conversation {
@@ -1001,7 +1194,7 @@ type GetConversationRequest struct {
 
 func (x *GetConversationRequest) Reset() {
 	*x = GetConversationRequest{}
-	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[13]
+	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1013,7 +1206,7 @@ func (x *GetConversationRequest) String() string {
 func (*GetConversationRequest) ProtoMessage() {}
 
 func (x *GetConversationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[13]
+	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1026,7 +1219,7 @@ func (x *GetConversationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetConversationRequest.ProtoReflect.Descriptor instead.
 func (*GetConversationRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_chat_v1_chat_service_proto_rawDescGZIP(), []int{13}
+	return file_responsa_chat_v1_chat_service_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *GetConversationRequest) GetName() string {
@@ -1055,7 +1248,7 @@ type ListConversationsRequest struct {
 
 func (x *ListConversationsRequest) Reset() {
 	*x = ListConversationsRequest{}
-	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[14]
+	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1067,7 +1260,7 @@ func (x *ListConversationsRequest) String() string {
 func (*ListConversationsRequest) ProtoMessage() {}
 
 func (x *ListConversationsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[14]
+	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1080,7 +1273,7 @@ func (x *ListConversationsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListConversationsRequest.ProtoReflect.Descriptor instead.
 func (*ListConversationsRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_chat_v1_chat_service_proto_rawDescGZIP(), []int{14}
+	return file_responsa_chat_v1_chat_service_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ListConversationsRequest) GetPageSize() int32 {
@@ -1124,7 +1317,7 @@ type ListConversationsResponse struct {
 
 func (x *ListConversationsResponse) Reset() {
 	*x = ListConversationsResponse{}
-	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[15]
+	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1136,7 +1329,7 @@ func (x *ListConversationsResponse) String() string {
 func (*ListConversationsResponse) ProtoMessage() {}
 
 func (x *ListConversationsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[15]
+	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1149,7 +1342,7 @@ func (x *ListConversationsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListConversationsResponse.ProtoReflect.Descriptor instead.
 func (*ListConversationsResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_chat_v1_chat_service_proto_rawDescGZIP(), []int{15}
+	return file_responsa_chat_v1_chat_service_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ListConversationsResponse) GetConversations() []*Conversation {
@@ -1186,7 +1379,7 @@ type SearchConversationsRequest struct {
 
 func (x *SearchConversationsRequest) Reset() {
 	*x = SearchConversationsRequest{}
-	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[16]
+	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1198,7 +1391,7 @@ func (x *SearchConversationsRequest) String() string {
 func (*SearchConversationsRequest) ProtoMessage() {}
 
 func (x *SearchConversationsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[16]
+	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1211,7 +1404,7 @@ func (x *SearchConversationsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SearchConversationsRequest.ProtoReflect.Descriptor instead.
 func (*SearchConversationsRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_chat_v1_chat_service_proto_rawDescGZIP(), []int{16}
+	return file_responsa_chat_v1_chat_service_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *SearchConversationsRequest) GetQuery() string {
@@ -1262,7 +1455,7 @@ type SearchConversationsResponse struct {
 
 func (x *SearchConversationsResponse) Reset() {
 	*x = SearchConversationsResponse{}
-	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[17]
+	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1274,7 +1467,7 @@ func (x *SearchConversationsResponse) String() string {
 func (*SearchConversationsResponse) ProtoMessage() {}
 
 func (x *SearchConversationsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[17]
+	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1287,7 +1480,7 @@ func (x *SearchConversationsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SearchConversationsResponse.ProtoReflect.Descriptor instead.
 func (*SearchConversationsResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_chat_v1_chat_service_proto_rawDescGZIP(), []int{17}
+	return file_responsa_chat_v1_chat_service_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *SearchConversationsResponse) GetResults() []*FoundConversation {
@@ -1317,7 +1510,7 @@ type UpdateConversationRequest struct {
 
 func (x *UpdateConversationRequest) Reset() {
 	*x = UpdateConversationRequest{}
-	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[18]
+	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1329,7 +1522,7 @@ func (x *UpdateConversationRequest) String() string {
 func (*UpdateConversationRequest) ProtoMessage() {}
 
 func (x *UpdateConversationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[18]
+	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1342,7 +1535,7 @@ func (x *UpdateConversationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateConversationRequest.ProtoReflect.Descriptor instead.
 func (*UpdateConversationRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_chat_v1_chat_service_proto_rawDescGZIP(), []int{18}
+	return file_responsa_chat_v1_chat_service_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *UpdateConversationRequest) GetConversation() *Conversation {
@@ -1372,7 +1565,7 @@ type DeleteConversationRequest struct {
 
 func (x *DeleteConversationRequest) Reset() {
 	*x = DeleteConversationRequest{}
-	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[19]
+	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1384,7 +1577,7 @@ func (x *DeleteConversationRequest) String() string {
 func (*DeleteConversationRequest) ProtoMessage() {}
 
 func (x *DeleteConversationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[19]
+	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1397,7 +1590,7 @@ func (x *DeleteConversationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteConversationRequest.ProtoReflect.Descriptor instead.
 func (*DeleteConversationRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_chat_v1_chat_service_proto_rawDescGZIP(), []int{19}
+	return file_responsa_chat_v1_chat_service_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *DeleteConversationRequest) GetName() string {
@@ -1434,7 +1627,7 @@ type ListMessagesRequest struct {
 
 func (x *ListMessagesRequest) Reset() {
 	*x = ListMessagesRequest{}
-	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[20]
+	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1446,7 +1639,7 @@ func (x *ListMessagesRequest) String() string {
 func (*ListMessagesRequest) ProtoMessage() {}
 
 func (x *ListMessagesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[20]
+	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1459,7 +1652,7 @@ func (x *ListMessagesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMessagesRequest.ProtoReflect.Descriptor instead.
 func (*ListMessagesRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_chat_v1_chat_service_proto_rawDescGZIP(), []int{20}
+	return file_responsa_chat_v1_chat_service_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ListMessagesRequest) GetParent() string {
@@ -1510,7 +1703,7 @@ type ListMessagesResponse struct {
 
 func (x *ListMessagesResponse) Reset() {
 	*x = ListMessagesResponse{}
-	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[21]
+	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1522,7 +1715,7 @@ func (x *ListMessagesResponse) String() string {
 func (*ListMessagesResponse) ProtoMessage() {}
 
 func (x *ListMessagesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[21]
+	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1535,7 +1728,7 @@ func (x *ListMessagesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMessagesResponse.ProtoReflect.Descriptor instead.
 func (*ListMessagesResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_chat_v1_chat_service_proto_rawDescGZIP(), []int{21}
+	return file_responsa_chat_v1_chat_service_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ListMessagesResponse) GetMessages() []*Message {
@@ -1563,7 +1756,7 @@ type GetMessageRequest struct {
 
 func (x *GetMessageRequest) Reset() {
 	*x = GetMessageRequest{}
-	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[22]
+	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1575,7 +1768,7 @@ func (x *GetMessageRequest) String() string {
 func (*GetMessageRequest) ProtoMessage() {}
 
 func (x *GetMessageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[22]
+	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1588,7 +1781,7 @@ func (x *GetMessageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetMessageRequest.ProtoReflect.Descriptor instead.
 func (*GetMessageRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_chat_v1_chat_service_proto_rawDescGZIP(), []int{22}
+	return file_responsa_chat_v1_chat_service_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *GetMessageRequest) GetName() string {
@@ -1615,7 +1808,7 @@ type SubmitFeedbackRequest struct {
 
 func (x *SubmitFeedbackRequest) Reset() {
 	*x = SubmitFeedbackRequest{}
-	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[23]
+	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1627,7 +1820,7 @@ func (x *SubmitFeedbackRequest) String() string {
 func (*SubmitFeedbackRequest) ProtoMessage() {}
 
 func (x *SubmitFeedbackRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[23]
+	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1640,7 +1833,7 @@ func (x *SubmitFeedbackRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubmitFeedbackRequest.ProtoReflect.Descriptor instead.
 func (*SubmitFeedbackRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_chat_v1_chat_service_proto_rawDescGZIP(), []int{23}
+	return file_responsa_chat_v1_chat_service_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *SubmitFeedbackRequest) GetMessage() string {
@@ -1682,7 +1875,7 @@ type GetFeedbackRequest struct {
 
 func (x *GetFeedbackRequest) Reset() {
 	*x = GetFeedbackRequest{}
-	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[24]
+	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1694,7 +1887,7 @@ func (x *GetFeedbackRequest) String() string {
 func (*GetFeedbackRequest) ProtoMessage() {}
 
 func (x *GetFeedbackRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[24]
+	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1707,7 +1900,7 @@ func (x *GetFeedbackRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetFeedbackRequest.ProtoReflect.Descriptor instead.
 func (*GetFeedbackRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_chat_v1_chat_service_proto_rawDescGZIP(), []int{24}
+	return file_responsa_chat_v1_chat_service_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *GetFeedbackRequest) GetName() string {
@@ -1728,7 +1921,7 @@ type VerifyCitationsRequest struct {
 
 func (x *VerifyCitationsRequest) Reset() {
 	*x = VerifyCitationsRequest{}
-	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[25]
+	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1740,7 +1933,7 @@ func (x *VerifyCitationsRequest) String() string {
 func (*VerifyCitationsRequest) ProtoMessage() {}
 
 func (x *VerifyCitationsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[25]
+	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1753,7 +1946,7 @@ func (x *VerifyCitationsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyCitationsRequest.ProtoReflect.Descriptor instead.
 func (*VerifyCitationsRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_chat_v1_chat_service_proto_rawDescGZIP(), []int{25}
+	return file_responsa_chat_v1_chat_service_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *VerifyCitationsRequest) GetName() string {
@@ -1774,7 +1967,7 @@ type VerifyCitationsResponse struct {
 
 func (x *VerifyCitationsResponse) Reset() {
 	*x = VerifyCitationsResponse{}
-	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[26]
+	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1786,7 +1979,7 @@ func (x *VerifyCitationsResponse) String() string {
 func (*VerifyCitationsResponse) ProtoMessage() {}
 
 func (x *VerifyCitationsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[26]
+	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1799,7 +1992,7 @@ func (x *VerifyCitationsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyCitationsResponse.ProtoReflect.Descriptor instead.
 func (*VerifyCitationsResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_chat_v1_chat_service_proto_rawDescGZIP(), []int{26}
+	return file_responsa_chat_v1_chat_service_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *VerifyCitationsResponse) GetChecks() []*CitationCheck {
@@ -1826,7 +2019,7 @@ type CitationCheck struct {
 
 func (x *CitationCheck) Reset() {
 	*x = CitationCheck{}
-	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[27]
+	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1838,7 +2031,7 @@ func (x *CitationCheck) String() string {
 func (*CitationCheck) ProtoMessage() {}
 
 func (x *CitationCheck) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[27]
+	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1851,7 +2044,7 @@ func (x *CitationCheck) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CitationCheck.ProtoReflect.Descriptor instead.
 func (*CitationCheck) Descriptor() ([]byte, []int) {
-	return file_responsa_chat_v1_chat_service_proto_rawDescGZIP(), []int{27}
+	return file_responsa_chat_v1_chat_service_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *CitationCheck) GetCitation() *Citation {
@@ -1900,7 +2093,7 @@ type ListAgentsRequest struct {
 
 func (x *ListAgentsRequest) Reset() {
 	*x = ListAgentsRequest{}
-	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[28]
+	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1912,7 +2105,7 @@ func (x *ListAgentsRequest) String() string {
 func (*ListAgentsRequest) ProtoMessage() {}
 
 func (x *ListAgentsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[28]
+	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1925,7 +2118,7 @@ func (x *ListAgentsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAgentsRequest.ProtoReflect.Descriptor instead.
 func (*ListAgentsRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_chat_v1_chat_service_proto_rawDescGZIP(), []int{28}
+	return file_responsa_chat_v1_chat_service_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ListAgentsRequest) GetPageSize() int32 {
@@ -1969,7 +2162,7 @@ type ListAgentsResponse struct {
 
 func (x *ListAgentsResponse) Reset() {
 	*x = ListAgentsResponse{}
-	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[29]
+	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1981,7 +2174,7 @@ func (x *ListAgentsResponse) String() string {
 func (*ListAgentsResponse) ProtoMessage() {}
 
 func (x *ListAgentsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[29]
+	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1994,7 +2187,7 @@ func (x *ListAgentsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAgentsResponse.ProtoReflect.Descriptor instead.
 func (*ListAgentsResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_chat_v1_chat_service_proto_rawDescGZIP(), []int{29}
+	return file_responsa_chat_v1_chat_service_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ListAgentsResponse) GetAgents() []*Agent {
@@ -2022,7 +2215,7 @@ type GetAgentRequest struct {
 
 func (x *GetAgentRequest) Reset() {
 	*x = GetAgentRequest{}
-	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[30]
+	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2034,7 +2227,7 @@ func (x *GetAgentRequest) String() string {
 func (*GetAgentRequest) ProtoMessage() {}
 
 func (x *GetAgentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[30]
+	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2047,7 +2240,7 @@ func (x *GetAgentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetAgentRequest.ProtoReflect.Descriptor instead.
 func (*GetAgentRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_chat_v1_chat_service_proto_rawDescGZIP(), []int{30}
+	return file_responsa_chat_v1_chat_service_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *GetAgentRequest) GetName() string {
@@ -2075,7 +2268,7 @@ type ListToolsRequest struct {
 
 func (x *ListToolsRequest) Reset() {
 	*x = ListToolsRequest{}
-	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[31]
+	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2087,7 +2280,7 @@ func (x *ListToolsRequest) String() string {
 func (*ListToolsRequest) ProtoMessage() {}
 
 func (x *ListToolsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[31]
+	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2100,7 +2293,7 @@ func (x *ListToolsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListToolsRequest.ProtoReflect.Descriptor instead.
 func (*ListToolsRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_chat_v1_chat_service_proto_rawDescGZIP(), []int{31}
+	return file_responsa_chat_v1_chat_service_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *ListToolsRequest) GetPageSize() int32 {
@@ -2144,7 +2337,7 @@ type ListToolsResponse struct {
 
 func (x *ListToolsResponse) Reset() {
 	*x = ListToolsResponse{}
-	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[32]
+	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2156,7 +2349,7 @@ func (x *ListToolsResponse) String() string {
 func (*ListToolsResponse) ProtoMessage() {}
 
 func (x *ListToolsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[32]
+	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2169,7 +2362,7 @@ func (x *ListToolsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListToolsResponse.ProtoReflect.Descriptor instead.
 func (*ListToolsResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_chat_v1_chat_service_proto_rawDescGZIP(), []int{32}
+	return file_responsa_chat_v1_chat_service_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *ListToolsResponse) GetTools() []*Tool {
@@ -2197,7 +2390,7 @@ type GetToolRequest struct {
 
 func (x *GetToolRequest) Reset() {
 	*x = GetToolRequest{}
-	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[33]
+	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2209,7 +2402,7 @@ func (x *GetToolRequest) String() string {
 func (*GetToolRequest) ProtoMessage() {}
 
 func (x *GetToolRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[33]
+	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2222,7 +2415,7 @@ func (x *GetToolRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetToolRequest.ProtoReflect.Descriptor instead.
 func (*GetToolRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_chat_v1_chat_service_proto_rawDescGZIP(), []int{33}
+	return file_responsa_chat_v1_chat_service_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *GetToolRequest) GetName() string {
@@ -2245,7 +2438,7 @@ type ShareTurnRequest struct {
 
 func (x *ShareTurnRequest) Reset() {
 	*x = ShareTurnRequest{}
-	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[34]
+	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2257,7 +2450,7 @@ func (x *ShareTurnRequest) String() string {
 func (*ShareTurnRequest) ProtoMessage() {}
 
 func (x *ShareTurnRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[34]
+	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2270,7 +2463,7 @@ func (x *ShareTurnRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShareTurnRequest.ProtoReflect.Descriptor instead.
 func (*ShareTurnRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_chat_v1_chat_service_proto_rawDescGZIP(), []int{34}
+	return file_responsa_chat_v1_chat_service_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *ShareTurnRequest) GetTurn() string {
@@ -2298,7 +2491,7 @@ type GetShareRequest struct {
 
 func (x *GetShareRequest) Reset() {
 	*x = GetShareRequest{}
-	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[35]
+	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2310,7 +2503,7 @@ func (x *GetShareRequest) String() string {
 func (*GetShareRequest) ProtoMessage() {}
 
 func (x *GetShareRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[35]
+	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2323,7 +2516,7 @@ func (x *GetShareRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetShareRequest.ProtoReflect.Descriptor instead.
 func (*GetShareRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_chat_v1_chat_service_proto_rawDescGZIP(), []int{35}
+	return file_responsa_chat_v1_chat_service_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *GetShareRequest) GetName() string {
@@ -2351,7 +2544,7 @@ type ListSharesRequest struct {
 
 func (x *ListSharesRequest) Reset() {
 	*x = ListSharesRequest{}
-	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[36]
+	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2363,7 +2556,7 @@ func (x *ListSharesRequest) String() string {
 func (*ListSharesRequest) ProtoMessage() {}
 
 func (x *ListSharesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[36]
+	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2376,7 +2569,7 @@ func (x *ListSharesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSharesRequest.ProtoReflect.Descriptor instead.
 func (*ListSharesRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_chat_v1_chat_service_proto_rawDescGZIP(), []int{36}
+	return file_responsa_chat_v1_chat_service_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *ListSharesRequest) GetPageSize() int32 {
@@ -2420,7 +2613,7 @@ type ListSharesResponse struct {
 
 func (x *ListSharesResponse) Reset() {
 	*x = ListSharesResponse{}
-	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[37]
+	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2432,7 +2625,7 @@ func (x *ListSharesResponse) String() string {
 func (*ListSharesResponse) ProtoMessage() {}
 
 func (x *ListSharesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[37]
+	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2445,7 +2638,7 @@ func (x *ListSharesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSharesResponse.ProtoReflect.Descriptor instead.
 func (*ListSharesResponse) Descriptor() ([]byte, []int) {
-	return file_responsa_chat_v1_chat_service_proto_rawDescGZIP(), []int{37}
+	return file_responsa_chat_v1_chat_service_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *ListSharesResponse) GetShares() []*Share {
@@ -2473,7 +2666,7 @@ type RevokeShareRequest struct {
 
 func (x *RevokeShareRequest) Reset() {
 	*x = RevokeShareRequest{}
-	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[38]
+	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2485,7 +2678,7 @@ func (x *RevokeShareRequest) String() string {
 func (*RevokeShareRequest) ProtoMessage() {}
 
 func (x *RevokeShareRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[38]
+	mi := &file_responsa_chat_v1_chat_service_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2498,7 +2691,7 @@ func (x *RevokeShareRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeShareRequest.ProtoReflect.Descriptor instead.
 func (*RevokeShareRequest) Descriptor() ([]byte, []int) {
-	return file_responsa_chat_v1_chat_service_proto_rawDescGZIP(), []int{38}
+	return file_responsa_chat_v1_chat_service_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *RevokeShareRequest) GetName() string {
@@ -2512,7 +2705,7 @@ var File_responsa_chat_v1_chat_service_proto protoreflect.FileDescriptor
 
 const file_responsa_chat_v1_chat_service_proto_rawDesc = "" +
 	"\n" +
-	"#responsa/chat/v1/chat_service.proto\x12\x10responsa.chat.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1cresponsa/chat/v1/agent.proto\x1a\x1fresponsa/chat/v1/citation.proto\x1a#responsa/chat/v1/conversation.proto\x1a\x1fresponsa/chat/v1/feedback.proto\x1a)responsa/chat/v1/found_conversation.proto\x1a\x1eresponsa/chat/v1/message.proto\x1a\x1cresponsa/chat/v1/share.proto\x1a\x1bresponsa/chat/v1/tool.proto\x1a\x1bresponsa/chat/v1/turn.proto\x1a!responsa/type/v1/byte_range.proto\x1a\x1dresponsa/type/v1/method.proto\x1a\x1cresponsa/type/v1/scope.proto\"\x96\x03\n" +
+	"#responsa/chat/v1/chat_service.proto\x12\x10responsa.chat.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1cresponsa/chat/v1/agent.proto\x1a\x1fresponsa/chat/v1/citation.proto\x1a#responsa/chat/v1/conversation.proto\x1a\x1fresponsa/chat/v1/feedback.proto\x1a)responsa/chat/v1/found_conversation.proto\x1a\x1eresponsa/chat/v1/message.proto\x1a\x1cresponsa/chat/v1/share.proto\x1a\x1bresponsa/chat/v1/tool.proto\x1a\x1bresponsa/chat/v1/turn.proto\x1a!responsa/type/v1/byte_range.proto\x1a\x1dresponsa/type/v1/method.proto\x1a\x1cresponsa/type/v1/scope.proto\"\xea\x03\n" +
 	"\n" +
 	"AskOptions\x123\n" +
 	"\x05scope\x18\x02 \x01(\v2\x17.responsa.type.v1.ScopeB\x04\xe2A\x01\x01R\x05scope\x12?\n" +
@@ -2521,15 +2714,32 @@ const file_responsa_chat_v1_chat_service_proto_rawDesc = "" +
 	"parameters\x18\x05 \x01(\v2\x17.google.protobuf.StructB\x04\xe2A\x01\x01R\n" +
 	"parameters\x12?\n" +
 	"\x13max_cost_usd_micros\x18\x06 \x01(\x03B\v\xe2A\x01\x01\xbaH\x04\"\x02(\x01H\x00R\x10maxCostUsdMicros\x88\x01\x01\x12H\n" +
-	"\ahistory\x18\a \x03(\v2 .responsa.chat.v1.EarlierMessageB\f\xe2A\x01\x01\xbaH\x05\x92\x01\x02\x10 R\ahistoryB\x16\n" +
-	"\x14_max_cost_usd_microsJ\x04\b\x01\x10\x02J\x04\b\x04\x10\x05R\x0einclude_deltasR\x14cancel_on_disconnect\"q\n" +
+	"\ahistory\x18\a \x03(\v2 .responsa.chat.v1.EarlierMessageB\f\xe2A\x01\x01\xbaH\x05\x92\x01\x02\x10 R\ahistory\x12<\n" +
+	"\x11max_output_tokens\x18\b \x01(\x05B\v\xe2A\x01\x01\xbaH\x04\x1a\x02(\x01H\x01R\x0fmaxOutputTokens\x88\x01\x01B\x16\n" +
+	"\x14_max_cost_usd_microsB\x14\n" +
+	"\x12_max_output_tokensJ\x04\b\x01\x10\x02J\x04\b\x04\x10\x05R\x0einclude_deltasR\x14cancel_on_disconnect\"\xe7\x02\n" +
+	"\x13GenerateTextRequest\x12f\n" +
+	"\x05agent\x18\x01 \x01(\tBP\xe2A\x01\x01\xfaA\x03\n" +
+	"\x01*\xbaHCr>2<^agents/[a-z0-9][a-z0-9-]{0,62}(/versions/[1-9][0-9]{0,8})?$\xd8\x01\x01R\x05agent\x121\n" +
+	"\finstructions\x18\x02 \x01(\tB\r\xe2A\x01\x01\xbaH\x06r\x04(\x80\x80\x04R\finstructions\x12L\n" +
+	"\bmessages\x18\x03 \x03(\v2 .responsa.chat.v1.EarlierMessageB\x0e\xe2A\x01\x02\xbaH\a\x92\x01\x04\b\x01\x10@R\bmessages\x127\n" +
+	"\x11max_output_tokens\x18\x04 \x01(\x05B\v\xe2A\x01\x01\xbaH\x04\x1a\x02(\x00R\x0fmaxOutputTokens\x12.\n" +
+	"\vjson_schema\x18\x05 \x01(\tB\r\xe2A\x01\x01\xbaH\x06r\x04(\x80\x80\x02R\n" +
+	"jsonSchema\"\xf7\x01\n" +
+	"\x14GenerateTextResponse\x12\x12\n" +
+	"\x04text\x18\x01 \x01(\tR\x04text\x129\n" +
+	"\aoutcome\x18\x02 \x01(\x0e2\x1f.responsa.chat.v1.AnswerOutcomeR\aoutcome\x12K\n" +
+	"\ragent_version\x18\x03 \x01(\tB&\xfaA#\n" +
+	"!responsa.example.org/AgentVersionR\fagentVersion\x12\x14\n" +
+	"\x05model\x18\x04 \x01(\tR\x05model\x12-\n" +
+	"\x05usage\x18\x05 \x01(\v2\x17.responsa.chat.v1.UsageR\x05usage\"q\n" +
 	"\x0eEarlierMessage\x12:\n" +
 	"\x04role\x18\x01 \x01(\x0e2\x16.responsa.chat.v1.RoleB\x0e\xe2A\x01\x02\xbaH\a\x82\x01\x04\x10\x01 \x00R\x04role\x12#\n" +
-	"\x04text\x18\x02 \x01(\tB\x0f\xe2A\x01\x02\xbaH\br\x06 \x01(\x80\x80\x04R\x04text\"\x8e\x04\n" +
+	"\x04text\x18\x02 \x01(\tB\x0f\xe2A\x01\x02\xbaH\br\x06 \x01(\x80\x80\x04R\x04text\"\x9b\x04\n" +
 	"\n" +
-	"AskRequest\x12\x98\x01\n" +
-	"\fconversation\x18\x01 \x01(\tBt\xe2A\x01\x01\xfaA\x17\n" +
-	"\x15responsa/Conversation\xbaHSrN2L^conversations/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$\xd8\x01\x01R\fconversation\x12*\n" +
+	"AskRequest\x12\xa5\x01\n" +
+	"\fconversation\x18\x01 \x01(\tB\x80\x01\xe2A\x01\x01\xfaA#\n" +
+	"!responsa.example.org/Conversation\xbaHSrN2L^conversations/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$\xd8\x01\x01R\fconversation\x12*\n" +
 	"\x04text\x18\x02 \x01(\tB\x16\xe2A\x01\x02\xbaH\x0fr\r \x01(\x80\x80\x012\x05[^\\s]R\x04text\x12.\n" +
 	"\n" +
 	"request_id\x18\x03 \x01(\tB\x0f\xe2A\x01\x01\xbaH\br\x03\xb0\x01\x01\xd8\x01\x01R\trequestId\x12<\n" +
@@ -2537,68 +2747,71 @@ const file_responsa_chat_v1_chat_service_proto_rawDesc = "" +
 	"\x05agent\x18\x05 \x01(\tBP\xe2A\x01\x01\xfaA\x03\n" +
 	"\x01*\xbaHCr>2<^agents/[a-z0-9][a-z0-9-]{0,62}(/versions/[1-9][0-9]{0,8})?$\xd8\x01\x01R\x05agent\x12+\n" +
 	"\x0einclude_deltas\x18\x06 \x01(\bB\x04\xe2A\x01\x01R\rincludeDeltas\x126\n" +
-	"\x14cancel_on_disconnect\x18\a \x01(\bB\x04\xe2A\x01\x01R\x12cancelOnDisconnect\"\xa8\x01\n" +
-	"\vAskResponse\x12&\n" +
-	"\x04turn\x18\x01 \x01(\tB\x12\xfaA\x0f\n" +
-	"\rresponsa/TurnR\x04turn\x12\x1b\n" +
+	"\x14cancel_on_disconnect\x18\a \x01(\bB\x04\xe2A\x01\x01R\x12cancelOnDisconnect\"\xb4\x01\n" +
+	"\vAskResponse\x122\n" +
+	"\x04turn\x18\x01 \x01(\tB\x1e\xfaA\x1b\n" +
+	"\x19responsa.example.org/TurnR\x04turn\x12\x1b\n" +
 	"\tafter_seq\x18\x02 \x01(\x03R\bafterSeq\x12\x1f\n" +
 	"\vthrough_seq\x18\x03 \x01(\x03R\n" +
 	"throughSeq\x123\n" +
-	"\x06events\x18\x04 \x03(\v2\x1b.responsa.chat.v1.TurnEventR\x06events\"\xaf\x03\n" +
-	"\x10StartTurnRequest\x12\x98\x01\n" +
-	"\fconversation\x18\x01 \x01(\tBt\xe2A\x01\x01\xfaA\x17\n" +
-	"\x15responsa/Conversation\xbaHSrN2L^conversations/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$\xd8\x01\x01R\fconversation\x12*\n" +
+	"\x06events\x18\x04 \x03(\v2\x1b.responsa.chat.v1.TurnEventR\x06events\"\xbc\x03\n" +
+	"\x10StartTurnRequest\x12\xa5\x01\n" +
+	"\fconversation\x18\x01 \x01(\tB\x80\x01\xe2A\x01\x01\xfaA#\n" +
+	"!responsa.example.org/Conversation\xbaHSrN2L^conversations/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$\xd8\x01\x01R\fconversation\x12*\n" +
 	"\x04text\x18\x02 \x01(\tB\x16\xe2A\x01\x02\xbaH\x0fr\r \x01(\x80\x80\x012\x05[^\\s]R\x04text\x12.\n" +
 	"\n" +
 	"request_id\x18\x03 \x01(\tB\x0f\xe2A\x01\x01\xbaH\br\x03\xb0\x01\x01\xd8\x01\x01R\trequestId\x12<\n" +
 	"\aoptions\x18\x04 \x01(\v2\x1c.responsa.chat.v1.AskOptionsB\x04\xe2A\x01\x01R\aoptions\x12f\n" +
 	"\x05agent\x18\x05 \x01(\tBP\xe2A\x01\x01\xfaA\x03\n" +
-	"\x01*\xbaHCr>2<^agents/[a-z0-9][a-z0-9-]{0,62}(/versions/[1-9][0-9]{0,8})?$\xd8\x01\x01R\x05agent\"\xac\x03\n" +
-	"\rAnswerRequest\x12\x98\x01\n" +
-	"\fconversation\x18\x01 \x01(\tBt\xe2A\x01\x01\xfaA\x17\n" +
-	"\x15responsa/Conversation\xbaHSrN2L^conversations/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$\xd8\x01\x01R\fconversation\x12*\n" +
+	"\x01*\xbaHCr>2<^agents/[a-z0-9][a-z0-9-]{0,62}(/versions/[1-9][0-9]{0,8})?$\xd8\x01\x01R\x05agent\"\xb9\x03\n" +
+	"\rAnswerRequest\x12\xa5\x01\n" +
+	"\fconversation\x18\x01 \x01(\tB\x80\x01\xe2A\x01\x01\xfaA#\n" +
+	"!responsa.example.org/Conversation\xbaHSrN2L^conversations/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$\xd8\x01\x01R\fconversation\x12*\n" +
 	"\x04text\x18\x02 \x01(\tB\x16\xe2A\x01\x02\xbaH\x0fr\r \x01(\x80\x80\x012\x05[^\\s]R\x04text\x12.\n" +
 	"\n" +
 	"request_id\x18\x03 \x01(\tB\x0f\xe2A\x01\x01\xbaH\br\x03\xb0\x01\x01\xd8\x01\x01R\trequestId\x12<\n" +
 	"\aoptions\x18\x04 \x01(\v2\x1c.responsa.chat.v1.AskOptionsB\x04\xe2A\x01\x01R\aoptions\x12f\n" +
 	"\x05agent\x18\x05 \x01(\tBP\xe2A\x01\x01\xfaA\x03\n" +
-	"\x01*\xbaHCr>2<^agents/[a-z0-9][a-z0-9-]{0,62}(/versions/[1-9][0-9]{0,8})?$\xd8\x01\x01R\x05agent\"\xe1\x01\n" +
-	"\x11ResumeTurnRequest\x12u\n" +
-	"\x04turn\x18\x01 \x01(\tBa\xe2A\x01\x02\xfaA\x0f\n" +
-	"\rresponsa/Turn\xbaHHrF2D^turns/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\x04turn\x12(\n" +
+	"\x01*\xbaHCr>2<^agents/[a-z0-9][a-z0-9-]{0,62}(/versions/[1-9][0-9]{0,8})?$\xd8\x01\x01R\x05agent\"\xee\x01\n" +
+	"\x11ResumeTurnRequest\x12\x81\x01\n" +
+	"\x04turn\x18\x01 \x01(\tBm\xe2A\x01\x02\xfaA\x1b\n" +
+	"\x19responsa.example.org/Turn\xbaHHrF2D^turns/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\x04turn\x12(\n" +
 	"\tafter_seq\x18\x02 \x01(\x03B\v\xe2A\x01\x01\xbaH\x04\"\x02(\x00R\bafterSeq\x12+\n" +
-	"\x0einclude_deltas\x18\x03 \x01(\bB\x04\xe2A\x01\x01R\rincludeDeltas\"\xaf\x01\n" +
-	"\x12ResumeTurnResponse\x12&\n" +
-	"\x04turn\x18\x01 \x01(\tB\x12\xfaA\x0f\n" +
-	"\rresponsa/TurnR\x04turn\x12\x1b\n" +
+	"\x0einclude_deltas\x18\x03 \x01(\bB\x04\xe2A\x01\x01R\rincludeDeltas\"\xbb\x01\n" +
+	"\x12ResumeTurnResponse\x122\n" +
+	"\x04turn\x18\x01 \x01(\tB\x1e\xfaA\x1b\n" +
+	"\x19responsa.example.org/TurnR\x04turn\x12\x1b\n" +
 	"\tafter_seq\x18\x02 \x01(\x03R\bafterSeq\x12\x1f\n" +
 	"\vthrough_seq\x18\x03 \x01(\x03R\n" +
 	"throughSeq\x123\n" +
-	"\x06events\x18\x04 \x03(\v2\x1b.responsa.chat.v1.TurnEventR\x06events\"\x8a\x01\n" +
-	"\x11CancelTurnRequest\x12u\n" +
-	"\x04name\x18\x01 \x01(\tBa\xe2A\x01\x02\xfaA\x0f\n" +
-	"\rresponsa/Turn\xbaHHrF2D^turns/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\x04name\"\x87\x01\n" +
-	"\x0eGetTurnRequest\x12u\n" +
-	"\x04name\x18\x01 \x01(\tBa\xe2A\x01\x02\xfaA\x0f\n" +
-	"\rresponsa/Turn\xbaHHrF2D^turns/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\x04name\"\xcb\x01\n" +
+	"\x06events\x18\x04 \x03(\v2\x1b.responsa.chat.v1.TurnEventR\x06events\"\x97\x01\n" +
+	"\x11CancelTurnRequest\x12\x81\x01\n" +
+	"\x04name\x18\x01 \x01(\tBm\xe2A\x01\x02\xfaA\x1b\n" +
+	"\x19responsa.example.org/Turn\xbaHHrF2D^turns/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\x04name\"\x94\x01\n" +
+	"\x0eGetTurnRequest\x12\x81\x01\n" +
+	"\x04name\x18\x01 \x01(\tBm\xe2A\x01\x02\xfaA\x1b\n" +
+	"\x19responsa.example.org/Turn\xbaHHrF2D^turns/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\x04name\"\xf9\x01\n" +
 	"\x10ListTurnsRequest\x12-\n" +
 	"\tpage_size\x18\x01 \x01(\x05B\v\xe2A\x01\x01\xbaH\x04\x1a\x02(\x00H\x00R\bpageSize\x88\x01\x01\x12+\n" +
 	"\n" +
 	"page_token\x18\x02 \x01(\tB\f\xe2A\x01\x01\xbaH\x05r\x03(\x80\x10R\tpageToken\x12$\n" +
 	"\x06filter\x18\x03 \x01(\tB\f\xe2A\x01\x01\xbaH\x05r\x03(\x80\bR\x06filter\x12'\n" +
-	"\border_by\x18\x04 \x01(\tB\f\xe2A\x01\x01\xbaH\x05r\x03(\x80\x01R\aorderByB\f\n" +
+	"\border_by\x18\x04 \x01(\tB\f\xe2A\x01\x01\xbaH\x05r\x03(\x80\x01R\aorderBy\x12,\n" +
+	"\x0fwith_total_size\x18\x05 \x01(\bB\x04\xe2A\x01\x01R\rwithTotalSizeB\f\n" +
 	"\n" +
-	"_page_size\"i\n" +
+	"_page_size\"\x88\x01\n" +
 	"\x11ListTurnsResponse\x12,\n" +
 	"\x05turns\x18\x01 \x03(\v2\x16.responsa.chat.v1.TurnR\x05turns\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x95\x01\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12\x1d\n" +
+	"\n" +
+	"total_size\x18\x03 \x01(\x05R\ttotalSize\"\x95\x01\n" +
 	"\x19CreateConversationRequest\x12H\n" +
 	"\fconversation\x18\x01 \x01(\v2\x1e.responsa.chat.v1.ConversationB\x04\xe2A\x01\x01R\fconversation\x12.\n" +
 	"\n" +
-	"request_id\x18\x02 \x01(\tB\x0f\xe2A\x01\x01\xbaH\br\x03\xb0\x01\x01\xd8\x01\x01R\trequestId\"\xa0\x01\n" +
-	"\x16GetConversationRequest\x12\x85\x01\n" +
-	"\x04name\x18\x01 \x01(\tBq\xe2A\x01\x02\xfaA\x17\n" +
-	"\x15responsa/Conversation\xbaHPrN2L^conversations/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\x04name\"\xd3\x01\n" +
+	"request_id\x18\x02 \x01(\tB\x0f\xe2A\x01\x01\xbaH\br\x03\xb0\x01\x01\xd8\x01\x01R\trequestId\"\xac\x01\n" +
+	"\x16GetConversationRequest\x12\x91\x01\n" +
+	"\x04name\x18\x01 \x01(\tB}\xe2A\x01\x02\xfaA#\n" +
+	"!responsa.example.org/Conversation\xbaHPrN2L^conversations/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\x04name\"\xd3\x01\n" +
 	"\x18ListConversationsRequest\x12-\n" +
 	"\tpage_size\x18\x01 \x01(\x05B\v\xe2A\x01\x01\xbaH\x04\x1a\x02(\x00H\x00R\bpageSize\x88\x01\x01\x12+\n" +
 	"\n" +
@@ -2626,14 +2839,14 @@ const file_responsa_chat_v1_chat_service_proto_rawDesc = "" +
 	"\fconversation\x18\x01 \x01(\v2\x1e.responsa.chat.v1.ConversationB\xbf\x01\xe2A\x01\x02\xbaH\xb7\x01\xba\x01\xb0\x01\n" +
 	"\x11conversation.name\x128must be the name of a conversation, conversations/{uuid}\x1aathis.name.matches('^conversations/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$')\xc8\x01\x01R\fconversation\x12A\n" +
 	"\vupdate_mask\x18\x02 \x01(\v2\x1a.google.protobuf.FieldMaskB\x04\xe2A\x01\x01R\n" +
-	"updateMask\"\xc4\x01\n" +
-	"\x19DeleteConversationRequest\x12\x85\x01\n" +
-	"\x04name\x18\x01 \x01(\tBq\xe2A\x01\x02\xfaA\x17\n" +
-	"\x15responsa/Conversation\xbaHPrN2L^conversations/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\x04name\x12\x1f\n" +
-	"\x04etag\x18\x02 \x01(\tB\v\xe2A\x01\x01\xbaH\x04r\x02(@R\x04etag\"\xda\x02\n" +
-	"\x13ListMessagesRequest\x12\x89\x01\n" +
-	"\x06parent\x18\x01 \x01(\tBq\xe2A\x01\x02\xfaA\x17\n" +
-	"\x15responsa/Conversation\xbaHPrN2L^conversations/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\x06parent\x12-\n" +
+	"updateMask\"\xd0\x01\n" +
+	"\x19DeleteConversationRequest\x12\x91\x01\n" +
+	"\x04name\x18\x01 \x01(\tB}\xe2A\x01\x02\xfaA#\n" +
+	"!responsa.example.org/Conversation\xbaHPrN2L^conversations/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\x04name\x12\x1f\n" +
+	"\x04etag\x18\x02 \x01(\tB\v\xe2A\x01\x01\xbaH\x04r\x02(@R\x04etag\"\xe6\x02\n" +
+	"\x13ListMessagesRequest\x12\x95\x01\n" +
+	"\x06parent\x18\x01 \x01(\tB}\xe2A\x01\x02\xfaA#\n" +
+	"!responsa.example.org/Conversation\xbaHPrN2L^conversations/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\x06parent\x12-\n" +
 	"\tpage_size\x18\x02 \x01(\x05B\v\xe2A\x01\x01\xbaH\x04\x1a\x02(\x00H\x00R\bpageSize\x88\x01\x01\x12+\n" +
 	"\n" +
 	"page_token\x18\x03 \x01(\tB\f\xe2A\x01\x01\xbaH\x05r\x03(\x80\x10R\tpageToken\x12$\n" +
@@ -2643,19 +2856,19 @@ const file_responsa_chat_v1_chat_service_proto_rawDesc = "" +
 	"_page_size\"u\n" +
 	"\x14ListMessagesResponse\x125\n" +
 	"\bmessages\x18\x01 \x03(\v2\x19.responsa.chat.v1.MessageR\bmessages\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x90\x01\n" +
-	"\x11GetMessageRequest\x12{\n" +
-	"\x04name\x18\x01 \x01(\tBg\xe2A\x01\x02\xfaA\x12\n" +
-	"\x10responsa/Message\xbaHKrI2G^messages/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\x04name\"\xa0\x02\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x9d\x01\n" +
+	"\x11GetMessageRequest\x12\x87\x01\n" +
+	"\x04name\x18\x01 \x01(\tBs\xe2A\x01\x02\xfaA\x1e\n" +
+	"\x1cresponsa.example.org/Message\xbaHKrI2G^messages/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\x04name\"\xa0\x02\n" +
 	"\x15SubmitFeedbackRequest\x12z\n" +
 	"\amessage\x18\x01 \x01(\tB`\xe2A\x01\x02\xfaA\x03\n" +
 	"\x01*\xbaHSrQ2O^(turns|messages)/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\amessage\x12>\n" +
 	"\x06rating\x18\x02 \x01(\x0e2\x18.responsa.chat.v1.RatingB\f\xe2A\x01\x01\xbaH\x05\x82\x01\x02\x10\x01R\x06rating\x12&\n" +
 	"\acomment\x18\x03 \x01(\tB\f\xe2A\x01\x01\xbaH\x05r\x03(\x80\x10R\acomment\x12#\n" +
-	"\x05score\x18\x04 \x01(\x05B\r\xe2A\x01\x01\xbaH\x06\x1a\x04\x18\x05(\x00R\x05score\"\x9c\x01\n" +
-	"\x12GetFeedbackRequest\x12\x85\x01\n" +
-	"\x04name\x18\x01 \x01(\tBq\xe2A\x01\x02\xfaA\x13\n" +
-	"\x11responsa/Feedback\xbaHTrR2P^messages/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}/feedback$R\x04name\"\x8e\x01\n" +
+	"\x05score\x18\x04 \x01(\x05B\r\xe2A\x01\x01\xbaH\x06\x1a\x04\x18\x05(\x00R\x05score\"\xa8\x01\n" +
+	"\x12GetFeedbackRequest\x12\x91\x01\n" +
+	"\x04name\x18\x01 \x01(\tB}\xe2A\x01\x02\xfaA\x1f\n" +
+	"\x1dresponsa.example.org/Feedback\xbaHTrR2P^messages/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}/feedback$R\x04name\"\x8e\x01\n" +
 	"\x16VerifyCitationsRequest\x12t\n" +
 	"\x04name\x18\x01 \x01(\tB`\xe2A\x01\x02\xfaA\x03\n" +
 	"\x01*\xbaHSrQ2O^(turns|messages)/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\x04name\"R\n" +
@@ -2678,10 +2891,10 @@ const file_responsa_chat_v1_chat_service_proto_rawDesc = "" +
 	"_page_size\"m\n" +
 	"\x12ListAgentsResponse\x12/\n" +
 	"\x06agents\x18\x01 \x03(\v2\x17.responsa.chat.v1.AgentR\x06agents\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"e\n" +
-	"\x0fGetAgentRequest\x12R\n" +
-	"\x04name\x18\x01 \x01(\tB>\xe2A\x01\x02\xfaA\x10\n" +
-	"\x0eresponsa/Agent\xbaH$r\"2 ^agents/[a-z0-9][a-z0-9-]{0,62}$R\x04name\"\xcb\x01\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"q\n" +
+	"\x0fGetAgentRequest\x12^\n" +
+	"\x04name\x18\x01 \x01(\tBJ\xe2A\x01\x02\xfaA\x1c\n" +
+	"\x1aresponsa.example.org/Agent\xbaH$r\"2 ^agents/[a-z0-9][a-z0-9-]{0,62}$R\x04name\"\xcb\x01\n" +
 	"\x10ListToolsRequest\x12-\n" +
 	"\tpage_size\x18\x01 \x01(\x05B\v\xe2A\x01\x01\xbaH\x04\x1a\x02(\x00H\x00R\bpageSize\x88\x01\x01\x12+\n" +
 	"\n" +
@@ -2692,18 +2905,18 @@ const file_responsa_chat_v1_chat_service_proto_rawDesc = "" +
 	"_page_size\"i\n" +
 	"\x11ListToolsResponse\x12,\n" +
 	"\x05tools\x18\x01 \x03(\v2\x16.responsa.chat.v1.ToolR\x05tools\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"a\n" +
-	"\x0eGetToolRequest\x12O\n" +
-	"\x04name\x18\x01 \x01(\tB;\xe2A\x01\x02\xfaA\x0f\n" +
-	"\rresponsa/Tool\xbaH\"r 2\x1e^tools/[a-z][a-z0-9_-]{0,126}$R\x04name\"\xcc\x01\n" +
-	"\x10ShareTurnRequest\x12u\n" +
-	"\x04turn\x18\x01 \x01(\tBa\xe2A\x01\x02\xfaA\x0f\n" +
-	"\rresponsa/Turn\xbaHHrF2D^turns/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\x04turn\x12A\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"m\n" +
+	"\x0eGetToolRequest\x12[\n" +
+	"\x04name\x18\x01 \x01(\tBG\xe2A\x01\x02\xfaA\x1b\n" +
+	"\x19responsa.example.org/Tool\xbaH\"r 2\x1e^tools/[a-z][a-z0-9_-]{0,126}$R\x04name\"\xd9\x01\n" +
+	"\x10ShareTurnRequest\x12\x81\x01\n" +
+	"\x04turn\x18\x01 \x01(\tBm\xe2A\x01\x02\xfaA\x1b\n" +
+	"\x19responsa.example.org/Turn\xbaHHrF2D^turns/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\x04turn\x12A\n" +
 	"\vexpire_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x01R\n" +
-	"expireTime\"\x8a\x01\n" +
-	"\x0fGetShareRequest\x12w\n" +
-	"\x04name\x18\x01 \x01(\tBc\xe2A\x01\x02\xfaA\x10\n" +
-	"\x0eresponsa/Share\xbaHIrG2E^shares/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\x04name\"\xcc\x01\n" +
+	"expireTime\"\x97\x01\n" +
+	"\x0fGetShareRequest\x12\x83\x01\n" +
+	"\x04name\x18\x01 \x01(\tBo\xe2A\x01\x02\xfaA\x1c\n" +
+	"\x1aresponsa.example.org/Share\xbaHIrG2E^shares/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\x04name\"\xcc\x01\n" +
 	"\x11ListSharesRequest\x12-\n" +
 	"\tpage_size\x18\x01 \x01(\x05B\v\xe2A\x01\x01\xbaH\x04\x1a\x02(\x00H\x00R\bpageSize\x88\x01\x01\x12+\n" +
 	"\n" +
@@ -2714,19 +2927,20 @@ const file_responsa_chat_v1_chat_service_proto_rawDesc = "" +
 	"_page_size\"m\n" +
 	"\x12ListSharesResponse\x12/\n" +
 	"\x06shares\x18\x01 \x03(\v2\x17.responsa.chat.v1.ShareR\x06shares\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x8d\x01\n" +
-	"\x12RevokeShareRequest\x12w\n" +
-	"\x04name\x18\x01 \x01(\tBc\xe2A\x01\x02\xfaA\x10\n" +
-	"\x0eresponsa/Share\xbaHIrG2E^shares/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\x04name*_\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x9a\x01\n" +
+	"\x12RevokeShareRequest\x12\x83\x01\n" +
+	"\x04name\x18\x01 \x01(\tBo\xe2A\x01\x02\xfaA\x1c\n" +
+	"\x1aresponsa.example.org/Share\xbaHIrG2E^shares/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\x04name*_\n" +
 	"\x06OnBusy\x12\x17\n" +
 	"\x13ON_BUSY_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eON_BUSY_REJECT\x10\x01\x12\x11\n" +
 	"\rON_BUSY_QUEUE\x10\x02\x12\x15\n" +
-	"\x11ON_BUSY_INTERRUPT\x10\x032\xae\x1a\n" +
+	"\x11ON_BUSY_INTERRUPT\x10\x032\xb1\x1b\n" +
 	"\vChatService\x12b\n" +
 	"\x03Ask\x12\x1c.responsa.chat.v1.AskRequest\x1a\x1d.responsa.chat.v1.AskResponse\"\x1c\xc8\xf3\x18\x02\x82\xd3\xe4\x93\x02\x12:\x01*\"\r/v1/turns:ask0\x01\x12a\n" +
 	"\tStartTurn\x12\".responsa.chat.v1.StartTurnRequest\x1a\x16.responsa.chat.v1.Turn\"\x18\xc8\xf3\x18\x02\x82\xd3\xe4\x93\x02\x0e:\x01*\"\t/v1/turns\x12b\n" +
 	"\x06Answer\x12\x1f.responsa.chat.v1.AnswerRequest\x1a\x16.responsa.chat.v1.Turn\"\x1f\xc8\xf3\x18\x02\x82\xd3\xe4\x93\x02\x15:\x01*\"\x10/v1/turns:answer\x12\x80\x01\n" +
+	"\fGenerateText\x12%.responsa.chat.v1.GenerateTextRequest\x1a&.responsa.chat.v1.GenerateTextResponse\"!\xc8\xf3\x18\x02\x82\xd3\xe4\x93\x02\x17:\x01*\"\x12/v1/texts:generate\x12\x80\x01\n" +
 	"\n" +
 	"ResumeTurn\x12#.responsa.chat.v1.ResumeTurnRequest\x1a$.responsa.chat.v1.ResumeTurnResponse\"%\xc8\xf3\x18\x02\x82\xd3\xe4\x93\x02\x1b\x12\x19/v1/{turn=turns/*}/events0\x01\x12\x85\x01\n" +
 	"\n" +
@@ -2771,152 +2985,161 @@ func file_responsa_chat_v1_chat_service_proto_rawDescGZIP() []byte {
 }
 
 var file_responsa_chat_v1_chat_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_responsa_chat_v1_chat_service_proto_msgTypes = make([]protoimpl.MessageInfo, 39)
+var file_responsa_chat_v1_chat_service_proto_msgTypes = make([]protoimpl.MessageInfo, 41)
 var file_responsa_chat_v1_chat_service_proto_goTypes = []any{
 	(OnBusy)(0),                         // 0: responsa.chat.v1.OnBusy
 	(*AskOptions)(nil),                  // 1: responsa.chat.v1.AskOptions
-	(*EarlierMessage)(nil),              // 2: responsa.chat.v1.EarlierMessage
-	(*AskRequest)(nil),                  // 3: responsa.chat.v1.AskRequest
-	(*AskResponse)(nil),                 // 4: responsa.chat.v1.AskResponse
-	(*StartTurnRequest)(nil),            // 5: responsa.chat.v1.StartTurnRequest
-	(*AnswerRequest)(nil),               // 6: responsa.chat.v1.AnswerRequest
-	(*ResumeTurnRequest)(nil),           // 7: responsa.chat.v1.ResumeTurnRequest
-	(*ResumeTurnResponse)(nil),          // 8: responsa.chat.v1.ResumeTurnResponse
-	(*CancelTurnRequest)(nil),           // 9: responsa.chat.v1.CancelTurnRequest
-	(*GetTurnRequest)(nil),              // 10: responsa.chat.v1.GetTurnRequest
-	(*ListTurnsRequest)(nil),            // 11: responsa.chat.v1.ListTurnsRequest
-	(*ListTurnsResponse)(nil),           // 12: responsa.chat.v1.ListTurnsResponse
-	(*CreateConversationRequest)(nil),   // 13: responsa.chat.v1.CreateConversationRequest
-	(*GetConversationRequest)(nil),      // 14: responsa.chat.v1.GetConversationRequest
-	(*ListConversationsRequest)(nil),    // 15: responsa.chat.v1.ListConversationsRequest
-	(*ListConversationsResponse)(nil),   // 16: responsa.chat.v1.ListConversationsResponse
-	(*SearchConversationsRequest)(nil),  // 17: responsa.chat.v1.SearchConversationsRequest
-	(*SearchConversationsResponse)(nil), // 18: responsa.chat.v1.SearchConversationsResponse
-	(*UpdateConversationRequest)(nil),   // 19: responsa.chat.v1.UpdateConversationRequest
-	(*DeleteConversationRequest)(nil),   // 20: responsa.chat.v1.DeleteConversationRequest
-	(*ListMessagesRequest)(nil),         // 21: responsa.chat.v1.ListMessagesRequest
-	(*ListMessagesResponse)(nil),        // 22: responsa.chat.v1.ListMessagesResponse
-	(*GetMessageRequest)(nil),           // 23: responsa.chat.v1.GetMessageRequest
-	(*SubmitFeedbackRequest)(nil),       // 24: responsa.chat.v1.SubmitFeedbackRequest
-	(*GetFeedbackRequest)(nil),          // 25: responsa.chat.v1.GetFeedbackRequest
-	(*VerifyCitationsRequest)(nil),      // 26: responsa.chat.v1.VerifyCitationsRequest
-	(*VerifyCitationsResponse)(nil),     // 27: responsa.chat.v1.VerifyCitationsResponse
-	(*CitationCheck)(nil),               // 28: responsa.chat.v1.CitationCheck
-	(*ListAgentsRequest)(nil),           // 29: responsa.chat.v1.ListAgentsRequest
-	(*ListAgentsResponse)(nil),          // 30: responsa.chat.v1.ListAgentsResponse
-	(*GetAgentRequest)(nil),             // 31: responsa.chat.v1.GetAgentRequest
-	(*ListToolsRequest)(nil),            // 32: responsa.chat.v1.ListToolsRequest
-	(*ListToolsResponse)(nil),           // 33: responsa.chat.v1.ListToolsResponse
-	(*GetToolRequest)(nil),              // 34: responsa.chat.v1.GetToolRequest
-	(*ShareTurnRequest)(nil),            // 35: responsa.chat.v1.ShareTurnRequest
-	(*GetShareRequest)(nil),             // 36: responsa.chat.v1.GetShareRequest
-	(*ListSharesRequest)(nil),           // 37: responsa.chat.v1.ListSharesRequest
-	(*ListSharesResponse)(nil),          // 38: responsa.chat.v1.ListSharesResponse
-	(*RevokeShareRequest)(nil),          // 39: responsa.chat.v1.RevokeShareRequest
-	(*v1.Scope)(nil),                    // 40: responsa.type.v1.Scope
-	(*structpb.Struct)(nil),             // 41: google.protobuf.Struct
-	(Role)(0),                           // 42: responsa.chat.v1.Role
-	(*TurnEvent)(nil),                   // 43: responsa.chat.v1.TurnEvent
-	(*Turn)(nil),                        // 44: responsa.chat.v1.Turn
-	(*Conversation)(nil),                // 45: responsa.chat.v1.Conversation
-	(*FoundConversation)(nil),           // 46: responsa.chat.v1.FoundConversation
-	(*fieldmaskpb.FieldMask)(nil),       // 47: google.protobuf.FieldMask
-	(*Message)(nil),                     // 48: responsa.chat.v1.Message
-	(Rating)(0),                         // 49: responsa.chat.v1.Rating
-	(*Citation)(nil),                    // 50: responsa.chat.v1.Citation
-	(CitationVerdict)(0),                // 51: responsa.chat.v1.CitationVerdict
-	(*v1.ByteRange)(nil),                // 52: responsa.type.v1.ByteRange
-	(*Agent)(nil),                       // 53: responsa.chat.v1.Agent
-	(*Tool)(nil),                        // 54: responsa.chat.v1.Tool
-	(*timestamppb.Timestamp)(nil),       // 55: google.protobuf.Timestamp
-	(*Share)(nil),                       // 56: responsa.chat.v1.Share
-	(*emptypb.Empty)(nil),               // 57: google.protobuf.Empty
-	(*Feedback)(nil),                    // 58: responsa.chat.v1.Feedback
+	(*GenerateTextRequest)(nil),         // 2: responsa.chat.v1.GenerateTextRequest
+	(*GenerateTextResponse)(nil),        // 3: responsa.chat.v1.GenerateTextResponse
+	(*EarlierMessage)(nil),              // 4: responsa.chat.v1.EarlierMessage
+	(*AskRequest)(nil),                  // 5: responsa.chat.v1.AskRequest
+	(*AskResponse)(nil),                 // 6: responsa.chat.v1.AskResponse
+	(*StartTurnRequest)(nil),            // 7: responsa.chat.v1.StartTurnRequest
+	(*AnswerRequest)(nil),               // 8: responsa.chat.v1.AnswerRequest
+	(*ResumeTurnRequest)(nil),           // 9: responsa.chat.v1.ResumeTurnRequest
+	(*ResumeTurnResponse)(nil),          // 10: responsa.chat.v1.ResumeTurnResponse
+	(*CancelTurnRequest)(nil),           // 11: responsa.chat.v1.CancelTurnRequest
+	(*GetTurnRequest)(nil),              // 12: responsa.chat.v1.GetTurnRequest
+	(*ListTurnsRequest)(nil),            // 13: responsa.chat.v1.ListTurnsRequest
+	(*ListTurnsResponse)(nil),           // 14: responsa.chat.v1.ListTurnsResponse
+	(*CreateConversationRequest)(nil),   // 15: responsa.chat.v1.CreateConversationRequest
+	(*GetConversationRequest)(nil),      // 16: responsa.chat.v1.GetConversationRequest
+	(*ListConversationsRequest)(nil),    // 17: responsa.chat.v1.ListConversationsRequest
+	(*ListConversationsResponse)(nil),   // 18: responsa.chat.v1.ListConversationsResponse
+	(*SearchConversationsRequest)(nil),  // 19: responsa.chat.v1.SearchConversationsRequest
+	(*SearchConversationsResponse)(nil), // 20: responsa.chat.v1.SearchConversationsResponse
+	(*UpdateConversationRequest)(nil),   // 21: responsa.chat.v1.UpdateConversationRequest
+	(*DeleteConversationRequest)(nil),   // 22: responsa.chat.v1.DeleteConversationRequest
+	(*ListMessagesRequest)(nil),         // 23: responsa.chat.v1.ListMessagesRequest
+	(*ListMessagesResponse)(nil),        // 24: responsa.chat.v1.ListMessagesResponse
+	(*GetMessageRequest)(nil),           // 25: responsa.chat.v1.GetMessageRequest
+	(*SubmitFeedbackRequest)(nil),       // 26: responsa.chat.v1.SubmitFeedbackRequest
+	(*GetFeedbackRequest)(nil),          // 27: responsa.chat.v1.GetFeedbackRequest
+	(*VerifyCitationsRequest)(nil),      // 28: responsa.chat.v1.VerifyCitationsRequest
+	(*VerifyCitationsResponse)(nil),     // 29: responsa.chat.v1.VerifyCitationsResponse
+	(*CitationCheck)(nil),               // 30: responsa.chat.v1.CitationCheck
+	(*ListAgentsRequest)(nil),           // 31: responsa.chat.v1.ListAgentsRequest
+	(*ListAgentsResponse)(nil),          // 32: responsa.chat.v1.ListAgentsResponse
+	(*GetAgentRequest)(nil),             // 33: responsa.chat.v1.GetAgentRequest
+	(*ListToolsRequest)(nil),            // 34: responsa.chat.v1.ListToolsRequest
+	(*ListToolsResponse)(nil),           // 35: responsa.chat.v1.ListToolsResponse
+	(*GetToolRequest)(nil),              // 36: responsa.chat.v1.GetToolRequest
+	(*ShareTurnRequest)(nil),            // 37: responsa.chat.v1.ShareTurnRequest
+	(*GetShareRequest)(nil),             // 38: responsa.chat.v1.GetShareRequest
+	(*ListSharesRequest)(nil),           // 39: responsa.chat.v1.ListSharesRequest
+	(*ListSharesResponse)(nil),          // 40: responsa.chat.v1.ListSharesResponse
+	(*RevokeShareRequest)(nil),          // 41: responsa.chat.v1.RevokeShareRequest
+	(*v1.Scope)(nil),                    // 42: responsa.type.v1.Scope
+	(*structpb.Struct)(nil),             // 43: google.protobuf.Struct
+	(AnswerOutcome)(0),                  // 44: responsa.chat.v1.AnswerOutcome
+	(*Usage)(nil),                       // 45: responsa.chat.v1.Usage
+	(Role)(0),                           // 46: responsa.chat.v1.Role
+	(*TurnEvent)(nil),                   // 47: responsa.chat.v1.TurnEvent
+	(*Turn)(nil),                        // 48: responsa.chat.v1.Turn
+	(*Conversation)(nil),                // 49: responsa.chat.v1.Conversation
+	(*FoundConversation)(nil),           // 50: responsa.chat.v1.FoundConversation
+	(*fieldmaskpb.FieldMask)(nil),       // 51: google.protobuf.FieldMask
+	(*Message)(nil),                     // 52: responsa.chat.v1.Message
+	(Rating)(0),                         // 53: responsa.chat.v1.Rating
+	(*Citation)(nil),                    // 54: responsa.chat.v1.Citation
+	(CitationVerdict)(0),                // 55: responsa.chat.v1.CitationVerdict
+	(*v1.ByteRange)(nil),                // 56: responsa.type.v1.ByteRange
+	(*Agent)(nil),                       // 57: responsa.chat.v1.Agent
+	(*Tool)(nil),                        // 58: responsa.chat.v1.Tool
+	(*timestamppb.Timestamp)(nil),       // 59: google.protobuf.Timestamp
+	(*Share)(nil),                       // 60: responsa.chat.v1.Share
+	(*emptypb.Empty)(nil),               // 61: google.protobuf.Empty
+	(*Feedback)(nil),                    // 62: responsa.chat.v1.Feedback
 }
 var file_responsa_chat_v1_chat_service_proto_depIdxs = []int32{
-	40, // 0: responsa.chat.v1.AskOptions.scope:type_name -> responsa.type.v1.Scope
+	42, // 0: responsa.chat.v1.AskOptions.scope:type_name -> responsa.type.v1.Scope
 	0,  // 1: responsa.chat.v1.AskOptions.on_busy:type_name -> responsa.chat.v1.OnBusy
-	41, // 2: responsa.chat.v1.AskOptions.parameters:type_name -> google.protobuf.Struct
-	2,  // 3: responsa.chat.v1.AskOptions.history:type_name -> responsa.chat.v1.EarlierMessage
-	42, // 4: responsa.chat.v1.EarlierMessage.role:type_name -> responsa.chat.v1.Role
-	1,  // 5: responsa.chat.v1.AskRequest.options:type_name -> responsa.chat.v1.AskOptions
-	43, // 6: responsa.chat.v1.AskResponse.events:type_name -> responsa.chat.v1.TurnEvent
-	1,  // 7: responsa.chat.v1.StartTurnRequest.options:type_name -> responsa.chat.v1.AskOptions
-	1,  // 8: responsa.chat.v1.AnswerRequest.options:type_name -> responsa.chat.v1.AskOptions
-	43, // 9: responsa.chat.v1.ResumeTurnResponse.events:type_name -> responsa.chat.v1.TurnEvent
-	44, // 10: responsa.chat.v1.ListTurnsResponse.turns:type_name -> responsa.chat.v1.Turn
-	45, // 11: responsa.chat.v1.CreateConversationRequest.conversation:type_name -> responsa.chat.v1.Conversation
-	45, // 12: responsa.chat.v1.ListConversationsResponse.conversations:type_name -> responsa.chat.v1.Conversation
-	46, // 13: responsa.chat.v1.SearchConversationsResponse.results:type_name -> responsa.chat.v1.FoundConversation
-	45, // 14: responsa.chat.v1.UpdateConversationRequest.conversation:type_name -> responsa.chat.v1.Conversation
-	47, // 15: responsa.chat.v1.UpdateConversationRequest.update_mask:type_name -> google.protobuf.FieldMask
-	48, // 16: responsa.chat.v1.ListMessagesResponse.messages:type_name -> responsa.chat.v1.Message
-	49, // 17: responsa.chat.v1.SubmitFeedbackRequest.rating:type_name -> responsa.chat.v1.Rating
-	28, // 18: responsa.chat.v1.VerifyCitationsResponse.checks:type_name -> responsa.chat.v1.CitationCheck
-	50, // 19: responsa.chat.v1.CitationCheck.citation:type_name -> responsa.chat.v1.Citation
-	51, // 20: responsa.chat.v1.CitationCheck.verdict:type_name -> responsa.chat.v1.CitationVerdict
-	52, // 21: responsa.chat.v1.CitationCheck.quote_range:type_name -> responsa.type.v1.ByteRange
-	53, // 22: responsa.chat.v1.ListAgentsResponse.agents:type_name -> responsa.chat.v1.Agent
-	54, // 23: responsa.chat.v1.ListToolsResponse.tools:type_name -> responsa.chat.v1.Tool
-	55, // 24: responsa.chat.v1.ShareTurnRequest.expire_time:type_name -> google.protobuf.Timestamp
-	56, // 25: responsa.chat.v1.ListSharesResponse.shares:type_name -> responsa.chat.v1.Share
-	3,  // 26: responsa.chat.v1.ChatService.Ask:input_type -> responsa.chat.v1.AskRequest
-	5,  // 27: responsa.chat.v1.ChatService.StartTurn:input_type -> responsa.chat.v1.StartTurnRequest
-	6,  // 28: responsa.chat.v1.ChatService.Answer:input_type -> responsa.chat.v1.AnswerRequest
-	7,  // 29: responsa.chat.v1.ChatService.ResumeTurn:input_type -> responsa.chat.v1.ResumeTurnRequest
-	9,  // 30: responsa.chat.v1.ChatService.CancelTurn:input_type -> responsa.chat.v1.CancelTurnRequest
-	10, // 31: responsa.chat.v1.ChatService.GetTurn:input_type -> responsa.chat.v1.GetTurnRequest
-	11, // 32: responsa.chat.v1.ChatService.ListTurns:input_type -> responsa.chat.v1.ListTurnsRequest
-	13, // 33: responsa.chat.v1.ChatService.CreateConversation:input_type -> responsa.chat.v1.CreateConversationRequest
-	14, // 34: responsa.chat.v1.ChatService.GetConversation:input_type -> responsa.chat.v1.GetConversationRequest
-	15, // 35: responsa.chat.v1.ChatService.ListConversations:input_type -> responsa.chat.v1.ListConversationsRequest
-	17, // 36: responsa.chat.v1.ChatService.SearchConversations:input_type -> responsa.chat.v1.SearchConversationsRequest
-	19, // 37: responsa.chat.v1.ChatService.UpdateConversation:input_type -> responsa.chat.v1.UpdateConversationRequest
-	20, // 38: responsa.chat.v1.ChatService.DeleteConversation:input_type -> responsa.chat.v1.DeleteConversationRequest
-	21, // 39: responsa.chat.v1.ChatService.ListMessages:input_type -> responsa.chat.v1.ListMessagesRequest
-	23, // 40: responsa.chat.v1.ChatService.GetMessage:input_type -> responsa.chat.v1.GetMessageRequest
-	24, // 41: responsa.chat.v1.ChatService.SubmitFeedback:input_type -> responsa.chat.v1.SubmitFeedbackRequest
-	25, // 42: responsa.chat.v1.ChatService.GetFeedback:input_type -> responsa.chat.v1.GetFeedbackRequest
-	26, // 43: responsa.chat.v1.ChatService.VerifyCitations:input_type -> responsa.chat.v1.VerifyCitationsRequest
-	35, // 44: responsa.chat.v1.ChatService.ShareTurn:input_type -> responsa.chat.v1.ShareTurnRequest
-	36, // 45: responsa.chat.v1.ChatService.GetShare:input_type -> responsa.chat.v1.GetShareRequest
-	37, // 46: responsa.chat.v1.ChatService.ListShares:input_type -> responsa.chat.v1.ListSharesRequest
-	39, // 47: responsa.chat.v1.ChatService.RevokeShare:input_type -> responsa.chat.v1.RevokeShareRequest
-	29, // 48: responsa.chat.v1.ChatService.ListAgents:input_type -> responsa.chat.v1.ListAgentsRequest
-	31, // 49: responsa.chat.v1.ChatService.GetAgent:input_type -> responsa.chat.v1.GetAgentRequest
-	32, // 50: responsa.chat.v1.ChatService.ListTools:input_type -> responsa.chat.v1.ListToolsRequest
-	34, // 51: responsa.chat.v1.ChatService.GetTool:input_type -> responsa.chat.v1.GetToolRequest
-	4,  // 52: responsa.chat.v1.ChatService.Ask:output_type -> responsa.chat.v1.AskResponse
-	44, // 53: responsa.chat.v1.ChatService.StartTurn:output_type -> responsa.chat.v1.Turn
-	44, // 54: responsa.chat.v1.ChatService.Answer:output_type -> responsa.chat.v1.Turn
-	8,  // 55: responsa.chat.v1.ChatService.ResumeTurn:output_type -> responsa.chat.v1.ResumeTurnResponse
-	44, // 56: responsa.chat.v1.ChatService.CancelTurn:output_type -> responsa.chat.v1.Turn
-	44, // 57: responsa.chat.v1.ChatService.GetTurn:output_type -> responsa.chat.v1.Turn
-	12, // 58: responsa.chat.v1.ChatService.ListTurns:output_type -> responsa.chat.v1.ListTurnsResponse
-	45, // 59: responsa.chat.v1.ChatService.CreateConversation:output_type -> responsa.chat.v1.Conversation
-	45, // 60: responsa.chat.v1.ChatService.GetConversation:output_type -> responsa.chat.v1.Conversation
-	16, // 61: responsa.chat.v1.ChatService.ListConversations:output_type -> responsa.chat.v1.ListConversationsResponse
-	18, // 62: responsa.chat.v1.ChatService.SearchConversations:output_type -> responsa.chat.v1.SearchConversationsResponse
-	45, // 63: responsa.chat.v1.ChatService.UpdateConversation:output_type -> responsa.chat.v1.Conversation
-	57, // 64: responsa.chat.v1.ChatService.DeleteConversation:output_type -> google.protobuf.Empty
-	22, // 65: responsa.chat.v1.ChatService.ListMessages:output_type -> responsa.chat.v1.ListMessagesResponse
-	48, // 66: responsa.chat.v1.ChatService.GetMessage:output_type -> responsa.chat.v1.Message
-	58, // 67: responsa.chat.v1.ChatService.SubmitFeedback:output_type -> responsa.chat.v1.Feedback
-	58, // 68: responsa.chat.v1.ChatService.GetFeedback:output_type -> responsa.chat.v1.Feedback
-	27, // 69: responsa.chat.v1.ChatService.VerifyCitations:output_type -> responsa.chat.v1.VerifyCitationsResponse
-	56, // 70: responsa.chat.v1.ChatService.ShareTurn:output_type -> responsa.chat.v1.Share
-	56, // 71: responsa.chat.v1.ChatService.GetShare:output_type -> responsa.chat.v1.Share
-	38, // 72: responsa.chat.v1.ChatService.ListShares:output_type -> responsa.chat.v1.ListSharesResponse
-	57, // 73: responsa.chat.v1.ChatService.RevokeShare:output_type -> google.protobuf.Empty
-	30, // 74: responsa.chat.v1.ChatService.ListAgents:output_type -> responsa.chat.v1.ListAgentsResponse
-	53, // 75: responsa.chat.v1.ChatService.GetAgent:output_type -> responsa.chat.v1.Agent
-	33, // 76: responsa.chat.v1.ChatService.ListTools:output_type -> responsa.chat.v1.ListToolsResponse
-	54, // 77: responsa.chat.v1.ChatService.GetTool:output_type -> responsa.chat.v1.Tool
-	52, // [52:78] is the sub-list for method output_type
-	26, // [26:52] is the sub-list for method input_type
-	26, // [26:26] is the sub-list for extension type_name
-	26, // [26:26] is the sub-list for extension extendee
-	0,  // [0:26] is the sub-list for field type_name
+	43, // 2: responsa.chat.v1.AskOptions.parameters:type_name -> google.protobuf.Struct
+	4,  // 3: responsa.chat.v1.AskOptions.history:type_name -> responsa.chat.v1.EarlierMessage
+	4,  // 4: responsa.chat.v1.GenerateTextRequest.messages:type_name -> responsa.chat.v1.EarlierMessage
+	44, // 5: responsa.chat.v1.GenerateTextResponse.outcome:type_name -> responsa.chat.v1.AnswerOutcome
+	45, // 6: responsa.chat.v1.GenerateTextResponse.usage:type_name -> responsa.chat.v1.Usage
+	46, // 7: responsa.chat.v1.EarlierMessage.role:type_name -> responsa.chat.v1.Role
+	1,  // 8: responsa.chat.v1.AskRequest.options:type_name -> responsa.chat.v1.AskOptions
+	47, // 9: responsa.chat.v1.AskResponse.events:type_name -> responsa.chat.v1.TurnEvent
+	1,  // 10: responsa.chat.v1.StartTurnRequest.options:type_name -> responsa.chat.v1.AskOptions
+	1,  // 11: responsa.chat.v1.AnswerRequest.options:type_name -> responsa.chat.v1.AskOptions
+	47, // 12: responsa.chat.v1.ResumeTurnResponse.events:type_name -> responsa.chat.v1.TurnEvent
+	48, // 13: responsa.chat.v1.ListTurnsResponse.turns:type_name -> responsa.chat.v1.Turn
+	49, // 14: responsa.chat.v1.CreateConversationRequest.conversation:type_name -> responsa.chat.v1.Conversation
+	49, // 15: responsa.chat.v1.ListConversationsResponse.conversations:type_name -> responsa.chat.v1.Conversation
+	50, // 16: responsa.chat.v1.SearchConversationsResponse.results:type_name -> responsa.chat.v1.FoundConversation
+	49, // 17: responsa.chat.v1.UpdateConversationRequest.conversation:type_name -> responsa.chat.v1.Conversation
+	51, // 18: responsa.chat.v1.UpdateConversationRequest.update_mask:type_name -> google.protobuf.FieldMask
+	52, // 19: responsa.chat.v1.ListMessagesResponse.messages:type_name -> responsa.chat.v1.Message
+	53, // 20: responsa.chat.v1.SubmitFeedbackRequest.rating:type_name -> responsa.chat.v1.Rating
+	30, // 21: responsa.chat.v1.VerifyCitationsResponse.checks:type_name -> responsa.chat.v1.CitationCheck
+	54, // 22: responsa.chat.v1.CitationCheck.citation:type_name -> responsa.chat.v1.Citation
+	55, // 23: responsa.chat.v1.CitationCheck.verdict:type_name -> responsa.chat.v1.CitationVerdict
+	56, // 24: responsa.chat.v1.CitationCheck.quote_range:type_name -> responsa.type.v1.ByteRange
+	57, // 25: responsa.chat.v1.ListAgentsResponse.agents:type_name -> responsa.chat.v1.Agent
+	58, // 26: responsa.chat.v1.ListToolsResponse.tools:type_name -> responsa.chat.v1.Tool
+	59, // 27: responsa.chat.v1.ShareTurnRequest.expire_time:type_name -> google.protobuf.Timestamp
+	60, // 28: responsa.chat.v1.ListSharesResponse.shares:type_name -> responsa.chat.v1.Share
+	5,  // 29: responsa.chat.v1.ChatService.Ask:input_type -> responsa.chat.v1.AskRequest
+	7,  // 30: responsa.chat.v1.ChatService.StartTurn:input_type -> responsa.chat.v1.StartTurnRequest
+	8,  // 31: responsa.chat.v1.ChatService.Answer:input_type -> responsa.chat.v1.AnswerRequest
+	2,  // 32: responsa.chat.v1.ChatService.GenerateText:input_type -> responsa.chat.v1.GenerateTextRequest
+	9,  // 33: responsa.chat.v1.ChatService.ResumeTurn:input_type -> responsa.chat.v1.ResumeTurnRequest
+	11, // 34: responsa.chat.v1.ChatService.CancelTurn:input_type -> responsa.chat.v1.CancelTurnRequest
+	12, // 35: responsa.chat.v1.ChatService.GetTurn:input_type -> responsa.chat.v1.GetTurnRequest
+	13, // 36: responsa.chat.v1.ChatService.ListTurns:input_type -> responsa.chat.v1.ListTurnsRequest
+	15, // 37: responsa.chat.v1.ChatService.CreateConversation:input_type -> responsa.chat.v1.CreateConversationRequest
+	16, // 38: responsa.chat.v1.ChatService.GetConversation:input_type -> responsa.chat.v1.GetConversationRequest
+	17, // 39: responsa.chat.v1.ChatService.ListConversations:input_type -> responsa.chat.v1.ListConversationsRequest
+	19, // 40: responsa.chat.v1.ChatService.SearchConversations:input_type -> responsa.chat.v1.SearchConversationsRequest
+	21, // 41: responsa.chat.v1.ChatService.UpdateConversation:input_type -> responsa.chat.v1.UpdateConversationRequest
+	22, // 42: responsa.chat.v1.ChatService.DeleteConversation:input_type -> responsa.chat.v1.DeleteConversationRequest
+	23, // 43: responsa.chat.v1.ChatService.ListMessages:input_type -> responsa.chat.v1.ListMessagesRequest
+	25, // 44: responsa.chat.v1.ChatService.GetMessage:input_type -> responsa.chat.v1.GetMessageRequest
+	26, // 45: responsa.chat.v1.ChatService.SubmitFeedback:input_type -> responsa.chat.v1.SubmitFeedbackRequest
+	27, // 46: responsa.chat.v1.ChatService.GetFeedback:input_type -> responsa.chat.v1.GetFeedbackRequest
+	28, // 47: responsa.chat.v1.ChatService.VerifyCitations:input_type -> responsa.chat.v1.VerifyCitationsRequest
+	37, // 48: responsa.chat.v1.ChatService.ShareTurn:input_type -> responsa.chat.v1.ShareTurnRequest
+	38, // 49: responsa.chat.v1.ChatService.GetShare:input_type -> responsa.chat.v1.GetShareRequest
+	39, // 50: responsa.chat.v1.ChatService.ListShares:input_type -> responsa.chat.v1.ListSharesRequest
+	41, // 51: responsa.chat.v1.ChatService.RevokeShare:input_type -> responsa.chat.v1.RevokeShareRequest
+	31, // 52: responsa.chat.v1.ChatService.ListAgents:input_type -> responsa.chat.v1.ListAgentsRequest
+	33, // 53: responsa.chat.v1.ChatService.GetAgent:input_type -> responsa.chat.v1.GetAgentRequest
+	34, // 54: responsa.chat.v1.ChatService.ListTools:input_type -> responsa.chat.v1.ListToolsRequest
+	36, // 55: responsa.chat.v1.ChatService.GetTool:input_type -> responsa.chat.v1.GetToolRequest
+	6,  // 56: responsa.chat.v1.ChatService.Ask:output_type -> responsa.chat.v1.AskResponse
+	48, // 57: responsa.chat.v1.ChatService.StartTurn:output_type -> responsa.chat.v1.Turn
+	48, // 58: responsa.chat.v1.ChatService.Answer:output_type -> responsa.chat.v1.Turn
+	3,  // 59: responsa.chat.v1.ChatService.GenerateText:output_type -> responsa.chat.v1.GenerateTextResponse
+	10, // 60: responsa.chat.v1.ChatService.ResumeTurn:output_type -> responsa.chat.v1.ResumeTurnResponse
+	48, // 61: responsa.chat.v1.ChatService.CancelTurn:output_type -> responsa.chat.v1.Turn
+	48, // 62: responsa.chat.v1.ChatService.GetTurn:output_type -> responsa.chat.v1.Turn
+	14, // 63: responsa.chat.v1.ChatService.ListTurns:output_type -> responsa.chat.v1.ListTurnsResponse
+	49, // 64: responsa.chat.v1.ChatService.CreateConversation:output_type -> responsa.chat.v1.Conversation
+	49, // 65: responsa.chat.v1.ChatService.GetConversation:output_type -> responsa.chat.v1.Conversation
+	18, // 66: responsa.chat.v1.ChatService.ListConversations:output_type -> responsa.chat.v1.ListConversationsResponse
+	20, // 67: responsa.chat.v1.ChatService.SearchConversations:output_type -> responsa.chat.v1.SearchConversationsResponse
+	49, // 68: responsa.chat.v1.ChatService.UpdateConversation:output_type -> responsa.chat.v1.Conversation
+	61, // 69: responsa.chat.v1.ChatService.DeleteConversation:output_type -> google.protobuf.Empty
+	24, // 70: responsa.chat.v1.ChatService.ListMessages:output_type -> responsa.chat.v1.ListMessagesResponse
+	52, // 71: responsa.chat.v1.ChatService.GetMessage:output_type -> responsa.chat.v1.Message
+	62, // 72: responsa.chat.v1.ChatService.SubmitFeedback:output_type -> responsa.chat.v1.Feedback
+	62, // 73: responsa.chat.v1.ChatService.GetFeedback:output_type -> responsa.chat.v1.Feedback
+	29, // 74: responsa.chat.v1.ChatService.VerifyCitations:output_type -> responsa.chat.v1.VerifyCitationsResponse
+	60, // 75: responsa.chat.v1.ChatService.ShareTurn:output_type -> responsa.chat.v1.Share
+	60, // 76: responsa.chat.v1.ChatService.GetShare:output_type -> responsa.chat.v1.Share
+	40, // 77: responsa.chat.v1.ChatService.ListShares:output_type -> responsa.chat.v1.ListSharesResponse
+	61, // 78: responsa.chat.v1.ChatService.RevokeShare:output_type -> google.protobuf.Empty
+	32, // 79: responsa.chat.v1.ChatService.ListAgents:output_type -> responsa.chat.v1.ListAgentsResponse
+	57, // 80: responsa.chat.v1.ChatService.GetAgent:output_type -> responsa.chat.v1.Agent
+	35, // 81: responsa.chat.v1.ChatService.ListTools:output_type -> responsa.chat.v1.ListToolsResponse
+	58, // 82: responsa.chat.v1.ChatService.GetTool:output_type -> responsa.chat.v1.Tool
+	56, // [56:83] is the sub-list for method output_type
+	29, // [29:56] is the sub-list for method input_type
+	29, // [29:29] is the sub-list for extension type_name
+	29, // [29:29] is the sub-list for extension extendee
+	0,  // [0:29] is the sub-list for field type_name
 }
 
 func init() { file_responsa_chat_v1_chat_service_proto_init() }
@@ -2934,20 +3157,20 @@ func file_responsa_chat_v1_chat_service_proto_init() {
 	file_responsa_chat_v1_tool_proto_init()
 	file_responsa_chat_v1_turn_proto_init()
 	file_responsa_chat_v1_chat_service_proto_msgTypes[0].OneofWrappers = []any{}
-	file_responsa_chat_v1_chat_service_proto_msgTypes[10].OneofWrappers = []any{}
-	file_responsa_chat_v1_chat_service_proto_msgTypes[14].OneofWrappers = []any{}
+	file_responsa_chat_v1_chat_service_proto_msgTypes[12].OneofWrappers = []any{}
 	file_responsa_chat_v1_chat_service_proto_msgTypes[16].OneofWrappers = []any{}
-	file_responsa_chat_v1_chat_service_proto_msgTypes[20].OneofWrappers = []any{}
-	file_responsa_chat_v1_chat_service_proto_msgTypes[28].OneofWrappers = []any{}
-	file_responsa_chat_v1_chat_service_proto_msgTypes[31].OneofWrappers = []any{}
-	file_responsa_chat_v1_chat_service_proto_msgTypes[36].OneofWrappers = []any{}
+	file_responsa_chat_v1_chat_service_proto_msgTypes[18].OneofWrappers = []any{}
+	file_responsa_chat_v1_chat_service_proto_msgTypes[22].OneofWrappers = []any{}
+	file_responsa_chat_v1_chat_service_proto_msgTypes[30].OneofWrappers = []any{}
+	file_responsa_chat_v1_chat_service_proto_msgTypes[33].OneofWrappers = []any{}
+	file_responsa_chat_v1_chat_service_proto_msgTypes[38].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_responsa_chat_v1_chat_service_proto_rawDesc), len(file_responsa_chat_v1_chat_service_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   39,
+			NumMessages:   41,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

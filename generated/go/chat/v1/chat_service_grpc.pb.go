@@ -23,6 +23,7 @@ const (
 	ChatService_Ask_FullMethodName                 = "/responsa.chat.v1.ChatService/Ask"
 	ChatService_StartTurn_FullMethodName           = "/responsa.chat.v1.ChatService/StartTurn"
 	ChatService_Answer_FullMethodName              = "/responsa.chat.v1.ChatService/Answer"
+	ChatService_GenerateText_FullMethodName        = "/responsa.chat.v1.ChatService/GenerateText"
 	ChatService_ResumeTurn_FullMethodName          = "/responsa.chat.v1.ChatService/ResumeTurn"
 	ChatService_CancelTurn_FullMethodName          = "/responsa.chat.v1.ChatService/CancelTurn"
 	ChatService_GetTurn_FullMethodName             = "/responsa.chat.v1.ChatService/GetTurn"
@@ -75,6 +76,10 @@ type ChatServiceClient interface {
 	// turn. If the caller's deadline passes first (DEADLINE_EXCEEDED), the turn continues; call again with the same request_id. All other errors are those of Ask
 	// before it accepts a turn.
 	Answer(ctx context.Context, in *AnswerRequest, opts ...grpc.CallOption) (*Turn, error)
+	// GenerateText asks the agent's language model alone, for programs' own chores such as the title of a chat. It searches no documents, and stores neither the messages nor the
+	// text. What the model uses counts towards the caller's quota, and the call towards a limit of its own (`limits.generations_per_minute`), and not towards the messages a minute.
+	// Errors: INVALID_FIELD (also for `json_schema`, if the agent writes no JSON), RESOURCE_NOT_FOUND (the agent), AGENT_WITHOUT_MODEL, MODEL_UNAVAILABLE, RATE_LIMIT, QUOTA_EXHAUSTED.
+	GenerateText(ctx context.Context, in *GenerateTextRequest, opts ...grpc.CallOption) (*GenerateTextResponse, error)
 	// ResumeTurn follows a turn from the first event after a given seq. The call works on any server, whether the turn waits, runs or has ended. The events have
 	// the same bytes as the events of Ask; the number of events in a frame may differ. For a turn that has ended, the stream replays the remaining events and
 	// ends. If `after_seq` is the turn's last seq, the stream sends nothing. If the log was pruned, the stream is one frame with a `snapshot`. If the caller may
@@ -185,6 +190,16 @@ func (c *chatServiceClient) Answer(ctx context.Context, in *AnswerRequest, opts 
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(Turn)
 	err := c.cc.Invoke(ctx, ChatService_Answer_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *chatServiceClient) GenerateText(ctx context.Context, in *GenerateTextRequest, opts ...grpc.CallOption) (*GenerateTextResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GenerateTextResponse)
+	err := c.cc.Invoke(ctx, ChatService_GenerateText_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -457,6 +472,10 @@ type ChatServiceServer interface {
 	// turn. If the caller's deadline passes first (DEADLINE_EXCEEDED), the turn continues; call again with the same request_id. All other errors are those of Ask
 	// before it accepts a turn.
 	Answer(context.Context, *AnswerRequest) (*Turn, error)
+	// GenerateText asks the agent's language model alone, for programs' own chores such as the title of a chat. It searches no documents, and stores neither the messages nor the
+	// text. What the model uses counts towards the caller's quota, and the call towards a limit of its own (`limits.generations_per_minute`), and not towards the messages a minute.
+	// Errors: INVALID_FIELD (also for `json_schema`, if the agent writes no JSON), RESOURCE_NOT_FOUND (the agent), AGENT_WITHOUT_MODEL, MODEL_UNAVAILABLE, RATE_LIMIT, QUOTA_EXHAUSTED.
+	GenerateText(context.Context, *GenerateTextRequest) (*GenerateTextResponse, error)
 	// ResumeTurn follows a turn from the first event after a given seq. The call works on any server, whether the turn waits, runs or has ended. The events have
 	// the same bytes as the events of Ask; the number of events in a frame may differ. For a turn that has ended, the stream replays the remaining events and
 	// ends. If `after_seq` is the turn's last seq, the stream sends nothing. If the log was pruned, the stream is one frame with a `snapshot`. If the caller may
@@ -542,6 +561,9 @@ func (UnimplementedChatServiceServer) StartTurn(context.Context, *StartTurnReque
 }
 func (UnimplementedChatServiceServer) Answer(context.Context, *AnswerRequest) (*Turn, error) {
 	return nil, status.Error(codes.Unimplemented, "method Answer not implemented")
+}
+func (UnimplementedChatServiceServer) GenerateText(context.Context, *GenerateTextRequest) (*GenerateTextResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GenerateText not implemented")
 }
 func (UnimplementedChatServiceServer) ResumeTurn(*ResumeTurnRequest, grpc.ServerStreamingServer[ResumeTurnResponse]) error {
 	return status.Error(codes.Unimplemented, "method ResumeTurn not implemented")
@@ -676,6 +698,24 @@ func _ChatService_Answer_Handler(srv interface{}, ctx context.Context, dec func(
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(ChatServiceServer).Answer(ctx, req.(*AnswerRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ChatService_GenerateText_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GenerateTextRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ChatServiceServer).GenerateText(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ChatService_GenerateText_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ChatServiceServer).GenerateText(ctx, req.(*GenerateTextRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -1101,6 +1141,10 @@ var ChatService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Answer",
 			Handler:    _ChatService_Answer_Handler,
+		},
+		{
+			MethodName: "GenerateText",
+			Handler:    _ChatService_GenerateText_Handler,
 		},
 		{
 			MethodName: "CancelTurn",

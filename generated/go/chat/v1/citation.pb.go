@@ -32,7 +32,8 @@ const (
 	CitationState_CITATION_STATE_UNSPECIFIED CitationState = 0
 	// The sentence copies the quote from the source, and says nothing else in form: its numbers, names, negations and bounds are those of the quote. Whether it means the same, nothing has checked.
 	CitationState_CITATION_STATE_QUOTED CitationState = 1
-	// A model that judges has read the sentence and the quote, and said that the quote supports it. This release asks no such model, so no citation has this state yet.
+	// A model that judges (the setting `citations.judge`) has read the sentence and the quote, and said that the quote supports it; nothing in form speaks against it. If the sentence
+	// copies no words of the source, the model has read the whole passage, and the quote is the passage's first 1 KiB, which may not hold what supports the sentence.
 	CitationState_CITATION_STATE_SUPPORTED CitationState = 2
 )
 
@@ -596,12 +597,12 @@ var File_responsa_chat_v1_citation_proto protoreflect.FileDescriptor
 
 const file_responsa_chat_v1_citation_proto_rawDesc = "" +
 	"\n" +
-	"\x1fresponsa/chat/v1/citation.proto\x12\x10responsa.chat.v1\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!responsa/type/v1/byte_range.proto\"\x99\x05\n" +
-	"\bCitation\x12/\n" +
-	"\apassage\x18\x01 \x01(\tB\x15\xfaA\x12\n" +
-	"\x10responsa/PassageR\apassage\x12H\n" +
-	"\x10document_version\x18\x02 \x01(\tB\x1d\xfaA\x1a\n" +
-	"\x18responsa/DocumentVersionR\x0fdocumentVersion\x12\x14\n" +
+	"\x1fresponsa/chat/v1/citation.proto\x12\x10responsa.chat.v1\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!responsa/type/v1/byte_range.proto\"\xb1\x05\n" +
+	"\bCitation\x12;\n" +
+	"\apassage\x18\x01 \x01(\tB!\xfaA\x1e\n" +
+	"\x1cresponsa.example.org/PassageR\apassage\x12T\n" +
+	"\x10document_version\x18\x02 \x01(\tB)\xfaA&\n" +
+	"$responsa.example.org/DocumentVersionR\x0fdocumentVersion\x12\x14\n" +
 	"\x05title\x18\x03 \x01(\tR\x05title\x12\x10\n" +
 	"\x03uri\x18\x04 \x01(\tR\x03uri\x12>\n" +
 	"\fsource_range\x18\x05 \x01(\v2\x1b.responsa.type.v1.ByteRangeR\vsourceRange\x12\x1e\n" +
@@ -618,20 +619,20 @@ const file_responsa_chat_v1_citation_proto_rawDesc = "" +
 	"\x04date\x18\x0e \x01(\tR\x04date\x12#\n" +
 	"\rnot_permitted\x18\x0f \x01(\bR\fnotPermitted\x125\n" +
 	"\x05state\x18\x10 \x01(\x0e2\x1f.responsa.chat.v1.CitationStateR\x05stateB\b\n" +
-	"\x06origin\"\xa0\x02\n" +
+	"\x06origin\"\xb8\x02\n" +
 	"\x13UnconfirmedSentence\x12>\n" +
-	"\fanswer_range\x18\x01 \x01(\v2\x1b.responsa.type.v1.ByteRangeR\vanswerRange\x12/\n" +
-	"\apassage\x18\x02 \x01(\tB\x15\xfaA\x12\n" +
-	"\x10responsa/PassageR\apassage\x12H\n" +
-	"\x10document_version\x18\x03 \x01(\tB\x1d\xfaA\x1a\n" +
-	"\x18responsa/DocumentVersionR\x0fdocumentVersion\x12D\n" +
+	"\fanswer_range\x18\x01 \x01(\v2\x1b.responsa.type.v1.ByteRangeR\vanswerRange\x12;\n" +
+	"\apassage\x18\x02 \x01(\tB!\xfaA\x1e\n" +
+	"\x1cresponsa.example.org/PassageR\apassage\x12T\n" +
+	"\x10document_version\x18\x03 \x01(\tB)\xfaA&\n" +
+	"$responsa.example.org/DocumentVersionR\x0fdocumentVersion\x12D\n" +
 	"\vtool_result\x18\x04 \x01(\v2!.responsa.chat.v1.CitedToolResultH\x00R\n" +
 	"toolResultB\b\n" +
-	"\x06origin\"\xb0\x01\n" +
+	"\x06origin\"\xbc\x01\n" +
 	"\x0fCitedToolResult\x12\x17\n" +
-	"\acall_id\x18\x01 \x01(\tR\x06callId\x12&\n" +
-	"\x04tool\x18\x02 \x01(\tB\x12\xfaA\x0f\n" +
-	"\rresponsa/ToolR\x04tool\x12!\n" +
+	"\acall_id\x18\x01 \x01(\tR\x06callId\x122\n" +
+	"\x04tool\x18\x02 \x01(\tB\x1e\xfaA\x1b\n" +
+	"\x19responsa.example.org/ToolR\x04tool\x12!\n" +
 	"\fsource_index\x18\x03 \x01(\x05R\vsourceIndex\x129\n" +
 	"\n" +
 	"fetch_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\tfetchTime\"]\n" +

@@ -217,29 +217,29 @@ var File_responsa_chat_v1_conversation_proto protoreflect.FileDescriptor
 
 const file_responsa_chat_v1_conversation_proto_rawDesc = "" +
 	"\n" +
-	"#responsa/chat/v1/conversation.proto\x12\x10responsa.chat.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd1\x05\n" +
+	"#responsa/chat/v1/conversation.proto\x12\x10responsa.chat.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf5\x05\n" +
 	"\fConversation\x12\x18\n" +
 	"\x04name\x18\x01 \x01(\tB\x04\xe2A\x01\bR\x04name\x12\"\n" +
 	"\x05title\x18\x02 \x01(\tB\f\xe2A\x01\x01\xbaH\x05r\x03(\xc8\x01R\x05title\x12_\n" +
-	"\x06labels\x18\x03 \x03(\v2*.responsa.chat.v1.Conversation.LabelsEntryB\x1b\xe2A\x01\x01\xbaH\x14\x9a\x01\x11\x10 \"\x06r\x04 \x01(?*\x05r\x03(\xff\x01R\x06labels\x127\n" +
-	"\vactive_turn\x18\x04 \x01(\tB\x16\xe2A\x01\x03\xfaA\x0f\n" +
-	"\rresponsa/TurnR\n" +
+	"\x06labels\x18\x03 \x03(\v2*.responsa.chat.v1.Conversation.LabelsEntryB\x1b\xe2A\x01\x01\xbaH\x14\x9a\x01\x11\x10 \"\x06r\x04 \x01(?*\x05r\x03(\xff\x01R\x06labels\x12C\n" +
+	"\vactive_turn\x18\x04 \x01(\tB\"\xe2A\x01\x03\xfaA\x1b\n" +
+	"\x19responsa.example.org/TurnR\n" +
 	"activeTurn\x12A\n" +
 	"\vcreate_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\n" +
 	"createTime\x12A\n" +
 	"\vupdate_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\n" +
 	"updateTime\x12\x1f\n" +
-	"\x04etag\x18\a \x01(\tB\v\xe2A\x01\x01\xbaH\x04r\x02(@R\x04etag\x12,\n" +
-	"\x05owner\x18\b \x01(\tB\x16\xe2A\x01\x03\xfaA\x0f\n" +
-	"\rresponsa/UserR\x05owner\x12\x1c\n" +
+	"\x04etag\x18\a \x01(\tB\v\xe2A\x01\x01\xbaH\x04r\x02(@R\x04etag\x128\n" +
+	"\x05owner\x18\b \x01(\tB\"\xe2A\x01\x03\xfaA\x1b\n" +
+	"\x19responsa.example.org/UserR\x05owner\x12\x1c\n" +
 	"\x06pinned\x18\t \x01(\bB\x04\xe2A\x01\x01R\x06pinned\x12 \n" +
 	"\barchived\x18\n" +
 	" \x01(\bB\x04\xe2A\x01\x01R\barchived\x12B\n" +
 	"\x06origin\x18\v \x01(\x0e2$.responsa.chat.v1.ConversationOriginB\x04\xe2A\x01\x03R\x06origin\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01:U\xeaAR\n" +
-	"\x15responsa/Conversation\x12\x1cconversations/{conversation}*\rconversations2\fconversation*x\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01:a\xeaA^\n" +
+	"!responsa.example.org/Conversation\x12\x1cconversations/{conversation}*\rconversations2\fconversation*x\n" +
 	"\x12ConversationOrigin\x12#\n" +
 	"\x1fCONVERSATION_ORIGIN_UNSPECIFIED\x10\x00\x12\x1c\n" +
 	"\x18CONVERSATION_ORIGIN_PAGE\x10\x01\x12\x1f\n" +

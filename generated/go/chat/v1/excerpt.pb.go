@@ -23,17 +23,18 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// ExcerptGrade says how well an excerpt fits the question, as far as a search without a language model can tell.
+// ExcerptGrade ranks the evidence that an excerpt fits the question, as far as a search without a language model can tell. No grade says that the answer is there: do not
+// show it to readers as if it did.
 type ExcerptGrade int32
 
 const (
 	// Never sent.
 	ExcerptGrade_EXCERPT_GRADE_UNSPECIFIED ExcerptGrade = 0
-	// The excerpt probably answers the question.
+	// The strongest evidence: most words of the question, or a meaning close to it.
 	ExcerptGrade_EXCERPT_GRADE_ANSWERS ExcerptGrade = 1
-	// The excerpt is about the question's subject, and perhaps answers it.
+	// Some evidence: the excerpt is about the question's subject.
 	ExcerptGrade_EXCERPT_GRADE_PERHAPS ExcerptGrade = 2
-	// The excerpt is the closest that was found, and probably does not answer the question.
+	// The excerpt is among the closest that were found.
 	ExcerptGrade_EXCERPT_GRADE_CLOSEST ExcerptGrade = 3
 )
 
@@ -80,11 +81,10 @@ func (ExcerptGrade) EnumDescriptor() ([]byte, []int) {
 	return file_responsa_chat_v1_excerpt_proto_rawDescGZIP(), []int{0}
 }
 
-// Excerpt is a part of a document, such as a paragraph, a list, a block of code or the rows of a table, with the sentence marked that most likely answers the
-// question. Like a citation, an excerpt stays complete when its source changes or is deleted.
+// Excerpt is a part of a document, such as a paragraph, a list, a block of code or the rows of a table, that a search found. Excerpts stand in the order of the search. Its citation quotes the marked cell, or the excerpt's first 1 KiB. Like a citation, an excerpt stays complete when its source changes or is deleted.
 type Excerpt struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The passage with the marked sentence, `passages/{uuid}`. The passage may have been deleted after the turn ran.
+	// The passage that was found, `passages/{uuid}`. The passage may have been deleted after the turn ran.
 	Passage string `protobuf:"bytes,1,opt,name=passage,proto3" json:"passage,omitempty"`
 	// The version of the document, `documents/{uuid}/versions/{n}`.
 	DocumentVersion string `protobuf:"bytes,2,opt,name=document_version,json=documentVersion,proto3" json:"document_version,omitempty"`
@@ -104,19 +104,20 @@ type Excerpt struct {
 	Text string `protobuf:"bytes,9,opt,name=text,proto3" json:"text,omitempty"`
 	// The excerpt as Markdown, as the answer shows it: for example, rows of a table below the table's header, or a long list with a mark where items are left out.
 	Markdown string `protobuf:"bytes,10,opt,name=markdown,proto3" json:"markdown,omitempty"`
-	// The position of the marked sentence in the version's canonical text. It lies within source_range.
+	// The position, in the version's canonical text, of the table cell whose row and column the question names; unset if it names no such cell. It lies within source_range. In turns of earlier
+	// releases, the position of the sentence that most likely answers the question.
 	MarkedRange *v1.ByteRange `protobuf:"bytes,11,opt,name=marked_range,json=markedRange,proto3" json:"marked_range,omitempty"`
-	// The position of the marked sentence in `markdown`, in bytes; unset if the Markdown does not contain the sentence in one piece.
+	// The position of that cell in `markdown`, in bytes; unset if it does not stand there in one piece.
 	MarkedInMarkdown *v1.ByteRange `protobuf:"bytes,12,opt,name=marked_in_markdown,json=markedInMarkdown,proto3" json:"marked_in_markdown,omitempty"`
 	// How well the excerpt fits the question.
 	Grade ExcerptGrade `protobuf:"varint,13,opt,name=grade,proto3,enum=responsa.chat.v1.ExcerptGrade" json:"grade,omitempty"`
 	// How well the excerpt fits the question, from 0 to 1. Compare scores only between excerpts of one turn.
 	Score float64 `protobuf:"fixed64,14,opt,name=score,proto3" json:"score,omitempty"`
-	// The page, slide or sheet of the original file on which the marked sentence begins, counted from 1; 0 if it is not known or the format has no pages.
+	// The page, slide or sheet of the original file on which the marked cell, or else the excerpt, begins, counted from 1; 0 if it is not known or the format has no pages.
 	Page int32 `protobuf:"varint,15,opt,name=page,proto3" json:"page,omitempty"`
-	// The part of that page in which the marked sentence begins; unset if it is not known.
+	// The part of that page in which it begins; unset if it is not known.
 	Box *PageBox `protobuf:"bytes,16,opt,name=box,proto3" json:"box,omitempty"`
-	// The place of the marked sentence inside an office or data file, e.g. "Sheet2!A4:C4"; empty for other formats.
+	// Its place inside an office or data file, e.g. "Sheet2!A4:C4"; empty for other formats.
 	Path string `protobuf:"bytes,17,opt,name=path,proto3" json:"path,omitempty"`
 	// The date that the document states for its content (Document.date), as YYYY-MM-DD in UTC; empty if it states none.
 	Date          string `protobuf:"bytes,18,opt,name=date,proto3" json:"date,omitempty"`
@@ -284,15 +285,15 @@ var File_responsa_chat_v1_excerpt_proto protoreflect.FileDescriptor
 
 const file_responsa_chat_v1_excerpt_proto_rawDesc = "" +
 	"\n" +
-	"\x1eresponsa/chat/v1/excerpt.proto\x12\x10responsa.chat.v1\x1a\x19google/api/resource.proto\x1a\x1fresponsa/chat/v1/citation.proto\x1a!responsa/type/v1/byte_range.proto\x1a&responsa/type/v1/collection_kind.proto\"\x87\x06\n" +
-	"\aExcerpt\x12/\n" +
-	"\apassage\x18\x01 \x01(\tB\x15\xfaA\x12\n" +
-	"\x10responsa/PassageR\apassage\x12H\n" +
-	"\x10document_version\x18\x02 \x01(\tB\x1d\xfaA\x1a\n" +
-	"\x18responsa/DocumentVersionR\x0fdocumentVersion\x128\n" +
+	"\x1eresponsa/chat/v1/excerpt.proto\x12\x10responsa.chat.v1\x1a\x19google/api/resource.proto\x1a\x1fresponsa/chat/v1/citation.proto\x1a!responsa/type/v1/byte_range.proto\x1a&responsa/type/v1/collection_kind.proto\"\xab\x06\n" +
+	"\aExcerpt\x12;\n" +
+	"\apassage\x18\x01 \x01(\tB!\xfaA\x1e\n" +
+	"\x1cresponsa.example.org/PassageR\apassage\x12T\n" +
+	"\x10document_version\x18\x02 \x01(\tB)\xfaA&\n" +
+	"$responsa.example.org/DocumentVersionR\x0fdocumentVersion\x12D\n" +
 	"\n" +
-	"collection\x18\x03 \x01(\tB\x18\xfaA\x15\n" +
-	"\x13responsa/CollectionR\n" +
+	"collection\x18\x03 \x01(\tB$\xfaA!\n" +
+	"\x1fresponsa.example.org/CollectionR\n" +
 	"collection\x12I\n" +
 	"\x0fcollection_kind\x18\x04 \x01(\x0e2 .responsa.type.v1.CollectionKindR\x0ecollectionKind\x12\x14\n" +
 	"\x05title\x18\x05 \x01(\tR\x05title\x12\x1a\n" +

@@ -168,10 +168,10 @@ const file_responsa_chat_v1_found_conversation_proto_rawDesc = "" +
 	")responsa/chat/v1/found_conversation.proto\x12\x10responsa.chat.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a#responsa/chat/v1/conversation.proto\x1a\x1eresponsa/chat/v1/message.proto\x1a!responsa/type/v1/byte_range.proto\"\x9f\x01\n" +
 	"\x11FoundConversation\x12H\n" +
 	"\fconversation\x18\x01 \x01(\v2\x1e.responsa.chat.v1.ConversationB\x04\xe2A\x01\x03R\fconversation\x12@\n" +
-	"\bmessages\x18\x02 \x03(\v2\x1e.responsa.chat.v1.FoundMessageB\x04\xe2A\x01\x03R\bmessages\"\x8f\x02\n" +
-	"\fFoundMessage\x12-\n" +
-	"\x04name\x18\x01 \x01(\tB\x19\xe2A\x01\x03\xfaA\x12\n" +
-	"\x10responsa/MessageR\x04name\x120\n" +
+	"\bmessages\x18\x02 \x03(\v2\x1e.responsa.chat.v1.FoundMessageB\x04\xe2A\x01\x03R\bmessages\"\x9b\x02\n" +
+	"\fFoundMessage\x129\n" +
+	"\x04name\x18\x01 \x01(\tB%\xe2A\x01\x03\xfaA\x1e\n" +
+	"\x1cresponsa.example.org/MessageR\x04name\x120\n" +
 	"\x04role\x18\x02 \x01(\x0e2\x16.responsa.chat.v1.RoleB\x04\xe2A\x01\x03R\x04role\x12\x1e\n" +
 	"\aexcerpt\x18\x03 \x01(\tB\x04\xe2A\x01\x03R\aexcerpt\x12;\n" +
 	"\amatches\x18\x04 \x03(\v2\x1b.responsa.type.v1.ByteRangeB\x04\xe2A\x01\x03R\amatches\x12A\n" +

@@ -207,13 +207,13 @@ var File_responsa_chat_v1_message_proto protoreflect.FileDescriptor
 
 const file_responsa_chat_v1_message_proto_rawDesc = "" +
 	"\n" +
-	"\x1eresponsa/chat/v1/message.proto\x12\x10responsa.chat.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1fresponsa/chat/v1/citation.proto\x1a\x1fresponsa/chat/v1/feedback.proto\x1a\x1bresponsa/chat/v1/turn.proto\"\x8e\x05\n" +
+	"\x1eresponsa/chat/v1/message.proto\x12\x10responsa.chat.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1fresponsa/chat/v1/citation.proto\x1a\x1fresponsa/chat/v1/feedback.proto\x1a\x1bresponsa/chat/v1/turn.proto\"\xb2\x05\n" +
 	"\aMessage\x12\x18\n" +
-	"\x04name\x18\x01 \x01(\tB\x04\xe2A\x01\bR\x04name\x12B\n" +
-	"\fconversation\x18\x02 \x01(\tB\x1e\xe2A\x01\x03\xfaA\x17\n" +
-	"\x15responsa/ConversationR\fconversation\x12*\n" +
-	"\x04turn\x18\x03 \x01(\tB\x16\xe2A\x01\x03\xfaA\x0f\n" +
-	"\rresponsa/TurnR\x04turn\x120\n" +
+	"\x04name\x18\x01 \x01(\tB\x04\xe2A\x01\bR\x04name\x12N\n" +
+	"\fconversation\x18\x02 \x01(\tB*\xe2A\x01\x03\xfaA#\n" +
+	"!responsa.example.org/ConversationR\fconversation\x126\n" +
+	"\x04turn\x18\x03 \x01(\tB\"\xe2A\x01\x03\xfaA\x1b\n" +
+	"\x19responsa.example.org/TurnR\x04turn\x120\n" +
 	"\x04role\x18\x04 \x01(\x0e2\x16.responsa.chat.v1.RoleB\x04\xe2A\x01\x03R\x04role\x12\x18\n" +
 	"\x04text\x18\x05 \x01(\tB\x04\xe2A\x01\x03R\x04text\x12>\n" +
 	"\tcitations\x18\x06 \x03(\v2\x1a.responsa.chat.v1.CitationB\x04\xe2A\x01\x03R\tcitations\x12L\n" +
@@ -222,8 +222,8 @@ const file_responsa_chat_v1_message_proto_rawDesc = "" +
 	"createTime\x12<\n" +
 	"\bfeedback\x18\t \x01(\v2\x1a.responsa.chat.v1.FeedbackB\x04\xe2A\x01\x03R\bfeedback\x12`\n" +
 	"\x15unconfirmed_sentences\x18\n" +
-	" \x03(\v2%.responsa.chat.v1.UnconfirmedSentenceB\x04\xe2A\x01\x03R\x14unconfirmedSentences:<\xeaA9\n" +
-	"\x10responsa/Message\x12\x12messages/{message}*\bmessages2\amessage*?\n" +
+	" \x03(\v2%.responsa.chat.v1.UnconfirmedSentenceB\x04\xe2A\x01\x03R\x14unconfirmedSentences:H\xeaAE\n" +
+	"\x1cresponsa.example.org/Message\x12\x12messages/{message}*\bmessages2\amessage*?\n" +
 	"\x04Role\x12\x14\n" +
 	"\x10ROLE_UNSPECIFIED\x10\x00\x12\r\n" +
 	"\tROLE_USER\x10\x01\x12\x12\n" +

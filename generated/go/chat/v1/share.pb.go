@@ -138,11 +138,11 @@ var File_responsa_chat_v1_share_proto protoreflect.FileDescriptor
 
 const file_responsa_chat_v1_share_proto_rawDesc = "" +
 	"\n" +
-	"\x1cresponsa/chat/v1/share.proto\x12\x10responsa.chat.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bresponsa/chat/v1/turn.proto\"\xc0\x03\n" +
+	"\x1cresponsa/chat/v1/share.proto\x12\x10responsa.chat.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bresponsa/chat/v1/turn.proto\"\xd8\x03\n" +
 	"\x05Share\x12\x18\n" +
-	"\x04name\x18\x01 \x01(\tB\x04\xe2A\x01\bR\x04name\x12*\n" +
-	"\x04turn\x18\x02 \x01(\tB\x16\xe2A\x01\x03\xfaA\x0f\n" +
-	"\rresponsa/TurnR\x04turn\x12 \n" +
+	"\x04name\x18\x01 \x01(\tB\x04\xe2A\x01\bR\x04name\x126\n" +
+	"\x04turn\x18\x02 \x01(\tB\"\xe2A\x01\x03\xfaA\x1b\n" +
+	"\x19responsa.example.org/TurnR\x04turn\x12 \n" +
 	"\bquestion\x18\x03 \x01(\tB\x04\xe2A\x01\x03R\bquestion\x12:\n" +
 	"\x06answer\x18\x04 \x01(\v2\x1c.responsa.chat.v1.TurnAnswerB\x04\xe2A\x01\x03R\x06answer\x12\x1c\n" +
 	"\x06sharer\x18\x05 \x01(\tB\x04\xe2A\x01\x03R\x06sharer\x12;\n" +
@@ -150,8 +150,8 @@ const file_responsa_chat_v1_share_proto_rawDesc = "" +
 	"\vcreate_time\x18\a \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\n" +
 	"createTime\x12A\n" +
 	"\vexpire_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\n" +
-	"expireTime:2\xeaA/\n" +
-	"\x0eresponsa/Share\x12\x0eshares/{share}*\x06shares2\x05shareb\x06proto3"
+	"expireTime:>\xeaA;\n" +
+	"\x1aresponsa.example.org/Share\x12\x0eshares/{share}*\x06shares2\x05shareb\x06proto3"
 
 var (
 	file_responsa_chat_v1_share_proto_rawDescOnce sync.Once

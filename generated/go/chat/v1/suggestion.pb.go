@@ -237,16 +237,16 @@ var File_responsa_chat_v1_suggestion_proto protoreflect.FileDescriptor
 
 const file_responsa_chat_v1_suggestion_proto_rawDesc = "" +
 	"\n" +
-	"!responsa/chat/v1/suggestion.proto\x12\x10responsa.chat.v1\x1a\x19google/api/resource.proto\x1a\x1fresponsa/chat/v1/citation.proto\x1a!responsa/type/v1/byte_range.proto\"\xc8\x03\n" +
+	"!responsa/chat/v1/suggestion.proto\x12\x10responsa.chat.v1\x1a\x19google/api/resource.proto\x1a\x1fresponsa/chat/v1/citation.proto\x1a!responsa/type/v1/byte_range.proto\"\xec\x03\n" +
 	"\n" +
-	"Suggestion\x12/\n" +
-	"\apassage\x18\x01 \x01(\tB\x15\xfaA\x12\n" +
-	"\x10responsa/PassageR\apassage\x12H\n" +
-	"\x10document_version\x18\x02 \x01(\tB\x1d\xfaA\x1a\n" +
-	"\x18responsa/DocumentVersionR\x0fdocumentVersion\x128\n" +
+	"Suggestion\x12;\n" +
+	"\apassage\x18\x01 \x01(\tB!\xfaA\x1e\n" +
+	"\x1cresponsa.example.org/PassageR\apassage\x12T\n" +
+	"\x10document_version\x18\x02 \x01(\tB)\xfaA&\n" +
+	"$responsa.example.org/DocumentVersionR\x0fdocumentVersion\x12D\n" +
 	"\n" +
-	"collection\x18\x03 \x01(\tB\x18\xfaA\x15\n" +
-	"\x13responsa/CollectionR\n" +
+	"collection\x18\x03 \x01(\tB$\xfaA!\n" +
+	"\x1fresponsa.example.org/CollectionR\n" +
 	"collection\x12\x14\n" +
 	"\x05title\x18\x04 \x01(\tR\x05title\x12\x10\n" +
 	"\x03uri\x18\x05 \x01(\tR\x03uri\x12>\n" +
@@ -257,15 +257,15 @@ const file_responsa_chat_v1_suggestion_proto_rawDesc = "" +
 	"\x04page\x18\n" +
 	" \x01(\x05R\x04page\x12+\n" +
 	"\x03box\x18\v \x01(\v2\x19.responsa.chat.v1.PageBoxR\x03box\x12\x12\n" +
-	"\x04path\x18\f \x01(\tR\x04path\"\xa5\x01\n" +
-	"\tAlsoFound\x128\n" +
+	"\x04path\x18\f \x01(\tR\x04path\"\xbd\x01\n" +
+	"\tAlsoFound\x12D\n" +
 	"\n" +
-	"collection\x18\x01 \x01(\tB\x18\xfaA\x15\n" +
-	"\x13responsa/CollectionR\n" +
+	"collection\x18\x01 \x01(\tB$\xfaA!\n" +
+	"\x1fresponsa.example.org/CollectionR\n" +
 	"collection\x12\x14\n" +
-	"\x05title\x18\x02 \x01(\tR\x05title\x12H\n" +
-	"\x10document_version\x18\x03 \x01(\tB\x1d\xfaA\x1a\n" +
-	"\x18responsa/DocumentVersionR\x0fdocumentVersionb\x06proto3"
+	"\x05title\x18\x02 \x01(\tR\x05title\x12T\n" +
+	"\x10document_version\x18\x03 \x01(\tB)\xfaA&\n" +
+	"$responsa.example.org/DocumentVersionR\x0fdocumentVersionb\x06proto3"
 
 var (
 	file_responsa_chat_v1_suggestion_proto_rawDescOnce sync.Once

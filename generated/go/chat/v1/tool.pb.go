@@ -486,19 +486,19 @@ var File_responsa_chat_v1_tool_proto protoreflect.FileDescriptor
 
 const file_responsa_chat_v1_tool_proto_rawDesc = "" +
 	"\n" +
-	"\x1bresponsa/chat/v1/tool.proto\x12\x10responsa.chat.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!responsa/type/v1/byte_range.proto\"\xbe\x02\n" +
+	"\x1bresponsa/chat/v1/tool.proto\x12\x10responsa.chat.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!responsa/type/v1/byte_range.proto\"\xd6\x02\n" +
 	"\n" +
 	"ToolSource\x12\x10\n" +
 	"\x03uri\x18\x01 \x01(\tR\x03uri\x12\x14\n" +
 	"\x05title\x18\x02 \x01(\tR\x05title\x129\n" +
 	"\n" +
 	"fetch_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\tfetchTime\x12\x12\n" +
-	"\x04text\x18\x04 \x01(\tR\x04text\x12H\n" +
-	"\x10document_version\x18\x05 \x01(\tB\x1d\xfaA\x1a\n" +
-	"\x18responsa/DocumentVersionR\x0fdocumentVersion\x12/\n" +
-	"\apassage\x18\x06 \x01(\tB\x15\xfaA\x12\n" +
-	"\x10responsa/PassageR\apassage\x12>\n" +
-	"\fsource_range\x18\a \x01(\v2\x1b.responsa.type.v1.ByteRangeR\vsourceRange\"\xa8\x04\n" +
+	"\x04text\x18\x04 \x01(\tR\x04text\x12T\n" +
+	"\x10document_version\x18\x05 \x01(\tB)\xfaA&\n" +
+	"$responsa.example.org/DocumentVersionR\x0fdocumentVersion\x12;\n" +
+	"\apassage\x18\x06 \x01(\tB!\xfaA\x1e\n" +
+	"\x1cresponsa.example.org/PassageR\apassage\x12>\n" +
+	"\fsource_range\x18\a \x01(\v2\x1b.responsa.type.v1.ByteRangeR\vsourceRange\"\xc0\x04\n" +
 	"\x04Tool\x12\x18\n" +
 	"\x04name\x18\x01 \x01(\tB\x04\xe2A\x01\bR\x04name\x12\x1a\n" +
 	"\x05title\x18\x02 \x01(\tB\x04\xe2A\x01\x03R\x05title\x12&\n" +
@@ -507,12 +507,12 @@ const file_responsa_chat_v1_tool_proto_rawDesc = "" +
 	"\x06effect\x18\x05 \x01(\x0e2\x1c.responsa.chat.v1.ToolEffectB\x04\xe2A\x01\x03R\x06effect\x12J\n" +
 	"\x11parameters_schema\x18\x06 \x01(\v2\x17.google.protobuf.StructB\x04\xe2A\x01\x03R\x10parametersSchema\x12D\n" +
 	"\x0ereturns_schema\x18\a \x01(\v2\x17.google.protobuf.StructB\x04\xe2A\x01\x03R\rreturnsSchema\x129\n" +
-	"\atimeout\x18\b \x01(\v2\x19.google.protobuf.DurationB\x04\xe2A\x01\x03R\atimeout\x12/\n" +
-	"\x06agents\x18\t \x03(\tB\x17\xe2A\x01\x03\xfaA\x10\n" +
-	"\x0eresponsa/AgentR\x06agents\x12?\n" +
+	"\atimeout\x18\b \x01(\v2\x19.google.protobuf.DurationB\x04\xe2A\x01\x03R\atimeout\x12;\n" +
+	"\x06agents\x18\t \x03(\tB#\xe2A\x01\x03\xfaA\x1c\n" +
+	"\x1aresponsa.example.org/AgentR\x06agents\x12?\n" +
 	"\bproblems\x18\n" +
-	" \x03(\v2\x1d.responsa.chat.v1.ToolProblemB\x04\xe2A\x01\x03R\bproblems:-\xeaA*\n" +
-	"\rresponsa/Tool\x12\ftools/{tool}*\x05tools2\x04tool\"\x81\x01\n" +
+	" \x03(\v2\x1d.responsa.chat.v1.ToolProblemB\x04\xe2A\x01\x03R\bproblems:9\xeaA6\n" +
+	"\x19responsa.example.org/Tool\x12\ftools/{tool}*\x05tools2\x04tool\"\x81\x01\n" +
 	"\vToolProblem\x12\x12\n" +
 	"\x04file\x18\x01 \x01(\tR\x04file\x12\x12\n" +
 	"\x04line\x18\x02 \x01(\x05R\x04line\x12\x10\n" +

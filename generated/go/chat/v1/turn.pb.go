@@ -2336,16 +2336,16 @@ const file_responsa_chat_v1_turn_proto_rawDesc = "" +
 	"\x04kind\x18\x01 \x01(\x0e2\x1e.responsa.chat.v1.FallbackKindR\x04kind\x12\x16\n" +
 	"\x06source\x18\x02 \x01(\tR\x06source\x12\x16\n" +
 	"\x06target\x18\x03 \x01(\tR\x06target\x12\x14\n" +
-	"\x05cause\x18\x04 \x01(\tR\x05cause\"\x9d\x06\n" +
+	"\x05cause\x18\x04 \x01(\tR\x05cause\"\xcd\x06\n" +
 	"\x04Turn\x12\x18\n" +
-	"\x04name\x18\x01 \x01(\tB\x04\xe2A\x01\bR\x04name\x12B\n" +
-	"\fconversation\x18\x02 \x01(\tB\x1e\xe2A\x01\x03\xfaA\x17\n" +
-	"\x15responsa/ConversationR\fconversation\x12\x18\n" +
+	"\x04name\x18\x01 \x01(\tB\x04\xe2A\x01\bR\x04name\x12N\n" +
+	"\fconversation\x18\x02 \x01(\tB*\xe2A\x01\x03\xfaA#\n" +
+	"!responsa.example.org/ConversationR\fconversation\x12\x18\n" +
 	"\x04text\x18\x03 \x01(\tB\x04\xe2A\x01\x03R\x04text\x12#\n" +
 	"\n" +
-	"request_id\x18\x04 \x01(\tB\x04\xe2A\x01\x03R\trequestId\x12C\n" +
-	"\ragent_version\x18\x05 \x01(\tB\x1e\xe2A\x01\x03\xfaA\x17\n" +
-	"\x15responsa/AgentVersionR\fagentVersion\x127\n" +
+	"request_id\x18\x04 \x01(\tB\x04\xe2A\x01\x03R\trequestId\x12O\n" +
+	"\ragent_version\x18\x05 \x01(\tB*\xe2A\x01\x03\xfaA#\n" +
+	"!responsa.example.org/AgentVersionR\fagentVersion\x127\n" +
 	"\x05state\x18\x06 \x01(\x0e2\x1b.responsa.chat.v1.TurnStateB\x04\xe2A\x01\x03R\x05state\x12\x1f\n" +
 	"\blast_seq\x18\a \x01(\x03B\x04\xe2A\x01\x03R\alastSeq\x12H\n" +
 	"\x0eterminal_event\x18\b \x01(\v2\x1b.responsa.chat.v1.TurnEventB\x04\xe2A\x01\x03R\rterminalEvent\x123\n" +
@@ -2357,10 +2357,10 @@ const file_responsa_chat_v1_turn_proto_rawDesc = "" +
 	"\tfallbacks\x18\f \x03(\v2\x1a.responsa.chat.v1.FallbackB\x04\xe2A\x01\x03R\tfallbacks\x12=\n" +
 	"\n" +
 	"parameters\x18\r \x01(\v2\x17.google.protobuf.StructB\x04\xe2A\x01\x03R\n" +
-	"parameters\x12,\n" +
-	"\x05owner\x18\x0e \x01(\tB\x16\xe2A\x01\x03\xfaA\x0f\n" +
-	"\rresponsa/UserR\x05owner:-\xeaA*\n" +
-	"\rresponsa/Turn\x12\fturns/{turn}*\x05turns2\x04turn\"\xfb\b\n" +
+	"parameters\x128\n" +
+	"\x05owner\x18\x0e \x01(\tB\"\xe2A\x01\x03\xfaA\x1b\n" +
+	"\x19responsa.example.org/UserR\x05owner:9\xeaA6\n" +
+	"\x19responsa.example.org/Turn\x12\fturns/{turn}*\x05turns2\x04turn\"\xfb\b\n" +
 	"\tTurnEvent\x12\x19\n" +
 	"\x03seq\x18\x01 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\x03seq\x12\x18\n" +
 	"\aattempt\x18\x02 \x01(\x05R\aattempt\x12;\n" +
@@ -2384,12 +2384,12 @@ const file_responsa_chat_v1_turn_proto_rawDesc = "" +
 	"\theartbeat\x18\x11 \x01(\v2\x1f.responsa.chat.v1.TurnHeartbeatH\x00R\theartbeat\x12U\n" +
 	"\x11provider_switched\x18\x12 \x01(\v2&.responsa.chat.v1.TurnProviderSwitchedH\x00R\x10providerSwitched\x123\n" +
 	"\x05usage\x18\x13 \x01(\v2\x1b.responsa.chat.v1.TurnUsageH\x00R\x05usageB\a\n" +
-	"\x05event\"\xc1\x01\n" +
-	"\vTurnStarted\x12>\n" +
-	"\fconversation\x18\x01 \x01(\tB\x1a\xfaA\x17\n" +
-	"\x15responsa/ConversationR\fconversation\x12?\n" +
-	"\ragent_version\x18\x02 \x01(\tB\x1a\xfaA\x17\n" +
-	"\x15responsa/AgentVersionR\fagentVersion\x121\n" +
+	"\x05event\"\xd9\x01\n" +
+	"\vTurnStarted\x12J\n" +
+	"\fconversation\x18\x01 \x01(\tB&\xfaA#\n" +
+	"!responsa.example.org/ConversationR\fconversation\x12K\n" +
+	"\ragent_version\x18\x02 \x01(\tB&\xfaA#\n" +
+	"!responsa.example.org/AgentVersionR\fagentVersion\x121\n" +
 	"\x14created_conversation\x18\x03 \x01(\bR\x13createdConversation\"R\n" +
 	"\n" +
 	"TurnStatus\x12*\n" +
@@ -2398,7 +2398,7 @@ const file_responsa_chat_v1_turn_proto_rawDesc = "" +
 	"\tTurnDelta\x12\x12\n" +
 	"\x04text\x18\x01 \x01(\tR\x04text\x12\x1f\n" +
 	"\vbyte_offset\x18\x02 \x01(\x03R\n" +
-	"byteOffset\"\xfe\a\n" +
+	"byteOffset\"\x8a\b\n" +
 	"\n" +
 	"TurnAnswer\x12\x12\n" +
 	"\x04text\x18\x01 \x01(\tR\x04text\x12\x16\n" +
@@ -2413,10 +2413,10 @@ const file_responsa_chat_v1_turn_proto_rawDesc = "" +
 	"\tfallbacks\x18\n" +
 	" \x03(\v2\x1a.responsa.chat.v1.FallbackR\tfallbacks\x12\x1a\n" +
 	"\bcategory\x18\v \x01(\tR\bcategory\x12\x14\n" +
-	"\x05model\x18\f \x01(\tR\x05model\x128\n" +
+	"\x05model\x18\f \x01(\tR\x05model\x12D\n" +
 	"\n" +
-	"collection\x18\x0e \x01(\tB\x18\xfaA\x15\n" +
-	"\x13responsa/CollectionR\n" +
+	"collection\x18\x0e \x01(\tB$\xfaA!\n" +
+	"\x1fresponsa.example.org/CollectionR\n" +
 	"collection\x12I\n" +
 	"\x0fcollection_kind\x18\x0f \x01(\x0e2 .responsa.type.v1.CollectionKindR\x0ecollectionKind\x12:\n" +
 	"\n" +
@@ -2452,11 +2452,11 @@ const file_responsa_chat_v1_turn_proto_rawDesc = "" +
 	"mid_answer\x18\x04 \x01(\bR\tmidAnswer\"P\n" +
 	"\tTurnUsage\x12\x14\n" +
 	"\x05model\x18\x01 \x01(\tR\x05model\x12-\n" +
-	"\x05usage\x18\x02 \x01(\v2\x17.responsa.chat.v1.UsageR\x05usage\"\x9c\x01\n" +
+	"\x05usage\x18\x02 \x01(\v2\x17.responsa.chat.v1.UsageR\x05usage\"\xa8\x01\n" +
 	"\fTurnToolCall\x12\x17\n" +
-	"\acall_id\x18\x01 \x01(\tR\x06callId\x12&\n" +
-	"\x04tool\x18\x02 \x01(\tB\x12\xfaA\x0f\n" +
-	"\rresponsa/ToolR\x04tool\x125\n" +
+	"\acall_id\x18\x01 \x01(\tR\x06callId\x122\n" +
+	"\x04tool\x18\x02 \x01(\tB\x1e\xfaA\x1b\n" +
+	"\x19responsa.example.org/ToolR\x04tool\x125\n" +
 	"\targuments\x18\x03 \x01(\v2\x17.google.protobuf.StructR\targuments\x12\x14\n" +
 	"\x05title\x18\x04 \x01(\tR\x05title\"\x93\x02\n" +
 	"\x0eTurnToolResult\x12\x17\n" +

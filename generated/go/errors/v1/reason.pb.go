@@ -52,6 +52,9 @@ const (
 	Reason_REASON_CREDENTIAL_OF_OTHER_USER Reason = 112
 	// PERMISSION_DENIED. The call needs a role that the caller does not have. Metadata: required_role, e.g. "ADMIN".
 	Reason_REASON_ROLE_REQUIRED Reason = 9
+	// PERMISSION_DENIED. The call is made by a program that a user has connected (OAuth), and the user has not allowed it to do this. Metadata: required_scope, e.g. "ask", empty if no scope allows the call; scope, all scopes to ask for,
+	// e.g. "ask search".
+	Reason_REASON_SCOPE_REQUIRED Reason = 199
 	// NOT_FOUND. The resource does not exist, or the caller may not see it; the error is the same in both cases. Metadata: resource_type, e.g. "conversation";
 	// resource_name, e.g. "conversations/0192f3c8-…"; known (only for agents: the ids of all agents), e.g. "chat,default,tutor".
 	Reason_REASON_RESOURCE_NOT_FOUND Reason = 10
@@ -106,7 +109,8 @@ const (
 	Reason_REASON_PART_UNAVAILABLE Reason = 32
 	// UNAVAILABLE. The server is shutting down; repeat the call, on another server or after the restart. Metadata: none.
 	Reason_REASON_DRAINING Reason = 33
-	// RESOURCE_EXHAUSTED. The disk of the database is full, so nothing was stored. Try again when the operator has freed space. Metadata: part: "postgresql".
+	// RESOURCE_EXHAUSTED. A disk is full, so nothing was stored. Try again when the operator has freed space. Metadata: part: "postgresql" (the disk of the database), or "disk" (that of the
+	// server, on which large uploads and parsed documents wait).
 	Reason_REASON_STORAGE_FULL Reason = 113
 	// UNAVAILABLE, in a turn's `failed` event or as an operation's error. The workers that ran the turn or the operation were lost; ask again, or begin the operation again. Metadata: turn, or
 	// operation.
@@ -130,7 +134,7 @@ const (
 	Reason_REASON_AFTER_SEQ_BEYOND_END Reason = 41
 	// RESOURCE_EXHAUSTED. The conversation's queue is full; RetryInfo says when to try again. Metadata: conversation; limit, e.g. "8".
 	Reason_REASON_QUEUE_FULL Reason = 42
-	// UNAVAILABLE, in a turn's `failed` event. The model's server could not be reached, or its response was cut; ask again. Metadata: model; cause, e.g.
+	// UNAVAILABLE, in a turn's `failed` event, and of GenerateText. The model's server could not be reached, or its response was cut; ask again. Metadata: model; cause, e.g.
 	// "rate_limited".
 	Reason_REASON_MODEL_UNAVAILABLE Reason = 43
 	// INVALID_ARGUMENT. The parameter teacher_id is neither a UUID nor `teachers/{uuid}`. Metadata: teacher_id (its first 64 characters).
@@ -234,7 +238,7 @@ const (
 	// FAILED_PRECONDITION. The call sends a mail, but the settings of the server name no mail server; ask an administrator. Metadata: none.
 	Reason_REASON_MAIL_NOT_CONFIGURED Reason = 100
 	// FAILED_PRECONDITION, also in an operation's error. The database of a source cannot be read. Metadata: connection, e.g. "hr"; query, e.g. "people"; fault: "UNREACHABLE",
-	// "LOGIN", "MAY_WRITE", "OWN_DATABASE", "NOT_GRANTED", "TIMEOUT", "QUERY", "TOO_LARGE", "CRASHED" or "SCHEMA" (docs/sources.md).
+	// "LOGIN", "MAY_WRITE", "OWN_DATABASE", "NOT_GRANTED", "TIMEOUT", "QUERY", "TOO_LARGE", "CRASHED", "SCHEMA" or "PAUSED" (docs/sources.md).
 	Reason_REASON_SOURCE_UNREADABLE Reason = 150
 	// FAILED_PRECONDITION. A run of the source for all subjects has not ended yet. Metadata: source, e.g. "sources/people"; operation, e.g. "operations/0192f3c8-…".
 	Reason_REASON_SOURCE_RUNNING Reason = 151
@@ -257,6 +261,10 @@ const (
 	Reason_REASON_EXPERIMENT_RUNNING Reason = 192
 	// FAILED_PRECONDITION. The versions have other parameters, so users could not tell which ones to send. Metadata: baseline and candidate, e.g. "agents/chat/versions/3".
 	Reason_REASON_EXPERIMENT_PARAMETERS_DIFFER Reason = 193
+	// FAILED_PRECONDITION. The agent has no language model that could write a text; ask an agent that has one. Metadata: agent, e.g. "agents/default".
+	Reason_REASON_AGENT_WITHOUT_MODEL Reason = 194
+	// FAILED_PRECONDITION. The server is installed without a part that the call needs. Its operator installs the extra. Metadata: extra, e.g. "etl".
+	Reason_REASON_EXTRA_NOT_INSTALLED Reason = 195
 )
 
 // Enum value maps for Reason.
@@ -273,6 +281,7 @@ var (
 		8:   "REASON_CREDENTIAL_EXPIRED",
 		112: "REASON_CREDENTIAL_OF_OTHER_USER",
 		9:   "REASON_ROLE_REQUIRED",
+		199: "REASON_SCOPE_REQUIRED",
 		10:  "REASON_RESOURCE_NOT_FOUND",
 		11:  "REASON_RESOURCE_ALREADY_EXISTS",
 		12:  "REASON_REQUEST_ID_REUSED",
@@ -356,6 +365,8 @@ var (
 		191: "REASON_AGENT_VERSION_NOT_PUBLISHED",
 		192: "REASON_EXPERIMENT_RUNNING",
 		193: "REASON_EXPERIMENT_PARAMETERS_DIFFER",
+		194: "REASON_AGENT_WITHOUT_MODEL",
+		195: "REASON_EXTRA_NOT_INSTALLED",
 	}
 	Reason_value = map[string]int32{
 		"REASON_UNSPECIFIED":                  0,
@@ -369,6 +380,7 @@ var (
 		"REASON_CREDENTIAL_EXPIRED":           8,
 		"REASON_CREDENTIAL_OF_OTHER_USER":     112,
 		"REASON_ROLE_REQUIRED":                9,
+		"REASON_SCOPE_REQUIRED":               199,
 		"REASON_RESOURCE_NOT_FOUND":           10,
 		"REASON_RESOURCE_ALREADY_EXISTS":      11,
 		"REASON_REQUEST_ID_REUSED":            12,
@@ -452,6 +464,8 @@ var (
 		"REASON_AGENT_VERSION_NOT_PUBLISHED":  191,
 		"REASON_EXPERIMENT_RUNNING":           192,
 		"REASON_EXPERIMENT_PARAMETERS_DIFFER": 193,
+		"REASON_AGENT_WITHOUT_MODEL":          194,
+		"REASON_EXTRA_NOT_INSTALLED":          195,
 	}
 )
 
@@ -486,7 +500,7 @@ var File_responsa_errors_v1_reason_proto protoreflect.FileDescriptor
 
 const file_responsa_errors_v1_reason_proto_rawDesc = "" +
 	"\n" +
-	"\x1fresponsa/errors/v1/reason.proto\x12\x12responsa.errors.v1*\xed\x15\n" +
+	"\x1fresponsa/errors/v1/reason.proto\x12\x12responsa.errors.v1*\xcb\x16\n" +
 	"\x06Reason\x12\x16\n" +
 	"\x12REASON_UNSPECIFIED\x10\x00\x12\x13\n" +
 	"\x0fREASON_INTERNAL\x10\x01\x12\x18\n" +
@@ -498,7 +512,8 @@ const file_responsa_errors_v1_reason_proto_rawDesc = "" +
 	"\x19REASON_CREDENTIAL_REVOKED\x10\a\x12\x1d\n" +
 	"\x19REASON_CREDENTIAL_EXPIRED\x10\b\x12#\n" +
 	"\x1fREASON_CREDENTIAL_OF_OTHER_USER\x10p\x12\x18\n" +
-	"\x14REASON_ROLE_REQUIRED\x10\t\x12\x1d\n" +
+	"\x14REASON_ROLE_REQUIRED\x10\t\x12\x1a\n" +
+	"\x15REASON_SCOPE_REQUIRED\x10\xc7\x01\x12\x1d\n" +
 	"\x19REASON_RESOURCE_NOT_FOUND\x10\n" +
 	"\x12\"\n" +
 	"\x1eREASON_RESOURCE_ALREADY_EXISTS\x10\v\x12\x1c\n" +
@@ -582,7 +597,9 @@ const file_responsa_errors_v1_reason_proto_rawDesc = "" +
 	"\x1aREASON_AGENT_VERSION_UNFIT\x10\xbe\x01\x12'\n" +
 	"\"REASON_AGENT_VERSION_NOT_PUBLISHED\x10\xbf\x01\x12\x1e\n" +
 	"\x19REASON_EXPERIMENT_RUNNING\x10\xc0\x01\x12(\n" +
-	"#REASON_EXPERIMENT_PARAMETERS_DIFFER\x10\xc1\x01b\x06proto3"
+	"#REASON_EXPERIMENT_PARAMETERS_DIFFER\x10\xc1\x01\x12\x1f\n" +
+	"\x1aREASON_AGENT_WITHOUT_MODEL\x10\xc2\x01\x12\x1f\n" +
+	"\x1aREASON_EXTRA_NOT_INSTALLED\x10\xc3\x01b\x06proto3"
 
 var (
 	file_responsa_errors_v1_reason_proto_rawDescOnce sync.Once

@@ -293,13 +293,13 @@ var File_responsa_knowledge_v1_collection_proto protoreflect.FileDescriptor
 
 const file_responsa_knowledge_v1_collection_proto_rawDesc = "" +
 	"\n" +
-	"&responsa/knowledge/v1/collection.proto\x12\x15responsa.knowledge.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"responsa/knowledge/v1/reader.proto\x1a&responsa/type/v1/collection_kind.proto\"\xe7\a\n" +
+	"&responsa/knowledge/v1/collection.proto\x12\x15responsa.knowledge.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"responsa/knowledge/v1/reader.proto\x1a&responsa/type/v1/collection_kind.proto\"\x8b\b\n" +
 	"\n" +
 	"Collection\x12\x18\n" +
 	"\x04name\x18\x01 \x01(\tB\x04\xe2A\x01\bR\x04name\x12/\n" +
-	"\fdisplay_name\x18\x02 \x01(\tB\f\xe2A\x01\x01\xbaH\x05r\x03(\xc8\x01R\vdisplayName\x12,\n" +
-	"\x05owner\x18\x03 \x01(\tB\x16\xe2A\x01\x03\xfaA\x0f\n" +
-	"\rresponsa/UserR\x05owner\x12B\n" +
+	"\fdisplay_name\x18\x02 \x01(\tB\f\xe2A\x01\x01\xbaH\x05r\x03(\xc8\x01R\vdisplayName\x128\n" +
+	"\x05owner\x18\x03 \x01(\tB\"\xe2A\x01\x03\xfaA\x1b\n" +
+	"\x19responsa.example.org/UserR\x05owner\x12B\n" +
 	"\bchunking\x18\x04 \x01(\v2\x1f.responsa.knowledge.v1.ChunkingB\x05\xe2A\x02\x01\x05R\bchunking\x12\"\n" +
 	"\tembedding\x18\x05 \x01(\tB\x04\xe2A\x01\x03R\tembedding\x12+\n" +
 	"\x0edocument_count\x18\x06 \x01(\x03B\x04\xe2A\x01\x03R\rdocumentCount\x12A\n" +
@@ -311,9 +311,9 @@ const file_responsa_knowledge_v1_collection_proto_rawDesc = "" +
 	"\x04kind\x18\n" +
 	" \x01(\x0e2 .responsa.type.v1.CollectionKindB\x04\xe2A\x01\x03R\x04kind\x12)\n" +
 	"\bsynonyms\x18\v \x01(\tB\r\xe2A\x01\x01\xbaH\x06r\x04(\x80\x80\x02R\bsynonyms\x12E\n" +
-	"\areaders\x18\f \x03(\v2\x1d.responsa.knowledge.v1.ReaderB\f\xe2A\x01\x01\xbaH\x05\x92\x01\x02\x10@R\areaders\x12=\n" +
-	"\vshared_name\x18\r \x01(\tB\x1c\xe2A\x01\x03\xfaA\x15\n" +
-	"\x13responsa/CollectionR\n" +
+	"\areaders\x18\f \x03(\v2\x1d.responsa.knowledge.v1.ReaderB\f\xe2A\x01\x01\xbaH\x05\x92\x01\x02\x10@R\areaders\x12I\n" +
+	"\vshared_name\x18\r \x01(\tB(\xe2A\x01\x03\xfaA!\n" +
+	"\x1fresponsa.example.org/CollectionR\n" +
 	"sharedName\x122\n" +
 	"\x12owner_display_name\x18\x0e \x01(\tB\x04\xe2A\x01\x03R\x10ownerDisplayName\x12!\n" +
 	"\tchosen_id\x18\x0f \x01(\tB\x04\xe2A\x01\x03R\bchosenId\x12 \n" +
@@ -322,8 +322,8 @@ const file_responsa_knowledge_v1_collection_proto_rawDesc = "" +
 	"manageable\x18\x11 \x01(\bB\x04\xe2A\x01\x03R\n" +
 	"manageable\x12K\n" +
 	"\x13suggested_questions\x18\x12 \x03(\tB\x1a\xe2A\x01\x01\xbaH\x13\x92\x01\x10\x10\b\"\fr\n" +
-	"\x18\xc8\x012\x05[^\\s]R\x12suggestedQuestions:K\xeaAH\n" +
-	"\x13responsa/Collection\x12\x18collections/{collection}*\vcollections2\n" +
+	"\x18\xc8\x012\x05[^\\s]R\x12suggestedQuestions:W\xeaAT\n" +
+	"\x1fresponsa.example.org/Collection\x12\x18collections/{collection}*\vcollections2\n" +
 	"collection\"\x9c\x01\n" +
 	"\bChunking\x122\n" +
 	"\n" +

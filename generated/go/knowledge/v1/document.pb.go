@@ -166,6 +166,10 @@ const (
 	LeftOutKind_LEFT_OUT_KIND_EMBEDDED_FILE LeftOutKind = 6
 	// A page of a PDF that has pictures and no text, such as a scan. The setting `ingestion.ocr` lets the server read such pages.
 	LeftOutKind_LEFT_OUT_KIND_SCANNED_PAGE LeftOutKind = 7
+	// A formula that was saved without its result and cannot be computed, or whose result depends on the day or on chance.
+	LeftOutKind_LEFT_OUT_KIND_FORMULA LeftOutKind = 8
+	// A row of a CSV file with a quotation mark that does not close, or that text follows. The row is read with this mark as a character.
+	LeftOutKind_LEFT_OUT_KIND_UNPAIRED_QUOTE LeftOutKind = 9
 )
 
 // Enum value maps for LeftOutKind.
@@ -179,16 +183,20 @@ var (
 		5: "LEFT_OUT_KIND_CHART",
 		6: "LEFT_OUT_KIND_EMBEDDED_FILE",
 		7: "LEFT_OUT_KIND_SCANNED_PAGE",
+		8: "LEFT_OUT_KIND_FORMULA",
+		9: "LEFT_OUT_KIND_UNPAIRED_QUOTE",
 	}
 	LeftOutKind_value = map[string]int32{
-		"LEFT_OUT_KIND_UNSPECIFIED":   0,
-		"LEFT_OUT_KIND_COMMENT":       1,
-		"LEFT_OUT_KIND_HIDDEN_SHEET":  2,
-		"LEFT_OUT_KIND_HIDDEN_SLIDE":  3,
-		"LEFT_OUT_KIND_PICTURE":       4,
-		"LEFT_OUT_KIND_CHART":         5,
-		"LEFT_OUT_KIND_EMBEDDED_FILE": 6,
-		"LEFT_OUT_KIND_SCANNED_PAGE":  7,
+		"LEFT_OUT_KIND_UNSPECIFIED":    0,
+		"LEFT_OUT_KIND_COMMENT":        1,
+		"LEFT_OUT_KIND_HIDDEN_SHEET":   2,
+		"LEFT_OUT_KIND_HIDDEN_SLIDE":   3,
+		"LEFT_OUT_KIND_PICTURE":        4,
+		"LEFT_OUT_KIND_CHART":          5,
+		"LEFT_OUT_KIND_EMBEDDED_FILE":  6,
+		"LEFT_OUT_KIND_SCANNED_PAGE":   7,
+		"LEFT_OUT_KIND_FORMULA":        8,
+		"LEFT_OUT_KIND_UNPAIRED_QUOTE": 9,
 	}
 )
 
@@ -1005,12 +1013,12 @@ var File_responsa_knowledge_v1_document_proto protoreflect.FileDescriptor
 
 const file_responsa_knowledge_v1_document_proto_rawDesc = "" +
 	"\n" +
-	"$responsa/knowledge/v1/document.proto\x12\x15responsa.knowledge.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\x1a\x1fresponsa/chat/v1/citation.proto\x1a!responsa/type/v1/byte_range.proto\"\xb0\t\n" +
+	"$responsa/knowledge/v1/document.proto\x12\x15responsa.knowledge.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\x1a\x1fresponsa/chat/v1/citation.proto\x1a!responsa/type/v1/byte_range.proto\"\xd4\t\n" +
 	"\bDocument\x12\x18\n" +
-	"\x04name\x18\x01 \x01(\tB\x04\xe2A\x01\bR\x04name\x12<\n" +
+	"\x04name\x18\x01 \x01(\tB\x04\xe2A\x01\bR\x04name\x12H\n" +
 	"\n" +
-	"collection\x18\x02 \x01(\tB\x1c\xe2A\x01\x03\xfaA\x15\n" +
-	"\x13responsa/CollectionR\n" +
+	"collection\x18\x02 \x01(\tB(\xe2A\x01\x03\xfaA!\n" +
+	"\x1fresponsa.example.org/CollectionR\n" +
 	"collection\x12#\n" +
 	"\n" +
 	"source_key\x18\x03 \x01(\tB\x04\xe2A\x01\x03R\tsourceKey\x12\x1a\n" +
@@ -1032,9 +1040,9 @@ const file_responsa_knowledge_v1_document_proto_rawDesc = "" +
 	"updateTime\x12\x1f\n" +
 	"\x04etag\x18\x0f \x01(\tB\v\xe2A\x01\x03\xbaH\x04r\x02(@R\x04etag\x12`\n" +
 	"\x06labels\x18\x10 \x03(\v2+.responsa.knowledge.v1.Document.LabelsEntryB\x1b\xe2A\x01\x01\xbaH\x14\x9a\x01\x11\x10 \"\x06r\x04 \x01(?*\x05r\x03(\xff\x01R\x06labels\x129\n" +
-	"\bmetadata\x18\x11 \x01(\v2\x17.google.protobuf.StructB\x04\xe2A\x01\x01R\bmetadata\x12,\n" +
-	"\x05owner\x18\x12 \x01(\tB\x16\xe2A\x01\x03\xfaA\x0f\n" +
-	"\rresponsa/UserR\x05owner\x12 \n" +
+	"\bmetadata\x18\x11 \x01(\v2\x17.google.protobuf.StructB\x04\xe2A\x01\x01R\bmetadata\x128\n" +
+	"\x05owner\x18\x12 \x01(\tB\"\xe2A\x01\x03\xfaA\x1b\n" +
+	"\x19responsa.example.org/UserR\x05owner\x12 \n" +
 	"\blanguage\x18\x13 \x01(\tB\x04\xe2A\x01\x03R\blanguage\x12\x1c\n" +
 	"\x06author\x18\x14 \x01(\tB\x04\xe2A\x01\x03R\x06author\x124\n" +
 	"\x04date\x18\x15 \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\x04date\x12\x1e\n" +
@@ -1043,12 +1051,12 @@ const file_responsa_knowledge_v1_document_proto_rawDesc = "" +
 	"\asubject\x18\x18 \x01(\tB\f\xe2A\x01\x01\xbaH\x05r\x03(\xc8\x01R\asubject\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01:A\xeaA>\n" +
-	"\x11responsa/Document\x12\x14documents/{document}*\tdocuments2\bdocument\"\xa7\x04\n" +
-	"\x10DocumentMetadata\x12k\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01:M\xeaAJ\n" +
+	"\x1dresponsa.example.org/Document\x12\x14documents/{document}*\tdocuments2\bdocument\"\xb3\x04\n" +
+	"\x10DocumentMetadata\x12w\n" +
 	"\n" +
-	"collection\x18\x01 \x01(\tBK\xe2A\x01\x01\xfaA\x15\n" +
-	"\x13responsa/Collection\xbaH,r'2%^collections/[a-z0-9][a-z0-9-]{0,62}$\xd8\x01\x01R\n" +
+	"collection\x18\x01 \x01(\tBW\xe2A\x01\x01\xfaA!\n" +
+	"\x1fresponsa.example.org/Collection\xbaH,r'2%^collections/[a-z0-9][a-z0-9-]{0,62}$\xd8\x01\x01R\n" +
 	"collection\x12-\n" +
 	"\n" +
 	"source_key\x18\x02 \x01(\tB\x0e\xe2A\x01\x02\xbaH\ar\x05 \x01(\x80\bR\tsourceKey\x12\"\n" +
@@ -1061,10 +1069,10 @@ const file_responsa_knowledge_v1_document_proto_rawDesc = "" +
 	"\asubject\x18\b \x01(\tB\f\xe2A\x01\x01\xbaH\x05r\x03(\xc8\x01R\asubject\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xae\x03\n" +
-	"\x0eIngestMetadata\x122\n" +
-	"\bdocument\x18\x01 \x01(\tB\x16\xfaA\x13\n" +
-	"\x11responsa/DocumentR\bdocument\x12\x18\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xba\x03\n" +
+	"\x0eIngestMetadata\x12>\n" +
+	"\bdocument\x18\x01 \x01(\tB\"\xfaA\x1f\n" +
+	"\x1dresponsa.example.org/DocumentR\bdocument\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\x05R\aversion\x128\n" +
 	"\x05stage\x18\x03 \x01(\x0e2\".responsa.knowledge.v1.IngestStageR\x05stage\x12#\n" +
 	"\rpassages_done\x18\x04 \x01(\x05R\fpassagesDone\x12%\n" +
@@ -1083,16 +1091,16 @@ const file_responsa_knowledge_v1_document_proto_rawDesc = "" +
 	"\tocr_pages\x18\x05 \x01(\x05R\bocrPages\"W\n" +
 	"\aLeftOut\x126\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\".responsa.knowledge.v1.LeftOutKindR\x04kind\x12\x14\n" +
-	"\x05count\x18\x02 \x01(\x05R\x05count\"\xe2\x04\n" +
+	"\x05count\x18\x02 \x01(\x05R\x05count\"\x92\x05\n" +
 	"\aPassage\x12\x18\n" +
-	"\x04name\x18\x01 \x01(\tB\x04\xe2A\x01\bR\x04name\x126\n" +
-	"\bdocument\x18\x02 \x01(\tB\x1a\xe2A\x01\x03\xfaA\x13\n" +
-	"\x11responsa/DocumentR\bdocument\x12L\n" +
-	"\x10document_version\x18\x03 \x01(\tB!\xe2A\x01\x03\xfaA\x1a\n" +
-	"\x18responsa/DocumentVersionR\x0fdocumentVersion\x12<\n" +
+	"\x04name\x18\x01 \x01(\tB\x04\xe2A\x01\bR\x04name\x12B\n" +
+	"\bdocument\x18\x02 \x01(\tB&\xe2A\x01\x03\xfaA\x1f\n" +
+	"\x1dresponsa.example.org/DocumentR\bdocument\x12X\n" +
+	"\x10document_version\x18\x03 \x01(\tB-\xe2A\x01\x03\xfaA&\n" +
+	"$responsa.example.org/DocumentVersionR\x0fdocumentVersion\x12H\n" +
 	"\n" +
-	"collection\x18\x04 \x01(\tB\x1c\xe2A\x01\x03\xfaA\x15\n" +
-	"\x13responsa/CollectionR\n" +
+	"collection\x18\x04 \x01(\tB(\xe2A\x01\x03\xfaA!\n" +
+	"\x1fresponsa.example.org/CollectionR\n" +
 	"collection\x12\x1a\n" +
 	"\x05title\x18\x05 \x01(\tB\x04\xe2A\x01\x03R\x05title\x12D\n" +
 	"\fsource_range\x18\x06 \x01(\v2\x1b.responsa.type.v1.ByteRangeB\x04\xe2A\x01\x03R\vsourceRange\x12\x18\n" +
@@ -1103,8 +1111,8 @@ const file_responsa_knowledge_v1_document_proto_rawDesc = "" +
 	" \x01(\x05B\x04\xe2A\x01\x03R\x04page\x121\n" +
 	"\x03box\x18\v \x01(\v2\x19.responsa.chat.v1.PageBoxB\x04\xe2A\x01\x03R\x03box\x12\x18\n" +
 	"\x04path\x18\f \x01(\tB\x04\xe2A\x01\x03R\x04path\x12\x18\n" +
-	"\x04date\x18\r \x01(\tB\x04\xe2A\x01\x03R\x04date:<\xeaA9\n" +
-	"\x10responsa/Passage\x12\x12passages/{passage}*\bpassages2\apassage*\x81\x01\n" +
+	"\x04date\x18\r \x01(\tB\x04\xe2A\x01\x03R\x04date:H\xeaAE\n" +
+	"\x1cresponsa.example.org/Passage\x12\x12passages/{passage}*\bpassages2\apassage*\x81\x01\n" +
 	"\rDocumentState\x12\x1e\n" +
 	"\x1aDOCUMENT_STATE_UNSPECIFIED\x10\x00\x12\x1b\n" +
 	"\x17DOCUMENT_STATE_INDEXING\x10\x01\x12\x18\n" +
@@ -1115,7 +1123,7 @@ const file_responsa_knowledge_v1_document_proto_rawDesc = "" +
 	"\x13INGEST_STAGE_QUEUED\x10\x01\x12\x18\n" +
 	"\x14INGEST_STAGE_PARSING\x10\x02\x12\x1a\n" +
 	"\x16INGEST_STAGE_EMBEDDING\x10\x03\x12\x15\n" +
-	"\x11INGEST_STAGE_DONE\x10\x04*\xfc\x01\n" +
+	"\x11INGEST_STAGE_DONE\x10\x04*\xb9\x02\n" +
 	"\vLeftOutKind\x12\x1d\n" +
 	"\x19LEFT_OUT_KIND_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15LEFT_OUT_KIND_COMMENT\x10\x01\x12\x1e\n" +
@@ -1124,8 +1132,10 @@ const file_responsa_knowledge_v1_document_proto_rawDesc = "" +
 	"\x15LEFT_OUT_KIND_PICTURE\x10\x04\x12\x17\n" +
 	"\x13LEFT_OUT_KIND_CHART\x10\x05\x12\x1f\n" +
 	"\x1bLEFT_OUT_KIND_EMBEDDED_FILE\x10\x06\x12\x1e\n" +
-	"\x1aLEFT_OUT_KIND_SCANNED_PAGE\x10\aB/\xeaA,\n" +
-	"\x12responsa/Operation\x12\x16operations/{operation}b\x06proto3"
+	"\x1aLEFT_OUT_KIND_SCANNED_PAGE\x10\a\x12\x19\n" +
+	"\x15LEFT_OUT_KIND_FORMULA\x10\b\x12 \n" +
+	"\x1cLEFT_OUT_KIND_UNPAIRED_QUOTE\x10\tB;\xeaA8\n" +
+	"\x1eresponsa.example.org/Operation\x12\x16operations/{operation}b\x06proto3"
 
 var (
 	file_responsa_knowledge_v1_document_proto_rawDescOnce sync.Once

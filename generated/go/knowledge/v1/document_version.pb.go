@@ -327,7 +327,7 @@ var File_responsa_knowledge_v1_document_version_proto protoreflect.FileDescripto
 
 const file_responsa_knowledge_v1_document_version_proto_rawDesc = "" +
 	"\n" +
-	",responsa/knowledge/v1/document_version.proto\x12\x15responsa.knowledge.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a$responsa/knowledge/v1/document.proto\x1a!responsa/type/v1/byte_range.proto\"\xf5\x04\n" +
+	",responsa/knowledge/v1/document_version.proto\x12\x15responsa.knowledge.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a$responsa/knowledge/v1/document.proto\x1a!responsa/type/v1/byte_range.proto\"\x81\x05\n" +
 	"\x0fDocumentVersion\x12\x18\n" +
 	"\x04name\x18\x01 \x01(\tB\x04\xe2A\x01\bR\x04name\x12\x1e\n" +
 	"\aversion\x18\x02 \x01(\x05B\x04\xe2A\x01\x03R\aversion\x12\x1a\n" +
@@ -348,8 +348,8 @@ const file_responsa_knowledge_v1_document_version_proto_rawDesc = "" +
 	"\vcreate_time\x18\f \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\n" +
 	"createTime\x12#\n" +
 	"\n" +
-	"text_bytes\x18\r \x01(\x03B\x04\xe2A\x01\x03R\ttextBytes:i\xeaAf\n" +
-	"\x18responsa/DocumentVersion\x12'documents/{document}/versions/{version}*\x10documentVersions2\x0fdocumentVersion\"\xf8\x01\n" +
+	"text_bytes\x18\r \x01(\x03B\x04\xe2A\x01\x03R\ttextBytes:u\xeaAr\n" +
+	"$responsa.example.org/DocumentVersion\x12'documents/{document}/versions/{version}*\x10documentVersions2\x0fdocumentVersion\"\xf8\x01\n" +
 	"\vVersionHunk\x123\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x1f.responsa.knowledge.v1.HunkKindR\x04kind\x12:\n" +
 	"\n" +

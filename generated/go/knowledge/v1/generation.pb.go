@@ -368,7 +368,7 @@ var File_responsa_knowledge_v1_generation_proto protoreflect.FileDescriptor
 
 const file_responsa_knowledge_v1_generation_proto_rawDesc = "" +
 	"\n" +
-	"&responsa/knowledge/v1/generation.proto\x12\x15responsa.knowledge.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a$responsa/knowledge/v1/document.proto\"\xbf\x04\n" +
+	"&responsa/knowledge/v1/generation.proto\x12\x15responsa.knowledge.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a$responsa/knowledge/v1/document.proto\"\xcb\x04\n" +
 	"\n" +
 	"Generation\x12\x18\n" +
 	"\x04name\x18\x01 \x01(\tB\x04\xe2A\x01\bR\x04name\x12\"\n" +
@@ -383,13 +383,13 @@ const file_responsa_knowledge_v1_generation_proto_rawDesc = "" +
 	"createTime\x12A\n" +
 	"\vupdate_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\n" +
 	"updateTime\x12E\n" +
-	"\ractivate_time\x18\t \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\factivateTime:d\xeaAa\n" +
-	"\x13responsa/Generation\x121collections/{collection}/generations/{generation}*\vgenerations2\n" +
-	"generation\"\x9b\x03\n" +
-	"\x0fReindexMetadata\x128\n" +
+	"\ractivate_time\x18\t \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\factivateTime:p\xeaAm\n" +
+	"\x1fresponsa.example.org/Generation\x121collections/{collection}/generations/{generation}*\vgenerations2\n" +
+	"generation\"\xa7\x03\n" +
+	"\x0fReindexMetadata\x12D\n" +
 	"\n" +
-	"generation\x18\x01 \x01(\tB\x18\xfaA\x15\n" +
-	"\x13responsa/GenerationR\n" +
+	"generation\x18\x01 \x01(\tB$\xfaA!\n" +
+	"\x1fresponsa.example.org/GenerationR\n" +
 	"generation\x128\n" +
 	"\x05stage\x18\x02 \x01(\x0e2\".responsa.knowledge.v1.IngestStageR\x05stage\x12#\n" +
 	"\rpassages_done\x18\x03 \x01(\x05R\fpassagesDone\x12%\n" +

@@ -2957,10 +2957,10 @@ const file_responsa_knowledge_v1_knowledge_service_proto_rawDesc = "" +
 	"collection\x18\x02 \x01(\v2!.responsa.knowledge.v1.CollectionB\x04\xe2A\x01\x01R\n" +
 	"collection\x12.\n" +
 	"\n" +
-	"request_id\x18\x03 \x01(\tB\x0f\xe2A\x01\x01\xbaH\br\x03\xb0\x01\x01\xd8\x01\x01R\trequestId\"t\n" +
-	"\x14GetCollectionRequest\x12\\\n" +
-	"\x04name\x18\x01 \x01(\tBH\xe2A\x01\x02\xfaA\x15\n" +
-	"\x13responsa/Collection\xbaH)r'2%^collections/[a-z0-9][a-z0-9-]{0,62}$R\x04name\"\xd1\x01\n" +
+	"request_id\x18\x03 \x01(\tB\x0f\xe2A\x01\x01\xbaH\br\x03\xb0\x01\x01\xd8\x01\x01R\trequestId\"\x80\x01\n" +
+	"\x14GetCollectionRequest\x12h\n" +
+	"\x04name\x18\x01 \x01(\tBT\xe2A\x01\x02\xfaA!\n" +
+	"\x1fresponsa.example.org/Collection\xbaH)r'2%^collections/[a-z0-9][a-z0-9-]{0,62}$R\x04name\"\xd1\x01\n" +
 	"\x16ListCollectionsRequest\x12-\n" +
 	"\tpage_size\x18\x01 \x01(\x05B\v\xe2A\x01\x01\xbaH\x04\x1a\x02(\x00H\x00R\bpageSize\x88\x01\x01\x12+\n" +
 	"\n" +
@@ -2980,33 +2980,33 @@ const file_responsa_knowledge_v1_knowledge_service_proto_rawDesc = "" +
 	"\vupdate_mask\x18\x02 \x01(\v2\x1a.google.protobuf.FieldMaskB\x04\xe2A\x01\x01R\n" +
 	"updateMask\x12<\n" +
 	"\x0eremoved_emails\x18\x03 \x03(\tB\x15\xe2A\x01\x01\xbaH\x0e\x92\x01\v\x10@\"\ar\x05 \x01(\xfe\x01R\rremovedEmails\x12)\n" +
-	"\rvalidate_only\x18\x04 \x01(\bB\x04\xe2A\x01\x01R\fvalidateOnly\"\xb4\x01\n" +
-	"\x17DeleteCollectionRequest\x12\\\n" +
-	"\x04name\x18\x01 \x01(\tBH\xe2A\x01\x02\xfaA\x15\n" +
-	"\x13responsa/Collection\xbaH)r'2%^collections/[a-z0-9][a-z0-9-]{0,62}$R\x04name\x12\x1f\n" +
+	"\rvalidate_only\x18\x04 \x01(\bB\x04\xe2A\x01\x01R\fvalidateOnly\"\xc0\x01\n" +
+	"\x17DeleteCollectionRequest\x12h\n" +
+	"\x04name\x18\x01 \x01(\tBT\xe2A\x01\x02\xfaA!\n" +
+	"\x1fresponsa.example.org/Collection\xbaH)r'2%^collections/[a-z0-9][a-z0-9-]{0,62}$R\x04name\x12\x1f\n" +
 	"\x04etag\x18\x02 \x01(\tB\v\xe2A\x01\x01\xbaH\x04r\x02(@R\x04etag\x12\x1a\n" +
-	"\x05force\x18\x03 \x01(\bB\x04\xe2A\x01\x01R\x05force\"z\n" +
-	"\x16ListGenerationsRequest\x12`\n" +
-	"\x06parent\x18\x01 \x01(\tBH\xe2A\x01\x02\xfaA\x15\n" +
-	"\x13responsa/Collection\xbaH)r'2%^collections/[a-z0-9][a-z0-9-]{0,62}$R\x06parent\"^\n" +
+	"\x05force\x18\x03 \x01(\bB\x04\xe2A\x01\x01R\x05force\"\x86\x01\n" +
+	"\x16ListGenerationsRequest\x12l\n" +
+	"\x06parent\x18\x01 \x01(\tBT\xe2A\x01\x02\xfaA!\n" +
+	"\x1fresponsa.example.org/Collection\xbaH)r'2%^collections/[a-z0-9][a-z0-9-]{0,62}$R\x06parent\"^\n" +
 	"\x17ListGenerationsResponse\x12C\n" +
-	"\vgenerations\x18\x01 \x03(\v2!.responsa.knowledge.v1.GenerationR\vgenerations\"\xfb\x01\n" +
-	"\x18ReindexCollectionRequest\x12\\\n" +
-	"\x04name\x18\x01 \x01(\tBH\xe2A\x01\x02\xfaA\x15\n" +
-	"\x13responsa/Collection\xbaH)r'2%^collections/[a-z0-9][a-z0-9-]{0,62}$R\x04name\x12*\n" +
+	"\vgenerations\x18\x01 \x03(\v2!.responsa.knowledge.v1.GenerationR\vgenerations\"\x87\x02\n" +
+	"\x18ReindexCollectionRequest\x12h\n" +
+	"\x04name\x18\x01 \x01(\tBT\xe2A\x01\x02\xfaA!\n" +
+	"\x1fresponsa.example.org/Collection\xbaH)r'2%^collections/[a-z0-9][a-z0-9-]{0,62}$R\x04name\x12*\n" +
 	"\tembedding\x18\x02 \x01(\tB\f\xe2A\x01\x01\xbaH\x05r\x03(\x80\x02R\tembedding\x12%\n" +
 	"\vkeep_active\x18\x03 \x01(\bB\x04\xe2A\x01\x01R\n" +
 	"keepActive\x12.\n" +
 	"\n" +
-	"request_id\x18\x04 \x01(\tB\x0f\xe2A\x01\x01\xbaH\br\x03\xb0\x01\x01\xd8\x01\x01R\trequestId\"\xc5\x01\n" +
-	"\x19ActivateGenerationRequest\x12x\n" +
-	"\x04name\x18\x01 \x01(\tBd\xe2A\x01\x02\xfaA\x15\n" +
-	"\x13responsa/Generation\xbaHErC2A^collections/[a-z0-9][a-z0-9-]{0,62}/generations/[1-9][0-9]{0,8}$R\x04name\x12.\n" +
+	"request_id\x18\x04 \x01(\tB\x0f\xe2A\x01\x01\xbaH\br\x03\xb0\x01\x01\xd8\x01\x01R\trequestId\"\xd2\x01\n" +
+	"\x19ActivateGenerationRequest\x12\x84\x01\n" +
+	"\x04name\x18\x01 \x01(\tBp\xe2A\x01\x02\xfaA!\n" +
+	"\x1fresponsa.example.org/Generation\xbaHErC2A^collections/[a-z0-9][a-z0-9-]{0,62}/generations/[1-9][0-9]{0,8}$R\x04name\x12.\n" +
 	"\n" +
-	"request_id\x18\x02 \x01(\tB\x0f\xe2A\x01\x01\xbaH\br\x03\xb0\x01\x01\xd8\x01\x01R\trequestId\"\x93\x01\n" +
-	"\x17DeleteGenerationRequest\x12x\n" +
-	"\x04name\x18\x01 \x01(\tBd\xe2A\x01\x02\xfaA\x15\n" +
-	"\x13responsa/Generation\xbaHErC2A^collections/[a-z0-9][a-z0-9-]{0,62}/generations/[1-9][0-9]{0,8}$R\x04name\"\xc6\x01\n" +
+	"request_id\x18\x02 \x01(\tB\x0f\xe2A\x01\x01\xbaH\br\x03\xb0\x01\x01\xd8\x01\x01R\trequestId\"\xa0\x01\n" +
+	"\x17DeleteGenerationRequest\x12\x84\x01\n" +
+	"\x04name\x18\x01 \x01(\tBp\xe2A\x01\x02\xfaA!\n" +
+	"\x1fresponsa.example.org/Generation\xbaHErC2A^collections/[a-z0-9][a-z0-9-]{0,62}/generations/[1-9][0-9]{0,8}$R\x04name\"\xc6\x01\n" +
 	"\x15UploadDocumentRequest\x12:\n" +
 	"\x05start\x18\x01 \x01(\v2\".responsa.knowledge.v1.UploadStartH\x00R\x05start\x12#\n" +
 	"\x05chunk\x18\x02 \x01(\fB\v\xbaH\bz\x06\x10\x01\x18\x80\x80\x10H\x00R\x05chunk\x12=\n" +
@@ -3029,13 +3029,13 @@ const file_responsa_knowledge_v1_knowledge_service_proto_rawDesc = "" +
 	"\xe2A\x01\x02\xbaH\x03\xc8\x01\x01R\bmetadata\x12#\n" +
 	"\x04text\x18\x02 \x01(\tB\x0f\xe2A\x01\x02\xbaH\br\x06 \x01(\x80\x80@R\x04text\x12.\n" +
 	"\n" +
-	"request_id\x18\x03 \x01(\tB\x0f\xe2A\x01\x01\xbaH\br\x03\xb0\x01\x01\xd8\x01\x01R\trequestId\"\x93\x01\n" +
-	"\x12GetDocumentRequest\x12}\n" +
-	"\x04name\x18\x01 \x01(\tBi\xe2A\x01\x02\xfaA\x13\n" +
-	"\x11responsa/Document\xbaHLrJ2H^documents/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\x04name\"\xb1\x02\n" +
-	"\x14ListDocumentsRequest\x12`\n" +
-	"\x06parent\x18\x01 \x01(\tBH\xe2A\x01\x02\xfaA\x15\n" +
-	"\x13responsa/Collection\xbaH)r'2%^collections/[a-z0-9][a-z0-9-]{0,62}$R\x06parent\x12-\n" +
+	"request_id\x18\x03 \x01(\tB\x0f\xe2A\x01\x01\xbaH\br\x03\xb0\x01\x01\xd8\x01\x01R\trequestId\"\xa0\x01\n" +
+	"\x12GetDocumentRequest\x12\x89\x01\n" +
+	"\x04name\x18\x01 \x01(\tBu\xe2A\x01\x02\xfaA\x1f\n" +
+	"\x1dresponsa.example.org/Document\xbaHLrJ2H^documents/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\x04name\"\xbd\x02\n" +
+	"\x14ListDocumentsRequest\x12l\n" +
+	"\x06parent\x18\x01 \x01(\tBT\xe2A\x01\x02\xfaA!\n" +
+	"\x1fresponsa.example.org/Collection\xbaH)r'2%^collections/[a-z0-9][a-z0-9-]{0,62}$R\x06parent\x12-\n" +
 	"\tpage_size\x18\x02 \x01(\x05B\v\xe2A\x01\x01\xbaH\x04\x1a\x02(\x00H\x00R\bpageSize\x88\x01\x01\x12+\n" +
 	"\n" +
 	"page_token\x18\x03 \x01(\tB\f\xe2A\x01\x01\xbaH\x05r\x03(\x80\x10R\tpageToken\x12$\n" +
@@ -3050,10 +3050,10 @@ const file_responsa_knowledge_v1_knowledge_service_proto_rawDesc = "" +
 	"\bdocument\x18\x01 \x01(\v2\x1f.responsa.knowledge.v1.DocumentB\xaf\x01\xe2A\x01\x02\xbaH\xa7\x01\xba\x01\xa0\x01\n" +
 	"\rdocument.name\x120must be the name of a document, documents/{uuid}\x1a]this.name.matches('^documents/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$')\xc8\x01\x01R\bdocument\x12A\n" +
 	"\vupdate_mask\x18\x02 \x01(\v2\x1a.google.protobuf.FieldMaskB\x04\xe2A\x01\x01R\n" +
-	"updateMask\"\xb7\x01\n" +
-	"\x15DeleteDocumentRequest\x12}\n" +
-	"\x04name\x18\x01 \x01(\tBi\xe2A\x01\x02\xfaA\x13\n" +
-	"\x11responsa/Document\xbaHLrJ2H^documents/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\x04name\x12\x1f\n" +
+	"updateMask\"\xc4\x01\n" +
+	"\x15DeleteDocumentRequest\x12\x89\x01\n" +
+	"\x04name\x18\x01 \x01(\tBu\xe2A\x01\x02\xfaA\x1f\n" +
+	"\x1dresponsa.example.org/Document\xbaHLrJ2H^documents/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\x04name\x12\x1f\n" +
 	"\x04etag\x18\x02 \x01(\tB\v\xe2A\x01\x01\xbaH\x04r\x02(@R\x04etag\"\xd5\x01\n" +
 	"\x19GetDocumentContentRequest\x12\x89\x01\n" +
 	"\x04name\x18\x01 \x01(\tBu\xe2A\x01\x02\xfaA\x03\n" +
@@ -3078,19 +3078,19 @@ const file_responsa_knowledge_v1_knowledge_service_proto_rawDesc = "" +
 	"\x01*\xbaHhrf2d^documents/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}(/versions/[1-9][0-9]{0,8})?$R\x04name\x12\x1f\n" +
 	"\x04page\x18\x02 \x01(\x05B\v\xe2A\x01\x02\xbaH\x04\x1a\x02(\x01R\x04page\x12)\n" +
 	"\x05width\x18\x03 \x01(\x05B\x0e\xe2A\x01\x01\xbaH\a\x1a\x05\x18\xd0\x0f(dH\x00R\x05width\x88\x01\x01B\b\n" +
-	"\x06_width\"\xcf\x01\n" +
-	"\fDocumentPage\x12H\n" +
-	"\x10document_version\x18\x01 \x01(\tB\x1d\xfaA\x1a\n" +
-	"\x18responsa/DocumentVersionR\x0fdocumentVersion\x12\x12\n" +
+	"\x06_width\"\xdb\x01\n" +
+	"\fDocumentPage\x12T\n" +
+	"\x10document_version\x18\x01 \x01(\tB)\xfaA&\n" +
+	"$responsa.example.org/DocumentVersionR\x0fdocumentVersion\x12\x12\n" +
 	"\x04page\x18\x02 \x01(\x05R\x04page\x12\x1d\n" +
 	"\n" +
 	"page_count\x18\x03 \x01(\x05R\tpageCount\x12\x14\n" +
 	"\x05image\x18\x04 \x01(\fR\x05image\x12\x14\n" +
 	"\x05width\x18\x05 \x01(\x05R\x05width\x12\x16\n" +
-	"\x06height\x18\x06 \x01(\x05R\x06height\"\x8b\x02\n" +
-	"\x1bListDocumentVersionsRequest\x12\x81\x01\n" +
-	"\x06parent\x18\x01 \x01(\tBi\xe2A\x01\x02\xfaA\x13\n" +
-	"\x11responsa/Document\xbaHLrJ2H^documents/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\x06parent\x12-\n" +
+	"\x06height\x18\x06 \x01(\x05R\x06height\"\x97\x02\n" +
+	"\x1bListDocumentVersionsRequest\x12\x8d\x01\n" +
+	"\x06parent\x18\x01 \x01(\tBu\xe2A\x01\x02\xfaA\x1f\n" +
+	"\x1dresponsa.example.org/Document\xbaHLrJ2H^documents/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\x06parent\x12-\n" +
 	"\tpage_size\x18\x02 \x01(\x05B\v\xe2A\x01\x01\xbaH\x04\x1a\x02(\x00H\x00R\bpageSize\x88\x01\x01\x12+\n" +
 	"\n" +
 	"page_token\x18\x03 \x01(\tB\f\xe2A\x01\x01\xbaH\x05r\x03(\x80\x10R\tpageTokenB\f\n" +
@@ -3098,42 +3098,42 @@ const file_responsa_knowledge_v1_knowledge_service_proto_rawDesc = "" +
 	"_page_size\"\x8a\x01\n" +
 	"\x1cListDocumentVersionsResponse\x12B\n" +
 	"\bversions\x18\x01 \x03(\v2&.responsa.knowledge.v1.DocumentVersionR\bversions\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x8a\x02\n" +
-	"\x1eCompareDocumentVersionsRequest\x12\x9e\x01\n" +
-	"\x04name\x18\x01 \x01(\tB\x89\x01\xe2A\x01\x02\xfaA\x1a\n" +
-	"\x18responsa/DocumentVersion\xbaHerc2a^documents/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}/versions/[1-9][0-9]{0,8}$R\x04name\x125\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x96\x02\n" +
+	"\x1eCompareDocumentVersionsRequest\x12\xaa\x01\n" +
+	"\x04name\x18\x01 \x01(\tB\x95\x01\xe2A\x01\x02\xfaA&\n" +
+	"$responsa.example.org/DocumentVersion\xbaHerc2a^documents/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}/versions/[1-9][0-9]{0,8}$R\x04name\x125\n" +
 	"\rother_version\x18\x02 \x01(\x05B\v\xe2A\x01\x01\xbaH\x04\x1a\x02(\x01H\x00R\fotherVersion\x88\x01\x01B\x10\n" +
 	"\x0e_other_version\"\xe7\x01\n" +
 	"\x1fCompareDocumentVersionsResponse\x128\n" +
 	"\x05hunks\x18\x01 \x03(\v2\".responsa.knowledge.v1.VersionHunkR\x05hunks\x12:\n" +
 	"\x04base\x18\x02 \x01(\v2&.responsa.knowledge.v1.DocumentVersionR\x04base\x12<\n" +
 	"\x05other\x18\x03 \x01(\v2&.responsa.knowledge.v1.DocumentVersionR\x05other\x12\x10\n" +
-	"\x03cut\x18\x04 \x01(\bR\x03cut\"\x91\x02\n" +
-	"\x1dRestoreDocumentVersionRequest\x12\x9e\x01\n" +
-	"\x04name\x18\x01 \x01(\tB\x89\x01\xe2A\x01\x02\xfaA\x1a\n" +
-	"\x18responsa/DocumentVersion\xbaHerc2a^documents/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}/versions/[1-9][0-9]{0,8}$R\x04name\x12\x1f\n" +
+	"\x03cut\x18\x04 \x01(\bR\x03cut\"\x9d\x02\n" +
+	"\x1dRestoreDocumentVersionRequest\x12\xaa\x01\n" +
+	"\x04name\x18\x01 \x01(\tB\x95\x01\xe2A\x01\x02\xfaA&\n" +
+	"$responsa.example.org/DocumentVersion\xbaHerc2a^documents/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}/versions/[1-9][0-9]{0,8}$R\x04name\x12\x1f\n" +
 	"\x04etag\x18\x02 \x01(\tB\v\xe2A\x01\x01\xbaH\x04r\x02(@R\x04etag\x12.\n" +
 	"\n" +
-	"request_id\x18\x03 \x01(\tB\x0f\xe2A\x01\x01\xbaH\br\x03\xb0\x01\x01\xd8\x01\x01R\trequestId\"\xe8\x01\n" +
-	"\x16ReindexDocumentRequest\x12}\n" +
-	"\x04name\x18\x01 \x01(\tBi\xe2A\x01\x02\xfaA\x13\n" +
-	"\x11responsa/Document\xbaHLrJ2H^documents/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\x04name\x12\x1f\n" +
+	"request_id\x18\x03 \x01(\tB\x0f\xe2A\x01\x01\xbaH\br\x03\xb0\x01\x01\xd8\x01\x01R\trequestId\"\xf5\x01\n" +
+	"\x16ReindexDocumentRequest\x12\x89\x01\n" +
+	"\x04name\x18\x01 \x01(\tBu\xe2A\x01\x02\xfaA\x1f\n" +
+	"\x1dresponsa.example.org/Document\xbaHLrJ2H^documents/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\x04name\x12\x1f\n" +
 	"\x04etag\x18\x02 \x01(\tB\v\xe2A\x01\x01\xbaH\x04r\x02(@R\x04etag\x12.\n" +
 	"\n" +
-	"request_id\x18\x03 \x01(\tB\x0f\xe2A\x01\x01\xbaH\br\x03\xb0\x01\x01\xd8\x01\x01R\trequestId\"\xc2\x01\n" +
-	"\x15WatchOperationRequest\x12\x7f\n" +
-	"\x04name\x18\x01 \x01(\tBk\xe2A\x01\x02\xfaA\x14\n" +
-	"\x12responsa/Operation\xbaHMrK2I^operations/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\x04name\x12(\n" +
+	"request_id\x18\x03 \x01(\tB\x0f\xe2A\x01\x01\xbaH\br\x03\xb0\x01\x01\xd8\x01\x01R\trequestId\"\xcf\x01\n" +
+	"\x15WatchOperationRequest\x12\x8b\x01\n" +
+	"\x04name\x18\x01 \x01(\tBw\xe2A\x01\x02\xfaA \n" +
+	"\x1eresponsa.example.org/Operation\xbaHMrK2I^operations/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\x04name\x12(\n" +
 	"\tafter_seq\x18\x02 \x01(\x03B\v\xe2A\x01\x01\xbaH\x04\"\x02(\x00R\bafterSeq\"g\n" +
 	"\x16WatchOperationResponse\x12;\n" +
 	"\toperation\x18\x01 \x01(\v2\x1d.google.longrunning.OperationR\toperation\x12\x10\n" +
-	"\x03seq\x18\x02 \x01(\x03R\x03seq\"\x90\x01\n" +
-	"\x11GetPassageRequest\x12{\n" +
-	"\x04name\x18\x01 \x01(\tBg\xe2A\x01\x02\xfaA\x12\n" +
-	"\x10responsa/Passage\xbaHKrI2G^passages/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\x04name\"\x93\x01\n" +
-	"\x18GetSubjectProfileRequest\x128\n" +
-	"\asubject\x18\x01 \x01(\tB\x1e\xe2A\x01\x01\xfaA\x0f\n" +
-	"\rresponsa/User\xbaH\x05r\x03(\xc8\x01R\asubject\x12=\n" +
+	"\x03seq\x18\x02 \x01(\x03R\x03seq\"\x9d\x01\n" +
+	"\x11GetPassageRequest\x12\x87\x01\n" +
+	"\x04name\x18\x01 \x01(\tBs\xe2A\x01\x02\xfaA\x1e\n" +
+	"\x1cresponsa.example.org/Passage\xbaHKrI2G^passages/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\x04name\"\x9f\x01\n" +
+	"\x18GetSubjectProfileRequest\x12D\n" +
+	"\asubject\x18\x01 \x01(\tB*\xe2A\x01\x01\xfaA\x1b\n" +
+	"\x19responsa.example.org/User\xbaH\x05r\x03(\xc8\x01R\asubject\x12=\n" +
 	"\tread_mask\x18\x02 \x01(\v2\x1a.google.protobuf.FieldMaskB\x04\xe2A\x01\x01R\breadMask\"\x14\n" +
 	"\x12ListFormatsRequest\"N\n" +
 	"\x13ListFormatsResponse\x127\n" +

@@ -158,10 +158,10 @@ var File_responsa_knowledge_v1_reader_proto protoreflect.FileDescriptor
 
 const file_responsa_knowledge_v1_reader_proto_rawDesc = "" +
 	"\n" +
-	"\"responsa/knowledge/v1/reader.proto\x12\x15responsa.knowledge.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1bresponsa/auth/v1/user.proto\"\xbd\x02\n" +
-	"\x06Reader\x12s\n" +
-	"\x04user\x18\x01 \x01(\tB]\xfaA\x0f\n" +
-	"\rresponsa/User\xbaHHrF2D^users/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$H\x00R\x04user\x12\"\n" +
+	"\"responsa/knowledge/v1/reader.proto\x12\x15responsa.knowledge.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1bresponsa/auth/v1/user.proto\"\xc9\x02\n" +
+	"\x06Reader\x12\x7f\n" +
+	"\x04user\x18\x01 \x01(\tBi\xfaA\x1b\n" +
+	"\x19responsa.example.org/User\xbaHHrF2D^users/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$H\x00R\x04user\x12\"\n" +
 	"\x05email\x18\x04 \x01(\tB\n" +
 	"\xbaH\ar\x05 \x01(\xfe\x01H\x00R\x05email\x12<\n" +
 	"\x04role\x18\x02 \x01(\x0e2\x1a.responsa.auth.v1.UserRoleB\n" +

@@ -246,23 +246,23 @@ var File_responsa_knowledge_v1_subject_profile_proto protoreflect.FileDescriptor
 
 const file_responsa_knowledge_v1_subject_profile_proto_rawDesc = "" +
 	"\n" +
-	"+responsa/knowledge/v1/subject_profile.proto\x12\x15responsa.knowledge.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a$responsa/knowledge/v1/document.proto\"\xc9\x01\n" +
+	"+responsa/knowledge/v1/subject_profile.proto\x12\x15responsa.knowledge.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a$responsa/knowledge/v1/document.proto\"\xd5\x01\n" +
 	"\x0eSubjectProfile\x12\x1e\n" +
-	"\asubject\x18\x01 \x01(\tB\x04\xe2A\x01\x03R\asubject\x12*\n" +
-	"\x04user\x18\x02 \x01(\tB\x16\xe2A\x01\x03\xfaA\x0f\n" +
-	"\rresponsa/UserR\x04user\x12>\n" +
+	"\asubject\x18\x01 \x01(\tB\x04\xe2A\x01\x03R\asubject\x126\n" +
+	"\x04user\x18\x02 \x01(\tB\"\xe2A\x01\x03\xfaA\x1b\n" +
+	"\x19responsa.example.org/UserR\x04user\x12>\n" +
 	"\x05parts\x18\x03 \x03(\v2\".responsa.knowledge.v1.ProfilePartB\x04\xe2A\x01\x03R\x05parts\x12+\n" +
-	"\x0edocument_count\x18\x04 \x01(\x05B\x04\xe2A\x01\x03R\rdocumentCount\"\xe3\x02\n" +
-	"\vProfilePart\x120\n" +
-	"\x06source\x18\x01 \x01(\tB\x18\xe2A\x01\x03\xfaA\x11\n" +
-	"\x0fresponsa/SourceR\x06source\x124\n" +
+	"\x0edocument_count\x18\x04 \x01(\x05B\x04\xe2A\x01\x03R\rdocumentCount\"\xfb\x02\n" +
+	"\vProfilePart\x12<\n" +
+	"\x06source\x18\x01 \x01(\tB$\xe2A\x01\x03\xfaA\x1d\n" +
+	"\x1bresponsa.example.org/SourceR\x06source\x124\n" +
 	"\x13source_display_name\x18\x02 \x01(\tB\x04\xe2A\x01\x03R\x11sourceDisplayName\x12J\n" +
 	"\tdocuments\x18\x03 \x03(\v2&.responsa.knowledge.v1.ProfileDocumentB\x04\xe2A\x01\x03R\tdocuments\x12%\n" +
 	"\vfailed_rows\x18\x04 \x01(\x05B\x04\xe2A\x01\x03R\n" +
-	"failedRows\x12:\n" +
+	"failedRows\x12F\n" +
 	"\n" +
-	"newest_run\x18\x05 \x01(\tB\x1b\xe2A\x01\x03\xfaA\x14\n" +
-	"\x12responsa/OperationR\tnewestRun\x12=\n" +
+	"newest_run\x18\x05 \x01(\tB'\xe2A\x01\x03\xfaA \n" +
+	"\x1eresponsa.example.org/OperationR\tnewestRun\x12=\n" +
 	"\tsync_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\bsyncTime\"n\n" +
 	"\x0fProfileDocument\x12\x18\n" +
 	"\x04kind\x18\x01 \x01(\tB\x04\xe2A\x01\x03R\x04kind\x12A\n" +

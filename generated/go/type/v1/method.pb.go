@@ -91,6 +91,59 @@ func (Access) EnumDescriptor() ([]byte, []int) {
 	return file_responsa_type_v1_method_proto_rawDescGZIP(), []int{0}
 }
 
+// RecentSession says whether the sign-in of a call's session must be at most ten minutes old. Otherwise the call fails with SIGN_IN_REQUIRED.
+type RecentSession int32
+
+const (
+	// No, or only for some requests, as the call's comment says.
+	RecentSession_RECENT_SESSION_UNSPECIFIED RecentSession = 0
+	// Yes, if the caller uses a session; an API key is enough.
+	RecentSession_RECENT_SESSION_OR_KEY RecentSession = 1
+	// Yes; an API key is not enough.
+	RecentSession_RECENT_SESSION_ONLY RecentSession = 2
+)
+
+// Enum value maps for RecentSession.
+var (
+	RecentSession_name = map[int32]string{
+		0: "RECENT_SESSION_UNSPECIFIED",
+		1: "RECENT_SESSION_OR_KEY",
+		2: "RECENT_SESSION_ONLY",
+	}
+	RecentSession_value = map[string]int32{
+		"RECENT_SESSION_UNSPECIFIED": 0,
+		"RECENT_SESSION_OR_KEY":      1,
+		"RECENT_SESSION_ONLY":        2,
+	}
+)
+
+func (x RecentSession) Enum() *RecentSession {
+	p := new(RecentSession)
+	*p = x
+	return p
+}
+
+func (x RecentSession) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (RecentSession) Descriptor() protoreflect.EnumDescriptor {
+	return file_responsa_type_v1_method_proto_enumTypes[1].Descriptor()
+}
+
+func (RecentSession) Type() protoreflect.EnumType {
+	return &file_responsa_type_v1_method_proto_enumTypes[1]
+}
+
+func (x RecentSession) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use RecentSession.Descriptor instead.
+func (RecentSession) EnumDescriptor() ([]byte, []int) {
+	return file_responsa_type_v1_method_proto_rawDescGZIP(), []int{1}
+}
+
 var file_responsa_type_v1_method_proto_extTypes = []protoimpl.ExtensionInfo{
 	{
 		ExtendedType:  (*descriptorpb.MethodOptions)(nil),
@@ -116,6 +169,14 @@ var file_responsa_type_v1_method_proto_extTypes = []protoimpl.ExtensionInfo{
 		Tag:           "bytes,51003,rep,name=audit_resources",
 		Filename:      "responsa/type/v1/method.proto",
 	},
+	{
+		ExtendedType:  (*descriptorpb.MethodOptions)(nil),
+		ExtensionType: (*RecentSession)(nil),
+		Field:         51004,
+		Name:          "responsa.type.v1.recent_session",
+		Tag:           "varint,51004,opt,name=recent_session,enum=responsa.type.v1.RecentSession",
+		Filename:      "responsa/type/v1/method.proto",
+	},
 }
 
 // Extension fields to descriptorpb.MethodOptions.
@@ -133,6 +194,10 @@ var (
 	//
 	// repeated string audit_resources = 51003;
 	E_AuditResources = &file_responsa_type_v1_method_proto_extTypes[2]
+	// Whether the caller must have signed in recently.
+	//
+	// optional responsa.type.v1.RecentSession recent_session = 51004;
+	E_RecentSession = &file_responsa_type_v1_method_proto_extTypes[3]
 )
 
 var File_responsa_type_v1_method_proto protoreflect.FileDescriptor
@@ -148,10 +213,15 @@ const file_responsa_type_v1_method_proto_rawDesc = "" +
 	"ACCESS_OWN\x10\x03\x12\x12\n" +
 	"\x0eACCESS_SERVICE\x10\x04\x12\x10\n" +
 	"\fACCESS_ADMIN\x10\x05\x12\x10\n" +
-	"\fACCESS_OWNER\x10\x06:R\n" +
+	"\fACCESS_OWNER\x10\x06*c\n" +
+	"\rRecentSession\x12\x1e\n" +
+	"\x1aRECENT_SESSION_UNSPECIFIED\x10\x00\x12\x19\n" +
+	"\x15RECENT_SESSION_OR_KEY\x10\x01\x12\x17\n" +
+	"\x13RECENT_SESSION_ONLY\x10\x02:R\n" +
 	"\x06access\x12\x1e.google.protobuf.MethodOptions\x18\xb9\x8e\x03 \x01(\x0e2\x18.responsa.type.v1.AccessR\x06access:C\n" +
 	"\faudit_action\x12\x1e.google.protobuf.MethodOptions\x18\xba\x8e\x03 \x01(\tR\vauditAction:I\n" +
-	"\x0faudit_resources\x12\x1e.google.protobuf.MethodOptions\x18\xbb\x8e\x03 \x03(\tR\x0eauditResourcesb\x06proto3"
+	"\x0faudit_resources\x12\x1e.google.protobuf.MethodOptions\x18\xbb\x8e\x03 \x03(\tR\x0eauditResources:h\n" +
+	"\x0erecent_session\x12\x1e.google.protobuf.MethodOptions\x18\xbc\x8e\x03 \x01(\x0e2\x1f.responsa.type.v1.RecentSessionR\rrecentSessionb\x06proto3"
 
 var (
 	file_responsa_type_v1_method_proto_rawDescOnce sync.Once
@@ -165,20 +235,23 @@ func file_responsa_type_v1_method_proto_rawDescGZIP() []byte {
 	return file_responsa_type_v1_method_proto_rawDescData
 }
 
-var file_responsa_type_v1_method_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_responsa_type_v1_method_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
 var file_responsa_type_v1_method_proto_goTypes = []any{
 	(Access)(0),                        // 0: responsa.type.v1.Access
-	(*descriptorpb.MethodOptions)(nil), // 1: google.protobuf.MethodOptions
+	(RecentSession)(0),                 // 1: responsa.type.v1.RecentSession
+	(*descriptorpb.MethodOptions)(nil), // 2: google.protobuf.MethodOptions
 }
 var file_responsa_type_v1_method_proto_depIdxs = []int32{
-	1, // 0: responsa.type.v1.access:extendee -> google.protobuf.MethodOptions
-	1, // 1: responsa.type.v1.audit_action:extendee -> google.protobuf.MethodOptions
-	1, // 2: responsa.type.v1.audit_resources:extendee -> google.protobuf.MethodOptions
-	0, // 3: responsa.type.v1.access:type_name -> responsa.type.v1.Access
-	4, // [4:4] is the sub-list for method output_type
-	4, // [4:4] is the sub-list for method input_type
-	3, // [3:4] is the sub-list for extension type_name
-	0, // [0:3] is the sub-list for extension extendee
+	2, // 0: responsa.type.v1.access:extendee -> google.protobuf.MethodOptions
+	2, // 1: responsa.type.v1.audit_action:extendee -> google.protobuf.MethodOptions
+	2, // 2: responsa.type.v1.audit_resources:extendee -> google.protobuf.MethodOptions
+	2, // 3: responsa.type.v1.recent_session:extendee -> google.protobuf.MethodOptions
+	0, // 4: responsa.type.v1.access:type_name -> responsa.type.v1.Access
+	1, // 5: responsa.type.v1.recent_session:type_name -> responsa.type.v1.RecentSession
+	6, // [6:6] is the sub-list for method output_type
+	6, // [6:6] is the sub-list for method input_type
+	4, // [4:6] is the sub-list for extension type_name
+	0, // [0:4] is the sub-list for extension extendee
 	0, // [0:0] is the sub-list for field type_name
 }
 
@@ -192,9 +265,9 @@ func file_responsa_type_v1_method_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_responsa_type_v1_method_proto_rawDesc), len(file_responsa_type_v1_method_proto_rawDesc)),
-			NumEnums:      1,
+			NumEnums:      2,
 			NumMessages:   0,
-			NumExtensions: 3,
+			NumExtensions: 4,
 			NumServices:   0,
 		},
 		GoTypes:           file_responsa_type_v1_method_proto_goTypes,

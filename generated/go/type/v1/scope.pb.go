@@ -85,10 +85,10 @@ var File_responsa_type_v1_scope_proto protoreflect.FileDescriptor
 
 const file_responsa_type_v1_scope_proto_rawDesc = "" +
 	"\n" +
-	"\x1cresponsa/type/v1/scope.proto\x12\x10responsa.type.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\"\xa2\x01\n" +
-	"\x05Scope\x12s\n" +
-	"\vcollections\x18\x01 \x03(\tBQ\xe2A\x01\x01\xfaA\x15\n" +
-	"\x13responsa/Collection\xbaH2\x92\x01/\x10@\x18\x01\")r'2%^collections/[a-z0-9][a-z0-9-]{0,62}$R\vcollections\x12$\n" +
+	"\x1cresponsa/type/v1/scope.proto\x12\x10responsa.type.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\"\xae\x01\n" +
+	"\x05Scope\x12\x7f\n" +
+	"\vcollections\x18\x01 \x03(\tB]\xe2A\x01\x01\xfaA!\n" +
+	"\x1fresponsa.example.org/Collection\xbaH2\x92\x01/\x10@\x18\x01\")r'2%^collections/[a-z0-9][a-z0-9-]{0,62}$R\vcollections\x12$\n" +
 	"\x06filter\x18\x02 \x01(\tB\f\xe2A\x01\x01\xbaH\x05r\x03(\x80\x10R\x06filterb\x06proto3"
 
 var (

@@ -1,4 +1,4 @@
-"""Builds an agent from the content of one version."""
+"""Builds an agent from the content of one version, and checks a content that comes from a call instead of files."""
 
 from __future__ import annotations
 
@@ -9,14 +9,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+import rtoml
 import structlog
 from pydantic import ValidationError
 from structlog.typing import FilteringBoundLogger
 
-from responsa_server.agents.config.content import Content, Defaults
+from responsa_server.agents.config.check import AgentFiles, Surroundings, check
+from responsa_server.agents.config.content import Content, Defaults, content_of
 from responsa_server.agents.config.parameters import ParameterCheck
-from responsa_server.agents.config.problems import AGENT_FILE, Problem, clause, in_config
+from responsa_server.agents.config.problems import AGENT_FILE, Problem, clause, from_validation, in_config
 from responsa_server.agents.engine.agent import PlannedAgent, agent_options
+from responsa_server.agents.engine.alone import ModelAlone
+from responsa_server.agents.engine.asking import Pricing
 from responsa_server.agents.engine.config import DEFAULT_MODEL, AgentConfig
 from responsa_server.agents.engine.graph import Plan, PlanError, plan
 from responsa_server.agents.engine.kinds import NodeKind, NodeParts, PartMissing
@@ -133,13 +137,21 @@ class ConfiguredAgent(PlannedAgent):
             price=lambda: dearest(context.models, built.content.chain),
         )
         self.config = built.config
+        model, table = context.models.chain(built.content.chain), built.config.model
+        price = pricing(context.models, built.content.chain)
+        self.alone = (
+            None
+            if model is None
+            else ModelAlone(model, price, table.max_output_tokens, table.temperature, table.json_output)
+        )
+        """The agent's language model alone; None if it has none."""
         self.content = built.content
         self.fingerprint = (built.content.agent, digest)
         self._classifiers = built.classifiers
         self._counters = context.counters
         self._log: FilteringBoundLogger = structlog.get_logger("agents")
         if built.unpriced:
-            self._log.warning("agent_cost_not_limited", agent=version, unpriced=list(built.unpriced))
+            self._log.warning("agent_cost_not_limited", version=version, unpriced=list(built.unpriced))
 
     async def train(self) -> None:
         """Train the classifiers. This takes seconds for each new file of examples. Raises ExamplesUnfit."""
@@ -150,7 +162,8 @@ class ConfiguredAgent(PlannedAgent):
         self._counters.add("fallbacks", {"agent": self.content.agent, "kind": fallback.kind.value})
         self._log.warning(
             "agent_fell_back",
-            agent=self.version,
+            agent=self.content.agent,
+            version=self.version,
             kind=fallback.kind.value,
             source=fallback.source,
             target=fallback.target,
@@ -174,7 +187,7 @@ def build(content: Content, context: BuildContext) -> Built:
             small=small,
             requests_tools=models.requests_tools(content.chain),
             larger=models.chain([one for one in content.chain if one not in small]) if small else model,
-            price=lambda model="": models.price(model) if model else dearest(models, content.chain),
+            price=pricing(models, content.chain),
             classifiers=trained,
             examples={path: one.examples for path, one in trained.items()},
         )
@@ -205,8 +218,16 @@ def _missing_models(content: Content, models: Models) -> Iterator[Problem]:
         else:
             yield in_config(
                 ("model", "chain"),
-                f"“{DEFAULT_MODEL}” stands for the setting models.default (RESPONSA_MODELS__DEFAULT), whose model {missing}; correct the setting",
+                (
+                    f"“{DEFAULT_MODEL}” stands for the setting models.default (RESPONSA_MODELS__DEFAULT), "
+                    f"whose model {missing}; correct the setting"
+                ),
             )
+
+
+def pricing(models: Models, chain: Sequence[str]) -> Pricing:
+    """The current prices of a chain's models."""
+    return lambda model="": models.price(model) if model else dearest(models, chain)
 
 
 def dearest(models: Models, chain: Sequence[str]) -> Price | None:
@@ -225,7 +246,8 @@ def dearest(models: Models, chain: Sequence[str]) -> Price | None:
 _SHARE: Final = 2
 """The passages take at most this share of a model's window: one in two."""
 _SMALL_SHARE: Final = 8
-"""The passages take at most one in eight of a small model's window. Small models run on this machine's processor, which reads a few hundred tokens a second."""
+"""The passages take at most one in eight of a small model's window. Small models run on this machine's processor, which
+reads a few hundred tokens a second."""
 
 
 def _fitted(config: AgentConfig, window: int | None, *, small: bool) -> AgentConfig:
@@ -247,3 +269,29 @@ def _fitted(config: AgentConfig, window: int | None, *, small: bool) -> AgentCon
             "retrieval": retrieval.model_copy(update={"context_tokens": context}),
         }
     )
+
+
+def content_from(
+    document: Mapping[str, object], identity: str, surroundings: Surroundings, defaults: Defaults
+) -> Content:
+    """The content of a version from the document that GetAgentVersion shows, checked like an agent's files.
+
+    `chain` may be missing; then the models follow from `config`, as for files. What no node uses is left out. Raises BuildFailed.
+    """
+    try:
+        draft = Content.model_validate({"agent": identity, "chain": (), **document})
+    except ValidationError as error:
+        raise BuildFailed(list(from_validation(error, Content, file="content"))) from error
+    if draft.agent != identity:
+        raise BuildFailed([Problem("content", f"belongs to the agent “{draft.agent}”, not to “{identity}”")])
+    try:
+        text = rtoml.dumps(draft.config, none_value=None)
+    except rtoml.TomlSerializationError as error:
+        raise BuildFailed([Problem(AGENT_FILE, f"cannot be written as TOML: {error}")]) from error
+    examples = {name: example.encode() for name, example in draft.examples.items()}
+    files = AgentFiles(identity, draft.sources(), draft.parts(), examples)
+    config, problems = check(text, files, surroundings)
+    if config is None:
+        raise BuildFailed(problems)
+    content = content_of(rtoml.loads(text), config, files, defaults, surroundings.kinds)
+    return content.model_copy(update={"chain": draft.chain}) if draft.chain else content

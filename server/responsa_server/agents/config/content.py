@@ -28,8 +28,8 @@ from responsa_server.domain.quotas import Demand
 from responsa_server.domain.turns import Question
 
 ENGINE: Final = 2
-"""The number of the code that runs versions. Increase it when the code begins to run the same files differently, or can no longer read the files of earlier
-versions. What then becomes of open turns, `FormerVersion` says.
+"""The number of the code that runs versions. Increase it when the code begins to run the same files differently, or can
+no longer read the files of earlier versions. What then becomes of open turns, `FormerVersion` says.
 """
 MOST_BYTES: Final = 4 * 1024 * 1024
 
@@ -159,27 +159,28 @@ def _filled(raw: Mapping[str, object], defaults: Defaults) -> dict[str, Any]:
 
 
 def _reached(prompts: Iterable[PromptSource], partials: Mapping[str, Partial]) -> Mapping[str, Partial]:
-    found: dict[str, Partial] = {}
+    reached: dict[str, Partial] = {}
     left = [name for prompt in prompts for name in included(prompt.body)]
     while left:
         name = left.pop()
-        if name not in found and name in partials:
-            found[name] = partials[name]
+        if name not in reached and name in partials:
+            reached[name] = partials[name]
             left += included(partials[name].text)
-    return found
+    return reached
 
 
 class FormerVersion:
     """A version of an agent that this engine cannot run. Implements `Agent`, only for turns that are still open after an upgrade.
 
-    Such a turn begins again, with the agent's present version. If a part of its answer was stored, or a tool was called, which must not happen twice, the turn fails instead, and the user may
-    ask again.
+    Such a turn begins again, with the agent's present version. If a part of its answer was stored, or a tool was
+    called, which must not happen twice, the turn fails instead, and the user may ask again.
     """
 
     titles = True
 
     def __init__(self, version: str, present: Callable[[], Agent]) -> None:
-        """version: the former version's name. present: returns the present version; raises NotFound if the agent is no longer in service."""
+        """version: the former version's name. present: returns the present version; raises NotFound if the agent is no
+        longer in service."""
         self.version = version
         self._present = present
 
@@ -205,9 +206,9 @@ class FormerVersion:
             return self._present()
         return None
 
-    async def admit(self, who: Principal, question: Question) -> None:
+    async def admit(self, caller: Principal, question: Question) -> None:
         """See `Agent.admit`. New questions go to the present version."""
-        await self._present().admit(who, question)
+        await self._present().admit(caller, question)
 
     def demand(self, question: Question) -> Demand | None:
         return self._present().demand(question)

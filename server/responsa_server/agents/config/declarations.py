@@ -80,7 +80,11 @@ class DeclarationTable(BaseModel):
     )
     effect: Literal["none", "idempotent", "once"] | None = Field(
         None,
-        description="What a call changes. “none”: nothing. “idempotent”: a repeated call with the same key has no further effect. “once”: every call has an effect, so a call with an unknown outcome is never repeated. Unset: the kind's own.",
+        description=(
+            "What a call changes. “none”: nothing. “idempotent”: a repeated call with the same key "
+            "has no further effect. “once”: every call has an effect, so a call with an unknown "
+            "outcome is never repeated. Unset: the kind's own."
+        ),
     )
     timeout: float = Field(
         TOOL_SECONDS, gt=0, le=600, description="The maximum number of seconds for one call."
@@ -127,7 +131,8 @@ class KindOfTool(Protocol):
 
     @property
     def parameters(self) -> Sequence[str]:
-        """The path of the key under which a declaration describes the parameters of a tool; `*` stands for the tool's name after the declaration's. Empty if no key does."""
+        """The path of the key under which a declaration describes the parameters of a tool; `*` stands for the tool's
+        name after the declaration's. Empty if no key does."""
         ...
 
 
@@ -155,7 +160,10 @@ def _read(path: Path, kinds: Mapping[str, KindOfTool]) -> DeclaredTool:
         problems.append(
             Problem(
                 file,
-                f"the name “{name}” is not a valid name of a tool: use at most 63 lower-case letters, digits, “-” and “_”, with a letter first",
+                (
+                    f"the name “{name}” is not a valid name of a tool: use at most 63 lower-case letters, "
+                    "digits, “-” and “_”, with a letter first"
+                ),
             )
         )
     text = file_text(path, file, problems)
@@ -184,7 +192,8 @@ def _read(path: Path, kinds: Mapping[str, KindOfTool]) -> DeclaredTool:
 def declared(
     name: str, raw: Mapping[str, Any], kinds: Mapping[str, KindOfTool], folder: Path | None = None
 ) -> tuple[Declaration | None, Sequence[Problem]]:
-    """The declaration with this name, or its problems. raw: the file as plain values. folder: the folder of the file; None if there is no file."""
+    """The declaration with this name, or its problems. raw: the file as plain values. folder: the folder of the file;
+    None if there is no file."""
     file = f"{name}{_SUFFIX}"
     try:
         table = DeclarationTable.model_validate(raw)

@@ -91,13 +91,13 @@ def checked(folder: AgentFolder, surroundings: Surroundings) -> tuple[AgentConfi
 
     The problems of `agent.toml` come first; the others follow by file and line.
     """
-    config, found = None, list(folder.problems)
+    config, all_problems = None, list(folder.problems)
     if folder.config is not None:
         config, problems = check(folder.texts[AGENT_FILE][0], folder.files, surroundings)
-        found += problems
-    if not found:
-        return config, found
-    return None, sorted(placed(found, folder.texts), key=_order)
+        all_problems += problems
+    if not all_problems:
+        return config, all_problems
+    return None, sorted(placed(all_problems, folder.texts), key=_order)
 
 
 def read(folder: Path, shared: Path | PromptFiles | None = None, identity: str = "") -> AgentFolder:
@@ -190,13 +190,13 @@ def _prompt(file: str, text: str, problems: list[Problem], texts: dict[str, tupl
     texts[file] = (front, 2)
     source = PromptSource(file, nothing, "\n".join(lines[end + 1 :]), end + 2, sound=False)
     try:
-        found = FrontMatter.model_validate(rtoml.loads(front))
+        front_matter = FrontMatter.model_validate(rtoml.loads(front))
     except rtoml.TomlParsingError as error:
         problems.append(syntax_problem(file, error, 2))
     except ValidationError as error:
         problems.extend(from_validation(error, FrontMatter, file=file))
     else:
-        return PromptSource(file, found, source.body, source.body_line)
+        return PromptSource(file, front_matter, source.body, source.body_line)
     return source
 
 
@@ -325,7 +325,7 @@ class AgentScanner:
         Raises OSError if a folder of agents cannot be listed.
         """
         shared, changed = self._read_shared()
-        found: dict[str, _Scan] = {}
+        scans: dict[str, _Scan] = {}
         for identity, location in self._folders.locations().items():
             scan = self._scans.get(identity)
             try:
@@ -337,9 +337,9 @@ class AgentScanner:
             except OSError as error:
                 problem = Problem(AGENT_FILE, f"cannot be read: {error.strerror or error}")
                 scan = _Scan(location, None, ScannedAgent(identity, location.shipped, problems=[problem]))
-            found[identity] = scan
-        self._scans = found
-        return [one.agent for one in found.values()]
+            scans[identity] = scan
+        self._scans = scans
+        return [one.agent for one in scans.values()]
 
     def _read_shared(self) -> tuple[PromptFiles, bool]:
         folder = self._folders.shared
@@ -370,7 +370,7 @@ def fingerprint(folder: Path) -> Fingerprint | None:
     more at the next scan. Raises OSError.
     """
     recent = time.time_ns() - _STILL_NS
-    found: list[tuple[str, int, int, int, int]] = []
+    stamps: list[tuple[str, int, int, int, int]] = []
     for name, entry in _files(folder):
         try:
             of = entry.stat()
@@ -378,8 +378,8 @@ def fingerprint(folder: Path) -> Fingerprint | None:
             continue
         if max(of.st_mtime_ns, of.st_ctime_ns) > recent:
             return None
-        found.append((name, of.st_mtime_ns, of.st_ctime_ns, of.st_size, of.st_ino))
-    return sorted(found)
+        stamps.append((name, of.st_mtime_ns, of.st_ctime_ns, of.st_size, of.st_ino))
+    return sorted(stamps)
 
 
 def _files(folder: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
@@ -444,5 +444,8 @@ class Watch:
             self._log.warning(
                 "agents_not_watched",
                 error=str(error),
-                remedy="reload agents with `responsa agents reload`; check that the folders can be read and that fs.inotify.max_user_watches is high enough",
+                remedy=(
+                    "reload agents with `responsa agents reload`; check that the folders can be read and "
+                    "that fs.inotify.max_user_watches is high enough"
+                ),
             )

@@ -18,11 +18,17 @@ from uuid import UUID
 import structlog
 from structlog.typing import FilteringBoundLogger
 
-from responsa_server.agents.config.build import BuildContext, BuildFailed, Built, ConfiguredAgent, build
+from responsa_server.agents.config.build import (
+    BuildContext,
+    BuildFailed,
+    Built,
+    ConfiguredAgent,
+    build,
+    content_from,
+)
 from responsa_server.agents.config.check import Surroundings
 from responsa_server.agents.config.check.tables import missing_tools
 from responsa_server.agents.config.content import ENGINE, ContentBroken, FormerVersion, new_version, unpacked
-from responsa_server.agents.config.documents import content_from
 from responsa_server.agents.config.files import AgentScanner, Folders, ScannedAgent
 from responsa_server.agents.config.parameters import schema_of, with_choices
 from responsa_server.agents.config.problems import AGENT_FILE, Problem
@@ -46,6 +52,7 @@ from responsa_server.domain.errors import (
     Unavailable,
 )
 from responsa_server.domain.experiments import Assignment, Experiment, OpenExperiments
+from responsa_server.domain.formatting import counted
 from responsa_server.domain.intents import ExamplesUnfit
 from responsa_server.domain.parts import Health, PartReport
 from responsa_server.domain.people import AuditEvent, Principal
@@ -71,8 +78,9 @@ class AgentsBroken(Exception):
 class AgentSnapshot:
     """The agents at one moment.
 
-    current: the current agents, by id. configured: the agents that have files, by id, in the versions of their files. versions: all versions in
-    memory, by name, including old versions. problems: the agents whose files have problems, by id.
+    current: the current agents, by id. configured: the agents that have files, by id, in the versions of their files.
+    versions: all versions in memory, by name, including old versions. problems: the agents whose files have problems,
+    by id.
     """
 
     current: Mapping[str, Agent]
@@ -269,14 +277,14 @@ class LiveAgents:
         if name not in self._snapshot.versions:
             async with self._lock:
                 await self._load(name)
-        found = self._snapshot.versions.get(name)
-        if isinstance(found, FormerVersion):
+        agent = self._snapshot.versions.get(name)
+        if isinstance(agent, FormerVersion):
             raise _unfit(name, "an earlier release made it")
-        if found is None:
+        if agent is None:
             raise _unfit(name, self._unfit[name]) if name in self._unfit else NotFound.of("agent", name)
         # Many turns end before a poll sees them, so a question counts as a use of the version.
         self._left.pop(name, None)
-        return found
+        return agent
 
     async def _load(self, name: str) -> None:
         if name in self._snapshot.versions:
@@ -314,9 +322,9 @@ class LiveAgents:
         known = {*self._options.tools.names, EVERY_TOOL}
         return replace(card, missing_tools=tuple(tool for tool in card.tools if tool not in known))
 
-    async def schema(self, who: Principal, card: AgentCard) -> Mapping[str, object]:
+    async def schema(self, caller: Principal, card: AgentCard) -> Mapping[str, object]:
         """The schema of an agent's parameters, with the records that the caller may choose from. Raises Unavailable."""
-        return await with_choices(who, card.schema, self._context.parts.teachers)
+        return await with_choices(caller, card.schema, self._context.parts.teachers)
 
     def problems(self) -> Sequence[Reloaded]:
         """The agents whose files have problems, by id."""
@@ -373,14 +381,14 @@ class LiveAgents:
         """
         async with self._reloading:
             try:
-                found = await self._reload()
+                outcomes = await self._reload()
             except OSError as error:
                 self._log.error("agents_not_read", error=str(error))
                 message = "The agents' folders cannot be read; the server's log says why."
                 raise Unavailable(Reason.PART_UNAVAILABLE, message, {"part": self.name}) from error
         if notify:
             self._options.notify()
-        return found
+        return outcomes
 
     def want_reload(self, *, notify: bool = False) -> None:
         """Reload soon. Returns at once. notify: whether to ask the other processes to reload too if an agent has changed."""
@@ -388,44 +396,41 @@ class LiveAgents:
         self._wanted.set()
 
     async def check(self) -> PartReport:
-        """The health: degraded while any agent's files have problems."""
+        """The health: degraded while any agent's files have problems, with a line for each agent."""
         problems = self._snapshot.problems
         if not problems:
             return PartReport(Health.OK)
-        each = [line for problem in problems.values() for line in problem_lines(problem)]
-        more = f" And {len(each) - _MOST_SHOWN} more." if len(each) > _MOST_SHOWN else ""
-        old = [problem.agent for problem in problems.values() if problem.version]
-        serving = f" For these agents, the last valid version stays in use: {', '.join(old)}." if old else ""
-        detail = f"Files of agents have problems. {' '.join(each[:_MOST_SHOWN])}{more}{serving} `responsa agents check` shows all problems."
-        return PartReport(Health.DEGRADED, detail=detail)
+        lines = [_broken(problem) for problem in problems.values()]
+        if (more := len(lines) - _MOST_SHOWN) > 0:
+            lines[_MOST_SHOWN:] = [
+                f"{counted(more, 'further agent')} with problems: see `responsa agents check`."
+            ]
+        return PartReport(Health.DEGRADED, detail="\n".join(lines))
 
     async def poll(self) -> None:
         """Load versions that other servers registered or that open turns need, and drop versions that are no longer
         needed. Reload soon if `default` stands for other models, or another server has published a version. Raises Unavailable.
         """
         async with self._lock:
-            await self._read_experiments()
+            if self._options.experiments is not None:
+                self._experiments = {one.agent: one for one in await self._options.experiments.open()}
             news = await self._versions.since(self._ordinal, ENGINE)
             needed = {*await self._versions.open(), *map(_candidate, self._experiments.values())}
             at_hand = {*self._snapshot.versions, *self._unfit, *(one.name for one in news)}
             old = await self._versions.named(needed - at_hand, ENGINE)
-            found = dict(self._snapshot.versions)
-            for one in [*news, *old]:
-                known = one.name in found or one.name in self._unfit
-                if not known and one.engine < ENGINE:
-                    found[one.name] = self._former(one)
-                elif not known and (agent := await self._restored(one)) is not None:
-                    found[one.name] = agent
-                self._ordinal = max(self._ordinal, one.ordinal)
-            kept = self._kept(found, needed)
+            versions = dict(self._snapshot.versions)
+            for version in [*news, *old]:
+                known = version.name in versions or version.name in self._unfit
+                if not known and version.engine < ENGINE:
+                    versions[version.name] = self._former(version)
+                elif not known and (agent := await self._restored(version)) is not None:
+                    versions[version.name] = agent
+                self._ordinal = max(self._ordinal, version.ordinal)
+            kept = self._kept(versions, needed)
             if kept.keys() != self._snapshot.versions.keys():
                 self._snapshot = replace(self._snapshot, versions=kept)
             if await self._remodelled() or await self._versions.published() != self._published:
                 self.want_reload()
-
-    async def _read_experiments(self) -> None:
-        if self._options.experiments is not None:
-            self._experiments = {one.agent: one for one in await self._options.experiments.open()}
 
     async def _reload(self) -> Sequence[Reloaded]:
         async with self._lock:
@@ -498,16 +503,16 @@ class LiveAgents:
         before = self._snapshot
         current: dict[str, ConfiguredAgent] = {}
         problems: dict[str, Reloaded] = {}
-        for one in scanned:
-            old = before.configured.get(one.identity)
-            if wrong := failed.get(one.identity, one.problems):
+        for entry in scanned:
+            old = before.configured.get(entry.identity)
+            if wrong := failed.get(entry.identity, entry.problems):
                 found = [_problem(each) for each in wrong]
-                version = before.current[one.identity].version if old is not None else ""
-                problems[one.identity] = Reloaded(one.identity, version, changed=False, problems=found)
+                version = before.current[entry.identity].version if old is not None else ""
+                problems[entry.identity] = Reloaded(entry.identity, version, changed=False, problems=found)
                 if old is not None:
-                    current[one.identity] = old
+                    current[entry.identity] = old
             else:
-                current[one.identity] = known[_fingerprint(one)]
+                current[entry.identity] = known[_fingerprint(entry)]
         versions = {**before.versions, **{one.version: one for one in current.values()}}
         published: dict[str, ConfiguredAgent] = {}
         for publication in self._published:
@@ -519,12 +524,12 @@ class LiveAgents:
             current, self._options.coded, problems, self._options.default, versions, published
         )
         outcome = _changes(before, self._snapshot)
-        for one in outcome:
-            if one.problems and before.problems.get(one.agent) != one:
-                lines = list(problem_lines(one))
-                self._log.warning("agent_broken", agent=one.agent, serves=one.version, problems=lines)
-            elif one.changed:
-                self._log.info("agent_changed", agent=one.agent, version=one.version)
+        for entry in outcome:
+            if entry.problems and before.problems.get(entry.agent) != entry:
+                lines = list(problem_lines(entry))
+                self._log.warning("agent_broken", agent=entry.agent, serves=entry.version, problems=lines)
+            elif entry.changed:
+                self._log.info("agent_changed", agent=entry.agent, version=entry.version)
         if self._tasks:
             served = (one for one in self._snapshot.current.values() if isinstance(one, ConfiguredAgent))
             self._warm(one for one in served if before.current.get(one.content.agent) is not one)
@@ -550,7 +555,8 @@ class LiveAgents:
         return ConfiguredAgent(built, stored.name, new_version(content).sha256, self._context)
 
     def _kept(self, versions: Mapping[str, Agent], needed: Collection[str]) -> Mapping[str, Agent]:
-        """The versions, except those that have not been needed for `keep_seconds`, and of the others that are not needed the most recent _MOST_IDLE."""
+        """The versions, except those that have not been needed for `keep_seconds`, and of the others that are not
+        needed the most recent _MOST_IDLE."""
         now = time.monotonic()
         snapshot = self._snapshot
         serving = {one.version for one in (*snapshot.current.values(), *snapshot.configured.values())}
@@ -597,23 +603,31 @@ class LiveAgents:
                 self._log.exception("agents_not_reloaded")
 
 
-def problem_lines(one: Reloaded) -> Iterator[str]:
+def problem_lines(outcome: Reloaded) -> Iterator[str]:
     """A line for each problem: file, line, key, message and suggestion."""
-    for problem in one.problems:
-        place = f"{one.agent}/{problem.file}{f':{problem.line}' if problem.line else ''}"
+    for problem in outcome.problems:
+        place = f"{outcome.agent}/{problem.file}{f':{problem.line}' if problem.line else ''}"
         hint = f" Did you mean “{problem.suggestion}”?" if problem.suggestion else ""
         yield f"{place}: {f'{problem.key}: ' if problem.key else ''}{problem.message}.{hint}"
 
 
+def _broken(outcome: Reloaded) -> str:
+    """What a broken agent does, and its first problem."""
+    does = "stays in its last valid version" if outcome.version else "is left out"
+    more = len(outcome.problems) - 1
+    others = f" `responsa agents check` shows {counted(more, 'further problem')}." if more else ""
+    return f"The agent {outcome.agent} {does}: {next(problem_lines(outcome))}{others}"
+
+
 def _changes(before: AgentSnapshot, after: AgentSnapshot) -> Sequence[Reloaded]:
-    found: list[Reloaded] = []
+    outcomes: list[Reloaded] = []
     for name in sorted({*before.configured, *after.configured, *after.problems}):
         if name in after.problems:
-            found.append(after.problems[name])
+            outcomes.append(after.problems[name])
             continue
         new, old = (one.current[name].version if name in one.configured else "" for one in (after, before))
-        found.append(Reloaded(name, new, changed=new != old))
-    return found
+        outcomes.append(Reloaded(name, new, changed=new != old))
+    return outcomes
 
 
 def _card(identity: str, agent: ConfiguredAgent, file_version: str, *, default: bool) -> AgentCard:
@@ -631,11 +645,12 @@ def _card(identity: str, agent: ConfiguredAgent, file_version: str, *, default: 
         is_default=default,
         tools=config.tools.use,
         file_version=file_version,
+        writes_json=agent.alone is not None and agent.alone.writes_json,
     )
 
 
-def _problem(one: Problem) -> AgentProblem:
-    return AgentProblem(one.file, one.line or 0, one.path, one.message, one.suggestion)
+def _problem(problem: Problem) -> AgentProblem:
+    return AgentProblem(problem.file, problem.line or 0, problem.path, problem.message, problem.suggestion)
 
 
 def unknown(identity: str, known: Iterable[str]) -> NotFound:
@@ -659,14 +674,14 @@ def _fingerprint(scanned: ScannedAgent) -> tuple[str, bytes]:
 
 
 def _built(scanned: Sequence[ScannedAgent], context: BuildContext) -> Mapping[str, Built | BuildFailed]:
-    found: dict[str, Built | BuildFailed] = {}
+    results: dict[str, Built | BuildFailed] = {}
     for one in scanned:
         assert one.content is not None, "it has no problems"
         try:
-            found[one.identity] = build(one.content, context)
+            results[one.identity] = build(one.content, context)
         except BuildFailed as error:
-            found[one.identity] = error
-    return found
+            results[one.identity] = error
+    return results
 
 
 async def _train(agents: Sequence[ConfiguredAgent], log: FilteringBoundLogger) -> None:
@@ -674,11 +689,11 @@ async def _train(agents: Sequence[ConfiguredAgent], log: FilteringBoundLogger) -
         try:
             await agent.train()
         except ExamplesUnfit as error:  # the first question reports the error, too
-            log.error("agent_not_trained", agent=agent.version, error=str(error))
+            log.error("agent_not_trained", version=agent.version, error=str(error))
         except (
             Exception
         ):  # the other agents must still be trained; the first question to this agent tries again
-            log.exception("agent_not_trained", agent=agent.version)
+            log.exception("agent_not_trained", version=agent.version)
 
 
 async def _prepare(agents: Sequence[ConfiguredAgent], log: FilteringBoundLogger) -> None:
@@ -687,5 +702,5 @@ async def _prepare(agents: Sequence[ConfiguredAgent], log: FilteringBoundLogger)
         try:
             await asyncio.to_thread(agent.compile)
         except Exception:  # the other agents must still be compiled
-            log.exception("agent_not_compiled", agent=agent.version)
+            log.exception("agent_not_compiled", version=agent.version)
     await _train(agents, log)

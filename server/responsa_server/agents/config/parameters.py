@@ -6,11 +6,9 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, cast
 
-import jsonschema_rs
-
-from responsa_server.agents.config.check.tables import no_retrieval
 from responsa_server.agents.config.problems import TYPE_NAMES, closest, quoted
 from responsa_server.agents.engine.config import RESOURCE, TEACHERS, ParametersTable
+from responsa_server.agents.engine.schemas import CheckedSchema
 from responsa_server.agents.nodes.teacher import teacher_id
 from responsa_server.domain import names
 from responsa_server.domain.errors import FieldViolation, InvalidRequest, Reason
@@ -28,18 +26,18 @@ _MOST_SHOWN: Final = 64
 
 def schema_of(parameters: ParametersTable) -> dict[str, Any]:
     """The JSON Schema of one flat object without additional properties."""
-    found: dict[str, Any] = {
+    schema: dict[str, Any] = {
         "type": "object",
         "properties": {name: dict(one) for name, one in parameters.properties.items()},
         "additionalProperties": False,
     }
     if parameters.required:
-        found["required"] = list(parameters.required)
-    return found
+        schema["required"] = list(parameters.required)
+    return schema
 
 
 async def with_choices(
-    who: Principal, schema: Mapping[str, object], teachers: Teachers | None
+    caller: Principal, schema: Mapping[str, object], teachers: Teachers | None
 ) -> Mapping[str, object]:
     """The schema with the records that the caller may choose from: a `oneOf` whose entries have `const` and `title`.
 
@@ -49,7 +47,7 @@ async def with_choices(
     wanted = [name for name, one in properties.items() if one.get(RESOURCE) == TEACHERS]
     if not wanted or teachers is None:
         return schema
-    page = await teachers.list(who, ListQuery(MOST_CHOICES, Order("display_name")))
+    page = await teachers.list(caller, ListQuery(MOST_CHOICES, Order("display_name")))
     if not page.items:  # an empty oneOf is not a valid schema
         return schema
     choices = [{"const": str(item.id), "title": item.display_name} for item in page.items]
@@ -66,20 +64,19 @@ class ParameterCheck:
         self._agent = agent
         self._properties = parameters.properties
         self._required: Sequence[str] = parameters.required
-        self._schema = schema_of(parameters)
         self._teachers = teachers
-        self._validator: jsonschema_rs.Draft202012Validator | None = None
+        self._checked = dict[str, CheckedSchema]()
         self._resources = [
             name for name, one in parameters.properties.items() if one.get(RESOURCE) == TEACHERS
         ]
 
-    async def admit(self, who: Principal, question: Question) -> None:
+    async def admit(self, caller: Principal, question: Question) -> None:
         """Check a question's parameters.
 
         Raises InvalidRequest (PARAMETERS_INVALID, TEACHER_ID_MALFORMED), NotFound (TEACHER_NOT_FOUND), Unavailable.
         """
-        given: Mapping[str, object] = json.loads(question.parameters) if question.parameters else {}
-        if violations := list(self._violations(given)):
+        parameters: Mapping[str, object] = json.loads(question.parameters) if question.parameters else {}
+        if violations := list(self._violations(parameters)):
             shown = violations[:_MOST_VIOLATIONS]
             raise InvalidRequest(
                 Reason.PARAMETERS_INVALID,
@@ -88,31 +85,34 @@ class ParameterCheck:
                 tuple(shown),
             )
         for name in self._resources:
-            if name in given and self._teachers is not None:
-                await self._teachers.get(who, teacher_id(given[name], name))
+            if name in parameters and self._teachers is not None:
+                await self._teachers.get(caller, teacher_id(parameters[name], name))
 
-    def _violations(self, given: Mapping[str, object]) -> Iterator[FieldViolation]:
-        for name in sorted(set(given) - set(self._properties)):
+    def _violations(self, parameters: Mapping[str, object]) -> Iterator[FieldViolation]:
+        for name in sorted(set(parameters) - set(self._properties)):
             hint, has = closest(name, self._properties), quoted(sorted(self._properties)) or "none"
             remedy = f"did you mean “{hint}”?" if hint else f"it has {has}"
             message = f"the agent has no such parameter; {remedy}"
             yield FieldViolation(f"{_PATH}.{name[:_MOST_SHOWN]}", "parameters.unknown", message)
         for name in self._required:
-            if name not in given:
+            if name not in parameters:
                 message = f"is missing; give {_wanted(self._properties[name])}"
                 yield FieldViolation(f"{_PATH}.{name}", "parameters.required", message)
-        known = {name: value for name, value in given.items() if name in self._properties}
-        reported = set[str]()
-        if self._validator is None:  # made only for the first question, because many agents may load at once
-            self._validator = jsonschema_rs.Draft202012Validator(
-                self._schema, validate_formats=True, retriever=no_retrieval
-            )
-        for error in self._validator.iter_errors(known):
-            # The error about a missing parameter has no path. The loop above has already reported such errors.
-            if error.instance_path and (name := str(error.instance_path[0])) not in reported:
-                reported.add(name)
-                message = f"is not valid; give {_wanted(self._properties[name])}"
-                yield FieldViolation(f"{_PATH}.{name}", f"parameters.{error.kind.name}", message)
+        for name, schema in self._properties.items():
+            if name not in parameters:
+                continue
+            try:
+                # Made only for the first question, because many agents may load at once.
+                if name not in self._checked:
+                    self._checked[name] = CheckedSchema(schema)
+                mismatch = self._checked[name].error(parameters[name])
+            except ValueError:  # an earlier release admitted the schema
+                message = "cannot be checked; the agent's owner must change its schema"
+                yield FieldViolation(f"{_PATH}.{name}", "parameters.schema", message)
+                continue
+            if mismatch is not None:
+                message = f"is not valid; give {_wanted(schema)}"
+                yield FieldViolation(f"{_PATH}.{name}", f"parameters.{mismatch.kind.name}", message)
 
 
 _BOUNDS: Final[Mapping[str, str]] = {

@@ -101,13 +101,13 @@ class Problem:
 
 def syntax_problem(file: str, error: rtoml.TomlParsingError, first_line: int) -> Problem:
     """A mistake in TOML that begins at this line of a file."""
-    if (found := _AT.match(str(error))) is None:
+    if (match := _AT.match(str(error))) is None:
         return Problem(file, f"is not valid TOML: {error}")
     return Problem(
         file,
-        f"is not valid TOML: {found['message']}",
-        line=int(found["line"]) + first_line - 1,
-        column=int(found["column"]),
+        f"is not valid TOML: {match['message']}",
+        line=int(match["line"]) + first_line - 1,
+        column=int(match["column"]),
     )
 
 
@@ -116,10 +116,10 @@ def in_config(key: Key, message: str, suggestion: str = "") -> Problem:
     return Problem(AGENT_FILE, message, key, suggestion)
 
 
-def closest(given: object, allowed: Iterable[str]) -> str:
+def closest(wanted: object, allowed: Iterable[str]) -> str:
     """The allowed name that is most similar to the given name but differs from it; "" if no allowed name is similar."""
-    others = [one for one in allowed if one != str(given)]
-    found = difflib.get_close_matches(str(given), others, n=1, cutoff=0.6)
+    others = [one for one in allowed if one != str(wanted)]
+    found = difflib.get_close_matches(str(wanted), others, n=1, cutoff=0.6)
     return found[0] if found else ""
 
 
@@ -148,10 +148,10 @@ def from_validation(
     fields. unknown: the message about an unknown key.
     """
     reported = set[Key]()
-    for one in error.errors(include_url=False):
+    for detail in error.errors(include_url=False):
         path = tuple(
             part
-            for part in one["loc"]
+            for part in detail["loc"]
             if part not in _BRANCHES and not str(part).startswith(("function-", "constrained-"))
         )
         if path and path[-1] == "[key]":
@@ -159,9 +159,9 @@ def from_validation(
         if path in reported:  # each branch of a union reports the same value
             continue
         reported.add(path)
-        given, context = one["input"], one.get("ctx", {})
+        value, context = detail["input"], detail.get("ctx", {})
         suggestion = ""
-        match one["type"]:
+        match detail["type"]:
             case "extra_forbidden":
                 message = unknown.format(path[-1])
                 suggestion = closest(path[-1], known or _keys(model, path[:-1]))
@@ -170,24 +170,24 @@ def from_validation(
                 path = path[:-1] if len(path) > 1 else path
             case "literal_error":
                 allowed = re.findall(r"'([^']*)'", str(context.get("expected", "")))
-                message = f"must be {_either(allowed)}, not {shown(given)}"
-                meant = _SYNONYMS.get(str(given).lower(), "")
-                suggestion = meant if meant in allowed else closest(given, allowed)
+                message = f"must be {_either(allowed)}, not {shown(value)}"
+                meant = _SYNONYMS.get(str(value).lower(), "")
+                suggestion = meant if meant in allowed else closest(value, allowed)
             case kind if kind in _BOUNDS:
                 words, bound = _BOUNDS[kind]
-                message = f"must be {words} {_number(context[bound])}, not {shown(given)}"
+                message = f"must be {words} {_number(context[bound])}, not {shown(value)}"
             case "finite_number":
-                message = f"must be a finite number, not {given}"
+                message = f"must be a finite number, not {value}"
             case "string_pattern_mismatch":
-                message = f"“{given}” is not a valid name: use lower-case letters, digits and “_”, with a letter first"
+                message = f"“{value}” is not a valid name: use lower-case letters, digits and “_”, with a letter first"
             case "value_error":
-                message = str(context.get("error", one["msg"]))
+                message = str(context.get("error", detail["msg"]))
             case "string_too_short" | "too_short" | "too_long" | "string_too_long":
-                message = _length(one["type"], context)
+                message = _length(detail["type"], context)
             case kind if kind in _WRONG_TYPES:
-                message = f"must be {TYPE_NAMES[_WRONG_TYPES[kind]]}, not {shown(given)}"
+                message = f"must be {TYPE_NAMES[_WRONG_TYPES[kind]]}, not {shown(value)}"
             case _:
-                message = one["msg"]
+                message = detail["msg"]
         yield Problem(file, message, (*prefix, *path), suggestion)
 
 
@@ -254,17 +254,17 @@ Place = tuple[int, int]
 def positions(text: str, first_line: int = 1) -> Mapping[Key, Place]:
     """The line and column of each key and of each array element. first_line: the line in the file at which the text begins."""
     parser = tree_sitter.Parser(tree_sitter.Language(tree_sitter_toml.language()))
-    found: dict[Key, Place] = {}
+    places: dict[Key, Place] = {}
     counts: dict[Key, int] = {}
     for node in parser.parse(text.encode()).root_node.children:
         match node.type:
             case "pair":
-                _pair(node, (), found)
+                _pair(node, (), places)
             case "table" | "table_array_element":
-                _table(node, found, counts)
+                _table(node, places, counts)
             case _:
                 pass
-    return {key: (line + first_line, column + 1) for key, (line, column) in found.items()}
+    return {key: (line + first_line, column + 1) for key, (line, column) in places.items()}
 
 
 def placed(problems: Iterable[Problem], texts: Mapping[str, tuple[str, int]]) -> Sequence[Problem]:
@@ -274,7 +274,7 @@ def placed(problems: Iterable[Problem], texts: Mapping[str, tuple[str, int]]) ->
     texts: the TOML of each file and the number of its first line.
     """
     known: dict[str, Mapping[Key, Place]] = {}
-    found: list[Problem] = []
+    located: list[Problem] = []
     for problem in problems:
         if problem.line is None and problem.key and problem.file in texts:
             if problem.file not in known:
@@ -291,11 +291,11 @@ def placed(problems: Iterable[Problem], texts: Mapping[str, tuple[str, int]]) ->
             if key is not None:
                 line, column = places[key]
                 problem = replace(problem, line=line, column=column)
-        found.append(problem)
-    return found
+        located.append(problem)
+    return located
 
 
-def _table(node: tree_sitter.Node, found: dict[Key, Place], counts: dict[Key, int]) -> None:
+def _table(node: tree_sitter.Node, places: dict[Key, Place], counts: dict[Key, int]) -> None:
     name, *rest = node.named_children
     parts = list(_names(name))
     key: Key = ()
@@ -304,18 +304,18 @@ def _table(node: tree_sitter.Node, found: dict[Key, Place], counts: dict[Key, in
         if key in counts:  # a key below an array of tables belongs to the last table in the array
             key = (*key, counts[key] - 1)
     key = (*key, parts[-1])
-    found.setdefault(key, _start(name))
+    places.setdefault(key, _start(name))
     if node.type == "table_array_element":
         place = counts.get(key, 0)
         counts[key] = place + 1
         key = (*key, place)
-        found[key] = _start(name)
+        places[key] = _start(name)
     for one in rest:
         if one.type == "pair":
-            _pair(one, key, found)
+            _pair(one, key, places)
 
 
-def _pair(node: tree_sitter.Node, prefix: Key, found: dict[Key, Place]) -> None:
+def _pair(node: tree_sitter.Node, prefix: Key, places: dict[Key, Place]) -> None:
     children = [named_child for named_child in node.named_children if named_child.type != "comment"]
     if len(children) < 2:
         return
@@ -323,21 +323,21 @@ def _pair(node: tree_sitter.Node, prefix: Key, found: dict[Key, Place]) -> None:
     key = prefix
     for part in _names(name):
         key = (*key, part)
-        found.setdefault(key, _start(name))
-    _value(value, key, found)
+        places.setdefault(key, _start(name))
+    _value(value, key, places)
 
 
-def _value(node: tree_sitter.Node, key: Key, found: dict[Key, Place]) -> None:
+def _value(node: tree_sitter.Node, key: Key, places: dict[Key, Place]) -> None:
     if node.named_child_count > _MOST_ELEMENTS:  # problems of its elements have the place of the array
         return
     children = [named_child for named_child in node.named_children if named_child.type != "comment"]
     if node.type == "inline_table":
         for child in children:
-            _pair(child, key, found)
+            _pair(child, key, places)
     elif node.type == "array":
         for place, one in enumerate(children):
-            found[(*key, place)] = _start(one)
-            _value(one, (*key, place), found)
+            places[(*key, place)] = _start(one)
+            _value(one, (*key, place), places)
 
 
 def _names(node: tree_sitter.Node) -> Iterator[str]:

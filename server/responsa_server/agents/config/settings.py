@@ -1,4 +1,4 @@
-"""The settings `agents` and `tools`, which say where the files of agents and tools are."""
+"""The settings `agents` and `tools`, which say where the files of agents and tools are, and `citations`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,11 @@ class AgentSettings(BaseModel, extra="forbid"):
 
     folder: Path | None = Field(
         default=None,
-        description="The folder with your own agents; if empty, `agents` in the data folder. Each agent has a folder that is named after its id. Your agent replaces a shipped agent with the same id.",
+        description=(
+            "The folder with your own agents; if empty, `agents` in the data folder. Each agent has "
+            "a folder that is named after its id. Your agent replaces a shipped agent with the same "
+            "id."
+        ),
     )
     default: str = Field(
         default=DEFAULT,
@@ -25,7 +29,10 @@ class AgentSettings(BaseModel, extra="forbid"):
     )
     watch: bool = Field(
         default=True,
-        description="Whether the server reloads agents when their files change. If this is off, run `responsa agents reload` after a change.",
+        description=(
+            "Whether the server reloads agents when their files change. If this is off, run "
+            "`responsa agents reload` after a change."
+        ),
     )
 
 
@@ -34,5 +41,21 @@ class ToolSettings(BaseModel, extra="forbid"):
 
     folder: Path | None = Field(
         default=None,
-        description="The folder with the declarations of your tools, `NAME.toml`; if empty, `tools` in the data folder. The server reloads these declarations whenever it reloads agents.",
+        description=(
+            "The folder with the declarations of your tools, `NAME.toml`; if empty, `tools` in the "
+            "data folder. The server reloads these declarations whenever it reloads agents."
+        ),
+    )
+
+
+class CitationSettings(BaseModel, extra="forbid"):
+    """The settings for checking the citations of answers."""
+
+    judge: str = Field(
+        default="",
+        description=(
+            "The language model that judges, once for each answer, which sentences their quotes "
+            "carry, as provider:model. It takes at most 10 seconds and half of the turn's remaining "
+            "time. If empty, rules alone decide."
+        ),
     )

@@ -50,10 +50,11 @@ class _Made:
 
 
 class LiveTools:
-    """The declared tools. A declaration with a mistake stays in service as it was when it was last valid. Call `release` after `reload`, and `close` at the end.
+    """The declared tools. A declaration with a mistake stays in service as it was when it was last valid. Call
+    `release` after `reload`, and `close` at the end.
 
-    folder: the folder with the declarations, or None. shipped: the names of the kinds that have a tool without a declaration. report: gets each problem as one line,
-    when it appears.
+    folder: the folder with the declarations, or None. shipped: the names of the kinds that have a tool without a
+    declaration. report: gets each problem as one line, when it appears.
     """
 
     def __init__(
@@ -76,17 +77,18 @@ class LiveTools:
         self._report = report
 
     def reload(self) -> bool:
-        """Read the declarations again and make the tools of those that have changed. Blocks. Returns whether a tool or a problem has changed. Raises OSError."""
-        found = {shipped_tool.name: shipped_tool for shipped_tool in self._shipped_tools()}
+        """Read the declarations again and make the tools of those that have changed. Blocks. Returns whether a tool or
+        a problem has changed. Raises OSError."""
+        declared_tools = {shipped_tool.name: shipped_tool for shipped_tool in self._shipped_tools()}
         if self.folder is not None:
-            found |= {one.name: one for one in read_tools(self.folder, self._kinds)}
+            declared_tools |= {one.name: one for one in read_tools(self.folder, self._kinds)}
         # A declaration may name other files of the folder, such as a secret or a description of an API.
         others = _others(self.folder)
         same = others == self._others
         before, after = self._made, dict[str, _Made]()
         taken = dict[str, str]()
-        for name, one in sorted(found.items()):
-            made = self._remade(one, before.get(name), same=same)
+        for name, declaration in sorted(declared_tools.items()):
+            made = self._remade(declaration, before.get(name), same=same)
             if clash := next((tool.card.id for tool in made.tools if tool.card.id in taken), ""):
                 message = f"its tool “{clash}” has the same name as one of “{taken[clash]}”; rename one of the files"
                 made = _Made(name, made.declaration, (), [_problem(Problem(_file(name), message))])
@@ -95,7 +97,11 @@ class LiveTools:
         kept = {id(tool) for one in after.values() for tool in one.tools}
         self._retired += [tool for one in before.values() for tool in one.tools if id(tool) not in kept]
         self._made, self._others = after, others
-        self._report_new()
+        # A tool that lacks something is reported once, and not with every question.
+        lines = {line(problem) for problem in self.problems()}
+        for text in sorted(lines - self._reported):
+            self._report(text)
+        self._reported = frozenset(lines)
         return after != before
 
     def release(self) -> None:
@@ -113,19 +119,19 @@ class LiveTools:
         self.release()
         await asyncio.gather(*self._closing)
 
-    def granted(self, names: Sequence[str], who: Principal, agent: str) -> Sequence[Tool]:
-        return [candidate.tool for candidate in self.candidates(names, who, agent)]
+    def granted(self, names: Sequence[str], caller: Principal, agent: str) -> Sequence[Tool]:
+        return [candidate.tool for candidate in self.candidates(names, caller, agent)]
 
-    def candidates(self, names: Sequence[str], who: Principal, agent: str) -> Sequence[Candidate]:
-        found = dict[str, Candidate]()
+    def candidates(self, names: Sequence[str], caller: Principal, agent: str) -> Sequence[Candidate]:
+        candidates = dict[str, Candidate]()
         for wanted in names:
             for name, one in self._made.items():
-                if one.declaration is None or not one.declaration.allow.allows(who, agent):
+                if one.declaration is None or not one.declaration.allow.allows(caller, agent):
                     continue
                 for tool in one.tools:
                     if one.declaration.allow.chosen([wanted], {name, tool.card.id}, tool.effect, agent):
-                        found.setdefault(tool.card.id, Candidate(tool, one.declaration.kind))
-        return list(found.values())
+                        candidates.setdefault(tool.card.id, Candidate(tool, one.declaration.kind))
+        return list(candidates.values())
 
     def endpoint(self, tool: str) -> str:
         """See `Toolbox.endpoint`. The tools that need no declaration are parts of this server."""
@@ -137,12 +143,12 @@ class LiveTools:
 
     def entries(self) -> Sequence[ToolEntry]:
         """Return all tools, ordered by id. A declaration that makes no tool, because of its problems, has an entry too."""
-        found = list[ToolEntry]()
-        for name, one in self._made.items():
-            kind = one.declaration.kind if one.declaration else ""
-            allow = one.declaration.allow if one.declaration else Allow()
-            seconds = one.declaration.timeout_seconds if one.declaration else 0.0
-            found += [
+        entries = list[ToolEntry]()
+        for name, made in self._made.items():
+            kind = made.declaration.kind if made.declaration else ""
+            allow = made.declaration.allow if made.declaration else Allow()
+            seconds = made.declaration.timeout_seconds if made.declaration else 0.0
+            entries += [
                 ToolEntry(
                     tool.card,
                     frozenset({name, tool.card.id}),
@@ -150,20 +156,27 @@ class LiveTools:
                     tool.effect,
                     tool.timeout_seconds,
                     allow,
-                    one.problems,
+                    made.problems,
                 )
-                for tool in one.tools
+                for tool in made.tools
             ]
-            if not one.tools:
-                title = one.declaration.title if one.declaration else name
-                description = one.declaration.description if one.declaration else ""
+            if not made.tools:
+                title = made.declaration.title if made.declaration else name
+                description = made.declaration.description if made.declaration else ""
                 card = ToolCard(name, description, title=title)
-                found.append(
+                entries.append(
                     ToolEntry(
-                        card, frozenset({name}), kind, Effect.NONE, seconds, allow, one.problems, usable=False
+                        card,
+                        frozenset({name}),
+                        kind,
+                        Effect.NONE,
+                        seconds,
+                        allow,
+                        made.problems,
+                        usable=False,
                     )
                 )
-        return sorted(found, key=lambda entry: entry.card.id)
+        return sorted(entries, key=lambda entry: entry.card.id)
 
     @property
     def names(self) -> Collection[str]:
@@ -181,57 +194,52 @@ class LiveTools:
             made.append(DeclaredTool(name, declaration, problems))
         return made
 
-    def _remade(self, one: DeclaredTool, before: _Made | None, *, same: bool) -> _Made:
+    def _remade(self, tool: DeclaredTool, before: _Made | None, *, same: bool) -> _Made:
         """The tools of a declaration. same: whether the other files of the folder are as they were."""
-        problems = [_problem(problem) for problem in one.problems]
-        if one.declaration is None:
+        problems = [_problem(problem) for problem in tool.problems]
+        if tool.declaration is None:
             if before is None or before.declaration is None:
-                return _Made(one.name, None, (), problems)
-            return _Made(one.name, before.declaration, before.tools, problems)
-        unchanged = before is not None and before.declaration == one.declaration and not before.problems
-        if before is not None and unchanged and before.tools and (same or not one.declaration.folder):
+                return _Made(tool.name, None, (), problems)
+            return _Made(tool.name, before.declaration, before.tools, problems)
+        unchanged = before is not None and before.declaration == tool.declaration and not before.problems
+        if before is not None and unchanged and before.tools and (same or not tool.declaration.folder):
             return before
         try:
-            tools = self._make(one.declaration)
-            _check(tools, one.declaration, self._kinds[one.declaration.kind].parameters)
+            tools = self._make(tool.declaration)
+            _check(tools, tool.declaration, self._kinds[tool.declaration.kind].parameters)
         except ToolUnfit as error:
-            return _Made(one.name, one.declaration, (), [_problem(_unfit(one, error))])
+            return _Made(tool.name, tool.declaration, (), [_problem(_unfit(tool, error))])
         except (
             Exception
         ) as error:  # a description of another system holds anything, and the other tools must stay
             message = f"its tools cannot be made ({type(error).__name__})"
-            return _Made(one.name, one.declaration, (), [_problem(Problem(_file(one.name), message))])
-        return _Made(one.name, one.declaration, tools)
-
-    def _report_new(self) -> None:
-        """Report each problem when it appears. A tool that lacks something is so reported once, and not with every question."""
-        lines = {line(problem) for problem in self.problems()}
-        for one in sorted(lines - self._reported):
-            self._report(one)
-        self._reported = frozenset(lines)
+            return _Made(tool.name, tool.declaration, (), [_problem(Problem(_file(tool.name), message))])
+        return _Made(tool.name, tool.declaration, tools)
 
 
-def line(one: ToolProblem) -> str:
+def line(problem: ToolProblem) -> str:
     """A problem as one line: file, line, key, message and suggestion."""
-    place = f"{one.file}{f':{one.line}' if one.line else ''}"
-    hint = f" Did you mean “{one.suggestion}”?" if one.suggestion else ""
-    return f"{place}: {f'{one.key}: ' if one.key else ''}{one.message.rstrip('.')}.{hint}"
+    place = f"{problem.file}{f':{problem.line}' if problem.line else ''}"
+    hint = f" Did you mean “{problem.suggestion}”?" if problem.suggestion else ""
+    return f"{place}: {f'{problem.key}: ' if problem.key else ''}{problem.message.rstrip('.')}.{hint}"
 
 
-def _unfit(one: DeclaredTool, error: ToolUnfit) -> Problem:
+def _unfit(tool: DeclaredTool, error: ToolUnfit) -> Problem:
     """The problem of a declaration whose tools cannot be made."""
-    file = _file(one.name)
-    problem = Problem(file, str(error).rstrip("."), error.key, closest(error.given, error.known))
-    return placed([problem], {file: (one.text, 1)})[0]
+    file = _file(tool.name)
+    problem = Problem(file, str(error).rstrip("."), error.key, closest(error.unknown, error.known))
+    return placed([problem], {file: (tool.text, 1)})[0]
 
 
 def _check(tools: Sequence[Tool], declaration: Declaration, parameters: Sequence[str]) -> None:
-    """Raises ToolUnfit if a tool has a schema that cannot be used, or another effect than its declaration says. parameters: see `KindOfTool`."""
+    """Raises ToolUnfit if a tool has a schema that cannot be used, or another effect than its declaration says.
+    parameters: see `KindOfTool`."""
     ids = Counter(tool.card.id for tool in tools)
     for tool in tools:
         if not TOOL_NAME.fullmatch(tool.card.id):
             raise ToolUnfit(
-                f"its tool would be named “{tool.card.id[:100]}”; names have at most 63 of the characters a-z, 0-9, _ and -, so shorten the file's name or the tool's"
+                f"its tool would be named “{tool.card.id[:100]}”; names have at most 63 of the characters "
+                "a-z, 0-9, _ and -, so shorten the file's name or the tool's"
             )
         if ids[tool.card.id] > 1:
             raise ToolUnfit(f"two of its tools would be named “{tool.card.id}”; leave one of them out")
@@ -245,14 +253,18 @@ def _check(tools: Sequence[Tool], declaration: Declaration, parameters: Sequence
             (tool.card.parameters, [own if parameter == "*" else parameter for parameter in parameters]),
             (tool.card.returns, ["returns"] if parameters else []),
         ):
-            if schema is not None and (found := schema_problem(schema)):
-                place = list(found.path)
+            if schema is not None and (problem := schema_problem(schema)):
+                place = list(problem.path)
                 if key != ["returns"]:
                     place = place[1:]  # without “properties”, because the key lists the parameters
                 if key:
-                    raise ToolUnfit(found.message, (*key, *place), given=found.given, known=found.known)
-                at = f" at {'/'.join(map(str, found.path))}" if found.path else ""
-                raise ToolUnfit(f"the schema of the tool “{tool.card.id}” is not valid{at}: {found.message}")
+                    raise ToolUnfit(
+                        problem.message, (*key, *place), unknown=problem.unknown, known=problem.known
+                    )
+                at = f" at {'/'.join(map(str, problem.path))}" if problem.path else ""
+                raise ToolUnfit(
+                    f"the schema of the tool “{tool.card.id}” is not valid{at}: {problem.message}"
+                )
 
 
 def _others(folder: Path | None) -> Sequence[tuple[str, int, int]]:
@@ -271,5 +283,5 @@ def _file(name: str) -> str:
     return _PROBLEM_FILE.format(name)
 
 
-def _problem(one: Problem) -> ToolProblem:
-    return ToolProblem(one.file, one.line or 0, one.path, one.message, one.suggestion)
+def _problem(problem: Problem) -> ToolProblem:
+    return ToolProblem(problem.file, problem.line or 0, problem.path, problem.message, problem.suggestion)

@@ -8,7 +8,7 @@ import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
-from typing import Final, cast
+from typing import Final, TypeVar, cast
 
 from pydantic import TypeAdapter
 
@@ -86,8 +86,8 @@ Admit = Callable[[Principal, Question], Awaitable[None]]
 class PlannedAgent:
     """An `Agent` that runs a plan's graph.
 
-    counted: called at the end of each attempt, once for each fallback of that attempt, even if the attempt failed. price: the highest price among the agent's
-    models today; None if no price is known.
+    counted: called at the end of each attempt, once for each fallback of that attempt, even if the attempt failed.
+    price: the highest price among the agent's models today; None if no price is known.
     admission: checks questions, as `Agent.admit` does; None to accept every question. Raises PlanError.
     """
 
@@ -123,10 +123,10 @@ class PlannedAgent:
             self._graph = Graph(self.plan)
         return self._graph
 
-    async def admit(self, who: Principal, question: Question) -> None:
+    async def admit(self, caller: Principal, question: Question) -> None:
         """Check a question before it is accepted. Raises InvalidRequest, NotFound."""
         if self._admission is not None:
-            await self._admission(who, question)
+            await self._admission(caller, question)
 
     def demand(self, question: Question) -> Demand | None:
         """See `Agent.demand`. The text of the question is the least that a model reads, and no token is shorter than a byte."""
@@ -169,7 +169,7 @@ class PlannedAgent:
             state["older"] = [said(message) for message in older]
         read_before = tuple(dict.fromkeys(version for message in task.history for version in message.read))
         context = Run(
-            task.who,
+            task.caller,
             emit,
             task.meter.add,
             turn_id=task.turn_id,
@@ -185,18 +185,25 @@ class PlannedAgent:
             earlier=read_before,
             recorded=task.recorded,
             pause=task.pause,
+            most_tokens=task.question.max_output_tokens,
         )
         if self.asks_models:
             context.read(read_before)  # a model reads the history
         try:
             ended = await self.compile().run(state, context)
-            end = ending(ended, task.meter.usage)
             uncited = any(one.kind is FallbackKind.UNCITED for one in task.meter.fallbacks)
+            ranking = _of_state(ended, "ranking", _RANKING) or _NO_RANKING
+            shows = uncited or "refusal" in ended or ended.get("declined") or ended.get("model") == PASSAGES
+            if shows and not ranking.made and self.plan.source is not None:
+                evidence = _of_state(ended, "evidence", _EVIDENCE)
+                if evidence is not None:
+                    ranking = await self.plan.source.excerpts(task.caller, evidence, ranking)
+            end = ending(ended, ranking, task.meter.usage)
             if isinstance(end, Answered) and uncited and not (end.citations or end.excerpts):
                 # Nothing of the text is confirmed, so the reader gets the passages beside it.
-                end = replace(end, more_excerpts=_further(_ranking(ended), 0, ()))
+                end = replace(end, more_excerpts=_further(ranking, 0, ()))
         except OverBudget as over:
-            task.meter.over_request = over.limit == "cost_micros" and context.limits.asked
+            task.meter.over_request = over.limit == "cost_micros" and context.limits.requested
             end = _over(over, context.limits, task.meter.usage)
         except Declined as declined:
             message = _UNSAFE_MIDWAY if declined.begun else _UNSAFE
@@ -219,17 +226,16 @@ def _over(over: OverBudget, limits: Limits, usage: Usage) -> Answered | Refused:
     return _written(over.text, complete=False, state={}, usage=usage)
 
 
-def ending(state: Mapping[str, object], usage: Usage) -> Answered | Refused:
+def ending(state: Mapping[str, object], ranking: Ranking, usage: Usage) -> Answered | Refused:
     """The terminal event of a finished state: a cited answer, a refusal, or a model's text without citations.
 
-    usage: the usage of the whole turn.
+    ranking: that of the state, with the excerpts that a refusal or an answer of passages shows. usage: the usage of the whole turn.
     """
-    ranking = _ranking(state)
     if answer_state := state.get("answer"):
         answer = AnswerModel.model_validate(answer_state)
         whole = answer.outcome is AnswerOutcome.COMPLETE
         end = replace(
-            _written(answer.text, complete=whole, state=state, usage=usage),
+            _written(answer.text, complete=whole, state=state, usage=usage, support=ranking.support),
             citations=[of_plain(citation) for citation in answer.citations],
             passages_used=answer.passages_used,
             unsupported=len({one.answer for one in answer.unconfirmed}) or answer.unsupported,
@@ -257,11 +263,14 @@ def ending(state: Mapping[str, object], usage: Usage) -> Answered | Refused:
             str(state.get("intent", "")),
             excerpts=ranking.excerpts if shows else (),
         )
-    end = _written(cast("str", state["text"]), complete=bool(state["complete"]), state=state, usage=usage)
+    text, whole = cast("str", state["text"]), bool(state["complete"])
+    end = _written(text, complete=whole, state=state, usage=usage, support=ranking.support)
     return _with_origin(end, state) if end.passages_used and not state.get("results") else end
 
 
-def _written(text: str, *, complete: bool, state: Mapping[str, object], usage: Usage) -> Answered:
+def _written(
+    text: str, *, complete: bool, state: Mapping[str, object], usage: Usage, support: float = 0.0
+) -> Answered:
     return Answered(
         text=text,
         sha256=hashlib.sha256(text.encode()).digest(),
@@ -270,7 +279,7 @@ def _written(text: str, *, complete: bool, state: Mapping[str, object], usage: U
         passages_used=cast("int", state.get("shown", 0)),
         usage=usage,
         standalone_question=str(state.get("standalone_question", "")),
-        support=_ranking(state).support,
+        support=support,
         intent=str(state.get("intent", "")),
         category=str(state.get("category", "")),
         model=str(state.get("model", "")),
@@ -278,6 +287,7 @@ def _written(text: str, *, complete: bool, state: Mapping[str, object], usage: U
     )
 
 
+Kind = TypeVar("Kind", Evidence, Ranking)
 _RANKING: Final = TypeAdapter(Ranking)
 _EVIDENCE: Final = TypeAdapter(Evidence)
 _NO_RANKING: Final = Ranking()
@@ -287,18 +297,19 @@ _DECLINED: Final = RefusalModel(
 )
 
 
-def _ranking(state: Mapping[str, object]) -> Ranking:
-    ranking = state.get("ranking")
-    return _RANKING.validate_python(ranking) if ranking else _NO_RANKING
+def _of_state(state: Mapping[str, object], key: str, kind: TypeAdapter[Kind]) -> Kind | None:
+    found = state.get(key)
+    return kind.validate_python(found) if found else None
 
 
-def _with_origin(end: Answered, state: Mapping[str, object], given: tuple[str, ...] = ()) -> Answered:
-    """The answer with the collection that it comes from, and its kind. given: the collections, if the answer says them."""
-    found = state.get("evidence")
-    if not found:
+def _with_origin(
+    end: Answered, state: Mapping[str, object], answer_collections: tuple[str, ...] = ()
+) -> Answered:
+    """The answer with the collection that it comes from, and its kind. answer_collections: the collections, if the answer says them."""
+    evidence = _of_state(state, "evidence", _EVIDENCE)
+    if evidence is None:
         return end
-    evidence = _EVIDENCE.validate_python(found)
-    collections = given or evidence.collections
+    collections = answer_collections or evidence.collections
     kinds = {evidence.kinds.get(collection) for collection in collections}
     return replace(
         end,

@@ -1,4 +1,5 @@
-"""Sends an answer's text to the reader in deltas. Removes the marks of citations, of data and of a missing answer, and limits the answer's size."""
+"""Sends an answer's text to the reader in deltas. Removes the marks of citations, of data and of a missing answer, and
+limits the answer's size."""
 
 from __future__ import annotations
 
@@ -20,9 +21,10 @@ class AnswerWriter:
     """Sends each piece of a text when it arrives.
 
     before: the part of the answer's text that was sent earlier. lead: a sentence to send before the model's first words
-    if nothing was sent yet. cites: whether to remove and record marks of citations; marks of data are always removed. passages: how many passages the model was shown.
-    declines: whether the text may begin with the mark `NO_ANSWER`. sends: whether to send the text; if not, another node sends it later. end: the number of bytes
-    of the answer so far; 0 while the text is only white space.
+    if nothing was sent yet. cites: whether to remove and record marks of citations; marks of data are always removed.
+    passages: how many passages the model was shown.
+    declines: whether the text may begin with the mark `NO_ANSWER`. sends: whether to send the text; if not, another
+    node sends it later. end: the number of bytes of the answer so far; 0 while the text is only white space.
     """
 
     def __init__(
@@ -83,7 +85,8 @@ class AnswerWriter:
         return 0 if self._decline is None else self._decline.late
 
     def add(self, text: str) -> bool:
-        """Add the next piece. Returns False if no further text can follow: the text no longer fits and was cut, or the model has declined and goes on nevertheless."""
+        """Add the next piece. Returns False if no further text can follow: the text no longer fits and was cut, or the
+        model has declined and goes on nevertheless."""
         # U+0000 cannot be stored.
         text = text.replace("\x00", "\ufffd")
         self._raw.append(text)
@@ -135,7 +138,9 @@ class AnswerWriter:
             self._emit(text, size)
             self._parts.append(text)
             return True
-        fitting = _fitting(text, left)
+        # The longest prefix of whole characters that has at most `most_bytes` bytes.
+        data = text.encode()
+        fitting = text if len(data) <= left else data[:left].decode(errors="ignore")
         for part in split(fitting, MAX_DELTA_BYTES):
             self._emit(part, len(part.encode()))
         self._parts.append(fitting)
@@ -146,12 +151,6 @@ class AnswerWriter:
             self._run.emit(Delta(text, self.end))
             self._shown = self.end + size
         self.end += size
-
-
-def _fitting(text: str, most_bytes: int) -> str:
-    """The longest prefix of whole characters that has at most `most_bytes` bytes."""
-    data = text.encode()
-    return text if len(data) <= most_bytes else data[:most_bytes].decode(errors="ignore")
 
 
 def emit_text(text: str, run: Run, start: int = 0) -> None:

@@ -31,6 +31,7 @@ from responsa_server.agents.engine.prompts import (
     unfenced_within,
 )
 from responsa_server.domain import names
+from responsa_server.domain.errors import Reason, Unavailable
 from responsa_server.domain.events import (
     Fallback,
     FallbackKind,
@@ -99,7 +100,8 @@ def may_write(run: Run, configured: int, messages: Sequence[PromptMessage], pric
     tokens_left, micros_left = limits.tokens_left(spent), limits.micros_left(spent)
     if tokens_left is None and micros_left is None:
         return configured
-    # What the provider counts may differ from the estimate. At the end of a quota, the highest possible count is taken: no token is shorter than a byte.
+    # What the provider counts may differ from the estimate. At the end of a quota, the highest possible count is taken:
+    # no token is shorter than a byte.
     read = prompt_bytes(messages) if limits.quota else read_tokens(messages)
     most = most_output(
         configured,
@@ -125,9 +127,9 @@ def patience(run: Run, most: float = inf) -> float | None:
 class ModelCall:
     """A call of a model. Implements `Takeover` for the answer.
 
-    model: the model that is currently writing, as `provider:model`. reports: whether the cost is also sent as an event (it
-    is always counted). shows: whether the text so far was sent to the reader. If not, a model that takes the answer up writes it again, because
-    nobody misses what it replaces.
+    model: the model that is currently writing, as `provider:model`. reports: whether the cost is also sent as an event
+    (it is always counted). shows: whether the text so far was sent to the reader. If not, a model that takes the answer
+    up writes it again, because nobody misses what it replaces.
     """
 
     def __init__(
@@ -153,21 +155,21 @@ class ModelCall:
         return kept(text, prefix=prefix) if self._shows() else 0
 
     def prompt(self, stands: str, *, prefix: bool) -> ModelPrompt | None:
-        given = self._prompt
-        longer = continuing(given.messages, neutral(stands)) if stands else given.messages
-        messages = given.messages if prefix else longer
+        prompt = self._prompt
+        longer = continuing(prompt.messages, neutral(stands)) if stands else prompt.messages
+        messages = prompt.messages if prefix else longer
         # What stands counts against the answer's limit.
-        most = max(1, given.max_tokens - len(stands.encode()) // BYTES_A_TOKEN)
+        most = max(1, prompt.max_tokens - len(stands.encode()) // BYTES_A_TOKEN)
         try:
             most = may_write(self._run, most, longer, self._price())
         except OverBudget:
             return None
         self._spending.reads(longer)
         return replace(
-            given,
+            prompt,
             messages=messages,
             max_tokens=most,
-            patience_seconds=patience(self._run, given.patience_seconds or inf),
+            patience_seconds=patience(self._run, prompt.patience_seconds or inf),
             prefix=neutral(stands) if prefix else "",
             takeover=self,
         )
@@ -195,7 +197,15 @@ class ModelCall:
                             self.model = piece.model or self.model
                             self._spending.exactly(piece.usage)
                         case Switched():
-                            self._switched(piece)
+                            self.model = piece.target
+                            self._spending.switched(self._price(piece.target))
+                            shown = piece.begun and self._shows()
+                            self._run.emit(
+                                ProviderSwitched(piece.source, piece.target, piece.fault.value, shown)
+                            )
+                            self._run.fell_back(
+                                Fallback(FallbackKind.PROVIDER, piece.source, piece.target, piece.fault.value)
+                            )
                         case _:
                             yield piece
         except ModelError as error:
@@ -210,13 +220,6 @@ class ModelCall:
                 instruments.MODEL_COST.add(usage.cost_micros, self.model)
                 if self._reports:
                     self._run.emit(ModelUsed(self.model, usage))
-
-    def _switched(self, piece: Switched) -> None:
-        self.model = piece.target
-        self._spending.switched(self._price(piece.target))
-        shown = piece.begun and self._shows()
-        self._run.emit(ProviderSwitched(piece.source, piece.target, piece.fault.value, shown))
-        self._run.fell_back(Fallback(FallbackKind.PROVIDER, piece.source, piece.target, piece.fault.value))
 
 
 class _Spending:
@@ -310,6 +313,27 @@ class _Spending:
             return Usage(input_tokens=read, output_tokens=said, unpriced_tokens=read + said)
         cost = (read * price.input + said * price.output).to_integral_value("ROUND_CEILING")
         return Usage(input_tokens=read, output_tokens=said, cost_micros=int(cost))
+
+
+_FAULTS: Final[Mapping[ModelFault, str]] = {
+    ModelFault.UNREACHABLE: "could not be reached",
+    ModelFault.TIMEOUT: "fell silent",
+    ModelFault.REFUSED: "rejected the request",
+    ModelFault.MALFORMED: "sent an answer that cannot be read",
+    ModelFault.CUT: "broke off its answer",
+    ModelFault.CREDENTIAL: "rejected the key",
+    ModelFault.RATE_LIMITED: "is overloaded",
+    ModelFault.OVERLOADED: "is overloaded",
+    ModelFault.EMPTY: "sent an answer without text",
+}
+
+
+def model_unavailable(error: ModelError, model: str) -> Unavailable:
+    """What a caller is told of a failed call. model: the chain's name, if the error names no model."""
+    model = error.model or model
+    message = f"The server of the model {model} {_FAULTS[error.fault]}; ask again."
+    metadata = {"model": model, "cause": error.fault.value}
+    return Unavailable(Reason.MODEL_UNAVAILABLE, message, metadata, retry_after=error.retry_after or 1.0)
 
 
 Answer = TypeVar("Answer", bound=BaseModel)
@@ -432,10 +456,10 @@ class Asker:
             raise ModelError(ModelFault.EMPTY, "no text", model=self.model.name)
         return text
 
-    async def raw(self, prompt: ModelPrompt, run: Run) -> str:
-        """The whole answer as the model wrote it. Raises ModelError."""
+    async def raw(self, prompt: ModelPrompt, run: Run, most_seconds: float = PATIENCE_SECONDS) -> str:
+        """The whole answer as the model wrote it, within `most_seconds` and half of the turn's remaining time. Raises ModelError."""
         pieces_read, size = list[str](), 0
-        seconds = patience(run, PATIENCE_SECONDS) or 0.0
+        seconds = patience(run, most_seconds) or 0.0
         # A silent model is abandoned a little before the call's time limit, so that some time is left for the next
         # model of the chain.
         prompt = replace(prompt, patience_seconds=_FIRST_WORD * seconds)
@@ -504,8 +528,15 @@ def label_of(run: Run) -> str:
     return names.turn(run.turn_id) if run.turn_id is not None else ""
 
 
-def _object(text: str) -> Any:
+def json_object_of(text: str) -> str:
     """The JSON object in a text, without surroundings such as a code fence. Raises StructuredInvalid."""
+    found = text[text.find("{") : text.rfind("}") + 1]
+    _object(found)
+    return found
+
+
+def _object(text: str) -> Any:
+    """The value of the JSON object in a text. Raises StructuredInvalid."""
     start, end = text.find("{"), text.rfind("}")
     if start < 0 or end < start:
         raise StructuredInvalid("there is no JSON object")

@@ -40,8 +40,9 @@ FAILURES: Final = (NoAnswer, ModelError, TimeoutError, PromptError, KeyError, OS
 class BackgroundModel:
     """A model for work in the background, which belongs to no turn.
 
-    subject: what the work is about, such as `document`; the label of requests, and of the log's entries. prompts: returns the prompts of the package that asks. It is called for each question, so a changed
-    file counts at once. It may block, and may raise OSError and PromptError. seconds: the maximum time of a call.
+    subject: what the work is about, such as `document`; the label of requests, and of the log's entries. prompts:
+    returns the prompts of the package that asks. It is called for each question, so a changed file counts at once. It
+    may block, and may raise OSError and PromptError. seconds: the maximum time of a call.
     """
 
     def __init__(
@@ -61,8 +62,9 @@ class BackgroundModel:
         log: FilteringBoundLogger,
         spent: Callable[[Spent], None] = lambda _: None,
     ) -> Answer:
-        """Ask by a prompt. texts: texts that nobody can trust, by variable; the model gets them as data between marks. form: the form of the answer. log: names the tenant and
-        the work; the tokens and the cost of the call are logged there, because no turn records them. spent: receives the cost, also of a call that fails.
+        """Ask by a prompt. texts: texts that nobody can trust, by variable; the model gets them as data between marks.
+        form: the form of the answer. log: names the tenant and the work; the tokens and the cost of the call are logged
+        there, because no turn records them. spent: receives the cost, also of a call that fails.
 
         Raises one of FAILURES.
         """
@@ -125,6 +127,7 @@ class BackgroundModel:
 
 
 def plain_line(text: str) -> str:
-    """A text of a model on one line, without marks and control characters. Nobody can trust it, because the texts may have told the model what to say."""
+    """A text of a model on one line, without marks and control characters. Nobody can trust it, because the texts may
+    have told the model what to say."""
     printable = "".join(one if one.isprintable() else " " for one in neutral(text))
     return " ".join(printable.split())

@@ -7,14 +7,14 @@ import json
 from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any, Final, TypeVar, cast
+from typing import Final, TypeVar, cast
 
 import jsonschema_rs
 from pydantic import JsonValue
 
 from responsa_server.agents.engine.config import CallLimits
 from responsa_server.agents.engine.node import NodeModel, Run
-from responsa_server.agents.engine.patterns import find_excess
+from responsa_server.agents.engine.schemas import CheckedSchema
 from responsa_server.agents.engine.tool_circuits import ToolCircuits
 from responsa_server.domain.agents import Barrier, RecordedCalls
 from responsa_server.domain.breakers import Breakers
@@ -28,6 +28,7 @@ from responsa_server.domain.events import (
     ToolSource,
 )
 from responsa_server.domain.faults import Fault
+from responsa_server.domain.formatting import in_seconds
 from responsa_server.domain.tools import (
     MAX_ARGUMENTS_BYTES,
     MAX_DATA_BYTES,
@@ -41,12 +42,15 @@ from responsa_server.domain.tools import (
     ToolResult,
 )
 from responsa_server.domain.turns import ToolRecord
-from responsa_server.domain.words import in_seconds
 from responsa_server.telemetry import instruments
+from responsa_server.telemetry.parts import took
 from responsa_server.telemetry.stages import stage
 from responsa_server.text.instructing import without_instructions
 
-UNKNOWN_CONTENT: Final = "The worker was lost while it called this tool, so it is not known whether the call took effect. The tool is not called again."
+UNKNOWN_CONTENT: Final = (
+    "The worker was lost while it called this tool, so it is not known whether the call took "
+    "effect. The tool is not called again."
+)
 # The faults of calls to which the other system has given no answer that shows what it has done.
 _UNANSWERED: Final = frozenset(
     {
@@ -58,7 +62,10 @@ _UNANSWERED: Final = frozenset(
         ToolFault.LOST,
     }
 )
-_UNRECORDED: Final = "This question is answered again to compare versions, so the tool is not called, and this call is not recorded. Answer without its result."
+_UNRECORDED: Final = (
+    "This question is answered again to compare versions, so the tool is not called, and "
+    "this call is not recorded. Answer without its result."
+)
 _SPENT: Final = "The limit on the cost of this answer is reached, so the tool was not called."
 _PAUSED: Final = (
     "This instance was restored from a backup and is paused, so tools with effects are not called."
@@ -89,8 +96,9 @@ class CallModel(NodeModel):
 class ResultModel(NodeModel):
     """The result of a call.
 
-    id: the call's id in the log of the turn; "" if no call was made. An answer that is repeated from an earlier call has the id of that call. title: the name of
-    the tool for people, or "". direct: whether the content answers by itself: a computation, or the short response of a system, but not the results of a search.
+    id: the call's id in the log of the turn; "" if no call was made. An answer that is repeated from an earlier call
+    has the id of that call. title: the name of the tool for people, or "". direct: whether the content answers by
+    itself: a computation, or the short response of a system, but not the results of a search.
     """
 
     call: CallModel
@@ -108,13 +116,14 @@ class CallScope:
     """The documents that a question is about; see `ToolCall`."""
 
     collections: tuple[str, ...] = ()
-    asked: bool = False
+    requested: bool = False
     document_filter: str = ""
 
 
 @dataclass(slots=True)
 class _Plan:
-    """A requested call and what becomes of it: a result that is known before any call is made, an earlier result that it repeats, or a call.
+    """A requested call and what becomes of it: a result that is known before any call is made, an earlier result that
+    it repeats, or a call.
 
     announced: whether an earlier attempt announced the call. doubtful: whether that attempt may have had an effect.
     """
@@ -132,9 +141,10 @@ class _Plan:
 class ToolCaller:
     """Makes the calls that a model or a rule asks for.
 
-    Before a call, its intent is committed to the turn's log (`ToolCalled`); afterwards, its result is (`ToolReturned`). A later attempt at the turn does not
-    repeat a call that has a result. It also does not repeat a call of a tool whose effect is ONCE, or was ONCE when the call was made. Equal calls of a tool
-    without effects are made only once in a turn.
+    Before a call, its intent is committed to the turn's log (`ToolCalled`); afterwards, its result is (`ToolReturned`).
+    A later attempt at the turn does not repeat a call that has a result. It also does not repeat a call of a tool whose
+    effect is ONCE, or was ONCE when the call was made. Equal calls of a tool without effects are made only once in a
+    turn.
     """
 
     def __init__(
@@ -155,24 +165,29 @@ class ToolCaller:
     ) -> Sequence[ResultModel]:
         """The results of the calls, in their order. A failed call is a result, never an error.
 
-        before: the results of the turn's earlier calls. tools: the tools that may be called. scope: the documents that the question is about.
+        before: the results of the turn's earlier calls. tools: the tools that may be called. scope: the documents that
+        the question is about.
         """
         scope = scope or CallScope()
         plans = self._planned(calls, before, {tool.card.id: tool for tool in tools}, run)
         todo = [plan for plan in plans if plan.result is None and plan.same_as is None]
-        for one in todo:
-            run.emit(Status(Step.CALLING_TOOL, f"Calling {one.title or 'a tool'}..."))
-            if not one.announced:
-                effect = cast("Tool", one.tool).effect
-                run.emit(ToolCalled(one.call_id, one.call.tool, one.call.arguments, one.title, effect))
+        for pending in todo:
+            run.emit(Status(Step.CALLING_TOOL, f"Calling {pending.title or 'a tool'}..."))
+            if not pending.announced:
+                effect = cast("Tool", pending.tool).effect
+                run.emit(
+                    ToolCalled(
+                        pending.call_id, pending.call.tool, pending.call.arguments, pending.title, effect
+                    )
+                )
         if any(not one.announced for one in todo):
             committed = Barrier()
             run.emit(committed)
             await committed.passed.wait()
         deadline = asyncio.get_running_loop().time() + self._limits.seconds
         made = await _together([self._called(one, run, deadline, scope) for one in todo])
-        for one, result in zip(todo, made, strict=True):
-            one.result = result
+        for pending, result in zip(todo, made, strict=True):
+            pending.result = result
         return [_result_of(plan, plans) for plan in plans]
 
     def _planned(
@@ -184,7 +199,7 @@ class ToolCaller:
     ) -> Sequence[_Plan]:
         plans = list[_Plan]()
         answered = {_key(one.call): one for one in before if one.outcome is ToolOutcome.OK and one.id}
-        asked = dict[str, int]()
+        places = dict[str, int]()
         spent = run.limits.reached(run.spent())
         for place, call in enumerate(calls):
             tool = tools.get(call.tool)
@@ -219,8 +234,8 @@ class ToolCaller:
                 if (earlier := answered.get(key)) is not None:
                     plan.result = earlier.model_copy(update={"call": call})
                     continue
-                if key in asked:
-                    plan.same_as = asked[key]
+                if key in places:
+                    plan.same_as = places[key]
                     continue
             if run.recorded is not None and plan.tool.effect is not Effect.NONE:
                 plan.result = _recorded(plan, run.recorded)
@@ -232,7 +247,7 @@ class ToolCaller:
                 message = f"This turn may call tools {self._limits.calls} times, and has done so. Answer with the results so far."
                 plan.result = _not_made(plan, ToolFault.REFUSED, message)
                 continue
-            asked[key] = place
+            places[key] = place
         return plans
 
     async def _called(self, plan: _Plan, run: Run, deadline: float, scope: CallScope) -> ResultModel:
@@ -260,12 +275,12 @@ class ToolCaller:
         call = ToolCall(
             f"{run.turn_id}/{plan.call_id}",
             plan.call.arguments,
-            run.who,
+            run.caller,
             run.turn_id,
             sent,
             seconds,
             scope.collections,
-            scope.asked,
+            scope.requested,
             scope.document_filter,
         )
         limit = asyncio.timeout(seconds)
@@ -294,7 +309,9 @@ class ToolCaller:
             circuit.left()
         run.spend(result.usage)
         result = _doubted(plan, result)
-        instruments.TOOL_SECONDS.add(clock() - begun, tool.card.id, result.outcome.value)
+        waited = clock() - begun
+        took(tool.card.id, waited)
+        instruments.TOOL_SECONDS.add(waited, tool.card.id, result.outcome.value)
         await run.faults.at(Fault.AFTER_TOOL, run.turn_id)
         run.emit(returned(plan.call_id, result))
         return _modelled(plan, result)
@@ -321,8 +338,9 @@ def _result_of(plan: _Plan, plans: Sequence[_Plan]) -> ResultModel:
 
 
 def _repeatable(call: CallModel, tool: Tool | None, known: ToolRecord) -> bool:
-    """Whether a call that an earlier attempt announced may be made again. The tool's declaration may have changed since, so both effects count: that
-    of then, since the call may have been made, and that of now, since the repetition uses today's declaration.
+    """Whether a call that an earlier attempt announced may be made again. The tool's declaration may have changed
+    since, so both effects count: that of then, since the call may have been made, and that of now, since the repetition
+    uses today's declaration.
     """
     if tool is None or Effect.ONCE in (tool.effect, known.effect):
         return False
@@ -373,7 +391,8 @@ def _result(known: ToolRecord, outcome: ToolOutcome) -> ToolResult:
 
 
 def is_direct(result: ToolResult) -> bool:
-    """See `ResultModel.direct`. A search returns several sources, or one that is only a part of its content. What gives instructions to an assistant answers nothing."""
+    """See `ResultModel.direct`. A search returns several sources, or one that is only a part of its content. What gives
+    instructions to an assistant answers nothing."""
     text = result.content
     if not result.sources:
         said = _says_something(result.data) if result.data is not None else bool(text.strip())
@@ -439,39 +458,40 @@ def fits(schema: Mapping[str, object], value: object) -> bool:
 class SchemaProblem:
     """Why a JSON Schema cannot be used.
 
-    message: a part of a sentence. path: the place in the schema. given, known: a name that does not exist, and those that exist.
+    message: a part of a sentence. path: the place in the schema. unknown, known: a name that does not exist, and those that exist.
     """
 
     message: str
     path: Sequence[str | int] = ()
-    given: str = ""
+    unknown: str = ""
     known: Sequence[str] = ()
 
 
 def schema_problem(schema: Mapping[str, object]) -> SchemaProblem | None:
     """Why this is not a usable JSON Schema; None if it is."""
     try:
-        _validator(json.dumps(schema, sort_keys=True))
+        _schema(json.dumps(schema, sort_keys=True))
     except jsonschema_rs.ValidationError as error:
         said, path = error.message.splitlines()[0], error.instance_path
-        given = cast("object", error.instance)
-        types = cast("list[object]", given) if isinstance(given, list) else [given]
+        value = cast("object", error.instance)
+        types = cast("list[object]", value) if isinstance(value, list) else [value]
         wrong = next((kind for kind in types if isinstance(kind, str) and kind not in _SCHEMA_TYPES), None)
         if path and path[-1] == "type" and wrong is not None:
             names = ", ".join(f"“{schema_kind}”" for schema_kind in _SCHEMA_TYPES)
             return SchemaProblem(f"there is no type “{wrong}”; there are {names}", path, wrong, _SCHEMA_TYPES)
         if isinstance(error.kind, jsonschema_rs.ValidationErrorKind.Format):
-            why = f"“{given}” is not a regular expression that can be used; look-arounds and references to groups cannot"
+            why = f"“{value}” is not a regular expression that can be used; look-arounds, references to groups and large repetitions cannot"
             return SchemaProblem(why, path)
         return SchemaProblem(said, path)
     except ValueError as error:
-        return SchemaProblem(str(error).splitlines()[0])
+        return SchemaProblem(f"the schema {error}".splitlines()[0])
     return None
 
 
 def checked(result: ToolResult, tool: Tool) -> ToolResult:
-    """The result as the log can store it: valid text without NUL, within the limits. Data that is not valid JSON, is too large or does not fit
-    the tool's schema is an error; if the tool may have had an effect, the outcome is then unknown.
+    """The result as the log can store it: valid text without NUL, within the limits. Data that is not valid JSON, is
+    too large or does not fit the tool's schema is an error; if the tool may have had an effect, the outcome is then
+    unknown.
     """
     content = _cut(_readable(result.content), MAX_RESULT_BYTES, _CUT_NOTE)
     result = replace(result, content=content, sources=_bounded(result.sources))
@@ -497,8 +517,8 @@ def _unusable(tool: Tool, fault: ToolFault, content: str) -> ToolResult:
 
 
 def wire_bytes(value: object, depth: int = 0) -> int:
-    """The size of a plain JSON value on the wire, in bytes; at least as large as the real one. Raises ValueError if the value is not JSON, is nested too deeply, or has text
-    that is not valid Unicode.
+    """The size of a plain JSON value on the wire, in bytes; at least as large as the real one. Raises ValueError if the
+    value is not JSON, is nested too deeply, or has text that is not valid Unicode.
     """
     if depth > _MOST_DEPTH:
         raise ValueError(f"it is nested more than {_MOST_DEPTH} levels deep")
@@ -569,30 +589,20 @@ def _cut(text: str, most: int, note: str = "") -> str:
 def _complaint(schema: Mapping[str, object], value: object) -> str:
     """What does not fit a schema, with the path of the value; "" if all fits. A schema that cannot be used admits nothing."""
     try:
-        validator = _validator(json.dumps(schema, sort_keys=True))
+        checked_schema = _schema(json.dumps(schema, sort_keys=True))
     except (jsonschema_rs.ValidationError, ValueError):
         return "the tool's schema is not valid"
-    found = next(iter(validator.iter_errors(value)), None)
-    if found is None:
+    try:
+        mismatch = checked_schema.error(value)
+    except ValueError as error:
+        return f"the tool's schema {error}"
+    if mismatch is None:
         return ""
-    place = "/".join(map(str, found.instance_path))
-    message = _readable(found.message.splitlines()[0])[:_MOST_COMPLAINT]
+    place = "/".join(map(str, mismatch.instance_path))
+    message = _readable(mismatch.message.splitlines()[0])[:_MOST_COMPLAINT]
     return f"{place}: {message}" if place else message
 
 
-@lru_cache(maxsize=512)
-def _validator(schema: str) -> jsonschema_rs.Draft202012Validator:
-    content = json.loads(schema)
-    if excess := find_excess(content):
-        raise ValueError(f"the schema {excess}")
-    # Regular expressions of others' schemas run in linear time.
-    return jsonschema_rs.Draft202012Validator(
-        content,
-        validate_formats=True,
-        retriever=_no_retrieval,
-        pattern_options=jsonschema_rs.RegexOptions(),
-    )
-
-
-def _no_retrieval(address: str) -> Any:
-    raise ValueError(f"{address} is not fetched")
+@lru_cache(maxsize=128)
+def _schema(schema: str) -> CheckedSchema:
+    return CheckedSchema(json.loads(schema))

@@ -154,7 +154,8 @@ def citation_of(
 
 
 class Mark(NamedTuple):
-    """A mark: its byte offset in the text without marks, the number of the passage that it names, from 1, and the words that it copies from the passage; "" if it copies none."""
+    """A mark: its byte offset in the text without marks, the number of the passage that it names, from 1, and the words
+    that it copies from the passage; "" if it copies none."""
 
     offset: int
     passage: int
@@ -183,8 +184,9 @@ class MarkFilter:
     """Removes marks, and the space before each mark, from a text that arrives in pieces. The result does not depend on
     where the text is cut into pieces.
 
-    A mark names passages by numbers from 1 to 99, and may copy words of one (`MARK`). A number in round brackets is a mark only at a sentence's end, if so many passages are
-    shown and the line does not count with such numbers. Brackets in code are not marks.
+    A mark names passages by numbers from 1 to 99, and may copy words of one (`MARK`). A number in round brackets is a
+    mark only at a sentence's end, if so many passages are shown and the line does not count with such numbers. Brackets
+    in code are not marks.
     """
 
     def __init__(self, start: int = 0, shown: int = 0) -> None:
@@ -193,7 +195,8 @@ class MarkFilter:
         self._start = self._end = start
         self._shown = shown
         self._held: str = ""
-        # The last character that was passed on, whether a space after a mark is dropped, and whether the line counts with numbers in round brackets.
+        # The last character that was passed on, whether a space after a mark is dropped, and whether the line counts
+        # with numbers in round brackets.
         self._last: str = ""
         self._behind = self._counts = False
         # How many backticks opened the current code fence and the current inline code (0 outside of code), and how many
@@ -231,29 +234,29 @@ class MarkFilter:
                 place += 1
                 continue
             code = self._fence or self._inline
-            if found := (_CODE if code else _PASSING).match(text, place):
-                self._say(found.group(), out)
-                place = found.end()
+            if match := (_CODE if code else _PASSING).match(text, place):
+                self._say(match.group(), out)
+                place = match.end()
                 continue
             if not ended and len(text) - place <= MOST_HELD and _BEGUN.match(text, place):
                 self._held = text[place:]
                 break
-            if found := _MARK.match(text, place) or self._round(text, place):
-                self._mark(found.group())
-                place = found.end()
+            if match := _MARK.match(text, place) or self._round(text, place):
+                self._mark(match.group())
+                place = match.end()
                 continue
             self._say(text[place], out)
             place += 1
         return "".join(out)
 
     def _round(self, text: str, place: int) -> re.Match[str] | None:
-        found = _ROUND.match(text, place)
-        if found is not None and not self._line_begins and not self._counts:
+        match = _ROUND.match(text, place)
+        if match is not None and not self._line_begins and not self._counts:
             stopped = bool(self._last) and self._last in _STOPS
-            ends = stopped or bool(found[2]) or found[3] != " "
+            ends = stopped or bool(match[2]) or match[3] != " "
             apart = stopped or text[place] == " "
-            if ends and apart and int(found[1]) <= self._shown:
-                return found
+            if ends and apart and int(match[1]) <= self._shown:
+                return match
         self._counts = self._counts or _COUNTED.match(text, place) is not None
         return None
 
@@ -320,18 +323,18 @@ def _leading(data: bytes, marks: Sequence[Mark]) -> set[int]:
             end = data.find(b"\n", offset)
             line = (data.rfind(b"\n", 0, offset) + 1, end if end >= 0 else len(data))
             lines.setdefault(line, []).append(offset)
-    found = set[int]()
+    leading = set[int]()
     for (start, end), offsets in lines.items():
         # The filter removed the space between a list's marker and a mark.
         begins = _LEAD.fullmatch(data[start : offsets[0]].decode() + " ") is not None
         if begins and _words(data, offsets[0], end) is not None:
-            found |= set(offsets if _words(data, offsets[-1], end) is not None else offsets[:1])
-    return found
+            leading |= set(offsets if _words(data, offsets[-1], end) is not None else offsets[:1])
+    return leading
 
 
 class CitationModel(NodeModel):
-    """A citation as plain state, with its hash in hexadecimal. origin: the tool's source that the quote is from; None if it is from a passage. The fields that name
-    the passage are then empty.
+    """A citation as plain state, with its hash in hexadecimal. origin: the tool's source that the quote is from; None
+    if it is from a passage. The fields that name the passage are then empty.
     """
 
     passage_id: str = ""
@@ -353,8 +356,9 @@ class CitationModel(NodeModel):
 
 
 class AnswerModel(NodeModel):
-    """A whole answer, as plain state. collections: the collections that its text is from; empty if the evidence says so. excerpts: how many of the ranking's excerpts the
-    text shows, from the first. unconfirmed: the sentences that name a passage and that nothing confirms. unsupported: their number, in state that an earlier release stored.
+    """A whole answer, as plain state. collections: the collections that its text is from; empty if the evidence says
+    so. excerpts: how many of the ranking's excerpts the text shows, from the first. unconfirmed: the sentences that
+    name a passage and that nothing confirms. unsupported: their number, in state that an earlier release stored.
     """
 
     text: str = Field(min_length=1)
@@ -389,13 +393,14 @@ class Claimed:
 def claims(text: str, marks: Sequence[Mark]) -> Sequence[Claimed]:
     """The claims that the marks make, in the order of the text. Each pair of a sentence and a passage occurs once.
 
-    A mark belongs to the sentence that contains the mark or ends at it, but only to the sentence's text before the mark. If
-    a sentence has several marks, each mark belongs to the text since the previous mark. Adjacent marks belong to the
-    same text. If a line begins with a mark, that mark belongs to the sentence that follows it, and so do the line's other marks unless the line ends with one.
+    A mark belongs to the sentence that contains the mark or ends at it, but only to the sentence's text before the
+    mark. If a sentence has several marks, each mark belongs to the text since the previous mark. Adjacent marks belong
+    to the same text. If a line begins with a mark, that mark belongs to the sentence that follows it, and so do the
+    line's other marks unless the line ends with one.
     """
     data = text.encode()
     leading = _leading(data, marks)
-    found = dict[tuple[int, int, int], Claimed]()
+    distinct_claims = dict[tuple[int, int, int], Claimed]()
     ranges = sentence_ranges(text)
     starts = [one.start for one in ranges]
     before = 0
@@ -416,8 +421,10 @@ def claims(text: str, marks: Sequence[Mark]) -> Sequence[Claimed]:
             source = _claim(data, near, min(before, offset), end)
         if source is not None:
             words = data[source.start : source.end].decode()
-            found.setdefault((source.start, source.end, passage), Claimed(words, source, passage, quote))
-    return list(found.values())
+            distinct_claims.setdefault(
+                (source.start, source.end, passage), Claimed(words, source, passage, quote)
+            )
+    return list(distinct_claims.values())
 
 
 def _claim(data: bytes, sentences: Sequence[ByteRange], before: int, offset: int) -> ByteRange | None:
@@ -437,21 +444,21 @@ def _claim(data: bytes, sentences: Sequence[ByteRange], before: int, offset: int
 
 def sentence_ranges(text: str) -> Sequence[ByteRange]:
     """The sentences of a text. A line break always ends a sentence, because lists and headings have no full stops."""
-    found: list[ByteRange] = []
+    ranges: list[ByteRange] = []
     start = 0
     for line in text.split("\n"):
         place = start
         for sentence in sentences(line, "en"):
             size = len(sentence.encode())
-            found.append(ByteRange(place, place + size))
+            ranges.append(ByteRange(place, place + size))
             place += size
         start += len(line.encode()) + 1
-    return found
+    return ranges
 
 
 def found_sources(results: Sequence[ResultModel]) -> Sequence[FoundSource]:
-    """The sources that tools returned in a turn so far, in order. A source of a result that repeats an earlier one occurs once. A model cites the sources by their
-    positions, which come after those of the passages.
+    """The sources that tools returned in a turn so far, in order. A source of a result that repeats an earlier one
+    occurs once. A model cites the sources by their positions, which come after those of the passages.
     """
     found: dict[tuple[str, int], FoundSource] = {}
     for result in results:
@@ -484,37 +491,37 @@ def first_part(text: str) -> str:
     return first if first == text else first.removesuffix(" ")
 
 
-def plain(one: AnyCitation) -> CitationModel:
+def plain(citation: AnyCitation) -> CitationModel:
     """A citation as plain state."""
-    sha256 = one.sha256.hex()
-    if isinstance(one, ToolCitation):
+    sha256 = citation.sha256.hex()
+    if isinstance(citation, ToolCitation):
         return CitationModel(
-            title=one.title,
-            uri=one.uri,
-            source=one.source,
-            quote=one.quote,
+            title=citation.title,
+            uri=citation.uri,
+            source=citation.source,
+            quote=citation.quote,
             sha256=sha256,
-            answer=one.answer,
-            score=one.score,
-            origin=one.origin,
-            state=one.state,
+            answer=citation.answer,
+            score=citation.score,
+            origin=citation.origin,
+            state=citation.state,
         )
     return CitationModel(
-        passage_id=str(one.passage_id),
-        document_id=str(one.document_id),
-        version=one.version,
-        title=one.title,
-        uri=one.uri,
-        source=one.source,
-        quote=one.quote,
+        passage_id=str(citation.passage_id),
+        document_id=str(citation.document_id),
+        version=citation.version,
+        title=citation.title,
+        uri=citation.uri,
+        source=citation.source,
+        quote=citation.quote,
         sha256=sha256,
-        answer=one.answer,
-        score=one.score,
-        page=one.page,
-        box=one.box,
-        path=one.path,
-        date=one.date,
-        state=one.state,
+        answer=citation.answer,
+        score=citation.score,
+        page=citation.page,
+        box=citation.box,
+        path=citation.path,
+        date=citation.date,
+        state=citation.state,
     )
 
 

@@ -22,11 +22,14 @@ NODE_NAME: Final = "^[a-z][a-z0-9_]{0,62}$"
 DEFAULT_MODEL: Final = "default"
 """In a chain, this name stands for the models that the setting `models.default` names."""
 PASSAGES: Final = "passages"
-"""In a chain, this name means “no model”, and it is the model name of an answer that shows passages of documents. With it in the chain, the turn takes the edge
-`on = "unavailable"` of the node that would ask a model.
+"""In a chain, this name means “no model”, and it is the model name of an answer that shows passages of documents. With
+it in the chain, the turn takes the edge `on = "unavailable"` of the node that would ask a model.
 """
 BYTES_A_TOKEN: Final = 4
 """The estimate of a token's size."""
+
+FORMER_MODELS: Final = {"extractive": PASSAGES}
+"""The names of earlier releases that are gone from chains, each with the name that replaces it."""
 
 TEMPLATE: Final = "template"
 """The model name of an answer that was made from a template."""
@@ -54,13 +57,26 @@ class ModelTable(Table):
     chain: Texts = Field(
         (DEFAULT_MODEL,),
         min_length=1,
-        description='The models, in the order in which they are asked. The server asks a model only when all models before it are unavailable. If no model is available, the turn takes the node\'s edge `on = "unavailable"`; without such an edge, the turn fails. If the list ends with “passages”, the node must have an edge `on = "unavailable"`.',
+        max_length=100,
+        description=(
+            "The models, in the order in which they are asked. The server asks a model only when all "
+            "models before it are unavailable. If no model is available, the turn takes the node's "
+            'edge `on = "unavailable"`; without such an edge, the turn fails. If the list ends with '
+            '“passages”, the node must have an edge `on = "unavailable"`.'
+        ),
     )
     temperature: float | None = Field(
         None, ge=0, le=2, description="How freely the model chooses its words; unset: the provider's default."
     )
     max_output_tokens: int = Field(
         1024, ge=1, le=65536, description="The maximum number of tokens that a model may write in one call."
+    )
+    json_output: bool = Field(
+        True,
+        description=(
+            "Whether programs may ask the models for JSON: what an answer says as JSON, and JSON of "
+            "the models alone. The server checks no citations of JSON."
+        ),
     )
 
     @property
@@ -81,7 +97,10 @@ class HistoryTable(Table):
         3000,
         ge=0,
         le=200_000,
-        description="The maximum number of tokens in the messages that a turn reads in full, estimated as a quarter of their bytes; 0: no limit.",
+        description=(
+            "The maximum number of tokens in the messages that a turn reads in full, estimated as a "
+            "quarter of their bytes; 0: no limit."
+        ),
     )
     older: int = Field(
         0, ge=0, le=400, description="The maximum number of earlier messages that a summary covers."
@@ -119,7 +138,12 @@ class RetrievalTable(Table):
     )
     subject: Literal["", "caller"] = Field(
         "",
-        description="If “caller”, the search finds only documents about the asking user, and documents in `collections` that have no subject. This rule applies to users of every role. The collections and the filter of a question can only narrow the search further. If empty, the search finds all documents that the user may read.",
+        description=(
+            "If “caller”, the search finds only documents about the asking user, and documents in "
+            "`collections` that have no subject. This rule applies to users of every role. The "
+            "collections and the filter of a question can only narrow the search further. If empty, "
+            "the search finds all documents that the user may read."
+        ),
     )
     source_parameter: str = Field(
         "",
@@ -127,7 +151,12 @@ class RetrievalTable(Table):
     )
     sources: Mapping[str, SourceTable] = Field(
         default_factory=dict[str, SourceTable],
-        description="The places to search, for each value of the parameter that `retrieval.source_parameter` names. Each entry has `collections`, a `filter` (as in a search), or both, and may have a `description` for a model that chooses among them. If a question has no value for the parameter, no entry applies.",
+        description=(
+            "The places to search, for each value of the parameter that `retrieval.source_parameter` "
+            "names. Each entry has `collections`, a `filter` (as in a search), or both, and may have "
+            "a `description` for a model that chooses among them. If a question has no value for the "
+            "parameter, no entry applies."
+        ),
     )
     top_k: int | None = Field(
         None,
@@ -146,7 +175,11 @@ class RetrievalTable(Table):
         6000,
         ge=100,
         le=100_000,
-        description="The maximum size of the passages in a prompt, in tokens of four bytes. The passages take at most half of the model's window, and at most an eighth of a small model's window.",
+        description=(
+            "The maximum size of the passages in a prompt, in tokens of four bytes. The passages "
+            "take at most half of the model's window, and at most an eighth of a small model's "
+            "window."
+        ),
     )
 
     @property
@@ -170,13 +203,18 @@ class LimitsTable(Table):
     cost_micros: int = Field(
         0,
         ge=0,
-        description="The maximum cost, in millionths of a US dollar. A request can only lower this limit. The limit does not cover models without a known price; the server logs a warning that names these models.",
+        description=(
+            "The maximum cost, in millionths of a US dollar. A request can only lower this limit. "
+            "The limit does not cover models without a known price; the server logs a warning that "
+            "names these models."
+        ),
     )
 
 
 @dataclass(frozen=True, slots=True)
 class CallLimits:
-    """The limits of an agent's tool calls. seconds: the time for calls that are made together. calls: the maximum number of calls in a turn."""
+    """The limits of an agent's tool calls. seconds: the time for calls that are made together. calls: the maximum
+    number of calls in a turn."""
 
     seconds: float = 60.0
     calls: int = 16
@@ -188,13 +226,20 @@ class ToolsTable(Table):
     use: Texts = Field(
         (),
         max_length=64,
-        description='The tools, by the names of their declarations. A tool that this server lacks, or that a user may not use, is left out. `"*"` stands for all tools that change nothing, and for all tools whose declarations name the agent in `allow.agents`.',
+        description=(
+            "The tools, by the names of their declarations. A tool that this server lacks, or that a "
+            'user may not use, is left out. `"*"` stands for all tools that change nothing, and for '
+            "all tools whose declarations name the agent in `allow.agents`."
+        ),
     )
     seconds: float = Field(
         60.0,
         gt=0,
         le=3600,
-        description="The maximum number of seconds for a group of calls that are made together. Each tool also has its own limit for one call.",
+        description=(
+            "The maximum number of seconds for a group of calls that are made together. Each tool "
+            "also has its own limit for one call."
+        ),
     )
     calls: int = Field(16, ge=1, le=64, description="The maximum number of calls in a turn.")
 
@@ -202,9 +247,11 @@ class ToolsTable(Table):
 class ParametersTable(Table):
     """`parameters`: the parameters of a question, as one flat JSON Schema."""
 
-    required: Texts = Field((), description="The parameters that a question must have.")
+    required: Texts = Field((), max_length=100, description="The parameters that a question must have.")
     properties: Mapping[str, Mapping[str, JsonValue]] = Field(
-        default_factory=dict[str, Mapping[str, JsonValue]], description="The JSON Schema of each parameter."
+        default_factory=dict[str, Mapping[str, JsonValue]],
+        max_length=100,
+        description="The JSON Schema of each parameter.",
     )
 
 
@@ -276,14 +323,14 @@ class WhenTable(Table):
     @property
     def tests(self) -> Mapping[str, Any]:
         """The tests that the file gives for the field, by their names in the file."""
-        given = {
+        tests = {
             "is": self.equals,
             "in": self.within,
             "above": self.above,
             "below": self.below,
             "empty": self.empty,
         }
-        return {name: value for name, value in given.items() if value is not None}
+        return {name: value for name, value in tests.items() if value is not None}
 
     @model_validator(mode="after")
     def _one_thing(self) -> WhenTable:
@@ -341,7 +388,9 @@ class AgentConfig(Table):
         max_length=200,
         description="The name that users see. The agent's id is the name of its folder.",
     )
-    description: str = Field("", max_length=2000, description="One sentence about the agent's purpose.")
+    description: str = Field(
+        "", max_length=2000, description="The agent's purpose in a whole sentence: `This agent …`."
+    )
     questions: Texts = Field((), max_length=20, description="Examples of questions.")
     without_retrieval: str = Field(
         WITHOUT_RETRIEVAL,
@@ -358,7 +407,7 @@ class AgentConfig(Table):
     tools: ToolsTable = ToolsTable.model_validate({})
     parameters: ParametersTable = ParametersTable.model_validate({})
     nodes: Mapping[Annotated[str, Field(pattern=NODE_NAME)], NodeTable] = Field(
-        min_length=1, description="The nodes, by name."
+        min_length=1, max_length=200, description="The nodes, by name."
     )
     graph: GraphTable = GraphTable.model_validate({})
 

@@ -1,6 +1,7 @@
 """How a model takes up an answer that another model broke off: what stays of the text, and whether the new text fits it. Pure.
 
-The tests for repetition compare words without case, punctuation and citation marks, because models change these when they repeat themselves.
+The tests for repetition compare words without case, punctuation and citation marks, because models change these when
+they repeat themselves.
 """
 
 from __future__ import annotations
@@ -48,8 +49,8 @@ def words_of(text: str) -> Sequence[str]:
 def whole_sentences(text: str) -> int:
     """How many characters the whole sentences of a broken-off text have, with the white space and the citation marks after them.
 
-    Only the text that follows a sentence shows that the sentence is whole: a full stop at the end may belong to a number, and a line break there may be
-    the first of two. Unfinished code is left out.
+    Only the text that follows a sentence shows that the sentence is whole: a full stop at the end may belong to a
+    number, and a line break there may be the first of two. Unfinished code is left out.
     """
     said = text.rstrip()
     end = place = said.rfind("\n") + 1
@@ -66,7 +67,8 @@ def whole_sentences(text: str) -> int:
 
 
 def kept(text: str, *, prefix: bool) -> int:
-    """How many characters of a broken-off text stay; 0 if it is not worth keeping. prefix: whether the next model continues the text itself."""
+    """How many characters of a broken-off text stay; 0 if it is not worth keeping. prefix: whether the next model
+    continues the text itself."""
     end = len(text) if prefix else whole_sentences(text)
     return end if len(words_of(text[:end])) >= LEAST_KEPT else 0
 
@@ -126,7 +128,10 @@ class SeamComparison:
             if len(compared) == most or whole:
                 return Fit.RESTARTS if len(compared) >= LEAST_KEPT else Fit.FITS
             return Fit.OPEN
-        if self._repeated(words):
+        if any(
+            self._same(self._words[-size:], words[:size])
+            for size in range(_RUN, min(len(words), len(self._words)) + 1)
+        ):
             return Fit.REPEATS
         # A run of words may still become a repetition, but only if it is one so far.
         return Fit.OPEN if not whole and self._may_repeat(words) else Fit.FITS
@@ -138,12 +143,6 @@ class SeamComparison:
             and self._text[:1].isalnum()
             and len(self._words[-1]) > 1
             and words[0].startswith(self._words[-1])
-        )
-
-    def _repeated(self, words: Sequence[str]) -> bool:
-        return any(
-            self._same(self._words[-size:], words[:size])
-            for size in range(_RUN, min(len(words), len(self._words)) + 1)
         )
 
     def _may_repeat(self, words: Sequence[str]) -> bool:

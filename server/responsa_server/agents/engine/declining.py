@@ -1,4 +1,5 @@
-"""What a model's text must not be sent for: the mark with which the model says that the passages do not answer, and a text that they do not support. Pure."""
+"""What a model's text must not be sent for: the mark with which the model says that the passages do not answer, and a
+text that they do not support. Pure."""
 
 from __future__ import annotations
 
@@ -19,9 +20,11 @@ _MOST_LEAD: Final = 8
 class DeclineFilter:
     """Removes the mark from a text that arrives in pieces. The result does not depend on where the text is cut into pieces.
 
-    The beginning of the text is held back until it is decided whether it is the mark. If it is, the model declines, and the rest of the text is dropped.
+    The beginning of the text is held back until it is decided whether it is the mark. If it is, the model declines, and
+    the rest of the text is dropped.
 
-    declined: whether the text begins with the mark. late: how many marks stand further on. over: whether text has followed the mark with which the model declined.
+    declined: whether the text begins with the mark. late: how many marks stand further on. over: whether text has
+    followed the mark with which the model declined.
     """
 
     def __init__(self, *, begun: bool = False) -> None:
@@ -100,6 +103,7 @@ def _lead_of(text: str) -> int:
 
 
 def _fits(text: str, start: int) -> int:
-    """How many characters from `start` on are the beginning of the mark, or the whole mark, in upper or lower case; 0 if the text goes on in another way."""
+    """How many characters from `start` on are the beginning of the mark, or the whole mark, in upper or lower case; 0
+    if the text goes on in another way."""
     given = text[start : start + len(NO_ANSWER)].lower().replace("_", " ").replace("-", " ")
     return len(given) if NO_ANSWER.startswith(given) else 0

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, cast
 
 from responsa_server.agents.engine.config import BEGIN, FINISH, AgentConfig, EdgeTable, WhenTable
-from responsa_server.agents.engine.node import Plain
+from responsa_server.agents.engine.node import OBJECTS, Plain
 from responsa_server.agents.engine.rewriting import standalone
 from responsa_server.agents.engine.state import StateMessage
 
@@ -137,9 +137,12 @@ def _reader(field: str) -> Callable[[Plain], object]:
     def read(state: Plain) -> object:
         value = state.get(first)
         for part in rest:
-            if not isinstance(value, Mapping):
+            if isinstance(value, OBJECTS):
+                value = getattr(value, part, None)
+            elif isinstance(value, Mapping):
+                value = cast("Mapping[str, object]", value).get(part)
+            else:
                 return None
-            value = cast("Mapping[str, object]", value).get(part)
         return value
 
     return read
@@ -186,26 +189,26 @@ def possible_edges(config: AgentConfig, *, model: bool) -> Mapping[str, Sequence
 
 
 def _possible(config: AgentConfig, name: str, *, model: bool) -> Sequence[EdgeTable]:
-    found, ended = list[EdgeTable](), set[str | None]()
+    edges, ended = list[EdgeTable](), set[str | None]()
     for edge in edges_from(config, name):
         certain = fixed(edge.when, model=model)
         if certain is False or edge.on in ended:
             continue
-        found.append(edge)
+        edges.append(edge)
         if certain and edge.limit is None:
             ended.add(edge.on)
-    return found
+    return edges
 
 
 def beyond(edges: Mapping[str, Sequence[EdgeTable]], start: str) -> set[str]:
     """The nodes that can be reached from `start` over at least one edge."""
-    found, left = set[str](), [start]
+    reached, left = set[str](), [start]
     while left:
         for edge in edges.get(left.pop(), ()):
-            if edge.target not in found:
-                found.add(edge.target)
+            if edge.target not in reached:
+                reached.add(edge.target)
                 left.append(edge.target)
-    return found
+    return reached
 
 
 def reachable(edges: Mapping[str, Sequence[EdgeTable]]) -> set[str]:

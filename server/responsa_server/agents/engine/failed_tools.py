@@ -31,8 +31,8 @@ _CORRECTED: Final = frozenset({ToolFault.ARGUMENTS, ToolFault.REFUSED})
 
 
 def failed_calls(results: Sequence[ResultModel]) -> Sequence[ResultModel]:
-    """The failed calls that people must know of. Left out: a call of a tool that does not exist, and a call that was not made because the request was wrong
-    if another call of the same tool succeeded.
+    """The failed calls that people must know of. Left out: a call of a tool that does not exist, and a call that was
+    not made because the request was wrong if another call of the same tool succeeded.
     """
     done = {result.call.tool for result in results if result.outcome is ToolOutcome.OK}
     return [
@@ -61,17 +61,17 @@ def without_documents(fallbacks: Sequence[Fallback], traits: Traits) -> str:
     return traits.without_retrieval if lost else ""
 
 
-def titled(one: ResultModel) -> str:
+def titled(result: ResultModel) -> str:
     """The name of a result's tool at the beginning of a sentence."""
-    tool = one.title or one.call.tool
+    tool = result.title or result.call.tool
     return tool[:1].upper() + tool[1:]
 
 
-def _sentence(one: ResultModel, *, again: bool) -> str:
+def _sentence(result: ResultModel, *, again: bool) -> str:
     """again: whether another call of the tool succeeded."""
-    subject = f"A call of {one.title or one.call.tool}" if again else titled(one)
-    what = _SENTENCES.get(one.fault, _FAILED) if one.fault is not None else _FAILED
-    return f"{subject} {what}{_UNKNOWN if one.outcome is ToolOutcome.UNKNOWN else ''}."
+    subject = f"A call of {result.title or result.call.tool}" if again else titled(result)
+    what = _SENTENCES.get(result.fault, _FAILED) if result.fault is not None else _FAILED
+    return f"{subject} {what}{_UNKNOWN if result.outcome is ToolOutcome.UNKNOWN else ''}."
 
 
 NO_MODEL: Final = "no_model"
@@ -83,7 +83,8 @@ MOST_REPORTED: Final = 12
 
 
 def tools_unused(parts: NodeParts, run: Run, cause: str, called: Collection[str] = ()) -> None:
-    """Report a fallback for each tool that the agent uses and the user may use. Searches in the documents are left out, because the agent answers from these without them.
+    """Report a fallback for each tool that the agent uses and the user may use. Searches in the documents are left out,
+    because the agent answers from these without them.
 
     cause: NO_MODEL, SMALL_MODEL, or the model's failure. called: the tools that the turn has called; they are left out, too.
     """
@@ -91,7 +92,7 @@ def tools_unused(parts: NodeParts, run: Run, cause: str, called: Collection[str]
         return
     found = [
         candidate.tool.card.id
-        for candidate in parts.candidates(run.who)
+        for candidate in parts.candidates(run.caller)
         if candidate.kind != KNOWLEDGE_SEARCH
     ]
     for tool in [one for one in found if one not in called][:MOST_REPORTED]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from time import monotonic
-from typing import Any, Final, Protocol, cast
+from typing import Any, Final, cast
 
 from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
@@ -27,10 +27,11 @@ from responsa_server.agents.engine.state import (
     plain_fallback,
 )
 from responsa_server.domain.agents import Milestone, Withdrawal
+from responsa_server.domain.answers import EvidenceSource
 from responsa_server.domain.errors import Reason, TooSlow, Unavailable
 from responsa_server.domain.events import Delta, Fallback, FallbackKind, Status
+from responsa_server.domain.formatting import in_seconds
 from responsa_server.domain.tools import Effect
-from responsa_server.domain.words import in_seconds
 from responsa_server.telemetry import instruments
 from responsa_server.telemetry.stages import stage
 
@@ -80,13 +81,15 @@ class Detour:
 class Plan:
     """The nodes of a graph by name, and a route for BEGIN and for each node.
 
-    detours: the detours, by the name of the failed node. steps: the maximum number of nodes that a turn may run; 0 for no limit.
+    detours: the detours, by the name of the failed node. steps: the maximum number of nodes that a turn may run; 0 for
+    no limit. source: makes the excerpts that a turn shows at its end.
     """
 
     nodes: Mapping[str, AnyNode]
     routes: Sequence[Route]
     detours: Mapping[str, Detour] = field(default_factory=dict[str, Detour])
     steps: int = 0
+    source: EvidenceSource | None = None
 
     @property
     def keys(self) -> frozenset[str]:
@@ -145,31 +148,37 @@ class _Watched:
         self._emit(event)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Walk:
-    """The context of one run for LangGraph. run: the run, which sends its events through `watch`."""
+    """The context of one run for LangGraph. run: the run, which sends its events through `watch`. next: the node that
+    follows the steps so far; "" before the first one."""
 
     run: Run
     watch: _Watched
+    next: str = ""
 
 
 _Compiled = CompiledStateGraph[GraphState, _Walk, GraphState, GraphState]
+_Action = Callable[[GraphState, Run, _Watched], Awaitable[GraphState]]
 
 
 class Graph:
     """A plan, compiled once for all runs. Raises PlanError.
 
-    For LangGraph, the state is a single value, and each node returns a new state. If each key had its own LangGraph channel,
-    LangGraph would split and join the state around every node and edge.
+    For LangGraph, the state is a single value. If each key had its own LangGraph channel, LangGraph would split and
+    join the state around every node and edge. A step of LangGraph runs the
+    nodes from one of its own to the next one of its own, because a step costs as much as many a node: the first node of
+    a run is one, and the first of each loop.
     """
 
     def __init__(self, plan: Plan) -> None:
         verify(plan)
         self._plan = plan
-        ways_out = {route.source: route for route in plan.routes}
-        self._actions = {name: _wrapped(plan, node, ways_out[name]) for name, node in plan.nodes.items()}
+        self._routes = {route.source: route for route in plan.routes}
+        self._actions = {name: _wrapped(plan, node, self._routes[name]) for name, node in plan.nodes.items()}
         self._anywhere: _Compiled | None = None
-        self._whole = self._compiled(anywhere=ways_out[BEGIN].choose is not None)
+        begin = self._routes[BEGIN].targets
+        self._whole = self._compiled({*begin, *_loops(plan)} - {FINISH})
 
     async def run(self, state: GraphState, context: Run) -> Mapping[str, object]:
         """Run the graph from `context.begin_at` to its end, and return the last state.
@@ -184,56 +193,69 @@ class Graph:
                 raise StateError(
                     f"a milestone names the node {context.begin_at}, which this graph does not have"
                 )
-            graph = self._anywhere = self._anywhere or self._compiled(anywhere=True)
+            graph = self._anywhere = self._anywhere or self._compiled(frozenset(self._plan.nodes))
         watch = _Watched(context.emit)
-        walk = _Walk(replace(context, emit=watch), watch)
+        walk = _Walk(replace(context, emit=watch), watch, context.begin_at)
         return cast("Mapping[str, object]", await graph.ainvoke(state, context=walk))  # pyright: ignore[reportUnknownMemberType]
 
-    def _compiled(self, *, anywhere: bool) -> _Compiled:
-        """anywhere: whether a run may begin at any node; this option costs time in every run. Without it, each run begins at
-        the plan's first node.
-        """
+    def _compiled(self, heads: Set[str]) -> _Compiled:
+        """heads: the nodes at which a step of LangGraph begins. A run may begin at each of them."""
         graph: StateGraph[GraphState, _Walk, GraphState, GraphState] = StateGraph(
             _STATE, context_schema=_Walk
         )
-        for name, action in self._actions.items():
-            graph.add_node(name, action, input_schema=_STATE)  # pyright: ignore[reportUnknownMemberType, reportCallIssue, reportArgumentType] - LangGraph's overloads
-        for route in self._plan.routes:
-            detour = self._plan.detours.get(route.source)
-            if route.source == BEGIN and anywhere:
-                graph.add_conditional_edges(START, _entry(route), _ends([*self._plan.nodes, FINISH]))
-            elif route.source == BEGIN:
-                graph.add_edge(START, _target(route.targets[0]))
-            elif detour is None and route.choose is None:
-                graph.add_edge(route.source, _target(route.targets[0]))
-            else:
-                targets = [*route.targets, *(detour.targets if detour is not None else ())]
-                graph.add_conditional_edges(route.source, _way_on(route), _ends(targets))
+
+        async def walked(state: Any, *, runtime: Runtime[_Walk]) -> Any:
+            walk = runtime.context
+            while True:
+                state = await self._actions[walk.next](state, walk.run, walk.watch)
+                walk.next = _next(self._routes[walk.next], state)
+                if walk.next == FINISH or walk.next in heads:
+                    return state
+
+        # These functions are async, because LangGraph would run plain functions on another thread.
+        async def entry(state: Any, *, runtime: Runtime[_Walk]) -> str:
+            runtime.context.next = runtime.context.next or _next(self._routes[BEGIN], state)
+            return runtime.context.next
+
+        async def way_on(_: Any, *, runtime: Runtime[_Walk]) -> str:
+            return runtime.context.next
+
+        ends = _ends([*sorted(heads), FINISH])
+        graph.add_conditional_edges(START, entry, ends)
+        for name in sorted(heads):
+            # LangGraph's overloads do not know such a node.
+            graph.add_node(  # pyright: ignore[reportUnknownMemberType, reportCallIssue]
+                name,
+                walked,  # pyright: ignore[reportArgumentType]
+                input_schema=_STATE,
+            )
+            graph.add_conditional_edges(name, way_on, ends)
         compiled = graph.compile()  # pyright: ignore[reportUnknownMemberType]
         # The code around each node counts the steps and reports the limit. LangGraph's limit is a second guard.
         most = self._plan.steps + 2 if self._plan.steps else _MOST_STEPS
         return compiled.with_config({"recursion_limit": most})
 
 
-class _Entry(Protocol):
-    async def __call__(self, state: Any, *, runtime: Runtime[_Walk]) -> str: ...
-
-
-# The functions below are async, because LangGraph would run plain functions on another thread.
-
-
-def _entry(route: Route) -> _Entry:
-    async def enter(state: Any, *, runtime: Runtime[_Walk]) -> str:
-        return runtime.context.run.begin_at or _next(route, state)
-
-    return enter
-
-
-def _way_on(route: Route) -> Callable[[Any], Awaitable[str]]:
-    async def choose(state: Any) -> str:
-        return _next(route, state)
-
-    return choose
+def _loops(plan: Plan) -> Set[str]:
+    """The nodes to which an edge leads back: the first of each loop, in the order in which a search from BEGIN meets them."""
+    ways: dict[str, list[str]] = {route.source: [*route.targets] for route in plan.routes}
+    for source, detour in plan.detours.items():
+        ways[source] += detour.targets
+    heads, above, done = set[str](), set[str](), set[str]()
+    left = [(BEGIN, iter(ways[BEGIN]))]
+    while left:
+        name, targets = left[-1]
+        above.add(name)
+        target = next(targets, None)
+        if target is None:
+            above.discard(name)
+            done.add(name)
+            left.pop()
+        elif target in above:
+            heads.add(target)
+        elif target not in done and target != FINISH:
+            left.append((target, iter(ways[target])))
+    return heads
 
 
 def _next(route: Route, state: GraphState) -> str:
@@ -279,10 +301,6 @@ def verify(plan: Plan) -> None:
             )
 
 
-class _Action(Protocol):
-    def __call__(self, state: Any, *, runtime: Runtime[_Walk]) -> Awaitable[Any]: ...
-
-
 def _wrapped(plan: Plan, node: AnyNode, route: Route) -> _Action:
     name = node.name
     detour = plan.detours.get(name)
@@ -303,10 +321,13 @@ def _wrapped(plan: Plan, node: AnyNode, route: Route) -> _Action:
         begun = monotonic()
         diverted = ""
         try:
-            _affordable(node, context)
+            if node.calls_model and not node.has_rule and (limit := context.limits.reached(context.spent())):
+                raise OverBudget(limit)
             if node.announcement is not None:
                 context.emit(Status(node.announcement.step, node.announcement.message))
             given = node.validate_input(state)
+            if node.begins_attempts:
+                context.emit(Milestone(kept(name, state)))
             output = dict(node.validate_output(await _attempts(node, given, context, watch)))
         except (Unavailable, OverBudget) as error:
             target = None
@@ -348,11 +369,7 @@ def _wrapped(plan: Plan, node: AnyNode, route: Route) -> _Action:
             context.emit(Milestone(kept(_next(route, cast("GraphState", after)), after)))
         return after
 
-    # LangGraph disassembles the functions of nodes at each compile, so it gets a short one.
-    async def work(state: GraphState, *, runtime: Runtime[_Walk]) -> Any:
-        return await step(state, runtime.context.run, runtime.context.watch)
-
-    return work
+    return step
 
 
 def _counted(plan: Plan, state: GraphState) -> int:
@@ -362,12 +379,6 @@ def _counted(plan: Plan, state: GraphState) -> int:
     if (steps := state.get("steps", 0) + 1) > plan.steps:
         raise OverBudget("steps", _sent(state))
     return steps
-
-
-def _affordable(node: AnyNode, context: Run) -> None:
-    """Raises OverBudget if the node needs a model and the turn's budget is spent."""
-    if node.calls_model and not node.has_rule and (limit := context.limits.reached(context.spent())):
-        raise OverBudget(limit)
 
 
 def _sent(state: GraphState) -> str:
@@ -394,11 +405,11 @@ def cause(error: Unavailable | OverBudget) -> str:
     return f"{error.reason.value.lower()}{f':{detail}' if detail else ''}"
 
 
-async def _attempts(node: AnyNode, given: Any, context: Run, watch: _Watched) -> Any:
+async def _attempts(node: AnyNode, inputs: Any, context: Run, watch: _Watched) -> Any:
     pause = node.policy.pause_seconds
     for attempt in range(1, node.policy.attempts + 1):
         try:
-            return await _in_time(node, given, context)
+            return await _in_time(node, inputs, context)
         except Unavailable as error:
             # If text was sent, another attempt would send the same text again.
             if attempt == node.policy.attempts or watch.text or isinstance(error, TooSlow):
@@ -408,11 +419,11 @@ async def _attempts(node: AnyNode, given: Any, context: Run, watch: _Watched) ->
     raise PlanError(f"the node {node.name} allows no attempt")
 
 
-async def _in_time(node: AnyNode, given: Any, context: Run) -> Any:
+async def _in_time(node: AnyNode, inputs: Any, context: Run) -> Any:
     limit = asyncio.timeout(node.policy.timeout_seconds)
     try:
         async with limit:
-            return await node.process(given, context)
+            return await node.process(inputs, context)
     except TimeoutError as error:
         if not limit.expired():  # the node itself raised the error
             raise
@@ -454,7 +465,7 @@ def plan(
         _route(name, [edge for edge in edges[name] if edge.on is None], model=model)
         for name in (BEGIN, *nodes)
     ]
-    return Plan(nodes, routes, detours, config.limits.steps)
+    return Plan(nodes, routes, detours, config.limits.steps, parts.source)
 
 
 def _made(name: str, table: NodeTable, parts: NodeParts, kinds: Mapping[str, NodeKind]) -> AnyNode:

@@ -35,7 +35,7 @@ class NodeParts:
     price: the function that returns the models' prices at the time of a call. traits: values from the agent's tables;
     `plan` fills them in. small: the small models of the chain (`Models.small`). larger: the chain without its small
     models; None if no model is left. requests_tools: whether a model of the chain can request tools.
-    breakers: the circuit breakers of the tools.
+    breakers: the circuit breakers of the tools. citation_model: asks the model that judges the citations of all agents.
     """
 
     source: EvidenceSource | None = None
@@ -54,14 +54,15 @@ class NodeParts:
     price: Pricing = no_price
     traits: Traits = field(default_factory=Traits)
     sections: SectionSource | None = None
+    citation_model: Asker | None = None
 
-    def candidates(self, who: Principal) -> Sequence[Candidate]:
+    def candidates(self, caller: Principal) -> Sequence[Candidate]:
         """The tools that `granted` returns, with what is needed to choose among them."""
-        return self.tools.candidates(self.traits.tools, who, self.traits.agent)
+        return self.tools.candidates(self.traits.tools, caller, self.traits.agent)
 
-    def granted(self, who: Principal) -> Sequence[Tool]:
+    def granted(self, caller: Principal) -> Sequence[Tool]:
         """The tools that the agent uses and that this user may use, as they are declared now."""
-        return self.tools.granted(self.traits.tools, who, self.traits.agent)
+        return self.tools.granted(self.traits.tools, caller, self.traits.agent)
 
     def asker(self, prompt: object) -> Asker | None:
         """The asker for a node with this prompt or table of prompts; None if the agent has no model or the node has no prompt."""

@@ -15,6 +15,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field
 
 from responsa_server.domain.agents import Barrier, DocumentsRead, Milestone, RecordedCalls, Withdrawal
+from responsa_server.domain.answers import Evidence, Ranking
 from responsa_server.domain.events import (
     Cited,
     Delta,
@@ -50,13 +51,14 @@ _QUOTAS: Final = {"tokens": "tokens of language models", "cost_micros": "money"}
 class Limits:
     """The limits of a turn: nodes, tokens of language models, and cost in millionths of a US dollar. 0 means no limit.
 
-    asked: whether the request itself set the limit on the cost. quota: the names of the limits that are lower because of the user's quota.
+    requested: whether the request itself set the limit on the cost. quota: the names of the limits that are lower because
+    of the user's quota.
     """
 
     steps: int = 0
     tokens: int = 0
     cost_micros: int = 0
-    asked: bool = False
+    requested: bool = False
     quota: frozenset[str] = frozenset()
 
     def lowered(self, cost_micros: int) -> Limits:
@@ -65,10 +67,11 @@ class Limits:
         """
         if not cost_micros or 0 < self.cost_micros <= cost_micros:
             return self
-        return replace(self, cost_micros=cost_micros, asked=True)
+        return replace(self, cost_micros=cost_micros, requested=True)
 
     def within(self, grant: Grant | None) -> Limits:
-        """The limits of a turn that may use at most the tokens and the money of the grant from its user's quota. None: no quota limits the turn."""
+        """The limits of a turn that may use at most the tokens and the money of the grant from its user's quota. None:
+        no quota limits the turn."""
         if grant is None:
             return self
         given = {metric.value: grant.of(metric) for metric in Metric}
@@ -82,7 +85,7 @@ class Limits:
             self,
             tokens=lower.get("tokens", self.tokens),
             cost_micros=lower.get("cost_micros", self.cost_micros),
-            asked=self.asked and "cost_micros" not in lower,
+            requested=self.requested and "cost_micros" not in lower,
             quota=short,
         )
 
@@ -107,8 +110,11 @@ class Limits:
     def sentence(self, limit: str) -> str:
         """The message for a question that reaches a limit, with the remedy. limit: a key under `limits`."""
         if limit in self.quota:
-            return f"The answer would take more {_QUOTAS[limit]} than your quota has left. Ask again when your quota resets, or ask an administrator for a larger one."
-        if limit == "cost_micros" and self.asked:
+            return (
+                f"The answer would take more {_QUOTAS[limit]} than your quota has left. Ask again when "
+                "your quota resets, or ask an administrator for a larger one."
+            )
+        if limit == "cost_micros" and self.requested:
             return "An answer would cost more than you allow for it. Allow more, or ask for less at a time."
         return f"An answer would {_MORE[limit]}. Ask for less at a time."
 
@@ -163,7 +169,10 @@ Input = TypeVar("Input", bound=NodeModel)
 Output = TypeVar("Output", bound=NodeModel)
 
 Plain = Mapping[str, object]
-"""State in LangGraph: texts, numbers, booleans, None, and lists and mappings of these."""
+"""State in LangGraph: texts, numbers, booleans, None, and lists and mappings of these, and `OBJECTS`."""
+OBJECTS: Final = (Evidence, Ranking)
+"""What stays an object in the state, because to make plain values of it and to read them again costs more than many a
+node. Only a milestone makes plain values of it."""
 
 Progress = (
     Status
@@ -210,13 +219,15 @@ class Run:
     """One run of a graph: the user, the receiver of events, and the count of costs. A run is never part of the state.
 
     turn_id: the turn; None outside a turn. begin_at: the node that a milestone of an earlier attempt names; "" to begin
-    at the first node. tools: the tool calls of earlier attempts, by call_id. limits, spent: the turn's budget, and how much
-    of the budget was spent. fallen: the current node's fallbacks; the engine moves them into the state. noted: called for
-    each fallback. nonce: the number in the marks around untrusted text, the same in every attempt. until: the end of the
-    turn's time limit, by the event loop's clock. earlier: what the turns of the history have read. recorded, pause: see `AnswerTask`.
+    at the first node. tools: the tool calls of earlier attempts, by call_id. limits, spent: the turn's budget, and how
+    much of the budget was spent. fallen: the current node's fallbacks; the engine moves them into the state. noted:
+    called for each fallback. nonce: the number in the marks around untrusted text, the same in every attempt. until:
+    the end of the turn's time limit, by the event loop's clock. earlier: what the turns of the history have read.
+    recorded, pause: see `AnswerTask`. most_tokens: the most tokens that a model may write for the answer's text in one
+    call; 0 for the agent's own limit.
     """
 
-    who: Principal
+    caller: Principal
     emit: Callable[[Progress], None]
     spend: Callable[[Usage], None]
     turn_id: UUID | None = None
@@ -233,6 +244,7 @@ class Run:
     earlier: Sequence[VersionRead] = ()
     recorded: RecordedCalls | None = None
     pause: Pause = NOT_PAUSED
+    most_tokens: int = 0
 
     def read(self, versions: Iterable[VersionRead | None]) -> None:
         """Record what a model is about to read, or what the answer is drawn from. None stands for a text that comes from no document."""
@@ -280,6 +292,8 @@ class Node(abc.ABC, Generic[Input, Output]):
     """Whether the node calls a model. If so, a milestone follows the node, because a repeated call would cost money again."""
     replaces_model: FallbackKind | None = FallbackKind.PASSAGES
     """The kind of fallback that a detour around a model to this node reports; None if it reports none."""
+    begins_attempts: bool = False
+    """Whether a milestone precedes the node, so that a later attempt that begins at it knows that it was begun before (`Run.begin_at`)."""
     has_rule: bool = False
     """Whether the node can work without a model when the turn's budget is spent."""
     reads: Mapping[str, str] = _SAME
@@ -297,14 +311,17 @@ class Node(abc.ABC, Generic[Input, Output]):
         )
 
     @abc.abstractmethod
-    async def process(self, given: Input, run: Run) -> Output:
+    async def process(self, inputs: Input, run: Run) -> Output:
         """Do the work. Raises ResponsaError with a message for the user. Another attempt may follow Unavailable, but not
         TooSlow.
         """
 
     def validate_output(self, output: Output) -> Plain:
         """The output as plain state, validated with the output model. Raises pydantic.ValidationError."""
-        plain = cast("Plain", type(output).__pydantic_serializer__.to_python(output, mode="json"))
+        objects = {name: value for name, value in output if isinstance(value, OBJECTS)}
+        serializer = type(output).__pydantic_serializer__
+        values: dict[str, object] = serializer.to_python(output, mode="json", exclude=set(objects))
+        plain = values | objects
         self.output_model.__pydantic_validator__.validate_python(plain)
         return {self.writes.get(name, name): value for name, value in plain.items()} if self.writes else plain
 
@@ -356,7 +373,7 @@ class Offered:
 
 
 def named(
-    options: type[NodeOptions], given: Mapping[str, Any]
+    options: type[NodeOptions], values: Mapping[str, Any]
 ) -> Iterator[tuple[tuple[str, ...], Names, str]]:
     """The files that the given options name. Each result is the option's path, the file's kind and the file's name.
 
@@ -366,7 +383,7 @@ def named(
         for role in info.metadata:
             if not isinstance(role, Names):
                 continue
-            value = given.get(name)
+            value = values.get(name)
             if isinstance(value, str):
                 yield (name,), role, value
             elif isinstance(value, dict):

@@ -1,8 +1,9 @@
 """Prompts: strict templates that keep instructions, questions and retrieved text apart.
 
-A prompt's file has a front matter, a system part and, below the line `=== user`, a user part. The system part never contains
-texts of users, documents or models, except those that the agent's owner has made its examples. Such texts are neutralised; in other parts of prompts, they also stand between marks. The marks hold a
-number that the authors of the texts cannot know. The system part ends with an explanation of the marks.
+A prompt's file has a front matter, a system part and, below the line `=== user`, a user part. The system part never
+contains texts of users, documents or models, except those that the agent's owner has made its examples. Such texts are
+neutralised; in other parts of prompts, they also stand between marks. The marks hold a number that the authors of the
+texts cannot know. The system part ends with an explanation of the marks.
 """
 
 from __future__ import annotations
@@ -10,9 +11,10 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any, Final, cast
 from uuid import UUID
 
@@ -22,7 +24,7 @@ from pydantic import Field
 from responsa_server.agents.engine.config import Table
 from responsa_server.agents.engine.node import Plain
 from responsa_server.agents.engine.state import StateMessage
-from responsa_server.agents.engine.tags import find_excess, tags
+from responsa_server.agents.engine.tags import find_excess, find_foreign, tags
 from responsa_server.domain.conversations import Speaker
 from responsa_server.domain.models import PromptMessage, Provenance, Role
 
@@ -180,7 +182,8 @@ def unfenced(text: str, mark: str) -> str:
 
 
 def unfenced_within(value: object, mark: str) -> object:
-    """A JSON value without marks in its texts and keys; see `unfenced`. Marks are removed after parsing, because they may be escaped in JSON."""
+    """A JSON value without marks in its texts and keys; see `unfenced`. Marks are removed after parsing, because they
+    may be escaped in JSON."""
     match value:
         case str():
             return unfenced(value, mark)
@@ -213,11 +216,17 @@ comes from the node (`formats`).
 HISTORY: Final = "history"
 PASSAGES: Final = "passages"
 _FUEL: Final = 500_000
+MOST_STEPS: Final = 10_000
+"""The maximum number of steps in which a prompt is filled in. A pass of a short loop takes about ten."""
+MOST_MADE: Final = 2_500_000
+"""The maximum number of characters that the variables of a prompt put into it. It is more than the longest history has."""
+MOST_WRITTEN: Final = 256 * 1024
+"""The maximum number of characters of a prompt's part with the partials that it includes."""
+# Each step may read all values, which takes at most about half a nanosecond a byte.
+_MOST_READ: Final = 1_000_000_000
 _GLOBALS: Final = ("debug", "range", "cycler", "joiner", "namespace", "dict")
-_INCLUDE: Final = re.compile(
-    r"\{%[-+]?\s*include\s+(?:(['\"])(?P<name>[^'\"]*)\1\s*[-+]?%\}|(?P<other>[^%]*))"
-)
-_FOREIGN: Final = re.compile(r"\{%[-+]?\s*(?P<tag>import|from|extends)\b")
+_INCLUDE: Final = re.compile(r"\{%[-+]?\s*include\s*(['\"])(?P<name>[^'\"\\]*)\1\s*[-+]?%\}")
+_MOST_NESTED: Final = 50
 _QUOTED: Final = re.compile(r"\"[^\"\n]*\"|'[^'\n]*'")
 _WORD: Final = re.compile(
     r"(?:(?:\||^\{%[-+]?\s*filter\b)\s*(?P<filter>[A-Za-z_]\w*))|\bis\s+(?:not\s+)?(?P<test>[A-Za-z_]\w*)"
@@ -230,12 +239,16 @@ FILTERS: Final = (
     *("unique", "upper", "urlencode"),
 )
 """The template engine's filters, from which suggestions are made."""
+PROMPT_FILTERS: Final = ("default", "first", "join", "last", "length", "lower", "upper")
+"""The filters of prompts. Those that make a text are `_Meter`'s."""
 TESTS: Final = (
     *("boolean", "defined", "divisibleby", "endingwith", "even", "false", "float", "integer", "iterable"),
     *("lower", "mapping", "none", "number", "odd", "safe", "sequence", "startingwith", "string", "true"),
     *("undefined", "upper"),
 )
 """The template engine's tests, from which suggestions are made."""
+PROMPT_TESTS: Final = tuple(test for test in TESTS if test != "divisibleby")
+"""The tests of prompts: with 0, the engine's `divisibleby` panics."""
 _ELSEWHERE: Final[Mapping[str, str]] = {
     "upcase": "upper",
     "downcase": "lower",
@@ -327,32 +340,42 @@ class Uses:
 
 @dataclass(frozen=True, slots=True)
 class UnknownWord:
-    """A filter or a test that the template engine does not have. file, line: where a prompt or one of its partials first uses it. known: words of the same kind."""
+    """A filter or a test that templates do not have. file, line: where a prompt or one of its partials first uses it.
+    known: words of the same kind."""
 
     file: str
     line: int
     kind: str
     word: str
+    known: Sequence[str]
 
     @property
     def message(self) -> str:
         """What is wrong, as a part of a sentence."""
-        return f"templates have no {self.kind} “{self.word}”"
+        found = f"templates have no {self.kind} “{self.word}”"
+        # The word is not misspelt.
+        return (
+            f"{found} here; they have {', '.join(self.known)}" if self.word in (*FILTERS, *TESTS) else found
+        )
 
     @property
     def synonym(self) -> str:
-        """The name of the engine's filter that other template engines call `word`; "" if there is no such filter."""
-        return _ELSEWHERE.get(self.word.lower(), "") if self.kind == "filter" else ""
-
-    @property
-    def known(self) -> Sequence[str]:
-        """The names from which another suggestion is made."""
-        return FILTERS if self.kind == "filter" else TESTS
+        """The name of the filter that other template engines call `word`; "" if there is no such filter."""
+        found = _ELSEWHERE.get(self.word.lower(), "") if self.kind == "filter" else ""
+        return found if found in self.known else ""
 
 
 def included(text: str) -> Sequence[str]:
     """The names of the partials that a template includes."""
-    return [found["name"] for found in _INCLUDE.finditer(text) if found["name"] is not None]
+    return [name for _, name in _includes(text) if name is not None]
+
+
+def _includes(text: str) -> Iterator[tuple[int, str | None]]:
+    """The place of each include, and the name of its partial; None if it is not a text."""
+    for tag in tags(text):
+        if tag.statement == "include":
+            found = _INCLUDE.match(text, tag.start)
+            yield tag.start, None if found is None else found["name"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -363,45 +386,57 @@ class _Part:
 
 
 class PromptSet:
-    """All prompts of one version of an agent. Immutable.
+    """All prompts of one version of an agent. Immutable, and safe for several threads.
+
+    Prompts have a small language (`tags.find_foreign`, PROMPT_FILTERS), because they are filled in within the server:
+    whatever their authors wrote, a filling takes less than a second and 50 MB. The templates of mappings, which are
+    filled in within the sandbox, have all of minijinja's.
 
     `broken` maps the name of each broken prompt to its errors. Using a broken prompt raises the first of these errors.
     """
 
     def __init__(
-        self, prompts: Mapping[str, PromptSource], partials: Mapping[str, Partial] | None = None
+        self,
+        prompts: Mapping[str, PromptSource],
+        partials: Mapping[str, Partial] | None = None,
+        *,
+        in_sandbox: bool = False,
     ) -> None:
+        """in_sandbox: whether the templates are filled in within the sandbox, and may have minijinja's whole language."""
         self._prompts = dict(prompts)
         self._partials = dict(partials or {})
         self._parts: dict[str, tuple[_Part, _Part | None]] = {}
         self.broken: dict[str, list[PromptError]] = {}
+        self._meter = None if in_sandbox else _Meter()
         self._environment = minijinja.Environment(
             undefined_behavior="strict",
             fuel=_FUEL,
             pycompat=False,
             auto_escape_callback=lambda _: False,
             trim_blocks=True,
+            filters=self._meter and self._meter.filters,
+            finalizer=self._meter and self._meter.counted,
         )
         for name in _GLOBALS:
             self._environment.remove_global(name)
+        # The engine calls back into Python while it holds a lock of its own, so a second thread would wait for it with
+        # the interpreter's lock.
+        self._filling = threading.Lock()
         self._broken_parts = dict[str, PromptError]()
         self._texts = dict[str, str]()
+        self._words = dict[str, Sequence[tuple[str, str, int]]]()
         self._includes = dict[str, Sequence[str]]()
+        self._names = dict[str, frozenset[str]]()
         self._uses = dict[str, Uses]()
         for name, one in self._partials.items():
             self._add(_Part(name, one.file, 1), one.text)
-        for name, one in self._partials.items():
-            for match in _INCLUDE.finditer(one.text):
-                if name in self._reached([match["name"]]):
-                    line = _line(_Part(name, one.file, 1), one.text, match.start())
-                    error = PromptError(
-                        one.file,
-                        line,
-                        f"{name} includes itself through {match['name']}; remove one of the includes",
-                    )
-                    self._broken_parts.setdefault(name, error)
         for name, source in self._prompts.items():
-            self._take(name, source)
+            self._split(name, source)
+        self._measure()
+        for name, parts in self._parts.items():
+            reached = self._reached([part.template for part in parts if part is not None])
+            if found := [self._broken_parts[one] for one in reached if one in self._broken_parts]:
+                self.broken[name] = found
 
     @property
     def names(self) -> Sequence[str]:
@@ -440,19 +475,22 @@ class PromptSet:
         return self._uses[name]
 
     def unknown_words(self, name: str) -> Sequence[UnknownWord]:
-        """The unknown filters and tests of a prompt's parts and of their partials, each once. The template engine itself finds one only when it comes to it.
+        """The unknown filters and tests of a prompt's parts and of their partials, each once. The template engine
+        itself finds one only when it comes to it.
 
         Raises KeyError, PromptError.
         """
-        found = dict[tuple[str, str], UnknownWord]()
+        words = dict[tuple[str, str], UnknownWord]()
         parts = {one.template: one for one in self._sound(name) if one is not None}
+        filters, tests = (FILTERS, TESTS) if self._meter is None else (PROMPT_FILTERS, PROMPT_TESTS)
         for template in self._reached(list(parts)):
             part = parts.get(template) or _Part(template, self._partials[template].file, 1)
-            for kind, word, line in _words(part, self._texts[template]):
+            for kind, word, line in self._words[template]:
                 # Both names are safe here, because they are words.
                 if not self._environment.eval_expr(f"'{word}' is {kind}"):
-                    found.setdefault((kind, word), UnknownWord(part.file, line, kind, word))
-        return list(found.values())
+                    known = filters if kind == "filter" else tests
+                    words.setdefault((kind, word), UnknownWord(part.file, line, kind, word, known))
+        return list(words.values())
 
     def where(self, name: str, variable: str, *, system: bool) -> tuple[str, int | None]:
         """The file and the line where a part of a prompt, or a partial in that part, first uses a variable.
@@ -517,7 +555,7 @@ class PromptSet:
         }
         return self._filled(part, plain).strip()
 
-    def _take(self, name: str, source: PromptSource) -> None:
+    def _split(self, name: str, source: PromptSource) -> None:
         lines = source.body.split("\n")
         place = next((place for place, line in enumerate(lines) if line.rstrip() == USER_LINE), None)
         system = _Part(f"{name}#system", source.file, source.body_line)
@@ -527,13 +565,18 @@ class PromptSet:
             user = _Part(f"{name}#user", source.file, source.body_line + place + 1)
             self._add(user, "\n".join(lines[place + 1 :]))
         self._parts[name] = (system, user)
-        reached = self._reached([part.template for part in (system, user) if part is not None])
-        if found := [self._broken_parts[one] for one in reached if one in self._broken_parts]:
-            self.broken[name] = found
 
     def _add(self, part: _Part, text: str) -> None:
         self._texts[part.template], self._includes[part.template] = text, included(text)
-        error = _excess(part, text) or _unfit(part, text, self._partials)
+        self._words[part.template] = list(_words(part, text))
+        for kind, word, _ in self._words[part.template]:
+            if self._meter is not None and kind == "filter" and word not in PROMPT_FILTERS:
+                self._environment.remove_filter(word)
+            if self._meter is not None and kind == "test" and word not in PROMPT_TESTS:
+                self._environment.remove_test(word)
+        found = find_excess(text) or (None if self._meter is None else find_foreign(text))
+        error = None if found is None else PromptError(part.file, _line(part, text, found[0]), found[1])
+        error = error or _unfit(part, text, self._partials)
         if error is None:
             try:
                 self._environment.add_template(part.template, text)
@@ -542,19 +585,50 @@ class PromptSet:
         if error is not None:
             self._broken_parts[part.template] = error
 
+    def _measure(self) -> None:
+        """Find the templates that include themselves, and those that become too long."""
+        sizes, new_sizes = dict[str, int](), dict[str, int]()
+        for _ in range(_MOST_NESTED):
+            new_sizes = {
+                name: len(text) + sum(sizes.get(one, 0) for one in self._includes[name])
+                for name, text in self._texts.items()
+                if name not in sizes
+                and all(one in sizes or one not in self._texts for one in self._includes[name])
+            }
+            if not new_sizes:
+                break
+            sizes |= new_sizes
+        files = {part.template: part for parts in self._parts.values() for part in parts if part is not None}
+        for name, text in self._texts.items():
+            part = files.get(name) or _Part(name, self._partials[name].file, 1)
+            if name not in sizes and name in self._partials:
+                each = list(_includes(text))
+                place, other = next((one for one in each if one[1] not in sizes), each[0])
+                why = f"{name} includes itself through {other}; remove one of the includes"
+                if new_sizes:
+                    why = f"{name} includes more than {_MOST_NESTED} files within one another; remove one of the includes"
+            elif self._meter is not None and sizes.get(name, 0) > MOST_WRITTEN:
+                place = 0
+                why = f"it has more than {MOST_WRITTEN:,} characters with what it includes; shorten it"
+            else:
+                continue
+            self._broken_parts.setdefault(name, PromptError(part.file, _line(part, text, place), why))
+
     def _reached(self, templates: Sequence[str]) -> Sequence[str]:
         """The templates and all partials that they include, without repetitions."""
-        found, left = list[str](), list(templates)
+        reached, left = dict[str, None](), deque(templates)
         while left:
-            one = left.pop(0)
-            if one not in found and one in self._texts:
-                found.append(one)
+            one = left.popleft()
+            if one not in reached and one in self._texts:
+                reached[one] = None
                 left += self._includes[one]
-        return found
+        return list(reached)
 
     def _used(self, template: str) -> frozenset[str]:
-        each = (self._environment.undeclared_variables_in_template(one) for one in self._reached([template]))
-        return frozenset(cast("set[str]", set()).union(*each))
+        if template not in self._names:
+            each = map(self._environment.undeclared_variables_in_template, self._reached([template]))
+            self._names[template] = frozenset(cast("set[str]", set()).union(*each))
+        return self._names[template]
 
     def _sound(self, name: str) -> tuple[_Part, _Part | None]:
         if broken := self.broken.get(name):
@@ -562,33 +636,99 @@ class PromptSet:
         return self._parts[name]
 
     def _filled(self, part: _Part, values: Mapping[str, Any]) -> str:
-        try:
-            return self._environment.render_template(part.template, **values)
-        except minijinja.TemplateError as error:
-            raise _prompt_error(part, error) from error
+        used = {name: one for name, one in values.items() if name in self._used(part.template)}
+        with self._filling:
+            if self._meter is not None:
+                self._meter.left = MOST_MADE
+                self._environment.fuel = min(MOST_STEPS, _MOST_READ // (_size(used) + 1))
+            try:
+                return self._environment.render_template(part.template, **used)
+            except minijinja.TemplateError as error:
+                raise _prompt_error(part, error) from error
+            except _CannotFill as error:
+                raise PromptError(part.file, None, str(error)) from error
+            except BaseException as error:
+                # A filter that is called wrongly, or a panic of the engine, which is no Exception.
+                if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+                    raise
+                raise PromptError(
+                    part.file, None, f"a filter or test cannot be used like this: {error}"
+                ) from error
 
 
-def _excess(part: _Part, text: str) -> PromptError | None:
-    found = find_excess(text)
-    return None if found is None else PromptError(part.file, _line(part, text, found[0]), found[1])
+class _CannotFill(Exception):
+    """Ends a filling. The message is a part of a sentence."""
+
+
+class _Meter:
+    """Counts the characters that variables and filters make of a prompt. left: how many may follow. It knows no
+    `PromptSet`, because the template engine would keep that from being collected."""
+
+    def __init__(self) -> None:
+        self.left = MOST_MADE
+        self.filters: Mapping[str, Callable[..., str]] = {
+            "join": self._joined,
+            "lower": self._lower,
+            "upper": self._upper,
+        }
+
+    def counted(self, value: object) -> object:
+        """Count a value, and leave the writing of it to the template engine."""
+        self._count(len(value if isinstance(value, str) else str(value)))
+        return NotImplemented
+
+    def _joined(self, values: object, between: str = "") -> str:
+        # A text is no list here, because a separator of each character could multiply it.
+        if not isinstance(values, Sequence) or isinstance(values, str):
+            raise _CannotFill("“join” needs a list")
+        texts = [str(one) for one in cast("Sequence[object]", values)]
+        self._count(sum(map(len, texts)) + len(between) * len(texts))
+        return between.join(texts)
+
+    def _lower(self, value: object) -> str:
+        return self._text("lower", value).lower()
+
+    def _upper(self, value: object) -> str:
+        return self._text("upper", value).upper()
+
+    def _text(self, name: str, value: object) -> str:
+        if not isinstance(value, str):
+            raise _CannotFill(f"“{name}” needs a text")
+        self._count(len(value))
+        return value
+
+    def _count(self, characters: int) -> None:
+        self.left -= characters
+        if self.left < 0:
+            raise _CannotFill(
+                f"its variables and filters make more than {MOST_MADE:,} characters; use fewer or shorter ones"
+            )
+
+
+def _size(value: object) -> int:
+    """About the size of plain data in bytes."""
+    match value:
+        case str():
+            return len(value.encode("utf-8", "replace"))
+        case dict():
+            pairs = cast("Mapping[str, object]", value).items()
+            return 16 + sum(64 + len(key) + _size(one) for key, one in pairs)
+        case tuple() | list():
+            return 16 + sum(64 + _size(one) for one in cast("Sequence[object]", value))
+        case _:
+            return 16
 
 
 def _unfit(part: _Part, text: str, partials: Mapping[str, Partial]) -> PromptError | None:
     """An error that the template engine would otherwise report only while it renders the template."""
-    at = partial(_line, part, text)
-    if foreign := _FOREIGN.search(text):
-        return PromptError(
-            part.file,
-            at(foreign.start()),
-            f"“{foreign['tag']}” is not allowed in prompts; include a partial instead",
-        )
-    for match in _INCLUDE.finditer(text):
-        if match["name"] is None:
-            return PromptError(
-                part.file, at(match.start()), "an include needs a file's name between quotation marks"
-            )
-        if match["name"] not in partials:
-            return PromptError(part.file, at(match.start()), f"there is no partial {match['name']}")
+    for place, name in _includes(text):
+        if name is None:
+            why = "an include needs a file's name between quotation marks"
+        elif name not in partials:
+            why = f"there is no partial {name}"
+        else:
+            continue
+        return PromptError(part.file, _line(part, text, place), why)
     return None
 
 
@@ -616,12 +756,12 @@ def _prompt_error(part: _Part, error: minijinja.TemplateError) -> PromptError:
     )
 
 
-def _spoken(one: StateMessage, mark: str) -> PromptMessage:
-    if one.speaker is Speaker.USER:
+def _spoken(message: StateMessage, mark: str) -> PromptMessage:
+    if message.speaker is Speaker.USER:
         # The user's earlier messages are as untrusted as the question.
-        return PromptMessage(Role.USER, fenced("message", one.text, mark), place=Provenance.USER)
+        return PromptMessage(Role.USER, fenced("message", message.text, mark), place=Provenance.USER)
     # Answers quote documents, and documents may contain instructions.
-    return PromptMessage(Role.ASSISTANT, fenced("answer", one.text, mark), place=Provenance.MODEL)
+    return PromptMessage(Role.ASSISTANT, fenced("answer", message.text, mark), place=Provenance.MODEL)
 
 
 def _plain(file: str, key: str, value: object) -> object:

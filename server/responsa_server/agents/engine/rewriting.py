@@ -46,7 +46,8 @@ _GOES_ON: Final = re.compile(
 
 
 def standalone(question: str, history: Sequence[StateMessage]) -> str | None:
-    """The question followed by the questions before it, back to one that says enough by itself; None if the question needs no other, or if no other was answered."""
+    """The question followed by the questions before it, back to one that says enough by itself; None if the question
+    needs no other, or if no other was answered."""
     if not needs_context(question):
         return None
     before = list[str]()

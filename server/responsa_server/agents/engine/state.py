@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final, TypedDict, cast
 
 import ormsgpack
 
 from responsa_server.agents.engine.config import BYTES_A_TOKEN
-from responsa_server.agents.engine.node import NodeModel, Plain
+from responsa_server.agents.engine.node import OBJECTS, NodeModel, Plain
+from responsa_server.domain.answers import FoundContent
 from responsa_server.domain.conversations import Message, Speaker
 from responsa_server.domain.events import Fallback, FallbackKind
 from responsa_server.domain.turns import EarlierMessage
@@ -93,11 +94,22 @@ def kept(next_node: str, state: Plain) -> bytes:
 
     Raises StateError.
     """
-    plain = {key: value for key, value in state.items() if key not in TASK_KEYS}
     try:
+        plain = {key: _packed(value) for key, value in state.items() if key not in TASK_KEYS}
         return _FORMAT + ormsgpack.packb([next_node, plain], option=_STRICT)
     except ormsgpack.MsgpackEncodeError as error:
         raise StateError(f"the state before the node {next_node} cannot be kept: {error}") from error
+
+
+def _packed(value: object) -> object:
+    """A value of the state; an object already as msgpack, in its plain form."""
+    if not isinstance(value, OBJECTS):
+        return value
+    return ormsgpack.Fragment(ormsgpack.packb(value, default=_inner, option=ormsgpack.OPT_NON_STR_KEYS))
+
+
+def _inner(value: object) -> object:
+    return value.kept if isinstance(value, FoundContent) else [*cast("Iterable[object]", value)]
 
 
 def restored(milestone: bytes, keys: Collection[str] = KNOWN_KEYS) -> tuple[str, GraphState]:
@@ -145,9 +157,14 @@ def said(message: Message) -> Plain:
     return model.model_dump(mode="json")
 
 
-def plain_fallback(one: Fallback) -> Plain:
+def plain_fallback(fallback: Fallback) -> Plain:
     """A fallback as plain state."""
-    return {"kind": one.kind.value, "source": one.source, "target": one.target, "cause": one.cause}
+    return {
+        "kind": fallback.kind.value,
+        "source": fallback.source,
+        "target": fallback.target,
+        "cause": fallback.cause,
+    }
 
 
 def fallbacks_of(state: Plain) -> Sequence[Fallback]:
@@ -158,14 +175,14 @@ def fallbacks_of(state: Plain) -> Sequence[Fallback]:
 
 
 def before(
-    given: Sequence[EarlierMessage], history: Sequence[Message], *, messages: int, tokens: int
+    earlier_messages: Sequence[EarlierMessage], history: Sequence[Message], *, messages: int, tokens: int
 ) -> Sequence[Plain]:
-    """The last of the messages before the conversation's own, as plain state, oldest first: as many as fit. messages, tokens: the limits of these and the conversation's messages together, as in
-    `divided`.
+    """The last of the messages before the conversation's own, as plain state, oldest first: as many as fit. messages,
+    tokens: the limits of these and the conversation's messages together, as in `divided`.
     """
     left = tokens * BYTES_A_TOKEN - sum(len(message.text.encode()) for message in history)
     kept: list[Plain] = []
-    for message in reversed(given):
+    for message in reversed(earlier_messages):
         left -= len(message.text.encode())
         if len(kept) + len(history) >= messages or (tokens and left < 0):
             break

@@ -1,14 +1,19 @@
 """The tags of a template, found as minijinja finds them, and their bounds.
 
-minijinja's parser calls itself for most operators, without a limit, and a long enough tag overflows the stack of the process. So every template is scanned before minijinja reads it. The scan is one pass
-over the text and calls nothing recursively. It follows minijinja's lexer: where that ends with an error, nothing behind is parsed.
+minijinja's parser calls itself for most operators, without a limit, and a long enough tag overflows the stack of the
+process. So every template is scanned before minijinja reads it. The scan is one pass over the text and calls nothing
+recursively. It follows minijinja's lexer: where that ends with an error, nothing behind is parsed.
+
+Prompts of agents are filled in within the server. So they have only a part of minijinja's language, in which nothing
+multiplies a text (`find_foreign`).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 MOST_CHARACTERS: Final = 1000
@@ -19,6 +24,12 @@ MOST_BRACKETS: Final = 50
 """The maximum number of brackets that are open at the same time."""
 MOST_BLOCKS: Final = 50
 """The maximum number of blocks that are open at the same time. An `elif` opens another one, which its `endif` closes."""
+MOST_REPEATED: Final = 2000
+"""The maximum number of characters between a `for` of a prompt and its `endfor`."""
+MOST_LOOPS: Final = 4
+"""The maximum number of loops of a prompt within one another. minijinja copies what a loop goes through."""
+STATEMENTS: Final = ("if", "elif", "else", "endif", "for", "endfor", "include")
+"""The statements of prompts."""
 
 # minijinja takes only these characters for white space. What is not closed ends with the text.
 _SPACE: Final = r"[ \t\n\f\r]*"
@@ -36,11 +47,17 @@ _WORD: Final = re.compile(r"\{%[-+]?\s*(\w+)")
 # The statements that open no block, but for a `set` that assigns.
 _FLAT: Final = frozenset({"break", "continue", "do", "else", "extends", "from", "import", "include"})
 _ASSIGNMENT: Final = re.compile(r"[^=|]*=")
+_LOOP: Final = re.compile(r"\{%[-+]?\s*for\s+\w+(?:\s*,\s*\w+)*\s+in\s+\w+(?:\s*\.\s*\w+)*\s*")
+# What would make a long value of short ones, and calls of what is in a variable.
+_MAKING: Final = re.compile(r"[+*~{]|\[(?![\s\d,-]*\])|\.\s*\w+\s*\(|\bloop\s*\(")
+# A list of numbers and texts in quotation marks. Any other comma would make a list of values.
+_LITERALS: Final = re.compile(r"\[[\s\d,-]*\]")
 
 
 @dataclass(frozen=True, slots=True)
 class Tag:
-    """A tag, from its opening to its end. start: its place in the text. code: its characters, with spaces in place of strings. operators: their number. brackets: how many are open at the same time."""
+    """A tag, from its opening to its end. start: its place in the text. code: its characters, with spaces in place of
+    strings. operators: their number. brackets: how many are open at the same time."""
 
     start: int
     code: str
@@ -62,8 +79,13 @@ class Tag:
         return bool(word) and word not in _FLAT and not word.startswith("end")
 
 
-def tags(text: str) -> Iterator[Tag]:
+@lru_cache(maxsize=1)  # several functions read the tags of a text, one after the other
+def tags(text: str) -> Sequence[Tag]:
     """The tags in their order, up to the first one that minijinja cannot read to its end. One that is too long ends early."""
+    return tuple(_tags(text))
+
+
+def _tags(text: str) -> Iterator[Tag]:
     place = 0
     while (opening := _OPENING.search(text, place)) is not None:
         place = opening.end()
@@ -103,12 +125,12 @@ def find_excess(text: str) -> tuple[int, str] | None:
         if tag.operators > MOST_OPERATORS:
             return (
                 tag.start,
-                f"a tag has more than {MOST_OPERATORS} operators; split it, for example with “set”",
+                f"a tag has more than {MOST_OPERATORS} operators; split it",
             )
         if tag.brackets > MOST_BRACKETS:
             return (
                 tag.start,
-                f"a tag has more than {MOST_BRACKETS} open brackets; split it, for example with “set”",
+                f"a tag has more than {MOST_BRACKETS} open brackets; split it",
             )
         if tag.opens:
             blocks.append(tag.statement)
@@ -117,4 +139,40 @@ def find_excess(text: str) -> tuple[int, str] | None:
                 pass
         if len(blocks) > MOST_BLOCKS:
             return tag.start, f"more than {MOST_BLOCKS} blocks are open at this tag; close some of them first"
+    return None
+
+
+def find_foreign(text: str) -> tuple[int, str] | None:
+    """The place of the first tag that the language of prompts lacks, with what is wrong and what to do; None if there is none."""
+    loops = list[int]()
+    for tag in tags(text):
+        word = tag.statement
+        if tag.code.startswith("{%") and word not in STATEMENTS:
+            return tag.start, f"prompts have no statement “{word}”; they have {', '.join(STATEMENTS)}"
+        if word == "include" and loops:
+            return tag.start, "an include may not stand in a loop; write the included text here"
+        if word == "for" and _LOOP.fullmatch(tag.code) is None:
+            return (
+                tag.start,
+                "a loop of a prompt has the form {% for NAME in VARIABLE %}; use a variable as it is",
+            )
+        if making := _MAKING.search(tag.code, 3 if tag.code[2:3] in ("+", "-") else 2):
+            return (
+                tag.start + making.start(),
+                f"prompts have no “{making[0]}” in tags; write texts one after the other, and use “.” for what is in a variable",
+            )
+        if word != "for" and "," in _LITERALS.sub("", tag.code):
+            return (
+                tag.start,
+                "a list in a tag of a prompt holds only texts and numbers, in brackets, and a filter takes one value",
+            )
+        if word == "for":
+            loops.append(tag.start)
+            if len(loops) > MOST_LOOPS:
+                return (
+                    tag.start,
+                    f"more than {MOST_LOOPS} loops stand within one another; close one of them first",
+                )
+        elif word == "endfor" and loops and tag.start - loops.pop() > MOST_REPEATED:
+            return tag.start, f"a loop has more than {MOST_REPEATED:,} characters; shorten it"
     return None

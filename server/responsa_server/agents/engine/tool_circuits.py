@@ -1,8 +1,10 @@
 """The circuit breakers of tools: whether a call may be made after earlier calls have failed.
 
-In each tenant, the tools of one declaration share a circuit, because they reach the same system. Each user of the tenant also has a circuit for these tools. Wrong
-arguments and other mistakes of a call open neither of the two circuits. A call that takes too long, or that breaks the other side, may do so because of its
-arguments, so it opens only the circuit of its user. The circuit of the tenant opens after such calls of three users, and tenants have separate circuits. A connection
+In each tenant, the tools of one declaration share a circuit, because they reach the same system. Each user of the
+tenant also has a circuit for these tools. Wrong arguments and other mistakes of a call open neither of the two
+circuits. A call that takes too long, or that breaks the other side, may do so because of its arguments, so it opens
+only the circuit of its user. The circuit of the tenant opens after such calls of three users, and tenants have separate
+circuits. A connection
 that cannot be made has nothing to do with arguments: it opens the circuit of the tenant.
 """
 
@@ -15,9 +17,9 @@ from typing import Final
 
 from responsa_server.domain.breakers import BarredCall, Breakers, Probe
 from responsa_server.domain.events import ToolFault, ToolOutcome
+from responsa_server.domain.formatting import in_seconds
 from responsa_server.domain.people import Principal
 from responsa_server.domain.tools import ToolResult
-from responsa_server.domain.words import in_seconds
 
 KIND: Final = "tool:"
 """The beginning of the names of tenants' circuits. The tenant, "/" and the name of the declaration follow."""
@@ -73,21 +75,23 @@ class ToolCircuits:
         return ToolResult(ToolOutcome.ERROR, content, error=ToolFault.UNREACHABLE)
 
 
-def tool_of(circuit: str, who: Principal | None, declared: Collection[str]) -> str:
+def tool_of(circuit: str, caller: Principal | None, declared: Collection[str]) -> str:
     """How the status names a circuit for an administrator; "" for the circuit of another tenant, and of a tool that is no longer declared.
 
-    An owner of the installation sees the circuits of all tenants, and so does None, a check of the health, which tells no names. circuit: its name after KIND. declared: the names of all declarations.
+    An owner of the installation sees the circuits of all tenants, and so does None, a check of the health, which tells
+    no names. circuit: its name after KIND. declared: the names of all declarations.
     """
     tenant, _, tool = circuit.partition("/")
-    own = who is not None and tenant == who.tenant_id
-    if tool not in declared or not (who is None or own or who.owner):
+    own = caller is not None and tenant == caller.tenant_id
+    if tool not in declared or not (caller is None or own or caller.owner):
         return ""
     return f"The tool {tool}" if own else f"The tool {tool} in the tenant {tenant}"
 
 
-def tool_of_user(circuit: str, who: Principal | None, declared: Collection[str]) -> str:
-    """Like `tool_of`, for the circuit of a user, who is not named. For a check of the health it is "", so that no user makes the server look ill."""
-    found = who and tool_of(circuit.rpartition("/")[0], who, declared)
+def tool_of_user(circuit: str, caller: Principal | None, declared: Collection[str]) -> str:
+    """Like `tool_of`, for the circuit of a user, who is not named. For a check of the health it is "", so that no user
+    makes the server look ill."""
+    found = caller and tool_of(circuit.rpartition("/")[0], caller, declared)
     return f"{found} (in the calls of one user)" if found else ""
 
 

@@ -61,8 +61,8 @@ class CallToolOutput(NodeModel):
 class CallTool(Node[CallToolInput, CallToolOutput]):
     """Makes the requested calls side by side, and adds their results in the order of the requests.
 
-    The key of a call consists of this node's name and the call's number in the turn. The key is the same in every attempt, because a milestone stores
-    the requested calls before the first call begins.
+    The key of a call consists of this node's name and the call's number in the turn. The key is the same in every
+    attempt, because a milestone stores the requested calls before the first call begins.
     """
 
     name = "tool"
@@ -75,19 +75,19 @@ class CallTool(Node[CallToolInput, CallToolOutput]):
         self.name = name
         self._parts = parts
 
-    async def process(self, given: CallToolInput, run: Run) -> CallToolOutput:
+    async def process(self, inputs: CallToolInput, run: Run) -> CallToolOutput:
         """Make the calls. A failed call is a result, never an error."""
         circuits = ToolCircuits(
-            self._parts.breakers, run.who.tenant_id, str(run.who.user_id), self._parts.tools.endpoint
+            self._parts.breakers, run.caller.tenant_id, str(run.caller.user_id), self._parts.tools.endpoint
         )
         caller = ToolCaller(self.name, self._parts.traits.calls, circuits)
         scope = CallScope(
-            given.collections or self._parts.traits.retrieval.collections,
-            bool(given.collections),
-            given.document_filter,
+            inputs.collections or self._parts.traits.retrieval.collections,
+            bool(inputs.collections),
+            inputs.document_filter,
         )
-        made = await caller.made(given.calls, given.results, self._parts.granted(run.who), run, scope)
-        results = (*given.results, *made)
+        made = await caller.made(inputs.calls, inputs.results, self._parts.granted(run.caller), run, scope)
+        results = (*inputs.results, *made)
         return CallToolOutput(
             calls=(),
             results=results,
@@ -113,8 +113,8 @@ class RequesterOutput(NodeModel):
 
 
 class ToolRequester(Node[PromptInput, RequesterOutput]):
-    """Like `Prompt` with tools, but the model's text is dropped. For a model that cannot request tools, they are chosen as by a `tool_chooser` with the shared prompts. Without a tool to offer,
-    the model is not asked.
+    """Like `Prompt` with tools, but the model's text is dropped. For a model that cannot request tools, they are chosen
+    as by a `tool_chooser` with the shared prompts. Without a tool to offer, the model is not asked.
     """
 
     input_model = PromptInput
@@ -130,19 +130,19 @@ class ToolRequester(Node[PromptInput, RequesterOutput]):
         given = PromptOptions(prompt=options.prompt, tools=True, stream=False)
         self._prompt = Prompt(parts, name, given, announcement=None)
 
-    async def process(self, given: PromptInput, run: Run) -> RequesterOutput:
+    async def process(self, inputs: PromptInput, run: Run) -> RequesterOutput:
         """Ask the model. Raises as `Prompt.process` does."""
         if self._chooser is not None:
-            return RequesterOutput(calls=await self._chosen(self._chooser, given, run))
+            return RequesterOutput(calls=await self._chosen(self._chooser, inputs, run))
         if not self._prompt.cards(run):
             return RequesterOutput(calls=())
-        return RequesterOutput(calls=(await self._prompt.process(given, run)).calls)
+        return RequesterOutput(calls=(await self._prompt.process(inputs, run)).calls)
 
-    async def _chosen(self, chooser: ToolChooser, given: PromptInput, run: Run) -> tuple[CallModel, ...]:
+    async def _chosen(self, chooser: ToolChooser, inputs: PromptInput, run: Run) -> tuple[CallModel, ...]:
         """The calls that are chosen for a model that cannot request any. They are chosen once in a turn."""
-        if given.results:
+        if inputs.results:
             return ()
-        message = {name: getattr(given, name) for name in ChooserInput.model_fields}
+        message = {name: getattr(inputs, name) for name in ChooserInput.model_fields}
         return (await chooser.process(ChooserInput.model_construct(**message), run)).calls
 
 
@@ -180,14 +180,14 @@ class FailureReporter(Node[FailureReporterInput, FailureReporterOutput]):
     input_model = FailureReporterInput
     output_model = FailureReporterOutput
 
-    async def process(self, given: FailureReporterInput, run: Run) -> FailureReporterOutput:
+    async def process(self, inputs: FailureReporterInput, run: Run) -> FailureReporterOutput:
         """Send the note. A text that leaves no room for it stays as it is."""
-        said = failures_said(given.results)
+        said = failures_said(inputs.results)
         note = f"\n\n*{said}*" if said else ""
-        if len((given.text + note).encode()) > MAX_ANSWER_BYTES:
+        if len((inputs.text + note).encode()) > MAX_ANSWER_BYTES:
             note = ""
-        emit_text(note, run, len(given.text.encode()))
-        return FailureReporterOutput(text=given.text + note, complete=given.complete)
+        emit_text(note, run, len(inputs.text.encode()))
+        return FailureReporterOutput(text=inputs.text + note, complete=inputs.complete)
 
 
 FAILURE_REPORTER: Final = NodeKind(

@@ -1,4 +1,4 @@
-"""Checks the code and the citations of a model's text: a citation is sent only if it was confirmed."""
+"""Checks the code and the citations of a model's text: a citation is sent only if rules or a model that judges confirmed it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,14 @@ from typing import Final
 from pydantic import Field
 
 from responsa_server.agents.engine.answer_text import emit_cited, emit_text
+from responsa_server.agents.engine.asking import (
+    FAILURES,
+    PATIENCE_SECONDS,
+    Asker,
+    Shape,
+    StructuredInvalid,
+    cause,
+)
 from responsa_server.agents.engine.calling import ResultModel
 from responsa_server.agents.engine.citations import (
     AnswerModel,
@@ -25,7 +33,9 @@ from responsa_server.agents.engine.config import RetrievalTable
 from responsa_server.agents.engine.declining import UNCITED
 from responsa_server.agents.engine.kinds import NodeKind, required
 from responsa_server.agents.engine.node import Announcement, Node, NodeModel, NodeOptions, Run
+from responsa_server.agents.engine.prompts import Untrusted
 from responsa_server.agents.nodes.searching import DEFAULT_RETRIEVAL
+from responsa_server.domain.agents import Barrier
 from responsa_server.domain.answers import (
     CheckedClaim,
     CitationJudge,
@@ -47,11 +57,18 @@ from responsa_server.domain.events import (
     Step,
 )
 from responsa_server.text.headed import fenced_code
+from responsa_server.text.instructing import without_instructions
 
 NO_MARKS: Final = "no_marks"
 """The cause of a fallback if a model's text names no passage, although the model has read some."""
 UNSUPPORTED: Final = "unsupported"
 """The cause of a fallback if a model's text names passages, but none of them supports its sentence."""
+ASKED_BEFORE: Final = "asked_before"
+"""The cause of a fallback if an earlier attempt may have asked the model that judges."""
+JUDGING: Final = "citation_judging"
+"""The prompt of the model that judges."""
+_SHARE: Final = 0.5
+"""The share of the node's time limit that the model that judges may take."""
 _ITEM: Final = re.compile(r"^\s*\d{1,3}[.)]\s")
 """The number of an item of a list."""
 _NOTHING: Final = Evidence(0, 0, {})
@@ -59,8 +76,10 @@ _MOST_SHOWN: Final = 3
 
 
 class CitationCheckerOptions(NodeOptions):
-    """hold: whether the text, which an earlier node has not sent, is sent here, and only if at least one citation remains, all sentences that name a passage are supported, and each sentence with a figure names one. Otherwise, the
-    first time, the text is dropped and `problem` says why, so that the model can write it again; the second time, the node is unavailable.
+    """hold: whether the text, which an earlier node has not sent, is sent here, and only if at least one citation
+    remains, all sentences that name a passage are supported, and each sentence with a figure names one. Otherwise, the
+    first time, the text is dropped and `problem` says why, so that the model can write it again; the second time, the
+    node is unavailable.
     """
 
     hold: bool = False
@@ -87,57 +106,89 @@ class CitationCheckerInput(NodeModel):
 
 
 class CitationCheckerOutput(NodeModel):
-    """The cited answer; None if the text was dropped (`problem`). Sentences that name a passage and that nothing confirms stay in the answer, unconfirmed."""
+    """The cited answer; None if the text was dropped (`problem`). Sentences that name a passage and that nothing
+    confirms stay in the answer, unconfirmed."""
 
     answer: AnswerModel | None
     text: str
     problem: str = ""
 
 
+class Verdict(NodeModel):
+    """Whether its text carries a sentence. number: the sentence's, from 1."""
+
+    number: int
+    carried: bool
+
+
+class Verdicts(NodeModel):
+    """The reply of the model that judges: one verdict for each sentence."""
+
+    verdicts: tuple[Verdict, ...]
+
+
 class CitationChecker(Node[CitationCheckerInput, CitationCheckerOutput]):
-    """Adds citations to a model's text. The text itself never changes."""
+    """Adds citations to a model's text. The text itself never changes.
+
+    If there is a model that judges, it is asked once for each text. If it fails, or an earlier attempt at the turn may
+    have asked it, the rules alone decide.
+    """
 
     name = "cite"
     input_model = CitationCheckerInput
     output_model = CitationCheckerOutput
+    has_rule = True
     announcement = Announcement(Step.VERIFYING, "Checking the sources...")
 
     def __init__(
-        self, judge: CitationJudge, table: RetrievalTable = DEFAULT_RETRIEVAL, *, hold: bool = False
+        self,
+        judge: CitationJudge,
+        table: RetrievalTable = DEFAULT_RETRIEVAL,
+        asker: Asker | None = None,
+        *,
+        hold: bool = False,
     ) -> None:
-        """hold: see `CitationCheckerOptions`."""
+        """asker: asks the model that judges; None if there is none. hold: see `CitationCheckerOptions`."""
         self._judge = judge
+        self._asker = asker
+        self._shape = Shape(Verdicts)
+        self.calls_model = self.begins_attempts = asker is not None
         self._most_bytes = table.context_bytes
         self._hold = hold
 
-    async def process(self, given: CitationCheckerInput, run: Run) -> CitationCheckerOutput:
+    async def process(self, inputs: CitationCheckerInput, run: Run) -> CitationCheckerOutput:
         """Send the citations in the order of the text. Raises Unavailable (MODEL_UNAVAILABLE) for the second text that must not be sent."""
-        found = claims(given.text, given.marks)
-        checked = list(zip(found, await self._checked(found, given), strict=True))
-        confirmed = [(claimed, one.quote) for claimed, one in checked if one.quoted and one.quote is not None]
-        kept = [
-            citation(claimed, quote, CitationState.QUOTED) for claimed, quote in confirmed[:MAX_CITATIONS]
+        text_claims = claims(inputs.text, inputs.marks)
+        checked = list(zip(text_claims, await self._checked(text_claims, inputs), strict=True))
+        states = [CitationState.QUOTED if one.quoted else None for _, one in checked]
+        if self._asker is not None:
+            states = await self._judged(self._asker, checked, states, run)
+        confirmed = [
+            (claimed, one.quote, state)
+            for (claimed, one), state in zip(checked, states, strict=True)
+            if state is not None and one.quote is not None
         ]
-        sure = {claimed.source for claimed, _ in confirmed}
+        kept = [citation(claimed, quote, state) for claimed, quote, state in confirmed[:MAX_CITATIONS]]
+        sure = {claimed.source for claimed, _, _ in confirmed}
         others = [(claimed, one.passage) for claimed, one in checked if claimed.source not in sure]
         if self._hold:
             wrong = [claimed.text for claimed, _ in others]
-            bare = _without_source(given.text, found)
+            bare = _without_source(inputs.text, text_claims)
             if wrong or bare or not kept:
-                return self._dropped(given, wrong, bare)
+                return self._dropped(inputs, wrong, bare)
         elif not kept:
-            cause = UNSUPPORTED if found else NO_MARKS
-            run.fell_back(Fallback(FallbackKind.UNCITED, given.model, self.name, cause))
-        self._send(given.text, kept, run)
+            cause = UNSUPPORTED if text_claims else NO_MARKS
+            run.fell_back(Fallback(FallbackKind.UNCITED, inputs.model, self.name, cause))
+        self._send(inputs.text, kept, run)
         answer = AnswerModel(
-            text=given.text,
+            text=inputs.text,
             citations=tuple(plain(one) for one in kept),
-            outcome=AnswerOutcome.COMPLETE if given.complete else AnswerOutcome.OUTPUT_LIMIT,
-            passages_used=given.shown,
-            collections=_collections(quote for _, quote in confirmed),
+            outcome=AnswerOutcome.COMPLETE if inputs.complete else AnswerOutcome.OUTPUT_LIMIT,
+            passages_used=inputs.shown,
+            collections=_collections(quote for _, quote, _ in confirmed),
             unconfirmed=tuple(unconfirmed(claimed, passage) for claimed, passage in others[:MAX_CITATIONS]),
         )
-        return CitationCheckerOutput(answer=answer, text=given.text)
+        return CitationCheckerOutput(answer=answer, text=inputs.text)
 
     def _send(self, text: str, citations: Sequence[AnyCitation], run: Run) -> None:
         if self._hold:
@@ -147,11 +198,11 @@ class CitationChecker(Node[CitationCheckerInput, CitationCheckerOutput]):
             run.emit(Cited(one))
 
     def _dropped(
-        self, given: CitationCheckerInput, wrong: Sequence[str], bare: Sequence[str]
+        self, inputs: CitationCheckerInput, wrong: Sequence[str], bare: Sequence[str]
     ) -> CitationCheckerOutput:
-        if given.problem:
+        if inputs.problem:
             message = "The model has twice written what the documents do not say; ask again."
-            metadata = {"model": given.model, "cause": UNCITED}
+            metadata = {"model": inputs.model, "cause": UNCITED}
             raise Unavailable(Reason.MODEL_UNAVAILABLE, message, metadata, retry_after=1.0)
         problem = "No sentence names a passage that supports it."
         if wrong:
@@ -160,34 +211,98 @@ class CitationChecker(Node[CitationCheckerInput, CitationCheckerOutput]):
             problem = f"These sentences have a figure and name no passage: {_listed(bare)}"
         return CitationCheckerOutput(answer=None, text="", problem=problem)
 
-    async def _checked(self, found: Sequence[Claimed], given: CitationCheckerInput) -> Sequence[CheckedClaim]:
+    async def _checked(
+        self, text_claims: Sequence[Claimed], inputs: CitationCheckerInput
+    ) -> Sequence[CheckedClaim]:
         """What is known of each claim. Numbers greater than those of the passages name the tools' sources."""
-        sources = found_sources(given.results[given.gathered :])
-        of_passages = [one for one in found if one.passage <= given.shown or not sources]
-        of_sources = [one for one in found if one.passage > given.shown and sources]
+        sources = found_sources(inputs.results[inputs.gathered :])
+        of_passages = [one for one in text_claims if one.passage <= inputs.shown or not sources]
+        of_sources = [one for one in text_claims if one.passage > inputs.shown and sources]
         asked = [CitedSentence(one.text, one.passage, one.quote) for one in of_passages]
-        fetched = [CitedSentence(one.text, one.passage - given.shown, one.quote) for one in of_sources]
+        fetched = [CitedSentence(one.text, one.passage - inputs.shown, one.quote) for one in of_sources]
         checked: dict[Claimed, CheckedClaim] = {}
+        whole = self._asker is not None
         if asked:
-            judged = await self._judge.judge(asked, given.evidence, self._most_bytes)
+            judged = await self._judge.judge(asked, inputs.evidence, self._most_bytes, whole=whole)
             checked |= zip(of_passages, judged, strict=True)
         if fetched:
-            checked |= zip(of_sources, await self._judge.judge_sources(fetched, sources), strict=True)
-        return [checked[one] for one in found]
+            judged = await self._judge.judge_sources(fetched, sources, whole=whole)
+            checked |= zip(of_sources, judged, strict=True)
+        return [checked[one] for one in text_claims]
+
+    async def _judged(
+        self,
+        asker: Asker,
+        checked: Sequence[tuple[Claimed, CheckedClaim]],
+        states: Sequence[CitationState | None],
+        run: Run,
+    ) -> list[CitationState | None]:
+        """The states after the model's verdicts. Sentences whose quote is not there, or contradicts them, are not asked
+        about, and neither are more than MAX_CITATIONS."""
+        after = list(states)
+        sentences = [
+            (place, claimed.text, one.quote)
+            for place, (claimed, one) in enumerate(checked)
+            if one.quote is not None
+        ][:MAX_CITATIONS]
+        if not sentences:
+            return after
+        failure = ASKED_BEFORE
+        if run.begin_at != self.name:
+            # The milestone before this node is committed before the model is asked, so that no later attempt asks again.
+            committed = Barrier()
+            run.emit(committed)
+            await committed.passed.wait()
+            try:
+                carried = await self._verdicts(asker, [(text, quote) for _, text, quote in sentences], run)
+            except FAILURES as error:
+                failure = cause(error)
+            else:
+                for (place, _, _), yes in zip(sentences, carried, strict=True):
+                    after[place] = (after[place] or CitationState.SUPPORTED) if yes else None
+                return after
+        run.fell_back(Fallback(FallbackKind.RULE, asker.model.name, self.name, failure))
+        return after
+
+    async def _verdicts(
+        self, asker: Asker, sentences: Sequence[tuple[str, Quote]], run: Run
+    ) -> Sequence[bool]:
+        """Whether its quote carries each sentence. Raises one of FAILURES."""
+        shown = [_shown(quote) for _, quote in sentences]
+        texts = list(dict.fromkeys(shown))
+        lines = [
+            f"{number}. [{texts.index(text) + 1}] {' '.join(sentence.split())}"
+            for number, ((sentence, _), text) in enumerate(zip(sentences, shown, strict=True), 1)
+        ]
+        untrusted = Untrusted("", passages=texts, others={"sentences": "\n".join(lines)})
+        prompt = asker.prompt(run, JUDGING, {"formats": self._shape.text}, untrusted, self._shape.schema)
+        most = min(PATIENCE_SECONDS, _SHARE * self.policy.timeout_seconds)
+        said = self._shape.read(await asker.raw(prompt, run, most), run.nonce).verdicts
+        found = {one.number: one.carried for one in said}
+        if len(said) != len(sentences) or sorted(found) != list(range(1, len(sentences) + 1)):
+            raise StructuredInvalid("there is not one verdict for each sentence")
+        return [found[number] for number in sorted(found)]
+
+
+def _shown(quote: Quote) -> str:
+    """What the model that judges reads of a quote: its text under the title and the headings."""
+    passage = quote.passage
+    above = " > ".join(map(without_instructions, (passage.title, *passage.path_at(quote.source.start))))
+    return f"{above}\n{quote.text}"
 
 
 def _listed(sentences: Sequence[str]) -> str:
     return " ".join(f"“{sentence}”" for sentence in dict.fromkeys(sentences[:_MOST_SHOWN]))
 
 
-def _without_source(text: str, found: Sequence[Claimed]) -> Sequence[str]:
+def _without_source(text: str, text_claims: Sequence[Claimed]) -> Sequence[str]:
     data = text.encode()
     return [
         sentence.strip()
         for sentence_range in sentence_ranges(text)
         if not any(
             claimed.source.start < sentence_range.end and sentence_range.start < claimed.source.end
-            for claimed in found
+            for claimed in text_claims
         )
         for sentence in (data[sentence_range.start : sentence_range.end].decode(),)
         if any(character.isdigit() for character in _ITEM.sub("", sentence))
@@ -202,7 +317,10 @@ def _collections(quotes: Iterable[Quote]) -> tuple[str, ...]:
 
 KIND: Final = NodeKind(
     lambda parts, options, _: CitationChecker(
-        required(parts.judge, "judge of citations"), parts.traits.retrieval, hold=options.hold
+        required(parts.judge, "judge of citations"),
+        parts.traits.retrieval,
+        parts.citation_model,
+        hold=options.hold,
     ),
     CitationCheckerInput,
     CitationCheckerOutput,
@@ -237,17 +355,17 @@ class CodeChecker(Node[CodeCheckerModel, CodeCheckerOutput]):
         self._source = source
         self._most_bytes = table.context_bytes
 
-    async def process(self, given: CodeCheckerModel, run: Run) -> CodeCheckerOutput:
-        blocks = fenced_code(given.text)
+    async def process(self, inputs: CodeCheckerModel, run: Run) -> CodeCheckerOutput:
+        blocks = fenced_code(inputs.text)
         note = ""
-        if blocks and given.complete:
-            shown = await self._source.passages(given.evidence, self._most_bytes) if given.evidence else ()
+        if blocks and inputs.complete:
+            shown = await self._source.passages(inputs.evidence, self._most_bytes) if inputs.evidence else ()
             own = own_blocks([block.code for block in blocks], [one.text for one in shown])
             note = code_note(len(blocks), own)
-        if len((given.text + note).encode()) > MAX_ANSWER_BYTES:
+        if len((inputs.text + note).encode()) > MAX_ANSWER_BYTES:
             note = ""
-        emit_text(note, run, len(given.text.encode()))
-        return CodeCheckerOutput(text=given.text + note, complete=given.complete)
+        emit_text(note, run, len(inputs.text.encode()))
+        return CodeCheckerOutput(text=inputs.text + note, complete=inputs.complete)
 
 
 def own_blocks(blocks: Sequence[str], passages: Sequence[str]) -> Sequence[int]:
@@ -269,7 +387,10 @@ def code_note(count: int, own: Sequence[int]) -> str:
         return f"\n\n*{what} written by the model, and is unchecked.*"
     places = ", ".join(map(str, own))
     what = f"numbers {places} were" if len(own) > 1 else f"number {places} was"
-    return f"\n\n*Of the {count} blocks of code, {what} written by the model, and unchecked. The others are word for word from the passages.*"
+    return (
+        f"\n\n*Of the {count} blocks of code, {what} written by the model, and unchecked. The "
+        "others are word for word from the passages.*"
+    )
 
 
 def _lines(text: str) -> Sequence[str]:

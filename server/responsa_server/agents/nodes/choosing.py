@@ -38,9 +38,10 @@ Arguments = Mapping[str, JsonValue]
 
 
 class ChooserOptions(NodeOptions):
-    """prompt: the prompt with which a model chooses. web_prompt, search_prompt: the prompts with which a model writes the query of a web search and of a search in the documents; "" to search
-    for the message itself. api_prompt: the prompt with which a model writes the arguments of any other tool; "" to call no other tool. documents: whether to call the tools of the kind
-    `knowledge_search`; false for a graph that searches the documents itself.
+    """prompt: the prompt with which a model chooses. web_prompt, search_prompt: the prompts with which a model writes
+    the query of a web search and of a search in the documents; "" to search for the message itself. api_prompt: the
+    prompt with which a model writes the arguments of any other tool; "" to call no other tool. documents: whether to
+    call the tools of the kind `knowledge_search`; false for a graph that searches the documents itself.
     """
 
     prompt: PromptName
@@ -110,11 +111,11 @@ class ToolChooser(Node[ChooserInput, ChooserOutput]):
         }
         self._builder = parts.decider(options.api_prompt)
 
-    async def process(self, given: ChooserInput, run: Run) -> ChooserOutput:
+    async def process(self, inputs: ChooserInput, run: Run) -> ChooserOutput:
         """Choose. A model's failure never fails the node."""
         candidates = [
             one
-            for one in self._parts.candidates(run.who)
+            for one in self._parts.candidates(run.caller)
             if self._options.documents or one.kind != KNOWLEDGE_SEARCH
         ]
         if not candidates:
@@ -122,59 +123,61 @@ class ToolChooser(Node[ChooserInput, ChooserOutput]):
         if self._selector is None:
             tools_unused(self._parts, run, SMALL_MODEL if self._parts.small else NO_MODEL)
             return ChooserOutput(calls=())
-        chosen = await self._chosen(self._selector, candidates, given, run)
-        arguments = await asyncio.gather(*(self._arguments(one, given, run) for one in chosen))
+        chosen = await self._chosen(self._selector, candidates, inputs, run)
+        arguments = await asyncio.gather(*(self._arguments(one, inputs, run) for one in chosen))
         calls = list[CallModel]()
-        made = {_key(result.call.tool, result.call.arguments) for result in given.results}
+        made = {_key(result.call.tool, result.call.arguments) for result in inputs.results}
         for candidate, values in zip(chosen, arguments, strict=True):
             if values is None:
                 continue
             card = candidate.tool.card
-            place = len(given.results) + len(calls) + 1
+            place = len(inputs.results) + len(calls) + 1
             call = CallModel(call_id=f"{self.name}-{place}", tool=card.id, arguments=dict(values))
             if _key(card.id, call.arguments) not in made and not argument_problem(card, call):
                 calls.append(call)
         return ChooserOutput(calls=tuple(calls))
 
     async def _chosen(
-        self, asker: Asker, candidates: Sequence[Candidate], given: ChooserInput, run: Run
+        self, asker: Asker, candidates: Sequence[Candidate], inputs: ChooserInput, run: Run
     ) -> Sequence[Candidate]:
         by_id = {candidate.tool.card.id: candidate for candidate in candidates}
         trusted = {"tools": [_shown(candidate.tool.card) for candidate in candidates]}
         try:
-            found = await self._asked(
-                asker, self._options.prompt, _selection(tuple(by_id)), trusted, given, run
+            selection = await self._asked(
+                asker, self._options.prompt, _selection(tuple(by_id)), trusted, inputs, run
             )
         except FAILURES as error:
             tools_unused(self._parts, run, cause(error))
             return ()
-        return [by_id[tool] for tool in dict.fromkeys(found.tools)]
+        return [by_id[tool] for tool in dict.fromkeys(selection.tools)]
 
-    async def _arguments(self, one: Candidate, given: ChooserInput, run: Run) -> Arguments | None:
+    async def _arguments(self, candidate: Candidate, inputs: ChooserInput, run: Run) -> Arguments | None:
         """The arguments of the tool's call; None if the message does not have them."""
-        if one.kind in _SEARCHES:
-            return {"query": await self._query(one, given, run)}
+        if candidate.kind in _SEARCHES:
+            return {"query": await self._query(candidate, inputs, run)}
         if self._builder is None:
             return None
-        card = one.tool.card
+        card = candidate.tool.card
         shape = _arguments_shape(json.dumps(card.parameters, sort_keys=True))
         trusted = {"tool": ": ".join(_shown(card).values())}
         try:
-            found = await self._asked(self._builder, self._options.api_prompt, shape, trusted, given, run)
+            found = await self._asked(self._builder, self._options.api_prompt, shape, trusted, inputs, run)
         except FAILURES as error:
             run.fell_back(Fallback(FallbackKind.WITHOUT_TOOL, card.id, "", cause(error)))
             return None
         return found.arguments if found.possible else None
 
-    async def _query(self, one: Candidate, given: ChooserInput, run: Run) -> str:
+    async def _query(self, candidate: Candidate, inputs: ChooserInput, run: Run) -> str:
         """What to search for: the message, or a query that a model makes of it."""
-        question = (given.standalone_question or given.question)[:_MOST_QUERY]
-        asker, prompt = self._writers[one.kind]
+        question = (inputs.standalone_question or inputs.question)[:_MOST_QUERY]
+        asker, prompt = self._writers[candidate.kind]
         # A question that stands alone finds documents as it is.
-        if asker is None or (one.kind == KNOWLEDGE_SEARCH and not given.history and not given.summary):
+        if asker is None or (
+            candidate.kind == KNOWLEDGE_SEARCH and not inputs.history and not inputs.summary
+        ):
             return question
         try:
-            found = await self._asked(asker, prompt, _QUERY, {}, given, run)
+            found = await self._asked(asker, prompt, _QUERY, {}, inputs, run)
         except FAILURES as error:
             run.fell_back(Fallback(FallbackKind.RULE, asker.model.name, self.name, cause(error)))
             return question
@@ -186,11 +189,11 @@ class ToolChooser(Node[ChooserInput, ChooserOutput]):
         prompt: str,
         shape: Shape[Any],
         trusted: Mapping[str, object],
-        given: ChooserInput,
+        inputs: ChooserInput,
         run: Run,
     ) -> Any:
-        question = given.standalone_question or given.question
-        untrusted = Untrusted(question, given.history[-_LAST:], others={"summary": given.summary})
+        question = inputs.standalone_question or inputs.question
+        untrusted = Untrusted(question, inputs.history[-_LAST:], others={"summary": inputs.summary})
         return await ask_typed(asker, run, prompt, shape, trusted, untrusted)
 
 

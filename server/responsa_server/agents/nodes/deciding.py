@@ -193,17 +193,17 @@ class IntentRouter(DecidingNode[IntentInput, IntentOutput]):
         self._intents = tuple(options.intents)
         self._shape = choice(RouteShape, "intent", (*self._intents, OUT_OF_SCOPE))
 
-    async def process(self, given: IntentInput, run: Run) -> IntentOutput:
+    async def process(self, inputs: IntentInput, run: Run) -> IntentOutput:
         """Choose. A model's failure never fails the node."""
-        follow_up = refers_back(given.question, given.history)
-        chosen = given.parameters.get("intent")
+        follow_up = refers_back(inputs.question, inputs.history)
+        chosen = inputs.parameters.get("intent")
         wanted = POST if chosen == LINKEDIN and LINKEDIN not in self._intents else chosen
         if isinstance(wanted, str) and wanted in self._intents:
             return IntentOutput(intent=wanted, follow_up=follow_up)
-        found = await self._asked(run, self._shape, self._intents, given.question, given.history)
+        found = await self._asked(run, self._shape, self._intents, inputs.question, inputs.history)
         if found is not None:
-            return IntentOutput(intent=found.intent, follow_up=found.follow_up and bool(given.history))
-        return IntentOutput(intent=await self._classified(given.question), follow_up=follow_up)
+            return IntentOutput(intent=found.intent, follow_up=found.follow_up and bool(inputs.history))
+        return IntentOutput(intent=await self._classified(inputs.question), follow_up=follow_up)
 
     async def _classified(self, text: str) -> str:
         if self._classifier is None:
@@ -266,11 +266,11 @@ class QuestionCategoriser(DecidingNode[CategoryInput, CategoryOutput]):
         super().__init__(name, options, asker if self._labels else None, classifier, examples)
         self._shape = choice(CategoryShape, "category", self._labels) if self.calls_model else None
 
-    async def process(self, given: CategoryInput, run: Run) -> CategoryOutput:
+    async def process(self, inputs: CategoryInput, run: Run) -> CategoryOutput:
         """Choose. A model's failure never fails the node."""
-        question = given.standalone_question or given.question
+        question = inputs.standalone_question or inputs.question
         if self._shape is not None:
-            found = await self._asked(run, self._shape, self._labels, question, given.history)
+            found = await self._asked(run, self._shape, self._labels, question, inputs.history)
             if found is not None:
                 return CategoryOutput(category=found.category)
         if self._classifier is None:
@@ -289,7 +289,11 @@ DIRECT: Final = "direct"
 
 
 class NeedOptions(DecidingOptions):
-    """examples: a file with the labels `retrieve` and `direct`."""
+    """examples: a file with the labels `retrieve` and `direct`. sure: the least confidence with which the classifier decides that a
+    message needs no documents; a model's decision needs none.
+    """
+
+    sure: Annotated[float, Field(ge=0.5, le=1)] = 0.5
 
 
 class NeedInput(NodeModel):
@@ -317,30 +321,37 @@ _SHAPE: Final = Shape(NeedShape)
 
 
 class RetrievalNeed(DecidingNode[NeedInput, NeedOutput]):
-    """Asks a model whether a message needs documents; without a model's answer, asks the classifier. In doubt, documents are searched."""
+    """Asks a model whether a message needs documents; without a model's answer, asks the classifier. In doubt, or if a message resembles
+    no example, documents are searched, because one may contain the answer.
+    """
 
     input_model = NeedInput
     output_model = NeedOutput
 
-    async def process(self, given: NeedInput, run: Run) -> NeedOutput:
+    def __init__(
+        self,
+        name: str,
+        options: NeedOptions,
+        asker: Asker | None = None,
+        classifier: IntentClassifier | None = None,
+        examples: Sequence[Example] = (),
+    ) -> None:
+        super().__init__(name, options, asker, classifier, examples)
+        self._sure = options.sure
+
+    async def process(self, inputs: NeedInput, run: Run) -> NeedOutput:
         """Decide. A model's failure never fails the node."""
-        found = await self._asked(run, _SHAPE, (RETRIEVE, DIRECT), given.question, given.history)
+        found = await self._asked(run, _SHAPE, (RETRIEVE, DIRECT), inputs.question, inputs.history)
         if found is not None:
             return NeedOutput(
-                needs_retrieval=found.needs_retrieval, follow_up=found.follow_up and bool(given.history)
+                needs_retrieval=found.needs_retrieval, follow_up=found.follow_up and bool(inputs.history)
             )
-        return await need(given.question, given.history, self._classifier)
-
-
-async def need(
-    question: str, history: Sequence[StateMessage], classifier: IntentClassifier | None = None
-) -> NeedOutput:
-    """The decision without a model. A message that resembles no example needs documents, because a document may contain the answer."""
-    follow_up = refers_back(question, history)
-    if classifier is None:
-        return NeedOutput(needs_retrieval=True, follow_up=follow_up)
-    decided = await classifier.classify(question)
-    return NeedOutput(needs_retrieval=not (decided.in_scope and decided.label == DIRECT), follow_up=follow_up)
+        follow_up = refers_back(inputs.question, inputs.history)
+        if self._classifier is None:
+            return NeedOutput(needs_retrieval=True, follow_up=follow_up)
+        decided = await self._classifier.classify(inputs.question)
+        direct = decided.in_scope and decided.label == DIRECT and decided.confidence >= self._sure
+        return NeedOutput(needs_retrieval=not direct, follow_up=follow_up)
 
 
 RETRIEVAL_NEED: Final = NodeKind(
@@ -364,8 +375,8 @@ class Condition(Node[ConditionModel, ConditionModel]):
     input_model = ConditionModel
     output_model = ConditionModel
 
-    async def process(self, given: ConditionModel, run: Run) -> ConditionModel:
-        return given
+    async def process(self, inputs: ConditionModel, run: Run) -> ConditionModel:
+        return inputs
 
 
 CONDITION: Final = NodeKind(lambda _, __, ___: Condition(), ConditionModel, ConditionModel)

@@ -61,12 +61,14 @@ class FollowUps(Node[FollowUpInput, FollowUpOutput]):
         self._options = options
         self._shape = Shape(Suggested)
 
-    async def process(self, given: FollowUpInput, run: Run) -> FollowUpOutput:
-        """Ask. Nobody can trust the questions, because the answer may have told the model what to say: each is put on one line without control characters and marks of data, and those that are too long or repeat others are dropped."""
-        text = given.answer.text if given.answer is not None else given.text
+    async def process(self, inputs: FollowUpInput, run: Run) -> FollowUpOutput:
+        """Ask. Nobody can trust the questions, because the answer may have told the model what to say: each is put on
+        one line without control characters and marks of data, and those that are too long or repeat others are
+        dropped."""
+        text = inputs.answer.text if inputs.answer is not None else inputs.text
         if self._asker is None or not text:
             return FollowUpOutput(follow_ups=())
-        question = given.standalone_question or given.question
+        question = inputs.standalone_question or inputs.question
         untrusted = Untrusted(question, others={"answer": next(iter(split(text, _MOST_READ_BYTES)))})
         trusted = {"most": self._options.most, "formats": self._shape.text}
         try:
@@ -76,7 +78,7 @@ class FollowUps(Node[FollowUpInput, FollowUpOutput]):
             return FollowUpOutput(follow_ups=())
         lines = [plain_line(one) for one in said.questions]
         found = distinct(
-            [one for one in lines if len(one) <= MAX_CHARACTERS], said=[question, given.question]
+            [one for one in lines if len(one) <= MAX_CHARACTERS], said=[question, inputs.question]
         )
         return FollowUpOutput(follow_ups=tuple(found[: self._options.most]))
 

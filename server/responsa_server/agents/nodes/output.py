@@ -45,9 +45,9 @@ class Output(Node[OutputModel, OutputModel]):
     def __init__(self, name: str) -> None:
         self.name = name
 
-    async def process(self, given: OutputModel, run: Run) -> OutputModel:
-        emit_text(given.text, run)
-        return given
+    async def process(self, inputs: OutputModel, run: Run) -> OutputModel:
+        emit_text(inputs.text, run)
+        return inputs
 
 
 OUTPUT: Final = NodeKind(
@@ -109,15 +109,15 @@ class PostProcessor(Node[PostInput, PostOutput]):
         self.name = name
         self._options = options
 
-    async def process(self, given: PostInput, run: Run) -> PostOutput:
+    async def process(self, inputs: PostInput, run: Run) -> PostOutput:
         """Prepare the text. Raises Unavailable (MODEL_UNAVAILABLE) for a rejected text, so that the turn can take a detour."""
-        text, marks, complete = given.text, given.marks, given.complete
+        text, marks, complete = inputs.text, inputs.marks, inputs.complete
         for cuts in (self._around, self._beginning, _gaps, _edges):
             text, marks = left_out(text, marks, list(cuts(text)))
         if len(text.encode()) > self._options.most_bytes:
             text, marks = left_out(text, marks, list(self._too_long(text)))
             complete = False
-        self._validate(text, given.model)
+        self._validate(text, inputs.model)
         if self._options.stream:
             emit_text(text, run)
         return PostOutput(text=text, complete=complete, marks=marks)
@@ -180,15 +180,15 @@ def left_out(text: str, marks: Sequence[Mark], cuts: Sequence[Cut]) -> tuple[str
 
 
 def _gaps(text: str) -> Iterator[Cut]:
-    found, start = list[Cut](), 0
+    cuts, start = list[Cut](), 0
     # This reads line by line, because a regular expression would be slow on long runs of spaces.
     for line in text.split("\n"):
         end = start + len(line)
         if (words := len(line.rstrip(" \t"))) < len(line):
-            found.append((start + words, end))
+            cuts.append((start + words, end))
         start = end + 1
-    found += [(match.start(1), match.end(1)) for match in _GAPS.finditer(text)]
-    yield from sorted(found)
+    cuts += [(match.start(1), match.end(1)) for match in _GAPS.finditer(text)]
+    yield from sorted(cuts)
 
 
 def _edges(text: str) -> Iterator[Cut]:
@@ -270,12 +270,12 @@ class Template(Node[TemplateInput, TemplateOutput]):
         self._traits = traits or Traits()
         self._has_model = has_model
 
-    async def process(self, given: TemplateInput, run: Run) -> TemplateOutput:
+    async def process(self, inputs: TemplateInput, run: Run) -> TemplateOutput:
         """Fill in the template and send the text. Raises PromptError if the template cannot be filled in."""
         missed = not self._has_model and not self._traits.model.asks_none
         if missed and WITHOUT_MODEL in self._prompts.front(self._template).variables:
             run.fell_back(Fallback(FallbackKind.TEMPLATE, "model", self.name, "no_model"))
-        whole = self._prompts.text(self._template, self._values(given)).replace("\x00", "\ufffd")
+        whole = self._prompts.text(self._template, self._values(inputs)).replace("\x00", "\ufffd")
         text = whole.encode()[:MAX_ANSWER_BYTES].decode(errors="ignore")
         emit_text(text, run)
         outcome = AnswerOutcome.COMPLETE if text == whole else AnswerOutcome.OUTPUT_LIMIT
@@ -283,21 +283,21 @@ class Template(Node[TemplateInput, TemplateOutput]):
             answer=AnswerModel(text=text, citations=(), outcome=outcome, passages_used=0), model=TEMPLATE
         )
 
-    def _values(self, given: TemplateInput) -> Mapping[str, object]:
+    def _values(self, inputs: TemplateInput) -> Mapping[str, object]:
         return {
             "agent": self._traits.name,
             "questions": tuple(self._traits.questions),
-            "teacher": given.teacher,
+            "teacher": inputs.teacher,
             WITHOUT_MODEL: MODEL_AWAY
             if self._has_model
             else NEVER_A_MODEL
             if self._traits.model.asks_none
             else NO_MODEL,
-            "question": given.standalone_question or given.question,
+            "question": inputs.standalone_question or inputs.question,
             "failed": " ".join(
                 filter(
                     None,
-                    [without_documents(given.fallbacks, self._traits), failures_said(given.results)],
+                    [without_documents(inputs.fallbacks, self._traits), failures_said(inputs.results)],
                 )
             ),
         }

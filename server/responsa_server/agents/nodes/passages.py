@@ -11,7 +11,7 @@ from responsa_server.agents.engine.calling import ResultModel
 from responsa_server.agents.engine.citations import SEPARATOR, AnswerModel, first_part, plain
 from responsa_server.agents.engine.config import PASSAGES
 from responsa_server.agents.engine.failed_tools import NO_MODEL, tools_unused
-from responsa_server.agents.engine.kinds import NodeKind, NodeParts
+from responsa_server.agents.engine.kinds import NodeKind, NodeParts, required
 from responsa_server.agents.engine.node import Announcement, Node, NodeModel, NodeOptions, Run
 from responsa_server.domain.answers import Evidence, Ranking
 from responsa_server.domain.events import (
@@ -30,7 +30,8 @@ _JOINT: Final = " › "
 
 
 class PassagesOptions(NodeOptions):
-    """tools: whether a turn without a model reports the tools that a model could have called; false for questions on which the agent calls none."""
+    """tools: whether a turn without a model reports the tools that a model could have called; false for questions on
+    which the agent calls none."""
 
     tools: bool = True
 
@@ -48,7 +49,7 @@ class PassagesInput(NodeModel):
 
 
 class PassagesOutput(NodeModel):
-    """The passages as an answer, with a citation of the marked sentence of each. model: `passages`."""
+    """The passages as an answer, with a citation of each. model: `passages`."""
 
     answer: AnswerModel
     model: str
@@ -68,23 +69,26 @@ class Passages(Node[PassagesInput, PassagesOutput]):
         self._parts = parts
         self._options = options
 
-    async def process(self, given: PassagesInput, run: Run) -> PassagesOutput:
+    async def process(self, inputs: PassagesInput, run: Run) -> PassagesOutput:
         """Send the excerpts with their citations, and report what the turn did without."""
         done_without_model(
             self._parts,
             run,
             self.name,
-            given.results,
-            given.fallbacks,
+            inputs.results,
+            inputs.fallbacks,
             replaced=True,
             tools=self._options.tools,
         )
-        answer = shown(given.ranking.excerpts, given.evidence.passages, run)
+        answer = await shown(self._parts, inputs.evidence, inputs.ranking, run)
         return PassagesOutput(answer=answer, model=PASSAGES)
 
 
-def shown(excerpts: Sequence[Excerpt], passages: int, run: Run) -> AnswerModel:
-    """Send excerpts as an answer. passages: how many passages were found."""
+async def shown(parts: NodeParts, evidence: Evidence, ranking: Ranking, run: Run) -> AnswerModel:
+    """Send the excerpts of a ranking as an answer. Raises Unavailable."""
+    if not ranking.made:
+        ranking = await required(parts.source, "source of evidence").excerpts(run.caller, evidence, ranking)
+    excerpts = ranking.excerpts
     run.read(excerpt.read for excerpt in excerpts)
     text, citations = "", list[Citation]()
     for excerpt in excerpts:
@@ -97,7 +101,7 @@ def shown(excerpts: Sequence[Excerpt], passages: int, run: Run) -> AnswerModel:
         text=text,
         citations=tuple(plain(citation) for citation in citations),
         outcome=AnswerOutcome.COMPLETE,
-        passages_used=passages,
+        passages_used=evidence.passages,
         collections=tuple(dict.fromkeys(excerpt.collection_id for excerpt in excerpts)),
         excerpts=len(excerpts),
     )
@@ -110,12 +114,11 @@ def heading(excerpt: Excerpt) -> str:
 
 
 def _citation(excerpt: Excerpt, start: int) -> Citation:
-    """The citation of the marked sentence. start: where the excerpt's Markdown begins in the answer."""
-    quote = first_part(excerpt.quote)
-    end = start + len(excerpt.markdown.encode())
-    within = excerpt.marked_shown
-    answer = ByteRange(start, end) if within is None else ByteRange(start + within.start, start + within.end)
-    first = excerpt.marked.start
+    """The citation of an excerpt, which quotes its marked cell, or its beginning. start: where the excerpt's Markdown
+    begins in the answer."""
+    quoted, offset = excerpt.marked or excerpt.source, excerpt.source.start
+    quote = first_part(excerpt.text.encode()[quoted.start - offset : quoted.end - offset].decode())
+    first = quoted.start
     return Citation(
         passage_id=excerpt.passage_id,
         document_id=excerpt.document_id,
@@ -125,7 +128,7 @@ def _citation(excerpt: Excerpt, start: int) -> Citation:
         source=ByteRange(first, first + len(quote.encode())),
         quote=quote,
         sha256=hashlib.sha256(quote.encode()).digest(),
-        answer=answer,
+        answer=ByteRange(start, start + len(excerpt.markdown.encode())),
         score=min(max(excerpt.score, 0.0), 1.0),
         page=excerpt.page,
         box=excerpt.box,
@@ -145,8 +148,9 @@ def done_without_model(
     replaced: bool = False,
     tools: bool = True,
 ) -> None:
-    """Report what a turn without a language model did without: the model itself if its answer was replaced and the agent would have asked one, and each tool that only a model could have
-    chosen (`tools`). Nothing is reported if a model was available.
+    """Report what a turn without a language model did without: the model itself if its answer was replaced and the
+    agent would have asked one, and each tool that only a model could have chosen (`tools`). Nothing is reported if a
+    model was available.
 
     name: the node that reports. results, fallbacks: those of the turn so far.
     """

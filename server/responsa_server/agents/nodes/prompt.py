@@ -11,7 +11,14 @@ from typing import Annotated, Final
 from pydantic import Field, JsonValue
 
 from responsa_server.agents.engine.answer_text import AnswerWriter, emit_text
-from responsa_server.agents.engine.asking import ModelCall, label_of, may_write, offered, patience
+from responsa_server.agents.engine.asking import (
+    ModelCall,
+    label_of,
+    may_write,
+    model_unavailable,
+    offered,
+    patience,
+)
 from responsa_server.agents.engine.calling import CallModel, ResultModel
 from responsa_server.agents.engine.citations import Mark, claims, found_sources
 from responsa_server.agents.engine.declining import DECLINED, NO_ANSWER, UNCITED
@@ -78,17 +85,6 @@ OFFERED: Final = offered(
 # Long work must not be stopped here, because the turn and each tool have their own time limits, and the model's client
 # limits silence.
 _LONGEST_SECONDS: Final = 3600.0
-_FAULTS: Final[Mapping[ModelFault, str]] = {
-    ModelFault.UNREACHABLE: "could not be reached",
-    ModelFault.TIMEOUT: "fell silent",
-    ModelFault.REFUSED: "rejected the request",
-    ModelFault.MALFORMED: "sent an answer that cannot be read",
-    ModelFault.CUT: "broke off its answer",
-    ModelFault.CREDENTIAL: "rejected the key",
-    ModelFault.RATE_LIMITED: "is overloaded",
-    ModelFault.OVERLOADED: "is overloaded",
-    ModelFault.EMPTY: "sent an answer without text",
-}
 HELD_SECONDS: Final = 15.0
 """The maximum number of seconds for which a small model's text is held back while the model writes."""
 _LATE_MARK: Final = "late_mark"
@@ -97,12 +93,12 @@ _LATE_MARK: Final = "late_mark"
 class PromptOptions(NodeOptions):
     """prompt: the file `prompts/NAME.md`, or a file for each value of a field; "" to send only the conversation.
 
-    cites: whether the model marks the passages that support its sentences; the marks are removed from the text. If the prompt uses the variable `no_answer`, the model can
-    also say by this mark that the passages do not answer (`declined`). tools:
-    whether the model may request tools; if so, it need not write text. If no model of the chain can request tools, they are
-    chosen as by a `tool_chooser` with the shared prompts, once in a turn, before the model writes. stream: whether the text
-    is sent as it arrives; if not, a later node must send it. history: whether the model sees the earlier messages of the
-    conversation.
+    cites: whether the model marks the passages that support its sentences; the marks are removed from the text. If the
+    prompt uses the variable `no_answer`, the model can also say by this mark that the passages do not answer
+    (`declined`). tools: whether the model may request tools; if so, it need not write text. If no model of the chain
+    can request tools, they are chosen as by a `tool_chooser` with the shared prompts, once in a turn, before the model
+    writes. stream: whether the text is sent as it arrives; if not, a later node must send it. history: whether the
+    model sees the earlier messages of the conversation.
     """
 
     prompt: PromptChoice = ""
@@ -115,7 +111,8 @@ class PromptOptions(NodeOptions):
 class PromptInput(NodeModel):
     """The question, the history, and the turn so far: the text that was sent and the results of tools.
 
-    choice: the value of the field that chooses among prompts. evidence: the evidence to show to the model. gathered: how many results the evidence contains.
+    choice: the value of the field that chooses among prompts. evidence: the evidence to show to the model. gathered:
+    how many results the evidence contains.
     fallbacks: the fallbacks of the turn so far. problem: why a checker rejected the model's last text; "" if none was rejected.
     """
 
@@ -137,9 +134,9 @@ class PromptInput(NodeModel):
 class PromptOutput(NodeModel):
     """The answer's text from its beginning, whether the model has finished it, and the requested calls of tools.
 
-    declined: whether the model says that neither the passages nor the results of tools answer; the text is then empty. model: the model that wrote the text, as
-    `provider:model`. marks: for each mark, its byte offset in the text and the number
-    of the passage or the tool's source that it names. shown: how many passages the prompt contained.
+    declined: whether the model says that neither the passages nor the results of tools answer; the text is then empty.
+    model: the model that wrote the text, as `provider:model`. marks: for each mark, its byte offset in the text and the
+    number of the passage or the tool's source that it names. shown: how many passages the prompt contained.
     """
 
     text: str
@@ -158,9 +155,9 @@ class Prompt(Node[PromptInput, PromptOutput]):
     the answer begins with the sentence that the agent has for this case. This sentence is sent together with the
     model's first words.
 
-    When a small model answers from passages, its text is sent only after the model has finished, and only if at least one
-    sentence names a passage that supports this sentence. Otherwise the model counts as unavailable. It also counts as unavailable if it declines, because small models
-    decide badly.
+    When a small model answers from passages, its text is sent only after the model has finished, and only if at least
+    one sentence names a passage that supports this sentence. Otherwise the model counts as unavailable. It also counts
+    as unavailable if it declines, because small models decide badly.
     """
 
     input_model = PromptInput
@@ -189,35 +186,40 @@ class Prompt(Node[PromptInput, PromptOutput]):
         if isinstance(prompt := self._options.prompt, dict):
             self.reads = {"choice": prompt[BY]}
 
-    async def process(self, given: PromptInput, run: Run) -> PromptOutput:
+    async def process(self, inputs: PromptInput, run: Run) -> PromptOutput:
         """Stream the model's text as deltas. Raises OverBudget, Declined, and Unavailable (MODEL_UNAVAILABLE), which may
         follow some deltas.
         """
-        if self._chooser is not None and not given.results:
+        if self._chooser is not None and not inputs.results:
             message = ChooserInput(
-                question=given.question,
-                standalone_question=given.standalone_question,
-                history=given.history,
-                summary=given.summary,
+                question=inputs.question,
+                standalone_question=inputs.standalone_question,
+                history=inputs.history,
+                summary=inputs.summary,
             )
             if calls := (await self._chooser.process(message, run)).calls:
-                return PromptOutput(text=given.text, complete=True, calls=calls)
+                return PromptOutput(text=inputs.text, complete=True, calls=calls)
         if not self._options.history:
-            given = given.model_copy(update={"history": (), "summary": ""})
-        passages, cards = await self._passages(given, run), self.cards(run)
+            inputs = inputs.model_copy(update={"history": (), "summary": ""})
+        passages, cards = await self._passages(inputs, run), self.cards(run)
         try:
-            prompt = await self._made(given, passages, run, cards)
+            prompt = await self._made(inputs, passages, run, cards)
         except OverBudget as over:
-            over.text = given.text
+            over.text = inputs.text
             raise
-        prompt = replace(prompt, cites=self._options.cites, patience_seconds=patience(run))
+        prompt = replace(
+            prompt,
+            cites=self._options.cites,
+            patience_seconds=patience(run),
+            max_tokens=min(prompt.max_tokens, run.most_tokens or prompt.max_tokens),
+        )
         text = AnswerWriter(
             run,
-            given.text,
-            lead=self._lead(given),
+            inputs.text,
+            lead=self._lead(inputs),
             cites=self._options.cites,
             passages=len(passages),
-            declines=bool(self._no_answer(given, passages)),
+            declines=bool(self._no_answer(inputs, passages)),
             sends=self._options.stream,
         )
         call = ModelCall(
@@ -228,7 +230,7 @@ class Prompt(Node[PromptInput, PromptOutput]):
             reports=self._reports_usage,
             shows=lambda: text.shown,
         )
-        holding = self._parts.small if self._checks(passages, cards, given) else frozenset[str]()
+        holding = self._parts.small if self._checks(passages, cards, inputs) else frozenset[str]()
         calls = list[CallModel]()
         try:
             end, writer = await self._written(call, run, text, calls, holding)
@@ -239,7 +241,7 @@ class Prompt(Node[PromptInput, PromptOutput]):
             if not self._options.tools and not text.end and not text.declined:
                 raise ModelError(ModelFault.EMPTY, "an answer without text", model=call.model)
         except ModelError as error:
-            raise self._unavailable(error) from error
+            raise model_unavailable(error, self._model.name) from error
         if text.declined and not calls:
             if writer in holding:
                 raise _unusable(writer, DECLINED)
@@ -247,13 +249,13 @@ class Prompt(Node[PromptInput, PromptOutput]):
                 text="", complete=True, calls=(), model=writer, shown=len(passages), declined=True
             )
         if text.end and writer in holding:
-            await self._send_checked(text, writer, given, run)
+            await self._send_checked(text, writer, inputs, run)
         elif (
             text.end
             and self._options.stream
             and not text.marks
             and not calls
-            and self._cited(given, passages)
+            and self._cited(inputs, passages)
         ):
             run.fell_back(Fallback(FallbackKind.UNCITED, writer, self.name, NO_MARKS))
         if text.late_marks:
@@ -267,17 +269,17 @@ class Prompt(Node[PromptInput, PromptOutput]):
             shown=len(passages),
         )
 
-    def _checks(self, passages: Sequence[str], cards: Sequence[ToolCard], given: PromptInput) -> bool:
+    def _checks(self, passages: Sequence[str], cards: Sequence[ToolCard], inputs: PromptInput) -> bool:
         """Whether a small model's text is checked before it is sent. The text is checked if all of this holds: the
         node cites, it has passages, it offers no tools, and no text of the answer has been sent yet.
         """
-        return self._options.cites and bool(passages) and not given.text and not cards
+        return self._options.cites and bool(passages) and not inputs.text and not cards
 
     def cards(self, run: Run) -> Sequence[ToolCard]:
         """The cards of the tools that the model may request."""
         if not self._options.tools or not requests_tools(self._parts):
             return []
-        return [tool.card for tool in self._parts.granted(run.who)]
+        return [tool.card for tool in self._parts.granted(run.caller)]
 
     async def _written(
         self, call: ModelCall, run: Run, text: AnswerWriter, calls: list[CallModel], holding: frozenset[str]
@@ -321,67 +323,70 @@ class Prompt(Node[PromptInput, PromptOutput]):
             return Ended(complete=False), writer
         return end, writer
 
-    async def _send_checked(self, text: AnswerWriter, model: str, given: PromptInput, run: Run) -> None:
+    async def _send_checked(self, text: AnswerWriter, model: str, inputs: PromptInput, run: Run) -> None:
         """Send a text that was held back. Raises Unavailable if no passage supports any part of the text."""
-        asked = [
+        sentences = [
             CitedSentence(claim.text, claim.passage, claim.quote) for claim in claims(text.text, text.marks)
         ]
         found: Sequence[CheckedClaim] = ()
-        if asked and self._parts.judge is not None and given.evidence is not None:
+        if sentences and self._parts.judge is not None and inputs.evidence is not None:
             found = await self._parts.judge.judge(
-                asked, given.evidence, self._parts.traits.retrieval.context_bytes
+                sentences, inputs.evidence, self._parts.traits.retrieval.context_bytes
             )
         if not any(one.quoted for one in found):
             raise _unusable(model, UNCITED)
         if self._options.stream:
             emit_text(text.text, run)
 
-    async def _passages(self, given: PromptInput, run: Run) -> Sequence[str]:
-        if given.evidence is None or self._parts.source is None or self._asker is None:
+    async def _passages(self, inputs: PromptInput, run: Run) -> Sequence[str]:
+        if inputs.evidence is None or self._parts.source is None or self._asker is None:
             return ()
-        shown = await self._parts.source.passages(given.evidence, self._parts.traits.retrieval.context_bytes)
+        shown = await self._parts.source.passages(inputs.evidence, self._parts.traits.retrieval.context_bytes)
         run.read(one.version for one in shown)
         return [_labelled(one) for one in shown]
 
-    def _cited(self, given: PromptInput, passages: Sequence[str]) -> bool:
+    def _cited(self, inputs: PromptInput, passages: Sequence[str]) -> bool:
         """Whether the model must cite: it reads passages or sources."""
         if not self._options.cites or self._asker is None:
             return False
-        return bool(passages) or any(result.sources for result in given.results[given.gathered :])
+        return bool(passages) or any(result.sources for result in inputs.results[inputs.gathered :])
 
-    def _no_answer(self, given: PromptInput, passages: Sequence[str]) -> str:
+    def _no_answer(self, inputs: PromptInput, passages: Sequence[str]) -> str:
         """The mark that the model may write instead of an answer; "" if it must write a text."""
-        if self._asker is None or not self._cited(given, passages):
+        if self._asker is None or not self._cited(inputs, passages):
             return ""
-        name = self._chosen(given.choice)
+        name = self._chosen(inputs.choice)
         used = self._asker.prompts.variables(name).all if name else ()
         return NO_ANSWER if NO_ANSWER_VARIABLE in used else ""
 
     async def _made(
-        self, given: PromptInput, passages: Sequence[str], run: Run, tools: Sequence[ToolCard]
+        self, inputs: PromptInput, passages: Sequence[str], run: Run, tools: Sequence[ToolCard]
     ) -> ModelPrompt:
-        name = self._chosen(given.choice)
+        name = self._chosen(inputs.choice)
         if self._asker is None or not name:
-            messages = await asyncio.to_thread(prompt_messages, given, cites=self._options.cites)
+            messages = await asyncio.to_thread(prompt_messages, inputs, cites=self._options.cites)
             most = may_write(run, self._parts.traits.model.max_output_tokens, messages, self._parts.price())
             temperature = self._parts.traits.model.temperature
             return ModelPrompt(messages, label_of(run), tools, max_tokens=most, temperature=temperature)
+        shown = self._parts.traits.shown
         others = {
-            "summary": given.summary,
-            "parameters": self._chosen_parameters(given),
-            "problem": given.problem,
+            "summary": inputs.summary,
+            "parameters": "\n".join(
+                f"{name}: {value}" for name, value in inputs.parameters.items() if name in shown
+            ),
+            "problem": inputs.problem,
         }
         untrusted = Untrusted(
-            given.standalone_question or given.question, given.history, passages, others=others
+            inputs.standalone_question or inputs.question, inputs.history, passages, others=others
         )
         trusted = {
-            "persona": given.persona,
-            "without_retrieval": self._lead(given),
-            NO_ANSWER_VARIABLE: self._no_answer(given, passages),
+            "persona": inputs.persona,
+            "without_retrieval": self._lead(inputs),
+            NO_ANSWER_VARIABLE: self._no_answer(inputs, passages),
         }
         numbered = len(passages) if self._options.cites else None
         # To look for instructions in a long result takes a quarter of a second.
-        after = await asyncio.to_thread(done, given, run.nonce, numbered)
+        after = await asyncio.to_thread(done, inputs, run.nonce, numbered)
         return self._asker.prompt(run, name, trusted, untrusted, after=after, tools=tools)
 
     def _chosen(self, choice: str) -> str:
@@ -390,15 +395,11 @@ class Prompt(Node[PromptInput, PromptOutput]):
             return prompt
         return prompt[choice] if choice in prompt and choice not in (BY, DEFAULT) else prompt[DEFAULT]
 
-    def _lead(self, given: PromptInput) -> str:
+    def _lead(self, inputs: PromptInput) -> str:
         """The sentence with which the answer must begin; "" if the answer may begin in any way."""
         if self._asker is None:
             return ""
-        return without_documents(given.fallbacks, self._parts.traits)
-
-    def _chosen_parameters(self, given: PromptInput) -> str:
-        shown = self._parts.traits.shown
-        return "\n".join(f"{name}: {value}" for name, value in given.parameters.items() if name in shown)
+        return without_documents(inputs.fallbacks, self._parts.traits)
 
     def _wanted(self, request: ToolRequest, run: Run) -> CallModel:
         """The call that a model requests, without marks that the model copied into its arguments."""
@@ -414,12 +415,6 @@ class Prompt(Node[PromptInput, PromptOutput]):
             }
         )
 
-    def _unavailable(self, error: ModelError) -> Unavailable:
-        model = error.model or self._model.name
-        message = f"The server of the model {model} {_FAULTS[error.fault]}; ask again."
-        metadata = {"model": model, "cause": error.fault.value}
-        return Unavailable(Reason.MODEL_UNAVAILABLE, message, metadata, retry_after=error.retry_after or 1.0)
-
 
 def _unusable(model: str, cause: str) -> Unavailable:
     """The error for a small model's text that must not be sent."""
@@ -433,31 +428,31 @@ def _labelled(passage: ShownPassage) -> str:
     return f"{label}\n\n{passage.text}" if label else passage.text
 
 
-def prompt_messages(given: PromptInput, *, cites: bool = False) -> Sequence[PromptMessage]:
+def prompt_messages(inputs: PromptInput, *, cites: bool = False) -> Sequence[PromptMessage]:
     """The messages for a model without a prompt: the history, the question, and the text and tool calls of this turn so far."""
     messages: list[PromptMessage] = []
-    for one in given.history:
+    for one in inputs.history:
         asked = one.speaker is Speaker.USER
         role, place = (Role.USER, Provenance.USER) if asked else (Role.ASSISTANT, Provenance.MODEL)
         messages.append(PromptMessage(role, one.text, place=place))
-    messages.append(PromptMessage(Role.USER, given.standalone_question or given.question))
-    return [*messages, *done(given, shown=0 if cites else None)]
+    messages.append(PromptMessage(Role.USER, inputs.standalone_question or inputs.question))
+    return [*messages, *done(inputs, shown=0 if cites else None)]
 
 
-def done(given: PromptInput, mark: str = "", shown: int | None = None) -> Sequence[PromptMessage]:
+def done(inputs: PromptInput, mark: str = "", shown: int | None = None) -> Sequence[PromptMessage]:
     """The text and the tool calls of this turn so far. Results whose sources are in the evidence are left out.
 
-    mark: the turn's number in the marks around the tools' results; "" for no marks. shown: the number of passages in the prompt, after which the tools' sources are
-    numbered; None if the model does not cite.
+    mark: the turn's number in the marks around the tools' results; "" for no marks. shown: the number of passages in
+    the prompt, after which the tools' sources are numbered; None if the model does not cite.
     """
     messages: list[PromptMessage] = []
-    results = [one for place, one in enumerate(given.results) if place >= given.gathered or not one.sources]
-    if given.text or results:
+    results = [one for place, one in enumerate(inputs.results) if place >= inputs.gathered or not one.sources]
+    if inputs.text or results:
         asked = [
             ToolRequest(result.call.call_id, result.call.tool, result.call.arguments, result.call.signature)
             for result in results
         ]
-        messages.append(PromptMessage(Role.ASSISTANT, given.text, asked, place=Provenance.MODEL))
+        messages.append(PromptMessage(Role.ASSISTANT, inputs.text, asked, place=Provenance.MODEL))
     numbers = _numbers(results, shown)
     for result in results:
         content = _with_sources(result, numbers, mark)
@@ -467,7 +462,8 @@ def done(given: PromptInput, mark: str = "", shown: int | None = None) -> Sequen
 
 
 def _numbers(results: Sequence[ResultModel], shown: int | None) -> Mapping[tuple[str, int], int]:
-    """The number of each source, by the id of its call and its position in the result. None of them has a number if the model does not cite."""
+    """The number of each source, by the id of its call and its position in the result. None of them has a number if the
+    model does not cite."""
     if shown is None:
         return {}
     origins = [source.origin for source in found_sources(results)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from responsa_server.agents.engine.calling import ResultModel
@@ -26,7 +26,8 @@ _LOST: Final = (
 
 
 class RefuseOptions(NodeOptions):
-    """out_of_scope: whether every question that reaches this node is out of the agent's scope; if not, the intent decides. needs_model: whether only a language model can do what is asked here.
+    """out_of_scope: whether every question that reaches this node is out of the agent's scope; if not, the intent
+    decides. needs_model: whether only a language model can do what is asked here.
     tools: see `PassagesOptions`. template: the file `prompts/NAME.md` with the message; "" for the node's own message.
     """
 
@@ -40,7 +41,8 @@ _DEFAULT_OPTIONS: Final = RefuseOptions()
 
 
 class RefuseInput(NodeModel):
-    """The question, its intent, the collections and the filter that limited the search, the evidence, the results of tools, and the fallbacks of the turn so far."""
+    """The question, its intent, the collections and the filter that limited the search, the evidence, the results of
+    tools, and the fallbacks of the turn so far."""
 
     question: str
     standalone_question: str = ""
@@ -80,97 +82,97 @@ class Refuse(Node[RefuseInput, RefuseOutput]):
         if options.needs_model:
             self.replaces_model = None
 
-    async def process(self, given: RefuseInput, run: Run) -> RefuseOutput:
+    async def process(self, inputs: RefuseInput, run: Run) -> RefuseOutput:
         """Write the refusal. Its message names the searched documents, the tools that failed and a remedy, or says that the
         agent cannot help with the question.
         """
         done_without_model(
-            self._parts, run, self.name, given.results, given.fallbacks, tools=self._options.tools
+            self._parts, run, self.name, inputs.results, inputs.fallbacks, tools=self._options.tools
         )
-        asked = _shown(given.standalone_question or given.question)
+        question = _shown(inputs.standalone_question or inputs.question)
         if self._options.needs_model:
-            reason, message = RefusalReason.NEEDS_MODEL, self._not_written(asked)
-        elif given.intent == OUT_OF_SCOPE and not self._has_model and self._is_foreign(given.question):
-            reason, message = RefusalReason.OUT_OF_SCOPE, self._not_read(_shown(given.question))
-        elif self._options.out_of_scope or given.intent == OUT_OF_SCOPE:
-            reason, message = RefusalReason.OUT_OF_SCOPE, self._not_mine(_shown(given.question))
+            reason, message = RefusalReason.NEEDS_MODEL, self._not_written(question)
+        elif inputs.intent == OUT_OF_SCOPE and not self._has_model and self._is_foreign(inputs.question):
+            reason, message = RefusalReason.OUT_OF_SCOPE, self._not_read(_shown(inputs.question))
+        elif self._options.out_of_scope or inputs.intent == OUT_OF_SCOPE:
+            reason, message = RefusalReason.OUT_OF_SCOPE, self._not_mine(_shown(inputs.question))
         else:
-            failed = failures_said(given.results)
-            lost = any(fallback.kind is FallbackKind.WITHOUT_RETRIEVAL for fallback in given.fallbacks)
-            found = _LOST if lost else self._not_found(asked, given)
+            failed = failures_said(inputs.results)
+            lost = any(fallback.kind is FallbackKind.WITHOUT_RETRIEVAL for fallback in inputs.fallbacks)
+            found = _LOST if lost else self._not_found(question, inputs)
             reason = RefusalReason.NO_SUPPORT
             message = f"{failed} {found}" if failed else found
         if self._prompts is not None:
-            message = self._prompts.text(self._options.template, self._values(asked)).strip()
+            values = {
+                "agent": self._traits.name,
+                "questions": tuple(self._traits.questions),
+                "question": question,
+            }
+            message = self._prompts.text(self._options.template, values).strip()
         return RefuseOutput(refusal=RefusalModel(reason=reason, message=message))
 
-    def _values(self, asked: str) -> Mapping[str, object]:
-        return {
-            "agent": self._traits.name,
-            "questions": tuple(self._traits.questions),
-            "question": asked,
-        }
-
-    def _not_written(self, asked: str) -> str:
+    def _not_written(self, question: str) -> str:
         if self._has_model:
-            return (
-                f"“{asked}” needs a language model, and none is available at present. Ask again in a moment."
-            )
+            return f"“{question}” needs a language model, and none is available at present. Ask again in a moment."
         if self._traits.model.asks_none:
-            return f"“{asked}” needs a language model, and {self._traits.name} uses none. Ask another agent."
+            return (
+                f"“{question}” needs a language model, and {self._traits.name} uses none. Ask another agent."
+            )
         return (
-            f"“{asked}” needs a language model, and none is configured. An owner of the installation can set one on the page, under"
+            f"“{question}” needs a language model, and none is configured. An owner of the installation can set one on the page, under"
             " Administration, Model."
         )
 
     def _is_foreign(self, question: str) -> bool:
-        """Whether a question is in another language than the questions of the agent's card, and with them the examples of its classifier."""
+        """Whether a question is in another language than the questions of the agent's card, and with them the examples
+        of its classifier."""
         own = language_of(" ".join(self._traits.questions))
         return own != UNKNOWN and not is_doubtful(question) and language_of(question) != own
 
-    def _not_read(self, asked: str) -> str:
+    def _not_read(self, question: str) -> str:
         return (
-            f"{self._traits.name} did not recognise “{asked}” as something that it can help with. Perhaps the reason is the language: without a language"
+            f"{self._traits.name} did not recognise “{question}” as something that it can help with. "
+            "Perhaps the reason is the language: without a language"
             f" model, it recognises only what resembles its examples. Ask in their language, for example: “{self._traits.questions[0]}”"
         )
 
-    def _not_mine(self, asked: str) -> str:
-        said = f"“{asked}” is not something that {self._traits.name} can help with."
+    def _not_mine(self, question: str) -> str:
+        said = f"“{question}” is not something that {self._traits.name} can help with."
         if self._traits.questions:
             return f"{said} Ask, for example: “{self._traits.questions[0]}”"
         return f"{said} Ask about something that your documents may contain."
 
-    def _not_found(self, asked: str, given: RefuseInput) -> str:
-        if given.evidence is None and given.results:
-            return f"No tool has answered “{asked}”. Ask it again in a moment, or in other words."
-        match given.collections or tuple(self._traits.retrieval.collections):
+    def _not_found(self, question: str, inputs: RefuseInput) -> str:
+        if inputs.evidence is None and inputs.results:
+            return f"No tool has answered “{question}”. Ask it again in a moment, or in other words."
+        match inputs.collections or tuple(self._traits.retrieval.collections):
             case ():
-                place = "" if given.document_filter else "all documents that you may read"
+                place = "" if inputs.document_filter else "all documents that you may read"
             case (one,):
                 place = f"the collection {one}"
             case many:
                 place = f"the collections {', '.join(many[:8])}{' and others' if len(many) > 8 else ''}"
-        if given.document_filter:
+        if inputs.document_filter:
             within = f" of {place}" if place else ""
-            place = f"the documents{within} that match the filter “{_shown(given.document_filter)}”"
-        if given.evidence is not None and given.evidence.passages:
-            found = f"I searched {place} for “{asked}”, and no passage says enough to answer it."
+            place = f"the documents{within} that match the filter “{_shown(inputs.document_filter)}”"
+        sentence = f"I searched {place} for “{question}” and found nothing that fits."
+        if inputs.evidence is not None and inputs.evidence.passages:
             remedy = (
                 "Name the subject in full, ask about one thing at a time, or add a document that covers it."
             )
         else:
-            found = f"I searched {place} for “{asked}” and found nothing about it."
-            elsewhere = "ask without the filter" if given.document_filter else "search other collections"
+            elsewhere = "ask without the filter" if inputs.document_filter else "search other collections"
             remedy = f"Use the words that your documents use, {elsewhere}, or add a document that covers it."
-            if samples := self._samples(given):
+            if samples := self._samples(inputs):
                 remedy = (
                     f"If the samples were not loaded, `responsa samples load {samples}` loads them. {remedy}"
                 )
-        return f"{found}{_also_asked(given.results)} {remedy}"
+        return f"{sentence}{_also_asked(inputs.results)} {remedy}"
 
-    def _samples(self, given: RefuseInput) -> str:
-        """The agents whose samples the agent searches, with spaces between them; "" if the question names collections or a filter. The collection of an agent's samples has the agent's id."""
-        if given.collections or given.document_filter:
+    def _samples(self, inputs: RefuseInput) -> str:
+        """The agents whose samples the agent searches, with spaces between them; "" if the question names collections
+        or a filter. The collection of an agent's samples has the agent's id."""
+        if inputs.collections or inputs.document_filter:
             return ""
         return " ".join(
             collection

@@ -61,7 +61,8 @@ class Rewritten(NodeModel):
 
 
 class Rewrite(Node[RewriteInput, RewriteOutput]):
-    """Rewrites the question so that it makes sense without the conversation. A model does this. If there is no model, or the model fails, the questions before are added to the question."""
+    """Rewrites the question so that it makes sense without the conversation. A model does this. If there is no model,
+    or the model fails, the questions before are added to the question."""
 
     name = "rewrite"
     input_model = RewriteInput
@@ -75,21 +76,21 @@ class Rewrite(Node[RewriteInput, RewriteOutput]):
         self._shape = Shape(Rewritten)
         self.calls_model = asker is not None
 
-    async def process(self, given: RewriteInput, run: Run) -> RewriteOutput:
+    async def process(self, inputs: RewriteInput, run: Run) -> RewriteOutput:
         """Rewrite the question. If there are no earlier messages, the node asks no model."""
-        if self._asker is not None and (given.history or given.summary):
+        if self._asker is not None and (inputs.history or inputs.summary):
             try:
-                return RewriteOutput(standalone_question=await self._asked(self._asker, given, run))
+                return RewriteOutput(standalone_question=await self._asked(self._asker, inputs, run))
             except FAILURES as error:
                 run.fell_back(Fallback(FallbackKind.RULE, self.name, "rule", cause(error)))
-        rewritten = standalone(given.question, given.history) or ""
+        rewritten = standalone(inputs.question, inputs.history) or ""
         return RewriteOutput(standalone_question=rewritten)
 
-    async def _asked(self, asker: Asker, given: RewriteInput, run: Run) -> str:
-        untrusted = Untrusted(given.question, given.history, others={"summary": given.summary})
+    async def _asked(self, asker: Asker, inputs: RewriteInput, run: Run) -> str:
+        untrusted = Untrusted(inputs.question, inputs.history, others={"summary": inputs.summary})
         answer = await ask_typed(asker, run, self._prompt, self._shape, {}, untrusted)
         rewritten = " ".join(answer.query.split())
-        same = rewritten.casefold() == " ".join(given.question.split()).casefold()
+        same = rewritten.casefold() == " ".join(inputs.question.split()).casefold()
         return "" if same or len(rewritten.encode()) > MAX_QUESTION_BYTES else rewritten
 
 
@@ -126,8 +127,8 @@ class QueryExample(NodeOptions):
 
 
 class QueryExpanderOptions(NodeOptions):
-    """prompt: the file `prompts/NAME.md`. most: the maximum number of expansions to search for. sources: whether the model also chooses among `retrieval.sources`. examples: what the
-    prompt shows in its variable `examples`.
+    """prompt: the file `prompts/NAME.md`. most: the maximum number of expansions to search for. sources: whether the
+    model also chooses among `retrieval.sources`. examples: what the prompt shows in its variable `examples`.
     """
 
     prompt: PromptName = "query_expansion"
@@ -146,7 +147,8 @@ class QueryExpanderInput(NodeModel):
 
 
 class QueryExpanderOutput(NodeModel):
-    """expansions: other queries for the question, without the question itself; empty without a model. sources: the sources to search, of those of the agent; empty for all."""
+    """expansions: other queries for the question, without the question itself; empty without a model. sources: the
+    sources to search, of those of the agent; empty for all."""
 
     expansions: tuple[str, ...] = Field(max_length=MOST_EXPANSIONS)
     sources: tuple[str, ...] = ()
@@ -171,8 +173,8 @@ def _within(sources: Sequence[str]) -> Shape[Expanded]:
 
 
 class QueryExpander(Node[QueryExpanderInput, QueryExpanderOutput]):
-    """Asks a model for other queries, and for the sources that may hold the answer unless the question says where to search. If there is no model, or the model fails, only the question itself is searched,
-    in all sources.
+    """Asks a model for other queries, and for the sources that may hold the answer unless the question says where to
+    search. If there is no model, or the model fails, only the question itself is searched, in all sources.
     """
 
     name = "expand"
@@ -194,12 +196,13 @@ class QueryExpander(Node[QueryExpanderInput, QueryExpanderOutput]):
         self._shape_within = _within(tuple(self._sources))
         self.calls_model = asker is not None
 
-    async def process(self, given: QueryExpanderInput, run: Run) -> QueryExpanderOutput:
-        """Expand the question. Queries that are too long, queries beyond the maximum number of expansions, and sources that do not exist are dropped."""
+    async def process(self, inputs: QueryExpanderInput, run: Run) -> QueryExpanderOutput:
+        """Expand the question. Queries that are too long, queries beyond the maximum number of expansions, and sources
+        that do not exist are dropped."""
         if self._asker is None:
             return QueryExpanderOutput(expansions=())
-        question = given.standalone_question or given.question
-        chosen = bool(given.collections or given.parameters.get(self._source_parameter))
+        question = inputs.standalone_question or inputs.question
+        chosen = bool(inputs.collections or inputs.parameters.get(self._source_parameter))
         sources: Mapping[str, SourceTable] = {} if chosen else self._sources
         shown = [{"name": name, "description": source.description} for name, source in sources.items()]
         try:
@@ -221,7 +224,7 @@ class QueryExpander(Node[QueryExpanderInput, QueryExpanderOutput]):
         found = [query for query in answer.queries if len(query.encode()) <= MAX_QUERY_BYTES]
         named = answer.sources if isinstance(answer, ExpandedWithin) else ()
         return QueryExpanderOutput(
-            expansions=tuple(distinct(found, said=[question, given.question])[: self._options.most]),
+            expansions=tuple(distinct(found, said=[question, inputs.question])[: self._options.most]),
             sources=tuple(name for name in sources if name in named),
         )
 
@@ -256,8 +259,9 @@ _VECTORS_GONE = "part_unavailable:vectors"
 class RetrieveInput(NodeModel):
     """The question and the collections to search.
 
-    standalone_question: the rewritten question; "" if the question needs no rewriting. expansions: other queries for the
-    question. sources: the sources that a model has chosen for it; empty for all. document_filter: a filter on documents, or "". parameters: the question's parameters, one of which may choose a source.
+    standalone_question: the rewritten question; "" if the question needs no rewriting. expansions: other queries for
+    the question. sources: the sources that a model has chosen for it; empty for all. document_filter: a filter on
+    documents, or "". parameters: the question's parameters, one of which may choose a source.
     """
 
     question: str
@@ -301,24 +305,27 @@ class Retrieve(Node[RetrieveInput, RetrieveOutput]):
             own=own,
         )
 
-    async def process(self, given: RetrieveInput, run: Run) -> RetrieveOutput:
-        """Search the collections that the request names, or those of the source that it chooses, or of the sources that a model has chosen for it, or the agent's collections. If nothing is found in
-        the model's sources, the agent's collections are searched.
+    async def process(self, inputs: RetrieveInput, run: Run) -> RetrieveOutput:
+        """Search the collections that the request names, or those of the source that it chooses, or of the sources that
+        a model has chosen for it, or the agent's collections. If nothing is found in the model's sources, the agent's
+        collections are searched.
         """
-        within, filters = self._place(given)
-        evidence = await self._searched(given, run, given.collections or within, filters)
-        if not evidence.passages and self._is_narrowed(given):
-            evidence = await self._searched(given, run, (), ())
+        within, filters = self._place(inputs)
+        evidence = await self._searched(inputs, run, inputs.collections or within, filters)
+        if not evidence.passages and self._is_narrowed(inputs):
+            evidence = await self._searched(inputs, run, (), ())
         return RetrieveOutput(evidence=evidence)
 
-    def _is_narrowed(self, given: RetrieveInput) -> bool:
+    def _is_narrowed(self, inputs: RetrieveInput) -> bool:
         """Whether a model has chosen where to search, and the question has not."""
-        return bool(given.sources) and not (given.collections or given.parameters.get(self._source_parameter))
+        return bool(inputs.sources) and not (
+            inputs.collections or inputs.parameters.get(self._source_parameter)
+        )
 
-    def _place(self, given: RetrieveInput) -> tuple[tuple[str, ...], tuple[Filter, ...]]:
+    def _place(self, inputs: RetrieveInput) -> tuple[tuple[str, ...], tuple[Filter, ...]]:
         """The collections of the sources that were chosen, and the conditions that the documents must meet."""
-        value = str(given.parameters.get(self._source_parameter, ""))
-        names = given.sources if self._is_narrowed(given) else (value,)
+        value = str(inputs.parameters.get(self._source_parameter, ""))
+        names = inputs.sources if self._is_narrowed(inputs) else (value,)
         places = [self._sources[name] for name in names if name in self._sources]
         if len(places) < 2:
             return places[0] if places else ((), ())
@@ -327,17 +334,17 @@ class Retrieve(Node[RetrieveInput, RetrieveOutput]):
         return every if all(within for within, _ in places) else (), (AnyOf(conditions),)
 
     async def _searched(
-        self, given: RetrieveInput, run: Run, within: tuple[str, ...], filters: tuple[Filter, ...]
+        self, inputs: RetrieveInput, run: Run, within: tuple[str, ...], filters: tuple[Filter, ...]
     ) -> Evidence:
         collections = within or self._collections
-        questions = wordings(given)
+        questions = wordings(inputs)
         options = replace(
             self._options,
-            expansions=tuple(distinct(given.expansions, said=questions)),
-            filters=(*filters, *parse_filter(SEARCHED, given.document_filter)),
-            refers=needs_context(given.question),
+            expansions=tuple(distinct(inputs.expansions, said=questions)),
+            filters=(*filters, *parse_filter(SEARCHED, inputs.document_filter)),
+            refers=needs_context(inputs.question),
         )
-        evidence = await self._source.search(run.who, questions, collections, options)
+        evidence = await self._source.search(run.caller, questions, collections, options)
         run.spend(Usage(evidence.embedding_tokens))
         if evidence.degraded:
             run.fell_back(Fallback(FallbackKind.TEXT_ONLY, self.name, evidence.degraded, _VECTORS_GONE))
@@ -350,11 +357,12 @@ def _any_collection(within: Sequence[str]) -> Sequence[Filter]:
     return (AnyOf(named),) if len(named) > 1 else named
 
 
-def wordings(given: RetrieveInput) -> tuple[str, ...]:
-    """The queries for the question, without expansions. The last one is the question as it was asked. A passage that another query finds must resemble it."""
-    if given.standalone_question:
-        return (given.standalone_question, given.question)
-    return (given.question,)
+def wordings(inputs: RetrieveInput) -> tuple[str, ...]:
+    """The queries for the question, without expansions. The last one is the question as it was asked. A passage that
+    another query finds must resemble it."""
+    if inputs.standalone_question:
+        return (inputs.standalone_question, inputs.question)
+    return (inputs.question,)
 
 
 RETRIEVER: Final = NodeKind(
@@ -393,10 +401,10 @@ class Rank(Node[RankInput, RankOutput]):
     def __init__(self, source: EvidenceSource) -> None:
         self._source = source
 
-    async def process(self, given: RankInput, run: Run) -> RankOutput:
+    async def process(self, inputs: RankInput, run: Run) -> RankOutput:
         """Order the evidence."""
-        question = given.standalone_question or given.question
-        ranked = await self._source.rank(run.who, question, given.evidence)
+        question = inputs.standalone_question or inputs.question
+        ranked = await self._source.rank(run.caller, question, inputs.evidence)
         run.spend(ranked.usage)
         if ranked.fallback is not None:
             run.fell_back(ranked.fallback)
@@ -409,7 +417,8 @@ RANKER: Final = NodeKind(
 
 
 class GatherInput(NodeModel):
-    """The question, its evidence if the documents were searched, and the results of tools. gathered: how many results the evidence contains already."""
+    """The question, its evidence if the documents were searched, and the results of tools. gathered: how many results
+    the evidence contains already."""
 
     question: str
     standalone_question: str = ""
@@ -426,7 +435,8 @@ class GatherOutput(NodeModel):
 
 
 class Gather(Node[GatherInput, GatherOutput]):
-    """Adds the texts of the tools' sources to the passages, so that prompts show them, and answers quote and cite them, like passages of documents."""
+    """Adds the texts of the tools' sources to the passages, so that prompts show them, and answers quote and cite them,
+    like passages of documents."""
 
     name = "gather"
     input_model = GatherInput
@@ -437,11 +447,11 @@ class Gather(Node[GatherInput, GatherOutput]):
     def __init__(self, source: EvidenceSource) -> None:
         self._source = source
 
-    async def process(self, given: GatherInput, run: Run) -> GatherOutput:
-        question = given.standalone_question or given.question
-        added = found_sources(given.results[given.gathered :])
-        evidence = await self._source.with_sources(question, given.evidence, added)
-        return GatherOutput(evidence=evidence, gathered=len(given.results))
+    async def process(self, inputs: GatherInput, run: Run) -> GatherOutput:
+        question = inputs.standalone_question or inputs.question
+        added = found_sources(inputs.results[inputs.gathered :])
+        evidence = await self._source.with_sources(question, inputs.evidence, added)
+        return GatherOutput(evidence=evidence, gathered=len(inputs.results))
 
 
 SOURCE_GATHERER: Final = NodeKind(

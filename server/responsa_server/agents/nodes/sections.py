@@ -17,7 +17,8 @@ from responsa_server.domain.events import Fallback, Step
 
 
 class SectionAnswerOptions(NodeOptions):
-    """most_bytes: the maximum size of the section. Of a longer section, the answer shows the blocks around the best sentence; code is never cut."""
+    """most_bytes: the maximum size of the section. Of a longer section, the answer shows the blocks around the best
+    sentence; code is never cut."""
 
     most_bytes: Annotated[int, Field(ge=500, le=20_000)] = 8000
 
@@ -65,12 +66,12 @@ class SectionAnswer(Node[SectionAnswerInput, SectionsOutput]):
         self._source = required(parts.sections, "source of sections")
         self._most_bytes = most_bytes
 
-    async def process(self, given: SectionAnswerInput, run: Run) -> SectionsOutput:
-        done_without_model(self._parts, run, self.name, (), given.fallbacks, replaced=True)
-        found = await self._source.sections(run.who, given.evidence, 1, self._most_bytes, divided=True)
+    async def process(self, inputs: SectionAnswerInput, run: Run) -> SectionsOutput:
+        done_without_model(self._parts, run, self.name, (), inputs.fallbacks, replaced=True)
+        found = await self._source.sections(run.caller, inputs.evidence, 1, self._most_bytes, divided=True)
         if not found:
-            return SectionsOutput(answer=shown(given.ranking.excerpts, given.evidence.passages, run))
-        return SectionsOutput(answer=_sent(found[0], given.evidence, run))
+            return SectionsOutput(answer=await shown(self._parts, inputs.evidence, inputs.ranking, run))
+        return SectionsOutput(answer=_sent(found[0], inputs.evidence, run))
 
 
 class RawSections(Node[RawSectionsInput, SectionsOutput]):
@@ -87,11 +88,11 @@ class RawSections(Node[RawSectionsInput, SectionsOutput]):
         self._most = most
         self._most_bytes = most_bytes
 
-    async def process(self, given: RawSectionsInput, run: Run) -> SectionsOutput:
+    async def process(self, inputs: RawSectionsInput, run: Run) -> SectionsOutput:
         found = await self._source.sections(
-            run.who, given.evidence, self._most, self._most_bytes, divided=False
+            run.caller, inputs.evidence, self._most, self._most_bytes, divided=False
         )
-        return SectionsOutput(answer=_sent([quote for one in found for quote in one], given.evidence, run))
+        return SectionsOutput(answer=_sent([quote for one in found for quote in one], inputs.evidence, run))
 
 
 def _sent(quotes: Sequence[Quote], evidence: Evidence, run: Run) -> AnswerModel:

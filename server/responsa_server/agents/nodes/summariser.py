@@ -72,18 +72,18 @@ class Summarise(Node[SummaryInput, SummaryOutput]):
         self._prompt = options.prompt
         self._summaries = summaries
 
-    async def process(self, given: SummaryInput, run: Run) -> SummaryOutput:
+    async def process(self, inputs: SummaryInput, run: Run) -> SummaryOutput:
         """Summarise. If the model fails, the turn continues with the old summary or without a summary, and reports this
         fallback.
         """
-        if not given.older:
+        if not inputs.older:
             return SummaryOutput(summary="")
         if self._asker is None:
-            return SummaryOutput(summary=first_sentences(given.older))
+            return SummaryOutput(summary=first_sentences(inputs.older))
         kept = await self._kept(run)
         if kept is not None:
             run.read(kept.read)
-        uncovered = given.older[_covered(kept, given.older) :]
+        uncovered = inputs.older[_covered(kept, inputs.older) :]
         if kept is not None and len(uncovered) < NEWS:
             return SummaryOutput(summary="\n".join(filter(None, [kept.text, first_sentences(uncovered)])))
         before = kept.text if kept is not None else ""
@@ -99,14 +99,14 @@ class Summarise(Node[SummaryInput, SummaryOutput]):
             return SummaryOutput(summary=before)
         text = _cut(text, MAX_SUMMARY_BYTES)
         drawn_from = dict.fromkeys((*(kept.read if kept is not None else ()), *run.earlier))
-        await self._keep(run, text, given.older[-1], tuple(drawn_from))
+        await self._keep(run, text, inputs.older[-1], tuple(drawn_from))
         return SummaryOutput(summary=text)
 
     async def _kept(self, run: Run) -> Summary | None:
         if self._summaries is None or run.conversation_id is None:
             return None
         try:
-            return await self._summaries.find(run.who, run.conversation_id)
+            return await self._summaries.find(run.caller, run.conversation_id)
         except Unavailable:  # then the summary is created again
             return None
 
@@ -114,27 +114,27 @@ class Summarise(Node[SummaryInput, SummaryOutput]):
         if self._summaries is None or run.conversation_id is None or not last.id:
             return
         try:
-            await self._summaries.keep(run.who, run.conversation_id, Summary(text, UUID(last.id), read))
+            await self._summaries.keep(run.caller, run.conversation_id, Summary(text, UUID(last.id), read))
         except Unavailable:  # then the next turn creates the summary again
             return
 
 
 def newest(messages: Sequence[StateMessage]) -> Sequence[StateMessage]:
     """The newest messages that together fit into 12 KiB, oldest first. Each message is cut to its first 2 KiB."""
-    found: list[StateMessage] = []
+    kept: list[StateMessage] = []
     left = MOST_READ_BYTES
     for message in reversed(messages):
         cut = message.model_copy(update={"text": _cut(message.text, _MESSAGE_BYTES)})
         left -= len(cut.text.encode())
         if left < 0:
             break
-        found.append(cut)
-    return found[::-1]
+        kept.append(cut)
+    return kept[::-1]
 
 
 def first_sentences(messages: Sequence[StateMessage]) -> str:
     """The first sentences of the newest messages, as many as fit into 1 KiB."""
-    found: list[str] = []
+    lines: list[str] = []
     left = _RULED_BYTES
     for message in reversed(messages):
         sentence = _cut(_SENTENCE.split(message.text.strip(), maxsplit=1)[0], _SENTENCE_BYTES)
@@ -142,8 +142,8 @@ def first_sentences(messages: Sequence[StateMessage]) -> str:
         left -= len(line.encode()) + 1
         if left < 0:
             break
-        found.append(line)
-    return "\n".join(reversed(found))
+        lines.append(line)
+    return "\n".join(reversed(lines))
 
 
 def _covered(kept: Summary | None, older: Sequence[StateMessage]) -> int:

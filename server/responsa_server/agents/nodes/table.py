@@ -21,8 +21,9 @@ from responsa_server.agents.nodes import (
     summariser,
     teacher,
 )
+from responsa_server.joining import Group, joined
 
-KINDS: Final[Mapping[str, NodeKind]] = {
+_OWN: Final[Mapping[str, NodeKind]] = {
     "intent_router": deciding.INTENT_ROUTER,
     "question_categoriser": deciding.QUESTION_CATEGORISER,
     "retrieval_need": deciding.RETRIEVAL_NEED,
@@ -50,3 +51,11 @@ KINDS: Final[Mapping[str, NodeKind]] = {
     "follow_ups": follow_ups.KIND,
     "refuse": refuse.KIND,
 }
+FORMER: Final[Mapping[str, str]] = {
+    "extractive_answer": "passages",
+    "grader": "ranker",
+    "record_checker": "citation_checker",
+    "record_reader": "retriever",
+}
+"""The kinds of earlier releases that are gone, each with the kind that replaces it."""
+KINDS: Final[Mapping[str, NodeKind]] = {**_OWN, **joined(Group.NODES, NodeKind, _OWN)}

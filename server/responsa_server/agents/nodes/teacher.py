@@ -11,7 +11,8 @@ from pydantic import Field, JsonValue
 from responsa_server.agents.engine.kinds import NodeKind, required
 from responsa_server.agents.engine.node import Node, NodeModel, NodeOptions, Policy, Run
 from responsa_server.domain.errors import FieldViolation, InvalidRequest, Reason
-from responsa_server.domain.teachers import Teacher, Teachers
+from responsa_server.domain.rows import Row
+from responsa_server.domain.teachers import Teachers
 
 TEACHER_ID: Final = "teacher_id"
 _MOST_SHOWN: Final = 64
@@ -49,19 +50,19 @@ class ChooseTeacher(Node[TeacherInput, TeacherOutput]):
         self._teachers = teachers
         self._parameter = options.parameter
 
-    async def process(self, given: TeacherInput, run: Run) -> TeacherOutput:
+    async def process(self, inputs: TeacherInput, run: Run) -> TeacherOutput:
         """Load the teacher. Raises NotFound (TEACHER_NOT_FOUND), InvalidRequest (TEACHER_ID_MALFORMED), Unavailable."""
-        chosen = given.parameters.get(self._parameter, "")
+        chosen = inputs.parameters.get(self._parameter, "")
         if chosen in ("", None):
             return TeacherOutput(teacher="", persona="")
-        teacher = await self._teachers.get(run.who, teacher_id(chosen, self._parameter))
+        teacher = await self._teachers.get(run.caller, teacher_id(chosen, self._parameter))
         return TeacherOutput(teacher=teacher.display_name, persona=persona(teacher))
 
 
 def teacher_id(value: object, parameter: str = TEACHER_ID) -> UUID:
     """The teacher's id in a parameter: a UUID or `teachers/{uuid}`. Raises InvalidRequest (TEACHER_ID_MALFORMED)."""
-    found = _NAMED.fullmatch(value) if isinstance(value, str) else None
-    if found is None:
+    match = _NAMED.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
         path, remedy = (
             f"options.parameters.{parameter}",
             "must be a teacher's UUID, bare or as teachers/{uuid}",
@@ -72,10 +73,10 @@ def teacher_id(value: object, parameter: str = TEACHER_ID) -> UUID:
             {"teacher_id": str(value)[:_MOST_SHOWN]},
             (FieldViolation(path, "teacher_id", remedy),),
         )
-    return UUID(found[1])
+    return UUID(match[1])
 
 
-def persona(teacher: Teacher) -> str:
+def persona(teacher: Row) -> str:
     """The description of a teacher for a prompt: the persona and the record's parameters."""
     lines = [
         f"{name}: {value}"

@@ -24,18 +24,24 @@ def agent(card: AgentCard, schema: Mapping[str, object]) -> agent_pb2.Agent:
 
 
 def version(
-    one: AgentVersion, current: Collection[str], *, with_content: bool = False
+    agent_version: AgentVersion, current: Collection[str], *, with_content: bool = False
 ) -> agent_pb2.AgentVersion:
     """Convert a version of an agent. current: the names of the versions that answer new questions."""
-    content = structs.of_text(one.content.decode()) if with_content and one.content else None
-    card = structs.of_text(one.card) if one.card else None
+    content = (
+        structs.of_text(agent_version.content.decode()) if with_content and agent_version.content else None
+    )
+    card = structs.of_text(agent_version.card) if agent_version.card else None
     return messages.message(
-        agent_pb2.AgentVersion, one, is_current=one.name in current, content=content, card=card
+        agent_pb2.AgentVersion,
+        agent_version,
+        is_current=agent_version.name in current,
+        content=content,
+        card=card,
     )
 
 
 def reloads(
-    found: Sequence[Reloaded], problems: Sequence[ToolProblem]
+    outcomes: Sequence[Reloaded], problems: Sequence[ToolProblem]
 ) -> admin_service_pb2.ReloadAgentsResponse:
     """Convert the results of a reload. problems: the problems of the tools."""
     return admin_service_pb2.ReloadAgentsResponse(
@@ -56,6 +62,6 @@ def reloads(
                     for problem in one.problems
                 ],
             )
-            for one in found
+            for one in outcomes
         ],
     )

@@ -21,14 +21,11 @@ from responsa.chat.v1 import (
 )
 from responsa.type.v1 import byte_range_pb2
 from responsa_server.calls import status
-from responsa_server.calls.convert import messages, structs, values
+from responsa_server.calls.convert import enums, messages, structs, values
 from responsa_server.calls.convert.values import named_slug, named_uuid, timestamp
 from responsa_server.domain import lists, names
 from responsa_server.domain.conversations import (
     Conversation,
-    Feedback,
-    FoundConversation,
-    FoundMessage,
     Message,
     Speaker,
 )
@@ -60,6 +57,7 @@ from responsa_server.domain.events import (
     Usage,
 )
 from responsa_server.domain.filters import parse_filter
+from responsa_server.domain.rows import Row
 from responsa_server.domain.turns import CitationCheck, EarlierMessage, OnBusy, Question, Turn
 
 EXCERPT_CHARACTERS: Final = 240
@@ -84,16 +82,17 @@ def question(request: Asking) -> Question:
         ),
         agent=agent,
         agent_version=version,
-        on_busy=values.ON_BUSY.value(request.options.on_busy) or OnBusy.REJECT,
+        on_busy=enums.ON_BUSY.value(request.options.on_busy) or OnBusy.REJECT,
         parameters=structs.text("options.parameters", request.options.parameters)
         if request.options.HasField("parameters")
         else "",
         max_cost_micros=request.options.max_cost_usd_micros,
         document_filter=_checked_filter(request.options.scope.filter),
         history=tuple(
-            EarlierMessage(values.SPEAKER.value(one.role) or Speaker.USER, one.text)
+            EarlierMessage(enums.SPEAKER.value(one.role) or Speaker.USER, one.text)
             for one in request.options.history
         ),
+        max_output_tokens=request.options.max_output_tokens,
     )
 
 
@@ -122,7 +121,7 @@ def turn(value: Turn) -> turn_pb2.Turn:
         text=value.question.text,
         request_id="" if value.request_id is None else str(value.request_id),
         agent_version=value.agent_version,
-        state=values.TURN_STATE.number(value.state),
+        state=enums.TURN_STATE.number(value.state),
         last_seq=value.last_seq,
         usage=usage(value.usage),
         create_time=timestamp(value.create_time),
@@ -153,13 +152,12 @@ def conversation(value: Conversation) -> conversation_pb2.Conversation:
     return messages.message(
         conversation_pb2.Conversation,
         value,
-        name=names.conversation(value.id),
         active_turn="" if value.active_turn is None else names.turn(value.active_turn),
         owner=names.user(value.user_id),
     )
 
 
-def found(value: FoundConversation, words: Sequence[str]) -> found_conversation_pb2.FoundConversation:
+def found_conversation(value: Row, words: Sequence[str]) -> found_conversation_pb2.FoundConversation:
     """A conversation that a search for these words found, with excerpts of its messages."""
     pattern = re.compile("|".join(re.escape(word) for word in words), re.IGNORECASE)
     return found_conversation_pb2.FoundConversation(
@@ -168,14 +166,14 @@ def found(value: FoundConversation, words: Sequence[str]) -> found_conversation_
     )
 
 
-def _found_message(value: FoundMessage, pattern: re.Pattern[str]) -> found_conversation_pb2.FoundMessage:
+def _found_message(value: Row, pattern: re.Pattern[str]) -> found_conversation_pb2.FoundMessage:
     # The database's cases of letters may differ from Python's: then the excerpt is the beginning of the text.
     first = pattern.search(value.text)
-    start = 0 if first is None else max(first.start() - EXCERPT_CHARACTERS // 4, 0)
-    excerpt = value.text[start : start + EXCERPT_CHARACTERS]
-    return found_conversation_pb2.FoundMessage(
+    excerpt = _round(value.text, 0 if first is None else first.start(), 0 if first is None else first.end())
+    return messages.message(
+        found_conversation_pb2.FoundMessage,
+        value,
         name=names.message(value.id),
-        role=values.SPEAKER.number(value.speaker),
         excerpt=excerpt,
         matches=[
             byte_range_pb2.ByteRange(
@@ -183,8 +181,20 @@ def _found_message(value: FoundMessage, pattern: re.Pattern[str]) -> found_conve
             )
             for one in pattern.finditer(excerpt)
         ],
-        create_time=timestamp(value.create_time),
     )
+
+
+def _round(text: str, start: int, end: int) -> str:
+    """At most EXCERPT_CHARACTERS of a text round a part of it. Where the text is cut, the excerpt begins and ends at words,
+    unless there is none between the cut and the part."""
+    first = max(start - EXCERPT_CHARACTERS // 4, 0)
+    if first > 0 and (space := re.search(r"\s+", text[first - 1 : start])):
+        first += space.end() - 1
+    last = first + EXCERPT_CHARACTERS
+    tail = text[end : last + 1] if last < len(text) else ""
+    if spaces := [place for place, character in enumerate(tail) if character.isspace()]:
+        last = end + len(tail[: spaces[-1]].rstrip())
+    return text[first:last]
 
 
 def message(value: Message) -> message_pb2.Message:
@@ -192,34 +202,26 @@ def message(value: Message) -> message_pb2.Message:
         name=names.message(value.id),
         conversation=names.conversation(value.conversation_id),
         turn=names.turn(value.turn_id),
-        role=values.SPEAKER.number(value.speaker),
+        role=enums.SPEAKER.number(value.speaker),
         text=value.text,
         citations=[citation(one) for one in value.citations],
         unconfirmed_sentences=[unconfirmed(one) for one in value.unconfirmed],
-        refusal_reason=values.REFUSAL_REASON.number(value.refusal),
+        refusal_reason=enums.REFUSAL_REASON.number(value.refusal),
         create_time=timestamp(value.create_time),
-        feedback=None if value.feedback is None else feedback(value.feedback),
+        feedback=None if value.feedback is None else messages.message(feedback_pb2.Feedback, value.feedback),
     )
 
 
-def feedback(value: Feedback) -> feedback_pb2.Feedback:
-    return messages.message(
-        feedback_pb2.Feedback,
-        value,
-        name=names.feedback(value.message_id),
-    )
-
-
-def checks(found: Sequence[CitationCheck]) -> chat_service_pb2.VerifyCitationsResponse:
+def checks(claims: Sequence[CitationCheck]) -> chat_service_pb2.VerifyCitationsResponse:
     return chat_service_pb2.VerifyCitationsResponse(
         checks=[
             chat_service_pb2.CitationCheck(
                 citation=citation(one.citation),
-                verdict=values.VERDICT.number(one.verdict),
+                verdict=enums.VERDICT.number(one.verdict),
                 source_text=one.source_text,
                 quote_range=None if one.quote_range is None else byte_range(one.quote_range),
             )
-            for one in found
+            for one in claims
         ]
     )
 
@@ -239,7 +241,7 @@ def citation(value: AnyCitation) -> citation_pb2.Citation:
             answer_range=byte_range(value.answer),
             score=value.score,
             tool_result=_tool_result(value.origin),
-            state=values.CITATION_STATE.number(value.state),
+            state=enums.CITATION_STATE.number(value.state),
         )
     return citation_pb2.Citation(
         passage=names.passage(value.passage_id),
@@ -255,7 +257,7 @@ def citation(value: AnyCitation) -> citation_pb2.Citation:
         box=None if value.box is None else page_box(value.box),
         path=value.path,
         date=value.date,
-        state=values.CITATION_STATE.number(value.state),
+        state=enums.CITATION_STATE.number(value.state),
     )
 
 
@@ -269,13 +271,13 @@ def _tool_result(origin: ToolOrigin) -> citation_pb2.CitedToolResult:
 
 
 def unconfirmed(value: Unconfirmed) -> citation_pb2.UnconfirmedSentence:
-    found = citation_pb2.UnconfirmedSentence(answer_range=byte_range(value.answer))
+    sentence = citation_pb2.UnconfirmedSentence(answer_range=byte_range(value.answer))
     if value.origin is not None:
-        found.tool_result.CopyFrom(_tool_result(value.origin))
+        sentence.tool_result.CopyFrom(_tool_result(value.origin))
     elif value.passage_id is not None and value.document_id is not None:
-        found.passage = names.passage(value.passage_id)
-        found.document_version = names.document_version(value.document_id, value.version)
-    return found
+        sentence.passage = names.passage(value.passage_id)
+        sentence.document_version = names.document_version(value.document_id, value.version)
+    return sentence
 
 
 def page_box(edges: tuple[int, int, int, int]) -> citation_pb2.PageBox:
@@ -288,16 +290,16 @@ def excerpt(value: Excerpt) -> excerpt_pb2.Excerpt:
         passage=names.passage(value.passage_id),
         document_version=names.document_version(value.document_id, value.version),
         collection=names.collection(value.collection_id),
-        collection_kind=values.COLLECTION_KIND.number(value.collection_kind),
+        collection_kind=enums.COLLECTION_KIND.number(value.collection_kind),
         title=value.title,
         headings=value.headings,
         uri=values.shown_uri(value.uri),
         source_range=byte_range(value.source),
         text=value.text,
         markdown=value.markdown,
-        marked_range=byte_range(value.marked),
+        marked_range=None if value.marked is None else byte_range(value.marked),
         marked_in_markdown=None if value.marked_shown is None else byte_range(value.marked_shown),
-        grade=values.GRADE.number(value.grade),
+        grade=enums.GRADE.number(value.grade),
         score=value.score,
         page=value.page,
         box=None if value.box is None else page_box(value.box),
@@ -306,12 +308,12 @@ def excerpt(value: Excerpt) -> excerpt_pb2.Excerpt:
     )
 
 
-def fallbacks(found: Iterable[Fallback]) -> list[turn_pb2.Fallback]:
+def fallbacks(used: Iterable[Fallback]) -> list[turn_pb2.Fallback]:
     return [
         turn_pb2.Fallback(
-            kind=values.FALLBACK_KIND.number(one.kind), source=one.source, target=one.target, cause=one.cause
+            kind=enums.FALLBACK_KIND.number(one.kind), source=one.source, target=one.target, cause=one.cause
         )
-        for one in list(found)[:MAX_FALLBACKS]
+        for one in list(used)[:MAX_FALLBACKS]
     ]
 
 
@@ -349,7 +351,7 @@ def event(value: NumberedEvent) -> turn_pb2.TurnEvent:
             result.started.agent_version = what.agent_version
             result.started.created_conversation = what.created_conversation
         case Status():
-            result.status.step = values.STEP.number(what.step)
+            result.status.step = enums.STEP.number(what.step)
             result.status.message = what.message
         case Delta():
             result.delta.text = what.text
@@ -363,13 +365,13 @@ def event(value: NumberedEvent) -> turn_pb2.TurnEvent:
             result.tool_call.title = what.title
         case ToolReturned():
             result.tool_result.call_id = what.call_id
-            result.tool_result.outcome = values.TOOL_OUTCOME.number(what.outcome)
+            result.tool_result.outcome = enums.TOOL_OUTCOME.number(what.outcome)
             result.tool_result.content = what.content
             if what.data is not None:
                 # A Value takes any JSON, not only the objects of the function's type.
                 json_format.ParseDict(cast("dict[str, object]", what.data), result.tool_result.data)
             result.tool_result.sources.extend(map(tool_source, what.sources))
-            result.tool_result.fault = values.TOOL_FAULT.number(what.fault)
+            result.tool_result.fault = enums.TOOL_FAULT.number(what.fault)
         case ProviderSwitched():
             result.provider_switched.source = what.source
             result.provider_switched.target = what.target
@@ -387,7 +389,7 @@ def event(value: NumberedEvent) -> turn_pb2.TurnEvent:
                     text=what.text,
                     sha256=what.sha256,
                     citations=[citation(one) for one in what.citations],
-                    outcome=values.ANSWER_OUTCOME.number(what.outcome),
+                    outcome=enums.ANSWER_OUTCOME.number(what.outcome),
                     passages_used=what.passages_used,
                     usage=usage(what.usage),
                     standalone_question=what.standalone_question,
@@ -397,7 +399,7 @@ def event(value: NumberedEvent) -> turn_pb2.TurnEvent:
                     category=what.category,
                     model=what.model,
                     collection=names.collection(what.collection_id) if what.collection_id else "",
-                    collection_kind=values.COLLECTION_KIND.number(what.collection_kind),
+                    collection_kind=enums.COLLECTION_KIND.number(what.collection_kind),
                     excerpts=[excerpt(one) for one in what.excerpts],
                     more_excerpts=[excerpt(one) for one in what.more_excerpts],
                     unsupported_sentences=what.unsupported,
@@ -406,7 +408,7 @@ def event(value: NumberedEvent) -> turn_pb2.TurnEvent:
                 )
             )
         case Refused():
-            result.refused.reason = values.REFUSAL_REASON.number(what.reason)
+            result.refused.reason = enums.REFUSAL_REASON.number(what.reason)
             result.refused.message = what.message
             result.refused.usage.CopyFrom(usage(what.usage))
             result.refused.support = what.support
@@ -419,7 +421,7 @@ def event(value: NumberedEvent) -> turn_pb2.TurnEvent:
             result.failed.usage.CopyFrom(usage(what.usage))
             result.failed.fallbacks.extend(fallbacks(what.fallbacks))
         case Cancelled():
-            result.cancelled.by = values.CANCEL_CAUSE.number(what.by)
+            result.cancelled.by = enums.CANCEL_CAUSE.number(what.by)
         case _:
             assert_never(what)
     return result

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
+from urllib.parse import quote
 
 from responsa.chat.v1.citation_pb2 import Citation, CitationState, UnconfirmedSentence
+from responsa.chat.v1.turn_pb2 import FallbackKind, TurnAnswer
 from responsa.type.v1.byte_range_pb2 import ByteRange
+from responsa_server.text.cited import Place, give_numbers, in_order, marks_of, place_of
+from responsa_server.text.layout import with_marks
+from responsa_server.text.lexical import language_of
+from responsa_server.text.why_passages import why_passages
 
 UNCONFIRMED: Final = "unconfirmed"
 """The state of a citation that has none, because an earlier release stored it."""
@@ -19,7 +27,7 @@ def state(citation: Citation) -> str:
     return name.removeprefix("CITATION_STATE_").lower()
 
 
-def citations(text: str, found: Sequence[Citation]) -> Sequence[Mapping[str, str | int]]:
+def citations(text: str, cited: Sequence[Citation]) -> Sequence[Mapping[str, str | int]]:
     """The citations of an answer. text: the answer. `start` and `end` are in its characters, the end exclusive."""
     data = text.encode()
     return [
@@ -33,18 +41,93 @@ def citations(text: str, found: Sequence[Citation]) -> Sequence[Mapping[str, str
             "state": state(citation),
             **_range(data, citation.answer_range),
         }
-        for citation in found
+        for citation in cited
     ]
 
 
-def unconfirmed(text: str, found: Sequence[UnconfirmedSentence]) -> Sequence[Mapping[str, str | int]]:
+def unconfirmed(text: str, sentences: Sequence[UnconfirmedSentence]) -> Sequence[Mapping[str, str | int]]:
     """The sentences of an answer that nothing confirms, as `citations` gives those that something does."""
     data = text.encode()
     return [
         {"document": one.document_version, "passage": one.passage, **_range(data, one.answer_range)}
-        for one in found
+        for one in sentences
     ]
 
 
 def _range(data: bytes, place: ByteRange) -> Mapping[str, int]:
     return {"start": len(data[: place.start].decode()), "end": len(data[: place.end].decode())}
+
+
+_UNTITLED: Final = "document"
+_TITLE: Final = 120
+_FIRST_WORDS: Final = 60
+_MARKUP: Final = re.compile(r"[\\`*_\[\]<>&|~$!]|:(?=//)")
+_ADDRESS: Final = "%/:?#@!$&'*+,;=~-._"
+"""The characters of an address that Markdown cannot take for the end of a link."""
+_WORDS: Final[Mapping[str, tuple[str, str, str]]] = {
+    "de": ("Quellen", "Seite", "„{}“"),
+    "en": ("Sources", "page", "“{}”"),
+}
+"""The heading of a list of sources, what stands before the number of a page, and a quote, by language."""
+
+
+def listed(
+    text: str, citations: Sequence[Citation], numbers: Mapping[Place, int], link: Callable[[Citation], str]
+) -> str:
+    """The sources of an answer as Markdown, to stand below its text; "" without citations. One line each, with the
+    number of its marks, its title and its page, and with the first words of the quote if another source has the title.
+
+    text: the answer, whose language the list has if it is German, else English. link: the address of a source, "" for
+    none. Titles and addresses are those of documents: nothing in them makes markup.
+    """
+    if not citations:
+        return ""
+    heading, page, quoted = _WORDS.get(language_of(text), _WORDS["en"])
+    first = {numbers[place_of(one)]: one for one in reversed(in_order(citations))}
+    titles = {number: _plain(one.title, _TITLE) or _UNTITLED for number, one in first.items()}
+    often = Counter(titles.values())
+    lines: list[str] = []
+    for number, one in sorted(first.items()):
+        line = f"{number}. {_linked(titles[number], link(one))}{f', {page} {one.page}' if one.page else ''}"
+        words = _plain(one.quote, _FIRST_WORDS) if often[titles[number]] > 1 else ""
+        lines.append(f"{line}: {quoted.format(words)}" if words else line)
+    return "\n".join([f"{heading}:", "", *lines])
+
+
+def why(answer: TurnAnswer) -> str:
+    """Why an answer shows passages of documents, in one line; "" for one that a language model wrote."""
+    kind = FallbackKind.FALLBACK_KIND_PASSAGES
+    causes = [one.cause for one in answer.fallbacks if one.kind == kind]
+    return why_passages(causes, language_of(answer.text)) if answer.excerpts else ""
+
+
+def with_sources(answer: TurnAnswer) -> str:
+    """An answer with its marks, and below it why it shows passages, and the list of its sources. Citations without a
+    state are left out. Parses the text, which takes up to a second."""
+    text, confirmed = answer.text, [one for one in answer.citations if one.state]
+    numbers = dict[Place, int]()
+    give_numbers(confirmed, numbers)
+    sources = listed(text, confirmed, numbers, lambda one: web_address(one.uri))
+    marked = with_marks(text, marks_of(text, confirmed, numbers))
+    return "\n\n".join(filter(None, [marked, why(answer), sources]))
+
+
+def is_list(text: str) -> bool:
+    """Whether a text begins as a list of sources does."""
+    return text.startswith(tuple(f"{heading}:\n\n1. " for heading, *_ in _WORDS.values()))
+
+
+def web_address(uri: str) -> str:
+    """The address of a document if it is one on the web, else ""."""
+    return uri if uri.startswith(("https://", "http://")) else ""
+
+
+def _plain(text: str, most: int) -> str:
+    """At most this many characters of a text, in one line, in which nothing makes markup."""
+    line = " ".join("".join(one for one in text if one.isprintable() or one.isspace()).split())
+    cut = line if len(line) <= most else line[: most - 1].rstrip() + "…"
+    return _MARKUP.sub(lambda match: f"\\{match.group()}", cut)
+
+
+def _linked(title: str, address: str) -> str:
+    return f"[{title}]({quote(address, safe=_ADDRESS)})" if address else title

@@ -19,7 +19,7 @@ from responsa_server.insight.experiments import Arm, Result
 
 
 def new(
-    given: pb.Experiment, identity: UUID, agent: str, baseline: int, candidate: int, tenant_id: str
+    experiment: pb.Experiment, identity: UUID, agent: str, baseline: int, candidate: int, tenant_id: str
 ) -> NewExperiment:
     """The experiment that a caller of this tenant describes."""
     return NewExperiment(
@@ -27,13 +27,13 @@ def new(
         agent,
         baseline,
         candidate,
-        given.candidate_percent,
-        ExperimentUnit[pb.ExperimentUnit.Name(given.unit).removeprefix("EXPERIMENT_UNIT_")],
-        _metric(given.metric),
-        _metric(given.guard),
-        given.guard_margin,
+        experiment.candidate_percent,
+        ExperimentUnit[pb.ExperimentUnit.Name(experiment.unit).removeprefix("EXPERIMENT_UNIT_")],
+        _metric(experiment.metric),
+        _metric(experiment.guard),
+        experiment.guard_margin,
         tenant_id,
-        given.duration.ToTimedelta(),
+        experiment.duration.ToTimedelta(),
     )
 
 

@@ -3,34 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Any
 
 from responsa.admin.v1 import admin_service_pb2, insight_pb2
-from responsa.auth.v1 import auth_service_pb2, usage_report_pb2
-from responsa_server.calls.convert import messages
-from responsa_server.calls.convert.values import (
-    USAGE_DIMENSION,
-    USAGE_GRANULARITY,
-    to_datetime,
-)
-from responsa_server.calls.frames import AskFrames
+from responsa.auth.v1 import auth_service_pb2
+from responsa.chat.v1 import turn_pb2
+from responsa.chat.v1.chat_service_pb2 import StartTurnRequest
+from responsa_server.calls import status
+from responsa_server.calls.convert import chat, messages
+from responsa_server.calls.convert.enums import DIMENSION, GRANULARITY
+from responsa_server.calls.convert.values import to_datetime
 from responsa_server.domain import names
 from responsa_server.domain.insight import (
     Dimension,
     FeedbackCount,
-    GivenFeedback,
     Granularity,
     InsightSettings,
     Quality,
-    QuestionPattern,
     Span,
-    UsageRow,
     percentile,
 )
-from responsa_server.domain.turns import TenantTurn
+from responsa_server.domain.rows import Row
 from responsa_server.insight import reports
 
-_CODEC: Final = AskFrames()
 _Spanned = (
     admin_service_pb2.QueryUsageRequest
     | admin_service_pb2.GetFeedbackStatsRequest
@@ -51,23 +46,8 @@ def span(request: _Spanned) -> Span:
 
 def grouping(request: _Grouped) -> tuple[Granularity | None, Sequence[Dimension]]:
     """The periods and the groups of a report."""
-    by = [USAGE_DIMENSION.value(number) for number in request.group_by]
-    return USAGE_GRANULARITY.value(request.granularity), [one for one in by if one is not None]
-
-
-def usage_row(value: UsageRow) -> usage_report_pb2.UsageRow:
-    return messages.message(
-        usage_report_pb2.UsageRow,
-        value,
-        agent=_named("agents", value.agent),
-        collection=_named("collections", value.collection),
-        tool=_named("tools", value.tool),
-        answered_turns=value.answered,
-        refused_turns=value.refused,
-        failed_turns=value.failed,
-        cancelled_turns=value.cancelled,
-        cost_usd_micros=value.cost_micros,
-    )
+    by = [DIMENSION.value(number) for number in request.group_by]
+    return GRANULARITY.value(request.granularity), [one for one in by if one is not None]
 
 
 def quality(value: Quality, rated: FeedbackCount) -> insight_pb2.Quality:
@@ -85,33 +65,39 @@ def quality(value: Quality, rated: FeedbackCount) -> insight_pb2.Quality:
     )
 
 
-def tenant_turn(value: TenantTurn) -> insight_pb2.TenantTurn:
-    return messages.message(
-        insight_pb2.TenantTurn,
-        value,
-        turn=names.turn(value.id),
-        user="" if value.user_id is None else names.user(value.user_id),
-        question="" if value.request is None else _CODEC.decode_question(value.request).text,
-    )
+def tenant_turn(value: Row) -> insight_pb2.TenantTurn:
+    request = value.request
+    question = "" if request is None else chat.question(StartTurnRequest.FromString(request)).text
+    return messages.message(insight_pb2.TenantTurn, value, question=question, **_end(value.terminal))
+
+
+def _end(terminal: bytes) -> dict[str, Any]:
+    """What administrators see of a terminal event: nothing of its texts."""
+    event = turn_pb2.TurnEvent.FromString(terminal)
+    end = {
+        "error_reason": "",
+        "model": event.answer.model,
+        "passages": event.answer.passages_used,
+        "citations": len(event.answer.citations),
+        "unsupported_sentences": event.answer.unsupported_sentences,
+        "fallbacks": event.answer.fallbacks,
+    }
+    match event.WhichOneof("event"):
+        case "refused":
+            end |= {"passages": len(event.refused.excerpts), "fallbacks": event.refused.fallbacks}
+        case "failed":
+            reason = status.read(event.failed.status).reason.value
+            end |= {"error_reason": reason, "fallbacks": event.failed.fallbacks}
+        case _:
+            pass
+    return end
 
 
 def settings(value: InsightSettings) -> insight_pb2.InsightSettings:
     return messages.message(insight_pb2.InsightSettings, value, cost_usd_micros_per_month=value.budget_micros)
 
 
-def given_feedback(value: GivenFeedback) -> insight_pb2.GivenFeedback:
-    return messages.message(
-        insight_pb2.GivenFeedback,
-        value,
-        feedback=names.feedback(value.id),
-        user=names.user(value.user_id),
-        turn=names.turn(value.turn_id),
-        agent=_named("agents", value.agent),
-        resolver="" if value.resolver_id is None else names.user(value.resolver_id),
-    )
-
-
-def question_pattern(value: QuestionPattern) -> insight_pb2.QuestionPattern:
+def question_pattern(value: Row) -> insight_pb2.QuestionPattern:
     return messages.message(
         insight_pb2.QuestionPattern,
         value,

@@ -23,10 +23,11 @@ from responsa.knowledge.v1 import (
     reader_pb2,
 )
 from responsa_server.calls import status
-from responsa_server.calls.convert import messages, structs, values
+from responsa_server.calls.convert import enums, messages, structs, values
 from responsa_server.calls.convert.chat import byte_range, page_box
 from responsa_server.calls.convert.values import named_slug, named_uuid, timestamp
 from responsa_server.domain import lists, names
+from responsa_server.domain.documents import LeftOutKind
 from responsa_server.domain.errors import InvalidRequest
 from responsa_server.domain.events import ByteRange
 from responsa_server.domain.filters import parse_filter
@@ -43,7 +44,6 @@ from responsa_server.domain.knowledge import (
     DocumentMetadata,
     DocumentVersion,
     Hit,
-    LeftOutKind,
     Operation,
     SearchMode,
     SearchQuery,
@@ -102,7 +102,7 @@ def collection(value: Collection) -> collection_pb2.Collection:
         create_time=timestamp(value.create_time),
         update_time=timestamp(value.update_time),
         etag=value.etag,
-        kind=values.COLLECTION_KIND.number(value.kind),
+        kind=enums.COLLECTION_KIND.number(value.kind),
         synonyms=value.synonyms,
         readers=[_reader(reader) for reader in value.readers],
         shared_name=names.collection(value.shared_id),
@@ -118,41 +118,41 @@ def _reader(value: CollectionReader) -> reader_pb2.Reader:
     if value.user_id is not None:
         return reader_pb2.Reader(user=names.user(value.user_id), display_name=value.display_name)
     if value.role is not None:
-        return reader_pb2.Reader(role=values.ROLE.number(value.role))
+        return reader_pb2.Reader(role=enums.ROLE.number(value.role))
     return reader_pb2.Reader(everyone=True)
 
 
-def readers(field: str, given: Sequence[reader_pb2.Reader]) -> tuple[CollectionReader, ...]:
+def readers(field: str, reader_messages: Sequence[reader_pb2.Reader]) -> tuple[CollectionReader, ...]:
     """Convert the readers of a collection. Raises InvalidRequest if one occurs twice."""
-    found: dict[CollectionReader, None] = {}
-    for place, one in enumerate(given):
-        match one.WhichOneof("who"):
+    converted: dict[CollectionReader, None] = {}
+    for place, message in enumerate(reader_messages):
+        match message.WhichOneof("who"):
             case "user":
-                reader = CollectionReader(named_uuid(f"{field}[{place}].user", "users", one.user))
+                reader = CollectionReader(named_uuid(f"{field}[{place}].user", "users", message.user))
             case "email":
-                reader = CollectionReader(email=required_email(one.email, f"{field}[{place}].email"))
+                reader = CollectionReader(email=required_email(message.email, f"{field}[{place}].email"))
             case "role":
-                reader = CollectionReader(role=values.ROLE.value(one.role))
+                reader = CollectionReader(role=enums.ROLE.value(message.role))
             case _:
                 reader = EVERYONE
-        if reader in found:
+        if reader in converted:
             raise InvalidRequest.of_field(
                 f"{field}[{place}]", "readers.unique", "is the same as an earlier one; send each reader once"
             )
-        found[reader] = None
-    return tuple(found)
+        converted[reader] = None
+    return tuple(converted)
 
 
-def removed_emails(given: Sequence[str], *, shares: bool) -> tuple[str, ...]:
+def removed_emails(emails: Sequence[str], *, shares: bool) -> tuple[str, ...]:
     """The folded addresses of users to leave out of the readers. shares: whether the update replaces the readers. Raises InvalidRequest."""
     field = "removed_emails"
-    if given and not shares:
+    if emails and not shares:
         raise InvalidRequest.of_field(
             field,
             "readers.removed",
             'can be set only if update_mask contains "readers"; collection.readers must then list the readers to keep',
         )
-    return tuple(required_email(one, f"{field}[{place}]") for place, one in enumerate(given))
+    return tuple(required_email(one, f"{field}[{place}]") for place, one in enumerate(emails))
 
 
 def generation(value: Generation) -> generation_pb2.Generation:
@@ -193,7 +193,8 @@ def metadata(field: str, value: document_pb2.DocumentMetadata) -> DocumentMetada
 
 
 def _source_key(field: str, key: str) -> str:
-    """A source key in NFC, so that names of macOS (NFD) and of other systems name the same document. Raises InvalidRequest: rare characters are longer in NFC."""
+    """A source key in NFC, so that names of macOS (NFD) and of other systems name the same document. Raises
+    InvalidRequest: rare characters are longer in NFC."""
     composed = unicodedata.normalize("NFC", key)
     if len(composed.encode()) > _MAX_SOURCE_KEY_BYTES:
         raise InvalidRequest.of_field(
@@ -215,7 +216,8 @@ def document_changes(value: document_pb2.Document, wanted: Container[str]) -> Do
 
 
 def inline(value: DocumentMetadata) -> DocumentMetadata:
-    """Return the metadata of a text that the request holds. The text is Markdown, unless the media type or the suffix of the source_key says otherwise."""
+    """Return the metadata of a text that the request holds. The text is Markdown, unless the media type or the suffix
+    of the source_key says otherwise."""
     declared = value.media_type or PurePosixPath(value.source_key).suffix
     return value if declared else replace(value, media_type="text/markdown")
 
@@ -224,12 +226,8 @@ def document(value: Document) -> document_pb2.Document:
     return messages.message(
         document_pb2.Document,
         value,
-        name=names.document(value.id),
-        collection=names.collection(value.collection_id),
         uri=values.shown_uri(value.uri),
         error=None if value.error is None else status.of(value.error),
-        metadata=structs.of(value.metadata) if value.metadata else None,
-        owner=names.user(value.owner_id),
     )
 
 
@@ -263,15 +261,15 @@ def compared(value: ComparedVersions) -> knowledge_service_pb2.CompareDocumentVe
     response = knowledge_service_pb2.CompareDocumentVersionsResponse(
         base=document_version(value.base), other=document_version(value.other), cut=value.comparison.cut
     )
-    for one in value.comparison.hunks:
+    for part in value.comparison.hunks:
         hunk = response.hunks.add(
-            kind=values.HUNK_KIND.number(one.kind),
-            base_range=byte_range(one.base),
-            other_range=byte_range(one.other),
+            kind=enums.HUNK_KIND.number(part.kind),
+            base_range=byte_range(part.base),
+            other_range=byte_range(part.other),
         )
-        if one.kind is not HunkKind.EQUAL:
-            hunk.base_text = _beginning(value.base_text, one.base)
-            hunk.other_text = _beginning(value.other_text, one.other)
+        if part.kind is not HunkKind.EQUAL:
+            hunk.base_text = _beginning(value.base_text, part.base)
+            hunk.other_text = _beginning(value.other_text, part.other)
     return response
 
 
@@ -308,7 +306,7 @@ def search_query(request: knowledge_service_pb2.SearchRequest, field: str = "") 
         ),
         top_k=request.top_k if request.HasField("top_k") else DEFAULT_TOP_K,
         threshold=request.threshold,
-        mode=values.SEARCH_MODE.value(request.mode) or SearchMode.HYBRID,
+        mode=enums.SEARCH_MODE.value(request.mode) or SearchMode.HYBRID,
         rerank=request.rerank if request.HasField("rerank") else True,
         filters=(
             *parse_filter(lists.SEARCHED, request.filter, f"{field}filter"),
@@ -358,11 +356,12 @@ def operation(value: Operation, metadata: Message, result: Callable[[], Message]
 
 
 def ingest_operation(value: Operation, result: Document | None) -> operations_pb2.Operation:
-    """Convert an operation that ingests a document. result: the operation's document. If the document has been deleted, result is None and the response holds only the document's name."""
+    """Convert an operation that ingests a document. result: the operation's document. If the document has been deleted,
+    result is None and the response holds only the document's name."""
     progress = document_pb2.IngestMetadata(
         document=names.document(value.document_id),
         version=value.version,
-        stage=values.INGEST_STAGE.number(value.stage),
+        stage=enums.INGEST_STAGE.number(value.stage),
         passages_done=value.passages_done,
         passages_total=value.passages_total,
         create_time=timestamp(value.create_time),
@@ -379,7 +378,7 @@ def ingest_operation(value: Operation, result: Document | None) -> operations_pb
             guessed_charset=value.charset,
             ocr_pages=value.counts.get(OCR_PAGES, 0),
             left_out=[
-                document_pb2.LeftOut(kind=values.LEFT_OUT_KIND.number(LeftOutKind(kind)), count=count)
+                document_pb2.LeftOut(kind=enums.LEFT_OUT_KIND.number(LeftOutKind(kind)), count=count)
                 for kind, count in value.counts.items()
                 if kind != OCR_PAGES
             ],
@@ -389,11 +388,12 @@ def ingest_operation(value: Operation, result: Document | None) -> operations_pb
 
 
 def reindex_operation(value: Operation, result: Generation | None) -> operations_pb2.Operation:
-    """Convert an operation that builds or activates a generation. result: the generation. If it has been deleted, result is None and the response holds only its name."""
+    """Convert an operation that builds or activates a generation. result: the generation. If it has been deleted,
+    result is None and the response holds only its name."""
     name = names.generation(value.collection_id, value.version)
     progress = generation_pb2.ReindexMetadata(
         generation=name,
-        stage=values.INGEST_STAGE.number(value.stage),
+        stage=enums.INGEST_STAGE.number(value.stage),
         passages_done=value.passages_done,
         passages_total=value.passages_total,
         create_time=timestamp(value.create_time),

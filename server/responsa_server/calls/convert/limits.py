@@ -31,7 +31,7 @@ def user_id(field: str, name: str) -> UUID:
     return named_uuid(field, "users", name.removesuffix(_SUFFIX))
 
 
-def changes(given: user_limits_pb2.UserLimits, paths: Collection[str]) -> Mapping[str, int | None]:
+def changes(limits: user_limits_pb2.UserLimits, paths: Collection[str]) -> Mapping[str, int | None]:
     """The new exceptions by name; None for one to remove. paths: those of the update mask."""
-    values = {field.name: int(value) for field, value in given.exceptions.ListFields()}
+    values = {field.name: int(value) for field, value in limits.exceptions.ListFields()}
     return {name: values.get(name) for name in sorted(path.removeprefix(_PREFIX) for path in paths)}

@@ -1,12 +1,16 @@
-"""Messages that are made from values whose attributes have the names of the messages' fields, and the values that a request gives for columns."""
+"""Messages that are made from values whose attributes have the names of the messages' fields, and the values that a
+request gives for columns."""
 
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable, Iterable, Sequence
-from enum import StrEnum
+from datetime import datetime
+from enum import Enum
 from typing import Any, TypeVar
 
+from google.api import resource_pb2
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 from google.protobuf.message import Message
 from google.protobuf.struct_pb2 import Struct
@@ -14,36 +18,77 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from responsa_server.calls.convert import structs
 from responsa_server.calls.convert.values import timestamp
+from responsa_server.domain import names
 
 AnyMessage = TypeVar("AnyMessage", bound=Message)
 
+# The stubs of these extensions are untyped.
+_RESOURCE: Any = resource_pb2.resource
+_REFERENCE: Any = resource_pb2.resource_reference
+
 
 def message(kind: type[AnyMessage], value: object, **others: object) -> AnyMessage:
-    """Make a message. Each field gets the attribute of the value that has its name: a time, an enum whose members have the contract's names without their prefix, plain JSON values, or what the
-    field itself takes; None leaves the field unset. others: the fields that do not come from such an attribute. Raises AttributeError for a field that has neither.
+    """Make a message. Each field gets the attribute of the value that has its name: a time (in JSON a text), a member of
+    an enum, or the name of one in lower case, without the contract's prefix, plain JSON values, or what the field itself
+    takes; None leaves the field unset. The name of a resource can also come from its id: `user` from `user_id`, and
+    its own `name` from `id`. others: the fields that do not come from such an attribute. Raises AttributeError for a field that
+    has none.
     """
-    found = {
-        name: given if (given := getattr(value, name)) is None else convert(given)
-        for name, convert in _fields(kind.DESCRIPTOR)
-        if name not in others
-    }
+    found = {name: read(value) for name, read in _fields(kind.DESCRIPTOR) if name not in others}
     return kind(**found, **others)
 
 
-def columns(path: str, given: Message, wanted: Iterable[str]) -> dict[str, object]:
-    """The values of these fields of a resource, which are texts, numbers or plain JSON. path: the resource's field in the request. Raises InvalidRequest for JSON that cannot be stored."""
-    values = {name: getattr(given, name) for name in wanted}
+def columns(path: str, message: Message, wanted: Iterable[str]) -> dict[str, object]:
+    """The values of these fields of a resource, which are texts, numbers or plain JSON. path: the resource's field in
+    the request. Raises InvalidRequest for JSON that cannot be stored."""
+    values = {name: getattr(message, name) for name in wanted}
     return {
-        name: structs.plain(f"{path}.{name}", value) if isinstance(value, Struct) else value
+        name: structs.plain(f"{path}.{name}", value)
+        if isinstance(value, Struct)
+        else value
+        if isinstance(value, str | int | float)
+        else list(value)
         for name, value in values.items()
     }
 
 
 @functools.cache
-def _fields(descriptor: Descriptor) -> Sequence[tuple[str, Callable[[Any], object]]]:
-    """The fields of a message, each with the function that converts an attribute."""
+def _fields(descriptor: Descriptor) -> Sequence[tuple[str, Callable[[object], object]]]:
+    """The fields of a message, each with the function that reads it from a value."""
     fields: Any = descriptor.fields  # the fast implementation has classes of its own
-    return [(field.name, _converter(field)) for field in fields]
+    own = descriptor.GetOptions().Extensions[_RESOURCE]
+    return [
+        (field.name, _named(field.name, _identity(own), own.type))
+        if field.name == "name" and own.type
+        else (field.name, _named(field.name, f"{field.name}_id", of))
+        if (of := field.GetOptions().Extensions[_REFERENCE].type.removesuffix("*"))
+        else (field.name, functools.partial(_read, field.name, _converter(field)))
+        for field in fields
+    ]
+
+
+def _identity(resource: resource_pb2.ResourceDescriptor) -> str:
+    """The attribute with the id in a resource's own name: `id`, or `user_id` if its pattern is `users/{user}/quota`."""
+    variable = re.findall(r"\{(\w+)\}", resource.pattern[0])[-1]
+    return "id" if variable.replace("_", "") == resource.singular.lower() else f"{variable}_id"
+
+
+def _read(name: str, convert: Callable[[Any], object], value: object) -> object:
+    return given if (given := getattr(value, name)) is None else convert(given)
+
+
+def _named(name: str, identity: str, kind: str) -> Callable[[object], object]:
+    """Reads the name of a resource. identity: the attribute with its id. kind: its type."""
+    form = names.of_id(kind.rpartition("/")[2])
+
+    def read(value: object) -> object:
+        # A column `agent` beside `agent_id` is the id of an agent, but the attribute `name` beside `id` is the name.
+        if not hasattr(value, identity) or (name == "name" and hasattr(value, name)):
+            return getattr(value, name)
+        found = getattr(value, identity)
+        return form(found) if found else ""
+
+    return read
 
 
 def _converter(field: FieldDescriptor) -> Callable[[Any], object]:
@@ -51,12 +96,13 @@ def _converter(field: FieldDescriptor) -> Callable[[Any], object]:
         return functools.partial(_number, field.enum_type)
     type_name = "" if field.message_type is None else field.message_type.full_name
     if type_name == Timestamp.DESCRIPTOR.full_name:
-        return timestamp
+        return lambda time: timestamp(datetime.fromisoformat(time) if isinstance(time, str) else time)
     if type_name == Struct.DESCRIPTOR.full_name:
         return lambda value: structs.of(value) if value else None
     return lambda value: value
 
 
-def _number(enum: EnumDescriptor, member: StrEnum) -> int:
+def _number(enum: EnumDescriptor, member: str) -> int:
     prefix = enum.values[0].name.removesuffix("UNSPECIFIED")
-    return enum.values_by_name[prefix + member.name].number
+    name = member.name if isinstance(member, Enum) else member.upper()
+    return enum.values_by_name[prefix + name].number

@@ -6,7 +6,7 @@ from google.protobuf.duration_pb2 import Duration
 
 from responsa.admin.v1 import admin_service_pb2
 from responsa.admin.v1 import model_settings_pb2 as pb
-from responsa_server.calls.convert import messages, values
+from responsa_server.calls.convert import enums, messages
 from responsa_server.domain.model_settings import DefaultModel, InstalledModels, ModelTest
 
 
@@ -15,17 +15,17 @@ def wanted(model: pb.DefaultModel) -> DefaultModel:
     return DefaultModel(model.provider, model.model, model.key_name, model.base_url)
 
 
-def settings(found: InstalledModels) -> pb.ModelSettings:
+def settings(models: InstalledModels) -> pb.ModelSettings:
     return messages.message(
         pb.ModelSettings,
-        found,
-        default_model=messages.message(pb.DefaultModel, found.default_model),
-        providers=[messages.message(pb.ModelProvider, one) for one in found.providers],
+        models,
+        default_model=messages.message(pb.DefaultModel, models.default_model),
+        providers=[messages.message(pb.ModelProvider, one) for one in models.providers],
     )
 
 
-def test(found: ModelTest) -> admin_service_pb2.TestModelResponse:
+def test(model_test: ModelTest) -> admin_service_pb2.TestModelResponse:
     duration = Duration()
-    duration.FromMilliseconds(round(found.seconds * 1000))
-    outcome = values.MODEL_TEST_OUTCOME.number(found.outcome)
-    return admin_service_pb2.TestModelResponse(outcome=outcome, message=found.message, duration=duration)
+    duration.FromMilliseconds(round(model_test.seconds * 1000))
+    outcome = enums.MODEL_TEST_OUTCOME.number(model_test.outcome)
+    return admin_service_pb2.TestModelResponse(outcome=outcome, message=model_test.message, duration=duration)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from dataclasses import fields, replace
 from typing import Final
 from uuid import UUID
 
@@ -11,23 +11,23 @@ from responsa.admin.v1 import audit_event_pb2, system_status_pb2, user_quota_pb2
 from responsa.auth.v1 import (
     api_key_pb2,
     deletion_receipt_pb2,
-    invitation_pb2,
     session_pb2,
     sign_in_pb2,
     user_pb2,
     user_usage_pb2,
 )
 from responsa.knowledge.v1 import reader_pb2
-from responsa_server.calls.convert import messages, values
+from responsa_server.calls.convert import enums, messages, values
 from responsa_server.calls.convert.values import named_uuid, timestamp, to_datetime
 from responsa_server.domain import names
-from responsa_server.domain.accounts import LinkedIdentity, OpenInvitation, Session, SignInProvider
+from responsa_server.domain.accounts import SignInProvider
 from responsa_server.domain.agents import Catalogue
 from responsa_server.domain.counters import Count
 from responsa_server.domain.errors import InvalidRequest
 from responsa_server.domain.parts import Installation, MigrationState, PartReport
-from responsa_server.domain.people import ApiKey, AuditRecord, Erasure, Role, User, UserChange
+from responsa_server.domain.people import ApiKey, Erasure, NewKey, Role, User, UserChange
 from responsa_server.domain.quotas import LIMITS, Metric, Period, UserUsage, contract_name
+from responsa_server.domain.rows import Row
 from responsa_server.domain.unexpected import ErrorGroup
 from responsa_server.identity.accounts import SignedIn
 from responsa_server.identity.service import key_of_service, required_email
@@ -37,30 +37,29 @@ def user(value: User) -> user_pb2.User:
     return messages.message(
         user_pb2.User,
         value,
-        name=names.user(value.id),
-        tenant=names.tenant(value.tenant_id),
         owns_installation=value.owner,
     )
 
 
-def role(given: user_pb2.User) -> Role | None:
+def role(user: user_pb2.User) -> Role | None:
     """The role of a user in a request; None if it is unset. Raises InvalidRequest for a number that the contract does not know."""
-    found = values.ROLE.value(given.role)
-    if found is None and given.role != user_pb2.USER_ROLE_UNSPECIFIED:
+    found = enums.ROLE.value(user.role)
+    if found is None and user.role != user_pb2.USER_ROLE_UNSPECIFIED:
         raise _no_role("leave it unset for USER")
     return found
 
 
-def user_change(given: user_pb2.User, wanted: frozenset[str]) -> UserChange:
-    """Convert an update. wanted: the names of the fields to change. Raises InvalidRequest if the mask names a role and the role is unset or unknown."""
-    found = values.ROLE.value(given.role) if "role" in wanted else None
-    if "role" in wanted and found is None:
+def user_change(user: user_pb2.User, wanted: frozenset[str]) -> UserChange:
+    """Convert an update. wanted: the names of the fields to change. Raises InvalidRequest if the mask names a role and
+    the role is unset or unknown."""
+    role = enums.ROLE.value(user.role) if "role" in wanted else None
+    if "role" in wanted and role is None:
         raise _no_role("leave it out of update_mask")
     return UserChange(
-        display_name=given.display_name if "display_name" in wanted else None,
-        email=given.email if "email" in wanted else None,
-        role=found,
-        subject=given.subject if "subject" in wanted else None,
+        display_name=user.display_name if "display_name" in wanted else None,
+        email=user.email if "email" in wanted else None,
+        role=role,
+        subject=user.subject if "subject" in wanted else None,
     )
 
 
@@ -82,11 +81,12 @@ def quota_user(field: str, name: str) -> UUID:
 
 
 def quota_change(
-    given: user_quota_pb2.UserQuota, wanted: frozenset[str]
+    quota: user_quota_pb2.UserQuota, wanted: frozenset[str]
 ) -> tuple[Mapping[str, int | None], frozenset[str]]:
-    """Convert an update: the new limits, None to lift a limit, and the limits that fall back to the role's. wanted: the names of the fields to change."""
+    """Convert an update: the new limits, None to lift a limit, and the limits that fall back to the role's. wanted: the
+    names of the fields to change."""
     limits: dict[str, user_quota_pb2.QuotaLimit] = {
-        one.name: limit for one, limit in given.ListFields() if one.name in wanted
+        one.name: limit for one, limit in quota.ListFields() if one.name in wanted
     }
     change = {
         _QUOTA_FIELDS[name]: None if limit.unlimited else limit.at_most for name, limit in limits.items()
@@ -163,12 +163,10 @@ def deletion_receipt(value: Erasure) -> deletion_receipt_pb2.DeletionReceipt:
     )
 
 
-def audit_event(value: AuditRecord) -> audit_event_pb2.AuditEvent:
+def audit_event(value: Row) -> audit_event_pb2.AuditEvent:
     return messages.message(
         audit_event_pb2.AuditEvent,
         value,
-        name=names.audit_event(value.id),
-        affected_user="" if value.affected_user is None else names.user(value.affected_user),
         added_readers=[_reader(added_reader) for added_reader in value.added_readers],
         removed_readers=[_reader(removed_reader) for removed_reader in value.removed_readers],
     )
@@ -179,30 +177,27 @@ def _reader(written: str) -> reader_pb2.Reader:
         return reader_pb2.Reader(everyone=True)
     if names.user_in(written) is not None:
         return reader_pb2.Reader(user=written)
-    return reader_pb2.Reader(role=values.ROLE.number(Role(written)))
+    return reader_pb2.Reader(role=enums.ROLE.number(Role(written)))
 
 
-def key_role(given: api_key_pb2.ApiKey) -> Role | None:
-    """The narrower role of a new key; None for the role of its owner. Raises InvalidRequest."""
-    if given.role == user_pb2.USER_ROLE_UNSPECIFIED:
-        return None
-    if given.role == user_pb2.USER_ROLE_USER:
-        return Role.USER
-    raise InvalidRequest.of_field(
-        "api_key.role", "enum.in", "must be USER, or unset for a key with the role of its owner"
+def new_key(api_key: api_key_pb2.ApiKey, agents: Catalogue) -> NewKey:
+    """What the caller chooses for a new key. Raises InvalidRequest, and NotFound if no agent has the id of its agent."""
+    if api_key.role not in (user_pb2.USER_ROLE_UNSPECIFIED, user_pb2.USER_ROLE_USER):
+        raise InvalidRequest.of_field(
+            "api_key.role", "enum.in", "must be USER, or unset for a key with the role of its owner"
+        )
+    ends = (
+        to_datetime("api_key.expire_time", api_key.expire_time) if api_key.HasField("expire_time") else None
     )
+    if api_key.agent:
+        agents.card(names.parse_agent_version(api_key.agent)[0])
+    chosen = NewKey(**{field.name: getattr(api_key, field.name) for field in fields(NewKey)})
+    return replace(chosen, expire_time=ends, role=enums.ROLE.value(api_key.role))
 
 
-def key_agent(given: api_key_pb2.ApiKey, agents: Catalogue) -> str:
-    """The agent of a new key. Raises NotFound if there is none with its id."""
-    if given.agent:
-        agents.card(names.parse_agent_version(given.agent)[0])
-    return given.agent
-
-
-def no_key_role(given: api_key_pb2.ApiKey) -> None:
+def no_key_role(api_key: api_key_pb2.ApiKey) -> None:
     """Refuse a role for the key of a service. Raises InvalidRequest."""
-    if given.role != user_pb2.USER_ROLE_UNSPECIFIED:
+    if api_key.role != user_pb2.USER_ROLE_UNSPECIFIED:
         raise key_of_service()
 
 
@@ -210,34 +205,20 @@ def api_key(value: ApiKey) -> api_key_pb2.ApiKey:
     return messages.message(
         api_key_pb2.ApiKey,
         value,
-        name=names.api_key(value.id),
         owner=names.user(value.user_id),
         parent_key="" if value.parent_id is None else names.api_key(value.parent_id),
     )
 
 
-def key_expiry(given: api_key_pb2.ApiKey) -> datetime | None:
-    """When the new key of a request expires. Raises InvalidRequest."""
-    return to_datetime("api_key.expire_time", given.expire_time) if given.HasField("expire_time") else None
-
-
-def session(value: Session, current: UUID | None) -> session_pb2.Session:
+def session(value: Row, current: UUID | None) -> session_pb2.Session:
     """Convert a session. current: the id of the session that makes the call, or None."""
     return messages.message(
         session_pb2.Session,
         value,
-        name=names.session(value.id),
         current=value.id == current,
-        user=names.user(value.user_id),
-    )
-
-
-def invitation(value: OpenInvitation) -> invitation_pb2.Invitation:
-    return messages.message(
-        invitation_pb2.Invitation,
-        value,
-        name=names.invitation(value.id),
-        creator="" if value.maker_id is None else names.user(value.maker_id),
+        connection=None
+        if value.connection is None
+        else messages.message(session_pb2.Connection, value.connection),
     )
 
 
@@ -247,20 +228,16 @@ def oidc_provider(value: SignInProvider) -> sign_in_pb2.OidcProvider:
     )
 
 
-def identity(value: LinkedIdentity, provider: SignInProvider | None) -> sign_in_pb2.Identity:
+def identity(value: Row, provider: SignInProvider | None) -> sign_in_pb2.Identity:
     return messages.message(
         sign_in_pb2.Identity,
         value,
-        name=names.external_identity(value.id),
         provider="" if provider is None else names.oidc_provider(provider.id),
     )
 
 
 def session_tokens(value: SignedIn) -> session_pb2.SessionTokens:
-    return messages.message(
-        session_pb2.SessionTokens,
-        value,
-    )
+    return messages.message(session_pb2.SessionTokens, value)
 
 
 def jwk(kid: str, public: str) -> dict[str, str]:
@@ -276,7 +253,8 @@ def system_status(
     counts: Sequence[Count],
     errors: Sequence[ErrorGroup],
 ) -> system_status_pb2.SystemStatus:
-    """Convert the status of the system. answer_model: the models of answers, in their order. parts: the name and the report of each part, in display order."""
+    """Convert the status of the system. answer_model: the models of answers, in their order. parts: the name and the
+    report of each part, in display order."""
     return system_status_pb2.SystemStatus(
         version=installation.version,
         migration=migration.last,
@@ -284,7 +262,7 @@ def system_status(
         parts=[
             system_status_pb2.PartStatus(
                 part=name,
-                health=values.HEALTH.number(report.health),
+                health=enums.HEALTH.number(report.health),
                 version=report.version,
                 detail=report.detail,
             )

@@ -3,33 +3,25 @@
 from __future__ import annotations
 
 from responsa.knowledge.v1 import subject_profile_pb2
-from responsa_server.calls.convert import knowledge
-from responsa_server.calls.convert.values import timestamp
-from responsa_server.domain import names
-from responsa_server.domain.sources import Profile, ProfilePart
+from responsa_server.calls.convert import knowledge, messages
+from responsa_server.domain.rows import Row
+from responsa_server.domain.sources import Profile
 
 
 def profile(value: Profile) -> subject_profile_pb2.SubjectProfile:
     person = value.person
-    return subject_profile_pb2.SubjectProfile(
+    return messages.message(
+        subject_profile_pb2.SubjectProfile,
+        person,
         subject=person.subjects[0],
-        user="" if person.user_id is None else names.user(person.user_id),
         parts=[_part(part) for part in value.parts],
         document_count=value.document_count,
     )
 
 
-def _part(value: ProfilePart) -> subject_profile_pb2.ProfilePart:
-    return subject_profile_pb2.ProfilePart(
-        source=names.source(value.source_id) if value.source_id else "",
-        source_display_name=value.display_name,
-        documents=[
-            subject_profile_pb2.ProfileDocument(
-                kind=document.kind, document=knowledge.document(document.document)
-            )
-            for document in value.documents
-        ],
-        failed_rows=value.failed_rows,
-        newest_run="" if value.newest_run is None else names.operation(value.newest_run),
-        sync_time=timestamp(value.sync_time),
-    )
+def _part(value: Row) -> subject_profile_pb2.ProfilePart:
+    documents = [
+        subject_profile_pb2.ProfileDocument(kind=kind, document=knowledge.document(document))
+        for kind, document in value.documents
+    ]
+    return messages.message(subject_profile_pb2.ProfilePart, value, documents=documents)

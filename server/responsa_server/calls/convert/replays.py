@@ -9,11 +9,13 @@ from google.longrunning import operations_proto_pb2 as operations_pb2
 
 from responsa.admin.v1 import admin_service_pb2, replay_pb2
 from responsa_server.calls.convert import messages
+from responsa_server.calls.convert.enums import TURN_STATE
 from responsa_server.calls.convert.knowledge import operation
-from responsa_server.calls.convert.values import TURN_STATE, timestamp, to_datetime
+from responsa_server.calls.convert.values import timestamp, to_datetime
 from responsa_server.domain import names
 from responsa_server.domain.knowledge import Operation
-from responsa_server.domain.replays import ReplayedEnd, ReplayedQuestion, ReplayedTurns
+from responsa_server.domain.replays import ReplayedEnd, ReplayedTurns
+from responsa_server.domain.rows import Row
 from responsa_server.domain.turns import TurnState
 
 _MOST_TURNS: Final = 100
@@ -52,11 +54,10 @@ def replay_operation(value: Operation) -> operations_pb2.Operation:
     return operation(value, progress, lambda: progress.totals)
 
 
-def replayed_question(value: ReplayedQuestion) -> replay_pb2.ReplayedQuestion:
+def replayed_question(value: Row) -> replay_pb2.ReplayedQuestion:
     return messages.message(
         replay_pb2.ReplayedQuestion,
         value,
-        turn="" if value.turn_id is None else names.turn(value.turn_id),
         # Who asked a turn is not shown: the replay names no more people than ListTenantTurns.
         user=names.user(value.user_id) if value.turn_id is None else "",
         before=_end(value.before),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from typing import Final
 
 from google.longrunning import operations_proto_pb2 as operations_pb2
@@ -15,9 +13,8 @@ from responsa_server.calls.convert.values import timestamp
 from responsa_server.domain import names
 from responsa_server.domain.knowledge import IngestStage, Operation
 from responsa_server.domain.notifications import Delivery
-from responsa_server.domain.sources import FailedRow, MadeRow, NewSource, Source, SourceChange
+from responsa_server.domain.sources import MadeRow, NewSource, Source, SourceChange
 
-_SHOWN_BYTES: Final = 16 * 1024
 _EXACT: Final = 2**53
 _STAGES: Final = {
     IngestStage.QUEUED: source_pb2.SYNC_STAGE_QUEUED,
@@ -41,44 +38,36 @@ def new_source(request: admin_service_pb2.CreateSourceRequest) -> NewSource:
     return NewSource(request.source_id, request.source.display_name, request.source.mapping)
 
 
-def source_change(given: source_pb2.Source, wanted: frozenset[str]) -> SourceChange:
+def source_change(source: source_pb2.Source, wanted: frozenset[str]) -> SourceChange:
     """Convert an update. wanted: the names of the fields to change."""
     return SourceChange(
-        display_name=given.display_name if "display_name" in wanted else None,
-        mapping=given.mapping if "mapping" in wanted else None,
+        display_name=source.display_name if "display_name" in wanted else None,
+        mapping=source.mapping if "mapping" in wanted else None,
     )
 
 
 def made_row(value: MadeRow) -> source_pb2.PreviewedRow:
-    """Convert a row and its document. A row with a problem is shown without the document."""
-    made = source_pb2.PreviewedRow(kind=value.kind, row=structs.of(_shown(value.row)), problem=value.problem)
+    """Convert a row of a preview and its document."""
+    row = {name: _exact(one) for name, one in value.row.items()}
+    made = source_pb2.PreviewedRow(kind=value.kind, row=structs.of(row), problem=value.problem)
     document = value.document
-    if document is not None and not value.problem:
+    if document is not None:
         made.key, made.title, made.subject, made.uri = (
             document.key,
             document.title,
             document.subject,
             document.uri,
         )
-        made.text = _cut(document.text)
+        made.text = document.text
         made.metadata.CopyFrom(structs.of(document.metadata))
     return made
-
-
-def failed_row(value: FailedRow) -> source_pb2.FailedRow:
-    return source_pb2.FailedRow(
-        kind=value.kind, key=value.key, problem=value.problem, create_time=timestamp(value.create_time)
-    )
 
 
 def delivery(value: Delivery) -> delivery_pb2.Delivery:
     return messages.message(
         delivery_pb2.Delivery,
         value,
-        name=names.delivery(value.id),
         event=value.event.value,
-        source=names.source(value.source_id) if value.source_id else "",
-        operation=names.operation(value.operation_id),
         response_status=value.attempt.status,
         problem=value.attempt.problem,
     )
@@ -99,25 +88,6 @@ def sync_operation(value: Operation) -> operations_pb2.Operation:
     return operation(value, progress, lambda: source_pb2.SyncResult(**value.counts))
 
 
-def _shown(row: Mapping[str, object]) -> Mapping[str, object]:
-    """A row without long texts and without integers that a Struct cannot hold exactly."""
-    return {name: _short(value) for name, value in row.items()}
-
-
-def _short(value: object) -> object:
-    match value:
-        case str():
-            return _cut(value)
-        case int() if abs(value) > _EXACT:
-            return str(value)
-        case None | bool() | int() | float():
-            return value
-        case _:
-            # A value of the type json may be large and deep; its text shows what it is.
-            return _cut(json.dumps(value, ensure_ascii=False))
-
-
-def _cut(text: str) -> str:
-    """The text, or its first 16 KiB."""
-    data = text.encode()
-    return text if len(data) <= _SHOWN_BYTES else data[:_SHOWN_BYTES].decode(errors="ignore")
+def _exact(value: object) -> object:
+    """A value for a Struct, which cannot hold all integers exactly."""
+    return str(value) if isinstance(value, int) and abs(value) > _EXACT else value

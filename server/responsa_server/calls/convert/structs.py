@@ -26,7 +26,8 @@ Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | Non
 
 
 def text(field: str, value: Struct) -> str:
-    """Return a Struct as JSON with sorted keys, so that equal objects give equal texts; "" for an empty Struct. Raises the same errors as `plain`."""
+    """Return a Struct as JSON with sorted keys, so that equal objects give equal texts; "" for an empty Struct. Raises
+    the same errors as `plain`."""
     content = plain(field, value)
     return _encoded(content) if content else ""
 
@@ -39,7 +40,8 @@ def of_text(value: str) -> Struct:
 def plain(field: str, value: Struct) -> dict[str, Json]:
     """Return a Struct as plain values. field: the path of the Struct in the request.
 
-    Raises InvalidRequest if the Struct has more than 4 KiB as JSON, is nested more than 16 levels deep, or holds a number that is not finite.
+    Raises InvalidRequest if the Struct has more than 4 KiB as JSON, is nested more than 16 levels deep, or holds a
+    number that is not finite.
     """
     for violation in too_large(field, value):
         raise InvalidRequest.of_field(violation.field, violation.rule, violation.description)
@@ -78,7 +80,8 @@ def _encoded(value: Mapping[str, Json]) -> str:
 
 
 class _Reader:
-    """Turns a Struct into plain values. The path to the current value is kept as keys and indexes, which are joined to a text only for an error."""
+    """Turns a Struct into plain values. The path to the current value is kept as keys and indexes, which are joined to
+    a text only for an error."""
 
     def __init__(self, field: str) -> None:
         self._field = field

@@ -8,7 +8,7 @@ from datetime import timedelta
 from google.protobuf.duration_pb2 import Duration
 
 from responsa.chat.v1 import tool_pb2
-from responsa_server.calls.convert import structs, values
+from responsa_server.calls.convert import enums, structs
 from responsa_server.domain import names
 from responsa_server.domain.tools import ToolEntry, ToolProblem
 
@@ -23,7 +23,7 @@ def tool(entry: ToolEntry, agents: Sequence[str], *, problems: bool) -> tool_pb2
         title=card.title or card.id,
         description=card.description,
         kind=entry.kind,
-        effect=values.TOOL_EFFECT.number(entry.effect if entry.usable else None),
+        effect=enums.EFFECT.number(entry.effect if entry.usable else None),
         parameters_schema=structs.of(card.parameters),
         returns_schema=None if card.returns is None else structs.of(card.returns),
         timeout=timeout,
@@ -32,7 +32,11 @@ def tool(entry: ToolEntry, agents: Sequence[str], *, problems: bool) -> tool_pb2
     )
 
 
-def problem(one: ToolProblem) -> tool_pb2.ToolProblem:
+def problem(problem: ToolProblem) -> tool_pb2.ToolProblem:
     return tool_pb2.ToolProblem(
-        file=one.file, line=one.line, key=one.key, message=one.message, suggestion=one.suggestion
+        file=problem.file,
+        line=problem.line,
+        key=problem.key,
+        message=problem.message,
+        suggestion=problem.suggestion,
     )

@@ -13,51 +13,8 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from responsa.admin.v1 import delivery_pb2, insight_pb2, model_settings_pb2, system_status_pb2, tenant_pb2
-from responsa.auth.v1 import sign_in_pb2, usage_report_pb2, user_pb2
-from responsa.chat.v1 import (
-    chat_service_pb2,
-    citation_pb2,
-    excerpt_pb2,
-    feedback_pb2,
-    message_pb2,
-    tool_pb2,
-    turn_pb2,
-)
-from responsa.knowledge.v1 import (
-    document_pb2,
-    document_version_pb2,
-    generation_pb2,
-    knowledge_service_pb2,
-)
-from responsa.type.v1 import collection_kind_pb2
 from responsa_server.domain import names
-from responsa_server.domain.conversations import Rating, Speaker
 from responsa_server.domain.errors import FieldViolation, InvalidRequest, Reason
-from responsa_server.domain.events import (
-    AnswerOutcome,
-    CancelCause,
-    CitationState,
-    FallbackKind,
-    Grade,
-    RefusalReason,
-    Step,
-    ToolFault,
-    ToolOutcome,
-)
-from responsa_server.domain.generations import GenerationState
-from responsa_server.domain.insight import Dimension, FeedbackState, Granularity, QuestionOutcome
-from responsa_server.domain.kinds import CollectionKind
-from responsa_server.domain.knowledge import DocumentState, IngestStage, LeftOutKind, SearchMode
-from responsa_server.domain.model_settings import ModelTestOutcome
-from responsa_server.domain.notifications import DeliveryState
-from responsa_server.domain.parts import Health
-from responsa_server.domain.people import Role
-from responsa_server.domain.tenants import TenantState
-from responsa_server.domain.tools import Effect
-from responsa_server.domain.turns import OnBusy, TurnState, Verdict
-from responsa_server.identity.settings import Registration
-from responsa_server.text.compare import HunkKind
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _DAY_SECONDS: Final = 86_400
@@ -112,11 +69,13 @@ def named_slug(field: str, prefix: str, name: str) -> str:
         ) from error
 
 
-def updated(mask: FieldMask, updatable: Sequence[str], given: Message) -> frozenset[str]:
-    """Return the fields to update; without a mask, those of them that the given resource has (AIP-134). Raises InvalidRequest (UPDATE_MASK_INVALID) for a field that cannot be updated, or if there is none."""
-    wanted = frozenset(mask.paths or (path for path in updatable if _has(given, path)))
+def updated(mask: FieldMask, updatable: Sequence[str], message: Message) -> frozenset[str]:
+    """Return the fields to update; with the mask `*` all of them, and without a mask those that the given resource has
+    (AIP-134). Raises InvalidRequest (UPDATE_MASK_INVALID) for a field that cannot be updated, or if there is none."""
+    paths = updatable if mask.paths == ["*"] else mask.paths
+    wanted = frozenset(paths or (path for path in updatable if _has(message, path)))
     if not wanted or not wanted.issubset(updatable):
-        what = f"must name one or more of {', '.join(updatable)}, and nothing else"
+        what = f"must name one or more of {', '.join(updatable)}, and nothing else; `*`, for all of them, stands alone"
         raise InvalidRequest(
             Reason.UPDATE_MASK_INVALID,
             f"update_mask: {what}",
@@ -126,10 +85,10 @@ def updated(mask: FieldMask, updatable: Sequence[str], given: Message) -> frozen
     return wanted
 
 
-def _has(given: Message, path: str) -> bool:
+def _has(message: Message, path: str) -> bool:
     """Whether a message has a value in a field, such as `exceptions.streams`, that is not the default."""
     name, _, rest = path.partition(".")
-    found = {field.name: value for field, value in given.ListFields()}
+    found = {field.name: value for field, value in message.ListFields()}
     return name in found and (not rest or _has(found[name], rest))
 
 
@@ -153,7 +112,8 @@ class _ProtoEnum(Protocol[_Number_co]):
 
 
 class EnumMap(Generic[_Number, _Domain]):
-    """Maps an enum of the contract to an enum of the domain and back. The contract's `PREFIX_NAME` is the domain's `NAME`; `PREFIX_UNSPECIFIED` is None.
+    """Maps an enum of the contract to an enum of the domain and back. The contract's `PREFIX_NAME` is the domain's
+    `NAME`; `PREFIX_UNSPECIFIED` is None.
 
     The constructor raises ValueError if the two enums do not have the same names.
     """
@@ -175,42 +135,9 @@ class EnumMap(Generic[_Number, _Domain]):
         return self._unset if value is None else self._numbers[value]
 
     def value(self, number: int) -> _Domain | None:
-        """The domain's value for a number of the contract; None for `PREFIX_UNSPECIFIED`. Validation has already refused numbers that the contract does not know."""
+        """The domain's value for a number of the contract; None for `PREFIX_UNSPECIFIED`. Validation has already
+        refused numbers that the contract does not know."""
         return self._values.get(number)
-
-
-STEP: Final = EnumMap(turn_pb2.Step, Step)
-TURN_STATE: Final = EnumMap(turn_pb2.TurnState, TurnState)
-REFUSAL_REASON: Final = EnumMap(turn_pb2.RefusalReason, RefusalReason)
-ANSWER_OUTCOME: Final = EnumMap(turn_pb2.AnswerOutcome, AnswerOutcome)
-TOOL_OUTCOME: Final = EnumMap(turn_pb2.ToolOutcome, ToolOutcome)
-TOOL_FAULT: Final = EnumMap(tool_pb2.ToolFault, ToolFault)
-TOOL_EFFECT: Final = EnumMap(tool_pb2.ToolEffect, Effect)
-CANCEL_CAUSE: Final = EnumMap(turn_pb2.CancelCause, CancelCause)
-FALLBACK_KIND: Final = EnumMap(turn_pb2.FallbackKind, FallbackKind)
-GRADE: Final = EnumMap(excerpt_pb2.ExcerptGrade, Grade)
-CITATION_STATE: Final = EnumMap(citation_pb2.CitationState, CitationState)
-VERDICT: Final = EnumMap(citation_pb2.CitationVerdict, Verdict)
-COLLECTION_KIND: Final = EnumMap(collection_kind_pb2.CollectionKind, CollectionKind)
-RATING: Final = EnumMap(feedback_pb2.Rating, Rating)
-SPEAKER: Final = EnumMap(message_pb2.Role, Speaker)
-TENANT_STATE: Final = EnumMap(tenant_pb2.TenantState, TenantState)
-ON_BUSY: Final = EnumMap(chat_service_pb2.OnBusy, OnBusy)
-HUNK_KIND: Final = EnumMap(document_version_pb2.HunkKind, HunkKind)
-GENERATION_STATE: Final = EnumMap(generation_pb2.GenerationState, GenerationState)
-DOCUMENT_STATE: Final = EnumMap(document_pb2.DocumentState, DocumentState)
-INGEST_STAGE: Final = EnumMap(document_pb2.IngestStage, IngestStage)
-LEFT_OUT_KIND: Final = EnumMap(document_pb2.LeftOutKind, LeftOutKind)
-SEARCH_MODE: Final = EnumMap(knowledge_service_pb2.SearchMode, SearchMode)
-ROLE: Final = EnumMap(user_pb2.UserRole, Role)
-REGISTRATION: Final = EnumMap(sign_in_pb2.Registration, Registration)
-DELIVERY_STATE: Final = EnumMap(delivery_pb2.DeliveryState, DeliveryState)
-FEEDBACK_STATE: Final = EnumMap(insight_pb2.FeedbackState, FeedbackState)
-QUESTION_OUTCOME: Final = EnumMap(insight_pb2.QuestionOutcome, QuestionOutcome)
-MODEL_TEST_OUTCOME: Final = EnumMap(model_settings_pb2.ModelTestOutcome, ModelTestOutcome)
-USAGE_GRANULARITY: Final = EnumMap(usage_report_pb2.UsageGranularity, Granularity)
-USAGE_DIMENSION: Final = EnumMap(usage_report_pb2.UsageDimension, Dimension)
-HEALTH: Final = EnumMap(system_status_pb2.Health, Health)
 
 
 _SKIPPED: Final = re.compile(r"[\x00-\x20]+")

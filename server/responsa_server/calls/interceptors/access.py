@@ -8,7 +8,9 @@ from types import MappingProxyType
 from typing import Final, assert_never
 from uuid import UUID
 
-from responsa_server.calls.authorisation import RULES, Rule
+from structlog.contextvars import bind_contextvars
+
+from responsa_server.calls.authorisation import RULES, SCOPES, Rule
 from responsa_server.calls.call import (
     CALL_ID,
     FETCH_SITE,
@@ -30,8 +32,10 @@ SESSION_COOKIE = "responsa_session"
 _WIDGET_METHODS: Final = frozenset(CHAT + name for name in ("Ask", "ResumeTurn", "CancelTurn"))
 _WIDGET_TRANSPORTS: Final = frozenset({"rest", "grpc"})
 """Other doors, such as those for OpenAI's clients, make the same calls."""
+_STATUS: Final = "/responsa.admin.v1.AdminService/GetSystemStatus"
 HOST_PREFIX = "__Host-"
-"""Browsers accept a cookie with this prefix only over TLS and only from the host itself, so that no other host of the domain can set it (RFC 6265bis)."""
+"""Browsers accept a cookie with this prefix only over TLS and only from the host itself, so that no other host of the
+domain can set it (RFC 6265bis)."""
 
 
 class Routed(Interceptor[None]):
@@ -47,9 +51,10 @@ class Routed(Interceptor[None]):
 
 
 class CredentialCheck(Interceptor[None]):
-    """Reads `authorization: Bearer CREDENTIAL`, or else the session cookie, and sets the call's principal. If a service names a user in `responsa-on-behalf-of`, the principal is that
-    user. If `responsa-user` names another user than the principal, the call is refused. So are calls with the key of a widget, except those that ask and follow answers, over REST or gRPC, on a page of the
-    key's origins.
+    """Reads `authorization: Bearer CREDENTIAL`, or else the session cookie, and sets the call's principal. If a service
+    names a user in `responsa-on-behalf-of`, the principal is that user. If `responsa-user` names another user than the
+    principal, the call is refused. So are calls with the key of a widget, except those that ask and follow answers,
+    over REST or gRPC, on a page of the key's origins.
     """
 
     def __init__(
@@ -64,35 +69,52 @@ class CredentialCheck(Interceptor[None]):
         self._widgets = widgets
 
     async def on_start(self, call: Call) -> None:
-        """Authenticate the caller. Raises Unauthenticated, and NotPermitted: ORIGIN_NOT_ALLOWED, TENANT_SUSPENDED, ON_BEHALF_NOT_ALLOWED, GRANT_REQUIRED; InvalidRequest for a malformed `responsa-on-behalf-of`."""
+        """Authenticate the caller. Raises Unauthenticated, and NotPermitted: ORIGIN_NOT_ALLOWED, SCOPE_REQUIRED,
+        TENANT_SUSPENDED, ON_BEHALF_NOT_ALLOWED, GRANT_REQUIRED; InvalidRequest for a malformed
+        `responsa-on-behalf-of`."""
         if RULES.get(call.method) is Rule.PUBLIC:
             return
         on_behalf_of = _user_of(call.metadata.get(ON_BEHALF_OF, ()))
         credential = credential_of(call, self._cookie)
+        if credential is not None and call.resource:
+            credential = replace(credential, resource=call.resource)
         if credential is None:
             raise Unauthenticated(
                 Reason.CREDENTIAL_MISSING,
-                "This call needs a credential: send `authorization: Bearer …` with an API key or an access token, or sign in with a link from `responsa open`.",
+                (
+                    "This call needs a credential: send `authorization: Bearer …` with an API key or an "
+                    "access token, or sign in with a link from `responsa open`."
+                ),
             )
-        who = await self._identity.authenticate(credential, call.log_tenant)
+        # A status that needed the part that it reports on would be missing when it is wanted.
+        outage = call.method == _STATUS
+        authenticate = self._identity.authenticate_in_outage if outage else self._identity.authenticate
+        caller = await authenticate(credential, call.log_tenant)
+        bind_contextvars(tenant=caller.tenant_id)
         # The log names the service also if it may not act for the user.
-        call.principal = replace(who, address=call.address, call_id=call.id)
-        if who.widget:
-            _confine(call, who.key_id, self._widgets)
+        call.principal = replace(caller, address=call.address, call_id=call.id, act=call.act)
+        if caller.widget:
+            _confine(call, caller.key_id, self._widgets)
+        if caller.scopes is not None:
+            check_scope(caller.scopes, SCOPES.get(call.method, frozenset()))
         if on_behalf_of is not None:
-            who = await self._identity.act_for(who, credential.secret, on_behalf_of)
-            call.principal = replace(who, address=call.address, call_id=call.id)
-        confirm_user(call.metadata.get(USER, ()), who)
+            caller = await self._identity.act_for(caller, credential.secret, on_behalf_of)
+            call.principal = replace(caller, address=call.address, call_id=call.id, act=call.act)
+        confirm_user(call.metadata.get(USER, ()), caller)
 
 
 def _confine(call: Call, key_id: UUID | None, widgets: Mapping[UUID, frozenset[str]]) -> None:
-    """Refuse what the key of a widget may not do. Everybody can read such a key, so it is worth no more than the page that shows it. Raises NotPermitted (ORIGIN_NOT_ALLOWED, ROLE_REQUIRED)."""
+    """Refuse what the key of a widget may not do. Everybody can read such a key, so it is worth no more than the page
+    that shows it. Raises NotPermitted (ORIGIN_NOT_ALLOWED, ROLE_REQUIRED)."""
     assert key_id is not None, "only keys are those of widgets"
     given = call.metadata.get(ORIGIN, ())
     if len(given) != 1 or given[0] not in widgets.get(key_id, ()):
         raise NotPermitted(
             Reason.ORIGIN_NOT_ALLOWED,
-            f"The key of a widget works only on pages of the origins that the setting widget_keys names with it, as in {names.api_key(key_id)}=https://www.example.org.",
+            (
+                "The key of a widget works only on pages of the origins that the setting widget_keys "
+                f"names with it, as in {names.api_key(key_id)}=https://www.example.org."
+            ),
         )
     known = call.method in _WIDGET_METHODS and call.transport in _WIDGET_TRANSPORTS
     if not known or call.metadata.get(ON_BEHALF_OF):
@@ -103,11 +125,28 @@ def _confine(call: Call, key_id: UUID | None, widgets: Mapping[UUID, frozenset[s
         )
 
 
-def confirm_user(named: Sequence[str], who: Principal) -> None:
-    """Refuse a request whose header `responsa-user` names another user than its caller. A browser has one session for all its tabs, and programs on other ports of the host can replace the session's cookie,
-    so a page names the user for whom it is drawn. named: the values of the header. Raises Unauthenticated (CREDENTIAL_OF_OTHER_USER).
+def check_scope(granted: frozenset[str], sufficient: frozenset[str]) -> None:
+    """Check that a connected program has one of the scopes that suffice for what it wants to do. Raises NotPermitted (SCOPE_REQUIRED)."""
+    if not granted & sufficient:
+        missing = min(sufficient, default="")
+        raise NotPermitted(
+            Reason.SCOPE_REQUIRED,
+            f"The user has not allowed this program to do this; ask the user for the scope {missing}."
+            if missing
+            else "Connected programs cannot make this call.",
+            {
+                "required_scope": missing,
+                "scope": " ".join(sorted(granted | {missing} if missing else granted)),
+            },
+        )
+
+
+def confirm_user(named: Sequence[str], caller: Principal) -> None:
+    """Refuse a request whose header `responsa-user` names another user than its caller. A browser has one session for
+    all its tabs, and programs on other ports of the host can replace the session's cookie, so a page names the user for
+    whom it is drawn. named: the values of the header. Raises Unauthenticated (CREDENTIAL_OF_OTHER_USER).
     """
-    own = names.user(who.user_id)
+    own = names.user(caller.user_id)
     if any(one.strip() != own for one in named):
         raise Unauthenticated(
             Reason.CREDENTIAL_OF_OTHER_USER,
@@ -130,8 +169,9 @@ def _user_of(headers: Sequence[str]) -> UUID | None:
 
 @dataclass(frozen=True, slots=True)
 class SessionCookie:
-    """The cookie of this server's browser sessions. Every transport reads it here, because it counts only for the server's own pages: browsers also send it for pages of other origins of the same
-    site. name: its name. origins: the origins of the server's own pages.
+    """The cookie of this server's browser sessions. Every transport reads it here, because it counts only for the
+    server's own pages: browsers also send it for pages of other origins of the same site. name: its name. origins: the
+    origins of the server's own pages.
     """
 
     name: str = SESSION_COOKIE
@@ -151,7 +191,8 @@ class SessionCookie:
     def token(self, metadata: Mapping[str, Sequence[str]], *, safe: bool) -> str | None:
         """The session's token; None without one, and for the page of another origin. safe: whether the request changes nothing.
 
-        Browsers send cookies with whatever another page makes them request. So a request that may change something must show that an own page sends it; all browsers send an Origin with one.
+        Browsers send cookies with whatever another page makes them request. So a request that may change something must
+        show that an own page sends it; all browsers send an Origin with one.
 
         Raises:
             Unauthenticated: there are two different cookies of this name (CREDENTIAL_MALFORMED).
@@ -159,23 +200,28 @@ class SessionCookie:
         """
         if self.is_foreign(metadata):
             return None
-        found = cookie_of(metadata.get("cookie", ()), self.name)
+        cookie = cookie_of(metadata.get("cookie", ()), self.name)
         own = bool(metadata.get(ORIGIN)) or "same-origin" in metadata.get(FETCH_SITE, ())
-        if found is not None and not safe and not own:
+        if cookie is not None and not safe and not own:
             raise NotPermitted(
                 Reason.ORIGIN_NOT_ALLOWED,
-                "The session cookie counts only for this server's own pages, so send the page's Origin with it. Programs send `authorization: Bearer …` with an API key or an access token instead.",
+                (
+                    "The session cookie counts only for this server's own pages, so send the page's Origin "
+                    "with it. Programs send `authorization: Bearer …` with an API key or an access token "
+                    "instead."
+                ),
             )
-        return found
+        return cookie
 
 
 def credential_of(call: Call, cookie: SessionCookie) -> Credential | None:
     """The credential of a call: the key or the access token of the authorization header; without that header, the session cookie.
 
-    Browsers send a host's cookies to all its ports, so a request may carry cookies of other instances and programs on the machine. The server ignores such
-    cookies: one of them may belong to the session of an attacker who wants this browser's user to work in that session. For the same reason, two different
-    cookies of this name are refused.
-    Raises Unauthenticated (CREDENTIAL_MALFORMED), NotPermitted (ORIGIN_NOT_ALLOWED).
+    Browsers send a host's cookies to all its ports, so a request may carry cookies of other instances and programs on
+    the machine. The server ignores such
+    cookies: one of them may belong to the session of an attacker who wants this browser's user to work in that session.
+    For the same reason, two different cookies of this name are refused. Raises Unauthenticated (CREDENTIAL_MALFORMED),
+    NotPermitted (ORIGIN_NOT_ALLOWED).
     """
     if (found := bearer_of(call.metadata)) is not None:
         return found
@@ -200,14 +246,18 @@ def bearer_of(metadata: Mapping[str, Sequence[str]]) -> Credential | None:
 
 
 def cookie_of(headers: Iterable[str], name: str) -> str | None:
-    """The value of the cookie `name`; None without it. headers: the values of the header `cookie`. Raises Unauthenticated (CREDENTIAL_MALFORMED) for two different cookies of this name."""
-    found = _cookies(headers, name)
-    if len(found) > 1:
+    """The value of the cookie `name`; None without it. headers: the values of the header `cookie`. Raises
+    Unauthenticated (CREDENTIAL_MALFORMED) for two different cookies of this name."""
+    cookies = _cookies(headers, name)
+    if len(cookies) > 1:
         raise Unauthenticated(
             Reason.CREDENTIAL_MALFORMED,
-            f"The browser sent several cookies {name}, so another program on this host may have set one. Delete the cookies of this site, and sign in again.",
+            (
+                f"The browser sent several cookies {name}, so another program on this host may have set "
+                "one. Delete the cookies of this site, and sign in again."
+            ),
         )
-    return found.pop() if found else None
+    return cookies.pop() if cookies else None
 
 
 def _cookies(headers: Iterable[str], name: str) -> set[str]:
@@ -216,8 +266,10 @@ def _cookies(headers: Iterable[str], name: str) -> set[str]:
 
 
 def metadata_of_headers(headers: Iterable[tuple[str, str]]) -> Mapping[str, Sequence[str]]:
-    """The credentials, the user whom the caller names, the user on whose behalf the call is made, the page that sends it, the call id, the caller's span, program and address in the headers of an HTTP request, as metadata. Only session cookies are kept."""
-    found: dict[str, list[str]] = {}
+    """The credentials, the user whom the caller names, the user on whose behalf the call is made, the page that sends
+    it, the call id, the caller's span, program and address in the headers of an HTTP request, as metadata. Only session
+    cookies are kept."""
+    metadata: dict[str, list[str]] = {}
     for name, value in headers:
         key = name.lower()
         if key in (
@@ -231,13 +283,13 @@ def metadata_of_headers(headers: Iterable[tuple[str, str]]) -> Mapping[str, Sequ
             USER,
             "user-agent",
         ):
-            found.setdefault(key, []).append(value)
+            metadata.setdefault(key, []).append(value)
         elif key == "cookie":
             pairs = (pair.strip() for pair in value.split(";"))
             kept = "; ".join(pair for pair in pairs if is_session_cookie(pair.partition("=")[0]))
             if kept:
-                found.setdefault(key, []).append(kept)
-    return found
+                metadata.setdefault(key, []).append(kept)
+    return metadata
 
 
 def is_session_cookie(name: str) -> bool:
@@ -247,27 +299,31 @@ def is_session_cookie(name: str) -> bool:
 
 
 class Authorised(Interceptor[None]):
-    """Admits a call when its principal meets the method's rule. A method without a rule is closed to everyone. Of methods for owners, it admits administrators to `OwnersOnly`."""
+    """Admits a call when its principal meets the method's rule. A method without a rule is closed to everyone. Of
+    methods for owners, it admits administrators to `OwnersOnly`."""
 
     async def on_start(self, call: Call) -> None:
         """Check the rule. Raises NotPermitted: ROLE_REQUIRED, ON_BEHALF_NOT_ALLOWED."""
-        rule, who = RULES.get(call.method), call.principal
+        rule, caller = RULES.get(call.method), call.principal
         match rule:
             case Rule.PUBLIC:
                 return
             case Rule.MEMBER:
-                if who is not None:
+                if caller is not None:
                     return
             case Rule.OWN:
-                if who is not None and who.acting is None:
+                if caller is not None and caller.acting is None:
                     return
-                if who is not None:
+                if caller is not None:
                     raise NotPermitted(
                         Reason.ON_BEHALF_NOT_ALLOWED,
-                        "A service cannot make this call on behalf of a user, because it is about the user's account; leave responsa-on-behalf-of out.",
+                        (
+                            "A service cannot make this call on behalf of a user, because it is about the user's "
+                            "account; leave responsa-on-behalf-of out."
+                        ),
                     )
             case Rule.SERVICE:
-                if who is not None and who.role in (Role.ADMIN, Role.SERVICE):
+                if caller is not None and caller.role in (Role.ADMIN, Role.SERVICE):
                     return
                 raise NotPermitted(
                     Reason.ROLE_REQUIRED,
@@ -275,10 +331,10 @@ class Authorised(Interceptor[None]):
                     {"required_role": Role.SERVICE.name},
                 )
             case Rule.ADMIN:
-                if who is not None and who.role is Role.ADMIN:
+                if caller is not None and caller.role is Role.ADMIN:
                     return
             case Rule.OWNER:
-                if who is not None and who.role is Role.ADMIN:
+                if caller is not None and caller.role is Role.ADMIN:
                     return
                 raise _owners_only()
             case None:
@@ -293,8 +349,8 @@ class Authorised(Interceptor[None]):
 
 
 class OwnersOnly(Interceptor[None]):
-    """Refuses requests of administrators who do not own the installation, for methods of owners. It comes after `Audited`, which by then knows the resource that the request names, so that
-    the audit log names it.
+    """Refuses requests of administrators who do not own the installation, for methods of owners. It comes after
+    `Audited`, which by then knows the resource that the request names, so that the audit log names it.
     """
 
     async def on_start(self, call: Call) -> None:
@@ -309,5 +365,7 @@ class OwnersOnly(Interceptor[None]):
 
 def _owners_only() -> NotPermitted:
     return owner_required(
-        "Only an owner of the installation may make this call; use an owner's key. The administrator that `responsa up` creates is an owner, and owners make further owners with GrantOwnership."
+        "Only an owner of the installation may make this call; use an owner's key. The "
+        "administrator that `responsa up` creates is an owner, and owners make further owners "
+        "with GrantOwnership."
     )

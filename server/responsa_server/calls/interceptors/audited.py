@@ -1,4 +1,6 @@
-"""Writes refused acts to the audit log: all calls of administrative methods by callers without the right, the other refused acts of administrators, and those of all callers on their own accounts. The stores write the acts that succeed."""
+"""Writes refused acts to the audit log: all calls of administrative methods by callers without the right, the other
+refused acts of administrators, and those of all callers on their own accounts. The stores write the acts that
+succeed."""
 
 from __future__ import annotations
 
@@ -67,7 +69,8 @@ ACTS: Final[Mapping[str, tuple[str, Sequence[str]]]] = {
     _OPERATIONS + "DeleteOperation": ("operation.delete", ("name",)),
     **{method: ("status.read", ()) for method in RULES if method.startswith(CHANNELZ)},
 }
-"""For each method whose refusals are in the audit log: the action, and the paths of the request's fields that name the resources, or the name itself, which has a slash. `_ME` stands for the caller's name."""
+"""For each method whose refusals are in the audit log: the action, and the paths of the request's fields that name the
+resources, or the name itself, which has a slash. `_ME` stands for the caller's name."""
 
 
 def reads(method: str) -> bool:
@@ -75,7 +78,8 @@ def reads(method: str) -> bool:
     return method in ACTS and ACTS[method][0].endswith(".read")
 
 
-# NotPermitted: the caller lacks the role or the grant, only owners of the installation may do this, or do it to an owner, or the caller has not signed in recently. Unauthenticated: the
+# NotPermitted: the caller lacks the role or the grant, only owners of the installation may do this, or do it to an
+# owner, or the caller has not signed in recently. Unauthenticated: the
 # present password is wrong.
 _REFUSALS: Final = (AlreadyExists, Conflict, NotFound, NotPermitted, Precondition, Unauthenticated)
 # The other errors of the class Exhausted say that the server or the caller is too busy.
@@ -85,56 +89,57 @@ _EXHAUSTED: Final = (Reason.LIMIT_REACHED, Reason.TOO_MANY_ATTEMPTS)
 class Audited(Interceptor[None]):
     """Records a refused act. Invalid requests and failures of the server are not acts; they are in the server's log alone.
 
-    It comes before the interceptors that check the caller, so that it sees their refusals. A caller without a valid credential is nobody, and has no event. It comes after validation,
-    which parses the request. A call that is refused before its request is read names no resource.
+    It comes before the interceptors that check the caller, so that it sees their refusals. A caller without a valid
+    credential is nobody, and has no event. It comes after validation, which parses the request. A call that is refused
+    before its request is read names no resource.
     """
 
     def __init__(self, trail: PostgresAuditTrail) -> None:
         self._trail = trail
 
     async def on_start(self, call: Call) -> None:
-        """Do nothing: there is no message yet."""
+        """Note the act."""
+        call.act = ACTS[call.method][0] if call.method in ACTS else ""
 
     def on_request(self, call: Call, message: Any) -> object:
-        """Note the act and the names of the resources."""
-        known = ACTS.get(call.method)
-        if known is not None:
-            call.act, paths = known
-            call.resources = [] if _fixed(paths) else _named(message, paths)
-        if call.method == _UPDATE_COLLECTION and "readers" in message.update_mask.paths:
+        """Note the names of the resources, and acts that go beyond the method's."""
+        paths = ACTS.get(call.method, ("", ()))[1]
+        call.resources = [] if _fixed(paths) else _named(message, paths)
+        if call.method == _UPDATE_COLLECTION and not {"readers", "*"}.isdisjoint(message.update_mask.paths):
             call.act = "collection.share"
-        if call.method == _UPDATE_ME and "email" in message.update_mask.paths:
+        if call.method == _UPDATE_ME and not {"email", "*"}.isdisjoint(message.update_mask.paths):
             call.act = "user.request_email"
         return message
 
     async def on_end(self, call: Call, token: None, error: BaseException | None) -> BaseException | None:
         """Write the events of a refusal."""
-        who, known = call.principal, ACTS.get(call.method)
-        if who is None or known is None or not _refused(error):
+        caller = call.principal
+        if caller is None or call.method not in ACTS or not _refused(error):
             return error
         if reads(call.method) and not isinstance(error, NotPermitted):
             return error
-        # Users change what is their own with these methods, and administrators also what belongs to others. Only the latter is in the audit log.
+        # Users change what is their own with these methods, and administrators also what belongs to others. Only the
+        # latter is in the audit log.
         rule = RULES[call.method]
-        if rule is Rule.MEMBER and who.role is not Role.ADMIN:
+        if rule is Rule.MEMBER and caller.role is not Role.ADMIN:
             return error
-        act, paths = known
-        fixed = _fixed(paths)
+        fixed = _fixed(ACTS[call.method][1])
         if fixed == _ME:
             # A service without a grant has named the account on which it meant to act.
             fixed = (
-                error.metadata["user"] if error.reason is Reason.GRANT_REQUIRED else names.user(who.user_id)
+                error.metadata["user"]
+                if error.reason is Reason.GRANT_REQUIRED
+                else names.user(caller.user_id)
             )
         resources = call.resources or [fixed]
         events = [
-            AuditEvent.of(who, call.act or act, resource, outcome=error.reason.value)
-            for resource in resources
+            AuditEvent.of(caller, call.act, resource, outcome=error.reason.value) for resource in resources
         ]
         # A call that names something outside the caller's own account is an act only if this belongs to another user.
         of_others = rule is Rule.MEMBER or (rule is Rule.OWN and isinstance(error, NotFound))
         # The caller gets the refusal also if the database has become unavailable.
         with contextlib.suppress(Unavailable):
-            await self._trail.record_refused(who, events, only_of_others=of_others)
+            await self._trail.record_refused(caller, events, only_of_others=of_others)
         return error
 
 

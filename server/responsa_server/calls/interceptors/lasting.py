@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Sequence
+from contextvars import Context
 from typing import Final, Protocol
 
 from responsa_server.calls.call import Call, Interceptor
@@ -15,7 +16,8 @@ INTERVAL_SECONDS: Final = 0.4
 """The time between two checks. What a caller holds open ends within a second of the change that ends the caller's credential."""
 _MANY: Final = 500
 _LONGER: Final = 1.75
-"""From `_MANY` open calls and sockets on, the time between two checks is this many times as long, because the query costs more. It still ends them within a second."""
+"""From `_MANY` open calls and sockets on, the time between two checks is this many times as long, because the query
+costs more. It still ends them within a second."""
 
 
 class Credentials(Protocol):
@@ -31,8 +33,8 @@ class Watched:
 
     __slots__ = ("end", "who")
 
-    def __init__(self, who: Principal, end: Callable[[ResponsaError], None]) -> None:
-        self.who = who
+    def __init__(self, caller: Principal, end: Callable[[ResponsaError], None]) -> None:
+        self.who = caller
         self.end = end
 
 
@@ -45,12 +47,16 @@ class CredentialWatch:
         self._open: set[Watched] = set()
         self._checking: asyncio.Task[None] | None = None
 
-    def add(self, who: Principal, end: Callable[[ResponsaError], None]) -> Watched:
-        """Watch a caller until `remove`, or until the caller's credential ends. end: called at most once, with the reason; it must not block."""
-        watched = Watched(who, end)
+    def add(self, caller: Principal, end: Callable[[ResponsaError], None]) -> Watched:
+        """Watch a caller until `remove`, or until the caller's credential ends. end: called at most once, with the
+        reason; it must not block."""
+        watched = Watched(caller, end)
         self._open.add(watched)
         if self._checking is None:
-            self._checking = asyncio.create_task(self._check(), name="checks of open calls and sockets")
+            # It serves everybody, so its lines name nothing of the call that happens to begin it.
+            self._checking = asyncio.create_task(
+                self._check(), name="checks of open calls and sockets", context=Context()
+            )
         return watched
 
     def remove(self, watched: Watched) -> None:
@@ -78,10 +84,10 @@ class Lasting:
 
     __slots__ = ("ended", "task", "watched")
 
-    def __init__(self, task: asyncio.Task[object], who: Principal, watch: CredentialWatch) -> None:
+    def __init__(self, task: asyncio.Task[object], caller: Principal, watch: CredentialWatch) -> None:
         self.task = task
         self.ended: ResponsaError | None = None
-        self.watched = watch.add(who, self._end)
+        self.watched = watch.add(caller, self._end)
 
     def _end(self, error: ResponsaError) -> None:
         self.ended = error

@@ -16,11 +16,13 @@ from responsa_server.domain.errors import DeadlinePassed, Exhausted, Reason, Una
 
 RETRY_SECONDS: Final = 1.0
 MAX_SIGN_IN_CALLS: Final = 128
-"""The maximum number of calls that sign in, refresh or register at a time. They count towards the limit of all calls, too, and take at most half of it."""
+"""The maximum number of calls that sign in, refresh or register at a time. They count towards the limit of all calls,
+too, and take at most half of it."""
 MAX_LARGE_BODIES: Final = 64
 """The maximum number of large bodies that arrive at a time."""
 MAX_PUBLIC_CALLS: Final = 64
-"""The maximum number of other calls without a credential (health checks, watches, reflection) at a time. Anyone may make these calls, so they have a separate limit."""
+"""The maximum number of other calls without a credential (health checks, watches, reflection) at a time. Anyone may
+make these calls, so they have a separate limit."""
 
 QUIET_SECONDS: Final = 0.2
 MAX_QUIET_SECONDS: Final = 2.0
@@ -28,12 +30,13 @@ MAX_QUIET_SECONDS: Final = 2.0
 
 HEAD_START_SECONDS: Final = 0.05
 HEAD_START_SHARE: Final = 0.1
-"""A call ends 50 ms before its deadline, or after nine tenths of its time if that is later. The status must be on its way before the caller's own timer fires, or the caller never sees the reason."""
+"""A call ends 50 ms before its deadline, or after nine tenths of its time if that is later. The status must be on its
+way before the caller's own timer fires, or the caller never sees the reason."""
 
 _PLUMBING: Final = "/grpc."
 
 
-class Place:
+class RunningCall:
     """A running call. cut: whether the drain has ended the call. signs_in: whether the call signs in, refreshes or registers."""
 
     __slots__ = ("cut", "signs_in", "task")
@@ -45,8 +48,9 @@ class Place:
 
 
 class Arrivals:
-    """The requests whose message, or whose body, has not arrived yet. If there are too many, the caller with the most of them loses the one that has waited
-    longest. So a caller that never sends its messages keeps nobody out, and ends no request of a caller with fewer.
+    """The requests whose message, or whose body, has not arrived yet. If there are too many, the caller with the most
+    of them loses the one that has waited longest. So a caller that never sends its messages keeps nobody out, and ends
+    no request of a caller with fewer.
     """
 
     def __init__(self, most: int) -> None:
@@ -60,8 +64,9 @@ class Arrivals:
         self._given_up: set[asyncio.Task[object]] = set()
 
     @contextlib.contextmanager
-    def one(self, caller: Hashable) -> Generator[None]:
-        """A block in which the running task waits for a message of this caller. Raises Exhausted (OVERLOADED) if the request is given up."""
+    def waiting(self, caller: Hashable) -> Generator[None]:
+        """A block in which the running task waits for a message of this caller. Raises Exhausted (OVERLOADED) if the
+        request is given up."""
         task = asyncio.current_task()
         assert task is not None, "calls run in tasks"
         self._add(caller, task)
@@ -106,11 +111,12 @@ class Arrivals:
             del self._waiting[caller]
 
 
-class Admission(Interceptor[Place]):
+class Admission(Interceptor[RunningCall]):
     """Counts calls. gRPC's own limit is unreliable (grpc#41531), gives no reason and does not cover the other transports.
 
-    A call does not count while it waits for its first message (`arriving`). Otherwise, strangers who never send their messages would take all places. Calls with a
-    valid credential, sign-ins, and bodies that arrive before their call begins wait apart, so strangers give up only requests of strangers.
+    A call does not count while it waits for its first message (`arriving`). Otherwise, strangers who never send their
+    messages would take all places. Calls with a valid credential, sign-ins, and bodies that arrive before their call
+    begins wait apart, so strangers give up only requests of strangers.
     """
 
     everywhere = True
@@ -119,28 +125,28 @@ class Admission(Interceptor[Place]):
         """most: the maximum number of calls with a credential at a time."""
         self._most = most
         self._most_signing_in = min(MAX_SIGN_IN_CALLS, max(1, most // 2))
-        self._public: set[Place] = set()
-        self._signing_in: set[Place] = set()
-        self._active: set[Place] = set()
-        self._place_of: dict[Call, Place] = {}
+        self._public: set[RunningCall] = set()
+        self._signing_in: set[RunningCall] = set()
+        self._active: set[RunningCall] = set()
+        self._place_of: dict[Call, RunningCall] = {}
         self._unchecked = Arrivals(max(1, most))
         self._sign_ins = Arrivals(max(1, most))
         self._calls = Arrivals(max(1, most))
         self._large = Arrivals(MAX_LARGE_BODIES)
-        self._arriving: set[Place] = set()
+        self._arriving: set[RunningCall] = set()
         self._draining = False
         self._idle = asyncio.Event()
         self._idle.set()
         self._refused = asyncio.Event()
 
-    async def on_start(self, call: Call) -> Place:
+    async def on_start(self, call: Call) -> RunningCall:
         """Take a place. Raises Exhausted (OVERLOADED), Unavailable (DRAINING)."""
         task = asyncio.current_task()
         assert task is not None, "calls run in tasks"
         # Only the sign-ins of browsers arrive here without a rule: the chain has refused all other methods without a rule.
         public = RULES.get(call.method) in (Rule.PUBLIC, None)
         signs_in = public and not call.method.startswith(_PLUMBING)
-        place = Place(task, signs_in=signs_in)
+        place = RunningCall(task, signs_in=signs_in)
         if public and not signs_in:
             # A drain does not refuse health checks, because they report the drain. It does not wait for them either.
             if len(self._public) >= MAX_PUBLIC_CALLS:
@@ -155,16 +161,19 @@ class Admission(Interceptor[Place]):
         return place
 
     def arriving_unchecked(self, call: Call) -> AbstractContextManager[None]:
-        """A block in which the body of this call arrives before the call begins, so its credential is not checked. Raises Exhausted (OVERLOADED) if too many others wait."""
-        return self._unchecked.one(_caller_of(call))
+        """A block in which the body of this call arrives before the call begins, so its credential is not checked.
+        Raises Exhausted (OVERLOADED) if too many others wait."""
+        return self._unchecked.waiting(_caller_of(call))
 
     def arriving_large(self, call: Call) -> AbstractContextManager[None]:
-        """A block in which a large body of this call arrives, within `arriving`. Raises Exhausted (OVERLOADED) if too many others arrive."""
-        return self._large.one(_caller_of(call))
+        """A block in which a large body of this call arrives, within `arriving`. Raises Exhausted (OVERLOADED) if too
+        many others arrive."""
+        return self._large.waiting(_caller_of(call))
 
     @contextlib.contextmanager
     def arriving(self, call: Call) -> Generator[None]:
-        """A block in which the call waits for its first message. Raises Exhausted (OVERLOADED): too many others wait, or too many calls are running when the message has arrived."""
+        """A block in which the call waits for its first message. Raises Exhausted (OVERLOADED): too many others wait,
+        or too many calls are running when the message has arrived."""
         place = self._place_of.get(call)
         if place is None:  # a health check: another limit counts it
             yield
@@ -172,13 +181,13 @@ class Admission(Interceptor[Place]):
         self._arriving.add(place)
         self._give_back(place)
         try:
-            with (self._sign_ins if place.signs_in else self._calls).one(_caller_of(call)):
+            with (self._sign_ins if place.signs_in else self._calls).waiting(_caller_of(call)):
                 yield
             self._take(place)
         finally:
             self._arriving.discard(place)
 
-    def _take(self, place: Place) -> None:
+    def _take(self, place: RunningCall) -> None:
         if place.signs_in and len(self._signing_in) >= self._most_signing_in:
             raise _overloaded(self._most_signing_in)
         if len(self._active) >= self._most:
@@ -188,13 +197,15 @@ class Admission(Interceptor[Place]):
         self._active.add(place)
         self._idle.clear()
 
-    def _give_back(self, place: Place) -> None:
+    def _give_back(self, place: RunningCall) -> None:
         self._signing_in.discard(place)
         self._active.discard(place)
         if not self._active and not self._arriving:
             self._idle.set()
 
-    async def on_end(self, call: Call, token: Place, error: BaseException | None) -> BaseException | None:
+    async def on_end(
+        self, call: Call, token: RunningCall, error: BaseException | None
+    ) -> BaseException | None:
         """Give the place back. The error of a call that the drain cut off becomes DRAINING."""
         self._place_of.pop(call, None)
         self._public.discard(token)

@@ -15,7 +15,8 @@ _UNCOUNTED: Final = "/grpc."
 
 
 class AddressLimits(Interceptor[None]):
-    """Counts each call for its network address, before its credential costs a look into the database. Sign-ins and refused credentials count, too."""
+    """Counts each call for its network address, before its credential costs a look into the database. Sign-ins and
+    refused credentials count, too."""
 
     everywhere = True
 
@@ -36,18 +37,18 @@ class CallerLimits(Interceptor[Sequence[Hold]]):
 
     async def on_start(self, call: Call) -> Sequence[Hold]:
         """Count the call. Raises Exhausted (RATE_LIMIT, LIMIT_REACHED)."""
-        who = call.principal
-        if who is None:
+        caller = call.principal
+        if caller is None:
             return ()
-        await self._limiter.calls(who)
+        await self._limiter.calls(caller)
         if not call.lasts:
             return ()
         # Callers choose call ids, so two calls may have the same one.
         member = uuid4().hex
-        held = [await self._limiter.stream(who, call.address, member)]
+        held = [await self._limiter.stream(caller, call.address, member)]
         if call.method == UPLOAD:
             try:
-                held.append(await self._limiter.upload(who, member))
+                held.append(await self._limiter.upload(caller, member))
             except BaseException:
                 held[0].release()
                 raise

@@ -6,8 +6,12 @@ import asyncio
 import re
 import time
 import traceback
-from typing import Protocol
+from collections.abc import Mapping
+from contextvars import Token
+from typing import Any, Final, Protocol
 from uuid import uuid4
+
+from structlog.contextvars import bind_contextvars, reset_contextvars
 
 from responsa_server.calls import status
 from responsa_server.calls.call import CALL_ID, Call, Interceptor
@@ -20,6 +24,8 @@ from responsa_server.telemetry.unexpected import note
 # The id is written to the log, so an id that could break the log's format is replaced.
 _ACCEPTABLE = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _MAX_FRAMES = 40
+_UNBOUND: Final = dict.fromkeys(("tenant", "turn", "agent", "version"), ...)
+"""What a call does not name yet: structlog leaves out these values."""
 PLUMBING = "/grpc."
 """The beginning of the methods of health checks and reflection."""
 
@@ -40,24 +46,37 @@ class Logger(Protocol):
         ...
 
 
-class CallId(Interceptor[None]):
-    """Gives each call an id for the caller and the log: the caller's `x-request-id`, or a new one. Transports return it with the response."""
+class CallId(Interceptor[Mapping[str, Token[Any]]]):
+    """Gives each call an id for the caller and the log: the caller's `x-request-id`, or a new one. Transports return it
+    with the response. All lines that the call's task writes, and the tasks that it starts, have the id as `call_id`."""
 
     everywhere = True
 
-    async def on_start(self, call: Call) -> None:
+    async def on_start(self, call: Call) -> Mapping[str, Token[Any]]:
         """Choose the id."""
         given = call.metadata.get(CALL_ID, ())
         call.id = call_id(given[0] if len(given) == 1 else "")
+        # A call may be made within another one.
+        return bind_contextvars(call_id=call.id, **_UNBOUND)
+
+    async def on_end(
+        self, call: Call, token: Mapping[str, Token[Any]], error: BaseException | None
+    ) -> BaseException | None:
+        """Forget what the call's lines name."""
+        del call
+        reset_contextvars(**token)
+        return error
 
 
-def call_id(given: str) -> str:
+def call_id(requested: str) -> str:
     """The caller's id, or a new id if the caller's id is missing or could break the log's format."""
-    return given if _ACCEPTABLE.fullmatch(given) else str(uuid4())
+    return requested if _ACCEPTABLE.fullmatch(requested) else str(uuid4())
 
 
 class Log(Interceptor[float]):
-    """Writes one line at the end of each call: method, code, reason, duration, call id, tenant, user, and the service that acted on behalf of the user. The line never contains a text, a key or a cookie.
+    """Writes one line at the end of each call: method, code, reason, duration, call id, tenant, user, the service that
+    acted on behalf of the user, and the turn that the call has asked for. The line never contains a text, a key or a
+    cookie.
 
     Health checks and reflection are logged at debug level.
     """
@@ -75,7 +94,7 @@ class Log(Interceptor[float]):
     async def on_end(self, call: Call, token: float, error: BaseException | None) -> BaseException | None:
         """Write the line."""
         write = self._logger.debug if call.method.startswith(PLUMBING) else self._logger.info
-        who, seconds = call.principal, time.perf_counter() - token
+        caller, seconds = call.principal, time.perf_counter() - token
         # Clients cancel a stream as soon as they have its last message, often before the server has noticed that it was sent.
         over = call.complete and isinstance(error, asyncio.CancelledError)
         code = Code.OK if over else code_of(error)
@@ -88,8 +107,9 @@ class Log(Interceptor[float]):
             duration_ms=round(seconds * 1000, 2),
             call_id=call.id,
             tenant=call.logged_tenant,
-            user="" if who is None else str(who.user_id),
-            **({} if who is None or who.acting is None else {"acting": str(who.acting)}),
+            user="" if caller is None else str(caller.user_id),
+            **({} if caller is None or caller.acting is None else {"acting": str(caller.acting)}),
+            **call.turn,
         )
         return error
 
@@ -119,7 +139,8 @@ def code_of(error: BaseException | None) -> Code:
 
 
 class Errors(Interceptor[None]):
-    """Turns every exception into a domain error, except the cancellation of the call itself. Logs unforeseen errors with the call id; callers get no details of them."""
+    """Turns every exception into a domain error, except the cancellation of the call itself. Logs unforeseen errors
+    with the call id; callers get no details of them."""
 
     everywhere = True
 
@@ -165,17 +186,17 @@ def report(logger: Logger, call: Call, error: BaseException, event: str = "unexp
     """Log an error and its causes: types, code locations and SQLSTATEs. Error texts are left out, because they may quote a question."""
     causes: list[str] = []
     seen: set[int] = set()
-    one: BaseException | None = error
-    while one is not None and id(one) not in seen:
-        seen.add(id(one))
-        frames = traceback.extract_tb(one.__traceback__)[-_MAX_FRAMES:]
+    cause: BaseException | None = error
+    while cause is not None and id(cause) not in seen:
+        seen.add(id(cause))
+        frames = traceback.extract_tb(cause.__traceback__)[-_MAX_FRAMES:]
         places = " < ".join(
             f"{frame.name} {frame.filename.rpartition('/')[2]}:{frame.lineno}" for frame in reversed(frames)
         )
-        kind = f"{type(one).__module__}.{type(one).__qualname__}"
-        sqlstate = getattr(one, "sqlstate", None)
+        kind = f"{type(cause).__module__}.{type(cause).__qualname__}"
+        sqlstate = getattr(cause, "sqlstate", None)
         causes.append(f"{kind}{f' ({sqlstate})' if sqlstate else ''} in {places or 'no frame'}")
-        one = one.__cause__ or (None if one.__suppress_context__ else one.__context__)
+        cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
     logger.error(
         event, method=call.method, call_id=call.id, tenant=call.logged_tenant, peer=call.peer, causes=causes
     )

@@ -13,22 +13,24 @@ from google.protobuf.message import DecodeError, Message
 from google.protobuf.struct_pb2 import Struct
 from protovalidate import Validator
 
-from buf.validate import validate_pb2
-from responsa_server.calls import violations, wire
+from responsa.rules import validate_pb2
+from responsa_server.calls import violations
 from responsa_server.calls.authorisation import RULES, Rule
 from responsa_server.calls.call import Call, Interceptor, Received
 from responsa_server.calls.convert import structs
 from responsa_server.domain.errors import FieldViolation, InvalidRequest, Reason
 
 MAX_BYTES: Final = 256 * 1024
-"""The limit for a message of a request, in bytes. Any message that the contract's rules allow is far smaller: the largest is a Search with eight terms of 16 KiB. The gateway's limits (envoy/routes.yaml) agree."""
+"""The limit for a message of a request, in bytes. Any message that the contract's rules allow is far smaller: the
+largest is a Search with eight terms of 16 KiB. The gateway's limits (envoy/routes.yaml) agree."""
 PUBLIC_BYTES: Final = 4096
 """The limit for the contract's methods that need no credential, because anyone can send their messages."""
 _LARGER: Final[Mapping[str, int]] = {
     "/responsa.knowledge.v1.KnowledgeService/CreateDocument": 4 * 1024 * 1024,
     "/responsa.knowledge.v1.KnowledgeService/UploadDocument": 4 * 1024 * 1024,
 }
-"""The methods with a higher limit, which equals gRPC's own limit. A text or a chunk that is too large thus breaks the rule for its field, and the error names this field."""
+"""The methods with a higher limit, which equals gRPC's own limit. A text or a chunk that is too large thus breaks the
+rule for its field, and the error names this field."""
 
 _LIMITS: Final[Mapping[str, int]] = {
     **{
@@ -40,14 +42,16 @@ _LIMITS: Final[Mapping[str, int]] = {
 }
 
 
+_VALIDATOR: Final = Validator()
+"""Keeps the compiled rules of all types. They are the same for all servers of a process."""
+
+
 class Validation(Interceptor[None]):
     """Parses in the chain, not in gRPC's deserialiser, where malformed bytes would end the call with UNKNOWN and no reason.
 
-    The cheap checks come first, so that no message costs much: the size of the message, then the sizes of its lists, maps and objects, then all rules.
+    The cheap checks come first, so that no message costs much: the size of the message, then the sizes of its lists,
+    maps and objects, then all rules.
     """
-
-    def __init__(self) -> None:
-        self._validator = Validator()
 
     def warm(self, types: Sequence[type[Message]]) -> None:
         """Compile the rules of these types in advance: otherwise, checking the first message of a type takes milliseconds."""
@@ -75,7 +79,7 @@ class Validation(Interceptor[None]):
     def _check(self, message: Message, data: bytes) -> InvalidRequest | None:
         if error := oversized(message):
             return error
-        if found := self._validator.collect_violations(message):
+        if found := _VALIDATOR.collect_violations(message):
             return violations.broken_rules(cast("Descriptor", message.DESCRIPTOR), found)
         # U+0000 in a text is a zero byte, so a message without zero bytes needs no search. A zero byte can also come from a number or a
         # chunk.
@@ -85,10 +89,13 @@ class Validation(Interceptor[None]):
 def _malformed(method: str, data: bytes) -> InvalidRequest:
     descriptor = input_type(method)
     name = "" if descriptor is None else descriptor.full_name
-    path = None if descriptor is None else wire.invalid_text(descriptor, data)
+    path = None if descriptor is None else violations.invalid_text(descriptor, data)
     metadata = {"message_type": name}
     if path is None:
-        what = f"The request's bytes are not a valid {name or 'message'}; encode it with the published protos, or send JSON to the REST path."
+        what = (
+            f"The request's bytes are not a valid {name or 'message'}; encode it with the published "
+            "protos, or send JSON to the REST path."
+        )
         return InvalidRequest(Reason.MALFORMED_MESSAGE, what, metadata)
     wrong = violations.not_utf8(path)
     return InvalidRequest(Reason.MALFORMED_MESSAGE, f"{path}: {wrong.description}", metadata, (wrong,))
@@ -116,8 +123,9 @@ _UNBOUNDED: Final = ("responsa.chat.v1.AgentVersion.content",)
 
 @dataclass(frozen=True, slots=True)
 class _Sized:
-    """A list, map or object whose size is limited. path: the names of the fields that lead from the message to this field. rule, limit: the rule for the number
-    of entries, and the maximum number; not used for objects. messages: whether the entries are messages of the contract, whose own fields are checked too."""
+    """A list, map or object whose size is limited. path: the names of the fields that lead from the message to this
+    field. rule, limit: the rule for the number of entries, and the maximum number; not used for objects. messages:
+    whether the entries are messages of the contract, whose own fields are checked too."""
 
     path: tuple[str, ...]
     rule: str = ""
@@ -133,20 +141,20 @@ def oversized(message: Message) -> InvalidRequest | None:
 
 def _oversized(message: Message, prefix: str) -> list[FieldViolation]:
     """prefix: the path of the message in the request, with a dot at its end; "" for the request itself."""
-    found: list[FieldViolation] = []
+    oversized_fields: list[FieldViolation] = []
     for sized in _sized_fields(type(message)):
         value: Any = message
         for name in sized.path:
             value = getattr(value, name)
         where = prefix + ".".join(sized.path)
         if isinstance(value, Struct):
-            found.extend(structs.too_large(where, value))
+            oversized_fields.extend(structs.too_large(where, value))
         elif len(value) > sized.limit:
-            found.append(violations.too_many(where, sized.rule, sized.limit))
+            oversized_fields.append(violations.too_many(where, sized.rule, sized.limit))
         elif sized.messages:
             for place, entry in enumerate(value):
-                found.extend(_oversized(entry, f"{where}[{place}]."))
-    return found
+                oversized_fields.extend(_oversized(entry, f"{where}[{place}]."))
+    return oversized_fields
 
 
 @cache

@@ -6,18 +6,21 @@ from dataclasses import replace
 
 from google.protobuf.empty_pb2 import Empty
 
-from responsa.auth.v1 import api_key_pb2, deletion_receipt_pb2, session_pb2, user_pb2, user_usage_pb2
+from responsa.auth.v1 import (
+    api_key_pb2,
+    deletion_receipt_pb2,
+    invitation_pb2,
+    session_pb2,
+    usage_report_pb2,
+    user_pb2,
+    user_usage_pb2,
+)
 from responsa.auth.v1 import auth_service_pb2 as pb
 from responsa_server.calls.call import caller, current
 from responsa_server.calls.convert import insight, people
-from responsa_server.calls.convert.values import (
-    REGISTRATION,
-    ROLE,
-    named_uuid,
-    request_id,
-    timestamp,
-    updated,
-)
+from responsa_server.calls.convert.enums import REGISTRATION, ROLE
+from responsa_server.calls.convert.messages import message
+from responsa_server.calls.convert.values import named_uuid, request_id, timestamp, updated
 from responsa_server.calls.interceptors.access import bearer_of
 from responsa_server.calls.listing import Listing
 from responsa_server.domain import lists, names
@@ -131,30 +134,30 @@ class AuthService:
             who, who.user_id, insight.span(request), *insight.grouping(request)
         )
         return pb.QueryMyUsageResponse(
-            rows=[insight.usage_row(row) for row in report.rows],
+            rows=[message(usage_report_pb2.UsageRow, row) for row in report.rows],
             complete_through=timestamp(report.complete_through),
             recounting=report.recounting,
         )
 
     async def UpdateMe(self, request: pb.UpdateMeRequest) -> user_pb2.User:
         wanted = updated(request.update_mask, ("display_name", "email"), request.user)
-        who = caller()
+        principal = caller()
         name = request.user.display_name if "display_name" in wanted else None
-        if "email" not in wanted:
+        # A mask of all fields comes with the address as it is.
+        if "email" not in wanted or request.user.email == (await self._identity.me(principal)).email:
             change = UserChange(display_name=name)
-            await self._users.update(who, who.user_id, change, request.user.etag)
-            return people.user(await self._identity.me(who))
+            await self._users.update(principal, principal.user_id, change, request.user.etag)
+            return people.user(await self._identity.me(principal))
         # A name that is not valid, and an etag that has changed, are refused before a mail is stored.
         change = self._users.checked(
-            await self._identity.me(who), UserChange(display_name=name), request.user.etag
+            await self._identity.me(principal), UserChange(display_name=name), request.user.etag
         )
-        await self._accounts.change_email(who, request.user.email, current().origin)
-        await self._users.update(who, who.user_id, change, request.user.etag)
-        return people.user(await self._identity.me(who))
+        await self._accounts.change_email(principal, request.user.email, current().origin)
+        await self._users.update(principal, principal.user_id, change, request.user.etag)
+        return people.user(await self._identity.me(principal))
 
     async def DeleteMe(self, request: pb.DeleteMeRequest) -> deletion_receipt_pb2.DeletionReceipt:
         who = caller()
-        await self._accounts.require_recent_sign_in(who)
         heir = people.heir(request.hand_over_to)
         return people.deletion_receipt(await self._work.run(self._erasing.erase(who, who.user_id, heir, "")))
 
@@ -178,7 +181,8 @@ class AuthService:
         asked = Listing(lists.INVITATIONS, caller(), request)
         page = await self._accounts.store.invitations(caller().tenant_id, asked.query)
         return pb.ListInvitationsResponse(
-            invitations=[people.invitation(item) for item in page.items], next_page_token=asked.token(page)
+            invitations=[message(invitation_pb2.Invitation, item) for item in page.items],
+            next_page_token=asked.token(page),
         )
 
     async def RevokeInvitation(self, request: pb.RevokeInvitationRequest) -> Empty:
@@ -206,7 +210,6 @@ class AuthService:
 
     async def CreateResetCode(self, request: pb.CreateResetCodeRequest) -> pb.CreateResetCodeResponse:
         user_id = named_uuid("user", "users", request.user)
-        await self._accounts.require_recent_session(caller())
         code, expire_time = await self._accounts.create_reset_code(caller(), user_id)
         return pb.CreateResetCodeResponse(code=code, expire_time=timestamp(expire_time))
 
@@ -224,18 +227,12 @@ class AuthService:
     async def CreateApiKey(self, request: pb.CreateApiKeyRequest) -> pb.CreateApiKeyResponse:
         """Create a key for the caller. The secret is returned only once, so a repeated request gets no secret."""
         # A caller with an API key is bound by that key instead: the new key never outlives it, and is revoked with it.
-        await self._accounts.require_recent_session(caller())
-        wanted = request.api_key
         limits = await self._limits.of(caller())
         key, secret = await self._identity.create_api_key(
             caller(),
-            wanted.display_name,
-            people.key_expiry(wanted),
+            people.new_key(request.api_key, self._catalogue),
             request_id(request.request_id),
             limits.api_keys,
-            people.key_role(wanted),
-            widget=wanted.widget,
-            agent=people.key_agent(wanted, self._catalogue),
         )
         return pb.CreateApiKeyResponse(api_key=people.api_key(key), secret=secret)
 

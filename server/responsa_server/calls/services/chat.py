@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 from functools import partial
 from typing import Final
+from uuid import UUID
 
 from google.protobuf.empty_pb2 import Empty
 
@@ -14,24 +15,29 @@ from responsa.chat.v1 import agent_pb2, conversation_pb2, feedback_pb2, message_
 from responsa.chat.v1 import chat_service_pb2 as pb
 from responsa_server.calls import frames
 from responsa_server.calls.call import caller, current
-from responsa_server.calls.convert import agents, chat, values
+from responsa_server.calls.convert import agents, chat, enums
+from responsa_server.calls.convert.messages import columns, message
 from responsa_server.calls.convert.values import named_slug, named_uuid, request_id, updated
 from responsa_server.calls.listing import Listing
 from responsa_server.calls.services.paging import fits, page_of
 from responsa_server.domain import lists, names
 from responsa_server.domain.agents import Catalogue
 from responsa_server.domain.background import Background
+from responsa_server.domain.conversations import Rating
 from responsa_server.domain.errors import InvalidRequest, NotFound
 from responsa_server.domain.filters import holds
 from responsa_server.domain.limits import NO_LIMIT
 from responsa_server.domain.people import Principal
-from responsa_server.domain.turns import Accepted
+from responsa_server.domain.turns import Accepted, log_ids
 from responsa_server.identity.limits import Limiter
 from responsa_server.turns.conversations import Conversations
 from responsa_server.turns.service import Turns
 
 MAX_WORDS: Final = 16
 """How many words a search for conversations may have."""
+_OPINION: Final = set(pb.SubmitFeedbackRequest.DESCRIPTOR.fields_by_name) & set(
+    feedback_pb2.Feedback.DESCRIPTOR.fields_by_name
+)
 
 
 class ChatService:
@@ -54,10 +60,10 @@ class ChatService:
 
     async def Ask(self, request: pb.AskRequest) -> AsyncIterator[bytes]:
         """Start a turn or attach to one, and follow it. Each item is the bytes of an `AskResponse`."""
-        who, call = caller(), current()
+        principal, call = caller(), current()
         include_deltas = request.include_deltas
         accepting = self._turns.accept(
-            who,
+            principal,
             chat.question(request),
             request_id(request.request_id),
             cancel_on_disconnect=request.cancel_on_disconnect,
@@ -65,15 +71,16 @@ class ChatService:
         if request.cancel_on_disconnect:
             # A caller that disconnects before it receives its turn's name also counts as having left that turn.
             accepting = asyncio.ensure_future(accepting)
-            call.when_left(partial(accepting.add_done_callback, partial(self._leave, who)))
+            call.when_left(partial(accepting.add_done_callback, partial(self._leave, principal)))
             accepted = await self._work.run(accepting)
         else:
             accepted = await accepting
-            call.when_left(partial(self._turns.left, who, accepted.turn_id))
+            call.when_left(partial(self._turns.left, principal, accepted.turn_id))
+        call.log_turn(log_ids(accepted.turn_id, accepted.agent_version))
         fresh = not accepted.attached
         # A stream may last for minutes, and a question has up to 16 KiB. Release both.
         del request, accepting
-        following = self._turns.follow(who, accepted.turn_id, deltas=include_deltas, fresh=fresh)
+        following = self._turns.follow(principal, accepted.turn_id, deltas=include_deltas, fresh=fresh)
         async with aclosing(following) as rows:
             async for frame in frames.stream(accepted.turn_id, rows, include_deltas=include_deltas):
                 call.complete = frames.ends(frame)
@@ -93,9 +100,9 @@ class ChatService:
                 call.complete = frames.ends(frame)
                 yield frame
 
-    def _leave(self, who: Principal, accepting: asyncio.Future[Accepted]) -> None:
+    def _leave(self, caller: Principal, accepting: asyncio.Future[Accepted]) -> None:
         if not accepting.cancelled() and accepting.exception() is None:
-            self._turns.left(who, accepting.result().turn_id)
+            self._turns.left(caller, accepting.result().turn_id)
 
     async def CancelTurn(self, request: pb.CancelTurnRequest) -> turn_pb2.Turn:
         return chat.turn(await self._turns.cancel(caller(), named_uuid("name", "turns", request.name)))
@@ -109,7 +116,10 @@ class ChatService:
         return chat.turn(await self._turns.wait(caller(), accepted.turn_id))
 
     async def _accept(self, request: pb.StartTurnRequest | pb.AnswerRequest) -> Accepted:
-        return await self._turns.accept(caller(), chat.question(request), request_id(request.request_id))
+        call = current()
+        accepted = await self._turns.accept(caller(), chat.question(request), request_id(request.request_id))
+        call.log_turn(log_ids(accepted.turn_id, accepted.agent_version))
+        return accepted
 
     async def GetTurn(self, request: pb.GetTurnRequest) -> turn_pb2.Turn:
         return chat.turn(await self._turns.store.get(caller(), named_uuid("name", "turns", request.name)))
@@ -117,8 +127,11 @@ class ChatService:
     async def ListTurns(self, request: pb.ListTurnsRequest) -> pb.ListTurnsResponse:
         asked = Listing(lists.TURNS, caller(), request)
         page = await self._turns.store.list(caller(), asked.query)
+        total = await self._turns.store.count(caller(), asked.query) if request.with_total_size else 0
         return pb.ListTurnsResponse(
-            turns=[chat.turn(item) for item in page.items], next_page_token=asked.token(page)
+            turns=[chat.turn(item) for item in page.items],
+            next_page_token=asked.token(page),
+            total_size=total,
         )
 
     async def CreateConversation(
@@ -154,22 +167,23 @@ class ChatService:
         asked = Listing(lists.CONVERSATIONS, caller(), request, " ".join(words))
         page = await self._conversations.store.search(caller(), words, asked.query)
         return pb.SearchConversationsResponse(
-            results=[chat.found(item, words) for item in page.items], next_page_token=asked.token(page)
+            results=[chat.found_conversation(item, words) for item in page.items],
+            next_page_token=asked.token(page),
         )
 
     async def UpdateConversation(
         self, request: pb.UpdateConversationRequest
     ) -> conversation_pb2.Conversation:
-        given = request.conversation
+        conversation = request.conversation
         wanted = updated(request.update_mask, ("title", "labels", "pinned", "archived"), request.conversation)
         changed = await self._conversations.update(
             caller(),
-            named_uuid("conversation.name", "conversations", given.name),
-            title=given.title if "title" in wanted else None,
-            labels=dict(given.labels) if "labels" in wanted else None,
-            etag=given.etag,
-            pinned=given.pinned if "pinned" in wanted else None,
-            archived=given.archived if "archived" in wanted else None,
+            named_uuid("conversation.name", "conversations", conversation.name),
+            title=conversation.title if "title" in wanted else None,
+            labels=dict(conversation.labels) if "labels" in wanted else None,
+            etag=conversation.etag,
+            pinned=conversation.pinned if "pinned" in wanted else None,
+            archived=conversation.archived if "archived" in wanted else None,
         )
         return chat.conversation(changed)
 
@@ -194,26 +208,28 @@ class ChatService:
         )
 
     async def SubmitFeedback(self, request: pb.SubmitFeedbackRequest) -> feedback_pb2.Feedback:
-        rating = values.RATING.value(request.rating)
+        rating = enums.RATING.value(request.rating)
         if (rating is None) is not bool(request.score):
             raise InvalidRequest.of_field(
                 "rating",
                 "rating.or_score",
                 "must be RATING_UP or RATING_DOWN, or be left out with a score from 1 to 5",
             )
-        store, comment, opinion = self._conversations.store, request.comment, rating or request.score
-        if request.message.startswith("turns/"):
-            turn_id = names.parse_uuid("turns", request.message)
-            return chat.feedback(await store.give_feedback(caller(), opinion, comment, turn_id=turn_id))
-        message_id = named_uuid("message", "messages", request.message)
-        return chat.feedback(await store.give_feedback(caller(), opinion, comment, message_id=message_id))
+        opinion = columns("", request, _OPINION) | {
+            "rating": rating or Rating.of_score(request.score),
+            "score": request.score or None,
+        }
+        kind, _, identity = request.message.partition("/")
+        named = {"turn_id" if kind == "turns" else "message_id": UUID(identity)}
+        found = await self._conversations.store.give_feedback(caller(), opinion, **named)
+        return message(feedback_pb2.Feedback, found)
 
     async def GetFeedback(self, request: pb.GetFeedbackRequest) -> feedback_pb2.Feedback:
         message_id = named_uuid("name", "messages", request.name.removesuffix("/feedback"))
         found = (await self._conversations.store.message(caller(), message_id)).feedback
         if found is None:
             raise NotFound.of("feedback", request.name)
-        return chat.feedback(found)
+        return message(feedback_pb2.Feedback, found)
 
     async def VerifyCitations(self, request: pb.VerifyCitationsRequest) -> pb.VerifyCitationsResponse:
         if request.name.startswith("turns/"):
@@ -223,15 +239,16 @@ class ChatService:
         return chat.checks(await self._conversations.verify(caller(), message_id=message_id))
 
     async def ListAgents(self, request: pb.ListAgentsRequest) -> pb.ListAgentsResponse:
-        asked = Listing(lists.AGENTS, caller(), request)
+        listing = Listing(lists.AGENTS, caller(), request)
         found = [
             card
             for card in self._catalogue.cards()
-            if all(holds(wanted, partial(fits, card.display_name)) for wanted in asked.query.filters)
+            if all(holds(wanted, partial(fits, card.display_name)) for wanted in listing.query.filters)
         ]
-        page = page_of(found, lambda one: one.id, asked.query)
+        page = page_of(found, lambda one: one.id, listing.query)
         return pb.ListAgentsResponse(
-            agents=[agents.agent(item, item.schema) for item in page.items], next_page_token=asked.token(page)
+            agents=[agents.agent(item, item.schema) for item in page.items],
+            next_page_token=listing.token(page),
         )
 
     async def GetAgent(self, request: pb.GetAgentRequest) -> agent_pb2.Agent:

@@ -46,7 +46,9 @@ class KnowledgeService:
         work: Background,
         limiter: Limiter | None = None,
     ) -> None:
-        """accounts: checks whether a sign-in is recent. insight: counts searches. work: holds the tasks that continue when the caller has left. limiter: the limits of uploads, of what they store, and of collections; None for no limits."""
+        """accounts: checks whether a sign-in is recent. insight: counts searches. work: holds the tasks that continue
+        when the caller has left. limiter: the limits of uploads, of what they store, and of collections; None for no
+        limits."""
         self._library = library
         self._accounts = accounts
         self._insight = insight
@@ -54,17 +56,17 @@ class KnowledgeService:
         self._limiter = limiter
 
     async def CreateCollection(self, request: pb.CreateCollectionRequest) -> collection_pb2.Collection:
-        given = request.collection
+        collection = request.collection
         most = NO_LIMIT if self._limiter is None else (await self._limiter.book.of(caller())).collections
         made = await self._library.create_collection(
             caller(),
             request.collection_id,
-            given.display_name,
-            knowledge.chunking(given.chunking),
+            collection.display_name,
+            knowledge.chunking(collection.chunking),
             request_id(request.request_id),
-            knowledge.readers("collection.readers", given.readers),
+            knowledge.readers("collection.readers", collection.readers),
             most,
-            given.suggested_questions,
+            collection.suggested_questions,
         )
         return knowledge.collection(made)
 
@@ -81,19 +83,21 @@ class KnowledgeService:
         )
 
     async def UpdateCollection(self, request: pb.UpdateCollectionRequest) -> collection_pb2.Collection:
-        given = request.collection
+        collection = request.collection
         updatable = ("display_name", "synonyms", "readers", "suggested_questions")
-        changes = updated(request.update_mask, updatable, given)
+        changes = updated(request.update_mask, updatable, collection)
         without = knowledge.removed_emails(request.removed_emails, shares="readers" in changes)
         changed = await self._library.update_collection(
             caller(),
-            named_slug("collection.name", "collections", given.name),
-            display_name=given.display_name if "display_name" in changes else None,
-            synonyms=given.synonyms if "synonyms" in changes else None,
-            readers=knowledge.readers("collection.readers", given.readers) if "readers" in changes else None,
+            named_slug("collection.name", "collections", collection.name),
+            display_name=collection.display_name if "display_name" in changes else None,
+            synonyms=collection.synonyms if "synonyms" in changes else None,
+            readers=knowledge.readers("collection.readers", collection.readers)
+            if "readers" in changes
+            else None,
             without=without,
-            suggested_questions=given.suggested_questions if "suggested_questions" in changes else None,
-            etag=given.etag,
+            suggested_questions=collection.suggested_questions if "suggested_questions" in changes else None,
+            etag=collection.etag,
             validate_only=request.validate_only,
         )
         return knowledge.collection(changed)
@@ -162,7 +166,8 @@ class KnowledgeService:
     async def _counted(
         self, chunks: AsyncIterator[bytes], announced: int | None, storing: Storing | None
     ) -> AsyncIterator[bytes]:
-        """The same chunks, each counted. An upload that has too many bytes for the day ends there. Raises Exhausted (RATE_LIMIT, LIMIT_REACHED)."""
+        """The same chunks, each counted. An upload that has too many bytes for the day ends there. Raises Exhausted
+        (RATE_LIMIT, LIMIT_REACHED)."""
         if self._limiter is None or storing is None:
             async for chunk in chunks:
                 yield chunk
@@ -223,15 +228,15 @@ class KnowledgeService:
         )
 
     async def UpdateDocument(self, request: pb.UpdateDocumentRequest) -> document_pb2.Document:
-        given = request.document
+        document = request.document
         changes = knowledge.document_changes(
-            given, updated(request.update_mask, ("title", "labels", "metadata", "subject"), given)
+            document, updated(request.update_mask, ("title", "labels", "metadata", "subject"), document)
         )
-        document_id = named_uuid("document.name", "documents", given.name)
+        document_id = named_uuid("document.name", "documents", document.name)
         # A new title makes a new version of the same bytes.
         counted = nullcontext() if changes.title is None else self._copying(document_id, title=changes.title)
         async with counted:
-            changed = await self._library.update_document(caller(), document_id, changes, given.etag)
+            changed = await self._library.update_document(caller(), document_id, changes, document.etag)
         return knowledge.document(changed)
 
     async def DeleteDocument(self, request: pb.DeleteDocumentRequest) -> Empty:
@@ -280,13 +285,13 @@ class KnowledgeService:
     async def ListDocumentVersions(
         self, request: pb.ListDocumentVersionsRequest
     ) -> pb.ListDocumentVersionsResponse:
-        asked = Listing(lists.DOCUMENT_VERSIONS, caller(), Unfiltered(request), request.parent)
+        listing = Listing(lists.DOCUMENT_VERSIONS, caller(), Unfiltered(request), request.parent)
         page = await self._library.documents.versions(
-            caller(), named_uuid("parent", "documents", request.parent), asked.query
+            caller(), named_uuid("parent", "documents", request.parent), listing.query
         )
         return pb.ListDocumentVersionsResponse(
             versions=[knowledge.document_version(item) for item in page.items],
-            next_page_token=asked.token(page),
+            next_page_token=listing.token(page),
         )
 
     async def CompareDocumentVersions(
@@ -317,15 +322,15 @@ class KnowledgeService:
     async def WatchOperation(
         self, request: pb.WatchOperationRequest
     ) -> AsyncIterator[pb.WatchOperationResponse]:
-        who, last = caller(), request.after_seq
+        principal, last = caller(), request.after_seq
         operation_id = named_uuid("name", "operations", request.name)
-        async with aclosing(self._library.watch_operation(who, operation_id, last)) as states:
+        async with aclosing(self._library.watch_operation(principal, operation_id, last)) as states:
             async for state in states:
                 if state is None:
                     yield pb.WatchOperationResponse(seq=last)
                     continue
                 last = state.seq
-                operation = await encoded(self._library, who, state)
+                operation = await encoded(self._library, principal, state)
                 yield pb.WatchOperationResponse(operation=operation, seq=last)
 
     async def GetPassage(self, request: pb.GetPassageRequest) -> document_pb2.Passage:
@@ -394,7 +399,8 @@ def _blamed(field: str, error: InvalidRequest) -> InvalidRequest:
 async def _chunks(
     requests: AsyncIterator[pb.UploadDocumentRequest], announced: int | None
 ) -> AsyncIterator[bytes]:
-    """The bytes of an upload up to its `finish`. announced: the size in `start`; None if `start` has no size. Raises InvalidRequest: UPLOAD_INCOMPLETE and others."""
+    """The bytes of an upload up to its `finish`. announced: the size in `start`; None if `start` has no size. Raises
+    InvalidRequest: UPLOAD_INCOMPLETE and others."""
     received, digest = 0, hashlib.sha256()
     async for request in requests:
         match request.WhichOneof("part"):

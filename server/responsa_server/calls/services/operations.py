@@ -24,35 +24,35 @@ MAX_WAIT_SECONDS = 3600.0
 _HEAD_START_SECONDS = 0.1
 
 
-async def encoded(library: Library, who: Principal, operation: Operation) -> pb.Operation:
+async def encoded(library: Library, caller: Principal, operation: Operation) -> pb.Operation:
     """An operation with its document or its generation, which may have been deleted in the meantime."""
-    return (await _encoded(library, who, [operation]))[0]
+    return (await _encoded(library, caller, [operation]))[0]
 
 
 async def _encoded(
-    library: Library, who: Principal, operations: Sequence[Operation]
+    library: Library, caller: Principal, operations: Sequence[Operation]
 ) -> Sequence[pb.Operation]:
     """Operations with their documents and generations. One query reads all documents, and one query all generations."""
     successful = [operation for operation in operations if operation.done and operation.error is None]
     wanted = [one.document_id for one in successful if one.kind is OperationKind.INGEST]
-    documents: Mapping[UUID, Document] = await library.documents.find(who, wanted) if wanted else {}
+    documents: Mapping[UUID, Document] = await library.documents.find(caller, wanted) if wanted else {}
     reindexed = {one.collection_id for one in successful if one.kind is OperationKind.REINDEX}
     generations: Mapping[tuple[str, int], Generation] = (
-        await library.generations.find(who, sorted(reindexed)) if reindexed else {}
+        await library.generations.find(caller, sorted(reindexed)) if reindexed else {}
     )
-    found = list[pb.Operation]()
+    converted = list[pb.Operation]()
     for operation in operations:
         match operation.kind:
             case OperationKind.INGEST:
-                found.append(knowledge.ingest_operation(operation, documents.get(operation.document_id)))
+                converted.append(knowledge.ingest_operation(operation, documents.get(operation.document_id)))
             case OperationKind.REINDEX:
                 generation = generations.get((operation.collection_id, operation.version))
-                found.append(knowledge.reindex_operation(operation, generation))
+                converted.append(knowledge.reindex_operation(operation, generation))
             case OperationKind.SYNC:
-                found.append(sources.sync_operation(operation))
+                converted.append(sources.sync_operation(operation))
             case OperationKind.REPLAY:
-                found.append(replays.replay_operation(operation))
-    return found
+                converted.append(replays.replay_operation(operation))
+    return converted
 
 
 class _ListRequest:
@@ -66,7 +66,8 @@ class _ListRequest:
 
 
 class OperationsService:
-    """Operations that ingest documents, build or activate generations, run sources, or replay questions. The messages are Google's and have no validation rules of ours, so their content is checked here.
+    """Operations that ingest documents, build or activate generations, run sources, or replay questions. The messages
+    are Google's and have no validation rules of ours, so their content is checked here.
 
     Members of a tenant may get any of the tenant's operations and wait for them. A list holds the caller's
     operations; for an administrator, it holds the tenant's operations. An operation may be cancelled and
@@ -112,7 +113,8 @@ class OperationsService:
     async def WaitOperation(self, request: pb.WaitOperationRequest) -> pb.Operation:
         """Wait until an operation has ended or time is up, whichever comes first, and return its state at that moment.
 
-        The time limit is the request's timeout; its default and its maximum are one hour. The wait also ends shortly before the caller's deadline.
+        The time limit is the request's timeout; its default and its maximum are one hour. The wait also ends shortly
+        before the caller's deadline.
         """
         seconds = MAX_WAIT_SECONDS
         if request.HasField("timeout"):

@@ -35,9 +35,9 @@ def page_of(items: Iterable[Item], identity: Callable[[Item], str], query: ListQ
     return Page(shown, (end, end))
 
 
-def fits(text: str, asked: FilterComparison) -> bool:
+def fits(text: str, comparison: FilterComparison) -> bool:
     """Whether a text fits a comparison of a filter."""
-    match asked.operator, asked.value:
+    match comparison.operator, comparison.value:
         case Operator.HAS, value:
             return text != "" if value == "*" else str(value).lower() in text.lower()
         case (Operator.EQ | Operator.NE) as operator, Wildcard((first, *middle, last)):

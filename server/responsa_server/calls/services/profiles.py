@@ -18,8 +18,8 @@ _FIELDS: Final = ("subject", "user", *_OF_DOCUMENTS)
 class ProfileService:
     """What is held about persons."""
 
-    def __init__(self, found: SubjectProfiles) -> None:
-        self._profiles = found
+    def __init__(self, profiles: SubjectProfiles) -> None:
+        self._profiles = profiles
 
     async def GetSubjectProfile(
         self, request: pb.GetSubjectProfileRequest

@@ -15,7 +15,7 @@ from responsa_server.calls.convert.values import named_uuid, to_datetime
 from responsa_server.calls.listing import Listing
 from responsa_server.domain import lists
 from responsa_server.domain.errors import InvalidRequest
-from responsa_server.domain.words import counted
+from responsa_server.domain.formatting import counted
 from responsa_server.stores.postgres.shares import PostgresShares
 from responsa_server.turns.settings import TurnSettings
 

@@ -29,17 +29,18 @@ class ToolService:
 
     async def ListTools(self, request: pb.ListToolsRequest) -> pb.ListToolsResponse:
         """List the tools that the caller may use; for an owner, all."""
-        who = caller()
-        asked = Listing(lists.TOOLS, who, request)
-        found = [
+        principal = caller()
+        listing = Listing(lists.TOOLS, principal, request)
+        entries = [
             entry
             for entry in self._tools.entries()
-            if self._visible(entry, who)
-            and all(holds(wanted, partial(fits, entry.card.title)) for wanted in asked.query.filters)
+            if self._visible(entry, principal)
+            and all(holds(wanted, partial(fits, entry.card.title)) for wanted in listing.query.filters)
         ]
-        page = page_of(found, lambda one: one.card.id, asked.query)
+        page = page_of(entries, lambda one: one.card.id, listing.query)
         return pb.ListToolsResponse(
-            tools=[self._converted(item, who) for item in page.items], next_page_token=asked.token(page)
+            tools=[self._converted(item, principal) for item in page.items],
+            next_page_token=listing.token(page),
         )
 
     async def GetTool(self, request: pb.GetToolRequest) -> tool_pb2.Tool:
@@ -50,17 +51,17 @@ class ToolService:
                 return self._converted(entry, who)
         raise NotFound.of("tool", request.name)
 
-    def _visible(self, entry: ToolEntry, who: Principal) -> bool:
-        return who.owner or (entry.usable and bool(self._users(entry, who)))
+    def _visible(self, entry: ToolEntry, caller: Principal) -> bool:
+        return caller.owner or (entry.usable and bool(self._users(entry, caller)))
 
-    def _converted(self, entry: ToolEntry, who: Principal) -> tool_pb2.Tool:
-        return tools.tool(entry, self._users(entry, who), problems=who.owner)
+    def _converted(self, entry: ToolEntry, caller: Principal) -> tool_pb2.Tool:
+        return tools.tool(entry, self._users(entry, caller), problems=caller.owner)
 
-    def _users(self, entry: ToolEntry, who: Principal) -> Sequence[str]:
+    def _users(self, entry: ToolEntry, caller: Principal) -> Sequence[str]:
         """The agents through which this user may use the tool."""
         return [
             card.id
             for card in self._agents.cards()
             if entry.allow.chosen(card.tools, entry.names, entry.effect, card.id)
-            and entry.allow.allows(who, card.id)
+            and entry.allow.allows(caller, card.id)
         ]

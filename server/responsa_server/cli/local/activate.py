@@ -11,14 +11,15 @@ import typer
 
 from responsa_server.app.resources import pools_of, reason_of
 from responsa_server.app.settings import Settings, load
-from responsa_server.cli.local.admin import database
+from responsa_server.cli.local.admin import database_there
 from responsa_server.cli.local.failures import FAILED, reporting
 from responsa_server.cli.output import CommandFailed
 from responsa_server.domain import names
 from responsa_server.domain.errors import NotFound, ResponsaError
-from responsa_server.domain.events import CancelCause, Cancelled
+from responsa_server.domain.events import CancelCause, Cancelled, NumberedEvent
+from responsa_server.domain.formatting import counted
 from responsa_server.domain.people import AuditEvent, Principal, Role
-from responsa_server.domain.words import counted
+from responsa_server.domain.turns import Ending, OpenTurn
 from responsa_server.embedded import Layout
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.pause import PauseState, PostgresPause
@@ -42,12 +43,13 @@ def activate(
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
-    """End the pause of a restored instance: its turns go on, and its jobs, mails, webhooks and sources run. Running servers notice within seconds.
+    """End the pause of a restored instance: its turns go on, and its jobs, mails, webhooks and sources run. Running
+    servers notice within seconds.
 
-    A turn that goes on may repeat tool calls that the original instance made after the backup. Activate an instance only if the
-    original runs no more.
+    A turn that goes on may repeat tool calls that the original instance made after the backup. Activate an instance
+    only if the original runs no more.
     """
-    with reporting(), database(settings := load()):
+    with reporting(), database_there(settings := load()):
         try:
             pause = asyncio.run(_state(settings))
             if pause is None:
@@ -107,12 +109,15 @@ async def _cancel_held(pools: Database, pause: PostgresPause) -> int:
     store = PostgresTurnStore(pools, codec)
     cancelled, ended = Cancelled(CancelCause.ADMINISTRATOR), 0
     for turn in await pause.held():
-        who = Principal(turn.tenant_id, turn.user_id, Role.ADMIN, _ACTOR)
-        event = AuditEvent(turn.tenant_id, _ACTOR, "turn.cancel", names.turn(turn.id), about=turn.user_id)
+        caller = Principal(turn.tenant_id, turn.user_id, Role.ADMIN, _ACTOR)
+        audited = AuditEvent(turn.tenant_id, _ACTOR, "turn.cancel", names.turn(turn.id), about=turn.user_id)
+
+        def end(open_turn: OpenTurn) -> Ending:
+            event = NumberedEvent(open_turn.last_seq + 1, open_turn.attempt, datetime.now(UTC), cancelled)
+            return ending(codec, open_turn.turn_id, event)
+
         try:
-            done = await store.cancel(
-                who, turn.id, False, lambda found: ending(codec, found, datetime.now(UTC), cancelled), event
-            )
+            done = await store.cancel(caller, turn.id, False, end, audited)
         except NotFound:  # it was deleted
             continue
         ended += done.ended is not None

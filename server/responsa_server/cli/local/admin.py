@@ -1,14 +1,15 @@
-"""The commands `responsa migrate`, which updates the database to this version, and `responsa admin create-tenant | create-user | create-key | rotate-signing-key`, which
-work without a server and audit each action.
+"""The commands `responsa migrate`, which updates the database to this version, and `responsa admin create-tenant |
+create-user | create-key | rotate-signing-key`, which work without a server and audit each action.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
 from enum import StrEnum
-from typing import Annotated, TypeVar
+from typing import Annotated, Final, TypeVar
 from uuid import UUID
 
 import psycopg
@@ -23,17 +24,20 @@ from responsa_server.app.resources import (
     refusal,
 )
 from responsa_server.app.settings import Settings, load
-from responsa_server.app.waiting import reached
+from responsa_server.app.waiting import PAUSE_SECONDS, Reaching, reached
 from responsa_server.cli.local.failures import FAILED, reporting
 from responsa_server.cli.output import CommandFailed
+from responsa_server.cli.waiting import WaitingLine, timeout
 from responsa_server.domain import names
 from responsa_server.domain.errors import ResponsaError
 from responsa_server.domain.people import Role
 from responsa_server.embedded import EmbeddedPostgres, Layout
+from responsa_server.embedded.doctor import runs
 from responsa_server.identity.service import Identity
 from responsa_server.stores.postgres.migrate import MigrationError, waiting
 
 Result = TypeVar("Result")
+_HANGS_SECONDS: Final = 4.0
 
 
 class _KeyRole(StrEnum):
@@ -49,7 +53,10 @@ def register(app: typer.Typer, name: str) -> None:
         return
     group = typer.Typer(
         no_args_is_help=True,
-        help="Make tenants, users and keys on the server's machine, without a server. Every action is audited. `responsa call` administers a running server.",
+        help=(
+            "Make tenants, users and keys on the server's machine, without a server. Every action is "
+            "audited. `responsa call` administers a running server."
+        ),
         rich_markup_mode=None,
     )
     group.command("create-tenant")(create_tenant)
@@ -72,7 +79,8 @@ def migrate(
     """Apply missing migrations to the database, and rebuild the vector index if its settings have changed.
 
     While servers of an earlier release run, `_post_` migrations wait, because those servers do not work after them.
-    A database of DATABASE_URL that is away is waited for. The command can be repeated. If two of these commands run at the same time, one waits for the other.
+    A database of DATABASE_URL that is away is waited for. The command can be repeated. If two of these commands run at
+    the same time, one waits for the other.
     """
     with reporting(), database(settings := load()):
         try:
@@ -137,14 +145,21 @@ def create_key(
     role: Annotated[
         _KeyRole | None,
         typer.Option(
-            help="With “user”, the key has only the rights of an ordinary user, even if its user is an administrator. Default: the role of its user."
+            help=(
+                "With “user”, the key has only the rights of an ordinary user, even if its user is an "
+                "administrator. Default: the role of its user."
+            )
         ),
     ] = None,
     widget: Annotated[
         bool,
         typer.Option(
             "--widget",
-            help="Create the key of a widget: it only asks questions, on the pages that the setting `widget_keys` names with it, and reads only the collections that are shared with its user by name. The line of the setting is printed to stderr.",
+            help=(
+                "Create the key of a widget: it only asks questions, on the pages that the setting "
+                "`widget_keys` names with it, and reads only the collections that are shared with its "
+                "user by name. The line of the setting is printed to stderr."
+            ),
         ),
     ] = False,
     agent: Annotated[
@@ -183,7 +198,7 @@ def rotate_signing_key() -> None:
 
     with reporting():
         try:
-            with database(settings := load()):
+            with database_there(settings := load()):
                 asyncio.run(act(settings, Layout.of(settings.home)))
         except ResponsaError as error:
             raise CommandFailed(error.message, "", FAILED) from error
@@ -198,7 +213,7 @@ def _do(act: Callable[[Identity], Awaitable[Result]]) -> None:
 
     with reporting():
         try:
-            with database(load()):
+            with database_there(load()):
                 typer.echo(asyncio.run(run()))
         except ResponsaError as error:
             raise CommandFailed(error.message, "", FAILED) from error
@@ -210,6 +225,34 @@ def say_waiting(reason: str) -> None:
         f"Waiting for the database, which is away ({reason})." if reason else "The database is back.",
         err=True,
     )
+
+
+@contextmanager
+def database_there(settings: Settings) -> Generator[None]:
+    """As `database`, for commands with the option --timeout: wait that long for a database that is away, and say so. The
+    embedded PostgreSQL of a running instance counts as away, because its supervisor starts it again.
+
+    Raises CommandFailed if the database stays away, and Fixable if it does not let this login in.
+    """
+    layout = Layout.of(settings.home)
+    if settings.database_url is None and not runs(layout):
+        with database(settings):
+            yield
+        return
+    line, seconds = WaitingLine(), timeout()
+    end = time.monotonic() + seconds
+    with line.during("The database has not answered yet", seconds):
+        reaching, began = Reaching(database_urls(settings, layout).owner), time.monotonic()
+        while away := reaching.attempt():
+            now, took = time.monotonic(), time.monotonic() - began
+            left, began = end - now, now + PAUSE_SECONDS
+            sentence = f"The database is away ({away})"
+            # An attempt on a database that hangs takes seconds, so the next one would end too late.
+            if left <= (took if took > _HANGS_SECONDS else PAUSE_SECONDS):
+                raise CommandFailed(f"{sentence}.", "`responsa doctor` names the part that is down.", FAILED)
+            line.tell(sentence, left)
+            time.sleep(PAUSE_SECONDS)
+    yield
 
 
 @contextmanager

@@ -35,16 +35,16 @@ def check(named: str | None, *, json: bool) -> None:
         surroundings = _surroundings()
         tools = checked_tools(load().tools_folder).names
         for folder in _all() if named is None else _folders(named):
-            found = examine(folder, surroundings)
-            wrong = wrong or bool(found.problems)
-            for problem in found.problems:
+            examined = examine(folder, surroundings)
+            wrong = wrong or bool(examined.problems)
+            for problem in examined.problems:
                 typer.echo(
                     dumps(_plain(folder, problem), ensure_ascii=False) if json else _line(folder, problem)
                 )
-            if not found.problems and not json:
+            if not examined.problems and not json:
                 typer.echo(f"{folder.resolve().name}: ok")
-            if found.config is not None and not json:
-                for note in missing_tools(found.config, tools):
+            if examined.config is not None and not json:
+                for note in missing_tools(examined.config, tools):
                     typer.echo(f"note: {_line(folder, note)}")
     raise typer.Exit(USAGE if wrong else 0)
 

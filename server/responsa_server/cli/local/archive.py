@@ -1,9 +1,10 @@
 """The file of a backup: one line of JSON that anyone can read, then a compressed tar, which is encrypted if there is a key.
 
-The last member of the tar is a manifest with the size and the SHA-256 of every other member. The tar has plain files and folders alone, each with
-one name that leads nowhere but down, and a reader refuses everything else before it gives a member away. With a key, the tar is divided into chunks of
-CHUNK bytes. Each chunk is sealed with AES-256-GCM under a key of this file alone; its number and whether it is the last one are its nonce,
-so a file that lacks chunks, or has them in another order, does not open.
+The last member of the tar is a manifest with the size and the SHA-256 of every other member. The tar has plain files
+and folders alone, each with one name that leads nowhere but down, and a reader refuses everything else before it gives
+a member away. With a key, the tar is divided into chunks of CHUNK bytes. Each chunk is sealed with AES-256-GCM under a
+key of this file alone; its number and whether it is the last one are its nonce, so a file that lacks chunks, or has
+them in another order, does not open.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ _MOST_MANIFEST_BYTES: Final = 64 << 20
 _ROW_BYTES: Final = 100
 """What the manifest has for each file besides its name."""
 _MOST_NAME_BYTES: Final = 4000
+_MOST_FOLDERS: Final = 32
 _MOST_RECORD_BYTES: Final = 4096
 
 Kind = Literal["base", "dump"]
@@ -64,11 +66,13 @@ class NewerArchive(EmbeddedError):
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """The first line of the file. kind: `base` for the files of a PostgreSQL, `dump` for the rows of its tables. release: the version of Responsa.
+    """The first line of the file. kind: `base` for the files of a PostgreSQL, `dump` for the rows of its tables.
+    release: the version of Responsa.
     time: when the backup began, RFC 3339. migrations: the name and the SHA-256 (hexadecimal) of each migration of the database, in order.
     postgres: PostgreSQL's major version. machine: the architecture of the processor, such as `x86_64`. left_out: the
     secrets that the settings file has and the backup lacks. salt: of the key, hexadecimal; empty if
-    the file is not encrypted. key_check: what the key of this file derives to, hexadecimal, so that a wrong key can be told from a damaged file.
+    the file is not encrypted. key_check: what the key of this file derives to, hexadecimal, so that a wrong key can be
+    told from a damaged file.
     """
 
     kind: Kind
@@ -87,7 +91,8 @@ _HEADER: Final = TypeAdapter(Header)
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A file or a folder in the archive. name: its path, with slashes, as PurePosixPath would write it, without `..`. size: in bytes. content: None for a folder."""
+    """A file or a folder in the archive. name: its path, with slashes, as PurePosixPath would write it, without `..`.
+    size: in bytes. content: None for a folder."""
 
     name: str
     size: int
@@ -176,17 +181,18 @@ def read_header(file: IO[bytes]) -> tuple[Header, bytes]:
         raise _damaged("its first line is damaged") from error
 
 
-def read(path: Path, key: bytes | None, take: Callable[[Member], None]) -> Header:
+def read(opening: Callable[[], IO[bytes]], key: bytes | None, take: Callable[[Member], None]) -> Header:
     """Read an archive from the beginning to the end, and call `take` with each member, whose content is read as far as `take` wants.
 
-    Compares everything with the manifest, at the end. So read the archive once with a `take` that changes nothing, before anything is changed. `take` gets
-    members with names alone that a backup can have, none of them twice or below a file. The memory that is needed does not depend on what the archive says.
+    Compares everything with the manifest, at the end. So read the archive once with a `take` that changes nothing,
+    before anything is changed. `take` gets members with names alone that a backup can have, none of them twice or below
+    a file. The memory that is needed does not depend on what the archive says.
 
     Raises:
         DamagedArchive, NewerArchive, WrongKey: the archive cannot be restored.
         OSError: the file cannot be read.
     """
-    with path.open("rb") as file:
+    with opening() as file:
         header, first_line = read_header(file)
         source = _opened(file, header, first_line, key)
         members, complete = _Members(), False
@@ -223,7 +229,8 @@ def read(path: Path, key: bytes | None, take: Callable[[Member], None]) -> Heade
 def _entries(packed: IO[bytes]) -> Generator[Member]:
     """The members of a tar; each must be read before the next one.
 
-    tarfile's own reader is not used, because it follows headers that change names, sizes and the place of the content, and keeps them in memory, however long they are.
+    tarfile's own reader is not used, because it follows headers that change names, sizes and the place of the content,
+    and keeps them in memory, however long they are.
     """
     long_name = ""
     while (block := _exactly(packed, tarfile.BLOCKSIZE)) != bytes(tarfile.BLOCKSIZE):
@@ -295,15 +302,16 @@ class _Members:
         # PurePosixPath leaves out doubled slashes and `.`.
         if not path.parts or str(path) != name or path.is_absolute() or ".." in path.parts or "\0" in name:
             raise _damaged(f"its member {_shown(name)} is none of a backup")
-        self._bytes += size + _ROW_BYTES
-        if size > _MOST_NAME_BYTES or self._bytes > _MOST_MANIFEST_BYTES:
+        above = [str(parent) for parent in path.parents[:_MOST_FOLDERS] if parent.parts]
+        new = [folder for folder in above if folder not in self._above]
+        self._bytes += size + _ROW_BYTES + sum(len(folder.encode()) + _ROW_BYTES for folder in new)
+        if size > _MOST_NAME_BYTES or len(path.parts) > _MOST_FOLDERS or self._bytes > _MOST_MANIFEST_BYTES:
             raise _damaged("its names are too long, or too many")
         if name in self._files or name in self._folders:
             raise _damaged(f"its member {_shown(name)} is there twice")
-        above = [str(parent) for parent in path.parents][:-1]
         if not self._files.keys().isdisjoint(above):
             raise _damaged(f"its member {_shown(name)} is below a file")
-        self._above.update(above)
+        self._above.update(new)
 
 
 def read_key(path: Path) -> bytes:

@@ -1,14 +1,18 @@
-"""The commands `responsa backup`, which writes a running instance into one file, and `responsa restore`, which makes an instance of the file."""
+"""The commands `responsa backup`, which writes a running instance into one file, and `responsa restore`, which makes an
+instance of the file."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import json
 import os
 import platform
 import re
 import shutil
+import tempfile
+import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -42,14 +46,18 @@ from responsa_server.cli.local.archive import (
     read_key,
     writing,
 )
+from responsa_server.cli.local.backup_places import BackupPlace, Opening, opening, place
 from responsa_server.cli.local.failures import reporting
+from responsa_server.cli.output import EXIT_INTERRUPTED
+from responsa_server.domain.formatting import counted
 from responsa_server.embedded import EmbeddedError, EmbeddedPostgres, Layout
 from responsa_server.embedded.base_backup import LEFT_OUT, ClusterDraft, base_backup, is_of_cluster
 from responsa_server.embedded.errors import EMPTY_FOLDER, file_errors, of_os_error
-from responsa_server.embedded.files import PlaceLock, free_space, present
+from responsa_server.embedded.files import FolderLock, present
 from responsa_server.embedded.layout import SETTINGS_FILE
 from responsa_server.embedded.postgres import MAJOR
 from responsa_server.embedded.purge import purge
+from responsa_server.machine import free_space
 from responsa_server.private_files import create_private, write_private
 from responsa_server.stores.postgres.dump import (
     MOST_DESCRIPTION_BYTES,
@@ -57,9 +65,12 @@ from responsa_server.stores.postgres.dump import (
     DumpError,
     Snapshot,
     applied,
+    compared,
+    first_migration,
     is_empty,
     loading,
     never_used,
+    note_backup,
     remove_schemas,
     snapshot,
 )
@@ -76,7 +87,9 @@ _DESCRIPTION: Final = "tables.json"
 _PIECE: Final = re.compile(r"(0|[1-9][0-9]{0,8})/(0|[1-9][0-9]{0,8})")
 _DOCS_RECORD: Final = "data/docs.sha256"
 _FOLDERS: Final = {"agents": "*", "tools": "*.toml", "connections": "*.toml", "webhooks": "*.toml"}
-"""The folders of the home, and which of their files a backup has. Other files may be secrets that the declarations name, or databases of their own."""
+"""The folders of the home, and which of their files a backup has. Other files may be secrets that the declarations
+name, or databases of their own."""
+_RETRY_SECONDS: Final = 600
 _DRAFT: Final = re.compile(r"\.(.+)\.[0-9a-f]{16}\.new")
 
 
@@ -90,8 +103,15 @@ def register(app: typer.Typer, name: str) -> None:
 
 
 def backup(
-    folder: Annotated[
-        Path, typer.Argument(help="The folder for the backup. It is created if it is missing.")
+    destination: Annotated[
+        str,
+        typer.Argument(
+            metavar="FOLDER",
+            help=(
+                "The folder for the backup, which is created if it is missing, or s3://BUCKET/PREFIX in a store "
+                "with S3's protocol. AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION and AWS_ENDPOINT_URL say how to reach it."
+            ),
+        ),
     ],
     key_file: Annotated[
         Path | None,
@@ -103,11 +123,22 @@ def backup(
             min=1, help="Afterwards, delete all backups of this instance in the folder but this many."
         ),
     ] = None,
+    every: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0001,
+            metavar="HOURS",
+            help="Go on and make a backup every so many hours. A backup that fails is said, and made again after at most 10 minutes.",
+        ),
+    ] = None,
     dump: Annotated[
         bool,
         typer.Option(
             "--dump",
-            help="Write the rows of the tables instead of the files of the embedded PostgreSQL. With DATABASE_URL, the rows are always written.",
+            help=(
+                "Write the rows of the tables instead of the files of the embedded PostgreSQL. With "
+                "DATABASE_URL, the rows are always written."
+            ),
         ),
     ] = False,
 ) -> None:
@@ -115,45 +146,77 @@ def backup(
 
     The instance goes on answering. Without a running instance, PostgreSQL runs during the backup.
     """
-    with reporting(), _failures():
-        settings = load()
-        layout = Layout.of(settings.home)
-        if not layout.is_home():
-            raise EmbeddedError(
-                f"{layout.home} is not a Responsa data folder",
-                "set RESPONSA_HOME to the folder of the instance",
-            )
-        layout.check_restored()
-        key = None if key_file is None else read_key(key_file)
-        lock = PlaceLock(layout.home / "backup.lock", "A backup")
-        lock.acquire()
+    while True:
+        began = time.monotonic()
+        pause = (every or 0) * 3600
         try:
-            with database(settings):
-                done = _write(
-                    settings, layout, folder.absolute(), key, dump=dump or settings.database_url is not None
-                )
-        finally:
-            lock.release()
-        if keep is not None:
-            for old in _backups(layout, done.parent)[:-keep]:
-                with file_errors(old):
-                    old.unlink()
-        typer.echo(done)
+            with reporting(), _failures():
+                typer.echo(_back_up(place(destination), key_file, keep, dump=dump))
+        except typer.Exit as error:
+            if every is None or error.exit_code == EXIT_INTERRUPTED:
+                raise
+            pause = min(pause, _RETRY_SECONDS)
+        if every is None:
+            return
+        with reporting():
+            time.sleep(max(0.0, pause - (time.monotonic() - began)))
+
+
+def _back_up(target: BackupPlace, key_file: Path | None, keep: int | None, *, dump: bool) -> str:
+    """Make one backup, and return its address."""
+    settings = load()
+    layout = Layout.of(settings.home)
+    own_database = settings.database_url is not None
+    if not (layout.is_home() or (own_database and layout.home.is_dir())):
+        raise EmbeddedError(
+            f"{layout.home} is not a Responsa data folder", "set RESPONSA_HOME to the folder of the instance"
+        )
+    layout.check_restored()
+    key = None if key_file is None else read_key(key_file)
+    lock = FolderLock(layout.home / "backup.lock", "A backup")
+    lock.acquire()
+    try:
+        with database(settings):
+            name = _write(settings, layout, target, key, dump=dump or own_database)
+    finally:
+        lock.release()
+    if keep is not None:
+        prefix, _, _ = name.rpartition("-")
+        for old in target.names(f"{prefix}-", SUFFIX)[:-keep]:
+            target.delete(old)
+    return target.address(name)
 
 
 def restore(
-    archive: Annotated[Path, typer.Argument(help="The file of a backup.")],
+    archive: Annotated[
+        str,
+        typer.Argument(metavar="FILE", help="The file of a backup, or its address, s3://BUCKET/PREFIX/NAME."),
+    ],
     key_file: Annotated[
         Path | None, typer.Option(help="The key file with which the backup was encrypted.")
     ] = None,
+    check: Annotated[
+        bool,
+        typer.Option(
+            "--check",
+            help=(
+                "Restore beside RESPONSA_HOME instead, compare all citations with their documents and the newest "
+                "answers with their logs, say how long it took, and remove everything again."
+            ),
+        ),
+    ] = False,
 ) -> None:
-    """Make an instance in RESPONSA_HOME from a backup. The folder must be missing or empty; with DATABASE_URL, the database must be empty too.
+    """Make an instance in RESPONSA_HOME from a backup. The folder must be missing or empty; with DATABASE_URL, the
+    database must be empty too.
 
-    The whole backup is checked before anything is written. Start the instance with `responsa up` afterwards. It is paused:
-    until `responsa activate`, it continues no turn, runs no job, and calls no tool with effects.
-    If the command was interrupted, run it again.
+    The whole backup is checked before anything is written. Start the instance with `responsa up` afterwards. It is
+    paused: until `responsa activate`, it continues no turn, runs no job, and calls no tool with effects. If the command
+    was interrupted, run it again.
     """
     with reporting(), _failures():
+        began = time.monotonic()
+        if check:
+            environment()["RESPONSA_HOME"] = str(_place_of_check(load().home))
         if not environment().get("RESPONSA_CONFIG"):
             # The settings that an interrupted restore has written may lack a secret, so they go before the settings are read.
             _start_over(Layout.of(settings_file().parent))
@@ -161,41 +224,75 @@ def restore(
         layout = Layout.of(settings.home)
         _start_over(layout)
         key = None if key_file is None else read_key(key_file)
-        header, contents = _check(archive, key, layout)
+        source = opening(archive)
+        header, contents = _check(archive, source, key, layout)
         _check_place(settings, layout, header)
         if key is None:
             typer.echo(
-                "The backup is not sealed with a key, so it can hold code that runs in this instance: use it only if you trust everybody who could write the file.",
+                (
+                    "The backup is not sealed with a key, so it can hold code that runs in this instance: "
+                    "use it only if you trust everybody who could write the file."
+                ),
                 err=True,
             )
         existed = layout.home.exists()
-        lock = PlaceLock(layout.lock, "Responsa")
+        lock = FolderLock(layout.lock, "Responsa")
         _mark(layout, contents.home)
         lock.acquire()
+        kept = False
         try:
-            _restore(settings, layout, archive, key, header, contents)
+            _restore(settings, layout, source, key, header, contents)
+            if check:
+                _say_checked(settings, layout, header, time.monotonic() - began)
+                return
             with file_errors(layout.home):
                 layout.restoring.unlink()
-        except BaseException:
-            lock.release()
-            _undo(settings, layout, existed=existed)
-            raise
+            kept = True
         finally:
             lock.release()
+            if not kept:
+                _undo(settings, layout, existed=existed)
         typer.echo(f"Restored {layout.home} from the backup of {header.time}. Start it with `responsa up`.")
         typer.echo(
-            "It is paused: it answers questions, but does nothing outside, until `responsa activate`. Activate it only if the original instance runs no more."
+            "It is paused: it answers questions, but does nothing outside, until `responsa "
+            "activate`. Activate it only if the original instance runs no more."
         )
         # Until here, no setting of the backup counts: it could name another database, or a file.
         with contextlib.suppress(SettingsError):  # they may lack a secret
             settings = load()
         for setting, name, folder in _own_folders(settings):
-            if (place := layout.home / name).is_dir() and folder.resolve() != place:
-                typer.echo(f"{setting} names {folder}, and its files of the backup are in {place}.")
+            if (kept_files := layout.home / name).is_dir() and folder.resolve() != kept_files:
+                typer.echo(f"{setting} names {folder}, and its files of the backup are in {kept_files}.")
         if header.left_out:
             typer.echo(
                 f"These settings were secrets and are not in the backup; set them again: {', '.join(header.left_out)}"
             )
+
+
+def _place_of_check(home: Path) -> Path:
+    """Beside the home, whose disk has room for it; else where temporary files are, as in a container that may write nowhere else."""
+    place = home.with_name(f"{home.name}.check")
+    return place if os.access(place.parent, os.W_OK) else Path(tempfile.gettempdir()) / "responsa.check"
+
+
+def _say_checked(settings: Settings, layout: Layout, header: Header, seconds: float) -> None:
+    """Compare what was restored. Raises EmbeddedError for a restored instance that lacks something."""
+    own = settings.database_url
+    with (
+        database(settings, layout),
+        psycopg.connect(
+            own.get_secret_value() if own else EmbeddedPostgres(layout).dsn("superuser"), autocommit=True
+        ) as connection,
+    ):
+        restored = compared(connection)
+    sentence = (
+        f"The backup of {header.time} can be restored: it took {seconds:.1f} s. "
+        f"{restored.true_citations} of {counted(restored.citations, 'citation')} stand in their documents, and "
+        f"{restored.whole_answers} of the newest {counted(restored.answers, 'answer')} are whole."
+    )
+    if (restored.true_citations, restored.whole_answers) != (restored.citations, restored.answers):
+        raise EmbeddedError(f"{sentence.removesuffix('.')}: something is missing", "use another backup")
+    typer.echo(sentence)
 
 
 @contextmanager
@@ -218,61 +315,50 @@ def _failures() -> Generator[None]:
         ) from error
 
 
-def _write(settings: Settings, layout: Layout, folder: Path, key: bytes | None, *, dump: bool) -> Path:
-    """Write the backup. Its name begins with a dot until it is complete."""
+def _write(settings: Settings, layout: Layout, target: BackupPlace, key: bytes | None, *, dump: bool) -> str:
+    """Write a backup, and return its name."""
     began = datetime.now(UTC)
-    stem = _stem(layout)
-    target = folder / f"{stem}{began:%Y%m%dT%H%M%S}.{began.microsecond // 1000:03}Z{SUFFIX}"
-    draft = folder / f".{target.name}"
     own = settings.database_url
     url = own.get_secret_value() if own else EmbeddedPostgres(layout).dsn("superuser")
+    stem = f"responsa-{layout.instance[:8] if own is None else _of_database(url)}-"
+    name = f"{stem}{began:%Y%m%dT%H%M%S}.{began.microsecond // 1000:03}Z{SUFFIX}"
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for left in folder.glob(f".{stem}*{SUFFIX}"):  # by a backup that was killed
-            left.unlink()
-        with (
-            psycopg.connect(url, autocommit=True) as connection,
-            create_private(draft) as file,
-        ):
-            found = snapshot(connection) if dump else None
+        with psycopg.connect(url, autocommit=True) as connection, target.writing(name) as file:
+            database_snapshot = snapshot(connection) if dump else None
             written, left_out = without_secrets(settings)
             header = Header(
                 "dump" if dump else "base",
                 __version__,
                 began.isoformat(timespec="seconds"),
-                [(name, digest.hex()) for name, digest in applied(connection)],
+                [(migration, digest.hex()) for migration, digest in applied(connection)],
                 connection.info.server_version // 10000,
                 platform.machine(),
                 left_out,
             )
             with writing(file, header, key) as writer:
                 _add_files(settings, layout, writer, written)
-                if found is None:
+                if database_snapshot is None:
                     _add_cluster(layout, writer)
                 else:
-                    _add_rows(found, writer)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.rename(target)
-        size = target.stat().st_size
-        facts = {"time": began.isoformat(timespec="seconds"), "bytes": size, "file": str(target)}
+                    _add_rows(database_snapshot, writer)
+        facts = {
+            "time": began.isoformat(timespec="seconds"),
+            "bytes": target.size(name),
+            "file": target.address(name),
+        }
         write_private(layout.last_backup, json.dumps(facts) + "\n")
     except OSError as error:
-        raise of_os_error(error, folder) from error
-    finally:
-        with contextlib.suppress(OSError):
-            draft.unlink(missing_ok=True)
-    return target
+        raise of_os_error(error, layout.home) from error
+    with psycopg.connect(url) as connection:
+        note_backup(connection, began)
+    return name
 
 
-def _stem(layout: Layout) -> str:
-    """With what the names of this instance's backups begin."""
-    return f"responsa-{layout.instance[:8]}-"
-
-
-def _backups(layout: Layout, folder: Path) -> Sequence[Path]:
-    """The backups of this instance in a folder, oldest first."""
-    return sorted(folder.glob(f"{_stem(layout)}*{SUFFIX}"))
+def _of_database(url: str) -> str:
+    """Eight hexadecimal digits that tell an own database from others: containers all have the same data folder. A
+    database and its restored copy have different ones."""
+    with psycopg.connect(url) as connection:
+        return hashlib.sha256(repr(first_migration(connection)).encode()).hexdigest()[:8]
 
 
 def _add_files(settings: Settings, layout: Layout, writer: Writer, written: str) -> None:
@@ -315,17 +401,18 @@ def _add_cluster(layout: Layout, writer: Writer) -> None:
                 writer.file(_CLUSTER + name, content, entry.size)
 
 
-def _add_rows(found: Snapshot, writer: Writer) -> None:
-    writer.bytes(_DESCRIPTION, found.description.to_json().encode())
-    for number, table in enumerate(found.description.tables):
-        for piece, rows in enumerate(found.rows(table)):
+def _add_rows(database_snapshot: Snapshot, writer: Writer) -> None:
+    writer.bytes(_DESCRIPTION, database_snapshot.description.to_json().encode())
+    for number, table in enumerate(database_snapshot.description.tables):
+        for piece, rows in enumerate(database_snapshot.rows(table)):
             writer.bytes(f"{_TABLES}{number}/{piece}", rows)
 
 
 class _Contents:
     """What a backup has. `take` refuses every member that `backup` would not have written, or not there, and writes nothing.
 
-    room: the maximum size of the files, in bytes; None if it does not matter. description: of a dump, else None. home: the paths of the files for the home.
+    room: the maximum size of the files, in bytes; None if it does not matter. description: of a dump, else None. home:
+    the paths of the files for the home.
     """
 
     def __init__(self, room: int | None = None) -> None:
@@ -399,11 +486,11 @@ def _description(content: IO[bytes]) -> Description:
         ) from error
 
 
-def _check(archive: Path, key: bytes | None, layout: Layout) -> tuple[Header, _Contents]:
+def _check(archive: str, source: Opening, key: bytes | None, layout: Layout) -> tuple[Header, _Contents]:
     """Read the whole backup, and compare it with its manifest and this version."""
     contents = _Contents(min(free_space(place) for place in layout.disks))
     try:
-        header = read(archive, key, contents.take)
+        header = read(source, key, contents.take)
     except OSError as error:
         raise EmbeddedError(
             f"The backup {archive} cannot be read ({error.strerror})", "name a file that this user may read"
@@ -441,7 +528,10 @@ def _check_place(settings: Settings, layout: Layout, header: Header) -> None:
                 )
     elif header.kind == "base" and (str(header.postgres), header.machine) != (MAJOR, platform.machine()):
         raise EmbeddedError(
-            f"The backup has the files of a PostgreSQL {header.postgres} for {header.machine}, and this machine has {MAJOR} for {platform.machine()}",
+            (
+                f"The backup has the files of a PostgreSQL {header.postgres} for {header.machine}, and "
+                f"this machine has {MAJOR} for {platform.machine()}"
+            ),
             "make a backup with --dump, or restore this one on such a machine",
         )
 
@@ -487,7 +577,8 @@ def _start_over(layout: Layout) -> None:
 
 
 def _mark(layout: Layout, files: Sequence[str]) -> None:
-    """Make the home with the mark of a restore, or write the mark again. files: the paths of the files that the restore will write into the home."""
+    """Make the home with the mark of a restore, or write the mark again. files: the paths of the files that the restore
+    will write into the home."""
     with file_errors(layout.home):
         layout.home.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = os.open(
@@ -502,7 +593,7 @@ def _mark(layout: Layout, files: Sequence[str]) -> None:
 def _restore(
     settings: Settings,
     layout: Layout,
-    archive: Path,
+    source: Opening,
     key: bytes | None,
     header: Header,
     contents: _Contents,
@@ -530,7 +621,7 @@ def _restore(
     if contents.description is None:
         with file_errors(layout.home):
             cluster = ClusterDraft(layout)
-            read(archive, key, lambda member: files(member, cluster))
+            read(source, key, lambda member: files(member, cluster))
         cluster.start(BEGIN)
     with database(settings, layout):
         urls = database_urls(settings, layout)
@@ -540,7 +631,7 @@ def _restore(
             # Many vectors are stored much faster without the index.
             asyncio.run(drop_unused_index(urls.owner))
             with loading(urls.owner, contents.description) as add_rows, file_errors(layout.home):
-                read(archive, key, lambda member: rows(member, add_rows))
+                read(source, key, lambda member: rows(member, add_rows))
         asyncio.run(bring_up_to_date(settings, layout, restoring=True))
         asyncio.run(_finish(settings, layout))
 

@@ -15,18 +15,20 @@ import psycopg
 import typer
 
 from responsa_server.app.models import model_table, open_reranker, unlimited_spending
-from responsa_server.app.resources import database_urls, pools_of, processes_of, reason_of, refusal
+from responsa_server.app.processes import processes_of
+from responsa_server.app.resources import database_urls, pools_of, reason_of, refusal
 from responsa_server.app.settings import Settings, SettingsError, load
 from responsa_server.cli.local.failures import FAILED, reporting
-from responsa_server.confinement import SandboxCapabilities, capabilities
+from responsa_server.cli.local.running import health_findings
+from responsa_server.confinement import capabilities
 from responsa_server.domain.errors import ResponsaError
 from responsa_server.domain.parts import Health
-from responsa_server.embedded import EmbeddedError, Layout, check_port, purge
-from responsa_server.embedded.doctor import Finding, diagnose
-from responsa_server.embedded.files import PlaceLock
-from responsa_server.embedded.machine import visible
+from responsa_server.embedded import Layout, check_port, purge
+from responsa_server.embedded.doctor import Finding, diagnose, runs, sandbox_finding
 from responsa_server.embedded.purge import places
+from responsa_server.fixable import Fixable
 from responsa_server.instance import OLDEST_POSTGRES, model_folder
+from responsa_server.machine import visible
 from responsa_server.stores.postgres.pause import PauseState, PostgresPause
 from responsa_server.stores.redis import RedisPart
 
@@ -39,7 +41,8 @@ def register(app: typer.Typer, name: str) -> None:
 def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per line.")] = False,
 ) -> None:
-    """Check this machine and the instance in RESPONSA_HOME without changing anything.
+    """Check this machine and the instance in RESPONSA_HOME without changing anything. A running instance is asked for
+    the health of its parts.
 
     Exit codes: 0 all checks passed, 1 at least one check failed.
     """
@@ -76,7 +79,7 @@ def remove(
 
 def examine(settings: Settings) -> Sequence[Finding]:
     """Return all findings about the folders and programs, the installation's own database and Redis, the port, the
-    sandbox for documents, and the page.
+    parts of the running instance, the sandbox for documents, and the page.
     """
     layout = Layout.of(settings.home)
     own = {
@@ -100,7 +103,7 @@ def examine(settings: Settings) -> Sequence[Finding]:
             f"`responsa up` starts {processes_of(settings)} for {machine.cpus} processors and {machine.memory_bytes >> 20} MB of memory",
         )
     )
-    findings.append(_port(settings, layout))
+    findings.extend(_port(settings, layout))
     findings.append(sandbox_finding(capabilities(), allow_unconfined=settings.allows_unconfined_parsing))
     weights = model_folder()
     findings.append(
@@ -125,24 +128,6 @@ def examine(settings: Settings) -> Sequence[Finding]:
     if (spending := unlimited_spending(settings)) is not None:
         findings.append(Finding("quotas", True, *spending))
     return findings
-
-
-def sandbox_finding(sandbox: SandboxCapabilities, *, allow_unconfined: bool) -> Finding:
-    """Return the finding that states whether the kernel supports the parsers' sandbox, and whether the server reads
-    documents at all.
-    """
-    name = "document sandbox"
-    if sandbox.complete:
-        return Finding(name, True, sandbox.sentence)
-    if allow_unconfined:
-        remedy = "use a kernel with Landlock and seccomp before you load documents that you do not trust"
-        return Finding(name, False, sandbox.sentence, remedy)
-    return Finding(
-        name,
-        False,
-        f"{sandbox.sentence} Without Landlock and seccomp, the server reads no documents.",
-        "use a kernel with Landlock and seccomp, or set ingestion.allow_unconfined if you trust every document",
-    )
 
 
 def reranker_finding(settings: Settings) -> Finding:
@@ -195,7 +180,7 @@ def _pause(settings: Settings, layout: Layout) -> Sequence[Finding]:
             return await PostgresPause(pools).state()
 
     # Other findings name what is wrong with the database.
-    with suppress(EmbeddedError, ResponsaError, psycopg.Error):
+    with suppress(Fixable, ResponsaError, psycopg.Error):
         if not refusal(database_urls(settings, layout).log) and (pause := asyncio.run(state())) is not None:
             waits = f"this instance was restored from a backup and is paused: {pause.waiting} wait"
             return [
@@ -213,17 +198,15 @@ def _redis(url: str) -> Finding:
     return Finding("REDIS_URL", False, report.detail)  # the detail names the remedy
 
 
-def _port(settings: Settings, layout: Layout) -> Finding:
-    if layout.is_home():
-        lock = PlaceLock(layout.lock, "Responsa")
-        try:
-            lock.acquire()
-        except EmbeddedError:
-            used = layout.port.read_text(encoding="ascii").strip() if layout.port.is_file() else settings.port
-            return Finding("port", True, f"this instance is running and uses {used}")
-        lock.release()
+def _port(settings: Settings, layout: Layout) -> Sequence[Finding]:
+    """Whether the port is free; of a running instance, which port it uses, and the health of its parts."""
+    if runs(layout):
+        text = layout.port.read_text(encoding="ascii").strip() if layout.port.is_file() else ""
+        used = int(text) if text.isdigit() else settings.port
+        port = Finding("port", True, f"this instance is running and uses {used}")
+        return [port, *health_findings(settings, layout, used)]
     try:
         check_port(settings.listen, settings.port)
-    except EmbeddedError as error:
-        return Finding("port", False, error.message, error.remedy)
-    return Finding("port", True, f"{settings.port} is free")
+    except Fixable as error:
+        return [Finding("port", False, error.message, error.remedy)]
+    return [Finding("port", True, f"{settings.port} is free")]

@@ -18,7 +18,7 @@ from responsa_client.errors import ResponsaError
 from responsa_server.calls import status
 from responsa_server.cli.output import CommandFailed
 from responsa_server.domain.errors import Reason, Unauthenticated
-from responsa_server.transports.mcp.serving import Serving
+from responsa_server.transports.mcp.serving import Serving, Session
 
 Response = TypeVar("Response", bound=Message)
 
@@ -73,5 +73,5 @@ async def serve(open_client: Callable[[], AsyncResponsa]) -> None:
     """Serve until standard input ends. open_client: makes the client, in the running event loop."""
     session = uuid4().hex
     async with open_client() as client, stdio_server() as (incoming, outgoing):
-        server = Serving(lambda _: Remote(client), lambda _: session).server
+        server = Serving(lambda _: Remote(client), lambda _: Session("", session)).server
         await server.run(incoming, outgoing, server.create_initialization_options())

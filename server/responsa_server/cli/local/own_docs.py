@@ -10,16 +10,24 @@ import hashlib
 import re
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Final
 
 from responsa_server.app.settings import environment
 from responsa_server.domain.kinds import DOCS_COLLECTION
-from responsa_server.embedded import Errand, Layout
+from responsa_server.embedded import Layout, StartupTask
 from responsa_server.embedded.part import exit_text
 from responsa_server.embedded.spawn import spawn
 
+ASKED: Final = tuple(
+    f"{name}.md"
+    for name in (
+        *("agents", "api", "cli", "deployment", "operations", "overview"),
+        *("page", "providers", "questions", "sources", "streams", "troubleshooting"),
+    )
+)
+"""The pages that an instance loads by itself: what its users and owner ask about. `tools/docs_vectors.py` computes their vectors."""
 _BLOCK: Final = re.compile(
     r"^```(?P<kind>[\w-]*)(?: (?P<rest>[^\n]+))?\n(?P<text>.*?)(?:^```[ \t]*(?:\n|\Z)|\Z)",
     re.MULTILINE | re.DOTALL,
@@ -28,18 +36,26 @@ _DOCUMENTS: Final = ("json", "md")
 _CONFIGURATION: Final = ".responsa/"
 
 
-class OwnDocs(Errand):
-    """Loads the project's own documents through the API if they have changed since they were last loaded. Newcomers' first questions are about Responsa itself."""
+class OwnDocs(StartupTask):
+    """Loads the project's own documents through the API if they have changed since they were last loaded. Newcomers'
+    first questions are about Responsa itself."""
 
     name = "The loading of Responsa's own documents"
     log_name = "docs.log"
 
     def __init__(
-        self, layout: Layout, folder: Path | None, url: str, paused: Callable[[], bool] = lambda: False
+        self,
+        layout: Layout,
+        folder: Path | None,
+        url: str,
+        paused: Callable[[], bool] = lambda: False,
+        names: Collection[str] = (),
     ) -> None:
-        """folder: the folder with `docs/`; None to load nothing. url: the instance's address. paused: whether no job runs, so that a document would never be read."""
+        """folder: the folder with `docs/`; None to load nothing. names: the files to load; all if empty. url: the
+        instance's address. paused: whether no job runs, so that a document would never be read."""
         super().__init__(layout)
         self._folder = folder
+        self._names = names
         self._paused = paused
         self._url = url
         self._digest = ""
@@ -47,13 +63,13 @@ class OwnDocs(Errand):
 
     def spawn(self) -> None:
         """Start `responsa ingest`, unless there is nothing to load."""
-        found: Mapping[str, str] = {} if self._folder is None else pages(self._folder)
+        documents: Mapping[str, str] = {} if self._folder is None else pages(self._folder, self._names)
         digest = hashlib.sha256()
-        for page in found.values():
+        for page in documents.values():
             digest.update(hashlib.sha256(page.encode()).digest())
         self._digest = digest.hexdigest()
         record = self.layout.docs_record
-        if not found or (record.is_file() and record.read_text(encoding="utf-8") == self._digest):
+        if not documents or (record.is_file() and record.read_text(encoding="utf-8") == self._digest):
             return
         if self._paused():  # the first start after the pause loads them
             return
@@ -68,11 +84,11 @@ class OwnDocs(Errand):
         # A source key begins with the name of the file's folder.
         place = Path(self._made.name) / "docs"
         place.mkdir()
-        for name, page in found.items():
+        for name, page in documents.items():
             (place / name).write_text(page, encoding="utf-8")
         self.log.unlink(missing_ok=True)
         command = [sys.executable, "-m", "responsa_server", "ingest", "--collection", DOCS_COLLECTION]
-        files = [str(place / name) for name in found]
+        files = [str(place / name) for name in documents]
         self.process = spawn([*command, *files], passed, self.log, errors_alone=True)
 
     def ended(self, code: int) -> None:
@@ -88,11 +104,12 @@ class OwnDocs(Errand):
             self._made.cleanup()
 
 
-def pages(folder: Path) -> Mapping[str, str]:
-    """Return the text of each page of docs/ that is loaded, keyed by its file's name. The README is not loaded."""
+def pages(folder: Path, names: Collection[str] = ()) -> Mapping[str, str]:
+    """Return the text of each page of docs/ that is loaded, keyed by its file's name. names: the files to load; all if empty."""
     return {
         path.name: without_examples(path.read_text(encoding="utf-8"))
         for path in sorted((folder / "docs").glob("*.md"))
+        if not names or path.name in names
     }
 
 
@@ -106,8 +123,8 @@ def _not_loaded(reason: str) -> str:
 def without_examples(page: str) -> str:
     """Return a page without expected output and without example documents. Everything else stays as it is.
 
-    Expected output is a block `text`, or the lines of a block `console` that are not commands. An example document is a block `md` or `json` that
-    names its file, unless the file belongs to Responsa's configuration (`.responsa/`).
+    Expected output is a block `text`, or the lines of a block `console` that are not commands. An example document is a
+    block `md` or `json` that names its file, unless the file belongs to Responsa's configuration (`.responsa/`).
     """
     return _BLOCK.sub(_kept, page)
 

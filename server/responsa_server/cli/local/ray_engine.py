@@ -1,7 +1,9 @@
 """The engine of `responsa ingest --engine ray`: actors of a Ray cluster compute the vectors of documents before the command sends them.
 
-An actor parses, cuts and embeds a document with the code of the server's workers, and returns vectors under the SHA-256 of their texts. The command stores them in the database's cache of vectors. The server then ingests
-the document as always, and finds its vectors there. So passages, transactions, limits and errors are the server's own, an actor knows no credential and no other document, and a lost one costs only time.
+An actor parses, cuts and embeds a document with the code of the server's workers, and returns vectors under the SHA-256
+of their texts. The command stores them in the database's cache of vectors. The server then ingests the document as
+always, and finds its vectors there. So passages, transactions, limits and errors are the server's own, an actor knows
+no credential and no other document, and a lost one costs only time.
 """
 
 from __future__ import annotations
@@ -26,7 +28,8 @@ from responsa_server.cli.output import CommandFailed
 from responsa_server.cli.sources import Document
 from responsa_server.domain.errors import DocumentRejected, Unavailable
 from responsa_server.domain.knowledge import Chunking
-from responsa_server.embedded import EmbeddedError, Layout
+from responsa_server.embedded import Layout
+from responsa_server.fixable import Fixable
 from responsa_server.ingest.formats.table import FORMATS
 from responsa_server.ingest.indexing import DocumentIdentity, Indexer
 from responsa_server.ingest.jobs import title_of
@@ -79,12 +82,14 @@ class VectorMaker:
             self._embedder: MiniLmEmbedder = load_minilm(Path(folder), threads=1)
         if self._embedder.name != embedding:
             raise ValueError(
-                f"the collection needs the model {embedding}, and a node of Ray has {self._embedder.name}: install the same release of Responsa on all nodes"
+                f"the collection needs the model {embedding}, and a node of Ray has "
+                f"{self._embedder.name}: install the same release of Responsa on all nodes"
             )
         self._parser = ParserPool(concurrency=1, limits=limits, allow_unconfined=allow_unconfined, ocr=ocr)
 
     async def vectors(self, document: Unembedded) -> AsyncGenerator[Mapping[bytes, bytes]]:
-        """The vectors of the document's texts, in batches; as in `VectorCache`. None for a document that the parser rejects: the server says why."""
+        """The vectors of the document's texts, in batches; as in `VectorCache`. None for a document that the parser
+        rejects: the server says why."""
         try:
             parsed = await self._parser.read(
                 _pieces(document.content), document.source_key, document.media_type
@@ -131,7 +136,8 @@ class RayEngine:
     async def opened(
         cls, client: AsyncResponsa, collection: collection_pb2.Collection
     ) -> AsyncGenerator[RayEngine]:
-        """Connect to the cluster of RAY_ADDRESS, or start one on this machine for the block; and to the server's database, whose credentials stay in this process.
+        """Connect to the cluster of RAY_ADDRESS, or start one on this machine for the block; and to the server's
+        database, whose credentials stay in this process.
 
         Raises CommandFailed if the collection's model does not run in the server, or the database or the cluster cannot be reached.
         """
@@ -144,7 +150,7 @@ class RayEngine:
         try:
             settings = load()
             urls = database_urls(settings, Layout.of(settings.home))
-        except (SettingsError, EmbeddedError) as error:
+        except (SettingsError, Fixable) as error:
             raise CommandFailed(str(error), "", USAGE) from error
         if reason := await asyncio.to_thread(refusal, urls.app):
             raise CommandFailed(

@@ -13,7 +13,8 @@ from responsa_server.app.settings import load
 from responsa_server.cli.local.failures import FAILED, USAGE, reporting
 from responsa_server.cli.output import CommandFailed
 from responsa_server.domain.addresses import AddressError, parse
-from responsa_server.embedded import EmbeddedError, HostState, Layout, host_states
+from responsa_server.embedded import EmbeddedError, Layout
+from responsa_server.envoy.hosts import HostState, host_states
 from responsa_server.envoy.replicas import SERVER, Replica, ReplicaError, Replicas, is_own
 
 _STATES: Mapping[HostState | None, str] = {
@@ -50,15 +51,17 @@ def show(
             for host_state in host_states(layout.envoy_admin_socket)
             if host_state.cluster == SERVER
         }
-        for one in replicas.all():
-            state = _STATES[states.get(str(one.grpc))]
-            http = "" if one.http is None else str(one.http)
+        for replica in replicas.all():
+            state = _STATES[states.get(str(replica.grpc))]
+            http = "" if replica.http is None else str(replica.http)
             if as_json:
                 typer.echo(
-                    json.dumps({"name": one.name, "grpc": str(one.grpc), "http": http, "state": state})
+                    json.dumps(
+                        {"name": replica.name, "grpc": str(replica.grpc), "http": http, "state": state}
+                    )
                 )
             else:
-                typer.echo(f"{one.name:<16} {state:<12} {one.grpc}{' ' + http if http else ''}")
+                typer.echo(f"{replica.name:<16} {state:<12} {replica.grpc}{' ' + http if http else ''}")
 
 
 def add(

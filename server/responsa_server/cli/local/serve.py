@@ -22,13 +22,21 @@ def register(app: typer.Typer, name: str) -> None:
     def run(  # pyright: ignore[reportUnusedFunction]  # typer keeps it
         role: Annotated[
             ServeRole | None,
-            typer.Option(help="rpc takes calls, worker runs turns and ingests documents, all does both."),
+            typer.Option(
+                help=(
+                    "rpc takes calls; answers takes calls and runs turns; worker runs turns and jobs; jobs "
+                    "runs jobs alone, such as ingesting documents; all, the default, does everything."
+                )
+            ),
         ] = None,
         listen: Annotated[
             str | None,
             typer.Option(
                 metavar="ADDRESS",
-                help="The address for gRPC (for a worker, only for its health checks): unix:PATH or HOST:PORT. Each process needs its own address.",
+                help=(
+                    "The address for gRPC (for a worker, only for its health checks): unix:PATH or "
+                    "HOST:PORT. Each process needs its own address."
+                ),
             ),
         ] = None,
         http_listen: Annotated[
@@ -63,4 +71,4 @@ def register(app: typer.Typer, name: str) -> None:
                     Layout.of(settings.home).prepare()
                 # Before there are threads, which keep the capabilities that they have begun with.
                 keep_capabilities(SERVER)
-            run_loop(serve(settings))
+            run_loop(serve(settings, Layout.of(settings.home)))

@@ -13,15 +13,16 @@ from responsa_server.domain.addresses import UnixAddress
 from responsa_server.embedded import (
     Child,
     EmbeddedError,
-    HostState,
     Layout,
     ManagedProcess,
+    RestartPolicy,
     ServerProcess,
-    host_states,
 )
+from responsa_server.envoy.hosts import HostState, host_states
 from responsa_server.envoy.replicas import Replica, ReplicaError, Replicas, own_name
 
-# By default, the C library has a heap for each of many threads, and raises its thresholds after each large block, so what a large document leaves is scattered. A block
+# By default, the C library has a heap for each of many threads, and raises its thresholds after each large block, so
+# what a large document leaves is scattered. A block
 # of 16 MiB or more now goes back as soon as it is freed; most blocks of the embedding model are smaller, because that costs time.
 _HEAP: Final[Mapping[str, str]] = {
     "MALLOC_ARENA_MAX": "2",
@@ -29,10 +30,12 @@ _HEAP: Final[Mapping[str, str]] = {
     "MALLOC_TRIM_THRESHOLD_": str(64 << 20),
 }
 
+_SHARE_OF_SILENCE: Final = 0.8
+
 
 class Servers:
-    """The processes, each with a twin that replaces it at a restart (a `Routing` of `embedded/supervise.py`). `children` starts the first server alone: at
-    its first start, it makes files that all of them read.
+    """The processes, each with a twin that replaces it at a restart (a `Routing` of `embedded/supervise.py`).
+    `children` starts the first server alone: at its first start, it makes files that all of them read.
     """
 
     def __init__(
@@ -124,7 +127,12 @@ class Servers:
         settings = self._settings
         shares: Mapping[str, object] = {
             "RESPONSA_RETRIEVAL__EMBEDDING_THREADS": threads,
+            "RESPONSA_RETRIEVAL__MEMORY_MIB": self._plan.memory_mib,
             "RESPONSA_TELEMETRY__SERVER": label,
+            # So a server whose event loop stands still says where, before the supervisor kills it for its silence.
+            "RESPONSA_WATCHDOG_SECONDS": min(
+                settings.watchdog_seconds, _SHARE_OF_SILENCE * RestartPolicy().silence
+            ),
             "RESPONSA_LIMITS__WITHOUT_REDIS": max(settings.limits.without_redis, self._plan.servers),
         }
         if self._observed:

@@ -30,42 +30,42 @@ def check(files: Sequence[Path], *, json: bool) -> None:
     with reporting():
         folder = load().connections_folder
         declared = read_connections(folder)
-        found: dict[str, Sequence[Problem]] = {
+        by_file: dict[str, Sequence[Problem]] = {
             f"{one.name}.toml": [*one.problems, *_secret(one, folder)] for one in declared
         }
         webhooks = load().webhooks_folder
         for webhook in read_webhooks(webhooks):
-            found[f"webhooks/{webhook.name}.toml"] = [*webhook.problems, *_key(webhook, webhooks)]
+            by_file[f"webhooks/{webhook.name}.toml"] = [*webhook.problems, *_key(webhook, webhooks)]
         known = {one.name: one.connection for one in declared}
         for file in files:
-            found[str(file)] = _mapping(file, known)
-        for name, problems in found.items():
+            by_file[str(file)] = _mapping(file, known)
+        for name, problems in by_file.items():
             for problem in problems:
                 typer.echo(dumps(_plain(problem), ensure_ascii=False) if json else str(problem))
             if not problems and not json:
                 typer.echo(f"{name}: ok")
-        if not found and not json:
+        if not by_file and not json:
             typer.echo(f"There are no declarations of connections in {folder}.")
-    raise typer.Exit(USAGE if any(found.values()) else 0)
+    raise typer.Exit(USAGE if any(by_file.values()) else 0)
 
 
-def _secret(one: DeclaredConnection, folder: Path) -> Sequence[Problem]:
-    if not isinstance(one.connection, DatabaseConnection) or one.connection.password is None:
+def _secret(declaration: DeclaredConnection, folder: Path) -> Sequence[Problem]:
+    if not isinstance(declaration.connection, DatabaseConnection) or declaration.connection.password is None:
         return []
     try:
-        read_secret(one.connection.password, folder)
+        read_secret(declaration.connection.password, folder)
     except ToolUnfit as error:
-        return [Problem(f"{one.name}.toml", str(error).rstrip("."), ("password",))]
+        return [Problem(f"{declaration.name}.toml", str(error).rstrip("."), ("password",))]
     return []
 
 
-def _key(one: DeclaredWebhook, folder: Path) -> Sequence[Problem]:
-    if one.webhook is None:
+def _key(declaration: DeclaredWebhook, folder: Path) -> Sequence[Problem]:
+    if declaration.webhook is None:
         return []
     try:
-        key_of(read_secret(one.webhook.secret, folder))
+        key_of(read_secret(declaration.webhook.secret, folder))
     except (ToolUnfit, ValueError) as error:
-        return [Problem(f"{one.name}.toml", str(error).rstrip("."), ("secret",))]
+        return [Problem(f"{declaration.name}.toml", str(error).rstrip("."), ("secret",))]
     return []
 
 
@@ -77,20 +77,20 @@ def _mapping(file: Path, known: Mapping[str, SourceConnection | None]) -> Sequen
         return [Problem(str(file), f"cannot be read ({error.strerror})")]
     if text is None:
         return problems
-    mapping, found = read_mapping(text)
+    mapping, mapping_problems = read_mapping(text)
     if mapping is not None and known and mapping.connection not in known:
         message = f"there is no connection “{mapping.connection}” on this machine; there are {quoted(known)}"
-        found = [mapping.problem(message, ("connection",), closest(mapping.connection, known))]
+        mapping_problems = [mapping.problem(message, ("connection",), closest(mapping.connection, known))]
     elif mapping is not None and (connection := known.get(mapping.connection)) is not None:
-        found = [unfit] if (unfit := mapping.unfit(connection)) is not None else []
-    return [replace(one, file=str(file)) for one in found]
+        mapping_problems = [unfit] if (unfit := mapping.unfit(connection)) is not None else []
+    return [replace(one, file=str(file)) for one in mapping_problems]
 
 
-def _plain(one: Problem) -> dict[str, object]:
+def _plain(problem: Problem) -> dict[str, object]:
     return {
-        "file": one.file,
-        "line": one.line or 0,
-        "key": one.path,
-        "message": one.message,
-        "suggestion": one.suggestion,
+        "file": problem.file,
+        "line": problem.line or 0,
+        "key": problem.path,
+        "message": problem.message,
+        "suggestion": problem.suggestion,
     }

@@ -38,13 +38,13 @@ def check(folder: str | None, *, json: bool) -> None:
         if folder and not path.is_dir():
             typer.echo(f"{path} is not a folder; name the folder with the declarations.", err=True)
             raise typer.Exit(USAGE)
-        found = checked_tools(path)
-        problems = found.problems()
+        tools = checked_tools(path)
+        problems = tools.problems()
         for problem in problems:
             typer.echo(dumps(asdict(problem), ensure_ascii=False) if json else line(problem))
         if not json:
             broken = {problem.file for problem in problems}
-            for entry in found.entries():
+            for entry in tools.entries():
                 if not any(f"{name}.toml" in broken for name in entry.names):
                     typer.echo(f"{entry.card.id}: ok")
     raise typer.Exit(USAGE if problems else 0)
@@ -85,15 +85,16 @@ def trust(name: str, folder: str | None, *, yes: bool) -> None:
 
 
 def _news(declaration: Declaration, tools: Sequence[Pinned]) -> Sequence[str]:
-    """The differences from the accepted descriptions, with everything that a model would see. Characters that a terminal would obey are escaped."""
+    """The differences from the accepted descriptions, with everything that a model would see. Characters that a
+    terminal would obey are escaped."""
     try:
         before = {one.name: one for one in read_pinned(declaration)}
     except ToolUnfit:
         before = dict[str, Pinned]()
-    found = list[str]()
+    news = list[str]()
     for tool in tools:
         old = before.pop(tool.name, None)
         if old is None or old.digest != tool.digest:
             said = dumps(asdict(tool), indent=2, ensure_ascii=True)
-            found.append(f"{'new' if old is None else 'changed'}: {said}")
-    return [*found, *(f"gone: {dumps(gone)}" for gone in before)]
+            news.append(f"{'new' if old is None else 'changed'}: {said}")
+    return [*news, *(f"gone: {dumps(gone)}" for gone in before)]

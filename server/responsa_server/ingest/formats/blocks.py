@@ -1,7 +1,7 @@
 """Writes the canonical text of a format whose files are not text, block by block.
 
-A blank line separates blocks; a line break separates list items and table rows. A list item begins with a marker, "- " or "1. ",
-outside the item's block. The cells of a row are joined with " | "; a row whose first cell is empty begins with a bar.
+A blank line separates blocks; a line break separates list items and table rows. The block of a list item begins
+with its marker, such as "- " or "1. ". The cells of a row are joined with " | "; a row whose first cell is empty begins with a bar.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ NO_MARK = "  "
 
 @dataclass(slots=True)
 class BlockWriter:
-    """The text written so far, and its blocks. free_cells: how many more empty cells the tables of the document may have than their texts allow."""
+    """The text written so far, and its blocks. free_cells: how many more empty cells the tables of the document may
+    have than their texts allow."""
 
     parts: list[str] = field(default_factory=list[str])
     collector: BlockCollector = field(default_factory=BlockCollector)
@@ -32,7 +33,8 @@ class BlockWriter:
     def write(
         self, text: str, kind: BlockKind, level: int = 0, marker: str = NO_MARK, place: Place | None = None
     ) -> None:
-        """Append a separator and a block. marker: the mark of a list item, with the space after it.
+        """Append a separator and a block. marker: the mark of a list item, with the space after it, which belongs to
+        the block unless it is NO_MARK.
 
         Raises DocumentRejected beyond MAX_BLOCKS blocks.
         """
@@ -40,7 +42,11 @@ class BlockWriter:
         lead = "" if not self.parts else ("\n" if tight else "\n\n")
         if kind is BlockKind.LIST_ITEM:
             # Indentation shows nesting up to a limit. Without the limit, deeply nested lists would make the text grow quadratically.
-            lead += "  " * min(level - 1, 8) + marker
+            lead += "  " * min(level - 1, 8)
+            if marker == NO_MARK:
+                lead += marker
+            else:
+                text = marker + text
         start = self.length + len(lead)
         self.parts.extend((lead, text))
         self.length = start + len(text)

@@ -1,17 +1,21 @@
-"""Writes the rows of data files as canonical text, for the parsers of such formats."""
+"""Writes the rows of data files as canonical text, for the parsers of such formats, and reads CSV (RFC 4180).
+
+A quotation mark quotes a cell only if it begins the cell, and its counterpart ends it. Any other is a character of the
+cell, as in `24" gate valve`.
+"""
 
 from __future__ import annotations
 
-import csv
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, groupby, islice
 from typing import Final
 
+from responsa_server.domain.documents import LeftOutKind
 from responsa_server.ingest import rejections
 from responsa_server.ingest.formats.blocks import BlockWriter
-from responsa_server.ingest.sniff import Original
+from responsa_server.ingest.formats.sniff import Original
 from responsa_server.text.canonical import (
     BlockKind,
     ParsedDocument,
@@ -54,8 +58,9 @@ def lines(text: str, start: int = 0) -> Iterator[str]:
 
 
 class RowWriter:
-    """Collects rows. A row has one line. A row that is too long for a citation gets several lines, each of which repeats the row's first cell. A
-    long cell becomes a paragraph after its row, so that an answer can quote single sentences of it.
+    """Collects rows. A row has one line. A row that is too long for a citation gets several lines, each of which
+    repeats the row's first cell. A long cell becomes a paragraph after its row, so that an answer can quote single
+    sentences of it.
     """
 
     def __init__(self) -> None:
@@ -130,11 +135,18 @@ def _storable(text: str) -> str:
 _DELIMITERS: Final = ",;\t|"
 _SAMPLE_CHARS: Final = 64 * 1024
 _SAMPLE_ROWS: Final = 100
+_LEAST_WIDTH: Final = 3
+"""The number of columns from which on several lines that each have as many cells as a row are rows, rather than a cell with line ends."""
+_QUOTED: Final = re.compile(r' *+"((?:[^"]++|"")*+)" *+')
+_END: Final = re.compile(r"[\r\n]|\Z")
 _SEPARATOR_LINE: Final = re.compile(r"sep=(.)[ \t]*(?:\r\n|\r|\n|\Z)", re.IGNORECASE)
 
 
 def parse(original: Original) -> ParsedDocument:
-    """Parse CSV. Raises DocumentRejected if the document is not text, has no values, or is larger than the server stores."""
+    """Parse CSV. Raises DocumentRejected if the document is not text, has no values, or is larger than the server stores.
+
+    A quotation mark that does not close, or that text follows, is a character.
+    """
     text = original.text
     named = _SEPARATOR_LINE.match(text)
     start = named.end() if named else 0
@@ -142,21 +154,79 @@ def parse(original: Original) -> ParsedDocument:
         candidates = named.group(1)
     else:
         candidates = "\t" if original.name.lower().endswith((".tsv", ".tab")) else _DELIMITERS
-    # One field may be as long as the document. The limit belongs to the whole process.
-    limit = csv.field_size_limit(len(text) + 1)
-    try:
-        delimiter = _delimiter(text[start : start + _SAMPLE_CHARS], candidates)
-        reader = csv.reader(lines(text, start), delimiter=delimiter, skipinitialspace=True)
-        return _rows(reader).document(original)
-    except csv.Error as error:
-        raise rejections.malformed(f"The document is not valid CSV ({error}).") from None
-    finally:
-        csv.field_size_limit(limit)
+    sample = text[start : start + _SAMPLE_CHARS]
+    # Of two delimiters with the same share of equal rows, the one that makes more cells is right.
+    _, width, delimiter = max((_form(sample, one) for one in candidates), key=lambda one: one[:2])
+    records = _Records(text, delimiter, start, width)
+    writer = _rows(records)
+    original.left_out[LeftOutKind.UNPAIRED_QUOTE] += records.misquoted
+    return writer.document(original)
 
 
-def _rows(reader: Iterator[Sequence[str]]) -> RowWriter:
+class _Records:
+    """The records of a text from the character `start` on. width: how many cells most of them have; 0 if that is not known.
+
+    misquoted: how many of the records that were read have a quotation mark that begins a cell and was read as a character.
+    """
+
+    def __init__(self, text: str, delimiter: str, start: int = 0, width: int = 0) -> None:
+        self._text = text
+        self._delimiter = delimiter
+        self._at = start
+        self._width = width
+        self.misquoted = 0
+
+    def __iter__(self) -> Iterator[list[str]]:
+        while line := _LINE.match(self._text, self._at):
+            if '"' not in line.group():
+                self._at = line.end()
+                yield self._split(line.group())
+                continue
+            cells, misquoted = self._quoted()
+            if self._at > line.end() and self._width >= _LEAST_WIDTH:
+                # A mark of inches may find its counterpart some rows below. The lines of a quoted cell do not all look like rows.
+                rows = [self._split(one) for one in lines(self._text[line.start() : self._at])]
+                if all(len(row) == self._width for row in rows):
+                    self.misquoted += len(rows)
+                    yield from rows
+                    continue
+            self.misquoted += misquoted
+            yield cells
+
+    def _split(self, line: str) -> list[str]:
+        return line.rstrip("\r\n").split(self._delimiter)
+
+    def _quoted(self) -> tuple[list[str], bool]:
+        """Read a record that has quotation marks. Returns its cells, and whether a mark that begins a cell was read as a character."""
+        text, delimiter, at = self._text, self._delimiter, self._at
+        cells: list[str] = []
+        misquoted = False
+        line_end = -1
+        while True:
+            found = _QUOTED.match(text, at)
+            end = found.end(1) + 1 if found else at
+            if found and text[end : end + 1] != delimiter:
+                end = found.end()
+            if found and text[end : end + 1] in (delimiter, "\r", "\n", ""):
+                cells.append(found.group(1).replace('""', '"'))
+            else:
+                if line_end < at:
+                    line_end = next(_END.finditer(text, at)).start()
+                end = text.find(delimiter, at, line_end)
+                end = line_end if end < 0 else end
+                cells.append(text[at:end])
+                misquoted |= cells[-1].lstrip(" ").startswith('"')
+            at = end
+            if not text.startswith(delimiter, at):
+                break
+            at += 1
+        self._at = at + (2 if text.startswith("\r\n", at) else 1)
+        return cells, misquoted
+
+
+def _rows(records: Iterable[Sequence[str]]) -> RowWriter:
     writer = RowWriter()
-    rows = enumerate(([cell.strip() for cell in row] for row in reader if _is_narrow(row)), 1)
+    rows = enumerate(([cell.strip() for cell in row] for row in records if _is_narrow(row)), 1)
     names: Sequence[str] = ()
     forms: Sequence[str] = ()
     held: list[tuple[int, list[str]]] = []
@@ -199,15 +269,8 @@ def _is_narrow(row: Sequence[str]) -> bool:
     return True
 
 
-def _delimiter(sample: str, candidates: str) -> str:
-    """The delimiter with which the most rows of a sample have the same number of cells."""
-    found: list[tuple[float, int, str]] = []
-    for delimiter in candidates:
-        rows = csv.reader(lines(sample), delimiter=delimiter, skipinitialspace=True)
-        widths = Counter(len(row) for row in islice(rows, _SAMPLE_ROWS) if row)
-        if not widths:
-            continue
-        width, count = widths.most_common(1)[0]
-        found.append((count / widths.total() if width > 1 else 0.0, width, delimiter))
-    # Of two delimiters with the same share of equal rows, the one that makes more cells is right.
-    return max(found, key=lambda one: one[:2], default=(0.0, 1, candidates[0]))[2]
+def _form(sample: str, delimiter: str) -> tuple[float, int, str]:
+    """The share of the rows of a sample that have the usual number of cells, 0 if that is 1; this number; and the delimiter."""
+    widths = Counter(len(row) for row in islice(_Records(sample, delimiter), _SAMPLE_ROWS) if row != [""])
+    width, count = widths.most_common(1)[0] if widths else (1, 0)
+    return (count / widths.total() if width > 1 else 0.0), width, delimiter

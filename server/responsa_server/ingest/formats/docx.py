@@ -1,9 +1,10 @@
 """DOCX (WordprocessingML, ISO/IEC 29500-1), as a reader of the printed document sees its body.
 
-Headings are recognised by their outline level or by the names of their styles, which do not depend on the language of Word. Tracked changes
-count as accepted. Text boxes and footnotes follow the paragraph or the table that they belong to; endnotes stand at the end. Comments,
-headers, footers, tables of contents, hidden text, field instructions and placeholders of forms are left out. A table that holds tables or headings, or has one
-cell, serves the layout of the page; its cells are read one after the other.
+Headings are recognised by their outline level or by the names of their styles, which do not depend on the language of
+Word. Tracked changes count as accepted. Text boxes, charts and footnotes follow the paragraph or the table that they
+belong to; endnotes stand at the end. What headers and footers say besides page numbers stands once, before the body.
+Comments, tables of contents, hidden text, field instructions and placeholders of forms are left out. A table that holds
+tables or headings, or has one cell, serves the layout of the page; its cells are read one after the other.
 """
 
 from __future__ import annotations
@@ -16,17 +17,19 @@ from xml.etree.ElementTree import Element
 
 from responsa_server.ingest.containers import Archive
 from responsa_server.ingest.formats.blocks import BlockWriter
+from responsa_server.ingest.formats.charts import write_chart
 from responsa_server.ingest.formats.equations import linear
 from responsa_server.ingest.formats.grid import Cell, placed, write_table
 from responsa_server.ingest.formats.nested import write_nested
+from responsa_server.ingest.formats.numbering import BULLET, NO_LABEL, Counter, Level, sign_of
 from responsa_server.ingest.formats.office import (
+    PAGE_NUMBER,
     Related,
     count_left_out,
     document,
     first,
     is_on,
     main_part,
-    numeral,
     read_tree,
     related,
     stated,
@@ -34,8 +37,9 @@ from responsa_server.ingest.formats.office import (
     tidy_cell,
     understood,
     whole,
+    write_running,
 )
-from responsa_server.ingest.sniff import Original
+from responsa_server.ingest.formats.sniff import Original
 from responsa_server.text.canonical import BlockKind, ParsedDocument, Place
 from responsa_server.text.inline import Form, marked
 from responsa_server.text.symbols import TICKED, UNTICKED, in_unicode, symbol
@@ -47,6 +51,34 @@ _CELLS_FOR_TABLE: Final = 6
 _HEADING_NAME = re.compile(r"heading ([1-9])", re.IGNORECASE)
 _CONTENTS_NAME = re.compile(r"toc ?[1-9]", re.IGNORECASE)
 _PLACEHOLDER = re.compile(r"%([1-9])")
+# The forms of `numeral` by the names of ST_NumberFormat. Numbers of other forms are in figures.
+_FORMS: Final = {
+    "none": NO_LABEL,
+    "bullet": BULLET,
+    "decimalZero": "01",
+    "ordinal": "1st",
+    "lowerLetter": "aa",
+    "upperLetter": "AA",
+    "lowerRoman": "i",
+    "upperRoman": "I",
+    "russianLower": "аа",
+    "russianUpper": "АА",
+    "decimalEnclosedCircle": "①",
+    "decimalEnclosedCircleChinese": "①",
+    **dict.fromkeys(
+        (
+            "chineseCounting",
+            "chineseCountingThousand",
+            "ideographDigital",
+            "japaneseCounting",
+            "taiwaneseCounting",
+            "taiwaneseCountingThousand",
+        ),
+        "一",
+    ),
+}
+# The elements of fields of forms: old ones, and content controls.
+_FIELDS: Final = frozenset({"w:ffData", "w:text", "w:dropDownList", "w:comboBox", "w:date", "w14:checkbox"})
 # The elements without text, and the elements whose text is deleted, is not shown, or belongs to properties.
 _UNREAD: Final = frozenset(
     {
@@ -64,12 +96,6 @@ _UNREAD: Final = frozenset(
         "w:rt",
     }
 )
-_FORMS: Final = {
-    "lowerLetter": "a",
-    "upperLetter": "A",
-    "lowerRoman": "i",
-    "upperRoman": "I",
-}
 
 
 def parse(original: Original) -> ParsedDocument:
@@ -90,6 +116,15 @@ def parse(original: Original) -> ParsedDocument:
     )
     tree = read_tree(archive, part)
     reader.closed_fields = _closed_fields(tree)
+    settings = read_tree(archive, parts["settings"]) if parts.get("settings", "") in archive else None
+    body_start = write_running(
+        reader.blocks,
+        _running_lines(reader, tree, even=_switched_on(settings, "w:evenAndOddHeaders")),
+        {
+            said.title,
+            *(tidy_cell("".join(t.text or "" for t in one.iter("w:t"))) for one in tree.iter("w:p")),
+        },
+    )
     for body in tree.iter("w:body"):
         reader.read(body)
     reader.finish()
@@ -100,7 +135,54 @@ def parse(original: Original) -> ParsedDocument:
         said.title or blocks.collector.first_heading(),
         said,
         "The Word document has no text. Upload a document with visible text.",
+        body_start,
     )
+
+
+def _running_lines(reader: _Reader, tree: Element, *, even: bool) -> Iterator[tuple[str, str]]:
+    """The paths and texts of the lines of the headers and footers that are printed. even: whether even pages have their own."""
+    for section in tree.iter("w:sectPr"):
+        printed = {"default": True, "even": even, "first": _switched_on(section, "w:titlePg")}
+        for reference in section:
+            link = reader.links.get(reference.get("r:id", ""))
+            if (
+                link is None
+                or link.part not in reader.archive
+                or not printed.get(reference.get("w:type", ""))
+            ):
+                continue
+            part = read_tree(reader.archive, link.part)
+            _mark_page_numbers(part)
+            reader.closed_fields |= _closed_fields(part)
+            for line in reader.lines(part):
+                yield link.kind, line
+
+
+def _mark_page_numbers(tree: Element) -> None:
+    """Put PAGE_NUMBER in the place of each field whose result differs from page to page."""
+    begun: list[tuple[list[Element], list[Element]]] = []
+    for node in list(tree.iter()):
+        if node.tag == "w:fldSimple" and _is_page_number(node.get("w:instr", "")):
+            for text in node.iter("w:t"):
+                text.text = PAGE_NUMBER
+        kind = node.get("w:fldCharType") if node.tag == "w:fldChar" else None
+        if kind == "begin":
+            begun.append(([], []))
+        if begun:
+            marks, results = begun[-1]
+            (results if node.tag == "w:t" else marks).append(node)
+        if kind == "end" and begun:
+            marks, results = begun.pop()
+            if _is_page_number("".join(one.text or "" for one in marks if one.tag == "w:instrText")):
+                for text in results:
+                    text.text = ""
+                for mark in marks:
+                    if mark.tag == "w:fldChar":
+                        mark.tag, mark.text, mark.attrib = "w:t", PAGE_NUMBER, {}
+
+
+def _is_page_number(instruction: str) -> bool:
+    return instruction.split()[:1] in (["PAGE"], ["NUMPAGES"], ["SECTIONPAGES"])
 
 
 def _notes(archive: Archive, part: str, kind: str) -> dict[str, Element]:
@@ -139,10 +221,12 @@ def _switched_on(node: Element | None, name: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Style:
-    """A style with what it inherits. heading: 1 to 9, or 0. numbering: the numbering's id and, if stated, its level. shift, struck: as in `Form`."""
+    """A style with what it inherits. heading: 1 to 9, or 0. numbering, level: the numbering's id, and the level in it;
+    None if not stated. shift, struck: as in `Form`."""
 
     heading: int = 0
-    numbering: tuple[str, int | None] | None = None
+    numbering: str | None = None
+    level: int | None = None
     hidden: bool = False
     shift: int = 0
     struck: bool = False
@@ -181,7 +265,8 @@ class _Styles:
 
 def _resolve(name: str, nodes: Mapping[str, Element]) -> _Style:
     heading: int | None = None
-    numbering: tuple[str, int | None] | None = None
+    numbering: str | None = None
+    level: int | None = None
     hidden = False
     shift: int | None = None
     struck: bool | None = None
@@ -194,13 +279,14 @@ def _resolve(name: str, nodes: Mapping[str, Element]) -> _Style:
         if heading is None:
             heading = _heading_of_name(_value(node, "w:name") or "")
         if numbering is None:
-            numbering = _numbering(node.find("w:pPr"))
+            numbering, stated = _numbering(node.find("w:pPr"))
+            level = stated if level is None else level
         run = node.find("w:rPr")
         hidden = hidden or _switched_on(run, "w:vanish")
         shift = _shift(run) if shift is None else shift
         struck = _is_struck(run) if struck is None else struck
         name = _value(node, "w:basedOn") or ""
-    return _Style(heading or 0, numbering, hidden, shift or 0, struck or False)
+    return _Style(heading or 0, numbering, level, hidden, shift or 0, struck or False)
 
 
 def _shift(properties: Element | None) -> int | None:
@@ -231,35 +317,24 @@ def _outline(properties: Element | None) -> int | None:
     return level + 1 if level < 9 else 0
 
 
-def _numbering(properties: Element | None) -> tuple[str, int | None] | None:
-    number = _value(properties, "w:numPr", "w:numId")
-    if number is None:
-        return None
+def _numbering(properties: Element | None) -> tuple[str | None, int | None]:
+    """The numbering's id and the level that properties state; None for what they do not state."""
     level = _value(properties, "w:numPr", "w:ilvl")
-    return number, whole(level, 0, 8) if level is not None else None
+    return _value(properties, "w:numPr", "w:numId"), whole(level, 0, 8) if level is not None else None
 
 
 # -- numbering ------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class _Level:
-    """One level of a list. form: as `numeral` takes it, "-" for bullets, or '' for no number. text: the label with %1 to %9 for the numbers."""
-
-    start: int
-    form: str
-    text: str
-
-
 @dataclass(slots=True)
 class _Numbering:
-    levels: dict[str, dict[int, _Level]]
+    levels: dict[str, dict[int, Level]]
     """The levels by the id of the numbering."""
     counted: dict[str, str]
     """The id of the list that counts, by the id of the numbering. Several numberings may count together."""
     restarts: dict[str, dict[int, int]]
     """The first numbers of the levels that a numbering starts again, until its first item."""
-    counts: dict[str, dict[int, int]] = field(default_factory=dict[str, dict[int, int]])
+    counters: dict[str, Counter] = field(default_factory=dict[str, Counter])
 
     @classmethod
     def read(cls, archive: Archive, part: str) -> _Numbering:
@@ -269,15 +344,15 @@ class _Numbering:
         tree = read_tree(archive, part)
         abstract = {one.get("w:abstractNumId", ""): one for one in tree.iter("w:abstractNum")}
         styled = {_value(one, "w:styleLink"): one for one in abstract.values()}
-        for one in tree.iter("w:num"):
-            name = one.get("w:numId", "")
-            key = _value(one, "w:abstractNumId") or ""
+        for numbering in tree.iter("w:num"):
+            name = numbering.get("w:numId", "")
+            key = _value(numbering, "w:abstractNumId") or ""
             base = abstract.get(key)
             if base is not None and (link := _value(base, "w:numStyleLink")) is not None:
                 base = styled.get(link, base)
             made.counted[name] = key
             made.levels[name] = dict(_levels(base)) if base is not None else {}
-            for override in one.iter("w:lvlOverride"):
+            for override in numbering.iter("w:lvlOverride"):
                 level = whole(override.get("w:ilvl"), 0, 8)
                 made.levels[name].update(_levels(override))
                 if (start := _value(override, "w:startOverride")) is not None:
@@ -285,35 +360,47 @@ class _Numbering:
         return made
 
     def label(self, numbering: str, level: int) -> str | None:
-        """Count one item, and return its label: "-" for a bullet, '' for no label; None if there is no such level."""
+        """Count one item, and return its label; None if there is no such level."""
         levels = self.levels.get(numbering, {})
-        own = levels.get(level)
-        if own is None:
+        if level not in levels:
             return None
-        counts = self.counts.setdefault(self.counted[numbering], {})
+        counter = self.counters.setdefault(self.counted[numbering], Counter())
         start = self.restarts.get(numbering, {}).pop(level, None)
-        counts[level] = start if start is not None else counts.get(level, own.start - 1) + 1
-        for deeper in [count for count in counts if count > level]:
-            del counts[deeper]
-        if own.form == "-":
-            return "-"
-
-        def shown(found: re.Match[str]) -> str:
-            at = int(found.group(1)) - 1
-            other = levels.get(at, own)
-            return numeral(counts.get(at, other.start), other.form) if other.form else ""
-
-        return tidy_cell(_PLACEHOLDER.sub(shown, own.text))
+        return tidy_cell(counter.count(levels, level, start))
 
 
-def _levels(node: Element) -> Iterator[tuple[int, _Level]]:
-    for one in node.iter("w:lvl"):
-        form = _value(one, "w:numFmt") or "decimal"
-        shown = {"bullet": "-", "none": ""}.get(form, _FORMS.get(form, "1"))
-        text = _value(one, "w:lvlText") or ""
+def _number_form(level: Element) -> str:
+    """The form of a level's numbers, as `numeral` takes it. A form of its own is stated by its first numbers, such as
+    "001, 002, 003, ..."."""
+    variants = level.find("mc:AlternateContent")
+    stated = first(variants, "mc:Choice", "w:numFmt") if variants is not None else level.find("w:numFmt")
+    if stated is None:
+        return "1"
+    own = stated.get("w:format", "").partition(",")[0].strip()
+    return own if own.strip("0") == "1" else _FORMS.get(stated.get(_VAL, ""), "1")
+
+
+def _levels(node: Element) -> Iterator[tuple[int, Level]]:
+    for element in node.iter("w:lvl"):
+        level = whole(element.get("w:ilvl"), 0, 8)
+        form = _number_form(element)
+        text = (_value(element, "w:lvlText") or "")[:100]
+        fonts = first(element, "w:rPr", "w:rFonts")
+        restart = _value(element, "w:lvlRestart")
         yield (
-            whole(one.get("w:ilvl"), 0, 8),
-            _Level(whole(_value(one, "w:start"), 1, 999_999), shown, text[:100]),
+            level,
+            Level(
+                form,
+                # Every other part is the number of a level, from 1.
+                tuple(
+                    int(part) - 1 if place % 2 else part
+                    for place, part in enumerate(_PLACEHOLDER.split(text))
+                ),
+                whole(_value(element, "w:start"), 1, 999_999),
+                sign=sign_of(text, fonts.get("w:ascii", "") if fonts is not None else ""),
+                legal=_switched_on(element, "w:isLgl"),
+                restarts=whole(restart, level, 9) if restart is not None else None,
+            ),
         )
 
 
@@ -333,7 +420,8 @@ class _Reader:
     blocks: BlockWriter = field(default_factory=BlockWriter)
     closed_fields: set[Element] = field(default_factory=set[Element])
     fields: list[str] = field(default_factory=list[str])
-    """The open fields: "instruction" if it is being read, "form" if the entry of a form stands for the whole field, '' if the result is being read."""
+    """The open fields: "instruction" if it is being read, "form" if the entry of a form stands for the whole field, ''
+    if the result is being read."""
     struck: bool = False
     """Whether the style of the paragraph strikes its text."""
     font: str = ""
@@ -360,6 +448,9 @@ class _Reader:
                     self.table(child)
                 case "w:altChunk":
                     self.insert(child)
+                case "c:chart":
+                    if (link := self.links.get(child.get("r:id", ""))) is not None:
+                        write_chart(self.original, self.archive, link.part, self.blocks, self.place())
                 case "mc:AlternateContent":
                     if (variant := understood(child)) is not None:
                         self.read(variant)
@@ -377,6 +468,18 @@ class _Reader:
             write_nested(
                 self.original, data, link.part, "", self.blocks, f"paragraph {self.paragraphs}, inserted file"
             )
+
+    def lines(self, node: Element) -> Iterator[str]:
+        """The texts of the paragraphs and of the rows of tables in a header or footer, and in its text boxes."""
+        for child in _children(node, "w:p", "w:tbl"):
+            if child.tag == "w:p":
+                yield self.inline(child)
+            else:
+                for row in _children(child, "w:tr"):
+                    yield "\t".join(" ".join(self.lines(cell)) for cell in _children(row, "w:tc"))
+            waiting, self.waiting = self.waiting, []
+            for _, box in waiting:
+                yield from self.lines(box)
 
     def finish(self) -> None:
         """Write what has waited until the end of the document."""
@@ -401,7 +504,10 @@ class _Reader:
     def paragraph(self, node: Element) -> None:
         raw = self.carried + self.inline(node)
         properties = node.find("w:pPr")
-        self.carried = raw if _end_is_deleted(properties) else ""
+        # Whether a tracked change deletes the end of a paragraph, which joins it with the next paragraph.
+        self.carried = (
+            raw if any(first(properties, "w:rPr", one) is not None for one in ("w:del", "w:moveFrom")) else ""
+        )
         if self.carried:
             return
         text = tidy(raw)
@@ -411,8 +517,9 @@ class _Reader:
             if not self.path:
                 self.paragraphs += 1
             self.write(text, properties)
-        elif any(next(node.iter(one), None) is not None for one in ("w:drawing", "w:pict")):
-            self.label(properties, self.styles.of(properties, "w:pStyle"))  # it has a number, too
+        elif not _switched_on(first(properties, "w:rPr"), "w:vanish"):
+            # Word numbers what has no text, too.
+            self.label(properties, self.styles.of(properties, "w:pStyle"))
         if not self.path:
             self.follow()
 
@@ -421,7 +528,7 @@ class _Reader:
         heading = self.heading(properties)
         label, level = self.label(properties, style)
         if heading:
-            text = f"{label} {text}" if label not in (None, "", "-") else text
+            text = f"{label} {text}" if label not in (None, NO_LABEL, BULLET) else text
             self.blocks.write(text, BlockKind.HEADING, min(heading, 6), place=self.place())
         elif label:
             self.blocks.write(text, BlockKind.LIST_ITEM, level + 1, f"{label} ", self.place())
@@ -440,15 +547,13 @@ class _Reader:
 
     def label(self, properties: Element | None, style: _Style) -> tuple[str | None, int]:
         """The label of a paragraph of a list, and its level from 0; None if the paragraph is in no list."""
-        own = _numbering(properties)
-        if own is None:
-            own = style.numbering
-        elif own[1] is None and style.numbering is not None:
-            own = own[0], style.numbering[1]
-        if own is None:
+        number, level = _numbering(properties)
+        number = style.numbering if number is None else number
+        level = style.level if level is None else level
+        if number is None:
             return None, 0
-        level = own[1] if own[1] is not None else max(style.heading - 1, 0)
-        return self.numbering.label(own[0], level), level
+        level = max(style.heading - 1, 0) if level is None else level
+        return self.numbering.label(number, level), level
 
     def inline(self, node: Element) -> str:
         self.struck = self.styles.of(node.find("w:pPr"), "w:pStyle").struck
@@ -485,8 +590,11 @@ class _Reader:
                 case "w:sym" if shown:
                     parts.append(symbol(child.get("w:char", ""), child.get("w:font", "")))
                 case "w:sdt" if shown and (box := first(child, "w:sdtPr", "w14:checkbox")) is not None:
+                    sign: list[str] = []
+                    self.collect(child, sign)
                     ticked = first(box, "w14:checked")
-                    parts.append(TICKED if ticked is not None and is_on(ticked.get("w14:val")) else UNTICKED)
+                    stated = TICKED if ticked is not None and is_on(ticked.get("w14:val")) else UNTICKED
+                    parts.append("".join(sign).strip() or stated)
                 case "w:fldChar":
                     if shown and child.get("w:fldCharType") == "begin":
                         parts.append(_entry(child))
@@ -494,6 +602,8 @@ class _Reader:
                     shown = not hidden and not any(self.fields)
                 case "w:footnoteReference" | "w:endnoteReference":
                     self.note(child)
+                case "a:graphicData" if child.find("c:chart") is not None:
+                    self.waiting.append((f"paragraph {self.paragraphs + 1}, chart", child))
                 case "w:txbxContent":
                     self.waiting.append((f"paragraph {self.paragraphs + 1}, text box", child))
                 case "mc:AlternateContent":
@@ -548,7 +658,7 @@ class _Reader:
     def table(self, node: Element) -> None:
         self.tables += 1
         number = self.tables
-        nodes = [row for row in _children(node, "w:tr") if not _row_is_deleted(row)]
+        nodes = [row for row in _children(node, "w:tr") if first(row, "w:trPr", "w:del") is None]
         rows = [list(_children(row, "w:tc")) for row in nodes]
         if self.is_layout(rows):
             for cell in (cell for row in rows for cell in row):
@@ -572,6 +682,13 @@ class _Reader:
             return True
         return any(self.heading(one.find("w:pPr")) for cell in cells for one in cell.iter("w:p"))
 
+    def in_cell(self, paragraph: Element) -> str:
+        """The text of a paragraph of a cell, with its number."""
+        properties = paragraph.find("w:pPr")
+        label, _ = self.label(properties, self.styles.of(properties, "w:pStyle"))
+        text = self.inline(paragraph)
+        return f"{label} {text}" if label not in (None, NO_LABEL, BULLET) else text
+
     def cells(self, rows: Sequence[Sequence[Element]], headers: Sequence[bool]) -> list[list[Cell]]:
         """The cells of a table. headers: for each row, whether it repeats on each page as a header."""
         made: list[list[Cell]] = []
@@ -583,14 +700,15 @@ class _Reader:
             column = 0
             for node in row:
                 properties = node.find("w:tcPr")
-                text = tidy_cell("".join(f"{self.inline(paragraph)}\n" for paragraph in _paragraphs(node)))
+                text = tidy_cell("".join(f"{self.in_cell(paragraph)}\n" for paragraph in _paragraphs(node)))
                 span = whole(_value(properties, "w:gridSpan"), 1, _MAX_COLUMNS) if len(row) > 1 else 1
                 merge = first(properties, "w:vMerge")
                 if merge is not None and merge.get(_VAL) != "restart" and column in above:
                     cell = merging[column] = above[column]
                     cell.rows += 1
                 else:
-                    cell = Cell(text, 1, span, header)
+                    entered = any(one.tag in _FIELDS for one in node.iter())
+                    cell = Cell(text, 1, span, header, entered)
                     made[-1].append(cell)
                     if merge is not None:
                         merging[column] = cell
@@ -639,12 +757,3 @@ def _entry(field: Element) -> str:
 def _is_placeholder(node: Element) -> bool:
     """Whether a content control shows only the prompt of the form, such as "Click here to enter text"."""
     return node.tag == "w:sdt" and first(node, "w:sdtPr", "w:showingPlcHdr") is not None
-
-
-def _end_is_deleted(properties: Element | None) -> bool:
-    """Whether a tracked change deletes the end of a paragraph, which joins it with the next paragraph."""
-    return any(first(properties, "w:rPr", one) is not None for one in ("w:del", "w:moveFrom"))
-
-
-def _row_is_deleted(row: Element) -> bool:
-    return first(row, "w:trPr", "w:del") is not None

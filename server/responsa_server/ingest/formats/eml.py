@@ -1,22 +1,30 @@
-"""E-mail messages (RFC 5322 and MIME).
+"""E-mail messages (RFC 5322 and MIME), and web archives (MHTML, RFC 2557), which have the same form.
 
-Of alternative texts, the first plain one that is not blank counts, or else the HTML. The first text is the body. All other parts are attachments.
+Of alternative texts, the plain one counts if it says what the HTML says, and otherwise the one that says more. The
+first text is the body. The pictures and style sheets of an HTML text (multipart/related) belong to it; all other parts
+are attachments.
 """
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.errors import MessageError
 from email.message import EmailMessage, Message
 from email.parser import BytesParser
 from email.policy import EmailPolicy
 from typing import Any, Final, cast
 
+from responsa_server.domain.documents import LeftOutKind
 from responsa_server.ingest.formats.blocks import BlockWriter
 from responsa_server.ingest.formats.nested import write_nested
-from responsa_server.ingest.sniff import CHARSETS, Original
+from responsa_server.ingest.formats.sniff import CHARSETS, Original
 from responsa_server.text.canonical import BlockKind, ParsedDocument, one_line
+
+_LACKING: Final = 0.1
+"""A text lacks something if it does not have this share of the words of its alternative."""
 
 MAIL_HEADERS: Final = ("From", "To", "Cc", "Date")
 
@@ -25,7 +33,8 @@ MAIL_HEADERS: Final = ("From", "To", "Cc", "Date")
 class MailPart:
     """The body of a message, or an attachment.
 
-    name: the name of its file, or ''. content_type: as in `sniff`. parse: reads a part that has no bytes, such as a message within the file of a message.
+    name: the name of its file, or ''. content_type: as in `sniff`. parse: reads a part that has no bytes, such as a
+    message within the file of a message.
     """
 
     name: str
@@ -36,7 +45,8 @@ class MailPart:
 
 @dataclass(frozen=True, slots=True)
 class Mail:
-    """A message. headers: the values of MAIL_HEADERS; '' for one that is missing. date: in ISO 8601, or ''. body: None if there is no text."""
+    """A message. headers: the values of MAIL_HEADERS; '' for one that is missing. date: in ISO 8601, or ''. body: None
+    if there is no text."""
 
     subject: str
     headers: Mapping[str, str]
@@ -69,6 +79,7 @@ class Mail:
         )
 
 
+_EDGES: Final = re.compile(r"\A\W++|\W++\Z")
 _HEADER_CHARACTERS: Final = 4096
 # How the library fails on damaged headers.
 _DAMAGED: Final = (ValueError, LookupError, AttributeError, TypeError, MessageError, RecursionError)
@@ -97,15 +108,47 @@ _POLICY: Final = _Policy(refold_source="none")  # folding the headers of inner m
 def parse(original: Original) -> ParsedDocument:
     """Extract the text. Raises DocumentRejected if the message has more blocks than the server stores."""
     message = parsed_message(original.data)
-    parts = _parts(message)
+    parts = _parts(original, message)
     body = next((part for part in parts if _text_type(part)), None)
     return Mail(
         header(message, "Subject"),
         {name: header(message, name) for name in MAIL_HEADERS},
         _date(message),
         None if body is None else _mail_part(body),
-        [_mail_part(part) for part in parts if part is not body],
+        _attachments([_mail_part(part) for part in parts if part is not body]),
     ).document(original)
+
+
+def chosen(original: Original, plain: Sequence[MailPart], html: Sequence[MailPart]) -> tuple[bool, bool]:
+    """Whether the plain text and the HTML of a message are read; at least one of them is. original: the file that the message is in.
+
+    Where the plain text has the words of the HTML, it is enough, unless the HTML has tables. A plain text that only
+    says that the message is in HTML says less than the HTML. If each says what the other one does not, both are read.
+    """
+    said, _ = _said(original, plain)
+    shown, tables = _said(original, html)
+    only_said, only_shown = said - shown, shown - said
+    lacks = len(only_shown) > _LACKING * len(shown)
+    if not (lacks or (shown and tables)):
+        return True, False
+    more = len(only_said) > _LACKING * len(said) and len(only_said) > len(only_shown)
+    return more, lacks or not more
+
+
+def _said(original: Original, parts: Sequence[MailPart]) -> tuple[set[str], bool]:
+    """The words of parts, without addresses of pages, and whether there are tables."""
+    blocks = BlockWriter()
+    scratch = replace(original, left_out=Counter())
+    for part in parts:
+        write_nested(scratch, part.data, "", part.content_type, blocks, "")
+    words = (_EDGES.sub("", word) for word in blocks.text.casefold().split() if "://" not in word)
+    return {word for word in words if word}, blocks.collector.has(BlockKind.TABLE)
+
+
+def _attachments(parts: Sequence[MailPart]) -> Sequence[MailPart]:
+    """The parts without those that have no name and the same bytes as one with a name, such as an invitation that is also a file."""
+    named = {part.data for part in parts if part.name}
+    return [part for part in parts if part.name or part.data not in named]
 
 
 def parsed_message(data: bytes) -> EmailMessage:
@@ -118,7 +161,7 @@ def header(message: EmailMessage, name: str) -> str:
     return _clean(str(message.get(name, "")))
 
 
-def _parts(part: Message[Any, Any]) -> list[Message[Any, Any]]:
+def _parts(original: Original, part: Message[Any, Any]) -> list[Message[Any, Any]]:
     """The parts without their containers, without blank texts, and with one of alternative texts."""
     if not part.is_multipart() and part.get_content_maintype() == "multipart":
         del part["Content-Type"]  # without a boundary, it is plain text
@@ -127,13 +170,32 @@ def _parts(part: Message[Any, Any]) -> list[Message[Any, Any]]:
         return [] if _text_type(part) and not data.decode(errors="replace").strip() else [part]
     branches: list[list[Message[Any, Any]]] = []
     for inner in part.get_payload():  # a comprehension would recurse deeper than the parser
-        branches.append(_parts(cast("Message[Any, Any]", inner)))
-    chosen = branches
+        branches.append(_parts(original, cast("Message[Any, Any]", inner)))
+    selected = branches
+    if part.get_content_subtype() == "related":
+        branches = [[leaf for leaf in branch if not _belongs(original, leaf)] for branch in branches]
+        selected = branches
     if part.get_content_subtype() == "alternative":
         types = [{_text_type(leaf) for leaf in branch} for branch in branches]
-        ranked = [i for kind in ("text/plain", "text/html") for i, found in enumerate(types) if kind in found]
-        chosen = [branches[i] for i in ranked[:1]]
-    return [leaf for branch in branches for leaf in branch if branch in chosen or not _text_type(leaf)]
+        kinds = ("text/plain", "text/html")
+        plain, html = (next((i for i, found in enumerate(types) if kind in found), -1) for kind in kinds)
+        taken = {plain if plain >= 0 else html}
+        if plain != html and plain >= 0 and html >= 0:
+            texts = ([_mail_part(leaf) for leaf in branches[i] if _text_type(leaf)] for i in (plain, html))
+            taken = {i for i, read in zip((plain, html), chosen(original, *texts), strict=True) if read}
+        selected = [branch for i, branch in enumerate(branches) if i in taken]
+    return [leaf for branch in branches for leaf in branch if branch in selected or not _text_type(leaf)]
+
+
+def _belongs(original: Original, part: Message[Any, Any]) -> bool:
+    """Whether a part of multipart/related is only shown within the text. Counts pictures as left out."""
+    kind = part.get_content_maintype()
+    if part.get_content_disposition() == "attachment" or (
+        kind != "image" and part.get_content_type() != "text/css"
+    ):
+        return False
+    original.left_out[LeftOutKind.PICTURE] += kind == "image"
+    return True
 
 
 def _text_type(part: Message[Any, Any]) -> str:

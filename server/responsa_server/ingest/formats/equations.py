@@ -26,7 +26,9 @@ _ACCENTS: Final = dict(
 )
 _SIGNS: Final = frozenset("′″‴*†‡°")
 _INVISIBLE: Final = str.maketrans({"\u2061": " ", "\u2062": None, "\u2063": None, "\u2064": None, "∘": "°"})
-_UNREAD: Final = frozenset("math:mphantom math:none math:annotation math:annotation-xml w:del m:ctrlPr m:argPr".split())  # fmt: skip  # noqa: SIM905  one line
+_UNREAD: Final = frozenset(
+    ("math:mphantom", "math:none", "math:annotation", "math:annotation-xml", "w:del", "m:ctrlPr", "m:argPr")
+)
 
 
 def linear(node: Element) -> str:
@@ -58,7 +60,8 @@ def _joined(node: Element, parts: Sequence[str]) -> str:
 
 
 def _argument(node: Element, wanted: str | int, depth: int) -> str:
-    """An argument of a writer: the child with a number or a name, or "@" and the name of an attribute or the path of a property, with a default."""
+    """An argument of a writer: the child with a number or a name, or "@" and the name of an attribute or the path of a
+    property, with a default."""
     if isinstance(wanted, int):
         return _read(node[wanted], depth) if wanted < len(node) else ""
     if not wanted.startswith("@"):

@@ -1,7 +1,8 @@
 """The tables of all formats: a value that spans rows or columns belongs to each of them, and a ruler follows the names of the columns.
 
-A row is a line, with " | " between its cells. As in Markdown, a ruler `---|---` stands below the line with the names of the columns, so that search and answers
-know it. A header of several rows becomes one line. A title above the header is a paragraph.
+A row is a line, with " | " between its cells. As in Markdown, a ruler `---|---` stands below the line with the names of
+the columns, so that search and answers know it. A header of several rows becomes one line. A title above the header is
+a paragraph.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ _MAX_SPANNED: Final = 1000
 _MAX_SPREAD: Final = 4
 """How many times the own text of a table its spanning cells may repeat. Without the limit, a small table could expand endlessly."""
 _MAX_REPEATED: Final = 200
-"""The greatest length of a text that is repeated. A longer one is a paragraph, not what rows or columns have in common, and stands in the first cell alone."""
+"""The greatest length of a text that is repeated. A longer one is a paragraph, not what rows or columns have in common,
+and stands in the first cell alone."""
 _MAX_EMPTY: Final = 20
 _MAX_HEADER_ROWS: Final = 5
 
@@ -29,24 +31,29 @@ Span = tuple[int, int, int, int]
 
 @dataclass(slots=True)
 class Cell:
-    """A cell. rows, columns: how many it covers. header: whether the format says that it names its column or its row."""
+    """A cell. rows, columns: how many it covers. header: whether the format says that it names its column or its row.
+    entered: whether a field of a form stands in it."""
 
     text: str
     rows: int = 1
     columns: int = 1
     header: bool = False
+    entered: bool = False
 
 
 @dataclass(slots=True)
 class Row:
-    """A row. cells: the texts by column, without empty ones. number: as its file counts. header: whether it names the columns; named: whether its first
-    cell names the row. grouped: whether one of several cells covers columns. loose: whether a table that begins with the row may be the rest of the table above it.
+    """A row. cells: the texts by column, without empty ones. number: as its file counts. header: whether it names the
+    columns; named: whether its first cell names the row. filled: whether fields of a form stand in it. grouped: whether
+    one of several cells covers columns. loose: whether a table that begins with the row may be the rest of the table
+    above it.
     """
 
     cells: dict[int, str]
     number: int
     header: bool = False
     named: bool = False
+    filled: bool = False
     grouped: bool = False
     loose: bool = False
 
@@ -81,7 +88,8 @@ def placed(rows: Iterable[Sequence[Cell]]) -> list[Row]:
         names = sum(cell.header for cell in said)
         header = 0 < names == len(said)
         named = bool(said) and said[0].header and (not header or names == 1)
-        made.append(Row(cells, number, header, named))
+        fields = [cell.entered for cell in row]
+        made.append(Row(cells, number, header, named or fields == [False, True], filled=any(fields)))
     # A single name above several columns is a title. Where all cells are names, none is.
     least = min(2, max((len(row.cells) for row in made), default=0))
     if len(made) > 1 and all(row.header for row in made):
@@ -93,7 +101,8 @@ def placed(rows: Iterable[Sequence[Cell]]) -> list[Row]:
 
 
 def spread(rows: Sequence[Row], spans: Iterable[Span]) -> None:
-    """Give the text of each spanning cell to all cells that it covers, in rows that also have other cells. A single cell that spans a row is its title, and comes once."""
+    """Give the text of each spanning cell to all cells that it covers, in rows that also have other cells. A single
+    cell that spans a row is its title, and comes once."""
     room = _MAX_SPREAD * sum(len(text) + 3 for row in rows for text in row.cells.values())
     touched: set[int] = set()
     for index, column, height, width in spans:
@@ -120,7 +129,8 @@ def spread(rows: Sequence[Row], spans: Iterable[Span]) -> None:
 
 
 def write_table(blocks: BlockWriter, rows: Iterable[Row], place: Callable[[Row], Place | None]) -> None:
-    """Write a table, below an empty line. A row that the format says to be a header begins a new table, unless it repeats the header above it."""
+    """Write a table, below an empty line. A row that the format says to be a header begins a new table, unless it
+    repeats the header above it."""
     header: list[dict[int, str]] = []
     run: list[Row] = []
     several = False
@@ -157,19 +167,25 @@ def _write(blocks: BlockWriter, rows: Sequence[Row], place: Callable[[Row], Plac
         header = column_names([_aligned(row, used) for row in named], spread=spread)
         ruler = "|".join(["---"] * len(header)) + "|" * (len(header) == 1)
         blocks.write(f"{line_of_cells(header)}\n{ruler}", BlockKind.TABLE, place=place(rows[above]))
-    vertical = not names and all(row.named for row in rows)
+    vertical = not names and _is_vertical(rows)
     for row in rows[above + names :]:
         cells = _aligned(row, used) if aligned else list(row.cells.values())
-        if vertical:
+        if vertical and row.named:
             cells = [": ".join(cells[:2]), *cells[2:]]
         blocks.write_row(cells, place(row))
+
+
+def _is_vertical(rows: Sequence[Row]) -> bool:
+    """Whether each row of several cells is named by its first one."""
+    full = [row.named for row in rows if len(row.cells) > 1]
+    return all(full) and any(row.named for row in rows)
 
 
 def _names(rows: Sequence[Row], used: Sequence[int]) -> tuple[int, int]:
     above = next((place for place, row in enumerate(rows[:SAMPLE_ROWS]) if row.header), -1)
     if above >= 0:
         names = next((n for n, row in enumerate(rows[above:]) if not row.header), len(rows) - above)
-    elif len(used) < 2 or all(row.named for row in rows):
+    elif len(used) < 2 or _is_vertical(rows):
         return 0, 0
     else:
         sample = rows[:SAMPLE_ROWS]
@@ -182,6 +198,8 @@ def _names(rows: Sequence[Row], used: Sequence[int]) -> tuple[int, int]:
             names += groups
         elif groups:
             above, names = header_rows(lines, sure=rows[0].loose)
+        if any(row.filled for row in rows[above : above + names]):
+            return 0, 0
     return above, min(names, _MAX_HEADER_ROWS)
 
 

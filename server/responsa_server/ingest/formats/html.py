@@ -1,6 +1,8 @@
 """HTML. The visible text is the canonical text. selectolax (Lexbor, an HTML5 parser) builds the tree.
 
-`pre` keeps its white space; elsewhere a run of white space becomes one space. Scripts, styles, templates, comments, fallback content and
+`pre` keeps its white space; elsewhere a run of white space becomes one space. The state of forms is text (see
+html_controls), and a definition
+begins with its term: "Child: 4 euros". Scripts, styles, templates, comments, fallback content and
 hidden elements are left out, and so is what stands around the content of a page (see html_content).
 """
 
@@ -8,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from xml.etree.ElementTree import Element, TreeBuilder
 
@@ -18,11 +20,14 @@ from responsa_server.ingest import rejections
 from responsa_server.ingest.formats.blocks import NO_MARK, BlockWriter
 from responsa_server.ingest.formats.equations import linear
 from responsa_server.ingest.formats.grid import Cell, placed, write_table
-from responsa_server.ingest.formats.html_content import Content, content_of, is_shown, steps
-from responsa_server.ingest.sniff import Original
+from responsa_server.ingest.formats.html_content import Content, content_of, is_hidden, is_shown, steps
+from responsa_server.ingest.formats.html_controls import CONTROLS, box, entry
+from responsa_server.ingest.formats.numbering import BULLET, NO_LABEL, Counter, Level
+from responsa_server.ingest.formats.sniff import Original
 from responsa_server.text.canonical import BlockKind, ParsedDocument, one_line
 from responsa_server.text.headed import contents_lines
 from responsa_server.text.inline import Form, marked, settled, unmarked
+from responsa_server.text.symbols import TICKED, UNTICKED, in_unicode
 
 # Browsers limit nesting to about 512 levels. Lexbor's time is quadratic in the depth, so the depth is checked before parsing.
 MAX_DEPTH = 1000
@@ -117,20 +122,43 @@ _SPACES = re.compile(r"[ \t\n\f\r]+")
 _SHIFTS = {"sup": 1, "sub": -1}
 _STRUCK = frozenset({"del", "s", "strike"})
 _LINE_THROUGH = re.compile(r"text-decoration(?:-line)?\s{0,9}:[^;:]{0,99}line-through", re.IGNORECASE)
+# Browsers do not agree on the font Symbol.
+_FONT = re.compile(r"font-family\s{0,9}:[\s\"']{0,9}((?:wing|web)dings(?: [23])?)\b", re.IGNORECASE)
+_NUMBER = re.compile(r"-?[0-9]{1,9}")
+_TYPES = frozenset("1aAiI")
+_LIST_STYLE = re.compile(r"list-style(?:-type)?\s{0,9}:\s{0,9}([a-z-]{1,40})", re.IGNORECASE)
+# The forms of `numeral` by the names of CSS.
+_STYLES = {
+    "none": NO_LABEL,
+    "decimal-leading-zero": "01",
+    "lower-alpha": "a",
+    "lower-latin": "a",
+    "upper-alpha": "A",
+    "upper-latin": "A",
+    "lower-roman": "i",
+    "upper-roman": "I",
+    "lower-greek": "α",
+    **dict.fromkeys(("disc", "circle", "square"), BULLET),
+}
+_LABELS = {NO_LABEL: ()}
+"""The labels of forms without a period."""
 # No mark of a note takes more steps to walk over it.
 _MARK_STEPS = 40
 
 
 @dataclass(slots=True)
 class OpenList:
-    """An open list. number: the counter of an ordered list; None for an unordered list."""
+    """An open list. level: how its items are numbered. counter: its last number. defines: whether it is a list of definitions."""
 
-    number: int | None
+    level: Level
+    counter: Counter = field(default_factory=Counter)
+    defines: bool = False
 
 
 @dataclass(slots=True)
 class OpenTable:
-    """An open table. layout: whether the table is used for page layout. rows: the open row is the last one. cell: the open cell. head: whether the open rows name the columns."""
+    """An open table. layout: whether the table is used for page layout. rows: the open row is the last one. cell: the
+    open cell. head: whether the open rows name the columns."""
 
     layout: bool
     rows: list[list[Cell]] = field(default_factory=list[list[Cell]])
@@ -150,6 +178,10 @@ class TextWriter:
     code: int = 0
     heading: int = 0
     marker: str | None = None
+    term: bool = False
+    """Whether the text is a term that is defined, which waits for its definition."""
+    terms: list[str] = field(default_factory=list[str])
+    """The terms that wait."""
     contents: Set[str] = frozenset()
     """The lines of a table of contents, which are left out."""
 
@@ -162,14 +194,23 @@ class TextWriter:
         lines = (_SPACES.sub(" ", line).strip(" ") for line in raw.split(LINE_BREAK))
         return "\n".join(lines).strip("\n")
 
+    @property
+    def cell(self) -> Cell | None:
+        """The cell of a data table that the text belongs to, if it belongs to one."""
+        return self.tables[-1].cell if self.tables else None
+
     def flush(self) -> None:
         """End the current block. Inside a cell of a data table this only adds a space."""
-        if self.tables and self.tables[-1].cell:
+        if self.cell is not None:
             self.inline.append(" ")
             return
         text = self.take()
         if text:
             self.write(text, self.kind())
+
+    def begins_with_box(self) -> bool:
+        """Whether a box to tick is all that there is of an item so far. It belongs to the text after it."""
+        return self.marker is not None and "".join(self.inline).strip() in (TICKED, UNTICKED)
 
     def kind(self) -> BlockKind:
         """The kind of the block that ends here."""
@@ -181,7 +222,25 @@ class TextWriter:
             return BlockKind.LIST_ITEM
         return BlockKind.QUOTE if self.quotes else BlockKind.PARAGRAPH
 
+    def define(self, text: str = "") -> None:
+        """Write the terms that wait, with the beginning of their definition, if there is any."""
+        if self.terms:
+            term = ", ".join(self.terms)
+            self.terms.clear()
+            between = " " if term.endswith((":", "?", "!", ".")) else ": "
+            level = next(
+                (place for place in range(len(self.lists), 0, -1) if self.lists[place - 1].defines), 1
+            )
+            self.blocks.write(f"{term}{between}{text}" if text else term, BlockKind.LIST_ITEM, level, "")
+
     def write(self, text: str, kind: BlockKind) -> None:
+        if self.term and kind is not BlockKind.HEADING:
+            self.terms.append(text.replace("\n", " "))
+            return
+        if self.terms and kind is BlockKind.LIST_ITEM and self.lists[-1].defines:
+            self.define(text)
+            return
+        self.define()
         if self.contents:
             text = "\n".join(line for line in text.split("\n") if line not in self.contents)
         if not text:
@@ -277,18 +336,18 @@ def _language(root: LexborNode | None) -> str:
 
 def _stated(tree: LexborHTMLParser, names: Sequence[str]) -> str:
     """The content of the first of these meta elements that the page has; "" if it has none of them."""
-    found: dict[str, str] = {}
+    contents: dict[str, str] = {}
     for node in tree.css("head > meta"):
         name = node.attributes.get("name") or node.attributes.get("property") or ""
         content = _clean(node.attributes.get("content") or "").strip()
         if content:
-            found.setdefault(name.strip().lower(), content)
-    return next((found[name] for name in names if name in found), "")
+            contents.setdefault(name.strip().lower(), content)
+    return next((contents[name] for name in names if name in contents), "")
 
 
 def _layout_tables(top: LexborNode) -> set[int]:
     """The node ids of the tables that are used for page layout rather than data."""
-    found: set[int] = set()
+    layout_tables: set[int] = set()
     open_tables: list[int] = []
     for node, entering in steps(top, lambda _: True):
         tag = node.tag
@@ -299,18 +358,20 @@ def _layout_tables(top: LexborNode) -> set[int]:
         if tag in _LAYOUT_MARKS:
             # If a table is marked, all tables around it are marked already. So each table is marked only once.
             for table in reversed(open_tables):
-                if table in found:
+                if table in layout_tables:
                     break
-                found.add(table)
+                layout_tables.add(table)
         if tag == "table":
             open_tables.append(node.mem_id)
-    return found
+    return layout_tables
 
 
 def _walk(top: LexborNode, writer: TextWriter, layout: Set[int], left_out: Set[int]) -> None:
-    """Write the text below an element. layout: the ids of the tables for page layout. left_out: the ids of the elements that are not written."""
+    """Write the text below an element. layout: the ids of the tables for page layout. left_out: the ids of the elements
+    that are not written."""
     shown: list[bool] = []
     forms = [Form()]
+    fonts = [""]
 
     def descend(node: LexborNode) -> bool:
         return shown[-1]
@@ -319,22 +380,39 @@ def _walk(top: LexborNode, writer: TextWriter, layout: Set[int], left_out: Set[i
         tag = node.tag or ""
         if not entering:
             forms.pop()
+            fonts.pop()
         if entering:
             if tag == "-text":
                 form = Form(forms[-1].shift) if writer.code else forms[-1]
-                writer.inline.append(marked(_clean(node.text()), form))
+                writer.inline.append(marked(in_unicode(_clean(node.text()), fonts[-1]), form))
             forms.append(_form(tag, node, forms[-1]))
-            visible = (
-                node.mem_id not in left_out and is_shown(node) and not _is_note_mark(tag, node, forms[-2])
-            )
-            if visible and tag == "math":
-                writer.inline.append(linear(_math(node)))
-            shown.append((visible and tag != "math") or tag == "-document")
-            if visible:
+            fonts.append(_font(tag, node, fonts[-1]))
+            belongs = node.mem_id not in left_out and not _is_note_mark(tag, node, forms[-2])
+            visible = belongs and is_shown(node)
+            sign = box(tag, node) if visible else ""
+            opaque = tag == "math" or (sign and node.first_child is None)
+            shown.append((visible and not opaque) or tag == "-document")
+            if visible and not opaque:
                 _enter(tag, node, writer, layout)
+            if sign:
+                writer.inline.append(f" {sign} ")
+            elif visible and tag == "math":
+                writer.inline.append(linear(_math(node)))
+            elif tag in CONTROLS and belongs and not is_hidden(node):
+                _fill(entry(tag, node), writer)
         elif shown.pop() and not tag.startswith("-"):
             _leave(tag, writer)
     writer.flush()
+
+
+def _fill(entered: str | None, writer: TextWriter) -> None:
+    """Write what is entered in a field of a form."""
+    if entered is None:
+        return
+    if writer.cell is not None:
+        writer.cell.entered = True
+    if written := _clean(entered).replace("\n", LINE_BREAK):
+        writer.inline.append(f" {written} ")
 
 
 def _form(tag: str, node: LexborNode, above: Form) -> Form:
@@ -344,6 +422,17 @@ def _form(tag: str, node: LexborNode, above: Form) -> Form:
     if tag in _STRUCK or (tag == "span" and _LINE_THROUGH.search(node.attributes.get("style") or "")):
         return Form(above.shift, struck=True)
     return above
+
+
+def _font(tag: str, node: LexborNode, above: str) -> str:
+    """The font of pictures that an element's text is set in; '' for other fonts. above: that of the text around it."""
+    if tag not in ("font", "span"):
+        return above
+    face, style = node.attributes.get("face"), node.attributes.get("style") or ""
+    found = _FONT.search(f"font-family:{face}" if face else style)
+    if found is not None:
+        return found.group(1)
+    return "" if face or "font" in style.lower() else above
 
 
 def _math(top: LexborNode) -> Element:
@@ -364,22 +453,22 @@ def _is_note_mark(tag: str, node: LexborNode, above: Form) -> bool:
     """Whether an element is the mark of a note: a raised link to a place within the page. The note itself is text of the page."""
     if tag not in ("a", "sup"):
         return False
-    found = list(islice(steps(node, lambda _: True), _MARK_STEPS + 1))
+    visits = list(islice(steps(node, lambda _: True), _MARK_STEPS + 1))
     link = marks = 0
     raised = above.shift > 0
-    for one, entering in found:
+    for visited, entering in visits:
         step = 1 if entering else -1
-        if one.tag == "sup":
+        if visited.tag == "sup":
             raised += step
-        elif one.tag == "a":
-            noted = one.attributes.get("role") == "doc-noteref"
-            link += step * (noted or (one.attributes.get("href") or "").startswith("#"))
+        elif visited.tag == "a":
+            noted = visited.attributes.get("role") == "doc-noteref"
+            link += step * (noted or (visited.attributes.get("href") or "").startswith("#"))
             raised += step * noted
-        elif one.tag == "-text" and entering and any(map(str.isalnum, one.text())):
+        elif visited.tag == "-text" and entering and any(map(str.isalnum, visited.text())):
             if not (link and raised):
                 return False
             marks += 1
-    return marks > 0 and len(found) <= _MARK_STEPS
+    return marks > 0 and len(visits) <= _MARK_STEPS
 
 
 def _enter(tag: str, node: LexborNode, writer: TextWriter, layout: Set[int]) -> None:
@@ -388,20 +477,24 @@ def _enter(tag: str, node: LexborNode, writer: TextWriter, layout: Set[int]) -> 
         return
     if tag not in _BLOCKS and tag not in _CODE:
         return
-    writer.flush()
+    if not (tag in ("p", "div") and writer.begins_with_box()):
+        writer.flush()
     if tag in _HEADINGS:
         writer.heading = _HEADINGS[tag]
     elif tag in _CODE:
         writer.code += 1
     elif tag in _LISTS:
-        writer.lists.append(OpenList(_whole(node, "start", 1) if tag == "ol" else None))
+        writer.lists.append(_list(tag, node))
+    elif tag == "dl":
+        writer.lists.append(OpenList(Level(NO_LABEL), defines=True))
+    elif tag == "dt":
+        writer.term = True
     elif tag == "li" and writer.lists:
-        open_list = writer.lists[-1]
-        if open_list.number is None:
-            writer.marker = "- "
-        else:
-            writer.marker = f"{open_list.number}. "
-            open_list.number += 1
+        label = _label(node, writer.lists[-1])
+        if writer.cell is None:
+            writer.marker = f"{label} " if label else None
+        elif label != BULLET:
+            writer.inline.append(f"{label} ")
     elif tag == "blockquote":
         writer.quotes += 1
     elif tag == "table":
@@ -431,6 +524,13 @@ def _leave(tag: str, writer: TextWriter) -> None:
         writer.code -= 1
     elif tag in _LISTS:
         writer.lists.pop()
+    elif tag == "dl":
+        writer.define()
+        writer.lists.pop()
+    elif tag == "dt":
+        writer.term = False
+    elif tag == "dd":
+        writer.define()
     elif tag == "li":
         writer.marker = None
     elif tag == "blockquote":
@@ -438,10 +538,41 @@ def _leave(tag: str, writer: TextWriter) -> None:
     elif tag == "thead" and table is not None:
         table.head = False
     elif tag == "table" and table is not None:
+        writer.define()
         write_table(writer.blocks, placed(table.rows), lambda _: None)
         writer.tables.pop()
 
 
+def _list(tag: str, node: LexborNode) -> OpenList:
+    form = "1" if (stated := _form_of(node)) is None else stated
+    form = form if tag == "ol" else BULLET
+    first, step = 1, 1
+    if "reversed" in node.attributes:
+        first, step = 0, -1
+        one = node.first_child
+        while one is not None:
+            first += one.tag == "li"
+            one = one.next
+    return OpenList(Level(form, _LABELS.get(form, (0, ".")), _whole(node, "start", first), step))
+
+
+def _form_of(node: LexborNode) -> str | None:
+    """The form of the numbers of a list or an item, as `numeral` takes it; None if the element does not say."""
+    if (style := _LIST_STYLE.search(node.attributes.get("style") or "")) is not None:
+        return _STYLES.get(style.group(1).lower(), "1")
+    stated = node.attributes.get("type") or ""
+    return stated if stated in _TYPES else None
+
+
+def _label(item: LexborNode, around: OpenList) -> str:
+    """Count an item of a list, and return its label."""
+    own = around.level
+    if own.form != BULLET and (form := _form_of(item)) is not None:
+        own = replace(own, form=form, text=_LABELS.get(form, (0, ".")))
+    value = item.attributes.get("value") or ""
+    return around.counter.count({0: own}, 0, int(value) if _NUMBER.fullmatch(value) else None)
+
+
 def _whole(node: LexborNode, name: str, default: int) -> int:
     value = node.attributes.get(name) or ""
-    return int(value) if re.fullmatch(r"-?[0-9]{1,9}", value) else default
+    return int(value) if _NUMBER.fullmatch(value) else default

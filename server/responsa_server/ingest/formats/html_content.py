@@ -1,8 +1,8 @@
 """Finds the content of a page, without navigation, page headers and footers, menus next to the text, and consent notices.
 
-Only elements that say what they are count: by their tag, their ARIA landmark (WAI-ARIA 1.2), or their id or class. Pages sometimes use these names wrongly.
-Therefore an element with much text outside links stays. An element that only its id or class calls a menu stays unless most of its text is links. If little is
-left of a page, the whole page stays.
+Only elements that say what they are count: by their tag, their ARIA landmark (WAI-ARIA 1.2), or their id or class.
+Pages sometimes use these names wrongly. Therefore an element with much text outside links stays. An element that only
+its id or class calls a menu stays unless most of its text is links. If little is left of a page, the whole page stays.
 """
 
 from __future__ import annotations
@@ -53,14 +53,16 @@ _HIDING = re.compile(
 
 
 def is_shown(node: LexborNode) -> bool:
-    """Whether a browser shows an element. Text and comments do not count as elements. A browser shows an element only if it also shows its parents."""
+    """Whether a browser shows an element. Text and comments do not count as elements. A browser shows an element only
+    if it also shows its parents."""
     tag = node.tag or ""
-    if tag.startswith("-") or tag in _SKIPPED or _hidden(node):
+    if tag.startswith("-") or tag in _SKIPPED or is_hidden(node):
         return False
     return tag != "dialog" or "open" in node.attributes
 
 
-def _hidden(node: LexborNode) -> bool:
+def is_hidden(node: LexborNode) -> bool:
+    """Whether an element says that it is not shown."""
     attributes = node.attributes
     if not attributes:
         return False
@@ -155,7 +157,8 @@ _HOLDS: Final = {_Role.MAIN: (_Role.ARTICLE,), _Role.ARTICLE: (), _Role.HEADER: 
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """tops: the elements that hold the content of a page, in order. left_out: the ids of the elements below them that do not belong to it."""
+    """tops: the elements that hold the content of a page, in order. left_out: the ids of the elements below them that
+    do not belong to it."""
 
     tops: Sequence[LexborNode]
     left_out: Set[int]
@@ -163,8 +166,8 @@ class Content:
 
 @dataclass(slots=True)
 class _Part:
-    """An element with a role, or the page. own, linked: the characters of its content outside and within links. titles: its number of h1 elements. before: the number
-    of parts found before it.
+    """An element with a role, or the page. own, linked: the characters of its content outside and within links. titles:
+    its number of h1 elements. before: the number of parts found before it.
     """
 
     node: LexborNode
@@ -200,7 +203,7 @@ def _parts(top: LexborNode) -> tuple[_Part, Sequence[_Part], Set[int]]:
     titles = len(top.css("h1"))
     page = _Part(top, None)
     opened = [page]
-    found: list[_Part] = []
+    parts: list[_Part] = []
     left_out: set[int] = set()
     shown: list[bool] = []
     sections = links = 0
@@ -213,7 +216,7 @@ def _parts(top: LexborNode) -> tuple[_Part, Sequence[_Part], Set[int]]:
             elif tag == "-text":
                 opened[-1].own += len(node.text().strip())
             elif shown[-1] and (role := _role(node, tag, within_section=sections > 0)) is not None:
-                opened.append(_Part(node, role, before=len(found)))
+                opened.append(_Part(node, role, before=len(parts)))
         visible = shown[-1] if entering else shown.pop()
         if visible:
             links += (1 if entering else -1) * (tag == "a")
@@ -228,9 +231,9 @@ def _parts(top: LexborNode) -> tuple[_Part, Sequence[_Part], Set[int]]:
             around.own, around.linked = around.own + part.own, around.linked + part.linked
             around.titles += part.titles
             if part.role in _HOLDS:
-                found[part.before :] = [one for one in found[part.before :] if one.role in _HOLDS[part.role]]
-                found.append(part)
-    return page, found, left_out
+                parts[part.before :] = [one for one in parts[part.before :] if one.role in _HOLDS[part.role]]
+                parts.append(part)
+    return page, parts, left_out
 
 
 def _role(node: LexborNode, tag: str, *, within_section: bool) -> _Role | None:

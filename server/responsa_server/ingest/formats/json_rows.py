@@ -1,7 +1,7 @@
 """JSON (RFC 8259) and JSON Lines. Each value is said with its path, as in `limits.memory: 512`, and each object of an array is a row.
 
-The single values of an object come first. Its arrays of objects follow, each below a heading with its path. Numbers keep their digits, and a key
-that an object repeats keeps all its values.
+The single values of an object come first. Its arrays of objects follow, each below a heading with its path. Numbers
+keep their digits, and a key that an object repeats keeps all its values.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Final, cast
 from responsa_server.domain.errors import DocumentRejected
 from responsa_server.ingest import rejections
 from responsa_server.ingest.formats.csv_rows import MAX_NAME_CHARS, RowWriter, lines
-from responsa_server.ingest.sniff import Original
+from responsa_server.ingest.formats.sniff import Original
 from responsa_server.text.canonical import ParsedDocument
 
 MAX_DEPTH: Final = 200
@@ -32,7 +32,8 @@ _DECODER: Final = json.JSONDecoder(
 def parse(original: Original) -> ParsedDocument:
     """Parse JSON.
 
-    Raises DocumentRejected if the document is not valid JSON, has no values, is nested more than MAX_DEPTH deep, or is larger than the server stores.
+    Raises DocumentRejected if the document is not valid JSON, has no values, is nested more than MAX_DEPTH deep, or is
+    larger than the server stores.
     """
     writer = RowWriter()
     _Document(writer).write(_decoded(original.text, 1))

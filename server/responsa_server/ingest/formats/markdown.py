@@ -1,8 +1,9 @@
-"""Markdown (CommonMark with tables). The decoded file is the canonical text. markdown-it-py finds its structure.
+"""Markdown (CommonMark with tables). The decoded file is the canonical text; of MDX, only its Markdown is.
+markdown-it-py finds its structure.
 
-Only block structure is parsed: inline markup stays as written, and link definitions count as paragraphs. The marks with which site
-generators extend Markdown (containers, admonitions, tabs) do not count as text: the title of such a container counts as a heading, and its content is
-parsed like any other text.
+Only block structure is parsed: inline markup stays as written, and link definitions count as paragraphs. The marks with
+which site generators extend Markdown (containers, admonitions, tabs) do not count as text: the title of such a
+container counts as a heading, and its content is parsed like any other text.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from collections.abc import Iterable, Iterator
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from responsa_server.ingest.sniff import Original
+from responsa_server.ingest.formats.mdx import markdown_of
+from responsa_server.ingest.formats.sniff import Original
 from responsa_server.text.canonical import BlockCollector, BlockKind, ParsedDocument, one_line
 from responsa_server.text.front_matter import front_matter
 from responsa_server.text.inline import lowered, raised
@@ -42,6 +44,8 @@ _MAX_NESTING = 40
 def parse(original: Original) -> ParsedDocument:
     """Parse Markdown. Raises DocumentRejected if the document is not text or has more blocks than the server stores."""
     text = original.text
+    if original.name.lower().endswith(".mdx"):
+        text = markdown_of(text)
     body_start, fields = front_matter(text)
     collector = BlockCollector()
     _collect(text, body_start, collector)
@@ -137,7 +141,8 @@ def _collect(text: str, body_start: int, collector: BlockCollector) -> None:
 
 
 def _readable(lines: Iterable[str]) -> Iterator[str]:
-    """The lines without the marks of site generators, one for one. A container's title becomes a heading, and its content is not indented."""
+    """The lines without the marks of site generators, one for one. A container's title becomes a heading, and its
+    content is not indented."""
     fence = ""
     opened: list[int] = []
     for line in lines:
@@ -146,13 +151,13 @@ def _readable(lines: Iterable[str]) -> Iterator[str]:
             while opened and indent < opened[-1] + _CONTENT_COLUMNS:
                 opened.pop()
         left = line[min(indent, len(opened) * _CONTENT_COLUMNS) :]
-        found = _FENCE.match(left)
+        match = _FENCE.match(left)
         if fence:
-            if found is not None and found.group(1).startswith(fence) and not found.group(2).strip():
+            if match is not None and match.group(1).startswith(fence) and not match.group(2).strip():
                 fence = ""
             yield left
-        elif found is not None and not (found.group(1)[0] == "`" and "`" in found.group(2)):
-            fence = found.group(1)
+        elif match is not None and not (match.group(1)[0] == "`" and "`" in match.group(2)):
+            fence = match.group(1)
             yield left
         elif (container := _INDENTED_CONTAINER.match(line)) is not None:
             opened.append(len(container.group(1)))
@@ -175,8 +180,8 @@ def _add(collector: BlockCollector, kind: BlockKind, place: tuple[int, int] | No
         collector.add(kind, *place, level=level)
 
 
-def _in_characters(found: re.Match[str]) -> str:
-    return (raised if found.group(1).lower() == "sup" else lowered)(found.group(2))
+def _in_characters(match: re.Match[str]) -> str:
+    return (raised if match.group(1).lower() == "sup" else lowered)(match.group(2))
 
 
 def _plain(inline: MarkdownIt, source: str) -> str:

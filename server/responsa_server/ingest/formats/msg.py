@@ -1,6 +1,6 @@
 """E-mail messages of Outlook (.msg): OLE files with a stream for each property ([MS-OXMSG], [MS-OXPROPS]).
 
-The plain body counts if it is not blank, or else the HTML.
+Of the plain body and the HTML, the ones that `eml.chosen` chooses count.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from typing import Any, Final, cast
 import olefile
 
 from responsa_server.ingest import rejections
-from responsa_server.ingest.formats.eml import Mail, MailPart, header, parsed_message
-from responsa_server.ingest.sniff import CHARSETS, Original
+from responsa_server.ingest.formats.eml import Mail, MailPart, chosen, header, parsed_message
+from responsa_server.ingest.formats.sniff import CHARSETS, Original
 from responsa_server.text.canonical import ParsedDocument, one_line
 
 PROPERTIES: Final = "__properties_version1.0"
@@ -59,32 +59,38 @@ def parse(original: Original) -> ParsedDocument:
 
 def _document(file: Any, place: Sequence[str], original: Original) -> ParsedDocument:
     """The document of a message. place: the folder of the file in which it is."""
-    found = _Folder(file, place, _INNER_ROWS_AT if place else _ROWS_AT[PROPERTIES])
-    sent = parsed_message(found.text(_HEADERS).encode())
-    date = found.time(_SENT) or found.time(_RECEIVED)
-    name, address = found.text(_SENDER_NAME), found.text(_SENDER_SMTP) or found.text(_SENDER_ADDRESS)
+    message = _Folder(file, place, _INNER_ROWS_AT if place else _ROWS_AT[PROPERTIES])
+    sent = parsed_message(message.text(_HEADERS).encode())
+    date = message.time(_SENT) or message.time(_RECEIVED)
+    name, address = message.text(_SENDER_NAME), message.text(_SENDER_SMTP) or message.text(_SENDER_ADDRESS)
     headers = {
         "From": header(sent, "From") or (f"{name} <{address}>".strip() if "@" in address else name),
-        "To": header(sent, "To") or found.text(_TO),
-        "Cc": header(sent, "Cc") or found.text(_CC),
+        "To": header(sent, "To") or message.text(_TO),
+        "Cc": header(sent, "Cc") or message.text(_CC),
         "Date": header(sent, "Date") or ("" if date is None else format_datetime(date)),
     }
+    plain, html = _plain(message), _html(message)
+    read = chosen(original, [plain], [html]) if plain and html else (True, True)
+    body, *others = [part for part, one in zip((plain, html), read, strict=True) if part and one] or [None]
     return Mail(
-        one_line(found.text(_SUBJECT)),
+        one_line(message.text(_SUBJECT)),
         {name: one_line(value) for name, value in headers.items()},
         "" if date is None else date.isoformat(),
-        _body(found),
-        [_attachment(file, folder) for folder in found.folders(_ATTACHMENT)],
+        body,
+        [*filter(None, others), *(_attachment(file, folder) for folder in message.folders(_ATTACHMENT))],
     ).document(original)
 
 
-def _body(found: _Folder) -> MailPart | None:
-    if (plain := found.text(_BODY)).strip():
-        return MailPart("", plain.encode(), "text/plain; charset=utf-8")
-    if data := found.data(_HTML, _BYTES):
-        charset = found.charset(_HTML_PAGE)
+def _plain(message: _Folder) -> MailPart | None:
+    plain = message.text(_BODY)
+    return MailPart("", plain.encode(), "text/plain; charset=utf-8") if plain.strip() else None
+
+
+def _html(message: _Folder) -> MailPart | None:
+    if data := message.data(_HTML, _BYTES):
+        charset = message.charset(_HTML_PAGE)
         return MailPart("", data, f"text/html; charset={charset}" if charset else "text/html")
-    if text := found.text(_HTML).strip():
+    if text := message.text(_HTML).strip():
         return MailPart("", text.encode(), "text/html; charset=utf-8")
     return None
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from responsa_server.domain.knowledge import LeftOutKind
+from responsa_server.domain.documents import LeftOutKind
 from responsa_server.ingest.formats.blocks import BlockWriter
-from responsa_server.ingest.sniff import Original, sniff
-from responsa_server.text.canonical import BlockKind, Place
+from responsa_server.ingest.formats.sniff import Original, sniff
+from responsa_server.text.canonical import Place
 
 if TYPE_CHECKING:
     from responsa_server.ingest.formats.table import Parser
@@ -34,10 +34,10 @@ def write_nested(
     try:
         known = outer.format if parse else ""
         inner = sniff(data, name, content_type, formats=outer.formats, known=known)
-        inner.depth, inner.reader = outer.depth + 1, outer.reader
+        inner.depth, inner.reader, inner.parser = outer.depth + 1, outer.reader, outer.parser
         row = outer.formats.named(inner.format)
         assert row is not None, "sniff() must return the name of a format in the table of formats"
-        document = (parse or row.load())(inner)
+        document = (parse or outer.parser(row))(inner)
     except MemoryError:
         raise
     except Exception:  # whatever the parsers raise, the outer file can be read
@@ -49,11 +49,10 @@ def write_nested(
     text = document.canonical_text.encode()
     blocks.part()
     for block in document.blocks:
-        marker = "- " if block.kind is BlockKind.LIST_ITEM else ""
         blocks.write(
             text[block.byte_start : block.byte_end].decode(),
             block.kind,
             block.level,
-            marker,
+            "",
             Place(path=path) if path else None,
         )

@@ -1,15 +1,16 @@
 """Shows the numbers and dates of spreadsheet cells as their number formats say (ISO/IEC 29500-1, section 18.8.30).
 
-Decimals, thousands, percentages, currencies, literal text, dates and times are shown as in the sheet, with English names of months and
-days. Dates in a format that depends on the reader's country are shown as 2024-02-29. Fractions, scientific formats and conditions
-fall back to the plain number.
+Decimals, thousands, percentages, currencies, literal text, dates and times are shown as in the sheet, with English
+names of months and days. Conditions such as [<0.9] choose among the sections of a format. Dates in a format that
+depends on the reader's country are shown as 2024-02-29. Fractions and scientific formats fall back to the plain number.
 """
 
 from __future__ import annotations
 
 import math
+import operator
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -54,6 +55,15 @@ _TOKEN = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 _Token = tuple[str, str]
+_CONDITION = re.compile(r"\[(<>|[<>]=?|=)(-?(?:\d++(?:\.\d*+)?|\.\d++)(?:E[+-]?\d{1,3})?)\]", re.IGNORECASE)
+_COMPARED: Final[Mapping[str, Callable[[float, float], bool]]] = {
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+    "=": operator.eq,
+    "<>": operator.ne,
+}
 
 
 def general(number: float) -> str:
@@ -71,8 +81,8 @@ def compiled(code: str, *, since_1904: bool) -> Shown:
     """The function that shows numbers in the format `code`. since_1904: whether the workbook counts days from 1904."""
     sections = [_tokens(section) for section in _sections(" ".join(code[:_MAX_CODE].split()))]
     showing = [_shown(section, since_1904) for section in sections[:3]]
-    if not showing or any("[" in text for kind, text in sections[0] if kind == "condition"):
-        return general
+    if any(kind == "condition" for section in sections for kind, _ in section):
+        return _conditional(sections[:3], showing)
 
     def shown(number: float) -> str:
         if len(showing) > 2 and number == 0:
@@ -84,15 +94,41 @@ def compiled(code: str, *, since_1904: bool) -> Shown:
     return shown
 
 
+def _conditional(sections: Sequence[Sequence[_Token]], showing: Sequence[Shown]) -> Shown:
+    """Shows a number as the first section whose condition holds. Of two sections without a condition, the first is for
+    negative numbers; a number for which there is no section is plain."""
+    rules: list[tuple[Callable[[float, float], bool], float, Shown]] = []
+    others: list[Shown] = []
+    for section, show in zip(sections, showing, strict=True):
+        found = next((_CONDITION.fullmatch(text) for kind, text in section if kind == "condition"), None)
+        if found is None:
+            others.append(show)
+        else:
+            rules.append((_COMPARED[found.group(1)], float(found.group(2)), show))
+    if len(others) > 1:
+        rules.append((operator.lt, 0.0, others.pop(0)))
+
+    def shown(number: float) -> str:
+        for holds, limit, show in rules:
+            if holds(number, limit):
+                # The section of negative numbers says by itself that they are negative.
+                return show(
+                    -number if number < 0 >= limit and holds in (operator.lt, operator.le) else number
+                )
+        return others[0](number) if others else general(number)
+
+    return shown
+
+
 def _sections(code: str) -> list[str]:
     """The parts of a format for positive numbers, negative numbers and zero. A semicolon inside quotes does not count."""
-    found = [""]
+    sections = [""]
     for match in re.finditer(r'"[^"]*"|\\.|;|.', code, re.DOTALL):
         if match.group() == ";":
-            found.append("")
+            sections.append("")
         else:
-            found[-1] += match.group()
-    return found
+            sections[-1] += match.group()
+    return sections
 
 
 def _tokens(section: str) -> list[_Token]:

@@ -1,4 +1,5 @@
-"""Reads the text of a drawn page (OCR) with RapidOCR, whose wheel contains its models. `make ocr` installs it; the sandbox loads it only if it is turned on."""
+"""Reads the text of a drawn page (OCR) with RapidOCR, whose wheel contains its models. `make ocr` installs it; the
+sandbox loads it only if it is turned on."""
 
 from __future__ import annotations
 
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
     from responsa_server.text.drawn import DrawnPage
 
 _MODELS: Final = Path(rapidocr.__file__).parent / "models"
-# Each model is named with its path, because the library would download a model that it looks for by itself. The detection of lines works on a smaller picture:
+# Each model is named with its path, because the library would download a model that it looks for by itself. The
+# detection of lines works on a smaller picture:
 # its memory and time grow with the number of pixels, and lines of 6 points are still found. A process in the sandbox cannot start threads.
 _SETTINGS: Final[dict[str, Any]] = {
     "Global.log_level": "error",
@@ -58,13 +60,13 @@ class Reader:
         # The library takes the channels in the order blue, green, red.
         pixels = np.frombuffer(page.pixels, np.uint8).reshape(page.height, page.width, 3)[:, :, ::-1]
         try:
-            found = self._engine(np.ascontiguousarray(pixels))
+            result = self._engine(np.ascontiguousarray(pixels))
         except (ONNXRuntimeError, cv2.error):
             raise rejections.parser_limit(
                 "Reading the pages of this PDF by OCR takes more memory than is allowed.",
                 "Raise ingestion.parser_memory_mib, or split the document into smaller files.",
             ) from None
-        if found.txts is None:
+        if result.txts is None:
             return []
         return [
             ReadLine(
@@ -74,5 +76,5 @@ class Reader:
                 float(box[:, 0].max()),
                 float(box[2:, 1].mean()),
             )
-            for box, text in zip(found.boxes, found.txts, strict=True)
+            for box, text in zip(result.boxes, result.txts, strict=True)
         ]

@@ -1,39 +1,43 @@
 """ODT (OpenDocument 1.3, part 3), as a reader of the printed document sees its body.
 
-Tracked changes count as accepted. Text boxes and footnotes follow the paragraph or the table that they belong to; endnotes stand at the end.
-Comments, headers, footers, tables of contents and hidden text are left out. A table that holds tables or headings, or has one cell, serves the layout of the
-page; its cells are read one after the other.
+Tracked changes count as accepted. Text boxes and footnotes follow the paragraph or the table that they belong to;
+endnotes stand at the end. What headers and footers say besides page numbers stands once, before the body. Comments,
+tables of contents, hidden text and placeholders of forms are left out. A table that holds tables or headings, or has
+one cell, serves the layout of the page; its cells are read one after the other.
 """
 
 from __future__ import annotations
 
 import posixpath
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 from xml.etree.ElementTree import Element
 
-from responsa_server.domain.knowledge import LeftOutKind
+from responsa_server.domain.documents import LeftOutKind
 from responsa_server.ingest import rejections
 from responsa_server.ingest.containers import Archive
 from responsa_server.ingest.formats.blocks import NO_MARK, BlockWriter
 from responsa_server.ingest.formats.equations import linear
 from responsa_server.ingest.formats.grid import Cell, placed, write_table
+from responsa_server.ingest.formats.numbering import BULLET, NO_LABEL, Counter, Level, sign_of
 from responsa_server.ingest.formats.office import (
+    PAGE_NUMBER,
     Stated,
     document,
     is_on,
-    numeral,
     properties,
     read_tree,
     tidy,
     tidy_cell,
     whole,
+    write_running,
 )
-from responsa_server.ingest.sniff import Original
+from responsa_server.ingest.formats.sniff import Original
 from responsa_server.text.canonical import BlockKind, ParsedDocument, Place
 from responsa_server.text.inline import Form, marked
-from responsa_server.text.symbols import in_unicode
+from responsa_server.text.symbols import TICKED, UNTICKED, in_unicode
 
 _CONTENT: Final = "content.xml"
 _MANIFEST: Final = "META-INF/manifest.xml"
@@ -45,6 +49,7 @@ _UNREAD: Final = frozenset(
         "text:tracked-changes",
         "text:ruby-text",
         "text:note-citation",
+        "text:number",
         "text:sequence-decls",
         "text:variable-decls",
         "text:user-field-decls",
@@ -61,17 +66,18 @@ _UNREAD: Final = frozenset(
         "draw:glue-point",
     }
 )
+# The elements of fields of forms.
+_FIELDS: Final = frozenset(
+    {"draw:control", "text:text-input", "text:drop-down", "loext:content-control", "field:fieldmark"}
+)
 _LEFT_OUT: Final = {
     LeftOutKind.COMMENT: "office:annotation",
     LeftOutKind.PICTURE: "draw:image",
     LeftOutKind.EMBEDDED_FILE: "draw:object",
 }
 """What is counted as left out. Charts are embedded files."""
-_LEVELS: Final = (
-    "text:list-level-style-number",
-    "text:list-level-style-bullet",
-    "text:list-level-style-image",
-)
+_BULLETED: Final = ("text:list-level-style-bullet", "text:list-level-style-image")
+_NUMBER: Final = re.compile(r"%([1-9]|10)%")
 
 
 def parse(original: Original) -> ParsedDocument:
@@ -85,9 +91,26 @@ def parse(original: Original) -> ParsedDocument:
     reader = _Reader(
         archive,
         lists={name: levels for one in trees for name, levels in _lists(one)},
-        outline={level: style for one in trees for level, style in _outline(one)},
+        outline={
+            level: style
+            for one in trees
+            for top in one.iter("text:outline-style")
+            for level, style in _levels(top).items()
+        },
         hidden={name for one in trees for name in _hidden_styles(one)},
         styles={one.get("style:name", ""): one for top in trees for one in top.iter("style:style")},
+    )
+    for one in tree.iter("office:forms"):
+        reader.controls.update(
+            (node.get(name, ""), node) for node in one.iter() for name in ("form:id", "xml:id")
+        )
+    body_start = write_running(
+        reader.blocks,
+        _running_lines(reader, trees[0]),
+        {
+            said.title,
+            *(tidy_cell("".join(one.itertext())) for one in tree.iter() if one.tag in ("text:p", "text:h")),
+        },
     )
     for body in tree.iter("office:text"):
         reader.read(body)
@@ -101,7 +124,22 @@ def parse(original: Original) -> ParsedDocument:
         said.title or blocks.collector.first_heading(),
         said,
         "The OpenDocument file has no text. Upload a document with visible text.",
+        body_start,
     )
+
+
+def _running_lines(reader: _Reader, tree: Element) -> Iterator[tuple[str, str]]:
+    """The paths and texts of the lines of headers and footers. tree: the styles, with the layouts of pages."""
+    for node in (one for page in tree.iter("style:master-page") for one in page):
+        kind = next((one for one in ("header", "footer") if node.tag.startswith(f"style:{one}")), "")
+        if kind and node.get("style:display", "true") == "true":
+            for part in node.iter():
+                if part.tag in ("text:page-number", "text:page-count"):
+                    part.tag, part.text = "text:span", PAGE_NUMBER
+                elif part.tag == "text:tab":
+                    part.tag = "text:line-break"
+            for part in reader.lines(node):
+                yield kind, part
 
 
 def _is_encrypted(archive: Archive) -> bool:
@@ -112,39 +150,47 @@ def _is_encrypted(archive: Archive) -> bool:
     return next(read_tree(archive, _MANIFEST).iter("manifest:encryption-data"), None) is not None
 
 
-@dataclass(frozen=True, slots=True)
-class _Level:
-    """One level of a list. form: as `numeral` takes it, "-" for bullets, or '' for no number. above: the number of levels in the label."""
-
-    form: str
-    prefix: str
-    suffix: str
-    start: int
-    above: int
-
-
-_BULLET: Final = _Level("-", "", "", 1, 1)
-
-
-def _lists(tree: Element) -> Iterator[tuple[str, dict[int, _Level]]]:
+def _lists(tree: Element) -> Iterator[tuple[str, dict[int, Level]]]:
     for one in tree.iter("text:list-style"):
-        yield one.get("style:name", ""), {whole(node.get("text:level"), 1, 10): _level(node) for node in one}
+        yield one.get("style:name", ""), _levels(one)
 
 
-def _outline(tree: Element) -> Iterator[tuple[int, _Level]]:
-    for one in tree.iter("text:outline-level-style"):
-        yield whole(one.get("text:level"), 1, 10), _level(one)
+def _levels(style: Element) -> dict[int, Level]:
+    """The levels of a list, or of the headings, from 0."""
+    nodes = {whole(node.get("text:level"), 1, 10) - 1: node for node in style}
+    forms = {level: _number_form(node) for level, node in nodes.items()}
+    return {level: _level(node, level, forms) for level, node in nodes.items()}
 
 
-def _level(node: Element) -> _Level:
-    if node.tag in _LEVELS[1:]:
-        return _BULLET
-    return _Level(
-        node.get("style:num-format", ""),
-        node.get("style:num-prefix", ""),
-        node.get("style:num-suffix", ""),
+def _number_form(node: Element) -> str:
+    """The form of a level's numbers, as `numeral` takes it. LibreOffice writes forms that OpenDocument lacks by their
+    first numbers, such as "01, 02, 03, ..."."""
+    if node.tag in _BULLETED:
+        return BULLET
+    form = node.get("style:num-format", "").partition(",")[0].strip()
+    return form * 2 if is_on(node.get("style:num-letter-sync")) and form in ("a", "A") else form
+
+
+def _level(node: Element, level: int, forms: Mapping[int, str]) -> Level:
+    if forms[level] == BULLET:
+        properties = node.find("style:text-properties")
+        font = properties.get("style:font-name", "") if properties is not None else ""
+        return Level(BULLET, sign=sign_of(node.get("text:bullet-char", ""), font))
+    stated = node.get("style:num-list-format") or node.get("loext:num-list-format")
+    if stated is not None:
+        # Every other part is the number of a level, from 1.
+        parts = [
+            int(part) - 1 if place % 2 else part for place, part in enumerate(_NUMBER.split(stated[:100]))
+        ]
+    else:
+        above = range(max(level + 1 - whole(node.get("text:display-levels"), 1, 10), 0), level + 1)
+        numbers = [one for one in above if forms.get(one, BULLET) not in (BULLET, NO_LABEL)]
+        dotted = [part for one in numbers for part in (".", one)][1:]
+        parts = [node.get("style:num-prefix", ""), *dotted, node.get("style:num-suffix", "")]
+    return Level(
+        forms[level],
+        tuple(parts) if forms[level] != NO_LABEL else (),
         whole(node.get("text:start-value"), 1, 999_999),
-        whole(node.get("text:display-levels"), 1, 10),
     )
 
 
@@ -164,33 +210,19 @@ class _Style:
 
 
 def _resolve(name: str, styles: Mapping[str, Element]) -> _Style:
-    found: dict[str, str] = {}
+    attributes: dict[str, str] = {}
     seen: set[str] = set()
     while name in styles and name not in seen and len(seen) < 50:
         seen.add(name)
         properties = styles[name].find("style:text-properties")
-        found = {**(properties.attrib if properties is not None else {}), **found}
+        attributes = {**(properties.attrib if properties is not None else {}), **attributes}
         name = styles[name].get("style:parent-style-name", "")
-    position = found.get("style:text-position", "").split(" ")[0]
+    position = attributes.get("style:text-position", "").split(" ")[0]
     shift = 1 if position == "super" else -1 if position == "sub" else 0
     if position.endswith("%") and position.strip("-%0."):
         shift = -1 if position.startswith("-") else 1
-    lines = (found.get(f"style:text-line-through-{kind}", "none") for kind in ("style", "type"))
-    return _Style(found.get("style:font-name", ""), Form(shift, any(line != "none" for line in lines)))
-
-
-def _label(levels: Mapping[int, _Level], counts: Mapping[int, int], level: int) -> str:
-    """The label of an item: '' if its level has no numbers."""
-    own = levels.get(level, _BULLET)
-    if own.form in ("-", ""):
-        return own.form
-    first = max(level - own.above + 1, 1)
-    numbers = [
-        numeral(counts.get(one, levels[one].start), levels[one].form)
-        for one in range(first, level + 1)
-        if one in levels and levels[one].form not in ("-", "")
-    ]
-    return tidy_cell(f"{own.prefix}{'.'.join(numbers)}{own.suffix}")
+    lines = (attributes.get(f"style:text-line-through-{kind}", "none") for kind in ("style", "type"))
+    return _Style(attributes.get("style:font-name", ""), Form(shift, any(line != "none" for line in lines)))
 
 
 @dataclass(slots=True)
@@ -199,31 +231,35 @@ class _List:
 
     style: str
     level: int
-    counts: dict[int, int]
+    counter: Counter
     marker: str = NO_MARK
 
 
 @dataclass(slots=True)
 class _Reader:
     archive: Archive
-    lists: Mapping[str, Mapping[int, _Level]]
-    outline: Mapping[int, _Level]
+    lists: Mapping[str, Mapping[int, Level]]
+    outline: Mapping[int, Level]
     hidden: set[str]
     styles: Mapping[str, Element]
     resolved: dict[str, _Style] = field(default_factory=dict[str, _Style])
+    controls: dict[str, Element] = field(default_factory=dict[str, Element])
+    """The controls of forms by id."""
     equations: dict[str, str] = field(default_factory=dict[str, str])
     """The texts of the formulas that stand in separate parts, by part."""
     blocks: BlockWriter = field(default_factory=BlockWriter)
     open: list[_List] = field(default_factory=list[_List])
     """The open lists, outermost first."""
-    counted: dict[str, dict[int, int]] = field(default_factory=dict[str, dict[int, int]])
+    counted: dict[str, Counter] = field(default_factory=dict[str, Counter])
     """The numbers of the last list of each style, for lists that continue it."""
-    headings: dict[int, int] = field(default_factory=dict[int, int])
+    headings: Counter = field(default_factory=Counter)
     waiting: list[tuple[str, Element]] = field(default_factory=list[tuple[str, Element]])
     """The footnotes and text boxes that follow the current block, with the path of each."""
     endnotes: list[tuple[str, Element]] = field(default_factory=list[tuple[str, Element]])
     path: str = ""
     """The path of the footnote or text box that is being read; '' in the body."""
+    cell: list[str] | None = None
+    """The paragraphs of the cell that is being read, if one is."""
     paragraphs: int = 0
     tables: int = 0
     noted: int = 0
@@ -243,6 +279,20 @@ class _Reader:
                     self.read(child)
                 case _:
                     pass
+
+    def lines(self, node: Element) -> Iterator[str]:
+        """The texts of the paragraphs and of the rows of tables in a header or footer, and in its text boxes."""
+        for child in node:
+            if child.tag == "table:table":
+                for row in _rows(child):
+                    yield "\t".join(" ".join(self.lines(cell)) for cell in row)
+            elif child.tag in ("text:p", "text:h"):
+                yield self.inline(child)
+            else:
+                yield from self.lines(child)
+            waiting, self.waiting = self.waiting, []
+            for _, box in waiting:
+                yield from self.lines(box)
 
     def finish(self) -> None:
         """Write what has waited until the end of the document."""
@@ -277,6 +327,12 @@ class _Reader:
         if self.is_hidden(node):
             return
         text = self.inline(node)
+        if self.cell is not None:
+            marker = NO_MARK
+            if self.open:
+                marker, self.open[-1].marker = self.open[-1].marker, NO_MARK
+            self.cell.append(text if marker in (NO_MARK, f"{BULLET} ") else marker + text)
+            return
         if text:
             if not self.path:
                 self.paragraphs += 1
@@ -287,7 +343,7 @@ class _Reader:
     def write(self, node: Element, text: str) -> None:
         if node.tag == "text:h":
             level = whole(node.get("text:outline-level"), 1, 10)
-            if (label := self.number(node, level)) not in ("", "-"):
+            if (label := self.number(node, level)) not in (NO_LABEL, BULLET):
                 text = f"{label} {text}"
             self.blocks.write(text, BlockKind.HEADING, min(max(level, 1), 6), place=self.place())
         elif node.get("text:style-name") == "Title":
@@ -300,32 +356,30 @@ class _Reader:
             self.blocks.write(text, BlockKind.PARAGRAPH, place=self.place())
 
     def number(self, heading: Element, level: int) -> str:
-        if is_on(heading.get("text:is-list-header")) or level not in self.outline:
-            return ""
-        _count(self.headings, level, self.outline[level].start, heading.get("text:start-value"))
-        return _label(self.outline, self.headings, level)
+        if is_on(heading.get("text:is-list-header")) or level - 1 not in self.outline:
+            return NO_LABEL
+        return _counted(self.headings, self.outline, level - 1, heading)
 
     def list(self, node: Element) -> None:
         above = self.open[-1] if self.open else None
         style = node.get("text:style-name") or (above.style if above is not None else "")
         level = min(above.level + 1, 10) if above is not None else 1
-        counts: dict[int, int] = above.counts if above is not None and above.style == style else {}
+        counter = above.counter if above is not None and above.style == style else Counter()
         if above is None and (
             is_on(node.get("text:continue-numbering")) or node.get("text:continue-list") is not None
         ):
-            counts = self.counted.get(style, counts)
-        self.counted[style] = counts
+            counter = self.counted.get(style, counter)
+        self.counted[style] = counter
         levels = self.lists.get(style, {})
-        opened = _List(style, level, counts)
+        if level - 1 not in levels:
+            levels = {**levels, level - 1: Level(BULLET)}
+        opened = _List(style, level, counter)
         self.open.append(opened)
         for item in node:
-            if item.tag == "text:list-item":
-                start = levels[level].start if level in levels else 1
-                # An item that holds only a list of the next level has no number.
-                if any(one.tag in ("text:p", "text:h") for one in item):
-                    _count(counts, level, start, item.get("text:start-value"))
-                    label = _label(levels, counts, level)
-                    opened.marker = f"{label} " if label else NO_MARK
+            # An item that holds only a list of the next level has no number.
+            if item.tag == "text:list-item" and any(one.tag in ("text:p", "text:h") for one in item):
+                label = _counted(counter, levels, level - 1, item)
+                opened.marker = f"{label} " if label else NO_MARK
             if item.tag in ("text:list-item", "text:list-header"):
                 self.read(item)
         self.open.pop()
@@ -350,7 +404,10 @@ class _Reader:
 
     def collect(self, node: Element, parts: list[str], style: _Style) -> None:
         def add(text: str) -> None:
-            parts.append(marked(in_unicode(_flat(text), style.font), style.form))
+            # The characters of the file. Its line breaks are white space, unlike the line breaks that elements stand for.
+            parts.append(
+                marked(in_unicode(text.replace("\n", " ").replace("\r", " "), style.font), style.form)
+            )
 
         if node.text:
             add(node.text)
@@ -364,6 +421,12 @@ class _Reader:
                     parts.append("\n")
                 case "text:note":
                     self.note(child)
+                case "draw:control":
+                    parts.append(_entry(self.controls.get(child.get("draw:control", ""))))
+                case "field:fieldmark":
+                    parts.append(_field_entry(child))
+                case "loext:content-control" if is_on(child.get("loext:showing-place-holder")):
+                    pass
                 case "draw:text-box":
                     self.box(child)
                 case "draw:frame" | "draw:g" | "draw:a":
@@ -429,19 +492,15 @@ class _Reader:
     def cells(self, row: Element, *, header: bool) -> Iterator[Cell]:
         """A row's cells, without those that a merged cell covers. header: whether the row names the columns."""
         for cell in row.findall("table:table-cell"):
-            text = tidy_cell("\n".join(self.inline(paragraph) for paragraph in self.paragraphs_in(cell)))
+            lists, self.open, self.cell = self.open, [], []
+            self.read(cell)
+            text = tidy_cell("\n".join(self.cell))
+            self.open, self.cell = lists, None
             rows = whole(cell.get("table:number-rows-spanned"), 1, 9_999)
             columns = whole(cell.get("table:number-columns-spanned"), 1, 9_999)
             repeated = whole(cell.get("table:number-columns-repeated"), 1, _MAX_REPEATED)
-            yield from [Cell(text, rows, columns, header)] * repeated
-
-    def paragraphs_in(self, node: Element) -> Iterator[Element]:
-        for child in node:
-            if child.tag == "text:p":
-                if not self.is_hidden(child):
-                    yield child
-            elif child.tag not in _UNREAD and not self.is_hidden(child):
-                yield from self.paragraphs_in(child)
+            entered = any(one.tag in _FIELDS for one in cell.iter())
+            yield from [Cell(text, rows, columns, header, entered)] * repeated
 
 
 def _rows(table: Element) -> Iterator[Element]:
@@ -452,12 +511,57 @@ def _rows(table: Element) -> Iterator[Element]:
             yield from _rows(child)
 
 
-def _count(counts: dict[int, int], level: int, start: int, stated: str | None) -> None:
-    counts[level] = whole(stated, start, 999_999) if stated is not None else counts.get(level, start - 1) + 1
-    for deeper in [count for count in counts if count > level]:
-        del counts[deeper]
+def _counted(counter: Counter, levels: Mapping[int, Level], level: int, item: Element) -> str:
+    """Count an item or a heading, which may state its own number, and return its label."""
+    stated = item.get("text:start-value")
+    return tidy_cell(counter.count(levels, level, whole(stated, 1, 999_999) if stated else None))
 
 
-def _flat(text: str) -> str:
-    """The characters of the file. Its line breaks are white space, unlike the line breaks that elements stand for."""
-    return text.replace("\n", " ").replace("\r", " ")
+def _entry(control: Element | None) -> str:
+    """What a control of a form shows: its box and label, its value, or what is chosen. Buttons, hidden fields and
+    passwords show no state."""
+    if control is None:
+        return ""
+
+    def stated(*names: str) -> str:
+        return next((value for name in names if (value := control.get(f"form:{name}")) is not None), "")
+
+    match control.tag:
+        case "form:checkbox":
+            box = TICKED if stated("current-state", "state") == "checked" else UNTICKED
+            return f"{box} {stated('label')}"
+        case "form:radio":
+            box = TICKED if is_on(stated("current-selected", "selected")) else UNTICKED
+            return f"{box} {stated('label')}"
+        case "form:listbox":
+            options = control.iter("form:option")
+            chosen = (
+                one for one in options if is_on(one.get("form:current-selected", one.get("form:selected")))
+            )
+            return ", ".join(one.get("form:label", "") for one in chosen)
+        case (
+            "form:text"
+            | "form:textarea"
+            | "form:formatted-text"
+            | "form:number"
+            | "form:date"
+            | "form:time"
+            | "form:combobox"
+        ):
+            return stated("current-value", "value")
+        case _:
+            return ""
+
+
+def _field_entry(mark: Element) -> str:
+    """What a box to tick or a drop-down list of a form from Word shows; '' for other fields."""
+    parameters = [(one.get("field:name", ""), one.get("field:value", "")) for one in mark.iter("field:param")]
+    said = dict(parameters)
+    match mark.get("field:type", "").rpartition(".")[2]:
+        case "FORMCHECKBOX":
+            return TICKED if is_on(said.get("Checkbox_Checked")) else UNTICKED
+        case "FORMDROPDOWN":
+            entries = [value for name, value in parameters if name == "Dropdown_ListEntry"]
+            return "".join(entries[whole(said.get("Dropdown_Selected"), 0, len(entries)) :][:1])
+        case _:
+            return ""

@@ -8,19 +8,18 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 from xml.etree.ElementTree import Element, TreeBuilder
 from xml.parsers import expat
 
-from responsa_server.domain.errors import DocumentRejected
-from responsa_server.domain.knowledge import LeftOutKind
+from responsa_server.domain.documents import LeftOutKind
 from responsa_server.ingest import rejections
 from responsa_server.ingest.containers import Archive, printable
 from responsa_server.ingest.formats.blocks import BlockWriter
-from responsa_server.ingest.sniff import Original
-from responsa_server.text.canonical import ParsedDocument, one_line
+from responsa_server.ingest.formats.sniff import Original
+from responsa_server.text.canonical import BlockKind, ParsedDocument, Place, one_line
 from responsa_server.text.inline import settled
 
 MAX_DEPTH: Final = 200
@@ -34,6 +33,7 @@ _PREFIXES: Final = {
     f"{_OOXML}presentationml/2006/main": "p",
     f"{_OOXML}drawingml/2006/main": "a",
     f"{_OOXML}drawingml/2006/diagram": "dgm",
+    f"{_OOXML}drawingml/2006/chart": "c",
     f"{_OOXML}officeDocument/2006/relationships": "r",
     f"{_OOXML}officeDocument/2006/math": "m",
     f"{_OOXML}markup-compatibility/2006": "mc",
@@ -41,7 +41,13 @@ _PREFIXES: Final = {
     f"{_OOXML}package/2006/relationships": "rel",
     "http://purl.org/dc/elements/1.1/": "dc",
     "http://purl.org/dc/terms/": "dcterms",
-    **{f"{_ODF}{name}:1.0": name for name in ("office", "text", "table", "style", "manifest", "meta")},
+    **{
+        f"{_ODF}{name}:1.0": name for name in ("office", "text", "table", "style", "form", "manifest", "meta")
+    },
+    # What LibreOffice adds to OpenDocument: content controls, and the fields of forms of Word.
+    "urn:org:documentfoundation:names:experimental:office:xmlns:loext:1.0": "loext",
+    "urn:openoffice:names:experimental:ooo-ms-interop:xmlns:field:1.0": "field",
+    "http://www.w3.org/XML/1998/namespace": "xml",
     f"{_ODF}drawing:1.0": "draw",
     f"{_ODF}presentation:1.0": "presentation",
     "http://www.w3.org/1998/Math/MathML": "math",
@@ -53,22 +59,6 @@ _SPACES = re.compile(r"[^\S\n\u00a0\u202f]+")
 _SOFT_HYPHEN = "\u00ad"
 # Most texts need no change, and this search is much cheaper than the change.
 _UNTIDY = re.compile(r"[\u00ad\n\x01-\x07]|[^\S\u00a0\u202f ]|  |\A | \Z")
-_NUMBERED_FORMS = frozenset("1aAiI")
-_ROMAN = (
-    (1000, "m"),
-    (900, "cm"),
-    (500, "d"),
-    (400, "cd"),
-    (100, "c"),
-    (90, "xc"),
-    (50, "l"),
-    (40, "xl"),
-    (10, "x"),
-    (9, "ix"),
-    (5, "v"),
-    (4, "iv"),
-    (1, "i"),
-)
 
 
 class Names(dict[str, str]):
@@ -111,7 +101,9 @@ def read_events(
             parser.Parse(piece)
         parser.Parse(b"", True)
     except (expat.ExpatError, LookupError, ValueError):
-        raise _damaged(part) from None
+        raise rejections.malformed(
+            f'The XML of the part "{printable(part)}" of the document is damaged.'
+        ) from None
 
 
 def read_tree(archive: Archive, part: str) -> Element:
@@ -144,10 +136,6 @@ def read_tree(archive: Archive, part: str) -> Element:
     return builder.close()
 
 
-def _damaged(part: str) -> DocumentRejected:
-    return rejections.malformed(f'The XML of the part "{printable(part)}" of the document is damaged.')
-
-
 @dataclass(frozen=True, slots=True)
 class Related:
     """One relationship of a part. kind: the last component of its type, such as "styles". part: the name of the part that it leads to."""
@@ -162,14 +150,14 @@ def related(archive: Archive, part: str = "") -> dict[str, Related]:
     name = posixpath.join(folder, "_rels", f"{base}.rels")
     if name not in archive:
         return {}
-    found: dict[str, Related] = {}
+    relationships: dict[str, Related] = {}
     for one in read_tree(archive, name).iter("rel:Relationship"):
         if one.get("TargetMode") == "External":
             continue
         target = posixpath.join("/", folder, one.get("Target", "").replace("\\", "/"))
         path = posixpath.normpath(target).lstrip("/")
-        found[one.get("Id", "")] = Related(one.get("Type", "").rpartition("/")[2], path)
-    return found
+        relationships[one.get("Id", "")] = Related(one.get("Type", "").rpartition("/")[2], path)
+    return relationships
 
 
 def main_part(archive: Archive) -> str:
@@ -201,7 +189,8 @@ def stated(archive: Archive) -> Stated:
 
 
 def properties(tree: Element) -> Stated:
-    """What the properties of an OPC package or of an OpenDocument package state. The first author and the first date come before those of later changes."""
+    """What the properties of an OPC package or of an OpenDocument package state. The first author and the first date
+    come before those of later changes."""
 
     def text(*names: str) -> str:
         found = (next(tree.iter(name), None) for name in names)
@@ -216,13 +205,37 @@ def properties(tree: Element) -> Stated:
     )
 
 
+PAGE_NUMBER: Final = "\ufdd0"
+"""Stands for a page number in the text of a header or footer. It is a noncharacter, so no document has it."""
+
+
+def write_running(
+    blocks: BlockWriter, lines: Iterable[tuple[str, str]], seen: set[str], page: int = 0
+) -> int:
+    """Write what the headers and footers of the pages say, each text once, as paragraphs before the body, because it is
+    about the whole document.
+
+    lines: the path and the text of each line. Its parts between tabs and line breaks that have a PAGE_NUMBER are left
+    out. seen: what the document says anyway; gets the texts that are written. Returns where the body begins.
+    """
+    for path, line in lines:
+        parts = [tidy_cell(part) for part in re.split(r"[\t\n]", line) if PAGE_NUMBER not in part]
+        text = " | ".join(filter(None, parts))
+        if text and text not in seen:
+            seen.add(text)
+            blocks.write(text, BlockKind.PARAGRAPH, place=Place(page, path=path))
+    return blocks.length
+
+
 def document(
-    original: Original, blocks: BlockWriter, title: str, said: Stated, nothing: str
+    original: Original, blocks: BlockWriter, title: str, said: Stated, nothing: str, body: int = 0
 ) -> ParsedDocument:
-    """The parsed document. nothing: the sentence about a document without text. Raises DocumentRejected if there is no text."""
+    """The parsed document. nothing: the sentence about a document without text. body: where the text begins that may
+    give the title. Raises DocumentRejected if there is no text."""
     text = blocks.text
     if not text.strip():
         raise rejections.empty(nothing)
+    title = title or (one_line(text[body:].strip().partition("\n")[0]) if body else "")
     return blocks.collector.document(
         text,
         format_name=original.format,
@@ -236,7 +249,7 @@ def document(
 
 _MEMBERS_LEFT_OUT: Final = {
     LeftOutKind.PICTURE: re.compile(r"(?:word|xl|ppt)/media/.+|pictures/.+"),
-    LeftOutKind.CHART: re.compile(r"(?:word|xl|ppt)/charts?/chart\d*\.xml"),
+    LeftOutKind.CHART: re.compile(r"(?:word|xl|ppt)/charts?/chart(?:Ex)?\d*\.xml"),
     LeftOutKind.EMBEDDED_FILE: re.compile(r"(?:word|xl|ppt)/embeddings/.+"),
 }
 _COMMENTS: Final = re.compile(
@@ -245,7 +258,8 @@ _COMMENTS: Final = re.compile(
 
 
 def count_left_out(original: Original, archive: Archive) -> None:
-    """Count the parts of an OPC package that no parser reads. Hidden sheets and slides are counted by their parsers."""
+    """Count the parts of an OPC package that no parser reads, and its charts, each of which counts until it is read.
+    Hidden sheets and slides are counted by their parsers."""
     for kind, pattern in _MEMBERS_LEFT_OUT.items():
         original.left_out[kind] += sum(1 for name in archive.members if pattern.fullmatch(name))
     for name in archive.members:
@@ -270,7 +284,8 @@ def understood(alternatives: Element) -> Element | None:
 
 
 def tidy(text: str) -> str:
-    """A paragraph's text: with its marked runs settled, without soft hyphens, and with one space for each run of spaces and tabs. Line breaks stay."""
+    """A paragraph's text: with its marked runs settled, without soft hyphens, and with one space for each run of spaces
+    and tabs. Line breaks stay."""
     if _UNTIDY.search(text) is None:
         return text if text.strip() else ""
     lines = _SPACES.sub(" ", settled(text).replace(_SOFT_HYPHEN, "").replace("\r", "\n")).split("\n")
@@ -293,23 +308,3 @@ def whole(attribute: str | None, default: int, highest: int) -> int:
     if attribute is None or not re.fullmatch(r"[0-9]{1,9}", attribute):
         return default
     return min(int(attribute), highest)
-
-
-def numeral(number: int, form: str) -> str:
-    """A number as the label of a list item. form: "1", "a", "A", "i" or "I", as in OpenDocument and in HTML."""
-    if form not in _NUMBERED_FORMS or not 0 < number < 600:
-        return str(number)
-    if form == "1":
-        return str(number)
-    if form in "aA":
-        letters = chr(ord("a") + (number - 1) % 26) * ((number - 1) // 26 + 1)
-    else:
-        letters = "".join(_romans(number))
-    return letters.upper() if form in "AI" else letters
-
-
-def _romans(number: int) -> Iterator[str]:
-    for value, letters in _ROMAN:
-        while number >= value:
-            yield letters
-            number -= value

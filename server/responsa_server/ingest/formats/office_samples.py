@@ -37,7 +37,8 @@ def relationships(links: Mapping[str, str]) -> str:
 DOCX: Final = zipped(
     {
         "_rels/.rels": relationships({"word/document.xml": "officeDocument"}),
-        "word/document.xml": f'<w:document xmlns:w="{_OOXML}wordprocessingml/2006/main"><w:body><w:p><w:r><w:t>Text</w:t></w:r></w:p></w:body>'
+        "word/document.xml": "<w:document "
+        f'xmlns:w="{_OOXML}wordprocessingml/2006/main"><w:body><w:p><w:r><w:t>Text</w:t></w:r></w:p></w:body>'
         "</w:document>",
     }
 )

@@ -1,8 +1,9 @@
 """Turns the lines of printed pages into headings, paragraphs, list items and table rows in reading order. Pure.
 
-A page's lines come in the order in which the file draws them. Most programs draw text in reading order, so this order is kept except where
-a line is drawn after lines that stand below it. Lines that follow each other closely form a stack: a paragraph, a table cell or a heading.
-Stacks side by side form the rows of a table, or columns if their lines are long. Lines that repeat at the top or bottom of pages are left out.
+A page's lines come in the order in which the file draws them. Most programs draw text in reading order, so this order
+is kept except where a line is drawn after lines that stand below it. Lines that follow each other closely form a stack:
+a paragraph, a table cell or a heading. Stacks side by side form the rows of a table. Columns of running text are found
+before, by the edge at which their lines begin. What repeats at the top or bottom of pages comes once, before the text.
 """
 
 from __future__ import annotations
@@ -12,13 +13,15 @@ from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import islice, pairwise, zip_longest
+from functools import cached_property
+from itertools import chain, islice, pairwise, zip_longest
 from typing import cast
 
 from responsa_server.ingest.formats.blocks import line_of_cells
 from responsa_server.text.canonical import BlockKind
 from responsa_server.text.headed import contents_lines
 from responsa_server.text.headers import SAMPLE_ROWS, header_rows
+from responsa_server.text.lexical import STOPWORDS, language_of
 
 HYPHEN = "\ufffe"
 """Stands for a hyphen that the file's reader recognised as one at the end of a line."""
@@ -49,11 +52,25 @@ _LOOK_BACK = 200
 """The number of stacks above which one that is drawn too late is looked for."""
 _FIRST_DRAWN = 6
 """The number of lines among which a program that draws head and foot before the text draws them."""
-_COLUMN_WORDS = 4.5
+_MIN_COLUMN = 11.0
+"""The least width of a column of text, in sizes of the text."""
+_COLUMN_LINES = 3
+_COLUMN_WORDS = 3.5
+_INDENT = 4.5
+_RAGGED = 6.0
+"""How far from the edge of its column a full line ends at most, in sizes of the text."""
+_MAX_EDGES = 8
+_MAX_DEPTH = 8
 _LEVELS = 6
 _LONG_LINE = 30
 _MAX_JOINED_CHARS = 3000
 """A paragraph that is longer than this is not joined with its continuation, because a block has one place."""
+
+_HEADER_GAP = 2.0
+"""The largest distance between the header of a table and its first row, in sizes of the text."""
+_COUNT = "\0"
+"""Stands for a number that differs from page to page."""
+_PARTS = re.compile(r"[|,;·•/()\[\]]|(?<=\s)[-–—](?=\s)")
 
 _PAGE_NUMBER = re.compile(r"(?<!\d)\d{1,6}(?!\d)")
 _MARK = re.compile(
@@ -65,13 +82,15 @@ _ENDED = re.compile(r"[.!?:;…。！？؟][\"'”’»)\]]*\Z")
 _UNSPACED = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]")
 _LAST_WORD = re.compile(r"(?<![^\W\d_])(?:(?<![^\W\d_]-)[^\W\d_]++)?(?:-[^\W\d_]++)*+\Z")
 _FIRST_WORD = re.compile(r"[^\W\d_]+")
-_COMPOUND = re.compile(r"(?<![^\W\d_])[^\W\d_]++(?:-[^\W\d_]++)++")
+_WORDS = re.compile(r"(?<![^\W\d_])(?<![^\W\d_]-)[^\W\d_]++(?:-[^\W\d_]++)*+(?!-?\Z)")
+_SAMPLE_LINES = 100
 
 
 @dataclass(slots=True)
 class Line:
-    """A line of text, or a part of one. The edges, the baseline and the size of the letters are in points; the top left corner of the page, as it
-    is shown, is the origin. rtl: whether the line is read from right to left.
+    """A line of text, or a part of one. The edges, the baseline and the size of the letters are in points; the top left
+    corner of the page, as it is shown, is the origin. rtl: whether the line is read from right to left. alone: whether
+    it is a paragraph for itself.
     """
 
     text: str
@@ -82,6 +101,7 @@ class Line:
     base: float
     size: float
     rtl: bool = False
+    alone: bool = False
 
 
 @dataclass(slots=True)
@@ -111,6 +131,8 @@ class PageBlock:
     size: float = 0.0
     broken: bool = False
     """Whether the last line of a paragraph fills its column, so that the paragraph may go on elsewhere."""
+    running: bool = False
+    """Whether it repeats on the pages."""
 
 
 @dataclass(slots=True)
@@ -161,13 +183,14 @@ def arrange(pages: Sequence[Page]) -> list[PageBlock]:
     """The blocks of the document in reading order."""
     body = _body_size(pages)
     running = _running(pages, body)
+    parts: list[PageBlock] = []
     # If nothing else stands on any page, the lines that repeat are the text.
     if running and any(id(line) not in running for page in pages for line in page.lines):
+        parts = list(_running_blocks(pages, running))
         for page in pages:
             page.lines = [line for line in page.lines if id(line) not in running]
     _leave_out_contents(pages)
     compounds = _Compounds(pages)
-    parts: list[PageBlock] = []
     for page in pages:
         for part in _page_parts(page, body, compounds):
             if not _continued(parts, part, body, compounds):
@@ -198,24 +221,25 @@ def _leave_out_contents(pages: Sequence[Page]) -> None:
 
 
 def _running(pages: Sequence[Page], body: float) -> set[int]:
-    """The ids of the lines that repeat at the same height of several pages, but for a number that counts the pages, and that have no other line between them
-    and the edge of their page. Cells of a table may repeat too, but other cells of their rows do not. body: the size of most letters.
+    """The ids of the lines that repeat at the same height of several pages, but for a number that counts the pages, and
+    that have no other line between them and the edge of their page. Cells of a table may repeat too, but other cells of
+    their rows do not. body: the size of most letters.
     """
     least = min(_REPEATED, max(2, len(pages)))
     if len(pages) < least:
         return set()
-    found: defaultdict[str, list[tuple[float, int, int]]] = defaultdict(list)
+    places: defaultdict[str, list[tuple[float, int, int]]] = defaultdict(list)
     for lines in _alike(pages):
         if len(lines) < least:
             continue
         for line, page, height in lines:
             place = height, page, id(line)
-            found[line.text].append(place)
+            places[line.text].append(place)
             if line.size < _HEADING * body:  # headings may count too
                 for reading in _readings(line.text, page):
-                    found[reading].append(place)
+                    places[reading].append(place)
     repeated: set[int] = set()
-    for lines in found.values():
+    for lines in places.values():
         if len(lines) < least:
             continue
         lines.sort()
@@ -229,9 +253,38 @@ def _running(pages: Sequence[Page], body: float) -> set[int]:
     return {one for page in pages for one in _outermost(page, repeated)} if repeated else repeated
 
 
+def _running_blocks(pages: Sequence[Page], running: Container[int]) -> Iterator[PageBlock]:
+    """What the lines that repeat say about the document: each once, without what counts the pages. Those of few pages,
+    such as names of chapters, are left out."""
+    groups: defaultdict[str, list[tuple[Page, Line]]] = defaultdict(list)
+    said: set[str] = set()
+    for page in pages:
+        for line in sorted(page.lines, key=lambda one: (one.base, one.left)):
+            if id(line) in running:
+                groups[_PAGE_NUMBER.sub("0", line.text)].append((page, line))
+            else:
+                said.add(line.text)
+    for lines in groups.values():
+        if 3 * len({page.number for page, _ in lines}) < len(pages):
+            continue
+        page, line = lines[0]
+        numbers = zip(*(_PAGE_NUMBER.findall(other.text) for _, other in lines), strict=True)
+        written = [_COUNT if len(set(values)) > 1 else values[0] for values in numbers]
+        text = "".join(chain.from_iterable(zip_longest(_PAGE_NUMBER.split(line.text), written, fillvalue="")))
+        if _COUNT in text:
+            some = [
+                part for part in _PARTS.split(text) if _COUNT not in part or len(_WORDS.findall(part)) > 2
+            ]
+            text = " | ".join(filter(None, (" ".join(part.replace(_COUNT, "").split()) for part in some)))
+        if any(map(str.isalpha, text)) and text not in said:
+            said.add(text)
+            box = (line.left, line.top, line.right, line.bottom)
+            yield PageBlock(BlockKind.PARAGRAPH, text, page, box, running=True)
+
+
 def _alike(pages: Sequence[Page]) -> Iterable[Sequence[tuple[Line, int, float]]]:
     """The lines in the margins, with their pages and heights, in groups that are alike but for their numbers."""
-    found: defaultdict[str, list[tuple[Line, int, float]]] = defaultdict(list)
+    groups: defaultdict[str, list[tuple[Line, int, float]]] = defaultdict(list)
     for page in pages:
         for line in page.lines:
             height = line.base / page.height if page.height else 0.5
@@ -239,20 +292,24 @@ def _alike(pages: Sequence[Page]) -> Iterable[Sequence[tuple[Line, int, float]]]
                 continue
             margin = _MARGIN if any(map(str.isalpha, line.text)) else _NUMBER_MARGIN
             if not margin < height < 1 - margin:
-                found[_PAGE_NUMBER.sub("0", line.text)].append((line, page.number, height))
-    return found.values()
+                groups[_PAGE_NUMBER.sub("0", line.text)].append((line, page.number, height))
+    return groups.values()
 
 
 def _outermost(page: Page, repeated: Container[int]) -> Iterator[int]:
-    """The ids of the repeated lines that have no other line between them and the upper or the lower edge of the page, nor on their own baseline."""
-    rows: list[list[Line]] = []
-    for line in sorted(page.lines, key=lambda one: one.base):
-        if rows and line.base - rows[-1][0].base < 0.3 * line.size:
-            rows[-1].append(line)
-        else:
-            rows.append([line])
-    for ordered in (rows, reversed(rows)):
-        for row in ordered:
+    """The ids of the repeated lines that have no other line between them and the upper or the lower edge of the page,
+    nor on their own baseline."""
+    rows = _by_base(page.lines)
+    no_row: list[Line] = []
+    for ordered in (rows, rows[::-1]):
+        for row, after in zip(ordered, [*ordered[1:], no_row], strict=True):
+            # The names of the columns of a table stand close to its cells.
+            if (
+                len(row) > 1 < len(after)
+                and abs(after[0].base - row[0].base) < _HEADER_GAP * row[0].size
+                and any(id(line) not in repeated for line in after)
+            ):
+                break
             # A page number may stand next to the name of a chapter, which changes.
             others = [line for line in row if id(line) not in repeated]
             yield from (
@@ -263,8 +320,8 @@ def _outermost(page: Page, repeated: Container[int]) -> Iterator[int]:
 
 
 def _readings(text: str, page: int) -> Iterator[str]:
-    """The text with each of its first numbers as its distance from the page's number, and from twice that (two printed pages on one). Rows of a table also
-    differ only in numbers, but those do not count the pages.
+    """The text with each of its first numbers as its distance from the page's number, and from twice that (two printed
+    pages on one). Rows of a table also differ only in numbers, but those do not count the pages.
     """
     for number in islice(_PAGE_NUMBER.finditer(text), _MAX_NUMBERS):
         before, after = text[: number.start()], text[number.end() :]
@@ -287,25 +344,22 @@ def _body_size(pages: Sequence[Page]) -> float:
 
 
 def _page_parts(page: Page, body: float, compounds: _Compounds) -> Iterator[PageBlock]:
-    lines = _foot_last(_with_markers(page.lines))
-    limit = _leading_limit(lines)
-    stacks = _in_order(_stacks(lines, limit))
+    areas = list(_areas(_foot_last(_with_markers(page.lines))))
+    limit = _leading_limit([line for area in areas for line in area])
     indents: list[float] = []
-    for item in _tables(stacks):
-        if isinstance(item, _Stack):
-            yield _part(item, page, body, compounds, indents)
-        elif _is_prose(item):
-            for column in _columns(item):
-                for stack in _stacks(column, limit):
-                    yield _part(stack, page, body, compounds, indents)
-        else:
-            yield from _table_rows(item, page, compounds)
+    for area in areas:
+        for item in _tables(_in_order(_stacks(area, limit))):
+            if isinstance(item, _Stack):
+                yield _part(item, page, body, compounds, indents)
+            else:
+                yield from _table_rows(item, page, compounds)
     for line in page.turned:
         yield PageBlock(BlockKind.PARAGRAPH, line.text, page, (line.left, line.top, line.right, line.bottom))
 
 
 def _foot_last(lines: list[Line]) -> list[Line]:
-    """The lines. The foot of the page comes last, also if it is among the first lines that are drawn. It is the lowest row, if that stands apart from all other lines."""
+    """The lines. The foot of the page comes last, also if it is among the first lines that are drawn. It is the lowest
+    row, if that stands apart from all other lines."""
     if len(lines) <= _FIRST_DRAWN:
         return lines
     lowest = max(lines, key=lambda line: line.base)
@@ -346,8 +400,8 @@ def _with_markers(lines: Sequence[Line]) -> list[Line]:
     return made
 
 
-def _overlap(one: Line | _Stack, other: Line | _Stack) -> bool:
-    return one.left < one.right > other.left < other.right > one.left
+def _overlap(box: Line | _Stack, other: Line | _Stack) -> bool:
+    return box.left < box.right > other.left < other.right > box.left
 
 
 def _start(line: Line) -> float:
@@ -386,10 +440,12 @@ def _stacks(lines: Sequence[Line], limit: float) -> list[_Stack]:
 def _continues(stack: _Stack, line: Line, after: Line | None, limit: float) -> bool:
     """Whether a line belongs to the stack. after: the line after it, which is the cell of a table if it stands on the same baseline."""
     last, size = stack.lines[-1], line.size
+    if line.alone or last.alone:
+        return False
     small, large = (size, last.size) if size < last.size else (last.size, size)
     if not 0.3 * size < line.base - last.base < limit * large or large > _SAME_SIZE * small:
         return False
-    if not _overlap(stack, line) or _marker(line.text):
+    if not _overlap(stack, line) or (_marker(line.text) and not _hangs(last.text)):
         return False
     if after is not None and abs(after.base - line.base) < 0.3 * size and _overlap(last, after):
         return False
@@ -423,7 +479,8 @@ def _forced(stack: _Stack, line: Line) -> bool:
 
 
 def _marker(text: str) -> str:
-    """The mark of a list item at the beginning of the text, as it is written in canonical text; '' if the text does not begin with a mark."""
+    """The mark of a list item at the beginning of the text, as it is written in canonical text; '' if the text does not
+    begin with a mark."""
     found = _MARK.match(text)
     if found is None or found.end() == len(text):
         return ""
@@ -460,7 +517,113 @@ def _in_order(stacks: list[_Stack]) -> list[_Stack]:
     return ordered
 
 
-# -- tables and columns ------------------------------------------------------------------------------------------------
+# -- columns -----------------------------------------------------------------------------------------------------------
+
+
+def _areas(lines: list[Line], depth: int = 0) -> Iterator[list[Line]]:
+    """The lines in the areas that are read one after the other: above columns of running text, each column, and below them."""
+    split = (
+        next(filter(None, (_runs(lines, edge) for edge in _edges(lines))), None)
+        if depth < _MAX_DEPTH
+        else None
+    )
+    if not split:
+        if lines:
+            yield lines
+        return
+    edge, runs = split
+    rest = lines
+    for top, bottom in runs:
+        yield from _areas([line for line in rest if line.base < top], depth + 1)
+        within = [line for line in rest if top <= line.base <= bottom]
+        yield from _areas([line for line in within if _start(line) < edge], depth + 1)
+        yield from _areas([line for line in within if _start(line) >= edge], depth + 1)
+        rest = [line for line in rest if line.base > bottom]
+    yield from _areas(rest, depth + 1)
+
+
+def _edges(lines: Sequence[Line]) -> Sequence[float]:
+    """Where several lines begin to the right of others, as `_start`."""
+    starts = Counter(round(_start(line)) for line in lines)
+    often = [
+        start
+        for start, count in starts.most_common(4 * _MAX_EDGES)
+        if count + starts[start + 1] >= _COLUMN_LINES
+    ]
+    return [start - 1.0 for start in sorted(often[:_MAX_EDGES])[1:]]
+
+
+def _runs(lines: Sequence[Line], edge: float) -> tuple[float, Sequence[tuple[float, float]]] | None:
+    """The edge, and the first and the last baseline of each run of rows in which columns of text stand on both sides of the edge."""
+    if sum([_end(line) < edge for line in lines]) < _COLUMN_LINES:
+        return None
+    rows = _by_base(lines)
+    across = [_crosses(row, edge) for row in rows]
+    celled = [len(row) > 2 and _has_cells(row, edge) for row in rows]
+    runs: list[tuple[float, float]] = []
+    first = 0
+    for number in range(len(rows) + 1):
+        # A table has several rows; the words of a single one may only be far apart.
+        if (
+            number < len(rows)
+            and not across[number]
+            and not (
+                celled[number] and any(celled[max(0, number - 1) : number] + celled[number + 1 : number + 2])
+            )
+        ):
+            continue
+        if _are_columns([line for row in rows[first:number] for line in row], edge):
+            runs.append((rows[first][0].base, max(line.base for line in rows[number - 1])))
+        first = number + 1
+    return (edge, runs) if runs else None
+
+
+def _by_base(lines: Sequence[Line]) -> list[list[Line]]:
+    """The lines in rows: those on about the same baseline."""
+    rows: list[list[Line]] = []
+    for line in sorted(lines, key=lambda one: one.base):
+        if rows and line.base - rows[-1][0].base < 0.3 * line.size:
+            rows[-1].append(line)
+        else:
+            rows.append([line])
+    return rows
+
+
+def _crosses(row: Sequence[Line], edge: float) -> bool:
+    return any(_start(line) < edge < _end(line) + 0.4 * line.size for line in row)
+
+
+def _has_cells(row: Sequence[Line], edge: float) -> bool:
+    """Whether the lines of a row look like cells of a table on both sides of the edge."""
+    after = sorted(_start(line) for line in row if _start(line) >= edge)
+    before = len(row) - len(after)
+    return 0 < before < len(row) and (after[0] > edge + _INDENT * row[0].size or before > 1 < len(after))
+
+
+def _are_columns(lines: Sequence[Line], edge: float) -> bool:
+    before = [line for line in lines if _start(line) < edge]
+    after = [line for line in lines if edge <= _start(line) < edge + _INDENT * line.size]
+    begun = [line for line in after if _start(line) < edge + 0.3 * line.size]
+    return 3 * len(begun) >= len(after) and _is_text(before) and _is_text(after)
+
+
+def _is_text(lines: Sequence[Line]) -> bool:
+    """Whether lines below each other are running text: most fill their column."""
+    if len(lines) < _COLUMN_LINES:
+        return False
+    size = lines[len(lines) // 2].size
+    ends = sorted(map(_end, lines))
+    edge = ends[-1 - len(ends) // 4]
+    full = [line for line in lines if _end(line) > edge - _RAGGED * size]
+    words = sum(len(line.text.split()) for line in full)
+    return (
+        edge - min(map(_start, lines)) > _MIN_COLUMN * size
+        and 2 * len(full) >= len(lines)
+        and words > _COLUMN_WORDS * len(full)
+    )
+
+
+# -- tables ------------------------------------------------------------------------------------------------------------
 
 
 def _tables(stacks: Sequence[_Stack]) -> Iterator[_Stack | list[_Row]]:
@@ -501,6 +664,8 @@ def _rows(stacks: Sequence[_Stack]) -> Iterator[_Row]:
 def _side_by_side(row: _Row, stack: _Stack) -> bool:
     if len(stack.lines) > _MAX_CELL_LINES * 2 or len(row[-1].lines) > _MAX_CELL_LINES * 2:
         return False
+    if stack.lines[0].alone or row[-1].lines[0].alone:
+        return False
     top, bottom = row[0].top, row[0].bottom
     if len(row) > 1:
         top, bottom = min([one.top for one in row]), max([one.bottom for one in row])
@@ -519,7 +684,7 @@ def _next_row(table: Sequence[_Row], row: _Row) -> bool:
     above = max(one.bottom for one in table[-1])
     top = min(one.top for one in row)
     size = row[0].size
-    if not -0.6 * size < top - above < _ROW_GAP * size:
+    if not -0.6 * size < top - above < _ROW_GAP * size or row[0].lines[0].alone:
         return False
     if len(row) > 1:
         return _gutters_meet(table[-1] if len(table[-1]) > 1 else max(table, key=len), row)
@@ -530,7 +695,8 @@ def _next_row(table: Sequence[_Row], row: _Row) -> bool:
 
 
 def _gutters_meet(row: _Row, other: _Row) -> bool:
-    """Whether a space between two cells of a row stands above one of the other row, and cells at its sides begin, end or are centred alike."""
+    """Whether a space between two cells of a row stands above one of the other row, and cells at its sides begin, end
+    or are centred alike."""
     near = 0.5 * row[0].size
     return any(
         min(after.left, follower.left) - max(before.right, leader.right) > 0.5 * near
@@ -564,34 +730,6 @@ def _joined(row: _Row) -> _Stack:
             lines[0].rtl,
         )
     )
-
-
-def _is_prose(rows: Sequence[_Row]) -> bool:
-    """Whether rows side by side are columns of running text: nearly all cells are long lines, and most fill their column."""
-    if len(rows) < 3 or max(map(len, rows)) > 3:
-        return False
-    cells = [cell for row in rows for cell in row]
-    words = [len(line.text.split()) for cell in cells for line in cell.lines]
-    if sum(words) < _COLUMN_WORDS * len(words) or any(len(cell.lines) > 1 for cell in cells[:-2]):
-        return False
-    firsts = [row[0] for row in rows if len(row) > 1]
-    edge = max(map(_stack_end, firsts))
-    full = sum(_stack_end(first) > edge - 4 * first.size for first in firsts)
-    ended = sum(_ENDED.search(one.lines[-1].text) is not None for one in cells)
-    return full > 0.6 * len(firsts) and ended < 0.4 * len(cells)
-
-
-def _stack_end(stack: _Stack) -> float:
-    return _end(stack.lines[-1])
-
-
-def _columns(rows: Sequence[_Row]) -> list[list[Line]]:
-    widest = max(rows, key=len)
-    columns: list[list[Line]] = [[] for _ in widest]
-    for row in rows:
-        for cell in row:
-            columns[_column(widest, cell)] += cell.lines
-    return columns
 
 
 def _column(widest: _Row, cell: _Stack) -> int:
@@ -650,13 +788,13 @@ def _part(stack: _Stack, page: Page, body: float, compounds: _Compounds, indents
         return PageBlock(BlockKind.HEADING, text.replace("\n", " "), page, stack.box, size=size)
     marker = _marker(text)
     if marker:
-        found = _MARK.match(text)
-        assert found is not None
+        match = _MARK.match(text)
+        assert match is not None
         start = _start(stack.lines[0])
         while indents and indents[-1] > start - 0.5 * size:
             indents.pop()
         indents.append(start)
-        words = text[found.end() :]
+        words = text[match.end() :]
         return PageBlock(
             BlockKind.LIST_ITEM, words, page, stack.box, len(indents), marker, size, _full(stack)
         )
@@ -666,6 +804,8 @@ def _part(stack: _Stack, page: Page, body: float, compounds: _Compounds, indents
 
 def _full(stack: _Stack) -> bool:
     last = stack.lines[-1]
+    if _hangs(last.text):
+        return True
     if len(stack.lines) == 1 and len(last.text) < _LONG_LINE:
         return False
     return _end(last) > stack.edge - 6 * last.size and not _ENDED.search(last.text)
@@ -674,7 +814,7 @@ def _full(stack: _Stack) -> bool:
 def _text_of(stack: _Stack, compounds: _Compounds) -> str:
     text = stack.lines[0].text
     if len(stack.lines) == 1:
-        return text.removesuffix(HYPHEN)
+        return text.replace(HYPHEN, "-")
     written: list[str] = []
     for line, forced in zip(stack.lines[1:], stack.forced[1:], strict=True):
         separator = "\n" if forced else " "
@@ -684,49 +824,57 @@ def _text_of(stack: _Stack, compounds: _Compounds) -> str:
             written.append(text)
             written.append(separator)
             text = line.text
-    written.append(text.removesuffix(HYPHEN))
+    written.append(text.replace(HYPHEN, "-"))
     return "".join(written)
 
 
 class _Compounds:
-    """Joins texts at line ends. A hyphen at the end of a line stays only if the document has the word with a hyphen elsewhere, or if a capital
-    or a digit follows.
+    """Joins texts at line ends. The words of the document decide about a hyphen there: a word that the document has
+    without the hyphen elsewhere loses it, one that it has with the hyphen keeps it. If it has neither, the hyphen stays
+    before a digit or a capital, and before a common word of the language, with a space ("Ein- und Ausbau"), because
+    such a word is no syllable.
     """
 
     def __init__(self, pages: Sequence[Page]) -> None:
         self._pages = pages
-        self._known: frozenset[str] | None = None
+
+    @cached_property
+    def _words(self) -> frozenset[str]:
+        lines = (line.text.lower() for page in self._pages for line in page.lines)
+        # Not the last word of a line that ends with a hyphen.
+        return frozenset(word for text in lines for word in _WORDS.findall(text))
+
+    @cached_property
+    def _common(self) -> frozenset[str]:
+        sample = islice((line.text for page in self._pages for line in page.lines), _SAMPLE_LINES)
+        return STOPWORDS.get(language_of(" ".join(sample)), frozenset())
 
     def joined(self, before: str, after: str, separator: str = " ") -> str:
-        mark = before[-1:]
-        if mark in _JOINING:
-            if mark and after[:1].isalpha() and before[-2:-1].isalpha():
-                stem = before[:-1]
-                if (after[0].islower() and not (mark == "-" or mark == HYPHEN)) or not self._keeps(
-                    stem, after
-                ):
-                    return stem + after
-                return f"{stem}-{after}"
-            if mark == HYPHEN:
-                return f"{before[:-1]}-{separator}{after}"
-        elif _UNSPACED.match(mark) and _UNSPACED.match(after[:1]):
-            return before + after
-        return f"{before}{separator}{after}"
+        mark, first = before[-1:], after[:1]
+        if mark not in _JOINING:
+            unspaced = _UNSPACED.match(mark) and _UNSPACED.match(first)
+            return before + after if unspaced else f"{before}{separator}{after}"
+        stem = before[:-1]
+        if not (_hangs(before) and first.isalnum()):
+            return f"{stem}-{separator}{after}" if mark == HYPHEN else f"{before}{separator}{after}"
+        if first.islower() and mark not in ("-", HYPHEN):
+            return stem + after
+        if first.isdigit() or stem[-1].isdigit():
+            return f"{stem}-{after}"
+        head = cast("re.Match[str]", _LAST_WORD.search(stem)).group().lower()
+        tail = cast("re.Match[str]", _FIRST_WORD.match(after)).group()
+        if head.rpartition("-")[2] + tail.lower() in self._words:
+            return stem + after
+        if f"{head}-{tail}".lower() in self._words or (first.isupper() and not stem.isupper()):
+            return f"{stem}-{after}"
+        if tail in self._common and after[len(tail) :][:1] in ("", " "):
+            return f"{stem}- {after}"
+        return stem + after
 
-    def _keeps(self, stem: str, after: str) -> bool:
-        if after[0].isupper() and not stem.isupper():
-            return True
-        if self._known is None:
-            texts = (line.text for page in self._pages for line in page.lines)
-            # A hyphen at the end of a line is not in the middle of a word.
-            words = (word for text in texts if "-" in text[:-1] for word in text.split() if "-" in word)
-            self._known = frozenset(found.lower() for word in words for found in _COMPOUND.findall(word))
-        last = stem.rpartition(" ")[2]
-        # Most words are only letters.
-        head = last if last.isalpha() else cast("re.Match[str]", _LAST_WORD.search(last)).group()
-        tail = _FIRST_WORD.match(after)
-        assert tail is not None
-        return f"{head}-{tail.group()}".lower() in self._known
+
+def _hangs(text: str) -> bool:
+    """Whether a text ends within a word, after a hyphen."""
+    return text[-1:] in _HYPHENS and text[-2:-1].isalnum()
 
 
 def _continued(parts: Sequence[PageBlock], part: PageBlock, body: float, compounds: _Compounds) -> bool:
@@ -737,7 +885,9 @@ def _continued(parts: Sequence[PageBlock], part: PageBlock, body: float, compoun
     for before in reversed(parts):
         if before.page is not page:
             return False
-        if before.size >= _SMALL * body or before.kind is not BlockKind.PARAGRAPH:
+        if before.kind not in (BlockKind.PARAGRAPH, BlockKind.LIST_ITEM) or before.broken:
+            break
+        if before.size >= _SMALL * body and before.kind is not BlockKind.LIST_ITEM:
             break
     else:
         return False
@@ -755,8 +905,10 @@ def _goes_on(before: PageBlock, after: PageBlock) -> bool:
         and before.kind in (BlockKind.PARAGRAPH, BlockKind.LIST_ITEM)
         and after.kind is BlockKind.PARAGRAPH
         and max(before.size, after.size) < _SAME_SIZE * min(before.size, after.size)
-        and not after.text[:1].isupper()
-        and (after.text[:1].isalpha() or after.text[:1] in "(\"'“‘«")
+        and (
+            (not after.text[:1].isupper() and (after.text[:1].isalpha() or after.text[:1] in "(\"'“‘«"))
+            or (_hangs(before.text) and after.text[:1].isalnum())
+        )
     )
 
 

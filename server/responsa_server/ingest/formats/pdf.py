@@ -1,29 +1,32 @@
 """PDF. The canonical text is what the pages say in reading order; pdfium reads the files, `pdf_lines` finds
 the lines, and `page_layout` the structure.
 
-The values of form fields, and the texts that readers have typed onto a page, stand where the fields and texts are. Images, scripts, comments and
-attached files are left out. Every block has a place: its page and its box. A scanned page, which has pictures and no text, is drawn and read by OCR if that is
-turned on, and otherwise counted as left out.
+A field of a form is a line of its printed name and its value. Texts that readers have typed onto a page stand where
+they are. Images, scripts, comments and attached files are left out. Every block has a place: its page and its box. A
+scanned page, which has pictures and no text, is drawn and read by OCR if that is turned on, and otherwise counted as
+left out.
 """
 
 from __future__ import annotations
 
 import ctypes
 import re
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from statistics import median
 from typing import Any, Final, cast
 
 from pypdfium2 import raw
 
-from responsa_server.domain.knowledge import LeftOutKind
+from responsa_server.domain.documents import LeftOutKind
 from responsa_server.ingest import rejections
 from responsa_server.ingest.formats.blocks import BlockWriter
 from responsa_server.ingest.formats.page_layout import Line, Page, PageBlock, arrange
 from responsa_server.ingest.formats.pdf_file import form_of, opened
 from responsa_server.ingest.formats.pdf_lines import View, clean, read_lines
 from responsa_server.ingest.formats.pdf_pages import drawn
-from responsa_server.ingest.sniff import Original
+from responsa_server.ingest.formats.sniff import Original
 from responsa_server.text.canonical import ParsedDocument, Place, one_line
 
 MAX_PAGES: Final = 5_000
@@ -42,14 +45,21 @@ _COMMENTS: Final = (
     _pdfium.FPDF_ANNOT_CARET,
 )
 """The kinds of annotations whose text is a comment on the page."""
-_NOT_READ: Final = "Scanned pages can be read by OCR: run `make ocr`, set `ingestion.ocr`, and upload the file again; or run OCR on the file yourself and upload the result."
+_BOXES: Final = (_pdfium.FPDF_FORMFIELD_CHECKBOX, _pdfium.FPDF_FORMFIELD_RADIOBUTTON)
+_CROSS: Final = re.compile(r"\(8\)\s*Tj")
+"""The sign of ZapfDingbats that is a cross, as forms draw it."""
+_NOT_READ: Final = (
+    "Scanned pages can be read by OCR: run `make ocr`, set `ingestion.ocr`, and upload the "
+    "file again; or run OCR on the file yourself and upload the result."
+)
 _NOTHING_READ: Final = "OCR found no text on them."
 _DRAWN_SIDE: Final = 1800
 """The longer side of a page that is drawn for OCR, in pixels: about 155 to the inch of a page of A4."""
 _LETTERS: Final = 0.75
 """The size of the letters, in heights of the box that OCR finds around a line."""
 _ALIKE: Final = 1.3
-"""Boxes of lines whose letters have the same size differ in height by this factor at most, as some lines have no letter that is high, or low."""
+"""Boxes of lines whose letters have the same size differ in height by this factor at most, as some lines have no letter
+that is high, or low."""
 _GENERATED_TITLE = re.compile(
     r"(?:untitled|microsoft \w+ - .*|.*\.(?:docx?|indd|tex|dvi|pdf|html?|odt|rtf|xlsx?|pptx?))\Z",
     re.IGNORECASE,
@@ -59,8 +69,8 @@ _GENERATED_TITLE = re.compile(
 def parse(original: Original) -> ParsedDocument:
     """Extract the text.
 
-    Raises DocumentRejected if the document is damaged, can be opened only with a password, has no text layer, or has more than MAX_PAGES pages or
-    more blocks than the server stores.
+    Raises DocumentRejected if the document is damaged, can be opened only with a password, has no text layer, or has
+    more than MAX_PAGES pages or more blocks than the server stores.
     """
     with opened(original.data) as document:
         pages = _read(document, original)
@@ -75,13 +85,17 @@ def parse(original: Original) -> ParsedDocument:
             + (_NOTHING_READ if original.reader else _NOT_READ)
         )
     blocks = BlockWriter()
+    body = 0
     for part in parts:
         blocks.write(part.text, part.kind, part.level, part.marker, _place(part))
+        if part.running:
+            body = blocks.length
+    title = ("" if _GENERATED_TITLE.match(title) else title) or blocks.collector.first_heading()
     return blocks.collector.document(
         blocks.text,
         format_name=original.format,
         file_name=original.name,
-        title=("" if _GENERATED_TITLE.match(title) else title) or blocks.collector.first_heading(),
+        title=title or one_line(blocks.text[body:].strip().partition("\n")[0]),
         language=language,
         author=author,
         date=date,
@@ -158,11 +172,10 @@ def _page(page: Any, number: int, form: Any, original: Original) -> Page:
         else:
             made.lines = _recognised(page, made, original)
     for note in _notes(page, view, original):
-        _insert(made.lines, note)
+        _insert(made.lines, note, joined=True)
     if form is not None:
         _pdfium.FORM_OnAfterLoadPage(page, form)
-        for field in _fields(page, form, view):
-            _insert(made.lines, field)
+        _fill(made.lines, list(_fields(page, form, view)))
         _pdfium.FORM_OnBeforeClosePage(page, form)
     return made
 
@@ -181,14 +194,14 @@ def _is_scan(page: Any) -> bool:
 def _recognised(page: Any, made: Page, original: Original) -> list[Line]:
     assert original.reader is not None, "only a document with a reader has pages that are read"
     picture = drawn(page, _DRAWN_SIDE)
-    found = original.reader.read(picture)
-    if not found:
+    recognised_lines = original.reader.read(picture)
+    if not recognised_lines:
         return []
     original.ocr_pages += 1
     points = made.width / picture.width
-    usual = median(line.bottom - line.top for line in found)
+    usual = median(line.bottom - line.top for line in recognised_lines)
     lines: list[Line] = []
-    for line in found:
+    for line in recognised_lines:
         height = line.bottom - line.top
         size = _LETTERS * points * (usual if usual / _ALIKE < height < usual * _ALIKE else height)
         left, top, right, bottom = (edge * points for edge in (line.left, line.top, line.right, line.bottom))
@@ -215,7 +228,7 @@ def _notes(page: Any, view: View, original: Original) -> Iterator[Line]:
         kind = _pdfium.FPDFAnnot_GetSubtype(annotation)
         if kind not in (_pdfium.FPDF_ANNOT_FREETEXT, *_COMMENTS):
             continue
-        text = " ".join(clean(_string(annotation, b"Contents")).split())
+        text = " ".join(clean(_text(_pdfium.FPDFAnnot_GetStringValue, annotation, b"Contents")).split())
         if text and kind == _pdfium.FPDF_ANNOT_FREETEXT:
             yield from _line(annotation, text, view)
         elif text:
@@ -230,56 +243,109 @@ def _line(annotation: Any, text: str, view: View) -> Iterator[Line]:
         yield Line(text, left, top, right, bottom, (top + bottom) / 2 + 0.3 * size, size)
 
 
-def _string(annotation: Any, key: bytes) -> str:
-    size = _pdfium.FPDFAnnot_GetStringValue(annotation, key, None, 0)
-    if not 2 < size <= 2 * _MAX_VALUE_CHARS:
-        return ""
-    buffer = (ctypes.c_ushort * (size // 2 + 1))()
-    _pdfium.FPDFAnnot_GetStringValue(annotation, key, buffer, size)
-    return bytes(buffer).decode("utf-16-le", "ignore").partition("\x00")[0]
-
-
 # -- forms -------------------------------------------------------------------------------------------------------------
 
 
-def _fields(page: Any, form: Any, view: View) -> Iterator[Line]:
+@dataclass(slots=True)
+class _Field:
+    """A field of a form. name: as the file calls it for readers, or ''. ticked: whether it is a box or a button."""
+
+    line: Line
+    name: str
+    ticked: bool
+
+
+def _fields(page: Any, form: Any, view: View) -> Iterator[_Field]:
     for annotation in _annotations(page):
         if _pdfium.FPDFAnnot_GetSubtype(annotation) == _pdfium.FPDF_ANNOT_WIDGET:
-            value = clean(_value(form, annotation))
-            if value:
-                yield from _line(annotation, value, view)
+            kind = _pdfium.FPDFAnnot_GetFormFieldType(form, annotation)
+            value = clean(_value(form, annotation, kind))
+            for line in _line(annotation, value, view) if value else ():
+                name = _text(_pdfium.FPDFAnnot_GetFormFieldAlternateName, form, annotation)
+                yield _Field(line, clean(name), kind in _BOXES)
 
 
-def _value(form: Any, annotation: Any) -> str:
-    kind = _pdfium.FPDFAnnot_GetFormFieldType(form, annotation)
-    if kind in (_pdfium.FPDF_FORMFIELD_CHECKBOX, _pdfium.FPDF_FORMFIELD_RADIOBUTTON):
-        return "[x]" if _pdfium.FPDFAnnot_IsChecked(form, annotation) else ""
+def _fill(lines: list[Line], fields: Sequence[_Field]) -> None:
+    """Write the values of the fields after the names that are printed for them. In rows and columns of fields, the values are cells."""
+    printed = list(lines)
+    names = [_name_beside(field, printed) or _name_above(field, printed, fields) for field in fields]
+    used = Counter(id(name) for name in names if name is not None)
+    for field, name in zip(fields, names, strict=True):
+        value = field.line
+        if name is not None and used[id(name)] == 1:
+            name.text = f"{name.text}{'' if name.text[-1] in ':?' else ':'} {value.text}"
+            name.left, name.right = min(name.left, value.left), max(name.right, value.right)
+            name.alone = True
+        else:
+            if name is None and field.name:
+                value.text, value.alone = f"{field.name}: {value.text}", True
+            _insert(lines, value)
+
+
+def _name_beside(field: _Field, printed: Sequence[Line]) -> Line | None:
+    """The printed text next to a field: on its left, or, of a box, also on its right."""
+    box = field.line
+    row = [line for line in printed if box.top - 2 < line.base < box.bottom + 2]
+    gaps = [(box.left - line.right, line) for line in row if line.right <= box.left + 2]
+    if field.ticked:
+        gaps += [(line.left - box.right, line) for line in row if line.left >= box.right - 2]
+    return min(gaps, key=lambda gap: gap[0])[1] if gaps else None
+
+
+def _name_above(field: _Field, printed: Sequence[Line], fields: Sequence[_Field]) -> Line | None:
+    """The printed text right above a field, unless it names a column of fields."""
+    box = field.line
+    near = [line for line in printed if line.left < box.right and box.left < line.right]
+    above = [line for line in near if -2 < box.top - line.base < line.size]
+    for other in fields:
+        below = other.line
+        follows = (
+            -2 < below.top - box.bottom < 2 * box.size and below.left < box.right and box.left < below.right
+        )
+        if follows and not any(box.bottom < line.base < below.top + 2 for line in near):
+            return None
+    return max(above, key=lambda line: line.base, default=None)
+
+
+def _value(form: Any, annotation: Any, kind: int) -> str:
+    if kind in _BOXES:
+        if not _pdfium.FPDFAnnot_IsChecked(form, annotation):
+            return "☐"
+        drawn_mark = _CROSS.search(
+            _text(_pdfium.FPDFAnnot_GetAP, annotation, _pdfium.FPDF_ANNOT_APPEARANCEMODE_NORMAL)
+        )
+        return "☒" if drawn_mark else "☑"
     if kind not in (
         _pdfium.FPDF_FORMFIELD_TEXTFIELD,
         _pdfium.FPDF_FORMFIELD_COMBOBOX,
         _pdfium.FPDF_FORMFIELD_LISTBOX,
     ):
         return ""
-    size = _pdfium.FPDFAnnot_GetFormFieldValue(form, annotation, None, 0)
+    return _text(_pdfium.FPDFAnnot_GetFormFieldValue, form, annotation)
+
+
+def _text(read: Any, *about: Any) -> str:
+    size = read(*about, None, 0)
     if not 2 < size <= 2 * _MAX_VALUE_CHARS:
         return ""
     buffer = (ctypes.c_ushort * (size // 2 + 1))()
-    _pdfium.FPDFAnnot_GetFormFieldValue(form, annotation, buffer, size)
+    read(*about, buffer, size)
     return bytes(buffer).decode("utf-16-le", "ignore").partition("\x00")[0]
 
 
-def _insert(lines: list[Line], field: Line) -> None:
-    """Put the value of a field after the text on its left, or else after the last line above it."""
+def _insert(lines: list[Line], added: Line, *, joined: bool = False) -> None:
+    """Put a line after the text on its left, or else after the last line above it. joined: whether it goes on in the
+    line of a text that is near or ends with a colon."""
     beside = [
         number
         for number, line in enumerate(lines)
-        if field.top - 2 < line.base < field.bottom + 2 and line.right <= field.left + 2
+        if added.top - 2 < line.base < added.bottom + 2 and line.right <= added.left + 2
     ]
-    if beside:
+    if beside and joined:
         label = lines[beside[-1]]
-        if label.text.endswith(":") or field.left - label.right < 3 * field.size:
-            label.text = f"{label.text} {field.text}"
-            label.right = field.right
+        if label.text.endswith(":") or added.left - label.right < 3 * added.size:
+            label.text = f"{label.text} {added.text}"
+            label.right = added.right
             return
-    above = [number for number, line in enumerate(lines) if line.base < field.top]
-    lines.insert((beside or above or [-1])[-1] + 1, field)
+    above = [number for number, line in enumerate(lines) if line.base < added.top]
+    lines.insert((beside or above or [-1])[-1] + 1, added)

@@ -11,7 +11,7 @@ import re
 import unicodedata
 from array import array
 from bisect import bisect_left, insort
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, compress, pairwise, repeat
 from operator import sub
@@ -42,11 +42,18 @@ _EXACT_EDGE: Final = 0.06
 """The same for doubtful spaces."""
 _AGREEING: Final = 2
 """The number of lines whose cells must have an edge where a small space does."""
+_ALIGNED: Final = 3
+"""The number of lines next to each other that have the same edge after a space where columns meet."""
+_GUTTER_EDGE: Final = 2.0
+"""How far apart these edges are at most, in points."""
+_BETWEEN: Final = 6
+"""How many lines between two of these are looked at."""
 _MAX_JUSTIFIED: Final = 3.0
 """The widest space between the words of a justified line, in sizes of the text."""
 _NEAR: Final = 8.0
 """How far above or below such a line is, in sizes of the text."""
 _SHORT: Final = 15
+_MARK_CHARS: Final = 4
 _DENSE: Final = 1.06
 _SAMPLED: Final = 4
 _TURNED: Final = 0.1
@@ -151,6 +158,8 @@ def _function(name: str, result: Any = ctypes.c_int) -> Any:
 
 _get_unicode = _function("FPDFText_GetUnicode", ctypes.c_uint)
 _get_size = _function("FPDFText_GetFontSize", ctypes.c_double)
+_get_object = _function("FPDFText_GetTextObject", ctypes.c_void_p)
+_is_generated = _function("FPDFText_IsGenerated")
 
 
 class _Measure:
@@ -165,8 +174,9 @@ class _Measure:
     def __init__(
         self, name: str, kind: str, count: int, *, each: bool = False, default: tuple[float, ...] = ()
     ) -> None:
-        """count: how many numbers the library writes for a character. kind: their type, as in `array`. each: whether the library takes the address of each of
-        them, not that of the first. default: the numbers of a character that the library cannot measure; zeros if not given.
+        """count: how many numbers the library writes for a character. kind: their type, as in `array`. each: whether
+        the library takes the address of each of them, not that of the first. default: the numbers of a character that
+        the library cannot measure; zeros if not given.
         """
         self._call = _function(name)
         self._count = count
@@ -219,8 +229,8 @@ _Gutter = tuple[float, float, float]
 
 @dataclass(slots=True)
 class _Run:
-    """The characters [start, end) of a page, which stand on one line. widest: the width of the widest space between its words. spaces: these
-    spaces, if the widest is larger than a small one. rtl: whether it has right-to-left letters.
+    """The characters [start, end) of a page, which stand on one line. widest: the width of the widest space between its
+    words. spaces: these spaces, if the widest is larger than a small one. rtl: whether it has right-to-left letters.
     """
 
     start: int
@@ -305,7 +315,7 @@ class _TextReader:
             line = Line("", left, base - 0.8 * size, 0.0, base + 0.25 * size, base, size)
             if self._rtl and RIGHT_TO_LEFT.search(self._characters, start, end):
                 runs.append(_Run(start, end, line, rtl=True))
-            elif abs(last_low - low) > _SAME_LINE * size:
+            elif abs(last_low - low) > _SAME_LINE * size or last_left < left - size:
                 runs += self._levels(start, end, size)
             else:
                 _set_ends(line, left, last_left, last_right)
@@ -394,11 +404,16 @@ class _TextReader:
         return [top - y for y in origins[1::2]]
 
     def _levels(self, start: int, end: int, size: float) -> Iterator[_Run]:
-        """The separate lines in a range of characters that the library took for one line, because it overlooked a line end."""
+        """The separate lines in a range of characters that the library took for one line, because it overlooked a line
+        end: those at other heights, and those that begin to the left of where the line before them ends.
+        """
         places = [place for place in range(start, end) if not self._characters[place].isspace()]
-        before = math.nan
-        for place, base in zip((*places, end), (*self._bases(places), math.inf), strict=True):
-            if abs(base - before) > 0.6 * size:
+        before, behind = math.nan, -math.inf
+        starts, _, _ = self._edges(places)
+        for place, base, left in zip(
+            (*places, end), (*self._bases(places), math.inf), (*starts, math.inf), strict=True
+        ):
+            if abs(base - before) > 0.6 * size or left < behind - size:
                 line = Line("", 0.0, before - 0.8 * size, 0.0, before + 0.25 * size, before, size)
                 last = places[bisect_left(places, place) - 1]
                 lefts, rights, lows = self._edges([places[bisect_left(places, start)], last])
@@ -406,7 +421,7 @@ class _TextReader:
                     _set_ends(line, lefts[0], lefts[1], rights[1])
                     yield _Run(start, place, line)
                 start = place
-            before = base
+            before, behind = base, left
 
     def _turned(self, start: int, middle: int, end: int) -> Iterator[Line]:
         text = clean(self._characters[start:end])
@@ -466,12 +481,18 @@ class _TextReader:
     def _find_spaces(self, runs: Sequence[_Run]) -> None:
         """Measure the spaces of the lines that may have cells, and of those next to a line that has.
 
-        To save time, a line is measured only if it is wide for its number of characters, if it is short, or by its number.
+        To save time, a line is measured only if it is wide for its number of characters, if it is short, or by its
+        number. If that shows several lines with cells, or if several lines stand side by side, all are measured.
         """
         lengths = [run.end - run.start for run in runs]
         densities = [run.density for run in runs]
         usual = [density for density, length in zip(densities, lengths, strict=True) if length >= _SHORT]
         dense = median(usual) * _DENSE if usual else 0.0
+        # The marks of lists stand beside their texts too.
+        cells = sum(
+            one.end - one.start > _MARK_CHARS and _is_beside(one.line, other.line)
+            for one, other in pairwise(runs)
+        )
         wanted = {
             number
             for number, (density, length) in enumerate(zip(densities, lengths, strict=True))
@@ -484,9 +505,15 @@ class _TextReader:
             wide = [
                 number for number in wanted if runs[number].widest > _DOUBTFUL_GAP * runs[number].line.size
             ]
-            wanted = {
-                near for number in wide for near in (number - 1, number + 1) if 0 <= near < len(runs)
-            } - done
+            cells += sum(
+                runs[number].widest > _GAP * (size := runs[number].line.size)
+                and not _is_justified(runs[number].spaces, size, ())
+                for number in wide
+            )
+            wanted = {near for number in wide for near in (number - 1, number + 1) if 0 <= near < len(runs)}
+            if cells >= _ALIGNED:
+                wanted = {number for number, length in enumerate(lengths) if length}
+            wanted -= done
 
     def _measure_spaces(self, runs: Sequence[_Run]) -> None:
         places: list[int] = []
@@ -515,25 +542,60 @@ class _TextReader:
                     run.spaces = list(zip(lows, highs, places[start + 1 : end : 2], strict=True))
             start = end
 
+    def _is_written(self, space: _Space) -> bool:
+        """Whether a space is a single one that the file writes within a text. However wide a justified line makes it,
+        no cell ends at it."""
+        after = space[2]
+        return (
+            self._characters[after - 1].isspace()
+            and not self._characters[after - 2].isspace()
+            and not _is_generated(self._text, after - 1)
+            and not self._is_drawn_apart(space)
+        )
+
+    def _is_drawn_apart(self, space: _Space) -> bool:
+        """Whether another object of the file begins after a space."""
+        return _get_object(self._text, space[2] - 2) != _get_object(self._text, space[2])
+
     def _cells(self, runs: Sequence[_Run]) -> Iterator[_Run]:
         """The runs, cut where the space between two pieces is so wide that they are cells or columns."""
         spaced = [number for number, run in enumerate(runs) if run.spaces]
         wides: list[Sequence[_Space]] = [()] * len(runs)
         for number in spaced:
-            wides[number] = runs[number].wide()
+            run = runs[number]
+            least = _DOUBTFUL_GAP * run.line.size
+            if run.widest > least:
+                run.spaces = [
+                    space
+                    for space in run.spaces
+                    if space[1] - space[0] <= least or not self._is_written(space)
+                ]
+                run.widest = max([high - low for low, high, _ in run.spaces], default=0.0)
+                wides[number] = run.wide()
+        columns = _between_columns(runs, self._is_drawn_apart)
         gutters: list[_Gutter] = []
         for number in spaced:
-            run, wide = runs[number], wides[number]
-            if not wide:
-                continue
-            if _is_justified(run, [*wides[max(0, number - 2) : number], *wides[number + 1 : number + 3]]):
-                run.spaces, run.widest, wides[number] = (), 0.0, ()
-            else:
-                gutters += [(run.line.base, low, high) for low, high, _ in wide]
+            run = runs[number]
+            sure = [one for one in run.spaces if (number, one[1]) in columns]
+            if wides[number] or sure:
+                if (
+                    len(run.spaces) == 1
+                    and not sure
+                    and _is_filled(run, runs[max(0, number - 1) : number + 2])
+                ):
+                    run.spaces, run.widest, wides[number] = (), 0.0, ()
+                    continue
+                others = [*wides[max(0, number - 2) : number], *wides[number + 1 : number + 3]]
+                run.spaces = _without_justified(run, sure, others)
+                run.widest = max([high - low for low, high, _ in run.spaces], default=0.0)
+                wides[number] = [one for one in run.spaces if one in sure or one in wides[number]]
+                gutters += [
+                    (run.line.base, columns.get((number, high), low), high) for low, high, _ in wides[number]
+                ]
         gutters += [
-            (one.base, one.right, other.left)
-            for one, other in pairwise([run.line for run in runs])
-            if abs(one.base - other.base) < 0.3 * one.size and other.left - one.right > _GAP * one.size
+            (one.base, columns.get((number, other.left), one.right), other.left)
+            for number, (one, other) in enumerate(pairwise([run.line for run in runs]))
+            if _is_beside(one, other)
         ]
         doubtful = {number: runs[number].doubtful() for number in spaced}
         bases = [(runs[number].line.base, some) for number, some in doubtful.items()]
@@ -544,7 +606,7 @@ class _TextReader:
         gutters.sort()
         for number, run in enumerate(runs):
             if run.spaces:
-                yield from _cut(run, wides[number], doubtful[number], gutters, maybe)
+                yield from _cut(run, wides[number], doubtful[number], gutters, maybe, self._is_written)
             yield run
 
 
@@ -554,15 +616,100 @@ def _set_ends(line: Line, start: float, left: float, right: float) -> None:
     line.right = right if right > start else start
 
 
+def _is_beside(before: Line, line: Line) -> bool:
+    return abs(before.base - line.base) < 0.3 * before.size and line.left - before.right > _GAP * before.size
+
+
+def _between_columns(
+    runs: Sequence[_Run], is_drawn_apart: Callable[[_Space], bool]
+) -> Mapping[tuple[int, float], float]:
+    """The gutters between columns: wide spaces after which several lines next to each other go on at the same edge. For
+    the number of the run before a gutter and its right edge, the left edge that it has in all these lines.
+    """
+    edges = [
+        (high, number, low)
+        for number, run in enumerate(runs)
+        if run.widest > _DOUBTFUL_GAP * run.line.size
+        for low, high, place in run.spaces
+        if high - low > _DOUBTFUL_GAP * run.line.size and is_drawn_apart((low, high, place))
+    ]
+    edges += [
+        (other.left, number, one.right)
+        for number, (one, other) in enumerate(pairwise([run.line for run in runs]))
+        if _is_beside(one, other)
+    ]
+    gutters: dict[tuple[int, float], float] = {}
+    for alike in _alike(sorted(edges)):
+        streak: list[tuple[int, float, float]] = []
+        for after, low, high in [
+            *sorted((number, low, high) for high, number, low in alike),
+            (len(runs), 0.0, math.inf),
+        ]:
+            between = runs[streak[-1][0] + 1 : after][: _BETWEEN + 1] if streak else ()
+            if after == len(runs) or any(_runs_across(run, high) for run in between):
+                if len(streak) >= _ALIGNED:
+                    narrow = max([left for _, left, _ in streak])
+                    for one, _, right in streak:
+                        gutters[one, right] = max(gutters.get((one, right), narrow), narrow)
+                streak = []
+            streak.append((after, low, high))
+    return gutters
+
+
+def _alike(edges: Sequence[tuple[float, int, float]]) -> Iterator[Sequence[tuple[float, int, float]]]:
+    """The groups of sorted edges that are about the same. An edge is in at most three groups, so that a page of many does not take long."""
+    first = 0
+    before = -math.inf
+    for last, (edge, _, _) in enumerate(edges):
+        while edge - edges[first][0] > _GUTTER_EDGE:
+            first += 1
+        ended = last + 1 == len(edges) or edges[last + 1][0] - edges[first][0] > _GUTTER_EDGE
+        if ended and last - first + 1 >= _ALIGNED and edges[first][0] - before > _GUTTER_EDGE / 2:
+            before = edges[first][0]
+            yield edges[first : last + 1]
+
+
+def _runs_across(run: _Run, edge: float) -> bool:
+    size = run.line.size
+    return run.line.left < edge - size < run.line.right - size and not any(
+        low < edge - _SMALL_GAP * size < high for low, high, _ in run.spaces
+    )
+
+
+def _without_justified(
+    run: _Run, gutters: Container[_Space], others: Sequence[Sequence[_Space]]
+) -> list[_Space]:
+    """The spaces of a run but for those that only justify a piece of it. gutters: end its pieces. others: the wide
+    spaces of the next lines."""
+    kept: list[_Space] = []
+    if _is_justified(run.spaces, run.line.size, others):
+        return kept
+    piece: list[_Space] = []
+    left = run.line.left
+    for space in [*run.spaces, None]:
+        if space is not None and space not in gutters:
+            piece.append(space)
+            continue
+        right = run.line.right if space is None else space[0]
+        beside = [[one for one in other if left <= one[0] < right] for other in others]
+        if not _is_justified(piece, run.line.size, beside):
+            kept += piece
+        if space is not None:
+            kept.append(space)
+            left, piece = space[1], []
+    return kept
+
+
 def _cut(
     run: _Run,
     wide: Sequence[_Space],
     doubtful: Sequence[_Space],
     gutters: list[_Gutter],
     maybe: Sequence[_Gutter],
+    is_written: Callable[[_Space], bool],
 ) -> Iterator[_Run]:
-    """Cut the cells off a run, all but its last one. Adds the spaces between them to the sorted `gutters`. wide, doubtful: the run's spaces. maybe: all
-    gutters, and the doubtful spaces of all runs.
+    """Cut the cells off a run, all but its last one. Adds the spaces between them to the sorted `gutters`. wide,
+    doubtful: the run's spaces. maybe: all gutters, and the doubtful spaces of all runs.
     """
     line = run.line
     near = _around(gutters, line, _NEAR)
@@ -578,7 +725,8 @@ def _cut(
     spaces = [
         space
         for space in run.spaces
-        if space[1] - space[0] > least and (space in cells or _separates(space, line.size, near))
+        if space[1] - space[0] > least
+        and (space in cells or (_separates(space, line.size, near) and not is_written(space)))
     ]
     if not spaces or (not cells and len(spaces) < _crossed(line, near)):
         return
@@ -592,19 +740,27 @@ def _cut(
         run.start = cut
 
 
-def _is_justified(run: _Run, others: Sequence[Sequence[_Space]]) -> bool:
-    """Whether the wide spaces of a line only fill it: they are all alike, and have no edge where the cells of the next lines have one.
-
-    others: the wide spaces of these lines.
-    """
-    widths = [high - low for low, high, _ in run.spaces]
+def _is_filled(run: _Run, near: Sequence[_Run]) -> bool:
+    """Whether a line with one wide space only fills its column: a line next to it begins and ends where it does, and has none."""
     size = run.line.size
-    if len(widths) < 2 or run.widest > _MAX_JUSTIFIED * size or max(widths) - min(widths) > 0.2 * size:
-        return False
-    if any(
-        len(other) == len(widths)
-        and all(min(one[1], two[1]) > max(one[0], two[0]) for one, two in zip(run.spaces, other, strict=True))
-        for other in others
+    return any(
+        other.widest <= _GAP * size
+        and abs(other.line.left - run.line.left) < _SAME_EDGE * size
+        and abs(other.line.right - run.line.right) < _SAME_EDGE * size
+        for other in near
+    )
+
+
+def _is_justified(spaces: Sequence[_Space], size: float, others: Sequence[Sequence[_Space]]) -> bool:
+    """Whether the spaces of a line only fill it: they are all alike, and have no edge where the cells of the next lines have one.
+
+    size: of the line's text. others: the wide spaces of these lines.
+    """
+    widths = [high - low for low, high, _ in spaces]
+    if (
+        len(widths) < 2
+        or not _DOUBTFUL_GAP * size < max(widths) <= _MAX_JUSTIFIED * size
+        or max(widths) - min(widths) > 0.2 * size
     ):
         return False
     edge = _SAME_EDGE * size
@@ -612,7 +768,7 @@ def _is_justified(run: _Run, others: Sequence[Sequence[_Space]]) -> bool:
         any(
             abs(low - left) < edge or abs(high - right) < edge for other in others for left, right, _ in other
         )
-        for low, high, _ in run.spaces
+        for low, high, _ in spaces
     )
 
 
@@ -659,7 +815,8 @@ def _agrees(space: _Space, line: Line, around: Sequence[_Gutter], needed: int) -
 
 
 def _separates(space: _Space, size: float, gutters: Sequence[_Gutter]) -> bool:
-    """Whether a small space in a line is between two cells: it lies within the wide spaces of lines nearby, and shares an edge with several of them.
+    """Whether a small space in a line is between two cells: it lies within the wide spaces of lines nearby, and shares
+    an edge with several of them.
 
     size: of the line's text.
     """
@@ -691,10 +848,10 @@ def _characters(text: Any) -> str:
 
 
 def _with_signs(text: Any, characters: str) -> str:
-    def sign(found: re.Match[str]) -> str:
+    def sign(match: re.Match[str]) -> str:
         name = ctypes.create_string_buffer(100)
-        _pdfium.FPDFText_GetFontInfo(text, found.start(), name, len(name), None)
-        return in_unicode(found.group(), name.value.decode("utf-8", "ignore"))
+        _pdfium.FPDFText_GetFontInfo(text, match.start(), name, len(name), None)
+        return in_unicode(match.group(), name.value.decode("utf-8", "ignore"))
 
     return _SIGNS.sub(sign, characters)
 
@@ -716,7 +873,8 @@ def _spans(characters: str) -> list[tuple[int, int, int, int]]:
 
 
 def clean(text: str) -> str:
-    """A line of text without characters that are not shown, and with single spaces. A hyphen at its end that is one for certain becomes HYPHEN."""
+    """A line of text without characters that are not shown, and with single spaces. A hyphen at its end that is one for
+    certain becomes HYPHEN."""
     if text.isprintable() and "  " not in text:
         text = text.strip()
         return text if text.isascii() else _shaped(text)

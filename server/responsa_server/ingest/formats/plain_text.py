@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from responsa_server.ingest.sniff import Original
+from responsa_server.ingest.formats.sniff import Original
 from responsa_server.text.canonical import BlockCollector, BlockKind, ParsedDocument
 
 # Matches a line without its line end. A line end is LF, CRLF or a lone CR.

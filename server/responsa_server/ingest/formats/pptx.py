@@ -1,7 +1,7 @@
 """PPTX (PresentationML, ISO/IEC 29500-1): the slides in order, each with its title as a heading.
 
 A slide without a title has the heading "Slide 3". The shapes follow in the order of the file, the slide's notes last. Hidden slides, hidden
-shapes, comments, dates, footers and slide numbers are left out.
+shapes, comments, dates and slide numbers are left out. A footer comes once, on its first slide.
 """
 
 from __future__ import annotations
@@ -12,11 +12,13 @@ from dataclasses import dataclass, field
 from typing import Final
 from xml.etree.ElementTree import Element
 
-from responsa_server.domain.knowledge import LeftOutKind
+from responsa_server.domain.documents import LeftOutKind
 from responsa_server.ingest.containers import Archive
 from responsa_server.ingest.formats.blocks import BlockWriter
+from responsa_server.ingest.formats.charts import write_chart
 from responsa_server.ingest.formats.equations import linear
 from responsa_server.ingest.formats.grid import Cell, placed, write_table
+from responsa_server.ingest.formats.numbering import BULLET, NO_LABEL, Counter, Level, sign_of
 from responsa_server.ingest.formats.office import (
     Related,
     count_left_out,
@@ -24,7 +26,6 @@ from responsa_server.ingest.formats.office import (
     first,
     is_on,
     main_part,
-    numeral,
     read_tree,
     related,
     stated,
@@ -32,8 +33,9 @@ from responsa_server.ingest.formats.office import (
     tidy_cell,
     understood,
     whole,
+    write_running,
 )
-from responsa_server.ingest.sniff import Original
+from responsa_server.ingest.formats.sniff import Original
 from responsa_server.text.canonical import BlockKind, ParsedDocument, Place, one_line
 from responsa_server.text.inline import Form, marked
 from responsa_server.text.symbols import in_unicode
@@ -42,8 +44,20 @@ _TITLES: Final = frozenset({"title", "ctrTitle"})
 _FURNITURE: Final = frozenset({"dt", "ftr", "sldNum", "hdr", "sldImg"})
 # Placeholders of these types have bullets in the usual layouts. A placeholder without a type is a body.
 _BULLETED: Final = frozenset({"", "body", "obj"})
+_BULLETS: Final = ("a:buAutoNum", "a:buNone", "a:buChar", "a:buBlip")
 # The characters that are in the font for signs.
 _SIGNS: Final = re.compile("[\uf020-\uf0ff]")
+# What the names of schemes of automatic numbers (ST_TextAutonumberScheme) begin with: the forms of `numeral`; other schemes are in figures.
+_FORMS: Final = {
+    "alphaLc": "aa",
+    "alphaUc": "AA",
+    "romanLc": "i",
+    "romanUc": "I",
+    "circleNum": "①",
+    "ea1": "一",
+}
+# What they end with: what stands around the number.
+_ENDS: Final = {"ParenBoth": ("(", ")"), "ParenR": ("", ")"), "Period": ("", "."), "Minus": ("", " -")}
 # PowerPoint writes this title into presentations that have no title.
 _NO_TITLE: Final = "PowerPoint Presentation"
 
@@ -57,11 +71,12 @@ def parse(original: Original) -> ParsedDocument:
     said = stated(archive)
     blocks = BlockWriter()
     first_title = ""
+    footers: set[str] = set()
     for number, one in enumerate(read_tree(archive, part).iter("p:sldId"), 1):
         link = links.get(one.get("r:id", ""))
         if link is None:
             continue
-        slide = _Slide(archive, related(archive, link.part), number, blocks)
+        slide = _Slide(original, archive, related(archive, link.part), number, blocks, footers)
         tree = read_tree(archive, link.part)
         if tree.get("show") in ("0", "false"):
             original.left_out[LeftOutKind.HIDDEN_SLIDE] += 1
@@ -79,10 +94,13 @@ def parse(original: Original) -> ParsedDocument:
 
 @dataclass(slots=True)
 class _Slide:
+    original: Original
     archive: Archive
     links: dict[str, Related]
     number: int
     blocks: BlockWriter
+    footers: set[str]
+    """The texts of the footers so far."""
     title: str = ""
     headed: bool = False
     place: Place = field(default_factory=Place)
@@ -118,9 +136,15 @@ class _Slide:
             self.frame(shape)
             return
         kind = _placeholder(shape)
-        if kind not in _FURNITURE:
+        if kind == "ftr":
+            self.head()
+            lines = ((self.place.path, _text(one)) for one in shape.iter("a:p"))
+            write_running(self.blocks, lines, self.footers, self.number)
+        elif kind not in _FURNITURE:
             for body in shape.findall("p:txBody"):
-                self.paragraphs(list(body.findall("a:p")), bulleted=kind in _BULLETED)
+                self.paragraphs(
+                    list(body.findall("a:p")), body.find("a:lstStyle"), bulleted=kind in _BULLETED
+                )
 
     def frame(self, frame: Element) -> None:
         for table in frame.iter("a:tbl"):
@@ -128,15 +152,21 @@ class _Slide:
             if any(cell.text for row in rows for cell in row):
                 self.head()
                 write_table(self.blocks, placed(rows), lambda _: self.place)
+        for chart in frame.iter("c:chart"):
+            link = self.links.get(chart.get("r:id", ""))
+            if link is not None:
+                self.head()
+                write_chart(self.original, self.archive, link.part, self.blocks, self.place)
         for diagram in frame.iter("dgm:relIds"):
             link = self.links.get(diagram.get("r:dm", ""))
             if link is not None and link.part in self.archive:
                 for point in read_tree(self.archive, link.part).iter("dgm:t"):
                     self.paragraphs(list(point.findall("a:p")), bulleted=True)
 
-    def paragraphs(self, nodes: Sequence[Element], *, bulleted: bool) -> None:
-        """Write paragraphs. bulleted: whether a paragraph that does not state its bullet has one."""
-        counts: dict[int, int] = {}
+    def paragraphs(self, nodes: Sequence[Element], styles: Element | None = None, *, bulleted: bool) -> None:
+        """Write paragraphs. styles: of their shape. bulleted: whether a paragraph that does not state its bullet has one."""
+        lists: list[tuple[Level, Counter]] = []
+        """The list of the last paragraph of each level."""
         for node in nodes:
             properties = node.find("a:pPr")
             level = whole(properties.get("lvl"), 0, 8) if properties is not None else 0
@@ -144,9 +174,24 @@ class _Slide:
             if not text:
                 continue
             self.head()
-            marker = _marker(properties, level, counts, bulleted=bulleted)
-            if marker:
-                self.blocks.write(text, BlockKind.LIST_ITEM, level + 1, marker, self.place)
+            stated = (properties, first(styles, f"a:lvl{level + 1}pPr"))
+            properties = next(
+                (
+                    one
+                    for one in stated
+                    if one is not None and any(one.find(name) is not None for name in _BULLETS)
+                ),
+                None,
+            )
+            own = _level(properties, bulleted=bulleted)
+            # The numbers go on while the paragraphs of the level have the same form and start.
+            lists[level + 1 :] = []
+            lists += [(Level(NO_LABEL), Counter())] * (level + 1 - len(lists))
+            if lists[level][0] != own:
+                lists[level] = own, Counter()
+            label = lists[level][1].count({0: own}, 0)
+            if label:
+                self.blocks.write(text, BlockKind.LIST_ITEM, level + 1, f"{label} ", self.place)
             else:
                 self.blocks.write(text, BlockKind.PARAGRAPH, place=self.place)
 
@@ -212,25 +257,19 @@ def _cells(row: Element) -> Iterator[Cell]:
             yield Cell(text, whole(cell.get("rowSpan"), 1, 9_999), whole(cell.get("gridSpan"), 1, 9_999))
 
 
-def _marker(properties: Element | None, level: int, counts: dict[int, int], *, bulleted: bool) -> str:
-    """The marker of a paragraph, with a space; '' if the paragraph is not a list item. counts: the numbers of the open levels."""
-    for deeper in [count for count in counts if count > level]:
-        del counts[deeper]
-    numbers = properties.find("a:buAutoNum") if properties is not None else None
-    if numbers is None:
-        counts.pop(level, None)
-    if properties is not None and numbers is not None:
-        counts[level] = counts.get(level, whole(numbers.get("startAt"), 1, 32_767) - 1) + 1
+def _level(properties: Element | None, *, bulleted: bool) -> Level:
+    """The list that a paragraph belongs to. properties: those that state its bullet. bulleted: whether it has a bullet if none do."""
+    if properties is None:
+        return Level(BULLET if bulleted else NO_LABEL)
+    if (numbers := properties.find("a:buAutoNum")) is not None:
         scheme = numbers.get("type", "")
-        form = "a" if "lphaLc" in scheme else "A" if "lphaUc" in scheme else "1"
-        form = "i" if scheme.startswith("romanLc") else "I" if scheme.startswith("romanUc") else form
-        label = numeral(counts[level], form)
-        if scheme.endswith("ParenBoth"):
-            return f"({label}) "
-        return f"{label}) " if scheme.endswith("ParenR") else f"{label}. "
-    if properties is not None and properties.find("a:buNone") is not None:
-        return ""
-    stated_bullet = properties is not None and (
-        properties.find("a:buChar") is not None or properties.find("a:buBlip") is not None
-    )
-    return "- " if bulleted or stated_bullet else ""
+        form = next((form for name, form in _FORMS.items() if scheme.startswith(name)), "1")
+        ends = next((ends for name, ends in _ENDS.items() if scheme.endswith(name)), ("", ""))
+        return Level(form, (ends[0], 0, ends[1]), whole(numbers.get("startAt"), 1, 32_767))
+    if properties.find("a:buNone") is not None:
+        return Level(NO_LABEL)
+    if (bullet := properties.find("a:buChar")) is not None:
+        font = properties.find("a:buFont")
+        sign = sign_of(bullet.get("char", ""), font.get("typeface", "") if font is not None else "")
+        return Level(BULLET, sign=sign)
+    return Level(BULLET if bulleted or properties.find("a:buBlip") is not None else NO_LABEL)

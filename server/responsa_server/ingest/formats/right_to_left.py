@@ -74,8 +74,9 @@ def logical_lines(characters: Sequence[Glyph], size: float, *, mostly: bool) -> 
 
 
 def _glyphs(characters: Sequence[Glyph], size: float) -> Sequence[Glyph]:
-    """The glyphs of characters. Characters with one box are the letters of one glyph. The library gives them from the last to the first if the file maps the glyph to
-    letters, and from the first to the last if the file maps it to a presentation form such as U+FEFB.
+    """The glyphs of characters. Characters with one box are the letters of one glyph. The library gives them from the
+    last to the first if the file maps the glyph to letters, and from the first to the last if the file maps it to a
+    presentation form such as U+FEFB.
 
     A text that the file gives instead of several glyphs has the box of the first of them; it comes after all others.
     """
@@ -84,8 +85,8 @@ def _glyphs(characters: Sequence[Glyph], size: float) -> Sequence[Glyph]:
         return characters
     merged: list[Glyph] = []
     last_left = last_right = math.nan
-    for one in characters:
-        left, right, _, character = one
+    for glyph in characters:
+        left, right, _, character = glyph
         if left == last_left and right == last_right and right > left:
             bottom, text = merged[-1][2:]
             if RIGHT_TO_LEFT.match(character):
@@ -98,16 +99,16 @@ def _glyphs(characters: Sequence[Glyph], size: float) -> Sequence[Glyph]:
             merged[-1] = (left, right, bottom, text + character)
         else:
             last_left, last_right = left, right
-            merged.append(one)
+            merged.append(glyph)
     merged = [(*one[:3], _in_order(one[3])) if len(one[3]) > 1 else one for one in merged]
     if _distinct(merged):
         return merged
     made: list[Glyph] = []
     boxes: set[tuple[float, float]] = set()
     instead: list[Glyph] = []
-    for one in merged:
-        (instead if one[:2] in boxes else made).append(one)
-        boxes.add(one[:2])
+    for glyph in merged:
+        (instead if glyph[:2] in boxes else made).append(glyph)
+        boxes.add(glyph[:2])
     edge = max(right for _, right, _, _ in made)
     for number, (_, _, bottom, text) in enumerate(instead):
         left = edge + (number + 0.5) * _CELL_GAP * size
@@ -164,7 +165,8 @@ def _middle(glyph: Glyph) -> float:
 
 
 def _in_logical_order(pieces: Sequence[str], *, rtl: bool) -> str:
-    """The text of pieces that stand from left to right: the reverse of the Unicode bidirectional algorithm for one line of one direction."""
+    """The text of pieces that stand from left to right: the reverse of the Unicode bidirectional algorithm for one line
+    of one direction."""
     if not rtl:
         return "".join(_turned_runs(pieces, _is_rtl))
     if _LEFT_TO_RIGHT.search("".join(pieces)):
@@ -174,14 +176,15 @@ def _in_logical_order(pieces: Sequence[str], *, rtl: bool) -> str:
 
 
 def _is_mirrored(text: str) -> bool:
-    """Whether the brackets of a text in logical order are those that were drawn: the first one closes, or stands where another one belongs."""
-    found = _BRACKET.search(text)
-    if found is None:
+    """Whether the brackets of a text in logical order are those that were drawn: the first one closes, or stands where
+    another one belongs."""
+    match = _BRACKET.search(text)
+    if match is None:
         return False
-    closes = found.group() in ")]}"
+    closes = match.group() in ")]}"
     if any((one in ")]}") != closes for one in _BRACKET.findall(text)):
         return closes
-    start, end = found.span()
+    start, end = match.span()
     at_end = start > 0 and not text[start - 1].isspace() and (end == len(text) or text[end].isspace())
     return closes != at_end
 

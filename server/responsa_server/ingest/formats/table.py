@@ -9,13 +9,16 @@ from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from responsa_server.ingest.formats import office_samples
+from responsa_server.joining import Group, joined
 
 if TYPE_CHECKING:
     from responsa_server.ingest.containers import Archive
     from responsa_server.text.canonical import ParsedDocument
     from responsa_server.text.drawn import DrawnPage
 
-    Parser = Callable[[Any], ParsedDocument]  # of an `Original` of ingest/sniff.py, which imports this table
+    Parser = Callable[
+        [Any], ParsedDocument
+    ]  # of an `Original` of ingest/formats/sniff.py, which imports this table
     Drawer = Callable[[bytes, int, int], DrawnPage]
 
 
@@ -46,14 +49,16 @@ class Format:
         document, because a confined process cannot import anything.
     parser: the parser as "module:function". Only the sandbox loads it. The function takes an `Original` and returns a `ParsedDocument`. It
         raises DocumentRejected; any other error counts as a malformed document.
-    drawer: for a format whose pages the server draws, the function that draws a page, as "module:function"; '' for other formats. Only the sandbox loads it.
-        The function takes the bytes of the document, the number of the page and the wanted width, and returns a `DrawnPage`. Its errors are those of
-        the parser.
-    version: the version of the parser's output. It rises with every change after which the parser makes another text of the same bytes, or passages of the same text
+    drawer: for a format whose pages the server draws, the function that draws a page, as "module:function"; '' for
+    other formats. Only the sandbox loads it.
+        The function takes the bytes of the document, the number of the page and the wanted width, and returns a
+        `DrawnPage`. Its errors are those of the parser.
+    version: the version of the parser's output. It rises with every change after which the parser makes another text of
+    the same bytes, or passages of the same text
         begin elsewhere. Documents that an earlier version read are then read again (`ingest/rereading.py`).
     opening: a pattern for the beginning of a file. A bytes pattern marks a binary format, whose files are recognised by their bytes
-        and never decoded. A text pattern recognises text that has neither a name nor a media type. With None, the format is a text format
-        that applies only when the name or the media type declares it.
+        and never decoded. A text pattern recognises text that has neither a name nor a media type. With None, the
+        format is a text format that applies only when the name or the media type declares it.
     member: for a format whose files are ZIP archives, the member that tells them from other archives. Such a format is binary and has
         no `opening`.
     """
@@ -76,7 +81,8 @@ class Format:
 
     @property
     def parsed_by(self) -> str:
-        """What is stored with a document version as the parser of its text. Versions of the same bytes differ in it if they differ in their text or its structure."""
+        """What is stored with a document version as the parser of its text. Versions of the same bytes differ in it if
+        they differ in their text or its structure."""
         return self.name if self.version == 1 else f"{self.name} {self.version}"
 
     @property
@@ -107,7 +113,8 @@ class Format:
         return cast("Parser", resolve_name(self.parser))
 
     def load_drawer(self) -> Drawer:
-        """The function that draws pages; the format must have one. Raises ImportError or AttributeError when the table names a function that does not exist."""
+        """The function that draws pages; the format must have one. Raises ImportError or AttributeError when the table
+        names a function that does not exist."""
         return cast("Drawer", resolve_name(self.drawer))
 
 
@@ -143,7 +150,7 @@ class Formats:
     @property
     def accepted(self) -> str:
         """A sentence that says which formats are accepted."""
-        *others, last = (f"{row.display_name} (.{row.suffixes[0]})" for row in self._rows)
+        *others, last = (f"{row.display_name} (.{', .'.join(row.suffixes)})" for row in self._rows)
         return f"{', '.join(others)} and {last} are accepted." if others else f"Only {last} is accepted."
 
 
@@ -161,11 +168,64 @@ def _index(pairs: Iterator[tuple[str, Format]]) -> dict[str, Format]:
 MARKDOWN: Final = Format(
     name="MARKDOWN",
     display_name="Markdown",
-    suffixes=("md", "markdown", "mdown", "mkd"),
+    suffixes=("md", "markdown", "mdown", "mkd", "mdx"),
     media_types=("text/markdown", "text/x-markdown"),
     sample=b"# Title\n\nText with *emphasis*.\n\n| a | b |\n|---|---|\n| 1 | 2 |\n",
     parser="responsa_server.ingest.formats.markdown:parse",
     version=2,
+)
+RST: Final = Format(
+    name="RST",
+    display_name="reStructuredText",
+    suffixes=("rst", "rest"),
+    media_types=("text/x-rst", "text/prs.fallenstein.rst"),
+    # Each module of directives is loaded with the first directive of it.
+    sample=b"""Title
+=====
+
+:Author: A
+
+.. note:: Text with *emphasis*, :ref:`x <y>`, :math:`a` and [1]_.
+
+.. code-block:: python
+
+   x
+
+.. list-table::
+
+   * - a
+
+.. math:: a
+
+.. image:: a.png
+
+.. unicode:: U+3B1
+
+.. meta::
+   :a: b
+
+.. unknown:: x
+
+.. parsed-literal::
+
+   a
+
+.. target-notes::
+
+=  =
+a  b
+=  =
+
+1. a
+
+a
+  b
+
+.. [1] b
+
+:sup:`a`
+""",
+    parser="responsa_server.ingest.formats.rst:parse",
 )
 PLAIN_TEXT: Final = Format(
     name="TEXT",
@@ -183,7 +243,7 @@ HTML: Final = Format(
     media_types=("text/html", "application/xhtml+xml"),
     sample=b"<html lang='en'><title>Title</title><h1>Title</h1><p>Text &amp; <b>more</b>.</p></html>",
     parser="responsa_server.ingest.formats.html:parse",
-    version=5,
+    version=6,
     opening=re.compile(
         r"\s{0,512}(?:<!--.{0,2048}?-->\s{0,64}|<\?xml[^>]{0,256}>\s{0,64}){0,4}+<(?:!doctype\s+html|html|head|body)\b",
         re.IGNORECASE | re.DOTALL,
@@ -208,7 +268,7 @@ trailer<</Root 1 0 R>>
 %%EOF
 """,
     parser="responsa_server.ingest.formats.pdf:parse",
-    version=4,
+    version=5,
     drawer="responsa_server.ingest.formats.pdf_pages:draw",
     opening=re.compile(rb"(?:\xef\xbb\xbf)?\s{0,1024}%PDF-"),
 )
@@ -225,7 +285,7 @@ DOCX: Final = Format(
     ),
     sample=office_samples.DOCX,
     parser="responsa_server.ingest.formats.docx:parse",
-    version=4,
+    version=5,
     member=Member(re.compile(r"word/document\d*\.xml")),
 )
 PPTX: Final = Format(
@@ -241,7 +301,7 @@ PPTX: Final = Format(
     ),
     sample=office_samples.PPTX,
     parser="responsa_server.ingest.formats.pptx:parse",
-    version=3,
+    version=4,
     member=Member(re.compile(r"ppt/presentation\d*\.xml")),
 )
 XLSX: Final = Format(
@@ -255,7 +315,7 @@ XLSX: Final = Format(
     ),
     sample=office_samples.XLSX,
     parser="responsa_server.ingest.formats.xlsx:parse",
-    version=4,
+    version=5,
     member=Member(re.compile(r"xl/workbook\d*\.xml")),
 )
 ODT: Final = Format(
@@ -268,7 +328,7 @@ ODT: Final = Format(
     ),
     sample=office_samples.ODT,
     parser="responsa_server.ingest.formats.odt:parse",
-    version=4,
+    version=5,
     member=Member(
         re.compile("mimetype"), re.compile(rb"application/vnd\.oasis\.opendocument\.text(?:-template)?\s*\Z")
     ),
@@ -280,7 +340,7 @@ CSV: Final = Format(
     media_types=("text/csv", "text/tab-separated-values"),
     sample=b'city;price\nBonn;"4"\n',
     parser="responsa_server.ingest.formats.csv_rows:parse",
-    version=2,
+    version=3,
 )
 JSON: Final = Format(
     name="JSON",
@@ -301,8 +361,9 @@ JSON_LINES: Final = Format(
 EML: Final = Format(
     name="EML",
     display_name="e-mail",
-    suffixes=("eml",),
-    media_types=("message/rfc822",),
+    # A web archive is a message whose parts are the files of a page.
+    suffixes=("eml", "mht", "mhtml"),
+    media_types=("message/rfc822", "application/x-mimearchive"),
     sample=b"""From: =?utf-8?B?w4Q=?= <a@example.org>
 Subject: Title
 Date: Mon, 02 Mar 2026 10:00:00 +0100
@@ -329,8 +390,24 @@ Text
 --b--
 """,
     parser="responsa_server.ingest.formats.eml:parse",
+    version=2,
+    opening=re.compile(
+        r"(?:[A-Za-z][A-Za-z\-]{0,40}:[^\n]{0,998}\n(?:[ \t][^\n]{0,998}\n){0,20}+){0,40}?Content-Type:\s{0,9}multipart/",
+        re.IGNORECASE,
+    ),
 )
-
+ICS: Final = Format(
+    name="ICS",
+    display_name="iCalendar",
+    suffixes=("ics",),
+    media_types=("text/calendar",),
+    sample=(
+        b"BEGIN:VCALENDAR\nBEGIN:VEVENT\nSUMMARY:Title\nDTSTART;TZID=Europe/Berlin:20260302T100000\nDURATION:PT1H\n"
+        b"RRULE:FREQ=DAILY\nEND:VEVENT\nEND:VCALENDAR\n"
+    ),
+    parser="responsa_server.ingest.formats.ics:parse",
+    opening=re.compile(r"BEGIN:VCALENDAR\s", re.IGNORECASE),
+)
 MSG: Final = Format(
     name="MSG",
     display_name="Outlook e-mail",
@@ -338,6 +415,7 @@ MSG: Final = Format(
     media_types=("application/vnd.ms-outlook",),
     sample=office_samples.MSG,
     parser="responsa_server.ingest.formats.msg:parse",
+    version=2,
     # An OLE file with a stream of this name; names are in UTF-16.
     opening=re.compile(
         rb"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1(?s:.*?)"
@@ -345,6 +423,10 @@ MSG: Final = Format(
     ),
 )
 
+_OWN: Final = (
+    *(MARKDOWN, RST, PLAIN_TEXT, HTML, PDF, DOCX, PPTX, XLSX, ODT),
+    *(CSV, JSON, JSON_LINES, EML, MSG, ICS),
+)
 FORMATS: Final = Formats(
-    (MARKDOWN, PLAIN_TEXT, HTML, PDF, DOCX, PPTX, XLSX, ODT, CSV, JSON, JSON_LINES, EML, MSG)
+    (*_OWN, *joined(Group.FORMATS, Format, fit=lambda added: Formats((*_OWN, *added))).values())
 )

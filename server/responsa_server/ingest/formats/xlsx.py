@@ -1,8 +1,9 @@
 """XLSX (SpreadsheetML, ISO/IEC 29500-1): each visible sheet is a heading with its name, and each row with content is a row of a table.
 
-Cells have the text that the sheet shows: the results of formulas, and numbers and dates in their formats. The columns that are empty in the
-whole sheet are left out. The texts of shapes follow the rows. Hidden sheets, charts and comments are left out. Hidden rows and columns are kept, because a filter or a closed
-group hides them too.
+Cells have the text that the sheet shows: the results of formulas, and numbers and dates in their formats. The columns
+that are empty in the whole sheet are left out. What the headers and footers of printed pages say stands once, below the
+name of the first sheet that has it. The texts of shapes and the charts follow the rows. Hidden sheets and comments are
+left out. Hidden rows and columns are kept, because a filter or a closed group hides them too.
 """
 
 from __future__ import annotations
@@ -16,13 +17,16 @@ from itertools import islice, pairwise
 from typing import Final
 from xml.etree.ElementTree import Element
 
-from responsa_server.domain.knowledge import LeftOutKind
+from responsa_server.domain.documents import LeftOutKind
 from responsa_server.ingest import rejections
 from responsa_server.ingest.containers import Archive
 from responsa_server.ingest.formats.blocks import BlockWriter
+from responsa_server.ingest.formats.charts import write_chart
+from responsa_server.ingest.formats.formulas import Results
 from responsa_server.ingest.formats.grid import Row, Span, spread, write_table
 from responsa_server.ingest.formats.number_formats import BUILT_IN, Shown, compiled, general
 from responsa_server.ingest.formats.office import (
+    PAGE_NUMBER,
     Names,
     count_left_out,
     document,
@@ -35,8 +39,9 @@ from responsa_server.ingest.formats.office import (
     tidy,
     tidy_cell,
     whole,
+    write_running,
 )
-from responsa_server.ingest.sniff import Original
+from responsa_server.ingest.formats.sniff import Original
 from responsa_server.text.canonical import BlockKind, ParsedDocument, Place, title_from_name
 from responsa_server.text.headers import SAMPLE_ROWS, WORDS, form_of, forms_of, goes_on
 from responsa_server.text.inline import Form, marked
@@ -48,7 +53,8 @@ _MAX_RUNS: Final = 10
 
 
 def sheet_tables(rows: Sequence[Row], cuts: int = _MAX_CUTS) -> Iterator[list[Row]]:
-    """The tables in a part of a sheet. rows: in order, with the numbers of the sheet, none of them empty. cuts: how often the part may be cut into columns."""
+    """The tables in a part of a sheet. rows: in order, with the numbers of the sheet, none of them empty. cuts: how
+    often the part may be cut into columns."""
     table: list[Row] = []
     start = 0
     forms: dict[int, str] = {}
@@ -90,8 +96,9 @@ def _beside(rows: Sequence[Row], cuts: int) -> Iterator[list[Row]]:
 
 
 def _edge(rows: Sequence[Row], used: Sequence[int]) -> int:
-    """The first column where another table begins, and which does not only follow an empty one; 0 if there is none. Both sides have several columns, and the first one on the right has the
-    names of rows, or the sides end in different rows.
+    """The first column where another table begins, and which does not only follow an empty one; 0 if there is none.
+    Both sides have several columns, and the first one on the right has the names of rows, or the sides end in different
+    rows.
     """
     below: dict[int, list[str]] = {right: [] for left, right in pairwise(used[1:-1]) if right > left + 1}
     if not below:
@@ -114,6 +121,10 @@ _LETTERS = re.compile(r"[A-Z]{1,3}")
 _RANGE = re.compile(r"([A-Z]{1,3})([0-9]{1,7}):([A-Z]{1,3})([0-9]{1,7})")
 # A character that XML cannot hold, or an underscore that would look like the beginning of such a code.
 _ESCAPED = re.compile(r"_x([0-9A-Fa-f]{4})_")
+# A code in a header or footer: a font, a size, a colour or a letter, such as &"Arial,Bold", &12, &K00FF00, &P+1.
+_RUNNING_CODE = re.compile(
+    r'&("[^"]*+"|\d++|K[0-9A-Fa-f]{6}|K[^&]{0,6}|[PN](?=[+-]\d)|[A-Za-z&])(?:(?<=[PN])[+-]\d++)?'
+)
 _PLAIN_SHEET_NAME = re.compile(r"[^\W\d][\w.]*\Z")
 
 
@@ -132,25 +143,45 @@ def parse(original: Original) -> ParsedDocument:
     formats, bold = _styles(styles, since_1904=since_1904)
     fonts = _fonts(styles)
     blocks = BlockWriter()
+    # The library counts dates from 1900.
+    results = Results(b"" if since_1904 else original.data)
+    visible = {
+        one.get("name", "") for one in workbook.iter("x:sheet") if one.get("state", "visible") == "visible"
+    }
+    running: set[str] = set()
     cells = 0
-    for number, one in enumerate(workbook.iter("x:sheet"), 1):
-        link = links.get(one.get("r:id", ""))
-        if link is None or link.kind != "worksheet":
+    for number, entry in enumerate(workbook.iter("x:sheet"), 1):
+        link = links.get(entry.get("r:id", ""))
+        if link is None or link.kind not in ("worksheet", "chartsheet"):
             continue
-        if one.get("state", "visible") != "visible":
+        if entry.get("state", "visible") != "visible":
             original.left_out[LeftOutKind.HIDDEN_SHEET] += 1
             continue
-        sheet = _Sheet(shared, formats, fonts, bold, room=MAX_CELLS - cells)
+        sheet = _Sheet(shared, formats, fonts, bold, results, entry.get("name", ""), room=MAX_CELLS - cells)
         read_events(archive, link.part, sheet.start, sheet.end, sheet.text)
         cells += sheet.cells
+        original.left_out[LeftOutKind.FORMULA] += sheet.uncomputed
         tables = [other.part for other in related(archive, link.part).values() if other.kind == "table"]
         for table in (read_tree(archive, name) for name in tables if name in archive):
             if table.get("headerRowCount", "1") == "1":
                 sheet.filtered.append(table.get("ref", ""))
         sheet.arrange()
-        name = tidy_cell(one.get("name", ""))
-        _write(blocks, sheet, number, name)
-        _write_text_boxes(blocks, archive, link.part, number, name, headed=bool(sheet.rows))
+        name = tidy_cell(entry.get("name", ""))
+        drawn = [other.part for other in related(archive, link.part).values() if other.kind == "drawing"]
+        drawings = {part: read_tree(archive, part) for part in drawn if part in archive}
+        lines = [(name, _running_line(code)) for code in sheet.running]
+        if sheet.rows or any(_says(one) for one in drawings.values()):
+            place = Place(page=number, path=name)
+            blocks.write(name or f"Sheet {number}", BlockKind.HEADING, 1, place=place)
+            write_running(blocks, lines, running, number)
+            _write(blocks, sheet, number, name)
+            for part, drawing in drawings.items():
+                charts = related(archive, part)
+                for node in drawing.iter():
+                    if node.tag == "a:p" and (text := tidy(_drawn(node))):
+                        blocks.write(text, BlockKind.PARAGRAPH, place=place)
+                    elif node.tag == "c:chart" and (chart := charts.get(node.get("r:id", ""))) is not None:
+                        write_chart(original, archive, chart.part, blocks, place, visible)
     return document(
         original,
         blocks,
@@ -160,10 +191,33 @@ def parse(original: Original) -> ParsedDocument:
     )
 
 
+def _running_line(code: str) -> str:
+    """The text of the header or footer of a printed page (ISO/IEC 29500-1, 18.3.1.46), with tabs between its parts."""
+
+    def shown(match: re.Match[str]) -> str:
+        match match.group(1):
+            case "L" | "C" | "R":
+                return "\t"
+            case "P" | "N":
+                return PAGE_NUMBER
+            case "&":
+                return "&"
+            case _:
+                return ""
+
+    return _RUNNING_CODE.sub(shown, code)
+
+
+def _says(drawing: Element) -> bool:
+    """Whether a drawing has a text or a chart."""
+    return bool(_drawn(drawing).strip()) or next(drawing.iter("c:chart"), None) is not None
+
+
+def _drawn(node: Element) -> str:
+    return "".join(one.text or "" for one in node.iter("a:t"))
+
+
 def _write(blocks: BlockWriter, sheet: _Sheet, number: int, name: str) -> None:
-    if not sheet.rows:
-        return
-    blocks.write(name or f"Sheet {number}", BlockKind.HEADING, 1, place=Place(page=number, path=name))
     prefix = name if _PLAIN_SHEET_NAME.match(name) else "'" + name.replace("'", "''") + "'"
 
     def place(row: Row) -> Place:
@@ -173,23 +227,6 @@ def _write(blocks: BlockWriter, sheet: _Sheet, number: int, name: str) -> None:
 
     for table in sheet_tables(sheet.rows):
         write_table(blocks, table, place)
-
-
-def _write_text_boxes(
-    blocks: BlockWriter, archive: Archive, part: str, number: int, name: str, *, headed: bool
-) -> None:
-    """Write the texts of a sheet's shapes after its rows. headed: whether the sheet has its heading already."""
-    place = Place(page=number, path=name)
-    for link in related(archive, part).values():
-        if link.kind != "drawing" or link.part not in archive:
-            continue
-        for paragraph in read_tree(archive, link.part).iter("a:p"):
-            text = tidy("".join(one.text or "" for one in paragraph.iter("a:t")))
-            if text and not headed:
-                headed = True
-                blocks.write(name or f"Sheet {number}", BlockKind.HEADING, 1, place=place)
-            if text:
-                blocks.write(text, BlockKind.PARAGRAPH, place=place)
 
 
 def _shared_strings(archive: Archive, part: str) -> list[str]:
@@ -246,8 +283,8 @@ def _unescaped(text: str) -> str:
     return tidy_cell(text)
 
 
-def _character(found: re.Match[str]) -> str:
-    char = chr(int(found.group(1), 16))
+def _character(match: re.Match[str]) -> str:
+    char = chr(int(match.group(1), 16))
     return char if char.isprintable() or char in "\n\t" else " "
 
 
@@ -279,15 +316,15 @@ def _fonts(tree: Element | None) -> dict[str, _Font]:
     if tree is None:
         return {}
     made: list[_Font] = []
-    for one in (one for top in tree.findall("x:fonts") for one in top):
+    for element in (one for top in tree.findall("x:fonts") for one in top):
         made.append(_Font())
-        for part in one:
+        for part in element:
             made[-1].start(part.tag, part.attrib)
         # As a whole, a cell is neither raised nor lowered.
         made[-1].shift = 0
     found: dict[str, _Font] = {}
-    for number, one in enumerate(one for top in tree.findall("x:cellXfs") for one in top):
-        font = whole(one.get("fontId"), 0, 999_999)
+    for number, element in enumerate(one for top in tree.findall("x:cellXfs") for one in top):
+        font = whole(element.get("fontId"), 0, 999_999)
         if font < len(made) and made[font].shown("aP") != "aP":
             found[str(number)] = made[font]
     return found
@@ -328,6 +365,8 @@ class _Sheet:
     fonts: Mapping[str, _Font]
     bold: set[str]
     """The styles with bold letters."""
+    results: Results
+    name: str
     room: int
     rows: list[Row] = field(default_factory=list[Row])
     """The rows with content. Columns count from 1."""
@@ -339,6 +378,10 @@ class _Sheet:
     light: int = 0
     """The last row with letters that are not bold."""
     cells: int = 0
+    uncomputed: int = 0
+    """The number of formulas without a result."""
+    formula: bool = False
+    """Whether the open cell has a formula without a result."""
     row: int = 0
     column: int = 0
     kind: str = ""
@@ -349,6 +392,8 @@ class _Sheet:
     reading: bool = False
     phonetic: bool = False
     run: _Font = field(default_factory=_Font)
+    running: list[str] = field(default_factory=list[str])
+    """The headers and footers of printed pages."""
     names: Names = field(default_factory=Names)
     columns: dict[str, int] = field(default_factory=dict[str, int])
     """The numbers of columns by their letters."""
@@ -359,7 +404,23 @@ class _Sheet:
         match self.names[name]:
             case "x:v" | "x:t":
                 self.reading = not self.phonetic
+                # An empty text is a result, too.
+                self.formula = self.formula and self.kind != "str"
+            case "x:f":
+                self.formula = True
+            case (
+                "x:oddHeader"
+                | "x:oddFooter"
+                | "x:firstHeader"
+                | "x:firstFooter"
+                | "x:evenHeader"
+                | "x:evenFooter"
+            ):
+                self.value.clear()
+                self.kind = "str"
+                self.reading = True
             case "x:c":
+                self.formula = False
                 self.kind = attributes.get("t", "n")
                 self.style = attributes.get("s", "0")
                 letters = attributes.get("r", "").rstrip("0123456789")
@@ -391,6 +452,8 @@ class _Sheet:
             case "x:v" | "x:t":
                 self.reading = False
             case "x:c":
+                if self.formula and not self.value:
+                    self.compute()
                 text = self.content("".join(self.value)) if self.value else ""
                 if text:
                     self.cells += 1
@@ -412,8 +475,27 @@ class _Sheet:
                     self.held.clear()
             case "x:rPh":
                 self.phonetic = False
+            case (
+                "x:oddHeader"
+                | "x:oddFooter"
+                | "x:firstHeader"
+                | "x:firstFooter"
+                | "x:evenHeader"
+                | "x:evenFooter"
+            ):
+                self.reading = False
+                self.running.append("".join(self.value))
             case _:
                 pass
+
+    def compute(self) -> None:
+        """Compute the value of a cell whose formula was saved without its result."""
+        result = self.results.of(self.name, self.row, self.column)
+        if result is None:
+            self.uncomputed += 1
+            return
+        self.kind = "b" if isinstance(result, bool) else "str" if isinstance(result, str) else "n"
+        self.value.append(str(int(result)) if isinstance(result, bool) else str(result))
 
     def arrange(self) -> None:
         """Give the text of merged cells to all of them, and find the rows that name columns."""

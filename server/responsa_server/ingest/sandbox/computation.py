@@ -11,9 +11,11 @@ Write = Callable[[bytes], None]
 
 @dataclass(frozen=True, slots=True)
 class Computation:
-    """A function that reads bytes of strangers and runs in a process of its own, confined like the parsers of documents. It is an attribute of a module, which only the sandbox imports.
+    """A function that reads bytes of strangers and runs in a process of its own, confined like the parsers of
+    documents. It is an attribute of a module, which only the sandbox imports.
 
-    run: reads the bytes and writes its result. Whatever it raises, the process ends. sample: bytes with which it loads all modules that it needs.
+    run: reads the bytes and writes its result. Whatever it raises, the process ends. sample: bytes with which it loads
+    all modules that it needs.
     """
 
     run: Callable[[bytes, Write], None]

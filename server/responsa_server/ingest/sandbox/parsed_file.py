@@ -62,7 +62,8 @@ class _Reading:
 class ParsedFile:
     """A parsed document in a file. Implements `Sectioned`. Use it in one thread at a time.
 
-    title, language, format, author, date, keywords, body_start: see ParsedDocument. left_out, guessed_charset, ocr_pages: see Original. size: the length of the canonical text in bytes. sha256: its SHA-256.
+    title, language, format, author, date, keywords, body_start: see ParsedDocument. left_out, guessed_charset,
+    ocr_pages: see Original. size: the length of the canonical text in bytes. sha256: its SHA-256.
     """
 
     def __init__(
@@ -252,7 +253,8 @@ class ParsedFile:
         return lowest + found + 1 if (found := self._near(lowest, place).rfind(b"\n")) >= 0 else place
 
     def _cut(self, start: int, lowest: int) -> int:
-        """A place at which a section that begins at `start` can end: after a line or a word, or else between characters. It is not before `lowest`."""
+        """A place at which a section that begins at `start` can end: after a line or a word, or else between
+        characters. It is not before `lowest`."""
         low, high = max(start + self._most // 2, lowest), start + self._most
         data = self.read(low, high - low)
         for border in (b"\n", b" "):

@@ -26,7 +26,7 @@ from structlog.typing import FilteringBoundLogger
 import responsa_server
 from responsa_server.confinement import SandboxCapabilities
 from responsa_server.domain.errors import DocumentRejected
-from responsa_server.domain.words import in_seconds
+from responsa_server.domain.formatting import in_seconds
 from responsa_server.ingest import rejections
 from responsa_server.ingest.containers import MIB
 from responsa_server.ingest.rejections import ParserUnavailable
@@ -48,6 +48,7 @@ from responsa_server.ingest.sandbox.protocol import (
     unpack_message,
 )
 from responsa_server.ingest.settings import ParseLimits
+from responsa_server.spools import spooling
 from responsa_server.text.canonical import ParsedDocument
 from responsa_server.text.drawn import DrawnPage
 
@@ -64,7 +65,8 @@ _STOP_SECONDS = 5.0
 
 
 class ParserPool:
-    """Parses up to `concurrency` documents at a time; further callers wait. Also draws pages, and computes for other packages. Use a pool in one event loop only."""
+    """Parses up to `concurrency` documents at a time; further callers wait. Also draws pages, and computes for other
+    packages. Use a pool in one event loop only."""
 
     def __init__(
         self,
@@ -77,8 +79,9 @@ class ParserPool:
         spool_dir: Path | None = None,
         ocr: bool = False,
     ) -> None:
-        """allow_unconfined: whether to parse documents on a kernel that lacks Landlock or seccomp. spool_dir: the folder for large results, or None for the
-        system's temporary folder. ocr: whether to read scanned pages of PDF files; `make ocr` installs what that needs.
+        """allow_unconfined: whether to parse documents on a kernel that lacks Landlock or seccomp. spool_dir: the
+        folder for large results, or None for the system's temporary folder. ocr: whether to read scanned pages of PDF
+        files; `make ocr` installs what that needs.
 
         formats: the "module:attribute" of a table like `formats.table.FORMATS`. import_paths: the folders in which to find that module.
         """
@@ -137,9 +140,9 @@ class ParserPool:
         """Parse a document that arrives in pieces, into a file that the caller closes.
 
         declared_name: the file name or path that the sender gave, or ''. declared_type: the media type that the sender gave, or ''.
-        known_format: the name of the format if it was already decided; if '', the parsing process decides the format. Raises
-        DocumentRejected if the document is at fault, ParserUnavailable if a later attempt may succeed, and the errors of `source`. If the call is
-        cancelled, it kills the parsing process before it ends.
+        known_format: the name of the format if it was already decided; if '', the parsing process decides the format.
+        Raises DocumentRejected if the document is at fault, ParserUnavailable if a later attempt may succeed, and the
+        errors of `source`. If the call is cancelled, it kills the parsing process before it ends.
         """
         bounds = limits or self._limits
         async with self._slots:
@@ -177,8 +180,9 @@ class ParserPool:
     ) -> tuple[bytes, DocumentRejected | None]:
         """Run a computation on bytes. Up to `concurrency` computations run at a time, in addition to the documents that are parsed.
 
-        computation: the "module:attribute" of a `Computation`. Returns what it has written, and why its process did not end by itself; None if it did. Nothing that it has written can be trusted. Raises
-        ParserUnavailable if a later attempt may succeed, and handles a cancellation like `read`.
+        computation: the "module:attribute" of a `Computation`. Returns what it has written, and why its process did not
+        end by itself; None if it did. Nothing that it has written can be trusted. Raises ParserUnavailable if a later
+        attempt may succeed, and handles a cancellation like `read`.
         """
         async with self._computing:
             descriptor = await _memory_file(_pieces(source), limits.input_bytes)
@@ -204,10 +208,12 @@ class ParserPool:
     async def draw(
         self, source: AsyncIterator[bytes], known_format: str, page: int, width: int, limits: ParseLimits
     ) -> DrawnPage:
-        """Draw a page of a document that arrives in pieces. It does not wait for documents that are parsed; the caller bounds the number of drawings.
+        """Draw a page of a document that arrives in pieces. It does not wait for documents that are parsed; the caller
+        bounds the number of drawings.
 
-        known_format: the name of the document's format, which must have a drawer. page: the page's number, from 1. width: the wanted width in pixels. The
-        result has no pixels if the document has no such page. Raises the errors of `read`, and handles a cancellation in the same way.
+        known_format: the name of the document's format, which must have a drawer. page: the page's number, from 1.
+        width: the wanted width in pixels. The result has no pixels if the document has no such page. Raises the errors
+        of `read`, and handles a cancellation in the same way.
         """
         descriptor = await _memory_file(source, limits.input_bytes)
         with self._frame() as frame:
@@ -234,9 +240,10 @@ class ParserPool:
     async def _attempted(
         self, frame: IO[bytes], descriptor: int, limits: ParseLimits, job: Callable[[int], Job]
     ) -> None:
-        """Run a job until it ends by itself or by a limit. frame: gets what the process writes, also if this raises, and is at its end then. descriptor: the document; it is closed at the
-        end. job: makes the job from its number.
+        """Run a job until it ends by itself or by a limit. frame: gets what the process writes, also if this raises,
+        and is at its end then. descriptor: the document; it is closed at the end. job: makes the job from its number.
         """
+        lost = ""
         try:
             for _ in range(_ATTEMPTS):
                 zygote = await self._running()
@@ -245,14 +252,15 @@ class ParserPool:
                 frame.seek(0)
                 frame.truncate()
                 try:
-                    return await self._run(frame, zygote, descriptor, job(zygote.next_job()), limits)
-                except _ZygoteLost:
+                    with spooling():
+                        return await self._run(frame, zygote, descriptor, job(zygote.next_job()), limits)
+                except _ZygoteLost as error:
                     # Parsing processes cannot stop their zygote, so something else stopped it. No result
                     # of the attempt was stored, so run the job again.
-                    continue
+                    lost = str(error)
         finally:
             os.close(descriptor)
-        raise ParserUnavailable("The document parser was stopped several times.")
+        raise ParserUnavailable(f"The document parser was stopped several times. {lost}")
 
     async def close(self) -> None:
         """Stop every parsing process and the zygote. Running calls raise ParserUnavailable. A second call does nothing."""
@@ -294,7 +302,9 @@ class ParserPool:
             try:
                 # The child may block when it writes, but the event loop must not block when it reads.
                 os.set_blocking(writing, True)
-                _enlarge(writing)
+                # If the user's quota of pipe memory is used up, the pipe keeps its default size, which only causes more wake-ups.
+                with contextlib.suppress(OSError):
+                    fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
                 ended = zygote.submit(job, source, writing)
             finally:
                 os.close(writing)
@@ -332,7 +342,8 @@ def _whole(file: IO[bytes]) -> bytes:
 
 
 async def _memory_file(pieces: AsyncIterator[bytes], limit: int) -> int:
-    """A sealed file in memory (memfd_create(2)) that holds the pieces and cannot be changed. Raises DocumentRejected if there are more than `limit` bytes."""
+    """A sealed file in memory (memfd_create(2)) that holds the pieces and cannot be changed. Raises DocumentRejected if
+    there are more than `limit` bytes."""
     descriptor = os.memfd_create("document", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     try:
         size = 0
@@ -358,14 +369,9 @@ def _write(descriptor: int, data: bytes) -> None:
         view = view[os.write(descriptor, view) :]
 
 
-def _enlarge(pipe: int) -> None:
-    # If the user's quota of pipe memory is used up, the pipe keeps its default size, which only causes more wake-ups.
-    with contextlib.suppress(OSError):
-        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
-
-
 async def _read_all(descriptor: int, limit: int, into: IO[bytes]) -> None:
-    """Read into a file until no process has the pipe open for writing. Raises DocumentRejected (DOCUMENT_PARSER_LIMIT) if there are more than `limit` bytes."""
+    """Read into a file until no process has the pipe open for writing. Raises DocumentRejected (DOCUMENT_PARSER_LIMIT)
+    if there are more than `limit` bytes."""
     received = 0
     while part := await _readable(descriptor):
         received += len(part)
@@ -432,7 +438,8 @@ class _ZygoteClient:
 
     @classmethod
     async def start(cls, table: str, import_paths: Sequence[Path], ocr: bool) -> _ZygoteClient:
-        """Spawn a zygote with a table of formats, given as "module:attribute", and wait until the zygote is ready. Raises ParserUnavailable."""
+        """Spawn a zygote with a table of formats, given as "module:attribute", and wait until the zygote is ready.
+        Raises ParserUnavailable."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
             ours.setblocking(False)
@@ -548,7 +555,8 @@ class _ZygoteClient:
 def _spawn(
     table: str, control: socket.socket, import_paths: Sequence[Path], ocr: bool
 ) -> subprocess.Popen[bytes]:
-    """Start the zygote's interpreter within a few milliseconds. No shell runs, and no Python code runs between fork and exec. Raises OSError."""
+    """Start the zygote's interpreter within a few milliseconds. No shell runs, and no Python code runs between fork and
+    exec. Raises OSError."""
     return subprocess.Popen(
         [
             sys.executable,

@@ -16,10 +16,10 @@ from datetime import datetime
 from typing import Literal, cast
 
 from responsa_server.confinement import SandboxCapabilities
+from responsa_server.domain.documents import LeftOutKind
 from responsa_server.domain.errors import DOCUMENT_REASONS, DocumentRejected, Reason
-from responsa_server.domain.knowledge import LeftOutKind
 from responsa_server.ingest import rejections
-from responsa_server.ingest.sniff import CHARSETS
+from responsa_server.ingest.formats.sniff import CHARSETS
 from responsa_server.text.canonical import (
     MAX_PATH_CHARS,
     MAX_TITLE_CHARS,
@@ -41,14 +41,18 @@ EXIT_UNCONFINED = 70
 EXIT_OUT_OF_MEMORY = 71
 # The exit status of a process whose computation failed.
 EXIT_FAILED = 72
+# From this exit status on, one for each format: the process needs a parser that its zygote has not loaded.
+EXIT_NOT_LOADED = 100
 
 _MAGIC = b"RSP1"
 DOCUMENT_FRAME, _REJECTED, _DRAWN = 0, 1, 2
 _SECTION = struct.Struct("<Q")
-# The kind, the level, the first and last byte, the length of the title; then the place: its form, its page, its box and the length of its path.
+# The kind, the level, the first and last byte, the length of the title; then the place: its form, its page, its box and
+# the length of its path.
 BLOCK_ROW = struct.Struct("<BBQQIBI4HI")
 FRAME_SECTIONS = 14
-"""The number of sections of a document's frame: title, language, format, text, blocks, titles, paths, author, date, what was left out, the guessed character set, the number of pages read by OCR, keywords, where the body begins."""
+"""The number of sections of a document's frame: title, language, format, text, blocks, titles, paths, author, date,
+what was left out, the guessed character set, the number of pages read by OCR, keywords, where the body begins."""
 _NO_PLACE, _NO_BOX, _BOX = range(3)
 _WHOLE_PAGE = 1000
 # The number of pages, the width and the height.
@@ -77,8 +81,8 @@ class ParseJob:
 
 @dataclass(frozen=True, slots=True)
 class DrawJob:
-    """One page of a document to draw. format: the name of the document's format. page: the page's number, from 1. width: the wanted width in pixels.
-    ParseLimits describes the limits.
+    """One page of a document to draw. format: the name of the document's format. page: the page's number, from 1.
+    width: the wanted width in pixels. ParseLimits describes the limits.
     """
 
     job: int
@@ -127,7 +131,7 @@ class JobEnded:
 
 
 ControlMessage = Job | KillJob | SandboxCapabilities | Failed | JobEnded
-"""A zygote sends SandboxCapabilities when it has loaded its parsers. This message describes the kernel's support for
+"""A zygote sends SandboxCapabilities when it can start processes. This message describes the kernel's support for
 confinement.
 """
 _MESSAGES: dict[str, type[ControlMessage]] = {
@@ -165,7 +169,8 @@ def pack_result(
     guessed_charset: str = "",
     ocr_pages: int = 0,
 ) -> bytes:
-    """Encode a parsed document as a frame. A path longer than MAX_PATH_CHARS is cut. left_out, guessed_charset, ocr_pages: see `Original`."""
+    """Encode a parsed document as a frame. A path longer than MAX_PATH_CHARS is cut. left_out, guessed_charset,
+    ocr_pages: see `Original`."""
     titles = [block.title.encode() for block in document.blocks]
     paths = [block.place.path[:MAX_PATH_CHARS].encode() if block.place else b"" for block in document.blocks]
     blocks = b"".join(
@@ -326,8 +331,8 @@ def check_head(title: bytes, language: bytes, format_name: bytes) -> tuple[str, 
 
 
 def frame_layout(head: bytes, length: int) -> tuple[int, Sequence[tuple[int, int]]]:
-    """The kind of a frame, and the place and the length of each section. head: the frame's beginning. length: that of the frame. Raises ValueError, IndexError or
-    struct.error if the lengths do not add up.
+    """The kind of a frame, and the place and the length of each section. head: the frame's beginning. length: that of
+    the frame. Raises ValueError, IndexError or struct.error if the lengths do not add up.
     """
     if head[: len(_MAGIC)] != _MAGIC:
         raise ValueError("no frame")

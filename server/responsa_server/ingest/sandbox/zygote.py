@@ -1,22 +1,26 @@
 """Forks the parsing processes, and contains the code that they run: `python -m responsa_server.ingest.sandbox.zygote`.
 
-The server starts the zygote as a clean interpreter. The server does not fork itself, because its threads and connections must not be
-copied. The zygote loads the parsers once. It then forks one process per document, reaps the process and reports how it ended. The zygote never
-reads a document; a parsing process confines itself before it reads its document. Arguments: the descriptor number of the zygote's end of the
-control socket, the table of formats as "module:attribute", and OCR if scanned pages are read.
+The server starts the zygote as a clean interpreter. The server does not fork itself, because its threads and
+connections must not be copied. It forks one process per document, reaps the process and reports how it ended. The
+zygote never reads a document; a parsing process confines itself before it reads its document, and can import nothing
+then. So the zygote loads the parser of a format once, before it forks a process for it. If a process finds a format
+that is not loaded, in its document or inside of it, the process ends with a status that names the format, and the
+zygote loads the format and forks again. Arguments: the descriptor number of the zygote's end of the control socket, the
+table of formats as "module:attribute", and OCR if scanned pages are read.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import gc
 import os
 import select
 import signal
 import socket
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from pkgutil import resolve_name
@@ -26,10 +30,12 @@ from typing import TYPE_CHECKING, NoReturn
 from responsa_server.confinement import SandboxCapabilities, capabilities, confine
 from responsa_server.domain.errors import DocumentRejected
 from responsa_server.ingest import rejections
-from responsa_server.ingest.formats.table import PDF, Formats
+from responsa_server.ingest.formats.sniff import load_codecs, sniff
+from responsa_server.ingest.formats.table import PDF, PLAIN_TEXT, Format, Formats
 from responsa_server.ingest.sandbox.computation import Computation
 from responsa_server.ingest.sandbox.protocol import (
     EXIT_FAILED,
+    EXIT_NOT_LOADED,
     EXIT_OUT_OF_MEMORY,
     EXIT_UNCONFINED,
     MAX_PACKET,
@@ -48,7 +54,6 @@ from responsa_server.ingest.sandbox.protocol import (
     pack_result,
     unpack_message,
 )
-from responsa_server.ingest.sniff import load_codecs, sniff
 
 if TYPE_CHECKING:
     from responsa_server.ingest.formats.ocr import Reader
@@ -58,7 +63,8 @@ _READ_BYTES = 1024 * 1024
 _INPUT, _OUTPUT = 3, 4
 _SAMPLE_WIDTH = 100
 _YOUNG_OBJECTS = 20_000
-# The errors that the sandbox causes: EPERM and ENOSYS from seccomp, EACCES from Landlock, EAGAIN from RLIMIT_NPROC, EFBIG from RLIMIT_FSIZE.
+# The errors that the sandbox causes: EPERM and ENOSYS from seccomp, EACCES from Landlock, EAGAIN from RLIMIT_NPROC,
+# EFBIG from RLIMIT_FSIZE.
 _REFUSALS = frozenset({errno.EPERM, errno.EACCES, errno.EAGAIN, errno.EFBIG, errno.ENOSYS})
 
 
@@ -71,19 +77,37 @@ class Confinement:
     zygote_pid: int
 
 
+class _NotLoaded(BaseException):
+    """A confined process needs the parser of a format that its zygote has not loaded. Parsers handle only an
+    `Exception`. The argument is the format's place in the table."""
+
+
+@dataclass(slots=True)
+class _Running:
+    """The process of a job. loaded: the formats that were loaded when it was forked. source, target: the job's
+    descriptors, for another process in place of one that lacked a parser."""
+
+    pid: int
+    loaded: Collection[str]
+    job: Job
+    source: int
+    target: int
+    killed: bool = False
+
+
 @dataclass(slots=True)
 class _Zygote:
     control: socket.socket
     formats: Formats
-    parsers: Mapping[str, Parser]
-    """The parsers by format name."""
-    drawers: Mapping[str, Drawer]
-    """The functions that draw pages, by format name. Not every format has one."""
     confinement: Confinement
     reader: Reader | None
     """What reads scanned pages; None if OCR is turned off."""
-    jobs: dict[int, int] = field(default_factory=dict[int, int])
-    """The process ids by job number."""
+    parsers: dict[str, Parser] = field(default_factory=dict[str, "Parser"])
+    """The loaded parsers by format name."""
+    drawers: dict[str, Drawer] = field(default_factory=dict[str, "Drawer"])
+    """The loaded functions that draw pages, by format name. Not every format has one."""
+    jobs: dict[int, _Running] = field(default_factory=dict[int, _Running])
+    """The processes by job number."""
     computations: dict[str, Computation] = field(default_factory=dict[str, Computation])
     """Those that a job has needed so far, by their names."""
 
@@ -108,34 +132,57 @@ class _Zygote:
         match message:
             case ParseJob() | DrawJob() | ComputeJob():
                 source, target = descriptors
-                try:
-                    self.fork(message, source, target)
-                finally:
-                    os.close(source)
-                    os.close(target)
+                self.fork(message, source, target)
             case KillJob():
-                pid = self.jobs.get(message.job)
-                if pid is not None:
+                if (running := self.jobs.get(message.job)) is not None:
                     # The process is not reaped yet, so its id still belongs to this job.
-                    os.kill(pid, signal.SIGKILL)
+                    os.kill(running.pid, signal.SIGKILL)
+                    running.killed = True
             case _:
                 return False
         return True
 
     def fork(self, job: Job, source: int, target: int) -> None:
         if isinstance(job, ComputeJob):
-            self.load(job.computation)
+            self.load_computation(job.computation)
+        elif (row := self.formats.named(job.format)) is not None:
+            self.load(row)
         try:
             pid = os.fork()
         except OSError:
-            self.send(JobEnded(job.job, EXIT_UNCONFINED << 8))
+            self.end(job, source, target, EXIT_UNCONFINED << 8)
             return
         if pid == 0:
             _run(job, source, target, self)
-        self.jobs[job.job] = pid
+        self.jobs[job.job] = _Running(pid, tuple(self.parsers), job, source, target)
 
-    def load(self, name: str) -> None:
-        """Load a computation, and run it once on its sample, because confined processes cannot import what it loads lazily. Most zygotes never need one."""
+    def end(self, job: Job, source: int, target: int, status: int) -> None:
+        os.close(source)
+        os.close(target)
+        self.send(JobEnded(job.job, status))
+
+    def load(self, row: Format) -> None:
+        """Load a format, and parse and draw its sample, because confined processes cannot import what parsers load
+        lazily. Raises DocumentRejected if the sample is rejected."""
+        if row.name in self.parsers:
+            return
+        parser = row.load()
+        parser(sniff(row.sample, "", row.media_type, formats=self.formats))
+        if row.drawer:
+            self.drawers[row.name] = row.load_drawer()
+            pack_drawn(self.drawers[row.name](row.sample, 1, _SAMPLE_WIDTH))
+        self.parsers[row.name] = parser
+        collect_rarely()
+
+    def loaded(self, row: Format) -> Parser:
+        """The parser of a format, for a confined process."""
+        try:
+            return self.parsers[row.name]
+        except KeyError:
+            raise _NotLoaded(list(self.formats).index(row)) from None
+
+    def load_computation(self, name: str) -> None:
+        """Load a computation, and run it once on its sample. Most zygotes never need one."""
         if name not in self.computations:
             computation: Computation = resolve_name(name)
             computation.run(computation.sample, lambda _: None)
@@ -150,23 +197,36 @@ class _Zygote:
                 return
             if pid == 0:
                 return
-            ended = [job for job, running in self.jobs.items() if running == pid]
-            for job in ended:
-                del self.jobs[job]
-                self.send(JobEnded(job, status))
+            for running in [one for one in self.jobs.values() if one.pid == pid]:
+                del self.jobs[running.job.job]
+                # A process that ended before its job was killed gets no successor.
+                row = None if running.killed else self.lacking(running.loaded, status)
+                if row is None:
+                    self.end(running.job, running.source, running.target, status)
+                else:
+                    self.load(row)
+                    self.fork(running.job, running.source, running.target)
+
+    def lacking(self, loaded: Collection[str], status: int) -> Format | None:
+        """The format that a process lacked, by its wait status. The process may lie, so what was loaded when it was
+        forked does not count."""
+        place = os.waitstatus_to_exitcode(status) - EXIT_NOT_LOADED
+        named = (row for number, row in enumerate(self.formats) if number == place)
+        return next((row for row in named if row.name not in loaded), None)
 
     def send(self, message: ControlMessage) -> None:
         self.control.send(pack_message(message))
 
     def stop(self) -> None:
-        for pid in self.jobs.values():
-            os.kill(pid, signal.SIGKILL)
-        for pid in self.jobs.values():
-            os.waitpid(pid, 0)
+        for running in self.jobs.values():
+            os.kill(running.pid, signal.SIGKILL)
+        for running in self.jobs.values():
+            os.waitpid(running.pid, 0)
 
 
 def _run(job: Job, source: int, target: int, zygote: _Zygote) -> NoReturn:
-    """Confine this process, do the job with the document in descriptor `source`, write the result frame to descriptor `target`, and exit."""
+    """Confine this process, do the job with the document in descriptor `source`, write the result frame to descriptor
+    `target`, and exit."""
     try:
         try:
             _confine(job, source, target, zygote.confinement)
@@ -177,6 +237,8 @@ def _run(job: Job, source: int, target: int, zygote: _Zygote) -> NoReturn:
                 zygote.computations[job.computation].run(_read(), _write)
             else:
                 _write(_result(job, zygote))
+        except _NotLoaded as error:
+            os._exit(EXIT_NOT_LOADED + error.args[0])
         except MemoryError:
             os._exit(EXIT_OUT_OF_MEMORY)
         except Exception:  # a computation that fails has met bytes that it did not expect
@@ -205,8 +267,7 @@ def _confine(job: Job, source: int, target: int, bounds: Confinement) -> None:
 
 def _keep_only(source: int, target: int) -> None:
     """Close all descriptors except /dev/null as 0 to 2, the document as 3 and the result pipe as 4."""
-    high_source = os.dup2(source, 64)
-    high_target = os.dup2(target, 65)
+    high_source, high_target = (fcntl.fcntl(one, fcntl.F_DUPFD, 64) for one in (source, target))
     os.dup2(high_source, _INPUT)
     os.dup2(high_target, _OUTPUT)
     os.closerange(_OUTPUT + 1, max(1024, high_target + 1))
@@ -241,8 +302,10 @@ def _result(job: ParseJob | DrawJob, zygote: _Zygote) -> bytes:
 
 def _parsed(job: ParseJob, zygote: _Zygote) -> bytes:
     original = sniff(_read(), job.name, job.content_type, formats=zygote.formats, known=job.format)
-    original.reader = zygote.reader
-    document = zygote.parsers[original.format](original)
+    original.reader, original.parser = zygote.reader, zygote.loaded
+    row = zygote.formats.named(original.format)
+    assert row is not None, "a job and sniff() must name a format of the table"
+    document = zygote.loaded(row)(original)
     return pack_result(document, original.left_out, original.guessed_charset, original.ocr_pages)
 
 
@@ -273,16 +336,10 @@ def _write(frame: bytes) -> None:
         view = view[os.write(_OUTPUT, view[:_READ_BYTES]) :]
 
 
-def _warm_up(formats: Formats, parsers: Mapping[str, Parser], drawers: Mapping[str, Drawer]) -> None:
-    """Load the modules that parsing and drawing load lazily: confined processes cannot import them.
-
-    Raises DocumentRejected if a format's sample is rejected.
-    """
+def _warm_up() -> None:
+    """Load what deciding a format and decoding load lazily. `_Zygote.load` does the same for a format."""
     load_codecs()
-    for row in formats:
-        parsers[row.name](sniff(row.sample, "", row.media_type, formats=formats))
-        if row.drawer:
-            pack_drawn(drawers[row.name](row.sample, 1, _SAMPLE_WIDTH))
+    sniff(PLAIN_TEXT.sample)
     with contextlib.suppress(DocumentRejected):
         sniff(b"\x7fELF\x02\x01\x01\x00" + bytes(64), "a.md")
 
@@ -290,8 +347,8 @@ def _warm_up(formats: Formats, parsers: Mapping[str, Parser], drawers: Mapping[s
 def collect_rarely() -> None:
     """Exempt all existing objects from garbage collection, and collect others less often.
 
-    The modules loaded so far are never freed, and a child's collection that visited them would only copy their memory pages. A document becomes very many
-    objects, of which hardly any are in reference cycles.
+    The modules loaded so far are never freed, and a child's collection that visited them would only copy their memory
+    pages. A document becomes very many objects, of which hardly any are in reference cycles.
     """
     gc.collect()
     gc.freeze()
@@ -317,29 +374,31 @@ def _main(control_number: int, table: str, ocr: bool) -> int:
     control.set_inheritable(False)
     try:
         formats: Formats = resolve_name(table)
-        parsers = {row.name: row.load() for row in formats}
-        drawers = {row.name: row.load_drawer() for row in formats if row.drawer}
-        _warm_up(formats, parsers, drawers)
+        _warm_up()
         reader = _reader() if ocr else None
-        found = capabilities()
+        sandbox = capabilities()
         readable = [path for path in map(Path, sys.path) if path.is_absolute() and path.is_dir()]
-        zygote = _Zygote(
-            control, formats, parsers, drawers, Confinement(found, readable, os.getpid()), reader
-        )
+        zygote = _Zygote(control, formats, Confinement(sandbox, readable, os.getpid()), reader)
     except Exception as error:  # the server reports it to the operator
-        control.send(pack_message(Failed(f"{type(error).__name__}: {error}"[:1000])))
-        return 1
+        return _fail(control, error)
     wakeup, notify = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
     signal.set_wakeup_fd(notify, warn_on_full_buffer=False)
     signal.signal(signal.SIGCHLD, _wake)
     collect_rarely()
-    zygote.send(found)
+    zygote.send(sandbox)
     try:
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             zygote.serve(wakeup)
+    except Exception as error:  # a parser that cannot be loaded
+        return _fail(control, error)
     finally:
         zygote.stop()
     return 0
+
+
+def _fail(control: socket.socket, error: Exception) -> int:
+    control.send(pack_message(Failed(f"{type(error).__name__}: {error}"[:1000])))
+    return 1
 
 
 if __name__ == "__main__":

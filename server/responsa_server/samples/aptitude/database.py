@@ -35,8 +35,8 @@ _COMMON: Final = 0.6
 
 @dataclass(frozen=True, slots=True)
 class SamplePerson:
-    """A person in a sample database. id: the number in the database, from 1. address: the e-mail address, which is the subject of the person's documents. consents: whether
-    there are documents about the person.
+    """A person in a sample database. id: the number in the database, from 1. address: the e-mail address, which is the
+    subject of the person's documents. consents: whether there are documents about the person.
     """
 
     id: int
@@ -100,7 +100,8 @@ class _Lot:
 
 
 def write(file: Path) -> None:
-    """Make the SQLite file. Raises OSError if it cannot be written; FileExistsError if it exists, because somebody may have changed its rows."""
+    """Make the SQLite file. Raises OSError if it cannot be written; FileExistsError if it exists, because somebody may
+    have changed its rows."""
     if file.exists():
         raise FileExistsError(file)
     with tempfile.TemporaryDirectory(dir=file.parent, prefix=".making-") as folder:
@@ -187,18 +188,18 @@ def _people(tests: Mapping[str, Any]) -> Sequence[_Person]:
 
 
 def _by_hand(
-    number: int, given: Mapping[str, Any], lot: _Lot, taken: set[str], tests: Mapping[str, Any]
+    number: int, entry: Mapping[str, Any], lot: _Lot, taken: set[str], tests: Mapping[str, Any]
 ) -> _Person:
-    person = _person(number, given["name"], lot, taken, given.get("address", ""))
-    person.matched = given.get("matched", True)
+    person = _person(number, entry["name"], lot, taken, entry.get("address", ""))
+    person.matched = entry.get("matched", True)
     person.sittings = [
         _Sitting(test, date.fromisoformat(day), dict(zip(tests[test]["scales"], points, strict=True)))
         for test in tests
-        for day, *points in given.get(test, ())
+        for day, *points in entry.get(test, ())
     ]
-    if broken := given.get("broken_off"):
+    if broken := entry.get("broken_off"):
         person.sittings.append(_Sitting(broken["test"], date.fromisoformat(broken["on"]), {}, finished=False))
-    _consent(person, given.get("consent", ""))
+    _consent(person, entry.get("consent", ""))
     return person
 
 

@@ -5,32 +5,32 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import datetime
-from functools import partial
 from typing import Any, Final
 from uuid import UUID
 
 from psycopg import errors
 
+from responsa_server.domain import accounts as domain
 from responsa_server.domain.accounts import (
     Account,
-    Begun,
     Confirmed,
     Ended,
     Invitation,
     NewSession,
     NotRefreshed,
-    OpenInvitation,
     Pending,
+    Proof,
     Refreshed,
     Registered,
     SealedKey,
-    Session,
+    StartedSession,
     Unconfirmed,
 )
 from responsa_server.domain.listing import ListQuery, Page
 from responsa_server.domain.lists import INVITATIONS, SESSIONS, TENANT_SESSIONS
 from responsa_server.domain.notifications import Mail, MailKind
 from responsa_server.domain.people import AuditEvent, Principal, Role, User
+from responsa_server.domain.rows import Row
 from responsa_server.stores.postgres.audit import AuditLog
 from responsa_server.stores.postgres.database import (
     Connection,
@@ -43,16 +43,17 @@ from responsa_server.stores.postgres.listing import SqlList
 from responsa_server.stores.postgres.mail import Outbox
 from responsa_server.stores.postgres.rows import (
     build,
+    carried,
     one_row,
 )
 from responsa_server.stores.postgres.sessions import begin_session
 from responsa_server.stores.postgres.users import check_ownership, user_of
 
-_SESSIONS: Final[SqlList[Session]] = SqlList(SESSIONS, table="s.")
-_TENANT_SESSIONS: Final[SqlList[Session]] = SqlList(TENANT_SESSIONS, {"user": "s.user_id"}, table="s.")
-_INVITATIONS: Final[SqlList[OpenInvitation]] = SqlList(INVITATIONS, table="i.")
+_SESSIONS: Final[SqlList[Row]] = SqlList(SESSIONS, table="s.")
+_TENANT_SESSIONS: Final[SqlList[Row]] = SqlList(TENANT_SESSIONS, {"user": "s.user_id"}, table="s.")
+_INVITATIONS: Final[SqlList[Row]] = SqlList(INVITATIONS, table="i.")
 
-Row = tuple[Any, ...]
+_Fetched = tuple[Any, ...]
 
 
 class _CodeNotGood(Exception):
@@ -68,7 +69,9 @@ class _Refused(Exception):
 
 
 class PostgresAccountStore:
-    """The store of accounts. Each method runs in one transaction, which also writes the method's audit event. The store receives only the SHA-256 digests of secrets, 32 bytes each. All methods raise Unavailable if the store cannot be reached. A method that has begun runs to its end even if the caller is cancelled."""
+    """The store of accounts. Each method runs in one transaction, which also writes the method's audit event. The store
+    receives only the SHA-256 digests of secrets, 32 bytes each. All methods raise Unavailable if the store cannot be
+    reached. A method that has begun runs to its end even if the caller is cancelled."""
 
     def __init__(self, database: Database, outbox: Outbox | None = None) -> None:
         """outbox: None if no mails are sent."""
@@ -98,7 +101,8 @@ class PostgresAccountStore:
                     if row[0]:
                         wait = max(wait, row[1])
                 if wait:
-                    # A refused attempt guesses nothing, so it does not count: else a refused stranger could use up the attempts of everybody.
+                    # A refused attempt guesses nothing, so it does not count: else a refused stranger could use up the
+                    # attempts of everybody.
                     raise _Refused(wait)
                 await connection.execute(self._queries["drop_old_attempts"])
         except _Refused as refused:
@@ -115,7 +119,8 @@ class PostgresAccountStore:
 
     @shielded
     async def note_refusal(self, subject: bytes, window_seconds: float, audit: AuditEvent) -> None:
-        """Write the event of a refused sign-in, unless the event of this subject was written in the same window, or the tenant does not exist."""
+        """Write the event of a refused sign-in, unless the event of this subject was written in the same window, or the
+        tenant does not exist."""
         async with self._database.tenant(audit.tenant_id) as connection:
             values = {"subject": subject, "limit": 1, "window": window_seconds, "tenant_id": audit.tenant_id}
             if await self._one(connection, "find_tenant", values) is None:
@@ -153,17 +158,20 @@ class PostgresAccountStore:
         session: NewSession,
         audit: AuditEvent,
         password_time: datetime | None = None,
-    ) -> Begun | None:
-        """Begin a session in the tenant of the event, and delete the tenant's expired ones. kind: "browser" or "tokens". password_time: when the password that the caller
-        has checked was set; None if the sign-in was not by password.
+        key_id: UUID | None = None,
+    ) -> StartedSession | None:
+        """Begin a session in the tenant of the event, and delete the tenant's expired ones. kind: "browser" or
+        "tokens". password_time: when the password that the caller has checked was set; None if the sign-in was not by
+        password. key_id: the API key that began the session with which a program was connected.
 
-        A user has at most `MOST_SESSIONS` sessions: those that were unused for longest end. Return None, and change nothing, if the user is disabled, deleted or a service,
-        if the tenant is suspended, or if the password is not the checked one any more.
+        A user has at most `MOST_SESSIONS` sessions: those that were unused for longest end. Return None, and change
+        nothing, if the user is disabled, deleted or a service, if the tenant is suspended, or if the password is not
+        the checked one any more.
         """
         values = {"token": session.token, "tenant_id": audit.tenant_id, "session_id": session.id}
         async with self._database.tenant(audit.tenant_id) as connection:
             begun = await begin_session(
-                connection, user_id, kind, session, audit, password_time=password_time
+                connection, user_id, kind, session, audit, key_id=key_id, password_time=password_time
             )
             if begun is not None and kind == "tokens":
                 await connection.execute(self._queries["add_refresh_token"], values)
@@ -180,10 +188,15 @@ class PostgresAccountStore:
         max_seconds: float,
         repeat_seconds: float,
         audit: Callable[[str, UUID, UUID], AuditEvent],
+        proof: Proof | None = None,
     ) -> Refreshed | NotRefreshed:
         """Exchange a refresh token for its successor, or repeat the exchange, or end the session of a token that was used twice.
 
-        seconds: how long the session is then valid. audit: makes the event of a second use from the tenant, the user and the session. max_seconds: how long a session may last in all. repeat_seconds: how long the same exchange,
+        proof: what the program shows whose session it is; None for a user's own session. If it is not what the session
+        has, nothing changes.
+
+        seconds: how long the session is then valid. audit: makes the event of a second use from the tenant, the user
+        and the session. max_seconds: how long a session may last in all. repeat_seconds: how long the same exchange,
         with the same successor and request_id, may be repeated.
         """
         async with self._database.no_tenant() as connection:
@@ -201,10 +214,13 @@ class PostgresAccountStore:
                 "repeat": repeat_seconds,
             }
             # The lock of the session orders all exchanges of its tokens, on all servers.
-            session = await self._one(connection, "lock_session_of", values)
-            if session is None or session[2]:
+            session = await one_row(connection, self._queries["lock_session_of"], values)
+            if session is None or session["refused"]:
                 return NotRefreshed(tenant_id)
-            session_id, user_id = session[0], session[1]
+            if (wrong := _unproven(session, proof)) is not None:
+                return NotRefreshed(tenant_id, wrong=wrong)
+            session_id, user_id = session["id"], session["user_id"]
+            program = _connection(session)
             values["session_id"] = session_id
             found = await self._one(connection, "find_refresh_token", values)
             assert found is not None, "a session's refresh tokens are deleted with it"
@@ -218,12 +234,12 @@ class PostgresAccountStore:
                 end = await self._one(connection, "prolong_session", values)
                 assert used is not None
                 assert end is not None
-                return Refreshed(tenant_id, user_id, session_id, used[0], end[0], kid)
+                return Refreshed(tenant_id, user_id, session_id, used[0], end[0], kid, program)
             same = request_id == first_request and successor == bytes(first_successor)
             if same and recent and unused:
                 end = await self._one(connection, "session_end", values)
                 assert end is not None
-                return Refreshed(tenant_id, user_id, session_id, use_time, end[0], first_kid)
+                return Refreshed(tenant_id, user_id, session_id, use_time, end[0], first_kid, program)
             await connection.execute(self._queries["delete_session"], values)
             await self._audit.write(connection, audit(tenant_id, user_id, session_id))
         return NotRefreshed(tenant_id, session_id)
@@ -232,7 +248,8 @@ class PostgresAccountStore:
     async def end_session_of(
         self, token: bytes, audit: Callable[[str, UUID, UUID], AuditEvent]
     ) -> Ended | None:
-        """End the session of a refresh token, newest or used. Return None if no session has the token. audit: makes the event from the tenant, the user and the session."""
+        """End the session of a refresh token, newest or used. Return None if no session has the token. audit: makes the
+        event from the tenant, the user and the session."""
         async with self._database.no_tenant() as connection:
             tenant_id = await self._within_tenant_of(connection, token)
             values = {"tenant_id": tenant_id, "token": token}
@@ -245,37 +262,38 @@ class PostgresAccountStore:
         return Ended(session[0])
 
     @shielded
-    async def sessions(self, who: Principal, query: ListQuery) -> Page[Session]:
+    async def sessions(self, caller: Principal, query: ListQuery) -> Page[Row]:
         """List the user's sessions that have not expired."""
-        values = {"tenant_id": who.tenant_id, "user_id": who.user_id}
-        async with self._database.tenant(who.tenant_id) as connection:
+        values = {"tenant_id": caller.tenant_id, "user_id": caller.user_id}
+        async with self._database.tenant(caller.tenant_id) as connection:
             statement = self._queries["list_sessions"]
-            return await _SESSIONS.read(connection, statement, query, values, partial(build, Session))
+            return await _SESSIONS.read(connection, statement, query, values, _session)
 
     @shielded
-    async def tenant_sessions(self, who: Principal, query: ListQuery) -> Page[Session]:
+    async def tenant_sessions(self, caller: Principal, query: ListQuery) -> Page[Row]:
         """List the sessions of all users of the caller's tenant that have not expired."""
-        values = {"tenant_id": who.tenant_id}
-        async with self._database.tenant(who.tenant_id) as connection:
+        values = {"tenant_id": caller.tenant_id}
+        async with self._database.tenant(caller.tenant_id) as connection:
             statement = self._queries["list_tenant_sessions"]
-            return await _TENANT_SESSIONS.read(connection, statement, query, values, partial(build, Session))
+            return await _TENANT_SESSIONS.read(connection, statement, query, values, _session)
 
     @shielded
     async def end_tenant_sessions(
         self,
-        who: Principal,
+        caller: Principal,
         wanted: Sequence[UUID],
         user_id: UUID | None,
         audit: Callable[[UUID, UUID], AuditEvent],
     ) -> Sequence[Ended]:
-        """End sessions of users of the caller's tenant: those in `wanted`, and all of one user. audit: makes the event of each session that ended, from the ids of the session and its user. Raises NotPermitted
-        (ROLE_REQUIRED) if one of the users is an owner and the caller is not; then no session ends.
+        """End sessions of users of the caller's tenant: those in `wanted`, and all of one user. audit: makes the event
+        of each session that ended, from the ids of the session and its user. Raises NotPermitted (ROLE_REQUIRED) if one
+        of the users is an owner and the caller is not; then no session ends.
         """
-        values = {"tenant_id": who.tenant_id, "wanted": uuid_array(wanted), "user_id": user_id}
-        async with self._database.tenant(who.tenant_id) as connection:
+        values = {"tenant_id": caller.tenant_id, "wanted": uuid_array(wanted), "user_id": user_id}
+        async with self._database.tenant(caller.tenant_id) as connection:
             rows = await (await connection.execute(self._queries["end_tenant_sessions"], values)).fetchall()
             for owner in {owner for _, owner in rows}:
-                await check_ownership(connection, who.tenant_id, owner, by_owner=who.owner)
+                await check_ownership(connection, caller.tenant_id, owner, by_owner=caller.owner)
             for session_id, owner in rows:
                 await self._audit.write(connection, audit(session_id, owner))
         return [Ended(session_id) for session_id, _ in rows]
@@ -283,51 +301,52 @@ class PostgresAccountStore:
     @shielded
     async def end_sessions(
         self,
-        who: Principal,
+        caller: Principal,
         wanted: Sequence[UUID] | None,
         kept: UUID | None,
         audit: Callable[[UUID], AuditEvent],
     ) -> Sequence[Ended]:
-        """End sessions of the user. wanted: their ids; None for all. kept: a session that does not end. audit: makes the event of each session that ended."""
-        async with self._database.tenant(who.tenant_id) as connection:
-            ended = await self._end_sessions(connection, who.tenant_id, who.user_id, wanted, kept)
+        """End sessions of the user. wanted: their ids; None for all. kept: a session that does not end. audit: makes
+        the event of each session that ended."""
+        async with self._database.tenant(caller.tenant_id) as connection:
+            ended = await self._end_sessions(connection, caller.tenant_id, caller.user_id, wanted, kept)
             for one in ended:
                 await self._audit.write(connection, audit(one.id))
         return ended
 
     @shielded
-    async def signed_in_recently(self, who: Principal, session_id: UUID, seconds: float) -> bool:
+    async def signed_in_recently(self, caller: Principal, session_id: UUID, seconds: float) -> bool:
         """Whether the user's session began with a sign-in at most this long ago."""
         values = {
-            "tenant_id": who.tenant_id,
-            "user_id": who.user_id,
+            "tenant_id": caller.tenant_id,
+            "user_id": caller.user_id,
             "session_id": session_id,
             "seconds": seconds,
         }
-        async with self._database.tenant(who.tenant_id) as connection:
+        async with self._database.tenant(caller.tenant_id) as connection:
             return await self._one(connection, "signed_in_recently", values) is not None
 
     @shielded
     async def set_password(
-        self, who: Principal, old: str | None, new: str, kept: UUID | None, audit: AuditEvent
+        self, caller: Principal, old: str | None, new: str, kept: UUID | None, audit: AuditEvent
     ) -> Sequence[Ended] | None:
         """Store a hash, and end the user's sessions except one. old: the hash that was checked.
 
         Return None, and change nothing, if the password has another hash by now.
         """
-        values = {"tenant_id": who.tenant_id, "user_id": who.user_id}
-        async with self._database.tenant(who.tenant_id) as connection:
+        values = {"tenant_id": caller.tenant_id, "user_id": caller.user_id}
+        async with self._database.tenant(caller.tenant_id) as connection:
             if await self._one(connection, "lock_user", values) is None:
                 return None
             row = await self._one(connection, "find_hash", values)
             if (None if row is None else row[0]) != old:
                 return None
-            return await self._put_password(connection, audit, who.user_id, new, kept)
+            return await self._put_password(connection, audit, caller.user_id, new, kept)
 
     @shielded
     async def add_invitation(
         self,
-        who: Principal,
+        caller: Principal,
         invitation: Invitation,
         invitation_id: UUID,
         code: bytes,
@@ -337,7 +356,7 @@ class PostgresAccountStore:
         """Store an invitation that a user makes, delete the tenant's expired ones, and return the time when it expires."""
         values = {
             "id": invitation_id,
-            "maker": who.user_id,
+            "maker": caller.user_id,
             "tenant_id": invitation.tenant_id,
             "code": code,
             "role": invitation.role.value,
@@ -352,18 +371,17 @@ class PostgresAccountStore:
         return row[0]
 
     @shielded
-    async def invitations(self, tenant_id: str, query: ListQuery) -> Page[OpenInvitation]:
+    async def invitations(self, tenant_id: str, query: ListQuery) -> Page[Row]:
         """List the tenant's invitations that are neither used nor expired."""
         values = {"tenant_id": tenant_id}
         async with self._database.tenant(tenant_id) as connection:
             statement = self._queries["list_invitations"]
-            return await _INVITATIONS.read(
-                connection, statement, query, values, partial(build, OpenInvitation)
-            )
+            return await _INVITATIONS.read(connection, statement, query, values, carried)
 
     @shielded
     async def revoke_invitation(self, tenant_id: str, invitation_id: UUID, audit: AuditEvent) -> bool:
-        """Delete an invitation. audit: becomes an event about the maker of the invitation. Return False if the tenant has no such invitation, or it has expired."""
+        """Delete an invitation. audit: becomes an event about the maker of the invitation. Return False if the tenant
+        has no such invitation, or it has expired."""
         values = {"tenant_id": tenant_id, "id": invitation_id}
         async with self._database.tenant(tenant_id) as connection:
             row = await self._one(connection, "delete_invitation", values)
@@ -384,8 +402,9 @@ class PostgresAccountStore:
     async def register(
         self, user: User, hash_text: str, code: bytes | None, audit: Callable[[UUID | None], AuditEvent]
     ) -> Registered:
-        """Use up the invitation, and store a user with a password unless the e-mail address is taken. audit: returns the event of the registration or, given the
-        id of an invitation, the event of an invitation that a taken address has used up.
+        """Use up the invitation, and store a user with a password unless the e-mail address is taken. audit: returns
+        the event of the registration or, given the id of an invitation, the event of an invitation that a taken address
+        has used up.
         """
         values = {
             **asdict(user),
@@ -414,8 +433,8 @@ class PostgresAccountStore:
 
     @shielded
     async def await_registration(self, mail: Mail, code: bytes, pending: Pending, seconds: float) -> None:
-        """Store an account that is made with this code, and the mail that carries the code. Does the same work whether or not the address is taken. Does nothing if
-        the tenant does not exist.
+        """Store an account that is made with this code, and the mail that carries the code. Does the same work whether
+        or not the address is taken. Does nothing if the tenant does not exist.
         """
         values = {
             "id": mail.id,
@@ -436,21 +455,21 @@ class PostgresAccountStore:
 
     @shielded
     async def await_email(
-        self, who: Principal, mail: Mail, code: bytes, seconds: float, audit: AuditEvent
+        self, caller: Principal, mail: Mail, code: bytes, seconds: float, audit: AuditEvent
     ) -> None:
         """Store a new address of the user, in place of an earlier one that was not confirmed, and the mail that carries the code."""
         values = {
             "id": mail.id,
-            "tenant_id": who.tenant_id,
-            "user_id": who.user_id,
+            "tenant_id": caller.tenant_id,
+            "user_id": caller.user_id,
             "code": code,
             "email": mail.email,
             "seconds": seconds,
         }
-        async with self._database.tenant(who.tenant_id) as connection:
+        async with self._database.tenant(caller.tenant_id) as connection:
             await connection.execute(self._mails["drop_expired_confirmations"], values)
             await connection.execute(self._mails["replace_change"], values)
-            await self._sending.put(connection, mail, seconds, who.user_id)
+            await self._sending.put(connection, mail, seconds, caller.user_id)
             await self._audit.write(connection, audit)
 
     @shielded
@@ -472,8 +491,8 @@ class PostgresAccountStore:
 
     @shielded
     async def confirm(self, code: bytes, audit: Callable[[Confirmed], AuditEvent]) -> Confirmed | None:
-        """Use up the code of an address: make the account, or change the user's address. Return None, and change nothing, if the code is not good, or the address has
-        been taken in the meantime.
+        """Use up the code of an address: make the account, or change the user's address. Return None, and change
+        nothing, if the code is not good, or the address has been taken in the meantime.
         """
         try:
             async with self._database.no_tenant() as connection:
@@ -528,11 +547,11 @@ class PostgresAccountStore:
 
     @shielded
     async def add_reset_code(
-        self, who: Principal, user_id: UUID, code: bytes, seconds: float, audit: AuditEvent
+        self, caller: Principal, user_id: UUID, code: bytes, seconds: float, audit: AuditEvent
     ) -> datetime | None:
         """Store a reset code in place of the user's earlier ones, and return the time when it expires. Return None for an unknown user."""
-        values = {"tenant_id": who.tenant_id, "user_id": user_id, "code": code, "seconds": seconds}
-        async with self._database.tenant(who.tenant_id) as connection:
+        values = {"tenant_id": caller.tenant_id, "user_id": user_id, "code": code, "seconds": seconds}
+        async with self._database.tenant(caller.tenant_id) as connection:
             if await self._one(connection, "lock_user", values) is None:
                 return None
             await connection.execute(self._queries["drop_reset_codes"], values)
@@ -555,8 +574,8 @@ class PostgresAccountStore:
     async def reset_password(
         self, code: bytes, new: str, audit: Callable[[str, UUID], AuditEvent]
     ) -> Sequence[Ended] | None:
-        """Use up a reset code, store a hash and end all sessions of the user. Return None, and change nothing, if the code is not good. audit: makes the event
-        from the tenant and the user.
+        """Use up a reset code, store a hash and end all sessions of the user. Return None, and change nothing, if the
+        code is not good. audit: makes the event from the tenant and the user.
         """
         async with self._database.no_tenant() as connection:
             tenant_id = await self._within_tenant_of(connection, code)
@@ -631,8 +650,31 @@ class PostgresAccountStore:
         await connection.execute("SELECT set_config('responsa.tenant_id', %s, true)", (row[0],))
         return str(row[0])
 
-    async def _one(self, connection: Connection, query: str, values: Mapping[str, object]) -> Row | None:
+    async def _one(self, connection: Connection, query: str, values: Mapping[str, object]) -> _Fetched | None:
         return await (await connection.execute(self._queries[query], values)).fetchone()
+
+
+def _connection(row: Mapping[str, Any]) -> domain.Connection | None:
+    if row["client_id"] is None:
+        return None
+    return build(domain.Connection, row, display_name=row["client_name"])
+
+
+def _session(row: Mapping[str, Any]) -> Row:
+    return carried(row, connection=_connection(row))
+
+
+def _unproven(session: Mapping[str, Any], proof: Proof | None) -> str | None:
+    """What shows that a refresh token, or the code of a program's session, does not come from whom it was given to:
+    see `NotRefreshed.wrong`. None if it does."""
+    if proof is None or proof.client_id != session["client_id"]:
+        return None if proof is None and session["client_id"] is None else ""
+    shown = {
+        "redirect_uri": proof.redirect_uri,
+        "code_challenge": proof.code_challenge,
+        "resource": proof.resource,
+    }
+    return next((name for name, value in shown.items() if value is not None and value != session[name]), None)
 
 
 def _account(row: Mapping[str, Any] | None) -> Account | None:

@@ -1,3 +1,12 @@
+-- name: session_columns
+s.id, s.user_id, s.create_time, s.last_use_time, s.expire_time, s.address, s.user_agent, s.client_id,
+    s.client_name, s.redirect_uri, s.scopes, s.resource, s.program_id
+
+-- name: user_with_password
+u.id, u.tenant_id, u.display_name, u.email, u.role, u.create_time,
+    coalesce(u.update_time, u.create_time) AS update_time, u.disable_time, u.revision, u.owner, u.subject,
+    u.last_sign_in_time, p.hash, p.update_time AS password_time
+
 -- name: count_attempt
 INSERT INTO responsa.sign_in_attempt AS a (subject, failures, end_time)
 VALUES (%(subject)s, 1, now() + make_interval(secs => %(window)s))
@@ -11,7 +20,8 @@ SELECT 1 FROM responsa.tenant WHERE id = %(tenant_id)s
 
 -- name: drop_old_attempts
 DELETE FROM responsa.sign_in_attempt WHERE subject IN (
-    SELECT subject FROM responsa.sign_in_attempt WHERE end_time < now() - interval '1 minute' ORDER BY end_time LIMIT 16 FOR UPDATE SKIP LOCKED
+    SELECT subject FROM responsa.sign_in_attempt WHERE end_time < now() - interval '1 minute' ORDER BY end_time
+        LIMIT 16 FOR UPDATE SKIP LOCKED
 )
 
 -- name: clear_attempts
@@ -21,13 +31,13 @@ DELETE FROM responsa.sign_in_attempt WHERE subject = %(subject)s
 UPDATE responsa.sign_in_attempt SET failures = greatest(failures - 1, 0) WHERE subject = %(subject)s
 
 -- name: find_account
-SELECT u.id, u.tenant_id, u.display_name, u.email, u.role, u.create_time, coalesce(u.update_time, u.create_time) AS update_time, u.disable_time, u.revision, u.owner, u.subject, u.last_sign_in_time, p.hash, p.update_time AS password_time
+SELECT {user_with_password}
 FROM responsa.app_user AS u LEFT JOIN responsa.user_password AS p ON p.tenant_id = u.tenant_id AND p.user_id = u.id
 WHERE u.tenant_id = %(tenant_id)s AND u.email = %(email)s AND u.email <> '' AND u.role <> 'service' AND u.disable_time IS NULL
     AND EXISTS (SELECT FROM responsa.tenant AS t WHERE t.id = u.tenant_id AND t.suspend_time IS NULL)
 
 -- name: find_account_of
-SELECT u.id, u.tenant_id, u.display_name, u.email, u.role, u.create_time, coalesce(u.update_time, u.create_time) AS update_time, u.disable_time, u.revision, u.owner, u.subject, u.last_sign_in_time, p.hash, p.update_time AS password_time
+SELECT {user_with_password}
 FROM responsa.app_user AS u LEFT JOIN responsa.user_password AS p ON p.tenant_id = u.tenant_id AND p.user_id = u.id
 WHERE u.tenant_id = %(tenant_id)s AND u.id = %(user_id)s AND u.role <> 'service'
 
@@ -41,8 +51,9 @@ INSERT INTO responsa.refresh_token (token_sha256, tenant_id, session_id) VALUES 
 SELECT responsa.tenant_of_secret(%(digest)s)
 
 -- name: lock_session_of
--- The third column: whether the session may not be refreshed. A session of a disabled user stays, for when the user is enabled again.
-SELECT s.id, s.user_id, s.expire_time <= now() OR u.disable_time IS NOT NULL
+-- refused: whether the session may not be refreshed. A session of a disabled user stays, for when the user is enabled again.
+SELECT s.id, s.user_id, s.expire_time <= now() OR u.disable_time IS NOT NULL AS refused,
+    s.client_id, s.client_name, s.redirect_uri, s.code_challenge, s.scopes, s.resource, s.program_id
 FROM responsa.session AS s JOIN responsa.app_user AS u ON u.tenant_id = s.tenant_id AND u.id = s.user_id
 WHERE s.tenant_id = %(tenant_id)s AND s.id = (
     SELECT session_id FROM responsa.refresh_token WHERE tenant_id = %(tenant_id)s AND token_sha256 = %(token)s
@@ -50,7 +61,8 @@ WHERE s.tenant_id = %(tenant_id)s AND s.id = (
 FOR UPDATE OF s
 
 -- name: find_refresh_token
-SELECT t.use_time, t.request_id, t.successor_sha256, t.kid, t.use_time > clock_timestamp() - make_interval(secs => %(repeat)s), n.use_time IS NULL
+SELECT t.use_time, t.request_id, t.successor_sha256, t.kid, t.use_time > clock_timestamp()
+    - make_interval(secs => %(repeat)s), n.use_time IS NULL
 FROM responsa.refresh_token AS t
 LEFT JOIN responsa.refresh_token AS n ON n.tenant_id = t.tenant_id AND n.token_sha256 = t.successor_sha256
 WHERE t.tenant_id = %(tenant_id)s AND t.token_sha256 = %(token)s
@@ -76,14 +88,14 @@ SELECT expire_time FROM responsa.session WHERE tenant_id = %(tenant_id)s AND id 
 DELETE FROM responsa.session WHERE tenant_id = %(tenant_id)s AND id = %(session_id)s
 
 -- name: list_sessions
-SELECT s.id, s.user_id, s.create_time, s.last_use_time, s.expire_time, s.address, s.user_agent
+SELECT {session_columns}
 FROM responsa.session AS s
 WHERE s.tenant_id = %(tenant_id)s AND s.user_id = %(user_id)s AND s.expire_time > now() AND {where}
 ORDER BY {order}
 LIMIT %(limit)s
 
 -- name: list_tenant_sessions
-SELECT s.id, s.user_id, s.create_time, s.last_use_time, s.expire_time, s.address, s.user_agent
+SELECT {session_columns}
 FROM responsa.session AS s
 WHERE s.tenant_id = %(tenant_id)s AND s.expire_time > now() AND {where}
 ORDER BY {order}
@@ -101,10 +113,12 @@ WHERE tenant_id = %(tenant_id)s AND user_id = %(user_id)s
 RETURNING id
 
 -- name: signed_in_recently
--- A session that an API key began is a sign-in for users who have nothing but keys. For others, whoever has the key has not shown the password. A key with a
+-- A session that an API key began is a sign-in for users who have nothing but keys. For others, whoever has the key has
+-- not shown the password. A key with a
 -- narrower role never is: it would lead to a password, and so to the user's role.
 SELECT 1 FROM responsa.session AS s
-WHERE tenant_id = %(tenant_id)s AND user_id = %(user_id)s AND id = %(session_id)s AND sign_in_time > now() - make_interval(secs => %(seconds)s)
+WHERE tenant_id = %(tenant_id)s AND user_id = %(user_id)s AND id = %(session_id)s
+    AND sign_in_time > now() - make_interval(secs => %(seconds)s)
     AND (api_key_id IS NULL OR NOT EXISTS (
         SELECT FROM responsa.api_key AS k WHERE k.tenant_id = s.tenant_id AND k.id = s.api_key_id AND k.role IS NOT NULL
         UNION ALL SELECT FROM responsa.user_password AS p WHERE p.tenant_id = s.tenant_id AND p.user_id = s.user_id
@@ -135,7 +149,9 @@ VALUES (%(id)s, %(tenant_id)s, %(maker)s, %(code)s, %(role)s, %(email)s, now() +
 RETURNING expire_time
 
 -- name: list_invitations
-SELECT i.id, i.role, i.email, i.maker_id, i.create_time, i.expire_time
+-- The maker is shown if it is a user of this tenant.
+SELECT i.id, i.role, i.email, (SELECT m.id FROM responsa.app_user AS m
+    WHERE m.tenant_id = i.tenant_id AND m.id = i.maker_id) AS creator_id, i.create_time, i.expire_time
 FROM responsa.invitation AS i
 WHERE i.tenant_id = %(tenant_id)s AND i.expire_time > now() AND {where}
 ORDER BY {order}
@@ -145,16 +161,22 @@ LIMIT %(limit)s
 DELETE FROM responsa.invitation WHERE tenant_id = %(tenant_id)s AND id = %(id)s AND expire_time > now() RETURNING maker_id
 
 -- name: find_invitation
--- An invitation is the word of an administrator: it is not good while its maker is disabled or has another role. Without a maker, an owner of the installation made it.
+-- An invitation is the word of an administrator or of an owner of the installation, who may be a user of another
+-- tenant: it is not good while its maker is neither. An earlier
+-- release stored no maker that is an owner.
 SELECT role, email FROM responsa.invitation AS i WHERE tenant_id = %(tenant_id)s AND code_sha256 = %(code)s AND expire_time > now()
     AND (i.maker_id IS NULL OR EXISTS (
-        SELECT FROM responsa.app_user AS m WHERE m.tenant_id = i.tenant_id AND m.id = i.maker_id AND m.role = 'admin' AND m.disable_time IS NULL))
+        SELECT FROM responsa.app_user AS m
+            WHERE m.tenant_id = i.tenant_id AND m.id = i.maker_id AND m.role = 'admin' AND m.disable_time IS NULL
+    ) OR EXISTS (SELECT FROM responsa.standing_of(i.maker_id) AS m WHERE m.owner AND NOT m.suspended))
 
 -- name: use_invitation
 -- See find_invitation.
 DELETE FROM responsa.invitation AS i WHERE tenant_id = %(tenant_id)s AND code_sha256 = %(code)s AND expire_time > now()
     AND (i.maker_id IS NULL OR EXISTS (
-        SELECT FROM responsa.app_user AS m WHERE m.tenant_id = i.tenant_id AND m.id = i.maker_id AND m.role = 'admin' AND m.disable_time IS NULL))
+        SELECT FROM responsa.app_user AS m
+            WHERE m.tenant_id = i.tenant_id AND m.id = i.maker_id AND m.role = 'admin' AND m.disable_time IS NULL
+    ) OR EXISTS (SELECT FROM responsa.standing_of(i.maker_id) AS m WHERE m.owner AND NOT m.suspended))
 RETURNING id
 
 -- name: add_reset_code
@@ -163,7 +185,7 @@ VALUES (%(code)s, %(tenant_id)s, %(user_id)s, now() + make_interval(secs => %(se
 RETURNING expire_time
 
 -- name: find_reset_account
-SELECT u.id, u.tenant_id, u.display_name, u.email, u.role, u.create_time, coalesce(u.update_time, u.create_time) AS update_time, u.disable_time, u.revision, u.owner, u.subject, u.last_sign_in_time, p.hash, p.update_time AS password_time
+SELECT {user_with_password}
 FROM responsa.reset_code AS c
 JOIN responsa.app_user AS u ON u.tenant_id = c.tenant_id AND u.id = c.user_id
 LEFT JOIN responsa.user_password AS p ON p.tenant_id = u.tenant_id AND p.user_id = u.id

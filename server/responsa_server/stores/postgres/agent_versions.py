@@ -40,7 +40,8 @@ class PostgresAgentVersions:
 
     @shielded
     async def register(self, versions: Sequence[NewVersion]) -> Sequence[StoredVersion]:
-        """See `AgentVersions.register`. Existing versions are not written again, so that servers that start at the same time do not wait for each other."""
+        """See `AgentVersions.register`. Existing versions are not written again, so that servers that start at the same
+        time do not wait for each other."""
         if not versions:
             return []
         known: dict[str, Any] = {
@@ -114,13 +115,13 @@ class PostgresAgentVersions:
 
     @shielded
     async def named(self, names: Collection[str], engine: int) -> Sequence[StoredVersion]:
-        wanted = [found.groups() for one in {*names} if (found := _NAME.fullmatch(one))]
+        wanted = [matches.groups() for one in {*names} if (matches := _NAME.fullmatch(one))]
         if not wanted:
             return []
         agents, numbers = zip(*wanted, strict=True)
         params = {"agents": list(agents), "numbers": [int(number) for number in numbers], "engine": engine}
-        found = await self._rows(_QUERIES["named"], params)
-        return [_stored(row) for row in found]
+        matches = await self._rows(_QUERIES["named"], params)
+        return [_stored(row) for row in matches]
 
     @shielded
     async def list(self, agent: str, query: ListQuery) -> Page[AgentVersion]:

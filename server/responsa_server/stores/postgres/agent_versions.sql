@@ -2,18 +2,21 @@
 -- the turns of all tenants, reads them.
 
 -- name: register_lock
--- Only one process registers at a time, so that versions become visible in the order of their ordinals. No other lock in this database has this number.
+-- Only one process registers at a time, so that versions become visible in the order of their ordinals. No other lock
+-- in this database has this number.
 SELECT pg_advisory_xact_lock(7310033201);
 
 -- name: register
 -- If another process has stored a version in the meantime, that version keeps its number.
 WITH wanted AS (
     SELECT n.*, row_number() OVER (PARTITION BY n.agent ORDER BY n.place) AS next
-    FROM unnest(%(agents)s::text[], %(engines)s::int[], %(hashes)s::bytea[], %(contents)b::bytea[]) WITH ORDINALITY AS n (agent, engine, sha256, content, place)
+    FROM unnest(%(agents)s::text[], %(engines)s::int[], %(hashes)s::bytea[],
+        %(contents)b::bytea[]) WITH ORDINALITY AS n (agent, engine, sha256, content, place)
     WHERE NOT EXISTS (SELECT FROM responsa.agent_version AS v WHERE v.agent_id = n.agent AND v.sha256 = n.sha256)
 )
 INSERT INTO responsa.agent_version (agent_id, version, engine, sha256, content, card)
-SELECT agent, coalesce((SELECT max(v.version) FROM responsa.agent_version AS v WHERE v.agent_id = w.agent), 0) + next, engine, sha256, content, %(card)s
+SELECT agent, coalesce((SELECT max(v.version) FROM responsa.agent_version AS v
+    WHERE v.agent_id = w.agent), 0) + next, engine, sha256, content, %(card)s
 FROM wanted AS w ORDER BY place
 ON CONFLICT (agent_id, sha256) DO NOTHING;
 

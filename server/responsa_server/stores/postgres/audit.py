@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Final
 
 from responsa_server.domain import names
@@ -16,15 +15,15 @@ from responsa_server.domain.people import (
     MOST_REFUSED,
     REFUSED_SECONDS,
     AuditEvent,
-    AuditRecord,
     Principal,
     Server,
 )
+from responsa_server.domain.rows import Row
 from responsa_server.stores.postgres.database import Connection, Database, Queries, shielded
 from responsa_server.stores.postgres.listing import SqlList
 from responsa_server.stores.postgres.readers import act_as
 from responsa_server.stores.postgres.rows import (
-    build,
+    carried,
     one_row,
 )
 
@@ -33,7 +32,7 @@ _OWNED: Final = frozenset(
     {"apiKeys", "documents", "invitations", "operations", "serviceGrants", "sessions", "turns"}
 )
 """The kinds of resources with a UUID that belong to a user, as they are called in names."""
-_LIST: Final[SqlList[AuditRecord]] = SqlList(
+_LIST: Final[SqlList[Row]] = SqlList(
     AUDIT_EVENTS,
     {"resource": "resource_name"},
 )
@@ -82,17 +81,18 @@ class PostgresAuditTrail:
 
     @shielded
     async def record_refused(
-        self, who: Principal, events: Sequence[AuditEvent], *, only_of_others: bool = False
+        self, caller: Principal, events: Sequence[AuditEvent], *, only_of_others: bool = False
     ) -> None:
-        """Write the events of an act that the server refused to the caller, all with the same action and outcome. An event names the user to whom its resource belongs, if the resource exists in the
-        caller's tenant. So that callers cannot fill the log, only the first `MOST_REFUSED` events of an actor with an action and an outcome are written in each window of `REFUSED_SECONDS`; the
-        first event begins the window.
+        """Write the events of an act that the server refused to the caller, all with the same action and outcome. An
+        event names the user to whom its resource belongs, if the resource exists in the caller's tenant. So that
+        callers cannot fill the log, only the first `MOST_REFUSED` events of an actor with an action and an outcome are
+        written in each window of `REFUSED_SECONDS`; the first event begins the window.
         only_of_others: whether to write only the events about resources that belong to another user. Raises Unavailable.
         """
         # A collection's name depends on the caller. The rest is the server's own look at the caller's tenant.
-        async with self._database.reading(who) as connection:
+        async with self._database.reading(caller) as connection:
             known = [await self._of_collection(connection, one) for one in events]
-            await act_as(connection, Server(who.tenant_id))
+            await act_as(connection, Server(caller.tenant_id))
             for event in known:
                 named = await self._of_owner(connection, event)
                 if named.affected_user is None and only_of_others:
@@ -140,17 +140,16 @@ class PostgresAuditTrail:
         return event
 
     @shielded
-    async def list(self, tenant_id: str, query: ListQuery) -> Page[AuditRecord]:
+    async def list(self, tenant_id: str, query: ListQuery) -> Page[Row]:
         """Return a page of the tenant's events."""
         async with self._database.tenant(tenant_id) as connection:
             values = {"tenant": tenant_id}
-            return await _LIST.read(
-                connection, self._queries["list"], query, values, partial(build, AuditRecord)
-            )
+            return await _LIST.read(connection, self._queries["list"], query, values, carried)
 
     @shielded
     async def prune(self, days: int) -> int:
-        """Delete the events of all tenants that are older than `days`, at least 30. Returns the number of deleted events. Each statement deletes a limited number, so that none takes long."""
+        """Delete the events of all tenants that are older than `days`, at least 30. Returns the number of deleted
+        events. Each statement deletes a limited number, so that none takes long."""
         deleted = 0
         async with self._database.log_statements() as connection:
             while True:

@@ -11,6 +11,7 @@ from uuid import UUID
 
 from responsa_server.domain import names
 from responsa_server.domain.errors import InvalidRequest, NotFound, Precondition, Reason
+from responsa_server.domain.formatting import counted
 from responsa_server.domain.kinds import CollectionKind, kind_of
 from responsa_server.domain.knowledge import (
     EVERYONE,
@@ -25,7 +26,6 @@ from responsa_server.domain.limits import NO_LIMIT, Scope, too_many
 from responsa_server.domain.listing import ListQuery, Page
 from responsa_server.domain.lists import COLLECTIONS
 from responsa_server.domain.people import AuditEvent, Principal, Reader, Role
-from responsa_server.domain.words import counted
 from responsa_server.stores.postgres.audit import AuditLog
 from responsa_server.stores.postgres.database import (
     Connection,
@@ -74,7 +74,7 @@ class CollectionStore:
     @shielded
     async def create(
         self,
-        who: Principal,
+        caller: Principal,
         collection_id: str,
         display_name: str,
         chunking: Chunking,
@@ -86,8 +86,9 @@ class CollectionStore:
         suggested_questions: Sequence[str] = (),
         most: int = NO_LIMIT,
     ) -> Collection:
-        """Create a collection of the caller's. embedding, dimensions: the name of the embedding model and the length of its vectors. most: the maximum number of the caller's
-        collections. Raises AlreadyExists: RESOURCE_ALREADY_EXISTS (of the caller's own collections), REQUEST_ID_REUSED; InvalidRequest (a reader that is not a user of the
+        """Create a collection of the caller's. embedding, dimensions: the name of the embedding model and the length of
+        its vectors. most: the maximum number of the caller's collections. Raises AlreadyExists: RESOURCE_ALREADY_EXISTS
+        (of the caller's own collections), REQUEST_ID_REUSED; InvalidRequest (a reader that is not a user of the
         tenant); Exhausted (LIMIT_REACHED).
         """
         body = {
@@ -99,21 +100,21 @@ class CollectionStore:
             **({"readers": " ".join(sorted(map(_written, readers)))} if readers else {}),
             **({"suggested_questions": "\n".join(suggested_questions)} if suggested_questions else {}),
         }
-        async with self._database.tenant(who.tenant_id) as connection:
-            earlier = await self._requests.claim(connection, who, request_id, "collection", body)
+        async with self._database.tenant(caller.tenant_id) as connection:
+            earlier = await self._requests.claim(connection, caller, request_id, "collection", body)
             if earlier is not None:
-                await act_as(connection, who)
+                await act_as(connection, caller)
                 named = await visible_collection(connection, names.parse_slug("collections", earlier))
-                if named.owner_id != who.user_id:
+                if named.owner_id != caller.user_id:
                     # The collection was deleted, and the name means somebody else's now.
                     raise NotFound.of("collection", earlier)
-                return await self._get(connection, who.tenant_id, named.key)
+                return await self._get(connection, caller.tenant_id, named.key)
             name = names.collection(collection_id)
             kind = kind_of(collection_id)
             values: dict[str, object] = {
-                "tenant": who.tenant_id,
+                "tenant": caller.tenant_id,
                 "slug": collection_id,
-                "owner": who.user_id,
+                "owner": caller.user_id,
                 "display_name": display_name,
                 "max_tokens": chunking.max_tokens,
                 "overlap_tokens": chunking.overlap_tokens,
@@ -135,9 +136,9 @@ class CollectionStore:
             if kind is not CollectionKind.OWN and not readers:
                 readers = (EVERYONE,)
             await self._share(connection, values, readers)
-            await self._requests.record(connection, who, request_id, name)
-            await act_as(connection, who)
-            return await self._get(connection, who.tenant_id, str(values["id"]))
+            await self._requests.record(connection, caller, request_id, name)
+            await act_as(connection, caller)
+            return await self._get(connection, caller.tenant_id, str(values["id"]))
 
     async def _insert(
         self, connection: Connection, values: dict[str, object], kind: CollectionKind
@@ -162,8 +163,9 @@ class CollectionStore:
         readers: Sequence[CollectionReader],
         without: Sequence[str] = (),
     ) -> tuple[Sequence[str], Sequence[str]]:
-        """Replace the readers of a collection, and return the added and the removed readers, as in `AuditEvent`. values: with the tenant, the id and the owner, who is never a
-        reader. without: as in `CollectionChanges`. Raises InvalidRequest.
+        """Replace the readers of a collection, and return the added and the removed readers, as in `AuditEvent`.
+        values: with the tenant, the id and the owner, who is never a reader. without: as in `CollectionChanges`. Raises
+        InvalidRequest.
         """
         readers = await self._with_names(connection, values, readers, without)
         named = {**values, "users": [reader.user_id for reader in readers]}
@@ -192,7 +194,8 @@ class CollectionStore:
         readers: Sequence[CollectionReader],
         without: Sequence[str],
     ) -> Sequence[CollectionReader]:
-        """The readers without those with the addresses `without`, with the users' ids in place of their addresses. Raises InvalidRequest."""
+        """The readers without those with the addresses `without`, with the users' ids in place of their addresses.
+        Raises InvalidRequest."""
         addresses = [*(reader.email for reader in readers if reader.email), *without]
         if not addresses:
             return readers
@@ -241,7 +244,7 @@ class CollectionStore:
     @shielded
     async def update(
         self,
-        who: Reader,
+        reader: Reader,
         collection_id: str,
         changes: CollectionChanges,
         *,
@@ -249,20 +252,21 @@ class CollectionStore:
         audit: AuditEvent | None = None,
         validate_only: bool = False,
     ) -> Collection:
-        """Update a collection, and write the audit event, in one transaction, which validate_only undoes at its end. Raises NotPermitted unless `who` is its owner or an administrator, Conflict ETAG_MISMATCH
-        if the given etag is not "" and differs from the collection's etag, and InvalidRequest (a reader that is not a user of the tenant).
+        """Update a collection, and write the audit event, in one transaction, which validate_only undoes at its end.
+        Raises NotPermitted unless `reader` is its owner or an administrator, Conflict ETAG_MISMATCH if the given etag is
+        not "" and differs from the collection's etag, and InvalidRequest (a reader that is not a user of the tenant).
         """
         synonyms, questions = changes.synonyms, changes.suggested_questions
         async with (
-            self._database.reading(who) as connection,
+            self._database.reading(reader) as connection,
             connection.transaction(force_rollback=validate_only),
         ):
-            named = await managed_collection(connection, who, collection_id)
-            await self._lock(connection, who.tenant_id, named, etag)
+            named = await managed_collection(connection, reader, collection_id)
+            await self._lock(connection, reader.tenant_id, named, etag)
             if changes != CollectionChanges():
                 digest = hashlib.sha256(synonyms.encode()).digest() if synonyms else b""
                 values = {
-                    "tenant": who.tenant_id,
+                    "tenant": reader.tenant_id,
                     "id": named.key,
                     "owner": named.owner_id,
                     "display_name": changes.display_name,
@@ -276,13 +280,13 @@ class CollectionStore:
                     if audit is not None:
                         audit = replace(audit, added_readers=added, removed_readers=removed)
                 await self._audit.write(connection, audit)
-            await act_as(connection, who)
-            return await self._get(connection, who.tenant_id, named.key)
+            await act_as(connection, reader)
+            return await self._get(connection, reader.tenant_id, named.key)
 
     @shielded
     async def delete(
         self,
-        who: Reader,
+        reader: Reader,
         collection_id: str,
         etag: str,
         *,
@@ -290,14 +294,17 @@ class CollectionStore:
         audit: AuditEvent | None = None,
         owner_id: UUID | None = None,
     ) -> Sequence[UUID]:
-        """Delete a collection with its documents in one transaction, which also writes the audit event. Return the operations that the deletion ended.
+        """Delete a collection with its documents in one transaction, which also writes the audit event. Return the
+        operations that the deletion ended.
 
-        owner_id: the owner of the collection that the caller has checked; None if it has checked none. Raises NotFound if the name now means the collection of another owner, NotPermitted unless `who` is its owner or an administrator, Conflict (ETAG_MISMATCH, RESOURCE_LOCKED), and Precondition COLLECTION_NOT_EMPTY if the collection holds documents and force
-        is False.
+        owner_id: the owner of the collection that the caller has checked; None if it has checked none. Raises NotFound
+        if the name now means the collection of another owner, NotPermitted unless `reader` is its owner or an
+        administrator, Conflict (ETAG_MISMATCH, RESOURCE_LOCKED), and Precondition COLLECTION_NOT_EMPTY if the
+        collection holds documents and force is False.
         """
-        tenant_id = who.tenant_id
-        async with self._database.deleting(who, names.collection(collection_id)) as connection:
-            named = await managed_collection(connection, who, collection_id)
+        tenant_id = reader.tenant_id
+        async with self._database.deleting(reader, names.collection(collection_id)) as connection:
+            named = await managed_collection(connection, reader, collection_id)
             if owner_id not in (None, named.owner_id):
                 raise NotFound.of("collection", names.collection(collection_id))
             values: dict[str, object] = {"tenant": tenant_id, "id": named.key}
@@ -320,8 +327,8 @@ class CollectionStore:
     async def delete_locked(
         self, connection: Connection, tenant_id: str, key: str, documents: Sequence[UUID]
     ) -> Sequence[UUID]:
-        """Delete a collection that this transaction has locked, and its documents, which it has locked too. key: the collection's id in the database. Returns the operations
-        that the deletion ended.
+        """Delete a collection that this transaction has locked, and its documents, which it has locked too. key: the
+        collection's id in the database. Returns the operations that the deletion ended.
         """
         values: dict[str, object] = {"tenant": tenant_id, "id": key}
         ended = await connection.execute(

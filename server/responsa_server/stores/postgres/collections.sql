@@ -2,10 +2,12 @@
 
 -- name: insert
 -- The conflict may be with the id or with another collection of the owner's.
-INSERT INTO responsa.collection (tenant_id, id, slug, owner_id, display_name, max_tokens, overlap_tokens, embedding, kind, dimensions, generation_id,
+INSERT INTO responsa.collection (tenant_id, id, slug, owner_id, display_name, max_tokens, overlap_tokens, embedding,
+    kind, dimensions, generation_id,
     suggested_questions)
 VALUES (
-    %(tenant)s, %(id)s, %(slug)s, %(owner)s, %(display_name)s, %(max_tokens)s, %(overlap_tokens)s, %(embedding)s, %(kind)s, %(dimensions)s, %(generation)s,
+    %(tenant)s, %(id)s, %(slug)s, %(owner)s, %(display_name)s, %(max_tokens)s, %(overlap_tokens)s, %(embedding)s,
+        %(kind)s, %(dimensions)s, %(generation)s,
     %(suggested_questions)s)
 ON CONFLICT DO NOTHING
 RETURNING true;
@@ -42,8 +44,11 @@ ON CONFLICT DO NOTHING
 RETURNING coalesce('users/' || user_id, role, '');
 
 -- name: get
-SELECT responsa.collection_name(c.id) AS id, CASE coalesce(c.slug, c.id) WHEN c.id THEN responsa.other_name(c.tenant_id, c.id) ELSE c.id END AS shared_id, coalesce(c.slug, c.id) AS chosen_id,
-    c.tenant_id, c.owner_id, u.display_name AS owner_display_name, c.display_name, max_tokens, overlap_tokens, embedding, c.create_time, c.update_time, c.revision, synonyms, kind, CASE WHEN m.readable THEN suggested_questions ELSE ARRAY[]::text[] END AS suggested_questions,
+SELECT responsa.collection_name(c.id) AS id, CASE coalesce(c.slug, c.id) WHEN c.id
+    THEN responsa.other_name(c.tenant_id, c.id) ELSE c.id END AS shared_id, coalesce(c.slug, c.id) AS chosen_id,
+    c.tenant_id, c.owner_id, u.display_name AS owner_display_name, c.display_name, max_tokens, overlap_tokens,
+        embedding, c.create_time, c.update_time, c.revision, synonyms, kind, CASE WHEN m.readable
+        THEN suggested_questions ELSE ARRAY[]::text[] END AS suggested_questions,
     (SELECT count(*) FROM responsa.document AS d WHERE d.tenant_id = c.tenant_id AND d.collection_id = c.id) AS document_count,
     m.manageable, m.readable,
     CASE WHEN m.manageable THEN ARRAY(
@@ -66,8 +71,11 @@ ORDER BY w.place LIMIT 1;
 SELECT create_time, revision FROM responsa.collection WHERE tenant_id = %(tenant)s AND id = %(id)s FOR UPDATE;
 
 -- name: list
-SELECT n.name AS id, CASE coalesce(c.slug, c.id) WHEN c.id THEN responsa.other_name(c.tenant_id, c.id) ELSE c.id END AS shared_id, coalesce(c.slug, c.id) AS chosen_id,
-    c.tenant_id, c.owner_id, u.display_name AS owner_display_name, c.display_name, max_tokens, overlap_tokens, embedding, c.create_time, c.update_time, c.revision, kind, CASE WHEN m.readable THEN suggested_questions ELSE ARRAY[]::text[] END AS suggested_questions,
+SELECT n.name AS id, CASE coalesce(c.slug, c.id) WHEN c.id THEN responsa.other_name(c.tenant_id, c.id)
+    ELSE c.id END AS shared_id, coalesce(c.slug, c.id) AS chosen_id,
+    c.tenant_id, c.owner_id, u.display_name AS owner_display_name, c.display_name, max_tokens, overlap_tokens,
+        embedding, c.create_time, c.update_time, c.revision, kind, CASE WHEN m.readable THEN suggested_questions
+        ELSE ARRAY[]::text[] END AS suggested_questions,
     (SELECT count(*) FROM responsa.document AS d WHERE d.tenant_id = c.tenant_id AND d.collection_id = c.id) AS document_count,
     m.manageable, m.readable,
     CASE WHEN m.manageable THEN ARRAY(
@@ -75,14 +83,17 @@ SELECT n.name AS id, CASE coalesce(c.slug, c.id) WHEN c.id THEN responsa.other_n
         FROM responsa.collection_reader AS r LEFT JOIN responsa.app_user AS p ON p.tenant_id = r.tenant_id AND p.id = r.user_id
         WHERE r.tenant_id = c.tenant_id AND r.collection_id = c.id
         ORDER BY r.create_time, r.user_id, r.role) END AS readers
-FROM responsa.collection AS c JOIN responsa.collection_names() AS n ON n.id = c.id JOIN responsa.app_user AS u ON u.tenant_id = c.tenant_id AND u.id = c.owner_id
+FROM responsa.collection AS c JOIN responsa.collection_names() AS n ON n.id = c.id
+    JOIN responsa.app_user AS u ON u.tenant_id = c.tenant_id AND u.id = c.owner_id
 CROSS JOIN LATERAL (SELECT c.owner_id = responsa.acting_user() OR responsa.acting_role() = 'admin' OR responsa.unrestricted() AS manageable,
     (SELECT responsa.unrestricted()) OR c.id = ANY ((SELECT responsa.readable_collections())::text[]) AS readable) AS m
 WHERE c.tenant_id = %(tenant)s AND {where} ORDER BY {order} LIMIT %(limit)s;
 
 -- name: update
-UPDATE responsa.collection SET display_name = coalesce(%(display_name)s::text, display_name), synonyms = coalesce(%(synonyms)s::text, synonyms),
-    synonyms_sha256 = coalesce(%(synonyms_sha256)s::bytea, synonyms_sha256), suggested_questions = coalesce(%(suggested_questions)s::text[], suggested_questions),
+UPDATE responsa.collection
+    SET display_name = coalesce(%(display_name)s::text, display_name), synonyms = coalesce(%(synonyms)s::text, synonyms),
+    synonyms_sha256 = coalesce(%(synonyms_sha256)s::bytea, synonyms_sha256),
+        suggested_questions = coalesce(%(suggested_questions)s::text[], suggested_questions),
     revision = revision + 1, update_time = clock_timestamp()
 WHERE tenant_id = %(tenant)s AND id = %(id)s;
 
@@ -98,9 +109,11 @@ RETURNING id;
 
 -- name: delete_documents
 WITH gone AS (
-    DELETE FROM responsa.document WHERE tenant_id = %(tenant)s AND collection_id = %(id)s RETURNING tenant_id, id, collection_id, subject, version
+    DELETE FROM responsa.document WHERE tenant_id = %(tenant)s AND collection_id = %(id)s
+        RETURNING tenant_id, id, collection_id, subject, version
 )
-INSERT INTO responsa.deleted_document (tenant_id, id, collection_id, subject) SELECT tenant_id, id, collection_id, subject FROM gone WHERE version > 0;
+INSERT INTO responsa.deleted_document (tenant_id, id, collection_id, subject)
+    SELECT tenant_id, id, collection_id, subject FROM gone WHERE version > 0;
 
 -- name: keep_readers
 -- If a turn may have read one of the collection's documents.

@@ -16,15 +16,11 @@ from responsa_server.domain import names
 from responsa_server.domain.conversations import (
     Conversation,
     ConversationOrigin,
-    Feedback,
-    FoundConversation,
-    FoundMessage,
     Message,
-    Rating,
     Speaker,
     Summary,
 )
-from responsa_server.domain.errors import Conflict, InvalidRequest, NotFound, Reason
+from responsa_server.domain.errors import Conflict, InvalidRequest, NotFound, Reason, Unavailable
 from responsa_server.domain.events import (
     AnyCitation,
     ByteRange,
@@ -41,6 +37,7 @@ from responsa_server.domain.limits import NO_LIMIT, Scope, too_many
 from responsa_server.domain.listing import ListQuery, Page
 from responsa_server.domain.lists import CONVERSATIONS, MESSAGES
 from responsa_server.domain.people import AuditEvent, Principal
+from responsa_server.domain.rows import Row
 from responsa_server.domain.turns import WITHHELD
 from responsa_server.stores.postgres.audit import AuditLog
 from responsa_server.stores.postgres.database import (
@@ -55,13 +52,14 @@ from responsa_server.stores.postgres.requests import check_etag, request_id_reus
 from responsa_server.stores.postgres.rows import (
     all_rows,
     build,
+    carried,
     one_row,
 )
 from responsa_server.stores.postgres.turn_log import NamedQueries, sources_of, withheld_turns
 
 _COLUMNS: Final[Mapping[str, LiteralString]] = {"pinned": "c.pinned::text", "archived": "c.archived::text"}
 _CONVERSATIONS: Final[SqlList[Conversation]] = SqlList(CONVERSATIONS, _COLUMNS, table="c.")
-_FOUND: Final[SqlList[FoundConversation]] = SqlList(
+_FOUND: Final[SqlList[Row]] = SqlList(
     CONVERSATIONS,
     _COLUMNS,
     table="c.",
@@ -75,6 +73,9 @@ _MOST_FOUND: Final = 3
 """How many messages of a conversation a search shows."""
 # Deleting a long conversation's log takes a while. A question in that conversation waits at most this number of seconds for the deletion.
 _DELETE_SECONDS: Final = 15
+_DELETE: Final = ("delete_events", "delete_turns", "delete_conversation")
+_MOST_PRUNED: Final = 5
+"""Of a transaction, so that none takes long."""
 
 
 class PostgresConversationStore:
@@ -88,7 +89,7 @@ class PostgresConversationStore:
     @shielded
     async def create(
         self,
-        who: Principal,
+        caller: Principal,
         identity: UUID,
         title: str,
         labels: Mapping[str, str],
@@ -96,62 +97,62 @@ class PostgresConversationStore:
         *,
         most: int = NO_LIMIT,
     ) -> Conversation:
-        asked = {"title": title, "labels": dict(labels)}
+        request = {"title": title, "labels": dict(labels)}
         parameters = {
-            **_caller(who),
+            **_caller(caller),
             "id": identity,
             "title": title,
             "labels": Jsonb(dict(labels)),
             "request_id": request_id,
-            "request": None if request_id is None else Jsonb(asked),
+            "request": None if request_id is None else Jsonb(request),
             "most": most,
-            "origin": ConversationOrigin.of(who).value,
+            "origin": ConversationOrigin.of(caller).value,
         }
-        async with self._database.tenant(who.tenant_id) as connection:
+        async with self._database.tenant(caller.tenant_id) as connection:
             await connection.execute(self._queries["create_conversation"], parameters)
-            found = await self._row(connection, "created_conversation", parameters)
-            if found is None:
+            created = await self._row(connection, "created_conversation", parameters)
+            if created is None:
                 row = await self._row(connection, "room_for_conversation", parameters)
                 if row is not None and not row["room"]:
                     raise too_many("conversations", Scope.USER, most)
                 raise changed_meanwhile()  # another call has deleted a conversation in the meantime
-            if found["id"] != identity:
+            if created["id"] != identity:
                 for field in ("title", "labels"):
-                    if found["request"][field] != asked[field]:
+                    if created["request"][field] != request[field]:
                         raise request_id_reused(
-                            request_id, names.conversation(found["id"]), f"conversation.{field}"
+                            request_id, names.conversation(created["id"]), f"conversation.{field}"
                         )
-            return await self._get(connection, who, found["id"])
+            return await self._get(connection, caller, created["id"])
 
     @shielded
-    async def get(self, who: Principal, identity: UUID) -> Conversation:
-        async with self._database.tenant(who.tenant_id) as connection:
-            return await self._get(connection, who, identity)
+    async def get(self, caller: Principal, identity: UUID) -> Conversation:
+        async with self._database.tenant(caller.tenant_id) as connection:
+            return await self._get(connection, caller, identity)
 
-    async def _get(self, connection: Connection, who: Principal, identity: UUID) -> Conversation:
-        row = await self._row(connection, "get_conversation", {**_caller(who), "conversation": identity})
+    async def _get(self, connection: Connection, caller: Principal, identity: UUID) -> Conversation:
+        row = await self._row(connection, "get_conversation", {**_caller(caller), "conversation": identity})
         if row is None:
             raise _unknown(identity)
         return _conversation(row)
 
     @shielded
-    async def list(self, who: Principal, query: ListQuery) -> Page[Conversation]:
-        async with self._database.tenant(who.tenant_id) as connection:
+    async def list(self, caller: Principal, query: ListQuery) -> Page[Conversation]:
+        async with self._database.tenant(caller.tenant_id) as connection:
             statement = self._queries["list_conversations"]
-            return await _CONVERSATIONS.read(connection, statement, query, _caller(who), _conversation)
+            return await _CONVERSATIONS.read(connection, statement, query, _caller(caller), _conversation)
 
     @shielded
-    async def search(self, who: Principal, words: Sequence[str], query: ListQuery) -> Page[FoundConversation]:
+    async def search(self, caller: Principal, words: Sequence[str], query: ListQuery) -> Page[Row]:
         patterns = ["%" + _WILD.sub(r"\\\g<0>", word) + "%" for word in words]
-        values = {**_caller(who), "patterns": patterns, "most": _MOST_FOUND}
-        async with self._database.reading(who) as connection:
+        values = {**_caller(caller), "patterns": patterns, "most": _MOST_FOUND}
+        async with self._database.reading(caller) as connection:
             statement = self._queries["search_conversations"]
             return await _FOUND.read(connection, statement, query, values, _found)
 
     @shielded
     async def update(
         self,
-        who: Principal,
+        caller: Principal,
         identity: UUID,
         *,
         title: str | None,
@@ -161,7 +162,7 @@ class PostgresConversationStore:
         archived: bool | None = None,
     ) -> Conversation:
         parameters = {
-            **_caller(who),
+            **_caller(caller),
             "conversation": identity,
             "title": title,
             "labels": None if labels is None else Jsonb(dict(labels)),
@@ -169,17 +170,17 @@ class PostgresConversationStore:
             "archived": archived,
             "revision": _revision(etag),
         }
-        async with self._database.locking(who.tenant_id) as connection:
+        async with self._database.locking(caller.tenant_id) as connection:
             updated = await self._row(connection, "update_conversation", parameters)
-            found = await self._get(connection, who, identity)
+            found = await self._get(connection, caller, identity)
         if updated is None:
             raise Conflict.of_etag(names.conversation(identity))
         return found
 
     @shielded
-    async def delete(self, who: Principal, identity: UUID, etag: str) -> None:
-        parameters = {**_caller(who), "conversation": identity}
-        async with self._database.locking(who.tenant_id, _DELETE_SECONDS) as connection:
+    async def delete(self, caller: Principal, identity: UUID, etag: str) -> None:
+        parameters = {**_caller(caller), "conversation": identity}
+        async with self._database.locking(caller.tenant_id, _DELETE_SECONDS) as connection:
             # Lock the conversation, so that no turn is accepted in the meantime.
             locked = await self._row(connection, "lock_conversation", parameters)
             if locked is None:
@@ -196,41 +197,71 @@ class PostgresConversationStore:
                     },
                     retry_after=1.0,
                 )
-            for query in ("delete_events", "delete_turns", "delete_conversation"):
+            for query in _DELETE:
                 await connection.execute(self._queries[query], parameters)
-            if who.acting is not None:
-                event = AuditEvent.of(who, "conversation.delete", names.conversation(identity))
+            if caller.acting is not None:
+                event = AuditEvent.of(caller, "conversation.delete", names.conversation(identity))
                 await self._audit.write(connection, event)
 
     @shielded
-    async def messages(self, who: Principal, identity: UUID, query: ListQuery) -> Page[Message]:
-        async with self._database.reading(who) as connection:
-            await self._get(connection, who, identity)
-            values = {**_caller(who), "conversation": identity}
+    async def prune(self, days: int) -> int:
+        """Delete the conversations of all tenants that nobody has changed for `days`. Returns their number. Raises
+        Unavailable, for the last tenant with which it failed, after the others."""
+        async with self._database.log() as connection:
+            tenants = [row["id"] for row in await all_rows(connection, self._queries["tenants"], {})]
+        deleted, failed = 0, None
+        for tenant in tenants:
+            try:
+                while count := await self._prune_some(tenant, days):
+                    deleted += count
+            except Unavailable as error:
+                failed = error
+        if failed is not None:
+            raise failed
+        return deleted
+
+    @shielded
+    async def _prune_some(self, tenant: str, days: int) -> int:
+        values = {"tenant": tenant, "days": days, "most": _MOST_PRUNED}
+        count = 0
+        async with self._database.locking(tenant, _DELETE_SECONDS) as connection:
+            for row in await all_rows(connection, self._queries["lock_old"], values):
+                parameters = {"tenant": tenant, "conversation": row["id"]}
+                # A question may have been accepted while the lock was awaited.
+                if await self._row(connection, "active_turn", parameters) is None:
+                    for query in _DELETE:
+                        await connection.execute(self._queries[query], parameters)
+                    count += 1
+        return count
+
+    @shielded
+    async def messages(self, caller: Principal, identity: UUID, query: ListQuery) -> Page[Message]:
+        async with self._database.reading(caller) as connection:
+            await self._get(connection, caller, identity)
+            values = {**_caller(caller), "conversation": identity}
             rows = await _MESSAGES.rows(connection, self._queries["list_messages"], query, values)
-            found = await self._messages(connection, who, rows)
+            found = await self._messages(connection, caller, rows)
         return _MESSAGES.page(found, query)
 
     @shielded
-    async def message(self, who: Principal, identity: UUID) -> Message:
-        async with self._database.reading(who) as connection:
-            row = await self._row(connection, "get_message", {**_caller(who), "message": identity})
+    async def message(self, caller: Principal, identity: UUID) -> Message:
+        async with self._database.reading(caller) as connection:
+            row = await self._row(connection, "get_message", {**_caller(caller), "message": identity})
             if row is None:
                 raise NotFound.of("message", names.message(identity))
-            return (await self._messages(connection, who, [row]))[0]
+            return (await self._messages(connection, caller, [row]))[0]
 
     @shielded
     async def give_feedback(
         self,
-        who: Principal,
-        opinion: Rating | int,
-        comment: str,
+        caller: Principal,
+        opinion: Mapping[str, object],
         *,
         turn_id: UUID | None = None,
         message_id: UUID | None = None,
-    ) -> Feedback:
-        values = {**_caller(who), "message": message_id, "turn": turn_id}
-        async with self._database.locking(who.tenant_id) as connection:
+    ) -> Row:
+        values = {**_caller(caller), "message": message_id, "turn": turn_id}
+        async with self._database.locking(caller.tenant_id) as connection:
             row = await self._row(connection, "lock_message", values)
             if row is None and turn_id is not None:
                 raise NotFound.of("turn", names.turn(turn_id))
@@ -240,66 +271,57 @@ class PostgresConversationStore:
                 raise InvalidRequest.of_field(
                     "message", "message.answer", "must be an answer; this is a question"
                 )
-            score = None if isinstance(opinion, Rating) else opinion
-            rating = opinion if isinstance(opinion, Rating) else Rating.of_score(opinion)
-            rated = {
-                **values,
-                "message": row["id"],
-                "rating": None if rating is None else rating.value,
-                "score": score,
-                "comment": comment,
-            }
-            given = await self._row(connection, "give_feedback", rated)
+            given = await self._row(connection, "give_feedback", {**values, **opinion, "message": row["id"]})
             assert given is not None, "the message is locked, so it cannot be deleted"
-            return _feedback(given)
+            return carried(given)
 
     @shielded
-    async def answer_of(self, who: Principal, turn_id: UUID) -> Message | None:
-        async with self._database.reading(who) as connection:
-            row = await self._row(connection, "answer_of_turn", {**_caller(who), "turn": turn_id})
+    async def answer_of(self, caller: Principal, turn_id: UUID) -> Message | None:
+        async with self._database.reading(caller) as connection:
+            row = await self._row(connection, "answer_of_turn", {**_caller(caller), "turn": turn_id})
             if row is None:
                 raise NotFound.of("turn", names.turn(turn_id))
             if row["id"] is None:
                 return None
-            return (await self._messages(connection, who, [row]))[0]
+            return (await self._messages(connection, caller, [row]))[0]
 
     @shielded
     async def citations(
-        self, who: Principal, *, turn_id: UUID | None = None, message_id: UUID | None = None
+        self, caller: Principal, *, turn_id: UUID | None = None, message_id: UUID | None = None
     ) -> Sequence[AnyCitation]:
-        async with self._database.reading(who) as connection:
+        async with self._database.reading(caller) as connection:
             if turn_id is not None:
-                row = await self._row(connection, "answer_of_turn", {**_caller(who), "turn": turn_id})
+                row = await self._row(connection, "answer_of_turn", {**_caller(caller), "turn": turn_id})
             else:
-                row = await self._row(connection, "get_message", {**_caller(who), "message": message_id})
+                row = await self._row(connection, "get_message", {**_caller(caller), "message": message_id})
             if row is None and turn_id is not None:
                 raise NotFound.of("turn", names.turn(turn_id))
             if row is None and message_id is not None:
                 raise NotFound.of("message", names.message(message_id))
             if row is None or row["id"] is None:
                 return ()
-            return (await self._cited(connection, who, [row["id"]])).get(row["id"], ())
+            return (await self._cited(connection, caller, [row["id"]])).get(row["id"], ())
 
     @shielded
     async def tool_sources(
-        self, who: Principal, *, turn_id: UUID | None = None, message_id: UUID | None = None
+        self, caller: Principal, *, turn_id: UUID | None = None, message_id: UUID | None = None
     ) -> Mapping[str, Sequence[ToolSource]]:
-        values = {**_caller(who), "turn": turn_id, "message": message_id}
-        async with self._database.reading(who) as connection:
+        values = {**_caller(caller), "turn": turn_id, "message": message_id}
+        async with self._database.reading(caller) as connection:
             rows = await all_rows(connection, self._queries["tool_sources"], values)
         return {row["call_id"]: sources_of(row["sources"]) for row in rows}
 
     @shielded
     async def history(
-        self, who: Principal, identity: UUID, most: int, before: datetime | None = None
+        self, caller: Principal, identity: UUID, most: int, before: datetime | None = None
     ) -> Sequence[Message]:
-        async with self._database.reading(who) as connection:
-            parameters = {**_caller(who), "conversation": identity, "most": most, "before": before}
+        async with self._database.reading(caller) as connection:
+            parameters = {**_caller(caller), "conversation": identity, "most": most, "before": before}
             rows = (await all_rows(connection, self._queries["last_messages"], parameters))[::-1]
-            turns = {"tenant": who.tenant_id, "turns": list({row["turn_id"] for row in rows})}
+            turns = {"tenant": caller.tenant_id, "turns": list({row["turn_id"] for row in rows})}
             readings = await all_rows(connection, self._queries["read_by_turns"], turns)
             read = {row["id"]: versions_of(row) for row in readings}
-            messages = await self._messages(connection, who, rows)
+            messages = await self._messages(connection, caller, rows)
         return [
             replace(message, read=read.get(message.turn_id, ()))
             if message.speaker is Speaker.ASSISTANT and message.refusal is not RefusalReason.NOT_PERMITTED
@@ -308,11 +330,11 @@ class PostgresConversationStore:
         ]
 
     async def _messages(
-        self, connection: Connection, who: Principal, rows: Sequence[Mapping[str, Any]]
+        self, connection: Connection, caller: Principal, rows: Sequence[Mapping[str, Any]]
     ) -> Sequence[Message]:
         """The messages in rows, as the transaction's reader sees them."""
         answers = [row["id"] for row in rows if row["speaker"] == Speaker.ASSISTANT.value]
-        cited = await self._cited(connection, who, answers)
+        cited = await self._cited(connection, caller, answers)
         withheld = await withheld_turns(
             connection, self._queries["withheld_answers"], {row["turn_id"] for row in rows}
         )
@@ -320,11 +342,11 @@ class PostgresConversationStore:
         return [_withheld(one) if one.turn_id in withheld else one for one in found]
 
     async def _cited(
-        self, connection: Connection, who: Principal, messages: Sequence[UUID]
+        self, connection: Connection, caller: Principal, messages: Sequence[UUID]
     ) -> Mapping[UUID, Sequence[AnyCitation]]:
         cited: defaultdict[UUID, list[AnyCitation]] = defaultdict(list)
         if messages:
-            values = {"tenant": who.tenant_id, "messages": messages}
+            values = {"tenant": caller.tenant_id, "messages": messages}
             for row in await all_rows(connection, self._queries["citations"], values):
                 cited[row["message_id"]].append(_citation(row))
         return cited
@@ -343,28 +365,28 @@ class PostgresSummaries:
         self._queries = Queries("conversations.sql")
 
     @shielded
-    async def find(self, who: Principal, conversation_id: UUID) -> Summary | None:
-        parameters = {**_caller(who), "conversation": conversation_id}
-        async with self._database.reading(who) as connection:
+    async def find(self, caller: Principal, conversation_id: UUID) -> Summary | None:
+        parameters = {**_caller(caller), "conversation": conversation_id}
+        async with self._database.reading(caller) as connection:
             row = await one_row(connection, self._queries["find_summary"], parameters)
         return None if row is None else Summary(row["summary"], row["through_message"], versions_of(row))
 
     @shielded
-    async def keep(self, who: Principal, conversation_id: UUID, summary: Summary) -> None:
+    async def keep(self, caller: Principal, conversation_id: UUID, summary: Summary) -> None:
         parameters = {
-            **_caller(who),
+            **_caller(caller),
             "conversation": conversation_id,
             "through": summary.through,
             "summary": summary.text,
             "read_documents": [one.document_id for one in summary.read],
             "read_versions": [one.version for one in summary.read],
         }
-        async with self._database.tenant(who.tenant_id) as connection:
+        async with self._database.tenant(caller.tenant_id) as connection:
             await connection.execute(self._queries["keep_summary"], parameters)
 
 
-def _caller(who: Principal) -> dict[str, object]:
-    return {"tenant": who.tenant_id, "user": who.user_id}
+def _caller(caller: Principal) -> dict[str, object]:
+    return {"tenant": caller.tenant_id, "user": caller.user_id}
 
 
 def _etag(revision: int) -> str:
@@ -386,17 +408,8 @@ def _conversation(row: Mapping[str, Any]) -> Conversation:
     return build(Conversation, row, etag=_etag(row["revision"]))
 
 
-def _found(row: Mapping[str, Any]) -> FoundConversation:
-    messages = [
-        FoundMessage(
-            UUID(one["id"]),
-            Speaker(one["speaker"]),
-            one["content"],
-            datetime.fromisoformat(one["create_time"]),
-        )
-        for one in row["found"]
-    ]
-    return FoundConversation(_conversation(row), messages)
+def _found(row: Mapping[str, Any]) -> Row:
+    return Row(conversation=_conversation(row), messages=[carried(message) for message in row["found"]])
 
 
 def _message(row: Mapping[str, Any], citations: Sequence[AnyCitation]) -> Message:
@@ -407,29 +420,19 @@ def _message(row: Mapping[str, Any], citations: Sequence[AnyCitation]) -> Messag
         citations=citations,
         refusal=RefusalReason(row["refusal"]) if row["refusal"] else None,
         unconfirmed=[_unconfirmed(one) for one in row["unconfirmed"] or ()],
-        feedback=_feedback(row) if row.get("rate_time") else None,
+        feedback=carried(row["feedback"]) if row.get("feedback") else None,
     )
 
 
-def _unconfirmed(found: Mapping[str, Any]) -> Unconfirmed:
-    answer = ByteRange(*found["answer"])
-    if "call_id" in found:
-        fetched = datetime.fromisoformat(found["fetch_time"])
-        origin = ToolOrigin(found["call_id"], found["tool"], found["source_index"], fetched)
+def _unconfirmed(fields: Mapping[str, Any]) -> Unconfirmed:
+    answer = ByteRange(*fields["answer"])
+    if "call_id" in fields:
+        fetched = datetime.fromisoformat(fields["fetch_time"])
+        origin = ToolOrigin(fields["call_id"], fields["tool"], fields["source_index"], fetched)
         return Unconfirmed(answer, origin=origin)
-    if "passage_id" in found:
-        return Unconfirmed(answer, UUID(found["passage_id"]), UUID(found["document_id"]), found["version"])
+    if "passage_id" in fields:
+        return Unconfirmed(answer, UUID(fields["passage_id"]), UUID(fields["document_id"]), fields["version"])
     return Unconfirmed(answer)
-
-
-def _feedback(row: Mapping[str, Any]) -> Feedback:
-    return build(
-        Feedback,
-        row,
-        message_id=row["id"],
-        create_time=row["rate_time"],
-        update_time=row["rerate_time"],
-    )
 
 
 def _withheld(message: Message) -> Message:
@@ -440,7 +443,8 @@ def _withheld(message: Message) -> Message:
 
 
 def versions_of(row: Mapping[str, Any]) -> Sequence[VersionRead]:
-    """The versions of documents in the columns of a row. A version may be unknown (0) if a server of an earlier release has written the row."""
+    """The versions of documents in the columns of a row. A version may be unknown (0) if a server of an earlier release
+    has written the row."""
     documents: Sequence[UUID] = row["read_documents"] or ()
     versions: Sequence[int] = row["read_versions"] or [0] * len(documents)
     return tuple(VersionRead(*one) for one in zip(documents, versions, strict=True))

@@ -3,7 +3,8 @@
 -- name: create_conversation
 INSERT INTO responsa.conversation (id, tenant_id, user_id, title, titled, labels, request_id, request, origin)
 SELECT %(id)s, %(tenant)s, %(user)s,
-    CASE WHEN %(title)s::text = '' THEN 'Chat ' || to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI') ELSE %(title)s::text END, %(title)s::text <> '', %(labels)s::jsonb,
+    CASE WHEN %(title)s::text = '' THEN 'Chat ' || to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI')
+        ELSE %(title)s::text END, %(title)s::text <> '', %(labels)s::jsonb,
     %(request_id)s::uuid, %(request)s::jsonb, %(origin)s
 WHERE responsa.has_room_for_conversation(%(tenant)s, %(user)s, %(most)s)
 ON CONFLICT DO NOTHING;
@@ -17,27 +18,28 @@ SELECT id, request FROM responsa.conversation
 WHERE tenant_id = %(tenant)s AND user_id = %(user)s AND (id = %(id)s OR request_id = %(request_id)s)
 ORDER BY id = %(id)s DESC LIMIT 1;
 
--- name: get_conversation
-SELECT c.id, c.tenant_id, c.user_id, c.title, c.labels, c.pinned, c.archived, c.origin, c.revision, c.create_time, c.update_time, t.id AS active_turn
+-- name: conversations
+SELECT c.id, c.tenant_id, c.user_id, c.title, c.labels, c.pinned, c.archived, c.origin, c.revision, c.create_time,
+    c.update_time, t.id AS active_turn
 FROM responsa.conversation AS c
 LEFT JOIN responsa.turn AS t ON t.conversation_id = c.id AND t.tenant_id = %(tenant)s AND t.state IN ('pending', 'running')
-WHERE c.tenant_id = %(tenant)s AND c.user_id = %(user)s AND c.id = %(conversation)s;
+WHERE c.tenant_id = %(tenant)s AND c.user_id = %(user)s
+
+-- name: get_conversation
+{conversations} AND c.id = %(conversation)s;
 
 -- name: list_conversations
-SELECT c.id, c.tenant_id, c.user_id, c.title, c.labels, c.pinned, c.archived, c.origin, c.revision, c.create_time, c.update_time, t.id AS active_turn
-FROM responsa.conversation AS c
-LEFT JOIN responsa.turn AS t ON t.conversation_id = c.id AND t.tenant_id = %(tenant)s AND t.state IN ('pending', 'running')
-WHERE c.tenant_id = %(tenant)s AND c.user_id = %(user)s AND {where}
-ORDER BY {order} LIMIT %(limit)s;
+{conversations} AND {where} ORDER BY {order} LIMIT %(limit)s;
 
 -- name: search_conversations
 -- An answer that the transaction's reader may not read does not match.
-SELECT c.id, c.tenant_id, c.user_id, c.title, c.labels, c.pinned, c.archived, c.origin, c.revision, c.create_time, c.update_time, t.id AS active_turn, m.found
+SELECT c.id, c.tenant_id, c.user_id, c.title, c.labels, c.pinned, c.archived, c.origin, c.revision, c.create_time,
+    c.update_time, t.id AS active_turn, m.found
 FROM responsa.conversation AS c
 LEFT JOIN responsa.turn AS t ON t.conversation_id = c.id AND t.tenant_id = %(tenant)s AND t.state IN ('pending', 'running')
 CROSS JOIN LATERAL (
     SELECT coalesce(jsonb_agg(to_jsonb(newest) ORDER BY newest.create_time DESC, newest.id DESC), '[]') AS found FROM (
-        SELECT id, speaker, content, create_time FROM responsa.message
+        SELECT id, speaker AS role, content AS text, create_time FROM responsa.message
         WHERE tenant_id = %(tenant)s AND conversation_id = c.id AND content ILIKE ALL (%(patterns)s::text[])
             AND (speaker = 'user' OR NOT EXISTS (SELECT FROM responsa.withheld_turns(ARRAY[turn_id])))
         ORDER BY create_time DESC, id DESC LIMIT %(most)s
@@ -51,7 +53,8 @@ UPDATE responsa.conversation SET
     title = CASE WHEN %(title)s::text IS NULL THEN title
         WHEN %(title)s::text = '' THEN 'Chat ' || to_char(create_time AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI') ELSE %(title)s::text END,
     titled = CASE WHEN %(title)s::text IS NULL THEN titled ELSE %(title)s::text <> '' END,
-    labels = coalesce(%(labels)s::jsonb, labels), pinned = coalesce(%(pinned)s, pinned), archived = coalesce(%(archived)s, archived), revision = revision + 1,
+    labels = coalesce(%(labels)s::jsonb, labels), pinned = coalesce(%(pinned)s, pinned),
+        archived = coalesce(%(archived)s, archived), revision = revision + 1,
     update_time = CASE WHEN %(title)s::text IS NULL AND %(labels)s::jsonb IS NULL THEN update_time ELSE now() END
 WHERE tenant_id = %(tenant)s AND user_id = %(user)s AND id = %(conversation)s AND revision = coalesce(%(revision)s::bigint, revision)
 RETURNING id;
@@ -62,12 +65,25 @@ WHERE tenant_id = %(tenant)s AND user_id = %(user)s AND id = %(conversation)s FO
 
 -- name: active_turn
 -- The running turn, or else a waiting turn.
-SELECT id FROM responsa.turn WHERE tenant_id = %(tenant)s AND conversation_id = %(conversation)s AND state IN ('queued', 'pending', 'running')
+SELECT id FROM responsa.turn
+    WHERE tenant_id = %(tenant)s AND conversation_id = %(conversation)s AND state IN ('queued', 'pending', 'running')
 ORDER BY state = 'queued', create_time, id LIMIT 1;
+
+-- name: tenants
+-- Role responsa_log.
+SELECT id FROM responsa.tenant;
+
+-- name: lock_old
+-- Some conversations that nobody has changed for long, and in which nothing is being answered.
+SELECT id FROM responsa.conversation AS c
+WHERE tenant_id = %(tenant)s AND update_time < now() - make_interval(days => %(days)s)
+    AND NOT EXISTS (SELECT FROM responsa.turn AS t WHERE t.conversation_id = c.id AND t.state IN ('queued', 'pending', 'running'))
+ORDER BY update_time LIMIT %(most)s FOR UPDATE SKIP LOCKED;
 
 -- name: delete_events
 DELETE FROM responsa.turn_event
-WHERE tenant_id = %(tenant)s AND turn_id = ANY (SELECT id FROM responsa.turn WHERE tenant_id = %(tenant)s AND conversation_id = %(conversation)s);
+WHERE tenant_id = %(tenant)s AND turn_id = ANY (SELECT id FROM responsa.turn
+    WHERE tenant_id = %(tenant)s AND conversation_id = %(conversation)s);
 
 -- name: delete_turns
 -- Deletes the turns and the records that belong to them.
@@ -85,16 +101,13 @@ DELETE FROM responsa.turn_spent WHERE tenant_id = %(tenant)s AND turn_id IN (SEL
 DELETE FROM responsa.conversation WHERE tenant_id = %(tenant)s AND id = %(conversation)s;
 
 -- name: list_messages
-SELECT id, conversation_id, turn_id, speaker, content, refusal, unconfirmed, create_time, f.rating, f.score, f.comment, f.rate_time, f.rerate_time FROM responsa.message
-LEFT JOIN LATERAL (
-    SELECT rating, score, comment, m.create_time AS rate_time, m.update_time AS rerate_time FROM responsa.message_feedback AS m
-    WHERE m.tenant_id = %(tenant)s AND m.message_id = message.id
-) AS f ON true
-WHERE tenant_id = %(tenant)s AND conversation_id = %(conversation)s AND {where}
+SELECT id, conversation_id, turn_id, speaker, content, refusal, unconfirmed, create_time,
+    (SELECT to_jsonb(f) FROM responsa.message_feedback AS f WHERE f.tenant_id = %(tenant)s AND f.message_id = message.id) AS feedback
+FROM responsa.message WHERE tenant_id = %(tenant)s AND conversation_id = %(conversation)s AND {where}
 ORDER BY {order} LIMIT %(limit)s;
 
 -- name: get_message
-SELECT m.id, m.conversation_id, m.turn_id, m.speaker, m.content, m.refusal, m.unconfirmed, m.create_time, f.rating, f.score, f.comment, f.create_time AS rate_time, f.update_time AS rerate_time
+SELECT m.id, m.conversation_id, m.turn_id, m.speaker, m.content, m.refusal, m.unconfirmed, m.create_time, to_jsonb(f) AS feedback
 FROM responsa.message AS m JOIN responsa.conversation AS c ON c.id = m.conversation_id
 LEFT JOIN responsa.message_feedback AS f ON f.tenant_id = m.tenant_id AND f.message_id = m.id
 WHERE m.tenant_id = %(tenant)s AND c.user_id = %(user)s AND m.id = %(message)s;
@@ -113,9 +126,11 @@ INSERT INTO responsa.message_feedback (tenant_id, message_id, rating, score, com
 SELECT m.tenant_id, m.id, %(rating)s, %(score)s, %(comment)s, split_part(t.agent_version, '/', 2), p.pattern_id
 FROM responsa.message AS m JOIN responsa.turn AS t ON t.id = m.turn_id LEFT JOIN responsa.turn_pattern AS p ON p.turn_id = t.id
 WHERE m.tenant_id = %(tenant)s AND m.id = %(message)s
-ON CONFLICT (tenant_id, message_id) DO UPDATE SET rating = excluded.rating, score = excluded.score, comment = excluded.comment, update_time = clock_timestamp(), state = 'open', note = '',
+ON CONFLICT (tenant_id, message_id) DO UPDATE
+    SET rating = excluded.rating, score = excluded.score, comment = excluded.comment, update_time = clock_timestamp(),
+    state = 'open', note = '',
     resolver_id = NULL, resolve_time = NULL
-RETURNING message_id AS id, rating, score, comment, create_time AS rate_time, update_time AS rerate_time;
+RETURNING *;
 
 -- name: answer_of_turn
 SELECT m.id, t.conversation_id, t.id AS turn_id, m.speaker, m.content, m.refusal, m.unconfirmed, m.create_time
@@ -139,7 +154,8 @@ WHERE tenant_id = %(tenant)s AND id = ANY (%(turns)s);
 SELECT id FROM responsa.withheld_turns(%(turns)s::uuid[]) AS w (id);
 
 -- name: citations
-SELECT message_id, passage_id, document_id, version, title, uri, source_start, source_end, quote, sha256, answer_start, answer_end, score, page, box, path,
+SELECT message_id, passage_id, document_id, version, title, uri, source_start, source_end, quote, sha256, answer_start,
+    answer_end, score, page, box, path,
     date, call_id, tool, source_index, fetch_time, state
 FROM responsa.citation
 WHERE tenant_id = %(tenant)s AND message_id = ANY (%(messages)s)
@@ -151,16 +167,19 @@ SELECT c.call_id, c.sources FROM responsa.turn_tool AS c
 WHERE c.tenant_id = %(tenant)s AND c.sources IS NOT NULL AND c.turn_id = (
     SELECT t.id FROM responsa.turn AS t
     WHERE t.tenant_id = %(tenant)s AND t.user_id = %(user)s
-        AND t.id = coalesce(%(turn)s::uuid, (SELECT m.turn_id FROM responsa.message AS m WHERE m.tenant_id = %(tenant)s AND m.id = %(message)s)));
+        AND t.id = coalesce(%(turn)s::uuid, (SELECT m.turn_id FROM responsa.message AS m
+            WHERE m.tenant_id = %(tenant)s AND m.id = %(message)s)));
 
 -- name: find_summary
--- Only if the transaction's user may read all that the summary was drawn from. Servers of the release before have not recorded that: then all turns count.
+-- Only if the transaction's user may read all that the summary was drawn from. Servers of the release before have not
+-- recorded that: then all turns count.
 SELECT s.summary, s.through_message, s.read_documents, s.read_versions
 FROM responsa.conversation_summary AS s JOIN responsa.conversation AS c ON c.id = s.conversation_id
 WHERE s.tenant_id = %(tenant)s AND c.tenant_id = %(tenant)s AND c.user_id = %(user)s AND s.conversation_id = %(conversation)s
     AND cardinality(responsa.unreadable_documents(s.read_documents)) = 0
     AND (s.read_documents IS NOT NULL OR NOT EXISTS (
-        SELECT FROM responsa.withheld_turns(ARRAY(SELECT id FROM responsa.turn WHERE tenant_id = %(tenant)s AND conversation_id = %(conversation)s))));
+        SELECT FROM responsa.withheld_turns(ARRAY(SELECT id FROM responsa.turn
+            WHERE tenant_id = %(tenant)s AND conversation_id = %(conversation)s))));
 
 -- name: keep_summary
 -- Locks the conversation, so that a deletion either comes first or also deletes this summary.

@@ -1,5 +1,6 @@
-"""Connections to PostgreSQL: a pool for the role that serves tenants, small ones for the same role's checks of credentials and for the beginnings and ends of turns, a pool for the role
-that writes the log, a single connection for the appends of workers, and a pool for a standby, if there is one.
+"""Connections to PostgreSQL: a pool for the role that serves tenants, small ones for the same role's checks of
+credentials and for the beginnings and ends of turns, a pool for the role that writes the log, a single connection for
+the appends of workers, and a pool for a standby, if there is one.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import select
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from contextvars import ContextVar
+from contextvars import Context, ContextVar
 from dataclasses import dataclass
 from importlib.resources import files
 from types import CoroutineType
@@ -58,7 +59,8 @@ from responsa_server.stores.postgres.wire import Bound, prepared, send
 from responsa_server.telemetry import instruments
 from responsa_server.telemetry.stages import exchange
 
-# Not structlog's logger: `up`, `migrate` and `admin` import this module, must start fast, and print only their results on stdout. In a server,
+# Not structlog's logger: `up`, `migrate` and `admin` import this module, must start fast, and print only their results
+# on stdout. In a server,
 # `configure_logs` sends these records through structlog's chain.
 _LOGGER: Final = logging.getLogger(__name__)
 # The number of seconds for which a pool tries to replace a connection before it reports a failure and starts again.
@@ -95,12 +97,14 @@ Rows = Sequence[Sequence[tuple[Any, ...]]]
 Statement = tuple[LiteralString | sql.Composed, Mapping[str, object]]
 """A query and its parameters."""
 
-# A plan for one tenant must not depend on another tenant's statistics, so the app role plans each statement every time (ADR 0004). Until a transaction names its caller, it
+# A plan for one tenant must not depend on another tenant's statistics, so the app role plans each statement every time
+# (ADR 0004). Until a transaction names its caller, it
 # reads nothing that has readers.
 _APP = "-c responsa.role=none -c plan_cache_mode=force_custom_plan -c statement_timeout=30000 -c idle_in_transaction_session_timeout=60000"
 # Every call waits for the check of its credential, so this check never waits long for a lock.
 _CREDENTIALS = f"{_APP} -c statement_timeout=5000 -c lock_timeout=1000 -c transaction_timeout=10000"
-# The statements that accept and end turns find their rows by keys, so one plan suits all tenants. Many turns share a transaction, so none waits long for a lock.
+# The statements that accept and end turns find their rows by keys, so one plan suits all tenants. Many turns share a
+# transaction, so none waits long for a lock.
 _TURNS = (
     "-c responsa.role=none -c plan_cache_mode=force_generic_plan -c enable_seqscan=off"
     " -c lock_timeout=100ms -c statement_timeout=30000 -c transaction_timeout=5000"
@@ -133,31 +137,41 @@ _TCP: Final[Mapping[str, str]] = {
 _ANSWER_SECONDS: Final = 1.0
 _FULL_SECONDS: Final = 1.0
 """The number of seconds that a caller waits for a connection while the database's disk is full."""
+_FULL_KNOWN_SECONDS: Final = 60.0
+"""How long a disk that PostgreSQL has found full is taken for full."""
 _NAME: Final = re.compile(r"^-- name: ([a-z0-9_]+)[^\n]*$", re.MULTILINE)
 _COMMENT: Final = re.compile(r"^[ \t]*+--[^\n]*\n", re.MULTILINE)
 _INDENTATION: Final = re.compile(r"\n\s+")
 # Both statements are sent in one message, so that the beginning of a transaction costs one round trip and not two.
 _BEGIN_AS: Final = sql.SQL(
-    "BEGIN; SELECT set_config('responsa.tenant_id', {tenant}, true), set_config('responsa.user_id', {user}, true), set_config('responsa.role', {role}, true)"
+    "BEGIN; SELECT set_config('responsa.tenant_id', {tenant}, true), "
+    "set_config('responsa.user_id', {user}, true), set_config('responsa.role', {role}, true)"
 )
 AS_READER: Final = """SELECT set_config('responsa.tenant_id', %(tenant)s::text, true), set_config('responsa.user_id', %(user)s::text, true),
     set_config('responsa.role', %(role)s::text, true)"""
 _KEYED: Final = f"{AS_READER}, set_config('plan_cache_mode', 'force_generic_plan', true), set_config('enable_seqscan', 'off', true)"
-# The statements of a search find their rows by keys too, but for `documents` in passages.sql. What its functions search has plans of its own.
-_AS_READER_WITHIN: Final = f"{AS_READER}, set_config('plan_cache_mode', 'force_generic_plan', true), set_config('statement_timeout', %(bound)s, true)"
+# The statements of a search find their rows by keys too, but for `documents` in passages.sql. What its functions search
+# has plans of its own.
+_AS_READER_WITHIN: Final = (
+    f"{AS_READER}, set_config('plan_cache_mode', 'force_generic_plan', true), "
+    "set_config('statement_timeout', %(bound)s, true)"
+)
 _PLANS_LAST_SECONDS: Final = 10.0
-"""For how long a connection keeps the plans of `Database.keyed`, `Database.turns` and searches. While a table is nearly empty, the planner takes any index for as good as the key; PostgreSQL itself makes such a plan
-again only when it has analysed the table, which may have many rows by then.
+"""For how long a connection keeps the plans of `Database.keyed`, `Database.turns` and searches. While a table is nearly
+empty, the planner takes any index for as good as the key; PostgreSQL itself makes such a plan again only when it has
+analysed the table, which may have many rows by then.
 """
 _CREDENTIAL_PLANS_LAST_SECONDS: Final = 60.0
-"""The same for the functions that look credentials up (`0001_pre_identity.sql`). Users, keys and sessions are made one by one, so in a minute their tables grow little."""
+"""The same for the functions that look credentials up (`0001_pre_identity.sql`). Users, keys and sessions are made one
+by one, so in a minute their tables grow little."""
 # A search asks in each of its statements what its reader may read; this is computed once (`0004_pre_passages.sql`).
 _KNOW_READER: Final = "SELECT responsa.know_reader()"
 _SET_TOGETHER: Final = f"{_KEYED}, set_config('transaction_timeout', '5s', true)"
 
 
 def unavailable(cause: Exception | None = None, *, full: bool = False) -> Unavailable:
-    """The error that callers see when PostgreSQL cannot be reached, or could not do the work at this moment. cause: the error that says which. full: whether its disk is full."""
+    """The error that callers see when PostgreSQL cannot be reached, or could not do the work at this moment. cause: the
+    error that says which. full: whether its disk is full."""
     if full or isinstance(cause, errors.DiskFull):
         return StorageFull(
             Reason.STORAGE_FULL,
@@ -204,14 +218,18 @@ def _named(filename: str) -> Sequence[tuple[str, LiteralString]]:
     parts = _NAME.split((files(__package__ or "") / filename).read_text(encoding="utf-8"))[1:]
     # The files are part of the package and contain no input, so they are as safe as literals.
     # Without comments and indentation, more statements are short enough for the driver's cache of parsed statements.
-    return [
-        (name, cast("LiteralString", _INDENTATION.sub("\n", _COMMENT.sub("", body)).strip()))
-        for name, body in zip(parts[::2], parts[1::2], strict=True)
-    ]
+    named: list[tuple[str, LiteralString]] = []
+    for name, body in zip(parts[::2], parts[1::2], strict=True):
+        text = _INDENTATION.sub("\n", _COMMENT.sub("", body)).strip()
+        for part, shared in named:
+            text = text.replace(f"{{{part}}}", shared.removesuffix(";"))
+        named.append((name, cast("LiteralString", text)))
+    return named
 
 
 class Queries:
-    """The named queries of some of this package's .sql files, as in `Queries("FILE.sql")["NAME"]`.
+    """The named queries of some of this package's .sql files, as in `Queries("FILE.sql")["NAME"]`. `{NAME}` in a query
+    stands for the text of an earlier one of its file.
 
     Raises KeyError for a name that the files lack, and ValueError for a name that they have twice.
     """
@@ -238,13 +256,14 @@ class _Store(Protocol):
 def shielded(
     method: Callable[Concatenate[Store, Args], CoroutineType[Any, Any, Result]],
 ) -> Callable[Concatenate[Store, Args], CoroutineType[Any, Any, Result]]:
-    """A decorator that lets a store's method run to its end even if the caller's task is cancelled. Every public method of a store has
-    this decorator.
+    """A decorator that lets a store's method run to its end even if the caller's task is cancelled. Every public method
+    of a store has this decorator.
 
-    A cancel in the middle of a query can be lost or leave a connection in an unknown state (psycopg#1345, #1371). The cancelled caller still
-    returns at once; the database keeps the task, and `Database.close` awaits it.
+    A cancel in the middle of a query can be lost or leave a connection in an unknown state (psycopg#1345, #1371). The
+    cancelled caller still returns at once; the database keeps the task, and `Database.close` awaits it.
 
-    Each call is a span of its own: psycopg's instrumentation sees neither `wire.send` nor what a caller waits for a connection, and one span for each statement of a pipeline would say less.
+    Each call is a span of its own: psycopg's instrumentation sees neither `wire.send` nor what a caller waits for a
+    connection, and one span for each statement of a pipeline would say less.
 
     A method that writes something for a user who has been deleted in the meantime raises Unauthenticated (CREDENTIAL_UNKNOWN).
     """
@@ -270,7 +289,8 @@ _POSTGRESQL: Final = {"db.system.name": "postgresql"}
 
 
 def _lacks_its_user(error: errors.ForeignKeyViolation) -> bool:
-    """Whether a row was not written because its user does not exist. If a user is not deleted because of a row, the detail names the table of the row instead."""
+    """Whether a row was not written because its user does not exist. If a user is not deleted because of a row, the
+    detail names the table of the row instead."""
     return "app_user" in (error.diag.message_detail or "")
 
 
@@ -303,17 +323,20 @@ class Database:
         full: Callable[[], bool] = lambda: False,
         standby_url: str = "",
     ) -> None:
-        """app_url, log_url: the URLs for the roles responsa_app and responsa_log. standby_url: that of a standby for responsa_app; "" if there is none. size: the maximum number of connections in each of the large pools.
-        ready: the number of connections that each pool opens at once and keeps. full: whether the disk of the database is full, as far as this process can know.
+        """app_url, log_url: the URLs for the roles responsa_app and responsa_log. standby_url: that of a standby for
+        responsa_app; "" if there is none. size: the maximum number of connections in each of the large pools.
+        ready: the number of connections that each pool opens at once and keeps. full: whether the disk of the database
+        is full, as far as this process can know.
         """
         self._ready = ready
         self._full = full
+        self._found_full_at = -math.inf
         self.background = Background()
         """The stores' methods that are running now."""
         # The circuits of the pools. While a pool's circuit is open, one task asks for a connection, and no call waits for one.
-        self._knocking: dict[str, asyncio.Task[None]] = {}
+        self._pinging: dict[str, asyncio.Task[None]] = {}
         self._planned: WeakKeyDictionary[Connection, float] = WeakKeyDictionary()
-        self._app = self._pool("app", app_url, _APP, size)
+        self._app = self._pool("app", app_url, _APP, size, configure=_adapt)
         self._credentials = self._pool(
             "credentials", app_url, _CREDENTIALS, min(size, _CREDENTIAL_CONNECTIONS)
         )
@@ -331,7 +354,9 @@ class Database:
             configure=self.presence.hold,
             max_lifetime=math.inf,
         )
-        self._standby = self._pool(STANDBY_PART, standby_url, _APP, size) if standby_url else None
+        self._standby = (
+            self._pool(STANDBY_PART, standby_url, _APP, size, configure=_adapt) if standby_url else None
+        )
         self._standby_rests_until = 0.0
         pools = (self._app, self._credentials, self._turns, self._log, self._writer, self._standby)
         self._pools = tuple(pool for pool in pools if pool is not None)
@@ -372,23 +397,28 @@ class Database:
     async def close(self) -> None:
         """Wait a few seconds for the running methods of stores, then close all pools."""
         await self.background.drain(_CLOSE_SECONDS)
-        for task in self._knocking.values():
+        for task in self._pinging.values():
             task.cancel()
         await asyncio.gather(*(pool.close() for pool in self._pools))
 
     async def _lost(self, lost: AsyncConnectionPool[Any]) -> None:
-        """Called when a pool has tried for half a second to connect: opens the pool's circuit, so that calls fail at once, those that wait already included.
+        """Called when a pool has tried for half a second to connect: opens the pool's circuit, so that calls fail at
+        once, those that wait already included.
 
-        By itself, the pool would try again only when a new caller asks for a connection, or after growing pauses. So a task asks until the pool has a connection,
-        and then closes the circuit, within a second of the database's return.
+        By itself, the pool would try again only when a new caller asks for a connection, or after growing pauses. So a
+        task asks until the pool has a connection, and then closes the circuit, within a second of the database's
+        return.
         """
         (pool,) = (one for one in self._pools if one is lost)
         if not self._away(pool):
-            self._knocking[pool.name] = asyncio.create_task(_knock(pool), name=f"knocking for {pool.name}")
+            # It serves everybody, so its lines name nothing of the call that happens to begin it.
+            self._pinging[pool.name] = asyncio.create_task(
+                _ping(pool), name=f"ping of {pool.name}", context=Context()
+            )
             pool.refuse_waiting()
 
     def _away(self, pool: Pool) -> bool:
-        task = self._knocking.get(pool.name)
+        task = self._pinging.get(pool.name)
         return task is not None and not task.done()
 
     @property
@@ -410,23 +440,28 @@ class Database:
 
     @asynccontextmanager
     async def tenant(self, tenant_id: str) -> AsyncGenerator[Connection]:
-        """A transaction of the app role that sees all rows of this tenant and no others, for the server's own work and for changes whose caller has been checked."""
+        """A transaction of the app role that sees all rows of this tenant and no others, for the server's own work and
+        for changes whose caller has been checked."""
         async with self.reading(Server(tenant_id)) as connection:
             yield connection
 
     @asynccontextmanager
     async def reading(self, reader: Reader) -> AsyncGenerator[Connection]:
         """A transaction of the app role that sees what the reader may read."""
-        async with self._checked_out(self._app) as connection, _transaction(connection, _begin_as(reader)):
+        begin = _BEGIN_AS.format(**{name: sql.Literal(value) for name, value in acting(reader).items()})
+        async with self._checked_out(self._app) as connection, _transaction(connection, begin):
             yield connection
 
     @asynccontextmanager
     async def keyed(self, reader: Reader | str, *, one_write: bool = False) -> AsyncGenerator[Connection]:
-        """Like `reading`, or like `tenant` with a tenant's id, for statements that find their rows by keys. A plan of such a statement suits every tenant, so it is made once in a while and
+        """Like `reading`, or like `tenant` with a tenant's id, for statements that find their rows by keys. A plan of
+        such a statement suits every tenant, so it is made once in a while and
         not each time: to read the policies and to make the plan takes several times as long as to use it.
 
-        Statements are sent without waiting for their results, until rows are fetched or the block ends. So an error may be raised later than its statement, and a statement without rows has no `rowcount`.
-        one_write: whether at most one statement of the block writes. Then PostgreSQL need not be asked to begin and to commit a transaction; an error of the block itself does not undo the write.
+        Statements are sent without waiting for their results, until rows are fetched or the block ends. So an error may
+        be raised later than its statement, and a statement without rows has no `rowcount`.
+        one_write: whether at most one statement of the block writes. Then PostgreSQL need not be asked to begin and to
+        commit a transaction; an error of the block itself does not undo the write.
         """
         async with self._checked_out(self._app) as connection:
             await self._discard_plans(connection, _PLANS_LAST_SECONDS)
@@ -453,19 +488,20 @@ class Database:
         decides: bool = False,
     ) -> Rows:
         """Run the statements of a search for a reader and return the rows of each statement. The statements run in the
-        transaction of the surrounding `search_session`. Without a `search_session`, they form one
-        transaction, which is sent in one message. The method that calls this must be `shielded`.
+        transaction of the surrounding `search_session`. Without a `search_session`, they form one transaction, which is
+        sent in one message. The method that calls this must be `shielded`.
 
-        seconds: the time limit of each statement. decides: whether the rows decide what the reader sees, so that only the primary may answer. part: the index that is searched. Raises Unavailable with this part if the database cannot search the
-        index, TooSlow if the search takes too long, and Unavailable with the part "postgresql" if the database cannot be reached. An error of the
-        request itself is raised unchanged.
+        seconds: the time limit of each statement. decides: whether the rows decide what the reader sees, so that only
+        the primary may answer. part: the index that is searched. Raises Unavailable with this part if the database
+        cannot search the index, TooSlow if the search takes too long, and Unavailable with the part "postgresql" if the
+        database cannot be reached. An error of the request itself is raised unchanged.
         """
         session = _SESSION.get()
         if session is None or session.of != (self._app, reader):
             async with self._checked_out(self._app) as connection, _search_errors(connection, part):
                 await self._discard_plans(connection, _PLANS_LAST_SECONDS)
                 return await _rows(connection, _as_reader(reader, seconds), statements, cursor)
-        if session.standby is not None and session.standby.asked and not decides:
+        if session.standby is not None and session.standby.in_use and not decides:
             rows = await self._of_standby(session, session.standby, statements, seconds, cursor)
             if rows is not None:
                 return rows
@@ -511,10 +547,11 @@ class Database:
             [(recovering, theirs)], *rows = rows
             # What was promoted, or never was a standby, has transactions of its own.
             standby.outcome = "answered" if recovering and theirs == ours else "behind"
-        return rows if standby.asked else None
+        return rows if standby.in_use else None
 
     async def _patiently(self, work: Coroutine[Any, Any, Rows], seconds: float) -> Rows | None:
-        """The rows of work on the standby; None if it fails or takes longer. A cancel could leave its connection in an unknown state, so late work goes on, but nobody waits for it."""
+        """The rows of work on the standby; None if it fails or takes longer. A cancel could leave its connection in an
+        unknown state, so late work goes on, but nobody waits for it."""
         task = self.background.start(work, report=_report_standby)
         if not (await asyncio.wait((task,), timeout=seconds))[0]:
             self._standby_rests_until = time.monotonic() + _STANDBY_REST_SECONDS
@@ -541,11 +578,12 @@ class Database:
 
     @asynccontextmanager
     async def search_session(self, reader: Reader, stamp: Statement | None = None) -> AsyncGenerator[None]:
-        """In the block, the searches of this reader run one after the other and share one connection and one transaction. A search that fails ends the
-        transaction; the next search begins another.
+        """In the block, the searches of this reader run one after the other and share one connection and one
+        transaction. A search that fails ends the transaction; the next search begins another.
 
-        stamp: a statement that returns whether the database is a standby, and a value that differs whenever a search of the block may find something else. If the standby has the value of the
-        primary, it answers the searches that decide nothing.
+        stamp: a statement that returns whether the database is a standby, and a value that differs whenever a search of
+        the block may find something else. If the standby has the value of the primary, it answers the searches that
+        decide nothing.
         """
         session = _SearchSession(self._app, reader, lambda: self._checked_out(self._app))
         standby, pool = None, self._standby
@@ -567,8 +605,8 @@ class Database:
 
     @asynccontextmanager
     async def locking(self, reader: Reader | str, seconds: int = 5) -> AsyncGenerator[Connection]:
-        """Like `reading`, or like `tenant` with a tenant's id, for a transaction that holds locks for which other transactions wait. PostgreSQL rolls the transaction
-        back after `seconds`.
+        """Like `reading`, or like `tenant` with a tenant's id, for a transaction that holds locks for which other
+        transactions wait. PostgreSQL rolls the transaction back after `seconds`.
         """
         async with self.reading(_reader_of(reader)) as connection:
             await connection.execute(
@@ -578,7 +616,8 @@ class Database:
 
     @asynccontextmanager
     async def deleting(self, reader: Reader | str, name: str) -> AsyncGenerator[Connection]:
-        """Like `reading`, or like `tenant` with a tenant's id, for a deletion of much content. Only a few deletions run at a time; the others wait without a connection. name: the resource.
+        """Like `reading`, or like `tenant` with a tenant's id, for a deletion of much content. Only a few deletions run
+        at a time; the others wait without a connection. name: the resource.
 
         Raises Conflict (RESOURCE_LOCKED) if other calls keep the resource locked for `_LOCK_SECONDS`.
         """
@@ -599,13 +638,15 @@ class Database:
                 ) from error
 
     def outside(self, store: object | None) -> AbstractAsyncContextManager[None]:
-        """Entered before a transaction that waits for a store outside the database: only a few such transactions run at a time; the others wait without a connection. store: None if there is none."""
+        """Entered before a transaction that waits for a store outside the database: only a few such transactions run at
+        a time; the others wait without a connection. store: None if there is none."""
         return contextlib.nullcontext() if store is None else self._outside
 
     @asynccontextmanager
     async def credentials(self) -> AsyncGenerator[Connection]:
-        """A connection of the app role that only checks of credentials use, so that no other work delays them. It sees no rows, but may call the credential
-        functions. Each statement is a separate transaction and takes one round trip.
+        """A connection of the app role that only checks of credentials use, so that no other work delays them. It sees
+        no rows, but may call the credential functions. Each statement is a separate transaction and takes one round
+        trip.
         """
         async with self._checked_out(self._credentials) as connection:
             await self._discard_plans(connection, _CREDENTIAL_PLANS_LAST_SECONDS)
@@ -654,8 +695,8 @@ class Database:
     async def together(
         self, reader: Reader | str, statements: Sequence[Statement]
     ) -> Sequence[Sequence[dict[str, Any]]]:
-        """Run statements as the app role in one transaction that sees what the reader may read; a tenant's id stands for the server itself. They are sent in one message. Returns the rows of each
-        statement.
+        """Run statements as the app role in one transaction that sees what the reader may read; a tenant's id stands
+        for the server itself. They are sent in one message. Returns the rows of each statement.
 
         An error in one statement rolls all statements back.
         """
@@ -671,11 +712,12 @@ class Database:
     async def turns(
         self, parts: Sequence[tuple[Reader | str, Sequence[Bound]]], *, patient: bool = False
     ) -> Sequence[Sequence[PGresult]]:
-        """Run statements as the app role in one transaction, sent in one message. The statements of each part see what the part's reader may read; a tenant's id stands for the server itself.
-        Returns the results of each part's statements.
+        """Run statements as the app role in one transaction, sent in one message. The statements of each part see what
+        the part's reader may read; a tenant's id stands for the server itself. Returns the results of each part's
+        statements.
 
-        An error in one statement rolls all statements back. patient: whether statements wait long for locks; otherwise, Unavailable is raised after a tenth of a second, with LockNotAvailable
-        as its cause.
+        An error in one statement rolls all statements back. patient: whether statements wait long for locks; otherwise,
+        Unavailable is raised after a tenth of a second, with LockNotAvailable as its cause.
         """
         as_reader = prepared(_SET_TOGETHER if patient else AS_READER)
         bound: list[Bound] = []
@@ -696,14 +738,33 @@ class Database:
     @asynccontextmanager
     async def _checked_out(self, pool: Pool) -> AsyncGenerator[Connection]:
         if self._away(pool):
-            raise unavailable(full=self._full())
+            raise unavailable(full=self._full() or self._lately_full(away=True))
         # PostgreSQL stops if it cannot write its log, and starts again when it can. Until then, no caller waits long for a connection.
         timeout = _FULL_SECONDS if self._full() else None
         try:
             async with pool.connection(timeout) as connection:
                 yield connection
         except (PoolTimeout, psycopg.OperationalError, *_ENDED) as error:
-            raise unavailable(error, full=self._full()) from error
+            if isinstance(error, errors.DiskFull):
+                self._found_full_at = time.monotonic()
+            away = self._away(pool) if isinstance(error, PoolTimeout) else _no_connection(error)
+            full = self._full() or (away and self._lately_full(away=True))
+            raise unavailable(error, full=full) from error
+
+    def _lately_full(self, *, away: bool = False) -> bool:
+        """Whether PostgreSQL has lately found its disk full. away: whether it cannot be reached now; as long as that
+        lasts, the disk is the reason, because PostgreSQL stops if it cannot write its log.
+        """
+        now = time.monotonic()
+        lately = now < self._found_full_at + _FULL_KNOWN_SECONDS
+        if lately and away:
+            self._found_full_at = now
+        return lately
+
+    @property
+    def found_full(self) -> bool:
+        """Whether PostgreSQL has found its disk full in the last minute, or before it stopped answering."""
+        return self._lately_full()
 
 
 class _SearchSession:
@@ -763,7 +824,7 @@ class _Standby:
     outcome: str
 
     @property
-    def asked(self) -> bool:
+    def in_use(self) -> bool:
         """Whether it is asked for the next rows."""
         return self.outcome in ("answered", "unasked")
 
@@ -806,16 +867,12 @@ async def _rows(
     return [await one.fetchall() for one in cursors]
 
 
-def _milliseconds(seconds: float) -> int:
-    return max(1, round(seconds * 1000))
-
-
 class Gathered(Generic[Item, Result]):
-    """Writes items in batches, one batch after the other. A write takes all items that have arrived since the previous write began. If no write is running, an item is written at once, unless
-    the window has not passed.
+    """Writes items in batches, one batch after the other. A write takes all items that have arrived since the previous
+    write began. If no write is running, an item is written at once, unless the window has not passed.
 
-    A write that has begun continues even if its caller is cancelled. `background` holds it. If its owner cancels the write, the callers that still
-    wait are cancelled as well.
+    A write that has begun continues even if its caller is cancelled. `background` holds it. If its owner cancels the
+    write, the callers that still wait are cancelled as well.
     """
 
     def __init__(
@@ -826,8 +883,9 @@ class Gathered(Generic[Item, Result]):
         window: Callable[[], float] = lambda: 0.0,
     ) -> None:
         """write: a function that writes items in one transaction and returns their results in order. If a write of
-        several items raises an error other than a ResponsaError, one item may be the cause. The function is then called again for
-        each item separately. most: the maximum number of items in one write. window: the minimum time in seconds between the starts of two writes.
+        several items raises an error other than a ResponsaError, one item may be the cause. The function is then called
+        again for each item separately. most: the maximum number of items in one write. window: the minimum time in
+        seconds between the starts of two writes.
         """
         self._write = write
         self._most = most
@@ -883,7 +941,7 @@ class Gathered(Generic[Item, Result]):
                 outcome.set_result(result)
 
 
-async def _knock(pool: AsyncConnectionPool[Any]) -> None:
+async def _ping(pool: AsyncConnectionPool[Any]) -> None:
     """Keep asking the pool for a connection until one is available or the pool is closed."""
     database = "standby" if pool.name == STANDBY_PART else "database"
     _LOGGER.warning("the %s cannot be reached; connections are tried again every half second", database)
@@ -900,7 +958,7 @@ async def _knock(pool: AsyncConnectionPool[Any]) -> None:
 
 def _as_reader(reader: Reader, seconds: float) -> Sequence[Statement]:
     """The statements with which a transaction that searches for this reader begins."""
-    begin = (_AS_READER_WITHIN, {**acting(reader), "bound": f"{_milliseconds(seconds)}ms"})
+    begin = (_AS_READER_WITHIN, {**acting(reader), "bound": f"{max(1, round(seconds * 1000))}ms"})
     return (begin,) if isinstance(reader, Server) else (begin, (_KNOW_READER, {}))
 
 
@@ -908,10 +966,6 @@ def _report_standby(error: BaseException) -> None:
     _LOGGER.warning(
         "the standby has failed, so the primary searches: %s", type(error.__cause__ or error).__name__
     )
-
-
-def _begin_as(reader: Reader) -> sql.Composed:
-    return _BEGIN_AS.format(**{name: sql.Literal(value) for name, value in acting(reader).items()})
 
 
 @asynccontextmanager
@@ -936,6 +990,14 @@ async def _rolled_back(connection: Connection) -> AsyncGenerator[None]:
         raise
 
 
+async def _adapt(connection: Connection) -> None:
+    """Configure a connection over which vectors are sent."""
+    # Imported late, because commands that send none import this module, and numpy is slow to import.
+    from responsa_server.stores.postgres.adapters import adapt
+
+    await adapt(connection)
+
+
 async def check_idle(connection: Connection) -> None:
     """Raise OperationalError when the server has closed an idle connection.
 
@@ -945,6 +1007,11 @@ async def check_idle(connection: Connection) -> None:
     looking.register(connection.fileno(), select.POLLIN)
     if looking.poll(0):
         await Pool.check_connection(connection)
+
+
+def _no_connection(error: psycopg.Error) -> bool:
+    """Whether there is no connection, or PostgreSQL has closed it: it stops, has crashed or starts (SQLSTATE 57P…)."""
+    return error.sqlstate is None or error.sqlstate.startswith("57P")
 
 
 def _not_the_index(error: psycopg.Error) -> bool:
@@ -970,4 +1037,8 @@ class PostgresPart:
             row = await cursor.fetchone()
         async with self._database.log() as connection:
             await connection.execute("SELECT 1")
-        return PartReport(Health.OK, version=str(row[0]) if row else "")
+        version = str(row[0]) if row else ""
+        if self._database.found_full:
+            detail = "its disk is full: it could not store something in the last minute; free space on the database's disk"
+            return PartReport(Health.DOWN, version, detail)
+        return PartReport(Health.OK, version)

@@ -78,7 +78,8 @@ class PostgresDeliveries:
 
     @shielded
     async def announce(self, announcement: Announcement) -> None:
-        """Store the deliveries of an announcement with their jobs, and the event for the next notice: once for each operation and receiver, however often it is called."""
+        """Store the deliveries of an announcement with their jobs, and the event for the next notice: once for each
+        operation and receiver, however often it is called."""
         operation, event = announcement.operation, announcement.event
         about = {
             "tenant": operation.tenant_id,
@@ -90,7 +91,15 @@ class PostgresDeliveries:
             for webhook in announcement.webhooks:
                 await self._deliver(database, about, webhook, announcement.body)
             if announcement.notice and await self._insert(database, about, _NOTICE, "") is not None:
-                await self._want_notice(database, about, event)
+                # Enqueue the job of the notice that reports the event, unless it has one.
+                values = {**about, "id": self._new_id(), "seconds": NOTICE_SECONDS}
+                row = await one_row(database, self._queries["want_notice"], values)
+                if row is not None:
+                    least = GATHER_SECONDS if event is NotifiedEvent.INGESTION_FAILED else 0.0
+                    after = max(row["pause"], least)
+                    await self._queue.defer(
+                        database, JobKind.NOTICE, str(about["tenant"]), row["id"], after=after
+                    )
             for name in ("forget", "forget_notices"):
                 await database.execute(self._queries[name], about)
 
@@ -106,7 +115,8 @@ class PostgresDeliveries:
     async def attempted(
         self, tenant_id: str, delivery_id: UUID, attempt: Attempt, most: int
     ) -> Delivery | None:
-        """Store the outcome of an attempt, and return the delivery after it; None if it was deleted. most: the number of attempts after which the delivery has failed."""
+        """Store the outcome of an attempt, and return the delivery after it; None if it was deleted. most: the number
+        of attempts after which the delivery has failed."""
         values = {
             "tenant": tenant_id,
             "id": delivery_id,
@@ -129,7 +139,8 @@ class PostgresDeliveries:
     ) -> float | None:
         """Store the mails of a notice, and its deliveries with their jobs. Returns None, or the seconds for which the notice has to wait.
 
-        receivers: the webhooks that get notices about an event. body: the JSON for them. mails: the events about which administrators get mails.
+        receivers: the webhooks that get notices about an event. body: the JSON for them. mails: the events about which
+        administrators get mails.
         """
         values: dict[str, object] = {"tenant": tenant_id, "id": notice_id, "seconds": NOTICE_SECONDS}
         async with self._database.locking(tenant_id, _STEP_SECONDS) as database:
@@ -154,23 +165,24 @@ class PostgresDeliveries:
         return None
 
     @shielded
-    async def list(self, who: Principal, query: ListQuery) -> Page[Delivery]:
-        async with self._database.tenant(who.tenant_id) as database:
-            values = {"tenant": who.tenant_id}
+    async def list(self, caller: Principal, query: ListQuery) -> Page[Delivery]:
+        async with self._database.tenant(caller.tenant_id) as database:
+            values = {"tenant": caller.tenant_id}
             return await _LIST.read(database, self._queries["list"], query, values, _delivery)
 
     @shielded
-    async def again(self, who: Principal, delivery_id: UUID) -> Delivery:
+    async def again(self, caller: Principal, delivery_id: UUID) -> Delivery:
         """Send a delivery again, at once. One that waits is brought forward. Raises NotFound."""
-        values = {"tenant": who.tenant_id, "id": delivery_id}
-        async with self._database.locking(who.tenant_id) as database:
+        values = {"tenant": caller.tenant_id, "id": delivery_id}
+        async with self._database.locking(caller.tenant_id) as database:
             row = await one_row(database, self._queries["again"], values)
             if row is None:
                 raise NotFound.of("delivery", names.delivery(delivery_id))
-            # The job of a delivery that waits makes the attempt, at once or after the one that it makes at this moment. That of a delivery that has ended makes no more.
+            # The job of a delivery that waits makes the attempt, at once or after the one that it makes at this moment.
+            # That of a delivery that has ended makes no more.
             if not (row["waited"] and await self._queue.hasten(database, JobKind.DELIVER, delivery_id)):
-                await self._queue.defer(database, JobKind.DELIVER, who.tenant_id, delivery_id)
-            event = AuditEvent.of(who, "delivery.redeliver", names.delivery(delivery_id))
+                await self._queue.defer(database, JobKind.DELIVER, caller.tenant_id, delivery_id)
+            event = AuditEvent.of_call(caller, names.delivery(delivery_id))
             await self._audit.write(database, event)
             return _delivery(row)
 
@@ -188,17 +200,6 @@ class PostgresDeliveries:
         delivery_id = await self._insert(database, about, webhook, body)
         if delivery_id is not None:
             await self._queue.defer(database, JobKind.DELIVER, str(about["tenant"]), delivery_id)
-
-    async def _want_notice(
-        self, database: Connection, about: Mapping[str, object], event: NotifiedEvent
-    ) -> None:
-        """Enqueue the job of the notice that reports the event, unless it has one."""
-        values = {**about, "id": self._new_id(), "seconds": NOTICE_SECONDS}
-        row = await one_row(database, self._queries["want_notice"], values)
-        if row is not None:
-            least = GATHER_SECONDS if event is NotifiedEvent.INGESTION_FAILED else 0.0
-            after = max(row["pause"], least)
-            await self._queue.defer(database, JobKind.NOTICE, str(about["tenant"]), row["id"], after=after)
 
     async def _mail(self, database: Connection, gathered: Gathered) -> None:
         if self._outbox is None:

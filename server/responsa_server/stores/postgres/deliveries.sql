@@ -21,10 +21,12 @@ WHERE d.tenant_id = %(tenant)s AND d.id = old.id;
 -- name: forget_notices
 -- Those of sources that may not exist any more. Another announcement may hold some of them.
 DELETE FROM responsa.notice WHERE id IN (
-    SELECT id FROM responsa.notice WHERE tenant_id = %(tenant)s AND NOT waits AND send_time < now() - interval '1 day' FOR UPDATE SKIP LOCKED);
+    SELECT id FROM responsa.notice
+        WHERE tenant_id = %(tenant)s AND NOT waits AND send_time < now() - interval '1 day' FOR UPDATE SKIP LOCKED);
 
 -- name: administrators
-SELECT id, email FROM responsa.app_user WHERE tenant_id = %(tenant)s AND role = 'admin' AND disable_time IS NULL AND email <> '' ORDER BY create_time, id LIMIT %(most)s;
+SELECT id, email FROM responsa.app_user
+    WHERE tenant_id = %(tenant)s AND role = 'admin' AND disable_time IS NULL AND email <> '' ORDER BY create_time, id LIMIT %(most)s;
 
 -- name: get
 SELECT * FROM responsa.delivery WHERE tenant_id = %(tenant)s AND id = %(id)s AND webhook <> '';
@@ -62,10 +64,12 @@ WITH taken AS (
     WHERE tenant_id = %(tenant)s AND webhook = '' AND state = 'waiting' AND event = %(event)s AND source_id = %(source)s
     RETURNING operation_id, create_time
 ), reasons AS (
-    SELECT o.error_reason AS reason, count(*) AS events FROM taken JOIN responsa.operation AS o ON o.tenant_id = %(tenant)s AND o.id = taken.operation_id
+    SELECT o.error_reason AS reason, count(*) AS events FROM taken
+        JOIN responsa.operation AS o ON o.tenant_id = %(tenant)s AND o.id = taken.operation_id
     WHERE o.error_reason IS NOT NULL GROUP BY 1
 )
-SELECT count(*)::int AS number, min(create_time) AS since, max(create_time) AS until, (array_agg(operation_id ORDER BY create_time DESC, operation_id DESC))[1] AS operation_id,
+SELECT count(*)::int AS number, min(create_time) AS since, max(create_time) AS until, (array_agg(operation_id
+    ORDER BY create_time DESC, operation_id DESC))[1] AS operation_id,
     (SELECT coalesce(jsonb_object_agg(reason, events), '{}') FROM reasons) AS reasons
 FROM taken;
 

@@ -80,7 +80,8 @@ _FORGETS: Final = 8
 class _Newest:
     """A document's newest version.
 
-    stored: the number of the version that `content` and `parser` describe. It is smaller than `version` if later versions had the same text and were removed.
+    stored: the number of the version that `content` and `parser` describe. It is smaller than `version` if later
+    versions had the same text and were removed.
     content: None if the newest version failed and nothing of it was stored. parser: '' until the version is parsed.
     """
 
@@ -107,7 +108,8 @@ class _Newest:
 
 
 class DocumentStore:
-    """Documents of a tenant. Methods raise NotFound for an unknown document, and for one that the reader may not read. Each call is for one tenant."""
+    """Documents of a tenant. Methods raise NotFound for an unknown document, and for one that the reader may not read.
+    Each call is for one tenant."""
 
     def __init__(
         self,
@@ -120,9 +122,11 @@ class DocumentStore:
         parsers: Collection[str] = (),
         cached: SharedCache[bytes] = NOT_CACHED,
     ) -> None:
-        """external_vectors: whether a `VectorStore` holds the vectors. If so, a deletion enqueues the job that removes the vectors. kept_versions: the number
-        of versions of a document that are kept in addition to the searchable version and the cited versions. parsers: the parsers of this release, as they
-        are stored with versions. An upload of the same bytes reads a version of any other parser again; without parsers, it never does. cached: parts of texts.
+        """external_vectors: whether a `VectorStore` holds the vectors. If so, a deletion enqueues the job that removes
+        the vectors. kept_versions: the number of versions of a document that are kept in addition to the searchable
+        version and the cited versions. parsers: the parsers of this release, as they are stored with versions. An
+        upload of the same bytes reads a version of any other parser again; without parsers, it never does. cached:
+        parts of texts.
         """
         self._cached = cached
         self._external_vectors = external_vectors
@@ -141,7 +145,7 @@ class DocumentStore:
     @shielded
     async def accept(
         self,
-        who: Principal,
+        caller: Principal,
         new: NewDocument,
         embedding: str,
         request_id: UUID | None,
@@ -151,9 +155,11 @@ class DocumentStore:
     ) -> Operation:
         """Store a document and the job that indexes it, in one transaction. run: the run of a source that makes the document.
 
-        The collection `default` is created if it is missing, with this embedding model and this length of vectors, unless the model is "". If the newest version already has these bytes and this
-        description, the result is that version's running operation, or a completed operation marked unchanged. But if a parser of an earlier release made
-        the text of that version, the bytes are read again, as by `reread`. Raises NotFound (collection), AlreadyExists REQUEST_ID_REUSED, OwnershipLost (the run).
+        The collection `default` is created if it is missing, with this embedding model and this length of vectors,
+        unless the model is "". If the newest version already has these bytes and this description, the result is that
+        version's running operation, or a completed operation marked unchanged. But if a parser of an earlier release
+        made the text of that version, the bytes are read again, as by `reread`. Raises NotFound (collection),
+        AlreadyExists REQUEST_ID_REUSED, OwnershipLost (the run).
         """
         stated = new.metadata
         body = {
@@ -169,8 +175,8 @@ class DocumentStore:
             **({"subject": stated.subject} if stated.subject else {}),
         }
         values: dict[str, object] = {
-            "tenant": who.tenant_id,
-            "user": who.user_id,
+            "tenant": caller.tenant_id,
+            "user": caller.user_id,
             "collection": stated.collection_id,
             "key": new_key(stated.collection_id),
             "subject": stated.subject,
@@ -191,61 +197,63 @@ class DocumentStore:
             "labels": Jsonb(dict(stated.labels)),
             "metadata": Jsonb(dict(stated.metadata)),
         }
-        async with self._database.keyed(who if run is None else who.tenant_id) as connection:
+        async with self._database.keyed(caller if run is None else caller.tenant_id) as connection:
             if run is not None:
                 await operations.hold(self._operations, connection, run_values(run.claim))
-                await act_as(connection, who)
-            earlier = await self._requests.claim(connection, who, request_id, "document", body)
+                await act_as(connection, caller)
+            earlier = await self._requests.claim(connection, caller, request_id, "document", body)
             if earlier is not None:
-                return await operations.named(self._operations, connection, who.tenant_id, earlier)
+                return await operations.named(self._operations, connection, caller.tenant_id, earlier)
             default = stated.collection_id == DEFAULT_COLLECTION
             if embedding and default:
-                await act_as(connection, Server(who.tenant_id))
+                await act_as(connection, Server(caller.tenant_id))
                 await connection.execute(self._queries["make_collection"], values)
-                await act_as(connection, who)
-            # Without a collection of one's own that is called so, the name may mean somebody else's. Nobody uploads to another one's `default` by not naming a collection.
+                await act_as(connection, caller)
+            # Without a collection of one's own that is called so, the name may mean somebody else's. Nobody uploads to
+            # another one's `default` by not naming a collection.
             query = "own_collection" if default else "hold_collection"
             held = await (await connection.execute(self._queries[query], values)).fetchone()
             if held is None:
                 raise NotFound.of("collection", names.collection(stated.collection_id))
             values["key"] = held[0]
-            if who.role is not Role.ADMIN and held[1] != who.user_id:
+            if caller.role is not Role.ADMIN and held[1] != caller.user_id:
                 raise NotPermitted.owner_only()
-            await act_as(connection, Server(who.tenant_id))
+            await act_as(connection, Server(caller.tenant_id))
             rank = JobRank.USUAL
             if run is not None:  # an upload does not wait for the many documents of a run
                 rank = JobRank.URGENT if run.urgent else JobRank.LATE
-            operation = await self._take_in(connection, who, new, values, rank=rank)
+            operation = await self._take_in(connection, caller, new, values, rank=rank)
             if run is not None:
                 await self._note(connection, run, operation)
             name = names.operation(operation.id)
-            await self._requests.record(connection, who, request_id, name)
+            await self._requests.record(connection, caller, request_id, name)
             return operation
 
     @shielded
     async def restore(
-        self, who: Principal, document_id: UUID, version: int, etag: str, request_id: UUID | None
+        self, caller: Principal, document_id: UUID, version: int, etag: str, request_id: UUID | None
     ) -> Operation:
-        """Make a new version from the bytes and the description of an earlier version. If that is the newest version, the result is a completed operation
-        marked unchanged. Raises NotFound (also for a version that is not READY), Conflict ETAG_MISMATCH, AlreadyExists REQUEST_ID_REUSED.
+        """Make a new version from the bytes and the description of an earlier version. If that is the newest version,
+        the result is a completed operation marked unchanged. Raises NotFound (also for a version that is not READY),
+        Conflict ETAG_MISMATCH, AlreadyExists REQUEST_ID_REUSED.
         """
-        return await self._copied(who, document_id, etag, request_id, version)
+        return await self._copied(caller, document_id, etag, request_id, version)
 
     @shielded
     async def reread(
-        self, who: Principal, document_id: UUID, etag: str, request_id: UUID | None
+        self, caller: Principal, document_id: UUID, etag: str, request_id: UUID | None
     ) -> Operation:
         """Read the bytes of the searchable version again. The operation ends as unchanged if the text is the same.
 
-        If a version is being indexed, the result is its running operation. Raises Conflict ETAG_MISMATCH, AlreadyExists REQUEST_ID_REUSED, and
-        Precondition ORIGINAL_NOT_STORED if no version is stored.
+        If a version is being indexed, the result is its running operation. Raises Conflict ETAG_MISMATCH, AlreadyExists
+        REQUEST_ID_REUSED, and Precondition ORIGINAL_NOT_STORED if no version is stored.
         """
-        return await self._copied(who, document_id, etag, request_id, None)
+        return await self._copied(caller, document_id, etag, request_id, None)
 
     @shielded
     async def read_outdated(self, tenant_id: str, most: int) -> int:
-        """Begin to read documents again whose searched version another parser than those of this release has read: at most `most`, and none that has a newer version.
-        Returns their number.
+        """Begin to read documents again whose searched version another parser than those of this release has read: at
+        most `most`, and none that has a newer version. Returns their number.
         """
         values = {"tenant": tenant_id, "parsers": list(self._parsers), "most": most}
         async with self._database.tenant(tenant_id) as connection:
@@ -268,25 +276,27 @@ class DocumentStore:
         return _document(row)
 
     @shielded
-    async def managed(self, who: Principal, document_id: UUID) -> Document:
-        """Return a document that the caller may change: the uploader, the owner of its collection or an administrator, who need not be able to read it. Raises NotPermitted."""
-        admin = who.role is Role.ADMIN
-        async with self._database.reading(Server(who.tenant_id) if admin else who) as connection:
+    async def managed(self, caller: Principal, document_id: UUID) -> Document:
+        """Return a document that the caller may change: the uploader, the owner of its collection or an administrator,
+        who need not be able to read it. Raises NotPermitted."""
+        admin = caller.role is Role.ADMIN
+        async with self._database.reading(Server(caller.tenant_id) if admin else caller) as connection:
             # The collection's owner is looked up by the collection's key: in another transaction, its name could mean another collection.
             row = await one_row(
-                connection, self._queries["managed"], {"tenant": who.tenant_id, "id": document_id}
+                connection, self._queries["managed"], {"tenant": caller.tenant_id, "id": document_id}
             )
         if row is None:
             raise NotFound.of("document", names.document(document_id))
-        if not admin and who.user_id not in (row["owner_id"], row["collection_owner"]):
+        if not admin and caller.user_id not in (row["owner_id"], row["collection_owner"]):
             raise NotPermitted.owner_only()
         return _document(row)
 
     @shielded
-    async def copied_bytes(self, who: Principal, document_id: UUID, version: int | None) -> int:
-        """Return the size of the original that a copy of this version stores. version: None for the larger one of the searchable and the newest version. Returns 0 if there is no such version."""
-        values: dict[str, object] = {"tenant": who.tenant_id, "id": document_id, "version": version}
-        async with self._database.tenant(who.tenant_id) as connection:
+    async def copied_bytes(self, caller: Principal, document_id: UUID, version: int | None) -> int:
+        """Return the size of the original that a copy of this version stores. version: None for the larger one of the
+        searchable and the newest version. Returns 0 if there is no such version."""
+        values: dict[str, object] = {"tenant": caller.tenant_id, "id": document_id, "version": version}
+        async with self._database.tenant(caller.tenant_id) as connection:
             row = await (await connection.execute(self._queries["copied_bytes"], values)).fetchone()
         return 0 if row is None else row[0]
 
@@ -309,7 +319,7 @@ class DocumentStore:
     @shielded
     async def update(
         self,
-        who: Principal,
+        caller: Principal,
         document_id: UUID,
         changes: DocumentChanges,
         etag: str,
@@ -320,14 +330,14 @@ class DocumentStore:
         Raises Conflict ETAG_MISMATCH.
         """
         values: dict[str, object] = {
-            "tenant": who.tenant_id,
+            "tenant": caller.tenant_id,
             "id": document_id,
             "title": changes.title,
             "labels": None if changes.labels is None else Jsonb(dict(changes.labels)),
             "metadata": None if changes.metadata is None else Jsonb(dict(changes.metadata)),
         }
         name = names.document(document_id)
-        async with self._database.tenant(who.tenant_id) as connection:
+        async with self._database.tenant(caller.tenant_id) as connection:
             row = await (await connection.execute(self._queries["lock"], values)).fetchone()
             if row is None:
                 raise NotFound.of("document", name)
@@ -336,16 +346,17 @@ class DocumentStore:
             if changes.subject is not None:
                 await self._set_subject(connection, values, row[1], changes.subject)
             if changes.title is not None:
-                # The title is part of what searches use: of terms, of vectors and of the passages that answers cite. So a new title makes a new
+                # The title is part of what searches use: of terms, of vectors and of the passages that answers cite. So
+                # a new title makes a new
                 # version of the same bytes. A document whose bytes could not be read has no such version.
                 row = await (await connection.execute(self._queries["version_to_retitle"], values)).fetchone()
                 if row is not None and row[1] != changes.title:
-                    await self._copy(connection, who, document_id, row[0], row[2], title=changes.title)
+                    await self._copy(connection, caller, document_id, row[0], row[2], title=changes.title)
             await self._audit.write(connection, audit)
             updated = await one_row(connection, self._queries["get"], values)
             assert updated is not None, "the row is locked"
             # An administrator may change a document without being able to read it.
-            await act_as(connection, who)
+            await act_as(connection, caller)
             collection = await shown_collection(connection, updated["collection_id"])
         return _document({**updated, "collection": collection})
 
@@ -353,8 +364,8 @@ class DocumentStore:
     async def delete(
         self, tenant_id: str, document_id: UUID, etag: str, audit: AuditEvent | None = None
     ) -> Sequence[UUID]:
-        """Delete a document with its versions, passages and vectors in one transaction, which also writes the audit event. Return the operations that the
-        deletion ended.
+        """Delete a document with its versions, passages and vectors in one transaction, which also writes the audit
+        event. Return the operations that the deletion ended.
 
         Raises Conflict (ETAG_MISMATCH, RESOURCE_LOCKED).
         """
@@ -412,13 +423,13 @@ class DocumentStore:
             row = await cursor.fetchone()
         if row is None:
             raise _version_not_found(document_id, version)
-        found, data, length, sha256 = row
+        stored_version, data, length, sha256 = row
         if kept is not None and data is None:
             self._cached.count(1, 0)
-            return CanonicalPiece(found, kept.value, length)
+            return CanonicalPiece(stored_version, kept.value, length)
         self._cached.count(0, 1)
         await self._cached.put(reader.tenant_id, {key: Entry(sha256, data)})
-        return CanonicalPiece(found, data, length)
+        return CanonicalPiece(stored_version, data, length)
 
     @shielded
     async def version(self, reader: Reader, document_id: UUID, version: int | None) -> DocumentVersion:
@@ -491,8 +502,8 @@ class DocumentStore:
 
     @shielded
     async def prune(self, tenant_id: str, document_id: UUID) -> None:
-        """Delete the passages of versions that are older than the searchable version, unless an answer cites them. Delete such versions too, unless an
-        answer cites them or they are among the older versions to keep. Repeatable.
+        """Delete the passages of versions that are older than the searchable version, unless an answer cites them.
+        Delete such versions too, unless an answer cites them or they are among the older versions to keep. Repeatable.
         """
         values: dict[str, object] = {"tenant": tenant_id, "id": document_id, "kept": self._kept_versions}
         async with self._database.tenant(tenant_id) as connection:
@@ -509,7 +520,8 @@ class DocumentStore:
 
     @shielded
     async def with_vectors(self, tenant_id: str, document_id: UUID) -> tuple[int | None, Sequence[int]]:
-        """Return the number of a document's newest version, and of those that are searched or being indexed. None: there is no such document."""
+        """Return the number of a document's newest version, and of those that are searched or being indexed. None:
+        there is no such document."""
         values = {"tenant": tenant_id, "id": document_id}
         async with self._database.tenant(tenant_id) as connection:
             row = await (await connection.execute(self._queries["with_vectors"], values)).fetchone()
@@ -518,7 +530,7 @@ class DocumentStore:
     async def _take_in(
         self,
         connection: Connection,
-        who: Principal,
+        caller: Principal,
         new: NewDocument,
         values: dict[str, object],
         *,
@@ -528,12 +540,12 @@ class DocumentStore:
         values["id"] = self._new_id()
         inserted = await connection.execute(self._queries["insert"], values)
         if await inserted.fetchone() is not None:
-            return await self._begin_version(connection, who, new, values, 1, rank=rank)
+            return await self._begin_version(connection, caller, new, values, 1, rank=rank)
         locked = await (await connection.execute(self._queries["lock_by_key"], values)).fetchone()
         if locked is None:
             # The document was deleted after the insert found it, so try again. A second conflict is possible but very unlikely:
             # it needs another upload and another deletion of the same source key.
-            return await self._take_in(connection, who, new, values, rank=rank)
+            return await self._take_in(connection, caller, new, values, rank=rank)
         document_id, owns, kept_title, subject, described = locked
         values["id"] = document_id
         newest = await self._newest(connection, values)
@@ -541,9 +553,9 @@ class DocumentStore:
         indexed = same and newest.state is DocumentState.READY
         running = None
         if same and not indexed:
-            running = await self._running(connection, who.tenant_id, document_id, newest.version)
+            running = await self._running(connection, caller.tenant_id, document_id, newest.version)
         attaches = indexed or running is not None
-        owns = owns or who.role is Role.ADMIN
+        owns = owns or caller.role is Role.ADMIN
         if not (attaches and described) and not owns:
             raise NotPermitted(
                 Reason.ROLE_REQUIRED,
@@ -557,17 +569,17 @@ class DocumentStore:
             await self._set_subject(connection, values, str(values["key"]), new.metadata.subject)
         if indexed and owns and self._parsers and newest.parser not in self._parsers:
             return await self._copy(
-                connection, who, document_id, newest.stored, newest.version + 1, reread=True
+                connection, caller, document_id, newest.stored, newest.version + 1, reread=True
             )
         if attaches:
             return running or await self._insert_operation(
-                connection, who, document_id, newest.stored, stage=IngestStage.DONE, unchanged=described
+                connection, caller, document_id, newest.stored, stage=IngestStage.DONE, unchanged=described
             )
         if kept_title and not new.metadata.title:
             values |= {"title": kept_title, "declared_title": kept_title}
         version = newest.version + 1
         await connection.execute(self._queries["begin_version"], {**values, "version": version})
-        return await self._begin_version(connection, who, new, values, version, rank=rank)
+        return await self._begin_version(connection, caller, new, values, version, rank=rank)
 
     async def _note(self, connection: Connection, run: OfRun, operation: Operation) -> None:
         """Store what a run has made."""
@@ -586,7 +598,7 @@ class DocumentStore:
 
     async def _copied(
         self,
-        who: Principal,
+        caller: Principal,
         document_id: UUID,
         etag: str,
         request_id: UUID | None,
@@ -596,11 +608,11 @@ class DocumentStore:
         name = names.document(document_id)
         kind = "reread" if version is None else "restored version"
         body = {"name": name if version is None else names.document_version(document_id, version)}
-        values = {"tenant": who.tenant_id, "id": document_id}
-        async with self._database.tenant(who.tenant_id) as connection:
-            earlier = await self._requests.claim(connection, who, request_id, kind, body)
+        values = {"tenant": caller.tenant_id, "id": document_id}
+        async with self._database.tenant(caller.tenant_id) as connection:
+            earlier = await self._requests.claim(connection, caller, request_id, kind, body)
             if earlier is not None:
-                return await operations.named(self._operations, connection, who.tenant_id, earlier)
+                return await operations.named(self._operations, connection, caller.tenant_id, earlier)
             locked = await (await connection.execute(self._queries["lock_versions"], values)).fetchone()
             if locked is None:
                 raise NotFound.of("document", name)
@@ -608,10 +620,10 @@ class DocumentStore:
             check_etag(etag, str(revision), name)
             operation = None
             if version is None and state == DocumentState.INDEXING:
-                operation = await self._running(connection, who.tenant_id, document_id, newest)
+                operation = await self._running(connection, caller.tenant_id, document_id, newest)
             elif version is not None and version == searched and state == DocumentState.READY:
                 operation = await self._insert_operation(
-                    connection, who, document_id, version, stage=IngestStage.DONE, unchanged=True
+                    connection, caller, document_id, version, stage=IngestStage.DONE, unchanged=True
                 )
             if operation is None and version is None and searched == 0:
                 raise Precondition(
@@ -621,15 +633,15 @@ class DocumentStore:
                 )
             if operation is None:
                 operation = await self._copy(
-                    connection, who, document_id, version or searched, newest + 1, reread=version is None
+                    connection, caller, document_id, version or searched, newest + 1, reread=version is None
                 )
-            await self._requests.record(connection, who, request_id, names.operation(operation.id))
+            await self._requests.record(connection, caller, request_id, names.operation(operation.id))
             return operation
 
     async def _copy(
         self,
         connection: Connection,
-        who: Principal,
+        caller: Principal,
         document_id: UUID,
         source: int,
         version: int,
@@ -638,11 +650,12 @@ class DocumentStore:
         title: str | None = None,
         rank: JobRank = JobRank.USUAL,
     ) -> Operation:
-        """Begin a new version of the bytes of an earlier one. reread: whether the new version is removed if the same parser makes the same text. title: another
-        title; with None, the earlier version must be one that was searched. Raises NotFound.
+        """Begin a new version of the bytes of an earlier one. reread: whether the new version is removed if the same
+        parser makes the same text. title: another title; with None, the earlier version must be one that was searched.
+        Raises NotFound.
         """
         values = {
-            "tenant": who.tenant_id,
+            "tenant": caller.tenant_id,
             "id": document_id,
             "source": source,
             "version": version,
@@ -655,23 +668,23 @@ class DocumentStore:
             raise _version_not_found(document_id, source)
         await connection.execute(self._queries["begin_copy"], values)
         operation = await self._insert_operation(
-            connection, who, document_id, version, stage=IngestStage.QUEUED
+            connection, caller, document_id, version, stage=IngestStage.QUEUED
         )
         await self._queue.defer(
             connection,
             JobKind.INGEST,
-            who.tenant_id,
+            caller.tenant_id,
             operation.id,
             size_bytes=row[0],
             rank=rank,
-            user_id=who.user_id,
+            user_id=caller.user_id,
         )
         return operation
 
     async def _begin_version(
         self,
         connection: Connection,
-        who: Principal,
+        caller: Principal,
         new: NewDocument,
         values: dict[str, object],
         version: int,
@@ -681,22 +694,22 @@ class DocumentStore:
         async with staged(connection, new.content) as placed:
             await connection.execute(
                 self._queries["insert_version"],
-                {**values, **placed, "version": version, "user": who.user_id},
+                {**values, **placed, "version": version, "user": caller.user_id},
             )
         document_id = values["id"]
         assert isinstance(document_id, UUID)
         operation = await self._insert_operation(
-            connection, who, document_id, version, stage=IngestStage.QUEUED
+            connection, caller, document_id, version, stage=IngestStage.QUEUED
         )
         size = new.content.size
         await self._queue.defer(
             connection,
             JobKind.INGEST,
-            who.tenant_id,
+            caller.tenant_id,
             operation.id,
             size_bytes=size,
             rank=rank,
-            user_id=who.user_id,
+            user_id=caller.user_id,
         )
         return operation
 
@@ -717,7 +730,7 @@ class DocumentStore:
     async def _insert_operation(
         self,
         connection: Connection,
-        who: Principal,
+        caller: Principal,
         document_id: UUID,
         version: int,
         *,
@@ -729,8 +742,8 @@ class DocumentStore:
             self._operations["insert"],
             {
                 "id": self._new_id(),
-                "tenant": who.tenant_id,
-                "user": who.user_id,
+                "tenant": caller.tenant_id,
+                "user": caller.user_id,
                 "document": document_id,
                 "version": version,
                 "stage": stage.value,
@@ -740,13 +753,14 @@ class DocumentStore:
         assert row is not None, "INSERT … RETURNING always returns a row"
         operation = operations.from_row(row)
         if operation.id.int % _FORGETS == 0:
-            await connection.execute(self._operations["forget"], {"tenant": who.tenant_id})
+            await connection.execute(self._operations["forget"], {"tenant": caller.tenant_id})
         return operation
 
     async def _set_subject(
         self, connection: Connection, values: Mapping[str, object], key: str, subject: str
     ) -> None:
-        """Give a locked document another subject. It applies to all its passages at once, those of cited versions too. key: its collection's id in the tables."""
+        """Give a locked document another subject. It applies to all its passages at once, those of cited versions too.
+        key: its collection's id in the tables."""
         parameters = {**values, "document": values["id"], "collection": key, "subject": subject}
         await connection.execute(self._queries["set_subject"], parameters)
         await self._passages.set_subject(connection, parameters)

@@ -2,8 +2,10 @@
 -- Every writer locks in this order: collection, document, operation, statistics.
 
 -- name: make_collection
-INSERT INTO responsa.collection (tenant_id, id, slug, owner_id, display_name, max_tokens, overlap_tokens, embedding, dimensions, generation_id)
-VALUES (%(tenant)s, %(key)s, %(collection)s, %(user)s, '', %(max_tokens)s, %(overlap_tokens)s, %(embedding)s, %(dimensions)s, %(generation)s)
+INSERT INTO responsa.collection (tenant_id, id, slug, owner_id, display_name, max_tokens, overlap_tokens, embedding,
+    dimensions, generation_id)
+VALUES (%(tenant)s, %(key)s, %(collection)s, %(user)s, '', %(max_tokens)s, %(overlap_tokens)s, %(embedding)s,
+    %(dimensions)s, %(generation)s)
 ON CONFLICT DO NOTHING;
 
 -- name: own_collection
@@ -13,7 +15,8 @@ WHERE tenant_id = %(tenant)s AND owner_id = %(user)s AND coalesce(slug, id) = %(
 
 -- name: hold_collection
 -- The collection cannot be deleted until this transaction ends.
-SELECT id, owner_id FROM responsa.collection WHERE tenant_id = %(tenant)s AND id = (SELECT responsa.named_collection(%(collection)s)) FOR KEY SHARE;
+SELECT id, owner_id FROM responsa.collection
+    WHERE tenant_id = %(tenant)s AND id = (SELECT responsa.named_collection(%(collection)s)) FOR KEY SHARE;
 
 -- name: insert
 INSERT INTO responsa.document (
@@ -32,7 +35,8 @@ JOIN responsa.collection AS c ON c.tenant_id = d.tenant_id AND c.id = d.collecti
 WHERE d.tenant_id = %(tenant)s AND d.collection_id = %(key)s AND d.source_key = %(source_key)s FOR UPDATE OF d;
 
 -- name: newest
--- This is a separate statement, because a statement that waits for the lock still sees the versions from before the wait. In the state ready, the searchable
+-- This is a separate statement, because a statement that waits for the lock still sees the versions from before the
+-- wait. In the state ready, the searchable
 -- version is the newest one that is stored: later ones had the same text and were removed.
 SELECT d.newest_version, d.state, v.version, v.sha256, v.declared_title, v.uri, v.media_type, v.parser
 FROM responsa.document AS d
@@ -46,21 +50,27 @@ SELECT revision, version, newest_version, state FROM responsa.document WHERE ten
 -- name: outdated
 SELECT d.id, d.version, d.owner_id FROM responsa.document AS d
 JOIN responsa.document_version AS v ON v.tenant_id = d.tenant_id AND v.document_id = d.id AND v.version = d.version
-WHERE d.tenant_id = %(tenant)s AND d.version > 0 AND d.newest_version = d.version AND d.state = 'ready' AND v.parser <> ALL (%(parsers)s::text[])
+WHERE d.tenant_id = %(tenant)s AND d.version > 0 AND d.newest_version = d.version AND d.state = 'ready'
+    AND v.parser <> ALL (%(parsers)s::text[])
+    -- A document of a format that this server does not have would become one of another format.
+    AND split_part(v.parser, ' ', 1) IN (SELECT split_part(one, ' ', 1) FROM unnest(%(parsers)s::text[]) AS one)
 LIMIT %(most)s FOR UPDATE OF d SKIP LOCKED;
 
 -- name: copy_version
--- A new version of the bytes and the description of an earlier one. reread_of: see the column. title: NULL for the title of the earlier one.
+-- A new version of the bytes and the description of an earlier one. reread_of: see the column. title: NULL for the
+-- title of the earlier one.
 INSERT INTO responsa.document_version (
     tenant_id, document_id, version, declared_title, declared_type, title, uri, media_type, original, sha256, size_bytes, reread_of)
-SELECT tenant_id, document_id, %(version)s, coalesce(%(title)s::text, declared_title), declared_type, coalesce(%(title)s::text, title), uri, media_type,
+SELECT tenant_id, document_id, %(version)s, coalesce(%(title)s::text, declared_title), declared_type,
+    coalesce(%(title)s::text, title), uri, media_type,
     original, sha256, size_bytes, %(reread_of)s
 FROM responsa.document_version
 WHERE tenant_id = %(tenant)s AND document_id = %(id)s AND version = %(source)s AND (state = 'ready' OR %(title)s::text IS NOT NULL)
 RETURNING size_bytes;
 
 -- name: begin_copy
-UPDATE responsa.document SET newest_version = %(version)s, state = 'indexing', error_reason = NULL, error_message = NULL, error_metadata = NULL,
+UPDATE responsa.document
+    SET newest_version = %(version)s, state = 'indexing', error_reason = NULL, error_message = NULL, error_metadata = NULL,
     revision = revision + 1, update_time = clock_timestamp()
 WHERE tenant_id = %(tenant)s AND id = %(id)s;
 
@@ -80,13 +90,15 @@ VALUES (
 
 -- name: describe
 -- What the caller leaves empty stays.
-UPDATE responsa.document SET labels = coalesce(nullif(%(labels)s, '{}'::jsonb), labels), metadata = coalesce(nullif(%(metadata)s, '{}'::jsonb), metadata),
+UPDATE responsa.document
+    SET labels = coalesce(nullif(%(labels)s, '{}'::jsonb), labels), metadata = coalesce(nullif(%(metadata)s, '{}'::jsonb), metadata),
     revision = revision + 1, update_time = clock_timestamp()
 WHERE tenant_id = %(tenant)s AND id = %(id)s;
 
 -- name: update
 UPDATE responsa.document SET labels = coalesce(%(labels)s, labels), metadata = coalesce(%(metadata)s, metadata),
-    title = coalesce(%(title)s, title), kept_title = coalesce(%(title)s, kept_title), revision = revision + 1, update_time = clock_timestamp()
+    title = coalesce(%(title)s, title), kept_title = coalesce(%(title)s, kept_title), revision = revision + 1,
+        update_time = clock_timestamp()
 WHERE tenant_id = %(tenant)s AND id = %(id)s;
 
 -- name: version_to_retitle
@@ -99,7 +111,8 @@ ORDER BY v.version DESC LIMIT 1;
 
 -- name: begin_version
 -- If a version is searchable, the document's row describes that version until a newer version is searchable.
-UPDATE responsa.document SET newest_version = %(version)s, state = 'indexing', error_reason = NULL, error_message = NULL, error_metadata = NULL,
+UPDATE responsa.document
+    SET newest_version = %(version)s, state = 'indexing', error_reason = NULL, error_message = NULL, error_metadata = NULL,
     title = CASE version WHEN 0 THEN %(title)s ELSE title END, kept_title = CASE %(stated_title)s WHEN '' THEN kept_title ELSE '' END,
     uri = CASE version WHEN 0 THEN %(uri)s ELSE uri END,
     media_type = CASE version WHEN 0 THEN %(media_type)s ELSE media_type END,
@@ -112,7 +125,8 @@ WHERE tenant_id = %(tenant)s AND id = %(id)s;
 UPDATE responsa.document SET subject = %(subject)s WHERE tenant_id = %(tenant)s AND id = %(id)s;
 
 -- name: get
-SELECT d.*, responsa.collection_name(d.collection_id) AS collection FROM responsa.document AS d WHERE tenant_id = %(tenant)s AND id = %(id)s;
+SELECT d.*, responsa.collection_name(d.collection_id) AS collection FROM responsa.document AS d
+    WHERE tenant_id = %(tenant)s AND id = %(id)s;
 
 -- name: managed
 SELECT d.*, responsa.collection_name(d.collection_id) AS collection,
@@ -127,7 +141,8 @@ JOIN responsa.document_version AS v ON v.tenant_id = d.tenant_id AND v.document_
 WHERE d.tenant_id = %(tenant)s AND d.id = %(id)s;
 
 -- name: find
-SELECT d.*, responsa.collection_name(d.collection_id) AS collection FROM responsa.document AS d WHERE tenant_id = %(tenant)s AND id = ANY (%(ids)s);
+SELECT d.*, responsa.collection_name(d.collection_id) AS collection FROM responsa.document AS d
+    WHERE tenant_id = %(tenant)s AND id = ANY (%(ids)s);
 
 -- name: hidden
 -- Those that the transaction's caller may not read, deleted ones too.
@@ -148,30 +163,32 @@ RETURNING id;
 WITH gone AS (
     DELETE FROM responsa.document WHERE tenant_id = %(tenant)s AND id = %(id)s RETURNING tenant_id, id, collection_id, subject, version
 )
-INSERT INTO responsa.deleted_document (tenant_id, id, collection_id, subject) SELECT tenant_id, id, collection_id, subject FROM gone WHERE version > 0;
+INSERT INTO responsa.deleted_document (tenant_id, id, collection_id, subject)
+    SELECT tenant_id, id, collection_id, subject FROM gone WHERE version > 0;
 
 -- name: canonical
 -- known: the hash of a text of which the caller has this part; the part is then NULL.
-SELECT v.version, CASE WHEN v.canonical_sha256 = %(known)s::bytea THEN NULL ELSE substring(coalesce(v.canonical, v.original) FROM %(start)s::int + 1 FOR %(count)s::int) END,
+SELECT v.version, CASE WHEN v.canonical_sha256 = %(known)s::bytea THEN NULL
+    ELSE substring(coalesce(v.canonical, v.original) FROM %(start)s::int + 1 FOR %(count)s::int) END,
     v.canonical_bytes, v.canonical_sha256
 FROM responsa.document_version AS v
 JOIN responsa.document AS d ON d.tenant_id = v.tenant_id AND d.id = v.document_id
-WHERE v.tenant_id = %(tenant)s AND v.document_id = %(id)s AND v.version = coalesce(%(version)s::int, d.version) AND v.canonical_sha256 IS NOT NULL;
+WHERE v.tenant_id = %(tenant)s AND v.document_id = %(id)s AND v.version = coalesce(%(version)s::int, d.version)
+    AND v.canonical_sha256 IS NOT NULL;
 
--- name: version
+-- name: any_version
 SELECT v.document_id, v.version, v.title, v.media_type, v.size_bytes, v.sha256, v.parser, v.language, v.passage_count, v.state,
     v.version = d.version AS searchable, v.create_time, coalesce(v.canonical_bytes, 0) AS text_bytes, d.source_key
 FROM responsa.document_version AS v
 JOIN responsa.document AS d ON d.tenant_id = v.tenant_id AND d.id = v.document_id
 WHERE v.tenant_id = %(tenant)s AND v.document_id = %(id)s
+
+-- name: version
+{any_version}
     AND v.version = coalesce(%(version)s::int, nullif(d.version, 0), d.newest_version);
 
 -- name: versions
-SELECT v.document_id, v.version, v.title, v.media_type, v.size_bytes, v.sha256, v.parser, v.language, v.passage_count, v.state,
-    v.version = d.version AS searchable, v.create_time, coalesce(v.canonical_bytes, 0) AS text_bytes, d.source_key
-FROM responsa.document_version AS v
-JOIN responsa.document AS d ON d.tenant_id = v.tenant_id AND d.id = v.document_id
-WHERE v.tenant_id = %(tenant)s AND v.document_id = %(id)s AND {where} ORDER BY {order} LIMIT %(limit)s;
+{any_version} AND {where} ORDER BY {order} LIMIT %(limit)s;
 
 -- name: original
 SELECT substring(original FROM %(start)s::int + 1 FOR %(count)s::int) FROM responsa.document_version
@@ -199,14 +216,16 @@ SELECT d.newest_version, ARRAY(SELECT d.version UNION SELECT o.version FROM resp
 FROM responsa.document AS d WHERE d.tenant_id = %(tenant)s AND d.id = %(id)s;
 
 -- name: prune_versions
--- Deletes only versions that are older than the searchable version. Of these, the newest ones, cited versions and versions in progress stay.
+-- Deletes only versions that are older than the searchable version. Of these, the newest ones, cited versions and
+-- versions in progress stay.
 DELETE FROM responsa.document_version AS v
 WHERE v.tenant_id = %(tenant)s AND v.document_id = %(id)s AND v.version < %(version)s
     AND v.version NOT IN (
         SELECT k.version FROM responsa.document_version AS k
         WHERE k.tenant_id = %(tenant)s AND k.document_id = %(id)s AND k.version < %(version)s AND k.state = 'ready'
         ORDER BY k.version DESC LIMIT %(kept)s)
-    AND NOT EXISTS (SELECT FROM responsa.citation AS c WHERE c.tenant_id = v.tenant_id AND c.document_id = v.document_id AND c.version = v.version)
+    AND NOT EXISTS (SELECT FROM responsa.citation AS c WHERE c.tenant_id = v.tenant_id AND c.document_id = v.document_id
+        AND c.version = v.version)
     AND NOT EXISTS (
         SELECT FROM responsa.operation AS o
         WHERE o.tenant_id = v.tenant_id AND o.document_id = v.document_id AND o.version = v.version AND o.stage <> 'done');

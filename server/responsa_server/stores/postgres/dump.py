@@ -1,9 +1,10 @@
 """Reads all rows of all tables in one snapshot, and writes them into an empty database with the same migrations.
 
-Only rows are copied: the migrations make the tables, and `fit_index` the vector index. The functions are not asynchronous, because only
-commands call them.
+Only rows are copied: the migrations make the tables, and `fit_index` the vector index. The functions are not
+asynchronous, because only commands call them.
 
-No text of a dump becomes SQL except names, which are quoted, and which must be those of the database that its migrations have made. The bounds of a partition follow from its name.
+No text of a dump becomes SQL except names, which are quoted, and which must be those of the database that its
+migrations have made. The bounds of a partition follow from its name.
 """
 
 from __future__ import annotations
@@ -31,12 +32,15 @@ _Schema = Literal["responsa", "procrastinate"]
 _Name = Annotated[str, StringConstraints(pattern=r"^[a-z_][a-z0-9_]{0,62}$")]
 _SCHEMAS: Final = ["responsa", "procrastinate"]
 _WEEK: Final = re.compile(r"turn_event_(20[0-9]{6})")
-# Weeks of the turn log that were taken out of the log wait for their deletion. A pause belongs to the database, not to its content.
+# Weeks of the turn log that were taken out of the log wait for their deletion. A pause and the note of the last backup belong to the
+# database, not to its content.
 _TABLES: Final[LiteralString] = """
     SELECT n.nspname, c.relname,
-        ARRAY(SELECT a.attname::text FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '' ORDER BY a.attnum)
+        ARRAY(SELECT a.attname::text FROM pg_attribute a
+            WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '' ORDER BY a.attnum)
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-    WHERE n.nspname = ANY(%s) AND c.relkind = 'r' AND (c.relispartition OR c.relname !~ '^turn_event_[0-9]{8}$') AND c.relname <> 'pause'
+    WHERE n.nspname = ANY(%s) AND c.relkind = 'r' AND (c.relispartition OR c.relname !~ '^turn_event_[0-9]{8}$')
+        AND c.relname NOT IN ('pause', 'last_backup')
     ORDER BY 1, 2"""
 _SEQUENCES: Final[LiteralString] = (
     "SELECT schemaname::text, sequencename::text, last_value FROM pg_sequences WHERE schemaname = ANY(%s)"
@@ -48,6 +52,23 @@ _FOREIGN_KEYS: Final[LiteralString] = """
     SELECT n.nspname, c.relname, f.conname, pg_get_constraintdef(f.oid)
     FROM pg_constraint f JOIN pg_class c ON c.oid = f.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace
     WHERE n.nspname = ANY(%s) AND f.contype = 'f' AND f.conparentid = 0"""
+
+
+NEWEST_ANSWERS: Final = 10
+_TRUE_CITATIONS: Final[LiteralString] = """
+    SELECT count(*), count(*) FILTER (WHERE sha256(source.bytes) = c.sha256)
+    FROM responsa.citation c LEFT JOIN responsa.document_version v USING (tenant_id, document_id, version)
+    CROSS JOIN LATERAL (
+        SELECT substring(coalesce(v.canonical, v.original) FROM c.source_start::int + 1
+            FOR (c.source_end - c.source_start)::int) AS bytes) source
+    WHERE EXISTS (SELECT FROM responsa.document d WHERE d.tenant_id = c.tenant_id AND d.id = c.document_id)"""
+# The terminal event is with the turn; the log before it is dropped after `turns.retention_days`.
+_WHOLE_ANSWERS: Final[LiteralString] = """
+    SELECT count(*), count(*) FILTER (WHERE log.first IS NULL OR (log.first = 1 AND log.events = log.last AND log.last >= t.last_seq - 1))
+    FROM (SELECT id, last_seq FROM responsa.turn WHERE state = 'answered' ORDER BY end_time DESC LIMIT %s) t
+    CROSS JOIN LATERAL (
+        SELECT min(e.seq) AS first, max(e.last_seq) AS last, sum(e.last_seq - e.seq + 1) AS events
+        FROM responsa.turn_event e WHERE e.turn_id = t.id) log"""
 
 
 class DumpError(Exception):
@@ -177,8 +198,42 @@ def _grant(connection: psycopg.Connection) -> None:
         user = connection.info.user
         raise DumpError(
             f"The login {user} may not use the role {ROLE}, which reads the rows of all tenants",
-            f'let a superuser run once: CREATE ROLE {ROLE} NOLOGIN BYPASSRLS; GRANT {ROLE} TO "{user}"; if the role exists already, only the second statement',
+            (
+                f"let a superuser run once: CREATE ROLE {ROLE} NOLOGIN BYPASSRLS; GRANT {ROLE} TO "
+                f'"{user}"; if the role exists already, only the second statement'
+            ),
         ) from error
+
+
+def note_backup(connection: psycopg.Connection, began: datetime) -> None:
+    """Note when the newest complete backup began, for the servers' metrics. A database of an earlier release has no place for it."""
+    if connection.execute("SELECT to_regclass('responsa.last_backup')").fetchone() != (None,):
+        connection.execute(
+            """INSERT INTO responsa.last_backup (begin_time) VALUES (%s)
+                ON CONFLICT (one) DO UPDATE SET begin_time = excluded.begin_time""",
+            [began],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """What a restored database has. citations: those of documents that exist, because a citation outlives its document;
+    true: whose bytes have their stored sum. answers: the newest, at most NEWEST_ANSWERS; whole: whose log goes without
+    a gap to their end, or was dropped after its time."""
+
+    citations: int
+    true_citations: int
+    answers: int
+    whole_answers: int
+
+
+def compared(connection: psycopg.Connection) -> Compared:
+    """Compare all citations with the versions that they cite, and the newest answers with their logs. connection: as in
+    `snapshot`. Raises DumpError."""
+    snapshot(connection)
+    citations = connection.execute(_TRUE_CITATIONS).fetchone() or (0, 0)
+    answers = connection.execute(_WHOLE_ANSWERS, [NEWEST_ANSWERS]).fetchone() or (0, 0)
+    return Compared(*citations, *answers)
 
 
 def is_empty(connection: psycopg.Connection) -> bool:
@@ -190,7 +245,8 @@ def is_empty(connection: psycopg.Connection) -> bool:
 
 
 def never_used(connection: psycopg.Connection) -> bool:
-    """Whether a database has tables of Responsa of which no tenant was ever a row: what a restore leaves that was killed before it committed the rows."""
+    """Whether a database has tables of Responsa of which no tenant was ever a row: what a restore leaves that was
+    killed before it committed the rows."""
     # Row-level security hides rows from the owner, but not the size of the table.
     row = connection.execute("SELECT pg_relation_size(to_regclass('responsa.tenant'))").fetchone()
     return row in ((0,), (None,))
@@ -205,6 +261,13 @@ def applied(connection: psycopg.Connection) -> Sequence[tuple[str, bytes]]:
     return [(name, bytes(digest)) for name, digest in rows]
 
 
+def first_migration(connection: psycopg.Connection) -> datetime | None:
+    """When the first migration of the database was applied, to the microsecond. Raises DumpError if it has none."""
+    applied(connection)
+    (time,) = connection.execute("SELECT min(apply_time) FROM responsa.migration").fetchone() or (None,)
+    return time
+
+
 def remove_schemas(connection: psycopg.Connection) -> None:
     """Drop everything that migrations have made, but roles."""
     for schema in map(sql.Identifier, _SCHEMAS):
@@ -213,11 +276,11 @@ def remove_schemas(connection: psycopg.Connection) -> None:
 
 @contextmanager
 def loading(url: str, description: Description) -> Generator[Callable[[int, Iterable[bytes]], None]]:
-    """A function that takes the number of a table in the description and more bytes of its rows, the tables one after the other. What it took is
-    committed at the end of the block.
+    """A function that takes the number of a table in the description and more bytes of its rows, the tables one after
+    the other. What it took is committed at the end of the block.
 
-    url: the database's URL with the role that owns the tables. The database has exactly the dump's migrations. Raises DumpError; then
-    no row was written.
+    url: the database's URL with the role that owns the tables. The database has exactly the dump's migrations. Raises
+    DumpError; then no row was written.
     """
     try:
         with psycopg.connect(url) as connection:
@@ -276,7 +339,8 @@ def _make_partitions(connection: psycopg.Connection, tables: Sequence[Table]) ->
         assert bounds is not None
         connection.execute(
             sql.SQL(
-                "CREATE TABLE {0} (LIKE responsa.turn_event INCLUDING ALL); ALTER TABLE {0} ENABLE ROW LEVEL SECURITY; ALTER TABLE {0} FORCE ROW LEVEL SECURITY; "
+                "CREATE TABLE {0} (LIKE responsa.turn_event INCLUDING ALL); ALTER TABLE {0} ENABLE ROW "
+                "LEVEL SECURITY; ALTER TABLE {0} FORCE ROW LEVEL SECURITY; "
                 "ALTER TABLE responsa.turn_event ATTACH PARTITION {0} FOR VALUES FROM ({1}) TO ({2})"
             ).format(table.identifier, *map(sql.Literal, map(str, bounds)))
         )
@@ -284,15 +348,15 @@ def _make_partitions(connection: psycopg.Connection, tables: Sequence[Table]) ->
 
 def _check(connection: psycopg.Connection, description: Description) -> None:
     """Refuse tables, columns and sequences that the database does not have, and tables that the description lacks. Raises DumpError."""
-    given = {(one.schema, one.name): sorted(one.columns) for one in description.tables}
+    described_tables = {(one.schema, one.name): sorted(one.columns) for one in description.tables}
     differ = {(schema, name) for schema, name, _ in description.sequences}
     differ -= {(row[0], row[1]) for row in connection.execute(_SEQUENCES, [_SCHEMAS]).fetchall()}
     for one in (Table(*row) for row in connection.execute(_TABLES, [_SCHEMAS]).fetchall()):
-        columns = given.pop((one.schema, one.name), None)
+        columns = described_tables.pop((one.schema, one.name), None)
         # The migrations have made weeks of the log that the dump may not have.
         if columns != sorted(one.columns) and (columns is not None or one.week is None):
             differ.add((one.schema, one.name))
-    differ |= given.keys()
+    differ |= described_tables.keys()
     if differ:
         schema, name = min(differ)
         raise DumpError(
@@ -313,8 +377,8 @@ def _bare(connection: psycopg.Connection, tables: Sequence[Table]) -> Generator[
                 sql.Identifier(schema, table), sql.Identifier(name)
             )
         )
-    for one in secured:
-        connection.execute(sql.SQL("ALTER TABLE {} DISABLE ROW LEVEL SECURITY").format(one))
+    for identifier in secured:
+        connection.execute(sql.SQL("ALTER TABLE {} DISABLE ROW LEVEL SECURITY").format(identifier))
     for table in tables:
         connection.execute(sql.SQL("ALTER TABLE {} DISABLE TRIGGER USER").format(table.identifier))
     yield
@@ -328,8 +392,8 @@ def _bare(connection: psycopg.Connection, tables: Sequence[Table]) -> Generator[
                 sql.SQL(definition),
             )
         )
-    for one in secured:
-        connection.execute(sql.SQL("ALTER TABLE {} ENABLE ROW LEVEL SECURITY").format(one))
+    for identifier in secured:
+        connection.execute(sql.SQL("ALTER TABLE {} ENABLE ROW LEVEL SECURITY").format(identifier))
 
 
 def _refused(what: str, table: str, error: psycopg.Error) -> DumpError:

@@ -13,6 +13,7 @@ from psycopg.types.json import Jsonb
 
 from responsa_server.domain import names
 from responsa_server.domain.errors import InvalidRequest, NotFound, Precondition, Reason
+from responsa_server.domain.formatting import counted
 from responsa_server.domain.knowledge import JobKind
 from responsa_server.domain.notifications import MailKind
 from responsa_server.domain.people import (
@@ -26,7 +27,6 @@ from responsa_server.domain.people import (
     for_turn,
 )
 from responsa_server.domain.turns import FrameCodec, TurnState
-from responsa_server.domain.words import counted
 from responsa_server.stores.postgres.audit import AuditLog
 from responsa_server.stores.postgres.collections import CollectionStore
 from responsa_server.stores.postgres.database import (
@@ -71,7 +71,10 @@ ERASED: Final[Mapping[str, str]] = {
     "message_count": "deleted with the user",
     "message_feedback": "deleted with the message; in those of others that the user resolved, the name is removed",
     "message": "deleted with the conversation; the text of withdrawn answers is replaced",
-    "operation": "deleted; a running one on a document of somebody else goes on, in the name of that user; another user's run for the user alone is cancelled, and its subject is replaced",
+    "operation": (
+        "deleted; a running one on a document of somebody else goes on, in the name of that "
+        "user; another user's run for the user alone is cancelled, and its subject is replaced"
+    ),
     "passage": "deleted with the document",
     "passage_vector": "deleted with the passage",
     "refresh_token": "deleted with the session",
@@ -91,7 +94,10 @@ ERASED: Final[Mapping[str, str]] = {
     "turn_spent": "deleted with the turn",
     "turn_tool": "deleted with the turn; that of withdrawn answers too",
     "question_event": "stays, for nobody",
-    "question_pattern": "its vectors are computed again without the user's questions, within seconds; a title that was made from one is hidden at once, and removed then",
+    "question_pattern": (
+        "its vectors are computed again without the user's questions, within seconds; a title "
+        "that was made from one is hidden at once, and removed then"
+    ),
     "turn_pattern": "deleted with the turn",
     "usage_day": "those of the user are deleted; those of the tenant stay, and name nobody",
     "usage_event": "stays, for nobody",
@@ -105,7 +111,8 @@ ERASED: Final[Mapping[str, str]] = {
     "audit_event": "stays, with the uuid of the user and without the user's network addresses",
     "erasure": "stays, with the uuid of the user, because the row is the receipt of the deletion",
 }
-"""For each table that holds ids of users, documents, or of what belongs to them: what becomes of its rows. A test compares this with the catalogue of the database."""
+"""For each table that holds ids of users, documents, or of what belongs to them: what becomes of its rows. A test
+compares this with the catalogue of the database."""
 
 # The number of conversations, documents or collections that one look at the database finds, and of turns that one statement reads.
 _BATCH: Final = 100
@@ -115,8 +122,9 @@ _STEP_SECONDS: Final = 30
 
 
 class PostgresErasing:
-    """The store of erasings. Each method can be repeated, also after a process was killed in the middle of it, and by several processes at the same time: the counts
-    are written in the transaction of each deletion. All methods raise Unavailable if the store cannot be reached.
+    """The store of erasings. Each method can be repeated, also after a process was killed in the middle of it, and by
+    several processes at the same time: the counts are written in the transaction of each deletion. All methods raise
+    Unavailable if the store cannot be reached.
     """
 
     def __init__(
@@ -150,14 +158,18 @@ class PostgresErasing:
         by_owner: bool,
         own: bool,
     ) -> Erasure:
-        """Begin to erase a user, or return the erasing that has begun. From here on, no credential of the user is valid, and the user has neither a name nor an
-        address. A job continues if this process is lost. heir: the user, or the user's folded e-mail address. by_owner: whether an owner of
-        the installation asks for it. own: whether the user asks for it; then the heir must be an administrator, or be able to read all collections that change hands.
+        """Begin to erase a user, or return the erasing that has begun. From here on, no credential of the user is
+        valid, and the user has neither a name nor an address. A job continues if this process is lost. heir: the user,
+        or the user's folded e-mail address. by_owner: whether an owner of the installation asks for it. own: whether
+        the user asks for it; then the heir must be an administrator, or be able to read all collections that change
+        hands.
 
         The heir owns the collections that others can read, or that hold documents of others, when this returns.
 
-        Raises NotFound, NotPermitted (the user is an owner, and the caller is not), Conflict (ETAG_MISMATCH), Precondition (LAST_ADMINISTRATOR, LAST_OWNER; COLLECTION_NOT_EMPTY without an heir, if
-        a collection holds documents of others), and InvalidRequest (the heir is not another active user of the tenant, or may not get the collections).
+        Raises NotFound, NotPermitted (the user is an owner, and the caller is not), Conflict (ETAG_MISMATCH),
+        Precondition (LAST_ADMINISTRATOR, LAST_OWNER; COLLECTION_NOT_EMPTY without an heir, if a collection holds
+        documents of others), and InvalidRequest (the heir is not another active user of the tenant, or may not get the
+        collections).
         """
         values: dict[str, object] = {"tenant": tenant_id, "user": user_id, "heir": None}
         async with self._database.locking(tenant_id, _STEP_SECONDS) as connection:
@@ -165,14 +177,14 @@ class PostgresErasing:
             if begun is not None:
                 return begun
             try:
-                found = await lock_user(connection, tenant_id, user_id, etag, leaves=True)
+                user = await lock_user(connection, tenant_id, user_id, etag, leaves=True)
             except NotFound:
                 # Another call may have begun and ended since the look before.
                 begun = await self._found(connection, values)
                 if begun is None:
                     raise
                 return begun
-            check_owner(found, by_owner=by_owner)
+            check_owner(user, by_owner=by_owner)
             if heir is None:
                 await self._check_alone(connection, values)
             else:
@@ -268,14 +280,18 @@ class PostgresErasing:
         collection, number = names.collection(row["collection_id"]), int(row["documents"])
         raise Precondition(
             Reason.COLLECTION_NOT_EMPTY,
-            f"{collection} holds {counted(number, 'document')} of other users. Name a user who receives the collections in hand_over_to, or delete these documents first.",
+            (
+                f"{collection} holds {counted(number, 'document')} of other users. Name a user who "
+                "receives the collections in hand_over_to, or delete these documents first."
+            ),
             {"collection": collection, "documents": str(number)},
         )
 
     async def _hand_over(
         self, connection: Connection, values: Mapping[str, object], audit: AuditEvent, *, own: bool
     ) -> None:
-        """Give the collections that others can read, or that hold documents of others, to the heir, if there is one. audit: the event of the erasing. Raises InvalidRequest."""
+        """Give the collections that others can read, or that hold documents of others, to the heir, if there is one.
+        audit: the event of the erasing. Raises InvalidRequest."""
         heir = values["heir"]
         if heir is None:
             return
@@ -283,15 +299,15 @@ class PostgresErasing:
         shared = [one for (one,) in await cursor.fetchall()]
         if not shared:
             return
-        given = {**values, "collections": shared}
+        parameters = {**values, "collections": shared}
         # Nobody gets foreign documents, whose storage counts for the owner, from somebody with whom they have nothing to do.
         if (
             own
             and values["heir_role"] != Role.ADMIN.value
-            and await self._row(connection, "unread_by_heir", given) is not None
+            and await self._row(connection, "unread_by_heir", parameters) is not None
         ):
             raise _no_heir(own=own)
-        await self._count(connection, values, await self._row(connection, "hand_over", given))
+        await self._count(connection, values, await self._row(connection, "hand_over", parameters))
         assert isinstance(heir, UUID)
         event = replace(audit, action="collection.hand_over", resource_name=names.user(heir))
         await self._audit.write(connection, event)
@@ -324,7 +340,8 @@ class PostgresErasing:
 
     @shielded
     async def erase_user(self, tenant_id: str, user_id: UUID) -> bool:
-        """Erase what is left, and the user. Return False, and change nothing, if a call that began before the erasing has added something in the meantime."""
+        """Erase what is left, and the user. Return False, and change nothing, if a call that began before the erasing
+        has added something in the meantime."""
         values = {
             "tenant": tenant_id,
             "user": user_id,
@@ -350,8 +367,8 @@ class PostgresErasing:
 
     @shielded
     async def withdraw_quotes(self, tenant_id: str, user_id: UUID) -> bool:
-        """Withdraw the answers of other users that quote the erased documents. Return whether this is complete: False while turns have not ended that may still
-        quote them.
+        """Withdraw the answers of other users that quote the erased documents. Return whether this is complete: False
+        while turns have not ended that may still quote them.
         """
         values: dict[str, object] = {"tenant": tenant_id, "user": user_id, "most": _TURNS}
         async with self._database.tenant(tenant_id) as connection:
@@ -374,13 +391,13 @@ class PostgresErasing:
         while True:
             async with self._database.tenant(str(values["tenant"])) as connection:
                 cursor = await connection.execute(self._queries["quoting_turns"], {**values, "after": after})
-                found = await cursor.fetchall()
-            for turn, quotes in found:
+                rows = await cursor.fetchall()
+            for turn, quotes in rows:
                 if quotes:
                     await self._withdraw({**values, "turn": turn})
-            if len(found) < _TURNS:
+            if len(rows) < _TURNS:
                 return
-            after = found[-1][0]
+            after = rows[-1][0]
 
     async def _withdraw(self, values: Mapping[str, object]) -> None:
         async with self._database.locking(str(values["tenant"]), _STEP_SECONDS) as connection:

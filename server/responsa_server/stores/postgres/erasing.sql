@@ -1,4 +1,5 @@
--- The erasing of users (role responsa_app, tenant set). Every step locks the erasure's row first, so that of several processes one works at a time.
+-- The erasing of users (role responsa_app, tenant set). Every step locks the erasure's row first, so that of several
+-- processes one works at a time.
 
 -- name: begin
 INSERT INTO responsa.erasure (tenant_id, user_id, heir_id) VALUES (%(tenant)s, %(user)s, %(heir)s)
@@ -6,7 +7,8 @@ ON CONFLICT (tenant_id, user_id) DO NOTHING
 RETURNING user_id;
 
 -- name: find
-SELECT user_id, heir_id, begin_time, sweep_time, end_time, receipt FROM responsa.erasure WHERE tenant_id = %(tenant)s AND user_id = %(user)s;
+SELECT user_id, heir_id, begin_time, sweep_time, end_time, receipt FROM responsa.erasure
+    WHERE tenant_id = %(tenant)s AND user_id = %(user)s;
 
 -- name: hold
 SELECT heir_id, sweep_time, end_time FROM responsa.erasure WHERE tenant_id = %(tenant)s AND user_id = %(user)s FOR NO KEY UPDATE;
@@ -20,7 +22,8 @@ WHERE tenant_id = %(tenant)s AND user_id = %(user)s;
 
 -- name: lock_heir
 SELECT id, role FROM responsa.app_user
-WHERE tenant_id = %(tenant)s AND (id = %(heir)s OR (email = %(heir_address)s AND email <> '')) AND id <> %(user)s AND disable_time IS NULL AND role <> 'service'
+WHERE tenant_id = %(tenant)s AND (id = %(heir)s OR (email = %(heir_address)s AND email <> '')) AND id <> %(user)s
+    AND disable_time IS NULL AND role <> 'service'
 FOR KEY SHARE;
 
 -- name: delete_mails
@@ -87,11 +90,13 @@ ORDER BY c.id LIMIT %(most)s;
 SELECT id FROM responsa.conversation WHERE tenant_id = %(tenant)s AND user_id = %(user)s AND id = %(conversation)s FOR UPDATE;
 
 -- name: is_busy
-SELECT 1 FROM responsa.turn WHERE tenant_id = %(tenant)s AND conversation_id = %(conversation)s AND state IN ('queued', 'pending', 'running') LIMIT 1;
+SELECT 1 FROM responsa.turn
+    WHERE tenant_id = %(tenant)s AND conversation_id = %(conversation)s AND state IN ('queued', 'pending', 'running') LIMIT 1;
 
 -- name: delete_events
 DELETE FROM responsa.turn_event
-WHERE tenant_id = %(tenant)s AND turn_id = ANY (SELECT id FROM responsa.turn WHERE tenant_id = %(tenant)s AND conversation_id = %(conversation)s);
+WHERE tenant_id = %(tenant)s AND turn_id = ANY (SELECT id FROM responsa.turn
+    WHERE tenant_id = %(tenant)s AND conversation_id = %(conversation)s);
 
 -- name: delete_conversation
 -- In this order: the turns with the records that belong to them, then the conversation with its summary, its messages and their citations.
@@ -138,7 +143,8 @@ ORDER BY id FOR UPDATE;
 -- One of these collections that the heir may not read.
 SELECT id FROM responsa.collection AS c WHERE tenant_id = %(tenant)s AND id = ANY (%(collections)s) AND NOT EXISTS (
     SELECT FROM responsa.collection_reader AS r
-    WHERE r.tenant_id = %(tenant)s AND r.collection_id = c.id AND coalesce(r.user_id, %(heir)s) = %(heir)s AND coalesce(r.role, %(heir_role)s) = %(heir_role)s
+    WHERE r.tenant_id = %(tenant)s AND r.collection_id = c.id AND coalesce(r.user_id, %(heir)s) = %(heir)s
+        AND coalesce(r.role, %(heir_role)s) = %(heir_role)s
 )
 LIMIT 1;
 
@@ -200,9 +206,11 @@ WITH requests AS (
 ), summed_of_days AS (
     DELETE FROM responsa.usage_day WHERE tenant_id = %(tenant)s AND user_id = %(user)s
 ), asked AS (
-    UPDATE responsa.question_event SET user_id = '00000000-0000-0000-0000-000000000000', turn_id = NULL WHERE tenant_id = %(tenant)s AND user_id = %(user)s
+    UPDATE responsa.question_event SET user_id = '00000000-0000-0000-0000-000000000000', turn_id = NULL
+        WHERE tenant_id = %(tenant)s AND user_id = %(user)s
 ), noted AS (
-    UPDATE responsa.usage_event SET user_id = '00000000-0000-0000-0000-000000000000', turn_id = NULL WHERE tenant_id = %(tenant)s AND user_id = %(user)s
+    UPDATE responsa.usage_event SET user_id = '00000000-0000-0000-0000-000000000000', turn_id = NULL
+        WHERE tenant_id = %(tenant)s AND user_id = %(user)s
 ), resolved AS (
     UPDATE responsa.message_feedback SET resolver_id = NULL WHERE tenant_id = %(tenant)s AND resolver_id = %(user)s
 ), operations AS (
@@ -230,7 +238,8 @@ UPDATE responsa.erasure SET sweep_time = clock_timestamp() WHERE tenant_id = %(t
 SELECT min(create_time) FROM responsa.erased_document WHERE tenant_id = %(tenant)s AND user_id = %(user)s;
 
 -- name: quoting_turns
--- The next turns that have ended, and whether each of them has read or contains one of the documents. The names of documents in events are ASCII text, wherever they stand.
+-- The next turns that have ended, and whether each of them has read or contains one of the documents. The names of
+-- documents in events are ASCII text, wherever they stand.
 SELECT t.id, t.terminal IS NOT NULL AND (
     EXISTS (
         SELECT FROM responsa.erased_document AS d
@@ -240,12 +249,14 @@ SELECT t.id, t.terminal IS NOT NULL AND (
         JOIN responsa.erased_document AS d ON d.tenant_id = c.tenant_id AND d.document_id = c.document_id
         WHERE m.tenant_id = %(tenant)s AND m.turn_id = t.id AND d.user_id = %(user)s)
     OR EXISTS (
-        SELECT FROM regexp_matches(encode(t.terminal, 'escape'), 'documents/([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})', 'g') AS m (found)
+        SELECT FROM regexp_matches(encode(t.terminal, 'escape'),
+            'documents/([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})', 'g') AS m (found)
         JOIN responsa.erased_document AS d ON d.tenant_id = %(tenant)s AND d.document_id = m.found[1]::uuid
         WHERE d.user_id = %(user)s)
     OR EXISTS (
         SELECT FROM responsa.turn_event AS e
-        CROSS JOIN LATERAL regexp_matches(encode(e.frame, 'escape'), 'documents/([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})', 'g') AS m (found)
+        CROSS JOIN LATERAL regexp_matches(encode(e.frame, 'escape'),
+            'documents/([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})', 'g') AS m (found)
         JOIN responsa.erased_document AS d ON d.tenant_id = %(tenant)s AND d.document_id = m.found[1]::uuid
         WHERE e.tenant_id = %(tenant)s AND e.turn_id = t.id AND d.user_id = %(user)s)
 )
@@ -273,17 +284,21 @@ SELECT document_id FROM responsa.erased_document WHERE tenant_id = %(tenant)s AN
 -- The log goes, as if it had been pruned: readers get a snapshot with the terminal event, whose seq stays the last one.
 WITH changed AS (
     UPDATE responsa.turn AS t SET state = %(state)s, terminal = %(terminal)b,
-        read_documents = CASE WHEN read_documents IS NULL THEN NULL ELSE k.documents END, read_versions = CASE WHEN read_documents IS NULL THEN NULL ELSE k.versions END
+        read_documents = CASE WHEN read_documents IS NULL THEN NULL ELSE k.documents END, read_versions = CASE
+            WHEN read_documents IS NULL THEN NULL ELSE k.versions END
     FROM (
-        SELECT coalesce(array_agg(r.document ORDER BY r.place), '{}') AS documents, coalesce(array_agg(r.version ORDER BY r.place), '{}') AS versions
+        SELECT coalesce(array_agg(r.document ORDER BY r.place), '{}') AS documents, coalesce(array_agg(r.version
+            ORDER BY r.place), '{}') AS versions
         FROM responsa.turn AS o CROSS JOIN LATERAL unnest(o.read_documents, o.read_versions) WITH ORDINALITY AS r (document, version, place)
         WHERE o.tenant_id = %(tenant)s AND o.id = %(turn)s AND NOT EXISTS (
-            SELECT FROM responsa.erased_document AS d WHERE d.tenant_id = %(tenant)s AND d.document_id = r.document AND d.user_id = %(user)s)
+            SELECT FROM responsa.erased_document AS d
+                WHERE d.tenant_id = %(tenant)s AND d.document_id = r.document AND d.user_id = %(user)s)
     ) AS k
     WHERE t.tenant_id = %(tenant)s AND t.id = %(turn)s
     RETURNING t.id, t.conversation_id, octet_length(new.terminal) - octet_length(old.terminal) AS more
 ), counted AS (
-    UPDATE responsa.conversation AS c SET turn_bytes = greatest(c.turn_bytes + t.more, 0) FROM changed AS t WHERE c.tenant_id = %(tenant)s AND c.id = t.conversation_id
+    UPDATE responsa.conversation AS c SET turn_bytes = greatest(c.turn_bytes + t.more, 0) FROM changed AS t
+        WHERE c.tenant_id = %(tenant)s AND c.id = t.conversation_id
 ), logged AS (
     DELETE FROM responsa.turn_event WHERE tenant_id = %(tenant)s AND turn_id = %(turn)s
 ), called AS (
@@ -326,7 +341,8 @@ UPDATE responsa.deleted_document SET subject = %(nobody)s
 WHERE tenant_id = %(tenant)s AND subject = 'users/' || %(user)s::uuid;
 
 -- name: forget_subject_of_runs
--- Failed rows of this user, and runs for the user, are for no user. A run that has not ended is cancelled: its job ends with the next thing that it writes. A subject that other
+-- Failed rows of this user, and runs for the user, are for no user. A run that has not ended is cancelled: its job ends
+-- with the next thing that it writes. A subject that other
 -- users have, too, is theirs. Whoever publishes locks a run before its documents and their operations.
 WITH subjects AS (
     SELECT 'users/' || %(user)s::uuid AS subject

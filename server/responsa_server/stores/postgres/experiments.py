@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from functools import partial
-from typing import Final, LiteralString
+from typing import Final
 from uuid import UUID
 
 from responsa_server.domain import names
@@ -47,7 +47,7 @@ class PostgresExperiments:
                 name = names.experiment(running["id"])
                 message = f"{name} with agents/{experiment.agent} runs. Stop it, or wait for its end."
                 raise Precondition(Reason.EXPERIMENT_RUNNING, message, {"experiment": name})
-            row = await one_row(connection, _query("insert"), values)
+            row = await one_row(connection, _QUERIES["insert"], values)
             assert row is not None, "it was inserted"
             await self._log.write(connection, event)
         return _built(row)
@@ -56,7 +56,7 @@ class PostgresExperiments:
     async def get(self, identity: UUID) -> Experiment:
         """Return an experiment. Raises NotFound, Unavailable."""
         async with self._database.no_tenant_statements() as connection:
-            row = await one_row(connection, _query("get"), {"id": identity})
+            row = await one_row(connection, _QUERIES["get"], {"id": identity})
         if row is None:
             raise NotFound.of("experiment", names.experiment(identity))
         return _built(row)
@@ -65,12 +65,12 @@ class PostgresExperiments:
     async def list(self, query: ListQuery) -> Page[Experiment]:
         """Return a page of experiments. Raises Unavailable."""
         async with self._database.no_tenant_statements() as connection:
-            return await _LIST.read(connection, _query("list"), query, {}, _built)
+            return await _LIST.read(connection, _QUERIES["list"], query, {}, _built)
 
     @shielded
     async def open(self) -> Sequence[Experiment]:
         async with self._database.no_tenant_statements() as connection:
-            return [_built(row) for row in await all_rows(connection, _query("open"), {})]
+            return [_built(row) for row in await all_rows(connection, _QUERIES["open"], {})]
 
     @shielded
     async def stop(self, identity: UUID, by: StoppedBy, event: AuditEvent) -> bool:
@@ -83,7 +83,8 @@ class PostgresExperiments:
 
     @shielded
     async def measured(self, identity: UUID, metric: ExperimentMetric | None = None) -> Sequence[MeasuredArm]:
-        """Return what was measured of an experiment by a metric, or by all, without metrics and versions that no turn counts for. Raises Unavailable."""
+        """Return what was measured of an experiment by a metric, or by all, without metrics and versions that no turn
+        counts for. Raises Unavailable."""
         values = {"id": identity, "metric": metric}
         async with self._database.no_tenant_statements() as connection:
             rows = await all_rows(connection, _QUERIES["measured"], values)
@@ -95,10 +96,6 @@ class PostgresExperiments:
         async with self._database.no_tenant() as connection:
             row = await one_row(connection, _QUERIES["hold"], {})
             yield row is not None and row["held"]
-
-
-def _query(name: str) -> LiteralString:
-    return _QUERIES[name].replace("{columns}", _QUERIES["columns"])
 
 
 _built: Final = partial(build, Experiment)

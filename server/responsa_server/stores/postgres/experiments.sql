@@ -1,7 +1,8 @@
 -- Experiments, which belong to the whole installation. The role responsa_app reads and writes them; insight.sql writes what was measured.
 
 -- name: columns
-id, agent, baseline, candidate, candidate_percent, unit, metric, guard, guard_margin, audited_in, create_time, end_time, stop_time, stopped_by,
+id, agent, baseline, candidate, candidate_percent, unit, metric, guard, guard_margin, audited_in, create_time, end_time,
+    stop_time, stopped_by,
     end_time - create_time AS duration, end_time <= now() AS over
 
 -- name: insert_lock
@@ -13,7 +14,8 @@ SELECT id FROM responsa.experiment WHERE agent = %(agent)s AND stop_time IS NULL
 
 -- name: insert
 INSERT INTO responsa.experiment (id, agent, baseline, candidate, candidate_percent, unit, metric, guard, guard_margin, audited_in, end_time)
-VALUES (%(id)s, %(agent)s, %(baseline)s, %(candidate)s, %(candidate_percent)s, %(unit)s, %(metric)s, %(guard)s, %(guard_margin)s, %(audited_in)s, now() + %(duration)s)
+VALUES (%(id)s, %(agent)s, %(baseline)s, %(candidate)s, %(candidate_percent)s, %(unit)s, %(metric)s, %(guard)s,
+    %(guard_margin)s, %(audited_in)s, now() + %(duration)s)
 RETURNING {columns};
 
 -- name: get
@@ -27,7 +29,8 @@ SELECT {columns} FROM responsa.experiment WHERE stop_time IS NULL AND end_time >
 
 -- name: hold
 -- One process looks at the guards at a time. If it is stopped in the middle, others go on within the minute that a guard may take.
-SELECT set_config('idle_in_transaction_session_timeout', '20s', true), pg_try_advisory_xact_lock(hashtextextended('responsa.experiment', 0)) AS held;
+SELECT set_config('idle_in_transaction_session_timeout', '20s', true),
+    pg_try_advisory_xact_lock(hashtextextended('responsa.experiment', 0)) AS held;
 
 -- name: stop
 UPDATE responsa.experiment SET stop_time = now(), stopped_by = %(by)s WHERE id = %(id)s AND stop_time IS NULL AND end_time > now()
@@ -35,7 +38,8 @@ RETURNING id;
 
 -- name: measured
 -- metric: NULL for all.
-SELECT metric, candidate, count(*) AS units, sum(n)::int8 AS turns, sum(x) AS total, sum(x * x) AS squares, sum(x * n) AS products, sum(n * n)::float8 AS sizes
+SELECT metric, candidate, count(*) AS units, sum(n)::int8 AS turns, sum(x) AS total, sum(x * x) AS squares,
+    sum(x * n) AS products, sum(n * n)::float8 AS sizes
 FROM (
     SELECT m.metric, t.candidate, t.unit, sum(m.value) AS x, count(*) AS n
     FROM responsa.experiment_turn AS t CROSS JOIN LATERAL (

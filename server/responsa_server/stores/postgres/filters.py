@@ -85,8 +85,8 @@ class _Compiler:
         self._columns = columns
         self._params = params
 
-    def condition(self, one: Filter) -> sql.Composable:
-        match one:
+    def condition(self, condition: Filter) -> sql.Composable:
+        match condition:
             case AllOf(()):
                 return sql.SQL("TRUE")
             case AllOf(parts):
@@ -96,68 +96,72 @@ class _Compiler:
             case Negation(part):
                 return sql.SQL("({}) IS NOT TRUE").format(self.condition(part))
             case FilterComparison():
-                return sql.SQL("({})").format(self._comparison(one))
+                return sql.SQL("({})").format(self._comparison(condition))
 
     def _joined(self, joint: LiteralString, parts: Sequence[Filter]) -> sql.Composable:
         return sql.SQL("({})").format(sql.SQL(joint).join(map(self.condition, parts)))
 
-    def _comparison(self, one: FilterComparison) -> sql.Composable:
-        kind, column = self._kinds[one.field], sql.SQL(self._columns[one.field])
+    def _comparison(self, comparison: FilterComparison) -> sql.Composable:
+        kind, column = self._kinds[comparison.field], sql.SQL(self._columns[comparison.field])
         match kind:
             case FieldKind.LABELS:
-                return self._label(one, column)
+                return self._label(comparison, column)
             case FieldKind.JSON:
-                return self._json(one, column)
+                return self._json(comparison, column)
             case FieldKind.TIME:
-                return self._time(one, column)
-            case FieldKind.COLLECTION if isinstance(one.value, Wildcard) or one.value == _ANY:
+                return self._time(comparison, column)
+            case FieldKind.COLLECTION if isinstance(comparison.value, Wildcard) or comparison.value == _ANY:
                 called = sql.SQL("coalesce(responsa.collection_name({}), '')").format(column)
-                return self._plain(one, called, "text")
+                return self._plain(comparison, called, "text")
             case FieldKind.COLLECTION:
                 # The caller's name of a collection. The subquery is evaluated once a statement.
                 return sql.SQL("{} IS {}DISTINCT FROM (SELECT responsa.named_collection({}::text))").format(
-                    column, sql.SQL("" if one.operator is Operator.NE else "NOT "), self._value(one.value)
+                    column,
+                    sql.SQL("" if comparison.operator is Operator.NE else "NOT "),
+                    self._value(comparison.value),
                 )
             case _:
-                return self._plain(one, column, TYPES[kind])
+                return self._plain(comparison, column, TYPES[kind])
 
-    def _plain(self, one: FilterComparison, column: sql.Composable, type_: LiteralString) -> sql.Composable:
-        if isinstance(one.value, Wildcard):
+    def _plain(
+        self, comparison: FilterComparison, column: sql.Composable, type_: LiteralString
+    ) -> sql.Composable:
+        if isinstance(comparison.value, Wildcard):
             return sql.SQL("{} {} {}").format(
                 column,
-                sql.SQL("NOT LIKE" if one.operator is Operator.NE else "LIKE"),
-                self._value(_pattern(one.value)),
+                sql.SQL("NOT LIKE" if comparison.operator is Operator.NE else "LIKE"),
+                self._value(_pattern(comparison.value)),
             )
-        if type_ == "text" and one.operator is Operator.HAS and isinstance(one.value, str):
-            if one.value == _ANY:
+        if type_ == "text" and comparison.operator is Operator.HAS and isinstance(comparison.value, str):
+            if comparison.value == _ANY:
                 return sql.SQL("{} <> ''").format(column)
-            if self._kinds[one.field] in (FieldKind.TEXT, FieldKind.LABELS):
-                return _contains(column, self._value(one.value))
-        operator = _OPERATORS[one.operator]
-        if one.operator is Operator.NE and self._kinds[one.field] is FieldKind.NAME:
+            if self._kinds[comparison.field] in (FieldKind.TEXT, FieldKind.LABELS):
+                return _contains(column, self._value(comparison.value))
+        operator = _OPERATORS[comparison.operator]
+        if comparison.operator is Operator.NE and self._kinds[comparison.field] is FieldKind.NAME:
             operator = "IS DISTINCT FROM"  # a column of names may be NULL
         return sql.SQL("{} {} {}::{}").format(
-            column, sql.SQL(operator), self._value(one.value), sql.SQL(type_)
+            column, sql.SQL(operator), self._value(comparison.value), sql.SQL(type_)
         )
 
-    def _label(self, one: FilterComparison, column: sql.Composable) -> sql.Composable:
-        if not one.path:
-            if one.value == _ANY:
+    def _label(self, comparison: FilterComparison, column: sql.Composable) -> sql.Composable:
+        if not comparison.path:
+            if comparison.value == _ANY:
                 return sql.SQL("{} <> '{{}}'::jsonb").format(column)
-            return sql.SQL("{} ? {}::text").format(column, self._value(one.value))
-        if one.operator is Operator.HAS and one.value == _ANY:
-            return sql.SQL("{} ? {}::text").format(column, self._value(one.path[0]))
-        text = sql.SQL("coalesce({} ->> {}::text, '')").format(column, self._value(one.path[0]))
-        return self._plain(one, text, "text")
+            return sql.SQL("{} ? {}::text").format(column, self._value(comparison.value))
+        if comparison.operator is Operator.HAS and comparison.value == _ANY:
+            return sql.SQL("{} ? {}::text").format(column, self._value(comparison.path[0]))
+        text = sql.SQL("coalesce({} ->> {}::text, '')").format(column, self._value(comparison.path[0]))
+        return self._plain(comparison, text, "text")
 
-    def _time(self, one: FilterComparison, column: sql.Composable) -> sql.Composable:
-        if not isinstance(one.value, TimeSpan):
-            compared = self._plain(one, column, "timestamptz")
+    def _time(self, comparison: FilterComparison, column: sql.Composable) -> sql.Composable:
+        if not isinstance(comparison.value, TimeSpan):
+            compared = self._plain(comparison, column, "timestamptz")
             return sql.SQL("coalesce({}, {})").format(
-                compared, sql.SQL("true" if one.operator is Operator.NE else "false")
+                compared, sql.SQL("true" if comparison.operator is Operator.NE else "false")
             )
-        start, end = (self._value(edge) for edge in (one.value.start, one.value.end))
-        match one.operator:
+        start, end = (self._value(edge) for edge in (comparison.value.start, comparison.value.end))
+        match comparison.operator:
             case Operator.LT:
                 return sql.SQL("coalesce({} < {}::timestamptz, false)").format(column, start)
             case Operator.LE:
@@ -170,40 +174,41 @@ class _Compiler:
                 within = sql.SQL(
                     "coalesce({0} >= {1}::timestamptz AND {0} < {2}::timestamptz, false)"
                 ).format(column, start, end)
-                return sql.SQL("NOT {}").format(within) if one.operator is Operator.NE else within
+                return sql.SQL("NOT {}").format(within) if comparison.operator is Operator.NE else within
 
-    def _json(self, one: FilterComparison, column: sql.Composable) -> sql.Composable:
-        found = sql.SQL("({} #> {}::text[])").format(column, self._value(list(one.path)))
-        text = sql.SQL("({} #>> {}::text[])").format(column, self._value(list(one.path)))
-        if isinstance(one.value, Wildcard):
+    def _json(self, comparison: FilterComparison, column: sql.Composable) -> sql.Composable:
+        field = sql.SQL("({} #> {}::text[])").format(column, self._value(list(comparison.path)))
+        text = sql.SQL("({} #>> {}::text[])").format(column, self._value(list(comparison.path)))
+        if isinstance(comparison.value, Wildcard):
             like = sql.SQL("coalesce(jsonb_typeof({}) = 'string' AND {} LIKE {}, false)").format(
-                found, text, self._value(_pattern(one.value))
+                field, text, self._value(_pattern(comparison.value))
             )
-            return sql.SQL("NOT {}").format(like) if one.operator is Operator.NE else like
-        assert isinstance(one.value, JsonLiteral), "the value of a JSON field"
+            return sql.SQL("NOT {}").format(like) if comparison.operator is Operator.NE else like
+        assert isinstance(comparison.value, JsonLiteral), "the value of a JSON field"
         equal = sql.SQL("coalesce({} = ANY ({}::jsonb[]), false)").format(
-            found, self._value([json.dumps(each) for each in one.value.values])
+            field, self._value([json.dumps(each) for each in comparison.value.values])
         )
-        match one.operator:
+        match comparison.operator:
             case Operator.EQ:
                 return equal
             case Operator.NE:
                 return sql.SQL("NOT {}").format(equal)
-            case Operator.HAS if one.value.text == _ANY:
-                return sql.SQL("coalesce({} <> 'null'::jsonb, false)").format(found)
+            case Operator.HAS if comparison.value.text == _ANY:
+                return sql.SQL("coalesce({} <> 'null'::jsonb, false)").format(field)
             case Operator.HAS:
-                return self._json_has(found, text, equal, one.value)
+                return self._json_has(field, text, equal, comparison.value)
             case _:
-                return self._json_ordered(found, text, one.operator, one.value)
+                return self._json_ordered(field, text, comparison.operator, comparison.value)
 
     def _json_has(
-        self, found: sql.Composable, text: sql.Composable, equal: sql.Composable, value: JsonLiteral
+        self, field: sql.Composable, text: sql.Composable, equal: sql.Composable, value: JsonLiteral
     ) -> sql.Composable:
         return sql.SQL(
-            "coalesce(CASE jsonb_typeof({found}) WHEN 'array' THEN {found} @> ANY ({values}::jsonb[]) WHEN 'object' THEN {found} ? {text}::text"
+            "coalesce(CASE jsonb_typeof({found}) WHEN 'array' THEN {found} @> ANY "
+            "({values}::jsonb[]) WHEN 'object' THEN {found} ? {text}::text"
             " WHEN 'string' THEN {contains} ELSE {equal} END, false)"
         ).format(
-            found=found,
+            found=field,
             values=self._value([json.dumps(each) for each in value.values]),
             text=self._value(value.text),
             contains=_contains(text, self._value(value.text)),
@@ -211,14 +216,14 @@ class _Compiler:
         )
 
     def _json_ordered(
-        self, found: sql.Composable, text: sql.Composable, operator: Operator, value: JsonLiteral
+        self, field: sql.Composable, text: sql.Composable, operator: Operator, value: JsonLiteral
     ) -> sql.Composable:
         """Numbers are compared with numbers, and texts with texts."""
         return sql.SQL(
             "coalesce(CASE jsonb_typeof({found}) WHEN 'number' THEN {text}::numeric {operator} {number}::float8::numeric"
             " WHEN 'string' THEN {text} {operator} {written}::text END, false)"
         ).format(
-            found=found,
+            found=field,
             text=text,
             operator=sql.SQL(_OPERATORS[operator]),
             number=self._value(value.number),

@@ -43,8 +43,8 @@ class GenerationTable:
         return True
 
     async def abandon(self, connection: Connection, operation: Operation, *, failed: bool) -> None:
-        """Return the generation of an ended operation to its former state. If it was never complete, discard its vectors, and delete the generation
-        unless it `failed`: then it stays in lists.
+        """Return the generation of an ended operation to its former state. If it was never complete, discard its
+        vectors, and delete the generation unless it `failed`: then it stays in lists.
         """
         values = values_of(operation)
         row = await (await connection.execute(self._queries["building"], values)).fetchone()
@@ -58,7 +58,8 @@ class GenerationTable:
         await self.discard(connection, operation.tenant_id, generation)
 
     async def discard(self, connection: Connection, tenant_id: str, generation_id: UUID | None) -> None:
-        """Enqueue the job that deletes vectors: there may be millions, and nobody should wait for the collection's lock meanwhile. None means the first table."""
+        """Enqueue the job that deletes vectors: there may be millions, and nobody should wait for the collection's lock
+        meanwhile. None means the first table."""
         await self._queue.defer(connection, JobKind.DISCARD, tenant_id, generation_id or FIRST_TABLE)
 
 

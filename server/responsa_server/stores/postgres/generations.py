@@ -1,7 +1,8 @@
 """Generations in PostgreSQL: the calls of users, and the writes of the worker that builds a generation.
 
-The operation's row is the fence, as in operations.py. The row of the collection's statistics is locked while a generation becomes active and while a version is published, so a
-published version always has vectors in the active generation.
+The operation's row is the fence, as in operations.py. The row of the collection's statistics is locked while a
+generation becomes active and while a version is published, so a published version always has vectors in the active
+generation.
 """
 
 from __future__ import annotations
@@ -70,7 +71,9 @@ _MOST_ROUNDS: Final = 256
 
 
 class GenerationStore:
-    """Generations of a tenant's collections. Methods raise NotFound for an unknown collection or generation. Those that change something raise NotPermitted unless `who` is the collection's owner or an administrator. Each call is for one tenant."""
+    """Generations of a tenant's collections. Methods raise NotFound for an unknown collection or generation. Those that
+    change something raise NotPermitted unless the caller is the collection's owner or an administrator. Each call is for one
+    tenant."""
 
     def __init__(self, database: Database, queue: JobQueue, new_id: NewId) -> None:
         self._database = database
@@ -94,19 +97,19 @@ class GenerationStore:
         self, reader: Reader, collection_ids: Sequence[str]
     ) -> Mapping[tuple[str, int], Generation]:
         """Return the generations of the existing collections with these ids, by collection and number."""
-        found: list[Generation] = []
+        generations: list[Generation] = []
         async with self._database.reading(reader) as connection:
             for collection_id in collection_ids:
                 with contextlib.suppress(NotFound):
                     await act_as(connection, reader)
                     named = await self._named(connection, reader, collection_id)
-                    found += await self._read(connection, reader.tenant_id, named, None)
-        return {(one.collection_id, one.number): one for one in found}
+                    generations += await self._read(connection, reader.tenant_id, named, None)
+        return {(one.collection_id, one.number): one for one in generations}
 
     @shielded
     async def build(
         self,
-        who: Principal,
+        caller: Principal,
         collection_id: str,
         embedding: str,
         dimensions: int,
@@ -114,20 +117,26 @@ class GenerationStore:
         activate: bool,
         request_id: UUID | None,
     ) -> Operation:
-        """Create a generation, and enqueue the job that builds it. Failed generations are removed. Raises Precondition REINDEX_RUNNING and GENERATION_STATE (the collection
-        has MAX_GENERATIONS generations), AlreadyExists REQUEST_ID_REUSED.
+        """Create a generation, and enqueue the job that builds it. Failed generations are removed. Raises Precondition
+        REINDEX_RUNNING and GENERATION_STATE (the collection has MAX_GENERATIONS generations), AlreadyExists
+        REQUEST_ID_REUSED.
         """
         body = {"collection": collection_id, "embedding": embedding, "activate": str(activate)}
-        async with self._database.reading(who) as connection:
-            earlier = await self._requests.claim(connection, who, request_id, "generation", body)
+        async with self._database.reading(caller) as connection:
+            earlier = await self._requests.claim(connection, caller, request_id, "generation", body)
             if earlier is not None:
-                return await operations.named(self._operations, connection, who.tenant_id, earlier)
-            named = await managed_collection(connection, who, collection_id)
-            values: dict[str, object] = {"tenant": who.tenant_id, "collection": named.key}
+                return await operations.named(self._operations, connection, caller.tenant_id, earlier)
+            named = await managed_collection(connection, caller, collection_id)
+            values: dict[str, object] = {"tenant": caller.tenant_id, "collection": named.key}
             await self._lock(connection, values, named)
             for name in ("keep_active", "forget_failed"):
                 await connection.execute(self._queries[name], values)
-            _check_number(await self._found(connection, who.tenant_id, named, None))
+            # Raise Precondition if the collection can have no other generation.
+            found = await self._found(connection, caller.tenant_id, named, None)
+            if len(found) >= MAX_GENERATIONS:
+                oldest = next(one for one in reversed(found) if one.state is not GenerationState.ACTIVE)
+                what = f"the collection has {len(found)} generations, the maximum; delete this or another one"
+                raise _not_allowed(oldest, what)
             row = await (await connection.execute(self._queries["next_number"], values)).fetchone()
             assert row is not None, "the row is locked"
             values |= {
@@ -138,65 +147,70 @@ class GenerationStore:
                 "activate": activate,
             }
             await connection.execute(self._queries["insert_generation"], values)
-            return replace(await self._begin(connection, who, values, request_id), collection_id=named.shown)
+            return replace(
+                await self._begin(connection, caller, values, request_id), collection_id=named.shown
+            )
 
     @shielded
     async def activate(
-        self, who: Principal, collection_id: str, number: int, *, request_id: UUID | None
+        self, caller: Principal, collection_id: str, number: int, *, request_id: UUID | None
     ) -> Operation:
-        """Enqueue the job that completes a generation and makes it active. If it is active already, the operation has ended. Raises Precondition REINDEX_RUNNING,
-        GENERATION_STATE (failed), AlreadyExists REQUEST_ID_REUSED.
+        """Enqueue the job that completes a generation and makes it active. If it is active already, the operation has
+        ended. Raises Precondition REINDEX_RUNNING, GENERATION_STATE (failed), AlreadyExists REQUEST_ID_REUSED.
         """
         body = {"generation": names.generation(collection_id, number)}
-        async with self._database.reading(who) as connection:
-            earlier = await self._requests.claim(connection, who, request_id, "activation", body)
+        async with self._database.reading(caller) as connection:
+            earlier = await self._requests.claim(connection, caller, request_id, "activation", body)
             if earlier is not None:
-                return await operations.named(self._operations, connection, who.tenant_id, earlier)
-            named = await managed_collection(connection, who, collection_id)
+                return await operations.named(self._operations, connection, caller.tenant_id, earlier)
+            named = await managed_collection(connection, caller, collection_id)
             values: dict[str, object] = {
-                "tenant": who.tenant_id,
+                "tenant": caller.tenant_id,
                 "collection": named.key,
                 "number": number,
             }
             await self._lock(connection, values, named)
-            [found] = await self._found(connection, who.tenant_id, named, number)
-            if found.state is GenerationState.ACTIVE:
-                begun = await self._begin(connection, who, values, request_id, stage=IngestStage.DONE)
+            [generation] = await self._found(connection, caller.tenant_id, named, number)
+            if generation.state is GenerationState.ACTIVE:
+                begun = await self._begin(connection, caller, values, request_id, stage=IngestStage.DONE)
                 return replace(begun, collection_id=named.shown)
             again = await connection.execute(self._queries["build_again"], values)
             if await again.fetchone() is None:
                 raise _not_allowed(
-                    found, "only a complete generation can be activated; call ReindexCollection"
+                    generation, "only a complete generation can be activated; call ReindexCollection"
                 )
-            return replace(await self._begin(connection, who, values, request_id), collection_id=named.shown)
+            return replace(
+                await self._begin(connection, caller, values, request_id), collection_id=named.shown
+            )
 
     @shielded
     async def delete(
-        self, who: Reader, collection_id: str, number: int, audit: AuditEvent | None = None
+        self, reader: Reader, collection_id: str, number: int, audit: AuditEvent | None = None
     ) -> None:
-        """Delete a generation, enqueue the job that deletes its vectors, and write the audit event. Raises Precondition GENERATION_STATE (active or building)."""
-        tenant_id = who.tenant_id
-        async with self._database.deleting(who, names.generation(collection_id, number)) as connection:
-            named = await managed_collection(connection, who, collection_id)
+        """Delete a generation, enqueue the job that deletes its vectors, and write the audit event. Raises Precondition
+        GENERATION_STATE (active or building)."""
+        tenant_id = reader.tenant_id
+        async with self._database.deleting(reader, names.generation(collection_id, number)) as connection:
+            named = await managed_collection(connection, reader, collection_id)
             values: dict[str, object] = {"tenant": tenant_id, "collection": named.key, "number": number}
             await connection.execute(self._queries["lock_collection"], values)
-            [found] = await self._found(connection, tenant_id, named, number)
-            if found.state is GenerationState.ACTIVE:
-                raise _not_allowed(found, "activate another generation first")
-            if found.state is GenerationState.BUILDING:
+            [generation] = await self._found(connection, tenant_id, named, number)
+            if generation.state is GenerationState.ACTIVE:
+                raise _not_allowed(generation, "activate another generation first")
+            if generation.state is GenerationState.BUILDING:
                 raise _not_allowed(
-                    found, "cancel the operation that builds it, or wait until the operation ends"
+                    generation, "cancel the operation that builds it, or wait until the operation ends"
                 )
             row = await (await connection.execute(self._queries["delete_generation"], values)).fetchone()
             assert row is not None, "the collection is locked"
-            if found.state is not GenerationState.FAILED:
+            if generation.state is not GenerationState.FAILED:
                 await self._table.discard(connection, tenant_id, row[0])
             await self._audit.write(connection, audit)
 
-    async def _named(self, connection: Connection, who: Reader, collection_id: str) -> NamedCollection:
+    async def _named(self, connection: Connection, reader: Reader, collection_id: str) -> NamedCollection:
         """The collection that the reader means. From here on, the transaction sees all of the tenant. Raises NotFound."""
         named = await visible_collection(connection, collection_id)
-        await act_as(connection, Server(who.tenant_id))
+        await act_as(connection, Server(reader.tenant_id))
         return named
 
     async def _lock(
@@ -220,21 +234,21 @@ class GenerationStore:
     async def _begin(
         self,
         connection: Connection,
-        who: Principal,
+        caller: Principal,
         values: Mapping[str, object],
         request_id: UUID | None,
         *,
         stage: IngestStage = IngestStage.QUEUED,
     ) -> Operation:
         """Create the operation and, unless it has ended already, its job."""
-        parameters = {**values, "id": self._new_id(), "user": who.user_id, "stage": stage.value}
+        parameters = {**values, "id": self._new_id(), "user": caller.user_id, "stage": stage.value}
         row = await one_row(connection, self._queries["insert_operation"], parameters)
         assert row is not None, "INSERT … RETURNING always returns a row"
         operation = operations.from_row(row)
-        await connection.execute(self._operations["forget"], {"tenant": who.tenant_id})
+        await connection.execute(self._operations["forget"], {"tenant": caller.tenant_id})
         if not operation.done:
-            await self._queue.defer(connection, JobKind.REINDEX, who.tenant_id, operation.id)
-        await self._requests.record(connection, who, request_id, names.operation(operation.id))
+            await self._queue.defer(connection, JobKind.REINDEX, caller.tenant_id, operation.id)
+        await self._requests.record(connection, caller, request_id, names.operation(operation.id))
         return operation
 
     async def _found(
@@ -258,8 +272,10 @@ class GenerationStore:
 
 @dataclass(slots=True)
 class _Round:
-    """A look at passages with the question whether a `VectorStore` has their vectors. time: when it began; every version that was published before is looked at, because the publication had ended.
-    since: only documents that changed after this time are looked at, because the round before looked at the others. after: the last passage up to which no vectors are missing.
+    """A look at passages with the question whether a `VectorStore` has their vectors. time: when it began; every
+    version that was published before is looked at, because the publication had ended.
+    since: only documents that changed after this time are looked at, because the round before looked at the others.
+    after: the last passage up to which no vectors are missing.
     """
 
     time: datetime
@@ -268,10 +284,14 @@ class _Round:
 
 
 class GenerationBuildStore:
-    """A worker's interface to the generation that it builds. Methods that take a task raise OwnershipLost, and write nothing, once the operation has ended or another worker has claimed it. Statements run as the role responsa_app, with the job's tenant set.
+    """A worker's interface to the generation that it builds. Methods that take a task raise OwnershipLost, and write
+    nothing, once the operation has ended or another worker has claimed it. Statements run as the role responsa_app,
+    with the job's tenant set.
 
-    If a `VectorStore` holds the vectors, it is asked which passages lack them, in rounds: the first over all passages, each later one over the documents that changed during the one before. Vectors
-    are put while their passages are locked against deletion. This process remembers how far a round is; another one begins with the first round, which then finds most vectors.
+    If a `VectorStore` holds the vectors, it is asked which passages lack them, in rounds: the first over all passages,
+    each later one over the documents that changed during the one before. Vectors are put while their passages are
+    locked against deletion. This process remembers how far a round is; another one begins with the first round, which
+    then finds most vectors.
     """
 
     def __init__(self, database: Database, queue: JobQueue, vectors: VectorStore | None = None) -> None:
@@ -328,8 +348,9 @@ class GenerationBuildStore:
     async def missing(
         self, task: GenerationTask, after: UUID | None, limit: int, *, seconds: float = math.inf
     ) -> Sequence[UnembeddedPassage]:
-        """Return passages that searches can find and that lack vectors in the generation, ordered by id. after: the id of the last passage of the previous page. seconds: after this time, none is
-        returned while a `VectorStore` lacks none of those that were looked at; the next call goes on.
+        """Return passages that searches can find and that lack vectors in the generation, ordered by id. after: the id
+        of the last passage of the previous page. seconds: after this time, none is returned while a `VectorStore` lacks
+        none of those that were looked at; the next call goes on.
         """
         if self._vectors is not None:
             return await self._missing_outside(self._vectors, task, after, limit, time.monotonic() + seconds)
@@ -419,8 +440,8 @@ class GenerationBuildStore:
     async def write(
         self, task: GenerationTask, passages: Sequence[PassageVectors], *, since: int, seconds: float
     ) -> None:
-        """Store the vectors of passages, and the progress. Passages that were deleted in the meantime are left out. since: the number of passages that had vectors
-        `seconds` ago; the rate of the work is measured from then.
+        """Store the vectors of passages, and the progress. Passages that were deleted in the meantime are left out.
+        since: the number of passages that had vectors `seconds` ago; the rate of the work is measured from then.
         """
         async with (
             self._database.outside(self._vectors),
@@ -442,8 +463,8 @@ class GenerationBuildStore:
 
     @shielded
     async def complete(self, task: GenerationTask) -> bool:
-        """If no passage lacks vectors, end the operation, and make the generation active or READY, in one transaction. Return False, and change nothing, if a passage
-        lacks vectors.
+        """If no passage lacks vectors, end the operation, and make the generation active or READY, in one transaction.
+        Return False, and change nothing, if a passage lacks vectors.
         """
         values = {**_values(task), "after": None, "limit": 1}
         async with self._database.tenant(task.tenant_id) as connection:
@@ -472,8 +493,8 @@ class GenerationBuildStore:
 
     @shielded
     async def refill(self, task: GenerationTask, passages: Sequence[PassageVectors]) -> bool:
-        """Put the vectors of passages into the `VectorStore` for a collection's active generation. Return False, and put nothing, if that is another one by now. Passages that were deleted in
-        the meantime are left out.
+        """Put the vectors of passages into the `VectorStore` for a collection's active generation. Return False, and
+        put nothing, if that is another one by now. Passages that were deleted in the meantime are left out.
         """
         assert self._vectors is not None, "only a vector store is filled again"
         values = {**_values(task), "ids": uuid_array([passage.passage_id for passage in passages])}
@@ -492,8 +513,8 @@ class GenerationBuildStore:
 
     @shielded
     async def fail(self, tenant_id: str, operation_id: UUID, error: ResponsaError) -> None:
-        """End the operation with an error. A generation that was never complete becomes FAILED, and a job deletes its vectors; any other keeps its vectors and its former
-        state. Does nothing if the operation has ended.
+        """End the operation with an error. A generation that was never complete becomes FAILED, and a job deletes its
+        vectors; any other keeps its vectors and its former state. Does nothing if the operation has ended.
         """
         self._rounds.pop(operation_id, None)
         async with self._database.tenant(tenant_id) as connection:
@@ -505,8 +526,8 @@ class GenerationBuildStore:
 
     @shielded
     async def discard(self, tenant_id: str, generation_id: UUID) -> bool:
-        """Delete some of the vectors under this id if no generation keeps them, and return whether more may be left. The id 0 means vectors in the first table of
-        collections that keep no generation there.
+        """Delete some of the vectors under this id if no generation keeps them, and return whether more may be left.
+        The id 0 means vectors in the first table of collections that keep no generation there.
         """
         values = {"tenant": tenant_id, "generation": generation_id, "most": _MOST_DISCARDED}
         first = generation_id == FIRST_TABLE
@@ -540,23 +561,15 @@ def _by_version(
     task: GenerationTask, passages: Sequence[PassageVectors], versions: Mapping[UUID, Sequence[Any]]
 ) -> Mapping[IndexingAttempt, Sequence[PassageVectors]]:
     """versions: the document and the version of each passage."""
-    found: dict[IndexingAttempt, list[PassageVectors]] = {}
+    by_attempt: dict[IndexingAttempt, list[PassageVectors]] = {}
     generation = stored_generation(task.collection_id, task.generation_id)
     for passage in passages:
         document_id, version = versions[passage.passage_id]
         attempt = IndexingAttempt(
             task.tenant_id, task.collection_id, document_id, version, BUILT, task.embedding, generation
         )
-        found.setdefault(attempt, []).append(passage)
-    return found
-
-
-def _check_number(found: Sequence[Generation]) -> None:
-    """Raise Precondition if the collection can have no other generation."""
-    if len(found) >= MAX_GENERATIONS:
-        oldest = next(one for one in reversed(found) if one.state is not GenerationState.ACTIVE)
-        what = f"the collection has {len(found)} generations, the maximum; delete this or another one"
-        raise _not_allowed(oldest, what)
+        by_attempt.setdefault(attempt, []).append(passage)
+    return by_attempt
 
 
 def _values(task: GenerationTask) -> dict[str, object]:
@@ -570,10 +583,10 @@ def _values(task: GenerationTask) -> dict[str, object]:
     }
 
 
-def _not_allowed(found: Generation, remedy: str) -> Precondition:
-    name = names.generation(found.collection_id, found.number)
+def _not_allowed(generation: Generation, remedy: str) -> Precondition:
+    name = names.generation(generation.collection_id, generation.number)
     return Precondition(
         Reason.GENERATION_STATE,
-        f"{name} is {found.state.value}: {remedy}.",
-        {"generation": name, "state": found.state.value},
+        f"{name} is {generation.state.value}: {remedy}.",
+        {"generation": name, "state": generation.state.value},
     )

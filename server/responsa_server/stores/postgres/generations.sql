@@ -1,8 +1,14 @@
 -- Generations of collections of one tenant (role responsa_app, tenant set).
 
+-- name: counted_passages
+SELECT c.tenant_id, c.collection_id, (c.passages + coalesce((SELECT sum(o.passages) FROM responsa.subject_stat AS o
+    WHERE o.tenant_id = c.tenant_id AND o.collection_id = c.collection_id), 0))::bigint AS passages
+FROM responsa.collection_stat AS c
+
 -- name: generations
 -- The number of passages of the active generation is that of the passages that searches can find.
-SELECT g.collection_id, g.number, g.embedding, g.dimensions, g.state, g.passages_done, g.passages_total, g.create_time, g.update_time, g.activate_time
+SELECT g.collection_id, g.number, g.embedding, g.dimensions, g.state, g.passages_done, g.passages_total, g.create_time,
+    g.update_time, g.activate_time
 FROM responsa.collection_generation AS g
 WHERE g.tenant_id = %(tenant)s AND g.collection_id = ANY (%(collections)s) AND g.state <> 'active'
     AND (%(number)s::int IS NULL OR g.number = %(number)s)
@@ -11,10 +17,7 @@ SELECT c.id, c.generation, c.embedding, c.dimensions, 'active', coalesce(s.passa
     coalesce(g.create_time, c.create_time), coalesce(g.update_time, c.create_time), coalesce(g.activate_time, c.create_time)
 FROM responsa.collection AS c
 LEFT JOIN responsa.collection_generation AS g ON g.tenant_id = c.tenant_id AND g.collection_id = c.id AND g.number = c.generation
-LEFT JOIN (
-    SELECT c.tenant_id, c.collection_id, (c.passages + coalesce((SELECT sum(o.passages) FROM responsa.subject_stat AS o
-        WHERE o.tenant_id = c.tenant_id AND o.collection_id = c.collection_id), 0))::bigint AS passages
-    FROM responsa.collection_stat AS c) AS s ON s.tenant_id = c.tenant_id AND s.collection_id = c.id
+LEFT JOIN ({counted_passages}) AS s ON s.tenant_id = c.tenant_id AND s.collection_id = c.id
 WHERE c.tenant_id = %(tenant)s AND c.id = ANY (%(collections)s) AND (%(number)s::int IS NULL OR c.generation = %(number)s)
 ORDER BY 2 DESC;
 
@@ -41,7 +44,8 @@ ON CONFLICT (tenant_id, collection_id, number) DO NOTHING;
 DELETE FROM responsa.collection_generation WHERE tenant_id = %(tenant)s AND collection_id = %(collection)s AND state = 'failed';
 
 -- name: next_number
-UPDATE responsa.collection SET last_generation = last_generation + 1 WHERE tenant_id = %(tenant)s AND id = %(collection)s RETURNING last_generation;
+UPDATE responsa.collection SET last_generation = last_generation + 1
+    WHERE tenant_id = %(tenant)s AND id = %(collection)s RETURNING last_generation;
 
 -- name: insert_generation
 INSERT INTO responsa.collection_generation (tenant_id, collection_id, number, id, embedding, dimensions, state, activate)
@@ -55,11 +59,10 @@ RETURNING true;
 -- name: insert_operation
 -- The document_id of such an operation is its own id; see the table.
 INSERT INTO responsa.operation (id, tenant_id, user_id, document_id, version, stage, kind, collection_id, passages_done, passages_total)
-SELECT %(id)s, %(tenant)s, %(user)s, %(id)s, %(number)s, %(stage)s::text, 'reindex', %(collection)s, CASE %(stage)s::text WHEN 'done' THEN p.passages ELSE 0 END, p.passages
-FROM coalesce((SELECT s.passages FROM (
-    SELECT c.tenant_id, c.collection_id, (c.passages + coalesce((SELECT sum(o.passages) FROM responsa.subject_stat AS o
-        WHERE o.tenant_id = c.tenant_id AND o.collection_id = c.collection_id), 0))::bigint AS passages
-    FROM responsa.collection_stat AS c) AS s WHERE tenant_id = %(tenant)s AND collection_id = %(collection)s), 0) AS p (passages)
+SELECT %(id)s, %(tenant)s, %(user)s, %(id)s, %(number)s, %(stage)s::text, 'reindex', %(collection)s,
+    CASE %(stage)s::text WHEN 'done' THEN p.passages ELSE 0 END, p.passages
+FROM coalesce((SELECT s.passages FROM ({counted_passages}) AS s
+    WHERE tenant_id = %(tenant)s AND collection_id = %(collection)s), 0) AS p (passages)
 RETURNING *, EXISTS (SELECT FROM responsa.pause) AS paused;
 
 -- name: claim
@@ -79,7 +82,8 @@ WHERE tenant_id = %(tenant)s AND collection_id = %(collection)s AND number = %(n
 WITH counted AS (
     SELECT count(*) AS total, count(*) FILTER (WHERE CASE WHEN %(generation)s::uuid IS NULL
             THEN EXISTS (SELECT FROM responsa.passage_vector AS v WHERE v.passage_id = p.id)
-            ELSE EXISTS (SELECT FROM responsa.generation_vector AS v WHERE v.passage_id = p.id AND v.generation_id = %(generation)s) END) AS done
+            ELSE EXISTS (SELECT FROM responsa.generation_vector AS v
+                WHERE v.passage_id = p.id AND v.generation_id = %(generation)s) END) AS done
     FROM responsa.passage AS p
     WHERE p.tenant_id = %(tenant)s AND p.collection_id = %(collection)s AND p.live
 ), generation AS (
@@ -87,22 +91,22 @@ WITH counted AS (
     FROM counted AS c
     WHERE g.tenant_id = %(tenant)s AND g.collection_id = %(collection)s AND g.number = %(number)s
 )
-UPDATE responsa.operation AS o SET passages_done = c.done, passages_total = c.total FROM counted AS c WHERE o.tenant_id = %(tenant)s AND o.id = %(id)s
+UPDATE responsa.operation AS o SET passages_done = c.done, passages_total = c.total FROM counted AS c
+    WHERE o.tenant_id = %(tenant)s AND o.id = %(id)s
 RETURNING o.passages_done;
 
 -- name: total_passages
--- At the beginning of a later attempt, which goes on with the counts: the number of passages may have changed meanwhile. The rate is measured from the same time as before.
+-- At the beginning of a later attempt, which goes on with the counts: the number of passages may have changed
+-- meanwhile. The rate is measured from the same time as before.
 WITH counted AS (
-    SELECT s.passages FROM (
-    SELECT c.tenant_id, c.collection_id, (c.passages + coalesce((SELECT sum(o.passages) FROM responsa.subject_stat AS o
-        WHERE o.tenant_id = c.tenant_id AND o.collection_id = c.collection_id), 0))::bigint AS passages
-    FROM responsa.collection_stat AS c) AS s WHERE tenant_id = %(tenant)s AND collection_id = %(collection)s
+    SELECT s.passages FROM ({counted_passages}) AS s WHERE tenant_id = %(tenant)s AND collection_id = %(collection)s
 ), generation AS (
     UPDATE responsa.collection_generation AS g SET passages_done = least(g.passages_done, c.passages), passages_total = c.passages
     FROM counted AS c
     WHERE g.tenant_id = %(tenant)s AND g.collection_id = %(collection)s AND g.number = %(number)s
 )
-UPDATE responsa.operation AS o SET passages_done = least(o.passages_done, c.passages), passages_total = c.passages, stage_time = %(rate_time)s
+UPDATE responsa.operation AS o
+    SET passages_done = least(o.passages_done, c.passages), passages_total = c.passages, stage_time = %(rate_time)s
 FROM counted AS c WHERE o.tenant_id = %(tenant)s AND o.id = %(id)s
 RETURNING o.passages_done;
 
@@ -130,13 +134,16 @@ ORDER BY p.id LIMIT %(limit)s;
 SELECT clock_timestamp();
 
 -- name: changed
-SELECT FROM responsa.document WHERE tenant_id = %(tenant)s AND collection_id = %(collection)s AND update_time >= %(since)s AND version > 0 LIMIT 1;
+SELECT FROM responsa.document
+    WHERE tenant_id = %(tenant)s AND collection_id = %(collection)s AND update_time >= %(since)s AND version > 0 LIMIT 1;
 
 -- name: unembedded
 -- The header of a table: see `before` in passages.sql.
-SELECT p.id, p.document_id, p.version, p.title, p.uri, p.byte_start, p.byte_end, p.text, p.headings, p.language, p.ordinal = 0, coalesce(v.media_type, ''),
+SELECT p.id, p.document_id, p.version, p.title, p.uri, p.byte_start, p.byte_end, p.text, p.headings, p.language,
+    p.ordinal = 0, coalesce(v.media_type, ''),
     CASE WHEN (p.places -> 0 ->> 1)::int < p.byte_start
-    THEN substring(coalesce(v.canonical, v.original) FROM (p.places -> 0 ->> 0)::int + 1 FOR (p.places -> 0 ->> 1)::int - (p.places -> 0 ->> 0)::int)
+    THEN substring(coalesce(v.canonical, v.original) FROM (p.places -> 0 ->> 0)::int + 1 FOR
+        (p.places -> 0 ->> 1)::int - (p.places -> 0 ->> 0)::int)
         || '\x0a'::bytea
     END
 FROM responsa.passage AS p
@@ -152,7 +159,8 @@ SELECT id, embedding, generation_id FROM responsa.collection WHERE tenant_id = %
 SELECT v.passage_id, v.kind, v.byte_start, v.byte_end
 FROM responsa.collection AS c
 CROSS JOIN LATERAL (
-    SELECT passage_id, ordinal, kind, byte_start, byte_end FROM responsa.passage_vector WHERE c.generation_id IS NULL AND passage_id = ANY (%(ids)s::uuid[])
+    SELECT passage_id, ordinal, kind, byte_start, byte_end FROM responsa.passage_vector
+        WHERE c.generation_id IS NULL AND passage_id = ANY (%(ids)s::uuid[])
     UNION ALL
     SELECT passage_id, ordinal, kind, byte_start, byte_end FROM responsa.generation_vector
     WHERE generation_id = c.generation_id AND passage_id = ANY (%(ids)s::uuid[])
@@ -162,7 +170,8 @@ ORDER BY v.passage_id, v.ordinal;
 
 -- name: hold_passages
 -- These passages cannot be deleted until this transaction ends.
-SELECT id, document_id, version FROM responsa.passage WHERE tenant_id = %(tenant)s AND id = ANY (%(ids)s::uuid[]) AND live ORDER BY id FOR KEY SHARE;
+SELECT id, document_id, version FROM responsa.passage
+    WHERE tenant_id = %(tenant)s AND id = ANY (%(ids)s::uuid[]) AND live ORDER BY id FOR KEY SHARE;
 
 -- name: hold_collection
 -- It cannot be deleted until this transaction ends.
@@ -176,20 +185,20 @@ WHERE tenant_id = %(tenant)s AND id = %(collection)s AND generation_id IS NOT DI
 -- name: progress
 -- stage_time is the time at which the first passage would have been begun at the measured rate.
 WITH generation AS (
-    UPDATE responsa.collection_generation SET passages_done = least(passages_done + %(count)s, passages_total), update_time = clock_timestamp()
+    UPDATE responsa.collection_generation
+        SET passages_done = least(passages_done + %(count)s, passages_total), update_time = clock_timestamp()
     WHERE tenant_id = %(tenant)s AND collection_id = %(collection)s AND number = %(number)s
 )
 UPDATE responsa.operation SET passages_done = least(passages_done + %(count)s, passages_total), update_time = clock_timestamp(),
-    stage_time = clock_timestamp() - make_interval(secs => %(seconds)s) * ((passages_done + %(count)s)::float8 / greatest(passages_done + %(count)s - %(since)s, 1))
+    stage_time = clock_timestamp() - make_interval(secs => %(seconds)s) *
+        ((passages_done + %(count)s)::float8 / greatest(passages_done + %(count)s - %(since)s, 1))
 WHERE tenant_id = %(tenant)s AND id = %(id)s;
 
 -- name: retire_active
 -- It has vectors of all passages until now.
-UPDATE responsa.collection_generation AS g SET state = 'retired', update_time = clock_timestamp(), passages_done = s.passages, passages_total = s.passages
-FROM (
-    SELECT c.tenant_id, c.collection_id, (c.passages + coalesce((SELECT sum(o.passages) FROM responsa.subject_stat AS o
-        WHERE o.tenant_id = c.tenant_id AND o.collection_id = c.collection_id), 0))::bigint AS passages
-    FROM responsa.collection_stat AS c) AS s
+UPDATE responsa.collection_generation AS g
+    SET state = 'retired', update_time = clock_timestamp(), passages_done = s.passages, passages_total = s.passages
+FROM ({counted_passages}) AS s
 WHERE g.tenant_id = %(tenant)s AND g.collection_id = %(collection)s AND g.state = 'active'
     AND s.tenant_id = g.tenant_id AND s.collection_id = g.collection_id;
 
@@ -197,10 +206,7 @@ WHERE g.tenant_id = %(tenant)s AND g.collection_id = %(collection)s AND g.state 
 UPDATE responsa.collection_generation AS g SET state = CASE WHEN g.activate THEN 'active' ELSE 'ready' END, complete = true, former = NULL,
     update_time = clock_timestamp(), activate_time = CASE WHEN g.activate THEN clock_timestamp() ELSE g.activate_time END,
     passages_done = s.passages, passages_total = s.passages
-FROM (
-    SELECT c.tenant_id, c.collection_id, (c.passages + coalesce((SELECT sum(o.passages) FROM responsa.subject_stat AS o
-        WHERE o.tenant_id = c.tenant_id AND o.collection_id = c.collection_id), 0))::bigint AS passages
-    FROM responsa.collection_stat AS c) AS s
+FROM ({counted_passages}) AS s
 WHERE g.tenant_id = %(tenant)s AND g.collection_id = %(collection)s AND g.number = %(number)s
     AND s.tenant_id = g.tenant_id AND s.collection_id = g.collection_id;
 
@@ -213,10 +219,7 @@ WHERE c.tenant_id = %(tenant)s AND c.id = %(collection)s
 
 -- name: end_operation
 UPDATE responsa.operation SET stage = 'done', passages_done = s.passages, passages_total = s.passages, update_time = clock_timestamp()
-FROM (
-    SELECT c.tenant_id, c.collection_id, (c.passages + coalesce((SELECT sum(o.passages) FROM responsa.subject_stat AS o
-        WHERE o.tenant_id = c.tenant_id AND o.collection_id = c.collection_id), 0))::bigint AS passages
-    FROM responsa.collection_stat AS c) AS s
+FROM ({counted_passages}) AS s
 WHERE operation.tenant_id = %(tenant)s AND operation.id = %(id)s AND s.tenant_id = operation.tenant_id AND s.collection_id = %(collection)s;
 
 -- name: building
@@ -240,7 +243,8 @@ RETURNING id;
 -- As a `VectorStore` names them; likewise in the next statement.
 SELECT c.id FROM responsa.collection AS c
 WHERE c.tenant_id = %(tenant)s AND c.generation_id IS NOT NULL
-    AND NOT EXISTS (SELECT FROM responsa.collection_generation AS g WHERE g.tenant_id = c.tenant_id AND g.collection_id = c.id AND g.id IS NULL);
+    AND NOT EXISTS (SELECT FROM responsa.collection_generation AS g
+        WHERE g.tenant_id = c.tenant_id AND g.collection_id = c.id AND g.id IS NULL);
 
 -- name: discarded
 SELECT %(generation)s::uuid::text
@@ -253,12 +257,14 @@ DELETE FROM responsa.passage_vector WHERE ctid = ANY (ARRAY(
     SELECT v.ctid FROM responsa.passage_vector AS v
     JOIN responsa.collection AS c ON c.tenant_id = v.tenant_id AND c.id = v.collection_id
     WHERE v.tenant_id = %(tenant)s AND c.generation_id IS NOT NULL
-        AND NOT EXISTS (SELECT FROM responsa.collection_generation AS g WHERE g.tenant_id = c.tenant_id AND g.collection_id = c.id AND g.id IS NULL)
+        AND NOT EXISTS (SELECT FROM responsa.collection_generation AS g
+            WHERE g.tenant_id = c.tenant_id AND g.collection_id = c.id AND g.id IS NULL)
     LIMIT %(most)s));
 
 -- name: discard_vectors
 DELETE FROM responsa.generation_vector WHERE ctid = ANY (ARRAY(
     SELECT ctid FROM responsa.generation_vector WHERE tenant_id = %(tenant)s AND generation_id = %(generation)s
         AND NOT EXISTS (SELECT FROM responsa.collection WHERE tenant_id = %(tenant)s AND generation_id = %(generation)s)
-        AND NOT EXISTS (SELECT FROM responsa.collection_generation WHERE tenant_id = %(tenant)s AND id = %(generation)s AND state <> 'failed')
+        AND NOT EXISTS (SELECT FROM responsa.collection_generation
+            WHERE tenant_id = %(tenant)s AND id = %(generation)s AND state <> 'failed')
     LIMIT %(most)s));

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Final
@@ -21,6 +21,7 @@ from responsa_server.domain.people import (
     EndedCredential,
     FoundKey,
     FoundSession,
+    NewKey,
     Origin,
     Principal,
     Role,
@@ -59,7 +60,9 @@ class _EndsBefore(Exception):
 
 
 class PostgresIdentityStore:
-    """The store of identities. Each method runs in one transaction, which also writes the method's audit event. The store receives only the SHA-256 digests of secrets, 32 bytes each. All methods raise Unavailable if the store cannot be reached. A method that has begun runs to its end even if the caller is cancelled."""
+    """The store of identities. Each method runs in one transaction, which also writes the method's audit event. The
+    store receives only the SHA-256 digests of secrets, 32 bytes each. All methods raise Unavailable if the store cannot
+    be reached. A method that has begun runs to its end even if the caller is cancelled."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -89,7 +92,7 @@ class PostgresIdentityStore:
             agent,
         ) = row
         narrowed = role != users
-        who = Principal(
+        principal = Principal(
             tenant_id,
             user_id,
             Role(role),
@@ -101,11 +104,12 @@ class PostgresIdentityStore:
             limited_as=Role(users) if widget else None,
             agent=agent,
         )
-        return FoundKey(key_id, who, expired, revoked, disabled, suspended)
+        return FoundKey(key_id, principal, expired, revoked, disabled, suspended)
 
     @shielded
     async def unread_by_widgets(self, keys: Collection[UUID]) -> Mapping[UUID, int]:
-        """How many collections the users of these keys of widgets read, and the keys do not, across all tenants; see `ApiKey`. Other keys are left out."""
+        """How many collections the users of these keys of widgets read, and the keys do not, across all tenants; see
+        `ApiKey`. Other keys are left out."""
         async with self._database.no_tenant() as connection:
             rows = await (
                 await connection.execute(self._queries["unread_by_widgets"], {"keys": uuid_array(keys)})
@@ -142,8 +146,9 @@ class PostgresIdentityStore:
 
     @shielded
     async def changed(self, callers: Collection[Principal]) -> Collection[UUID]:
-        """Find the users, API keys and sessions of these callers, across all tenants, that may no longer make calls, or not as these callers: the user has another role,
-        is an owner of the installation now or no longer, or the service may no longer act on behalf of the user.
+        """Find the users, API keys and sessions of these callers, across all tenants, that may no longer make calls, or
+        not as these callers: the user has another role, is an owner of the installation now or no longer, or the
+        service may no longer act on behalf of the user.
         """
         # Another role of the user changes nothing for a caller whom a key keeps below it.
         users = {
@@ -206,26 +211,27 @@ class PostgresIdentityStore:
         return None if row is None else user_of(row)
 
     @shielded
-    async def add_code(self, who: Principal, digest: bytes, seconds: float) -> datetime:
-        """Store a session code that is valid for `seconds`, and return the time when the code expires. A code that is made in a session ends with this session, and is
-        as recent as its sign-in.
+    async def add_code(self, caller: Principal, digest: bytes, seconds: float) -> datetime:
+        """Store a session code that is valid for `seconds`, and return the time when the code expires. A code that is
+        made in a session ends with this session, and is as recent as its sign-in.
 
-        The call also deletes the tenant's expired codes and sessions. Raises Unauthenticated (CREDENTIAL_EXPIRED) if the caller's session has just ended.
+        The call also deletes the tenant's expired codes and sessions. Raises Unauthenticated (CREDENTIAL_EXPIRED) if
+        the caller's session has just ended.
         """
         values = {
-            "tenant_id": who.tenant_id,
-            "user_id": who.user_id,
-            "key_id": who.key_id,
-            "session_id": who.session_id,
+            "tenant_id": caller.tenant_id,
+            "user_id": caller.user_id,
+            "key_id": caller.key_id,
+            "session_id": caller.session_id,
             "digest": digest,
             "seconds": seconds,
         }
-        async with self._database.tenant(who.tenant_id) as connection:
+        async with self._database.tenant(caller.tenant_id) as connection:
             await connection.execute(self._queries["drop_expired_codes"], values)
             await connection.execute(self._queries["drop_expired_sessions"], values)
             row = await self._one(connection, "add_code", values)
         if row is None:
-            raise expired_credential(who.credential)
+            raise expired_credential(caller.credential)
         return row[0]
 
     @shielded
@@ -234,9 +240,10 @@ class PostgresIdentityStore:
     ) -> datetime | None:
         """Use up a code and create a session, in one transaction.
 
-        code, token: the digests of the code and of the new session's token. present: the caller whose session the new one may not replace, unless both are the
-        same user. Return the time when the session expires. If the code is unknown, used or expired, was made in a session that has ended, or the user may not sign in, create no session and return None. Raises AlreadyExists
-        for a code of another user than `present`; the code stays valid.
+        code, token: the digests of the code and of the new session's token. present: the caller whose session the new
+        one may not replace, unless both are the same user. Return the time when the session expires. If the code is
+        unknown, used or expired, was made in a session that has ended, or the user may not sign in, create no session
+        and return None. Raises AlreadyExists for a code of another user than `present`; the code stays valid.
         """
         async with self._database.no_tenant() as connection:
             row = await self._one(connection, "use_code", {"digest": code})
@@ -262,10 +269,10 @@ class PostgresIdentityStore:
     @shielded
     async def end_session(self, digest: bytes, origin: Origin) -> UUID | None:
         """End a session, if it exists. Return its id, or None."""
-        found = await self.find_session(digest)
-        if found is None:
+        session = await self.find_session(digest)
+        if session is None:
             return None
-        tenant_id = found.principal.tenant_id
+        tenant_id = session.principal.tenant_id
         origin.log_tenant(tenant_id)
         async with self._database.tenant(tenant_id) as connection:
             values = {"tenant_id": tenant_id, "digest": digest}
@@ -274,7 +281,7 @@ class PostgresIdentityStore:
                 name, user = names.session(row[0]), names.user(row[1])
                 event = AuditEvent.of_origin(origin, tenant_id, user, "session.end", name)
                 await self._audit.write(connection, event)
-        return found.principal.session_id
+        return session.principal.session_id
 
     @shielded
     async def add_key(
@@ -289,20 +296,24 @@ class PostgresIdentityStore:
     ) -> ApiKey | None:
         """Store a key and return it; the database sets create_time. Return None if expire_time is not in the future.
 
-        most: the maximum number of the user's keys that are neither revoked nor expired, the new one included; 0 for no limit. Raises Exhausted (LIMIT_REACHED).
+        most: the maximum number of the user's keys that are neither revoked nor expired, the new one included; 0 for no
+        limit. Raises Exhausted (LIMIT_REACHED).
 
-        A key with a parent expires no later than its parent; without an expire_time, it expires with its parent. Raises InvalidRequest for a later time, and
-        Unauthenticated (CREDENTIAL_REVOKED, CREDENTIAL_EXPIRED) if the parent has been revoked or has expired.
+        A key with a parent expires no later than its parent; without an expire_time, it expires with its parent. Raises
+        InvalidRequest for a later time, and Unauthenticated (CREDENTIAL_REVOKED, CREDENTIAL_EXPIRED) if the parent has
+        been revoked or has expired.
 
-        for_service_by: the administrator who creates the key of a service; None if the user creates it. Raises NotFound if the user does not exist, InvalidRequest if the user is not a service,
-        NotPermitted (ROLE_REQUIRED) if the user is an owner of the installation and the administrator is not.
+        for_service_by: the administrator who creates the key of a service; None if the user creates it. Raises NotFound
+        if the user does not exist, InvalidRequest if the user is not a service, NotPermitted (ROLE_REQUIRED) if the
+        user is an owner of the installation and the administrator is not.
 
-        session_id: the session in which the user creates the key; None for a key of a service, and without a session. A session that ends at the same moment either ends before, and the key is
-        not stored, or after. Raises Unauthenticated (CREDENTIAL_UNKNOWN) if it has ended.
+        session_id: the session in which the user creates the key; None for a key of a service, and without a session. A
+        session that ends at the same moment either ends before, and the key is not stored, or after. Raises
+        Unauthenticated (CREDENTIAL_UNKNOWN) if it has ended.
 
-        If the maker has already used this request_id with the same user, display_name, expire_time, role, widget and agent, return the earlier key
-        in its current state, and store and audit nothing. Raises AlreadyExists (REQUEST_ID_REUSED) if one of them
-        differs.
+        If the maker has already used this request_id with the same user, display_name, expire_time, role, widget and
+        agent, return the earlier key in its current state, and store and audit nothing. Raises AlreadyExists
+        (REQUEST_ID_REUSED) if one of them differs.
         """
         try:
             return await self._add_key(key, digest, audit, request_id, most, for_service_by, session_id)
@@ -321,13 +332,13 @@ class PostgresIdentityStore:
     ) -> ApiKey:
         values = {**asdict(key), "digest": digest}
         ends = "" if key.expire_time is None else key.expire_time.isoformat()
-        body = {"display_name": key.display_name, "expire_time": ends}
-        if key.role is not None:
-            body["role"] = key.role.value
-        if key.widget:
-            body["widget"] = "true"
-        if key.agent:
-            body["agent"] = key.agent
+        chosen = {field.name: getattr(key, field.name) for field in fields(NewKey)}
+        body = {
+            name: str(value).lower() if value is True else str(value)
+            for name, value in chosen.items()
+            if value
+        }
+        body |= {"display_name": key.display_name, "expire_time": ends}
         maker: Maker = key
         async with self._database.tenant(key.tenant_id) as connection:
             if for_service_by is not None:
@@ -336,9 +347,9 @@ class PostgresIdentityStore:
             earlier = await self._requests.claim(connection, maker, request_id, "api_key", body)
             if earlier is not None:
                 found = {**values, "id": names.parse_uuid("apiKeys", earlier)}
-                row = await self._one(connection, "find_own_key", found)
+                row = await one_row(connection, self._queries["find_own_key"], found)
                 assert row is not None  # keys may be revoked, but are never deleted
-                return _key(row)
+                return build(ApiKey, row)
             if most:
                 # Of two calls of one user, the second waits for the first, and then counts its key.
                 await connection.execute(self._queries["lock_keys_of_user"], values)
@@ -350,17 +361,17 @@ class PostgresIdentityStore:
                 if await self._one(connection, "hold_session", held) is None:
                     raise ended_session()
             values["expire_time"] = await self._bounded(connection, key)
-            row = await self._one(connection, "add_key", values)
+            row = await one_row(connection, self._queries["add_key"], values)
             if row is None:
                 raise _EndsBefore  # this also rolls back the claim of the request_id
             await self._audit.write(connection, audit)
             await self._requests.record(connection, maker, request_id, names.api_key(key.id))
-        return _key(row)
+        return build(ApiKey, row)
 
     @shielded
-    async def list_keys(self, who: Principal, query: ListQuery) -> Page[ApiKey]:
-        values = {"tenant_id": who.tenant_id, "user_id": who.user_id}
-        async with self._database.tenant(who.tenant_id) as connection:
+    async def list_keys(self, caller: Principal, query: ListQuery) -> Page[ApiKey]:
+        values = {"tenant_id": caller.tenant_id, "user_id": caller.user_id}
+        async with self._database.tenant(caller.tenant_id) as connection:
             statement = self._queries["list_keys"]
             return await _KEYS.read(connection, statement, query, values, partial(build, ApiKey))
 
@@ -378,32 +389,35 @@ class PostgresIdentityStore:
         tenant_id: str,
         owner: UUID | None,
         key_id: UUID,
-        audit: Callable[[ApiKey], AuditEvent],
+        audit: Callable[[UUID, UUID], AuditEvent],
         *,
         by_owner: bool = False,
-    ) -> Sequence[ApiKey]:
-        """Revoke a key and, at any depth, the keys that were created with it. owner: the user to whom the key must belong; None for any user of the tenant.
-        audit: makes the audit event for the id of a revoked key. by_owner: whether an owner of the installation revokes it.
+    ) -> tuple[ApiKey, Sequence[UUID]] | None:
+        """Revoke a key and, at any depth, the keys that were created with it. owner: the user to whom the key must
+        belong; None for any user of the tenant.
+        audit: makes the audit event for the ids of a revoked key and of its user. by_owner: whether an owner of the
+        installation revokes it.
 
-        Return the key, and after it the other keys that this call revoked. Keys that are revoked already are neither changed nor audited. Return nothing if
-        there is no such key. Raises NotPermitted (ROLE_REQUIRED) for any user's key if it is the key of an owner of the installation, and not by_owner.
+        Return the key, and the ids of the other keys that this call revoked. Keys that are revoked already are neither
+        changed nor audited. Return None if there is no such key. Raises NotPermitted (ROLE_REQUIRED) for any user's key
+        if it is the key of an owner of the installation, and not by_owner.
         """
         values = {"tenant_id": tenant_id, "owner": owner, "id": key_id}
         async with self._database.locking(tenant_id) as connection:
-            row = await self._one(connection, "lock_key", values)
+            row = await one_row(connection, self._queries["lock_key"], values)
             if row is None:
-                return ()
-            key = _key(row)
+                return None
+            key = build(ApiKey, row)
             if owner is None:
                 await check_ownership(connection, tenant_id, key.user_id, by_owner=by_owner)
             if key.revoke_time is not None:
-                return (key,)
-            row = await self._one(connection, "revoke_key", values)
+                return key, ()
+            row = await one_row(connection, self._queries["revoke_key"], values)
             assert row is not None
-            revoked = [_key(one) for one in [row, *await revoke_children(connection, tenant_id, [key_id])]]
-            for one in revoked:
-                await self._audit.write(connection, audit(one))
-        return revoked
+            children = await revoke_children(connection, tenant_id, [key_id])
+            for revoked in (key_id, *children):
+                await self._audit.write(connection, audit(revoked, key.user_id))
+        return build(ApiKey, row), children
 
     @shielded
     async def add_tenant(self, tenant_id: str, display_name: str, audit: AuditEvent) -> bool:
@@ -418,8 +432,9 @@ class PostgresIdentityStore:
 
     @shielded
     async def add_user(self, user: User, audit: AuditEvent) -> User | None:
-        """Store a user; the database sets create_time. The first administrator of the home tenant becomes the owner of the installation. Return None if another user of
-        the tenant has the e-mail address. Raises NotFound for an unknown tenant.
+        """Store a user; the database sets create_time. The first administrator of the home tenant becomes the owner of
+        the installation. Return None if another user of the tenant has the e-mail address. Raises NotFound for an
+        unknown tenant.
         """
         values = {**asdict(user), "first": True}
         async with self._database.tenant(user.tenant_id) as connection:
@@ -440,7 +455,8 @@ class PostgresIdentityStore:
 
     @shielded
     async def give_ownership(self, tenant_id: str, user_id: UUID, audit: AuditEvent) -> User | None:
-        """Make an active administrator of the home tenant an owner. Return None, and change and audit nothing, if there is no such administrator, or the user is an owner already."""
+        """Make an active administrator of the home tenant an owner. Return None, and change and audit nothing, if there
+        is no such administrator, or the user is an owner already."""
         values = {"tenant_id": tenant_id, "user_id": user_id}
         async with self._database.tenant(tenant_id) as connection:
             row = await one_row(connection, self._queries["give_ownership"], values)
@@ -475,7 +491,10 @@ class PostgresIdentityStore:
             raise InvalidRequest.of_field(
                 "api_key.expire_time",
                 "timestamp.lte_parent",
-                f"must not be later than {latest.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}, when the key of this call expires; leave it unset for the same time",
+                (
+                    f"must not be later than {latest.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}, when the key of "
+                    "this call expires; leave it unset for the same time"
+                ),
             )
         return key.expire_time
 
@@ -485,7 +504,7 @@ class PostgresIdentityStore:
 
 def _session(row: Row, credential: str) -> FoundSession:
     session_id, tenant_id, user_id, role, key_id, expired, disabled, owner, suspended, narrowed = row
-    who = Principal(
+    principal = Principal(
         tenant_id,
         user_id,
         Role(role),
@@ -495,15 +514,4 @@ def _session(row: Row, credential: str) -> FoundSession:
         owner=owner and not narrowed,
         narrowed=narrowed,
     )
-    return FoundSession(who, expired, disabled, suspended)
-
-
-def _key(row: Row) -> ApiKey:
-    *others, role, widget, agent, unread = row
-    return ApiKey(
-        *others,
-        role=None if role is None else Role(role),
-        widget=widget,
-        agent=agent,
-        unread_collections=unread,
-    )
+    return FoundSession(principal, expired, disabled, suspended)

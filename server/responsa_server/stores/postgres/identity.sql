@@ -3,7 +3,8 @@ SELECT f.id, f.tenant_id, f.user_id, f.role, f.expired, f.revoked, f.disabled, s
 FROM responsa.find_caller_of_key(%(digest)s) AS f CROSS JOIN LATERAL responsa.standing_of(f.user_id) AS s
 
 -- name: unread_by_widgets
-SELECT f.id, f.unread FROM (SELECT k.id, responsa.unread_by_widget(k.id) AS unread FROM unnest(%(keys)s::uuid[]) AS k (id)) AS f WHERE f.unread IS NOT NULL
+SELECT f.id, f.unread
+    FROM (SELECT k.id, responsa.unread_by_widget(k.id) AS unread FROM unnest(%(keys)s::uuid[]) AS k (id)) AS f WHERE f.unread IS NOT NULL
 
 -- name: find_session
 SELECT f.id, f.tenant_id, f.user_id, f.role, f.api_key_id, f.expired, f.disabled, s.owner, s.suspended, f.role <> s.role
@@ -20,7 +21,8 @@ UNION ALL
 SELECT s.user_id, false, false, true FROM responsa.standing(%(users)s::uuid[]) AS s WHERE s.suspended
 
 -- name: find_changed
-SELECT id FROM responsa.changed_callers(%(users)s::uuid[], %(roles)s::text[], %(owners)s::boolean[], %(keys)s::uuid[], %(sessions)s::uuid[]) AS changed (id)
+SELECT id FROM responsa.changed_callers(%(users)s::uuid[], %(roles)s::text[], %(owners)s::boolean[], %(keys)s::uuid[],
+    %(sessions)s::uuid[]) AS changed (id)
 UNION ALL
 SELECT pair.user_id FROM unnest(%(services)s::uuid[], %(served)s::uuid[]) AS pair (service_id, user_id)
 WHERE NOT EXISTS (
@@ -36,8 +38,12 @@ SELECT service_id, user_id FROM responsa.granted(%(services)s::uuid[], %(users)s
 -- name: use_code
 SELECT tenant_id, user_id, api_key_id, expired, sign_in_time FROM responsa.take_sign_in_code(%(digest)s)
 
+-- name: user_columns
+id, tenant_id, display_name, email, role, create_time, coalesce(update_time, create_time) AS update_time,
+    disable_time, revision, owner, subject, last_sign_in_time
+
 -- name: find_user
-SELECT id, tenant_id, display_name, email, role, create_time, coalesce(update_time, create_time) AS update_time, disable_time, revision, owner, subject, last_sign_in_time FROM responsa.app_user WHERE tenant_id = %(tenant_id)s AND id = %(user_id)s
+SELECT {user_columns} FROM responsa.app_user WHERE tenant_id = %(tenant_id)s AND id = %(user_id)s
 
 -- name: drop_expired_codes
 DELETE FROM responsa.session_code WHERE tenant_id = %(tenant_id)s AND expire_time <= now()
@@ -48,7 +54,8 @@ DELETE FROM responsa.session WHERE tenant_id = %(tenant_id)s AND expire_time <= 
 -- name: add_code
 INSERT INTO responsa.session_code (code_sha256, tenant_id, user_id, api_key_id, session_id, expire_time)
 SELECT %(digest)s, %(tenant_id)s, %(user_id)s, %(key_id)s, %(session_id)s, now() + make_interval(secs => %(seconds)s)
-WHERE %(session_id)s::uuid IS NULL OR EXISTS (SELECT FROM responsa.session WHERE tenant_id = %(tenant_id)s AND id = %(session_id)s::uuid FOR KEY SHARE)
+WHERE %(session_id)s::uuid IS NULL OR EXISTS (SELECT FROM responsa.session
+    WHERE tenant_id = %(tenant_id)s AND id = %(session_id)s::uuid FOR KEY SHARE)
 RETURNING expire_time
 
 -- name: end_session
@@ -62,14 +69,17 @@ WHERE tenant_id = %(tenant_id)s AND id = (
     WHERE s.tenant_id = %(tenant_id)s AND s.id = %(session_id)s AND s.last_use_time < now() - interval '1 minute'
     FOR NO KEY UPDATE SKIP LOCKED)
 
+-- name: key_columns
+id, tenant_id, user_id, display_name, prefix, create_time, expire_time, revoke_time, parent_id, role, widget, agent,
+    coalesce(responsa.unread_by_widget(id), 0) AS unread_collections
+
 -- name: add_key
 INSERT INTO responsa.api_key (id, tenant_id, user_id, display_name, prefix, secret_sha256, expire_time, parent_id, role, widget, agent)
 SELECT %(id)s, %(tenant_id)s, %(user_id)s, %(display_name)s, %(prefix)s, %(digest)s, %(expire_time)s::timestamptz, %(parent_id)s,
     coalesce(%(role)s::text, (SELECT p.role FROM responsa.api_key AS p WHERE p.tenant_id = %(tenant_id)s AND p.id = %(parent_id)s)),
     %(widget)s, %(agent)s
 WHERE %(expire_time)s::timestamptz IS NULL OR %(expire_time)s::timestamptz > now()
-RETURNING id, tenant_id, user_id, display_name, prefix, create_time, expire_time, revoke_time, parent_id, role, widget, agent,
-    coalesce(responsa.unread_by_widget(id), 0) AS unread_collections
+RETURNING {key_columns}
 
 -- name: lock_keys_of_user
 SELECT pg_advisory_xact_lock(hashtextextended('responsa.api_keys ' || %(user_id)s::text, 0))
@@ -89,30 +99,26 @@ FOR SHARE
 SELECT 1 FROM responsa.session WHERE tenant_id = %(tenant_id)s AND user_id = %(user_id)s AND id = %(session_id)s FOR KEY SHARE
 
 -- name: find_own_key
-SELECT id, tenant_id, user_id, display_name, prefix, create_time, expire_time, revoke_time, parent_id, role, widget, agent,
-    coalesce(responsa.unread_by_widget(id), 0) AS unread_collections
+SELECT {key_columns}
 FROM responsa.api_key
 WHERE tenant_id = %(tenant_id)s AND user_id = %(user_id)s AND id = %(id)s
 
 -- name: list_keys
-SELECT k.id, k.tenant_id, k.user_id, k.display_name, k.prefix, k.create_time, k.expire_time, k.revoke_time, k.parent_id, k.role, k.widget, k.agent,
-    coalesce(responsa.unread_by_widget(k.id), 0) AS unread_collections
+SELECT {key_columns}
 FROM responsa.api_key AS k
 WHERE k.tenant_id = %(tenant_id)s AND k.user_id = %(user_id)s AND {where}
 ORDER BY {order}
 LIMIT %(limit)s
 
 -- name: list_tenant_keys
-SELECT k.id, k.tenant_id, k.user_id, k.display_name, k.prefix, k.create_time, k.expire_time, k.revoke_time, k.parent_id, k.role, k.widget, k.agent,
-    coalesce(responsa.unread_by_widget(k.id), 0) AS unread_collections
+SELECT {key_columns}
 FROM responsa.api_key AS k
 WHERE k.tenant_id = %(tenant_id)s AND {where}
 ORDER BY {order}
 LIMIT %(limit)s
 
 -- name: lock_key
-SELECT id, tenant_id, user_id, display_name, prefix, create_time, expire_time, revoke_time, parent_id, role, widget, agent,
-    coalesce(responsa.unread_by_widget(id), 0) AS unread_collections
+SELECT {key_columns}
 FROM responsa.api_key
 WHERE tenant_id = %(tenant_id)s AND id = %(id)s AND (%(owner)s::uuid IS NULL OR user_id = %(owner)s)
 FOR NO KEY UPDATE
@@ -120,8 +126,7 @@ FOR NO KEY UPDATE
 -- name: revoke_key
 UPDATE responsa.api_key SET revoke_time = now()
 WHERE tenant_id = %(tenant_id)s AND id = %(id)s
-RETURNING id, tenant_id, user_id, display_name, prefix, create_time, expire_time, revoke_time, parent_id, role, widget, agent,
-    coalesce(responsa.unread_by_widget(id), 0) AS unread_collections
+RETURNING {key_columns}
 
 -- name: add_tenant
 INSERT INTO responsa.tenant (id, display_name, home)
@@ -138,7 +143,7 @@ VALUES (%(id)s, %(tenant_id)s, %(display_name)s, %(email)s, %(role)s, %(first)s 
     AND EXISTS (SELECT FROM responsa.tenant AS t WHERE t.id = %(tenant_id)s AND t.home)
     AND NOT EXISTS (SELECT FROM responsa.app_user AS o WHERE o.tenant_id = %(tenant_id)s AND o.owner))
 ON CONFLICT (tenant_id, email) WHERE email <> '' DO NOTHING
-RETURNING id, tenant_id, display_name, email, role, create_time, coalesce(update_time, create_time) AS update_time, disable_time, revision, owner, subject, last_sign_in_time
+RETURNING {user_columns}
 
 -- name: owner_with_key
 -- The active owner without an e-mail address who got the first key with this name.
@@ -150,4 +155,4 @@ ORDER BY k.create_time LIMIT 1;
 UPDATE responsa.app_user AS u SET owner = true, revision = revision + 1, update_time = clock_timestamp()
 WHERE u.tenant_id = %(tenant_id)s AND u.id = %(user_id)s AND u.role = 'admin' AND u.disable_time IS NULL AND NOT u.owner
     AND EXISTS (SELECT FROM responsa.tenant AS t WHERE t.id = %(tenant_id)s AND t.home)
-RETURNING id, tenant_id, display_name, email, role, create_time, coalesce(update_time, create_time) AS update_time, disable_time, revision, owner, subject, last_sign_in_time
+RETURNING {user_columns}

@@ -1,10 +1,10 @@
-"""Usage, quality and feedback in PostgreSQL. The transactions that end turns, upload documents and begin sessions write events; this module adds them up (docs/adr/0071)."""
+"""Usage, quality and feedback in PostgreSQL. The transactions that end turns, upload documents and begin sessions write
+events; this module adds them up (docs/adr/0071)."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
-from functools import partial
 from typing import Final, LiteralString
 from uuid import UUID
 
@@ -15,40 +15,32 @@ from responsa_server.domain.insight import (
     Dimension,
     FeedbackCount,
     FeedbackState,
-    GivenFeedback,
     Granularity,
     InsightSettings,
     Quality,
     Report,
     Span,
     TurnFacts,
-    UsageRow,
 )
 from responsa_server.domain.listing import ListQuery, Page
 from responsa_server.domain.lists import FEEDBACK, TENANT_TURNS
 from responsa_server.domain.people import AuditEvent, Principal
-from responsa_server.domain.turns import TenantTurn
+from responsa_server.domain.rows import Row
 from responsa_server.stores.postgres.audit import AuditLog
 from responsa_server.stores.postgres.database import Connection, Database, Queries, shielded
 from responsa_server.stores.postgres.listing import SqlList
-from responsa_server.stores.postgres.rows import all_rows, build, one_row
+from responsa_server.stores.postgres.rows import all_rows, build, carried, one_row
 from responsa_server.stores.postgres.turn_log import facts_columns
 
 _MOST_FOLDED: Final = 5000
 _MOST_RECOUNTED: Final = 500
-_LIST: Final[SqlList[GivenFeedback]] = SqlList(
+_LIST: Final[SqlList[Row]] = SqlList(
     FEEDBACK,
-    {
-        "user": "c.user_id",
-        "agent": "split_part(t.agent_version, '/', 2)",
-        **{
-            name: f"f.{name}"
-            for name in ("rating", "score", "state", "comment", "create_time", "update_time")
-        },  # type: ignore[dict-item]
-    },
+    {"user": "c.user_id", "agent": "split_part(t.agent_version, '/', 2)"},
+    table="f.",
     identity="f.message_id",
 )
-_TURNS: Final[SqlList[TenantTurn]] = SqlList(TENANT_TURNS)
+_TURNS: Final[SqlList[Row]] = SqlList(TENANT_TURNS)
 
 
 class PostgresInsight:
@@ -61,16 +53,18 @@ class PostgresInsight:
 
     @shielded
     async def fold(self) -> int:
-        """Add a limited number of events of all tenants to the sums. Returns how many; 0 if there are none, or if another process is adding them."""
+        """Add a limited number of events of all tenants to the sums. Returns how many; 0 if there are none, or if
+        another process is adding them."""
         async with self._database.log() as connection:
             if not await _held(connection, self._queries["hold"]):
                 return 0
-            row = await one_row(connection, self._counting("fold"), {"most": _MOST_FOLDED})
+            row = await one_row(connection, self._queries["fold"], {"most": _MOST_FOLDED})
         return int(row["count"]) if row else 0
 
     @shielded
     async def recount(self, facts: Callable[[bytes], TurnFacts]) -> int:
-        """Write the events of turns that an earlier release has ended, a limited number at a time. facts: what is counted of a terminal event's bytes. Returns how many."""
+        """Write the events of turns that an earlier release has ended, a limited number at a time. facts: what is
+        counted of a terminal event's bytes. Returns how many."""
         async with self._database.log() as connection:
             rows = await all_rows(connection, self._queries["uncounted"], {"most": _MOST_RECOUNTED})
             found = {row["id"]: facts(bytes(row["terminal"])) for row in rows}
@@ -110,79 +104,75 @@ class PostgresInsight:
             "most": MOST_ROWS + 1,
         }
         rows, [state] = await self._database.together(
-            tenant_id, [(self._counting("usage"), values), (self._queries["state"], values)]
+            tenant_id, [(self._queries["usage"], values), (self._queries["state"], values)]
         )
-        return Report([build(UsageRow, row) for row in rows], state["complete_through"], state["recounting"])
+        return Report([carried(row) for row in rows], state["complete_through"], state["recounting"])
 
     @shielded
     async def quality(
         self, tenant_id: str, span: Span, granularity: Granularity | None = None
     ) -> tuple[Sequence[Quality], Sequence[Quality], Report]:
-        """Return the quality of all agents together, then that of each agent; that of all agents in each period in which turns were asked, if there is a granularity; and a report without rows."""
+        """Return the quality of all agents together, then that of each agent; that of all agents in each period in
+        which turns were asked, if there is a granularity; and a report without rows."""
         first_day, last_day = _days(span, granularity)
         values = {"tenant": tenant_id, "start": span.start, "end": span.end, "granularity": granularity or ""}
         values |= {"first_day": first_day, "last_day": last_day}
         rows, [state] = await self._database.together(
-            tenant_id, [(self._counting("quality"), values), (self._queries["state"], values)]
+            tenant_id, [(self._queries["quality"], values), (self._queries["state"], values)]
         )
-        found, periods = {"": Quality("")}, dict[datetime, Quality]()
+        qualities, periods = {"": Quality("")}, dict[datetime, Quality]()
         for row in rows:
             counted = row["measure"], row["label"], row["total"]
             if (time := row["start_time"]) is not None:
                 periods.setdefault(time, Quality("", time)).add(*counted)
                 continue
             for agent in ("", row["agent"]):
-                found.setdefault(agent, Quality(agent)).add(*counted)
+                qualities.setdefault(agent, Quality(agent)).add(*counted)
         report = Report((), state["complete_through"], state["recounting"])
-        return list(found.values()), list(periods.values()), report
+        return list(qualities.values()), list(periods.values()), report
 
     @shielded
-    async def turns(self, tenant_id: str, span: Span, query: ListQuery) -> Page[TenantTurn]:
+    async def turns(self, tenant_id: str, span: Span, query: ListQuery) -> Page[Row]:
         """Return a page of the tenant's turns that were asked in this time and have ended."""
         values = {"tenant": tenant_id, "start": span.start, "end": span.end}
         async with self._database.tenant(tenant_id) as connection:
-            return await _TURNS.read(
-                connection, self._queries["turns"], query, values, partial(build, TenantTurn)
-            )
+            return await _TURNS.read(connection, self._queries["turns"], query, values, carried)
 
     @shielded
-    async def feedback(self, tenant_id: str, query: ListQuery) -> Page[GivenFeedback]:
+    async def feedback(self, tenant_id: str, query: ListQuery) -> Page[Row]:
         """Return a page of the tenant's feedback."""
         async with self._database.tenant(tenant_id) as connection:
             return await _LIST.read(
-                connection,
-                self._queries["feedback"],
-                query,
-                {"tenant": tenant_id},
-                partial(build, GivenFeedback),
+                connection, self._queries["feedback"], query, {"tenant": tenant_id}, carried
             )
 
     @shielded
     async def resolve(
-        self, who: Principal, message_id: UUID, state: FeedbackState, note: str, audit: AuditEvent
-    ) -> GivenFeedback:
+        self, caller: Principal, message_id: UUID, state: FeedbackState, note: str, audit: AuditEvent
+    ) -> Row:
         """Set the state and the note of feedback. Raises NotFound."""
         values = {
-            "tenant": who.tenant_id,
-            "user": who.user_id,
+            "tenant": caller.tenant_id,
+            "user": caller.user_id,
             "message": message_id,
             "state": state.value,
             "note": note,
         }
-        async with self._database.tenant(who.tenant_id) as connection:
+        async with self._database.tenant(caller.tenant_id) as connection:
             if await one_row(connection, self._queries["resolve"], values) is None:
                 raise NotFound.of("feedback", names.feedback(message_id))
             await self._audit.write(connection, audit)
             row = await one_row(connection, self._queries["one_feedback"], values)
         if row is None:  # its conversation was deleted just now
             raise NotFound.of("feedback", names.feedback(message_id))
-        return build(GivenFeedback, row)
+        return carried(row)
 
     @shielded
     async def feedback_counts(
         self, tenant_id: str, span: Span, granularity: Granularity | None = None
     ) -> tuple[Sequence[FeedbackCount], datetime]:
-        """Return the numbers of feedback that was given or changed in this time, by agent, and if there is a granularity, by period; and when they were counted."""
+        """Return the numbers of feedback that was given or changed in this time, by agent, and if there is a
+        granularity, by period; and when they were counted."""
         values = {"tenant": tenant_id, "start": span.start, "end": span.end, "granularity": granularity or ""}
         rows, [state] = await self._database.together(
             tenant_id, [(self._queries["feedback_stats"], values), (self._queries["state"], values)]
@@ -200,18 +190,12 @@ class PostgresInsight:
     async def set_settings(
         self, tenant_id: str, question_texts: bool | None, budget_micros: int | None, audit: AuditEvent
     ) -> None:
-        """Change the settings that are not None. If administrators may no longer read questions, the titles of patterns are removed, too. A call that changes nothing is not audited."""
+        """Change the settings that are not None. If administrators may no longer read questions, the titles of patterns
+        are removed, too. A call that changes nothing is not audited."""
         values = {"tenant": tenant_id, "question_texts": question_texts, "budget_micros": budget_micros}
         async with self._database.tenant(tenant_id) as connection:
             if await one_row(connection, self._queries["set_settings"], values) is not None:
                 await self._audit.write(connection, audit)
-
-    def _counting(self, name: str) -> LiteralString:
-        """A query with what it counts filled in."""
-        text = self._queries[name]
-        for part in ("counts", "qualities", "sums", "added"):
-            text = text.replace("{" + part + "}", self._queries[part])
-        return text
 
 
 def _days(span: Span, granularity: Granularity | None) -> tuple[datetime, datetime]:

@@ -1,10 +1,12 @@
--- What is counted for administrators and users. Statements marked "(log)" run as responsa_log over all tenants; the others as responsa_app with the tenant set.
+-- What is counted for administrators and users. Statements marked "(log)" run as responsa_log over all tenants; the
+-- others as responsa_app with the tenant set.
 
 -- name: counts
 -- What the rows of `events` add to responsa.usage_hour: to the rows of the user, and to those of the tenant.
 counts AS (
     SELECT e.tenant_id, u.user_id, date_trunc('hour', e.time, 'UTC') AS hour, e.agent, e.model, e.collection, '' AS tool,
-        (e.kind = 'answered')::int AS answered, (e.kind = 'refused')::int AS refused, (e.kind = 'failed')::int AS failed, (e.kind = 'cancelled')::int AS cancelled,
+        (e.kind = 'answered')::int AS answered, (e.kind = 'refused')::int AS refused,
+            (e.kind = 'failed')::int AS failed, (e.kind = 'cancelled')::int AS cancelled,
         (e.kind = 'search')::int AS searches, (e.kind = 'upload')::int AS uploads, (e.kind = 'sign_in')::int AS sign_ins, 0 AS tool_calls,
         e.embedding_tokens, e.input_tokens, e.output_tokens, e.cost_micros, e.unpriced_tokens
     FROM events AS e CROSS JOIN LATERAL (SELECT e.user_id UNION SELECT '00000000-0000-0000-0000-000000000000'::uuid) AS u
@@ -37,9 +39,12 @@ sum(answered), sum(refused), sum(failed), sum(cancelled), sum(searches), sum(upl
     sum(embedding_tokens), sum(input_tokens), sum(output_tokens), sum(cost_micros), sum(unpriced_tokens)
 
 -- name: added
-answered = h.answered + excluded.answered, refused = h.refused + excluded.refused, failed = h.failed + excluded.failed, cancelled = h.cancelled + excluded.cancelled,
-    searches = h.searches + excluded.searches, uploads = h.uploads + excluded.uploads, sign_ins = h.sign_ins + excluded.sign_ins, tool_calls = h.tool_calls + excluded.tool_calls,
-    embedding_tokens = h.embedding_tokens + excluded.embedding_tokens, input_tokens = h.input_tokens + excluded.input_tokens, output_tokens = h.output_tokens + excluded.output_tokens,
+answered = h.answered + excluded.answered, refused = h.refused + excluded.refused, failed = h.failed + excluded.failed,
+    cancelled = h.cancelled + excluded.cancelled,
+    searches = h.searches + excluded.searches, uploads = h.uploads + excluded.uploads,
+        sign_ins = h.sign_ins + excluded.sign_ins, tool_calls = h.tool_calls + excluded.tool_calls,
+    embedding_tokens = h.embedding_tokens + excluded.embedding_tokens,
+        input_tokens = h.input_tokens + excluded.input_tokens, output_tokens = h.output_tokens + excluded.output_tokens,
     cost_micros = h.cost_micros + excluded.cost_micros, unpriced_tokens = h.unpriced_tokens + excluded.unpriced_tokens
 
 -- name: hold (log)
@@ -47,7 +52,8 @@ answered = h.answered + excluded.answered, refused = h.refused + excluded.refuse
 SELECT pg_try_advisory_xact_lock(hashtextextended('responsa.usage_event', 0));
 
 -- name: fold (log)
--- Moves events into the sums of their hours and days, at most `most`, and leaves the questions to be grouped. Notes what was measured of the turns of experiments. Returns the number of events.
+-- Moves events into the sums of their hours and days, at most `most`, and leaves the questions to be grouped. Notes
+-- what was measured of the turns of experiments. Returns the number of events.
 WITH events AS MATERIALIZED (
     DELETE FROM responsa.usage_event WHERE ctid = ANY (ARRAY(SELECT ctid FROM responsa.usage_event LIMIT %(most)s)) RETURNING *
 ), {counts}, {qualities}, used AS (
@@ -56,7 +62,8 @@ WITH events AS MATERIALIZED (
     ON CONFLICT (user_id, hour, tenant_id, agent, model, collection, tool) DO UPDATE SET {added}
 ), used_of_day AS (
     INSERT INTO responsa.usage_day AS h
-    SELECT tenant_id, user_id, date_trunc('day', hour, 'UTC'), agent, model, collection, tool, {sums} FROM counts GROUP BY 1, 2, 3, 4, 5, 6, 7
+    SELECT tenant_id, user_id, date_trunc('day', hour, 'UTC'), agent, model, collection, tool, {sums} FROM counts
+        GROUP BY 1, 2, 3, 4, 5, 6, 7
     ON CONFLICT (user_id, day, tenant_id, agent, model, collection, tool) DO UPDATE SET {added}
 ), rated AS (
     INSERT INTO responsa.quality_hour AS h
@@ -68,7 +75,8 @@ WITH events AS MATERIALIZED (
     ON CONFLICT (tenant_id, day, agent, measure, label) DO UPDATE SET total = h.total + excluded.total
 ), asked AS (
     INSERT INTO responsa.question_event (tenant_id, user_id, turn_id, time, state, citations, unsupported, create_time)
-    SELECT tenant_id, user_id, turn_id, time, CASE WHEN refusal = 'no_support' THEN refusal ELSE kind END, citations, unsupported, create_time
+    SELECT tenant_id, user_id, turn_id, time, CASE WHEN refusal = 'no_support' THEN refusal
+        ELSE kind END, citations, unsupported, create_time
     FROM events WHERE kind IN ('answered', 'refused', 'failed', 'cancelled')
 ), tried AS (
     UPDATE responsa.experiment_turn AS x
@@ -85,18 +93,25 @@ ORDER BY user_id, create_time, id LIMIT %(most)s FOR NO KEY UPDATE SKIP LOCKED;
 -- name: count_turns (log)
 -- The event of each of these turns, as its end would have written it.
 WITH facts AS (
-    SELECT * FROM unnest(%(turns)s::uuid[], %(models)s::text[], %(collections)s::text[], %(refusals)s::text[], %(numbers_of_citations)s::int[], %(unsupported)s::int[], %(fallbacks)s::text[])
+    SELECT * FROM unnest(%(turns)s::uuid[], %(models)s::text[], %(collections)s::text[], %(refusals)s::text[],
+        %(numbers_of_citations)s::int[], %(unsupported)s::int[], %(fallbacks)s::text[])
         AS f (id, model, collection, refusal, citations, unsupported, fallbacks)
 ), ended AS (
-    UPDATE responsa.turn AS t SET counted = true FROM facts AS f WHERE t.id = f.id RETURNING t.*, f.model, f.collection, f.refusal, f.citations, f.unsupported, f.fallbacks
+    UPDATE responsa.turn AS t SET counted = true FROM facts AS f WHERE t.id = f.id
+        RETURNING t.*, f.model, f.collection, f.refusal, f.citations, f.unsupported, f.fallbacks
 )
-INSERT INTO responsa.usage_event (tenant_id, user_id, time, kind, agent, model, collection, turn_id, tools, embedding_tokens, input_tokens, output_tokens, cost_micros,
+INSERT INTO responsa.usage_event (tenant_id, user_id, time, kind, agent, model, collection, turn_id, tools,
+    embedding_tokens, input_tokens, output_tokens, cost_micros,
     unpriced_tokens, milliseconds, first_words_milliseconds, refusal, citations, unsupported, fallbacks)
 SELECT tenant_id, user_id, create_time, state, split_part(agent_version, '/', 2), model, collection, id,
-    ARRAY(SELECT tool FROM responsa.turn_tool WHERE turn_id = ended.id), embedding_tokens + s.embedding, input_tokens + s.input, output_tokens + s.output,
-    cost_micros + s.micros, unpriced_tokens + s.unpriced, extract(epoch FROM end_time - create_time) * 1000, extract(epoch FROM first_words_time - create_time) * 1000, refusal, citations, unsupported, fallbacks::text[]
+    ARRAY(SELECT tool FROM responsa.turn_tool WHERE turn_id = ended.id), embedding_tokens + s.embedding,
+        input_tokens + s.input, output_tokens + s.output,
+    cost_micros + s.micros, unpriced_tokens + s.unpriced, extract(epoch
+        FROM end_time - create_time) * 1000, extract(epoch
+        FROM first_words_time - create_time) * 1000, refusal, citations, unsupported, fallbacks::text[]
 FROM ended CROSS JOIN LATERAL (
-    SELECT coalesce(sum(embedding_tokens), 0) AS embedding, coalesce(sum(input_tokens), 0) AS input, coalesce(sum(output_tokens), 0) AS output,
+    SELECT coalesce(sum(embedding_tokens), 0) AS embedding, coalesce(sum(input_tokens), 0) AS input,
+        coalesce(sum(output_tokens), 0) AS output,
         coalesce(sum(cost_micros), 0) AS micros, coalesce(sum(unpriced_tokens), 0) AS unpriced
     FROM responsa.turn_spent WHERE turn_id = ended.id AND NOT counted
 ) AS s;
@@ -112,7 +127,8 @@ SELECT u.tenant_id, u.id, now(), 'search', c.name FROM responsa.app_user AS u CR
 WHERE u.tenant_id = %(tenant)s AND u.id = %(user)s;
 
 -- name: usage
--- user: the nil UUID for the whole tenant. With a granularity of '', the whole period is one row. The days from first_day to before last_day are read from their own sums.
+-- user: the nil UUID for the whole tenant. With a granularity of '', the whole period is one row. The days from
+-- first_day to before last_day are read from their own sums.
 WITH events AS (
     SELECT * FROM responsa.usage_event WHERE tenant_id = %(tenant)s
 ), {counts}, found AS (
@@ -125,47 +141,60 @@ WITH events AS (
     SELECT * FROM counts WHERE user_id = %(user)s AND hour >= %(start)s AND hour < %(end)s
 )
 SELECT CASE %(granularity)s::text WHEN '' THEN %(start)s::timestamptz ELSE date_trunc(%(granularity)s::text, hour, 'UTC') END AS start_time,
-    CASE WHEN 'agent' = ANY (%(by)s::text[]) THEN agent ELSE '' END AS agent, CASE WHEN 'model' = ANY (%(by)s::text[]) THEN model ELSE '' END AS model,
-    CASE WHEN 'collection' = ANY (%(by)s::text[]) THEN collection ELSE '' END AS collection, CASE WHEN 'tool' = ANY (%(by)s::text[]) THEN tool ELSE '' END AS tool,
-    sum(answered)::bigint AS answered, sum(refused)::bigint AS refused, sum(failed)::bigint AS failed, sum(cancelled)::bigint AS cancelled,
-    sum(searches)::bigint AS searches, sum(uploads)::bigint AS uploads, sum(sign_ins)::bigint AS sign_ins, sum(tool_calls)::bigint AS tool_calls,
-    sum(embedding_tokens)::bigint AS embedding_tokens, sum(input_tokens)::bigint AS input_tokens, sum(output_tokens)::bigint AS output_tokens,
-    sum(cost_micros)::bigint AS cost_micros, sum(unpriced_tokens)::bigint AS unpriced_tokens
+    CASE WHEN 'agent' = ANY (%(by)s::text[]) THEN agent ELSE '' END AS agent_id, CASE WHEN 'model' = ANY (%(by)s::text[])
+        THEN model ELSE '' END AS model,
+    CASE WHEN 'collection' = ANY (%(by)s::text[]) THEN collection ELSE '' END AS collection_id, CASE
+        WHEN 'tool' = ANY (%(by)s::text[]) THEN tool ELSE '' END AS tool_id,
+    sum(answered)::bigint AS answered_turns, sum(refused)::bigint AS refused_turns, sum(failed)::bigint AS failed_turns,
+    sum(cancelled)::bigint AS cancelled_turns,
+    sum(searches)::bigint AS searches, sum(uploads)::bigint AS uploads, sum(sign_ins)::bigint AS sign_ins,
+        sum(tool_calls)::bigint AS tool_calls,
+    sum(embedding_tokens)::bigint AS embedding_tokens, sum(input_tokens)::bigint AS input_tokens,
+        sum(output_tokens)::bigint AS output_tokens,
+    sum(cost_micros)::bigint AS cost_usd_micros, sum(unpriced_tokens)::bigint AS unpriced_tokens
 FROM found GROUP BY 1, 2, 3, 4, 5 ORDER BY 1, 2, 3, 4, 5 LIMIT %(most)s;
 
 -- name: state
 -- When a reader of the same transaction sees what, and whether the turns of an earlier release are still being counted.
-SELECT now() AS complete_through, EXISTS (SELECT FROM responsa.turn WHERE tenant_id = %(tenant)s AND end_time IS NOT NULL AND NOT counted) AS recounting;
+SELECT now() AS complete_through, EXISTS (SELECT FROM responsa.turn
+    WHERE tenant_id = %(tenant)s AND end_time IS NOT NULL AND NOT counted) AS recounting;
 
 -- name: quality
--- The sums of each agent over the whole time, whose start_time is NULL; and with a granularity other than '', those of all agents in each period.
+-- The sums of each agent over the whole time, whose start_time is NULL; and with a granularity other than '', those of
+-- all agents in each period.
 WITH events AS (
     SELECT * FROM responsa.usage_event WHERE tenant_id = %(tenant)s
 ), {qualities}, found AS (
-    SELECT hour, agent, measure, label, total FROM responsa.quality_hour WHERE tenant_id = %(tenant)s AND hour >= %(start)s AND hour < %(first_day)s
+    SELECT hour, agent, measure, label, total FROM responsa.quality_hour
+        WHERE tenant_id = %(tenant)s AND hour >= %(start)s AND hour < %(first_day)s
     UNION ALL
-    SELECT day, agent, measure, label, total FROM responsa.quality_day WHERE tenant_id = %(tenant)s AND day >= %(first_day)s AND day < %(last_day)s
+    SELECT day, agent, measure, label, total FROM responsa.quality_day
+        WHERE tenant_id = %(tenant)s AND day >= %(first_day)s AND day < %(last_day)s
     UNION ALL
-    SELECT hour, agent, measure, label, total FROM responsa.quality_hour WHERE tenant_id = %(tenant)s AND hour >= %(last_day)s AND hour < %(end)s
+    SELECT hour, agent, measure, label, total FROM responsa.quality_hour
+        WHERE tenant_id = %(tenant)s AND hour >= %(last_day)s AND hour < %(end)s
     UNION ALL
     SELECT hour, agent, measure, label, total FROM qualities WHERE hour >= %(start)s AND hour < %(end)s
 )
 SELECT start_time, agent, measure, label, sum(total)::bigint AS total FROM (
-    SELECT CASE %(granularity)s::text WHEN '' THEN NULL ELSE date_trunc(%(granularity)s::text, hour, 'UTC') END AS start_time, agent, measure, label, total FROM found
+    SELECT CASE %(granularity)s::text WHEN '' THEN NULL ELSE date_trunc(%(granularity)s::text, hour,
+        'UTC') END AS start_time, agent, measure, label, total FROM found
 ) AS f
 GROUP BY GROUPING SETS ((agent, measure, label), (start_time, measure, label)) HAVING grouping(agent) = 0 OR %(granularity)s::text <> ''
 ORDER BY 1, 2, 3, 4;
 
 -- name: turns
 -- The text is NULL unless administrators may read it, and the user unless the user has given feedback.
-SELECT t.id, t.create_time, t.agent_version, t.state, t.latency_ms, t.first_words_ms, t.cost_usd_micros, CASE WHEN n.question_texts THEN t.request END AS request,
-    r.refusal, f.rating, CASE WHEN f.message_id IS NOT NULL THEN t.user_id END AS user_id
+SELECT t.id, t.id AS turn_id, t.create_time, t.agent_version, t.state, t.latency_ms, t.first_words_ms, t.cost_usd_micros, CASE
+    WHEN n.question_texts THEN t.request END AS request,
+    r.refusal, f.rating, CASE WHEN f.message_id IS NOT NULL THEN t.user_id END AS user_id, t.terminal
 FROM (
     SELECT * FROM (
-        SELECT id, tenant_id, user_id, create_time, agent_version, split_part(agent_version, '/', 2) AS agent, state, request,
+        SELECT id, tenant_id, user_id, create_time, terminal, agent_version, split_part(agent_version, '/', 2) AS agent, state, request,
             (extract(epoch FROM end_time - create_time) * 1000)::bigint AS latency_ms,
             (extract(epoch FROM coalesce(first_words_time, end_time) - create_time) * 1000)::bigint AS first_words_ms,
-            cost_micros + (SELECT coalesce(sum(s.cost_micros), 0)::bigint FROM responsa.turn_spent AS s WHERE s.tenant_id = %(tenant)s AND s.turn_id = turn.id) AS cost_usd_micros
+            cost_micros + (SELECT coalesce(sum(s.cost_micros), 0)::bigint FROM responsa.turn_spent AS s
+                WHERE s.tenant_id = %(tenant)s AND s.turn_id = turn.id) AS cost_usd_micros
         FROM responsa.turn
         WHERE tenant_id = %(tenant)s AND create_time >= %(start)s AND create_time < %(end)s AND end_time IS NOT NULL
     ) AS ended WHERE {where} ORDER BY {order} LIMIT %(limit)s
@@ -175,46 +204,48 @@ LEFT JOIN responsa.message AS r ON r.turn_id = t.id AND r.speaker = 'assistant'
 LEFT JOIN responsa.message_feedback AS f ON f.tenant_id = t.tenant_id AND f.message_id = r.id
 ORDER BY {order};
 
--- name: feedback
-SELECT f.message_id AS id, f.rating, f.score, f.comment, f.create_time, f.update_time, f.state, f.note, f.resolver_id, f.resolve_time, m.turn_id, c.user_id,
-    split_part(t.agent_version, '/', 2) AS agent, CASE WHEN n.question_texts THEN q.content ELSE '' END AS question
+-- name: all_feedback
+SELECT f.*, f.message_id AS id, f.message_id AS feedback_id, m.turn_id, c.user_id, split_part(t.agent_version, '/', 2) AS agent_id,
+    CASE WHEN n.question_texts THEN q.content ELSE '' END AS question
 FROM responsa.message_feedback AS f
 JOIN responsa.message AS m ON m.tenant_id = f.tenant_id AND m.id = f.message_id
 JOIN responsa.turn AS t ON t.id = m.turn_id
 JOIN responsa.conversation AS c ON c.id = m.conversation_id
 JOIN responsa.tenant AS n ON n.id = f.tenant_id
 LEFT JOIN responsa.message AS q ON q.turn_id = m.turn_id AND q.speaker = 'user'
-WHERE f.tenant_id = %(tenant)s AND {where} ORDER BY {order} LIMIT %(limit)s;
+WHERE f.tenant_id = %(tenant)s
+
+-- name: feedback
+{all_feedback} AND {where} ORDER BY {order} LIMIT %(limit)s;
 
 -- name: one_feedback
-SELECT f.message_id AS id, f.rating, f.score, f.comment, f.create_time, f.update_time, f.state, f.note, f.resolver_id, f.resolve_time, m.turn_id, c.user_id,
-    split_part(t.agent_version, '/', 2) AS agent, CASE WHEN n.question_texts THEN q.content ELSE '' END AS question
-FROM responsa.message_feedback AS f
-JOIN responsa.message AS m ON m.tenant_id = f.tenant_id AND m.id = f.message_id
-JOIN responsa.turn AS t ON t.id = m.turn_id
-JOIN responsa.conversation AS c ON c.id = m.conversation_id
-JOIN responsa.tenant AS n ON n.id = f.tenant_id
-LEFT JOIN responsa.message AS q ON q.turn_id = m.turn_id AND q.speaker = 'user'
-WHERE f.tenant_id = %(tenant)s AND f.message_id = %(message)s;
+{all_feedback} AND f.message_id = %(message)s;
 
 -- name: resolve
 UPDATE responsa.message_feedback SET state = %(state)s, note = %(note)s, resolver_id = %(user)s, resolve_time = clock_timestamp()
 WHERE tenant_id = %(tenant)s AND message_id = %(message)s RETURNING message_id;
 
 -- name: feedback_stats
--- The counts of each agent over the whole time, whose start_time is NULL; and with a granularity other than '', those of all agents in each period.
--- The agent of feedback that an earlier release has stored follows from the turn. Feedback with an agent is added up first, because PostgreSQL cannot tell how many agents the lookups give.
+-- The counts of each agent over the whole time, whose start_time is NULL; and with a granularity other than '', those
+-- of all agents in each period.
+-- The agent of feedback that an earlier release has stored follows from the turn. Feedback with an agent is added up
+-- first, because PostgreSQL cannot tell how many agents the lookups give.
 WITH given AS (
-    SELECT f.*, CASE %(granularity)s::text WHEN '' THEN NULL ELSE date_trunc(%(granularity)s::text, update_time, 'UTC') END AS start_time FROM responsa.message_feedback AS f
+    SELECT f.*, CASE %(granularity)s::text WHEN '' THEN NULL ELSE date_trunc(%(granularity)s::text, update_time,
+        'UTC') END AS start_time FROM responsa.message_feedback AS f
     WHERE tenant_id = %(tenant)s AND update_time >= %(start)s AND update_time < %(end)s
 )
-SELECT start_time, coalesce(agent, '') AS agent, sum(up)::bigint AS up, sum(down)::bigint AS down, sum(commented)::bigint AS commented, sum(open)::bigint AS open,
+SELECT start_time, coalesce(agent, '') AS agent, sum(up)::bigint AS up, sum(down)::bigint AS down,
+    sum(commented)::bigint AS commented, sum(open)::bigint AS open,
     sum(scored)::bigint AS scored, sum(scores)::bigint AS scores, sum(neutral)::bigint AS neutral FROM (
-    SELECT agent, start_time, count(*) FILTER (WHERE rating = 'up') AS up, count(*) FILTER (WHERE rating = 'down') AS down, count(*) FILTER (WHERE comment <> '') AS commented,
-        count(*) FILTER (WHERE state = 'open') AS open, count(score) AS scored, coalesce(sum(score), 0) AS scores, count(*) FILTER (WHERE score = 3) AS neutral
+    SELECT agent, start_time, count(*) FILTER (WHERE rating = 'up') AS up,
+        count(*) FILTER (WHERE rating = 'down') AS down, count(*) FILTER (WHERE comment <> '') AS commented,
+        count(*) FILTER (WHERE state = 'open') AS open, count(score) AS scored, coalesce(sum(score), 0) AS scores,
+            count(*) FILTER (WHERE score = 3) AS neutral
     FROM given WHERE agent IS NOT NULL GROUP BY 1, 2
     UNION ALL
-    SELECT split_part(t.agent_version, '/', 2), start_time, coalesce(f.rating = 'up', false)::int, coalesce(f.rating = 'down', false)::int, (f.comment <> '')::int, (f.state = 'open')::int,
+    SELECT split_part(t.agent_version, '/', 2), start_time, coalesce(f.rating = 'up', false)::int,
+        coalesce(f.rating = 'down', false)::int, (f.comment <> '')::int, (f.state = 'open')::int,
         (f.score IS NOT NULL)::int, coalesce(f.score, 0), coalesce(f.score = 3, false)::int
     FROM given AS f
     JOIN responsa.message AS m ON m.tenant_id = f.tenant_id AND m.id = f.message_id
@@ -230,8 +261,11 @@ SELECT question_texts, budget_micros FROM responsa.tenant WHERE id = %(tenant)s;
 -- name: set_settings
 -- NULL leaves a setting. Titles of patterns are made from questions, so they go when texts may no longer be read.
 WITH changed AS (
-    UPDATE responsa.tenant SET question_texts = coalesce(%(question_texts)s::boolean, question_texts), budget_micros = coalesce(%(budget_micros)s::bigint, budget_micros)
-    WHERE id = %(tenant)s AND (question_texts <> %(question_texts)s::boolean OR budget_micros <> %(budget_micros)s::bigint) RETURNING id, question_texts
+    UPDATE responsa.tenant
+        SET question_texts = coalesce(%(question_texts)s::boolean, question_texts),
+        budget_micros = coalesce(%(budget_micros)s::bigint, budget_micros)
+    WHERE id = %(tenant)s AND (question_texts <> %(question_texts)s::boolean
+        OR budget_micros <> %(budget_micros)s::bigint) RETURNING id, question_texts
 ), untitled AS (
     UPDATE responsa.question_pattern AS p SET title = '', title_time = NULL FROM changed AS c
     WHERE p.tenant_id = c.id AND NOT c.question_texts AND (p.title <> '' OR p.title_time IS NOT NULL)

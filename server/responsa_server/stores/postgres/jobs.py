@@ -1,17 +1,29 @@
-"""The job queue, which the library procrastinate implements in the schema `procrastinate`. responsa_app enqueues jobs; responsa_log runs them.
+"""The job queue, which the library procrastinate implements in the schema `procrastinate`. responsa_app enqueues jobs;
+responsa_log runs them.
 
-A job consists of a kind, a tenant's id, one other id, and the id of the user whose document is read. procrastinate has no fencing and does not retry stalled jobs by itself.
-Therefore the work uses the operation's epoch to check that it still owns the operation, and `run` assigns the jobs of lost workers again.
+A job consists of a kind, a tenant's id, one other id, and the id of the user whose document is read. procrastinate has
+no fencing and does not retry stalled jobs by itself. Therefore the work uses the operation's epoch to check that it
+still owns the operation, and `run` assigns the jobs of lost workers again.
 
-A late heartbeat does not prove that a worker is lost: on a loaded machine, heartbeats were late by more than ten seconds, and living workers lost
-their jobs. So each worker also holds an advisory lock. PostgreSQL releases the lock as soon as the worker's process has ended, however the process ends.
-Only a worker that neither beats nor holds its lock is lost; or one that has not beaten for a minute, because its machine or its network may be gone.
+A late heartbeat does not prove that a worker is lost: on a loaded machine, heartbeats were late by more than ten
+seconds, and living workers lost their jobs. So each worker also holds an advisory lock. PostgreSQL releases the lock as
+soon as the worker's process has ended, however the process ends. Only a worker that neither beats nor holds its lock is
+lost; or one that has not beaten for a minute, because its machine or its network may be gone.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Collection, Generator, Iterable, Mapping, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    Awaitable,
+    Callable,
+    Collection,
+    Generator,
+    Iterable,
+    Mapping,
+    Sequence,
+)
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -25,8 +37,10 @@ import structlog
 from procrastinate import exceptions, jobs
 from procrastinate.manager import JobManager, NotificationCallback
 from psycopg_pool import PoolTimeout
+from structlog.contextvars import bind_contextvars
 from structlog.typing import FilteringBoundLogger
 
+from responsa_server.domain import names
 from responsa_server.domain.errors import Unavailable
 from responsa_server.domain.knowledge import GiveUp, JobKind, Look, Work, pause_after
 from responsa_server.domain.parts import Health, PartReport
@@ -65,8 +79,9 @@ _QUEUES: Final = (
 
 @dataclass(frozen=True, slots=True)
 class _Apart:
-    """Queues with separate places. places: how many. of_a_tenant: how many of them a tenant gets. usual: how many may have jobs that are not urgent. usual_of_a_tenant: how many of
-    these a tenant gets, so that its long jobs leave room for those of other tenants.
+    """Queues with separate places. places: how many. of_a_tenant: how many of them a tenant gets. usual: how many may
+    have jobs that are not urgent. usual_of_a_tenant: how many of these a tenant gets, so that its long jobs leave room
+    for those of other tenants.
     """
 
     name: str
@@ -87,11 +102,21 @@ _APART: Final = (
         usual=8,
         usual_of_a_tenant=4,
     ),
-    # A run reads and enqueues for a long time, if it has many rows. Meanwhile documents are indexed, and the runs for one subject, for which somebody waits, begin.
+    # A run reads and enqueues for a long time, if it has many rows. Meanwhile documents are indexed, and the runs for
+    # one subject, for which somebody waits, begin.
     # A tenant with two such runs leaves the second place to another tenant. Replays work in slices, between runs.
     _Apart("runs", (_SYNC_QUEUE, _REPLAY_QUEUE), places=4, of_a_tenant=3, usual=2, usual_of_a_tenant=1),
 )
 _ALL_QUEUES: Final = frozenset({*_QUEUES, *(queue for apart in _APART for queue in apart.queues)})
+_ABOUT: Final[Mapping[JobKind, Callable[[UUID], Mapping[str, str]]]] = {
+    **dict.fromkeys(
+        (JobKind.INGEST, JobKind.REINDEX, JobKind.SYNC, JobKind.REPLAY),
+        lambda identity: {"operation": names.operation(identity)},
+    ),
+    JobKind.MAIL: lambda identity: {"mail": str(identity)},
+    JobKind.DELIVER: lambda identity: {"delivery": str(identity)},
+}
+"""What the lines of the log about a job name besides its number and its tenant."""
 _QUEUE_OF: Final[Mapping[JobKind, str]] = {
     JobKind.INGEST: _QUEUE,
     JobKind.PRUNE: _QUEUE,
@@ -110,9 +135,11 @@ SMALL_BYTES: Final = 1024 * 1024
 """The size up to which a document is small. Small documents of other tenants do not wait for large ones."""
 # The number of tenants, and of users, whose turns a worker remembers.
 _TURNS: Final = 1000
-# Without statistics of a queue that has just grown, PostgreSQL takes a tenant's jobs for so few that it collects and sorts all of them, instead of reading the first ones in the
+# Without statistics of a queue that has just grown, PostgreSQL takes a tenant's jobs for so few that it collects and
+# sorts all of them, instead of reading the first ones in the
 # order of an index.
-# If PostgreSQL's machine fails, the queue may forget its last half second: that a worker took a job, or ended it. The job then runs again, and the operation's epoch decides as after the
+# If PostgreSQL's machine fails, the queue may forget its last half second: that a worker took a job, or ended it. The
+# job then runs again, and the operation's epoch decides as after the
 # loss of a worker. What happened before a commit that is waited for, such as a publication, is never forgotten.
 OPTIONS: Final = "-c search_path=procrastinate -c statement_timeout=30000 -c enable_bitmapscan=off -c synchronous_commit=off"
 """The settings of the queue's connections."""
@@ -124,8 +151,9 @@ _LOST: Final = (exceptions.ConnectorException, psycopg.OperationalError, PoolTim
 class QueuePace:
     """The queue's intervals and limits, in seconds.
 
-    A worker whose last heartbeat is older than `stalled` counts as lost if it does not hold its lock either, so `stalled` must be several times
-    `heartbeat`. A worker whose last heartbeat is older than `gone` counts as lost in any case.
+    A worker whose last heartbeat is older than `stalled` counts as lost if it does not hold its lock either, so
+    `stalled` must be several times `heartbeat`. A worker whose last heartbeat is older than `gone` counts as lost in
+    any case.
     """
 
     poll: float = 1.0
@@ -137,7 +165,8 @@ class QueuePace:
 
 
 class JobRank(Enum):
-    """When a job is taken, among the jobs of its tenant. The value is the priority of a small job; that of a large one is smaller by one."""
+    """When a job is taken, among the jobs of its tenant. The value is the priority of a small job; that of a large one
+    is smaller by one."""
 
     URGENT = 1
     """Before the others: the job is short, and somebody waits for it."""
@@ -173,7 +202,8 @@ class _Retry(procrastinate.BaseRetryStrategy):
 
 
 def places(concurrency: int) -> int:
-    """How many documents may be read at the same time: as many of any size, as many small ones of users without a running job, and one of a tenant without a running job."""
+    """How many documents may be read at the same time: as many of any size, as many small ones of users without a
+    running job, and one of a tenant without a running job."""
     return 2 * concurrency + 1
 
 
@@ -187,16 +217,16 @@ class JobQueue:
         concurrency: int,
         max_losses: int = 1,
         pace: QueuePace | None = None,
-        errors: UnexpectedErrors | None = None,
     ) -> None:
-        """log_url: the URL for the role responsa_log. concurrency: the maximum number of jobs that run at the same time. In addition, small
-        jobs may run, see `places`. Runs of sources, and jobs that send mails and deliveries, have separate places; see `_APART`. max_losses: how many workers a job may lose in succession;
-        after the next loss it is given up.
+        """log_url: the URL for the role responsa_log. concurrency: the maximum number of jobs that run at the same
+        time. In addition, small jobs may run, see `places`. Runs of sources, and jobs that send mails and deliveries,
+        have separate places; see `_APART`. max_losses: how many workers a job may lose in succession; after the next
+        loss it is given up.
         """
         self._conninfo = conninfo(log_url, OPTIONS)
         self.concurrency = concurrency
         self.max_losses = max_losses
-        self.errors = errors or UnexpectedErrors()
+        self.errors = UnexpectedErrors()
         """The unexpected errors of jobs and of all else that counts them here."""
         self.workers: list[int] = []
         """The numbers of all workers that this process has had."""
@@ -218,8 +248,9 @@ class JobQueue:
         rank: JobRank = JobRank.USUAL,
         user_id: UUID | None = None,
     ) -> None:
-        """Enqueue a job within the connection's transaction. after: the number of seconds before the job may begin. size_bytes: the size of the document
-        to read. rank: whether the job is taken before or after other jobs of the tenant. user_id: the user whose job it is; the users of a tenant take turns.
+        """Enqueue a job within the connection's transaction. after: the number of seconds before the job may begin.
+        size_bytes: the size of the document to read. rank: whether the job is taken before or after other jobs of the
+        tenant. user_id: the user whose job it is; the users of a tenant take turns.
         """
         # procrastinate's SQL uses names without a schema. Therefore its schema is added to the search path of this transaction.
         # At the end of the path, the schema hides no other name.
@@ -241,7 +272,8 @@ class JobQueue:
         await task.defer_async(tenant_id=tenant_id, id=str(identity), **user)
 
     async def hasten(self, connection: Connection, kind: JobKind, identity: UUID) -> bool:
-        """Let the waiting job with this id begin now, within the connection's transaction. A running one begins again at once if it wants another attempt. Returns whether there is such a job."""
+        """Let the waiting job with this id begin now, within the connection's transaction. A running one begins again
+        at once if it wants another attempt. Returns whether there is such a job."""
         found = await connection.execute("SELECT responsa.hasten_job(%s, %s)", [_QUEUE_OF[kind], identity])
         row = await found.fetchone()
         return row is not None and row[0]
@@ -249,16 +281,18 @@ class JobQueue:
     async def run(
         self, work: Mapping[JobKind, Work], give_up: Mapping[JobKind, GiveUp] | None = None
     ) -> None:
-        """Run jobs, including jobs whose worker was lost. If a job of a kind in `give_up` has lost too many workers in succession, that is called in place of its work. The call ends only when
-        it is cancelled.
+        """Run jobs of the kinds in `work`, including jobs whose worker was lost. Others wait for a worker that knows
+        their kind. If a job of a kind in `give_up` has lost too many workers in succession, that is called in place of
+        its work. The call ends only when it is cancelled.
         """
         while True:
             app = self._make_app()
             for kind, one in work.items():
                 self._register(app, kind, one, (give_up or {}).get(kind))
             try:
-                async with app.open_async():
-                    await self._run_once(app)
+                async with app.open_async(), self._present(app) as manager:
+                    app.job_manager = manager
+                    await self._take_jobs(app, manager, {_QUEUE_OF[kind] for kind in work})
                 self._log.warning("the job worker ended by itself and will be started again")
             except _LOST as error:
                 self._log.warning(
@@ -270,11 +304,6 @@ class JobQueue:
             if task is not None and task.cancelling():
                 raise asyncio.CancelledError
             await asyncio.sleep(self._pace.restart)
-
-    async def _run_once(self, app: procrastinate.App) -> None:
-        async with self._present(app) as manager:
-            app.job_manager = manager
-            await self._take_jobs(app, manager)
 
     @asynccontextmanager
     async def _present(self, app: procrastinate.App) -> AsyncGenerator[_Jobs]:
@@ -297,11 +326,18 @@ class JobQueue:
                 await connection.execute("SELECT pg_advisory_unlock(%s)", [Lock.JOB_WORKERS])
             yield manager
 
-    async def _take_jobs(self, app: procrastinate.App, manager: _Jobs) -> None:
-        tasks = (
+    async def _take_jobs(self, app: procrastinate.App, manager: _Jobs, known: Collection[str]) -> None:
+        workers = (
             # `fetch` decides who may use the places beyond the concurrency.
-            self._worker(app, "knowledge", _QUEUES, places(self.concurrency)),
-            *(self._worker(app, one.name, one.queues, one.places) for one in _APART),
+            ("knowledge", _QUEUES, places(self.concurrency)),
+            *((one.name, one.queues, one.places) for one in _APART),
+        )
+        tasks = (
+            *(
+                self._worker(app, name, taken, most)
+                for name, queues, most in workers
+                if (taken := [queue for queue in queues if queue in known])
+            ),
             asyncio.create_task(self._sweep(manager), name="sweep of stalled jobs"),
         )
         try:
@@ -357,7 +393,7 @@ class JobQueue:
 
     async def _assign_again(self, manager: _Jobs, lost: Iterable[jobs.Job]) -> None:
         for job in lost:
-            losses = await manager.lose(job)
+            losses = await manager.assign_lost(job)
             if losses is not None:
                 self._log.warning("a job of a lost worker is assigned again", losses=losses, **_named(job))
 
@@ -387,6 +423,8 @@ class JobQueue:
         )
 
     def _register(self, app: procrastinate.App, kind: JobKind, work: Work, give_up: GiveUp | None) -> None:
+        about = _ABOUT.get(kind)
+
         async def job(
             context: procrastinate.JobContext,
             tenant_id: str,
@@ -394,10 +432,10 @@ class JobQueue:
             user_id: str = "",
             losses: int = 0,
         ) -> None:
+            # procrastinate runs each job in a task of its own.
+            bind_contextvars(**_named(context.job), **({} if about is None else about(UUID(id))))
             if give_up is not None and losses > self.max_losses:
-                self._log.error(
-                    "a job that lost its workers is given up", losses=losses, **_named(context.job)
-                )
+                self._log.error("a job that lost its workers is given up", losses=losses)
                 await give_up(tenant_id, UUID(id), losses)
                 return
             try:
@@ -413,7 +451,8 @@ class JobQueue:
         app.task(name=kind.value, queue=_QUEUE_OF[kind], retry=_Retry(), pass_context=True)(job)
 
     async def _worked(self, tenant_id: str, work: Awaitable[float | None]) -> float | None:
-        """Wait for the work of a job. If `_hold` stops it, the job returns to the queue at once, and no worker takes it while its tenant is suspended."""
+        """Wait for the work of a job. If `_hold` stops it, the job returns to the queue at once, and no worker takes it
+        while its tenant is suspended."""
         running = asyncio.ensure_future(work)
         self._running[running] = tenant_id
         try:
@@ -422,7 +461,7 @@ class JobQueue:
             task = asyncio.current_task()
             if task is not None and task.cancelling():
                 raise
-            self._log.info("a job of a suspended tenant was stopped", tenant=tenant_id)
+            self._log.info("a job of a suspended tenant was stopped")
             return 0.0
         finally:
             del self._running[running]
@@ -440,8 +479,8 @@ async def _autocommit(connection: Connection) -> None:
 
 
 class _Jobs(JobManager):
-    """procrastinate's access to its tables, for the workers of one process: jobs are taken in turn between tenants and their users, a worker holds a lock while it lives, and no error of
-    storing the end of a job is lost.
+    """procrastinate's access to its tables, for the workers of one process: jobs are taken in turn between tenants and
+    their users, a worker holds a lock while it lives, and no error of storing the end of a job is lost.
     """
 
     def __init__(
@@ -493,10 +532,10 @@ class _Jobs(JobManager):
         """Assign the jobs again whose end could not be stored. Later they would name no worker, and count as lost by one."""
         for job in await self.get_stalled_jobs(seconds_since_heartbeat=0.0):
             if job.worker_id == worker_id:
-                await self.lose(job)
+                await self.assign_lost(job)
         await super().unregister_worker(worker_id)
 
-    async def lose(self, job: jobs.Job) -> int | None:
+    async def assign_lost(self, job: jobs.Job) -> int | None:
         """Assign a job of a lost worker again. Returns how many workers it has lost in succession; None if another process was faster."""
         with suppress(exceptions.NoResult):
             row = await self.connector.execute_query_one_async(
@@ -520,7 +559,7 @@ class _Jobs(JobManager):
     async def fetch_job(self, queues: Iterable[str] | None, worker_id: int) -> jobs.Job | None:
         """Take the next job, or None if no job may begin now."""
         taken = list(queues or _QUEUES)
-        apart = next((one for one in _APART if taken == list(one.queues)), None)
+        apart = next((one for one in _APART if {*taken} <= {*one.queues}), None)
         if apart is None and self._full_at == (self._ended, self._arrived):
             self._full_at = None  # once: later, a job may begin whose time has come
             return None
@@ -582,7 +621,8 @@ class _Jobs(JobManager):
 
     @contextmanager
     def _ending(self, job: jobs.Job) -> Generator[None]:
-        """Handle the errors of storing the end of a job. procrastinate awaits the task that stores it, but nothing awaits the task that runs the job."""
+        """Handle the errors of storing the end of a job. procrastinate awaits the task that stores it, but nothing
+        awaits the task that runs the job."""
         try:
             yield
         except exceptions.ConnectorException as error:
@@ -628,9 +668,9 @@ def _job(row: dict[str, Any]) -> jobs.Job:
     return jobs.Job.from_row({**row, "args": row["args"] | losses})
 
 
-def _note_turn(served: dict[str, None], who: str) -> None:
-    served.pop(who, None)
-    served[who] = None
+def _note_turn(served: dict[str, None], name: str) -> None:
+    served.pop(name, None)
+    served[name] = None
     if len(served) > _TURNS:
         del served[next(iter(served))]
 

@@ -6,7 +6,8 @@ WHERE tenant_id = %(tenant_id)s AND user_id = %(user_id)s AND revoke_time IS NUL
 RETURNING id
 
 -- name: revoke_children
--- A separate statement for each generation: it waits for the calls that are creating keys with the generation before, and then sees these keys.
+-- A separate statement for each generation: it waits for the calls that are creating keys with the generation before,
+-- and then sees these keys.
 UPDATE responsa.api_key SET revoke_time = now()
 WHERE tenant_id = %(tenant_id)s AND parent_id = ANY (%(parents)s::uuid[]) AND revoke_time IS NULL
-RETURNING id, tenant_id, user_id, display_name, prefix, create_time, expire_time, revoke_time, parent_id, role, widget, agent, 0::bigint AS unread_collections
+RETURNING id

@@ -24,8 +24,8 @@ _INDEXES: Final[Mapping[LiteralString, tuple[str, LiteralString]]] = {
 
 
 async def build_late_indexes(url: str) -> Sequence[str]:
-    """Build these indexes where they are missing, as in a database that is older than they are. Returns of what they are. Meanwhile, the tables can be written, and the statements that
-    would read an index do without it.
+    """Build these indexes where they are missing, as in a database that is older than they are. Returns of what they
+    are. Meanwhile, the tables can be written, and the statements that would read an index do without it.
 
     url: the database's URL with the role that owns the tables. After an interrupted build, the next call starts over.
     """

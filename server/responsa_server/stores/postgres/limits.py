@@ -10,7 +10,6 @@ from responsa_server.domain.limits import MINUTE, Message
 from responsa_server.domain.people import AuditEvent, Principal
 from responsa_server.stores.postgres.audit import AuditLog
 from responsa_server.stores.postgres.database import (
-    Connection,
     Database,
     Queries,
     shielded,
@@ -47,13 +46,15 @@ class PostgresLimits:
         *,
         by_owner: bool = False,
     ) -> Mapping[str, int]:
-        """Set exceptions, or remove those with the value None. Returns all exceptions. A change to the present values audits nothing. by_owner: whether an owner of the
-        installation makes the change. Raises NotFound, and NotPermitted (ROLE_REQUIRED) for an owner, whom only owners limit.
+        """Set exceptions, or remove those with the value None. Returns all exceptions. A change to the present values
+        audits nothing. by_owner: whether an owner of the installation makes the change. Raises NotFound, and
+        NotPermitted (ROLE_REQUIRED) for an owner, whom only owners limit.
         """
         values: dict[str, object] = {"tenant": tenant_id, "user": user_id}
         async with self._database.locking(tenant_id) as connection:
             await lock_changeable(connection, tenant_id, user_id, by_owner=by_owner)
-            before = await self._exceptions(connection, values)
+            cursor = await connection.execute(self._queries["exceptions"], values)
+            before = dict(await cursor.fetchall())
             after = {**before, **changes}
             kept = {name: value for name, value in after.items() if value is not None}
             if kept == before:
@@ -65,34 +66,38 @@ class PostgresLimits:
         return kept
 
     @shielded
-    async def stored_bytes(self, who: Principal) -> int:
-        """Return the size of what a user keeps: the originals and canonical texts of all versions of the user's documents; the questions and answers of all conversations, with
-        their citations, once their turns have ended; the titles and labels of conversations. The cost grows with the numbers of documents and conversations.
+    async def stored_bytes(self, caller: Principal) -> int:
+        """Return the size of what a user keeps: the originals and canonical texts of all versions of the user's
+        documents; the questions and answers of all conversations, with their citations, once their turns have ended;
+        the titles and labels of conversations. The cost grows with the numbers of documents and conversations.
         """
-        return await self._bytes("stored_bytes", who)
+        return await self._bytes("stored_bytes", caller)
 
     @shielded
-    async def stored_bytes_of_tenant(self, who: Principal) -> int:
-        """Return the size of the originals and canonical texts of all documents of the caller's tenant. The cost grows with their number."""
-        return await self._bytes("stored_bytes_of_tenant", who)
+    async def stored_bytes_of_tenant(self, caller: Principal) -> int:
+        """Return the size of the originals and canonical texts of all documents of the caller's tenant. The cost grows
+        with their number."""
+        return await self._bytes("stored_bytes_of_tenant", caller)
 
-    async def _bytes(self, query: str, who: Principal) -> int:
-        async with self._database.tenant(who.tenant_id) as connection:
-            row = await one_row(connection, self._queries[query], _values(who))
+    async def _bytes(self, query: str, caller: Principal) -> int:
+        async with self._database.tenant(caller.tenant_id) as connection:
+            row = await one_row(connection, self._queries[query], _values(caller))
         assert row is not None, "the query always has a row"
         return int(row["bytes"])
 
     @shielded
-    async def messages(self, who: Principal) -> Sequence[Message]:
+    async def messages(self, caller: Principal) -> Sequence[Message]:
         """Return the user's accepted messages of the last minute."""
-        [rows] = await self._database.together(who.tenant_id, [(self._queries["messages"], _values(who))])
+        [rows] = await self._database.together(
+            caller.tenant_id, [(self._queries["messages"], _values(caller))]
+        )
         return [_message(row) for row in rows]
 
     @shielded
-    async def count_message(self, who: Principal, turn_id: UUID, most: int) -> float:
+    async def count_message(self, caller: Principal, turn_id: UUID, most: int) -> float:
         """Count a message in the database, as `RedisMessages.count` does. The user's accepted messages of the last minute count, too."""
-        values = {**_values(who), "message": turn_id}
-        async with self._database.locking(who.tenant_id) as connection:
+        values = {**_values(caller), "message": turn_id}
+        async with self._database.locking(caller.tenant_id) as connection:
             await connection.execute(self._queries["lock_messages"], values)
             await connection.execute(self._queries["drop_messages"], values)
             rows = await all_rows(connection, self._queries["messages"], values)
@@ -108,18 +113,16 @@ class PostgresLimits:
         return 0.0
 
     @shielded
-    async def give_back_message(self, who: Principal, turn_id: UUID) -> None:
+    async def give_back_message(self, caller: Principal, turn_id: UUID) -> None:
         """Forget a message that was counted in the database and was not accepted."""
-        async with self._database.tenant(who.tenant_id) as connection:
-            await connection.execute(self._queries["give_back_message"], {**_values(who), "message": turn_id})
-
-    async def _exceptions(self, connection: Connection, values: Mapping[str, object]) -> dict[str, int]:
-        cursor = await connection.execute(self._queries["exceptions"], values)
-        return dict(await cursor.fetchall())
+        async with self._database.tenant(caller.tenant_id) as connection:
+            await connection.execute(
+                self._queries["give_back_message"], {**_values(caller), "message": turn_id}
+            )
 
 
-def _values(who: Principal) -> dict[str, object]:
-    return {"tenant": who.tenant_id, "user": who.user_id, "seconds": MINUTE}
+def _values(caller: Principal) -> dict[str, object]:
+    return {"tenant": caller.tenant_id, "user": caller.user_id, "seconds": MINUTE}
 
 
 def _message(row: Mapping[str, Any]) -> Message:

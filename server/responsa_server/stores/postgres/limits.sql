@@ -11,7 +11,8 @@ ON CONFLICT (tenant_id, user_id, name) DO UPDATE SET value = excluded.value;
 DELETE FROM responsa.user_limit WHERE tenant_id = %(tenant)s AND user_id = %(user)s AND name = %(name)s;
 
 -- name: stored_bytes
--- What a user keeps: the originals and canonical texts of all versions of the user's documents (some versions use the original as their canonical text), and of all
+-- What a user keeps: the originals and canonical texts of all versions of the user's documents (some versions use the
+-- original as their canonical text), and of all
 -- conversations the turns that have ended, the titles and the labels, as they are stored. No large value is read.
 SELECT (
     (SELECT coalesce(sum(v.size_bytes + CASE WHEN v.canonical IS NULL THEN 0 ELSE coalesce(v.canonical_bytes, 0) END), 0)
@@ -23,7 +24,8 @@ SELECT (
 
 -- name: stored_bytes_of_tenant
 -- The same for the documents of all users of the tenant.
-SELECT coalesce(sum(size_bytes + CASE WHEN canonical IS NULL THEN 0 ELSE coalesce(canonical_bytes, 0) END), 0)::bigint AS bytes FROM responsa.document_version
+SELECT coalesce(sum(size_bytes + CASE WHEN canonical IS NULL THEN 0
+    ELSE coalesce(canonical_bytes, 0) END), 0)::bigint AS bytes FROM responsa.document_version
 WHERE tenant_id = %(tenant)s;
 
 -- name: messages

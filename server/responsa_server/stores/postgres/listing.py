@@ -26,7 +26,8 @@ Item = TypeVar("Item")
 
 
 class Compiled(NamedTuple):
-    """The parts of a statement. where: the condition; TRUE if there is no filter. params: the named parameters, which include `limit`, the page size plus 1."""
+    """The parts of a statement. where: the condition; TRUE if there is no filter. params: the named parameters, which
+    include `limit`, the page size plus 1."""
 
     where: sql.Composable
     order: sql.Composable
@@ -36,9 +37,11 @@ class Compiled(NamedTuple):
 class SqlList(Generic[Item]):
     """The SQL of one list.
 
-    columns: the columns or expressions for fields of the rules that have another name; the values must not be NULL if the list can be ordered by the field. table: the prefix of the other
-    columns, with its dot. identity: the unique column that orders items with equal values, and that the field `name` means; by default the table's id. position: a function that returns an item's position in a list ordered by a field. By default the position
-    consists of the item's attribute with the field's name and the item's `id`.
+    columns: the columns or expressions for fields of the rules that have another name; the values must not be NULL if
+    the list can be ordered by the field. table: the prefix of the other columns, with its dot. identity: the unique
+    column that orders items with equal values, and that the field `name` means; by default the table's id. position: a
+    function that returns an item's position in a list ordered by a field. By default the position consists of the
+    item's attribute with the field's name and the item's `id`.
     """
 
     def __init__(

@@ -19,7 +19,8 @@ NOTICE_SECONDS: Final = 172_800.0
 
 
 class Outbox:
-    """Stores mails within the transactions of other stores, and enqueues the jobs that send them. The job has the id of the mail and nothing else."""
+    """Stores mails within the transactions of other stores, and enqueues the jobs that send them. The job has the id of
+    the mail and nothing else."""
 
     def __init__(self, queue: JobQueue, new_id: Callable[[], UUID]) -> None:
         """new_id: returns new UUIDv7 ids."""
@@ -87,8 +88,8 @@ class PostgresMailStore:
 
     @shielded
     async def add_reset_code(self, tenant_id: str, email: str, code: bytes, seconds: float) -> bool:
-        """Store the digest of a reset code for the account with this address, unless it is stored already. Return False if there is no such account: no user, a
-        disabled one, or a service.
+        """Store the digest of a reset code for the account with this address, unless it is stored already. Return False
+        if there is no such account: no user, a disabled one, or a service.
         """
         values = {"tenant_id": tenant_id, "email": email, "code": code, "seconds": seconds}
         async with self._database.tenant(tenant_id) as connection:

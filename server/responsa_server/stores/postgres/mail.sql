@@ -15,7 +15,8 @@ FROM responsa.tenant AS t WHERE t.id = %(tenant_id)s;
 -- name: add_registration
 INSERT INTO responsa.email_confirmation (
     id, tenant_id, code_sha256, email, new_user_id, display_name, role, password_hash, invitation_sha256, expire_time)
-SELECT %(id)s, t.id, %(code)s, %(email)s, %(new_user)s, %(display_name)s, %(role)s, %(hash)s, %(invitation)s, now() + make_interval(secs => %(seconds)s)
+SELECT %(id)s, t.id, %(code)s, %(email)s, %(new_user)s, %(display_name)s, %(role)s, %(hash)s, %(invitation)s,
+    now() + make_interval(secs => %(seconds)s)
 FROM responsa.tenant AS t WHERE t.id = %(tenant_id)s;
 
 -- name: replace_change
@@ -29,7 +30,8 @@ VALUES (%(id)s, %(tenant_id)s, %(code)s, %(email)s, %(user_id)s, now() + make_in
 DELETE FROM responsa.email_confirmation WHERE tenant_id = %(tenant_id)s AND user_id = %(user_id)s;
 
 -- name: find_confirmation
-SELECT CASE WHEN c.user_id IS NULL THEN c.email ELSE u.email END AS email, CASE WHEN c.user_id IS NULL THEN c.password_hash ELSE p.hash END AS hash
+SELECT CASE WHEN c.user_id IS NULL THEN c.email ELSE u.email END AS email, CASE WHEN c.user_id IS NULL
+    THEN c.password_hash ELSE p.hash END AS hash
 FROM responsa.email_confirmation AS c
 LEFT JOIN responsa.app_user AS u ON u.tenant_id = c.tenant_id AND u.id = c.user_id
 LEFT JOIN responsa.user_password AS p ON p.tenant_id = c.tenant_id AND p.user_id = c.user_id

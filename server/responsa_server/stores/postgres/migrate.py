@@ -25,7 +25,8 @@ _SERVER = "responsa server"
 LOCK_SECONDS = 10
 """The maximum time for which a migration waits for a lock."""
 
-# Eight files replace the 63 of commit c6fb5430 and make the same database; see ADR 0062. These are the hash of the first of the 63, and the hash of the names and hashes of
+# Eight files replace the 63 of commit c6fb5430 and make the same database; see ADR 0062. These are the hash of the
+# first of the 63, and the hash of the names and hashes of
 # all 63 in order.
 SQUASHED_AT = "c6fb5430"
 _OLD_FIRST = bytes.fromhex("d1925e9deeb74c09e641fc296e45fb8bf29bf04a91c61f7e895eeba9ccba5ac3")
@@ -58,8 +59,9 @@ EARLIER_FORMS: Final[Mapping[tuple[str, str], str]] = {
         "48720d35ba5c8a9a2072c5fd18a9fd3759526232498c8753ee106d13ede23e8d",
     ): "0027_pre_few_of_many",
 }
-"""Migrations that were changed after databases had applied them: by the name and hash of the earlier form, the name of today's. Nothing is added here without a test that such a
-database comes to today's schema; what an earlier form lacks, 0030 repairs. `tests/migrations/test_landed.py` holds all other migrations to their first form.
+"""Migrations that were changed after databases had applied them: by the name and hash of the earlier form, the name of
+today's. Nothing is added here without a test that such a database comes to today's schema; what an earlier form lacks,
+0030 repairs. `tests/migrations/test_landed.py` holds all other migrations to their first form.
 """
 
 Ledger = Sequence[tuple[str, bytes]]
@@ -98,19 +100,19 @@ def load(source: Path | None = None) -> Sequence[Migration]:
     """Read all migrations in order. Raises MigrationError if a file's name does not have the required form, or if a number is
     missing or occurs twice.
     """
-    found: list[Migration] = []
+    migrations: list[Migration] = []
     for path in sorted((source or folder()).glob("*.sql")):
         match = _FILE.fullmatch(path.name)
         if match is None:
             raise MigrationError(
                 f"{path.name} is not named NNNN_pre_name.sql or NNNN_post_name.sql; rename it"
             )
-        found.append(Migration(int(match[1]), path.stem, path.read_text(encoding="utf-8")))
-    if [one.number for one in found] != list(range(1, len(found) + 1)):
+        migrations.append(Migration(int(match[1]), path.stem, path.read_text(encoding="utf-8")))
+    if [one.number for one in migrations] != list(range(1, len(migrations) + 1)):
         raise MigrationError(
             "a migration number is missing or occurs twice; the numbers must be 0001, 0002, …"
         )
-    return found
+    return migrations
 
 
 async def applied(connection: psycopg.AsyncConnection) -> Ledger:
@@ -139,16 +141,18 @@ def todays(ledger: Ledger, known: Sequence[Migration]) -> Ledger:
             )
         return [(one.name, one.sha256) for one in known[:_BASELINE]]
     by_name = {one.name: (one.name, one.sha256) for one in known}
-    found = [
+    entries = [
         by_name.get(EARLIER_FORMS.get((name, digest.hex()), ""), (name, digest)) for name, digest in ledger
     ]
-    for migration, (name, digest) in zip(known, found, strict=False):
+    for migration, (name, digest) in zip(known, entries, strict=False):
         if (migration.name, migration.sha256) != (name, digest):
             raise MigrationError(
-                f"migration {name} was applied with different content: its SHA-256 is {digest.hex()[:12]}…, and that of this version's {migration.name} is {migration.sha256.hex()[:12]}…; "
+                f"migration {name} was applied with different content: its SHA-256 is "
+                f"{digest.hex()[:12]}…, and that of this version's {migration.name} is "
+                f"{migration.sha256.hex()[:12]}…; "
                 "nothing was changed: go on with the version of Responsa that applied it, or restore a backup from before it"
             )
-    return found
+    return entries
 
 
 async def migrate(
@@ -156,10 +160,11 @@ async def migrate(
 ) -> Sequence[str]:
     """Apply the missing migrations and return their names. Stops before a `_post_` migration while servers run that do not know it.
 
-    url: the database's URL. Its role must be able to create roles, unless Responsa's roles already exist. A database with all
-    migrations of commit c6fb5430 counts as one with the first eight of this version, and one with `EARLIER_FORMS` as one with today's. restoring: begin a pause, in the
-    transaction of the migration that makes its table, so that no server finds a database that is being restored without it. Raises MigrationError; migrations
-    that were applied before the failing one stay applied.
+    url: the database's URL. Its role must be able to create roles, unless Responsa's roles already exist. A database
+    with all migrations of commit c6fb5430 counts as one with the first eight of this version, and one with
+    `EARLIER_FORMS` as one with today's. restoring: begin a pause, in the transaction of the migration that makes its
+    table, so that no server finds a database that is being restored without it. Raises MigrationError; migrations that
+    were applied before the failing one stay applied.
     """
     wanted = load() if migrations is None else migrations
     done: list[str] = []
@@ -171,7 +176,8 @@ async def migrate(
                 "name a database in a newer PostgreSQL in DATABASE_URL"
             )
         await connection.execute("SELECT pg_advisory_lock(%s)", (Lock.MIGRATE,))
-        # A migration that waits for a lock makes all later calls on the table wait behind it, so it gives up soon; the next attempt begins where it stopped.
+        # A migration that waits for a lock makes all later calls on the table wait behind it, so it gives up soon; the
+        # next attempt begins where it stopped.
         await connection.execute("SELECT set_config('lock_timeout', %s, false)", (f"{LOCK_SECONDS}s",))
         present = await applied(connection)
         if (ledger := todays(present, wanted)) != present:
@@ -189,7 +195,8 @@ async def migrate(
                     await connection.execute(cast("LiteralString", migration.sql))
                     await connection.execute(
                         """CREATE TABLE IF NOT EXISTS responsa.migration (
-                            number int PRIMARY KEY, name text NOT NULL, sha256 bytea NOT NULL, apply_time timestamptz NOT NULL DEFAULT now())"""
+                            number int PRIMARY KEY, name text NOT NULL, sha256 bytea NOT NULL,
+                            apply_time timestamptz NOT NULL DEFAULT now())"""
                     )
                     await connection.execute(
                         "GRANT SELECT ON responsa.migration TO responsa_app, responsa_log"
@@ -301,7 +308,8 @@ class PostgresMigrations:
 
     @shielded
     async def missing(self) -> Sequence[str]:
-        """The names of the migrations that the database lacks. If `unfit` finds nothing, they wait for the end of older servers. Raises Unavailable."""
+        """The names of the migrations that the database lacks. If `unfit` finds nothing, they wait for the end of older
+        servers. Raises Unavailable."""
         async with self._database.no_tenant() as connection:
             return await _lacking(connection)
 

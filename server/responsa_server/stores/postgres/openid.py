@@ -7,9 +7,10 @@ from dataclasses import asdict
 from uuid import UUID
 
 from responsa_server.domain import names
-from responsa_server.domain.accounts import ExternalIdentity, LinkedIdentity
+from responsa_server.domain.accounts import ExternalIdentity
 from responsa_server.domain.errors import AlreadyExists, Precondition, Reason, Unauthenticated
 from responsa_server.domain.people import AuditEvent, Principal, User
+from responsa_server.domain.rows import Row
 from responsa_server.stores.postgres.audit import AuditLog
 from responsa_server.stores.postgres.database import (
     Connection,
@@ -18,6 +19,8 @@ from responsa_server.stores.postgres.database import (
     shielded,
 )
 from responsa_server.stores.postgres.rows import (
+    all_rows,
+    carried,
     one_row,
 )
 from responsa_server.stores.postgres.users import user_of
@@ -28,7 +31,9 @@ class _IdentityTaken(Exception):
 
 
 class PostgresOpenIdStore:
-    """The store of external identities. Each method runs in one transaction, which also writes the method's audit event. All methods raise Unavailable if the store cannot be reached. A method that has begun runs to its end even if the caller is cancelled."""
+    """The store of external identities. Each method runs in one transaction, which also writes the method's audit
+    event. All methods raise Unavailable if the store cannot be reached. A method that has begun runs to its end even if
+    the caller is cancelled."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -39,7 +44,8 @@ class PostgresOpenIdStore:
 
     @shielded
     async def use_state(self, tenant_id: str, state: bytes, seconds: float) -> bool:
-        """Use up the state of a sign-in, and delete the tenant's expired ones. state: its SHA-256. seconds: how long the use must be remembered.
+        """Use up the state of a sign-in, and delete the tenant's expired ones. state: its SHA-256. seconds: how long
+        the use must be remembered.
 
         Return False if the state was used before, or if the tenant does not exist.
         """
@@ -59,8 +65,9 @@ class PostgresOpenIdStore:
     ) -> User:
         """Store a user with an identity, and use up an invitation. code: the digest of its code, or None.
 
-        If another call has just stored the identity, return its user and change nothing. Raises AlreadyExists (OIDC_ADDRESS_TAKEN) if another user of the tenant
-        has the e-mail address, and Unauthenticated (CODE_INVALID) if the invitation is not good.
+        If another call has just stored the identity, return its user and change nothing. Raises AlreadyExists
+        (OIDC_ADDRESS_TAKEN) if another user of the tenant has the e-mail address, and Unauthenticated (CODE_INVALID) if
+        the invitation is not good.
         """
         try:
             async with self._database.tenant(identity.tenant_id) as connection:
@@ -73,7 +80,8 @@ class PostgresOpenIdStore:
 
     @shielded
     async def link(self, user_id: UUID, identity: ExternalIdentity, audit: AuditEvent) -> None:
-        """Give an identity to a user. A repetition changes and audits nothing. Raises AlreadyExists (OIDC_IDENTITY_TAKEN) if another user has the identity."""
+        """Give an identity to a user. A repetition changes and audits nothing. Raises AlreadyExists
+        (OIDC_IDENTITY_TAKEN) if another user has the identity."""
         async with self._database.tenant(identity.tenant_id) as connection:
             if await self._add(connection, user_id, identity):
                 await self._audit.write(connection, audit)
@@ -82,32 +90,34 @@ class PostgresOpenIdStore:
         if row is None or row["user_id"] != user_id:
             raise AlreadyExists(
                 Reason.OIDC_IDENTITY_TAKEN,
-                "Another account already uses this sign-in of the provider. Sign in to the provider as another person, or ask an administrator.",
+                (
+                    "Another account already uses this sign-in of the provider. Sign in to the provider as "
+                    "another person, or ask an administrator."
+                ),
             )
 
     @shielded
-    async def identities(self, who: Principal) -> Sequence[LinkedIdentity]:
+    async def identities(self, caller: Principal) -> Sequence[Row]:
         """Return the user's identities, oldest first."""
-        values = {"tenant_id": who.tenant_id, "user_id": who.user_id}
-        async with self._database.tenant(who.tenant_id) as connection:
-            found = await connection.execute(self._queries["identities"], values)
-            return [LinkedIdentity(*row) for row in await found.fetchall()]
+        values = {"tenant_id": caller.tenant_id, "user_id": caller.user_id}
+        async with self._database.tenant(caller.tenant_id) as connection:
+            return [carried(row) for row in await all_rows(connection, self._queries["identities"], values)]
 
     @shielded
     async def unlink(
-        self, who: Principal, identity_id: UUID, issuers: Sequence[str], audit: AuditEvent
+        self, caller: Principal, identity_id: UUID, issuers: Sequence[str], audit: AuditEvent
     ) -> bool:
         """Take an identity from the user. issuers: those whose identities can sign in. Return False if the user has no such identity.
 
         Raises Precondition (LAST_SIGN_IN) if the user has neither a password nor another identity of these issuers.
         """
         values = {
-            "tenant_id": who.tenant_id,
-            "user_id": who.user_id,
+            "tenant_id": caller.tenant_id,
+            "user_id": caller.user_id,
             "id": identity_id,
             "issuers": list(issuers),
         }
-        async with self._database.tenant(who.tenant_id) as connection:
+        async with self._database.tenant(caller.tenant_id) as connection:
             # The lock orders two calls that unlink different identities.
             await connection.execute(self._accounts["lock_user"], values)
             if await one_row(connection, self._queries["unlink"], values) is None:
@@ -116,7 +126,7 @@ class PostgresOpenIdStore:
                 raise Precondition(  # the transaction is rolled back
                     Reason.LAST_SIGN_IN,
                     "Without this identity, you could not sign in any more. Set a password, or connect another provider, first.",
-                    {"user": names.user(who.user_id)},
+                    {"user": names.user(caller.user_id)},
                 )
             await self._audit.write(connection, audit)
         return True

@@ -5,7 +5,8 @@ DELETE FROM responsa.oidc_state WHERE tenant_id = %(tenant_id)s AND expire_time 
 
 -- name: use_state
 INSERT INTO responsa.oidc_state (state_sha256, tenant_id, expire_time)
-SELECT %(state)s, t.id, now() + make_interval(secs => %(seconds)s) FROM responsa.tenant AS t WHERE t.id = %(tenant_id)s AND t.suspend_time IS NULL
+SELECT %(state)s, t.id, now() + make_interval(secs => %(seconds)s) FROM responsa.tenant AS t
+    WHERE t.id = %(tenant_id)s AND t.suspend_time IS NULL
 ON CONFLICT (state_sha256) DO NOTHING
 RETURNING 1
 
@@ -17,7 +18,8 @@ WITH seen AS (
 )
 UPDATE responsa.app_user AS u SET subject = coalesce(%(subject)s::text, u.subject)
 FROM seen WHERE u.tenant_id = %(tenant_id)s AND u.id = seen.user_id
-RETURNING u.id, u.tenant_id, u.display_name, u.email, u.role, u.create_time, coalesce(u.update_time, u.create_time) AS update_time, u.disable_time, u.revision, u.owner, u.subject, u.last_sign_in_time
+RETURNING u.id, u.tenant_id, u.display_name, u.email, u.role, u.create_time,
+    coalesce(u.update_time, u.create_time) AS update_time, u.disable_time, u.revision, u.owner, u.subject, u.last_sign_in_time
 
 -- name: owner
 SELECT user_id FROM responsa.user_identity WHERE tenant_id = %(tenant_id)s AND issuer = %(issuer)s AND sub = %(sub)s
@@ -41,4 +43,5 @@ DELETE FROM responsa.user_identity WHERE tenant_id = %(tenant_id)s AND user_id =
 -- name: can_sign_in
 SELECT 1 FROM responsa.app_user AS u WHERE u.tenant_id = %(tenant_id)s AND u.id = %(user_id)s AND (
     u.email <> '' AND EXISTS (SELECT FROM responsa.user_password AS p WHERE p.tenant_id = u.tenant_id AND p.user_id = u.id)
-    OR EXISTS (SELECT FROM responsa.user_identity AS i WHERE i.tenant_id = u.tenant_id AND i.user_id = u.id AND i.issuer = ANY (%(issuers)s::text[])))
+    OR EXISTS (SELECT FROM responsa.user_identity AS i WHERE i.tenant_id = u.tenant_id AND i.user_id = u.id
+        AND i.issuer = ANY (%(issuers)s::text[])))

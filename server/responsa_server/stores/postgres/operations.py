@@ -89,7 +89,8 @@ class OperationStore:
     """Operations of a tenant. Methods raise NotFound for an unknown operation. Each call is for one tenant."""
 
     def __init__(self, database: Database, queue: JobQueue, *, external_vectors: bool = False) -> None:
-        """external_vectors: whether a `VectorStore` holds the vectors. If so, a cancellation enqueues the job that removes those of the version."""
+        """external_vectors: whether a `VectorStore` holds the vectors. If so, a cancellation enqueues the job that
+        removes those of the version."""
         self._queue = queue
         self._external_vectors = external_vectors
         self._database = database
@@ -100,7 +101,8 @@ class OperationStore:
 
     @shielded
     async def get(self, reader: Reader, operation_id: UUID) -> Operation:
-        """Return one operation. It exists for the user who began it, for administrators, and for readers of its document or its collection."""
+        """Return one operation. It exists for the user who began it, for administrators, and for readers of its
+        document or its collection."""
         async with self._database.keyed(reader, one_write=True) as connection:
             values = {"tenant": reader.tenant_id, "id": operation_id}
             row = await one_row(connection, self._queries["get_shown"], values)
@@ -189,8 +191,9 @@ class Publisher:
     async def publish(
         self, connection: Connection, claim: IngestClaim, searched: int, total: int | None = None
     ) -> bool:
-        """Make a version searchable in place of the former version, and end its operation. searched: the number of the former version. total: the number of passages; None if the
-        operation has it already. Returns False if the former version is a newer one. Raises GenerationSwitched.
+        """Make a version searchable in place of the former version, and end its operation. searched: the number of the
+        former version. total: the number of passages; None if the operation has it already. Returns False if the former
+        version is a newer one. Raises GenerationSwitched.
         """
         values = {**_values(claim), "total": total}
         tenant_id, document_id, version = claim.tenant_id, claim.document_id, claim.version
@@ -223,17 +226,21 @@ class Publisher:
 
 
 class IngestionStore:
-    """Implements the port `Ingestions`. Statements run as the role responsa_app, with the job's tenant set.
+    """A worker's interface to operations. Statements run as the role responsa_app, with the job's tenant set. Once
+    another worker claims the operation or the operation ends, the methods that take a claim raise OwnershipLost and write
+    nothing.
 
     A `VectorStore` has commits of its own, so the order of writes matters if there is one:
 
     1. the vectors of passages, not published, while the passages' transaction holds the operation;
     2. their publication under the epoch of the operation: searches find them but discard them, because their passages are not live;
-    3. the commit of the version: passages, statistics, document and operation change together, and from then on search covers the whole version;
+    3. the commit of the version: passages, statistics, document and operation change together, and from then on search
+       covers the whole version;
     4. the removal of the vectors of older versions.
 
-    If a worker is lost before the commit, the former version is unchanged. The next attempt has a greater epoch, removes the lost worker's vectors and starts over. Whatever ends the operation
-    without a commit, and every later version, enqueues the prune job, which removes the vectors of versions that are neither searched nor being indexed.
+    If a worker is lost before the commit, the former version is unchanged. The next attempt has a greater epoch,
+    removes the lost worker's vectors and starts over. Whatever ends the operation without a commit, and every later
+    version, enqueues the prune job, which removes the vectors of versions that are neither searched nor being indexed.
     """
 
     def __init__(
@@ -244,7 +251,8 @@ class IngestionStore:
         prune_after: float = _PRUNE_AFTER,
         vectors: VectorStore | None = None,
     ) -> None:
-        """prune_after: the minimum number of seconds for which a replaced version is kept. vectors: the store of the vectors of passages; None if they are in the database."""
+        """prune_after: the minimum number of seconds for which a replaced version is kept. vectors: the store of the
+        vectors of passages; None if they are in the database."""
         self._database = database
         self._vectors = vectors
         self._passages = PassageTable(vectors=vectors is None)
@@ -253,7 +261,8 @@ class IngestionStore:
 
     @shielded
     async def begin(self, tenant_id: str, operation_id: UUID) -> IngestTask | None:
-        """Claim an operation and remove the rows of an earlier attempt. Returns None if nothing is left to do. Raises OwnershipLost."""
+        """Claim an operation under its next epoch, and delete the rows of earlier attempts, a part at a time, so that a
+        call can end the operation meanwhile. Returns None if nothing is left to do. Raises OwnershipLost."""
         values: dict[str, object] = {"tenant": tenant_id, "id": operation_id}
         async with self._database.keyed(tenant_id, one_write=True) as connection:
             begun = await (await connection.execute(self._queries["begin"], values)).fetchone()
@@ -418,7 +427,11 @@ class IngestionStore:
     async def publish(
         self, claim: IngestClaim, passages: Sequence[NewPassage] = (), text: CanonicalText | None = None
     ) -> bool | None:
-        """Store the text and the last passages, make this version searchable in place of the former version, and end the operation, or leave both to the run that holds it. Raises OwnershipLost,
+        """In one transaction, store the last passages, make this version searchable in place of the former one, and end
+        the operation. text: the canonical text, if `parsed` was not called because these are all passages.
+
+        If a newer version is already searchable, this version is deleted instead, and the result is False. If a run
+        publishes the version with others, it waits, and the result is None. Repeatable. Raises OwnershipLost,
         GenerationSwitched.
         """
         searched = await self._publish(claim, passages, text)
@@ -452,7 +465,8 @@ class IngestionStore:
 
     @shielded
     async def fail(self, claim: IngestClaim, error: ResponsaError) -> None:
-        """End the operation with an error and delete all rows of the version. Raises OwnershipLost."""
+        """End the operation with an error, which the document records too, and delete all rows of the version; the
+        previous version stays searchable. Raises OwnershipLost."""
         if not await self._end(claim.tenant_id, claim.operation_id, error, claim.epoch):
             raise OwnershipLost
 
@@ -491,8 +505,8 @@ async def named(queries: Queries, connection: Connection, tenant_id: str, name: 
 
 
 async def hold(queries: Queries, connection: Connection, claim: Mapping[str, object]) -> bool:
-    """Lock an operation for a worker that writes. claim: the tenant, the operation's id and the worker's epoch. Returns whether a run will publish what the operation indexes. Raises
-    OwnershipLost.
+    """Lock an operation for a worker that writes. claim: the tenant, the operation's id and the worker's epoch. Returns
+    whether a run will publish what the operation indexes. Raises OwnershipLost.
     """
     row = await (await connection.execute(queries["hold"], claim)).fetchone()
     if row is None:
@@ -531,7 +545,8 @@ async def _end(
 
 
 def from_row(row: Mapping[str, Any]) -> Operation:
-    """An operation from all columns of its row. Its collection has the id of the column `shown`, if the query has it; otherwise the id of the tables."""
+    """An operation from all columns of its row. Its collection has the id of the column `shown`, if the query has it;
+    otherwise the id of the tables."""
     return build(
         Operation,
         row,

@@ -1,5 +1,6 @@
 -- Operations of one tenant (role responsa_app, tenant set).
--- `stage || ''` makes the planner use the primary key. While hardly any operation runs, an index of those that run looks cheaper; soon after, it may hold a hundred thousand.
+-- `stage || ''` makes the planner use the primary key. While hardly any operation runs, an index of those that run
+-- looks cheaper; soon after, it may hold a hundred thousand.
 
 -- name: insert
 INSERT INTO responsa.operation (id, tenant_id, user_id, document_id, version, stage, unchanged)
@@ -11,13 +12,15 @@ SELECT * FROM responsa.operation WHERE tenant_id = %(tenant)s AND id = %(id)s;
 
 -- name: get_shown
 -- The collection as the caller calls it.
-SELECT o.*, responsa.collection_name(o.collection_id) AS shown, EXISTS (SELECT FROM responsa.pause) AS paused FROM responsa.operation AS o WHERE o.tenant_id = %(tenant)s AND o.id = %(id)s;
+SELECT o.*, responsa.collection_name(o.collection_id) AS shown, EXISTS (SELECT FROM responsa.pause) AS paused
+    FROM responsa.operation AS o WHERE o.tenant_id = %(tenant)s AND o.id = %(id)s;
 
 -- name: seqs
 SELECT id, seq FROM responsa.operation WHERE tenant_id = %(tenant)s AND id = ANY (%(ids)s);
 
 -- name: running
-SELECT *, EXISTS (SELECT FROM responsa.pause) AS paused FROM responsa.operation WHERE tenant_id = %(tenant)s AND document_id = %(document)s AND version = %(version)s AND stage <> 'done'
+SELECT *, EXISTS (SELECT FROM responsa.pause) AS paused FROM responsa.operation
+    WHERE tenant_id = %(tenant)s AND document_id = %(document)s AND version = %(version)s AND stage <> 'done'
 ORDER BY create_time LIMIT 1;
 
 -- name: list
@@ -50,7 +53,8 @@ WHERE tenant_id = %(tenant)s AND id = %(id)s AND stage || '' <> 'done' AND (%(ep
 RETURNING document_id, version;
 
 -- name: fail_document
--- The document records the state of its newest version. Its title is again that of the version that is searched, if an update had set another; so later uploads
+-- The document records the state of its newest version. Its title is again that of the version that is searched, if an
+-- update had set another; so later uploads
 -- do not keep the title of the update either.
 UPDATE responsa.document AS d SET state = 'failed', error_reason = %(error_reason)s, error_message = %(error_message)s,
     error_metadata = %(error_metadata)s, revision = revision + 1, update_time = clock_timestamp(),
@@ -58,7 +62,8 @@ UPDATE responsa.document AS d SET state = 'failed', error_reason = %(error_reaso
         WHERE v.tenant_id = d.tenant_id AND v.document_id = d.id AND v.version = d.version), title),
     kept_title = coalesce((SELECT v.declared_title FROM responsa.document_version AS v
         JOIN responsa.document_version AS n ON n.tenant_id = v.tenant_id AND n.document_id = v.document_id AND n.version = %(version)s
-        WHERE v.tenant_id = d.tenant_id AND v.document_id = d.id AND v.version = d.version AND d.kept_title <> '' AND n.declared_title = d.kept_title), kept_title)
+        WHERE v.tenant_id = d.tenant_id AND v.document_id = d.id AND v.version = d.version AND d.kept_title <> ''
+            AND n.declared_title = d.kept_title), kept_title)
 WHERE tenant_id = %(tenant)s AND id = %(document)s AND newest_version = %(version)s;
 
 -- name: forget_document
@@ -73,7 +78,8 @@ UPDATE responsa.document SET state = 'ready', error_reason = NULL, error_message
 WHERE tenant_id = %(tenant)s AND id = %(document)s AND newest_version = %(version)s AND version > 0;
 
 -- name: drop_version
-DELETE FROM responsa.document_version WHERE tenant_id = %(tenant)s AND document_id = %(document)s AND version = %(version)s AND state = 'indexing';
+DELETE FROM responsa.document_version
+    WHERE tenant_id = %(tenant)s AND document_id = %(document)s AND version = %(version)s AND state = 'indexing';
 
 -- name: begin
 -- A version that is indexed waits for its run.
@@ -82,7 +88,8 @@ WHERE tenant_id = %(tenant)s AND id = %(id)s AND stage || '' <> 'done' AND NOT i
 RETURNING document_id, version, epoch, seq;
 
 -- name: task
-SELECT d.collection_id, d.source_key, v.declared_title, v.uri, v.declared_type, v.media_type, v.size_bytes, c.max_tokens, c.overlap_tokens, c.embedding,
+SELECT d.collection_id, d.source_key, v.declared_title, v.uri, v.declared_type, v.media_type, v.size_bytes,
+    c.max_tokens, c.overlap_tokens, c.embedding,
     o.canonical_sha256, c.generation_id, CASE WHEN v.size_bytes <= %(most)s THEN v.original END, o.parser
 FROM responsa.document_version AS v
 JOIN responsa.document AS d ON d.tenant_id = v.tenant_id AND d.id = v.document_id
@@ -124,7 +131,8 @@ WHERE tenant_id = %(tenant)s AND document_id = %(document)s AND version = %(vers
 
 -- name: indexed
 -- total: the number of passages, unless it is stored already; as in the next statements.
-UPDATE responsa.operation SET indexed = true, indexed_generation = %(generation)s, stage = 'embedding', passages_total = coalesce(%(total)s::int, passages_total),
+UPDATE responsa.operation
+    SET indexed = true, indexed_generation = %(generation)s, stage = 'embedding', passages_total = coalesce(%(total)s::int, passages_total),
     passages_done = coalesce(%(total)s::int, passages_total), update_time = clock_timestamp()
 WHERE tenant_id = %(tenant)s AND id = %(id)s;
 
@@ -148,7 +156,8 @@ UPDATE responsa.document SET state = 'ready', revision = revision + 1, update_ti
 WHERE tenant_id = %(tenant)s AND id = %(document)s AND newest_version = %(version)s;
 
 -- name: document_published
--- Ends the operation, too. The column state describes the newest version that was not cancelled: a newer version than this one may be in progress already, or may have failed.
+-- Ends the operation, too. The column state describes the newest version that was not cancelled: a newer version than
+-- this one may be in progress already, or may have failed.
 WITH done AS (
     UPDATE responsa.operation SET stage = 'done', passages_total = coalesce(%(total)s::int, passages_total),
         passages_done = coalesce(%(total)s::int, passages_total), update_time = clock_timestamp()

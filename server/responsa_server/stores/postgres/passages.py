@@ -7,8 +7,9 @@ document raise the transaction's statement timeout to ten minutes.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any, Final
 from uuid import UUID
@@ -25,7 +26,11 @@ from responsa_server.domain.listing import Filter
 from responsa_server.domain.lists import SEARCHED
 from responsa_server.domain.passage_words import VERSION, WantedTerms, is_current
 from responsa_server.domain.passages import (
+    ANALYSIS_VERSION,
+    INSTRUCTING_VERSION,
     TEXT_PART,
+    VECTORS_PART,
+    CandidateQuery,
     DocumentSet,
     FoundPassage,
     LexicalCandidate,
@@ -33,8 +38,10 @@ from responsa_server.domain.passages import (
     NewPassage,
     OutlinedHeading,
     Passage,
+    PassageCosines,
     PassageVectors,
     PlacedBlock,
+    QuestionVector,
     SearchScope,
     TermStatistics,
 )
@@ -42,16 +49,21 @@ from responsa_server.domain.people import Reader
 from responsa_server.stores.cached import NOT_CACHED, Entry, SharedCache, reader_key
 from responsa_server.stores.postgres.database import (
     Connection,
-    Cursor,
     Database,
     Queries,
-    Rows,
     Statement,
     shielded,
     uuid_array,
 )
 from responsa_server.stores.postgres.filters import DOCUMENT_COLUMNS, compile_filter
-from responsa_server.stores.postgres.vectors import RealArray, vector_cursor
+from responsa_server.stores.postgres.vectors import (
+    EXACT_PASSAGES,
+    half_vector,
+    in_first,
+    later,
+    read_pieces,
+    values_of,
+)
 
 _HASHES_A_QUERY: Final = 1000
 _DISCARDED_AT_ONCE: Final = 500
@@ -65,10 +77,13 @@ _REMOVED_AT_ONCE: Final = 256
 _BULK_TIMEOUT: Final = "10min"
 # If the documents of a filter have at most this number of passages, these are read instead of the index of the postings.
 _FEW: Final = 10_000
-# The same if the words of a question have at most this number of passages together: to read the passages of the rarest words then takes PostgreSQL less than half of the time.
+# The same if the words of a question have at most this number of passages together: to read the passages of the rarest
+# words then takes PostgreSQL less than half of the time.
 _FEW_MATCHES: Final = 5_000
 # The number of passages of a word whose number is not known. Such a word counts as common.
 _UNKNOWN: Final = 2**31 - 1
+# The parts of `candidates`: what finds the nearest passages, and what computes the cosines.
+_PARTS: Final = {"near": "cosines", "near_of_generations": "cosines_of_generations", "": "no_cosines"}
 _UNUSED: Final = ("delete_unused_terms", "delete_unused_terms_of_subjects", "delete_unused_subjects")
 
 
@@ -91,7 +106,8 @@ class PassageTable:
     ) -> None:
         """Store passages of a version that is not live. A later attempt must call `discard` first.
 
-        generation: where their vectors belong; None for the first table. Raises psycopg.errors.UniqueViolation if the version already has a passage with the same ordinal.
+        generation: where their vectors belong; None for the first table. Raises psycopg.errors.UniqueViolation if the
+        version already has a passage with the same ordinal.
         """
         if not passages:
             return
@@ -115,10 +131,11 @@ class PassageTable:
                 "places": new.passage.places or None,
                 "outline": new.passage.outline or None,
                 "words": f"\\x{new.words.hex()}" if new.words else None,
+                "instructing": _packed(new.instructing),
             }
             for new in passages
         ]
-        values = {"tenant": tenant_id, "rows": Json(rows)}
+        values = {"tenant": tenant_id, "rows": Json(rows), "analysis": ANALYSIS_VERSION}
         await connection.execute(self._queries["insert_passages"], values)
         if self._vectors:
             collection = passages[0].passage.collection_id
@@ -133,15 +150,16 @@ class PassageTable:
         passages: Sequence[PassageVectors],
         generation: UUID | None,
     ) -> None:
-        """Store vectors of passages of one collection. generation: as in `write`. Raises psycopg.errors.UniqueViolation if a passage has vectors in this generation."""
-        found = [
+        """Store vectors of passages of one collection. generation: as in `write`. Raises psycopg.errors.UniqueViolation
+        if a passage has vectors in this generation."""
+        vectors = [
             (passage.passage_id.hex, ordinal, vector)
             for passage in passages
             for ordinal, vector in enumerate(passage.vectors)
         ]
         query = self._queries["insert_vectors" if generation is None else "insert_generation_vectors"]
-        for start in range(0, len(found), _VECTORS_A_STATEMENT):
-            some = found[start : start + _VECTORS_A_STATEMENT]
+        for start in range(0, len(vectors), _VECTORS_A_STATEMENT):
+            some = vectors[start : start + _VECTORS_A_STATEMENT]
             rows = [
                 {
                     "passage": passage,
@@ -149,19 +167,18 @@ class PassageTable:
                     "kind": vector.kind.value,
                     "byte_start": vector.source.start,
                     "byte_end": vector.source.end,
-                    "first": place,
                 }
-                for place, (passage, ordinal, vector) in enumerate(some)
+                for passage, ordinal, vector in some
             ]
             values = {
                 "tenant": tenant_id,
                 "collection": collection_id,
                 "generation": generation,
                 "rows": Json(rows),
-                "values": RealArray(b"".join(vector.vector for *_, vector in some)),
+                "vectors": [half_vector(vector.vector) for *_, vector in some],
                 "dimensions": len(some[0][2].vector) // 4,
             }
-            await vector_cursor(connection).execute(query, values)
+            await connection.execute(query, values)
 
     async def discard(self, connection: Connection, tenant_id: str, document_id: UUID, version: int) -> None:
         """Remove the rows that an attempt has written for a version that is not live."""
@@ -193,10 +210,12 @@ class PassageTable:
         *,
         first: bool = False,
     ) -> None:
-        """Make the passages of a version the live passages of its document. Older passages lose their vectors but stay, because answers may cite them.
+        """Make the passages of a version the live passages of its document. Older passages lose their vectors but stay,
+        because answers may cite them.
 
-        first: whether no version of the document was live before. generation: where the vectors of the version are. Raises GenerationSwitched if this is no longer the
-        collection's active generation. Idempotent. The caller ensures that versions are published in order.
+        first: whether no version of the document was live before. generation: where the vectors of the version are.
+        Raises GenerationSwitched if this is no longer the collection's active generation. Idempotent. The caller
+        ensures that versions are published in order.
         """
         await self.take_time(connection)
         values = self._document(tenant_id, collection_id, document_id) | {"version": version}
@@ -204,7 +223,7 @@ class PassageTable:
         active = await (await connection.execute(self._queries["active_generation"], values)).fetchone()
         if active is not None and active[0] != generation:
             raise GenerationSwitched
-        await connection.execute(self._queries["publish_version"], values)
+        await connection.execute(self._queries["publish_version"] + self._queries["count_delta"], values)
         for name in () if first else _UNUSED:
             await connection.execute(self._queries[name], values)
         if self._vectors and not first:
@@ -212,7 +231,8 @@ class PassageTable:
                 await connection.execute(self._queries[name], values)
 
     async def lock_statistics(self, connection: Connection, tenant_id: str, collection_id: str) -> None:
-        """Wait until no other transaction publishes or deletes passages of the collection, and keep others from it until this transaction ends."""
+        """Wait until no other transaction publishes or deletes passages of the collection, and keep others from it
+        until this transaction ends."""
         values = {"tenant": tenant_id, "collection": collection_id}
         await connection.execute(self._queries["lock_statistics"], values)
 
@@ -230,13 +250,17 @@ class PassageTable:
         """Remove the passages and vectors of all versions of a document."""
         await self.take_time(connection)
         values = self._document(tenant_id, collection_id, document_id)
-        for name in ("lock_statistics", "delete_document", *_UNUSED):
+        await connection.execute(self._queries["lock_statistics"], values)
+        await connection.execute(self._queries["delete_document"] + self._queries["count_delta"], values)
+        for name in _UNUSED:
             await connection.execute(self._queries[name], values)
 
     async def set_subject(self, connection: Connection, values: Mapping[str, object]) -> None:
         """Give all passages of a document another subject. values: the tenant, the collection, the document and the subject."""
         await self.take_time(connection)
-        for name in ("lock_statistics", "move_to_subject", *_UNUSED):
+        await connection.execute(self._queries["lock_statistics"], values)
+        await connection.execute(self._queries["move_to_subject"] + self._queries["count_delta"], values)
+        for name in _UNUSED:
             await connection.execute(self._queries[name], values)
 
     async def delete_collection(self, connection: Connection, tenant_id: str, collection_id: str) -> None:
@@ -255,15 +279,16 @@ class PassageTable:
 
     async def get(self, connection: Connection, tenant_id: str, ids: Sequence[UUID]) -> Sequence[Passage]:
         """The passages with these ids, in the order of the ids, whether they are live or not. Unknown ids are left out."""
-        values = {"tenant": tenant_id, "ids": uuid_array(ids)}
+        values = {"tenant": tenant_id, "ids": uuid_array(ids), "searched": False}
         cursor = await connection.execute(self._queries["passages"], values)
-        return [one.passage for one in _in_order(_found(await cursor.fetchall()), ids)]
+        found = found_passages(await cursor.fetchall())
+        return [found[id_].passage for id_ in ids if id_ in found]
 
     async def cached_vectors(
         self, connection: Connection, tenant_id: str, model: str, hashes: Sequence[bytes]
     ) -> Mapping[bytes, bytes]:
         """The cached vectors of texts with these SHA-256 hashes, rounded to 16 bits as in the index."""
-        found: dict[bytes, bytes] = {}
+        vectors: dict[bytes, bytes] = {}
         ordered = sorted(set(hashes))
         for start in range(0, len(ordered), _HASHES_A_QUERY):
             values = {
@@ -274,16 +299,17 @@ class PassageTable:
             cursor = await connection.execute(self._queries["cached_vectors"], values)
             old = False
             async for digest, vector, unused in cursor:
-                found[digest] = np.frombuffer(vector, "<f2").astype("<f4").tobytes()
+                vectors[digest] = np.frombuffer(vector, "<f2").astype("<f4").tobytes()
                 old = old or unused
             if old:
                 await connection.execute(self._queries["touch_vectors"], values)
-        return found
+        return vectors
 
     async def cache_vectors(
         self, connection: Connection, tenant_id: str, model: str, vectors: Mapping[bytes, bytes]
     ) -> None:
-        """Cache vectors under the SHA-256 of their texts, and remove at least as many vectors that were not used for 30 days, if there are any.
+        """Cache vectors under the SHA-256 of their texts, and remove at least as many vectors that were not used for 30
+        days, if there are any.
 
         Vectors that are already in the cache stay unchanged.
         """
@@ -308,8 +334,19 @@ class PassageTable:
         return {"tenant": tenant_id, "collection": collection_id, "document": document_id}
 
 
+@dataclass(frozen=True, slots=True)
+class PassageAnalysis:
+    """What is stored of the text of a passage: see `NewPassage`."""
+
+    words: bytes
+    instructing: Sequence[tuple[int, int]] | None
+    terms: str
+    length: int
+
+
 class PassageWordsStore:
-    """Finds the live passages whose words are not stored in the present form of `passage_words.py`, and stores them. All methods raise Unavailable."""
+    """Finds the live passages whose analysis is not stored in the present form of `passage_words.py`, `text/lexical.py`
+    and `text/instructing.py`, and stores it. All methods raise Unavailable."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -323,35 +360,64 @@ class PassageWordsStore:
             return [id_ async for (id_,) in rows]
 
     @shielded
-    async def without(self, tenant_id: str, most: int) -> Mapping[UUID, Mapping[str, int]]:
-        """At most `most` of these passages, with how often each of their terms occurs."""
+    async def without(self, tenant_id: str, most: int) -> Mapping[UUID, str]:
+        """At most `most` of these passages, with the header of the table within which each begins, or ""."""
         async with self._database.tenant(tenant_id) as connection:
             values = {"tenant": tenant_id, "most": most}
             rows = await connection.execute(self._queries["without_words"], values)
-            return {id_: counts or {} async for id_, counts in rows}
+            return {id_: header async for id_, header in rows}
 
     @shielded
-    async def write(self, tenant_id: str, words: Mapping[UUID, bytes | None]) -> int:
-        """Store words; None removes those that are stored. Returns for how many passages; those that another transaction has locked are left out."""
-        values = {"tenant": tenant_id, "ids": uuid_array(words), "words": list(words.values())}
+    async def write(self, tenant_id: str, made: Mapping[UUID, PassageAnalysis | None]) -> int:
+        """Store analyses, and count terms that have changed; None removes words and instructions that are stored.
+        Returns for how many passages; those that another transaction has locked are left out."""
+        values: dict[str, object] = {
+            "tenant": tenant_id,
+            "ids": uuid_array(made),
+            "terms": [None if one is None else one.terms for one in made.values()],
+            "lengths": [None if one is None else one.length for one in made.values()],
+            "analysis": ANALYSIS_VERSION,
+            "words": [None if one is None else one.words for one in made.values()],
+            "instructing": Json([None if one is None else _packed(one.instructing) for one in made.values()]),
+        }
         async with self._database.tenant(tenant_id) as connection:
+            changed = await connection.execute(self._queries["of_other_terms"], values)
+            for (collection,) in await changed.fetchall():
+                # In the order that every writer uses. The statistics of a collection that is gone would stay for ever.
+                of_it = values | {"collection": collection}
+                held = await connection.execute(self._queries["hold_collection_of_terms"], of_it)
+                if await held.fetchone() is not None:
+                    await connection.execute(self._queries["lock_statistics"], of_it)
+                    counted = self._queries["write_terms"] + self._queries["count_delta"]
+                    await connection.execute(counted, of_it)
             return (await connection.execute(self._queries["write_words"], values)).rowcount
 
 
 class PostgresLexicalIndex:
-    """Implements the port `LexicalIndex` with a GIN index. search_seconds: the maximum time of one statement, including the wait for locks. cached: passages."""
+    """Implements the port `LexicalIndex` with a GIN index, and with the vectors in the database if there are any.
+    search_seconds: the maximum time of one statement, including the wait for locks. breadth: HNSW's ef_search, from 1
+    to 1,000. A larger value finds more passages and takes longer. cached: passages.
+    """
 
     def __init__(
         self,
         database: Database,
         *,
         search_seconds: float,
+        breadth: int,
         cached: SharedCache[FoundPassage] = NOT_CACHED,
     ) -> None:
         self._database = database
         self._search_seconds = search_seconds
+        self._breadth = breadth
         self._cached = cached
-        self._queries = Queries("passages.sql")
+        self._queries = Queries("passages.sql", "vectors.sql")
+        self._candidates = {
+            near: sql.SQL(self._queries["candidates"]).format(
+                near=sql.SQL(self._queries[near] if near else ""), cosines=sql.SQL(self._queries[cosines])
+            )
+            for near, cosines in _PARTS.items()
+        }
 
     def session(self, named: SearchScope) -> AbstractAsyncContextManager[None]:
         return self._database.search_session(named.reader, self._stamp(named))
@@ -383,24 +449,13 @@ class PostgresLexicalIndex:
     @shielded
     async def statistics(self, scope: SearchScope, terms: Sequence[str]) -> Mapping[str, TermStatistics]:
         values = {"collections": _listed(scope.collections), "terms": list(terms)}
-        totals, counts = await self._search(scope.reader, values, "collection_statistics", "term_frequencies")
-        found = {
+        rows = await self._search(scope.reader, values, "statistics")
+        return {
             collection: TermStatistics(
-                passages, length, {}, synonyms, CollectionKind(kind), embedding, generation, shown
+                passages, length, counts or {}, synonyms, CollectionKind(kind), embedding, generation, shown
             )
-            for collection, passages, length, synonyms, kind, embedding, generation, shown in totals
+            for collection, passages, length, counts, synonyms, kind, embedding, generation, shown in rows
         }
-        for collection, term, passages in counts:
-            if collection in found:
-                # Documents of the reader's subjects are counted separately.
-                of_term = found[collection].frequencies
-                of_term[term] = of_term.get(term, 0) + passages
-        return found
-
-    @shielded
-    async def meant(self, reader: Reader, collections: Sequence[str]) -> Sequence[str]:
-        [rows] = await self._search(reader, {"names": list(collections)}, "meant")
-        return [id_ for (id_,) in rows]
 
     @shielded
     async def stamp(self, named: SearchScope) -> bytes:
@@ -415,91 +470,124 @@ class PostgresLexicalIndex:
     @shielded
     async def hides(self, scope: SearchScope) -> bool:
         values = {"collections": _listed(scope.collections)}
-        [[(hidden,)]] = await self._search(scope.reader, values, "hides")
+        [(hidden,)] = await self._search(scope.reader, values, "hides")
         return bool(hidden)
 
     @shielded
     async def synonyms(self, reader: Reader, collections: Sequence[str]) -> Mapping[str, str]:
-        [rows] = await self._search(reader, {"collections": list(collections)}, "synonyms")
+        rows = await self._search(reader, {"collections": list(collections)}, "synonyms")
         return dict(rows)
 
     @shielded
-    async def matching(self, reader: Reader, queries: Sequence[LexicalQuery]) -> Sequence[UUID]:
-        statements: list[Statement] = [
-            (self._queries["matching"], {"tenant": reader.tenant_id, **_values(query)}) for query in queries
-        ]
-        rows = await self._database.search(reader, TEXT_PART, statements, self._search_seconds, vector_cursor)
-        return list({id_: None for of_query in rows for (id_,) in of_query})
-
-    @shielded
     async def candidates(
-        self, scope: SearchScope, terms: Sequence[str], ids: Collection[UUID]
-    ) -> Sequence[LexicalCandidate]:
-        values = {
-            "collections": _listed(scope.collections),
-            "terms": list(terms),
-            "ids": uuid_array(ids),
+        self, reader: Reader, queries: Sequence[CandidateQuery]
+    ) -> Sequence[Sequence[LexicalCandidate]]:
+        parts = [_parts(query.question) for query in queries]
+        statements: list[Statement] = [
+            (self._candidates[part], self._candidate_values(reader, query))
+            for query, of_query in zip(queries, parts, strict=True)
+            for part in of_query
+        ]
+        part = VECTORS_PART if any(query.question for query in queries) else TEXT_PART
+        rows = iter(
+            await self._database.search(reader, part, statements, self._search_seconds, _binary_cursor)
+        )
+        return [
+            _candidates(query.terms, list(chain.from_iterable(next(rows) for _ in of_query)))
+            for query, of_query in zip(queries, parts, strict=True)
+        ]
+
+    def _candidate_values(self, reader: Reader, query: CandidateQuery) -> Mapping[str, object]:
+        few = query.documents is not None and query.documents.passages <= _FEW
+        return {
+            **values_of(query.question),
+            "tenant": reader.tenant_id,
+            "collections": _listed(query.collections),
+            "queries": Json([_values(one, few=few) for one in query.words]),
+            "documents": query.documents,
+            "ids": uuid_array(query.ids),
+            "terms": list(query.terms),
             "form": VERSION,
+            "nearest": query.nearest,
+            "breadth": self._breadth,
+            "exact": query.documents is not None and query.documents.passages <= EXACT_PASSAGES,
         }
-        [rows] = await self._search(scope.reader, values, "candidates", cursor=_binary_cursor, decides=True)
-        places = {term: place for place, term in enumerate(terms)}
-        stored = iter(WantedTerms(terms).counts([words for *_, words, _ in rows if words is not None]))
-        found: list[LexicalCandidate] = []
-        for id_, collection, language, length, words, counted in rows:
-            counts: Mapping[str, int] = next(stored) if words is not None else counted or {}
-            of_place = ([places[term] for term in counts], list(counts.values()))
-            found.append(LexicalCandidate(id_, collection, language, length, *of_place))
-        return found
 
     @shielded
-    async def passages(self, reader: Reader, ids: Sequence[UUID]) -> Sequence[FoundPassage]:
+    async def passages(
+        self, reader: Reader, wanted: Mapping[QuestionVector | None, Mapping[UUID, bool]]
+    ) -> Mapping[QuestionVector | None, Sequence[FoundPassage]]:
+        ids = list(dict.fromkeys(chain.from_iterable(wanted.values())))
         keys = {f"{reader_key(reader)}:{id_}": id_ for id_ in ids if self._cached.on}
         # A passage never changes, but the reader may have lost it.
         kept = {
             keys[key]: entry.value for key, entry in (await self._cached.get(reader.tenant_id, keys)).items()
         }
-        names = ("passages", "known_passages") if kept else ("passages",)
-        values = {"ids": uuid_array(id_ for id_ in ids if id_ not in kept), "known": uuid_array(kept)}
-        rows, *known = await self._search(reader, values, *names, cursor=_binary_cursor, decides=True)
-        read = _found(rows)
-        good = {id_: kept[id_] for [id_] in chain.from_iterable(known)}
+        values: dict[str, object] = {
+            "tenant": reader.tenant_id,
+            "ids": uuid_array(id_ for id_ in ids if id_ not in kept),
+            "known": uuid_array(kept),
+            "searched": True,
+        }
+        statements: list[Statement] = [
+            (self._queries[name], values) for name in ("passages", *(("known_passages",) if kept else ()))
+        ]
+        having = {question: [id_ for id_, pieces in of.items() if pieces] for question, of in wanted.items()}
+        of_pieces: list[QuestionVector | None] = []
+        for question, some in having.items():
+            first = question if in_first(question) else None
+            # Pieces are the same in all generations of a passage, but their cosines are not: those of the active one come last.
+            for name, compared in (("pieces", first), ("pieces_of_generations", question)):
+                if some and (name == "pieces" or first is None or later(question)):
+                    statements.append(
+                        (self._queries[name], {**values, **values_of(compared), "ids": uuid_array(some)})
+                    )
+                    of_pieces.append(question)
+        part = VECTORS_PART if of_pieces else TEXT_PART
+        rows = await self._database.search(
+            reader, part, statements, self._search_seconds, _binary_cursor, decides=True
+        )
+        read = found_passages(rows[0])
+        known = rows[1] if kept else ()
+        good = {id_: kept[id_] for [id_] in known}
         self._cached.count(len(good), len(read))
         fresh = {key: Entry(b"", read[id_]) for key, id_ in keys.items() if id_ in read}
         await self._cached.put(reader.tenant_id, fresh)
-        return _in_order(read | good, ids)
+        pieces: dict[QuestionVector | None, dict[UUID, bytes]] = {question: {} for question in wanted}
+        for question, found in zip(of_pieces, rows[len(statements) - len(of_pieces) :], strict=True):
+            pieces[question].update(found)
+        read |= good
+        return {
+            question: [
+                replace(read[id_], pieces=read_pieces(data))
+                if (data := pieces[question].get(id_))
+                else read[id_]
+                for id_ in of_question
+                if id_ in read
+            ]
+            for question, of_question in wanted.items()
+        }
 
     @shielded
     async def before(self, reader: Reader, ids: Sequence[UUID], most_bytes: int) -> Mapping[UUID, str]:
-        [rows] = await self._search(reader, {"ids": uuid_array(ids), "most": most_bytes}, "before")
+        rows = await self._search(reader, {"ids": uuid_array(ids), "most": most_bytes}, "before")
         return {id_: text.decode(errors="ignore") for id_, text in rows}
 
     @shielded
     async def around(
         self, reader: Reader, ids: Sequence[UUID], most_bytes: int
     ) -> Mapping[UUID, tuple[int, bytes]]:
-        [rows] = await self._search(reader, {"ids": uuid_array(ids), "most": most_bytes}, "around")
+        rows = await self._search(reader, {"ids": uuid_array(ids), "most": most_bytes}, "around")
         return {id_: (start, bytes(text)) for id_, start, text in rows}
 
-    async def _search(
-        self,
-        reader: Reader,
-        values: Mapping[str, object],
-        *names: str,
-        cursor: Cursor = psycopg.AsyncConnection.cursor,
-        decides: bool = False,
-    ) -> Rows:
-        parameters = {**values, "tenant": reader.tenant_id}
-        statements: list[Statement] = [(self._queries[name], parameters) for name in names]
-        return await self._database.search(
-            reader, TEXT_PART, statements, self._search_seconds, cursor, decides=decides
-        )
+    async def _search(self, reader: Reader, values: Mapping[str, object], name: str) -> Sequence[Any]:
+        """The rows of a statement."""
+        statement: Statement = (self._queries[name], {**values, "tenant": reader.tenant_id})
+        [rows] = await self._database.search(reader, TEXT_PART, [statement], self._search_seconds)
+        return rows
 
 
-def _in_order(found: Mapping[UUID, FoundPassage], ids: Sequence[UUID]) -> Sequence[FoundPassage]:
-    return [found[id_] for id_ in ids if id_ in found]
-
-
-def _found(rows: Sequence[tuple[Any, ...]]) -> dict[UUID, FoundPassage]:
+def found_passages(rows: Sequence[tuple[Any, ...]]) -> dict[UUID, FoundPassage]:
     """The passages of these rows, without pieces."""
     return {
         id_: FoundPassage(
@@ -521,9 +609,38 @@ def _found(rows: Sequence[tuple[Any, ...]]) -> dict[UUID, FoundPassage]:
             (),
             media_type,
             words=words.decode("latin-1") if is_current(words) else "",
+            instructing=_unpacked(instructing),
         )
-        for id_, collection, document, version, title, uri, start, end, text, headings, language, media_type, places, date, words, outline in rows
+        for (
+            id_,
+            collection,
+            document,
+            version,
+            title,
+            uri,
+            start,
+            end,
+            text,
+            headings,
+            language,
+            media_type,
+            places,
+            date,
+            words,
+            instructing,
+            outline,
+        ) in rows
     }
+
+
+def _packed(instructing: Sequence[tuple[int, int]] | None) -> Sequence[int] | None:
+    return None if instructing is None else [INSTRUCTING_VERSION, *chain.from_iterable(instructing)]
+
+
+def _unpacked(stored: Sequence[int] | None) -> Sequence[tuple[int, int]] | None:
+    if stored is None or stored[0] != INSTRUCTING_VERSION:
+        return None
+    return [*zip(stored[1::2], stored[2::2], strict=True)]
 
 
 def _places(rows: Sequence[Sequence[Any]] | None) -> tuple[PlacedBlock, ...]:
@@ -533,7 +650,37 @@ def _places(rows: Sequence[Sequence[Any]] | None) -> tuple[PlacedBlock, ...]:
     )
 
 
-def _values(query: LexicalQuery) -> Mapping[str, object]:
+def _parts(question: QuestionVector | None) -> Sequence[str]:
+    """The parts of `candidates` for a question: one for each table that has vectors of its generations."""
+    found = ["near"] if in_first(question) else []
+    return [*found, "near_of_generations"] if later(question) else found or [""]
+
+
+def _candidates(terms: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> Sequence[LexicalCandidate]:
+    """The candidates of these rows. terms: those that are counted."""
+    places = {term: place for place, term in enumerate(terms)}
+    stored = iter(WantedTerms(terms).counts([row[4] for row in rows if row[4] is not None]))
+    candidates: dict[UUID, LexicalCandidate] = {}
+    for id_, collection, language, length, words, counted, window, piece in rows:
+        counts: Mapping[str, int] = next(stored) if words is not None else counted or {}
+        # The rows of each table have the cosines of its own vectors.
+        cosines = None if window is None and piece is None else PassageCosines(window, piece)
+        if cosines is None and id_ in candidates:
+            continue
+        candidates[id_] = LexicalCandidate(
+            id_,
+            collection,
+            language,
+            length,
+            [places[term] for term in counts],
+            list(counts.values()),
+            cosines,
+        )
+    return list(candidates.values())
+
+
+def _values(query: LexicalQuery, *, few: bool) -> Mapping[str, object]:
+    """A row of `queries` of `candidates`. few: whether it is searched among few documents."""
     quoted = [_quoted(term) for term in query.terms]
     words = dict(zip(query.terms, zip(query.weights, query.frequencies, strict=True), strict=True))
     for place, options in enumerate(query.alternatives):
@@ -548,10 +695,8 @@ def _values(query: LexicalQuery) -> Mapping[str, object]:
         "queries": quoted,
         "weights": list(query.weights),
         "mean_length": max(query.mean_length, 1.0),
-        "limit": query.limit,
-        "documents": query.documents,
-        "few": sum(query.frequencies) <= _FEW_MATCHES
-        or (query.documents is not None and query.documents.passages <= _FEW),
+        "most": query.limit,
+        "few": few or sum(query.frequencies) <= _FEW_MATCHES,
         "words": list(words),
         "word_weights": [weight for weight, _ in words.values()],
         "frequencies": [frequency for _, frequency in words.values()],

@@ -1,10 +1,11 @@
-"""Questions grouped by meaning, in PostgreSQL. The transaction that adds ends of turns to the sums writes their questions' events; this module groups and counts them, each once."""
+"""Questions grouped by meaning, in PostgreSQL. The transaction that adds ends of turns to the sums writes their
+questions' events; this module groups and counts them, each once."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, Final, LiteralString
+from typing import Any, Final
 from uuid import UUID
 
 from psycopg.rows import dict_row
@@ -18,14 +19,14 @@ from responsa_server.domain.insight import (
     PatternReport,
     QuestionGroup,
     QuestionOutcome,
-    QuestionPattern,
     Span,
     whole_months,
 )
 from responsa_server.domain.listing import ListQuery, Page
+from responsa_server.domain.rows import Row
 from responsa_server.domain.turns import FrameCodec
 from responsa_server.stores.postgres.database import Connection, Database, Queries, shielded, uuid_array
-from responsa_server.stores.postgres.rows import all_rows, build
+from responsa_server.stores.postgres.rows import all_rows, build, carried
 
 MOST: Final = 500
 """The most patterns of a tenant. Beyond it, those of the fewest questions are dissolved until there are `_KEPT`."""
@@ -78,7 +79,8 @@ class PostgresPatterns:
     async def group(
         self, tenant_id: str, embedding: str, vectors: Mapping[int, bytes | None], grouping: Grouping
     ) -> None:
-        """Count questions in their patterns, those that still wait. vectors: by event; None for a question that has no text. embedding: the model of the vectors."""
+        """Count questions in their patterns, those that still wait. vectors: by event; None for a question that has no
+        text. embedding: the model of the vectors."""
         values: dict[str, Any] = {"tenant": tenant_id, "embedding": embedding}
         async with self._database.locking(tenant_id, _SECONDS) as connection:
             run = partial(self._run, connection)
@@ -86,14 +88,14 @@ class PostgresPatterns:
             taken = sorted(await run("take", {**values, "events": list(vectors)}), key=lambda row: row["id"])
             turns = [row["turn_id"] for row in taken if row["turn_id"] is not None]
             living = {row["id"] for row in await run("living", {**values, "turns": uuid_array(turns)})}
-            asked = [
+            questions = [
                 (row["turn_id"], vector)
                 for row in taken
                 if row["turn_id"] in living and (vector := vectors[row["id"]]) is not None
             ]
-            known = [build(QuestionGroup, row) for row in await run("patterns", values)] if asked else []
-            ids, changed = grouping(known, asked)
-            places = {turn_id: id_ for (turn_id, _), id_ in zip(asked, ids, strict=True)}
+            known = [build(QuestionGroup, row) for row in await run("patterns", values)] if questions else []
+            ids, changed = grouping(known, questions)
+            places = {turn_id: id_ for (turn_id, _), id_ in zip(questions, ids, strict=True)}
             await self._count(run, values, taken, places)
             if not changed:
                 return
@@ -140,7 +142,8 @@ class PostgresPatterns:
     async def renew(
         self, tenant_id: str, embedding: str, loss: PatternLoss, vector: bytes, central: bytes, turn_id: UUID
     ) -> None:
-        """Store the vectors of a pattern, which were computed without the turns that it has lost. A title that was made from one of these is removed. turn_id: the turn that stands for the pattern."""
+        """Store the vectors of a pattern, which were computed without the turns that it has lost. A title that was made
+        from one of these is removed. turn_id: the turn that stands for the pattern."""
         values: dict[str, Any] = {
             "tenant": tenant_id,
             "id": loss.id,
@@ -167,7 +170,8 @@ class PostgresPatterns:
 
     @shielded
     async def untitled(self, tenant_id: str) -> Mapping[UUID, Sequence[tuple[UUID, str]]]:
-        """The patterns to which a model may give a title, a limited number, with some of their turns and the texts of these. There are none unless the tenant allows texts."""
+        """The patterns to which a model may give a title, a limited number, with some of their turns and the texts of
+        these. There are none unless the tenant allows texts."""
         async with self._database.tenant(tenant_id) as connection:
             values = {"tenant": tenant_id, "most": _MOST_TITLED}
             rows = await all_rows(connection, self._queries["untitled"], values)
@@ -179,8 +183,8 @@ class PostgresPatterns:
     async def put_title(
         self, tenant_id: str, pattern_id: UUID, turns: Sequence[UUID], title: str, model: str, cost: Usage
     ) -> None:
-        """Store the title that a model has made from the questions of these turns, unless the tenant no longer allows texts, and count what the call has cost. title: "" if the model has failed; it is asked
-        again after an hour.
+        """Store the title that a model has made from the questions of these turns, unless the tenant no longer allows
+        texts, and count what the call has cost. title: "" if the model has failed; it is asked again after an hour.
         """
         values: dict[str, Any] = {
             "tenant": tenant_id,
@@ -208,7 +212,8 @@ class PostgresPatterns:
     async def read(
         self, tenant_id: str, span: Span, outcome: QuestionOutcome | None, query: ListQuery
     ) -> PatternReport:
-        """Return a page of the patterns of the questions of these days, those of the most questions first. outcome: which questions count; None for all. The days (UTC) in which the span begins and ends are whole."""
+        """Return a page of the patterns of the questions of these days, those of the most questions first. outcome:
+        which questions count; None for all. The days (UTC) in which the span begins and ends are whole."""
         start, end = span.days()
         first_month, last_month = whole_months(start, end)
         count, id_ = query.after or (None, None)
@@ -234,9 +239,9 @@ class PostgresPatterns:
         after = (shown[-1].count, shown[-1].id) if len(found) > query.limit else None
         return PatternReport(Page(shown, after), others, state["complete_through"], state["recounting"])
 
-    def _pattern(self, row: Mapping[str, Any]) -> QuestionPattern:
+    def _pattern(self, row: Mapping[str, Any]) -> Row:
         title = row["title"] if row["shows_title"] else ""
-        return build(QuestionPattern, row, title=title, question=self._text(row["request"]))
+        return carried(row, title=title, question=self._text(row["request"]))
 
     def _text(self, request: bytes | None) -> str:
         return "" if request is None else self._codec.decode_question(bytes(request)).text
@@ -276,7 +281,6 @@ class PostgresPatterns:
     async def _run(
         self, connection: Connection, name: str, values: Mapping[str, Any]
     ) -> Sequence[dict[str, Any]]:
-        text: LiteralString = self._queries[name].replace("{added}", self._queries["added"])
         cursor = connection.cursor(row_factory=dict_row)
-        await cursor.execute(text, values)
+        await cursor.execute(self._queries[name], values)
         return await cursor.fetchall() if cursor.description else []

@@ -1,4 +1,5 @@
-"""The pause of a restored instance, in `responsa.pause`: until `responsa activate`, no worker takes over the turns of the backup, no job runs, and no tool with effects is called (ADR 0090).
+"""The pause of a restored instance, in `responsa.pause`: until `responsa activate`, no worker takes over the turns of
+the backup, no job runs, and no tool with effects is called (ADR 0090).
 
 A database is paused before any server can use it, and never again later. So a server that has once seen no pause does not look again.
 """
@@ -15,8 +16,8 @@ from typing import Final, LiteralString
 from uuid import UUID
 
 from responsa_server.domain.errors import Unavailable
+from responsa_server.domain.formatting import counted
 from responsa_server.domain.parts import Health, PartReport
-from responsa_server.domain.words import counted
 from responsa_server.stores.postgres.database import Database, Queries, shielded
 from responsa_server.stores.postgres.rows import all_rows, build, one_row
 
@@ -27,7 +28,8 @@ BEGIN
     END IF;
 END
 $$"""
-"""Begins a pause, as the owner of the tables. Does nothing in a database without the table of pauses: the migration that makes it follows. Until `hold`, no server starts."""
+"""Begins a pause, as the owner of the tables. Does nothing in a database without the table of pauses: the migration
+that makes it follows. Until `hold`, no server starts."""
 
 LOOK_SECONDS: Final = 1.0
 """How often the server of a paused instance looks whether the pause has ended."""
@@ -38,7 +40,8 @@ _LOGGER: Final = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class PauseState:
-    """A pause, and what waits for its end. restoring: whether the restore has not ended. turns: the number of turns that were open in the backup and have not ended. jobs: the number of all jobs."""
+    """A pause, and what waits for its end. restoring: whether the restore has not ended. turns: the number of turns
+    that were open in the backup and have not ended. jobs: the number of all jobs."""
 
     begin_time: datetime
     restoring: bool
@@ -54,7 +57,8 @@ class PauseState:
     def sentence(self) -> str:
         """What is paused, and until when, for administrators."""
         return (
-            f"This instance was restored from a backup and is paused: it answers new questions, but {self.waiting} wait, and it calls no tool with effects; "
+            "This instance was restored from a backup and is paused: it answers new questions, but "
+            f"{self.waiting} wait, and it calls no tool with effects; "
             "`responsa activate` ends the pause"
         )
 
@@ -125,7 +129,8 @@ class PauseWatch:
         return self._paused
 
     async def still(self) -> bool:
-        """Whether the instance is paused now. A turn of the backup may go on before `paused` has noticed the end of the pause. Raises Unavailable."""
+        """Whether the instance is paused now. A turn of the backup may go on before `paused` has noticed the end of the
+        pause. Raises Unavailable."""
         if self._paused:
             self._paused = await self._pause.state() is not None
         return self._paused

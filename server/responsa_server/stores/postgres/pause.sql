@@ -1,11 +1,13 @@
 -- The pause of a restored instance (role responsa_log, over all tenants). Without a pause, the table is empty.
 
 -- name: hold
--- Ends the restore: holds all open turns, and releases those that a worker of the original instance ran, so that no other worker counts as lost.
+-- Ends the restore: holds all open turns, and releases those that a worker of the original instance ran, so that no
+-- other worker counts as lost.
 WITH released AS (
     UPDATE responsa.turn SET lease_until = '-infinity' WHERE state IN ('pending', 'running') AND state = 'running'
 )
-UPDATE responsa.pause SET turns = ARRAY(SELECT id FROM responsa.turn WHERE state IN ('queued', 'pending', 'running') ORDER BY create_time DESC, id DESC);
+UPDATE responsa.pause
+    SET turns = ARRAY(SELECT id FROM responsa.turn WHERE state IN ('queued', 'pending', 'running') ORDER BY create_time DESC, id DESC);
 
 -- name: state
 SELECT p.begin_time, p.turns IS NULL AS restoring,

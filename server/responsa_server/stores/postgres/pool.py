@@ -14,8 +14,9 @@ _Connection = AsyncConnection[tuple[Any, ...]]
 class Pool(AsyncConnectionPool[_Connection]):
     """A pool that loses no cancellation of a task that waits for a connection, and that can turn all waiting tasks away.
 
-    psycopg_pool waits with `asyncio.wait_for`. Before Python 3.12, `wait_for` forgets a cancellation that comes at the same moment as the connection. A loop that had
-    to stop then went on for ever, and so did the call that waited for its end.
+    psycopg_pool waits with `asyncio.wait_for`. Before Python 3.12, `wait_for` forgets a cancellation that comes at the
+    same moment as the connection. A loop that had to stop then went on for ever, and so did the call that waited for
+    its end.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -51,7 +52,8 @@ class Pool(AsyncConnectionPool[_Connection]):
         return connection
 
     async def wait(self, timeout: float = 30.0) -> None:  # noqa: ASYNC109  the parameter of the library
-        """See `AsyncConnectionPool.wait`. A cancellation also closes the pool, as a timeout does: nobody else knows yet that it has tasks."""
+        """See `AsyncConnectionPool.wait`. A cancellation also closes the pool, as a timeout does: nobody else knows yet
+        that it has tasks."""
         before = _cancellations()
         try:
             await super().wait(timeout)

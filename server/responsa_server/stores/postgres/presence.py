@@ -11,9 +11,13 @@ from uuid import UUID
 import psycopg
 import uuid_utils.compat
 
-# `other_workers` in turn_log.sql tests the same lock. The lock is shared, so that a new connection need not wait for the end of an old one. Behind a pooler, the id of the
+# `other_workers` in turn_log.sql tests the same lock. The lock is shared, so that a new connection need not wait for
+# the end of an old one. Behind a pooler, the id of the
 # backend differs from the id in the handshake; there, a session's lock would say nothing about this process.
-_HOLD: Final = "SELECT pg_advisory_lock_shared(hashtextextended('responsa.worker ' || %(worker)s::uuid::text, 0)) WHERE pg_backend_pid() = %(pid)s"
+_HOLD: Final = (
+    "SELECT pg_advisory_lock_shared(hashtextextended('responsa.worker ' || "
+    "%(worker)s::uuid::text, 0)) WHERE pg_backend_pid() = %(pid)s"
+)
 
 
 class Presence:
@@ -24,7 +28,8 @@ class Presence:
 
     def __init__(self) -> None:
         self.worker: UUID = uuid_utils.compat.uuid7()
-        """The id under which this process owns turns. A UUIDv8 (RFC 9562: the application gives the version its meaning) has held its lock; a UUIDv7 has not."""
+        """The id under which this process owns turns. A UUIDv8 (RFC 9562: the application gives the version its
+        meaning) has held its lock; a UUIDv7 has not."""
         self._held_again_at: float | None = None
         self._absent: dict[UUID, float] = {}
 
@@ -46,7 +51,8 @@ class Presence:
     def ended(self, absent: Iterable[UUID], grace_seconds: float, lease_seconds: float) -> Sequence[UUID]:
         """Those of the workers without their lock that have ended: they have been without it for `grace_seconds`.
 
-        If this process itself has lost its lock, PostgreSQL may have restarted and the others may have lost theirs for the same reason. Then none counts as ended for `lease_seconds`.
+        If this process itself has lost its lock, PostgreSQL may have restarted and the others may have lost theirs for
+        the same reason. Then none counts as ended for `lease_seconds`.
         """
         now = time.monotonic()
         self._absent = {worker: self._absent.get(worker, now) for worker in absent}

@@ -17,7 +17,8 @@ ORDER BY source_id = '', source_id, kind, d.title, d.id LIMIT %(most)s;
 
 -- name: sources
 -- The sources of these documents, and those that set rows of the person aside.
-SELECT s.id, s.display_name, coalesce(f.failed, 0)::int AS failed, r.id AS run, r.sync_time
+SELECT s.id AS source_id, s.display_name AS source_display_name, coalesce(f.failed, 0)::int AS failed_rows,
+    r.id AS newest_run_id, r.sync_time
 FROM responsa.source AS s
 LEFT JOIN (
     SELECT source_id, count(*) AS failed FROM responsa.source_failure

@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
 from typing import Any
 from uuid import UUID
 
 from responsa_server.domain import names
 from responsa_server.domain.errors import Conflict, NotFound
-from responsa_server.domain.people import AuditEvent, Role
-from responsa_server.domain.quotas import LIMITS, QuotaException, QuotaRules, Stored, Usage, Used, UserUsage
+from responsa_server.domain.events import Usage as ModelUsage
+from responsa_server.domain.people import AuditEvent, Principal, Role
+from responsa_server.domain.quotas import (
+    LIMITS,
+    Demand,
+    Grant,
+    QuotaException,
+    QuotaRules,
+    Stored,
+    Usage,
+    Used,
+    UserUsage,
+    granted,
+)
 from responsa_server.stores.postgres.audit import AuditLog
 from responsa_server.stores.postgres.database import (
     Connection,
@@ -23,8 +37,18 @@ from responsa_server.stores.postgres.rows import (
 from responsa_server.stores.postgres.users import lock_changeable
 
 
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """What was counted before a text was written. grant: what it may use, which was counted; None if no quota limits
+    it. day: the day of the charge, in UTC."""
+
+    grant: Grant | None = None
+    day: date | None = None
+
+
 class PostgresQuotas:
-    """The store of usage and of exceptions. All methods raise Unavailable if the store cannot be reached. rules: the quotas of the settings."""
+    """The store of usage and of exceptions. All methods raise Unavailable if the store cannot be reached. rules: the
+    quotas of the settings."""
 
     def __init__(self, database: Database, rules: QuotaRules) -> None:
         self._database = database
@@ -50,23 +74,25 @@ class PostgresQuotas:
         *,
         by_owner: bool = False,
     ) -> UserUsage:
-        """Change a user's exception in one transaction. by_owner: whether an owner of the installation makes the change. change: the new limits, by the field of `Quota`. dropped: the fields in which the role's limit applies
-        again. etag: the expected etag; "" accepts any. A call that changes nothing is not audited. Raises NotFound, Conflict (ETAG_MISMATCH), and
-        NotPermitted (ROLE_REQUIRED) for an owner of the installation, whom only owners limit.
+        """Change a user's exception in one transaction. by_owner: whether an owner of the installation makes the
+        change. change: the new limits, by the field of `Quota`. dropped: the fields in which the role's limit applies
+        again. etag: the expected etag; "" accepts any. A call that changes nothing is not audited. Raises NotFound,
+        Conflict (ETAG_MISMATCH), and NotPermitted (ROLE_REQUIRED) for an owner of the installation, whom only owners
+        limit.
         """
         async with self._database.locking(tenant_id) as connection:
             # Two changes of one exception follow each other, also the first two.
             await lock_changeable(connection, tenant_id, user_id, by_owner=by_owner)
-            found = await self._read(connection, tenant_id, user_id)
-            if etag and etag != found.etag:
+            usage = await self._read(connection, tenant_id, user_id)
+            if etag and etag != usage.etag:
                 raise Conflict.of_etag(names.quota(user_id))
             limits = {
                 name: value
-                for name, value in {**found.exception.limits, **change}.items()
+                for name, value in {**usage.exception.limits, **change}.items()
                 if name not in dropped
             }
-            if limits == found.exception.limits:
-                return found
+            if limits == usage.exception.limits:
+                return usage
             values = {
                 "tenant": tenant_id,
                 "user": user_id,
@@ -76,6 +102,48 @@ class PostgresQuotas:
             await connection.execute(self._queries["write_exception"], values)
             await self._audit.write(connection, audit)
             return await self._read(connection, tenant_id, user_id)
+
+    @shielded
+    async def charge(self, caller: Principal, demand: Demand) -> Charge:
+        """Count the most that a text of a model may use, before it is written. Raises Exhausted (QUOTA_EXHAUSTED), Unavailable."""
+        parameters = {"tenant": caller.tenant_id, "user": caller.user_id}
+        async with self._database.locking(caller.tenant_id) as connection:
+            exception = exception_of(await one_row(connection, self._queries["exception"], parameters))
+            quota = exception.over(self._rules.of(caller.limit_role))
+            if quota.unlimited:
+                return Charge()
+            await connection.execute(self._queries["first_usage"], parameters)
+            row = await one_row(connection, self._queries["hold_usage"], parameters)
+            assert row is not None, "the transaction has made the row"
+            grant = granted(caller.user_id, quota, usage_row(row), demand, self._rules.turn_tokens)
+            if grant is None:
+                return Charge()
+            charged = {"tokens": grant.tokens or 0, "micros": grant.cost_micros or 0}
+            row = await one_row(connection, self._queries["charge"], {**parameters, **charged})
+            assert row is not None, "the query always has a row"
+            return Charge(grant, row["day"])
+
+    @shielded
+    async def settle(
+        self, caller: Principal, charge: Charge, used: ModelUsage, agent: str, model: str
+    ) -> None:
+        """Replace a charge by what was used. Nothing for a user who has been deleted meanwhile."""
+        grant = charge.grant or Grant()
+        parameters = {
+            "tenant": caller.tenant_id,
+            "user": caller.user_id,
+            "day": charge.day,
+            "tokens": used.input_tokens + used.output_tokens - (grant.tokens or 0),
+            "micros": used.cost_micros - (grant.cost_micros or 0),
+            "agent": agent,
+            "model": model,
+            "input_tokens": used.input_tokens,
+            "output_tokens": used.output_tokens,
+            "cost_micros": used.cost_micros,
+            "unpriced_tokens": used.unpriced_tokens,
+        }
+        async with self._database.tenant(caller.tenant_id) as connection:
+            await connection.execute(self._queries["settle_charge"], parameters)
 
     async def _read(self, connection: Connection, tenant_id: str, user_id: UUID) -> UserUsage:
         parameters = {"tenant": tenant_id, "user": user_id}

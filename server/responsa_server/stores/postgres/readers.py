@@ -1,7 +1,8 @@
 """The reader of a transaction, and the collections that the reader's names mean.
 
-A collection has an id that is unique in its tenant, which the tables use, and a name, which depends on the reader: owners call their collections by the ids that they have chosen,
-and two owners may choose the same one (ADR 0033). Names are resolved, and made, in the transactions of the stores; what is above the stores knows names alone.
+A collection has an id that is unique in its tenant, which the tables use, and a name, which depends on the reader:
+owners call their collections by the ids that they have chosen, and two owners may choose the same one (ADR 0033). Names
+are resolved, and made, in the transactions of the stores; what is above the stores knows names alone.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ async def act_as(connection: Connection, reader: Reader) -> None:
 
 
 async def visible_collection(connection: Connection, collection_id: str) -> NamedCollection:
-    """The collection that the transaction's reader means. Administrators see all collections, though not what is in them. Raises NotFound."""
+    """The collection that the transaction's reader means. Administrators see all collections, though not what is in
+    them. Raises NotFound."""
     row = await (await connection.execute(_VISIBLE, {"name": collection_id})).fetchone()
     if row is None:
         raise NotFound.of("collection", names.collection(collection_id))
@@ -40,7 +42,8 @@ async def visible_collection(connection: Connection, collection_id: str) -> Name
 
 
 async def managed_collection(connection: Connection, reader: Reader, collection_id: str) -> NamedCollection:
-    """The collection that the transaction's reader means and may change. From here on, the transaction sees all of the tenant. Raises NotFound, NotPermitted.
+    """The collection that the transaction's reader means and may change. From here on, the transaction sees all of the
+    tenant. Raises NotFound, NotPermitted.
 
     A caller that has checked the owner before must not rely on it: by now, the name may mean another collection.
     """

@@ -25,11 +25,11 @@ from responsa_server.domain.replays import (
     Comparison,
     ReplayClaim,
     ReplayedEnd,
-    ReplayedQuestion,
     ReplayedTurns,
     ReplayState,
     WaitingQuestion,
 )
+from responsa_server.domain.rows import Row
 from responsa_server.domain.turns import FrameCodec, NewId, Question, TurnState
 from responsa_server.stores.postgres import operations
 from responsa_server.stores.postgres.audit import AuditLog
@@ -37,10 +37,10 @@ from responsa_server.stores.postgres.database import Connection, Database, Queri
 from responsa_server.stores.postgres.jobs import JobQueue
 from responsa_server.stores.postgres.listing import SqlList
 from responsa_server.stores.postgres.requests import CreationRequests
-from responsa_server.stores.postgres.rows import all_rows, build, one_row
+from responsa_server.stores.postgres.rows import all_rows, build, carried, one_row
 from responsa_server.stores.postgres.turn_log import record_of
 
-_LIST: Final[SqlList[ReplayedQuestion]] = SqlList(
+_LIST: Final[SqlList[Row]] = SqlList(
     REPLAYED_QUESTIONS,
     table="q.",
     identity="q.operation_id",
@@ -51,7 +51,8 @@ _NOTHING: Final = {"before": None, "after": None, "kept": 0, "lost": 0, "new": 0
 
 
 class PostgresReplays:
-    """Replays. Methods that take a claim, but `book`, raise OwnershipLost, and write nothing, once the replay has ended or another worker has claimed it. All raise Unavailable if the store cannot be reached."""
+    """Replays. Methods that take a claim, but `book`, raise OwnershipLost, and write nothing, once the replay has ended
+    or another worker has claimed it. All raise Unavailable if the store cannot be reached."""
 
     def __init__(
         self,
@@ -61,7 +62,8 @@ class PostgresReplays:
         reason: Callable[[bytes], str],
         new_id: NewId,
     ) -> None:
-        """codec: reads questions. reason: returns the reason of a refusal or an error from a turn's terminal event, in capitals; otherwise ""."""
+        """codec: reads questions. reason: returns the reason of a refusal or an error from a turn's terminal event, in
+        capitals; otherwise ""."""
         self._database = database
         self._queue = queue
         self._codec = codec
@@ -75,13 +77,14 @@ class PostgresReplays:
     @shielded
     async def start(
         self,
-        who: Principal,
+        caller: Principal,
         agent_version: str,
         source: ReplayedTurns | Sequence[str],
         max_cost_micros: int,
         request_id: UUID | None,
     ) -> Operation:
-        """Select the questions of a replay, and enqueue its job. source: the turns of the version's agent, or the texts of questions. Raises AlreadyExists (REQUEST_ID_REUSED)."""
+        """Select the questions of a replay, and enqueue its job. source: the turns of the version's agent, or the texts
+        of questions. Raises AlreadyExists (REQUEST_ID_REUSED)."""
         selection = asdict(source) if isinstance(source, ReplayedTurns) else list(source)
         digest = hashlib.sha256(json.dumps(selection, default=str, sort_keys=True).encode()).hexdigest()
         field = "turns" if isinstance(source, ReplayedTurns) else "texts"
@@ -91,16 +94,16 @@ class PostgresReplays:
             "max_cost_usd_micros": str(max_cost_micros),
         }
         values: dict[str, object] = {
-            "tenant": who.tenant_id,
-            "user": who.user_id,
+            "tenant": caller.tenant_id,
+            "user": caller.user_id,
             "id": self._new_id(),
             "agent_version": agent_version,
             "max_cost": max_cost_micros,
         }
-        async with self._database.tenant(who.tenant_id) as connection:
-            earlier = await self._requests.claim(connection, who, request_id, "replay", body)
+        async with self._database.tenant(caller.tenant_id) as connection:
+            earlier = await self._requests.claim(connection, caller, request_id, "replay", body)
             if earlier is not None:
-                return await operations.named(self._operations, connection, who.tenant_id, earlier)
+                return await operations.named(self._operations, connection, caller.tenant_id, earlier)
             await connection.execute(self._queries["insert"], values)
             if isinstance(source, ReplayedTurns):
                 agent, _ = names.parse_agent_version(agent_version)
@@ -117,14 +120,14 @@ class PostgresReplays:
             row = await one_row(connection, self._queries["begun"], values)
             assert row is not None, "the operation was inserted"
             operation = operations.from_row(row)
-            await connection.execute(self._operations["forget"], {"tenant": who.tenant_id})
-            await self._queue.defer(connection, JobKind.REPLAY, who.tenant_id, operation.id)
-            await self._requests.record(connection, who, request_id, names.operation(operation.id))
-            await self._audit.write(connection, AuditEvent.of(who, "replay.create", agent_version))
+            await connection.execute(self._operations["forget"], {"tenant": caller.tenant_id})
+            await self._queue.defer(connection, JobKind.REPLAY, caller.tenant_id, operation.id)
+            await self._requests.record(connection, caller, request_id, names.operation(operation.id))
+            await self._audit.write(connection, AuditEvent.of_call(caller, agent_version))
             return operation
 
     @shielded
-    async def list(self, tenant_id: str, operation_id: UUID, query: ListQuery) -> Page[ReplayedQuestion]:
+    async def list(self, tenant_id: str, operation_id: UUID, query: ListQuery) -> Page[Row]:
         """Return a page of the questions of a replay. Raises NotFound."""
         values = {"tenant": tenant_id, "id": operation_id}
         async with self._database.tenant(tenant_id) as connection:
@@ -165,18 +168,18 @@ class PostgresReplays:
             row = await one_row(connection, self._queries["next"], values)
             if row is None:
                 return None
-            who = None
+            caller = None
             if row["user_id"] is not None:
-                who = for_turn(claim.tenant_id, row["user_id"], row["role"])
+                caller = for_turn(claim.tenant_id, row["user_id"], row["role"])
             if row["turn_id"] is None:
-                return WaitingQuestion(row["place"], who, Question(row["question"]))
+                return WaitingQuestion(row["place"], caller, Question(row["question"]))
             turn = {**values, "turn": row["turn_id"], "conversation": row["conversation_id"]}
             parts = [_part(part) for part in await all_rows(connection, self._queries["parts"], turn)]
         async with self._database.log_statements() as connection:
             calls = await all_rows(connection, self._queries["calls"], turn)
         return WaitingQuestion(
             row["place"],
-            who,
+            caller,
             self._codec.decode_question(bytes(row["request"])),
             row["conversation_id"],
             row["before_time"],
@@ -193,20 +196,22 @@ class PostgresReplays:
 
     @shielded
     async def record(
-        self, claim: ReplayClaim, place: int, found: Comparison, model: str, usage: Usage
+        self, claim: ReplayClaim, place: int, comparison: Comparison, model: str, usage: Usage
     ) -> None:
         """Store what the version made of a question, and its cost. model: the author of the answer."""
         settled = {
             "state": ReplayState.REPLAYED.value,
-            "before": None if found.before is None else Jsonb(asdict(found.before)),
-            "after": Jsonb(asdict(found.after)),
-            "kept": found.citations_kept,
-            "lost": found.citations_lost,
-            "new": found.citations_new,
-            "unrecorded": found.unrecorded_tool_calls,
+            "before": None if comparison.before is None else Jsonb(asdict(comparison.before)),
+            "after": Jsonb(asdict(comparison.after)),
+            "kept": comparison.citations_kept,
+            "lost": comparison.citations_lost,
+            "new": comparison.citations_new,
+            "unrecorded": comparison.unrecorded_tool_calls,
         }
         async with self._database.tenant(claim.tenant_id) as connection:
-            await self._settle(connection, claim, {**settled, "place": place}, found.counts, model, usage)
+            await self._settle(
+                connection, claim, {**settled, "place": place}, comparison.counts, model, usage
+            )
 
     @shielded
     async def leave_out(
@@ -226,7 +231,7 @@ class PostgresReplays:
             await connection.execute(self._queries["end"], values)
 
     @shielded
-    async def book(self, claim: ReplayClaim, usage: Usage) -> None:
+    async def record_usage(self, claim: ReplayClaim, usage: Usage) -> None:
         """Store what an answer has cost whose question is not settled, whoever has the replay now."""
         async with self._database.tenant(claim.tenant_id) as connection:
             await self._spend(connection, claim, "", usage)
@@ -265,10 +270,9 @@ class PostgresReplays:
             await connection.execute(self._queries["spend"], cost)
             await connection.execute(self._queries["note_cost"], cost)
 
-    def _listed(self, row: Mapping[str, Any]) -> ReplayedQuestion:
+    def _listed(self, row: Mapping[str, Any]) -> Row:
         asked = row["request"]
-        return build(
-            ReplayedQuestion,
+        return carried(
             row,
             question=row["question"] if asked is None else self._codec.decode_question(bytes(asked)).text,
             before=_end(row["before"]),

@@ -68,20 +68,20 @@ class CreationRequests:
     async def claim(
         self,
         connection: Connection,
-        who: Maker,
+        maker: Maker,
         request_id: UUID | None,
         kind: str,
         body: Mapping[str, str],
     ) -> str | None:
-        """Claim the request id for this call. Returns the name of the resource that an earlier call created. Returns None if there was no earlier
-        call; then create the resource and call `record`.
+        """Claim the request id for this call. Returns the name of the resource that an earlier call created. Returns
+        None if there was no earlier call; then create the resource and call `record`.
 
         body: the request in normalised form, with hashes in place of contents. Raises AlreadyExists
         (REQUEST_ID_REUSED) if the earlier call had a different body or kind.
         """
         if request_id is None:
             return None
-        values = self._values(who, request_id)
+        values = self._values(maker, request_id)
         encoded = json.dumps({KIND: kind, **body}, sort_keys=True, ensure_ascii=False).encode()
         digest = hashlib.sha256(encoded).digest()
         inserted = await connection.execute(
@@ -102,13 +102,13 @@ class CreationRequests:
         return resource_name
 
     async def record(
-        self, connection: Connection, who: Maker, request_id: UUID | None, resource_name: str
+        self, connection: Connection, maker: Maker, request_id: UUID | None, resource_name: str
     ) -> None:
         """Record the resource that the claimed call created."""
         if request_id is not None:
-            values = {**self._values(who, request_id), "resource": resource_name}
+            values = {**self._values(maker, request_id), "resource": resource_name}
             await connection.execute(self._queries["record"], values)
 
     @staticmethod
-    def _values(who: Maker, request_id: UUID) -> dict[str, object]:
-        return {"tenant": who.tenant_id, "user": who.user_id, "request": request_id}
+    def _values(maker: Maker, request_id: UUID) -> dict[str, object]:
+        return {"tenant": maker.tenant_id, "user": maker.user_id, "request": request_id}

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Final, Generic, LiteralString, TypeVar
 from uuid import UUID
 
+from psycopg import sql
 from psycopg.types.json import Jsonb
 
+from responsa_server.domain import names
 from responsa_server.domain.errors import NotFound
 from responsa_server.domain.listing import ListQuery, ListRules, Page
 from responsa_server.domain.people import AuditEvent, Principal
-from responsa_server.domain.resources import Resource
+from responsa_server.domain.rows import Row
 from responsa_server.stores.postgres.audit import AuditLog
 from responsa_server.stores.postgres.database import (
     Connection,
@@ -27,37 +27,32 @@ from responsa_server.stores.postgres.database import (
 from responsa_server.stores.postgres.listing import SqlList
 from responsa_server.stores.postgres.requests import CreationRequests, already_exists, check_etag
 from responsa_server.stores.postgres.rows import (
-    build,
+    carried,
     one_row,
 )
 
-
-class HasEtag(Protocol):
-    """A resource with an etag."""
-
-    @property
-    def etag(self) -> str:
-        """Another text after each change."""
-        ...
-
-
-Kept = TypeVar("Kept", bound=HasEtag)
-KeptResource = TypeVar("KeptResource", bound=Resource)
+Kept = TypeVar("Kept")
 Id = TypeVar("Id")
+_QUERIES: Final = Queries("resources.sql")
 
 
 @dataclass(frozen=True, slots=True)
 class ResourceKind(Generic[Kept, Id]):
-    """queries: the file with the statements: `get` and `lock` return the row of one resource, and `delete` deletes it, by `tenant` and `id`; `list` returns those of a tenant. type: the dataclass, whose fields are columns. noun: what the audit log and errors call it, e.g. `teacher`. name: the name of the resource with an id. rules: the rules of its list.
-    missing: the error for the name of a resource that does not exist; by default RESOURCE_NOT_FOUND.
+    """noun: its table, and what the audit log and errors call it, e.g. `teacher`. name: the name of the resource with
+    an id. rules: the rules of its list. built: makes a resource of a row. more: further columns to read, each after a
+    comma. missing: the error for the name of a resource that does not exist; by default RESOURCE_NOT_FOUND.
     """
 
-    queries: str
-    type: type[Kept]
-    noun: str
+    noun: LiteralString
     name: Callable[[Id], str]
     rules: ListRules
+    built: Callable[[Mapping[str, Any]], Kept]
+    more: LiteralString = ""
     missing: Callable[[str], NotFound] | None = None
+
+    def text(self, query: str) -> LiteralString:
+        """A statement of `resources.sql` for the table."""
+        return _QUERIES[query].replace("{table}", self.noun).replace("{more}", self.more)
 
 
 class ResourceStore(Generic[Kept, Id]):
@@ -66,112 +61,128 @@ class ResourceStore(Generic[Kept, Id]):
     def __init__(self, database: Database, kind: ResourceKind[Kept, Id]) -> None:
         self._database = database
         self.kind = kind
-        self._queries = Queries(kind.queries)
         self._audit = AuditLog()
         self._list: SqlList[Kept] = SqlList(kind.rules)
-        self._built: Callable[[Mapping[str, Any]], Kept] = partial(build, kind.type)
 
     @shielded
-    async def get(self, who: Principal, identity: Id) -> Kept:
+    async def get(self, caller: Principal, identity: Id) -> Kept:
         """Return one resource. Raises NotFound."""
-        async with self._database.tenant(who.tenant_id) as connection:
-            return await self._row(connection, "get", who, identity)
+        async with self._database.tenant(caller.tenant_id) as connection:
+            return self.kind.built(await self._row(connection, "get", caller, identity))
 
     @shielded
-    async def list(self, who: Principal, query: ListQuery) -> Page[Kept]:
+    async def list(self, caller: Principal, query: ListQuery) -> Page[Kept]:
         """Return a page of the tenant's resources."""
-        async with self._database.tenant(who.tenant_id) as connection:
-            values = {"tenant": who.tenant_id}
-            return await self._list.read(connection, self._queries["list"], query, values, self._built)
+        async with self._database.tenant(caller.tenant_id) as connection:
+            values = {"tenant": caller.tenant_id}
+            return await self._list.read(connection, self.kind.text("list"), query, values, self.kind.built)
 
     @shielded
-    async def delete(self, who: Principal, identity: Id, etag: str) -> None:
+    async def delete(self, caller: Principal, identity: Id, etag: str) -> None:
         """Delete a resource. etag: the expected etag; "" accepts any revision. Raises NotFound, Conflict (ETAG_MISMATCH)."""
-        async with self._database.locking(who.tenant_id) as connection:
-            await self._locked(connection, who, identity, etag)
-            await connection.execute(self._queries["delete"], {"tenant": who.tenant_id, "id": identity})
-            await self._write(connection, who, "delete", identity)
+        async with self._database.locking(caller.tenant_id) as connection:
+            await self._locked(connection, caller, identity, etag)
+            await connection.execute(self.kind.text("delete"), {"tenant": caller.tenant_id, "id": identity})
+            await self._write(connection, caller, identity)
 
-    async def _write(self, connection: Connection, who: Principal, verb: str, identity: Id) -> None:
+    async def _write(self, connection: Connection, caller: Principal, identity: Id) -> None:
         """Write an act to the audit log."""
-        event = AuditEvent.of(who, f"{self.kind.noun}.{verb}", self.kind.name(identity))
-        await self._audit.write(connection, event)
+        await self._audit.write(connection, AuditEvent.of_call(caller, self.kind.name(identity)))
 
-    async def _locked(self, connection: Connection, who: Principal, identity: Id, etag: str) -> Kept:
+    async def _locked(self, connection: Connection, caller: Principal, identity: Id, etag: str) -> Kept:
         """Lock a resource and return it. Raises as `_row` does, and Conflict (ETAG_MISMATCH)."""
-        found = await self._row(connection, "lock", who, identity)
-        check_etag(etag, found.etag, self.kind.name(identity))
-        return found
+        row = await self._row(connection, "lock", caller, identity)
+        check_etag(etag, names.etag(row["create_time"], row["revision"]), self.kind.name(identity))
+        return self.kind.built(row)
 
-    async def _row(self, connection: Connection, query: str, who: Principal, identity: Id) -> Kept:
-        """Return the resource of a row. query: `get` or `lock`. Raises the error of a missing resource."""
-        row = await one_row(connection, self._queries[query], {"tenant": who.tenant_id, "id": identity})
+    async def _row(
+        self, connection: Connection, query: str, caller: Principal, identity: Id
+    ) -> Mapping[str, Any]:
+        """Return the row of a resource. query: `get` or `lock`. Raises the error of a missing resource."""
+        row = await one_row(connection, self.kind.text(query), {"tenant": caller.tenant_id, "id": identity})
         if row is None:
             name = self.kind.name(identity)
             raise NotFound.of(self.kind.noun, name) if self.kind.missing is None else self.kind.missing(name)
-        return self._built(row)
+        return row
 
 
-class ResourceTable(ResourceStore[KeptResource, UUID]):
-    """A store of resources that consist of the values that administrators give, each a column: its statements `insert` and `update` take them by name, and return the row."""
+def resource_row(row: Mapping[str, Any]) -> Row:
+    """The row of a resource, with its etag."""
+    return carried(row, etag=names.etag(row["create_time"], row["revision"]))
 
-    def __init__(
-        self, database: Database, kind: ResourceKind[KeptResource, UUID], new_id: Callable[[], UUID]
-    ) -> None:
+
+class ResourceTable(ResourceStore[Row, UUID]):
+    """A store of resources that consist of the values that administrators give, each a column."""
+
+    def __init__(self, database: Database, kind: ResourceKind[Row, UUID], new_id: Callable[[], UUID]) -> None:
         """new_id: a function that makes the ids that callers do not choose."""
         super().__init__(database, kind)
         self._new_id = new_id
         self._requests = CreationRequests()
-        inherited = {field.name for field in dataclasses.fields(Resource)}
-        self._columns = [field.name for field in dataclasses.fields(kind.type) if field.name not in inherited]
 
     @shielded
     async def create(
         self,
-        who: Principal,
+        caller: Principal,
         values: Mapping[str, object],
         identity: UUID | None = None,
         request_id: UUID | None = None,
-    ) -> KeptResource:
-        """Create a resource, or return the resource that this request_id created. values: the value of each column. identity: the id that the caller chose. Raises AlreadyExists
-        (RESOURCE_ALREADY_EXISTS, REQUEST_ID_REUSED).
+    ) -> Row:
+        """Create a resource, or return the resource that this request_id created. values: the value of each column.
+        identity: the id that the caller chose. Raises AlreadyExists (RESOURCE_ALREADY_EXISTS, REQUEST_ID_REUSED).
         """
         noun = self.kind.noun
         # If the server chooses the id, the body contains "" instead, so that a repeated call has an equal body.
         body = {f"{noun}_id": str(identity or ""), **{name: _digest(value) for name, value in values.items()}}
-        async with self._database.tenant(who.tenant_id) as connection:
-            earlier = await self._requests.claim(connection, who, request_id, noun, body)
+        async with self._database.tenant(caller.tenant_id) as connection:
+            earlier = await self._requests.claim(connection, caller, request_id, noun, body)
             if earlier is not None:
-                return await self._row(connection, "get", who, UUID(earlier.rpartition("/")[2]))
+                return self.kind.built(
+                    await self._row(connection, "get", caller, UUID(earlier.rpartition("/")[2]))
+                )
             chosen = identity or self._new_id()
             name = self.kind.name(chosen)
-            row = await one_row(connection, self._queries["insert"], self._parameters(who, chosen, values))
+            row = await self._change(connection, "insert", caller, chosen, values)
             if row is None:
                 raise already_exists(noun, name)
-            await self._requests.record(connection, who, request_id, name)
-            await self._write(connection, who, "create", chosen)
-            return self._built(row)
+            await self._requests.record(connection, caller, request_id, name)
+            await self._write(connection, caller, chosen)
+            return self.kind.built(row)
 
     @shielded
     async def update(
-        self, who: Principal, identity: UUID, changes: Mapping[str, object], etag: str
-    ) -> KeptResource:
-        """Update a resource. changes: the new values of some columns; without any, nothing changes. etag: the expected etag; "" accepts any revision. Raises NotFound, Conflict (ETAG_MISMATCH)."""
-        async with self._database.locking(who.tenant_id) as connection:
-            locked = await self._locked(connection, who, identity, etag)
+        self, caller: Principal, identity: UUID, changes: Mapping[str, object], etag: str
+    ) -> Row:
+        """Update a resource. changes: the new values of some columns; without any, nothing changes. etag: the expected
+        etag; "" accepts any revision. Raises NotFound, Conflict (ETAG_MISMATCH)."""
+        async with self._database.locking(caller.tenant_id) as connection:
+            locked = await self._locked(connection, caller, identity, etag)
             if not changes:
                 return locked
-            row = await one_row(connection, self._queries["update"], self._parameters(who, identity, changes))
+            row = await self._change(connection, "update", caller, identity, changes)
             assert row is not None, "the row is locked, so it cannot be deleted"
-            await self._write(connection, who, "update", identity)
-            return self._built(row)
+            await self._write(connection, caller, identity)
+            return self.kind.built(row)
 
-    def _parameters(self, who: Principal, identity: UUID, values: Mapping[str, object]) -> dict[str, object]:
-        """The parameters of a statement; None for a column without a value."""
-        given = {
+    async def _change(
+        self,
+        connection: Connection,
+        query: str,
+        caller: Principal,
+        identity: UUID,
+        values: Mapping[str, object],
+    ) -> Mapping[str, Any] | None:
+        """Run `insert` or `update` with the values of some columns."""
+        columns, given = [sql.Identifier(name) for name in values], [sql.Placeholder(name) for name in values]
+        pairs = [sql.SQL("{} = {}").format(*pair) for pair in zip(columns, given, strict=True)]
+        comma = sql.SQL(", ")
+        statement = sql.SQL(self.kind.text(query)).format(
+            columns=comma.join(columns), values=comma.join(given), changes=comma.join(pairs)
+        )
+        stored = {
             name: Jsonb(value) if isinstance(value, Mapping) else value for name, value in values.items()
         }
-        return {"tenant": who.tenant_id, "id": identity, **dict.fromkeys(self._columns), **given}
+        return await one_row(connection, statement, {"tenant": caller.tenant_id, "id": identity, **stored})
 
 
 def _digest(value: object) -> str:

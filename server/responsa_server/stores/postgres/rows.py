@@ -9,14 +9,16 @@ from enum import Enum
 from typing import Any, LiteralString, TypeVar, get_args, get_type_hints
 
 from psycopg.rows import dict_row
+from psycopg.sql import Composed
 
+from responsa_server.domain.rows import Row
 from responsa_server.stores.postgres.database import Connection
 
 Item = TypeVar("Item")
 
 
 async def one_row(
-    connection: Connection, query: LiteralString, parameters: Mapping[str, object]
+    connection: Connection, query: LiteralString | Composed, parameters: Mapping[str, object]
 ) -> dict[str, Any] | None:
     """The first row of a query, by column; None if there are no rows."""
     cursor = connection.cursor(row_factory=dict_row)
@@ -33,9 +35,14 @@ async def all_rows(
     return await cursor.fetchall()
 
 
+def carried(row: Mapping[str, Any], **others: object) -> Row:
+    """A row as it is, with further attributes."""
+    return Row(**{**row, **others})
+
+
 def build(kind: type[Item], row: Mapping[str, Any], **others: object) -> Item:
-    """Build a dataclass from the columns with the names of its fields; the value of a field whose type is an enum becomes its member. others: fields that do not come from such a
-    column. A field with a default needs no column.
+    """Build a dataclass from the columns with the names of its fields; the value of a field whose type is an enum
+    becomes its member. others: fields that do not come from such a column. A field with a default needs no column.
     """
     values = {
         name: row[name] if member is None or row[name] is None else member(row[name])

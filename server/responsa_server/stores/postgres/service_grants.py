@@ -30,7 +30,8 @@ _LIST: Final[SqlList[ServiceGrant]] = SqlList(SERVICE_GRANTS, {"service": "servi
 
 
 class PostgresServiceGrants:
-    """The store of service grants. Each change runs in one transaction, which also writes the change's audit event. Each call is for one tenant."""
+    """The store of service grants. Each change runs in one transaction, which also writes the change's audit event.
+    Each call is for one tenant."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -104,5 +105,8 @@ class PostgresServiceGrants:
             raise InvalidRequest.of_field(
                 f"service_grant.{field}",
                 f"service_grant.{field}",
-                f"must be a user with the role {role.name} who is not disabled; services act for users alone, never for administrators or other services",
+                (
+                    f"must be a user with the role {role.name} who is not disabled; services act for users "
+                    "alone, never for administrators or other services"
+                ),
             )

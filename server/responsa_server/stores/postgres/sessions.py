@@ -8,7 +8,7 @@ from typing import Final
 from uuid import UUID
 
 from responsa_server.domain import names
-from responsa_server.domain.accounts import MOST_SESSIONS, Begun, NewSession
+from responsa_server.domain.accounts import MOST_SESSIONS, NewSession, StartedSession
 from responsa_server.domain.people import AuditEvent
 from responsa_server.stores.postgres.audit import AuditLog
 from responsa_server.stores.postgres.database import Connection, Queries
@@ -27,15 +27,17 @@ async def begin_session(
     key_id: UUID | None = None,
     sign_in_time: datetime | None = None,
     password_time: datetime | None = None,
-) -> Begun | None:
+) -> StartedSession | None:
     """Begin a session of a user of the transaction's tenant, and delete the tenant's expired ones.
 
-    A user has at most `MOST_SESSIONS` sessions: those that were unused for longest end. audit: the event, whose resource becomes the session. key_id: the API
-    key that began the session. sign_in_time: None for now. password_time: when the checked password was set.
+    A user has at most `MOST_SESSIONS` sessions: those that were unused for longest end. audit: the event, whose
+    resource becomes the session. key_id: the API key that began the session. sign_in_time: None for now. password_time:
+    when the checked password was set.
 
-    Returns None, and changes nothing, if the user may not sign in: the user is disabled, deleted or a service, the tenant is suspended, or the password is not
-    the checked one any more.
+    Returns None, and changes nothing, if the user may not sign in: the user is disabled, deleted or a service, the
+    tenant is suspended, or the password is not the checked one any more.
     """
+    program = session.connection
     values: dict[str, object] = {
         "id": session.id,
         "kind": kind,
@@ -46,6 +48,13 @@ async def begin_session(
         "address": session.origin.address,
         "user_agent": session.origin.user_agent,
         "seconds": session.seconds,
+        "client_id": None if program is None else program.client_id,
+        "client_name": None if program is None else program.display_name,
+        "redirect_uri": None if program is None else program.redirect_uri,
+        "scopes": None if program is None else list(program.scopes),
+        "resource": None if program is None else program.resource,
+        "program_id": None if program is None else program.program_id,
+        "code_challenge": session.code_challenge,
         "sign_in_time": sign_in_time,
         "password_time": password_time,
         "others": MOST_SESSIONS - 1,
@@ -62,4 +71,4 @@ async def begin_session(
     for (surplus,) in await (await connection.execute(_QUERIES["drop_surplus"], values)).fetchall():
         ended = replace(audit, action="session.end", resource_name=names.session(surplus))
         await _AUDIT.write(connection, ended)
-    return Begun(row[1], row[2])
+    return StartedSession(row[1], row[2])

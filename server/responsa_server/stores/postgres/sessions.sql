@@ -1,7 +1,8 @@
 -- The beginning of sessions (role responsa_app, tenant set).
 
 -- name: admit
--- The locks order a sign-in and a change of the password or the user: the change sees, and ends, the session of a sign-in that was first, and refuses one that comes after it.
+-- The locks order a sign-in and a change of the password or the user: the change sees, and ends, the session of a
+-- sign-in that was first, and refuses one that comes after it.
 SELECT 1 FROM responsa.app_user AS u
 WHERE u.tenant_id = %(tenant_id)s AND u.id = %(user_id)s AND u.disable_time IS NULL AND u.role <> 'service'
     AND EXISTS (SELECT FROM responsa.tenant AS t WHERE t.id = u.tenant_id AND t.suspend_time IS NULL)
@@ -14,8 +15,11 @@ SELECT 1 FROM responsa.user_password WHERE tenant_id = %(tenant_id)s AND user_id
 DELETE FROM responsa.session WHERE tenant_id = %(tenant_id)s AND expire_time <= now()
 
 -- name: add
-INSERT INTO responsa.session (id, kind, token_sha256, tenant_id, user_id, api_key_id, address, user_agent, sign_in_time, expire_time)
+INSERT INTO responsa.session (id, kind, token_sha256, tenant_id, user_id, api_key_id, address, user_agent, client_id,
+    client_name, redirect_uri, code_challenge,
+    scopes, resource, program_id, sign_in_time, expire_time)
 VALUES (coalesce(%(id)s::uuid, uuidv7()), %(kind)s, %(token)s, %(tenant_id)s, %(user_id)s, %(key_id)s, %(address)s, %(user_agent)s,
+    %(client_id)s, %(client_name)s, %(redirect_uri)s, %(code_challenge)s, %(scopes)s::text[], %(resource)s, %(program_id)s::uuid,
     coalesce(%(sign_in_time)s::timestamptz, now()), least(now() + make_interval(secs => %(seconds)s),
     (SELECT k.expire_time FROM responsa.api_key AS k WHERE k.tenant_id = %(tenant_id)s AND k.id = %(key_id)s)))
 RETURNING id, create_time, expire_time

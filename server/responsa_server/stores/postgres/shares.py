@@ -18,13 +18,14 @@ from responsa_server.stores.postgres.audit import AuditLog
 from responsa_server.stores.postgres.database import Database, Queries, shielded
 from responsa_server.stores.postgres.listing import SqlList
 from responsa_server.stores.postgres.rows import build, one_row
-from responsa_server.stores.postgres.turn_log import caller
+from responsa_server.stores.postgres.turn_log import caller_parameters
 
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """A shared answer. sharer: the display name of the user `user_id`, who shares it. terminal: the turn's terminal event, encoded by the FrameCodec; None in a list. unreadable: the documents that
-    the reader may not read, of those that the turn has read or names.
+    """A shared answer. sharer: the display name of the user `user_id`, who shares it. terminal: the turn's terminal
+    event, encoded by the FrameCodec; None in a list. unreadable: the documents that the reader may not read, of those
+    that the turn has read or names.
     """
 
     id: UUID
@@ -52,10 +53,11 @@ class PostgresShares:
         self._audit = AuditLog()
 
     @shielded
-    async def share(self, who: Principal, turn_id: UUID, expire_time: datetime) -> Share:
-        """Share an answer of the caller, or set when its share ends. Raises NotFound, InvalidRequest if the turn has no answer that the caller may read."""
-        values = {**caller(who), "id": uuid4(), "turn": turn_id, "expire": expire_time}
-        async with self._database.reading(who) as connection:
+    async def share(self, principal: Principal, turn_id: UUID, expire_time: datetime) -> Share:
+        """Share an answer of the caller, or set when its share ends. Raises NotFound, InvalidRequest if the turn has no
+        answer that the caller may read."""
+        values = {**caller_parameters(principal), "id": uuid4(), "turn": turn_id, "expire": expire_time}
+        async with self._database.reading(principal) as connection:
             await connection.execute(self._queries["drop_expired"], values)
             made = await one_row(connection, self._queries["share"], values)
             if made is None and await one_row(connection, self._queries["own_turn"], values) is None:
@@ -65,16 +67,19 @@ class PostgresShares:
                     "turn", "turn.answered", "must have ended with an answer that you may read"
                 )
             # The name of a share is a secret of those who have the link, so the log names the turn.
-            await self._audit.write(connection, AuditEvent.of(who, "share.create", names.turn(turn_id)))
+            await self._audit.write(connection, AuditEvent.of_call(principal, names.turn(turn_id)))
             row = await one_row(connection, self._queries["get"], {**values, "id": made["id"]})
         assert row is not None, "the share was written in this transaction"
         return self._share(row)
 
     @shielded
-    async def get(self, who: Principal, identity: UUID) -> Share:
-        """Return a share with what the caller may not read. Raises NotFound, also if the sharer may no longer read what the turn has read."""
-        async with self._database.reading(who) as connection:
-            row = await one_row(connection, self._queries["get"], {**caller(who), "id": identity})
+    async def get(self, principal: Principal, identity: UUID) -> Share:
+        """Return a share with what the caller may not read. Raises NotFound, also if the sharer may no longer read what
+        the turn has read."""
+        async with self._database.reading(principal) as connection:
+            row = await one_row(
+                connection, self._queries["get"], {**caller_parameters(principal), "id": identity}
+            )
         if row is not None:
             async with self._database.log_statements() as connection:
                 turn = {"turn": row["turn_id"]}
@@ -83,19 +88,23 @@ class PostgresShares:
         raise NotFound.of("share", names.share(identity))
 
     @shielded
-    async def list(self, who: Principal, query: ListQuery) -> Page[Share]:
+    async def list(self, principal: Principal, query: ListQuery) -> Page[Share]:
         """Return a page of the caller's shares that have not ended."""
-        async with self._database.reading(who) as connection:
-            return await _LIST.read(connection, self._queries["list"], query, caller(who), self._share)
+        async with self._database.reading(principal) as connection:
+            return await _LIST.read(
+                connection, self._queries["list"], query, caller_parameters(principal), self._share
+            )
 
     @shielded
-    async def revoke(self, who: Principal, identity: UUID) -> None:
+    async def revoke(self, principal: Principal, identity: UUID) -> None:
         """End a share of the caller. Raises NotFound."""
-        async with self._database.reading(who) as connection:
-            row = await one_row(connection, self._queries["revoke"], {**caller(who), "id": identity})
+        async with self._database.reading(principal) as connection:
+            row = await one_row(
+                connection, self._queries["revoke"], {**caller_parameters(principal), "id": identity}
+            )
             if row is None:
                 raise NotFound.of("share", names.share(identity))
-            event = AuditEvent.of(who, "share.revoke", names.turn(row["turn_id"]))
+            event = AuditEvent.of_call(principal, names.turn(row["turn_id"]))
             await self._audit.write(connection, event)
 
     def _share(self, row: Mapping[str, Any]) -> Share:

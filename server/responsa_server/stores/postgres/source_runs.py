@@ -26,10 +26,10 @@ from responsa_server.domain.knowledge import (
 from responsa_server.domain.listing import ListQuery, Page
 from responsa_server.domain.lists import FAILED_ROWS
 from responsa_server.domain.people import AuditEvent, Principal, Role
+from responsa_server.domain.rows import Row
 from responsa_server.domain.sources import (
     SCHEDULED,
     DocumentKey,
-    FailedRow,
     Fetched,
     NewFailure,
     NewRun,
@@ -55,10 +55,12 @@ from responsa_server.stores.postgres.requests import CreationRequests
 from responsa_server.stores.postgres.rows import (
     all_rows,
     build,
+    carried,
     one_row,
 )
+from responsa_server.stores.postgres.sources import KIND
 
-_LIST: Final[SqlList[FailedRow]] = SqlList(FAILED_ROWS)
+_LIST: Final[SqlList[Row]] = SqlList(FAILED_ROWS)
 _MOST_PROBLEM_CHARACTERS: Final = 1000
 MOST_WAITING: Final = 1000
 """The number of runs of a source that may be open."""
@@ -70,7 +72,10 @@ _RELEASED_AT_ONCE: Final = 100
 _OTHER_FAILED: Final = (
     "Another document of the same subject could not be indexed, so this one was not published either."
 )
-_NOT_PUBLISHED: Final = "The run of the source did not publish this version, because not all documents of its subject were ready before it ended."
+_NOT_PUBLISHED: Final = (
+    "The run of the source did not publish this version, because not all documents of its "
+    "subject were ready before it ended."
+)
 
 
 class PostgresSourceRuns:
@@ -87,30 +92,30 @@ class PostgresSourceRuns:
         self._queue = queue
         self._new_id = new_id
         self._queries = Queries("source_runs.sql")
-        self._sources = Queries("sources.sql")
         self._operations = Queries("operations.sql")
         self._audit = AuditLog()
         self._requests = CreationRequests()
 
     @shielded
     async def start(
-        self, who: Principal, source_id: str, subject: str, *, confirmed: bool, retry: bool = False
+        self, caller: Principal, source_id: str, subject: str, *, confirmed: bool, retry: bool = False
     ) -> Operation:
-        """Add a run, which begins when the earlier runs of the source have ended. If a run of the caller for the same subject waits already, it is returned. Raises NotFound,
-        Precondition (SOURCE_RUNNING) for a second run for all subjects, Exhausted (LIMIT_REACHED).
+        """Add a run, which begins when the earlier runs of the source have ended. If a run of the caller for the same
+        subject waits already, it is returned. Raises NotFound, Precondition (SOURCE_RUNNING) for a second run for all
+        subjects, Exhausted (LIMIT_REACHED).
         """
-        async with self._database.locking(who.tenant_id) as database:
-            operation = await self._add(database, who, source_id, NewRun(subject, confirmed, retry=retry))
+        async with self._database.locking(caller.tenant_id) as database:
+            operation = await self._add(database, caller, source_id, NewRun(subject, confirmed, retry=retry))
             if operation is None:
                 raise NotFound.of("source", names.source(source_id))
-            event = AuditEvent.of(who, "source.retry" if retry else "source.sync", names.source(source_id))
+            event = AuditEvent.of_call(caller, names.source(source_id))
             await self._audit.write(database, event)
             return operation
 
     @shielded
     async def notify(
         self,
-        who: Principal,
+        caller: Principal,
         subject: str,
         sources: Sequence[str],
         cause: str,
@@ -118,35 +123,37 @@ class PostgresSourceRuns:
         *,
         named: bool,
     ) -> Sequence[Operation]:
-        """Add a run for the subject to each of these sources, or none at all. named: whether the caller named the sources; otherwise those that have been deleted are left out. A repeated call with
-        the same request_id returns the runs of the first call, as long as their records exist. Raises NotFound, AlreadyExists (REQUEST_ID_REUSED), Exhausted (LIMIT_REACHED).
+        """Add a run for the subject to each of these sources, or none at all. named: whether the caller named the
+        sources; otherwise those that have been deleted are left out. A repeated call with the same request_id returns
+        the runs of the first call, as long as their records exist. Raises NotFound, AlreadyExists (REQUEST_ID_REUSED),
+        Exhausted (LIMIT_REACHED).
         """
         body = {
             "subject": hashlib.sha256(subject.encode()).hexdigest(),
             "sources": " ".join(sorted(sources)) if named else "",
             "cause": cause,
         }
-        async with self._database.locking(who.tenant_id) as database:
-            earlier = await self._requests.claim(database, who, request_id, "notification", body)
+        async with self._database.locking(caller.tenant_id) as database:
+            earlier = await self._requests.claim(database, caller, request_id, "notification", body)
             if earlier:
                 ids = [names.parse_uuid("operations", one) for one in earlier.split()]
-                values = {"tenant": who.tenant_id, "ids": ids}
+                values = {"tenant": caller.tenant_id, "ids": ids}
                 return [
                     operations.from_row(row)
                     for row in await all_rows(database, self._queries["named"], values)
                 ]
-            found = list[Operation]()
+            runs = list[Operation]()
             for source in sorted(sources):  # in one order, so that no two calls wait for each other
-                operation = await self._add(database, who, source, NewRun(subject, cause=cause))
+                operation = await self._add(database, caller, source, NewRun(subject, cause=cause))
                 if operation is not None:
-                    found.append(operation)
-                    event = AuditEvent.of(who, "source.notify", names.source(source))
+                    runs.append(operation)
+                    event = AuditEvent.of_call(caller, names.source(source))
                     await self._audit.write(database, event)
                 elif named:
                     raise NotFound.of("source", names.source(source))
-            made = " ".join(names.operation(one.id) for one in found)
-            await self._requests.record(database, who, request_id, made)
-            return found
+            made = " ".join(names.operation(one.id) for one in runs)
+            await self._requests.record(database, caller, request_id, made)
+            return runs
 
     @shielded
     async def scheduled(self, tenant_id: str, schedule_id: UUID) -> Source | None:
@@ -160,8 +167,9 @@ class PostgresSourceRuns:
     async def start_scheduled(
         self, tenant_id: str, schedule_id: UUID, due: datetime, next_run_time: datetime
     ) -> Operation | None:
-        """Add the run that was due, in the name of the administrator of the source, and store when the next one is due. Returns None without a new run: the run was added already, a run for all subjects
-        has not ended, or the administrator was deleted.
+        """Add the run that was due, in the name of the administrator of the source, and store when the next one is due.
+        Returns None without a new run: the run was added already, a run for all subjects has not ended, or the
+        administrator was deleted.
         """
         values = {"tenant": tenant_id, "schedule": schedule_id, "due": due, "next_run": next_run_time}
         async with self._database.locking(tenant_id) as database:
@@ -175,8 +183,8 @@ class PostgresSourceRuns:
 
     @shielded
     async def wake(self, tenant_id: str, operation_id: UUID) -> None:
-        """Make the job of the next run: of the runs that wait for the end of this run, the run that has waited longest. Make no job if that run already has
-        one, or if a run of the source works.
+        """Make the job of the next run: of the runs that wait for the end of this run, the run that has waited longest.
+        Make no job if that run already has one, or if a run of the source works.
         """
         values = {"tenant": tenant_id, "id": operation_id}
         async with self._database.tenant(tenant_id) as database:
@@ -187,14 +195,15 @@ class PostgresSourceRuns:
                 await self._queue.defer(database, JobKind.SYNC, tenant_id, waiting, rank=_rank(subject))
 
     async def _add(
-        self, database: Connection, who: Principal, source_id: str, run: NewRun
+        self, database: Connection, caller: Principal, source_id: str, run: NewRun
     ) -> Operation | None:
-        """Add a run, and its job if no other run of the source is open: the end of each run makes the job of the next one. Returns None if the source does not exist."""
+        """Add a run, and its job if no other run of the source is open: the end of each run makes the job of the next
+        one. Returns None if the source does not exist."""
         values: dict[str, object] = {
-            "tenant": who.tenant_id,
+            "tenant": caller.tenant_id,
             "source": source_id,
             "id": self._new_id(),
-            "user": who.user_id,
+            "user": caller.user_id,
             **asdict(run),
         }
         if await one_row(database, self._queries["lock_source"], values) is None:
@@ -206,7 +215,10 @@ class PostgresSourceRuns:
         if run.subject and before["runs"] >= MOST_WAITING:
             raise Exhausted(
                 Reason.LIMIT_REACHED,
-                f"{before['runs']} runs of {names.source(source_id)} wait already; begin one run for all subjects with SyncSource, or try again later.",
+                (
+                    f"{before['runs']} runs of {names.source(source_id)} wait already; begin one run for all "
+                    "subjects with SyncSource, or try again later."
+                ),
                 {"limit": "waiting_runs", "scope": "tenant", "value": str(MOST_WAITING)},
                 retry_after=_LATER_SECONDS,
             )
@@ -215,25 +227,25 @@ class PostgresSourceRuns:
         )
         assert row is not None, "a conflict updates the row"
         operation = operations.from_row(row)
-        await database.execute(self._operations["forget"], {"tenant": who.tenant_id})
+        await database.execute(self._operations["forget"], {"tenant": caller.tenant_id})
         if before["runs"] == 0:
             rank = _rank(run.subject)
-            await self._queue.defer(database, JobKind.SYNC, who.tenant_id, operation.id, rank=rank)
+            await self._queue.defer(database, JobKind.SYNC, caller.tenant_id, operation.id, rank=rank)
         return operation
 
     @shielded
-    async def failed_rows(self, who: Principal, source_id: str, query: ListQuery) -> Page[FailedRow]:
+    async def failed_rows(self, caller: Principal, source_id: str, query: ListQuery) -> Page[Row]:
         """Return a page of the rows that were set aside. Raises NotFound."""
-        values = {"tenant": who.tenant_id, "source": source_id}
-        async with self._database.tenant(who.tenant_id) as database:
-            await self._require(database, who.tenant_id, source_id)
+        values = {"tenant": caller.tenant_id, "source": source_id}
+        async with self._database.tenant(caller.tenant_id) as database:
+            await self._require(database, caller.tenant_id, source_id)
             failed = self._queries["failed_rows"]
-            return await _LIST.read(database, failed, query, values, lambda row: FailedRow(**row))
+            return await _LIST.read(database, failed, query, values, carried)
 
     @shielded
     async def begin(self, tenant_id: str, operation_id: UUID) -> RunTask | None:
-        """Claim a run, and take over the outcome of ended ingestions that earlier runs began. Returns None if the run has ended. Raises OwnershipLost while another run of the source
-        works, NotFound if the source was deleted.
+        """Claim a run, and take over the outcome of ended ingestions that earlier runs began. Returns None if the run
+        has ended. Raises OwnershipLost while another run of the source works, NotFound if the source was deleted.
         """
         async with self._database.tenant(tenant_id) as database:
             values = {"tenant": tenant_id, "id": operation_id}
@@ -245,14 +257,15 @@ class PostgresSourceRuns:
             row = await one_row(database, self._queries["begin"], values)
             if row is None:  # it has ended meanwhile, or another run of the source works
                 raise OwnershipLost
-            source = await one_row(database, self._sources["get"], {"tenant": tenant_id, "id": source_id})
+            source = await one_row(database, KIND.text("get"), {"tenant": tenant_id, "id": source_id})
             if source is None:  # the source was deleted; its run ends with this error
                 raise NotFound.of("source", names.source(source_id))
             maker = await one_row(database, self._queries["maker"], values)
             claim = RunClaim(tenant_id, operation_id, row["epoch"], source_id)
             reading = row["stage"] != "embedding"
             if reading:
-                # What a cancelled run began may have ended. This run makes again what failed, or leaves it among the failed rows, and takes the rest for unchanged.
+                # What a cancelled run began may have ended. This run makes again what failed, or leaves it among the
+                # failed rows, and takes the rest for unchanged.
                 await self._take_over(database, claim, every=True)
         return RunTask(
             claim,
@@ -303,8 +316,9 @@ class PostgresSourceRuns:
         gone: Sequence[DocumentKey] = (),
         refetched: Mapping[DocumentKey, Fetched] | None = None,
     ) -> None:
-        """Store what the run will do, and forget what an earlier attempt wanted to publish together. changes: the number of documents to make or delete. gone: the documents that
-        `publish` deletes with the changes of their subjects. refetched: how pages were fetched whose documents stay as they are. Raises OwnershipLost.
+        """Store what the run will do, and forget what an earlier attempt wanted to publish together. changes: the
+        number of documents to make or delete. gone: the documents that `publish` deletes with the changes of their
+        subjects. refetched: how pages were fetched whose documents stay as they are. Raises OwnershipLost.
         """
         values = {
             **run_values(claim),
@@ -338,7 +352,8 @@ class PostgresSourceRuns:
 
     @shielded
     async def set_aside(self, claim: RunClaim, failure: NewFailure, subject: str) -> None:
-        """Store one more row that makes no document. subject: the subject whose documents then stay as they are; "" if others do not depend on the row. Raises OwnershipLost."""
+        """Store one more row that makes no document. subject: the subject whose documents then stay as they are; "" if
+        others do not depend on the row. Raises OwnershipLost."""
         async with self._held(claim) as database:
             await self._insert(database, claim, [failure])
             await database.execute(self._queries["failed_together"], {**run_values(claim), "failed": 1})
@@ -349,15 +364,17 @@ class PostgresSourceRuns:
 
     @shielded
     async def wait(self, claim: RunClaim) -> None:
-        """Store that all rows have been read, and all changes made but for the indexing. A run for all subjects forgets what earlier runs set aside. Raises OwnershipLost."""
+        """Store that all rows have been read, and all changes made but for the indexing. A run for all subjects forgets
+        what earlier runs set aside. Raises OwnershipLost."""
         async with self._held(claim) as database:
             for name in ("forget_earlier_failures", "wait"):
                 await database.execute(self._queries[name], run_values(claim))
 
     @shielded
     async def publish(self, claim: RunClaim) -> Sequence[UUID]:
-        """Publish some subjects whose documents are all indexed: all of a subject in one transaction, new versions and deletions. If one of them could not be indexed, none is published,
-        and their rows are set aside. Returns the operations that ended; none if no subject is ready. Raises OwnershipLost.
+        """Publish some subjects whose documents are all indexed: all of a subject in one transaction, new versions and
+        deletions. If one of them could not be indexed, none is published, and their rows are set aside. Returns the
+        operations that ended; none if no subject is ready. Raises OwnershipLost.
         """
         ended = list[UUID]()
         subjects = await self._ready(claim)
@@ -504,7 +521,8 @@ class PostgresSourceRuns:
 
     @shielded
     async def settle(self, claim: RunClaim) -> int:
-        """Take the outcome of ended ingestions over: the row of one that failed is set aside, and is tried again in the next run. Returns how many documents are still to be published or deleted. Raises OwnershipLost."""
+        """Take the outcome of ended ingestions over: the row of one that failed is set aside, and is tried again in the
+        next run. Returns how many documents are still to be published or deleted. Raises OwnershipLost."""
         async with self._held(claim) as database:
             failed = await self._take_over(database, claim)
             row = await (await database.execute(self._queries["waiting"], run_values(claim))).fetchone()
@@ -514,7 +532,8 @@ class PostgresSourceRuns:
             return int(waiting)
 
     async def _take_over(self, database: Connection, claim: RunClaim, *, every: bool = False) -> int:
-        """Take over the outcome of ended ingestions. every: also of those for other subjects than that of the run. Returns how many failed."""
+        """Take over the outcome of ended ingestions. every: also of those for other subjects than that of the run.
+        Returns how many failed."""
         values = {**run_values(claim), "all": every}
         ended = await (await database.execute(self._queries["ended"], values)).fetchall()
         failures = [
@@ -559,7 +578,7 @@ class PostgresSourceRuns:
                 await database.execute(self._queries[name], values)
 
     async def _require(self, database: Connection, tenant_id: str, source_id: str) -> None:
-        row = await one_row(database, self._sources["get"], {"tenant": tenant_id, "id": source_id})
+        row = await one_row(database, KIND.text("get"), {"tenant": tenant_id, "id": source_id})
         if row is None:
             raise NotFound.of("source", names.source(source_id))
 

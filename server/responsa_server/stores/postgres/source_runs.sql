@@ -1,7 +1,8 @@
 -- Runs of the sources of one tenant (role responsa_app, tenant set). For `stage || ''`, see operations.sql.
 
 -- name: lock_source
--- Whatever adds a run, or decides which run works next, holds this lock. The rows that runs write refer to the source and do not wait for it.
+-- Whatever adds a run, or decides which run works next, holds this lock. The rows that runs write refer to the source
+-- and do not wait for it.
 SELECT id FROM responsa.source WHERE tenant_id = %(tenant)s AND id = %(source)s FOR NO KEY UPDATE;
 
 -- name: open
@@ -11,7 +12,8 @@ WHERE tenant_id = %(tenant)s AND source_id = %(source)s AND kind = 'sync' AND st
 
 -- name: insert
 -- A run that waits for the same subject has seen no row yet, so it does the work of this one too. epoch: 0 until the run has a job.
-INSERT INTO responsa.operation (id, tenant_id, user_id, document_id, version, stage, kind, source_id, subject, confirmed, cause, retry, epoch)
+INSERT INTO responsa.operation (id, tenant_id, user_id, document_id, version, stage, kind, source_id, subject,
+    confirmed, cause, retry, epoch)
 VALUES (%(id)s, %(tenant)s, %(user)s, %(id)s, 0, 'queued', 'sync', %(source)s, %(subject)s, %(confirmed)s, %(cause)s, %(retry)s, %(epoch)s)
 ON CONFLICT (tenant_id, source_id, subject, user_id) WHERE kind = 'sync' AND stage = 'queued'
     DO UPDATE SET confirmed = operation.confirmed OR excluded.confirmed
@@ -22,14 +24,16 @@ SELECT * FROM responsa.source WHERE tenant_id = %(tenant)s AND schedule_id = %(s
 
 -- name: take_schedule
 -- Only one server finds the time that was due.
-UPDATE responsa.source SET next_run_time = %(next_run)s WHERE tenant_id = %(tenant)s AND schedule_id = %(schedule)s AND next_run_time = %(due)s
+UPDATE responsa.source SET next_run_time = %(next_run)s
+    WHERE tenant_id = %(tenant)s AND schedule_id = %(schedule)s AND next_run_time = %(due)s
 RETURNING id, user_id;
 
 -- name: source_of
 SELECT source_id FROM responsa.operation WHERE tenant_id = %(tenant)s AND id = %(id)s AND kind = 'sync' AND stage <> 'done';
 
 -- name: named
-SELECT *, EXISTS (SELECT FROM responsa.pause) AS paused FROM responsa.operation WHERE tenant_id = %(tenant)s AND id = ANY (%(ids)s) ORDER BY source_id, id;
+SELECT *, EXISTS (SELECT FROM responsa.pause) AS paused FROM responsa.operation
+    WHERE tenant_id = %(tenant)s AND id = ANY (%(ids)s) ORDER BY source_id, id;
 
 -- name: lock_sources_of
 -- The source of a run; all sources if the record of the run was deleted.
@@ -44,7 +48,8 @@ UPDATE responsa.operation AS n SET epoch = 1
 FROM (
     SELECT DISTINCT ON (w.source_id) w.id FROM responsa.operation AS w
     WHERE w.tenant_id = %(tenant)s AND w.kind = 'sync' AND w.stage = 'queued'
-        AND w.source_id = coalesce((SELECT r.source_id FROM responsa.operation AS r WHERE r.tenant_id = %(tenant)s AND r.id = %(id)s), w.source_id)
+        AND w.source_id = coalesce((SELECT r.source_id FROM responsa.operation AS r
+            WHERE r.tenant_id = %(tenant)s AND r.id = %(id)s), w.source_id)
         AND NOT EXISTS (
             SELECT FROM responsa.operation AS o
             WHERE o.tenant_id = w.tenant_id AND o.source_id = w.source_id AND o.kind = 'sync' AND o.stage NOT IN ('queued', 'done'))
@@ -58,7 +63,8 @@ SELECT id, kind, key, problem, create_time FROM responsa.source_failure
 WHERE tenant_id = %(tenant)s AND source_id = %(source)s AND {where} ORDER BY {order} LIMIT %(limit)s;
 
 -- name: begin
-UPDATE responsa.operation AS o SET epoch = o.epoch + 1, stage = CASE o.stage WHEN 'queued' THEN 'parsing' ELSE o.stage END, update_time = clock_timestamp()
+UPDATE responsa.operation AS o
+    SET epoch = o.epoch + 1, stage = CASE o.stage WHEN 'queued' THEN 'parsing' ELSE o.stage END, update_time = clock_timestamp()
 WHERE o.tenant_id = %(tenant)s AND o.id = %(id)s AND o.stage <> 'done' AND (o.stage <> 'queued' OR NOT EXISTS (
     SELECT FROM responsa.operation AS w
     WHERE w.tenant_id = o.tenant_id AND w.source_id = o.source_id AND w.kind = 'sync' AND w.stage NOT IN ('queued', 'done')))
@@ -101,22 +107,27 @@ WHERE s.tenant_id = %(tenant)s AND s.source_id = %(source)s AND s.kind = f.kind 
 -- name: forget_failures
 -- Of failures without a key, only the subject says which ones they are.
 DELETE FROM responsa.source_failure AS f USING unnest(%(kinds)s::text[], %(keys)s::text[], %(subjects)s::text[]) AS n (kind, key, subject)
-WHERE f.tenant_id = %(tenant)s AND f.source_id = %(source)s AND f.kind = n.kind AND f.key = n.key AND (n.key <> '' OR f.subject = n.subject);
+WHERE f.tenant_id = %(tenant)s AND f.source_id = %(source)s AND f.kind = n.kind AND f.key = n.key
+    AND (n.key <> '' OR f.subject = n.subject);
 
 -- name: forget_earlier_failures
--- What this attempt has set aside is younger than its claim. A run for one subject replaces only the failures of the rows that it sets aside again or makes. A retry keeps those
+-- What this attempt has set aside is younger than its claim. A run for one subject replaces only the failures of the
+-- rows that it sets aside again or makes. A retry keeps those
 -- without a key: it does not know which row it was, so it makes no document of it.
 DELETE FROM responsa.source_failure AS f USING responsa.operation AS o
-WHERE o.tenant_id = %(tenant)s AND o.id = %(id)s AND o.subject = '' AND f.tenant_id = o.tenant_id AND f.source_id = o.source_id AND f.create_time < o.stage_time
+WHERE o.tenant_id = %(tenant)s AND o.id = %(id)s AND o.subject = '' AND f.tenant_id = o.tenant_id
+    AND f.source_id = o.source_id AND f.create_time < o.stage_time
     AND (f.key <> '' OR NOT o.retry);
 
 -- name: insert_failures
 INSERT INTO responsa.source_failure (id, tenant_id, source_id, kind, key, problem, subject)
 SELECT f.id, %(tenant)s, %(source)s, f.kind, f.key, f.problem, f.subject
-FROM unnest(%(ids)s::uuid[], %(kinds)s::text[], %(keys)s::text[], %(problems)s::text[], %(subjects)s::text[]) AS f (id, kind, key, problem, subject);
+FROM unnest(%(ids)s::uuid[], %(kinds)s::text[], %(keys)s::text[], %(problems)s::text[], %(subjects)s::text[]) AS f (id,
+    kind, key, problem, subject);
 
 -- name: made
--- An upload may find the version that an earlier run, or an earlier attempt, held back: from now on this run publishes it. A document that waits for others keeps its digest until it is
+-- An upload may find the version that an earlier run, or an earlier attempt, held back: from now on this run publishes
+-- it. A document that waits for others keeps its digest until it is
 -- published. A retry needs the failures until all its documents are made: an attempt after a kill makes the documents of the same rows.
 WITH held AS (
     UPDATE responsa.operation SET held_by = %(id)s
@@ -126,13 +137,17 @@ WITH held AS (
     DELETE FROM responsa.source_failure WHERE tenant_id = %(tenant)s AND source_id = %(source)s AND kind = %(kind)s AND key = %(key)s
         AND NOT (SELECT retry FROM responsa.operation WHERE tenant_id = %(tenant)s AND id = %(id)s)
 )
-INSERT INTO responsa.source_document AS s (tenant_id, source_id, kind, key, digest, next_digest, next_metadata, document_id, operation_id, fetched)
-SELECT %(tenant)s, %(source)s, %(kind)s, %(key)s, CASE WHEN w.waits THEN ''::bytea ELSE %(digest)s::bytea END, CASE WHEN w.waits THEN %(digest)s::bytea END,
+INSERT INTO responsa.source_document AS s (tenant_id, source_id, kind, key, digest, next_digest, next_metadata,
+    document_id, operation_id, fetched)
+SELECT %(tenant)s, %(source)s, %(kind)s, %(key)s, CASE WHEN w.waits THEN ''::bytea ELSE %(digest)s::bytea END, CASE
+    WHEN w.waits THEN %(digest)s::bytea END,
     CASE WHEN w.waits THEN %(metadata)s::jsonb END, %(document)s, %(operation)s, %(fetched)s
 FROM (SELECT %(together)s OR EXISTS (SELECT FROM held) AS waits) AS w
 ON CONFLICT (tenant_id, source_id, kind, key) DO UPDATE
-    SET digest = CASE WHEN excluded.next_digest IS NULL THEN excluded.digest WHEN s.document_id = excluded.document_id THEN s.digest ELSE '' END,
-        next_digest = excluded.next_digest, next_metadata = excluded.next_metadata, gone = false, document_id = excluded.document_id, operation_id = excluded.operation_id,
+    SET digest = CASE WHEN excluded.next_digest IS NULL THEN excluded.digest WHEN s.document_id = excluded.document_id
+        THEN s.digest ELSE '' END,
+        next_digest = excluded.next_digest, next_metadata = excluded.next_metadata, gone = false,
+            document_id = excluded.document_id, operation_id = excluded.operation_id,
         fetched = excluded.fetched;
 
 -- name: failed_keys
@@ -162,7 +177,8 @@ FROM responsa.source_document AS s
 JOIN responsa.operation AS r ON r.tenant_id = s.tenant_id AND r.id = %(id)s
 JOIN responsa.document AS d ON d.tenant_id = s.tenant_id AND d.id = s.document_id
 LEFT JOIN responsa.operation AS o ON o.tenant_id = s.tenant_id AND o.id = s.operation_id
-WHERE s.tenant_id = %(tenant)s AND s.source_id = %(source)s AND (s.operation_id IS NOT NULL OR s.gone) AND (r.subject = '' OR d.subject = r.subject);
+WHERE s.tenant_id = %(tenant)s AND s.source_id = %(source)s AND (s.operation_id IS NOT NULL OR s.gone)
+    AND (r.subject = '' OR d.subject = r.subject);
 
 -- name: ready_subjects
 -- The subjects of which no version is still being indexed.
@@ -191,13 +207,15 @@ WHERE o.tenant_id = %(tenant)s AND o.stage <> 'done' AND o.id IN (
 ORDER BY o.id FOR UPDATE OF o;
 
 -- name: together
-SELECT s.kind, s.key, s.digest, s.next_digest, s.next_metadata, s.gone, s.document_id, d.subject, d.version AS searched, d.collection_id, c.embedding,
+SELECT s.kind, s.key, s.digest, s.next_digest, s.next_metadata, s.gone, s.document_id, d.subject, d.version AS searched,
+    d.collection_id, c.embedding,
     o.id AS operation_id, o.epoch, o.version, o.stage <> 'done' AS waits, o.indexed, o.indexed_generation, o.error_message
 FROM responsa.source_document AS s
 JOIN responsa.document AS d ON d.tenant_id = s.tenant_id AND d.id = s.document_id
 JOIN responsa.collection AS c ON c.tenant_id = d.tenant_id AND c.id = d.collection_id
 LEFT JOIN responsa.operation AS o ON o.tenant_id = s.tenant_id AND o.id = s.operation_id
-WHERE s.tenant_id = %(tenant)s AND s.source_id = %(source)s AND s.document_id = ANY (%(documents)s) AND (s.next_digest IS NOT NULL OR s.gone)
+WHERE s.tenant_id = %(tenant)s AND s.source_id = %(source)s AND s.document_id = ANY (%(documents)s)
+    AND (s.next_digest IS NOT NULL OR s.gone)
 ORDER BY d.subject, s.kind, s.key;
 
 -- name: set_metadata
@@ -213,7 +231,8 @@ WHERE s.tenant_id = %(tenant)s AND s.source_id = %(source)s AND s.kind = p.kind 
 -- Another generation of the collection became active since these versions were indexed.
 UPDATE responsa.operation AS o SET indexed = false, stage = 'queued', epoch = o.epoch + 1, update_time = clock_timestamp()
 FROM responsa.document AS d, responsa.collection AS c
-WHERE o.tenant_id = %(tenant)s AND o.held_by = %(id)s AND o.stage <> 'done' AND o.indexed AND d.tenant_id = o.tenant_id AND d.id = o.document_id
+WHERE o.tenant_id = %(tenant)s AND o.held_by = %(id)s AND o.stage <> 'done' AND o.indexed AND d.tenant_id = o.tenant_id
+    AND d.id = o.document_id
     AND c.tenant_id = d.tenant_id AND c.id = d.collection_id AND o.indexed_generation IS DISTINCT FROM c.generation_id
 RETURNING o.id;
 
@@ -222,19 +241,24 @@ SELECT id, document_id FROM responsa.operation WHERE tenant_id = %(tenant)s AND 
 
 -- name: still_held
 -- The document is locked.
-SELECT * FROM responsa.operation WHERE tenant_id = %(tenant)s AND id = %(operation)s AND held_by = %(id)s AND stage || '' <> 'done' FOR UPDATE;
+SELECT * FROM responsa.operation
+    WHERE tenant_id = %(tenant)s AND id = %(operation)s AND held_by = %(id)s AND stage || '' <> 'done' FOR UPDATE;
 
 -- name: earlier
 SELECT DISTINCT o.held_by FROM responsa.operation AS o JOIN responsa.operation AS r ON r.tenant_id = o.tenant_id AND r.id = o.held_by
-WHERE o.tenant_id = %(tenant)s AND o.held_by IS NOT NULL AND o.stage <> 'done' AND o.held_by <> %(id)s AND r.source_id = %(source)s AND r.stage = 'done';
+WHERE o.tenant_id = %(tenant)s AND o.held_by IS NOT NULL AND o.stage <> 'done' AND o.held_by <> %(id)s
+    AND r.source_id = %(source)s AND r.stage = 'done';
 
 -- name: settled
 UPDATE responsa.operation SET passages_done = greatest(0, passages_total - %(unread)s),
-    counts = jsonb_set(counts, '{failed}', to_jsonb(coalesce((counts ->> 'failed')::int, 0) + %(failed)s::int)), update_time = clock_timestamp()
+    counts = jsonb_set(counts, '{failed}', to_jsonb(coalesce((counts ->> 'failed')::int, 0) + %(failed)s::int)),
+        update_time = clock_timestamp()
 WHERE tenant_id = %(tenant)s AND id = %(id)s AND (%(failed)s > 0 OR passages_done <> greatest(0, passages_total - %(unread)s));
 
 -- name: failed_together
-UPDATE responsa.operation SET counts = jsonb_set(counts, '{failed}', to_jsonb(coalesce((counts ->> 'failed')::int, 0) + %(failed)s::int)), update_time = clock_timestamp()
+UPDATE responsa.operation
+    SET counts = jsonb_set(counts, '{failed}', to_jsonb(coalesce((counts ->> 'failed')::int, 0) + %(failed)s::int)),
+    update_time = clock_timestamp()
 WHERE tenant_id = %(tenant)s AND id = %(id)s;
 
 -- name: end

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Final
 
 from responsa_server.domain import names
@@ -15,16 +16,21 @@ from responsa_server.domain.turns import NewId
 from responsa_server.stores.postgres.database import (
     Connection,
     Database,
+    Queries,
     shielded,
 )
 from responsa_server.stores.postgres.jobs import JobQueue
 from responsa_server.stores.postgres.requests import already_exists
 from responsa_server.stores.postgres.resources import ResourceKind, ResourceStore
 from responsa_server.stores.postgres.rows import (
+    build,
     one_row,
 )
 
-_KIND: Final[ResourceKind[Source, str]] = ResourceKind("sources.sql", Source, "source", names.source, SOURCES)
+KIND: Final[ResourceKind[Source, str]] = ResourceKind(
+    "source", names.source, SOURCES, partial(build, Source), more=", responsa.newest_run(r.tenant_id, r.id)"
+)
+_QUERIES: Final = Queries("sources.sql")
 
 
 class PostgresSources(ResourceStore[Source, str]):
@@ -32,14 +38,14 @@ class PostgresSources(ResourceStore[Source, str]):
 
     def __init__(self, database: Database, queue: JobQueue, new_id: NewId) -> None:
         """queue, new_id: for the jobs that wait for schedules."""
-        super().__init__(database, _KIND)
+        super().__init__(database, KIND)
         self._queue = queue
         self._new_id = new_id
 
     @shielded
     async def create(
         self,
-        who: Principal,
+        caller: Principal,
         source: NewSource,
         connection: str,
         collection: str,
@@ -47,77 +53,86 @@ class PostgresSources(ResourceStore[Source, str]):
         *,
         validate_only: bool = False,
     ) -> Source:
-        """Create a source. connection, collection: the names in its mapping. next_run_time: when its schedule begins the first run; None without a schedule. validate_only: undo everything at the end. Raises AlreadyExists if the id is taken."""
+        """Create a source. connection, collection: the names in its mapping. next_run_time: when its schedule begins
+        the first run; None without a schedule. validate_only: undo everything at the end. Raises AlreadyExists if the
+        id is taken."""
         values = {
-            "tenant": who.tenant_id,
+            "tenant": caller.tenant_id,
             "id": source.id,
             "display_name": source.display_name,
             "mapping": source.mapping,
             "connection": connection,
             "collection": collection,
-            "user": who.user_id,
+            "user": caller.user_id,
             "next_run": next_run_time,
             "schedule": None if next_run_time is None else self._new_id(),
         }
         async with (
-            self._database.tenant(who.tenant_id) as database,
+            self._database.tenant(caller.tenant_id) as database,
             database.transaction(force_rollback=validate_only),
         ):
-            row = await one_row(database, self._queries["insert"], values)
+            row = await one_row(database, _QUERIES["insert"], values)
             if row is None:
                 raise already_exists("source", names.source(source.id))
-            await self._defer(database, who, row)
-            await self._write(database, who, "create", source.id)
-            return self._built(row)
+            await self._defer(database, caller, row)
+            await self._write(database, caller, source.id)
+            return KIND.built(row)
 
     @shielded
-    async def mappings(self, who: Principal) -> Mapping[str, str]:
+    async def mappings(self, caller: Principal) -> Mapping[str, str]:
         """Return the texts of all mappings, by the ids of their sources."""
-        async with self._database.tenant(who.tenant_id) as database:
-            cursor = await database.execute(self._queries["mappings"], {"tenant": who.tenant_id})
+        async with self._database.tenant(caller.tenant_id) as database:
+            cursor = await database.execute(_QUERIES["mappings"], {"tenant": caller.tenant_id})
+            return dict(await cursor.fetchall())
+
+    @shielded
+    async def connections(self, tenant_id: str) -> Mapping[str, str]:
+        """Return the names of the connections that a tenant's sources use, by the ids of the sources."""
+        async with self._database.tenant(tenant_id) as database:
+            cursor = await database.execute(_QUERIES["connections"], {"tenant": tenant_id})
             return dict(await cursor.fetchall())
 
     @shielded
     async def update(
         self,
-        who: Principal,
+        caller: Principal,
         source_id: str,
         change: SourceChange,
         named: tuple[str, str] | None,
         etag: str,
         next_run_time: datetime | None = None,
     ) -> Source:
-        """Update a source. named: the connection and the collection of the new mapping, and next_run_time its schedule; None without a mapping. etag: the expected etag; "" accepts any revision. Raises NotFound, Conflict
-        (ETAG_MISMATCH).
-        An update without fields changes nothing.
+        """Update a source. named: the connection and the collection of the new mapping, and next_run_time its schedule;
+        None without a mapping. etag: the expected etag; "" accepts any revision. Raises NotFound, Conflict
+        (ETAG_MISMATCH). An update without fields changes nothing.
         """
         connection, collection = named or (None, None)
-        async with self._database.locking(who.tenant_id) as database:
-            locked = await self._locked(database, who, source_id, etag)
+        async with self._database.locking(caller.tenant_id) as database:
+            locked = await self._locked(database, caller, source_id, etag)
             if change == SourceChange():
                 return locked
             values = {
-                "tenant": who.tenant_id,
+                "tenant": caller.tenant_id,
                 "id": source_id,
                 "display_name": change.display_name,
                 "mapping": change.mapping,
                 "connection": connection,
                 "collection": collection,
-                "user": who.user_id,
+                "user": caller.user_id,
                 "next_run": next_run_time,
                 "schedule": None if next_run_time is None else self._new_id(),
             }
-            row = await one_row(database, self._queries["update"], values)
+            row = await one_row(database, _QUERIES["update"], values)
             assert row is not None, "the row is locked, so it cannot be deleted"
             if change.mapping is not None:
-                await self._defer(database, who, row)
-            await self._write(database, who, "update", source_id)
-            return self._built(row)
+                await self._defer(database, caller, row)
+            await self._write(database, caller, source_id)
+            return KIND.built(row)
 
-    async def _defer(self, database: Connection, who: Principal, row: Mapping[str, Any]) -> None:
+    async def _defer(self, database: Connection, caller: Principal, row: Mapping[str, Any]) -> None:
         """Make the job that waits for the next run of a schedule."""
         if row["next_run_time"] is not None:
             seconds = (row["next_run_time"] - datetime.now(UTC)).total_seconds()
             await self._queue.defer(
-                database, JobKind.SCHEDULE, who.tenant_id, row["schedule_id"], after=max(0.0, seconds)
+                database, JobKind.SCHEDULE, caller.tenant_id, row["schedule_id"], after=max(0.0, seconds)
             )

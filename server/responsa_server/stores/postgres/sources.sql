@@ -6,29 +6,18 @@ VALUES (%(id)s, %(tenant)s, %(display_name)s, %(mapping)s, %(connection)s, %(col
 ON CONFLICT (tenant_id, id) DO NOTHING
 RETURNING *;
 
--- name: get
-SELECT s.*, responsa.newest_run(s.tenant_id, s.id)
-FROM responsa.source AS s WHERE s.tenant_id = %(tenant)s AND s.id = %(id)s;
-
 -- name: mappings
 SELECT id, mapping FROM responsa.source WHERE tenant_id = %(tenant)s ORDER BY id;
 
--- name: lock
-SELECT s.*, responsa.newest_run(s.tenant_id, s.id)
-FROM responsa.source AS s WHERE s.tenant_id = %(tenant)s AND s.id = %(id)s FOR UPDATE OF s;
-
--- name: list
-SELECT s.*, responsa.newest_run(s.tenant_id, s.id)
-FROM responsa.source AS s WHERE s.tenant_id = %(tenant)s AND {where} ORDER BY {order} LIMIT %(limit)s;
+-- name: connections
+SELECT id, connection FROM responsa.source WHERE tenant_id = %(tenant)s ORDER BY id;
 
 -- name: update
-UPDATE responsa.source AS s SET display_name = coalesce(%(display_name)s::text, display_name), mapping = coalesce(%(mapping)s::text, mapping),
+UPDATE responsa.source AS s
+    SET display_name = coalesce(%(display_name)s::text, display_name), mapping = coalesce(%(mapping)s::text, mapping),
     connection = coalesce(%(connection)s::text, connection), collection = coalesce(%(collection)s::text, collection),
     schedule_id = CASE WHEN %(mapping)s::text IS NULL THEN schedule_id ELSE %(schedule)s::uuid END,
     next_run_time = CASE WHEN %(mapping)s::text IS NULL THEN next_run_time ELSE %(next_run)s::timestamptz END,
     user_id = %(user)s, revision = revision + 1, update_time = clock_timestamp()
 WHERE tenant_id = %(tenant)s AND id = %(id)s
 RETURNING s.*, responsa.newest_run(s.tenant_id, s.id);
-
--- name: delete
-DELETE FROM responsa.source WHERE tenant_id = %(tenant)s AND id = %(id)s;

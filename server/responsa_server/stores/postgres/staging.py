@@ -1,7 +1,8 @@
 """Stores large values in pieces, because neither this process nor a connection's buffers should hold a whole document.
 
-A statement carries each of its values as a whole, and copies it several times. A large value is therefore first written to a large object of PostgreSQL,
-piece by piece, and the statement takes it from there. The large object exists only within the transaction.
+A statement carries each of its values as a whole, and copies it several times. A large value is therefore first written
+to a large object of PostgreSQL, piece by piece, and the statement takes it from there. The large object exists only
+within the transaction.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from typing import Final
 
-from responsa_server.domain.knowledge import StoredBytes
+from responsa_server.domain.documents import StoredBytes
 from responsa_server.stores.postgres.database import Connection
 
 PIECE_BYTES: Final = 1024 * 1024

@@ -6,8 +6,8 @@ import time
 from typing import Final
 
 from responsa_server.domain.errors import Unavailable
+from responsa_server.domain.formatting import in_seconds
 from responsa_server.domain.parts import Health, PartReport
-from responsa_server.domain.words import in_seconds
 from responsa_server.stores.postgres.database import STANDBY_PART, Database, shielded
 
 _WRITTEN: Final = "SELECT pg_current_wal_flush_lsn()::text"

@@ -9,8 +9,8 @@ from responsa_server.domain import names
 from responsa_server.domain.errors import NotFound, Reason
 from responsa_server.domain.listing import Field, ListRules, Order
 from responsa_server.domain.lists import CREATED, NEWEST, OLDEST
-from responsa_server.domain.teachers import Teacher
-from responsa_server.stores.postgres.resources import ResourceKind
+from responsa_server.domain.rows import Row
+from responsa_server.stores.postgres.resources import ResourceKind, resource_row
 
 
 def _missing(name: str) -> NotFound:
@@ -27,6 +27,6 @@ _RULES: Final = ListRules(
     (OLDEST, NEWEST, Order("display_name"), Order("display_name", descending=True)),
 )
 
-KIND: Final[ResourceKind[Teacher, UUID]] = ResourceKind(
-    "teachers.sql", Teacher, "teacher", names.teacher, _RULES, _missing
+KIND: Final[ResourceKind[Row, UUID]] = ResourceKind(
+    "teacher", names.teacher, _RULES, resource_row, missing=_missing
 )

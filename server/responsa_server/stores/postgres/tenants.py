@@ -42,7 +42,10 @@ from responsa_server.stores.postgres.users import user_of
 _LIST: Final[SqlList[Tenant]] = SqlList(
     TENANTS,
     {
-        "state": "CASE WHEN end_time IS NOT NULL THEN 'erased' WHEN erase_time IS NOT NULL THEN 'erasing' WHEN suspend_time IS NOT NULL THEN 'suspended' ELSE 'active' END",
+        "state": (
+            "CASE WHEN end_time IS NOT NULL THEN 'erased' WHEN erase_time IS NOT NULL THEN 'erasing' "
+            "WHEN suspend_time IS NOT NULL THEN 'suspended' ELSE 'active' END"
+        ),
     },
 )
 MOST_ROWS: Final = 5000
@@ -89,7 +92,8 @@ class PostgresTenants:
         invitation: FirstInvitation | None,
         events: Sequence[AuditEvent],
     ) -> tuple[Tenant, User | None, datetime | None]:
-        """Store a tenant with its administrator, or with the invitation. Return it with the administrator, and with the time when the invitation expires.
+        """Store a tenant with its administrator, or with the invitation. Return it with the administrator, and with the
+        time when the invitation expires.
 
         Raises AlreadyExists if the id is or was in use.
         """
@@ -100,7 +104,14 @@ class PostgresTenants:
             if await one_row(connection, self._shared["add_tenant"], values) is None:
                 raise already_exists("tenant", names.tenant(tenant_id))
             if administrator is not None:
-                user = await self._add_administrator(connection, administrator)
+                row = await one_row(
+                    connection, self._shared["add_user"], {**asdict(administrator.user), "first": False}
+                )
+                assert row is not None, "the tenant has no users yet"
+                await connection.execute(
+                    self._shared["add_key"], {**asdict(administrator.key), "digest": administrator.digest}
+                )
+                user = user_of(row)
             if invitation is not None:
                 expire_time = await self._add_invitation(connection, tenant_id, invitation)
             tenant = await self._get(connection, "get", tenant_id)
@@ -138,12 +149,14 @@ class PostgresTenants:
 
     @shielded
     async def begin_erasure(self, tenant_id: str, events: Sequence[AuditEvent]) -> Tenant:
-        """Suspend a tenant, and mark it for erasure. A second call changes and audits nothing. Raises NotFound, Precondition (TENANT_STATE)."""
+        """Suspend a tenant, and mark it for erasure. A second call changes and audits nothing. Raises NotFound,
+        Precondition (TENANT_STATE)."""
         return await self._stop(tenant_id, events, erase=True)
 
     @shielded
     async def resume(self, tenant_id: str, events: Sequence[AuditEvent]) -> Tenant:
-        """Let a suspended tenant's users make calls again. A second call changes and audits nothing. Raises NotFound, Precondition (TENANT_STATE)."""
+        """Let a suspended tenant's users make calls again. A second call changes and audits nothing. Raises NotFound,
+        Precondition (TENANT_STATE)."""
         async with self._database.locking(tenant_id) as connection:
             found = await self._get(connection, "lock", tenant_id)
             if found.state is TenantState.ACTIVE:
@@ -171,8 +184,8 @@ class PostgresTenants:
 
     @shielded
     async def erase_some(self, tenant_id: str) -> bool | None:
-        """Erase a limited number of rows, and count them in the receipt. Return whether nothing was left; None if another process erases this tenant at the moment, or a job of it
-        still runs.
+        """Erase a limited number of rows, and count them in the receipt. Return whether nothing was left; None if
+        another process erases this tenant at the moment, or a job of it still runs.
 
         When nothing is left, the tenant is marked as erased in the same transaction.
         A step deletes from the first table, in an order in which no row refers to a deleted one, that has rows.
@@ -219,20 +232,13 @@ class PostgresTenants:
             await self._write(connection, tenant_id, events)
         return build(Tenant, row)
 
-    async def _add_administrator(self, connection: Connection, first: FirstAdministrator) -> User:
-        row = await one_row(connection, self._shared["add_user"], {**asdict(first.user), "first": False})
-        assert row is not None, "the tenant has no users yet"
-        await connection.execute(self._shared["add_key"], {**asdict(first.key), "digest": first.digest})
-        return user_of(row)
-
     async def _add_invitation(
         self, connection: Connection, tenant_id: str, first: FirstInvitation
     ) -> datetime:
         values = {
             "id": first.id,
             "tenant_id": tenant_id,
-            # The owner who makes it is a user of another tenant.
-            "maker": None,
+            "maker": first.maker_id,
             "code": first.digest,
             "role": first.invitation.role.value,
             "email": first.invitation.email,
@@ -267,13 +273,13 @@ class PostgresTenants:
     async def _tables(self, connection: Connection) -> Sequence[_Table]:
         """The tables with rows of tenants, ordered so that a table comes after all tables that refer to it."""
         rows = await all_rows(connection, self._queries["erased_tables"], {})
-        found = {row["name"]: _Table(**row) for row in rows}
-        sorter: TopologicalSorter[str] = TopologicalSorter(dict.fromkeys(found, ()))
-        for one in found.values():
+        tables = {row["name"]: _Table(**row) for row in rows}
+        sorter: TopologicalSorter[str] = TopologicalSorter(dict.fromkeys(tables, ()))
+        for one in tables.values():
             for other in one.refers_to:
-                if other in found and other != one.name:
+                if other in tables and other != one.name:
                     sorter.add(other, one.name)
-        return [found[name] for name in sorter.static_order()]
+        return [tables[name] for name in sorter.static_order()]
 
     async def _erase_turns(self, connection: Connection, tenant_id: str, tables: Sequence[_Table]) -> bool:
         """Delete some turns, and first the rows that belong to them. Returns whether there were any turns."""

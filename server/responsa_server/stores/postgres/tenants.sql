@@ -1,37 +1,43 @@
 -- Tenants, as the owner of the installation administers them (role responsa_app; the tenant that is named is set).
 
+-- name: columns
+id, display_name, create_time, home, suspend_time, erase_time, end_time, erased
+
 -- name: get
-SELECT id, display_name, create_time, home, suspend_time, erase_time, end_time, erased FROM responsa.tenant WHERE id = %(tenant)s;
+SELECT {columns} FROM responsa.tenant WHERE id = %(tenant)s;
 
 -- name: lock
-SELECT id, display_name, create_time, home, suspend_time, erase_time, end_time, erased FROM responsa.tenant WHERE id = %(tenant)s FOR NO KEY UPDATE;
+SELECT {columns} FROM responsa.tenant
+    WHERE id = %(tenant)s FOR NO KEY UPDATE;
 
 -- name: list
-SELECT id, display_name, create_time, home, suspend_time, erase_time, end_time, erased FROM responsa.all_tenants()
+SELECT {columns} FROM responsa.all_tenants()
 WHERE {where} ORDER BY {order} LIMIT %(limit)s;
 
 -- name: suspended
-SELECT id, display_name, create_time, home, suspend_time, erase_time, end_time, erased FROM responsa.all_tenants()
+SELECT {columns} FROM responsa.all_tenants()
 WHERE suspend_time IS NOT NULL AND end_time IS NULL ORDER BY id;
 
 -- name: suspend
 UPDATE responsa.tenant SET suspend_time = coalesce(suspend_time, clock_timestamp()),
     erase_time = CASE WHEN %(erase)s THEN clock_timestamp() ELSE erase_time END
 WHERE id = %(tenant)s
-RETURNING id, display_name, create_time, home, suspend_time, erase_time, end_time, erased;
+RETURNING {columns};
 
 -- name: resume
 UPDATE responsa.tenant SET suspend_time = NULL WHERE id = %(tenant)s
-RETURNING id, display_name, create_time, home, suspend_time, erase_time, end_time, erased;
+RETURNING {columns};
 
 -- name: open_turns
 SELECT id, user_id FROM responsa.turn WHERE tenant_id = %(tenant)s AND state IN ('queued', 'pending', 'running') LIMIT 200;
 
 -- name: erased_tables
--- The tables with rows of tenants: the tables to which their foreign keys refer, and whether their rows can be found by turn. The audit log stays.
+-- The tables with rows of tenants: the tables to which their foreign keys refer, and whether their rows can be found by
+-- turn. The audit log stays.
 SELECT c.relname::text AS name,
     coalesce(array_agg(DISTINCT r.relname::text) FILTER (WHERE r.oid IS NOT NULL), '{}') AS refers_to,
-    EXISTS (SELECT FROM pg_index AS i JOIN pg_attribute AS t ON t.attrelid = c.oid AND t.attnum = i.indkey[0] AND t.attname = 'turn_id' WHERE i.indrelid = c.oid) AS of_turns
+    EXISTS (SELECT FROM pg_index AS i JOIN pg_attribute AS t ON t.attrelid = c.oid AND t.attnum = i.indkey[0]
+        AND t.attname = 'turn_id' WHERE i.indrelid = c.oid) AS of_turns
 FROM pg_class AS c
 JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attname = 'tenant_id' AND NOT a.attisdropped
 LEFT JOIN pg_constraint AS k ON k.conrelid = c.oid AND k.contype = 'f'
@@ -52,7 +58,8 @@ SELECT responsa.erase_tenant_rows(%(table)s, %(most)s::int, %(turns)s::uuid[]);
 SELECT responsa.erase_audit_addresses();
 
 -- name: count
-UPDATE responsa.tenant SET erased = jsonb_set(erased, ARRAY[%(kind)s::text], to_jsonb(coalesce((erased ->> %(kind)s::text)::bigint, 0) + %(number)s::bigint))
+UPDATE responsa.tenant
+    SET erased = jsonb_set(erased, ARRAY[%(kind)s::text], to_jsonb(coalesce((erased ->> %(kind)s::text)::bigint, 0) + %(number)s::bigint))
 WHERE id = %(tenant)s;
 
 -- name: end

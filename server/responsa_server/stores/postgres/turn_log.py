@@ -15,7 +15,6 @@ from typing import Any, Final, LiteralString, Protocol
 from uuid import UUID
 
 from psycopg import errors
-from psycopg.pq.abc import PGresult
 from psycopg.rows import dict_row
 
 from responsa_server.domain import names
@@ -95,8 +94,8 @@ class _End:
 
 
 class TurnLog:
-    """The methods of a `TurnStore` for workers (`claim`, `expire_lost`, `mark_alone`, `release`, `append`, `renew`, `follows`, `finish` and `book`),
-    and the methods that cancel turns.
+    """The methods of a `TurnStore` for workers (`claim`, `expire_lost`, `mark_alone`, `release`, `append`, `renew`,
+    `follows`, `finish` and `book`), and the methods that cancel turns.
     """
 
     FILE: Final = "turn_log.sql"
@@ -206,7 +205,7 @@ class TurnLog:
         return [
             ClaimedTurn(
                 claim=Claim(row["id"], row["tenant_id"], row["epoch"], lease_seconds, grant_of(row)),
-                who=for_turn(row["tenant_id"], row["user_id"], row["role"]),
+                caller=for_turn(row["tenant_id"], row["user_id"], row["role"]),
                 conversation_id=row["conversation_id"],
                 question=self._codec.decode_question(row["request"]),
                 agent_version=row["agent_version"],
@@ -295,7 +294,8 @@ class TurnLog:
         return found
 
     def _forget_checkpoint(self, tenant_id: str, turn_id: UUID) -> None:
-        """Remove the checkpoint of a turn that has ended from the cache. Without it, no worker uses the entry, because the database has no checkpoint any more."""
+        """Remove the checkpoint of a turn that has ended from the cache. Without it, no worker uses the entry, because
+        the database has no checkpoint any more."""
         if self._checkpoints.on:
             self._database.background.start(self._checkpoints.drop(tenant_id, turn_id.hex))
 
@@ -319,7 +319,7 @@ class TurnLog:
         (result,) = await send(connection, [append.bind(parameters)])
         if result.ntuples == len(batch):
             return {}
-        written = {_id_in(result, row, 0) for row in range(result.ntuples)}
+        written = {UUID(bytes=result.get_value(row, 0)) for row in range(result.ntuples)}
         missing = [one for one in batch if one.claim.turn_id not in written]
         if not missing:
             return {}
@@ -409,11 +409,11 @@ class TurnLog:
 
     @shielded
     async def cancel(
-        self, who: Principal, turn_id: UUID, owner_only: bool, end: End, audit: AuditEvent | None = None
+        self, caller: Principal, turn_id: UUID, owner_only: bool, end: End, audit: AuditEvent | None = None
     ) -> CancelledTurn:
         """See `TurnStore.cancel`."""
-        parameters = {**caller(who), "turn": turn_id, "owner_only": owner_only}
-        async with self._database.locking(who) as connection:
+        parameters = {**caller_parameters(caller), "turn": turn_id, "owner_only": owner_only}
+        async with self._database.locking(caller) as connection:
             if await self._row(connection, "find_cancelled", parameters) is None:
                 raise NotFound.of("turn", names.turn(turn_id))
             await self._row(connection, "hold_conversation", parameters)
@@ -422,7 +422,7 @@ class TurnLog:
             if locked is not None and not TurnState(locked["state"]).terminal:
                 ended = await self._end(connection, locked, end)
                 await self._row(connection, "promote_after", {**parameters, "turns": [turn_id]})
-                await self._settle(connection, who.tenant_id, [ended])
+                await self._settle(connection, caller.tenant_id, [ended])
                 if audit is not None:
                     await self._audit.write(connection, replace(audit, about=locked["user_id"]))
             row = await self._row(connection, "get_turn", parameters)
@@ -432,10 +432,10 @@ class TurnLog:
         return CancelledTurn(turn_of(row, self._codec, withheld), ended)
 
     @shielded
-    async def cancel_unfollowed(self, who: Principal, turn_id: UUID, end: End) -> EndedTurn | None:
+    async def cancel_unfollowed(self, caller: Principal, turn_id: UUID, end: End) -> EndedTurn | None:
         """See `TurnStore.cancel_unfollowed`."""
-        parameters = {**caller(who), "turn": turn_id}
-        async with self._database.locking(who.tenant_id) as connection:
+        parameters = {**caller_parameters(caller), "turn": turn_id}
+        async with self._database.locking(caller.tenant_id) as connection:
             if await self._row(connection, "hold_watched", parameters) is None:
                 return None
             locked = await self._row(connection, "lock_unfollowed", parameters)
@@ -443,11 +443,11 @@ class TurnLog:
                 return None
             ended = await self._end(connection, locked, end)
             await self._row(connection, "promote_after", {**parameters, "turns": [turn_id]})
-            await self._settle(connection, who.tenant_id, [ended])
+            await self._settle(connection, caller.tenant_id, [ended])
         return ended
 
     @shielded
-    async def book(self, claim: Claim, usage: Usage) -> None:
+    async def record_usage(self, claim: Claim, usage: Usage) -> None:
         """See `TurnStore.book`."""
         parameters = {
             "tenant": claim.tenant_id,
@@ -463,10 +463,8 @@ class TurnLog:
         parameters = {
             "tenant": row["tenant_id"],
             "turn": row["id"],
-            "first": ending.row.first_seq,
             "last": ending.row.last_seq,
             "terminal": ending.terminal,
-            "frame": ending.row.frame,
         }
         ended = await self._row(connection, "end_turn", parameters)
         if ended is None:
@@ -498,9 +496,9 @@ async def withheld_turns(
     }
 
 
-def caller(who: Principal) -> dict[str, object]:
+def caller_parameters(caller: Principal) -> dict[str, object]:
     """Parameters that restrict a query to its caller."""
-    return {"tenant": who.tenant_id, "user": who.user_id}
+    return {"tenant": caller.tenant_id, "user": caller.user_id}
 
 
 def log_rows(rows: Sequence[LogRow]) -> dict[str, object]:
@@ -543,7 +541,8 @@ def usage_lists(usages: Sequence[Usage]) -> dict[str, object]:
 
 
 def turn_of(row: Mapping[str, Any], codec: FrameCodec, withheld: Collection[UUID]) -> Turn:
-    """The turn in a row, as its reader sees it. The row must hold the turn's total usage. withheld: the turns that have read what the reader may no longer read."""
+    """The turn in a row, as its reader sees it. The row must hold the turn's total usage. withheld: the turns that have
+    read what the reader may no longer read."""
     state, terminal = TurnState(row["state"]), row["terminal"]
     if row["id"] in withheld and terminal is not None:
         terminal = codec.withheld(terminal)
@@ -576,11 +575,6 @@ def _counts(end: _End) -> bool:
 def waits_for_a_lock(error: Unavailable) -> bool:
     """Whether a transaction was rolled back because of the locks of others."""
     return isinstance(error.__cause__, (errors.LockNotAvailable, errors.DeadlockDetected))
-
-
-def _id_in(result: PGresult, row: int, column: int) -> UUID:
-    """The id in a column of a result in binary format."""
-    return UUID(bytes=result.get_value(row, column))
 
 
 def _lost(position: Mapping[str, Any] | None, claim: Claim) -> bool:
@@ -624,7 +618,7 @@ def _fence(batch: Sequence[Append]) -> dict[str, object]:
         ],
         "read_versions": [_numbers(read.version for read in one.read) if one.read else "" for one in batch],
         "attempts": [one.attempt for one in batch],
-        "words": [any(row.deltas for row in one.rows) for one in batch],
+        "words": [one.words for one in batch],
     }
 
 
@@ -691,11 +685,16 @@ def _sources(sources: Sequence[ToolSource]) -> str:
     return _json([_source(source) for source in sources]) if sources else ""
 
 
-def _source(one: ToolSource) -> Mapping[str, object]:
-    plain = {"uri": one.uri, "title": one.title, "fetch_time": one.fetch_time.isoformat(), "text": one.text}
-    if one.passage is None:
+def _source(source: ToolSource) -> Mapping[str, object]:
+    plain = {
+        "uri": source.uri,
+        "title": source.title,
+        "fetch_time": source.fetch_time.isoformat(),
+        "text": source.text,
+    }
+    if source.passage is None:
         return plain
-    passage = one.passage
+    passage = source.passage
     place = {
         "passage": str(passage.passage_id),
         "document": str(passage.document_id),
@@ -738,16 +737,17 @@ def _read_source(plain: Mapping[str, Any]) -> ToolSource:
 
 
 def _ends(tenant_id: str, ends: Sequence[_End]) -> dict[str, object]:
-    """The ends of turns as columns."""
-    through = list(accumulate(len(one.rows) for one in ends))
+    """The ends of turns as columns. The turn keeps the last row of each."""
+    rows = [one.rows[:-1] for one in ends]
+    through = list(accumulate(map(len, rows)))
     conclusions = [one.conclusion for one in ends]
     return {
         "tenant": tenant_id,
         **held([one.claim for one in ends]),
-        **log_rows([row for one in ends for row in one.rows]),
+        **log_rows([row for some in rows for row in some]),
         "firsts": [one.rows[0].first_seq for one in ends],
         "lasts": [one.rows[-1].last_seq for one in ends],
-        "froms": [end - len(one.rows) + 1 for one, end in zip(ends, through, strict=True)],
+        "froms": [end - len(some) + 1 for some, end in zip(rows, through, strict=True)],
         "tos": through,
         "states": [conclusion.state.value for conclusion in conclusions],
         "terminals": [conclusion.terminal for conclusion in conclusions],
@@ -809,18 +809,18 @@ def _message(finish: int, message: NewMessage) -> dict[str, object]:
     }
 
 
-def _unconfirmed(one: Unconfirmed) -> dict[str, object]:
+def _unconfirmed(sentence: Unconfirmed) -> dict[str, object]:
     """A sentence in the form of the column `unconfirmed`."""
-    found: dict[str, object] = {"answer": [one.answer.start, one.answer.end]}
-    if one.origin is not None:
-        found |= asdict(one.origin) | {"fetch_time": one.origin.fetch_time.isoformat()}
-    elif one.passage_id is not None:
-        found |= {
-            "passage_id": str(one.passage_id),
-            "document_id": str(one.document_id),
-            "version": one.version,
+    fields: dict[str, object] = {"answer": [sentence.answer.start, sentence.answer.end]}
+    if sentence.origin is not None:
+        fields |= asdict(sentence.origin) | {"fetch_time": sentence.origin.fetch_time.isoformat()}
+    elif sentence.passage_id is not None:
+        fields |= {
+            "passage_id": str(sentence.passage_id),
+            "document_id": str(sentence.document_id),
+            "version": sentence.version,
         }
-    return found
+    return fields
 
 
 def _citations(finish: int, message: NewMessage) -> Sequence[dict[str, object]]:

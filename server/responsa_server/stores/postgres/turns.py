@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import timedelta
 from typing import Any, Final
 from uuid import UUID
@@ -17,6 +17,7 @@ from psycopg.rows import dict_row
 from responsa_server.domain import names
 from responsa_server.domain.conversations import ConversationOrigin
 from responsa_server.domain.errors import Conflict, Exhausted, NotFound, Reason, Unavailable
+from responsa_server.domain.formatting import counted
 from responsa_server.domain.limits import NO_LIMIT, AcceptLimits, Scope, too_many
 from responsa_server.domain.listing import ListQuery, Page
 from responsa_server.domain.lists import TURNS
@@ -37,7 +38,6 @@ from responsa_server.domain.turns import (
     Turn,
     TurnState,
 )
-from responsa_server.domain.words import counted
 from responsa_server.stores.cached import NOT_CACHED, SharedCache
 from responsa_server.stores.postgres.database import (
     Connection,
@@ -54,7 +54,7 @@ from responsa_server.stores.postgres.turn_log import (
     MOST_TURNS,
     NamedQueries,
     TurnLog,
-    caller,
+    caller_parameters,
     grant_of,
     turn_of,
     waits_for_a_lock,
@@ -78,8 +78,8 @@ def turn_queries() -> Queries:
 
 
 class PostgresTurnStore(TurnLog):
-    """A `TurnStore`. codec: decodes and encodes the questions that rows store. rules: the quotas of the settings. queries: the queries to use instead of
-    `turn_queries()`.
+    """A `TurnStore`. codec: decodes and encodes the questions that rows store. rules: the quotas of the settings.
+    queries: the queries to use instead of `turn_queries()`.
     """
 
     def __init__(
@@ -98,22 +98,29 @@ class PostgresTurnStore(TurnLog):
         )
 
     @shielded
-    async def accept(self, who: Principal, new: NewTurn, interrupt: End) -> Accepted:
-        parameters = self._parameters(who, new)
-        whole = self._whole(who, new)
+    async def accept(self, caller: Principal, new: NewTurn, interrupt: End) -> Accepted:
+        parameters = self._parameters(caller, new)
+        whole = self._whole(caller, new)
         # Usually there is no conflict, and one round trip is enough.
         if whole is None:
-            accepted = await self._accepting.put((who, parameters))
+            accepted = await self._accepting.put((caller, parameters))
         else:
-            accepted = await self._accept_and_reserve(who, {**parameters, **_reserved(whole)})
+            accepted = await self._accept_and_reserve(caller, {**parameters, **_reserved(whole)})
         if accepted:
-            return Accepted(new.id, new.conversation_id, attached=False, state=_state(new), grant=whole)
-        async with self._database.locking(who) as connection:
-            return await self._accept_after_a_look(connection, who, new, parameters, interrupt)
+            return Accepted(
+                new.id,
+                new.conversation_id,
+                attached=False,
+                state=_state(new),
+                grant=whole,
+                agent_version=new.agent_version,
+            )
+        async with self._database.locking(caller) as connection:
+            return await self._accept_after_a_look(connection, caller, new, parameters, interrupt)
 
-    def _whole(self, who: Principal, new: NewTurn) -> Grant | None:
+    def _whole(self, caller: Principal, new: NewTurn) -> Grant | None:
         """The most that the turn can use of what its user's role limits; None if the role limits nothing of it."""
-        quota = self._rules.of(who.limit_role)
+        quota = self._rules.of(caller.limit_role)
         if new.demand is None or quota.unlimited:
             return None
         most = {metric: new.demand.most(metric, self._rules.turn_tokens) for metric in Metric}
@@ -125,7 +132,8 @@ class PostgresTurnStore(TurnLog):
     async def _accept_together(
         self, questions: Sequence[tuple[Principal, Mapping[str, object]]]
     ) -> Sequence[bool]:
-        """Accept the questions that conflict with nothing. For each question, returns whether it was accepted; nothing is changed for the others."""
+        """Accept the questions that conflict with nothing. For each question, returns whether it was accepted; nothing
+        is changed for the others."""
         accept = prepared(self._queries["accept_turn"])
         # Every transaction takes the users in the same order, because it keeps their locks to its end.
         order = sorted(range(len(questions)), key=lambda place: _user_of(questions[place][0]))
@@ -139,12 +147,13 @@ class PostgresTurnStore(TurnLog):
         accepted = {place: written.ntuples > 0 for place, (written,) in zip(order, done, strict=True)}
         return [accepted[place] for place in range(len(questions))]
 
-    async def _accept_and_reserve(self, who: Principal, parameters: Mapping[str, object]) -> bool:
-        """Like `_accept_together`, for a question that must also reserve what its user's role limits. It is accepted alone, because a quota that has too little left rolls the transaction back."""
-        limits = {**parameters, **asdict(self._rules.of(who.limit_role))}
+    async def _accept_and_reserve(self, caller: Principal, parameters: Mapping[str, object]) -> bool:
+        """Like `_accept_together`, for a question that must also reserve what its user's role limits. It is accepted
+        alone, because a quota that has too little left rolls the transaction back."""
+        limits = {**parameters, **asdict(self._rules.of(caller.limit_role))}
         statements = [prepared(self._queries[name]).bind(limits) for name in ("accept_turn", "reserve_all")]
         try:
-            [[written, _]] = await self._database.turns([(who, statements)])
+            [[written, _]] = await self._database.turns([(caller, statements)])
         except errors.RaiseException:  # the quota has too little left
             return False
         except Unavailable as error:
@@ -156,7 +165,7 @@ class PostgresTurnStore(TurnLog):
     async def _accept_after_a_look(
         self,
         connection: Connection,
-        who: Principal,
+        caller: Principal,
         new: NewTurn,
         parameters: Mapping[str, object],
         interrupt: End,
@@ -172,9 +181,12 @@ class PostgresTurnStore(TurnLog):
             place = await self._row(connection, "lock_place" if queues else "find_place", parameters)
             found = await self._row(connection, "find_accepted", parameters)
             if found is not None:
-                return self._attach(found, new.question, new.request_id, new.id)
+                accepted = self._attach(found, new.question, new.request_id, new.id)
+                return accepted if accepted.attached else replace(accepted, agent_version=new.agent_version)
             if new.question.collections:
-                await self._require_collections(connection, parameters)
+                missing = await self._row(connection, "missing_collection", parameters)
+                if missing is not None:
+                    raise NotFound.of("collection", names.collection(missing["id"]))
             state = _state(new)
             if new.question.conversation_id is not None:
                 if place is None:
@@ -184,9 +196,9 @@ class PostgresTurnStore(TurnLog):
             values = {**parameters, **_held(new, state), "may_use": True}
             if await self._row(connection, "accept_turn", values) is not None:
                 # The rows of users are locked last.
-                await self._settle(connection, who.tenant_id, ended)
-                grant = await self._reserve(connection, who, new)
-                return Accepted(new.id, new.conversation_id, False, state, ended, grant)
+                await self._settle(connection, caller.tenant_id, ended)
+                grant = await self._reserve(connection, caller, new)
+                return Accepted(new.id, new.conversation_id, False, state, ended, grant, new.agent_version)
             await self._require_room(connection, new.limits, parameters)
             if state is TurnState.PENDING:
                 await self._require_capacity(connection, new.max_pending)
@@ -195,7 +207,8 @@ class PostgresTurnStore(TurnLog):
     async def _make_room(
         self, connection: Connection, new: NewTurn, parameters: Mapping[str, object], interrupt: End
     ) -> tuple[TurnState, list[EndedTurn]]:
-        """Apply the question's on_busy if the conversation is busy. Returns the state in which the question's turn begins, and the turns that were ended for it."""
+        """Apply the question's on_busy if the conversation is busy. Returns the state in which the question's turn
+        begins, and the turns that were ended for it."""
         cursor = await connection.execute(self._queries["open_turns"], parameters)
         present = await cursor.fetchall()
         if not present:
@@ -215,13 +228,13 @@ class PostgresTurnStore(TurnLog):
                         ended.append(await self._end(connection, locked, interrupt))
                 return _state(new), ended
 
-    async def _reserve(self, connection: Connection, who: Principal, new: NewTurn) -> Grant | None:
+    async def _reserve(self, connection: Connection, principal: Principal, new: NewTurn) -> Grant | None:
         """Reserve what the turn may use of its user's quota. Raises Exhausted (QUOTA_EXHAUSTED), which undoes the whole transaction."""
         if new.demand is None:
             return None
-        parameters = {**caller(who), "turn": new.id}
+        parameters = {**caller_parameters(principal), "turn": new.id}
         quota = exception_of(await self._row(connection, "exception", parameters)).over(
-            self._rules.of(who.limit_role)
+            self._rules.of(principal.limit_role)
         )
         if quota.unlimited:
             return None
@@ -229,15 +242,10 @@ class PostgresTurnStore(TurnLog):
         row = await self._row(connection, "hold_usage", parameters)
         if row is None:  # the row was deleted just now
             raise changed_meanwhile()
-        grant = granted(who.user_id, quota, usage_row(row), new.demand, self._rules.turn_tokens)
+        grant = granted(principal.user_id, quota, usage_row(row), new.demand, self._rules.turn_tokens)
         if grant is not None:
             await connection.execute(self._queries["reserve"], {**parameters, **_granted(grant)})
         return grant
-
-    async def _require_collections(self, connection: Connection, parameters: Mapping[str, object]) -> None:
-        missing = await self._row(connection, "missing_collection", parameters)
-        if missing is not None:
-            raise NotFound.of("collection", names.collection(missing["id"]))
 
     async def _require_room(
         self, connection: Connection, limits: AcceptLimits, parameters: Mapping[str, object]
@@ -256,22 +264,25 @@ class PostgresTurnStore(TurnLog):
         if row is not None and row["overloaded"]:
             raise Exhausted(
                 Reason.OVERLOADED,
-                f"The server's limit of {counted(limit, 'question')} that may wait for a worker is reached, and the server accepts no more at the moment; try again soon.",
+                (
+                    f"The server's limit of {counted(limit, 'question')} that may wait for a worker is "
+                    "reached, and the server accepts no more at the moment; try again soon."
+                ),
                 {"limit": str(limit)},
                 retry_after=1.0,
             )
 
-    def _parameters(self, who: Principal, new: NewTurn) -> dict[str, object]:
+    def _parameters(self, principal: Principal, new: NewTurn) -> dict[str, object]:
         request = self._codec.encode_question(new.question)
         creates = new.question.conversation_id is None
         return {
-            **caller(who),
-            "role": who.role.value,
-            "widget": who.widget,
+            **caller_parameters(principal),
+            "role": principal.role.value,
+            "widget": principal.widget,
             "id": new.id,
             "conversation": new.conversation_id,
             "create": creates,
-            "origin": ConversationOrigin.of(who).value,
+            "origin": ConversationOrigin.of(principal).value,
             "request_id": new.request_id,
             "request": request,
             "request_sha256": hashlib.sha256(request).digest(),
@@ -293,9 +304,9 @@ class PostgresTurnStore(TurnLog):
         }
 
     @shielded
-    async def find(self, who: Principal, question: Question, request_id: UUID) -> Accepted | None:
-        parameters = {**caller(who), "request_id": request_id}
-        async with self._database.tenant(who.tenant_id) as connection:
+    async def find(self, caller: Principal, question: Question, request_id: UUID) -> Accepted | None:
+        parameters = {**caller_parameters(caller), "request_id": request_id}
+        async with self._database.tenant(caller.tenant_id) as connection:
             found = await self._row(connection, "find_request", parameters)
         return None if found is None else self._attach(found, question, request_id, None)
 
@@ -313,20 +324,20 @@ class PostgresTurnStore(TurnLog):
         return Accepted(row["id"], row["conversation_id"], attached, state, grant=grant_of(row))
 
     @shielded
-    async def backlog(self, who: Principal, turn_id: UUID, after_seq: int, most: int) -> Backlog:
-        parameters = {**caller(who), "turn": turn_id, "after": after_seq, "most": most}
-        found, withheld = await self._database.together(
-            who,
+    async def backlog(self, caller: Principal, turn_id: UUID, after_seq: int, most: int) -> Backlog:
+        parameters = {**caller_parameters(caller), "turn": turn_id, "after": after_seq, "most": most}
+        records, withheld = await self._database.together(
+            caller,
             [
                 (self._queries["backlog"], parameters),
                 (self._queries["withheld"], {"turns": [turn_id], "own": True}),
             ],
         )
-        if not found:
+        if not records:
             raise NotFound.of("turn", names.turn(turn_id))
-        first = found[0]
-        rows = [_log_row(row) for row in found if row["seq"] is not None]
+        first = records[0]
         terminal = first["terminal"]
+        rows: Sequence[LogRow] = self._rows(turn_id, after_seq, records, most)
         if withheld:
             rows = []
             terminal = None if terminal is None else self._codec.withheld(terminal)
@@ -353,28 +364,49 @@ class PostgresTurnStore(TurnLog):
             cursor = connection.cursor(binary=True, row_factory=dict_row)
             await cursor.execute(self._queries["poll"], parameters)
             found = await cursor.fetchall()
-        news: dict[UUID, News] = {}
-        rows: dict[UUID, list[LogRow]] = {}
+        turns: dict[UUID, list[dict[str, Any]]] = {}
         for row in found:
-            held = rows.setdefault(row["id"], [])
-            if row["seq"] is not None:
-                held.append(_log_row(row))
-            news[row["id"]] = News(row["id"], held, row["end_seq"], row["queue_place"])
-        return list(news.values())
+            turns.setdefault(row["id"], []).append(row)
+        return [
+            News(
+                turn_id, self._rows(turn_id, of[0]["after"], of, most), of[0]["end_seq"], of[0]["queue_place"]
+            )
+            for turn_id, of in turns.items()
+        ]
+
+    def _rows(
+        self, turn_id: UUID, after_seq: int, records: Sequence[Mapping[str, Any]], most: int
+    ) -> Sequence[LogRow]:
+        """The rows that were read from a turn's log. If the turn has ended and the log was read to its end, its
+        terminal event is the last of them. If the log was pruned, there are none."""
+        rows = [
+            LogRow(row["seq"], row["last_seq"], row["deltas"], row["frame"])
+            for row in records
+            if row["seq"] is not None
+        ]
+        through, end, terminal = (
+            rows[-1].last_seq if rows else after_seq,
+            records[0]["end_seq"],
+            records[0]["terminal"],
+        )
+        if None not in (end, terminal) and through == end - 1 and len(rows) < most:
+            frame = self._codec.frame(turn_id, through, end, [terminal])
+            rows.append(LogRow(end, end, False, frame))
+        return rows
 
     @shielded
-    async def get(self, who: Principal, turn_id: UUID) -> Turn:
-        parameters = {**caller(who), "turn": turn_id, "owner_only": True}
-        found, withheld = await self._database.together(
-            who,
+    async def get(self, caller: Principal, turn_id: UUID) -> Turn:
+        parameters = {**caller_parameters(caller), "turn": turn_id, "owner_only": True}
+        rows, withheld = await self._database.together(
+            caller,
             [
                 (self._queries["get_turn"], parameters),
                 (self._queries["withheld"], {"turns": [turn_id], "own": True}),
             ],
         )
-        if not found:
+        if not rows:
             raise NotFound.of("turn", names.turn(turn_id))
-        return turn_of(found[0], self._codec, [row["id"] for row in withheld])
+        return turn_of(rows[0], self._codec, [row["id"] for row in withheld])
 
     @shielded
     async def withheld(self, turn_ids: Collection[UUID]) -> Collection[UUID]:
@@ -382,13 +414,22 @@ class PostgresTurnStore(TurnLog):
             return await withheld_turns(connection, self._queries["withheld_from_users"], turn_ids)
 
     @shielded
-    async def list(self, who: Principal, query: ListQuery) -> Page[Turn]:
-        async with self._database.reading(who) as connection:
-            rows = await _LIST.rows(connection, self._queries["list_turns"], query, caller(who))
+    async def list(self, caller: Principal, query: ListQuery) -> Page[Turn]:
+        async with self._database.reading(caller) as connection:
+            rows = await _LIST.rows(connection, self._queries["list_turns"], query, caller_parameters(caller))
             withheld = await withheld_turns(
                 connection, self._queries["withheld"], [row["id"] for row in rows]
             )
         return _LIST.page([turn_of(row, self._codec, withheld) for row in rows], query)
+
+    @shielded
+    async def count(self, caller: Principal, query: ListQuery) -> int:
+        async with self._database.reading(caller) as connection:
+            whole = replace(query, after=None)
+            (row,) = await _LIST.rows(
+                connection, self._queries["count_turns"], whole, caller_parameters(caller)
+            )
+        return int(row["count"])
 
     @shielded
     async def make_partitions(self, days_ahead: int) -> int:
@@ -444,17 +485,13 @@ class _InUse(Exception):
     """A lock was not available in time."""
 
 
-def _log_row(row: Mapping[str, Any]) -> LogRow:
-    return LogRow(row["seq"], row["last_seq"], row["deltas"], row["frame"])
-
-
 def _state(new: NewTurn) -> TurnState:
     """The state of a new turn that does not have to wait."""
     return TurnState.PENDING if new.owner is None else TurnState.RUNNING
 
 
-def _user_of(who: Principal) -> tuple[str, UUID]:
-    return who.tenant_id, who.user_id
+def _user_of(caller: Principal) -> tuple[str, UUID]:
+    return caller.tenant_id, caller.user_id
 
 
 def _held(new: NewTurn, state: TurnState) -> dict[str, object]:
@@ -500,6 +537,7 @@ def _difference(before: Question, now: Question) -> str | None:
         ("options.parameters", before.parameters, now.parameters),
         ("options.max_cost_usd_micros", before.max_cost_micros, now.max_cost_micros),
         ("options.history", before.history, now.history),
+        ("options.max_output_tokens", before.max_output_tokens, now.max_output_tokens),
     )
     return next((field for field, one, other in fields if one != other), None)
 

@@ -12,10 +12,13 @@ WITH place AS (
     WHERE tenant_id = %(tenant)s::text AND (user_id = %(user)s::uuid) IS TRUE AND id = %(conversation)s::uuid AND NOT %(create)s::bool
     FOR KEY SHARE
 ), accepted AS (
-    INSERT INTO responsa.turn (id, tenant_id, user_id, role, widget, conversation_id, request_id, request, request_sha256, agent_version, state, owner, lease_until,
+    INSERT INTO responsa.turn (id, tenant_id, user_id, role, widget, conversation_id, request_id, request,
+        request_sha256, agent_version, state, owner, lease_until,
         begin_time, last_seq, watched, reserved_tokens, reserved_micros, traceparent)
-    SELECT %(id)s::uuid, %(tenant)s::text, %(user)s::uuid, %(role)s::text, %(widget)s::bool, target.id, %(request_id)s::uuid, %(request)b::bytea, %(request_sha256)b::bytea, %(agent_version)s::text, %(state)s::text,
-        %(owner)s::uuid, clock_timestamp() + %(lease)s::interval, CASE WHEN %(owner)s::uuid IS NOT NULL THEN clock_timestamp() END, 1, %(watched)s::bool,
+    SELECT %(id)s::uuid, %(tenant)s::text, %(user)s::uuid, %(role)s::text, %(widget)s::bool, target.id,
+        %(request_id)s::uuid, %(request)b::bytea, %(request_sha256)b::bytea, %(agent_version)s::text, %(state)s::text,
+        %(owner)s::uuid, clock_timestamp() + %(lease)s::interval, CASE WHEN %(owner)s::uuid IS NOT NULL
+            THEN clock_timestamp() END, 1, %(watched)s::bool,
         %(reserved_tokens)s::bigint, %(reserved_micros)s::bigint, %(traceparent)s::text
     FROM (SELECT id FROM place UNION ALL SELECT %(conversation)s::uuid WHERE %(create)s) AS target
     WHERE responsa.has_room_for_turn(%(tenant)s::text, %(user)s::uuid, %(most_open)s::bigint, %(most_open_of_tenant)s::bigint)
@@ -27,7 +30,8 @@ WITH place AS (
     RETURNING id
 ), created AS (
     INSERT INTO responsa.conversation (id, tenant_id, user_id, title, titled, origin)
-    SELECT %(conversation)s::uuid, %(tenant)s::text, %(user)s::uuid, 'Chat ' || to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI'), false, %(origin)s::text
+    SELECT %(conversation)s::uuid, %(tenant)s::text, %(user)s::uuid,
+        'Chat ' || to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI'), false, %(origin)s::text
     FROM accepted WHERE %(create)s
 ), logged AS (
     INSERT INTO responsa.turn_event (turn_id, seq, last_seq, tenant_id, deltas, frame)
@@ -58,7 +62,8 @@ ORDER BY s.place LIMIT 1;
 SELECT id FROM responsa.conversation WHERE tenant_id = %(tenant)s AND user_id = %(user)s AND id = %(conversation)s;
 
 -- name: lock_place
--- The lock blocks finishes, cancels and other questions that queue or interrupt, but not a question that only needs the conversation to exist.
+-- The lock blocks finishes, cancels and other questions that queue or interrupt, but not a question that only needs the
+-- conversation to exist.
 SELECT id FROM responsa.conversation WHERE tenant_id = %(tenant)s AND user_id = %(user)s AND id = %(conversation)s
 FOR NO KEY UPDATE;
 
@@ -82,30 +87,36 @@ SELECT responsa.pending_turns(%(max_pending)s::int) >= %(max_pending)s::int AS o
 -- Reads of turns, as responsa_app with the tenant set. Statements marked "(log)" run as responsa_log over all tenants.
 
 -- name: backlog
--- Returns at least one row for a turn of the caller. A returned row of the log may begin before after_seq, but ends after it; the search starts
--- at the row with the next event. The events are found by the given id, so that the planner reads only the partition of that id. Only the first
--- returned row contains the terminal event.
+-- Returns at least one row for a turn of the caller. A returned row of the log may begin before after_seq, but ends
+-- after it; the search starts
+-- at the row with the next event. The events are found by the given id, so that the planner reads only the partition of
+-- that id. Only the first
+-- returned row contains the terminal event, which the log itself does not have (those of earlier releases do).
 SELECT t.last_seq AS position, CASE WHEN t.terminal IS NULL THEN NULL ELSE t.last_seq END AS end_seq, t.watched,
     CASE WHEN coalesce(e.place, 1) = 1 THEN t.terminal END AS terminal,
     CASE WHEN t.state = 'queued' THEN 1 + (
         SELECT count(*) FROM responsa.turn AS q
-        WHERE q.tenant_id = %(tenant)s AND q.conversation_id = t.conversation_id AND q.state = 'queued' AND (q.create_time, q.id) < (t.create_time, t.id)
+        WHERE q.tenant_id = %(tenant)s AND q.conversation_id = t.conversation_id AND q.state = 'queued'
+            AND (q.create_time, q.id) < (t.create_time, t.id)
     ) ELSE 0 END AS queue_place,
     e.seq, e.last_seq, e.deltas, e.frame
 FROM responsa.turn AS t
 LEFT JOIN LATERAL (
     SELECT seq, last_seq, deltas, frame, row_number() OVER (ORDER BY seq) AS place FROM responsa.turn_event
     WHERE tenant_id = %(tenant)s AND turn_id = %(turn)s AND last_seq > %(after)s
-        AND seq >= coalesce((SELECT max(seq) FROM responsa.turn_event WHERE tenant_id = %(tenant)s AND turn_id = %(turn)s AND seq <= %(after)s + 1), 1)
+        AND seq >= coalesce((SELECT max(seq) FROM responsa.turn_event
+            WHERE tenant_id = %(tenant)s AND turn_id = %(turn)s AND seq <= %(after)s + 1), 1)
     ORDER BY seq LIMIT %(most)s
 ) AS e ON true
 WHERE t.tenant_id = %(tenant)s AND (t.user_id = %(user)s) IS TRUE AND t.id = %(turn)s
 ORDER BY e.seq;
 
 -- name: withheld
--- Those of the turns that have read what the transaction's caller may no longer read. It runs after the turns were read, so that an access that ends in between is noticed.
+-- Those of the turns that have read what the transaction's caller may no longer read. It runs after the turns were
+-- read, so that an access that ends in between is noticed.
 -- own: look only at the caller's turns, so that the time of a call does not tell whether another user's turn exists.
--- What an administrator's turn will have read is not known before its end, so a caller with the role USER, whose key is narrower, waits for the end.
+-- What an administrator's turn will have read is not known before its end, so a caller with the role USER, whose key is
+-- narrower, waits for the end.
 WITH asked AS MATERIALIZED (
     SELECT id, role, terminal IS NULL AS is_open FROM responsa.turn
     WHERE tenant_id = responsa.current_tenant() AND id = ANY (%(turns)b::uuid[]) AND (NOT %(own)s OR user_id = responsa.acting_user())
@@ -119,7 +130,8 @@ SELECT id FROM responsa.withheld_from_users(%(turns)b::uuid[]) AS w (id);
 
 -- name: get_turn
 -- The turn's usage includes the usage of workers that lost the turn.
-SELECT t.id, t.tenant_id, t.user_id, t.conversation_id, t.request_id, t.request, t.agent_version, t.state, t.epoch, t.last_seq, t.terminal, t.create_time,
+SELECT t.id, t.tenant_id, t.user_id, t.conversation_id, t.request_id, t.request, t.agent_version, t.state, t.epoch,
+    t.last_seq, t.terminal, t.create_time,
     t.end_time, t.embedding_tokens + s.embedding_tokens AS embedding_tokens, t.input_tokens + s.input_tokens AS input_tokens,
     t.output_tokens + s.output_tokens AS output_tokens, t.cost_micros + s.cost_micros AS cost_micros,
     t.unpriced_tokens + s.unpriced_tokens AS unpriced_tokens
@@ -131,8 +143,12 @@ FROM responsa.turn AS t, LATERAL (
 ) AS s
 WHERE t.tenant_id = %(tenant)s AND (t.user_id = %(user)s OR NOT %(owner_only)s) AND t.id = %(turn)s;
 
+-- name: count_turns
+SELECT count(*) FROM responsa.turn WHERE tenant_id = %(tenant)s AND user_id = %(user)s AND {where};
+
 -- name: list_turns
-SELECT t.id, t.tenant_id, t.user_id, t.conversation_id, t.request_id, t.request, t.agent_version, t.state, t.epoch, t.last_seq, t.terminal, t.create_time,
+SELECT t.id, t.tenant_id, t.user_id, t.conversation_id, t.request_id, t.request, t.agent_version, t.state, t.epoch,
+    t.last_seq, t.terminal, t.create_time,
     t.end_time, t.embedding_tokens + s.embedding_tokens AS embedding_tokens, t.input_tokens + s.input_tokens AS input_tokens,
     t.output_tokens + s.output_tokens AS output_tokens, t.cost_micros + s.cost_micros AS cost_micros,
     t.unpriced_tokens + s.unpriced_tokens AS unpriced_tokens
@@ -150,7 +166,8 @@ ORDER BY {order};
 
 -- name: poll (log)
 -- Reads the logs of several turns at once, each as in `backlog`. A deleted turn has no row.
-SELECT t.id, CASE WHEN t.terminal IS NULL THEN NULL ELSE t.last_seq END AS end_seq,
+SELECT t.id, CASE WHEN t.terminal IS NULL THEN NULL ELSE t.last_seq END AS end_seq, c.after,
+    CASE WHEN t.last_seq > c.after AND coalesce(e.place, 1) = 1 THEN t.terminal END AS terminal,
     CASE WHEN t.state = 'queued' THEN 1 + (
         SELECT count(*) FROM responsa.turn AS q
         WHERE q.conversation_id = t.conversation_id AND q.state = 'queued' AND (q.create_time, q.id) < (t.create_time, t.id)
@@ -159,7 +176,7 @@ SELECT t.id, CASE WHEN t.terminal IS NULL THEN NULL ELSE t.last_seq END AS end_s
 FROM unnest(%(turns)b::uuid[], %(after)b::bigint[]) AS c (id, after)
 JOIN responsa.turn AS t ON t.id = c.id
 LEFT JOIN LATERAL (
-    SELECT seq, last_seq, deltas, frame FROM responsa.turn_event
+    SELECT seq, last_seq, deltas, frame, row_number() OVER (ORDER BY seq) AS place FROM responsa.turn_event
     WHERE t.last_seq > c.after AND turn_id = c.id AND last_seq > c.after
         AND seq >= coalesce((SELECT max(seq) FROM responsa.turn_event WHERE turn_id = c.id AND seq <= c.after + 1), 1)
     ORDER BY seq LIMIT %(most)s
@@ -187,7 +204,8 @@ WITH old AS MATERIALIZED (
 DELETE FROM responsa.turn_tool AS c USING old WHERE c.turn_id = old.turn_id AND c.call_id = old.call_id;
 
 -- name: prune_ended_checkpoints (log)
--- Deletes checkpoints of turns that have ended or were deleted, a limited number at a time. A finish deletes its turn's checkpoint, so there should be few.
+-- Deletes checkpoints of turns that have ended or were deleted, a limited number at a time. A finish deletes its turn's
+-- checkpoint, so there should be few.
 WITH old AS MATERIALIZED (
     SELECT c.turn_id FROM responsa.turn_checkpoint AS c
     WHERE c.update_time < now() - %(hours)s::float8 * interval '1 h'
@@ -202,7 +220,8 @@ DELETE FROM responsa.turn_checkpoint AS c USING old WHERE c.turn_id = old.turn_i
 -- epoch that no worker uses.
 WITH old AS MATERIALIZED (
     SELECT t.id FROM responsa.turn_checkpoint AS c JOIN responsa.turn AS t ON t.id = c.turn_id
-    WHERE c.update_time < now() - %(hours)s::float8 * interval '1 h' AND t.terminal IS NULL AND (t.state = 'running' AND t.lease_until > now()) IS NOT TRUE
+    WHERE c.update_time < now() - %(hours)s::float8 * interval '1 h' AND t.terminal IS NULL
+        AND (t.state = 'running' AND t.lease_until > now()) IS NOT TRUE
     ORDER BY c.turn_id LIMIT %(most)s
     FOR NO KEY UPDATE OF t SKIP LOCKED
 ), gone AS (
@@ -210,12 +229,15 @@ WITH old AS MATERIALIZED (
     WHERE c.turn_id = old.id AND c.update_time < now() - %(hours)s::float8 * interval '1 h'
     RETURNING c.*
 ), spent AS (
-    INSERT INTO responsa.turn_spent (turn_id, epoch, tenant_id, embedding_tokens, input_tokens, output_tokens, cost_micros, unpriced_tokens, counted)
+    INSERT INTO responsa.turn_spent (turn_id, epoch, tenant_id, embedding_tokens, input_tokens, output_tokens,
+        cost_micros, unpriced_tokens, counted)
     SELECT turn_id, -epoch, tenant_id, embedding_tokens, input_tokens, output_tokens, cost_micros, unpriced_tokens, true FROM gone
     ON CONFLICT DO NOTHING
 ), noted AS (
-    INSERT INTO responsa.usage_event (tenant_id, user_id, time, kind, agent, turn_id, embedding_tokens, input_tokens, output_tokens, cost_micros, unpriced_tokens)
-    SELECT t.tenant_id, t.user_id, t.create_time, 'spent', split_part(t.agent_version, '/', 2), t.id, g.embedding_tokens, g.input_tokens, g.output_tokens, g.cost_micros,
+    INSERT INTO responsa.usage_event (tenant_id, user_id, time, kind, agent, turn_id, embedding_tokens, input_tokens,
+        output_tokens, cost_micros, unpriced_tokens)
+    SELECT t.tenant_id, t.user_id, t.create_time, 'spent', split_part(t.agent_version, '/', 2), t.id,
+        g.embedding_tokens, g.input_tokens, g.output_tokens, g.cost_micros,
         g.unpriced_tokens
     FROM gone AS g JOIN responsa.turn AS t ON t.id = g.turn_id
 )

@@ -55,7 +55,8 @@ def _administers(user: User) -> bool:
 
 
 class PostgresUsers:
-    """The store of a tenant's users. Each change runs in one transaction, which also writes the change's audit event. Each call is for one tenant."""
+    """The store of a tenant's users. Each change runs in one transaction, which also writes the change's audit event.
+    Each call is for one tenant."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -64,21 +65,24 @@ class PostgresUsers:
         self._audit = AuditLog()
 
     @shielded
-    async def add(self, who: Principal, user: User, audit: AuditEvent, request_id: UUID | None) -> User:
-        """Store a user; the database sets the times. If the caller has already used this request_id for the same user, return that user in its current
-        state. Raises AlreadyExists (RESOURCE_ALREADY_EXISTS for the e-mail address, REQUEST_ID_REUSED).
+    async def add(self, caller: Principal, user: User, audit: AuditEvent, request_id: UUID | None) -> User:
+        """Store a user; the database sets the times. If the caller has already used this request_id for the same user,
+        return that user in its current state. Raises AlreadyExists (RESOURCE_ALREADY_EXISTS for the e-mail address,
+        REQUEST_ID_REUSED).
         """
         body = {"display_name": user.display_name, "email": user.email, "role": user.role.value}
-        async with self._database.tenant(who.tenant_id) as connection:
-            earlier = await self._requests.claim(connection, who, request_id, "user", body)
+        async with self._database.tenant(caller.tenant_id) as connection:
+            earlier = await self._requests.claim(connection, caller, request_id, "user", body)
             if earlier is not None:
-                return await self._row(connection, "get", who.tenant_id, names.parse_uuid("users", earlier))
-            values = {"tenant": who.tenant_id, "id": user.id, **body}
+                return await self._row(
+                    connection, "get", caller.tenant_id, names.parse_uuid("users", earlier)
+                )
+            values = {"tenant": caller.tenant_id, "id": user.id, **body}
             row = await one_row(connection, _QUERIES["add"], values)
             if row is None:
                 raise email_taken(user.email)
             await self._audit.write(connection, audit)
-            await self._requests.record(connection, who, request_id, names.user(user.id))
+            await self._requests.record(connection, caller, request_id, names.user(user.id))
         return user_of(row)
 
     @shielded
@@ -115,13 +119,13 @@ class PostgresUsers:
     ) -> User:
         """Change a user. etag: the expected etag; "" accepts any revision.
 
-        by_owner: whether an owner of the installation makes the change. Raises NotFound, Conflict (ETAG_MISMATCH), AlreadyExists (the e-mail address), NotPermitted (ROLE_REQUIRED,
-        for the e-mail address, the role, the ownership or the subject of an owner), Precondition (LAST_ADMINISTRATOR, LAST_OWNER), and InvalidRequest for an owner who would not be an
-        administrator of the home tenant.
-        A change to the present values changes and audits nothing.
+        by_owner: whether an owner of the installation makes the change. Raises NotFound, Conflict (ETAG_MISMATCH),
+        AlreadyExists (the e-mail address), NotPermitted (ROLE_REQUIRED, for the e-mail address, the role, the ownership
+        or the subject of an owner), Precondition (LAST_ADMINISTRATOR, LAST_OWNER), and InvalidRequest for an owner who
+        would not be an administrator of the home tenant. A change to the present values changes and audits nothing.
         """
         async with self._database.locking(tenant_id) as connection:
-            found = await lock_user(
+            user = await lock_user(
                 connection,
                 tenant_id,
                 user_id,
@@ -130,27 +134,27 @@ class PostgresUsers:
                 stays_administrator=change.role is None and change.owner is False,
             )
             if any(one is not None for one in (change.email, change.role, change.owner, change.subject)):
-                check_owner(found, by_owner=by_owner)
-            role = change.role or found.role
-            owner = (found.owner if change.owner is None else change.owner) and role is Role.ADMIN
+                check_owner(user, by_owner=by_owner)
+            role = change.role or user.role
+            owner = (user.owner if change.owner is None else change.owner) and role is Role.ADMIN
             if change.owner:
-                await self._check_future_owner(connection, found)
+                await self._check_future_owner(connection, user)
             wanted = replace(
-                found,
-                display_name=found.display_name if change.display_name is None else change.display_name,
-                email=found.email if change.email is None else change.email,
+                user,
+                display_name=user.display_name if change.display_name is None else change.display_name,
+                email=user.email if change.email is None else change.email,
                 role=role,
                 owner=owner,
-                subject=found.subject if change.subject is None else change.subject,
+                subject=user.subject if change.subject is None else change.subject,
             )
-            return await self._changed(connection, found, wanted, audit)
+            return await self._changed(connection, user, wanted, audit)
 
     @shielded
     async def disable(
         self, tenant_id: str, user_id: UUID, etag: str, audit: AuditEvent, *, by_owner: bool = False
     ) -> User:
-        """Disable a user. A second call changes and audits nothing. by_owner: as in `update`. Raises NotFound, Conflict (ETAG_MISMATCH), NotPermitted (ROLE_REQUIRED), Precondition
-        (LAST_ADMINISTRATOR, LAST_OWNER).
+        """Disable a user. A second call changes and audits nothing. by_owner: as in `update`. Raises NotFound, Conflict
+        (ETAG_MISMATCH), NotPermitted (ROLE_REQUIRED), Precondition (LAST_ADMINISTRATOR, LAST_OWNER).
         """
         async with self._database.locking(tenant_id) as connection:
             found = await lock_user(connection, tenant_id, user_id, etag, leaves=True)
@@ -163,7 +167,8 @@ class PostgresUsers:
     async def enable(
         self, tenant_id: str, user_id: UUID, etag: str, audit: AuditEvent, *, by_owner: bool = False
     ) -> User:
-        """Enable a disabled user. A second call changes and audits nothing. by_owner: as in `update`. Raises NotFound, Conflict (ETAG_MISMATCH), NotPermitted (ROLE_REQUIRED)."""
+        """Enable a disabled user. A second call changes and audits nothing. by_owner: as in `update`. Raises NotFound,
+        Conflict (ETAG_MISMATCH), NotPermitted (ROLE_REQUIRED)."""
         async with self._database.locking(tenant_id) as connection:
             found = await lock_user(connection, tenant_id, user_id, etag, leaves=False)
             check_owner(found, by_owner=by_owner)
@@ -173,8 +178,9 @@ class PostgresUsers:
     async def revoke_credentials(
         self, tenant_id: str, user_id: UUID, audit: AuditEvent, *, by_owner: bool = False
     ) -> RevokedCredentials:
-        """End all sessions of a user, and revoke all keys of the user with the keys that were created with them. audit: the event of the act; each session and each key has a further
-        event. by_owner: as in `update`. Raises NotFound, NotPermitted (ROLE_REQUIRED).
+        """End all sessions of a user, and revoke all keys of the user with the keys that were created with them. audit:
+        the event of the act; each session and each key has a further event. by_owner: as in `update`. Raises NotFound,
+        NotPermitted (ROLE_REQUIRED).
         """
         values = {"tenant_id": tenant_id, "user_id": user_id, "wanted": None, "kept": None}
         async with self._database.locking(tenant_id) as connection:
@@ -193,12 +199,12 @@ class PostgresUsers:
                 )
         return RevokedCredentials(sessions, keys)
 
-    async def _changed(self, connection: Connection, found: User, wanted: User, audit: AuditEvent) -> User:
-        if wanted == found:
-            return found
+    async def _changed(self, connection: Connection, user: User, wanted: User, audit: AuditEvent) -> User:
+        if wanted == user:
+            return user
         values = {
-            "tenant": found.tenant_id,
-            "id": found.id,
+            "tenant": user.tenant_id,
+            "id": user.id,
             "display_name": wanted.display_name,
             "email": wanted.email,
             "role": wanted.role.value,
@@ -211,28 +217,28 @@ class PostgresUsers:
         except errors.UniqueViolation as error:
             raise email_taken(wanted.email) from error
         assert row is not None, "the row is locked, so it cannot be deleted"
-        values = {"tenant_id": found.tenant_id, "user_id": found.id, "wanted": None, "kept": None}
-        if wanted.role is Role.SERVICE is not found.role:
+        values = {"tenant_id": user.tenant_id, "user_id": user.id, "wanted": None, "kept": None}
+        if wanted.role is Role.SERVICE is not user.role:
             # A service has no sign-in.
             await connection.execute(self._accounts["end_sessions"], values)
-        if found.role is Role.SERVICE is not wanted.role:
+        if user.role is Role.SERVICE is not wanted.role:
             # Administrators may have their secrets, and must not make calls as a person.
-            for key_id in await revoke_keys_of(connection, found.tenant_id, found.id):
+            for key_id in await revoke_keys_of(connection, user.tenant_id, user.id):
                 revoked = replace(audit, action="api_key.revoke", resource_name=names.api_key(key_id))
                 await self._audit.write(connection, revoked)
-        if wanted.email != found.email or wanted.owner is not found.owner:
+        if wanted.email != user.email or wanted.owner is not user.owner:
             # They were sent to the earlier address, or handed out by somebody who may hand out none for an owner.
             await connection.execute(self._accounts["drop_reset_codes"], values)
-        if _administers(found) and not _administers(wanted):
+        if _administers(user) and not _administers(wanted):
             # Nobody knows which of the tenant's codes the user has handed out.
             await connection.execute(self._accounts["drop_all_reset_codes"], values)
         await self._audit.write(connection, audit)
         return user_of(row)
 
-    async def _check_future_owner(self, connection: Connection, found: User) -> None:
+    async def _check_future_owner(self, connection: Connection, user: User) -> None:
         """Refuse a user who cannot be an owner. Raises InvalidRequest."""
-        row = await one_row(connection, _QUERIES["is_home"], {"tenant": found.tenant_id})
-        if found.role is not Role.ADMIN or found.disable_time is not None or row is None or not row["home"]:
+        row = await one_row(connection, _QUERIES["is_home"], {"tenant": user.tenant_id})
+        if user.role is not Role.ADMIN or user.disable_time is not None or row is None or not row["home"]:
             raise InvalidRequest.of_field(
                 "name",
                 "user.administrator",
@@ -246,9 +252,9 @@ class PostgresUsers:
         return user_of(row)
 
 
-def check_owner(found: User, *, by_owner: bool) -> None:
+def check_owner(user: User, *, by_owner: bool) -> None:
     """Keep administrators who do not own the installation from taking over, or shutting out, one who does. Raises NotPermitted."""
-    if found.owner and not by_owner:
+    if user.owner and not by_owner:
         raise _owned()
 
 
@@ -274,8 +280,8 @@ async def lock_user(
     leaves: bool,
     stays_administrator: bool = False,
 ) -> User:
-    """Lock a user. leaves: whether the change takes the role, the access or the ownership of an administrator away. stays_administrator: whether the change
-    takes away only the ownership.
+    """Lock a user. leaves: whether the change takes the role, the access or the ownership of an administrator away.
+    stays_administrator: whether the change takes away only the ownership.
 
     Raises NotFound, Conflict (ETAG_MISMATCH), Precondition (LAST_ADMINISTRATOR, LAST_OWNER).
     """
@@ -287,21 +293,27 @@ async def lock_user(
     row = await one_row(connection, _QUERIES["lock"], {"tenant": tenant_id, "id": user_id})
     if row is None:
         raise NotFound.of("user", names.user(user_id))
-    found = user_of(row)
-    check_etag(etag, found.etag, names.user(user_id))
+    user = user_of(row)
+    check_etag(etag, user.etag, names.user(user_id))
     if set(administrators) == {user_id} and not stays_administrator:
         raise Precondition(
             Reason.LAST_ADMINISTRATOR,
-            f"{_called(found)} is the only administrator of the tenant who is not disabled. Make another user an administrator first, or enable an administrator who is disabled.",
+            (
+                f"{_called(user)} is the only administrator of the tenant who is not disabled. Make "
+                "another user an administrator first, or enable an administrator who is disabled."
+            ),
             {"user": names.user(user_id)},
         )
     if {identity for identity, owner in administrators.items() if owner} == {user_id}:
         raise Precondition(
             Reason.LAST_OWNER,
-            f"{_called(found)} is the only owner of the installation who is not disabled. Make another administrator an owner first, or enable an owner who is disabled.",
+            (
+                f"{_called(user)} is the only owner of the installation who is not disabled. Make "
+                "another administrator an owner first, or enable an owner who is disabled."
+            ),
             {"user": names.user(user_id)},
         )
-    return found
+    return user
 
 
 def _called(user: User) -> str:
@@ -312,7 +324,8 @@ def _called(user: User) -> str:
 
 
 async def lock_changeable(connection: Connection, tenant_id: str, user_id: UUID, *, by_owner: bool) -> User:
-    """Lock a user whose access, keys or limits an administrator changes. Raises NotFound; NotPermitted if only owners may change the user."""
+    """Lock a user whose access, keys or limits an administrator changes. Raises NotFound; NotPermitted if only owners
+    may change the user."""
     found = await lock_user(connection, tenant_id, user_id, "", leaves=False)
     check_owner(found, by_owner=by_owner)
     return found

@@ -1,7 +1,7 @@
 """Sends prepared statements to PostgreSQL in one message, and receives all their results at once.
 
-psycopg sends the statements of its pipeline one by one, and encodes lists element by element in Python. The statements of turns run so often that this costs more CPU time than the rest of their
-stores.
+psycopg sends the statements of its pipeline one by one, and encodes lists element by element in Python. The statements
+of turns run so often that this costs more CPU time than the rest of their stores.
 """
 
 from __future__ import annotations
@@ -114,8 +114,8 @@ class Prepared:
 
 @functools.cache
 def prepared(query: str) -> Prepared:
-    """A statement with psycopg's placeholders. Each parameter has a cast (`%(turns)b::uuid[]`) in at least one place, which gives its type. Raises ValueError for a parameter without one,
-    and KeyError for an unknown type.
+    """A statement with psycopg's placeholders. Each parameter has a cast (`%(turns)b::uuid[]`) in at least one place,
+    which gives its type. Raises ValueError for a parameter without one, and KeyError for an unknown type.
     """
     types: dict[str, str | None] = {}
     for name, cast_to in _PARAMETER.findall(query):
@@ -125,8 +125,8 @@ def prepared(query: str) -> Prepared:
         raise ValueError(f"parameters without a cast: {', '.join(untyped)}")
     places = {name: place for place, name in enumerate(types, 1)}
 
-    def numbered(found: re.Match[str]) -> str:
-        return f"${places[found[1]]}" + (f"::{found[2]}" if found[2] else "")
+    def numbered(match: re.Match[str]) -> str:
+        return f"${places[match[1]]}" + (f"::{match[2]}" if match[2] else "")
 
     encoders = {name: _type_of(cast("str", cast_to)) for name, cast_to in types.items()}
     return Prepared(
@@ -143,10 +143,11 @@ _PREPARED: Final[WeakKeyDictionary[_Connection, set[bytes]]] = WeakKeyDictionary
 
 
 async def send(connection: _Connection, statements: Sequence[Bound]) -> Sequence[PGresult]:
-    """Run statements in one transaction, which is one message in each direction. Returns the result of each statement, with its values in binary format.
+    """Run statements in one transaction, which is one message in each direction. Returns the result of each statement,
+    with its values in binary format.
 
-    An error in one statement rolls all statements back, and is raised. The connection must be in autocommit mode, and no transaction may be open. If the task is cancelled, the connection is closed,
-    because nobody reads the results.
+    An error in one statement rolls all statements back, and is raised. The connection must be in autocommit mode, and
+    no transaction may be open. If the task is cancelled, the connection is closed, because nobody reads the results.
     """
     pgconn = connection.pgconn
     known = _PREPARED.setdefault(connection, set())

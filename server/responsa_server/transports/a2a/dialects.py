@@ -1,4 +1,5 @@
-"""The two dialects of A2A's JSON-RPC: 1.0 has the JSON of A2A's protobuf, and the SDK translates 0.3. Importing this module takes a tenth of a second."""
+"""The two dialects of A2A's JSON-RPC: 1.0 has the JSON of A2A's protobuf, and the SDK translates 0.3. Importing this
+module takes a tenth of a second."""
 
 from __future__ import annotations
 
@@ -23,7 +24,8 @@ _LEGACY_PUSH: Final = "tasks/pushNotificationConfig/"
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """A method of JSON-RPC. path: the method of the service. request: makes its message from the params; raises InvalidRequest. result: makes the result of a response."""
+    """A method of JSON-RPC. path: the method of the service. request: makes its message from the params; raises
+    InvalidRequest. result: makes the result of a response."""
 
     path: str
     request: Callable[[object], Any]
@@ -52,12 +54,12 @@ def _merged(first: Any, second: Any) -> Any:
     return one | {name: _merged(one.get(name), value) for name, value in other.items()}
 
 
-def _of_model(found: BaseModel) -> Json:
-    return found.model_dump(mode="json", by_alias=True, exclude_none=True)
+def _of_model(model: BaseModel) -> Json:
+    return model.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
 def _operations() -> Mapping[str, Operation]:
-    found: dict[str, Operation] = {}
+    operations: dict[str, Operation] = {}
     for method in _SERVICE.methods:
         request, response = (
             getattr(a2a, kind.name, Message) for kind in (method.input_type, method.output_type)
@@ -67,9 +69,10 @@ def _operations() -> Mapping[str, Operation]:
             return parsed(params, request())
 
         path = f"/{_SERVICE.full_name}/{method.name}"
-        found[method.name] = Operation(path, read, response, MessageToDict, method.server_streaming)
+        result = _page if response is a2a.ListTasksResponse else MessageToDict
+        operations[method.name] = Operation(path, read, response, result, method.server_streaming)
     for legacy, (name, model, convert) in _LEGACY.items():
-        now = found[name]
+        now = operations[name]
 
         def read_legacy(
             params: object,
@@ -83,8 +86,13 @@ def _operations() -> Mapping[str, Operation]:
             except ValidationError as error:
                 raise invalid([*map(_violation, error.errors())]) from None
 
-        found[legacy] = Operation(now.path, read_legacy, now.response, _legacy_json, now.streams)
-    return found
+        operations[legacy] = Operation(now.path, read_legacy, now.response, _legacy_json, now.streams)
+    return operations
+
+
+def _page(response: Message) -> Json:
+    """A page of tasks. Its fields are required, also those that are empty."""
+    return {"tasks": [], "nextPageToken": "", "pageSize": 0, "totalSize": 0, **MessageToDict(response)}
 
 
 def _violation(error: Any) -> FieldViolation:

@@ -29,6 +29,7 @@ _FIELDS: Final = {
     "conversation": "message.context_id",
     "request_id": "message.message_id",
     "options": "metadata.responsa",
+    "filter": "context_id",
     "agent": "tenant",
     "name": "tenant",
 }

@@ -27,7 +27,9 @@ from responsa_server.calls.json_rpc import (
     headers_of,
     json_of,
     malformed,
+    resource_of,
 )
+from responsa_server.calls.methods import GET_ME
 from responsa_server.domain.errors import ResponsaError
 
 if TYPE_CHECKING:
@@ -40,24 +42,26 @@ _GET_CARD: Final = f"/{SERVICE}/GetExtendedAgentCard"
 _VERSIONS: Final = ("", "0.3", "1.0")
 
 
-def add_service(calls: Calls) -> None:
-    """Serve A2A's service over gRPC. The SDK is imported with its first call."""
+def add_service(calls: Calls, public_url: str, *, secure: bool) -> None:
+    """Serve A2A's service over gRPC. The SDK is imported with its first call. public_url: see `own_address`. secure:
+    whether callers from elsewhere use TLS."""
 
     def load() -> Iterable[Method]:
         from responsa_server.transports.a2a.service import methods
 
-        return methods(calls)
+        return methods(calls, public_url, secure=secure)
 
     calls.add_service(SERVICE, load)
 
 
-def a2a_routes(calls: Calls, *, secure: bool) -> Iterator[BaseRoute]:
-    """The routes of JSON-RPC and of the cards. calls: has the service. secure: whether callers from elsewhere use TLS."""
-    cards = _Cards(calls, secure=secure)
+def a2a_routes(calls: Calls, public_url: str = "", *, secure: bool) -> Iterator[BaseRoute]:
+    """The routes of JSON-RPC and of the cards. calls: has the service. public_url: see `own_address`. secure: whether
+    callers from elsewhere use TLS."""
+    cards = _Cards(calls, public_url, secure=secure)
     yield Route(_CARD, cards.public, methods=["GET"])
     yield Route(f"{_PATHS[1]}{_CARD}", cards.of_agent, methods=["GET"])
     for path in _PATHS:
-        yield Route(path, _Door(calls, secure=secure))
+        yield Route(path, _Door(calls, public_url))
 
 
 async def _dialects() -> Any:
@@ -65,14 +69,12 @@ async def _dialects() -> Any:
     return await asyncio.to_thread(importlib.import_module, f"{__package__}.dialects")
 
 
-def _metadata(request: Request, *, secure: bool) -> Mapping[str, Sequence[str]]:
+def _metadata(request: Request) -> Mapping[str, Sequence[str]]:
     headers = request.headers
-    # A proxy that ends TLS need not say so, but its callers name no port.
-    tls = secure and (":" not in headers["host"] or headers["host"].endswith(":443"))
     return {
         CALL_ID: [uuid4().hex],
         "host": [headers["host"]],
-        "x-forwarded-proto": ["https" if tls else headers.get("x-forwarded-proto", "http")],
+        "x-forwarded-proto": [headers.get("x-forwarded-proto", "http")],
         **metadata_of_headers(item for item in headers.items() if item[0] != "cookie"),
     }
 
@@ -84,24 +86,26 @@ def _peer(request: Request) -> str:
 class _Cards:
     """The agent cards: that of the default agent for everyone, and those of all agents for those who may ask them."""
 
-    def __init__(self, calls: Calls, *, secure: bool) -> None:
+    def __init__(self, calls: Calls, public_url: str, *, secure: bool) -> None:
         self._calls = calls
+        self._public_url = public_url
         self._secure = secure
 
     async def public(self, request: Request) -> Response:
         dialects = await _dialects()
         from responsa_server.transports.a2a.cards import base_of, public_card
 
-        return self._response(
-            dialects.card_json(public_card(base_of(_metadata(request, secure=self._secure))))
-        )
+        base = base_of(_metadata(request), self._public_url, secure=self._secure)
+        resource = resource_of(request.headers, self._public_url, _PATHS[0])
+        return self._response(dialects.card_json(public_card(base, resource)))
 
     async def of_agent(self, request: Request) -> Response:
         """Raises ResponsaError."""
         dialects = await _dialects()
         from a2a.types.a2a_pb2 import AgentCard, GetExtendedAgentCardRequest
 
-        call = Call(_GET_CARD, _metadata(request, secure=self._secure), _peer(request))
+        resource = resource_of(request.headers, self._public_url, _PATHS[0])
+        call = Call(_GET_CARD, _metadata(request), _peer(request), resource=resource)
         wanted = GetExtendedAgentCardRequest(tenant=request.path_params["agent"])
         return self._response(dialects.card_json(await self._calls.answer(call, wanted, AgentCard)))
 
@@ -114,16 +118,18 @@ class _Cards:
 class _Door:
     """Serves JSON-RPC. As an object, it gets the requests of all HTTP methods from Starlette."""
 
-    def __init__(self, calls: Calls, *, secure: bool) -> None:
+    def __init__(self, calls: Calls, public_url: str) -> None:
         self._calls = calls
-        self._secure = secure
+        self._public_url = public_url
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         request = Request(scope, receive)
-        reply = _Reply(_metadata(request, secure=self._secure), _peer(request), send)
+        resource = resource_of(request.headers, self._public_url, _PATHS[0])
+        reply = _Reply(_metadata(request), _peer(request), resource, send)
         try:
-            body = await body_of(self._calls, reply.call, request.method, request.headers, request.stream())
+            me = reply.call(GET_ME)
+            body = await body_of(self._calls, me, request.method, request.headers, request.stream())
             method, params = reply.read(body)
             await self._serve(request, reply, method, params)
         except Refused as refused:
@@ -166,7 +172,8 @@ class _Door:
 class _Reply:
     """Writes the response to one request: a message of JSON-RPC, or an event stream of them."""
 
-    def __init__(self, metadata: Mapping[str, Sequence[str]], peer: str, send: Send) -> None:
+    def __init__(self, metadata: Mapping[str, Sequence[str]], peer: str, resource: str, send: Send) -> None:
+        self._resource = resource
         self._metadata = metadata
         self._peer = peer
         self._send = send
@@ -175,7 +182,7 @@ class _Reply:
 
     def call(self, method: str) -> Call:
         """A call of the request's caller."""
-        return Call(method, self._metadata, self._peer)
+        return Call(method, self._metadata, self._peer, resource=self._resource)
 
     def read(self, body: bytes) -> tuple[str, object]:
         """The method and the params of a message. Raises Refused."""
@@ -213,16 +220,17 @@ class _Reply:
         await self._error(error, code, {})
 
     async def _error(self, error: ResponsaError, code: int, more: Mapping[str, str]) -> None:
-        found = status.of(error)
-        details = json.loads(status.as_json(found)).get("details", [])
+        rpc_status = status.of(error)
+        details = json.loads(status.as_json(rpc_status)).get("details", [])
         body = error_body(error, code, details, self._id)
         if self._begun:
             await self._event(body)
             await self.end()
             return
         # Clients look for A2A's errors in successful responses alone.
-        http = 405 if more else 200 if error.alias is not None else status.http_status(found)
-        headers = headers_of(error, authorised="authorization" in self._metadata)
+        http = 405 if more else 200 if error.alias is not None else status.http_status(rpc_status)
+        authorised = "authorization" in self._metadata
+        headers = headers_of(error, authorised=authorised, resource=self._resource)
         await self._whole(http, {**headers, **more}, body)
 
     def _message(self, result: object) -> bytes:

@@ -1,7 +1,9 @@
-"""A2A's service, whose methods pass the chain of calls like those of the contract, over gRPC and JSON-RPC alike. Each is made of calls of the contract."""
+"""A2A's service, whose methods pass the chain of calls like those of the contract, over gRPC and JSON-RPC alike. Each
+is made of calls of the contract."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import aclosing
 from dataclasses import replace
@@ -25,17 +27,21 @@ from responsa_server.calls.violations import invalid
 from responsa_server.domain.errors import FieldViolation, InvalidRequest, NotFound, ResponsaError
 from responsa_server.transports.a2a.cards import base_of, card_of
 from responsa_server.transports.a2a.errors import refused, task_not_found, translated
-from responsa_server.transports.a2a.tasks import RUNNING, Reading, task_of
+from responsa_server.transports.a2a.tasks import RUNNING, Reading, task_of, turn_states
 
 _UNSUPPORTED: Final = "UNSUPPORTED_OPERATION"
+_PAGE_SIZE: Final = 50
+_MAX_PAGE_SIZE: Final = 100
 
 Parsed = TypeVar("Parsed", bound=Message)
 
 
-def methods(calls: Calls) -> Iterable[Method]:
-    """The methods of the service. calls: has those of the contract."""
+def methods(calls: Calls, public_url: str, *, secure: bool) -> Iterable[Method]:
+    """The methods of the service. calls: has those of the contract. public_url, secure: see `base_of`."""
     found = methods_of(
-        a2a.DESCRIPTOR.services_by_name["A2AService"], _Service(calls), waiting=("SendMessage",)
+        a2a.DESCRIPTOR.services_by_name["A2AService"],
+        _Service(calls, public_url, secure=secure),
+        waiting=("SendMessage",),
     )
     for method in found:
         told = _told_each if method.server_streaming else _told
@@ -67,10 +73,12 @@ def _told_each(handler: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 
 class _Service:
-    """The methods of `lf.a2a.v1.A2AService`. Those about push notifications, and the list of tasks, are not supported."""
+    """The methods of `lf.a2a.v1.A2AService`. Those about push notifications are not supported."""
 
-    def __init__(self, calls: Calls) -> None:
+    def __init__(self, calls: Calls, public_url: str, *, secure: bool) -> None:
         self._within = calls.within
+        self._public_url = public_url
+        self._secure = secure
 
     async def SendMessage(self, request: a2a.SendMessageRequest) -> a2a.SendMessageResponse:
         question = await self._question(request)
@@ -104,7 +112,9 @@ class _Service:
             agent: Agent = await self._within(CHAT + "GetAgent", wanted)
         else:
             agent = await self._default_agent()
-        return card_of(agent, base_of(current().metadata), request.tenant)
+        call = current()
+        base = base_of(call.metadata, self._public_url, secure=self._secure)
+        return card_of(agent, base, request.tenant, call.resource)
 
     async def _default_agent(self) -> Agent:
         listing = chat.ListAgentsRequest(page_size=200)
@@ -117,8 +127,38 @@ class _Service:
             if not listing.page_token:
                 raise refused("tenant", "must name an agent, because no agent is the default one")
 
-    async def ListTasks(self, _: object) -> NoReturn:
-        raise refused("method", "is not supported; list turns with the contract's ListTurns", _UNSUPPORTED)
+    async def ListTasks(self, request: a2a.ListTasksRequest) -> a2a.ListTasksResponse:
+        size = request.page_size if request.HasField("page_size") else _PAGE_SIZE
+        if not 1 <= size <= _MAX_PAGE_SIZE:
+            raise refused("page_size", f"must be 1 to {_MAX_PAGE_SIZE}")
+        if request.HasField("status_timestamp_after"):
+            raise refused("status_timestamp_after", "must be unset; tasks come newest first")
+        if request.status and not turn_states(request.status):
+            return a2a.ListTasksResponse(page_size=size)  # no task is ever in this state
+        wanted = " OR ".join(f"state = {state}" for state in turn_states(request.status))
+        context = json.dumps(f"conversations/{request.context_id}", ensure_ascii=False)
+        listing = chat.ListTurnsRequest(
+            page_size=size,
+            page_token=request.page_token,
+            filter=" AND ".join(
+                [
+                    *(["conversation = " + context] if request.context_id else []),
+                    *([wanted] if wanted else []),
+                ]
+            ),
+            with_total_size=True,
+        )
+        page: chat.ListTurnsResponse = await self._within(CHAT + "ListTurns", listing)
+        tasks = [task_of(turn, history=_wants_history(request)) for turn in page.turns]
+        for task in tasks:
+            if not request.include_artifacts:
+                del task.artifacts[:]
+        return a2a.ListTasksResponse(
+            tasks=tasks,
+            next_page_token=page.next_page_token,
+            page_size=size,
+            total_size=page.total_size,
+        )
 
     async def _push(self, _: object) -> NoReturn:
         raise _no_push()
@@ -141,7 +181,8 @@ class _Service:
     async def _events(
         self, following: Awaitable[AsyncGenerator[bytes]], *, history: bool = True
     ) -> AsyncGenerator[a2a.StreamResponse]:
-        """The events of a task, from its first one: the task, without what the next ones add to it. following: returns the frames of its turn."""
+        """The events of a task, from its first one: the task, without what the next ones add to it. following: returns
+        the frames of its turn."""
         reading: Reading | None = None
         async with aclosing(await following) as frames:
             async for data in frames:
@@ -198,7 +239,8 @@ def _no_push() -> ResponsaError:
 
 
 def parsed(content: object, message: Parsed, path: str = "", *, strict: bool = False) -> Parsed:
-    """Fill a message from JSON. path: its path in the request, "" for the request itself. strict: whether to refuse fields that it does not have. Raises InvalidRequest."""
+    """Fill a message from JSON. path: its path in the request, "" for the request itself. strict: whether to refuse
+    fields that it does not have. Raises InvalidRequest."""
     name = path or "params"
     if not isinstance(content, dict):
         raise InvalidRequest.of_field(name, "field.type", "must be an object")
@@ -212,7 +254,9 @@ def parsed(content: object, message: Parsed, path: str = "", *, strict: bool = F
         raise invalid(wrong or [misfit]) from None
 
 
-def _wants_history(request: a2a.SendMessageConfiguration | a2a.GetTaskRequest) -> bool:
+def _wants_history(
+    request: a2a.SendMessageConfiguration | a2a.GetTaskRequest | a2a.ListTasksRequest,
+) -> bool:
     return not request.HasField("history_length") or request.history_length > 0
 
 

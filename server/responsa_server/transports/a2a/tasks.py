@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from a2a.types import a2a_pb2 as a2a
@@ -13,7 +13,7 @@ from responsa.chat.v1.turn_pb2 import AnswerOutcome, RefusalReason, Turn, TurnAn
 from responsa_server.calls.convert.cited import citations, unconfirmed
 from responsa_server.calls.status import broken_off
 
-_STATES: Final[Mapping[int, a2a.TaskState]] = {
+_STATES: Final[Mapping[TurnState.ValueType, a2a.TaskState]] = {
     TurnState.TURN_STATE_PENDING: a2a.TASK_STATE_SUBMITTED,
     TurnState.TURN_STATE_QUEUED: a2a.TASK_STATE_SUBMITTED,
     TurnState.TURN_STATE_RUNNING: a2a.TASK_STATE_WORKING,
@@ -24,6 +24,13 @@ _STATES: Final[Mapping[int, a2a.TaskState]] = {
 }
 RUNNING: Final = (a2a.TASK_STATE_SUBMITTED, a2a.TASK_STATE_WORKING)
 _ARTIFACT: Final = "answer"
+
+
+def turn_states(state: int) -> Sequence[str]:
+    """The names of the states of the turns whose tasks are in a state."""
+    return [
+        TurnState.Name(turn).removeprefix("TURN_STATE_") for turn, known in _STATES.items() if known == state
+    ]
 
 
 def task_of(turn: Turn, *, history: bool = True) -> a2a.Task:
@@ -71,7 +78,8 @@ def _add_data(part: a2a.Part, content: Mapping[str, Any]) -> None:
 
 
 class Reading:
-    """Makes the events of a task from the frames of its turn. A client that appends and replaces as the events say has the text of the answer at each moment, also if a worker was lost."""
+    """Makes the events of a task from the frames of its turn. A client that appends and replaces as the events say has
+    the text of the answer at each moment, also if a worker was lost."""
 
     def __init__(self, task_id: str, context_id: str) -> None:
         self._task_id = task_id

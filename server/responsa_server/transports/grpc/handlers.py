@@ -14,7 +14,7 @@ from responsa_server.calls import status
 from responsa_server.calls.call import CALL_ID, Call, abandon, deadline_in, metadata_of
 from responsa_server.calls.chain import Calls
 from responsa_server.calls.status import Code
-from responsa_server.domain.errors import Reason, ResponsaError
+from responsa_server.domain.errors import InvalidRequest, Reason, ResponsaError
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 # The class is generic only in its stubs.
@@ -25,6 +25,10 @@ Result = TypeVar("Result")
 DETAILS: Final = "grpc-status-details-bin"
 _CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
 _FIRST_WRITE_SECONDS: Final = 0.2
+MAX_MESSAGE_BYTES: Final = 4 * 1024 * 1024
+"""The largest request. The library's own limit lies above it, because it refuses without an `ErrorInfo`."""
+_COMPRESSED_BYTES: Final = 1024
+"""Single responses of this size are compressed, if the client accepts it; those of streams never are, because most are small."""
 
 
 class Handlers(grpc.GenericRpcHandler):
@@ -47,10 +51,10 @@ class Handlers(grpc.GenericRpcHandler):
         # error.
         if known is None or known.server_streaming:
             handler: Handler = grpc.stream_stream_rpc_method_handler(
-                cast("Any", _freed(self._serve_stream(method)))
+                cast("Any", freed(self._serve_stream(method)))
             )
         else:
-            handler = grpc.stream_unary_rpc_method_handler(cast("Any", _freed(self._serve_one(method))))
+            handler = grpc.stream_unary_rpc_method_handler(cast("Any", freed(self._serve_one(method))))
         if known is not None:
             self._handlers[method] = handler
         return handler
@@ -63,6 +67,8 @@ class Handlers(grpc.GenericRpcHandler):
                 response.append(_bytes(message))
 
             await self._serve(method, context, send)
+            if len(response[0]) < _COMPRESSED_BYTES:
+                context.disable_next_message_compression()
             return response[0]
 
         return serve
@@ -85,7 +91,15 @@ class Handlers(grpc.GenericRpcHandler):
 
         async def read() -> bytes | None:
             data = cast("object", await context.read())
-            return data if isinstance(data, bytes) else None
+            if not isinstance(data, bytes):
+                return None
+            if len(data) > MAX_MESSAGE_BYTES:
+                message = (
+                    f"The message is larger than {MAX_MESSAGE_BYTES >> 20} MiB; send less at once, and a "
+                    "large document with UploadDocument."
+                )
+                raise InvalidRequest(Reason.MALFORMED_MESSAGE, message, {"message_type": "application/grpc"})
+            return data
 
         try:
             await self._calls.serve(call, read, send)
@@ -94,13 +108,14 @@ class Handlers(grpc.GenericRpcHandler):
         context.set_trailing_metadata(((CALL_ID, call.id),))
 
 
-def _freed(
+def freed(
     serve: Callable[[object, Context], Awaitable[Result]],
 ) -> Callable[[object, Context], Awaitable[Result]]:
     """The same handler, but the error of an aborted call refers to nothing of the call.
 
-    grpc.aio keeps this error in the call's object, to which the frames of the error's traceback refer. Without this cycle, gRPC frees the call now. The garbage collector
-    seldom looks at objects as old as a call that has waited for its message, and each takes about 14 KB.
+    grpc.aio keeps this error in the call's object, to which the frames of the error's traceback refer. Without this
+    cycle, gRPC frees the call now. The garbage collector seldom looks at objects as old as a call that has waited for
+    its message, and each takes about 14 KB.
     """
 
     async def served(request: object, context: Context) -> Result:
@@ -124,13 +139,15 @@ class _Writing:
     async def send(self, message: Message | bytes) -> None:
         """Write one message; returns once the client's flow-control window has room for it."""
         try:
+            self._context.disable_next_message_compression()
             if self._begun:
                 await self._context.write(_bytes(message))
             else:
                 await _write_first(self._context.write(_bytes(message)))
                 self._begun = True
         except grpc.aio.InternalError:
-            # The message could not be written: the client is gone, or its deadline has passed. gRPC cancels the call later, sometimes too late.
+            # The message could not be written: the client is gone, or its deadline has passed. gRPC cancels the call
+            # later, sometimes too late.
             await abandon()
 
 
@@ -165,5 +182,6 @@ async def _abort(call: Call, context: Context, error: ResponsaError) -> None:
     try:
         await context.abort(_CODES[encoded.code], encoded.message, tuple(trailers))
     except grpc.aio.InternalError as failed:
-        # The client does not read: it has not taken the first message yet (`_write_first`) and cannot get a status. On this exception, gRPC drops the call.
+        # The client does not read: it has not taken the first message yet (`_write_first`) and cannot get a status. On
+        # this exception, gRPC drops the call.
         raise asyncio.CancelledError from failed

@@ -25,11 +25,12 @@ SERVING: Final = health_pb2.HealthCheckResponse.SERVING
 
 
 class Health:
-    """The status of each service; the empty name stands for all services. The status is NOT_SERVING before the server is ready and once it drains, and also, but for this service
-    itself, while a part is away without which no call can be answered.
+    """The status of each service; the empty name stands for all services. The status is NOT_SERVING before the server
+    is ready and once it drains, and also, but for this service itself, while a part is away without which no call can
+    be answered.
 
-    Every method (including Watch) refuses unknown services. The standard lets clients watch unknown services, but then the server would
-    have to keep every name that a client invents.
+    Every method (including Watch) refuses unknown services. The standard lets clients watch unknown services, but then
+    the server would have to keep every name that a client invents.
     """
 
     def __init__(self, services: Sequence[str], health: ServerHealth | None = None) -> None:

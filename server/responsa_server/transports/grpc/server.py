@@ -3,28 +3,39 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 import grpc.aio
+from google.protobuf import message_factory
+from google.protobuf.message import Message
+from grpc_channelz.v1 import channelz_pb2
+from grpc_channelz.v1.channelz import ChannelzServicer
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
 from responsa_server.calls.chain import FAREWELL_SECONDS, Calls, Method
 from responsa_server.calls.health import ServerHealth
-from responsa_server.transports.grpc.channelz import channelz_methods
-from responsa_server.transports.grpc.handlers import Handlers
+from responsa_server.domain.errors import NotFound
+from responsa_server.telemetry.stages import OFF, Traces
+from responsa_server.transports.grpc.handlers import MAX_MESSAGE_BYTES, Handlers
 from responsa_server.transports.grpc.health import HEALTH, Health
 
-MAX_MESSAGE_BYTES: Final = 4 * 1024 * 1024
 _REFLECTION_INFO: Final = f"/{reflection.SERVICE_NAME}/ServerReflectionInfo"
+# The messages of both versions are the same on the wire.
+_REFLECTION_INFO_V1: Final = _REFLECTION_INFO.replace(".v1alpha.", ".v1.")
 
 OPTIONS: Mapping[str, int] = {
-    "grpc.max_receive_message_length": MAX_MESSAGE_BYTES,
+    "grpc.max_receive_message_length": 2 * MAX_MESSAGE_BYTES,
     "grpc.max_send_message_length": MAX_MESSAGE_BYTES,
+    # gRPC chooses an algorithm that the client accepts. It would use one that was chosen here for any client.
+    "grpc.default_compression_level": 1,
     # Two processes must not share an address by accident: the second one must fail.
     "grpc.so_reuseport": 0,
-    # We ping the peer every 30 s. Clients may ping every 10 s and Envoy pings every 11 s, even without a call; by gRPC's defaults, a second ping within
-    # 300 s would end the connection. The limit here is only 5 s, because a busy machine may read one ping late and the next ping on time, so that the
+    # We ping the peer every 30 s. Clients may ping every 10 s and Envoy pings every 11 s, even without a call; by
+    # gRPC's defaults, a second ping within
+    # 300 s would end the connection. The limit here is only 5 s, because a busy machine may read one ping late and the
+    # next ping on time, so that the
     # two pings seem closer together than they were sent.
     "grpc.keepalive_time_ms": 30_000,
     "grpc.keepalive_timeout_ms": 10_000,
@@ -34,7 +45,8 @@ OPTIONS: Mapping[str, int] = {
     # Envoy accepts 16 KiB of headers; headers that Envoy accepts must not fail here.
     "grpc.max_metadata_size": 24 * 1024,
     "grpc.absolute_max_metadata_size": 32 * 1024,
-    # Calls that have arrived and that the event loop has not taken yet. Beyond the first limit, gRPC cancels some new calls without a reason, and beyond the second one, all.
+    # Calls that have arrived and that the event loop has not taken yet. Beyond the first limit, gRPC cancels some new
+    # calls without a reason, and beyond the second one, all.
     # Its defaults are 1,000 and 3,000. With 20,000, calls waited for ten seconds, and health checks failed meanwhile.
     "grpc.server.max_pending_requests": 5_000,
     "grpc.server.max_pending_requests_hard_limit": 6_000,
@@ -53,26 +65,38 @@ class RpcServer:
         reflects: bool = True,
         channelz: bool = False,
         health: ServerHealth | None = None,
+        traces: Traces = OFF,
     ) -> None:
-        """Build the server; call this in the running event loop. calls: the calls to serve; health and reflection are added to them. services: the full names of
-        the services that health reports. address: `unix:PATH` or `HOST:PORT`; port 0 means any free port. reflects, channelz: whether to serve reflection and channelz. health: says which parts are lacking, so that nothing can be answered."""
+        """Build the server; call this in the running event loop. calls: the calls to serve; health and reflection are
+        added to them. services: the full names of the services that health reports. address: `unix:PATH` or
+        `HOST:PORT`; port 0 means any free port. reflects, channelz: whether to serve reflection and channelz. health:
+        says which parts are lacking, so that nothing can be answered. traces: how calls are traced."""
         self._calls = calls
         self._address = address
         names = (*services, HEALTH)
         self._health = Health(names, health)
         calls.add(self._health.methods())
         if reflects:
-            calls.add((_reflection((*names, reflection.SERVICE_NAME)),))
+            calls.add(
+                _reflection(name, calls, (*names, *calls.later, reflection.SERVICE_NAME))
+                for name in (_REFLECTION_INFO, _REFLECTION_INFO_V1)
+            )
         if channelz:
             calls.add(channelz_methods())
+        interceptors: Sequence[grpc.aio.ServerInterceptor] = ()
+        if traces.provider is not None:
+            from responsa_server.transports.grpc.spans import Spans
+
+            interceptors = (Spans(calls, traces.provider),)
         self._server = grpc.aio.server(
             handlers=(Handlers(calls),),
+            interceptors=interceptors,
             options=(*OPTIONS.items(), ("grpc.enable_channelz", int(channelz))),
-            compression=grpc.Compression.NoCompression,
         )
 
     async def start(self) -> int:
-        """Bind and serve; health reports NOT_SERVING until `ready` is called. Returns the port (1 for a unix socket). Raises OSError if the address is taken."""
+        """Bind and serve; health reports NOT_SERVING until `ready` is called. Returns the port (1 for a unix socket).
+        Raises OSError if the address is taken."""
         try:
             port = self._server.add_insecure_port(self._address)
         except RuntimeError as error:
@@ -99,13 +123,45 @@ class RpcServer:
         await self._server.stop(max(end - time.monotonic(), FAREWELL_SECONDS))
 
 
-def _reflection(names: Sequence[str]) -> Method:
+def _reflection(name: str, calls: Calls, services: Sequence[str]) -> Method:
     # The type is Any, because the library's stubs declare the stream of responses as a coroutine.
-    servicer: Any = reflection.aio.ReflectionServicer(names)
+    servicer: Any = reflection.aio.ReflectionServicer(services)
+
+    def reflect(requests: object) -> Any:
+        for service in (*calls.later,):
+            calls.method(f"/{service}/")  # imports its descriptors
+        return servicer.ServerReflectionInfo(requests, None)
+
     return Method(
-        _REFLECTION_INFO,
+        name,
         reflection_pb2.ServerReflectionRequest,
-        lambda requests: servicer.ServerReflectionInfo(requests, None),
+        reflect,
         client_streaming=True,
         server_streaming=True,
     )
+
+
+def channelz_methods() -> Iterator[Method]:
+    """The methods of channelz. gRPC counts for them only in a server with the option `grpc.enable_channelz`."""
+    service: Any = channelz_pb2.DESCRIPTOR.services_by_name["Channelz"]  # its stubs name another class
+    for method in service.methods:
+        yield Method(
+            f"/{service.full_name}/{method.name}",
+            message_factory.GetMessageClass(method.input_type),
+            partial(_call, getattr(ChannelzServicer, method.name)),
+        )
+
+
+async def _call(method: Callable[[Message, object], Message], request: Message) -> Message:
+    return method(request, _Errors())
+
+
+class _Errors:
+    """Stands for gRPC's context, in which the library reports that nothing has the id of a request."""
+
+    def set_code(self, code: object) -> None:
+        """Do nothing: the details follow."""
+
+    def set_details(self, details: str) -> None:
+        """Raises NotFound."""
+        raise NotFound.of("channelz", details)

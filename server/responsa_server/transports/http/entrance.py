@@ -27,7 +27,8 @@ def refusal(_: Request, error: ResponsaError) -> Response:
 
 
 def entrance(calls: Calls, method: str, path: str, endpoint: Endpoint, refused: Refusal = refusal) -> Route:
-    """A route that runs its endpoint as a call of the name `METHOD path`. The endpoint finds the call with `current()`. refused: makes the response to a request that failed."""
+    """A route that runs its endpoint as a call of the name `METHOD path`. The endpoint finds the call with `current()`.
+    refused: makes the response to a request that failed."""
 
     async def serve(request: Request) -> Response:
         headers = metadata_of(item for item in request.headers.items() if item[0] in _HEADERS)

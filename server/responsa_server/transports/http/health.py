@@ -1,4 +1,5 @@
-"""The health checks, and the metrics of all servers, over HTTP. None of them needs a credential, so none tells an address, a name of a user's, or the reason of a fault."""
+"""The health checks, and the metrics of all servers, over HTTP. None of them needs a credential, so none tells an
+address, a name of a user's, or the reason of a fault."""
 
 from __future__ import annotations
 
@@ -14,12 +15,13 @@ from responsa_server.calls.health import ServerHealth
 from responsa_server.transports.http.problems import problem
 
 _HEADERS: Final = {"cache-control": "no-store"}
-METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
-"""The media type of Prometheus' text format."""
+Scrape = Callable[[str], Awaitable[tuple[bytes, str]]]
+"""Returns the metrics in a format that the header `accept` of a request allows, and their media type."""
 
 
 def health_routes(health: ServerHealth) -> Sequence[Route]:
-    """`GET /health/live`: 200 while the process runs. `GET /health/ready`: 200 while it can answer, else 503. `GET /health`: the same status, with the health of each part. Both say whether the instance is paused after a restore."""
+    """`GET /health/live`: 200 while the process runs. `GET /health/ready`: 200 while it can answer, else 503. `GET
+    /health`: the same status, with the health of each part. Both say whether the instance is paused after a restore."""
 
     async def live(_: Request) -> Response:
         return JSONResponse({"status": "LIVE"}, headers=_HEADERS)
@@ -48,12 +50,13 @@ def _any_host(_: str) -> bool:
     return True
 
 
-def metrics_route(read: Callable[[], Awaitable[bytes]], accepts: Callable[[str], bool] = _any_host) -> Route:
-    """`GET /metrics`. read: returns Prometheus' text format. accepts: whether to answer a request with this Host header."""
+def metrics_route(read: Scrape, accepts: Callable[[str], bool] = _any_host) -> Route:
+    """`GET /metrics`. accepts: whether to answer a request with this Host header."""
 
     async def metrics(request: Request) -> Response:
         if not all(map(accepts, request.headers.getlist("host"))):
             return problem(status.of(status.ORIGIN_NOT_ALLOWED))
-        return Response(await read(), media_type=METRICS_TYPE, headers=_HEADERS)
+        content, media_type = await read(request.headers.get("accept", ""))
+        return Response(content, media_type=media_type, headers=_HEADERS)
 
     return Route("/metrics", metrics, methods=["GET"])

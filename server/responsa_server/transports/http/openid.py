@@ -1,9 +1,9 @@
-"""Sign-in with OpenID Connect: POST /v1/oidc/{provider}:start, GET /v1/oidc/{provider}/callback, to which the provider sends the browser back, and POST /v1/oidc/{provider}:link, with
-which the page confirms a link.
+"""Sign-in with OpenID Connect: POST /v1/oidc/{provider}:start, GET /v1/oidc/{provider}/callback, to which the provider
+sends the browser back, and POST /v1/oidc/{provider}:link, with which the page confirms a link.
 
-The callback arrives from another site, so the browser sends only the cookie of the sign-in, which is `SameSite=Lax`. The session's cookie is `SameSite=Strict`:
-the browser stores it, but would not send it with a redirect that another site began. So the callback answers with a short page that goes on by itself; that
-navigation begins here.
+The callback arrives from another site, so the browser sends only the cookie of the sign-in, which is `SameSite=Lax`.
+The session's cookie is `SameSite=Strict`: the browser stores it, but would not send it with a redirect that another
+site began. So the callback answers with a short page that goes on by itself; that navigation begins here.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from responsa_server.calls import status
 from responsa_server.calls.call import USER, current
 from responsa_server.calls.convert import people
 from responsa_server.calls.interceptors.access import confirm_user, cookie_of
-from responsa_server.domain.addresses import LOOPBACK_HOSTS
+from responsa_server.domain.addresses import own_address
 from responsa_server.domain.errors import (
     Exhausted,
     InvalidRequest,
@@ -74,14 +74,15 @@ class OpenIdSessions:
         self._suffix = sessions.cookie.name.removeprefix("responsa_session")
 
     async def start(self, request: Request) -> Response:
-        """Serve POST with the body {"returnTo": "/#…", "invitation": "rsi_…", "link": false, "replace": false}, where each field may be
-        missing. The response is 200
-        {"authorizationUri": …}, to which the page goes, and sets the cookie of the sign-in. A command line gives "port" too: the provider sends the browser to this port of
-        its machine, and the command line makes the callback's request itself.
+        """Serve POST with the body {"returnTo": "/#…", "invitation": "rsi_…", "link": false, "replace": false}, where
+        each field may be missing. The response is 200 {"authorizationUri": …}, to which the page goes, and sets the
+        cookie of the sign-in. A command line gives "port" too: the provider sends the browser to this port of its
+        machine, and the command line makes the callback's request itself.
 
         Raises:
             InvalidRequest: the body is not such an object.
-            ResponsaError: the errors of `OpenId.begin`, those of `Sessions.token`, and NotPermitted (ORIGIN_NOT_ALLOWED) if the browser uses another address than the setting.
+            ResponsaError: the errors of `OpenId.begin`, those of `Sessions.token`, and NotPermitted
+                (ORIGIN_NOT_ALLOWED) if the browser uses another address than the setting.
         """
         content = await json_of(request)
         for name, value in content.items():
@@ -108,7 +109,8 @@ class OpenIdSessions:
         return response
 
     async def link(self, request: Request) -> Response:
-        """Serve POST with the body {"link": …}: confirm the link that the callback has prepared, in the session that began it. The response is 200 {}.
+        """Serve POST with the body {"link": …}: confirm the link that the callback has prepared, in the session that
+        began it. The response is 200 {}.
 
         Raises:
             InvalidRequest: the body is not such an object, or `responsa-user` does not name the user for whom the page is drawn.
@@ -127,7 +129,8 @@ class OpenIdSessions:
         return JSONResponse({}, headers={"cache-control": "no-store"})
 
     async def finish(self, request: Request) -> Response:
-        """Serve GET: complete the sign-in, set the session's cookie, and go on to the page, which confirms a link. A command line gets the tokens, as from `Login`.
+        """Serve GET: complete the sign-in, set the session's cookie, and go on to the page, which confirms a link. A
+        command line gets the tokens, as from `Login`.
 
         Raises NotFound (ROUTE_NOT_FOUND) for a path without a provider's id, and for HEAD; and the errors of `OpenId.finish`.
         """
@@ -143,7 +146,8 @@ class OpenIdSessions:
         return response
 
     def refused(self, request: Request, error: ResponsaError) -> Response:
-        """The response to a GET that failed: for a browser, a page that says why. The cookie stays only if the sign-in can still be completed."""
+        """The response to a GET that failed: for a browser, a page that says why. The cookie stays only if the sign-in
+        can still be completed."""
         if error.reason is Reason.ROUTE_NOT_FOUND:
             return refusal(request, error)
         response = _refusal(request, error)
@@ -153,10 +157,7 @@ class OpenIdSessions:
 
     def _own_address(self, request: Request) -> str:
         """The address of this server for the browser, without a path."""
-        host = request.headers.get("host", "")
-        name = host.rpartition(":")[0] if host.rpartition(":")[2].isdecimal() else host
-        own = f"{'http' if name.lower() in LOOPBACK_HOSTS else 'https'}://{host}"
-        return self._parts.public_url or own
+        return own_address(request.headers.get("host", ""), self._parts.public_url)
 
     def _base(self, request: Request) -> str:
         """As `_own_address`. Raises NotPermitted (ORIGIN_NOT_ALLOWED) if the browser uses another address."""
@@ -173,7 +174,8 @@ class OpenIdSessions:
         return self._always_secure or self._own_address(request).startswith("https:")
 
     def _cookie(self, request: Request) -> str:
-        """The name of the cookie. With the prefix, a browser accepts the cookie only from this very host, so that a neighbouring host cannot plant somebody else's sign-in."""
+        """The name of the cookie. With the prefix, a browser accepts the cookie only from this very host, so that a
+        neighbouring host cannot plant somebody else's sign-in."""
         return f"{'__Host-' if self._is_secure(request) else ''}{COOKIE}{self._suffix}"
 
     def _given(self, request: Request) -> str:
@@ -181,7 +183,8 @@ class OpenIdSessions:
         return cookie_of(request.headers.getlist("cookie"), self._cookie(request)) or ""
 
     async def _caller(self, request: Request) -> Principal | None:
-        """The user of the browser's session, or None. API keys and tokens do not count. Raises the errors of `Sessions.token`, and Unauthenticated (CREDENTIAL_OF_OTHER_USER)."""
+        """The user of the browser's session, or None. API keys and tokens do not count. Raises the errors of
+        `Sessions.token`, and Unauthenticated (CREDENTIAL_OF_OTHER_USER)."""
         token = self._sessions.token(request)
         if token is None:
             return None
@@ -225,14 +228,14 @@ def _provider(request: Request) -> str:
 
 def _parameters(request: Request) -> Mapping[str, str]:
     """The parameters of the reply, none of them twice. Raises InvalidRequest."""
-    found: dict[str, str] = {}
+    parameters: dict[str, str] = {}
     for name, value in request.query_params.multi_items():
-        if name in found or len(value) > MAX_PARAMETER:
+        if name in parameters or len(value) > MAX_PARAMETER:
             raise InvalidRequest.of_field(
                 name[:64], "given_twice", f"must be given once, and have at most {MAX_PARAMETER} characters"
             )
-        found[name] = value
-    return found
+        parameters[name] = value
+    return parameters
 
 
 def _refusal(request: Request, error: ResponsaError) -> Response:

@@ -1,7 +1,8 @@
 """GET /v1/documents/{id}/original, which browsers and curl download. The bytes come from the gRPC method GetDocumentOriginal.
 
-An original may be an HTML page with scripts. It must never run on this server's origin, where it could use the session of the user: browsers save it
-(`attachment`), do not guess another type (`nosniff`), and if one shows it all the same, its origin is opaque and it may load nothing (`sandbox`).
+An original may be an HTML page with scripts. It must never run on this server's origin, where it could use the session
+of the user: browsers save it (`attachment`), do not guess another type (`nosniff`), and if one shows it all the same,
+its origin is opaque and it may load nothing (`sandbox`).
 """
 
 from __future__ import annotations
@@ -35,10 +36,11 @@ class Originals:
     def __init__(self, calls: Calls) -> None:
         self._calls = calls
 
-    async def get(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the bytes, no faster than the client takes them. A client that disconnects cancels the call.
 
-        An error after the first piece closes the connection before the announced length, so that the client notices that the file is not complete.
+        An error after the first piece closes the connection before the announced length, so that the client notices
+        that the file is not complete.
 
         Raises:
             InvalidRequest: the request has a parameter.

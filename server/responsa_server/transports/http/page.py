@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import FileResponse, PlainTextResponse, Response
 
+from responsa_server.calls.negotiation import accepted
 from responsa_server.transports.http.security_headers import DOCS_POLICY
 
 BUILD_COMMAND = "npm ci && npm run build --workspace @responsa/web"
@@ -47,12 +48,15 @@ MEDIA_TYPES = {
 """Media types by file ending. The host's own tables are not used, so that the types are the same everywhere."""
 
 _PACKED = frozenset({".css", ".js"})
-"""The endings of the files beside which the build may write a copy that is compressed with gzip."""
+"""The endings of the files beside which the build may write compressed copies."""
+_COPIES = {"br": ".br", "gzip": ".gz"}
+"""The endings of the copies in each encoding, the smallest copy first."""
 _WIDGET = "widget.js"
 
 
 class StaticPage:
-    """Serves the folder `root`. `/` is index.html, and `/docs` is docs.html. A file in `/assets/` never changes under the same name. All other files are in the root."""
+    """Serves the folder `root`. `/` is index.html, and `/docs` is docs.html. A file in `/assets/` never changes under
+    the same name. All other files are in the root."""
 
     def __init__(self, root: Path, name: str = NAME, mark: Path | None = None) -> None:
         """name: the title of the page. mark: a file that is served in place of the page's own mark, under the same address."""
@@ -75,8 +79,8 @@ class StaticPage:
             headers = {"cache-control": "no-cache", "content-security-policy": _MARK_POLICY}
             return Response(self._mark[0], media_type=self._mark[1], headers=headers)
         file = self._root / (match["folder"] or "") / match["name"]
-        found = await to_thread.run_sync(_regular_file, file)
-        if found is None:
+        stat_result = await to_thread.run_sync(_regular_file, file)
+        if stat_result is None:
             if match["name"] == "index.html":
                 return _not_built()
             raise HTTPException(404)
@@ -89,12 +93,12 @@ class StaticPage:
         headers = {"cache-control": caching}
         if Path(match["name"]).suffix in _PACKED:
             headers["vary"] = "accept-encoding"
-            packed = file.with_name(f"{match['name']}.gz")
-            if "gzip" in request.headers.get("accept-encoding", ""):
-                found_packed = await to_thread.run_sync(_regular_file, packed)
-                if found_packed is not None:
-                    file, found = packed, found_packed
-                    headers["content-encoding"] = "gzip"
+            for encoding in accepted(request.headers.getlist("accept-encoding"), list(_COPIES)):
+                copy = file.with_name(f"{match['name']}{_COPIES[encoding]}")
+                if (found_copy := await to_thread.run_sync(_regular_file, copy)) is not None:
+                    file, stat_result = copy, found_copy
+                    headers["content-encoding"] = encoding
+                    break
         if match["name"] == _WIDGET:
             headers["cross-origin-resource-policy"] = "cross-origin"
         if match["name"] == _DOCS:
@@ -102,7 +106,7 @@ class StaticPage:
         if match["name"] == "index.html" and (self._name, self._mark) != (NAME, None):
             text = await to_thread.run_sync(lambda: self._named(file.read_text("utf-8")))
             return Response(text, media_type=media_type, headers=headers)
-        return FileResponse(file, media_type=media_type, stat_result=found, headers=headers)
+        return FileResponse(file, media_type=media_type, stat_result=stat_result, headers=headers)
 
     def _named(self, page: str) -> str:
         """The page with the installation's name and the type of its mark."""

@@ -18,11 +18,11 @@ from responsa_server.calls.http import call_of
 from responsa_server.domain.errors import InvalidRequest, Reason, ResponsaError
 
 
-def problem(found: Status, retry_after: str | None = None) -> Response:
+def problem(rpc_status: Status, retry_after: str | None = None) -> Response:
     """The response for a Status. retry_after: the header Retry-After; None for no header."""
     return Response(
-        status.as_json(found),
-        status_code=status.http_status(found),
+        status.as_json(rpc_status),
+        status_code=status.http_status(rpc_status),
         media_type="application/json",
         headers={"cache-control": "no-store", **({"retry-after": retry_after} if retry_after else {})},
     )

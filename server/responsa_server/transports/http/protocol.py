@@ -10,7 +10,8 @@ MAX_HEAD_BYTES: Final = 32_768
 
 
 class BoundedHead(HttpToolsProtocol):
-    """A connection that ends when the head of a request is larger than `MAX_HEAD_BYTES`. The library itself has no limit; Envoy accepts at most half of this."""
+    """A connection that ends when the head of a request is larger than `MAX_HEAD_BYTES`. The library itself has no
+    limit; Envoy accepts at most half of this."""
 
     _in_head = True
     _head = 0

@@ -28,9 +28,10 @@ CONTENT_SECURITY_POLICY = "; ".join(
         "trusted-types responsa-worker",
     ]
 )
-"""The policy allows no inline code and nothing from other hosts, so injected markup can neither run code nor fetch anything. With the last two
-directives, the browser makes no elements and no code from strings (https://www.w3.org/TR/trusted-types/), so the page cannot inject markup by mistake.
-The one policy for trusted types makes the address of the service worker, whatever it gets."""
+"""The policy allows no inline code and nothing from other hosts, so injected markup can neither run code nor fetch
+anything. With the last two directives, the browser makes no elements and no code from strings
+(https://www.w3.org/TR/trusted-types/), so the page cannot inject markup by mistake. The one policy for trusted types
+makes the address of the service worker, whatever it gets."""
 
 HEADERS = (
     ("content-security-policy", CONTENT_SECURITY_POLICY),

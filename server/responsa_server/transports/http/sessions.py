@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -33,8 +34,8 @@ class SessionExchange(Protocol):
     async def exchange_code(
         self, code: str, origin: Origin, present: Principal | None = None
     ) -> tuple[str, datetime]:
-        """Exchange a single-use code for a session; returns the session's token and expiry time. Raises Unauthenticated (SESSION_CODE_INVALID), and AlreadyExists
-        for a code of another user than `present`.
+        """Exchange a single-use code for a session; returns the session's token and expiry time. Raises Unauthenticated
+        (SESSION_CODE_INVALID), and AlreadyExists for a code of another user than `present`.
         """
         ...
 
@@ -61,15 +62,17 @@ class Sessions:
         self._secure = secure
 
     async def create(self, request: Request) -> Response:
-        """Serve POST with the body {"code": "rsc_…"} or {"tenant": …, "email": …, "password": …}, where the tenant may be missing. The response is 200
-        {"expireTime": …} and sets the cookie. It ends the session that the browser had. If that is another user's session, the body must have
-        "replace": true.
+        """Serve POST with the body {"code": "rsc_…"} or {"tenant": …, "email": …, "password": …}, where the tenant may
+        be missing. The response is 200 {"expireTime": …} and sets the cookie. It ends the session that the browser had.
+        If that is another user's session, the body must have "replace": true.
 
         Raises:
             InvalidRequest: the body is not such an object (MALFORMED_MESSAGE, INVALID_FIELD).
-            Unauthenticated: the code is not valid (SESSION_CODE_INVALID), the address or the password is wrong (SIGN_IN_FAILED), or there are two session cookies (CREDENTIAL_MALFORMED).
+            Unauthenticated: the code is not valid (SESSION_CODE_INVALID), the address or the password is wrong
+                (SIGN_IN_FAILED), or there are two session cookies (CREDENTIAL_MALFORMED).
             NotPermitted: the page of another origin sends the request, or nothing shows who sends the cookie (ORIGIN_NOT_ALLOWED).
-            AlreadyExists: the browser has a session of another user, and the body does not allow to replace it (RESOURCE_ALREADY_EXISTS). A code stays good.
+            AlreadyExists: the browser has a session of another user, and the body does not allow to replace it
+                (RESOURCE_ALREADY_EXISTS). A code stays good.
             Exhausted: TOO_MANY_ATTEMPTS, OVERLOADED.
         """
         content = await json_of(request)
@@ -93,7 +96,8 @@ class Sessions:
         return response
 
     async def end(self, request: Request) -> Response:
-        """Serve DELETE. The response is 200 {} and removes the cookie, whether or not the session was still valid. Raises Unauthenticated: CREDENTIAL_OF_OTHER_USER, CREDENTIAL_MALFORMED; NotPermitted (ORIGIN_NOT_ALLOWED)."""
+        """Serve DELETE. The response is 200 {} and removes the cookie, whether or not the session was still valid.
+        Raises Unauthenticated: CREDENTIAL_OF_OTHER_USER, CREDENTIAL_MALFORMED; NotPermitted (ORIGIN_NOT_ALLOWED)."""
         token = self.token(request)
         if token:
             named = request.headers.getlist(USER)
@@ -105,12 +109,16 @@ class Sessions:
         return response
 
     def token(self, request: Request) -> str | None:
-        """The token of the browser's session, or None. The paths of browser sessions set cookies, so they serve no page of another origin. Raises NotPermitted (ORIGIN_NOT_ALLOWED), Unauthenticated (CREDENTIAL_MALFORMED)."""
+        """The token of the browser's session, or None. The paths of browser sessions set cookies, so they serve no page
+        of another origin. Raises NotPermitted (ORIGIN_NOT_ALLOWED), Unauthenticated (CREDENTIAL_MALFORMED)."""
         metadata = metadata_of_headers(request.headers.items())
         if self.cookie.is_foreign(metadata):
             raise NotPermitted(
                 Reason.ORIGIN_NOT_ALLOWED,
-                "Only this server's own pages sign a browser in and out. If this is one, let the proxy pass the Host on, and add it to allowed_hosts; other pages sign people in with Login.",
+                (
+                    "Only this server's own pages sign a browser in and out. If this is one, let the proxy "
+                    "pass the Host on, and add it to allowed_hosts; other pages sign people in with Login."
+                ),
             )
         return self.cookie.token(metadata, safe=False)
 
@@ -133,13 +141,21 @@ def seconds_until(time: datetime) -> int:
 
 
 async def json_of(request: Request, most: int = MAX_BODY, *, optional: bool = False) -> Mapping[str, object]:
-    """The JSON object in a body of at most `most` bytes. optional: whether the body may be empty. Raises InvalidRequest (MALFORMED_MESSAGE), and Cancelled if the client disconnects."""
+    """The JSON object in a body of at most `most` bytes. optional: whether the body may be empty. Raises InvalidRequest
+    (MALFORMED_MESSAGE), and Cancelled if the client disconnects."""
     remedy = "; check whether another text was pasted into a field"
-    try:
+    with arriving():
         body = await json_body(request.headers, request.stream(), most, remedy, optional=optional)
+    return json_object(body)
+
+
+@contextmanager
+def arriving() -> Generator[None]:
+    """While a body arrives. Raises Cancelled if the client disconnects."""
+    try:
+        yield
     except ClientDisconnect as error:
         raise Cancelled(Reason.CANCELLED, "The caller ended the call.") from error
-    return json_object(body)
 
 
 def _code_of(content: Mapping[str, object]) -> str:

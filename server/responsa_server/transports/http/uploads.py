@@ -1,10 +1,11 @@
-"""PUT /v1/uploads, for browsers, which cannot stream a gRPC request. The body is passed to the gRPC method UploadDocument."""
+"""Uploads over HTTP: `/v1/uploads`, for browsers, which cannot stream a gRPC request, and the forms of the original
+paths. All of them are passed to the gRPC method UploadDocument."""
 
 from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final, cast
 from urllib.parse import parse_qsl
@@ -13,15 +14,18 @@ from google.longrunning.operations_pb2 import Operation
 from google.protobuf.json_format import MessageToJson, ParseDict, ParseError
 from google.protobuf.message import Message
 from google.protobuf.struct_pb2 import Struct
+from python_multipart.multipart import parse_options_header
+from starlette.datastructures import UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from responsa.knowledge.v1.document_pb2 import DocumentMetadata
 from responsa.knowledge.v1.knowledge_service_pb2 import UploadDocumentRequest, UploadFinish, UploadStart
-from responsa_server.calls.call import abandon
+from responsa_server.calls.call import Call, abandon
 from responsa_server.calls.chain import Calls
-from responsa_server.calls.http import call_of, json_object
-from responsa_server.calls.violations import not_utf8
+from responsa_server.calls.http import bounded, call_of, json_object
+from responsa_server.calls.violations import malformed, not_utf8
 from responsa_server.domain.errors import (
     DocumentRejected,
     FieldViolation,
@@ -29,6 +33,7 @@ from responsa_server.domain.errors import (
     ResponsaError,
 )
 from responsa_server.domain.knowledge import MAX_DOCUMENT_BYTES
+from responsa_server.spools import spooling
 
 CHUNK_BYTES = 262_144
 CLIENT_CLOSED_REQUEST = 499
@@ -46,7 +51,13 @@ PARAMETERS = (
     "metadata",
     "request_id",
 )
-"""The query parameters. They are fields of UploadStart, and each may occur at most once. `labels` and `metadata` are JSON objects."""
+"""The parameters of the query or of a form. They are fields of UploadStart, and each may occur at most once. `labels`
+and `metadata` are JSON objects."""
+_MAX_FIELDS: Final = 32
+_MAX_FIELD_BYTES: Final = 65_536
+_MAX_FORM_BYTES: Final = MAX_DOCUMENT_BYTES + _MAX_FIELDS * _MAX_FIELD_BYTES
+"""The largest form: a document, and fields of the greatest number and size."""
+_CHARSETS: Final = (b"utf-8", b"us-ascii")
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 
@@ -57,63 +68,162 @@ class Uploads:
         self._calls = calls
 
     async def put(self, request: Request) -> Response:
-        """Stream the body to the method, no faster than the method reads. Responds with the Operation as proto-JSON.
-
-        A client that disconnects cancels the call and everything that the call began.
+        """Respond with the Operation of an upload as proto-JSON.
 
         Raises:
-            InvalidRequest: the body is a form, a parameter is unknown or repeated, or the announced size of the body is too large.
-            ResponsaError: the method failed.
+            InvalidRequest: a parameter is unknown or repeated.
+            ResponsaError: see `uploaded`.
         """
-        _refuse_multipart(request)
-        start = _start_of(request)
-        body = request.stream()
-        call = call_of(request.scope, METHOD)
-        answer: list[Operation] = []
-
-        async def send(message: Message | bytes) -> None:
-            assert isinstance(message, Message), "the response is an operation"
-            answer.append(Operation.FromString(message.SerializeToString()))
-
-        serving = asyncio.ensure_future(self._calls.serve(call, _Body(start, body).read, send))
-        try:
-            await serving
-        except ResponsaError:
-            await _drain(body)
-            raise
-        except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
-                raise
+        # request.query_params would replace bytes that are not UTF-8, and different source keys would become the same.
+        query = cast("bytes", request.scope["query_string"]).decode("utf-8", "surrogateescape")
+        given = parse_qsl(query, keep_blank_values=True, errors="surrogateescape")
+        operation = await uploaded(self._calls, call_of(request.scope, METHOD), request, given)
+        if operation is None:
             return Response(status_code=CLIENT_CLOSED_REQUEST)
-        return Response(MessageToJson(answer[0], indent=None), media_type="application/json")
+        return Response(MessageToJson(operation, indent=None), media_type="application/json")
 
 
-class _Body:
-    """A body as the messages of an upload. Only a complete body gets a `finish`."""
+def is_form(request: Request) -> bool:
+    """Whether a body is a form (multipart/form-data) that may carry a file."""
+    return _declared(request).lower().startswith("multipart/")
 
-    def __init__(self, start: UploadStart, body: AsyncIterator[bytes]) -> None:
-        self._messages = self._each(start, body)
 
-    async def read(self) -> bytes | None:
-        """The next message's bytes; None after the last one. Cancels the call when the client is gone."""
+async def uploaded(
+    calls: Calls,
+    call: Call,
+    request: Request,
+    parameters: Sequence[tuple[str, str]] = (),
+    *,
+    lenient: bool = False,
+) -> Operation | None:
+    """Stream a body to the method, no faster than the method reads. The body is the bytes of the file alone, or a form
+    with the file and further parameters. Returns None if the client disconnected, which cancels the call and everything
+    that the call began.
+
+    parameters: the parameters beside the form's. lenient: whether unknown fields of a form are ignored, and an id stands
+    for the name of a collection.
+
+    Raises:
+        InvalidRequest: the form cannot be read, a parameter does not fit, or the announced size of the body is too large.
+        ResponsaError: the method failed.
+    """
+    stream = request.stream()
+    if is_form(request):
+        if _announced_size(request) > _MAX_FORM_BYTES:
+            raise _too_large("")
+        messages = _of_form(calls, call, request, stream, parameters, lenient=lenient)
+    else:
+        start = _start_of(_parameters(parameters), _declared(request), _announced_size(request))
+        messages = _of_bytes(start, stream)
+    answer: list[Operation] = []
+
+    async def read() -> bytes | None:
         try:
-            return await anext(self._messages, None)
+            return await anext(messages, None)
         except ClientDisconnect:
             await abandon()
 
-    async def _each(self, start: UploadStart, body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        yield UploadDocumentRequest(start=start).SerializeToString()
-        size = 0
-        async for chunk in _chunks(body):
-            size += len(chunk)
-            yield UploadDocumentRequest(chunk=chunk).SerializeToString()
-        yield UploadDocumentRequest(finish=UploadFinish(size_bytes=size)).SerializeToString()
+    async def send(message: Message | bytes) -> None:
+        assert isinstance(message, Message), "the response is an operation"
+        answer.append(Operation.FromString(message.SerializeToString()))
+
+    serving = asyncio.ensure_future(calls.serve(call, read, send))
+    try:
+        await serving
+    except ResponsaError:
+        await _drain(stream)
+        raise
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+        return None
+    finally:
+        await messages.aclose()
+    return answer[0]
+
+
+async def _of_bytes(start: UploadStart, body: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
+    """A body as the messages of an upload. Only a complete body gets a `finish`."""
+    yield UploadDocumentRequest(start=start).SerializeToString()
+    size = 0
+    async for chunk in _chunks(body):
+        size += len(chunk)
+        yield UploadDocumentRequest(chunk=chunk).SerializeToString()
+    yield UploadDocumentRequest(finish=UploadFinish(size_bytes=size)).SerializeToString()
+
+
+async def _of_form(
+    calls: Calls,
+    call: Call,
+    request: Request,
+    stream: AsyncIterator[bytes],
+    parameters: Sequence[tuple[str, str]],
+    *,
+    lenient: bool,
+) -> AsyncGenerator[bytes, None]:
+    """A form as the messages of an upload. The file waits on the disk, because the parameters may come after it.
+    Nothing is read before the credential was checked."""
+    # Its parser would take any of Python's codecs, some of which need minutes.
+    if parse_options_header(_declared(request))[1].get(b"charset", b"utf-8").lower() not in _CHARSETS:
+        raise malformed("the charset of a form must be utf-8")
+    parser = MultiPartParser(
+        request.headers,
+        bounded(stream, _MAX_FORM_BYTES, lambda: _too_large("")),
+        max_files=1,
+        max_fields=_MAX_FIELDS,
+        max_part_size=_MAX_FIELD_BYTES,
+    )
+    with calls.arriving_large(call), spooling():
+        try:
+            form = await parser.parse()
+        except MultiPartException as error:
+            raise malformed(f"it is not a form with one file: {error.message}") from error
+    try:
+        pairs, files = [*parameters], list[UploadFile]()
+        for name, value in form.multi_items():
+            if isinstance(value, UploadFile):
+                files.append(value)
+            elif lenient and name == "collection" and value and not value.startswith("collections/"):
+                pairs.append((name, f"collections/{value}"))
+            elif not lenient or name in PARAMETERS:
+                pairs.append((name, value))
+        if not files:
+            raise InvalidRequest.of_field(
+                "file",
+                "required",
+                "is missing; send the file as a part with a file name, for example with curl --form file=@FILE",
+            )
+        (file,) = files
+        if not any(name == "source_key" and value for name, value in pairs):
+            pairs = [
+                *((name, value) for name, value in pairs if name != "source_key"),
+                ("source_key", file.filename or ""),
+            ]
+        start = _start_of(_parameters(pairs), file.content_type or "", file.size or 0)
+        async for message in _of_bytes(start, _read(file)):
+            yield message
+    finally:
+        await form.close()
+
+
+async def _read(file: UploadFile) -> AsyncIterator[bytes]:
+    while piece := await file.read(CHUNK_BYTES):
+        yield piece
+
+
+def _too_large(source_key: str) -> DocumentRejected:
+    error = DocumentRejected.too_large(MAX_DOCUMENT_BYTES)
+    return replace(
+        error,
+        metadata={"source_key": source_key, **error.metadata},
+        violations=(FieldViolation("chunk", error.reason.lower(), error.message),),
+    )
 
 
 async def _drain(body: AsyncIterator[bytes]) -> None:
-    """Read and drop the rest of a refused body, at most 64 MiB. A browser that is still sending when the response arrives would report a broken
-    connection instead of the response."""
+    """Read and drop the rest of a refused body, at most 64 MiB. A browser that is still sending when the response
+    arrives would report a broken connection instead of the response."""
     left = MAX_DOCUMENT_BYTES
     try:
         async with asyncio.timeout(DRAIN_SECONDS):
@@ -137,35 +247,34 @@ async def _chunks(body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         yield bytes(waiting)
 
 
-def _start_of(request: Request) -> UploadStart:
-    given: dict[str, str] = {}
-    # request.query_params would replace bytes that are not UTF-8, and different source keys would become the same.
-    query = cast("bytes", request.scope["query_string"]).decode("utf-8", "surrogateescape")
-    for name, value in parse_qsl(query, keep_blank_values=True, errors="surrogateescape"):
+def _parameters(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """All parameters; "" for each that was not given. Raises InvalidRequest."""
+    parameters: dict[str, str] = {}
+    for name, value in pairs:
         if name not in PARAMETERS:
             known = ", ".join(PARAMETERS)
             shown = name[:64].encode(errors="replace").decode()
             raise InvalidRequest.of_field(
                 shown, "unknown_parameter", f"there is no such parameter; the parameters are {known}"
             )
-        if name in given:
+        if name in parameters:
             raise InvalidRequest.of_field(name, "given_twice", "give it once")
         if _SURROGATE.search(value):
             raise InvalidRequest.of_violation(not_utf8(name))
-        given[name] = value
-    values = dict.fromkeys(PARAMETERS, "") | given
-    if "charset=" in _declared(request).lower():
+        parameters[name] = value
+    return dict.fromkeys(PARAMETERS, "") | parameters
+
+
+def _start_of(parameters: Mapping[str, str], declared: str, size: int) -> UploadStart:
+    """The first message of an upload. declared: the content type of the file, or "". size: its bytes, as far as they
+    are known; otherwise 0. Raises InvalidRequest."""
+    values = dict(parameters)
+    if "charset=" in declared.lower():
         # Without a character set, the header says no more than the file's name: each client sends its own type.
-        values["media_type"] = values["media_type"] or _declared(request)
-    size = _announced_size(request)
+        values["media_type"] = values["media_type"] or declared
     if size > MAX_DOCUMENT_BYTES:
         # Otherwise the RPC would report the error only after it had received the bytes.
-        error = DocumentRejected.too_large(MAX_DOCUMENT_BYTES)
-        raise replace(
-            error,
-            metadata={"source_key": values["source_key"], **error.metadata},
-            violations=(FieldViolation("chunk", error.reason.lower(), error.message),),
-        )
+        raise _too_large(values["source_key"])
     request_id = values.pop("request_id")
     labels, own = (_object(name, values.pop(name)) for name in ("labels", "metadata"))
     if any(field.WhichOneof("kind") != "string_value" for field in labels.fields.values()):
@@ -175,16 +284,6 @@ def _start_of(request: Request) -> UploadStart:
     texts = {key: one.string_value for key, one in labels.fields.items()}
     metadata = DocumentMetadata(**values, labels=texts, metadata=own)
     return UploadStart(metadata=metadata, size_bytes=size or None, request_id=request_id)
-
-
-def _refuse_multipart(request: Request) -> None:
-    """Refuse a form, which would be stored with its boundaries. Raises InvalidRequest."""
-    if _declared(request).lower().startswith("multipart/"):
-        raise InvalidRequest.of_field(
-            "content-type",
-            "not_multipart",
-            "must not be a form; the body is the bytes of the file alone, for example with curl --upload-file FILE (-T FILE) instead of --form (-F)",
-        )
 
 
 def _declared(request: Request) -> str:
@@ -199,7 +298,10 @@ def _object(name: str, text: str) -> Struct:
         raise InvalidRequest.of_field(
             name,
             f"{name}.object",
-            'must be a JSON object, e.g. {"team": "legal"}, without keys given twice, halves of surrogate pairs, numbers that are too large, or too many levels',
+            (
+                'must be a JSON object, e.g. {"team": "legal"}, without keys given twice, halves of '
+                "surrogate pairs, numbers that are too large, or too many levels"
+            ),
         ) from error
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import json
 from collections.abc import AsyncGenerator, Mapping, MutableMapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, cast
 from uuid import uuid4
 
@@ -15,10 +17,12 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
+from responsa.auth.v1.auth_service_pb2 import GetMeRequest
+from responsa.auth.v1.user_pb2 import User
 from responsa_server.calls import status
-from responsa_server.calls.call import CALL_ID, peer_of
+from responsa_server.calls.call import CALL_ID, disconnected, peer_of
 from responsa_server.calls.chain import Calls
-from responsa_server.calls.interceptors.access import metadata_of_headers
+from responsa_server.calls.interceptors.access import check_scope, metadata_of_headers
 from responsa_server.calls.json_rpc import (
     MAX_BODY,
     SERVER_ERROR,
@@ -28,28 +32,37 @@ from responsa_server.calls.json_rpc import (
     headers_of,
     json_of,
     malformed,
+    resource_of,
 )
+from responsa_server.calls.methods import GET_ME
 from responsa_server.domain.errors import ResponsaError
-from responsa_server.transports.mcp.backend import InProcess, told
+from responsa_server.domain.people import Principal
+from responsa_server.transports.mcp.backend import reported
+from responsa_server.transports.mcp.in_process import InProcess
+from responsa_server.transports.mcp.resuming import ResumePoint, place_of
 
 if TYPE_CHECKING:
     from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
     from mcp_types import JSONRPCMessage, JSONRPCNotification
 
-    from responsa_server.transports.mcp.serving import Serving
+    from responsa_server.transports.mcp.serving import Serving, Session
 
 PATH: Final = "/mcp"
 _SESSION: Final = "mcp-session-id"
+_VERSION: Final = "mcp-protocol-version"
+_LAST_EVENT: Final = "last-event-id"
 
 
 class Mcp:
     """Serves the path. The SDK is imported with the first request that has a good credential."""
 
-    def __init__(self, calls: Calls) -> None:
+    def __init__(self, calls: Calls, public_url: str = "") -> None:
+        """public_url: see `own_address`."""
+        self._public_url = public_url
         self._calls = calls
         self._lock = asyncio.Lock()
         self._stop = asyncio.Event()
-        self._loaded: tuple[Serving, StreamableHTTPSessionManager] | None = None
+        self._loaded: _Loaded | None = None
         self._running: asyncio.Task[None] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -57,7 +70,9 @@ class Mcp:
         request = Request(scope, receive)
         headers = (item for item in request.headers.items() if item[0] != "cookie")
         metadata = {CALL_ID: [uuid4().hex], **metadata_of_headers(headers)}
-        backend = InProcess(self._calls, metadata, f"mcp {peer_of(scope.get('client'))}")
+        resource = resource_of(request.headers, self._public_url, PATH)
+        backend = InProcess(self._calls, metadata, f"mcp {peer_of(scope.get('client'))}", resource)
+        me = backend.call(GET_ME)
         begun = False
 
         async def watched(part: Message) -> None:
@@ -66,19 +81,23 @@ class Mcp:
             await send(part)
 
         try:
-            body = await body_of(self._calls, backend.call, request.method, request.headers, request.stream())
-            await self._serve(request, body, backend, watched)
+            if request.method == "GET" and _LAST_EVENT in request.headers:
+                await self._calls.answer(me, GetMeRequest(), User)
+                await self._replay(request, backend, watched)
+                return
+            body = await body_of(self._calls, me, request.method, request.headers, request.stream())
+            await self._serve(request, body, backend, me.principal, watched)
         except Refused as refused:
-            await _refuse(refused, metadata)(scope, receive, send)
+            await _refuse(refused, metadata, resource)(scope, receive, send)
         except ResponsaError as error:
-            await _refuse(Refused(error, SERVER_ERROR), metadata)(scope, receive, send)
+            await _refuse(Refused(error, SERVER_ERROR), metadata, resource)(scope, receive, send)
         except ClientDisconnect:
             pass
         except Exception as error:  # the caller gets JSON-RPC's shape of INTERNAL
             if begun:
                 raise
             unexpected = self._calls.unforeseen(backend.call(PATH), error)
-            await _refuse(Refused(unexpected, SERVER_ERROR), metadata)(scope, receive, send)
+            await _refuse(Refused(unexpected, SERVER_ERROR), metadata, resource)(scope, receive, send)
 
     @asynccontextmanager
     async def lifespan(self, _: Starlette) -> AsyncGenerator[None]:
@@ -88,22 +107,30 @@ class Mcp:
         if self._running is not None:
             await self._running
 
-    async def _serve(self, request: Request, body: bytes, backend: InProcess, send: Send) -> None:
-        serving, manager = await self._load()
+    async def _serve(
+        self, request: Request, body: bytes, backend: InProcess, caller: Principal | None, send: Send
+    ) -> None:
+        loaded = await self._load()
         message = _message(body)
-        session = request.headers.get(_SESSION, "")
+        if caller is not None and caller.scopes is not None:
+            # The calls check it, too, but by then the response has begun.
+            check_scope(caller.scopes, loaded.serving.sufficient(message))
         method = getattr(message, "method", "")
-        if method == "notifications/cancelled" and session:
+        session = _session(request, caller)
+        if method == "notifications/cancelled" and session.id:
             wanted = (cast("JSONRPCNotification", message).params or {}).get("requestId")
             if isinstance(wanted, (str, int)):
-                await serving.cancel(backend, session, wanted)
+                await loaded.serving.cancel(backend, session, wanted)
             await Response(status_code=202)(request.scope, request.receive, send)
             return
-        request.scope["responsa"] = backend
+        request.scope["responsa"], request.scope["responsa_session"] = backend, session
         pending: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
         async def receive() -> Message:
             return pending.pop() if pending else await request.receive()
+
+        marks = _Marks(message, request.headers.get(_VERSION, ""), send)
+        backend.followed = marks.followed
 
         async def send_on(part: MutableMapping[str, Any]) -> None:
             if part["type"] == "http.response.start":
@@ -111,11 +138,49 @@ class Mcp:
                 # The session only makes a host's numbers of requests unique. No server remembers it.
                 if method == "initialize":
                     part["headers"] += [(_SESSION.encode(), uuid4().hex.encode())]
-            await send(part)
+            await marks.send(part)
 
-        await manager.handle_request(request.scope, receive, send_on)
+        await loaded.manager(request).handle_request(request.scope, receive, send_on)
 
-    async def _load(self) -> tuple[Serving, StreamableHTTPSessionManager]:
+    async def _replay(self, request: Request, backend: InProcess, send: Send) -> None:
+        """Send what a host has missed of a response. Raises Refused."""
+        from mcp_types.version import MODERN_PROTOCOL_VERSIONS
+
+        place = place_of(request.headers.get(_LAST_EVENT, ""))
+        if place is None or request.headers.get(_VERSION, "") in MODERN_PROTOCOL_VERSIONS:
+            raise Refused(status.no_route(), allow="POST")
+        serving, at = (await self._load()).serving, place
+        headers = {"content-type": "text/event-stream", "cache-control": "no-store", CALL_ID: backend.call_id}
+        pairs = [(name.encode(), text.encode("latin-1")) for name, text in headers.items()]
+        await send({"type": "http.response.start", "status": 200, "headers": pairs})
+
+        async def write(data: bytes, *, more: bool = True) -> None:
+            await send({"type": "http.response.body", "body": data, "more_body": more})
+
+        async def followed(_: str, seq: int) -> None:
+            nonlocal at
+            at = replace(at, seq=max(at.seq, seq))
+            if not seq:
+                await write(b": ping\r\n\r\n")
+
+        async def message(content: Mapping[str, object]) -> None:
+            data = json.dumps(content, ensure_ascii=False)
+            await write(f"id: {at.event_id()}\r\nevent: message\r\ndata: {data}\r\n\r\n".encode())
+
+        backend.followed = followed
+        work = asyncio.ensure_future(serving.replay(backend, place, message))
+        left = asyncio.ensure_future(disconnected(request.receive))
+        try:
+            await asyncio.wait((work, left), return_when=asyncio.FIRST_COMPLETED)
+            if work.done():
+                await work
+                await write(b"", more=False)
+        finally:
+            for task in (work, left):
+                task.cancel()
+            await asyncio.wait((work, left))
+
+    async def _load(self) -> _Loaded:
         async with self._lock:
             if self._loaded is None:
                 # In a thread, because the server would stand still for a second.
@@ -126,21 +191,96 @@ class Mcp:
 
                 serving = Serving(
                     lambda context: cast("Request", context.request).scope["responsa"],
-                    lambda context: cast("Request", context.request).headers.get(_SESSION, ""),
+                    lambda context: cast("Request", context.request).scope["responsa_session"],
                 )
-                manager = StreamableHTTPSessionManager(
-                    serving.server, stateless=True, max_request_body_size=MAX_BODY
+                streams, wholes = (
+                    StreamableHTTPSessionManager(
+                        serving.server, stateless=True, json_response=whole, max_request_body_size=MAX_BODY
+                    )
+                    for whole in (False, True)
                 )
-                ready = asyncio.Event()
-                self._running = asyncio.create_task(self._run(manager, ready), name="mcp")
+                loaded, ready = _Loaded(serving, streams, wholes), asyncio.Event()
+                self._running = asyncio.create_task(self._run(loaded, ready), name="mcp")
                 await ready.wait()
-                self._loaded = serving, manager
+                self._loaded = loaded
             return self._loaded
 
-    async def _run(self, manager: StreamableHTTPSessionManager, ready: asyncio.Event) -> None:
-        async with manager.run():
+    async def _run(self, loaded: _Loaded, ready: asyncio.Event) -> None:
+        async with loaded.events.run(), loaded.whole.run():
             ready.set()
             await self._stop.wait()
+
+
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    """What needs the SDK. events, whole: serve responses as event streams, and as one JSON text."""
+
+    serving: Serving
+    events: StreamableHTTPSessionManager
+    whole: StreamableHTTPSessionManager
+
+    def manager(self, request: Request) -> StreamableHTTPSessionManager:
+        """Who serves a request: a host that names only one type in `Accept`, or none, gets what it can read."""
+        from mcp.server.streamable_http import check_accept_headers
+
+        has_json, has_events = check_accept_headers(request)
+        if not (has_json and has_events):
+            headers = [pair for pair in request.scope["headers"] if pair[0] != b"accept"]
+            request.scope["headers"] = [*headers, (b"accept", b"application/json, text/event-stream")]
+        return self.events if has_events else self.whole
+
+
+class _Marks:
+    """Gives the events of a question's response ids, by which a host gets the rest after a cut: for protocol versions up to 2025-11-25."""
+
+    def __init__(self, message: JSONRPCMessage, version: str, send: Send) -> None:
+        from mcp_types import JSONRPCRequest
+        from mcp_types.version import LATEST_HANDSHAKE_VERSION, MODERN_PROTOCOL_VERSIONS
+
+        self._send = send
+        self._streams = False
+        self._place: ResumePoint | None = None
+        self._request_id: str | int | None = None
+        self._token: str | int | None = None
+        # Hosts of earlier versions cannot read an event without data.
+        self._begins = version == LATEST_HANDSHAKE_VERSION
+        if isinstance(message, JSONRPCRequest) and version not in MODERN_PROTOCOL_VERSIONS:
+            self._request_id = message.id
+            meta = (message.params or {}).get("_meta")
+            if isinstance(meta, dict):
+                token = cast("Mapping[str, object]", meta).get("progressToken")
+                self._token = token if isinstance(token, (str, int)) else None
+
+    async def followed(self, turn: str, seq: int) -> None:
+        """Note how far the turn is. Its first event tells the host an id, before there is anything else to send."""
+        if self._request_id is None:
+            return
+        first = self._place is None
+        seq = max(seq, 0 if self._place is None else self._place.seq)
+        self._place = ResumePoint(turn, seq, self._request_id, self._token)
+        if first and self._streams and self._begins:
+            await self._send(self._event(b"data: \r\n\r\n"))
+
+    async def send(self, part: MutableMapping[str, Any]) -> None:
+        """Send a part of the response."""
+        if part["type"] == "http.response.start":
+            self._streams = (b"content-type", b"text/event-stream") in [
+                (name.lower(), value.partition(b";")[0]) for name, value in part["headers"]
+            ]
+        elif self._streams and self._place is not None and part.get("body", b"").startswith(b"event:"):
+            part = self._event(part["body"])
+        await self._send(part)
+
+    def _event(self, body: bytes) -> Message:
+        assert self._place is not None
+        data = f"id: {self._place.event_id()}\r\n".encode() + body
+        return {"type": "http.response.body", "body": data, "more_body": True}
+
+
+def _session(request: Request, caller: Principal | None) -> Session:
+    from responsa_server.transports.mcp.serving import Session
+
+    return Session("" if caller is None else str(caller.user_id), request.headers.get(_SESSION, ""))
 
 
 def _message(body: bytes) -> JSONRPCMessage:
@@ -163,15 +303,16 @@ def _message(body: bytes) -> JSONRPCMessage:
     return message
 
 
-def _refuse(refused: Refused, metadata: Mapping[str, Sequence[str]]) -> Response:
+def _refuse(refused: Refused, metadata: Mapping[str, Sequence[str]], resource: str) -> Response:
     """The response to a request that ended before the SDK saw it: an error of JSON-RPC."""
     error = refused.error
-    headers = headers_of(error, authorised="authorization" in metadata) | {CALL_ID: metadata[CALL_ID][0]}
+    authorised = "authorization" in metadata
+    headers = headers_of(error, authorised=authorised, resource=resource) | {CALL_ID: metadata[CALL_ID][0]}
     http = status.http_status(status.of(error))
     if refused.allow:
         http, headers["allow"] = 405, refused.allow
     return Response(
-        error_body(error, refused.code, told(error, {}), refused.request_id),
+        error_body(error, refused.code, reported(error, {}), refused.request_id),
         http,
         headers,
         "application/json",

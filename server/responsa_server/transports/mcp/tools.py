@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections import ChainMap
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 from uuid import UUID
 
 from google.protobuf.json_format import MessageToDict, ParseDict, ParseError
 from google.protobuf.message import Message
 from mcp_types import CallToolResult, TextContent
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from responsa.chat.v1 import chat_service_pb2 as chat
 from responsa.chat.v1.turn_pb2 import AnswerOutcome, RefusalReason, Turn, TurnEvent
@@ -20,11 +22,12 @@ from responsa.knowledge.v1 import knowledge_service_pb2 as knowledge
 from responsa.knowledge.v1.document_pb2 import Document, Passage
 from responsa.type.v1.scope_pb2 import Scope
 from responsa_server.calls import status
-from responsa_server.calls.convert.cited import citations, state, unconfirmed
+from responsa_server.calls.convert.cited import citations, unconfirmed, with_sources
 from responsa_server.calls.json_types import qualified
 from responsa_server.calls.methods import CHAT
 from responsa_server.domain.errors import InvalidRequest
-from responsa_server.transports.mcp.backend import KNOWLEDGE, TERMINAL, Backend
+from responsa_server.domain.programs import ASK, SEARCH
+from responsa_server.transports.mcp.backend import KNOWLEDGE, TERMINAL, Backend, Resuming
 
 MOST_BYTES: Final = 262_144
 DEFAULT_BYTES: Final = 32_768
@@ -35,9 +38,19 @@ Progress = Callable[[str], Awaitable[None]]
 
 
 class Arguments(BaseModel):
-    """The arguments of a tool. Their limits are those of the contract."""
+    """The arguments of a tool. Their limits are those of the contract. Models write null for what they leave out, and numbers as texts."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config = ConfigDict(extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _given(cls, values: dict[str, Any]) -> dict[str, Any]:
+        fields = cls.model_fields
+        return {
+            name: value
+            for name, value in values.items()
+            if value is not None or name not in fields or fields[name].is_required()
+        }
 
 
 class _Scoped(Arguments):
@@ -100,7 +113,8 @@ class Cancel(Arguments):
 
 @dataclass(frozen=True, slots=True)
 class Asking:
-    """What a host says with a tool call. request_id: the id of a question that states none. ends_with_reader: whether a host that goes away means to cancel."""
+    """What a host says with a tool call. request_id: the id of a question that states none. ends_with_reader: whether a
+    host that goes away means to cancel."""
 
     request_id: UUID
     ends_with_reader: bool
@@ -109,7 +123,8 @@ class Asking:
 
 @dataclass(frozen=True, slots=True)
 class ToolRow:
-    """A tool. fields: the names of its arguments by those of the contract's fields. keys: those of its structured result that are always there."""
+    """A tool. scope: what a connected program needs to call it. fields: the names of its arguments by those of the
+    contract's fields. keys: those of its structured result that are always there."""
 
     title: str
     description: str
@@ -117,6 +132,7 @@ class ToolRow:
     call: Callable[[Backend, Any, Asking], Awaitable[CallToolResult]]
     fields: Mapping[str, str]
     keys: Mapping[str, str]
+    scope: str = SEARCH
     reads: bool = True
 
 
@@ -125,9 +141,9 @@ def result(text: str, data: Mapping[str, object], *, error: bool = False) -> Cal
     return CallToolResult(content=[TextContent(text=text)], structured_content=dict(data), is_error=error)
 
 
-async def _search(backend: Backend, given: Search, _: Asking) -> CallToolResult:
-    hits = await _hits(backend, given, given.query, given.limit)
-    found = [
+async def _search(backend: Backend, arguments: Search, _: Asking) -> CallToolResult:
+    hits = await _hits(backend, arguments, arguments.query, arguments.limit)
+    passages = [
         {
             "passage": hit.passage.name,
             "document": hit.passage.document_version,
@@ -144,35 +160,38 @@ async def _search(backend: Backend, given: Search, _: Asking) -> CallToolResult:
         f"## {' › '.join([hit.passage.title, *hit.passage.headings])}\n{hit.passage.name}\n\n{hit.passage.text}"
         for hit in hits
     ]
-    return result("\n\n".join(texts) or "No passage matches.", {"passages": found})
+    return result("\n\n".join(texts) or "No passage matches.", {"passages": passages})
 
 
-async def _hits(backend: Backend, given: _Scoped, query: str, limit: int) -> Sequence[knowledge.SearchHit]:
-    request = knowledge.SearchRequest(terms=[query], top_k=limit, scope=given.scope())
+async def _hits(
+    backend: Backend, arguments: _Scoped, query: str, limit: int
+) -> Sequence[knowledge.SearchHit]:
+    request = knowledge.SearchRequest(terms=[query], top_k=limit, scope=arguments.scope())
     return (await backend.answer(KNOWLEDGE + "Search", request, knowledge.SearchResponse)).hits
 
 
-async def _documents(backend: Backend, given: Documents, _: Asking) -> CallToolResult:
-    names = given.names
+async def _documents(backend: Backend, arguments: Documents, _: Asking) -> CallToolResult:
+    names = arguments.names
     if not names:
-        hits = await _hits(backend, given, given.query, 10)
+        hits = await _hits(backend, arguments, arguments.query, 10)
         names = [*dict.fromkeys(hit.passage.document_version for hit in hits)]
-    left, offset, found = given.max_bytes, given.offset, list[dict[str, object]]()
+    left, offset, documents = arguments.max_bytes, arguments.offset, list[dict[str, object]]()
     for name in names:
         if left <= 0:
             break
         one, used = await read_text(backend, name, offset, left)
-        found.append(one)
+        documents.append(one)
         left, offset = left - used, 0
-    texts = [f"# {one['title']}\n{one['name']}\n\n{one['text']}" for one in found]
+    texts = [f"# {one['title']}\n{one['name']}\n\n{one['text']}" for one in documents]
     return result(
         "\n\n".join(texts) or "No document matches.",
-        {"documents": found, "left_out": names[len(found) :]},
+        {"documents": documents, "left_out": names[len(documents) :]},
     )
 
 
 async def read_text(backend: Backend, name: str, offset: int, most: int) -> tuple[dict[str, object], int]:
-    """At most `most` bytes of a document's or passage's text, with `next_offset` if there are more, and how many they are. Raises ResponsaError."""
+    """At most `most` bytes of a document's or passage's text, with `next_offset` if there are more, and how many they
+    are. Raises ResponsaError."""
     if name.startswith("passages/"):
         passage = await backend.answer(
             KNOWLEDGE + "GetPassage", knowledge.GetPassageRequest(name=name), Passage
@@ -207,20 +226,36 @@ async def read_text(backend: Backend, name: str, offset: int, most: int) -> tupl
     return {"name": name, "title": title, "offset": start, "text": text, **more}, max(used, 1)
 
 
-async def _ask(backend: Backend, given: Ask, asking: Asking) -> CallToolResult:
+async def _ask(backend: Backend, arguments: Ask, asking: Asking) -> CallToolResult:
     request = chat.AskRequest(
-        text=given.question,
-        agent=qualified("agents", given.agent),
-        conversation=qualified("conversations", given.conversation),
-        request_id=given.request_id or str(asking.request_id),
+        text=arguments.question,
+        agent=qualified("agents", arguments.agent),
+        conversation=qualified("conversations", arguments.conversation),
+        request_id=arguments.request_id or str(asking.request_id),
         cancel_on_disconnect=asking.ends_with_reader,
-        options=chat.AskOptions(scope=given.scope()),
+        options=chat.AskOptions(scope=arguments.scope()),
     )
-    if given.parameters:
+    if arguments.parameters:
         try:
-            ParseDict(given.parameters, request.options.parameters)
+            ParseDict(arguments.parameters, request.options.parameters)
         except (ParseError, ValueError, RecursionError):
             raise InvalidRequest.of_field("options.parameters", "type", "must be an object of JSON") from None
+    return await _followed(backend, partial(backend.ask, request), request.request_id, asking)
+
+
+async def resumed(backend: Resuming, turn: str, after_seq: int, asking: Asking) -> CallToolResult:
+    """The result of `ask` for a host whose connection was cut after this event of the turn. Raises ResponsaError."""
+    known = await backend.answer(CHAT + "GetTurn", chat.GetTurnRequest(name=turn), Turn)
+    request = chat.ResumeTurnRequest(turn=turn, after_seq=after_seq)
+    return await _followed(backend, partial(backend.resume, request), known.request_id, asking)
+
+
+async def _followed(
+    backend: Backend,
+    follow: Callable[[Callable[[str, TurnEvent], Awaitable[None]]], Awaitable[None]],
+    request_id: str,
+    asking: Asking,
+) -> CallToolResult:
     names = {"turn": "", "conversation": "", "agent": ""}
     terminal = TurnEvent()
 
@@ -229,6 +264,9 @@ async def _ask(backend: Backend, given: Ask, asking: Asking) -> CallToolResult:
         kind = event.WhichOneof("event")
         if kind == "started":
             names["conversation"], names["agent"] = event.started.conversation, event.started.agent_version
+            if asking.ends_with_reader:
+                # Such a host cannot have the rest sent again, but it can ask again.
+                await asking.progress(f"Accepted, request_id {request_id}")
         elif kind == "status":
             await asking.progress(event.status.message)
         elif kind == "tool_call":
@@ -236,34 +274,30 @@ async def _ask(backend: Backend, given: Ask, asking: Asking) -> CallToolResult:
         elif kind in TERMINAL:
             terminal.CopyFrom(event.snapshot.terminal_event if kind == "snapshot" else event)
 
-    await backend.ask(request, take)
+    await follow(take)
     if not names["conversation"]:  # the log was pruned
         turn = await backend.answer(CHAT + "GetTurn", chat.GetTurnRequest(name=names["turn"]), Turn)
         names |= {"conversation": turn.conversation, "agent": turn.agent_version}
-    return _answer(terminal, {**names, "request_id": request.request_id})
+    return await _answer(terminal, {**names, "request_id": request_id})
 
 
 _NO_CITATIONS: Final[Mapping[str, Sequence[str]]] = {"citations": [], "unconfirmed_sentences": []}
 
 
-def _answer(terminal: TurnEvent, names: Mapping[str, str]) -> CallToolResult:
+async def _answer(terminal: TurnEvent, names: Mapping[str, str]) -> CallToolResult:
     match terminal.WhichOneof("event"):
         case "failed":
             raise status.read(terminal.failed.status)
         case "answer":
             answer = terminal.answer
             whole = answer.outcome == AnswerOutcome.ANSWER_OUTCOME_COMPLETE
-            sources = [
-                f"{place}. {one.title}{f' ({one.uri})' if one.uri else ''}: “{one.quote}” ({state(one)})"
-                for place, one in enumerate(answer.citations, 1)
-            ]
             data = answer.text.encode()
             places = [one.answer_range for one in answer.unconfirmed_sentences]
             doubted = [f"- {data[one.start : one.end].decode()}" for one in places]
             shown = "\n".join(
                 [
-                    answer.text,
-                    *(["", "Sources:", *sources] if sources else []),
+                    # The parser takes a while for some texts of models.
+                    await asyncio.to_thread(with_sources, answer),
                     *(["", "Unconfirmed:", *dict.fromkeys(doubted)] if doubted else []),
                 ]
             )
@@ -283,8 +317,8 @@ def _answer(terminal: TurnEvent, names: Mapping[str, str]) -> CallToolResult:
             return result("The question was cancelled.", {**names, **data, **_NO_CITATIONS})
 
 
-async def _cancel(backend: Backend, given: Cancel, _: Asking) -> CallToolResult:
-    turn = await cancel(backend, given.request_id)
+async def _cancel(backend: Backend, arguments: Cancel, _: Asking) -> CallToolResult:
+    turn = await cancel(backend, arguments.request_id)
     return result(
         f"Cancelled {turn}." if turn else "No question with this request_id is being answered.",
         {"turn": turn},
@@ -325,13 +359,17 @@ TOOLS: Final[Mapping[str, ToolRow]] = {
     ),
     "ask": ToolRow(
         "Ask",
-        "Let an agent answer a question from the documents, with citations. The outcome `refused` means that the documents do not answer it.",
+        (
+            "Let an agent answer a question from the documents, with citations. The outcome "
+            "`refused` means that the documents do not answer it."
+        ),
         Ask,
         _ask,
         {"text": "question", "options.parameters": "parameters"}
         | {f"options.{path}": name for path, name in _SCOPE.items()},
         dict.fromkeys(("turn", "conversation", "agent", "request_id", "outcome", "text"), "string")
         | dict.fromkeys(_NO_CITATIONS, "array"),
+        scope=ASK,
         reads=False,
     ),
     "cancel": ToolRow(
@@ -341,6 +379,7 @@ TOOLS: Final[Mapping[str, ToolRow]] = {
         _cancel,
         {},
         {"turn": "string"},
+        scope=ASK,
         reads=False,
     ),
 }

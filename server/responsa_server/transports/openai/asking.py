@@ -5,29 +5,44 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Annotated, Any, Final, Literal, TypeAlias, TypeVar, cast
 from uuid import UUID, uuid5
 
 from google.protobuf import json_format
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from responsa.chat.v1.chat_service_pb2 import AskRequest, EarlierMessage
+from responsa.chat.v1.chat_service_pb2 import AskRequest, EarlierMessage, GenerateTextRequest
 from responsa.chat.v1.message_pb2 import Role
 from responsa_server.calls.json_types import misfits, qualified
 from responsa_server.calls.violations import invalid
 from responsa_server.domain.errors import InvalidRequest
-from responsa_server.transports.openai.exchange import Json
+from responsa_server.transports.openai.exchange import Json, dumped
 
 _KEYS: Final = UUID("b7a4ad7c-6a1c-5e0f-9f0e-4a6d7f0f7c11")
 _KEY: Final = re.compile(r"[\x20-\x7e]{1,255}")
 _NAME: Final = re.compile(r"[A-Za-z0-9_.]{1,64}")
 _ROLES: Final = {"user": Role.ROLE_USER, "assistant": Role.ROLE_ASSISTANT}
 _TEXTS: Final = ("text", "input_text", "output_text", "refusal")
-_TEXT_ONLY: Final = "must be of the type text; agents write Markdown with citations"
+_FORMATS: Final = "must have the type text, json_object, or json_schema with a json_schema that has a schema"
+_TEXT_ONLY: Final = "must be of the type text; ask for JSON with response_format in /v1/chat/completions"
 _OWN_TOOLS: Final = "must be auto or none; an agent calls its own tools and never those of a request"
+_CHOICE: Final = (
+    "must be auto, none, or the name of a function of tools, whose arguments are then written as JSON"
+)
 _TEXT: Final = Field("", description="must be a text")
 _FLAG: Final = Field(False, description="must be true or false")
+MOST_TOKENS: Final = 2**31 - 1
 _LIMIT: Final = Field(None, ge=1, description="must be a whole number, 1 or more")
+
+
+class Kind(StrEnum):
+    """What the id of a model says behind the agent's, after a colon. MARKED: nothing. PLAIN: the bare text of the
+    answer. CHORES: the agent's language model alone."""
+
+    MARKED = ""
+    PLAIN = "plain"
+    CHORES = "chores"
 
 
 class Fields(BaseModel):
@@ -43,6 +58,33 @@ Words: TypeAlias = Annotated[str, Field(min_length=1)]
 
 class _Plain(Fields):
     type: Literal["text"] = "text"
+
+
+class _Object(Fields):
+    type: Literal["json_object"]
+
+
+class _Described(Fields):
+    content: dict[str, Any] = Field({}, alias="schema")
+
+
+class _Schema(Fields):
+    type: Literal["json_schema"]
+    json_schema: _Described
+
+
+class _Function(Fields):
+    name: str
+    parameters: dict[str, Any] | None = None
+
+
+class _Tool(Fields):
+    type: Literal["function"] = "function"
+    function: _Function
+
+
+class _Tools(Fields):
+    tools: list[_Tool] = Field([], description="must be a list of functions, each with a name and parameters")
 
 
 class _Format(Fields):
@@ -78,12 +120,12 @@ class _Body(Fields):
     conversation: str | _Conversation = Field("", description="must be a text, or an object with an id")
     responsa: dict[str, Any] = Field({}, description="must be an object")
     n: Literal[1] = Field(1, description="must be 1; ask once more for another answer")
-    tool_choice: Literal["auto", "none"] = Field("auto", description=_OWN_TOOLS)
+    tool_choice: Literal["auto", "none", "required"] | _Tool = Field("auto", description=_CHOICE)
     function_call: Literal["auto", "none"] = Field("auto", description=_OWN_TOOLS)
     modalities: list[Literal["text"]] = Field(
         [], max_length=1, description='must be ["text"]; agents write texts only'
     )
-    response_format: _Plain = Field(_Plain(), description=_TEXT_ONLY)
+    response_format: _Plain | _Object | _Schema | None = Field(None, description=_FORMATS)
     text: _Format = Field(_Format(), description=f"its format {_TEXT_ONLY}")
     audio: Any = None
     logprobs: Any = None
@@ -94,9 +136,23 @@ class _Body(Fields):
 
 
 @dataclass(frozen=True, slots=True)
+class Shape:
+    """The JSON object that a request wants. schema: its JSON Schema. field: where the request has it. function: the
+    function whose arguments it is; "" for the content of the message."""
+
+    schema: str
+    field: str
+    function: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Asked:
-    """A question. request: without the conversation that a continued chat belongs to. earlier: the chat's earlier messages, oldest first. place: where the request has the question. stop, most_tokens: where its
-    text ends. usage: whether the stream ends with the usage. ignored: the names of what was given and has no effect. previous: the response that a response follows, "" for none.
+    """A question. request: without the conversation that a continued chat belongs to. earlier: the chat's earlier
+    messages, oldest first. place: where the request has the question. stop, most_tokens: where its text ends. shape:
+    what the answer is written as; None for its text. kind: what the model's id asks for. generation: what is asked of
+    the model alone, in place of the question; None for a question. marks: whether the text has the marks of citations
+    and the list of its sources. usage: whether the stream ends with the usage. ignored: the names of what was given and
+    has no effect. previous: the response that a response follows, "" for none.
     """
 
     request: AskRequest
@@ -109,48 +165,124 @@ class Asked:
     ignored: Sequence[str] = ()
     background: bool = False
     previous: str = ""
+    kind: Kind = Kind.MARKED
+    marks: bool = False
+    generation: GenerateTextRequest | None = None
+    shape: Shape | None = None
 
 
 @dataclass(slots=True)
 class _Said:
-    """The messages of a request. place: of the last one. ignored: the places of those that no agent reads."""
+    """The messages of a request. place: of the last one. instructions: the texts of `system` and `developer`. ignored:
+    the places of those that no agent reads."""
 
     messages: list[EarlierMessage] = field(default_factory=list[EarlierMessage])
+    instructions: list[str] = field(default_factory=list[str])
     place: str = ""
     ignored: list[str] = field(default_factory=list[str])
 
 
-def of_chat(body: Json, headers: Mapping[str, str], agent: str | None) -> Asked:
-    """The question of a chat completion. agent: the id in the path, before which `model` does not count. Raises InvalidRequest."""
-    given = _body(body)
-    given.model = given.model if agent is None else agent
+def of_chat(body: Json, headers: Mapping[str, str], agent: str | None, *, marks: bool) -> Asked:
+    """The question of a chat completion. agent: the id in the path, before which `model` does not count. marks: whether
+    answers have marks. Raises InvalidRequest."""
+    fields = _body(body)
+    fields.model = fields.model if agent is None else agent
+    kind = kind_of(fields.model)
+    # A program that reads the answer gets it bare.
+    reads = fields.response_format or fields.tools or fields.functions
+    shape = _shape(fields, body)
+    if kind is Kind.CHORES:
+        return _generation(fields, shape)
     return _asked(
-        given,
+        fields,
         headers,
-        _messages("messages", given.messages),
-        usage=bool(given.stream_options.include_usage),
-        stop=[given.stop] if isinstance(given.stop, str) else given.stop,
-        most_tokens=given.max_completion_tokens or given.max_tokens,
+        _messages("messages", fields.messages),
+        usage=bool(fields.stream_options.include_usage),
+        stop=[fields.stop] if isinstance(fields.stop, str) else fields.stop,
+        most_tokens=fields.max_completion_tokens or fields.max_tokens,
+        kind=kind,
+        marks=marks and kind is Kind.MARKED and not reads,
+        shape=shape,
+    )
+
+
+def _shape(fields: _Body, body: Json) -> Shape | None:
+    """The JSON object that a request wants; None for none. Raises InvalidRequest."""
+    choice, form = fields.tool_choice, fields.response_format
+    if choice in ("auto", "none"):
+        if isinstance(form, _Schema):
+            return Shape(dumped(form.json_schema.content), "response_format")
+        return Shape("{}", "response_format") if isinstance(form, _Object) else None
+    functions = {
+        one.function.name: one.function.parameters or {}
+        for one in checked(_Tools, {"tools": body.get("tools")}).tools
+    }
+    name = choice.function.name if isinstance(choice, _Tool) else min(functions, default="")
+    if name not in functions or (choice == "required" and len(functions) > 1):
+        raise wrong("tool_choice", _CHOICE)
+    return Shape(dumped(functions[name]), "tool_choice", name)
+
+
+def _generation(fields: _Body, shape: Shape | None) -> Asked:
+    said = _messages("messages", fields.messages)
+    most = fields.max_completion_tokens or fields.max_tokens or 0
+    request = GenerateTextRequest(
+        agent=agent_of(fields.model),
+        instructions="\n\n".join(filter(None, said.instructions)),
+        messages=said.messages,
+        max_output_tokens=min(most, MOST_TOKENS),
+        json_schema=shape.schema if shape else "",
+    )
+    return Asked(
+        AskRequest(),
+        (),
+        "messages",
+        fields.stream,
+        usage=bool(fields.stream_options.include_usage),
+        stop=[fields.stop] if isinstance(fields.stop, str) else fields.stop,
+        kind=Kind.CHORES,
+        generation=request,
+        shape=shape,
     )
 
 
 def of_response(body: Json, headers: Mapping[str, str]) -> Asked:
     """The question of a response. Raises InvalidRequest."""
-    given = _body(body)
-    text = given.input
+    fields = _body(body)
+    if kind_of(fields.model) is Kind.CHORES:
+        raise wrong("model", f"must be an agent; ask {fields.model} for chat completions")
+    if fields.tool_choice not in ("auto", "none"):
+        raise wrong("tool_choice", _OWN_TOOLS)
+    text = fields.input
     if isinstance(text, str):
         said = _messages("input", [{"role": "user", "content": text}])
         said.place = "input"
     else:
         said = _messages("input", text)
     return _asked(
-        given,
+        fields,
         headers,
         said,
-        most_tokens=given.max_output_tokens,
-        background=given.background,
-        previous=given.previous_response_id,
+        most_tokens=fields.max_output_tokens,
+        background=fields.background,
+        previous=fields.previous_response_id,
     )
+
+
+def kind_of(model: str) -> Kind:
+    """What the id of a model asks for."""
+    return next((kind for kind in Kind if kind and model.endswith(f":{kind}")), Kind.MARKED)
+
+
+def model_of(agent: str, kind: Kind) -> str:
+    """The id of a model. agent: the agent's id, "" if it is not known."""
+    return f"{agent}:{kind}" if agent and kind else agent
+
+
+def agent_of(model: str) -> str:
+    """The agent that the id of a model names, as the contract does."""
+    kind = kind_of(model)
+    return qualified("agents", model.removesuffix(f":{kind}") if kind else model)
 
 
 def checked(kind: type[Checked], body: Json) -> Checked:
@@ -176,32 +308,35 @@ def _body(body: Json) -> _Body:
     return given
 
 
-def _asked(given: _Body, headers: Mapping[str, str], said: _Said, **rest: Any) -> Asked:
-    request = _own(given.responsa)
-    request.agent = qualified("agents", given.model)
+def _asked(fields: _Body, headers: Mapping[str, str], said: _Said, **rest: Any) -> Asked:
+    request = _own(fields.responsa)
+    request.agent = agent_of(fields.model)
     request.text = said.messages.pop().text
-    inner = given.conversation
+    inner = fields.conversation
     place = headers.get("responsa-conversation") or (inner if isinstance(inner, str) else inner.id)
     request.conversation = qualified("conversations", place)
     if (key := headers.get("idempotency-key")) is not None:
         request.request_id = _request_id(key)
     if "x-mcp-mode" in headers or "mcp" in headers:
         request.options.parameters["raw"] = True
-    unused = [name for name in given.model_extra or () if _NAME.fullmatch(name)]
-    request.include_deltas = given.stream or bool(rest.get("stop")) or rest.get("most_tokens") is not None
+    unused = [name for name in fields.model_extra or () if _NAME.fullmatch(name)]
+    whole = rest.get("shape") is not None
+    request.include_deltas = not whole and (
+        fields.stream or bool(rest.get("stop")) or rest.get("most_tokens") is not None
+    )
     return Asked(
-        request, said.messages, said.place, given.stream, ignored=(*said.ignored, *unused)[:16], **rest
+        request, said.messages, said.place, fields.stream, ignored=(*said.ignored, *unused)[:16], **rest
     )
 
 
-def _own(given: Json) -> AskRequest:
+def _own(content: Json) -> AskRequest:
     """The field `responsa`: an AskRequest without what OpenAI's fields say."""
-    if taken := {"text", "agent", "includeDeltas", "include_deltas"} & set(given):
+    if taken := {"text", "agent", "includeDeltas", "include_deltas"} & set(content):
         raise wrong(f"responsa.{min(taken)}", "use messages, model and stream instead")
     try:
-        return json_format.ParseDict(dict(given), AskRequest())
+        return json_format.ParseDict(dict(content), AskRequest())
     except (json_format.ParseError, RecursionError) as error:
-        if found := [*misfits(AskRequest.DESCRIPTOR, given, "responsa.")]:
+        if found := [*misfits(AskRequest.DESCRIPTOR, content, "responsa.")]:
             raise invalid(found) from error
         example = '{"options": {"scope": {"collections": ["collections/handbook"]}}}'
         raise wrong("responsa", f"must be an AskRequest in JSON, e.g. {example}") from error
@@ -217,9 +352,9 @@ def _request_id(key: str) -> str:
         return str(uuid5(_KEYS, key))
 
 
-def _messages(name: str, given: Sequence[object]) -> _Said:
+def _messages(name: str, messages: Sequence[object]) -> _Said:
     said = _Said()
-    for place, one in enumerate(given):
+    for place, one in enumerate(messages):
         where = f"{name}[{place}]"
         if not isinstance(one, dict):
             raise wrong(where, "must be an object with role and content")
@@ -232,6 +367,7 @@ def _messages(name: str, given: Sequence[object]) -> _Said:
         text = _text(f"{where}.content", message.get("content"))
         if role in ("system", "developer"):
             said.ignored.append(where)
+            said.instructions.append(text)
         elif role not in _ROLES:
             raise wrong(f"{where}.role", "must be system, developer, user, assistant or tool")
         elif text:

@@ -3,35 +3,93 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from time import time
+from typing import Final
+from uuid import uuid4
 
-from responsa.chat.v1.turn_pb2 import RefusalReason
-from responsa_server.transports.openai.asking import Asked
+from responsa.chat.v1.chat_service_pb2 import EarlierMessage, GenerateTextRequest, GenerateTextResponse
+from responsa.chat.v1.message_pb2 import Role
+from responsa.chat.v1.turn_pb2 import AnswerOutcome, RefusalReason
+from responsa_server.calls.methods import CHAT
+from responsa_server.transports.openai.asking import MOST_TOKENS, Asked, Shape, model_of
 from responsa_server.transports.openai.exchange import Exchange, Json, dumped
-from responsa_server.transports.openai.following import HEARTBEAT, Reading, annotation
+from responsa_server.transports.openai.following import HEARTBEAT, Reading, annotation, link
+from responsa_server.transports.openai.marking import Marking
+from responsa_server.transports.openai.written import Written
+
+_AS_JSON: Final = (
+    "The assistant has answered the user's question from documents. Write what this answer "
+    "says as JSON. Add nothing that the answer does not say; where it says nothing of a "
+    "value, write null or an empty value."
+)
+_ASK_JSON: Final = "Write your answer as JSON."
 
 
 class Completion:
-    """Sends a chat completion. A refusal is a message like an answer, which `refusal` repeats; its `finish_reason` is `content_filter` if the model declined."""
+    """Sends a chat completion. A refusal is a message like an answer, which `refusal` repeats; its `finish_reason` is
+    `content_filter` if the model declined."""
 
-    def __init__(self, exchange: Exchange, asked: Asked) -> None:
+    def __init__(self, exchange: Exchange, question: Asked) -> None:
         self._exchange = exchange
-        self._asked = asked
+        self._asked = question
         self._head = ""
+        self._marking = Marking() if question.marks else None
         self.over = False
 
     async def show(self, reading: Reading, text: str) -> None:
         self.over = reading.terminal is not None
         if (failure := reading.failure) is not None:
             await self._exchange.fail(failure)
+        elif self.over and not reading.refusal and self._asked.shape is not None:
+            await self._formed(reading, self._asked.shape)
         elif self._asked.stream:
+            text = await self._marked(reading, text)
             lines = "".join(self._lines(reading, text)) or (HEARTBEAT if reading.beats else "")
             await self._exchange.write(lines, ends=self.over)
         elif self.over:
-            await self._exchange.json(self._whole(reading))
+            text = await self._marked(reading, reading.text)
+            await self._exchange.json(self._whole(reading, text))
+
+    async def _formed(self, reading: Reading, shape: Shape) -> None:
+        """Send what the answer says as JSON, which the agent's language model writes."""
+        question, read = self._asked, reading.tokens
+        said = (Role.ROLE_USER, question.request.text), (Role.ROLE_ASSISTANT, reading.text)
+        request = GenerateTextRequest(
+            agent=reading.agent_version,
+            instructions=_AS_JSON,
+            messages=[
+                EarlierMessage(role=role, text=text) for role, text in (*said, (Role.ROLE_USER, _ASK_JSON))
+            ],
+            max_output_tokens=min(question.most_tokens or 0, MOST_TOKENS),
+            json_schema=shape.schema,
+        )
+        found = await _generated(self._exchange, request)
+        found = replace(found, read=found.read + read[0], wrote=found.wrote + read[1])
+        await _send(self._exchange, question, found, self._named(reading, _kind(question)))
+
+    async def _marked(self, reading: Reading, text: str) -> str:
+        """The next part of the text as it is sent: with its marks; after the last part, with what stands below."""
+        marking, written = self._marking, reading.written
+        if marking is None:
+            return text
+        marked = await marking.part(written.text, written.sent - len(text), written.sent, reading.known())
+        if not self.over or reading.refusal:
+            return marked
+        address = partial(link, page=self._exchange.page)
+        return marked + marking.below(reading.text, reading.cited(), address, reading.why)
+
+    def _annotations(self, reading: Reading) -> Sequence[Json]:
+        text, page = reading.written.text, self._exchange.page
+        return [
+            {"type": "url_citation", "url_citation": annotation(one, text, page, self._marking)}
+            for one in reading.cited()
+        ]
 
     def _lines(self, reading: Reading, text: str) -> Iterator[str]:
         if not self._head:
-            self._head = dumped(_head(reading, "chat.completion.chunk"))[:-1]
+            self._head = dumped(self._named(reading, "chat.completion.chunk"))[:-1]
             yield self._chunk({"role": "assistant", "content": ""})
         if text:
             yield self._chunk({"content": text})
@@ -40,26 +98,99 @@ class Completion:
         if refusal := reading.refusal:
             # What was sent of an answer cannot be taken back.
             yield self._chunk({**({} if reading.written.sent else {"content": refusal}), "refusal": refusal})
-        if annotations := _annotations(reading, self._exchange):
+        if annotations := self._annotations(reading):
             yield self._chunk({"annotations": annotations})
         yield self._chunk({}, _finish(reading))
-        if self._asked.usage:
-            yield f'data: {self._head},"choices":[],"usage":{dumped(_usage(reading))}}}\n\n'
-        yield "data: [DONE]\n\n"
+        yield _end(self._head, _used(*reading.tokens) if self._asked.usage else None)
+
+    def _named(self, reading: Reading, kind: str) -> Json:
+        model = model_of(reading.agent, self._asked.kind)
+        return _head(reading.id, kind, model, reading.begun, reading.agent_version)
 
     def _chunk(self, delta: Json, finish: str | None = None) -> str:
-        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
-        return f'data: {self._head},"choices":[{dumped(choice)}]}}\n\n'
+        return _chunk(self._head, delta, finish)
 
-    def _whole(self, reading: Reading) -> Json:
+    def _whole(self, reading: Reading, text: str) -> Json:
         message = {
             "role": "assistant",
-            "content": reading.refusal or reading.text,
+            "content": reading.refusal or text,
             "refusal": reading.refusal or None,
-            "annotations": _annotations(reading, self._exchange),
+            "annotations": self._annotations(reading),
         }
-        choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": _finish(reading)}
-        return {**_head(reading, "chat.completion"), "choices": [choice], "usage": _usage(reading)}
+        return _whole(
+            self._named(reading, "chat.completion"), message, _finish(reading), _used(*reading.tokens)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Generated:
+    """What a language model alone has written. read, wrote: tokens. version: the agent's."""
+
+    text: str
+    limited: bool
+    read: int
+    wrote: int
+    version: str
+
+
+async def generate(exchange: Exchange, question: Asked, generation: GenerateTextRequest) -> None:
+    """Send what the agent's language model alone writes. Raises ResponsaError."""
+    if question.shape is not None:
+        exchange.fields["json_schema"] = question.shape.field
+    found = await _generated(exchange, generation, question.stop)
+    model = model_of(found.version.split("/")[1], question.kind)
+    await _send(
+        exchange, question, found, _head(uuid4().hex, _kind(question), model, int(time()), found.version)
+    )
+
+
+async def _generated(
+    exchange: Exchange, request: GenerateTextRequest, stop: Sequence[str] = ()
+) -> _Generated:
+    response = await exchange.answer(CHAT + "GenerateText", request, GenerateTextResponse)
+    written = Written(stop)
+    written.add(response.text)
+    text = written.take(whole=True)
+    limited = response.outcome == AnswerOutcome.ANSWER_OUTCOME_OUTPUT_LIMIT and not written.cut
+    usage = response.usage
+    return _Generated(text, limited, usage.input_tokens, usage.output_tokens, response.agent_version)
+
+
+async def _send(exchange: Exchange, question: Asked, generated: _Generated, head: Json) -> None:
+    """Send a whole text, in a stream as one piece."""
+    message: dict[str, object] = {"role": "assistant", "content": generated.text}
+    finish = "stop"
+    if question.shape is not None and question.shape.function:
+        finish, function = "tool_calls", {"name": question.shape.function, "arguments": generated.text}
+        call = {"index": 0, "id": f"call_{uuid4().hex}", "type": "function", "function": function}
+        message |= {"content": None, "tool_calls": [call]}
+    finish = "length" if generated.limited else finish
+    usage = _used(generated.read, generated.wrote)
+    if not question.stream:
+        await exchange.json(_whole(head, {**message, "refusal": None, "annotations": []}, finish, usage))
+        return
+    begun = dumped(head)[:-1]
+    lines = _chunk(begun, message) + _chunk(begun, {}, finish)
+    await exchange.write(lines + _end(begun, usage if question.usage else None), ends=True)
+
+
+def _kind(question: Asked) -> str:
+    return "chat.completion.chunk" if question.stream else "chat.completion"
+
+
+def _chunk(head: str, delta: Json, finish: str | None = None) -> str:
+    choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
+    return f'data: {head},"choices":[{dumped(choice)}]}}\n\n'
+
+
+def _end(head: str, usage: Json | None) -> str:
+    asked = f'data: {head},"choices":[],"usage":{dumped(usage)}}}\n\n' if usage else ""
+    return f"{asked}data: [DONE]\n\n"
+
+
+def _whole(head: Json, message: Json, finish: str, usage: Json) -> Json:
+    choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": finish}
+    return {**head, "choices": [choice], "usage": usage}
 
 
 def _finish(reading: Reading) -> str:
@@ -69,23 +200,16 @@ def _finish(reading: Reading) -> str:
     return reading.cut or "stop"
 
 
-def _head(reading: Reading, kind: str) -> Json:
+def _head(reply: str, kind: str, model: str, begun: int, version: str) -> Json:
+    """What each object of a chat completion begins with."""
     return {
-        "id": f"chatcmpl-{reading.id}",
+        "id": f"chatcmpl-{reply}",
         "object": kind,
-        "created": reading.begun,
-        "model": reading.agent,
-        "system_fingerprint": reading.agent_version,
+        "created": begun,
+        "model": model,
+        "system_fingerprint": version,
     }
 
 
-def _annotations(reading: Reading, exchange: Exchange) -> Sequence[Json]:
-    return [
-        {"type": "url_citation", "url_citation": annotation(one, reading.written.text, exchange.base)}
-        for one in reading.cited()
-    ]
-
-
-def _usage(reading: Reading) -> Json:
-    read, wrote = reading.tokens
+def _used(read: int, wrote: int) -> Json:
     return {"prompt_tokens": read, "completion_tokens": wrote, "total_tokens": read + wrote}

@@ -1,4 +1,5 @@
-"""One HTTP request of OpenAI's API: its body, its calls of the contract, and its response. Errors have the shape `{"message", "type", "param", "code"}`; the `code` is the reason of the contract's error."""
+"""One HTTP request of OpenAI's API: its body, its calls of the contract, and its response. Errors have the shape
+`{"message", "type", "param", "code"}`; the `code` is the reason of the contract's error."""
 
 from __future__ import annotations
 
@@ -20,7 +21,9 @@ from responsa_server.calls.chain import Calls
 from responsa_server.calls.http import SAFE, json_body, json_object
 from responsa_server.calls.interceptors.access import metadata_of_headers
 from responsa_server.calls.violations import renamed, within
+from responsa_server.domain.addresses import own_address
 from responsa_server.domain.errors import FieldViolation, Reason, ResponsaError
+from responsa_server.transports.openai.settings import OpenAiSettings
 
 MAX_BODY: Final = 1_048_576
 """The largest body, in bytes: clients send a chat's earlier messages again with each question."""
@@ -46,10 +49,22 @@ def error_of(error: ResponsaError) -> Json:
 
 
 class Exchange:
-    """Serves one request. The body is read when a call asks for its message, so after the credential was checked: strangers cannot send a MiB each."""
+    """Serves one request. The body is read when a call asks for its message, so after the credential was checked:
+    strangers cannot send a MiB each."""
 
-    def __init__(self, calls: Calls, request: Request, send: Send, fields: Mapping[str, str]) -> None:
-        """fields: the names of fields in this API by those of the contract."""
+    def __init__(
+        self,
+        calls: Calls,
+        request: Request,
+        send: Send,
+        fields: Mapping[str, str],
+        settings: OpenAiSettings,
+        page: str = "",
+    ) -> None:
+        """fields: the names of fields in this API by those of the contract. page: the address of the page, "" for that
+        of this server as clients call it."""
+        self.settings = settings
+        self._page = page
         self.calls = calls
         self.request = request
         self._send = send
@@ -61,10 +76,10 @@ class Exchange:
         """Makes the last event of a stream that cannot go on."""
 
     @property
-    def base(self) -> str:
-        """The address of this server, as the client called it."""
+    def page(self) -> str:
+        """The address of the page: that of the settings, or else this server's as the client called it. Without a slash at the end."""
         headers = self.request.headers
-        return f"{headers.get('x-forwarded-proto', 'http')}://{headers.get('host', '')}"
+        return own_address(headers.get("host", ""), self._page, headers.get("x-forwarded-proto", "http"))
 
     def call(self, method: str) -> Call:
         """A call of this request's caller. All have one id."""
@@ -121,9 +136,9 @@ class Exchange:
 
     async def fail(self, error: ResponsaError) -> None:
         """Send an error in the names of this API, as the response or as the last event of the stream."""
-        told = error_of(renamed(self._explained(error), within(self.fields)))
+        reported = error_of(renamed(self._explained(error), within(self.fields)))
         if self.begun:
-            await self.write(self.last_event(told), ends=True)
+            await self.write(self.last_event(reported), ends=True)
             return
         code = status.http_status(status.of(error))
         # OpenAI's clients would repeat each 409 and 429.
@@ -131,4 +146,4 @@ class Exchange:
             self.headers["retry-after"] = wait
         elif code in (409, 429):
             self.headers["x-should-retry"] = "false"
-        await self.json({"error": told}, code)
+        await self.json({"error": reported}, code)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, Protocol
 from urllib.parse import quote
 
@@ -13,23 +13,28 @@ from responsa.chat.v1 import chat_service_pb2 as chat
 from responsa.chat.v1.citation_pb2 import Citation
 from responsa.chat.v1.turn_pb2 import AnswerOutcome, Turn, TurnEvent
 from responsa_server.calls import status
-from responsa_server.calls.call import Complete, Read, disconnected
+from responsa_server.calls.call import Complete, Read, abandon, disconnected
+from responsa_server.calls.convert.cited import web_address, why
 from responsa_server.calls.methods import CHAT
 from responsa_server.domain.errors import AlreadyExists, Cancelled, Reason, ResponsaError
 from responsa_server.transports.openai.asking import Asked
+from responsa_server.transports.openai.conversations import limited, placed
 from responsa_server.transports.openai.exchange import Exchange, Json
-from responsa_server.transports.openai.places import placed
+from responsa_server.transports.openai.marking import Marking, confirmed
 from responsa_server.transports.openai.written import Written, restarted
 
 HEARTBEAT: Final = ": heartbeat\n\n"
+_OF_TEXT: Final = ("delta", "citation", "heartbeat", "reconnect")
 
 
 class Reading:
-    """What the frames of a turn have said so far. terminal: the turn's last event, None before it. begun: the time of the turn, in seconds since 1970. beats: whether the last frame is a heartbeat."""
+    """What the frames of a turn have said so far. terminal: the turn's last event, None before it. begun: the time of
+    the turn, in seconds since 1970. previous: the id of the turn that its response follows, "" for none. beats: whether
+    the last frame is a heartbeat."""
 
     def __init__(self, written: Written) -> None:
         self.written = written
-        self.turn = self.conversation = self.agent_version = ""
+        self.turn = self.conversation = self.agent_version = self.previous = ""
         self.begun = self.seq = 0
         self.citations: list[tuple[int, Citation]] = []
         self.terminal: TurnEvent | None = None
@@ -63,6 +68,11 @@ class Reading:
         return "" if self.terminal is None else self.terminal.refused.message
 
     @property
+    def why(self) -> str:
+        """Why the answer shows passages, in one line; "" if it does not."""
+        return "" if self.terminal is None else why(self.terminal.answer)
+
+    @property
     def failure(self) -> ResponsaError | None:
         """The error of a turn that failed or was cancelled."""
         kind = None if self.terminal is None else self.terminal.WhichOneof("event")
@@ -88,6 +98,8 @@ class Reading:
         self.beats = False
         for event in frame.events:
             self._take(event)
+            if event.WhichOneof("event") not in _OF_TEXT:
+                self.written.settle()
         self.seq = frame.through_seq
 
     def _take(self, event: TurnEvent) -> None:
@@ -128,7 +140,11 @@ class Reading:
     def cited(self) -> Sequence[Citation]:
         """The citations of what was sent. Those without a state are none here, because a client takes an annotation for checked."""
         most = len(self.text.encode())
-        return [one for _, one in self.citations if one.answer_range.end <= most and one.state]
+        return [one for one in self.known() if one.answer_range.end <= most]
+
+    def known(self) -> Sequence[Citation]:
+        """The citations so far, also of text that was not sent, without those that have no state."""
+        return confirmed([one for _, one in self.citations])
 
 
 class Output(Protocol):
@@ -139,6 +155,10 @@ class Output(Protocol):
     async def show(self, reading: Reading, text: str) -> None:
         """Send what has come. text: the next part of the answer; "" for a heartbeat and for events that say nothing here."""
         ...
+
+
+async def _never(_: Asked) -> bool:
+    return False
 
 
 class Followed:
@@ -152,19 +172,31 @@ class Followed:
         self._hold_until = 0
         self._attaches = False
 
-    async def ask(self, parse: Callable[[Json], Asked], make: Callable[[Asked], Output]) -> None:
-        """Ask the question in the body. A request with the key of an earlier one attaches to its turn. make: makes the output. Raises ResponsaError."""
+    async def ask(
+        self,
+        parse: Callable[[Json], Asked],
+        make: Callable[[Asked], Output],
+        instead: Callable[[Asked], Awaitable[bool]] = _never,
+    ) -> None:
+        """Ask the question in the body. A request with the key of an earlier one attaches to its turn. make: makes the
+        output. instead: answers a request that asks no question, and returns whether it has. Raises ResponsaError."""
         request = chat.AskRequest()
 
         async def read() -> bytes | None:
-            asked = parse(await self._exchange.body())
-            self._exchange.fields["text"] = asked.place
-            request.CopyFrom(await placed(self._exchange, asked))
+            question = parse(await self._exchange.body())
+            if await instead(question):
+                # Only the body says that it asks no question, and it is read within the call that asks one, which therefore ends here.
+                await abandon()
+            self._exchange.fields["text"] = question.place
+            most = await limited(self._exchange, question)
+            request.CopyFrom(await placed(self._exchange, question))
             # Without deltas, the frames may not reach the place up to which text is held back.
             attaches = bool(request.request_id) and request.include_deltas
-            self._begin(Written(asked.stop, asked.most_tokens), make(asked), attaches)
-            if asked.ignored:
-                self._exchange.headers["x-responsa-ignored"] = ", ".join(asked.ignored)
+            written = Written(() if question.shape else question.stop, most, holds=question.marks)
+            self._begin(written, make(question), attaches)
+            self._reading.previous = question.previous.removeprefix("resp_")
+            if question.ignored:
+                self._exchange.headers["x-responsa-ignored"] = ", ".join(question.ignored)
             return request.SerializeToString()
 
         try:
@@ -175,9 +207,11 @@ class Followed:
                 raise
             await self._resume(turn)
 
-    async def resume(self, turn: Turn, written: Written, output: Output) -> None:
-        """Follow a turn. written: knows how much of the text the client has. Raises ResponsaError."""
+    async def resume(self, turn: Turn, written: Written, output: Output, previous: str) -> None:
+        """Follow a turn. written: knows how much of the text the client has. previous: the id of the turn before it.
+        Raises ResponsaError."""
         self._begin(written, output, attaches=False)
+        self._reading.previous = previous
         await self._resume(turn)
 
     async def _resume(self, turn: Turn) -> None:
@@ -189,17 +223,18 @@ class Followed:
         self._reading, self._output, self._attaches = Reading(written), output, attaches
         self._arrived.set()
 
-    async def _earlier(self, error: AlreadyExists, asked: chat.AskRequest) -> Turn | None:
-        """The turn of an earlier request with the same key and the same question: since then, its conversation has gone on, so the question seems to continue another one."""
+    async def _earlier(self, error: AlreadyExists, request: chat.AskRequest) -> Turn | None:
+        """The turn of an earlier request with the same key and the same question: since then, its conversation has gone
+        on, so the question seems to continue another one."""
         name = error.metadata.get("resource_name", "")
         differs = error.metadata.get("difference")
         if error.reason is not Reason.REQUEST_ID_REUSED or differs not in ("conversation", "options.history"):
             return None
         turn = await self._get(name)
         same = (
-            turn.text == asked.text
-            and f"{turn.agent_version}/".startswith(f"{asked.agent}/" if asked.agent else "")
-            and turn.parameters == asked.options.parameters
+            turn.text == request.text
+            and f"{turn.agent_version}/".startswith(f"{request.agent}/" if request.agent else "")
+            and turn.parameters == request.options.parameters
         )
         return turn if same else None
 
@@ -251,16 +286,26 @@ class Followed:
         return await self._exchange.answer(CHAT + "GetTurn", chat.GetTurnRequest(name=turn), Turn)
 
 
-def annotation(citation: Citation, text: str, base: str) -> Json:
-    """A citation as `url_citation`. text: the answer. base: the server's own address. The range is in characters, its end exclusive."""
+def annotation(citation: Citation, text: str, page: str, marking: Marking | None = None) -> Json:
+    """A citation as `url_citation`. text: the answer. page: the address of the page. marking: has put marks into the
+    answer. The range is in characters of what was sent, its end exclusive."""
     data, cited = text.encode(), citation.answer_range
-    url = citation.uri
-    if not url.startswith(("https://", "http://")) and citation.document_version:
-        url = f"{base}/v1/{quote(citation.document_version)}/original"
+    start, end = len(data[: cited.start].decode()), len(data[: cited.end].decode())
+    if marking is not None:
+        start, end = marking.place(start), marking.place(end, ends=True)
     return {
         "title": citation.title,
-        "url": url,
-        "start_index": len(data[: cited.start].decode()),
-        "end_index": len(data[: cited.end].decode()),
+        "url": link(citation, page) or citation.uri,
+        "start_index": start,
+        "end_index": end,
         "quote": citation.quote,
     }
+
+
+def link(citation: Citation, page: str) -> str:
+    """Where a person finds the source: its own address on the web, or the document on the page, which asks strangers to
+    sign in; "" for a source that a tool made. page: the address of the page."""
+    if (address := web_address(citation.uri)) or not citation.document_version:
+        return address
+    place = f"?page={citation.page}" if citation.page else ""
+    return f"{page}/#/{quote(citation.document_version)}{place}"

@@ -1,4 +1,5 @@
-"""Responses: `POST /v1/responses`, and a response that is stored, runs in the background, is followed from a place in its stream, or is cancelled."""
+"""Responses: `POST /v1/responses`, and a response that is stored, runs in the background, is followed from a place in
+its stream, or is cancelled."""
 
 from __future__ import annotations
 
@@ -13,7 +14,8 @@ from responsa_server.transports.openai.following import HEARTBEAT, Reading, anno
 from responsa_server.transports.openai.written import Written
 
 FIRST: Final = 3
-"""The sequence number before the first character of the text. The number of an event with text is this number and the number of characters sent so far, so a number says exactly what a client has."""
+"""The sequence number before the first character of the text. The number of an event with text is this number and the
+number of characters sent so far, so a number says exactly what a client has."""
 
 
 class ResponseOutput:
@@ -90,10 +92,11 @@ def _ending(whole: Json, place: Json, *, sent: bool) -> Iterator[tuple[str, Json
     yield f"response.{kind}", {"response": whole}
 
 
-def of_turn(turn: Turn, exchange: Exchange) -> Json:
-    """A stored response."""
+def of_turn(turn: Turn, exchange: Exchange, previous: str) -> Json:
+    """A stored response. previous: the id of the turn before its own."""
     reading = Reading(Written())
     reading.of(turn)
+    reading.previous = previous
     if not turn.HasField("terminal_event"):
         state = "in_progress" if turn.state == TurnState.TURN_STATE_RUNNING else "queued"
         return _response(reading, state)
@@ -114,7 +117,7 @@ def of_reading(reading: Reading, exchange: Exchange) -> Json:
             response |= {"error": {"code": told["code"], "message": told["message"]}}
         return response
     text = reading.text
-    marks = [{"type": "url_citation", **annotation(one, text, exchange.base)} for one in reading.cited()]
+    marks = [{"type": "url_citation", **annotation(one, text, exchange.page)} for one in reading.cited()]
     content = _refusal(reading.refusal) if kind == "refused" else _text(text, marks)
     state = "incomplete" if reading.cut else "completed"
     read, wrote = reading.tokens
@@ -139,6 +142,7 @@ def _response(reading: Reading, state: str) -> dict[str, object]:
         "created_at": reading.begun,
         "status": state,
         "background": True,
+        "previous_response_id": f"resp_{reading.previous}" if reading.previous else None,
         "conversation": {"id": reading.conversation} if reading.conversation else None,
         "metadata": {},
         "model": reading.agent,

@@ -1,17 +1,18 @@
-"""The paths of OpenAI's API. Each leads to a call of the contract, whose row in the table of authorisation and whose limits therefore hold for it."""
+"""The paths of OpenAI's API. Each leads to a call of the contract, whose row in the table of authorisation and whose
+limits therefore hold for it."""
 
 from __future__ import annotations
 
 from array import array
 from base64 import b64encode
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Annotated, Final, Literal
 
 from pydantic import Field
 from starlette.requests import Request
-from starlette.routing import BaseRoute, Route
+from starlette.routing import BaseRoute, Match, Route
 from starlette.types import Receive, Scope, Send
 
 from responsa.chat.v1 import chat_service_pb2 as chat
@@ -20,23 +21,27 @@ from responsa.chat.v1.turn_pb2 import Turn, TurnState
 from responsa.knowledge.v1 import knowledge_service_pb2 as knowledge
 from responsa_server.calls import status
 from responsa_server.calls.chain import Calls
-from responsa_server.calls.json_types import qualified
 from responsa_server.calls.methods import CHAT
 from responsa_server.domain.errors import ResponsaError
 from responsa_server.transports.openai.asking import (
     Asked,
     Fields,
+    Kind,
     Words,
+    agent_of,
     checked,
+    kind_of,
+    model_of,
     of_chat,
     of_response,
     wrong,
 )
-from responsa_server.transports.openai.completions import Completion
+from responsa_server.transports.openai.completions import Completion, generate
+from responsa_server.transports.openai.conversations import agents, before, turn_of
 from responsa_server.transports.openai.exchange import Exchange, Json
 from responsa_server.transports.openai.following import Followed
-from responsa_server.transports.openai.places import turn_of
 from responsa_server.transports.openai.responses import FIRST, ResponseOutput, of_turn
+from responsa_server.transports.openai.settings import OpenAiSettings
 from responsa_server.transports.openai.written import Written
 
 _EMBED: Final = "/responsa.knowledge.v1.KnowledgeService/EmbedTexts"
@@ -54,43 +59,49 @@ _OF_CHAT: Final = {
     **_OF_ALL,
     "options.history": "messages",
     "conversation": "responsa-conversation",
+    **dict.fromkeys(("options.max_output_tokens", "max_output_tokens"), "max_tokens"),
 }
 _OF_RESPONSES: Final = {
     **_OF_CHAT,
     "options.history": "input",
+    "options.max_output_tokens": "max_output_tokens",
     "turn": "previous_response_id",
 }
 _OF_RESPONSE: Final = {"turn": "response_id"}
-_NOT_SERVED: Final = (
-    "assistants",
-    "audio",
-    "batches",
-    "chat",
-    "completions",
-    "containers",
-    "evals",
-    "files",
-    "fine_tuning",
-    "images",
-    "moderations",
-    "realtime",
-    "responses",
-    "threads",
-    "vector_stores",
-    "videos",
-)
-"""The first segments of paths that OpenAI's clients know and that are not served."""
+_ASK: Final = "send messages to /v1/chat/completions"
+_RESPOND: Final = "send the question to /v1/responses"
+_NOT_SERVED: Final[Mapping[str, str]] = {
+    **dict.fromkeys(("audio", "batches", "containers", "evals", "files", "fine_tuning", "images"), ""),
+    **dict.fromkeys(("moderations", "realtime", "responses", "vector_stores", "videos"), ""),
+    **dict.fromkeys(("chat", "completions"), _ASK),
+    **dict.fromkeys(("assistants", "threads"), _RESPOND),
+}
+"""The first segments of paths that OpenAI's clients know and that are not served, and what to do instead."""
+_TAKEN: Final[Mapping[str, str]] = {
+    "conversations": "ask without a conversation; the response names the one that it begins",
+    "uploads": "upload documents as Responsa's own API does",
+}
+"""The same for paths that are the contract's, and that OpenAI's clients take for theirs."""
+_CLIENT: Final = b"x-stainless-lang"
+"""A header that OpenAI's clients send."""
 
 
 async def _complete(exchange: Exchange) -> None:
     agent = exchange.request.path_params.get("agent")
-    parse = partial(of_chat, headers=exchange.request.headers, agent=agent)
-    await Followed(exchange).ask(parse, partial(Completion, exchange))
+    marks = exchange.settings.sources_in_text
+    parse = partial(of_chat, headers=exchange.request.headers, agent=agent, marks=marks)
+
+    async def generated(question: Asked) -> bool:
+        if question.generation is not None:
+            await generate(exchange, question, question.generation)
+        return question.generation is not None
+
+    await Followed(exchange).ask(parse, partial(Completion, exchange), generated)
 
 
 async def _respond(exchange: Exchange) -> None:
-    def output(asked: Asked) -> ResponseOutput:
-        return ResponseOutput(exchange, stream=asked.stream, background=asked.background)
+    def output(question: Asked) -> ResponseOutput:
+        return ResponseOutput(exchange, stream=question.stream, background=question.background)
 
     await Followed(exchange).ask(partial(of_response, headers=exchange.request.headers), output)
 
@@ -99,24 +110,25 @@ async def _response(exchange: Exchange) -> None:
     query = exchange.request.query_params
     turn = await _stored(exchange, "GetTurn", chat.GetTurnRequest)
     if query.get("stream", "false").lower() != "true":
-        await exchange.json(of_turn(turn, exchange))
+        await exchange.json(of_turn(turn, exchange, await before(exchange, turn)))
         return
     text = query.get("starting_after", "-1")
     if not text.removeprefix("-").isdecimal() or len(text) > 9:
         raise wrong("starting_after", "must be the sequence_number of an event")
     after = max(-1, int(text))
     output = ResponseOutput(exchange, stream=True, after=after, background=True)
-    await Followed(exchange).resume(turn, Written(sent=max(0, after - FIRST)), output)
+    previous = await before(exchange, turn)
+    await Followed(exchange).resume(turn, Written(sent=max(0, after - FIRST)), output, previous)
 
 
 async def _cancel(exchange: Exchange) -> None:
-    found = await _stored(exchange, "CancelTurn", chat.CancelTurnRequest)
-    if not found.text:
+    turn = await _stored(exchange, "CancelTurn", chat.CancelTurnRequest)
+    if not turn.text:
         # An administrator may end the turn of another user, and may not read it.
-        if found.state != TurnState.TURN_STATE_CANCELLED:
+        if turn.state != TurnState.TURN_STATE_CANCELLED:
             await _stored(exchange, "GetTurn", chat.GetTurnRequest)
-        found = Turn(name=found.name, terminal_event=found.terminal_event)
-    await exchange.json(of_turn(found, exchange))
+        turn = Turn(name=turn.name, terminal_event=turn.terminal_event)
+    await exchange.json(of_turn(turn, exchange, await before(exchange, turn)))
 
 
 async def _stored(
@@ -132,29 +144,23 @@ async def _stored(
 
 
 async def _models(exchange: Exchange) -> None:
-    found: list[Agent] = []
-    wanted = chat.ListAgentsRequest(page_size=200)
-    while True:
-        page = await exchange.answer(CHAT + "ListAgents", wanted, chat.ListAgentsResponse)
-        found += page.agents
-        if not page.next_page_token:
-            break
-        wanted.page_token = page.next_page_token
-    await exchange.json({"object": "list", "data": [_model(agent) for agent in found]})
+    found = await agents(exchange)
+    await exchange.json({"object": "list", "data": [_model(agent, kind) for agent in found for kind in Kind]})
 
 
 async def _one_model(exchange: Exchange) -> None:
-    wanted = chat.GetAgentRequest(name=qualified("agents", exchange.request.path_params["model"]))
-    await exchange.json(_model(await exchange.answer(CHAT + "GetAgent", wanted, Agent)))
+    model = exchange.request.path_params["model"]
+    wanted = chat.GetAgentRequest(name=agent_of(model))
+    await exchange.json(_model(await exchange.answer(CHAT + "GetAgent", wanted, Agent), kind_of(model)))
 
 
-def _model(agent: Agent) -> Json:
+def _model(agent: Agent, kind: Kind) -> Json:
     return {
-        "id": agent.name.removeprefix("agents/"),
+        "id": model_of(agent.name.removeprefix("agents/"), kind),
         "object": "model",
         "created": 0,
         "owned_by": "responsa",
-        "name": agent.display_name,
+        "name": f"{agent.display_name} ({kind})" if kind else agent.display_name,
         "description": agent.description,
     }
 
@@ -166,29 +172,32 @@ class _Texts(Fields):
     input: Words | Annotated[list[Words], Field(min_length=1, max_length=2048)] = Field(
         [],
         validate_default=True,
-        description="must be a text or 1 to 2048 texts, none of them empty, and not tokens: with LangChain, set check_embedding_ctx_length=False",
+        description=(
+            "must be a text or 1 to 2048 texts, none of them empty, and not tokens: with LangChain, "
+            "set check_embedding_ctx_length=False"
+        ),
     )
     dimensions: int | None = Field(None, description="must be a whole number")
     encoding_format: Literal["float", "base64"] = Field("float", description="must be float or base64")
 
 
 async def _embed(exchange: Exchange) -> None:
-    given = _Texts.model_construct()
+    fields = _Texts.model_construct()
     parts: list[knowledge.EmbedTextsRequest] = []
 
     async def first() -> bytes | None:
-        nonlocal given
-        given = checked(_Texts, await exchange.body())
-        parts.extend(_parts([given.input] if isinstance(given.input, str) else given.input, given.model))
+        nonlocal fields
+        fields = checked(_Texts, await exchange.body())
+        parts.extend(_parts([fields.input] if isinstance(fields.input, str) else fields.input, fields.model))
         return parts[0].SerializeToString()
 
-    found = [await exchange.answer(_EMBED, first, knowledge.EmbedTextsResponse)]
-    found += [await exchange.answer(_EMBED, part, knowledge.EmbedTextsResponse) for part in parts[1:]]
-    vectors = [vector.values for one in found for vector in one.vectors]
-    if given.dimensions not in (None, len(vectors[0])):
+    responses = [await exchange.answer(_EMBED, first, knowledge.EmbedTextsResponse)]
+    responses += [await exchange.answer(_EMBED, part, knowledge.EmbedTextsResponse) for part in parts[1:]]
+    vectors = [vector.values for one in responses for vector in one.vectors]
+    if fields.dimensions not in (None, len(vectors[0])):
         raise wrong("dimensions", f"must be {len(vectors[0])}, as the model's vectors, or be left out")
-    coded = given.encoding_format == "base64"
-    tokens = sum(one.tokens for one in found)
+    coded = fields.encoding_format == "base64"
+    tokens = sum(one.tokens for one in responses)
     data = [
         {
             "object": "embedding",
@@ -198,7 +207,7 @@ async def _embed(exchange: Exchange) -> None:
         for place, vector in enumerate(vectors)
     ]
     usage = {"prompt_tokens": tokens, "total_tokens": tokens}
-    await exchange.json({"object": "list", "model": found[0].embedding, "data": data, "usage": usage})
+    await exchange.json({"object": "list", "model": responses[0].embedding, "data": data, "usage": usage})
 
 
 def _parts(texts: Sequence[str], model: str) -> Iterator[knowledge.EmbedTextsRequest]:
@@ -238,27 +247,54 @@ ROWS: Final[Sequence[Row]] = (
 )
 
 
-def openai_routes(calls: Calls) -> Iterator[BaseRoute]:
-    """The routes of all rows, and of what is not served."""
-    yield from (Route(row.path, _Path(calls, row)) for row in ROWS)
-    yield from (Route(f"/v1/{name}{{rest:path}}", _Path(calls, None)) for name in _NOT_SERVED)
+def openai_routes(calls: Calls, settings: OpenAiSettings, page: str = "") -> Iterator[BaseRoute]:
+    """The routes of all rows, and of what is not served. page: see `Exchange`."""
+    path = partial(_Path, partial(Exchange, calls, settings=settings, page=page), calls)
+    yield from (Route(row.path, path(row)) for row in ROWS)
+    for name, instead in _NOT_SERVED.items():
+        yield Route(f"/v1/{name}{{rest:path}}", path(None, _refusal(name, instead)))
+
+
+def taken_routes(calls: Calls, settings: OpenAiSettings) -> Iterator[BaseRoute]:
+    """The routes of the contract's paths, for OpenAI's clients alone: an answer of another API would look to them like
+    one of theirs. They come before the contract's."""
+    exchange = partial(Exchange, calls, settings=settings)
+    for name, instead in _TAKEN.items():
+        yield _OfClient(f"/v1/{name}{{rest:path}}", _Path(exchange, calls, None, _refusal(name, instead)))
+
+
+def _refusal(name: str, instead: str) -> str:
+    return f"/v1/{name} is not served; {instead}." if instead else ""
+
+
+class _OfClient(Route):
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        if scope["type"] != "http" or all(name != _CLIENT for name, _ in scope["headers"]):
+            return Match.NONE, {}
+        return super().matches(scope)
 
 
 class _Path:
     """Serves a path. As an object, it gets the requests of all methods from Starlette, and so answers each in this API's shape."""
 
-    def __init__(self, calls: Calls, row: Row | None) -> None:
-        """row: None for a path that is not served."""
+    def __init__(
+        self, exchange: Callable[..., Exchange], calls: Calls, row: Row | None, refusal: str = ""
+    ) -> None:
+        """exchange: makes the exchange of a request. row: None for a path that is not served. refusal: its message
+        then; "" for the usual one."""
+        self._exchange = exchange
         self._calls = calls
         self._row = row
+        self._refusal = refusal
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         row = self._row
-        exchange = Exchange(self._calls, Request(scope, receive), send, {} if row is None else row.fields)
+        exchange = self._exchange(Request(scope, receive), send, {} if row is None else row.fields)
         try:
             if row is None or scope["method"] != row.method:
-                raise status.no_route()
+                error = status.no_route()
+                raise replace(error, message=self._refusal) if self._refusal else error
             await row.handler(exchange)
         except ResponsaError as error:
             await exchange.fail(error)

@@ -12,17 +12,31 @@ from responsa_server.domain.errors import Reason, Unavailable
 class Written:
     """Takes the pieces of an answer and gives out what may be sent.
 
-    A model that fails in the middle of an answer loses its unfinished sentence, which the next model writes anew, so only whole sentences are given out until the answer has ended. If more is
-    withdrawn than that, as when a worker is lost, nothing is given out until the new text has reached the end of the old one; `take` raises if the new text differs from what was sent.
+    A model that fails in the middle of an answer loses its unfinished sentence, which the next model writes anew, so
+    only whole sentences are given out until the answer has ended. If more is withdrawn than that, as when a worker is
+    lost, nothing is given out until the new text has reached the end of the old one; `take` raises if the new text
+    differs from what was sent.
 
-    sent: how many characters the client has. longest: the most characters that the text has had. cut: "stop" if the text ended before a stop sequence, "length" if it reached the limit, "" otherwise.
+    holds: whether the newest piece is given out only after something has followed it, such as the citations of its
+    sentences. sent: how many characters the client has. longest: the most characters that the text has had. cut: "stop"
+    if the text ended before a stop sequence, "length" if it reached the limit, "" otherwise.
     """
 
-    def __init__(self, stop: Sequence[str] = (), most_tokens: int | None = None, sent: int = 0) -> None:
-        """stop: the sequences before which the text ends. most_tokens: the limit of the text. sent: how many characters the client has from an earlier stream."""
+    def __init__(
+        self,
+        stop: Sequence[str] = (),
+        most_tokens: int | None = None,
+        sent: int = 0,
+        *,
+        holds: bool = False,
+    ) -> None:
+        """stop: the sequences before which the text ends. most_tokens: the limit of the text. sent: how many characters
+        the client has from an earlier stream."""
         self._stop = stop
         self._most = None if most_tokens is None else most_tokens * BYTES_A_TOKEN
         self._owed = ""
+        self._holds = holds
+        self._held = 0
         self.text = ""
         self.sent = sent
         self.longest = 0
@@ -30,8 +44,13 @@ class Written:
 
     def add(self, piece: str) -> None:
         """Add the next piece of the text."""
+        self._held = len(piece) if self._holds else 0
         self.text += piece
         self.longest = max(self.longest, len(self.text))
+
+    def settle(self) -> None:
+        """Hold nothing back: what follows the newest piece is no citation."""
+        self._held = 0
 
     def restart(self, keep_bytes: int) -> None:
         """Withdraw all but the first bytes of the text."""
@@ -40,7 +59,8 @@ class Written:
         self.text = self.text.encode()[:keep_bytes].decode()
 
     def take(self, *, whole: bool = False) -> str:
-        """What may be sent now, after what was given out before. whole: whether the text is complete. Raises Unavailable (ATTEMPT_RESTARTED)."""
+        """What may be sent now, after what was given out before. whole: whether the text is complete. Raises
+        Unavailable (ATTEMPT_RESTARTED)."""
         if self.cut:
             return ""
         if self._owed:
@@ -49,7 +69,7 @@ class Written:
                     raise restarted()
                 return ""
             self._owed = ""
-        end = len(self.text) if whole else kept(self.text, prefix=False)
+        end = len(self.text) if whole else min(kept(self.text, prefix=False), len(self.text) - self._held)
         end = self._cut(end, whole=whole)
         if end <= self.sent:
             return ""
@@ -74,6 +94,10 @@ def restarted() -> Unavailable:
     """The error for a text that was withdrawn after it had been sent."""
     return Unavailable(
         Reason.ATTEMPT_RESTARTED,
-        "The answer was begun anew after a part of it had been sent, so that part is void. Repeat the request with the same Idempotency-Key, or get the response of this id, for the whole answer.",
+        (
+            "The answer was begun anew after a part of it had been sent, so that part is void. "
+            "Repeat the request with the same Idempotency-Key, or get the response of this id, for "
+            "the whole answer."
+        ),
         retry_after=1.0,
     )

@@ -1,11 +1,11 @@
-"""Serves the calls of the contract over REST: finds the call of a path, makes its message, and writes its response as the JSON of protobuf."""
+"""Serves the calls of the contract over REST: finds the call of a path, makes its message, and writes its response as
+the JSON of protobuf."""
 
 from __future__ import annotations
 
 import asyncio
 import re
 import zlib
-from collections.abc import Iterable
 from hashlib import blake2b
 from typing import Any, Final, cast
 
@@ -21,6 +21,7 @@ from responsa_server.calls.chain import Calls
 from responsa_server.calls.http import call_of, check_json
 from responsa_server.calls.json_types import encoded
 from responsa_server.calls.methods import CHAT
+from responsa_server.calls.negotiation import accepted
 from responsa_server.domain.errors import (
     Cancelled,
     DeadlinePassed,
@@ -65,24 +66,24 @@ class Rest(BaseRoute):
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        found = cast("Found", scope["rest"])
-        binding = found.binding(scope["method"])
+        route = cast("Found", scope["rest"])
+        binding = route.binding(scope["method"])
         if binding is None:
-            refused = status.as_json(status.no_method(scope["method"], found.allowed))
-            await _respond(send, 405, refused, {"allow": ", ".join(found.allowed)})
+            refused = status.as_json(status.no_method(scope["method"], route.allowed))
+            await _respond(send, 405, refused, {"allow": ", ".join(route.allowed)})
             return
-        await _Exchange(self._calls, binding, found, scope, receive, send).serve()
+        await _Exchange(self._calls, binding, route, scope, receive, send).serve()
 
 
 class _Exchange:
     """One request and its response."""
 
     def __init__(
-        self, calls: Calls, binding: Binding, found: Found, scope: Scope, receive: Receive, send: Send
+        self, calls: Calls, binding: Binding, route: Found, scope: Scope, receive: Receive, send: Send
     ) -> None:
         self._calls = calls
         self._binding = binding
-        self._segments = found.segments
+        self._segments = route.segments
         self._scope = scope
         self._receive = receive
         self._send = send
@@ -119,7 +120,8 @@ class _Exchange:
         if self._binding.verb != "GET":
             await self._respond(200, body, {})
             return
-        # The tag is weak, because the same content may come compressed and plain. Not the resource's own etag: that stays the same while counters change.
+        # The tag is weak, because the same content may come compressed and plain. Not the resource's own etag: that
+        # stays the same while counters change.
         tag = f'W/"{blake2b(body, digest_size=12).hexdigest()}"'
         known = ",".join(self._headers.getlist("if-none-match"))
         if known and (known.strip() == "*" or tag.removeprefix("W/") in known):
@@ -129,7 +131,7 @@ class _Exchange:
 
     async def _stream(self) -> None:
         method = self._call.method
-        wants_events = _accepts(self._headers.getlist("accept"), EVENTS.media_type)
+        wants_events = accepted(self._headers.getlist("accept"), [EVENTS.media_type])
         written = EVENTS if wants_events and method in EVENT_STREAMS else LINES
         if written is EVENTS and method == _RESUME:
             self._last = self._headers.get("last-event-id")
@@ -149,8 +151,7 @@ class _Exchange:
         self._asked = True
         body = await self._body()
         self._arrived.set()
-        who = self._call.principal
-        if body and who is not None and who.credential == "session":
+        if body:
             check_json(self._headers)
         message = message_of(self._binding, self._segments, self._scope["query_string"], body)
         if self._last is not None:
@@ -172,15 +173,15 @@ class _Exchange:
                 ) from error
 
     async def _whole_body(self, *, announced: bool) -> bytes:
-        found = bytearray()
+        body = bytearray()
         while True:
             piece = await self._receive()
             if piece["type"] == "http.disconnect":
                 raise Cancelled(Reason.CANCELLED, "The caller ended the call.")
-            found += piece.get("body", b"")
-            check_size(self._call.method, len(found), announced=announced)
+            body += piece.get("body", b"")
+            check_size(self._call.method, len(body), announced=announced)
             if not piece.get("more_body", False):
-                return bytes(found)
+                return bytes(body)
 
     async def _left(self) -> None:
         """Return once the caller has left. Until the body has arrived, reading it shows that."""
@@ -192,7 +193,7 @@ class _Exchange:
             headers[CALL_ID] = self._call.id
         if code == 200 and len(body) >= _LEAST_COMPRESSED:
             headers["vary"] = "accept-encoding"
-            if _accepts(self._headers.getlist("accept-encoding"), "gzip"):
+            if accepted(self._headers.getlist("accept-encoding"), ["gzip"]):
                 headers["content-encoding"] = "gzip"
                 body = zlib.compress(body, _QUICKEST, _GZIP)
         await _respond(self._send, code, body, headers)
@@ -208,20 +209,6 @@ async def _respond(send: Send, code: int, body: bytes, headers: dict[str, str]) 
     await send({"type": "http.response.body", "body": body, "more_body": False})
 
 
-def _accepts(headers: Iterable[str], wanted: str) -> bool:
-    """Whether a header such as Accept names a value. With the weight 0, a client says that it does not accept it."""
-    for part in ",".join(headers).lower().split(","):
-        name, *parameters = (piece.strip() for piece in part.split(";"))
-        if name == wanted:
-            pairs = (parameter.partition("=") for parameter in parameters)
-            return not any(key.strip() == "q" and _is_zero(weight.strip()) for key, _, weight in pairs)
-    return False
-
-
-def _is_zero(weight: str) -> bool:
-    return weight.startswith("0") and not weight.strip("0.")
-
-
 def _seq(last: str) -> int:
     if not _SEQ.fullmatch(last):
         raise InvalidRequest.of_field(
@@ -230,11 +217,11 @@ def _seq(last: str) -> int:
     return int(last)
 
 
-def _timeout(given: str | None) -> float | None:
+def _timeout(timeout: str | None) -> float | None:
     """The seconds of a grpc-timeout, which REST accepts as gRPC does; None without one. Raises InvalidRequest."""
-    if given is None:
+    if timeout is None:
         return None
-    if (match := _TIMEOUT.fullmatch(given)) is None:
+    if (match := _TIMEOUT.fullmatch(timeout)) is None:
         raise InvalidRequest.of_field(
             "grpc-timeout",
             "timeout",

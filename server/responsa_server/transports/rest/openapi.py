@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+import zlib
 from pathlib import Path
+from typing import Final
 
 from starlette.requests import Request
-from starlette.responses import FileResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
+
+from responsa_server.calls.negotiation import accepted
+
+_GZIP: Final = 31  # zlib's code for the format of gzip
+_HEADERS: Final = {"cache-control": "no-cache", "vary": "accept-encoding"}
 
 
 def openapi_route(file: Path) -> Route:
     """`GET /openapi.json`. file: the description. It needs no credential, because it says nothing about this installation."""
 
-    async def get(_: Request) -> Response:
-        return FileResponse(file, media_type="application/json", headers={"cache-control": "no-cache"})
+    plain = file.read_bytes()
+    packed = zlib.compress(plain, zlib.Z_BEST_COMPRESSION, _GZIP)
+
+    async def get(request: Request) -> Response:
+        packs = accepted(request.headers.getlist("accept-encoding"), ["gzip"])
+        headers = {**_HEADERS, "content-encoding": "gzip"} if packs else _HEADERS
+        return Response(packed if packs else plain, media_type="application/json", headers=headers)
 
     return Route("/openapi.json", get, methods=["GET"])

@@ -56,7 +56,8 @@ def malformed(message: str) -> InvalidRequest:
 
 
 def check_size(method: str, size: int, *, announced: bool) -> None:
-    """Refuse a body that is too large. size: the bytes so far. announced: whether the request has a content-length. Raises InvalidRequest: MALFORMED_MESSAGE, DOCUMENT_TOO_LARGE."""
+    """Refuse a body that is too large. size: the bytes so far. announced: whether the request has a content-length.
+    Raises InvalidRequest: MALFORMED_MESSAGE, DOCUMENT_TOO_LARGE."""
     most = _LARGER.get(method, MAX_BODY)
     if size > MAX_BODY and not announced and most > MAX_BODY:
         raise body_too_large(MAX_BODY, " and has no content-length; send its length")
@@ -107,12 +108,13 @@ def _placed(binding: Binding, fields: dict[str, Any]) -> dict[str, Any]:
 
 
 def _parsed(body: bytes) -> tuple[dict[str, Any], bool]:
-    """The JSON object in a body, and whether it is doubtful: whether an object in it has the same name in both spellings, as two fields of an object of a caller may have. Raises InvalidRequest."""
+    """The JSON object in a body, and whether it is doubtful: whether an object in it has the same name in both
+    spellings, as two fields of an object of a caller may have. Raises InvalidRequest."""
     doubtful = False
 
-    def look(found: dict[str, Any]) -> None:
+    def look(members: dict[str, Any]) -> None:
         nonlocal doubtful
-        doubtful = doubtful or any("_" in name and _camel(name) in found for name in found)
+        doubtful = doubtful or any("_" in name and _camel(name) in members for name in members)
 
     content = json_object(body, _not_json, look)
     return content, doubtful
@@ -131,18 +133,18 @@ def _add_parameters(
     except ValueError as error:
         raise malformed("The query must be UTF-8 in percent-encoding.") from error
     taken = {variable.field for variable in binding.variables}
-    found: list[FieldViolation] = []
+    problems: list[FieldViolation] = []
     for name, text in pairs:
         path = None if binding.body == "*" else _path(descriptor, name)
         if path is None or (dotted := ".".join(field.name for field in path)) in taken:
-            found.append(FieldViolation(name[:64], _PARAMETER, _unknown(binding, descriptor, name, taken)))
+            problems.append(FieldViolation(name[:64], _PARAMETER, _unknown(binding, descriptor, name, taken)))
         elif path[0].name == binding.body:
             remedy = f"belongs into the body, which is the field {binding.body}"
-            found.append(FieldViolation(dotted, "misplaced", remedy))
+            problems.append(FieldViolation(dotted, "misplaced", remedy))
         elif not _put(content, path, text):
-            found.append(FieldViolation(dotted, TWICE, "is given twice; give it once"))
-    if found:
-        raise violations.invalid(found)
+            problems.append(FieldViolation(dotted, TWICE, "is given twice; give it once"))
+    if problems:
+        raise violations.invalid(problems)
 
 
 def _put(content: MutableMapping[str, Any], path: Sequence[FieldDescriptor], text: str) -> bool:
@@ -178,16 +180,17 @@ def _camel(path: str) -> str:
 
 
 def _path(descriptor: Descriptor, name: str) -> Sequence[FieldDescriptor] | None:
-    """The fields that lead from the request to the field of a parameter, such as `options.scope.filter`; None if there is no such field, or if a query cannot have its value."""
-    found: list[FieldDescriptor] = []
+    """The fields that lead from the request to the field of a parameter, such as `options.scope.filter`; None if there
+    is no such field, or if a query cannot have its value."""
+    fields: list[FieldDescriptor] = []
     inner: Descriptor | None = descriptor
     for part in name.split("."):
         field = None if inner is None else fields_of(inner).get(part)
         if field is None:
             return None
-        found.append(field)
+        fields.append(field)
         inner = field.message_type if not field.is_repeated and _has_parts(field) else None
-    return None if _has_parts(found[-1]) else found
+    return None if _has_parts(fields[-1]) else fields
 
 
 def _has_parts(field: FieldDescriptor) -> bool:

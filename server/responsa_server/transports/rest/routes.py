@@ -1,4 +1,5 @@
-"""Finds the call that belongs to a path. The paths come from the option `google.api.http` of the contract's methods (google/api/http.proto)."""
+"""Finds the call that belongs to a path. The paths come from the option `google.api.http` of the contract's methods
+(google/api/http.proto)."""
 
 from __future__ import annotations
 
@@ -23,7 +24,8 @@ _NO_RULE_OF_GOOGLE: Final[Mapping[str, HttpRule]] = {
 
 @dataclass(frozen=True, slots=True)
 class Variable:
-    """A part of a path that is a field of the request. field: the path of the field. start, end: the first segment and the one after the last; None for all to the path's end."""
+    """A part of a path that is a field of the request. field: the path of the field. start, end: the first segment and
+    the one after the last; None for all to the path's end."""
 
     field: str
     start: int
@@ -32,8 +34,8 @@ class Variable:
 
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """A path of a method. verb: the HTTP method. template: the path as the contract writes it. variables: the fields that the path contains. body: the field that is the body: `*` for the whole
-    request, "" for none.
+    """A path of a method. verb: the HTTP method. template: the path as the contract writes it. variables: the fields
+    that the path contains. body: the field that is the body: `*` for the whole request, "" for none.
     """
 
     method: Method
@@ -46,7 +48,8 @@ class Binding:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a path leads to. bindings: the calls by HTTP method. segments: the decoded segments of the path, the last one without its verb."""
+    """What a path leads to. bindings: the calls by HTTP method. segments: the decoded segments of the path, the last
+    one without its verb."""
 
     bindings: Mapping[str, Binding]
     segments: Sequence[str]
@@ -72,8 +75,8 @@ _Ends: TypeAlias = "dict[str, dict[str, Binding]]"
 
 @dataclass(slots=True)
 class _Node:
-    """A place in the tree of segments. below: the next places, by segment; `*` is any segment, and `**` any number of them. ends: the calls of paths that end here, by the verb after the colon
-    ("" for none), then by HTTP method."""
+    """A place in the tree of segments. below: the next places, by segment; `*` is any segment, and `**` any number of
+    them. ends: the calls of paths that end here, by the verb after the colon ("" for none), then by HTTP method."""
 
     below: dict[str, _Node] = field(default_factory=dict[str, "_Node"])
     ends: _Ends = field(default_factory=dict[str, "dict[str, Binding]"])
@@ -127,7 +130,8 @@ def bindings_of(methods: Collection[Method]) -> Iterator[Binding]:
 
 
 def parsed(template: str) -> tuple[Sequence[str], str, Sequence[Variable]]:
-    """The segments of a template, the verb after its colon, and its variables: `/v1/{name=turns/*}:cancel` has the segments `v1`, `turns` and `*`, the verb `cancel`, and the variable `name`."""
+    """The segments of a template, the verb after its colon, and its variables: `/v1/{name=turns/*}:cancel` has the
+    segments `v1`, `turns` and `*`, the verb `cancel`, and the variable `name`."""
     path, colon, action = template.rpartition(":")
     if not colon:
         path, action = template, ""

@@ -19,8 +19,8 @@ from responsa_server.domain.errors import ResponsaError
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """How a stream is written. message: writes a message of the call. error: writes the google.rpc.Status, given as JSON, of a call that fails after its first message. empty: the HTTP status of a
-    stream without messages.
+    """How a stream is written. message: writes a message of the call. error: writes the google.rpc.Status, given as
+    JSON, of a call that fails after its first message. empty: the HTTP status of a stream without messages.
     """
 
     media_type: str
@@ -30,7 +30,8 @@ class Format:
 
 
 def _event(frame: AskResponse) -> bytes:
-    """One frame of a turn as an event. Its type is the kind of the frame's last event, so that a terminal event is never hidden in another type."""
+    """One frame of a turn as an event. Its type is the kind of the frame's last event, so that a terminal event is
+    never hidden in another type."""
     last = frame.events[-1] if frame.events else None
     kind = None if last is None else last.WhichOneof("event")
     if last is not None and kind == "heartbeat":

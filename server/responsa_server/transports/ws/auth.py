@@ -25,8 +25,10 @@ Metadata: TypeAlias = Mapping[str, Sequence[str]]
 
 @dataclass(frozen=True, slots=True)
 class Handshake:
-    """The content of a handshake. subprotocol: the subprotocol to answer with; None if the client offers none. metadata: the credential and `users`; None if the
-    handshake has no credential. users: the user whom the client names, and the user on whose behalf a service opens the socket; empty without them. call_id: the id under which the log records all calls of the socket."""
+    """The content of a handshake. subprotocol: the subprotocol to answer with; None if the client offers none.
+    metadata: the credential and `users`; None if the handshake has no credential. users: the user whom the client
+    names, and the user on whose behalf a service opens the socket; empty without them. call_id: the id under which the
+    log records all calls of the socket."""
 
     subprotocol: str | None
     metadata: Metadata | None = field(repr=False)
@@ -37,8 +39,10 @@ class Handshake:
 def handshake_of(socket: WebSocket, cookie: SessionCookie) -> Handshake:
     """Read a handshake, and remove its query, so that a log of the request's address shows no token.
 
-    The token comes from the subprotocols, the query, `authorization` or the session cookie; the first one found counts. If the page of another origin sends the cookie, or it is the session of
-    another instance on this host, it does not count: the token may come with the first message. Browsers cannot send headers with a handshake, so a page names its user (`responsa-user`) in the query: `user`.
+    The token comes from the subprotocols, the query, `authorization` or the session cookie; the first one found counts.
+    If the page of another origin sends the cookie, or it is the session of
+    another instance on this host, it does not count: the token may come with the first message. Browsers cannot send
+    headers with a handshake, so a page names its user (`responsa-user`) in the query: `user`.
     """
     offered: list[str] = socket.scope.get("subprotocols", [])
     queried = socket.query_params.get("token", "")
@@ -46,16 +50,16 @@ def handshake_of(socket: WebSocket, cookie: SessionCookie) -> Handshake:
     socket.scope["query_string"] = b""
     others = [one.removeprefix(_BEARER) for one in offered if one not in (PROTOCOL, "bearer")]
     token = next((other for other in others if other), queried)
-    found = metadata_of_headers(socket.headers.items())
+    metadata = metadata_of_headers(socket.headers.items())
     if token:
         own = bearer(token)
-    elif "authorization" in found:
-        own = {"authorization": found["authorization"]}
-    elif cookie.is_in(found):
-        own = {name: found[name] for name in ("cookie", ORIGIN, FETCH_SITE) if name in found}
+    elif "authorization" in metadata:
+        own = {"authorization": metadata["authorization"]}
+    elif cookie.is_in(metadata):
+        own = {name: metadata[name] for name in ("cookie", ORIGIN, FETCH_SITE) if name in metadata}
     else:
         own = {}
-    users = {name: found[name] for name in (ON_BEHALF_OF, USER) if name in found}
+    users = {name: metadata[name] for name in (ON_BEHALF_OF, USER) if name in metadata}
     if user:
         users[USER] = [*users.get(USER, ()), user]
     # Browsers abort a handshake when the response contains none of the subprotocols that they offered.

@@ -15,7 +15,7 @@ import structlog
 from google.protobuf import json_format
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from responsa.chat.v1.chat_service_pb2 import CancelTurnRequest
+from responsa.chat.v1.chat_service_pb2 import AskRequest, CancelTurnRequest
 from responsa.chat.v1.turn_pb2 import Turn
 from responsa_server.calls import status
 from responsa_server.calls.call import CALL_ID, FORWARDED_FOR, Call, peer_of
@@ -66,7 +66,8 @@ _LAST_WORDS_SECONDS: Final = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Times in seconds. heartbeat_seconds: how long a socket is silent before a heartbeat. credential_seconds: how long the server waits for a token.
+    """Times in seconds. heartbeat_seconds: how long a socket is silent before a heartbeat. credential_seconds: how long
+    the server waits for a token.
     call_seconds: the time limit for a call that is not a stream."""
 
     heartbeat_seconds: float = 15.0
@@ -93,7 +94,7 @@ class Held(Protocol):
 class SocketLimits(Protocol):
     """Counts the signed-in sockets of a user, over all processes."""
 
-    async def socket(self, who: Principal, member: str) -> Held:
+    async def socket(self, caller: Principal, member: str) -> Held:
         """Count a socket. member: a name that no other socket has. Raises Exhausted (LIMIT_REACHED)."""
         ...
 
@@ -112,7 +113,10 @@ class Bridge:
         most_per_address: int = 0,
         cookie: SessionCookie | None = None,
     ) -> None:
-        """cookie: the session cookie. limits: counts signed-in sockets; None for no limit. watch: says when the credential of an open socket ends; None: a socket without turns notices it at its next request. most_per_address: the maximum number of sockets of one network address that wait for their sign-in; 0 for no limit."""
+        """cookie: the session cookie. limits: counts signed-in sockets; None for no limit. watch: says when the
+        credential of an open socket ends; None: a socket without turns notices it at its next request.
+        most_per_address: the maximum number of sockets of one network address that wait for their sign-in; 0 for no
+        limit."""
         self.cookie = cookie or SessionCookie()
         self.limits = limits
         self.watch = watch
@@ -143,7 +147,8 @@ class Bridge:
                 session.leave()
 
     def wait(self, address: str) -> bool:
-        """Count a socket that waits for its sign-in, if there is room. Returns whether there is. address: the network address; "" if it is unknown."""
+        """Count a socket that waits for its sign-in, if there is room. Returns whether there is. address: the network
+        address; "" if it is unknown."""
         if self._waiting.total() >= self.settings.before_sign_in:
             return False
         if address and 0 < self._most_per_address <= self._waiting[address]:
@@ -195,6 +200,7 @@ class Session:
         self._watching_again: asyncio.Task[None] | None = None
         self._address: str | None = None
         self._asked = False
+        self._newest: Follower | None = None
         self._followers: dict[asyncio.Task[None], Follower] = {}
         self._ends: dict[str, None] = {}
         self._ended = asyncio.Event()
@@ -265,7 +271,8 @@ class Session:
                 self._log.error("socket failed", exc_info=end)
 
     async def _write(self) -> None:
-        """Send the frames of the outbox, and a heartbeat whenever it stays empty for too long. When the outbox has ended, close the socket."""
+        """Send the frames of the outbox, and a heartbeat whenever it stays empty for too long. When the outbox has
+        ended, close the socket."""
         while True:
             try:
                 async with asyncio.timeout(self._bridge.timing.heartbeat_seconds):
@@ -295,7 +302,8 @@ class Session:
         return text
 
     async def _first_token(self) -> Metadata:
-        """The credential of the first message. Raises Unauthenticated if a question or too many other messages come before a token, or if no token comes in time."""
+        """The credential of the first message. Raises Unauthenticated if a question or too many other messages come
+        before a token, or if no token comes in time."""
         most_bytes = min(_FIRST_MESSAGE_BYTES, self._bridge.settings.message_bytes)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._bridge.timing.credential_seconds):
@@ -326,28 +334,28 @@ class Session:
             f"ws {peer_of(self._socket.scope.get('client'))}",
             self._bridge.timing.call_seconds,
         )
-        who = await caller.who()
+        principal = await caller.principal()
         if self._owner is not None:
             self._bridge.exit(self._owner, self)
             self._owner = None
-        owner = Owner(names.tenant(who.tenant_id), names.user(who.user_id))
+        owner = Owner(names.tenant(principal.tenant_id), names.user(principal.user_id))
         if self._held is not None:
             self._held.release()
             self._held = None
         if self._bridge.limits is not None:
-            self._held = await self._bridge.limits.socket(who, uuid4().hex)
+            self._held = await self._bridge.limits.socket(principal, uuid4().hex)
         self._bridge.enter(owner, self)
         self._owner, self._caller = owner, caller
-        self._watch(who)
-        self._log = self._log.bind(tenant=who.tenant_id, user=str(who.user_id))
+        self._watch(principal)
+        self._log = self._log.bind(tenant=principal.tenant_id, user=str(principal.user_id))
         self._end_wait()
         if self._bridge.leaving:
             self.leave()
 
-    def _watch(self, who: Principal) -> None:
+    def _watch(self, caller: Principal) -> None:
         self._unwatch()
         if self._bridge.watch is not None:
-            self._watched = self._bridge.watch.add(who, self._lose)
+            self._watched = self._bridge.watch.add(caller, self._lose)
 
     def _unwatch(self) -> None:
         if self._bridge.watch is not None and self._watched is not None:
@@ -365,7 +373,7 @@ class Session:
     async def _watch_again(self) -> None:
         caller = self._signed_in
         try:
-            who = await caller.who()
+            who = await caller.principal()
         except ResponsaError as error:
             await self._refuse(error)
             return
@@ -401,10 +409,12 @@ class Session:
             case SignIn():
                 await self._sign_in_again(message)
             case QuestionMessage():
-                # If the stream breaks off before its turn is known, the follower sends the question again. The same request_id attaches it to the same turn.
+                # If the stream breaks off before its turn is known, the follower sends the question again. The same
+                # request_id attaches it to the same turn.
                 request = message.request(message.request_id or str(uuid4()), self._bridge.settings.agent)
                 follower = self._follower(message)
-                self._start(follower, partial(follower.ask, request), message)
+                before, self._newest = self._newest, follower
+                self._start(follower, partial(self._ask, before, follower, request), message)
                 self._about(message.teacher)
             case Resume():
                 follower = self._follower(message)
@@ -423,6 +433,12 @@ class Session:
             await self._sign_in({**bearer(message.token), **self._handshake.users})
         except ResponsaError as error:
             await self._refuse(error)
+
+    async def _ask(self, before: Follower | None, follower: Follower, request: AskRequest) -> None:
+        """Ask once the earlier question was accepted or refused: questions keep their order, and of too many, a limit refuses the last."""
+        if before is not None:
+            await before.answered.wait()
+        await follower.ask(request)
 
     async def _resume(self, follower: Follower) -> None:
         found = await follower.look_up()
@@ -473,6 +489,8 @@ class Session:
         ):  # the client gets the error of the failed turn, and the socket's other turns continue
             self._log.exception("turn not followed")
             await self._not_followed(follower, message, status.unexpected(self._handshake.call_id))
+        finally:
+            follower.answered.set()
 
     async def _not_followed(
         self, follower: Follower, message: QuestionMessage | Resume, error: ResponsaError
@@ -495,7 +513,8 @@ class Session:
             self.leave()
 
     async def _cancel(self, turn: str) -> None:
-        """Cancel a turn. If this socket follows the turn, the follower sends the turn's last frame. If this socket has the last frame already, nothing is sent. Otherwise the frame is sent at once. Raises ResponsaError."""
+        """Cancel a turn. If this socket follows the turn, the follower sends the turn's last frame. If this socket has
+        the last frame already, nothing is sent. Otherwise the frame is sent at once. Raises ResponsaError."""
         followed = self._follows(turn)
         ended = await self._signed_in.answer(_CANCEL, CancelTurnRequest(name=turn), Turn)
         if (

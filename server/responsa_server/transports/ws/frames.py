@@ -1,4 +1,5 @@
-"""The frames that the server sends. A frame is `{"type": …}` with the fields of that type; each frame of a turn also has `turn` and `seq`."""
+"""The frames that the server sends. A frame is `{"type": …}` with the fields of that type; each frame of a turn also
+has `turn` and `seq`."""
 
 from __future__ import annotations
 
@@ -81,19 +82,21 @@ def joined(first: Frame, second: Frame) -> Frame:
     return Frame({**second.content, "text": text}, text=text)
 
 
-def error(found: Status, *, turn: str = "", seq: int = 0, request_id: str = "") -> Frame:
+def error(rpc_status: Status, *, turn: str = "", seq: int = 0, request_id: str = "") -> Frame:
     """An error frame.
 
     With `turn` and `seq`, the turn failed. With `turn` alone, the turn continues, but it could not be followed or cancelled. Without
     `turn`, the server refused a message. request_id: the id that the client gave its question.
     """
     info = ErrorInfo()
-    model = any(detail.Unpack(info) for detail in found.details) and info.reason == Reason.MODEL_UNAVAILABLE
+    model = (
+        any(detail.Unpack(info) for detail in rpc_status.details) and info.reason == Reason.MODEL_UNAVAILABLE
+    )
     content: dict[str, Json] = {
         "type": "error",
-        "code": "LLM_ERROR" if model else _CODES.get(found.code, "INTERNAL"),
-        "message": found.message,
-        "status": cast("Json", json.loads(statuses.as_json(found))),
+        "code": "LLM_ERROR" if model else _CODES.get(rpc_status.code, "INTERNAL"),
+        "message": rpc_status.message,
+        "status": cast("Json", json.loads(statuses.as_json(rpc_status))),
     }
     place: dict[str, Json] = {"turn": turn, "seq": seq, "request_id": request_id}
     return Frame(content | {name: value for name, value in place.items() if value})
@@ -107,7 +110,8 @@ def waiting(turn: str, seq: int, place: int) -> Frame:
 async def of_event(
     turn: str, event: TurnEvent, seq: int, conversation: str, rendering: Rendering
 ) -> Frame | None:
-    """The frame of an event; None for kinds of events without a frame (the `message` frame contains the sources). conversation: the turn's conversation, which the turn's last frame names."""
+    """The frame of an event; None for kinds of events without a frame (the `message` frame contains the sources).
+    conversation: the turn's conversation, which the turn's last frame names."""
     content: dict[str, Json]
     match event.WhichOneof("event"):
         case "status":
@@ -240,17 +244,17 @@ def _unconfirmed(sentence: UnconfirmedSentence) -> dict[str, Json]:
     }
 
 
-def _tool(one: Citation | UnconfirmedSentence) -> dict[str, Json]:
+def _tool(statement: Citation | UnconfirmedSentence) -> dict[str, Json]:
     """The call whose result is named; empty for a passage of a document."""
-    if not one.HasField("tool_result"):
+    if not statement.HasField("tool_result"):
         return {}
-    result = one.tool_result
+    result = statement.tool_result
     return {"tool": result.tool, "call_id": result.call_id, "fetch_time": result.fetch_time.ToJsonString()}
 
 
 def _named(collection: str, kind: CollectionKind.ValueType, also: Sequence[AlsoFound]) -> dict[str, Json]:
     """Where the passages for an answer come from, and what else there is. Fields without a value are left out."""
-    found: dict[str, Json] = {
+    fields: dict[str, Json] = {
         "collection": collection,
         "collection_kind": _name(CollectionKind.DESCRIPTOR, kind) if kind else "",
         "also_found": [
@@ -258,7 +262,7 @@ def _named(collection: str, kind: CollectionKind.ValueType, also: Sequence[AlsoF
             for one in also
         ],
     }
-    return {name: value for name, value in found.items() if value}
+    return {name: value for name, value in fields.items() if value}
 
 
 def _shown(excerpts: Sequence[Excerpt], more: Sequence[Excerpt] = ()) -> dict[str, Json]:
@@ -271,7 +275,7 @@ def _shown(excerpts: Sequence[Excerpt], more: Sequence[Excerpt] = ()) -> dict[st
 
 
 def _excerpt(excerpt: Excerpt) -> dict[str, Json]:
-    """An excerpt. A kind or a range in the Markdown that it does not have is left out."""
+    """An excerpt. A kind or a marked range that it does not have is left out."""
     kind = excerpt.collection_kind
     content: dict[str, Json] = {
         "passage": excerpt.passage,
@@ -283,13 +287,14 @@ def _excerpt(excerpt: Excerpt) -> dict[str, Json]:
         "source_range": _range(excerpt.source_range),
         "text": excerpt.text,
         "markdown": excerpt.markdown,
-        "marked_range": _range(excerpt.marked_range),
         "grade": _name(ExcerptGrade.DESCRIPTOR, excerpt.grade),
         "score": excerpt.score,
         **_place(excerpt),
     }
     if kind:
         content["collection_kind"] = _name(CollectionKind.DESCRIPTOR, kind)
+    if excerpt.HasField("marked_range"):
+        content["marked_range"] = _range(excerpt.marked_range)
     if excerpt.HasField("marked_in_markdown"):
         content["marked_in_markdown"] = _range(excerpt.marked_in_markdown)
     return content
@@ -304,33 +309,33 @@ def _suggested(suggestions: Sequence[Suggestion]) -> dict[str, Json]:
     return {"suggestions": [_suggestion(suggestion) for suggestion in suggestions]} if suggestions else {}
 
 
-def _suggestion(one: Suggestion) -> dict[str, Json]:
+def _suggestion(suggestion: Suggestion) -> dict[str, Json]:
     return {
-        "passage": one.passage,
-        "document": one.document_version,
-        "collection": one.collection,
-        "title": one.title,
-        "uri": one.uri,
-        "source_range": _range(one.source_range),
-        "quote": one.quote,
-        "text": one.text,
-        "score": one.score,
-        **_place(one),
+        "passage": suggestion.passage,
+        "document": suggestion.document_version,
+        "collection": suggestion.collection,
+        "title": suggestion.title,
+        "uri": suggestion.uri,
+        "source_range": _range(suggestion.source_range),
+        "quote": suggestion.quote,
+        "text": suggestion.text,
+        "score": suggestion.score,
+        **_place(suggestion),
     }
 
 
-def _place(one: Citation | Excerpt | Suggestion) -> dict[str, Json]:
+def _place(quotation: Citation | Excerpt | Suggestion) -> dict[str, Json]:
     """Where a quote begins in the original file, and the date that its document states. Fields without a value are left out."""
-    found: dict[str, Json] = {}
-    if one.page:
-        found["page"] = one.page
-    if one.HasField("box"):
-        found["box"] = [one.box.left, one.box.top, one.box.right, one.box.bottom]
-    if one.path:
-        found["path"] = one.path
-    if not isinstance(one, Suggestion) and one.date:
-        found["date"] = one.date
-    return found
+    fields: dict[str, Json] = {}
+    if quotation.page:
+        fields["page"] = quotation.page
+    if quotation.HasField("box"):
+        fields["box"] = [quotation.box.left, quotation.box.top, quotation.box.right, quotation.box.bottom]
+    if quotation.path:
+        fields["path"] = quotation.path
+    if not isinstance(quotation, Suggestion) and quotation.date:
+        fields["date"] = quotation.date
+    return fields
 
 
 def _name(kind: EnumDescriptor, value: int) -> str:

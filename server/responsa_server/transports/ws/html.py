@@ -46,7 +46,8 @@ def _alternative(
 
 
 def _markdown(*, tables: bool) -> MarkdownIt:
-    # Tags in the text are shown as text. Reference links are disabled, because they could repeat one long address a thousand times in the HTML.
+    # Tags in the text are shown as text. Reference links are disabled, because they could repeat one long address a
+    # thousand times in the HTML.
     made = _Markdown("commonmark", {"html": False}).disable("reference")
     made.add_render_rule("image", _alternative)
     return made.enable("table") if tables else made
@@ -57,7 +58,8 @@ _WITHOUT_TABLES: Final = _markdown(tables=False)
 
 
 def of_markdown(text: str) -> str:
-    """Sanitised HTML of a Markdown text. The HTML's length is at most a fixed multiple of the text's length. The slowest text of 24 KiB takes half a second."""
+    """Sanitised HTML of a Markdown text. The HTML's length is at most a fixed multiple of the text's length. The
+    slowest text of 24 KiB takes half a second."""
     fits = _cells_left_out(text) <= max(_FEW_CELLS, len(text) // _CHARACTERS_PER_CELL)
     return nh3.clean(
         (_MARKDOWN if fits else _WITHOUT_TABLES).render(text),
@@ -76,16 +78,16 @@ def _attribute(tag: str, name: str, value: str) -> str | None:
 
 def _cells_left_out(text: str) -> int:
     """An upper limit for the number of table cells that the parser adds when it pads rows to the width of the table's header."""
-    found, width = 0, 0
+    cells, width = 0, 0
     for line in _LINE_END.split(text):
         if not line.strip(" \t"):
             width = 0
             continue
         written = line.count("|")
-        found += max(0, width - written)
+        cells += max(0, width - written)
         if "-" in line:
             width = max(width, written)
-    return found
+    return cells
 
 
 def of_plain(text: str) -> str:
@@ -94,7 +96,8 @@ def of_plain(text: str) -> str:
 
 
 class Rendering:
-    """Makes HTML outside the event loop, two texts at a time. The last results are kept, because every follower of a turn needs the HTML of the same answer."""
+    """Makes HTML outside the event loop, two texts at a time. The last results are kept, because every follower of a
+    turn needs the HTML of the same answer."""
 
     def __init__(self) -> None:
         self._threads = ThreadPoolExecutor(_AT_A_TIME, "html")
@@ -103,11 +106,11 @@ class Rendering:
 
     async def of_markdown(self, text: str) -> str:
         """The same as the function `of_markdown`."""
-        found = self._last.pop(text, None)
-        if found is None or (found.done() and found.exception() is not None):
-            found = asyncio.get_running_loop().run_in_executor(self._threads, of_markdown, text)
-        self._last[text] = found
+        rendering = self._last.pop(text, None)
+        if rendering is None or (rendering.done() and rendering.exception() is not None):
+            rendering = asyncio.get_running_loop().run_in_executor(self._threads, of_markdown, text)
+        self._last[text] = rendering
         if len(self._last) > _KEPT:
             del self._last[next(iter(self._last))]
         # Other followers may wait for the same HTML, so a follower that leaves does not cancel the rendering.
-        return await asyncio.shield(found)
+        return await asyncio.shield(rendering)

@@ -66,7 +66,8 @@ class QuestionMessage(_Message):
         return self.teacher_id.removeprefix("teachers/") or teacher_in(self.parameters)
 
     def request(self, request_id: str, default_agent: str) -> AskRequest:
-        """The question as the RPC's request, with this request_id. default_agent: the id of the agent for a question that names neither an agent nor a teacher.
+        """The question as the RPC's request, with this request_id. default_agent: the id of the agent for a question
+        that names neither an agent nor a teacher.
 
         Raises:
             InvalidRequest: the parameters cannot be encoded, or name another teacher.
@@ -133,7 +134,8 @@ def parse(text: str | None, most_bytes: int) -> Incoming:
     """Read a message. text: the message; None if it is binary. most_bytes: the size limit. A field with the value null counts as left out.
 
     Raises:
-        InvalidRequest: the message is binary, too large or not a JSON object (MALFORMED_MESSAGE), or its type or one of its fields is not valid (INVALID_FIELD).
+        InvalidRequest: the message is binary, too large or not a JSON object (MALFORMED_MESSAGE), or its type or one of
+            its fields is not valid (INVALID_FIELD).
     """
     content = {
         "type": "ask",
@@ -157,7 +159,8 @@ def teacher_in(parameters: dict[str, object]) -> str:
 
 
 def _surplus(content: dict[str, object]) -> list[str]:
-    """The unknown fields beyond the first `MAX_VIOLATIONS`. The caller removes them, because Pydantic would build an error for each of them on the event loop."""
+    """The unknown fields beyond the first `MAX_VIOLATIONS`. The caller removes them, because Pydantic would build an
+    error for each of them on the event loop."""
     kind = content["type"]
     if not (isinstance(kind, str) and kind in _TYPES):
         return []

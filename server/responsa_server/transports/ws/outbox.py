@@ -20,7 +20,8 @@ _JOINED_CHARACTERS: Final = 32_768
 
 @dataclass(slots=True)
 class _Waiting:
-    """A frame and its approximate size in bytes. text: the encoded frame; None for a delta, which may still be joined with the next delta."""
+    """A frame and its approximate size in bytes. text: the encoded frame; None for a delta, which may still be joined
+    with the next delta."""
 
     frame: Frame
     text: str | None
@@ -28,7 +29,7 @@ class _Waiting:
 
     @classmethod
     def of(cls, frame: Frame) -> _Waiting:
-        if frame.text is not None:
+        if frame.text is not None:  # only a delta's frame has its text beside its message
             return cls(frame, None, 2 * len(frame.text) + 128)
         text = frame.encode()
         return cls(frame, text, len(text))
@@ -45,8 +46,9 @@ class Lane:
 class Outbox:
     """The waiting frames of a socket. The socket's reader and followers add frames; its writer takes them.
 
-    Frames of one lane keep their order. Pongs and errors go first, then the lanes in which a frame other than a delta waits (a status, the end of a turn),
-    then the lanes with only deltas. Lanes of the same kind take turns. Deltas that wait together in a lane are joined.
+    Frames of one lane keep their order. Pongs and errors go first, then the lanes in which a frame other than a delta
+    waits (a status, the end of a turn), then the lanes with only deltas. Lanes of the same kind take turns. Deltas that
+    wait together in a lane are joined.
     """
 
     def __init__(self) -> None:
@@ -118,14 +120,14 @@ class Outbox:
 
     def _take(self) -> str:
         if self._control:
-            found = self._control.popleft()
-            self._control_bytes -= found.size
+            waiting = self._control.popleft()
+            self._control_bytes -= waiting.size
         else:
             lane = next((one for one in self._lanes if one.urgent), self._lanes[0])
             self._lanes.remove(lane)
-            found = lane.frames.popleft()
-            self._bytes -= found.size
-            lane.urgent -= found.text is not None
+            waiting = lane.frames.popleft()
+            self._bytes -= waiting.size
+            lane.urgent -= waiting.text is not None
             if lane.frames:
                 self._lanes.append(lane)
-        return found.frame.encode() if found.text is None else found.text
+        return waiting.frame.encode() if waiting.text is None else waiting.text

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import Any, Final
 
 from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import CloseCode, Frame
+from websockets.http11 import Request
 
 MOST_FRAGMENTS: Final = 1024
 """The maximum number of fragments of a message. The limit is needed because empty fragments do not count towards a message's size."""
+_VERSION: Final = "13"
 QUIET_SECONDS: Final = 1.0
 """After a close frame, the connection ends once the client has been silent for this long."""
 READ_ON_SECONDS: Final = 10.0
@@ -17,10 +20,24 @@ READ_ON_SECONDS: Final = 10.0
 
 
 class BoundedProtocol(WebSocketsSansIOProtocol):
-    """A WebSocket that stops answering pings while the client does not read the pongs, refuses a message with too many fragments (1009), and lets clients read the close reason."""
+    """A WebSocket that stops answering pings while the client does not read the pongs, refuses a message with too many
+    fragments (1009), and lets clients read the close reason."""
 
     _read_on_until: float | None = None
     """When discarding of input ends, by the loop's clock; None if no input is being discarded."""
+
+    def handle_connect(self, event: Request) -> None:
+        """Begin the handshake. The client learns which version of the protocol it must speak (RFC 6455, 4.4)."""
+        if event.headers.get_all("Sec-WebSocket-Version") == [_VERSION]:
+            super().handle_connect(event)
+            return
+        response = self.conn.reject(HTTPStatus.UPGRADE_REQUIRED, f"Send Sec-WebSocket-Version: {_VERSION}.\n")
+        response.headers["Sec-WebSocket-Version"] = _VERSION
+        response.headers["Upgrade"] = "websocket"
+        self.conn.send_response(response)
+        self.handshake_complete = self.close_sent = True
+        self.transport.write(b"".join(self.conn.data_to_send()))
+        self.transport.close()
 
     def data_received(self, data: bytes) -> None:
         """Process bytes from the client. While input is discarded, drop the bytes and wait again for silence."""
@@ -30,8 +47,8 @@ class BoundedProtocol(WebSocketsSansIOProtocol):
             self._read_on(self._read_on_until)
 
     def handle_parser_exception(self) -> None:
-        """Close the connection because the client's input is not acceptable. Closing a connection with unread bytes would reset it and lose the close frame,
-        so the rest of the input is read and discarded first.
+        """Close the connection because the client's input is not acceptable. Closing a connection with unread bytes
+        would reset it and lose the close frame, so the rest of the input is read and discarded first.
         """
         sent = self.conn.close_sent
         assert sent is not None, "the library has closed"

@@ -17,13 +17,21 @@ class SocketSettings(BaseModel, extra="forbid", frozen=True):
         default=64,
         ge=1,
         le=10_000,
-        description="The maximum number of connections of one process that wait for their sign-in. The server answers the handshake of each further connection, and then closes the connection with the code 1013.",
+        description=(
+            "The maximum number of connections of one process that wait for their sign-in. The "
+            "server answers the handshake of each further connection, and then closes the connection "
+            "with the code 1013."
+        ),
     )
     turns: int = Field(
-        default=4,
+        default=16,
         ge=1,
         le=1000,
-        description="The maximum number of turns that one connection may follow at a time.",
+        description=(
+            "The maximum number of turns that one connection may follow at a time. With more than "
+            "`limits.user.messages_per_minute`, somebody who sends many messages at once meets that "
+            "limit, and not this one."
+        ),
     )
     message_bytes: int = Field(
         default=262_144, ge=1024, le=1_048_576, description="The largest message that is accepted, in bytes."

@@ -46,7 +46,8 @@ class GoElsewhere(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Makes the calls of one socket. The errors of these calls name the fields of the socket's messages. seconds: the time limit for a call that is not a stream."""
+    """Makes the calls of one socket. The errors of these calls name the fields of the socket's messages. seconds: the
+    time limit for a call that is not a stream."""
 
     calls: Calls
     metadata: Metadata = field(repr=False)
@@ -57,7 +58,7 @@ class Caller:
         """Make a call with one response. Raises ResponsaError; its reason is PART_UNAVAILABLE if the time limit has passed."""
         return await self._answer(self._call(method), request, kind)
 
-    async def who(self) -> Principal:
+    async def principal(self) -> Principal:
         """The caller. Raises the same errors as `answer`."""
         call = self._call(GET_ME)
         await self._answer(call, GetMeRequest(), User)
@@ -86,8 +87,10 @@ class Caller:
 class Follower:
     """Follows one turn, from a question or from a seq, and puts the turn's frames into a lane of the outbox.
 
-    tools: whether the client gets the calls of tools. turn: the name `turns/{uuid}`; "" before the turn is accepted. after_seq: the last seq that was sent. conversation: the turn's conversation; "" while it is
-    unknown. ended: whether the outbox has the turn's last frame; the stream may close a moment later.
+    tools: whether the client gets the calls of tools. turn: the name `turns/{uuid}`; "" before the turn is accepted.
+    after_seq: the last seq that was sent. conversation: the turn's conversation; "" while it is unknown. ended: whether
+    the outbox has the turn's last frame; the stream may close a moment later. answered: set once the question was
+    accepted or refused.
     """
 
     caller: Caller
@@ -99,11 +102,13 @@ class Follower:
     after_seq: int = 0
     conversation: str = ""
     ended: bool = False
+    answered: asyncio.Event = field(default_factory=asyncio.Event)
     _lane: Lane = field(default_factory=Lane)
     _elsewhere: bool = False
 
     async def ask(self, request: AskRequest) -> None:
-        """Ask, and follow to the end. The request has a request_id: if the stream breaks off before the turn is known, the same request attaches to the turn.
+        """Ask, and follow to the end. The request has a request_id: if the stream breaks off before the turn is known,
+        the same request attaches to the turn.
 
         Raises:
             ResponsaError: the question was refused, or the turn can no longer be followed.
@@ -163,6 +168,7 @@ class Follower:
         data = message if isinstance(message, bytes) else message.SerializeToString()
         frame = AskResponse.FromString(data)
         self.turn = frame.turn
+        self.answered.set()
         for event in frame.events:
             await self._put_event(event)
             self.after_seq = max(self.after_seq, event.seq)

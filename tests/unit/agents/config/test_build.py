@@ -22,17 +22,26 @@ from responsa_server.agents.config.build import (
 )
 from responsa_server.agents.config.content import Content, content_of
 from responsa_server.agents.config.files import checked, read
+from responsa_server.agents.config.settings import CitationSettings
 from responsa_server.agents.engine.kinds import NodeParts
-from responsa_server.app.assemble import ingestion_model, insight_model, require_default_models
+from responsa_server.agents.nodes.checking import CitationCheckerOptions
+from responsa_server.agents.nodes.table import KINDS
+from responsa_server.app.assemble import (
+    citation_model,
+    ingestion_model,
+    require_default_models,
+)
+from responsa_server.app.studies import insight_model
 from responsa_server.domain.counters import Counters
 from responsa_server.domain.intents import Classified, Example, ExamplesUnfit, IntentClassifier
 from responsa_server.domain.models import Ended, Price
-from responsa_server.embedded import EmbeddedError
+from responsa_server.fixable import Fixable
 from responsa_server.ingest.settings import IngestionSettings
 from responsa_server.insight.settings import InsightSettings
 from tests.unit.agents.config.test_content import DEFAULTS
 from tests.unit.agents.configured import SURROUNDINGS, TEST_KINDS, write
 from tests.unit.agents.evidence import Shelf
+from tests.unit.agents.shipping import Judge
 from tests.unit.agents.speaking import Says
 
 
@@ -150,24 +159,34 @@ def test_who_has_named_a_model_that_cannot_be_had_is_told(tmp_path: Path) -> Non
 
 def test_a_setting_that_names_a_model_in_vain_is_named_itself() -> None:
     require_default_models(Known(), ["a:b", "passages"])
-    with pytest.raises(EmbeddedError, match=r"models\.default \(RESPONSA_MODELS__DEFAULT\)") as caught:
+    with pytest.raises(Fixable, match=r"models\.default \(RESPONSA_MODELS__DEFAULT\)") as caught:
         require_default_models(Lacking(), ["opnai:gpt-5"])
     assert str(caught.value).endswith(
-        'names “opnai:gpt-5”, which is not available: there is no model "opnai:gpt-5" here; correct that, or name another model in this setting, and start again.'
+        'names “opnai:gpt-5”, which is not available: there is no model "opnai:gpt-5" here; '
+        "correct that, or name another model in this setting, and start again."
     )
-    with pytest.raises(EmbeddedError, match="must be the last"):
+    with pytest.raises(Fixable, match="must be the last"):
         require_default_models(Known(), ["passages", "a:b"])
     for key in ("metadata_model", "chunking_model"):
         named = IngestionSettings.model_validate({key: "opnai:gpt-5"})
-        with pytest.raises(EmbeddedError, match=rf"ingestion\.{key} \(RESPONSA_INGESTION__{key.upper()}\)"):
+        with pytest.raises(Fixable, match=rf"ingestion\.{key} \(RESPONSA_INGESTION__{key.upper()}\)"):
             ingestion_model(named, Lacking(), key)
         assert ingestion_model(named, Known(), key) is not None
         assert ingestion_model(IngestionSettings(), Lacking(), key) is None
     titles = InsightSettings(model="opnai:gpt-5")
-    with pytest.raises(EmbeddedError, match=r"insight\.model \(RESPONSA_INSIGHT__MODEL\)"):
+    with pytest.raises(Fixable, match=r"insight\.model \(RESPONSA_INSIGHT__MODEL\)"):
         insight_model(titles, Lacking())
     assert insight_model(titles, Known()) is not None
     assert insight_model(InsightSettings(), Lacking()) is None
+    judge = CitationSettings(judge="opnai:gpt-5")
+    with pytest.raises(Fixable, match=r"citations\.judge \(RESPONSA_CITATIONS__JUDGE\)"):
+        citation_model(judge, Lacking())
+    assert citation_model(CitationSettings(), Lacking()) is None
+    asker = citation_model(judge, Known())
+    checker = KINDS["citation_checker"].make(
+        NodeParts(judge=Judge(), citation_model=asker), CitationCheckerOptions(), "cite"
+    )
+    assert checker.calls_model
 
 
 # Classifiers are trained once, by the first caller that needs them.

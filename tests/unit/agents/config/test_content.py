@@ -28,6 +28,9 @@ from tests.unit.agents.configured import SURROUNDINGS, TEST_KINDS, write
 
 DEFAULTS = Defaults(("openai:gpt", "lab:small"), history_messages=10, seconds=60.0)
 
+NAMED = 'name = "Test"'
+DESCRIBED = 'description = "For tests."'
+
 
 def content(folder: Path, defaults: Defaults = DEFAULTS) -> Content:
     files = read(folder, folder / "none")
@@ -35,12 +38,6 @@ def content(folder: Path, defaults: Defaults = DEFAULTS) -> Content:
     assert config is not None, problems
     assert files.config is not None
     return content_of(files.config, config, files.files, defaults, TEST_KINDS)
-
-
-def changed(tmp_path: Path, *changes: tuple[str, str, str]) -> bool:
-    """Whether a change of the files gives a new version."""
-    before = packed(content(write(tmp_path / "before")))
-    return packed(content(write(tmp_path / "after", *changes))) != before
 
 
 def test_all_that_nodes_use_is_in_it_and_nothing_else(tmp_path: Path) -> None:
@@ -76,36 +73,24 @@ def test_it_comes_whole_out_of_its_bytes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "change",
+    ("file", "old", "new", "another"),
     [
-        ("agent.toml", "steps = 20", "steps = 21"),
-        ("agent.toml", 'description = "For tests."', 'description = "For trials."'),
-        ("prompts/write.md", "one sentence", "two sentences"),
-        ("prompts/parts/tone.md", "kind", "brief"),
-        ("examples/intents.jsonl", "Hello!", "Hello there!"),
+        ("agent.toml", "steps = 20", "steps = 21", True),
+        ("agent.toml", 'description = "For tests."', 'description = "For trials."', True),
+        ("prompts/write.md", "one sentence", "two sentences", True),
+        ("prompts/parts/tone.md", "kind", "brief", True),
+        ("examples/intents.jsonl", "Hello!", "Hello there!", True),
+        ("agent.toml", NAMED, '# A remark.\nname   =   "Test"', False),
+        ("agent.toml", f"{NAMED}\n{DESCRIBED}", f"{DESCRIBED}\n{NAMED}", False),
+        ("prompts/unused.md", "", "Nobody reads this.", False),
+        ("agent.toml", 'start = "route"', 'start = "route"\nhistory = { messages = 10 }', False),
     ],
-    ids=lambda change: change[2],
 )
-def test_what_shapes_answers_makes_another_version(change: tuple[str, str, str], tmp_path: Path) -> None:
-    assert changed(tmp_path, change)
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        ("agent.toml", 'name = "Test"', '# A remark.\nname   =   "Test"'),
-        (
-            "agent.toml",
-            'name = "Test"\ndescription = "For tests."',
-            'description = "For tests."\nname = "Test"',
-        ),
-        ("prompts/unused.md", "", "Nobody reads this."),
-        ("agent.toml", 'start = "route"', 'start = "route"\nhistory = { messages = 10 }'),
-    ],
-    ids=["remark", "order", "unused", "default"],
-)
-def test_what_shapes_none_makes_none(change: tuple[str, str, str], tmp_path: Path) -> None:
-    assert not changed(tmp_path, change)
+def test_only_what_shapes_answers_makes_another_version(
+    file: str, old: str, new: str, tmp_path: Path, *, another: bool
+) -> None:
+    before = packed(content(write(tmp_path / "before")))
+    assert (packed(content(write(tmp_path / "after", (file, old, new)))) != before) is another
 
 
 def test_what_the_server_says_where_the_agent_does_not(tmp_path: Path) -> None:

@@ -169,23 +169,29 @@ def test_a_folder_without_its_file(tmp_path: Path) -> None:
     assert told(tmp_path) == ["agent.toml: is missing from the folder."]
 
 
-def test_a_file_that_is_too_large_or_no_text(tmp_path: Path) -> None:
-    folder = write(tmp_path, ("agent.toml", "", "#" * (MAX_FILE_BYTES + 1)))
-    assert told(folder) == ["agent.toml: has 262,145 bytes; an agent's file may have at most 262,144."]
-    (folder / "agent.toml").write_bytes(b'name = "x"\nstart = "\xff"\n')
-    assert told(folder) == ["agent.toml:2: is not valid UTF-8."]
-
-
-def test_examples_that_are_no_text_or_empty(tmp_path: Path) -> None:
-    folder = write(tmp_path, ("examples/intents.jsonl", "", "\n"))
-    assert told(folder) == ["examples/intents.jsonl: has no examples."]
-    (folder / "examples/intents.jsonl").write_bytes(b"{}\n\xff")
-    assert told(folder) == ["examples/intents.jsonl:2: is not valid UTF-8."]
-
-
-def test_a_front_matter_without_an_end(tmp_path: Path) -> None:
-    folder = write(tmp_path, ("prompts/write.md", "", "+++\nvariables = {}\n"))
-    assert told(folder) == ["prompts/write.md:1: the front matter does not end with a line “+++”."]
+@pytest.mark.parametrize(
+    ("file", "data", "problem"),
+    [
+        ("agent.toml", b'name = "x"\nstart = "\xff"\n', ":2: is not valid UTF-8."),
+        ("examples/intents.jsonl", b"{}\n\xff", ":2: is not valid UTF-8."),
+        ("examples/intents.jsonl", b"\n", ": has no examples."),
+        (
+            "prompts/write.md",
+            b"+++\nvariables = {}\n",
+            ":1: the front matter does not end with a line “+++”.",
+        ),
+        pytest.param(
+            "agent.toml",
+            b"#" * (MAX_FILE_BYTES + 1),
+            ": has 262,145 bytes; an agent's file may have at most 262,144.",
+            id="too large",
+        ),
+    ],
+)
+def test_a_file_that_cannot_be_read(file: str, data: bytes, problem: str, tmp_path: Path) -> None:
+    folder = write(tmp_path)
+    (folder / file).write_bytes(data)
+    assert told(folder) == [file + problem]
 
 
 def test_prompts_and_partials_are_shared_unless_the_agent_has_its_own(tmp_path: Path) -> None:

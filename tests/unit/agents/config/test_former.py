@@ -6,8 +6,6 @@ from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 
-import pytest
-
 from responsa_server.agents.config.build import BuildContext
 from responsa_server.agents.config.check import Surroundings
 from responsa_server.agents.config.content import ENGINE
@@ -20,13 +18,13 @@ from responsa_server.app.models import model_table
 from responsa_server.domain.agents import NewVersion
 from responsa_server.domain.counters import Counters
 from responsa_server.domain.errors import Precondition, Unavailable
-from responsa_server.domain.events import Answered
 from responsa_server.domain.turns import ToolRecord
 from responsa_server.providers.settings import ModelSettings
+from tests.raising import raises
 from tests.unit.agents.config.test_live import Kept, School, write
 from tests.unit.agents.configured import DEFAULTS
 from tests.unit.agents.evidence import Shelf, task
-from tests.unit.agents.speaking import told_by
+from tests.unit.agents.speaking import answer_in, told_by
 
 OLD = "agents/own/versions/1"
 
@@ -59,8 +57,7 @@ async def test_a_turn_that_has_shown_nothing_begins_again_with_the_present_versi
     assert agents.named("own").version == "agents/own/versions/2"
     milestone = kept("quote", {"question": "Why?", "extraction": {"quotes": []}, "shown": 3})
     for resume in (None, milestone):
-        end = (await told_by(agents.at(OLD), replace(task("Why?"), resume=resume)))[-1]
-        assert isinstance(end, Answered)
+        end = answer_in(await told_by(agents.at(OLD), replace(task("Why?"), resume=resume)))
         assert end.text == "Hello."
 
 
@@ -75,12 +72,10 @@ async def test_a_turn_that_has_shown_text_or_called_a_tool_fails_and_may_be_aske
         replace(question, resume=b"\x01\xff"),
         replace(question, tools={"call-1": ToolRecord(None, "")}),
     ):
-        with pytest.raises(Unavailable, match="Ask again") as caught:
-            await told_by(agents.at(OLD), begun)
-        assert caught.value.metadata["cause"] == "upgraded"
+        caught = await raises(Unavailable, told_by(agents.at(OLD), begun), "Ask again")
+        assert caught.metadata["cause"] == "upgraded"
 
 
 async def test_nobody_can_ask_for_a_version_of_an_earlier_engine(tmp_path: Path) -> None:
     agents = await upgraded(tmp_path)
-    with pytest.raises(Precondition, match="an earlier release made it"):
-        await agents.version("own", 1)
+    await raises(Precondition, agents.version("own", 1), "an earlier release made it")

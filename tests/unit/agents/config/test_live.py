@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import AsyncGenerator, Collection, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -125,21 +126,25 @@ class Declared:
         self._replaced = 0
 
 
-def live(root: Path, school: School, tools: Declared | None = None) -> LiveAgents:
-    shelf = Shelf()
-    parts = NodeParts(shelf)
+@asynccontextmanager
+async def running(root: Path, school: School, tools: Declared | None = None) -> AsyncGenerator[LiveAgents]:
+    """The agents of a folder that has the agent `default`, after their start. The school is open."""
+    write(root, "default", "one")
+    school.open.set()
+    parts = NodeParts(Shelf())
     workshop = BuildContext(parts, model_table(ModelSettings()), Counters(), DEFAULTS, school)
     options = LiveOptions(DEFAULT, poll_seconds=3600.0, tools=tools)
-    return LiveAgents(Folders(None, root), Kept(), workshop, Surroundings(), options)
+    agents = LiveAgents(Folders(None, root), Kept(), workshop, Surroundings(), options)
+    await agents.start()
+    try:
+        yield agents
+    finally:
+        await agents.close()
 
 
 async def test_polling_goes_on_while_a_reload_trains(tmp_path: Path) -> None:
-    write(tmp_path, "default", "one")
     school = School()
-    school.open.set()
-    agents = live(tmp_path, school)
-    await agents.start()
-    try:
+    async with running(tmp_path, school) as agents:
         school.open.clear()
         school.asked.clear()
         write(tmp_path, "default", "two")
@@ -157,35 +162,21 @@ async def test_polling_goes_on_while_a_reload_trains(tmp_path: Path) -> None:
         assert (told.version, told.changed) == ("agents/default/versions/2", True)
         assert agents.named("").version == "agents/default/versions/2"
         assert before.version in agents.versions
-    finally:
-        await agents.close()
 
 
 async def test_an_agent_that_cannot_be_trained_keeps_none_from_it(tmp_path: Path) -> None:
-    write(tmp_path, "default", "good")
     school = School()
-    school.open.set()
-    agents = live(tmp_path, school)
-    await agents.start()
-    try:
+    async with running(tmp_path, school) as agents:
         write(tmp_path, "alpha", "broken")
         write(tmp_path, "beta", "fine")
         told = await agents.reload()
         assert [one.agent for one in told if one.changed] == ["alpha", "beta"]
         assert {"broken", "fine"} <= set(school.trained_on)
-    finally:
-        await agents.close()
 
 
 async def test_a_reload_closes_the_tools_that_it_replaces(tmp_path: Path) -> None:
-    write(tmp_path, "default", "one")
-    school, tools = School(), Declared()
-    school.open.set()
-    agents = live(tmp_path, school, tools)
-    await agents.start()
-    try:
+    tools = Declared()
+    async with running(tmp_path, School(), tools) as agents:
         before = tools.closed
         await agents.reload()
         assert tools.closed == before + 1
-    finally:
-        await agents.close()

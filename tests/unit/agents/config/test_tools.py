@@ -79,12 +79,27 @@ def test_the_declarations_in_the_docs_are_valid(tmp_path: Path, monkeypatch: pyt
         (HTTP + 'parameters = { a = { type = ["string", "nul"] } }', "x.toml:3: parameters.a.type: there is no type “nul”; "),
         (HTTP + '[parameters.a]\npattern = "(["', "x.toml:4: parameters.a.pattern: “([” is not a regular expression"),
         (HTTP + "[returns.properties.a]\nminLength = -1", "x.toml:4: returns.properties.a.minLength: -1 is less than"),
-        (HTTP + 'query = { q = "{city}" }\n[parameters.cty]', "x.toml:3: query.q: {city} is not a parameter; declare it as [parameters.city]. Did you mean “cty”?"),
+        (HTTP + 'query = { q = "{city}" }\n[parameters.cty]', (
+            "x.toml:3: query.q: {city} is not a parameter; declare it as [parameters.city]. Did you "
+            "mean “cty”?"
+        )),
         (HTTP + '[headers]\nHost = "a"', "x.toml:4: headers.Host: is set by the server; remove it."),
-        (HTTP + '[auth]\nbearer = "kee"\n[secrets]\nkey = { file = "x.toml" }', "x.toml:4: auth.bearer: names the secret “kee”, which [secrets] does not declare; declare it there. Did you mean “key”?"),
-        (HTTP + '[secrets]\nkey = { env = "NO_SUCH_KEY" }', "x.toml:4: secrets.key: The environment variable NO_SUCH_KEY is not set; set it, and start the server again."),
-        ('kind = "http_api"\nurl = "http://127.0.0.1:80/"', "x.toml:2: url: calls to 127.0.0.1 would be refused, because its address is not public; if it is the organisation's own, write allow_private = [\"127.0.0.1\"]."),
-        ('kind = "mcp"\ncommand = ["/usr/bin/nopython", "-m", "x"]', "x.toml:2: command[0]: “/usr/bin/nopython” does not exist on this machine; install the program, or correct the path."),
+        (HTTP + '[auth]\nbearer = "kee"\n[secrets]\nkey = { file = "x.toml" }', (
+            "x.toml:4: auth.bearer: names the secret “kee”, which [secrets] does not declare; "
+            "declare it there. Did you mean “key”?"
+        )),
+        (HTTP + '[secrets]\nkey = { env = "NO_SUCH_KEY" }', (
+            "x.toml:4: secrets.key: The environment variable NO_SUCH_KEY is not set; set it, and "
+            "start the server again."
+        )),
+        ('kind = "http_api"\nurl = "http://127.0.0.1:80/"', (
+            "x.toml:2: url: calls to 127.0.0.1 would be refused, because its address is not public; "
+            "if it is the organisation's own, write allow_private = [\"127.0.0.1\"]."
+        )),
+        ('kind = "mcp"\ncommand = ["/usr/bin/nopython", "-m", "x"]', (
+            "x.toml:2: command[0]: “/usr/bin/nopython” does not exist on this machine; install the "
+            "program, or correct the path."
+        )),
         ('kind = "time"\ntimout = 5', "x.toml:2: timout: the kind time has no key “timout”. Did you mean “timeout”?"),
         ('kind = "time"\ntimeout = "5"', "x.toml:2: timeout: must be a number, not the text “5”."),
         ('kind = "time"\neffect = "twice"', "must be “none”, “idempotent” or “once”"),

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import cast
-from uuid import UUID
 
 import pytest
 from pydantic import TypeAdapter
@@ -16,10 +14,8 @@ from responsa_server.agents.engine.agent import PlannedAgent, ending
 from responsa_server.agents.engine.citations import Claimed, citation, plain
 from responsa_server.agents.engine.config import BEGIN
 from responsa_server.agents.engine.graph import FINISH, Plan, Route
-from responsa_server.agents.engine.kinds import NodeParts
 from responsa_server.agents.engine.node import Node, NodeModel, Policy, Run
-from responsa_server.agents.nodes.searching import RankOutput
-from responsa_server.domain.agents import AnswerTask, Meter, Milestone
+from responsa_server.domain.agents import Meter, Milestone
 from responsa_server.domain.answers import Evidence, Ranking
 from responsa_server.domain.errors import Unavailable
 from responsa_server.domain.events import (
@@ -37,12 +33,11 @@ from responsa_server.domain.events import (
 )
 from responsa_server.domain.kinds import CollectionKind
 from responsa_server.domain.models import ChatModel
-from tests.unit.agents.evidence import Shelf, excerpt, quote, task
-from tests.unit.agents.shipping import ASHDOWN, CLASSIFIERS, Judge, Notes, Staff, shipped
-from tests.unit.agents.speaking import told_by
+from tests.raising import raises
+from tests.unit.agents.evidence import excerpt
+from tests.unit.agents.shipping import LONG, QUOTE, asked, parts_of, shipped
+from tests.unit.agents.speaking import answer_in, refusal_in, told_by
 
-LONG = "The Nile is 6,650 km long."
-QUOTE = replace(quote(LONG), text=LONG)
 USAGE = Usage(1, 2, 3)
 WRITTEN: Mapping[str, object] = {"text": "So.", "complete": True, "model": "a:x"}
 CITED: Mapping[str, object] = {
@@ -50,19 +45,19 @@ CITED: Mapping[str, object] = {
 }
 REFUSED: Mapping[str, object] = {"refusal": {"reason": "no_support", "message": "Nothing."}}
 NILE, LAKE, MORE = excerpt(LONG), excerpt("A lake.", title="Lakes"), excerpt("More.")
-GRADED = RankOutput(
-    evidence=Evidence(0, 0, {}), ranking=Ranking((NILE, LAKE), (MORE,), 0.7, near=True)
-).model_dump(mode="json", include={"ranking"})
+GRADED = Ranking((NILE, LAKE), (MORE,), 0.7, near=True)
 CITATION = cast("Citation", citation(Claimed("x", ByteRange(0, 3), 1), QUOTE, CitationState.QUOTED))
 
 
-def answered(state: Mapping[str, object]) -> Answered:
-    end = ending(state, USAGE)
-    assert isinstance(end, Answered)
-    return end
+def answered(state: Mapping[str, object], ranking: Ranking = GRADED) -> Answered:
+    return answer_in([ending(state, ranking, USAGE)])
 
 
-def test_an_answer_tells_who_wrote_it() -> None:
+def test_an_answer_tells_who_wrote_it_and_how_much_of_it_has_no_support() -> None:
+    cited = {**cast("dict[str, object]", CITED["answer"]), "unsupported": 2, "outcome": "output_limit"}
+    end = answered({**WRITTEN, "answer": cited})
+    assert (end.unsupported, end.outcome) == (2, AnswerOutcome.OUTPUT_LIMIT)
+    assert answered({**WRITTEN, "complete": False}).outcome is AnswerOutcome.OUTPUT_LIMIT
     assert answered(WRITTEN).model == "a:x"
     assert answered({**WRITTEN, **CITED}).model == "a:x"
     assert answered({**CITED, "model": "template"}).model == "template"
@@ -72,7 +67,7 @@ def test_an_answer_tells_who_wrote_it() -> None:
 
 
 def test_an_answer_tells_what_the_question_was_taken_for() -> None:
-    state = {**CITED, **GRADED, "intent": "qa", "category": "fact", "standalone_question": "Why?"}
+    state = {**CITED, "intent": "qa", "category": "fact", "standalone_question": "Why?"}
     end = answered(state)
     assert (end.intent, end.category, end.support, end.standalone_question) == (
         "qa",
@@ -87,33 +82,21 @@ def test_an_answer_tells_what_the_question_was_taken_for() -> None:
     assert answered(CITED).intent == ""
 
 
-def test_a_refusal_tells_what_the_question_was_taken_for() -> None:
-    end = ending({**REFUSED, **GRADED, "intent": "out_of_scope"}, USAGE)
+def test_a_refusal_tells_what_the_question_was_taken_for_and_shows_what_comes_closest() -> None:
+    end = ending({**REFUSED, "intent": "out_of_scope"}, GRADED, USAGE)
     expected = Refused(RefusalReason.NO_SUPPORT, "Nothing.", USAGE, 0.7, "out_of_scope")
     assert end == replace(expected, excerpts=(NILE, LAKE))
-
-
-def test_a_refusal_shows_what_comes_closest() -> None:
-    end = ending({**REFUSED, **GRADED}, USAGE)
-    assert isinstance(end, Refused)
-    assert end.excerpts == (NILE, LAKE)
-    needs = ending({"refusal": {"reason": "needs_model", "message": "No."}, **GRADED}, USAGE)
-    assert isinstance(needs, Refused)
-    assert needs.excerpts == (NILE, LAKE)
-    elsewhere = ending({"refusal": {"reason": "out_of_scope", "message": "No."}, **GRADED}, USAGE)
-    assert isinstance(elsewhere, Refused)
-    assert elsewhere.excerpts == ()
-
-
-def test_a_model_that_finds_no_answer_refuses_even_if_no_node_does() -> None:
-    end = ending({**WRITTEN, "text": "", "declined": True, **GRADED}, USAGE)
-    assert isinstance(end, Refused)
-    assert (end.reason, end.excerpts) == (RefusalReason.NO_SUPPORT, (NILE, LAKE))
+    for reason, shown in (("needs_model", (NILE, LAKE)), ("out_of_scope", ())):
+        refusal = refusal_in([ending({"refusal": {"reason": reason, "message": "No."}}, GRADED, USAGE)])
+        assert refusal.excerpts == shown
+    # A model that finds no answer refuses even if no node does.
+    declined = refusal_in([ending({**WRITTEN, "text": "", "declined": True}, GRADED, USAGE)])
+    assert (declined.reason, declined.excerpts) == (RefusalReason.NO_SUPPORT, (NILE, LAKE))
 
 
 def test_an_answer_of_passages_has_the_excerpts_that_its_text_shows() -> None:
     answer = {**cast("dict[str, object]", CITED["answer"]), "excerpts": 2}
-    shown = answered({"answer": answer, **GRADED, "model": "passages"})
+    shown = answered({"answer": answer, "model": "passages"})
     assert (shown.excerpts, shown.more_excerpts) == ((NILE, LAKE), [MORE])
     # Of an answer of whole sections, those that the sections do not contain are further ones.
     place = NILE.source
@@ -124,16 +107,16 @@ def test_an_answer_of_passages_has_the_excerpts_that_its_text_shows() -> None:
         **cast("dict[str, object]", CITED["answer"]),
         "citations": [plain(cited).model_dump(mode="json")],
     }
-    whole = answered({"answer": section, **GRADED, "model": "passages"})
+    whole = answered({"answer": section, "model": "passages"})
     assert (whole.excerpts, whole.more_excerpts) == ((), [LAKE, MORE])
     # What a model or a template has written shows none.
-    assert answered({**WRITTEN, **CITED, **GRADED}).more_excerpts == ()
+    assert answered({**WRITTEN, **CITED}).more_excerpts == ()
 
 
 def test_an_answer_tells_where_it_is_from() -> None:
     own = CollectionKind.OWN
     evidence = Evidence(2, 0, {}, "", collections=("default", "notes"), kinds={"default": own, "notes": own})
-    found = {"evidence": TypeAdapter(Evidence).dump_python(evidence, mode="json"), **GRADED}
+    found = {"evidence": TypeAdapter(Evidence).dump_python(evidence, mode="json")}
     cited = {**cast("dict[str, object]", CITED["answer"]), "collections": ["default"]}
     one = answered({**WRITTEN, "answer": cited, **found})
     assert (one.collection_id, one.collection_kind) == ("default", own)
@@ -144,28 +127,14 @@ def test_an_answer_tells_where_it_is_from() -> None:
     assert answered({**WRITTEN, **found}).collection_kind is None
 
 
-def test_an_answer_counts_the_sentences_without_support() -> None:
-    cited = {**cast("dict[str, object]", CITED["answer"]), "unsupported": 2, "outcome": "output_limit"}
-    end = answered({**WRITTEN, "answer": cited})
-    assert (end.unsupported, end.outcome) == (2, AnswerOutcome.OUTPUT_LIMIT)
-    assert answered({**WRITTEN, "complete": False}).outcome is AnswerOutcome.OUTPUT_LIMIT
-
-
 # Takeovers
 
 
 def agent(name: str, model: ChatModel, counted: list[Fallback] | None = None) -> PlannedAgent:
-    shelf = Shelf(excerpt(LONG))
-    parts = NodeParts(shelf, Judge([QUOTE]), Staff(), Notes(), model, classifiers=CLASSIFIERS)
-    one = shipped(name, parts)
+    one = shipped(name, parts_of(model))
     counting = counted.append if counted is not None else None
-    return PlannedAgent(one.plan, one._options, counted=counting)  # pyright: ignore[reportPrivateUsage] - the same agent, whose fallbacks are counted
-
-
-def asked(name: str) -> AnswerTask:
-    one = task("How long is the river Nile?")
-    parameters = json.dumps({"teacher_id": str(ASHDOWN)}) if name == "tutor" else ""
-    return replace(one, question=replace(one.question, parameters=parameters), conversation_id=UUID(int=9))
+    # The same agent, whose fallbacks are counted.
+    return PlannedAgent(one.plan, one._options, counted=counting)  # pyright: ignore[reportPrivateUsage]
 
 
 @pytest.mark.parametrize("name", ["chat", "tutor"])
@@ -173,28 +142,24 @@ async def test_a_turn_that_is_taken_over_at_any_milestone_ends_as_it_would_have(
     one = agent(name, Strong())
     question = asked(name)
     told = await told_by(one, question)
-    end = told[-1]
-    assert isinstance(end, Answered)
+    end = answer_in(told)
     milestones = [found.state for found in told if isinstance(found, Milestone)]
     assert milestones
     for state in milestones:
-        again = (await told_by(one, replace(question, resume=state, meter=Meter())))[-1]
-        assert isinstance(again, Answered)
+        again = answer_in(await told_by(one, replace(question, resume=state, meter=Meter())))
         assert replace(again, usage=end.usage) == end
 
 
 async def test_what_was_done_without_is_known_after_a_takeover_however_it_ends() -> None:
     counted: list[Fallback] = []
     question = asked("chat")
-    with pytest.raises(Unavailable):
-        await told_by(agent("chat", Broken(Kind.CUT), counted), question)
+    await raises(Unavailable, told_by(agent("chat", Broken(Kind.CUT), counted), question))
     routed = Fallback(FallbackKind.CLASSIFIER, "broken-cut", "intent", "model_unavailable:cut")
     assert list(question.meter.fallbacks) == counted == [routed]
     told = await told_by(agent("chat", Broken(Kind.UNREACHABLE)), asked("chat"))
     first = next(one.state for one in told if isinstance(one, Milestone))
     later = replace(asked("chat"), resume=first, meter=Meter())
-    with pytest.raises(Unavailable):
-        await told_by(agent("chat", Broken(Kind.CUT)), later)
+    await raises(Unavailable, told_by(agent("chat", Broken(Kind.CUT)), later))
     assert [fallback.cause for fallback in later.meter.fallbacks] == ["model_unavailable:unreachable"]
 
 
@@ -214,8 +179,7 @@ async def test_what_was_done_without_is_counted_once_also_of_a_turn_that_is_cut_
     state = told[first]
     assert isinstance(state, Milestone)
     later = replace(question, resume=state.state, meter=Meter())
-    end = (await told_by(agent("chat", Broken(Kind.UNREACHABLE), counted), later))[-1]
-    assert isinstance(end, Answered)
+    end = answer_in(await told_by(agent("chat", Broken(Kind.UNREACHABLE), counted), later))
     assert (
         [one.target for one in counted]
         == [fallback.target for fallback in end.fallbacks]
@@ -247,6 +211,5 @@ async def test_the_first_sixteen_are_told_each_once() -> None:
         Plan({"a": FallsOften()}, [Route(BEGIN, ("a",)), Route("a", (FINISH,))]),
         agent("chat", Strong())._options,  # pyright: ignore[reportPrivateUsage] - any options serve this test
     )
-    end = (await told_by(one, asked("chat")))[-1]
-    assert isinstance(end, Answered)
+    end = answer_in(await told_by(one, asked("chat")))
     assert [found.target for found in end.fallbacks] == [str(number) for number in range(MAX_FALLBACKS)]

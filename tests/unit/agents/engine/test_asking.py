@@ -5,7 +5,7 @@ attempt.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -21,7 +21,6 @@ from responsa_server.domain.models import (
     ModelError,
     ModelFault,
     ModelPiece,
-    ModelPrompt,
     Provenance,
     Role,
     Spent,
@@ -29,6 +28,7 @@ from responsa_server.domain.models import (
     Switched,
     TextPiece,
 )
+from tests.raising import raises
 from tests.unit.agents.asking import DEAR, asker
 from tests.unit.agents.speaking import TURN, Says, Turn
 
@@ -46,16 +46,10 @@ FOUND = Query(query="length of the Nile", certain=True)
 END = Ended(complete=True)
 
 
-class Answers(Says):
+def in_turn(*texts: str) -> Says:
     """A model that returns the next text at each call."""
-
-    def __init__(self, *texts: str) -> None:
-        super().__init__()
-        self.texts = list(texts)
-
-    def stream(self, prompt: ModelPrompt) -> AsyncGenerator[ModelPiece, None]:
-        self.pieces = [TextPiece(self.texts.pop(0)), END]
-        return super().stream(prompt)
+    left = iter(texts)
+    return Says(lambda _: [TextPiece(next(left)), END])
 
 
 async def found(model: Says, turn: Turn | None = None) -> Query:
@@ -73,7 +67,7 @@ async def found(model: Says, turn: Turn | None = None) -> Query:
     "text", [GOOD, f"```json\n{GOOD}\n```", f"Here it is: {GOOD} – is there more?", f"\n {GOOD}\x00"]
 )
 async def test_an_object_is_found_whatever_stands_round_it(text: str) -> None:
-    model = Answers(text)
+    model = in_turn(text)
     assert await found(model) == FOUND
     (prompt,) = model.asked
     assert (prompt.purpose, prompt.label, prompt.schema) == ("kb_search_query", f"turns/{TURN}", SHAPE.schema)
@@ -97,7 +91,7 @@ BAD = [
 
 @pytest.mark.parametrize("bad", BAD)
 async def test_what_does_not_fit_is_asked_for_once_more_with_what_was_wrong(bad: str) -> None:
-    model = Answers(bad, GOOD)
+    model = in_turn(bad, GOOD)
     assert await found(model) == FOUND
     first, second = model.asked
     assert list(second.messages[: len(first.messages)]) == list(first.messages)
@@ -117,10 +111,9 @@ def test_an_answer_with_too_many_levels_does_not_fit() -> None:
 
 @pytest.mark.parametrize("bad", BAD)
 async def test_what_does_not_fit_twice_is_given_up(bad: str) -> None:
-    model = Answers(bad, bad)
-    with pytest.raises(StructuredInvalid) as caught:
-        await found(model)
-    assert (len(model.asked), cause(caught.value)) == (2, "structured_invalid")
+    model = in_turn(bad, bad)
+    caught = await raises(StructuredInvalid, found(model))
+    assert (len(model.asked), cause(caught)) == (2, "structured_invalid")
 
 
 @pytest.mark.parametrize(
@@ -138,18 +131,16 @@ async def test_a_model_that_fails_is_not_asked_again(
     pieces: Sequence[ModelPiece | Exception], fault: ModelFault
 ) -> None:
     model = Says(pieces)
-    with pytest.raises(ModelError) as caught:
-        await found(model)
-    assert (caught.value.fault, len(model.asked), model.closed) == (fault, 1, True)
-    assert cause(caught.value) == f"model_unavailable:{fault.value}"
+    caught = await raises(ModelError, found(model))
+    assert (caught.fault, len(model.asked), model.closed) == (fault, 1, True)
+    assert cause(caught) == f"model_unavailable:{fault.value}"
 
 
 async def test_a_model_that_takes_its_time_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nodes_asking, "PATIENCE_SECONDS", 0.01)
     model = Says([TextPiece("{"), asyncio.Event()])
-    with pytest.raises(ModelError) as caught:
-        await found(model)
-    assert (caught.value.fault, model.closed) == (ModelFault.TIMEOUT, True)
+    caught = await raises(ModelError, found(model))
+    assert (caught.fault, model.closed) == (ModelFault.TIMEOUT, True)
 
 
 async def test_what_it_costs_is_counted_and_told() -> None:
@@ -165,10 +156,19 @@ async def test_what_it_costs_is_counted_and_told() -> None:
     ]
 
 
+async def test_what_is_written_after_a_report_is_counted_until_the_next() -> None:
+    """The report counts the tokens of the piece that follows it, and of no other."""
+    turn = Turn()
+    reported = Usage(input_tokens=30, output_tokens=9)
+    halves = (TextPiece(GOOD[:20]), TextPiece(GOOD[20:]))
+    await found(Says([Spent(reported, "a:x"), *halves, END]), turn)
+    assert turn.meter.usage.output_tokens == 10
+
+
 async def test_a_call_may_only_write_what_the_turn_has_left() -> None:
     turn = Turn()
     untrusted = Untrusted("And it?", others={"summary": ""})
-    model = Answers(GOOD)
+    model = in_turn(GOOD)
     free = asker(model).prompt(turn.run, "kb_search_query", {}, untrusted)
     read = -(-sum(len(message.text.encode()) for message in free.messages) // 4)
     few = replace(turn.run, limits=Limits(cost_micros=read + 40))

@@ -9,7 +9,6 @@ import pytest
 from responsa_server.agents.engine import continuing
 from responsa_server.agents.engine.answer_text import AnswerWriter
 from responsa_server.agents.engine.continuing import GO_ON, SeamComparison, kept, whole_sentences
-from responsa_server.agents.engine.kinds import NodeParts
 from responsa_server.domain.agents import AgentEvent, AnswerTask, Withdrawal
 from responsa_server.domain.errors import Unavailable
 from responsa_server.domain.events import (
@@ -35,10 +34,10 @@ from responsa_server.domain.models import (
     Withdrawn,
 )
 from responsa_server.providers.chain import Barred, ChainModel, ModelChain
-from tests.unit.agents.evidence import Shelf
-from tests.unit.agents.shipping import CLASSIFIERS, Judge, Staff, shipped
-from tests.unit.agents.speaking import Says, Turn, says, told_by
-from tests.unit.agents.test_bad_models import NILE, QUOTE, Free, asked
+from tests.raising import raises
+from tests.unit.agents.shipping import asked, parts_of, shipped
+from tests.unit.agents.speaking import Says, Turn, answer_in, says, told_by
+from tests.unit.agents.test_bad_models import Free
 
 TUTOR_TOKENS = 60_000
 CUT = ModelError(ModelFault.CUT, "cut")
@@ -64,15 +63,8 @@ async def told(
         ChainModel(f"p{place}:m", f"p{place}", one, takes_prefix=prefix, small=place in small)
         for place, one in enumerate(models)
     ]
-    shelf = Shelf(NILE)
-    parts = NodeParts(
-        shelf,
-        Judge([QUOTE]),
-        Staff(),
-        model=ModelChain(members, Free(), Barred(), patience_seconds=30.0),
-        small=frozenset(members[place].name for place in small),
-        classifiers=CLASSIFIERS,
-    )
+    chain = ModelChain(members, Free(), Barred(), patience_seconds=30.0)
+    parts = parts_of(chain, small=frozenset(members[place].name for place in small))
     return await told_by(shipped("tutor", parts), question or asked("tutor"))
 
 
@@ -95,8 +87,7 @@ def answering(model: Says) -> Sequence[ModelPrompt]:
 
 
 def end_of(events: Sequence[AgentEvent]) -> Answered:
-    end = events[-1]
-    assert isinstance(end, Answered)
+    end = answer_in(events)
     assert end.text == shown(events)
     return end
 
@@ -131,15 +122,8 @@ async def test_a_model_that_takes_a_prefix_continues_it_and_nothing_is_withdrawn
 
 @pytest.mark.parametrize("fault", [ModelFault.REFUSED, ModelFault.EMPTY])
 async def test_a_server_that_takes_no_prefix_after_all_is_asked_to_write_on(fault: ModelFault) -> None:
-    class Picky(Says):
-        async def stream(self, prompt: ModelPrompt) -> AsyncGenerator[ModelPiece, None]:
-            self.asked.append(prompt)
-            if prompt.prefix:
-                raise ModelError(fault, "no prefix")
-            yield TextPiece(REST)
-            yield END
-
-    second = Picky()
+    picky = ModelError(fault, "no prefix")
+    second = Says(lambda prompt: [picky if prompt.prefix else TextPiece(REST), END])
     assert end_of(await told(breaks(FIRST, LOST), second, prefix=True)).text == WHOLE
     assert [bool(one.prefix) for one in answering(second)] == [True, False]
 
@@ -153,13 +137,7 @@ async def test_a_server_that_takes_no_prefix_after_all_is_asked_to_write_on(faul
     ids=["repeats", "begins again"],
 )
 async def test_what_does_not_fit_withdraws_the_whole_step(comes: str, calls: int) -> None:
-    class Twice(Says):
-        async def stream(self, prompt: ModelPrompt) -> AsyncGenerator[ModelPiece, None]:
-            self.asked.append(prompt)
-            yield TextPiece(comes if prompt.messages[-1].text == GO_ON else ANEW)
-            yield END
-
-    second = Twice()
+    second = Says(lambda prompt: [TextPiece(comes if prompt.messages[-1].text == GO_ON else ANEW), END])
     end = end_of(await told(breaks(FIRST, LOST), second))
     assert end.text == (ANEW.removesuffix(" [1]") if calls == 2 else WHOLE)
     assert len(answering(second)) == calls
@@ -168,17 +146,17 @@ async def test_what_does_not_fit_withdraws_the_whole_step(comes: str, calls: int
 
 @pytest.mark.parametrize("breaks_off", [False, True], ids=["alone", "after another model"])
 async def test_reasoning_that_a_model_withdraws_does_not_stay(*, breaks_off: bool) -> None:
-    class Reasoning(Says):
-        async def stream(self, prompt: ModelPrompt) -> AsyncGenerator[ModelPiece, None]:
-            self.asked.append(prompt)
-            if prompt.purpose == "response_synthesis":
-                yield TextPiece("Let me see what the user wants from me here. ")
-                yield TextPiece("Is it the Nile?")
-                yield Withdrawn(0)
-            yield TextPiece(REST if prompt.messages[-1].text == GO_ON else ANEW)
-            yield END
+    thoughts = [
+        TextPiece("Let me see what the user wants from me here. "),
+        TextPiece("Is it the Nile?"),
+        Withdrawn(0),
+    ]
 
-    model = Reasoning()
+    def reasoned(prompt: ModelPrompt) -> list[ModelPiece]:
+        before = thoughts if prompt.purpose == "response_synthesis" else []
+        return [*before, TextPiece(REST if prompt.messages[-1].text == GO_ON else ANEW), END]
+
+    model = Says(reasoned)
     end = end_of(await told(*([breaks(FIRST, LOST)] if breaks_off else []), model))
     assert end.text == ANEW.removesuffix(" [1]")
     assert len(end.citations) == 1
@@ -228,21 +206,16 @@ async def test_a_small_model_writes_the_answer_anew_and_is_checked() -> None:
 async def test_three_models_in_turn_and_nobody_left() -> None:
     end = end_of(await told(breaks(FIRST, LOST), breaks("Er ist lang und breit. Er"), says(REST)))
     assert end.text == WHOLE.replace("Er m", "Er ist lang und breit. Er m")
-    with pytest.raises(Unavailable):
-        await told(breaks(FIRST, LOST), breaks("Er ist"))
+    await raises(Unavailable, told(breaks(FIRST, LOST), breaks("Er ist")))
 
 
 @pytest.mark.parametrize("prefix", [True, False])
 async def test_the_only_model_is_asked_once_more_after_a_break(prefix: bool) -> None:
-    class Recovers(Says):
-        async def stream(self, prompt: ModelPrompt) -> AsyncGenerator[ModelPiece, None]:
-            self.asked.append(prompt)
-            broken = len(answering(self)) < 2
-            rest = f"5 km lang. {REST}" if prompt.prefix else REST
-            async for piece in (breaks(FIRST, LOST) if broken else says(rest)).stream(prompt):
-                yield piece
+    def recovers(prompt: ModelPrompt) -> Sequence[ModelPiece | Exception]:
+        rest = f"5 km lang. {REST}" if prompt.prefix else REST
+        return [*map(TextPiece, (FIRST, LOST)), CUT] if len(answering(alone)) < 2 else [TextPiece(rest), END]
 
-    alone = Recovers()
+    alone = Says(recovers)
     events = await told(alone, prefix=prefix)
     end = end_of(events)
     assert end.text == (WHOLE.replace("Er m", "Er ist 6.65 km lang. Er m") if prefix else WHOLE)
@@ -255,8 +228,7 @@ async def test_the_only_model_is_asked_once_more_after_a_break(prefix: bool) -> 
 
 async def test_a_model_that_breaks_off_twice_fails_and_what_was_sent_stays() -> None:
     alone = breaks(FIRST, LOST)
-    with pytest.raises(Unavailable):
-        await told(alone)
+    await raises(Unavailable, told(alone))
     assert len(answering(alone)) == 2
 
 

@@ -121,7 +121,10 @@ async def test_a_result_answers_by_itself_or_is_a_source(
                 "evidence": Evidence(3, 0, {}),
                 "results": (result("web_search", title="the web search"), result("sea", ToolFault.TIMEOUT)),
             },
-            "Sea did not answer in time. I searched all documents that you may read for “Why?”, and no passage says enough to answer it. What the web search returned does not answer it either. Name",
+            (
+                "Sea did not answer in time. I searched all documents that you may read for “Why?” and "
+                "found nothing that fits. What the web search returned does not answer it either. Name"
+            ),
         ),
         (
             {"results": (result("sea", ToolFault.UNREACHABLE),)},

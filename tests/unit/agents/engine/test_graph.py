@@ -3,49 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 
-import pytest
-from uuid_utils.compat import uuid7
-
-from bench.agents import OPTIONS, AgentTable, GraphAgent
-from responsa_server.agents.config.check import Surroundings
-from responsa_server.agents.config.files import SHIPPED, examine
+from responsa_server.agents.config.files import examine
 from responsa_server.agents.engine.agent import PlannedAgent, agent_options
 from responsa_server.agents.engine.graph import plan
 from responsa_server.agents.engine.kinds import NodeParts
-from responsa_server.agents.engine.node import Limits
-from responsa_server.agents.nodes.table import KINDS
-from responsa_server.domain.agents import AgentEvent, Agents, AnswerTask, Milestone
+from responsa_server.domain.agents import AgentEvent
 from responsa_server.domain.answers import DEFAULT_SEARCH, Evidence, SearchOptions
-from responsa_server.domain.conversations import Message, Speaker
-from responsa_server.domain.errors import NotFound, Reason, Unavailable
+from responsa_server.domain.errors import Reason, Unavailable
 from responsa_server.domain.events import (
     Answered,
     AnswerOutcome,
     Fallback,
     FallbackKind,
     RefusalReason,
-    Refused,
     Status,
     Usage,
 )
 from responsa_server.domain.models import Ended, Price, Spent, TextPiece
 from responsa_server.domain.people import Principal
+from tests.raising import raises
 from tests.unit.agents.configured import SURROUNDINGS, TEST_KINDS, write
-from tests.unit.agents.evidence import Shelf, excerpt, passages_of, task
-from tests.unit.agents.speaking import Says, text, told_by
+from tests.unit.agents.evidence import Shelf, task
+from tests.unit.agents.shipping import NILE, SHOWN
+from tests.unit.agents.speaking import Says, answer_in, refusal_in, text, told_by
 
 VERSION = "agents/test/versions/1"
-LONG = "The Nile is 6,650 km long."
-NILE = excerpt(LONG)
-SHOWN = passages_of(NILE)
-HISTORY = [
-    Message(uuid7(), uuid7(), uuid7(), speaker, text, (), None, datetime.now(UTC))
-    for speaker, text in ((Speaker.USER, "How long is the river Nile?"), (Speaker.ASSISTANT, LONG))
-]
 
 
 def agent(folder: Path, parts: NodeParts, price: Callable[[], Price | None] = lambda: None) -> PlannedAgent:
@@ -72,40 +56,6 @@ class Away(Shelf):
         options: SearchOptions = DEFAULT_SEARCH,
     ) -> Evidence:
         raise Unavailable(Reason.PART_UNAVAILABLE, "away", {"part": "postgresql"})
-
-
-# The default agent
-
-
-@pytest.mark.parametrize(
-    ("question", "history"),
-    [("How long is the river Nile in kilometres?", []), ("And where does it end?", HISTORY)],
-)
-@pytest.mark.parametrize("near", [True, False])
-async def test_the_default_agent_says_the_same_from_its_file_as_from_its_code(
-    question: str, history: list[Message], near: bool
-) -> None:
-    found = examine(SHIPPED / "default", Surroundings())
-    assert found.config is not None
-    shelf = Shelf(NILE, near=near)
-    configured = PlannedAgent(
-        plan(found.config, NodeParts(shelf), None, KINDS),
-        agent_options(found.config, "agents/default/versions/1"),
-    )
-    assert agent_options(found.config, "agents/default/versions/1") == replace(
-        OPTIONS, history_tokens=3000, limits=Limits(tokens=60000, cost_micros=500000)
-    )
-    asked = [
-        AnswerTask(one.turn_id, one.who, one.question, one.history) for one in [task(question, history)] * 2
-    ]
-    from_file, from_code = (
-        await told_by(configured, asked[0]),
-        await told_by(GraphAgent(shelf), asked[1]),
-    )
-    # On a loaded machine, a node may take so long that its outcome is kept.
-    assert [one for one in from_file if not isinstance(one, Milestone)] == [
-        one for one in from_code if not isinstance(one, Milestone)
-    ]
 
 
 # Choices
@@ -191,13 +141,11 @@ async def test_a_text_is_made_fit_before_it_is_told_or_gives_way(tmp_path: Path)
     folder = write(tmp_path, *POST)
     fit = Says([TextPiece("Post: "), TextPiece("The Nile."), Ended(complete=True)])
     told = await told_by(agent(folder, NodeParts(shelf, model=fit)), task("How long is the Nile?"))
-    end = told[-1]
-    assert isinstance(end, Answered)
+    end = answer_in(told)
     assert (end.text, end.model) == (text(told), "m") == ("The Nile.", "m")
     unfit = Says([TextPiece("Buy the Nile."), Ended(complete=False)])
     told = await told_by(agent(folder, NodeParts(shelf, model=unfit)), task("How long is the Nile?"))
-    end = told[-1]
-    assert isinstance(end, Answered)
+    end = answer_in(told)
     assert (end.text, end.model, end.outcome) == (SHOWN, "passages", AnswerOutcome.COMPLETE)
     assert end.text == text(told)
     assert list(end.fallbacks) == [
@@ -213,8 +161,7 @@ async def test_without_an_edge_that_fits_the_failure_stands(tmp_path: Path) -> N
     )
     shelf = Away()
     folder = write(tmp_path, change, ("agent.toml", "timeout = 20", "timeout = 20, retry = { attempts = 1 }"))
-    with pytest.raises(Unavailable, match="away"):
-        await told_by(agent(folder, NodeParts(shelf)), task("How long is the Nile?"))
+    await raises(Unavailable, told_by(agent(folder, NodeParts(shelf)), task("How long is the Nile?")), "away")
 
 
 # Limits
@@ -230,8 +177,7 @@ async def test_a_turn_that_takes_more_steps_than_it_may_is_refused(tmp_path: Pat
     shelf = Shelf(NILE)
     folder = write(tmp_path, ROUND, ("agent.toml", "steps = 20", "steps = 5"))
     told = await told_by(agent(folder, NodeParts(shelf)), task("How long is the Nile?"))
-    end = told[-1]
-    assert isinstance(end, Refused)
+    end = refusal_in(told)
     assert end.reason is RefusalReason.BUDGET
     assert "steps" in end.message
     assert len(shelf.asked) == 4
@@ -258,38 +204,3 @@ async def test_no_model_is_asked_when_the_tokens_are_spent(tmp_path: Path) -> No
     assert len(model.asked) == 1
     assert isinstance(end, Answered)
     assert (end.text, end.outcome) == ("One two.", AnswerOutcome.OUTPUT_LIMIT)
-
-
-def versioned(version: str) -> GraphAgent:
-    shelf = Shelf()
-    return GraphAgent(shelf, replace(OPTIONS, version=version))
-
-
-def test_agents_are_found_by_id_and_by_version() -> None:
-    one, other = versioned("agents/default/versions/1"), versioned("agents/testing/versions/3")
-    table: Agents = AgentTable({"default": one, "testing": other})
-    assert table.named("") is table.named("default") is one
-    assert table.named("testing") is table.at("agents/testing/versions/3") is other
-    assert list(table.versions) == ["agents/default/versions/1", "agents/testing/versions/3"]
-    with pytest.raises(NotFound) as caught:
-        table.named("nobody")
-    assert caught.value.reason is Reason.RESOURCE_NOT_FOUND
-    assert caught.value.metadata == {
-        "resource_type": "agent",
-        "resource_name": "agents/nobody",
-        "known": "default,testing",
-    }
-    with pytest.raises(KeyError):
-        table.at("agents/default/versions/2")
-
-
-def test_a_table_must_fit_its_agents() -> None:
-    with pytest.raises(ValueError, match="no agent default"):
-        AgentTable({})
-    with pytest.raises(ValueError, match="under the id other"):
-        AgentTable(
-            {
-                "default": versioned("agents/default/versions/1"),
-                "other": versioned("agents/default/versions/1"),
-            }
-        )

@@ -23,17 +23,16 @@ from responsa_server.domain.models import Ended, Price, Spent, TextPiece
 from responsa_server.domain.quotas import Demand, Grant, Metric
 from responsa_server.domain.turns import Question
 from tests.unit.agents.asking import costing
-from tests.unit.agents.engine.test_graph import LONG, agent, write
+from tests.unit.agents.engine.test_graph import agent, write
 from tests.unit.agents.engine.test_state import TOLD
-from tests.unit.agents.evidence import Shelf, excerpt, passages_of, task
-from tests.unit.agents.speaking import Says, text, told_by
+from tests.unit.agents.evidence import Shelf, task
+from tests.unit.agents.shipping import NILE, SHOWN
+from tests.unit.agents.speaking import Says, answer_in, refusal_in, text, told_by
 
 WRITE = 'write = { kind = "prompt", prompt = "write" }'
 ENDS = '  { from = "write", to = "quote", on = "unavailable" },\n]'
 USED = Spent(Usage(input_tokens=150, output_tokens=60))
 QUESTION = "How long is the Nile?"
-NILE = excerpt(LONG)
-SHOWN = passages_of(NILE)
 
 
 def drafting(folder: Path, *, limits: str, stream: bool = False) -> Path:
@@ -64,8 +63,7 @@ async def test_a_draft_that_nobody_has_told_is_no_answer(tmp_path: Path) -> None
         question = task(QUESTION)
         question = replace(question, question=replace(question.question, max_cost_micros=most))
         told = await told_by(agent(drafting(tmp_path / limits, limits=limits), parts(model, price)), question)
-        end = told[-1]
-        assert isinstance(end, Refused)
+        end = refusal_in(told)
         assert (end.reason, text(told)) == (RefusalReason.BUDGET, "")
         assert question.meter.over_request == bool(most)
 
@@ -75,19 +73,16 @@ async def test_a_text_that_was_told_stays_also_after_a_takeover(tmp_path: Path) 
     one = agent(drafting(tmp_path, limits="steps = 4", stream=True), parts(model))
     question = task(QUESTION)
     told = await told_by(one, question)
-    end = told[-1]
-    assert isinstance(end, Answered)
+    end = answer_in(told)
     assert (end.text, end.outcome) == ("Größe.", AnswerOutcome.OUTPUT_LIMIT)
     last = [found.state for found in told if isinstance(found, Milestone)][-1]
-    again = (await told_by(one, replace(question, resume=last)))[-1]
-    assert isinstance(again, Answered)
+    again = answer_in(await told_by(one, replace(question, resume=last)))
     assert (again.text, again.outcome) == (end.text, end.outcome)
 
 
 async def test_after_an_upgrade_the_answer_ends_at_the_byte_that_was_sent(tmp_path: Path) -> None:
     one = agent(drafting(tmp_path, limits="steps = 4", stream=True), parts(Says()))
-    end = (await told_by(one, replace(task(QUESTION), resume=TOLD)))[-1]
-    assert isinstance(end, Answered)
+    end = answer_in(await told_by(one, replace(task(QUESTION), resume=TOLD)))
     assert (end.text, end.outcome) == ("Größe.", AnswerOutcome.OUTPUT_LIMIT)
 
 
@@ -96,8 +91,7 @@ async def test_where_the_documents_do_they_are_shown(tmp_path: Path) -> None:
     model = Says([Ended(complete=True)])
     folder = write(tmp_path, ("agent.toml", "steps = 20", "tokens = 20"))
     told = await told_by(agent(folder, parts(model)), task(QUESTION))
-    end = told[-1]
-    assert isinstance(end, Answered)
+    end = answer_in(told)
     assert (end.text, text(told), end.model, model.asked) == (SHOWN, SHOWN, "passages", [])
     assert list(end.fallbacks) == [Fallback(FallbackKind.PASSAGES, "model", "quote", "budget:tokens")]
 
@@ -106,8 +100,7 @@ async def test_so_they_are_when_it_may_cost_next_to_nothing(tmp_path: Path) -> N
     model, question = Says([Ended(complete=True)]), task(QUESTION)
     question = replace(question, question=replace(question.question, max_cost_micros=1))
     one = agent(write(tmp_path), parts(model, Price(*[Decimal(5)] * 4)))
-    end = (await told_by(one, question))[-1]
-    assert isinstance(end, Answered)
+    end = answer_in(await told_by(one, question))
     assert (end.text, model.asked) == (SHOWN, [])
     assert [found.cause for found in end.fallbacks] == ["budget:cost_micros"]
 
@@ -122,8 +115,7 @@ async def test_a_quota_that_has_too_little_left_refuses_although_the_documents_c
         (Grant(cost_micros=30, short=frozenset({Metric.COST_MICROS})), "money"),
     ):
         told = await told_by(one, replace(task(QUESTION), grant=grant))
-        end = told[-1]
-        assert isinstance(end, Refused)
+        end = refusal_in(told)
         assert (end.reason, text(told), model.asked) == (RefusalReason.QUOTA, "", [])
         assert word in end.message
         assert "your quota" in end.message
@@ -134,8 +126,7 @@ async def test_a_reservation_that_the_quota_did_not_cut_limits_like_the_agents_o
 ) -> None:
     model = Says([Ended(complete=True)])
     one = agent(write(tmp_path), parts(model))
-    end = (await told_by(one, replace(task(QUESTION), grant=Grant(tokens=20))))[-1]
-    assert isinstance(end, Answered)
+    end = answer_in(await told_by(one, replace(task(QUESTION), grant=Grant(tokens=20))))
     assert [found.cause for found in end.fallbacks] == ["budget:tokens"]
 
 
@@ -172,6 +163,5 @@ async def test_what_needs_no_model_is_not_done_behind_a_text_that_was_told(tmp_p
         ),
     )
     told = await told_by(agent(folder, parts(model)), task(QUESTION))
-    end = told[-1]
-    assert isinstance(end, Answered)
+    end = answer_in(told)
     assert (end.text, text(told), end.outcome) == ("One two.", "One two.", AnswerOutcome.OUTPUT_LIMIT)

@@ -91,7 +91,10 @@ def test_the_nonce_is_the_same_for_a_turn_and_random_without_one() -> None:
     [
         ("a\n{{ nobody }}", 6, "nobody"),
         ("{{ agent.name.first }}", 5, "undefined"),
-        ("{{ agent.upper() }}", 5, "method"),
+        ("{{ agent.upper() }}", 5, "no “.upper"),
+        ("{{ (agent, agent) }}", 5, "only texts and numbers"),
+        ("{{ agent | upper(1) }}", None, "cannot be used like this"),
+        ("{% for one in agent %}{{ loop.cycle() }}{% endfor %}", 5, "no “.cycle"),
         ("{{ range(3) }}", 5, "range"),
         (
             "{% for a in agents %}{% for b in agents %}{% for c in agents %}x{% endfor %}{% endfor %}{% endfor %}",
@@ -101,11 +104,17 @@ def test_the_nonce_is_the_same_for_a_turn_and_random_without_one() -> None:
         ("a\n=== user\n\n{{ nobody }}", 8, "nobody"),
     ],
 )
-def test_what_cannot_be_filled_in_is_told_with_its_line(body: str, line: int, complaint: str) -> None:
+def test_what_cannot_be_filled_in_is_told_with_its_line(body: str, line: int | None, complaint: str) -> None:
     found = prompts(body)
     with pytest.raises(PromptError, match=complaint) as caught:
         found.render("p", {"agent": "Ann", "agents": list(range(400))}, Untrusted("Who?"), MARK)
     assert (caught.value.file, caught.value.line) == ("prompts/p.md", line)
+
+
+def test_a_panic_of_the_engine_is_an_error_of_its_template() -> None:
+    source = PromptSource("m.toml", FrontMatter.model_validate({}), "{{ 1 is divisibleby(0) }}")
+    with pytest.raises(PromptError, match="cannot be used like this"):
+        PromptSet({"m": source}, in_sandbox=True).fill("m", {})
 
 
 @pytest.mark.parametrize(
@@ -127,6 +136,74 @@ def test_a_broken_prompt_is_known_before_it_is_used(body: str) -> None:
         found.render("p", {}, Untrusted("Who?"), MARK)
 
 
+@pytest.mark.parametrize(
+    ("body", "complaint"),
+    [
+        *(
+            (f"{{% {tag} %}}", "prompts have no statement “")
+            for tag in (
+                "set a = 1",
+                "set a",
+                "with a = 1",
+                "macro a()",
+                "call a()",
+                "filter upper",
+                "block a",
+                "do a()",
+                "autoescape true",
+                "extends 'a'",
+                "from 'a' import b",
+                "break",
+            )
+        ),
+        *(
+            (f"{{% for a in {one} %}}{{% endfor %}}", "a loop of a prompt has the form")
+            for one in ("[b]", "'abc'", "b|list", "b if c", "b recursive", "b()", "b[0]", "(b)")
+        ),
+        *(
+            (f"{{{{ {one} }}}}", "write texts one after the other")
+            for one in ("a + a", "a ~ a", "a * 9", "2 ** 9", "[a, a]", "{'a': a}", "'x' in ['y', a]")
+        ),
+        ("{% for a in b %}{% include 'parts/tone.md' %}{% endfor %}", "an include may not stand in a loop"),
+        ("{% for a in b %}" * 5 + "{% endfor %}" * 5, "more than 4 loops stand within one another"),
+        ("{% for a in b %}" + "x" * 2000 + "{% endfor %}", "a loop has more than 2,000 characters; shorten it"),
+        ("{%include'parts/\\u0074one.md'%}", "an include needs a file's name"),
+    ],
+)  # fmt: skip
+def test_what_could_multiply_a_text_is_refused_at_its_line(body: str, complaint: str) -> None:
+    [error] = prompts(f"x\n{body}").broken["p"]
+    assert (error.file, error.line) == ("prompts/p.md", 6)
+    assert complaint in error.message
+
+
+def test_a_prompt_has_what_choosing_and_listing_takes() -> None:
+    body = "{% if 'a' in tags and size > -1 or not tags|length %}{{ tags|join(', ') }}{% elif size is odd %}{% endif %}"
+    body += (
+        "{%- for a, b in pairs.all %}{{ a|upper }}{{ b[0] if b else '' }}{{ ['x', 1]|last }}{% "
+        "endfor %}{# + #}{% raw %}{{ a * 9 }}{% endraw %}"
+    )
+    values = {"tags": ["a", "b"], "size": 3, "pairs": {"all": [["x", "yz"]]}}
+    assert prompts(body).fill("p", values) == "a, bXy1{{ a * 9 }}"
+
+
+def test_includes_are_bounded_together() -> None:
+    parts = {
+        f"parts/{n}.md": Partial(f"{n}.md", f"{{% include 'parts/{n + 1}.md' %}}" * 2) for n in range(15)
+    }
+    parts["parts/15.md"] = Partial("15.md", "x" * 100)
+    source = PromptSource("prompts/p.md", FrontMatter.model_validate({}), "{% include 'parts/0.md' %}", 5)
+    errors = PromptSet({"p": source}, parts).broken["p"]
+    assert "262,144 characters with what it includes; shorten it" in errors[0].message
+
+
+@pytest.mark.parametrize("body", ["{{ text }}{{ text }}", "{{ texts|join(text) }}", "{{ text|upper|lower }}"])
+def test_what_a_filling_makes_is_bounded(body: str) -> None:
+    values = {"text": "x" * 1_300_000, "texts": ["x", "x", "x"]}
+    with pytest.raises(PromptError, match="make more than 2,500,000 characters; use fewer or shorter"):
+        prompts(body).fill("p", values)
+    assert prompts("{{ text }}").fill("p", values) == values["text"]
+
+
 def test_an_object_is_no_value() -> None:
     with pytest.raises(PromptError, match="agent is not a plain value"):
         prompts("{{ agent }}").render("p", {"agent": object()}, Untrusted("Who?"), MARK)
@@ -140,7 +217,8 @@ def test_a_partial_that_includes_itself_is_stopped() -> None:
 
 def test_variables_are_known_through_partials() -> None:
     found = prompts(
-        '{% include "parts/tone.md" %}\n=== user\n{{ question }}', "{% set a = 1 %}{{ a }} {{ tone.of }}"
+        '{% include "parts/tone.md" %}\n=== user\n{{ question }}',
+        "{% for a in tone.all %}{{ a }}{% endfor %} {{ tone.of }}",
     )
     assert found.variables("p").system == {"tone"}
     assert found.variables("p").user == {"question"}

@@ -102,7 +102,7 @@ async def test_a_run_goes_on_at_any_node() -> None:
         name, state = restored(milestone)
         state["question"] = "?"
         again = Turn()
-        context = Run(again.run.who, again.events.append, again.meter.add, begin_at=name)
+        context = Run(again.run.caller, again.events.append, again.meter.add, begin_at=name)
         assert await graph.run(state, context) == whole
         assert again.events == turn.events[len(turn.events) - len(again.events) :]
 
@@ -126,7 +126,9 @@ async def test_an_unknown_node_is_said_so_and_nothing_is_run() -> None:
     graph = Graph(chain(Adds("a")))
     turn = Turn()
     with pytest.raises(StateError, match="the node gone"):
-        await graph.run(GraphState(), Run(turn.run.who, turn.events.append, turn.meter.add, begin_at="gone"))
+        await graph.run(
+            GraphState(), Run(turn.run.caller, turn.events.append, turn.meter.add, begin_at="gone")
+        )
 
 
 async def test_the_default_agent_tells_no_milestone_when_it_is_fast_and_goes_on_from_any() -> None:
@@ -144,7 +146,9 @@ async def test_the_default_agent_tells_no_milestone_when_it_is_fast_and_goes_on_
             "content": {"places": [1, 2.5, None], "by": {"term": "river"}},
         }
     )
-    resumed = AnswerTask(asked.turn_id, asked.who, asked.question, (), turn.meter, kept("rank", dict(state)))
+    resumed = AnswerTask(
+        asked.turn_id, asked.caller, asked.question, (), turn.meter, kept("rank", dict(state))
+    )
     again = await told_by(agent, resumed)
     assert again[:-1] == events[1:-1]
     first, second = events[-1], again[-1]
@@ -162,7 +166,7 @@ async def test_a_milestone_at_the_end_is_the_end() -> None:
     whole = task("?")
     resumed = AnswerTask(
         whole.turn_id,
-        whole.who,
+        whole.caller,
         whole.question,
         (),
         resume=kept(FINISH, {"text": "Half.", "complete": False}),
@@ -241,7 +245,7 @@ async def test_a_run_whose_first_node_is_chosen_begins_where_it_says_all_the_sam
     )
     graph = Graph(plan)
     turn = Turn()
-    context = Run(turn.run.who, turn.events.append, turn.meter.add, begin_at="b")
+    context = Run(turn.run.caller, turn.events.append, turn.meter.add, begin_at="b")
     assert (await graph.run(GraphState(text="x"), context))["text"] == "xb"
     assert (await graph.run(GraphState(text="x"), turn.run))["text"] == "xab"
 
@@ -314,7 +318,7 @@ async def walked(
 ) -> tuple[Mapping[str, object], list[bytes]]:
     turn = Turn()
     given = turn.run
-    context = Run(given.who, given.emit, given.spend, begin_at=begin_at)
+    context = Run(given.caller, given.emit, given.spend, begin_at=begin_at)
     end = await graph.run(state or GraphState(question="?"), context)
     return end, [event.state for event in turn.events if isinstance(event, Milestone)]
 

@@ -25,7 +25,7 @@ from responsa_server.domain.answers import Evidence
 from responsa_server.domain.events import Answered, Delta, Fallback, FallbackKind, Status, Step
 from responsa_server.domain.models import Ended, TextPiece
 from tests.unit.agents.evidence import Shelf, excerpt, task
-from tests.unit.agents.speaking import Says, told_by
+from tests.unit.agents.speaking import Says, answer_in, told_by
 
 # A release in which agents had no files wrote this state.
 WRITE = bytes.fromhex(
@@ -69,8 +69,7 @@ async def test_a_turn_of_a_release_before_goes_on() -> None:
     asked = task(script.question)
     told = await told_by(agent, replace(asked, resume=WRITE))
     assert [one for one in told if isinstance(one, Delta)] == [Delta(" und", 7)]
-    end = told[-1]
-    assert isinstance(end, Answered)
+    end = answer_in(told)
     assert end.text == "Größe und"
     shelf = Shelf(excerpt("The Nile is long."), found=restored_evidence())
     told = await told_by(GraphAgent(shelf), replace(task("How long is the Nile?"), resume=RANK))

@@ -66,7 +66,7 @@ async def asked(
     traits = Traits(calls=CallLimits(seconds=seconds))
     node = CallTool(NodeParts(tools=Declared(tools), traits=traits, breakers=breakers))
     each = [CALL.model_copy(update={"arguments": {"text": str(place)}}) for place in range(calls)]
-    run = replace(turn.run, who=replace(WHO, tenant_id=tenant, user_id=UUID(int=user)))
+    run = replace(turn.run, caller=replace(WHO, tenant_id=tenant, user_id=UUID(int=user)))
     await node.process(CallToolInput(calls=tuple(each)), run)
     return [event for event in turn.events if isinstance(event, ToolReturned)]
 

@@ -409,7 +409,7 @@ def test_the_largest_result_fits_into_an_event_of_the_log() -> None:
     result = checked(ToolResult(ToolOutcome.OK, "x" * MAX_RESULT_BYTES, numbers, sources), Does())
     assert (result.error, len(result.sources)) == (None, MAX_SOURCES)
     event = NumberedEvent(1, 1, now, returned("tool-1", result))
-    assert len(AskFrames().encode(TURN, 0, 1, [event])) <= MAX_EVENT_BYTES
+    assert len(AskFrames().event(event)) <= MAX_EVENT_BYTES
 
 
 async def test_tools_with_effects_are_replaced_by_recorded_results() -> None:

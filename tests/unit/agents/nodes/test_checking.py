@@ -38,13 +38,13 @@ class Believes:
         self.fetched: list[tuple[Sequence[CitedSentence], Sequence[FoundSource]]] = []
 
     async def judge(
-        self, claims: Sequence[CitedSentence], evidence: Evidence, most_bytes: int
+        self, claims: Sequence[CitedSentence], evidence: Evidence, most_bytes: int, *, whole: bool = False
     ) -> Sequence[CheckedClaim]:
         self.asked.append((claims, most_bytes))
         return [known(self.quotes.get(claim.text)) for claim in claims]
 
     async def judge_sources(
-        self, claims: Sequence[CitedSentence], sources: Sequence[FoundSource]
+        self, claims: Sequence[CitedSentence], sources: Sequence[FoundSource], *, whole: bool = False
     ) -> Sequence[CheckedClaim]:
         self.fetched.append((claims, sources))
         return [known(self.quotes.get(claim.text)) for claim in claims]

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -20,7 +19,7 @@ from responsa_server.agents.engine.state import StateMessage
 from responsa_server.agents.nodes.choosing import SELECTION, ChooserInput, ChooserOptions, ToolChooser
 from responsa_server.app.tools import checked_tools
 from responsa_server.domain.events import Fallback, FallbackKind
-from responsa_server.domain.models import Ended, ModelError, ModelFault, ModelPiece, ModelPrompt, TextPiece
+from responsa_server.domain.models import Ended, ModelError, ModelFault, TextPiece
 from responsa_server.domain.tools import Effect, FixedTools, ToolCard
 from tests.unit.agents.speaking import Does, Says, Turn, says
 
@@ -106,18 +105,6 @@ async def test_a_tool_that_was_not_granted_is_never_offered(tmp_path: Path, use:
     assert all("orders" not in one.messages[0].text for one in model.asked)
 
 
-@dataclass
-class Answers(Says):
-    """A model with one answer for each prompt, by the prompt's name."""
-
-    answers: Mapping[str, str] = field(default_factory=dict[str, str])
-
-    async def stream(self, prompt: ModelPrompt) -> AsyncGenerator[ModelPiece, None]:
-        self.asked.append(prompt)
-        yield TextPiece(self.answers[prompt.purpose])
-        yield Ended(complete=True)
-
-
 @pytest.mark.parametrize(
     ("answer", "calls"),
     [
@@ -130,13 +117,12 @@ class Answers(Says):
 async def test_a_model_chooses_and_writes_the_arguments(
     tmp_path: Path, answer: Mapping[str, object], calls: Sequence[tuple[str, object]]
 ) -> None:
-    model = Answers(
-        answers={
-            "tool_selection": '{"tools": ["orders", "knowledge_search", "orders"]}',
-            "api_query_builder": json.dumps(answer),
-            "kb_search_query": '{"query": "returning a stove"}',
-        }
-    )
+    answers = {
+        "tool_selection": '{"tools": ["orders", "knowledge_search", "orders"]}',
+        "api_query_builder": json.dumps(answer),
+        "kb_search_query": '{"query": "returning a stove"}',
+    }
+    model = Says(lambda prompt: [TextPiece(answers[prompt.purpose]), Ended(complete=True)])
     node = chooser(tools(tmp_path, orders=ORDERS), model)
     history = ("I bought the stove of order FH-10382.", "Good.")
     found = await chosen(node, "Where is it? And how would I give it back?", None, *history)

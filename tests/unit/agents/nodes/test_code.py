@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import replace
 
@@ -17,15 +16,17 @@ from responsa_server.domain.filters import parse_filter
 from responsa_server.domain.listing import AllOf, AnyOf
 from responsa_server.domain.lists import SEARCHED
 from responsa_server.domain.models import Ended, ModelPiece, ModelPrompt, Spent, TextPiece
-from tests.unit.agents.evidence import Shelf, evidence, excerpt, quote, task
-from tests.unit.agents.shipping import Judge, Knows, shipped
-from tests.unit.agents.speaking import told_by
+from tests.unit.agents import shipping
+from tests.unit.agents.evidence import Shelf, evidence, excerpt, quote
+from tests.unit.agents.shipping import Knows, parts_of, shipped
+from tests.unit.agents.speaking import answer_in, told_by
 
 CODE = "```cairo\nfn area(width: u64, height: u64) -> u64 {\n    width * height\n}\n```"
 SECTION = f"The function area multiplies.\n\n{CODE}"
 CLASSIFIERS = {
     "examples/categories.jsonl": Knows({"Write a contract": "contract"}, "explanation"),
-    "examples/small_talk.jsonl": Knows({"Thanks": "direct"}, "retrieve"),
+    "examples/small_talk.jsonl": Knows({"Thanks": "direct", "Danke": "direct"}, "retrieve"),
+    "examples/languages.jsonl": Knows({"Danke": "de", "Thanks": "en"}),
 }
 
 
@@ -49,8 +50,7 @@ class Writes(Strong):
 
 
 def parts(shelf: Shelf, model: Strong | None = None) -> NodeParts:
-    judge = Judge(shelf.quotes)
-    return NodeParts(shelf, judge, model=model, classifiers=CLASSIFIERS, sections=shelf)
+    return parts_of(model, shelf, shelf.quotes, classifiers=CLASSIFIERS)
 
 
 def books() -> Shelf:
@@ -59,23 +59,24 @@ def books() -> Shelf:
 
 
 def asked(text: str, **parameters: object) -> AnswerTask:
-    one = task(text)
-    return replace(one, question=replace(one.question, parameters=json.dumps(parameters)))
+    return shipping.asked("cairo", text, **parameters)
 
 
 def ended(told: Sequence[AgentEvent]) -> Answered:
-    end = told[-1]
-    assert isinstance(end, Answered)
+    end = answer_in(told)
     assert "".join(one.text for one in told if isinstance(one, Delta)) == end.text
     return end
 
 
-@pytest.mark.parametrize("agent", ["cairo", "scarb", "knowledge"])
-async def test_small_talk_gets_a_fixed_text_and_searches_nothing(agent: str) -> None:
+@pytest.mark.parametrize("agent", ["default", "cairo", "scarb", "knowledge"])
+@pytest.mark.parametrize(("message", "begins"), [("Thanks!", "This is "), ("Danke!", "Hier antwortet ")])
+async def test_small_talk_gets_a_fixed_text_and_searches_nothing(
+    agent: str, message: str, begins: str
+) -> None:
     for model in (None, Writes("Never.")):
         shelf = books()
-        end = ended(await told_by(shipped(agent, parts(shelf, model)), asked("Thanks!")))
-        assert end.text.startswith("This is ")
+        end = ended(await told_by(shipped(agent, parts(shelf, model)), asked(message)))
+        assert end.text.startswith(begins)
         assert (end.model, end.citations, list(end.fallbacks), shelf.asked) == ("template", [], [], [])
         assert model is None or model.prompts == []
 

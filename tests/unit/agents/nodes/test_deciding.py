@@ -167,6 +167,12 @@ async def test_what_is_not_known_to_need_nothing_is_looked_for(
     assert found == NeedOutput(needs_retrieval=needs, follow_up=follow_up)
 
 
+async def test_a_message_is_looked_for_if_the_classifier_is_not_sure_enough() -> None:
+    for sure, needs in ((0.9, False), (0.95, True)):
+        node = RetrievalNeed("need", NeedOptions(examples="e", sure=sure), None, NEEDS)
+        assert (await node.process(NeedInput(question="Hello!"), Turn().run)).needs_retrieval is needs
+
+
 async def test_a_model_decides_and_the_classifier_when_it_does_not() -> None:
     options = NeedOptions(examples="e", prompt="intent_classification")
     model = says('{"needs_retrieval": false, "follow_up": true}')

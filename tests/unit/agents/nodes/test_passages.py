@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
 
 from responsa_server.agents.engine.declining import NO_ANSWER
-from responsa_server.agents.engine.kinds import NodeParts
-from responsa_server.domain.agents import AgentEvent, AnswerTask, Meter, Milestone
-from responsa_server.domain.answers import Quote
+from responsa_server.domain.agents import AgentEvent, Meter, Milestone
 from responsa_server.domain.events import (
     Answered,
+    ByteRange,
     Cited,
     Delta,
     Fallback,
@@ -25,16 +23,13 @@ from responsa_server.domain.events import (
 from responsa_server.domain.models import ChatModel, ModelError, ModelFault, TextPiece
 from responsa_server.domain.tools import FixedTools
 from tests.unit.agents.asking import NOTE
-from tests.unit.agents.evidence import Shelf, evidence, excerpt, quote, task
-from tests.unit.agents.shipping import ASHDOWN, CLASSIFIERS, Judge, Notes, Staff, shipped
-from tests.unit.agents.speaking import Says, says, text, told_by
+from tests.unit.agents.evidence import Shelf, evidence, excerpt
+from tests.unit.agents.shipping import LONG, QUOTE, asked, parts_of, shipped
+from tests.unit.agents.speaking import Says, answer_in, refusal_in, says, text, told_by
 from tests.unit.agents.test_bad_models import chain
 
-LONG = "The Nile is 6,650 km long."
-NILE = excerpt(f"It rises in Burundi. {LONG}", marked=LONG)
+NILE = excerpt(f"It rises in Burundi. {LONG}")
 AMAZON = excerpt("The Amazon is shorter.", title="*Amazon*", grade=Grade.PERHAPS)
-QUOTE = quote(LONG)
-QUESTION = "How long is the river Nile?"
 WRITERS = ["default", "chat", "tutor", "cairo", "scarb"]
 UNREACHABLE = ModelError(ModelFault.UNREACHABLE, "away")
 
@@ -43,44 +38,39 @@ def shelf(*, near: bool = True) -> Shelf:
     return Shelf(NILE, AMAZON, near=near, more=[excerpt("Rivers flow.")], quotes=[QUOTE])
 
 
-def asked(agent: str, words: str = QUESTION) -> AnswerTask:
-    one = task(words)
-    given = {"teacher_id": str(ASHDOWN)} if agent == "tutor" else {}
-    return replace(one, question=replace(one.question, parameters=json.dumps(given)))
-
-
-def parts(model: ChatModel | None, books: Shelf, judged: Sequence[Quote] = (QUOTE,)) -> NodeParts:
-    return NodeParts(books, Judge(judged), Staff(), Notes(), model, classifiers=CLASSIFIERS, sections=books)
-
-
 async def told(agent: str, model: ChatModel | None, books: Shelf | None = None) -> list[AgentEvent]:
-    return await told_by(shipped(agent, parts(model, books or shelf())), asked(agent))
+    return await told_by(shipped(agent, parts_of(model, books or shelf())), asked(agent))
 
 
 def answered(events: Sequence[AgentEvent]) -> Answered:
-    end = events[-1]
-    assert isinstance(end, Answered)
+    end = answer_in(events)
     assert end.text == text(events)
     assert [event.citation for event in events if isinstance(event, Cited)] == list(end.citations)
     return end
 
 
 def refused(events: Sequence[AgentEvent]) -> Refused:
-    end = events[-1]
-    assert isinstance(end, Refused)
+    end = refusal_in(events)
     assert not [event for event in events if isinstance(event, Delta)]
     return end
 
 
-async def test_without_a_model_the_best_passages_are_shown_with_the_likeliest_sentence_cited() -> None:
+async def test_a_marked_cell_is_what_its_citation_quotes() -> None:
+    row = excerpt("Köln | 405 | 1084831")
+    cell = replace(row, marked=ByteRange(108, 111), marked_shown=ByteRange(8, 11))
+    [cited] = answered(await told("default", None, Shelf(cell))).citations
+    assert (cited.quote, cited.source) == ("405", ByteRange(108, 111))
+
+
+async def test_without_a_model_the_best_passages_are_shown_and_cited() -> None:
     end = answered(await told("default", None))
     assert end.text == (
         f"**Rivers › Long ones**\n\n{NILE.markdown}\n\n**\\*Amazon\\* › Long ones**\n\n{AMAZON.markdown}"
     )
-    assert [citation.quote for citation in end.citations] == [LONG, AMAZON.text]
+    assert [citation.quote for citation in end.citations] == [NILE.text, AMAZON.text]
     data = end.text.encode()
     assert [data[citation.answer.start : citation.answer.end].decode() for citation in end.citations] == [
-        LONG,
+        NILE.text,
         AMAZON.text,
     ]
     assert (end.model, end.excerpts, len(end.more_excerpts)) == ("passages", (NILE, AMAZON), 1)
@@ -88,10 +78,12 @@ async def test_without_a_model_the_best_passages_are_shown_with_the_likeliest_se
     assert end.fallbacks == (Fallback(FallbackKind.PASSAGES, "model", "passages", "no_model"),)
 
 
-async def test_a_marked_sentence_that_is_not_shown_in_one_piece_is_cited_with_the_whole_excerpt() -> None:
-    cut = replace(NILE, markdown="It rises … long.", marked_shown=None)
+async def test_the_citation_of_a_long_excerpt_quotes_its_beginning() -> None:
+    long = "The Nile is long. " * 99
+    cut = replace(NILE, text=long, source=ByteRange(100, 100 + len(long)), markdown="It rises … long.")
     (one,) = answered(await told("default", None, Shelf(cut))).citations
-    assert one.quote == LONG
+    assert (len(one.quote) <= 1024, long.startswith(one.quote)) == (True, True)
+    assert (one.source.start, one.source.end) == (100, 100 + len(one.quote))
     assert one.answer.end - one.answer.start == len(cut.markdown.encode())
 
 
@@ -182,15 +174,14 @@ class TestFailover:
     async def test_after_text_was_sent_the_mark_is_only_removed(self) -> None:
         begun = f"{LONG} [1] It flows north through eleven countries. And"
         cut = Says([TextPiece(begun), ModelError(ModelFault.CUT, "cut")])
-        end = (await told("default", chain(cut, says(f"{NO_ANSWER} So much is known."))))[-1]
-        assert isinstance(end, Answered)
+        end = answer_in(await told("default", chain(cut, says(f"{NO_ANSWER} So much is known."))))
         assert NO_ANSWER not in end.text
         assert end.text.startswith(LONG)
         assert "late_mark" in [fallback.cause for fallback in end.fallbacks]
 
 
 async def test_a_refusal_is_the_same_after_a_takeover() -> None:
-    one = shipped("default", parts(says(NO_ANSWER), shelf()))
+    one = shipped("default", parts_of(says(NO_ANSWER), shelf()))
     question = asked("default")
     events = await told_by(one, question)
     states = [found.state for found in events if isinstance(found, Milestone)]
@@ -209,8 +200,7 @@ async def test_nothing_found_is_refused_before_a_model_is_asked_for_an_answer(ag
 
 
 async def test_tools_that_only_a_model_can_choose_are_named() -> None:
-    found = parts(None, shelf())
-    agent = shipped("default", replace(found, tools=FixedTools([NOTE])), tools=("note",))
+    agent = shipped("default", parts_of(None, shelf(), tools=FixedTools([NOTE])), tools=("note",))
     end = answered(await told_by(agent, asked("default")))
     assert Fallback(FallbackKind.WITHOUT_TOOL, "note", "", "no_model") in end.fallbacks
 
@@ -219,10 +209,8 @@ async def test_tools_that_only_a_model_can_choose_are_named() -> None:
     ("intent", "said"), [("qa", LONG), ("chitchat", "uses no language model"), ("post", "Chat uses none")]
 )
 async def test_an_agent_that_asks_no_model_misses_none(intent: str, said: str) -> None:
-    one = asked("chat")
-    question = replace(one, question=replace(one.question, parameters=json.dumps({"intent": intent})))
-    agent = shipped("chat", parts(None, shelf()), chain=["passages"])
-    end = (await told_by(agent, question))[-1]
+    agent = shipped("chat", parts_of(None, shelf()), chain=["passages"])
+    end = (await told_by(agent, asked("chat", intent=intent)))[-1]
     assert isinstance(end, Answered | Refused)
     assert end.fallbacks == ()
     assert said in (end.text if isinstance(end, Answered) else end.message)
@@ -231,9 +219,8 @@ async def test_an_agent_that_asks_no_model_misses_none(intent: str, said: str) -
 @pytest.mark.parametrize("intent", ["post", "linkedin"])
 @pytest.mark.parametrize("model", [None, Says([UNREACHABLE])])
 async def test_a_post_needs_a_model(intent: str, model: Says | None) -> None:
-    one = asked("chat", "The Nile, please.")
-    question = replace(one, question=replace(one.question, parameters=json.dumps({"intent": intent})))
-    end = refused(await told_by(shipped("chat", parts(model, shelf())), question))
+    question = asked("chat", "The Nile, please.", intent=intent)
+    end = refused(await told_by(shipped("chat", parts_of(model, shelf())), question))
     assert (end.reason, end.intent) == (RefusalReason.NEEDS_MODEL, intent)
     # No passage was shown instead.
     assert end.fallbacks == ()

@@ -37,6 +37,7 @@ from responsa_server.domain.models import (
     ToolRequest,
 )
 from responsa_server.domain.tools import FixedTools, Tool
+from tests.raising import raises
 from tests.unit.agents.asking import FREELY, NOTE
 from tests.unit.agents.speaking import TURN, Does, Says, Turn, deltas
 
@@ -106,17 +107,17 @@ async def test_a_model_that_fails_before_or_after_some_text_is_unavailable(
     fault: ModelFault, before: int
 ) -> None:
     turn = Turn()
-    with pytest.raises(Unavailable) as caught:
-        await asked(Says([*([TextPiece("a")] * before), ModelError(fault, "secret detail")]), turn)
-    assert caught.value.reason is Reason.MODEL_UNAVAILABLE
-    assert caught.value.metadata == {"model": "m", "cause": fault.value}
-    assert "secret" not in caught.value.message
+    caught = await raises(
+        Unavailable, asked(Says([*([TextPiece("a")] * before), ModelError(fault, "secret detail")]), turn)
+    )
+    assert caught.reason is Reason.MODEL_UNAVAILABLE
+    assert caught.metadata == {"model": "m", "cause": fault.value}
+    assert "secret" not in caught.message
     assert len(deltas(turn.events)) == before
 
 
 async def test_an_answer_must_have_text_and_a_decision_need_not() -> None:
-    with pytest.raises(Unavailable):
-        await asked(Says([END]), Turn())
+    await raises(Unavailable, asked(Says([END]), Turn()))
     assert (await asked(Says([END]), Turn(), asks_tools=True)).text == ""
 
 
@@ -125,8 +126,7 @@ async def test_requests_are_passed_on_even_for_unknown_tools_unless_the_node_has
     output = await asked(Says([request, END]), Turn(), tools=[NOTE])
     assert output.calls == (CallModel(call_id="call-9", tool="note", arguments={"text": "x", "times": 2}),)
     assert (await asked(Says([request, END]), Turn(), asks_tools=True)).calls == output.calls
-    with pytest.raises(Unavailable, match="cannot be read"):
-        await asked(Says([request, END]), Turn())
+    await raises(Unavailable, asked(Says([request, END]), Turn()), "cannot be read")
 
 
 async def test_marks_of_untrusted_text_do_not_reach_a_tool() -> None:
@@ -175,8 +175,7 @@ async def test_a_provider_that_counts_with_every_piece_is_not_counted_twice() ->
     node = asyncio.create_task(asked(model, turn))
     await turn.has_told(2)
     node.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await node
+    await raises(asyncio.CancelledError, node)
     assert turn.meter.usage == Usage(input_tokens=40, output_tokens=2)
     assert model.closed
 

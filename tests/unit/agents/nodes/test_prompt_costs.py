@@ -35,6 +35,7 @@ from responsa_server.domain.models import (
     ToolRequest,
 )
 from responsa_server.domain.tools import FixedTools
+from tests.raising import raises
 from tests.unit.agents.asking import DEAR, NOTE, PROMPTS, costing
 from tests.unit.agents.evidence import Shelf, evidence, excerpt
 from tests.unit.agents.speaking import Says, Turn, deltas
@@ -103,8 +104,7 @@ async def test_a_call_that_is_cut_is_charged_at_the_price_of_the_model_that_wrot
     says = Says([*before, TextPiece("a"), TextPiece("b"), ModelError(ModelFault.CUT, "")])
     says.name = "dear:m" if switched else model
     turn = Turn()
-    with pytest.raises(ModelError):
-        await heard(says, turn)
+    await raises(ModelError, heard(says, turn))
     used = Usage(input_tokens=100, output_tokens=2, cost_micros=cost, unpriced_tokens=unpriced)
     assert (turn.meter.usage, turn.events[-1]) == (used, ModelUsed(model, used))
 
@@ -125,16 +125,16 @@ async def test_text_that_a_provider_has_not_counted_yet_is_counted() -> None:
     turn = Turn()
     told = Spent(Usage(input_tokens=90, cost_micros=9), "cheap:m")
     says = Says([told, TextPiece("a"), TextPiece("b"), ModelError(ModelFault.CUT, "")], name="cheap:m")
-    with pytest.raises(ModelError):
-        await heard(says, turn)
+    await raises(ModelError, heard(says, turn))
     assert turn.meter.usage == Usage(input_tokens=90, output_tokens=2, cost_micros=12)
 
 
 async def test_a_call_that_fails_is_told_with_what_it_has_cost() -> None:
     turn = Turn()
-    with pytest.raises(ModelError) as caught:
-        await called([Spent(Usage(input_tokens=9)), ModelError(ModelFault.CUT, "")], turn)
-    assert caught.value.model == "m"
+    caught = await raises(
+        ModelError, called([Spent(Usage(input_tokens=9)), ModelError(ModelFault.CUT, "")], turn)
+    )
+    assert caught.model == "m"
     assert turn.events == [ModelUsed("m", Usage(input_tokens=9))]
 
 
@@ -232,8 +232,7 @@ async def test_nothing_is_told_before_the_model_has_said_something() -> None:
             NodeParts(model=model, prompts=PROMPTS),
             options=PromptOptions(prompt="response_synthesis", cites=True),
         )
-        with pytest.raises(Unavailable):
-            await node.process(PromptInput(question="?", fallbacks=(lost,)), turn.run)
+        await raises(Unavailable, node.process(PromptInput(question="?", fallbacks=(lost,)), turn.run))
     assert deltas(turn.events) == []
 
 
@@ -244,9 +243,7 @@ async def test_what_a_model_will_not_say_is_told_by_when_it_stopped() -> None:
         ([TextPiece("So"), unsafe], True, True),
         ([TextPiece("So"), unsafe], False, False),
     ):
-        with pytest.raises(Declined) as caught:
-            await written(pieces, stream=stream)
-        assert caught.value.begun is begun
+        assert (await raises(Declined, written(pieces, stream=stream))).begun is begun
 
 
 async def test_who_wrote_is_who_was_asked_last() -> None:
@@ -255,9 +252,8 @@ async def test_who_wrote_is_who_was_asked_last() -> None:
     assert output.model == "b:y"
     assert turn.events[:-1] == [ProviderSwitched("a:x", "b:y", "overloaded"), Delta("So.", 0)]
     assert run.fallen == [Fallback(FallbackKind.PROVIDER, "a:x", "b:y", "overloaded")]
-    with pytest.raises(Unavailable) as caught:
-        await written([switched, ModelError(ModelFault.EMPTY, "")])
-    assert caught.value.metadata == {"model": "b:y", "cause": "empty"}
+    caught = await raises(Unavailable, written([switched, ModelError(ModelFault.EMPTY, "")]))
+    assert caught.metadata == {"model": "b:y", "cause": "empty"}
 
 
 @pytest.mark.parametrize("limits", [Limits(tokens=120), Limits(cost_micros=140)])
@@ -275,11 +271,13 @@ async def test_a_stream_is_closed_where_the_turn_has_nothing_left(limits: Limits
 
 async def test_a_turn_that_has_nothing_left_is_not_begun_and_keeps_its_text() -> None:
     turn, model = Turn(), Says()
-    with pytest.raises(OverBudget) as caught:
-        await Prompt(NodeParts(model=model)).process(
+    caught = await raises(
+        OverBudget,
+        Prompt(NodeParts(model=model)).process(
             PromptInput(question="x" * 400, text="So far."), run_of(turn, Limits(tokens=9))
-        )
-    assert (caught.value.text, model.asked) == ("So far.", [])
+        ),
+    )
+    assert (caught.text, model.asked) == ("So far.", [])
 
 
 async def test_what_a_provider_wants_back_with_a_request_goes_back() -> None:

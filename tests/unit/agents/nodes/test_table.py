@@ -20,6 +20,7 @@ from responsa_server.domain.agents import Meter
 from responsa_server.domain.errors import Reason, TooSlow, Unavailable
 from responsa_server.tools.table import KINDS as TOOL_KINDS
 from tests.instance import ROOT
+from tests.raising import raises
 from tests.unit.agents.evidence import WHO, Shelf
 from tests.unit.agents.shipping import Judge, Staff
 from tests.unit.agents.speaking import Says
@@ -140,13 +141,11 @@ async def test_a_step_that_hangs_is_stopped_and_what_it_broke_is_not_passed_on()
     )
     graph = Graph(Plan({"a": hanging}, [Route(BEGIN, ("a",)), Route("a", (FINISH,))]))
     events: list[Progress] = []
-    with pytest.raises(Unavailable) as caught:
-        await graph.run({"question": "x"}, run_into(events))
-    assert caught.value.metadata == {"part": "a"}
+    caught = await raises(Unavailable, graph.run({"question": "x"}, run_into(events)))
+    assert caught.metadata == {"part": "a"}
     broken = Echo("a", lambda: Text.model_construct(question=7))  # pyright: ignore[reportArgumentType]
     graph = Graph(Plan({"a": broken}, [Route(BEGIN, ("a",)), Route("a", (FINISH,))]))
-    with pytest.raises((ValidationError, UserWarning)):
-        await graph.run({"question": "x"}, quiet())
+    await raises((ValidationError, UserWarning), graph.run({"question": "x"}, quiet()))
 
 
 async def test_what_took_too_long_is_not_tried_again() -> None:
@@ -162,8 +161,7 @@ async def test_what_took_too_long_is_not_tried_again() -> None:
             [Route(BEGIN, ("a",)), Route("a", (FINISH,))],
         )
     )
-    with pytest.raises(TooSlow):
-        await graph.run({"question": "x"}, quiet())
+    await raises(TooSlow, graph.run({"question": "x"}, quiet()))
     assert tried == [0]
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from uuid import UUID
-
 import pytest
 
 from responsa_server.agents.nodes.teacher import (
@@ -12,7 +10,7 @@ from responsa_server.agents.nodes.teacher import (
     TeacherOptions,
     TeacherOutput,
 )
-from responsa_server.domain.errors import InvalidRequest, NotFound, Reason
+from responsa_server.domain.errors import InvalidRequest, Reason
 from tests.unit.agents.shipping import ASHDOWN, Staff
 from tests.unit.agents.speaking import Turn
 
@@ -46,9 +44,3 @@ async def test_what_is_no_id_is_refused(given: object) -> None:
         await chosen(given)
     assert caught.value.reason is Reason.TEACHER_ID_MALFORMED
     assert [violation.field for violation in caught.value.violations] == ["options.parameters.teacher_id"]
-
-
-async def test_a_teacher_who_is_not_there_is_not_found() -> None:
-    with pytest.raises(NotFound) as caught:
-        await chosen(str(UUID(int=4)))
-    assert caught.value.reason is Reason.TEACHER_NOT_FOUND

@@ -21,6 +21,7 @@ from responsa_server.calls.interceptors.limits import Admission
 from responsa_server.domain.errors import Exhausted, Reason, Unavailable
 from responsa_server.domain.people import Principal, Role
 from responsa_server.transports.grpc.server import RpcServer
+from tests.raising import raises
 from tests.rpc.slow import Burst
 
 ME = "/responsa.auth.v1.AuthService/GetMe"
@@ -32,9 +33,7 @@ async def test_callers_that_repeat_their_calls_do_not_hold_up_a_stop(monkeypatch
     monkeypatch.setattr(limits, "QUIET_SECONDS", 10.0)
     admission = Admission(4)
     admission.drain()
-    with pytest.raises(Unavailable) as refused:
-        await admission.on_start(Call(ME, {}, "test"))
-    assert refused.value.reason is Reason.DRAINING
+    assert (await raises(Unavailable, admission.on_start(Call(ME, {}, "test")))).reason is Reason.DRAINING
     async with asyncio.timeout(5.0):
         await admission.quiet()
 
@@ -67,8 +66,7 @@ async def test_a_call_without_its_message_takes_no_place_and_the_oldest_is_given
     assert await second == "CancelledError"
     running = [await begun(arrives=True) for _ in range(2)]
     assert not third.done()
-    with pytest.raises(Exhausted):
-        await admission.on_start(Call(ME, {}, "test"))
+    await raises(Exhausted, admission.on_start(Call(ME, {}, "test")))
     gate.set()
     assert await asyncio.gather(*running) == ["", ""]
     idle = asyncio.ensure_future(admission.idle())
@@ -135,13 +133,11 @@ async def test_strangers_give_up_only_requests_of_strangers() -> None:
     calls = served_by(Admission(1))
     call, sign_in, body = [await stalled(calls, method) for method in (ME, LOGIN, "")]
     other_body = await stalled(calls)
-    with pytest.raises(Exhausted):
-        await body
+    await raises(Exhausted, body)
     assert not call.done()
     assert not sign_in.done()
     other_sign_in = await stalled(calls, LOGIN)
-    with pytest.raises(Exhausted):
-        await sign_in
+    await raises(Exhausted, sign_in)
     left = (call, other_body, other_sign_in)
     assert not any(one.done() for one in left)
     for one in left:
@@ -162,7 +158,8 @@ async def test_a_call_whose_message_has_arrived_gives_up_no_other() -> None:
 async def test_the_user_with_the_most_waiting_calls_loses_the_oldest_of_them() -> None:
     calls, bob, eve = served_by(Admission(5)), user(), user()
     order = [bob, bob, eve, eve, eve, eve, eve, bob, user(), user()]
-    # Five calls wait; each further one ends another. Eve loses three. Then Bob has the most and loses one, and then Eve has had two for longer than Bob.
+    # Five calls wait; each further one ends another. Eve loses three. Then Bob has the most and loses one, and then Eve
+    # has had two for longer than Bob.
     waiting = [await stalled(calls, ME, who=one) for one in order]
     assert await given_up(waiting) == [0, 2, 3, 4, 5]
 

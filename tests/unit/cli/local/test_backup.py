@@ -14,7 +14,7 @@ import typer
 
 from responsa_server.cli.local.archive import CHUNK, Header, writing
 from responsa_server.cli.local.backup import restore
-from responsa_server.embedded.files import PlaceLock
+from responsa_server.embedded.files import FolderLock
 from responsa_server.embedded.postgres import MAJOR
 from responsa_server.stores.postgres.migrate import EARLIER_FORMS, load
 
@@ -52,7 +52,7 @@ def refused(home: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., str
     def attempt(archive: Path, key: str | None = "key") -> str:
         before = [*home.iterdir()] if home.exists() else None
         with pytest.raises(typer.Exit) as caught:
-            restore(archive, None if key is None else home.with_name(key))
+            restore(str(archive), None if key is None else home.with_name(key))
         assert caught.value.exit_code == 1
         assert ([*home.iterdir()] if home.exists() else None) == before
         return capsys.readouterr().err
@@ -196,10 +196,10 @@ def test_a_restore_that_was_killed_starts_over(
     interrupted(**{"responsa.toml": "nonsense = 1", "agents/mine": "notes"})
     archive = backup()
     with pytest.raises(typer.Exit):
-        restore(archive, home.with_name("other"))
+        restore(str(archive), home.with_name("other"))
     assert [*home.iterdir()] == [home / "restoring"]
     with pytest.raises(typer.Exit):
-        restore(archive, home.with_name("key"))  # its files are no cluster
+        restore(str(archive), home.with_name("key"))  # its files are no cluster
     assert [*home.iterdir()] == []
 
 
@@ -224,7 +224,7 @@ def test_two_restores_at_once(
     backup: Callable[..., Path], refused: Callable[..., str], home: Path, interrupted: Callable[..., None]
 ) -> None:
     interrupted(**{"agents/mine": "notes"})
-    lock = PlaceLock(home / "lock", "Responsa")
+    lock = FolderLock(home / "lock", "Responsa")
     lock.acquire()
     try:
         assert "already runs on the data folder" in refused(backup())

@@ -1,4 +1,5 @@
-"""Backups that somebody has forged: their checksums are right, and what they ask for is not what `responsa backup` writes. All are refused before anything is written."""
+"""Backups that somebody has forged: their checksums are right, and what they ask for is not what `responsa backup`
+writes. All are refused before anything is written."""
 
 from __future__ import annotations
 
@@ -140,6 +141,10 @@ MEMBERS: Mapping[str, tuple[Sequence[Entry], str]] = {
         "do not fit on the disk",
     ),
     "a file that is cut": ([Entry(CLUSTER, size=1 << 20)], CUT),
+    "folders within folders": (
+        [pax(("path", deep)), Entry(deep[:100])] if (deep := "home/agents" + "/a" * 1000) else [],
+        "too long, or too many",
+    ),
     "a doubled file": ([Entry(CLUSTER), Entry(CLUSTER)], TWICE),
     "a doubled folder": ([Entry("postgres/base", b"", tarfile.DIRTYPE)] * 2, TWICE),
     "a file below a file": ([Entry("home/agents/x"), Entry("home/agents/x/y")], "is below a file"),
@@ -267,7 +272,10 @@ FILES: Mapping[str, tuple[Callable[[], bytes], str]] = {
         lambda: first_line() + packed(b"", [Entry(CLUSTER), Entry("home/agents/x"), manifest(first_line(), [Entry(CLUSTER)])]),
         "differs from its manifest",
     ),
-    "a manifest of another first line": (lambda: first_line() + packed(b"", [Entry(CLUSTER), manifest(b"x", [Entry(CLUSTER)])]), "differs from its manifest"),
+    "a manifest of another first line": (
+        lambda: first_line() + packed(b"", [Entry(CLUSTER), manifest(b"x", [Entry(CLUSTER)])]),
+        "differs from its manifest",
+    ),
     "a member behind the manifest": (
         lambda: first_line() + packed(b"", [Entry(CLUSTER), manifest(first_line(), [Entry(CLUSTER)]), Entry("home/agents/x")]),
         "goes on after its end",
@@ -281,10 +289,16 @@ FILES: Mapping[str, tuple[Callable[[], bytes], str]] = {
         "goes on after its end",
     ),
     "a member behind the end": (
-        lambda: first_line() + packed(b"", [Entry(CLUSTER), manifest(first_line(), [Entry(CLUSTER)])], end=bytes(1024) + Entry("home/agents/x").blocks("")),
+        lambda: (
+            first_line()
+            + packed(b"", [Entry(CLUSTER), manifest(first_line(), [Entry(CLUSTER)])], end=bytes(1024) + Entry("home/agents/x").blocks(""))
+        ),
         "goes on after its end",
     ),
-    "a second gzip": (lambda: first_line() + whole(first_line()) + gzip.compress(Entry("home/agents/x").blocks("")), "goes on after its end"),
+    "a second gzip": (
+        lambda: first_line() + whole(first_line()) + gzip.compress(Entry("home/agents/x").blocks("")),
+        "goes on after its end",
+    ),
 }  # fmt: skip
 
 
@@ -307,7 +321,7 @@ def refused(
         archive.write_bytes(content)
         before = sorted(tmp_path.rglob("*"))
         with pytest.raises(typer.Exit) as caught:
-            restore(archive, None)
+            restore(str(archive), None)
         assert caught.value.exit_code == 1
         assert sorted(tmp_path.rglob("*")) == before
         return capsys.readouterr().err

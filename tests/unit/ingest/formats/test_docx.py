@@ -5,7 +5,7 @@ import pytest
 from responsa_server.domain.errors import Reason
 from responsa_server.ingest.formats import docx as docx_format
 from responsa_server.ingest.formats.office_samples import relationships, zipped
-from responsa_server.ingest.sniff import sniff
+from responsa_server.ingest.formats.sniff import sniff
 from responsa_server.text.canonical import BlockKind
 from tests.unit.ingest.office_files import RELATIONS, changed, core, docx, parse, paths, spans
 from tests.unit.ingest.originals import rejected
@@ -15,7 +15,8 @@ STYLES = """
 <w:style w:type="paragraph" w:styleId="berschrift1"><w:name w:val="heading 1"/><w:basedOn w:val="Standard"/></w:style>
 <w:style w:type="paragraph" w:styleId="Kapitel"><w:name w:val="Kapitel"/><w:basedOn w:val="berschrift1"/></w:style>
 <w:style w:type="paragraph" w:styleId="Tief"><w:name w:val="Tief"/><w:pPr><w:outlineLvl w:val="2"/></w:pPr></w:style>
-<w:style w:type="paragraph" w:styleId="TOC"><w:name w:val="TOC"/><w:basedOn w:val="berschrift1"/><w:pPr><w:outlineLvl w:val="9"/></w:pPr></w:style>
+<w:style w:type="paragraph" w:styleId="TOC"><w:name w:val="TOC"/><w:basedOn w:val="berschrift1"/><w:pPr>\
+<w:outlineLvl w:val="9"/></w:pPr></w:style>
 <w:style w:type="paragraph" w:styleId="Loop"><w:name w:val="Loop"/><w:basedOn w:val="Loop"/></w:style>
 <w:style w:type="paragraph" w:styleId="Strich"><w:name w:val="Strich"/><w:pPr><w:numPr><w:numId w:val="2"/></w:numPr></w:pPr></w:style>
 <w:style w:type="character" w:styleId="Note"><w:rPr><w:vertAlign w:val="superscript"/></w:rPr></w:style>
@@ -117,7 +118,7 @@ def test_lists_have_the_labels_that_word_shows() -> None:
         (BlockKind.LIST_ITEM, 2),
         (BlockKind.LIST_ITEM, 2),
     ]
-    assert spans(document)[0][2] == "first"
+    assert spans(document)[0][2] == "3. first"
 
 
 def test_a_numbered_heading_keeps_its_number() -> None:
@@ -179,7 +180,10 @@ def test_notes_follow_their_paragraph_and_endnotes_stand_at_the_end() -> None:
         + p(run("Oats.") + '<w:r><w:footnoteReference w:id="2"/></w:r>')
         + table(tc(p(run("cell") + '<w:r><w:footnoteReference w:id="3"/></w:r>')) + tc("b"))
     )
-    footnotes = f'<w:footnote w:id="2">{p("A grass.")}</w:footnote><w:footnote w:id="3">{p("A room.")}</w:footnote><w:footnote w:id="9">{p("Unused.")}</w:footnote>'
+    footnotes = (
+        f'<w:footnote w:id="2">{p("A grass.")}</w:footnote><w:footnote '
+        f'w:id="3">{p("A room.")}</w:footnote><w:footnote w:id="9">{p("Unused.")}</w:footnote>'
+    )
     endnotes = f'<w:endnote w:id="5">{p("The end.")}</w:endnote>'
     document = parse(docx(body, {"footnotes": footnotes, "endnotes": endnotes}), "a.docx")
     assert document.canonical_text == "Rye.\n\nA grass.\n\nOats.\n\ncell | b\n\nA room.\n\nThe end."
@@ -195,7 +199,10 @@ def test_notes_follow_their_paragraph_and_endnotes_stand_at_the_end() -> None:
 
 def test_a_text_box_comes_once_after_its_paragraph() -> None:
     box = f"<w:txbxContent>{p('In the box.')}</w:txbxContent>"
-    both = f"<mc:AlternateContent><mc:Choice><w:drawing>{box}</w:drawing></mc:Choice><mc:Fallback><w:pict>{box}</w:pict></mc:Fallback></mc:AlternateContent>"
+    both = (
+        f"<mc:AlternateContent><mc:Choice><w:drawing>{box}</w:drawing></mc:Choice><mc:Fallback><w:pict>{box}</w:pict>"
+        "</mc:Fallback></mc:AlternateContent>"
+    )
     document = parse(docx(p(f"<w:r>{both}</w:r>" + run("Anchor.")) + p("Next.")), "a.docx")
     assert document.canonical_text == "Anchor.\n\nIn the box.\n\nNext."
     assert paths(document)[1] == "paragraph 1, text box"
@@ -209,12 +216,18 @@ def field(kind: str, data: str = "") -> str:
 
 def form(data: str) -> str:
     """A field of an old form, with a result that the entry replaces."""
-    return f"{field('begin', f'<w:ffData>{data}</w:ffData>')}<w:r><w:instrText>FORM</w:instrText></w:r>{field('separate')}{run('old')}{field('end')}"
+    return (
+        f"{field('begin', f'<w:ffData>{data}</w:ffData>')}<w:r><w:instrText>FORM</w:instrText></w:r>"
+        f"{field('separate')}{run('old')}{field('end')}"
+    )
 
 
-def box(ticked: str) -> str:
+def box(ticked: str, content: str) -> str:
     """A content control to tick."""
-    return f'<w:sdt><w:sdtPr><w14:checkbox><w14:checked w14:val="{ticked}"/></w14:checkbox></w:sdtPr><w:sdtContent>{run("x")}</w:sdtContent></w:sdt>'
+    return (
+        "<w:sdt><w:sdtPr><w14:checkbox><w14:checked "
+        f'w14:val="{ticked}"/></w14:checkbox></w:sdtPr><w:sdtContent>{content}</w:sdtContent></w:sdt>'
+    )
 
 
 def formed(properties: str, content: str) -> str:
@@ -272,7 +285,9 @@ def formed(properties: str, content: str) -> str:
         ),
         (formed('<w:rFonts w:ascii="Symbol"/>', "<w:t>\uf0b1m</w:t>"), "±μ"),
         (formed('<w:rFonts w:ascii="Symbol"/>', '<w:sym w:font="Symbol" w:char="F0B4"/>'), "×"),
-        (box("1") + run(" sea ") + box("0") + run(" air"), "☑ sea ☐ air"),
+        (box("1", run("☒")) + run(" sea ") + box("0", run("☐")) + run(" air"), "☒ sea ☐ air"),
+        (box("1", "") + run(" sea ") + box("0", "<w:r/>") + run(" air"), "☑ sea ☐ air"),
+        (box("1", '<w:r><w:sym w:font="Wingdings" w:char="F0FC"/></w:r>') + run(" sea"), "✓ sea"),
         (
             form("<w:checkBox><w:default/><w:checked/></w:checkBox>")
             + form('<w:checkBox><w:default w:val="0"/></w:checkBox>'),
@@ -292,7 +307,10 @@ def formed(properties: str, content: str) -> str:
         ),
         ("<w:commentRangeStart/><w:r><w:t>x</w:t></w:r><w:r><w:commentReference/></w:r>", "x"),
         (
-            "<w:sdt><w:sdtPr><w:showingPlcHdr/></w:sdtPr><w:sdtContent><w:r><w:t>Click here</w:t></w:r></w:sdtContent></w:sdt><w:r><w:t>x</w:t></w:r>",
+            (
+                "<w:sdt><w:sdtPr><w:showingPlcHdr/></w:sdtPr><w:sdtContent><w:r><w:t>Click "
+                "here</w:t></w:r></w:sdtContent></w:sdt><w:r><w:t>x</w:t></w:r>"
+            ),
             "x",
         ),
     ],
@@ -309,8 +327,87 @@ def test_a_paragraph_is_struck_by_its_style() -> None:
     )
 
 
-def test_headers_and_comments_are_left_out() -> None:
-    assert text_of(p("Body."), header=p("Header."), comments=p("Comment.")) == "Body."
+def test_comments_are_left_out() -> None:
+    assert text_of(p("Body."), comments=p("Comment.")) == "Body."
+
+
+def page_field(name: str, result: str = "3") -> str:
+    return (
+        f'<w:r><w:fldChar w:fldCharType="begin"/></w:r><w:r><w:instrText> {name} \\* MERGEFORMAT </w:instrText></w:r>'
+        + (f'<w:r><w:fldChar w:fldCharType="separate"/></w:r>{run(result)}' if result else "")
+        + '<w:r><w:fldChar w:fldCharType="end"/></w:r>'
+    )
+
+
+TAB = "<w:r><w:tab/></w:r>"
+
+
+@pytest.mark.parametrize(
+    ("header", "text"),
+    [
+        (p("QM-17-04, revision C"), "QM-17-04, revision C\n\nBody."),
+        (p("Body."), "Body."),
+        (
+            p(
+                run("QM-17")
+                + TAB
+                + run("Page ")
+                + page_field("PAGE")
+                + run(" of ")
+                + page_field("NUMPAGES", "")
+            ),
+            "QM-17\n\nBody.",
+        ),
+        (p(run("Page ") + f'<w:fldSimple w:instr=" PAGE ">{run("3")}</w:fldSimple>'), "Body."),
+        (p(run("Valid from ") + page_field("DOCPROPERTY Valid", "1 March")), "Valid from 1 March\n\nBody."),
+        (
+            table(tc("No.") + tc("QM-17"), tc("Sheet") + tc(p(page_field("PAGE")))),
+            "No. | QM-17\n\nSheet\n\nBody.",
+        ),
+        (p("<w:r><w:pict><w:txbxContent>" + p("Box") + "</w:txbxContent></w:pict></w:r>"), "Box\n\nBody."),
+    ],
+)
+def test_what_a_header_says_besides_page_numbers_comes_once(header: str, text: str) -> None:
+    section = f'<w:sectPr {RELATIONS}><w:headerReference w:type="default" r:id="r1"/></w:sectPr>'
+    body = p("Body.") + p("", section) + section
+    document = parse(docx(body, {"header": header}), "a.docx")
+    assert document.canonical_text == text
+    assert document.title == "Body."
+
+
+def test_only_headers_that_are_printed_are_read() -> None:
+    kinds = {"default": "footer", "first": "header", "even": "settings"}
+    references = "".join(
+        f'<w:headerReference w:type="{kind}" r:id="r{n}"/>' for n, kind in enumerate(kinds, 1)
+    )
+    parts = {"footer": p("Usual"), "header": p("First"), "settings": p("Even")}
+    assert text_of(p("Body.") + f"<w:sectPr {RELATIONS}>{references}</w:sectPr>", **parts) == "Usual\n\nBody."
+    both = f"<w:sectPr {RELATIONS}>{references}<w:titlePg/></w:sectPr>"
+    parts["settings"] += "<w:evenAndOddHeaders/>"
+    assert text_of(p("Body.") + both, **parts) == "Usual\n\nFirst\n\nEven\n\nBody."
+
+
+def test_a_chart_follows_its_paragraph() -> None:
+    c = 'xmlns:c="http://schemas.openxmlformats.org/drawingml/2006/chart"'
+    drawn = '<w:r><w:drawing><a:graphic><a:graphicData><c:chart r:id="r1"/></a:graphicData></a:graphic></w:drawing></w:r>'
+    spaces = (
+        'xmlns:a="http://schemas.openxmlformats.org/drawingml/2006/main" '
+        'xmlns:w="http://schemas.openxmlformats.org/wordprocessingml/2006/main" '
+        'xmlns:r="http://schemas.openxmlformats.org/officeDocument/2006/relationships"'
+    )
+    body = p(run("Sales:") + drawn) + p("End.")
+    made = docx(body, {"chart": ""})
+    values = "<c:val><c:numLit><c:pt idx='0'><c:v>5</c:v></c:pt></c:numLit></c:val>"
+    named = (
+        "<c:tx><c:v>Tea</c:v></c:tx><c:cat><c:strLit><c:pt idx='0'><c:v>May</c:v></c:pt></c:strLit></c:cat>"
+    )
+    parts = {
+        "word/document.xml": f"<w:document {spaces} {c}><w:body>{body}</w:body></w:document>".encode(),
+        "word/chart.xml": f"<c:chartSpace {c}><c:ser>{named}{values}</c:ser></c:chartSpace>".encode(),
+    }
+    document = parse(changed(made, parts), "a.docx")
+    assert document.canonical_text == "Sales:\n\n| | Tea\n---|---\nMay | 5\n\nEnd."
+    assert paths(document)[1] == "paragraph 1, chart"
 
 
 def test_the_strict_form_and_other_names_of_the_main_part_are_read() -> None:
@@ -321,7 +418,10 @@ def test_the_strict_form_and_other_names_of_the_main_part_are_read() -> None:
     )
     body = f"<w:document xmlns:w='{names[1].decode()}'><w:body>{p('Strict.')}</w:body></w:document>".encode()
     assert parse(changed(strict, {"word/document.xml": body}), "a.docx").canonical_text == "Strict."
-    rels = b'<Relationships xmlns="http://schemas.openxmlformats.org/package/2006/relationships"><Relationship Id="a" Type="x/officeDocument" Target="/word\\document2.xml"/></Relationships>'
+    rels = (
+        b'<Relationships xmlns="http://schemas.openxmlformats.org/package/2006/relationships">'
+        b'<Relationship Id="a" Type="x/officeDocument" Target="/word\\document2.xml"/></Relationships>'
+    )
     moved = changed(strict, {"word/document.xml": None, "word/document2.xml": body, "_rels/.rels": rels})
     assert parse(moved, "a.docx").canonical_text == "Strict."
 

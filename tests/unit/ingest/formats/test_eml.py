@@ -4,10 +4,10 @@ from email.message import EmailMessage
 
 import pytest
 
-from responsa_server.domain.knowledge import LeftOutKind
+from responsa_server.domain.documents import LeftOutKind
 from responsa_server.ingest.formats import eml
 from responsa_server.ingest.formats.office_samples import DOCX
-from responsa_server.ingest.sniff import sniff
+from responsa_server.ingest.formats.sniff import sniff
 
 
 def message(text: str = "The reserve pump stands in cellar four.") -> EmailMessage:
@@ -20,7 +20,7 @@ def message(text: str = "The reserve pump stands in cellar four.") -> EmailMessa
 
 def test_headers_text_and_attachments() -> None:
     made = message()
-    made.add_alternative("<p>The HTML.</p>", subtype="html")
+    made.add_alternative("<p>The <b>reserve pump</b> stands in cellar four.</p>", subtype="html")
     made.add_attachment(DOCX, maintype="application", subtype="octet-stream", filename="größe.docx")
     made.add_attachment(b"\x89PNG\r\n\x1a\n" + bytes(9), maintype="image", subtype="png", filename="a.png")
     made.add_attachment(message("Inner."))
@@ -65,6 +65,22 @@ def test_messages_inside_messages_end() -> None:
 CSV = "Content-Type: text/csv\n\na,b\n1,2\n"
 PLAIN = "Content-Type: text/plain\n\nThe plain text.\n"
 HTML = "Content-Type: text/html\n\n<p>The HTML.</p>\n"
+SAME = "Content-Type: text/html\n\n<p>The <b>plain</b> text.</p>\n"
+PICTURE = "Content-Type: image/png\n\nx\n"
+STYLE = "Content-Type: text/css\n\np {}\n"
+INVITATION = """BEGIN:VCALENDAR
+METHOD:REQUEST
+BEGIN:VEVENT
+SUMMARY:Inspection\\, bridge
+LOCATION:Pier 9
+DTSTART;TZID=Europe/Berlin:20261117T101500
+DTEND;TZID=Europe/Berlin:20261117T114500
+END:VEVENT
+END:VCALENDAR
+"""
+INVITED = (
+    "Inspection, bridge\n\nTime: Tuesday, 17 November 2026, 10:15 to 11:45 (Europe/Berlin)\n\nPlace: Pier 9"
+)
 
 
 def multipart(kind: str, *parts: str) -> str:
@@ -89,14 +105,23 @@ def multipart(kind: str, *parts: str) -> str:
             0,
         ),
         (
-            multipart("alternative", PLAIN, multipart("mixed", HTML, CSV)),
+            multipart("alternative", PLAIN, multipart("mixed", SAME, CSV)),
             "The plain text.\n\nAttachment: without a name\n\na: 1 | b: 2",
             0,
         ),
         (
-            multipart("alternative", PLAIN, multipart("related", HTML, "Content-Type: image/png\n\nx\n")),
-            "The plain text.\n\nAttachment: without a name",
-            1,
+            multipart("alternative", PLAIN, f"Content-Type: text/calendar\n\n{INVITATION}"),
+            f"The plain text.\n\nAttachment: without a name\n\n{INVITED}",
+            0,
+        ),
+        (
+            multipart(
+                "mixed",
+                multipart("alternative", PLAIN, f"Content-Type: text/calendar\n\n{INVITATION}"),
+                f"Content-Type: application/ics; name=invite.ics\n\n{INVITATION}",
+            ),
+            f"The plain text.\n\nAttachment: invite.ics\n\n{INVITED}",
+            0,
         ),
         (
             multipart("alternative", "Content-Type: text/plain; charset=utf-8\n\n \u00a0\n", HTML),
@@ -110,6 +135,41 @@ def test_no_part_is_lost_without_a_count(source: str, text: str, left_out: int) 
     original = sniff(source.encode(), "a.eml")
     assert eml.parse(original).canonical_text == text
     assert original.left_out[LeftOutKind.EMBEDDED_FILE] == left_out
+
+
+LONG = " ".join(f"word{number}" for number in range(40))
+TABLE = "<table><tr><th>Load</th><th>Kilos</th></tr><tr><td>Boiler</td><td>2400</td></tr></table>"
+
+
+@pytest.mark.parametrize(
+    ("plain", "html", "text"),
+    [
+        ("Please look at the HTML.", f"<p>{LONG}</p>", LONG),
+        (
+            f"{LONG} https://example.org/a",
+            f"<p>{LONG} <a href='https://example.org/a'>here</a></p>",
+            f"{LONG} https://example.org/a",
+        ),
+        ("Load Kilos\nBoiler 2400", TABLE, "Load | Kilos\n---|---\nBoiler | 2400"),
+        (
+            LONG,
+            "<p>No program shows this.</p>",
+            f"{LONG}\n\nAttachment: without a name\n\nNo program shows this.",
+        ),
+        (f"{LONG} Load Kilos Boiler 2400", TABLE, f"{LONG} Load Kilos Boiler 2400"),
+    ],
+)
+def test_of_alternative_texts_the_one_that_says_more_counts(plain: str, html: str, text: str) -> None:
+    source = multipart(
+        "alternative", f"Content-Type: text/plain\n\n{plain}\n", f"Content-Type: text/html\n\n{html}\n"
+    )
+    assert eml.parse(sniff(source.encode(), "a.eml")).canonical_text == text
+
+
+def test_the_files_of_a_web_page_belong_to_its_text() -> None:
+    original = sniff(f"Subject: S\n{multipart('related', HTML, PICTURE, STYLE)}".encode(), "a.mht")
+    assert eml.parse(original).canonical_text == "S\n\nThe HTML."
+    assert original.left_out == {LeftOutKind.PICTURE: 1}
 
 
 @pytest.mark.parametrize("parameter", ["a=" + "(" * 2000, "a*" + "9" * 5000 + "=x"])

@@ -111,7 +111,10 @@ def test_office_math(equation: str, text: str) -> None:
 def test_mathml(equation: str, text: str) -> None:
     html = f"<p>It is <math>{equation}</math>.</p>"
     assert parse(html.encode(), "a.html").canonical_text == f"It is {text}."
-    frame = '<text:p>It is <draw:frame><draw:object xlink:href="./Object 1" xmlns:xlink="http://www.w3.org/1999/xlink"/></draw:frame>.</text:p>'
+    frame = (
+        '<text:p>It is <draw:frame><draw:object xlink:href="./Object 1" '
+        'xmlns:xlink="http://www.w3.org/1999/xlink"/></draw:frame>.</text:p>'
+    )
     part = f"<math {MATHML}>{equation}</math>".encode()
     made = changed(odt(frame), {"Object 1/content.xml": part})
     assert parse(made, "a.odt").canonical_text == f"It is {text}."

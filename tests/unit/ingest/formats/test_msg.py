@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import pytest
 
+from responsa_server.domain.documents import LeftOutKind
 from responsa_server.domain.errors import Reason
-from responsa_server.domain.knowledge import LeftOutKind
 from responsa_server.ingest.formats import msg
 from responsa_server.ingest.formats.office_samples import DOCX
-from responsa_server.ingest.sniff import sniff
+from responsa_server.ingest.formats.sniff import sniff
 from tests.unit.ingest.originals import rejected
 from tests.unit.ingest.outlook_files import attachment, message, ole
 
@@ -26,7 +26,7 @@ PUMP = {
 def test_headers_text_and_attachments() -> None:
     inner = message({SUBJECT: "Inner", BODY: "Read the manual."}, inner=True)
     made = message(
-        PUMP | {HTML: b"<p>The HTML.</p>"},
+        PUMP | {HTML: b"<p>The reserve <b>pump</b> stands in cellar four.</p>"},
         attachment({NAME: "größe.docx", DATA: DOCX}),
         attachment({NAME: "a.png", DATA: b"\x89PNG\r\n\x1a\n" + bytes(9), MEDIA_TYPE: "image/png"}),
         attachment({NAME: "Inner"}, inner),
@@ -44,6 +44,11 @@ def test_headers_text_and_attachments() -> None:
     assert document.date is not None
     assert document.date.isoformat() == "2026-03-02T09:00:00+00:00"
     assert original.left_out[LeftOutKind.EMBEDDED_FILE] == 1
+
+
+def test_the_html_counts_if_the_plain_text_is_a_stub() -> None:
+    made = message({BODY: "See the HTML.", HTML: b"<p>The crane truck comes on 19 November.</p>"})
+    assert msg.parse(sniff(ole(made), "a.msg")).canonical_text == "The crane truck comes on 19 November."
 
 
 def test_html_alone_in_its_code_page_and_the_headers_as_they_were_sent() -> None:

@@ -7,12 +7,12 @@ from contextlib import closing
 
 import pytest
 
+from responsa_server.domain.documents import LeftOutKind
 from responsa_server.domain.errors import DocumentRejected
-from responsa_server.domain.knowledge import LeftOutKind
 from responsa_server.ingest.formats import pdf as parser
+from responsa_server.ingest.formats.sniff import sniff
 from responsa_server.ingest.sandbox.pool import ParserPool
 from responsa_server.ingest.settings import IngestionSettings
-from responsa_server.ingest.sniff import sniff
 from responsa_server.text.canonical import BlockKind
 from tests.unit.ingest.printed_pages import Text, lines, pdf, scan
 

@@ -4,7 +4,7 @@ import pytest
 
 from responsa_server.domain.errors import Reason
 from responsa_server.ingest.formats import odt as odt_format
-from responsa_server.ingest.sniff import sniff
+from responsa_server.ingest.formats.sniff import sniff
 from responsa_server.text.canonical import BlockKind
 from tests.unit.ingest.office_files import changed, odt, parse, paths, spans
 from tests.unit.ingest.originals import rejected
@@ -51,7 +51,11 @@ def items(*texts: str, style: str, more: str = "") -> str:
 
 
 def row(*cells: str) -> str:
-    return f"<table:table-row>{''.join(cell if cell.startswith('<table:') else f'<table:table-cell>{cell}</table:table-cell>' for cell in cells)}</table:table-row>"
+    found = "".join(
+        cell if cell.startswith("<table:") else f"<table:table-cell>{cell}</table:table-cell>"
+        for cell in cells
+    )
+    return f"<table:table-row>{found}</table:table-row>"
 
 
 def p(text: str) -> str:
@@ -60,7 +64,8 @@ def p(text: str) -> str:
 
 def test_headings_and_paragraphs() -> None:
     body = (
-        '<text:p text:style-name="Title">The mill</text:p><text:h text:outline-level="1">Grain</text:h><text:h text:outline-level="2">Rye</text:h>'
+        '<text:p text:style-name="Title">The mill</text:p><text:h '
+        'text:outline-level="1">Grain</text:h><text:h text:outline-level="2">Rye</text:h>'
         '<text:h text:outline-level="1">Water</text:h><text:section><text:p>Text.</text:p></text:section>'
     )
     meta = "<dc:title>Mills</dc:title><dc:language>en-GB</dc:language>"
@@ -86,18 +91,23 @@ def test_lists_have_the_labels_that_are_shown() -> None:
         + items("dot", style="B")
         + items("bare", style="E")
         + items("unknown", style="Z")
-        + '<text:list text:style-name="N"><text:list-header><text:p>head</text:p></text:list-header><text:list-item text:start-value="7"><text:p>seven</text:p></text:list-item></text:list>'
+        + (
+            "<text:list "
+            'text:style-name="N"><text:list-header><text:p>head</text:p></text:list-header><text:list-item '
+            'text:start-value="7"><text:p>seven</text:p></text:list-item></text:list>'
+        )
     )
     document = parse(odt(body, automatic=LISTS), "a.odt")
     assert document.canonical_text == (
         "1. one\n2. two\n  and on\n  2.a) deeper\n  2.b) deeper still\n3. three\n1. again\n- dot\n  bare\n- unknown\n  head\n7. seven"
     )
-    assert spans(document)[3] == (BlockKind.LIST_ITEM, 2, "deeper")
+    assert spans(document)[3] == (BlockKind.LIST_ITEM, 2, "2.a) deeper")
 
 
 @pytest.mark.parametrize(
     ("paragraph", "expected"),
     [
+        ("<text:number>1.</text:number>as stored", "as stored"),
         ("a  b\n c<text:s text:c='2'/>d<text:tab/>e<text:line-break/>f", "a b c d e\nf"),
         ("<text:span>Soft\u00ad</text:span>ly <text:a>linked</text:a>", "Softly linked"),
         ("x<office:annotation><text:p>comment</text:p></office:annotation>y<office:annotation-end/>", "xy"),
@@ -132,13 +142,19 @@ def test_a_paragraph_is_struck_by_its_style() -> None:
 
 
 def test_tracked_changes_count_as_accepted() -> None:
-    body = "<text:tracked-changes><text:changed-region><text:deletion><text:p>deleted</text:p></text:deletion></text:changed-region></text:tracked-changes>"
+    body = (
+        "<text:tracked-changes><text:changed-region><text:deletion><text:p>deleted</text:p></text:deletion>"
+        "</text:changed-region></text:tracked-changes>"
+    )
     assert text_of(body + p("The<text:change/> mill.")) == "The mill."
 
 
 def test_notes_and_text_boxes_follow_their_paragraph() -> None:
     def note(kind: str, text: str) -> str:
-        return f'<text:note text:note-class="{kind}"><text:note-citation>1</text:note-citation><text:note-body>{p(text)}</text:note-body></text:note>'
+        return (
+            "<text:note "
+            f'text:note-class="{kind}"><text:note-citation>1</text:note-citation><text:note-body>{p(text)}</text:note-body></text:note>'
+        )
 
     frame = f"<draw:frame><draw:text-box>{p('Boxed.')}</draw:text-box><draw:image/></draw:frame>"
     drawn = f"<draw:custom-shape>{p('Drawn.')}</draw:custom-shape>"
@@ -204,6 +220,19 @@ def test_a_document_without_text_is_empty() -> None:
         parse(odt(p("")), "a.odt")
     with rejected(Reason.DOCUMENT_MALFORMED, match=r'"content\.xml" of the document is missing'):
         parse(changed(odt(p("x")), {"content.xml": None}), "a.odt")
+
+
+def test_what_headers_and_footers_say_besides_page_numbers_comes_once() -> None:
+    pages = "<text:page-number>3</text:page-number> of <text:page-count>9</text:page-count>"
+    layouts = (
+        f"<style:master-page><style:header>{p('QM-17-04<text:tab/>Page ' + pages)}{p('Body.')}</style:header>"
+        f'<style:header-first style:display="false">{p("Gone")}</style:header-first>'
+        f"<style:footer><table:table>{row(p('Valid from'), p('1 March'))}</table:table></style:footer></style:master-page>"
+        f"<style:master-page><style:header>{p('QM-17-04')}</style:header></style:master-page>"
+    )
+    document = parse(odt(p("Body."), styles=layouts), "a.odt")
+    assert document.canonical_text == "QM-17-04\n\nValid from | 1 March\n\nBody."
+    assert (document.title, paths(document)[0]) == ("Body.", "header")
 
 
 def test_comments_and_pictures_are_counted_and_contents_are_left_out() -> None:

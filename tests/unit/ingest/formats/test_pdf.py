@@ -8,13 +8,13 @@ import pytest_asyncio
 from responsa_server.domain.errors import DocumentRejected, Reason
 from responsa_server.ingest.formats import pdf as parser
 from responsa_server.ingest.formats.right_to_left import Glyph, logical_lines
+from responsa_server.ingest.formats.sniff import sniff
 from responsa_server.ingest.sandbox.pool import ParserPool
 from responsa_server.ingest.sandbox.protocol import pack_result
 from responsa_server.ingest.settings import IngestionSettings
-from responsa_server.ingest.sniff import sniff
 from responsa_server.text.canonical import BlockKind, ParsedDocument
 from tests.unit.ingest.originals import rejected, unpacked
-from tests.unit.ingest.printed_pages import Text, bomb, lines, pdf
+from tests.unit.ingest.printed_pages import Text, bomb, lines, pdf, width
 
 LEFT = [
     "The mill on the river grinds rye and wheat for",
@@ -124,11 +124,11 @@ def test_rows_of_numbers_with_narrow_spaces_between_their_cells(between: float) 
         ("3,050,000", "50,000", "80,500"),
         ("17", "150,500", "90"),
     ]
-    edges = (120, 140 + _width("204,500"), 160 + 2 * _width("204,500"))
+    edges = (120, 140 + width("204,500"), 160 + 2 * width("204,500"))
     texts = [
         Text(50, 725, "These are the accounts of the mill for the last year."),
         *(
-            Text(edge - _width(cell), 700 - 14 * place, cell)
+            Text(edge - width(cell), 700 - 14 * place, cell)
             for place, row in enumerate(rows)
             for edge, cell in zip(edges, row, strict=True)
         ),
@@ -141,12 +141,7 @@ def test_rows_of_numbers_with_narrow_spaces_between_their_cells(between: float) 
     ]
 
 
-def _width(number: str) -> float:
-    """The width of a number in Helvetica of 10 points."""
-    return sum(2.78 if one == "," else 5.56 for one in number)
-
-
-def test_list_items_lose_their_marks_and_keep_their_second_lines() -> None:
+def test_list_items_keep_their_marks_and_their_second_lines() -> None:
     texts = [
         *lines(50, 700, "1. Open the gate and let the", "    water in."),
         *lines(50, 670, "2. Close it.", "\x95 Rest."),
@@ -157,23 +152,44 @@ def test_list_items_lose_their_marks_and_keep_their_second_lines() -> None:
     data = document.canonical_text.encode()
     assert (
         data[document.blocks[0].byte_start : document.blocks[0].byte_end]
-        == b"Open the gate and let the water in."
+        == b"1. Open the gate and let the water in."
     )
 
 
-def test_what_repeats_at_the_edges_of_pages_is_left_out() -> None:
+def test_what_repeats_at_the_edges_of_pages_comes_once_before_the_text() -> None:
     pages = [
         [
-            Text(50, 780, "The mill, annual report"),
+            Text(50, 785, "The mill, annual report"),
+            Text(50, 770, f"QM-17-04, revision C, page {n} of 4"),
+            Text(300, 785, "Valid from 1 March 2027"),
             *lines(50, 700, f"Page text {word} it is.", *LEFT),
             Text(300, 20, f"- {n} -"),
         ]
         for n, word in enumerate(("one", "two", "three", "four"), 1)
     ]
-    text = parse(pdf(*pages)).canonical_text
-    assert "annual" not in text
-    assert "- 2 -" not in text
-    assert text.count("Page text") == 4
+    document = parse(pdf(*pages))
+    head = (
+        "The mill, annual report\n\nValid from 1 March 2027\n\nQM-17-04 | revision C\n\nPage text one it is."
+    )
+    assert document.canonical_text.startswith(head)
+    assert document.title.startswith("Page text one it is.")
+    for once in ("annual", "revision", "Valid"):
+        assert document.canonical_text.count(once) == 1
+    assert "- 2 -" not in document.canonical_text
+    assert document.canonical_text.count("Page text") == 4
+
+
+def test_the_header_of_a_table_on_each_page_stays() -> None:
+    rows = [("Abel", "4000"), ("Beck", "4007"), ("Cole", "4014"), ("Dahl", "4021")]
+    pages = [
+        [
+            Text(x, 780 - 14 * line, cell)
+            for line, row in enumerate([("Name", "Phone"), *part])
+            for x, cell in zip((50, 200), row, strict=True)
+        ]
+        for part in (rows[:2], rows[2:])
+    ]
+    assert parse(pdf(*pages)).canonical_text.count("Name | Phone\n---|---\n") == 2
 
 
 def test_rows_that_differ_only_in_their_numbers_stay_at_the_edges_of_pages() -> None:
@@ -190,18 +206,26 @@ def test_rows_that_differ_only_in_their_numbers_stay_at_the_edges_of_pages() -> 
     ]
     text = parse(pdf(*pages)).canonical_text
     assert text.count("kilos.") == len(rows)
-    assert "Catches" not in text
+    assert text.count("Catches") == 1
     assert "Page" not in text
 
 
-@pytest.mark.parametrize("line", ["A. Mill: Rivers ({})", "{} / 3 Rivers", "Rivers 1998-{}"])
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("A. Mill: Rivers ({})", "A. Mill: Rivers\n\n"),
+        ("{} / 3 Rivers", "3 Rivers\n\n"),
+        ("Rivers 1998-{}", ""),
+        ("Seite {} von 9", ""),
+    ],
+)
 @pytest.mark.parametrize("step", [1, 2])
-def test_a_line_whose_number_counts_the_pages_is_left_out(line: str, step: int) -> None:
+def test_a_line_whose_number_counts_the_pages_comes_once_without_it(line: str, said: str, step: int) -> None:
     pages = [
         [Text(50, 780, line.format(40 + step * n)), *lines(50, 600, f"Words {word}.")]
         for n, word in enumerate(("one", "two", "three"))
     ]
-    assert parse(pdf(*pages)).canonical_text == "Words one.\n\nWords two.\n\nWords three."
+    assert parse(pdf(*pages)).canonical_text == f"{said}Words one.\n\nWords two.\n\nWords three."
 
 
 def test_lines_that_repeat_stay_if_they_are_all_that_there_is() -> None:
@@ -241,14 +265,15 @@ def test_signs_of_a_symbol_font_are_in_unicode() -> None:
     assert parse(data).canonical_text == "☑ ship by sea"
 
 
-def test_a_paragraph_goes_on_over_the_page_and_after_the_notes() -> None:
+@pytest.mark.parametrize(("mark", "read", "size"), [("1 ", "1 ", 7), ("* ", "- ", 7), ("1) ", "1) ", 10)])
+def test_a_paragraph_goes_on_over_the_page_and_after_the_notes(mark: str, read: str, size: int) -> None:
     first = [
         *lines(50, 200, *LEFT[:2], "and the wheel turns only when the water of the"),
-        Text(50, 40, "1 A note on the wheel.", 7),
+        Text(50, 40, f"{mark}A note on the wheel.", size),
     ]
     text = parse(pdf(first, lines(50, 700, "river stands high."))).canonical_text
     assert "the water of the river stands high." in text
-    assert text.endswith("1 A note on the wheel.")
+    assert text.endswith(f"{read}A note on the wheel.")
 
 
 @pytest.mark.parametrize(
@@ -257,11 +282,28 @@ def test_a_paragraph_goes_on_over_the_page_and_after_the_notes() -> None:
         ("the old neigh-", "bourhood was calm", "the old neighbourhood was calm"),
         ("as in the well-", "known story", "as in the well-known story"),
         ("a Franco-", "German train", "a Franco-German train"),
-        ("wheels 1980-", "1990 were made", "wheels 1980-"),
+        ("as TELE-", "PHONE numbers", "as TELEPHONE numbers"),
+        ("wheels 1980-", "1990 were made", "wheels 1980-1990 were made"),
+        ("the number KX-", "4471 and", "the number KX-4471 and"),
+        ("the filter 88-", "12. It is new", "the filter 88-12. It is new"),
+        ("a 2-", "day trip", "a 2-day trip"),
+        ("up- or the down-", "and upstream side", "up- or the down- and upstream side"),
+        ("the upper side -", "it is dry", "the upper side -\nit is dry"),
     ],
 )
 def test_hyphens_at_line_ends(before: str, after: str, joined: str) -> None:
-    assert joined in text_of(*lines(50, 700, "This is a well-known fact about mills.", before, after))
+    known = "This is a well-known fact about the mills that are in use, and no Telephone."
+    assert joined in text_of(*lines(50, 700, known, before, after))
+
+
+def test_a_hyphen_before_a_common_word_of_the_language_stays() -> None:
+    known = "Das Haus ist alt und wird von der Stadt für die Mühle nicht mehr genutzt."
+    assert "der Ein- und Ausbau" in text_of(*lines(50, 700, known, "Das gilt für der Ein-", "und Ausbau."))
+
+
+def test_a_word_goes_on_in_the_next_column() -> None:
+    left = [*lines(50, 700, *LEFT, "The pump has the number KX-")]
+    assert "the number KX-4471 is" in text_of(*left, *lines(320, 700, "4471 is on the lid of it.", *RIGHT))
 
 
 def test_right_to_left_text_is_in_logical_order() -> None:
@@ -303,18 +345,42 @@ def test_turned_text_comes_last() -> None:
     )
 
 
-def test_the_value_of_a_field_follows_its_label() -> None:
-    field = "<</Type/Annot/Subtype/Widget/FT/Tx/T(n)/V(Agnes Miller)/Rect[120 695 300 712]/DA(/F 9 Tf)>>"
-    box = "<</Type/Annot/Subtype/Widget/FT/Btn/T(b)/V/Yes/AS/Yes/Rect[120 675 135 690]/AP<</N<</Yes 102 0 R>>>>>>"
+def test_the_values_of_a_form_follow_their_names() -> None:
+    names = ["Name:", "Policy number", "Damage by fire", "Damage by water", "Building", "Phone"]
+    tick = "<</Type/XObject/Subtype/Form/BBox[0 0 9 9]/Length 12>>stream\nBT (4) Tj ET\nendstream"
+    fields = [
+        "/FT/Tx/T(a)/V(Agnes Miller)/Rect[160 697 300 712]",
+        "/FT/Tx/T(b)/V(PX-88213)/Rect[160 667 300 682]",
+        "/FT/Btn/T(c)/V/Off/AS/Off/Rect[160 637 175 652]/AP<</N<</Yes 109 0 R>>>>",
+        "/FT/Btn/T(d)/V/Yes/AS/Yes/Rect[160 607 175 622]/AP<</N<</Yes 110 0 R>>>>",
+        "/FT/Ch/Ff 131072/T(e)/V(Boathouse)/Opt[(Cottage)(Boathouse)]/Rect[160 577 300 592]",
+        "/FT/Tx/T(f)/Rect[160 547 300 562]",
+        "/FT/Btn/T(g)/V/Yes/AS/Yes/Rect[50 517 65 532]/AP<</N<</Yes 109 0 R>>>>",
+        "/FT/Btn/Ff 32768/T(h)/AS/Off/Rect[50 487 65 502]/AP<</N<</One 109 0 R>>>>",
+        "/FT/Tx/T(i)/TU(Date of the claim)/V(2 May)/Rect[50 447 65 462]",
+    ]
+    widgets = [f"<</Type/Annot/Subtype/Widget/DA(/F 9 Tf){field}>>" for field in fields]
+    numbers = " ".join(f"{100 + number} 0 R" for number in range(len(fields)))
     data = pdf(
-        [Text(50, 700, "Name:"), Text(50, 680, "Member:")],
-        more=[field, box, "<</Type/XObject/Subtype/Form/BBox[0 0 9 9]/Length 0>>stream\n\nendstream"],
-        catalog="/AcroForm<</Fields[100 0 R 101 0 R]/DA(/F 9 Tf)>>",
-        page="/Annots[100 0 R 101 0 R]",
+        [
+            *lines(50, 700, *names, leading=30),
+            *lines(70, 520, "Paid by card", "Paid in cash", leading=30),
+        ],
+        more=[*widgets, tick, tick.replace("(4)", "(8)")],
+        catalog=f"/AcroForm<</Fields[{numbers}]/DA(/F 9 Tf)>>",
+        page=f"/Annots[{numbers}]",
     )
-    text = parse(data).canonical_text
-    assert "Name: Agnes Miller" in text
-    assert "Member: [x]" in text
+    assert parse(data).canonical_text.split("\n\n") == [
+        "Name: Agnes Miller",
+        "Policy number: PX-88213",
+        "Damage by fire: ☐",
+        "Damage by water: ☒",
+        "Building: Boathouse",
+        "Phone",
+        "Paid by card: ☑",
+        "Paid in cash: ☐",
+        "Date of the claim: 2 May",
+    ]
 
 
 def test_typed_text_is_read_and_comments_are_counted() -> None:

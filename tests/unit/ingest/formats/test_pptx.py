@@ -58,7 +58,7 @@ def test_body_paragraphs_are_list_items_with_levels() -> None:
         shape(body, ""),
         shape(paragraph("box", ">") + paragraph("dot", '><a:buChar char="x"/>')),
     )
-    assert found == "T\n\n- one\n  - deeper\n\nplain\n\nb) first\nc) second\n(IV) third\n\nbox\n\n- dot"
+    assert found == "T\n\n- one\n  - deeper\n\nplain\n\nb) first\nc) second\n(I) third\n\nbox\n\n- dot"
 
 
 def test_tables_groups_and_diagrams_are_read() -> None:
@@ -78,8 +78,25 @@ def test_tables_groups_and_diagrams_are_read() -> None:
     furniture = shape("1 May", "dt") + shape("Footer", "ftr") + shape("3", "sldNum")
     made = pptx({"a": {"slide": slide(frame + group + smart + furniture), "diagramData": data}})
     document = parse(made, "a.pptx")
-    assert document.canonical_text == "Slide 1\n\nMill | Mill | Grain\n\nIn a group.\n\n- Step"
-    assert paths(document) == ["slide 1"] * 4
+    assert document.canonical_text == "Slide 1\n\nMill | Mill | Grain\n\nIn a group.\n\n- Step\n\nFooter"
+    assert paths(document) == ["slide 1"] * 5
+
+
+def test_a_footer_comes_once_and_a_chart_is_a_table() -> None:
+    c = 'xmlns:c="http://schemas.openxmlformats.org/drawingml/2006/chart"'
+    frame = f'<p:graphicFrame><a:graphic><a:graphicData><c:chart {c} r:id="r1"/></a:graphicData></a:graphic></p:graphicFrame>'
+    named = (
+        "<c:tx><c:v>Tea</c:v></c:tx><c:cat><c:strLit><c:pt idx='0'><c:v>May</c:v></c:pt></c:strLit></c:cat>"
+    )
+    values = "<c:val><c:numLit><c:pt idx='0'><c:v>5</c:v></c:pt></c:numLit></c:val>"
+    footer = shape("Rev. C", "ftr")
+    chart = f"<c:chartSpace {c}><c:ser>{named}{values}</c:ser></c:chartSpace>"
+    slides = {
+        "a": {"slide": slide(footer + frame), "chart": chart},
+        "b": {"slide": slide(shape("Two.") + footer)},
+    }
+    text = parse(pptx(slides), "a.pptx").canonical_text
+    assert text == "Slide 1\n\nRev. C\n\n| | Tea\n---|---\nMay | 5\n\nSlide 2\n\nTwo."
 
 
 def test_runs_keep_what_their_form_says() -> None:

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from responsa_server.domain.documents import LeftOutKind
 from responsa_server.domain.errors import Reason
 from responsa_server.ingest.formats import csv_rows
+from responsa_server.ingest.formats.sniff import sniff
 from responsa_server.ingest.formats.table import FORMATS
-from responsa_server.ingest.sniff import sniff
 from responsa_server.text.canonical import Block, BlockKind, ParsedDocument
 from responsa_server.text.rows import NAMED_ROWS, cell_of, line_of, named_cells
 from responsa_server.text.sentences import MAX_PIECE_BYTES
@@ -97,12 +98,43 @@ def test_cells_are_read_back(cells: list[tuple[str, str]]) -> None:
             "a.csv",
             "city: Ulm | 2025 Plan: 1 | 2025 Sum: 2 | 2026 Plan: 3 | 2026 Sum: 4",
         ),
-        ('a,b\n"open,2\n', "a.csv", "a: open,2"),
         ("a,b\n\u202ex,y\n", "a.csv", "a: \u202ex | b: y"),
     ],
 )
 def test_how_csv_is_read(data: str, name: str, text: str) -> None:
     assert text_of(data, name) == text
+
+
+@pytest.mark.parametrize(
+    ("data", "text", "unpaired"),
+    [
+        ('a,b\n"open,2\n', 'a: "open | b: 2', 1),
+        (
+            'part,what,left\nV-1,"24 inch valve,7\nV-2,Check valve,31\nV-3,"Ball valve, brass",5\n',
+            (
+                'part: V-1 | what: "24 inch valve | left: 7\npart: V-2 | what: Check valve | left: '
+                "31\npart: V-3 | what: Ball valve, brass | left: 5"
+            ),
+            1,
+        ),
+        (
+            'part,what,left\nV-1,"24 inch,7\nV-2,Check,31\nV-3,Ball 3",5\nV-4,Tap,6\n',
+            (
+                'part: V-1 | what: "24 inch | left: 7\npart: V-2 | what: Check | left: 31\npart: V-3 | '
+                'what: Ball 3" | left: 5\npart: V-4 | what: Tap | left: 6'
+            ),
+            3,
+        ),
+        ('hose;left\n"5" hose, green";7\n', 'hose: "5" hose, green" | left: 7', 1),
+        ('hose,left\n5" hose,7\n', 'hose: 5" hose | left: 7', 0),
+        ('who,note\r\nAnn,"Mill\r\nLane, 4" \r\n"Bo" , "" \r\n', "who: Ann | note: Mill Lane, 4\nwho: Bo", 0),
+        ('a\t"b\tc"\n1\t2\n', "a: 1 | b c: 2", 0),
+    ],
+)
+def test_a_quotation_mark_that_does_not_pair_is_a_character(data: str, text: str, unpaired: int) -> None:
+    original = sniff(data.encode(), "a.csv")
+    assert csv_rows.parse(original).canonical_text == text
+    assert original.left_out[LeftOutKind.UNPAIRED_QUOTE] == unpaired
 
 
 def test_a_long_cell_is_a_paragraph_and_a_wide_row_has_several_lines() -> None:

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from responsa_server.calls.convert import knowledge
 from responsa_server.domain.errors import DocumentRejected, Reason
 from responsa_server.ingest import rejections
+from responsa_server.ingest.formats.sniff import decide_format, sniff
 from responsa_server.ingest.formats.table import FORMATS, HTML, MARKDOWN, PLAIN_TEXT, Format, Formats
 from responsa_server.ingest.sandbox.pool import ParserPool
 from responsa_server.ingest.sandbox.protocol import pack_rejection, pack_result
 from responsa_server.ingest.settings import IngestionSettings
-from responsa_server.ingest.sniff import decide_format, sniff
 from responsa_server.text import canonical
 from responsa_server.text.canonical import BlockKind, ParsedDocument
 from tests.unit.ingest.in_memory import InMemory
@@ -86,7 +86,7 @@ def test_html_is_what_a_reader_sees() -> None:
         (BlockKind.CODE, 0),
         (BlockKind.QUOTE, 1),
     ]
-    assert spans(document)[5][2] == "Buy a ticket"
+    assert spans(document)[5][2] == "3. Buy a ticket"
 
 
 def test_the_title_of_markdown_has_its_powers() -> None:
@@ -155,7 +155,7 @@ def test_a_title_from_a_name(name: str, title: str) -> None:
         ("<dialog>closed</dialog><dialog open>open</dialog>", "open"),
         ("<details><summary>s</summary>d</details>", "s\n\nd"),
         ("<p style='color:red;visibility:hidden'>no</p><p style='opacity:0.5'>yes</p>", "yes"),
-        ("<svg><text>no</text></svg><textarea>no</textarea><select><option>no</select>yes", "yes"),
+        ("<svg><text>no</text></svg><datalist><option>no</datalist>yes", "yes"),
         ("<pre>\n a\n  b\n</pre>", " a\n  b"),
         ("<script>'</p><p>no'</script>yes", "yes"),
         ("10<sup>6</sup> H<sub>2</sub>O x<sup>a+1</sup> 5<sup>th</sup>", "10⁶ H₂O x^(a+1) 5th"),
@@ -277,6 +277,7 @@ def test_a_flipped_byte_never_gives_an_unsound_document(place: int, value: int) 
 def test_the_table_is_the_one_that_versions_were_parsed_by() -> None:
     assert [(row.name, row.media_type) for row in FORMATS] == [
         ("MARKDOWN", "text/markdown"),
+        ("RST", "text/x-rst"),
         ("TEXT", "text/plain"),
         ("HTML", "text/html"),
         ("PDF", "application/pdf"),
@@ -289,9 +290,15 @@ def test_the_table_is_the_one_that_versions_were_parsed_by() -> None:
         ("JSON_LINES", "application/x-ndjson"),
         ("EML", "message/rfc822"),
         ("MSG", "application/vnd.ms-outlook"),
+        ("ICS", "text/calendar"),
     ]
     assert FORMATS.accepted == (
-        "Markdown (.md), plain text (.txt), HTML (.html), PDF (.pdf), Word (.docx), PowerPoint (.pptx), Excel (.xlsx), OpenDocument text (.odt), CSV (.csv), JSON (.json), JSON Lines (.jsonl), e-mail (.eml) and Outlook e-mail (.msg) are accepted."
+        "Markdown (.md, .markdown, .mdown, .mkd, .mdx), reStructuredText (.rst, .rest), plain "
+        "text (.txt, .text), HTML (.html, .htm, .xhtml), PDF (.pdf), Word (.docx, .docm, .dotx, "
+        ".dotm), PowerPoint (.pptx, .pptm, .ppsx, .ppsm, .potx), Excel (.xlsx, .xlsm, .xltx), "
+        "OpenDocument text (.odt, .ott), CSV (.csv, .tsv, .tab), JSON (.json), JSON Lines "
+        "(.jsonl, .ndjson), e-mail (.eml, .mht, .mhtml), Outlook e-mail (.msg) and iCalendar "
+        "(.ics) are accepted."
     )
 
 
@@ -308,18 +315,20 @@ def test_another_text_of_the_same_bytes_has_another_version_of_its_parser() -> N
         texts[row.parsed_by] = hashlib.sha256(text.encode()).hexdigest()[:16]
     assert texts == {
         "MARKDOWN 2": "b223506681aa49f2",
+        "RST": "5217472c80d83c5a",
         "TEXT": "3e9fe39129121c60",
-        "HTML 5": "0b75559376b62cce",
-        "PDF 4": "407840facd3855f7",
-        "DOCX 4": "71988c4d8e0803ba",
-        "PPTX 3": "a72c68580fd34c0c",
-        "XLSX 4": "e4b7581085a2a7e4",
-        "ODT 4": "71988c4d8e0803ba",
-        "CSV 2": "03ac5ad975bea6e9",
+        "HTML 6": "0b75559376b62cce",
+        "PDF 5": "407840facd3855f7",
+        "DOCX 5": "71988c4d8e0803ba",
+        "PPTX 4": "a72c68580fd34c0c",
+        "XLSX 5": "e4b7581085a2a7e4",
+        "ODT 5": "71988c4d8e0803ba",
+        "CSV 3": "03ac5ad975bea6e9",
         "JSON": "a82a102f4d318515",
         "JSON_LINES": "1abb033ea7dcc984",
-        "EML": "3fbc83c2253e6f02",
-        "MSG": "07763a2cb237e139",
+        "EML 2": "3fbc83c2253e6f02",
+        "MSG 2": "07763a2cb237e139",
+        "ICS": "c187a8088447d43f",
     }
 
 
@@ -361,10 +370,8 @@ def test_an_upload_of_it_is_accepted_and_one_under_another_name_is_not(toy: Modu
         decide_format(InMemory(FILE), "a.md", "", formats)
     with rejected(Reason.DOCUMENT_TYPE_MISMATCH, match="but the content is text"):
         decide_format(InMemory(b"words"), "a.toy", "", formats)
-    with rejected(
-        Reason.DOCUMENT_TYPE_UNSUPPORTED, match=r"Outlook e-mail \(.msg\) and toy \(.toy\)"
-    ) as caught:
-        decide_format(InMemory(b"words"), "a.rst", "", formats)
+    with rejected(Reason.DOCUMENT_TYPE_UNSUPPORTED, match=r"iCalendar \(.ics\) and toy \(.toy\)") as caught:
+        decide_format(InMemory(b"words"), "a.adoc", "", formats)
     assert caught.value.metadata["accepted"] == ",".join(one.media_type for one in formats)
 
 
@@ -395,4 +402,4 @@ def test_two_rows_share_nothing(twin: Format) -> None:
 
 
 def test_a_table_of_one_format_says_so() -> None:
-    assert Formats([MARKDOWN]).accepted == "Only Markdown (.md) is accepted."
+    assert Formats([MARKDOWN]).accepted == "Only Markdown (.md, .markdown, .mdown, .mkd, .mdx) is accepted."

@@ -2,18 +2,20 @@ from __future__ import annotations
 
 import pytest
 
+from responsa_server.domain.documents import LeftOutKind
 from responsa_server.domain.errors import Reason
 from responsa_server.ingest.formats import xlsx as xlsx_format
 from responsa_server.ingest.formats.number_formats import BUILT_IN, compiled, general
 from responsa_server.ingest.formats.office_samples import relationships
-from responsa_server.ingest.sniff import sniff
+from responsa_server.ingest.formats.sniff import sniff
 from responsa_server.text.canonical import BlockKind, Place
 from tests.unit.ingest.office_files import changed, parse, paths, spans, xlsx
 from tests.unit.ingest.originals import rejected
 
 STYLES = (
     '<numFmts count="1"><numFmt numFmtId="164" formatCode="#,##0.00&quot; kr&quot;"/></numFmts>'
-    '<cellStyleXfs><xf numFmtId="9"/></cellStyleXfs><cellXfs><xf numFmtId="0"/><xf numFmtId="14"/><xf numFmtId="9"/><xf numFmtId="164"/></cellXfs>'
+    '<cellStyleXfs><xf numFmtId="9"/></cellStyleXfs><cellXfs><xf numFmtId="0"/><xf '
+    'numFmtId="14"/><xf numFmtId="9"/><xf numFmtId="164"/></cellXfs>'
 )
 
 
@@ -75,7 +77,7 @@ def test_numbers_are_shown_in_their_formats() -> None:
         cell("I1", "not a number"),
     )
     assert parse(xlsx({"S": content}, styles=STYLES), "a.xlsx").canonical_text == (
-        "S\n\n2024-02-29 | 25% | 1,234.50 kr | 0.3 | 1.234567890e+19 | 7 | 3 | not a number".replace(
+        "S\n\n2024-02-29 | 25% | 1,234.50 kr | 0.3 | 1.234567890e+19 | 7 | 3 | 45351 | not a number".replace(
             "1.234567890e", "1.23456789e"
         )
     )
@@ -127,7 +129,20 @@ def test_a_workbook_that_counts_from_1904_says_so() -> None:
         ("0;(0);-", -6, "(6)"),
         ("0;(0);-", 0, "-"),
         ("[Red]0", 7, "7"),
-        ('[>100]"many";0', 200, "200"),
+        ('[>100]"many";0', 200, "many"),
+        ('[>100]"many";0', -5, "-5"),
+        ('[=1]"running";[=0]"stopped"', 1, "running"),
+        ('[=1]"running";[=0]"stopped"', 0, "stopped"),
+        ('[=1]"running";[=0]"stopped"', 2.5, "2.5"),
+        ('[Red][<0.9]"failed";[>=9E-1]0%', 0.71, "failed"),
+        ('[Red][<0.9]"failed";[>=9E-1]0%', 0.95, "95%"),
+        ("[<0](0);0.0", -3, "(3)"),
+        ('[>=1000]0.0,"k";[<>0]0;"none"', 0, "none"),
+        ('[>=1000]0.0,"k";[<>0]0;"none"', 1500, "1.5k"),
+        ("[>9]0;(0);0.0", -3, "(3)"),
+        ("[>9]0;(0);0.0", 3, "3.0"),
+        ('[maybe]"x"0', 3, "x3"),
+        ('[=maybe]"x"0', 3, "x3"),
         ("_(* #,##0.00_)", 8, "8.00"),
         ("# ?/?", 0.5, "0.5"),
         ("000-00-0000", 12345678, "012-34-5678"),
@@ -230,7 +245,122 @@ def test_hidden_sheets_comments_and_pictures_are_counted() -> None:
         "picture": 1,
         "chart": 1,
         "embedded_file": 0,
+        "formula": 0,
     }
+
+
+@pytest.mark.parametrize(
+    ("formulas", "shown", "left_out"),
+    [
+        (["SUM(A1:A2)", "B1/4", 'IF(B1&gt;2,"much","")', "B1=3"], ["3", "0.75", "much", "TRUE"], 0),
+        (["TODAY()", "NOW()-B1", "RAND()", 'IF(B1&gt;46000,"late","")', "A1+1"], ["", "", "", "", "2"], 4),
+        (["1/0", "NO_SUCH(1)", "[1]Other!A1", "missing_name", "A1+A2"], ["", "", "", "", "3"], 4),
+        (["B2+1", "B1+1", "A1*2"], ["", "", "2"], 2),
+        (["(" * 5000 + "1" + ")" * 5000, "A2*2"], ["", "4"], 1),
+        (['""', "A1"], ["", "1"], 0),
+    ],
+)
+def test_formulas_without_results_are_computed_or_counted(
+    formulas: list[str], shown: list[str], left_out: int
+) -> None:
+    cells = [f'<c r="B{number}"><f>{formula}</f><v></v></c>' for number, formula in enumerate(formulas, 1)]
+    rows = [row(number, cell(f"A{number}", str(number)), one) for number, one in enumerate(cells, 1)]
+    made = xlsx({"Sum 1": "".join(rows)})
+    original = sniff(made, "a.xlsx")
+    expected = [f"{number} | {text}" if text else str(number) for number, text in enumerate(shown, 1)]
+    assert xlsx_format.parse(original).canonical_text.splitlines()[2:] == expected
+    assert original.left_out[LeftOutKind.FORMULA] == left_out
+
+
+def test_a_formula_whose_stored_result_is_an_empty_text_has_it() -> None:
+    original = sniff(
+        xlsx({"S": row(1, cell("A1", "1"), '<c r="B1" t="str"><f>A1&amp;"x"</f><v></v></c>')}), "a.xlsx"
+    )
+    assert xlsx_format.parse(original).canonical_text == "S\n\n1"
+
+
+def test_what_printed_pages_say_comes_once() -> None:
+    head = (
+        '<headerFooter><oddHeader>&amp;L&amp;"Arial,Bold"&amp;12QM-17-04, rev. C&amp;CA '
+        "&amp;&amp; B&amp;RPage &amp;P of "
+        "&amp;N</oddHeader><oddFooter>&amp;K00FF00&amp;D</oddFooter></headerFooter>"
+    )
+    made = xlsx({"S": row(1, cell("A1", "1")), "T": row(1, cell("A1", "2"))}, after=head)
+    assert parse(made, "a.xlsx").canonical_text == "S\n\nQM-17-04, rev. C | A & B\n\n1\n\nT\n\n2"
+
+
+C = 'xmlns:c="http://schemas.openxmlformats.org/drawingml/2006/chart"'
+
+
+def series(name: str, values: dict[str, str], sheet: str = "Data", code: str = "General") -> str:
+    points = [f'<c:pt idx="{{}}"><c:v>{one}</c:v></c:pt>' for one in (*values, *values.values())]
+    labels = "".join(one.format(n) for n, one in enumerate(points[: len(values)]))
+    numbers = "".join(one.format(n) for n, one in enumerate(points[len(values) :]))
+    return (
+        f"<c:ser><c:tx><c:strRef><c:f>{sheet}!$B$1</c:f><c:strCache><c:pt idx='0'><c:v>{name}</c:v></c:pt></c:strCache></c:strRef></c:tx>"
+        f"<c:cat><c:strRef><c:f>{sheet}!$A$2:$A$9</c:f><c:strCache>{labels}</c:strCache></c:strRef></c:cat>"
+        f"<c:val><c:numRef><c:f>{sheet}!$B$2:$B$9</c:f><c:numCache>"
+        f"<c:formatCode>{code}</c:formatCode>{numbers}</c:numCache></c:numRef></c:val></c:ser>"
+    )
+
+
+def chart(*made: str, title: str = "") -> str:
+    a = 'xmlns:a="http://schemas.openxmlformats.org/drawingml/2006/main"'
+    said = (
+        f"<c:title><c:tx><c:rich><a:p><a:r><a:t>{title}</a:t></a:r></a:p></c:rich></c:tx></c:title>"
+        if title
+        else ""
+    )
+    return (
+        f"<c:chartSpace {C} "
+        f"{a}><c:chart>{said}<c:plotArea><c:barChart>{''.join(made)}</c:barChart></c:plotArea></c:chart></c:chartSpace>"
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "text", "left_out"),
+    [
+        (
+            chart(
+                series("North", {"Q1": "31", "Q2": "0.5"}, code="0.0"),
+                series("South", {"Q1": "12", "Q2": "7"}),
+                title="Guests",
+            ),
+            "S\n\n1\n\nGuests\n\n| | North | South\n---|---|---\nQ1 | 31.0 | 12\nQ2 | 0.5 | 7",
+            0,
+        ),
+        (chart(series("North", {"Q1": "31"}, "S"), title="Guests"), "S\n\n1\n\nGuests", 0),
+        (chart(series("North", {}), title="Guests"), "S\n\n1", 1),
+        (
+            chart(
+                "<c:ser><c:tx><c:v>Flow</c:v></c:tx><c:cat><c:multiLvlStrRef><c:multiLvlStrCache><c:lvl><c:pt "
+                "idx='0'><c:v>Q1</c:v></c:pt><c:pt idx='1'><c:v>Q2</c:v></c:pt></c:lvl>"
+                "<c:lvl><c:pt idx='0'><c:v>2026</c:v></c:pt></c:lvl></c:multiLvlStrCache></c:multiLvlStrRef></c:cat>"
+                "<c:val><c:numLit><c:pt idx='0'><c:v>5</c:v></c:pt><c:pt idx='1' "
+                "formatCode='0%'><c:v>0.5</c:v></c:pt></c:numLit></c:val></c:ser>"
+            ),
+            "S\n\n1\n\n| | Flow\n---|---\n2026 Q1 | 5\n2026 Q2 | 50%",
+            0,
+        ),
+    ],
+)
+def test_the_stored_values_of_a_chart_are_a_table(content: str, text: str, left_out: int) -> None:
+    r = 'xmlns:r="http://schemas.openxmlformats.org/officeDocument/2006/relationships"'
+    parts = {
+        "xl/sheets/_rels/1.xml.rels": relationships({"../drawing.xml": "drawing"}),
+        "xl/drawing.xml": f'<d {C} {r}><c:chart r:id="r1"/></d>',
+        "xl/_rels/drawing.xml.rels": relationships({"charts/chart1.xml": "chart"}),
+        "xl/charts/chart1.xml": content,
+        "xl/charts/_rels/chart1.xml.rels": relationships({"../embeddings/a.xlsx": "package"}),
+        "xl/embeddings/a.xlsx": "x",
+    }
+    made = xlsx({"S": row(1, cell("A1", "1"))})
+    original = sniff(changed(made, {name: part.encode() for name, part in parts.items()}), "a.xlsx")
+    assert xlsx_format.parse(original).canonical_text == text
+    assert (original.left_out[LeftOutKind.CHART], original.left_out[LeftOutKind.EMBEDDED_FILE]) == (
+        left_out,
+        left_out,
+    )
 
 
 def test_a_workbook_without_visible_cells_is_empty() -> None:

@@ -10,12 +10,12 @@ from dataclasses import replace
 
 import pytest
 
+from responsa_server.domain.documents import LeftOutKind
 from responsa_server.domain.errors import DocumentRejected, Reason
-from responsa_server.domain.knowledge import LeftOutKind
 from responsa_server.ingest.formats import markdown, plain_text
+from responsa_server.ingest.formats.sniff import sniff
 from responsa_server.ingest.sandbox.parsed_file import ParsedFile
 from responsa_server.ingest.sandbox.protocol import check_charset, check_left_out, pack_rejection, pack_result
-from responsa_server.ingest.sniff import sniff
 from responsa_server.ingest.tables import Header, section_headers
 from responsa_server.text.canonical import Block, BlockKind, ParsedDocument, Place
 from responsa_server.text.sections import SECTION_BLOCKS, Section

@@ -1,4 +1,4 @@
-import type { Translated } from "../language.js";
+import type { Translated } from "../messages.js";
 import type { en } from "./en.js";
 
 export const de: Translated<typeof en> = {
@@ -31,6 +31,7 @@ export const de: Translated<typeof en> = {
   everyone: "alle in der Organisation",
   allAbout: "Alles zu: {things}",
 
+  "session.connect": "Programm verbunden", "session.connect.did": "ein Programm verbunden", "session.connect.tried": "ein Programm verbinden",
   "session.create": "Angemeldet", "session.create.did": "sich angemeldet", "session.create.tried": "sich anmelden",
   "session.end": "Abgemeldet", "session.end.did": "sich abgemeldet", "session.end.tried": "sich abmelden",
   "session.revoke": "Sitzung beendet", "session.revoke.did": "eine Sitzung{of} beendet", "session.revoke.tried": "eine Sitzung{of} beenden",
@@ -101,6 +102,9 @@ export const de: Translated<typeof en> = {
   "operation.delete": "Vorgang eines anderen gelöscht", "operation.delete.did": "einen Vorgang{others} gelöscht", "operation.delete.tried": "einen Vorgang{others} löschen",
   "turn.cancel": "Antwort eines anderen abgebrochen", "turn.cancel.did": "eine laufende Antwort{others} abgebrochen", "turn.cancel.tried": "eine laufende Antwort{others} abbrechen",
   "turn.read": "Wollte Antworten anderer sehen", "turn.read.did": "Antworten anderer gesehen", "turn.read.tried": "Antworten anderer sehen",
+  "program.create": "Programm registriert", "program.create.did": "ein Programm registriert", "program.create.tried": "ein Programm registrieren",
+  "program.delete": "Programm gelöscht", "program.delete.did": "ein Programm gelöscht", "program.delete.tried": "ein Programm löschen",
+  "program.read": "Wollte Programme sehen", "program.read.did": "Programme gesehen", "program.read.tried": "Programme sehen",
   "teacher.create": "Lehrer angelegt", "teacher.create.did": "einen Lehrer angelegt", "teacher.create.tried": "einen Lehrer anlegen",
   "teacher.update": "Lehrer geändert", "teacher.update.did": "einen Lehrer geändert", "teacher.update.tried": "einen Lehrer ändern",
   "teacher.delete": "Lehrer gelöscht", "teacher.delete.did": "einen Lehrer gelöscht", "teacher.delete.tried": "einen Lehrer löschen",
@@ -134,6 +138,7 @@ export const de: Translated<typeof en> = {
   "things.generation": "Generationen",
   "things.invitation": "Einladungen",
   "things.operation": "Vorgänge",
+  "things.program": "Programme",
   "things.quality": "Qualität der Antworten",
   "things.question_pattern": "Muster von Fragen",
   "things.service_grant": "Berechtigungen von Diensten",

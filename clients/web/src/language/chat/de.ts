@@ -1,5 +1,5 @@
 import type { en } from "./en.js";
-import type { Translated } from "../language.js";
+import type { Translated } from "../messages.js";
 
 export const de: Translated<typeof en> = {
   shareTitle: "Diese Antwort teilen",

@@ -1,4 +1,4 @@
-import type { Translated } from "../language.js";
+import type { Translated } from "../messages.js";
 import type { en } from "./en.js";
 
 export const de: Translated<typeof en> = {

@@ -1,4 +1,4 @@
-import type { Translated } from "../language.js";
+import type { Translated } from "../messages.js";
 import type { en } from "./en.js";
 
 export const de: Translated<typeof en> = {
@@ -12,6 +12,7 @@ export const de: Translated<typeof en> = {
   partQueue: "Warteschlange",
   partAgents: "Dateien der Agenten",
   partModels: "Sprachmodelle",
+  partSources: "Quellen",
   partServers: "Server",
   partDisk: "Festplatte",
   partLog: "Protokoll",
@@ -66,7 +67,7 @@ export const de: Translated<typeof en> = {
   changeBudget: "Budget ändern …",
   monthlyBudget: "US-Dollar im Monat",
   budgetNote: "Zum Beispiel {example}. Ein leeres Feld entfernt das Budget. Es wird neben den Kosten gezeichnet und lehnt keine Frage ab; das tun die Kontingente der Benutzer.",
-  reasonNoSupport: "die Dokumente enthalten keine Antwort",
+  reasonNoSupport: "nichts Passendes gefunden",
   reasonNeedsModel: "braucht ein Sprachmodell",
   reasonOutOfScope: "nicht Aufgabe des Agenten",
   reasonUnsafe: "vom Modell abgelehnt",
@@ -110,7 +111,6 @@ export const de: Translated<typeof en> = {
   countFailing: { other: "{count} fehlgeschlagen" },
   countNotHelpful: { other: "{count} nicht hilfreich" },
   fromTo: "{from} bis {to}",
-  addDocument: "Dokument hinzufügen",
   askAgainLabel: "Erneut fragen: {question}",
   whatWasDone: "Was getan wurde",
   whatWasDoneNote: "Andere Administratoren sehen es, der Benutzer nicht. Sie können das Feld leer lassen.",
@@ -125,8 +125,8 @@ export const de: Translated<typeof en> = {
   inboxEmpty: "Nichts zu tun. Wenn jemand eine Antwort als „Nicht hilfreich“ markiert, erscheint sie hier.",
   withoutAnswer: "Ohne Antwort",
   withoutAnswerHeading: "Ohne Antwort in den letzten 30 Tagen",
-  withoutAnswerNote: "Fragen, die kein Dokument beantwortet, nach Bedeutung gruppiert. Ein Dokument, das sie beantwortet, hilft allen, die fragen.",
-  withoutAnswerEmpty: "Nichts zu tun. Auf jede Frage der letzten 30 Tage gab es in den Dokumenten eine Antwort.",
+  withoutAnswerNote: "Fragen, zu denen Responsa nichts Passendes gefunden hat, nach Bedeutung gruppiert. Ein Dokument, das sie beantwortet, hilft allen, die fragen.",
+  withoutAnswerEmpty: "Nichts zu tun. In den letzten 30 Tagen wurde keine Frage abgelehnt, weil nichts Passendes da war.",
   mayRead: "Administratoren dürfen die Fragen lesen.",
   mayNotRead: "Die Fragen sind verborgen, weil sie persönlich sein können.",
   hideQuestions: "Fragen verbergen",

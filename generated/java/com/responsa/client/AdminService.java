@@ -5,6 +5,7 @@ import com.google.longrunning.Operation;
 import com.google.protobuf.Empty;
 import com.responsa.admin.v1.CreateAgentVersionRequest;
 import com.responsa.admin.v1.CreateExperimentRequest;
+import com.responsa.admin.v1.CreateProgramRequest;
 import com.responsa.admin.v1.CreateServiceApiKeyRequest;
 import com.responsa.admin.v1.CreateServiceApiKeyResponse;
 import com.responsa.admin.v1.CreateServiceGrantRequest;
@@ -13,6 +14,7 @@ import com.responsa.admin.v1.CreateTeacherRequest;
 import com.responsa.admin.v1.CreateTenantRequest;
 import com.responsa.admin.v1.CreateTenantResponse;
 import com.responsa.admin.v1.CreateUserRequest;
+import com.responsa.admin.v1.DeleteProgramRequest;
 import com.responsa.admin.v1.DeleteServiceGrantRequest;
 import com.responsa.admin.v1.DeleteSourceRequest;
 import com.responsa.admin.v1.DeleteTeacherRequest;
@@ -58,6 +60,8 @@ import com.responsa.admin.v1.ListFailedRowsRequest;
 import com.responsa.admin.v1.ListFailedRowsResponse;
 import com.responsa.admin.v1.ListFeedbackRequest;
 import com.responsa.admin.v1.ListFeedbackResponse;
+import com.responsa.admin.v1.ListProgramsRequest;
+import com.responsa.admin.v1.ListProgramsResponse;
 import com.responsa.admin.v1.ListQuestionPatternsRequest;
 import com.responsa.admin.v1.ListQuestionPatternsResponse;
 import com.responsa.admin.v1.ListReplayedQuestionsRequest;
@@ -84,6 +88,7 @@ import com.responsa.admin.v1.NotifySubjectChangedRequest;
 import com.responsa.admin.v1.NotifySubjectChangedResponse;
 import com.responsa.admin.v1.PreviewSourceRequest;
 import com.responsa.admin.v1.PreviewSourceResponse;
+import com.responsa.admin.v1.Program;
 import com.responsa.admin.v1.PublishAgentVersionRequest;
 import com.responsa.admin.v1.QueryUsageRequest;
 import com.responsa.admin.v1.QueryUsageResponse;
@@ -152,6 +157,15 @@ public final class AdminService {
     static final MethodDescriptor<DeleteTeacherRequest, Empty> DELETE_TEACHER = Calls.method(
             MethodType.UNARY, "responsa.admin.v1.AdminService/DeleteTeacher",
             DeleteTeacherRequest.getDefaultInstance(), Empty.getDefaultInstance());
+    static final MethodDescriptor<CreateProgramRequest, Program> CREATE_PROGRAM = Calls.method(
+            MethodType.UNARY, "responsa.admin.v1.AdminService/CreateProgram",
+            CreateProgramRequest.getDefaultInstance(), Program.getDefaultInstance());
+    static final MethodDescriptor<ListProgramsRequest, ListProgramsResponse> LIST_PROGRAMS = Calls.method(
+            MethodType.UNARY, "responsa.admin.v1.AdminService/ListPrograms",
+            ListProgramsRequest.getDefaultInstance(), ListProgramsResponse.getDefaultInstance());
+    static final MethodDescriptor<DeleteProgramRequest, Empty> DELETE_PROGRAM = Calls.method(
+            MethodType.UNARY, "responsa.admin.v1.AdminService/DeleteProgram",
+            DeleteProgramRequest.getDefaultInstance(), Empty.getDefaultInstance());
     static final MethodDescriptor<CreateSourceRequest, Source> CREATE_SOURCE = Calls.method(
             MethodType.UNARY, "responsa.admin.v1.AdminService/CreateSource",
             CreateSourceRequest.getDefaultInstance(), Source.getDefaultInstance());
@@ -428,6 +442,33 @@ public final class AdminService {
     }
 
     /**
+     * CreateProgram registers a program that people of the tenant may connect to their accounts with OAuth.
+     *
+     * <p>Errors: INVALID_FIELD, REQUEST_ID_REUSED.
+     */
+    public Program createProgram(CreateProgramRequest request) {
+        return calls.unary(CREATE_PROGRAM, request, true, timeout);
+    }
+
+    /**
+     * ListPrograms lists the tenant's registered programs, oldest first by default.
+     *
+     * <p>Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
+     */
+    public ListProgramsResponse listPrograms(ListProgramsRequest request) {
+        return calls.unary(LIST_PROGRAMS, request, true, timeout);
+    }
+
+    /**
+     * DeleteProgram deletes a registered program, and with it the sessions of all who have connected it.
+     *
+     * <p>Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH.
+     */
+    public void deleteProgram(DeleteProgramRequest request) {
+        calls.unary(DELETE_PROGRAM, request, false, timeout);
+    }
+
+    /**
      * CreateSource creates a source.
      *
      * <p>Errors: INVALID_FIELD (the mapping has mistakes; the error has one violation, with a line, for each of the first 16),
@@ -476,7 +517,8 @@ public final class AdminService {
 
     /**
      * PreviewSource reads the first rows of each query of a mapping, or its first pages, and returns the documents that these make. The
-     * call stores nothing.
+     * call stores nothing. It reads at most 8 MiB of rows, returns the first 16 KiB of each text and about 8 MiB in all, and takes at
+     * most 60 seconds.
      *
      * <p>Errors: INVALID_FIELD (as for CreateSource), RESOURCE_NOT_FOUND (as for CreateSource), SOURCE_UNREADABLE (the database or the
      * website cannot be read).

@@ -11,6 +11,8 @@ import com.responsa.chat.v1.Conversation;
 import com.responsa.chat.v1.CreateConversationRequest;
 import com.responsa.chat.v1.DeleteConversationRequest;
 import com.responsa.chat.v1.Feedback;
+import com.responsa.chat.v1.GenerateTextRequest;
+import com.responsa.chat.v1.GenerateTextResponse;
 import com.responsa.chat.v1.GetAgentRequest;
 import com.responsa.chat.v1.GetConversationRequest;
 import com.responsa.chat.v1.GetFeedbackRequest;
@@ -63,6 +65,9 @@ public final class ChatService {
     static final MethodDescriptor<AnswerRequest, Turn> ANSWER = Calls.method(
             MethodType.UNARY, "responsa.chat.v1.ChatService/Answer",
             AnswerRequest.getDefaultInstance(), Turn.getDefaultInstance());
+    static final MethodDescriptor<GenerateTextRequest, GenerateTextResponse> GENERATE_TEXT = Calls.method(
+            MethodType.UNARY, "responsa.chat.v1.ChatService/GenerateText",
+            GenerateTextRequest.getDefaultInstance(), GenerateTextResponse.getDefaultInstance());
     static final MethodDescriptor<ResumeTurnRequest, ResumeTurnResponse> RESUME_TURN = Calls.method(
             MethodType.SERVER_STREAMING, "responsa.chat.v1.ChatService/ResumeTurn",
             ResumeTurnRequest.getDefaultInstance(), ResumeTurnResponse.getDefaultInstance());
@@ -161,6 +166,18 @@ public final class ChatService {
      */
     public Turn answer(AnswerRequest request) {
         return calls.unary(ANSWER, request, true, timeout);
+    }
+
+    /**
+     * GenerateText asks the agent's language model alone, for programs' own chores such as the title of a chat. It searches no
+     * documents, and stores neither the messages nor the text. What the model uses counts towards the caller's quota, and the call
+     * towards a limit of its own ({@code limits.generations_per_minute}), and not towards the messages a minute.
+     *
+     * <p>Errors: INVALID_FIELD (also for {@code json_schema}, if the agent writes no JSON), RESOURCE_NOT_FOUND (the agent),
+     * AGENT_WITHOUT_MODEL, MODEL_UNAVAILABLE, RATE_LIMIT, QUOTA_EXHAUSTED.
+     */
+    public GenerateTextResponse generateText(GenerateTextRequest request) {
+        return calls.unary(GENERATE_TEXT, request, false, timeout);
     }
 
     /**

@@ -10,6 +10,7 @@ from responsa.admin.v1 import delivery_pb2 as responsa_dot_admin_dot_v1_dot_deli
 from responsa.admin.v1 import experiment_pb2 as responsa_dot_admin_dot_v1_dot_experiment__pb2
 from responsa.admin.v1 import insight_pb2 as responsa_dot_admin_dot_v1_dot_insight__pb2
 from responsa.admin.v1 import model_settings_pb2 as responsa_dot_admin_dot_v1_dot_model__settings__pb2
+from responsa.admin.v1 import program_pb2 as responsa_dot_admin_dot_v1_dot_program__pb2
 from responsa.admin.v1 import service_grant_pb2 as responsa_dot_admin_dot_v1_dot_service__grant__pb2
 from responsa.admin.v1 import source_pb2 as responsa_dot_admin_dot_v1_dot_source__pb2
 from responsa.admin.v1 import system_status_pb2 as responsa_dot_admin_dot_v1_dot_system__status__pb2
@@ -81,6 +82,21 @@ class AdminServiceStub:
         self.DeleteTeacher = channel.unary_unary(
                 '/responsa.admin.v1.AdminService/DeleteTeacher',
                 request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.DeleteTeacherRequest.SerializeToString,
+                response_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+                _registered_method=True)
+        self.CreateProgram = channel.unary_unary(
+                '/responsa.admin.v1.AdminService/CreateProgram',
+                request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.CreateProgramRequest.SerializeToString,
+                response_deserializer=responsa_dot_admin_dot_v1_dot_program__pb2.Program.FromString,
+                _registered_method=True)
+        self.ListPrograms = channel.unary_unary(
+                '/responsa.admin.v1.AdminService/ListPrograms',
+                request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListProgramsRequest.SerializeToString,
+                response_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListProgramsResponse.FromString,
+                _registered_method=True)
+        self.DeleteProgram = channel.unary_unary(
+                '/responsa.admin.v1.AdminService/DeleteProgram',
+                request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.DeleteProgramRequest.SerializeToString,
                 response_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
                 _registered_method=True)
         self.CreateSource = channel.unary_unary(
@@ -479,6 +495,27 @@ class AdminServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CreateProgram(self, request, context):
+        """CreateProgram registers a program that people of the tenant may connect to their accounts with OAuth. Errors: INVALID_FIELD, REQUEST_ID_REUSED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListPrograms(self, request, context):
+        """ListPrograms lists the tenant's registered programs, oldest first by default. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteProgram(self, request, context):
+        """DeleteProgram deletes a registered program, and with it the sessions of all who have connected it. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def CreateSource(self, request, context):
         """CreateSource creates a source. Errors: INVALID_FIELD (the mapping has mistakes; the error has one violation, with a line, for each of the first 16), RESOURCE_NOT_FOUND (the
         collection does not exist, or the connection does not exist or is not granted to the tenant), RESOURCE_ALREADY_EXISTS.
@@ -517,7 +554,8 @@ class AdminServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def PreviewSource(self, request, context):
-        """PreviewSource reads the first rows of each query of a mapping, or its first pages, and returns the documents that these make. The call stores nothing. Errors:
+        """PreviewSource reads the first rows of each query of a mapping, or its first pages, and returns the documents that these make. The call stores nothing. It reads at most
+        8 MiB of rows, returns the first 16 KiB of each text and about 8 MiB in all, and takes at most 60 seconds. Errors:
         INVALID_FIELD and RESOURCE_NOT_FOUND (as for CreateSource), SOURCE_UNREADABLE (the database or the website cannot be read).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -1100,6 +1138,21 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.DeleteTeacherRequest.FromString,
                     response_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
             ),
+            'CreateProgram': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateProgram,
+                    request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.CreateProgramRequest.FromString,
+                    response_serializer=responsa_dot_admin_dot_v1_dot_program__pb2.Program.SerializeToString,
+            ),
+            'ListPrograms': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListPrograms,
+                    request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListProgramsRequest.FromString,
+                    response_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListProgramsResponse.SerializeToString,
+            ),
+            'DeleteProgram': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteProgram,
+                    request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.DeleteProgramRequest.FromString,
+                    response_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
+            ),
             'CreateSource': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateSource,
                     request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.CreateSourceRequest.FromString,
@@ -1609,6 +1662,87 @@ class AdminService:
             target,
             '/responsa.admin.v1.AdminService/DeleteTeacher',
             responsa_dot_admin_dot_v1_dot_admin__service__pb2.DeleteTeacherRequest.SerializeToString,
+            google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateProgram(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.admin.v1.AdminService/CreateProgram',
+            responsa_dot_admin_dot_v1_dot_admin__service__pb2.CreateProgramRequest.SerializeToString,
+            responsa_dot_admin_dot_v1_dot_program__pb2.Program.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListPrograms(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.admin.v1.AdminService/ListPrograms',
+            responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListProgramsRequest.SerializeToString,
+            responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListProgramsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteProgram(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.admin.v1.AdminService/DeleteProgram',
+            responsa_dot_admin_dot_v1_dot_admin__service__pb2.DeleteProgramRequest.SerializeToString,
             google_dot_protobuf_dot_empty__pb2.Empty.FromString,
             options,
             channel_credentials,

@@ -12,6 +12,7 @@ from responsa.admin.v1 import delivery_pb2 as _delivery_pb2
 from responsa.admin.v1 import experiment_pb2 as _experiment_pb2
 from responsa.admin.v1 import insight_pb2 as _insight_pb2
 from responsa.admin.v1 import model_settings_pb2 as _model_settings_pb2
+from responsa.admin.v1 import program_pb2 as _program_pb2
 from responsa.admin.v1 import service_grant_pb2 as _service_grant_pb2
 from responsa.admin.v1 import source_pb2 as _source_pb2
 from responsa.admin.v1 import system_status_pb2 as _system_status_pb2
@@ -51,6 +52,12 @@ class AdminServiceStub:
     """
     DeleteTeacher: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.DeleteTeacherRequest, _empty_pb2.Empty]
     """DeleteTeacher deletes a teacher. Existing answers in the teacher's voice stay. Errors: TEACHER_NOT_FOUND, ETAG_MISMATCH."""
+    CreateProgram: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.CreateProgramRequest, _program_pb2.Program]
+    """CreateProgram registers a program that people of the tenant may connect to their accounts with OAuth. Errors: INVALID_FIELD, REQUEST_ID_REUSED."""
+    ListPrograms: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ListProgramsRequest, _admin_service_pb2.ListProgramsResponse]
+    """ListPrograms lists the tenant's registered programs, oldest first by default. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID."""
+    DeleteProgram: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.DeleteProgramRequest, _empty_pb2.Empty]
+    """DeleteProgram deletes a registered program, and with it the sessions of all who have connected it. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH."""
     CreateSource: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.CreateSourceRequest, _source_pb2.Source]
     """CreateSource creates a source. Errors: INVALID_FIELD (the mapping has mistakes; the error has one violation, with a line, for each of the first 16), RESOURCE_NOT_FOUND (the
     collection does not exist, or the connection does not exist or is not granted to the tenant), RESOURCE_ALREADY_EXISTS.
@@ -66,7 +73,8 @@ class AdminServiceStub:
     DeleteSource: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.DeleteSourceRequest, _empty_pb2.Empty]
     """DeleteSource deletes a source. The documents that the source made stay in their collection. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH."""
     PreviewSource: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.PreviewSourceRequest, _admin_service_pb2.PreviewSourceResponse]
-    """PreviewSource reads the first rows of each query of a mapping, or its first pages, and returns the documents that these make. The call stores nothing. Errors:
+    """PreviewSource reads the first rows of each query of a mapping, or its first pages, and returns the documents that these make. The call stores nothing. It reads at most
+    8 MiB of rows, returns the first 16 KiB of each text and about 8 MiB in all, and takes at most 60 seconds. Errors:
     INVALID_FIELD and RESOURCE_NOT_FOUND (as for CreateSource), SOURCE_UNREADABLE (the database or the website cannot be read).
     """
     SyncSource: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.SyncSourceRequest, _operations_pb2.Operation]
@@ -403,6 +411,30 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         """DeleteTeacher deletes a teacher. Existing answers in the teacher's voice stay. Errors: TEACHER_NOT_FOUND, ETAG_MISMATCH."""
 
     @_abc_1.abstractmethod
+    def CreateProgram(
+        self,
+        request: _admin_service_pb2.CreateProgramRequest,
+        context: _aio.ServicerContext[_admin_service_pb2.CreateProgramRequest, _abc.Awaitable[_program_pb2.Program]],
+    ) -> _abc.Awaitable[_program_pb2.Program]:
+        """CreateProgram registers a program that people of the tenant may connect to their accounts with OAuth. Errors: INVALID_FIELD, REQUEST_ID_REUSED."""
+
+    @_abc_1.abstractmethod
+    def ListPrograms(
+        self,
+        request: _admin_service_pb2.ListProgramsRequest,
+        context: _aio.ServicerContext[_admin_service_pb2.ListProgramsRequest, _abc.Awaitable[_admin_service_pb2.ListProgramsResponse]],
+    ) -> _abc.Awaitable[_admin_service_pb2.ListProgramsResponse]:
+        """ListPrograms lists the tenant's registered programs, oldest first by default. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID."""
+
+    @_abc_1.abstractmethod
+    def DeleteProgram(
+        self,
+        request: _admin_service_pb2.DeleteProgramRequest,
+        context: _aio.ServicerContext[_admin_service_pb2.DeleteProgramRequest, _abc.Awaitable[_empty_pb2.Empty]],
+    ) -> _abc.Awaitable[_empty_pb2.Empty]:
+        """DeleteProgram deletes a registered program, and with it the sessions of all who have connected it. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH."""
+
+    @_abc_1.abstractmethod
     def CreateSource(
         self,
         request: _admin_service_pb2.CreateSourceRequest,
@@ -452,7 +484,8 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_service_pb2.PreviewSourceRequest,
         context: _aio.ServicerContext[_admin_service_pb2.PreviewSourceRequest, _abc.Awaitable[_admin_service_pb2.PreviewSourceResponse]],
     ) -> _abc.Awaitable[_admin_service_pb2.PreviewSourceResponse]:
-        """PreviewSource reads the first rows of each query of a mapping, or its first pages, and returns the documents that these make. The call stores nothing. Errors:
+        """PreviewSource reads the first rows of each query of a mapping, or its first pages, and returns the documents that these make. The call stores nothing. It reads at most
+        8 MiB of rows, returns the first 16 KiB of each text and about 8 MiB in all, and takes at most 60 seconds. Errors:
         INVALID_FIELD and RESOURCE_NOT_FOUND (as for CreateSource), SOURCE_UNREADABLE (the database or the website cannot be read).
         """
 

@@ -28,7 +28,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from responsa.knowledge.v1 import reader_pb2 as responsa_dot_knowledge_dot_v1_dot_reader__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#responsa/admin/v1/audit_event.proto\x12\x11responsa.admin.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"responsa/knowledge/v1/reader.proto\"\xf2\x03\n\nAuditEvent\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\x35\n\x0b\x63reate_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x13\n\x05\x61\x63tor\x18\x03 \x01(\tB\x04\xe2\x41\x01\x03\x12\x14\n\x06\x61\x63tion\x18\x04 \x01(\tB\x04\xe2\x41\x01\x03\x12\x16\n\x08resource\x18\x05 \x01(\tB\x04\xe2\x41\x01\x03\x12\x15\n\x07outcome\x18\x06 \x01(\tB\x04\xe2\x41\x01\x03\x12\x15\n\x07\x61\x64\x64ress\x18\x07 \x01(\tB\x04\xe2\x41\x01\x03\x12\x15\n\x07\x63\x61ll_id\x18\x08 \x01(\tB\x04\xe2\x41\x01\x03\x12\x1a\n\x0con_behalf_of\x18\t \x01(\tB\x04\xe2\x41\x01\x03\x12-\n\raffected_user\x18\n \x01(\tB\x16\xe2\x41\x01\x03\xfa\x41\x0f\n\rresponsa/User\x12:\n\radded_readers\x18\x0b \x03(\x0b\x32\x1d.responsa.knowledge.v1.ReaderB\x04\xe2\x41\x01\x03\x12<\n\x0fremoved_readers\x18\x0c \x03(\x0b\x32\x1d.responsa.knowledge.v1.ReaderB\x04\xe2\x41\x01\x03:L\xea\x41I\n\x13responsa/AuditEvent\x12\x19\x61uditEvents/{audit_event}*\x0b\x61uditEvents2\nauditEventb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#responsa/admin/v1/audit_event.proto\x12\x11responsa.admin.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"responsa/knowledge/v1/reader.proto\"\x8a\x04\n\nAuditEvent\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\x35\n\x0b\x63reate_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x13\n\x05\x61\x63tor\x18\x03 \x01(\tB\x04\xe2\x41\x01\x03\x12\x14\n\x06\x61\x63tion\x18\x04 \x01(\tB\x04\xe2\x41\x01\x03\x12\x16\n\x08resource\x18\x05 \x01(\tB\x04\xe2\x41\x01\x03\x12\x15\n\x07outcome\x18\x06 \x01(\tB\x04\xe2\x41\x01\x03\x12\x15\n\x07\x61\x64\x64ress\x18\x07 \x01(\tB\x04\xe2\x41\x01\x03\x12\x15\n\x07\x63\x61ll_id\x18\x08 \x01(\tB\x04\xe2\x41\x01\x03\x12\x1a\n\x0con_behalf_of\x18\t \x01(\tB\x04\xe2\x41\x01\x03\x12\x39\n\raffected_user\x18\n \x01(\tB\"\xe2\x41\x01\x03\xfa\x41\x1b\n\x19responsa.example.org/User\x12:\n\radded_readers\x18\x0b \x03(\x0b\x32\x1d.responsa.knowledge.v1.ReaderB\x04\xe2\x41\x01\x03\x12<\n\x0fremoved_readers\x18\x0c \x03(\x0b\x32\x1d.responsa.knowledge.v1.ReaderB\x04\xe2\x41\x01\x03:X\xea\x41U\n\x1fresponsa.example.org/AuditEvent\x12\x19\x61uditEvents/{audit_event}*\x0b\x61uditEvents2\nauditEventb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -54,13 +54,13 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_AUDITEVENT'].fields_by_name['on_behalf_of']._loaded_options = None
   _globals['_AUDITEVENT'].fields_by_name['on_behalf_of']._serialized_options = b'\342A\001\003'
   _globals['_AUDITEVENT'].fields_by_name['affected_user']._loaded_options = None
-  _globals['_AUDITEVENT'].fields_by_name['affected_user']._serialized_options = b'\342A\001\003\372A\017\n\rresponsa/User'
+  _globals['_AUDITEVENT'].fields_by_name['affected_user']._serialized_options = b'\342A\001\003\372A\033\n\031responsa.example.org/User'
   _globals['_AUDITEVENT'].fields_by_name['added_readers']._loaded_options = None
   _globals['_AUDITEVENT'].fields_by_name['added_readers']._serialized_options = b'\342A\001\003'
   _globals['_AUDITEVENT'].fields_by_name['removed_readers']._loaded_options = None
   _globals['_AUDITEVENT'].fields_by_name['removed_readers']._serialized_options = b'\342A\001\003'
   _globals['_AUDITEVENT']._loaded_options = None
-  _globals['_AUDITEVENT']._serialized_options = b'\352AI\n\023responsa/AuditEvent\022\031auditEvents/{audit_event}*\013auditEvents2\nauditEvent'
+  _globals['_AUDITEVENT']._serialized_options = b'\352AU\n\037responsa.example.org/AuditEvent\022\031auditEvents/{audit_event}*\013auditEvents2\nauditEvent'
   _globals['_AUDITEVENT']._serialized_start=188
-  _globals['_AUDITEVENT']._serialized_end=686
+  _globals['_AUDITEVENT']._serialized_end=710
 # @@protoc_insertion_point(module_scope)

@@ -27,7 +27,7 @@ from google.api import resource_pb2 as google_dot_api_dot_resource__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n responsa/admin/v1/delivery.proto\x12\x11responsa.admin.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf1\x03\n\x08\x44\x65livery\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\x15\n\x07webhook\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12\x13\n\x05\x65vent\x18\x03 \x01(\tB\x04\xe2\x41\x01\x03\x12(\n\x06source\x18\x04 \x01(\tB\x18\xe2\x41\x01\x03\xfa\x41\x11\n\x0fresponsa/Source\x12.\n\toperation\x18\x05 \x01(\tB\x1b\xe2\x41\x01\x03\xfa\x41\x14\n\x12responsa/Operation\x12\x35\n\x05state\x18\x06 \x01(\x0e\x32 .responsa.admin.v1.DeliveryStateB\x04\xe2\x41\x01\x03\x12\x16\n\x08\x61ttempts\x18\x07 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x1d\n\x0fresponse_status\x18\x08 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x15\n\x07problem\x18\t \x01(\tB\x04\xe2\x41\x01\x03\x12\x12\n\x04\x62ody\x18\n \x01(\tB\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x36\n\x0c\x61ttempt_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03:C\xea\x41@\n\x11responsa/Delivery\x12\x15\x64\x65liveries/{delivery}*\ndeliveries2\x08\x64\x65livery*\x84\x01\n\rDeliveryState\x12\x1e\n\x1a\x44\x45LIVERY_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x44\x45LIVERY_STATE_WAITING\x10\x01\x12\x1c\n\x18\x44\x45LIVERY_STATE_DELIVERED\x10\x02\x12\x19\n\x15\x44\x45LIVERY_STATE_FAILED\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n responsa/admin/v1/delivery.proto\x12\x11responsa.admin.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x95\x04\n\x08\x44\x65livery\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\x15\n\x07webhook\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12\x13\n\x05\x65vent\x18\x03 \x01(\tB\x04\xe2\x41\x01\x03\x12\x34\n\x06source\x18\x04 \x01(\tB$\xe2\x41\x01\x03\xfa\x41\x1d\n\x1bresponsa.example.org/Source\x12:\n\toperation\x18\x05 \x01(\tB\'\xe2\x41\x01\x03\xfa\x41 \n\x1eresponsa.example.org/Operation\x12\x35\n\x05state\x18\x06 \x01(\x0e\x32 .responsa.admin.v1.DeliveryStateB\x04\xe2\x41\x01\x03\x12\x16\n\x08\x61ttempts\x18\x07 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x1d\n\x0fresponse_status\x18\x08 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x15\n\x07problem\x18\t \x01(\tB\x04\xe2\x41\x01\x03\x12\x12\n\x04\x62ody\x18\n \x01(\tB\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x36\n\x0c\x61ttempt_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03:O\xea\x41L\n\x1dresponsa.example.org/Delivery\x12\x15\x64\x65liveries/{delivery}*\ndeliveries2\x08\x64\x65livery*\x84\x01\n\rDeliveryState\x12\x1e\n\x1a\x44\x45LIVERY_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x44\x45LIVERY_STATE_WAITING\x10\x01\x12\x1c\n\x18\x44\x45LIVERY_STATE_DELIVERED\x10\x02\x12\x19\n\x15\x44\x45LIVERY_STATE_FAILED\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,9 +41,9 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DELIVERY'].fields_by_name['event']._loaded_options = None
   _globals['_DELIVERY'].fields_by_name['event']._serialized_options = b'\342A\001\003'
   _globals['_DELIVERY'].fields_by_name['source']._loaded_options = None
-  _globals['_DELIVERY'].fields_by_name['source']._serialized_options = b'\342A\001\003\372A\021\n\017responsa/Source'
+  _globals['_DELIVERY'].fields_by_name['source']._serialized_options = b'\342A\001\003\372A\035\n\033responsa.example.org/Source'
   _globals['_DELIVERY'].fields_by_name['operation']._loaded_options = None
-  _globals['_DELIVERY'].fields_by_name['operation']._serialized_options = b'\342A\001\003\372A\024\n\022responsa/Operation'
+  _globals['_DELIVERY'].fields_by_name['operation']._serialized_options = b'\342A\001\003\372A \n\036responsa.example.org/Operation'
   _globals['_DELIVERY'].fields_by_name['state']._loaded_options = None
   _globals['_DELIVERY'].fields_by_name['state']._serialized_options = b'\342A\001\003'
   _globals['_DELIVERY'].fields_by_name['attempts']._loaded_options = None
@@ -59,9 +59,9 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DELIVERY'].fields_by_name['attempt_time']._loaded_options = None
   _globals['_DELIVERY'].fields_by_name['attempt_time']._serialized_options = b'\342A\001\003'
   _globals['_DELIVERY']._loaded_options = None
-  _globals['_DELIVERY']._serialized_options = b'\352A@\n\021responsa/Delivery\022\025deliveries/{delivery}*\ndeliveries2\010delivery'
-  _globals['_DELIVERYSTATE']._serialized_start=649
-  _globals['_DELIVERYSTATE']._serialized_end=781
+  _globals['_DELIVERY']._serialized_options = b'\352AL\n\035responsa.example.org/Delivery\022\025deliveries/{delivery}*\ndeliveries2\010delivery'
+  _globals['_DELIVERYSTATE']._serialized_start=685
+  _globals['_DELIVERYSTATE']._serialized_end=817
   _globals['_DELIVERY']._serialized_start=149
-  _globals['_DELIVERY']._serialized_end=646
+  _globals['_DELIVERY']._serialized_end=682
 # @@protoc_insertion_point(module_scope)

@@ -22,14 +22,13 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
-from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
 from google.api import resource_pb2 as google_dot_api_dot_resource__pb2
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"responsa/admin/v1/experiment.proto\x12\x11responsa.admin.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd2\x06\n\nExperiment\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12q\n\tcandidate\x18\x02 \x01(\tB^\xe2\x41\x01\x02\xfa\x41\x17\n\x15responsa/AgentVersion\xbaH=r;29^agents/[a-z0-9][a-z0-9-]{0,62}/versions/[1-9][0-9]{0,8}$\x12\x30\n\x08\x62\x61seline\x18\x03 \x01(\tB\x1e\xe2\x41\x01\x03\xfa\x41\x17\n\x15responsa/AgentVersion\x12(\n\x11\x63\x61ndidate_percent\x18\x04 \x01(\x05\x42\r\xe2\x41\x01\x02\xbaH\x06\x1a\x04\x18\x63(\x01\x12?\n\x04unit\x18\x05 \x01(\x0e\x32!.responsa.admin.v1.ExperimentUnitB\x0e\xe2\x41\x01\x02\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12\x43\n\x06metric\x18\x06 \x01(\x0e\x32#.responsa.admin.v1.ExperimentMetricB\x0e\xe2\x41\x01\x02\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12\x42\n\x05guard\x18\x07 \x01(\x0e\x32#.responsa.admin.v1.ExperimentMetricB\x0e\xe2\x41\x01\x02\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12*\n\x0cguard_margin\x18\x08 \x01(\x01\x42\x14\xe2\x41\x01\x01\xbaH\r\x12\x0b)\x00\x00\x00\x00\x00\x00\x00\x00@\x01\x12\x37\n\x05state\x18\t \x01(\x0e\x32\".responsa.admin.v1.ExperimentStateB\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x32\n\x08\x65nd_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x33\n\tstop_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x45\n\x08\x64uration\x18\r \x01(\x0b\x32\x19.google.protobuf.DurationB\x18\xe2\x41\x01\x02\xbaH\x11\xaa\x01\x0b\"\x05\x08\x80\xce\xda\x03\x32\x02\x08<\xc8\x01\x01:K\xea\x41H\n\x13responsa/Experiment\x12\x18\x65xperiments/{experiment}*\x0b\x65xperiments2\nexperiment\"]\n\rExperimentArm\x12\r\n\x05units\x18\x01 \x01(\x03\x12\r\n\x05turns\x18\x02 \x01(\x03\x12\x0c\n\x04mean\x18\x03 \x01(\x01\x12\x14\n\x07\x61verage\x18\x04 \x01(\x01H\x00\x88\x01\x01\x42\n\n\x08_average\"\xfa\x01\n\x10\x45xperimentResult\x12\x33\n\x06metric\x18\x01 \x01(\x0e\x32#.responsa.admin.v1.ExperimentMetric\x12\x32\n\x08\x62\x61seline\x18\x02 \x01(\x0b\x32 .responsa.admin.v1.ExperimentArm\x12\x33\n\tcandidate\x18\x03 \x01(\x0b\x32 .responsa.admin.v1.ExperimentArm\x12\x12\n\ndifference\x18\x04 \x01(\x01\x12\x10\n\x03low\x18\x05 \x01(\x01H\x00\x88\x01\x01\x12\x11\n\x04high\x18\x06 \x01(\x01H\x01\x88\x01\x01\x42\x06\n\x04_lowB\x07\n\x05_high\"\xb2\x01\n\x10\x45xperimentReport\x12\x31\n\nexperiment\x18\x01 \x01(\x0b\x32\x1d.responsa.admin.v1.Experiment\x12\x34\n\x07results\x18\x02 \x03(\x0b\x32#.responsa.admin.v1.ExperimentResult\x12\x35\n\x07verdict\x18\x03 \x01(\x0e\x32$.responsa.admin.v1.ExperimentVerdict*m\n\x0e\x45xperimentUnit\x12\x1f\n\x1b\x45XPERIMENT_UNIT_UNSPECIFIED\x10\x00\x12\x18\n\x14\x45XPERIMENT_UNIT_USER\x10\x01\x12 \n\x1c\x45XPERIMENT_UNIT_CONVERSATION\x10\x02*\xfc\x01\n\x10\x45xperimentMetric\x12!\n\x1d\x45XPERIMENT_METRIC_UNSPECIFIED\x10\x00\x12\'\n#EXPERIMENT_METRIC_NEGATIVE_FEEDBACK\x10\x01\x12\x1e\n\x1a\x45XPERIMENT_METRIC_REFUSALS\x10\x02\x12\x1e\n\x1a\x45XPERIMENT_METRIC_FAILURES\x10\x03\x12!\n\x1d\x45XPERIMENT_METRIC_UNSUPPORTED\x10\x04\x12\x1d\n\x19\x45XPERIMENT_METRIC_LATENCY\x10\x05\x12\x1a\n\x16\x45XPERIMENT_METRIC_COST\x10\x06*\xca\x01\n\x0f\x45xperimentState\x12 \n\x1c\x45XPERIMENT_STATE_UNSPECIFIED\x10\x00\x12\x1c\n\x18\x45XPERIMENT_STATE_RUNNING\x10\x01\x12\x1a\n\x16\x45XPERIMENT_STATE_ENDED\x10\x02\x12\x1c\n\x18\x45XPERIMENT_STATE_STOPPED\x10\x03\x12\x1c\n\x18\x45XPERIMENT_STATE_GUARDED\x10\x04\x12\x1f\n\x1b\x45XPERIMENT_STATE_SUPERSEDED\x10\x05*\x97\x01\n\x11\x45xperimentVerdict\x12\"\n\x1e\x45XPERIMENT_VERDICT_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x45XPERIMENT_VERDICT_OPEN\x10\x01\x12 \n\x1c\x45XPERIMENT_VERDICT_CANDIDATE\x10\x02\x12\x1f\n\x1b\x45XPERIMENT_VERDICT_BASELINE\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"responsa/admin/v1/experiment.proto\x12\x11responsa.admin.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf6\x06\n\nExperiment\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12}\n\tcandidate\x18\x02 \x01(\tBj\xe2\x41\x01\x02\xfa\x41#\n!responsa.example.org/AgentVersion\xbaH=r;29^agents/[a-z0-9][a-z0-9-]{0,62}/versions/[1-9][0-9]{0,8}$\x12<\n\x08\x62\x61seline\x18\x03 \x01(\tB*\xe2\x41\x01\x03\xfa\x41#\n!responsa.example.org/AgentVersion\x12(\n\x11\x63\x61ndidate_percent\x18\x04 \x01(\x05\x42\r\xe2\x41\x01\x02\xbaH\x06\x1a\x04\x18\x63(\x01\x12?\n\x04unit\x18\x05 \x01(\x0e\x32!.responsa.admin.v1.ExperimentUnitB\x0e\xe2\x41\x01\x02\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12\x43\n\x06metric\x18\x06 \x01(\x0e\x32#.responsa.admin.v1.ExperimentMetricB\x0e\xe2\x41\x01\x02\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12\x42\n\x05guard\x18\x07 \x01(\x0e\x32#.responsa.admin.v1.ExperimentMetricB\x0e\xe2\x41\x01\x02\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12*\n\x0cguard_margin\x18\x08 \x01(\x01\x42\x14\xe2\x41\x01\x01\xbaH\r\x12\x0b)\x00\x00\x00\x00\x00\x00\x00\x00@\x01\x12\x37\n\x05state\x18\t \x01(\x0e\x32\".responsa.admin.v1.ExperimentStateB\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x32\n\x08\x65nd_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x33\n\tstop_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x45\n\x08\x64uration\x18\r \x01(\x0b\x32\x19.google.protobuf.DurationB\x18\xe2\x41\x01\x02\xbaH\x11\xaa\x01\x0b\"\x05\x08\x80\xce\xda\x03\x32\x02\x08<\xc8\x01\x01:W\xea\x41T\n\x1fresponsa.example.org/Experiment\x12\x18\x65xperiments/{experiment}*\x0b\x65xperiments2\nexperiment\"]\n\rExperimentArm\x12\r\n\x05units\x18\x01 \x01(\x03\x12\r\n\x05turns\x18\x02 \x01(\x03\x12\x0c\n\x04mean\x18\x03 \x01(\x01\x12\x14\n\x07\x61verage\x18\x04 \x01(\x01H\x00\x88\x01\x01\x42\n\n\x08_average\"\xfa\x01\n\x10\x45xperimentResult\x12\x33\n\x06metric\x18\x01 \x01(\x0e\x32#.responsa.admin.v1.ExperimentMetric\x12\x32\n\x08\x62\x61seline\x18\x02 \x01(\x0b\x32 .responsa.admin.v1.ExperimentArm\x12\x33\n\tcandidate\x18\x03 \x01(\x0b\x32 .responsa.admin.v1.ExperimentArm\x12\x12\n\ndifference\x18\x04 \x01(\x01\x12\x10\n\x03low\x18\x05 \x01(\x01H\x00\x88\x01\x01\x12\x11\n\x04high\x18\x06 \x01(\x01H\x01\x88\x01\x01\x42\x06\n\x04_lowB\x07\n\x05_high\"\xb2\x01\n\x10\x45xperimentReport\x12\x31\n\nexperiment\x18\x01 \x01(\x0b\x32\x1d.responsa.admin.v1.Experiment\x12\x34\n\x07results\x18\x02 \x03(\x0b\x32#.responsa.admin.v1.ExperimentResult\x12\x35\n\x07verdict\x18\x03 \x01(\x0e\x32$.responsa.admin.v1.ExperimentVerdict*m\n\x0e\x45xperimentUnit\x12\x1f\n\x1b\x45XPERIMENT_UNIT_UNSPECIFIED\x10\x00\x12\x18\n\x14\x45XPERIMENT_UNIT_USER\x10\x01\x12 \n\x1c\x45XPERIMENT_UNIT_CONVERSATION\x10\x02*\xfc\x01\n\x10\x45xperimentMetric\x12!\n\x1d\x45XPERIMENT_METRIC_UNSPECIFIED\x10\x00\x12\'\n#EXPERIMENT_METRIC_NEGATIVE_FEEDBACK\x10\x01\x12\x1e\n\x1a\x45XPERIMENT_METRIC_REFUSALS\x10\x02\x12\x1e\n\x1a\x45XPERIMENT_METRIC_FAILURES\x10\x03\x12!\n\x1d\x45XPERIMENT_METRIC_UNSUPPORTED\x10\x04\x12\x1d\n\x19\x45XPERIMENT_METRIC_LATENCY\x10\x05\x12\x1a\n\x16\x45XPERIMENT_METRIC_COST\x10\x06*\xca\x01\n\x0f\x45xperimentState\x12 \n\x1c\x45XPERIMENT_STATE_UNSPECIFIED\x10\x00\x12\x1c\n\x18\x45XPERIMENT_STATE_RUNNING\x10\x01\x12\x1a\n\x16\x45XPERIMENT_STATE_ENDED\x10\x02\x12\x1c\n\x18\x45XPERIMENT_STATE_STOPPED\x10\x03\x12\x1c\n\x18\x45XPERIMENT_STATE_GUARDED\x10\x04\x12\x1f\n\x1b\x45XPERIMENT_STATE_SUPERSEDED\x10\x05*\x97\x01\n\x11\x45xperimentVerdict\x12\"\n\x1e\x45XPERIMENT_VERDICT_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x45XPERIMENT_VERDICT_OPEN\x10\x01\x12 \n\x1c\x45XPERIMENT_VERDICT_CANDIDATE\x10\x02\x12\x1f\n\x1b\x45XPERIMENT_VERDICT_BASELINE\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,9 +38,9 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_EXPERIMENT'].fields_by_name['name']._loaded_options = None
   _globals['_EXPERIMENT'].fields_by_name['name']._serialized_options = b'\342A\001\010'
   _globals['_EXPERIMENT'].fields_by_name['candidate']._loaded_options = None
-  _globals['_EXPERIMENT'].fields_by_name['candidate']._serialized_options = b'\342A\001\002\372A\027\n\025responsa/AgentVersion\272H=r;29^agents/[a-z0-9][a-z0-9-]{0,62}/versions/[1-9][0-9]{0,8}$'
+  _globals['_EXPERIMENT'].fields_by_name['candidate']._serialized_options = b'\342A\001\002\372A#\n!responsa.example.org/AgentVersion\272H=r;29^agents/[a-z0-9][a-z0-9-]{0,62}/versions/[1-9][0-9]{0,8}$'
   _globals['_EXPERIMENT'].fields_by_name['baseline']._loaded_options = None
-  _globals['_EXPERIMENT'].fields_by_name['baseline']._serialized_options = b'\342A\001\003\372A\027\n\025responsa/AgentVersion'
+  _globals['_EXPERIMENT'].fields_by_name['baseline']._serialized_options = b'\342A\001\003\372A#\n!responsa.example.org/AgentVersion'
   _globals['_EXPERIMENT'].fields_by_name['candidate_percent']._loaded_options = None
   _globals['_EXPERIMENT'].fields_by_name['candidate_percent']._serialized_options = b'\342A\001\002\272H\006\032\004\030c(\001'
   _globals['_EXPERIMENT'].fields_by_name['unit']._loaded_options = None
@@ -63,21 +62,21 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_EXPERIMENT'].fields_by_name['duration']._loaded_options = None
   _globals['_EXPERIMENT'].fields_by_name['duration']._serialized_options = b'\342A\001\002\272H\021\252\001\013\"\005\010\200\316\332\0032\002\010<\310\001\001'
   _globals['_EXPERIMENT']._loaded_options = None
-  _globals['_EXPERIMENT']._serialized_options = b'\352AH\n\023responsa/Experiment\022\030experiments/{experiment}*\013experiments2\nexperiment'
-  _globals['_EXPERIMENTUNIT']._serialized_start=1593
-  _globals['_EXPERIMENTUNIT']._serialized_end=1702
-  _globals['_EXPERIMENTMETRIC']._serialized_start=1705
-  _globals['_EXPERIMENTMETRIC']._serialized_end=1957
-  _globals['_EXPERIMENTSTATE']._serialized_start=1960
-  _globals['_EXPERIMENTSTATE']._serialized_end=2162
-  _globals['_EXPERIMENTVERDICT']._serialized_start=2165
-  _globals['_EXPERIMENTVERDICT']._serialized_end=2316
-  _globals['_EXPERIMENT']._serialized_start=212
-  _globals['_EXPERIMENT']._serialized_end=1062
-  _globals['_EXPERIMENTARM']._serialized_start=1064
-  _globals['_EXPERIMENTARM']._serialized_end=1157
-  _globals['_EXPERIMENTRESULT']._serialized_start=1160
-  _globals['_EXPERIMENTRESULT']._serialized_end=1410
-  _globals['_EXPERIMENTREPORT']._serialized_start=1413
-  _globals['_EXPERIMENTREPORT']._serialized_end=1591
+  _globals['_EXPERIMENT']._serialized_options = b'\352AT\n\037responsa.example.org/Experiment\022\030experiments/{experiment}*\013experiments2\nexperiment'
+  _globals['_EXPERIMENTUNIT']._serialized_start=1600
+  _globals['_EXPERIMENTUNIT']._serialized_end=1709
+  _globals['_EXPERIMENTMETRIC']._serialized_start=1712
+  _globals['_EXPERIMENTMETRIC']._serialized_end=1964
+  _globals['_EXPERIMENTSTATE']._serialized_start=1967
+  _globals['_EXPERIMENTSTATE']._serialized_end=2169
+  _globals['_EXPERIMENTVERDICT']._serialized_start=2172
+  _globals['_EXPERIMENTVERDICT']._serialized_end=2323
+  _globals['_EXPERIMENT']._serialized_start=183
+  _globals['_EXPERIMENT']._serialized_end=1069
+  _globals['_EXPERIMENTARM']._serialized_start=1071
+  _globals['_EXPERIMENTARM']._serialized_end=1164
+  _globals['_EXPERIMENTRESULT']._serialized_start=1167
+  _globals['_EXPERIMENTRESULT']._serialized_end=1417
+  _globals['_EXPERIMENTREPORT']._serialized_start=1420
+  _globals['_EXPERIMENTREPORT']._serialized_end=1598
 # @@protoc_insertion_point(module_scope)

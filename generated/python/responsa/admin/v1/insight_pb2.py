@@ -22,7 +22,6 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
-from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
 from google.api import resource_pb2 as google_dot_api_dot_resource__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
@@ -30,7 +29,7 @@ from responsa.chat.v1 import feedback_pb2 as responsa_dot_chat_dot_v1_dot_feedba
 from responsa.chat.v1 import turn_pb2 as responsa_dot_chat_dot_v1_dot_turn__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fresponsa/admin/v1/insight.proto\x12\x11responsa.admin.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1fresponsa/chat/v1/feedback.proto\x1a\x1bresponsa/chat/v1/turn.proto\"\xc0\x04\n\rGivenFeedback\x12,\n\x08\x66\x65\x65\x64\x62\x61\x63k\x18\x01 \x01(\tB\x1a\xe2\x41\x01\x03\xfa\x41\x13\n\x11responsa/Feedback\x12.\n\x06rating\x18\x02 \x01(\x0e\x32\x18.responsa.chat.v1.RatingB\x04\xe2\x41\x01\x03\x12\x15\n\x07\x63omment\x18\x03 \x01(\tB\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0bupdate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12$\n\x04user\x18\x06 \x01(\tB\x16\xe2\x41\x01\x03\xfa\x41\x0f\n\rresponsa/User\x12$\n\x04turn\x18\x07 \x01(\tB\x16\xe2\x41\x01\x03\xfa\x41\x0f\n\rresponsa/Turn\x12&\n\x05\x61gent\x18\x08 \x01(\tB\x17\xe2\x41\x01\x03\xfa\x41\x10\n\x0eresponsa/Agent\x12\x35\n\x05state\x18\t \x01(\x0e\x32 .responsa.admin.v1.FeedbackStateB\x04\xe2\x41\x01\x03\x12\x12\n\x04note\x18\n \x01(\tB\x04\xe2\x41\x01\x03\x12(\n\x08resolver\x18\x0b \x01(\tB\x16\xe2\x41\x01\x03\xfa\x41\x0f\n\rresponsa/User\x12\x36\n\x0cresolve_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x16\n\x08question\x18\r \x01(\tB\x04\xe2\x41\x01\x03\x12\x13\n\x05score\x18\x0e \x01(\x05\x42\x04\xe2\x41\x01\x03\"\xd1\x01\n\rFeedbackCount\x12&\n\x05\x61gent\x18\x01 \x01(\tB\x17\xe2\x41\x01\x03\xfa\x41\x10\n\x0eresponsa/Agent\x12\x10\n\x02up\x18\x02 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x12\n\x04\x64own\x18\x03 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x17\n\tcommented\x18\x04 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x12\n\x04open\x18\x05 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x15\n\x07neutral\x18\x06 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x14\n\x06scored\x18\x07 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x18\n\nmean_score\x18\x08 \x01(\x01\x42\x04\xe2\x41\x01\x03\"\x93\x06\n\x07Quality\x12&\n\x05\x61gent\x18\x01 \x01(\tB\x17\xe2\x41\x01\x03\xfa\x41\x10\n\x0eresponsa/Agent\x12\x1c\n\x0e\x61nswered_turns\x18\x02 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x1b\n\rrefused_turns\x18\x03 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x1a\n\x0c\x66\x61iled_turns\x18\x04 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x1d\n\x0f\x63\x61ncelled_turns\x18\x05 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12@\n\x08refusals\x18\x06 \x03(\x0b\x32(.responsa.admin.v1.Quality.RefusalsEntryB\x04\xe2\x41\x01\x03\x12\x42\n\tfallbacks\x18\x07 \x03(\x0b\x32).responsa.admin.v1.Quality.FallbacksEntryB\x04\xe2\x41\x01\x03\x12\x1b\n\rcited_answers\x18\x08 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x17\n\tcitations\x18\t \x01(\x03\x42\x04\xe2\x41\x01\x03\x12#\n\x15unsupported_sentences\x18\n \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x18\n\nup_ratings\x18\x0b \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x1a\n\x0c\x64own_ratings\x18\x0c \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x1c\n\x0elatency_p50_ms\x18\r \x01(\x01\x42\x04\xe2\x41\x01\x03\x12\x1c\n\x0elatency_p90_ms\x18\x0e \x01(\x01\x42\x04\xe2\x41\x01\x03\x12\x1c\n\x0elatency_p99_ms\x18\x0f \x01(\x01\x42\x04\xe2\x41\x01\x03\x12\x34\n\nstart_time\x18\x10 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x1c\n\x0elatency_p95_ms\x18\x11 \x01(\x01\x42\x04\xe2\x41\x01\x03\x12 \n\x12\x66irst_words_p50_ms\x18\x12 \x01(\x01\x42\x04\xe2\x41\x01\x03\x12 \n\x12\x66irst_words_p95_ms\x18\x13 \x01(\x01\x42\x04\xe2\x41\x01\x03\x1a/\n\rRefusalsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\x1a\x30\n\x0e\x46\x61llbacksEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\"\xcf\x03\n\nTenantTurn\x12$\n\x04turn\x18\x01 \x01(\tB\x16\xe2\x41\x01\x03\xfa\x41\x0f\n\rresponsa/Turn\x12\x35\n\x0b\x63reate_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12$\n\x04user\x18\x03 \x01(\tB\x16\xe2\x41\x01\x03\xfa\x41\x0f\n\rresponsa/User\x12\x35\n\ragent_version\x18\x04 \x01(\tB\x1e\xe2\x41\x01\x03\xfa\x41\x17\n\x15responsa/AgentVersion\x12\x30\n\x05state\x18\x05 \x01(\x0e\x32\x1b.responsa.chat.v1.TurnStateB\x04\xe2\x41\x01\x03\x12\x36\n\x07refusal\x18\x06 \x01(\x0e\x32\x1f.responsa.chat.v1.RefusalReasonB\x04\xe2\x41\x01\x03\x12\x1c\n\x0e\x66irst_words_ms\x18\x07 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x18\n\nlatency_ms\x18\x08 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x1d\n\x0f\x63ost_usd_micros\x18\t \x01(\x03\x42\x04\xe2\x41\x01\x03\x12.\n\x06rating\x18\n \x01(\x0e\x32\x18.responsa.chat.v1.RatingB\x04\xe2\x41\x01\x03\x12\x16\n\x08question\x18\x0b \x01(\tB\x04\xe2\x41\x01\x03\"\xab\x04\n\x0fQuestionPattern\x12\x11\n\x03uid\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12\x13\n\x05title\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12\x16\n\x08question\x18\x03 \x01(\tB\x04\xe2\x41\x01\x03\x12\x17\n\tquestions\x18\x04 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x1c\n\x0e\x61nswered_turns\x18\x05 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x1b\n\rrefused_turns\x18\x06 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x1e\n\x10no_support_turns\x18\x07 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x1a\n\x0c\x66\x61iled_turns\x18\x08 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x1d\n\x0f\x63\x61ncelled_turns\x18\t \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x18\n\nup_ratings\x18\n \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x1a\n\x0c\x64own_ratings\x18\x0b \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x1b\n\rcited_answers\x18\x0c \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x17\n\tcitations\x18\r \x01(\x03\x42\x04\xe2\x41\x01\x03\x12#\n\x15unsupported_sentences\x18\x0e \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x34\n\nfirst_time\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x33\n\tlast_time\x18\x10 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12-\n\rexample_turns\x18\x11 \x03(\tB\x16\xe2\x41\x01\x03\xfa\x41\x0f\n\rresponsa/Turn\"h\n\x0fInsightSettings\x12\x1c\n\x0equestion_texts\x18\x01 \x01(\x08\x42\x04\xe2\x41\x01\x01\x12\x37\n\x19\x63ost_usd_micros_per_month\x18\x02 \x01(\x03\x42\x14\xe2\x41\x01\x01\xbaH\r\"\x0b\x18\x80\x80\x9a\xa6\xea\xaf\xe3\x01(\x00*a\n\rFeedbackState\x12\x1e\n\x1a\x46\x45\x45\x44\x42\x41\x43K_STATE_UNSPECIFIED\x10\x00\x12\x17\n\x13\x46\x45\x45\x44\x42\x41\x43K_STATE_OPEN\x10\x01\x12\x17\n\x13\x46\x45\x45\x44\x42\x41\x43K_STATE_DONE\x10\x02*\xcf\x01\n\x0fQuestionOutcome\x12 \n\x1cQUESTION_OUTCOME_UNSPECIFIED\x10\x00\x12\x1d\n\x19QUESTION_OUTCOME_ANSWERED\x10\x01\x12\x1f\n\x1bQUESTION_OUTCOME_NO_SUPPORT\x10\x02\x12\x1c\n\x18QUESTION_OUTCOME_REFUSED\x10\x03\x12\x1b\n\x17QUESTION_OUTCOME_FAILED\x10\x04\x12\x1f\n\x1bQUESTION_OUTCOME_RATED_DOWN\x10\x05\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fresponsa/admin/v1/insight.proto\x12\x11responsa.admin.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1fresponsa/chat/v1/feedback.proto\x1a\x1bresponsa/chat/v1/turn.proto\"\xfc\x04\n\rGivenFeedback\x12\x38\n\x08\x66\x65\x65\x64\x62\x61\x63k\x18\x01 \x01(\tB&\xe2\x41\x01\x03\xfa\x41\x1f\n\x1dresponsa.example.org/Feedback\x12.\n\x06rating\x18\x02 \x01(\x0e\x32\x18.responsa.chat.v1.RatingB\x04\xe2\x41\x01\x03\x12\x15\n\x07\x63omment\x18\x03 \x01(\tB\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0bupdate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x30\n\x04user\x18\x06 \x01(\tB\"\xe2\x41\x01\x03\xfa\x41\x1b\n\x19responsa.example.org/User\x12\x30\n\x04turn\x18\x07 \x01(\tB\"\xe2\x41\x01\x03\xfa\x41\x1b\n\x19responsa.example.org/Turn\x12\x32\n\x05\x61gent\x18\x08 \x01(\tB#\xe2\x41\x01\x03\xfa\x41\x1c\n\x1aresponsa.example.org/Agent\x12\x35\n\x05state\x18\t \x01(\x0e\x32 .responsa.admin.v1.FeedbackStateB\x04\xe2\x41\x01\x03\x12\x12\n\x04note\x18\n \x01(\tB\x04\xe2\x41\x01\x03\x12\x34\n\x08resolver\x18\x0b \x01(\tB\"\xe2\x41\x01\x03\xfa\x41\x1b\n\x19responsa.example.org/User\x12\x36\n\x0cresolve_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x16\n\x08question\x18\r \x01(\tB\x04\xe2\x41\x01\x03\x12\x13\n\x05score\x18\x0e \x01(\x05\x42\x04\xe2\x41\x01\x03\"\xdd\x01\n\rFeedbackCount\x12\x32\n\x05\x61gent\x18\x01 \x01(\tB#\xe2\x41\x01\x03\xfa\x41\x1c\n\x1aresponsa.example.org/Agent\x12\x10\n\x02up\x18\x02 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x12\n\x04\x64own\x18\x03 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x17\n\tcommented\x18\x04 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x12\n\x04open\x18\x05 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x15\n\x07neutral\x18\x06 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x14\n\x06scored\x18\x07 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x18\n\nmean_score\x18\x08 \x01(\x01\x42\x04\xe2\x41\x01\x03\"\x9f\x06\n\x07Quality\x12\x32\n\x05\x61gent\x18\x01 \x01(\tB#\xe2\x41\x01\x03\xfa\x41\x1c\n\x1aresponsa.example.org/Agent\x12\x1c\n\x0e\x61nswered_turns\x18\x02 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x1b\n\rrefused_turns\x18\x03 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x1a\n\x0c\x66\x61iled_turns\x18\x04 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x1d\n\x0f\x63\x61ncelled_turns\x18\x05 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12@\n\x08refusals\x18\x06 \x03(\x0b\x32(.responsa.admin.v1.Quality.RefusalsEntryB\x04\xe2\x41\x01\x03\x12\x42\n\tfallbacks\x18\x07 \x03(\x0b\x32).responsa.admin.v1.Quality.FallbacksEntryB\x04\xe2\x41\x01\x03\x12\x1b\n\rcited_answers\x18\x08 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x17\n\tcitations\x18\t \x01(\x03\x42\x04\xe2\x41\x01\x03\x12#\n\x15unsupported_sentences\x18\n \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x18\n\nup_ratings\x18\x0b \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x1a\n\x0c\x64own_ratings\x18\x0c \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x1c\n\x0elatency_p50_ms\x18\r \x01(\x01\x42\x04\xe2\x41\x01\x03\x12\x1c\n\x0elatency_p90_ms\x18\x0e \x01(\x01\x42\x04\xe2\x41\x01\x03\x12\x1c\n\x0elatency_p99_ms\x18\x0f \x01(\x01\x42\x04\xe2\x41\x01\x03\x12\x34\n\nstart_time\x18\x10 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x1c\n\x0elatency_p95_ms\x18\x11 \x01(\x01\x42\x04\xe2\x41\x01\x03\x12 \n\x12\x66irst_words_p50_ms\x18\x12 \x01(\x01\x42\x04\xe2\x41\x01\x03\x12 \n\x12\x66irst_words_p95_ms\x18\x13 \x01(\x01\x42\x04\xe2\x41\x01\x03\x1a/\n\rRefusalsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\x1a\x30\n\x0e\x46\x61llbacksEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\"\xaf\x05\n\nTenantTurn\x12\x30\n\x04turn\x18\x01 \x01(\tB\"\xe2\x41\x01\x03\xfa\x41\x1b\n\x19responsa.example.org/Turn\x12\x35\n\x0b\x63reate_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x30\n\x04user\x18\x03 \x01(\tB\"\xe2\x41\x01\x03\xfa\x41\x1b\n\x19responsa.example.org/User\x12\x41\n\ragent_version\x18\x04 \x01(\tB*\xe2\x41\x01\x03\xfa\x41#\n!responsa.example.org/AgentVersion\x12\x30\n\x05state\x18\x05 \x01(\x0e\x32\x1b.responsa.chat.v1.TurnStateB\x04\xe2\x41\x01\x03\x12\x36\n\x07refusal\x18\x06 \x01(\x0e\x32\x1f.responsa.chat.v1.RefusalReasonB\x04\xe2\x41\x01\x03\x12\x1c\n\x0e\x66irst_words_ms\x18\x07 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x18\n\nlatency_ms\x18\x08 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x1d\n\x0f\x63ost_usd_micros\x18\t \x01(\x03\x42\x04\xe2\x41\x01\x03\x12.\n\x06rating\x18\n \x01(\x0e\x32\x18.responsa.chat.v1.RatingB\x04\xe2\x41\x01\x03\x12\x16\n\x08question\x18\x0b \x01(\tB\x04\xe2\x41\x01\x03\x12\x1a\n\x0c\x65rror_reason\x18\x0c \x01(\tB\x04\xe2\x41\x01\x03\x12\x13\n\x05model\x18\r \x01(\tB\x04\xe2\x41\x01\x03\x12\x16\n\x08passages\x18\x0e \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x17\n\tcitations\x18\x0f \x01(\x05\x42\x04\xe2\x41\x01\x03\x12#\n\x15unsupported_sentences\x18\x10 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x33\n\tfallbacks\x18\x11 \x03(\x0b\x32\x1a.responsa.chat.v1.FallbackB\x04\xe2\x41\x01\x03\"\xb7\x04\n\x0fQuestionPattern\x12\x11\n\x03uid\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12\x13\n\x05title\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12\x16\n\x08question\x18\x03 \x01(\tB\x04\xe2\x41\x01\x03\x12\x17\n\tquestions\x18\x04 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x1c\n\x0e\x61nswered_turns\x18\x05 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x1b\n\rrefused_turns\x18\x06 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x1e\n\x10no_support_turns\x18\x07 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x1a\n\x0c\x66\x61iled_turns\x18\x08 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x1d\n\x0f\x63\x61ncelled_turns\x18\t \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x18\n\nup_ratings\x18\n \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x1a\n\x0c\x64own_ratings\x18\x0b \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x1b\n\rcited_answers\x18\x0c \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x17\n\tcitations\x18\r \x01(\x03\x42\x04\xe2\x41\x01\x03\x12#\n\x15unsupported_sentences\x18\x0e \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x34\n\nfirst_time\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x33\n\tlast_time\x18\x10 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x39\n\rexample_turns\x18\x11 \x03(\tB\"\xe2\x41\x01\x03\xfa\x41\x1b\n\x19responsa.example.org/Turn\"h\n\x0fInsightSettings\x12\x1c\n\x0equestion_texts\x18\x01 \x01(\x08\x42\x04\xe2\x41\x01\x01\x12\x37\n\x19\x63ost_usd_micros_per_month\x18\x02 \x01(\x03\x42\x14\xe2\x41\x01\x01\xbaH\r\"\x0b\x18\x80\x80\x9a\xa6\xea\xaf\xe3\x01(\x00*a\n\rFeedbackState\x12\x1e\n\x1a\x46\x45\x45\x44\x42\x41\x43K_STATE_UNSPECIFIED\x10\x00\x12\x17\n\x13\x46\x45\x45\x44\x42\x41\x43K_STATE_OPEN\x10\x01\x12\x17\n\x13\x46\x45\x45\x44\x42\x41\x43K_STATE_DONE\x10\x02*\xcf\x01\n\x0fQuestionOutcome\x12 \n\x1cQUESTION_OUTCOME_UNSPECIFIED\x10\x00\x12\x1d\n\x19QUESTION_OUTCOME_ANSWERED\x10\x01\x12\x1f\n\x1bQUESTION_OUTCOME_NO_SUPPORT\x10\x02\x12\x1c\n\x18QUESTION_OUTCOME_REFUSED\x10\x03\x12\x1b\n\x17QUESTION_OUTCOME_FAILED\x10\x04\x12\x1f\n\x1bQUESTION_OUTCOME_RATED_DOWN\x10\x05\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,7 +37,7 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'responsa.admin.v1.insight_p
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_GIVENFEEDBACK'].fields_by_name['feedback']._loaded_options = None
-  _globals['_GIVENFEEDBACK'].fields_by_name['feedback']._serialized_options = b'\342A\001\003\372A\023\n\021responsa/Feedback'
+  _globals['_GIVENFEEDBACK'].fields_by_name['feedback']._serialized_options = b'\342A\001\003\372A\037\n\035responsa.example.org/Feedback'
   _globals['_GIVENFEEDBACK'].fields_by_name['rating']._loaded_options = None
   _globals['_GIVENFEEDBACK'].fields_by_name['rating']._serialized_options = b'\342A\001\003'
   _globals['_GIVENFEEDBACK'].fields_by_name['comment']._loaded_options = None
@@ -48,17 +47,17 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GIVENFEEDBACK'].fields_by_name['update_time']._loaded_options = None
   _globals['_GIVENFEEDBACK'].fields_by_name['update_time']._serialized_options = b'\342A\001\003'
   _globals['_GIVENFEEDBACK'].fields_by_name['user']._loaded_options = None
-  _globals['_GIVENFEEDBACK'].fields_by_name['user']._serialized_options = b'\342A\001\003\372A\017\n\rresponsa/User'
+  _globals['_GIVENFEEDBACK'].fields_by_name['user']._serialized_options = b'\342A\001\003\372A\033\n\031responsa.example.org/User'
   _globals['_GIVENFEEDBACK'].fields_by_name['turn']._loaded_options = None
-  _globals['_GIVENFEEDBACK'].fields_by_name['turn']._serialized_options = b'\342A\001\003\372A\017\n\rresponsa/Turn'
+  _globals['_GIVENFEEDBACK'].fields_by_name['turn']._serialized_options = b'\342A\001\003\372A\033\n\031responsa.example.org/Turn'
   _globals['_GIVENFEEDBACK'].fields_by_name['agent']._loaded_options = None
-  _globals['_GIVENFEEDBACK'].fields_by_name['agent']._serialized_options = b'\342A\001\003\372A\020\n\016responsa/Agent'
+  _globals['_GIVENFEEDBACK'].fields_by_name['agent']._serialized_options = b'\342A\001\003\372A\034\n\032responsa.example.org/Agent'
   _globals['_GIVENFEEDBACK'].fields_by_name['state']._loaded_options = None
   _globals['_GIVENFEEDBACK'].fields_by_name['state']._serialized_options = b'\342A\001\003'
   _globals['_GIVENFEEDBACK'].fields_by_name['note']._loaded_options = None
   _globals['_GIVENFEEDBACK'].fields_by_name['note']._serialized_options = b'\342A\001\003'
   _globals['_GIVENFEEDBACK'].fields_by_name['resolver']._loaded_options = None
-  _globals['_GIVENFEEDBACK'].fields_by_name['resolver']._serialized_options = b'\342A\001\003\372A\017\n\rresponsa/User'
+  _globals['_GIVENFEEDBACK'].fields_by_name['resolver']._serialized_options = b'\342A\001\003\372A\033\n\031responsa.example.org/User'
   _globals['_GIVENFEEDBACK'].fields_by_name['resolve_time']._loaded_options = None
   _globals['_GIVENFEEDBACK'].fields_by_name['resolve_time']._serialized_options = b'\342A\001\003'
   _globals['_GIVENFEEDBACK'].fields_by_name['question']._loaded_options = None
@@ -66,7 +65,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GIVENFEEDBACK'].fields_by_name['score']._loaded_options = None
   _globals['_GIVENFEEDBACK'].fields_by_name['score']._serialized_options = b'\342A\001\003'
   _globals['_FEEDBACKCOUNT'].fields_by_name['agent']._loaded_options = None
-  _globals['_FEEDBACKCOUNT'].fields_by_name['agent']._serialized_options = b'\342A\001\003\372A\020\n\016responsa/Agent'
+  _globals['_FEEDBACKCOUNT'].fields_by_name['agent']._serialized_options = b'\342A\001\003\372A\034\n\032responsa.example.org/Agent'
   _globals['_FEEDBACKCOUNT'].fields_by_name['up']._loaded_options = None
   _globals['_FEEDBACKCOUNT'].fields_by_name['up']._serialized_options = b'\342A\001\003'
   _globals['_FEEDBACKCOUNT'].fields_by_name['down']._loaded_options = None
@@ -86,7 +85,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_QUALITY_FALLBACKSENTRY']._loaded_options = None
   _globals['_QUALITY_FALLBACKSENTRY']._serialized_options = b'8\001'
   _globals['_QUALITY'].fields_by_name['agent']._loaded_options = None
-  _globals['_QUALITY'].fields_by_name['agent']._serialized_options = b'\342A\001\003\372A\020\n\016responsa/Agent'
+  _globals['_QUALITY'].fields_by_name['agent']._serialized_options = b'\342A\001\003\372A\034\n\032responsa.example.org/Agent'
   _globals['_QUALITY'].fields_by_name['answered_turns']._loaded_options = None
   _globals['_QUALITY'].fields_by_name['answered_turns']._serialized_options = b'\342A\001\003'
   _globals['_QUALITY'].fields_by_name['refused_turns']._loaded_options = None
@@ -124,13 +123,13 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_QUALITY'].fields_by_name['first_words_p95_ms']._loaded_options = None
   _globals['_QUALITY'].fields_by_name['first_words_p95_ms']._serialized_options = b'\342A\001\003'
   _globals['_TENANTTURN'].fields_by_name['turn']._loaded_options = None
-  _globals['_TENANTTURN'].fields_by_name['turn']._serialized_options = b'\342A\001\003\372A\017\n\rresponsa/Turn'
+  _globals['_TENANTTURN'].fields_by_name['turn']._serialized_options = b'\342A\001\003\372A\033\n\031responsa.example.org/Turn'
   _globals['_TENANTTURN'].fields_by_name['create_time']._loaded_options = None
   _globals['_TENANTTURN'].fields_by_name['create_time']._serialized_options = b'\342A\001\003'
   _globals['_TENANTTURN'].fields_by_name['user']._loaded_options = None
-  _globals['_TENANTTURN'].fields_by_name['user']._serialized_options = b'\342A\001\003\372A\017\n\rresponsa/User'
+  _globals['_TENANTTURN'].fields_by_name['user']._serialized_options = b'\342A\001\003\372A\033\n\031responsa.example.org/User'
   _globals['_TENANTTURN'].fields_by_name['agent_version']._loaded_options = None
-  _globals['_TENANTTURN'].fields_by_name['agent_version']._serialized_options = b'\342A\001\003\372A\027\n\025responsa/AgentVersion'
+  _globals['_TENANTTURN'].fields_by_name['agent_version']._serialized_options = b'\342A\001\003\372A#\n!responsa.example.org/AgentVersion'
   _globals['_TENANTTURN'].fields_by_name['state']._loaded_options = None
   _globals['_TENANTTURN'].fields_by_name['state']._serialized_options = b'\342A\001\003'
   _globals['_TENANTTURN'].fields_by_name['refusal']._loaded_options = None
@@ -145,6 +144,18 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TENANTTURN'].fields_by_name['rating']._serialized_options = b'\342A\001\003'
   _globals['_TENANTTURN'].fields_by_name['question']._loaded_options = None
   _globals['_TENANTTURN'].fields_by_name['question']._serialized_options = b'\342A\001\003'
+  _globals['_TENANTTURN'].fields_by_name['error_reason']._loaded_options = None
+  _globals['_TENANTTURN'].fields_by_name['error_reason']._serialized_options = b'\342A\001\003'
+  _globals['_TENANTTURN'].fields_by_name['model']._loaded_options = None
+  _globals['_TENANTTURN'].fields_by_name['model']._serialized_options = b'\342A\001\003'
+  _globals['_TENANTTURN'].fields_by_name['passages']._loaded_options = None
+  _globals['_TENANTTURN'].fields_by_name['passages']._serialized_options = b'\342A\001\003'
+  _globals['_TENANTTURN'].fields_by_name['citations']._loaded_options = None
+  _globals['_TENANTTURN'].fields_by_name['citations']._serialized_options = b'\342A\001\003'
+  _globals['_TENANTTURN'].fields_by_name['unsupported_sentences']._loaded_options = None
+  _globals['_TENANTTURN'].fields_by_name['unsupported_sentences']._serialized_options = b'\342A\001\003'
+  _globals['_TENANTTURN'].fields_by_name['fallbacks']._loaded_options = None
+  _globals['_TENANTTURN'].fields_by_name['fallbacks']._serialized_options = b'\342A\001\003'
   _globals['_QUESTIONPATTERN'].fields_by_name['uid']._loaded_options = None
   _globals['_QUESTIONPATTERN'].fields_by_name['uid']._serialized_options = b'\342A\001\003'
   _globals['_QUESTIONPATTERN'].fields_by_name['title']._loaded_options = None
@@ -178,29 +189,29 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_QUESTIONPATTERN'].fields_by_name['last_time']._loaded_options = None
   _globals['_QUESTIONPATTERN'].fields_by_name['last_time']._serialized_options = b'\342A\001\003'
   _globals['_QUESTIONPATTERN'].fields_by_name['example_turns']._loaded_options = None
-  _globals['_QUESTIONPATTERN'].fields_by_name['example_turns']._serialized_options = b'\342A\001\003\372A\017\n\rresponsa/Turn'
+  _globals['_QUESTIONPATTERN'].fields_by_name['example_turns']._serialized_options = b'\342A\001\003\372A\033\n\031responsa.example.org/Turn'
   _globals['_INSIGHTSETTINGS'].fields_by_name['question_texts']._loaded_options = None
   _globals['_INSIGHTSETTINGS'].fields_by_name['question_texts']._serialized_options = b'\342A\001\001'
   _globals['_INSIGHTSETTINGS'].fields_by_name['cost_usd_micros_per_month']._loaded_options = None
   _globals['_INSIGHTSETTINGS'].fields_by_name['cost_usd_micros_per_month']._serialized_options = b'\342A\001\001\272H\r\"\013\030\200\200\232\246\352\257\343\001(\000'
-  _globals['_FEEDBACKSTATE']._serialized_start=2949
-  _globals['_FEEDBACKSTATE']._serialized_end=3046
-  _globals['_QUESTIONOUTCOME']._serialized_start=3049
-  _globals['_QUESTIONOUTCOME']._serialized_end=3256
-  _globals['_GIVENFEEDBACK']._serialized_start=239
-  _globals['_GIVENFEEDBACK']._serialized_end=815
-  _globals['_FEEDBACKCOUNT']._serialized_start=818
-  _globals['_FEEDBACKCOUNT']._serialized_end=1027
-  _globals['_QUALITY']._serialized_start=1030
-  _globals['_QUALITY']._serialized_end=1817
-  _globals['_QUALITY_REFUSALSENTRY']._serialized_start=1720
-  _globals['_QUALITY_REFUSALSENTRY']._serialized_end=1767
-  _globals['_QUALITY_FALLBACKSENTRY']._serialized_start=1769
-  _globals['_QUALITY_FALLBACKSENTRY']._serialized_end=1817
-  _globals['_TENANTTURN']._serialized_start=1820
-  _globals['_TENANTTURN']._serialized_end=2283
-  _globals['_QUESTIONPATTERN']._serialized_start=2286
-  _globals['_QUESTIONPATTERN']._serialized_end=2841
-  _globals['_INSIGHTSETTINGS']._serialized_start=2843
-  _globals['_INSIGHTSETTINGS']._serialized_end=2947
+  _globals['_FEEDBACKSTATE']._serialized_start=3240
+  _globals['_FEEDBACKSTATE']._serialized_end=3337
+  _globals['_QUESTIONOUTCOME']._serialized_start=3340
+  _globals['_QUESTIONOUTCOME']._serialized_end=3547
+  _globals['_GIVENFEEDBACK']._serialized_start=210
+  _globals['_GIVENFEEDBACK']._serialized_end=846
+  _globals['_FEEDBACKCOUNT']._serialized_start=849
+  _globals['_FEEDBACKCOUNT']._serialized_end=1070
+  _globals['_QUALITY']._serialized_start=1073
+  _globals['_QUALITY']._serialized_end=1872
+  _globals['_QUALITY_REFUSALSENTRY']._serialized_start=1775
+  _globals['_QUALITY_REFUSALSENTRY']._serialized_end=1822
+  _globals['_QUALITY_FALLBACKSENTRY']._serialized_start=1824
+  _globals['_QUALITY_FALLBACKSENTRY']._serialized_end=1872
+  _globals['_TENANTTURN']._serialized_start=1875
+  _globals['_TENANTTURN']._serialized_end=2562
+  _globals['_QUESTIONPATTERN']._serialized_start=2565
+  _globals['_QUESTIONPATTERN']._serialized_end=3132
+  _globals['_INSIGHTSETTINGS']._serialized_start=3134
+  _globals['_INSIGHTSETTINGS']._serialized_end=3238
 # @@protoc_insertion_point(module_scope)

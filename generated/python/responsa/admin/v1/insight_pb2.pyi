@@ -373,6 +373,12 @@ class TenantTurn(_message.Message):
     COST_USD_MICROS_FIELD_NUMBER: _builtins.int
     RATING_FIELD_NUMBER: _builtins.int
     QUESTION_FIELD_NUMBER: _builtins.int
+    ERROR_REASON_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    PASSAGES_FIELD_NUMBER: _builtins.int
+    CITATIONS_FIELD_NUMBER: _builtins.int
+    UNSUPPORTED_SENTENCES_FIELD_NUMBER: _builtins.int
+    FALLBACKS_FIELD_NUMBER: _builtins.int
     turn: _builtins.str
     """The turn, `turns/{uuid}`."""
     user: _builtins.str
@@ -393,9 +399,23 @@ class TenantTurn(_message.Message):
     """The rating; unset without one."""
     question: _builtins.str
     """The question; empty unless InsightSettings.question_texts is set."""
+    error_reason: _builtins.str
+    """The reason of the error with which a turn failed, a name of responsa.errors.v1.Reason without its prefix; otherwise empty."""
+    model: _builtins.str
+    """Who wrote the answer. See TurnAnswer.model; empty without an answer."""
+    passages: _builtins.int
+    """How many passages the writer of the answer got; of a refusal, how many came closest to an answer."""
+    citations: _builtins.int
+    """How many citations the answer has."""
+    unsupported_sentences: _builtins.int
+    """How many sentences of the answer name a source that does not support them."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When it was asked."""
+
+    @_builtins.property
+    def fallbacks(self) -> _containers.RepeatedCompositeFieldContainer[_turn_pb2.Fallback]:
+        """What the server did because it could not do a step as intended, with the causes."""
 
     def __init__(
         self,
@@ -411,10 +431,16 @@ class TenantTurn(_message.Message):
         cost_usd_micros: _builtins.int = ...,
         rating: _feedback_pb2.Rating.ValueType = ...,
         question: _builtins.str = ...,
+        error_reason: _builtins.str = ...,
+        model: _builtins.str = ...,
+        passages: _builtins.int = ...,
+        citations: _builtins.int = ...,
+        unsupported_sentences: _builtins.int = ...,
+        fallbacks: _abc.Iterable[_turn_pb2.Fallback] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_version", b"agent_version", "cost_usd_micros", b"cost_usd_micros", "create_time", b"create_time", "first_words_ms", b"first_words_ms", "latency_ms", b"latency_ms", "question", b"question", "rating", b"rating", "refusal", b"refusal", "state", b"state", "turn", b"turn", "user", b"user"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_version", b"agent_version", "citations", b"citations", "cost_usd_micros", b"cost_usd_micros", "create_time", b"create_time", "error_reason", b"error_reason", "fallbacks", b"fallbacks", "first_words_ms", b"first_words_ms", "latency_ms", b"latency_ms", "model", b"model", "passages", b"passages", "question", b"question", "rating", b"rating", "refusal", b"refusal", "state", b"state", "turn", b"turn", "unsupported_sentences", b"unsupported_sentences", "user", b"user"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -28,7 +28,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from responsa.chat.v1 import turn_pb2 as responsa_dot_chat_dot_v1_dot_turn__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eresponsa/admin/v1/replay.proto\x12\x11responsa.admin.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bresponsa/chat/v1/turn.proto\"\x97\x02\n\x0eReplayMetadata\x12\x31\n\ragent_version\x18\x01 \x01(\tB\x1a\xfa\x41\x17\n\x15responsa/AgentVersion\x12\x16\n\x0equestions_done\x18\x02 \x01(\x05\x12\x17\n\x0fquestions_total\x18\x03 \x01(\x05\x12/\n\x06totals\x18\x04 \x01(\x0b\x32\x1f.responsa.admin.v1.ReplayTotals\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06paused\x18\x07 \x01(\x08\"\xf0\x01\n\x0cReplayTotals\x12\x10\n\x08replayed\x18\x01 \x01(\x05\x12\x10\n\x08left_out\x18\x02 \x01(\x05\x12\x18\n\x10\x63hanged_outcomes\x18\x03 \x01(\x05\x12-\n\x06\x62\x65\x66ore\x18\x04 \x01(\x0b\x32\x1d.responsa.admin.v1.ReplaySums\x12,\n\x05\x61\x66ter\x18\x05 \x01(\x0b\x32\x1d.responsa.admin.v1.ReplaySums\x12\x16\n\x0e\x63itations_kept\x18\x06 \x01(\x03\x12\x16\n\x0e\x63itations_lost\x18\x07 \x01(\x03\x12\x15\n\rcitations_new\x18\x08 \x01(\x03\"\x81\x01\n\nReplaySums\x12\x10\n\x08\x61nswered\x18\x01 \x01(\x05\x12\x0f\n\x07refused\x18\x02 \x01(\x05\x12\x0e\n\x06\x66\x61iled\x18\x03 \x01(\x05\x12\x11\n\tcancelled\x18\x04 \x01(\x05\x12\x17\n\x0f\x63ost_usd_micros\x18\x05 \x01(\x03\x12\x14\n\x0cmilliseconds\x18\x06 \x01(\x03\"\xa9\x03\n\x10ReplayedQuestion\x12\x13\n\x05place\x18\x01 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x33\n\x05state\x18\x02 \x01(\x0e\x32\x1e.responsa.admin.v1.ReplayStateB\x04\xe2\x41\x01\x03\x12$\n\x04turn\x18\x03 \x01(\tB\x16\xe2\x41\x01\x03\xfa\x41\x0f\n\rresponsa/Turn\x12$\n\x04user\x18\x04 \x01(\tB\x16\xe2\x41\x01\x03\xfa\x41\x0f\n\rresponsa/User\x12\x16\n\x08question\x18\x05 \x01(\tB\x04\xe2\x41\x01\x03\x12\x34\n\x06\x62\x65\x66ore\x18\x06 \x01(\x0b\x32\x1e.responsa.admin.v1.ReplayedEndB\x04\xe2\x41\x01\x03\x12\x33\n\x05\x61\x66ter\x18\x07 \x01(\x0b\x32\x1e.responsa.admin.v1.ReplayedEndB\x04\xe2\x41\x01\x03\x12\x1c\n\x0e\x63itations_kept\x18\x08 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x1c\n\x0e\x63itations_lost\x18\t \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x1b\n\rcitations_new\x18\n \x01(\x05\x42\x04\xe2\x41\x01\x03\x12#\n\x15unrecorded_tool_calls\x18\x0b \x01(\x05\x42\x04\xe2\x41\x01\x03\"\x8b\x01\n\x0bReplayedEnd\x12*\n\x05state\x18\x01 \x01(\x0e\x32\x1b.responsa.chat.v1.TurnState\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x11\n\tcitations\x18\x03 \x01(\x05\x12\x17\n\x0f\x63ost_usd_micros\x18\x04 \x01(\x03\x12\x14\n\x0cmilliseconds\x18\x05 \x01(\x03*\x99\x01\n\x0bReplayState\x12\x1c\n\x18REPLAY_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14REPLAY_STATE_WAITING\x10\x01\x12\x19\n\x15REPLAY_STATE_REPLAYED\x10\x02\x12\x1a\n\x16REPLAY_STATE_USER_GONE\x10\x03\x12\x1b\n\x17REPLAY_STATE_COST_LIMIT\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eresponsa/admin/v1/replay.proto\x12\x11responsa.admin.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bresponsa/chat/v1/turn.proto\"\xa3\x02\n\x0eReplayMetadata\x12=\n\ragent_version\x18\x01 \x01(\tB&\xfa\x41#\n!responsa.example.org/AgentVersion\x12\x16\n\x0equestions_done\x18\x02 \x01(\x05\x12\x17\n\x0fquestions_total\x18\x03 \x01(\x05\x12/\n\x06totals\x18\x04 \x01(\x0b\x32\x1f.responsa.admin.v1.ReplayTotals\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06paused\x18\x07 \x01(\x08\"\xf0\x01\n\x0cReplayTotals\x12\x10\n\x08replayed\x18\x01 \x01(\x05\x12\x10\n\x08left_out\x18\x02 \x01(\x05\x12\x18\n\x10\x63hanged_outcomes\x18\x03 \x01(\x05\x12-\n\x06\x62\x65\x66ore\x18\x04 \x01(\x0b\x32\x1d.responsa.admin.v1.ReplaySums\x12,\n\x05\x61\x66ter\x18\x05 \x01(\x0b\x32\x1d.responsa.admin.v1.ReplaySums\x12\x16\n\x0e\x63itations_kept\x18\x06 \x01(\x03\x12\x16\n\x0e\x63itations_lost\x18\x07 \x01(\x03\x12\x15\n\rcitations_new\x18\x08 \x01(\x03\"\x81\x01\n\nReplaySums\x12\x10\n\x08\x61nswered\x18\x01 \x01(\x05\x12\x0f\n\x07refused\x18\x02 \x01(\x05\x12\x0e\n\x06\x66\x61iled\x18\x03 \x01(\x05\x12\x11\n\tcancelled\x18\x04 \x01(\x05\x12\x17\n\x0f\x63ost_usd_micros\x18\x05 \x01(\x03\x12\x14\n\x0cmilliseconds\x18\x06 \x01(\x03\"\xc1\x03\n\x10ReplayedQuestion\x12\x13\n\x05place\x18\x01 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x33\n\x05state\x18\x02 \x01(\x0e\x32\x1e.responsa.admin.v1.ReplayStateB\x04\xe2\x41\x01\x03\x12\x30\n\x04turn\x18\x03 \x01(\tB\"\xe2\x41\x01\x03\xfa\x41\x1b\n\x19responsa.example.org/Turn\x12\x30\n\x04user\x18\x04 \x01(\tB\"\xe2\x41\x01\x03\xfa\x41\x1b\n\x19responsa.example.org/User\x12\x16\n\x08question\x18\x05 \x01(\tB\x04\xe2\x41\x01\x03\x12\x34\n\x06\x62\x65\x66ore\x18\x06 \x01(\x0b\x32\x1e.responsa.admin.v1.ReplayedEndB\x04\xe2\x41\x01\x03\x12\x33\n\x05\x61\x66ter\x18\x07 \x01(\x0b\x32\x1e.responsa.admin.v1.ReplayedEndB\x04\xe2\x41\x01\x03\x12\x1c\n\x0e\x63itations_kept\x18\x08 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x1c\n\x0e\x63itations_lost\x18\t \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x1b\n\rcitations_new\x18\n \x01(\x05\x42\x04\xe2\x41\x01\x03\x12#\n\x15unrecorded_tool_calls\x18\x0b \x01(\x05\x42\x04\xe2\x41\x01\x03\"\x8b\x01\n\x0bReplayedEnd\x12*\n\x05state\x18\x01 \x01(\x0e\x32\x1b.responsa.chat.v1.TurnState\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x11\n\tcitations\x18\x03 \x01(\x05\x12\x17\n\x0f\x63ost_usd_micros\x18\x04 \x01(\x03\x12\x14\n\x0cmilliseconds\x18\x05 \x01(\x03*\x99\x01\n\x0bReplayState\x12\x1c\n\x18REPLAY_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14REPLAY_STATE_WAITING\x10\x01\x12\x19\n\x15REPLAY_STATE_REPLAYED\x10\x02\x12\x1a\n\x16REPLAY_STATE_USER_GONE\x10\x03\x12\x1b\n\x17REPLAY_STATE_COST_LIMIT\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,15 +36,15 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'responsa.admin.v1.replay_pb
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_REPLAYMETADATA'].fields_by_name['agent_version']._loaded_options = None
-  _globals['_REPLAYMETADATA'].fields_by_name['agent_version']._serialized_options = b'\372A\027\n\025responsa/AgentVersion'
+  _globals['_REPLAYMETADATA'].fields_by_name['agent_version']._serialized_options = b'\372A#\n!responsa.example.org/AgentVersion'
   _globals['_REPLAYEDQUESTION'].fields_by_name['place']._loaded_options = None
   _globals['_REPLAYEDQUESTION'].fields_by_name['place']._serialized_options = b'\342A\001\003'
   _globals['_REPLAYEDQUESTION'].fields_by_name['state']._loaded_options = None
   _globals['_REPLAYEDQUESTION'].fields_by_name['state']._serialized_options = b'\342A\001\003'
   _globals['_REPLAYEDQUESTION'].fields_by_name['turn']._loaded_options = None
-  _globals['_REPLAYEDQUESTION'].fields_by_name['turn']._serialized_options = b'\342A\001\003\372A\017\n\rresponsa/Turn'
+  _globals['_REPLAYEDQUESTION'].fields_by_name['turn']._serialized_options = b'\342A\001\003\372A\033\n\031responsa.example.org/Turn'
   _globals['_REPLAYEDQUESTION'].fields_by_name['user']._loaded_options = None
-  _globals['_REPLAYEDQUESTION'].fields_by_name['user']._serialized_options = b'\342A\001\003\372A\017\n\rresponsa/User'
+  _globals['_REPLAYEDQUESTION'].fields_by_name['user']._serialized_options = b'\342A\001\003\372A\033\n\031responsa.example.org/User'
   _globals['_REPLAYEDQUESTION'].fields_by_name['question']._loaded_options = None
   _globals['_REPLAYEDQUESTION'].fields_by_name['question']._serialized_options = b'\342A\001\003'
   _globals['_REPLAYEDQUESTION'].fields_by_name['before']._loaded_options = None
@@ -59,16 +59,16 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_REPLAYEDQUESTION'].fields_by_name['citations_new']._serialized_options = b'\342A\001\003'
   _globals['_REPLAYEDQUESTION'].fields_by_name['unrecorded_tool_calls']._loaded_options = None
   _globals['_REPLAYEDQUESTION'].fields_by_name['unrecorded_tool_calls']._serialized_options = b'\342A\001\003'
-  _globals['_REPLAYSTATE']._serialized_start=1403
-  _globals['_REPLAYSTATE']._serialized_end=1556
+  _globals['_REPLAYSTATE']._serialized_start=1439
+  _globals['_REPLAYSTATE']._serialized_end=1592
   _globals['_REPLAYMETADATA']._serialized_start=176
-  _globals['_REPLAYMETADATA']._serialized_end=455
-  _globals['_REPLAYTOTALS']._serialized_start=458
-  _globals['_REPLAYTOTALS']._serialized_end=698
-  _globals['_REPLAYSUMS']._serialized_start=701
-  _globals['_REPLAYSUMS']._serialized_end=830
-  _globals['_REPLAYEDQUESTION']._serialized_start=833
-  _globals['_REPLAYEDQUESTION']._serialized_end=1258
-  _globals['_REPLAYEDEND']._serialized_start=1261
-  _globals['_REPLAYEDEND']._serialized_end=1400
+  _globals['_REPLAYMETADATA']._serialized_end=467
+  _globals['_REPLAYTOTALS']._serialized_start=470
+  _globals['_REPLAYTOTALS']._serialized_end=710
+  _globals['_REPLAYSUMS']._serialized_start=713
+  _globals['_REPLAYSUMS']._serialized_end=842
+  _globals['_REPLAYEDQUESTION']._serialized_start=845
+  _globals['_REPLAYEDQUESTION']._serialized_end=1294
+  _globals['_REPLAYEDEND']._serialized_start=1297
+  _globals['_REPLAYEDEND']._serialized_end=1436
 # @@protoc_insertion_point(module_scope)

@@ -27,7 +27,7 @@ from google.api import resource_pb2 as google_dot_api_dot_resource__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%responsa/admin/v1/service_grant.proto\x12\x11responsa.admin.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9c\x02\n\x0cServiceGrant\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\'\n\x07service\x18\x02 \x01(\tB\x16\xe2\x41\x01\x02\xfa\x41\x0f\n\rresponsa/User\x12\"\n\x04user\x18\x03 \x01(\tB\x12\xfa\x41\x0f\n\rresponsa/UserH\x00\x12\x13\n\tall_users\x18\x04 \x01(\x08H\x00\x12\x35\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03:V\xea\x41S\n\x15responsa/ServiceGrant\x12\x1dserviceGrants/{service_grant}*\rserviceGrants2\x0cserviceGrantB\x07\n\x05scopeb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%responsa/admin/v1/service_grant.proto\x12\x11responsa.admin.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc0\x02\n\x0cServiceGrant\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\x33\n\x07service\x18\x02 \x01(\tB\"\xe2\x41\x01\x02\xfa\x41\x1b\n\x19responsa.example.org/User\x12.\n\x04user\x18\x03 \x01(\tB\x1e\xfa\x41\x1b\n\x19responsa.example.org/UserH\x00\x12\x13\n\tall_users\x18\x04 \x01(\x08H\x00\x12\x35\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03:b\xea\x41_\n!responsa.example.org/ServiceGrant\x12\x1dserviceGrants/{service_grant}*\rserviceGrants2\x0cserviceGrantB\x07\n\x05scopeb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,13 +37,13 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SERVICEGRANT'].fields_by_name['name']._loaded_options = None
   _globals['_SERVICEGRANT'].fields_by_name['name']._serialized_options = b'\342A\001\010'
   _globals['_SERVICEGRANT'].fields_by_name['service']._loaded_options = None
-  _globals['_SERVICEGRANT'].fields_by_name['service']._serialized_options = b'\342A\001\002\372A\017\n\rresponsa/User'
+  _globals['_SERVICEGRANT'].fields_by_name['service']._serialized_options = b'\342A\001\002\372A\033\n\031responsa.example.org/User'
   _globals['_SERVICEGRANT'].fields_by_name['user']._loaded_options = None
-  _globals['_SERVICEGRANT'].fields_by_name['user']._serialized_options = b'\372A\017\n\rresponsa/User'
+  _globals['_SERVICEGRANT'].fields_by_name['user']._serialized_options = b'\372A\033\n\031responsa.example.org/User'
   _globals['_SERVICEGRANT'].fields_by_name['create_time']._loaded_options = None
   _globals['_SERVICEGRANT'].fields_by_name['create_time']._serialized_options = b'\342A\001\003'
   _globals['_SERVICEGRANT']._loaded_options = None
-  _globals['_SERVICEGRANT']._serialized_options = b'\352AS\n\025responsa/ServiceGrant\022\035serviceGrants/{service_grant}*\rserviceGrants2\014serviceGrant'
+  _globals['_SERVICEGRANT']._serialized_options = b'\352A_\n!responsa.example.org/ServiceGrant\022\035serviceGrants/{service_grant}*\rserviceGrants2\014serviceGrant'
   _globals['_SERVICEGRANT']._serialized_start=154
-  _globals['_SERVICEGRANT']._serialized_end=438
+  _globals['_SERVICEGRANT']._serialized_end=474
 # @@protoc_insertion_point(module_scope)

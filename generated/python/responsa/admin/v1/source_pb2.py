@@ -22,14 +22,13 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
-from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
 from google.api import resource_pb2 as google_dot_api_dot_resource__pb2
 from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eresponsa/admin/v1/source.proto\x12\x11responsa.admin.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc0\x03\n\x06Source\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\"\n\x0c\x64isplay_name\x18\x02 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\xc8\x01\x12\x1e\n\x07mapping\x18\x03 \x01(\tB\r\xe2\x41\x01\x02\xbaH\x06r\x04(\x80\x80\x08\x12\x18\n\nconnection\x18\x04 \x01(\tB\x04\xe2\x41\x01\x03\x12\x18\n\ncollection\x18\x05 \x01(\tB\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0bupdate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x19\n\x04\x65tag\x18\x08 \x01(\tB\x0b\xe2\x41\x01\x01\xbaH\x04r\x02(@\x12\x37\n\rnext_run_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12/\n\nnewest_run\x18\x0c \x01(\tB\x1b\xe2\x41\x01\x03\xfa\x41\x14\n\x12responsa/Operation:7\xea\x41\x34\n\x0fresponsa/Source\x12\x10sources/{source}*\x07sources2\x06source\"\xfc\x01\n\x0cPreviewedRow\x12\x12\n\x04kind\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12*\n\x03row\x18\x02 \x01(\x0b\x32\x17.google.protobuf.StructB\x04\xe2\x41\x01\x03\x12\x15\n\x07problem\x18\x03 \x01(\tB\x04\xe2\x41\x01\x03\x12\x11\n\x03key\x18\x04 \x01(\tB\x04\xe2\x41\x01\x03\x12\x13\n\x05title\x18\x05 \x01(\tB\x04\xe2\x41\x01\x03\x12\x15\n\x07subject\x18\x06 \x01(\tB\x04\xe2\x41\x01\x03\x12\x11\n\x03uri\x18\x07 \x01(\tB\x04\xe2\x41\x01\x03\x12\x12\n\x04text\x18\x08 \x01(\tB\x04\xe2\x41\x01\x03\x12/\n\x08metadata\x18\t \x01(\x0b\x32\x17.google.protobuf.StructB\x04\xe2\x41\x01\x03\"\xa4\x02\n\x0cSyncMetadata\x12$\n\x06source\x18\x01 \x01(\tB\x14\xfa\x41\x11\n\x0fresponsa/Source\x12\x0f\n\x07subject\x18\x02 \x01(\t\x12+\n\x05stage\x18\x03 \x01(\x0e\x32\x1c.responsa.admin.v1.SyncStage\x12\x16\n\x0e\x64ocuments_done\x18\x04 \x01(\x05\x12\x17\n\x0f\x64ocuments_total\x18\x05 \x01(\x05\x12/\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x63\x61use\x18\x08 \x01(\t\x12\x0e\n\x06paused\x18\t \x01(\x08\"b\n\nSyncResult\x12\x0f\n\x07\x63reated\x18\x01 \x01(\x05\x12\x0f\n\x07updated\x18\x02 \x01(\x05\x12\x0f\n\x07\x64\x65leted\x18\x03 \x01(\x05\x12\x11\n\tunchanged\x18\x04 \x01(\x05\x12\x0e\n\x06\x66\x61iled\x18\x05 \x01(\x05\"h\n\tFailedRow\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\x12\x0f\n\x07problem\x18\x03 \x01(\t\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*\x84\x01\n\tSyncStage\x12\x1a\n\x16SYNC_STAGE_UNSPECIFIED\x10\x00\x12\x15\n\x11SYNC_STAGE_QUEUED\x10\x01\x12\x16\n\x12SYNC_STAGE_READING\x10\x02\x12\x17\n\x13SYNC_STAGE_INDEXING\x10\x03\x12\x13\n\x0fSYNC_STAGE_DONE\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eresponsa/admin/v1/source.proto\x12\x11responsa.admin.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd8\x03\n\x06Source\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\"\n\x0c\x64isplay_name\x18\x02 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\xc8\x01\x12\x1e\n\x07mapping\x18\x03 \x01(\tB\r\xe2\x41\x01\x02\xbaH\x06r\x04(\x80\x80\x08\x12\x18\n\nconnection\x18\x04 \x01(\tB\x04\xe2\x41\x01\x03\x12\x18\n\ncollection\x18\x05 \x01(\tB\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0bupdate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x19\n\x04\x65tag\x18\x08 \x01(\tB\x0b\xe2\x41\x01\x01\xbaH\x04r\x02(@\x12\x37\n\rnext_run_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12;\n\nnewest_run\x18\x0c \x01(\tB\'\xe2\x41\x01\x03\xfa\x41 \n\x1eresponsa.example.org/Operation:C\xea\x41@\n\x1bresponsa.example.org/Source\x12\x10sources/{source}*\x07sources2\x06source\"\xfc\x01\n\x0cPreviewedRow\x12\x12\n\x04kind\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12*\n\x03row\x18\x02 \x01(\x0b\x32\x17.google.protobuf.StructB\x04\xe2\x41\x01\x03\x12\x15\n\x07problem\x18\x03 \x01(\tB\x04\xe2\x41\x01\x03\x12\x11\n\x03key\x18\x04 \x01(\tB\x04\xe2\x41\x01\x03\x12\x13\n\x05title\x18\x05 \x01(\tB\x04\xe2\x41\x01\x03\x12\x15\n\x07subject\x18\x06 \x01(\tB\x04\xe2\x41\x01\x03\x12\x11\n\x03uri\x18\x07 \x01(\tB\x04\xe2\x41\x01\x03\x12\x12\n\x04text\x18\x08 \x01(\tB\x04\xe2\x41\x01\x03\x12/\n\x08metadata\x18\t \x01(\x0b\x32\x17.google.protobuf.StructB\x04\xe2\x41\x01\x03\"\xb0\x02\n\x0cSyncMetadata\x12\x30\n\x06source\x18\x01 \x01(\tB \xfa\x41\x1d\n\x1bresponsa.example.org/Source\x12\x0f\n\x07subject\x18\x02 \x01(\t\x12+\n\x05stage\x18\x03 \x01(\x0e\x32\x1c.responsa.admin.v1.SyncStage\x12\x16\n\x0e\x64ocuments_done\x18\x04 \x01(\x05\x12\x17\n\x0f\x64ocuments_total\x18\x05 \x01(\x05\x12/\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x63\x61use\x18\x08 \x01(\t\x12\x0e\n\x06paused\x18\t \x01(\x08\"b\n\nSyncResult\x12\x0f\n\x07\x63reated\x18\x01 \x01(\x05\x12\x0f\n\x07updated\x18\x02 \x01(\x05\x12\x0f\n\x07\x64\x65leted\x18\x03 \x01(\x05\x12\x11\n\tunchanged\x18\x04 \x01(\x05\x12\x0e\n\x06\x66\x61iled\x18\x05 \x01(\x05\"h\n\tFailedRow\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\x12\x0f\n\x07problem\x18\x03 \x01(\t\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*\x84\x01\n\tSyncStage\x12\x1a\n\x16SYNC_STAGE_UNSPECIFIED\x10\x00\x12\x15\n\x11SYNC_STAGE_QUEUED\x10\x01\x12\x16\n\x12SYNC_STAGE_READING\x10\x02\x12\x17\n\x13SYNC_STAGE_INDEXING\x10\x03\x12\x13\n\x0fSYNC_STAGE_DONE\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -55,9 +54,9 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SOURCE'].fields_by_name['next_run_time']._loaded_options = None
   _globals['_SOURCE'].fields_by_name['next_run_time']._serialized_options = b'\342A\001\003'
   _globals['_SOURCE'].fields_by_name['newest_run']._loaded_options = None
-  _globals['_SOURCE'].fields_by_name['newest_run']._serialized_options = b'\342A\001\003\372A\024\n\022responsa/Operation'
+  _globals['_SOURCE'].fields_by_name['newest_run']._serialized_options = b'\342A\001\003\372A \n\036responsa.example.org/Operation'
   _globals['_SOURCE']._loaded_options = None
-  _globals['_SOURCE']._serialized_options = b'\352A4\n\017responsa/Source\022\020sources/{source}*\007sources2\006source'
+  _globals['_SOURCE']._serialized_options = b'\352A@\n\033responsa.example.org/Source\022\020sources/{source}*\007sources2\006source'
   _globals['_PREVIEWEDROW'].fields_by_name['kind']._loaded_options = None
   _globals['_PREVIEWEDROW'].fields_by_name['kind']._serialized_options = b'\342A\001\003'
   _globals['_PREVIEWEDROW'].fields_by_name['row']._loaded_options = None
@@ -77,17 +76,17 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PREVIEWEDROW'].fields_by_name['metadata']._loaded_options = None
   _globals['_PREVIEWEDROW'].fields_by_name['metadata']._serialized_options = b'\342A\001\003'
   _globals['_SYNCMETADATA'].fields_by_name['source']._loaded_options = None
-  _globals['_SYNCMETADATA'].fields_by_name['source']._serialized_options = b'\372A\021\n\017responsa/Source'
-  _globals['_SYNCSTAGE']._serialized_start=1413
-  _globals['_SYNCSTAGE']._serialized_end=1545
-  _globals['_SOURCE']._serialized_start=206
-  _globals['_SOURCE']._serialized_end=654
-  _globals['_PREVIEWEDROW']._serialized_start=657
-  _globals['_PREVIEWEDROW']._serialized_end=909
-  _globals['_SYNCMETADATA']._serialized_start=912
-  _globals['_SYNCMETADATA']._serialized_end=1204
-  _globals['_SYNCRESULT']._serialized_start=1206
-  _globals['_SYNCRESULT']._serialized_end=1304
-  _globals['_FAILEDROW']._serialized_start=1306
-  _globals['_FAILEDROW']._serialized_end=1410
+  _globals['_SYNCMETADATA'].fields_by_name['source']._serialized_options = b'\372A\035\n\033responsa.example.org/Source'
+  _globals['_SYNCSTAGE']._serialized_start=1420
+  _globals['_SYNCSTAGE']._serialized_end=1552
+  _globals['_SOURCE']._serialized_start=177
+  _globals['_SOURCE']._serialized_end=649
+  _globals['_PREVIEWEDROW']._serialized_start=652
+  _globals['_PREVIEWEDROW']._serialized_end=904
+  _globals['_SYNCMETADATA']._serialized_start=907
+  _globals['_SYNCMETADATA']._serialized_end=1211
+  _globals['_SYNCRESULT']._serialized_start=1213
+  _globals['_SYNCRESULT']._serialized_end=1311
+  _globals['_FAILEDROW']._serialized_start=1313
+  _globals['_FAILEDROW']._serialized_end=1417
 # @@protoc_insertion_point(module_scope)

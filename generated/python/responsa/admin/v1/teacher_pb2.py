@@ -22,14 +22,13 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
-from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
 from google.api import resource_pb2 as google_dot_api_dot_resource__pb2
 from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fresponsa/admin/v1/teacher.proto\x12\x11responsa.admin.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xda\x02\n\x07Teacher\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\"\n\x0c\x64isplay_name\x18\x02 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03(\xc8\x01\x12\x1d\n\x07persona\x18\x03 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03(\x80@\x12\x31\n\nparameters\x18\x04 \x01(\x0b\x32\x17.google.protobuf.StructB\x04\xe2\x41\x01\x01\x12\x35\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0bupdate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x19\n\x04\x65tag\x18\x07 \x01(\tB\x0b\xe2\x41\x01\x01\xbaH\x04r\x02(@:<\xea\x41\x39\n\x10responsa/Teacher\x12\x12teachers/{teacher}*\x08teachers2\x07teacherb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fresponsa/admin/v1/teacher.proto\x12\x11responsa.admin.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe6\x02\n\x07Teacher\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\"\n\x0c\x64isplay_name\x18\x02 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03(\xc8\x01\x12\x1d\n\x07persona\x18\x03 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03(\x80@\x12\x31\n\nparameters\x18\x04 \x01(\x0b\x32\x17.google.protobuf.StructB\x04\xe2\x41\x01\x01\x12\x35\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0bupdate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x19\n\x04\x65tag\x18\x07 \x01(\tB\x0b\xe2\x41\x01\x01\xbaH\x04r\x02(@:H\xea\x41\x45\n\x1cresponsa.example.org/Teacher\x12\x12teachers/{teacher}*\x08teachers2\x07teacherb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -51,7 +50,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TEACHER'].fields_by_name['etag']._loaded_options = None
   _globals['_TEACHER'].fields_by_name['etag']._serialized_options = b'\342A\001\001\272H\004r\002(@'
   _globals['_TEACHER']._loaded_options = None
-  _globals['_TEACHER']._serialized_options = b'\352A9\n\020responsa/Teacher\022\022teachers/{teacher}*\010teachers2\007teacher'
-  _globals['_TEACHER']._serialized_start=207
-  _globals['_TEACHER']._serialized_end=553
+  _globals['_TEACHER']._serialized_options = b'\352AE\n\034responsa.example.org/Teacher\022\022teachers/{teacher}*\010teachers2\007teacher'
+  _globals['_TEACHER']._serialized_start=178
+  _globals['_TEACHER']._serialized_end=536
 # @@protoc_insertion_point(module_scope)

@@ -27,7 +27,7 @@ from google.api import resource_pb2 as google_dot_api_dot_resource__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eresponsa/admin/v1/tenant.proto\x12\x11responsa.admin.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x98\x04\n\x06Tenant\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\x1a\n\x0c\x64isplay_name\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12\x35\n\x0b\x63reate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x33\n\x05state\x18\x04 \x01(\x0e\x32\x1e.responsa.admin.v1.TenantStateB\x04\xe2\x41\x01\x03\x12\x12\n\x04home\x18\x05 \x01(\x08\x42\x04\xe2\x41\x01\x03\x12\x36\n\x0csuspend_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x34\n\nerase_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x38\n\x0e\x65rase_end_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12H\n\rerased_counts\x18\t \x03(\x0b\x32+.responsa.admin.v1.Tenant.ErasedCountsEntryB\x04\xe2\x41\x01\x03\x1a\x33\n\x11\x45rasedCountsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01:7\xea\x41\x34\n\x0fresponsa/Tenant\x12\x10tenants/{tenant}*\x07tenants2\x06tenant*\x93\x01\n\x0bTenantState\x12\x1c\n\x18TENANT_STATE_UNSPECIFIED\x10\x00\x12\x17\n\x13TENANT_STATE_ACTIVE\x10\x01\x12\x1a\n\x16TENANT_STATE_SUSPENDED\x10\x02\x12\x18\n\x14TENANT_STATE_ERASING\x10\x03\x12\x17\n\x13TENANT_STATE_ERASED\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eresponsa/admin/v1/tenant.proto\x12\x11responsa.admin.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa4\x04\n\x06Tenant\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\x1a\n\x0c\x64isplay_name\x18\x02 \x01(\tB\x04\xe2\x41\x01\x01\x12\x35\n\x0b\x63reate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x33\n\x05state\x18\x04 \x01(\x0e\x32\x1e.responsa.admin.v1.TenantStateB\x04\xe2\x41\x01\x03\x12\x12\n\x04home\x18\x05 \x01(\x08\x42\x04\xe2\x41\x01\x03\x12\x36\n\x0csuspend_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x34\n\nerase_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x38\n\x0e\x65rase_end_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12H\n\rerased_counts\x18\t \x03(\x0b\x32+.responsa.admin.v1.Tenant.ErasedCountsEntryB\x04\xe2\x41\x01\x03\x1a\x33\n\x11\x45rasedCountsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01:C\xea\x41@\n\x1bresponsa.example.org/Tenant\x12\x10tenants/{tenant}*\x07tenants2\x06tenant*\x93\x01\n\x0bTenantState\x12\x1c\n\x18TENANT_STATE_UNSPECIFIED\x10\x00\x12\x17\n\x13TENANT_STATE_ACTIVE\x10\x01\x12\x1a\n\x16TENANT_STATE_SUSPENDED\x10\x02\x12\x18\n\x14TENANT_STATE_ERASING\x10\x03\x12\x17\n\x13TENANT_STATE_ERASED\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -55,11 +55,11 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TENANT'].fields_by_name['erased_counts']._loaded_options = None
   _globals['_TENANT'].fields_by_name['erased_counts']._serialized_options = b'\342A\001\003'
   _globals['_TENANT']._loaded_options = None
-  _globals['_TENANT']._serialized_options = b'\352A4\n\017responsa/Tenant\022\020tenants/{tenant}*\007tenants2\006tenant'
-  _globals['_TENANTSTATE']._serialized_start=686
-  _globals['_TENANTSTATE']._serialized_end=833
+  _globals['_TENANT']._serialized_options = b'\352A@\n\033responsa.example.org/Tenant\022\020tenants/{tenant}*\007tenants2\006tenant'
+  _globals['_TENANTSTATE']._serialized_start=698
+  _globals['_TENANTSTATE']._serialized_end=845
   _globals['_TENANT']._serialized_start=147
-  _globals['_TENANT']._serialized_end=683
+  _globals['_TENANT']._serialized_end=695
   _globals['_TENANT_ERASEDCOUNTSENTRY']._serialized_start=575
   _globals['_TENANT_ERASEDCOUNTSENTRY']._serialized_end=626
 # @@protoc_insertion_point(module_scope)

@@ -22,13 +22,12 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
-from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
 from google.api import resource_pb2 as google_dot_api_dot_resource__pb2
 from responsa.auth.v1 import user_usage_pb2 as responsa_dot_auth_dot_v1_dot_user__usage__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"responsa/admin/v1/user_quota.proto\x12\x11responsa.admin.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a!responsa/auth/v1/user_usage.proto\"\xb3\x03\n\tUserQuota\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12;\n\x0etokens_per_day\x18\x02 \x01(\x0b\x32\x1d.responsa.admin.v1.QuotaLimitB\x04\xe2\x41\x01\x01\x12=\n\x10tokens_per_month\x18\x03 \x01(\x0b\x32\x1d.responsa.admin.v1.QuotaLimitB\x04\xe2\x41\x01\x01\x12\x44\n\x17\x63ost_usd_micros_per_day\x18\x04 \x01(\x0b\x32\x1d.responsa.admin.v1.QuotaLimitB\x04\xe2\x41\x01\x01\x12\x46\n\x19\x63ost_usd_micros_per_month\x18\x05 \x01(\x0b\x32\x1d.responsa.admin.v1.QuotaLimitB\x04\xe2\x41\x01\x01\x12\x30\n\x05usage\x18\x06 \x01(\x0b\x32\x1b.responsa.auth.v1.UserUsageB\x04\xe2\x41\x01\x03\x12\x12\n\x04\x65tag\x18\x07 \x01(\tB\x04\xe2\x41\x01\x01:B\xea\x41?\n\x12responsa/UserQuota\x12\x12users/{user}/quota*\nuserQuotas2\tuserQuota\"]\n\nQuotaLimit\x12\x1e\n\x07\x61t_most\x18\x01 \x01(\x03\x42\x0b\xe2\x41\x01\x01\xbaH\x04\"\x02(\x00H\x00\x12 \n\tunlimited\x18\x02 \x01(\x08\x42\x0b\xe2\x41\x01\x01\xbaH\x04j\x02\x08\x01H\x00\x42\r\n\x04kind\x12\x05\xbaH\x02\x08\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"responsa/admin/v1/user_quota.proto\x12\x11responsa.admin.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a!responsa/auth/v1/user_usage.proto\"\xbf\x03\n\tUserQuota\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12;\n\x0etokens_per_day\x18\x02 \x01(\x0b\x32\x1d.responsa.admin.v1.QuotaLimitB\x04\xe2\x41\x01\x01\x12=\n\x10tokens_per_month\x18\x03 \x01(\x0b\x32\x1d.responsa.admin.v1.QuotaLimitB\x04\xe2\x41\x01\x01\x12\x44\n\x17\x63ost_usd_micros_per_day\x18\x04 \x01(\x0b\x32\x1d.responsa.admin.v1.QuotaLimitB\x04\xe2\x41\x01\x01\x12\x46\n\x19\x63ost_usd_micros_per_month\x18\x05 \x01(\x0b\x32\x1d.responsa.admin.v1.QuotaLimitB\x04\xe2\x41\x01\x01\x12\x30\n\x05usage\x18\x06 \x01(\x0b\x32\x1b.responsa.auth.v1.UserUsageB\x04\xe2\x41\x01\x03\x12\x12\n\x04\x65tag\x18\x07 \x01(\tB\x04\xe2\x41\x01\x01:N\xea\x41K\n\x1eresponsa.example.org/UserQuota\x12\x12users/{user}/quota*\nuserQuotas2\tuserQuota\"]\n\nQuotaLimit\x12\x1e\n\x07\x61t_most\x18\x01 \x01(\x03\x42\x0b\xe2\x41\x01\x01\xbaH\x04\"\x02(\x00H\x00\x12 \n\tunlimited\x18\x02 \x01(\x08\x42\x0b\xe2\x41\x01\x01\xbaH\x04j\x02\x08\x01H\x00\x42\r\n\x04kind\x12\x05\xbaH\x02\x08\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -50,15 +49,15 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_USERQUOTA'].fields_by_name['etag']._loaded_options = None
   _globals['_USERQUOTA'].fields_by_name['etag']._serialized_options = b'\342A\001\001'
   _globals['_USERQUOTA']._loaded_options = None
-  _globals['_USERQUOTA']._serialized_options = b'\352A?\n\022responsa/UserQuota\022\022users/{user}/quota*\nuserQuotas2\tuserQuota'
+  _globals['_USERQUOTA']._serialized_options = b'\352AK\n\036responsa.example.org/UserQuota\022\022users/{user}/quota*\nuserQuotas2\tuserQuota'
   _globals['_QUOTALIMIT'].oneofs_by_name['kind']._loaded_options = None
   _globals['_QUOTALIMIT'].oneofs_by_name['kind']._serialized_options = b'\272H\002\010\001'
   _globals['_QUOTALIMIT'].fields_by_name['at_most']._loaded_options = None
   _globals['_QUOTALIMIT'].fields_by_name['at_most']._serialized_options = b'\342A\001\001\272H\004\"\002(\000'
   _globals['_QUOTALIMIT'].fields_by_name['unlimited']._loaded_options = None
   _globals['_QUOTALIMIT'].fields_by_name['unlimited']._serialized_options = b'\342A\001\001\272H\004j\002\010\001'
-  _globals['_USERQUOTA']._serialized_start=182
-  _globals['_USERQUOTA']._serialized_end=617
-  _globals['_QUOTALIMIT']._serialized_start=619
-  _globals['_QUOTALIMIT']._serialized_end=712
+  _globals['_USERQUOTA']._serialized_start=153
+  _globals['_USERQUOTA']._serialized_end=600
+  _globals['_QUOTALIMIT']._serialized_start=602
+  _globals['_QUOTALIMIT']._serialized_end=695
 # @@protoc_insertion_point(module_scope)

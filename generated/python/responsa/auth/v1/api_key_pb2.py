@@ -22,14 +22,13 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
-from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
 from google.api import resource_pb2 as google_dot_api_dot_resource__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from responsa.auth.v1 import user_pb2 as responsa_dot_auth_dot_v1_dot_user__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eresponsa/auth/v1/api_key.proto\x12\x10responsa.auth.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bresponsa/auth/v1/user.proto\"\xd3\x04\n\x06\x41piKey\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\"\n\x0c\x64isplay_name\x18\x02 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\xc8\x01\x12%\n\x05owner\x18\x03 \x01(\tB\x16\xe2\x41\x01\x03\xfa\x41\x0f\n\rresponsa/User\x12\x14\n\x06prefix\x18\x04 \x01(\tB\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x65xpire_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x01\x12\x35\n\x0brevoke_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12.\n\x04role\x18\x0b \x01(\x0e\x32\x1a.responsa.auth.v1.UserRoleB\x04\xe2\x41\x01\x01\x12\x14\n\x06widget\x18\x0c \x01(\x08\x42\x04\xe2\x41\x01\x01\x12_\n\x05\x61gent\x18\r \x01(\tBP\xe2\x41\x01\x01\xfa\x41\x03\n\x01*\xbaHCr>2<^agents/[a-z0-9][a-z0-9-]{0,62}(/versions/[1-9][0-9]{0,8})?$\xd8\x01\x01\x12 \n\x12unread_collections\x18\x0e \x01(\x03\x42\x04\xe2\x41\x01\x03\x12,\n\nparent_key\x18\n \x01(\tB\x18\xe2\x41\x01\x03\xfa\x41\x11\n\x0fresponsa/ApiKey:8\xea\x41\x35\n\x0fresponsa/ApiKey\x12\x11\x61piKeys/{api_key}*\x07\x61piKeys2\x06\x61piKeyb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eresponsa/auth/v1/api_key.proto\x12\x10responsa.auth.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bresponsa/auth/v1/user.proto\"\xf7\x04\n\x06\x41piKey\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\"\n\x0c\x64isplay_name\x18\x02 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\xc8\x01\x12\x31\n\x05owner\x18\x03 \x01(\tB\"\xe2\x41\x01\x03\xfa\x41\x1b\n\x19responsa.example.org/User\x12\x14\n\x06prefix\x18\x04 \x01(\tB\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x65xpire_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x01\x12\x35\n\x0brevoke_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12.\n\x04role\x18\x0b \x01(\x0e\x32\x1a.responsa.auth.v1.UserRoleB\x04\xe2\x41\x01\x01\x12\x14\n\x06widget\x18\x0c \x01(\x08\x42\x04\xe2\x41\x01\x01\x12_\n\x05\x61gent\x18\r \x01(\tBP\xe2\x41\x01\x01\xfa\x41\x03\n\x01*\xbaHCr>2<^agents/[a-z0-9][a-z0-9-]{0,62}(/versions/[1-9][0-9]{0,8})?$\xd8\x01\x01\x12 \n\x12unread_collections\x18\x0e \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x38\n\nparent_key\x18\n \x01(\tB$\xe2\x41\x01\x03\xfa\x41\x1d\n\x1bresponsa.example.org/ApiKey:D\xea\x41\x41\n\x1bresponsa.example.org/ApiKey\x12\x11\x61piKeys/{api_key}*\x07\x61piKeys2\x06\x61piKeyb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,7 +40,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_APIKEY'].fields_by_name['display_name']._loaded_options = None
   _globals['_APIKEY'].fields_by_name['display_name']._serialized_options = b'\342A\001\001\272H\005r\003(\310\001'
   _globals['_APIKEY'].fields_by_name['owner']._loaded_options = None
-  _globals['_APIKEY'].fields_by_name['owner']._serialized_options = b'\342A\001\003\372A\017\n\rresponsa/User'
+  _globals['_APIKEY'].fields_by_name['owner']._serialized_options = b'\342A\001\003\372A\033\n\031responsa.example.org/User'
   _globals['_APIKEY'].fields_by_name['prefix']._loaded_options = None
   _globals['_APIKEY'].fields_by_name['prefix']._serialized_options = b'\342A\001\003'
   _globals['_APIKEY'].fields_by_name['create_time']._loaded_options = None
@@ -59,9 +58,9 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_APIKEY'].fields_by_name['unread_collections']._loaded_options = None
   _globals['_APIKEY'].fields_by_name['unread_collections']._serialized_options = b'\342A\001\003'
   _globals['_APIKEY'].fields_by_name['parent_key']._loaded_options = None
-  _globals['_APIKEY'].fields_by_name['parent_key']._serialized_options = b'\342A\001\003\372A\021\n\017responsa/ApiKey'
+  _globals['_APIKEY'].fields_by_name['parent_key']._serialized_options = b'\342A\001\003\372A\035\n\033responsa.example.org/ApiKey'
   _globals['_APIKEY']._loaded_options = None
-  _globals['_APIKEY']._serialized_options = b'\352A5\n\017responsa/ApiKey\022\021apiKeys/{api_key}*\007apiKeys2\006apiKey'
-  _globals['_APIKEY']._serialized_start=204
-  _globals['_APIKEY']._serialized_end=799
+  _globals['_APIKEY']._serialized_options = b'\352AA\n\033responsa.example.org/ApiKey\022\021apiKeys/{api_key}*\007apiKeys2\006apiKey'
+  _globals['_APIKEY']._serialized_start=175
+  _globals['_APIKEY']._serialized_end=806
 # @@protoc_insertion_point(module_scope)

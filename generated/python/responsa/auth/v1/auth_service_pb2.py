@@ -22,7 +22,6 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
-from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
 from google.api import resource_pb2 as google_dot_api_dot_resource__pb2
@@ -40,7 +39,7 @@ from responsa.auth.v1 import user_usage_pb2 as responsa_dot_auth_dot_v1_dot_user
 from responsa.type.v1 import method_pb2 as responsa_dot_type_dot_v1_dot_method__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#responsa/auth/v1/auth_service.proto\x12\x10responsa.auth.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1eresponsa/auth/v1/api_key.proto\x1a\'responsa/auth/v1/deletion_receipt.proto\x1a!responsa/auth/v1/invitation.proto\x1a\x1eresponsa/auth/v1/session.proto\x1a\x1eresponsa/auth/v1/sign_in.proto\x1a#responsa/auth/v1/usage_report.proto\x1a\x1bresponsa/auth/v1/user.proto\x1a!responsa/auth/v1/user_usage.proto\x1a\x1dresponsa/type/v1/method.proto\"\x0e\n\x0cGetMeRequest\"\x13\n\x11GetMyUsageRequest\"\x91\x02\n\x13QueryMyUsageRequest\x12\x34\n\nstart_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x01\x12\x32\n\x08\x65nd_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x01\x12\x45\n\x0bgranularity\x18\x03 \x01(\x0e\x32\".responsa.auth.v1.UsageGranularityB\x0c\xe2\x41\x01\x01\xbaH\x05\x82\x01\x02\x10\x01\x12I\n\x08group_by\x18\x04 \x03(\x0e\x32 .responsa.auth.v1.UsageDimensionB\x15\xe2\x41\x01\x01\xbaH\x0e\x92\x01\x0b\x10\x04\x18\x01\"\x05\x82\x01\x02\x10\x01\"\x8a\x01\n\x14QueryMyUsageResponse\x12(\n\x04rows\x18\x01 \x03(\x0b\x32\x1a.responsa.auth.v1.UsageRow\x12\x34\n\x10\x63omplete_through\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nrecounting\x18\x03 \x01(\x08\"\x1a\n\x18\x43reateSessionCodeRequest\"Z\n\x19\x43reateSessionCodeResponse\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"k\n\x13\x43reateApiKeyRequest\x12/\n\x07\x61pi_key\x18\x01 \x01(\x0b\x32\x18.responsa.auth.v1.ApiKeyB\x04\xe2\x41\x01\x01\x12#\n\nrequest_id\x18\x02 \x01(\tB\x0f\xe2\x41\x01\x01\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\"Q\n\x14\x43reateApiKeyResponse\x12)\n\x07\x61pi_key\x18\x01 \x01(\x0b\x32\x18.responsa.auth.v1.ApiKey\x12\x0e\n\x06secret\x18\x02 \x01(\t\"\xa7\x01\n\x12ListApiKeysRequest\x12#\n\tpage_size\x18\x01 \x01(\x05\x42\x0b\xe2\x41\x01\x01\xbaH\x04\x1a\x02(\x00H\x00\x88\x01\x01\x12 \n\npage_token\x18\x02 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\x80\x10\x12\x1c\n\x06\x66ilter\x18\x03 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\x80\x08\x12\x1e\n\x08order_by\x18\x04 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\x80\x01\x42\x0c\n\n_page_size\"Z\n\x13ListApiKeysResponse\x12*\n\x08\x61pi_keys\x18\x01 \x03(\x0b\x32\x18.responsa.auth.v1.ApiKey\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x8a\x01\n\x13RevokeApiKeyRequest\x12s\n\x04name\x18\x01 \x01(\tBe\xe2\x41\x01\x02\xfa\x41\x11\n\x0fresponsa/ApiKey\xbaHJrH2F^apiKeys/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$\"K\n\x18ListSignInMethodsRequest\x12/\n\x06tenant\x18\x01 \x01(\tB\x1f\xe2\x41\x01\x01\xfa\x41\x11\n\x0fresponsa/Tenant\xbaH\x04r\x02(G\"\xc4\x01\n\x19ListSignInMethodsResponse\x12\x36\n\x0eoidc_providers\x18\x01 \x03(\x0b\x32\x1e.responsa.auth.v1.OidcProvider\x12\x34\n\x0cregistration\x18\x02 \x01(\x0e\x32\x1e.responsa.auth.v1.Registration\x12\x13\n\x0bsends_mails\x18\x03 \x01(\x08\x12$\n\x06tenant\x18\n \x01(\tB\x14\xfa\x41\x11\n\x0fresponsa/Tenant\"\x80\x01\n\x0cLoginRequest\x12/\n\x06tenant\x18\x01 \x01(\tB\x1f\xe2\x41\x01\x01\xfa\x41\x11\n\x0fresponsa/Tenant\xbaH\x04r\x02(G\x12\x1d\n\x05\x65mail\x18\x02 \x01(\tB\x0e\xe2\x41\x01\x02\xbaH\x07r\x05 \x01(\xfe\x01\x12 \n\x08password\x18\x03 \x01(\tB\x0e\xe2\x41\x01\x02\xbaH\x07r\x05 \x01(\x80\x02\"f\n\rLoginResponse\x12/\n\x06tokens\x18\x01 \x01(\x0b\x32\x1f.responsa.auth.v1.SessionTokens\x12$\n\x04user\x18\x02 \x01(\x0b\x32\x16.responsa.auth.v1.User\"`\n\x13RefreshTokenRequest\x12$\n\rrefresh_token\x18\x01 \x01(\tB\r\xe2\x41\x01\x02\xbaH\x06r\x04 \x01(@\x12#\n\nrequest_id\x18\x02 \x01(\tB\x0f\xe2\x41\x01\x01\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\"G\n\x14RefreshTokenResponse\x12/\n\x06tokens\x18\x01 \x01(\x0b\x32\x1f.responsa.auth.v1.SessionTokens\"3\n\rLogoutRequest\x12\"\n\rrefresh_token\x18\x01 \x01(\tB\x0b\xe2\x41\x01\x01\xbaH\x04r\x02(@\"\x10\n\x0eGetJwksRequest\"=\n\x0fGetJwksResponse\x12*\n\x04keys\x18\x01 \x03(\x0b\x32\x1c.responsa.auth.v1.JsonWebKey\"\xa8\x01\n\x13ListSessionsRequest\x12#\n\tpage_size\x18\x01 \x01(\x05\x42\x0b\xe2\x41\x01\x01\xbaH\x04\x1a\x02(\x00H\x00\x88\x01\x01\x12 \n\npage_token\x18\x02 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\x80\x10\x12\x1c\n\x06\x66ilter\x18\x03 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\x80\x08\x12\x1e\n\x08order_by\x18\x04 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\x80\x01\x42\x0c\n\n_page_size\"\\\n\x14ListSessionsResponse\x12+\n\x08sessions\x18\x01 \x03(\x0b\x32\x19.responsa.auth.v1.Session\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"i\n\x15RevokeSessionsRequest\x12\x36\n\x05names\x18\x01 \x03(\tB\'\xe2\x41\x01\x01\xfa\x41\x12\n\x10responsa/Session\xbaH\x0b\x92\x01\x08\x10\x64\"\x04r\x02(@\x12\x18\n\nall_others\x18\x02 \x01(\x08\x42\x04\xe2\x41\x01\x01\"/\n\x16RevokeSessionsResponse\x12\x15\n\rrevoked_count\x18\x01 \x01(\x05\"e\n\x15\x43hangePasswordRequest\x12&\n\x10\x63urrent_password\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\x80\x02\x12$\n\x0cnew_password\x18\x02 \x01(\tB\x0e\xe2\x41\x01\x02\xbaH\x07r\x05 \x01(\x80\x02\"z\n\x0fUpdateMeRequest\x12\x30\n\x04user\x18\x01 \x01(\x0b\x32\x16.responsa.auth.v1.UserB\n\xe2\x41\x01\x02\xbaH\x03\xc8\x01\x01\x12\x35\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskB\x04\xe2\x41\x01\x01\"\x92\x01\n\x0f\x44\x65leteMeRequest\x12\x7f\n\x0chand_over_to\x18\x01 \x01(\tBi\xe2\x41\x01\x01\xfa\x41\x0f\n\rresponsa/User\xbaHPrK(\xfe\x01\x32\x46^users/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$|@\xd8\x01\x01\"\x17\n\x15ListIdentitiesRequest\"H\n\x16ListIdentitiesResponse\x12.\n\nidentities\x18\x01 \x03(\x0b\x32\x1a.responsa.auth.v1.Identity\"\x91\x01\n\x15UnlinkIdentityRequest\x12x\n\x04name\x18\x01 \x01(\tBj\xe2\x41\x01\x02\xfa\x41\x13\n\x11responsa/Identity\xbaHMrK2I^identities/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$\"\xb0\x01\n\x17\x43reateInvitationRequest\x12\x38\n\x04role\x18\x01 \x01(\x0e\x32\x1a.responsa.auth.v1.UserRoleB\x0e\xe2\x41\x01\x01\xbaH\x07\x82\x01\x04\x10\x01 \x03\x12\x1b\n\x05\x65mail\x18\x02 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\xfe\x01\x12,\n\rvalid_seconds\x18\x03 \x01(\x05\x42\x10\xe2\x41\x01\x01\xbaH\t\x1a\x07\x18\x80\x9a\x9e\x01(<H\x00\x88\x01\x01\x42\x10\n\x0e_valid_seconds\"Y\n\x18\x43reateInvitationResponse\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xab\x01\n\x16ListInvitationsRequest\x12#\n\tpage_size\x18\x01 \x01(\x05\x42\x0b\xe2\x41\x01\x01\xbaH\x04\x1a\x02(\x00H\x00\x88\x01\x01\x12 \n\npage_token\x18\x02 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\x80\x10\x12\x1c\n\x06\x66ilter\x18\x03 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\x80\x08\x12\x1e\n\x08order_by\x18\x04 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\x80\x01\x42\x0c\n\n_page_size\"e\n\x17ListInvitationsResponse\x12\x31\n\x0binvitations\x18\x01 \x03(\x0b\x32\x1c.responsa.auth.v1.Invitation\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x96\x01\n\x17RevokeInvitationRequest\x12{\n\x04name\x18\x01 \x01(\tBm\xe2\x41\x01\x02\xfa\x41\x15\n\x13responsa/Invitation\xbaHNrL2J^invitations/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$\"\xc6\x01\n\x0fRegisterRequest\x12/\n\x06tenant\x18\x01 \x01(\tB\x1f\xe2\x41\x01\x01\xfa\x41\x11\n\x0fresponsa/Tenant\xbaH\x04r\x02(G\x12\x1f\n\ninvitation\x18\x02 \x01(\tB\x0b\xe2\x41\x01\x01\xbaH\x04r\x02(@\x12\x1b\n\x05\x65mail\x18\x03 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\xfe\x01\x12 \n\x08password\x18\x04 \x01(\tB\x0e\xe2\x41\x01\x02\xbaH\x07r\x05 \x01(\x80\x02\x12\"\n\x0c\x64isplay_name\x18\x05 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\xc8\x01\"R\n\x13\x43onfirmEmailRequest\x12\x1b\n\x04\x63ode\x18\x01 \x01(\tB\r\xe2\x41\x01\x02\xbaH\x06r\x04 \x01(@\x12\x1e\n\x08password\x18\x02 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\x80\x02\"e\n\x13RequestResetRequest\x12/\n\x06tenant\x18\x01 \x01(\tB\x1f\xe2\x41\x01\x01\xfa\x41\x11\n\x0fresponsa/Tenant\xbaH\x04r\x02(G\x12\x1d\n\x05\x65mail\x18\x02 \x01(\tB\x0e\xe2\x41\x01\x02\xbaH\x07r\x05 \x01(\xfe\x01\"\x89\x01\n\x16\x43reateResetCodeRequest\x12o\n\x04user\x18\x01 \x01(\tBa\xe2\x41\x01\x02\xfa\x41\x0f\n\rresponsa/User\xbaHHrF2D^users/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$\"X\n\x17\x43reateResetCodeResponse\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"Y\n\x14ResetPasswordRequest\x12\x1b\n\x04\x63ode\x18\x01 \x01(\tB\r\xe2\x41\x01\x02\xbaH\x06r\x04 \x01(@\x12$\n\x0cnew_password\x18\x02 \x01(\tB\x0e\xe2\x41\x01\x02\xbaH\x07r\x05 \x01(\x80\x02\x32\xb8\x1c\n\x0b\x41uthService\x12\x90\x01\n\x11ListSignInMethods\x12*.responsa.auth.v1.ListSignInMethodsRequest\x1a+.responsa.auth.v1.ListSignInMethodsResponse\"\"\xc8\xf3\x18\x01\x82\xd3\xe4\x93\x02\x18\x12\x16/v1/auth/signInMethods\x12g\n\x05Login\x12\x1e.responsa.auth.v1.LoginRequest\x1a\x1f.responsa.auth.v1.LoginResponse\"\x1d\xc8\xf3\x18\x01\x82\xd3\xe4\x93\x02\x13\"\x0e/v1/auth:login:\x01*\x12~\n\x0cRefreshToken\x12%.responsa.auth.v1.RefreshTokenRequest\x1a&.responsa.auth.v1.RefreshTokenResponse\"\x1f\xc8\xf3\x18\x01\x82\xd3\xe4\x93\x02\x15\"\x10/v1/auth:refresh:\x01*\x12\x64\n\x06Logout\x12\x1f.responsa.auth.v1.LogoutRequest\x1a\x16.google.protobuf.Empty\"!\x90\x02\x02\xc8\xf3\x18\x01\x82\xd3\xe4\x93\x02\x14\"\x0f/v1/auth:logout:\x01*\x12\x64\n\x07GetJwks\x12 .responsa.auth.v1.GetJwksRequest\x1a!.responsa.auth.v1.GetJwksResponse\"\x14\xc8\xf3\x18\x01\x82\xd3\xe4\x93\x02\n\x12\x08/v1/jwks\x12\x80\x01\n\x0cListSessions\x12%.responsa.auth.v1.ListSessionsRequest\x1a&.responsa.auth.v1.ListSessionsResponse\"!\xc8\xf3\x18\x03\x82\xd3\xe4\x93\x02\x17\x12\x15/v1/users/me/sessions\x12\xae\x01\n\x0eRevokeSessions\x12\'.responsa.auth.v1.RevokeSessionsRequest\x1a(.responsa.auth.v1.RevokeSessionsResponse\"I\x90\x02\x02\xc8\xf3\x18\x03\xd2\xf3\x18\x0esession.revoke\xda\xf3\x18\x05names\x82\xd3\xe4\x93\x02!\"\x1c/v1/users/me/sessions:revoke:\x01*\x12\xa1\x01\n\x0e\x43hangePassword\x12\'.responsa.auth.v1.ChangePasswordRequest\x1a\x16.google.protobuf.Empty\"N\xc8\xf3\x18\x03\xd2\xf3\x18\x14user.change_password\xda\xf3\x18\x08users/me\x82\xd3\xe4\x93\x02 \"\x1b/v1/users/me:changePassword:\x01*\x12\x80\x01\n\x08UpdateMe\x12!.responsa.auth.v1.UpdateMeRequest\x1a\x16.responsa.auth.v1.User\"9\xc8\xf3\x18\x03\xd2\xf3\x18\x0buser.update\xda\xf3\x18\x08users/me\x82\xd3\xe4\x93\x02\x14\x32\x0c/v1/users/me:\x04user\x12\x85\x01\n\x08\x44\x65leteMe\x12!.responsa.auth.v1.DeleteMeRequest\x1a!.responsa.auth.v1.DeletionReceipt\"3\xc8\xf3\x18\x03\xd2\xf3\x18\x0buser.delete\xda\xf3\x18\x08users/me\x82\xd3\xe4\x93\x02\x0e*\x0c/v1/users/me\x12\x88\x01\n\x0eListIdentities\x12\'.responsa.auth.v1.ListIdentitiesRequest\x1a(.responsa.auth.v1.ListIdentitiesResponse\"#\xc8\xf3\x18\x03\x82\xd3\xe4\x93\x02\x19\x12\x17/v1/users/me/identities\x12\x9a\x01\n\x0eUnlinkIdentity\x12\'.responsa.auth.v1.UnlinkIdentityRequest\x1a\x16.google.protobuf.Empty\"G\xc8\xf3\x18\x03\xd2\xf3\x18\x0buser.unlink\xda\xf3\x18\x08users/me\x82\xd3\xe4\x93\x02\"* /v1/users/me/{name=identities/*}\x12\x9e\x01\n\x10\x43reateInvitation\x12).responsa.auth.v1.CreateInvitationRequest\x1a*.responsa.auth.v1.CreateInvitationResponse\"3\xc8\xf3\x18\x05\xd2\xf3\x18\x11invitation.create\x82\xd3\xe4\x93\x02\x14\"\x0f/v1/invitations:\x01*\x12\x96\x01\n\x0fListInvitations\x12(.responsa.auth.v1.ListInvitationsRequest\x1a).responsa.auth.v1.ListInvitationsResponse\".\xc8\xf3\x18\x05\xd2\xf3\x18\x0finvitation.read\x82\xd3\xe4\x93\x02\x11\x12\x0f/v1/invitations\x12\x9d\x01\n\x10RevokeInvitation\x12).responsa.auth.v1.RevokeInvitationRequest\x1a\x16.google.protobuf.Empty\"F\x90\x02\x02\xc8\xf3\x18\x05\xd2\xf3\x18\x11invitation.revoke\x82\xd3\xe4\x93\x02$\"\x1f/v1/{name=invitations/*}:revoke:\x01*\x12g\n\x08Register\x12!.responsa.auth.v1.RegisterRequest\x1a\x16.google.protobuf.Empty\" \xc8\xf3\x18\x01\x82\xd3\xe4\x93\x02\x16\"\x11/v1/auth:register:\x01*\x12s\n\x0c\x43onfirmEmail\x12%.responsa.auth.v1.ConfirmEmailRequest\x1a\x16.google.protobuf.Empty\"$\xc8\xf3\x18\x01\x82\xd3\xe4\x93\x02\x1a\"\x15/v1/auth:confirmEmail:\x01*\x12s\n\x0cRequestReset\x12%.responsa.auth.v1.RequestResetRequest\x1a\x16.google.protobuf.Empty\"$\xc8\xf3\x18\x01\x82\xd3\xe4\x93\x02\x1a\"\x15/v1/auth:requestReset:\x01*\x12\xbb\x01\n\x0f\x43reateResetCode\x12(.responsa.auth.v1.CreateResetCodeRequest\x1a).responsa.auth.v1.CreateResetCodeResponse\"S\xc8\xf3\x18\x05\xd2\xf3\x18\x16user.create_reset_code\xda\xf3\x18\x04user\x82\xd3\xe4\x93\x02\'\"\"/v1/{user=users/*}:createResetCode:\x01*\x12v\n\rResetPassword\x12&.responsa.auth.v1.ResetPasswordRequest\x1a\x16.google.protobuf.Empty\"%\xc8\xf3\x18\x01\x82\xd3\xe4\x93\x02\x1b\"\x16/v1/auth:resetPassword:\x01*\x12Y\n\x05GetMe\x12\x1e.responsa.auth.v1.GetMeRequest\x1a\x16.responsa.auth.v1.User\"\x18\xc8\xf3\x18\x02\x82\xd3\xe4\x93\x02\x0e\x12\x0c/v1/users/me\x12n\n\nGetMyUsage\x12#.responsa.auth.v1.GetMyUsageRequest\x1a\x1b.responsa.auth.v1.UserUsage\"\x1e\xc8\xf3\x18\x03\x82\xd3\xe4\x93\x02\x14\x12\x12/v1/users/me/usage\x12\x81\x01\n\x0cQueryMyUsage\x12%.responsa.auth.v1.QueryMyUsageRequest\x1a&.responsa.auth.v1.QueryMyUsageResponse\"\"\xc8\xf3\x18\x03\x82\xd3\xe4\x93\x02\x18\x12\x16/v1/users/me/usageRows\x12\x8d\x01\n\x11\x43reateSessionCode\x12*.responsa.auth.v1.CreateSessionCodeRequest\x1a+.responsa.auth.v1.CreateSessionCodeResponse\"\x1f\xc8\xf3\x18\x03\x82\xd3\xe4\x93\x02\x15\"\x10/v1/sessionCodes:\x01*\x12\x8b\x01\n\x0c\x43reateApiKey\x12%.responsa.auth.v1.CreateApiKeyRequest\x1a&.responsa.auth.v1.CreateApiKeyResponse\",\xc8\xf3\x18\x03\xd2\xf3\x18\x0e\x61pi_key.create\x82\xd3\xe4\x93\x02\x10\"\x0b/v1/apiKeys:\x01*\x12s\n\x0bListApiKeys\x12$.responsa.auth.v1.ListApiKeysRequest\x1a%.responsa.auth.v1.ListApiKeysResponse\"\x17\xc8\xf3\x18\x03\x82\xd3\xe4\x93\x02\r\x12\x0b/v1/apiKeys\x12\x90\x01\n\x0cRevokeApiKey\x12%.responsa.auth.v1.RevokeApiKeyRequest\x1a\x18.responsa.auth.v1.ApiKey\"?\x90\x02\x02\xc8\xf3\x18\x03\xd2\xf3\x18\x0e\x61pi_key.revoke\x82\xd3\xe4\x93\x02 \"\x1b/v1/{name=apiKeys/*}:revoke:\x01*b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#responsa/auth/v1/auth_service.proto\x12\x10responsa.auth.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1eresponsa/auth/v1/api_key.proto\x1a\'responsa/auth/v1/deletion_receipt.proto\x1a!responsa/auth/v1/invitation.proto\x1a\x1eresponsa/auth/v1/session.proto\x1a\x1eresponsa/auth/v1/sign_in.proto\x1a#responsa/auth/v1/usage_report.proto\x1a\x1bresponsa/auth/v1/user.proto\x1a!responsa/auth/v1/user_usage.proto\x1a\x1dresponsa/type/v1/method.proto\"\x0e\n\x0cGetMeRequest\"\x13\n\x11GetMyUsageRequest\"\x91\x02\n\x13QueryMyUsageRequest\x12\x34\n\nstart_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x01\x12\x32\n\x08\x65nd_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x01\x12\x45\n\x0bgranularity\x18\x03 \x01(\x0e\x32\".responsa.auth.v1.UsageGranularityB\x0c\xe2\x41\x01\x01\xbaH\x05\x82\x01\x02\x10\x01\x12I\n\x08group_by\x18\x04 \x03(\x0e\x32 .responsa.auth.v1.UsageDimensionB\x15\xe2\x41\x01\x01\xbaH\x0e\x92\x01\x0b\x10\x04\x18\x01\"\x05\x82\x01\x02\x10\x01\"\x8a\x01\n\x14QueryMyUsageResponse\x12(\n\x04rows\x18\x01 \x03(\x0b\x32\x1a.responsa.auth.v1.UsageRow\x12\x34\n\x10\x63omplete_through\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nrecounting\x18\x03 \x01(\x08\"\x1a\n\x18\x43reateSessionCodeRequest\"Z\n\x19\x43reateSessionCodeResponse\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"k\n\x13\x43reateApiKeyRequest\x12/\n\x07\x61pi_key\x18\x01 \x01(\x0b\x32\x18.responsa.auth.v1.ApiKeyB\x04\xe2\x41\x01\x01\x12#\n\nrequest_id\x18\x02 \x01(\tB\x0f\xe2\x41\x01\x01\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\"Q\n\x14\x43reateApiKeyResponse\x12)\n\x07\x61pi_key\x18\x01 \x01(\x0b\x32\x18.responsa.auth.v1.ApiKey\x12\x0e\n\x06secret\x18\x02 \x01(\t\"\xa7\x01\n\x12ListApiKeysRequest\x12#\n\tpage_size\x18\x01 \x01(\x05\x42\x0b\xe2\x41\x01\x01\xbaH\x04\x1a\x02(\x00H\x00\x88\x01\x01\x12 \n\npage_token\x18\x02 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\x80\x10\x12\x1c\n\x06\x66ilter\x18\x03 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\x80\x08\x12\x1e\n\x08order_by\x18\x04 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\x80\x01\x42\x0c\n\n_page_size\"Z\n\x13ListApiKeysResponse\x12*\n\x08\x61pi_keys\x18\x01 \x03(\x0b\x32\x18.responsa.auth.v1.ApiKey\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x96\x01\n\x13RevokeApiKeyRequest\x12\x7f\n\x04name\x18\x01 \x01(\tBq\xe2\x41\x01\x02\xfa\x41\x1d\n\x1bresponsa.example.org/ApiKey\xbaHJrH2F^apiKeys/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$\"W\n\x18ListSignInMethodsRequest\x12;\n\x06tenant\x18\x01 \x01(\tB+\xe2\x41\x01\x01\xfa\x41\x1d\n\x1bresponsa.example.org/Tenant\xbaH\x04r\x02(G\"\xd0\x01\n\x19ListSignInMethodsResponse\x12\x36\n\x0eoidc_providers\x18\x01 \x03(\x0b\x32\x1e.responsa.auth.v1.OidcProvider\x12\x34\n\x0cregistration\x18\x02 \x01(\x0e\x32\x1e.responsa.auth.v1.Registration\x12\x13\n\x0bsends_mails\x18\x03 \x01(\x08\x12\x30\n\x06tenant\x18\n \x01(\tB \xfa\x41\x1d\n\x1bresponsa.example.org/Tenant\"\x8c\x01\n\x0cLoginRequest\x12;\n\x06tenant\x18\x01 \x01(\tB+\xe2\x41\x01\x01\xfa\x41\x1d\n\x1bresponsa.example.org/Tenant\xbaH\x04r\x02(G\x12\x1d\n\x05\x65mail\x18\x02 \x01(\tB\x0e\xe2\x41\x01\x02\xbaH\x07r\x05 \x01(\xfe\x01\x12 \n\x08password\x18\x03 \x01(\tB\x0e\xe2\x41\x01\x02\xbaH\x07r\x05 \x01(\x80\x02\"f\n\rLoginResponse\x12/\n\x06tokens\x18\x01 \x01(\x0b\x32\x1f.responsa.auth.v1.SessionTokens\x12$\n\x04user\x18\x02 \x01(\x0b\x32\x16.responsa.auth.v1.User\"`\n\x13RefreshTokenRequest\x12$\n\rrefresh_token\x18\x01 \x01(\tB\r\xe2\x41\x01\x02\xbaH\x06r\x04 \x01(@\x12#\n\nrequest_id\x18\x02 \x01(\tB\x0f\xe2\x41\x01\x01\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\"G\n\x14RefreshTokenResponse\x12/\n\x06tokens\x18\x01 \x01(\x0b\x32\x1f.responsa.auth.v1.SessionTokens\"3\n\rLogoutRequest\x12\"\n\rrefresh_token\x18\x01 \x01(\tB\x0b\xe2\x41\x01\x01\xbaH\x04r\x02(@\"\x10\n\x0eGetJwksRequest\"=\n\x0fGetJwksResponse\x12*\n\x04keys\x18\x01 \x03(\x0b\x32\x1c.responsa.auth.v1.JsonWebKey\"\xa8\x01\n\x13ListSessionsRequest\x12#\n\tpage_size\x18\x01 \x01(\x05\x42\x0b\xe2\x41\x01\x01\xbaH\x04\x1a\x02(\x00H\x00\x88\x01\x01\x12 \n\npage_token\x18\x02 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\x80\x10\x12\x1c\n\x06\x66ilter\x18\x03 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\x80\x08\x12\x1e\n\x08order_by\x18\x04 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\x80\x01\x42\x0c\n\n_page_size\"\\\n\x14ListSessionsResponse\x12+\n\x08sessions\x18\x01 \x03(\x0b\x32\x19.responsa.auth.v1.Session\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"u\n\x15RevokeSessionsRequest\x12\x42\n\x05names\x18\x01 \x03(\tB3\xe2\x41\x01\x01\xfa\x41\x1e\n\x1cresponsa.example.org/Session\xbaH\x0b\x92\x01\x08\x10\x64\"\x04r\x02(@\x12\x18\n\nall_others\x18\x02 \x01(\x08\x42\x04\xe2\x41\x01\x01\"/\n\x16RevokeSessionsResponse\x12\x15\n\rrevoked_count\x18\x01 \x01(\x05\"e\n\x15\x43hangePasswordRequest\x12&\n\x10\x63urrent_password\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\x80\x02\x12$\n\x0cnew_password\x18\x02 \x01(\tB\x0e\xe2\x41\x01\x02\xbaH\x07r\x05 \x01(\x80\x02\"z\n\x0fUpdateMeRequest\x12\x30\n\x04user\x18\x01 \x01(\x0b\x32\x16.responsa.auth.v1.UserB\n\xe2\x41\x01\x02\xbaH\x03\xc8\x01\x01\x12\x35\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskB\x04\xe2\x41\x01\x01\"\x9f\x01\n\x0f\x44\x65leteMeRequest\x12\x8b\x01\n\x0chand_over_to\x18\x01 \x01(\tBu\xe2\x41\x01\x01\xfa\x41\x1b\n\x19responsa.example.org/User\xbaHPrK(\xfe\x01\x32\x46^users/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$|@\xd8\x01\x01\"\x17\n\x15ListIdentitiesRequest\"H\n\x16ListIdentitiesResponse\x12.\n\nidentities\x18\x01 \x03(\x0b\x32\x1a.responsa.auth.v1.Identity\"\x9e\x01\n\x15UnlinkIdentityRequest\x12\x84\x01\n\x04name\x18\x01 \x01(\tBv\xe2\x41\x01\x02\xfa\x41\x1f\n\x1dresponsa.example.org/Identity\xbaHMrK2I^identities/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$\"\xb0\x01\n\x17\x43reateInvitationRequest\x12\x38\n\x04role\x18\x01 \x01(\x0e\x32\x1a.responsa.auth.v1.UserRoleB\x0e\xe2\x41\x01\x01\xbaH\x07\x82\x01\x04\x10\x01 \x03\x12\x1b\n\x05\x65mail\x18\x02 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\xfe\x01\x12,\n\rvalid_seconds\x18\x03 \x01(\x05\x42\x10\xe2\x41\x01\x01\xbaH\t\x1a\x07\x18\x80\x9a\x9e\x01(<H\x00\x88\x01\x01\x42\x10\n\x0e_valid_seconds\"Y\n\x18\x43reateInvitationResponse\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xab\x01\n\x16ListInvitationsRequest\x12#\n\tpage_size\x18\x01 \x01(\x05\x42\x0b\xe2\x41\x01\x01\xbaH\x04\x1a\x02(\x00H\x00\x88\x01\x01\x12 \n\npage_token\x18\x02 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\x80\x10\x12\x1c\n\x06\x66ilter\x18\x03 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\x80\x08\x12\x1e\n\x08order_by\x18\x04 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\x80\x01\x42\x0c\n\n_page_size\"e\n\x17ListInvitationsResponse\x12\x31\n\x0binvitations\x18\x01 \x03(\x0b\x32\x1c.responsa.auth.v1.Invitation\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xa3\x01\n\x17RevokeInvitationRequest\x12\x87\x01\n\x04name\x18\x01 \x01(\tBy\xe2\x41\x01\x02\xfa\x41!\n\x1fresponsa.example.org/Invitation\xbaHNrL2J^invitations/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$\"\xd2\x01\n\x0fRegisterRequest\x12;\n\x06tenant\x18\x01 \x01(\tB+\xe2\x41\x01\x01\xfa\x41\x1d\n\x1bresponsa.example.org/Tenant\xbaH\x04r\x02(G\x12\x1f\n\ninvitation\x18\x02 \x01(\tB\x0b\xe2\x41\x01\x01\xbaH\x04r\x02(@\x12\x1b\n\x05\x65mail\x18\x03 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\xfe\x01\x12 \n\x08password\x18\x04 \x01(\tB\x0e\xe2\x41\x01\x02\xbaH\x07r\x05 \x01(\x80\x02\x12\"\n\x0c\x64isplay_name\x18\x05 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\xc8\x01\"R\n\x13\x43onfirmEmailRequest\x12\x1b\n\x04\x63ode\x18\x01 \x01(\tB\r\xe2\x41\x01\x02\xbaH\x06r\x04 \x01(@\x12\x1e\n\x08password\x18\x02 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\x80\x02\"q\n\x13RequestResetRequest\x12;\n\x06tenant\x18\x01 \x01(\tB+\xe2\x41\x01\x01\xfa\x41\x1d\n\x1bresponsa.example.org/Tenant\xbaH\x04r\x02(G\x12\x1d\n\x05\x65mail\x18\x02 \x01(\tB\x0e\xe2\x41\x01\x02\xbaH\x07r\x05 \x01(\xfe\x01\"\x95\x01\n\x16\x43reateResetCodeRequest\x12{\n\x04user\x18\x01 \x01(\tBm\xe2\x41\x01\x02\xfa\x41\x1b\n\x19responsa.example.org/User\xbaHHrF2D^users/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$\"X\n\x17\x43reateResetCodeResponse\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"Y\n\x14ResetPasswordRequest\x12\x1b\n\x04\x63ode\x18\x01 \x01(\tB\r\xe2\x41\x01\x02\xbaH\x06r\x04 \x01(@\x12$\n\x0cnew_password\x18\x02 \x01(\tB\x0e\xe2\x41\x01\x02\xbaH\x07r\x05 \x01(\x80\x02\x32\xc8\x1c\n\x0b\x41uthService\x12\x90\x01\n\x11ListSignInMethods\x12*.responsa.auth.v1.ListSignInMethodsRequest\x1a+.responsa.auth.v1.ListSignInMethodsResponse\"\"\xc8\xf3\x18\x01\x82\xd3\xe4\x93\x02\x18\x12\x16/v1/auth/signInMethods\x12g\n\x05Login\x12\x1e.responsa.auth.v1.LoginRequest\x1a\x1f.responsa.auth.v1.LoginResponse\"\x1d\xc8\xf3\x18\x01\x82\xd3\xe4\x93\x02\x13\"\x0e/v1/auth:login:\x01*\x12~\n\x0cRefreshToken\x12%.responsa.auth.v1.RefreshTokenRequest\x1a&.responsa.auth.v1.RefreshTokenResponse\"\x1f\xc8\xf3\x18\x01\x82\xd3\xe4\x93\x02\x15\"\x10/v1/auth:refresh:\x01*\x12\x64\n\x06Logout\x12\x1f.responsa.auth.v1.LogoutRequest\x1a\x16.google.protobuf.Empty\"!\x90\x02\x02\xc8\xf3\x18\x01\x82\xd3\xe4\x93\x02\x14\"\x0f/v1/auth:logout:\x01*\x12\x64\n\x07GetJwks\x12 .responsa.auth.v1.GetJwksRequest\x1a!.responsa.auth.v1.GetJwksResponse\"\x14\xc8\xf3\x18\x01\x82\xd3\xe4\x93\x02\n\x12\x08/v1/jwks\x12\x80\x01\n\x0cListSessions\x12%.responsa.auth.v1.ListSessionsRequest\x1a&.responsa.auth.v1.ListSessionsResponse\"!\xc8\xf3\x18\x03\x82\xd3\xe4\x93\x02\x17\x12\x15/v1/users/me/sessions\x12\xae\x01\n\x0eRevokeSessions\x12\'.responsa.auth.v1.RevokeSessionsRequest\x1a(.responsa.auth.v1.RevokeSessionsResponse\"I\x90\x02\x02\xc8\xf3\x18\x03\xd2\xf3\x18\x0esession.revoke\xda\xf3\x18\x05names\x82\xd3\xe4\x93\x02!\"\x1c/v1/users/me/sessions:revoke:\x01*\x12\xa1\x01\n\x0e\x43hangePassword\x12\'.responsa.auth.v1.ChangePasswordRequest\x1a\x16.google.protobuf.Empty\"N\xc8\xf3\x18\x03\xd2\xf3\x18\x14user.change_password\xda\xf3\x18\x08users/me\x82\xd3\xe4\x93\x02 \"\x1b/v1/users/me:changePassword:\x01*\x12\x80\x01\n\x08UpdateMe\x12!.responsa.auth.v1.UpdateMeRequest\x1a\x16.responsa.auth.v1.User\"9\xc8\xf3\x18\x03\xd2\xf3\x18\x0buser.update\xda\xf3\x18\x08users/me\x82\xd3\xe4\x93\x02\x14\x32\x0c/v1/users/me:\x04user\x12\x89\x01\n\x08\x44\x65leteMe\x12!.responsa.auth.v1.DeleteMeRequest\x1a!.responsa.auth.v1.DeletionReceipt\"7\xc8\xf3\x18\x03\xd2\xf3\x18\x0buser.delete\xda\xf3\x18\x08users/me\xe0\xf3\x18\x02\x82\xd3\xe4\x93\x02\x0e*\x0c/v1/users/me\x12\x88\x01\n\x0eListIdentities\x12\'.responsa.auth.v1.ListIdentitiesRequest\x1a(.responsa.auth.v1.ListIdentitiesResponse\"#\xc8\xf3\x18\x03\x82\xd3\xe4\x93\x02\x19\x12\x17/v1/users/me/identities\x12\x9e\x01\n\x0eUnlinkIdentity\x12\'.responsa.auth.v1.UnlinkIdentityRequest\x1a\x16.google.protobuf.Empty\"K\xc8\xf3\x18\x03\xd2\xf3\x18\x0buser.unlink\xda\xf3\x18\x08users/me\xe0\xf3\x18\x02\x82\xd3\xe4\x93\x02\"* /v1/users/me/{name=identities/*}\x12\x9e\x01\n\x10\x43reateInvitation\x12).responsa.auth.v1.CreateInvitationRequest\x1a*.responsa.auth.v1.CreateInvitationResponse\"3\xc8\xf3\x18\x05\xd2\xf3\x18\x11invitation.create\x82\xd3\xe4\x93\x02\x14\"\x0f/v1/invitations:\x01*\x12\x96\x01\n\x0fListInvitations\x12(.responsa.auth.v1.ListInvitationsRequest\x1a).responsa.auth.v1.ListInvitationsResponse\".\xc8\xf3\x18\x05\xd2\xf3\x18\x0finvitation.read\x82\xd3\xe4\x93\x02\x11\x12\x0f/v1/invitations\x12\x9d\x01\n\x10RevokeInvitation\x12).responsa.auth.v1.RevokeInvitationRequest\x1a\x16.google.protobuf.Empty\"F\x90\x02\x02\xc8\xf3\x18\x05\xd2\xf3\x18\x11invitation.revoke\x82\xd3\xe4\x93\x02$\"\x1f/v1/{name=invitations/*}:revoke:\x01*\x12g\n\x08Register\x12!.responsa.auth.v1.RegisterRequest\x1a\x16.google.protobuf.Empty\" \xc8\xf3\x18\x01\x82\xd3\xe4\x93\x02\x16\"\x11/v1/auth:register:\x01*\x12s\n\x0c\x43onfirmEmail\x12%.responsa.auth.v1.ConfirmEmailRequest\x1a\x16.google.protobuf.Empty\"$\xc8\xf3\x18\x01\x82\xd3\xe4\x93\x02\x1a\"\x15/v1/auth:confirmEmail:\x01*\x12s\n\x0cRequestReset\x12%.responsa.auth.v1.RequestResetRequest\x1a\x16.google.protobuf.Empty\"$\xc8\xf3\x18\x01\x82\xd3\xe4\x93\x02\x1a\"\x15/v1/auth:requestReset:\x01*\x12\xbf\x01\n\x0f\x43reateResetCode\x12(.responsa.auth.v1.CreateResetCodeRequest\x1a).responsa.auth.v1.CreateResetCodeResponse\"W\xc8\xf3\x18\x05\xd2\xf3\x18\x16user.create_reset_code\xda\xf3\x18\x04user\xe0\xf3\x18\x01\x82\xd3\xe4\x93\x02\'\"\"/v1/{user=users/*}:createResetCode:\x01*\x12v\n\rResetPassword\x12&.responsa.auth.v1.ResetPasswordRequest\x1a\x16.google.protobuf.Empty\"%\xc8\xf3\x18\x01\x82\xd3\xe4\x93\x02\x1b\"\x16/v1/auth:resetPassword:\x01*\x12Y\n\x05GetMe\x12\x1e.responsa.auth.v1.GetMeRequest\x1a\x16.responsa.auth.v1.User\"\x18\xc8\xf3\x18\x02\x82\xd3\xe4\x93\x02\x0e\x12\x0c/v1/users/me\x12n\n\nGetMyUsage\x12#.responsa.auth.v1.GetMyUsageRequest\x1a\x1b.responsa.auth.v1.UserUsage\"\x1e\xc8\xf3\x18\x03\x82\xd3\xe4\x93\x02\x14\x12\x12/v1/users/me/usage\x12\x81\x01\n\x0cQueryMyUsage\x12%.responsa.auth.v1.QueryMyUsageRequest\x1a&.responsa.auth.v1.QueryMyUsageResponse\"\"\xc8\xf3\x18\x03\x82\xd3\xe4\x93\x02\x18\x12\x16/v1/users/me/usageRows\x12\x8d\x01\n\x11\x43reateSessionCode\x12*.responsa.auth.v1.CreateSessionCodeRequest\x1a+.responsa.auth.v1.CreateSessionCodeResponse\"\x1f\xc8\xf3\x18\x03\x82\xd3\xe4\x93\x02\x15\"\x10/v1/sessionCodes:\x01*\x12\x8f\x01\n\x0c\x43reateApiKey\x12%.responsa.auth.v1.CreateApiKeyRequest\x1a&.responsa.auth.v1.CreateApiKeyResponse\"0\xc8\xf3\x18\x03\xd2\xf3\x18\x0e\x61pi_key.create\xe0\xf3\x18\x01\x82\xd3\xe4\x93\x02\x10\"\x0b/v1/apiKeys:\x01*\x12s\n\x0bListApiKeys\x12$.responsa.auth.v1.ListApiKeysRequest\x1a%.responsa.auth.v1.ListApiKeysResponse\"\x17\xc8\xf3\x18\x03\x82\xd3\xe4\x93\x02\r\x12\x0b/v1/apiKeys\x12\x90\x01\n\x0cRevokeApiKey\x12%.responsa.auth.v1.RevokeApiKeyRequest\x1a\x18.responsa.auth.v1.ApiKey\"?\x90\x02\x02\xc8\xf3\x18\x03\xd2\xf3\x18\x0e\x61pi_key.revoke\x82\xd3\xe4\x93\x02 \"\x1b/v1/{name=apiKeys/*}:revoke:\x01*b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -68,13 +67,13 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTAPIKEYSREQUEST'].fields_by_name['order_by']._loaded_options = None
   _globals['_LISTAPIKEYSREQUEST'].fields_by_name['order_by']._serialized_options = b'\342A\001\001\272H\005r\003(\200\001'
   _globals['_REVOKEAPIKEYREQUEST'].fields_by_name['name']._loaded_options = None
-  _globals['_REVOKEAPIKEYREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\021\n\017responsa/ApiKey\272HJrH2F^apiKeys/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$'
+  _globals['_REVOKEAPIKEYREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\035\n\033responsa.example.org/ApiKey\272HJrH2F^apiKeys/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$'
   _globals['_LISTSIGNINMETHODSREQUEST'].fields_by_name['tenant']._loaded_options = None
-  _globals['_LISTSIGNINMETHODSREQUEST'].fields_by_name['tenant']._serialized_options = b'\342A\001\001\372A\021\n\017responsa/Tenant\272H\004r\002(G'
+  _globals['_LISTSIGNINMETHODSREQUEST'].fields_by_name['tenant']._serialized_options = b'\342A\001\001\372A\035\n\033responsa.example.org/Tenant\272H\004r\002(G'
   _globals['_LISTSIGNINMETHODSRESPONSE'].fields_by_name['tenant']._loaded_options = None
-  _globals['_LISTSIGNINMETHODSRESPONSE'].fields_by_name['tenant']._serialized_options = b'\372A\021\n\017responsa/Tenant'
+  _globals['_LISTSIGNINMETHODSRESPONSE'].fields_by_name['tenant']._serialized_options = b'\372A\035\n\033responsa.example.org/Tenant'
   _globals['_LOGINREQUEST'].fields_by_name['tenant']._loaded_options = None
-  _globals['_LOGINREQUEST'].fields_by_name['tenant']._serialized_options = b'\342A\001\001\372A\021\n\017responsa/Tenant\272H\004r\002(G'
+  _globals['_LOGINREQUEST'].fields_by_name['tenant']._serialized_options = b'\342A\001\001\372A\035\n\033responsa.example.org/Tenant\272H\004r\002(G'
   _globals['_LOGINREQUEST'].fields_by_name['email']._loaded_options = None
   _globals['_LOGINREQUEST'].fields_by_name['email']._serialized_options = b'\342A\001\002\272H\007r\005 \001(\376\001'
   _globals['_LOGINREQUEST'].fields_by_name['password']._loaded_options = None
@@ -94,7 +93,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTSESSIONSREQUEST'].fields_by_name['order_by']._loaded_options = None
   _globals['_LISTSESSIONSREQUEST'].fields_by_name['order_by']._serialized_options = b'\342A\001\001\272H\005r\003(\200\001'
   _globals['_REVOKESESSIONSREQUEST'].fields_by_name['names']._loaded_options = None
-  _globals['_REVOKESESSIONSREQUEST'].fields_by_name['names']._serialized_options = b'\342A\001\001\372A\022\n\020responsa/Session\272H\013\222\001\010\020d\"\004r\002(@'
+  _globals['_REVOKESESSIONSREQUEST'].fields_by_name['names']._serialized_options = b'\342A\001\001\372A\036\n\034responsa.example.org/Session\272H\013\222\001\010\020d\"\004r\002(@'
   _globals['_REVOKESESSIONSREQUEST'].fields_by_name['all_others']._loaded_options = None
   _globals['_REVOKESESSIONSREQUEST'].fields_by_name['all_others']._serialized_options = b'\342A\001\001'
   _globals['_CHANGEPASSWORDREQUEST'].fields_by_name['current_password']._loaded_options = None
@@ -106,9 +105,9 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_UPDATEMEREQUEST'].fields_by_name['update_mask']._loaded_options = None
   _globals['_UPDATEMEREQUEST'].fields_by_name['update_mask']._serialized_options = b'\342A\001\001'
   _globals['_DELETEMEREQUEST'].fields_by_name['hand_over_to']._loaded_options = None
-  _globals['_DELETEMEREQUEST'].fields_by_name['hand_over_to']._serialized_options = b'\342A\001\001\372A\017\n\rresponsa/User\272HPrK(\376\0012F^users/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$|@\330\001\001'
+  _globals['_DELETEMEREQUEST'].fields_by_name['hand_over_to']._serialized_options = b'\342A\001\001\372A\033\n\031responsa.example.org/User\272HPrK(\376\0012F^users/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$|@\330\001\001'
   _globals['_UNLINKIDENTITYREQUEST'].fields_by_name['name']._loaded_options = None
-  _globals['_UNLINKIDENTITYREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\023\n\021responsa/Identity\272HMrK2I^identities/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$'
+  _globals['_UNLINKIDENTITYREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\037\n\035responsa.example.org/Identity\272HMrK2I^identities/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$'
   _globals['_CREATEINVITATIONREQUEST'].fields_by_name['role']._loaded_options = None
   _globals['_CREATEINVITATIONREQUEST'].fields_by_name['role']._serialized_options = b'\342A\001\001\272H\007\202\001\004\020\001 \003'
   _globals['_CREATEINVITATIONREQUEST'].fields_by_name['email']._loaded_options = None
@@ -124,9 +123,9 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTINVITATIONSREQUEST'].fields_by_name['order_by']._loaded_options = None
   _globals['_LISTINVITATIONSREQUEST'].fields_by_name['order_by']._serialized_options = b'\342A\001\001\272H\005r\003(\200\001'
   _globals['_REVOKEINVITATIONREQUEST'].fields_by_name['name']._loaded_options = None
-  _globals['_REVOKEINVITATIONREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\025\n\023responsa/Invitation\272HNrL2J^invitations/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$'
+  _globals['_REVOKEINVITATIONREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A!\n\037responsa.example.org/Invitation\272HNrL2J^invitations/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$'
   _globals['_REGISTERREQUEST'].fields_by_name['tenant']._loaded_options = None
-  _globals['_REGISTERREQUEST'].fields_by_name['tenant']._serialized_options = b'\342A\001\001\372A\021\n\017responsa/Tenant\272H\004r\002(G'
+  _globals['_REGISTERREQUEST'].fields_by_name['tenant']._serialized_options = b'\342A\001\001\372A\035\n\033responsa.example.org/Tenant\272H\004r\002(G'
   _globals['_REGISTERREQUEST'].fields_by_name['invitation']._loaded_options = None
   _globals['_REGISTERREQUEST'].fields_by_name['invitation']._serialized_options = b'\342A\001\001\272H\004r\002(@'
   _globals['_REGISTERREQUEST'].fields_by_name['email']._loaded_options = None
@@ -140,11 +139,11 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CONFIRMEMAILREQUEST'].fields_by_name['password']._loaded_options = None
   _globals['_CONFIRMEMAILREQUEST'].fields_by_name['password']._serialized_options = b'\342A\001\001\272H\005r\003(\200\002'
   _globals['_REQUESTRESETREQUEST'].fields_by_name['tenant']._loaded_options = None
-  _globals['_REQUESTRESETREQUEST'].fields_by_name['tenant']._serialized_options = b'\342A\001\001\372A\021\n\017responsa/Tenant\272H\004r\002(G'
+  _globals['_REQUESTRESETREQUEST'].fields_by_name['tenant']._serialized_options = b'\342A\001\001\372A\035\n\033responsa.example.org/Tenant\272H\004r\002(G'
   _globals['_REQUESTRESETREQUEST'].fields_by_name['email']._loaded_options = None
   _globals['_REQUESTRESETREQUEST'].fields_by_name['email']._serialized_options = b'\342A\001\002\272H\007r\005 \001(\376\001'
   _globals['_CREATERESETCODEREQUEST'].fields_by_name['user']._loaded_options = None
-  _globals['_CREATERESETCODEREQUEST'].fields_by_name['user']._serialized_options = b'\342A\001\002\372A\017\n\rresponsa/User\272HHrF2D^users/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$'
+  _globals['_CREATERESETCODEREQUEST'].fields_by_name['user']._serialized_options = b'\342A\001\002\372A\033\n\031responsa.example.org/User\272HHrF2D^users/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$'
   _globals['_RESETPASSWORDREQUEST'].fields_by_name['code']._loaded_options = None
   _globals['_RESETPASSWORDREQUEST'].fields_by_name['code']._serialized_options = b'\342A\001\002\272H\006r\004 \001(@'
   _globals['_RESETPASSWORDREQUEST'].fields_by_name['new_password']._loaded_options = None
@@ -168,11 +167,11 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_AUTHSERVICE'].methods_by_name['UpdateMe']._loaded_options = None
   _globals['_AUTHSERVICE'].methods_by_name['UpdateMe']._serialized_options = b'\310\363\030\003\322\363\030\013user.update\332\363\030\010users/me\202\323\344\223\002\0242\014/v1/users/me:\004user'
   _globals['_AUTHSERVICE'].methods_by_name['DeleteMe']._loaded_options = None
-  _globals['_AUTHSERVICE'].methods_by_name['DeleteMe']._serialized_options = b'\310\363\030\003\322\363\030\013user.delete\332\363\030\010users/me\202\323\344\223\002\016*\014/v1/users/me'
+  _globals['_AUTHSERVICE'].methods_by_name['DeleteMe']._serialized_options = b'\310\363\030\003\322\363\030\013user.delete\332\363\030\010users/me\340\363\030\002\202\323\344\223\002\016*\014/v1/users/me'
   _globals['_AUTHSERVICE'].methods_by_name['ListIdentities']._loaded_options = None
   _globals['_AUTHSERVICE'].methods_by_name['ListIdentities']._serialized_options = b'\310\363\030\003\202\323\344\223\002\031\022\027/v1/users/me/identities'
   _globals['_AUTHSERVICE'].methods_by_name['UnlinkIdentity']._loaded_options = None
-  _globals['_AUTHSERVICE'].methods_by_name['UnlinkIdentity']._serialized_options = b'\310\363\030\003\322\363\030\013user.unlink\332\363\030\010users/me\202\323\344\223\002\"* /v1/users/me/{name=identities/*}'
+  _globals['_AUTHSERVICE'].methods_by_name['UnlinkIdentity']._serialized_options = b'\310\363\030\003\322\363\030\013user.unlink\332\363\030\010users/me\340\363\030\002\202\323\344\223\002\"* /v1/users/me/{name=identities/*}'
   _globals['_AUTHSERVICE'].methods_by_name['CreateInvitation']._loaded_options = None
   _globals['_AUTHSERVICE'].methods_by_name['CreateInvitation']._serialized_options = b'\310\363\030\005\322\363\030\021invitation.create\202\323\344\223\002\024\"\017/v1/invitations:\001*'
   _globals['_AUTHSERVICE'].methods_by_name['ListInvitations']._loaded_options = None
@@ -186,7 +185,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_AUTHSERVICE'].methods_by_name['RequestReset']._loaded_options = None
   _globals['_AUTHSERVICE'].methods_by_name['RequestReset']._serialized_options = b'\310\363\030\001\202\323\344\223\002\032\"\025/v1/auth:requestReset:\001*'
   _globals['_AUTHSERVICE'].methods_by_name['CreateResetCode']._loaded_options = None
-  _globals['_AUTHSERVICE'].methods_by_name['CreateResetCode']._serialized_options = b'\310\363\030\005\322\363\030\026user.create_reset_code\332\363\030\004user\202\323\344\223\002\'\"\"/v1/{user=users/*}:createResetCode:\001*'
+  _globals['_AUTHSERVICE'].methods_by_name['CreateResetCode']._serialized_options = b'\310\363\030\005\322\363\030\026user.create_reset_code\332\363\030\004user\340\363\030\001\202\323\344\223\002\'\"\"/v1/{user=users/*}:createResetCode:\001*'
   _globals['_AUTHSERVICE'].methods_by_name['ResetPassword']._loaded_options = None
   _globals['_AUTHSERVICE'].methods_by_name['ResetPassword']._serialized_options = b'\310\363\030\001\202\323\344\223\002\033\"\026/v1/auth:resetPassword:\001*'
   _globals['_AUTHSERVICE'].methods_by_name['GetMe']._loaded_options = None
@@ -198,93 +197,93 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_AUTHSERVICE'].methods_by_name['CreateSessionCode']._loaded_options = None
   _globals['_AUTHSERVICE'].methods_by_name['CreateSessionCode']._serialized_options = b'\310\363\030\003\202\323\344\223\002\025\"\020/v1/sessionCodes:\001*'
   _globals['_AUTHSERVICE'].methods_by_name['CreateApiKey']._loaded_options = None
-  _globals['_AUTHSERVICE'].methods_by_name['CreateApiKey']._serialized_options = b'\310\363\030\003\322\363\030\016api_key.create\202\323\344\223\002\020\"\013/v1/apiKeys:\001*'
+  _globals['_AUTHSERVICE'].methods_by_name['CreateApiKey']._serialized_options = b'\310\363\030\003\322\363\030\016api_key.create\340\363\030\001\202\323\344\223\002\020\"\013/v1/apiKeys:\001*'
   _globals['_AUTHSERVICE'].methods_by_name['ListApiKeys']._loaded_options = None
   _globals['_AUTHSERVICE'].methods_by_name['ListApiKeys']._serialized_options = b'\310\363\030\003\202\323\344\223\002\r\022\013/v1/apiKeys'
   _globals['_AUTHSERVICE'].methods_by_name['RevokeApiKey']._loaded_options = None
   _globals['_AUTHSERVICE'].methods_by_name['RevokeApiKey']._serialized_options = b'\220\002\002\310\363\030\003\322\363\030\016api_key.revoke\202\323\344\223\002 \"\033/v1/{name=apiKeys/*}:revoke:\001*'
-  _globals['_GETMEREQUEST']._serialized_start=576
-  _globals['_GETMEREQUEST']._serialized_end=590
-  _globals['_GETMYUSAGEREQUEST']._serialized_start=592
-  _globals['_GETMYUSAGEREQUEST']._serialized_end=611
-  _globals['_QUERYMYUSAGEREQUEST']._serialized_start=614
-  _globals['_QUERYMYUSAGEREQUEST']._serialized_end=887
-  _globals['_QUERYMYUSAGERESPONSE']._serialized_start=890
-  _globals['_QUERYMYUSAGERESPONSE']._serialized_end=1028
-  _globals['_CREATESESSIONCODEREQUEST']._serialized_start=1030
-  _globals['_CREATESESSIONCODEREQUEST']._serialized_end=1056
-  _globals['_CREATESESSIONCODERESPONSE']._serialized_start=1058
-  _globals['_CREATESESSIONCODERESPONSE']._serialized_end=1148
-  _globals['_CREATEAPIKEYREQUEST']._serialized_start=1150
-  _globals['_CREATEAPIKEYREQUEST']._serialized_end=1257
-  _globals['_CREATEAPIKEYRESPONSE']._serialized_start=1259
-  _globals['_CREATEAPIKEYRESPONSE']._serialized_end=1340
-  _globals['_LISTAPIKEYSREQUEST']._serialized_start=1343
-  _globals['_LISTAPIKEYSREQUEST']._serialized_end=1510
-  _globals['_LISTAPIKEYSRESPONSE']._serialized_start=1512
-  _globals['_LISTAPIKEYSRESPONSE']._serialized_end=1602
-  _globals['_REVOKEAPIKEYREQUEST']._serialized_start=1605
-  _globals['_REVOKEAPIKEYREQUEST']._serialized_end=1743
-  _globals['_LISTSIGNINMETHODSREQUEST']._serialized_start=1745
-  _globals['_LISTSIGNINMETHODSREQUEST']._serialized_end=1820
-  _globals['_LISTSIGNINMETHODSRESPONSE']._serialized_start=1823
-  _globals['_LISTSIGNINMETHODSRESPONSE']._serialized_end=2019
-  _globals['_LOGINREQUEST']._serialized_start=2022
-  _globals['_LOGINREQUEST']._serialized_end=2150
-  _globals['_LOGINRESPONSE']._serialized_start=2152
-  _globals['_LOGINRESPONSE']._serialized_end=2254
-  _globals['_REFRESHTOKENREQUEST']._serialized_start=2256
-  _globals['_REFRESHTOKENREQUEST']._serialized_end=2352
-  _globals['_REFRESHTOKENRESPONSE']._serialized_start=2354
-  _globals['_REFRESHTOKENRESPONSE']._serialized_end=2425
-  _globals['_LOGOUTREQUEST']._serialized_start=2427
-  _globals['_LOGOUTREQUEST']._serialized_end=2478
-  _globals['_GETJWKSREQUEST']._serialized_start=2480
-  _globals['_GETJWKSREQUEST']._serialized_end=2496
-  _globals['_GETJWKSRESPONSE']._serialized_start=2498
-  _globals['_GETJWKSRESPONSE']._serialized_end=2559
-  _globals['_LISTSESSIONSREQUEST']._serialized_start=2562
-  _globals['_LISTSESSIONSREQUEST']._serialized_end=2730
-  _globals['_LISTSESSIONSRESPONSE']._serialized_start=2732
-  _globals['_LISTSESSIONSRESPONSE']._serialized_end=2824
-  _globals['_REVOKESESSIONSREQUEST']._serialized_start=2826
-  _globals['_REVOKESESSIONSREQUEST']._serialized_end=2931
-  _globals['_REVOKESESSIONSRESPONSE']._serialized_start=2933
-  _globals['_REVOKESESSIONSRESPONSE']._serialized_end=2980
-  _globals['_CHANGEPASSWORDREQUEST']._serialized_start=2982
-  _globals['_CHANGEPASSWORDREQUEST']._serialized_end=3083
-  _globals['_UPDATEMEREQUEST']._serialized_start=3085
-  _globals['_UPDATEMEREQUEST']._serialized_end=3207
-  _globals['_DELETEMEREQUEST']._serialized_start=3210
-  _globals['_DELETEMEREQUEST']._serialized_end=3356
-  _globals['_LISTIDENTITIESREQUEST']._serialized_start=3358
-  _globals['_LISTIDENTITIESREQUEST']._serialized_end=3381
-  _globals['_LISTIDENTITIESRESPONSE']._serialized_start=3383
-  _globals['_LISTIDENTITIESRESPONSE']._serialized_end=3455
-  _globals['_UNLINKIDENTITYREQUEST']._serialized_start=3458
-  _globals['_UNLINKIDENTITYREQUEST']._serialized_end=3603
-  _globals['_CREATEINVITATIONREQUEST']._serialized_start=3606
-  _globals['_CREATEINVITATIONREQUEST']._serialized_end=3782
-  _globals['_CREATEINVITATIONRESPONSE']._serialized_start=3784
-  _globals['_CREATEINVITATIONRESPONSE']._serialized_end=3873
-  _globals['_LISTINVITATIONSREQUEST']._serialized_start=3876
-  _globals['_LISTINVITATIONSREQUEST']._serialized_end=4047
-  _globals['_LISTINVITATIONSRESPONSE']._serialized_start=4049
-  _globals['_LISTINVITATIONSRESPONSE']._serialized_end=4150
-  _globals['_REVOKEINVITATIONREQUEST']._serialized_start=4153
-  _globals['_REVOKEINVITATIONREQUEST']._serialized_end=4303
-  _globals['_REGISTERREQUEST']._serialized_start=4306
-  _globals['_REGISTERREQUEST']._serialized_end=4504
-  _globals['_CONFIRMEMAILREQUEST']._serialized_start=4506
-  _globals['_CONFIRMEMAILREQUEST']._serialized_end=4588
-  _globals['_REQUESTRESETREQUEST']._serialized_start=4590
-  _globals['_REQUESTRESETREQUEST']._serialized_end=4691
-  _globals['_CREATERESETCODEREQUEST']._serialized_start=4694
-  _globals['_CREATERESETCODEREQUEST']._serialized_end=4831
-  _globals['_CREATERESETCODERESPONSE']._serialized_start=4833
-  _globals['_CREATERESETCODERESPONSE']._serialized_end=4921
-  _globals['_RESETPASSWORDREQUEST']._serialized_start=4923
-  _globals['_RESETPASSWORDREQUEST']._serialized_end=5012
-  _globals['_AUTHSERVICE']._serialized_start=5015
-  _globals['_AUTHSERVICE']._serialized_end=8655
+  _globals['_GETMEREQUEST']._serialized_start=547
+  _globals['_GETMEREQUEST']._serialized_end=561
+  _globals['_GETMYUSAGEREQUEST']._serialized_start=563
+  _globals['_GETMYUSAGEREQUEST']._serialized_end=582
+  _globals['_QUERYMYUSAGEREQUEST']._serialized_start=585
+  _globals['_QUERYMYUSAGEREQUEST']._serialized_end=858
+  _globals['_QUERYMYUSAGERESPONSE']._serialized_start=861
+  _globals['_QUERYMYUSAGERESPONSE']._serialized_end=999
+  _globals['_CREATESESSIONCODEREQUEST']._serialized_start=1001
+  _globals['_CREATESESSIONCODEREQUEST']._serialized_end=1027
+  _globals['_CREATESESSIONCODERESPONSE']._serialized_start=1029
+  _globals['_CREATESESSIONCODERESPONSE']._serialized_end=1119
+  _globals['_CREATEAPIKEYREQUEST']._serialized_start=1121
+  _globals['_CREATEAPIKEYREQUEST']._serialized_end=1228
+  _globals['_CREATEAPIKEYRESPONSE']._serialized_start=1230
+  _globals['_CREATEAPIKEYRESPONSE']._serialized_end=1311
+  _globals['_LISTAPIKEYSREQUEST']._serialized_start=1314
+  _globals['_LISTAPIKEYSREQUEST']._serialized_end=1481
+  _globals['_LISTAPIKEYSRESPONSE']._serialized_start=1483
+  _globals['_LISTAPIKEYSRESPONSE']._serialized_end=1573
+  _globals['_REVOKEAPIKEYREQUEST']._serialized_start=1576
+  _globals['_REVOKEAPIKEYREQUEST']._serialized_end=1726
+  _globals['_LISTSIGNINMETHODSREQUEST']._serialized_start=1728
+  _globals['_LISTSIGNINMETHODSREQUEST']._serialized_end=1815
+  _globals['_LISTSIGNINMETHODSRESPONSE']._serialized_start=1818
+  _globals['_LISTSIGNINMETHODSRESPONSE']._serialized_end=2026
+  _globals['_LOGINREQUEST']._serialized_start=2029
+  _globals['_LOGINREQUEST']._serialized_end=2169
+  _globals['_LOGINRESPONSE']._serialized_start=2171
+  _globals['_LOGINRESPONSE']._serialized_end=2273
+  _globals['_REFRESHTOKENREQUEST']._serialized_start=2275
+  _globals['_REFRESHTOKENREQUEST']._serialized_end=2371
+  _globals['_REFRESHTOKENRESPONSE']._serialized_start=2373
+  _globals['_REFRESHTOKENRESPONSE']._serialized_end=2444
+  _globals['_LOGOUTREQUEST']._serialized_start=2446
+  _globals['_LOGOUTREQUEST']._serialized_end=2497
+  _globals['_GETJWKSREQUEST']._serialized_start=2499
+  _globals['_GETJWKSREQUEST']._serialized_end=2515
+  _globals['_GETJWKSRESPONSE']._serialized_start=2517
+  _globals['_GETJWKSRESPONSE']._serialized_end=2578
+  _globals['_LISTSESSIONSREQUEST']._serialized_start=2581
+  _globals['_LISTSESSIONSREQUEST']._serialized_end=2749
+  _globals['_LISTSESSIONSRESPONSE']._serialized_start=2751
+  _globals['_LISTSESSIONSRESPONSE']._serialized_end=2843
+  _globals['_REVOKESESSIONSREQUEST']._serialized_start=2845
+  _globals['_REVOKESESSIONSREQUEST']._serialized_end=2962
+  _globals['_REVOKESESSIONSRESPONSE']._serialized_start=2964
+  _globals['_REVOKESESSIONSRESPONSE']._serialized_end=3011
+  _globals['_CHANGEPASSWORDREQUEST']._serialized_start=3013
+  _globals['_CHANGEPASSWORDREQUEST']._serialized_end=3114
+  _globals['_UPDATEMEREQUEST']._serialized_start=3116
+  _globals['_UPDATEMEREQUEST']._serialized_end=3238
+  _globals['_DELETEMEREQUEST']._serialized_start=3241
+  _globals['_DELETEMEREQUEST']._serialized_end=3400
+  _globals['_LISTIDENTITIESREQUEST']._serialized_start=3402
+  _globals['_LISTIDENTITIESREQUEST']._serialized_end=3425
+  _globals['_LISTIDENTITIESRESPONSE']._serialized_start=3427
+  _globals['_LISTIDENTITIESRESPONSE']._serialized_end=3499
+  _globals['_UNLINKIDENTITYREQUEST']._serialized_start=3502
+  _globals['_UNLINKIDENTITYREQUEST']._serialized_end=3660
+  _globals['_CREATEINVITATIONREQUEST']._serialized_start=3663
+  _globals['_CREATEINVITATIONREQUEST']._serialized_end=3839
+  _globals['_CREATEINVITATIONRESPONSE']._serialized_start=3841
+  _globals['_CREATEINVITATIONRESPONSE']._serialized_end=3930
+  _globals['_LISTINVITATIONSREQUEST']._serialized_start=3933
+  _globals['_LISTINVITATIONSREQUEST']._serialized_end=4104
+  _globals['_LISTINVITATIONSRESPONSE']._serialized_start=4106
+  _globals['_LISTINVITATIONSRESPONSE']._serialized_end=4207
+  _globals['_REVOKEINVITATIONREQUEST']._serialized_start=4210
+  _globals['_REVOKEINVITATIONREQUEST']._serialized_end=4373
+  _globals['_REGISTERREQUEST']._serialized_start=4376
+  _globals['_REGISTERREQUEST']._serialized_end=4586
+  _globals['_CONFIRMEMAILREQUEST']._serialized_start=4588
+  _globals['_CONFIRMEMAILREQUEST']._serialized_end=4670
+  _globals['_REQUESTRESETREQUEST']._serialized_start=4672
+  _globals['_REQUESTRESETREQUEST']._serialized_end=4785
+  _globals['_CREATERESETCODEREQUEST']._serialized_start=4788
+  _globals['_CREATERESETCODEREQUEST']._serialized_end=4937
+  _globals['_CREATERESETCODERESPONSE']._serialized_start=4939
+  _globals['_CREATERESETCODERESPONSE']._serialized_end=5027
+  _globals['_RESETPASSWORDREQUEST']._serialized_start=5029
+  _globals['_RESETPASSWORDREQUEST']._serialized_end=5118
+  _globals['_AUTHSERVICE']._serialized_start=5121
+  _globals['_AUTHSERVICE']._serialized_end=8777
 # @@protoc_insertion_point(module_scope)

@@ -27,7 +27,7 @@ from google.api import resource_pb2 as google_dot_api_dot_resource__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'responsa/auth/v1/deletion_receipt.proto\x12\x10responsa.auth.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe6\x03\n\x0f\x44\x65letionReceipt\x12$\n\x04user\x18\x01 \x01(\tB\x16\xe2\x41\x01\x03\xfa\x41\x0f\n\rresponsa/User\x12\x34\n\nbegin_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x37\n\rcomplete_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x1b\n\rconversations\x18\x04 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x13\n\x05turns\x18\x05 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x16\n\x08messages\x18\x06 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x17\n\tdocuments\x18\x07 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x19\n\x0b\x63ollections\x18\x08 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12%\n\x17handed_over_collections\x18\t \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x1f\n\x11withdrawn_answers\x18\n \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x16\n\x08\x61pi_keys\x18\x0b \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x16\n\x08sessions\x18\x0c \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x13\n\x05\x63odes\x18\r \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x19\n\x0binvitations\x18\x0e \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x18\n\noperations\x18\x0f \x01(\x03\x42\x04\xe2\x41\x01\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'responsa/auth/v1/deletion_receipt.proto\x12\x10responsa.auth.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf2\x03\n\x0f\x44\x65letionReceipt\x12\x30\n\x04user\x18\x01 \x01(\tB\"\xe2\x41\x01\x03\xfa\x41\x1b\n\x19responsa.example.org/User\x12\x34\n\nbegin_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x37\n\rcomplete_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x1b\n\rconversations\x18\x04 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x13\n\x05turns\x18\x05 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x16\n\x08messages\x18\x06 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x17\n\tdocuments\x18\x07 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x19\n\x0b\x63ollections\x18\x08 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12%\n\x17handed_over_collections\x18\t \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x1f\n\x11withdrawn_answers\x18\n \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x16\n\x08\x61pi_keys\x18\x0b \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x16\n\x08sessions\x18\x0c \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x13\n\x05\x63odes\x18\r \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x19\n\x0binvitations\x18\x0e \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x18\n\noperations\x18\x0f \x01(\x03\x42\x04\xe2\x41\x01\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,7 +35,7 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'responsa.auth.v1.deletion_r
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_DELETIONRECEIPT'].fields_by_name['user']._loaded_options = None
-  _globals['_DELETIONRECEIPT'].fields_by_name['user']._serialized_options = b'\342A\001\003\372A\017\n\rresponsa/User'
+  _globals['_DELETIONRECEIPT'].fields_by_name['user']._serialized_options = b'\342A\001\003\372A\033\n\031responsa.example.org/User'
   _globals['_DELETIONRECEIPT'].fields_by_name['begin_time']._loaded_options = None
   _globals['_DELETIONRECEIPT'].fields_by_name['begin_time']._serialized_options = b'\342A\001\003'
   _globals['_DELETIONRECEIPT'].fields_by_name['complete_time']._loaded_options = None
@@ -65,5 +65,5 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DELETIONRECEIPT'].fields_by_name['operations']._loaded_options = None
   _globals['_DELETIONRECEIPT'].fields_by_name['operations']._serialized_options = b'\342A\001\003'
   _globals['_DELETIONRECEIPT']._serialized_start=155
-  _globals['_DELETIONRECEIPT']._serialized_end=641
+  _globals['_DELETIONRECEIPT']._serialized_end=653
 # @@protoc_insertion_point(module_scope)

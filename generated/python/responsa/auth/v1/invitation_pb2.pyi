@@ -37,8 +37,8 @@ class Invitation(_message.Message):
     email: _builtins.str
     """The only e-mail address that may register; empty if the person may choose one."""
     creator: _builtins.str
-    """The administrator who made the invitation, `users/{uuid}`; empty for an invitation from an owner of the installation. The code does not work while this user is
-    disabled or is not an administrator.
+    """The administrator who made the invitation, `users/{uuid}`; empty for an invitation from an owner of the installation. The code does not work while whoever made
+    it is disabled, or is not an administrator of this tenant or an owner.
     """
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:

@@ -27,7 +27,7 @@ from google.api import resource_pb2 as google_dot_api_dot_resource__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eresponsa/auth/v1/session.proto\x12\x10responsa.auth.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf0\x02\n\x07Session\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\x35\n\x0b\x63reate_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x37\n\rlast_use_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x65xpire_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x15\n\x07\x61\x64\x64ress\x18\x05 \x01(\tB\x04\xe2\x41\x01\x03\x12\x18\n\nuser_agent\x18\x06 \x01(\tB\x04\xe2\x41\x01\x03\x12\x15\n\x07\x63urrent\x18\x07 \x01(\x08\x42\x04\xe2\x41\x01\x03\x12$\n\x04user\x18\x08 \x01(\tB\x16\xe2\x41\x01\x03\xfa\x41\x0f\n\rresponsa/User:<\xea\x41\x39\n\x10responsa/Session\x12\x12sessions/{session}*\x08sessions2\x07session\"\xad\x01\n\rSessionTokens\x12\x14\n\x0c\x61\x63\x63\x65ss_token\x18\x01 \x01(\t\x12\x36\n\x12\x61\x63\x63\x65ss_expire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rrefresh_token\x18\x03 \x01(\t\x12\x37\n\x13refresh_expire_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"X\n\nJsonWebKey\x12\x0b\n\x03kty\x18\x01 \x01(\t\x12\x0b\n\x03\x63rv\x18\x02 \x01(\t\x12\t\n\x01x\x18\x03 \x01(\t\x12\x0b\n\x03kid\x18\x04 \x01(\t\x12\x0b\n\x03use\x18\x05 \x01(\t\x12\x0b\n\x03\x61lg\x18\x06 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eresponsa/auth/v1/session.proto\x12\x10responsa.auth.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc0\x03\n\x07Session\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\x35\n\x0b\x63reate_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x37\n\rlast_use_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x65xpire_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x15\n\x07\x61\x64\x64ress\x18\x05 \x01(\tB\x04\xe2\x41\x01\x03\x12\x18\n\nuser_agent\x18\x06 \x01(\tB\x04\xe2\x41\x01\x03\x12\x15\n\x07\x63urrent\x18\x07 \x01(\x08\x42\x04\xe2\x41\x01\x03\x12\x30\n\x04user\x18\x08 \x01(\tB\"\xe2\x41\x01\x03\xfa\x41\x1b\n\x19responsa.example.org/User\x12\x36\n\nconnection\x18\t \x01(\x0b\x32\x1c.responsa.auth.v1.ConnectionB\x04\xe2\x41\x01\x03:H\xea\x41\x45\n\x1cresponsa.example.org/Session\x12\x12sessions/{session}*\x08sessions2\x07session\"\x8b\x01\n\nConnection\x12\x1a\n\x0c\x64isplay_name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12\x17\n\tclient_id\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12\x1a\n\x0credirect_uri\x18\x03 \x01(\tB\x04\xe2\x41\x01\x03\x12\x14\n\x06scopes\x18\x04 \x03(\tB\x04\xe2\x41\x01\x03\x12\x16\n\x08resource\x18\x05 \x01(\tB\x04\xe2\x41\x01\x03\"\xad\x01\n\rSessionTokens\x12\x14\n\x0c\x61\x63\x63\x65ss_token\x18\x01 \x01(\t\x12\x36\n\x12\x61\x63\x63\x65ss_expire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rrefresh_token\x18\x03 \x01(\t\x12\x37\n\x13refresh_expire_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"X\n\nJsonWebKey\x12\x0b\n\x03kty\x18\x01 \x01(\t\x12\x0b\n\x03\x63rv\x18\x02 \x01(\t\x12\t\n\x01x\x18\x03 \x01(\t\x12\x0b\n\x03kid\x18\x04 \x01(\t\x12\x0b\n\x03use\x18\x05 \x01(\t\x12\x0b\n\x03\x61lg\x18\x06 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -49,13 +49,27 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SESSION'].fields_by_name['current']._loaded_options = None
   _globals['_SESSION'].fields_by_name['current']._serialized_options = b'\342A\001\003'
   _globals['_SESSION'].fields_by_name['user']._loaded_options = None
-  _globals['_SESSION'].fields_by_name['user']._serialized_options = b'\342A\001\003\372A\017\n\rresponsa/User'
+  _globals['_SESSION'].fields_by_name['user']._serialized_options = b'\342A\001\003\372A\033\n\031responsa.example.org/User'
+  _globals['_SESSION'].fields_by_name['connection']._loaded_options = None
+  _globals['_SESSION'].fields_by_name['connection']._serialized_options = b'\342A\001\003'
   _globals['_SESSION']._loaded_options = None
-  _globals['_SESSION']._serialized_options = b'\352A9\n\020responsa/Session\022\022sessions/{session}*\010sessions2\007session'
+  _globals['_SESSION']._serialized_options = b'\352AE\n\034responsa.example.org/Session\022\022sessions/{session}*\010sessions2\007session'
+  _globals['_CONNECTION'].fields_by_name['display_name']._loaded_options = None
+  _globals['_CONNECTION'].fields_by_name['display_name']._serialized_options = b'\342A\001\003'
+  _globals['_CONNECTION'].fields_by_name['client_id']._loaded_options = None
+  _globals['_CONNECTION'].fields_by_name['client_id']._serialized_options = b'\342A\001\003'
+  _globals['_CONNECTION'].fields_by_name['redirect_uri']._loaded_options = None
+  _globals['_CONNECTION'].fields_by_name['redirect_uri']._serialized_options = b'\342A\001\003'
+  _globals['_CONNECTION'].fields_by_name['scopes']._loaded_options = None
+  _globals['_CONNECTION'].fields_by_name['scopes']._serialized_options = b'\342A\001\003'
+  _globals['_CONNECTION'].fields_by_name['resource']._loaded_options = None
+  _globals['_CONNECTION'].fields_by_name['resource']._serialized_options = b'\342A\001\003'
   _globals['_SESSION']._serialized_start=146
-  _globals['_SESSION']._serialized_end=514
-  _globals['_SESSIONTOKENS']._serialized_start=517
-  _globals['_SESSIONTOKENS']._serialized_end=690
-  _globals['_JSONWEBKEY']._serialized_start=692
-  _globals['_JSONWEBKEY']._serialized_end=780
+  _globals['_SESSION']._serialized_end=594
+  _globals['_CONNECTION']._serialized_start=597
+  _globals['_CONNECTION']._serialized_end=736
+  _globals['_SESSIONTOKENS']._serialized_start=739
+  _globals['_SESSIONTOKENS']._serialized_end=912
+  _globals['_JSONWEBKEY']._serialized_start=914
+  _globals['_JSONWEBKEY']._serialized_end=1002
 # @@protoc_insertion_point(module_scope)

@@ -27,7 +27,7 @@ from google.api import resource_pb2 as google_dot_api_dot_resource__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eresponsa/auth/v1/sign_in.proto\x12\x10responsa.auth.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x96\x01\n\x0cOidcProvider\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\x1a\n\x0c\x64isplay_name\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03:V\xea\x41S\n\x15responsa/OidcProvider\x12\x1doidcProviders/{oidc_provider}*\roidcProviders2\x0coidcProvider\"\xad\x02\n\x08Identity\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\x30\n\x08provider\x18\x02 \x01(\tB\x1e\xe2\x41\x01\x03\xfa\x41\x17\n\x15responsa/OidcProvider\x12\x14\n\x06issuer\x18\x03 \x01(\tB\x04\xe2\x41\x01\x03\x12\x11\n\x03sub\x18\x04 \x01(\tB\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x36\n\x0csign_in_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03:C\xea\x41@\n\x11responsa/Identity\x12\x15identities/{identity}*\nidentities2\x08identity*v\n\x0cRegistration\x12\x1c\n\x18REGISTRATION_UNSPECIFIED\x10\x00\x12\x17\n\x13REGISTRATION_CLOSED\x10\x01\x12\x18\n\x14REGISTRATION_INVITED\x10\x02\x12\x15\n\x11REGISTRATION_OPEN\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eresponsa/auth/v1/sign_in.proto\x12\x10responsa.auth.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa2\x01\n\x0cOidcProvider\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\x1a\n\x0c\x64isplay_name\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03:b\xea\x41_\n!responsa.example.org/OidcProvider\x12\x1doidcProviders/{oidc_provider}*\roidcProviders2\x0coidcProvider\"\xc5\x02\n\x08Identity\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12<\n\x08provider\x18\x02 \x01(\tB*\xe2\x41\x01\x03\xfa\x41#\n!responsa.example.org/OidcProvider\x12\x14\n\x06issuer\x18\x03 \x01(\tB\x04\xe2\x41\x01\x03\x12\x11\n\x03sub\x18\x04 \x01(\tB\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x36\n\x0csign_in_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03:O\xea\x41L\n\x1dresponsa.example.org/Identity\x12\x15identities/{identity}*\nidentities2\x08identity*v\n\x0cRegistration\x12\x1c\n\x18REGISTRATION_UNSPECIFIED\x10\x00\x12\x17\n\x13REGISTRATION_CLOSED\x10\x01\x12\x18\n\x14REGISTRATION_INVITED\x10\x02\x12\x15\n\x11REGISTRATION_OPEN\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,11 +39,11 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_OIDCPROVIDER'].fields_by_name['display_name']._loaded_options = None
   _globals['_OIDCPROVIDER'].fields_by_name['display_name']._serialized_options = b'\342A\001\003'
   _globals['_OIDCPROVIDER']._loaded_options = None
-  _globals['_OIDCPROVIDER']._serialized_options = b'\352AS\n\025responsa/OidcProvider\022\035oidcProviders/{oidc_provider}*\roidcProviders2\014oidcProvider'
+  _globals['_OIDCPROVIDER']._serialized_options = b'\352A_\n!responsa.example.org/OidcProvider\022\035oidcProviders/{oidc_provider}*\roidcProviders2\014oidcProvider'
   _globals['_IDENTITY'].fields_by_name['name']._loaded_options = None
   _globals['_IDENTITY'].fields_by_name['name']._serialized_options = b'\342A\001\010'
   _globals['_IDENTITY'].fields_by_name['provider']._loaded_options = None
-  _globals['_IDENTITY'].fields_by_name['provider']._serialized_options = b'\342A\001\003\372A\027\n\025responsa/OidcProvider'
+  _globals['_IDENTITY'].fields_by_name['provider']._serialized_options = b'\342A\001\003\372A#\n!responsa.example.org/OidcProvider'
   _globals['_IDENTITY'].fields_by_name['issuer']._loaded_options = None
   _globals['_IDENTITY'].fields_by_name['issuer']._serialized_options = b'\342A\001\003'
   _globals['_IDENTITY'].fields_by_name['sub']._loaded_options = None
@@ -53,11 +53,11 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_IDENTITY'].fields_by_name['sign_in_time']._loaded_options = None
   _globals['_IDENTITY'].fields_by_name['sign_in_time']._serialized_options = b'\342A\001\003'
   _globals['_IDENTITY']._loaded_options = None
-  _globals['_IDENTITY']._serialized_options = b'\352A@\n\021responsa/Identity\022\025identities/{identity}*\nidentities2\010identity'
-  _globals['_REGISTRATION']._serialized_start=602
-  _globals['_REGISTRATION']._serialized_end=720
+  _globals['_IDENTITY']._serialized_options = b'\352AL\n\035responsa.example.org/Identity\022\025identities/{identity}*\nidentities2\010identity'
+  _globals['_REGISTRATION']._serialized_start=638
+  _globals['_REGISTRATION']._serialized_end=756
   _globals['_OIDCPROVIDER']._serialized_start=146
-  _globals['_OIDCPROVIDER']._serialized_end=296
-  _globals['_IDENTITY']._serialized_start=299
-  _globals['_IDENTITY']._serialized_end=600
+  _globals['_OIDCPROVIDER']._serialized_end=308
+  _globals['_IDENTITY']._serialized_start=311
+  _globals['_IDENTITY']._serialized_end=636
 # @@protoc_insertion_point(module_scope)

@@ -27,7 +27,7 @@ from google.api import resource_pb2 as google_dot_api_dot_resource__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#responsa/auth/v1/usage_report.proto\x12\x10responsa.auth.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc3\x04\n\x08UsageRow\x12\x34\n\nstart_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12&\n\x05\x61gent\x18\x02 \x01(\tB\x17\xe2\x41\x01\x03\xfa\x41\x10\n\x0eresponsa/Agent\x12\x13\n\x05model\x18\x03 \x01(\tB\x04\xe2\x41\x01\x03\x12\x30\n\ncollection\x18\x04 \x01(\tB\x1c\xe2\x41\x01\x03\xfa\x41\x15\n\x13responsa/Collection\x12$\n\x04tool\x18\x05 \x01(\tB\x16\xe2\x41\x01\x03\xfa\x41\x0f\n\rresponsa/Tool\x12\x1c\n\x0e\x61nswered_turns\x18\x06 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x1b\n\rrefused_turns\x18\x07 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x1a\n\x0c\x66\x61iled_turns\x18\x08 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x1d\n\x0f\x63\x61ncelled_turns\x18\t \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x16\n\x08searches\x18\n \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x15\n\x07uploads\x18\x0b \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x16\n\x08sign_ins\x18\x0c \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x18\n\ntool_calls\x18\r \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x1e\n\x10\x65mbedding_tokens\x18\x0e \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x1a\n\x0cinput_tokens\x18\x0f \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x1b\n\routput_tokens\x18\x10 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x1d\n\x0f\x63ost_usd_micros\x18\x11 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x1d\n\x0funpriced_tokens\x18\x12 \x01(\x03\x42\x04\xe2\x41\x01\x03*\xa5\x01\n\x10UsageGranularity\x12!\n\x1dUSAGE_GRANULARITY_UNSPECIFIED\x10\x00\x12\x1a\n\x16USAGE_GRANULARITY_HOUR\x10\x01\x12\x19\n\x15USAGE_GRANULARITY_DAY\x10\x02\x12\x1a\n\x16USAGE_GRANULARITY_WEEK\x10\x03\x12\x1b\n\x17USAGE_GRANULARITY_MONTH\x10\x04*\xa1\x01\n\x0eUsageDimension\x12\x1f\n\x1bUSAGE_DIMENSION_UNSPECIFIED\x10\x00\x12\x19\n\x15USAGE_DIMENSION_AGENT\x10\x01\x12\x19\n\x15USAGE_DIMENSION_MODEL\x10\x02\x12\x1e\n\x1aUSAGE_DIMENSION_COLLECTION\x10\x03\x12\x18\n\x14USAGE_DIMENSION_TOOL\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#responsa/auth/v1/usage_report.proto\x12\x10responsa.auth.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe7\x04\n\x08UsageRow\x12\x34\n\nstart_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x32\n\x05\x61gent\x18\x02 \x01(\tB#\xe2\x41\x01\x03\xfa\x41\x1c\n\x1aresponsa.example.org/Agent\x12\x13\n\x05model\x18\x03 \x01(\tB\x04\xe2\x41\x01\x03\x12<\n\ncollection\x18\x04 \x01(\tB(\xe2\x41\x01\x03\xfa\x41!\n\x1fresponsa.example.org/Collection\x12\x30\n\x04tool\x18\x05 \x01(\tB\"\xe2\x41\x01\x03\xfa\x41\x1b\n\x19responsa.example.org/Tool\x12\x1c\n\x0e\x61nswered_turns\x18\x06 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x1b\n\rrefused_turns\x18\x07 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x1a\n\x0c\x66\x61iled_turns\x18\x08 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x1d\n\x0f\x63\x61ncelled_turns\x18\t \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x16\n\x08searches\x18\n \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x15\n\x07uploads\x18\x0b \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x16\n\x08sign_ins\x18\x0c \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x18\n\ntool_calls\x18\r \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x1e\n\x10\x65mbedding_tokens\x18\x0e \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x1a\n\x0cinput_tokens\x18\x0f \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x1b\n\routput_tokens\x18\x10 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x1d\n\x0f\x63ost_usd_micros\x18\x11 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x1d\n\x0funpriced_tokens\x18\x12 \x01(\x03\x42\x04\xe2\x41\x01\x03*\xa5\x01\n\x10UsageGranularity\x12!\n\x1dUSAGE_GRANULARITY_UNSPECIFIED\x10\x00\x12\x1a\n\x16USAGE_GRANULARITY_HOUR\x10\x01\x12\x19\n\x15USAGE_GRANULARITY_DAY\x10\x02\x12\x1a\n\x16USAGE_GRANULARITY_WEEK\x10\x03\x12\x1b\n\x17USAGE_GRANULARITY_MONTH\x10\x04*\xa1\x01\n\x0eUsageDimension\x12\x1f\n\x1bUSAGE_DIMENSION_UNSPECIFIED\x10\x00\x12\x19\n\x15USAGE_DIMENSION_AGENT\x10\x01\x12\x19\n\x15USAGE_DIMENSION_MODEL\x10\x02\x12\x1e\n\x1aUSAGE_DIMENSION_COLLECTION\x10\x03\x12\x18\n\x14USAGE_DIMENSION_TOOL\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,13 +37,13 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_USAGEROW'].fields_by_name['start_time']._loaded_options = None
   _globals['_USAGEROW'].fields_by_name['start_time']._serialized_options = b'\342A\001\003'
   _globals['_USAGEROW'].fields_by_name['agent']._loaded_options = None
-  _globals['_USAGEROW'].fields_by_name['agent']._serialized_options = b'\342A\001\003\372A\020\n\016responsa/Agent'
+  _globals['_USAGEROW'].fields_by_name['agent']._serialized_options = b'\342A\001\003\372A\034\n\032responsa.example.org/Agent'
   _globals['_USAGEROW'].fields_by_name['model']._loaded_options = None
   _globals['_USAGEROW'].fields_by_name['model']._serialized_options = b'\342A\001\003'
   _globals['_USAGEROW'].fields_by_name['collection']._loaded_options = None
-  _globals['_USAGEROW'].fields_by_name['collection']._serialized_options = b'\342A\001\003\372A\025\n\023responsa/Collection'
+  _globals['_USAGEROW'].fields_by_name['collection']._serialized_options = b'\342A\001\003\372A!\n\037responsa.example.org/Collection'
   _globals['_USAGEROW'].fields_by_name['tool']._loaded_options = None
-  _globals['_USAGEROW'].fields_by_name['tool']._serialized_options = b'\342A\001\003\372A\017\n\rresponsa/Tool'
+  _globals['_USAGEROW'].fields_by_name['tool']._serialized_options = b'\342A\001\003\372A\033\n\031responsa.example.org/Tool'
   _globals['_USAGEROW'].fields_by_name['answered_turns']._loaded_options = None
   _globals['_USAGEROW'].fields_by_name['answered_turns']._serialized_options = b'\342A\001\003'
   _globals['_USAGEROW'].fields_by_name['refused_turns']._loaded_options = None
@@ -70,10 +70,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_USAGEROW'].fields_by_name['cost_usd_micros']._serialized_options = b'\342A\001\003'
   _globals['_USAGEROW'].fields_by_name['unpriced_tokens']._loaded_options = None
   _globals['_USAGEROW'].fields_by_name['unpriced_tokens']._serialized_options = b'\342A\001\003'
-  _globals['_USAGEGRANULARITY']._serialized_start=733
-  _globals['_USAGEGRANULARITY']._serialized_end=898
-  _globals['_USAGEDIMENSION']._serialized_start=901
-  _globals['_USAGEDIMENSION']._serialized_end=1062
+  _globals['_USAGEGRANULARITY']._serialized_start=769
+  _globals['_USAGEGRANULARITY']._serialized_end=934
+  _globals['_USAGEDIMENSION']._serialized_start=937
+  _globals['_USAGEDIMENSION']._serialized_end=1098
   _globals['_USAGEROW']._serialized_start=151
-  _globals['_USAGEROW']._serialized_end=730
+  _globals['_USAGEROW']._serialized_end=766
 # @@protoc_insertion_point(module_scope)

@@ -27,7 +27,7 @@ from google.api import resource_pb2 as google_dot_api_dot_resource__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bresponsa/auth/v1/user.proto\x12\x10responsa.auth.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x83\x04\n\x04User\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12(\n\x06tenant\x18\x02 \x01(\tB\x18\xe2\x41\x01\x03\xfa\x41\x11\n\x0fresponsa/Tenant\x12\x1a\n\x0c\x64isplay_name\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\x12\x13\n\x05\x65mail\x18\x04 \x01(\tB\x04\xe2\x41\x01\x01\x12.\n\x04role\x18\x05 \x01(\x0e\x32\x1a.responsa.auth.v1.UserRoleB\x04\xe2\x41\x01\x01\x12\x35\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0bupdate_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x36\n\x0c\x64isable_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x12\n\x04\x65tag\x18\x0c \x01(\tB\x04\xe2\x41\x01\x01\x12\x15\n\x07subject\x18\r \x01(\tB\x04\xe2\x41\x01\x01\x12;\n\x11last_sign_in_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x1f\n\x11owns_installation\x18\x14 \x01(\x08\x42\x04\xe2\x41\x01\x03:-\xea\x41*\n\rresponsa/User\x12\x0cusers/{user}*\x05users2\x04user*e\n\x08UserRole\x12\x19\n\x15USER_ROLE_UNSPECIFIED\x10\x00\x12\x12\n\x0eUSER_ROLE_USER\x10\x01\x12\x13\n\x0fUSER_ROLE_ADMIN\x10\x02\x12\x15\n\x11USER_ROLE_SERVICE\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bresponsa/auth/v1/user.proto\x12\x10responsa.auth.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9b\x04\n\x04User\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\x34\n\x06tenant\x18\x02 \x01(\tB$\xe2\x41\x01\x03\xfa\x41\x1d\n\x1bresponsa.example.org/Tenant\x12\x1a\n\x0c\x64isplay_name\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\x12\x13\n\x05\x65mail\x18\x04 \x01(\tB\x04\xe2\x41\x01\x01\x12.\n\x04role\x18\x05 \x01(\x0e\x32\x1a.responsa.auth.v1.UserRoleB\x04\xe2\x41\x01\x01\x12\x35\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0bupdate_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x36\n\x0c\x64isable_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x12\n\x04\x65tag\x18\x0c \x01(\tB\x04\xe2\x41\x01\x01\x12\x15\n\x07subject\x18\r \x01(\tB\x04\xe2\x41\x01\x01\x12;\n\x11last_sign_in_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x1f\n\x11owns_installation\x18\x14 \x01(\x08\x42\x04\xe2\x41\x01\x03:9\xea\x41\x36\n\x19responsa.example.org/User\x12\x0cusers/{user}*\x05users2\x04user*e\n\x08UserRole\x12\x19\n\x15USER_ROLE_UNSPECIFIED\x10\x00\x12\x12\n\x0eUSER_ROLE_USER\x10\x01\x12\x13\n\x0fUSER_ROLE_ADMIN\x10\x02\x12\x15\n\x11USER_ROLE_SERVICE\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,7 +37,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_USER'].fields_by_name['name']._loaded_options = None
   _globals['_USER'].fields_by_name['name']._serialized_options = b'\342A\001\010'
   _globals['_USER'].fields_by_name['tenant']._loaded_options = None
-  _globals['_USER'].fields_by_name['tenant']._serialized_options = b'\342A\001\003\372A\021\n\017responsa/Tenant'
+  _globals['_USER'].fields_by_name['tenant']._serialized_options = b'\342A\001\003\372A\035\n\033responsa.example.org/Tenant'
   _globals['_USER'].fields_by_name['display_name']._loaded_options = None
   _globals['_USER'].fields_by_name['display_name']._serialized_options = b'\342A\001\001'
   _globals['_USER'].fields_by_name['email']._loaded_options = None
@@ -59,9 +59,9 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_USER'].fields_by_name['owns_installation']._loaded_options = None
   _globals['_USER'].fields_by_name['owns_installation']._serialized_options = b'\342A\001\003'
   _globals['_USER']._loaded_options = None
-  _globals['_USER']._serialized_options = b'\352A*\n\rresponsa/User\022\014users/{user}*\005users2\004user'
-  _globals['_USERROLE']._serialized_start=660
-  _globals['_USERROLE']._serialized_end=761
+  _globals['_USER']._serialized_options = b'\352A6\n\031responsa.example.org/User\022\014users/{user}*\005users2\004user'
+  _globals['_USERROLE']._serialized_start=684
+  _globals['_USERROLE']._serialized_end=785
   _globals['_USER']._serialized_start=143
-  _globals['_USER']._serialized_end=658
+  _globals['_USER']._serialized_end=682
 # @@protoc_insertion_point(module_scope)

@@ -27,7 +27,7 @@ from google.api import resource_pb2 as google_dot_api_dot_resource__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!responsa/auth/v1/user_usage.proto\x12\x10responsa.auth.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xce\x01\n\tUserUsage\x12$\n\x04user\x18\x01 \x01(\tB\x16\xe2\x41\x01\x03\xfa\x41\x0f\n\rresponsa/User\x12\x30\n\x03\x64\x61y\x18\x02 \x01(\x0b\x32\x1d.responsa.auth.v1.PeriodUsageB\x04\xe2\x41\x01\x03\x12\x32\n\x05month\x18\x03 \x01(\x0b\x32\x1d.responsa.auth.v1.PeriodUsageB\x04\xe2\x41\x01\x03\x12\x35\n\x07storage\x18\x04 \x01(\x0b\x32\x1e.responsa.auth.v1.StorageUsageB\x04\xe2\x41\x01\x03\"\x87\x02\n\x0bPeriodUsage\x12\x34\n\nstart_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x34\n\nreset_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x1b\n\rmessage_count\x18\x03 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x32\n\x06tokens\x18\x04 \x01(\x0b\x32\x1c.responsa.auth.v1.QuotaUsageB\x04\xe2\x41\x01\x03\x12;\n\x0f\x63ost_usd_micros\x18\x05 \x01(\x0b\x32\x1c.responsa.auth.v1.QuotaUsageB\x04\xe2\x41\x01\x03\"\\\n\nQuotaUsage\x12\x12\n\x04used\x18\x01 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x16\n\x08reserved\x18\x02 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x18\n\x05limit\x18\x03 \x01(\x03\x42\x04\xe2\x41\x01\x03H\x00\x88\x01\x01\x42\x08\n\x06_limit\"\xb2\x02\n\x0cStorageUsage\x12\x1a\n\x0cstored_bytes\x18\x01 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x1e\n\x0blimit_bytes\x18\x02 \x01(\x03\x42\x04\xe2\x41\x01\x03H\x00\x88\x01\x01\x12\x1c\n\x0e\x64ocument_count\x18\x03 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x1e\n\x10\x63ollection_count\x18\x04 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12#\n\x10\x63ollection_limit\x18\x05 \x01(\x03\x42\x04\xe2\x41\x01\x03H\x01\x88\x01\x01\x12 \n\x12\x63onversation_count\x18\x06 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12%\n\x12\x63onversation_limit\x18\x07 \x01(\x03\x42\x04\xe2\x41\x01\x03H\x02\x88\x01\x01\x42\x0e\n\x0c_limit_bytesB\x13\n\x11_collection_limitB\x15\n\x13_conversation_limitb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!responsa/auth/v1/user_usage.proto\x12\x10responsa.auth.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xda\x01\n\tUserUsage\x12\x30\n\x04user\x18\x01 \x01(\tB\"\xe2\x41\x01\x03\xfa\x41\x1b\n\x19responsa.example.org/User\x12\x30\n\x03\x64\x61y\x18\x02 \x01(\x0b\x32\x1d.responsa.auth.v1.PeriodUsageB\x04\xe2\x41\x01\x03\x12\x32\n\x05month\x18\x03 \x01(\x0b\x32\x1d.responsa.auth.v1.PeriodUsageB\x04\xe2\x41\x01\x03\x12\x35\n\x07storage\x18\x04 \x01(\x0b\x32\x1e.responsa.auth.v1.StorageUsageB\x04\xe2\x41\x01\x03\"\x87\x02\n\x0bPeriodUsage\x12\x34\n\nstart_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x34\n\nreset_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x1b\n\rmessage_count\x18\x03 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x32\n\x06tokens\x18\x04 \x01(\x0b\x32\x1c.responsa.auth.v1.QuotaUsageB\x04\xe2\x41\x01\x03\x12;\n\x0f\x63ost_usd_micros\x18\x05 \x01(\x0b\x32\x1c.responsa.auth.v1.QuotaUsageB\x04\xe2\x41\x01\x03\"\\\n\nQuotaUsage\x12\x12\n\x04used\x18\x01 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x16\n\x08reserved\x18\x02 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x18\n\x05limit\x18\x03 \x01(\x03\x42\x04\xe2\x41\x01\x03H\x00\x88\x01\x01\x42\x08\n\x06_limit\"\xb2\x02\n\x0cStorageUsage\x12\x1a\n\x0cstored_bytes\x18\x01 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x1e\n\x0blimit_bytes\x18\x02 \x01(\x03\x42\x04\xe2\x41\x01\x03H\x00\x88\x01\x01\x12\x1c\n\x0e\x64ocument_count\x18\x03 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x1e\n\x10\x63ollection_count\x18\x04 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12#\n\x10\x63ollection_limit\x18\x05 \x01(\x03\x42\x04\xe2\x41\x01\x03H\x01\x88\x01\x01\x12 \n\x12\x63onversation_count\x18\x06 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12%\n\x12\x63onversation_limit\x18\x07 \x01(\x03\x42\x04\xe2\x41\x01\x03H\x02\x88\x01\x01\x42\x0e\n\x0c_limit_bytesB\x13\n\x11_collection_limitB\x15\n\x13_conversation_limitb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,7 +35,7 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'responsa.auth.v1.user_usage
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_USERUSAGE'].fields_by_name['user']._loaded_options = None
-  _globals['_USERUSAGE'].fields_by_name['user']._serialized_options = b'\342A\001\003\372A\017\n\rresponsa/User'
+  _globals['_USERUSAGE'].fields_by_name['user']._serialized_options = b'\342A\001\003\372A\033\n\031responsa.example.org/User'
   _globals['_USERUSAGE'].fields_by_name['day']._loaded_options = None
   _globals['_USERUSAGE'].fields_by_name['day']._serialized_options = b'\342A\001\003'
   _globals['_USERUSAGE'].fields_by_name['month']._loaded_options = None
@@ -73,11 +73,11 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_STORAGEUSAGE'].fields_by_name['conversation_limit']._loaded_options = None
   _globals['_STORAGEUSAGE'].fields_by_name['conversation_limit']._serialized_options = b'\342A\001\003'
   _globals['_USERUSAGE']._serialized_start=149
-  _globals['_USERUSAGE']._serialized_end=355
-  _globals['_PERIODUSAGE']._serialized_start=358
-  _globals['_PERIODUSAGE']._serialized_end=621
-  _globals['_QUOTAUSAGE']._serialized_start=623
-  _globals['_QUOTAUSAGE']._serialized_end=715
-  _globals['_STORAGEUSAGE']._serialized_start=718
-  _globals['_STORAGEUSAGE']._serialized_end=1024
+  _globals['_USERUSAGE']._serialized_end=367
+  _globals['_PERIODUSAGE']._serialized_start=370
+  _globals['_PERIODUSAGE']._serialized_end=633
+  _globals['_QUOTAUSAGE']._serialized_start=635
+  _globals['_QUOTAUSAGE']._serialized_end=727
+  _globals['_STORAGEUSAGE']._serialized_start=730
+  _globals['_STORAGEUSAGE']._serialized_end=1036
 # @@protoc_insertion_point(module_scope)

@@ -76,11 +76,16 @@ class AskOptions(_message.Message):
     PARAMETERS_FIELD_NUMBER: _builtins.int
     MAX_COST_USD_MICROS_FIELD_NUMBER: _builtins.int
     HISTORY_FIELD_NUMBER: _builtins.int
+    MAX_OUTPUT_TOKENS_FIELD_NUMBER: _builtins.int
     on_busy: Global___OnBusy.ValueType
     """What happens if the conversation already has a turn in progress."""
     max_cost_usd_micros: _builtins.int
     """The maximum cost of the turn's model calls, in millionths of a US dollar. The minimum is 1. This maximum can only lower the agent's own limit. If this
     field is unset, the agent's own limit applies.
+    """
+    max_output_tokens: _builtins.int
+    """The maximum number of tokens that a model writes for the answer's text in one call. The minimum is 1. This maximum can only lower the agent's own limit
+    (`model.max_output_tokens`). An answer that reaches it has the outcome ANSWER_OUTCOME_OUTPUT_LIMIT. It does not limit an agent without a language model.
     """
     @_builtins.property
     def scope(self) -> _scope_pb2.Scope:
@@ -106,16 +111,104 @@ class AskOptions(_message.Message):
         parameters: _struct_pb2.Struct | None = ...,
         max_cost_usd_micros: _builtins.int | None = ...,
         history: _abc.Iterable[Global___EarlierMessage] | None = ...,
+        max_output_tokens: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_cost_usd_micros", b"_max_cost_usd_micros", "max_cost_usd_micros", b"max_cost_usd_micros", "parameters", b"parameters", "scope", b"scope"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_cost_usd_micros", b"_max_cost_usd_micros", "_max_output_tokens", b"_max_output_tokens", "max_cost_usd_micros", b"max_cost_usd_micros", "max_output_tokens", b"max_output_tokens", "parameters", b"parameters", "scope", b"scope"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_cost_usd_micros", b"_max_cost_usd_micros", "history", b"history", "max_cost_usd_micros", b"max_cost_usd_micros", "on_busy", b"on_busy", "parameters", b"parameters", "scope", b"scope"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_cost_usd_micros", b"_max_cost_usd_micros", "_max_output_tokens", b"_max_output_tokens", "history", b"history", "max_cost_usd_micros", b"max_cost_usd_micros", "max_output_tokens", b"max_output_tokens", "on_busy", b"on_busy", "parameters", b"parameters", "scope", b"scope"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__max_cost_usd_micros: _TypeAlias = _typing.Literal["max_cost_usd_micros"]  # noqa: Y015
     _WhichOneofArgType__max_cost_usd_micros: _TypeAlias = _typing.Literal["_max_cost_usd_micros", b"_max_cost_usd_micros"]  # noqa: Y015
+    _WhichOneofReturnType__max_output_tokens: _TypeAlias = _typing.Literal["max_output_tokens"]  # noqa: Y015
+    _WhichOneofArgType__max_output_tokens: _TypeAlias = _typing.Literal["_max_output_tokens", b"_max_output_tokens"]  # noqa: Y015
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__max_cost_usd_micros) -> _WhichOneofReturnType__max_cost_usd_micros | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_output_tokens) -> _WhichOneofReturnType__max_output_tokens | None: ...
 
 Global___AskOptions: _TypeAlias = AskOptions  # noqa: Y015
+
+@_typing.final
+class GenerateTextRequest(_message.Message):
+    """GenerateTextRequest is the request of GenerateText."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AGENT_FIELD_NUMBER: _builtins.int
+    INSTRUCTIONS_FIELD_NUMBER: _builtins.int
+    MESSAGES_FIELD_NUMBER: _builtins.int
+    MAX_OUTPUT_TOKENS_FIELD_NUMBER: _builtins.int
+    JSON_SCHEMA_FIELD_NUMBER: _builtins.int
+    agent: _builtins.str
+    """The agent, `agents/{id}`, or one of its versions, `agents/{id}/versions/{n}`. If it is empty, the default agent."""
+    instructions: _builtins.str
+    """What the model must do, as the system's message: at most 64 KiB (65,536 bytes) of UTF-8."""
+    max_output_tokens: _builtins.int
+    """The maximum number of tokens of the text. 0, and more than the agent's own limit (`model.max_output_tokens`), mean the agent's limit."""
+    json_schema: _builtins.str
+    """If this is not empty, the text is a JSON object: a JSON Schema of the object, as JSON of at most 32 KiB (32,768 bytes). The model is told the schema, and its server if it
+    takes schemas; whether the object fits the schema is not checked. `{}` stands for any object. A text that was cut at its limit is no complete object.
+    """
+    @_builtins.property
+    def messages(self) -> _containers.RepeatedCompositeFieldContainer[Global___EarlierMessage]:
+        """The messages, oldest first: 1 to 64. The last one is the user's."""
+
+    def __init__(
+        self,
+        *,
+        agent: _builtins.str = ...,
+        instructions: _builtins.str = ...,
+        messages: _abc.Iterable[Global___EarlierMessage] | None = ...,
+        max_output_tokens: _builtins.int = ...,
+        json_schema: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "instructions", b"instructions", "json_schema", b"json_schema", "max_output_tokens", b"max_output_tokens", "messages", b"messages"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GenerateTextRequest: _TypeAlias = GenerateTextRequest  # noqa: Y015
+
+@_typing.final
+class GenerateTextResponse(_message.Message):
+    """GenerateTextResponse is what the model has written."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TEXT_FIELD_NUMBER: _builtins.int
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    AGENT_VERSION_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    USAGE_FIELD_NUMBER: _builtins.int
+    text: _builtins.str
+    """The text, at most 24 KiB."""
+    outcome: _turn_pb2.AnswerOutcome.ValueType
+    """Whether the text is complete or was cut at its limit."""
+    agent_version: _builtins.str
+    """The version of the agent, `agents/{id}/versions/{n}`."""
+    model: _builtins.str
+    """The model that wrote the text, `provider:model`."""
+    @_builtins.property
+    def usage(self) -> _turn_pb2.Usage:
+        """What the models have used."""
+
+    def __init__(
+        self,
+        *,
+        text: _builtins.str = ...,
+        outcome: _turn_pb2.AnswerOutcome.ValueType = ...,
+        agent_version: _builtins.str = ...,
+        model: _builtins.str = ...,
+        usage: _turn_pb2.Usage | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["usage", b"usage"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_version", b"agent_version", "model", b"model", "outcome", b"outcome", "text", b"text", "usage", b"usage"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GenerateTextResponse: _TypeAlias = GenerateTextResponse  # noqa: Y015
 
 @_typing.final
 class EarlierMessage(_message.Message):
@@ -451,6 +544,7 @@ class ListTurnsRequest(_message.Message):
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     FILTER_FIELD_NUMBER: _builtins.int
     ORDER_BY_FIELD_NUMBER: _builtins.int
+    WITH_TOTAL_SIZE_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     """The maximum number of items on the page; 50 if unset or 0. More than 200 count as 200."""
     page_token: _builtins.str
@@ -461,6 +555,8 @@ class ListTurnsRequest(_message.Message):
     """A filter (AIP-160, see Scope.filter) on these fields: conversation, state, create_time. The call refuses any other filter with FILTER_INVALID."""
     order_by: _builtins.str
     """One of these sort orders (AIP-132): create_time desc, create_time. The first order is the default. The call refuses any other value with ORDER_BY_INVALID."""
+    with_total_size: _builtins.bool
+    """Whether the response says how many turns all pages have."""
     def __init__(
         self,
         *,
@@ -468,10 +564,11 @@ class ListTurnsRequest(_message.Message):
         page_token: _builtins.str = ...,
         filter: _builtins.str = ...,
         order_by: _builtins.str = ...,
+        with_total_size: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_page_size", b"_page_size", "page_size", b"page_size"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_page_size", b"_page_size", "filter", b"filter", "order_by", b"order_by", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_page_size", b"_page_size", "filter", b"filter", "order_by", b"order_by", "page_size", b"page_size", "page_token", b"page_token", "with_total_size", b"with_total_size"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__page_size: _TypeAlias = _typing.Literal["page_size"]  # noqa: Y015
     _WhichOneofArgType__page_size: _TypeAlias = _typing.Literal["_page_size", b"_page_size"]  # noqa: Y015
@@ -487,8 +584,11 @@ class ListTurnsResponse(_message.Message):
 
     TURNS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    TOTAL_SIZE_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
     """The token of the next page; empty on the last page."""
+    total_size: _builtins.int
+    """How many turns all pages have; 0 unless the request has `with_total_size`."""
     @_builtins.property
     def turns(self) -> _containers.RepeatedCompositeFieldContainer[_turn_pb2.Turn]:
         """The turns."""
@@ -498,10 +598,11 @@ class ListTurnsResponse(_message.Message):
         *,
         turns: _abc.Iterable[_turn_pb2.Turn] | None = ...,
         next_page_token: _builtins.str = ...,
+        total_size: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "turns", b"turns"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "total_size", b"total_size", "turns", b"turns"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

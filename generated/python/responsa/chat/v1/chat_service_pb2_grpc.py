@@ -59,6 +59,11 @@ class ChatServiceStub:
                 request_serializer=responsa_dot_chat_dot_v1_dot_chat__service__pb2.AnswerRequest.SerializeToString,
                 response_deserializer=responsa_dot_chat_dot_v1_dot_turn__pb2.Turn.FromString,
                 _registered_method=True)
+        self.GenerateText = channel.unary_unary(
+                '/responsa.chat.v1.ChatService/GenerateText',
+                request_serializer=responsa_dot_chat_dot_v1_dot_chat__service__pb2.GenerateTextRequest.SerializeToString,
+                response_deserializer=responsa_dot_chat_dot_v1_dot_chat__service__pb2.GenerateTextResponse.FromString,
+                _registered_method=True)
         self.ResumeTurn = channel.unary_stream(
                 '/responsa.chat.v1.ChatService/ResumeTurn',
                 request_serializer=responsa_dot_chat_dot_v1_dot_chat__service__pb2.ResumeTurnRequest.SerializeToString,
@@ -211,6 +216,15 @@ class ChatServiceServicer:
         """Answer is Ask without a stream: it waits until the turn has ended, and returns the turn with its terminal event. A failed turn is returned like any other
         turn. If the caller's deadline passes first (DEADLINE_EXCEEDED), the turn continues; call again with the same request_id. All other errors are those of Ask
         before it accepts a turn.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GenerateText(self, request, context):
+        """GenerateText asks the agent's language model alone, for programs' own chores such as the title of a chat. It searches no documents, and stores neither the messages nor the
+        text. What the model uses counts towards the caller's quota, and the call towards a limit of its own (`limits.generations_per_minute`), and not towards the messages a minute.
+        Errors: INVALID_FIELD (also for `json_schema`, if the agent writes no JSON), RESOURCE_NOT_FOUND (the agent), AGENT_WITHOUT_MODEL, MODEL_UNAVAILABLE, RATE_LIMIT, QUOTA_EXHAUSTED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -416,6 +430,11 @@ def add_ChatServiceServicer_to_server(servicer, server):
                     request_deserializer=responsa_dot_chat_dot_v1_dot_chat__service__pb2.AnswerRequest.FromString,
                     response_serializer=responsa_dot_chat_dot_v1_dot_turn__pb2.Turn.SerializeToString,
             ),
+            'GenerateText': grpc.unary_unary_rpc_method_handler(
+                    servicer.GenerateText,
+                    request_deserializer=responsa_dot_chat_dot_v1_dot_chat__service__pb2.GenerateTextRequest.FromString,
+                    response_serializer=responsa_dot_chat_dot_v1_dot_chat__service__pb2.GenerateTextResponse.SerializeToString,
+            ),
             'ResumeTurn': grpc.unary_stream_rpc_method_handler(
                     servicer.ResumeTurn,
                     request_deserializer=responsa_dot_chat_dot_v1_dot_chat__service__pb2.ResumeTurnRequest.FromString,
@@ -615,6 +634,33 @@ class ChatService:
             '/responsa.chat.v1.ChatService/Answer',
             responsa_dot_chat_dot_v1_dot_chat__service__pb2.AnswerRequest.SerializeToString,
             responsa_dot_chat_dot_v1_dot_turn__pb2.Turn.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GenerateText(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.chat.v1.ChatService/GenerateText',
+            responsa_dot_chat_dot_v1_dot_chat__service__pb2.GenerateTextRequest.SerializeToString,
+            responsa_dot_chat_dot_v1_dot_chat__service__pb2.GenerateTextResponse.FromString,
             options,
             channel_credentials,
             insecure,

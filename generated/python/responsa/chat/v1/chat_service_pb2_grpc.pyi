@@ -49,6 +49,11 @@ class ChatServiceStub:
     turn. If the caller's deadline passes first (DEADLINE_EXCEEDED), the turn continues; call again with the same request_id. All other errors are those of Ask
     before it accepts a turn.
     """
+    GenerateText: _aio.UnaryUnaryMultiCallable[_chat_service_pb2.GenerateTextRequest, _chat_service_pb2.GenerateTextResponse]
+    """GenerateText asks the agent's language model alone, for programs' own chores such as the title of a chat. It searches no documents, and stores neither the messages nor the
+    text. What the model uses counts towards the caller's quota, and the call towards a limit of its own (`limits.generations_per_minute`), and not towards the messages a minute.
+    Errors: INVALID_FIELD (also for `json_schema`, if the agent writes no JSON), RESOURCE_NOT_FOUND (the agent), AGENT_WITHOUT_MODEL, MODEL_UNAVAILABLE, RATE_LIMIT, QUOTA_EXHAUSTED.
+    """
     ResumeTurn: _aio.UnaryStreamMultiCallable[_chat_service_pb2.ResumeTurnRequest, _chat_service_pb2.ResumeTurnResponse]
     """ResumeTurn follows a turn from the first event after a given seq. The call works on any server, whether the turn waits, runs or has ended. The events have
     the same bytes as the events of Ask; the number of events in a frame may differ. For a turn that has ended, the stream replays the remaining events and
@@ -174,6 +179,17 @@ class ChatServiceServicer(metaclass=_abc_1.ABCMeta):
         """Answer is Ask without a stream: it waits until the turn has ended, and returns the turn with its terminal event. A failed turn is returned like any other
         turn. If the caller's deadline passes first (DEADLINE_EXCEEDED), the turn continues; call again with the same request_id. All other errors are those of Ask
         before it accepts a turn.
+        """
+
+    @_abc_1.abstractmethod
+    def GenerateText(
+        self,
+        request: _chat_service_pb2.GenerateTextRequest,
+        context: _aio.ServicerContext[_chat_service_pb2.GenerateTextRequest, _abc.Awaitable[_chat_service_pb2.GenerateTextResponse]],
+    ) -> _abc.Awaitable[_chat_service_pb2.GenerateTextResponse]:
+        """GenerateText asks the agent's language model alone, for programs' own chores such as the title of a chat. It searches no documents, and stores neither the messages nor the
+        text. What the model uses counts towards the caller's quota, and the call towards a limit of its own (`limits.generations_per_minute`), and not towards the messages a minute.
+        Errors: INVALID_FIELD (also for `json_schema`, if the agent writes no JSON), RESOURCE_NOT_FOUND (the agent), AGENT_WITHOUT_MODEL, MODEL_UNAVAILABLE, RATE_LIMIT, QUOTA_EXHAUSTED.
         """
 
     @_abc_1.abstractmethod

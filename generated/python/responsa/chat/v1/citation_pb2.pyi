@@ -30,7 +30,9 @@ class _CitationStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Citatio
     CITATION_STATE_QUOTED: _CitationState.ValueType  # 1
     """The sentence copies the quote from the source, and says nothing else in form: its numbers, names, negations and bounds are those of the quote. Whether it means the same, nothing has checked."""
     CITATION_STATE_SUPPORTED: _CitationState.ValueType  # 2
-    """A model that judges has read the sentence and the quote, and said that the quote supports it. This release asks no such model, so no citation has this state yet."""
+    """A model that judges (the setting `citations.judge`) has read the sentence and the quote, and said that the quote supports it; nothing in form speaks against it. If the sentence
+    copies no words of the source, the model has read the whole passage, and the quote is the passage's first 1 KiB, which may not hold what supports the sentence.
+    """
 
 class CitationState(_CitationState, metaclass=_CitationStateEnumTypeWrapper):
     """CitationState is what was checked of a citation. What is neither is no citation but an UnconfirmedSentence."""
@@ -40,7 +42,9 @@ CITATION_STATE_UNSPECIFIED: CitationState.ValueType  # 0
 CITATION_STATE_QUOTED: CitationState.ValueType  # 1
 """The sentence copies the quote from the source, and says nothing else in form: its numbers, names, negations and bounds are those of the quote. Whether it means the same, nothing has checked."""
 CITATION_STATE_SUPPORTED: CitationState.ValueType  # 2
-"""A model that judges has read the sentence and the quote, and said that the quote supports it. This release asks no such model, so no citation has this state yet."""
+"""A model that judges (the setting `citations.judge`) has read the sentence and the quote, and said that the quote supports it; nothing in form speaks against it. If the sentence
+copies no words of the source, the model has read the whole passage, and the quote is the passage's first 1 KiB, which may not hold what supports the sentence.
+"""
 Global___CitationState: _TypeAlias = CitationState  # noqa: Y015
 
 class _CitationVerdict:

@@ -22,13 +22,12 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
-from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
 from google.api import resource_pb2 as google_dot_api_dot_resource__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#responsa/chat/v1/conversation.proto\x12\x10responsa.chat.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe5\x04\n\x0c\x43onversation\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\x1b\n\x05title\x18\x02 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\xc8\x01\x12W\n\x06labels\x18\x03 \x03(\x0b\x32*.responsa.chat.v1.Conversation.LabelsEntryB\x1b\xe2\x41\x01\x01\xbaH\x14\x9a\x01\x11\x10 \"\x06r\x04 \x01(?*\x05r\x03(\xff\x01\x12+\n\x0b\x61\x63tive_turn\x18\x04 \x01(\tB\x16\xe2\x41\x01\x03\xfa\x41\x0f\n\rresponsa/Turn\x12\x35\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0bupdate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x19\n\x04\x65tag\x18\x07 \x01(\tB\x0b\xe2\x41\x01\x01\xbaH\x04r\x02(@\x12%\n\x05owner\x18\x08 \x01(\tB\x16\xe2\x41\x01\x03\xfa\x41\x0f\n\rresponsa/User\x12\x14\n\x06pinned\x18\t \x01(\x08\x42\x04\xe2\x41\x01\x01\x12\x16\n\x08\x61rchived\x18\n \x01(\x08\x42\x04\xe2\x41\x01\x01\x12:\n\x06origin\x18\x0b \x01(\x0e\x32$.responsa.chat.v1.ConversationOriginB\x04\xe2\x41\x01\x03\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01:U\xea\x41R\n\x15responsa/Conversation\x12\x1c\x63onversations/{conversation}*\rconversations2\x0c\x63onversation*x\n\x12\x43onversationOrigin\x12#\n\x1f\x43ONVERSATION_ORIGIN_UNSPECIFIED\x10\x00\x12\x1c\n\x18\x43ONVERSATION_ORIGIN_PAGE\x10\x01\x12\x1f\n\x1b\x43ONVERSATION_ORIGIN_PROGRAM\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#responsa/chat/v1/conversation.proto\x12\x10responsa.chat.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x89\x05\n\x0c\x43onversation\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\x1b\n\x05title\x18\x02 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\xc8\x01\x12W\n\x06labels\x18\x03 \x03(\x0b\x32*.responsa.chat.v1.Conversation.LabelsEntryB\x1b\xe2\x41\x01\x01\xbaH\x14\x9a\x01\x11\x10 \"\x06r\x04 \x01(?*\x05r\x03(\xff\x01\x12\x37\n\x0b\x61\x63tive_turn\x18\x04 \x01(\tB\"\xe2\x41\x01\x03\xfa\x41\x1b\n\x19responsa.example.org/Turn\x12\x35\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0bupdate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x19\n\x04\x65tag\x18\x07 \x01(\tB\x0b\xe2\x41\x01\x01\xbaH\x04r\x02(@\x12\x31\n\x05owner\x18\x08 \x01(\tB\"\xe2\x41\x01\x03\xfa\x41\x1b\n\x19responsa.example.org/User\x12\x14\n\x06pinned\x18\t \x01(\x08\x42\x04\xe2\x41\x01\x01\x12\x16\n\x08\x61rchived\x18\n \x01(\x08\x42\x04\xe2\x41\x01\x01\x12:\n\x06origin\x18\x0b \x01(\x0e\x32$.responsa.chat.v1.ConversationOriginB\x04\xe2\x41\x01\x03\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01:a\xea\x41^\n!responsa.example.org/Conversation\x12\x1c\x63onversations/{conversation}*\rconversations2\x0c\x63onversation*x\n\x12\x43onversationOrigin\x12#\n\x1f\x43ONVERSATION_ORIGIN_UNSPECIFIED\x10\x00\x12\x1c\n\x18\x43ONVERSATION_ORIGIN_PAGE\x10\x01\x12\x1f\n\x1b\x43ONVERSATION_ORIGIN_PROGRAM\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -44,7 +43,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CONVERSATION'].fields_by_name['labels']._loaded_options = None
   _globals['_CONVERSATION'].fields_by_name['labels']._serialized_options = b'\342A\001\001\272H\024\232\001\021\020 \"\006r\004 \001(?*\005r\003(\377\001'
   _globals['_CONVERSATION'].fields_by_name['active_turn']._loaded_options = None
-  _globals['_CONVERSATION'].fields_by_name['active_turn']._serialized_options = b'\342A\001\003\372A\017\n\rresponsa/Turn'
+  _globals['_CONVERSATION'].fields_by_name['active_turn']._serialized_options = b'\342A\001\003\372A\033\n\031responsa.example.org/Turn'
   _globals['_CONVERSATION'].fields_by_name['create_time']._loaded_options = None
   _globals['_CONVERSATION'].fields_by_name['create_time']._serialized_options = b'\342A\001\003'
   _globals['_CONVERSATION'].fields_by_name['update_time']._loaded_options = None
@@ -52,7 +51,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CONVERSATION'].fields_by_name['etag']._loaded_options = None
   _globals['_CONVERSATION'].fields_by_name['etag']._serialized_options = b'\342A\001\001\272H\004r\002(@'
   _globals['_CONVERSATION'].fields_by_name['owner']._loaded_options = None
-  _globals['_CONVERSATION'].fields_by_name['owner']._serialized_options = b'\342A\001\003\372A\017\n\rresponsa/User'
+  _globals['_CONVERSATION'].fields_by_name['owner']._serialized_options = b'\342A\001\003\372A\033\n\031responsa.example.org/User'
   _globals['_CONVERSATION'].fields_by_name['pinned']._loaded_options = None
   _globals['_CONVERSATION'].fields_by_name['pinned']._serialized_options = b'\342A\001\001'
   _globals['_CONVERSATION'].fields_by_name['archived']._loaded_options = None
@@ -60,11 +59,11 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CONVERSATION'].fields_by_name['origin']._loaded_options = None
   _globals['_CONVERSATION'].fields_by_name['origin']._serialized_options = b'\342A\001\003'
   _globals['_CONVERSATION']._loaded_options = None
-  _globals['_CONVERSATION']._serialized_options = b'\352AR\n\025responsa/Conversation\022\034conversations/{conversation}*\rconversations2\014conversation'
-  _globals['_CONVERSATIONORIGIN']._serialized_start=795
-  _globals['_CONVERSATIONORIGIN']._serialized_end=915
-  _globals['_CONVERSATION']._serialized_start=180
-  _globals['_CONVERSATION']._serialized_end=793
-  _globals['_CONVERSATION_LABELSENTRY']._serialized_start=661
-  _globals['_CONVERSATION_LABELSENTRY']._serialized_end=706
+  _globals['_CONVERSATION']._serialized_options = b'\352A^\n!responsa.example.org/Conversation\022\034conversations/{conversation}*\rconversations2\014conversation'
+  _globals['_CONVERSATIONORIGIN']._serialized_start=802
+  _globals['_CONVERSATIONORIGIN']._serialized_end=922
+  _globals['_CONVERSATION']._serialized_start=151
+  _globals['_CONVERSATION']._serialized_end=800
+  _globals['_CONVERSATION_LABELSENTRY']._serialized_start=656
+  _globals['_CONVERSATION_LABELSENTRY']._serialized_end=701
 # @@protoc_insertion_point(module_scope)

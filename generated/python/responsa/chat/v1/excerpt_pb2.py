@@ -22,14 +22,13 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
-from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.api import resource_pb2 as google_dot_api_dot_resource__pb2
 from responsa.chat.v1 import citation_pb2 as responsa_dot_chat_dot_v1_dot_citation__pb2
 from responsa.type.v1 import byte_range_pb2 as responsa_dot_type_dot_v1_dot_byte__range__pb2
 from responsa.type.v1 import collection_kind_pb2 as responsa_dot_type_dot_v1_dot_collection__kind__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eresponsa/chat/v1/excerpt.proto\x12\x10responsa.chat.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x19google/api/resource.proto\x1a\x1fresponsa/chat/v1/citation.proto\x1a!responsa/type/v1/byte_range.proto\x1a&responsa/type/v1/collection_kind.proto\"\xda\x04\n\x07\x45xcerpt\x12&\n\x07passage\x18\x01 \x01(\tB\x15\xfa\x41\x12\n\x10responsa/Passage\x12\x37\n\x10\x64ocument_version\x18\x02 \x01(\tB\x1d\xfa\x41\x1a\n\x18responsa/DocumentVersion\x12,\n\ncollection\x18\x03 \x01(\tB\x18\xfa\x41\x15\n\x13responsa/Collection\x12\x39\n\x0f\x63ollection_kind\x18\x04 \x01(\x0e\x32 .responsa.type.v1.CollectionKind\x12\r\n\x05title\x18\x05 \x01(\t\x12\x10\n\x08headings\x18\x06 \x03(\t\x12\x0b\n\x03uri\x18\x07 \x01(\t\x12\x31\n\x0csource_range\x18\x08 \x01(\x0b\x32\x1b.responsa.type.v1.ByteRange\x12\x16\n\x04text\x18\t \x01(\tB\x08\xbaH\x05r\x03(\xd0\x0f\x12\x10\n\x08markdown\x18\n \x01(\t\x12\x31\n\x0cmarked_range\x18\x0b \x01(\x0b\x32\x1b.responsa.type.v1.ByteRange\x12\x37\n\x12marked_in_markdown\x18\x0c \x01(\x0b\x32\x1b.responsa.type.v1.ByteRange\x12-\n\x05grade\x18\r \x01(\x0e\x32\x1e.responsa.chat.v1.ExcerptGrade\x12\r\n\x05score\x18\x0e \x01(\x01\x12\x0c\n\x04page\x18\x0f \x01(\x05\x12&\n\x03\x62ox\x18\x10 \x01(\x0b\x32\x19.responsa.chat.v1.PageBox\x12\x0c\n\x04path\x18\x11 \x01(\t\x12\x0c\n\x04\x64\x61te\x18\x12 \x01(\t*~\n\x0c\x45xcerptGrade\x12\x1d\n\x19\x45XCERPT_GRADE_UNSPECIFIED\x10\x00\x12\x19\n\x15\x45XCERPT_GRADE_ANSWERS\x10\x01\x12\x19\n\x15\x45XCERPT_GRADE_PERHAPS\x10\x02\x12\x19\n\x15\x45XCERPT_GRADE_CLOSEST\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eresponsa/chat/v1/excerpt.proto\x12\x10responsa.chat.v1\x1a\x19google/api/resource.proto\x1a\x1fresponsa/chat/v1/citation.proto\x1a!responsa/type/v1/byte_range.proto\x1a&responsa/type/v1/collection_kind.proto\"\xfe\x04\n\x07\x45xcerpt\x12\x32\n\x07passage\x18\x01 \x01(\tB!\xfa\x41\x1e\n\x1cresponsa.example.org/Passage\x12\x43\n\x10\x64ocument_version\x18\x02 \x01(\tB)\xfa\x41&\n$responsa.example.org/DocumentVersion\x12\x38\n\ncollection\x18\x03 \x01(\tB$\xfa\x41!\n\x1fresponsa.example.org/Collection\x12\x39\n\x0f\x63ollection_kind\x18\x04 \x01(\x0e\x32 .responsa.type.v1.CollectionKind\x12\r\n\x05title\x18\x05 \x01(\t\x12\x10\n\x08headings\x18\x06 \x03(\t\x12\x0b\n\x03uri\x18\x07 \x01(\t\x12\x31\n\x0csource_range\x18\x08 \x01(\x0b\x32\x1b.responsa.type.v1.ByteRange\x12\x16\n\x04text\x18\t \x01(\tB\x08\xbaH\x05r\x03(\xd0\x0f\x12\x10\n\x08markdown\x18\n \x01(\t\x12\x31\n\x0cmarked_range\x18\x0b \x01(\x0b\x32\x1b.responsa.type.v1.ByteRange\x12\x37\n\x12marked_in_markdown\x18\x0c \x01(\x0b\x32\x1b.responsa.type.v1.ByteRange\x12-\n\x05grade\x18\r \x01(\x0e\x32\x1e.responsa.chat.v1.ExcerptGrade\x12\r\n\x05score\x18\x0e \x01(\x01\x12\x0c\n\x04page\x18\x0f \x01(\x05\x12&\n\x03\x62ox\x18\x10 \x01(\x0b\x32\x19.responsa.chat.v1.PageBox\x12\x0c\n\x04path\x18\x11 \x01(\t\x12\x0c\n\x04\x64\x61te\x18\x12 \x01(\t*~\n\x0c\x45xcerptGrade\x12\x1d\n\x19\x45XCERPT_GRADE_UNSPECIFIED\x10\x00\x12\x19\n\x15\x45XCERPT_GRADE_ANSWERS\x10\x01\x12\x19\n\x15\x45XCERPT_GRADE_PERHAPS\x10\x02\x12\x19\n\x15\x45XCERPT_GRADE_CLOSEST\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,15 +36,15 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'responsa.chat.v1.excerpt_pb
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_EXCERPT'].fields_by_name['passage']._loaded_options = None
-  _globals['_EXCERPT'].fields_by_name['passage']._serialized_options = b'\372A\022\n\020responsa/Passage'
+  _globals['_EXCERPT'].fields_by_name['passage']._serialized_options = b'\372A\036\n\034responsa.example.org/Passage'
   _globals['_EXCERPT'].fields_by_name['document_version']._loaded_options = None
-  _globals['_EXCERPT'].fields_by_name['document_version']._serialized_options = b'\372A\032\n\030responsa/DocumentVersion'
+  _globals['_EXCERPT'].fields_by_name['document_version']._serialized_options = b'\372A&\n$responsa.example.org/DocumentVersion'
   _globals['_EXCERPT'].fields_by_name['collection']._loaded_options = None
-  _globals['_EXCERPT'].fields_by_name['collection']._serialized_options = b'\372A\025\n\023responsa/Collection'
+  _globals['_EXCERPT'].fields_by_name['collection']._serialized_options = b'\372A!\n\037responsa.example.org/Collection'
   _globals['_EXCERPT'].fields_by_name['text']._loaded_options = None
   _globals['_EXCERPT'].fields_by_name['text']._serialized_options = b'\272H\005r\003(\320\017'
-  _globals['_EXCERPTGRADE']._serialized_start=821
-  _globals['_EXCERPTGRADE']._serialized_end=947
-  _globals['_EXCERPT']._serialized_start=217
-  _globals['_EXCERPT']._serialized_end=819
+  _globals['_EXCERPTGRADE']._serialized_start=828
+  _globals['_EXCERPTGRADE']._serialized_end=954
+  _globals['_EXCERPT']._serialized_start=188
+  _globals['_EXCERPT']._serialized_end=826
 # @@protoc_insertion_point(module_scope)

@@ -31,30 +31,30 @@ class _ExcerptGradeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ExcerptG
     EXCERPT_GRADE_UNSPECIFIED: _ExcerptGrade.ValueType  # 0
     """Never sent."""
     EXCERPT_GRADE_ANSWERS: _ExcerptGrade.ValueType  # 1
-    """The excerpt probably answers the question."""
+    """The strongest evidence: most words of the question, or a meaning close to it."""
     EXCERPT_GRADE_PERHAPS: _ExcerptGrade.ValueType  # 2
-    """The excerpt is about the question's subject, and perhaps answers it."""
+    """Some evidence: the excerpt is about the question's subject."""
     EXCERPT_GRADE_CLOSEST: _ExcerptGrade.ValueType  # 3
-    """The excerpt is the closest that was found, and probably does not answer the question."""
+    """The excerpt is among the closest that were found."""
 
 class ExcerptGrade(_ExcerptGrade, metaclass=_ExcerptGradeEnumTypeWrapper):
-    """ExcerptGrade says how well an excerpt fits the question, as far as a search without a language model can tell."""
+    """ExcerptGrade ranks the evidence that an excerpt fits the question, as far as a search without a language model can tell. No grade says that the answer is there: do not
+    show it to readers as if it did.
+    """
 
 EXCERPT_GRADE_UNSPECIFIED: ExcerptGrade.ValueType  # 0
 """Never sent."""
 EXCERPT_GRADE_ANSWERS: ExcerptGrade.ValueType  # 1
-"""The excerpt probably answers the question."""
+"""The strongest evidence: most words of the question, or a meaning close to it."""
 EXCERPT_GRADE_PERHAPS: ExcerptGrade.ValueType  # 2
-"""The excerpt is about the question's subject, and perhaps answers it."""
+"""Some evidence: the excerpt is about the question's subject."""
 EXCERPT_GRADE_CLOSEST: ExcerptGrade.ValueType  # 3
-"""The excerpt is the closest that was found, and probably does not answer the question."""
+"""The excerpt is among the closest that were found."""
 Global___ExcerptGrade: _TypeAlias = ExcerptGrade  # noqa: Y015
 
 @_typing.final
 class Excerpt(_message.Message):
-    """Excerpt is a part of a document, such as a paragraph, a list, a block of code or the rows of a table, with the sentence marked that most likely answers the
-    question. Like a citation, an excerpt stays complete when its source changes or is deleted.
-    """
+    """Excerpt is a part of a document, such as a paragraph, a list, a block of code or the rows of a table, that a search found. Excerpts stand in the order of the search. Its citation quotes the marked cell, or the excerpt's first 1 KiB. Like a citation, an excerpt stays complete when its source changes or is deleted."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -77,7 +77,7 @@ class Excerpt(_message.Message):
     PATH_FIELD_NUMBER: _builtins.int
     DATE_FIELD_NUMBER: _builtins.int
     passage: _builtins.str
-    """The passage with the marked sentence, `passages/{uuid}`. The passage may have been deleted after the turn ran."""
+    """The passage that was found, `passages/{uuid}`. The passage may have been deleted after the turn ran."""
     document_version: _builtins.str
     """The version of the document, `documents/{uuid}/versions/{n}`."""
     collection: _builtins.str
@@ -97,9 +97,9 @@ class Excerpt(_message.Message):
     score: _builtins.float
     """How well the excerpt fits the question, from 0 to 1. Compare scores only between excerpts of one turn."""
     page: _builtins.int
-    """The page, slide or sheet of the original file on which the marked sentence begins, counted from 1; 0 if it is not known or the format has no pages."""
+    """The page, slide or sheet of the original file on which the marked cell, or else the excerpt, begins, counted from 1; 0 if it is not known or the format has no pages."""
     path: _builtins.str
-    """The place of the marked sentence inside an office or data file, e.g. "Sheet2!A4:C4"; empty for other formats."""
+    """Its place inside an office or data file, e.g. "Sheet2!A4:C4"; empty for other formats."""
     date: _builtins.str
     """The date that the document states for its content (Document.date), as YYYY-MM-DD in UTC; empty if it states none."""
     @_builtins.property
@@ -112,15 +112,17 @@ class Excerpt(_message.Message):
 
     @_builtins.property
     def marked_range(self) -> _byte_range_pb2.ByteRange:
-        """The position of the marked sentence in the version's canonical text. It lies within source_range."""
+        """The position, in the version's canonical text, of the table cell whose row and column the question names; unset if it names no such cell. It lies within source_range. In turns of earlier
+        releases, the position of the sentence that most likely answers the question.
+        """
 
     @_builtins.property
     def marked_in_markdown(self) -> _byte_range_pb2.ByteRange:
-        """The position of the marked sentence in `markdown`, in bytes; unset if the Markdown does not contain the sentence in one piece."""
+        """The position of that cell in `markdown`, in bytes; unset if it does not stand there in one piece."""
 
     @_builtins.property
     def box(self) -> _citation_pb2.PageBox:
-        """The part of that page in which the marked sentence begins; unset if it is not known."""
+        """The part of that page in which it begins; unset if it is not known."""
 
     def __init__(
         self,

@@ -30,7 +30,7 @@ from responsa.chat.v1 import message_pb2 as responsa_dot_chat_dot_v1_dot_message
 from responsa.type.v1 import byte_range_pb2 as responsa_dot_type_dot_v1_dot_byte__range__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)responsa/chat/v1/found_conversation.proto\x12\x10responsa.chat.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a#responsa/chat/v1/conversation.proto\x1a\x1eresponsa/chat/v1/message.proto\x1a!responsa/type/v1/byte_range.proto\"\x87\x01\n\x11\x46oundConversation\x12:\n\x0c\x63onversation\x18\x01 \x01(\x0b\x32\x1e.responsa.chat.v1.ConversationB\x04\xe2\x41\x01\x03\x12\x36\n\x08messages\x18\x02 \x03(\x0b\x32\x1e.responsa.chat.v1.FoundMessageB\x04\xe2\x41\x01\x03\"\xe5\x01\n\x0c\x46oundMessage\x12\'\n\x04name\x18\x01 \x01(\tB\x19\xe2\x41\x01\x03\xfa\x41\x12\n\x10responsa/Message\x12*\n\x04role\x18\x02 \x01(\x0e\x32\x16.responsa.chat.v1.RoleB\x04\xe2\x41\x01\x03\x12\x15\n\x07\x65xcerpt\x18\x03 \x01(\tB\x04\xe2\x41\x01\x03\x12\x32\n\x07matches\x18\x04 \x03(\x0b\x32\x1b.responsa.type.v1.ByteRangeB\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)responsa/chat/v1/found_conversation.proto\x12\x10responsa.chat.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a#responsa/chat/v1/conversation.proto\x1a\x1eresponsa/chat/v1/message.proto\x1a!responsa/type/v1/byte_range.proto\"\x87\x01\n\x11\x46oundConversation\x12:\n\x0c\x63onversation\x18\x01 \x01(\x0b\x32\x1e.responsa.chat.v1.ConversationB\x04\xe2\x41\x01\x03\x12\x36\n\x08messages\x18\x02 \x03(\x0b\x32\x1e.responsa.chat.v1.FoundMessageB\x04\xe2\x41\x01\x03\"\xf1\x01\n\x0c\x46oundMessage\x12\x33\n\x04name\x18\x01 \x01(\tB%\xe2\x41\x01\x03\xfa\x41\x1e\n\x1cresponsa.example.org/Message\x12*\n\x04role\x18\x02 \x01(\x0e\x32\x16.responsa.chat.v1.RoleB\x04\xe2\x41\x01\x03\x12\x15\n\x07\x65xcerpt\x18\x03 \x01(\tB\x04\xe2\x41\x01\x03\x12\x32\n\x07matches\x18\x04 \x03(\x0b\x32\x1b.responsa.type.v1.ByteRangeB\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -42,7 +42,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_FOUNDCONVERSATION'].fields_by_name['messages']._loaded_options = None
   _globals['_FOUNDCONVERSATION'].fields_by_name['messages']._serialized_options = b'\342A\001\003'
   _globals['_FOUNDMESSAGE'].fields_by_name['name']._loaded_options = None
-  _globals['_FOUNDMESSAGE'].fields_by_name['name']._serialized_options = b'\342A\001\003\372A\022\n\020responsa/Message'
+  _globals['_FOUNDMESSAGE'].fields_by_name['name']._serialized_options = b'\342A\001\003\372A\036\n\034responsa.example.org/Message'
   _globals['_FOUNDMESSAGE'].fields_by_name['role']._loaded_options = None
   _globals['_FOUNDMESSAGE'].fields_by_name['role']._serialized_options = b'\342A\001\003'
   _globals['_FOUNDMESSAGE'].fields_by_name['excerpt']._loaded_options = None
@@ -54,5 +54,5 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_FOUNDCONVERSATION']._serialized_start=261
   _globals['_FOUNDCONVERSATION']._serialized_end=396
   _globals['_FOUNDMESSAGE']._serialized_start=399
-  _globals['_FOUNDMESSAGE']._serialized_end=628
+  _globals['_FOUNDMESSAGE']._serialized_end=640
 # @@protoc_insertion_point(module_scope)

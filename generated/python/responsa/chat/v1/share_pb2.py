@@ -28,7 +28,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from responsa.chat.v1 import turn_pb2 as responsa_dot_chat_dot_v1_dot_turn__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cresponsa/chat/v1/share.proto\x12\x10responsa.chat.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bresponsa/chat/v1/turn.proto\"\xf9\x02\n\x05Share\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12$\n\x04turn\x18\x02 \x01(\tB\x16\xe2\x41\x01\x03\xfa\x41\x0f\n\rresponsa/Turn\x12\x16\n\x08question\x18\x03 \x01(\tB\x04\xe2\x41\x01\x03\x12\x32\n\x06\x61nswer\x18\x04 \x01(\x0b\x32\x1c.responsa.chat.v1.TurnAnswerB\x04\xe2\x41\x01\x03\x12\x14\n\x06sharer\x18\x05 \x01(\tB\x04\xe2\x41\x01\x03\x12\x32\n\x08\x61sk_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x65xpire_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03:2\xea\x41/\n\x0eresponsa/Share\x12\x0eshares/{share}*\x06shares2\x05shareb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cresponsa/chat/v1/share.proto\x12\x10responsa.chat.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bresponsa/chat/v1/turn.proto\"\x91\x03\n\x05Share\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\x30\n\x04turn\x18\x02 \x01(\tB\"\xe2\x41\x01\x03\xfa\x41\x1b\n\x19responsa.example.org/Turn\x12\x16\n\x08question\x18\x03 \x01(\tB\x04\xe2\x41\x01\x03\x12\x32\n\x06\x61nswer\x18\x04 \x01(\x0b\x32\x1c.responsa.chat.v1.TurnAnswerB\x04\xe2\x41\x01\x03\x12\x14\n\x06sharer\x18\x05 \x01(\tB\x04\xe2\x41\x01\x03\x12\x32\n\x08\x61sk_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x65xpire_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03:>\xea\x41;\n\x1aresponsa.example.org/Share\x12\x0eshares/{share}*\x06shares2\x05shareb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,7 +38,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SHARE'].fields_by_name['name']._loaded_options = None
   _globals['_SHARE'].fields_by_name['name']._serialized_options = b'\342A\001\010'
   _globals['_SHARE'].fields_by_name['turn']._loaded_options = None
-  _globals['_SHARE'].fields_by_name['turn']._serialized_options = b'\342A\001\003\372A\017\n\rresponsa/Turn'
+  _globals['_SHARE'].fields_by_name['turn']._serialized_options = b'\342A\001\003\372A\033\n\031responsa.example.org/Turn'
   _globals['_SHARE'].fields_by_name['question']._loaded_options = None
   _globals['_SHARE'].fields_by_name['question']._serialized_options = b'\342A\001\003'
   _globals['_SHARE'].fields_by_name['answer']._loaded_options = None
@@ -52,7 +52,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SHARE'].fields_by_name['expire_time']._loaded_options = None
   _globals['_SHARE'].fields_by_name['expire_time']._serialized_options = b'\342A\001\003'
   _globals['_SHARE']._loaded_options = None
-  _globals['_SHARE']._serialized_options = b'\352A/\n\016responsa/Share\022\016shares/{share}*\006shares2\005share'
+  _globals['_SHARE']._serialized_options = b'\352A;\n\032responsa.example.org/Share\022\016shares/{share}*\006shares2\005share'
   _globals['_SHARE']._serialized_start=173
-  _globals['_SHARE']._serialized_end=550
+  _globals['_SHARE']._serialized_end=574
 # @@protoc_insertion_point(module_scope)

@@ -22,13 +22,12 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
-from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.api import resource_pb2 as google_dot_api_dot_resource__pb2
 from responsa.chat.v1 import citation_pb2 as responsa_dot_chat_dot_v1_dot_citation__pb2
 from responsa.type.v1 import byte_range_pb2 as responsa_dot_type_dot_v1_dot_byte__range__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!responsa/chat/v1/suggestion.proto\x12\x10responsa.chat.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x19google/api/resource.proto\x1a\x1fresponsa/chat/v1/citation.proto\x1a!responsa/type/v1/byte_range.proto\"\xe4\x02\n\nSuggestion\x12&\n\x07passage\x18\x01 \x01(\tB\x15\xfa\x41\x12\n\x10responsa/Passage\x12\x37\n\x10\x64ocument_version\x18\x02 \x01(\tB\x1d\xfa\x41\x1a\n\x18responsa/DocumentVersion\x12,\n\ncollection\x18\x03 \x01(\tB\x18\xfa\x41\x15\n\x13responsa/Collection\x12\r\n\x05title\x18\x04 \x01(\t\x12\x0b\n\x03uri\x18\x05 \x01(\t\x12\x31\n\x0csource_range\x18\x06 \x01(\x0b\x32\x1b.responsa.type.v1.ByteRange\x12\x17\n\x05quote\x18\x07 \x01(\tB\x08\xbaH\x05r\x03(\x80\x08\x12\r\n\x05score\x18\x08 \x01(\x01\x12\x0c\n\x04text\x18\t \x01(\t\x12\x0c\n\x04page\x18\n \x01(\x05\x12&\n\x03\x62ox\x18\x0b \x01(\x0b\x32\x19.responsa.chat.v1.PageBox\x12\x0c\n\x04path\x18\x0c \x01(\t\"\x81\x01\n\tAlsoFound\x12,\n\ncollection\x18\x01 \x01(\tB\x18\xfa\x41\x15\n\x13responsa/Collection\x12\r\n\x05title\x18\x02 \x01(\t\x12\x37\n\x10\x64ocument_version\x18\x03 \x01(\tB\x1d\xfa\x41\x1a\n\x18responsa/DocumentVersionb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!responsa/chat/v1/suggestion.proto\x12\x10responsa.chat.v1\x1a\x19google/api/resource.proto\x1a\x1fresponsa/chat/v1/citation.proto\x1a!responsa/type/v1/byte_range.proto\"\x88\x03\n\nSuggestion\x12\x32\n\x07passage\x18\x01 \x01(\tB!\xfa\x41\x1e\n\x1cresponsa.example.org/Passage\x12\x43\n\x10\x64ocument_version\x18\x02 \x01(\tB)\xfa\x41&\n$responsa.example.org/DocumentVersion\x12\x38\n\ncollection\x18\x03 \x01(\tB$\xfa\x41!\n\x1fresponsa.example.org/Collection\x12\r\n\x05title\x18\x04 \x01(\t\x12\x0b\n\x03uri\x18\x05 \x01(\t\x12\x31\n\x0csource_range\x18\x06 \x01(\x0b\x32\x1b.responsa.type.v1.ByteRange\x12\x17\n\x05quote\x18\x07 \x01(\tB\x08\xbaH\x05r\x03(\x80\x08\x12\r\n\x05score\x18\x08 \x01(\x01\x12\x0c\n\x04text\x18\t \x01(\t\x12\x0c\n\x04page\x18\n \x01(\x05\x12&\n\x03\x62ox\x18\x0b \x01(\x0b\x32\x19.responsa.chat.v1.PageBox\x12\x0c\n\x04path\x18\x0c \x01(\t\"\x99\x01\n\tAlsoFound\x12\x38\n\ncollection\x18\x01 \x01(\tB$\xfa\x41!\n\x1fresponsa.example.org/Collection\x12\r\n\x05title\x18\x02 \x01(\t\x12\x43\n\x10\x64ocument_version\x18\x03 \x01(\tB)\xfa\x41&\n$responsa.example.org/DocumentVersionb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,19 +35,19 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'responsa.chat.v1.suggestion
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_SUGGESTION'].fields_by_name['passage']._loaded_options = None
-  _globals['_SUGGESTION'].fields_by_name['passage']._serialized_options = b'\372A\022\n\020responsa/Passage'
+  _globals['_SUGGESTION'].fields_by_name['passage']._serialized_options = b'\372A\036\n\034responsa.example.org/Passage'
   _globals['_SUGGESTION'].fields_by_name['document_version']._loaded_options = None
-  _globals['_SUGGESTION'].fields_by_name['document_version']._serialized_options = b'\372A\032\n\030responsa/DocumentVersion'
+  _globals['_SUGGESTION'].fields_by_name['document_version']._serialized_options = b'\372A&\n$responsa.example.org/DocumentVersion'
   _globals['_SUGGESTION'].fields_by_name['collection']._loaded_options = None
-  _globals['_SUGGESTION'].fields_by_name['collection']._serialized_options = b'\372A\025\n\023responsa/Collection'
+  _globals['_SUGGESTION'].fields_by_name['collection']._serialized_options = b'\372A!\n\037responsa.example.org/Collection'
   _globals['_SUGGESTION'].fields_by_name['quote']._loaded_options = None
   _globals['_SUGGESTION'].fields_by_name['quote']._serialized_options = b'\272H\005r\003(\200\010'
   _globals['_ALSOFOUND'].fields_by_name['collection']._loaded_options = None
-  _globals['_ALSOFOUND'].fields_by_name['collection']._serialized_options = b'\372A\025\n\023responsa/Collection'
+  _globals['_ALSOFOUND'].fields_by_name['collection']._serialized_options = b'\372A!\n\037responsa.example.org/Collection'
   _globals['_ALSOFOUND'].fields_by_name['document_version']._loaded_options = None
-  _globals['_ALSOFOUND'].fields_by_name['document_version']._serialized_options = b'\372A\032\n\030responsa/DocumentVersion'
-  _globals['_SUGGESTION']._serialized_start=180
-  _globals['_SUGGESTION']._serialized_end=536
-  _globals['_ALSOFOUND']._serialized_start=539
-  _globals['_ALSOFOUND']._serialized_end=668
+  _globals['_ALSOFOUND'].fields_by_name['document_version']._serialized_options = b'\372A&\n$responsa.example.org/DocumentVersion'
+  _globals['_SUGGESTION']._serialized_start=151
+  _globals['_SUGGESTION']._serialized_end=543
+  _globals['_ALSOFOUND']._serialized_start=546
+  _globals['_ALSOFOUND']._serialized_end=699
 # @@protoc_insertion_point(module_scope)

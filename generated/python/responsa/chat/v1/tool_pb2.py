@@ -30,7 +30,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from responsa.type.v1 import byte_range_pb2 as responsa_dot_type_dot_v1_dot_byte__range__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bresponsa/chat/v1/tool.proto\x12\x10responsa.chat.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!responsa/type/v1/byte_range.proto\"\xfa\x01\n\nToolSource\x12\x0b\n\x03uri\x18\x01 \x01(\t\x12\r\n\x05title\x18\x02 \x01(\t\x12.\n\nfetch_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04text\x18\x04 \x01(\t\x12\x37\n\x10\x64ocument_version\x18\x05 \x01(\tB\x1d\xfa\x41\x1a\n\x18responsa/DocumentVersion\x12&\n\x07passage\x18\x06 \x01(\tB\x15\xfa\x41\x12\n\x10responsa/Passage\x12\x31\n\x0csource_range\x18\x07 \x01(\x0b\x32\x1b.responsa.type.v1.ByteRange\"\xc4\x03\n\x04Tool\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\x13\n\x05title\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12\x19\n\x0b\x64\x65scription\x18\x03 \x01(\tB\x04\xe2\x41\x01\x03\x12\x12\n\x04kind\x18\x04 \x01(\tB\x04\xe2\x41\x01\x03\x12\x32\n\x06\x65\x66\x66\x65\x63t\x18\x05 \x01(\x0e\x32\x1c.responsa.chat.v1.ToolEffectB\x04\xe2\x41\x01\x03\x12\x38\n\x11parameters_schema\x18\x06 \x01(\x0b\x32\x17.google.protobuf.StructB\x04\xe2\x41\x01\x03\x12\x35\n\x0ereturns_schema\x18\x07 \x01(\x0b\x32\x17.google.protobuf.StructB\x04\xe2\x41\x01\x03\x12\x30\n\x07timeout\x18\x08 \x01(\x0b\x32\x19.google.protobuf.DurationB\x04\xe2\x41\x01\x03\x12\'\n\x06\x61gents\x18\t \x03(\tB\x17\xe2\x41\x01\x03\xfa\x41\x10\n\x0eresponsa/Agent\x12\x35\n\x08problems\x18\n \x03(\x0b\x32\x1d.responsa.chat.v1.ToolProblemB\x04\xe2\x41\x01\x03:-\xea\x41*\n\rresponsa/Tool\x12\x0ctools/{tool}*\x05tools2\x04tool\"[\n\x0bToolProblem\x12\x0c\n\x04\x66ile\x18\x01 \x01(\t\x12\x0c\n\x04line\x18\x02 \x01(\x05\x12\x0b\n\x03key\x18\x03 \x01(\t\x12\x0f\n\x07message\x18\x04 \x01(\t\x12\x12\n\nsuggestion\x18\x05 \x01(\t*q\n\nToolEffect\x12\x1b\n\x17TOOL_EFFECT_UNSPECIFIED\x10\x00\x12\x14\n\x10TOOL_EFFECT_NONE\x10\x01\x12\x1a\n\x16TOOL_EFFECT_IDEMPOTENT\x10\x02\x12\x14\n\x10TOOL_EFFECT_ONCE\x10\x03*\xb8\x02\n\tToolFault\x12\x1a\n\x16TOOL_FAULT_UNSPECIFIED\x10\x00\x12\x16\n\x12TOOL_FAULT_TIMEOUT\x10\x01\x12\x1a\n\x16TOOL_FAULT_UNREACHABLE\x10\x02\x12\x16\n\x12TOOL_FAULT_REFUSED\x10\x03\x12\x15\n\x11TOOL_FAULT_STATUS\x10\x04\x12\x18\n\x14TOOL_FAULT_MALFORMED\x10\x05\x12\x18\n\x14TOOL_FAULT_TOO_LARGE\x10\x06\x12\x15\n\x11TOOL_FAULT_SCHEMA\x10\x07\x12\x18\n\x14TOOL_FAULT_ARGUMENTS\x10\x08\x12\x1b\n\x17TOOL_FAULT_UNKNOWN_TOOL\x10\t\x12\x13\n\x0fTOOL_FAULT_LOST\x10\n\x12\x15\n\x11TOOL_FAULT_PAUSED\x10\x0b\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bresponsa/chat/v1/tool.proto\x12\x10responsa.chat.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!responsa/type/v1/byte_range.proto\"\x92\x02\n\nToolSource\x12\x0b\n\x03uri\x18\x01 \x01(\t\x12\r\n\x05title\x18\x02 \x01(\t\x12.\n\nfetch_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04text\x18\x04 \x01(\t\x12\x43\n\x10\x64ocument_version\x18\x05 \x01(\tB)\xfa\x41&\n$responsa.example.org/DocumentVersion\x12\x32\n\x07passage\x18\x06 \x01(\tB!\xfa\x41\x1e\n\x1cresponsa.example.org/Passage\x12\x31\n\x0csource_range\x18\x07 \x01(\x0b\x32\x1b.responsa.type.v1.ByteRange\"\xdc\x03\n\x04Tool\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\x13\n\x05title\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12\x19\n\x0b\x64\x65scription\x18\x03 \x01(\tB\x04\xe2\x41\x01\x03\x12\x12\n\x04kind\x18\x04 \x01(\tB\x04\xe2\x41\x01\x03\x12\x32\n\x06\x65\x66\x66\x65\x63t\x18\x05 \x01(\x0e\x32\x1c.responsa.chat.v1.ToolEffectB\x04\xe2\x41\x01\x03\x12\x38\n\x11parameters_schema\x18\x06 \x01(\x0b\x32\x17.google.protobuf.StructB\x04\xe2\x41\x01\x03\x12\x35\n\x0ereturns_schema\x18\x07 \x01(\x0b\x32\x17.google.protobuf.StructB\x04\xe2\x41\x01\x03\x12\x30\n\x07timeout\x18\x08 \x01(\x0b\x32\x19.google.protobuf.DurationB\x04\xe2\x41\x01\x03\x12\x33\n\x06\x61gents\x18\t \x03(\tB#\xe2\x41\x01\x03\xfa\x41\x1c\n\x1aresponsa.example.org/Agent\x12\x35\n\x08problems\x18\n \x03(\x0b\x32\x1d.responsa.chat.v1.ToolProblemB\x04\xe2\x41\x01\x03:9\xea\x41\x36\n\x19responsa.example.org/Tool\x12\x0ctools/{tool}*\x05tools2\x04tool\"[\n\x0bToolProblem\x12\x0c\n\x04\x66ile\x18\x01 \x01(\t\x12\x0c\n\x04line\x18\x02 \x01(\x05\x12\x0b\n\x03key\x18\x03 \x01(\t\x12\x0f\n\x07message\x18\x04 \x01(\t\x12\x12\n\nsuggestion\x18\x05 \x01(\t*q\n\nToolEffect\x12\x1b\n\x17TOOL_EFFECT_UNSPECIFIED\x10\x00\x12\x14\n\x10TOOL_EFFECT_NONE\x10\x01\x12\x1a\n\x16TOOL_EFFECT_IDEMPOTENT\x10\x02\x12\x14\n\x10TOOL_EFFECT_ONCE\x10\x03*\xb8\x02\n\tToolFault\x12\x1a\n\x16TOOL_FAULT_UNSPECIFIED\x10\x00\x12\x16\n\x12TOOL_FAULT_TIMEOUT\x10\x01\x12\x1a\n\x16TOOL_FAULT_UNREACHABLE\x10\x02\x12\x16\n\x12TOOL_FAULT_REFUSED\x10\x03\x12\x15\n\x11TOOL_FAULT_STATUS\x10\x04\x12\x18\n\x14TOOL_FAULT_MALFORMED\x10\x05\x12\x18\n\x14TOOL_FAULT_TOO_LARGE\x10\x06\x12\x15\n\x11TOOL_FAULT_SCHEMA\x10\x07\x12\x18\n\x14TOOL_FAULT_ARGUMENTS\x10\x08\x12\x1b\n\x17TOOL_FAULT_UNKNOWN_TOOL\x10\t\x12\x13\n\x0fTOOL_FAULT_LOST\x10\n\x12\x15\n\x11TOOL_FAULT_PAUSED\x10\x0b\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,9 +38,9 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'responsa.chat.v1.tool_pb2',
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_TOOLSOURCE'].fields_by_name['document_version']._loaded_options = None
-  _globals['_TOOLSOURCE'].fields_by_name['document_version']._serialized_options = b'\372A\032\n\030responsa/DocumentVersion'
+  _globals['_TOOLSOURCE'].fields_by_name['document_version']._serialized_options = b'\372A&\n$responsa.example.org/DocumentVersion'
   _globals['_TOOLSOURCE'].fields_by_name['passage']._loaded_options = None
-  _globals['_TOOLSOURCE'].fields_by_name['passage']._serialized_options = b'\372A\022\n\020responsa/Passage'
+  _globals['_TOOLSOURCE'].fields_by_name['passage']._serialized_options = b'\372A\036\n\034responsa.example.org/Passage'
   _globals['_TOOL'].fields_by_name['name']._loaded_options = None
   _globals['_TOOL'].fields_by_name['name']._serialized_options = b'\342A\001\010'
   _globals['_TOOL'].fields_by_name['title']._loaded_options = None
@@ -58,19 +58,19 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TOOL'].fields_by_name['timeout']._loaded_options = None
   _globals['_TOOL'].fields_by_name['timeout']._serialized_options = b'\342A\001\003'
   _globals['_TOOL'].fields_by_name['agents']._loaded_options = None
-  _globals['_TOOL'].fields_by_name['agents']._serialized_options = b'\342A\001\003\372A\020\n\016responsa/Agent'
+  _globals['_TOOL'].fields_by_name['agents']._serialized_options = b'\342A\001\003\372A\034\n\032responsa.example.org/Agent'
   _globals['_TOOL'].fields_by_name['problems']._loaded_options = None
   _globals['_TOOL'].fields_by_name['problems']._serialized_options = b'\342A\001\003'
   _globals['_TOOL']._loaded_options = None
-  _globals['_TOOL']._serialized_options = b'\352A*\n\rresponsa/Tool\022\014tools/{tool}*\005tools2\004tool'
-  _globals['_TOOLEFFECT']._serialized_start=1040
-  _globals['_TOOLEFFECT']._serialized_end=1153
-  _globals['_TOOLFAULT']._serialized_start=1156
-  _globals['_TOOLFAULT']._serialized_end=1468
+  _globals['_TOOL']._serialized_options = b'\352A6\n\031responsa.example.org/Tool\022\014tools/{tool}*\005tools2\004tool'
+  _globals['_TOOLEFFECT']._serialized_start=1088
+  _globals['_TOOLEFFECT']._serialized_end=1201
+  _globals['_TOOLFAULT']._serialized_start=1204
+  _globals['_TOOLFAULT']._serialized_end=1516
   _globals['_TOOLSOURCE']._serialized_start=240
-  _globals['_TOOLSOURCE']._serialized_end=490
-  _globals['_TOOL']._serialized_start=493
-  _globals['_TOOL']._serialized_end=945
-  _globals['_TOOLPROBLEM']._serialized_start=947
-  _globals['_TOOLPROBLEM']._serialized_end=1038
+  _globals['_TOOLSOURCE']._serialized_end=514
+  _globals['_TOOL']._serialized_start=517
+  _globals['_TOOL']._serialized_end=993
+  _globals['_TOOLPROBLEM']._serialized_start=995
+  _globals['_TOOLPROBLEM']._serialized_end=1086
 # @@protoc_insertion_point(module_scope)

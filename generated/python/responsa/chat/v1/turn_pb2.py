@@ -22,7 +22,6 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
-from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
 from google.api import resource_pb2 as google_dot_api_dot_resource__pb2
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
@@ -36,7 +35,7 @@ from responsa.chat.v1 import tool_pb2 as responsa_dot_chat_dot_v1_dot_tool__pb2
 from responsa.type.v1 import collection_kind_pb2 as responsa_dot_type_dot_v1_dot_collection__kind__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bresponsa/chat/v1/turn.proto\x12\x10responsa.chat.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\x1a\x1fresponsa/chat/v1/citation.proto\x1a\x1eresponsa/chat/v1/excerpt.proto\x1a!responsa/chat/v1/suggestion.proto\x1a\x1bresponsa/chat/v1/tool.proto\x1a&responsa/type/v1/collection_kind.proto\"\x80\x01\n\x05Usage\x12\x18\n\x10\x65mbedding_tokens\x18\x01 \x01(\x03\x12\x14\n\x0cinput_tokens\x18\x02 \x01(\x03\x12\x15\n\routput_tokens\x18\x03 \x01(\x03\x12\x17\n\x0f\x63ost_usd_micros\x18\x04 \x01(\x03\x12\x17\n\x0funpriced_tokens\x18\x05 \x01(\x03\"g\n\x08\x46\x61llback\x12,\n\x04kind\x18\x01 \x01(\x0e\x32\x1e.responsa.chat.v1.FallbackKind\x12\x0e\n\x06source\x18\x02 \x01(\t\x12\x0e\n\x06target\x18\x03 \x01(\t\x12\r\n\x05\x63\x61use\x18\x04 \x01(\t\"\x91\x05\n\x04Turn\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\x34\n\x0c\x63onversation\x18\x02 \x01(\tB\x1e\xe2\x41\x01\x03\xfa\x41\x17\n\x15responsa/Conversation\x12\x12\n\x04text\x18\x03 \x01(\tB\x04\xe2\x41\x01\x03\x12\x18\n\nrequest_id\x18\x04 \x01(\tB\x04\xe2\x41\x01\x03\x12\x35\n\ragent_version\x18\x05 \x01(\tB\x1e\xe2\x41\x01\x03\xfa\x41\x17\n\x15responsa/AgentVersion\x12\x30\n\x05state\x18\x06 \x01(\x0e\x32\x1b.responsa.chat.v1.TurnStateB\x04\xe2\x41\x01\x03\x12\x16\n\x08last_seq\x18\x07 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x39\n\x0eterminal_event\x18\x08 \x01(\x0b\x32\x1b.responsa.chat.v1.TurnEventB\x04\xe2\x41\x01\x03\x12,\n\x05usage\x18\t \x01(\x0b\x32\x17.responsa.chat.v1.UsageB\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x32\n\x08\x65nd_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x33\n\tfallbacks\x18\x0c \x03(\x0b\x32\x1a.responsa.chat.v1.FallbackB\x04\xe2\x41\x01\x03\x12\x31\n\nparameters\x18\r \x01(\x0b\x32\x17.google.protobuf.StructB\x04\xe2\x41\x01\x03\x12%\n\x05owner\x18\x0e \x01(\tB\x16\xe2\x41\x01\x03\xfa\x41\x0f\n\rresponsa/User:-\xea\x41*\n\rresponsa/Turn\x12\x0cturns/{turn}*\x05turns2\x04turn\"\xba\x07\n\tTurnEvent\x12\x14\n\x03seq\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\x12/\n\x0b\x63reate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x07started\x18\x04 \x01(\x0b\x32\x1d.responsa.chat.v1.TurnStartedH\x00\x12.\n\x06status\x18\x05 \x01(\x0b\x32\x1c.responsa.chat.v1.TurnStatusH\x00\x12,\n\x05\x64\x65lta\x18\x06 \x01(\x0b\x32\x1b.responsa.chat.v1.TurnDeltaH\x00\x12.\n\x08\x63itation\x18\x07 \x01(\x0b\x32\x1a.responsa.chat.v1.CitationH\x00\x12.\n\x06\x61nswer\x18\x08 \x01(\x0b\x32\x1c.responsa.chat.v1.TurnAnswerH\x00\x12\x30\n\x07refused\x18\t \x01(\x0b\x32\x1d.responsa.chat.v1.TurnRefusedH\x00\x12.\n\x06\x66\x61iled\x18\n \x01(\x0b\x32\x1c.responsa.chat.v1.TurnFailedH\x00\x12\x33\n\ttool_call\x18\x0b \x01(\x0b\x32\x1e.responsa.chat.v1.TurnToolCallH\x00\x12\x37\n\x0btool_result\x18\x0c \x01(\x0b\x32 .responsa.chat.v1.TurnToolResultH\x00\x12\x43\n\x11\x61ttempt_restarted\x18\r \x01(\x0b\x32&.responsa.chat.v1.TurnAttemptRestartedH\x00\x12\x34\n\tcancelled\x18\x0e \x01(\x0b\x32\x1f.responsa.chat.v1.TurnCancelledH\x00\x12\x32\n\x08snapshot\x18\x0f \x01(\x0b\x32\x1e.responsa.chat.v1.TurnSnapshotH\x00\x12\x34\n\treconnect\x18\x10 \x01(\x0b\x32\x1f.responsa.chat.v1.TurnReconnectH\x00\x12\x34\n\theartbeat\x18\x11 \x01(\x0b\x32\x1f.responsa.chat.v1.TurnHeartbeatH\x00\x12\x43\n\x11provider_switched\x18\x12 \x01(\x0b\x32&.responsa.chat.v1.TurnProviderSwitchedH\x00\x12,\n\x05usage\x18\x13 \x01(\x0b\x32\x1b.responsa.chat.v1.TurnUsageH\x00\x42\x07\n\x05\x65vent\"\x90\x01\n\x0bTurnStarted\x12\x30\n\x0c\x63onversation\x18\x01 \x01(\tB\x1a\xfa\x41\x17\n\x15responsa/Conversation\x12\x31\n\ragent_version\x18\x02 \x01(\tB\x1a\xfa\x41\x17\n\x15responsa/AgentVersion\x12\x1c\n\x14\x63reated_conversation\x18\x03 \x01(\x08\"C\n\nTurnStatus\x12$\n\x04step\x18\x01 \x01(\x0e\x32\x16.responsa.chat.v1.Step\x12\x0f\n\x07message\x18\x02 \x01(\t\".\n\tTurnDelta\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x13\n\x0b\x62yte_offset\x18\x02 \x01(\x03\"\x83\x06\n\nTurnAnswer\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x0e\n\x06sha256\x18\x02 \x01(\x0c\x12-\n\tcitations\x18\x03 \x03(\x0b\x32\x1a.responsa.chat.v1.Citation\x12\x30\n\x07outcome\x18\x04 \x01(\x0e\x32\x1f.responsa.chat.v1.AnswerOutcome\x12\x15\n\rpassages_used\x18\x05 \x01(\x05\x12&\n\x05usage\x18\x06 \x01(\x0b\x32\x17.responsa.chat.v1.Usage\x12\x1b\n\x13standalone_question\x18\x07 \x01(\t\x12\x0f\n\x07support\x18\x08 \x01(\x01\x12\x0e\n\x06intent\x18\r \x01(\t\x12-\n\tfallbacks\x18\n \x03(\x0b\x32\x1a.responsa.chat.v1.Fallback\x12\x10\n\x08\x63\x61tegory\x18\x0b \x01(\t\x12\r\n\x05model\x18\x0c \x01(\t\x12,\n\ncollection\x18\x0e \x01(\tB\x18\xfa\x41\x15\n\x13responsa/Collection\x12\x39\n\x0f\x63ollection_kind\x18\x0f \x01(\x0e\x32 .responsa.type.v1.CollectionKind\x12/\n\nalso_found\x18\x10 \x03(\x0b\x32\x1b.responsa.chat.v1.AlsoFound\x12\x31\n\x0bsuggestions\x18\x11 \x03(\x0b\x32\x1c.responsa.chat.v1.Suggestion\x12+\n\x08\x65xcerpts\x18\x12 \x03(\x0b\x32\x19.responsa.chat.v1.Excerpt\x12\x30\n\rmore_excerpts\x18\x13 \x03(\x0b\x32\x19.responsa.chat.v1.Excerpt\x12\x1d\n\x15unsupported_sentences\x18\x14 \x01(\x05\x12\x12\n\nfollow_ups\x18\x15 \x03(\t\x12\x44\n\x15unconfirmed_sentences\x18\x16 \x03(\x0b\x32%.responsa.chat.v1.UnconfirmedSentenceJ\x04\x08\t\x10\n\"\xad\x02\n\x0bTurnRefused\x12/\n\x06reason\x18\x01 \x01(\x0e\x32\x1f.responsa.chat.v1.RefusalReason\x12\x0f\n\x07message\x18\x02 \x01(\t\x12&\n\x05usage\x18\x03 \x01(\x0b\x32\x17.responsa.chat.v1.Usage\x12\x0f\n\x07support\x18\x04 \x01(\x01\x12\x0e\n\x06intent\x18\x07 \x01(\t\x12-\n\tfallbacks\x18\x06 \x03(\x0b\x32\x1a.responsa.chat.v1.Fallback\x12\x31\n\x0bsuggestions\x18\x08 \x03(\x0b\x32\x1c.responsa.chat.v1.Suggestion\x12+\n\x08\x65xcerpts\x18\t \x03(\x0b\x32\x19.responsa.chat.v1.ExcerptJ\x04\x08\x05\x10\x06\"\x9a\x01\n\nTurnFailed\x12\"\n\x06status\x18\x01 \x01(\x0b\x32\x12.google.rpc.Status\x12\x11\n\tretriable\x18\x02 \x01(\x08\x12&\n\x05usage\x18\x03 \x01(\x0b\x32\x17.responsa.chat.v1.Usage\x12-\n\tfallbacks\x18\x04 \x03(\x0b\x32\x1a.responsa.chat.v1.Fallback\"Y\n\x14TurnProviderSwitched\x12\x0e\n\x06source\x18\x01 \x01(\t\x12\x0e\n\x06target\x18\x02 \x01(\t\x12\r\n\x05\x63\x61use\x18\x03 \x01(\t\x12\x12\n\nmid_answer\x18\x04 \x01(\x08\"B\n\tTurnUsage\x12\r\n\x05model\x18\x01 \x01(\t\x12&\n\x05usage\x18\x02 \x01(\x0b\x32\x17.responsa.chat.v1.Usage\"|\n\x0cTurnToolCall\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\t\x12 \n\x04tool\x18\x02 \x01(\tB\x12\xfa\x41\x0f\n\rresponsa/Tool\x12*\n\targuments\x18\x03 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\r\n\x05title\x18\x04 \x01(\t\"\xe3\x01\n\x0eTurnToolResult\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\t\x12.\n\x07outcome\x18\x02 \x01(\x0e\x32\x1d.responsa.chat.v1.ToolOutcome\x12\x0f\n\x07\x63ontent\x18\x03 \x01(\t\x12$\n\x04\x64\x61ta\x18\x04 \x01(\x0b\x32\x16.google.protobuf.Value\x12-\n\x07sources\x18\x05 \x03(\x0b\x32\x1c.responsa.chat.v1.ToolSource\x12*\n\x05\x66\x61ult\x18\x06 \x01(\x0e\x32\x1b.responsa.chat.v1.ToolFault\"D\n\x14TurnAttemptRestarted\x12\x18\n\x10\x64iscard_from_seq\x18\x01 \x01(\x03\x12\x12\n\nkeep_bytes\x18\x02 \x01(\x03\":\n\rTurnCancelled\x12)\n\x02\x62y\x18\x01 \x01(\x0e\x32\x1d.responsa.chat.v1.CancelCause\"X\n\x0cTurnSnapshot\x12\x13\n\x0bthrough_seq\x18\x01 \x01(\x03\x12\x33\n\x0eterminal_event\x18\x02 \x01(\x0b\x32\x1b.responsa.chat.v1.TurnEvent\"9\n\rTurnReconnect\x12(\n\x05\x61\x66ter\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\"$\n\rTurnHeartbeat\x12\x13\n\x0bqueue_place\x18\x01 \x01(\x05*\xd0\x01\n\tTurnState\x12\x1a\n\x16TURN_STATE_UNSPECIFIED\x10\x00\x12\x16\n\x12TURN_STATE_PENDING\x10\x01\x12\x16\n\x12TURN_STATE_RUNNING\x10\x02\x12\x17\n\x13TURN_STATE_ANSWERED\x10\x03\x12\x16\n\x12TURN_STATE_REFUSED\x10\x04\x12\x15\n\x11TURN_STATE_FAILED\x10\x05\x12\x15\n\x11TURN_STATE_QUEUED\x10\x06\x12\x18\n\x14TURN_STATE_CANCELLED\x10\x07*\xa9\x01\n\x04Step\x12\x14\n\x10STEP_UNSPECIFIED\x10\x00\x12\x12\n\x0eSTEP_REWRITING\x10\x01\x12\x13\n\x0fSTEP_RETRIEVING\x10\x02\x12\x10\n\x0cSTEP_GRADING\x10\x03\x12\x13\n\x0fSTEP_GENERATING\x10\x04\x12\x15\n\x11STEP_CALLING_TOOL\x10\x05\x12\x10\n\x0cSTEP_ROUTING\x10\x06\x12\x12\n\x0eSTEP_VERIFYING\x10\x07*\xa3\x02\n\rRefusalReason\x12\x1e\n\x1aREFUSAL_REASON_UNSPECIFIED\x10\x00\x12\x1d\n\x19REFUSAL_REASON_NO_SUPPORT\x10\x01\x12\x1f\n\x1bREFUSAL_REASON_OUT_OF_SCOPE\x10\x02\x12\x19\n\x15REFUSAL_REASON_UNSAFE\x10\x03\x12\x19\n\x15REFUSAL_REASON_BUDGET\x10\x04\x12\x18\n\x14REFUSAL_REASON_QUOTA\x10\x06\x12 \n\x1cREFUSAL_REASON_SOURCE_ERASED\x10\n\x12 \n\x1cREFUSAL_REASON_NOT_PERMITTED\x10\x0b\x12\x1e\n\x1aREFUSAL_REASON_NEEDS_MODEL\x10\x0c*\x99\x03\n\x0c\x46\x61llbackKind\x12\x1d\n\x19\x46\x41LLBACK_KIND_UNSPECIFIED\x10\x00\x12#\n\x1f\x46\x41LLBACK_KIND_WITHOUT_RETRIEVAL\x10\x01\x12\x1b\n\x17\x46\x41LLBACK_KIND_TEXT_ONLY\x10\x02\x12\x1a\n\x16\x46\x41LLBACK_KIND_PROVIDER\x10\x03\x12\x1c\n\x18\x46\x41LLBACK_KIND_EXTRACTIVE\x10\x04\x12\x1a\n\x16\x46\x41LLBACK_KIND_TEMPLATE\x10\x05\x12\x1c\n\x18\x46\x41LLBACK_KIND_CLASSIFIER\x10\x06\x12\x16\n\x12\x46\x41LLBACK_KIND_RULE\x10\x07\x12!\n\x1d\x46\x41LLBACK_KIND_WITHOUT_SUMMARY\x10\x08\x12\x1a\n\x16\x46\x41LLBACK_KIND_PASSAGES\x10\t\x12\x19\n\x15\x46\x41LLBACK_KIND_UNCITED\x10\n\x12\x1e\n\x1a\x46\x41LLBACK_KIND_WITHOUT_TOOL\x10\x0b\x12\"\n\x1e\x46\x41LLBACK_KIND_WITHOUT_RERANKER\x10\x0c*m\n\rAnswerOutcome\x12\x1e\n\x1a\x41NSWER_OUTCOME_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x41NSWER_OUTCOME_COMPLETE\x10\x01\x12\x1f\n\x1b\x41NSWER_OUTCOME_OUTPUT_LIMIT\x10\x02*r\n\x0bToolOutcome\x12\x1c\n\x18TOOL_OUTCOME_UNSPECIFIED\x10\x00\x12\x13\n\x0fTOOL_OUTCOME_OK\x10\x01\x12\x16\n\x12TOOL_OUTCOME_ERROR\x10\x02\x12\x18\n\x14TOOL_OUTCOME_UNKNOWN\x10\x03*\x9c\x01\n\x0b\x43\x61ncelCause\x12\x1c\n\x18\x43\x41NCEL_CAUSE_UNSPECIFIED\x10\x00\x12\x16\n\x12\x43\x41NCEL_CAUSE_OWNER\x10\x01\x12\x1e\n\x1a\x43\x41NCEL_CAUSE_ADMINISTRATOR\x10\x02\x12\x1a\n\x16\x43\x41NCEL_CAUSE_INTERRUPT\x10\x03\x12\x1b\n\x17\x43\x41NCEL_CAUSE_DISCONNECT\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bresponsa/chat/v1/turn.proto\x12\x10responsa.chat.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\x1a\x1fresponsa/chat/v1/citation.proto\x1a\x1eresponsa/chat/v1/excerpt.proto\x1a!responsa/chat/v1/suggestion.proto\x1a\x1bresponsa/chat/v1/tool.proto\x1a&responsa/type/v1/collection_kind.proto\"\x80\x01\n\x05Usage\x12\x18\n\x10\x65mbedding_tokens\x18\x01 \x01(\x03\x12\x14\n\x0cinput_tokens\x18\x02 \x01(\x03\x12\x15\n\routput_tokens\x18\x03 \x01(\x03\x12\x17\n\x0f\x63ost_usd_micros\x18\x04 \x01(\x03\x12\x17\n\x0funpriced_tokens\x18\x05 \x01(\x03\"g\n\x08\x46\x61llback\x12,\n\x04kind\x18\x01 \x01(\x0e\x32\x1e.responsa.chat.v1.FallbackKind\x12\x0e\n\x06source\x18\x02 \x01(\t\x12\x0e\n\x06target\x18\x03 \x01(\t\x12\r\n\x05\x63\x61use\x18\x04 \x01(\t\"\xc1\x05\n\x04Turn\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12@\n\x0c\x63onversation\x18\x02 \x01(\tB*\xe2\x41\x01\x03\xfa\x41#\n!responsa.example.org/Conversation\x12\x12\n\x04text\x18\x03 \x01(\tB\x04\xe2\x41\x01\x03\x12\x18\n\nrequest_id\x18\x04 \x01(\tB\x04\xe2\x41\x01\x03\x12\x41\n\ragent_version\x18\x05 \x01(\tB*\xe2\x41\x01\x03\xfa\x41#\n!responsa.example.org/AgentVersion\x12\x30\n\x05state\x18\x06 \x01(\x0e\x32\x1b.responsa.chat.v1.TurnStateB\x04\xe2\x41\x01\x03\x12\x16\n\x08last_seq\x18\x07 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x39\n\x0eterminal_event\x18\x08 \x01(\x0b\x32\x1b.responsa.chat.v1.TurnEventB\x04\xe2\x41\x01\x03\x12,\n\x05usage\x18\t \x01(\x0b\x32\x17.responsa.chat.v1.UsageB\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x32\n\x08\x65nd_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x33\n\tfallbacks\x18\x0c \x03(\x0b\x32\x1a.responsa.chat.v1.FallbackB\x04\xe2\x41\x01\x03\x12\x31\n\nparameters\x18\r \x01(\x0b\x32\x17.google.protobuf.StructB\x04\xe2\x41\x01\x03\x12\x31\n\x05owner\x18\x0e \x01(\tB\"\xe2\x41\x01\x03\xfa\x41\x1b\n\x19responsa.example.org/User:9\xea\x41\x36\n\x19responsa.example.org/Turn\x12\x0cturns/{turn}*\x05turns2\x04turn\"\xba\x07\n\tTurnEvent\x12\x14\n\x03seq\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\x12/\n\x0b\x63reate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x07started\x18\x04 \x01(\x0b\x32\x1d.responsa.chat.v1.TurnStartedH\x00\x12.\n\x06status\x18\x05 \x01(\x0b\x32\x1c.responsa.chat.v1.TurnStatusH\x00\x12,\n\x05\x64\x65lta\x18\x06 \x01(\x0b\x32\x1b.responsa.chat.v1.TurnDeltaH\x00\x12.\n\x08\x63itation\x18\x07 \x01(\x0b\x32\x1a.responsa.chat.v1.CitationH\x00\x12.\n\x06\x61nswer\x18\x08 \x01(\x0b\x32\x1c.responsa.chat.v1.TurnAnswerH\x00\x12\x30\n\x07refused\x18\t \x01(\x0b\x32\x1d.responsa.chat.v1.TurnRefusedH\x00\x12.\n\x06\x66\x61iled\x18\n \x01(\x0b\x32\x1c.responsa.chat.v1.TurnFailedH\x00\x12\x33\n\ttool_call\x18\x0b \x01(\x0b\x32\x1e.responsa.chat.v1.TurnToolCallH\x00\x12\x37\n\x0btool_result\x18\x0c \x01(\x0b\x32 .responsa.chat.v1.TurnToolResultH\x00\x12\x43\n\x11\x61ttempt_restarted\x18\r \x01(\x0b\x32&.responsa.chat.v1.TurnAttemptRestartedH\x00\x12\x34\n\tcancelled\x18\x0e \x01(\x0b\x32\x1f.responsa.chat.v1.TurnCancelledH\x00\x12\x32\n\x08snapshot\x18\x0f \x01(\x0b\x32\x1e.responsa.chat.v1.TurnSnapshotH\x00\x12\x34\n\treconnect\x18\x10 \x01(\x0b\x32\x1f.responsa.chat.v1.TurnReconnectH\x00\x12\x34\n\theartbeat\x18\x11 \x01(\x0b\x32\x1f.responsa.chat.v1.TurnHeartbeatH\x00\x12\x43\n\x11provider_switched\x18\x12 \x01(\x0b\x32&.responsa.chat.v1.TurnProviderSwitchedH\x00\x12,\n\x05usage\x18\x13 \x01(\x0b\x32\x1b.responsa.chat.v1.TurnUsageH\x00\x42\x07\n\x05\x65vent\"\xa8\x01\n\x0bTurnStarted\x12<\n\x0c\x63onversation\x18\x01 \x01(\tB&\xfa\x41#\n!responsa.example.org/Conversation\x12=\n\ragent_version\x18\x02 \x01(\tB&\xfa\x41#\n!responsa.example.org/AgentVersion\x12\x1c\n\x14\x63reated_conversation\x18\x03 \x01(\x08\"C\n\nTurnStatus\x12$\n\x04step\x18\x01 \x01(\x0e\x32\x16.responsa.chat.v1.Step\x12\x0f\n\x07message\x18\x02 \x01(\t\".\n\tTurnDelta\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x13\n\x0b\x62yte_offset\x18\x02 \x01(\x03\"\x8f\x06\n\nTurnAnswer\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x0e\n\x06sha256\x18\x02 \x01(\x0c\x12-\n\tcitations\x18\x03 \x03(\x0b\x32\x1a.responsa.chat.v1.Citation\x12\x30\n\x07outcome\x18\x04 \x01(\x0e\x32\x1f.responsa.chat.v1.AnswerOutcome\x12\x15\n\rpassages_used\x18\x05 \x01(\x05\x12&\n\x05usage\x18\x06 \x01(\x0b\x32\x17.responsa.chat.v1.Usage\x12\x1b\n\x13standalone_question\x18\x07 \x01(\t\x12\x0f\n\x07support\x18\x08 \x01(\x01\x12\x0e\n\x06intent\x18\r \x01(\t\x12-\n\tfallbacks\x18\n \x03(\x0b\x32\x1a.responsa.chat.v1.Fallback\x12\x10\n\x08\x63\x61tegory\x18\x0b \x01(\t\x12\r\n\x05model\x18\x0c \x01(\t\x12\x38\n\ncollection\x18\x0e \x01(\tB$\xfa\x41!\n\x1fresponsa.example.org/Collection\x12\x39\n\x0f\x63ollection_kind\x18\x0f \x01(\x0e\x32 .responsa.type.v1.CollectionKind\x12/\n\nalso_found\x18\x10 \x03(\x0b\x32\x1b.responsa.chat.v1.AlsoFound\x12\x31\n\x0bsuggestions\x18\x11 \x03(\x0b\x32\x1c.responsa.chat.v1.Suggestion\x12+\n\x08\x65xcerpts\x18\x12 \x03(\x0b\x32\x19.responsa.chat.v1.Excerpt\x12\x30\n\rmore_excerpts\x18\x13 \x03(\x0b\x32\x19.responsa.chat.v1.Excerpt\x12\x1d\n\x15unsupported_sentences\x18\x14 \x01(\x05\x12\x12\n\nfollow_ups\x18\x15 \x03(\t\x12\x44\n\x15unconfirmed_sentences\x18\x16 \x03(\x0b\x32%.responsa.chat.v1.UnconfirmedSentenceJ\x04\x08\t\x10\n\"\xad\x02\n\x0bTurnRefused\x12/\n\x06reason\x18\x01 \x01(\x0e\x32\x1f.responsa.chat.v1.RefusalReason\x12\x0f\n\x07message\x18\x02 \x01(\t\x12&\n\x05usage\x18\x03 \x01(\x0b\x32\x17.responsa.chat.v1.Usage\x12\x0f\n\x07support\x18\x04 \x01(\x01\x12\x0e\n\x06intent\x18\x07 \x01(\t\x12-\n\tfallbacks\x18\x06 \x03(\x0b\x32\x1a.responsa.chat.v1.Fallback\x12\x31\n\x0bsuggestions\x18\x08 \x03(\x0b\x32\x1c.responsa.chat.v1.Suggestion\x12+\n\x08\x65xcerpts\x18\t \x03(\x0b\x32\x19.responsa.chat.v1.ExcerptJ\x04\x08\x05\x10\x06\"\x9a\x01\n\nTurnFailed\x12\"\n\x06status\x18\x01 \x01(\x0b\x32\x12.google.rpc.Status\x12\x11\n\tretriable\x18\x02 \x01(\x08\x12&\n\x05usage\x18\x03 \x01(\x0b\x32\x17.responsa.chat.v1.Usage\x12-\n\tfallbacks\x18\x04 \x03(\x0b\x32\x1a.responsa.chat.v1.Fallback\"Y\n\x14TurnProviderSwitched\x12\x0e\n\x06source\x18\x01 \x01(\t\x12\x0e\n\x06target\x18\x02 \x01(\t\x12\r\n\x05\x63\x61use\x18\x03 \x01(\t\x12\x12\n\nmid_answer\x18\x04 \x01(\x08\"B\n\tTurnUsage\x12\r\n\x05model\x18\x01 \x01(\t\x12&\n\x05usage\x18\x02 \x01(\x0b\x32\x17.responsa.chat.v1.Usage\"\x88\x01\n\x0cTurnToolCall\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\t\x12,\n\x04tool\x18\x02 \x01(\tB\x1e\xfa\x41\x1b\n\x19responsa.example.org/Tool\x12*\n\targuments\x18\x03 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\r\n\x05title\x18\x04 \x01(\t\"\xe3\x01\n\x0eTurnToolResult\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\t\x12.\n\x07outcome\x18\x02 \x01(\x0e\x32\x1d.responsa.chat.v1.ToolOutcome\x12\x0f\n\x07\x63ontent\x18\x03 \x01(\t\x12$\n\x04\x64\x61ta\x18\x04 \x01(\x0b\x32\x16.google.protobuf.Value\x12-\n\x07sources\x18\x05 \x03(\x0b\x32\x1c.responsa.chat.v1.ToolSource\x12*\n\x05\x66\x61ult\x18\x06 \x01(\x0e\x32\x1b.responsa.chat.v1.ToolFault\"D\n\x14TurnAttemptRestarted\x12\x18\n\x10\x64iscard_from_seq\x18\x01 \x01(\x03\x12\x12\n\nkeep_bytes\x18\x02 \x01(\x03\":\n\rTurnCancelled\x12)\n\x02\x62y\x18\x01 \x01(\x0e\x32\x1d.responsa.chat.v1.CancelCause\"X\n\x0cTurnSnapshot\x12\x13\n\x0bthrough_seq\x18\x01 \x01(\x03\x12\x33\n\x0eterminal_event\x18\x02 \x01(\x0b\x32\x1b.responsa.chat.v1.TurnEvent\"9\n\rTurnReconnect\x12(\n\x05\x61\x66ter\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\"$\n\rTurnHeartbeat\x12\x13\n\x0bqueue_place\x18\x01 \x01(\x05*\xd0\x01\n\tTurnState\x12\x1a\n\x16TURN_STATE_UNSPECIFIED\x10\x00\x12\x16\n\x12TURN_STATE_PENDING\x10\x01\x12\x16\n\x12TURN_STATE_RUNNING\x10\x02\x12\x17\n\x13TURN_STATE_ANSWERED\x10\x03\x12\x16\n\x12TURN_STATE_REFUSED\x10\x04\x12\x15\n\x11TURN_STATE_FAILED\x10\x05\x12\x15\n\x11TURN_STATE_QUEUED\x10\x06\x12\x18\n\x14TURN_STATE_CANCELLED\x10\x07*\xa9\x01\n\x04Step\x12\x14\n\x10STEP_UNSPECIFIED\x10\x00\x12\x12\n\x0eSTEP_REWRITING\x10\x01\x12\x13\n\x0fSTEP_RETRIEVING\x10\x02\x12\x10\n\x0cSTEP_GRADING\x10\x03\x12\x13\n\x0fSTEP_GENERATING\x10\x04\x12\x15\n\x11STEP_CALLING_TOOL\x10\x05\x12\x10\n\x0cSTEP_ROUTING\x10\x06\x12\x12\n\x0eSTEP_VERIFYING\x10\x07*\xa3\x02\n\rRefusalReason\x12\x1e\n\x1aREFUSAL_REASON_UNSPECIFIED\x10\x00\x12\x1d\n\x19REFUSAL_REASON_NO_SUPPORT\x10\x01\x12\x1f\n\x1bREFUSAL_REASON_OUT_OF_SCOPE\x10\x02\x12\x19\n\x15REFUSAL_REASON_UNSAFE\x10\x03\x12\x19\n\x15REFUSAL_REASON_BUDGET\x10\x04\x12\x18\n\x14REFUSAL_REASON_QUOTA\x10\x06\x12 \n\x1cREFUSAL_REASON_SOURCE_ERASED\x10\n\x12 \n\x1cREFUSAL_REASON_NOT_PERMITTED\x10\x0b\x12\x1e\n\x1aREFUSAL_REASON_NEEDS_MODEL\x10\x0c*\x99\x03\n\x0c\x46\x61llbackKind\x12\x1d\n\x19\x46\x41LLBACK_KIND_UNSPECIFIED\x10\x00\x12#\n\x1f\x46\x41LLBACK_KIND_WITHOUT_RETRIEVAL\x10\x01\x12\x1b\n\x17\x46\x41LLBACK_KIND_TEXT_ONLY\x10\x02\x12\x1a\n\x16\x46\x41LLBACK_KIND_PROVIDER\x10\x03\x12\x1c\n\x18\x46\x41LLBACK_KIND_EXTRACTIVE\x10\x04\x12\x1a\n\x16\x46\x41LLBACK_KIND_TEMPLATE\x10\x05\x12\x1c\n\x18\x46\x41LLBACK_KIND_CLASSIFIER\x10\x06\x12\x16\n\x12\x46\x41LLBACK_KIND_RULE\x10\x07\x12!\n\x1d\x46\x41LLBACK_KIND_WITHOUT_SUMMARY\x10\x08\x12\x1a\n\x16\x46\x41LLBACK_KIND_PASSAGES\x10\t\x12\x19\n\x15\x46\x41LLBACK_KIND_UNCITED\x10\n\x12\x1e\n\x1a\x46\x41LLBACK_KIND_WITHOUT_TOOL\x10\x0b\x12\"\n\x1e\x46\x41LLBACK_KIND_WITHOUT_RERANKER\x10\x0c*m\n\rAnswerOutcome\x12\x1e\n\x1a\x41NSWER_OUTCOME_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x41NSWER_OUTCOME_COMPLETE\x10\x01\x12\x1f\n\x1b\x41NSWER_OUTCOME_OUTPUT_LIMIT\x10\x02*r\n\x0bToolOutcome\x12\x1c\n\x18TOOL_OUTCOME_UNSPECIFIED\x10\x00\x12\x13\n\x0fTOOL_OUTCOME_OK\x10\x01\x12\x16\n\x12TOOL_OUTCOME_ERROR\x10\x02\x12\x18\n\x14TOOL_OUTCOME_UNKNOWN\x10\x03*\x9c\x01\n\x0b\x43\x61ncelCause\x12\x1c\n\x18\x43\x41NCEL_CAUSE_UNSPECIFIED\x10\x00\x12\x16\n\x12\x43\x41NCEL_CAUSE_OWNER\x10\x01\x12\x1e\n\x1a\x43\x41NCEL_CAUSE_ADMINISTRATOR\x10\x02\x12\x1a\n\x16\x43\x41NCEL_CAUSE_INTERRUPT\x10\x03\x12\x1b\n\x17\x43\x41NCEL_CAUSE_DISCONNECT\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -46,13 +45,13 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TURN'].fields_by_name['name']._loaded_options = None
   _globals['_TURN'].fields_by_name['name']._serialized_options = b'\342A\001\010'
   _globals['_TURN'].fields_by_name['conversation']._loaded_options = None
-  _globals['_TURN'].fields_by_name['conversation']._serialized_options = b'\342A\001\003\372A\027\n\025responsa/Conversation'
+  _globals['_TURN'].fields_by_name['conversation']._serialized_options = b'\342A\001\003\372A#\n!responsa.example.org/Conversation'
   _globals['_TURN'].fields_by_name['text']._loaded_options = None
   _globals['_TURN'].fields_by_name['text']._serialized_options = b'\342A\001\003'
   _globals['_TURN'].fields_by_name['request_id']._loaded_options = None
   _globals['_TURN'].fields_by_name['request_id']._serialized_options = b'\342A\001\003'
   _globals['_TURN'].fields_by_name['agent_version']._loaded_options = None
-  _globals['_TURN'].fields_by_name['agent_version']._serialized_options = b'\342A\001\003\372A\027\n\025responsa/AgentVersion'
+  _globals['_TURN'].fields_by_name['agent_version']._serialized_options = b'\342A\001\003\372A#\n!responsa.example.org/AgentVersion'
   _globals['_TURN'].fields_by_name['state']._loaded_options = None
   _globals['_TURN'].fields_by_name['state']._serialized_options = b'\342A\001\003'
   _globals['_TURN'].fields_by_name['last_seq']._loaded_options = None
@@ -70,69 +69,69 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TURN'].fields_by_name['parameters']._loaded_options = None
   _globals['_TURN'].fields_by_name['parameters']._serialized_options = b'\342A\001\003'
   _globals['_TURN'].fields_by_name['owner']._loaded_options = None
-  _globals['_TURN'].fields_by_name['owner']._serialized_options = b'\342A\001\003\372A\017\n\rresponsa/User'
+  _globals['_TURN'].fields_by_name['owner']._serialized_options = b'\342A\001\003\372A\033\n\031responsa.example.org/User'
   _globals['_TURN']._loaded_options = None
-  _globals['_TURN']._serialized_options = b'\352A*\n\rresponsa/Turn\022\014turns/{turn}*\005turns2\004turn'
+  _globals['_TURN']._serialized_options = b'\352A6\n\031responsa.example.org/Turn\022\014turns/{turn}*\005turns2\004turn'
   _globals['_TURNEVENT'].fields_by_name['seq']._loaded_options = None
   _globals['_TURNEVENT'].fields_by_name['seq']._serialized_options = b'\272H\004\"\002(\000'
   _globals['_TURNSTARTED'].fields_by_name['conversation']._loaded_options = None
-  _globals['_TURNSTARTED'].fields_by_name['conversation']._serialized_options = b'\372A\027\n\025responsa/Conversation'
+  _globals['_TURNSTARTED'].fields_by_name['conversation']._serialized_options = b'\372A#\n!responsa.example.org/Conversation'
   _globals['_TURNSTARTED'].fields_by_name['agent_version']._loaded_options = None
-  _globals['_TURNSTARTED'].fields_by_name['agent_version']._serialized_options = b'\372A\027\n\025responsa/AgentVersion'
+  _globals['_TURNSTARTED'].fields_by_name['agent_version']._serialized_options = b'\372A#\n!responsa.example.org/AgentVersion'
   _globals['_TURNANSWER'].fields_by_name['collection']._loaded_options = None
-  _globals['_TURNANSWER'].fields_by_name['collection']._serialized_options = b'\372A\025\n\023responsa/Collection'
+  _globals['_TURNANSWER'].fields_by_name['collection']._serialized_options = b'\372A!\n\037responsa.example.org/Collection'
   _globals['_TURNTOOLCALL'].fields_by_name['tool']._loaded_options = None
-  _globals['_TURNTOOLCALL'].fields_by_name['tool']._serialized_options = b'\372A\017\n\rresponsa/Tool'
-  _globals['_TURNSTATE']._serialized_start=4612
-  _globals['_TURNSTATE']._serialized_end=4820
-  _globals['_STEP']._serialized_start=4823
-  _globals['_STEP']._serialized_end=4992
-  _globals['_REFUSALREASON']._serialized_start=4995
-  _globals['_REFUSALREASON']._serialized_end=5286
-  _globals['_FALLBACKKIND']._serialized_start=5289
-  _globals['_FALLBACKKIND']._serialized_end=5698
-  _globals['_ANSWEROUTCOME']._serialized_start=5700
-  _globals['_ANSWEROUTCOME']._serialized_end=5809
-  _globals['_TOOLOUTCOME']._serialized_start=5811
-  _globals['_TOOLOUTCOME']._serialized_end=5925
-  _globals['_CANCELCAUSE']._serialized_start=5928
-  _globals['_CANCELCAUSE']._serialized_end=6084
-  _globals['_USAGE']._serialized_start=428
-  _globals['_USAGE']._serialized_end=556
-  _globals['_FALLBACK']._serialized_start=558
-  _globals['_FALLBACK']._serialized_end=661
-  _globals['_TURN']._serialized_start=664
-  _globals['_TURN']._serialized_end=1321
-  _globals['_TURNEVENT']._serialized_start=1324
-  _globals['_TURNEVENT']._serialized_end=2278
-  _globals['_TURNSTARTED']._serialized_start=2281
-  _globals['_TURNSTARTED']._serialized_end=2425
-  _globals['_TURNSTATUS']._serialized_start=2427
-  _globals['_TURNSTATUS']._serialized_end=2494
-  _globals['_TURNDELTA']._serialized_start=2496
-  _globals['_TURNDELTA']._serialized_end=2542
-  _globals['_TURNANSWER']._serialized_start=2545
-  _globals['_TURNANSWER']._serialized_end=3316
-  _globals['_TURNREFUSED']._serialized_start=3319
-  _globals['_TURNREFUSED']._serialized_end=3620
-  _globals['_TURNFAILED']._serialized_start=3623
-  _globals['_TURNFAILED']._serialized_end=3777
-  _globals['_TURNPROVIDERSWITCHED']._serialized_start=3779
-  _globals['_TURNPROVIDERSWITCHED']._serialized_end=3868
-  _globals['_TURNUSAGE']._serialized_start=3870
-  _globals['_TURNUSAGE']._serialized_end=3936
-  _globals['_TURNTOOLCALL']._serialized_start=3938
-  _globals['_TURNTOOLCALL']._serialized_end=4062
-  _globals['_TURNTOOLRESULT']._serialized_start=4065
-  _globals['_TURNTOOLRESULT']._serialized_end=4292
-  _globals['_TURNATTEMPTRESTARTED']._serialized_start=4294
-  _globals['_TURNATTEMPTRESTARTED']._serialized_end=4362
-  _globals['_TURNCANCELLED']._serialized_start=4364
-  _globals['_TURNCANCELLED']._serialized_end=4422
-  _globals['_TURNSNAPSHOT']._serialized_start=4424
-  _globals['_TURNSNAPSHOT']._serialized_end=4512
-  _globals['_TURNRECONNECT']._serialized_start=4514
-  _globals['_TURNRECONNECT']._serialized_end=4571
-  _globals['_TURNHEARTBEAT']._serialized_start=4573
-  _globals['_TURNHEARTBEAT']._serialized_end=4609
+  _globals['_TURNTOOLCALL'].fields_by_name['tool']._serialized_options = b'\372A\033\n\031responsa.example.org/Tool'
+  _globals['_TURNSTATE']._serialized_start=4680
+  _globals['_TURNSTATE']._serialized_end=4888
+  _globals['_STEP']._serialized_start=4891
+  _globals['_STEP']._serialized_end=5060
+  _globals['_REFUSALREASON']._serialized_start=5063
+  _globals['_REFUSALREASON']._serialized_end=5354
+  _globals['_FALLBACKKIND']._serialized_start=5357
+  _globals['_FALLBACKKIND']._serialized_end=5766
+  _globals['_ANSWEROUTCOME']._serialized_start=5768
+  _globals['_ANSWEROUTCOME']._serialized_end=5877
+  _globals['_TOOLOUTCOME']._serialized_start=5879
+  _globals['_TOOLOUTCOME']._serialized_end=5993
+  _globals['_CANCELCAUSE']._serialized_start=5996
+  _globals['_CANCELCAUSE']._serialized_end=6152
+  _globals['_USAGE']._serialized_start=399
+  _globals['_USAGE']._serialized_end=527
+  _globals['_FALLBACK']._serialized_start=529
+  _globals['_FALLBACK']._serialized_end=632
+  _globals['_TURN']._serialized_start=635
+  _globals['_TURN']._serialized_end=1340
+  _globals['_TURNEVENT']._serialized_start=1343
+  _globals['_TURNEVENT']._serialized_end=2297
+  _globals['_TURNSTARTED']._serialized_start=2300
+  _globals['_TURNSTARTED']._serialized_end=2468
+  _globals['_TURNSTATUS']._serialized_start=2470
+  _globals['_TURNSTATUS']._serialized_end=2537
+  _globals['_TURNDELTA']._serialized_start=2539
+  _globals['_TURNDELTA']._serialized_end=2585
+  _globals['_TURNANSWER']._serialized_start=2588
+  _globals['_TURNANSWER']._serialized_end=3371
+  _globals['_TURNREFUSED']._serialized_start=3374
+  _globals['_TURNREFUSED']._serialized_end=3675
+  _globals['_TURNFAILED']._serialized_start=3678
+  _globals['_TURNFAILED']._serialized_end=3832
+  _globals['_TURNPROVIDERSWITCHED']._serialized_start=3834
+  _globals['_TURNPROVIDERSWITCHED']._serialized_end=3923
+  _globals['_TURNUSAGE']._serialized_start=3925
+  _globals['_TURNUSAGE']._serialized_end=3991
+  _globals['_TURNTOOLCALL']._serialized_start=3994
+  _globals['_TURNTOOLCALL']._serialized_end=4130
+  _globals['_TURNTOOLRESULT']._serialized_start=4133
+  _globals['_TURNTOOLRESULT']._serialized_end=4360
+  _globals['_TURNATTEMPTRESTARTED']._serialized_start=4362
+  _globals['_TURNATTEMPTRESTARTED']._serialized_end=4430
+  _globals['_TURNCANCELLED']._serialized_start=4432
+  _globals['_TURNCANCELLED']._serialized_end=4490
+  _globals['_TURNSNAPSHOT']._serialized_start=4492
+  _globals['_TURNSNAPSHOT']._serialized_end=4580
+  _globals['_TURNRECONNECT']._serialized_start=4582
+  _globals['_TURNRECONNECT']._serialized_end=4639
+  _globals['_TURNHEARTBEAT']._serialized_start=4641
+  _globals['_TURNHEARTBEAT']._serialized_end=4677
 # @@protoc_insertion_point(module_scope)

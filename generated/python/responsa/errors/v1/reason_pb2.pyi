@@ -50,6 +50,10 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """
     REASON_ROLE_REQUIRED: _Reason.ValueType  # 9
     """PERMISSION_DENIED. The call needs a role that the caller does not have. Metadata: required_role, e.g. "ADMIN"."""
+    REASON_SCOPE_REQUIRED: _Reason.ValueType  # 199
+    """PERMISSION_DENIED. The call is made by a program that a user has connected (OAuth), and the user has not allowed it to do this. Metadata: required_scope, e.g. "ask", empty if no scope allows the call; scope, all scopes to ask for,
+    e.g. "ask search".
+    """
     REASON_RESOURCE_NOT_FOUND: _Reason.ValueType  # 10
     """NOT_FOUND. The resource does not exist, or the caller may not see it; the error is the same in both cases. Metadata: resource_type, e.g. "conversation";
     resource_name, e.g. "conversations/0192f3c8-…"; known (only for agents: the ids of all agents), e.g. "chat,default,tutor".
@@ -111,7 +115,9 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     REASON_DRAINING: _Reason.ValueType  # 33
     """UNAVAILABLE. The server is shutting down; repeat the call, on another server or after the restart. Metadata: none."""
     REASON_STORAGE_FULL: _Reason.ValueType  # 113
-    """RESOURCE_EXHAUSTED. The disk of the database is full, so nothing was stored. Try again when the operator has freed space. Metadata: part: "postgresql"."""
+    """RESOURCE_EXHAUSTED. A disk is full, so nothing was stored. Try again when the operator has freed space. Metadata: part: "postgresql" (the disk of the database), or "disk" (that of the
+    server, on which large uploads and parsed documents wait).
+    """
     REASON_WORKER_LOST: _Reason.ValueType  # 34
     """UNAVAILABLE, in a turn's `failed` event or as an operation's error. The workers that ran the turn or the operation were lost; ask again, or begin the operation again. Metadata: turn, or
     operation.
@@ -139,7 +145,7 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     REASON_QUEUE_FULL: _Reason.ValueType  # 42
     """RESOURCE_EXHAUSTED. The conversation's queue is full; RetryInfo says when to try again. Metadata: conversation; limit, e.g. "8"."""
     REASON_MODEL_UNAVAILABLE: _Reason.ValueType  # 43
-    """UNAVAILABLE, in a turn's `failed` event. The model's server could not be reached, or its response was cut; ask again. Metadata: model; cause, e.g.
+    """UNAVAILABLE, in a turn's `failed` event, and of GenerateText. The model's server could not be reached, or its response was cut; ask again. Metadata: model; cause, e.g.
     "rate_limited".
     """
     REASON_TEACHER_ID_MALFORMED: _Reason.ValueType  # 44
@@ -264,7 +270,7 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """FAILED_PRECONDITION. The call sends a mail, but the settings of the server name no mail server; ask an administrator. Metadata: none."""
     REASON_SOURCE_UNREADABLE: _Reason.ValueType  # 150
     """FAILED_PRECONDITION, also in an operation's error. The database of a source cannot be read. Metadata: connection, e.g. "hr"; query, e.g. "people"; fault: "UNREACHABLE",
-    "LOGIN", "MAY_WRITE", "OWN_DATABASE", "NOT_GRANTED", "TIMEOUT", "QUERY", "TOO_LARGE", "CRASHED" or "SCHEMA" (docs/sources.md).
+    "LOGIN", "MAY_WRITE", "OWN_DATABASE", "NOT_GRANTED", "TIMEOUT", "QUERY", "TOO_LARGE", "CRASHED", "SCHEMA" or "PAUSED" (docs/sources.md).
     """
     REASON_SOURCE_RUNNING: _Reason.ValueType  # 151
     """FAILED_PRECONDITION. A run of the source for all subjects has not ended yet. Metadata: source, e.g. "sources/people"; operation, e.g. "operations/0192f3c8-…"."""
@@ -290,6 +296,10 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """FAILED_PRECONDITION. An experiment with the agent runs. Stop it, or wait for its end. Metadata: experiment, e.g. "experiments/0197…"."""
     REASON_EXPERIMENT_PARAMETERS_DIFFER: _Reason.ValueType  # 193
     """FAILED_PRECONDITION. The versions have other parameters, so users could not tell which ones to send. Metadata: baseline and candidate, e.g. "agents/chat/versions/3"."""
+    REASON_AGENT_WITHOUT_MODEL: _Reason.ValueType  # 194
+    """FAILED_PRECONDITION. The agent has no language model that could write a text; ask an agent that has one. Metadata: agent, e.g. "agents/default"."""
+    REASON_EXTRA_NOT_INSTALLED: _Reason.ValueType  # 195
+    """FAILED_PRECONDITION. The server is installed without a part that the call needs. Its operator installs the extra. Metadata: extra, e.g. "etl"."""
 
 class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
     """Reason is the reason for the failure of a call, a turn or an operation. The server sends a reason without the prefix `REASON_`, as the `reason` of a
@@ -325,6 +335,10 @@ else may have signed in. Metadata: none.
 """
 REASON_ROLE_REQUIRED: Reason.ValueType  # 9
 """PERMISSION_DENIED. The call needs a role that the caller does not have. Metadata: required_role, e.g. "ADMIN"."""
+REASON_SCOPE_REQUIRED: Reason.ValueType  # 199
+"""PERMISSION_DENIED. The call is made by a program that a user has connected (OAuth), and the user has not allowed it to do this. Metadata: required_scope, e.g. "ask", empty if no scope allows the call; scope, all scopes to ask for,
+e.g. "ask search".
+"""
 REASON_RESOURCE_NOT_FOUND: Reason.ValueType  # 10
 """NOT_FOUND. The resource does not exist, or the caller may not see it; the error is the same in both cases. Metadata: resource_type, e.g. "conversation";
 resource_name, e.g. "conversations/0192f3c8-…"; known (only for agents: the ids of all agents), e.g. "chat,default,tutor".
@@ -386,7 +400,9 @@ REASON_PART_UNAVAILABLE: Reason.ValueType  # 32
 REASON_DRAINING: Reason.ValueType  # 33
 """UNAVAILABLE. The server is shutting down; repeat the call, on another server or after the restart. Metadata: none."""
 REASON_STORAGE_FULL: Reason.ValueType  # 113
-"""RESOURCE_EXHAUSTED. The disk of the database is full, so nothing was stored. Try again when the operator has freed space. Metadata: part: "postgresql"."""
+"""RESOURCE_EXHAUSTED. A disk is full, so nothing was stored. Try again when the operator has freed space. Metadata: part: "postgresql" (the disk of the database), or "disk" (that of the
+server, on which large uploads and parsed documents wait).
+"""
 REASON_WORKER_LOST: Reason.ValueType  # 34
 """UNAVAILABLE, in a turn's `failed` event or as an operation's error. The workers that ran the turn or the operation were lost; ask again, or begin the operation again. Metadata: turn, or
 operation.
@@ -414,7 +430,7 @@ e.g. "12".
 REASON_QUEUE_FULL: Reason.ValueType  # 42
 """RESOURCE_EXHAUSTED. The conversation's queue is full; RetryInfo says when to try again. Metadata: conversation; limit, e.g. "8"."""
 REASON_MODEL_UNAVAILABLE: Reason.ValueType  # 43
-"""UNAVAILABLE, in a turn's `failed` event. The model's server could not be reached, or its response was cut; ask again. Metadata: model; cause, e.g.
+"""UNAVAILABLE, in a turn's `failed` event, and of GenerateText. The model's server could not be reached, or its response was cut; ask again. Metadata: model; cause, e.g.
 "rate_limited".
 """
 REASON_TEACHER_ID_MALFORMED: Reason.ValueType  # 44
@@ -539,7 +555,7 @@ REASON_MAIL_NOT_CONFIGURED: Reason.ValueType  # 100
 """FAILED_PRECONDITION. The call sends a mail, but the settings of the server name no mail server; ask an administrator. Metadata: none."""
 REASON_SOURCE_UNREADABLE: Reason.ValueType  # 150
 """FAILED_PRECONDITION, also in an operation's error. The database of a source cannot be read. Metadata: connection, e.g. "hr"; query, e.g. "people"; fault: "UNREACHABLE",
-"LOGIN", "MAY_WRITE", "OWN_DATABASE", "NOT_GRANTED", "TIMEOUT", "QUERY", "TOO_LARGE", "CRASHED" or "SCHEMA" (docs/sources.md).
+"LOGIN", "MAY_WRITE", "OWN_DATABASE", "NOT_GRANTED", "TIMEOUT", "QUERY", "TOO_LARGE", "CRASHED", "SCHEMA" or "PAUSED" (docs/sources.md).
 """
 REASON_SOURCE_RUNNING: Reason.ValueType  # 151
 """FAILED_PRECONDITION. A run of the source for all subjects has not ended yet. Metadata: source, e.g. "sources/people"; operation, e.g. "operations/0192f3c8-…"."""
@@ -565,4 +581,8 @@ REASON_EXPERIMENT_RUNNING: Reason.ValueType  # 192
 """FAILED_PRECONDITION. An experiment with the agent runs. Stop it, or wait for its end. Metadata: experiment, e.g. "experiments/0197…"."""
 REASON_EXPERIMENT_PARAMETERS_DIFFER: Reason.ValueType  # 193
 """FAILED_PRECONDITION. The versions have other parameters, so users could not tell which ones to send. Metadata: baseline and candidate, e.g. "agents/chat/versions/3"."""
+REASON_AGENT_WITHOUT_MODEL: Reason.ValueType  # 194
+"""FAILED_PRECONDITION. The agent has no language model that could write a text; ask an agent that has one. Metadata: agent, e.g. "agents/default"."""
+REASON_EXTRA_NOT_INSTALLED: Reason.ValueType  # 195
+"""FAILED_PRECONDITION. The server is installed without a part that the call needs. Its operator installs the extra. Metadata: extra, e.g. "etl"."""
 Global___Reason: _TypeAlias = Reason  # noqa: Y015

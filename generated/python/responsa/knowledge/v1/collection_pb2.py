@@ -22,7 +22,6 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
-from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
 from google.api import resource_pb2 as google_dot_api_dot_resource__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
@@ -30,7 +29,7 @@ from responsa.knowledge.v1 import reader_pb2 as responsa_dot_knowledge_dot_v1_do
 from responsa.type.v1 import collection_kind_pb2 as responsa_dot_type_dot_v1_dot_collection__kind__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&responsa/knowledge/v1/collection.proto\x12\x15responsa.knowledge.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"responsa/knowledge/v1/reader.proto\x1a&responsa/type/v1/collection_kind.proto\"\xa0\x06\n\nCollection\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\"\n\x0c\x64isplay_name\x18\x02 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\xc8\x01\x12%\n\x05owner\x18\x03 \x01(\tB\x16\xe2\x41\x01\x03\xfa\x41\x0f\n\rresponsa/User\x12\x38\n\x08\x63hunking\x18\x04 \x01(\x0b\x32\x1f.responsa.knowledge.v1.ChunkingB\x05\xe2\x41\x02\x01\x05\x12\x17\n\tembedding\x18\x05 \x01(\tB\x04\xe2\x41\x01\x03\x12\x1c\n\x0e\x64ocument_count\x18\x06 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0bupdate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x19\n\x04\x65tag\x18\t \x01(\tB\x0b\xe2\x41\x01\x01\xbaH\x04r\x02(@\x12\x34\n\x04kind\x18\n \x01(\x0e\x32 .responsa.type.v1.CollectionKindB\x04\xe2\x41\x01\x03\x12\x1f\n\x08synonyms\x18\x0b \x01(\tB\r\xe2\x41\x01\x01\xbaH\x06r\x04(\x80\x80\x02\x12<\n\x07readers\x18\x0c \x03(\x0b\x32\x1d.responsa.knowledge.v1.ReaderB\x0c\xe2\x41\x01\x01\xbaH\x05\x92\x01\x02\x10@\x12\x31\n\x0bshared_name\x18\r \x01(\tB\x1c\xe2\x41\x01\x03\xfa\x41\x15\n\x13responsa/Collection\x12 \n\x12owner_display_name\x18\x0e \x01(\tB\x04\xe2\x41\x01\x03\x12\x17\n\tchosen_id\x18\x0f \x01(\tB\x04\xe2\x41\x01\x03\x12\x16\n\x08readable\x18\x10 \x01(\x08\x42\x04\xe2\x41\x01\x03\x12\x18\n\nmanageable\x18\x11 \x01(\x08\x42\x04\xe2\x41\x01\x03\x12\x37\n\x13suggested_questions\x18\x12 \x03(\tB\x1a\xe2\x41\x01\x01\xbaH\x13\x92\x01\x10\x10\x08\"\x0cr\n\x18\xc8\x01\x32\x05[^\\s]:K\xea\x41H\n\x13responsa/Collection\x12\x18\x63ollections/{collection}*\x0b\x63ollections2\ncollection\"\x82\x01\n\x08\x43hunking\x12\'\n\nmax_tokens\x18\x01 \x01(\x05\x42\x0e\xe2\x41\x01\x01\xbaH\x07\x1a\x05\x18\xd0\x0f(@H\x00\x88\x01\x01\x12+\n\x0eoverlap_tokens\x18\x02 \x01(\x05\x42\x0e\xe2\x41\x01\x01\xbaH\x07\x1a\x05\x18\xf4\x03(\x00H\x01\x88\x01\x01\x42\r\n\x0b_max_tokensB\x11\n\x0f_overlap_tokensb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&responsa/knowledge/v1/collection.proto\x12\x15responsa.knowledge.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\"responsa/knowledge/v1/reader.proto\x1a&responsa/type/v1/collection_kind.proto\"\xc4\x06\n\nCollection\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\"\n\x0c\x64isplay_name\x18\x02 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\xc8\x01\x12\x31\n\x05owner\x18\x03 \x01(\tB\"\xe2\x41\x01\x03\xfa\x41\x1b\n\x19responsa.example.org/User\x12\x38\n\x08\x63hunking\x18\x04 \x01(\x0b\x32\x1f.responsa.knowledge.v1.ChunkingB\x05\xe2\x41\x02\x01\x05\x12\x17\n\tembedding\x18\x05 \x01(\tB\x04\xe2\x41\x01\x03\x12\x1c\n\x0e\x64ocument_count\x18\x06 \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0bupdate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x19\n\x04\x65tag\x18\t \x01(\tB\x0b\xe2\x41\x01\x01\xbaH\x04r\x02(@\x12\x34\n\x04kind\x18\n \x01(\x0e\x32 .responsa.type.v1.CollectionKindB\x04\xe2\x41\x01\x03\x12\x1f\n\x08synonyms\x18\x0b \x01(\tB\r\xe2\x41\x01\x01\xbaH\x06r\x04(\x80\x80\x02\x12<\n\x07readers\x18\x0c \x03(\x0b\x32\x1d.responsa.knowledge.v1.ReaderB\x0c\xe2\x41\x01\x01\xbaH\x05\x92\x01\x02\x10@\x12=\n\x0bshared_name\x18\r \x01(\tB(\xe2\x41\x01\x03\xfa\x41!\n\x1fresponsa.example.org/Collection\x12 \n\x12owner_display_name\x18\x0e \x01(\tB\x04\xe2\x41\x01\x03\x12\x17\n\tchosen_id\x18\x0f \x01(\tB\x04\xe2\x41\x01\x03\x12\x16\n\x08readable\x18\x10 \x01(\x08\x42\x04\xe2\x41\x01\x03\x12\x18\n\nmanageable\x18\x11 \x01(\x08\x42\x04\xe2\x41\x01\x03\x12\x37\n\x13suggested_questions\x18\x12 \x03(\tB\x1a\xe2\x41\x01\x01\xbaH\x13\x92\x01\x10\x10\x08\"\x0cr\n\x18\xc8\x01\x32\x05[^\\s]:W\xea\x41T\n\x1fresponsa.example.org/Collection\x12\x18\x63ollections/{collection}*\x0b\x63ollections2\ncollection\"\x82\x01\n\x08\x43hunking\x12\'\n\nmax_tokens\x18\x01 \x01(\x05\x42\x0e\xe2\x41\x01\x01\xbaH\x07\x1a\x05\x18\xd0\x0f(@H\x00\x88\x01\x01\x12+\n\x0eoverlap_tokens\x18\x02 \x01(\x05\x42\x0e\xe2\x41\x01\x01\xbaH\x07\x1a\x05\x18\xf4\x03(\x00H\x01\x88\x01\x01\x42\r\n\x0b_max_tokensB\x11\n\x0f_overlap_tokensb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -42,7 +41,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_COLLECTION'].fields_by_name['display_name']._loaded_options = None
   _globals['_COLLECTION'].fields_by_name['display_name']._serialized_options = b'\342A\001\001\272H\005r\003(\310\001'
   _globals['_COLLECTION'].fields_by_name['owner']._loaded_options = None
-  _globals['_COLLECTION'].fields_by_name['owner']._serialized_options = b'\342A\001\003\372A\017\n\rresponsa/User'
+  _globals['_COLLECTION'].fields_by_name['owner']._serialized_options = b'\342A\001\003\372A\033\n\031responsa.example.org/User'
   _globals['_COLLECTION'].fields_by_name['chunking']._loaded_options = None
   _globals['_COLLECTION'].fields_by_name['chunking']._serialized_options = b'\342A\002\001\005'
   _globals['_COLLECTION'].fields_by_name['embedding']._loaded_options = None
@@ -62,7 +61,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_COLLECTION'].fields_by_name['readers']._loaded_options = None
   _globals['_COLLECTION'].fields_by_name['readers']._serialized_options = b'\342A\001\001\272H\005\222\001\002\020@'
   _globals['_COLLECTION'].fields_by_name['shared_name']._loaded_options = None
-  _globals['_COLLECTION'].fields_by_name['shared_name']._serialized_options = b'\342A\001\003\372A\025\n\023responsa/Collection'
+  _globals['_COLLECTION'].fields_by_name['shared_name']._serialized_options = b'\342A\001\003\372A!\n\037responsa.example.org/Collection'
   _globals['_COLLECTION'].fields_by_name['owner_display_name']._loaded_options = None
   _globals['_COLLECTION'].fields_by_name['owner_display_name']._serialized_options = b'\342A\001\003'
   _globals['_COLLECTION'].fields_by_name['chosen_id']._loaded_options = None
@@ -74,13 +73,13 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_COLLECTION'].fields_by_name['suggested_questions']._loaded_options = None
   _globals['_COLLECTION'].fields_by_name['suggested_questions']._serialized_options = b'\342A\001\001\272H\023\222\001\020\020\010\"\014r\n\030\310\0012\005[^\\s]'
   _globals['_COLLECTION']._loaded_options = None
-  _globals['_COLLECTION']._serialized_options = b'\352AH\n\023responsa/Collection\022\030collections/{collection}*\013collections2\ncollection'
+  _globals['_COLLECTION']._serialized_options = b'\352AT\n\037responsa.example.org/Collection\022\030collections/{collection}*\013collections2\ncollection'
   _globals['_CHUNKING'].fields_by_name['max_tokens']._loaded_options = None
   _globals['_CHUNKING'].fields_by_name['max_tokens']._serialized_options = b'\342A\001\001\272H\007\032\005\030\320\017(@'
   _globals['_CHUNKING'].fields_by_name['overlap_tokens']._loaded_options = None
   _globals['_CHUNKING'].fields_by_name['overlap_tokens']._serialized_options = b'\342A\001\001\272H\007\032\005\030\364\003(\000'
-  _globals['_COLLECTION']._serialized_start=264
-  _globals['_COLLECTION']._serialized_end=1064
-  _globals['_CHUNKING']._serialized_start=1067
-  _globals['_CHUNKING']._serialized_end=1197
+  _globals['_COLLECTION']._serialized_start=235
+  _globals['_COLLECTION']._serialized_end=1071
+  _globals['_CHUNKING']._serialized_start=1074
+  _globals['_CHUNKING']._serialized_end=1204
 # @@protoc_insertion_point(module_scope)

@@ -22,7 +22,6 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
-from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
 from google.api import resource_pb2 as google_dot_api_dot_resource__pb2
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
@@ -33,20 +32,20 @@ from responsa.chat.v1 import citation_pb2 as responsa_dot_chat_dot_v1_dot_citati
 from responsa.type.v1 import byte_range_pb2 as responsa_dot_type_dot_v1_dot_byte__range__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$responsa/knowledge/v1/document.proto\x12\x15responsa.knowledge.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\x1a\x1fresponsa/chat/v1/citation.proto\x1a!responsa/type/v1/byte_range.proto\"\xcd\x07\n\x08\x44ocument\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\x30\n\ncollection\x18\x02 \x01(\tB\x1c\xe2\x41\x01\x03\xfa\x41\x15\n\x13responsa/Collection\x12\x18\n\nsource_key\x18\x03 \x01(\tB\x04\xe2\x41\x01\x03\x12\x13\n\x05title\x18\x04 \x01(\tB\x04\xe2\x41\x01\x01\x12\x11\n\x03uri\x18\x05 \x01(\tB\x04\xe2\x41\x01\x03\x12\x18\n\nmedia_type\x18\x06 \x01(\tB\x04\xe2\x41\x01\x03\x12\x15\n\x07version\x18\x07 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x39\n\x05state\x18\x08 \x01(\x0e\x32$.responsa.knowledge.v1.DocumentStateB\x04\xe2\x41\x01\x03\x12\'\n\x05\x65rror\x18\t \x01(\x0b\x32\x12.google.rpc.StatusB\x04\xe2\x41\x01\x03\x12\x18\n\nsize_bytes\x18\n \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x14\n\x06sha256\x18\x0b \x01(\x0c\x42\x04\xe2\x41\x01\x03\x12\x1b\n\rpassage_count\x18\x0c \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0bupdate_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x19\n\x04\x65tag\x18\x0f \x01(\tB\x0b\xe2\x41\x01\x03\xbaH\x04r\x02(@\x12X\n\x06labels\x18\x10 \x03(\x0b\x32+.responsa.knowledge.v1.Document.LabelsEntryB\x1b\xe2\x41\x01\x01\xbaH\x14\x9a\x01\x11\x10 \"\x06r\x04 \x01(?*\x05r\x03(\xff\x01\x12/\n\x08metadata\x18\x11 \x01(\x0b\x32\x17.google.protobuf.StructB\x04\xe2\x41\x01\x01\x12%\n\x05owner\x18\x12 \x01(\tB\x16\xe2\x41\x01\x03\xfa\x41\x0f\n\rresponsa/User\x12\x16\n\x08language\x18\x13 \x01(\tB\x04\xe2\x41\x01\x03\x12\x14\n\x06\x61uthor\x18\x14 \x01(\tB\x04\xe2\x41\x01\x03\x12.\n\x04\x64\x61te\x18\x15 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x15\n\x07summary\x18\x16 \x01(\tB\x04\xe2\x41\x01\x03\x12\x16\n\x08keywords\x18\x17 \x03(\tB\x04\xe2\x41\x01\x03\x12\x1d\n\x07subject\x18\x18 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\xc8\x01\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01:A\xea\x41>\n\x11responsa/Document\x12\x14\x64ocuments/{document}*\tdocuments2\x08\x64ocument\"\xd2\x03\n\x10\x44ocumentMetadata\x12_\n\ncollection\x18\x01 \x01(\tBK\xe2\x41\x01\x01\xfa\x41\x15\n\x13responsa/Collection\xbaH,r\'2%^collections/[a-z0-9][a-z0-9-]{0,62}$\xd8\x01\x01\x12\"\n\nsource_key\x18\x02 \x01(\tB\x0e\xe2\x41\x01\x02\xbaH\x07r\x05 \x01(\x80\x08\x12\x1b\n\x05title\x18\x03 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\x80\x04\x12\x19\n\x03uri\x18\x04 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\x80\x10\x12 \n\nmedia_type\x18\x05 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\xff\x01\x12`\n\x06labels\x18\x06 \x03(\x0b\x32\x33.responsa.knowledge.v1.DocumentMetadata.LabelsEntryB\x1b\xe2\x41\x01\x01\xbaH\x14\x9a\x01\x11\x10 \"\x06r\x04 \x01(?*\x05r\x03(\xff\x01\x12/\n\x08metadata\x18\x07 \x01(\x0b\x32\x17.google.protobuf.StructB\x04\xe2\x41\x01\x01\x12\x1d\n\x07subject\x18\x08 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\xc8\x01\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xcd\x02\n\x0eIngestMetadata\x12(\n\x08\x64ocument\x18\x01 \x01(\tB\x16\xfa\x41\x13\n\x11responsa/Document\x12\x0f\n\x07version\x18\x02 \x01(\x05\x12\x31\n\x05stage\x18\x03 \x01(\x0e\x32\".responsa.knowledge.v1.IngestStage\x12\x15\n\rpassages_done\x18\x04 \x01(\x05\x12\x16\n\x0epassages_total\x18\x05 \x01(\x05\x12/\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\ttime_left\x18\x08 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0e\n\x06paused\x18\t \x01(\x08\"\xb2\x01\n\x0cIngestResult\x12\x31\n\x08\x64ocument\x18\x01 \x01(\x0b\x32\x1f.responsa.knowledge.v1.Document\x12\x11\n\tunchanged\x18\x02 \x01(\x08\x12\x30\n\x08left_out\x18\x03 \x03(\x0b\x32\x1e.responsa.knowledge.v1.LeftOut\x12\x17\n\x0fguessed_charset\x18\x04 \x01(\t\x12\x11\n\tocr_pages\x18\x05 \x01(\x05\"J\n\x07LeftOut\x12\x30\n\x04kind\x18\x01 \x01(\x0e\x32\".responsa.knowledge.v1.LeftOutKind\x12\r\n\x05\x63ount\x18\x02 \x01(\x05\"\xf2\x03\n\x07Passage\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12,\n\x08\x64ocument\x18\x02 \x01(\tB\x1a\xe2\x41\x01\x03\xfa\x41\x13\n\x11responsa/Document\x12;\n\x10\x64ocument_version\x18\x03 \x01(\tB!\xe2\x41\x01\x03\xfa\x41\x1a\n\x18responsa/DocumentVersion\x12\x30\n\ncollection\x18\x04 \x01(\tB\x1c\xe2\x41\x01\x03\xfa\x41\x15\n\x13responsa/Collection\x12\x13\n\x05title\x18\x05 \x01(\tB\x04\xe2\x41\x01\x03\x12\x37\n\x0csource_range\x18\x06 \x01(\x0b\x32\x1b.responsa.type.v1.ByteRangeB\x04\xe2\x41\x01\x03\x12\x12\n\x04text\x18\x07 \x01(\tB\x04\xe2\x41\x01\x03\x12\x16\n\x08headings\x18\x08 \x03(\tB\x04\xe2\x41\x01\x03\x12\x14\n\x06sha256\x18\t \x01(\x0c\x42\x04\xe2\x41\x01\x03\x12\x12\n\x04page\x18\n \x01(\x05\x42\x04\xe2\x41\x01\x03\x12,\n\x03\x62ox\x18\x0b \x01(\x0b\x32\x19.responsa.chat.v1.PageBoxB\x04\xe2\x41\x01\x03\x12\x12\n\x04path\x18\x0c \x01(\tB\x04\xe2\x41\x01\x03\x12\x12\n\x04\x64\x61te\x18\r \x01(\tB\x04\xe2\x41\x01\x03:<\xea\x41\x39\n\x10responsa/Passage\x12\x12passages/{passage}*\x08passages2\x07passage*\x81\x01\n\rDocumentState\x12\x1e\n\x1a\x44OCUMENT_STATE_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x44OCUMENT_STATE_INDEXING\x10\x01\x12\x18\n\x14\x44OCUMENT_STATE_READY\x10\x02\x12\x19\n\x15\x44OCUMENT_STATE_FAILED\x10\x03*\x91\x01\n\x0bIngestStage\x12\x1c\n\x18INGEST_STAGE_UNSPECIFIED\x10\x00\x12\x17\n\x13INGEST_STAGE_QUEUED\x10\x01\x12\x18\n\x14INGEST_STAGE_PARSING\x10\x02\x12\x1a\n\x16INGEST_STAGE_EMBEDDING\x10\x03\x12\x15\n\x11INGEST_STAGE_DONE\x10\x04*\xfc\x01\n\x0bLeftOutKind\x12\x1d\n\x19LEFT_OUT_KIND_UNSPECIFIED\x10\x00\x12\x19\n\x15LEFT_OUT_KIND_COMMENT\x10\x01\x12\x1e\n\x1aLEFT_OUT_KIND_HIDDEN_SHEET\x10\x02\x12\x1e\n\x1aLEFT_OUT_KIND_HIDDEN_SLIDE\x10\x03\x12\x19\n\x15LEFT_OUT_KIND_PICTURE\x10\x04\x12\x17\n\x13LEFT_OUT_KIND_CHART\x10\x05\x12\x1f\n\x1bLEFT_OUT_KIND_EMBEDDED_FILE\x10\x06\x12\x1e\n\x1aLEFT_OUT_KIND_SCANNED_PAGE\x10\x07\x42/\xea\x41,\n\x12responsa/Operation\x12\x16operations/{operation}b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$responsa/knowledge/v1/document.proto\x12\x15responsa.knowledge.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\x1a\x1fresponsa/chat/v1/citation.proto\x1a!responsa/type/v1/byte_range.proto\"\xf1\x07\n\x08\x44ocument\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12<\n\ncollection\x18\x02 \x01(\tB(\xe2\x41\x01\x03\xfa\x41!\n\x1fresponsa.example.org/Collection\x12\x18\n\nsource_key\x18\x03 \x01(\tB\x04\xe2\x41\x01\x03\x12\x13\n\x05title\x18\x04 \x01(\tB\x04\xe2\x41\x01\x01\x12\x11\n\x03uri\x18\x05 \x01(\tB\x04\xe2\x41\x01\x03\x12\x18\n\nmedia_type\x18\x06 \x01(\tB\x04\xe2\x41\x01\x03\x12\x15\n\x07version\x18\x07 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x39\n\x05state\x18\x08 \x01(\x0e\x32$.responsa.knowledge.v1.DocumentStateB\x04\xe2\x41\x01\x03\x12\'\n\x05\x65rror\x18\t \x01(\x0b\x32\x12.google.rpc.StatusB\x04\xe2\x41\x01\x03\x12\x18\n\nsize_bytes\x18\n \x01(\x03\x42\x04\xe2\x41\x01\x03\x12\x14\n\x06sha256\x18\x0b \x01(\x0c\x42\x04\xe2\x41\x01\x03\x12\x1b\n\rpassage_count\x18\x0c \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0bupdate_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x19\n\x04\x65tag\x18\x0f \x01(\tB\x0b\xe2\x41\x01\x03\xbaH\x04r\x02(@\x12X\n\x06labels\x18\x10 \x03(\x0b\x32+.responsa.knowledge.v1.Document.LabelsEntryB\x1b\xe2\x41\x01\x01\xbaH\x14\x9a\x01\x11\x10 \"\x06r\x04 \x01(?*\x05r\x03(\xff\x01\x12/\n\x08metadata\x18\x11 \x01(\x0b\x32\x17.google.protobuf.StructB\x04\xe2\x41\x01\x01\x12\x31\n\x05owner\x18\x12 \x01(\tB\"\xe2\x41\x01\x03\xfa\x41\x1b\n\x19responsa.example.org/User\x12\x16\n\x08language\x18\x13 \x01(\tB\x04\xe2\x41\x01\x03\x12\x14\n\x06\x61uthor\x18\x14 \x01(\tB\x04\xe2\x41\x01\x03\x12.\n\x04\x64\x61te\x18\x15 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x15\n\x07summary\x18\x16 \x01(\tB\x04\xe2\x41\x01\x03\x12\x16\n\x08keywords\x18\x17 \x03(\tB\x04\xe2\x41\x01\x03\x12\x1d\n\x07subject\x18\x18 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\xc8\x01\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01:M\xea\x41J\n\x1dresponsa.example.org/Document\x12\x14\x64ocuments/{document}*\tdocuments2\x08\x64ocument\"\xde\x03\n\x10\x44ocumentMetadata\x12k\n\ncollection\x18\x01 \x01(\tBW\xe2\x41\x01\x01\xfa\x41!\n\x1fresponsa.example.org/Collection\xbaH,r\'2%^collections/[a-z0-9][a-z0-9-]{0,62}$\xd8\x01\x01\x12\"\n\nsource_key\x18\x02 \x01(\tB\x0e\xe2\x41\x01\x02\xbaH\x07r\x05 \x01(\x80\x08\x12\x1b\n\x05title\x18\x03 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\x80\x04\x12\x19\n\x03uri\x18\x04 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\x80\x10\x12 \n\nmedia_type\x18\x05 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\xff\x01\x12`\n\x06labels\x18\x06 \x03(\x0b\x32\x33.responsa.knowledge.v1.DocumentMetadata.LabelsEntryB\x1b\xe2\x41\x01\x01\xbaH\x14\x9a\x01\x11\x10 \"\x06r\x04 \x01(?*\x05r\x03(\xff\x01\x12/\n\x08metadata\x18\x07 \x01(\x0b\x32\x17.google.protobuf.StructB\x04\xe2\x41\x01\x01\x12\x1d\n\x07subject\x18\x08 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\xc8\x01\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xd9\x02\n\x0eIngestMetadata\x12\x34\n\x08\x64ocument\x18\x01 \x01(\tB\"\xfa\x41\x1f\n\x1dresponsa.example.org/Document\x12\x0f\n\x07version\x18\x02 \x01(\x05\x12\x31\n\x05stage\x18\x03 \x01(\x0e\x32\".responsa.knowledge.v1.IngestStage\x12\x15\n\rpassages_done\x18\x04 \x01(\x05\x12\x16\n\x0epassages_total\x18\x05 \x01(\x05\x12/\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\ttime_left\x18\x08 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0e\n\x06paused\x18\t \x01(\x08\"\xb2\x01\n\x0cIngestResult\x12\x31\n\x08\x64ocument\x18\x01 \x01(\x0b\x32\x1f.responsa.knowledge.v1.Document\x12\x11\n\tunchanged\x18\x02 \x01(\x08\x12\x30\n\x08left_out\x18\x03 \x03(\x0b\x32\x1e.responsa.knowledge.v1.LeftOut\x12\x17\n\x0fguessed_charset\x18\x04 \x01(\t\x12\x11\n\tocr_pages\x18\x05 \x01(\x05\"J\n\x07LeftOut\x12\x30\n\x04kind\x18\x01 \x01(\x0e\x32\".responsa.knowledge.v1.LeftOutKind\x12\r\n\x05\x63ount\x18\x02 \x01(\x05\"\xa2\x04\n\x07Passage\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\x38\n\x08\x64ocument\x18\x02 \x01(\tB&\xe2\x41\x01\x03\xfa\x41\x1f\n\x1dresponsa.example.org/Document\x12G\n\x10\x64ocument_version\x18\x03 \x01(\tB-\xe2\x41\x01\x03\xfa\x41&\n$responsa.example.org/DocumentVersion\x12<\n\ncollection\x18\x04 \x01(\tB(\xe2\x41\x01\x03\xfa\x41!\n\x1fresponsa.example.org/Collection\x12\x13\n\x05title\x18\x05 \x01(\tB\x04\xe2\x41\x01\x03\x12\x37\n\x0csource_range\x18\x06 \x01(\x0b\x32\x1b.responsa.type.v1.ByteRangeB\x04\xe2\x41\x01\x03\x12\x12\n\x04text\x18\x07 \x01(\tB\x04\xe2\x41\x01\x03\x12\x16\n\x08headings\x18\x08 \x03(\tB\x04\xe2\x41\x01\x03\x12\x14\n\x06sha256\x18\t \x01(\x0c\x42\x04\xe2\x41\x01\x03\x12\x12\n\x04page\x18\n \x01(\x05\x42\x04\xe2\x41\x01\x03\x12,\n\x03\x62ox\x18\x0b \x01(\x0b\x32\x19.responsa.chat.v1.PageBoxB\x04\xe2\x41\x01\x03\x12\x12\n\x04path\x18\x0c \x01(\tB\x04\xe2\x41\x01\x03\x12\x12\n\x04\x64\x61te\x18\r \x01(\tB\x04\xe2\x41\x01\x03:H\xea\x41\x45\n\x1cresponsa.example.org/Passage\x12\x12passages/{passage}*\x08passages2\x07passage*\x81\x01\n\rDocumentState\x12\x1e\n\x1a\x44OCUMENT_STATE_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x44OCUMENT_STATE_INDEXING\x10\x01\x12\x18\n\x14\x44OCUMENT_STATE_READY\x10\x02\x12\x19\n\x15\x44OCUMENT_STATE_FAILED\x10\x03*\x91\x01\n\x0bIngestStage\x12\x1c\n\x18INGEST_STAGE_UNSPECIFIED\x10\x00\x12\x17\n\x13INGEST_STAGE_QUEUED\x10\x01\x12\x18\n\x14INGEST_STAGE_PARSING\x10\x02\x12\x1a\n\x16INGEST_STAGE_EMBEDDING\x10\x03\x12\x15\n\x11INGEST_STAGE_DONE\x10\x04*\xb9\x02\n\x0bLeftOutKind\x12\x1d\n\x19LEFT_OUT_KIND_UNSPECIFIED\x10\x00\x12\x19\n\x15LEFT_OUT_KIND_COMMENT\x10\x01\x12\x1e\n\x1aLEFT_OUT_KIND_HIDDEN_SHEET\x10\x02\x12\x1e\n\x1aLEFT_OUT_KIND_HIDDEN_SLIDE\x10\x03\x12\x19\n\x15LEFT_OUT_KIND_PICTURE\x10\x04\x12\x17\n\x13LEFT_OUT_KIND_CHART\x10\x05\x12\x1f\n\x1bLEFT_OUT_KIND_EMBEDDED_FILE\x10\x06\x12\x1e\n\x1aLEFT_OUT_KIND_SCANNED_PAGE\x10\x07\x12\x19\n\x15LEFT_OUT_KIND_FORMULA\x10\x08\x12 \n\x1cLEFT_OUT_KIND_UNPAIRED_QUOTE\x10\tB;\xea\x41\x38\n\x1eresponsa.example.org/Operation\x12\x16operations/{operation}b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'responsa.knowledge.v1.document_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
-  _globals['DESCRIPTOR']._serialized_options = b'\352A,\n\022responsa/Operation\022\026operations/{operation}'
+  _globals['DESCRIPTOR']._serialized_options = b'\352A8\n\036responsa.example.org/Operation\022\026operations/{operation}'
   _globals['_DOCUMENT_LABELSENTRY']._loaded_options = None
   _globals['_DOCUMENT_LABELSENTRY']._serialized_options = b'8\001'
   _globals['_DOCUMENT'].fields_by_name['name']._loaded_options = None
   _globals['_DOCUMENT'].fields_by_name['name']._serialized_options = b'\342A\001\010'
   _globals['_DOCUMENT'].fields_by_name['collection']._loaded_options = None
-  _globals['_DOCUMENT'].fields_by_name['collection']._serialized_options = b'\342A\001\003\372A\025\n\023responsa/Collection'
+  _globals['_DOCUMENT'].fields_by_name['collection']._serialized_options = b'\342A\001\003\372A!\n\037responsa.example.org/Collection'
   _globals['_DOCUMENT'].fields_by_name['source_key']._loaded_options = None
   _globals['_DOCUMENT'].fields_by_name['source_key']._serialized_options = b'\342A\001\003'
   _globals['_DOCUMENT'].fields_by_name['title']._loaded_options = None
@@ -78,7 +77,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DOCUMENT'].fields_by_name['metadata']._loaded_options = None
   _globals['_DOCUMENT'].fields_by_name['metadata']._serialized_options = b'\342A\001\001'
   _globals['_DOCUMENT'].fields_by_name['owner']._loaded_options = None
-  _globals['_DOCUMENT'].fields_by_name['owner']._serialized_options = b'\342A\001\003\372A\017\n\rresponsa/User'
+  _globals['_DOCUMENT'].fields_by_name['owner']._serialized_options = b'\342A\001\003\372A\033\n\031responsa.example.org/User'
   _globals['_DOCUMENT'].fields_by_name['language']._loaded_options = None
   _globals['_DOCUMENT'].fields_by_name['language']._serialized_options = b'\342A\001\003'
   _globals['_DOCUMENT'].fields_by_name['author']._loaded_options = None
@@ -92,11 +91,11 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DOCUMENT'].fields_by_name['subject']._loaded_options = None
   _globals['_DOCUMENT'].fields_by_name['subject']._serialized_options = b'\342A\001\001\272H\005r\003(\310\001'
   _globals['_DOCUMENT']._loaded_options = None
-  _globals['_DOCUMENT']._serialized_options = b'\352A>\n\021responsa/Document\022\024documents/{document}*\tdocuments2\010document'
+  _globals['_DOCUMENT']._serialized_options = b'\352AJ\n\035responsa.example.org/Document\022\024documents/{document}*\tdocuments2\010document'
   _globals['_DOCUMENTMETADATA_LABELSENTRY']._loaded_options = None
   _globals['_DOCUMENTMETADATA_LABELSENTRY']._serialized_options = b'8\001'
   _globals['_DOCUMENTMETADATA'].fields_by_name['collection']._loaded_options = None
-  _globals['_DOCUMENTMETADATA'].fields_by_name['collection']._serialized_options = b'\342A\001\001\372A\025\n\023responsa/Collection\272H,r\'2%^collections/[a-z0-9][a-z0-9-]{0,62}$\330\001\001'
+  _globals['_DOCUMENTMETADATA'].fields_by_name['collection']._serialized_options = b'\342A\001\001\372A!\n\037responsa.example.org/Collection\272H,r\'2%^collections/[a-z0-9][a-z0-9-]{0,62}$\330\001\001'
   _globals['_DOCUMENTMETADATA'].fields_by_name['source_key']._loaded_options = None
   _globals['_DOCUMENTMETADATA'].fields_by_name['source_key']._serialized_options = b'\342A\001\002\272H\007r\005 \001(\200\010'
   _globals['_DOCUMENTMETADATA'].fields_by_name['title']._loaded_options = None
@@ -112,15 +111,15 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DOCUMENTMETADATA'].fields_by_name['subject']._loaded_options = None
   _globals['_DOCUMENTMETADATA'].fields_by_name['subject']._serialized_options = b'\342A\001\001\272H\005r\003(\310\001'
   _globals['_INGESTMETADATA'].fields_by_name['document']._loaded_options = None
-  _globals['_INGESTMETADATA'].fields_by_name['document']._serialized_options = b'\372A\023\n\021responsa/Document'
+  _globals['_INGESTMETADATA'].fields_by_name['document']._serialized_options = b'\372A\037\n\035responsa.example.org/Document'
   _globals['_PASSAGE'].fields_by_name['name']._loaded_options = None
   _globals['_PASSAGE'].fields_by_name['name']._serialized_options = b'\342A\001\010'
   _globals['_PASSAGE'].fields_by_name['document']._loaded_options = None
-  _globals['_PASSAGE'].fields_by_name['document']._serialized_options = b'\342A\001\003\372A\023\n\021responsa/Document'
+  _globals['_PASSAGE'].fields_by_name['document']._serialized_options = b'\342A\001\003\372A\037\n\035responsa.example.org/Document'
   _globals['_PASSAGE'].fields_by_name['document_version']._loaded_options = None
-  _globals['_PASSAGE'].fields_by_name['document_version']._serialized_options = b'\342A\001\003\372A\032\n\030responsa/DocumentVersion'
+  _globals['_PASSAGE'].fields_by_name['document_version']._serialized_options = b'\342A\001\003\372A&\n$responsa.example.org/DocumentVersion'
   _globals['_PASSAGE'].fields_by_name['collection']._loaded_options = None
-  _globals['_PASSAGE'].fields_by_name['collection']._serialized_options = b'\342A\001\003\372A\025\n\023responsa/Collection'
+  _globals['_PASSAGE'].fields_by_name['collection']._serialized_options = b'\342A\001\003\372A!\n\037responsa.example.org/Collection'
   _globals['_PASSAGE'].fields_by_name['title']._loaded_options = None
   _globals['_PASSAGE'].fields_by_name['title']._serialized_options = b'\342A\001\003'
   _globals['_PASSAGE'].fields_by_name['source_range']._loaded_options = None
@@ -140,27 +139,27 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PASSAGE'].fields_by_name['date']._loaded_options = None
   _globals['_PASSAGE'].fields_by_name['date']._serialized_options = b'\342A\001\003'
   _globals['_PASSAGE']._loaded_options = None
-  _globals['_PASSAGE']._serialized_options = b'\352A9\n\020responsa/Passage\022\022passages/{passage}*\010passages2\007passage'
-  _globals['_DOCUMENTSTATE']._serialized_start=2880
-  _globals['_DOCUMENTSTATE']._serialized_end=3009
-  _globals['_INGESTSTAGE']._serialized_start=3012
-  _globals['_INGESTSTAGE']._serialized_end=3157
-  _globals['_LEFTOUTKIND']._serialized_start=3160
-  _globals['_LEFTOUTKIND']._serialized_end=3412
-  _globals['_DOCUMENT']._serialized_start=341
-  _globals['_DOCUMENT']._serialized_end=1314
-  _globals['_DOCUMENT_LABELSENTRY']._serialized_start=1202
-  _globals['_DOCUMENT_LABELSENTRY']._serialized_end=1247
-  _globals['_DOCUMENTMETADATA']._serialized_start=1317
-  _globals['_DOCUMENTMETADATA']._serialized_end=1783
-  _globals['_DOCUMENTMETADATA_LABELSENTRY']._serialized_start=1202
-  _globals['_DOCUMENTMETADATA_LABELSENTRY']._serialized_end=1247
-  _globals['_INGESTMETADATA']._serialized_start=1786
-  _globals['_INGESTMETADATA']._serialized_end=2119
-  _globals['_INGESTRESULT']._serialized_start=2122
-  _globals['_INGESTRESULT']._serialized_end=2300
-  _globals['_LEFTOUT']._serialized_start=2302
-  _globals['_LEFTOUT']._serialized_end=2376
-  _globals['_PASSAGE']._serialized_start=2379
-  _globals['_PASSAGE']._serialized_end=2877
+  _globals['_PASSAGE']._serialized_options = b'\352AE\n\034responsa.example.org/Passage\022\022passages/{passage}*\010passages2\007passage'
+  _globals['_DOCUMENTSTATE']._serialized_start=2959
+  _globals['_DOCUMENTSTATE']._serialized_end=3088
+  _globals['_INGESTSTAGE']._serialized_start=3091
+  _globals['_INGESTSTAGE']._serialized_end=3236
+  _globals['_LEFTOUTKIND']._serialized_start=3239
+  _globals['_LEFTOUTKIND']._serialized_end=3552
+  _globals['_DOCUMENT']._serialized_start=312
+  _globals['_DOCUMENT']._serialized_end=1321
+  _globals['_DOCUMENT_LABELSENTRY']._serialized_start=1197
+  _globals['_DOCUMENT_LABELSENTRY']._serialized_end=1242
+  _globals['_DOCUMENTMETADATA']._serialized_start=1324
+  _globals['_DOCUMENTMETADATA']._serialized_end=1802
+  _globals['_DOCUMENTMETADATA_LABELSENTRY']._serialized_start=1197
+  _globals['_DOCUMENTMETADATA_LABELSENTRY']._serialized_end=1242
+  _globals['_INGESTMETADATA']._serialized_start=1805
+  _globals['_INGESTMETADATA']._serialized_end=2150
+  _globals['_INGESTRESULT']._serialized_start=2153
+  _globals['_INGESTRESULT']._serialized_end=2331
+  _globals['_LEFTOUT']._serialized_start=2333
+  _globals['_LEFTOUT']._serialized_end=2407
+  _globals['_PASSAGE']._serialized_start=2410
+  _globals['_PASSAGE']._serialized_end=2956
 # @@protoc_insertion_point(module_scope)

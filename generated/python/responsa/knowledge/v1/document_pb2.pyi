@@ -107,6 +107,10 @@ class _LeftOutKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LeftOutKi
     """A file inside the file, such as an embedded workbook or an attachment of a message."""
     LEFT_OUT_KIND_SCANNED_PAGE: _LeftOutKind.ValueType  # 7
     """A page of a PDF that has pictures and no text, such as a scan. The setting `ingestion.ocr` lets the server read such pages."""
+    LEFT_OUT_KIND_FORMULA: _LeftOutKind.ValueType  # 8
+    """A formula that was saved without its result and cannot be computed, or whose result depends on the day or on chance."""
+    LEFT_OUT_KIND_UNPAIRED_QUOTE: _LeftOutKind.ValueType  # 9
+    """A row of a CSV file with a quotation mark that does not close, or that text follows. The row is read with this mark as a character."""
 
 class LeftOutKind(_LeftOutKind, metaclass=_LeftOutKindEnumTypeWrapper):
     """LeftOutKind is a kind of what a file has and the text of its document does not."""
@@ -127,6 +131,10 @@ LEFT_OUT_KIND_EMBEDDED_FILE: LeftOutKind.ValueType  # 6
 """A file inside the file, such as an embedded workbook or an attachment of a message."""
 LEFT_OUT_KIND_SCANNED_PAGE: LeftOutKind.ValueType  # 7
 """A page of a PDF that has pictures and no text, such as a scan. The setting `ingestion.ocr` lets the server read such pages."""
+LEFT_OUT_KIND_FORMULA: LeftOutKind.ValueType  # 8
+"""A formula that was saved without its result and cannot be computed, or whose result depends on the day or on chance."""
+LEFT_OUT_KIND_UNPAIRED_QUOTE: LeftOutKind.ValueType  # 9
+"""A row of a CSV file with a quotation mark that does not close, or that text follows. The row is read with this mark as a character."""
 Global___LeftOutKind: _TypeAlias = LeftOutKind  # noqa: Y015
 
 @_typing.final

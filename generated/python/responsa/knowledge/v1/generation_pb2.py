@@ -29,7 +29,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from responsa.knowledge.v1 import document_pb2 as responsa_dot_knowledge_dot_v1_dot_document__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&responsa/knowledge/v1/generation.proto\x12\x15responsa.knowledge.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a$responsa/knowledge/v1/document.proto\"\xd8\x03\n\nGeneration\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\x17\n\tembedding\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12\x18\n\ndimensions\x18\x03 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12;\n\x05state\x18\x04 \x01(\x0e\x32&.responsa.knowledge.v1.GenerationStateB\x04\xe2\x41\x01\x03\x12\x1b\n\rpassages_done\x18\x05 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x1c\n\x0epassages_total\x18\x06 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0bupdate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x37\n\ractivate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03:d\xea\x41\x61\n\x13responsa/Generation\x12\x31\x63ollections/{collection}/generations/{generation}*\x0bgenerations2\ngeneration\"\xc1\x02\n\x0fReindexMetadata\x12,\n\ngeneration\x18\x01 \x01(\tB\x18\xfa\x41\x15\n\x13responsa/Generation\x12\x31\n\x05stage\x18\x02 \x01(\x0e\x32\".responsa.knowledge.v1.IngestStage\x12\x15\n\rpassages_done\x18\x03 \x01(\x05\x12\x16\n\x0epassages_total\x18\x04 \x01(\x05\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\ttime_left\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0e\n\x06paused\x18\x08 \x01(\x08\"F\n\rReindexResult\x12\x35\n\ngeneration\x18\x01 \x01(\x0b\x32!.responsa.knowledge.v1.Generation*\xc6\x01\n\x0fGenerationState\x12 \n\x1cGENERATION_STATE_UNSPECIFIED\x10\x00\x12\x1d\n\x19GENERATION_STATE_BUILDING\x10\x01\x12\x1a\n\x16GENERATION_STATE_READY\x10\x02\x12\x1b\n\x17GENERATION_STATE_ACTIVE\x10\x03\x12\x1c\n\x18GENERATION_STATE_RETIRED\x10\x04\x12\x1b\n\x17GENERATION_STATE_FAILED\x10\x05\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&responsa/knowledge/v1/generation.proto\x12\x15responsa.knowledge.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a$responsa/knowledge/v1/document.proto\"\xe4\x03\n\nGeneration\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\x17\n\tembedding\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12\x18\n\ndimensions\x18\x03 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12;\n\x05state\x18\x04 \x01(\x0e\x32&.responsa.knowledge.v1.GenerationStateB\x04\xe2\x41\x01\x03\x12\x1b\n\rpassages_done\x18\x05 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x1c\n\x0epassages_total\x18\x06 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0bupdate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x37\n\ractivate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03:p\xea\x41m\n\x1fresponsa.example.org/Generation\x12\x31\x63ollections/{collection}/generations/{generation}*\x0bgenerations2\ngeneration\"\xcd\x02\n\x0fReindexMetadata\x12\x38\n\ngeneration\x18\x01 \x01(\tB$\xfa\x41!\n\x1fresponsa.example.org/Generation\x12\x31\n\x05stage\x18\x02 \x01(\x0e\x32\".responsa.knowledge.v1.IngestStage\x12\x15\n\rpassages_done\x18\x03 \x01(\x05\x12\x16\n\x0epassages_total\x18\x04 \x01(\x05\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\ttime_left\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0e\n\x06paused\x18\x08 \x01(\x08\"F\n\rReindexResult\x12\x35\n\ngeneration\x18\x01 \x01(\x0b\x32!.responsa.knowledge.v1.Generation*\xc6\x01\n\x0fGenerationState\x12 \n\x1cGENERATION_STATE_UNSPECIFIED\x10\x00\x12\x1d\n\x19GENERATION_STATE_BUILDING\x10\x01\x12\x1a\n\x16GENERATION_STATE_READY\x10\x02\x12\x1b\n\x17GENERATION_STATE_ACTIVE\x10\x03\x12\x1c\n\x18GENERATION_STATE_RETIRED\x10\x04\x12\x1b\n\x17GENERATION_STATE_FAILED\x10\x05\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -55,15 +55,15 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GENERATION'].fields_by_name['activate_time']._loaded_options = None
   _globals['_GENERATION'].fields_by_name['activate_time']._serialized_options = b'\342A\001\003'
   _globals['_GENERATION']._loaded_options = None
-  _globals['_GENERATION']._serialized_options = b'\352Aa\n\023responsa/Generation\0221collections/{collection}/generations/{generation}*\013generations2\ngeneration'
+  _globals['_GENERATION']._serialized_options = b'\352Am\n\037responsa.example.org/Generation\0221collections/{collection}/generations/{generation}*\013generations2\ngeneration'
   _globals['_REINDEXMETADATA'].fields_by_name['generation']._loaded_options = None
-  _globals['_REINDEXMETADATA'].fields_by_name['generation']._serialized_options = b'\372A\025\n\023responsa/Generation'
-  _globals['_GENERATIONSTATE']._serialized_start=1100
-  _globals['_GENERATIONSTATE']._serialized_end=1298
+  _globals['_REINDEXMETADATA'].fields_by_name['generation']._serialized_options = b'\372A!\n\037responsa.example.org/Generation'
+  _globals['_GENERATIONSTATE']._serialized_start=1124
+  _globals['_GENERATIONSTATE']._serialized_end=1322
   _globals['_GENERATION']._serialized_start=229
-  _globals['_GENERATION']._serialized_end=701
-  _globals['_REINDEXMETADATA']._serialized_start=704
-  _globals['_REINDEXMETADATA']._serialized_end=1025
-  _globals['_REINDEXRESULT']._serialized_start=1027
-  _globals['_REINDEXRESULT']._serialized_end=1097
+  _globals['_GENERATION']._serialized_end=713
+  _globals['_REINDEXMETADATA']._serialized_start=716
+  _globals['_REINDEXMETADATA']._serialized_end=1049
+  _globals['_REINDEXRESULT']._serialized_start=1051
+  _globals['_REINDEXRESULT']._serialized_end=1121
 # @@protoc_insertion_point(module_scope)

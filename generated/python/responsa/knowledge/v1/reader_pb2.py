@@ -22,13 +22,12 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
-from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
 from google.api import resource_pb2 as google_dot_api_dot_resource__pb2
 from responsa.auth.v1 import user_pb2 as responsa_dot_auth_dot_v1_dot_user__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"responsa/knowledge/v1/reader.proto\x12\x15responsa.knowledge.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1bresponsa/auth/v1/user.proto\"\x93\x02\n\x06Reader\x12m\n\x04user\x18\x01 \x01(\tB]\xfa\x41\x0f\n\rresponsa/User\xbaHHrF2D^users/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$H\x00\x12\x1b\n\x05\x65mail\x18\x04 \x01(\tB\n\xbaH\x07r\x05 \x01(\xfe\x01H\x00\x12\x36\n\x04role\x18\x02 \x01(\x0e\x32\x1a.responsa.auth.v1.UserRoleB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00H\x00\x12\x1b\n\x08\x65veryone\x18\x03 \x01(\x08\x42\x07\xbaH\x04j\x02\x08\x01H\x00\x12\x1a\n\x0c\x64isplay_name\x18\x05 \x01(\tB\x04\xe2\x41\x01\x03\x42\x0c\n\x03who\x12\x05\xbaH\x02\x08\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"responsa/knowledge/v1/reader.proto\x12\x15responsa.knowledge.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1bresponsa/auth/v1/user.proto\"\x9f\x02\n\x06Reader\x12y\n\x04user\x18\x01 \x01(\tBi\xfa\x41\x1b\n\x19responsa.example.org/User\xbaHHrF2D^users/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$H\x00\x12\x1b\n\x05\x65mail\x18\x04 \x01(\tB\n\xbaH\x07r\x05 \x01(\xfe\x01H\x00\x12\x36\n\x04role\x18\x02 \x01(\x0e\x32\x1a.responsa.auth.v1.UserRoleB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00H\x00\x12\x1b\n\x08\x65veryone\x18\x03 \x01(\x08\x42\x07\xbaH\x04j\x02\x08\x01H\x00\x12\x1a\n\x0c\x64isplay_name\x18\x05 \x01(\tB\x04\xe2\x41\x01\x03\x42\x0c\n\x03who\x12\x05\xbaH\x02\x08\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,7 +37,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_READER'].oneofs_by_name['who']._loaded_options = None
   _globals['_READER'].oneofs_by_name['who']._serialized_options = b'\272H\002\010\001'
   _globals['_READER'].fields_by_name['user']._loaded_options = None
-  _globals['_READER'].fields_by_name['user']._serialized_options = b'\372A\017\n\rresponsa/User\272HHrF2D^users/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$'
+  _globals['_READER'].fields_by_name['user']._serialized_options = b'\372A\033\n\031responsa.example.org/User\272HHrF2D^users/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$'
   _globals['_READER'].fields_by_name['email']._loaded_options = None
   _globals['_READER'].fields_by_name['email']._serialized_options = b'\272H\007r\005 \001(\376\001'
   _globals['_READER'].fields_by_name['role']._loaded_options = None
@@ -47,6 +46,6 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_READER'].fields_by_name['everyone']._serialized_options = b'\272H\004j\002\010\001'
   _globals['_READER'].fields_by_name['display_name']._loaded_options = None
   _globals['_READER'].fields_by_name['display_name']._serialized_options = b'\342A\001\003'
-  _globals['_READER']._serialized_start=180
-  _globals['_READER']._serialized_end=455
+  _globals['_READER']._serialized_start=151
+  _globals['_READER']._serialized_end=438
 # @@protoc_insertion_point(module_scope)

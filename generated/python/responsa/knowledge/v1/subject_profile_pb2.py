@@ -28,7 +28,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from responsa.knowledge.v1 import document_pb2 as responsa_dot_knowledge_dot_v1_dot_document__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+responsa/knowledge/v1/subject_profile.proto\x12\x15responsa.knowledge.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a$responsa/knowledge/v1/document.proto\"\xa4\x01\n\x0eSubjectProfile\x12\x15\n\x07subject\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12$\n\x04user\x18\x02 \x01(\tB\x16\xe2\x41\x01\x03\xfa\x41\x0f\n\rresponsa/User\x12\x37\n\x05parts\x18\x03 \x03(\x0b\x32\".responsa.knowledge.v1.ProfilePartB\x04\xe2\x41\x01\x03\x12\x1c\n\x0e\x64ocument_count\x18\x04 \x01(\x05\x42\x04\xe2\x41\x01\x03\"\x9c\x02\n\x0bProfilePart\x12(\n\x06source\x18\x01 \x01(\tB\x18\xe2\x41\x01\x03\xfa\x41\x11\n\x0fresponsa/Source\x12!\n\x13source_display_name\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12?\n\tdocuments\x18\x03 \x03(\x0b\x32&.responsa.knowledge.v1.ProfileDocumentB\x04\xe2\x41\x01\x03\x12\x19\n\x0b\x66\x61iled_rows\x18\x04 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12/\n\nnewest_run\x18\x05 \x01(\tB\x1b\xe2\x41\x01\x03\xfa\x41\x14\n\x12responsa/Operation\x12\x33\n\tsync_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\"^\n\x0fProfileDocument\x12\x12\n\x04kind\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12\x37\n\x08\x64ocument\x18\x02 \x01(\x0b\x32\x1f.responsa.knowledge.v1.DocumentB\x04\xe2\x41\x01\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+responsa/knowledge/v1/subject_profile.proto\x12\x15responsa.knowledge.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a$responsa/knowledge/v1/document.proto\"\xb0\x01\n\x0eSubjectProfile\x12\x15\n\x07subject\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12\x30\n\x04user\x18\x02 \x01(\tB\"\xe2\x41\x01\x03\xfa\x41\x1b\n\x19responsa.example.org/User\x12\x37\n\x05parts\x18\x03 \x03(\x0b\x32\".responsa.knowledge.v1.ProfilePartB\x04\xe2\x41\x01\x03\x12\x1c\n\x0e\x64ocument_count\x18\x04 \x01(\x05\x42\x04\xe2\x41\x01\x03\"\xb4\x02\n\x0bProfilePart\x12\x34\n\x06source\x18\x01 \x01(\tB$\xe2\x41\x01\x03\xfa\x41\x1d\n\x1bresponsa.example.org/Source\x12!\n\x13source_display_name\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12?\n\tdocuments\x18\x03 \x03(\x0b\x32&.responsa.knowledge.v1.ProfileDocumentB\x04\xe2\x41\x01\x03\x12\x19\n\x0b\x66\x61iled_rows\x18\x04 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12;\n\nnewest_run\x18\x05 \x01(\tB\'\xe2\x41\x01\x03\xfa\x41 \n\x1eresponsa.example.org/Operation\x12\x33\n\tsync_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\"^\n\x0fProfileDocument\x12\x12\n\x04kind\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12\x37\n\x08\x64ocument\x18\x02 \x01(\x0b\x32\x1f.responsa.knowledge.v1.DocumentB\x04\xe2\x41\x01\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,13 +38,13 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SUBJECTPROFILE'].fields_by_name['subject']._loaded_options = None
   _globals['_SUBJECTPROFILE'].fields_by_name['subject']._serialized_options = b'\342A\001\003'
   _globals['_SUBJECTPROFILE'].fields_by_name['user']._loaded_options = None
-  _globals['_SUBJECTPROFILE'].fields_by_name['user']._serialized_options = b'\342A\001\003\372A\017\n\rresponsa/User'
+  _globals['_SUBJECTPROFILE'].fields_by_name['user']._serialized_options = b'\342A\001\003\372A\033\n\031responsa.example.org/User'
   _globals['_SUBJECTPROFILE'].fields_by_name['parts']._loaded_options = None
   _globals['_SUBJECTPROFILE'].fields_by_name['parts']._serialized_options = b'\342A\001\003'
   _globals['_SUBJECTPROFILE'].fields_by_name['document_count']._loaded_options = None
   _globals['_SUBJECTPROFILE'].fields_by_name['document_count']._serialized_options = b'\342A\001\003'
   _globals['_PROFILEPART'].fields_by_name['source']._loaded_options = None
-  _globals['_PROFILEPART'].fields_by_name['source']._serialized_options = b'\342A\001\003\372A\021\n\017responsa/Source'
+  _globals['_PROFILEPART'].fields_by_name['source']._serialized_options = b'\342A\001\003\372A\035\n\033responsa.example.org/Source'
   _globals['_PROFILEPART'].fields_by_name['source_display_name']._loaded_options = None
   _globals['_PROFILEPART'].fields_by_name['source_display_name']._serialized_options = b'\342A\001\003'
   _globals['_PROFILEPART'].fields_by_name['documents']._loaded_options = None
@@ -52,7 +52,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PROFILEPART'].fields_by_name['failed_rows']._loaded_options = None
   _globals['_PROFILEPART'].fields_by_name['failed_rows']._serialized_options = b'\342A\001\003'
   _globals['_PROFILEPART'].fields_by_name['newest_run']._loaded_options = None
-  _globals['_PROFILEPART'].fields_by_name['newest_run']._serialized_options = b'\342A\001\003\372A\024\n\022responsa/Operation'
+  _globals['_PROFILEPART'].fields_by_name['newest_run']._serialized_options = b'\342A\001\003\372A \n\036responsa.example.org/Operation'
   _globals['_PROFILEPART'].fields_by_name['sync_time']._loaded_options = None
   _globals['_PROFILEPART'].fields_by_name['sync_time']._serialized_options = b'\342A\001\003'
   _globals['_PROFILEDOCUMENT'].fields_by_name['kind']._loaded_options = None
@@ -60,9 +60,9 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PROFILEDOCUMENT'].fields_by_name['document']._loaded_options = None
   _globals['_PROFILEDOCUMENT'].fields_by_name['document']._serialized_options = b'\342A\001\003'
   _globals['_SUBJECTPROFILE']._serialized_start=202
-  _globals['_SUBJECTPROFILE']._serialized_end=366
-  _globals['_PROFILEPART']._serialized_start=369
-  _globals['_PROFILEPART']._serialized_end=653
-  _globals['_PROFILEDOCUMENT']._serialized_start=655
-  _globals['_PROFILEDOCUMENT']._serialized_end=749
+  _globals['_SUBJECTPROFILE']._serialized_end=378
+  _globals['_PROFILEPART']._serialized_start=381
+  _globals['_PROFILEPART']._serialized_end=689
+  _globals['_PROFILEDOCUMENT']._serialized_start=691
+  _globals['_PROFILEDOCUMENT']._serialized_end=785
 # @@protoc_insertion_point(module_scope)

@@ -22,10 +22,9 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
-from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!responsa/type/v1/byte_range.proto\x12\x10responsa.type.v1\x1a\x1b\x62uf/validate/validate.proto\"9\n\tByteRange\x12\x16\n\x05start\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12\x14\n\x03\x65nd\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!responsa/type/v1/byte_range.proto\x12\x10responsa.type.v1\"9\n\tByteRange\x12\x16\n\x05start\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x12\x14\n\x03\x65nd\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,6 +35,6 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_BYTERANGE'].fields_by_name['start']._serialized_options = b'\272H\004\"\002(\000'
   _globals['_BYTERANGE'].fields_by_name['end']._loaded_options = None
   _globals['_BYTERANGE'].fields_by_name['end']._serialized_options = b'\272H\004\"\002(\000'
-  _globals['_BYTERANGE']._serialized_start=84
-  _globals['_BYTERANGE']._serialized_end=141
+  _globals['_BYTERANGE']._serialized_start=55
+  _globals['_BYTERANGE']._serialized_end=112
 # @@protoc_insertion_point(module_scope)

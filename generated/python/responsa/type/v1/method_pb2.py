@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import descriptor_pb2 as google_dot_protobuf_dot_descriptor__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dresponsa/type/v1/method.proto\x12\x10responsa.type.v1\x1a google/protobuf/descriptor.proto*\x8e\x01\n\x06\x41\x63\x63\x65ss\x12\x16\n\x12\x41\x43\x43\x45SS_UNSPECIFIED\x10\x00\x12\x11\n\rACCESS_PUBLIC\x10\x01\x12\x11\n\rACCESS_MEMBER\x10\x02\x12\x0e\n\nACCESS_OWN\x10\x03\x12\x12\n\x0e\x41\x43\x43\x45SS_SERVICE\x10\x04\x12\x10\n\x0c\x41\x43\x43\x45SS_ADMIN\x10\x05\x12\x10\n\x0c\x41\x43\x43\x45SS_OWNER\x10\x06:J\n\x06\x61\x63\x63\x65ss\x12\x1e.google.protobuf.MethodOptions\x18\xb9\x8e\x03 \x01(\x0e\x32\x18.responsa.type.v1.Access:6\n\x0c\x61udit_action\x12\x1e.google.protobuf.MethodOptions\x18\xba\x8e\x03 \x01(\t:9\n\x0f\x61udit_resources\x12\x1e.google.protobuf.MethodOptions\x18\xbb\x8e\x03 \x03(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dresponsa/type/v1/method.proto\x12\x10responsa.type.v1\x1a google/protobuf/descriptor.proto*\x8e\x01\n\x06\x41\x63\x63\x65ss\x12\x16\n\x12\x41\x43\x43\x45SS_UNSPECIFIED\x10\x00\x12\x11\n\rACCESS_PUBLIC\x10\x01\x12\x11\n\rACCESS_MEMBER\x10\x02\x12\x0e\n\nACCESS_OWN\x10\x03\x12\x12\n\x0e\x41\x43\x43\x45SS_SERVICE\x10\x04\x12\x10\n\x0c\x41\x43\x43\x45SS_ADMIN\x10\x05\x12\x10\n\x0c\x41\x43\x43\x45SS_OWNER\x10\x06*c\n\rRecentSession\x12\x1e\n\x1aRECENT_SESSION_UNSPECIFIED\x10\x00\x12\x19\n\x15RECENT_SESSION_OR_KEY\x10\x01\x12\x17\n\x13RECENT_SESSION_ONLY\x10\x02:J\n\x06\x61\x63\x63\x65ss\x12\x1e.google.protobuf.MethodOptions\x18\xb9\x8e\x03 \x01(\x0e\x32\x18.responsa.type.v1.Access:6\n\x0c\x61udit_action\x12\x1e.google.protobuf.MethodOptions\x18\xba\x8e\x03 \x01(\t:9\n\x0f\x61udit_resources\x12\x1e.google.protobuf.MethodOptions\x18\xbb\x8e\x03 \x03(\t:Y\n\x0erecent_session\x12\x1e.google.protobuf.MethodOptions\x18\xbc\x8e\x03 \x01(\x0e\x32\x1f.responsa.type.v1.RecentSessionb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,4 +34,6 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_ACCESS']._serialized_start=86
   _globals['_ACCESS']._serialized_end=228
+  _globals['_RECENTSESSION']._serialized_start=230
+  _globals['_RECENTSESSION']._serialized_end=329
 # @@protoc_insertion_point(module_scope)

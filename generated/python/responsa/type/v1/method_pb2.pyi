@@ -59,9 +59,34 @@ ACCESS_OWNER: Access.ValueType  # 6
 """Owners of the installation."""
 Global___Access: _TypeAlias = Access  # noqa: Y015
 
+class _RecentSession:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _RecentSessionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RecentSession.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    RECENT_SESSION_UNSPECIFIED: _RecentSession.ValueType  # 0
+    """No, or only for some requests, as the call's comment says."""
+    RECENT_SESSION_OR_KEY: _RecentSession.ValueType  # 1
+    """Yes, if the caller uses a session; an API key is enough."""
+    RECENT_SESSION_ONLY: _RecentSession.ValueType  # 2
+    """Yes; an API key is not enough."""
+
+class RecentSession(_RecentSession, metaclass=_RecentSessionEnumTypeWrapper):
+    """RecentSession says whether the sign-in of a call's session must be at most ten minutes old. Otherwise the call fails with SIGN_IN_REQUIRED."""
+
+RECENT_SESSION_UNSPECIFIED: RecentSession.ValueType  # 0
+"""No, or only for some requests, as the call's comment says."""
+RECENT_SESSION_OR_KEY: RecentSession.ValueType  # 1
+"""Yes, if the caller uses a session; an API key is enough."""
+RECENT_SESSION_ONLY: RecentSession.ValueType  # 2
+"""Yes; an API key is not enough."""
+Global___RecentSession: _TypeAlias = RecentSession  # noqa: Y015
+
 ACCESS_FIELD_NUMBER: _builtins.int
 AUDIT_ACTION_FIELD_NUMBER: _builtins.int
 AUDIT_RESOURCES_FIELD_NUMBER: _builtins.int
+RECENT_SESSION_FIELD_NUMBER: _builtins.int
 access: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.MethodOptions, Global___Access.ValueType]
 """Who may make the call."""
 audit_action: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.MethodOptions, _builtins.str]
@@ -70,3 +95,5 @@ audit_resources: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.Metho
 """What the action is about: paths of the request's fields that hold names of resources, or one name, which has a slash. By default, the field `name`, or that of the resource that an
 update changes, or nothing.
 """
+recent_session: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.MethodOptions, Global___RecentSession.ValueType]
+"""Whether the caller must have signed in recently."""

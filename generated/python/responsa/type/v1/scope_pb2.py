@@ -22,12 +22,11 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
-from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
 from google.api import resource_pb2 as google_dot_api_dot_resource__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cresponsa/type/v1/scope.proto\x12\x10responsa.type.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\"\x8d\x01\n\x05Scope\x12\x66\n\x0b\x63ollections\x18\x01 \x03(\tBQ\xe2\x41\x01\x01\xfa\x41\x15\n\x13responsa/Collection\xbaH2\x92\x01/\x10@\x18\x01\")r\'2%^collections/[a-z0-9][a-z0-9-]{0,62}$\x12\x1c\n\x06\x66ilter\x18\x02 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\x80\x10\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cresponsa/type/v1/scope.proto\x12\x10responsa.type.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\"\x99\x01\n\x05Scope\x12r\n\x0b\x63ollections\x18\x01 \x03(\tB]\xe2\x41\x01\x01\xfa\x41!\n\x1fresponsa.example.org/Collection\xbaH2\x92\x01/\x10@\x18\x01\")r\'2%^collections/[a-z0-9][a-z0-9-]{0,62}$\x12\x1c\n\x06\x66ilter\x18\x02 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03(\x80\x10\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,9 +34,9 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'responsa.type.v1.scope_pb2'
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_SCOPE'].fields_by_name['collections']._loaded_options = None
-  _globals['_SCOPE'].fields_by_name['collections']._serialized_options = b'\342A\001\001\372A\025\n\023responsa/Collection\272H2\222\001/\020@\030\001\")r\'2%^collections/[a-z0-9][a-z0-9-]{0,62}$'
+  _globals['_SCOPE'].fields_by_name['collections']._serialized_options = b'\342A\001\001\372A!\n\037responsa.example.org/Collection\272H2\222\001/\020@\030\001\")r\'2%^collections/[a-z0-9][a-z0-9-]{0,62}$'
   _globals['_SCOPE'].fields_by_name['filter']._loaded_options = None
   _globals['_SCOPE'].fields_by_name['filter']._serialized_options = b'\342A\001\001\272H\005r\003(\200\020'
-  _globals['_SCOPE']._serialized_start=140
-  _globals['_SCOPE']._serialized_end=281
+  _globals['_SCOPE']._serialized_start=111
+  _globals['_SCOPE']._serialized_end=264
 # @@protoc_insertion_point(module_scope)

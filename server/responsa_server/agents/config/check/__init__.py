@@ -34,22 +34,25 @@ def check(
 
     text: the content of `agent.toml`, which must be valid TOML.
     """
-    found: list[Problem] = []
+    problems: list[Problem] = []
     if not AGENT_ID.fullmatch(files.identity):
-        found.append(
+        problems.append(
             Problem(
                 AGENT_FILE,
-                f"the folder's name, “{files.identity}”, is not a valid id: use at most 63 lower-case letters, digits and “-”, and no “-” first",
+                (
+                    f"the folder's name, “{files.identity}”, is not a valid id: use at most 63 lower-case "
+                    "letters, digits and “-”, and no “-” first"
+                ),
             )
         )
     agent, wrong = _configuration(text, surroundings)
-    found += wrong
+    problems += wrong
     if agent is None:
-        return None, found
-    found += tables.models(agent, surroundings)
+        return None, problems
+    problems += tables.models(agent, surroundings)
     if all(table.kind in surroundings.kinds for table in agent.nodes.values()):
-        found += prompt_files(agent, files, surroundings)
-    return (None if found else agent), list(dict.fromkeys(found))
+        problems += prompt_files(agent, files, surroundings)
+    return (None if problems else agent), list(dict.fromkeys(problems))
 
 
 # Results are cached. Most reloads change only prompts, so the check of the graph, which takes longest, need not run
@@ -59,13 +62,13 @@ def _configuration(text: str, surroundings: Surroundings) -> tuple[AgentConfig |
     """The result of checking `agent.toml` alone: the configuration (None if it does not fit its model) and its problems."""
     config: Mapping[str, object] = rtoml.loads(text)
     agent, wrong = tables.tables(config)
-    found = [
+    problems = [
         *wrong,
         *tables.node_tables(config, surroundings),
     ]
     if agent is None:
-        return None, found
-    found += [
+        return None, problems
+    problems += [
         *tables.parameters(agent),
         *tables.collections(agent),
         *tables.subject(agent),
@@ -76,11 +79,11 @@ def _configuration(text: str, surroundings: Surroundings) -> tuple[AgentConfig |
     nodes_whole = not any(one.key[:1] == ("nodes",) and len(one.key) < 3 for one in wrong)
     graph_whole = nodes_whole and not any(one.key[:1] == ("graph",) for one in wrong)
     if graph_whole:
-        found += shape(agent, surroundings)
+        problems += shape(agent, surroundings)
     if all(table.kind in surroundings.kinds for table in agent.nodes.values()):
         flow = Flow(agent, surroundings)
         if graph_whole:
-            found += [*flow.problems(), *without_model(agent, surroundings)]
+            problems += [*flow.problems(), *without_model(agent, surroundings)]
         if nodes_whole:
-            found += flow.choices()
-    return agent, found
+            problems += flow.choices()
+    return agent, problems

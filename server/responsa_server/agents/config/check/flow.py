@@ -121,11 +121,11 @@ class Flow:
                 if Names.PROMPT in info.metadata and isinstance(given, dict):
                     yield from self._choice(("nodes", name, field), cast("dict[str, Any]", given))
 
-    def _choice(self, key: Key, given: Mapping[str, Any]) -> Iterator[Problem]:
+    def _choice(self, key: Key, prompts: Mapping[str, Any]) -> Iterator[Problem]:
         for needed, what in ((BY, "the field that chooses"), (DEFAULT, "the prompt for all other values")):
-            if needed not in given:
+            if needed not in prompts:
                 yield in_config(key, f"“{needed}” is missing: {what}")
-        by = given.get(BY)
+        by = prompts.get(BY)
         if not isinstance(by, str):
             return
         if by not in self._written:
@@ -205,9 +205,9 @@ class Flow:
                 taken.setdefault(key, field)
 
     def _missing(self, node: NodeFields) -> Iterator[Problem]:
-        for one in node.inputs:
-            field = one.key
-            if not one.required or field in TASK_KEYS:
+        for node_input in node.inputs:
+            field = node_input.key
+            if not node_input.required or field in TASK_KEYS:
                 continue
 
             def provides(edge: EdgeTable, field: str = field) -> bool:
@@ -217,7 +217,7 @@ class Flow:
 
             if (taken := path(self._edges, BEGIN, {node.name}, provides)) is not None:
                 yield in_config(
-                    one.place,
+                    node_input.place,
                     f"needs “{field}”, which the path {' → '.join(taken)} does not provide",
                     "" if field in self._written else closest(field, self._written),
                 )
@@ -236,11 +236,11 @@ class Flow:
 
     def _untested(self, node: NodeFields) -> Iterator[Problem]:
         """Paths on which a node gets a result that may be empty, although no edge on the path tests the result."""
-        for one in node.inputs:
-            if not node.kind.needs_test or one.field != node.kind.needs_test:
+        for node_input in node.inputs:
+            if not node.kind.needs_test or node_input.field != node.kind.needs_test:
                 continue
 
-            def tests(edge: EdgeTable, field: str = one.key) -> bool:
+            def tests(edge: EdgeTable, field: str = node_input.key) -> bool:
                 # The node's earlier edges are tried before this edge, so their tests count for this edge, too.
                 before = self._edges[edge.source]
                 return any(
@@ -250,13 +250,14 @@ class Flow:
                     for _, leaf in leaves(each.when)
                 )
 
-            writers = [each for each in self._nodes.values() if one.key in each.outputs]
+            writers = [each for each in self._nodes.values() if node_input.key in each.outputs]
             for writer in writers:
                 if (taken := path(self._edges, writer.name, {node.name}, tests)) is not None:
                     yield in_config(
                         ("nodes", node.name),
-                        f"answers with what “{writer.name}” found, but no edge on the path {' → '.join(taken)} tests whether it found anything; "
-                        f'add when = {{ field = "{one.key}.{_TESTS[one.field]} }} to one of them',
+                        f"answers with what “{writer.name}” found, but no edge on the path {' → '.join(taken)} "
+                        "tests whether it found anything; "
+                        f'add when = {{ field = "{node_input.key}.{_TESTS[node_input.field]} }} to one of them',
                     )
 
     def _unheard(self) -> Iterator[Problem]:
@@ -266,7 +267,8 @@ class Flow:
             if "declined" in node.outputs and getattr(options, "cites", False) and "declined" not in tested:
                 yield in_config(
                     ("nodes", name),
-                    f"its model can say that the passages do not answer, but no edge leads on from there; add {{ from = “{name}”, to = “refuse”, when = {{ field = "
+                    "its model can say that the passages do not answer, but no edge leads on from there; add "
+                    f"{{ from = “{name}”, to = “refuse”, when = {{ field = "
                     "“declined”, is = true } }, where “refuse” is a node of this kind",
                 )
             if not getattr(options, "hold", False):
@@ -274,13 +276,15 @@ class Flow:
             if "problem" not in tested:
                 yield in_config(
                     ("nodes", name),
-                    f"drops a text that the passages do not support, but no edge leads back; add {{ from = “{name}”, to = the node that writes, when = {{ field = "
+                    f"drops a text that the passages do not support, but no edge leads back; add {{ from = "
+                    f"“{name}”, to = the node that writes, when = {{ field = "
                     "“problem”, empty = false }, limit = 1 }",
                 )
             if not any(edge.on is not None for edge in self._edges[name]):
                 yield in_config(
                     ("nodes", name),
-                    f"is unavailable if the second text is not supported either, but no edge leads around it; add {{ from = “{name}”, to = a node of the kind passages or "
+                    "is unavailable if the second text is not supported either, but no edge leads around it; "
+                    f"add {{ from = “{name}”, to = a node of the kind passages or "
                     "refuse, on = “unavailable” }",
                 )
 

@@ -49,16 +49,16 @@ EMPTY: Final[Mapping[str, object]] = {
 _TEXT: Final = "x"
 
 
-def prompt_files(config: AgentConfig, given: AgentFiles, surroundings: Surroundings) -> Iterator[Problem]:
+def prompt_files(config: AgentConfig, files: AgentFiles, surroundings: Surroundings) -> Iterator[Problem]:
     """Problems of the files that nodes name. Each such file is checked once; files that no node names are not checked."""
     names = {
         name
         for table in config.nodes.values()
         for _, role, name in named(surroundings.kinds[table.kind].options, table.options)
-        if role is not Names.EXAMPLES and name in given.prompts
+        if role is not Names.EXAMPLES and name in files.prompts
     }
-    names |= {name for _, name in _used(config, given, surroundings)}
-    prompts = PromptSet({name: one for name, one in given.prompts.items() if name in names}, given.partials)
+    names |= {name for _, name in _used(config, files, surroundings)}
+    prompts = PromptSet({name: one for name, one in files.prompts.items() if name in names}, files.partials)
     checked = set[str]()
     for node, table in config.nodes.items():
         kind = surroundings.kinds[table.kind]
@@ -67,20 +67,20 @@ def prompt_files(config: AgentConfig, given: AgentFiles, surroundings: Surroundi
             key: Key = ("nodes", node, *place)
             if role is Names.EXAMPLES:
                 labels = kind.labels(options) if kind.labels is not None and options is not None else ()
-                yield from _examples(name, key, given.examples, labels)
+                yield from _examples(name, key, files.examples, labels)
             elif not name and (role is Names.TEMPLATE or kind.needs_model):
                 yield in_config(key, "is empty; name a file in the folder prompts, without “.md”")
-            elif name and name not in given.prompts:
+            elif name and name not in files.prompts:
                 yield in_config(
                     key,
                     f"there is no file prompts/{name}.md here or among the shared prompts",
-                    closest(name, given.prompts),
+                    closest(name, files.prompts),
                 )
             elif name:
                 template = role is Names.TEMPLATE
                 if name not in checked:
                     checked.add(name)
-                    yield from _file(prompts, name, given.prompts[name])
+                    yield from _file(prompts, name, files.prompts[name])
                     yield from _variables(prompts, name, kind.offers, config.questions, template=template)
                 yield from _offered(prompts, name, kind.offers, node, template=template)
         for field, info in kind.options.model_fields.items() if kind.needs_model and options else ():
@@ -89,15 +89,15 @@ def prompt_files(config: AgentConfig, given: AgentFiles, surroundings: Surroundi
                     ("nodes", node),
                     f"“{field}” is missing: without the file prompts/NAME.md the model gets only the question and no instructions",
                 )
-    for kind, name in _used(config, given, surroundings):
+    for kind, name in _used(config, files, surroundings):
         if name not in checked:
             checked.add(name)
-            yield from _file(prompts, name, given.prompts[name])
+            yield from _file(prompts, name, files.prompts[name])
             yield from _variables(prompts, name, kind.offers, config.questions, template=False)
 
 
 def _used(
-    config: AgentConfig, given: AgentFiles, surroundings: Surroundings
+    config: AgentConfig, files: AgentFiles, surroundings: Surroundings
 ) -> Sequence[tuple[NodeKind, str]]:
     """The prompts that nodes may use without naming them, each with the kind of node that uses it."""
     kinds = [(surroundings.kinds[table.kind], table) for table in config.nodes.values()]
@@ -106,7 +106,7 @@ def _used(
         for kind, table in kinds
         for further, options in kind.used(options_of(kind, table))
         for _, role, name in named(type(options), options.model_dump())
-        if role is not Names.EXAMPLES and name in given.prompts
+        if role is not Names.EXAMPLES and name in files.prompts
     ]
 
 
@@ -119,7 +119,10 @@ def _file(prompts: PromptSet, name: str, source: PromptSource) -> Iterator[Probl
     for place in parted[1:]:
         yield Problem(
             source.file,
-            f"there is a second line “{USER_LINE}”, but the one in line {source.body_line + parted[0]} already ends the instructions; remove one of them",
+            (
+                f"there is a second line “{USER_LINE}”, but the one in line "
+                f"{source.body_line + parted[0]} already ends the instructions; remove one of them"
+            ),
             line=source.body_line + place,
         )
     if source.front.structured and source.front.structured not in SCHEMAS:

@@ -73,7 +73,7 @@ def without_model(config: AgentConfig, surroundings: Surroundings) -> Iterator[P
     unsure = set(chain) == {PASSAGES, DEFAULT_MODEL}
     without = reachable(possible_edges(config, model=False)) if alone or unsure else set[str]()
     edges = possible_edges(config, model=True)
-    found = set[str]() if alone else reachable(edges)
+    reached = set[str]() if alone else reachable(edges)
     for name, table in config.nodes.items():
         if not surroundings.kinds[table.kind].needs_model:
             continue
@@ -86,10 +86,11 @@ def without_model(config: AgentConfig, surroundings: Surroundings) -> Iterator[P
             yield in_config(
                 ("nodes", name), f"asks a model, but {why} edges with when = {{ model = true }} lead here"
             )
-        elif name in found and not any(edge.on is not None for edge in edges[name]):
+        elif name in reached and not any(edge.on is not None for edge in edges[name]):
             yield in_config(
                 ("nodes", name),
-                "asks a model, but no edge leads around it when no model is available, although model.chain has “passages”; add an edge with "
+                "asks a model, but no edge leads around it when no model is available, although "
+                "model.chain has “passages”; add an edge with "
                 'on = "unavailable", or remove “passages”',
             )
 
@@ -128,7 +129,10 @@ def _untaken_start(config: AgentConfig) -> Iterator[Problem]:
         if _always(edge):
             yield in_config(
                 _key(place),
-                f"this edge from “{BEGIN}” is always taken, so “start” (“{config.start}”) is never reached; give the edge a condition (when), or "
+                (
+                    f"this edge from “{BEGIN}” is always taken, so “start” (“{config.start}”) is never "
+                    "reached; give the edge a condition (when), or "
+                )
                 + (f"write start = “{edge.target}” instead" if edge.target != FINISH else "remove it"),
             )
             return

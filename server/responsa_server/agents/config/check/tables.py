@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Final, cast
 
-import jsonschema_rs
 from pydantic import ValidationError
 
 from responsa_server.agents.config.check.flow import options_of
@@ -22,12 +22,14 @@ from responsa_server.agents.config.problems import (
 )
 from responsa_server.agents.engine.config import (
     DEFAULT_MODEL,
+    FORMER_MODELS,
     PASSAGES,
     RESOURCE,
     AgentConfig,
     NodeTable,
 )
-from responsa_server.agents.engine.patterns import find_excess
+from responsa_server.agents.engine.schemas import CheckedSchema
+from responsa_server.agents.nodes.table import FORMER
 from responsa_server.domain.errors import InvalidRequest
 from responsa_server.domain.filters import parse_filter
 from responsa_server.domain.lists import SEARCHED
@@ -66,14 +68,18 @@ def node_tables(config: Mapping[str, object], surroundings: Surroundings) -> Ite
     """Unknown kinds of nodes, and options and fields that the node's kind does not have."""
     given = config.get("nodes")
     for name, table in cast("Mapping[str, object]", given).items() if isinstance(given, Mapping) else ():
-        if not isinstance(table, Mapping) or not isinstance(table.get("kind"), str):  # pyright: ignore[reportUnknownMemberType] - a TOML table
+        # A TOML table's members have no types.
+        if not isinstance(table, Mapping) or not isinstance(table.get("kind"), str):  # pyright: ignore[reportUnknownMemberType]
             continue
         values = cast("Mapping[str, object]", table)
         kind_name = cast("str", values["kind"])
         kind = surroundings.kinds.get(kind_name)
         if kind is None:
-            suggestion = closest(kind_name, surroundings.kinds)
-            yield in_config(("nodes", name, "kind"), f"there is no kind of node “{kind_name}”", suggestion)
+            at, message = ("nodes", name, "kind"), f"there is no kind of node “{kind_name}”"
+            if (successor := FORMER.get(kind_name)) is not None:
+                yield in_config(at, f"{message} any more; “{successor}” replaces it")
+            else:
+                yield in_config(at, message, closest(kind_name, surroundings.kinds))
             continue
         common = NodeTable.model_fields
         try:
@@ -109,6 +115,8 @@ def models(config: AgentConfig, surroundings: Surroundings) -> Iterator[Problem]
                     key,
                     "“passages” is never unavailable, so the models after it are never asked; move it to the end",
                 )
+        elif name in FORMER_MODELS:
+            yield in_config(key, f"there is no model “{name}” any more; “{FORMER_MODELS[name]}” replaces it")
         elif name != DEFAULT_MODEL and (why := surroundings.models.problem(name)) is not None:
             message = f"the model “{name}” is not available: {clause(why)}"
             yield in_config(key, message, _suggested_model(name, surroundings))
@@ -131,8 +139,8 @@ def collections(config: AgentConfig) -> Iterator[Problem]:
             for name, one in table.sources.items()
         ),
     ]
-    for at, given in lists:
-        for place, name in enumerate(given):
+    for at, names in lists:
+        for place, name in enumerate(names):
             key: Key = (*at, place)
             if not _COLLECTION.fullmatch(name):
                 likely = re.sub(r"[\s_.]+", "-", name.removeprefix("collections/").strip().lower())
@@ -141,13 +149,13 @@ def collections(config: AgentConfig) -> Iterator[Problem]:
                     f"“{name}” is not a valid id of a collection: use at most 63 lower-case letters, digits and “-”, and no “-” first",
                     likely if _COLLECTION.fullmatch(likely) else "",
                 )
-            elif name in given[:place]:
+            elif name in names[:place]:
                 yield in_config(key, f"the collection “{name}” is listed twice")
 
 
 def subject(config: AgentConfig) -> Iterator[Problem]:
-    """The problems of `retrieval.subject`. An agent that reads only documents about its caller must not have tools, because a tool searches with all rights of
-    the caller.
+    """The problems of `retrieval.subject`. An agent that reads only documents about its caller must not have tools,
+    because a tool searches with all rights of the caller.
     """
     if config.retrieval.subject and config.tools.use:
         yield in_config(
@@ -157,7 +165,8 @@ def subject(config: AgentConfig) -> Iterator[Problem]:
 
 
 def sources(config: AgentConfig, surroundings: Surroundings) -> Iterator[Problem]:
-    """Sources that no question can choose, values that choose no source, filters that cannot be read, sources that a model would have to choose unseen, and examples with sources that do not exist."""
+    """Sources that no question can choose, values that choose no source, filters that cannot be read, sources that a
+    model would have to choose unseen, and examples with sources that do not exist."""
     table = config.retrieval
     key: Key = ("retrieval", "source_parameter")
     if bool(table.sources) != bool(table.source_parameter):
@@ -176,11 +185,14 @@ def sources(config: AgentConfig, surroundings: Surroundings) -> Iterator[Problem
             if set(values) != set(table.sources):
                 yield in_config(
                     key,
-                    f"the values (enum) of the parameter “{table.source_parameter}” must be the names of the sources: {quoted(sorted(table.sources))}",
+                    (
+                        f"the values (enum) of the parameter “{table.source_parameter}” must be the names of the "
+                        f"sources: {quoted(sorted(table.sources))}"
+                    ),
                 )
-    for name, one in table.sources.items():
+    for name, entry in table.sources.items():
         try:
-            parse_filter(SEARCHED, one.filter)
+            parse_filter(SEARCHED, entry.filter)
         except InvalidRequest as error:
             yield in_config(
                 ("retrieval", "sources", name, "filter"),
@@ -205,8 +217,8 @@ def sources(config: AgentConfig, surroundings: Surroundings) -> Iterator[Problem
                 ("nodes", name, "sources"),
                 "there are no sources to choose from; describe them in retrieval.sources",
             )
-        for source, one in table.sources.items():
-            if not one.description:
+        for source, entry in table.sources.items():
+            if not entry.description:
                 yield in_config(
                     ("retrieval", "sources", source),
                     f"needs a description, because “{name}” lets a model choose among the sources",
@@ -215,6 +227,9 @@ def sources(config: AgentConfig, surroundings: Surroundings) -> Iterator[Problem
 
 _TEACHERS: Final = "teachers"
 _TYPES: Final = ("string", "integer", "number", "boolean")
+_MOST_BYTES: Final = 16 * 1024
+_MOST_NESTED: Final = 5
+_MOST_SUBSCHEMAS: Final = 100
 _KEYWORDS: Final = (
     *("type", "enum", "const", "default", "title", "description", "examples", "format", "pattern"),
     *("minLength", "maxLength", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"),
@@ -226,7 +241,7 @@ _KEYWORDS: Final = (
 
 def parameters(config: AgentConfig) -> Iterator[Problem]:
     """Schemas of parameters that are malformed or contradict themselves."""
-    properties = config.parameters.properties
+    properties, problems = config.parameters.properties, list[Problem]()
     for name, schema in properties.items():
         key: Key = ("parameters", "properties", name)
         if not _PARAMETER.fullmatch(name):
@@ -235,7 +250,13 @@ def parameters(config: AgentConfig) -> Iterator[Problem]:
                 f"“{name}” is not a valid name for a parameter: use at most 63 letters, digits and “_”, and no digit first",
                 re.sub(r"\W+", "_", name, flags=re.ASCII).strip("_") if not name[:1].isdigit() else "",
             )
-        yield from _parameter(schema, key)
+        problems += _parameter(schema, key)
+    yield from problems
+    try:
+        CheckedSchema({"properties": properties})
+    except ValueError as error:
+        if not problems:
+            yield in_config(("parameters",), f"all parameters together: {str(error).splitlines()[0]}")
     for place, name in enumerate(config.parameters.required):
         if name not in properties:
             yield in_config(
@@ -246,15 +267,24 @@ def parameters(config: AgentConfig) -> Iterator[Problem]:
 
 
 def _parameter(schema: Mapping[str, Any], key: Key) -> Iterator[Problem]:
+    if len(json.dumps(schema, ensure_ascii=False).encode()) > _MOST_BYTES:
+        yield in_config(key, f"has more than {_MOST_BYTES // 1024} KiB; shorten it")
+        return
+    nested = list(_nested(schema))
+    if len(nested) > _MOST_SUBSCHEMAS or any(level > _MOST_NESTED for level, _, _ in nested):
+        message = f"has more than {_MOST_SUBSCHEMAS} schemas, or more than {_MOST_NESTED} within one another; use “enum” for a choice"
+        yield in_config(key, message)
+        return
     # Other keywords that begin with x- are the author's own notes, unless they look like a misspelt RESOURCE.
     unknown = [
-        word
-        for word in schema
+        (*at, word)
+        for _, at, one in nested
+        for word in one
         if word not in _KEYWORDS and (not word.startswith("x-") or closest(word, [RESOURCE]))
     ]
-    for word in unknown:
-        message = f"the schema of a parameter has no keyword “{word}”"
-        yield in_config((*key, word), message, closest(word, _KEYWORDS))
+    for at in unknown:
+        message = f"the schema of a parameter has no keyword “{at[-1]}”"
+        yield in_config((*key, *at), message, closest(str(at[-1]), _KEYWORDS))
     if unknown:
         return
     kind = schema.get("type")
@@ -267,14 +297,9 @@ def _parameter(schema: Mapping[str, Any], key: Key) -> Iterator[Problem]:
         yield in_config((*key, RESOURCE), message, closest(str(resource), [_TEACHERS]))
     elif resource is not None and kind != "string":
         yield in_config(key, f"a parameter with {RESOURCE} needs type = “string”")
-    if excess := find_excess(dict(schema)):
-        yield in_config(key, excess)
-        return
     try:
-        validator = jsonschema_rs.Draft202012Validator(
-            dict(schema), validate_formats=True, retriever=no_retrieval
-        )
-    except (jsonschema_rs.ValidationError, ValueError) as error:
+        checked = CheckedSchema(schema)
+    except ValueError as error:
         at = getattr(error, "instance_path", None) or ()
         why = str(getattr(error, "message", error)).splitlines()[0]
         yield in_config((*key, *at), f"is not a valid JSON Schema: {why}")
@@ -287,7 +312,7 @@ def _parameter(schema: Mapping[str, Any], key: Key) -> Iterator[Problem]:
     if "default" in schema:
         values.append((("default",), schema["default"]))
     for at, value in values:
-        for error in list(validator.iter_errors(value))[:1]:
+        if (error := checked.error(value)) is not None:
             yield in_config(
                 (*key, *at),
                 f"does not match its schema: {error.message.splitlines()[0]}",
@@ -295,9 +320,22 @@ def _parameter(schema: Mapping[str, Any], key: Key) -> Iterator[Problem]:
             )
 
 
-def no_retrieval(address: str) -> Any:
-    """Refuse to fetch a schema that another schema refers to."""
-    raise ValueError(f"{address} is not fetched")
+def _nested(schema: Mapping[str, Any]) -> Iterator[tuple[int, Key, Mapping[str, Any]]]:
+    """A schema and all within it, each with its level and its place, and none below the level after the deepest that is allowed."""
+    left: list[tuple[int, Key, Mapping[str, Any]]] = [(0, (), schema)]
+    for level, at, one in left:
+        yield level, at, one
+        if level > _MOST_NESTED:
+            continue
+        for word in ("oneOf", "anyOf", "allOf", "not", "if", "then", "else"):
+            value = cast("object", one.get(word))
+            several = cast("list[object]", value) if isinstance(value, list) else ()
+            found: list[tuple[Key, object]] = [
+                ((*at, word, place), item) for place, item in enumerate(several)
+            ]
+            for where, item in [*found, ((*at, word), cast("object", value))]:
+                if isinstance(item, dict):
+                    left.append((level + 1, where, cast("dict[str, Any]", item)))
 
 
 _TOOL: Final = re.compile(r"[a-z][a-z0-9_-]{0,126}|\*")

@@ -22,15 +22,15 @@ class AgentVersionService:
         self._catalogue = catalogue
 
     async def ListAgentVersions(self, request: pb.ListAgentVersionsRequest) -> pb.ListAgentVersionsResponse:
-        asked = Listing(lists.AGENT_VERSIONS, caller(), Unfiltered(request), parent=request.parent)
+        listing = Listing(lists.AGENT_VERSIONS, caller(), Unfiltered(request), parent=request.parent)
         agent = names.parse_slug("agents", request.parent)
-        page = await self._versions.list(agent, asked.query)
+        page = await self._versions.list(agent, listing.query)
         if not page.items:  # an agent may be gone, and its versions still there
             self._catalogue.card(agent)
         current = self._current()
         return pb.ListAgentVersionsResponse(
             agent_versions=[agents.version(one, current) for one in page.items],
-            next_page_token=asked.token(page),
+            next_page_token=listing.token(page),
         )
 
     async def GetAgentVersion(self, request: pb.GetAgentVersionRequest) -> agent_pb2.AgentVersion:
@@ -38,16 +38,12 @@ class AgentVersionService:
 
     async def PublishAgentVersion(self, request: pb.PublishAgentVersionRequest) -> agent_pb2.Agent:
         agent, number = names.parse_version(request.name)
-        await self._catalogue.publish(
-            agent, number, AuditEvent.of(caller(), "agent_version.publish", request.name)
-        )
+        await self._catalogue.publish(agent, number, AuditEvent.of_call(caller(), request.name))
         return await self._agent(agent)
 
     async def RollbackAgentVersion(self, request: pb.RollbackAgentVersionRequest) -> agent_pb2.Agent:
         agent, number = names.parse_version(request.name)
-        await self._catalogue.roll_back(
-            agent, number, AuditEvent.of(caller(), "agent_version.rollback", request.name)
-        )
+        await self._catalogue.roll_back(agent, number, AuditEvent.of_call(caller(), request.name))
         return await self._agent(agent)
 
     async def _agent(self, identity: str) -> agent_pb2.Agent:
@@ -68,7 +64,7 @@ class AgentVersionService:
             agent,
             structs.whole("agent_version.content", given.content),
             structs.text("agent_version.card", given.card),
-            AuditEvent.of(caller(), "agent_version.create", request.parent),
+            AuditEvent.of_call(caller(), request.parent),
         )
         return await self._shown(stored.agent, stored.number)
 

@@ -30,20 +30,15 @@ class CredentialService:
         self, request: pb.CreateServiceApiKeyRequest
     ) -> pb.CreateServiceApiKeyResponse:
         who = caller()
-        await self._accounts.require_recent_session(who)
         service_id = named_uuid("user", "users", request.user)
-        wanted = request.api_key
-        people.no_key_role(wanted)
+        people.no_key_role(request.api_key)
         allowed = await self._limits.read(who, service_id)
         key, secret = await self._identity.create_service_key(
             who,
             service_id,
-            wanted.display_name,
-            people.key_expiry(wanted),
+            people.new_key(request.api_key, self._catalogue),
             request_id(request.request_id),
             allowed.limits.api_keys,
-            widget=wanted.widget,
-            agent=people.key_agent(wanted, self._catalogue),
         )
         return pb.CreateServiceApiKeyResponse(api_key=people.api_key(key), secret=secret)
 

@@ -31,7 +31,7 @@ class ExperimentService:
         agent, candidate = names.parse_version(given.candidate)
         baseline = await self._catalogue.check_candidate(agent, candidate)
         new = experiments.new(given, self._new_id(), agent, baseline, candidate, who.tenant_id)
-        event = AuditEvent.of(who, "experiment.create", names.experiment(new.id))
+        event = AuditEvent.of_call(who, names.experiment(new.id))
         return experiments.experiment(await self._store.create(new, event))
 
     async def GetExperiment(self, request: pb.GetExperimentRequest) -> experiment_pb2.Experiment:
@@ -45,7 +45,7 @@ class ExperimentService:
         )
 
     async def StopExperiment(self, request: pb.StopExperimentRequest) -> experiment_pb2.Experiment:
-        event = AuditEvent.of(caller(), "experiment.stop", request.name)
+        event = AuditEvent.of_call(caller(), request.name)
         await self._store.stop(_id(request.name), StoppedBy.OWNER, event)
         return experiments.experiment(await self._store.get(_id(request.name)))
 

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from responsa.admin.v1 import admin_service_pb2 as pb
 from responsa.admin.v1 import insight_pb2
+from responsa.auth.v1 import usage_report_pb2
 from responsa_server.calls.call import caller
 from responsa_server.calls.convert import insight
-from responsa_server.calls.convert.values import (
-    FEEDBACK_STATE,
-    QUESTION_OUTCOME,
-    USAGE_GRANULARITY,
-    named_uuid,
-    timestamp,
-    updated,
-)
+from responsa_server.calls.convert.enums import FEEDBACK_STATE, GRANULARITY, QUESTION_OUTCOME
+from responsa_server.calls.convert.messages import message
+from responsa_server.calls.convert.values import named_uuid, timestamp, updated
 from responsa_server.calls.listing import Listing, Unfiltered
 from responsa_server.domain import lists
 from responsa_server.domain.insight import FeedbackState
@@ -32,7 +28,7 @@ class InsightService:
             caller(), user_id, insight.span(request), *insight.grouping(request)
         )
         return pb.QueryUsageResponse(
-            rows=[insight.usage_row(row) for row in report.rows],
+            rows=[message(usage_report_pb2.UsageRow, row) for row in report.rows],
             complete_through=timestamp(report.complete_through),
             recounting=report.recounting,
         )
@@ -41,13 +37,15 @@ class InsightService:
         asked = Listing(lists.FEEDBACK, caller(), request)
         page = await self._reports.store.feedback(caller().tenant_id, asked.query)
         return pb.ListFeedbackResponse(
-            feedback=[insight.given_feedback(item) for item in page.items], next_page_token=asked.token(page)
+            feedback=[message(insight_pb2.GivenFeedback, item) for item in page.items],
+            next_page_token=asked.token(page),
         )
 
     async def ResolveFeedback(self, request: pb.ResolveFeedbackRequest) -> insight_pb2.GivenFeedback:
         message_id = named_uuid("name", "messages", request.name.removesuffix("/feedback"))
         state = FEEDBACK_STATE.value(request.state) or FeedbackState.OPEN
-        return insight.given_feedback(await self._reports.resolve(caller(), message_id, state, request.note))
+        found = await self._reports.resolve(caller(), message_id, state, request.note)
+        return message(insight_pb2.GivenFeedback, found)
 
     async def GetFeedbackStats(self, request: pb.GetFeedbackStatsRequest) -> pb.GetFeedbackStatsResponse:
         counts, complete_through = await self._reports.store.feedback_counts(
@@ -59,7 +57,7 @@ class InsightService:
         )
 
     async def GetQualityStats(self, request: pb.GetQualityStatsRequest) -> pb.GetQualityStatsResponse:
-        granularity = USAGE_GRANULARITY.value(request.granularity)
+        granularity = GRANULARITY.value(request.granularity)
         agents, periods, report = await self._reports.quality(caller(), insight.span(request), granularity)
         return pb.GetQualityStatsResponse(
             qualities=[insight.quality(*one) for one in agents],
@@ -79,18 +77,18 @@ class InsightService:
     async def ListQuestionPatterns(
         self, request: pb.ListQuestionPatternsRequest
     ) -> pb.ListQuestionPatternsResponse:
-        asked = Listing(
+        listing = Listing(
             lists.QUESTION_PATTERNS,
             caller(),
             Unfiltered(request),
             parent=f"{request.outcome} {request.start_time} {request.end_time}",
         )
         report = await self._reports.patterns.read(
-            caller().tenant_id, insight.span(request), QUESTION_OUTCOME.value(request.outcome), asked.query
+            caller().tenant_id, insight.span(request), QUESTION_OUTCOME.value(request.outcome), listing.query
         )
         return pb.ListQuestionPatternsResponse(
             question_patterns=[insight.question_pattern(one) for one in report.page.items],
-            next_page_token=asked.token(report.page),
+            next_page_token=listing.token(report.page),
             other_questions=report.others,
             complete_through=timestamp(report.complete_through),
             recounting=report.recounting,

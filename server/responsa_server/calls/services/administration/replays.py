@@ -34,11 +34,11 @@ class ReplayService:
     async def ListReplayedQuestions(
         self, request: pb.ListReplayedQuestionsRequest
     ) -> pb.ListReplayedQuestionsResponse:
-        asked = Listing(lists.REPLAYED_QUESTIONS, caller(), Unfiltered(request), parent=request.parent)
+        listing = Listing(lists.REPLAYED_QUESTIONS, caller(), Unfiltered(request), parent=request.parent)
         page = await self._replays.store.list(
-            caller().tenant_id, named_uuid("parent", "operations", request.parent), asked.query
+            caller().tenant_id, named_uuid("parent", "operations", request.parent), listing.query
         )
         return pb.ListReplayedQuestionsResponse(
             replayed_questions=[replays.replayed_question(one) for one in page.items],
-            next_page_token=asked.token(page),
+            next_page_token=listing.token(page),
         )

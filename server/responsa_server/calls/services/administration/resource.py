@@ -1,4 +1,5 @@
-"""The calls of a resource that administrators keep: its values are the fields of its message, and `stores/postgres/resources.py` stores them."""
+"""The calls of a resource that administrators keep: its values are the fields of its message, and
+`stores/postgres/resources.py` stores them."""
 
 from __future__ import annotations
 
@@ -15,7 +16,7 @@ from responsa_server.calls.convert.messages import columns, message
 from responsa_server.calls.convert.values import named_uuid, request_id, updated
 from responsa_server.calls.listing import Listing, ListRequest
 from responsa_server.calls.violations import check_texts
-from responsa_server.domain.resources import Resource
+from responsa_server.domain.rows import Row
 from responsa_server.stores.postgres.resources import ResourceTable
 
 ResourceMessage = TypeVar("ResourceMessage", bound=Message)
@@ -28,9 +29,10 @@ _KEPT_BY_SERVER = {field_behavior_pb2.IDENTIFIER, field_behavior_pb2.OUTPUT_ONLY
 
 
 class ResourceCalls(Generic[ResourceMessage]):
-    """The calls of one type of resource. The annotations of its message say what it is called, and which fields a caller gives; the requests have the fields that AIP-131 to AIP-135 name."""
+    """The calls of one type of resource. The annotations of its message say what it is called, and which fields a
+    caller gives; the requests have the fields that AIP-131 to AIP-135 name."""
 
-    def __init__(self, kind: type[ResourceMessage], table: ResourceTable[Any]) -> None:
+    def __init__(self, kind: type[ResourceMessage], table: ResourceTable) -> None:
         self._kind = kind
         self._table = table
         annotation = kind.DESCRIPTOR.GetOptions().Extensions[_RESOURCE]
@@ -65,8 +67,8 @@ class ResourceCalls(Generic[ResourceMessage]):
 
     async def update(self, request: Any) -> ResourceMessage:
         """Change the fields that the mask names. A required text cannot be emptied."""
-        given = getattr(request, self._field)
-        changes = columns(self._field, given, sorted(updated(request.update_mask, self._given, given)))
+        resource = getattr(request, self._field)
+        changes = columns(self._field, resource, sorted(updated(request.update_mask, self._given, resource)))
         check_texts(
             self._field,
             **{
@@ -75,8 +77,8 @@ class ResourceCalls(Generic[ResourceMessage]):
                 if name in self._required and isinstance(value, str)
             },
         )
-        identity = self._id(f"{self._field}.name", given.name)
-        return self._message(await self._table.update(caller(), identity, changes, given.etag))
+        identity = self._id(f"{self._field}.name", resource.name)
+        return self._message(await self._table.update(caller(), identity, changes, resource.etag))
 
     async def delete(self, request: Any) -> Empty:
         await self._table.delete(caller(), self._id("name", request.name), request.etag)
@@ -85,5 +87,5 @@ class ResourceCalls(Generic[ResourceMessage]):
     def _id(self, field: str, name: str) -> UUID:
         return named_uuid(field, self._plural, name)
 
-    def _message(self, value: Resource) -> ResourceMessage:
-        return message(self._kind, value, name=self._table.kind.name(value.id))
+    def _message(self, value: Row) -> ResourceMessage:
+        return message(self._kind, value)

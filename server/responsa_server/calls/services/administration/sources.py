@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Final
 
 from google.longrunning import operations_proto_pb2 as operations_pb2
@@ -11,6 +12,7 @@ from responsa.admin.v1 import admin_service_pb2 as pb
 from responsa.admin.v1 import delivery_pb2, source_pb2
 from responsa_server.calls.call import caller
 from responsa_server.calls.convert import sources
+from responsa_server.calls.convert.messages import message
 from responsa_server.calls.convert.values import named_slug, named_uuid, request_id, updated
 from responsa_server.calls.listing import Listing, Unfiltered
 from responsa_server.domain import lists
@@ -59,7 +61,8 @@ class SourceService:
     async def PreviewSource(self, request: pb.PreviewSourceRequest) -> pb.PreviewSourceResponse:
         rows = request.rows if request.HasField("rows") else _PREVIEWED_ROWS
         made = await self._administration.preview(caller(), request.mapping, rows, request.subject)
-        return pb.PreviewSourceResponse(rows=[sources.made_row(one) for one in made])
+        rows_shown = await asyncio.to_thread(lambda: [sources.made_row(one) for one in made])
+        return pb.PreviewSourceResponse(rows=rows_shown)
 
     async def SyncSource(self, request: pb.SyncSourceRequest) -> operations_pb2.Operation:
         operation = await self._administration.runs.start(
@@ -79,14 +82,14 @@ class SourceService:
     async def NotifySubjectChanged(
         self, request: pb.NotifySubjectChangedRequest
     ) -> pb.NotifySubjectChangedResponse:
-        found = await self._administration.notify(
+        operations = await self._administration.notify(
             caller(),
             request.subject,
             [named_slug(f"sources[{at}]", "sources", one) for at, one in enumerate(request.sources)],
             request.cause,
             request_id(request.request_id),
         )
-        return pb.NotifySubjectChangedResponse(operations=[sources.sync_operation(one) for one in found])
+        return pb.NotifySubjectChangedResponse(operations=[sources.sync_operation(one) for one in operations])
 
     async def ListDeliveries(self, request: pb.ListDeliveriesRequest) -> pb.ListDeliveriesResponse:
         asked = Listing(lists.DELIVERIES, caller(), request)
@@ -100,12 +103,13 @@ class SourceService:
         return sources.delivery(await self._administration.deliveries.again(caller(), named))
 
     async def ListFailedRows(self, request: pb.ListFailedRowsRequest) -> pb.ListFailedRowsResponse:
-        asked = Listing(lists.FAILED_ROWS, caller(), Unfiltered(request), request.parent)
+        listing = Listing(lists.FAILED_ROWS, caller(), Unfiltered(request), request.parent)
         page = await self._administration.runs.failed_rows(
-            caller(), named_slug("parent", "sources", request.parent), asked.query
+            caller(), named_slug("parent", "sources", request.parent), listing.query
         )
         return pb.ListFailedRowsResponse(
-            failed_rows=[sources.failed_row(item) for item in page.items], next_page_token=asked.token(page)
+            failed_rows=[message(source_pb2.FailedRow, item) for item in page.items],
+            next_page_token=listing.token(page),
         )
 
     async def ListConnections(self, _: pb.ListConnectionsRequest) -> pb.ListConnectionsResponse:

@@ -62,7 +62,7 @@ class SystemService:
 
     async def ReloadAgents(self, request: pb.ReloadAgentsRequest) -> pb.ReloadAgentsResponse:
         """Read the files of all tools and agents again. The event is written first, so that no reload is missing in the audit log."""
-        await self._audit.record(AuditEvent.of(caller(), "agents.reload", "agents/-"))
+        await self._audit.record(AuditEvent.of_call(caller(), "agents/-"))
         return agents.reloads(await self._catalogue.reload(), self._tools.problems())
 
     async def _migration(self) -> MigrationState:

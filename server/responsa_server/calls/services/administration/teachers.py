@@ -7,14 +7,13 @@ from google.protobuf.empty_pb2 import Empty
 from responsa.admin.v1 import admin_service_pb2 as pb
 from responsa.admin.v1 import teacher_pb2
 from responsa_server.calls.services.administration.resource import ResourceCalls
-from responsa_server.domain.teachers import Teacher
 from responsa_server.stores.postgres.resources import ResourceTable
 
 
 class TeacherService:
     """Teachers."""
 
-    def __init__(self, teachers: ResourceTable[Teacher]) -> None:
+    def __init__(self, teachers: ResourceTable) -> None:
         self._calls = ResourceCalls(teacher_pb2.Teacher, teachers)
 
     async def CreateTeacher(self, request: pb.CreateTeacherRequest) -> teacher_pb2.Teacher:

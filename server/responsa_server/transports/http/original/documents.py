@@ -23,6 +23,9 @@ from responsa_server.transports.http.original.rows import (
     MAX_QUESTION_BODY,
     NAMED,
     OPERATIONS,
+    PAGE_SIZE,
+    PAGED,
+    WHERE,
     First,
     Given,
     Json,
@@ -30,6 +33,7 @@ from responsa_server.transports.http.original.rows import (
     id_of,
     name_of,
     named,
+    page_size,
 )
 
 
@@ -53,15 +57,15 @@ def _of_collection(document: document_pb2.Document) -> dict[str, object]:
     }
 
 
-def _of_profile(one: subject_profile_pb2.ProfileDocument) -> dict[str, object]:
-    return {**_document(one.document), "kind": one.kind}
+def _of_profile(document: subject_profile_pb2.ProfileDocument) -> dict[str, object]:
+    return {**_document(document.document), "kind": document.kind}
 
 
-def _profile(found: subject_profile_pb2.SubjectProfile) -> Json:
+def _profile(profile: subject_profile_pb2.SubjectProfile) -> Json:
     return {
-        "user_id": id_of(found.user) or None,
-        "subject": found.subject,
-        "document_count": found.document_count,
+        "user_id": id_of(profile.user) or None,
+        "subject": profile.subject,
+        "document_count": profile.document_count,
         "sources": [
             {
                 "source": id_of(part.source) or None,
@@ -71,54 +75,58 @@ def _profile(found: subject_profile_pb2.SubjectProfile) -> Json:
                 "job_id": id_of(part.newest_run) or None,
                 "synced_at": part.sync_time.ToJsonString() if part.HasField("sync_time") else None,
             }
-            for part in found.parts
+            for part in profile.parts
         ],
     }
 
 
-def _documents(found: subject_profile_pb2.SubjectProfile) -> Json:
+def _documents(profile: subject_profile_pb2.SubjectProfile) -> Json:
     documents = [
         {**_of_profile(document), "source": id_of(part.source) or None}
-        for part in found.parts
+        for part in profile.parts
         for document in part.documents
     ]
-    return {"documents": documents, "document_count": found.document_count}
+    return {"documents": documents, "document_count": profile.document_count}
 
 
-def _job(found: operations.Operation) -> Json:
+def _job(operation: operations.Operation) -> Json:
     metadata, result = source_pb2.SyncMetadata(), source_pb2.SyncResult()
-    run = found.metadata.Unpack(metadata)
-    failed = found.HasField("error")
+    run = operation.metadata.Unpack(metadata)
+    failed = operation.HasField("error")
     return {
-        "id": id_of(found.name),
-        "state": "failed" if failed else "done" if found.done else "running",
-        "error": found.error.message if failed else None,
+        "id": id_of(operation.name),
+        "state": "failed" if failed else "done" if operation.done else "running",
+        "error": operation.error.message if failed else None,
         "progress": {"done": metadata.documents_done, "total": metadata.documents_total} if run else None,
         "result": json_format.MessageToDict(
             result, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
         )
-        if found.response.Unpack(result)
+        if operation.response.Unpack(result)
         else None,
     }
 
 
-def _accepted(found: operations.Operation) -> Json:
+def _accepted(operation: operations.Operation) -> Json:
     metadata = document_pb2.IngestMetadata()
-    found.metadata.Unpack(metadata)
-    return {"id": id_of(metadata.document), "job_id": id_of(found.name)}
+    operation.metadata.Unpack(metadata)
+    return {"id": id_of(metadata.document), "job_id": id_of(operation.name)}
 
 
-def _collection(given: Given) -> str:
-    return name_of("collections", given.get("collection") or "default")
+_DEFAULT_COLLECTION: Final = "collections/default"
+"""It is made by the first upload, so a client may ask for it before it exists."""
 
 
-def _metadata(given: Given) -> Struct:
+def _collection(values: Given) -> str:
+    return name_of("collections", values.get("collection") or _DEFAULT_COLLECTION)
+
+
+def _metadata(values: Given) -> Struct:
     metadata = Struct()
-    metadata.update(given.get("metadata", {}))
+    metadata.update(values.get("metadata", {}))
     return metadata
 
 
-def _hits(found: knowledge.SearchResponse) -> Json:
+def _hits(response: knowledge.SearchResponse) -> Json:
     return {
         "results": [
             {
@@ -128,14 +136,14 @@ def _hits(found: knowledge.SearchResponse) -> Json:
                 "text": hit.passage.text,
                 "score": hit.score,
             }
-            for hit in found.hits
+            for hit in response.hits
         ]
     }
 
 
-def subject_of(given: Given) -> str:
+def subject_of(values: Given) -> str:
     """The subject of a path; "" for the caller."""
-    return "" if given["id"] == "me" else named(given)
+    return "" if values["id"] == "me" else named(values)
 
 
 _MAX_DOCUMENT_BODY: Final = 2_097_152
@@ -226,8 +234,10 @@ ROWS: Final[Sequence[Row]] = (
             "request_id": str,
         },
         code=202,
+        form=True,
         renamed={
             "text": ("content",),
+            "chunk": ("file",),
             "metadata.source_key": ("source_key", "title"),
             "metadata.title": ("title",),
             "metadata.collection": ("collection",),
@@ -240,15 +250,20 @@ ROWS: Final[Sequence[Row]] = (
         "/kb/documents",
         KNOWLEDGE + "ListDocuments",
         lambda given: knowledge.ListDocumentsRequest(
-            parent=_collection(given), page_size=given.get("limit"), page_token=given.get("page_token", "")
+            parent=_collection(given), page_size=page_size(given), page_token=given.get("page_token", "")
         ),
         knowledge.ListDocumentsResponse,
         lambda found, _: {
             "documents": [_of_collection(document) for document in found.documents],
             "next_page_token": found.next_page_token or None,
         },
-        {"collection": str, "limit": int, "page_token": str},
-        renamed={"page_size": ("limit",), "parent": ("collection",)},
+        {"collection": str, **PAGED},
+        renamed={"page_size": PAGE_SIZE, "parent": ("collection",)},
+        alternatives=WHERE,
+        items="documents",
+        absent=lambda given: (
+            knowledge.ListDocumentsResponse() if _collection(given) == _DEFAULT_COLLECTION else None
+        ),
     ),
     Row(
         ("GET",),
@@ -279,18 +294,21 @@ ROWS: Final[Sequence[Row]] = (
         KNOWLEDGE + "Search",
         lambda given: knowledge.SearchRequest(
             terms=[given.get("query", "")],
-            top_k=given.get("limit"),
+            top_k=given.get("limit", given.get("top_k")),
             scope=scope_pb2.Scope(collections=[_collection(given)] if given.get("collection") else []),
         ),
         knowledge.SearchResponse,
         lambda found, _: _hits(found),
-        {"query": str, "limit": int, "collection": str},
+        {"query": str, "limit": int, "top_k": int, "collection": str},
         renamed={
             "terms[0]": ("query",),
-            "top_k": ("limit",),
+            "top_k": ("limit", "top_k"),
             "scope.collections[0]": ("collection",),
             "scope.collections": ("collection",),
         },
+        absent=lambda given: (
+            knowledge.SearchResponse() if _collection(given) == _DEFAULT_COLLECTION else None
+        ),
         most=MAX_QUESTION_BODY,
     ),
 )

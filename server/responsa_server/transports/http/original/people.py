@@ -12,32 +12,40 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from responsa.admin.v1 import admin_service_pb2 as admin
 from responsa.auth.v1 import auth_service_pb2 as auth
 from responsa.auth.v1 import deletion_receipt_pb2, session_pb2, user_pb2
-from responsa_server.transports.http.original.rows import ADMIN, AUTH, IDENTIFIED, NAMED, Json, Row, named
+from responsa_server.transports.http.original.rows import (
+    ADMIN,
+    AUTH,
+    IDENTIFIED,
+    NAMED,
+    PAGE_SIZE,
+    PAGED,
+    WHERE,
+    Json,
+    Row,
+    named,
+    page_size,
+)
 
 
-def _tokens(found: session_pb2.SessionTokens) -> Json:
-    left = found.access_expire_time.ToDatetime(tzinfo=UTC) - datetime.now(UTC)
+def _tokens(tokens: session_pb2.SessionTokens) -> Json:
+    left = tokens.access_expire_time.ToDatetime(tzinfo=UTC) - datetime.now(UTC)
     return {
-        "access_token": found.access_token,
-        "refresh_token": found.refresh_token,
+        "access_token": tokens.access_token,
+        "refresh_token": tokens.refresh_token,
         "token_type": "bearer",
         "expires_in": max(0, round(left.total_seconds())),
     }
 
 
-def _user(found: user_pb2.User) -> Json:
+def _user(user: user_pb2.User) -> Json:
     return {
-        "id": found.name.removeprefix("users/"),
-        "email": found.email,
-        "name": found.display_name,
-        "role": user_pb2.UserRole.Name(found.role).removeprefix("USER_ROLE_").lower(),
-        "is_active": not found.HasField("disable_time"),
-        "created_at": found.create_time.ToJsonString(),
+        "id": user.name.removeprefix("users/"),
+        "email": user.email,
+        "name": user.display_name,
+        "role": user_pb2.UserRole.Name(user.role).removeprefix("USER_ROLE_").lower(),
+        "is_active": not user.HasField("disable_time"),
+        "created_at": user.create_time.ToJsonString(),
     }
-
-
-def _users(found: admin.ListUsersResponse) -> Json:
-    return {"users": [_user(user) for user in found.users], "next_page_token": found.next_page_token or None}
 
 
 ROWS: Final[Sequence[Row]] = (
@@ -120,12 +128,17 @@ ROWS: Final[Sequence[Row]] = (
         "/users",
         ADMIN + "ListUsers",
         lambda given: admin.ListUsersRequest(
-            page_size=given.get("limit"), page_token=given.get("page_token", "")
+            page_size=page_size(given), page_token=given.get("page_token", "")
         ),
         admin.ListUsersResponse,
-        lambda found, _: _users(found),
-        {"limit": int, "page_token": str},
-        renamed={"page_size": ("limit",)},
+        lambda found, _: {
+            "users": [_user(user) for user in found.users],
+            "next_page_token": found.next_page_token or None,
+        },
+        PAGED,
+        renamed={"page_size": PAGE_SIZE},
+        alternatives=WHERE,
+        items="users",
     ),
     Row(
         ("GET",),

@@ -14,7 +14,10 @@ from responsa_server.calls.methods import CHAT
 from responsa_server.transports.http.original.rows import (
     IDENTIFIED,
     MAX_QUESTION_BODY,
+    PAGE_SIZE,
+    PAGED,
     UUID,
+    WHERE,
     First,
     Given,
     Json,
@@ -22,6 +25,7 @@ from responsa_server.transports.http.original.rows import (
     id_of,
     name_of,
     opinion_of,
+    page_size,
 )
 
 
@@ -58,40 +62,41 @@ def _sources(citations: Iterable[citation_pb2.Citation]) -> list[Json]:
     ]
 
 
-def _talk(found: conversation_pb2.Conversation) -> Json:
+def _talk(conversation: conversation_pb2.Conversation) -> Json:
     return {
-        "id": id_of(found.name),
-        "title": found.title,
-        "created_at": found.create_time.ToJsonString(),
-        "updated_at": found.update_time.ToJsonString(),
+        "id": id_of(conversation.name),
+        "title": conversation.title,
+        "created_at": conversation.create_time.ToJsonString(),
+        "updated_at": conversation.update_time.ToJsonString(),
     }
 
 
-def _message(found: message_pb2.Message) -> Json:
+def _message(message: message_pb2.Message) -> Json:
     return {
-        "id": id_of(found.name),
-        "role": message_pb2.Role.Name(found.role).removeprefix("ROLE_").lower(),
-        "content": found.text,
-        "sources": _sources(found.citations),
-        "feedback": _feedback(found.feedback) if found.HasField("feedback") else None,
-        "created_at": found.create_time.ToJsonString(),
+        "id": id_of(message.name),
+        "role": message_pb2.Role.Name(message.role).removeprefix("ROLE_").lower(),
+        "content": message.text,
+        "sources": _sources(message.citations),
+        "feedback": _feedback(message.feedback) if message.HasField("feedback") else None,
+        "created_at": message.create_time.ToJsonString(),
     }
 
 
 def _answer(path: str, question: str, agent: str = "") -> Row:
-    """A path that answers a question. question: the field with its text. agent: the agent that answers unless the request names another one; the tenant's default for ""."""
+    """A path that answers a question. question: the field with its text. agent: the agent that answers unless the
+    request names another one; the tenant's default for ""."""
 
-    def request(given: Given) -> chat.AnswerRequest:
-        asked = given.get("agent") or agent
-        found = chat.AnswerRequest(
-            text=given.get(question, ""),
-            conversation=_conversation(given),
+    def request(values: Given) -> chat.AnswerRequest:
+        asked = values.get("agent") or agent
+        request = chat.AnswerRequest(
+            text=values.get(question, ""),
+            conversation=_conversation(values),
             agent=name_of("agents", asked) if asked else "",
-            request_id=given.get("request_id", ""),
+            request_id=values.get("request_id", ""),
         )
-        if "parameters" in given:
-            found.options.parameters.update(given["parameters"])
-        return found
+        if "parameters" in values:
+            request.options.parameters.update(values["parameters"])
+        return request
 
     return Row(
         ("POST",),
@@ -111,19 +116,12 @@ def _answer(path: str, question: str, agent: str = "") -> Row:
     )
 
 
-def _history(found: chat.ListTurnsResponse) -> Json:
+def _feedback(feedback: feedback_pb2.Feedback) -> Json:
     return {
-        "history": [_exchange(turn) for turn in found.turns],
-        "next_page_token": found.next_page_token or None,
-    }
-
-
-def _feedback(found: feedback_pb2.Feedback) -> Json:
-    return {
-        "message_id": found.name.split("/")[1],
-        **opinion_of(found),
-        "created_at": found.create_time.ToJsonString(),
-        "updated_at": found.update_time.ToJsonString(),
+        "message_id": feedback.name.split("/")[1],
+        **opinion_of(feedback),
+        "created_at": feedback.create_time.ToJsonString(),
+        "updated_at": feedback.update_time.ToJsonString(),
     }
 
 
@@ -131,24 +129,24 @@ _RATINGS: Final = {"up": feedback_pb2.RATING_UP, "down": feedback_pb2.RATING_DOW
 _NO_SCORE: Final = -1
 
 
-def _feedback_request(given: Given) -> chat.SubmitFeedbackRequest:
+def _feedback_request(values: Given) -> chat.SubmitFeedbackRequest:
     """The feedback. Another word or number becomes a value that the contract refuses, after the check of the credential."""
-    rating = given.get("rating", "")
-    found = chat.SubmitFeedbackRequest(
-        message=name_of("messages", given["message_id"])
-        if "message_id" in given
-        else name_of("turns", given.get("turn_id", "")),
-        comment=given.get("comment", ""),
+    rating = values.get("rating", "")
+    request = chat.SubmitFeedbackRequest(
+        message=name_of("messages", values["message_id"])
+        if "message_id" in values
+        else name_of("turns", values.get("turn_id", "")),
+        comment=values.get("comment", ""),
     )
     if isinstance(rating, int):
-        found.score = rating if 1 <= rating <= 5 else _NO_SCORE
+        request.score = rating if 1 <= rating <= 5 else _NO_SCORE
     else:
-        found.rating = _RATINGS.get(rating, feedback_pb2.RATING_UNSPECIFIED)
-    return found
+        request.rating = _RATINGS.get(rating, feedback_pb2.RATING_UNSPECIFIED)
+    return request
 
 
-def _conversation(given: Given) -> str:
-    identity = given.get("conversation_id", "")
+def _conversation(values: Given) -> str:
+    identity = values.get("conversation_id", "")
     return "" if identity in ("", "new") else name_of("conversations", identity)
 
 
@@ -164,15 +162,17 @@ ROWS: Final[Sequence[Row]] = (
         "/agent/conversations",
         CHAT + "ListConversations",
         lambda given: chat.ListConversationsRequest(
-            page_size=given.get("limit"), page_token=given.get("page_token", "")
+            page_size=page_size(given), page_token=given.get("page_token", "")
         ),
         chat.ListConversationsResponse,
         lambda found, _: {
             "conversations": [_talk(one) for one in found.conversations],
             "next_page_token": found.next_page_token or None,
         },
-        {"limit": int, "page_token": str},
-        renamed={"page_size": ("limit",)},
+        PAGED,
+        renamed={"page_size": PAGE_SIZE},
+        alternatives=WHERE,
+        items="conversations",
     ),
     Row(
         ("GET",),
@@ -180,7 +180,7 @@ ROWS: Final[Sequence[Row]] = (
         CHAT + "ListMessages",
         lambda given: chat.ListMessagesRequest(
             parent=name_of("conversations", given["id"]),
-            page_size=given.get("limit"),
+            page_size=page_size(given),
             page_token=given.get("page_token", ""),
         ),
         chat.ListMessagesResponse,
@@ -189,8 +189,10 @@ ROWS: Final[Sequence[Row]] = (
             "messages": [_message(one) for one in found.messages],
             "next_page_token": found.next_page_token or None,
         },
-        {"limit": int, "page_token": str},
-        renamed={"page_size": ("limit",), "name": ("id",), "parent": ("id",)},
+        PAGED,
+        renamed={"page_size": PAGE_SIZE, "name": ("id",), "parent": ("id",)},
+        alternatives=WHERE,
+        items="messages",
         remedies=IDENTIFIED,
         first=First(
             CHAT + "GetConversation",
@@ -217,14 +219,19 @@ ROWS: Final[Sequence[Row]] = (
         "/chat/history",
         CHAT + "ListTurns",
         lambda given: chat.ListTurnsRequest(
-            page_size=given.get("limit"),
+            page_size=page_size(given),
             page_token=given.get("page_token", ""),
             filter=f"conversation = {json.dumps(_conversation(given))}" if _conversation(given) else "",
         ),
         chat.ListTurnsResponse,
-        lambda found, _: _history(found),
-        {"conversation_id": str, "limit": int, "page_token": str},
-        renamed={"page_size": ("limit",), "filter": ("conversation_id",)},
+        lambda found, _: {
+            "history": [_exchange(turn) for turn in found.turns],
+            "next_page_token": found.next_page_token or None,
+        },
+        {"conversation_id": str, **PAGED},
+        renamed={"page_size": PAGE_SIZE, "filter": ("conversation_id",)},
+        alternatives=WHERE,
+        items="turns",
         remedies=_CONVERSATION_ID,
     ),
     Row(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, cast
 
 from responsa.admin.v1 import admin_service_pb2 as admin
@@ -14,6 +14,9 @@ from responsa_server.transports.http.original.rows import (
     ADMIN,
     AUTH,
     IDENTIFIED,
+    PAGE_SIZE,
+    PAGED,
+    WHERE,
     Given,
     Json,
     Row,
@@ -21,40 +24,34 @@ from responsa_server.transports.http.original.rows import (
     name_of,
     named,
     opinion_of,
+    page_size,
 )
 
 
-def _given_feedback(found: insight_pb2.GivenFeedback) -> dict[str, object]:
+def _given_feedback(feedback: insight_pb2.GivenFeedback) -> dict[str, object]:
     return {
-        "message_id": found.feedback.split("/")[1],
-        "turn_id": id_of(found.turn),
-        "user_id": id_of(found.user),
-        "agent": id_of(found.agent),
-        **opinion_of(found),
-        "state": insight_pb2.FeedbackState.Name(found.state).removeprefix("FEEDBACK_STATE_").lower(),
-        "created_at": found.create_time.ToJsonString(),
-        "updated_at": found.update_time.ToJsonString(),
+        "message_id": feedback.feedback.split("/")[1],
+        "turn_id": id_of(feedback.turn),
+        "user_id": id_of(feedback.user),
+        "agent": id_of(feedback.agent),
+        **opinion_of(feedback),
+        "state": insight_pb2.FeedbackState.Name(feedback.state).removeprefix("FEEDBACK_STATE_").lower(),
+        "created_at": feedback.create_time.ToJsonString(),
+        "updated_at": feedback.update_time.ToJsonString(),
     }
 
 
-def _all_feedback(found: admin.ListFeedbackResponse) -> Json:
-    return {
-        "feedback": [_given_feedback(one) for one in found.feedback],
-        "next_page_token": found.next_page_token or None,
-    }
-
-
-def _feedback_filter(given: Given) -> str:
+def _feedback_filter(values: Given) -> str:
     """The filter of the values that were given."""
-    wanted = {name: given[name].upper() for name in ("rating", "state") if name in given}
-    if "agent" in given:
-        wanted["agent"] = name_of("agents", given["agent"])
-    if "user_id" in given:
-        wanted["user"] = name_of("users", given["user_id"])
+    wanted = {name: values[name].upper() for name in ("rating", "state") if name in values}
+    if "agent" in values:
+        wanted["agent"] = name_of("agents", values["agent"])
+    if "user_id" in values:
+        wanted["user"] = name_of("users", values["user_id"])
     return " AND ".join(f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in wanted.items())
 
 
-def _feedback_stats(found: admin.GetFeedbackStatsResponse) -> Json:
+def _feedback_stats(response: admin.GetFeedbackStatsResponse) -> Json:
     return {
         "agents": [
             {
@@ -67,13 +64,13 @@ def _feedback_stats(found: admin.GetFeedbackStatsResponse) -> Json:
                 "commented": one.commented,
                 "open": one.open,
             }
-            for one in found.counts
+            for one in response.counts
         ],
-        "complete_through": found.complete_through.ToJsonString(),
+        "complete_through": response.complete_through.ToJsonString(),
     }
 
 
-def _usage(found: admin.QueryUsageResponse | auth.QueryMyUsageResponse) -> Json:
+def _usage(response: admin.QueryUsageResponse | auth.QueryMyUsageResponse) -> Json:
     return {
         "usage": [
             {
@@ -97,9 +94,9 @@ def _usage(found: admin.QueryUsageResponse | auth.QueryMyUsageResponse) -> Json:
                     )
                 },
             }
-            for one in found.rows
+            for one in response.rows
         ],
-        "complete_through": found.complete_through.ToJsonString(),
+        "complete_through": response.complete_through.ToJsonString(),
     }
 
 
@@ -117,12 +114,14 @@ _UNKNOWN_GRANULARITY: Final = cast("usage_report_pb2.UsageGranularity.ValueType"
 _BY_AGENT: Final = (usage_report_pb2.USAGE_DIMENSION_AGENT,)
 
 
-def _granularity(given: Given) -> usage_report_pb2.UsageGranularity.ValueType:
+def _granularity(values: Given) -> usage_report_pb2.UsageGranularity.ValueType:
     """The length of the periods. Another word becomes the value that the contract refuses, after the check of the credential."""
-    return _GRANULARITIES.get(given.get("by", "day"), _UNKNOWN_GRANULARITY)
+    return _GRANULARITIES.get(values.get("by", values.get("period", "day")), _UNKNOWN_GRANULARITY)
 
 
-_PERIODS: Final = {"by": "must be hour, day, week or month"}
+_BY: Final[Sequence[str]] = ("by", "period")
+_PERIOD: Final = "must be hour, day, week or month"
+_PERIODS: Final[Mapping[str, str]] = {"by": _PERIOD, "period": _PERIOD}
 
 
 ROWS: Final[Sequence[Row]] = (
@@ -131,14 +130,19 @@ ROWS: Final[Sequence[Row]] = (
         "/feedback",
         ADMIN + "ListFeedback",
         lambda given: admin.ListFeedbackRequest(
-            page_size=given.get("limit"),
+            page_size=page_size(given),
             page_token=given.get("page_token", ""),
             filter=_feedback_filter(given),
         ),
         admin.ListFeedbackResponse,
-        lambda found, _: _all_feedback(found),
-        {"rating": str, "state": str, "agent": str, "user_id": str, "limit": int, "page_token": str},
-        renamed={"page_size": ("limit",), "filter": ("rating", "state", "agent", "user_id")},
+        lambda found, _: {
+            "feedback": [_given_feedback(one) for one in found.feedback],
+            "next_page_token": found.next_page_token or None,
+        },
+        {"rating": str, "state": str, "agent": str, "user_id": str, **PAGED},
+        renamed={"page_size": PAGE_SIZE, "filter": ("rating", "state", "agent", "user_id")},
+        alternatives=WHERE,
+        items="feedback",
     ),
     Row(
         ("GET",),
@@ -156,8 +160,8 @@ ROWS: Final[Sequence[Row]] = (
         lambda given: auth.QueryMyUsageRequest(granularity=_granularity(given), group_by=_BY_AGENT),
         auth.QueryMyUsageResponse,
         lambda found, _: _usage(found),
-        {"by": str},
-        renamed={"granularity": ("by",)},
+        dict.fromkeys(_BY, str),
+        renamed={"granularity": _BY},
         remedies=_PERIODS,
     ),
     Row(
@@ -167,8 +171,8 @@ ROWS: Final[Sequence[Row]] = (
         lambda given: admin.QueryUsageRequest(granularity=_granularity(given), group_by=_BY_AGENT),
         admin.QueryUsageResponse,
         lambda found, _: _usage(found),
-        {"by": str},
-        renamed={"granularity": ("by",)},
+        dict.fromkeys(_BY, str),
+        renamed={"granularity": _BY},
         remedies=_PERIODS,
     ),
     Row(
@@ -180,8 +184,8 @@ ROWS: Final[Sequence[Row]] = (
         ),
         admin.QueryUsageResponse,
         lambda found, _: _usage(found),
-        {"by": str},
-        renamed={"granularity": ("by",), "user": ("id",)},
+        dict.fromkeys(_BY, str),
+        renamed={"granularity": _BY, "user": ("id",)},
         remedies={**_PERIODS, **IDENTIFIED},
     ),
 )

@@ -38,10 +38,15 @@ class First:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One path. methods: the HTTP methods. call: the RPC. request: makes its request from the values of the path, the query and the body, of which `fields` lists those
-    that may be given, with their types. shape: makes the reply's body from the response and the values. renamed: the fields of the contract's request that have other
-    names here; of several names, the first that was given counts. remedies: what to send instead of a wrong value, by the names here, where the contract's words
-    would be wrong here. most: the maximum size of a body, in bytes. first: a call that comes before. alternatives: fields of which at most one may be given.
+    """One path. methods: the HTTP methods. call: the RPC. request: makes its request from the values of the path, the
+    query and the body, of which `fields` lists those that count, with their types; others are ignored, as the original
+    systems did. shape: makes the reply's body from the response and the values. renamed: the fields of the contract's
+    request that have other names here; of several names, the first that was given counts. remedies: what to send
+    instead of a wrong value, by the names here, where the contract's words would be wrong here. most: the maximum size
+    of a body, in bytes. first: a call that comes before. alternatives: fields of which at most one may be given. items:
+    the field of the response with the entries of a list, whose pages may be counted (`PAGED`). absent: the response in
+    place of NOT_FOUND; None if that is an error. form: whether a body may be a form with a file, which goes to
+    UploadDocument.
     """
 
     methods: Sequence[str]
@@ -57,11 +62,32 @@ class Row:
     most: int = MAX_BODY
     first: First | None = None
     alternatives: Sequence[str] = ()
+    items: str = ""
+    absent: Callable[[Given], Message | None] = lambda _: None
+    form: bool = False
 
 
-def name_of(kind: str, given: str) -> str:
-    """The name of a resource. given: its id or the name itself, because the contract's errors and the other calls show names."""
-    return given if given.startswith(f"{kind}/") else f"{kind}/{given}"
+PAGED: Final[Mapping[str, type | UnionType]] = {
+    "limit": int,
+    "size": int,
+    "page_token": str,
+    "skip": int,
+    "page": int,
+}
+"""The fields of a list. limit, size: two names of the number of entries. A page begins after a token, after `skip`
+entries, or after the pages before `page`, of which the first is 1."""
+WHERE: Final = ("page_token", "skip", "page")
+PAGE_SIZE: Final = ("limit", "size")
+
+
+def page_size(values: Given) -> int:
+    """The number of entries of a page; 0 if the request names none."""
+    return values.get("limit", values.get("size", 0))
+
+
+def name_of(kind: str, name: str) -> str:
+    """The name of a resource. name: its id or the name itself, because the contract's errors and the other calls show names."""
+    return name if name.startswith(f"{kind}/") else f"{kind}/{name}"
 
 
 def id_of(name: str) -> str:
@@ -69,15 +95,17 @@ def id_of(name: str) -> str:
     return name.rpartition("/")[2]
 
 
-def opinion_of(found: feedback_pb2.Feedback | insight_pb2.GivenFeedback) -> Json:
+def opinion_of(feedback: feedback_pb2.Feedback | insight_pb2.GivenFeedback) -> Json:
     """What a user thinks of an answer. rating: up or down; None for a score of 3. score: None for a rating without one."""
-    rating = feedback_pb2.Rating.Name(found.rating).removeprefix("RATING_").lower() if found.rating else None
-    return {"rating": rating, "score": found.score or None, "comment": found.comment}
+    rating = (
+        feedback_pb2.Rating.Name(feedback.rating).removeprefix("RATING_").lower() if feedback.rating else None
+    )
+    return {"rating": rating, "score": feedback.score or None, "comment": feedback.comment}
 
 
-def named(given: Given) -> str:
+def named(values: Given) -> str:
     """The name of the user in the path."""
-    return name_of("users", given["id"])
+    return name_of("users", values["id"])
 
 
 NAMED: Final[Mapping[str, Sequence[str]]] = {"name": ("id",), "subject": ("id",)}

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from types import UnionType
-from typing import Final, cast
+from typing import Any, Final, cast
 
+from google.protobuf.message import Message
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
@@ -15,11 +16,13 @@ from responsa_server.calls import status, violations
 from responsa_server.calls.call import CALL_ID, Call
 from responsa_server.calls.chain import Calls
 from responsa_server.calls.http import call_of
-from responsa_server.calls.listing import MAX_PAGE_SIZE
-from responsa_server.domain.errors import FieldViolation, InvalidRequest, ResponsaError
+from responsa_server.calls.listing import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE
+from responsa_server.domain.errors import FieldViolation, InvalidRequest, NotFound, ResponsaError
 from responsa_server.transports.http.original import documents, people, questions, reports
-from responsa_server.transports.http.original.rows import Given, Row
+from responsa_server.transports.http.original.rows import PAGE_SIZE, Given, Json, Row, page_size
 from responsa_server.transports.http.sessions import json_of
+from responsa_server.transports.http.uploads import CLIENT_CLOSED_REQUEST, is_form, uploaded
+from responsa_server.transports.http.uploads import METHOD as UPLOAD
 
 ROWS: Final[Sequence[Row]] = (*people.ROWS, *documents.ROWS, *questions.ROWS, *reports.ROWS)
 
@@ -38,6 +41,14 @@ _KINDS: Final[Mapping[type | UnionType, str]] = {
 }
 
 
+_MAX_SKIPPED: Final = 10_000
+_RANGES: Final = {
+    **dict.fromkeys(PAGE_SIZE, (1, MAX_PAGE_SIZE)),
+    "skip": (0, _MAX_SKIPPED),
+    "page": (1, _MAX_SKIPPED),
+}
+
+
 class _Path:
     """Serves one row."""
 
@@ -47,29 +58,76 @@ class _Path:
 
     async def serve(self, request: Request) -> Response:
         """Make the call, and shape its response or its error."""
-        call = call_of(request.scope, self._row.call)
+        sends_file = self._row.form and request.method == "POST" and is_form(request)
+        call = call_of(request.scope, UPLOAD if sends_file else self._row.call)
         try:
-            return await self._respond(request, call)
+            return await (self._upload if sends_file else self._respond)(request, call)
         except Exception as error:  # the caller gets these paths' shape of INTERNAL
             return self._problem(self._calls.unforeseen(call, error), call, ())
 
     async def _respond(self, request: Request, call: Call) -> Response:
         row = self._row
         try:
-            given = await self._given(request, call)
+            values = await self._given(request, call)
         except ResponsaError as error:
             return self._problem(error, call, [*error.violations])
         try:
             if (first := row.first) is not None:
                 before = call_of(request.scope, first.call)
-                value = first.value(await self._calls.answer(before, first.request(given), first.response))
-                given = {**given, first.name: value}
-            found = await self._calls.answer(call, row.request(given), row.response)
+                value = first.value(await self._calls.answer(before, first.request(values), first.response))
+                values = {**values, first.name: value}
+            found = await self._answer(request, call, values)
         except ResponsaError as error:
             return self._problem(
-                error, call, [self._here(violation, given) for violation in error.violations]
+                error, call, [self._here(violation, values) for violation in error.violations]
             )
-        body = row.shape(found, given)
+        return self._success(call, row.shape(found, values))
+
+    async def _upload(self, request: Request, call: Call) -> Response:
+        """Pass the file of a form on, with the form's fields."""
+        try:
+            operation = await uploaded(self._calls, call, request, lenient=True)
+        except ResponsaError as error:
+            return self._problem(
+                error,
+                call,
+                [
+                    self._here(replace(one, field=one.field.removeprefix("start.")), {})
+                    for one in error.violations
+                ],
+            )
+        if operation is None:
+            return Response(status_code=CLIENT_CLOSED_REQUEST)
+        return self._success(call, self._row.shape(operation, {}))
+
+    async def _answer(self, request: Request, call: Call, values: Given) -> Message:
+        row = self._row
+        try:
+            if row.items and (skipped := _skipped(values)):
+                return await self._counted(request, call, values, skipped)
+            return await self._calls.answer(call, row.request(values), row.response)
+        except NotFound:
+            if (instead := row.absent(values)) is None:
+                raise
+            return instead
+
+    async def _counted(self, request: Request, call: Call, values: Given, skipped: int) -> Message:
+        """A page of a list whose entries the client counts: those before the page are read and dropped."""
+        row = self._row
+        listing: Any = row.request(values)
+        wanted = listing.page_size
+        while skipped:
+            listing.page_size = min(skipped, MAX_PAGE_SIZE)
+            found: Any = await self._calls.answer(call_of(request.scope, row.call), listing, row.response)
+            skipped -= len(getattr(found, row.items))
+            if not found.next_page_token:
+                return row.response()
+            listing.page_token = found.next_page_token
+        listing.page_size = wanted
+        return await self._calls.answer(call, listing, row.response)
+
+    def _success(self, call: Call, body: Json | None) -> Response:
+        row = self._row
         sent = {"cache-control": "no-store", CALL_ID: call.id}
         if body is None:
             return Response(status_code=row.code, headers=sent)
@@ -88,38 +146,37 @@ class _Path:
                 pairs = [*(await json_of(request, row.most, optional=True)).items()]
         else:
             pairs = []
-        found: dict[str, object] = {}
+        values: dict[str, object] = {}
         for name, value in pairs:
             kind = row.fields.get(name)
-            if kind is None or name in found:
-                known = ", ".join(row.fields) or "no fields"
-                raise InvalidRequest.of_field(
-                    name[:64], "unknown_field", f"this path takes {known}, each once"
-                )
+            if kind is None or value is None:
+                continue
+            if name in values:
+                raise InvalidRequest.of_field(name, "given_twice", "give it once")
             if not isinstance(value, kind) or isinstance(value, bool):
                 raise InvalidRequest.of_field(name, "type", f"must be {_KINDS[kind]}")
-            found[name] = value
-        if row.alternatives and found.keys() >= set(row.alternatives):
-            only = f"give only one of {' and '.join(row.alternatives)}"
-            raise violations.invalid([FieldViolation(name, "alternative", only) for name in row.alternatives])
-        return {**found, **cast("Mapping[str, object]", request.path_params)}
+            values[name] = value
+        if len(both := [name for name in row.alternatives if name in values]) > 1:
+            only = f"give only one of {' and '.join(both)}"
+            raise violations.invalid([FieldViolation(name, "alternative", only) for name in both])
+        return {**values, **cast("Mapping[str, object]", request.path_params)}
 
-    def _here(self, one: FieldViolation, given: Given) -> FieldViolation:
+    def _here(self, violation: FieldViolation, values: Given) -> FieldViolation:
         """A violation of the contract's request in the names and the words of this path."""
-        names = self._row.renamed.get(one.field, (one.field,))
-        name = next((name for name in names if name in given), names[0])
-        return replace(one, field=name, description=self._row.remedies.get(name, one.description))
+        names = self._row.renamed.get(violation.field, (violation.field,))
+        name = next((name for name in names if name in values), names[0])
+        return replace(violation, field=name, description=self._row.remedies.get(name, violation.description))
 
     def _problem(self, error: ResponsaError, call: Call, violations: Sequence[FieldViolation]) -> Response:
         """The response for an error. violations: those of the error, in the names of this path."""
-        found = status.of(error)
-        body: dict[str, object] = {"detail": found.message, "code": error.reason.value}
+        rpc_status = status.of(error)
+        body: dict[str, object] = {"detail": rpc_status.message, "code": error.reason.value}
         if error.violations:
             # The message begins with the first violation, in the words of the contract.
             first, here = error.violations[0], violations[0]
             told = f"{first.field}: {first.description}"
-            if found.message.startswith(told):
-                body["detail"] = f"{here.field}: {here.description}{found.message.removeprefix(told)}"
+            if rpc_status.message.startswith(told):
+                body["detail"] = f"{here.field}: {here.description}{rpc_status.message.removeprefix(told)}"
             body["errors"] = [
                 {"field": violation.field, "message": violation.description}
                 for violation in violations[: status.MAX_VIOLATIONS]
@@ -127,11 +184,25 @@ class _Path:
         headers = {"cache-control": "no-store", CALL_ID: call.id}
         if (seconds := status.retry_after(error)) is not None:
             headers["retry-after"] = seconds
-        return JSONResponse(body, status_code=status.http_status(found), headers=headers)
+        return JSONResponse(body, status_code=status.http_status(rpc_status), headers=headers)
 
 
 def _number(name: str, text: str) -> int:
+    least, most = _RANGES[name]
     plain = text.isascii() and text.isdecimal() and len(text) <= 9
-    if not plain or not 1 <= int(text) <= MAX_PAGE_SIZE:
-        raise InvalidRequest.of_field(name, "type", f"must be a whole number from 1 to {MAX_PAGE_SIZE}")
+    if not plain or not least <= int(text) <= most:
+        raise InvalidRequest.of_field(name, "type", f"must be a whole number from {least} to {most}")
     return int(text)
+
+
+def _skipped(values: Given) -> int:
+    """The number of entries before the page. Raises InvalidRequest."""
+    pages = values.get("page", 1) - 1
+    skipped = values.get("skip", 0) + pages * (page_size(values) or DEFAULT_PAGE_SIZE)
+    if skipped > _MAX_SKIPPED:
+        raise InvalidRequest.of_field(
+            "page",
+            "skipped",
+            f"must not come after more than {_MAX_SKIPPED} entries; send next_page_token of the page before as page_token",
+        )
+    return skipped

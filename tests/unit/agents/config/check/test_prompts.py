@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from responsa_server.agents.config.check.prompts import EMPTY, SAMPLES, filled
 from responsa_server.agents.engine.prompts import (
-    FILTERS,
-    TESTS,
+    PROMPT_FILTERS,
+    PROMPT_TESTS,
     FrontMatter,
     Partial,
     PromptSet,
@@ -37,8 +37,8 @@ def unknown(body: str, **partials: str) -> list[tuple[str, int, str]]:
 
 
 def test_what_is_suggested_is_there() -> None:
-    assert unknown("".join(f"{{{{ question | {word} }}}}" for word in FILTERS)) == []
-    assert unknown("".join(f"{{% if question is {word} %}}x{{% endif %}}" for word in TESTS)) == []
+    assert unknown("".join(f"{{{{ question | {word} }}}}" for word in PROMPT_FILTERS)) == []
+    assert unknown("".join(f"{{% if question is {word} %}}x{{% endif %}}" for word in PROMPT_TESTS)) == []
 
 
 def test_every_variable_that_a_kind_offers_has_a_value_to_try() -> None:
@@ -51,12 +51,18 @@ def test_words_are_looked_for_in_tags_alone() -> None:
     body = 'It is | fine, a|b. {# {{ question | gone }} #}{% raw %}{{ question | gone }}{% endraw %}{{ "a | gone" }}'
     assert unknown(f"{body}{{{{ question | upper }}}}") == []
     found = unknown(
-        "{% filter uper %}x{% endfilter %}\n{% if question is not evn and '}}' | lwer %}\n{{ 'It\\'s' | uper | trm }}{% endif %}"
+        "{{ question | uper }}x{{ question | replace }}\n{% if question is not evn and '}}' | "
+        "lwer %}\n{{ 'It\\'s' | uper | trm }}{% endif %}"
         "{% include 'parts/tone.md' %}",
         tone="\n{{ question | gone }}",
     )
     assert found == [
         ("prompts/write.md", 1, "templates have no filter “uper”"),
+        (
+            "prompts/write.md",
+            1,
+            "templates have no filter “replace” here; they have default, first, join, last, length, lower, upper",
+        ),
         ("prompts/write.md", 2, "templates have no test “evn”"),
         ("prompts/write.md", 2, "templates have no filter “lwer”"),
         ("prompts/write.md", 3, "templates have no filter “trm”"),

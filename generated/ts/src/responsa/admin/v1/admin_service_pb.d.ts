@@ -6,6 +6,7 @@ import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegen
 import type { Message } from "@bufbuild/protobuf";
 import type { Teacher, TeacherSchema } from "./teacher_pb.js";
 import type { Duration, EmptySchema, FieldMask, Timestamp } from "@bufbuild/protobuf/wkt";
+import type { Program, ProgramSchema } from "./program_pb.js";
 import type { FailedRow, PreviewedRow, Source, SourceSchema } from "./source_pb.js";
 import type { Delivery, DeliverySchema } from "./delivery_pb.js";
 import type { Operation, OperationSchema } from "../../../google/longrunning/operations_pb.js";
@@ -227,6 +228,130 @@ export declare type DeleteTeacherRequest = Message<"responsa.admin.v1.DeleteTeac
 export declare const DeleteTeacherRequestSchema: GenMessage<DeleteTeacherRequest>;
 
 /**
+ * CreateProgramRequest describes a program to register.
+ *
+ * @generated from message responsa.admin.v1.CreateProgramRequest
+ */
+export declare type CreateProgramRequest = Message<"responsa.admin.v1.CreateProgramRequest"> & {
+  /**
+   * The program, with its display_name and redirect_uris. The server sets all other fields.
+   *
+   * @generated from field: responsa.admin.v1.Program program = 1;
+   */
+  program?: Program | undefined;
+
+  /**
+   * A UUID that the caller chooses. A repeated call with the same UUID and the same body returns what the first call created. A call with the same UUID and
+   * a different body fails with REQUEST_ID_REUSED. The UUID is scoped to the tenant and the user.
+   *
+   * @generated from field: string request_id = 2;
+   */
+  requestId: string;
+};
+
+/**
+ * Describes the message responsa.admin.v1.CreateProgramRequest.
+ * Use `create(CreateProgramRequestSchema)` to create a new message.
+ */
+export declare const CreateProgramRequestSchema: GenMessage<CreateProgramRequest>;
+
+/**
+ * ListProgramsRequest asks for one page of programs.
+ *
+ * @generated from message responsa.admin.v1.ListProgramsRequest
+ */
+export declare type ListProgramsRequest = Message<"responsa.admin.v1.ListProgramsRequest"> & {
+  /**
+   * The maximum number of items on the page; 50 if unset or 0. More than 200 count as 200.
+   *
+   * @generated from field: optional int32 page_size = 1;
+   */
+  pageSize?: number | undefined;
+
+  /**
+   * The `next_page_token` of the previous page; empty for the first page. All other fields except `page_size` must be the same as in the
+   * request for the previous page; otherwise the call fails with PAGE_TOKEN_INVALID.
+   *
+   * @generated from field: string page_token = 2;
+   */
+  pageToken: string;
+
+  /**
+   * A filter (AIP-160, see Scope.filter) on these fields: display_name, create_time. The call refuses any other filter with FILTER_INVALID.
+   *
+   * @generated from field: string filter = 3;
+   */
+  filter: string;
+
+  /**
+   * One of these sort orders (AIP-132): create_time, create_time desc. The first order is the default. The call refuses any other value with ORDER_BY_INVALID.
+   *
+   * @generated from field: string order_by = 4;
+   */
+  orderBy: string;
+};
+
+/**
+ * Describes the message responsa.admin.v1.ListProgramsRequest.
+ * Use `create(ListProgramsRequestSchema)` to create a new message.
+ */
+export declare const ListProgramsRequestSchema: GenMessage<ListProgramsRequest>;
+
+/**
+ * ListProgramsResponse is one page of programs.
+ *
+ * @generated from message responsa.admin.v1.ListProgramsResponse
+ */
+export declare type ListProgramsResponse = Message<"responsa.admin.v1.ListProgramsResponse"> & {
+  /**
+   * The programs.
+   *
+   * @generated from field: repeated responsa.admin.v1.Program programs = 1;
+   */
+  programs: Program[];
+
+  /**
+   * The token of the next page; empty on the last page.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * Describes the message responsa.admin.v1.ListProgramsResponse.
+ * Use `create(ListProgramsResponseSchema)` to create a new message.
+ */
+export declare const ListProgramsResponseSchema: GenMessage<ListProgramsResponse>;
+
+/**
+ * DeleteProgramRequest names the program to delete.
+ *
+ * @generated from message responsa.admin.v1.DeleteProgramRequest
+ */
+export declare type DeleteProgramRequest = Message<"responsa.admin.v1.DeleteProgramRequest"> & {
+  /**
+   * `programs/{uuid}`.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * The expected etag. If the resource has another etag, the call fails with ETAG_MISMATCH and changes nothing. If empty, the server does not check the etag.
+   *
+   * @generated from field: string etag = 2;
+   */
+  etag: string;
+};
+
+/**
+ * Describes the message responsa.admin.v1.DeleteProgramRequest.
+ * Use `create(DeleteProgramRequestSchema)` to create a new message.
+ */
+export declare const DeleteProgramRequestSchema: GenMessage<DeleteProgramRequest>;
+
+/**
  * CreateSourceRequest describes the new source.
  *
  * @generated from message responsa.admin.v1.CreateSourceRequest
@@ -426,7 +551,7 @@ export declare type PreviewSourceRequest = Message<"responsa.admin.v1.PreviewSou
 
   /**
    * The subject whose rows are read; at most 255 bytes. If empty, the server reads the first rows of all subjects. If a query has no `one_subject`, the server
-   * looks for the subject in the first 10,000 rows of the query.
+   * looks for the subject in the first 10,000 rows of the query, or the first 8 MiB of rows.
    *
    * @generated from field: string subject = 3;
    */
@@ -3245,6 +3370,36 @@ export declare const AdminService: GenService<{
     output: typeof EmptySchema;
   },
   /**
+   * CreateProgram registers a program that people of the tenant may connect to their accounts with OAuth. Errors: INVALID_FIELD, REQUEST_ID_REUSED.
+   *
+   * @generated from rpc responsa.admin.v1.AdminService.CreateProgram
+   */
+  createProgram: {
+    methodKind: "unary";
+    input: typeof CreateProgramRequestSchema;
+    output: typeof ProgramSchema;
+  },
+  /**
+   * ListPrograms lists the tenant's registered programs, oldest first by default. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID.
+   *
+   * @generated from rpc responsa.admin.v1.AdminService.ListPrograms
+   */
+  listPrograms: {
+    methodKind: "unary";
+    input: typeof ListProgramsRequestSchema;
+    output: typeof ListProgramsResponseSchema;
+  },
+  /**
+   * DeleteProgram deletes a registered program, and with it the sessions of all who have connected it. Errors: RESOURCE_NOT_FOUND, ETAG_MISMATCH.
+   *
+   * @generated from rpc responsa.admin.v1.AdminService.DeleteProgram
+   */
+  deleteProgram: {
+    methodKind: "unary";
+    input: typeof DeleteProgramRequestSchema;
+    output: typeof EmptySchema;
+  },
+  /**
    * CreateSource creates a source. Errors: INVALID_FIELD (the mapping has mistakes; the error has one violation, with a line, for each of the first 16), RESOURCE_NOT_FOUND (the
    * collection does not exist, or the connection does not exist or is not granted to the tenant), RESOURCE_ALREADY_EXISTS.
    *
@@ -3297,7 +3452,8 @@ export declare const AdminService: GenService<{
     output: typeof EmptySchema;
   },
   /**
-   * PreviewSource reads the first rows of each query of a mapping, or its first pages, and returns the documents that these make. The call stores nothing. Errors:
+   * PreviewSource reads the first rows of each query of a mapping, or its first pages, and returns the documents that these make. The call stores nothing. It reads at most
+   * 8 MiB of rows, returns the first 16 KiB of each text and about 8 MiB in all, and takes at most 60 seconds. Errors:
    * INVALID_FIELD and RESOURCE_NOT_FOUND (as for CreateSource), SOURCE_UNREADABLE (the database or the website cannot be read).
    *
    * @generated from rpc responsa.admin.v1.AdminService.PreviewSource

@@ -6,7 +6,7 @@ import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2"
 import type { Message } from "@bufbuild/protobuf";
 import type { Rating } from "../../chat/v1/feedback_pb.js";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
-import type { RefusalReason, TurnState } from "../../chat/v1/turn_pb.js";
+import type { Fallback, RefusalReason, TurnState } from "../../chat/v1/turn_pb.js";
 
 /**
  * Describes the file responsa/admin/v1/insight.proto.
@@ -423,6 +423,48 @@ export declare type TenantTurn = Message<"responsa.admin.v1.TenantTurn"> & {
    * @generated from field: string question = 11;
    */
   question: string;
+
+  /**
+   * The reason of the error with which a turn failed, a name of responsa.errors.v1.Reason without its prefix; otherwise empty.
+   *
+   * @generated from field: string error_reason = 12;
+   */
+  errorReason: string;
+
+  /**
+   * Who wrote the answer. See TurnAnswer.model; empty without an answer.
+   *
+   * @generated from field: string model = 13;
+   */
+  model: string;
+
+  /**
+   * How many passages the writer of the answer got; of a refusal, how many came closest to an answer.
+   *
+   * @generated from field: int32 passages = 14;
+   */
+  passages: number;
+
+  /**
+   * How many citations the answer has.
+   *
+   * @generated from field: int32 citations = 15;
+   */
+  citations: number;
+
+  /**
+   * How many sentences of the answer name a source that does not support them.
+   *
+   * @generated from field: int32 unsupported_sentences = 16;
+   */
+  unsupportedSentences: number;
+
+  /**
+   * What the server did because it could not do a step as intended, with the causes.
+   *
+   * @generated from field: repeated responsa.chat.v1.Fallback fallbacks = 17;
+   */
+  fallbacks: Fallback[];
 };
 
 /**

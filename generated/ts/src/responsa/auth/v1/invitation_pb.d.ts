@@ -40,8 +40,8 @@ export declare type Invitation = Message<"responsa.auth.v1.Invitation"> & {
   email: string;
 
   /**
-   * The administrator who made the invitation, `users/{uuid}`; empty for an invitation from an owner of the installation. The code does not work while this user is
-   * disabled or is not an administrator.
+   * The administrator who made the invitation, `users/{uuid}`; empty for an invitation from an owner of the installation. The code does not work while whoever made
+   * it is disabled, or is not an administrator of this tenant or an owner.
    *
    * @generated from field: string creator = 4;
    */

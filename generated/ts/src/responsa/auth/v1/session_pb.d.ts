@@ -72,6 +72,13 @@ export declare type Session = Message<"responsa.auth.v1.Session"> & {
    * @generated from field: string user = 8;
    */
   user: string;
+
+  /**
+   * The program that holds the session because the user has connected it; unset for a session of the user's own.
+   *
+   * @generated from field: responsa.auth.v1.Connection connection = 9;
+   */
+  connection?: Connection | undefined;
 };
 
 /**
@@ -79,6 +86,54 @@ export declare type Session = Message<"responsa.auth.v1.Session"> & {
  * Use `create(SessionSchema)` to create a new message.
  */
 export declare const SessionSchema: GenMessage<Session>;
+
+/**
+ * Connection is a program that a user has connected to the account with OAuth. It acts for the user at one resource until the session ends.
+ *
+ * @generated from message responsa.auth.v1.Connection
+ */
+export declare type Connection = Message<"responsa.auth.v1.Connection"> & {
+  /**
+   * The name that the program gives itself, or that an administrator has given it.
+   *
+   * @generated from field: string display_name = 1;
+   */
+  displayName: string;
+
+  /**
+   * The program's client_id: the UUID of a registered program, the https address of its document, or what dynamic registration gave it.
+   *
+   * @generated from field: string client_id = 2;
+   */
+  clientId: string;
+
+  /**
+   * The address to which the user was sent back when the program was connected.
+   *
+   * @generated from field: string redirect_uri = 3;
+   */
+  redirectUri: string;
+
+  /**
+   * What the program may do for the user: `search`, `ask`.
+   *
+   * @generated from field: repeated string scopes = 4;
+   */
+  scopes: string[];
+
+  /**
+   * The address at which its access tokens count, e.g. https://answers.example.org/mcp.
+   *
+   * @generated from field: string resource = 5;
+   */
+  resource: string;
+};
+
+/**
+ * Describes the message responsa.auth.v1.Connection.
+ * Use `create(ConnectionSchema)` to create a new message.
+ */
+export declare const ConnectionSchema: GenMessage<Connection>;
 
 /**
  * SessionTokens are the credentials of a session.

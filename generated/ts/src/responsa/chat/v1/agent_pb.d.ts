@@ -103,6 +103,13 @@ export declare type Agent = Message<"responsa.chat.v1.Agent"> & {
    * @generated from field: string file_version = 12;
    */
   fileVersion: string;
+
+  /**
+   * Whether GenerateText writes JSON with the agent's language model: the agent has one, and its files allow it (`model.json_output`).
+   *
+   * @generated from field: bool writes_json = 13;
+   */
+  writesJson: boolean;
 };
 
 /**

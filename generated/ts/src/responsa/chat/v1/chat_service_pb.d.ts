@@ -5,8 +5,8 @@
 import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import type { JsonObject, Message } from "@bufbuild/protobuf";
 import type { Scope } from "../../type/v1/scope_pb.js";
+import type { AnswerOutcome, Turn, TurnEvent, TurnSchema, Usage } from "./turn_pb.js";
 import type { Message as Message$1, MessageSchema, Role } from "./message_pb.js";
-import type { Turn, TurnEvent, TurnSchema } from "./turn_pb.js";
 import type { Conversation, ConversationSchema } from "./conversation_pb.js";
 import type { FoundConversation } from "./found_conversation_pb.js";
 import type { EmptySchema, FieldMask, Timestamp } from "@bufbuild/protobuf/wkt";
@@ -65,6 +65,14 @@ export declare type AskOptions = Message<"responsa.chat.v1.AskOptions"> & {
    * @generated from field: repeated responsa.chat.v1.EarlierMessage history = 7;
    */
   history: EarlierMessage[];
+
+  /**
+   * The maximum number of tokens that a model writes for the answer's text in one call. The minimum is 1. This maximum can only lower the agent's own limit
+   * (`model.max_output_tokens`). An answer that reaches it has the outcome ANSWER_OUTCOME_OUTPUT_LIMIT. It does not limit an agent without a language model.
+   *
+   * @generated from field: optional int32 max_output_tokens = 8;
+   */
+  maxOutputTokens?: number | undefined;
 };
 
 /**
@@ -72,6 +80,103 @@ export declare type AskOptions = Message<"responsa.chat.v1.AskOptions"> & {
  * Use `create(AskOptionsSchema)` to create a new message.
  */
 export declare const AskOptionsSchema: GenMessage<AskOptions>;
+
+/**
+ * GenerateTextRequest is the request of GenerateText.
+ *
+ * @generated from message responsa.chat.v1.GenerateTextRequest
+ */
+export declare type GenerateTextRequest = Message<"responsa.chat.v1.GenerateTextRequest"> & {
+  /**
+   * The agent, `agents/{id}`, or one of its versions, `agents/{id}/versions/{n}`. If it is empty, the default agent.
+   *
+   * @generated from field: string agent = 1;
+   */
+  agent: string;
+
+  /**
+   * What the model must do, as the system's message: at most 64 KiB (65,536 bytes) of UTF-8.
+   *
+   * @generated from field: string instructions = 2;
+   */
+  instructions: string;
+
+  /**
+   * The messages, oldest first: 1 to 64. The last one is the user's.
+   *
+   * @generated from field: repeated responsa.chat.v1.EarlierMessage messages = 3;
+   */
+  messages: EarlierMessage[];
+
+  /**
+   * The maximum number of tokens of the text. 0, and more than the agent's own limit (`model.max_output_tokens`), mean the agent's limit.
+   *
+   * @generated from field: int32 max_output_tokens = 4;
+   */
+  maxOutputTokens: number;
+
+  /**
+   * If this is not empty, the text is a JSON object: a JSON Schema of the object, as JSON of at most 32 KiB (32,768 bytes). The model is told the schema, and its server if it
+   * takes schemas; whether the object fits the schema is not checked. `{}` stands for any object. A text that was cut at its limit is no complete object.
+   *
+   * @generated from field: string json_schema = 5;
+   */
+  jsonSchema: string;
+};
+
+/**
+ * Describes the message responsa.chat.v1.GenerateTextRequest.
+ * Use `create(GenerateTextRequestSchema)` to create a new message.
+ */
+export declare const GenerateTextRequestSchema: GenMessage<GenerateTextRequest>;
+
+/**
+ * GenerateTextResponse is what the model has written.
+ *
+ * @generated from message responsa.chat.v1.GenerateTextResponse
+ */
+export declare type GenerateTextResponse = Message<"responsa.chat.v1.GenerateTextResponse"> & {
+  /**
+   * The text, at most 24 KiB.
+   *
+   * @generated from field: string text = 1;
+   */
+  text: string;
+
+  /**
+   * Whether the text is complete or was cut at its limit.
+   *
+   * @generated from field: responsa.chat.v1.AnswerOutcome outcome = 2;
+   */
+  outcome: AnswerOutcome;
+
+  /**
+   * The version of the agent, `agents/{id}/versions/{n}`.
+   *
+   * @generated from field: string agent_version = 3;
+   */
+  agentVersion: string;
+
+  /**
+   * The model that wrote the text, `provider:model`.
+   *
+   * @generated from field: string model = 4;
+   */
+  model: string;
+
+  /**
+   * What the models have used.
+   *
+   * @generated from field: responsa.chat.v1.Usage usage = 5;
+   */
+  usage?: Usage | undefined;
+};
+
+/**
+ * Describes the message responsa.chat.v1.GenerateTextResponse.
+ * Use `create(GenerateTextResponseSchema)` to create a new message.
+ */
+export declare const GenerateTextResponseSchema: GenMessage<GenerateTextResponse>;
 
 /**
  * EarlierMessage is a message of a chat that a client keeps.
@@ -462,6 +567,13 @@ export declare type ListTurnsRequest = Message<"responsa.chat.v1.ListTurnsReques
    * @generated from field: string order_by = 4;
    */
   orderBy: string;
+
+  /**
+   * Whether the response says how many turns all pages have.
+   *
+   * @generated from field: bool with_total_size = 5;
+   */
+  withTotalSize: boolean;
 };
 
 /**
@@ -489,6 +601,13 @@ export declare type ListTurnsResponse = Message<"responsa.chat.v1.ListTurnsRespo
    * @generated from field: string next_page_token = 2;
    */
   nextPageToken: string;
+
+  /**
+   * How many turns all pages have; 0 unless the request has `with_total_size`.
+   *
+   * @generated from field: int32 total_size = 3;
+   */
+  totalSize: number;
 };
 
 /**
@@ -1388,6 +1507,18 @@ export declare const ChatService: GenService<{
     methodKind: "unary";
     input: typeof AnswerRequestSchema;
     output: typeof TurnSchema;
+  },
+  /**
+   * GenerateText asks the agent's language model alone, for programs' own chores such as the title of a chat. It searches no documents, and stores neither the messages nor the
+   * text. What the model uses counts towards the caller's quota, and the call towards a limit of its own (`limits.generations_per_minute`), and not towards the messages a minute.
+   * Errors: INVALID_FIELD (also for `json_schema`, if the agent writes no JSON), RESOURCE_NOT_FOUND (the agent), AGENT_WITHOUT_MODEL, MODEL_UNAVAILABLE, RATE_LIMIT, QUOTA_EXHAUSTED.
+   *
+   * @generated from rpc responsa.chat.v1.ChatService.GenerateText
+   */
+  generateText: {
+    methodKind: "unary";
+    input: typeof GenerateTextRequestSchema;
+    output: typeof GenerateTextResponseSchema;
   },
   /**
    * ResumeTurn follows a turn from the first event after a given seq. The call works on any server, whether the turn waits, runs or has ended. The events have

@@ -302,7 +302,8 @@ export enum CitationState {
   QUOTED = 1,
 
   /**
-   * A model that judges has read the sentence and the quote, and said that the quote supports it. This release asks no such model, so no citation has this state yet.
+   * A model that judges (the setting `citations.judge`) has read the sentence and the quote, and said that the quote supports it; nothing in form speaks against it. If the sentence
+   * copies no words of the source, the model has read the whole passage, and the quote is the passage's first 1 KiB, which may not hold what supports the sentence.
    *
    * @generated from enum value: CITATION_STATE_SUPPORTED = 2;
    */

@@ -14,14 +14,13 @@ import type { PageBox } from "./citation_pb.js";
 export declare const file_responsa_chat_v1_excerpt: GenFile;
 
 /**
- * Excerpt is a part of a document, such as a paragraph, a list, a block of code or the rows of a table, with the sentence marked that most likely answers the
- * question. Like a citation, an excerpt stays complete when its source changes or is deleted.
+ * Excerpt is a part of a document, such as a paragraph, a list, a block of code or the rows of a table, that a search found. Excerpts stand in the order of the search. Its citation quotes the marked cell, or the excerpt's first 1 KiB. Like a citation, an excerpt stays complete when its source changes or is deleted.
  *
  * @generated from message responsa.chat.v1.Excerpt
  */
 export declare type Excerpt = Message<"responsa.chat.v1.Excerpt"> & {
   /**
-   * The passage with the marked sentence, `passages/{uuid}`. The passage may have been deleted after the turn ran.
+   * The passage that was found, `passages/{uuid}`. The passage may have been deleted after the turn ran.
    *
    * @generated from field: string passage = 1;
    */
@@ -91,14 +90,15 @@ export declare type Excerpt = Message<"responsa.chat.v1.Excerpt"> & {
   markdown: string;
 
   /**
-   * The position of the marked sentence in the version's canonical text. It lies within source_range.
+   * The position, in the version's canonical text, of the table cell whose row and column the question names; unset if it names no such cell. It lies within source_range. In turns of earlier
+   * releases, the position of the sentence that most likely answers the question.
    *
    * @generated from field: responsa.type.v1.ByteRange marked_range = 11;
    */
   markedRange?: ByteRange | undefined;
 
   /**
-   * The position of the marked sentence in `markdown`, in bytes; unset if the Markdown does not contain the sentence in one piece.
+   * The position of that cell in `markdown`, in bytes; unset if it does not stand there in one piece.
    *
    * @generated from field: responsa.type.v1.ByteRange marked_in_markdown = 12;
    */
@@ -119,21 +119,21 @@ export declare type Excerpt = Message<"responsa.chat.v1.Excerpt"> & {
   score: number;
 
   /**
-   * The page, slide or sheet of the original file on which the marked sentence begins, counted from 1; 0 if it is not known or the format has no pages.
+   * The page, slide or sheet of the original file on which the marked cell, or else the excerpt, begins, counted from 1; 0 if it is not known or the format has no pages.
    *
    * @generated from field: int32 page = 15;
    */
   page: number;
 
   /**
-   * The part of that page in which the marked sentence begins; unset if it is not known.
+   * The part of that page in which it begins; unset if it is not known.
    *
    * @generated from field: responsa.chat.v1.PageBox box = 16;
    */
   box?: PageBox | undefined;
 
   /**
-   * The place of the marked sentence inside an office or data file, e.g. "Sheet2!A4:C4"; empty for other formats.
+   * Its place inside an office or data file, e.g. "Sheet2!A4:C4"; empty for other formats.
    *
    * @generated from field: string path = 17;
    */
@@ -154,7 +154,8 @@ export declare type Excerpt = Message<"responsa.chat.v1.Excerpt"> & {
 export declare const ExcerptSchema: GenMessage<Excerpt>;
 
 /**
- * ExcerptGrade says how well an excerpt fits the question, as far as a search without a language model can tell.
+ * ExcerptGrade ranks the evidence that an excerpt fits the question, as far as a search without a language model can tell. No grade says that the answer is there: do not
+ * show it to readers as if it did.
  *
  * @generated from enum responsa.chat.v1.ExcerptGrade
  */
@@ -167,21 +168,21 @@ export enum ExcerptGrade {
   UNSPECIFIED = 0,
 
   /**
-   * The excerpt probably answers the question.
+   * The strongest evidence: most words of the question, or a meaning close to it.
    *
    * @generated from enum value: EXCERPT_GRADE_ANSWERS = 1;
    */
   ANSWERS = 1,
 
   /**
-   * The excerpt is about the question's subject, and perhaps answers it.
+   * Some evidence: the excerpt is about the question's subject.
    *
    * @generated from enum value: EXCERPT_GRADE_PERHAPS = 2;
    */
   PERHAPS = 2,
 
   /**
-   * The excerpt is the closest that was found, and probably does not answer the question.
+   * The excerpt is among the closest that were found.
    *
    * @generated from enum value: EXCERPT_GRADE_CLOSEST = 3;
    */

@@ -98,6 +98,14 @@ export enum Reason {
   ROLE_REQUIRED = 9,
 
   /**
+   * PERMISSION_DENIED. The call is made by a program that a user has connected (OAuth), and the user has not allowed it to do this. Metadata: required_scope, e.g. "ask", empty if no scope allows the call; scope, all scopes to ask for,
+   * e.g. "ask search".
+   *
+   * @generated from enum value: REASON_SCOPE_REQUIRED = 199;
+   */
+  SCOPE_REQUIRED = 199,
+
+  /**
    * NOT_FOUND. The resource does not exist, or the caller may not see it; the error is the same in both cases. Metadata: resource_type, e.g. "conversation";
    * resource_name, e.g. "conversations/0192f3c8-…"; known (only for agents: the ids of all agents), e.g. "chat,default,tutor".
    *
@@ -272,7 +280,8 @@ export enum Reason {
   DRAINING = 33,
 
   /**
-   * RESOURCE_EXHAUSTED. The disk of the database is full, so nothing was stored. Try again when the operator has freed space. Metadata: part: "postgresql".
+   * RESOURCE_EXHAUSTED. A disk is full, so nothing was stored. Try again when the operator has freed space. Metadata: part: "postgresql" (the disk of the database), or "disk" (that of the
+   * server, on which large uploads and parsed documents wait).
    *
    * @generated from enum value: REASON_STORAGE_FULL = 113;
    */
@@ -346,7 +355,7 @@ export enum Reason {
   QUEUE_FULL = 42,
 
   /**
-   * UNAVAILABLE, in a turn's `failed` event. The model's server could not be reached, or its response was cut; ask again. Metadata: model; cause, e.g.
+   * UNAVAILABLE, in a turn's `failed` event, and of GenerateText. The model's server could not be reached, or its response was cut; ask again. Metadata: model; cause, e.g.
    * "rate_limited".
    *
    * @generated from enum value: REASON_MODEL_UNAVAILABLE = 43;
@@ -645,7 +654,7 @@ export enum Reason {
 
   /**
    * FAILED_PRECONDITION, also in an operation's error. The database of a source cannot be read. Metadata: connection, e.g. "hr"; query, e.g. "people"; fault: "UNREACHABLE",
-   * "LOGIN", "MAY_WRITE", "OWN_DATABASE", "NOT_GRANTED", "TIMEOUT", "QUERY", "TOO_LARGE", "CRASHED" or "SCHEMA" (docs/sources.md).
+   * "LOGIN", "MAY_WRITE", "OWN_DATABASE", "NOT_GRANTED", "TIMEOUT", "QUERY", "TOO_LARGE", "CRASHED", "SCHEMA" or "PAUSED" (docs/sources.md).
    *
    * @generated from enum value: REASON_SOURCE_UNREADABLE = 150;
    */
@@ -716,6 +725,20 @@ export enum Reason {
    * @generated from enum value: REASON_EXPERIMENT_PARAMETERS_DIFFER = 193;
    */
   EXPERIMENT_PARAMETERS_DIFFER = 193,
+
+  /**
+   * FAILED_PRECONDITION. The agent has no language model that could write a text; ask an agent that has one. Metadata: agent, e.g. "agents/default".
+   *
+   * @generated from enum value: REASON_AGENT_WITHOUT_MODEL = 194;
+   */
+  AGENT_WITHOUT_MODEL = 194,
+
+  /**
+   * FAILED_PRECONDITION. The server is installed without a part that the call needs. Its operator installs the extra. Metadata: extra, e.g. "etl".
+   *
+   * @generated from enum value: REASON_EXTRA_NOT_INSTALLED = 195;
+   */
+  EXTRA_NOT_INSTALLED = 195,
 }
 
 /**

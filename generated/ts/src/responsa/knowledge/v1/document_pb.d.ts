@@ -678,6 +678,20 @@ export enum LeftOutKind {
    * @generated from enum value: LEFT_OUT_KIND_SCANNED_PAGE = 7;
    */
   SCANNED_PAGE = 7,
+
+  /**
+   * A formula that was saved without its result and cannot be computed, or whose result depends on the day or on chance.
+   *
+   * @generated from enum value: LEFT_OUT_KIND_FORMULA = 8;
+   */
+  FORMULA = 8,
+
+  /**
+   * A row of a CSV file with a quotation mark that does not close, or that text follows. The row is read with this mark as a character.
+   *
+   * @generated from enum value: LEFT_OUT_KIND_UNPAIRED_QUOTE = 9;
+   */
+  UNPAIRED_QUOTE = 9,
 }
 
 /**

@@ -72,6 +72,39 @@ export enum Access {
 export declare const AccessSchema: GenEnum<Access>;
 
 /**
+ * RecentSession says whether the sign-in of a call's session must be at most ten minutes old. Otherwise the call fails with SIGN_IN_REQUIRED.
+ *
+ * @generated from enum responsa.type.v1.RecentSession
+ */
+export enum RecentSession {
+  /**
+   * No, or only for some requests, as the call's comment says.
+   *
+   * @generated from enum value: RECENT_SESSION_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * Yes, if the caller uses a session; an API key is enough.
+   *
+   * @generated from enum value: RECENT_SESSION_OR_KEY = 1;
+   */
+  OR_KEY = 1,
+
+  /**
+   * Yes; an API key is not enough.
+   *
+   * @generated from enum value: RECENT_SESSION_ONLY = 2;
+   */
+  ONLY = 2,
+}
+
+/**
+ * Describes the enum responsa.type.v1.RecentSession.
+ */
+export declare const RecentSessionSchema: GenEnum<RecentSession>;
+
+/**
  * Who may make the call.
  *
  * @generated from extension: responsa.type.v1.Access access = 51001;
@@ -92,4 +125,11 @@ export declare const audit_action: GenExtension<MethodOptions, string>;
  * @generated from extension: repeated string audit_resources = 51003;
  */
 export declare const audit_resources: GenExtension<MethodOptions, string[]>;
+
+/**
+ * Whether the caller must have signed in recently.
+ *
+ * @generated from extension: responsa.type.v1.RecentSession recent_session = 51004;
+ */
+export declare const recent_session: GenExtension<MethodOptions, RecentSession>;
 

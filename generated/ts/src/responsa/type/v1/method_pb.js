@@ -9,7 +9,7 @@ import { file_google_protobuf_descriptor } from "@bufbuild/protobuf/wkt";
  * Describes the file responsa/type/v1/method.proto.
  */
 export const file_responsa_type_v1_method = /*@__PURE__*/
-  fileDesc("Ch1yZXNwb25zYS90eXBlL3YxL21ldGhvZC5wcm90bxIQcmVzcG9uc2EudHlwZS52MSqOAQoGQWNjZXNzEhYKEkFDQ0VTU19VTlNQRUNJRklFRBAAEhEKDUFDQ0VTU19QVUJMSUMQARIRCg1BQ0NFU1NfTUVNQkVSEAISDgoKQUNDRVNTX09XThADEhIKDkFDQ0VTU19TRVJWSUNFEAQSEAoMQUNDRVNTX0FETUlOEAUSEAoMQUNDRVNTX09XTkVSEAY6UgoGYWNjZXNzEh4uZ29vZ2xlLnByb3RvYnVmLk1ldGhvZE9wdGlvbnMYuY4DIAEoDjIYLnJlc3BvbnNhLnR5cGUudjEuQWNjZXNzUgZhY2Nlc3M6QwoMYXVkaXRfYWN0aW9uEh4uZ29vZ2xlLnByb3RvYnVmLk1ldGhvZE9wdGlvbnMYuo4DIAEoCVILYXVkaXRBY3Rpb246SQoPYXVkaXRfcmVzb3VyY2VzEh4uZ29vZ2xlLnByb3RvYnVmLk1ldGhvZE9wdGlvbnMYu44DIAMoCVIOYXVkaXRSZXNvdXJjZXNiBnByb3RvMw", [file_google_protobuf_descriptor]);
+  fileDesc("Ch1yZXNwb25zYS90eXBlL3YxL21ldGhvZC5wcm90bxIQcmVzcG9uc2EudHlwZS52MSqOAQoGQWNjZXNzEhYKEkFDQ0VTU19VTlNQRUNJRklFRBAAEhEKDUFDQ0VTU19QVUJMSUMQARIRCg1BQ0NFU1NfTUVNQkVSEAISDgoKQUNDRVNTX09XThADEhIKDkFDQ0VTU19TRVJWSUNFEAQSEAoMQUNDRVNTX0FETUlOEAUSEAoMQUNDRVNTX09XTkVSEAYqYwoNUmVjZW50U2Vzc2lvbhIeChpSRUNFTlRfU0VTU0lPTl9VTlNQRUNJRklFRBAAEhkKFVJFQ0VOVF9TRVNTSU9OX09SX0tFWRABEhcKE1JFQ0VOVF9TRVNTSU9OX09OTFkQAjpSCgZhY2Nlc3MSHi5nb29nbGUucHJvdG9idWYuTWV0aG9kT3B0aW9ucxi5jgMgASgOMhgucmVzcG9uc2EudHlwZS52MS5BY2Nlc3NSBmFjY2VzczpDCgxhdWRpdF9hY3Rpb24SHi5nb29nbGUucHJvdG9idWYuTWV0aG9kT3B0aW9ucxi6jgMgASgJUgthdWRpdEFjdGlvbjpJCg9hdWRpdF9yZXNvdXJjZXMSHi5nb29nbGUucHJvdG9idWYuTWV0aG9kT3B0aW9ucxi7jgMgAygJUg5hdWRpdFJlc291cmNlczpoCg5yZWNlbnRfc2Vzc2lvbhIeLmdvb2dsZS5wcm90b2J1Zi5NZXRob2RPcHRpb25zGLyOAyABKA4yHy5yZXNwb25zYS50eXBlLnYxLlJlY2VudFNlc3Npb25SDXJlY2VudFNlc3Npb25iBnByb3RvMw", [file_google_protobuf_descriptor]);
 
 /**
  * Describes the enum responsa.type.v1.Access.
@@ -24,6 +24,20 @@ export const AccessSchema = /*@__PURE__*/
  */
 export const Access = /*@__PURE__*/
   tsEnum(AccessSchema);
+
+/**
+ * Describes the enum responsa.type.v1.RecentSession.
+ */
+export const RecentSessionSchema = /*@__PURE__*/
+  enumDesc(file_responsa_type_v1_method, 1);
+
+/**
+ * RecentSession says whether the sign-in of a call's session must be at most ten minutes old. Otherwise the call fails with SIGN_IN_REQUIRED.
+ *
+ * @generated from enum responsa.type.v1.RecentSession
+ */
+export const RecentSession = /*@__PURE__*/
+  tsEnum(RecentSessionSchema);
 
 /**
  * Who may make the call.
@@ -49,4 +63,12 @@ export const audit_action = /*@__PURE__*/
  */
 export const audit_resources = /*@__PURE__*/
   extDesc(file_responsa_type_v1_method, 2);
+
+/**
+ * Whether the caller must have signed in recently.
+ *
+ * @generated from extension: responsa.type.v1.RecentSession recent_session = 51004;
+ */
+export const recent_session = /*@__PURE__*/
+  extDesc(file_responsa_type_v1_method, 3);
 

@@ -11,7 +11,7 @@ import { file_google_api_resource } from "../../../google/api/resource_pb.js";
  * Describes the file responsa/type/v1/scope.proto.
  */
 export const file_responsa_type_v1_scope = /*@__PURE__*/
-  fileDesc("ChxyZXNwb25zYS90eXBlL3YxL3Njb3BlLnByb3RvEhByZXNwb25zYS50eXBlLnYxIo0BCgVTY29wZRJmCgtjb2xsZWN0aW9ucxgBIAMoCUJR4kEBAfpBFQoTcmVzcG9uc2EvQ29sbGVjdGlvbrpIMpIBLxBAGAEiKXInMiVeY29sbGVjdGlvbnMvW2EtejAtOV1bYS16MC05LV17MCw2Mn0kEhwKBmZpbHRlchgCIAEoCUIM4kEBAbpIBXIDKIAQYgZwcm90bzM", [file_buf_validate_validate, file_google_api_field_behavior, file_google_api_resource]);
+  fileDesc("ChxyZXNwb25zYS90eXBlL3YxL3Njb3BlLnByb3RvEhByZXNwb25zYS50eXBlLnYxIpkBCgVTY29wZRJyCgtjb2xsZWN0aW9ucxgBIAMoCUJd4kEBAfpBIQofcmVzcG9uc2EuZXhhbXBsZS5vcmcvQ29sbGVjdGlvbrpIMpIBLxBAGAEiKXInMiVeY29sbGVjdGlvbnMvW2EtejAtOV1bYS16MC05LV17MCw2Mn0kEhwKBmZpbHRlchgCIAEoCUIM4kEBAbpIBXIDKIAQYgZwcm90bzM", [file_buf_validate_validate, file_google_api_field_behavior, file_google_api_resource]);
 
 /**
  * Describes the message responsa.type.v1.Scope.

@@ -36,6 +36,8 @@ record Address(String target, boolean tls, boolean local) {
         }
         int port = parts.getPort() < 0 ? PORTS.get(parts.getScheme()) : parts.getPort();
         boolean local = host.equals("localhost") || host.equals("[::1]") || host.matches("127(\\.\\d+){3}");
-        return new Address("dns:///" + host + ":" + port, parts.getScheme().equals("https"), local);
+        // In a target, which is a URI too, gRPC reads the brackets of an IPv6 address only if they are escaped.
+        String name = host.replace("[", "%5B").replace("]", "%5D");
+        return new Address("dns:///" + name + ":" + port, parts.getScheme().equals("https"), local);
     }
 }

@@ -242,7 +242,7 @@ class ResponsaClientTest {
     void addresses() {
         assertEquals(new Address("dns:///127.0.0.1:8080", false, true), Address.parse("http://127.0.0.1:8080"));
         assertEquals(new Address("dns:///answers.example.org:443", true, false), Address.parse("https://answers.example.org/"));
-        assertEquals(new Address("dns:///[::1]:9000", false, true), Address.parse("[::1]:9000"));
+        assertEquals(new Address("dns:///%5B::1%5D:9000", false, true), Address.parse("[::1]:9000"));
         assertEquals(new Address("unix:/run/responsa.sock", false, true), Address.parse("unix:/run/responsa.sock"));
         for (String wrong : List.of("localhost", "ftp://localhost:1", "http://localhost/path", "unix:/", "")) {
             assertThrows(IllegalArgumentException.class, () -> Address.parse(wrong), wrong);

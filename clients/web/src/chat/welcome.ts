@@ -1,0 +1,57 @@
+/** What the page shows in place of messages: the greeting of a new conversation, and why a conversation cannot be shown. */
+
+import { FileText, Library } from "lucide";
+import type { Agent } from "@responsa/contract/responsa/chat/v1/agent_pb.js";
+import { fragmentOf } from "../documents/place.js";
+import { described, locale, t } from "../language/language.js";
+import { button, element, WRITTEN } from "../widgets/dom.js";
+import { icon } from "../widgets/icons.js";
+import { questionsFor, type Loaded, type Recent, type Suggested } from "./suggest.js";
+
+export interface WelcomeHooks {
+  /** Put a question into the question box. */
+  readonly use: (question: string) => void;
+  /** Finds questions, documents and collections, which are shown when they are known. */
+  readonly more: () => Promise<Suggested>;
+  /** Reads what people call the agent's tools. */
+  readonly tools: () => Promise<string>;
+}
+
+/** The greeting before the first message: the agent's purpose, what to ask, and what it knows. */
+export function welcome(agent: Agent | undefined, { use, more, tools }: WelcomeHooks): HTMLElement {
+  const row = element("li", { class: "empty" }, element("p", { class: "greeting" }, t("greeting")));
+  if (agent?.description) row.append(element("p", { class: "note", ...WRITTEN }, described(agent.description)));
+  const newest = element("ul", { class: "known", "aria-label": t("newestDocuments") });
+  const known = element("ul", { class: "known", "aria-label": t("askedAbout") });
+  const note = element("p", { class: "note" });
+  // Without the tools, the greeting says nothing about them.
+  void tools().then((names) => names && note.append(" ", element("span", WRITTEN, t("canUse", { names }))), () => undefined);
+  const missing = agent?.missingTools ?? [];
+  if (missing.length > 0) note.append(" ", element("span", WRITTEN, t("worksWithout", { names: new Intl.ListFormat(locale()).format(missing) })));
+  const list = element("ul", { class: "examples", "aria-label": t("toTry") });
+  const offer = (questions: readonly string[]) => list.append(...questions.map((one) => element("li", {}, button(one, () => use(one), { class: "quiet", ...WRITTEN }))));
+  row.append(list, newest, known, note);
+  void more().then((found) => {
+    const { documents, collections, others, empty, onlyDocs } = found;
+    offer(questionsFor(agent, found));
+    newest.append(...documents.map(recent));
+    known.append(...collections.map(loaded), ...(others > 0 ? [element("li", {}, element("a", { href: "#/documents" }, t("more", { count: others })))] : []));
+    if (empty || onlyDocs) known.append(element("li", {}, element("span", {}, t(empty ? "noDocuments" : "onlyDocs"), " ", element("a", { href: "#/documents" }, t("addDocuments")))));
+  }, () => offer(questionsFor(agent, { earlier: [], owners: [] }))); // nothing is known of the documents
+  return row;
+}
+
+function recent({ name, title }: Recent): HTMLElement {
+  return element("li", {}, icon(FileText), element("a", { href: fragmentOf({ name, tab: undefined, page: 0 }), ...WRITTEN }, title));
+}
+
+function loaded({ label, documents, changed }: Loaded): HTMLElement {
+  const when = changed && t("changedOn", { date: changed.toLocaleDateString(locale(), { day: "numeric", month: "long", year: "numeric" }) });
+  const notes = [t("documentCount", { count: documents }), ...(when ? [when] : [])];
+  return element("li", {}, icon(Library), element("span", {}, element("bdi", WRITTEN, label), " ", element("span", { class: "note" }, notes.join(", "))));
+}
+
+/** Says in place of messages what is wrong, with ways on. `stays`: whether it is not a greeting, which changes with the agent. */
+export function instead(what: string, why: string, ways: readonly HTMLElement[], stays: boolean): HTMLElement {
+  return element("li", { class: stays ? "empty lost" : "empty" }, element("div", { role: "alert" }, element("p", { class: "greeting" }, what), element("p", WRITTEN, why)), element("div", { class: "row wrap" }, ...ways));
+}

@@ -1,0 +1,158 @@
+"""`responsa eval citations`: measures what the check of citations takes for quoted. The command needs no server.
+
+A folder holds sources.toml and pairs.jsonl. Each line of the latter is one JSON object: {source, document, language,
+kind, quote, true, false}. `true` and `false` are sentences about a document of the source, and `quote` has the words of
+the document that a careful writer would copy for both. The state of such a citation should be QUOTED for `true`, and
+not for `false`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Final
+from uuid import UUID
+
+import typer
+from pydantic import BaseModel, ConfigDict, Field
+
+from responsa_lab.evaluation.dataset import lines
+from responsa_lab.evaluation.metrics import rounded
+from responsa_lab.evaluation.reading import checked_folder, sources
+from responsa_server.cli.output import Json, print_json, print_text, reporting
+from responsa_server.domain.answers import CitedSentence
+from responsa_server.domain.events import ByteRange
+from responsa_server.domain.knowledge import Chunking
+from responsa_server.domain.passages import FoundPassage, Passage
+from responsa_server.ingest.chunk import chunk_document
+from responsa_server.ingest.formats.sniff import sniff
+from responsa_server.ingest.formats.table import FORMATS
+from responsa_server.instance import CHECKOUT
+from responsa_server.search.citation_check import check_claims
+from responsa_server.search.prompt_passages import PromptPassage
+from responsa_server.search.quoting import Quotable
+from responsa_server.text.lexical import Analyzer
+
+OURS: Final = CHECKOUT / "evals" / "citations"
+QUOTED: Final = "quoted"
+_TOKEN: Final = re.compile(r"\w+|[^\w\s]")
+
+
+class Pair(BaseModel):
+    """A true and a false sentence for the same quote."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    source: Annotated[str, Field(pattern="^[a-z0-9][a-z0-9_-]{0,40}$")]
+    document: str
+    language: str
+    kind: str
+    quote: str
+    true: str
+    false: str
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What the check says of a pair's sentences: QUOTED, or why a sentence is not quoted."""
+
+    pair: Pair
+    true: str
+    false: str
+
+
+def judged(pairs: Sequence[Pair], documents: Path) -> Iterator[Judged]:
+    """Checks both sentences of each pair against the passage that holds the quote."""
+    analyzer = Analyzer()
+    cut: dict[Path, Sequence[PromptPassage]] = {}
+    for pair in pairs:
+        file = documents / pair.source / pair.document
+        if file not in cut:
+            cut[file] = list(_passages(file, pair.language))
+        passage = next((one for one in cut[file] if Quotable(one.text).find(pair.quote)), None)
+        yield Judged(pair, *(_state(said, pair.quote, passage, analyzer) for said in (pair.true, pair.false)))
+
+
+def _passages(file: Path, language: str) -> Iterator[PromptPassage]:
+    original = sniff(file.read_bytes(), file.name)
+    row = FORMATS.named(original.format)
+    assert row is not None, f"no format reads {file}"
+    parsed = row.load()(original)
+
+    def words(text: str) -> Sequence[tuple[int, int]]:
+        return [match.span() for match in _TOKEN.finditer(text)]
+
+    for chunk in chunk_document(parsed, words, Chunking()):
+        source = ByteRange(chunk.byte_start, chunk.byte_end)
+        passage = Passage(
+            UUID(int=1), "default", UUID(int=2), 1, parsed.title, "", source, chunk.text,
+            headings=chunk.heading_path, outline=chunk.outline,
+        )  # fmt: skip
+        yield PromptPassage(FoundPassage(passage, language, ()), source, chunk.text)
+
+
+def _state(said: str, quote: str, passage: PromptPassage | None, analyzer: Analyzer) -> str:
+    if passage is None:
+        return "quote not found"
+    (found,) = check_claims([CitedSentence(said, 1, quote)], [passage], analyzer)
+    if found.quote is None:
+        return "contradicts the quote"
+    return QUOTED if found.quoted else "names or words not in the quote"
+
+
+def eval_citations(
+    documents: Annotated[
+        Path,
+        typer.Argument(
+            help="A folder that contains one folder of documents for each source in `sources.toml`."
+        ),
+    ],
+    folder: Annotated[
+        Path, typer.Option("--set", help="The folder with sources.toml and pairs.jsonl.", show_default=False)
+    ] = OURS,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Check a true and a false sentence for each quote, and print how many false ones are quoted and how many true ones
+    are not, for each kind and each half.
+
+    Lines with even numbers are there to improve the check with, and lines with odd numbers to report. Needs no server.
+    """
+    with reporting(json=json):
+        known = sources(folder)
+        pairs = [one for _, one in lines(folder / "pairs.jsonl", Pair, "pair")]
+        for name in sorted({pair.source for pair in pairs}):
+            checked_folder(folder, known, name, documents)
+        found = list(judged(pairs, documents))
+        halves = {"odd": found[::2], "even": found[1::2]}
+        if json:
+            print_json({name: _figures(half) for name, half in halves.items()})
+            return
+        for name, half in halves.items():
+            _print(name, half)
+
+
+def _figures(half: Sequence[Judged]) -> dict[str, Json]:
+    kinds = list(dict.fromkeys(one.pair.kind for one in half))
+    return {
+        kind: {
+            "pairs": len(of),
+            "falseQuoted": rounded(sum(one.false == QUOTED for one in of) / len(of)),
+            "trueLost": rounded(sum(one.true != QUOTED for one in of) / len(of)),
+        }
+        for kind in (*kinds, "all")
+        if (of := [one for one in half if kind in (one.pair.kind, "all")])
+    }
+
+
+def _print(name: str, half: Sequence[Judged]) -> None:
+    print_text(f"{name} lines  pairs  falseQuoted  trueLost")
+    for kind, row in _figures(half).items():
+        assert isinstance(row, dict)
+        print_text(f"  {kind:<9} {row['pairs']:>6} {row['falseQuoted']:>12} {row['trueLost']:>9}")
+    for one in half:
+        if one.false == QUOTED:
+            print_text(f"quoted though false: {one.pair.false} | {one.pair.quote}")
+        if one.true != QUOTED:
+            print_text(f"{one.true} though true: {one.pair.true} | {one.pair.quote}")

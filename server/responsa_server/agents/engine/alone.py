@@ -1,0 +1,145 @@
+"""An agent's language model alone: a text outside any turn, without the agent's prompts, documents and memory."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from typing import Final
+
+from responsa_server.agents.engine.asking import (
+    ModelCall,
+    Pricing,
+    StructuredInvalid,
+    json_object_of,
+    may_write,
+    model_unavailable,
+    prompt_bytes,
+)
+from responsa_server.agents.engine.config import BYTES_A_TOKEN
+from responsa_server.agents.engine.node import Limits, OverBudget, Run
+from responsa_server.domain.agents import Meter
+from responsa_server.domain.errors import Exhausted, Reason
+from responsa_server.domain.events import MAX_ANSWER_BYTES
+from responsa_server.domain.models import (
+    ChatModel,
+    Ended,
+    ModelError,
+    ModelFault,
+    ModelPrompt,
+    PromptMessage,
+    Stop,
+    TextPiece,
+    Withdrawn,
+)
+from responsa_server.domain.people import Principal
+from responsa_server.domain.quotas import Demand, Grant
+from responsa_server.telemetry.stages import stage
+
+_SECONDS: Final = 60.0
+"""How long a text may take."""
+
+
+@dataclass(frozen=True, slots=True)
+class Alone:
+    """A text of a model, and which model wrote it. complete: whether it was not cut at its limit."""
+
+    text: str
+    model: str
+    complete: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ModelAlone:
+    """The models of an agent. most_tokens: the agent's limit of a text. writes_json: whether a text may be JSON."""
+
+    model: ChatModel
+    price: Pricing
+    most_tokens: int
+    temperature: float | None
+    writes_json: bool
+
+    def demand(self, messages: Sequence[PromptMessage], most_tokens: int) -> Demand:
+        """The most that a text can use. No token is shorter than a byte. most_tokens: the caller's limit, 0 for the agent's."""
+        read, price = prompt_bytes(messages), self.price()
+        dearest = Decimal(0) if price is None else max(price.input, price.cache_write, price.output)
+        return Demand(read + self._most(most_tokens), 0, dearest, read)
+
+    async def write(
+        self,
+        caller: Principal,
+        messages: Sequence[PromptMessage],
+        most_tokens: int,
+        grant: Grant | None,
+        meter: Meter,
+        schema: Mapping[str, object] | None = None,
+    ) -> Alone:
+        """Write a text, at most 24 KiB. grant: what it may use; None for no limit. meter: counts what it uses, also if
+        it fails. schema: that of the JSON object that a complete text is, {} for any object; None for a text that need
+        be no JSON. The caller has told the model. Raises Unavailable (MODEL_UNAVAILABLE), Exhausted
+        (QUOTA_EXHAUSTED)."""
+        run = Run(
+            caller,
+            lambda _: None,
+            meter.add,
+            limits=Limits().within(grant),
+            spent=lambda: meter.usage,
+            until=asyncio.get_running_loop().time() + _SECONDS,
+        )
+        try:
+            prompt = ModelPrompt(
+                messages,
+                "texts",
+                schema=schema or None,
+                max_tokens=may_write(run, self._most(most_tokens), messages, self.price()),
+                temperature=self.temperature,
+                purpose="generate_text",
+            )
+            with stage("generate_text"):
+                written = await self._written(ModelCall(self.model, prompt, run, self.price))
+            if schema is None or not written.complete:
+                return written
+            return replace(written, text=json_object_of(written.text))
+        except StructuredInvalid as error:
+            fault = ModelError(ModelFault.MALFORMED, str(error))
+            raise model_unavailable(fault, self.model.name) from error
+        except OverBudget:
+            message = (
+                "The text would take more than your quota has left. Ask again when your quota resets, or "
+                "ask an administrator for a larger one."
+            )
+            raise Exhausted(Reason.QUOTA_EXHAUSTED, message) from None
+        except ModelError as error:
+            raise model_unavailable(error, self.model.name) from error
+
+    def _most(self, requested: int) -> int:
+        return min(requested or self.most_tokens, self.most_tokens, MAX_ANSWER_BYTES // BYTES_A_TOKEN)
+
+    async def _written(self, call: ModelCall) -> Alone:
+        text, complete = "", True
+        try:
+            async with asyncio.timeout(_SECONDS), aclosing(call.pieces()) as pieces:
+                async for piece in pieces:
+                    match piece:
+                        case TextPiece():
+                            text += piece.text
+                            if len(text.encode()) > MAX_ANSWER_BYTES:
+                                text = text.encode()[:MAX_ANSWER_BYTES].decode(errors="ignore")
+                                complete = False
+                                break
+                        case Withdrawn():
+                            text = text[: piece.keep]
+                        case Ended():
+                            complete = piece.complete
+                            if piece.stop is Stop.UNSAFE:
+                                raise ModelError(ModelFault.REFUSED, "the model refuses", model=call.model)
+                        case _:
+                            pass
+        except TimeoutError:
+            raise ModelError(ModelFault.TIMEOUT, f"no end within {_SECONDS:g} s", model=call.model) from None
+        text = text.replace("\x00", "\ufffd").strip()
+        if not text:
+            raise ModelError(ModelFault.EMPTY, "no text", model=call.model)
+        return Alone(text, call.model, complete)

@@ -1,0 +1,140 @@
+"""Sources: their connections, which the owner declares, and the databases and websites that they read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence, Set
+from functools import partial
+from typing import Final
+
+from responsa_server import extras
+from responsa_server.app.extension import Extension, Jobs, Parts
+from responsa_server.app.resources import new_id
+from responsa_server.app.settings import Settings
+from responsa_server.app.tools import read_secret
+from responsa_server.calls.not_installed import NotInstalled
+from responsa_server.calls.services.administration.sources import SourceService
+from responsa_server.calls.services.profiles import ProfileService
+from responsa_server.databases.reading import SqlDatabases
+from responsa_server.domain.knowledge import JobKind, Work
+from responsa_server.domain.notifications import NotifiedEvent
+from responsa_server.domain.parts import NOT_PAUSED, Pause, ReportedPart
+from responsa_server.domain.people import Principal
+from responsa_server.library.library import Library
+from responsa_server.sources.crawling import Crawler
+from responsa_server.sources.declarations import DeclaredConnections
+from responsa_server.sources.notifying import Delivering, Notifier
+from responsa_server.sources.sandbox import SourceSandboxes
+from responsa_server.sources.service import SourceAdministration, SourcesPart, SubjectProfiles
+from responsa_server.sources.syncing import Scheduling, Sync
+from responsa_server.sources.webhooks import DeclaredWebhooks
+from responsa_server.stores.postgres.database import Database
+from responsa_server.stores.postgres.deliveries import PostgresDeliveries
+from responsa_server.stores.postgres.jobs import JobQueue
+from responsa_server.stores.postgres.mail import Outbox
+from responsa_server.stores.postgres.profiles import PostgresProfiles
+from responsa_server.stores.postgres.source_runs import PostgresSourceRuns
+from responsa_server.stores.postgres.sources import PostgresSources
+
+_EXTRA: Final = "etl"
+
+
+def etl(parts: Parts) -> Extension:
+    """Sources and their runs, and what is announced of them. Without the packages of the extra, calls say so, and the
+    jobs that read sources wait for a worker that has them."""
+    settings, database, knowledge, queue = (
+        parts.settings,
+        parts.database,
+        parts.knowledge,
+        parts.knowledge.queue,
+    )
+    installed = extras.installed(_EXTRA)
+    sandboxes = SourceSandboxes(knowledge.parser)
+    crawler = Crawler(parts.connector, sandboxes)
+
+    def services() -> Sequence[object]:
+        return (
+            SourceService(
+                source_administration(settings, database, queue, knowledge.library, crawler, parts.pause)
+            )
+            if installed
+            else NotInstalled(_EXTRA, SourceService),
+            ProfileService(SubjectProfiles(PostgresProfiles(database, knowledge.documents))),
+        )
+
+    def jobs() -> Jobs:
+        deliveries = PostgresDeliveries(database, queue, new_id, Outbox(queue, new_id))
+        webhooks = DeclaredWebhooks(settings.webhooks_folder)
+        notifier = Notifier(deliveries, webhooks, mails=_mailed(settings))
+        runs = PostgresSourceRuns(database, queue, new_id, external_vectors=knowledge.vectors is not None)
+        sync = Sync(
+            runs,
+            DeclaredConnections(settings.connections_folder),
+            _databases(settings),
+            crawler,
+            sandboxes,
+            knowledge.library,
+            knowledge.library.ended,
+            notifier,
+            queue.errors,
+        )
+        secret = partial(read_secret, folder=settings.webhooks_folder)
+        delivering = Delivering(
+            PostgresDeliveries(database, queue, new_id), webhooks, parts.connector, secret
+        )
+        # Ingestion announces its failures, too.
+        work: dict[JobKind, Work] = {JobKind.DELIVER: delivering.work, JobKind.NOTICE: notifier.notice}
+        if installed:
+            work[JobKind.SYNC] = sync.work
+            work[JobKind.SCHEDULE] = Scheduling(PostgresSourceRuns(database, queue, new_id), sandboxes).work
+        return Jobs(work, {JobKind.SYNC: sync.give_up}, notifier.ended)
+
+    def reported(asking: Callable[[], Principal | None]) -> Sequence[ReportedPart]:
+        sources = PostgresSources(database, queue, new_id)
+        return (
+            (SourcesPart(sources, DeclaredConnections(settings.connections_folder), asking),)
+            if installed
+            else ()
+        )
+
+    return Extension(services, jobs, parts=reported)
+
+
+def source_administration(
+    settings: Settings,
+    database: Database,
+    queue: JobQueue,
+    library: Library,
+    crawler: Crawler,
+    pause: Pause = NOT_PAUSED,
+) -> SourceAdministration:
+    """Return what administrators can do with sources. pause: the pause after a restore."""
+    return SourceAdministration(
+        PostgresSources(database, queue, new_id),
+        PostgresSourceRuns(database, queue, new_id),
+        DeclaredConnections(settings.connections_folder),
+        _databases(settings),
+        crawler,
+        crawler.sandboxes,
+        library.collections,
+        PostgresDeliveries(database, queue, new_id),
+        pause,
+    )
+
+
+def _mailed(settings: Settings) -> Set[NotifiedEvent]:
+    mails = set[NotifiedEvent]()
+    if settings.mail.configured:
+        if settings.sources.mails:
+            mails |= {NotifiedEvent.FAILED, NotifiedEvent.CONFIRMATION_WANTED}
+        if settings.sources.success_mails:
+            mails.add(NotifiedEvent.SUCCEEDED)
+        if settings.ingestion.mails:
+            mails.add(NotifiedEvent.INGESTION_FAILED)
+    return mails
+
+
+def _databases(settings: Settings) -> SqlDatabases:
+    return SqlDatabases(
+        lambda place: read_secret(place, settings.connections_folder),
+        allow_unconfined=settings.allows_unconfined_parsing,
+    )

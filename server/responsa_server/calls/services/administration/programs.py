@@ -1,0 +1,43 @@
+"""The part of AdminService that is about registered programs."""
+
+from __future__ import annotations
+
+from google.protobuf.empty_pb2 import Empty
+
+from responsa.admin.v1 import admin_service_pb2 as pb
+from responsa.admin.v1 import program_pb2
+from responsa_server.calls.services.administration.resource import ResourceCalls
+from responsa_server.domain.errors import InvalidRequest
+from responsa_server.domain.formatting import plain_name
+from responsa_server.identity.programs import MAX_NAME_BYTES, ODD_MARKS, is_redirect
+from responsa_server.stores.postgres.resources import ResourceTable
+
+
+class ProgramService:
+    """Registered programs."""
+
+    def __init__(self, programs: ResourceTable) -> None:
+        self._calls = ResourceCalls(program_pb2.Program, programs)
+
+    async def CreateProgram(self, request: pb.CreateProgramRequest) -> program_pb2.Program:
+        for place, uri in enumerate(request.program.redirect_uris):
+            if not is_redirect(uri):
+                raise InvalidRequest.of_field(
+                    f"program.redirect_uris[{place}]",
+                    "redirect_uri",
+                    "must be an https address without a fragment, or an http address of 127.0.0.1, [::1] or localhost",
+                )
+        name = plain_name(request.program.display_name)
+        if not name or len(name.encode()) > MAX_NAME_BYTES:
+            remedy = (
+                ODD_MARKS if name is None else f"must have 1 to {MAX_NAME_BYTES} bytes of what people can see"
+            )
+            raise InvalidRequest.of_field("program.display_name", "display_name", remedy)
+        request.program.display_name = name
+        return await self._calls.create(request)
+
+    async def ListPrograms(self, request: pb.ListProgramsRequest) -> pb.ListProgramsResponse:
+        return await self._calls.list(request, pb.ListProgramsResponse)
+
+    async def DeleteProgram(self, request: pb.DeleteProgramRequest) -> Empty:
+        return await self._calls.delete(request)

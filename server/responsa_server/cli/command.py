@@ -1,0 +1,40 @@
+"""The rows of tables of commands, and what a command needs."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Final
+
+from responsa_server import extras
+from responsa_server.cli.exits import EXIT_EXTRA
+from responsa_server.cli.output import CommandFailed, reporting
+
+GROUP: Final = "responsa.commands"
+"""The group of the entry points that name tables of commands. The name of an entry point is the extra of its
+distribution that the commands need."""
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A command. module: the module that contains the command. help: one line for the overview. extra, distribution:
+    what its entry point says; "" for a command that needs only the client. waits: whether it waits for a server or a
+    database, so that it has the option --timeout; or which of its subcommands do."""
+
+    name: str
+    module: str
+    help: str
+    extra: str = ""
+    distribution: str = ""
+    waits: bool | Collection[str] = False
+
+
+def need(command: str, extra: str, distribution: str = extras.OWN) -> None:
+    """End a command whose extra is not installed, with EXIT_EXTRA. command: its words after `responsa`."""
+    if not extras.installed(extra, distribution):
+        with reporting():
+            raise CommandFailed(
+                f"`responsa {command}` needs the extra {extra}, which is not installed.",
+                f"Run {extras.remedy(extra, distribution)}.",
+                EXIT_EXTRA,
+            )

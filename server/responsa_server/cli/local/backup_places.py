@@ -1,0 +1,241 @@
+"""Where backups are kept: in a folder, or in a bucket of a store that speaks S3's protocol."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import io
+import os
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Final, Protocol, cast
+
+from responsa_server.embedded.errors import EmbeddedError, of_os_error
+from responsa_server.private_files import create_private
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer, WriteableBuffer
+    from obstore import ReadableFile, WritableFile
+    from obstore.store import S3Store
+
+_SCHEME: Final = "s3://"
+_TRIES: Final = 5
+"""How often a request is sent again, within some seconds."""
+_READ_BYTES: Final = 8 << 20
+_PART_BYTES: Final = 32 << 20
+"""The size of a part of an upload in bytes. S3 takes at most 10,000 parts, so a backup may have 312 GiB."""
+_PARTS: Final = 2
+"""The most parts that are sent at once, each from memory."""
+
+Opening = Callable[[], IO[bytes]]
+"""Opens a backup from its beginning. Raises OSError, EmbeddedError."""
+
+
+class BackupPlace(Protocol):
+    """Keeps backups by their names. All methods raise EmbeddedError."""
+
+    def writing(self, name: str) -> contextlib.AbstractContextManager[IO[bytes]]:
+        """A file for a new backup. It has its name only once the block has ended without an error."""
+        ...
+
+    def names(self, prefix: str, suffix: str) -> Sequence[str]:
+        """The sorted names of the complete backups that begin and end so."""
+        ...
+
+    def address(self, name: str) -> str:
+        """What `restore` takes to find this backup."""
+        ...
+
+    def size(self, name: str) -> int:
+        """The size of a backup in bytes."""
+        ...
+
+    def delete(self, name: str) -> None:
+        """Delete a backup."""
+        ...
+
+
+def place(destination: str) -> BackupPlace:
+    """The folder, or the bucket and prefix (`s3://BUCKET/PREFIX`), that a user names. Raises EmbeddedError."""
+    return Bucket(destination) if destination.startswith(_SCHEME) else Folder(Path(destination).absolute())
+
+
+def opening(archive: str) -> Opening:
+    """How to open the backup at a path or an address. Raises EmbeddedError for an address without a name."""
+    if not archive.startswith(_SCHEME):
+        return lambda: Path(archive).open("rb")
+    folder, _, name = archive.rpartition("/")
+    if not name or folder == _SCHEME.rstrip("/"):
+        raise EmbeddedError(
+            f"{archive} names no backup",
+            "name one as `responsa backup` has printed it, s3://BUCKET/PREFIX/NAME",
+        )
+    bucket = Bucket(folder)
+    return lambda: bucket.open(name)
+
+
+class Folder:
+    """Implements `BackupPlace` in a folder, which is made if it is missing."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    @contextmanager
+    def writing(self, name: str) -> Generator[IO[bytes]]:
+        """The draft's name begins with a dot. A draft of a backup that was killed is deleted first."""
+        target, draft = self._folder / name, self._folder / f".{name}"
+        stem = name.rpartition("-")[0]
+        try:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for left in self._folder.glob(f".{stem}-*{target.suffix}"):
+                with left.open("rb") as old:
+                    if _locked(old):  # nobody writes it any more
+                        left.unlink()
+            with create_private(draft) as file:
+                _locked(file)
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            draft.rename(target)
+        except OSError as error:
+            raise of_os_error(error, self._folder) from error
+        finally:
+            with contextlib.suppress(OSError):
+                draft.unlink(missing_ok=True)
+
+    def names(self, prefix: str, suffix: str) -> Sequence[str]:
+        return sorted(path.name for path in self._folder.glob(f"{prefix}*{suffix}"))
+
+    def address(self, name: str) -> str:
+        return str(self._folder / name)
+
+    def size(self, name: str) -> int:
+        return (self._folder / name).stat().st_size
+
+    def delete(self, name: str) -> None:
+        try:
+            (self._folder / name).unlink()
+        except OSError as error:
+            raise of_os_error(error, self._folder) from error
+
+
+def _locked(file: IO[bytes]) -> bool:
+    """Lock a draft while it is open. Returns whether nobody else has."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+class Bucket:
+    """Implements `BackupPlace` in a bucket. Credentials, region and endpoint come from the variables of AWS' tools
+    (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL), or from the role of the machine."""
+
+    def __init__(self, url: str) -> None:
+        """url: `s3://BUCKET/PREFIX`; the prefix may be missing."""
+        self._url = url.rstrip("/")
+        with self._failures():
+            from obstore.store import S3Store
+
+            # The store compares each part with its sum before it takes it.
+            self._store: S3Store = S3Store.from_url(
+                self._url, checksum_algorithm="SHA256", retry_config={"max_retries": _TRIES}
+            )
+
+    @contextmanager
+    def writing(self, name: str) -> Generator[IO[bytes]]:
+        """Uploads while it is written, so no room on the disk is needed. A backup that fails gives the upload up; what
+        is left of one that was killed has no name, and the bucket's rule for incomplete uploads removes it."""
+        import obstore
+
+        file = obstore.open_writer(self._store, name, buffer_size=_PART_BYTES, max_concurrency=_PARTS)
+        try:
+            yield cast("IO[bytes]", _Upload(file, self._failures))
+        except BaseException as error:
+            with contextlib.suppress(Exception):
+                # This gives the upload up.
+                file.__exit__(type(error), error, error.__traceback__)  # pyright: ignore[reportUnknownMemberType] its arguments have no types
+            raise
+        with self._failures():
+            file.close()
+
+    def open(self, name: str) -> IO[bytes]:
+        """Read a backup from its beginning."""
+        import obstore
+
+        with self._failures():
+            file = obstore.open_reader(self._store, name, buffer_size=_READ_BYTES)
+        return cast("IO[bytes]", io.BufferedReader(_Download(file, self._failures), _READ_BYTES))
+
+    def names(self, prefix: str, suffix: str) -> Sequence[str]:
+        with self._failures():
+            batches = self._store.list()  # pyright: ignore[reportUnknownMemberType] its form for Arrow has no type
+            paths = [entry["path"] for batch in batches for entry in batch]
+        return sorted(path for path in paths if path.startswith(prefix) and path.endswith(suffix))
+
+    def address(self, name: str) -> str:
+        return f"{self._url}/{name}"
+
+    def size(self, name: str) -> int:
+        with self._failures():
+            return self._store.head(name)["size"]
+
+    def delete(self, name: str) -> None:
+        with self._failures():
+            self._store.delete(name)
+
+    @contextmanager
+    def _failures(self) -> Generator[None]:
+        from obstore.exceptions import BaseError
+
+        try:
+            yield
+        except FileNotFoundError as error:
+            raise EmbeddedError(
+                f"{self._url} has no such bucket or backup", "list what is there, and name it"
+            ) from error
+        except (BaseError, OSError) as error:
+            # The library's text goes on with its settings, and with whole pages of the server.
+            reason = " ".join(str(error).split())[:300]
+            raise EmbeddedError(
+                f"The store of {self._url} refused ({reason})",
+                "check the bucket, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION and AWS_ENDPOINT_URL",
+            ) from error
+
+
+_Failures = Callable[[], contextlib.AbstractContextManager[None]]
+
+
+class _Upload(io.RawIOBase):
+    """Writes an upload, which only closing the store's own file completes."""
+
+    def __init__(self, file: WritableFile, failures: _Failures) -> None:
+        super().__init__()
+        self._file = file
+        self._failures = failures
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: ReadableBuffer, /) -> int:
+        with self._failures():
+            return self._file.write(bytes(data))
+
+
+class _Download(io.RawIOBase):
+    def __init__(self, file: ReadableFile, failures: _Failures) -> None:
+        super().__init__()
+        self._file = file
+        self._failures = failures
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
+        into = memoryview(buffer)
+        with self._failures():
+            data = memoryview(self._file.read(len(into)))
+        into[: len(data)] = data
+        return len(data)

@@ -1,0 +1,53 @@
+"""The commands of the server, of Envoy, and of an instance with all its parts on one machine."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from responsa_server.cli.command import Command
+
+SERVER: Final = (
+    Command(
+        "serve",
+        "responsa_server.cli.local.serve",
+        "Run one server process. Several processes can share a database.",
+    ),
+    Command(
+        "replicas", "responsa_server.cli.local.replicas", "Show and change the server processes behind Envoy."
+    ),
+    Command("setup", "responsa_server.cli.local.setup", "Install the weights of the embedding model."),
+    Command("migrate", "responsa_server.cli.local.admin", "Bring the database's schema up to date."),
+    Command(
+        "admin",
+        "responsa_server.cli.local.admin",
+        "Make tenants, users and keys on the server's machine.",
+        waits=True,
+    ),
+    Command(
+        "backup", "responsa_server.cli.local.backup", "Write a running instance into one file, to restore it."
+    ),
+    Command("restore", "responsa_server.cli.local.backup", "Make an instance from the file of a backup."),
+    Command(
+        "activate",
+        "responsa_server.cli.local.activate",
+        "Let a restored instance act outside again: run its turns, jobs and sources.",
+        waits=True,
+    ),
+    Command("doctor", "responsa_server.cli.local.instance", "Check this machine and its instance."),
+)
+ENVOY: Final = (
+    Command(
+        "envoy", "responsa_server.cli.local.envoy", "Run Envoy alone, in front of servers that run elsewhere."
+    ),
+)
+LOCAL: Final = (
+    Command(
+        "up", "responsa_server.cli.local.up", "Start everything on this machine and print the page's URL."
+    ),
+    Command(
+        "restart",
+        "responsa_server.cli.local.restart",
+        "Replace the servers of a running `up`, one after the other.",
+    ),
+    Command("purge", "responsa_server.cli.local.instance", "Remove an instance with all its data."),
+)

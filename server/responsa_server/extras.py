@@ -1,0 +1,40 @@
+"""The extras of a distribution, such as `etl`: whether they are installed, and what installs them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import cache
+from importlib import metadata
+from typing import Final
+
+OWN: Final = "responsa"
+"""The distribution that this package belongs to."""
+_NAME: Final = re.compile(r"[\w.-]+")
+_EXTRA: Final = re.compile(r"extra == ['\"]([\w.-]+)['\"]")
+
+
+@cache
+def installed(extra: str, distribution: str = OWN) -> bool:
+    """Whether all packages of an extra are installed. A distribution that does not have the extra needs nothing for it."""
+    return all(map(_is_installed, _needed(extra, distribution)))
+
+
+def remedy(extra: str, distribution: str = OWN) -> str:
+    """The command that installs an extra."""
+    return f"pip install '{distribution}[{extra}]'"
+
+
+def _needed(extra: str, distribution: str) -> Iterator[str]:
+    for requirement in metadata.requires(distribution) or ():
+        name, marker = _NAME.match(requirement), _EXTRA.search(requirement)
+        if name is not None and marker is not None and marker[1] == extra:
+            yield name[0]
+
+
+def _is_installed(name: str) -> bool:
+    try:
+        metadata.distribution(name)
+    except metadata.PackageNotFoundError:
+        return False
+    return True

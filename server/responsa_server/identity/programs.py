@@ -1,0 +1,455 @@
+"""The authorisation server: people connect programs, such as assistants, to their accounts (OAuth 2.1 with PKCE, as MCP
+profiles it; docs/adr/0107).
+
+A connection is a session of the kind that has refresh tokens. Its first refresh token is the authorisation code, so a
+code that is used twice ends the session as a refresh token does that is used twice.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+import ssl
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import Final, Protocol
+from urllib.parse import SplitResult, quote, urlencode, urlsplit
+from uuid import UUID
+
+import httpx2
+from pydantic import BaseModel, Field, ValidationError
+
+from responsa_server.domain.accounts import Connection, Proof
+from responsa_server.domain.addresses import network_of
+from responsa_server.domain.errors import (
+    Exhausted,
+    InvalidRequest,
+    NotFound,
+    NotPermitted,
+    Reason,
+)
+from responsa_server.domain.formatting import plain_name
+from responsa_server.domain.people import Origin, Principal, Role
+from responsa_server.domain.programs import RESOURCES
+from responsa_server.domain.rows import Row
+from responsa_server.identity.accounts import Accounts, SignedIn
+from responsa_server.identity.credentials import SecretKind
+from responsa_server.identity.program_settings import ProgramSettings
+from responsa_server.identity.tokens import Secret
+from responsa_server.outbound.addresses import read_allowed
+from responsa_server.outbound.connector import Connector, Outgoing, ReachableHosts, Times
+
+MAX_DOCUMENT: Final = 16_384
+"""The largest metadata of a client, in bytes, in a document and in a registration."""
+MAX_URI: Final = 1024
+MAX_STATE: Final = 1024
+MAX_REDIRECTS: Final = 10
+MAX_NAME_BYTES: Final = 200
+MAX_CLIENT_ID: Final = 2048
+ODD_MARKS: Final = (
+    "has combining marks that do not join their letter, which could change what people read; leave them out"
+)
+REGISTRATIONS_PER_HOUR: Final = 20
+"""How many programs may register themselves from one network address."""
+
+_CHALLENGE: Final = re.compile(r"[A-Za-z0-9_-]{43}")
+_VERIFIER: Final = re.compile(r"[A-Za-z0-9._~-]{43,128}")
+_UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_VISIBLE: Final = re.compile(r"[!-~]{1,2048}")
+_NUMBER: Final = re.compile(r"0x[0-9a-f]*|[0-9]+")
+_LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
+_REGISTERED: Final = "rsd_"
+# No OpenID provider of the settings has a name with a space.
+_SEALED_FOR: Final = "dynamic registration"
+_MOST_DOCUMENTS: Final = 256
+_DOCUMENT_SECONDS: Final = 600.0
+_TIMES: Final = Times(connect=3.0, all=8.0)
+
+
+class Metadata(BaseModel):
+    """What a program says of itself (RFC 7591), in its document or when it registers itself. Further fields are ignored."""
+
+    client_id: str = Field(default="", max_length=MAX_CLIENT_ID)
+    client_name: str = Field(default="", max_length=MAX_NAME_BYTES)
+    redirect_uris: list[str] = Field(min_length=1, max_length=MAX_REDIRECTS)
+    token_endpoint_auth_method: str = Field(default="none", max_length=64)
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """A program that wants to be connected. vouched: whether an administrator has registered it; otherwise its name is
+    what it says of itself."""
+
+    client_id: str
+    display_name: str
+    redirect_uris: Sequence[str]
+    vouched: bool = False
+    program_id: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request that the user may allow. redirect_uri: where the browser goes then. state: "" without one. base: the
+    address of this server."""
+
+    client: Client
+    redirect_uri: str
+    state: str
+    scopes: Sequence[str]
+    resource: str
+    code_challenge: str
+    base: str
+
+    def reply(self, **parameters: str) -> str:
+        """The address to which the browser goes back, with the parameters of the reply (RFC 6749, 4.1.2) and the issuer (RFC 9207)."""
+        return _reply(self.redirect_uri, self.state, self.base, parameters)
+
+
+class Faulty(Exception):
+    """A request whose program may be told what is wrong. uri: where the browser may go to do so."""
+
+    def __init__(self, error: str, description: str, uri: str) -> None:
+        super().__init__(description)
+        self.error = error
+        self.description = description
+        self.uri = uri
+
+
+class Registered(Protocol):
+    """The programs that administrators have registered."""
+
+    async def get(self, caller: Principal, identity: UUID) -> Row:
+        """Return the row of a program of the caller's tenant. Raises NotFound."""
+        ...
+
+
+class Programs:
+    """Connects programs."""
+
+    def __init__(
+        self,
+        accounts: Accounts,
+        registered: Registered,
+        secret: Secret,
+        settings: ProgramSettings,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """clock: returns seconds since 1970."""
+        self._accounts = accounts
+        self._registered = registered
+        self._secret = secret
+        self.settings = settings
+        self._clock = clock
+        trust = None if settings.ca_file is None else ssl.create_default_context(cafile=settings.ca_file)
+        self._connector = Connector(trust=trust)
+        self._reach = ReachableHosts(None, read_allowed(settings.allow_private))
+        self._documents: OrderedDict[str, tuple[float, Client]] = OrderedDict()
+        self._fetching: set[UUID] = set()
+
+    @property
+    def unused_days(self) -> int:
+        """After how many days without use a connection ends."""
+        return round(self._accounts.refresh_seconds / 86_400)
+
+    async def ask(self, caller: Principal, fields: Mapping[str, str], base: str) -> Asked:
+        """Read a request for authorisation. caller: the user, in a browser's session. fields: its parameters. base: the
+        address of this server, its issuer.
+
+        Raises:
+            InvalidRequest: the program or the address to go back to is not known (INVALID_FIELD), so the browser must not go there.
+            Faulty: something else is wrong.
+            NotPermitted: the user is a service (ROLE_REQUIRED).
+        """
+        if caller.role is Role.SERVICE:
+            raise NotPermitted(
+                Reason.ROLE_REQUIRED,
+                "A service connects no programs; use its API key.",
+                {"required_role": Role.USER.name},
+            )
+        client = await self._client(caller, fields.get("client_id", ""))
+        redirect_uri = fields.get("redirect_uri", "")
+        if not any(matches(registered, redirect_uri) for registered in client.redirect_uris):
+            raise InvalidRequest.of_field(
+                "redirect_uri",
+                "redirect_uri",
+                "is not an address of this program; tell its maker, who must register exactly this address",
+            )
+        state = fields.get("state", "")
+
+        def faulty(error: str, description: str) -> Faulty:
+            parameters = {"error": error, "error_description": description}
+            return Faulty(error, description, _reply(redirect_uri, state, base, parameters))
+
+        if len(state) > MAX_STATE:
+            state = ""
+            raise faulty("invalid_request", f"state has more than {MAX_STATE} characters")
+        if fields.get("response_type") != "code":
+            raise faulty("unsupported_response_type", "response_type must be code")
+        challenge = fields.get("code_challenge", "")
+        if fields.get("code_challenge_method") != "S256" or _CHALLENGE.fullmatch(challenge) is None:
+            raise faulty("invalid_request", "PKCE is required: code_challenge with the method S256")
+        resource = fields.get("resource", "").removesuffix("/") or f"{base}/mcp"
+        path = resource.removeprefix(base)
+        if f"{base}{path}" != resource or path not in RESOURCES:
+            raise faulty("invalid_target", f"resource must be one of {base} with {' or '.join(RESOURCES)}")
+        wanted = fields.get("scope", "").split() or list(RESOURCES[path])
+        if unknown := [scope for scope in wanted if scope not in RESOURCES[path]]:
+            raise faulty(
+                "invalid_scope",
+                f"the scopes of {path} are {' '.join(RESOURCES[path])}, not {unknown[0][:32]!r}",
+            )
+        scopes = [scope for scope in RESOURCES[path] if scope in wanted]
+        return Asked(client, redirect_uri, state, scopes, resource, challenge, base)
+
+    async def connect(self, caller: Principal, authorisation: Asked, origin: Origin) -> str:
+        """Connect a program that the user has allowed. Returns the address to which the browser goes back, with the authorisation code."""
+        client = authorisation.client
+        connection = Connection(
+            client.client_id,
+            client.display_name,
+            authorisation.redirect_uri,
+            authorisation.scopes,
+            authorisation.resource,
+            client.program_id,
+        )
+        code = await self._accounts.begin_connection(caller, connection, authorisation.code_challenge, origin)
+        return authorisation.reply(code=code)
+
+    async def exchange(self, fields: Mapping[str, str], origin: Origin) -> SignedIn:
+        """Exchange an authorisation code or a refresh token of a program for tokens. fields: the parameters of RFC 6749,
+        4.1.3 and 6. Raises InvalidRequest (a parameter is missing), Unauthenticated (TOKEN_INVALID)."""
+        code = fields.get("grant_type") == "authorization_code"
+        needed = (
+            ("client_id", "code", "redirect_uri", "code_verifier") if code else ("client_id", "refresh_token")
+        )
+        for name in needed:
+            if not fields.get(name):
+                raise InvalidRequest.of_field(name, "required", "must be given")
+        verifier = fields["code_verifier"] if code else ""
+        if code and _VERIFIER.fullmatch(verifier) is None:
+            raise InvalidRequest.of_field("code_verifier", "code_verifier", "must be as in RFC 7636, 4.1")
+        resource = fields.get("resource", "").removesuffix("/") or None
+        proof = Proof(
+            fields["client_id"],
+            fields["redirect_uri"] if code else None,
+            _base64(hashlib.sha256(verifier.encode()).digest()) if code else None,
+            resource,
+        )
+        token = fields["code" if code else "refresh_token"]
+        kind = SecretKind.PROGRAM_CODE if code else SecretKind.PROGRAM_TOKEN
+        return await self._accounts.refresh(token, None, origin, proof, kind)
+
+    async def revoke(self, token: str, origin: Origin) -> None:
+        """End the session of a program's refresh token (RFC 7009). Does nothing for other tokens."""
+        await self._accounts.logout(token, origin, SecretKind.PROGRAM_TOKEN)
+
+    async def register(self, body: bytes, origin: Origin) -> tuple[Metadata, int]:
+        """Register a program that asks for it itself (RFC 7591). Nothing is stored: the client_id contains what the
+        program has said, encrypted. Returns the metadata in effect, and the time, in whole seconds since 1970.
+
+        Raises InvalidRequest, and Exhausted (TOO_MANY_ATTEMPTS).
+        """
+        if network := network_of(origin.address):
+            subject = self._secret.name("dynamic registration", network)
+            wait = await self._accounts.store.count_attempt([(subject, REGISTRATIONS_PER_HOUR)], 3600.0)
+            if wait is not None:
+                raise Exhausted(
+                    Reason.TOO_MANY_ATTEMPTS,
+                    (
+                        "Too many programs have registered themselves from this address; try again later, or let "
+                        "an administrator register the program."
+                    ),
+                    retry_after=max(1.0, wait),
+                )
+        metadata, now = _metadata(body), int(self._clock())
+        end = now + self.settings.registration_days * 86_400
+        content = json.dumps([metadata.client_name, metadata.redirect_uris, end])
+        client_id = _REGISTERED + self._secret.seal_flow(_SEALED_FOR, content.encode())
+        if len(client_id) > MAX_CLIENT_ID:
+            raise InvalidRequest.of_field("redirect_uris", "max_bytes", "are too long; register fewer")
+        return metadata.model_copy(update={"client_id": client_id}), now
+
+    async def _client(self, caller: Principal, client_id: str) -> Client:
+        """The program with a client_id. Raises InvalidRequest."""
+        if _UUID.fullmatch(client_id):
+            try:
+                found = await self._registered.get(caller, UUID(client_id))
+            except NotFound:
+                raise _unknown() from None
+            return Client(
+                client_id, found.display_name, found.redirect_uris, vouched=True, program_id=found.id
+            )
+        if client_id.startswith(_REGISTERED) and self.settings.dynamic_registration:
+            return self._self_registered(client_id)
+        if client_id.startswith("https://") and self.settings.documents:
+            return await self._documented(caller, client_id)
+        raise _unknown()
+
+    def _self_registered(self, client_id: str) -> Client:
+        sealed = client_id.removeprefix(_REGISTERED)
+        content = self._secret.unseal_flow(_SEALED_FOR, sealed) if len(client_id) <= MAX_CLIENT_ID else None
+        if content is None:
+            raise _unknown()
+        name, redirect_uris, end = json.loads(content)
+        if end < self._clock():
+            raise InvalidRequest.of_field(
+                "client_id", "client_id", "has expired; the program must register itself again"
+            )
+        return Client(client_id, name, redirect_uris)
+
+    async def _documented(self, caller: Principal, client_id: str) -> Client:
+        """The program with a Client ID Metadata Document (draft-ietf-oauth-client-id-metadata-document), which is kept
+        for ten minutes. A user has one fetched at a time."""
+        parts = _split(client_id)
+        if parts is None or parts.scheme != "https" or parts.path in ("", "/") or _dotted(parts.path):
+            raise _unknown()
+        kept = self._documents.get(client_id)
+        if kept is not None and kept[0] > self._clock():
+            return kept[1]
+        if caller.user_id in self._fetching:
+            raise Exhausted(
+                Reason.OVERLOADED,
+                "The document of another program is being fetched for you.",
+                retry_after=1.0,
+            )
+        self._fetching.add(caller.user_id)
+        try:
+            request = Outgoing("GET", client_id, {"accept": "application/json"})
+            reply = await self._connector.fetch(self._reach, request, _TIMES, MAX_DOCUMENT)
+        except (httpx2.RequestError, TimeoutError) as error:
+            raise _unread("it cannot be fetched") from error
+        finally:
+            self._fetching.discard(caller.user_id)
+        if reply.status != 200 or not re.fullmatch(r"application/(.+\+)?json", reply.media_type):
+            raise _unread("the address does not answer with JSON")
+        try:
+            metadata = _metadata(reply.body)
+        except InvalidRequest as error:
+            raise _unread(error.message) from error
+        if metadata.client_id != client_id or metadata.token_endpoint_auth_method != "none":  # noqa: S105  no secret
+            raise _unread(
+                "it must have its own address as client_id, and no secret (token_endpoint_auth_method: none)"
+            )
+        client = Client(client_id, metadata.client_name, metadata.redirect_uris)
+        self._documents.pop(client_id, None)
+        while len(self._documents) >= _MOST_DOCUMENTS:
+            self._documents.popitem(last=False)
+        self._documents[client_id] = (self._clock() + _DOCUMENT_SECONDS, client)
+        return client
+
+
+def is_redirect(uri: str) -> bool:
+    """Whether people may be sent back to this address: https, or http of the loopback."""
+    return _split(uri) is not None
+
+
+def is_loopback_redirect(uri: str) -> bool:
+    """Whether a program on the user's own machine gets what is sent to this address, whichever program that is."""
+    parts = _split(uri)
+    if parts is None:
+        return False
+    host = parts.hostname or ""
+    found = _ip(host)
+    return found.is_loopback if found else host == "localhost" or host.endswith(".localhost")
+
+
+def matches(registered: str, redirect_uri: str) -> bool:
+    """Whether an address to go back to is a registered one: the same text, but for the port of a loopback address,
+    which a program chooses anew each time (RFC 8252, 7.3)."""
+    if registered == redirect_uri:
+        return True
+    one, other = _split(registered), _split(redirect_uri)
+    if one is None or other is None or one.hostname not in _LOOPBACK or one.scheme != "http":
+        return False
+    return (one.scheme, one.hostname, one.path, one.query) == (
+        other.scheme,
+        other.hostname,
+        other.path,
+        other.query,
+    )
+
+
+def host_of(uri: str) -> str:
+    """The host of an address that has been checked, for people."""
+    parts = _split(uri)
+    return "" if parts is None else parts.netloc
+
+
+def _split(uri: str) -> SplitResult | None:
+    """The parts of an https address, or of an http address of the loopback, without a user and a fragment; None for anything else."""
+    if _VISIBLE.fullmatch(uri) is None or len(uri) > MAX_CLIENT_ID or "\\" in uri:
+        return None
+    try:
+        parts = urlsplit(uri)
+        _ = parts.port
+    except ValueError:
+        return None
+    http = parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOOPBACK)
+    host = parts.hostname or ""
+    # Resolvers read a number in place of the last label as an IPv4 address, in several notations.
+    last = host.rpartition(".")[2]
+    odd = not last or (_NUMBER.fullmatch(last) is not None and _ip(host) is None)
+    plain = http and not odd and "@" not in parts.netloc and "#" not in uri
+    return parts if plain else None
+
+
+def _ip(host: str) -> IPv4Address | IPv6Address | None:
+    try:
+        return ip_address(host)
+    except ValueError:
+        return None
+
+
+def _dotted(path: str) -> bool:
+    return any(part in (".", "..") for part in path.lower().replace("%2e", ".").split("/"))
+
+
+def _metadata(body: bytes) -> Metadata:
+    """Read what a program says of itself. Raises InvalidRequest (INVALID_FIELD)."""
+    try:
+        metadata = Metadata.model_validate_json(body)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        path = ".".join(str(part) for part in first["loc"])
+        raise InvalidRequest.of_field(path or "body", first["type"], first["msg"]) from None
+    for place, uri in enumerate(metadata.redirect_uris):
+        if len(uri) > MAX_URI or not is_redirect(uri):
+            raise InvalidRequest.of_field(
+                f"redirect_uris[{place}]",
+                "redirect_uri",
+                "must be an https address without a fragment, or an http address of 127.0.0.1, [::1] or localhost",
+            )
+    name = plain_name(metadata.client_name)
+    if name is None:
+        raise InvalidRequest.of_field("client_name", "marks", ODD_MARKS)
+    return metadata.model_copy(
+        update={"client_name": name or host_of(metadata.redirect_uris[0]), "client_id": metadata.client_id}
+    )
+
+
+def _reply(redirect_uri: str, state: str, base: str, parameters: Mapping[str, str]) -> str:
+    whole = {**parameters, **({"state": state} if state else {}), "iss": base}
+    return f"{redirect_uri}{'&' if '?' in redirect_uri else '?'}{urlencode(whole, quote_via=quote)}"
+
+
+def _unknown() -> InvalidRequest:
+    return InvalidRequest.of_field(
+        "client_id",
+        "client_id",
+        "is not a program that this server knows; an administrator can register it",
+    )
+
+
+def _unread(why: str) -> InvalidRequest:
+    return InvalidRequest.of_field(
+        "client_id", "client_id", f"is the address of a document that cannot be used: {why}"
+    )
+
+
+def _base64(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).decode().rstrip("=")

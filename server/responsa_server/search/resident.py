@@ -1,0 +1,439 @@
+"""Small collections in the memory of the server, so that a search asks the database for nothing but whether what it found still holds.
+
+The index proposes, the database decides: a search in memory counts only if, afterwards, one statement says that the
+reader means the same collections, that none of them has changed since it was read, and that the reader may read each
+passage that was found (`ResidentIndex.holds`). Otherwise the search is made again in the database, and the collection
+is read again behind it. A collection with documents of subjects stays in the database, because its readers find
+different passages in it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from math import inf
+from time import monotonic
+from typing import Final
+from uuid import UUID
+
+import numpy as np
+import structlog
+from numpy.typing import NDArray
+from structlog.typing import FilteringBoundLogger
+
+from responsa_server.domain.background import Background
+from responsa_server.domain.cache import LruCache
+from responsa_server.domain.events import ByteRange
+from responsa_server.domain.passage_words import code_of, counted_codes
+from responsa_server.domain.passages import (
+    CandidateQuery,
+    FoundPassage,
+    LexicalCandidate,
+    LexicalQuery,
+    PassageCosines,
+    PassagePiece,
+    QuestionVector,
+    SearchScope,
+    TermStatistics,
+    VectorKind,
+)
+from responsa_server.domain.people import Reader
+from responsa_server.search.scoring import K1, B
+from responsa_server.stores.cached import reader_key
+from responsa_server.stores.postgres.resident import (
+    CollectionRows,
+    CollectionStamp,
+    ResidentStore,
+    normalized,
+)
+from responsa_server.telemetry import instruments
+
+_PASSAGE_BYTES: Final = 30_000
+"""About what a passage takes, with fifteen vectors of 384 dimensions."""
+_MOST_PASSAGES: Final = 20_000
+_MOST_VECTORS: Final = 50_000
+"""A search compares all vectors of its collections. For more than these, which take one processor about 3 ms, the
+search is left to the database's graph."""
+_VECTORS_AT_ONCE: Final = 5_000
+"""More vectors than these are compared on a thread, so that no other call waits for it."""
+_MOST_SCOPES: Final = 10_000
+_QUIET_SECONDS: Final = 1.0
+"""A collection that has changed is read again after this time, and a scope is looked at again after it if a collection
+of it is not in memory."""
+_SHARE: Final = 0.1
+"""The most of one processor's time that reading one collection again and again may take."""
+_NONE: Final = np.float32(-inf)
+_KINDS: Final = {kind.value[:1].encode(): kind for kind in VectorKind}
+_WINDOW: Final = b"w"
+_UNQUOTED: Final = (b"w", b"t")
+
+_LOG: Final[FilteringBoundLogger] = structlog.get_logger("search")
+
+Floats = NDArray[np.float32]
+Places = NDArray[np.int32]
+_Scope = tuple[str, str, tuple[str, ...] | None]
+"""A tenant, a reader in it, and the collections as the reader names them."""
+
+
+class ResidentCollection:
+    """A collection in memory. A passage is named by its place, in the order of the ids."""
+
+    def __init__(self, rows: CollectionRows) -> None:
+        self.rows = rows
+        self.places = {one.passage.id: place for place, one in enumerate(rows.passages)}
+        self.lengths = np.array(rows.lengths, np.float64)
+        words = [counted_codes(one.words.encode("latin-1")) for one in rows.passages]
+        codes = np.frombuffer(b"".join(code for code, _ in words), "<u4")
+        order = np.argsort(codes, kind="stable")
+        self._codes = codes[order]
+        self._owners = np.repeat(np.arange(len(words), dtype=np.int32), [len(counts) for _, counts in words])[
+            order
+        ]
+        self._counts = np.frombuffer(b"".join(counts for _, counts in words), np.uint8)[order]
+        # The vectors of passage p are those from first[p] to before first[p + 1].
+        self.first = np.searchsorted(rows.vectors.owners, np.arange(len(words) + 1))
+        self.size_bytes = rows.vectors.units.nbytes + sum(
+            2 * len(one.passage.text) + len(one.words) + 2_000 for one in rows.passages
+        )
+
+    @classmethod
+    def of(cls, rows: CollectionRows) -> ResidentCollection | None:
+        """None if the words of a passage are not stored in their present form, or if there are too many vectors."""
+        fit = len(rows.vectors.owners) <= _MOST_VECTORS and all(one.words for one in rows.passages)
+        return cls(rows) if fit else None
+
+    def postings(self, term: str) -> tuple[Places, NDArray[np.uint8]]:
+        """The passages that have a term, ascending, and how often each has it."""
+        low, high = np.searchsorted(self._codes, [code_of(term), code_of(term) + 1])
+        return self._owners[low:high], self._counts[low:high]
+
+    def id_of(self, place: int) -> UUID:
+        return self.rows.passages[place].passage.id
+
+    def cosines(self, question: bytes) -> Floats:
+        """The cosine of each vector to a question, whose vector is rounded as the stored ones are. question: float32."""
+        vector = np.frombuffer(question, "<f4").astype(np.float16).astype(np.float32)
+        # Not `@`, whose threads wait for work in a loop, which costs more than this.
+        found: Floats = np.einsum("ij,j->i", self.rows.vectors.units, normalized(vector))
+        return found
+
+    def greatest(self, cosines: Floats) -> tuple[Floats, Floats]:
+        """For each passage, the greatest cosine of its windows, and of its other vectors; -inf where it has none."""
+        windows = self.rows.vectors.kinds == _WINDOW
+        return self._of_passages(np.where(windows, cosines, _NONE)), self._of_passages(
+            np.where(windows, _NONE, cosines)
+        )
+
+    def _of_passages(self, values: Floats) -> Floats:
+        # The last value is for passages at the end that have no vectors.
+        found: Floats = np.maximum.reduceat(np.append(values, _NONE), self.first[:-1])
+        return np.where(self.first[:-1] < self.first[1:], found, _NONE)
+
+    def bm25(self, query: LexicalQuery) -> NDArray[np.float64]:
+        """The BM25 of each passage."""
+        norm = K1 * (1 - B + B * self.lengths / max(query.mean_length, 1.0))
+        scores = np.zeros(len(self.lengths))
+        for at, (term, weight) in enumerate(zip(query.terms, query.weights, strict=True)):
+            counts = self._counted(term)
+            for option in query.alternatives[at] if query.alternatives else ():
+                counts += np.min([self._counted(one) for one in option], axis=0)
+            scores += weight * counts * (K1 + 1) / (counts + norm)
+        return scores
+
+    def _counted(self, term: str) -> NDArray[np.float64]:
+        counts = np.zeros(len(self.lengths))
+        owners, found = self.postings(term)
+        counts[owners] = found
+        return counts
+
+
+class ResidentIndex:
+    """The collections that a reader means, for one search. It implements the port `PassageIndex`."""
+
+    def __init__(
+        self,
+        residents: Residents,
+        named: SearchScope,
+        collections: Mapping[str, ResidentCollection],
+        stamps: Sequence[CollectionStamp],
+    ) -> None:
+        self._residents = residents
+        self._named = named
+        self._collections = collections
+        self._stamps = stamps
+        self._cosines: dict[tuple[str, bytes], Floats] = {}
+
+    async def holds(self, ids: Collection[UUID]) -> bool:
+        """Whether these passages, and all that the search was made with, are still what the reader may find. Raises Unavailable."""
+        return await self._residents.holds(self._named, self._stamps, ids)
+
+    async def statistics(self, scope: SearchScope, terms: Sequence[str]) -> Mapping[str, TermStatistics]:
+        shown = {one.id: one.name for one in self._stamps}
+        del scope  # of the same search
+        statistics: dict[str, TermStatistics] = {}
+        for name, one in self._collections.items():
+            rows = one.rows
+            counts = ((term, len(one.postings(term)[0])) for term in terms)
+            statistics[name] = TermStatistics(
+                len(rows.passages),
+                rows.terms,
+                {term: count for term, count in counts if count},
+                rows.synonyms[0],
+                rows.kind,
+                rows.embedding,
+                rows.generation,
+                shown[name],
+            )
+        return statistics
+
+    async def synonyms(self, reader: Reader, collections: Sequence[str]) -> Mapping[str, str]:
+        del reader
+        return {name: self._collections[name].rows.synonyms[1] for name in collections}
+
+    async def candidates(
+        self, reader: Reader, queries: Sequence[CandidateQuery]
+    ) -> Sequence[Sequence[LexicalCandidate]]:
+        del reader
+        return [await self._candidates(query) for query in queries]
+
+    async def _candidates(self, query: CandidateQuery) -> Sequence[LexicalCandidate]:
+        within = self._within(query.collections)
+        ids = self._matching(query.words)
+        near = await self._nearest(within, query, ids)
+        ids |= near.keys()
+        candidates: list[LexicalCandidate] = []
+        for name, collection in within.items():
+            places = sorted(collection.places[id_] for id_ in ids if id_ in collection.places)
+            wanted = np.array(places, np.int32)
+            having: list[tuple[list[int], list[int]]] = [([], []) for _ in places]
+            for term, word in enumerate(query.terms):
+                owners, counts = collection.postings(word)
+                at = np.searchsorted(owners, wanted)
+                at[at == len(owners)] = 0
+                for row in np.flatnonzero(owners[at] == wanted) if len(owners) else ():
+                    having[row][0].append(term)
+                    having[row][1].append(int(counts[at[row]]))
+            for place, (has, counted) in zip(places, having, strict=True):
+                passage = collection.rows.passages[place]
+                id_, length = passage.passage.id, int(collection.lengths[place])
+                candidates.append(
+                    LexicalCandidate(id_, name, passage.language, length, has, counted, near.get(id_))
+                )
+        return candidates
+
+    def _matching(self, queries: Sequence[LexicalQuery]) -> set[UUID]:
+        """The passages that these queries select."""
+        ids = set[UUID]()
+        for query in queries:
+            ranked: list[tuple[float, UUID]] = []
+            for one in (self._collections[name] for name in query.collections):
+                scores = one.bm25(query)
+                best = np.arange(len(scores))
+                if len(scores) > query.limit:
+                    best = np.argpartition(-scores, query.limit)[: query.limit]
+                ranked += [(-float(scores[at]), one.id_of(int(at))) for at in best if scores[at] > 0]
+            ids |= {id_ for _, id_ in sorted(ranked)[: query.limit]}
+        return ids
+
+    async def _nearest(
+        self, within: Mapping[str, ResidentCollection], query: CandidateQuery, named: Collection[UUID]
+    ) -> Mapping[UUID, PassageCosines]:
+        """The passages of the nearest vectors and those in `named`, with their best cosines."""
+        question, limit = query.question, query.nearest
+        if question is None:
+            return {}
+        comparable = {name: one for name, one in within.items() if self._is_of(one, question)}
+        cosines = [await self._compared(name, one, question) for name, one in comparable.items()]
+        if not cosines:
+            return {}
+        least = -np.inf
+        if sum(map(len, cosines)) > limit:
+            least = np.partition(np.concatenate(cosines), -limit)[-limit]
+        nearest: dict[UUID, PassageCosines] = {}
+        for collection, values in zip(comparable.values(), cosines, strict=True):
+            near = set(collection.rows.vectors.owners[values >= least].tolist())
+            near.update(collection.places[id_] for id_ in named if id_ in collection.places)
+            windows, others = (each.tolist() for each in collection.greatest(values))
+            for place in near:
+                if windows[place] > -inf or others[place] > -inf:
+                    nearest[collection.id_of(place)] = PassageCosines(
+                        _known(windows[place]), _known(others[place])
+                    )
+        return nearest
+
+    async def passages(
+        self, reader: Reader, wanted: Mapping[QuestionVector | None, Mapping[UUID, bool]]
+    ) -> Mapping[QuestionVector | None, Sequence[FoundPassage]]:
+        del reader
+        passages: dict[QuestionVector | None, Sequence[FoundPassage]] = {}
+        for question, ids in wanted.items():
+            read = ((id_, self._place(id_)) for id_ in ids)
+            passages[question] = [
+                replace(one.rows.passages[place], pieces=await self._pieces(name, one, place, question))
+                if ids[id_]
+                else one.rows.passages[place]
+                for id_, held in read
+                if held is not None
+                for name, one, place in (held,)
+            ]
+        return passages
+
+    def _place(self, id_: UUID) -> tuple[str, ResidentCollection, int] | None:
+        """Where a passage is."""
+        for name, one in self._collections.items():
+            if (place := one.places.get(id_)) is not None:
+                return name, one, place
+        return None
+
+    async def _pieces(
+        self, name: str, collection: ResidentCollection, place: int, question: QuestionVector | None
+    ) -> Sequence[PassagePiece]:
+        values = None
+        if question is not None and self._is_of(collection, question):
+            values = await self._compared(name, collection, question)
+        vectors = collection.rows.vectors
+        return [
+            PassagePiece(
+                _KINDS[bytes(vectors.kinds[at])],
+                ByteRange(int(vectors.starts[at]), int(vectors.ends[at])),
+                None if values is None else float(values[at]),
+            )
+            for at in range(collection.first[place], collection.first[place + 1])
+            if vectors.kinds[at] not in _UNQUOTED
+        ]
+
+    def _within(self, collections: Sequence[str] | None) -> Mapping[str, ResidentCollection]:
+        if collections is None:
+            return self._collections
+        return {name: self._collections[name] for name in collections}
+
+    @staticmethod
+    def _is_of(collection: ResidentCollection, question: QuestionVector) -> bool:
+        return (
+            collection.rows.embedding == question.model and collection.rows.generation in question.generations
+        )
+
+    async def _compared(self, name: str, collection: ResidentCollection, question: QuestionVector) -> Floats:
+        """The cosine of each vector of a collection, which a search needs several times."""
+        key = (name, question.data)
+        if key not in self._cosines:
+            if len(collection.rows.vectors.owners) > _VECTORS_AT_ONCE:
+                self._cosines[key] = await asyncio.to_thread(collection.cosines, question.data)
+            else:
+                self._cosines[key] = collection.cosines(question.data)
+        return self._cosines[key]
+
+
+class Residents:
+    """The collections in memory. most_bytes: their greatest size together, about; 0 keeps none."""
+
+    def __init__(self, store: ResidentStore, most_bytes: int) -> None:
+        self._store = store
+        self._most_bytes = most_bytes
+        self._loaded: LruCache[tuple[str, str], ResidentCollection] = LruCache(most_bytes)
+        # What the latest search of a reader in a scope learned.
+        self._scopes: dict[_Scope, Sequence[CollectionStamp]] = {}
+        self._learning: set[_Scope] = set()
+        self._learned: dict[_Scope, float] = {}
+        self._reading: set[tuple[str, str]] = set()
+        # Until when each collection that was read is not read again, and the stamps with which some cannot be in memory.
+        self._rests: dict[tuple[str, str], float] = {}
+        self._unfit: dict[tuple[str, str], str] = {}
+        self.background = Background()
+
+    async def close(self) -> None:
+        await self.background.cancel()
+
+    def index(self, named: SearchScope) -> ResidentIndex | None:
+        """The index of a scope; None if a collection of it is not in memory. Then it is read behind this search."""
+        if not self._most_bytes:
+            return None
+        stamps, tenant = self._scopes.get(_key(named)), named.reader.tenant_id
+        searched = [one for one in stamps or () if one.passages]
+        loaded = {one.id: self._loaded.get((tenant, one.id)) for one in searched}
+        collections = {
+            one.id: kept
+            for one in searched
+            if (kept := loaded[one.id]) is not None and kept.rows.stamp == one.stamp
+        }
+        if stamps is not None and len(collections) == len(searched):
+            vectors = sum(len(one.rows.vectors.owners) for one in collections.values())
+            return ResidentIndex(self, named, collections, stamps) if vectors <= _MOST_VECTORS else None
+        key = _key(named)
+        if key not in self._learning and monotonic() >= self._learned.get(key, 0.0) + _QUIET_SECONDS:
+            self._learning.add(key)
+            self.background.start(self._learn(named), report=_report)
+        return None
+
+    async def holds(
+        self, named: SearchScope, stamps: Sequence[CollectionStamp], ids: Collection[UUID]
+    ) -> bool:
+        """Whether a search with these stamps still holds, and the reader may read these passages. Raises Unavailable."""
+        present, known = await self._store.stamps(named, ids)
+        self._remember(named, present)
+        for changed in {*stamps} - {*present}:
+            key = (named.reader.tenant_id, changed.id)
+            if (kept := self._loaded.get(key)) is not None and kept.rows.stamp == changed.stamp:
+                self._loaded.drop(key)
+        good = set(present) == set(stamps) and known.issuperset(ids)
+        instruments.CACHE_LOOKUPS.add(1, "collections", "hit" if good else "miss")
+        return good
+
+    async def _learn(self, named: SearchScope) -> None:
+        """Read the collections of a scope that are not in memory as they are now, but for those that cannot be."""
+        try:
+            stamps, _ = await self._store.stamps(named)
+            self._remember(named, stamps)
+            if sum(one.passages for one in stamps) * _PASSAGE_BYTES > self._most_bytes:
+                return
+            for stamp in stamps:
+                key = (named.reader.tenant_id, stamp.id)
+                kept = self._loaded.get(key)
+                same = kept is not None and kept.rows.stamp == stamp.stamp
+                if stamp.passages and not same and self._unfit.get(key) != stamp.stamp:
+                    await self._read(key, stamp.stamp)
+        finally:
+            self._learning.discard(_key(named))
+            self._learned[_key(named)] = monotonic()
+
+    def _remember(self, named: SearchScope, stamps: Sequence[CollectionStamp]) -> None:
+        if len(self._scopes) >= _MOST_SCOPES:
+            self._scopes.clear()
+            self._learned.clear()
+        self._scopes[_key(named)] = stamps
+
+    async def _read(self, key: tuple[str, str], stamp: str) -> None:
+        """Read a collection, once it is quiet, unless another scope has it read, or it was read a moment ago."""
+        if key in self._reading or monotonic() < self._rests.get(key, 0.0):
+            return
+        self._reading.add(key)
+        begun = monotonic()
+        try:
+            if key in self._rests:
+                await asyncio.sleep(_QUIET_SECONDS)
+                begun = monotonic()
+            most = min(self._most_bytes // _PASSAGE_BYTES, _MOST_PASSAGES)
+            rows = await self._store.load(*key, most)
+            made = None if rows is None else await asyncio.to_thread(ResidentCollection.of, rows)
+            if made is None:
+                self._unfit[key] = stamp
+                return
+            self._loaded.put(key, made, made.size_bytes)
+        finally:
+            self._reading.discard(key)
+            # A collection that is written all the time is not read all the time.
+            self._rests[key] = monotonic() + (monotonic() - begun) / _SHARE
+
+
+def _key(named: SearchScope) -> _Scope:
+    names = None if named.collections is None else tuple(named.collections)
+    return named.reader.tenant_id, reader_key(named.reader), names
+
+
+def _known(cosine: float) -> float | None:
+    return cosine if cosine > -inf else None
+
+
+def _report(error: BaseException) -> None:
+    _LOG.warning("a collection could not be read into memory; searches ask the database", exc_info=error)

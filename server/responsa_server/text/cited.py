@@ -1,0 +1,78 @@
+"""How citations are numbered and marked in a text, for all readers who see only the text. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, MutableMapping, Sequence
+from typing import Protocol, TypeVar
+
+
+class Range(Protocol):
+    """A range of bytes, its end exclusive."""
+
+    @property
+    def start(self) -> int: ...
+    @property
+    def end(self) -> int: ...
+
+
+class ToolResult(Protocol):
+    """The place of a source that a tool returned."""
+
+    @property
+    def call_id(self) -> str: ...
+    @property
+    def source_index(self) -> int: ...
+
+
+class Cited(Protocol):
+    """A citation of the contract, as far as it is numbered."""
+
+    @property
+    def document_version(self) -> str: ...
+    @property
+    def source_range(self) -> Range: ...
+    @property
+    def answer_range(self) -> Range: ...
+    @property
+    def tool_result(self) -> ToolResult: ...
+
+
+AnyCited = TypeVar("AnyCited", bound=Cited)
+Place = tuple[str, int, int]
+"""A document version or a tool's source, and the first and last byte of a quote."""
+
+
+def place_of(citation: Cited) -> Place:
+    """The place that a citation quotes."""
+    result = citation.tool_result
+    source = citation.document_version or f"{result.call_id}/{result.source_index}"
+    return source, citation.source_range.start, citation.source_range.end
+
+
+def in_order(citations: Iterable[AnyCited]) -> Sequence[AnyCited]:
+    """The citations in the order of the text."""
+    return sorted(citations, key=lambda one: (one.answer_range.end, one.answer_range.start))
+
+
+def give_numbers(citations: Iterable[Cited], numbers: MutableMapping[Place, int]) -> None:
+    """Give a number to each cited place that has none, from 1 in the order of the text. Citations of one place share its number."""
+    for citation in in_order(citations):
+        numbers.setdefault(place_of(citation), len(numbers) + 1)
+
+
+def characters(text: bytes, at: int) -> int:
+    """The offset in characters of an offset in bytes, which is moved to the end of a character that it lies in."""
+    at = max(0, min(at, len(text)))
+    while at < len(text) and text[at] & 0xC0 == 0x80:
+        at += 1
+    return len(text[:at].decode())
+
+
+def marks_of(
+    text: str, citations: Iterable[Cited], numbers: Mapping[Place, int]
+) -> Sequence[tuple[int, str]]:
+    """The mark of each citation, such as [1], with the offset, in characters, behind the text that cites, in the order of the text."""
+    data = text.encode()
+    return [
+        (characters(data, one.answer_range.end), f"[{numbers[place_of(one)]}]") for one in in_order(citations)
+    ]

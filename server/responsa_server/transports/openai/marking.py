@@ -1,0 +1,83 @@
+"""The text of an answer with the marks of its citations and the list of its sources, for clients that show nothing else of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from responsa.chat.v1.citation_pb2 import Citation
+from responsa.chat.v1.message_pb2 import Message
+from responsa_server.calls.convert.cited import is_list, listed
+from responsa_server.text.cited import Place, give_numbers, marks_of
+from responsa_server.text.layout import insertions
+from responsa_server.text.why_passages import without_why
+
+
+class Marking:
+    """Writes the marks into the parts of an answer as they are sent. What was sent never changes: a text whose
+    citations come after it has no marks, and the list at the end has its sources."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[Place, int] = {}
+        self._made: list[tuple[int, int]] = []
+
+    async def part(self, text: str, start: int, end: int, citations: Sequence[Citation]) -> str:
+        """The characters from `start` to before `end` of the answer's text so far, with the marks within and behind
+        them. citations: those that are known, in any order."""
+        give_numbers(citations, self._numbers)
+        marks = marks_of(text, citations, self._numbers)
+        pieces, last = list[str](), start
+        if any(start < at <= end for at, _ in marks):
+            # The parser takes a while for some texts of models.
+            for at, mark in await asyncio.to_thread(insertions, text, marks):
+                if start < at <= end:
+                    pieces += [text[last:at], mark]
+                    self._made.append((at, len(mark)))
+                    last = at
+        return "".join([*pieces, text[last:end]])
+
+    def place(self, at: int, *, ends: bool = False) -> int:
+        """Where a place of the answer's text is in what was sent, both in characters. ends: whether the place is the
+        end of a range, before the marks that stand there."""
+        return at + sum(size for made, size in self._made if (made < at if ends else made <= at))
+
+    def below(
+        self, text: str, citations: Sequence[Citation], link: Callable[[Citation], str], why: str = ""
+    ) -> str:
+        """What follows the text: why it shows passages, "" if it does not, and the list of these sources. text: the
+        answer. link: see `listed`."""
+        give_numbers(citations, self._numbers)
+        found = [why, listed(text, citations, self._numbers, link)]
+        return "".join(f"\n\n{part}" for part in found if part) + ("\n" if any(found) else "")
+
+
+def confirmed(citations: Sequence[Citation]) -> Sequence[Citation]:
+    """The citations with a state. The others are shown to no client, because it would take them for checked."""
+    return [one for one in citations if one.state]
+
+
+def is_written(message: Message, sent: str) -> bool:
+    """Whether a text is the message as a client was sent it: with each of its marks or without it, and with or without
+    what stands below it. White space at the ends does not count."""
+    text, sent = message.text.strip(), sent.strip()
+    if text == sent:
+        return True
+    citations = confirmed(message.citations)
+    if not citations or len(sent) < len(text) or text[:1] != sent[:1]:
+        return False
+    numbers = dict[Place, int]()
+    give_numbers(citations, numbers)
+    # A mark stands at the same place of the text that was stripped, or at its end.
+    before = len(message.text) - len(message.text.lstrip())
+    last = at = 0
+    for place, mark in insertions(message.text, marks_of(message.text, citations, numbers)):
+        piece = text[last : place - before]
+        if not sent.startswith(piece, at):
+            return False
+        at, last = at + len(piece), place - before
+        if sent.startswith(mark, at):
+            at += len(mark)
+    if not sent.startswith(text[last:], at):
+        return False
+    rest = without_why(sent[at + len(text) - last :].strip())
+    return not rest or is_list(rest)

@@ -1,0 +1,233 @@
+"""Searches in memory: they find what the database finds, and end with every change, at the next search."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+import pytest
+
+from bench.documentation import pages
+from responsa_server.domain.knowledge import Chunking, CollectionReader, DocumentChanges, SearchMode
+from responsa_server.domain.passages import SearchScope
+from responsa_server.domain.people import Principal
+from responsa_server.search import resident
+from responsa_server.search.resident import ResidentIndex, Residents
+from responsa_server.search.retrieve import Retrieval, Retriever
+from responsa_server.stores.postgres.resident import CollectionStamp, ResidentStore
+from tests.conftest import DatabaseUrls
+from tests.contract.conftest import People
+from tests.contract.library_house import House
+from tests.contract.shelf import lexical_of
+from tests.contract.test_access import ELBE, EVERYONE, RHINE, admin_of, put, share
+
+QUESTION = "How long is the river?"
+QUESTIONS = (
+    "How do I back up an instance?",
+    "Which port does Envoy listen on?",
+    "retention of turns",
+    "Wie lange werden Fragen aufbewahrt?",
+    "yedekleme nasıl yapılır",
+    "バックアップはどこにありますか Redis",
+    "What happens to an answer when the server is killed in the middle of it?",
+    "RESPONSA_LIMITS__WITHOUT_REDIS",
+    "the of and",
+)
+
+
+class Counting(Residents):
+    """Records whether the searches in memory held. before: is awaited between a search in memory and the statement that decides."""
+
+    def __init__(self, house: House) -> None:
+        super().__init__(ResidentStore(house.database, search_seconds=4.0), 1 << 30)
+        self.held: list[bool] = []
+        self.before: Callable[[], Awaitable[object]] | None = None
+
+    async def holds(
+        self, named: SearchScope, stamps: Sequence[CollectionStamp], ids: Collection[UUID]
+    ) -> bool:
+        if self.before is not None:
+            await self.before()
+        self.held.append(await super().holds(named, stamps, ids))
+        return self.held[-1]
+
+
+@dataclass
+class Searching:
+    """A server that keeps collections in memory, and one that does not."""
+
+    house: House
+    residents: Counting
+    hot: Retriever
+    cold: Retriever
+
+    async def warm(self, who: Principal, *names: str) -> ResidentIndex:
+        """Wait until the collections are in memory."""
+        scope = SearchScope(who, names or None)
+        while (index := self.residents.index(scope)) is None:
+            await self.residents.background.drain()
+        return index
+
+    async def found(self, who: Principal, *, held: bool | None) -> set[UUID]:
+        """What a search finds: the same as in the database. held: whether memory answers; None if it is not asked."""
+        self.residents.held.clear()
+        result = await self.hot.search(who, [QUESTION])
+        # Where no collection is left, the search begins again without a model, and then holds.
+        assert self.residents.held[:1] == ([] if held is None else [held])
+        same(result, await self.cold.search(who, [QUESTION]))
+        return {one.found.passage.document_id for one in result.passages}
+
+
+@pytest.fixture
+async def searching(house: House, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Searching]:
+    monkeypatch.setattr(resident, "_QUIET_SECONDS", 0.0)
+    index = lexical_of(house.database)
+    residents = Counting(house)
+    hot = Retriever(index, house.embedders, residents=residents)
+    yield Searching(house, residents, hot, Retriever(index, house.embedders))
+    await residents.close()
+
+
+def same(one: Retrieval, other: Retrieval) -> None:
+    """Both have the same passages in the same order, and the same of everything but the last digits of scores."""
+    assert [each.found.passage for each in one.passages] == [each.found.passage for each in other.passages]
+    for mine, theirs in zip(one.passages, other.passages, strict=True):
+        assert mine.score.total == pytest.approx(theirs.score.total, abs=2e-4)
+        assert mine.score.bm25 == pytest.approx(theirs.score.bm25)
+        assert [(piece.kind, piece.source) for piece in mine.found.pieces] == [
+            (piece.kind, piece.source) for piece in theirs.found.pieces
+        ]
+        assert [piece.cosine for piece in mine.found.pieces] == pytest.approx(
+            [piece.cosine for piece in theirs.found.pieces], abs=1e-4
+        )
+    assert one.readings == other.readings
+    assert (one.kinds, one.text_only, one.embedding_tokens) == (
+        other.kinds,
+        other.text_only,
+        other.embedding_tokens,
+    )
+
+
+async def test_memory_finds_what_the_database_finds(searching: Searching, people: People) -> None:
+    house, ann = searching.house, people.ann
+    await house.library.create_collection(ann, "docs", "Docs", Chunking())
+    await house.library.create_collection(ann, "rivers", "Rivers", Chunking())
+    for name, text in list(pages().items())[:4]:
+        await put(house, ann, text[:8_000], name, "docs")
+    await put(house, ann, ELBE)
+    await house.library.update_collection(ann, "docs", synonyms="server, instance\nanswer, reply, final word")
+    for names in ((), ("docs",), ("rivers", "docs")):
+        await searching.warm(ann, *names)
+        # The collections decide what is searched, and not how.
+        for mode in (SearchMode.HYBRID,) if names else SearchMode:
+            for question in QUESTIONS:
+                searching.residents.held.clear()
+                asked = {"collections": names or None, "mode": mode, "expansions": ("killed", "backup")}
+                result = await searching.hot.search(ann, [question], **asked)
+                assert searching.residents.held == [True]
+                same(result, await searching.cold.search(ann, [question], **asked))
+
+
+async def test_every_change_counts_at_the_next_search(searching: Searching, people: People) -> None:
+    house, ann, bob = searching.house, people.ann, people.bob
+    library, found = house.library, searching.found
+
+    async def changed(change: Awaitable[object], after: set[UUID]) -> None:
+        """Memory answers before the change, the database right after it."""
+        await searching.warm(bob)
+        await found(bob, held=True)
+        await change
+        assert await found(bob, held=False) == after
+
+    await library.create_collection(ann, "rivers", "Rivers", Chunking())
+    elbe = await put(house, ann, ELBE)
+    await changed(share(house, ann, CollectionReader(user_id=bob.user_id)), {elbe})
+    await searching.warm(bob)
+    rhine = await put(house, ann, RHINE, "b.md")
+    assert await found(bob, held=False) == {elbe, rhine}
+    await library.update_document(ann, rhine, DocumentChanges(title="Of the Rhine"))
+    await changed(house.finish_jobs(), {elbe, rhine})
+    await changed(library.update_collection(ann, "rivers", synonyms="river, stream"), {elbe, rhine})
+    await changed(library.delete_document(ann, rhine), {elbe})
+    await changed(share(house, ann), set())
+    await share(house, ann, CollectionReader(user_id=bob.user_id))
+    await found(bob, held=False)
+    await changed(library.delete_collection(ann, "rivers", force=True), set())
+
+
+async def test_what_changes_while_memory_is_searched_is_searched_again(
+    searching: Searching, people: People
+) -> None:
+    house, ann, bob = searching.house, people.ann, people.bob
+    await house.library.create_collection(ann, "rivers", "Rivers", Chunking())
+    elbe = await put(house, ann, ELBE)
+    await share(house, ann, CollectionReader(user_id=bob.user_id))
+    for change, after in (
+        (lambda: put(house, ann, RHINE, "b.md"), 2),
+        (lambda: house.library.delete_document(ann, elbe), 1),
+        (lambda: share(house, ann), 0),
+    ):
+        await searching.warm(bob)
+        searching.residents.before = change
+        searching.residents.held.clear()
+        result = await searching.hot.search(bob, [QUESTION])
+        searching.residents.before = None
+        assert not searching.residents.held[0]
+        assert len({one.found.passage.document_id for one in result.passages}) == after
+
+
+async def test_lost_connections_between_two_questions_change_nothing(
+    searching: Searching, people: People, database_urls: DatabaseUrls
+) -> None:
+    house, ann = searching.house, people.ann
+    await house.library.create_collection(ann, "rivers", "Rivers", Chunking())
+    elbe = await put(house, ann, ELBE)
+
+    def lose_connections() -> None:
+        database_urls.ask(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+
+    await searching.warm(ann)
+    assert await searching.found(ann, held=True) == {elbe}
+    lose_connections()
+    assert await searching.found(ann, held=True) == {elbe}
+    rhine = await put(house, ann, RHINE, "b.md")
+    lose_connections()
+    assert await searching.found(ann, held=False) == {elbe, rhine}
+
+
+async def test_documents_about_persons_stay_in_the_database(
+    searching: Searching, people: People, database_urls: DatabaseUrls
+) -> None:
+    house, ann, bob = searching.house, people.ann, people.bob
+    admin = admin_of(people, database_urls)
+    await house.library.create_collection(ann, "rivers", "Rivers", Chunking())
+    elbe = await put(house, ann, ELBE)
+    await share(house, ann, EVERYONE)
+    for who in (ann, bob):
+        await searching.warm(who)
+    about = await put(house, admin, RHINE, "b.md", subject=f"users/{bob.user_id}")
+    assert await searching.found(ann, held=False) == {elbe}
+    assert await searching.found(bob, held=None) == {elbe, about}
+    await searching.residents.background.drain()
+    for who, documents in ((ann, {elbe}), (bob, {elbe, about})):
+        assert searching.residents.index(SearchScope(who)) is None
+        await searching.residents.background.drain()
+        assert await searching.found(who, held=None) == documents
+    await house.library.update_document(admin, about, DocumentChanges(subject=""))
+    await searching.warm(ann)
+    assert await searching.found(ann, held=True) == {elbe, about}
+
+
+async def test_nothing_is_kept_beyond_the_limit(searching: Searching, people: People) -> None:
+    house, ann = searching.house, people.ann
+    await house.library.create_collection(ann, "rivers", "Rivers", Chunking())
+    await put(house, ann, ELBE)
+    for most in (0, 1_000):
+        residents = Residents(ResidentStore(house.database, search_seconds=4.0), most)
+        for _ in range(3):
+            assert residents.index(SearchScope(ann)) is None
+            await residents.background.drain()

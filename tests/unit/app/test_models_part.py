@@ -1,0 +1,61 @@
+"""The models in the status of the server."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from responsa_lab.testing.loopback import Exchange, LoopbackServer
+from responsa_server.app import default_model
+from responsa_server.app.default_model import ModelsPart
+from responsa_server.app.models import model_table
+from responsa_server.domain.models import ModelFault
+from responsa_server.domain.parts import Health, PartReport
+from responsa_server.providers.settings import ModelSettings
+
+AWAY = "The model lab:m does not answer: {}. Check its address, and that it runs."
+
+
+@dataclass
+class Chosen:
+    in_use: Sequence[str] = ("lab:m", "passages")
+
+
+async def test_a_server_of_models_is_asked_until_it_has_answered_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(default_model, "_AWAY_SECONDS", 0.0)
+    monkeypatch.setattr(default_model, "_ANSWER_SECONDS", 0.05)
+    requests: list[str] = []
+    silent = True
+
+    async def handle(exchange: Exchange) -> None:
+        requests.append(exchange.request.method)
+        if silent:
+            await asyncio.Event().wait()
+        await exchange.reply(404, b"")
+
+    server = LoopbackServer(handle)
+    await server.start()
+    url = server.url
+    await server.close()
+    models = model_table(ModelSettings.model_validate({"servers": {"lab": {"url": f"{url}/v1"}}}))
+    chosen: Any = Chosen()
+    part = ModelsPart(chosen, models, models.breakers)
+    assert await part.check() == PartReport(
+        Health.DEGRADED, detail=AWAY.format("its server cannot be reached")
+    )
+    await server.start(urlsplit(url).port or 0)
+    assert (await part.check()).detail == AWAY.format("its server has sent nothing for 0.05 s")
+    silent = False
+    assert [await part.check() for _ in range(2)] == [PartReport(Health.OK)] * 2
+    assert requests == ["GET", "GET"]
+    models.breakers.open("model:lab:m", ModelFault.TIMEOUT)
+    assert (await part.check()).detail.startswith("The model lab:m has failed for ")
+    await models.close()
+    await server.close()

@@ -1,0 +1,65 @@
+"""What a preview takes: a share of the sessions, a minute, and only what it shows."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+
+import pytest
+
+from responsa_server.databases.reading import SqlDatabases
+from responsa_server.domain.errors import Precondition
+from responsa_server.domain.sources import DatabaseConnection, DatabaseKind, MadeRow, SourceDocument
+from responsa_server.sources import service
+from responsa_server.sources.reading import PREVIEW_BYTES
+from responsa_server.sources.service import shown
+
+CONNECTION = DatabaseConnection("staff", DatabaseKind.SQLITE, ["*"])
+
+
+async def test_no_tenant_takes_the_sessions_of_others() -> None:
+    databases, begun, over = SqlDatabases(lambda place: place.env), asyncio.Queue[str](), asyncio.Event()
+
+    async def hold(tenant: str) -> None:
+        async with databases.session(CONNECTION, tenant):
+            begun.put_nowait(tenant)
+            await over.wait()
+
+    async with asyncio.TaskGroup() as tasks:
+        for tenant in [*["acme"] * 8, "rival", "third"]:
+            tasks.create_task(hold(tenant))
+        assert [await begun.get() for _ in range(3)] == ["acme", "rival", "third"]
+        assert begun.empty()
+        over.set()
+
+
+async def rows(made: MadeRow, number: int) -> AsyncGenerator[MadeRow]:
+    for _ in range(number):
+        yield made
+
+
+async def test_a_preview_keeps_only_what_it_shows() -> None:
+    long = "ä" * 2**19
+    made = MadeRow("note", {"id": 7, "note": long}, SourceDocument("note", "7", "A note", long))
+    found = await shown("staff", rows(made, 1000))
+    assert len(found) <= PREVIEW_BYTES // 2**15
+    for one in found:
+        assert one.document is not None
+        assert (one.row, one.document.text) == ({"id": 7, "note": "ä" * 2**13}, "ä" * 2**13)
+
+
+async def test_a_preview_that_takes_too_long_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service, "_PREVIEW_SECONDS", 0.0)
+    closed = asyncio.Event()
+
+    async def endless() -> AsyncGenerator[MadeRow]:
+        try:
+            await asyncio.Event().wait()
+            yield MadeRow("note", {}, None)
+        finally:
+            closed.set()
+
+    with pytest.raises(Precondition, match="The preview took longer than") as caught:
+        await shown("staff", endless())
+    assert caught.value.metadata == {"connection": "staff", "query": "", "fault": "TIMEOUT"}
+    assert closed.is_set()
