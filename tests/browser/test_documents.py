@@ -403,6 +403,7 @@ async def test_a_deleted_document_is_not_answered_from_and_its_citation_says_so(
     person.add(LIGHTHOUSE, "lighthouse.md")
     tab = await person.sign_in()
     await tab.ask(LAST_KEEPER)
+    await expect(tab.texts).to_contain_text("My documents")
     answer = await tab.texts.text_content()
     await tab.open_documents()
     await tab.page.get_by_role("button", name="Delete The lighthouse of Korsholm").click()

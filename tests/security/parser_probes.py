@@ -14,6 +14,7 @@ import gc
 import json
 import os
 import resource
+import time
 from base64 import urlsafe_b64encode
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import suppress
@@ -556,7 +557,7 @@ def tried(feed: Callable[[str], object], text: str) -> tuple[int, float, int]:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         resource.setrlimit(resource.RLIMIT_CPU, (5, 5))
         resource.setrlimit(resource.RLIMIT_AS, (8 << 30, 8 << 30))
-        os.write(writing, Path("/proc/self/statm").read_bytes())
+        os.write(writing, f"{time.process_time()} ".encode() + Path("/proc/self/statm").read_bytes())
         status = 1
         try:
             feed(text)
@@ -565,10 +566,11 @@ def tried(feed: Callable[[str], object], text: str) -> tuple[int, float, int]:
             os._exit(status)
     os.close(writing)
     _, status, used = os.wait4(pid, 0)
-    before = int(os.read(reading, 1000).split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    began, _, pages, *_ = os.read(reading, 1000).split()
     os.close(reading)
     code = os.waitstatus_to_exitcode(status)
-    return code, used.ru_utime + used.ru_stime, used.ru_maxrss * 1024 - before
+    seconds = used.ru_utime + used.ru_stime - float(began)
+    return code, seconds, used.ru_maxrss * 1024 - int(pages) * os.sysconf("SC_PAGE_SIZE")
 
 
 def suspicious(feed: Callable[[str], object], texts: Mapping[str, str]) -> Sequence[str]:
@@ -588,10 +590,13 @@ def beyond(code: int, seconds: float, memory: int) -> bool:
     return bool(code) or seconds > CPU_SECONDS or memory > MEMORY_BYTES
 
 
-def tell(place: tuple[str, ...], name: str, code: int, seconds: float, memory: int) -> None:
-    """Print a text that was beyond the limits."""
-    if beyond(code, seconds, memory):
-        print(json.dumps([*place, name, code, seconds, f"{memory >> 20} MiB"]))
+def tell(place: tuple[str, ...], name: str, feed: Callable[[str], object], text: str) -> None:
+    """Print a text that was beyond the limits three times: where others share the cores, processor time varies."""
+    for _ in range(3):
+        code, seconds, memory = tried(feed, text)
+        if not beyond(code, seconds, memory):
+            return
+    print(json.dumps([*place, name, code, seconds, f"{memory >> 20} MiB"]))
 
 
 def main() -> None:
@@ -604,7 +609,7 @@ def main() -> None:
         texts, feed = PROBES.get(place, ({}, str))
         shapes.append((*place, len(texts)))
         for name in suspicious(feed, {name: shape(row.most) for name, shape in texts.items()}):
-            tell(place, name, *tried(feed, texts[name](row.most)))
+            tell(place, name, feed, texts[name](row.most))
     hostile: dict[str, Callable[[str], object]] = {
         **{f"filling {name}": lambda _, text=text: _filling(text) for name, text in FILLINGS.items()},
         **{
@@ -613,7 +618,7 @@ def main() -> None:
         },
     }
     for name, feed in hostile.items():
-        tell((), name, *tried(feed, ""))
+        tell((), name, feed, "")
     # Without its bound, the parser of templates ends its process.
     unbounded = [
         tried(lambda text: minijinja.Environment().add_template("a", text), TEMPLATES[name](1 << 20))[0]

@@ -26,6 +26,8 @@ LIVE = "/health/live"
 """The path at which a server answers as soon as it takes calls or waits for its database, and until it has ended."""
 LOG_TAIL = 4096
 LAST_WORDS = 600
+RECORD = "{"
+"""How a record in a log begins."""
 CLOSING_SECONDS = 5.0
 """A drained server is killed if it has not closed its jobs, parsers and connections within this number of seconds."""
 
@@ -187,14 +189,14 @@ class ManagedProcess(abc.ABC):
 
     def last_words(self) -> str:
         """The last line of the log, with at most LAST_WORDS characters. If the part is our own program, the line is a
-        sentence that ends with the remedy."""
+        sentence that ends with the remedy: records are left out, because another server may still write into the same log."""
         try:
             with self.log.open("rb") as file:
                 file.seek(max(0, os.fstat(file.fileno()).st_size - LOG_TAIL))
                 lines = file.read().decode(errors="replace").splitlines()
         except OSError:
             return ""
-        line = next((line.strip() for line in reversed(lines) if line.strip()), "")
+        line = next((line.strip() for line in reversed(lines) if line.strip() and line[0] != RECORD), "")
         return line if len(line) <= LAST_WORDS else f"{line[: LAST_WORDS - 1]}…"
 
     def stop(self, urgent: Callable[[], bool] = never) -> None:

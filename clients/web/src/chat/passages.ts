@@ -11,7 +11,6 @@ import { datedOf, placeOf } from "./parts.js";
 import { unitsAt } from "@responsa/client/parts.js";
 import { element, WRITTEN } from "../widgets/dom.js";
 import { t } from "../language/language.js";
-import { collectionId } from "../documents/library.js";
 import type { Place } from "../text/content.js";
 import { Markdown } from "../text/markdown.js";
 import { made } from "../text/paint.js";
@@ -62,7 +61,7 @@ function card(question: string, excerpt: Excerpt, { open, label, say }: ShownHoo
   const [title, ...headings] = pathOf(excerpt);
   const path = headings.map((one) => element("span", WRITTEN, ` › ${one}`));
   const named: HTMLElement = element("button", { type: "button", class: "plain open", click: () => open(citations, Math.max(index, 0), named) }, element("strong", WRITTEN, title!), ...path);
-  const collection = element("span", WRITTEN, collectionId(excerpt.collection));
+  const collection = element("span", WRITTEN);
   void label(excerpt.collection).then((text) => (collection.textContent = text));
   const notes = [placeOf(excerpt), datedOf(excerpt), kindOf(excerpt)].filter(Boolean).map((one) => ` · ${one}`);
   const words = wordsIn(question, excerpt.markdown);
