@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from typing import Final
 
-from responsa_server.cli.command import Command
+from responsa_server.cli.command import Command, Section
 
 COMMANDS: Final = (
     Command(
-        "eval", "responsa_lab.evaluation.command", "Measure retrieval, answers and routing on a data set."
+        "eval",
+        "responsa_lab.evaluation.command",
+        "Measure retrieval, answers and routing on a data set.",
+        Section.AGENTS,
     ),
     Command(
         "optimise",
         "responsa_lab.optimising.command",
         "Improve an agent's prompt and examples on labelled messages.",
+        Section.AGENTS,
     ),
 )

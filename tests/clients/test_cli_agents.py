@@ -214,14 +214,14 @@ async def test_resume_says_how_to_go_on_with_the_turns_agent_and_parameters(
     options = f"--agent tutor --param 'free=a b' --param length=200 --param polite=true --param teacher_id={ASHDOWN}"
     assert (done.code, done.err.splitlines()[-1]) == (
         0,
-        f"responsa: `responsa ask -c {CONVERSATION} {options}` continues this conversation.",
+        f"responsa: `responsa ask --conversation {CONVERSATION} {options}` continues this conversation.",
     )
     # The default agent needs no name, as after `ask`.
     turn.agent_version = "agents/default/versions/1"
     turn.ClearField("parameters")
     done = await responsa("resume", TURN)
     assert done.err.splitlines()[-1] == (
-        f"responsa: `responsa ask -c {CONVERSATION}` continues this conversation."
+        f"responsa: `responsa ask --conversation {CONVERSATION}` continues this conversation."
     )
 
 

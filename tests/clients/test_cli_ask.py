@@ -40,7 +40,7 @@ from tests.clients.scripted import (
 )
 
 ASK = f"{CHAT}/Ask"
-GO_ON = f"responsa: `responsa ask -c {CONVERSATION}` continues this conversation.\n"
+GO_ON = f"responsa: `responsa ask --conversation {CONVERSATION}` continues this conversation.\n"
 
 
 def replies(server: Scripted, events: list[turn_pb2.TurnEvent]) -> None:
@@ -159,10 +159,12 @@ async def test_a_question_that_waits_for_a_limit_says_so(server: Scripted, respo
 async def test_a_conversation_goes_on_with_the_same_options(server: Scripted, responsa: CommandLine) -> None:
     replies(server, [started(), step(2), refused(3)])
     options = ("--agent", "chat", "--collection", "notes", "--filter", "title:letters", "--max-cost", "0.05")
-    done = await responsa("ask", "Who?", "-c", CONVERSATION.removeprefix("conversations/"), *options)
+    done = await responsa(
+        "ask", "Who?", "--conversation", CONVERSATION.removeprefix("conversations/"), *options
+    )
     assert (
         done.err
-        == f"responsa: `responsa ask -c {CONVERSATION} {' '.join(options)}` continues this conversation.\n"
+        == f"responsa: `responsa ask --conversation {CONVERSATION} {' '.join(options)}` continues this conversation.\n"
     )
     assert server.requests[ASK][0].conversation == CONVERSATION
     assert server.requests[ASK][0].options.scope.filter == "title:letters"
@@ -175,7 +177,7 @@ async def test_a_conversation_goes_on_with_the_same_options(server: Scripted, re
 
     server.on(ASK, malformed)
     # Earlier releases used -c for the collection.
-    done = await responsa("ask", "Who?", "-c", "notes")
+    done = await responsa("ask", "Who?", "--conversation", "notes")
     assert done.code == 2
     assert "--collection selects a collection." in done.err
 
@@ -183,7 +185,7 @@ async def test_a_conversation_goes_on_with_the_same_options(server: Scripted, re
 async def test_json_is_one_event_a_line_with_proto_names(server: Scripted, responsa: CommandLine) -> None:
     replies(server, whole_turn())
     collections = ("--collection", "notes", "--collection", "letters")
-    done = await responsa("ask", "--json", "Who?", *collections, "-c", CONVERSATION)
+    done = await responsa("ask", "--json", "Who?", *collections, "--conversation", CONVERSATION)
     assert done.code == 0
     events = done.lines
     assert [event["seq"] for event in events] == ["1", "2", "3", "4", "5", "6"]

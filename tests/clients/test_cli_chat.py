@@ -29,7 +29,7 @@ from tests.clients.terminal import Terminal
 
 Frames = AsyncIterator[chat_service_pb2.AskResponse]
 CANCEL = f"{CHAT}/CancelTurn"
-GO_ON = f"responsa: `responsa chat -c {CONVERSATION}` continues this conversation."
+GO_ON = f"responsa: `responsa chat --conversation {CONVERSATION}` continues this conversation."
 WRITTEN = (
     "Émile wrote it. [1] It was in 1898. [2]\n\nSources\n"
     '[1] Letters (letters.md, bytes 100-116, quoted)\n    "Émile wrote it."\n'
@@ -97,7 +97,7 @@ def asked(server: Scripted) -> list[tuple[str, str]]:
 async def test_a_talk_on_a_terminal(server: Scripted, responsa: CommandLine) -> None:
     plays(server)
     terminal = Terminal(responsa, "chat", whole=True)
-    await terminal.then("Responsa answers. Ctrl-C stops an answer, Ctrl-D ends the talk.")
+    await terminal.then("Responsa answers. Ctrl-C stops an answer, Ctrl-D ends the conversation.")
     await terminal.then("> ")
     terminal.types("Who?\r")
     await terminal.then("Émile wrote it. [1] It was in 1898. [2]")
@@ -124,7 +124,7 @@ async def test_a_talk_goes_on_with_a_conversation_and_writes_answers_to_a_file(
     server: Scripted, responsa: CommandLine
 ) -> None:
     plays(server)
-    given = ("-c", CONVERSATION.removeprefix("conversations/"))
+    given = ("--conversation", CONVERSATION.removeprefix("conversations/"))
     terminal = Terminal(responsa, "chat", *given, whole=True, piped=True)
     await terminal.then("Continuing the conversation “Letters \ufffd[2J”.")
     for question in ("Who?\n", "And who?\n", "\x03"):
@@ -137,15 +137,16 @@ async def test_a_talk_goes_on_with_a_conversation_and_writes_answers_to_a_file(
 
 async def test_questions_from_a_pipe(server: Scripted, responsa: CommandLine) -> None:
     plays(server)
-    questions = b"Who?\n\n  \nbusy\nrefuse\n\xff\nAnd who?"
+    questions = b"/help\nWho?\n\n  \nbusy\nrefuse\n\xff\nAnd who?"
     options = ("--agent", "tutor", "--collection", "notes", "--filter", "labels.a = b")
     done = await responsa("chat", *options, stdin=questions)
     assert done.out == f"{WRITTEN}\nNothing in the documents supports an answer.\n\n{WRITTEN}"
     assert done.err.splitlines() == [
+        "responsa: Each line is a question. Ctrl-C stops an answer, Ctrl-D ends the conversation.",
         "responsa: It is busy.",
         "responsa: The question is not valid UTF-8. Send it as UTF-8 text.",
         (
-            f"responsa: `responsa chat -c {CONVERSATION} --agent tutor --collection notes --filter "
+            f"responsa: `responsa chat --conversation {CONVERSATION} --agent tutor --collection notes --filter "
             "'labels.a = b'` continues this conversation."
         ),
     ]
@@ -178,8 +179,8 @@ async def test_ctrl_c_stops_an_answer_to_a_pipe_and_ends_the_command(
     ("arguments", "code", "said"),
     [
         (("--agent", "tuter"), 2, "Agent not found. Known: default, tutor."),
-        (("-c", "00000000-0000-4000-8000-000000000000"), 2, "Conversation not found."),
-        (("-c", "notes"), 2, "--collection selects a collection."),
+        (("--conversation", "00000000-0000-4000-8000-000000000000"), 2, "Conversation not found."),
+        (("--conversation", "notes"), 2, "--collection selects a collection."),
         (("--agent", "tutor", "--param", "level"), 2, "'level' does not have the form name=value."),
     ],
 )

@@ -128,7 +128,9 @@ async def test_resume_at_the_end_prints_no_event(server: Scripted, responsa: Com
     done = await responsa("resume", TURN, "--after", "6")
     assert done.out.startswith("Émile wrote it. [1]")
     # The events do not name the conversation, but the turn does.
-    assert done.err == f"responsa: `responsa ask -c {CONVERSATION}` continues this conversation.\n"
+    assert (
+        done.err == f"responsa: `responsa ask --conversation {CONVERSATION}` continues this conversation.\n"
+    )
 
 
 @pytest.mark.parametrize(
@@ -163,7 +165,7 @@ async def test_a_turn_that_was_cancelled_exits_with_4(server: Scripted, responsa
     assert (done.code, done.out) == (4, "")
     assert done.err.splitlines() == [
         "responsa: The turn was cancelled by an administrator.",
-        f"responsa: `responsa ask -c {CONVERSATION}` continues this conversation.",
+        f"responsa: `responsa ask --conversation {CONVERSATION}` continues this conversation.",
     ]
     done = await responsa("ask", "Who?", "--json")
     assert (done.code, done.lines[-1]["cancelled"]["by"]) == (4, "CANCEL_CAUSE_ADMINISTRATOR")

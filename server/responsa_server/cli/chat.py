@@ -1,4 +1,4 @@
-"""The command `responsa chat`: a talk, which is one conversation of many questions."""
+"""The command `responsa chat`: one conversation of many questions."""
 
 from __future__ import annotations
 
@@ -45,6 +45,8 @@ from responsa_server.cli.turns import (
     print_next,
 )
 
+_KEYS = "Ctrl-C stops an answer, Ctrl-D ends the conversation."
+
 
 def register(app: typer.Typer, name: str) -> None:
     """Add the command."""
@@ -62,10 +64,11 @@ def chat(
 ) -> None:
     """Ask questions one after the other in one conversation. Each line of standard input is a question.
 
-    On a terminal, Ctrl-C stops the answer that is coming, and the talk goes on; Ctrl-D, or Ctrl-C at the prompt, ends the
-    talk. The command then prints how to continue it. Without a terminal, Ctrl-C stops the answer and ends the command.
+    The line /help explains the keys. On a terminal, Ctrl-C stops the current answer, and the conversation continues; Ctrl-D, or
+    Ctrl-C at the prompt, ends it. The command then prints how to continue it. Without a terminal, Ctrl-C stops the answer and
+    ends the command.
 
-    Exit codes: 0 the talk was ended, 2 bad usage, 3 cannot connect or sign in. Without a terminal: 0 if every question was
+    Exit codes: 0 the conversation was ended, 2 bad usage, 3 cannot connect or sign in. Without a terminal: 0 if every question was
     answered or refused, 130 after Ctrl-C, and otherwise the exit code that `ask` would have for the last question that failed
     or was cancelled.
     """
@@ -90,12 +93,12 @@ def chat(
             print_error(f"Continuing the conversation “{one_line(title, 80)}”.")
         else:
             note_missing_tools(chosen_agent)
-        talk = _ChatSession(client, ask, agent, name)
-        if talk.interactive:
+        session = _ChatSession(client, ask, agent, name)
+        if session.interactive:
             speaker = one_line(chosen_agent.display_name or chosen_agent.name, 80)
-            print_error(f"{speaker} answers. Ctrl-C stops an answer, Ctrl-D ends the talk.")
-        code = talk.run()
-        print_next(going_on_with("chat", talk.conversation, agent, param, collection, max_cost, matching))
+            print_error(f"{speaker} answers. {_KEYS}")
+        code = session.run()
+        print_next(going_on_with("chat", session.conversation, agent, param, collection, max_cost, matching))
     raise typer.Exit(code)
 
 
@@ -113,7 +116,9 @@ class _ChatSession:
     def run(self) -> int:
         failed = 0
         while (question := self._read()) is not None:
-            if not question:
+            if question == "/help":
+                print_error(f"Each line is a question. {_KEYS}")
+            if question in ("", "/help"):
                 continue
             try:
                 with reporting():

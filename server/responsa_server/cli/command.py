@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Final
 
 from responsa_server import extras
@@ -15,15 +16,27 @@ GROUP: Final = "responsa.commands"
 distribution that the commands need."""
 
 
+class Section(StrEnum):
+    """The headings of the overview, in their order."""
+
+    ASK = "Ask"
+    DOCUMENTS = "Documents"
+    PEOPLE = "People"
+    AGENTS = "Agents"
+    SERVER = "Server"
+    OTHER = "Other commands"
+
+
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A command. module: the module that contains the command. help: one line for the overview. extra, distribution:
-    what its entry point says; "" for a command that needs only the client. waits: whether it waits for a server or a
-    database, so that it has the option --timeout; or which of its subcommands do."""
+    """A command. module: the module that contains the command. help: one line for the overview. section: where the
+    overview lists it. extra, distribution: what its entry point says; "" for a command that needs only the client. waits:
+    whether it waits for a server or a database, so that it has the option --timeout; or which of its subcommands do."""
 
     name: str
     module: str
     help: str
+    section: Section = Section.OTHER
     extra: str = ""
     distribution: str = ""
     waits: bool | Collection[str] = False

@@ -144,6 +144,7 @@ def search(
         typer.FileText | None,
         typer.Option(
             "--batch",
+            metavar="FILE",
             encoding="utf-8",
             help="Search once for each line of this file (- reads standard input). Give either terms or this option.",
         ),

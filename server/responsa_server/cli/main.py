@@ -17,9 +17,10 @@ from importlib import metadata
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from responsa_server import __version__, extras
-from responsa_server.cli.command import GROUP, Command, need
+from responsa_server.cli.command import GROUP, Command, Section, need
 from responsa_server.fixable import Fixable
 from responsa_server.importing import uncollected
 
@@ -27,71 +28,128 @@ _COMPLETE = "_RESPONSA_COMPLETE"
 """The variable that shells set when they ask how to complete a command."""
 
 COMMANDS: tuple[Command, ...] = (
-    Command("ask", "responsa_server.cli.turns", "Ask a question and get a cited answer.", waits=True),
+    Command(
+        "ask", "responsa_server.cli.turns", "Ask a question and get a cited answer.", Section.ASK, waits=True
+    ),
     Command(
         "chat",
         "responsa_server.cli.chat",
         "Ask one question after the other in one conversation.",
+        Section.ASK,
         waits=True,
     ),
-    Command("resume", "responsa_server.cli.turns", "Follow a question that was asked earlier.", waits=True),
-    Command("cancel", "responsa_server.cli.turns", "Cancel a question that is being answered.", waits=True),
-    Command("ingest", "responsa_server.cli.ingest", "Load documents into a collection.", waits=True),
-    Command("search", "responsa_server.cli.documents", "Find the passages that match.", waits=True),
-    Command("documents", "responsa_server.cli.documents", "List, show and delete documents.", waits=True),
+    Command(
+        "resume",
+        "responsa_server.cli.turns",
+        "Follow a question that was asked earlier.",
+        Section.ASK,
+        waits=True,
+    ),
+    Command(
+        "cancel",
+        "responsa_server.cli.turns",
+        "Cancel a question that is being answered.",
+        Section.ASK,
+        waits=True,
+    ),
+    Command(
+        "ingest",
+        "responsa_server.cli.ingest",
+        "Load documents into a collection.",
+        Section.DOCUMENTS,
+        waits=True,
+    ),
+    Command(
+        "search", "responsa_server.cli.documents", "Find the passages that match.", Section.ASK, waits=True
+    ),
+    Command(
+        "documents",
+        "responsa_server.cli.documents",
+        "List, show and delete documents.",
+        Section.DOCUMENTS,
+        waits=True,
+    ),
     Command(
         "collections",
         "responsa_server.cli.collections",
         "List, make, share and delete collections.",
+        Section.DOCUMENTS,
         waits=True,
     ),
     Command(
         "operations",
         "responsa_server.cli.operations",
         "List, follow and cancel operations, such as the reading of documents.",
+        Section.DOCUMENTS,
         waits=True,
     ),
     Command(
         "replay",
         "responsa_server.cli.replay",
         "Ask a version of an agent old questions, and compare.",
+        Section.AGENTS,
         waits=True,
     ),
     Command(
         "agents",
         "responsa_server.cli.agents",
         "Show and reload agents, and check their files.",
+        Section.AGENTS,
         waits=("list", "show", "reload"),
     ),
     Command(
-        "tools", "responsa_server.cli.tools", "Check declarations of tools, and accept those of MCP servers."
+        "tools",
+        "responsa_server.cli.tools",
+        "Check declarations of tools, and accept those of MCP servers.",
+        Section.AGENTS,
     ),
-    Command("sources", "responsa_server.cli.source_files", "Check the declarations of sources."),
+    Command(
+        "sources", "responsa_server.cli.source_files", "Check the declarations of sources.", Section.DOCUMENTS
+    ),
     Command(
         "samples",
         "responsa_server.cli.samples",
         "Load the sample documents and teachers of agents.",
+        Section.DOCUMENTS,
         waits=True,
     ),
     Command(
-        "login", "responsa_server.cli.login", "Sign in with an e-mail address and a password.", waits=True
+        "login",
+        "responsa_server.cli.login",
+        "Sign in with an e-mail address and a password.",
+        Section.PEOPLE,
+        waits=True,
     ),
-    Command("logout", "responsa_server.cli.login", "End the session of `login`.", waits=True),
-    Command("call", "responsa_server.cli.call", "Call any method of the API.", waits=True),
+    Command("logout", "responsa_server.cli.login", "End the session of `login`.", Section.PEOPLE, waits=True),
+    Command("call", "responsa_server.cli.call", "Call any method of the API.", Section.SERVER, waits=True),
     Command(
-        "mcp", "responsa_server.cli.mcp", "Serve the tools of MCP on standard input and output.", waits=True
+        "mcp",
+        "responsa_server.cli.mcp",
+        "Serve the tools of MCP on standard input and output.",
+        Section.AGENTS,
+        waits=True,
     ),
     Command(
-        "usage", "responsa_server.cli.usage", "Show what your questions have used of your quota.", waits=True
+        "usage",
+        "responsa_server.cli.usage",
+        "Show what your questions have used of your quota.",
+        Section.PEOPLE,
+        waits=True,
     ),
-    Command("open", "responsa_server.cli.open_page", "Print a new URL that signs a browser in.", waits=True),
-    Command("version", "responsa_server.cli.main", "Print the version."),
+    Command(
+        "open",
+        "responsa_server.cli.open_page",
+        "Print a new URL that signs a browser in.",
+        Section.PEOPLE,
+        waits=True,
+    ),
+    Command("version", "responsa_server.cli.main", "Print the version.", Section.SERVER),
 )
 
 _ANYTHING = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": list[str]()}
 """Lets a command whose extra is not installed take any arguments."""
 
-_OVERVIEW = """Answers with citations from your own documents.
+_OVERVIEW = """Answers with citations from your own documents. Start with `responsa up`.
 
 Environment variables select the server (RESPONSA_PORT or RESPONSA_URL), the data folder (RESPONSA_HOME) and the key
 (RESPONSA_API_KEY or RESPONSA_API_KEY_FILE). Without a key, commands use the session of `responsa login`. The \
@@ -124,10 +182,27 @@ def _command(name: str | None) -> Command | None:
     return next((command for command in all_commands() if command.name == name), None)
 
 
+class _Overview(TyperGroup):
+    """Lists the commands by sections; its own section begins with the command that a new user needs first."""
+
+    def format_commands(self, ctx: typer.Context, formatter: Any) -> None:
+        width = formatter.width - 6 - max(map(len, self.commands))
+        for section in Section:
+            rows = [
+                (command.name, self.commands[command.name].get_short_help_str(width))
+                for command in sorted(all_commands(), key=lambda one: one.name != "up")
+                if command.section is section and command.name in self.commands
+            ]
+            if rows:
+                with formatter.section(section):
+                    formatter.write_dl(rows)
+
+
 def build(chosen: str | None) -> typer.Typer:
     """Build the application. The chosen command is complete; all other commands have only their names and help texts."""
     app = typer.Typer(
         name="responsa",
+        cls=_Overview,
         help=_OVERVIEW,
         no_args_is_help=True,
         pretty_exceptions_enable=False,
@@ -137,8 +212,7 @@ def build(chosen: str | None) -> typer.Typer:
     # With a callback, the application remains a group even if it has only one command.
     app.callback()(_options)
     row = _command(chosen)
-    # The overview begins with the command that a new user needs first.
-    for command in COMMANDS if row in COMMANDS else sorted(all_commands(), key=lambda one: one.name != "up"):
+    for command in COMMANDS if row in COMMANDS else all_commands():
         if command != row:
             app.command(command.name, help=command.help)(_not_loaded(command))
         elif command.extra and not extras.installed(command.extra, command.distribution):
@@ -174,6 +248,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         with uncollected():
             app = _with_timeout(typer.main.get_command(build(chosen)), chosen)
+        _name_values(app)
         if os.environ.get(_COMPLETE) == "complete_zsh":
             _without_quotes(app)
         app(args=command_line, prog_name="responsa")
@@ -208,6 +283,26 @@ def _with_timeout(app: Any, chosen: str | None) -> Any:
         if row.waits is True or name in row.waits:
             one.params.append(timeout_option())
     return app
+
+
+def _name_values(command: Any) -> None:
+    """Call the texts that options take by the options' names in the help: a user cannot read `<list[str]>`."""
+    for one in command.params:
+        if getattr(one, "type_descriptor", None) is None or one.type_descriptor.annotation not in (
+            str,
+            list[str],
+        ):
+            continue
+        if one.param_type_name == "argument":
+            one.display_type_rich = _no_type
+        else:
+            one.metavar = one.metavar or max(one.opts, key=len).strip("-").replace("-", "_").upper()
+    for one in getattr(command, "commands", {}).values():
+        _name_values(one)
+
+
+def _no_type(ctx: typer.Context) -> None:
+    del ctx
 
 
 def _without_quotes(command: Any) -> None:

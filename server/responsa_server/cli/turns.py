@@ -93,7 +93,6 @@ ConversationOption = Annotated[
     str,
     typer.Option(
         "--conversation",
-        "-c",
         help="Continue this conversation, as conversations/{uuid} or as the UUID alone. Default: a new conversation.",
     ),
 ]
@@ -101,6 +100,7 @@ CollectionsOption = Annotated[
     list[str] | None,
     typer.Option(
         "--collection",
+        "-c",
         help="Answer from this collection; repeatable. Default: all collections that you may read.",
     ),
 ]
@@ -336,7 +336,7 @@ def going_on_with(
     """Return the command that continues a conversation with the same options, or "" if the conversation is not known."""
     if not conversation:
         return ""
-    words = ["responsa", command, "-c", conversation, *(["--agent", agent] if agent else [])]
+    words = ["responsa", command, "--conversation", conversation, *(["--agent", agent] if agent else [])]
     words += [word for parameter in parameters or () for word in ("--param", parameter)]
     words += [word for collection in collections or () for word in ("--collection", collection)]
     words += ["--filter", matching] if matching else []

@@ -9,8 +9,8 @@ import pytest
 import typer
 from typer.main import get_command
 
-from responsa_server.cli.command import Command
-from responsa_server.cli.main import all_commands
+from responsa_server.cli.command import Command, Section
+from responsa_server.cli.main import all_commands, main
 from tests.instance import ROOT
 
 TEXT = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
@@ -18,6 +18,7 @@ TEXT = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
 
 @pytest.mark.parametrize("command", [*all_commands()], ids=lambda command: command.name)
 def test_every_command_is_described(command: Command) -> None:
+    assert command.section is not Section.OTHER
     app = typer.Typer()
     app.callback()(lambda: None)
     importlib.import_module(command.module).register(app, command.name)
@@ -34,3 +35,19 @@ def test_every_command_is_described(command: Command) -> None:
     rows = "\n".join(line for line in TEXT.splitlines() if line.startswith("| "))
     for name in getattr(group, "commands", {}):
         assert re.search(rf"\b{name}\b", rows), f"{command.name} {name}"
+
+
+def helped(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    with pytest.raises(SystemExit):
+        main([*arguments, "--help"])
+    return capsys.readouterr().out
+
+
+def test_the_overview_lists_commands_by_kind_and_a_help_names_values(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    headings = re.findall(r"^(\w+):$", helped(capsys), re.MULTILINE)
+    assert headings == ["Options", *(one for one in Section if one is not Section.OTHER)]
+    shown = helped(capsys, "ask")
+    assert "--collection COLLECTION" in shown
+    assert "str>" not in shown
