@@ -185,7 +185,7 @@ def _command(name: str | None) -> Command | None:
 class _Overview(TyperGroup):
     """Lists the commands by sections; its own section begins with the command that a new user needs first."""
 
-    def format_commands(self, ctx: typer.Context, formatter: Any) -> None:
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
         width = formatter.width - 6 - max(map(len, self.commands))
         for section in Section:
             rows = [
