@@ -14,10 +14,12 @@ from pathlib import Path
 import pytest
 import yaml
 
+from responsa_server.app.settings import Settings
 from tests.instance import ROOT
 from tools import deploy_check, licences
 from tools.deploy_check import CHART, COMPOSE, RENDERED, VALUES, Wrong
 from tools.programs import path_of
+from tools.settings_reference import rows
 
 
 def test_the_files_for_containers_are_as_checked() -> None:
@@ -46,11 +48,14 @@ def test_every_variable_is_a_setting() -> None:
         path.read_text(encoding="utf-8") for path in [*files, *(RENDERED / name for name in VALUES)]
     )
     names = set(re.findall(r"\bRESPONSA_[A-Z_]+\b", re.sub(r"#.*", "", text)))
-    settings = set(
-        re.findall(r"`(RESPONSA_[A-Z_]+)`", (ROOT / "docs" / "settings.md").read_text(encoding="utf-8"))
-    )
-    # compose itself reads the last two: the image, and the address of the published port.
-    assert names - settings == {"RESPONSA_BIND", "RESPONSA_VERSION"}
+    settings = {variable for _, variable, _, _ in rows(Settings, "", "RESPONSA_")}
+    # The first two say where settings are. compose itself reads the last two: the image, and the address of the published port.
+    assert names - settings == {
+        "RESPONSA_CONFIG",
+        "RESPONSA_SECRETS_DIR",
+        "RESPONSA_BIND",
+        "RESPONSA_VERSION",
+    }
 
 
 def test_what_prometheus_and_grafana_read_is_mounted() -> None:

@@ -224,22 +224,22 @@ class TestingSettings(BaseModel, extra="forbid"):
     agent: bool = Field(
         default=False,
         description=(
-            "Whether the agent `testing` is available. This agent follows a script in the question "
-            "and costs nothing. It is not allowed in production."
+            "Whether the agent `testing` is available, which follows a script in the question. Not "
+            "allowed in production."
         ),
     )
     model_url: str = Field(
         default="",
         description=(
-            "The URL of the OpenAI-compatible server that the testing agent calls. Empty: a scripted "
-            "model in the server's process."
+            "The OpenAI-compatible server that the testing agent calls. Empty: a scripted model in the "
+            "server's process."
         ),
     )
     tool_url: str = Field(
         default="",
         description=(
-            "The URL of the HTTP endpoint that is called by the testing agent's tool. Empty: the "
-            "tool calls an endpoint in the server's own process, and this endpoint counts the calls."
+            "The endpoint that the testing agent's tool calls. Empty: one in the server's own process, "
+            "which counts the calls."
         ),
     )
 
@@ -261,70 +261,67 @@ class Settings(BaseSettings):
         default=DEFAULT_PORT,
         ge=1,
         le=65_535,
-        description="The port that serves everything: gRPC, gRPC-Web, REST and the page.",
+        description="The port for everything: gRPC, gRPC-Web, REST and the page.",
     )
     listen: str = Field(
         default="127.0.0.1",
-        description="The address to listen on. Any address other than loopback opens the port to the network.",
+        description="The address to listen on. Any but loopback opens the port to the network.",
     )
     environment: Environment = Field(
         default=Environment.DEVELOPMENT,
         description=(
-            "`development`, `staging` or `production`. In production, reflection is off by default, "
-            "and the server does not start with scripted models or the testing agent. In staging and "
-            "production, unconfined parsing is off by default."
+            "`development`, `staging` or `production`. In production, reflection is off by default, and "
+            "scripted models and the testing agent are not allowed. In staging and production, "
+            "unconfined parsing is off by default."
         ),
     )
     allowed_hosts: Names = Field(
         default=(),
         description=(
-            "Host names, separated by commas, that requests may use in addition to the loopback "
-            "names, which may have any port. Health checks, and programs that send a credential, may "
-            "use any name. A name without a port is allowed with the port of the setting `port` "
-            "alone; for any other port, write `name:port`. Behind a TLS proxy, write `name:443`."
+            "Host names, separated by commas, that requests may use in addition to the loopback names. "
+            "Health checks, and programs that send a credential, may use any. A name without a port has "
+            "the port of `port`; for another, write `name:port`, and behind a TLS proxy `name:443`."
         ),
     )
     allowed_origins: Names = Field(
         default=(),
         description=(
-            "Origins, separated by commas, whose pages may send requests (CORS) in addition to the "
-            "server's own origins, with a token or a key: the session cookie counts for own origins "
-            "alone; for example `https://app.example.org`."
+            "Origins, separated by commas, whose pages may send requests (CORS) with a token or a key, "
+            "such as `https://app.example.org`. The session cookie counts for the server's own origins "
+            "alone."
         ),
     )
     widget_keys: WidgetKeys = Field(
         default=(),
         description=(
-            "Keys of widgets, each with an origin: `apiKeys/{uuid}=https://www.example.org`, "
-            "separated by commas. A key of a widget works only on pages of the origins that are "
-            "named with it. For other keys, a line changes nothing. These origins may send requests "
-            "as those of `allowed_origins` may."
+            "Keys of widgets, each with an origin on whose pages it works: "
+            "`apiKeys/{uuid}=https://www.example.org`, separated by commas. For other keys, a line "
+            "changes nothing."
         ),
     )
     trusted_proxies: Networks = Field(
         default=(),
         description=(
-            "The addresses and networks (CIDR), separated by commas, of the proxies in front of the "
-            "port; for example `127.0.0.1,10.0.0.0/24`. The address of a caller is then the last "
-            "address in the proxies' header `X-Forwarded-For` that is not in these networks, and the "
-            "limit of connections does not apply to the proxies. Empty: the header is ignored."
+            "Addresses and networks (CIDR), separated by commas, of the proxies in front of the port, "
+            "such as `127.0.0.1,10.0.0.0/24`. A caller's address is then the last one in "
+            "`X-Forwarded-For` that is not in them, and the limit of connections does not apply to "
+            "them. Empty: the header is ignored."
         ),
     )
     reflection: bool | None = Field(
         default=None,
-        description="Whether gRPC reflection is served. Empty: reflection is served except in production.",
+        description="Whether gRPC reflection is served. Empty: except in production.",
     )
     channelz: bool = Field(
         default=False,
         description=(
-            "Whether a server tells owners of the installation about its connections and calls "
-            "(gRPC's channelz), on its own gRPC address and not through Envoy. It is not allowed in "
-            "production."
+            "Whether a server serves gRPC's channelz to owners of the installation, on its own gRPC "
+            "address. Not allowed in production."
         ),
     )
     log_level: LogLevel = Field(
         default=LogLevel.INFO,
-        description="The least severe level that is logged, which is `debug`, `info`, `warning` or `error`.",
+        description="The least severe level that is logged: `debug`, `info`, `warning` or `error`.",
     )
     drain_seconds: float = Field(
         default=5.0,
@@ -337,9 +334,8 @@ class Settings(BaseSettings):
         ge=0,
         le=600,
         description=(
-            "How long a server continues to take calls after SIGTERM. Its health checks fail during "
-            "that time, so that Envoy stops sending calls before the server drains. SIGINT skips "
-            "this wait."
+            "How long a server takes calls after SIGTERM while its health checks fail, so that Envoy "
+            "stops sending calls before it drains. SIGINT skips this."
         ),
     )
     watchdog_seconds: float = Field(
@@ -347,40 +343,38 @@ class Settings(BaseSettings):
         ge=0,
         le=3600,
         description=(
-            "A server whose event loop stands still for this long logs where each of its threads is, "
-            "and ends itself with the exit code 70, so that another one starts. At most 8 seconds under "
-            "`responsa up`, and four fifths of systemd's `WatchdogSec`, because these would kill it "
-            "without a word. 0 switches this off."
+            "A server whose event loop stands still for this long logs where its threads are and ends "
+            "itself with the exit code 70. At most 8 seconds under `responsa up`, and four fifths of "
+            "systemd's `WatchdogSec`. 0 switches this off."
         ),
     )
     max_calls: int = Field(
         default=2000,
         ge=1,
         le=1_000_000,
-        description="The maximum number of calls that are served at the same time. Further calls are refused with OVERLOADED.",
+        description="The most calls at a time. Further ones are refused with OVERLOADED.",
     )
     role: ServeRole = Field(
         default=ServeRole.ALL,
         description=(
-            "What `serve` does: `rpc` accepts calls, `worker` runs turns and ingests documents, "
-            "`all` does both; `answers` accepts calls and runs turns, `jobs` ingests documents. "
-            "`--role` overrides this setting."
+            "What `serve` does: `rpc` accepts calls, `worker` runs turns and ingests documents, `all` "
+            "does both; `answers` accepts calls and runs turns, `jobs` ingests documents. `--role` "
+            "overrides it."
         ),
     )
     grpc_listen: str = Field(
         default="",
         description=(
-            "The address where `serve` listens for gRPC, in the form `unix:PATH` or `HOST:PORT`. "
-            "Empty: a socket in the data folder. `--listen` overrides this setting."
+            "Where `serve` listens for gRPC: `unix:PATH` or `HOST:PORT`. Empty: a socket in the data "
+            "folder. `--listen` overrides it."
         ),
     )
     http_listen: str = Field(
         default="",
         description=(
-            "The address where `serve` listens for the gateway's HTTP, in the form `unix:PATH` or "
-            "`HOST:PORT`. Empty: a socket in the data folder, or no HTTP if `grpc_listen` is set. A "
-            "process that accepts no calls serves only `/health` there. `--http-listen` overrides "
-            "this setting."
+            "Where `serve` listens for HTTP: `unix:PATH` or `HOST:PORT`. Empty: a socket in the data "
+            "folder, or no HTTP if `grpc_listen` is set. A process that accepts no calls serves only "
+            "`/health`. `--http-listen` overrides it."
         ),
     )
     servers: int | None = Field(
@@ -388,9 +382,9 @@ class Settings(BaseSettings):
         ge=1,
         le=128,
         description=(
-            "The number of processes with which `responsa up` accepts calls and runs turns. Empty: "
-            "one on one or two cores, otherwise 0.55 for each core, and never more than the memory "
-            "and the connections of DATABASE_URL allow."
+            "How many processes `responsa up` starts to accept calls and run turns. Empty: one on one "
+            "or two cores, otherwise 0.55 for each core, and never more than memory and the connections "
+            "of DATABASE_URL allow."
         ),
     )
     page: Path = Field(
@@ -398,24 +392,21 @@ class Settings(BaseSettings):
     )
     page_name: Annotated[str, AfterValidator(_title)] = Field(
         default="Responsa",
-        description=(
-            "What the page calls this installation, in its header, on the form for signing in and in "
-            "its title: at most 60 characters."
-        ),
+        description="What the page calls this installation, in at most 60 characters.",
     )
     page_mark: Annotated[Path | None, AfterValidator(_mark)] = Field(
         default=None,
         description=(
-            "The mark of the page in place of Responsa's own: a square SVG or PNG file of at most "
-            "256 KiB. The server reads it when it starts."
+            "The page's mark in place of Responsa's: a square SVG or PNG file of at most 256 KiB, read "
+            "at the start."
         ),
     )
     docs: Annotated[Path | None, BeforeValidator(_or_none)] = Field(
         default=shipped("", ""),
         description=(
-            "`responsa up` loads the files `docs/*.md` of this folder into the collection "
-            "`responsa-docs`. By default, it loads the twelve pages of Responsa's documentation that "
-            "people ask about most. `none`: it loads nothing."
+            "`responsa up` loads `docs/*.md` of this folder into the collection `responsa-docs`; by "
+            "default, the twelve pages of Responsa's documentation that people ask about most. `none`: "
+            "nothing."
         ),
     )
 
@@ -423,27 +414,26 @@ class Settings(BaseSettings):
         default=None,
         validation_alias=AliasChoices("DATABASE_URL", "database_url"),
         description=(
-            "The URL of a PostgreSQL 18 database, with pgvector, to use instead of the embedded "
-            "database. The user in the URL must own the database and be allowed to create roles."
+            "The URL of a PostgreSQL 18 with pgvector to use instead of the embedded one. Its user must "
+            "own the database and may create roles."
         ),
     )
     database_app_url: DatabaseUrl | None = Field(
         default=None,
         validation_alias=AliasChoices("DATABASE_APP_URL", "database_app_url"),
-        description="The database's URL for the role `responsa_app`. Empty: the server uses DATABASE_URL and `SET ROLE`.",
+        description="The URL for the role `responsa_app`. Empty: DATABASE_URL and `SET ROLE`.",
     )
     database_log_url: DatabaseUrl | None = Field(
         default=None,
         validation_alias=AliasChoices("DATABASE_LOG_URL", "database_log_url"),
-        description="The database's URL for the role `responsa_log`. Empty: the server uses DATABASE_URL and `SET ROLE`.",
+        description="The URL for the role `responsa_log`. Empty: DATABASE_URL and `SET ROLE`.",
     )
     database_standby_url: DatabaseUrl | None = Field(
         default=None,
         validation_alias=AliasChoices("DATABASE_STANDBY_URL", "database_standby_url"),
         description=(
-            "The URL of a streaming standby of the database, which takes over most of the work of "
-            "searches. Its user must be allowed to `SET ROLE responsa_app`. Empty: the database does "
-            "all."
+            "The URL of a streaming standby, which takes over most of the work of searches. Its user "
+            "may `SET ROLE responsa_app`. Empty: none."
         ),
     )
     database_pool: int = Field(
@@ -451,17 +441,16 @@ class Settings(BaseSettings):
         ge=2,
         le=200,
         description=(
-            "The maximum number of connections in each of the two large pools of a process, and in "
-            "its pool for a standby. Each process opens up to eleven further connections: four to "
-            "check credentials, four for the beginnings and ends of turns."
+            "The most connections in each of the two large pools of a process, and in its pool for a "
+            "standby. Each process opens up to eleven more."
         ),
     )
     redis_url: RedisUrl | None = Field(
         default=None,
         validation_alias=AliasChoices("REDIS_URL", "redis_url"),
         description=(
-            "The URL of a Redis server (6.2 or newer) to use instead of the embedded Redis. Redis "
-            "holds only cached data and hints, so no data is lost if Redis fails."
+            "The URL of a Redis (6.2 or newer) to use instead of the embedded one. It holds only cached "
+            "data and hints."
         ),
     )
 

@@ -75,28 +75,25 @@ class OidcProviderSettings(BaseModel, extra="forbid"):
 
     issuer: Annotated[str, AfterValidator(_reachable)] = Field(
         description=(
-            "The provider's issuer, such as `https://login.example.org/realms/acme`, exactly as the "
-            "provider writes it. The server reads the provider's configuration from "
+            "The issuer, such as `https://login.example.org/realms/acme`, exactly as in "
             "`ISSUER/.well-known/openid-configuration`."
         )
     )
-    client_id: str = Field(
-        min_length=1, max_length=256, description="The client id that the provider gave to this installation."
-    )
+    client_id: str = Field(min_length=1, max_length=256, description="The client id at the provider.")
     client_secret: SecretStr = Field(
         default=SecretStr(""),
-        description="The client secret, from the environment or a secret file. Empty for a public client.",
+        description=("The client secret, from the environment or a secret file. Empty for a public client."),
     )
     secret_in_body: bool = Field(
         default=False,
         description=(
-            "Whether the client secret is sent in the body of the token request "
-            "(`client_secret_post`) instead of the header (`client_secret_basic`)."
+            "Whether the secret is sent in the body (`client_secret_post`) instead of the header "
+            "(`client_secret_basic`)."
         ),
     )
     tenant: Annotated[str, Field(pattern=f"{TENANT_ID}|^$")] = Field(
         default="",
-        description="The id of the tenant whose people the provider signs in. Empty: `accounts.default_tenant`.",
+        description="The tenant whose people it signs in. Empty: `accounts.default_tenant`.",
     )
     display_name: str = Field(
         default="",
@@ -105,7 +102,7 @@ class OidcProviderSettings(BaseModel, extra="forbid"):
     )
     scopes: Words = Field(
         default=("openid", "email", "profile"),
-        description="The scopes to request, separated by spaces. `openid` must be one of them.",
+        description="The scopes to request, separated by spaces; `openid` must be one.",
     )
     algorithms: Annotated[
         tuple[
@@ -117,61 +114,56 @@ class OidcProviderSettings(BaseModel, extra="forbid"):
     ] = Field(
         default=("RS256",),
         min_length=1,
-        description="The signature algorithms of id tokens that the server accepts. A token with any other algorithm is refused.",
+        description="The signature algorithms of id tokens that are accepted.",
     )
     allowed_domains: Annotated[
         tuple[Annotated[str, AfterValidator(_domain)], ...], NoDecode, BeforeValidator(_words)
     ] = Field(
         default=(),
         description=(
-            "Domains of e-mail addresses, separated by spaces. A person with an address in one of "
-            "these domains needs no invitation for the first sign-in, if the provider has verified "
-            "the address (`email_verified`)."
+            "Domains of verified e-mail addresses, separated by spaces, that need no invitation for the "
+            "first sign-in."
         ),
     )
     allow_private: PrivateHosts = Field(
         default=(),
         description=(
-            "The private addresses that the provider's configuration may name, separated by spaces. "
-            "They are IP addresses, networks such as `10.1.0.0/16`, and host names of the "
-            "organisation's network. The issuer's host is always allowed."
+            "Private addresses, networks such as `10.1.0.0/16` and host names that the provider's "
+            "configuration may name, separated by spaces. The issuer's host always may."
         ),
     )
     command_line: bool = Field(
         default=False,
         description=(
-            "Whether `responsa login --provider NAME` may sign in with the provider. The provider "
-            "must allow the redirect address `http://127.0.0.1/callback/NAME` with any port (RFC "
-            "8252)."
+            "Whether `responsa login --provider NAME` works. The provider must allow "
+            "`http://127.0.0.1/callback/NAME` with any port (RFC 8252)."
         ),
     )
     role_claim: str = Field(
         default="",
         max_length=200,
         description=(
-            "The claim of the id token that decides the role, such as `groups`. The value of the "
-            "claim is a text or a list of texts. A dot in the claim's name leads into an object, as "
-            "in `realm_access.roles`. Empty: the provider does not decide roles."
+            "The claim that decides the role, such as `groups`: a text or a list of texts. A dot leads "
+            "into an object, as in `realm_access.roles`. Empty: none does."
         ),
     )
     roles: dict[str, Literal["user", "admin"]] = Field(
         default={},
         description=(
-            'The role for each value of `role_claim`, such as `{responsa-admins = "admin"}`. A '
-            "person whose values stand for both roles has the role `admin`. A person without any of "
-            "these values has the role `user`."
+            'The role for each value of `role_claim`, such as `{responsa-admins = "admin"}`. `admin` '
+            "wins; without any, the role is `user`."
         ),
     )
     role_required: bool = Field(
         default=False,
-        description="Whether a sign-in requires one of the values in `roles`. If true, people without any of these values cannot sign in.",
+        description="Whether people without a value in `roles` cannot sign in.",
     )
     subject_claim: str = Field(
         default="",
         max_length=200,
         description=(
-            "The claim, such as `employee_number`, that contains the person's subject. Documents "
-            "name the person by this subject. Empty: the provider names no subject."
+            "The claim, such as `employee_number`, with the person's subject, by which documents name "
+            "the person. Empty: none."
         ),
     )
 
@@ -193,19 +185,19 @@ class OidcSettings(BaseModel, extra="forbid"):
         default="",
         description=(
             "The address under which browsers reach this server, such as `https://chat.example.org`. "
-            "Providers send browsers back to `PUBLIC_URL/v1/oidc/NAME/callback`; programs that "
-            "people connect find the authorisation server there, and get tokens for `PUBLIC_URL/mcp` "
-            "or `PUBLIC_URL/a2a`, as A2A's cards say. Empty: the server takes the host from the browser's request, with "
-            "http for loopback names and https for all other names."
+            "Providers send browsers back to `PUBLIC_URL/v1/oidc/NAME/callback`; connected programs "
+            "find the authorisation server there, and get tokens for `PUBLIC_URL/mcp` or "
+            "`PUBLIC_URL/a2a`. Empty: the host of the browser's request, with http for loopback names "
+            "and https for others."
         ),
     )
     flow_seconds: int = Field(
         default=600, ge=60, le=3600, description="How long a sign-in may take at the provider."
     )
     connect_seconds: float = Field(
-        default=5.0, ge=0.1, le=60, description="The maximum time for opening a connection to a provider."
+        default=5.0, ge=0.1, le=60, description="The longest time for opening a connection to a provider."
     )
     answer_seconds: float = Field(
-        default=10.0, ge=0.1, le=60, description="The maximum total time of one request to a provider."
+        default=10.0, ge=0.1, le=60, description="The longest time of one request to a provider."
     )
     providers: dict[ProviderId, OidcProviderSettings] = {}

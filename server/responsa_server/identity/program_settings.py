@@ -13,35 +13,34 @@ class ProgramSettings(BaseModel, extra="forbid"):
     documents: bool = Field(
         default=True,
         description=(
-            "Whether a program may say what it is in a document at an https address, which is its "
-            "`client_id` (Client ID Metadata Document). The server fetches the document when a "
-            "person who has signed in is asked to connect the program."
+            "Whether a program may say what it is in a document at an https address, its `client_id` "
+            "(Client ID Metadata Document). The server fetches it when a person who has signed in is "
+            "asked to connect the program."
         ),
     )
     dynamic_registration: bool = Field(
         default=False,
         description=(
-            "Whether programs may register themselves (RFC 7591). Anybody can then give a program "
-            "any name. Programs that people have connected stay connected when this is switched off."
+            "Whether programs may register themselves (RFC 7591), under any name. Connected programs "
+            "stay when this is switched off."
         ),
     )
     registration_days: int = Field(
         default=30,
         ge=1,
         le=365,
-        description="For how many days after its registration a program that has registered itself can be connected.",
+        description="For how many days after its own registration a program can be connected.",
     )
     allow_private: PrivateHosts = Field(
         default=(),
         description=(
-            "Hosts, addresses and networks of the organisation's own, such as `10.1.0.0/16`, from "
-            "which documents of programs may also be fetched. Public addresses are always allowed."
+            "Private hosts, addresses and networks, such as `10.1.0.0/16`, from which documents of "
+            "programs may also be fetched."
         ),
     )
     ca_file: FilePath | None = Field(
         default=None,
         description=(
-            "A file with the certificates (PEM) of the authorities that hosts of documents may have, "
-            "in place of those of the system."
+            "Certificates (PEM) of the authorities for hosts of documents, in place of the system's."
         ),
     )

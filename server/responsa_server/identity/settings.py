@@ -30,7 +30,9 @@ class SessionSettings(BaseModel, extra="forbid"):
     )
     secure_cookie: bool = Field(
         default=False,
-        description="Whether browsers send the session cookie only over TLS. Turn this on if users reach the server over TLS.",
+        description=(
+            "Whether browsers send the session cookie only over TLS. Turn it on if users come over TLS."
+        ),
     )
 
 
@@ -49,63 +51,61 @@ class PasswordSettings(BaseModel, extra="forbid"):
         default=19_456,
         ge=8_192,
         le=1_048_576,
-        description="The memory of one Argon2id hash, in KiB. A changed value applies to each password at the user's next sign-in.",
+        description=(
+            "The memory of one Argon2id hash, in KiB. A change applies to each password at the user's "
+            "next sign-in."
+        ),
     )
     iterations: int = Field(default=2, ge=1, le=64, description="The number of passes of Argon2id.")
     threads: int = Field(
         default=2,
         ge=1,
         le=64,
-        description="The maximum number of passwords that a process hashes or checks at the same time.",
+        description="The most passwords that a process hashes or checks at a time.",
     )
     queue: int = Field(
         default=100,
         ge=1,
         le=10_000,
         description=(
-            "The maximum number of passwords in a process at the same time: those that it is hashing "
-            "or checking, and those that wait. Further calls are refused with OVERLOADED."
+            "The most passwords in a process that are hashed, checked or waiting. Further calls are "
+            "refused with OVERLOADED."
         ),
     )
     min_score: int = Field(
         default=3,
         ge=0,
         le=4,
-        description="The minimum strength of a new password, as zxcvbn estimates it: from 0 (guessed at once) to 4.",
+        description=(
+            "The least strength of a new password, as zxcvbn estimates it: 0 (guessed at once) to 4."
+        ),
     )
     attempts_per_account: int = Field(
         default=10,
         ge=1,
         le=10_000,
         description=(
-            "The maximum number of failed sign-ins with one e-mail address of a tenant, from one "
-            "network address, in one window. E-mail addresses without an account count, too."
+            "Failed sign-ins with one e-mail address of a tenant from one network address, in a window. "
+            "Addresses without an account count, too."
         ),
     )
     attempts_per_account_everywhere: int = Field(
         default=100,
         ge=1,
         le=1_000_000,
-        description=(
-            "The maximum number of failed sign-ins with one e-mail address of a tenant, from all "
-            "network addresses together, in one window. A value that is smaller than "
-            "`attempts_per_account` counts as `attempts_per_account`."
-        ),
+        description="The same from all network addresses together, at least `attempts_per_account`.",
     )
     attempts_per_address: int = Field(
         default=100,
         ge=1,
         le=1_000_000,
-        description=(
-            "The maximum number of failed sign-ins from one network address in one window. All "
-            "addresses of an IPv6 network (/64) count as one address."
-        ),
+        description="Failed sign-ins from one network address (IPv6: /64) in a window.",
     )
     attempts_window_seconds: int = Field(
         default=900,
         ge=1,
         le=86_400,
-        description="The length of a window for counting failed attempts. A window begins with the first failed attempt.",
+        description="The length of a window, which begins with the first failed attempt.",
     )
     reset_code_seconds: int = Field(
         default=1800, ge=60, le=86_400, description="How long a code that resets a password is valid."
@@ -118,10 +118,9 @@ class TokenSettings(BaseModel, extra="forbid"):
     secret_file: Path | None = Field(
         default=None,
         description=(
-            "A file with a secret of at least 32 bytes. The secret encrypts the keys that sign "
-            "tokens, and authenticates messages between servers and workers. All servers and workers "
-            "that use one database need a file with the same content. Default: `token-secret` in the "
-            "data folder, which the first start makes."
+            "A file with a secret of at least 32 bytes, which encrypts the keys that sign tokens and "
+            "authenticates messages between processes. All processes on one database need the same. "
+            "Empty: `token-secret` in the data folder, which the first start makes."
         ),
     )
     issuer: str = Field(
@@ -134,7 +133,7 @@ class TokenSettings(BaseModel, extra="forbid"):
         default=900,
         ge=60,
         le=3600,
-        description="How long an access token is valid. It ends earlier if its session ends.",
+        description="How long an access token is valid, unless its session ends.",
     )
     refresh_seconds: int = Field(
         default=2_592_000,
@@ -146,7 +145,7 @@ class TokenSettings(BaseModel, extra="forbid"):
         default=31_536_000,
         ge=3600,
         le=315_360_000,
-        description="How long a session without a browser lasts in all, however often it is refreshed.",
+        description="How long a session without a browser lasts in all.",
     )
     key_days: int = Field(
         default=90,
@@ -170,28 +169,26 @@ class MailSettings(BaseModel, extra="forbid"):
     host: str = Field(
         default="",
         max_length=253,
-        description="The name or the address of the mail server (SMTP). Empty: no mails are sent.",
+        description="The mail server (SMTP). Empty: no mails are sent.",
     )
     port: int = Field(default=587, ge=1, le=65_535, description="The port of the mail server.")
     tls: MailTls = Field(
         default=MailTls.STARTTLS,
         description=(
-            "How the connection is encrypted. The value is `starttls`, `tls` (from the beginning, "
-            "usually on port 465) or `none`. No mail is sent to a server that does not offer this "
-            "encryption."
+            "`starttls`, `tls` (from the beginning, usually on port 465) or `none`. No mail goes to a "
+            "server that does not offer it."
         ),
     )
     ca_file: Path | None = Field(
         default=None,
         description=(
-            "A file with the certificates of the authorities that may sign the mail server's "
-            "certificate. Default: the authorities that the system trusts."
+            "Certificates of the authorities that may sign the mail server's. Empty: those of the system."
         ),
     )
     user: str = Field(
         default="",
         max_length=254,
-        description="The user name for the mail server. Empty: Responsa does not sign in to the mail server.",
+        description="The user name for the mail server. Empty: no sign-in there.",
     )
     password: SecretStr = Field(
         default=SecretStr(""), description="The password of `mail.user`. Not allowed with `tls` = `none`."
@@ -206,9 +203,8 @@ class MailSettings(BaseModel, extra="forbid"):
         max_length=500,
         pattern=r"^(https?://[^\s/#?]+(/[^\s#?]*)?)?$",
         description=(
-            "The address of the page, for the links in mails, e.g. `https://responsa.example.org`. "
-            "If `listen` is a loopback address, the default is `http://localhost` with `port`. "
-            "Otherwise, the setting is needed if mails are sent."
+            "The page's address for links in mails, such as `https://responsa.example.org`. On "
+            "loopback, the default is `http://localhost` with `port`; otherwise mails need it."
         ),
     )
     timeout_seconds: float = Field(
@@ -219,9 +215,9 @@ class MailSettings(BaseModel, extra="forbid"):
         ge=1,
         le=1000,
         description=(
-            "How many mails with codes may be requested for one e-mail address of a tenant in one "
-            "window (`passwords.attempts_window_seconds`). In the same window, at most "
-            "`passwords.attempts_per_address` mails may be requested from one network address."
+            "How many mails with codes one e-mail address of a tenant may get in a window "
+            "(`passwords.attempts_window_seconds`). One network address may ask for "
+            "`passwords.attempts_per_address`."
         ),
     )
 
@@ -248,25 +244,22 @@ class AccountSettings(BaseModel, extra="forbid"):
     default_tenant: str = Field(
         default="default",
         pattern="^[a-z0-9][a-z0-9-]{0,62}$",
-        description="The tenant of sign-ins and registrations that do not name a tenant.",
+        description="The tenant of sign-ins and registrations that name none.",
     )
     registration: Registration = Field(
         default=Registration.INVITED,
         description=(
             "Who may register: `closed`, nobody; `invited`, whoever has the code of an invitation; "
-            "`open`, anyone. With `mail.host`, the person must confirm the e-mail address before the "
-            "account is made. An invitation that names the address needs no confirmation. Without "
-            "`mail.host`, nothing proves that an address belongs to the person, so the server starts "
-            "with `open` only if `listen` is a loopback address or `accounts.unproved_addresses` is "
-            "on."
+            "`open`, anyone. With `mail.host`, the person confirms the address first, unless an "
+            "invitation names it. Without, the server starts with `open` only on loopback or with "
+            "`accounts.unproved_addresses`."
         ),
     )
     unproved_addresses: bool = Field(
         default=False,
         description=(
-            "Whether the server starts with `registration` = `open` on any address though it sends "
-            "no mails. An account then exists at once, as in the systems that Responsa replaces, and "
-            "anybody can register with somebody else's address."
+            "Whether the server starts with `registration` = `open` on any address though it sends no "
+            "mails. Anybody can then register with somebody else's address."
         ),
     )
 
@@ -279,36 +272,30 @@ class RoleQuotaSettings(BaseModel, extra="forbid"):
         ge=0,
         le=MOST_QUOTA,
         description=(
-            "The maximum number of tokens that language models may read and write for the questions "
-            "of one user in a day (UTC). Empty: no limit."
+            "The most tokens that models may read and write for one user's questions in a day (UTC). "
+            "Empty: no limit."
         ),
     )
     tokens_per_month: int | None = Field(
         default=None,
         ge=0,
         le=MOST_QUOTA,
-        description=(
-            "The maximum number of tokens that language models may read and write for the questions "
-            "of one user in a month (UTC). Empty: no limit."
-        ),
+        description="The same in a month (UTC).",
     )
     cost_micros_per_day: int | None = Field(
         default=None,
         ge=0,
         le=MOST_QUOTA,
         description=(
-            "The maximum cost of the questions of one user in a day (UTC), in millionths of a US "
-            "dollar. The cost of models without a known price is not counted. Empty: no limit."
+            "The most that one user's questions may cost in a day (UTC), in millionths of a US dollar, "
+            "without models whose price is unknown. Empty: no limit."
         ),
     )
     cost_micros_per_month: int | None = Field(
         default=None,
         ge=0,
         le=MOST_QUOTA,
-        description=(
-            "The maximum cost of the questions of one user in a month (UTC), in millionths of a US "
-            "dollar. The cost of models without a known price is not counted. Empty: no limit."
-        ),
+        description="The most that they may cost in a month (UTC).",
     )
 
     @property
@@ -327,9 +314,8 @@ class QuotaSettings(BaseModel, extra="forbid"):
         ge=1,
         le=1_000_000_000,
         description=(
-            "The maximum number of tokens that language models may use for one question of a user "
-            "with a quota, if the agent has no limit of tokens (`limits.tokens`). This number of "
-            "tokens is reserved from the quota until the question ends."
+            "The most tokens for one question of a user with a quota, if the agent has no "
+            "`limits.tokens`. They are reserved until the question ends."
         ),
     )
 
@@ -341,39 +327,32 @@ class QuotaSettings(BaseModel, extra="forbid"):
 
 def _limit(default: int, description: str) -> int:
     """A field for a limit. 0 switches the limit off."""
-    field: int = Field(default=default, ge=0, le=MOST, description=f"{description} 0: no limit.")
+    field: int = Field(default=default, ge=0, le=MOST, description=description)
     return field
 
 
-_STREAMS: Final = (
-    "The maximum number of long calls, such as streams of turns, that may be open at the same time."
-)
-_PENDING: Final = "The maximum number of turns that have not ended."
+_STREAMS: Final = "Long calls, such as streams of turns, at a time."
+_PENDING: Final = "Turns that have not ended."
 _STORAGE: Final = (
-    "The maximum total size of what the user keeps, in bytes: the originals and canonical "
-    "texts of the documents that the user has uploaded; questions, answers and citations; "
-    "titles and labels of conversations."
+    "Bytes that the user keeps: originals and texts of the own documents; questions, answers and "
+    "citations; titles and labels of conversations."
 )
-_CONVERSATIONS: Final = "The maximum number of conversations."
-_COLLECTIONS: Final = "The maximum number of collections that belong to the user."
+_CONVERSATIONS: Final = "Conversations."
+_COLLECTIONS: Final = "Collections that belong to the user."
 
 
 class UserLimitSettings(BaseModel, extra="forbid"):
     """The limits of each user with one role. A user's API keys, sessions and tokens share them."""
 
-    messages_per_minute: int = _limit(10, "The maximum number of questions in any 60 seconds.")
-    calls_per_minute: int = _limit(
-        3_000, "The maximum number of calls in 60 seconds. Each stream and each upload counts as one call."
-    )
+    messages_per_minute: int = _limit(10, "Questions in any 60 seconds.")
+    calls_per_minute: int = _limit(3_000, "Calls in 60 seconds. A stream or an upload counts as one.")
     streams: int = _limit(64, _STREAMS)
-    sockets: int = _limit(32, "The maximum number of signed-in WebSockets that may be open at the same time.")
+    sockets: int = _limit(32, "Signed-in WebSockets at a time.")
     pending_turns: int = _limit(20, _PENDING)
-    uploads: int = _limit(16, "The maximum number of uploads that may run at the same time.")
-    upload_bytes_per_day: int = _limit(
-        4 * 1024**3, "The maximum number of bytes that may be uploaded in 24 hours."
-    )
+    uploads: int = _limit(16, "Uploads at a time.")
+    upload_bytes_per_day: int = _limit(4 * 1024**3, "Bytes uploaded in 24 hours.")
     storage_bytes: int = _limit(16 * 1024**3, _STORAGE)
-    api_keys: int = _limit(50, "The maximum number of API keys that are neither revoked nor expired.")
+    api_keys: int = _limit(50, "API keys that are neither revoked nor expired.")
     conversations: int = _limit(10_000, _CONVERSATIONS)
     collections: int = _limit(200, _COLLECTIONS)
 
@@ -382,15 +361,11 @@ class AdministratorLimitSettings(UserLimitSettings):
     """The limits of each administrator. Open streams, turns that have not ended, calls and stored bytes bound them;
     questions and conversations are not counted."""
 
-    messages_per_minute: int = _limit(0, "The maximum number of questions in any 60 seconds.")
+    messages_per_minute: int = _limit(0, "Questions in any 60 seconds.")
     streams: int = _limit(128, _STREAMS)
     pending_turns: int = _limit(128, _PENDING)
-    calls_per_minute: int = _limit(
-        12_000, "The maximum number of calls in 60 seconds. Each stream and each upload counts as one call."
-    )
-    upload_bytes_per_day: int = _limit(
-        64 * 1024**3, "The maximum number of bytes that may be uploaded in 24 hours."
-    )
+    calls_per_minute: int = _limit(12_000, "Calls in 60 seconds. A stream or an upload counts as one.")
+    upload_bytes_per_day: int = _limit(64 * 1024**3, "Bytes uploaded in 24 hours.")
     storage_bytes: int = _limit(256 * 1024**3, _STORAGE)
     conversations: int = _limit(0, _CONVERSATIONS)
     collections: int = _limit(1_000, _COLLECTIONS)
@@ -409,32 +384,25 @@ class WidgetLimitSettings(BaseModel, extra="forbid"):
     messages_per_minute: int = _limit(
         10,
         (
-            "The maximum number of questions from one network address in 60 seconds. If a proxy "
-            "stands in front of the one port, name it in `trusted_proxies`, or all visitors share "
-            "one address."
+            "Questions from one network address in 60 seconds. Name a proxy in `trusted_proxies`, or all "
+            "visitors share its address."
         ),
     )
-    messages_per_day: int = _limit(
-        1_000, "The maximum number of questions from all visitors together in 24 hours."
-    )
+    messages_per_day: int = _limit(1_000, "Questions from all visitors in 24 hours.")
 
 
 class TenantLimitSettings(BaseModel, extra="forbid"):
     """The limits of each tenant, for all its users together."""
 
-    calls_per_minute: int = _limit(60_000, "The maximum number of calls in 60 seconds.")
+    calls_per_minute: int = _limit(60_000, "Calls in 60 seconds.")
     streams: int = _limit(1_000, _STREAMS)
-    sockets: int = _limit(
-        1_000, "The maximum number of signed-in WebSockets that may be open at the same time."
-    )
+    sockets: int = _limit(1_000, "Signed-in WebSockets at a time.")
     pending_turns: int = _limit(500, _PENDING)
-    uploads: int = _limit(64, "The maximum number of uploads that may run at the same time.")
-    upload_bytes_per_day: int = _limit(
-        256 * 1024**3, "The maximum number of bytes that may be uploaded in 24 hours."
-    )
+    uploads: int = _limit(64, "Uploads at a time.")
+    upload_bytes_per_day: int = _limit(256 * 1024**3, "Bytes uploaded in 24 hours.")
     storage_bytes: int = _limit(
         1024**4,
-        "The maximum total size of the tenant's documents, in bytes: their originals and canonical texts.",
+        "Bytes of the tenant's documents: originals and texts.",
     )
 
 
@@ -442,17 +410,15 @@ class AddressLimitSettings(BaseModel, extra="forbid"):
     """The limits of each network address, whoever signs in from there. If a proxy stands in front of the one port, all
     its callers share one address."""
 
-    calls_per_minute: int = _limit(
-        30_000, "The maximum number of calls in 60 seconds, sign-ins and refused credentials included."
-    )
+    calls_per_minute: int = _limit(30_000, "Calls in 60 seconds, with sign-ins and refused credentials.")
     streams: int = _limit(1_000, _STREAMS)
     sockets: int = _limit(
         16,
-        "The maximum number of WebSockets of one process that may wait for their sign-in at the same time.",
+        "WebSockets of one process that wait for their sign-in.",
     )
     connections: int = _limit(
         500,
-        "The maximum number of open connections to the one port. Envoy closes each further connection immediately after accepting it.",
+        "Open connections to the one port. Envoy closes each further one at once.",
     )
 
 
@@ -469,9 +435,8 @@ class LimitSettings(BaseModel, extra="forbid"):
     generations_per_minute: int = _limit(
         60,
         (
-            "The maximum number of texts that one user may let an agent's language model write "
-            "without a question, in 60 seconds (`GenerateText`, and the models `…:chores` of "
-            "OpenAI's API)."
+            "Texts that one user may let an agent's model write without a question, in 60 seconds "
+            "(`GenerateText`, and the models `…:chores` of OpenAI's API)."
         ),
     )
     without_redis: int = Field(
@@ -479,10 +444,8 @@ class LimitSettings(BaseModel, extra="forbid"):
         ge=2,
         le=1000,
         description=(
-            "While Redis cannot be reached, each process divides its limits on calls, uploads, "
-            "streams and sockets by this value. Each process then counts on its own, so the value "
-            "should be at least the number of servers; `responsa up` raises it to the number of its "
-            "own. Meanwhile, messages are counted in PostgreSQL, and half of `messages_per_minute` "
-            "is allowed."
+            "Without Redis, each process counts alone and divides its limits on calls, uploads, streams "
+            "and sockets by this: at least the number of servers, to which `responsa up` raises it. "
+            "Messages are then counted in PostgreSQL, and half of `messages_per_minute` is allowed."
         ),
     )

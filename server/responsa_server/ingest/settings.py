@@ -40,17 +40,15 @@ class IngestionSettings(BaseModel, extra="forbid"):
         ge=1,
         le=64,
         description=(
-            "The maximum number of documents that are parsed and embedded at the same time. In "
-            "addition, the server may ingest up to the same number of small documents (at most 1 MiB "
-            "each) of users who have no other document in progress, and one small document of a "
-            "tenant that has none in progress."
+            "The most documents that are parsed and embedded at a time. As many small ones (at most 1 "
+            "MiB) of users who have none in progress may come on top, and one of a tenant that has "
+            "none."
         ),
     )
     own_process: bool | None = Field(
         default=None,
         description=(
-            "Whether `responsa up` ingests documents in a process of its own, so that this does not "
-            "slow down answers. Empty: from four cores on."
+            "Whether `responsa up` ingests documents in a process of its own. Empty: from four cores on."
         ),
     )
     max_losses: int = Field(
@@ -58,19 +56,18 @@ class IngestionSettings(BaseModel, extra="forbid"):
         ge=0,
         le=100,
         description=(
-            "How many times in succession a job may lose its worker and be begun again, if it "
-            "ingests a document, runs a source or builds a generation; the next loss ends its "
-            "operation with WORKER_LOST."
+            "How many times in succession a job that ingests a document, runs a source or builds a "
+            "generation may lose its worker; the next loss ends it with WORKER_LOST."
         ),
     )
     parser_seconds: float = Field(
-        default=20.0, ge=1, le=600, description="The maximum time for parsing one document."
+        default=20.0, ge=1, le=600, description="The longest time for parsing one document."
     )
     ocr: bool = Field(
         default=False,
         description=(
-            "Whether the pages of PDF files that have pictures and no text, such as scans, are read "
-            "by OCR (text recognition). `make ocr` installs what that needs."
+            "Whether pages of PDF files with pictures and no text, such as scans, are read by OCR. "
+            "`make ocr` installs it."
         ),
     )
     ocr_seconds: float = Field(
@@ -78,8 +75,8 @@ class IngestionSettings(BaseModel, extra="forbid"):
         ge=1,
         le=3_600,
         description=(
-            "The maximum time for reading the pages of one document by OCR, in addition to "
-            "`parser_seconds`. A full page takes about 5 seconds of processor time."
+            "The longest time for OCR of one document, on top of `parser_seconds`. A full page takes "
+            "about 5 seconds of processor time."
         ),
     )
     document_seconds: float = Field(
@@ -87,58 +84,54 @@ class IngestionSettings(BaseModel, extra="forbid"):
         ge=1,
         le=86_400,
         description=(
-            "The maximum time for ingesting one document of up to 1 MiB: parsing it, splitting it, "
-            "and computing and storing its vectors. A larger document gets this time for each MiB. "
-            "After that, the document is refused with DOCUMENT_PARSER_LIMIT."
+            "The longest time for ingesting one document, for each MiB of it; then it is refused with "
+            "DOCUMENT_PARSER_LIMIT."
         ),
     )
     parser_memory_mib: int = Field(
         default=512,
         ge=128,
         le=16_384,
-        description="The maximum memory for parsing one document, in addition to what the parser itself uses.",
+        description="The most memory for parsing one document, beyond the parser's own.",
     )
     page_seconds: float = Field(
-        default=10.0, ge=1, le=600, description="The maximum time for drawing one page of a PDF."
+        default=10.0, ge=1, le=600, description="The longest time for drawing one page of a PDF."
     )
     drawings: int = Field(
         default=2,
         ge=1,
         le=64,
-        description="The maximum number of pages that a server draws at the same time, in addition to the documents that it parses.",
+        description="The most pages that a server draws at a time.",
     )
     kept_versions: int = Field(
         default=10,
         ge=0,
         le=1_000,
         description=(
-            "How many older versions of a document are kept, so that they can be compared and "
-            "restored. Versions that an answer cites are kept in any case."
+            "How many older versions of a document are kept to compare and restore. Those that an "
+            "answer cites are kept anyway."
         ),
     )
     mails: bool = Field(
         default=True,
         description=(
-            "Whether administrators get a mail when documents could not be ingested. At most one "
-            "such mail is sent in an hour. The mail says how many documents failed. Mails need the "
-            "settings `mail`."
+            "Whether administrators get a mail, at most one an hour, when documents could not be "
+            "ingested. Needs `mail`."
         ),
     )
     metadata_model: str = Field(
         default="",
         description=(
-            "The language model that writes summaries and keywords of documents, as provider:model. "
-            "It reads at most the first 12 KiB of each new text. If empty, a summary consists of "
-            "sentences of the text, and the keywords are words of the text."
+            "The model (`provider:model`) that writes summaries and keywords from the first 12 KiB of "
+            "each new text. Empty: both are taken from the text."
         ),
     )
     chunking_model: str = Field(
         default="",
         description=(
-            "The language model that finds the places where a document's subject changes, as "
-            "provider:model. Passages end at these places. The model reads the first words of up to "
-            "about 400 blocks of each new text. If empty, passages follow only the structure of the "
-            "text."
+            "The model (`provider:model`) that finds where a document's subject changes, so that "
+            "passages end there; it reads the first words of up to about 400 blocks. Empty: passages "
+            "follow the structure alone."
         ),
     )
     model_seconds: float = Field(
@@ -146,17 +139,15 @@ class IngestionSettings(BaseModel, extra="forbid"):
         ge=1,
         le=600,
         description=(
-            "The maximum time of one call of `metadata_model` or `chunking_model`. After that, the "
-            "document is ingested without the model."
+            "The longest time of one call of these two models; then the document is ingested without."
         ),
     )
     allow_unconfined: bool | None = Field(
         default=None,
         description=(
-            "Whether documents are parsed on a kernel that lacks Landlock or seccomp. If a malicious "
-            "document takes over the parser on such a kernel, only resource limits and a separate "
-            "user confine the parser. If empty, documents are parsed on such a kernel only in "
-            "development, and each start says so."
+            "Whether documents are parsed on a kernel without Landlock or seccomp, where only resource "
+            "limits and a separate user confine a parser that a document has taken over. Empty: only in "
+            "development."
         ),
     )
 

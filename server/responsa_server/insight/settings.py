@@ -11,14 +11,13 @@ class InsightSettings(BaseModel, extra="forbid"):
     model: str = Field(
         default="",
         description=(
-            "The language model that gives titles to patterns of questions, as provider:model. It "
-            "reads questions of the tenants that allow texts of questions, and no others. If empty, "
-            "patterns have no titles."
+            "The model (`provider:model`) that gives titles to patterns of questions. It reads "
+            "questions of tenants that allow it alone. Empty: no titles."
         ),
     )
     model_seconds: float = Field(
         default=30.0,
         ge=1,
         le=600,
-        description="The maximum time of one call of `model`. After that, it is asked again an hour later.",
+        description="The longest time of one call of `model`; an hour later, it is asked again.",
     )

@@ -107,41 +107,39 @@ ServerName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$"), AfterVa
 class ModelServerSettings(BaseModel, extra="forbid"):
     """The address of a server of language models, its key, and the limits for calls to it."""
 
-    url: Web = Field(
-        description="The server's address, up to and including the version, such as `http://127.0.0.1:11434/v1`."
-    )
+    url: Web = Field(description="The address with the version, such as `http://127.0.0.1:11434/v1`.")
     api_key: SecretStr = Field(
         default=SecretStr(""),
-        description="The server's key, from the environment or a secret file. Empty if the server needs no key.",
+        description="The server's key, from the environment or a secret file. Empty if it needs none.",
     )
     connect_seconds: float = Field(
-        default=5.0, ge=0.1, le=60, description="The maximum time in seconds for opening a connection."
+        default=5.0, ge=0.1, le=60, description="The longest time for opening a connection."
     )
     idle_seconds: float = Field(
         default=60.0,
         ge=1,
         le=600,
-        description="The maximum time in seconds without data from the server, before or within an answer.",
+        description="The longest time without data from the server, before or within an answer.",
     )
     concurrent: int = Field(
         default=64,
         ge=1,
         le=10_000,
-        description="The maximum number of answers that one worker requests from the provider at the same time. Further calls wait.",
+        description="The most answers that one worker requests at a time. Further calls wait.",
     )
     requests_a_minute: int = Field(
         default=0,
         ge=0,
         le=1_000_000,
-        description="The maximum number of requests that one worker sends per minute. 0 means no limit.",
+        description="The most requests that one worker sends per minute. 0: no limit.",
     )
     wait_seconds: float = Field(
         default=10.0,
         ge=0,
         le=600,
         description=(
-            "The maximum time in seconds that a call waits because of `concurrent` and "
-            "`requests_a_minute`. After that, the next model is called."
+            "The longest time that a call waits for `concurrent` and `requests_a_minute`. Then the next "
+            "model is asked."
         ),
     )
 
@@ -190,11 +188,16 @@ class CompatibleSettings(ModelServerSettings):
 
     wire: Wire = Field(
         default="openai",
-        description="The vendor whose protocol the server uses, or the name of a protocol that another distribution adds.",
+        description=(
+            "The vendor whose protocol the server uses, or a protocol that another distribution adds."
+        ),
     )
     tools: bool = Field(
         default=True,
-        description="Whether the server's models can request tools. If false, agents choose tools with the prompt `tool_selection`.",
+        description=(
+            "Whether its models can request tools. If not, agents choose tools with the prompt "
+            "`tool_selection`."
+        ),
     )
     continuous_usage: bool = Field(
         default=False,
@@ -206,8 +209,8 @@ class CompatibleSettings(ModelServerSettings):
     completion_limit: bool = Field(
         default=False,
         description=(
-            "Whether the server expects the limit for the length of an answer as "
-            "`max_completion_tokens`, like OpenAI, instead of `max_tokens`."
+            "Whether the server wants the limit of an answer as `max_completion_tokens`, like OpenAI, "
+            "instead of `max_tokens`."
         ),
     )
     structured: bool = Field(
@@ -216,19 +219,17 @@ class CompatibleSettings(ModelServerSettings):
     begins_with_reasoning: bool = Field(
         default=False,
         description=(
-            "Whether each answer begins with the model's reasoning, without the tag `<think>`, "
-            "because the template of its prompts ends with this tag. The server then removes all "
-            "text up to the first `</think>`; an answer without `</think>` counts as empty."
+            "Whether each answer begins with the model's reasoning without the tag `<think>`. The "
+            "server then removes all up to the first `</think>`; an answer without it counts as empty."
         ),
     )
     prefill: Literal["none", "last", "continue", "marked"] = Field(
         default="none",
         description=(
-            "How Responsa asks the server to continue an answer that another model broke off. "
-            "`none`: not at all, because the server cannot do this. `last`: the prompt ends with the "
-            "interrupted answer as an assistant's message (llama.cpp, Ollama). `continue`: like "
-            "`last`, and the request has `continue_final_message` (vLLM). `marked`: like `last`, and "
-            "the message has `prefix: true` (DeepSeek, Mistral)."
+            "How the server continues an answer that another model broke off. `none`: it cannot. "
+            "`last`: the prompt ends with the answer as an assistant's message (llama.cpp, Ollama). "
+            "`continue`: also `continue_final_message` (vLLM). `marked`: the message has `prefix: true` "
+            "(DeepSeek, Mistral)."
         ),
     )
     window: int | None = Field(
@@ -236,28 +237,26 @@ class CompatibleSettings(ModelServerSettings):
         ge=512,
         le=10_000_000,
         description=(
-            "The maximum number of tokens of a prompt and its answer together. Responsa makes "
-            "shorter prompts for a small window. Set it for a server that cuts longer prompts "
-            "without an error, such as Ollama. Empty if the window is large."
+            "The most tokens of a prompt and its answer together. Set it for a server that cuts longer "
+            "prompts without an error, such as Ollama. Empty if the window is large."
         ),
     )
     rerank: RerankWire | None = Field(
         default=None,
         description=(
-            "The protocol of the server's reranking models, if it has any. `cohere`: `query` and "
-            "`documents` in the request, `results` in the answer (vLLM, llama.cpp, Infinity). `tei`: "
-            "`query` and `texts` (Hugging Face's text-embeddings-inference). `jina`, `voyage`: these "
-            "vendors' own forms."
+            "The protocol of its reranking models, if it has any. `cohere`: `query` and `documents` in, "
+            "`results` out (vLLM, llama.cpp, Infinity). `tei`: `query` and `texts` (Hugging Face's "
+            "text-embeddings-inference). `jina`, `voyage`: these vendors' own."
         ),
     )
     rerank_path: str = Field(
         default="/rerank",
         pattern=r"^/[A-Za-z0-9._/~-]{1,200}$",
-        description="The path of reranking requests, which is added to `url`.",
+        description="The path of reranking requests, after `url`.",
     )
     uds: str = Field(
         default="",
-        description="The Unix socket to connect to. If this socket is set, only the path of `url` is used. Empty for TCP.",
+        description=("The Unix socket to connect to; only the path of `url` then counts. Empty for TCP."),
     )
     keep_alive: bool = Field(default=True, description="Whether connections to the server are reused.")
 
@@ -274,31 +273,28 @@ class EmbeddingModelSettings(BaseModel, extra="forbid"):
     dimensions: int | None = Field(
         default=None,
         description=(
-            "The length of the model's vectors: 256, 384, 512, 768, 1024, 1536 or 3072. If this is "
-            "empty and Responsa does not know the length, the server asks the model once."
+            "The length of the vectors: 256, 384, 512, 768, 1024, 1536 or 3072. Empty: what Responsa "
+            "knows, or learns by asking the model once."
         ),
     )
     ask_for_dimensions: bool = Field(
         default=False,
-        description="Whether requests contain the field `dimensions`, which asks a model to shorten its vectors.",
+        description=(
+            "Whether requests have the field `dimensions`, which asks a model to shorten its vectors."
+        ),
     )
     max_tokens: int | None = Field(
         default=None,
         ge=256,
         le=100_000,
-        description=(
-            "The maximum number of tokens that the model reads of one text. If empty, the limit is "
-            "the value that Responsa knows for the model, or 512."
-        ),
+        description=("The most tokens that the model reads of one text. Empty: what Responsa knows, or 512."),
     )
-    texts_a_call: int = Field(
-        default=64, ge=1, le=2048, description="The maximum number of texts in one request."
-    )
+    texts_a_call: int = Field(default=64, ge=1, le=2048, description="The most texts in one request.")
     tokens_a_call: int = Field(
         default=32_768,
         ge=256,
         le=1_000_000,
-        description="The maximum number of estimated tokens in one request. A request with a single text may have more tokens.",
+        description="The most estimated tokens in one request; a single text may have more.",
     )
 
     @field_validator("dimensions")
@@ -321,30 +317,28 @@ class EmbeddedModelSettings(BaseModel, extra="forbid"):
     start: bool = Field(
         default=False,
         description=(
-            "Whether `responsa up` starts the model even if `models.default` does not name it. Set "
-            "this if an agent names the model."
+            "Whether `responsa up` starts the model even if `models.default` does not name it, because "
+            "an agent does."
         ),
     )
     threads: int = Field(
         default=0,
         ge=0,
         le=256,
-        description="The number of threads of the model. 0 means one thread less than the number of cores.",
+        description="The threads of the model. 0: one fewer than cores.",
     )
-    concurrent: int = Field(
-        default=2, ge=1, le=16, description="The maximum number of answers that the model writes at a time."
-    )
+    concurrent: int = Field(default=2, ge=1, le=16, description="The most answers that it writes at a time.")
     window: int = Field(
         default=4096,
         ge=512,
         le=8192,
-        description="The maximum number of tokens of a prompt and its answer together.",
+        description="The most tokens of a prompt and its answer together.",
     )
     idle_seconds: float = Field(
         default=120.0,
         ge=1,
         le=600,
-        description="The maximum time in seconds without data from the model, before or within an answer.",
+        description="The longest time without data from the model, before or within an answer.",
     )
 
 
@@ -354,9 +348,8 @@ class ModelSettings(BaseModel, extra="forbid", regex_engine="python-re"):
     default: Annotated[list[str], NoDecode, BeforeValidator(_listed), AfterValidator(_of_models)] = Field(
         default_factory=list,
         description=(
-            "The models, as `provider:model`, that `default` stands for in an agent's chain. The "
-            "server calls them in the order of this list. If none of these models answers, the "
-            "answer shows the best passages of the documents."
+            "The models (`provider:model`) that `default` stands for in an agent's chain, in the order "
+            "in which they are asked. If none answers, the answer shows the best passages."
         ),
     )
     openai: OpenAiSettings = Field(default_factory=OpenAiSettings, description="OpenAI.")
@@ -379,9 +372,8 @@ class ModelSettings(BaseModel, extra="forbid", regex_engine="python-re"):
     allow_private: Annotated[list[str], NoDecode, BeforeValidator(_listed), AfterValidator(_allowed)] = Field(
         default_factory=list,
         description=(
-            "The hosts and networks, such as `127.0.0.1` or `10.1.0.0/16`, that an owner of the "
-            "installation may name as the address of a model on the page, in addition to public "
-            "addresses. Addresses in `models.servers` need no such permission."
+            "Hosts and networks, such as `127.0.0.1` or `10.1.0.0/16`, that an owner may name on the "
+            "page as a model's address, beside public ones. `models.servers` needs no such permission."
         ),
     )
     embedded: EmbeddedModelSettings = Field(
@@ -399,19 +391,19 @@ class ModelSettings(BaseModel, extra="forbid", regex_engine="python-re"):
         ge=1,
         le=600,
         description=(
-            "The maximum time in seconds that a model may take until its first word. After that, the "
-            "next model is called, or the agent continues without a model."
+            "The longest time until a model's first word. Then the next model is asked, or the agent "
+            "goes on without."
         ),
     )
     retries: int = Field(
         default=2,
         ge=0,
         le=10,
-        description="How many times a busy or unreachable model is called again if it has not sent its first word.",
+        description="How often a busy or unreachable model is asked again before its first word.",
     )
     scripted: bool = Field(
         default=False,
-        description="Whether the models `scripted:*` are available, for tests and demonstrations. Not allowed in production.",
+        description=("Whether the models `scripted:*` are available, for tests. Not allowed in production."),
     )
 
     @property

@@ -20,56 +20,46 @@ class RetrievalSettings(BaseModel, extra="forbid", regex_engine="python-re"):
     vector_store: str = Field(
         default="postgres",
         description=(
-            "The store of the passages' vectors. `postgres` keeps them in the database and writes "
-            "them in the same transactions as the passages. `qdrant:` followed by an address keeps "
-            "them in Qdrant; see docs/vectors.md."
+            "Where the passages' vectors are: `postgres`, in the database and its transactions, or "
+            "`qdrant:` and an address; see docs/vectors.md."
         ),
     )
     hnsw_m: int = Field(
         default=16,
         ge=2,
         le=100,
-        description=(
-            "The number of links per node of the vector index. After a change of this value, the "
-            "server rebuilds the index at its next start."
-        ),
+        description=("The links per node of the vector index. After a change, the next start rebuilds it."),
     )
     hnsw_ef_construction: int = Field(
         default=64,
         ge=4,
         le=1000,
         description=(
-            "The size of the list of candidates while the vector index is built (pgvector's "
-            "`ef_construction`), at least twice `hnsw_m`. After a change of this value, the server "
-            "rebuilds the index at its next start."
+            "pgvector's `ef_construction`, at least twice `hnsw_m`. After a change, the next start "
+            "rebuilds the index."
         ),
     )
     hnsw_ef_search: int = Field(
         default=100,
         ge=10,
         le=1000,
-        description=(
-            "The size of the list of candidates in a vector search (pgvector's `hnsw.ef_search`). A "
-            "larger value finds more passages and takes longer."
-        ),
+        description=("pgvector's `hnsw.ef_search`. A larger value finds more passages and takes longer."),
     )
     search_seconds: float = Field(
         default=4.0,
         ge=0.1,
         le=30,
         description=(
-            "The maximum time in seconds for one statement of a search in the database, including "
-            "waiting for locks. If a search with vectors takes longer, the server searches by words "
-            "only, with the same limit. If the search by words exceeds the limit too, the whole "
-            "search fails."
+            "The longest time for one statement of a search, with waiting for locks. A search with "
+            "vectors that takes longer goes on by words alone, with the same limit; then it fails."
         ),
     )
     embedding: str = Field(
         default=EMBEDDED_MODEL,
         pattern=EMBEDDING_NAME,
         description=(
-            "The embedding model of new collections, as `provider:model`. `embedded:minilm` runs in "
-            "the server. An existing collection keeps its model until ReindexCollection changes it."
+            "The embedding model of new collections, as `provider:model`. An existing collection keeps "
+            "its model until ReindexCollection changes it."
         ),
     )
     embedding_seconds: float = Field(
@@ -77,8 +67,8 @@ class RetrievalSettings(BaseModel, extra="forbid", regex_engine="python-re"):
         ge=0.1,
         le=60,
         description=(
-            "The maximum time in seconds for the vectors of a question. If an embedding model takes "
-            "longer, a turn searches by words alone, and a call of `Search` fails."
+            "The longest time for the vectors of a question. Then a turn searches by words alone, and a "
+            "call of `Search` fails."
         ),
     )
     memory_mib: int = Field(
@@ -86,9 +76,8 @@ class RetrievalSettings(BaseModel, extra="forbid", regex_engine="python-re"):
         ge=-1,
         le=1 << 20,
         description=(
-            "How much memory a server may use to keep small collections for searches, in MiB. -1 "
-            "means a tenth of the machine's memory, which `responsa up` divides among its servers; 0 "
-            "means none."
+            "Memory of a server for searches of small collections, in MiB. -1: a tenth of the "
+            "machine's, which `responsa up` divides among its servers; 0: none."
         ),
     )
     embedding_threads: int = Field(
@@ -96,9 +85,8 @@ class RetrievalSettings(BaseModel, extra="forbid", regex_engine="python-re"):
         ge=0,
         le=64,
         description=(
-            "The number of threads of the embedding model that runs in the server, and of a "
-            "reranking model in a folder. 0 means one thread per core; `responsa up` divides the "
-            "cores among its processes."
+            "The threads of the embedding model in the server, and of a reranking model in a folder. 0: "
+            "one per core, which `responsa up` divides among its processes."
         ),
     )
 
@@ -106,31 +94,29 @@ class RetrievalSettings(BaseModel, extra="forbid", regex_engine="python-re"):
         default="",
         pattern=RERANKER_NAME,
         description=(
-            "The reranking model, which reads the question together with each of the best passages "
-            "and orders them again: `cohere:…`, `jina:…`, `voyage:…`, `NAME:…` (your own server with "
-            "`models.servers.NAME.rerank`) or `onnx:` followed by a folder. Empty: the search's own "
-            "order stays."
+            "The model that orders the best passages again: `cohere:…`, `jina:…`, `voyage:…`, `NAME:…` "
+            "(your own server with `models.servers.NAME.rerank`) or `onnx:` and a folder. Empty: none."
         ),
     )
     reranking_seconds: float = Field(
         default=4.0,
         ge=0.1,
         le=60,
-        description="The maximum time in seconds for the reranking model. If it takes longer or fails, the search's own order stays.",
+        description="The longest time for the reranking model; then the search's own order stays.",
     )
     reranked: int = Field(
         default=30,
         ge=1,
         le=100,
-        description="The number of passages that the reranking model reads for a question.",
+        description="How many passages the reranking model reads for a question.",
     )
     reranked_bytes: int = Field(
         default=4000,
         ge=200,
         le=100_000,
         description=(
-            "The maximum number of bytes of a passage that the reranking model reads. Lower it for a "
-            "server that refuses texts beyond its model's limit: 1,500 for a limit of 512 tokens."
+            "How many bytes of a passage it reads. Lower it for a server that refuses longer texts: "
+            "1,500 for a limit of 512 tokens."
         ),
     )
 

@@ -13,30 +13,28 @@ class SourceSettings(BaseModel, extra="forbid"):
     folder: Path | None = Field(
         default=None,
         description=(
-            "The folder with the declarations of connections to databases and websites, `NAME.toml`, "
-            "and with SQLite files; if empty, `connections` in the data folder. A change applies at "
-            "once."
+            "The folder with the declarations of connections, `NAME.toml`, and with SQLite files. A "
+            "change applies at once. Empty: `connections` in the data folder."
         ),
     )
     webhooks_folder: Path | None = Field(
         default=None,
         description=(
-            "The folder with the declarations of webhooks, `NAME.toml`; if empty, `webhooks` in the "
-            "data folder. A change applies at once."
+            "The folder with the declarations of webhooks, `NAME.toml`. A change applies at once. "
+            "Empty: `webhooks` in the data folder."
         ),
     )
     mails: bool = Field(
         default=True,
         description=(
-            "Whether administrators get a mail when a run of a source fails or needs a confirmation. "
-            "For each source, at most one mail of each kind is sent in an hour. Mails need the "
-            "settings `mail`."
+            "Whether administrators get a mail when a run of a source fails or needs a confirmation, at "
+            "most one of each kind in an hour. Needs `mail`."
         ),
     )
     success_mails: bool = Field(
         default=False,
         description=(
-            "Whether administrators get a mail when runs of a source have succeeded. For each "
-            "source, at most one such mail is sent in an hour. Mails need the settings `mail`."
+            "Whether administrators get a mail when runs of a source have succeeded, at most one in an "
+            "hour. Needs `mail`."
         ),
     )

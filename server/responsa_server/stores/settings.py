@@ -12,16 +12,13 @@ class CacheSettings(BaseModel, extra="forbid"):
         default=86_400,
         ge=0,
         le=2_592_000,
-        description="The vectors of questions, in Redis. A vector depends on its text and its model alone.",
+        description="The vectors of questions, in Redis.",
     )
     searches_seconds: int = Field(
         default=300,
         ge=0,
         le=3600,
-        description=(
-            "The results of searches, for each reader, in Redis. A result is used only if nothing "
-            "has changed in the collections that the reader may read."
-        ),
+        description="The results of searches, for each reader, in Redis.",
     )
     documents_seconds: int = Field(
         default=0,
@@ -37,13 +34,13 @@ class CacheSettings(BaseModel, extra="forbid"):
         ge=0,
         le=0.8,
         description=(
-            "API keys, sessions and tokens, in the memory of each server. A credential that ends at "
-            "one server is refused by the others within this time; with 0, at once."
+            "API keys, sessions and tokens, in the memory of each server. Other servers refuse an ended "
+            "credential within this time; with 0, at once."
         ),
     )
     checkpoints_seconds: int = Field(
         default=0,
         ge=0,
         le=86_400,
-        description="The last checkpoints of running turns, in Redis, for the worker that takes a turn over.",
+        description="The last checkpoints of running turns, in Redis.",
     )

@@ -24,7 +24,10 @@ class LangfuseSettings(BaseModel, extra="forbid"):
     url: str = Field(
         default="",
         pattern=r"^(https?://[^\s]+)?$",
-        description="The address of a Langfuse server, such as `https://cloud.langfuse.com`, to which traces are also sent. Empty: none.",
+        description=(
+            "A Langfuse server, such as `https://cloud.langfuse.com`, to which traces are also sent. "
+            "Empty: none."
+        ),
     )
     public_key: str = Field(default="", description="The public key of the Langfuse project.")
     secret_key: SecretStr = Field(
@@ -39,7 +42,7 @@ class PrometheusSettings(BaseModel, extra="forbid"):
         default=0,
         ge=0,
         le=65535,
-        description="The loopback port on which the Prometheus of `responsa up` listens. 0: any free port.",
+        description="The loopback port of the Prometheus of `responsa up`. 0: any free one.",
     )
     scrape_seconds: int = Field(
         default=15,
@@ -51,16 +54,13 @@ class PrometheusSettings(BaseModel, extra="forbid"):
         default="",
         pattern=r"^(https?://[^\s#]+)?$",
         description=(
-            "Where your people read `docs/runbooks.md`, such as `https://docs.example.org/runbooks`: "
-            "what the links of alerts begin with. Empty: `docs/runbooks.md`."
+            "What the links of alerts begin with: where your people read `docs/runbooks.md`, such as "
+            "`https://docs.example.org/runbooks`. Empty: `docs/runbooks.md`."
         ),
     )
     rules: Path | None = Field(
         default=None,
-        description=(
-            "The folder of its rules (`*.yml`). Empty: the rules that come with Responsa, which are "
-            "made from `deploy/prometheus/alerts.yaml`."
-        ),
+        description="The folder of its rules (`*.yml`). Empty: those that come with Responsa.",
     )
 
 
@@ -71,9 +71,9 @@ class TelemetrySettings(BaseModel, extra="forbid"):
         default="",
         pattern=r"^(https?://[^\s]+)?$",
         description=(
-            "The address of the collector that receives telemetry by OTLP, such as "
-            "`http://localhost:4317`. Empty: OTEL_EXPORTER_OTLP_ENDPOINT or "
-            "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT; without them, no traces are made."
+            "The collector that receives telemetry by OTLP, such as `http://localhost:4317`. Empty: "
+            "OTEL_EXPORTER_OTLP_ENDPOINT or OTEL_EXPORTER_OTLP_TRACES_ENDPOINT; without them, no traces "
+            "are made."
         ),
     )
     sample_ratio: float | None = Field(
@@ -81,15 +81,15 @@ class TelemetrySettings(BaseModel, extra="forbid"):
         ge=0,
         le=1,
         description=(
-            "The share of calls whose traces are sent. A call with a `traceparent` header is sent if "
-            "its caller's trace is. Empty: OTEL_TRACES_SAMPLER decides; without it, all are sent."
+            "The share of calls whose traces are sent. A call with a `traceparent` is sent if its "
+            "caller's trace is. Empty: OTEL_TRACES_SAMPLER decides; without it, all are sent."
         ),
     )
     slow_turn_seconds: float = Field(
         default=10.0,
         gt=0,
         le=3600,
-        description="A turn that takes at least this long, or fails, is sent even if its trace was not sampled.",
+        description=("A turn that takes this long, or fails, is sent even if its trace was not sampled."),
     )
     texts: bool = Field(
         default=False,
@@ -98,15 +98,15 @@ class TelemetrySettings(BaseModel, extra="forbid"):
     propagate_to: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_listed)] = Field(
         default=("models", "mcp"),
         description=(
-            "The servers that get the header `traceparent`, separated by commas: `models` for all "
-            "servers of models, `mcp` for all MCP servers, or the name of a host."
+            "The servers that get the header `traceparent`, separated by commas: `models` and `mcp` for "
+            "all of these, or the name of a host."
         ),
     )
     observe: bool = Field(
         default=False,
         description=(
-            "Whether `responsa up` also starts Prometheus, which must be installed on the machine, "
-            "and lets the servers serve their metrics. `responsa up --observe` does the same."
+            "Whether `responsa up` also starts the machine's Prometheus and lets the servers serve "
+            "their metrics, like `responsa up --observe`."
         ),
     )
     prometheus: PrometheusSettings = PrometheusSettings()
@@ -114,37 +114,37 @@ class TelemetrySettings(BaseModel, extra="forbid"):
     metrics: bool = Field(
         default=False,
         description=(
-            "Whether each server serves its metrics to Prometheus. They are also made, for a "
-            "collector, if `telemetry.endpoint`, OTEL_EXPORTER_OTLP_ENDPOINT or "
-            "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT is set."
+            "Whether each server serves its metrics to Prometheus. A collector gets them without this."
         ),
     )
     metrics_listen: str = Field(
         default="127.0.0.1:0",
         pattern=r"^(\[[0-9A-Fa-f:.]+\]|[0-9.]+):[0-9]{1,5}$",
         description=(
-            "The address where a server serves its metrics. The port 0 stands for any free port, "
-            "which the server writes into its file for Prometheus. Several servers on one machine "
-            "need the port 0."
+            "Where a server serves its metrics. The port 0 is any free one, which several servers on "
+            "one machine need."
         ),
     )
     metrics_targets: Path | None = Field(
         default=None,
-        description="The folder of the files that tell Prometheus the addresses of all servers. Empty: `metrics` in the data folder.",
+        description=(
+            "The folder of the files that tell Prometheus all servers' addresses. Empty: `metrics` in "
+            "the data folder."
+        ),
     )
     metrics_on_gateway: bool = Field(
         default=False,
         description=(
             "Whether `/metrics` on the public port shows the metrics of all servers of this data "
-            "folder, to everybody who can reach the port."
+            "folder, to everybody who can reach it."
         ),
     )
     server: str = Field(
         default="",
         pattern=r"^([a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?)?$",
         description=(
-            "The name of a server in metrics and traces. Empty: the names that `responsa up` gives, "
-            "or else the host's name and the process's id."
+            "A server's name in metrics and traces. Empty: the one that `responsa up` gives, or the "
+            "host's name and the process's id."
         ),
     )
 

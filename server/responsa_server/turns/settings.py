@@ -24,7 +24,9 @@ class TurnSettings:
         Field(
             ge=0.5,
             le=300,
-            description="How long a worker keeps a turn without renewing its lease; after that, another worker takes the turn over.",
+            description=(
+                "How long a worker keeps a turn without renewing its lease; then another takes it over."
+            ),
         ),
     ] = 6.0
     sweep_seconds: Annotated[
@@ -33,8 +35,8 @@ class TurnSettings:
             ge=0.1,
             le=60,
             description=(
-                "How often a worker looks for turns that wait for a worker or whose lease has expired. "
-                "It is told of most of them at once; without Redis, it looks every quarter of a second."
+                "How often a worker looks for turns that wait or whose lease has expired. It is told of "
+                "most at once; without Redis, it looks every quarter of a second."
             ),
         ),
     ] = 2.0
@@ -43,7 +45,9 @@ class TurnSettings:
         Field(
             ge=1,
             le=3600,
-            description="The maximum time from the first claim of a turn to its end; after that, the turn fails with TURN_TIME_LIMIT.",
+            description=(
+                "The longest time from a turn's first claim to its end; then it fails with TURN_TIME_LIMIT."
+            ),
         ),
     ] = TIME_LIMIT_SECONDS
     max_running: Annotated[
@@ -52,8 +56,7 @@ class TurnSettings:
             ge=1,
             le=10_000,
             description=(
-                "The maximum number of turns with a language model that one worker runs at a time; "
-                "further turns wait for a worker with room."
+                "The most turns with a language model that one worker runs at a time; further ones wait."
             ),
         ),
     ] = 64
@@ -63,8 +66,8 @@ class TurnSettings:
             ge=1,
             le=1_000_000,
             description=(
-                "The maximum number of turns, over all replicas, that may wait for a worker; further "
-                "turns are refused with OVERLOADED."
+                "The most turns, over all replicas, that wait for a worker; further ones are refused "
+                "with OVERLOADED."
             ),
         ),
     ] = 1000
@@ -74,8 +77,9 @@ class TurnSettings:
             ge=0.1,
             le=600,
             description=(
-                "A server has at most as many questions to agents without a language model as it answers "
-                "in this time, by the rate that it measures; further ones are refused with OVERLOADED."
+                "A server takes at most as many questions to agents without a language model as it "
+                "answers in this time, by the rate that it measures; further ones are refused with "
+                "OVERLOADED."
             ),
         ),
     ] = 1.5
@@ -85,8 +89,8 @@ class TurnSettings:
             ge=1,
             le=1000,
             description=(
-                "The maximum number of turns that may wait in one conversation (`on_busy` QUEUE); "
-                "further turns are refused with QUEUE_FULL."
+                "The most turns that wait in one conversation (`on_busy` QUEUE); further ones are "
+                "refused with QUEUE_FULL."
             ),
         ),
     ] = 8
@@ -96,8 +100,8 @@ class TurnSettings:
             ge=0,
             le=100,
             description=(
-                "How many times in succession, without a new checkpoint, a turn may lose its worker and "
-                "be taken over; the next loss fails the turn with WORKER_LOST."
+                "How many times in succession, without a new checkpoint, a turn may lose its worker; "
+                "the next loss fails it with WORKER_LOST."
             ),
         ),
     ] = 5
@@ -107,8 +111,8 @@ class TurnSettings:
             ge=1,
             le=100,
             description=(
-                "After how many such losses a turn runs alone in its process, because it may be the "
-                "cause; if it loses its worker while it runs alone, it fails with WORKER_LOST."
+                "After how many such losses a turn runs alone in its process; if that is lost, too, the "
+                "turn fails with WORKER_LOST."
             ),
         ),
     ] = ALONE_AFTER_LOSSES
@@ -117,7 +121,7 @@ class TurnSettings:
         Field(
             ge=0,
             le=100,
-            description="The number of earlier messages of the conversation that an agent reads.",
+            description="How many earlier messages of the conversation an agent reads.",
         ),
     ] = HISTORY_MESSAGES
     heartbeat_seconds: Annotated[
@@ -127,7 +131,7 @@ class TurnSettings:
             le=30,
             description=(
                 "How often a silent stream sends an empty frame; after 45 seconds of silence, clients "
-                "treat the connection as lost."
+                "take the connection for lost."
             ),
         ),
     ] = 15.0
@@ -136,7 +140,9 @@ class TurnSettings:
         Field(
             ge=0.1,
             le=300,
-            description="How long a turn with `cancel_on_disconnect` continues after the last client has stopped following it.",
+            description=(
+                "How long a turn with `cancel_on_disconnect` goes on without a client that follows it."
+            ),
         ),
     ] = 10.0
     retention_days: Annotated[
@@ -144,7 +150,10 @@ class TurnSettings:
         Field(
             ge=1,
             le=3650,
-            description="How long the events of an ended turn are stored; after that, resuming the turn returns only the whole answer.",
+            description=(
+                "How long the events of an ended turn are stored; later, a resume returns only the "
+                "whole answer."
+            ),
         ),
     ] = 30
     conversation_days: Annotated[
@@ -153,8 +162,8 @@ class TurnSettings:
             ge=0,
             le=36_500,
             description=(
-                "After how many days without a change a conversation is deleted with everything in it, also a pinned or "
-                "archived one; 0 keeps all."
+                "After how many days without a change a conversation is deleted with all in it, also if "
+                "pinned or archived; 0 keeps all."
             ),
         ),
     ] = 0
@@ -164,8 +173,8 @@ class TurnSettings:
             ge=1,
             le=8760,
             description=(
-                "How long the checkpoint of a turn without a worker is stored; a worker that takes the "
-                "turn over later starts it from the beginning."
+                "How long the checkpoint of a turn without a worker is stored; a later worker starts "
+                "from the beginning."
             ),
         ),
     ] = 24.0
@@ -180,7 +189,7 @@ class TurnSettings:
         Field(
             ge=2,
             le=90,
-            description="How many days in advance the partitions of the event log are created.",
+            description="How many days ahead partitions of the event log are made.",
         ),
     ] = 14
     share_days: Annotated[
@@ -188,12 +197,14 @@ class TurnSettings:
         Field(
             ge=1,
             le=3650,
-            description="After how many days a shared answer's link ends, if its user does not choose a time.",
+            description=(
+                "After how many days the link to a shared answer ends, unless its user chooses a time."
+            ),
         ),
     ] = 30
     max_share_days: Annotated[
         int,
-        Field(ge=1, le=3650, description="The maximum number of days for which users can share an answer."),
+        Field(ge=1, le=3650, description="For how many days at most users can share an answer."),
     ] = 365
 
 

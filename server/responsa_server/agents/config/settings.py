@@ -17,9 +17,8 @@ class AgentSettings(BaseModel, extra="forbid"):
     folder: Path | None = Field(
         default=None,
         description=(
-            "The folder with your own agents; if empty, `agents` in the data folder. Each agent has "
-            "a folder that is named after its id. Your agent replaces a shipped agent with the same "
-            "id."
+            "The folder with your own agents, each in a folder with its id; one replaces a shipped "
+            "agent with the same id. Empty: `agents` in the data folder."
         ),
     )
     default: str = Field(
@@ -30,8 +29,7 @@ class AgentSettings(BaseModel, extra="forbid"):
     watch: bool = Field(
         default=True,
         description=(
-            "Whether the server reloads agents when their files change. If this is off, run "
-            "`responsa agents reload` after a change."
+            "Whether agents are reloaded when their files change. If not, run `responsa agents reload`."
         ),
     )
 
@@ -42,8 +40,8 @@ class ToolSettings(BaseModel, extra="forbid"):
     folder: Path | None = Field(
         default=None,
         description=(
-            "The folder with the declarations of your tools, `NAME.toml`; if empty, `tools` in the "
-            "data folder. The server reloads these declarations whenever it reloads agents."
+            "The folder with the declarations of your tools, `NAME.toml`, which are reloaded with the "
+            "agents. Empty: `tools` in the data folder."
         ),
     )
 
@@ -54,8 +52,8 @@ class CitationSettings(BaseModel, extra="forbid"):
     judge: str = Field(
         default="",
         description=(
-            "The language model that judges, once for each answer, which sentences their quotes "
-            "carry, as provider:model. It takes at most 10 seconds and half of the turn's remaining "
-            "time. If empty, rules alone decide."
+            "The model (`provider:model`) that judges, once for each answer, which sentences their "
+            "quotes carry, in at most 10 seconds and half of the turn's remaining time. Empty: rules "
+            "alone decide."
         ),
     )

@@ -272,7 +272,7 @@ class NodeTable(BaseModel):
 
     model_config = ConfigDict(extra="allow", frozen=True, strict=True, allow_inf_nan=False)
 
-    kind: str = Field(description="One of the kinds in docs/agents.md.")
+    kind: str = Field(description="One of the kinds that the page “Agents” describes.")
     status: str | None = Field(
         None,
         max_length=200,

@@ -89,7 +89,7 @@ def migrate(
             done = asyncio.run(bring_up_to_date(settings, Layout.of(settings.home)))
             waits = asyncio.run(waiting(database_urls(settings, Layout.of(settings.home)).owner))
         except MigrationError as error:
-            raise CommandFailed(f"{error}.", "See docs/operations.md, Migrations.", FAILED) from error
+            raise CommandFailed(f"{error}.", "See docs/upgrading.md, Migrations.", FAILED) from error
         except psycopg.OperationalError as error:
             raise CommandFailed(
                 f"The database cannot be reached: {reason_of(error)}.",

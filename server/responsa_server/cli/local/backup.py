@@ -302,7 +302,7 @@ def _failures() -> Generator[None]:
     except DumpError as error:
         raise EmbeddedError(str(error), error.remedy) from error
     except MigrationError as error:
-        raise EmbeddedError(str(error), "see docs/operations.md, Migrations") from error
+        raise EmbeddedError(str(error), "see docs/upgrading.md, Migrations") from error
     except psycopg.OperationalError as error:
         raise EmbeddedError(
             f"The database cannot be reached: {reason_of(error)}",

@@ -60,7 +60,7 @@ def prepare_database(settings: Settings, layout: Layout, *, repair: bool = False
             # next start after a killed one.
             asyncio.run(drop_unused_index(urls.owner))
     except MigrationError as error:
-        raise EmbeddedError(str(error), "see docs/operations.md, Migrations") from error
+        raise EmbeddedError(str(error), "see docs/upgrading.md, Migrations") from error
     except (psycopg.OperationalError, Unavailable) as error:
         told = f" ({reason_of(error)})" if isinstance(error, psycopg.OperationalError) else ""
         raise EmbeddedError(

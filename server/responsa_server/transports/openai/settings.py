@@ -11,7 +11,7 @@ class OpenAiSettings(BaseModel, extra="forbid", frozen=True):
     sources_in_text: bool = Field(
         default=True,
         description=(
-            "Whether the text of a chat completion has the marks of its citations, such as [1], and "
-            "the list of its sources at its end. Most clients show nothing else of an answer."
+            "Whether the text of a chat completion has the marks of its citations, such as [1], and its "
+            "sources at the end. Most clients show nothing else."
         ),
     )

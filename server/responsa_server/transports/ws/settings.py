@@ -11,16 +11,17 @@ class SocketSettings(BaseModel, extra="forbid", frozen=True):
     agent: str = Field(
         default="chat",
         pattern=r"^([a-z0-9][a-z0-9-]{0,62})?$",
-        description="The agent for questions that name neither an agent nor a teacher. Empty means the default agent.",
+        description=(
+            "The agent for questions that name neither an agent nor a teacher. Empty: the default agent."
+        ),
     )
     before_sign_in: int = Field(
         default=64,
         ge=1,
         le=10_000,
         description=(
-            "The maximum number of connections of one process that wait for their sign-in. The "
-            "server answers the handshake of each further connection, and then closes the connection "
-            "with the code 1013."
+            "The most connections of one process that wait for their sign-in. A further one is closed "
+            "after its handshake with the code 1013."
         ),
     )
     turns: int = Field(
@@ -28,9 +29,8 @@ class SocketSettings(BaseModel, extra="forbid", frozen=True):
         ge=1,
         le=1000,
         description=(
-            "The maximum number of turns that one connection may follow at a time. With more than "
-            "`limits.user.messages_per_minute`, somebody who sends many messages at once meets that "
-            "limit, and not this one."
+            "The most turns that one connection follows at a time. Let it be more than "
+            "`limits.user.messages_per_minute`, so that somebody who sends too much meets that limit."
         ),
     )
     message_bytes: int = Field(
