@@ -1,4 +1,4 @@
-"""Writes the tables of docs/agents.md, docs/tools.md and docs/sources.md from the configuration's models and the tables of kinds.
+"""Writes the tables of docs/agent-keys.md, docs/tools.md and docs/sources.md from the configuration's models and the tables of kinds.
 
 Usage: python tools/agents_reference.py [--check]   (--check only compares, and fails if the page is out of date)
 """
@@ -28,9 +28,9 @@ END: Final = "<!-- to here -->"
 
 _HEAD: Final = "| key | default | meaning |\n|---|---|---|"
 _TABLES: Final[Mapping[str, type[BaseModel]]] = {
-    "a node (`nodes.NAME`)": NodeTable,
+    "A node (`nodes.NAME`)": NodeTable,
     "`retry` of a node": RetryTable,
-    "an edge (`graph.edges`)": EdgeTable,
+    "An edge (`graph.edges`)": EdgeTable,
     "`when` of an edge": WhenTable,
 }
 
@@ -51,10 +51,12 @@ def reference(kinds: Mapping[str, NodeKind] = KINDS) -> str:
     """The tables in Markdown: each key of `agent.toml` with its default, then each kind of node."""
     parts = [_HEAD, *_rows(AgentConfig, "")]
     for title, model in _TABLES.items():
-        parts += ["", f"Keys of {title}:", "", _HEAD, *_rows(model, "")]
+        parts += ["", f"## {title}", "", _HEAD, *_rows(model, "")]
     parts += [
         "",
-        "The fields that each kind reads and writes, and its options. After a name, `?` means that the field or option may be absent:",
+        "## Kinds of nodes",
+        "",
+        "After a name, `?` means that the field or option may be absent.",
         "",
     ]
     parts += ["| kind | reads | writes | its own options |", "|---|---|---|---|"]
@@ -62,7 +64,7 @@ def reference(kinds: Mapping[str, NodeKind] = KINDS) -> str:
         f"| `{name}` | {_names(kind.input_model)} | {_names(kind.output_model)} | {_names(kind.options)} |"
         for name, kind in sorted(kinds.items())
     ]
-    parts += ["", "The variables that the prompts and templates of a kind may use:", ""]
+    parts += ["", "## Variables of prompts", "", "What the prompts and templates of a kind may use.", ""]
     parts += ["| kind | anywhere | only below `=== user` |", "|---|---|---|"]
     parts += [
         f"| `{name}` | {_listed(kind.offers.trusted)} | {_listed(kind.offers.untrusted)} |"
@@ -99,7 +101,7 @@ def _is_model(value: object) -> bool:
 
 
 PAGES: Final[Mapping[str, Callable[[], str]]] = {
-    "agents.md": reference,
+    "agent-keys.md": reference,
     "tools.md": tools_reference,
     "sources.md": connections_reference,
 }

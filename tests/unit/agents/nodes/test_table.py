@@ -24,7 +24,6 @@ from tests.raising import raises
 from tests.unit.agents.evidence import WHO, Shelf
 from tests.unit.agents.shipping import Judge, Staff
 from tests.unit.agents.speaking import Says
-from tools.agents_reference import BEGIN as TABLES_BEGIN
 from tools.agents_reference import PAGES, page, reference, tools_reference
 
 HELLO = PromptSource(
@@ -188,7 +187,7 @@ def test_the_pages_are_as_the_models_say() -> None:
     for name, tables in PAGES.items():
         text = (ROOT / "docs" / name).read_text(encoding="utf-8")
         assert text == page(text, tables()), "run `make generate`"
-    text = (ROOT / "docs" / "agents.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "agent-keys.md").read_text(encoding="utf-8")
     assert page(text.replace("| `history.messages`", "| `history.massages`"), reference()) == text
     with pytest.raises(ValueError, match="lacks the two markers"):
         page("# Agents", "")
@@ -203,5 +202,5 @@ def test_every_key_of_a_tool_and_every_kind_is_described() -> None:
 
 
 def test_each_kind_is_told_of_in_words() -> None:
-    words = (ROOT / "docs" / "agents.md").read_text(encoding="utf-8").partition(TABLES_BEGIN)[0]
+    words = (ROOT / "docs" / "agents.md").read_text(encoding="utf-8")
     assert [kind for kind in KINDS if f"- `{kind}`" not in words] == []
