@@ -269,7 +269,7 @@ async def test_access_tokens_of_another_length(database: Database) -> None:
 
 
 async def test_a_token_is_accepted_for_at_most_ten_seconds_after_its_time(database: Database) -> None:
-    """As docs/security.md and the contract say."""
+    """As docs/accounts.md and the contract say."""
     tokens = people_of(database).tokens
     for late, accepted in ((0, True), (11, False)):
         token, _, expires = await tokens.sign(WHO, datetime.now(UTC) - timedelta(seconds=900 + late))
