@@ -362,7 +362,7 @@ def _git(*arguments: str) -> bytes:
     except (OSError, subprocess.CalledProcessError):
         raise CommandFailed(
             "This checkout does not have the documents that the questions are about.",
-            "Name a folder with the documents: docs/retrieval.md says which.",
+            "Name a folder with the documents: docs/quality.md says which.",
         ) from None
 
 
