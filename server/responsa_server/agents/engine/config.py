@@ -59,23 +59,20 @@ class ModelTable(Table):
         min_length=1,
         max_length=100,
         description=(
-            "The models, in the order in which they are asked. The server asks a model only when all "
-            "models before it are unavailable. If no model is available, the turn takes the node's "
-            'edge `on = "unavailable"`; without such an edge, the turn fails. If the list ends with '
-            '“passages”, the node must have an edge `on = "unavailable"`.'
+            "The models, in the order in which they are asked: each only when all before it are unavailable."
         ),
     )
     temperature: float | None = Field(
         None, ge=0, le=2, description="How freely the model chooses its words; unset: the provider's default."
     )
     max_output_tokens: int = Field(
-        1024, ge=1, le=65536, description="The maximum number of tokens that a model may write in one call."
+        1024, ge=1, le=65536, description="The most tokens that a model writes in one call."
     )
     json_output: bool = Field(
         True,
         description=(
-            "Whether programs may ask the models for JSON: what an answer says as JSON, and JSON of "
-            "the models alone. The server checks no citations of JSON."
+            "Whether programs may ask for an answer as JSON, or for JSON of the models alone, without "
+            "checked citations."
         ),
     )
 
@@ -91,27 +88,22 @@ class HistoryTable(Table):
         HISTORY_MESSAGES,
         ge=0,
         le=100,
-        description="How many of the conversation's last messages a turn reads in full.",
+        description="How many of the conversation's last messages a turn reads.",
     )
     tokens: int = Field(
         3000,
         ge=0,
         le=200_000,
-        description=(
-            "The maximum number of tokens in the messages that a turn reads in full, estimated as a "
-            "quarter of their bytes; 0: no limit."
-        ),
+        description="The most tokens in these messages, at four bytes a token; 0: no limit.",
     )
-    older: int = Field(
-        0, ge=0, le=400, description="The maximum number of earlier messages that a summary covers."
-    )
+    older: int = Field(0, ge=0, le=400, description="The most earlier messages that a summary covers.")
 
 
 class ConversationTable(Table):
     """`conversation`: how new conversations are named."""
 
     title: Literal["question", "time"] = Field(
-        "question", description="The title: the first question, or the time at which it was asked."
+        "question", description="The title: the first question, or its time."
     )
 
 
@@ -134,51 +126,47 @@ class RetrievalTable(Table):
 
     collections: Texts = Field(
         (),
-        description="The collections to search if a question names no collection; empty: all collections that the caller may read.",
+        description=(
+            "The collections to search if a question names none; empty: all that the caller may read."
+        ),
     )
     subject: Literal["", "caller"] = Field(
         "",
         description=(
-            "If “caller”, the search finds only documents about the asking user, and documents in "
-            "`collections` that have no subject. This rule applies to users of every role. The "
-            "collections and the filter of a question can only narrow the search further. If empty, "
-            "the search finds all documents that the user may read."
+            "“caller”: the search finds only documents about the asking user, of whatever role, and "
+            "those in `collections` without a subject. A question's collections and filter can only "
+            "narrow this."
         ),
     )
     source_parameter: str = Field(
         "",
-        description="The parameter with which a question chooses one of `retrieval.sources`; empty: questions cannot choose.",
+        description="The parameter with which a question chooses one of `retrieval.sources`.",
     )
     sources: Mapping[str, SourceTable] = Field(
         default_factory=dict[str, SourceTable],
         description=(
-            "The places to search, for each value of the parameter that `retrieval.source_parameter` "
-            "names. Each entry has `collections`, a `filter` (as in a search), or both, and may have "
-            "a `description` for a model that chooses among them. If a question has no value for the "
-            "parameter, no entry applies."
+            "The places to search, for each value of that parameter: `collections`, a `filter`, or "
+            "both, and perhaps a `description` for a model that chooses."
         ),
     )
     top_k: int | None = Field(
         None,
         ge=1,
         le=50,
-        description="The maximum number of passages that a search returns; unset: the server's default.",
+        description="The most passages that a search returns; unset: the server's default.",
     )
-    threshold: float = Field(
-        0.0, ge=0, le=1, description="The minimum score of the passages that a search returns."
-    )
+    threshold: float = Field(0.0, ge=0, le=1, description="The least score of a passage.")
     rerank: bool = Field(
         True,
-        description="Whether the best passages are compared with the question once more and sorted again.",
+        description="Whether the best passages are ranked again.",
     )
     context_tokens: int = Field(
         6000,
         ge=100,
         le=100_000,
         description=(
-            "The maximum size of the passages in a prompt, in tokens of four bytes. The passages "
-            "take at most half of the model's window, and at most an eighth of a small model's "
-            "window."
+            "The most tokens of passages in a prompt, at four bytes a token; at most half of the "
+            "model's window, and an eighth of a small one's."
         ),
     )
 
@@ -194,19 +182,16 @@ class LimitsTable(Table):
         TIME_LIMIT_SECONDS,
         gt=0,
         le=86_400,
-        description="The maximum duration of the turn in seconds, counted from its first start.",
+        description="The longest time of the turn, from its first start.",
     )
-    steps: int = Field(0, ge=0, le=1000, description="The maximum number of nodes that the turn runs.")
-    tokens: int = Field(
-        0, ge=0, description="The maximum number of tokens that language models may read and write together."
-    )
+    steps: int = Field(0, ge=0, le=1000, description="The most nodes that the turn runs.")
+    tokens: int = Field(0, ge=0, description="The most tokens that models read and write together.")
     cost_micros: int = Field(
         0,
         ge=0,
         description=(
-            "The maximum cost, in millionths of a US dollar. A request can only lower this limit. "
-            "The limit does not cover models without a known price; the server logs a warning that "
-            "names these models."
+            "The most cost, in millionths of a US dollar, which a request can only lower. Models "
+            "without a known price do not count; the log names them."
         ),
     )
 
@@ -227,21 +212,18 @@ class ToolsTable(Table):
         (),
         max_length=64,
         description=(
-            "The tools, by the names of their declarations. A tool that this server lacks, or that a "
-            'user may not use, is left out. `"*"` stands for all tools that change nothing, and for '
-            "all tools whose declarations name the agent in `allow.agents`."
+            "The tools, by the names of their declarations. One that the server lacks, or that the user "
+            'may not use, is left out. `"*"`: all that change nothing, and all whose declarations name '
+            "the agent in `allow.agents`."
         ),
     )
     seconds: float = Field(
         60.0,
         gt=0,
         le=3600,
-        description=(
-            "The maximum number of seconds for a group of calls that are made together. Each tool "
-            "also has its own limit for one call."
-        ),
+        description=("The longest time of calls that are made together. Each tool has its own limit, too."),
     )
-    calls: int = Field(16, ge=1, le=64, description="The maximum number of calls in a turn.")
+    calls: int = Field(16, ge=1, le=64, description="The most calls in a turn.")
 
 
 class ParametersTable(Table):
@@ -258,12 +240,12 @@ class ParametersTable(Table):
 class RetryTable(Table):
     """`retry` of a node: further attempts when a part of the server is unavailable."""
 
-    attempts: int = Field(1, ge=1, le=10, description="The maximum number of attempts, including the first.")
+    attempts: int = Field(1, ge=1, le=10, description="The most attempts, with the first.")
     pause: float = Field(
         0.05,
         ge=0,
         le=60,
-        description="The pause before the second attempt, in seconds. Before each further attempt, the pause doubles.",
+        description="The seconds before the second attempt; each further pause is twice as long.",
     )
 
 
@@ -276,24 +258,22 @@ class NodeTable(BaseModel):
     status: str | None = Field(
         None,
         max_length=200,
-        description='The status that users see when the node begins; "": no status; unset: the kind\'s own status.',
+        description='What users see when the node begins; "": nothing; unset: the kind\'s own.',
     )
     timeout: float | None = Field(
         None,
         gt=0,
         le=86_400,
-        description="The maximum number of seconds for one attempt; unset: the kind's own limit.",
+        description="The longest time of one attempt; unset: the kind's own.",
     )
-    retry: RetryTable | None = Field(
-        None, description="Further attempts after a failure; unset: the kind's own values."
-    )
+    retry: RetryTable | None = Field(None, description="Further attempts; unset: the kind's own.")
     reads: Mapping[str, str] = Field(
         default_factory=dict[str, str],
-        description="For each renamed input: the input's own name, and the field of the state from which the node reads the input.",
+        description="For each renamed input: its own name, and the field of the state to read.",
     )
     writes: Mapping[str, str] = Field(
         default_factory=dict[str, str],
-        description="For each renamed output: the output's own name, and the field of the state to which the node writes the output.",
+        description="For each renamed output: its own name, and the field of the state to write.",
     )
 
     @property
@@ -304,7 +284,7 @@ class NodeTable(BaseModel):
 class WhenTable(Table):
     """`when` of an edge: a test of a field, a test of `model`, or several joined conditions. An absent field counts as false."""
 
-    field: str | None = Field(None, description="A field of the state; dots separate nested fields.")
+    field: str | None = Field(None, description="A field of the state, with dots for nested ones.")
     equals: Scalar | None = Field(None, alias="is", description="The field has this value.")
     within: Annotated[tuple[Scalar, ...], Field(strict=False)] | None = Field(
         None, alias="in", min_length=1, description="The field has one of these values."
@@ -365,10 +345,10 @@ class EdgeTable(Table):
     target: str = Field(alias="to", description="A node, or “finish”.")
     when: WhenTable | None = Field(None, description="The condition; unset: the edge is always taken.")
     on: Literal["unavailable"] | None = Field(
-        None, description="“unavailable”: the edge is taken only if the node failed and has sent no text."
+        None, description="“unavailable”: only if the node failed and has sent no text."
     )
     limit: int | None = Field(
-        None, ge=1, le=100, description="How often a turn may take the edge; every cycle needs a limit."
+        None, ge=1, le=100, description="How often a turn may take it; every cycle needs a limit."
     )
 
 
@@ -396,7 +376,7 @@ class AgentConfig(Table):
         WITHOUT_RETRIEVAL,
         min_length=1,
         max_length=1000,
-        description="The first sentence of an answer when the documents could not be searched.",
+        description="The first sentence of an answer if the documents could not be searched.",
     )
     start: str = Field(description="The first node.")
     model: ModelTable = ModelTable.model_validate({})
