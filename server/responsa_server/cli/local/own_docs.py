@@ -23,7 +23,7 @@ from responsa_server.embedded.spawn import spawn
 ASKED: Final = tuple(
     f"{name}.md"
     for name in (
-        *("agents", "api", "cli", "deployment", "operations", "overview"),
+        *("agents", "api", "cli", "deployment", "formats", "operations"),
         *("page", "providers", "questions", "sources", "streams", "troubleshooting"),
     )
 )
