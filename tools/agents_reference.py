@@ -1,4 +1,4 @@
-"""Writes the tables of docs/agents.md, docs/tool-declarations.md and docs/source-connections.md from the configuration's models and the tables of kinds.
+"""Writes the tables of docs/agents.md, tool-declarations.md and source-connections.md from the models of the files and the tables of kinds.
 
 Usage: python tools/agents_reference.py [--check]   (--check only compares, and fails if the page is out of date)
 """
