@@ -1,4 +1,4 @@
-"""Writes the tables of docs/agent-keys.md, docs/tools.md and docs/sources.md from the configuration's models and the tables of kinds.
+"""Writes the tables of docs/agent-keys.md, tool-declarations.md and source-connections.md from the models of the files and the tables of kinds.
 
 Usage: python tools/agents_reference.py [--check]   (--check only compares, and fails if the page is out of date)
 """
@@ -78,6 +78,7 @@ def tools_reference(kinds: Mapping[str, ToolKind] = TOOL_KINDS) -> str:
     """The tables in Markdown: each key of a declaration with its default, then the keys of each kind of tools."""
     parts = [_HEAD, *_rows(DeclarationTable, "")]
     parts += ["", "Keys of each entry of `secrets`:", "", _HEAD, *_rows(SecretTable, "")]
+    shown: set[object] = set()
     for name, kind in sorted(kinds.items()):
         effect = "named by the declaration" if kind.effect is None else f"`{kind.effect.value}` by default"
         need = " Needs no declaration." if kind.shipped else ""
@@ -86,7 +87,8 @@ def tools_reference(kinds: Mapping[str, ToolKind] = TOOL_KINDS) -> str:
             parts += ["", _HEAD, *_rows(kind.options, "")]
         for field, info in kind.options.model_fields.items():
             entry = next((arg for arg in get_args(info.annotation) if _is_model(arg)), None)
-            if entry is not None:
+            if entry is not None and entry not in shown:
+                shown.add(entry)
                 parts += ["", f"Keys of each entry of `{field}`:", "", _HEAD, *_rows(entry, "")]
     return "\n".join(parts) + "\n"
 
@@ -102,8 +104,8 @@ def _is_model(value: object) -> bool:
 
 PAGES: Final[Mapping[str, Callable[[], str]]] = {
     "agent-keys.md": reference,
-    "tools.md": tools_reference,
-    "sources.md": connections_reference,
+    "tool-declarations.md": tools_reference,
+    "source-connections.md": connections_reference,
 }
 """The pages with tables, and the functions that return their tables."""
 

@@ -14,23 +14,21 @@ HEAD = """# Metrics
 says how Prometheus gets the metrics.
 
 A name here is that in Prometheus. By OTLP, a metric has dots in place of `_`, and neither the unit nor `_total` at \
-its end. A histogram has three series: `_bucket`, `_sum` and `_count`. Labels have values from
-the configuration and the code, never texts, or ids of users, tenants or questions; an instrument has at most 500 \
-combinations of them, and further ones are counted as `other`. The label `server` names the
-process. Besides these metrics there are those of every process (`process_cpu_seconds_total`, \
-`process_resident_memory_bytes`, `process_open_fds` and others of Prometheus' client), and on the gateway
-`responsa_server_up`, which is 0 for a server that has not answered.
+its end. A histogram has three series: `_bucket`, `_sum` and `_count`. Labels never hold texts, or ids of users, \
+tenants or questions. An instrument has at most 500 combinations of them, and further ones are counted as `other`. \
+The label `server` names the process. Besides these metrics there are those of every process \
+(`process_cpu_seconds_total`, `process_resident_memory_bytes`, `process_open_fds` and others of Prometheus' client), \
+and on the gateway `responsa_server_up`, which is 0 for a server that has not answered.
 
 """
 
 
 def page() -> str:
     """The whole page."""
-    lines = ["| metric | kind | unit | labels | meaning |", "|---|---|---|---|---|"]
+    lines = ["| metric | kind | labels | meaning |", "|---|---|---|---|"]
     for one in TABLE:
         labels = ", ".join(f"`{label}`" for label in one.labels)
-        unit = {"s": "seconds", "By": "bytes", "1": ""}.get(one.unit, one.unit.strip("{}").replace("_", " "))
-        lines.append(f"| `{one.exposed}` | {one.kind} | {unit} | {labels} | {one.meaning} |")
+        lines.append(f"| `{one.exposed}` | {one.kind} | {labels} | {one.meaning} |")
     return HEAD + "\n".join(lines) + "\n"
 
 

@@ -27,8 +27,12 @@ PAGES: Final = [
 ON_EVERY_RUN: Final = frozenset(
     {
         "README.md",
+        "api-administration.md",
+        "api-documents.md",
+        "api-sign-in.md",
         "api.md",
         "first-calls.md",
+        "original-paths.md",
         "samples.md",
         "streams.md",
         "tutorial-sources.md",

@@ -82,23 +82,13 @@ LARGE: Final = "The tool's response is larger than its declaration allows."
 class Auth(ToolOptions):
     """How a call authenticates itself. Exactly one of the ways; each names a secret of the declaration."""
 
-    bearer: str = Field(
-        default="",
-        description="The secret that is sent in the header `Authorization`, after the word `Bearer`.",
-    )
-    header: str = Field(
-        default="",
-        description="The name of the header in which the server sends `secret`, such as `X-Api-Key`.",
-    )
-    secret: str = Field(default="", description="The secret that the server sends in the header `header`.")
-    basic_user: str = Field(
-        default="",
-        description="The user's name for basic authentication (the header `Authorization` with the word `Basic`).",
-    )
+    bearer: str = Field(default="", description="The secret after `Bearer` in the header `Authorization`.")
+    header: str = Field(default="", description="The header that holds `secret`, such as `X-Api-Key`.")
+    secret: str = Field(default="", description="The secret in the header `header`.")
+    basic_user: str = Field(default="", description="The user's name for basic authentication.")
     basic_password: str = Field(default="", description="The secret that is the password of `basic_user`.")
     query: str = Field(
-        default="",
-        description="Not allowed, because servers and proxies write URLs into their logs. Use `bearer` or `header`.",
+        default="", description="Not allowed, because URLs are logged. Use `bearer` or `header`."
     )
 
 
@@ -119,7 +109,7 @@ AllowPrivate = Annotated[
         strict=False,
         description=(
             "IP addresses, networks such as `10.1.0.0/16` and host names of the organisation's own "
-            "network that the tool may reach. If empty, the tool may reach only public addresses."
+            "network that the tool may reach; empty: only public addresses."
         ),
     ),
 ]

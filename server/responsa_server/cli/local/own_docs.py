@@ -23,7 +23,7 @@ from responsa_server.embedded.spawn import spawn
 ASKED: Final = tuple(
     f"{name}.md"
     for name in (
-        *("agents", "api", "cli", "loading", "operations", "overview"),
+        *("agents", "api", "cli", "formats", "loading", "operations"),
         *("page", "providers", "questions", "sources", "streams", "troubleshooting"),
     )
 )
