@@ -49,7 +49,7 @@ async def test_a_user_signs_in_with_a_password_and_the_page_never_sees_a_token(p
     await expect(page.get_by_label("Tenant")).to_have_value(ada.tenant)
     await expect(page.get_by_label("E-mail address")).to_be_focused()
     await button(tab, "Sign in").click()
-    assert await page.evaluate(problem_of(page, "E-mail address")) == "E-mail address is needed."
+    assert await page.evaluate(problem_of(page, "E-mail address")) == "E-mail address is required."
     await expect(page.get_by_label("E-mail address")).to_be_focused()
     await fill(tab, ada, OTHER_PASSWORD)
     await page.get_by_label("Password", exact=True).press("Enter")
@@ -119,7 +119,7 @@ async def test_a_link_of_another_user_asks_before_it_ends_the_present_session(pe
     await expect(other.page.get_by_text("this device")).to_have_count(0)
     with httpx2.Client(base_url=person.url, cookies=old) as thief:
         assert thief.get("/v1/users/me").status_code == 401
-    await button(other, "Go on as the other user").click()
+    await button(other, "Continue as the other user").click()
     await expect(other.account).to_have_text("Bob")
     await expect(other.page.get_by_text(RYE_BREAD)).to_have_count(0)
 
@@ -370,7 +370,7 @@ async def test_a_user_allows_a_program_after_the_sign_in_and_ends_it(person: Per
     await context.route("http://127.0.0.1:9/**", take)
     tab = await person.open(context, f"{person.url}/oauth/authorize?{urlencode(asked)}")
     page = tab.page
-    await button(tab, "Another tenant").click()
+    await button(tab, "Choose another tenant").click()
     await page.get_by_label("Tenant").fill(ada.tenant)
     await fill(tab, ada)
     await button(tab, "Sign in").click()

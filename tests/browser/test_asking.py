@@ -169,7 +169,7 @@ async def test_an_answer_is_exported_asked_again_and_asked_of_another_agent(pers
     await tab.ask(LAST_KEEPER)
     await limit(50)
     await tab.send(WHO_BUILT)
-    await expect(tab.steps.last).to_contain_text("Too many questions; this one will be asked again in")
+    await expect(tab.steps.last).to_contain_text("Too many questions; asking again in")
     await tab.stop.click()
     await expect(tab.question).to_have_value(WHO_BUILT)
     await expect(tab.coming).to_have_count(0)
@@ -243,7 +243,7 @@ async def test_conversations_are_listed_opened_renamed_and_deleted(person: Perso
     await expect(listed).to_have_text([LAST_KEEPER])
     assert [conversation.title for conversation in person.client.conversations()] == [LAST_KEEPER]
     await tab.page.goto(first)
-    await expect(tab.alert).to_contain_text("This conversation does not exist")
+    await expect(tab.alert).to_contain_text("This conversation doesn’t exist")
     await expect(tab.page.locator("main").get_by_role("link", name="New conversation")).to_be_visible()
     assert not await flaws_in_all_colours(tab.page)
     # A question that is asked there begins a new conversation.
@@ -292,13 +292,13 @@ async def test_several_conversations_are_pinned_archived_and_deleted_at_once(per
     await expect(listed).to_have_text(["One?", "Three?", "Two?"])
     await do("Archive", "Two?", "One?")
     await expect(listed).to_have_text(["Three?"])
-    await which.select_option("All, also of programs")
+    await which.select_option("All, including API requests")
     await expect(listed).to_have_text(["Of a program", "Three?"])
     await which.select_option("Archived")
     await expect(listed).to_have_text(["Two?", "One?"])
     await do("Delete", "One?", "Two?")
     await tab.page.get_by_role("dialog").get_by_role("button", name="Delete").click()
-    await expect(nav).to_contain_text("Nothing is archived.")
+    await expect(nav).to_contain_text("No archived conversations.")
     assert [one.title for one in person.client.conversations()] == ["Of a program", "Three?"]
 
 
@@ -320,4 +320,4 @@ async def test_an_answer_is_shared_by_a_link_until_the_link_is_revoked(person: P
     await dialog.get_by_role("button", name="Revoke the link").click()
     await expect(dialog.get_by_role("button", name="Create link")).to_be_visible()
     await other.page.reload()
-    await expect(other.page.get_by_role("heading", name="This link does not work")).to_be_visible()
+    await expect(other.page.get_by_role("heading", name="This link doesn’t work")).to_be_visible()

@@ -119,7 +119,7 @@ async def test_versions_are_compared_and_restored_and_details_are_changed(person
     await dialog.get_by_label("Metadata").fill('metres: 34\nlights: ["white", "red"]')
     person.client.update_document(name, labels={"team": "harbour"})
     await dialog.get_by_role("button", name="Save").click()
-    await expect(dialog.get_by_role("alert")).to_contain_text("Somebody else changed this meanwhile")
+    await expect(dialog.get_by_role("alert")).to_contain_text("Somebody else changed this in the meantime")
     await expect(dialog).to_contain_text("team: harbour")
     await dialog.get_by_role("button", name="Save").click()
     await expect(tab.source.get_by_role("heading", name="The light of Korsholm")).to_be_visible()

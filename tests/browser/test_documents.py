@@ -85,7 +85,7 @@ async def test_every_file_of_a_folder_is_accounted_for_and_the_queue_is_stopped_
     await expect(tab.upload_of("guide/parts/3.md")).to_contain_text("waiting")
     await expect(tab.page.locator(".uploads")).to_contain_text("You stopped the uploads. No further file")
     assert [document.source_key for document in person.client.documents("default")] == keys[:2]
-    await tab.page.get_by_role("button", name="Go on").click()
+    await tab.page.get_by_role("button", name="Continue").click()
     await expect(total).to_have_text("7 files: 4 added, 1 refused, 2 skipped (.png).")
     await expect(tab.upload_of("guide/tool.md").locator(".state")).to_contain_text("Windows program")
     await expect(tab.live).to_contain_text("All uploads have ended. 7 files: 4 added")
@@ -123,7 +123,7 @@ async def test_documents_are_found_sorted_selected_and_deleted_together(person: 
     await find.fill("sToRy")
     await expect(titles).to_have_text(["Story D", "Story C", "Story B", "Story A"])
     await find.fill('b/ "')
-    await expect(tab.page.locator(".documents")).to_have_text("No document fits.")
+    await expect(tab.page.locator(".documents")).to_have_text("No documents match.")
     await find.fill("/story")
     await expect(titles).to_have_count(4)
     await tab.page.get_by_text("More filters").click()
@@ -138,7 +138,7 @@ async def test_documents_are_found_sorted_selected_and_deleted_together(person: 
     await condition.press("Enter")
     await expect(titles).to_have_count(4)
     await tab.page.get_by_label("State").select_option(label="Failed")
-    await expect(tab.page.locator(".documents")).to_have_text("No document fits.")
+    await expect(tab.page.locator(".documents")).to_have_text("No documents match.")
     await tab.page.get_by_label("State").select_option(label="Any")
 
     await tab.page.get_by_label("Select all shown").check()

@@ -297,7 +297,7 @@ async def test_a_search_shows_passages_with_their_scores_and_opens_them(person: 
     await tab.page.get_by_role("link", name="Search").click()
     await tab.page.get_by_label("Search for").fill("zzyzx")
     await tab.page.get_by_role("button", name="Search").click()
-    await expect(tab.page.locator(".found-head > .note")).to_have_text("No passage fits this search.")
+    await expect(tab.page.locator(".found-head > .note")).to_have_text("No passages match this search.")
     # A link leads to the document with this source key, also in another collection.
     await tab.page.get_by_label("Search for").fill("attic")
     await tab.page.get_by_role("button", name="Search").click()

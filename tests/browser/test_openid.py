@@ -296,9 +296,9 @@ async def test_links_of_mails_confirm_a_registration_reset_a_password_and_change
             # A sign-in before the confirmation would count as an attempt with a wrong password.
             assert not any(request.url.endswith("/v1/sessions") for request in person.requests)
             link = await asyncio.to_thread(_link, mails, "dora@example.org", "confirm")
-            for expected in ("Your e-mail address is confirmed. Sign in with it.", ""):
+            for expected in ("Your e-mail address is confirmed. You can now sign in with it.", ""):
                 await page.evaluate("(link) => { location.href = link }", link)
-                await expect(page.get_by_label("Code of the mail")).to_have_value(link.partition("=")[2])
+                await expect(page.get_by_label("Code from the e-mail")).to_have_value(link.partition("=")[2])
                 assert "confirm" not in page.url
                 password = page.get_by_label("Your password", exact=True)
                 if expected:
@@ -315,12 +315,12 @@ async def test_links_of_mails_confirm_a_registration_reset_a_password_and_change
                     await expect(alert).to_have_text(expected)
                 else:
                     await expect(
-                        page.locator(".problem", has_text="If you used the code yourself, sign in")
+                        page.locator(".problem", has_text="If you used it yourself, sign in")
                     ).to_be_visible()
 
             await button(tab, "Forgot your password?").click()
             await page.get_by_label("E-mail address").fill("dora@example.org")
-            await button(tab, "Send a mail").click()
+            await button(tab, "Send e-mail").click()
             await expect(alert).to_contain_text("If an account has this e-mail address")
             await expect(page.get_by_label("Reset code")).to_be_focused()
             link = await asyncio.to_thread(_link, mails, "dora@example.org", "reset")
@@ -341,12 +341,12 @@ async def test_links_of_mails_confirm_a_registration_reset_a_password_and_change
             again = page.get_by_role("dialog", name="Sign in again")
             await again.get_by_label("Password", exact=True).fill(OTHER_PASSWORD)
             await again.get_by_role("button", name="Sign in", exact=True).click()
-            await expect(page.get_by_text("A mail to dora@example.net is on its way.")).to_be_visible()
+            await expect(page.get_by_text("An e-mail to dora@example.net is on its way.")).to_be_visible()
             link = await asyncio.to_thread(_link, mails, "dora@example.net", "confirm")
             await page.evaluate("(link) => { location.href = link }", link)
             await page.get_by_label("Your password", exact=True).fill(OTHER_PASSWORD)
             await button(tab, "Confirm").click()
             await expect(alert).to_contain_text("The e-mail address of your account is now dora@example.net.")
-            await button(tab, "Go on").click()
+            await button(tab, "Continue").click()
             await expect(tab.account).to_be_visible()
             assert client.lookup_user("dora@example.net").email == "dora@example.net"

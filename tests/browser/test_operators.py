@@ -177,7 +177,7 @@ async def test_owners_publish_versions_and_compare_them(owner: Person) -> None:
 
     await tutor.get_by_text("Versions").click()
     await tutor.get_by_role("button", name=f"Try version {number} of Tutor in an experiment").click()
-    await dialog.get_by_label("Share of the questions in %").fill("20")
+    await dialog.get_by_label("Percentage of questions").fill("20")
     await dialog.get_by_label("Decided by").select_option(label="seconds")
     assert await flaws_in_all_colours(page) == []
     await dialog.get_by_role("button", name="Begin").click()

@@ -155,7 +155,7 @@ async def test_a_source_is_made_run_and_shown_to_its_subjects(
     # The notification about the run that wanted a confirmation was refused, and is sent again.
     await page.get_by_role("link", name="All sources").click()
     notification = rows(tab, "Notifications")
-    await expect(notification).to_contain_text("room: confirmation wanted")
+    await expect(notification).to_contain_text("room: needs confirmation")
     await expect(notification).to_contain_text(re.compile(r"\d attempts? failed; the server will try again"))
     await expect(notification).to_contain_text("The receiver answered with the status 500.")
     room.status = 204
@@ -189,7 +189,7 @@ async def test_a_source_is_made_run_and_shown_to_its_subjects(
     await page.reload()
     await asked.wait()
     await page.goto(f"{person.url}/#/administration/users?user=users/{uuid.UUID(int=7)}")
-    await expect(page.get_by_text("This user does not exist")).to_be_visible()
+    await expect(page.get_by_text("This user doesn’t exist")).to_be_visible()
     async with page.expect_response(profiles) as late_record:
         answered.set()
     await (await late_record.value).finished()

@@ -303,7 +303,7 @@ async def test_a_failed_turn_says_what_is_known_and_can_be_asked_again(asker: Pe
     tab = await asker.sign_in()
     await tab.ask("tokens=5 tool=once tool_fail=cut")
     await expect(tab.answers).to_contain_text(
-        "Responsa does not know whether the call took effect, and does not call the tool again."
+        "it’s unknown whether the call took effect, so Responsa does not repeat it."
     )
     await tab.steps.click()
     call = tab.page.locator(".steps .tool-call", has_text="Tool record-once")

@@ -41,14 +41,14 @@ async def test_what_somebody_else_changed_meanwhile_is_shown_before_it_is_replac
     person.client.update_teacher(made.name, display_name="Ms Oak")
     await delete.click()
     await dialog.get_by_role("button", name="Delete").click()
-    await expect(tab.alert).to_contain_text("nothing has happened")
+    await expect(tab.alert).to_contain_text("nothing was done")
     await expect(tab.page.get_by_role("button", name="Delete Ms Oak")).to_be_visible()
 
     await tab.page.get_by_role("button", name="Edit Ms Oak").click()
     person.client.delete_teacher(made.name)
     await dialog.get_by_label("Name").fill("Ms Elm")
     await dialog.get_by_role("button", name="Save").click()
-    await expect(dialog.get_by_role("alert")).to_contain_text("has deleted this meanwhile")
+    await expect(dialog.get_by_role("alert")).to_contain_text("has already deleted this")
     await dialog.get_by_role("button", name="Cancel").click()
     await expect(tab.page.get_by_text("No teachers yet")).to_be_visible()
 

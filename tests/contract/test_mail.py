@@ -503,10 +503,10 @@ async def test_a_notice_names_its_source_and_the_number_of_its_events(post: Post
     found = {mail.message["subject"]: mail.text for mail in mails}
     assert found.keys() == {
         "59 runs of the source people failed",
-        "A run of the source people wants a confirmation",
+        "A run of the source people needs confirmation",
         "2 runs of the source people succeeded",
         "1,200 ingestions failed",
     }
     assert all("at most one such mail an hour" in text for text in found.values())
-    stopped = found["A run of the source people wants a confirmation"]
+    stopped = found["A run of the source people needs confirmation"]
     assert "`responsa call AdminService.SyncSource --name sources/people --allow-deletions`" in stopped

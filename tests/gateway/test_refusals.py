@@ -67,14 +67,14 @@ def refused_field(response: httpx2.Response) -> tuple[str, str]:
 @pytest.mark.parametrize(
     ("path", "content", "field", "remedy"),
     [
-        ("turns", {"text": 5}, "text", "must be a text"),
+        ("turns", {"text": 5}, "text", "must be a string"),
         ("turns", {"options": {"onBusy": "NOPE"}}, "options.on_busy", "must be one of ON_BUSY_REJECT, ON_BUSY_QUEUE, ON_BUSY_INTERRUPT"),
         ("turns", {"options": {"maxCostUsdMicros": 1.5}}, "options.max_cost_usd_micros", "must be a whole number of at most 64 bits"),
-        ("turns", {"options": {"scope": {"collections": ["a", 5]}}}, "options.scope.collections[1]", "must be a text"),
+        ("turns", {"options": {"scope": {"collections": ["a", 5]}}}, "options.scope.collections[1]", "must be a string"),
         ("turns", {"options": 5}, "options", "must be an object"),
         ("turns", {"options": {"parameters": [1]}}, "options.parameters", "must be an object"),
-        ("turns", {"requestId": [1]}, "request_id", "must be a text"),
-        ("documents", {"metadata": {"labels": {"a": "b", "c": 5}}}, 'metadata.labels["c"]', "must be a text"),
+        ("turns", {"requestId": [1]}, "request_id", "must be a string"),
+        ("documents", {"metadata": {"labels": {"a": "b", "c": 5}}}, 'metadata.labels["c"]', "must be a string"),
         ("documents", {"metadata": {"labels": 5}}, "metadata.labels", "must be an object"),
         ("turns", {"options": {"scope": {"collections": "a"}}}, "options.scope.collections", "must be a list"),
         ("turns", {"agnet": "agents/chat"}, "agnet", "there is no such field; did you mean agent?"),

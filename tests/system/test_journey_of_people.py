@@ -292,7 +292,7 @@ class InBrowser(Person):
         self._page.get_by_label("E-mail address", exact=True).fill(email)
         self._page.get_by_label("New password", exact=True).fill(PASSWORD)
         self._press("Register")
-        self._see(self._page.get_by_role("alert").filter(has_text=f"a mail to {email} is on its way"))
+        self._see(self._page.get_by_role("alert").filter(has_text=f"an e-mail to {email} is on its way"))
 
     def confirm(self, code: str) -> None:
         self._open(f"confirm={code}")
@@ -377,7 +377,7 @@ class InBrowser(Person):
         self._press("Search")
         hits = self._page.get_by_role("list", name="Passages").get_by_role("listitem")
         found = set[str]()
-        if self._first(hits.first, self._page.get_by_text("No passage fits this search.").first):
+        if self._first(hits.first, self._page.get_by_text("No passages match this search.").first):
             for one in hits.all():
                 one.get_by_role("button").click()
                 found.add(self._document())

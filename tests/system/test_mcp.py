@@ -140,7 +140,7 @@ def test_a_host_searches_reads_asks_and_cancels(second: Instance, way: str) -> N
             wrong = await client.call_tool("ask", {"questoin": 7, "parameters": 5, "collections": [1]})
             fields = wrong.structured_content["fields"]
             assert {f"{one['field']} {one['description']}" for one in fields} == {
-                "collections[0] must be a text",
+                "collections[0] must be a string",
                 "parameters must be an object",
                 "questoin there is no such argument; did you mean question?",
                 "question must be given",

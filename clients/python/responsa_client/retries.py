@@ -57,6 +57,9 @@ def unreached(error: ResponsaError, url: str) -> ResponsaError:
     if error.from_server or isinstance(error, CannotConnect):
         return error
     if never_connected(error):
+        if "WRONG_VERSION_NUMBER" in error.message:
+            plain = url.replace("https://", "http://", 1)
+            return CannotConnect(error.code, f"The server at {url} does not use TLS; write {plain}.")
         # gRPC reports a long chain of causes; only the last cause, e.g. "Connection refused", is useful.
         cause = first_line(error.message).rpartition(": ")[2]
         return CannotConnect(error.code, f"No server answers at {url} ({cause}).")

@@ -1,7 +1,8 @@
 /** The transport in Node: gRPC over HTTP/2. */
 
-import type { Interceptor, Transport } from "@connectrpc/connect";
+import { Code, type Interceptor, type Transport } from "@connectrpc/connect";
 import { createGrpcTransport, Http2SessionManager } from "@connectrpc/connect-node";
+import { ResponsaError } from "./errors.js";
 import type { Line } from "./line.js";
 
 export const DEFAULT_URL: string = "http://127.0.0.1:8080";
@@ -16,7 +17,8 @@ export function open(baseUrl: string, interceptors: Interceptor[]): Line {
   let current!: Transport;
   let reached = false;
   // Node would leave the brackets of an IPv6 address away, and servers refuse such an authority.
-  const authority = new URL(baseUrl).host;
+  const { host: authority, pathname } = new URL(baseUrl);
+  if (pathname !== "/") throw new ResponsaError(`${baseUrl} has more parts than a scheme, a host and a port; write http://host:port`, Code.InvalidArgument);
   const hear = () => (reached = true);
   class Manager extends Http2SessionManager {
     override async request(...[method, path, headers, options]: Parameters<Http2SessionManager["request"]>) {

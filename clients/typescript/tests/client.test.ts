@@ -86,6 +86,10 @@ describe("calls", () => {
     for (const server of [http1, closing]) server.close();
   });
 
+  it("say what is wrong with a URL that has a path", () => {
+    expect(() => new Responsa({ url: "http://127.0.0.1:8080/v1" })).toThrow("http://127.0.0.1:8080/v1 has more parts than a scheme, a host and a port; write http://host:port");
+  });
+
   it.skipIf(!hasIpv6)("name an IPv6 address as a URL does", async () => {
     const server = createHttp2Server();
     const seen = new Promise((resolve) => server.on("request", ({ authority }, response) => (resolve(authority), response.end())));

@@ -17,7 +17,7 @@ test("names and values that could be read as something else are written in quote
 
 test("labels that the server would refuse are explained", () => {
   expect(labelsOf("team")).toBe("Line 1 must read “name: value”.");
-  expect(labelsOf("team: a\nteam: b")).toBe("Line 2 names “team” again.");
+  expect(labelsOf("team: a\nteam: b")).toBe("Line 2 repeats “team”.");
   expect(labelsOf(`${"ä".repeat(32)}: 1`)).toMatch(/is longer than 63 bytes/);
   expect(labelsOf(`a: ${"ä".repeat(128)}`)).toBe("The value of “a” is longer than 255 bytes.");
   expect(labelsOf(Array.from({ length: 33 }, (_, place) => `l${place}: 1`).join("\n"))).toBe("These are 33 labels; the limit is 32.");

@@ -30,7 +30,7 @@ describe("the texts of the page", () => {
   });
 
   it("show a value as it is", () => {
-    expect(t("nothingAt", { address: "$& {count}" })).toBe("Nothing was found at the address $& {count}. Check the address.");
+    expect(t("nothingAt", { address: "$& {count}" })).toBe("There’s nothing at $& {count}. Check the address.");
     expect(around("more", "count", "x" as unknown as Node)).toEqual(["", "x", " more"]);
   });
 });

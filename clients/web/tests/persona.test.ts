@@ -21,8 +21,8 @@ describe("a teacher's values", () => {
   it("name the line that cannot be read", () => {
     expect(valuesOf("a: 1\nno colon")).toBe("Line 2 must read “name: value”.");
     expect(valuesOf(": x")).toBe("Line 1 must read “name: value”.");
-    expect(valuesOf("a: 1\na: 2")).toBe("Line 2 names “a” again.");
-    expect(valuesProblem(`a: ${"x".repeat(5000)}`)).toMatch(/^These are too long by \d+ bytes\.$/);
+    expect(valuesOf("a: 1\na: 2")).toBe("Line 2 repeats “a”.");
+    expect(valuesProblem(`a: ${"x".repeat(5000)}`)).toMatch(/^These are \d+ bytes too long\.$/);
     expect(valuesProblem("a: 1")).toBe("");
   });
 
@@ -36,7 +36,7 @@ describe("a teacher's values", () => {
 describe("a teacher's texts", () => {
   it("are measured in bytes, as on the server", () => {
     expect(textProblem("é".repeat(100), 200)).toBe("");
-    expect(textProblem("é".repeat(101), 200)).toBe("This is too long by 2 bytes; the limit is 200.");
+    expect(textProblem("é".repeat(101), 200)).toBe("This is 2 bytes too long; the limit is 200.");
     expect(textProblem(" \n", 200)).toBe("Enter a text.");
   });
 

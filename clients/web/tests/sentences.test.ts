@@ -15,7 +15,7 @@ describe("sentenceOf", () => {
     expect(sentenceOf(event("user.disable", "users/b"), NAMES)).toBe("Ada disabled Bob $& <b>.");
     expect(sentenceOf(event("user.update", "users/a"), NAMES)).toBe("Ada changed their own account.");
     expect(sentenceOf(event("session.create", "sessions/x"), NAMES)).toBe("Ada signed in.");
-    expect(sentenceOf(event("user.create", "users/c", "OK", "local"), NAMES)).toBe("Somebody at the server’s command line made an account for users/c.");
+    expect(sentenceOf(event("user.create", "users/c", "OK", "local"), NAMES)).toBe("Somebody at the server’s command line created an account for users/c.");
   });
 
   it("names both the service and the user for whom it acted, and the user once", () => {
@@ -35,8 +35,8 @@ describe("sentenceOf", () => {
     expect(about("document.delete", "documents/x")).toBe("Ada deleted a document of Bob $& <b>.");
     expect(about("invitation.revoke", "invitations/x")).toBe("Ada revoked an invitation of Bob $& <b>.");
     expect(about("user.revoke_credentials", "users/b")).toBe("Ada ended all sessions and keys of Bob $& <b>.");
-    expect(about("api_key.create", "", "ROLE_REQUIRED")).toBe("Ada tried to make an API key of Bob $& <b>, but the server refused.");
-    expect(sentenceOf(event("api_key.create", "apiKeys/x"), NAMES)).toBe("Ada made an API key.");
+    expect(about("api_key.create", "", "ROLE_REQUIRED")).toBe("Ada tried to create an API key of Bob $& <b>, but the server refused.");
+    expect(sentenceOf(event("api_key.create", "apiKeys/x"), NAMES)).toBe("Ada created an API key.");
   });
 
   it("names collections, and the readers whom a sharing added and removed", () => {
@@ -61,7 +61,7 @@ describe("sentenceOf", () => {
 
   it("says that the server refused", () => {
     expect(sentenceOf(event("user.disable", "users/b", "LAST_ADMINISTRATOR"), NAMES)).toBe("Ada tried to disable Bob $& <b>, but the server refused.");
-    expect(sentenceOf(event("user.create", "", "RESOURCE_ALREADY_EXISTS"), NAMES)).toBe("Ada tried to make a user, but the server refused.");
+    expect(sentenceOf(event("user.create", "", "RESOURCE_ALREADY_EXISTS"), NAMES)).toBe("Ada tried to create a user, but the server refused.");
   });
 
   it("shows acts that this release does not know by their names", () => {

@@ -175,16 +175,16 @@ describe("begin", () => {
   it("reads the fields and the time that the server names", async () => {
     const body = JSON.stringify({
       code: 3,
-      message: "email: must be a text",
+      message: "email: must be a string",
       details: [
         { "@type": "type.googleapis.com/google.rpc.ErrorInfo", domain: "responsa", reason: "INVALID_FIELD" },
-        { "@type": "type.googleapis.com/google.rpc.BadRequest", fieldViolations: [{ field: "email", description: "must be a text" }] },
+        { "@type": "type.googleapis.com/google.rpc.BadRequest", fieldViolations: [{ field: "email", description: "must be a string" }] },
         { "@type": "type.googleapis.com/google.rpc.RetryInfo", retryDelay: "90.5s" },
       ],
     });
     const failure = await begin({ tenant: "", email: "", password: "x" }, false, answering([400, body]).ask);
-    expect(failure).toMatchObject({ reason: "INVALID_FIELD", violations: [{ field: "email", description: "must be a text" }], retryAfter: 90_500 });
-    expect(failure && withWait(failure)).toBe("email: must be a text Try again in 2 minutes.");
+    expect(failure).toMatchObject({ reason: "INVALID_FIELD", violations: [{ field: "email", description: "must be a string" }], retryAfter: 90_500 });
+    expect(failure && withWait(failure)).toBe("email: must be a string Try again in 2 minutes.");
     expect(failure && ofOther(failure)).toBe(false);
     expect(await begin({ code: "x" }, false, answering([200, "{}"]).ask)).toBeUndefined();
     expect((await begin({ code: "x" }, false, answering([502, "<html>"]).ask))?.reason).toBe("");

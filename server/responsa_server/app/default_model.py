@@ -311,19 +311,17 @@ def _message(outcome: ModelTestOutcome, wanted: DefaultModel, provider: ModelPro
                 f"{where} refuses the key under the name {key}, or its account has no credit. Check the key."
             )
         case ModelTestOutcome.KEY_REFUSED:
-            return f"{where} wants a key. Enter the name of a secret file or an environment variable."
+            return f"{where} needs a key. Enter the name of a secret file or an environment variable."
         case ModelTestOutcome.ADDRESS_NOT_ALLOWED:
             return _not_allowed(url)
         case ModelTestOutcome.UNREACHABLE:
-            return (
-                f"Nothing answers at {where}, or not in HTTP. Check the address, and whether the server runs."
-            )
+            return f"No HTTP server answers at {where}. Check the address, and whether the server runs."
         case ModelTestOutcome.NOT_FOUND:
             return f"{where} has no model “{wanted.model}”, or the address does not end with the version, such as /v1."
         case ModelTestOutcome.TOO_SLOW:
             return f"The model did not answer within {TEST_SECONDS:.0f} seconds. Try again, or choose a faster model."
         case ModelTestOutcome.BUSY:
-            return f"{where} takes no further calls at the moment. Try again in a minute."
+            return f"{where} accepts no more calls at the moment. Try again in a minute."
         case _:
             said = f" ({kind})" if kind else ""
             return (

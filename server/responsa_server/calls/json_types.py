@@ -27,7 +27,7 @@ _GOOGLE: Final = "google.protobuf."
 _MAX_NAME: Final = 64
 _MAX_DEPTH: Final = 4
 _REMEDIES: Final[Mapping[str, str]] = {
-    "TYPE_STRING": "must be a text",
+    "TYPE_STRING": "must be a string",
     "TYPE_BYTES": "must be bytes in base64",
     "TYPE_BOOL": "must be true or false",
     **dict.fromkeys(("TYPE_INT32", "TYPE_SINT32", "TYPE_SFIXED32"), f"{_INTEGER} of at most 32 bits"),
@@ -37,7 +37,7 @@ _REMEDIES: Final[Mapping[str, str]] = {
     **dict.fromkeys(("TYPE_FLOAT", "TYPE_DOUBLE"), "must be a number"),
     "google.protobuf.Timestamp": "must be a time such as 2026-01-31T09:30:00Z",
     "google.protobuf.Duration": "must be a number of seconds with the letter s, such as 2.5s",
-    "google.protobuf.FieldMask": "must be a text with the names of fields, separated by commas",
+    "google.protobuf.FieldMask": "must be a string with the names of fields, separated by commas",
 }
 
 

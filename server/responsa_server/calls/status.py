@@ -103,7 +103,7 @@ def no_route() -> NotFound:
 def broken_off(again: str, *, draining: bool) -> Unavailable:
     """The error for a stream that ended before its turn. again: how to see the rest. draining: whether the server announced this."""
     if draining:
-        message = f"The server is shutting down. The answer goes on: {again}."
+        message = f"The server is shutting down. The answer continues: {again}."
         return Unavailable(Reason.DRAINING, message, retry_after=1.0)
     message = f"The stream broke off; {again}."
     return Unavailable(Reason.PART_UNAVAILABLE, message, {"part": "server"}, retry_after=1.0)

@@ -147,7 +147,7 @@ def broken_rules(descriptor: Descriptor, violations: Sequence[Violation]) -> Inv
 
 def too_large(size: int, limit: int) -> InvalidRequest:
     """The error for a message that is larger than its method accepts. size, limit: in bytes."""
-    remedy = f"must be at most {limit} bytes and has {size}; send less at once"
+    remedy = f"must be at most {limit} bytes, but has {size}; send less at once"
     return invalid([FieldViolation("", "message.max_bytes", remedy)])
 
 
@@ -158,9 +158,7 @@ def too_many(path: str, rule: str, limit: int) -> FieldViolation:
 
 def not_utf8(path: str) -> FieldViolation:
     """The violation of a text whose bytes are not UTF-8."""
-    return FieldViolation(
-        path, "string.utf8", "must be text in UTF-8 and holds other bytes; encode it as UTF-8"
-    )
+    return FieldViolation(path, "string.utf8", "is not valid UTF-8; encode it as UTF-8")
 
 
 def nul_characters(message: Message) -> InvalidRequest | None:
@@ -264,9 +262,9 @@ def _remedy(violation: Violation, descriptor: Descriptor) -> str:
         case "string.min_bytes" | "bytes.min_len" if limit == 1:
             return "must not be empty"
         case "string.max_bytes" if isinstance(value, str):
-            return f"must be at most {limit} bytes of UTF-8 and has {len(value.encode())}; shorten it"
+            return f"must be at most {limit} bytes of UTF-8, but has {len(value.encode())}; shorten it"
         case "bytes.max_len" if isinstance(value, bytes):
-            return f"must be at most {limit} bytes and has {len(value)}; send it in smaller pieces"
+            return f"must be at most {limit} bytes, but has {len(value)}; send it in smaller pieces"
         case "repeated.min_items" if limit == 1:
             return "must contain at least one entry"
         case "int32.gte" | "int64.gte":
@@ -274,7 +272,7 @@ def _remedy(violation: Violation, descriptor: Descriptor) -> str:
         case "int32.gte_lte" if value == 0:
             return f"{violation.proto.message}{_OMIT}"
         case "repeated.unique":
-            return "must not hold the same entry twice"
+            return "must not contain the same entry twice"
         case "enum.defined_only" | "enum.not_in":
             return _choices(descriptor, violation)
         case "bool.const":

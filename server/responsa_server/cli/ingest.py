@@ -170,11 +170,11 @@ def ingest_paths(
         if dry_run and not sync:
             raise CommandFailed("--dry-run says what --sync would delete.", "Add --sync.", EXIT_USAGE)
         if dry_run and watch:
-            raise CommandFailed("--dry-run and --watch exclude each other.", "Leave one out.", EXIT_USAGE)
+            raise CommandFailed("--dry-run and --watch cannot be combined.", "Leave one out.", EXIT_USAGE)
         if engine is Engine.RAY:
             if watch:
                 raise CommandFailed(
-                    "--engine ray and --watch exclude each other.", "Leave one out.", EXIT_USAGE
+                    "--engine ray and --watch cannot be combined.", "Leave one out.", EXIT_USAGE
                 )
             if find_spec("ray") is None:
                 raise CommandFailed(

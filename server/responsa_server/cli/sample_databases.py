@@ -94,7 +94,7 @@ async def load_database(client: AsyncResponsa, sample: SampleDatabase) -> Loaded
             results = await asyncio.gather(*(_ended(client, run, standing.show) for run in runs))
         except asyncio.CancelledError:  # Ctrl-C
             progress.print_error(
-                f"The server goes on without this command; `responsa samples load {sample.name}` shows the progress."
+                f"The server continues without this command; `responsa samples load {sample.name}` shows the progress."
             )
             raise
     return LoadedDatabase(
@@ -127,7 +127,7 @@ class _Standing:
             states = ", ".join(f"{one.source} is {running(one)}" for one in runs)
             self._progress.print_error(
                 f"{self._sample.name}: {states}. This takes some minutes; what was loaded before can be used now. "
-                "Ctrl-C ends this command, and the server goes on."
+                "Ctrl-C ends this command, and the server continues."
             )
 
 
@@ -198,7 +198,7 @@ async def _load_subject(client: AsyncResponsa, source: str, person: SamplePerson
             progress.print_error(
                 f"The documents about {person.name} wait until another run of the source {source} has "
                 "ended, or until the server is less busy. "
-                "Ctrl-C ends this command, and the server goes on."
+                "Ctrl-C ends this command, and the server continues."
             )
         await ended
 

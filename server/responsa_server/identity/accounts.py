@@ -526,8 +526,8 @@ class Accounts:
                     raise Unauthenticated(
                         Reason.SIGN_IN_FAILED,
                         (
-                            "This is not the password of the registration or of the account. Use the code of the "
-                            "newest mail, or register again."
+                            "This is not the password of the registration or of the account. Use the code from the "
+                            "latest e-mail, or register again."
                         ),
                     )
         if await self.store.confirm(digest(code), audit) is None:
@@ -593,7 +593,7 @@ class Accounts:
         if wait is not None:
             raise Exhausted(
                 Reason.TOO_MANY_ATTEMPTS,
-                "Too many mails to this address were asked for; look for the earlier ones, or try again later.",
+                "Too many e-mails to this address were requested; look for the earlier ones, or try again later.",
                 retry_after=max(1.0, wait),
             )
 

@@ -30,9 +30,9 @@ from responsa_server.telemetry import instruments
 # How often a worker without a mail server looks at a mail again: another worker may have one.
 _NO_MAILER_SECONDS: Final = 60.0
 _HOURLY: Final = (
-    "\nYou get at most one such mail an hour. Each mail reports everything since the previous mail.\n"
+    "\nYou get at most one such e-mail an hour. Each reports everything since the previous one.\n"
 )
-_IGNORE: Final = "If this was not you, ignore this mail: without the code, nothing happens."
+_IGNORE: Final = "If this was not you, ignore this e-mail: without the code, nothing happens."
 
 
 def code_of(secret: Secret, mail: MailKind, mail_id: UUID) -> str:
@@ -115,14 +115,14 @@ class Mailing:
             case MailKind.EMAIL_CHANGED:
                 return Text(
                     "Your e-mail address was changed",
-                    "Your account now has another e-mail address. Nobody can sign in with this address any more.\n\n"
+                    "Your account now has another e-mail address. Nobody can sign in with this address from now on.\n\n"
                     "If this was not you, ask an administrator at once to disable the account.\n",
                 )
             case MailKind.PASSWORD_CHANGED:
                 return Text(
                     "Your password was changed",
-                    "The password of your account was changed, and other sessions were ended.\n\n"
-                    f"If this was not you, ask for a new password at once, at {page}.\n",
+                    "The password of your account was changed, and your other sessions have ended.\n\n"
+                    f"If this was not you, request a new password at once, at {page}.\n",
                 )
 
             case MailKind.COLLECTIONS_RECEIVED:
@@ -137,14 +137,14 @@ class Mailing:
                 return Text(
                     f"{_runs(mail)} failed",
                     (
-                        f"{_runs(mail)} of your organisation failed, so documents may no longer agree with the "
+                        f"{_runs(mail)} of your organisation failed, so documents may no longer match the "
                         f"database. `responsa operations list` shows each run and its reason.\n{_HOURLY}"
                     ),
                 )
             case MailKind.RUN_STOPPED:
-                want = "wants" if mail.events == 1 else "want"
+                want = "needs" if mail.events == 1 else "need"
                 return Text(
-                    f"{_runs(mail)} {want} a confirmation",
+                    f"{_runs(mail)} {want} confirmation",
                     (
                         f"{_runs(mail)} of your organisation changed nothing, because otherwise many documents "
                         "would have been deleted. `responsa operations list` shows each run. If the deletions "
@@ -190,7 +190,7 @@ class Mailing:
     def _reset(self, page: str, code: str) -> Text:
         return Text(
             "Set a new password",
-            f"Somebody asked for a new password of your account at {page}. To set one within {self._reset_seconds // 60} minutes, open\n\n"
+            f"Somebody requested a new password for your account at {page}. To set one within {self._reset_seconds // 60} minutes, open\n\n"
             f"{_link(page)}#/reset={code}\n\n"
             f"or run `responsa call AuthService.ResetPassword --code - --new-password -` and give it this code:\n\n{code}\n\n{_IGNORE}\n",
         )

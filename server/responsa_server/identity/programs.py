@@ -261,8 +261,8 @@ class Programs:
                 raise Exhausted(
                     Reason.TOO_MANY_ATTEMPTS,
                     (
-                        "Too many programs have registered themselves from this address; try again later, or let "
-                        "an administrator register the program."
+                        "Too many programs have registered themselves from this address; try again later, or ask "
+                        "an administrator to register the program."
                     ),
                     retry_after=max(1.0, wait),
                 )

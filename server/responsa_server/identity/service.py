@@ -617,8 +617,8 @@ def checked_display_name(text: str, field: str = "display_name") -> str:
 def _malformed(kind: str) -> Unauthenticated:
     what = (
         (
-            "This is neither an API key nor an access token. An API key begins with rsp_. Send the "
-            "key or the access token as `authorization: Bearer …`."
+            "This credential is incomplete or mistyped. Send an API key (rsp_…) or an access token as "
+            "`authorization: Bearer …`."
         )
         if kind == "api_key"
         else "The session cookie of this browser cannot be read. Run `responsa open` for a new link."

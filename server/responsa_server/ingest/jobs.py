@@ -203,7 +203,7 @@ class Ingest:
         if (
             file_format is None
         ):  # a malicious document may have taken over the parser, so the format may not exist
-            raise rejections.malformed("The parser gave no usable result for this document.")
+            raise rejections.malformed("The parser returned no usable result for this document.")
         if task.earlier_sha256 == parsed.sha256 and task.earlier_parser == file_format.parsed_by:
             await self._ingestions.unchanged(task.claim)
             return

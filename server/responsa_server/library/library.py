@@ -591,7 +591,7 @@ def _check_title(title: str) -> None:
         remedy = "must have a visible character; send the new title, or leave `title` out of the update_mask"
         raise InvalidRequest.of_field("document.title", "title.visible", remedy)
     if (size := len(title.encode())) > MAX_TITLE_BYTES:
-        remedy = f"must be at most {MAX_TITLE_BYTES} bytes and has {size}; shorten it"
+        remedy = f"must be at most {MAX_TITLE_BYTES} bytes, but has {size}; shorten it"
         raise InvalidRequest.of_field("document.title", "string.max_bytes", remedy)
 
 

@@ -242,7 +242,8 @@ class HttpEmbedder(JsonServer, abc.ABC):
         if error.fault in _LASTING:
             return Precondition(
                 Reason.EMBEDDING_FAILED,
-                f"The server of the embedding model {self.model.called} refused the request or answered wrongly ({error.fault.value}). "
+                f"The server of the embedding model {self.model.called} refused the request or sent an "
+                f"unexpected reply ({error.fault.value}). "
                 "Check the model's name, the server's address and its key.",
                 {"embedding": self.model.called, "cause": error.fault.value},
             )

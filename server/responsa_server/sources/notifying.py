@@ -136,7 +136,7 @@ class Delivering:
             (one for one in await self._webhooks.of(tenant_id) if one.name == delivery.webhook), None
         )
         if webhook is None:
-            return Attempt(problem="The webhook is not declared any more, or not for this tenant.")
+            return Attempt(problem="The webhook is no longer declared, or not for this tenant.")
         try:
             key = key_of(self._secret(webhook.secret))
         except (ToolUnfit, ValueError) as error:

@@ -296,9 +296,9 @@ class Sync:
             raise NotPermitted(
                 Reason.ROLE_REQUIRED,
                 (
-                    "The user in whose name the run makes documents is not an administrator any more. If the "
-                    "user started the run, start it again as an administrator; otherwise, let an "
-                    "administrator change the source; later runs then use this administrator's name."
+                    "The user in whose name the run makes documents is no longer an administrator. If the "
+                    "user started the run, start it again as an administrator; otherwise, ask an "
+                    "administrator to change the source; later runs then use this administrator's name."
                 ),
                 {"required_role": Role.ADMIN.name},
             )
@@ -381,7 +381,7 @@ class Sync:
         connection = await self._connections.named(tenant_id, mapping.connection)
         if connection is None:
             message = (
-                f"The connection “{mapping.connection}” is not declared any more, or not granted to this "
+                f"The connection “{mapping.connection}” is no longer declared, or no longer granted to this "
                 "tenant; ask the owner of the installation."
             )
             raise unreadable(mapping.connection, "", DatabaseFault.NOT_GRANTED, message)

@@ -73,8 +73,8 @@ class Pace:
         raise Exhausted(
             Reason.OVERLOADED,
             (
-                f"The server has {counted(most, 'question')} to answer, which is what it can do in "
-                f"{in_seconds(self._seconds)}, and accepts no more at the moment; try again soon."
+                f"The server has {counted(most, 'question')} to answer, as many as it can answer in "
+                f"{in_seconds(self._seconds)}; try again soon."
             ),
             {"limit": str(most)},
             # Spread, so that those who were refused together do not return together.

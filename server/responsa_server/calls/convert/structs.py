@@ -49,7 +49,7 @@ def plain(field: str, value: Struct) -> dict[str, Json]:
     size = len(_encoded(result).encode())
     if size > MAX_BYTES:
         raise InvalidRequest.of_field(
-            field, _SIZE_RULE, f"must be at most {MAX_BYTES} bytes of JSON and has {size}; shorten it"
+            field, _SIZE_RULE, f"must be at most {MAX_BYTES} bytes of JSON, but has {size}; shorten it"
         )
     return result
 
@@ -65,7 +65,7 @@ def too_large(field: str, value: Struct) -> Sequence[FieldViolation]:
         return ()
     return (
         FieldViolation(
-            field, _SIZE_RULE, f"must be at most {MAX_BYTES} bytes of JSON and has many more; shorten it"
+            field, _SIZE_RULE, f"must be at most {MAX_BYTES} bytes of JSON, but has many more; shorten it"
         ),
     )
 

@@ -366,6 +366,6 @@ class OwnersOnly(Interceptor[None]):
 def _owners_only() -> NotPermitted:
     return owner_required(
         "Only an owner of the installation may make this call; use an owner's key. The "
-        "administrator that `responsa up` creates is an owner, and owners make further owners "
-        "with GrantOwnership."
+        "administrator that `responsa up` creates is an owner, and owners add owners with "
+        "GrantOwnership."
     )

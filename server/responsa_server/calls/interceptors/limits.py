@@ -303,5 +303,5 @@ class Deadline(Interceptor[asyncio.Timeout | None]):
 def _passed() -> DeadlinePassed:
     return DeadlinePassed(
         Reason.DEADLINE_EXCEEDED,
-        "The call's deadline passed. A turn that was accepted goes on: resume it, or ask again with the same request_id.",
+        "The call's deadline passed. An accepted turn continues: resume it, or ask again with the same request_id.",
     )

@@ -83,7 +83,9 @@ def _what_follows(pause: PauseState, *, cancel_turns: bool) -> str:
     if cancel_turns:
         return f"{counted(pause.turns, 'turn')} of the backup will end. {jobs}"
     warning = " They may repeat tool calls that the original instance made after the backup; --cancel-turns ends them instead."
-    return f"{counted(pause.turns, 'turn')} of the backup will go on.{warning if pause.turns else ''} {jobs}"
+    return (
+        f"{counted(pause.turns, 'turn')} of the backup will continue.{warning if pause.turns else ''} {jobs}"
+    )
 
 
 async def _state(settings: Settings) -> PauseState | None:

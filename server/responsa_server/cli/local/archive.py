@@ -169,7 +169,7 @@ def read_header(file: IO[bytes]) -> tuple[Header, bytes]:
         content = cast("dict[str, Any]", from_json(line))
         version = int(content.pop("responsa_backup"))
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
-        raise _damaged("it does not begin as a backup does") from error
+        raise _damaged("its beginning is not that of a backup") from error
     if version > FORMAT:
         raise NewerArchive(
             f"The backup was made by Responsa {_shown(content.get('release'))}, whose format {version} this version does not know",
@@ -200,7 +200,7 @@ def read(opening: Callable[[], IO[bytes]], key: bytes | None, take: Callable[[Me
             with gzip.GzipFile(fileobj=source, mode="rb") as packed:
                 for member in _entries(cast("IO[bytes]", packed)):
                     if complete:
-                        raise _damaged("it goes on after its end")
+                        raise _damaged("it has data after its end")
                     if member.content is None:
                         members.folder(member.name)
                         take(member)
@@ -218,7 +218,7 @@ def read(opening: Callable[[], IO[bytes]], key: bytes | None, take: Callable[[Me
                             member.name, member.size, cast("_Content", member.content).sha256.hexdigest()
                         )
             if source.read(1):
-                raise _damaged("it goes on after its end")
+                raise _damaged("it has data after its end")
         except (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError, ValueError) as error:
             raise _damaged("it is cut or altered") from error
     if not complete:
@@ -255,7 +255,7 @@ def _entries(packed: IO[bytes]) -> Generator[Member]:
         _exactly(packed, -entry.size % tarfile.BLOCKSIZE)
     # The end of the tar is not the end of the file: this also checks the sum of gzip, and the last chunk.
     if len(rest := packed.read(tarfile.RECORDSIZE + 1)) > tarfile.RECORDSIZE or rest.strip(b"\0"):
-        raise _damaged("it goes on after its end")
+        raise _damaged("it has data after its end")
 
 
 def _long_name(record: bytes) -> str:
@@ -301,7 +301,7 @@ class _Members:
         path, size = PurePosixPath(name), len(name.encode())
         # PurePosixPath leaves out doubled slashes and `.`.
         if not path.parts or str(path) != name or path.is_absolute() or ".." in path.parts or "\0" in name:
-            raise _damaged(f"its member {_shown(name)} is none of a backup")
+            raise _damaged(f"its member {_shown(name)} does not belong in a backup")
         above = [str(parent) for parent in path.parents[:_MOST_FOLDERS] if parent.parts]
         new = [folder for folder in above if folder not in self._above]
         self._bytes += size + _ROW_BYTES + sum(len(folder.encode()) + _ROW_BYTES for folder in new)

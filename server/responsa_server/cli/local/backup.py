@@ -255,7 +255,7 @@ def restore(
         typer.echo(f"Restored {layout.home} from the backup of {header.time}. Start it with `responsa up`.")
         typer.echo(
             "It is paused: it answers questions, but does nothing outside, until `responsa "
-            "activate`. Activate it only if the original instance runs no more."
+            "activate`. Activate it only if the original instance no longer runs."
         )
         # Until here, no setting of the backup counts: it could name another database, or a file.
         with contextlib.suppress(SettingsError):  # they may lack a secret
@@ -482,7 +482,7 @@ def _description(content: IO[bytes]) -> Description:
         return Description.of_json(text)
     except ValueError as error:
         raise DamagedArchive(
-            "The backup cannot be used: its list of tables is none of a backup", "use another backup"
+            "The backup cannot be used: its list of tables is not that of a backup", "use another backup"
         ) from error
 
 
@@ -570,7 +570,7 @@ def _start_over(layout: Layout) -> None:
             continue
         if (draft[1] if draft else name.parts[0]) not in made:
             raise NotEmpty(
-                f"A restore into {layout.home} was interrupted, and {path} is not of it",
+                f"A restore into {layout.home} was interrupted, and {path} is not part of it",
                 "move that file away, and run `responsa restore` again",
             )
     purge(layout, keep=layout.restoring)

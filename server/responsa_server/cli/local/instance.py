@@ -167,7 +167,7 @@ def _database(name: str, url: str) -> Finding:
         remedy = f"name a database in PostgreSQL {OLDEST_POSTGRES} or newer"
         return Finding(name, False, f"the database is in a PostgreSQL {version}", remedy)
     if row is None:
-        remedy = "let a superuser run CREATE EXTENSION vector in it once (pgvector 0.8 or newer)"
+        remedy = "ask a superuser to run CREATE EXTENSION vector in it once (pgvector 0.8 or newer)"
         return Finding(name, False, "the database has no extension vector", remedy)
     return Finding(name, True, f"PostgreSQL {version} with pgvector {row[0]}")
 
@@ -185,7 +185,7 @@ def _pause(settings: Settings, layout: Layout) -> Sequence[Finding]:
             waits = f"this instance was restored from a backup and is paused: {pause.waiting} wait"
             return [
                 Finding(
-                    "restore", True, waits, "run `responsa activate` if the original instance runs no more"
+                    "restore", True, waits, "run `responsa activate` if the original instance no longer runs"
                 )
             ]
     return []

@@ -179,7 +179,7 @@ def _repair(settings: Settings, layout: Layout) -> None:
     from responsa_server.embedded.base_backup import repair
 
     repair(layout)
-    print("The database has new passwords; its data are as before.", flush=True)
+    print("The database has new passwords; its data is unchanged.", flush=True)
 
 
 async def _away(store: VectorStore) -> str:

@@ -112,7 +112,7 @@ class ParsedFile:
             self._parts = list(self._divided())
         except (ValueError, IndexError, struct.error):
             # UnicodeDecodeError is a ValueError. The cause is dropped, because it would quote bytes that the document chose.
-            raise rejections.malformed("The parser gave no usable result for this document.") from None
+            raise rejections.malformed("The parser returned no usable result for this document.") from None
 
     @property
     def section_count(self) -> int:

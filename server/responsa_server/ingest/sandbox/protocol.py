@@ -244,7 +244,7 @@ def unpack_drawn(frame: bytes) -> DrawnPage:
         rejected = unpack_rejection(frame)
     except (ValueError, IndexError, struct.error):
         # UnicodeDecodeError is a ValueError. The cause is dropped, because it would quote bytes that the document chose.
-        raise rejections.malformed("The parser gave no usable image of this page.") from None
+        raise rejections.malformed("The parser returned no usable image of this page.") from None
     raise rejected
 
 

@@ -192,14 +192,14 @@ def _grant(connection: psycopg.Connection) -> None:
             ).fetchone() != (True,):
                 raise DumpError(
                     f"The role {ROLE} does not bypass row-level security",
-                    f"let a superuser run: ALTER ROLE {ROLE} BYPASSRLS",
+                    f"ask a superuser to run: ALTER ROLE {ROLE} BYPASSRLS",
                 )
     except psycopg.errors.InsufficientPrivilege as error:
         user = connection.info.user
         raise DumpError(
             f"The login {user} may not use the role {ROLE}, which reads the rows of all tenants",
             (
-                f"let a superuser run once: CREATE ROLE {ROLE} NOLOGIN BYPASSRLS; GRANT {ROLE} TO "
+                f"ask a superuser to run once: CREATE ROLE {ROLE} NOLOGIN BYPASSRLS; GRANT {ROLE} TO "
                 f'"{user}"; if the role exists already, only the second statement'
             ),
         ) from error

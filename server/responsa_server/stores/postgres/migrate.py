@@ -150,7 +150,7 @@ def todays(ledger: Ledger, known: Sequence[Migration]) -> Ledger:
                 f"migration {name} was applied with different content: its SHA-256 is "
                 f"{digest.hex()[:12]}…, and that of this version's {migration.name} is "
                 f"{migration.sha256.hex()[:12]}…; "
-                "nothing was changed: go on with the version of Responsa that applied it, or restore a backup from before it"
+                "nothing was changed: continue with the version of Responsa that applied it, or restore a backup from before it"
             )
     return entries
 

@@ -125,7 +125,7 @@ class PostgresOpenIdStore:
             if await one_row(connection, self._queries["can_sign_in"], values) is None:
                 raise Precondition(  # the transaction is rolled back
                     Reason.LAST_SIGN_IN,
-                    "Without this identity, you could not sign in any more. Set a password, or connect another provider, first.",
+                    "Without this identity, you could no longer sign in. Set a password, or connect another provider, first.",
                     {"user": names.user(caller.user_id)},
                 )
             await self._audit.write(connection, audit)

@@ -119,7 +119,7 @@ class OpenIdSessions:
         """
         prepared = (await json_of(request)).get("link")
         if not isinstance(prepared, str):
-            raise InvalidRequest.of_field("link", "required", "must be the text that the callback has added")
+            raise InvalidRequest.of_field("link", "required", "must be the string that the callback added")
         if USER not in request.headers:
             raise InvalidRequest.of_field(
                 USER, "required", "must name the user for whom the page is drawn, as users/{uuid}"

@@ -116,7 +116,7 @@ class Sessions:
             raise NotPermitted(
                 Reason.ORIGIN_NOT_ALLOWED,
                 (
-                    "Only this server's own pages sign a browser in and out. If this is one, let the proxy "
+                    "Only this server's own pages sign a browser in and out. If this is one, make the proxy "
                     "pass the Host on, and add it to allowed_hosts; other pages sign people in with Login."
                 ),
             )
@@ -168,12 +168,12 @@ def _code_of(content: Mapping[str, object]) -> str:
 def _text(content: Mapping[str, object], name: str, most: int) -> str:
     value = content.get(name, "")
     if not isinstance(value, str) or len(value.encode(errors="replace")) > most:
-        raise InvalidRequest.of_field(name, "string.max_bytes", f"must be a text of at most {most} bytes")
+        raise InvalidRequest.of_field(name, "string.max_bytes", f"must be a string of at most {most} bytes")
     # Other spaces than the common one are not "printable", but keyboards write them, and passwords may contain them.
     controls = any(unicodedata.category(char) in ("Cc", "Cs") for char in value)
     if controls or not (value or name == "tenant"):
         raise InvalidRequest.of_field(
-            name, "string", "must be a text without control characters, and not empty"
+            name, "string", "must be a string without control characters, and not empty"
         )
     return value
 

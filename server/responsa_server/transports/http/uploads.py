@@ -279,7 +279,7 @@ def _start_of(parameters: Mapping[str, str], declared: str, size: int) -> Upload
     labels, own = (_object(name, values.pop(name)) for name in ("labels", "metadata"))
     if any(field.WhichOneof("kind") != "string_value" for field in labels.fields.values()):
         raise InvalidRequest.of_field(
-            "labels", "labels.texts", 'must be a JSON object with texts as values, e.g. {"team": "legal"}'
+            "labels", "labels.texts", 'must be a JSON object with strings as values, e.g. {"team": "legal"}'
         )
     texts = {key: one.string_value for key, one in labels.fields.items()}
     metadata = DocumentMetadata(**values, labels=texts, metadata=own)

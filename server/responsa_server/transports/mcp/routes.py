@@ -299,7 +299,7 @@ def _message(body: bytes) -> JSONRPCMessage:
         raise refused from None
     # The SDK reads a request whose id has another type as a notification, which nobody answers.
     if isinstance(message, JSONRPCNotification) and isinstance(content, dict) and "id" in content:
-        raise malformed("its id must be a text or a whole number")
+        raise malformed("its id must be a string or a whole number")
     return message
 
 

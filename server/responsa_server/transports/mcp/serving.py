@@ -354,7 +354,7 @@ def _prompt_of(agent: Agent) -> types.Prompt:
 
 _REMEDIES: Final[Mapping[str, str]] = {
     "missing": "must be given",
-    "string_type": "must be a text",
+    "string_type": "must be a string",
     "int_type": "must be a whole number",
     "int_parsing": "must be a whole number",
     "int_from_float": "must be a whole number",

@@ -351,7 +351,7 @@ TOOLS: Final[Mapping[str, ToolRow]] = {
     ),
     "documents": ToolRow(
         "Read documents",
-        "Return the raw text of documents or passages, by name or as a search finds them. `next_offset` says where a text goes on.",
+        "Return the raw text of documents or passages, by name or as a search finds them. `next_offset` says where a text continues.",
         Documents,
         _documents,
         {"terms[0]": "query", "name": "names", "read_offset": "offset", **_SCOPE},

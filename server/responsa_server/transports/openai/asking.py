@@ -30,7 +30,7 @@ _OWN_TOOLS: Final = "must be auto or none; an agent calls its own tools and neve
 _CHOICE: Final = (
     "must be auto, none, or the name of a function of tools, whose arguments are then written as JSON"
 )
-_TEXT: Final = Field("", description="must be a text")
+_TEXT: Final = Field("", description="must be a string")
 _FLAG: Final = Field(False, description="must be true or false")
 MOST_TOKENS: Final = 2**31 - 1
 _LIMIT: Final = Field(None, ge=1, description="must be a whole number, 1 or more")
@@ -104,20 +104,20 @@ class _Body(Fields):
 
     model: str = _TEXT
     messages: list[Any] = Field([], description="must be a list")
-    input: str | list[Any] = Field([], description="must be a text or a list")
+    input: str | list[Any] = Field([], description="must be a string or a list")
     stream: bool = _FLAG
     stream_options: _StreamOptions = Field(
         _StreamOptions(), description="must be an object with include_usage, which is true or false"
     )
     stop: Words | Annotated[list[Words], Field(max_length=4)] = Field(
-        [], description="must be a text or at most 4 texts, none of them empty"
+        [], description="must be a string or at most 4 strings, none of them empty"
     )
     max_completion_tokens: int | None = _LIMIT
     max_tokens: int | None = _LIMIT
     max_output_tokens: int | None = _LIMIT
     background: bool = _FLAG
     previous_response_id: str = _TEXT
-    conversation: str | _Conversation = Field("", description="must be a text, or an object with an id")
+    conversation: str | _Conversation = Field("", description="must be a string, or an object with an id")
     responsa: dict[str, Any] = Field({}, description="must be an object")
     n: Literal[1] = Field(1, description="must be 1; ask once more for another answer")
     tool_choice: Literal["auto", "none", "required"] | _Tool = Field("auto", description=_CHOICE)
@@ -389,7 +389,7 @@ def _text(where: str, content: object) -> str:
         if kind not in _TEXTS or not isinstance(text, str):
             here = f"{where}[{place}]" if isinstance(content, list) else where
             raise wrong(
-                here, "must be a text; agents read no images, sounds and files, so upload documents instead"
+                here, "must be a string; agents read no images, sounds and files, so upload documents instead"
             )
         texts.append(text)
     return "\n".join(texts)

@@ -168,12 +168,12 @@ def _model(agent: Agent, kind: Kind) -> Json:
 class _Texts(Fields):
     """The body of a request for embeddings."""
 
-    model: str = Field("", description="must be a text")
+    model: str = Field("", description="must be a string")
     input: Words | Annotated[list[Words], Field(min_length=1, max_length=2048)] = Field(
         [],
         validate_default=True,
         description=(
-            "must be a text or 1 to 2048 texts, none of them empty, and not tokens: with LangChain, "
+            "must be a string or 1 to 2048 strings, none of them empty, and not tokens: with LangChain, "
             "set check_embedding_ctx_length=False"
         ),
     )

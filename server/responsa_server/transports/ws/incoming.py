@@ -120,7 +120,7 @@ _TYPES: Final[dict[str, type[_Message]]] = {
 _MESSAGES: Final[TypeAdapter[Incoming]] = TypeAdapter(Annotated[Incoming, Field(discriminator="type")])
 _PROBLEMS: Final = {
     "missing": ("required", "is missing"),
-    "string_type": ("field.type", "must be a text"),
+    "string_type": ("field.type", "must be a string"),
     "bool_type": ("field.type", "must be true or false"),
     "int_type": ("field.type", "must be a whole number"),
     "dict_type": ("field.type", "must be an object"),
