@@ -174,7 +174,7 @@ describe("the origin of an answer", () => {
   it("names samples and documentation", () => {
     const sample = create(TurnAnswerSchema, { collection: "collections/tutor", collectionKind: CollectionKind.SAMPLE });
     expect(originOf(sample)).toBe("This answer comes from sample documents, not from your own (collection tutor).");
-    expect(originOf(create(TurnAnswerSchema, { collectionKind: CollectionKind.DOCS }))).toMatch(/documentation of Responsa, not from your own documents\.$/u);
+    expect(originOf(create(TurnAnswerSchema, { collectionKind: CollectionKind.DOCS }))).toMatch(/Responsa’s documentation, not from your own documents\.$/u);
   });
 
   it("of a refusal is replaced by the closest passages", () => {

@@ -269,7 +269,7 @@ describe("askForReset", () => {
   it("names the tenant and the address, and says the same for every address", async () => {
     const asked: string[] = [];
     const api = served(({ tenant, email }) => (asked.push(`${tenant} ${email}`), {}));
-    expect(await askForReset(api, "acme", "ann@example.org")).toMatch(/^If an account has this e-mail address, a mail is on its way\./);
+    expect(await askForReset(api, "acme", "ann@example.org")).toMatch(/^If an account has this e-mail address, an e-mail is on its way\./);
     expect(await askForReset(api, "acme", "ann@example.org")).toBe(await askForReset(api, "", "nobody@example.org"));
     expect(asked).toEqual(["acme ann@example.org", "acme ann@example.org", " nobody@example.org"]);
   });
