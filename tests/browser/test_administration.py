@@ -221,7 +221,7 @@ async def test_an_owner_sets_the_model(owner: Person) -> None:
     await page.get_by_label("Provider").select_option(label="Scripted models, for tests")
     await page.get_by_role("combobox", name="Model").select_option("broken-401")
     await button(tab, "Save").click()
-    await expect(page.locator("form .problem:visible", has_text="wants a key")).to_be_visible()
+    await expect(page.locator("form .problem:visible", has_text="needs a key")).to_be_visible()
     try:
         await page.get_by_role("combobox", name="Model").select_option("strong")
         await button(tab, "Test").click()

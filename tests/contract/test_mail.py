@@ -507,6 +507,6 @@ async def test_a_notice_names_its_source_and_the_number_of_its_events(post: Post
         "2 runs of the source people succeeded",
         "1,200 ingestions failed",
     }
-    assert all("at most one such mail an hour" in text for text in found.values())
+    assert all("at most one such e-mail an hour" in text for text in found.values())
     stopped = found["A run of the source people needs confirmation"]
     assert "`responsa call AdminService.SyncSource --name sources/people --allow-deletions`" in stopped

@@ -110,7 +110,7 @@ async def test_a_test_says_what_is_wrong_and_never_the_key(
         (complaining(wire.complaint(429)), "BUSY", "in a minute"),
         (complaining(wire.complaint(400)), "FAILED", "invalid_request_error"),
         (None, "UNREACHABLE", "http://127.0.0.1:"),
-        (babbling, "UNREACHABLE", "or not in HTTP"),
+        (babbling, "UNREACHABLE", "No HTTP server answers"),
     ):
         said = await tried(handler)
         assert said.startswith(f"{outcome} "), said

@@ -143,7 +143,7 @@ def test_a_backup_with_other_content_of_a_migration(
     assert "was applied with different content" in (
         said := refused(backup(replace(HEADER, migrations=changed)))
     )
-    assert "go on with the version of Responsa that applied it" in said
+    assert "continue with the version of Responsa that applied it" in said
     for (name, digest), now in EARLIER_FORMS.items():
         earlier = [(name, digest) if one == now else (one, known) for one, known in LEDGER]
         said = refused(backup(replace(HEADER, machine="pdp11", migrations=earlier)))
@@ -216,7 +216,7 @@ def test_what_is_not_of_the_killed_restore_stays(
         (home / "agents" / "other").unlink()
     (home / name).parent.mkdir(exist_ok=True)
     (home / name).write_text("mine")
-    assert f"{home / name} is not of it; move that file away" in refused(backup())
+    assert f"{home / name} is not part of it; move that file away" in refused(backup())
     assert (home / name).read_text() == "mine"
 
 

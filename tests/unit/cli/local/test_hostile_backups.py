@@ -73,9 +73,9 @@ def one(name: str, **given: Any) -> list[Entry]:
 
 
 SQL = "x; CREATE TABLE public.pwned AS SELECT current_user; --"
-NO_NAME, NO_FILE, UNKNOWN = "none of a backup", "neither a file nor a folder", "is unknown there"
+NO_NAME, NO_FILE, UNKNOWN = "does not belong in a backup", "neither a file nor a folder", "is unknown there"
 TABLES, CUT, TWICE, PART = (
-    "list of tables is none",
+    "list of tables is not that of a backup",
     "cut or altered",
     "is there twice",
     "a part of its database",
@@ -248,11 +248,11 @@ def whole(line: bytes) -> bytes:
 
 
 FILES: Mapping[str, tuple[Callable[[], bytes], str]] = {
-    "nothing": (lambda: b"", "does not begin as a backup"),
-    "a first line of megabytes": (lambda: b'{"responsa_backup": "' + b"x" * (2 << 20), "does not begin as a backup"),
-    "a nested first line": (lambda: b'{"responsa_backup":' + b"[" * 100_000 + b"\n", "does not begin as a backup"),
-    "a first line of another form": (lambda: b"[1]\n", "does not begin as a backup"),
-    "a version of another form": (lambda: b'{"responsa_backup": 1e999}\n', "does not begin as a backup"),
+    "nothing": (lambda: b"", "beginning is not that of a backup"),
+    "a first line of megabytes": (lambda: b'{"responsa_backup": "' + b"x" * (2 << 20), "beginning is not that of a backup"),
+    "a nested first line": (lambda: b'{"responsa_backup":' + b"[" * 100_000 + b"\n", "beginning is not that of a backup"),
+    "a first line of another form": (lambda: b"[1]\n", "beginning is not that of a backup"),
+    "a version of another form": (lambda: b'{"responsa_backup": 1e999}\n', "beginning is not that of a backup"),
     "a release for the terminal": (lambda: b'{"responsa_backup": 9, "release": "\\u001b[2J"}\n', r"Responsa \x1b[2J, whose format 9"),
     "an unknown kind": (lambda: first_line(kind="other"), "first line is damaged"),
     "a time for the terminal": (lambda: first_line(time="\x1b]0;x\x07"), "first line is damaged"),
@@ -278,26 +278,26 @@ FILES: Mapping[str, tuple[Callable[[], bytes], str]] = {
     ),
     "a member behind the manifest": (
         lambda: first_line() + packed(b"", [Entry(CLUSTER), manifest(first_line(), [Entry(CLUSTER)]), Entry("home/agents/x")]),
-        "goes on after its end",
+        "has data after its end",
     ),
     "a second manifest": (
         lambda: first_line() + packed(b"", [Entry(CLUSTER), *[manifest(first_line(), [Entry(CLUSTER)])] * 2]),
-        "goes on after its end",
+        "has data after its end",
     ),
     "zeros behind the end": (
         lambda: first_line() + packed(b"", [Entry(CLUSTER), manifest(first_line(), [Entry(CLUSTER)])], end=bytes(64 << 20)),
-        "goes on after its end",
+        "has data after its end",
     ),
     "a member behind the end": (
         lambda: (
             first_line()
             + packed(b"", [Entry(CLUSTER), manifest(first_line(), [Entry(CLUSTER)])], end=bytes(1024) + Entry("home/agents/x").blocks(""))
         ),
-        "goes on after its end",
+        "has data after its end",
     ),
     "a second gzip": (
         lambda: first_line() + whole(first_line()) + gzip.compress(Entry("home/agents/x").blocks("")),
-        "goes on after its end",
+        "has data after its end",
     ),
 }  # fmt: skip
 
