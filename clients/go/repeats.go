@@ -64,6 +64,7 @@ var repeats = map[string]repeat{
 	"/responsa.admin.v1.AdminService/StopExperiment":                  always,
 	"/responsa.admin.v1.AdminService/SuspendTenant":                   always,
 	"/responsa.admin.v1.AdminService/UpdateInsightSettings":           always,
+	"/responsa.admin.v1.AdminService/UpdateQuestionPattern":           withoutEtag,
 	"/responsa.admin.v1.AdminService/UpdateSource":                    withoutEtag,
 	"/responsa.admin.v1.AdminService/UpdateTeacher":                   withoutEtag,
 	"/responsa.admin.v1.AdminService/UpdateUser":                      withoutEtag,

@@ -11,7 +11,7 @@ import pytest
 from google.protobuf.json_format import MessageToDict
 from playwright.async_api import expect
 
-from tests.browser.person import Person, Tab
+from tests.browser.person import Person, Tab, until
 from tests.browser.rules import NARROW, flaws, flaws_in_all_colours
 from tests.browser.texts import BAKERY, RYE_BREAD
 from tests.callers import Registry
@@ -91,9 +91,75 @@ async def test_figures_lead_to_feedback_that_is_dealt_with(person: Person) -> No
     await expect(kept).to_contain_text("A document was added")
     await expect(page.locator(".uploads")).to_be_hidden()  # nothing went wrong, so the tray closes
     await page.get_by_role("button", name="Ask again").click()
-    await expect(tab.question).to_have_value(RYE_BREAD)
+    await expect(tab.answers).to_contain_text("nineteen hours")
+    await expect(tab.asked).to_contain_text(RYE_BREAD)
     await expect(page.locator(".scope summary")).to_have_text("Asking My documents")
     assert {state: ones for state, ones in found.items() if ones} == {}
+
+
+async def test_questions_without_an_answer_are_assigned_and_dealt_with_until_somebody_asks_again(
+    person: Person,
+) -> None:
+    tab = await person.sign_in(**NARROW)
+    page, dialog, me = tab.page, tab.page.get_by_role("dialog"), person.client.me()
+    missing = page.get_by_role("list", name="Without an answer").get_by_role("listitem")
+
+    async def shown(text: str) -> None:
+        async def there() -> bool:
+            await page.reload()
+            await expect(page.get_by_role("list", name="Without an answer")).not_to_have_attribute(
+                "aria-busy", "true"
+            )
+            return text in await missing.first.inner_text()
+
+        await until(there, text)
+
+    await tab.ask(RYE_BREAD)
+    await page.goto(f"{person.url}/#/administration/inbox")
+    await page.get_by_role("button", name="Show the questions…").click()
+    await dialog.get_by_role("button", name="Show the questions").click()
+    await expect(page.get_by_role("button", name="Hide the questions")).to_be_visible()
+    await shown(RYE_BREAD)
+    await missing.get_by_role("button", name="Assign").click()
+    await dialog.get_by_label("Administrator").fill(me.display_name)
+    assert await flaws_in_all_colours(page) == []
+    await dialog.get_by_role("button", name="Assign").click()
+    await expect(missing).to_contain_text(f"Assigned to {me.display_name}")
+
+    async def deal(note: str) -> None:
+        await missing.get_by_role("button", name="Done").click()
+        await dialog.get_by_label("What was done").fill(note)
+        await dialog.get_by_role("button", name="Done").click()
+        await expect(missing).to_contain_text("Nothing here")
+
+    await deal("They were told.")
+    person.client.answer(RYE_BREAD)
+    await shown("Asked again without an answer since it was done")
+    await expect(missing).to_contain_text("They were told.")
+    assert await flaws_in_all_colours(page) == []
+    assert not await page.evaluate("document.documentElement.scrollWidth > innerWidth")
+
+    [pattern] = person.client.question_patterns()
+    person.client.update_question_pattern(pattern.name, note="They were told twice.")
+    await missing.get_by_role("button", name="Assign").click()
+    await dialog.get_by_role("button", name="Assign").click()  # nobody
+    await expect(page.get_by_role("alert").filter(has_text="Somebody else changed this")).to_be_visible()
+    await expect(missing).to_contain_text("They were told twice.")
+    await expect(missing).to_contain_text("Assigned to")
+
+    await missing.get_by_role("link", name="Add a document").click()
+    await tab.upload(("rye.md", BAKERY.encode()))
+    await page.get_by_role("button", name="Ask again").click()
+    await expect(tab.answers).to_contain_text("nineteen hours")
+    await page.goto(f"{person.url}/#/administration/inbox")
+    await deal("A document was added.")
+    states = page.get_by_role("tabpanel", name="Inbox").get_by_label("Show")
+    await states.select_option(label="Done")
+    await expect(missing).to_contain_text("A document was added.")
+    await missing.get_by_role("button", name="Open again").click()
+    await expect(missing).to_contain_text("Nothing here")
+    await states.select_option(label="Open")
+    await expect(missing).to_contain_text("2 without an answer")
 
 
 async def test_administrators_replay_questions_with_a_version(person: Person, registry: Registry) -> None:

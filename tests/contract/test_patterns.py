@@ -15,6 +15,7 @@ from uuid_utils.compat import uuid7
 from responsa_server.agents.engine.background_model import BackgroundModel
 from responsa_server.app.assemble import insight_prompts
 from responsa_server.calls.frames import facts_of_terminal
+from responsa_server.domain.errors import Conflict
 from responsa_server.domain.events import NumberedEvent, RefusalReason, Refused, Usage
 from responsa_server.domain.insight import (
     EVERYBODY,
@@ -38,7 +39,8 @@ from responsa_server.stores.cached import NOT_CACHED
 from responsa_server.stores.postgres.conversations import PostgresConversationStore
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.insight import PostgresInsight
-from responsa_server.stores.postgres.patterns import PostgresPatterns
+from responsa_server.stores.postgres.patterns import PATTERN, PostgresPatterns
+from responsa_server.stores.postgres.resources import ResourceTable
 from responsa_server.stores.postgres.turns import PostgresTurnStore
 from responsa_server.turns.worker import conclude
 from tests.conftest import DatabaseUrls
@@ -342,6 +344,66 @@ async def test_beyond_the_limit_the_rarest_patterns_end_and_their_questions_stil
     assert sum(one.count for one in report.page.items) + report.others == 7
     assert await inn.rows("question_pattern") == len(report.page.items)
     assert await inn.rows("pattern_loss") == 0
+
+
+async def test_a_pattern_that_is_done_opens_again_for_a_later_question_without_an_answer(
+    inn: House, database: Database, people: People
+) -> None:
+    ann, before = people.ann, datetime.now(UTC)
+    table = ResourceTable(database, PATTERN, uuid7)
+
+    async def ask(text: str, reason: RefusalReason = RefusalReason.NO_SUPPORT) -> Row:
+        await inn.refuse(ann, text, reason)
+        await inn.grouped()
+        [pattern] = await inn.patterns()
+        return pattern
+
+    new = await ask(TOPICS[0][0])
+    assert (new.state, new.resolver_id, new.resolve_time) == ("open", None, None)
+    done = {"state": "done", "note": "A document was added.", "resolver_id": ann.user_id}
+    await inn.refuse(ann, TOPICS[0][1], RefusalReason.NO_SUPPORT)  # it is grouped after it was dealt with
+    changed = await table.update(ann, new.id, {**done, "resolve_time": datetime.now(UTC)}, new.etag)
+    await inn.grouped()
+    for reason in (RefusalReason.BUDGET, RefusalReason.OUT_OF_SCOPE):
+        still = await ask(TOPICS[0][2], reason)
+        assert (still.state, still.etag) == ("done", changed.etag)
+    again = await ask(TOPICS[0][3])
+    assert (again.state, again.note, again.count) == ("reopened", "A document was added.", 5)
+    assert again.resolve_time > before
+    with pytest.raises(Conflict):
+        await table.update(ann, new.id, {"state": "open"}, changed.etag)
+
+
+async def test_a_deleted_user_s_name_leaves_the_patterns(
+    inn: House, database: Database, people: People
+) -> None:
+    await inn.refuse(people.ann, TOPICS[0][0], RefusalReason.NO_SUPPORT)
+    await inn.grouped()
+    [pattern] = await inn.patterns()
+    bob = {"assignee_id": people.bob.user_id, "resolver_id": people.bob.user_id}
+    await ResourceTable(database, PATTERN, uuid7).update(people.ann, pattern.id, bob, pattern.etag)
+    [pattern] = await inn.patterns()
+    assert (pattern.assignee_id, pattern.resolver_id) == (people.bob.user_id, people.bob.user_id)
+    statement = f"DELETE FROM responsa.app_user WHERE id = '{people.bob.user_id}'"
+    await asyncio.to_thread(change_all, inn.urls, statement)
+    [pattern] = await inn.patterns()
+    assert (pattern.assignee_id, pattern.resolver_id) == (None, None)
+
+
+async def test_beyond_the_limit_a_pattern_that_somebody_deals_with_ends_last(
+    database: Database, embedder: MiniLmEmbedder, database_urls: DatabaseUrls, people: People
+) -> None:
+    inn = House(database, embedder, database_urls, most=2)
+    await inn.refuse(people.ann, TOPICS[0][0], RefusalReason.NO_SUPPORT)
+    await inn.grouped()
+    [rare] = await inn.patterns()
+    table, bob = ResourceTable(database, PATTERN, uuid7), people.bob.user_id
+    for state, stays in (("open", True), ("done", False)):
+        await table.update(people.ann, rare.id, {"assignee_id": bob, "state": state}, "")
+        for text in (*TOPICS[1][:2], *TOPICS[2][:3]):
+            await inn.refuse(people.ann, text, RefusalReason.NO_SUPPORT)
+        await inn.grouped()
+        assert (rare.id in {one.id for one in await inn.patterns()}) is stays
 
 
 async def test_one_tenant_s_faults_stop_no_other(

@@ -98,10 +98,11 @@ from responsa_server.stores.postgres.experiments import PostgresExperiments
 from responsa_server.stores.postgres.insight import PostgresInsight
 from responsa_server.stores.postgres.limits import PostgresLimits
 from responsa_server.stores.postgres.openid import PostgresOpenIdStore
-from responsa_server.stores.postgres.patterns import PostgresPatterns
+from responsa_server.stores.postgres.patterns import PATTERN, PostgresPatterns
 from responsa_server.stores.postgres.profiles import PostgresProfiles
 from responsa_server.stores.postgres.quotas import PostgresQuotas
 from responsa_server.stores.postgres.replays import PostgresReplays
+from responsa_server.stores.postgres.resources import ResourceTable
 from responsa_server.stores.postgres.service_grants import PostgresServiceGrants
 from responsa_server.stores.postgres.tenants import PostgresTenants
 from responsa_server.stores.postgres.turns import PostgresTurnStore
@@ -484,7 +485,12 @@ async def serving(
             limiter=limiter,
             installation=Installation("0.1.0", "test-embedding"),
             models=DefaultModels(MODELS, model_table(MODELS.models), PostgresDefaultModel(database)),
-            insight=Insight(PostgresInsight(database), PostgresPatterns(database, AskFrames())),
+            insight=Insight(
+                PostgresInsight(database),
+                PostgresPatterns(database, AskFrames()),
+                ResourceTable(database, PATTERN, uuid7),
+                PostgresUsers(database),
+            ),
             extensions=(
                 SourceService(
                     source_administration(

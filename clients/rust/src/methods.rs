@@ -637,9 +637,19 @@ impl Client {
     /// of them, those of the most questions first. With the outcome NO_SUPPORT, it says what the documents lack. A question
     /// counts once, also when its conversation has been deleted.
     ///
-    /// Errors: PAGE_TOKEN_INVALID, INVALID_FIELD (the time is empty).
+    /// Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, INVALID_FIELD (the time is empty).
     pub async fn list_question_patterns(&self, request: admin::v1::ListQuestionPatternsRequest) -> Result<admin::v1::ListQuestionPatternsResponse, Error> {
         self.call("/responsa.admin.v1.AdminService/ListQuestionPatterns", true, &request).await
+    }
+
+    /// UpdateQuestionPattern changes the fields that update_mask names (state, note, assignee), and returns the pattern without
+    /// what a report counts or names. A pattern that is DONE opens again, as REOPENED, when no document supports an answer to a
+    /// later question. The users who asked see nothing of it.
+    ///
+    /// Errors: RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, ETAG_MISMATCH, INVALID_FIELD (the assignee is not an active
+    /// administrator).
+    pub async fn update_question_pattern(&self, request: admin::v1::UpdateQuestionPatternRequest) -> Result<admin::v1::QuestionPattern, Error> {
+        self.call("/responsa.admin.v1.AdminService/UpdateQuestionPattern", request.question_pattern.as_ref().is_none_or(|resource| resource.etag.is_empty()), &request).await
     }
 
     /// GetInsightSettings returns the tenant's settings.

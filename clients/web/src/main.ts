@@ -195,6 +195,10 @@ class App {
       if (question) chat.write(question);
       location.hash = "#/";
     };
+    const again = (question: string, collection?: Named) => {
+      chat.askNext(question);
+      ask("", collection);
+    };
     const collections = new Lazy(async () => {
       const { CollectionsView } = await import("./documents/collections.js");
       const made = new CollectionsView(api, await panel.get(), {
@@ -203,7 +207,8 @@ class App {
         signal,
         changed: () => tabs.tell({ kind: "documents" }),
         settled: () => chat.documentsChanged(),
-        ask,
+        ask: (collection) => ask("", collection),
+        again,
         me: user,
         contacts,
       });
@@ -220,7 +225,7 @@ class App {
     const changed = (now: User) => (now.role === user.role && now.ownsInstallation === user.ownsInstallation && now.email === user.email ? menu.name(now) : void this.start());
     const deleted = (receipt: DeletionReceipt) => void this.#farewell(receipt);
     const profile = new Lazy(async () => (await import("./account/profile.js")).profileView(api, user, { say: live.done, changed, contacts, deleted }));
-    const administration = administers ? new Lazy(async () => (await import("./administration/administration.js")).administrationView(api, { say: live.done, me: user, changed, ask, lacks })) : undefined;
+    const administration = administers ? new Lazy(async () => (await import("./administration/administration.js")).administrationView(api, { say: live.done, me: user, changed, ask: again, lacks })) : undefined;
     const tabbed = () => {
       const area = viewAt(location.hash)?.area;
       return area === "profile" ? profile : area === "administration" ? administration : undefined;

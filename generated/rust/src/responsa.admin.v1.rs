@@ -679,7 +679,8 @@ impl ::prost::Name for TenantTurn {
 /// QuestionPattern stands for questions that mean about the same.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct QuestionPattern {
-    /// Identifies the pattern, also when further questions join it. It ends when all its turns are deleted, or when the tenant has more than 500 patterns and this one has the fewest questions.
+    /// Identifies the pattern, also when further questions join it. It ends when all its turns are deleted, or when the tenant has more than 500 patterns and this one has the
+    /// fewest questions; patterns that are assigned and not DONE end last.
     #[prost(string, tag = "1")]
     pub uid: ::prost::alloc::string::String,
     /// A title that a language model has made from some of the questions; empty without such a model, until it has written one, and unless InsightSettings.question_texts is set.
@@ -730,6 +731,27 @@ pub struct QuestionPattern {
     /// Up to 3 turns with the outcome that the request names, the latest first, `turns/{uuid}`. Deleted turns are not among them.
     #[prost(string, repeated, tag = "17")]
     pub example_turns: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// `questionPatterns/{uid}`.
+    #[prost(string, tag = "18")]
+    pub name: ::prost::alloc::string::String,
+    /// The state. An update can set OPEN and DONE.
+    #[prost(enumeration = "QuestionPatternState", tag = "19")]
+    pub state: i32,
+    /// What was done, for other administrators: at most 2 KiB of UTF-8; may be empty.
+    #[prost(string, tag = "20")]
+    pub note: ::prost::alloc::string::String,
+    /// The administrator who deals with the questions, `users/{uuid}`; empty if nobody does.
+    #[prost(string, tag = "21")]
+    pub assignee: ::prost::alloc::string::String,
+    /// The administrator who set the state last, `users/{uuid}`; empty if nobody has.
+    #[prost(string, tag = "22")]
+    pub resolver: ::prost::alloc::string::String,
+    /// When an administrator last set the state; unset if nobody has.
+    #[prost(message, optional, tag = "23")]
+    pub resolve_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// A value that changes with every change of the state, the note or the assignee. An update with an old etag fails with ETAG_MISMATCH.
+    #[prost(string, tag = "24")]
+    pub etag: ::prost::alloc::string::String,
 }
 impl ::prost::Name for QuestionPattern {
     const NAME: &'static str = "QuestionPattern";
@@ -835,6 +857,43 @@ impl QuestionOutcome {
             "QUESTION_OUTCOME_REFUSED" => Some(Self::Refused),
             "QUESTION_OUTCOME_FAILED" => Some(Self::Failed),
             "QUESTION_OUTCOME_RATED_DOWN" => Some(Self::RatedDown),
+            _ => None,
+        }
+    }
+}
+/// QuestionPatternState says whether administrators have dealt with the questions of a pattern.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum QuestionPatternState {
+    /// Never sent.
+    Unspecified = 0,
+    /// Nobody has dealt with the questions.
+    Open = 1,
+    /// An administrator has dealt with the questions.
+    Done = 2,
+    /// The pattern was DONE, and no document supports an answer to a question that was asked after that. Only the server sets this state.
+    Reopened = 3,
+}
+impl QuestionPatternState {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "QUESTION_PATTERN_STATE_UNSPECIFIED",
+            Self::Open => "QUESTION_PATTERN_STATE_OPEN",
+            Self::Done => "QUESTION_PATTERN_STATE_DONE",
+            Self::Reopened => "QUESTION_PATTERN_STATE_REOPENED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "QUESTION_PATTERN_STATE_UNSPECIFIED" => Some(Self::Unspecified),
+            "QUESTION_PATTERN_STATE_OPEN" => Some(Self::Open),
+            "QUESTION_PATTERN_STATE_DONE" => Some(Self::Done),
+            "QUESTION_PATTERN_STATE_REOPENED" => Some(Self::Reopened),
             _ => None,
         }
     }
@@ -4148,6 +4207,9 @@ pub struct ListQuestionPatternsRequest {
     /// Which questions count; by default, all. Patterns without such questions are left out.
     #[prost(enumeration = "QuestionOutcome", tag = "5")]
     pub outcome: i32,
+    /// A filter (AIP-160, see Scope.filter) on these fields: state, assignee. The call refuses any other filter with FILTER_INVALID. Example: `NOT state = DONE`
+    #[prost(string, tag = "6")]
+    pub filter: ::prost::alloc::string::String,
 }
 impl ::prost::Name for ListQuestionPatternsRequest {
     const NAME: &'static str = "ListQuestionPatternsRequest";
@@ -4168,7 +4230,7 @@ pub struct ListQuestionPatternsResponse {
     /// The token of the next page; empty on the last page.
     #[prost(string, tag = "2")]
     pub next_page_token: ::prost::alloc::string::String,
-    /// The questions with the wanted outcome that are in no pattern: they have not been grouped yet, their texts were deleted before that, or their patterns have ended. With these, the report counts each question once.
+    /// The questions with the wanted outcome that are in no pattern: they have not been grouped yet, their texts were deleted before that, or their patterns have ended. With these, a report without a filter counts each question once.
     #[prost(int64, tag = "3")]
     pub other_questions: i64,
     /// Questions of turns that ended up to this time have been grouped.
@@ -4186,6 +4248,26 @@ impl ::prost::Name for ListQuestionPatternsResponse {
     }
     fn type_url() -> ::prost::alloc::string::String {
         "type.googleapis.com/responsa.admin.v1.ListQuestionPatternsResponse".into()
+    }
+}
+/// UpdateQuestionPatternRequest names a pattern and its new values.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct UpdateQuestionPatternRequest {
+    /// The pattern with its `name` and the new values. If `etag` is set, the pattern must still have this etag.
+    #[prost(message, optional, tag = "1")]
+    pub question_pattern: ::core::option::Option<QuestionPattern>,
+    /// The fields to change: one or more of `state`, `note`, `assignee`.
+    #[prost(message, optional, tag = "2")]
+    pub update_mask: ::core::option::Option<::prost_types::FieldMask>,
+}
+impl ::prost::Name for UpdateQuestionPatternRequest {
+    const NAME: &'static str = "UpdateQuestionPatternRequest";
+    const PACKAGE: &'static str = "responsa.admin.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "responsa.admin.v1.UpdateQuestionPatternRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "type.googleapis.com/responsa.admin.v1.UpdateQuestionPatternRequest".into()
     }
 }
 /// GetInsightSettingsRequest has no fields.

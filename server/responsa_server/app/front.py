@@ -55,9 +55,10 @@ from responsa_server.stores.postgres.database import Database, PostgresPart
 from responsa_server.stores.postgres.identity import PostgresIdentityStore
 from responsa_server.stores.postgres.insight import PostgresInsight
 from responsa_server.stores.postgres.jobs import OtherJobWorkers
-from responsa_server.stores.postgres.patterns import PostgresPatterns
+from responsa_server.stores.postgres.patterns import PATTERN, PostgresPatterns
 from responsa_server.stores.postgres.pause import PauseWatch
 from responsa_server.stores.postgres.quotas import PostgresQuotas
+from responsa_server.stores.postgres.resources import ResourceTable
 from responsa_server.stores.postgres.service_grants import PostgresServiceGrants
 from responsa_server.stores.postgres.standby import StandbyPart
 from responsa_server.stores.postgres.tenants import PostgresTenants
@@ -183,7 +184,12 @@ class Callers:
                 limiter=limiter,
                 reports=self._parts,
                 models=agents.default_model,
-                insight=Insight(PostgresInsight(database), PostgresPatterns(database, AskFrames())),
+                insight=Insight(
+                    PostgresInsight(database),
+                    PostgresPatterns(database, AskFrames()),
+                    ResourceTable(database, PATTERN, new_id),
+                    PostgresUsers(database),
+                ),
                 extensions=[service for one in extensions for service in one.services()],
                 installation=Installation(__version__, knowledge.embedders.configured),
             ),

@@ -55,13 +55,29 @@ class PagedRequest(Protocol):
     def page_token(self) -> str: ...
 
 
+class FilteredRequest(PagedRequest, Protocol):
+    """The fields of a list request that has a filter and no order."""
+
+    @property
+    def filter(self) -> str: ...
+
+
 class Unfiltered:
     """A list request without filter and order in the shape of `ListRequest`."""
+
+    filter = order_by = ""
 
     def __init__(self, request: PagedRequest) -> None:
         self.page_size = request.page_size
         self.page_token = request.page_token
-        self.filter = self.order_by = ""
+
+
+class Unordered(Unfiltered):
+    """The same for a request that has a filter."""
+
+    def __init__(self, request: FilteredRequest) -> None:
+        super().__init__(request)
+        self.filter = request.filter
 
 
 class Listing:

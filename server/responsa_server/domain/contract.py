@@ -69,6 +69,18 @@ class QuestionOutcome(StrEnum):
     """Questions whose answers were rated DOWN."""
 
 
+class QuestionPatternState(StrEnum):
+    """QuestionPatternState says whether administrators have dealt with the questions of a pattern."""
+
+    OPEN = "open"
+    """Nobody has dealt with the questions."""
+    DONE = "done"
+    """An administrator has dealt with the questions."""
+    REOPENED = "reopened"
+    """The pattern was DONE, and no document supports an answer to a question that was asked after that. Only the server
+    sets this state."""
+
+
 class ModelTestOutcome(StrEnum):
     """ModelTestOutcome says how a test of a model ended."""
 
@@ -870,6 +882,7 @@ PATTERNS: Final[Mapping[str, str]] = {
     "AuditEvent": "auditEvents/{audit_event}",
     "Delivery": "deliveries/{delivery}",
     "Experiment": "experiments/{experiment}",
+    "QuestionPattern": "questionPatterns/{question_pattern}",
     "Program": "programs/{program}",
     "ServiceGrant": "serviceGrants/{service_grant}",
     "Source": "sources/{source}",
@@ -946,6 +959,7 @@ MAX_BYTES: Final[Mapping[str, int]] = {
     "PreviewSourceRequest.mapping": 131072,
     "PreviewSourceRequest.subject": 255,
     "Program.display_name": 200,
+    "QuestionPattern.note": 2048,
     "Reader.email": 254,
     "RefreshTokenRequest.refresh_token": 64,
     "RegisterRequest.display_name": 200,

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Final
 
 from responsa_server.domain.conversations import ConversationOrigin, Rating, Speaker
-from responsa_server.domain.insight import FeedbackState
+from responsa_server.domain.insight import FeedbackState, QuestionPatternState
 from responsa_server.domain.knowledge import DocumentState, OperationKind
 from responsa_server.domain.listing import Field, FieldKind, ListRules, Order
 from responsa_server.domain.notifications import DeliveryState
@@ -131,7 +131,11 @@ TENANT_TURNS: Final = ListRules(
 )
 QUESTION_PATTERNS: Final = ListRules(
     "question_patterns",
-    (Field("count", FieldKind.NUMBER, filterable=False),),
+    (
+        Field("count", FieldKind.NUMBER, filterable=False),
+        _enum("state", QuestionPatternState, "QUESTION_PATTERN_STATE"),
+        Field("assignee", FieldKind.NAME, prefix="users"),
+    ),
     (Order("count", descending=True),),
 )
 FEEDBACK: Final = ListRules(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
 from uuid import UUID
 
 from responsa_server.domain import names
-from responsa_server.domain.errors import InvalidRequest
+from responsa_server.domain.errors import InvalidRequest, NotFound
 from responsa_server.domain.insight import (
     EVERYBODY,
     MOST_PERIODS,
@@ -22,10 +22,12 @@ from responsa_server.domain.insight import (
     Report,
     Span,
 )
-from responsa_server.domain.people import AuditEvent, Principal
+from responsa_server.domain.people import AuditEvent, Principal, Role
 from responsa_server.domain.rows import Row
 from responsa_server.stores.postgres.insight import PostgresInsight
 from responsa_server.stores.postgres.patterns import PostgresPatterns
+from responsa_server.stores.postgres.resources import ResourceTable
+from responsa_server.stores.postgres.users import PostgresUsers
 
 DEFAULT_DAYS: Final = 30
 """The days that a report covers if it names no beginning."""
@@ -39,9 +41,18 @@ _LATEST: Final = datetime.max.replace(tzinfo=UTC)
 class Insight:
     """Reports about the caller's tenant, and about the caller. The authorisation table decides who may ask for which."""
 
-    def __init__(self, store: PostgresInsight, patterns: PostgresPatterns) -> None:
+    def __init__(
+        self,
+        store: PostgresInsight,
+        patterns: PostgresPatterns,
+        pattern_table: ResourceTable,
+        users: PostgresUsers,
+    ) -> None:
+        """pattern_table: changes what administrators do about patterns."""
         self.store = store
         self.patterns = patterns
+        self._pattern_table = pattern_table
+        self._users = users
 
     async def usage(
         self,
@@ -94,6 +105,29 @@ class Insight:
         """Set the state and the note of feedback. Raises NotFound."""
         audit = AuditEvent.of_call(caller, names.feedback(message_id))
         return await self.store.resolve(caller, message_id, state, note, audit)
+
+    async def update_pattern(
+        self, caller: Principal, pattern_id: UUID, changes: Mapping[str, object], etag: str
+    ) -> Row:
+        """Change the state, the note and the assignee of a pattern. changes: the new values of these columns. Raises
+        InvalidRequest for an assignee who is not an active administrator, and the errors of `ResourceTable.update`."""
+        if isinstance(assignee_id := changes.get("assignee_id"), UUID):
+            await self._check_assignee(caller.tenant_id, assignee_id)
+        if "state" in changes:
+            changes = {**changes, "resolver_id": caller.user_id, "resolve_time": datetime.now(UTC)}
+        return await self._pattern_table.update(caller, pattern_id, changes, etag)
+
+    async def _check_assignee(self, tenant_id: str, user_id: UUID) -> None:
+        try:
+            user = await self._users.get(tenant_id, user_id)
+        except NotFound:
+            user = None
+        if user is None or user.role is not Role.ADMIN or user.disable_time is not None:
+            raise InvalidRequest.of_field(
+                "question_pattern.assignee",
+                "question_pattern.assignee",
+                "must be an administrator of the tenant who is not disabled",
+            )
 
     async def update_settings(
         self, caller: Principal, question_texts: bool | None, budget_micros: int | None

@@ -103,6 +103,8 @@ export class ChatView {
   /** The known outcomes of the turns whose answers are shown. */
   #turns: ReadonlyMap<string, Turn> = new Map();
   #etag = "";
+  /** What `askNext` was given. */
+  #next = "";
   #looking = false;
   /** The tools that the user may use, once they were asked for. */
   #granted: Promise<readonly Tool[]> | undefined;
@@ -159,6 +161,11 @@ export class ChatView {
     this.#question.focus();
   }
 
+  /** Ask a question in the new conversation that is shown next. */
+  askNext(question: string): void {
+    this.#next = question;
+  }
+
   /** Put a question into the text box. */
   write(question: string): void {
     this.#question.value = question;
@@ -188,12 +195,15 @@ export class ChatView {
     this.#head.blank();
     this.#earlier.hidden = true;
     const waiting = this.#waiting.of(conversation);
+    const next = conversation ? "" : this.#next;
+    this.#next = "";
     if (!conversation) {
       this.#hooks.titled("");
       this.picker.adopt(undefined);
       if (waiting.length > 0) this.#talk.show([]);
       else this.#greet();
       for (const pending of waiting) this.#follow({ pending });
+      if (next && !(this.#form.reportValidity() && this.#send(next))) this.write(next);
       void this.#watch(signal);
       return;
     }

@@ -37,8 +37,10 @@ const BETWEEN = 1_000;
 export interface CollectionsHooks extends Omit<UploadHooks, "taken" | "access" | "share"> {
   /** Documents or collections changed. */
   readonly changed: () => void;
-  /** The user wants to ask this collection, or all of them. With "", the user writes the question. */
-  readonly ask: (question: string, collection?: Named) => void;
+  /** The user wants to ask this collection. */
+  readonly ask: (collection: Named) => void;
+  /** Ask a question again: this collection, or all of them. */
+  readonly again: (question: string, collection?: Named) => void;
   readonly me: User;
   readonly contacts: Contacts;
 }
@@ -51,7 +53,7 @@ export class CollectionsView {
   readonly #list = element("ul", { class: "shelves", "aria-label": t("collections") });
   readonly #title = element("h3", WRITTEN);
   readonly #problem = element("p", { class: "problem", role: "alert" });
-  readonly #ask = iconButton(MessageCircle, t("askCollection"), () => this.#hooks.ask("", this.#chosen));
+  readonly #ask = iconButton(MessageCircle, t("askCollection"), () => this.#hooks.ask(this.#chosen));
   readonly #share = iconButton(UserPlus, t("share"), () => void this.#shareCollection(), { "aria-describedby": "access" });
   readonly #edit = iconButton(Pencil, t("editCollection"), () => void this.#editCollection());
   readonly #remove = iconButton(Trash2, t("deleteCollection"), () => void this.#deleteCollection(), { class: "plain icon danger" });
@@ -68,7 +70,8 @@ export class CollectionsView {
   readonly #subjectShown = element("summary");
   readonly #access = element("p", { id: "access", class: "access" });
   readonly #toAnswer = element("p", { class: "access grow", role: "status", ...WRITTEN });
-  readonly #kept = element("div", { class: "row wrap", hidden: true }, this.#toAnswer, button(t("askAgain"), () => this.#dropped(() => this.#hooks.ask(this.#question, this.#added)), { class: "quiet" }), iconButton(X, t("dropQuestion"), () => this.#dropped(() => this.focus())));
+  readonly #again = button(t("askAgain"), () => this.#dropped(() => this.#hooks.again(this.#question, this.#added)), { class: "quiet" });
+  readonly #kept = element("div", { class: "row wrap", hidden: true }, this.#toAnswer, this.#again, iconButton(X, t("dropQuestion"), () => this.#dropped(() => this.focus())));
   #question = "";
   /** The collection of the last document that was added for the question. */
   #added: Named | undefined;
@@ -127,11 +130,12 @@ export class CollectionsView {
     this.#heading.focus();
   }
 
-  /** Keep a question in sight that no document answers, until the user asks it again or drops it. `added`: the collection of a document that may answer it. */
+  /** Keep a question in sight that no document answers, until the user asks it again or drops it. `added`: the collection of a document that may answer it; before that, nothing is gained by asking. */
   keep(question: string, added?: Named): void {
     this.#question = question;
     this.#added = added;
     this.#kept.hidden = false;
+    this.#again.hidden = !added;
     replace(this.#toAnswer, t(added ? "mayAnswer" : "toAnswer", { question }));
   }
 

@@ -36,17 +36,18 @@ export class InboxView implements Part {
       label: t("withoutAnswer"),
       span: () => ({ start: periodsOf("month", new Date())[0]!.start, end: new Date() }),
       outcome: () => QuestionOutcome.NO_SUPPORT,
+      filter: () => (this.#state.control.value === "DONE" ? "state = DONE" : "NOT state = DONE"),
       empty: t("withoutAnswerEmpty"),
     });
     this.#state.control.addEventListener("change", () => {
       noted({ area: "administration", tab: "inbox", query: { state: this.#state.control.value } });
-      void this.#feedback.refresh();
+      void Promise.all([this.#feedback.refresh(), this.#missing.refresh()]);
     });
     this.root = element(
       "div",
       { class: "stack" },
-      this.#texts,
-      element("div", { class: "row wrap between" }, element("h3", {}, t("notHelpful")), this.#state.root),
+      element("div", { class: "row wrap between" }, this.#texts, this.#state.root),
+      element("h3", {}, t("notHelpful")),
       this.#feedback.root,
       element("h3", {}, t("withoutAnswerHeading")),
       element("p", { class: "note" }, t("withoutAnswerNote")),

@@ -1,20 +1,22 @@
 /** What operators deal with: feedback, and questions grouped by meaning. */
 
 import { timestampDate } from "@bufbuild/protobuf/wkt";
-import { FeedbackState, type GivenFeedback, type QuestionOutcome, type QuestionPattern, type TenantTurn } from "@responsa/contract/responsa/admin/v1/insight_pb.js";
+import { FeedbackState, QuestionPatternState, type GivenFeedback, type QuestionOutcome, type QuestionPattern, type TenantTurn } from "@responsa/contract/responsa/admin/v1/insight_pb.js";
 import { Rating } from "@responsa/contract/responsa/chat/v1/feedback_pb.js";
 import { RefusalReason, TurnState } from "@responsa/contract/responsa/chat/v1/turn_pb.js";
 import { t, type Key } from "../language/operators/texts.js";
+import { t as shared } from "../language/account/texts.js";
 import type { Api } from "../server/api.js";
 import { labelOf } from "../chat/agents.js";
 import { outcomeOfTurn } from "../chat/outcome.js";
 import { failureOf } from "../server/errors.js";
-import type { People } from "../server/people.js";
+import { usersWith, type People } from "../server/people.js";
 import { dateOf, lapse, moment, money } from "../text/facts.js";
 import { filled } from "../widgets/dialog.js";
 import { button, element, field, WRITTEN } from "../widgets/dom.js";
 import { choiceEntry } from "../widgets/fields.js";
 import { Listing } from "../widgets/listing.js";
+import { PersonField } from "../widgets/person.js";
 import { numberOf } from "./content.js";
 import { spanOf, type Period } from "./periods.js";
 
@@ -76,6 +78,11 @@ export function countsOf({ answeredTurns, refusedTurns, noSupportTurns, failedTu
   return counts.filter(([, number]) => number > 0n).map(([key, number]) => t(key, { count: Number(number) }));
 }
 
+/** The time, the person and the words with which somebody dealt with a matter. `names`: of users. */
+function dealt(plain: Key, noted: Key, { note, resolver, resolveTime }: Pick<QuestionPattern, "note" | "resolver" | "resolveTime">, names: ReadonlyMap<string, string>): string {
+  return t(note ? noted : plain, { date: resolveTime ? dateOf(timestampDate(resolveTime)) : "–", who: names.get(resolver) ?? t("deletedUser"), note });
+}
+
 interface Wanted {
   readonly label: string;
   readonly empty: string;
@@ -112,15 +119,18 @@ export class Matters {
     return new Listing<GivenFeedback>({ label, read, row: (one) => this.#feedbackRow(one, names, changed), empty: () => empty });
   }
 
-  /** The questions of a time, those that mean about the same together. */
-  patterns({ label, empty, span, outcome }: Wanted & { readonly span: () => Pick<Period, "start" | "end">; readonly outcome: () => QuestionOutcome }): Listing<QuestionPattern> {
+  /** The questions of a time, those that mean about the same together. `filter`: which of them; with it, administrators say in the list what becomes of them. */
+  patterns({ label, empty, span, outcome, filter }: Wanted & { readonly span: () => Pick<Period, "start" | "end">; readonly outcome: () => QuestionOutcome; readonly filter?: () => string }): Listing<QuestionPattern> {
     let others = 0n;
+    let names: ReadonlyMap<string, string> = new Map();
     const read = async (pageToken: string) => {
-      const { questionPatterns, nextPageToken, otherQuestions } = await this.#api.admin.listQuestionPatterns({ pageSize: PAGE, pageToken, outcome: outcome(), ...spanOf(span()) });
+      const { questionPatterns, nextPageToken, otherQuestions } = await this.#api.admin.listQuestionPatterns({ pageSize: PAGE, pageToken, outcome: outcome(), filter: filter?.() ?? "", ...spanOf(span()) });
       others = otherQuestions;
+      if (filter) names = new Map([...names, ...(await this.#people.labels(questionPatterns.flatMap(({ assignee, resolver }) => [assignee, resolver])))]);
       return { items: questionPatterns, next: nextPageToken };
     };
-    return new Listing<QuestionPattern>({ label, read, row: (one) => this.#patternRow(one), empty: () => (others > 0n ? t("ungrouped", { count: Number(others) }) : empty) });
+    const list: Listing<QuestionPattern> = new Listing<QuestionPattern>({ label, read, row: (one) => (filter ? this.#patternRow(one, this.#fate(one, names), this.#fateActs(one, list)) : this.#patternRow(one)), empty: () => (others > 0n ? t("ungrouped", { count: Number(others) }) : empty) });
+    return list;
   }
 
   /** The turns of a time that have ended, with choices of their order and their outcome. */
@@ -177,12 +187,15 @@ export class Matters {
   }
 
   #feedbackRow(one: GivenFeedback, names: ReadonlyMap<string, string>, changed: () => void): HTMLElement {
-    const { question, comment, rating, score, user, agent, updateTime, state, note, resolver, resolveTime } = one;
+    const { question, comment, rating, score, user, agent, updateTime } = one;
     const [opinion, colour] = OPINIONS[rating];
     const facts = [score > 0 && t("scoreOf", { score }), names.get(user) ?? "", labelOf([], agent), moment(updateTime)];
-    const done = state === FeedbackState.DONE;
-    const dealt = done ? t(note ? "dealtWithNote" : "dealtWith", { date: resolveTime ? dateOf(timestampDate(resolveTime)) : "–", who: names.get(resolver) ?? t("deletedUser"), note }) : "";
-    const act = done ? button(t("openAgain"), () => void this.#resolve(one, FeedbackState.OPEN, note, changed).catch((error: unknown) => this.#hooks.say(failureOf(error).message))) : button(t("done"), () => void this.#finish(one, changed), { "aria-label": t("doneLabel", { question: question || t("hidden") }) });
+    const done = one.state === FeedbackState.DONE;
+    const act = this.#dealing(one, done, async (now, note) => {
+      await this.#api.admin.resolveFeedback({ name: one.feedback, state: now ? FeedbackState.DONE : FeedbackState.OPEN, note });
+      this.#hooks.say(t(now ? "markedDone" : "openedAgain"));
+      changed();
+    });
     return element(
       "li",
       { class: "wrapping matter" },
@@ -192,22 +205,61 @@ export class Matters {
         title(question),
         ...(comment ? [element("blockquote", { class: "whole", ...WRITTEN }, comment)] : []),
         element("p", { class: "note whole" }, element("span", { class: `dot ${colour}` }), ` ${opinion} · ${facts.filter(Boolean).join(" · ")}`),
-        ...(dealt ? [element("p", { class: "note whole", ...WRITTEN }, dealt)] : []),
+        ...(done ? [element("p", { class: "note whole", ...WRITTEN }, dealt("dealtWith", "dealtWithNote", one, names))] : []),
       ),
       this.#acts(question, act),
     );
   }
 
-  #patternRow(pattern: QuestionPattern): HTMLElement {
+  #patternRow(pattern: QuestionPattern, fate: readonly HTMLElement[] = [], acts: readonly HTMLElement[] = []): HTMLElement {
     const { title: called, question, firstTime, lastTime } = pattern;
     const [from = "", to = ""] = [firstTime, lastTime].map((one) => (one ? dateOf(timestampDate(one)) : ""));
     const facts = [...countsOf(pattern), from === to ? from : t("fromTo", { from, to })];
     return element(
       "li",
       { class: "wrapping matter" },
-      element("div", { class: "about" }, title(called || question), ...(called ? [element("p", { class: "whole", ...WRITTEN }, `“${question}”`)] : []), element("p", { class: "note whole" }, facts.filter(Boolean).join(" · "))),
-      this.#acts(question),
+      element("div", { class: "about" }, title(called || question), ...(called ? [element("p", { class: "whole", ...WRITTEN }, `“${question}”`)] : []), element("p", { class: "note whole" }, facts.filter(Boolean).join(" · ")), ...fate),
+      this.#acts(question, ...acts),
     );
+  }
+
+  /** What administrators do about a pattern, and have done. */
+  #fate(pattern: QuestionPattern, names: ReadonlyMap<string, string>): HTMLElement[] {
+    const { state, assignee } = pattern;
+    const reopened = state === QuestionPatternState.REOPENED && [element("span", { class: "dot warn" }), ` ${dealt("askedSince", "askedSinceNote", pattern, names)}`];
+    const lines = [assignee && [t("assignedTo", { who: names.get(assignee) ?? assignee })], state === QuestionPatternState.DONE && [dealt("dealtWith", "dealtWithNote", pattern, names)], reopened];
+    return lines.flatMap((line) => (line ? [element("p", { class: "note whole", ...WRITTEN }, ...line)] : []));
+  }
+
+  #fateActs(pattern: QuestionPattern, list: Listing<QuestionPattern>): HTMLElement[] {
+    const question = pattern.question || t("hidden");
+    const change = async (changes: Partial<Pick<QuestionPattern, "state" | "note" | "assignee">>, said: string) => {
+      let why = "";
+      try {
+        await this.#api.admin.updateQuestionPattern({ questionPattern: { name: pattern.name, etag: pattern.etag, ...changes }, updateMask: { paths: Object.keys(changes) } });
+        this.#hooks.say(said);
+      } catch (error) {
+        if (failureOf(error).reason !== "ETAG_MISMATCH") throw error;
+        why = shared("changedNotDone");
+      }
+      await list.refresh();
+      if (why) list.refuse(why);
+    };
+    const set = (done: boolean, note: string) => change({ state: done ? QuestionPatternState.DONE : QuestionPatternState.OPEN, note }, t(done ? "markedDone" : "openedAgain"));
+    return [
+      button(t("assign"), () => void this.#assign(pattern, (assignee, said) => change({ assignee }, said)), { "aria-label": t("assignLabel", { question }) }),
+      this.#dealing(pattern, pattern.state === QuestionPatternState.DONE, set),
+    ];
+  }
+
+  async #assign({ question }: QuestionPattern, set: (assignee: string, said: string) => Promise<void>): Promise<void> {
+    const person = new PersonField(t("assignee"), usersWith(this.#api, "role = ADMIN AND state = ACTIVE"), t("assigneeNote"));
+    const act = async () => {
+      if (!person.text) return set("", t("assignedToNobody"));
+      const chosen = await person.chosen();
+      return chosen ? set(chosen.name, t("assignedTo", { who: chosen.label })) : false;
+    };
+    await filled({ title: t("assignTitle"), action: t("assignAct"), fields: [...quoted(question), person.root], first: person.control, act });
   }
 
   #acts(question: string, ...more: readonly HTMLElement[]): HTMLElement {
@@ -218,17 +270,20 @@ export class Matters {
     return question ? [button(t("askAgain"), () => this.#hooks.ask(question), { "aria-label": t("askAgainLabel", { question }) })] : [];
   }
 
-  async #finish(one: GivenFeedback, changed: () => void): Promise<void> {
-    const note = element("textarea", { id: "done-note", rows: "3", maxlength: String(NOTE_BYTES), ...WRITTEN });
-    const fields = [...(one.question ? [element("p", WRITTEN, one.question)] : []), field(t("whatWasDone"), note, t("whatWasDoneNote"))];
-    await filled({ title: t("markDone"), action: t("isDone"), fields, first: note, act: () => this.#resolve(one, FeedbackState.DONE, note.value.trim(), changed) });
+  /** The button that says that a matter is dealt with, or opens it again. */
+  #dealing({ question, note }: Pick<QuestionPattern, "question" | "note">, done: boolean, set: (done: boolean, note: string) => Promise<void>): HTMLElement {
+    if (done) return button(t("openAgain"), () => void set(false, note).catch((error: unknown) => this.#hooks.say(failureOf(error).message)));
+    return button(t("done"), () => void this.#finish(question, (text) => set(true, text)), { "aria-label": t("doneLabel", { question: question || t("hidden") }) });
   }
 
-  async #resolve({ feedback }: GivenFeedback, state: FeedbackState, note: string, changed: () => void): Promise<void> {
-    await this.#api.admin.resolveFeedback({ name: feedback, state, note });
-    this.#hooks.say(t(state === FeedbackState.DONE ? "markedDone" : "openedAgain"));
-    changed();
+  async #finish(question: string, act: (note: string) => Promise<void>): Promise<void> {
+    const note = element("textarea", { id: "done-note", rows: "3", maxlength: String(NOTE_BYTES), ...WRITTEN });
+    await filled({ title: t("markDone"), action: t("isDone"), fields: [...quoted(question), field(t("whatWasDone"), note, t("whatWasDoneNote"))], first: note, act: () => act(note.value.trim()) });
   }
+}
+
+function quoted(question: string): HTMLElement[] {
+  return question ? [element("p", WRITTEN, question)] : [];
 }
 
 function title(question: string): HTMLElement {

@@ -96,6 +96,7 @@ const (
 	AdminService_GetQualityStats_FullMethodName           = "/responsa.admin.v1.AdminService/GetQualityStats"
 	AdminService_ListTenantTurns_FullMethodName           = "/responsa.admin.v1.AdminService/ListTenantTurns"
 	AdminService_ListQuestionPatterns_FullMethodName      = "/responsa.admin.v1.AdminService/ListQuestionPatterns"
+	AdminService_UpdateQuestionPattern_FullMethodName     = "/responsa.admin.v1.AdminService/UpdateQuestionPattern"
 	AdminService_GetInsightSettings_FullMethodName        = "/responsa.admin.v1.AdminService/GetInsightSettings"
 	AdminService_UpdateInsightSettings_FullMethodName     = "/responsa.admin.v1.AdminService/UpdateInsightSettings"
 	AdminService_GetModels_FullMethodName                 = "/responsa.admin.v1.AdminService/GetModels"
@@ -356,8 +357,11 @@ type AdminServiceClient interface {
 	// PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID, INVALID_FIELD (the time is empty).
 	ListTenantTurns(ctx context.Context, in *ListTenantTurnsRequest, opts ...grpc.CallOption) (*ListTenantTurnsResponse, error)
 	// ListQuestionPatterns groups the questions of the tenant's users by meaning, and says how many there are and what became of them, those of the most questions first. With the outcome NO_SUPPORT, it says what
-	// the documents lack. A question counts once, also when its conversation has been deleted. Errors: PAGE_TOKEN_INVALID, INVALID_FIELD (the time is empty).
+	// the documents lack. A question counts once, also when its conversation has been deleted. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, INVALID_FIELD (the time is empty).
 	ListQuestionPatterns(ctx context.Context, in *ListQuestionPatternsRequest, opts ...grpc.CallOption) (*ListQuestionPatternsResponse, error)
+	// UpdateQuestionPattern changes the fields that update_mask names (state, note, assignee), and returns the pattern without what a report counts or names. A pattern that is DONE opens again, as REOPENED, when no
+	// document supports an answer to a later question. The users who asked see nothing of it. Errors: RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, ETAG_MISMATCH, INVALID_FIELD (the assignee is not an active administrator).
+	UpdateQuestionPattern(ctx context.Context, in *UpdateQuestionPatternRequest, opts ...grpc.CallOption) (*QuestionPattern, error)
 	// GetInsightSettings returns the tenant's settings.
 	GetInsightSettings(ctx context.Context, in *GetInsightSettingsRequest, opts ...grpc.CallOption) (*InsightSettings, error)
 	// UpdateInsightSettings changes the settings that update_mask names (question_texts, cost_usd_micros_per_month). Errors: UPDATE_MASK_INVALID.
@@ -1114,6 +1118,16 @@ func (c *adminServiceClient) ListQuestionPatterns(ctx context.Context, in *ListQ
 	return out, nil
 }
 
+func (c *adminServiceClient) UpdateQuestionPattern(ctx context.Context, in *UpdateQuestionPatternRequest, opts ...grpc.CallOption) (*QuestionPattern, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(QuestionPattern)
+	err := c.cc.Invoke(ctx, AdminService_UpdateQuestionPattern_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *adminServiceClient) GetInsightSettings(ctx context.Context, in *GetInsightSettingsRequest, opts ...grpc.CallOption) (*InsightSettings, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(InsightSettings)
@@ -1417,8 +1431,11 @@ type AdminServiceServer interface {
 	// PAGE_TOKEN_INVALID, FILTER_INVALID, ORDER_BY_INVALID, INVALID_FIELD (the time is empty).
 	ListTenantTurns(context.Context, *ListTenantTurnsRequest) (*ListTenantTurnsResponse, error)
 	// ListQuestionPatterns groups the questions of the tenant's users by meaning, and says how many there are and what became of them, those of the most questions first. With the outcome NO_SUPPORT, it says what
-	// the documents lack. A question counts once, also when its conversation has been deleted. Errors: PAGE_TOKEN_INVALID, INVALID_FIELD (the time is empty).
+	// the documents lack. A question counts once, also when its conversation has been deleted. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, INVALID_FIELD (the time is empty).
 	ListQuestionPatterns(context.Context, *ListQuestionPatternsRequest) (*ListQuestionPatternsResponse, error)
+	// UpdateQuestionPattern changes the fields that update_mask names (state, note, assignee), and returns the pattern without what a report counts or names. A pattern that is DONE opens again, as REOPENED, when no
+	// document supports an answer to a later question. The users who asked see nothing of it. Errors: RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, ETAG_MISMATCH, INVALID_FIELD (the assignee is not an active administrator).
+	UpdateQuestionPattern(context.Context, *UpdateQuestionPatternRequest) (*QuestionPattern, error)
 	// GetInsightSettings returns the tenant's settings.
 	GetInsightSettings(context.Context, *GetInsightSettingsRequest) (*InsightSettings, error)
 	// UpdateInsightSettings changes the settings that update_mask names (question_texts, cost_usd_micros_per_month). Errors: UPDATE_MASK_INVALID.
@@ -1663,6 +1680,9 @@ func (UnimplementedAdminServiceServer) ListTenantTurns(context.Context, *ListTen
 }
 func (UnimplementedAdminServiceServer) ListQuestionPatterns(context.Context, *ListQuestionPatternsRequest) (*ListQuestionPatternsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListQuestionPatterns not implemented")
+}
+func (UnimplementedAdminServiceServer) UpdateQuestionPattern(context.Context, *UpdateQuestionPatternRequest) (*QuestionPattern, error) {
+	return nil, status.Error(codes.Unimplemented, "method UpdateQuestionPattern not implemented")
 }
 func (UnimplementedAdminServiceServer) GetInsightSettings(context.Context, *GetInsightSettingsRequest) (*InsightSettings, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetInsightSettings not implemented")
@@ -3014,6 +3034,24 @@ func _AdminService_ListQuestionPatterns_Handler(srv interface{}, ctx context.Con
 	return interceptor(ctx, in, info, handler)
 }
 
+func _AdminService_UpdateQuestionPattern_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(UpdateQuestionPatternRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).UpdateQuestionPattern(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_UpdateQuestionPattern_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).UpdateQuestionPattern(ctx, req.(*UpdateQuestionPatternRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _AdminService_GetInsightSettings_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(GetInsightSettingsRequest)
 	if err := dec(in); err != nil {
@@ -3402,6 +3440,10 @@ var AdminService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListQuestionPatterns",
 			Handler:    _AdminService_ListQuestionPatterns_Handler,
+		},
+		{
+			MethodName: "UpdateQuestionPattern",
+			Handler:    _AdminService_UpdateQuestionPattern_Handler,
 		},
 		{
 			MethodName: "GetInsightSettings",

@@ -142,6 +142,63 @@ func (QuestionOutcome) EnumDescriptor() ([]byte, []int) {
 	return file_responsa_admin_v1_insight_proto_rawDescGZIP(), []int{1}
 }
 
+// QuestionPatternState says whether administrators have dealt with the questions of a pattern.
+type QuestionPatternState int32
+
+const (
+	// Never sent.
+	QuestionPatternState_QUESTION_PATTERN_STATE_UNSPECIFIED QuestionPatternState = 0
+	// Nobody has dealt with the questions.
+	QuestionPatternState_QUESTION_PATTERN_STATE_OPEN QuestionPatternState = 1
+	// An administrator has dealt with the questions.
+	QuestionPatternState_QUESTION_PATTERN_STATE_DONE QuestionPatternState = 2
+	// The pattern was DONE, and no document supports an answer to a question that was asked after that. Only the server sets this state.
+	QuestionPatternState_QUESTION_PATTERN_STATE_REOPENED QuestionPatternState = 3
+)
+
+// Enum value maps for QuestionPatternState.
+var (
+	QuestionPatternState_name = map[int32]string{
+		0: "QUESTION_PATTERN_STATE_UNSPECIFIED",
+		1: "QUESTION_PATTERN_STATE_OPEN",
+		2: "QUESTION_PATTERN_STATE_DONE",
+		3: "QUESTION_PATTERN_STATE_REOPENED",
+	}
+	QuestionPatternState_value = map[string]int32{
+		"QUESTION_PATTERN_STATE_UNSPECIFIED": 0,
+		"QUESTION_PATTERN_STATE_OPEN":        1,
+		"QUESTION_PATTERN_STATE_DONE":        2,
+		"QUESTION_PATTERN_STATE_REOPENED":    3,
+	}
+)
+
+func (x QuestionPatternState) Enum() *QuestionPatternState {
+	p := new(QuestionPatternState)
+	*p = x
+	return p
+}
+
+func (x QuestionPatternState) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (QuestionPatternState) Descriptor() protoreflect.EnumDescriptor {
+	return file_responsa_admin_v1_insight_proto_enumTypes[2].Descriptor()
+}
+
+func (QuestionPatternState) Type() protoreflect.EnumType {
+	return &file_responsa_admin_v1_insight_proto_enumTypes[2]
+}
+
+func (x QuestionPatternState) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use QuestionPatternState.Descriptor instead.
+func (QuestionPatternState) EnumDescriptor() ([]byte, []int) {
+	return file_responsa_admin_v1_insight_proto_rawDescGZIP(), []int{2}
+}
+
 // GivenFeedback is feedback on an answer, as administrators see it.
 type GivenFeedback struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -817,7 +874,8 @@ func (x *TenantTurn) GetFallbacks() []*v1.Fallback {
 // QuestionPattern stands for questions that mean about the same.
 type QuestionPattern struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Identifies the pattern, also when further questions join it. It ends when all its turns are deleted, or when the tenant has more than 500 patterns and this one has the fewest questions.
+	// Identifies the pattern, also when further questions join it. It ends when all its turns are deleted, or when the tenant has more than 500 patterns and this one has the
+	// fewest questions; patterns that are assigned and not DONE end last.
 	Uid string `protobuf:"bytes,1,opt,name=uid,proto3" json:"uid,omitempty"`
 	// A title that a language model has made from some of the questions; empty without such a model, until it has written one, and unless InsightSettings.question_texts is set.
 	Title string `protobuf:"bytes,2,opt,name=title,proto3" json:"title,omitempty"`
@@ -850,7 +908,21 @@ type QuestionPattern struct {
 	// When the last of the questions was asked.
 	LastTime *timestamppb.Timestamp `protobuf:"bytes,16,opt,name=last_time,json=lastTime,proto3" json:"last_time,omitempty"`
 	// Up to 3 turns with the outcome that the request names, the latest first, `turns/{uuid}`. Deleted turns are not among them.
-	ExampleTurns  []string `protobuf:"bytes,17,rep,name=example_turns,json=exampleTurns,proto3" json:"example_turns,omitempty"`
+	ExampleTurns []string `protobuf:"bytes,17,rep,name=example_turns,json=exampleTurns,proto3" json:"example_turns,omitempty"`
+	// `questionPatterns/{uid}`.
+	Name string `protobuf:"bytes,18,opt,name=name,proto3" json:"name,omitempty"`
+	// The state. An update can set OPEN and DONE.
+	State QuestionPatternState `protobuf:"varint,19,opt,name=state,proto3,enum=responsa.admin.v1.QuestionPatternState" json:"state,omitempty"`
+	// What was done, for other administrators: at most 2 KiB of UTF-8; may be empty.
+	Note string `protobuf:"bytes,20,opt,name=note,proto3" json:"note,omitempty"`
+	// The administrator who deals with the questions, `users/{uuid}`; empty if nobody does.
+	Assignee string `protobuf:"bytes,21,opt,name=assignee,proto3" json:"assignee,omitempty"`
+	// The administrator who set the state last, `users/{uuid}`; empty if nobody has.
+	Resolver string `protobuf:"bytes,22,opt,name=resolver,proto3" json:"resolver,omitempty"`
+	// When an administrator last set the state; unset if nobody has.
+	ResolveTime *timestamppb.Timestamp `protobuf:"bytes,23,opt,name=resolve_time,json=resolveTime,proto3" json:"resolve_time,omitempty"`
+	// A value that changes with every change of the state, the note or the assignee. An update with an old etag fails with ETAG_MISMATCH.
+	Etag          string `protobuf:"bytes,24,opt,name=etag,proto3" json:"etag,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1004,6 +1076,55 @@ func (x *QuestionPattern) GetExampleTurns() []string {
 	return nil
 }
 
+func (x *QuestionPattern) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *QuestionPattern) GetState() QuestionPatternState {
+	if x != nil {
+		return x.State
+	}
+	return QuestionPatternState_QUESTION_PATTERN_STATE_UNSPECIFIED
+}
+
+func (x *QuestionPattern) GetNote() string {
+	if x != nil {
+		return x.Note
+	}
+	return ""
+}
+
+func (x *QuestionPattern) GetAssignee() string {
+	if x != nil {
+		return x.Assignee
+	}
+	return ""
+}
+
+func (x *QuestionPattern) GetResolver() string {
+	if x != nil {
+		return x.Resolver
+	}
+	return ""
+}
+
+func (x *QuestionPattern) GetResolveTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ResolveTime
+	}
+	return nil
+}
+
+func (x *QuestionPattern) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
 // InsightSettings says what a tenant's administrators may read of questions, and what the tenant means to spend.
 type InsightSettings struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1152,7 +1273,8 @@ const file_responsa_admin_v1_insight_proto_rawDesc = "" +
 	"\bpassages\x18\x0e \x01(\x05B\x04\xe2A\x01\x03R\bpassages\x12\"\n" +
 	"\tcitations\x18\x0f \x01(\x05B\x04\xe2A\x01\x03R\tcitations\x129\n" +
 	"\x15unsupported_sentences\x18\x10 \x01(\x05B\x04\xe2A\x01\x03R\x14unsupportedSentences\x12>\n" +
-	"\tfallbacks\x18\x11 \x03(\v2\x1a.responsa.chat.v1.FallbackB\x04\xe2A\x01\x03R\tfallbacks\"\x8c\x06\n" +
+	"\tfallbacks\x18\x11 \x03(\v2\x1a.responsa.chat.v1.FallbackB\x04\xe2A\x01\x03R\tfallbacks\"\xbd\n" +
+	"\n" +
 	"\x0fQuestionPattern\x12\x16\n" +
 	"\x03uid\x18\x01 \x01(\tB\x04\xe2A\x01\x03R\x03uid\x12\x1a\n" +
 	"\x05title\x18\x02 \x01(\tB\x04\xe2A\x01\x03R\x05title\x12 \n" +
@@ -1174,7 +1296,17 @@ const file_responsa_admin_v1_insight_proto_rawDesc = "" +
 	"first_time\x18\x0f \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\tfirstTime\x12=\n" +
 	"\tlast_time\x18\x10 \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\blastTime\x12G\n" +
 	"\rexample_turns\x18\x11 \x03(\tB\"\xe2A\x01\x03\xfaA\x1b\n" +
-	"\x19responsa.example.org/TurnR\fexampleTurns\"\x8e\x01\n" +
+	"\x19responsa.example.org/TurnR\fexampleTurns\x12\x18\n" +
+	"\x04name\x18\x12 \x01(\tB\x04\xe2A\x01\bR\x04name\x12K\n" +
+	"\x05state\x18\x13 \x01(\x0e2'.responsa.admin.v1.QuestionPatternStateB\f\xe2A\x01\x01\xbaH\x05\x82\x01\x02\x10\x01R\x05state\x12 \n" +
+	"\x04note\x18\x14 \x01(\tB\f\xe2A\x01\x01\xbaH\x05r\x03(\x80\x10R\x04note\x12\x8c\x01\n" +
+	"\bassignee\x18\x15 \x01(\tBp\xe2A\x01\x01\xfaA\x1b\n" +
+	"\x19responsa.example.org/User\xbaHKrI2G^(users/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})?$R\bassignee\x12>\n" +
+	"\bresolver\x18\x16 \x01(\tB\"\xe2A\x01\x03\xfaA\x1b\n" +
+	"\x19responsa.example.org/UserR\bresolver\x12C\n" +
+	"\fresolve_time\x18\x17 \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\vresolveTime\x12\x1f\n" +
+	"\x04etag\x18\x18 \x01(\tB\v\xe2A\x01\x01\xbaH\x04r\x02(@R\x04etag:q\xeaAn\n" +
+	"$responsa.example.org/QuestionPattern\x12#questionPatterns/{question_pattern}*\x10questionPatterns2\x0fquestionPattern\"\x8e\x01\n" +
 	"\x0fInsightSettings\x12+\n" +
 	"\x0equestion_texts\x18\x01 \x01(\bB\x04\xe2A\x01\x01R\rquestionTexts\x12N\n" +
 	"\x19cost_usd_micros_per_month\x18\x02 \x01(\x03B\x14\xe2A\x01\x01\xbaH\r\"\v\x18\x80\x80\x9a\xa6\xea\xaf\xe3\x01(\x00R\x15costUsdMicrosPerMonth*a\n" +
@@ -1188,7 +1320,12 @@ const file_responsa_admin_v1_insight_proto_rawDesc = "" +
 	"\x1bQUESTION_OUTCOME_NO_SUPPORT\x10\x02\x12\x1c\n" +
 	"\x18QUESTION_OUTCOME_REFUSED\x10\x03\x12\x1b\n" +
 	"\x17QUESTION_OUTCOME_FAILED\x10\x04\x12\x1f\n" +
-	"\x1bQUESTION_OUTCOME_RATED_DOWN\x10\x05b\x06proto3"
+	"\x1bQUESTION_OUTCOME_RATED_DOWN\x10\x05*\xa5\x01\n" +
+	"\x14QuestionPatternState\x12&\n" +
+	"\"QUESTION_PATTERN_STATE_UNSPECIFIED\x10\x00\x12\x1f\n" +
+	"\x1bQUESTION_PATTERN_STATE_OPEN\x10\x01\x12\x1f\n" +
+	"\x1bQUESTION_PATTERN_STATE_DONE\x10\x02\x12#\n" +
+	"\x1fQUESTION_PATTERN_STATE_REOPENED\x10\x03b\x06proto3"
 
 var (
 	file_responsa_admin_v1_insight_proto_rawDescOnce sync.Once
@@ -1202,46 +1339,49 @@ func file_responsa_admin_v1_insight_proto_rawDescGZIP() []byte {
 	return file_responsa_admin_v1_insight_proto_rawDescData
 }
 
-var file_responsa_admin_v1_insight_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
+var file_responsa_admin_v1_insight_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
 var file_responsa_admin_v1_insight_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
 var file_responsa_admin_v1_insight_proto_goTypes = []any{
 	(FeedbackState)(0),            // 0: responsa.admin.v1.FeedbackState
 	(QuestionOutcome)(0),          // 1: responsa.admin.v1.QuestionOutcome
-	(*GivenFeedback)(nil),         // 2: responsa.admin.v1.GivenFeedback
-	(*FeedbackCount)(nil),         // 3: responsa.admin.v1.FeedbackCount
-	(*Quality)(nil),               // 4: responsa.admin.v1.Quality
-	(*TenantTurn)(nil),            // 5: responsa.admin.v1.TenantTurn
-	(*QuestionPattern)(nil),       // 6: responsa.admin.v1.QuestionPattern
-	(*InsightSettings)(nil),       // 7: responsa.admin.v1.InsightSettings
-	nil,                           // 8: responsa.admin.v1.Quality.RefusalsEntry
-	nil,                           // 9: responsa.admin.v1.Quality.FallbacksEntry
-	(v1.Rating)(0),                // 10: responsa.chat.v1.Rating
-	(*timestamppb.Timestamp)(nil), // 11: google.protobuf.Timestamp
-	(v1.TurnState)(0),             // 12: responsa.chat.v1.TurnState
-	(v1.RefusalReason)(0),         // 13: responsa.chat.v1.RefusalReason
-	(*v1.Fallback)(nil),           // 14: responsa.chat.v1.Fallback
+	(QuestionPatternState)(0),     // 2: responsa.admin.v1.QuestionPatternState
+	(*GivenFeedback)(nil),         // 3: responsa.admin.v1.GivenFeedback
+	(*FeedbackCount)(nil),         // 4: responsa.admin.v1.FeedbackCount
+	(*Quality)(nil),               // 5: responsa.admin.v1.Quality
+	(*TenantTurn)(nil),            // 6: responsa.admin.v1.TenantTurn
+	(*QuestionPattern)(nil),       // 7: responsa.admin.v1.QuestionPattern
+	(*InsightSettings)(nil),       // 8: responsa.admin.v1.InsightSettings
+	nil,                           // 9: responsa.admin.v1.Quality.RefusalsEntry
+	nil,                           // 10: responsa.admin.v1.Quality.FallbacksEntry
+	(v1.Rating)(0),                // 11: responsa.chat.v1.Rating
+	(*timestamppb.Timestamp)(nil), // 12: google.protobuf.Timestamp
+	(v1.TurnState)(0),             // 13: responsa.chat.v1.TurnState
+	(v1.RefusalReason)(0),         // 14: responsa.chat.v1.RefusalReason
+	(*v1.Fallback)(nil),           // 15: responsa.chat.v1.Fallback
 }
 var file_responsa_admin_v1_insight_proto_depIdxs = []int32{
-	10, // 0: responsa.admin.v1.GivenFeedback.rating:type_name -> responsa.chat.v1.Rating
-	11, // 1: responsa.admin.v1.GivenFeedback.create_time:type_name -> google.protobuf.Timestamp
-	11, // 2: responsa.admin.v1.GivenFeedback.update_time:type_name -> google.protobuf.Timestamp
+	11, // 0: responsa.admin.v1.GivenFeedback.rating:type_name -> responsa.chat.v1.Rating
+	12, // 1: responsa.admin.v1.GivenFeedback.create_time:type_name -> google.protobuf.Timestamp
+	12, // 2: responsa.admin.v1.GivenFeedback.update_time:type_name -> google.protobuf.Timestamp
 	0,  // 3: responsa.admin.v1.GivenFeedback.state:type_name -> responsa.admin.v1.FeedbackState
-	11, // 4: responsa.admin.v1.GivenFeedback.resolve_time:type_name -> google.protobuf.Timestamp
-	8,  // 5: responsa.admin.v1.Quality.refusals:type_name -> responsa.admin.v1.Quality.RefusalsEntry
-	9,  // 6: responsa.admin.v1.Quality.fallbacks:type_name -> responsa.admin.v1.Quality.FallbacksEntry
-	11, // 7: responsa.admin.v1.Quality.start_time:type_name -> google.protobuf.Timestamp
-	11, // 8: responsa.admin.v1.TenantTurn.create_time:type_name -> google.protobuf.Timestamp
-	12, // 9: responsa.admin.v1.TenantTurn.state:type_name -> responsa.chat.v1.TurnState
-	13, // 10: responsa.admin.v1.TenantTurn.refusal:type_name -> responsa.chat.v1.RefusalReason
-	10, // 11: responsa.admin.v1.TenantTurn.rating:type_name -> responsa.chat.v1.Rating
-	14, // 12: responsa.admin.v1.TenantTurn.fallbacks:type_name -> responsa.chat.v1.Fallback
-	11, // 13: responsa.admin.v1.QuestionPattern.first_time:type_name -> google.protobuf.Timestamp
-	11, // 14: responsa.admin.v1.QuestionPattern.last_time:type_name -> google.protobuf.Timestamp
-	15, // [15:15] is the sub-list for method output_type
-	15, // [15:15] is the sub-list for method input_type
-	15, // [15:15] is the sub-list for extension type_name
-	15, // [15:15] is the sub-list for extension extendee
-	0,  // [0:15] is the sub-list for field type_name
+	12, // 4: responsa.admin.v1.GivenFeedback.resolve_time:type_name -> google.protobuf.Timestamp
+	9,  // 5: responsa.admin.v1.Quality.refusals:type_name -> responsa.admin.v1.Quality.RefusalsEntry
+	10, // 6: responsa.admin.v1.Quality.fallbacks:type_name -> responsa.admin.v1.Quality.FallbacksEntry
+	12, // 7: responsa.admin.v1.Quality.start_time:type_name -> google.protobuf.Timestamp
+	12, // 8: responsa.admin.v1.TenantTurn.create_time:type_name -> google.protobuf.Timestamp
+	13, // 9: responsa.admin.v1.TenantTurn.state:type_name -> responsa.chat.v1.TurnState
+	14, // 10: responsa.admin.v1.TenantTurn.refusal:type_name -> responsa.chat.v1.RefusalReason
+	11, // 11: responsa.admin.v1.TenantTurn.rating:type_name -> responsa.chat.v1.Rating
+	15, // 12: responsa.admin.v1.TenantTurn.fallbacks:type_name -> responsa.chat.v1.Fallback
+	12, // 13: responsa.admin.v1.QuestionPattern.first_time:type_name -> google.protobuf.Timestamp
+	12, // 14: responsa.admin.v1.QuestionPattern.last_time:type_name -> google.protobuf.Timestamp
+	2,  // 15: responsa.admin.v1.QuestionPattern.state:type_name -> responsa.admin.v1.QuestionPatternState
+	12, // 16: responsa.admin.v1.QuestionPattern.resolve_time:type_name -> google.protobuf.Timestamp
+	17, // [17:17] is the sub-list for method output_type
+	17, // [17:17] is the sub-list for method input_type
+	17, // [17:17] is the sub-list for extension type_name
+	17, // [17:17] is the sub-list for extension extendee
+	0,  // [0:17] is the sub-list for field type_name
 }
 
 func init() { file_responsa_admin_v1_insight_proto_init() }
@@ -1254,7 +1394,7 @@ func file_responsa_admin_v1_insight_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_responsa_admin_v1_insight_proto_rawDesc), len(file_responsa_admin_v1_insight_proto_rawDesc)),
-			NumEnums:      2,
+			NumEnums:      3,
 			NumMessages:   8,
 			NumExtensions: 0,
 			NumServices:   0,

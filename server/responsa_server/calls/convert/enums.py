@@ -63,6 +63,7 @@ from responsa_server.domain.contract import (
     ModelTestOutcome,
     OnBusy,
     QuestionOutcome,
+    QuestionPatternState,
     RefusalReason,
     Registration,
     ReplayState,
@@ -97,6 +98,7 @@ EXPERIMENT_METRIC: Final = EnumMap(experiment_pb2.ExperimentMetric, ExperimentMe
 EXPERIMENT_STATE: Final = EnumMap(experiment_pb2.ExperimentState, ExperimentState)
 FEEDBACK_STATE: Final = EnumMap(insight_pb2.FeedbackState, FeedbackState)
 QUESTION_OUTCOME: Final = EnumMap(insight_pb2.QuestionOutcome, QuestionOutcome)
+QUESTION_PATTERN_STATE: Final = EnumMap(insight_pb2.QuestionPatternState, QuestionPatternState)
 MODEL_TEST_OUTCOME: Final = EnumMap(model_settings_pb2.ModelTestOutcome, ModelTestOutcome)
 REPLAY_STATE: Final = EnumMap(replay_pb2.ReplayState, ReplayState)
 HEALTH: Final = EnumMap(system_status_pb2.Health, Health)

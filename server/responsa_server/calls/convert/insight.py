@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from responsa.admin.v1 import admin_service_pb2, insight_pb2
 from responsa.auth.v1 import auth_service_pb2
@@ -11,15 +11,17 @@ from responsa.chat.v1 import turn_pb2
 from responsa.chat.v1.chat_service_pb2 import StartTurnRequest
 from responsa_server.calls import status
 from responsa_server.calls.convert import chat, messages
-from responsa_server.calls.convert.enums import DIMENSION, GRANULARITY
-from responsa_server.calls.convert.values import to_datetime
+from responsa_server.calls.convert.enums import DIMENSION, GRANULARITY, QUESTION_PATTERN_STATE
+from responsa_server.calls.convert.values import named_uuid, to_datetime, updated
 from responsa_server.domain import names
+from responsa_server.domain.errors import InvalidRequest
 from responsa_server.domain.insight import (
     Dimension,
     FeedbackCount,
     Granularity,
     InsightSettings,
     Quality,
+    QuestionPatternState,
     Span,
     percentile,
 )
@@ -35,6 +37,8 @@ _Spanned = (
     | auth_service_pb2.QueryMyUsageRequest
 )
 _Grouped = admin_service_pb2.QueryUsageRequest | auth_service_pb2.QueryMyUsageRequest
+_OF_PATTERN: Final = {"uid", "name", "state", "note", "assignee", "resolver", "resolve_time", "etag"}
+_OF_REPORT: Final = set(insight_pb2.QuestionPattern.DESCRIPTOR.fields_by_name) - _OF_PATTERN
 
 
 def span(request: _Spanned) -> Span:
@@ -112,6 +116,32 @@ def question_pattern(value: Row) -> insight_pb2.QuestionPattern:
         unsupported_sentences=value.unsupported,
         example_turns=[names.turn(turn_id) for turn_id in value.examples],
     )
+
+
+def changed_pattern(value: Row) -> insight_pb2.QuestionPattern:
+    """The pattern without what a report counts or names."""
+    return messages.message(
+        insight_pb2.QuestionPattern, value, uid=str(value.id), **dict.fromkeys(_OF_REPORT)
+    )
+
+
+def pattern_changes(request: admin_service_pb2.UpdateQuestionPatternRequest) -> dict[str, object]:
+    """The columns that an update changes, with their new values. Raises InvalidRequest."""
+    given = request.question_pattern
+    paths = updated(request.update_mask, ("state", "note", "assignee"), given)
+    changes: dict[str, object] = {}
+    if "state" in paths:
+        state = QUESTION_PATTERN_STATE.value(given.state)
+        if state not in (QuestionPatternState.OPEN, QuestionPatternState.DONE):
+            path = "question_pattern.state"
+            raise InvalidRequest.of_field(path, path, "must be OPEN or DONE")
+        changes["state"] = state.value
+    if "note" in paths:
+        changes["note"] = given.note
+    if "assignee" in paths:
+        field = "question_pattern.assignee"
+        changes["assignee_id"] = named_uuid(field, "users", given.assignee) if given.assignee else None
+    return changes
 
 
 def feedback_count(value: FeedbackCount) -> insight_pb2.FeedbackCount:

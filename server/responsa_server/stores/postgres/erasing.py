@@ -96,7 +96,8 @@ ERASED: Final[Mapping[str, str]] = {
     "question_event": "stays, for nobody",
     "question_pattern": (
         "its vectors are computed again without the user's questions, within seconds; a title "
-        "that was made from one is hidden at once, and removed then"
+        "that was made from one is hidden at once, and removed then; of those that the user deals or "
+        "dealt with, the name is removed"
     ),
     "turn_pattern": "deleted with the turn",
     "usage_day": "those of the user are deleted; those of the tenant stay, and name nobody",

@@ -8,8 +8,10 @@ from functools import partial
 from typing import Any, Final
 from uuid import UUID
 
+from psycopg import sql
 from psycopg.rows import dict_row
 
+from responsa_server.domain import names
 from responsa_server.domain.events import Usage
 from responsa_server.domain.insight import (
     NO_PATTERN,
@@ -22,11 +24,14 @@ from responsa_server.domain.insight import (
     Span,
     whole_months,
 )
-from responsa_server.domain.listing import ListQuery, Page
+from responsa_server.domain.listing import ListQuery
+from responsa_server.domain.lists import QUESTION_PATTERNS
 from responsa_server.domain.rows import Row
 from responsa_server.domain.turns import FrameCodec
 from responsa_server.stores.postgres.database import Connection, Database, Queries, shielded, uuid_array
-from responsa_server.stores.postgres.rows import all_rows, build, carried
+from responsa_server.stores.postgres.listing import SqlList
+from responsa_server.stores.postgres.resources import ResourceKind, resource_row
+from responsa_server.stores.postgres.rows import all_rows, build
 
 MOST: Final = 500
 """The most patterns of a tenant. Beyond it, those of the fewest questions are dissolved until there are `_KEPT`."""
@@ -48,6 +53,12 @@ _STATES: Final[Mapping[QuestionOutcome | None, Sequence[str]]] = {
     QuestionOutcome.RATED_DOWN: (),
 }
 
+_LIST: Final[SqlList[Row]] = SqlList(
+    QUESTION_PATTERNS, {"count": "w.count", "state": "p.state", "assignee": "p.assignee_id"}, identity="w.id"
+)
+PATTERN: Final[ResourceKind[Row, UUID]] = ResourceKind(
+    "question_pattern", names.question_pattern, QUESTION_PATTERNS, resource_row
+)
 _Run = Callable[[str, Mapping[str, Any]], Awaitable[Sequence[dict[str, Any]]]]
 
 
@@ -119,6 +130,7 @@ class PostgresPatterns:
                 },
             )
             await run("put_turns", values)
+            await run("reopen", values)
             await run("rate", values)
             moved = {one.id: one.central_turn for one in changed if one.central_turn is not None}
             await self._centre(run, values, moved)
@@ -216,8 +228,9 @@ class PostgresPatterns:
         which questions count; None for all. The days (UTC) in which the span begins and ends are whole."""
         start, end = span.days()
         first_month, last_month = whole_months(start, end)
-        count, id_ = query.after or (None, None)
+        compiled = _LIST.compile(query)
         values = {
+            **compiled.params,
             "tenant": tenant_id,
             "start": start,
             "end": end,
@@ -226,22 +239,18 @@ class PostgresPatterns:
             "outcome": outcome.value if outcome else "",
             "states": list(_STATES[outcome]),
             "examples": _EXAMPLES,
-            "after_count": count,
-            "after_id": id_,
-            "limit": query.limit + 1,
         }
+        statement = sql.SQL(self._queries["read"]).format(where=compiled.where, order=compiled.order)
         rows, [state] = await self._database.together(
-            tenant_id, [(self._queries["read"], values), (self._queries["complete_through"], values)]
+            tenant_id, [(statement, values), (self._queries["complete_through"], values)]
         )
         others = sum(row["count"] for row in rows if row["id"] == NO_PATTERN)
         found = [self._pattern(row) for row in rows if row["id"] != NO_PATTERN]
-        shown = found[: query.limit]
-        after = (shown[-1].count, shown[-1].id) if len(found) > query.limit else None
-        return PatternReport(Page(shown, after), others, state["complete_through"], state["recounting"])
+        return PatternReport(_LIST.page(found, query), others, state["complete_through"], state["recounting"])
 
     def _pattern(self, row: Mapping[str, Any]) -> Row:
         title = row["title"] if row["shows_title"] else ""
-        return carried(row, title=title, question=self._text(row["request"]))
+        return resource_row({**row, "title": title, "question": self._text(row["request"])})
 
     def _text(self, request: bytes | None) -> str:
         return "" if request is None else self._codec.decode_question(bytes(request)).text

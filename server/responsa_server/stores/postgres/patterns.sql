@@ -52,6 +52,12 @@ SELECT turn_id, %(tenant)s, pattern_id, state, time
 FROM unnest(%(turn_ids)s::uuid[], %(pattern_ids)s::uuid[], %(states)s::text[], %(times)s::timestamptz[]) AS g (turn_id,
     pattern_id, state, time) WHERE turn_id IS NOT NULL;
 
+-- name: reopen
+-- What was done does not answer a question that was asked after it.
+UPDATE responsa.question_pattern AS p SET state = 'reopened', revision = p.revision + 1
+FROM unnest(%(pattern_ids)s::uuid[], %(states)s::text[], %(times)s::timestamptz[]) AS g (id, state, time)
+WHERE p.tenant_id = %(tenant)s AND p.id = g.id AND p.state = 'done' AND g.state = 'no_support' AND g.time > p.resolve_time;
+
 -- name: uncentre
 UPDATE responsa.turn_pattern SET central = false WHERE tenant_id = %(tenant)s AND pattern_id = ANY (%(ids)s::uuid[]) AND central;
 
@@ -86,8 +92,9 @@ CROSS JOIN (VALUES (false), (true)) AS p (monthly) GROUP BY 2, 3, 4 {added};
 
 -- name: surplus
 -- The patterns beyond the limit: those of the fewest questions, and of these the ones that nobody has asked for longest.
+-- What somebody deals with goes last.
 SELECT id FROM responsa.question_pattern WHERE tenant_id = %(tenant)s
-ORDER BY turns DESC, last_time DESC OFFSET CASE WHEN (SELECT count(*) FROM responsa.question_pattern
+ORDER BY (assignee_id IS NOT NULL AND state <> 'done') DESC, turns DESC, last_time DESC OFFSET CASE WHEN (SELECT count(*) FROM responsa.question_pattern
     WHERE tenant_id = %(tenant)s) > %(most)s THEN %(kept)s ELSE %(most)s END;
 
 -- name: dissolve
@@ -149,7 +156,7 @@ VALUES (%(tenant)s, '00000000-0000-0000-0000-000000000000', now(), 'spent', %(mo
 
 -- name: read
 -- The months from first_month to before last_month are read from their own sums. A page of the patterns, and a row with
--- the nil UUID for all questions that are in none.
+-- the nil UUID for all questions that are in none, whatever the filter.
 WITH counts AS (
     SELECT pattern_id, sum(answered) AS answered, sum(refused) AS refused, sum(no_support) AS no_support,
         sum(failed) AS failed, sum(cancelled) AS cancelled,
@@ -197,9 +204,9 @@ WITH counts AS (
         WHEN 'rated_down' THEN down ELSE answered + refused + failed + cancelled END AS count
     FROM sums
 ), page AS (
-    SELECT w.*, p.title FROM wanted AS w JOIN responsa.question_pattern AS p ON p.tenant_id = %(tenant)s AND p.id = w.id
-    WHERE w.count > 0 AND (%(after_count)s::bigint IS NULL OR (w.count, w.id) < (%(after_count)s::bigint, %(after_id)s::uuid))
-    ORDER BY w.count DESC, w.id DESC LIMIT %(limit)s
+    SELECT w.*, p.title, p.create_time, p.revision, p.state, p.note, p.assignee_id, p.resolver_id, p.resolve_time
+    FROM wanted AS w JOIN responsa.question_pattern AS p ON p.tenant_id = %(tenant)s AND p.id = w.id
+    WHERE w.count > 0 AND {where} ORDER BY {order} LIMIT %(limit)s
 )
 SELECT g.*, CASE WHEN n.question_texts THEN (SELECT t.request FROM responsa.turn_pattern AS p
     JOIN responsa.turn AS t ON t.id = p.turn_id WHERE p.pattern_id = g.id AND p.central) END AS request,
@@ -220,7 +227,7 @@ SELECT g.*, CASE WHEN n.question_texts THEN (SELECT t.request FROM responsa.turn
     ) AS examples
 FROM page AS g JOIN responsa.tenant AS n ON n.id = %(tenant)s
 UNION ALL
-SELECT w.*, '', NULL, false, '{}' FROM wanted AS w WHERE w.id = '00000000-0000-0000-0000-000000000000'
+SELECT w.*, '', NULL, NULL, '', '', NULL, NULL, NULL, NULL, false, NULL FROM wanted AS w WHERE w.id = '00000000-0000-0000-0000-000000000000'
 ORDER BY count DESC, id DESC;
 
 -- name: complete_through

@@ -118,6 +118,7 @@ export const de: Translated<typeof en> = {
   "usage.read": "Wollte den Verbrauch anderer sehen", "usage.read.did": "den Verbrauch anderer gesehen", "usage.read.tried": "den Verbrauch anderer sehen",
   "quality.read": "Wollte die Qualität der Antworten sehen", "quality.read.did": "die Qualität der Antworten gesehen", "quality.read.tried": "die Qualität der Antworten sehen",
   "question_pattern.read": "Wollte Muster von Fragen sehen", "question_pattern.read.did": "Muster von Fragen gesehen", "question_pattern.read.tried": "Muster von Fragen sehen",
+  "question_pattern.update": "Fragen bearbeitet", "question_pattern.update.did": "Fragen bearbeitet", "question_pattern.update.tried": "Fragen bearbeiten",
   "feedback.read": "Wollte Rückmeldungen sehen", "feedback.read.did": "Rückmeldungen gesehen", "feedback.read.tried": "Rückmeldungen sehen",
   "feedback.update": "Rückmeldung bearbeitet", "feedback.update.did": "eine Rückmeldung bearbeitet", "feedback.update.tried": "eine Rückmeldung bearbeiten",
   "insight_settings.read": "Wollte sehen, was Administratoren lesen dürfen", "insight_settings.read.did": "gesehen, was Administratoren lesen dürfen", "insight_settings.read.tried": "sehen, was Administratoren lesen dürfen",

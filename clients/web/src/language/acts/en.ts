@@ -116,6 +116,7 @@ export const en = {
   "usage.read": "Tried to see the usage of others", "usage.read.did": "saw the usage of others", "usage.read.tried": "see the usage of others",
   "quality.read": "Tried to see the quality of answers", "quality.read.did": "saw the quality of answers", "quality.read.tried": "see the quality of answers",
   "question_pattern.read": "Tried to see patterns of questions", "question_pattern.read.did": "saw patterns of questions", "question_pattern.read.tried": "see patterns of questions",
+  "question_pattern.update": "Dealt with questions", "question_pattern.update.did": "dealt with questions", "question_pattern.update.tried": "deal with questions",
   "feedback.read": "Tried to see feedback", "feedback.read.did": "saw feedback", "feedback.read.tried": "see feedback",
   "feedback.update": "Dealt with feedback", "feedback.update.did": "dealt with feedback", "feedback.update.tried": "deal with feedback",
   "insight_settings.read": "Tried to see what administrators may read", "insight_settings.read.did": "saw what administrators may read", "insight_settings.read.tried": "see what administrators may read",

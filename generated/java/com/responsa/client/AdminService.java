@@ -92,6 +92,7 @@ import com.responsa.admin.v1.Program;
 import com.responsa.admin.v1.PublishAgentVersionRequest;
 import com.responsa.admin.v1.QueryUsageRequest;
 import com.responsa.admin.v1.QueryUsageResponse;
+import com.responsa.admin.v1.QuestionPattern;
 import com.responsa.admin.v1.RedeliverDeliveryRequest;
 import com.responsa.admin.v1.ReloadAgentsRequest;
 import com.responsa.admin.v1.ReloadAgentsResponse;
@@ -118,6 +119,7 @@ import com.responsa.admin.v1.Tenant;
 import com.responsa.admin.v1.TestModelRequest;
 import com.responsa.admin.v1.TestModelResponse;
 import com.responsa.admin.v1.UpdateInsightSettingsRequest;
+import com.responsa.admin.v1.UpdateQuestionPatternRequest;
 import com.responsa.admin.v1.UpdateSourceRequest;
 import com.responsa.admin.v1.UpdateTeacherRequest;
 import com.responsa.admin.v1.UpdateUserLimitsRequest;
@@ -358,6 +360,9 @@ public final class AdminService {
     static final MethodDescriptor<ListQuestionPatternsRequest, ListQuestionPatternsResponse> LIST_QUESTION_PATTERNS = Calls.method(
             MethodType.UNARY, "responsa.admin.v1.AdminService/ListQuestionPatterns",
             ListQuestionPatternsRequest.getDefaultInstance(), ListQuestionPatternsResponse.getDefaultInstance());
+    static final MethodDescriptor<UpdateQuestionPatternRequest, QuestionPattern> UPDATE_QUESTION_PATTERN = Calls.method(
+            MethodType.UNARY, "responsa.admin.v1.AdminService/UpdateQuestionPattern",
+            UpdateQuestionPatternRequest.getDefaultInstance(), QuestionPattern.getDefaultInstance());
     static final MethodDescriptor<GetInsightSettingsRequest, InsightSettings> GET_INSIGHT_SETTINGS = Calls.method(
             MethodType.UNARY, "responsa.admin.v1.AdminService/GetInsightSettings",
             GetInsightSettingsRequest.getDefaultInstance(), InsightSettings.getDefaultInstance());
@@ -1144,10 +1149,21 @@ public final class AdminService {
      * those of the most questions first. With the outcome NO_SUPPORT, it says what the documents lack. A question counts once, also when
      * its conversation has been deleted.
      *
-     * <p>Errors: PAGE_TOKEN_INVALID, INVALID_FIELD (the time is empty).
+     * <p>Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, INVALID_FIELD (the time is empty).
      */
     public ListQuestionPatternsResponse listQuestionPatterns(ListQuestionPatternsRequest request) {
         return calls.unary(LIST_QUESTION_PATTERNS, request, true, timeout);
+    }
+
+    /**
+     * UpdateQuestionPattern changes the fields that update_mask names (state, note, assignee), and returns the pattern without what a
+     * report counts or names. A pattern that is DONE opens again, as REOPENED, when no document supports an answer to a later question.
+     * The users who asked see nothing of it.
+     *
+     * <p>Errors: RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, ETAG_MISMATCH, INVALID_FIELD (the assignee is not an active administrator).
+     */
+    public QuestionPattern updateQuestionPattern(UpdateQuestionPatternRequest request) {
+        return calls.unary(UPDATE_QUESTION_PATTERN, request, !Calls.hasEtag(request), timeout);
     }
 
     /**

@@ -3102,6 +3102,7 @@ class ListQuestionPatternsRequest(_message.Message):
     START_TIME_FIELD_NUMBER: _builtins.int
     END_TIME_FIELD_NUMBER: _builtins.int
     OUTCOME_FIELD_NUMBER: _builtins.int
+    FILTER_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     """The maximum number of patterns on the page; 50 if unset or 0. More than 200 count as 200."""
     page_token: _builtins.str
@@ -3110,6 +3111,8 @@ class ListQuestionPatternsRequest(_message.Message):
     """
     outcome: _insight_pb2.QuestionOutcome.ValueType
     """Which questions count; by default, all. Patterns without such questions are left out."""
+    filter: _builtins.str
+    """A filter (AIP-160, see Scope.filter) on these fields: state, assignee. The call refuses any other filter with FILTER_INVALID. Example: `NOT state = DONE`"""
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
         """When the report begins; by default, 30 days before its end. The day (UTC) in which it begins counts as a whole."""
@@ -3126,10 +3129,11 @@ class ListQuestionPatternsRequest(_message.Message):
         start_time: _timestamp_pb2.Timestamp | None = ...,
         end_time: _timestamp_pb2.Timestamp | None = ...,
         outcome: _insight_pb2.QuestionOutcome.ValueType = ...,
+        filter: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_page_size", b"_page_size", "end_time", b"end_time", "page_size", b"page_size", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_page_size", b"_page_size", "end_time", b"end_time", "outcome", b"outcome", "page_size", b"page_size", "page_token", b"page_token", "start_time", b"start_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_page_size", b"_page_size", "end_time", b"end_time", "filter", b"filter", "outcome", b"outcome", "page_size", b"page_size", "page_token", b"page_token", "start_time", b"start_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__page_size: _TypeAlias = _typing.Literal["page_size"]  # noqa: Y015
     _WhichOneofArgType__page_size: _TypeAlias = _typing.Literal["_page_size", b"_page_size"]  # noqa: Y015
@@ -3151,7 +3155,7 @@ class ListQuestionPatternsResponse(_message.Message):
     next_page_token: _builtins.str
     """The token of the next page; empty on the last page."""
     other_questions: _builtins.int
-    """The questions with the wanted outcome that are in no pattern: they have not been grouped yet, their texts were deleted before that, or their patterns have ended. With these, the report counts each question once."""
+    """The questions with the wanted outcome that are in no pattern: they have not been grouped yet, their texts were deleted before that, or their patterns have ended. With these, a report without a filter counts each question once."""
     recounting: _builtins.bool
     """Whether turns that an earlier release has answered are still being counted. Until then, they are missing."""
     @_builtins.property
@@ -3178,6 +3182,36 @@ class ListQuestionPatternsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListQuestionPatternsResponse: _TypeAlias = ListQuestionPatternsResponse  # noqa: Y015
+
+@_typing.final
+class UpdateQuestionPatternRequest(_message.Message):
+    """UpdateQuestionPatternRequest names a pattern and its new values."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    QUESTION_PATTERN_FIELD_NUMBER: _builtins.int
+    UPDATE_MASK_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def question_pattern(self) -> _insight_pb2.QuestionPattern:
+        """The pattern with its `name` and the new values. If `etag` is set, the pattern must still have this etag."""
+
+    @_builtins.property
+    def update_mask(self) -> _field_mask_pb2.FieldMask:
+        """The fields to change: one or more of `state`, `note`, `assignee`."""
+
+    def __init__(
+        self,
+        *,
+        question_pattern: _insight_pb2.QuestionPattern | None = ...,
+        update_mask: _field_mask_pb2.FieldMask | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["question_pattern", b"question_pattern", "update_mask", b"update_mask"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["question_pattern", b"question_pattern", "update_mask", b"update_mask"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateQuestionPatternRequest: _TypeAlias = UpdateQuestionPatternRequest  # noqa: Y015
 
 @_typing.final
 class GetInsightSettingsRequest(_message.Message):

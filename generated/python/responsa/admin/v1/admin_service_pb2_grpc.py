@@ -419,6 +419,11 @@ class AdminServiceStub:
                 request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListQuestionPatternsRequest.SerializeToString,
                 response_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListQuestionPatternsResponse.FromString,
                 _registered_method=True)
+        self.UpdateQuestionPattern = channel.unary_unary(
+                '/responsa.admin.v1.AdminService/UpdateQuestionPattern',
+                request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.UpdateQuestionPatternRequest.SerializeToString,
+                response_deserializer=responsa_dot_admin_dot_v1_dot_insight__pb2.QuestionPattern.FromString,
+                _registered_method=True)
         self.GetInsightSettings = channel.unary_unary(
                 '/responsa.admin.v1.AdminService/GetInsightSettings',
                 request_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.GetInsightSettingsRequest.SerializeToString,
@@ -1058,7 +1063,15 @@ class AdminServiceServicer:
 
     def ListQuestionPatterns(self, request, context):
         """ListQuestionPatterns groups the questions of the tenant's users by meaning, and says how many there are and what became of them, those of the most questions first. With the outcome NO_SUPPORT, it says what
-        the documents lack. A question counts once, also when its conversation has been deleted. Errors: PAGE_TOKEN_INVALID, INVALID_FIELD (the time is empty).
+        the documents lack. A question counts once, also when its conversation has been deleted. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, INVALID_FIELD (the time is empty).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateQuestionPattern(self, request, context):
+        """UpdateQuestionPattern changes the fields that update_mask names (state, note, assignee), and returns the pattern without what a report counts or names. A pattern that is DONE opens again, as REOPENED, when no
+        document supports an answer to a later question. The users who asked see nothing of it. Errors: RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, ETAG_MISMATCH, INVALID_FIELD (the assignee is not an active administrator).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -1472,6 +1485,11 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.ListQuestionPatterns,
                     request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListQuestionPatternsRequest.FromString,
                     response_serializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListQuestionPatternsResponse.SerializeToString,
+            ),
+            'UpdateQuestionPattern': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateQuestionPattern,
+                    request_deserializer=responsa_dot_admin_dot_v1_dot_admin__service__pb2.UpdateQuestionPatternRequest.FromString,
+                    response_serializer=responsa_dot_admin_dot_v1_dot_insight__pb2.QuestionPattern.SerializeToString,
             ),
             'GetInsightSettings': grpc.unary_unary_rpc_method_handler(
                     servicer.GetInsightSettings,
@@ -3472,6 +3490,33 @@ class AdminService:
             '/responsa.admin.v1.AdminService/ListQuestionPatterns',
             responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListQuestionPatternsRequest.SerializeToString,
             responsa_dot_admin_dot_v1_dot_admin__service__pb2.ListQuestionPatternsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateQuestionPattern(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/responsa.admin.v1.AdminService/UpdateQuestionPattern',
+            responsa_dot_admin_dot_v1_dot_admin__service__pb2.UpdateQuestionPatternRequest.SerializeToString,
+            responsa_dot_admin_dot_v1_dot_insight__pb2.QuestionPattern.FromString,
             options,
             channel_credentials,
             insecure,

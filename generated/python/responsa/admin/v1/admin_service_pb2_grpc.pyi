@@ -331,7 +331,11 @@ class AdminServiceStub:
     """
     ListQuestionPatterns: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ListQuestionPatternsRequest, _admin_service_pb2.ListQuestionPatternsResponse]
     """ListQuestionPatterns groups the questions of the tenant's users by meaning, and says how many there are and what became of them, those of the most questions first. With the outcome NO_SUPPORT, it says what
-    the documents lack. A question counts once, also when its conversation has been deleted. Errors: PAGE_TOKEN_INVALID, INVALID_FIELD (the time is empty).
+    the documents lack. A question counts once, also when its conversation has been deleted. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, INVALID_FIELD (the time is empty).
+    """
+    UpdateQuestionPattern: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.UpdateQuestionPatternRequest, _insight_pb2.QuestionPattern]
+    """UpdateQuestionPattern changes the fields that update_mask names (state, note, assignee), and returns the pattern without what a report counts or names. A pattern that is DONE opens again, as REOPENED, when no
+    document supports an answer to a later question. The users who asked see nothing of it. Errors: RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, ETAG_MISMATCH, INVALID_FIELD (the assignee is not an active administrator).
     """
     GetInsightSettings: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.GetInsightSettingsRequest, _insight_pb2.InsightSettings]
     """GetInsightSettings returns the tenant's settings."""
@@ -1090,7 +1094,17 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_admin_service_pb2.ListQuestionPatternsRequest, _abc.Awaitable[_admin_service_pb2.ListQuestionPatternsResponse]],
     ) -> _abc.Awaitable[_admin_service_pb2.ListQuestionPatternsResponse]:
         """ListQuestionPatterns groups the questions of the tenant's users by meaning, and says how many there are and what became of them, those of the most questions first. With the outcome NO_SUPPORT, it says what
-        the documents lack. A question counts once, also when its conversation has been deleted. Errors: PAGE_TOKEN_INVALID, INVALID_FIELD (the time is empty).
+        the documents lack. A question counts once, also when its conversation has been deleted. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, INVALID_FIELD (the time is empty).
+        """
+
+    @_abc_1.abstractmethod
+    def UpdateQuestionPattern(
+        self,
+        request: _admin_service_pb2.UpdateQuestionPatternRequest,
+        context: _aio.ServicerContext[_admin_service_pb2.UpdateQuestionPatternRequest, _abc.Awaitable[_insight_pb2.QuestionPattern]],
+    ) -> _abc.Awaitable[_insight_pb2.QuestionPattern]:
+        """UpdateQuestionPattern changes the fields that update_mask names (state, note, assignee), and returns the pattern without what a report counts or names. A pattern that is DONE opens again, as REOPENED, when no
+        document supports an answer to a later question. The users who asked see nothing of it. Errors: RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, ETAG_MISMATCH, INVALID_FIELD (the assignee is not an active administrator).
         """
 
     @_abc_1.abstractmethod

@@ -82,6 +82,34 @@ QUESTION_OUTCOME_RATED_DOWN: QuestionOutcome.ValueType  # 5
 """Questions whose answers were rated DOWN."""
 Global___QuestionOutcome: _TypeAlias = QuestionOutcome  # noqa: Y015
 
+class _QuestionPatternState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _QuestionPatternStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_QuestionPatternState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    QUESTION_PATTERN_STATE_UNSPECIFIED: _QuestionPatternState.ValueType  # 0
+    """Never sent."""
+    QUESTION_PATTERN_STATE_OPEN: _QuestionPatternState.ValueType  # 1
+    """Nobody has dealt with the questions."""
+    QUESTION_PATTERN_STATE_DONE: _QuestionPatternState.ValueType  # 2
+    """An administrator has dealt with the questions."""
+    QUESTION_PATTERN_STATE_REOPENED: _QuestionPatternState.ValueType  # 3
+    """The pattern was DONE, and no document supports an answer to a question that was asked after that. Only the server sets this state."""
+
+class QuestionPatternState(_QuestionPatternState, metaclass=_QuestionPatternStateEnumTypeWrapper):
+    """QuestionPatternState says whether administrators have dealt with the questions of a pattern."""
+
+QUESTION_PATTERN_STATE_UNSPECIFIED: QuestionPatternState.ValueType  # 0
+"""Never sent."""
+QUESTION_PATTERN_STATE_OPEN: QuestionPatternState.ValueType  # 1
+"""Nobody has dealt with the questions."""
+QUESTION_PATTERN_STATE_DONE: QuestionPatternState.ValueType  # 2
+"""An administrator has dealt with the questions."""
+QUESTION_PATTERN_STATE_REOPENED: QuestionPatternState.ValueType  # 3
+"""The pattern was DONE, and no document supports an answer to a question that was asked after that. Only the server sets this state."""
+Global___QuestionPatternState: _TypeAlias = QuestionPatternState  # noqa: Y015
+
 @_typing.final
 class GivenFeedback(_message.Message):
     """GivenFeedback is feedback on an answer, as administrators see it."""
@@ -469,8 +497,17 @@ class QuestionPattern(_message.Message):
     FIRST_TIME_FIELD_NUMBER: _builtins.int
     LAST_TIME_FIELD_NUMBER: _builtins.int
     EXAMPLE_TURNS_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    NOTE_FIELD_NUMBER: _builtins.int
+    ASSIGNEE_FIELD_NUMBER: _builtins.int
+    RESOLVER_FIELD_NUMBER: _builtins.int
+    RESOLVE_TIME_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
     uid: _builtins.str
-    """Identifies the pattern, also when further questions join it. It ends when all its turns are deleted, or when the tenant has more than 500 patterns and this one has the fewest questions."""
+    """Identifies the pattern, also when further questions join it. It ends when all its turns are deleted, or when the tenant has more than 500 patterns and this one has the
+    fewest questions; patterns that are assigned and not DONE end last.
+    """
     title: _builtins.str
     """A title that a language model has made from some of the questions; empty without such a model, until it has written one, and unless InsightSettings.question_texts is set."""
     question: _builtins.str
@@ -497,6 +534,18 @@ class QuestionPattern(_message.Message):
     """The citations, each of which passed the check against its source."""
     unsupported_sentences: _builtins.int
     """The sentences that name a source that does not support them, and so got no citation."""
+    name: _builtins.str
+    """`questionPatterns/{uid}`."""
+    state: Global___QuestionPatternState.ValueType
+    """The state. An update can set OPEN and DONE."""
+    note: _builtins.str
+    """What was done, for other administrators: at most 2 KiB of UTF-8; may be empty."""
+    assignee: _builtins.str
+    """The administrator who deals with the questions, `users/{uuid}`; empty if nobody does."""
+    resolver: _builtins.str
+    """The administrator who set the state last, `users/{uuid}`; empty if nobody has."""
+    etag: _builtins.str
+    """A value that changes with every change of the state, the note or the assignee. An update with an old etag fails with ETAG_MISMATCH."""
     @_builtins.property
     def first_time(self) -> _timestamp_pb2.Timestamp:
         """When the first of the questions was asked; unset if none was asked in the time of the report, and only feedback was given."""
@@ -508,6 +557,10 @@ class QuestionPattern(_message.Message):
     @_builtins.property
     def example_turns(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Up to 3 turns with the outcome that the request names, the latest first, `turns/{uuid}`. Deleted turns are not among them."""
+
+    @_builtins.property
+    def resolve_time(self) -> _timestamp_pb2.Timestamp:
+        """When an administrator last set the state; unset if nobody has."""
 
     def __init__(
         self,
@@ -529,10 +582,17 @@ class QuestionPattern(_message.Message):
         first_time: _timestamp_pb2.Timestamp | None = ...,
         last_time: _timestamp_pb2.Timestamp | None = ...,
         example_turns: _abc.Iterable[_builtins.str] | None = ...,
+        name: _builtins.str = ...,
+        state: Global___QuestionPatternState.ValueType = ...,
+        note: _builtins.str = ...,
+        assignee: _builtins.str = ...,
+        resolver: _builtins.str = ...,
+        resolve_time: _timestamp_pb2.Timestamp | None = ...,
+        etag: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["first_time", b"first_time", "last_time", b"last_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["first_time", b"first_time", "last_time", b"last_time", "resolve_time", b"resolve_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answered_turns", b"answered_turns", "cancelled_turns", b"cancelled_turns", "citations", b"citations", "cited_answers", b"cited_answers", "down_ratings", b"down_ratings", "example_turns", b"example_turns", "failed_turns", b"failed_turns", "first_time", b"first_time", "last_time", b"last_time", "no_support_turns", b"no_support_turns", "question", b"question", "questions", b"questions", "refused_turns", b"refused_turns", "title", b"title", "uid", b"uid", "unsupported_sentences", b"unsupported_sentences", "up_ratings", b"up_ratings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answered_turns", b"answered_turns", "assignee", b"assignee", "cancelled_turns", b"cancelled_turns", "citations", b"citations", "cited_answers", b"cited_answers", "down_ratings", b"down_ratings", "etag", b"etag", "example_turns", b"example_turns", "failed_turns", b"failed_turns", "first_time", b"first_time", "last_time", b"last_time", "name", b"name", "no_support_turns", b"no_support_turns", "note", b"note", "question", b"question", "questions", b"questions", "refused_turns", b"refused_turns", "resolve_time", b"resolve_time", "resolver", b"resolver", "state", b"state", "title", b"title", "uid", b"uid", "unsupported_sentences", b"unsupported_sentences", "up_ratings", b"up_ratings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -10,7 +10,7 @@ from responsa_server.calls.convert import insight
 from responsa_server.calls.convert.enums import FEEDBACK_STATE, GRANULARITY, QUESTION_OUTCOME
 from responsa_server.calls.convert.messages import message
 from responsa_server.calls.convert.values import named_uuid, timestamp, updated
-from responsa_server.calls.listing import Listing, Unfiltered
+from responsa_server.calls.listing import Listing, Unordered
 from responsa_server.domain import lists
 from responsa_server.domain.insight import FeedbackState
 from responsa_server.insight.reports import Insight
@@ -80,7 +80,7 @@ class InsightService:
         listing = Listing(
             lists.QUESTION_PATTERNS,
             caller(),
-            Unfiltered(request),
+            Unordered(request),
             parent=f"{request.outcome} {request.start_time} {request.end_time}",
         )
         report = await self._reports.patterns.read(
@@ -92,6 +92,16 @@ class InsightService:
             other_questions=report.others,
             complete_through=timestamp(report.complete_through),
             recounting=report.recounting,
+        )
+
+    async def UpdateQuestionPattern(
+        self, request: pb.UpdateQuestionPatternRequest
+    ) -> insight_pb2.QuestionPattern:
+        given = request.question_pattern
+        pattern_id = named_uuid("question_pattern.name", "questionPatterns", given.name)
+        changes = insight.pattern_changes(request)
+        return insight.changed_pattern(
+            await self._reports.update_pattern(caller(), pattern_id, changes, given.etag)
         )
 
     async def GetInsightSettings(self, request: pb.GetInsightSettingsRequest) -> insight_pb2.InsightSettings:

@@ -24,7 +24,7 @@ import type { ApiKey, ApiKeySchema } from "../../auth/v1/api_key_pb.js";
 import type { Session } from "../../auth/v1/session_pb.js";
 import type { AuditEvent } from "./audit_event_pb.js";
 import type { UsageDimension, UsageGranularity, UsageRow } from "../../auth/v1/usage_report_pb.js";
-import type { FeedbackCount, FeedbackState, GivenFeedback, GivenFeedbackSchema, InsightSettings, InsightSettingsSchema, Quality, QuestionOutcome, QuestionPattern, TenantTurn } from "./insight_pb.js";
+import type { FeedbackCount, FeedbackState, GivenFeedback, GivenFeedbackSchema, InsightSettings, InsightSettingsSchema, Quality, QuestionOutcome, QuestionPattern, QuestionPatternSchema, TenantTurn } from "./insight_pb.js";
 import type { DefaultModel, ModelSettingsSchema, ModelTestOutcome } from "./model_settings_pb.js";
 import type { SystemStatusSchema } from "./system_status_pb.js";
 import type { DeletionReceiptSchema } from "../../auth/v1/deletion_receipt_pb.js";
@@ -3108,6 +3108,13 @@ export declare type ListQuestionPatternsRequest = Message<"responsa.admin.v1.Lis
    * @generated from field: responsa.admin.v1.QuestionOutcome outcome = 5;
    */
   outcome: QuestionOutcome;
+
+  /**
+   * A filter (AIP-160, see Scope.filter) on these fields: state, assignee. The call refuses any other filter with FILTER_INVALID. Example: `NOT state = DONE`
+   *
+   * @generated from field: string filter = 6;
+   */
+  filter: string;
 };
 
 /**
@@ -3137,7 +3144,7 @@ export declare type ListQuestionPatternsResponse = Message<"responsa.admin.v1.Li
   nextPageToken: string;
 
   /**
-   * The questions with the wanted outcome that are in no pattern: they have not been grouped yet, their texts were deleted before that, or their patterns have ended. With these, the report counts each question once.
+   * The questions with the wanted outcome that are in no pattern: they have not been grouped yet, their texts were deleted before that, or their patterns have ended. With these, a report without a filter counts each question once.
    *
    * @generated from field: int64 other_questions = 3;
    */
@@ -3163,6 +3170,33 @@ export declare type ListQuestionPatternsResponse = Message<"responsa.admin.v1.Li
  * Use `create(ListQuestionPatternsResponseSchema)` to create a new message.
  */
 export declare const ListQuestionPatternsResponseSchema: GenMessage<ListQuestionPatternsResponse>;
+
+/**
+ * UpdateQuestionPatternRequest names a pattern and its new values.
+ *
+ * @generated from message responsa.admin.v1.UpdateQuestionPatternRequest
+ */
+export declare type UpdateQuestionPatternRequest = Message<"responsa.admin.v1.UpdateQuestionPatternRequest"> & {
+  /**
+   * The pattern with its `name` and the new values. If `etag` is set, the pattern must still have this etag.
+   *
+   * @generated from field: responsa.admin.v1.QuestionPattern question_pattern = 1;
+   */
+  questionPattern?: QuestionPattern | undefined;
+
+  /**
+   * The fields to change: one or more of `state`, `note`, `assignee`.
+   *
+   * @generated from field: google.protobuf.FieldMask update_mask = 2;
+   */
+  updateMask?: FieldMask | undefined;
+};
+
+/**
+ * Describes the message responsa.admin.v1.UpdateQuestionPatternRequest.
+ * Use `create(UpdateQuestionPatternRequestSchema)` to create a new message.
+ */
+export declare const UpdateQuestionPatternRequestSchema: GenMessage<UpdateQuestionPatternRequest>;
 
 /**
  * GetInsightSettingsRequest has no fields.
@@ -4130,7 +4164,7 @@ export declare const AdminService: GenService<{
   },
   /**
    * ListQuestionPatterns groups the questions of the tenant's users by meaning, and says how many there are and what became of them, those of the most questions first. With the outcome NO_SUPPORT, it says what
-   * the documents lack. A question counts once, also when its conversation has been deleted. Errors: PAGE_TOKEN_INVALID, INVALID_FIELD (the time is empty).
+   * the documents lack. A question counts once, also when its conversation has been deleted. Errors: PAGE_TOKEN_INVALID, FILTER_INVALID, INVALID_FIELD (the time is empty).
    *
    * @generated from rpc responsa.admin.v1.AdminService.ListQuestionPatterns
    */
@@ -4138,6 +4172,17 @@ export declare const AdminService: GenService<{
     methodKind: "unary";
     input: typeof ListQuestionPatternsRequestSchema;
     output: typeof ListQuestionPatternsResponseSchema;
+  },
+  /**
+   * UpdateQuestionPattern changes the fields that update_mask names (state, note, assignee), and returns the pattern without what a report counts or names. A pattern that is DONE opens again, as REOPENED, when no
+   * document supports an answer to a later question. The users who asked see nothing of it. Errors: RESOURCE_NOT_FOUND, UPDATE_MASK_INVALID, ETAG_MISMATCH, INVALID_FIELD (the assignee is not an active administrator).
+   *
+   * @generated from rpc responsa.admin.v1.AdminService.UpdateQuestionPattern
+   */
+  updateQuestionPattern: {
+    methodKind: "unary";
+    input: typeof UpdateQuestionPatternRequestSchema;
+    output: typeof QuestionPatternSchema;
   },
   /**
    * GetInsightSettings returns the tenant's settings.

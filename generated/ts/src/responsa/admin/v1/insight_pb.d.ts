@@ -480,7 +480,8 @@ export declare const TenantTurnSchema: GenMessage<TenantTurn>;
  */
 export declare type QuestionPattern = Message<"responsa.admin.v1.QuestionPattern"> & {
   /**
-   * Identifies the pattern, also when further questions join it. It ends when all its turns are deleted, or when the tenant has more than 500 patterns and this one has the fewest questions.
+   * Identifies the pattern, also when further questions join it. It ends when all its turns are deleted, or when the tenant has more than 500 patterns and this one has the
+   * fewest questions; patterns that are assigned and not DONE end last.
    *
    * @generated from field: string uid = 1;
    */
@@ -597,6 +598,55 @@ export declare type QuestionPattern = Message<"responsa.admin.v1.QuestionPattern
    * @generated from field: repeated string example_turns = 17;
    */
   exampleTurns: string[];
+
+  /**
+   * `questionPatterns/{uid}`.
+   *
+   * @generated from field: string name = 18;
+   */
+  name: string;
+
+  /**
+   * The state. An update can set OPEN and DONE.
+   *
+   * @generated from field: responsa.admin.v1.QuestionPatternState state = 19;
+   */
+  state: QuestionPatternState;
+
+  /**
+   * What was done, for other administrators: at most 2 KiB of UTF-8; may be empty.
+   *
+   * @generated from field: string note = 20;
+   */
+  note: string;
+
+  /**
+   * The administrator who deals with the questions, `users/{uuid}`; empty if nobody does.
+   *
+   * @generated from field: string assignee = 21;
+   */
+  assignee: string;
+
+  /**
+   * The administrator who set the state last, `users/{uuid}`; empty if nobody has.
+   *
+   * @generated from field: string resolver = 22;
+   */
+  resolver: string;
+
+  /**
+   * When an administrator last set the state; unset if nobody has.
+   *
+   * @generated from field: google.protobuf.Timestamp resolve_time = 23;
+   */
+  resolveTime?: Timestamp | undefined;
+
+  /**
+   * A value that changes with every change of the state, the note or the assignee. An update with an old etag fails with ETAG_MISMATCH.
+   *
+   * @generated from field: string etag = 24;
+   */
+  etag: string;
 };
 
 /**
@@ -718,4 +768,44 @@ export enum QuestionOutcome {
  * Describes the enum responsa.admin.v1.QuestionOutcome.
  */
 export declare const QuestionOutcomeSchema: GenEnum<QuestionOutcome>;
+
+/**
+ * QuestionPatternState says whether administrators have dealt with the questions of a pattern.
+ *
+ * @generated from enum responsa.admin.v1.QuestionPatternState
+ */
+export enum QuestionPatternState {
+  /**
+   * Never sent.
+   *
+   * @generated from enum value: QUESTION_PATTERN_STATE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * Nobody has dealt with the questions.
+   *
+   * @generated from enum value: QUESTION_PATTERN_STATE_OPEN = 1;
+   */
+  OPEN = 1,
+
+  /**
+   * An administrator has dealt with the questions.
+   *
+   * @generated from enum value: QUESTION_PATTERN_STATE_DONE = 2;
+   */
+  DONE = 2,
+
+  /**
+   * The pattern was DONE, and no document supports an answer to a question that was asked after that. Only the server sets this state.
+   *
+   * @generated from enum value: QUESTION_PATTERN_STATE_REOPENED = 3;
+   */
+  REOPENED = 3,
+}
+
+/**
+ * Describes the enum responsa.admin.v1.QuestionPatternState.
+ */
+export declare const QuestionPatternStateSchema: GenEnum<QuestionPatternState>;
 
