@@ -1301,7 +1301,7 @@ const file_responsa_admin_v1_insight_proto_rawDesc = "" +
 	"\x05state\x18\x13 \x01(\x0e2'.responsa.admin.v1.QuestionPatternStateB\f\xe2A\x01\x01\xbaH\x05\x82\x01\x02\x10\x01R\x05state\x12 \n" +
 	"\x04note\x18\x14 \x01(\tB\f\xe2A\x01\x01\xbaH\x05r\x03(\x80\x10R\x04note\x12\x8c\x01\n" +
 	"\bassignee\x18\x15 \x01(\tBp\xe2A\x01\x01\xfaA\x1b\n" +
-	"\x19responsa.example.org/User\xbaHKrI2G^(users/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})?$R\bassignee\x12>\n" +
+	"\x19responsa.example.org/User\xbaHKrF2D^users/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$\xd8\x01\x01R\bassignee\x12>\n" +
 	"\bresolver\x18\x16 \x01(\tB\"\xe2A\x01\x03\xfaA\x1b\n" +
 	"\x19responsa.example.org/UserR\bresolver\x12C\n" +
 	"\fresolve_time\x18\x17 \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03R\vresolveTime\x12\x1f\n" +

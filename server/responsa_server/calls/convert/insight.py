@@ -127,20 +127,20 @@ def changed_pattern(value: Row) -> insight_pb2.QuestionPattern:
 
 def pattern_changes(request: admin_service_pb2.UpdateQuestionPatternRequest) -> dict[str, object]:
     """The columns that an update changes, with their new values. Raises InvalidRequest."""
-    given = request.question_pattern
-    paths = updated(request.update_mask, ("state", "note", "assignee"), given)
+    pattern = request.question_pattern
+    paths = updated(request.update_mask, ("state", "note", "assignee"), pattern)
     changes: dict[str, object] = {}
     if "state" in paths:
-        state = QUESTION_PATTERN_STATE.value(given.state)
+        state = QUESTION_PATTERN_STATE.value(pattern.state)
         if state not in (QuestionPatternState.OPEN, QuestionPatternState.DONE):
             path = "question_pattern.state"
             raise InvalidRequest.of_field(path, path, "must be OPEN or DONE")
         changes["state"] = state.value
     if "note" in paths:
-        changes["note"] = given.note
+        changes["note"] = pattern.note
     if "assignee" in paths:
         field = "question_pattern.assignee"
-        changes["assignee_id"] = named_uuid(field, "users", given.assignee) if given.assignee else None
+        changes["assignee_id"] = named_uuid(field, "users", pattern.assignee) if pattern.assignee else None
     return changes
 
 

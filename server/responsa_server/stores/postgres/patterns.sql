@@ -94,7 +94,8 @@ CROSS JOIN (VALUES (false), (true)) AS p (monthly) GROUP BY 2, 3, 4 {added};
 -- The patterns beyond the limit: those of the fewest questions, and of these the ones that nobody has asked for longest.
 -- What somebody deals with goes last.
 SELECT id FROM responsa.question_pattern WHERE tenant_id = %(tenant)s
-ORDER BY (assignee_id IS NOT NULL AND state <> 'done') DESC, turns DESC, last_time DESC OFFSET CASE WHEN (SELECT count(*) FROM responsa.question_pattern
+ORDER BY (assignee_id IS NOT NULL AND state <> 'done') DESC, turns DESC, last_time DESC
+OFFSET CASE WHEN (SELECT count(*) FROM responsa.question_pattern
     WHERE tenant_id = %(tenant)s) > %(most)s THEN %(kept)s ELSE %(most)s END;
 
 -- name: dissolve
