@@ -1,4 +1,4 @@
-"""Writes the tables of docs/agent-keys.md, tool-declarations.md and source-connections.md from the models of the files and the tables of kinds.
+"""Writes the tables of docs/agent-keys.md, tool-declarations.md and source-connections.md.
 
 Usage: python tools/agents_reference.py [--check]   (--check only compares, and fails if the page is out of date)
 """

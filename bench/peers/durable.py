@@ -63,10 +63,11 @@ from responsa_server.stores.postgres.insight import PostgresInsight
 from responsa_server.stores.postgres.jobs import JobQueue
 from responsa_server.stores.postgres.limits import PostgresLimits
 from responsa_server.stores.postgres.operations import OperationStore
-from responsa_server.stores.postgres.patterns import PostgresPatterns
+from responsa_server.stores.postgres.patterns import PATTERN, PostgresPatterns
 from responsa_server.stores.postgres.profiles import PostgresProfiles
 from responsa_server.stores.postgres.quotas import PostgresQuotas
 from responsa_server.stores.postgres.replays import PostgresReplays
+from responsa_server.stores.postgres.resources import ResourceTable
 from responsa_server.stores.postgres.service_grants import PostgresServiceGrants
 from responsa_server.stores.postgres.tenants import PostgresTenants
 from responsa_server.stores.postgres.turns import PostgresTurnStore
@@ -144,7 +145,12 @@ def assembled(parts: Parts, peer_arguments: PeerArguments) -> tuple[Turns, RpcSe
             ),
             grants=GrantAdministration(PostgresServiceGrants(database), new_id, cache),
             quotas=QuotaAdministration(PostgresQuotas(database, QuotaRules()), limits),
-            insight=Insight(PostgresInsight(database), PostgresPatterns(database, AskFrames())),
+            insight=Insight(
+                PostgresInsight(database),
+                PostgresPatterns(database, AskFrames()),
+                ResourceTable(database, PATTERN, new_id),
+                PostgresUsers(database),
+            ),
             extensions=(
                 SourceService(
                     source_administration(

@@ -54,7 +54,8 @@ async def test_a_migration_that_was_changed_after_it_was_applied_is_refused(
     first, *rest = load()
     changed = [Migration(first.number, first.name, first.sql + "\n-- changed"), *rest]
     with pytest.raises(
-        MigrationError, match=r"0001_pre_identity was applied with different content.* continue with the version"
+        MigrationError,
+        match=r"0001_pre_identity was applied with different content.* continue with the version",
     ):
         await migrate(database_urls.owner, changed)
 

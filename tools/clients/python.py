@@ -317,7 +317,7 @@ __all__ = [{", ".join(f'"{self._class_name(service)}"' for service in self._plan
             if field.repeated:
                 one = _named(field.pattern, "one")
                 return f"[{one} for one in {name}]"
-            return _named(field.pattern, name)
+            return _named(field.pattern, f'{name} or ""' if change else name)
         if change and field.kind == "enum":
             return f"{name} or {self._message(field.type).rpartition('.')[0]}.{field.zero}"
         if change and field.kind == "scalar" and not field.presence:

@@ -132,7 +132,7 @@ def pattern_changes(request: admin_service_pb2.UpdateQuestionPatternRequest) -> 
     changes: dict[str, object] = {}
     if "state" in paths:
         state = QUESTION_PATTERN_STATE.value(pattern.state)
-        if state not in (QuestionPatternState.OPEN, QuestionPatternState.DONE):
+        if state is None or state is QuestionPatternState.REOPENED:
             path = "question_pattern.state"
             raise InvalidRequest.of_field(path, path, "must be OPEN or DONE")
         changes["state"] = state.value
