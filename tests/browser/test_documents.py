@@ -83,7 +83,7 @@ async def test_every_file_of_a_folder_is_accounted_for_and_the_queue_is_stopped_
     await expect(total).to_have_text("4 of 7 files: 2 added, 2 skipped (.png).")
     await expect(tab.upload_of("guide/parts/0.md")).to_contain_text("searchable")
     await expect(tab.upload_of("guide/parts/3.md")).to_contain_text("waiting")
-    await expect(tab.page.locator(".uploads")).to_contain_text("You stopped the uploads. No further file")
+    await expect(tab.page.locator(".uploads")).to_contain_text("You stopped the uploads. No more files")
     assert [document.source_key for document in person.client.documents("default")] == keys[:2]
     await tab.page.get_by_role("button", name="Continue").click()
     await expect(total).to_have_text("7 files: 4 added, 1 refused, 2 skipped (.png).")

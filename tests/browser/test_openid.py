@@ -291,7 +291,7 @@ async def test_links_of_mails_confirm_a_registration_reset_a_password_and_change
             await page.get_by_label("E-mail address").fill("dora@example.org")
             await page.get_by_label("New password", exact=True).fill(PASSWORD)
             await page.get_by_role("button", name="Register", exact=True).click()
-            await expect(alert).to_contain_text("a mail to dora@example.org is on its way")
+            await expect(alert).to_contain_text("an e-mail to dora@example.org is on its way")
             await expect(page.get_by_label("E-mail address")).to_have_value("dora@example.org")
             # A sign-in before the confirmation would count as an attempt with a wrong password.
             assert not any(request.url.endswith("/v1/sessions") for request in person.requests)

@@ -214,7 +214,7 @@ def test_a_dump_in_an_outside_database_is_paused_before_a_server_can_start(
         assert "is being restored" in refused.stderr
         assert "is being restored" in instance.run("activate", "--yes", check=False, **there).stderr
         connection.execute("UPDATE responsa.pause SET turns = %s", held)
-        assert "0 turns of the backup will go on" in instance.run("activate", "--yes", **there).stdout
+        assert "0 turns of the backup will continue" in instance.run("activate", "--yes", **there).stdout
         assert connection.execute("SELECT count(*) FROM responsa.pause").fetchone() == (0,)
         assert connection.execute(CITED, [answered.name]).fetchone() != (0,)
     # As in a container: the data folder is empty, and backups are told apart by their database.
@@ -314,7 +314,7 @@ def test_a_restore_that_was_killed_is_no_instance_and_is_repeated(
     theirs = home / "agents" / "mine" / "theirs.md"
     theirs.parent.mkdir(parents=True, exist_ok=True)
     theirs.write_text("mine")
-    assert f"{theirs} is not of it; move that file away" in run("restore", str(archive), code=1)
+    assert f"{theirs} is not part of it; move that file away" in run("restore", str(archive), code=1)
     assert theirs.read_text() == "mine"
     theirs.unlink()
     if options:

@@ -152,7 +152,7 @@ def test_a_restored_instance_does_nothing_outside_until_it_is_activated(
         assert outside.calls == {key: 1}
 
         said = new.run("activate", "--yes").stdout
-        assert "1 turn of the backup will go on" in said
+        assert "1 turn of the backup will continue" in said
         assert "1 job will run" in said
         eventually(lambda: outside.calls == {key: 2}, lambda: f"the repeated call: {outside.calls}")
         outside.open.set()
