@@ -287,18 +287,17 @@ def _with_timeout(app: Any, chosen: str | None) -> Any:
 
 def _name_values(command: Any) -> None:
     """Call the texts that options take by the options' names in the help: a user cannot read `<list[str]>`."""
-    for one in command.params:
-        if getattr(one, "type_descriptor", None) is None or one.type_descriptor.annotation not in (
-            str,
-            list[str],
-        ):
+    for parameter in command.params:
+        described = getattr(parameter, "type_descriptor", None)
+        if described is None or described.annotation not in (str, list[str]):
             continue
-        if one.param_type_name == "argument":
-            one.display_type_rich = _no_type
+        if parameter.param_type_name == "argument":
+            parameter.display_type_rich = _no_type
         else:
-            one.metavar = one.metavar or max(one.opts, key=len).strip("-").replace("-", "_").upper()
-    for one in getattr(command, "commands", {}).values():
-        _name_values(one)
+            longest = max(parameter.opts, key=len).strip("-")
+            parameter.metavar = parameter.metavar or longest.replace("-", "_").upper()
+    for subcommand in getattr(command, "commands", {}).values():
+        _name_values(subcommand)
 
 
 def _no_type(ctx: typer.Context) -> None:

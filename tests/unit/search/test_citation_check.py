@@ -290,9 +290,10 @@ def test_only_the_shown_part_of_a_passage_can_be_quoted() -> None:
 
 
 def read_by(write: Callable[[str], str]) -> tuple[int, int]:
-    """How many citations a reader keeps that writes its sentences from those of a page of the documentation, and how
+    """How many citations a reader keeps that writes its sentences from those of pages of the documentation, and how
     many it has. write: what it writes for a sentence."""
-    page = shown((ROOT / "docs" / "durability.md").read_text(encoding="utf-8"))
+    pages = ((ROOT / "docs" / name).read_text(encoding="utf-8") for name in ("durability.md", "formats.md"))
+    page = shown("\n\n".join(pages))
     asked: list[CitedSentence] = []
     for sentence in reading.sentences(page.text):
         if len(sentence.split()) >= LEAST_WORDS:
