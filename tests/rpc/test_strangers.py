@@ -124,6 +124,7 @@ NAMES: Mapping[str, str] = {
     "responsa.example.org/Message": "SELECT 'messages/' || id FROM responsa.message WHERE tenant_id = 'acme'",
     "responsa.example.org/Operation": "SELECT 'operations/' || id FROM responsa.operation WHERE tenant_id = 'acme'",
     "responsa.example.org/Passage": "SELECT 'passages/' || id FROM responsa.passage WHERE tenant_id = 'acme'",
+    "responsa.example.org/QuestionPattern": "SELECT 'questionPatterns/' || id FROM responsa.question_pattern WHERE tenant_id = 'acme'",
     "responsa.example.org/ServiceGrant": "SELECT 'serviceGrants/' || id FROM responsa.service_grant WHERE tenant_id = 'acme'",
     "responsa.example.org/Session": "SELECT 'sessions/' || id FROM responsa.session WHERE tenant_id = 'acme'",
     "responsa.example.org/Share": "SELECT 'shares/' || id FROM responsa.share WHERE tenant_id = 'acme'",
@@ -196,6 +197,15 @@ async def victims(served: Served) -> dict[str, list[str]]:
             ),
             f"{CANARY} {one}",
             bob.who.user_id,
+        )
+        served.house.ask(
+            (
+                "INSERT INTO responsa.question_pattern (id, tenant_id, embedding, vector, central, turns, "
+                "last_time, title, note) VALUES (%s, 'acme', 'm', '', '', 1, now(), %s, %s) RETURNING 1"
+            ),
+            uuid7(),
+            CANARY,
+            CANARY,
         )
     await grant(served, await service_of(served), bob)
     found = {kind: [str(row[0]) for row in served.house.ask(query)] for kind, query in NAMES.items()}
