@@ -176,7 +176,7 @@ async def test_administrators_replay_questions_with_a_version(person: Person, re
         await agent.get_by_role("button", name="Replay old questions with version 1 of").click()
         await dialog.get_by_label("Questions at most").fill("5")
         assert await flaws_in_all_colours(page) == []
-        await dialog.get_by_role("button", name="Begin").click()
+        await dialog.get_by_role("button", name="Start").click()
 
     await replay()
     await expect(replays.first).to_contain_text(
@@ -246,7 +246,7 @@ async def test_owners_publish_versions_and_compare_them(owner: Person) -> None:
     await dialog.get_by_label("Percentage of questions").fill("20")
     await dialog.get_by_label("Decided by").select_option(label="seconds")
     assert await flaws_in_all_colours(page) == []
-    await dialog.get_by_role("button", name="Begin").click()
+    await dialog.get_by_role("button", name="Start").click()
     await expect(experiments.first).to_contain_text("20 % of the questions")
     await experiments.first.get_by_role("button", name="Report").click()
     await expect(dialog).to_contain_text("there may be no difference")

@@ -312,7 +312,7 @@ async def test_a_failed_turn_says_what_is_known_and_can_be_asked_again(asker: Pe
     await call.locator("summary").click()
     await expect(call.get_by_role("region", name="Arguments")).to_contain_text('"note": "seed-1"')
     await tab.ask("tokens=5 tool=once tool_fail=error")
-    await expect(tab.answers.nth(1)).to_contain_text("It failed: HTTP 500")
+    await expect(tab.answers.nth(1)).to_contain_text("failed: HTTP 500")
     await tab.ask("tokens=5 tool=idempotent")
     await expect(tab.answers.nth(2).locator(".steps li", has_text="record-idempotent")).to_contain_text(
         "done in"
