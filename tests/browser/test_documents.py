@@ -76,7 +76,7 @@ async def test_every_file_of_a_folder_is_accounted_for_and_the_queue_is_stopped_
     with registry.holding("passage"):
         await tab.page.get_by_label("Add a folder").set_input_files(guide)
         await expect(tab.upload_of("guide/.git")).to_contain_text("skipped: hidden")
-        await expect(tab.upload_of("guide/photo.png")).to_contain_text("skipped: Responsa does not read")
+        await expect(tab.upload_of("guide/photo.png")).to_contain_text("skipped: Responsa can’t read")
         await tab.sent("guide/parts/1.md")
         await tab.page.get_by_role("button", name="Stop").click()
     # The two files that were under way are read to their end, and no other is sent.

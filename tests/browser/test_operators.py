@@ -247,7 +247,7 @@ async def test_owners_publish_versions_and_compare_them(owner: Person) -> None:
     await dialog.get_by_label("Decided by").select_option(label="seconds")
     assert await flaws_in_all_colours(page) == []
     await dialog.get_by_role("button", name="Start").click()
-    await expect(experiments.first).to_contain_text("20 % of the questions")
+    await expect(experiments.first).to_contain_text("20% of the questions")
     await experiments.first.get_by_role("button", name="Report").click()
     await expect(dialog).to_contain_text("there may be no difference")
     await expect(dialog.get_by_role("row", name="refusals")).to_contain_text("too early")
