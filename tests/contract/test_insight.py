@@ -250,6 +250,7 @@ def test_percentiles_are_within_nine_percent() -> None:
         exact = times[math.ceil(share * len(times)) - 1]
         assert abs(percentile(buckets, share) / exact - 1) < 0.095
     assert percentile({}, 0.5) == 0
+    assert percentile({0: 1, 40: 1}, 0.5) == percentile({0: 1}, 0.5)
 
 
 # Patterns as the questions of %s turns make them (about half of the turns are of the first 20 of 500), feedback on a

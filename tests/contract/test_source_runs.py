@@ -635,6 +635,10 @@ async def test_the_documents_of_a_subject_are_published_together(
     assert (await office.run()).counts["updated"] == 3
     assert (office.documents()["1"][1], office.documents()["5"][1]) == ("It dives.", "It dives.")
     assert await office.failed() == []
+    # What one of them leaves behind does not count for the other.
+    office.change("DELETE FROM note WHERE id = 1", "UPDATE note SET note = 'It rests.' WHERE id = 5")
+    assert (await office.run()).counts["updated"] == 1
+    assert (await office.run()).counts["updated"] == 0
 
 
 async def test_a_cancelled_run_publishes_nothing_more(

@@ -24,13 +24,6 @@ class ParseLimits:
     input_bytes: int = 64 * MIB
     result_bytes: int = 192 * MIB
 
-    def __post_init__(self) -> None:
-        if (
-            min(self.input_bytes, self.memory_bytes, self.cpu_seconds, self.result_bytes) <= 0
-            or self.wall_seconds <= 0
-        ):
-            raise ValueError("every parse limit must be positive")
-
 
 class IngestionSettings(BaseModel, extra="forbid"):
     """Ingestion: reading, splitting and embedding documents."""

@@ -36,7 +36,12 @@ def test_a_reader_sees_only_citations_of_what_they_may_read() -> None:
 
     def seen(*unreadable: UUID) -> turn_pb2.TurnAnswer:
         kept = Share(UUID(int=9), UUID(int=8), ASKER, "Ada", "How long?", NOW, NOW, NOW, terminal, unreadable)
-        return shares.share(kept, Principal("acme", READER, Role.USER, "session")).answer
+        read = shares.share(kept, Principal("acme", READER, Role.USER, "session"))
+        assert read.turn == "", "only the sharer learns the turn"
+        assert (
+            shares.share(kept, Principal("acme", ASKER, Role.USER, "session")).turn == f"turns/{UUID(int=8)}"
+        )
+        return read.answer
 
     assert (list(seen().citations), seen().text) == ([*cited, fetched], "28 days.")
     hidden = [

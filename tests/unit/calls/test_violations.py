@@ -95,6 +95,8 @@ def test_each_field_says_what_is_wanted() -> None:
     assert found["conversation"] == violations.in_words(form)
     form = rules(scope_pb2.Scope, "collections").repeated.items.string.pattern
     assert found["options.scope.collections[1]"] == violations.in_words(form)
+    assert "where the id is" in found["options.scope.collections[1]"]
+    assert "as returned by the server" in found["conversation"]
     (example,) = re.findall(r"[0-9a-f-]{36}", found["request_id"])
     assert UUID(example)
 

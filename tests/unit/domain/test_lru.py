@@ -30,3 +30,10 @@ def test_a_value_that_is_too_large_evicts_nothing() -> None:
     assert (cache.get("a"), cache.get("b"), cache.size_bytes) == (1, None, 30)
     cache.put("a", 3, 101)
     assert (cache.get("a"), cache.size_bytes) == (None, 0)
+
+
+def test_values_may_fill_the_cache_to_its_last_byte() -> None:
+    cache: LruCache[str, int] = LruCache(100)
+    cache.put("a", 1, 40)
+    cache.put("b", 2, 60)
+    assert (cache.get("a"), cache.get("b"), cache.size_bytes) == (1, 2, 100)

@@ -106,6 +106,13 @@ def test_waiting_does_not_help_if_the_whole_quota_is_too_small() -> None:
     assert "too small" in error.message
 
 
+def test_a_quota_that_is_just_enough_for_a_turn_is_worth_waiting_for() -> None:
+    """The tokens of a day would be enough once they are free; the money of the month comes back later."""
+    usage = Usage(NOON - timedelta(days=3), day=Used(5, 0), month=Used(5, 2000))
+    quota = Quota(tokens_per_day=10, cost_micros_per_month=2000)
+    assert refusal(quota, usage).metadata["quota"] == "cost_usd_micros_per_month"
+
+
 def test_exceptions_and_roles() -> None:
     settings = QuotaSettings.model_validate(
         {"user": {"tokens_per_day": 5, "cost_micros_per_day": 6}, "turn_tokens": 9}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import pytest
 
 from responsa_server.domain.errors import Reason
@@ -9,10 +11,17 @@ from responsa_server.domain.events import ByteRange
 from responsa_server.domain.passages import PlacedBlock
 from responsa_server.ingest.formats.sniff import sniff
 from responsa_server.ingest.formats.table import FORMATS
-from responsa_server.ingest.indexing import OpenSection, lexical_form
+from responsa_server.ingest.indexing import CutDocument, OpenSection, lexical_form
 from responsa_server.ingest.sandbox.protocol import pack_result
 from responsa_server.ingest.tables import MAX_HEADER_BYTES, Header, section_headers
-from responsa_server.text.canonical import MAX_PATH_CHARS, Block, BlockKind, ParsedDocument, Place
+from responsa_server.text.canonical import (
+    MAX_PATH_CHARS,
+    Block,
+    BlockCollector,
+    BlockKind,
+    ParsedDocument,
+    Place,
+)
 from responsa_server.text.lexical import Analyzer
 from responsa_server.text.sections import Section
 from tests.unit.ingest.originals import rejected, unpacked
@@ -62,6 +71,23 @@ def test_a_passage_keeps_the_places_of_its_own_bytes() -> None:
         PlacedBlock(0, 1, 1, None, "Sheet1!A1:B1"),
         PlacedBlock(10, 12, 2, (1, 2, 3, 4), ""),
     ]
+
+
+@dataclass(frozen=True)
+class Second:
+    """A document of which a section that begins at byte 100 is read."""
+
+    language: str | None = None
+    size: int = 110
+    section_count: int = 2
+
+    def section(self, index: int) -> Section:
+        return Section(100, document(Place(1), Place(2)))
+
+
+def test_the_places_of_a_later_section_count_from_the_beginning_of_the_document() -> None:
+    section = OpenSection.read(CutDocument("en", Second(), ((), ())), 1, 0)
+    assert [(block.byte_start, block.byte_end) for block in section.placed] == [(100, 104), (105, 109)]
 
 
 # Tables that are longer than a passage: each later passage has the names of the columns.
@@ -138,3 +164,11 @@ def test_the_names_of_the_columns_are_found_like_words_of_the_passage() -> None:
     row = "Wren 150 | 150 volts"
     assert form(row, "Lamp | Voltage") == form(f"Lamp | Voltage\n{row}")
     assert form(row, "Lamp | Voltage") != form(row)
+
+
+def test_a_block_begins_where_the_one_before_it_ends() -> None:
+    blocks = BlockCollector()
+    blocks.add(BlockKind.PARAGRAPH, 0, 8)
+    blocks.add(BlockKind.LIST_ITEM, 5, 12)
+    blocks.add(BlockKind.PARAGRAPH, 3, 12)
+    assert [(row[1], row[2]) for row in blocks._rows] == [(0, 8), (8, 12)]

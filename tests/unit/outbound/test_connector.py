@@ -320,6 +320,7 @@ async def test_a_response_that_is_not_as_it_should_be_ends_in_time_and_size(
         (["intranet.example"], "intranet.example", "127.0.0.1", False),
         (["intranet.example"], "intranet.example", "169.254.169.254", False),
         (["localhost"], "localhost", "127.0.0.1", True),
+        (["::1"], "a.example", "::1", True),
         (["fd00::/8"], "a.example", "fd00::1", True),
         (["fd00::/8"], "a.example", "fd00:ec2::254", False),
         (["64:ff9b::/96"], "a.example", "64:ff9b::a9fe:a9fe", False),

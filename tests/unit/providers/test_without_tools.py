@@ -67,6 +67,7 @@ async def test_tools_are_chosen_by_a_prompt_for_a_model_that_requests_none(tmp_p
         assert [(call.tool, call.arguments) for call in asked.calls] == [
             ("calculator", {"expression": "240 * 17 / 100"})
         ]
+        assert asked.complete
         made = await CallTool(parts).process(CallToolInput(calls=asked.calls), run)
         end = await node.process(PromptInput(question=QUESTION, results=made.results), run)
     assert (end.text, end.calls) == ("It is 40.8.", ())

@@ -221,3 +221,9 @@ def test_tables_next_to_each_other_have_their_own_columns() -> None:
     )
     markdown = "| Team | Plan |\n|---|---|\n| Kitchen | 120 |\n\n| Item | Width |\n|---|---|\n| Door | 90 |\n"
     assert shown(markdown, "Kitchen").count("|---|---|") == 2
+
+
+def test_a_single_row_is_a_table_of_the_part() -> None:
+    parts, made = part(found(f"{PAGE}\n## Next", cut="| 443"), "443")
+    assert made is not None
+    assert len(parts.tables(replace(made, first=made.last))) == 1

@@ -75,5 +75,7 @@ def test_a_short_rest_is_only_shown_where_nothing_else_is() -> None:
     assert one < LEAST_BYTES
     assert texts([found()], one) == [SENTENCES[0]]
     assert texts([found(), other], size + LEAST_BYTES - 1) == [TEXT]
+    least = found("w" * (LEAST_BYTES - 1) + ". " + SENTENCES[0], number=2)
+    assert texts([found(), least], size + LEAST_BYTES) == [TEXT, "w" * (LEAST_BYTES - 1) + "."]
     assert len(texts([found(), other], size + 3 * one + 20)) == 2
     assert texts([found()], 10) == []

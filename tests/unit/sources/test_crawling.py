@@ -160,6 +160,10 @@ async def test_a_site_that_answers_no_page_is_taken_for_down(site: Site) -> None
         await site.crawl(f"addresses = [{addresses}]")
     site.pages["/5"] = (500, b"")  # it answers, though with an error
     assert len(await site.crawl(f"addresses = [{addresses}]")) == 11
+    ten = ", ".join(f'"{{base}}/{number}"' for number in range(10))
+    site.pages["/5"] = (503, b"")
+    with pytest.raises(Precondition, match="/9:"):
+        await site.crawl(f"addresses = [{ten}]")
 
 
 async def test_a_host_gets_one_request_at_a_time_and_an_index_of_itself_ends(site: Site) -> None:

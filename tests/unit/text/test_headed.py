@@ -91,3 +91,8 @@ def test_code_blocks_are_without_their_fences() -> None:
     assert [one.code for one in fenced_code(PAGE)] == ["# not a heading\n\nmeasure --depth"]
     assert fenced_code("```\n\n```\n~~~\nopen") == [FencedCode("", "open")]
     assert fenced_code("```Cairo,noplayground\nfn\n```") == [FencedCode("cairo", "fn")]
+
+
+def test_an_indented_block_before_any_list_is_code() -> None:
+    [section] = headed_sections("    measure --depth\n\nThe depth.\n")
+    assert [block.code for block in section.blocks] == [True, False]

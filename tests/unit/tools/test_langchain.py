@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from langchain_core.tools import ToolException, tool
+from langchain_core.tools import StructuredTool, ToolException, tool
 
 from responsa_server.agents.engine.calling import checked
 from responsa_server.domain.events import ToolFault, ToolOutcome
@@ -64,3 +64,16 @@ def test_a_langchain_tool_cannot_be_idempotent() -> None:
 def test_an_import_path_that_leads_to_no_tool_says_so(path: str, said: str) -> None:
     with pytest.raises(ToolUnfit, match=said):
         made({"kind": "langchain", "tool": path})
+
+
+ORDER = StructuredTool(
+    name="order",
+    description="An order.",
+    args_schema={"type": "object", "properties": {"number": {"type": "string"}}, "required": ["number"]},
+    func=lambda number: number,
+)
+
+
+def test_the_arguments_of_a_langchain_tool_may_be_a_json_schema() -> None:
+    (imported,) = made({"kind": "langchain", "tool": f"{HERE}:ORDER"})
+    assert imported.card.parameters["required"] == ["number"]

@@ -114,8 +114,8 @@ async def test_other_processes_hear_of_what_they_follow_also_when_they_said_so_b
     hub.interest(THERE, [TURN])
     live = hub.open(TURN, ANN, 1, row(1), watched=False)
     hub.publish(live, [row(2)], ended=False)
-    other = uuid7()
-    hub.interest(other, [TURN])
+    other, elsewhere = uuid7(), uuid7()
+    hub.interest(other, [elsewhere, TURN])
     assert relay.to == [
         (THERE, Committed(TURN, (row(1),), ended=False)),
         (THERE, Committed(TURN, [row(2)], ended=False)),
@@ -159,3 +159,10 @@ async def test_a_follower_without_access_reads_the_log_before_it_shows_more(hub:
     hub.publish(live, [row(2)], ended=False)
     hub.mark_forbidden([TURN])
     assert (mine.withheld, mine.behind) == (True, True)
+
+
+async def test_a_drained_hub_tells_how_many_followers_it_has_sent_away(hub: Hub) -> None:
+    hub.open(TURN, ANN, 0, None, watched=False)
+    followers = [hub.subscribe(TURN, ANN, 0, fresh=True) for _ in range(3)]
+    assert hub.drain() == 3
+    assert all(follower.leaving for follower in followers)

@@ -194,6 +194,13 @@ def test_a_file_that_cannot_be_read(file: str, data: bytes, problem: str, tmp_pa
     assert told(folder) == [file + problem]
 
 
+def test_a_file_of_the_greatest_size_is_read(tmp_path: Path) -> None:
+    folder = write(tmp_path)
+    text = (folder / "agent.toml").read_bytes()
+    (folder / "agent.toml").write_bytes(text + b"#" * (MAX_FILE_BYTES - len(text)))
+    assert told(folder) == []
+
+
 def test_prompts_and_partials_are_shared_unless_the_agent_has_its_own(tmp_path: Path) -> None:
     shared = tmp_path / "shared"
     (shared / "prompts/parts").mkdir(parents=True)

@@ -79,6 +79,7 @@ async def test_an_object_is_found_whatever_stands_round_it(text: str) -> None:
 BAD = [
     "Sure!",
     '{"query": [nothing, ',
+    '{"query": nothing}',
     "[]",
     '{"query": "x"}',
     '{"query": "", "certain": true}',

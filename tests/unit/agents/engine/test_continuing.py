@@ -110,11 +110,14 @@ async def test_the_next_model_writes_on_after_the_last_whole_sentence() -> None:
 
 
 async def test_a_model_that_takes_a_prefix_continues_it_and_nothing_is_withdrawn() -> None:
-    second = says("5 km lang. ", REST)
-    events = await told(breaks(FIRST, LOST), second, prefix=True)
+    first, second = breaks(FIRST, LOST), says("5 km lang. ", REST)
+    events = await told(first, second, prefix=True)
     assert end_of(events).text == WHOLE.replace("Er m", "Er ist 6.65 km lang. Er m")
     assert not [event for event in events if isinstance(event, Withdrawal)]
     assert second.asked[-1].prefix == FIRST + LOST
+    # What stands counts against the limit of the answer, and leaves most of it.
+    most = answering(first)[-1].max_tokens
+    assert most > second.asked[-1].max_tokens > most // 2
     # The white space at the end of a prefix is written by the model, and may go on.
     events = await told(breaks(FIRST, "Er fließt.\n"), says("\n\n", REST), prefix=True)
     assert end_of(events).text == WHOLE.replace("Er m", "Er fließt.\n\nEr m")

@@ -7,6 +7,7 @@ import pytest_asyncio
 
 from responsa_server.domain.errors import DocumentRejected, Reason
 from responsa_server.ingest.formats import pdf as parser
+from responsa_server.ingest.formats.pdf_lines import View
 from responsa_server.ingest.formats.right_to_left import Glyph, logical_lines
 from responsa_server.ingest.formats.sniff import sniff
 from responsa_server.ingest.sandbox.pool import ParserPool
@@ -411,6 +412,14 @@ def test_a_page_that_is_shown_turned_has_upright_boxes() -> None:
     assert place.box is not None
     assert place.box[0] in (125, 126)
     assert place.box[3] > place.box[1]
+
+
+@pytest.mark.parametrize(("turns", "shown"), [(0, (10, 190)), (1, (10, 10)), (2, (90, 10)), (3, (190, 90))])
+def test_a_page_whose_view_begins_elsewhere_is_measured_from_its_own_corner(
+    turns: int, shown: tuple[float, float]
+) -> None:
+    """The point is 10 from the left and 10 from the bottom of a page of 100 x 200 that is not turned."""
+    assert View(30, 40, 130, 240, turns).at(40, 50) == shown
 
 
 CONTENTS = ["1 Cleaning", "2 Firing the kiln", "3 Storage", "4 Index"]
