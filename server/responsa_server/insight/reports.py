@@ -114,7 +114,8 @@ class Insight:
         if isinstance(assignee_id := changes.get("assignee_id"), UUID):
             await self._check_assignee(caller.tenant_id, assignee_id)
         if "state" in changes:
-            changes = {**changes, "resolver_id": caller.user_id, "resolve_time": datetime.now(UTC)}
+            # The database's time: it is compared with the times of turns.
+            changes = {**changes, "resolver_id": caller.user_id, "resolve_time": "now"}
         return await self._pattern_table.update(caller, pattern_id, changes, etag)
 
     async def _check_assignee(self, tenant_id: str, user_id: UUID) -> None:
