@@ -97,7 +97,7 @@ async def test_users_are_made_found_and_changed(person: Person) -> None:
     await expect(page.get_by_label("Name or e-mail address")).to_have_value("BOB@")
     await page.get_by_label("Name or e-mail address").fill('*" OR role = ADMIN')
     await page.keyboard.press("Enter")
-    await expect(rows(tab, "Users")).to_have_text(["No user matches."])
+    await expect(rows(tab, "Users")).to_have_text(["No users match."])
 
 
 async def test_a_disabled_user_is_cut_off_until_enabled(person: Person) -> None:
@@ -242,10 +242,10 @@ async def test_the_link_of_an_invitation_lets_one_person_register(person: Person
     dialog = tab.page.get_by_role("dialog")
     await button(tab, "Invite").click()
     await dialog.get_by_label("E-mail address").fill("nowhere")
-    await dialog.get_by_role("button", name="Make the invitation").click()
+    await dialog.get_by_role("button", name="Create invitation").click()
     await expect(dialog.locator(".problem", has_text="must be an e-mail address")).to_be_visible()
     await dialog.get_by_label("E-mail address").fill("carla@example.org")
-    await dialog.get_by_role("button", name="Make the invitation").click()
+    await dialog.get_by_role("button", name="Create invitation").click()
     link = await dialog.get_by_label("Link", exact=True).input_value()
     await dialog.get_by_role("button", name="Done").click()
 

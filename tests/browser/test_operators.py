@@ -174,7 +174,7 @@ async def test_administrators_replay_questions_with_a_version(person: Person, re
     async def replay() -> None:
         await agent.get_by_text("Versions").click()
         await agent.get_by_role("button", name="Replay old questions with version 1 of").click()
-        await dialog.get_by_label("Questions at most").fill("5")
+        await dialog.get_by_label("Maximum number of questions").fill("5")
         assert await flaws_in_all_colours(page) == []
         await dialog.get_by_role("button", name="Start").click()
 

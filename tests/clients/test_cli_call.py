@@ -34,7 +34,7 @@ async def test_a_terminal_is_asked_before_something_is_deleted(
     terminal = Terminal(responsa, "call", "AdminService.DeleteTeacher", "--name", NAME, whole=True)
     await terminal.then("AdminService.DeleteTeacher deletes for good. Continue?")
     terminal.types("n\n")
-    await terminal.then("Nothing was deleted. Answer y, or give --yes.")
+    await terminal.then("Nothing was deleted. Enter y, or add --yes.")
     assert (await terminal.end())[0] == 1
     assert not server.requests
     done = await responsa("call", "AdminService.DeleteTeacher", "--name", NAME, "--etag", "3")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import grpc
 import pytest
 
@@ -99,3 +101,12 @@ def test_what_may_pass() -> None:
     assert not may_pass(ResourceExhausted(full, "x", reason="RATE_LIMIT", retry_after=3600.0))
     assert not may_pass(ResourceExhausted(full, "x", reason="LIMIT_REACHED"))
     assert not may_pass(ResourceExhausted(full, "x", reason="TOO_MANY_ATTEMPTS", retry_after=60.0))
+
+
+def test_a_question_that_is_not_a_string_is_named() -> None:
+    question: Any = 5
+    with (
+        Responsa("http://127.0.0.1:9", "rsp_key") as client,
+        pytest.raises(TypeError, match="text must be a string, but is int"),
+    ):
+        client.answer(question)

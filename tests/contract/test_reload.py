@@ -172,6 +172,7 @@ async def test_at_the_start_a_broken_agent_of_the_user_is_left_out_and_told(
         with pytest.raises(NotFound) as error:
             agents.named("own")
         assert error.value.metadata["known"] == "default"
+        assert "`responsa agents check own`" in error.value.message
         folder.write("own", "One.")
         assert [one.version for one in await agents.reload() if one.changed] == ["agents/own/versions/1"]
 

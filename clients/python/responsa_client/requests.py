@@ -132,7 +132,9 @@ def question(
     options: chat_service_pb2.AskOptions,
 ) -> Asked:
     """The request of Ask, Answer or StartTurn. If `conversation` is None, the server creates a conversation; if
-    `request_id` is None, this generates an id."""
+    `request_id` is None, this generates an id. Raises TypeError if the text is not a string."""
+    if not isinstance(text, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers without types
+        raise TypeError(f"text must be a string, but is {type(text).__name__}")
     return kind(
         conversation=conversation or "",
         text=text,

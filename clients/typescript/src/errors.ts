@@ -76,12 +76,15 @@ export class ResponsaError extends Error {
   }
 }
 
+/** Whether OpenSSL's complaint is that a server answered a TLS handshake in plain text. */
+const plainText = (url: string, message: string) => url.startsWith("https:") && /wrong version number|packet length too long/i.test(message);
+
 /** No server has answered at the address yet, so that waiting does not help. */
 export class CannotConnect extends ResponsaError {
   override readonly name = "CannotConnect";
 
   constructor(url: string, { message, cause }: ResponsaError) {
-    super(`No Responsa server answers at ${url} (${message.trim()}).`, Code.Unavailable, cause);
+    super(plainText(url, message) ? `The server at ${url} does not use TLS; write ${url.replace("https:", "http:")}.` : `No Responsa server answers at ${url} (${message.trim()}).`, Code.Unavailable, cause);
   }
 
   override get remedy(): string {

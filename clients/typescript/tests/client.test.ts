@@ -86,6 +86,17 @@ describe("calls", () => {
     for (const server of [http1, closing]) server.close();
   });
 
+  it("say that a server does not use TLS", async () => {
+    const plain = createHttp2Server();
+    await new Promise<void>((resolve) => plain.listen(0, "127.0.0.1", resolve));
+    const host = `127.0.0.1:${(plain.address() as AddressInfo).port}`;
+    const client = new Responsa({ url: `https://${host}` });
+    const error = await failed(client.auth.getMe({}));
+    expect([error.name, error.message]).toEqual(["CannotConnect", `The server at https://${host} does not use TLS; write http://${host}.`]);
+    client.close();
+    plain.close();
+  });
+
   it("say what is wrong with a URL that has a path", () => {
     expect(() => new Responsa({ url: "http://127.0.0.1:8080/v1" })).toThrow("http://127.0.0.1:8080/v1 has more parts than a scheme, a host and a port; write http://host:port");
   });

@@ -20,5 +20,5 @@ test("labels that the server would refuse are explained", () => {
   expect(labelsOf("team: a\nteam: b")).toBe("Line 2 repeats “team”.");
   expect(labelsOf(`${"ä".repeat(32)}: 1`)).toMatch(/is longer than 63 bytes/);
   expect(labelsOf(`a: ${"ä".repeat(128)}`)).toBe("The value of “a” is longer than 255 bytes.");
-  expect(labelsOf(Array.from({ length: 33 }, (_, place) => `l${place}: 1`).join("\n"))).toBe("These are 33 labels; the limit is 32.");
+  expect(labelsOf(Array.from({ length: 33 }, (_, place) => `l${place}: 1`).join("\n"))).toBe("There are 33 labels; the limit is 32.");
 });

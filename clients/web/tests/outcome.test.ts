@@ -167,14 +167,15 @@ describe("words", () => {
 
 describe("the origin of an answer", () => {
   it("is not told for people's own documents", () => {
-    expect(originOf(create(TurnAnswerSchema, { collection: "collections/mine", collectionKind: CollectionKind.OWN }))).toBe("");
-    expect(originOf(create(TurnAnswerSchema, {}))).toBe("");
+    expect(originOf(create(TurnAnswerSchema, { collection: "collections/mine", collectionKind: CollectionKind.OWN }))).toBeUndefined();
+    expect(originOf(create(TurnAnswerSchema, {}))).toBeUndefined();
   });
 
   it("names samples and documentation", () => {
     const sample = create(TurnAnswerSchema, { collection: "collections/tutor", collectionKind: CollectionKind.SAMPLE });
-    expect(originOf(sample)).toBe("This answer comes from sample documents, not from your own (collection tutor).");
-    expect(originOf(create(TurnAnswerSchema, { collectionKind: CollectionKind.DOCS }))).toMatch(/Responsa’s documentation, not from your own documents\.$/u);
+    expect(originOf(sample)).toEqual({ text: "This answer comes from sample documents, not from your own", collection: "collections/tutor" });
+    const docs = create(TurnAnswerSchema, { collection: "collections/docs", collectionKind: CollectionKind.DOCS });
+    expect(originOf(docs)).toEqual({ text: "This answer comes from Responsa’s documentation, not from your own documents", collection: "" });
   });
 
   it("of a refusal is replaced by the closest passages", () => {

@@ -3,7 +3,7 @@ import { ExcerptSchema } from "@responsa/contract/responsa/chat/v1/excerpt_pb.js
 import { FallbackKind, TurnAnswerSchema } from "@responsa/contract/responsa/chat/v1/turn_pb.js";
 import { CollectionKind } from "@responsa/contract/responsa/type/v1/collection_kind_pb.js";
 import { describe, expect, it } from "vitest";
-import { kindOf, pathOf, whyPassages, wordsIn } from "../src/chat/excerpts.js";
+import { headingOf, kindOf, pathOf, whyPassages, wordsIn } from "../src/chat/excerpts.js";
 
 const excerpt = (given: MessageInitShape<typeof ExcerptSchema>) => create(ExcerptSchema, given);
 const why = (...causes: readonly string[]) => whyPassages(create(TurnAnswerSchema, { excerpts: [{}], fallbacks: causes.map((cause) => ({ kind: FallbackKind.PASSAGES, cause })) }));
@@ -21,7 +21,12 @@ describe("the line above the passages", () => {
   it("does not call Responsa’s documentation the reader’s", () => {
     const line = (...kinds: readonly CollectionKind[]) => whyPassages(create(TurnAnswerSchema, { excerpts: kinds.map((collectionKind) => ({ collectionKind })) }));
     expect(line(CollectionKind.DOCS, CollectionKind.DOCS)).toBe("These passages of Responsa’s documentation fit best.");
-    expect(line(CollectionKind.DOCS, CollectionKind.OWN)).toBe("These passages of your documents fit best.");
+    expect(line(CollectionKind.DOCS, CollectionKind.OWN)).toBe("These passages fit best.");
+    expect(line(CollectionKind.OWN, CollectionKind.SAMPLE)).toBe("These passages of your documents fit best.");
+    const heading = (...kinds: readonly CollectionKind[]) => headingOf(kinds.map((collectionKind) => excerpt({ collectionKind })));
+    expect(heading(CollectionKind.DOCS)).toBe("From Responsa’s documentation");
+    expect(heading(CollectionKind.DOCS, CollectionKind.OWN)).toBe("From your documents and Responsa’s documentation");
+    expect(heading(CollectionKind.OWN)).toBe("From your documents");
   });
 
   it("is not there without passages", () => expect(whyPassages(create(TurnAnswerSchema, { fallbacks: [{ kind: FallbackKind.PASSAGES }] }))).toBeUndefined());

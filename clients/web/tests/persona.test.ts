@@ -22,7 +22,7 @@ describe("a teacher's values", () => {
     expect(valuesOf("a: 1\nno colon")).toBe("Line 2 must read “name: value”.");
     expect(valuesOf(": x")).toBe("Line 1 must read “name: value”.");
     expect(valuesOf("a: 1\na: 2")).toBe("Line 2 repeats “a”.");
-    expect(valuesProblem(`a: ${"x".repeat(5000)}`)).toMatch(/^These are \d+ bytes too long\.$/);
+    expect(valuesProblem(`a: ${"x".repeat(5000)}`)).toMatch(/^This is \d+ bytes too long\.$/);
     expect(valuesProblem("a: 1")).toBe("");
   });
 

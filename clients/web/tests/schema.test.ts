@@ -91,14 +91,14 @@ describe("a field's content", () => {
   });
 
   it.each<[Field, string, string]>([
-    [field("heat"), "0", "It must be more than 0."],
-    [field("heat"), "2", "It must be less than 2."],
+    [field("heat"), "0", "The value must be more than 0."],
+    [field("heat"), "2", "The value must be less than 2."],
     [field("heat"), "1.5", ""],
     [field("motto"), "a", "Enter at least 2 characters; this has 1."],
     [field("motto"), "💡💡💡💡", ""],
     [field("motto"), "💡💡💡💡💡", "Enter at most 4 characters; this has 5."],
-    [field("motto"), "A!", "It must match ^[a-z💡]+$."],
-    [one({ type: "string", format: "uuid" }), "x", "It must be a UUID, such as 0192f3c8-0000-7000-8000-000000000000."],
+    [field("motto"), "A!", "The value must match ^[a-z💡]+$."],
+    [one({ type: "string", format: "uuid" }), "x", "The value must be a UUID, such as 0192f3c8-0000-7000-8000-000000000000."],
     [one({ type: "string", format: "uuid" }), ADA, ""],
     [field("motto"), "", ""],
   ])("is looked at before it is sent (%#)", (field, raw, problem) => {

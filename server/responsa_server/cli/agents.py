@@ -100,7 +100,7 @@ def reload_agents(
         bool, typer.Option("--json", help="Print one AgentReload or ToolProblem per line, as proto-JSON.")
     ] = False,
 ) -> None:
-    """Make the server read the files of all tools and agents again. This command is for owners of the installation.
+    """Have the server read the files of all tools and agents again. This command is for owners of the installation.
 
     An agent or a tool with a mistake in its files keeps its previous version; a tool that lacks something, for example
     a secret, is not available. Exit codes: 0 all are up to date, 2 at least one has problems.

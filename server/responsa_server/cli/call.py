@@ -181,7 +181,7 @@ def _confirm(method: str) -> None:
     except typer.Abort:  # Ctrl-C or Ctrl-D
         agreed = False
     if not agreed:
-        raise CommandFailed("Nothing was deleted.", "Answer y, or give --yes.")
+        raise CommandFailed("Nothing was deleted.", "Enter y, or add --yes.")
 
 
 def _json(argument: str) -> str:

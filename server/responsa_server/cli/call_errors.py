@@ -44,9 +44,9 @@ def sentence_of(error: ResponsaError) -> str:
         # The server cuts long descriptions, and ends them with "…".
         if violation.description.removesuffix("…") not in message
     ]
-    known = error.metadata.get("known", "")
+    known = error.metadata.get("known", "").replace(",", ", ")
     if known and known not in message:
-        parts.append(f"Known: {known.replace(',', ', ')}.")
+        parts.append(f"Known: {known}.")
     if isinstance(error, Unauthenticated) and error.reason.startswith("CREDENTIAL_"):
         parts.append("Check RESPONSA_API_KEY, or the key's file (RESPONSA_API_KEY_FILE).")
     elif isinstance(error, CannotConnect) or (

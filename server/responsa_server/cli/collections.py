@@ -40,7 +40,7 @@ def register(app: typer.Typer, name: str) -> None:
     """Add the group `collections`."""
     group = typer.Typer(
         no_args_is_help=True,
-        help="List, make, share and delete collections.",
+        help="List, create, share and delete collections.",
         rich_markup_mode=None,
     )
     group.command("list")(list_collections)

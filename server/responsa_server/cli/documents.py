@@ -164,7 +164,7 @@ def search(
     with reporting(json=json):
         if bool(terms) == (batch is not None):
             raise CommandFailed(
-                "Give either terms or --batch." if terms else "There is nothing to search for.",
+                "Give either terms or --batch." if terms else "The search has no terms.",
                 'Examples: responsa search "how is a lease renewed"; responsa search --batch questions.txt',
                 EXIT_USAGE,
             )

@@ -72,7 +72,7 @@ COMMANDS: tuple[Command, ...] = (
     Command(
         "collections",
         "responsa_server.cli.collections",
-        "List, make, share and delete collections.",
+        "List, create, share and delete collections.",
         Section.DOCUMENTS,
         waits=True,
     ),

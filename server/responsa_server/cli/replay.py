@@ -81,7 +81,7 @@ def replay(
         typer.Option(
             min=1,
             max=1000,
-            help="At most this many: of turns the newest ones (default: 100), of a file the first ones (default: all).",
+            help="The maximum number of questions: the newest turns (default: 100), or the first lines of a file (default: all).",
         ),
     ] = None,
     max_cost: Annotated[
@@ -110,7 +110,7 @@ def replay(
             chosen = {"--since": since, "--until": until, "--outcome": outcome}
             if useless := " and ".join(name for name, value in chosen.items() if value):
                 raise CommandFailed(
-                    f"{useless} would choose turns of users, but --from names a file.",
+                    f"{useless} chooses among the turns of users, but --from names a file.",
                     f"Leave out {useless}, or --from.",
                     EXIT_USAGE,
                 )

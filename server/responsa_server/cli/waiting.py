@@ -22,7 +22,7 @@ from responsa_server.domain.formatting import in_seconds
 
 TIMEOUT_SECONDS: Final = 30.0
 """How long a command waits by default."""
-TIMEOUT_HELP: Final = "How many seconds to wait for a server, or for a part of it that is away."
+TIMEOUT_HELP: Final = "How many seconds to wait for a server, or for a part of it that is unavailable."
 _SHORTEST_SECONDS: Final = 0.1
 _LONGEST_SECONDS: Final = 86_400.0
 _QUIET_SECONDS: Final = 0.9

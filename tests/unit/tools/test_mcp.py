@@ -253,7 +253,7 @@ def test_the_owner_sees_what_is_new_and_agrees(
     assert (code, "Repeats a text." in said) == (0, True)
     assert live.reload()
     assert (descriptions(), live.problems()) == ({"Repeats a text."}, [])
-    assert "Nothing is new." in agree(False)[1]
+    assert "Nothing has changed." in agree(False)[1]
     declare("echo")
     code, said = agree(True)
     assert said.count("changed: ") == 1

@@ -72,7 +72,7 @@ async function leave(api: Pick<Api, "auth" | "knowledge">, user: User, { contact
 
 /** Which collections the user shares, in words; "" for none. */
 function namesOf(shared: readonly Listed[]): string {
-  const names = shared.slice(0, NAMED).map((one) => `“${one.label}”`);
+  const names = shared.slice(0, NAMED).map((one) => t("quoted", { text: one.label }));
   const others = shared.length - names.length;
   return names.length > 0 ? `${t("sharedCollections")}: ${[...names, ...(others > 0 ? [t("more", { count: others })] : [])].join(", ")}` : "";
 }

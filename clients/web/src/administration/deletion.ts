@@ -73,7 +73,7 @@ export async function deleteUser(api: Pick<Api, "admin" | "auth" | "knowledge">,
 async function collectionsOf(api: Pick<Api, "knowledge">, { name }: User): Promise<string[]> {
   const own = (await allCollections(api)).filter((one) => one.owner === name);
   const listed = (shared: boolean) => {
-    const labels = own.filter((one) => one.readers.length > 0 === shared).map((one) => `“${one.label}”`);
+    const labels = own.filter((one) => one.readers.length > 0 === shared).map((one) => t("quoted", { text: one.label }));
     const rest = labels.length - NAMED;
     return new Intl.ListFormat(locale()).format(rest > 0 ? [...labels.slice(0, NAMED), t("more", { count: rest })] : labels);
   };

@@ -5,7 +5,7 @@ import { RefusalReason } from "@responsa/contract/responsa/chat/v1/turn_pb.js";
 import type { AskingHooks } from "./actions.js";
 import { codeButton, copyButton, withSources } from "./copy.js";
 import { button, element, WRITTEN } from "../widgets/dom.js";
-import { refusalText, refusalWords, type Outcome } from "./outcome.js";
+import { refusalText, refusalWords, type Origin, type Outcome } from "./outcome.js";
 import { fetchedBy, linkOf } from "./fetched.js";
 import { datedOf, ends, parts, placeOf, sources } from "./parts.js";
 import { plainText, Prose } from "../text/prose.js";
@@ -144,11 +144,18 @@ function waysOn(question: string, asking: AskingHooks): HTMLElement {
   return element("p", { class: "row wrap" }, ...all, element("a", { href: "#/documents", click: () => asking.lacks(question) }, t("addDocument")));
 }
 
+/** Says where an answer comes from, and names the collection as soon as its name is known. */
+function originLine({ text, collection }: Origin, { label }: Pick<CardHooks, "label">): HTMLElement {
+  const line = element("p", { class: "origin", ...WRITTEN }, `${text}.`);
+  if (collection) void label(collection).then((name) => (line.textContent = `${text}${t("ofCollection", { name })}.`));
+  return line;
+}
+
 /** The note below an answer or another outcome; undefined if there is nothing to report. */
 export function outcomeNote(question: string, { who, fallbacks, origin, closest = [] }: Outcome, hooks: CardHooks): HTMLElement | undefined {
   const note = element("div", { class: "outcome note" });
   if (closest.length > 0) note.append(closestView(question, closest, hooks));
-  if (origin) note.append(element("p", { class: "origin", ...WRITTEN }, origin));
+  if (origin) note.append(originLine(origin, hooks));
   if (fallbacks.length > 0) {
     const rows = fallbacks.map((one) => element("li", WRITTEN, one));
     note.append(element("ul", { class: "fell-back", "aria-label": t("fallbacks") }, ...rows));

@@ -13,12 +13,24 @@ export function whyPassages({ excerpts, fallbacks }: TurnAnswer): string | undef
   if (excerpts.length === 0) return undefined;
   const fallback = fallbacks.findLast((one) => one.kind === FallbackKind.PASSAGES);
   const cause: readonly Key[] = fallback ? [fallback.cause.startsWith("budget:") ? "modelOverBudget" : (CAUSES[fallback.cause] ?? "modelUnavailable")] : [];
-  return [...cause, isResponsas(excerpts) ? ("docsFitBest" as const) : ("fitBest" as const)].map((key) => t(key)).join(" ");
+  return [...cause, ORIGINS[originOf(excerpts)].best].map((key) => t(key)).join(" ");
 }
 
-/** Whether all excerpts are of Responsa's documentation. */
-export function isResponsas(excerpts: readonly Excerpt[]): boolean {
-  return excerpts.every((one) => one.collectionKind === CollectionKind.DOCS);
+const ORIGINS = {
+  own: { heading: "fromDocuments", best: "fitBest" },
+  docs: { heading: "fromResponsaDocs", best: "docsFitBest" },
+  both: { heading: "fromBoth", best: "bothFitBest" },
+} as const satisfies Readonly<Record<string, Readonly<Record<string, Key>>>>;
+
+/** Whether excerpts are of people's documents, of Responsa's documentation, or of both. */
+function originOf(excerpts: readonly Excerpt[]): keyof typeof ORIGINS {
+  const docs = excerpts.filter((one) => one.collectionKind === CollectionKind.DOCS).length;
+  return docs === 0 ? "own" : docs === excerpts.length ? "docs" : "both";
+}
+
+/** The heading above the cards of excerpts. */
+export function headingOf(excerpts: readonly Excerpt[]): string {
+  return t(ORIGINS[originOf(excerpts)].heading);
 }
 
 /** The title of the document and the headings above an excerpt, each once. */

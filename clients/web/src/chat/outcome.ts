@@ -18,10 +18,17 @@ import {
 import { ToolFault } from "@responsa/contract/responsa/chat/v1/tool_pb.js";
 import { CollectionKind } from "@responsa/contract/responsa/type/v1/collection_kind_pb.js";
 import { money } from "../text/facts.js";
-import { collectionId } from "../documents/library.js";
 import { whyPassages } from "./excerpts.js";
 import { titleOf } from "./fetched.js";
 import { isEnglish, reasoned, t, type Key } from "../language/language.js";
+
+/** Where an answer comes from. */
+export interface Origin {
+  /** A sentence without its full stop. */
+  readonly text: string;
+  /** `collections/{id}`, or "" if the text says enough. */
+  readonly collection: string;
+}
 
 /** The texts below an answer or another outcome. */
 export interface Outcome {
@@ -30,7 +37,7 @@ export interface Outcome {
   /** One sentence per fallback. */
   readonly fallbacks: readonly string[];
   /** Where an answer comes from, if not from people's own documents. */
-  readonly origin?: string;
+  readonly origin?: Origin;
   /** The answer, and why it shows passages of the documents, if it does. */
   readonly passages?: { readonly why: string; readonly answer: TurnAnswer };
   /** The passages that come closest to an answer, below a refusal or an answer of which nothing is confirmed. */
@@ -133,13 +140,13 @@ function answered(answer: TurnAnswer, agent: string): Outcome {
   const why = whyPassages(answer);
   // The line above the passages, or the fallback to a template, says who has written the answer.
   const said = why !== undefined || fallbacks.some((one) => one.kind === FallbackKind.TEMPLATE);
-  const doubt = doubtOf(answer);
+  const [doubt, from] = [doubtOf(answer), originOf(answer)];
   // The line above the text or the passages says these.
   const above = [...(why === undefined ? [] : [FallbackKind.PASSAGES]), ...(doubt ? [FallbackKind.UNCITED] : [])];
   return {
     who: said ? spent(usage) : answeredBy(agent, model, usage),
     fallbacks: [...sentences(fallbacks.filter((one) => !above.includes(one.kind)), answer.outcome), ...(doubt ? [] : unsupported(answer))],
-    ...(why === undefined ? { origin: originOf(answer) } : { passages: { why, answer } }),
+    ...(why === undefined ? from && { origin: from } : { passages: { why, answer } }),
     ...(doubt && { doubt, closest: answer.moreExcerpts }),
   };
 }
@@ -156,10 +163,10 @@ function unsupported({ unsupportedSentences: number }: TurnAnswer): readonly str
 
 const KINDS: Partial<Record<CollectionKind, Key>> = { [CollectionKind.SAMPLE]: "fromSamples", [CollectionKind.DOCS]: "fromDocs" };
 
-/** Where an answer comes from, if not from people's own documents; "" otherwise. */
-export function originOf({ collection, collectionKind }: TurnAnswer): string {
+/** Where an answer comes from, if not from people's own documents; undefined otherwise. */
+export function originOf({ collection, collectionKind }: TurnAnswer): Origin | undefined {
   const kind = KINDS[collectionKind];
-  return kind ? `${t(kind)}${collection && t("ofCollection", { id: collectionId(collection) })}.` : "";
+  return kind && { text: t(kind), collection: collectionKind === CollectionKind.DOCS ? "" : collection };
 }
 
 /** The outcome of a turn that ended earlier. */

@@ -6,7 +6,7 @@ import type { Excerpt } from "@responsa/contract/responsa/chat/v1/excerpt_pb.js"
 import type { TurnAnswer } from "@responsa/contract/responsa/chat/v1/turn_pb.js";
 import { actionsOf, type AskingHooks } from "./actions.js";
 import { codeButton, copyButton } from "./copy.js";
-import { isResponsas, kindOf, pathOf, wordsIn } from "./excerpts.js";
+import { headingOf, kindOf, pathOf, wordsIn } from "./excerpts.js";
 import { datedOf, placeOf } from "./parts.js";
 import { unitsAt } from "@responsa/client/parts.js";
 import { element, WRITTEN } from "../widgets/dom.js";
@@ -35,7 +35,7 @@ export interface CardHooks extends ShownHooks {
 
 /** The passages of an answer below the line that says why they are shown. `more`: further controls. */
 export function passagesView(question: string, line: string, { text, citations, excerpts, moreExcerpts }: TurnAnswer, hooks: ShownHooks & Partial<CardHooks>, ...more: readonly HTMLElement[]): HTMLElement {
-  const root = element("div", { class: "passages" }, element("div", {}, element("strong", {}, t(isResponsas(excerpts) ? "fromResponsaDocs" : "fromDocuments")), element("p", { class: "note" }, line)), cards(question, excerpts, t("passages"), hooks, citations));
+  const root = element("div", { class: "passages" }, element("div", {}, element("strong", {}, headingOf(excerpts)), element("p", { class: "note" }, line)), cards(question, excerpts, t("passages"), hooks, citations));
   if (moreExcerpts.length > 0) {
     const summary = element("summary", {}, t("passagesMore", { count: moreExcerpts.length }));
     root.append(element("details", { class: "further" }, summary, cards(question, moreExcerpts, t("morePassages"), hooks)));

@@ -283,7 +283,7 @@ export class DocumentsView {
   async #delete(documents: readonly (readonly [name: string, title: string])[]): Promise<void> {
     const count = documents.length;
     const single = count === 1;
-    const named = documents.slice(0, NAMED).map(([, title]) => `“${nameWithin(title)}”`);
+    const named = documents.slice(0, NAMED).map(([, title]) => t("quoted", { text: nameWithin(title) }));
     const titles = [...named, ...(count > NAMED ? [t("more", { count: count - NAMED })] : [])].join(", ");
     if (!(await confirmed({ title: t("deleteTitle", { count }), text: t("deleteText", { count, titles }), action: t("deleteAction", { count }) }))) return;
     const states = documents.map(() => element("span", { class: "note state" }, t("waiting")));

@@ -121,7 +121,7 @@ export class UploadsView {
     if (!this.#hooks.signal.aborted) await this.#queue.find(search, collection, subject);
   }
 
-  /** Show only the sum, or all files. */
+  /** Show only the totals, or all files. */
   #folded(folded: boolean): void {
     this.root.classList.toggle("folded", folded);
     this.#fold.setAttribute("aria-pressed", String(folded));

@@ -12,7 +12,7 @@ import { noted, type Part } from "../widgets/tabbed.js";
 import type { Matters } from "./matters.js";
 import { periodsOf } from "./periods.js";
 
-const STATES = [["OPEN", t("open")], ["DONE", t("isDone")]] as const;
+const STATES = [["OPEN", t("open")], ["MINE", t("mine")], ["DONE", t("isDone")]] as const;
 
 export class InboxView implements Part {
   readonly root: HTMLElement;
@@ -23,12 +23,16 @@ export class InboxView implements Part {
   readonly #feedback: Listing<GivenFeedback>;
   readonly #missing: Listing<QuestionPattern>;
 
-  constructor(api: Pick<Api, "admin">, matters: Matters, say: (text: string) => void) {
+  /** Feedback is assigned to nobody. */
+  readonly #unassigned: HTMLElement;
+
+  /** `me`: the administrator, `users/{uuid}`. */
+  constructor(api: Pick<Api, "admin">, matters: Matters, me: string, say: (text: string) => void) {
     this.#api = api;
     this.#say = say;
     this.#feedback = matters.feedback({
       label: t("notHelpful"),
-      filter: () => `rating = DOWN AND state = ${this.#state.control.value}`,
+      filter: () => `rating = DOWN AND state = ${this.#state.control.value === "DONE" ? "DONE" : "OPEN"}`,
       empty: t("inboxEmpty"),
       changed: () => void this.#feedback.refresh(),
     });
@@ -36,19 +40,19 @@ export class InboxView implements Part {
       label: t("withoutAnswer"),
       span: () => ({ start: periodsOf("month", new Date())[0]!.start, end: new Date() }),
       outcome: () => QuestionOutcome.NO_SUPPORT,
-      filter: () => (this.#state.control.value === "DONE" ? "state = DONE" : "NOT state = DONE"),
-      empty: t("withoutAnswerEmpty"),
+      filter: () => ({ DONE: "state = DONE", MINE: `NOT state = DONE AND assignee = "${me}"` })[this.#state.control.value] ?? "NOT state = DONE",
+      empty: () => t(this.#state.control.value === "MINE" ? "mineEmpty" : "withoutAnswerEmpty"),
     });
     this.#state.control.addEventListener("change", () => {
       noted({ area: "administration", tab: "inbox", query: { state: this.#state.control.value } });
-      void Promise.all([this.#feedback.refresh(), this.#missing.refresh()]);
+      void this.#list();
     });
+    this.#unassigned = element("div", { class: "stack" }, element("h3", {}, t("notHelpful")), this.#feedback.root);
     this.root = element(
       "div",
       { class: "stack" },
       element("div", { class: "row wrap between" }, this.#texts, this.#state.root),
-      element("h3", {}, t("notHelpful")),
-      this.#feedback.root,
+      this.#unassigned,
       element("h3", {}, t("withoutAnswerHeading")),
       element("p", { class: "note" }, t("withoutAnswerNote")),
       this.#missing.root,
@@ -58,7 +62,12 @@ export class InboxView implements Part {
 
   async show(query: Readonly<Record<string, string>>): Promise<void> {
     this.#state.control.value = STATES.some(([state]) => state === query["state"]) ? query["state"]! : "OPEN";
-    await Promise.all([this.#look(), this.#feedback.refresh(), this.#missing.refresh()]);
+    await Promise.all([this.#look(), this.#list()]);
+  }
+
+  async #list(): Promise<void> {
+    this.#unassigned.hidden = this.#state.control.value === "MINE";
+    await Promise.all([this.#feedback.refresh(), this.#missing.refresh()]);
   }
 
   /** Say whether the questions may be read. */

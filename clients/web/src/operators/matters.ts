@@ -1,13 +1,14 @@
 /** What operators deal with: feedback, and questions grouped by meaning. */
 
 import { timestampDate } from "@bufbuild/protobuf/wkt";
+import type { Agent } from "@responsa/contract/responsa/chat/v1/agent_pb.js";
 import { FeedbackState, QuestionPatternState, type GivenFeedback, type QuestionOutcome, type QuestionPattern, type TenantTurn } from "@responsa/contract/responsa/admin/v1/insight_pb.js";
 import { Rating } from "@responsa/contract/responsa/chat/v1/feedback_pb.js";
 import { RefusalReason, TurnState } from "@responsa/contract/responsa/chat/v1/turn_pb.js";
 import { t, type Key } from "../language/operators/texts.js";
 import { t as shared } from "../language/account/texts.js";
 import type { Api } from "../server/api.js";
-import { labelOf } from "../chat/agents.js";
+import { agentOf, allAgents, labelOf } from "../chat/agents.js";
 import { outcomeOfTurn } from "../chat/outcome.js";
 import { failureOf } from "../server/errors.js";
 import { usersWith, type People } from "../server/people.js";
@@ -101,6 +102,7 @@ export class Matters {
   readonly #api: Pick<Api, "admin" | "chat">;
   readonly #people: People;
   readonly #hooks: MattersHooks;
+  #agents: readonly Agent[] = [];
 
   constructor(api: Pick<Api, "admin" | "chat">, people: People, hooks: MattersHooks) {
     this.#api = api;
@@ -112,7 +114,7 @@ export class Matters {
   feedback({ label, empty, changed, filter }: Wanted & { readonly filter: () => string; readonly changed: () => void }): Listing<GivenFeedback> {
     let names: ReadonlyMap<string, string> = new Map();
     const read = async (pageToken: string) => {
-      const { feedback, nextPageToken } = await this.#api.admin.listFeedback({ pageSize: PAGE, pageToken, filter: filter() });
+      const [{ feedback, nextPageToken }] = await Promise.all([this.#api.admin.listFeedback({ pageSize: PAGE, pageToken, filter: filter() }), this.#know()]);
       names = new Map([...names, ...(await this.#people.labels(feedback.flatMap(({ user, resolver }) => [user, resolver])))]);
       return { items: feedback, next: nextPageToken };
     };
@@ -120,7 +122,7 @@ export class Matters {
   }
 
   /** The questions of a time, those that mean about the same together. `filter`: which of them; with it, administrators say in the list what becomes of them. */
-  patterns({ label, empty, span, outcome, filter }: Wanted & { readonly span: () => Pick<Period, "start" | "end">; readonly outcome: () => QuestionOutcome; readonly filter?: () => string }): Listing<QuestionPattern> {
+  patterns({ label, empty, span, outcome, filter }: Pick<Wanted, "label"> & { readonly empty: () => string; readonly span: () => Pick<Period, "start" | "end">; readonly outcome: () => QuestionOutcome; readonly filter?: () => string }): Listing<QuestionPattern> {
     let others = 0n;
     let names: ReadonlyMap<string, string> = new Map();
     const read = async (pageToken: string) => {
@@ -129,7 +131,7 @@ export class Matters {
       if (filter) names = new Map([...names, ...(await this.#people.labels(questionPatterns.flatMap(({ assignee, resolver }) => [assignee, resolver])))]);
       return { items: questionPatterns, next: nextPageToken };
     };
-    const list: Listing<QuestionPattern> = new Listing<QuestionPattern>({ label, read, row: (one) => (filter ? this.#patternRow(one, this.#fate(one, names), this.#fateActs(one, list)) : this.#patternRow(one)), empty: () => (others > 0n ? t("ungrouped", { count: Number(others) }) : empty) });
+    const list: Listing<QuestionPattern> = new Listing<QuestionPattern>({ label, read, row: (one) => (filter ? this.#patternRow(one, this.#fate(one, names), this.#fateActs(one, list)) : this.#patternRow(one)), empty: () => (others > 0n ? t("ungrouped", { count: Number(others) }) : empty()) });
     return list;
   }
 
@@ -141,7 +143,7 @@ export class Matters {
       label,
       read: async (pageToken) => {
         const filter = outcome.control.value && `state = ${outcome.control.value}`;
-        const { turns, nextPageToken } = await this.#api.admin.listTenantTurns({ pageSize: PAGE, pageToken, filter, orderBy: order.control.value, ...spanOf(span) });
+        const [{ turns, nextPageToken }] = await Promise.all([this.#api.admin.listTenantTurns({ pageSize: PAGE, pageToken, filter, orderBy: order.control.value, ...spanOf(span) }), this.#know()]);
         names = new Map([...names, ...(await this.#people.labels(turns.map(({ user }) => user)))]);
         return { items: turns, next: nextPageToken };
       },
@@ -156,10 +158,15 @@ export class Matters {
     return { root: element("div", { class: "stack" }, element("div", { class: "row wrap" }, order.root, outcome.root), list.root), refresh: () => list.refresh() };
   }
 
+  /** Learn the agents' names, once; without them, rows show ids. */
+  async #know(): Promise<void> {
+    if (this.#agents.length === 0) this.#agents = await allAgents(this.#api).catch(() => []);
+  }
+
   #turnRow({ turn, question, state, refusal, createTime, agentVersion, firstWordsMs, latencyMs, costUsdMicros, rating, user }: TenantTurn, names: ReadonlyMap<string, string>): HTMLElement {
     const end = endText(state, refusal === RefusalReason.UNSPECIFIED ? "" : RefusalReason[refusal]);
     const [first, whole] = [lapse(Number(firstWordsMs)), lapse(Number(latencyMs))];
-    const agent = t("version", { agent: labelOf([], agentVersion.split("/versions/")[0]!), number: numberOf(agentVersion) });
+    const agent = t("version", { agent: labelOf(this.#agents, agentOf(agentVersion)), number: numberOf(agentVersion) });
     const facts = [moment(createTime), first !== whole && t("firstWordsAfter", { time: first }), t("wholeAfter", { time: whole }), costUsdMicros > 0n && money(costUsdMicros), agent, rating !== Rating.UNSPECIFIED && OPINIONS[rating][0], names.get(user)];
     const more = element("p", { class: "note lines", ...WRITTEN });
     const details = element("details", { class: "raw" }, element("summary", {}, t("details")), more);
@@ -189,7 +196,7 @@ export class Matters {
   #feedbackRow(one: GivenFeedback, names: ReadonlyMap<string, string>, changed: () => void): HTMLElement {
     const { question, comment, rating, score, user, agent, updateTime } = one;
     const [opinion, colour] = OPINIONS[rating];
-    const facts = [score > 0 && t("scoreOf", { score }), names.get(user) ?? "", labelOf([], agent), moment(updateTime)];
+    const facts = [score > 0 && t("scoreOf", { score }), names.get(user) ?? "", labelOf(this.#agents, agent), moment(updateTime)];
     const done = one.state === FeedbackState.DONE;
     const act = this.#dealing(one, done, async (now, note) => {
       await this.#api.admin.resolveFeedback({ name: one.feedback, state: now ? FeedbackState.DONE : FeedbackState.OPEN, note });
@@ -218,7 +225,7 @@ export class Matters {
     return element(
       "li",
       { class: "wrapping matter" },
-      element("div", { class: "about" }, title(called || question), ...(called ? [element("p", { class: "whole", ...WRITTEN }, `“${question}”`)] : []), element("p", { class: "note whole" }, facts.filter(Boolean).join(" · ")), ...fate),
+      element("div", { class: "about" }, title(called || question), ...(called ? [element("p", { class: "whole", ...WRITTEN }, t("quoted", { text: question }))] : []), element("p", { class: "note whole" }, facts.filter(Boolean).join(" · ")), ...fate),
       this.#acts(question, ...acts),
     );
   }

@@ -235,7 +235,7 @@ class LiveAgents:
         wanted = identity or self._options.default
         found = self._snapshot.current.get(wanted)
         if found is None:
-            raise unknown(wanted, self._snapshot.cards)
+            raise self._missing(wanted, self._snapshot.cards)
         return found
 
     def assigned(
@@ -255,7 +255,7 @@ class LiveAgents:
 
     async def check_candidate(self, identity: str, number: int) -> int:
         if identity not in self._snapshot.configured:
-            raise unknown(identity, self._snapshot.configured)
+            raise self._missing(identity, self._snapshot.configured)
         baseline, candidate = self._snapshot.current[identity], await self.version(identity, number)
         if candidate is baseline:
             message = "is the version that answers now; name another version of the agent"
@@ -306,6 +306,9 @@ class LiveAgents:
     def versions(self) -> Sequence[str]:
         return list(self._snapshot.versions)
 
+    def _missing(self, identity: str, known: Iterable[str]) -> NotFound:
+        return missing(identity, known, broken=identity in self._snapshot.problems)
+
     def cards(self) -> Sequence[AgentCard]:
         return [self._with_missing_tools(card) for card in self._snapshot.cards.values()]
 
@@ -313,7 +316,7 @@ class LiveAgents:
         """The card of the agent with an id, or of the default agent for "". Raises NotFound."""
         wanted = identity or self._options.default
         if wanted not in self._snapshot.cards:
-            raise unknown(wanted, self._snapshot.cards)
+            raise self._missing(wanted, self._snapshot.cards)
         return self._with_missing_tools(self._snapshot.cards[wanted])
 
     def _with_missing_tools(self, card: AgentCard) -> AgentCard:
@@ -334,7 +337,7 @@ class LiveAgents:
         self, identity: str, document: Mapping[str, object], card: str, event: AuditEvent
     ) -> StoredVersion:
         if identity not in self._snapshot.configured:
-            raise unknown(identity, self._snapshot.configured)
+            raise self._missing(identity, self._snapshot.configured)
         version = await asyncio.to_thread(self._examined, document, identity)
         return await self._versions.create(version, card, event)
 
@@ -359,7 +362,7 @@ class LiveAgents:
     async def publish(self, identity: str, number: int, event: AuditEvent) -> None:
         await self.reload()  # the publication counts for the files as they are now
         if (files := self._snapshot.configured.get(identity)) is None:
-            raise unknown(identity, self._snapshot.configured)
+            raise self._missing(identity, self._snapshot.configured)
         await self.version(identity, number)
         _, digest = files.fingerprint
         await self._versions.publish(Publication(identity, number, digest), event)
@@ -367,7 +370,7 @@ class LiveAgents:
 
     async def roll_back(self, identity: str, number: int, event: AuditEvent) -> None:
         if identity not in self._snapshot.configured:
-            raise unknown(identity, self._snapshot.configured)
+            raise self._missing(identity, self._snapshot.configured)
         if not await self._versions.roll_back(identity, number, event):
             name = names.agent_version(identity, number)
             message = f"{name} is not the version that was published last, so it cannot be rolled back. ListAgents shows what answers now."
@@ -653,10 +656,15 @@ def _problem(problem: Problem) -> AgentProblem:
     return AgentProblem(problem.file, problem.line or 0, problem.path, problem.message, problem.suggestion)
 
 
-def unknown(identity: str, known: Iterable[str]) -> NotFound:
-    """The error for an unknown agent, with the ids of the known agents."""
-    error = NotFound.of("agent", names.agent(identity))
-    return NotFound(error.reason, error.message, {**error.metadata, "known": ",".join(sorted(known))})
+def missing(identity: str, known: Iterable[str], *, broken: bool) -> NotFound:
+    """The error for an agent that is not in service, with the ids of the known agents. broken: whether its files are not valid."""
+    error, ids = NotFound.of("agent", names.agent(identity)), sorted(known)
+    message = (
+        f"The files of the agent {identity} are broken; ask an administrator to run `responsa agents check {identity}`"
+        if broken
+        else f"{error.message}; choose one of {', '.join(ids)}"
+    )
+    return NotFound(error.reason, message, {**error.metadata, "known": ",".join(ids)})
 
 
 def _candidate(experiment: Experiment) -> str:

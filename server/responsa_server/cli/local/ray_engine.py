@@ -143,8 +143,8 @@ class RayEngine:
         """
         if ":" in collection.embedding:  # provider:model
             raise CommandFailed(
-                f"--engine ray computes vectors of the embedded model, and this collection has those of {collection.embedding}.",
-                "Leave --engine out.",
+                f"--engine ray computes vectors of the embedded model, but this collection uses {collection.embedding}.",
+                "Run the command without --engine.",
                 FAILED,
             )
         try:
@@ -176,7 +176,7 @@ class RayEngine:
         except (ray.exceptions.RayError, Unavailable) as error:
             raise CommandFailed(
                 f"--engine ray has stopped: {str(error).strip().splitlines()[-1]}",
-                "Correct that and run the command again; what is loaded stays.",
+                "Fix the cause, and run the command again; loaded documents stay.",
                 FAILED,
             ) from error
         finally:
@@ -213,7 +213,7 @@ def _connect(ray: ModuleType) -> None:
     except Exception as error:  # Ray raises bare exceptions
         raise CommandFailed(
             f"There is no Ray cluster: {str(error).strip().splitlines()[0]}",
-            "Start one (ray start --head), and name it in RAY_ADDRESS (auto for this machine).",
+            "Start a cluster (ray start --head), and set RAY_ADDRESS to its address (auto for this machine).",
             FAILED,
         ) from error
 

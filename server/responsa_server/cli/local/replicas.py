@@ -82,7 +82,9 @@ def add(
     with _replicas() as (replicas, _):
         if is_own(name):
             raise CommandFailed(
-                f"{name} is a name for a server that `responsa up` runs.", "Choose another name.", USAGE
+                f"The name {name} is reserved for the servers of `responsa up`.",
+                "Choose another name.",
+                USAGE,
             )
         replicas.add(Replica(name, parse(address), parse(http) if http else None))
 

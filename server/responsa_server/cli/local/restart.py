@@ -18,7 +18,7 @@ def register(app: typer.Typer, name: str) -> None:
         """Replace the server processes of a running `responsa up`, one after the other, without a failed call.
 
         Each new process takes calls before its predecessor is stopped. It reads the settings file, the secret files and the
-        installed code again. If a new process does not start, its predecessor goes on.
+        installed code again. If a new process does not start, its predecessor continues.
         """
         with reporting():
             for line in request_restart(Layout.of(load().home).restart_socket):

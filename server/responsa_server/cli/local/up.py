@@ -53,8 +53,8 @@ def register(app: typer.Typer, name: str) -> None:
             typer.Option(
                 "--repair",
                 help=(
-                    "First make what is missing beside an intact database: new passwords of the database, "
-                    "and a new key that signs tokens. All data stay."
+                    "First replace what is missing beside an intact database: create new database passwords "
+                    "and a new key that signs tokens. All data stays."
                 ),
             ),
         ] = False,
@@ -173,7 +173,7 @@ def _repair(settings: Settings, layout: Layout) -> None:
     """Set new passwords of the embedded PostgreSQL. Raises EmbeddedError."""
     if settings.database_url is not None:
         raise EmbeddedError(
-            "There is nothing to repair: the database is that of DATABASE_URL, whose password Responsa does not make",
+            "There is nothing to repair: the database is that of DATABASE_URL, whose password Responsa does not manage",
             "start without --repair, and check DATABASE_URL",
         )
     from responsa_server.embedded.base_backup import repair

@@ -121,10 +121,7 @@ class Exchange:
         """The same error; with the field as a violation if it is about what a field names."""
         metadata, field = error.metadata, ""
         if error.reason is Reason.RESOURCE_NOT_FOUND and metadata.get("resource_type") in self.fields:
-            field = metadata["resource_type"]
-            remedy = error.message
-            if known := metadata.get("known"):
-                remedy += f"; send one of {known.replace(',', ', ')}"
+            field, remedy = metadata["resource_type"], error.message
         elif error.reason is Reason.REQUEST_ID_REUSED and "idempotency-key" in self.request.headers:
             field = "request_id"
             part = within(self.fields)(metadata["difference"])

@@ -1,7 +1,7 @@
 /** The texts of shared answers: the dialog that makes a link, and the view behind the link. */
 export const en = {
   shareTitle: "Share this answer",
-  shareNote: "Everyone in your organisation who has the link can read this question and its answer, and nothing else of the conversation. They see sources and quotes only of documents that they may read. Text that a language model wrote is shown to all of them.",
+  shareNote: "Everyone in your organisation who has the link can read this question and its answer, but nothing else in the conversation. They see sources and quotes only of documents that they may read. Text that a language model wrote is shown to all of them.",
   shareTime: "The link works for",
   shareUsual: "The server’s default time",
   shareAsNow: "As long as it does now",
