@@ -36,13 +36,11 @@ from responsa_server.identity.service import Credential, Identity, TokenCheck
 from responsa_server.identity.settings import MIN_SECRET_BYTES
 from responsa_server.machine import NO_ROOM, free_space
 from responsa_server.private_files import write_private
-from responsa_server.providers.minilm import name_of as embedding_name
 from responsa_server.search.settings import EMBEDDED_MODEL
 from responsa_server.stores.postgres.database import Database
 from responsa_server.stores.postgres.identity import PostgresIdentityStore
 from responsa_server.stores.postgres.late_indexes import build_late_indexes
 from responsa_server.stores.postgres.migrate import migrate
-from responsa_server.stores.postgres.vectors import fit_index
 
 TENANT = "default"
 """The id of the tenant that `up` creates."""
@@ -127,7 +125,10 @@ async def _prepared(store: VectorStore, settings: Settings) -> Sequence[str]:
     if settings.retrieval.embedding != EMBEDDED_MODEL:
         return ()
     try:
-        if await store.prepare(embedding_name(), FIRST_DIMENSIONS):
+        # Imported late, as is what works with vectors below: numpy takes a sixth of the start of a command.
+        from responsa_server.providers.minilm import name_of
+
+        if await store.prepare(name_of(), FIRST_DIMENSIONS):
             return (
                 f"prepared {store.name}; for documents from before, run `responsa migrate --rebuild-vectors`",
             )
@@ -140,6 +141,8 @@ async def _prepared(store: VectorStore, settings: Settings) -> Sequence[str]:
 
 async def build_index(settings: Settings, layout: Layout) -> bool:
     """Build the vector index if it is missing or its settings have changed. Returns whether it was built."""
+    from responsa_server.stores.postgres.vectors import fit_index
+
     options = settings.retrieval
     owner = database_urls(settings, layout).owner
     return await fit_index(owner, m=options.hnsw_m, ef_construction=options.hnsw_ef_construction)

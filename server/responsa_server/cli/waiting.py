@@ -26,7 +26,9 @@ TIMEOUT_HELP: Final = "How many seconds to wait for a server, or for a part of i
 _SHORTEST_SECONDS: Final = 0.1
 _LONGEST_SECONDS: Final = 86_400.0
 _QUIET_SECONDS: Final = 0.9
-"""A command that has waited so long for a first answer says so."""
+"""A command that has worked and waited so long for a first answer says so."""
+_LEAST_QUIET_SECONDS: Final = 0.4
+"""No wait that is shorter is worth a line, however long the command has worked before."""
 
 _seconds: ContextVar[float] = ContextVar("timeout", default=TIMEOUT_SECONDS)
 
@@ -68,6 +70,12 @@ def timeout_option() -> Any:
     return option
 
 
+def quiet_seconds(worked: float) -> float:
+    """For how many seconds a command waits without a word. worked: the seconds of CPU time that it has used so far,
+    nearly all of them for imports: somebody who waits for the first word has waited for these, too."""
+    return max(_LEAST_QUIET_SECONDS, _QUIET_SECONDS - worked)
+
+
 class WaitingLine:
     """Says what a command waits for and until when: once for each wait."""
 
@@ -88,14 +96,15 @@ class WaitingLine:
         return sentence
 
     def begin(self, why: str, seconds: float, over: Callable[[], bool] = lambda: False) -> threading.Timer:
-        """Say within a second that the command waits, if by then the wait is not over and nothing was said. The caller
-        may cancel the timer."""
+        """Say within a second of the command's start, or else soon, that the command waits, if by then the wait is not
+        over and nothing was said. The caller may cancel the timer."""
+        quiet = quiet_seconds(time.process_time())
 
         def late() -> None:
             if not over() and not self._until:
-                self.tell(why, seconds - _QUIET_SECONDS)
+                self.tell(why, seconds - quiet)
 
-        timer = threading.Timer(_QUIET_SECONDS, late)
+        timer = threading.Timer(quiet, late)
         timer.daemon = True
         timer.start()
         return timer

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import math
 import re
+import sys
+import threading
+from pathlib import Path
 
 import grpc
 import pytest
+from pydantic import SecretStr
 
 from responsa_client import Reconnecting, ResourceExhausted, Unavailable, Waiting
+from responsa_server.app.settings import Settings
+from responsa_server.app.waiting import Reaching
 from responsa_server.cli.connecting import ClientLine
-from responsa_server.cli.waiting import TIMEOUT_SECONDS, set_timeout, timeout
+from responsa_server.cli.local import admin
+from responsa_server.cli.local.admin import database_there
+from responsa_server.cli.waiting import TIMEOUT_SECONDS, WaitingLine, quiet_seconds, set_timeout, timeout
 
 AWAY = Unavailable(
     grpc.StatusCode.UNAVAILABLE, "The database cannot be reached; try again.", reason="PART_UNAVAILABLE"
@@ -53,6 +61,34 @@ def test_a_wait_is_said_once(notices: list[Reconnecting | Waiting], said: list[s
     for notice in notices:
         line(notice)
     assert [re.sub(r"\d\d:\d\d:\d\d", "T", one) for one in lines] == said
+
+
+@pytest.mark.parametrize(("worked", "quiet"), [(0.0, 0.9), (0.4, 0.5), (0.6, 0.4), (90.0, 0.4)])
+def test_the_first_word_comes_sooner_after_a_slow_start(worked: float, quiet: float) -> None:
+    assert quiet_seconds(worked) == pytest.approx(quiet)
+
+
+def test_a_command_speaks_before_a_silent_database_has_answered(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    spoken, seen = threading.Event(), list[bool]()
+
+    def attempt(_: Reaching) -> str:
+        seen.append(spoken.wait(60))
+        return ""
+
+    def say(sentence: str) -> None:
+        print(sentence, file=sys.stderr)
+        spoken.set()
+
+    monkeypatch.setattr(Reaching, "attempt", attempt)
+    monkeypatch.setattr(admin, "WaitingLine", lambda: WaitingLine(say))
+    settings = Settings.model_construct(
+        home=tmp_path, database_url=SecretStr("postgresql://nobody@127.0.0.1/x")
+    )
+    with database_there(settings):
+        assert seen == [True]
+    assert capsys.readouterr().err.startswith("The database has not answered yet. Waiting until ")
 
 
 @pytest.mark.parametrize("seconds", [0.0, -1.0, math.nan, math.inf, 86401.0])
