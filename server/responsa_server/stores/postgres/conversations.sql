@@ -74,11 +74,15 @@ ORDER BY state = 'queued', create_time, id LIMIT 1;
 SELECT id FROM responsa.tenant;
 
 -- name: lock_old
--- Some conversations that nobody has changed for long, and in which nothing is being answered.
-SELECT id FROM responsa.conversation AS c
-WHERE tenant_id = %(tenant)s AND update_time < now() - make_interval(days => %(days)s)
-    AND NOT EXISTS (SELECT FROM responsa.turn AS t WHERE t.conversation_id = c.id AND t.state IN ('queued', 'pending', 'running'))
-ORDER BY update_time LIMIT %(most)s FOR UPDATE SKIP LOCKED;
+-- Some conversations that nobody has changed for long, and in which nothing is being answered. Each user's oldest are
+-- found in the index of the user's conversations, so that the others are not read.
+SELECT old.id FROM responsa.app_user AS u CROSS JOIN LATERAL (
+    SELECT id FROM responsa.conversation AS c
+    WHERE tenant_id = %(tenant)s AND user_id = u.id AND update_time < now() - make_interval(days => %(days)s)
+        AND NOT EXISTS (SELECT FROM responsa.turn AS t WHERE t.conversation_id = c.id AND t.state IN ('queued', 'pending', 'running'))
+    ORDER BY update_time LIMIT %(most)s FOR UPDATE SKIP LOCKED
+) AS old
+WHERE u.tenant_id = %(tenant)s LIMIT %(most)s;
 
 -- name: delete_events
 DELETE FROM responsa.turn_event
