@@ -132,6 +132,7 @@ class OpenIdProvider:
         self._configured = float("-inf")
         self._keys: Sequence[Mapping[str, Any]] = ()
         self._keys_read = float("-inf")
+        self._unknown_key = float("-inf")
         self._failed = float("-inf")
 
     async def authorization_uri(self, redirect_uri: str, state: str, nonce: str, verifier: str) -> str:
@@ -223,7 +224,11 @@ class OpenIdProvider:
             async with self._reading:
                 age = self._clock() - self._keys_read
                 keys = self._fitting(kid, algorithm)
-                if age > KEPT_SECONDS or (not keys and age > UNKNOWN_KEY_SECONDS):
+                # A key that the provider has made right after they were read is read at once.
+                unknown = not keys and self._clock() - self._unknown_key > UNKNOWN_KEY_SECONDS
+                if age > KEPT_SECONDS or unknown:
+                    if age <= KEPT_SECONDS:
+                        self._unknown_key = self._clock()
                     self._keys = await self._reached(lambda: self._read_keys(configuration))
                     self._keys_read = self._clock()
                     keys = self._fitting(kid, algorithm)

@@ -1,0 +1,121 @@
+"""The programs of other projects that these tests run: where each comes from, in which version, and where it is kept.
+
+Each is built or installed once, by the ordinary client of its registry, into the user's cache. A test fails by the name of the
+client if that is missing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from tests.instance import ROOT
+
+KEYCLOAK: Final = "org.keycloak:keycloak-quarkus-dist:26.7.3:zip"
+OPEN_WEBUI: Final = "open-webui==0.12.4"
+HEAVY: Final = (
+    "accelerate",
+    "faster-whisper",
+    "onnxruntime",
+    "opencv-python-headless",
+    "rapidocr",
+    "sentence-transformers",
+    "torch",
+    "transformers",
+)
+"""Packages of Open WebUI (4 GB) for documents and sounds of its own. It imports each only where it is used, so it runs without them."""
+COLLECTOR: Final = ROOT / "tests" / "real" / "collector"
+CACHE: Final = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "responsa-tools"
+INSTALL_SECONDS: Final = 1800
+
+
+def keycloak() -> Path:
+    """The unpacked distribution of Keycloak, which nobody changes: a server needs a copy."""
+
+    def unpack(folder: Path) -> None:
+        _run(
+            "mvn", "--batch-mode", "--quiet", "dependency:get", "-Dtransitive=false", f"-Dartifact={KEYCLOAK}"
+        )
+        copy = ("dependency:copy", f"-Dartifact={KEYCLOAK}", f"-DoutputDirectory={folder}")
+        _run("mvn", "--batch-mode", "--quiet", "--offline", *copy)
+        (packed,) = folder.glob("*.zip")
+        shutil.unpack_archive(packed, folder)
+        packed.unlink()
+        (unpacked,) = folder.iterdir()
+        for file in unpacked.iterdir():
+            file.rename(folder / file.name)
+        unpacked.rmdir()
+        (folder / "bin" / "kc.sh").chmod(0o755)
+
+    _needed("java", "Java 17 (openjdk.org)")
+    return _kept("keycloak", KEYCLOAK.encode(), unpack)
+
+
+def collector() -> Path:
+    """OpenTelemetry's collector, with the parts that the tests use."""
+
+    def build(folder: Path) -> None:
+        _run("go", "build", "-ldflags=-s -w", "-o", str(folder / "collector"), ".", cwd=COLLECTOR)
+
+    sources = b"".join((COLLECTOR / name).read_bytes() for name in ("go.mod", "go.sum", "main.go"))
+    return _kept("collector", sources, build) / "collector"
+
+
+def open_webui() -> Path:
+    """The command `open-webui`, in an environment of its own."""
+
+    def install(folder: Path) -> None:
+        uv = str(Path(sys.executable).with_name("uv"))
+        overrides = folder / "without.txt"
+        overrides.write_text("".join(f"{name}; python_version < '3'\n" for name in HEAVY))
+        environment = folder / "environment"
+        _run(uv, "venv", "--quiet", "--relocatable", "--python", sys.executable, str(environment))
+        python = str(environment / "bin" / "python")
+        _run(uv, "pip", "install", "--quiet", "--python", python, "--override", str(overrides), OPEN_WEBUI)
+
+    named = "\n".join([OPEN_WEBUI, sys.version, *HEAVY])
+    return _kept("open-webui", named.encode(), install) / "environment" / "bin" / "open-webui"
+
+
+def _kept(name: str, inputs: bytes, fill: Callable[[Path], None]) -> Path:
+    """The folder of a program in the cache, filled if it is not there yet. A run that is interrupted leaves none."""
+    folder = CACHE / f"{name}-{hashlib.sha256(inputs).hexdigest()[:16]}"
+    if not folder.exists():
+        CACHE.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=CACHE) as place:
+            made = Path(place) / name
+            made.mkdir()
+            fill(made)
+            made.rename(folder)
+    return folder
+
+
+def _needed(name: str, what: str) -> None:
+    assert shutil.which(name), f"{name} is not installed: {what}"
+
+
+CLIENTS: Final = {"mvn": "Maven 3.8 (maven.apache.org)", "go": "Go 1.25 (go.dev)"}
+
+
+def _run(program: str, *arguments: str, cwd: Path = ROOT) -> None:
+    if program in CLIENTS:
+        _needed(program, CLIENTS[program])
+    done = subprocess.run(
+        [program, *arguments],
+        cwd=cwd,
+        env={**os.environ, "UV_SYSTEM_CERTS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=INSTALL_SECONDS,
+        check=False,
+    )
+    assert done.returncode == 0, (
+        f"{program} {' '.join(arguments)}: {done.stdout[-3000:]}{done.stderr[-3000:]}"
+    )
