@@ -26,10 +26,10 @@ def fill(value: Any, kept: Mapping[str, str]) -> Any:
     match value:
         case str():
 
-            def put(found: re.Match[str]) -> str:
-                if found[2] is not None:
-                    return found[2] * int(found[3])
-                return kept[found[1]]
+            def put(match: re.Match[str]) -> str:
+                if match[2] is not None:
+                    return match[2] * int(match[3])
+                return kept[match[1]]
 
             return _FILLED.sub(put, value)
         case dict():
@@ -51,15 +51,15 @@ def differences(pattern: Any, value: Any, where: str = "") -> list[str]:
     """The differences between a value and a pattern; empty if it matches."""
     match pattern:
         case dict() if isinstance(value, dict):
-            found: list[str] = []
+            lines: list[str] = []
             for key, inner in cast("dict[str, Any]", pattern).items():
                 if inner == "<absent>":
-                    found += [f"{where}.{key} is there"] if key in value else []
+                    lines += [f"{where}.{key} is there"] if key in value else []
                 elif key not in value:
-                    found.append(f"{where}.{key} is missing")
+                    lines.append(f"{where}.{key} is missing")
                 else:
-                    found += differences(inner, value[key], f"{where}.{key}")
-            return found
+                    lines += differences(inner, value[key], f"{where}.{key}")
+            return lines
         case list() if isinstance(value, list):
             patterns, values = cast("list[Any]", pattern), cast("list[Any]", value)
             if patterns[-1:] == ["<more>"]:

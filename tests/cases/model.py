@@ -38,7 +38,7 @@ class Strict(BaseModel):
 
 
 class Step(Strict):
-    """An action before the call, with exactly one of `call`, `hold`, `mail` and `identity`. A `call` is made over gRPC and must succeed."""
+    """An action before the call: exactly one of `call`, `hold`, `mail`, `identity` and `pattern`. A `call` over gRPC must succeed."""
 
     call: str = Field(default="", description="Service/Method")
     hold: str = Field(
@@ -55,7 +55,11 @@ class Step(Strict):
             "name is stored under the name `identity`."
         ),
     )
-    who: Credential = Field(default=Credential.USER, alias="as")
+    pattern: bool = Field(
+        default=False,
+        description="The tenant gets a pattern of one unanswered question at once, as the server makes it after seconds.",
+    )
+    credential: Credential = Field(default=Credential.USER, alias="as")
     request: dict[str, Any] = Field(
         default_factory=dict, description="The request as proto-JSON, in which ${name} is filled in."
     )
@@ -75,8 +79,10 @@ class Step(Strict):
 
     @model_validator(mode="after")
     def _one(self) -> Self:
-        given = [self.call, self.hold, self.mail, self.identity]
-        assert sum(map(bool, given)) == 1, "a step has one of `call`, `hold`, `mail` and `identity`"
+        kinds = [self.call, self.hold, self.mail, self.identity, self.pattern]
+        assert sum(map(bool, kinds)) == 1, (
+            "a step has one of `call`, `hold`, `mail`, `identity` and `pattern`"
+        )
         return self
 
 
@@ -114,13 +120,13 @@ class Expect(Strict):
 
     @model_validator(mode="after")
     def _one(self) -> Self:
-        given = [
+        kinds = [
             self.problem is not None,
             self.response is not None,
             self.messages is not None,
             bool(self.golden),
         ]
-        assert sum(given) == 1, "expect has exactly one of problem, response, messages, golden"
+        assert sum(kinds) == 1, "expect has exactly one of problem, response, messages, golden"
         return self
 
 
@@ -130,7 +136,7 @@ class Case(Strict):
     name: str = Field(pattern="^[a-z0-9_]+$")
     why: str = ""
     method: str
-    who: Credential = Field(default=Credential.USER, alias="as")
+    credential: Credential = Field(default=Credential.USER, alias="as")
     setup: list[Step] = Field(default_factory=list[Step])
     request: dict[str, Any] | None = None
     requests: list[dict[str, Any]] | None = Field(
@@ -172,14 +178,14 @@ def read(path: Path) -> CaseFile:
 
 def read_all() -> Mapping[str, Case]:
     """Every case by `Service/Method:name`."""
-    found: dict[str, Case] = {}
+    cases: dict[str, Case] = {}
     for path in sorted(FOLDER.glob("*.yaml")):
         file = read(path)
         for case in file.cases:
             key = f"{file.service}/{case.method}:{case.name}"
-            assert key not in found, f"{key} occurs twice"
-            found[key] = case
-    return found
+            assert key not in cases, f"{key} occurs twice"
+            cases[key] = case
+    return cases
 
 
 def schema() -> str:

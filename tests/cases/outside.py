@@ -89,7 +89,7 @@ def _pin(folder: Path, name: str, tools: Sequence[str]) -> None:
 def _declarations(url: str) -> Mapping[str, str]:
     """The declarations, by their names."""
     private = 'allow_private = ["127.0.0.1"]\n'
-    found = {
+    texts = {
         "weather": (
             f'kind = "http_api"\ntitle = "the weather"\nurl = "{url}/weather/{{city}}"\npick = '
             f'"summary"\n{private}[parameters.city]\ntype = "string"\n'
@@ -106,19 +106,19 @@ def _declarations(url: str) -> Mapping[str, str]:
         keys = f'kind = "http_api"\nmethod = "{method}"\nurl = "{url}/bad/{{how}}"\n{more}{private}'
         for hasty in (False, True):
             seconds = _SHORT_SECONDS if hasty else _LONG_SECONDS
-            found[f"hasty-{name}" if hasty else name] = f"timeout = {seconds}\n{keys}{parameters}"
+            texts[f"hasty-{name}" if hasty else name] = f"timeout = {seconds}\n{keys}{parameters}"
     program = json.dumps([PYTHON, "-c", SOURCE])
     for how in OVER_HTTP:
         tail = "mcp/changed" if how == "changed" else "mcp"
-        found[f"http-{how}"] = (
+        texts[f"http-{how}"] = (
             f'kind = "mcp"\ntimeout = {_LONG_SECONDS}\n{_FEW_BYTES}url = "{url}/{tail}"\n{private}'
         )
     for how in AS_PROGRAMS:
         changed = 'environment = { CHANGED = "echo" }\n' if how == "changed" else ""
-        found[f"program-{how}"] = (
+        texts[f"program-{how}"] = (
             f'kind = "mcp"\ntimeout = {_LONG_SECONDS}\n{_FEW_BYTES}command = {program}\n{changed}'
         )
-    return found
+    return texts
 
 
 @contextmanager
@@ -131,8 +131,8 @@ def outside(folder: Path) -> Generator[Outside]:
     def wait(work: Any) -> None:
         asyncio.run_coroutine_threadsafe(work, loop).result(60)
 
-    found = Outside()
-    server = LoopbackServer(found.handle)
+    systems = Outside()
+    server = LoopbackServer(systems.handle)
     wait(server.start())
     folder.mkdir(exist_ok=True)
     written = list[Path]()
@@ -145,7 +145,7 @@ def outside(folder: Path) -> Generator[Outside]:
                 how = name.partition("-")[2]
                 _pin(folder, name, ["echo" if how in ("", "changed") else how])
                 written.append(folder / f"{name}.pinned.json")
-        yield found
+        yield systems
     finally:
         for path in written:
             path.unlink(missing_ok=True)

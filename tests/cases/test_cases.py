@@ -24,7 +24,19 @@ from tests.cases.matching import Steady, at, differences, fill
 from tests.cases.model import FOLDER, NUMBERS, SCHEMA, Case, Problem, Step, read_all, schema
 from tests.cases.outside import outside
 from tests.instance import ROOT, Instance, eventually
-from tests.transports import Call, Json, Outcome, Way, Ways, events_of, merged, method_of, request_of, rule_of
+from tests.transports import (
+    TERMINAL,
+    Call,
+    Json,
+    Outcome,
+    Way,
+    Ways,
+    events_of,
+    merged,
+    method_of,
+    request_of,
+    rule_of,
+)
 from tests.transports_sse import METHODS as EVENT_STREAMS
 from tests.transports_sse import Sse
 from tests.transports_ws import Ws, frames_of, steadily
@@ -48,13 +60,13 @@ class Scene:
 @pytest.fixture(scope="module")
 def ways(instance: Instance, registry: Registry) -> Iterator[Ways]:
     with (
-        Ways(instance.target, {Way.WS: Ws(instance.target)}) as found,
+        Ways(instance.target, {Way.WS: Ws(instance.target)}) as transports,
         outside(instance.home / "tools"),
-        cast_of(instance, found),
+        cast_of(instance, transports),
         databases_of(instance),
     ):
-        found.add(Way.SSE, Sse(found.http))
-        yield found
+        transports.add(Way.SSE, Sse(transports.http))
+        yield transports
     with registry.database() as connection:
         unnamed = "SELECT resource_name FROM responsa.audit_event WHERE action = '' AND call_id <> ''"
         assert connection.execute(unnamed).fetchall() == [], "the contract names no action for an act"
@@ -124,6 +136,23 @@ def linked(tenant: Tenant, user: str) -> str:
     return f"identities/{row[0]}"
 
 
+def add_pattern(tenant: Tenant) -> None:
+    """Give a tenant a pattern of one unanswered question. The server would group the question within some seconds."""
+    with tenant.registry.database() as connection, connection.transaction():
+        place = connection.execute(
+            "INSERT INTO responsa.question_pattern (id, tenant_id, embedding, vector, central, turns, last_time) "
+            "VALUES (uuidv7(), %s, 'm', '', '', 1, now()) RETURNING tenant_id, id",
+            (tenant.name,),
+        ).fetchone()
+        connection.execute(
+            "INSERT INTO responsa.pattern_day (tenant_id, monthly, day, pattern_id, answered, refused, no_support, failed, "
+            "cancelled, cited_answers, citations, unsupported, first_time, last_time) "
+            "SELECT %s, monthly, date_trunc(CASE WHEN monthly THEN 'month' ELSE 'day' END, now(), 'UTC'), %s, "
+            "0, 1, 1, 0, 0, 0, 0, 0, now(), now() FROM (VALUES (false), (true)) AS p (monthly)",
+            place,
+        )
+
+
 def prepare(
     steps: Sequence[Step], tenant: Tenant, ways: Ways, mails: MailServer, holding: ExitStack
 ) -> dict[str, str]:
@@ -139,9 +168,12 @@ def prepare(
         if step.identity:
             kept["identity"] = linked(tenant, fill(step.identity, kept))
             continue
+        if step.pattern:
+            add_pattern(tenant)
+            continue
         method = method_of(step.call)
         requests = [request_of(method, fill(request, kept)) for request in step.requests or [step.request]]
-        headers = tenant.headers(step.who)
+        headers = tenant.headers(step.credential)
         call = Call(method, requests, headers=headers)
         message = ways.by_name[Way.GRPC].call(call).message
         if step.until is not None:
@@ -162,7 +194,7 @@ def prepare(
 
 def call_of(case: Case, service: str, kept: Mapping[str, str], tenant: Tenant, way: Way) -> Call:
     method = method_of(f"{service}/{case.method}")
-    headers = tenant.headers(case.who)
+    headers = tenant.headers(case.credential)
     if case.raw is not None:
         given = case.raw.body if way in (Way.REST, Way.SSE) else case.raw.message
         return Call(method, raw=base64.b64decode(given), headers=headers)
@@ -233,45 +265,62 @@ def check(case: Case, outcome: Outcome, kept: Mapping[str, str], names: Sequence
     return steady.of(outcome.message)
 
 
-def over_grpc_web() -> set[str]:
+def last_event(case: Case) -> str:
+    """The kind of the last event of a golden stream; empty if the case has none."""
+    if not case.expect.golden:
+        return ""
+    *_, last = json.loads((GOLDEN / f"{case.expect.golden}.json").read_text(encoding="utf-8"))
+    return next((kind for kind in TERMINAL if kind in last), "none")
+
+
+def over_grpc_web() -> tuple[set[str], set[str]]:
     """The cases that also run over gRPC-Web, whose messages are those of gRPC, in other frames: one that succeeds for
-    each RPC, one for each reason of an error, and all golden streams and malformed messages.
+    each RPC, one for each reason of an error and each last event of a stream, and all malformed messages. Of these, the
+    first of each service and reason run over its text form, too, which is their base64.
     """
-    found: dict[str, str] = {}
+    binary, text = dict[object, str](), dict[object, str]()
     for key, case in CASES.items():
-        problem = case.expect.problem
-        of_its_own = case.expect.golden or case.raw is not None
-        found.setdefault(key if of_its_own else problem.reason if problem else key.split(":")[0], key)
-    return set(found.values())
+        rpc, problem = key.split(":")[0], case.expect.problem
+        result = problem.reason if problem else last_event(case)
+        binary.setdefault(key if case.raw is not None else result if problem else (rpc, result), key)
+        if Way.WEB_TEXT in case.ways:
+            text.setdefault(key if case.raw is not None else (rpc.split("/")[0], result), key)
+    return set(binary.values()), set(text.values())
 
 
-OVER_GRPC_WEB = over_grpc_web()
+OVER_WEB, OVER_WEB_TEXT = over_grpc_web()
 
 
-def refused_over_rest() -> set[str]:
-    """The failing cases that also run over REST: the first of each RPC, the first of each reason and field, and those
-    whose request or words differ there."""
-    found: dict[object, str] = {}
+def over_rest() -> set[str]:
+    """The cases that also run over REST: of those that succeed, the first of each RPC with its set of fields and its last
+    event; of those that fail, the first of each RPC and the first of each reason and field; and those whose request or
+    words differ there."""
+    first: dict[object, str] = {}
     for key, case in CASES.items():
-        if (problem := case.expect.problem) is not None:
-            found.setdefault(key.split(":")[0], key)
-            found.setdefault((problem.reason, *problem.fields), key)
-            if case.raw is not None or case.words_differ:
-                found[key] = key
-    return set(found.values())
+        rpc = key.split(":")[0]
+        if (problem := case.expect.problem) is None:
+            first.setdefault((rpc, last_event(case), *sorted(case.request or {})), key)
+        else:
+            first.setdefault(rpc, key)
+            first.setdefault((problem.reason, *problem.fields), key)
+        if case.raw is not None or case.words_differ:
+            first[key] = key
+    return set(first.values())
 
 
-REFUSED_OVER_REST = refused_over_rest()
+OVER_REST = over_rest()
 
 
 def ways_of(key: str) -> Sequence[Way]:
     """The transports of a case. A case that runs over REST and streams a turn also runs over event streams."""
     case = CASES[key]
-    left_out = () if key in OVER_GRPC_WEB else (Way.WEB, Way.WEB_TEXT)
-    if case.expect.problem is not None and key not in REFUSED_OVER_REST and Way.GRPC in case.ways:
-        return [Way.GRPC]
     events = case.method in EVENT_STREAMS and Way.REST in case.ways
-    return [*(way for way in case.ways if way not in left_out), *([Way.SSE] if events else [])]
+    if Way.GRPC not in case.ways:
+        return [*case.ways, *([Way.SSE] if events else [])]
+    if case.expect.problem is not None and key not in OVER_REST:
+        return [Way.GRPC]
+    some = {Way.WEB: OVER_WEB, Way.WEB_TEXT: OVER_WEB_TEXT, Way.REST: OVER_REST}
+    return [*(way for way in case.ways if key in some.get(way, CASES)), *([Way.SSE] if events else [])]
 
 
 def scenes(
@@ -298,15 +347,18 @@ def test_case(key: str, instance: Instance, registry: Registry, ways: Ways, mail
     case = CASES[key]
     service = key.split("/")[0]
     results: dict[Way, Any] = {}
+    before: object = None
     # A lock that a scene holds ends with the test, even if the test fails.
     with closing(scenes(key, method_of(f"{service}/{case.method}"), registry, ways, mail_server)) as prepared:
         for scene in prepared:
             way, tenant = scene.way, scene.tenant
             call = call_of(case, service, scene.kept, tenant, way)
             stores_nothing = case.expect.problem or (case.request or {}).get("validateOnly")
-            before = (registry.rows(*tenant.names), spooled(instance)) if stores_nothing else None
+            # Calls that fail share a tenant, and what the first of them left alone is what the next one finds.
+            if stores_nothing and (before is None or case.expect.problem is None):
+                before = (registry.rows(*tenant.names), spooled(instance))
             outcome = ways.by_name[way].call(call)
-            if before is not None:
+            if stores_nothing:
                 assert (registry.rows(*tenant.names), spooled(instance)) == before, (
                     f"{way}: something was left behind"
                 )
@@ -342,8 +394,10 @@ def test_every_bad_credential_is_refused_somewhere() -> None:
         Credential.REVOKED,
         Credential.OTHER_TENANT,
     }
-    assert bad <= {case.who for case in CASES.values() if case.expect.problem}
-    assert any(case.who is Credential.SESSION and case.expect.problem is None for case in CASES.values())
+    assert bad <= {case.credential for case in CASES.values() if case.expect.problem}
+    assert any(
+        case.credential is Credential.SESSION and case.expect.problem is None for case in CASES.values()
+    )
 
 
 def test_editors_know_what_a_case_is() -> None:

@@ -57,7 +57,7 @@ def place(instance: Instance) -> Iterator[tuple[Ways, Outside]]:
         yield found, others
 
 
-def asked(ways: Ways, registry: Registry, lines: list[str]) -> tuple[Mapping[str, Any], Any]:
+def ask_all(ways: Ways, registry: Registry, lines: list[str]) -> tuple[Mapping[str, Any], Any]:
     """Ask for these calls at once. Returns the results by the calls' lines, and the answer."""
     request = {"agent": "agents/exposed", "text": "\n".join(lines)}
     headers = registry.new_tenant().headers(Credential.ADMIN)
@@ -80,7 +80,7 @@ def outcome(result: Mapping[str, Any]) -> tuple[str, str]:
 def test_apis_that_misbehave(place: tuple[Ways, Outside], registry: Registry) -> None:
     ways, others = place
     lines = {f"call {read.split()[0]} {json.dumps({'how': read.split()[1]})}": read for read in READS}
-    results, answer = asked(ways, registry, list(lines))
+    results, answer = ask_all(ways, registry, list(lines))
     assert {lines[line]: outcome(one) for line, one in results.items()} == READS
     assert others.trap == []
     by_name = {lines[line]: one["content"] for line, one in results.items()}
@@ -95,7 +95,7 @@ def test_mcp_servers_that_misbehave(place: tuple[Ways, Outside], registry: Regis
     names = {
         f"call {server}_{tool_of(server)} {json.dumps(arguments_of(server))}": server for server in SERVERS
     }
-    results, answer = asked(ways, registry, list(names))
+    results, answer = ask_all(ways, registry, list(names))
     assert {names[line]: outcome(one) for line, one in results.items()} == SERVERS
     assert "-32" in answer["text"]  # the error that each server got when it asked for a sample
 

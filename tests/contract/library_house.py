@@ -234,7 +234,7 @@ class House:
 
     async def upload(
         self,
-        who: Principal,
+        caller: Principal,
         text: str | bytes,
         key: str = "notes.md",
         *,
@@ -247,20 +247,20 @@ class House:
     ) -> Operation:
         content = text.encode() if isinstance(text, str) else text
         metadata = DocumentMetadata(collection, key, title, uri, media_type)
-        return await self.library.upload(who, metadata, pieces_of(content), size, request_id)
+        return await self.library.upload(caller, metadata, pieces_of(content), size, request_id)
 
     async def take_in(
-        self, who: Principal, text: str | bytes, key: str = "notes.md", **described: str
+        self, caller: Principal, text: str | bytes, key: str = "notes.md", **described: str
     ) -> Operation:
         """Upload, and run the operation in this task."""
-        operation = await self.upload(who, text, key, **described)
+        operation = await self.upload(caller, text, key, **described)
         if not operation.done:
-            await self.ingest().run(who.tenant_id, operation.id)
-        return await self.library.operations.get(who, operation.id)
+            await self.ingest().run(caller.tenant_id, operation.id)
+        return await self.library.operations.get(caller, operation.id)
 
-    async def ended(self, who: Principal, operation: Operation) -> Operation:
+    async def ended(self, caller: Principal, operation: Operation) -> Operation:
         """Wait until the operation has ended."""
-        return await self.library.wait_operation(who, operation.id, 60.0)
+        return await self.library.wait_operation(caller, operation.id, 60.0)
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """Wait at most a minute until a condition on the database is true."""

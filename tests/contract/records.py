@@ -65,7 +65,7 @@ The job {job} asks for openness and patience.
 class Somebody:
     """A person with a record. canary: a word that stands in this record alone."""
 
-    who: Principal
+    principal: Principal
     name: str
     subject: str
     canary: str
@@ -109,7 +109,7 @@ class Records:
         self, name: str, subject: str, canary: str, points: int, job: str, role: Role = Role.USER
     ) -> Somebody:
         """A person with a profile and a recommendation."""
-        one = Somebody(self.user(subject, role), name, subject, canary, points, job)
+        person = Somebody(self.user(subject, role), name, subject, canary, points, job)
         level = "high" if points >= 60 else "average"
         values = {
             "name": name,
@@ -125,15 +125,15 @@ class Records:
             ("careers", f"Career recommendations for {name}", CAREERS),
         ):
             await self.put("aptitude", f"{kind}/{number}.md", title, text.format(**values), subject)
-        self.people.append(one)
-        return one
+        self.people.append(person)
+        return person
 
     def agent(self, model: ChatModel | None = None) -> PlannedAgent:
         """The agent `personal`, with its real classifier."""
         retriever = retriever_of(self.house.database, self.house.embedders)
         evidence = LibraryEvidence(retriever)
-        found = examine(SHIPPED / "personal", Surroundings())
-        assert found.config is not None, found.problems
+        examined = examine(SHIPPED / "personal", Surroundings())
+        assert examined.config is not None, examined.problems
         texts = {path: data.decode() for path, data in read(SHIPPED / "personal").files.examples.items()}
         trained = classifiers(texts, KeptClassifiers(self.house.spool, self.house.embedder))
         parts = NodeParts(
@@ -141,17 +141,17 @@ class Records:
             evidence,
             model=model,
             larger=model,
-            prompts=found.prompts,
+            prompts=examined.prompts,
             classifiers=trained,
             examples={path: one.examples for path, one in trained.items()},
         )
-        made = plan(found.config, parts, found.prompts, KINDS, "personal")
-        return PlannedAgent(made, agent_options(found.config, "agents/personal/versions/1"))
+        made = plan(examined.config, parts, examined.prompts, KINDS, "personal")
+        return PlannedAgent(made, agent_options(examined.config, "agents/personal/versions/1"))
 
 
-async def asked(
+async def ask(
     agent: PlannedAgent,
-    who: Principal,
+    caller: Principal,
     text: str,
     collections: tuple[str, ...] = (),
     document_filter: str = "",
@@ -162,9 +162,9 @@ async def asked(
     question = Question(text, None, collections, document_filter=document_filter)
     now = datetime.now(UTC)
     history = tuple(
-        Message(uuid7(), who.user_id, uuid7(), speaker, said, (), None, now)
+        Message(uuid7(), caller.user_id, uuid7(), speaker, said, (), None, now)
         for one in before
         for speaker, said in ((Speaker.USER, one), (Speaker.ASSISTANT, "See your record."))
     )
-    task = AnswerTask(uuid7(), who, question, history=history)
+    task = AnswerTask(uuid7(), caller, question, history=history)
     return await agent.answer(task, events.append), events

@@ -135,15 +135,15 @@ class Rows:
 
 def counts(connection: psycopg.Connection[Any], tenant: str) -> dict[str, int]:
     """The number of the tenant's rows in each table of tenants."""
-    found: dict[str, int] = {}
+    numbers: dict[str, int] = {}
     for row in _ask(connection, TABLES):
         query = sql.SQL("SELECT count(*) AS number FROM responsa.{} WHERE tenant_id = %s").format(
             sql.Identifier(row["name"])
         )
-        found[row["name"]] = (
+        numbers[row["name"]] = (
             connection.cursor(row_factory=dict_row).execute(query, (tenant,)).fetchall()[0]["number"]
         )
-    return found
+    return numbers
 
 
 def _ask(connection: psycopg.Connection[Any], query: str, *values: object) -> list[dict[str, Any]]:

@@ -48,30 +48,39 @@ async def chunks(text: str) -> object:
 
 
 async def put(
-    house: House, who: Principal, text: str, key: str = "a.md", collection: str = "rivers", subject: str = ""
+    house: House,
+    caller: Principal,
+    text: str,
+    key: str = "a.md",
+    collection: str = "rivers",
+    subject: str = "",
 ) -> UUID:
     """Upload a document and take it in."""
     metadata = DocumentMetadata(collection, key, subject=subject)
-    operation = await house.library.upload(who, metadata, chunks(text))
-    await house.ingest().run(who.tenant_id, operation.id)
+    operation = await house.library.upload(caller, metadata, chunks(text))
+    await house.ingest().run(caller.tenant_id, operation.id)
     return operation.document_id
 
 
-async def hits(house: House, who: Principal, *collections: str) -> list[Hit]:
-    return list(await house.library.search(who, SearchQuery(("How long is the river?", "Elbe"), collections)))
+async def hits(house: House, caller: Principal, *collections: str) -> list[Hit]:
+    return list(
+        await house.library.search(caller, SearchQuery(("How long is the river?", "Elbe"), collections))
+    )
 
 
-async def found(house: House, who: Principal, *collections: str) -> set[UUID]:
-    return {hit.passage.document_id for hit in await hits(house, who, *collections)}
+async def readable(house: House, caller: Principal, *collections: str) -> set[UUID]:
+    return {hit.passage.document_id for hit in await hits(house, caller, *collections)}
 
 
-async def listed(house: House, who: Principal) -> list[str]:
-    page = await house.library.collections.list(who, ListQuery(10, COLLECTIONS.orders[0]))
+async def listed(house: House, caller: Principal) -> list[str]:
+    page = await house.library.collections.list(caller, ListQuery(10, COLLECTIONS.orders[0]))
     return [item.id for item in page.items]
 
 
-async def share(house: House, who: Principal, *readers: CollectionReader, collection: str = "rivers") -> None:
-    await house.library.update_collection(who, collection, readers=readers)
+async def share(
+    house: House, caller: Principal, *readers: CollectionReader, collection: str = "rivers"
+) -> None:
+    await house.library.update_collection(caller, collection, readers=readers)
 
 
 def admin_of(people: People, urls: DatabaseUrls, role: Role = Role.ADMIN) -> Principal:
@@ -96,7 +105,7 @@ async def test_a_search_after_the_end_of_an_access_finds_nothing_in_a_thousand_r
     async def searched(later: int) -> set[UUID]:
         for _ in range(later):  # the order of the tasks and of their transactions varies
             await asyncio.sleep(0.001)
-        return await found(house, people.bob)
+        return await readable(house, people.bob)
 
     for _ in range(int(os.environ.get("RESPONSA_SOAK_COUNT") or 1000)):
         await share(house, people.ann, CollectionReader(user_id=people.bob.user_id))
@@ -114,11 +123,11 @@ async def test_a_new_collection_is_private_and_does_not_exist_for_others(
     library = house.library
     await library.create_collection(people.ann, "rivers", "Rivers", Chunking())
     document = await put(house, people.ann, ELBE)
-    assert await found(house, people.ann) == await found(house, people.ann, "rivers") == {document}
+    assert await readable(house, people.ann) == await readable(house, people.ann, "rivers") == {document}
     passage = (await hits(house, people.ann))[0].passage
     assert (await library.documents.passage(people.ann, passage.id)).collection_id == "rivers"
     operation = (await library.list_operations(people.ann, ListQuery(1, NEWEST))).items[0]
-    assert await found(house, people.bob) == set()
+    assert await readable(house, people.bob) == set()
     assert await listed(house, people.bob) == []
     query = ListQuery(10, DOCUMENTS.orders[0])
     ask = lexical_of(house.database)
@@ -187,14 +196,14 @@ async def test_two_owners_may_call_their_collections_the_same(house: House, peop
     [other, own] = sorted(await listed(house, people.bob), key=len, reverse=True)
     assert own == "rivers"
     assert other == (await library.collections.get(people.ann, "rivers")).shared_id
-    assert await found(house, people.bob, "rivers") == {rhine}
-    assert await found(house, people.bob, other) == {elbe}
-    assert await found(house, people.bob) == {elbe, rhine}
+    assert await readable(house, people.bob, "rivers") == {rhine}
+    assert await readable(house, people.bob, other) == {elbe}
+    assert await readable(house, people.bob) == {elbe, rhine}
     assert {hit.passage.collection_id for hit in await hits(house, people.bob)} == {own, other}
     assert (await library.documents.get(people.bob, elbe)).collection_id == other
     # Without a collection of one's own, the owner's id means it too.
     await library.delete_collection(people.bob, "rivers", force=True)
-    assert await found(house, people.bob, "rivers") == {elbe}
+    assert await readable(house, people.bob, "rivers") == {elbe}
     assert (await library.collections.get(people.bob, "rivers")).id == other
     # A call that had found Bob's own collection under this name, just before its deletion, changes nothing of Ann's.
     acts: list[Callable[[], Awaitable[object]]] = [
@@ -211,7 +220,7 @@ async def test_two_owners_may_call_their_collections_the_same(house: House, peop
     await raises(
         NotFound, library.collections.delete(admin, "rivers", "", force=True, owner_id=people.bob.user_id)
     )
-    assert await found(house, people.bob, "rivers") == {elbe}
+    assert await readable(house, people.bob, "rivers") == {elbe}
 
 
 async def test_readers_read_at_once_and_change_nothing(
@@ -231,7 +240,7 @@ async def test_readers_read_at_once_and_change_nothing(
         await share(house, people.ann, *readers)
         assert set((await library.collections.get(people.ann, "rivers")).readers) == set(readers)
         for who, reads in ((people.bob, bob), (service, serving)):
-            assert await found(house, who) == ({document} if reads else set())
+            assert await readable(house, who) == ({document} if reads else set())
             if not reads:
                 continue
             shown = await library.collections.get(who, "rivers")
@@ -245,7 +254,7 @@ async def test_readers_read_at_once_and_change_nothing(
             ]
             for act in acts:
                 assert (await raises(NotPermitted, act())).reason is Reason.ROLE_REQUIRED
-    assert await found(house, people.eve) == set()
+    assert await readable(house, people.eve) == set()
     events = house.ask("SELECT count(*) FROM responsa.audit_event WHERE action = 'collection.share'")
     assert events[0][0] == 5
 
@@ -299,16 +308,16 @@ async def test_the_owner_of_a_collection_is_not_one_of_its_readers(house: House,
 
 
 async def test_the_names_of_owners_and_readers(house: House, people: People) -> None:
-    for who, name in ((people.ann, "Ann"), (people.bob, "Bob")):
+    for caller, name in ((people.ann, "Ann"), (people.bob, "Bob")):
         house.ask(
-            "UPDATE responsa.app_user SET display_name = %s WHERE id = %s RETURNING 1", name, who.user_id
+            "UPDATE responsa.app_user SET display_name = %s WHERE id = %s RETURNING 1", name, caller.user_id
         )
     await house.library.create_collection(people.ann, "rivers", "", Chunking())
     await share(house, people.ann, EVERYONE, CollectionReader(people.bob.user_id))
-    for who, readers in ((people.ann, {"", "Bob"}), (people.bob, set[str]())):
-        listed = await house.library.collections.list(who, ListQuery(10, COLLECTIONS.orders[0]))
-        mine = "rivers" if who is people.ann else listed.items[0].id
-        for shown in (*listed.items, await house.library.collections.get(who, mine)):
+    for caller, readers in ((people.ann, {"", "Bob"}), (people.bob, set[str]())):
+        listed = await house.library.collections.list(caller, ListQuery(10, COLLECTIONS.orders[0]))
+        mine = "rivers" if caller is people.ann else listed.items[0].id
+        for shown in (*listed.items, await house.library.collections.get(caller, mine)):
             assert (shown.owner_display_name, shown.chosen_id) == ("Ann", "rivers")
             assert {reader.display_name for reader in shown.readers} == readers
     # Readers find it by an id with a random end.
@@ -324,7 +333,7 @@ async def test_administrators_manage_what_they_do_not_read(
     admin = admin_of(people, database_urls)
     [place] = await listed(house, admin)
     assert (await library.collections.get(admin, place)).owner_id == people.ann.user_id
-    assert await found(house, admin) == set()
+    assert await readable(house, admin) == set()
     for call in (
         lambda: library.documents.get(admin, document),
         lambda: library.documents.passage(admin, document),
@@ -332,7 +341,7 @@ async def test_administrators_manage_what_they_do_not_read(
     ):
         await raises(NotFound, call())
     await share(house, admin, CollectionReader(admin.user_id), collection=place)
-    assert await found(house, admin) == {document}
+    assert await readable(house, admin) == {document}
     await share(house, admin, collection=place)
     await library.delete_collection(admin, place, force=True)
     assert await listed(house, people.ann) == []
@@ -355,17 +364,17 @@ async def test_a_subject_s_documents_move_no_score_of_others(
     assert await hits(house, people.ann) == before
     assert (await library.collections.get(people.ann, "rivers")).document_count == 1
     for who in (people.bob, admin, service):
-        assert await found(house, who) == {plain, secret}
+        assert await readable(house, who) == {plain, secret}
     await raises(NotFound, library.documents.get(people.ann, secret))
     assert await lexical_of(house.database).hides(SearchScope(people.ann))
     assert not await lexical_of(house.database).hides(SearchScope(people.bob))
     # A change applies at once, and leaves no count.
     await library.update_document(admin, secret, DocumentChanges(subject="patient 7"))
-    assert await found(house, people.bob) == {plain}
+    assert await readable(house, people.bob) == {plain}
     database_urls.ask("UPDATE responsa.app_user SET subject = 'patient 7' WHERE id = %s", people.ann.user_id)
-    assert await found(house, people.ann) == {plain, secret}
+    assert await readable(house, people.ann) == {plain, secret}
     await library.update_document(admin, secret, DocumentChanges(subject=""))
-    assert await found(house, people.bob) == {plain, secret}
+    assert await readable(house, people.bob) == {plain, secret}
     # It applies to a search that has begun already.
     with psycopg.connect(database_urls.app) as searching:
         searching.execute(
@@ -411,8 +420,8 @@ async def test_a_widget_reads_what_is_shared_with_its_user_by_name_and_nothing_a
             await share(house, admin, reader, collection=f"{name}-{role}")
         await library.create_collection(user, "own", "Own", Chunking())
         documents["own"] = await put(house, user, ELBE, collection="own")
-        assert await found(house, user) >= set(documents.values())
-        assert await found(house, widget) == {documents["named"]}
+        assert await readable(house, user) >= set(documents.values())
+        assert await readable(house, widget) == {documents["named"]}
         assert [one.partition("-")[0] for one in await listed(house, widget)] == ["named"]
         before = await hits(house, widget)
         # Neither the persons of documents nor the user's own record change what it finds, and how it weighs words.
@@ -429,7 +438,7 @@ async def test_a_widget_reads_what_is_shared_with_its_user_by_name_and_nothing_a
         assert reader_key(widget) != reader_key(user)
         assert SearchScope(widget) != SearchScope(replace(user, role=Role.USER))
         await share(house, admin, collection=f"named-{role}")
-        assert await found(house, widget) == set()
+        assert await readable(house, widget) == set()
 
 
 async def test_who_takes_a_widgets_turn_over_reads_as_the_widget(house: House, people: People) -> None:
@@ -439,25 +448,25 @@ async def test_who_takes_a_widgets_turn_over_reads_as_the_widget(house: House, p
     await share(house, people.bob, EVERYONE)
     await put(house, people.bob, ELBE)
     first, second = Script([SEARCHING, asyncio.Event()]), Script([answer("It is.")])
-    for who in (people.ann, widget):
+    for caller in (people.ann, widget):
         async with turns.turns(first, QUICK) as old:
-            accepted = await old.accept(who, Question("How long is the river?"), None)
-            await seen(old, who, accepted.turn_id, 2)
+            accepted = await old.accept(caller, Question("How long is the river?"), None)
+            await seen(old, caller, accepted.turn_id, 2)
             await turns.expire(accepted.turn_id)
             async with turns.turns(second, QUICK) as new:
-                await new.wait(who, accepted.turn_id)
+                await new.wait(caller, accepted.turn_id)
         (*_, task) = second.tasks
-        assert task.caller.acting_role == who.acting_role
-        assert bool(await found(house, task.caller)) is not who.widget
+        assert task.caller.acting_role == caller.acting_role
+        assert bool(await readable(house, task.caller)) is not caller.widget
 
 
 async def test_default_is_each_user_s_own(house: House, people: People) -> None:
     elbe = await put(house, people.ann, ELBE, collection="")
     await share(house, people.ann, EVERYONE, collection="default")
-    assert await found(house, people.bob, "default") == {elbe}
+    assert await readable(house, people.bob, "default") == {elbe}
     rhine = await put(house, people.bob, RHINE, collection="")
-    assert await found(house, people.bob, "default") == {rhine}
-    assert await found(house, people.bob) == {elbe, rhine}
+    assert await readable(house, people.bob, "default") == {rhine}
+    assert await readable(house, people.bob) == {elbe, rhine}
 
 
 async def test_without_any_where_clause_a_user_reads_its_own_rows_alone(
@@ -468,14 +477,14 @@ async def test_without_any_where_clause_a_user_reads_its_own_rows_alone(
     tables = ("collection", "document", "document_version", "passage", "passage_vector", "operation")
     tables += ("collection_stat", "term_stat")
     with psycopg.connect(database_urls.app) as app:
-        for who, reads in ((people.ann, True), (people.bob, False), (people.eve, False)):
+        for caller, reads in ((people.ann, True), (people.bob, False), (people.eve, False)):
             for table in tables:
                 app.execute(
                     (
                         "SELECT set_config('responsa.tenant_id', 'acme', true), set_config('responsa.user_id', %s, true), "
                         "set_config('responsa.role', 'user', true)"
                     ),
-                    (str(who.user_id),),
+                    (str(caller.user_id),),
                 )
                 query = f"SELECT FROM responsa.{table}".encode()
                 assert (app.execute(query).rowcount > 0) is reads, table

@@ -30,8 +30,8 @@ def versions(database: Database) -> PostgresAgentVersions:
     return PostgresAgentVersions(database)
 
 
-async def names(versions: PostgresAgentVersions, *given: NewVersion) -> list[str]:
-    return [one.name for one in await versions.register(given)]
+async def names(versions: PostgresAgentVersions, *offered: NewVersion) -> list[str]:
+    return [one.name for one in await versions.register(offered)]
 
 
 async def test_each_agent_counts_its_own_versions_and_the_same_bytes_keep_their_number(

@@ -64,7 +64,7 @@ OFF_TOPIC: Final = [
     "???",
     "Wie hoch ist der Eiffelturm?",
 ]
-UNRELATED: Final = 4_000
+UNRELATED: Final = 2_000
 
 
 @pytest.fixture
@@ -93,7 +93,10 @@ async def test_questions_are_answered_if_the_handbook_does(retriever: Retriever)
         assert not found.near, (question, found.support, [excerpt.text for excerpt in found.excerpts])
 
 
-@pytest.mark.parametrize("language", ["de", "ja", "ko", "th", "tr", "zh"])
+@pytest.mark.parametrize(
+    "language",
+    ["ja", "th", "tr", *(pytest.param(name, marks=pytest.mark.soak) for name in ("de", "ko", "zh"))],
+)
 async def test_questions_in_languages_that_the_vectors_do_not_know(
     database: Database, embedder: MiniLmEmbedder, language: str
 ) -> None:
@@ -106,18 +109,18 @@ async def test_questions_in_languages_that_the_vectors_do_not_know(
         for one in map(json.loads, (folder / "docs.jsonl").read_text().splitlines())
     }
     retriever = retriever_of(database, embedder)
-    lost, refused, answered, asked = list[str](), list[str](), list[str](), 0
-    for one in map(json.loads, (folder / "questions.jsonl").read_text().splitlines()):
-        found = await ranked(retriever, one["question"])
-        if not one.get("answerable", True):
-            answered += [one["question"]] * found.near
+    lost, refused, answered, answerable = list[str](), list[str](), list[str](), 0
+    for row in map(json.loads, (folder / "questions.jsonl").read_text().splitlines()):
+        ranking_of_it = await ranked(retriever, row["question"])
+        if not row.get("answerable", True):
+            answered += [row["question"]] * ranking_of_it.near
             continue
-        asked += 1
-        first = [names[excerpt.document_id] for excerpt in found.excerpts]
-        lost += [one["question"]] * (one["doc_ids"][0] not in first)
-        refused += [one["question"]] * (not found.near)
-    assert len(lost) <= 0.1 * asked, lost
-    assert len(refused) <= 0.2 * asked, refused
+        answerable += 1
+        first = [names[excerpt.document_id] for excerpt in ranking_of_it.excerpts]
+        lost += [row["question"]] * (row["doc_ids"][0] not in first)
+        refused += [row["question"]] * (not ranking_of_it.near)
+    assert len(lost) <= 0.1 * answerable, lost
+    assert len(refused) <= 0.2 * answerable, refused
     assert len(answered) <= 1, answered
 
 

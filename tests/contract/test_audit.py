@@ -35,8 +35,8 @@ def trail(database: Database) -> PostgresAuditTrail:
     return PostgresAuditTrail(database)
 
 
-def admin_of(who: Principal) -> Principal:
-    return replace(who, role=Role.ADMIN, address="192.0.2.7", call_id="call-1", act="admin.act")
+def admin_of(caller: Principal) -> Principal:
+    return replace(caller, role=Role.ADMIN, address="192.0.2.7", call_id="call-1", act="admin.act")
 
 
 async def acts(trail: PostgresAuditTrail) -> list[tuple[str, str]]:
@@ -113,20 +113,20 @@ async def test_deletions_and_cancellations_of_what_belongs_to_others_are_recorde
 ) -> None:
     library, admin = house.library, admin_of(people.bob)
     expected: list[tuple[str, str]] = []
-    for who in (people.ann, admin):
+    for caller in (people.ann, admin):
         rivers = await library.create_collection(people.ann, "rivers", "Rivers", Chunking())
         lakes = await library.create_collection(people.ann, "lakes", "Lakes", Chunking())
-        mine = who is people.ann
+        mine = caller is people.ann
         ended, running = [
             await house.upload(people.ann, TEXT, collection=name) for name in ("rivers", "lakes")
         ]
         await house.ingest().run("acme", ended.id)
-        await library.cancel_operation(who, running.id)
-        await library.cancel_operation(who, running.id)
-        await library.delete_operation(who, ended.id)
-        await library.delete_document(who, ended.document_id)
-        await library.delete_collection(who, "rivers")
-        await library.delete_collection(who, "lakes", force=True)
+        await library.cancel_operation(caller, running.id)
+        await library.cancel_operation(caller, running.id)
+        await library.delete_operation(caller, ended.id)
+        await library.delete_document(caller, ended.document_id)
+        await library.delete_collection(caller, "rivers")
+        await library.delete_collection(caller, "lakes", force=True)
         if not mine:
             expected += [
                 ("admin.act", f"operations/{running.id}"),

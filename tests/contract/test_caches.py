@@ -38,7 +38,7 @@ from tests.contract.conftest import People, new_turn
 from tests.contract.library_house import House
 from tests.contract.shelf import lexical_of
 from tests.contract.test_access import ELBE, RHINE, put, share
-from tests.contract.turn_steps import append, cancelled, checkpoint, claim_all, claim_of, one, row, run_out
+from tests.contract.turn_steps import append, cancelled, checkpoint, claim_all, claim_of, row, run_out, single
 from tests.plain_codec import PlainCodec
 from tests.raising import raises
 
@@ -142,48 +142,48 @@ async def test_a_cached_search_ends_with_every_change_at_another_server(
 
     asked: list[Principal] = []
 
-    async def found(*, hit: bool, who: Principal = bob) -> set[UUID]:
+    async def documents_found(*, hit: bool, caller: Principal = bob) -> set[UUID]:
         """What the second server finds: the same as a search without a cache, and from the cache only if `hit`."""
-        if who not in asked:
+        if caller not in asked:
             # A server caches what it is asked for again.
-            await second.search(who, ["How long is the river?"], mode=SearchMode.TEXT)
-            asked.append(who)
-        result = await second.search(who, ["How long is the river?"], mode=SearchMode.TEXT)
+            await second.search(caller, ["How long is the river?"], mode=SearchMode.TEXT)
+            asked.append(caller)
+        result = await second.search(caller, ["How long is the river?"], mode=SearchMode.TEXT)
         assert there.last == (int(hit), int(not hit))
         uncached = await searching(house, servers.cache("searches", seconds=0)).search(
-            who, ["How long is the river?"], mode=SearchMode.TEXT
+            caller, ["How long is the river?"], mode=SearchMode.TEXT
         )
         assert described(result) == described(uncached)
         # Then both servers have it in the cache.
-        await first.search(who, ["How long is the river?"], mode=SearchMode.TEXT)
+        await first.search(caller, ["How long is the river?"], mode=SearchMode.TEXT)
         assert here.last == (1, 0)
         return {one.found.passage.document_id for one in result.passages}
 
     await library.create_collection(ann, "rivers", "Rivers", Chunking())
     elbe = await put(house, ann, ELBE)
     await share(house, ann, CollectionReader(user_id=bob.user_id))
-    assert await found(hit=False) == await found(hit=True) == {elbe}
+    assert await documents_found(hit=False) == await documents_found(hit=True) == {elbe}
     # Nobody gets what was cached for another reader.
-    assert await found(hit=False, who=ann) == {elbe}
-    assert await found(hit=False, who=people.eve) == set()
+    assert await documents_found(hit=False, caller=ann) == {elbe}
+    assert await documents_found(hit=False, caller=people.eve) == set()
 
     rhine = await put(house, ann, RHINE, "b.md")
-    assert await found(hit=False) == await found(hit=True) == {elbe, rhine}
+    assert await documents_found(hit=False) == await documents_found(hit=True) == {elbe, rhine}
     await library.update_document(ann, rhine, DocumentChanges(title="Of the Rhine"))
     await house.finish_jobs()
-    assert await found(hit=False) == await found(hit=True) == {elbe, rhine}
+    assert await documents_found(hit=False) == await documents_found(hit=True) == {elbe, rhine}
     await library.update_collection(ann, "rivers", synonyms="river, stream")
-    assert await found(hit=False) == {elbe, rhine}
+    assert await documents_found(hit=False) == {elbe, rhine}
     database_urls.ask("UPDATE responsa.app_user SET subject = 'bob' WHERE id = %s", bob.user_id)
-    assert await found(hit=False) == {elbe, rhine}
+    assert await documents_found(hit=False) == {elbe, rhine}
     await share(house, ann)
-    assert await found(hit=False) == set()
+    assert await documents_found(hit=False) == set()
     await share(house, ann, CollectionReader(user_id=bob.user_id))
-    assert await found(hit=False) == {elbe, rhine}
+    assert await documents_found(hit=False) == {elbe, rhine}
     await library.delete_document(ann, rhine)
-    assert await found(hit=False) == {elbe}
+    assert await documents_found(hit=False) == {elbe}
     await library.delete_collection(ann, "rivers", force=True)
-    assert await found(hit=False) == set()
+    assert await documents_found(hit=False) == set()
 
 
 async def test_a_search_by_names_of_collections_is_not_ended_by_others(
@@ -222,19 +222,19 @@ async def test_a_cached_document_and_a_cached_passage_end_with_the_right_to_read
     ]
     wanted = {None: dict.fromkeys(ids, False)}
 
-    async def read(server: int) -> tuple[bytes, list[bytes]]:
+    async def documents_found(server: int) -> tuple[bytes, list[bytes]]:
         piece = await documents[server].canonical(bob, elbe, None, 0, 100)
         return piece.data, [
             plain(FoundPassage).encode(one) for one in (await indexes[server].passages(bob, wanted))[None]
         ]
 
-    written = await read(0)
+    written = await documents_found(0)
     assert (texts.last, passages.last) == ((0, 1), (0, len(ids)))
-    assert await read(1) == written
+    assert await documents_found(1) == written
     assert (texts.last, passages.last) == ((1, 0), (len(ids), 0))
     # A new version has another text under the same key.
     await put(house, ann, ELBE.replace("1094", "1,094"))
-    assert b"1,094" in (await read(1))[0]
+    assert b"1,094" in (await documents_found(1))[0]
     assert texts.last == (0, 1)
     await share(house, ann)
     await raises(NotFound, documents[1].canonical(bob, elbe, None, 0, 100))
@@ -290,6 +290,6 @@ async def test_a_worker_of_an_older_epoch_caches_nothing(
     await turns.accept(people.ann, new, cancelled)
     run_out(database_urls, new.id)
     await claim_all(turns)
-    assert await turns.append([one(claim_of(new), checkpoint=checkpoint(1, 0, b"late"))])
+    assert await turns.append([single(claim_of(new), checkpoint=checkpoint(1, 0, b"late"))])
     await database.background.drain(30.0)
     assert await servers.keys() == []

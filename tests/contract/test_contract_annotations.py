@@ -66,13 +66,13 @@ def fields_of(message: DescriptorProto) -> Iterator[FieldDescriptorProto]:
 
 def closure(types: Types, names: set[str]) -> set[str]:
     """These messages and all messages that they contain."""
-    found: set[str] = set()
+    reached: set[str] = set()
     while names:
         name = names.pop()
-        if name in types and name not in found:
-            found.add(name)
+        if name in types and name not in reached:
+            reached.add(name)
             names |= {one.type_name for one in types[name].field if one.type_name}
-    return found
+    return reached
 
 
 def resources(files: FileDescriptorSet, types: Types) -> set[str]:
@@ -109,15 +109,15 @@ def forms(files: FileDescriptorSet) -> Iterator[tuple[str, FieldDescriptorProto,
 
 def patterns(files: FileDescriptorSet, types: Types) -> dict[str, list[str]]:
     """The patterns of each type of resource."""
-    found: dict[str, list[str]] = {}
+    routes: dict[str, list[str]] = {}
     for message in types.values():
         resource = message.options.Extensions[RESOURCE]
         if resource.type:
-            found[resource.type] = list(resource.pattern)
+            routes[resource.type] = list(resource.pattern)
     for file in ours(files):
         for one in file.options.Extensions[DEFINITION]:
-            found[one.type] = list(one.pattern)
-    return found
+            routes[one.type] = list(one.pattern)
+    return routes
 
 
 def refuses_nothing_given(field: FieldDescriptorProto) -> bool:
@@ -135,26 +135,26 @@ def refuses_nothing_given(field: FieldDescriptorProto) -> bool:
 
 def missing(files: FileDescriptorSet) -> list[str]:
     """The places that lack an annotation, or whose annotation contradicts the contract."""
-    types, found = types_of(files), list[str]()
+    types, lacking = types_of(files), list[str]()
     made = resources(files, types)
     known = patterns(files, types)
     for name in sorted(made):
         resource = types[name].options.Extensions[RESOURCE]
         if resource.type != f"responsa.example.org/{types[name].name}" or not resource.pattern:
-            found.append(f"{name}: no resource")
+            lacking.append(f"{name}: no resource")
         behaviors = [
             list(one.options.Extensions[BEHAVIOR]) for one in types[name].field if one.name == "name"
         ]
         if behaviors != [[IDENTIFIER]]:
-            found.append(f"{name}: its name is not its identifier")
+            lacking.append(f"{name}: its name is not its identifier")
     requests = closure(types, {method.input_type for _, method in methods(files)})
     for name in sorted(requests | made):
         for field in fields_of(types[name]):
             behaviors = field.options.Extensions[BEHAVIOR]
             if not behaviors:
-                found.append(f"{name}.{field.name}: no field_behavior")
+                lacking.append(f"{name}.{field.name}: no field_behavior")
             elif refuses_nothing_given(field) and REQUIRED not in behaviors:
-                found.append(
+                lacking.append(
                     f"{name}.{field.name}: the rules require the field, but its field_behavior does not"
                 )
     for name, field, shown in forms(files):
@@ -164,15 +164,15 @@ def missing(files: FileDescriptorSet) -> list[str]:
         parts = [pattern.split("/") for pattern in known.get(reference, ())]
         heads = {(part[0], part[2] if len(part) > 2 else "") for part in parts}
         if not reference:
-            found.append(f"{name}: no resource_reference")
+            lacking.append(f"{name}: no resource_reference")
         elif (reference == ANY) != (len(shown) > 1) or (reference != ANY and heads != shown):
-            found.append(f"{name}: a reference to {reference}, and names of {sorted(shown)}")
+            lacking.append(f"{name}: a reference to {reference}, and names of {sorted(shown)}")
     for package, method in methods(files):
         if method.output_type == ".google.longrunning.Operation":
             info = method.options.Extensions[OPERATION]
             if not all(f".{package}.{one}" in types for one in (info.response_type, info.metadata_type)):
-                found.append(f"{method.name}: no operation_info")
-    return found
+                lacking.append(f"{method.name}: no operation_info")
+    return lacking
 
 
 @cache

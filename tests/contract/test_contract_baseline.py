@@ -51,8 +51,8 @@ def ours(files: FileDescriptorSet) -> Iterator[FileDescriptorProto]:
     return (one for one in files.file if one.name.startswith("responsa/"))
 
 
-def messages(prefix: str, found: list[DescriptorProto] | Any) -> Iterator[tuple[str, DescriptorProto]]:
-    for one in found:
+def messages(prefix: str, descriptors: list[DescriptorProto] | Any) -> Iterator[tuple[str, DescriptorProto]]:
+    for one in descriptors:
         name = f"{prefix}.{one.name}"
         yield name, one
         yield from messages(name, one.nested_type)
@@ -108,22 +108,22 @@ def broken(before: FileDescriptorSet, after: FileDescriptorSet) -> list[str]:
     """The differences in the contract `after` that break clients: missing REST bindings, rules that refuse requests which were valid
     before, and removed rules, because clients may rely on rules too.
     """
-    found: list[str] = []
+    breaks: list[str] = []
     new_bindings, new_rules = bindings(after), rules(after)
     for method, bound in bindings(before).items():
         if not bound <= new_bindings.get(method, set()):
-            found.append(f"{method}: a REST binding is gone or changed")
+            breaks.append(f"{method}: a REST binding is gone or changed")
     for name, old in rules(before).items():
         new = new_rules.get(name)
         if new is None:
             continue  # the whole field or message is gone; buf reports this
-        found += [f"{name}: {rule} is new" for rule in sorted(set(new) - set(old))]
+        breaks += [f"{name}: {rule} is new" for rule in sorted(set(new) - set(old))]
         for rule, value in old.items():
             if rule not in new:
-                found.append(f"{name}: {rule} is gone")
+                breaks.append(f"{name}: {rule} is gone")
             elif not _as_wide(rule.rpartition(".")[2], value, new[rule]):
-                found.append(f"{name}: {rule} was {value!r} and is {new[rule]!r}")
-    return found
+                breaks.append(f"{name}: {rule} was {value!r} and is {new[rule]!r}")
+    return breaks
 
 
 def _as_wide(rule: str, old: Any, new: Any) -> bool:

@@ -74,7 +74,7 @@ async def test_a_statement_has_its_time_and_each_role_its_plans(database_urls: D
         # If a session stops while it holds a lock for which others wait, PostgreSQL ends that session.
         limit: LiteralString = "SELECT current_setting('transaction_timeout') AS limit"
         ((together,),) = await database.together("acme", [(limit, {})])
-        found = [together["limit"]]
+        limits = [together["limit"]]
         for connected in (
             database.log(),
             database.writer(),
@@ -84,8 +84,8 @@ async def test_a_statement_has_its_time_and_each_role_its_plans(database_urls: D
             async with connected as connection:
                 row = await (await connection.execute(limit)).fetchone()
                 assert row is not None
-                found.append(row[0])
-        assert found == ["5s", "5s", "5s", "5s", "0"]
+                limits.append(row[0])
+        assert limits == ["5s", "5s", "5s", "5s", "0"]
     finally:
         await database.close()
 
@@ -231,14 +231,14 @@ async def test_an_error_says_that_the_database_was_slow_or_that_another_call_was
 async def test_a_cancelled_caller_does_not_cut_a_transaction_and_closing_awaits_it(
     conversation_store: PostgresConversationStore, people: People, database_urls: DatabaseUrls
 ) -> None:
-    who, identity = people.ann, uuid7()
-    await conversation_store.create(who, identity, "before", {}, None)
+    principal, identity = people.ann, uuid7()
+    await conversation_store.create(principal, identity, "before", {}, None)
     database = Database(database_urls.app, database_urls.log, size=10)
     await database.open()
     store = PostgresConversationStore(database)
     for title, ends in (("drained", database.background.drain), ("closed", database.close)):
         async with locked(database_urls, "conversation", identity):
-            update = store.update(who, identity, title=title, labels=None, etag="")
+            update = store.update(principal, identity, title=title, labels=None, etag="")
             caller: asyncio.Task[object] = asyncio.create_task(update)
             await until_somebody_waits(database_urls, caller)
             caller.cancel()
@@ -247,7 +247,7 @@ async def test_a_cancelled_caller_does_not_cut_a_transaction_and_closing_awaits_
             ending = asyncio.create_task(ends())
         await ending
         assert len(database.background) == 0
-        assert (await conversation_store.get(who, identity)).title == title
+        assert (await conversation_store.get(principal, identity)).title == title
 
 
 def test_every_public_method_of_a_store_runs_to_its_end() -> None:

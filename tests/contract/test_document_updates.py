@@ -25,11 +25,11 @@ TEXT: Final = "The Elbe is 1094 kilometres long. It flows into the North Sea.\n"
 
 
 async def described(
-    house: House, who: Principal, text: str = TEXT, *, request_id: UUID | None = None, **stated: Any
+    house: House, caller: Principal, text: str = TEXT, *, request_id: UUID | None = None, **stated: Any
 ) -> Operation:
     """Upload a text with a description."""
     metadata = DocumentMetadata("", "elbe.md", **stated)
-    return await house.library.upload(who, metadata, pieces_of(text.encode()), request_id=request_id)
+    return await house.library.upload(caller, metadata, pieces_of(text.encode()), request_id=request_id)
 
 
 async def of(house: House, operation: Operation) -> Document:

@@ -40,21 +40,21 @@ async def stored(house: House, document_id: UUID) -> Sequence[DocumentVersion]:
     """All versions, read in pages of two."""
     query = ListQuery(2, DOCUMENT_VERSIONS.orders[0])
     page = await house.documents.versions(Server("acme"), document_id, query)
-    found = [*page.items]
+    versions = [*page.items]
     while page.next_after is not None:
         page = await house.documents.versions(
             Server("acme"), document_id, replace(query, after=page.next_after)
         )
-        found += page.items
-    return found
+        versions += page.items
+    return versions
 
 
-async def text(house: House, who: Principal, document_id: UUID, version: int | None = None) -> str:
-    return "".join([piece async for _, piece in house.library.content(who, document_id, version)])
+async def text(house: House, caller: Principal, document_id: UUID, version: int | None = None) -> str:
+    return "".join([piece async for _, piece in house.library.content(caller, document_id, version)])
 
 
-async def original(house: House, who: Principal, document_id: UUID, version: int) -> bytes:
-    return b"".join([data async for _, _, data in house.library.original(who, document_id, version)])
+async def original(house: House, caller: Principal, document_id: UUID, version: int) -> bytes:
+    return b"".join([data async for _, _, data in house.library.original(caller, document_id, version)])
 
 
 async def test_an_older_version_is_restored_as_a_new_one(house: House, people: People) -> None:

@@ -52,17 +52,17 @@ def load(url: str, description: Description) -> None:
         add(0, [])
 
 
-def with_tables(found: Description, *more: Table) -> Description:
-    return replace(found, tables=[*found.tables, *more])
+def with_tables(description: Description, *more: Table) -> Description:
+    return replace(description, tables=[*description.tables, *more])
 
 
-def without(found: Description, name: str) -> Description:
-    return replace(found, tables=[one for one in found.tables if one.name != name])
+def without(description: Description, name: str) -> Description:
+    return replace(description, tables=[one for one in description.tables if one.name != name])
 
 
-def with_columns(found: Description, columns: list[str]) -> Description:
-    (tenant,) = [one for one in found.tables if one.name == "tenant"]
-    return with_tables(without(found, "tenant"), replace(tenant, columns=columns))
+def with_columns(description: Description, columns: list[str]) -> Description:
+    (tenant,) = [one for one in description.tables if one.name == "tenant"]
+    return with_tables(without(description, "tenant"), replace(tenant, columns=columns))
 
 
 def table(schema: str, name: str, *columns: str) -> Table:

@@ -121,8 +121,8 @@ def erasing_of(
     people: People,
     call_seconds: float = HEAD_START_SECONDS,
 ) -> Erasing:
-    async def cancel(who: Principal, turn_id: UUID) -> object:
-        return await turns.cancel(who, turn_id, True, cancelled)
+    async def cancel(caller: Principal, turn_id: UUID) -> object:
+        return await turns.cancel(caller, turn_id, True, cancelled)
 
     return Erasing(stage_store, cancel, people.cache, call_seconds=call_seconds)
 
@@ -132,8 +132,8 @@ async def person(people: People, name: str, email: str, role: Role = Role.USER) 
     return Principal("acme", user.id, role, "api_key")
 
 
-def audit_of(stage: Stage, who: Principal) -> AuditEvent:
-    return AuditEvent.of(stage.ann, "user.delete", names.user(who.user_id))
+def audit_of(stage: Stage, caller: Principal) -> AuditEvent:
+    return AuditEvent.of(stage.ann, "user.delete", names.user(caller.user_id))
 
 
 @pytest.fixture
@@ -165,7 +165,7 @@ def citation_of(operation: Operation, quote: str = SECRET) -> Citation:
 
 
 async def begin(
-    turns: PostgresTurnStore, who: Principal, text: str = "How heavy?", conversation: UUID | None = None
+    turns: PostgresTurnStore, caller: Principal, text: str = "How heavy?", conversation: UUID | None = None
 ) -> NewTurn:
     """A running turn with its first event."""
     turn, place = uuid7(), conversation or uuid7()
@@ -182,20 +182,20 @@ async def begin(
         max_pending=1000,
         max_queued=8,
     )
-    await turns.accept(who, new, cancelled)
+    await turns.accept(caller, new, cancelled)
     return new
 
 
 async def answer(
     turns: PostgresTurnStore,
-    who: Principal,
+    caller: Principal,
     new: NewTurn,
     *citations: Citation,
     text: str = SECRET,
     read: Sequence[VersionRead] = (),
 ) -> None:
     """End a running turn with an answer. The log has the text, its citations and the terminal event, seqs 2 to 4."""
-    claim = Claim(new.id, who.tenant_id, 1, 60.0)
+    claim = Claim(new.id, caller.tenant_id, 1, 60.0)
     delta = NumberedEvent(2, 1, None, Delta(text, 0))
     cited = [NumberedEvent(3 + place, 1, None, Cited(one)) for place, one in enumerate(citations)]
     last = 3 + len(cited)
@@ -221,20 +221,20 @@ async def answer(
 
 def everywhere(urls: DatabaseUrls, *wanted: str) -> dict[str, set[str]]:
     """For each of the texts, the tables in which it stands: as text, or as bytes."""
-    found: dict[str, set[str]] = {one: set() for one in wanted}
+    holders: dict[str, set[str]] = {one: set() for one in wanted}
     query = sql.SQL(
         "SELECT mark FROM unnest(%s::text[], %s::text[]) AS m (mark, bytes) "
         "WHERE EXISTS (SELECT FROM {} AS t WHERE position(mark IN t::text) > 0 OR position(bytes IN t::text) > 0)"
     )
-    given = (list(wanted), [one.encode().hex() for one in wanted])
+    values = (list(wanted), [one.encode().hex() for one in wanted])
     with psycopg.connect(urls.superuser) as connection:
         tables = connection.execute(
             "SELECT schemaname, tablename FROM pg_tables WHERE schemaname IN ('responsa', 'procrastinate')"
         ).fetchall()
         for schema, table in tables:
-            for (one,) in connection.execute(query.format(sql.Identifier(schema, table)), given):
-                found[one].add(table)
-    return found
+            for (one,) in connection.execute(query.format(sql.Identifier(schema, table)), values):
+                holders[one].add(table)
+    return holders
 
 
 WITH_UUIDS = {"audit_event", "erasure", "procrastinate_jobs"}
@@ -345,14 +345,14 @@ async def test_nothing_of_an_erased_user_is_left_but_the_uuid_in_the_audit_log_a
         ErasedKind.INVITATIONS: 2,
         ErasedKind.OPERATIONS: 1,
     }
-    found = everywhere(
+    holders = everywhere(
         database_urls, str(bob.user_id), ADDRESS, "Quillfeather", "heron", "forty-two", str(herons.document_id), "friend.of.bob",
         str(own.id), str(running.id), str(key.id), seen, "203.0.113.5",
     )  # fmt: skip
-    assert found.pop("203.0.113.5") == {"audit_event"}
-    assert found.pop(str(bob.user_id)) == WITH_UUIDS
-    assert found.pop(str(key.id)) == {"audit_event"}
-    assert {one: tables for one, tables in found.items() if tables} == {}
+    assert holders.pop("203.0.113.5") == {"audit_event"}
+    assert holders.pop(str(bob.user_id)) == WITH_UUIDS
+    assert holders.pop(str(key.id)) == {"audit_event"}
+    assert {one: tables for one, tables in holders.items() if tables} == {}
     assert house.ask("SELECT subject FROM responsa.source_failure ORDER BY 1") == [
         ("",),
         ("",),
@@ -588,18 +588,16 @@ class Killed(Exception):
 
 
 class Mortal:
-    """A store whose process ends after a number of its calls: before the call or after it."""
+    """A store whose process ends after one of its calls. That is also what an end before the next call leaves."""
 
-    def __init__(self, store: PostgresErasing, calls: int, *, before: bool) -> None:
-        self._store, self._left, self._before = store, calls, before
+    def __init__(self, store: PostgresErasing, calls: int) -> None:
+        self._store, self._left = store, calls
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._store, name)
 
         async def mortal(*args: object, **options: object) -> object:
             self._left -= 1
-            if self._left < 0 and self._before:
-                raise Killed
             result = await method(*args, **options)
             if self._left < 0:
                 raise Killed
@@ -608,22 +606,19 @@ class Mortal:
         return mortal
 
 
-@pytest.mark.parametrize("before", [True, False])
-async def test_an_erasing_that_was_killed_anywhere_ends_with_the_same_receipt(
-    stage: Stage, before: bool
-) -> None:
+async def test_an_erasing_that_was_killed_anywhere_ends_with_the_same_receipt(stage: Stage) -> None:
     turns, ann = stage.turns, stage.ann
     expected = None
     for calls in range(9):
-        who = await person(stage.people, f"Dan {calls}", f"dan{calls}@example.org")
-        operation = await stage.house.take_in(who, f"Sentence {calls} is about Dan.", f"dan{calls}.md")
-        for reader in (who, ann):
+        caller = await person(stage.people, f"Dan {calls}", f"dan{calls}@example.org")
+        operation = await stage.house.take_in(caller, f"Sentence {calls} is about Dan.", f"dan{calls}.md")
+        for reader in (caller, ann):
             turn = await begin(turns, reader)
             await answer(turns, reader, turn, citation_of(operation, f"Sentence {calls}"), text="x")
-        store: Any = Mortal(stage.store, calls, before=before)
+        store: Any = Mortal(stage.store, calls)
         with contextlib.suppress(Killed):
-            await erasing_of(store, turns, stage.people).erase(ann, who.user_id, None, "")
-        receipt = await stage.erasing.erase(ann, who.user_id, None, "")
+            await erasing_of(store, turns, stage.people).erase(ann, caller.user_id, None, "")
+        receipt = await stage.erasing.erase(ann, caller.user_id, None, "")
         assert receipt.end_time is not None
         # The first of them owns the default collection.
         counts = {kind: count for kind, count in receipt.counts.items() if kind is not ErasedKind.COLLECTIONS}
@@ -637,9 +632,9 @@ async def test_a_deletion_that_begins_while_another_one_ends_returns_its_receipt
     store = store_of(stage.house)
     found: Any = getattr(store, "_found")  # noqa: B009  pyright allows no private names
 
-    async def late(*given: object) -> object:
+    async def late(*arguments: object) -> object:
         monkeypatch.undo()
-        begun = await found(*given)
+        begun = await found(*arguments)
         await stage.erasing.erase(stage.ann, stage.bob.user_id, None, "")
         return begun
 
@@ -690,39 +685,39 @@ async def erased_while_answering(stage: Stage, urls: DatabaseUrls, place: int, c
     """A user whose question is being answered, and who asks again, while two servers erase the user."""
     turns, ann = stage.turns, stage.ann
     email = f"eve{place}@example.org"
-    who = await person(stage.people, f"Eve {place}", email)
+    caller = await person(stage.people, f"Eve {place}", email)
     marks = [email, "An answer to Eve"]
 
     async def answering(text: str) -> None:
         try:
             for _ in range(3):
-                turn = await begin(turns, who, text)
+                turn = await begin(turns, caller, text)
                 marks.extend((str(turn.id), str(turn.conversation_id)))
                 for _ in range(chance.randrange(30)):
                     await asyncio.sleep(0)
-                await answer(turns, who, turn, text="An answer to Eve.")
+                await answer(turns, caller, turn, text="An answer to Eve.")
         except (ResponsaError, TurnLost, psycopg.errors.ForeignKeyViolation):
             pass
 
     async def erase() -> None:
         for _ in range(chance.randrange(60)):
             await asyncio.sleep(0)
-        await erasing_of(store_of(stage.house), turns, stage.people).erase(ann, who.user_id, None, "")
+        await erasing_of(store_of(stage.house), turns, stage.people).erase(ann, caller.user_id, None, "")
 
     await asyncio.gather(answering("one"), answering("two"), erase(), erase())
     for _ in range(100):
-        if await stage.erasing.work("acme", who.user_id, 0) is None:
+        if await stage.erasing.work("acme", caller.user_id, 0) is None:
             break
     # A question that the deletion overtook has no turn, so its mark is nowhere either.
     assert await asyncio.to_thread(holding, urls, *marks) == set()
-    assert await asyncio.to_thread(holding, urls, str(who.user_id)) <= WITH_UUIDS
-    await raises(NotFound, stage.people.identity.user_of("acme", who.user_id))
+    assert await asyncio.to_thread(holding, urls, str(caller.user_id)) <= WITH_UUIDS
+    await raises(NotFound, stage.people.identity.user_of("acme", caller.user_id))
 
 
 async def test_deleting_while_answering_leaves_nothing(stage: Stage, database_urls: DatabaseUrls) -> None:
     bobs = await begin(stage.turns, stage.bob)
     await answer(stage.turns, stage.bob, bobs, text="An answer to Bob.")
-    for place in range(6):
+    for place in range(3):
         await erased_while_answering(stage, database_urls, place, random.Random(place))
     # What the races look for is found where it stays.
     kept = holding(database_urls, str(bobs.id), str(bobs.conversation_id), "An answer to Bob.")

@@ -139,15 +139,15 @@ async def test_a_bad_candidate_is_stopped_by_its_guard_and_another_version_ends_
         measured = await store.measured(experiment.id)
         of_guard = [one for one in measured if one.metric is experiment.guard]
         assert await store.measured(experiment.id, experiment.guard) == of_guard != measured
-        found = {one.metric: one for one in results(measured)}
-        failures, cost = found[ExperimentMetric.FAILURES], found[ExperimentMetric.COST]
+        by_metric = {one.metric: one for one in results(measured)}
+        failures, cost = by_metric[ExperimentMetric.FAILURES], by_metric[ExperimentMetric.COST]
         assert (failures.baseline.mean, failures.candidate.mean) == (0, 1)
         assert failures.baseline.turns + failures.candidate.units == 48
-        shown = MessageToDict(report(experiment, [failures, *found.values()]))["results"]
+        shown = MessageToDict(report(experiment, [failures, *by_metric.values()]))["results"]
         assert (shown[0]["baseline"]["average"], shown[0]["candidate"]["average"]) == (0, 1)
         assert "average" not in shown[2]["candidate"]  # of the refusals, there was no turn
         assert (cost.baseline.mean, cost.candidate.mean) == (2.0, 0.0)
-        assert found[ExperimentMetric.REFUSALS].candidate.turns == 0
+        assert by_metric[ExperimentMetric.REFUSALS].candidate.turns == 0
         await agents.poll()
         assert agents.assigned("own", uuid4(), uuid7()) == (agents.named("own"), None)
 

@@ -114,8 +114,10 @@ async def embedders(lab: Lab, embedder: MiniLmEmbedder) -> AsyncIterator[Configu
     await made.close()
 
 
-def configured(embedder: MiniLmEmbedder, called: str, given: ModelSettings) -> ConfiguredEmbedders:
-    return ConfiguredEmbedders(embedder, called, given, providers(given))
+def configured(
+    embedder: MiniLmEmbedder, called: str, settings_of_models: ModelSettings
+) -> ConfiguredEmbedders:
+    return ConfiguredEmbedders(embedder, called, settings_of_models, providers(settings_of_models))
 
 
 def settings(lab: Lab) -> ModelSettings:
@@ -163,26 +165,28 @@ async def filled(house: House, people: People) -> House:
     return house
 
 
-async def found(house: House, who: Principal, question: str, mode: SearchMode = SearchMode.VECTOR) -> str:
+async def best_texts(
+    house: House, caller: Principal, question: str, mode: SearchMode = SearchMode.VECTOR
+) -> str:
     """The text of the best passage."""
-    hits = await house.library.search(who, SearchQuery((question,), ("notes",), 1, mode=mode))
+    hits = await house.library.search(caller, SearchQuery((question,), ("notes",), 1, mode=mode))
     return hits[0].passage.text if hits else ""
 
 
-async def states(house: House, who: Principal) -> dict[int, GenerationState]:
-    return {one.number: one.state for one in await house.generations.list(who, "notes")}
+async def states(house: House, caller: Principal) -> dict[int, GenerationState]:
+    return {one.number: one.state for one in await house.generations.list(caller, "notes")}
 
 
-async def generation(house: House, who: Principal, number: int) -> Generation:
-    [one] = [one for one in await house.generations.list(who, "notes") if one.number == number]
+async def generation(house: House, caller: Principal, number: int) -> Generation:
+    [one] = [one for one in await house.generations.list(caller, "notes") if one.number == number]
     return one
 
 
-async def rebuilt(house: House, who: Principal, embedding: str = WORDS) -> Operation:
+async def rebuilt(house: House, caller: Principal, embedding: str = WORDS) -> Operation:
     """Build a generation and wait for it."""
-    operation = await house.library.reindex_collection(who, "notes", embedding)
+    operation = await house.library.reindex_collection(caller, "notes", embedding)
     async with house.working():
-        return await house.ended(who, operation)
+        return await house.ended(caller, operation)
 
 
 @EVERYWHERE
@@ -205,10 +209,10 @@ async def test_another_model_is_built_while_the_old_one_serves(
         assert await states(house, ann) == {2: BUILDING, 1: ACTIVE}
         # The old generation serves, and documents still arrive.
         asked = len(lab.texts)
-        assert "Elbe" in await found(house, ann, "How long is the Elbe?")
+        assert "Elbe" in await best_texts(house, ann, "How long is the Elbe?")
         late = await house.ended(ann, await house.upload(ann, LATE, "eels.md", collection="notes"))
         assert late.error is None
-        assert "Sargasso" in await found(house, ann, "Where do eels spawn?")
+        assert "Sargasso" in await best_texts(house, ann, "Where do eels spawn?")
         assert len(lab.texts) == asked
         lab.gate.opened.set()
         ended = await house.ended(ann, operation)
@@ -222,11 +226,11 @@ async def test_another_model_is_built_while_the_old_one_serves(
     assert (second.embedding, second.dimensions) == (f"{WORDS}/256", 256)
     assert (await house.library.collections.get(Server("acme"), "notes")).embedding == second.embedding
     # The new model embeds the questions, and the document that arrived meanwhile is found too.
-    assert "Sargasso" in await found(house, ann, "Where do eels spawn?")
+    assert "Sargasso" in await best_texts(house, ann, "Where do eels spawn?")
     assert lab.texts[-1] == "Where do eels spawn?"
     for question, answer in (("The mill at Sandford grinds rye.", "rye"), ("Hahnheide forest", "Bille")):
         for mode in SearchMode:
-            assert answer in await found(house, ann, question, mode)
+            assert answer in await best_texts(house, ann, question, mode)
 
 
 @EVERYWHERE
@@ -238,13 +242,13 @@ async def test_a_collection_goes_back_to_the_earlier_generation(
     assert (await house.take_in(ann, LATE, "eels.md", collection="notes")).error is None
     before = await stored(house)
     operation = await house.library.activate_generation(ann, "notes", 1)
-    asked = len(lab.texts)
+    texts_before = len(lab.texts)
     async with house.working():
         assert (await house.ended(ann, operation)).error is None
     assert await states(house, ann) == {2: RETIRED, 1: ACTIVE}
     assert await stored(house) > before
-    assert "Sargasso" in await found(house, ann, "Where do eels spawn?")
-    assert len(lab.texts) == asked
+    assert "Sargasso" in await best_texts(house, ann, "Where do eels spawn?")
+    assert len(lab.texts) == texts_before
     again = await house.library.activate_generation(ann, "notes", 1)
     assert (again.done, again.error) == (True, None)
     assert again.passages_done == again.passages_total > 0
@@ -350,7 +354,7 @@ async def test_a_generation_is_complete_only_with_what_arrived_last(filled: Hous
     assert await fill() == 0
     assert await builds.complete(task)
     assert await states(house, ann) == {2: ACTIVE, 1: RETIRED}
-    assert "Sargasso" in await found(house, ann, "Where do eels spawn?")
+    assert "Sargasso" in await best_texts(house, ann, "Where do eels spawn?")
 
 
 @EVERYWHERE
@@ -484,7 +488,7 @@ async def test_a_document_whose_model_was_replaced_is_embedded_again(filled: Hou
     assert await states(house, ann) == {3: ACTIVE, 2: RETIRED, 1: RETIRED}
     await raises(GenerationSwitched, house.ingestions.publish(task.claim))
     await house.ingest().run("acme", operation.id)
-    assert "Sargasso" in await found(house, ann, "Where do eels spawn?")
+    assert "Sargasso" in await best_texts(house, ann, "Where do eels spawn?")
 
 
 async def test_one_generation_is_built_at_a_time(filled: House, people: People) -> None:
@@ -536,8 +540,8 @@ async def test_a_model_that_the_settings_no_longer_declare(
     await rebuilt(filled, ann)
     left = configured(embedder, EMBEDDED_MODEL, ModelSettings())
     house = House(filled.urls, filled.database, filled.parser, embedder, filled.spool, left)
-    assert "Elbe" in await found(house, ann, "Elbe kilometres", SearchMode.HYBRID)
-    caught = await raises(Precondition, found(house, ann, "Elbe kilometres"))
+    assert "Elbe" in await best_texts(house, ann, "Elbe kilometres", SearchMode.HYBRID)
+    caught = await raises(Precondition, best_texts(house, ann, "Elbe kilometres"))
     assert caught.reason is Reason.COLLECTION_EMBEDDING_DIFFERS
     failed = await house.take_in(ann, LATE, "eels.md", collection="notes")
     assert failed.error is not None
@@ -547,7 +551,7 @@ async def test_a_model_that_the_settings_no_longer_declare(
     operation = await house.library.activate_generation(ann, "notes", 1)
     async with house.working():
         assert (await house.ended(ann, operation)).error is None
-    assert "Elbe" in await found(house, ann, "How long is the Elbe?")
+    assert "Elbe" in await best_texts(house, ann, "How long is the Elbe?")
 
 
 async def test_the_configured_model_makes_the_vectors_of_new_collections(
@@ -612,7 +616,7 @@ async def test_uploads_and_deletions_during_switches_leave_every_passage_with_ve
             await house.upload(
                 ann, f"# Note {number}\n\nThe number is {number}.", f"{number % 5}.md", collection="notes"
             )
-            for number in range(20)
+            for number in range(10)
         ]
         return [await house.ended(ann, operation) for operation in operations]
 
@@ -622,15 +626,15 @@ async def test_uploads_and_deletions_during_switches_leave_every_passage_with_ve
             assert (await house.ended(ann, operation)).error is None
 
     async def remove() -> None:
-        for _ in range(3):
+        for _ in range(2):
             ended = await house.ended(ann, await house.upload(ann, LATE, "eels.md", collection="notes"))
             assert ended.error is None
             await house.library.delete_document(ann, ended.document_id)
 
     async with house.working():
         operations, *_ = await asyncio.gather(write(), switch(), remove())
-    assert [one.error for one in operations] == [None] * 20
-    assert "Sargasso" not in await found(house, ann, "Where do eels spawn?")
+    assert [one.error for one in operations] == [None] * 10
+    assert "Sargasso" not in await best_texts(house, ann, "Where do eels spawn?")
     live = "SELECT p.id FROM responsa.passage AS p JOIN responsa.collection AS c ON c.id = p.collection_id WHERE p.live"
     if house.vectors is None:
         lacking = house.ask(
@@ -649,8 +653,8 @@ async def test_uploads_and_deletions_during_switches_leave_every_passage_with_ve
         await house.finish_jobs()
         of_new = sum(map(len, (await house.vectors.pieces(Server("acme"), ids, None)).values()))
         assert of_new < await stored(house) <= of_new + 2 * len(ids)
-    for number in (15, 19):
-        assert f"number is {number}." in await found(house, ann, f"The number is {number}.")
+    for number in (5, 9):
+        assert f"number is {number}." in await best_texts(house, ann, f"The number is {number}.")
 
 
 async def test_a_table_of_several_passages_keeps_the_names_of_its_columns(
@@ -698,7 +702,7 @@ async def test_language_models_and_embedding_models_share_the_limits_of_a_key(
 
 
 @pytest.mark.parametrize(
-    ("called", "told"),
+    ("called", "message"),
     [
         ("nowhere:words", r"models\.servers\.nowhere\.url"),
         ("anthropic:words", "no embedding models"),
@@ -707,9 +711,9 @@ async def test_language_models_and_embedding_models_share_the_limits_of_a_key(
     ],
 )
 def test_a_configured_model_that_cannot_be_used_is_named(
-    embedder: MiniLmEmbedder, called: str, told: str
+    embedder: MiniLmEmbedder, called: str, message: str
 ) -> None:
-    with pytest.raises(SettingsError, match=told) as caught:
+    with pytest.raises(SettingsError, match=message) as caught:
         configured(embedder, called, ModelSettings())
     assert "retrieval.embedding" in str(caught.value)
     with pytest.raises(SettingsError, match=r"models\.embeddings"):

@@ -197,13 +197,13 @@ async def test_a_key_that_is_known_to_be_revoked_is_not_remembered(
 
 async def test_an_answer_that_a_revocation_overtook_is_not_kept() -> None:
     cache = CredentialCache()
-    who = Principal("acme", uuid7(), Role.USER, "api_key")
+    caller = Principal("acme", uuid7(), Role.USER, "api_key")
     mark = cache.mark()
     cache.forget("key")
-    cache.keep(b"digest", who, "key", mark)
+    cache.keep(b"digest", caller, "key", mark)
     assert cache.find(b"digest") is None
-    cache.keep(b"digest", who, "key", cache.mark())
-    assert cache.find(b"digest") == who
+    cache.keep(b"digest", caller, "key", cache.mark())
+    assert cache.find(b"digest") == caller
 
 
 async def test_an_expired_key(identity: Identity, database_urls: DatabaseUrls) -> None:
@@ -222,13 +222,13 @@ async def test_a_key_made_twice_at_once(identity: Identity) -> None:
 
 
 async def test_a_key_that_was_refused_leaves_its_request_id_free(identity: Identity) -> None:
-    who, _ = await person(identity)
+    caller, _ = await person(identity)
     request = uuid7()
     past = datetime.now(UTC) - timedelta(seconds=5)
     for _ in range(2):
-        error = await refusal(identity.create_api_key(who, NewKey("late", past), request))
+        error = await refusal(identity.create_api_key(caller, NewKey("late", past), request))
         assert error.reason is Reason.INVALID_FIELD
-    _, secret = await identity.create_api_key(who, NewKey("on time"), request)
+    _, secret = await identity.create_api_key(caller, NewKey("on time"), request)
     assert secret
 
 
@@ -253,8 +253,8 @@ async def test_an_expired_code_begins_nothing(identity: Identity, database_urls:
 
 
 async def test_sessions_end(identity: Identity, database_urls: DatabaseUrls) -> None:
-    who, _ = await person(identity)
-    token, _ = await identity.exchange_code((await identity.create_session_code(who))[0])
+    caller, _ = await person(identity)
+    token, _ = await identity.exchange_code((await identity.create_session_code(caller))[0])
     await identity.authenticate(Credential("session", token))
     await identity.end_session(token)
     await identity.end_session(token)
@@ -263,12 +263,12 @@ async def test_sessions_end(identity: Identity, database_urls: DatabaseUrls) -> 
     assert error.reason is Reason.CREDENTIAL_UNKNOWN
     assert "session has ended" in error.message
 
-    other, _ = await identity.exchange_code((await identity.create_session_code(who))[0])
+    other, _ = await identity.exchange_code((await identity.create_session_code(caller))[0])
     forget_time(database_urls, "session")
     assert (
         await refusal(identity.authenticate(Credential("session", other)))
     ).reason is Reason.CREDENTIAL_EXPIRED
-    await identity.create_session_code(who)
+    await identity.create_session_code(caller)
     assert database_urls.value("SELECT count(*) FROM responsa.session") == 0
 
 

@@ -106,11 +106,11 @@ def endings(dice: random.Random) -> Terminal:
 
 
 async def turn(
-    store: PostgresTurnStore, who: Principal, dice: random.Random, text: str = "How long is the river?"
+    store: PostgresTurnStore, caller: Principal, dice: random.Random, text: str = "How long is the river?"
 ) -> NewTurn:
     """A turn that calls a tool, or not, and ends one way or another; it may lose a worker that had spent something."""
     new = await accepted_turn(
-        store, who, text, version=f"agents/{dice.choice(('default', 'tutor'))}/versions/1"
+        store, caller, text, version=f"agents/{dice.choice(('default', 'tutor'))}/versions/1"
     )
     claim, seq = claim_of(new), 2
     if dice.random() < 0.3:
@@ -122,7 +122,7 @@ async def turn(
         seq += 1
     terminal = endings(dice)
     if isinstance(terminal, Cancelled):
-        await store.cancel(who, new.id, True, cancelled)
+        await store.cancel(caller, new.id, True, cancelled)
         await store.record_usage(claim, Usage(1, 20, 3))
         return new
     bytes_ = CODEC.event(NumberedEvent(seq, 1, None, terminal))
@@ -130,7 +130,7 @@ async def turn(
     return new
 
 
-async def found(insight: PostgresInsight, user_id: UUID) -> tuple[int, ...]:
+async def numbers_of(insight: PostgresInsight, user_id: UUID) -> tuple[int, ...]:
     """What a report says of the counts of RECOUNT, apart from the citations."""
     report = await insight.usage("acme", user_id, WHOLE, Granularity.WEEK, ALL)
     names = (
@@ -173,15 +173,15 @@ async def test_the_sums_equal_the_log_while_turns_end_and_are_added_up(
     *counts, citations = recounted(database_urls)
     assert sum(counts[:4]) == TURNS
     # Part of it is in the sums, and the rest is not yet.
-    assert await found(insight, EVERYBODY) == tuple(counts)
+    assert await numbers_of(insight, EVERYBODY) == tuple(counts)
     ended.set()
     await asyncio.gather(*folding)
     while await insight.fold():
         pass
-    assert await found(insight, EVERYBODY) == tuple(counts)
+    assert await numbers_of(insight, EVERYBODY) == tuple(counts)
     for who in (people.ann, people.bob):
-        assert await found(insight, who.user_id) == recounted(database_urls, who.user_id)[:-1]
-    assert await found(insight, people.eve.user_id) == (0,) * 6
+        assert await numbers_of(insight, who.user_id) == recounted(database_urls, who.user_id)[:-1]
+    assert await numbers_of(insight, people.eve.user_id) == (0,) * 6
     whole = await quality(insight)
     assert [whole.turns.get(end, 0) for end in ("answered", "refused", "failed", "cancelled")] == counts[:4]
     assert whole.citations == citations
@@ -203,7 +203,7 @@ async def test_the_sums_equal_the_log_while_turns_end_and_are_added_up(
     assert not (await insight.turns("rival", WHOLE, ListQuery(200, Order("create_time")))).items
     # A conversation that is deleted takes nothing from the sums.
     database_urls.ask("DELETE FROM responsa.turn")
-    assert await found(insight, EVERYBODY) == tuple(counts)
+    assert await numbers_of(insight, EVERYBODY) == tuple(counts)
     # What is read by days equals what is read by hours.
     hours = await insight.usage("acme", EVERYBODY, WHOLE, Granularity.HOUR, ())
     assert sum(one.answered_turns for one in hours.rows) == counts[0]

@@ -21,7 +21,7 @@ from tests.conftest import DatabaseUrls
 from tests.contract.conftest import People, new_turn
 from tests.contract.library_house import House
 from tests.contract.test_limits import limiter, limits
-from tests.contract.turn_house import Script, Services, citation, told
+from tests.contract.turn_house import Script, Services, citation, follow_all
 from tests.contract.turn_steps import FAILED, accepted_turn, answered, cancelled, claim_of, row
 from tests.raising import raises
 
@@ -50,18 +50,18 @@ async def test_conversations_at_once_never_pass_the_limit_and_a_deleted_one_make
     database: Database, redis: EmbeddedRedis, people: People, database_urls: DatabaseUrls
 ) -> None:
     house, store = Services(database), PostgresConversationStore(database)
-    asked, request_id = Question("How long is the Nile?"), uuid7()
+    question, request_id = Question("How long is the Nile?"), uuid7()
     async with (
         limiter(database, redis.url, limits(conversations=5)) as gate,
-        house.turns(Script(), gate=gate) as one,
+        house.turns(Script(), gate=gate) as first,
         house.turns(Script(), gate=gate) as other,
     ):
-        begun = await one.accept(people.ann, asked, request_id)
+        begun = await first.accept(people.ann, question, request_id)
         made = [
             store.create(people.ann, uuid7(), "", {}, uuid7() if place % 2 else None, most=5)
             for place in range(12)
         ]
-        questions = [(one, other)[place % 2].accept(people.ann, asked, None) for place in range(12)]
+        questions = [(first, other)[place % 2].accept(people.ann, question, None) for place in range(12)]
         outcomes = await asyncio.gather(*made, *questions, return_exceptions=True)
         errors = [found for found in outcomes if isinstance(found, BaseException)]
         assert len(errors) == 20
@@ -74,15 +74,15 @@ async def test_conversations_at_once_never_pass_the_limit_and_a_deleted_one_make
         assert database_urls.value("SELECT count(*) FROM responsa.turn") == 1 + asks
 
         # A repetition begins no conversation, and neither does a question in an existing one.
-        assert (await other.accept(people.ann, asked, request_id)).turn_id == begun.turn_id
-        await told(one, people.ann, begun.turn_id)
-        more = await one.accept(people.ann, Question("How deep?", begun.conversation_id), None)
-        await told(one, people.ann, more.turn_id)
-        await one.accept(people.bob, asked, None)
+        assert (await other.accept(people.ann, question, request_id)).turn_id == begun.turn_id
+        await follow_all(first, people.ann, begun.turn_id)
+        more = await first.accept(people.ann, Question("How deep?", begun.conversation_id), None)
+        await follow_all(first, people.ann, more.turn_id)
+        await first.accept(people.bob, question, None)
 
         await store.delete(people.ann, begun.conversation_id, "")
-        await other.accept(people.ann, asked, None)
-        error = await refused(other.accept(people.ann, asked, None), "conversations")
+        await other.accept(people.ann, question, None)
+        error = await refused(other.accept(people.ann, question, None), "conversations")
         assert "Delete conversations, or ask an administrator" in error.message
 
 
@@ -175,19 +175,19 @@ async def test_who_keeps_too_many_bytes_asks_nothing_until_some_are_deleted(
     database: Database, redis: EmbeddedRedis, people: People
 ) -> None:
     house, store = Services(database), PostgresConversationStore(database)
-    asked = Question("How long is the Nile?")
+    question = Question("How long is the Nile?")
     async with (
         limiter(database, redis.url, limits(storage_bytes=1_000)) as gate,
         limiter(database, redis.url, limits(storage_bytes=1_000)) as elsewhere,
         house.turns(Script(), gate=gate) as turns,
     ):
-        begun = await turns.accept(people.ann, asked, None)
-        await told(turns, people.ann, begun.turn_id)
+        begun = await turns.accept(people.ann, question, None)
+        await follow_all(turns, people.ann, begun.turn_id)
         large = await store.create(
             people.ann, uuid7(), "", {f"l{place}": token_hex(100) for place in range(32)}, None
         )
         for work in (
-            turns.accept(people.ann, asked, None),
+            turns.accept(people.ann, question, None),
             turns.accept(people.ann, Question("How deep?", begun.conversation_id), None),
             gate.kept(people.ann),
             elsewhere.kept(people.ann),
@@ -196,6 +196,6 @@ async def test_who_keeps_too_many_bytes_asks_nothing_until_some_are_deleted(
             assert "Delete documents or conversations, or ask an administrator" in error.message
         assert await house.value("SELECT count(*) FROM responsa.turn") == 1
         await store.delete(people.ann, large.id, "")
-        await turns.accept(people.ann, asked, None)
+        await turns.accept(people.ann, question, None)
         await elsewhere.kept(people.ann)
-        await turns.accept(people.bob, asked, None)
+        await turns.accept(people.bob, question, None)

@@ -58,7 +58,7 @@ async def test_a_key_without_an_end_gets_the_end_of_its_maker(identity: Identity
 async def test_neither_a_session_nor_its_keys_outlive_the_key_that_began_it(
     identity: Identity, database_urls: DatabaseUrls
 ) -> None:
-    who, first = await person(identity)
+    caller, first = await person(identity)
     parent, secret = await child(identity, first, datetime.now(UTC) + timedelta(hours=1))
     code, _ = await identity.create_session_code(await signed_in(identity, secret))
     token, ends = await identity.exchange_code(code)
@@ -66,7 +66,7 @@ async def test_neither_a_session_nor_its_keys_outlive_the_key_that_began_it(
     session = Credential("session", token)
     made, _ = await identity.create_api_key(await identity.authenticate(session), NewKey("page"))
     assert (made.parent_id, made.expire_time) == (parent.id, parent.expire_time)
-    left, _ = await identity.create_session_code(who)
+    left, _ = await identity.create_session_code(caller)
     forget_time(database_urls, "api_key")
     fresh = identity_of(identity.store._database)
     assert (await refusal(fresh.authenticate(session))).reason is Reason.CREDENTIAL_EXPIRED
@@ -77,7 +77,7 @@ async def test_neither_a_session_nor_its_keys_outlive_the_key_that_began_it(
 async def test_a_revocation_takes_all_descendants_and_their_sessions_and_nothing_else(
     identity: Identity, database_urls: DatabaseUrls
 ) -> None:
-    who, first = await person(identity)
+    caller, first = await person(identity)
     parent, secret = await child(identity, first)
     _, sibling = await child(identity, first)
     made, grandchild = await child(identity, secret)
@@ -86,25 +86,25 @@ async def test_a_revocation_takes_all_descendants_and_their_sessions_and_nothing
     kept = await session_of(identity, sibling)
     code, _ = await identity.create_session_code(await signed_in(identity, great_grandchild))
     every = [key(secret), key(grandchild), key(great_grandchild), *sessions]
-    for one in every:
-        await identity.authenticate(one)
+    for good in every:
+        await identity.authenticate(good)
     before = len(audited(database_urls))
-    await identity.revoke_api_key(who, parent.id)
+    await identity.revoke_api_key(caller, parent.id)
     reasons = [(await refusal(identity.authenticate(one))).reason for one in every]
     assert reasons == [Reason.CREDENTIAL_REVOKED] * 3 + [Reason.CREDENTIAL_EXPIRED] * 2
     assert (await refusal(identity.exchange_code(code))).reason is Reason.SESSION_CODE_INVALID
-    for one in (key(first), key(sibling), kept):
-        assert (await identity.authenticate(one)).user_id == who.user_id
+    for left in (key(first), key(sibling), kept):
+        assert (await identity.authenticate(left)).user_id == caller.user_id
     assert audited(database_urls)[before:] == [
-        (f"users/{who.user_id}", "", f"apiKeys/{one.id}") for one in (parent, made, last)
+        (f"users/{caller.user_id}", "", f"apiKeys/{one.id}") for one in (parent, made, last)
     ]
-    await identity.revoke_api_key(who, parent.id)
+    await identity.revoke_api_key(caller, parent.id)
     assert len(audited(database_urls)) == before + 3
 
 
 async def test_no_key_escapes_the_revocation_of_its_maker(identity: Identity) -> None:
     """Keys are created with a key while the key is revoked."""
-    who, first = await person(identity)
+    caller, first = await person(identity)
     for _ in range(10):
         parent, secret = await child(identity, first)
         maker = await signed_in(identity, secret)
@@ -114,7 +114,7 @@ async def test_no_key_escapes_the_revocation_of_its_maker(identity: Identity) ->
             return one
 
         made = [asyncio.create_task(make()) for _ in range(4)]
-        await identity.revoke_api_key(who, parent.id)
+        await identity.revoke_api_key(caller, parent.id)
         for one in await asyncio.gather(*made, return_exceptions=True):
             if isinstance(one, str):
                 assert (await refusal(identity.authenticate(key(one)))).reason is Reason.CREDENTIAL_REVOKED
@@ -165,10 +165,10 @@ async def test_no_key_of_a_service_outlives_the_role(identity: Identity, databas
             for _ in range(4)
         ]
         await users.update(admin, robot.user_id, UserChange(role=Role.ADMIN), "")
-        for one in await asyncio.gather(*made, return_exceptions=True):
-            if isinstance(one, tuple):
-                error = await refusal(identity.authenticate(key(one[1])))
+        for result in await asyncio.gather(*made, return_exceptions=True):
+            if isinstance(result, tuple):
+                error = await refusal(identity.authenticate(key(result[1])))
                 assert error.reason is Reason.CREDENTIAL_REVOKED
             else:
-                assert isinstance(one, ResponsaError)
-                assert one.violations[0].field == "user"
+                assert isinstance(result, ResponsaError)
+                assert result.violations[0].field == "user"

@@ -206,8 +206,8 @@ async def knowing(case: Case, folder: Path, house: House, fallen: list[Fallback]
     )
     tools = tools_of(folder, ToolParts(evidence), report=lambda _: None)
     tools.reload()
-    found = examine(SHIPPED / "knowledge", Surroundings())
-    assert found.config is not None
+    examined = examine(SHIPPED / "knowledge", Surroundings())
+    assert examined.config is not None
     parts = NodeParts(
         evidence,
         evidence,
@@ -215,8 +215,8 @@ async def knowing(case: Case, folder: Path, house: House, fallen: list[Fallback]
         larger=case.model,
         tools=tools,
     )
-    made = plan(found.config, parts, found.prompts, KINDS, "knowledge")
-    options = agent_options(found.config, "agents/knowledge/versions/1")
+    made = plan(examined.config, parts, examined.prompts, KINDS, "knowledge")
+    options = agent_options(examined.config, "agents/knowledge/versions/1")
     return PlannedAgent(made, options, counted=fallen.append)
 
 

@@ -44,7 +44,7 @@ TEXT = (
 CHANGED = TEXT.replace("1094", "1112")
 
 
-async def found(house: House, people: People, words: str) -> list[str]:
+async def hits_of(house: House, people: People, words: str) -> list[str]:
     hits = await house.library.search(people.ann, SearchQuery((words,)))
     return [hit.passage.text for hit in hits]
 
@@ -103,9 +103,9 @@ async def test_other_bytes_are_a_new_version_and_the_old_one_is_searched_meanwhi
     assert (second.document_id, second.version) == (first.document_id, 2)
     document = await house.library.documents.get(people.ann, first.document_id)
     assert (document.state, document.version, document.size_bytes) == (DocumentState.INDEXING, 1, len(TEXT))
-    assert any("1094" in text for text in await found(house, people, "length of the Elbe"))
+    assert any("1094" in text for text in await hits_of(house, people, "length of the Elbe"))
     await house.ingest().run("acme", second.id)
-    texts = await found(house, people, "length of the Elbe")
+    texts = await hits_of(house, people, "length of the Elbe")
     assert any("1112" in text for text in texts)
     assert not any("1094" in text for text in texts)
     document = await house.library.documents.get(people.ann, first.document_id)
@@ -124,7 +124,7 @@ async def test_a_version_that_cannot_be_read_leaves_the_former_one_searched(
     assert (document.state, document.version) == (DocumentState.FAILED, 1)
     assert document.error is not None
     assert (document.error.reason, document.error.message) == (broken.error.reason, broken.error.message)
-    assert any("1094" in text for text in await found(house, people, "length of the Elbe"))
+    assert any("1094" in text for text in await hits_of(house, people, "length of the Elbe"))
     assert house.rows()["document_version"] == 1
     mended = await house.take_in(people.ann, CHANGED, "page.html")
     assert mended.error is None
@@ -155,7 +155,7 @@ async def test_deleting_a_document_removes_all_of_it(house: House, people: Peopl
     await house.library.delete_document(people.ann, operation.document_id)
     (after,) = await house.documents.sources(Server("acme"), [source])
     assert (after.current_version, after.text) == (None, None)
-    assert not any("1094" in text for text in await found(house, people, "length of the Elbe"))
+    assert not any("1094" in text for text in await hits_of(house, people, "length of the Elbe"))
     assert house.rows()["passage_vector"] == vectors
     assert house.ask("SELECT DISTINCT document_id FROM responsa.passage") == [(kept.document_id,)]
     assert house.ask("SELECT document_id FROM responsa.document_version") == [(kept.document_id,)]
@@ -170,8 +170,8 @@ async def test_who_may_do_what_with_an_operation(house: House, people: People) -
     carol = replace(people.bob, user_id=people.eve.user_id)
     admin = replace(people.bob, role=Role.ADMIN)
 
-    async def listed(who: Principal) -> list[UUID]:
-        return [item.id for item in (await library.list_operations(who, ListQuery(10, NEWEST))).items]
+    async def listed(caller: Principal) -> list[UUID]:
+        return [item.id for item in (await library.list_operations(caller, ListQuery(10, NEWEST))).items]
 
     operation = await house.upload(admin, TEXT, collection="rivers")
     for member in (people.bob, people.ann, carol, admin):
@@ -223,7 +223,7 @@ async def test_a_cited_version_is_kept_and_others_are_pruned(house: House, peopl
     coming = await house.upload(people.ann, TEXT + "five")
     await house.documents.prune("acme", document_id)
     await house.ingest().run("acme", coming.id)
-    assert any("five" in text for text in await found(house, people, "five"))
+    assert any("five" in text for text in await hits_of(house, people, "five"))
 
 
 async def test_synonyms_of_one_collection(house: House, people: People) -> None:
@@ -237,26 +237,26 @@ async def test_synonyms_of_one_collection(house: House, people: People) -> None:
         operation = await house.upload(ann, text, collection=name)
         await house.ingest().run("acme", operation.id)
 
-    async def found(question: str, *collections: str) -> list[str]:
+    async def hits_of(question: str, *collections: str) -> list[str]:
         query = SearchQuery((question,), collections, mode=SearchMode.TEXT)
         return [one.passage.collection_id for one in await library.search(ann, query)]
 
-    assert await found("PTO") == []
+    assert await hits_of("PTO") == []
     made = await library.update_collection(ann, "handbook", synonyms="PTO, paid time off\nmeal, lunch\n")
     assert made.synonyms.startswith("PTO")
-    assert await found("How much PTO?") == ["handbook"]
-    assert await found("How much PTO?", "handbook", "other") == ["handbook"]
-    assert await found("How much PTO?", "other") == []
-    assert await found("When is the meal?") == ["handbook"]
+    assert await hits_of("How much PTO?") == ["handbook"]
+    assert await hits_of("How much PTO?", "handbook", "other") == ["handbook"]
+    assert await hits_of("How much PTO?", "other") == []
+    assert await hits_of("When is the meal?") == ["handbook"]
     await library.update_collection(ann, "other", synonyms="saying, text")
-    assert await found("PTO") == ["handbook"]
+    assert await hits_of("PTO") == ["handbook"]
     (renamed,) = (await library.collections.list(ann, ListQuery(1, Order("name")))).items
     assert (renamed.id, renamed.synonyms) == ("handbook", "")
     changed = await library.update_collection(ann, "handbook", display_name="Handbook", etag=made.etag)
     assert (changed.synonyms, changed.etag != made.etag) == (made.synonyms, True)
-    assert await found("PTO") == ["handbook"]
+    assert await hits_of("PTO") == ["handbook"]
     await library.update_collection(ann, "handbook", synonyms="")
-    assert await found("PTO") == []
+    assert await hits_of("PTO") == []
 
 
 async def test_the_rows_of_a_long_table_keep_the_names_of_their_columns(house: House, people: People) -> None:

@@ -44,14 +44,14 @@ ROWS = """
 
 async def select(database: Database, query: ListQuery) -> list[str]:
     """The names of the items on all pages of a list."""
-    found: list[str] = []
+    names: list[str] = []
     while True:
         async with database.no_tenant() as connection:
             rows = await LIST.rows(connection, ROWS, query, {"start": START})
         page = LIST.page([tuple(row.values()) for row in rows], query)
-        found += [str(row[0]) for row in page.items]
+        names += [str(row[0]) for row in page.items]
         if page.next_after is None:
-            return found
+            return names
         query = ListQuery(query.limit, query.order, page.next_after, query.filters)
 
 

@@ -103,10 +103,10 @@ async def refused(work: Awaitable[object]) -> Exhausted:
     return await raises(Exhausted, work)
 
 
-async def admitted(gates: tuple[Limiter, ...], who: Principal, count: int) -> int:
+async def admitted(gates: tuple[Limiter, ...], caller: Principal, count: int) -> int:
     """Ask `count` questions at once, over all processes. Returns how many of them were admitted."""
     outcomes = await asyncio.gather(
-        *(gates[place % len(gates)].admit(who, uuid7()) for place in range(count)), return_exceptions=True
+        *(gates[place % len(gates)].admit(caller, uuid7()) for place in range(count)), return_exceptions=True
     )
     for outcome in outcomes:
         assert isinstance(outcome, AcceptLimits) or (
@@ -123,11 +123,11 @@ async def flush(redis: EmbeddedRedis) -> None:
         await client.aclose()
 
 
-async def accept(store: PostgresTurnStore, who: Principal, gate: Limiter) -> None:
+async def accept(store: PostgresTurnStore, caller: Principal, gate: Limiter) -> None:
     """Ask a question: its message, and its turn."""
     turn = new_turn(request_id=uuid7())
-    await gate.admit(who, turn.id)
-    await store.accept(who, turn, _no_interrupt)
+    await gate.admit(caller, turn.id)
+    await store.accept(caller, turn, _no_interrupt)
 
 
 def _no_interrupt(_: OpenTurn) -> Ending:
@@ -148,10 +148,10 @@ async def test_two_processes_share_one_count_and_the_eleventh_message_is_refused
     await two[0].admit(people.bob, uuid7())
 
 
-async def test_two_hundred_messages_at_once_never_pass_the_limit(
+async def test_many_messages_at_once_never_pass_the_limit(
     two: tuple[Limiter, Limiter], people: People
 ) -> None:
-    assert await admitted(two, people.ann, 200) == 10
+    assert await admitted(two, people.ann, 50) == 10
 
 
 async def test_a_turn_counts_once_and_a_refused_question_is_given_back(
@@ -225,14 +225,14 @@ async def test_attaching_by_request_id_costs_no_message_and_a_refused_request_id
         house.turns(Script(), gate=gate) as turns,
     ):
         first, second, third = uuid7(), uuid7(), uuid7()
-        asked = Question("How long is the Nile?")
-        begun = await turns.accept(people.ann, asked, first)
+        question = Question("How long is the Nile?")
+        begun = await turns.accept(people.ann, question, first)
         for _ in range(5):
-            assert (await turns.accept(people.ann, asked, first)).turn_id == begun.turn_id
-        await turns.accept(people.ann, asked, second)
-        error = await refused(turns.accept(people.ann, asked, third))
+            assert (await turns.accept(people.ann, question, first)).turn_id == begun.turn_id
+        await turns.accept(people.ann, question, second)
+        error = await refused(turns.accept(people.ann, question, third))
         assert error.reason is Reason.RATE_LIMIT
-        assert (await turns.accept(people.ann, asked, first)).attached
+        assert (await turns.accept(people.ann, question, first)).attached
         assert await house.value("SELECT count(*) FROM responsa.turn") == 2
         await gate.book.change(people.bob, people.ann.user_id, {"messages_per_minute": 3})
         other = Question("How deep is the Nile?")
@@ -276,18 +276,18 @@ async def test_questions_with_one_request_id_at_once_cost_one_message_and_none_o
         assert await admitted((gate,), people.ann, 40) == 10
 
 
-async def test_two_hundred_questions_at_once_never_pass_the_limit_of_open_turns(
+async def test_many_questions_at_once_never_pass_the_limit_of_open_turns(
     database: Database, redis: EmbeddedRedis, people: People
 ) -> None:
     house = Services(database)
     waiting = asyncio.Event()
     async with (
         limiter(database, redis.url, limits(pending_turns=7)) as gate,
-        house.turns(Script([waiting]), gate=gate) as one,
+        house.turns(Script([waiting]), gate=gate) as first,
         house.turns(Script([waiting]), gate=gate) as other,
     ):
         outcomes = await asyncio.gather(
-            *((one, other)[place % 2].accept(people.ann, Question("?"), uuid7()) for place in range(200)),
+            *((first, other)[place % 2].accept(people.ann, Question("?"), uuid7()) for place in range(50)),
             return_exceptions=True,
         )
         errors = [found for found in outcomes if isinstance(found, ResponsaError)]
@@ -296,21 +296,24 @@ async def test_two_hundred_questions_at_once_never_pass_the_limit_of_open_turns(
         assert errors[0].metadata == {"limit": "pending_turns", "scope": "user", "value": "7"}
         open_turns = "SELECT count(*) FROM responsa.turn WHERE state IN ('queued', 'pending', 'running')"
         assert await house.value(open_turns) == 7
-        assert (await one.accept(people.bob, Question("?"), None)).state is TurnState.RUNNING
+        assert (await first.accept(people.bob, Question("?"), None)).state is TurnState.RUNNING
 
 
 async def test_two_processes_share_the_count_of_calls(
     database: Database, redis: EmbeddedRedis, people: People
 ) -> None:
     settings = limits(calls_per_minute=400)
-    async with limiter(database, redis.url, settings) as one, limiter(database, redis.url, settings) as other:
+    async with (
+        limiter(database, redis.url, settings) as first,
+        limiter(database, redis.url, settings) as other,
+    ):
         done = [0, 0]
         errors: list[Exhausted] = []
 
         async def call(place: int) -> None:
             while True:
                 try:
-                    await (one, other)[place].calls(people.ann)
+                    await (first, other)[place].calls(people.ann)
                 except Exhausted as error:
                     errors.append(error)
                     return
@@ -322,7 +325,7 @@ async def test_two_processes_share_the_count_of_calls(
         assert {(found.reason, (found.retry_after or 0) > 0) for found in errors} == {
             (Reason.RATE_LIMIT, True)
         }
-        await one.calls(people.bob)
+        await first.calls(people.bob)
 
 
 async def test_a_service_that_acts_for_many_users_keeps_its_own_limit(
@@ -347,15 +350,15 @@ async def test_a_service_that_acts_for_many_users_keeps_its_own_limit(
 
 
 async def test_without_redis_each_process_counts_a_quarter(database: Database, people: People) -> None:
-    async with limiter(database, NO_REDIS, limits(calls_per_minute=40, streams=8)) as one:
+    async with limiter(database, NO_REDIS, limits(calls_per_minute=40, streams=8)) as gate:
         for _ in range(10):
-            await one.calls(people.ann)
-        await refused(one.calls(people.ann))
-        kept = [await one.stream(people.ann, "", str(place)) for place in range(2)]
-        error = await refused(one.stream(people.ann, "", "c"))
+            await gate.calls(people.ann)
+        await refused(gate.calls(people.ann))
+        kept = [await gate.stream(people.ann, "", str(place)) for place in range(2)]
+        error = await refused(gate.stream(people.ann, "", "c"))
         assert error.metadata == {"limit": "streams", "scope": "user", "value": "8"}
         kept[0].release()
-        await one.stream(people.ann, "", "d")
+        await gate.stream(people.ann, "", "d")
 
 
 async def test_streams_are_counted_over_all_processes_and_their_end_makes_room(
@@ -430,19 +433,19 @@ async def test_streams_of_a_killed_process_stop_counting_and_a_flush_is_repaired
         held.release()
 
 
-async def _eventually_free(gate: Limiter, who: Principal) -> Hold:
+async def _eventually_free(gate: Limiter, caller: Principal) -> Hold:
     for _ in range(600):
         try:
-            return await gate.stream(who, "", uuid7().hex)
+            return await gate.stream(caller, "", uuid7().hex)
         except Exhausted:
             await asyncio.sleep(0.05)
     raise AssertionError("no room")
 
 
-async def _eventually_refused(gate: Limiter, who: Principal) -> None:
+async def _eventually_refused(gate: Limiter, caller: Principal) -> None:
     for _ in range(600):
         try:
-            (await gate.stream(who, "", uuid7().hex)).release()
+            (await gate.stream(caller, "", uuid7().hex)).release()
         except Exhausted:
             return
         await asyncio.sleep(0.05)
@@ -455,16 +458,16 @@ async def test_exceptions_of_a_user_replace_the_defaults_and_are_audited(
     admin = Principal("acme", people.bob.user_id, Role.ADMIN, "api_key")
     settings = limits(messages_per_minute=1, streams=3)
     async with limiter(database, redis.url, settings) as gate:
-        found = await gate.book.change(admin, people.ann.user_id, {"messages_per_minute": 3})
-        assert found.exceptions == {"messages_per_minute": 3}
-        assert (found.limits.messages_per_minute, found.limits.streams) == (3, 3)
+        changed = await gate.book.change(admin, people.ann.user_id, {"messages_per_minute": 3})
+        assert changed.exceptions == {"messages_per_minute": 3}
+        assert (changed.limits.messages_per_minute, changed.limits.streams) == (3, 3)
         # A change to the present values makes no event.
         await gate.book.change(admin, people.ann.user_id, {"messages_per_minute": 3})
         assert await admitted((gate,), people.ann, 9) == 3
         assert await admitted((gate,), people.bob, 9) == 1
-        found = await gate.book.change(admin, people.ann.user_id, {"messages_per_minute": None})
-        assert found == await gate.book.read(admin, people.ann.user_id)
-        assert found.exceptions == {}
+        changed = await gate.book.change(admin, people.ann.user_id, {"messages_per_minute": None})
+        assert changed == await gate.book.read(admin, people.ann.user_id)
+        assert changed.exceptions == {}
         async with database.tenant("acme") as connection:
             cursor = await connection.execute(
                 "SELECT resource_name FROM responsa.audit_event ORDER BY create_time"
@@ -537,14 +540,14 @@ async def test_reserved_calls_are_never_more_than_were_taken(redis: EmbeddedRedi
 async def test_counts_that_cannot_be_reached_say_so() -> None:
     rates, holds, messages = RedisRates(NO_REDIS), RedisHolds(NO_REDIS), RedisMessages(NO_REDIS)
     room = Room("calls:user:x", "calls_per_minute", Scope.USER, 10)
-    who = Principal("acme", uuid7(), Role.USER, "api_key")
+    caller = Principal("acme", uuid7(), Role.USER, "api_key")
     for work in (
         rates.take(room, 60, 1),
         holds.take([room], "a"),
         holds.renew({"a": ["b"]}),
         holds.release({"a": ["b"]}),
-        messages.count(who, uuid7(), 1, []),
-        messages.give_back(who, uuid7()),
+        messages.count(caller, uuid7(), 1, []),
+        messages.give_back(caller, uuid7()),
     ):
         await raises(CountsAway, work)
     for part in (rates, holds, messages):
@@ -572,8 +575,11 @@ async def test_the_bytes_of_a_day_are_counted_over_all_processes(
     database: Database, redis: EmbeddedRedis, people: People
 ) -> None:
     settings = limits(upload_bytes_per_day=10_000)
-    async with limiter(database, redis.url, settings) as one, limiter(database, redis.url, settings) as other:
-        await one.uploaded(people.ann, 6_000)
+    async with (
+        limiter(database, redis.url, settings) as first,
+        limiter(database, redis.url, settings) as other,
+    ):
+        await first.uploaded(people.ann, 6_000)
         error = await refused(other.uploaded(people.ann, 4_001))
         assert error.reason is Reason.RATE_LIMIT
         assert error.metadata == {"limit": "upload_bytes_per_day", "scope": "user", "value": "10000"}
@@ -581,11 +587,11 @@ async def test_the_bytes_of_a_day_are_counted_over_all_processes(
         assert error.retry_after is not None
         assert 86_400 - 900 - 60 < error.retry_after <= 86_400
         await other.uploaded(people.ann, 4_000)
-        await refused(one.uploaded(people.ann, 1))
+        await refused(first.uploaded(people.ann, 1))
         # A file that can never fit has no time after which to try again.
-        error = await refused(one.uploaded(people.bob, 10_001))
+        error = await refused(first.uploaded(people.bob, 10_001))
         assert (error.reason, error.retry_after) == (Reason.LIMIT_REACHED, None)
-        await one.uploaded(people.bob, 10_000)
+        await first.uploaded(people.bob, 10_000)
 
 
 async def test_a_changed_limit_finds_what_has_been_used(
@@ -593,16 +599,16 @@ async def test_a_changed_limit_finds_what_has_been_used(
 ) -> None:
     before = limits(upload_bytes_per_day=10_000, calls_per_minute=10)
     after = limits(upload_bytes_per_day=6_500, calls_per_minute=2)
-    async with limiter(database, redis.url, before) as one, limiter(database, redis.url, after) as other:
-        await one.uploaded(people.ann, 6_000)
+    async with limiter(database, redis.url, before) as first, limiter(database, redis.url, after) as other:
+        await first.uploaded(people.ann, 6_000)
         error = await refused(other.uploaded(people.ann, 501))
         assert error.reason is Reason.RATE_LIMIT
         await other.uploaded(people.ann, 500)
         for _ in range(2):
-            await one.calls(people.ann)
+            await first.calls(people.ann)
         error = await refused(other.calls(people.ann))
         assert error.reason is Reason.RATE_LIMIT
-        await one.calls(people.ann)
+        await first.calls(people.ann)
 
 
 async def test_stored_originals_are_limited(

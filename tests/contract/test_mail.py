@@ -46,14 +46,14 @@ def server() -> Iterator[MailServer]:
 
 
 def settings_for(server: MailServer, **more: object) -> MailSettings:
-    given = {
+    values = {
         "host": "127.0.0.1",
         "port": server.port,
         "tls": "none",
         "sender": "responsa@example.org",
         **more,
     }
-    return MailSettings.model_validate(given)
+    return MailSettings.model_validate(values)
 
 
 @dataclass(frozen=True)
@@ -316,38 +316,38 @@ async def test_a_new_address_is_confirmed_there_with_the_password_and_the_earlie
     people = post.people
     user = await user_of(people)
     signed, _ = await people.accounts.login("acme", user.email, GOOD, HERE)
-    who = await people.identity.authenticate(credential_of(signed.access_token))
-    await people.accounts.change_email(who, "Ann.Two@example.org", HERE)
+    caller = await people.identity.authenticate(credential_of(signed.access_token))
+    await people.accounts.change_email(caller, "Ann.Two@example.org", HERE)
     (code,) = await post.codes("ann.two@example.org")
     # The owner of a mistyped address, or a stranger, can read the mail and does not know the password.
     assert (await refusal(people.accounts.confirm_email(code))).reason is Reason.INVALID_FIELD
     for _ in range(CHEAP.attempts_per_account):
         assert (await refusal(people.accounts.confirm_email(code, OTHER))).reason is Reason.SIGN_IN_FAILED
-    assert (await people.identity.me(who)).email == user.email
+    assert (await people.identity.me(caller)).email == user.email
     # These attempts count for the account, so that each new address does not give further ones.
     refused = await refusal(people.accounts.login("acme", user.email, OTHER, Origin()))
     assert refused.reason is Reason.TOO_MANY_ATTEMPTS
     await people.accounts.confirm_email(code, GOOD, HERE)
-    assert (await people.identity.me(who)).email == "ann.two@example.org"
+    assert (await people.identity.me(caller)).email == "ann.two@example.org"
     async with post.working():
         mails = await asyncio.to_thread(post.server.to, user.email, 2)
     assert mails[-1].message["Subject"] == "Your e-mail address was changed"
     await people.accounts.login("acme", "ann.two@example.org", GOOD, HERE)
 
     await people.identity.create_user("acme", "Bob", "bob@example.org", Role.USER)
-    await people.accounts.change_email(who, "bob@example.org", HERE)
+    await people.accounts.change_email(caller, "bob@example.org", HERE)
     async with post.working():
         (mail,) = await asyncio.to_thread(post.server.to, "bob@example.org")
     assert mail.message["Subject"] == "You already have an account"
-    assert (await people.identity.me(who)).email == "ann.two@example.org"
+    assert (await people.identity.me(caller)).email == "ann.two@example.org"
 
     # A new password takes back what somebody with the old one has asked for.
-    await people.accounts.change_email(who, "thief@example.org", HERE)
+    await people.accounts.change_email(caller, "thief@example.org", HERE)
     (code,) = await post.codes("thief@example.org")
-    reset, _ = await people.accounts.create_reset_code(who, user.id)
+    reset, _ = await people.accounts.create_reset_code(caller, user.id)
     await people.accounts.reset_password(reset, OTHER)
     assert (await refusal(people.accounts.confirm_email(code, OTHER))).reason is Reason.CODE_INVALID
-    assert (await people.identity.me(who)).email == "ann.two@example.org"
+    assert (await people.identity.me(caller)).email == "ann.two@example.org"
 
 
 async def test_a_user_without_a_password_sets_one_before_another_address(
@@ -356,16 +356,16 @@ async def test_a_user_without_a_password_sets_one_before_another_address(
     people = post.people
     user = await user_of(people)
     signed, _ = await people.accounts.login("acme", user.email, GOOD, HERE)
-    who = await people.identity.authenticate(credential_of(signed.access_token))
+    caller = await people.identity.authenticate(credential_of(signed.access_token))
     database_urls.ask("DELETE FROM responsa.user_password")
-    error = await refusal(people.accounts.change_email(who, "new@example.org", HERE))
+    error = await refusal(people.accounts.change_email(caller, "new@example.org", HERE))
     assert (error.reason, "Set one first" in error.message) == (Reason.PASSWORD_NOT_USABLE, True)
     # Without an address, no password can be set either: the code alone confirms the first address.
     database_urls.ask("UPDATE responsa.app_user SET email = ''")
-    await people.accounts.change_email(who, "new@example.org", HERE)
+    await people.accounts.change_email(caller, "new@example.org", HERE)
     (code,) = await post.codes("new@example.org")
     await people.accounts.confirm_email(code)
-    assert (await people.identity.me(who)).email == "new@example.org"
+    assert (await people.identity.me(caller)).email == "new@example.org"
 
 
 def credential_of(token: str) -> Credential:
@@ -474,16 +474,16 @@ async def test_an_address_that_is_not_one_person_is_refused(server: MailServer, 
 
 
 @pytest.mark.parametrize(
-    ("given", "says"),
+    ("values", "says"),
     [
         ({"host": "mail.example.org"}, "mail.sender"),
         ({"host": "mail.example.org", "sender": "a@b", "tls": "none", "password": "x"}, "unencrypted"),
         ({"page_url": "ftp://example.org"}, "page_url"),
     ],
 )
-def test_settings_that_are_wrong(given: dict[str, object], says: str) -> None:
+def test_settings_that_are_wrong(values: dict[str, object], says: str) -> None:
     with pytest.raises(ValidationError, match=says):
-        MailSettings.model_validate(given)
+        MailSettings.model_validate(values)
 
 
 async def test_a_notice_names_its_source_and_the_number_of_its_events(post: Post) -> None:
@@ -500,13 +500,13 @@ async def test_a_notice_names_its_source_and_the_number_of_its_events(post: Post
             await outbox.put(connection, Mail(uuid7(), "acme", kind, address, about, events))
     async with post.working():
         mails = await asyncio.to_thread(post.server.to, address, len(notices))
-    found = {mail.message["subject"]: mail.text for mail in mails}
-    assert found.keys() == {
+    by_subject = {mail.message["subject"]: mail.text for mail in mails}
+    assert by_subject.keys() == {
         "59 runs of the source people failed",
         "A run of the source people needs confirmation",
         "2 runs of the source people succeeded",
         "1,200 ingestions failed",
     }
-    assert all("at most one such e-mail an hour" in text for text in found.values())
-    stopped = found["A run of the source people needs confirmation"]
+    assert all("at most one such e-mail an hour" in text for text in by_subject.values())
+    stopped = by_subject["A run of the source people needs confirmation"]
     assert "`responsa call AdminService.SyncSource --name sources/people --allow-deletions`" in stopped

@@ -57,7 +57,7 @@ async def test_the_analysis_is_that_of_an_upload_and_changes_no_search(
             )
             return rows.fetchall()
 
-        uploaded, found = stored(), await searched()
+        uploaded, hits = stored(), await searched()
         assert all(words for words, _ in uploaded)
         begin = TEXT.encode().index(b"Ignore")
         end = TEXT.encode().index(b"keeper.\n\n") + len(b"keeper.")
@@ -69,10 +69,10 @@ async def test_the_analysis_is_that_of_an_upload_and_changes_no_search(
             ("instructing", [0, 5, 9]),
         ):
             connection.execute(f"UPDATE responsa.passage SET {column} = %s", (earlier,))
-            assert await searched() == found
+            assert await searched() == hits
             assert await analysing.all() == len(uploaded)
             assert stored() == uploaded
-            assert await searched() == found
+            assert await searched() == hits
             assert await analysing.all() == 0
 
         def counted() -> Sequence[object]:
@@ -101,7 +101,7 @@ async def test_the_analysis_is_that_of_an_upload_and_changes_no_search(
         assert await analysing.all() == len(uploaded)
         assert counted() == before
         assert stored() == uploaded
-        assert await searched() == found
+        assert await searched() == hits
 
 
 def _without_words(passages: Sequence[ScoredPassage]) -> Sequence[ScoredPassage]:

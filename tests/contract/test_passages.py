@@ -33,8 +33,8 @@ BAKERY = "The bakery opens at six. Rye bread is baked on Fridays, in an oven fro
 LIBRARY = "The library lends books for four weeks. Whoever is late pays ten cents a day."
 
 
-def texts(found: Retrieval) -> list[str]:
-    return [passage.found.passage.text for passage in found.passages]
+def texts(retrieval: Retrieval) -> list[str]:
+    return [passage.found.passage.text for passage in retrieval.passages]
 
 
 async def statistics(shelf: Shelf) -> tuple[int, int, dict[str, int]]:
@@ -233,8 +233,8 @@ async def test_a_tenant_with_few_of_the_vectors_finds_all_of_its_own(
     own = unit_vectors(1, 20)
     with indexed_at_once(database_urls.superuser):
         ids = await fill(shelf, list(own))
-        await fill(rival, list(unit_vectors(2, 3_000)))
-    for wanted in unit_vectors(3, 20):
+        await fill(rival, list(unit_vectors(2, 1_500)))
+    for wanted in unit_vectors(3, 10):
         found = await nearest(shelf, wanted, limit=10, breadth=40)
         assert found == {ids[place] for place in np.argsort(-(own @ wanted))[:10]}
 
@@ -265,13 +265,13 @@ async def test_a_version_that_is_being_indexed_takes_no_place_from_those_that_ar
         connection.execute(sql.SQL("DROP INDEX responsa.{}").format(sql.Identifier(other)))
         connection.execute("ALTER FUNCTION responsa.search_nearest_within SET enable_seqscan = off")
         connection.execute("ANALYZE responsa.passage, responsa.passage_vector")
-    found = await nearest(shelf, wanted, limit=20, breadth=40)
+    nearest_ids = await nearest(shelf, wanted, limit=20, breadth=40)
     nearness: list[float] = (own @ wanted).tolist()
     best = {ids[place] for place in sorted(range(len(ids)), key=lambda one: -nearness[one])[:20]}
-    assert len(found) == 20
-    assert ids[7] in found
+    assert len(nearest_ids) == 20
+    assert ids[7] in nearest_ids
     # The index graph is approximate. An earlier version of the search found only one of these passages.
-    assert len(found & best) >= (20 if index == "passage_vector_tenant" else 12)
+    assert len(nearest_ids & best) >= (20 if index == "passage_vector_tenant" else 12)
 
 
 async def test_vectors_of_another_model_are_not_compared(

@@ -117,13 +117,13 @@ class House:
             pass
         await self.keeper(model).count()
 
-    async def refuse(self, who: Principal, text: str, reason: RefusalReason) -> NewTurn:
+    async def refuse(self, caller: Principal, text: str, reason: RefusalReason) -> NewTurn:
         new = new_turn(text)
-        await self.turns.accept(who, new, cancelled)
+        await self.turns.accept(caller, new, cancelled)
         terminal = Refused(reason, "No.", Usage())
         bytes_ = CODEC.event(NumberedEvent(2, 1, None, terminal))
         conclusion = conclude(terminal, bytes_, new.question, uuid7)
-        await self.turns.finish(claim_of(new, tenant=who.tenant_id), [row(2)], conclusion)
+        await self.turns.finish(claim_of(new, tenant=caller.tenant_id), [row(2)], conclusion)
         return new
 
     async def read(
@@ -135,8 +135,8 @@ class House:
     async def patterns(self, outcome: QuestionOutcome | None = None) -> Sequence[Row]:
         return (await self.read(outcome)).page.items
 
-    async def allow(self, who: Principal, *, texts: bool) -> None:
-        audit = AuditEvent.of(who, "insight_settings.update", "insightSettings")
+    async def allow(self, caller: Principal, *, texts: bool) -> None:
+        audit = AuditEvent.of(caller, "insight_settings.update", "insightSettings")
         await self.insight.set_settings("acme", texts, None, audit)
 
     async def rows(self, table: str) -> int:
@@ -162,7 +162,7 @@ async def test_each_question_counts_once_while_others_end_and_are_grouped_by_two
     inn: House, people: People, database_urls: DatabaseUrls
 ) -> None:
     dice, ended = random.Random(3), asyncio.Event()
-    asked = [text for topic in TOPICS for text in topic for _ in range(3)]
+    questions = [text for topic in TOPICS for text in topic for _ in range(3)]
 
     async def group() -> None:
         while not ended.is_set():
@@ -170,13 +170,13 @@ async def test_each_question_counts_once_while_others_end_and_are_grouped_by_two
 
     grouping = [asyncio.create_task(group()) for _ in range(2)]
     await asyncio.gather(
-        *(turn(inn.turns, dice.choice((people.ann, people.bob)), dice, text) for text in asked)
+        *(turn(inn.turns, dice.choice((people.ann, people.bob)), dice, text) for text in questions)
     )
     counts = recounted(database_urls)
-    assert sum(counts) == len(asked)
+    assert sum(counts) == len(questions)
     # A part is in patterns, and a part waits; none is missing, and none counts twice.
     report = await inn.read()
-    assert sum(summed(report)) + report.others == len(asked)
+    assert sum(summed(report)) + report.others == len(questions)
     ended.set()
     await asyncio.gather(*grouping)
     await inn.grouped()
@@ -199,7 +199,7 @@ async def test_each_question_counts_once_while_others_end_and_are_grouped_by_two
     await asyncio.to_thread(change_all, database_urls, "DELETE FROM responsa.turn")
     await inn.grouped()
     report = await inn.read()
-    assert (report.others, list(report.page.items)) == (len(asked), [])
+    assert (report.others, list(report.page.items)) == (len(questions), [])
     assert (await inn.read(QuestionOutcome.ANSWERED)).others == counts[0]
 
 
@@ -221,10 +221,10 @@ async def test_what_the_documents_lack_is_told_with_titles_and_texts_where_the_t
     await inn.grouped(model)
     assert model.asked == []
     await inn.allow(ann, texts=True)
-    [found] = await inn.patterns(QuestionOutcome.NO_SUPPORT)
-    assert (found.count, found.refused, found.no_support, found.title) == (5, 5, 5, "")
-    assert found.question in TOPICS[0], "the question in the middle stands for the others"
-    assert len(found.examples) == 3
+    [pattern] = await inn.patterns(QuestionOutcome.NO_SUPPORT)
+    assert (pattern.count, pattern.refused, pattern.no_support, pattern.title) == (5, 5, 5, "")
+    assert pattern.question in TOPICS[0], "the question in the middle stands for the others"
+    assert len(pattern.examples) == 3
     assert len(await inn.patterns(QuestionOutcome.REFUSED)) == 2
     # A model that fails is asked again an hour later.
     await inn.grouped(model)
@@ -236,10 +236,10 @@ async def test_what_the_documents_lack_is_told_with_titles_and_texts_where_the_t
     await inn.grouped(model)
     assert len(model.asked) == 2
     assert "⟦end⟧" not in model.asked[0], "a question could end its fence"
-    [found] = await inn.patterns(QuestionOutcome.NO_SUPPORT)
-    assert found.title.startswith("Resetting a ")
-    assert found.title.isprintable()
-    assert "⟦" not in found.title
+    [pattern] = await inn.patterns(QuestionOutcome.NO_SUPPORT)
+    assert pattern.title.startswith("Resetting a ")
+    assert pattern.title.isprintable()
+    assert "⟦" not in pattern.title
     # What the titles cost is part of the tenant's usage.
     while await inn.insight.fold():
         pass
@@ -247,11 +247,11 @@ async def test_what_the_documents_lack_is_told_with_titles_and_texts_where_the_t
     assert [(one.input_tokens, one.cost_usd_micros) for one in usage if one.model == model.name] == [(140, 6)]
     # Once texts are no longer allowed, there are none, and the title does not come back with them.
     await inn.allow(ann, texts=False)
-    [found] = await inn.patterns(QuestionOutcome.NO_SUPPORT)
-    assert (found.title, found.question, found.count) == ("", "", 5)
+    [pattern] = await inn.patterns(QuestionOutcome.NO_SUPPORT)
+    assert (pattern.title, pattern.question, pattern.count) == ("", "", 5)
     await inn.allow(ann, texts=True)
-    [found] = await inn.patterns(QuestionOutcome.NO_SUPPORT)
-    assert (found.title, bool(found.question)) == ("", True)
+    [pattern] = await inn.patterns(QuestionOutcome.NO_SUPPORT)
+    assert (pattern.title, bool(pattern.question)) == ("", True)
 
 
 async def test_of_deleted_questions_the_counts_are_left_alone(inn: House, people: People) -> None:
@@ -297,7 +297,7 @@ async def test_feedback_counts_for_the_pattern_whenever_it_is_given(inn: House, 
     await inn.conversations.give_feedback(
         ann, {"rating": "down", "score": 1, "comment": ""}, turn_id=after.id
     )
-    given = await inn.conversations.give_feedback(
+    feedback = await inn.conversations.give_feedback(
         ann, {"rating": None, "score": 3, "comment": ""}, turn_id=other.id
     )
     [bad] = await inn.patterns(QuestionOutcome.RATED_DOWN)
@@ -310,7 +310,7 @@ async def test_feedback_counts_for_the_pattern_whenever_it_is_given(inn: House, 
     await asyncio.to_thread(
         inn.urls.ask,
         "UPDATE responsa.message_feedback SET rating = 'up' WHERE message_id = %s",
-        given.message_id,
+        feedback.message_id,
     )
     [stats], _ = await inn.insight.feedback_counts("acme", WHOLE)
     assert (stats.down, stats.up, stats.neutral, stats.scored, stats.scores) == (2, 1, 0, 1, 1)

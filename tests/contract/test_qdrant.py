@@ -116,8 +116,8 @@ def settings(store: str, **retrieval: int) -> Settings:
 
 
 @asynccontextmanager
-async def opened(given: Settings) -> AsyncGenerator[QdrantVectors]:
-    store = open_store(given)
+async def opened(settings_of_qdrant: Settings) -> AsyncGenerator[QdrantVectors]:
+    store = open_store(settings_of_qdrant)
     assert isinstance(store, QdrantVectors)
     yield store
     await store.close()
@@ -164,18 +164,18 @@ async def test_the_graph_the_quantisation_and_the_indexes_are_made_once_and_foll
 async def test_migrate_makes_the_collection_and_says_if_qdrant_is_away(
     recorded: Recorded, database_urls: DatabaseUrls, tmp_path: Path
 ) -> None:
-    given = settings(f"qdrant:{recorded.server.url}").model_copy(
+    chosen = settings(f"qdrant:{recorded.server.url}").model_copy(
         update={"database_url": SecretStr(database_urls.owner)}
     )
     layout = Layout.of(tmp_path)
-    [told] = await bring_up_to_date(given, layout)
-    assert "responsa migrate --rebuild-vectors" in told
+    [line] = await bring_up_to_date(chosen, layout)
+    assert "responsa migrate --rebuild-vectors" in line
     [name] = recorded.collections
     assert name.startswith("responsa-all-minilm-l6-v2")
-    assert await bring_up_to_date(given, layout) == []
+    assert await bring_up_to_date(chosen, layout) == []
     await recorded.server.close()
-    [told] = await bring_up_to_date(given, layout)
-    assert told.startswith("Qdrant cannot be reached; searches use words alone")
+    [line] = await bring_up_to_date(chosen, layout)
+    assert line.startswith("Qdrant cannot be reached; searches use words alone")
 
 
 async def test_a_search_asks_within_its_scope_and_rescores(recorded: Recorded) -> None:
@@ -213,10 +213,15 @@ async def test_a_collection_that_searches_know_gets_its_new_indexes_before_it_is
 
 
 @pytest.mark.parametrize(
-    ("status", "told"), [(0, "cannot be reached"), (403, "refuses this server"), (200, "")]
+    ("status", "message"), [(0, "cannot be reached"), (403, "refuses this server"), (200, "")]
 )
 async def test_without_qdrant_words_decide_and_the_reason_is_told(
-    recorded: Recorded, database: Database, embedder: MiniLmEmbedder, people: People, status: int, told: str
+    recorded: Recorded,
+    database: Database,
+    embedder: MiniLmEmbedder,
+    people: People,
+    status: int,
+    message: str,
 ) -> None:
     """With the status 200, Qdrant is there, but has lost all vectors."""
     recorded.status = status
@@ -232,14 +237,14 @@ async def test_without_qdrant_words_decide_and_the_reason_is_told(
         with pytest.raises(Unavailable) as caught:
             await retriever.search(people.ann, ["Who keeps the tide table?"])
         assert caught.value.metadata == {"part": "vectors"}
-        if told:
+        if message:
             report = await store.check()
             assert report.health is Health.DEGRADED
-            assert told in report.detail
+            assert message in report.detail
 
 
 @pytest.mark.parametrize(
-    ("given", "told"),
+    ("value", "message"),
     [
         ("weaviate:http://a", "the vector stores are: postgres, qdrant"),
         ("qdrant", "such as qdrant:http://127.0.0.1:6333"),
@@ -249,10 +254,10 @@ async def test_without_qdrant_words_decide_and_the_reason_is_told(
         ("qdrant:http://a?shards=2", "unknown option shards"),
     ],
 )
-def test_a_wrong_setting_is_named(given: str, told: str) -> None:
+def test_a_wrong_setting_is_named(value: str, message: str) -> None:
     with pytest.raises(SettingsError, match=r"retrieval\.vector_store") as caught:
-        open_store(settings(given))
-    assert told in str(caught.value)
+        open_store(settings(value))
+    assert message in str(caught.value)
     assert "secret" not in str(caught.value)
 
 

@@ -25,7 +25,7 @@ from responsa_server.stores.postgres.turns import PostgresTurnStore
 from tests.conftest import DatabaseUrls
 from tests.contract.conftest import People, new_turn
 from tests.contract.cut_database import CutDatabase
-from tests.contract.turn_steps import cancelled, checkpoint, claim_all, count, one, row
+from tests.contract.turn_steps import cancelled, checkpoint, claim_all, count, row, single
 from tests.plain_codec import PlainCodec
 from tests.raising import raises
 
@@ -45,8 +45,8 @@ def store_with(database: Database, rules: QuotaRules) -> PostgresTurnStore:
     return PostgresTurnStore(database, PlainCodec(), rules=rules)
 
 
-async def usage_of(database: Database, who: Principal, rules: QuotaRules = DAILY) -> UserUsage:
-    return await PostgresQuotas(database, rules).usage(who.tenant_id, who.user_id)
+async def usage_of(database: Database, caller: Principal, rules: QuotaRules = DAILY) -> UserUsage:
+    return await PostgresQuotas(database, rules).usage(caller.tenant_id, caller.user_id)
 
 
 def ends(read: int = 0, written: int = 0, micros: int = 0) -> Conclusion:
@@ -150,14 +150,14 @@ async def patiently(call: Callable[[], Awaitable[Result]]) -> Result:
             return await call()
 
 
-@pytest.mark.parametrize("turns", [200, pytest.param(1000, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("turns", [40, pytest.param(1000, marks=pytest.mark.soak)])
 async def test_turns_at_once_never_use_more_than_the_quota(
     database: Database, people: People, turns: int
 ) -> None:
     limit = turns * 40
     store = store_with(database, QuotaRules({Role.USER: Quota(tokens_per_day=limit)}))
 
-    async def asked(place: int) -> int:
+    async def used_by_one(place: int) -> int:
         """Returns what the turn used: everything that it was granted, which is the worst case."""
         new = asks(replace(DEMAND, tokens=100 + place % 7))
         try:
@@ -175,12 +175,12 @@ async def test_turns_at_once_never_use_more_than_the_quota(
         return grant.tokens
 
     refused: list[Reason] = []
-    spent = list(await asyncio.gather(*(asked(place) for place in range(turns))))
+    spent = list(await asyncio.gather(*(used_by_one(place) for place in range(turns))))
     assert set(refused) == {Reason.QUOTA_EXHAUSTED}
     # Cancelled turns have released what they had reserved. Further turns use the rest, and not more.
     refused.clear()
     while not refused:
-        spent.append(await asked(1))
+        spent.append(await used_by_one(1))
     usage = (await usage_of(database, people.ann)).usage
     assert usage.reserved == Used()
     assert usage.day.tokens == sum(spent)
@@ -192,7 +192,7 @@ async def test_cancelling_releases_and_the_stopped_worker_books(database: Databa
     store, new = store_with(database, DAILY), asks()
     grant = (await store.accept(people.ann, new, cancelled)).grant
     claim = Claim(new.id, "acme", 1, 60.0, grant)
-    await store.append([one(claim, row(2), checkpoint=replace(checkpoint(2), usage=Usage(0, 100, 50, 3)))])
+    await store.append([single(claim, row(2), checkpoint=replace(checkpoint(2), usage=Usage(0, 100, 50, 3)))])
     await store.cancel(people.ann, new.id, True, cancelled)
     usage = (await usage_of(database, people.ann)).usage
     assert (usage.reserved, usage.day) == (Used(), Used(150, 3))
@@ -296,7 +296,7 @@ async def test_pruned_checkpoints_are_counted_with_the_end(
     store, new = store_with(database, DAILY), asks(lease_seconds=0.0)
     grant = (await store.accept(people.ann, new, cancelled)).grant
     claim = Claim(new.id, "acme", 1, 0.0, grant)
-    await store.append([one(claim, row(2), checkpoint=replace(checkpoint(2), usage=Usage(0, 100, 50, 3)))])
+    await store.append([single(claim, row(2), checkpoint=replace(checkpoint(2), usage=Usage(0, 100, 50, 3)))])
     database_urls.ask("UPDATE responsa.turn_checkpoint SET update_time = now() - interval '9 h'")
     assert await store.prune_checkpoints(1) == 1
     (taken,) = await claim_all(store)
@@ -305,20 +305,20 @@ async def test_pruned_checkpoints_are_counted_with_the_end(
     assert (usage.reserved, usage.day) == (Used(), Used(160, 3))
 
 
-def audit(who: Principal) -> AuditEvent:
-    return AuditEvent.of(who, "user.update_quota", names.quota(who.user_id))
+def audit(caller: Principal) -> AuditEvent:
+    return AuditEvent.of(caller, "user.update_quota", names.quota(caller.user_id))
 
 
 async def set_limits(
     quotas: PostgresQuotas,
-    who: Principal,
+    caller: Principal,
     change: dict[str, int | None],
     dropped: Sequence[str] = (),
     etag: str = "",
     user_id: UUID | None = None,
 ) -> UserUsage:
     return await quotas.update(
-        who.tenant_id, user_id or who.user_id, change, frozenset(dropped), etag, audit(who)
+        caller.tenant_id, user_id or caller.user_id, change, frozenset(dropped), etag, audit(caller)
     )
 
 
@@ -326,16 +326,16 @@ async def test_an_exception_replaces_the_limits_of_the_role(
     database: Database, people: People, database_urls: DatabaseUrls
 ) -> None:
     quotas, store = PostgresQuotas(database, DAILY), store_with(database, DAILY)
-    found = await set_limits(quotas, people.ann, {"tokens_per_day": 700, "cost_micros_per_day": 100})
-    assert found.quota == Quota(tokens_per_day=700, cost_micros_per_day=100)
+    changed = await set_limits(quotas, people.ann, {"tokens_per_day": 700, "cost_micros_per_day": 100})
+    assert changed.quota == Quota(tokens_per_day=700, cost_micros_per_day=100)
     accepted = await store.accept(people.ann, asks(), cancelled)
     assert accepted.grant == Grant(700, 100, frozenset(Metric))
     lifted = await set_limits(
-        quotas, people.ann, {"tokens_per_day": None}, ["cost_micros_per_day"], found.etag
+        quotas, people.ann, {"tokens_per_day": None}, ["cost_micros_per_day"], changed.etag
     )
     assert (lifted.quota, lifted.exception.limits) == (Quota(), {"tokens_per_day": None})
     assert (await store.accept(people.ann, asks(), cancelled)).grant is None
-    await raises(Conflict, set_limits(quotas, people.ann, {"tokens_per_day": 1}, etag=found.etag))
+    await raises(Conflict, set_limits(quotas, people.ann, {"tokens_per_day": 1}, etag=changed.etag))
     again = await set_limits(quotas, people.ann, {"tokens_per_day": None})
     assert again.etag == lifted.etag
     restored = await set_limits(quotas, people.ann, {}, ["tokens_per_day"])

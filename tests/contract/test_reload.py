@@ -476,27 +476,27 @@ async def test_agents_that_are_code_stand_beside_those_of_files(town: Town, fold
 
 
 async def test_a_change_of_files_is_seen_without_being_told(town: Town, folder: Folder) -> None:
-    told = asyncio.Event()
-    async with town.process(tell=told.set) as agents:
+    noticed = asyncio.Event()
+    async with town.process(tell=noticed.set) as agents:
         watch = Watch(folder.folders.roots, lambda: agents.want_reload(notify=True))
         watch.start()
         try:
-            await _until(lambda: folder.write("own", "One."), told, agents, "One.")
-            await _until(lambda: folder.write("own", "Two."), told, agents, "Two.")
+            await _until(lambda: folder.write("own", "One."), noticed, agents, "One.")
+            await _until(lambda: folder.write("own", "Two."), noticed, agents, "Two.")
         finally:
             await watch.close()
 
 
-async def _until(change: object, told: asyncio.Event, agents: LiveAgents, text: str) -> None:
+async def _until(change: object, noticed: asyncio.Event, agents: LiveAgents, text: str) -> None:
     """Make a change and wait until it is current. The server may read the folder between two writes, so the change may
     make more than one version."""
     assert callable(change)
-    told.clear()
+    noticed.clear()
     change()
     async with asyncio.timeout(20):
         while True:
-            await told.wait()
-            told.clear()
+            await noticed.wait()
+            noticed.clear()
             if "own" in agents.snapshot.current and await said(agents.named("own")) == text:
                 return
 
@@ -552,10 +552,10 @@ async def test_every_process_takes_a_stored_default_model_over(
     scripted = ModelSettings(scripted=True)
     store = PostgresDefaultModel(database)
     async with (
-        town.process(models=scripted, stored_model=True) as one,
+        town.process(models=scripted, stored_model=True) as first,
         town.process(models=scripted, stored_model=True) as other,
     ):
-        assert [agents.card("own").models for agents in (one, other)] == [(), ()]
+        assert [agents.card("own").models for agents in (first, other)] == [(), ()]
         event = AuditEvent.of(people.ann, "default_model.set", "defaultModel/-")
         for model, chain in (
             (DefaultModel("scripted", "strong"), ("scripted:strong",)),
@@ -563,9 +563,9 @@ async def test_every_process_takes_a_stored_default_model_over(
             (DefaultModel("scripted", "unheard"), ()),
         ):
             await store.put(model, event)
-            await one.reload()
-            assert one.card("own").models == chain
+            await first.reload()
+            assert first.card("own").models == chain
             await other.poll()  # as if the hint was lost
             while other.card("own").models != chain:  # noqa: ASYNC110  the reload has no event
                 await asyncio.sleep(0)
-            assert other.named("own").version == one.named("own").version
+            assert other.named("own").version == first.named("own").version

@@ -9,7 +9,7 @@ from tests.contract.conftest import People
 from tests.contract.library_house import House
 
 # All repetitions of a sentence have the same vector.
-REPEATED = "The same sentence stands here. " * 1000
+REPEATED = "The same sentence stands here. " * 500
 RIVERS = "# Rivers\n\n" + "".join(
     f"The river number {number} is {100 + number} kilometres long and rises in region {number}.\n\n"
     for number in range(120)
@@ -33,7 +33,7 @@ async def test_equal_vectors_are_moved_apart_and_hide_nothing(house: House, peop
     await house.take_in(people.ann, RIVERS, "rivers.md")
     assert house.ask(EQUAL.format("passage_vector")) == [(4,)]
     spread = house.ask(
-        "SELECT count(*) > 1000, max(v.embedding <=> one.embedding) < 0.002 FROM responsa.passage_vector AS v "
+        "SELECT count(*) > 500, max(v.embedding <=> one.embedding) < 0.002 FROM responsa.passage_vector AS v "
         "JOIN responsa.passage AS p ON p.id = v.passage_id AND p.title <> 'Rivers' "
         "JOIN LATERAL (SELECT embedding FROM responsa.passage_vector AS w WHERE w.passage_id = v.passage_id "
         "AND w.kind = 'sentence' ORDER BY w.ordinal LIMIT 1) AS one ON v.kind = 'sentence'"
@@ -57,4 +57,4 @@ async def test_equal_vectors_of_another_generation_are_moved_apart(house: House,
     [(equal,)] = house.ask(EQUAL.format("generation_vector"))
     # The first slice of the work keeps three equal vectors, the second two, and the third one.
     assert equal <= 6
-    assert house.rows(("generation_vector",))["generation_vector"] > 1000
+    assert house.rows(("generation_vector",))["generation_vector"] > 500

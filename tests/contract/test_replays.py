@@ -94,7 +94,7 @@ class Theatre:
         query = "SELECT sum(cost_micros)::int FROM responsa.usage_event WHERE kind = 'spent' AND user_id = %s"
         return self.urls.value(query, UUID(int=0))
 
-    async def found(self, operation: Operation) -> Operation:
+    async def read_again(self, operation: Operation) -> Operation:
         return await self.operations.get(Server("acme"), operation.id)
 
     async def questions(self, operation: Operation, tenant: str = "acme") -> Sequence[Row]:
@@ -114,10 +114,10 @@ async def asking(theatre: Theatre, old: Script) -> AsyncIterator[Turns]:
         yield turns
 
 
-async def ask(turns: Turns, who: Principal, text: str, conversation: UUID | None = None) -> UUID:
+async def ask(turns: Turns, caller: Principal, text: str, conversation: UUID | None = None) -> UUID:
     """Returns the conversation."""
-    accepted = await turns.accept(who, Question(text, conversation), None)
-    assert (await turns.wait(who, accepted.turn_id)).state.terminal
+    accepted = await turns.accept(caller, Question(text, conversation), None)
+    assert (await turns.wait(caller, accepted.turn_id)).state.terminal
     return accepted.conversation_id
 
 
@@ -151,7 +151,7 @@ async def test_old_questions_are_asked_again_as_their_users_and_compared(
     assert (paid.content, first.conversation_id, second.conversation_id) == ("Paid.", None, None)
     assert theatre.urls.value("SELECT count(*) FROM responsa.message") == before
 
-    done = await theatre.found(operation)
+    done = await theatre.read_again(operation)
     assert (done.done, done.error, done.passages_done, done.passages_total) == (True, None, 3, 3)
     times = {name: number for name, number in done.counts.items() if name.endswith("milliseconds")}
     assert {name: number for name, number in done.counts.items() if name not in times and number} == {
@@ -219,7 +219,7 @@ async def test_turns_are_selected_by_time_state_and_number_and_may_be_deleted_me
     delete = "DELETE FROM responsa.turn WHERE user_id = %s"
     theatre.urls.ask(delete, people.bob.user_id)
     assert await theatre.work(operation) is None
-    done = await theatre.found(operation)
+    done = await theatre.read_again(operation)
     assert (done.passages_done, done.counts["replayed"], done.counts["left_out"]) == (3, 2, 1)
 
     held = asyncio.Event()
@@ -230,7 +230,7 @@ async def test_turns_are_selected_by_time_state_and_number_and_may_be_deleted_me
     theatre.urls.ask(delete, people.ann.user_id)  # one of the two is being answered
     held.set()
     assert await working is None
-    done = await theatre.found(operation)
+    done = await theatre.read_again(operation)
     assert (done.passages_done, done.passages_total) == (2, 2)
     assert dict(done.counts) == {"left_out": 2, "spent_micros": 100}
 
@@ -257,7 +257,7 @@ async def test_a_lost_worker_repeats_no_settled_question(theatre: Theatre) -> No
     assert await theatre.work(operation) is None
     assert [task.question.text for task in theatre.new.tasks] == ["One?", "Two?", "Two?"]
     assert {task.caller.user_id for task in theatre.new.tasks} == {theatre.admin.user_id}
-    done = await theatre.found(operation)
+    done = await theatre.read_again(operation)
     assert (done.passages_done, done.counts["replayed"], done.counts["citations_new"]) == (2, 2, 0)
     assert (done.counts["spent_micros"], theatre.spent) == (
         300,

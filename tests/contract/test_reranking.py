@@ -39,8 +39,8 @@ TEXTS = [
 class Place:
     """A library whose reranking model is on a server. failing: the status of the server's answers; 0 to answer."""
 
-    def __init__(self, who: Principal, house: House) -> None:
-        self.who = who
+    def __init__(self, caller: Principal, house: House) -> None:
+        self.who = caller
         self.failing = 0
         self.server = RerankServer("tei", lambda query, text: -len(text), self._before)
         self.retriever = retriever_of(house.database, house.embedders)

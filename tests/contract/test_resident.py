@@ -25,12 +25,9 @@ from tests.contract.test_access import ELBE, EVERYONE, RHINE, admin_of, put, sha
 QUESTION = "How long is the river?"
 QUESTIONS = (
     "How do I back up an instance?",
-    "Which port does Envoy listen on?",
-    "retention of turns",
     "Wie lange werden Fragen aufbewahrt?",
-    "yedekleme nasıl yapılır",
     "バックアップはどこにありますか Redis",
-    "What happens to an answer when the server is killed in the middle of it?",
+    "What happens to an answer when the server is killed?",
     "RESPONSA_LIMITS__WITHOUT_REDIS",
     "the of and",
 )
@@ -62,20 +59,20 @@ class Searching:
     hot: Retriever
     cold: Retriever
 
-    async def warm(self, who: Principal, *names: str) -> ResidentIndex:
+    async def warm(self, caller: Principal, *names: str) -> ResidentIndex:
         """Wait until the collections are in memory."""
-        scope = SearchScope(who, names or None)
+        scope = SearchScope(caller, names or None)
         while (index := self.residents.index(scope)) is None:
             await self.residents.background.drain()
         return index
 
-    async def found(self, who: Principal, *, held: bool | None) -> set[UUID]:
+    async def searched(self, caller: Principal, *, held: bool | None) -> set[UUID]:
         """What a search finds: the same as in the database. held: whether memory answers; None if it is not asked."""
         self.residents.held.clear()
-        result = await self.hot.search(who, [QUESTION])
+        result = await self.hot.search(caller, [QUESTION])
         # Where no collection is left, the search begins again without a model, and then holds.
         assert self.residents.held[:1] == ([] if held is None else [held])
-        same(result, await self.cold.search(who, [QUESTION]))
+        same(result, await self.cold.search(caller, [QUESTION]))
         return {one.found.passage.document_id for one in result.passages}
 
 
@@ -89,10 +86,12 @@ async def searching(house: House, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
     await residents.close()
 
 
-def same(one: Retrieval, other: Retrieval) -> None:
+def same(mine_all: Retrieval, other: Retrieval) -> None:
     """Both have the same passages in the same order, and the same of everything but the last digits of scores."""
-    assert [each.found.passage for each in one.passages] == [each.found.passage for each in other.passages]
-    for mine, theirs in zip(one.passages, other.passages, strict=True):
+    assert [each.found.passage for each in mine_all.passages] == [
+        each.found.passage for each in other.passages
+    ]
+    for mine, theirs in zip(mine_all.passages, other.passages, strict=True):
         assert mine.score.total == pytest.approx(theirs.score.total, abs=2e-4)
         assert mine.score.bm25 == pytest.approx(theirs.score.bm25)
         assert [(piece.kind, piece.source) for piece in mine.found.pieces] == [
@@ -101,8 +100,8 @@ def same(one: Retrieval, other: Retrieval) -> None:
         assert [piece.cosine for piece in mine.found.pieces] == pytest.approx(
             [piece.cosine for piece in theirs.found.pieces], abs=1e-4
         )
-    assert one.readings == other.readings
-    assert (one.kinds, one.text_only, one.embedding_tokens) == (
+    assert mine_all.readings == other.readings
+    assert (mine_all.kinds, mine_all.text_only, mine_all.embedding_tokens) == (
         other.kinds,
         other.text_only,
         other.embedding_tokens,
@@ -113,8 +112,8 @@ async def test_memory_finds_what_the_database_finds(searching: Searching, people
     house, ann = searching.house, people.ann
     await house.library.create_collection(ann, "docs", "Docs", Chunking())
     await house.library.create_collection(ann, "rivers", "Rivers", Chunking())
-    for name, text in list(pages().items())[:4]:
-        await put(house, ann, text[:8_000], name, "docs")
+    for name, text in list(pages().items())[:2]:
+        await put(house, ann, text[:6_000], name, "docs")
     await put(house, ann, ELBE)
     await house.library.update_collection(ann, "docs", synonyms="server, instance\nanswer, reply, final word")
     for names in ((), ("docs",), ("rivers", "docs")):
@@ -131,28 +130,28 @@ async def test_memory_finds_what_the_database_finds(searching: Searching, people
 
 async def test_every_change_counts_at_the_next_search(searching: Searching, people: People) -> None:
     house, ann, bob = searching.house, people.ann, people.bob
-    library, found = house.library, searching.found
+    library, searched = house.library, searching.searched
 
     async def changed(change: Awaitable[object], after: set[UUID]) -> None:
         """Memory answers before the change, the database right after it."""
         await searching.warm(bob)
-        await found(bob, held=True)
+        await searched(bob, held=True)
         await change
-        assert await found(bob, held=False) == after
+        assert await searched(bob, held=False) == after
 
     await library.create_collection(ann, "rivers", "Rivers", Chunking())
     elbe = await put(house, ann, ELBE)
     await changed(share(house, ann, CollectionReader(user_id=bob.user_id)), {elbe})
     await searching.warm(bob)
     rhine = await put(house, ann, RHINE, "b.md")
-    assert await found(bob, held=False) == {elbe, rhine}
+    assert await searched(bob, held=False) == {elbe, rhine}
     await library.update_document(ann, rhine, DocumentChanges(title="Of the Rhine"))
     await changed(house.finish_jobs(), {elbe, rhine})
     await changed(library.update_collection(ann, "rivers", synonyms="river, stream"), {elbe, rhine})
     await changed(library.delete_document(ann, rhine), {elbe})
     await changed(share(house, ann), set())
     await share(house, ann, CollectionReader(user_id=bob.user_id))
-    await found(bob, held=False)
+    await searched(bob, held=False)
     await changed(library.delete_collection(ann, "rivers", force=True), set())
 
 
@@ -191,12 +190,12 @@ async def test_lost_connections_between_two_questions_change_nothing(
         )
 
     await searching.warm(ann)
-    assert await searching.found(ann, held=True) == {elbe}
+    assert await searching.searched(ann, held=True) == {elbe}
     lose_connections()
-    assert await searching.found(ann, held=True) == {elbe}
+    assert await searching.searched(ann, held=True) == {elbe}
     rhine = await put(house, ann, RHINE, "b.md")
     lose_connections()
-    assert await searching.found(ann, held=False) == {elbe, rhine}
+    assert await searching.searched(ann, held=False) == {elbe, rhine}
 
 
 async def test_documents_about_persons_stay_in_the_database(
@@ -207,19 +206,19 @@ async def test_documents_about_persons_stay_in_the_database(
     await house.library.create_collection(ann, "rivers", "Rivers", Chunking())
     elbe = await put(house, ann, ELBE)
     await share(house, ann, EVERYONE)
-    for who in (ann, bob):
-        await searching.warm(who)
+    for caller in (ann, bob):
+        await searching.warm(caller)
     about = await put(house, admin, RHINE, "b.md", subject=f"users/{bob.user_id}")
-    assert await searching.found(ann, held=False) == {elbe}
-    assert await searching.found(bob, held=None) == {elbe, about}
+    assert await searching.searched(ann, held=False) == {elbe}
+    assert await searching.searched(bob, held=None) == {elbe, about}
     await searching.residents.background.drain()
-    for who, documents in ((ann, {elbe}), (bob, {elbe, about})):
-        assert searching.residents.index(SearchScope(who)) is None
+    for caller, documents in ((ann, {elbe}), (bob, {elbe, about})):
+        assert searching.residents.index(SearchScope(caller)) is None
         await searching.residents.background.drain()
-        assert await searching.found(who, held=None) == documents
+        assert await searching.searched(caller, held=None) == documents
     await house.library.update_document(admin, about, DocumentChanges(subject=""))
     await searching.warm(ann)
-    assert await searching.found(ann, held=True) == {elbe, about}
+    assert await searching.searched(ann, held=True) == {elbe, about}
 
 
 async def test_nothing_is_kept_beyond_the_limit(searching: Searching, people: People) -> None:

@@ -44,11 +44,14 @@ async def test_the_section_with_the_answer_is_shown_whole_with_its_code(
     await house.take_in(people.ann, PAGE, "waterworks.md")
     knowledge = LibraryEvidence(retriever_of(house.database, house.embedder))
 
-    async def sections(who: Principal, most_bytes: int = 8000, *, divided: bool = True) -> list[list[Quote]]:
+    async def sections(
+        caller: Principal, most_bytes: int = 8000, *, divided: bool = True
+    ) -> list[list[Quote]]:
         found = await knowledge.search(people.ann, (QUESTION,), (), SearchOptions(top_k=20))
         assert found.passages > 1  # the section is longer than a passage
         return [
-            list(section) for section in await knowledge.sections(who, found, 5, most_bytes, divided=divided)
+            list(section)
+            for section in await knowledge.sections(caller, found, 5, most_bytes, divided=divided)
         ]
 
     first, *others = await sections(people.ann)

@@ -72,7 +72,7 @@ class Office:
     """A source with its database, and an administrator."""
 
     house: House
-    who: Principal
+    principal: Principal
     folder: Path
     runs: PostgresSourceRuns
     administration: SourceAdministration = field(init=False)
@@ -111,7 +111,7 @@ class Office:
     async def run(
         self, subject: str = "", *, source: str = "notes", confirmed: bool = False, retry: bool = False
     ) -> Operation:
-        operation = await self.runs.start(self.who, source, subject, confirmed=confirmed, retry=retry)
+        operation = await self.runs.start(self.principal, source, subject, confirmed=confirmed, retry=retry)
         return await self.finish(operation)
 
     async def finish(self, operation: Operation) -> Operation:
@@ -120,19 +120,19 @@ class Office:
         # This stands for the queue, which pauses too.
         while (pause := await sync.work("acme", operation.id, 0)) is not None:  # noqa: ASYNC110
             await asyncio.sleep(pause)
-        return await self.house.operations.get(self.who, operation.id)
+        return await self.house.operations.get(self.principal, operation.id)
 
     async def begin(
         self, monkeypatch: pytest.MonkeyPatch, documents: int, *, retry: bool = False
     ) -> Operation:
         """Begin a run in a process that is killed once it has made so many documents, and wait until they are indexed."""
-        operation = await self.runs.start(self.who, "notes", "", confirmed=False, retry=retry)
+        operation = await self.runs.start(self.principal, "notes", "", confirmed=False, retry=retry)
         upload, left = self.house.library.upload, iter(range(documents))
 
-        async def dying(*given: Any, **named: Any) -> Operation:
+        async def dying(*arguments: Any, **named: Any) -> Operation:
             if next(left, None) is None:
                 raise asyncio.CancelledError
-            return await upload(*given, **named)
+            return await upload(*arguments, **named)
 
         with monkeypatch.context() as patched:
             patched.setattr(self.house.library, "upload", dying)
@@ -170,46 +170,46 @@ class Office:
     async def record(self, subject: str) -> tuple[list[str], int, UUID | None]:
         """What a person's profile shows of the source: the ends of the documents' keys, the number of failed rows, and the newest run."""
         profiles = SubjectProfiles(PostgresProfiles(self.house.database, self.house.documents))
-        (part,) = (await profiles.get(self.who, subject)).parts
+        (part,) = (await profiles.get(self.principal, subject)).parts
         keys = [document.source_key.rpartition("/")[2].removesuffix(".md") for _, document in part.documents]
         return sorted(keys), part.failed_rows, part.newest_run_id
 
     async def failed(self, source: str = "notes") -> Sequence[tuple[str, str]]:
-        page = await self.runs.failed_rows(self.who, source, ListQuery(50, Order("create_time")))
+        page = await self.runs.failed_rows(self.principal, source, ListQuery(50, Order("create_time")))
         return [(item.key, item.problem) for item in page.items]
 
 
 @pytest.fixture
 async def office(house: House, people: People, tmp_path: Path) -> AsyncIterator[Office]:
-    who = replace(people.ann, role=Role.ADMIN)
-    house.ask("UPDATE responsa.app_user SET role = 'admin' WHERE id = %s", who.user_id)
+    caller = replace(people.ann, role=Role.ADMIN)
+    house.ask("UPDATE responsa.app_user SET role = 'admin' WHERE id = %s", caller.user_id)
     runs = PostgresSourceRuns(house.database, house.queue, uuid7)
-    one = Office(house, who, tmp_path, runs)
-    one.change(
+    made = Office(house, caller, tmp_path, runs)
+    made.change(
         "CREATE TABLE note (id integer, mail text, note text)",
         *(f"INSERT INTO note VALUES ({n}, 'p{n % 4}', 'The heron number {n} fishes.')" for n in range(8)),
     )
     (tmp_path / "staff.toml").write_text('kind = "sqlite"\nfile = "staff.db"\ntenants = ["acme"]\n')
-    await house.library.create_collection(who, "people", "", Chunking())
+    await house.library.create_collection(caller, "people", "", Chunking())
     connections, databases = DeclaredConnections(tmp_path), SqlDatabases(lambda place: place.env)
-    one.administration = SourceAdministration(
+    made.administration = SourceAdministration(
         PostgresSources(house.database, house.queue, uuid7),
         runs,
         connections,
         databases,
-        Crawler(Connector(), one.sandboxes),
-        one.sandboxes,
+        Crawler(Connector(), made.sandboxes),
+        made.sandboxes,
         house.collections,
-        one.deliveries,
+        made.deliveries,
     )
-    await one.administration.create(who, NewSource("notes", "", MAPPING))
+    await made.administration.create(caller, NewSource("notes", "", MAPPING))
     async with house.working():
-        yield one
+        yield made
 
 
 async def test_the_status_names_a_source_whose_connection_is_gone(office: Office, tmp_path: Path) -> None:
     sources = PostgresSources(office.house.database, office.house.queue, uuid7)
-    asking: list[Principal | None] = [office.who]
+    asking: list[Principal | None] = [office.principal]
     part = SourcesPart(sources, DeclaredConnections(tmp_path), lambda: asking[-1])
     assert await part.check() == PartReport(Health.OK)
     (tmp_path / "staff.toml").unlink()
@@ -217,7 +217,7 @@ async def test_the_status_names_a_source_whose_connection_is_gone(office: Office
     assert report.health is Health.DEGRADED
     assert report.detail.startswith("The source notes cannot be read: its connection “staff” is gone")
     # Neither strangers nor another tenant learn of it.
-    for stranger in (None, replace(office.who, tenant_id="other")):
+    for stranger in (None, replace(office.principal, tenant_id="other")):
         asking.append(stranger)
         assert await part.check() == PartReport(Health.OK)
 
@@ -271,7 +271,7 @@ async def test_documents_follow_the_rows(office: Office, monkeypatch: pytest.Mon
     await office.run("p0")
     keys, failed, newest = await office.record("p1")
     assert (keys, failed) == (["1", "5"], 0)
-    run = await office.house.operations.get(office.who, newest) if newest else None
+    run = await office.house.operations.get(office.principal, newest) if newest else None
     assert run is not None
     assert run.subject == ""
 
@@ -311,9 +311,9 @@ async def test_what_a_run_must_not_do(office: Office) -> None:
     # The mapping may allow more, up to half of the documents.
     sources = PostgresSources(office.house.database, office.house.queue, uuid7)
     allowing = SourceChange(mapping="deletions_percent = 30\n" + MAPPING)
-    await sources.update(office.who, "notes", allowing, ("staff", "people"), "")
+    await sources.update(office.principal, "notes", allowing, ("staff", "people"), "")
     assert "delete 3 of the 8" in str((await office.run()).error)
-    await sources.update(office.who, "notes", SourceChange(mapping=MAPPING), ("staff", "people"), "")
+    await sources.update(office.principal, "notes", SourceChange(mapping=MAPPING), ("staff", "people"), "")
     # A run for one subject touches nobody else's documents.
     office.change("UPDATE note SET note = 'It dives.' WHERE id = 1")
     one = await office.run("p0")
@@ -338,10 +338,10 @@ async def test_what_a_run_must_not_do(office: Office) -> None:
     )
     assert versions == [(1,)]
     # All documents move to another collection.
-    await office.house.library.create_collection(office.who, "others", "", Chunking())
+    await office.house.library.create_collection(office.principal, "others", "", Chunking())
     moved = SourceChange(mapping=MAPPING.replace('"people"', '"others"'))
     await PostgresSources(office.house.database, office.house.queue, uuid7).update(
-        office.who, "notes", moved, ("staff", "others"), ""
+        office.principal, "notes", moved, ("staff", "others"), ""
     )
     assert (await office.run()).counts["updated"] == 5
     places = office.house.ask(
@@ -359,7 +359,7 @@ async def test_what_a_run_must_not_do(office: Office) -> None:
 async def test_runs_for_subjects_wait_and_a_change_is_noticed_once(
     office: Office, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    runs, who, first_id, jobs = office.runs, office.who, uuid7(), list[UUID]()
+    runs, caller, first_id, jobs = office.runs, office.principal, uuid7(), list[UUID]()
     defer = office.house.queue.defer
 
     async def noted(
@@ -372,18 +372,18 @@ async def test_runs_for_subjects_wait_and_a_change_is_noticed_once(
     monkeypatch.setattr(office.house.queue, "defer", noted)
 
     async def notify(subject: str, request_id: UUID | None = None) -> Operation:
-        (one,) = await runs.notify(who, subject, ["notes"], "test completed", request_id, named=True)
+        (one,) = await runs.notify(caller, subject, ["notes"], "test completed", request_id, named=True)
         return one
 
-    whole = await runs.start(who, "notes", "", confirmed=False)
+    whole = await runs.start(caller, "notes", "", confirmed=False)
     assert await runs.begin("acme", whole.id) is not None
     first = await notify("p0", first_id)
     assert (await notify("p0")).id == (await notify("p0", first_id)).id == first.id
     await raises(AlreadyExists, notify("p1", first_id), "different subject")
-    second = await runs.start(who, "notes", "p1", confirmed=False)
+    second = await runs.start(caller, "notes", "p1", confirmed=False)
     with pytest.raises(OwnershipLost):  # another run works
         await runs.begin("acme", first.id)
-    await raises(NotFound, runs.notify(who, "p0", ["notes", "orders"], "", None, named=True))
+    await raises(NotFound, runs.notify(caller, "p0", ["notes", "orders"], "", None, named=True))
     assert jobs == [whole.id]
     await office.finish(whole)
     assert jobs == [whole.id, first.id]
@@ -411,13 +411,13 @@ async def test_runs_for_subjects_wait_and_a_change_is_noticed_once(
     await waking
     assert jobs[-1] == second.id
     await office.finish(second)
-    assert (await office.house.operations.get(who, first.id)).cause == "test completed"
+    assert (await office.house.operations.get(caller, first.id)).cause == "test completed"
 
 
 async def test_a_run_for_one_subject_goes_before_other_jobs_and_the_documents_of_other_runs_after_them(
     office: Office, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    runs, who, ranks, documents = office.runs, office.who, dict[UUID, JobRank](), list[JobRank]()
+    runs, who, ranks, documents = office.runs, office.principal, dict[UUID, JobRank](), list[JobRank]()
     defer = office.house.queue.defer
 
     async def noted(
@@ -450,8 +450,10 @@ async def test_a_service_reports_changes_in_the_name_of_the_sources_administrato
 
     office.house.ask("UPDATE responsa.app_user SET role = 'service' WHERE id = %s", service.user_id)
     assert (await notified("p0")).counts["created"] == 2
-    assert office.house.ask("SELECT DISTINCT owner_id FROM responsa.document") == [(office.who.user_id,)]
-    office.house.ask("UPDATE responsa.app_user SET role = 'user' WHERE id = %s", office.who.user_id)
+    assert office.house.ask("SELECT DISTINCT owner_id FROM responsa.document") == [
+        (office.principal.user_id,)
+    ]
+    office.house.ask("UPDATE responsa.app_user SET role = 'user' WHERE id = %s", office.principal.user_id)
     refused = await notified("p1")
     assert refused.error is not None
     assert refused.error.reason.value == "ROLE_REQUIRED"
@@ -466,7 +468,9 @@ async def test_a_schedule_begins_one_run_and_makes_up_for_missed_times_once(offi
         found, problems = read_mapping(mapping)
         assert found is not None, problems
         due = None if found.schedule is None else found.schedule.after(datetime.now(UTC))
-        await sources.update(office.who, "notes", SourceChange(mapping=mapping), ("staff", "people"), "", due)
+        await sources.update(
+            office.principal, "notes", SourceChange(mapping=mapping), ("staff", "people"), "", due
+        )
         house.ask(
             f"UPDATE responsa.source SET next_run_time = now() + '{after}' WHERE next_run_time IS NOT NULL"
         )
@@ -486,10 +490,10 @@ async def test_a_schedule_begins_one_run_and_makes_up_for_missed_times_once(offi
     # While a run for all subjects works, another one is left out.
     assert await work("acme", await scheduled(nightly, after="-1 hour"), 0) is not None
     assert house.ask("SELECT count(*) FROM responsa.operation WHERE kind = 'sync'") == [(1,)]
-    ended = await office.finish(await house.operations.get(office.who, UUID(str(begun))))
+    ended = await office.finish(await house.operations.get(office.principal, UUID(str(begun))))
     assert (ended.error, ended.counts["created"]) == (None, 8)
-    await sources.update(office.who, "notes", SourceChange(mapping=MAPPING), ("staff", "people"), "")
-    assert (await sources.get(office.who, "notes")).next_run_time is None
+    await sources.update(office.principal, "notes", SourceChange(mapping=MAPPING), ("staff", "people"), "")
+    assert (await sources.get(office.principal, "notes")).next_run_time is None
 
 
 async def test_the_end_of_a_run_is_announced_once_and_delivered_with_a_signature(
@@ -528,18 +532,18 @@ async def test_the_end_of_a_run_is_announced_once_and_delivered_with_a_signature
         delivering = Delivering(office.deliveries, webhooks, connector, lambda _: secret, pauses=(1.0,) * 3)
 
         office.house.ask(
-            "UPDATE responsa.app_user SET email = 'ann@example.org' WHERE id = %s", office.who.user_id
+            "UPDATE responsa.app_user SET email = 'ann@example.org' WHERE id = %s", office.principal.user_id
         )
         await office.run()
-        proud = await office.deliveries.list(office.who, ListQuery(50, Order("create_time")))
+        proud = await office.deliveries.list(office.principal, ListQuery(50, Order("create_time")))
         assert [(item.webhook, item.event.value) for item in proud.items] == [("proud", "source.succeeded")]
         office.change("DELETE FROM note WHERE id > 4")
         stopped = await office.run()
         await office.notifier().ended("acme", stopped.id)  # as after a crash
-        page = await office.deliveries.list(office.who, ListQuery(50, Order("create_time")))
-        found = {item.webhook: item for item in page.items if item.operation_id == stopped.id}
-        assert {one.event.value for one in found.values()} == {"source.confirmation_wanted"}
-        assert found.keys() == {"room", "closed"}
+        page = await office.deliveries.list(office.principal, ListQuery(50, Order("create_time")))
+        by_webhook = {item.webhook: item for item in page.items if item.operation_id == stopped.id}
+        assert {one.event.value for one in by_webhook.values()} == {"source.confirmation_wanted"}
+        assert by_webhook.keys() == {"room", "closed"}
         mails = "SELECT kind, email, about, events FROM responsa.mail ORDER BY id"
         ((notice,),) = office.house.ask("SELECT id FROM responsa.notice")
         assert await office.notifier().notice("acme", notice, 0) is None
@@ -553,7 +557,7 @@ async def test_the_end_of_a_run_is_announced_once_and_delivered_with_a_signature
         office.house.ask("UPDATE responsa.notice SET send_time = send_time - interval '1 hour'")
         assert await office.notifier().notice("acme", notice, 0) is None
         assert office.house.ask(mails)[1:] == [("run_stopped", "ann@example.org", "notes", 2)]
-        room = found["room"].id
+        room = by_webhook["room"].id
         answers.extend(["broken", "elsewhere", "huge", "never"])
         problems, outcomes = list[str](), list[str]()
         monkeypatch.setattr(DELIVERIES, "_write", lambda _, labels: outcomes.append(labels["outcome"]))
@@ -566,7 +570,7 @@ async def test_the_end_of_a_run_is_announced_once_and_delivered_with_a_signature
         assert (tried.state, tried.attempts, len(seen)) == (DeliveryState.FAILED, 4, 4)
         assert await delivering.work("acme", room, 0) is None  # it has ended
 
-        assert (await office.deliveries.again(office.who, room)).attempts == 0
+        assert (await office.deliveries.again(office.principal, room)).attempts == 0
         assert await delivering.work("acme", room, 0) is None
         sent = await office.deliveries.find("acme", room)
         assert sent is not None
@@ -578,11 +582,11 @@ async def test_the_end_of_a_run_is_announced_once_and_delivered_with_a_signature
         assert got.headers["webhook-signature"] == f"v1,{signature}"
         assert {one.headers["webhook-id"] for one in seen} == {f"msg_{room}"}
         assert json.loads(got.body)["data"]["metadata"]["deletions"] == "3"
-        assert await delivering.work("acme", found["closed"].id, 0) == 1.0
-        refused = await office.deliveries.find("acme", found["closed"].id)
+        assert await delivering.work("acme", by_webhook["closed"].id, 0) == 1.0
+        refused = await office.deliveries.find("acme", by_webhook["closed"].id)
         assert refused is not None
         assert "is not public" in refused.attempt.problem
-        await raises(NotFound, office.deliveries.again(office.who, uuid7()))
+        await raises(NotFound, office.deliveries.again(office.principal, uuid7()))
     finally:
         await connector.close()
         await server.close()
@@ -605,7 +609,7 @@ async def test_the_documents_of_a_subject_are_published_together(
     ) == [("notes/note/0.md",), ("notes/note/4.md",), ("notes/note/1.md",)]
     await raises(
         Precondition,
-        office.runs.start(office.who, "notes", "", confirmed=False),
+        office.runs.start(office.principal, "notes", "", confirmed=False),
         "reads sources/notes already",
     )
     assert office.documents() == before
@@ -627,7 +631,7 @@ async def test_the_documents_of_a_subject_are_published_together(
         "o.document_id WHERE o.stage <> 'done' AND d.source_key = 'notes/note/1.md'"
     )
     await office.runs.wait(RunClaim("acme", operation.id, 2, "notes"))
-    await office.house.library.cancel_operation(office.who, lost)
+    await office.house.library.cancel_operation(office.principal, lost)
     failed = await office.finish(operation)
     assert (failed.error, failed.counts["failed"]) == (None, 2)
     assert office.documents() == after
@@ -644,8 +648,8 @@ async def test_the_documents_of_a_subject_are_published_together(
 async def test_a_cancelled_run_publishes_nothing_more(
     office: Office, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cancelled = await office.runs.start(office.who, "notes", "", confirmed=False)
-    await office.house.library.cancel_operation(office.who, cancelled.id)
+    cancelled = await office.runs.start(office.principal, "notes", "", confirmed=False)
+    await office.house.library.cancel_operation(office.principal, cancelled.id)
     assert (await office.finish(cancelled)).error is not None
     assert office.documents() == {}
     await office.run()
@@ -657,13 +661,13 @@ async def test_a_cancelled_run_publishes_nothing_more(
     operation = await office.begin(monkeypatch, 8)
     # Documents that are indexed count as done while they wait for others of their subject.
     assert await office.runs.settle(RunClaim("acme", operation.id, 2, "notes")) == 8
-    seen = await office.house.operations.get(office.who, operation.id)
+    seen = await office.house.operations.get(office.principal, operation.id)
     assert (seen.passages_done, seen.passages_total) == (9, 9)
     # A run for one subject does not wait for documents of others.
-    subject = await office.runs.start(office.who, "notes", "p0", confirmed=False)
+    subject = await office.runs.start(office.principal, "notes", "p0", confirmed=False)
     assert await office.runs.settle(RunClaim("acme", subject.id, 0, "notes")) == 3
-    await office.house.library.cancel_operation(office.who, subject.id)
-    await office.house.library.cancel_operation(office.who, operation.id)
+    await office.house.library.cancel_operation(office.principal, subject.id)
+    await office.house.library.cancel_operation(office.principal, operation.id)
     assert (await office.finish(operation)).error is not None
     assert office.documents() == before
     states = "SELECT DISTINCT state FROM responsa.document UNION ALL SELECT stage FROM responsa.operation WHERE stage <> 'done'"
@@ -682,7 +686,7 @@ async def test_the_next_run_takes_over_what_a_cancelled_one_began(
     wait = office.runs.wait
 
     async def cancelled(claim: RunClaim) -> None:
-        await office.house.library.cancel_operation(office.who, claim.operation_id)
+        await office.house.library.cancel_operation(office.principal, claim.operation_id)
         await wait(claim)
 
     # One document of each subject, so that their ingestions do not wait for the run.
@@ -714,7 +718,7 @@ class Site:
     pages: dict[str, tuple[int, dict[str, str], bytes]] = field(
         default_factory=dict[str, tuple[int, dict[str, str], bytes]]
     )
-    asked: list[str] = field(default_factory=list[str])
+    requests: list[str] = field(default_factory=list[str])
     reached: dict[str, Callable[[], Awaitable[object]]] = field(
         default_factory=dict[str, Callable[[], Awaitable[object]]]
     )
@@ -741,7 +745,7 @@ class Site:
     async def serve(self, exchange: Exchange) -> None:
         request = exchange.request
         condition = request.headers.get("if-none-match", "")
-        self.asked.append(f"{request.path}{' if changed' if condition else ''}")
+        self.requests.append(f"{request.path}{' if changed' if condition else ''}")
         if (happens := self.reached.pop(request.path, None)) is not None:
             await happens()
         status, headers, body = self.pages.get(request.path, (404, {}, b""))
@@ -752,7 +756,7 @@ class Site:
 
     def looked(self) -> set[str]:
         """The pages that were asked for since the last look."""
-        asked, self.asked = set(self.asked), []
+        asked, self.requests = set(self.requests), []
         return asked - {"/sitemap.xml", "/pages.xml.gz", "/robots.txt"}
 
 
@@ -797,13 +801,13 @@ async def test_documents_follow_the_pages_of_a_website(office: Office) -> None:
     site.list(*listed, base=base)
     site.pages["/down"] = (500, {}, b"")
     try:
-        shown = await office.administration.preview(office.who, text, 3, "")
+        shown = await office.administration.preview(office.principal, text, 3, "")
         assert [(row.document.title, row.document.text) for row in shown if row.document] == [
             ("On /there", "The heron that moved fishes."),
             ("On /a", "The heron of /a fishes."),
             ("On /b", "The heron of /b fishes."),
         ]
-        await office.administration.create(office.who, NewSource("book", "", text))
+        await office.administration.create(office.principal, NewSource("book", "", text))
         first = await office.run(source="book")
         assert (first.error, first.counts["created"], first.counts["failed"]) == (None, 5, 7)
         failed = {key.removeprefix(base): problem for key, problem in await office.failed("book")}
@@ -859,7 +863,7 @@ async def test_documents_follow_the_pages_of_a_website(office: Office) -> None:
 
         # A site that is down changes nothing.
         site.pages["/pages.xml.gz"] = (503, {}, b"")
-        operation = await office.runs.start(office.who, "book", "", confirmed=False)
+        operation = await office.runs.start(office.principal, "book", "", confirmed=False)
         assert await office.sync().work("acme", operation.id, 0) is not None
         site.list("/a", "/b", "/leaflet.pdf", "/d", base=base)
         del site.pages["/moved"]
@@ -870,14 +874,16 @@ async def test_documents_follow_the_pages_of_a_website(office: Office) -> None:
 
         # A run that is cancelled stops reading.
         site.looked()
-        operation = await office.runs.start(office.who, "book", "", confirmed=False)
-        site.reached["/a"] = lambda: office.house.library.cancel_operation(office.who, operation.id)
+        operation = await office.runs.start(office.principal, "book", "", confirmed=False)
+        site.reached["/a"] = lambda: office.house.library.cancel_operation(office.principal, operation.id)
         assert (await office.finish(operation)).error is not None
         assert site.looked() == {"/moved", "/a if changed"}
-        operation = await office.runs.start(office.who, "book", "", confirmed=False)
-        site.reached["/sitemap.xml"] = lambda: office.house.library.cancel_operation(office.who, operation.id)
+        operation = await office.runs.start(office.principal, "book", "", confirmed=False)
+        site.reached["/sitemap.xml"] = lambda: office.house.library.cancel_operation(
+            office.principal, operation.id
+        )
         assert (await office.finish(operation)).error is not None
-        assert site.asked == ["/sitemap.xml"]
+        assert site.requests == ["/sitemap.xml"]
     finally:
         await server.close()
 

@@ -47,13 +47,13 @@ def staff(postgres: EmbeddedPostgres) -> Iterator[DatabaseConnection]:
         )
         connection.execute("GRANT SELECT ON employee TO source_reader, source_writer, source_member")
         connection.execute("GRANT UPDATE (name) ON employee TO source_writer")
-    given = conninfo.conninfo_to_dict(postgres.dsn("superuser", database="staff"))
+    parameters = conninfo.conninfo_to_dict(postgres.dsn("superuser", database="staff"))
     yield DatabaseConnection(
         "staff",
         DatabaseKind.POSTGRESQL,
         ["*"],
-        host=str(given["host"]),
-        port=int(given.get("port") or 0),
+        host=str(parameters["host"]),
+        port=int(parameters.get("port") or 0),
         database="staff",
         user="source_reader",
         password=SecretPlace(env="good"),

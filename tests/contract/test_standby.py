@@ -79,7 +79,7 @@ class Pair:
     copy: psycopg.Connection
     outcomes: list[str]
 
-    async def found(self) -> list[str]:
+    async def hits(self) -> list[str]:
         """The texts of the passages that a search finds."""
         found = await self.retriever.search(self.bob, [QUESTION])
         return [one.found.passage.text for one in found.passages]
@@ -121,7 +121,7 @@ async def pair(
             await made.replayed()
             instruments.STANDBY_SEARCHES.connect(lambda _, labels: outcomes.append(labels["outcome"]))
             try:
-                assert await made.found() == [HARBOUR, BAKERY]
+                assert await made.hits() == [HARBOUR, BAKERY]
                 assert set(outcomes) == {"answered"}
                 outcomes.clear()
                 yield made
@@ -141,10 +141,10 @@ async def pair(
 async def test_the_standby_searches_and_the_primary_decides(pair: Pair, change: LiteralString) -> None:
     await pair.pause()
     pair.primary.execute(NO_WORDS)
-    assert await pair.found() == [HARBOUR, BAKERY]
+    assert await pair.hits() == [HARBOUR, BAKERY]
     # The product's own changes also write what the stamp covers; here, the last decision stands alone.
     pair.primary.execute(change)
-    assert await pair.found() == [BAKERY]
+    assert await pair.hits() == [BAKERY]
     assert pair.outcomes == ["answered", "answered"]
 
 
@@ -152,16 +152,16 @@ async def test_what_the_standby_lacks_is_searched_on_the_primary(pair: Pair) -> 
     late = "Ships enter the harbour at night with a pilot."
     await pair.pause()
     document = await pair.shelf.put(late)
-    assert set(await pair.found()) == {late, HARBOUR, BAKERY}
+    assert set(await pair.hits()) == {late, HARBOUR, BAKERY}
     async with pair.database.tenant("acme") as connection:
         await pair.shelf.table.delete(connection, "acme", "default", document)
-    assert await pair.found() == [HARBOUR, BAKERY]
+    assert await pair.hits() == [HARBOUR, BAKERY]
     pair.primary.execute("DELETE FROM responsa.collection_reader")
-    assert await pair.found() == []
+    assert await pair.hits() == []
     assert set(pair.outcomes) == {"behind"}
     pair.resume()
     await pair.replayed()
-    assert await pair.found() == []
+    assert await pair.hits() == []
     assert pair.outcomes[-1] == "answered"
 
 
@@ -169,14 +169,14 @@ async def test_a_statement_that_replay_cancels_runs_on_the_primary(pair: Pair) -
     pair.primary.execute(WAITING_WORDS)
     await pair.replayed()
     pair.copy.execute("SELECT pg_advisory_lock(4711)")
-    searching = asyncio.create_task(pair.found())
+    searching = asyncio.create_task(pair.hits())
     await until(pair.copy, "SELECT count(*) = 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
     # The standby's transaction has read this table, and the primary's has not.
     with pair.primary.transaction():
         pair.primary.execute("LOCK TABLE responsa.term_stat IN ACCESS EXCLUSIVE MODE")
     assert await searching == [HARBOUR, BAKERY]
     pair.copy.execute("SELECT pg_advisory_unlock(4711)")
-    assert await pair.found() == [HARBOUR, BAKERY]
+    assert await pair.hits() == [HARBOUR, BAKERY]
     assert pair.outcomes == ["failed", "answered"]
 
 
@@ -184,14 +184,14 @@ async def test_a_standby_that_hangs_is_left_alone(pair: Pair, standby: Standby) 
     part = StandbyPart(pair.database)
     assert (await part.check()).health is Health.OK
     pair.retriever = retriever_of(pair.database, pair.shelf.embedder, search_seconds=2.0)
-    assert await pair.found() == [HARBOUR, BAKERY]
+    assert await pair.hits() == [HARBOUR, BAKERY]
     pair.outcomes.clear()
     stopped = postgres_processes(standby.layout)
     for process in stopped:
         process.suspend()
     try:
-        assert await pair.found() == [HARBOUR, BAKERY]
-        assert await pair.found() == [HARBOUR, BAKERY]
+        assert await pair.hits() == [HARBOUR, BAKERY]
+        assert await pair.hits() == [HARBOUR, BAKERY]
         assert pair.outcomes == ["failed", "away"]
         assert (await part.check()).detail.startswith("The standby cannot be reached or is too slow")
     finally:
@@ -219,7 +219,7 @@ async def test_another_database_in_place_of_the_standby_is_not_used(
         pair.outcomes.clear()
         async with opened(database_urls, url) as database:
             pair.retriever = retriever_of(database, embedder)
-            assert await pair.found() == [HARBOUR, BAKERY]
+            assert await pair.hits() == [HARBOUR, BAKERY]
             assert set(pair.outcomes) == outcomes
             report = await StandbyPart(database).check()
             assert (report.health, problem in report.detail) == (Health.DEGRADED, True)

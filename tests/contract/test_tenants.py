@@ -99,7 +99,7 @@ async def test_everything_of_a_tenant_is_erased_and_nothing_of_another(
             (f'{{"tenant_id": "{name}", "id": "{uuid7()}"}}',),
         )
     await tenants_of(database).erase(owner, "acme", "acme")
-    receipt = await erased(PostgresTenants(database, most_rows=1, most_turns=1), "acme")
+    receipt = await erased(PostgresTenants(database), "acme")
     events = before["acme"].pop("audit_event")
     assert receipt == before["acme"]
     left = counts(superuser, "acme")
@@ -122,13 +122,13 @@ async def test_everything_of_a_tenant_is_erased_and_nothing_of_another(
 def test_every_table_of_tenants_has_the_policy_of_the_erasure(superuser: psycopg.Connection[Any]) -> None:
     """A migration that adds a table with a tenant adds this policy, or the tenant's rows would stay."""
     wanted = {name for name, _ in superuser.execute(TABLES.encode()).fetchall()} - {"audit_event"}
-    found = {
+    protected = {
         name
         for (name,) in superuser.execute(
             "SELECT tablename FROM pg_policies WHERE schemaname = 'responsa' AND policyname = 'tenant_erasure' AND cmd = 'ALL'"
         ).fetchall()
     }
-    assert wanted <= found
+    assert wanted <= protected
 
 
 async def test_a_key_and_the_keys_made_with_it_are_erased_together(
@@ -159,11 +159,11 @@ async def test_an_erasure_that_stopped_anywhere_is_finished_by_the_next_process(
         steps += 1
         found = await PostgresTenants(database).get("acme")
         assert found.state is TenantState.ERASING
-        left = counts(superuser, "acme")
-        assert {
-            name: number - left[name] for name, number in before.items() if number > left[name]
-        } == found.erased
-    assert steps > 10
+        if steps % 8 == 0:
+            left = counts(superuser, "acme")
+            gone = {name: number - left[name] for name, number in before.items() if number > left[name]}
+            assert gone == found.erased
+    assert steps > 16
     assert dict((await PostgresTenants(database).get("acme")).erased) == before
     assert await PostgresTenants(database).erase_some("acme") is True
 
@@ -326,38 +326,38 @@ async def contest(identity: Identity, database: Database, rounds: int) -> None:
     made = [await users.create(first, "x", "", Role.ADMIN, None) for _ in range(4)]
     # An administrator who is not in the contest, so that the last administrator is never the reason.
     found = [await users.store.get(first.tenant_id, first.user_id), *made[:3]]
-    for one in found:
-        await users.set_owner(first, one.id, owner=True)
+    for owner in found:
+        await users.set_owner(first, owner.id, owner=True)
 
-    def acting(one: User) -> Principal:
-        return Principal("home", one.id, Role.ADMIN, "api_key", owner=True)
+    def acting(user: User) -> Principal:
+        return Principal("home", user.id, Role.ADMIN, "api_key", owner=True)
 
     for number in range(rounds):
 
-        async def end(one: User, place: int, number: int = number) -> str:
-            who = acting(found[place - 1])
+        async def end(user: User, place: int, number: int = number) -> str:
+            caller = acting(found[place - 1])
             try:
                 match (number + place) % 3:
                     case 0:
-                        await users.disable(who, one.id, "")
+                        await users.disable(caller, user.id, "")
                     case 1:
-                        await users.update(who, one.id, UserChange(role=Role.USER), "")
+                        await users.update(caller, user.id, UserChange(role=Role.USER), "")
                     case _:
-                        await users.set_owner(who, one.id, owner=False)
+                        await users.set_owner(caller, user.id, owner=False)
             except Precondition as error:
                 return f"{error.reason} {error.metadata['user']}"
             return ""
 
         refused = [one for one in await asyncio.gather(*map(end, found, range(len(found)))) if one]
-        now = [await users.store.get(first.tenant_id, one.id) for one in found]
+        now = [await users.store.get(first.tenant_id, owner.id) for owner in found]
         left = [one for one in now if one.owner and one.role is Role.ADMIN and one.disable_time is None]
         assert refused == [f"LAST_OWNER users/{one.id}" for one in left]
         assert len(left) == 1
-        for one in now:
-            await users.update(acting(left[0]), one.id, UserChange(role=Role.ADMIN), "")
-            await users.enable(acting(left[0]), one.id, "")
-            await users.set_owner(acting(left[0]), one.id, owner=True)
+        for user in now:
+            await users.update(acting(left[0]), user.id, UserChange(role=Role.ADMIN), "")
+            await users.enable(acting(left[0]), user.id, "")
+            await users.set_owner(acting(left[0]), user.id, owner=True)
 
 
 async def test_one_owner_always_remains(identity: Identity, database: Database) -> None:
-    await contest(identity, database, 50)
+    await contest(identity, database, 12)

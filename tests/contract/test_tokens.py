@@ -42,7 +42,7 @@ async def good(tokens: Tokens) -> str:
 
 def content(**changed: object) -> dict[str, Any]:
     now = int(time.time())
-    found: dict[str, Any] = {
+    claims: dict[str, Any] = {
         "iss": "responsa",
         "aud": "responsa",
         "sub": str(WHO.user_id),
@@ -51,8 +51,8 @@ def content(**changed: object) -> dict[str, Any]:
         "iat": now,
         "exp": now + 900,
     }
-    found |= changed
-    return {name: value for name, value in found.items() if value is not None}
+    claims |= changed
+    return {name: value for name, value in claims.items() if value is not None}
 
 
 async def test_a_token_says_who_calls_and_no_more(database: Database) -> None:

@@ -69,13 +69,13 @@ def conversations(house: House) -> Conversations:
     return Conversations(PostgresConversationStore(house.database), house.documents, uuid7)
 
 
-async def ask(turns: Turns, who: Principal, text: str, conversation: UUID | None = None) -> Turn:
-    accepted = await turns.accept(who, Question(text, conversation), None)
-    return await turns.wait(who, accepted.turn_id)
+async def ask(turns: Turns, caller: Principal, text: str, conversation: UUID | None = None) -> Turn:
+    accepted = await turns.accept(caller, Question(text, conversation), None)
+    return await turns.wait(caller, accepted.turn_id)
 
 
-async def verdicts_of(conversations: Conversations, who: Principal, turn: Turn) -> set[Verdict]:
-    return {one.verdict for one in await conversations.verify(who, turn_id=turn.id)}
+async def verdicts_of(conversations: Conversations, caller: Principal, turn: Turn) -> set[Verdict]:
+    return {one.verdict for one in await conversations.verify(caller, turn_id=turn.id)}
 
 
 def documents(checks: Sequence[CitationCheck]) -> Sequence[Citation]:
@@ -155,8 +155,8 @@ async def test_evidence_and_ranking_of_a_milestone_mean_the_same(
 ) -> None:
     await house.take_in(people.ann, RIVERS, "rivers.md")
     question = "How long is the river Bille?"
-    found = await knowledge.search(people.ann, (question,), ())
-    ranked = await knowledge.rank(people.ann, question, found)
+    hits = await knowledge.search(people.ann, (question,), ())
+    ranked = await knowledge.rank(people.ann, question, hits)
     assert ranked.ranking.near
 
     async def shown(evidence: Evidence, ranking: Ranking) -> object:
@@ -170,7 +170,7 @@ async def test_evidence_and_ranking_of_a_milestone_mean_the_same(
     _, restored_state = restored(kept("write", state))
     given = PassagesInput.model_validate(restored_state)
     assert await shown(given.evidence, given.ranking) == now
-    _, searched = restored(kept("rank", {"evidence": found}))
+    _, searched = restored(kept("rank", {"evidence": hits}))
     again = RankInput.model_validate({"question": question, **searched})
     assert (await knowledge.rank(people.ann, question, again.evidence)).ranking == ranked.ranking
     assert (await knowledge.search(people.ann, (question,), ("elsewhere",))).passages == 0
@@ -200,9 +200,9 @@ async def test_a_warm_turn_reads_no_passage_with_patterns_or_parsers(
     ):
         work = getattr(module, name)
 
-        def counting(*given: object, work: Callable[..., object] = work, name: str = name) -> object:
+        def counting(*arguments: object, work: Callable[..., object] = work, name: str = name) -> object:
             read.append(name)
-            return work(*given)
+            return work(*arguments)
 
         monkeypatch.setattr(module, name, counting)
     await turn("Where does the Alster rise?")

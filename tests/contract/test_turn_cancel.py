@@ -29,8 +29,8 @@ def endless() -> Script:
     return Script([SEARCHING, asyncio.Event(), answer()])
 
 
-async def said(services: Services, who: Principal, conversation_id: UUID) -> Sequence[str]:
-    return [one.text for one in await services.conversations.history(who, conversation_id, 10)]
+async def said(services: Services, caller: Principal, conversation_id: UUID) -> Sequence[str]:
+    return [one.text for one in await services.conversations.history(caller, conversation_id, 10)]
 
 
 @pytest.mark.parametrize("with_redis", [True, False])
@@ -78,7 +78,7 @@ async def test_racing_the_finish_one_of_the_two_wins_and_the_conversation_agrees
     services: Services, people: People
 ) -> None:
     outcomes: set[TurnState] = set()
-    for round_ in range(24):
+    for round_ in range(8):
         gate = asyncio.Event()
         script = Script([SEARCHING, gate, answer()])
         async with services.turns(script, QUICK) as turns:
@@ -86,7 +86,7 @@ async def test_racing_the_finish_one_of_the_two_wins_and_the_conversation_agrees
             following = asyncio.create_task(followed(turns, people.ann, accepted.turn_id))
             await script.waiting.wait()
             gate.set()
-            for _ in range(round_ % 8):
+            for _ in range(round_):
                 await asyncio.sleep(0)
             cancelled = await turns.cancel(people.ann, accepted.turn_id)
             waited = await turns.wait(people.ann, accepted.turn_id)
@@ -156,8 +156,8 @@ async def test_a_newer_question_takes_the_place_of_all_before_it(services: Servi
 class Stream:
     """A caller that follows a turn until the caller leaves."""
 
-    def __init__(self, turns: Turns, who: Principal, turn_id: UUID) -> None:
-        self._turns, self._who, self._turn_id = turns, who, turn_id
+    def __init__(self, turns: Turns, caller: Principal, turn_id: UUID) -> None:
+        self._turns, self._who, self._turn_id = turns, caller, turn_id
         self.told = asyncio.Event()
         self._task = asyncio.create_task(self._follow())
 
@@ -172,9 +172,9 @@ class Stream:
         self._turns.left(self._who, self._turn_id)
 
 
-async def ended(turns: Turns, who: Principal, turn_id: UUID) -> TurnState:
+async def ended(turns: Turns, caller: Principal, turn_id: UUID) -> TurnState:
     """The final state of a turn. The turn is polled and not followed, because a client that waits counts as a follower."""
-    while not (turn := await turns.store.get(who, turn_id)).state.terminal:  # noqa: ASYNC110  only the store shows this
+    while not (turn := await turns.store.get(caller, turn_id)).state.terminal:  # noqa: ASYNC110  only the store shows this
         await asyncio.sleep(0)
     return turn.state
 

@@ -16,7 +16,16 @@ from responsa_server.domain.turns import Followed, LogRow, Question, Reconnect, 
 from responsa_server.stores.postgres.database import Database
 from responsa_server.turns.service import Turns
 from tests.contract.conftest import People
-from tests.contract.turn_house import NO_REDIS, QUICK, SEARCHING, Script, Services, answer, followed, told
+from tests.contract.turn_house import (
+    NO_REDIS,
+    QUICK,
+    SEARCHING,
+    Script,
+    Services,
+    answer,
+    follow_all,
+    followed,
+)
 from tests.contract.turn_partition import Link
 from tests.plain_codec import events_of
 from tests.raising import raises
@@ -25,10 +34,10 @@ RIVER = Question("How long is the river?")
 IDLE = replace(QUICK, works=False)
 
 
-async def refused_by(turns: Turns, who: Principal) -> bool:
+async def refused_by(turns: Turns, caller: Principal) -> bool:
     """Whether the process refuses questions because it drains."""
     try:
-        await turns.accept(who, RIVER, None)
+        await turns.accept(caller, RIVER, None)
     except Unavailable as error:
         return error.reason is Reason.DRAINING
     return False
@@ -61,7 +70,7 @@ async def test_what_does_not_end_goes_on_elsewhere_without_a_loss(
         async with services.turns(first, QUICK) as old:
             accepted = await old.accept(people.ann, RIVER, None)
             far = asyncio.create_task(followed(reader, people.ann, accepted.turn_id))
-            near = asyncio.create_task(told(old, people.ann, accepted.turn_id))
+            near = asyncio.create_task(follow_all(old, people.ann, accepted.turn_id))
             waiting = asyncio.create_task(old.wait(people.ann, accepted.turn_id))
             await first.waiting.wait()
             async with services.turns(second, QUICK):
@@ -103,7 +112,7 @@ async def test_who_comes_while_it_goes_away_is_sent_on(services: Services, peopl
         draining = asyncio.create_task(turns.drain(60))
         while not await refused_by(turns, people.bob):
             pass
-        *_, last = await told(turns, people.ann, accepted.turn_id)
+        *_, last = await follow_all(turns, people.ann, accepted.turn_id)
         assert isinstance(last, Reconnect)
         gate.set()
         await draining

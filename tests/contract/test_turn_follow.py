@@ -28,9 +28,9 @@ from tests.contract.turn_house import (
     Script,
     Services,
     answer,
+    follow_all,
     followed,
     seen,
-    told,
 )
 from tests.contract.turn_partition import Link
 from tests.plain_codec import events_of
@@ -84,14 +84,14 @@ async def test_redis_alone_carries_a_turn_from_its_first_event_to_its_last(
     script = Script(lines)
     rpc_only = replace(NEVER_POLLS, works=False)
     async with (
-        services.turns(options=rpc_only) as asked,
+        services.turns(options=rpc_only) as accepting,
         services.turns(script, replace(NEVER_POLLS, sweep_seconds=3600)),
     ):
-        accepted = await asked.accept(people.ann, RIVER, None)
+        accepted = await accepting.accept(people.ann, RIVER, None)
         assert accepted.state is TurnState.PENDING
         rows: list[LogRow] = []
         waiting = list(gates)
-        async with aclosing(asked.follow(people.ann, accepted.turn_id)) as news:
+        async with aclosing(accepting.follow(people.ann, accepted.turn_id)) as news:
             async for one in news:
                 assert isinstance(one, LogRow) or one == Heartbeat(0)
                 if isinstance(one, LogRow):
@@ -193,9 +193,9 @@ async def test_when_the_log_was_pruned_its_end_stands_for_it(
         turn = await turns.wait(people.ann, accepted.turn_id)
         database_urls.ask("TRUNCATE responsa.turn_event")
         for after in (0, 2):
-            (only,) = await told(turns, people.ann, accepted.turn_id, after)
+            (only,) = await follow_all(turns, people.ann, accepted.turn_id, after)
             assert only == Snapshot(turn.last_seq, turn.terminal or b"")
-        assert await told(turns, people.ann, accepted.turn_id, turn.last_seq) == []
+        assert await follow_all(turns, people.ann, accepted.turn_id, turn.last_seq) == []
 
 
 async def test_a_turn_that_is_taken_from_its_process_is_followed_by_the_log(

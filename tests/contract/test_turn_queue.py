@@ -105,17 +105,17 @@ async def test_a_worker_takes_no_more_than_it_has_room_for(services: Services, p
     gate = asyncio.Event()
     script = Script([SEARCHING, gate, answer()])
     async with (
-        services.turns(options=IDLE) as asked,
+        services.turns(options=IDLE) as accepting,
         services.turns(script, replace(QUICK, max_running=2)) as worker,
     ):
-        accepted = [await asked.accept(people.ann, Question(f"question {n}"), None) for n in range(5)]
+        accepted = [await accepting.accept(people.ann, Question(f"question {n}"), None) for n in range(5)]
         while len(script.tasks) < 2:  # noqa: ASYNC110  only the agent shows this
             await asyncio.sleep(0)
         states = [(await worker.store.get(people.ann, one.turn_id)).state for one in accepted]
         assert states == [TurnState.RUNNING] * 2 + [TurnState.PENDING] * 3
         gate.set()
         for one in accepted:
-            assert (await asked.wait(people.ann, one.turn_id)).state is TurnState.ANSWERED
+            assert (await accepting.wait(people.ann, one.turn_id)).state is TurnState.ANSWERED
     assert [task.question.text for task in script.tasks] == [f"question {n}" for n in range(5)]
 
 
@@ -133,17 +133,17 @@ async def test_a_worker_with_as_many_questions_without_a_model_as_it_answers_in_
         while (await worker.store.get(people.ann, accepted.turn_id)).state is not TurnState.RUNNING:  # noqa: ASYNC110
             await asyncio.sleep(0)
 
-    async with services.turns(cast, IDLE) as asked, services.turns(cast, full) as worker:
+    async with services.turns(cast, IDLE) as accepting, services.turns(cast, full) as worker:
         turns = [await worker.accept(people.ann, RIVER, None)]
         assert (await raises(Exhausted, worker.accept(people.ann, RIVER, None))).reason is Reason.OVERLOADED
         # It takes as many as it has slots, and leaves the next to others; turns that wait for a model have a limit of their own.
-        turns.append(await asked.accept(people.ann, RIVER, None))
+        turns.append(await accepting.accept(people.ann, RIVER, None))
         await running(turns[-1])
-        left = await asked.accept(people.ann, RIVER, None)
-        turns.append(await asked.accept(people.ann, replace(RIVER, agent="writer"), None))
+        left = await accepting.accept(people.ann, RIVER, None)
+        turns.append(await accepting.accept(people.ann, replace(RIVER, agent="writer"), None))
         await running(turns[-1])
         assert (await worker.store.get(people.ann, left.turn_id)).state is TurnState.PENDING
         assert len(plain.tasks) == 1
         gate.set()
         for one in (*turns, left):
-            assert (await asked.wait(people.ann, one.turn_id)).state is TurnState.ANSWERED
+            assert (await accepting.wait(people.ann, one.turn_id)).state is TurnState.ANSWERED

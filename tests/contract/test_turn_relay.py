@@ -84,15 +84,15 @@ class Ear:
 @asynccontextmanager
 async def ears(url: str, *, heard: bool = True) -> AsyncGenerator[tuple[Ear, Ear]]:
     pair = (Ear(url), Ear(url))
-    for one in pair:
-        await one.relay.start(one.process, one.hear)
+    for relay in pair:
+        await relay.relay.start(relay.process, relay.hear)
         if heard:
-            await one.relay.listening.wait()
+            await relay.relay.listening.wait()
     try:
         yield pair
     finally:
-        for one in pair:
-            await one.relay.close()
+        for relay in pair:
+            await relay.relay.close()
 
 
 @pytest.fixture
@@ -279,7 +279,7 @@ async def test_messages_of_other_programs_on_the_same_redis_are_dropped(redis_ur
         altered = bytes([*genuine[:-1], genuine[-1] ^ 1])
         # Without a code, with an altered or foreign content, with another installation's key, and copied to another channel.
         plain = encode(uuid7(), forged)
-        for channel, one in (
+        for channel, sent in (
             (ann.process, plain),
             (ann.process, bytes(16) + plain),
             (ann.process, genuine[:16] + plain),
@@ -287,7 +287,7 @@ async def test_messages_of_other_programs_on_the_same_redis_are_dropped(redis_ur
             (ann.process, b""),
             ("all", genuine),
         ):
-            await client.publish(f"responsa:turns:{channel}", one)
+            await client.publish(f"responsa:turns:{channel}", sent)
         stranger.relay.tell_all(forged)
         stranger.relay.tell(ann.process, forged)
         await stranger.relay.close()

@@ -246,11 +246,11 @@ async def test_a_caller_that_leaves_during_acceptance_leaves_a_turn_that_runs(
         assert (await turns.wait(people.ann, attached.turn_id)).state is TurnState.ANSWERED
 
 
-async def failure(turns: Turns, who: Principal) -> dict[str, Any]:
-    accepted = await turns.accept(who, RIVER, None)
-    turn = await turns.wait(who, accepted.turn_id)
+async def failure(turns: Turns, caller: Principal) -> dict[str, Any]:
+    accepted = await turns.accept(caller, RIVER, None)
+    turn = await turns.wait(caller, accepted.turn_id)
     assert turn.state is TurnState.FAILED
-    return events_of(await followed(turns, who, accepted.turn_id))[-1]
+    return events_of(await followed(turns, caller, accepted.turn_id))[-1]
 
 
 async def test_an_error_ends_the_turn_typed_and_nothing_enters_the_conversation(

@@ -274,37 +274,37 @@ async def test_a_turn_that_lost_two_workers_runs_alone_and_ends_if_it_loses_a_th
     services: Services, people: People
 ) -> None:
     gate = asyncio.Event()
-    async with suspected(services, people, QUICK, gate) as found:
-        store = found.turns.store
-        assert found.agent.tasks == []
+    async with suspected(services, people, QUICK, gate) as suspect:
+        store = suspect.turns.store
+        assert suspect.agent.tasks == []
         gate.set()
-        assert (await found.turns.wait(people.ann, found.running)).state is TurnState.ANSWERED
-        await seen(found.turns, people.ann, found.turn, 3)
-        assert (await store.get(people.ann, found.waits)).state is TurnState.PENDING
-        await found.link.sever()
-        await services.expire(found.turn)
-        async with services.turns(found.cast, QUICK) as new:
-            assert (await new.wait(people.ann, found.waits)).state is TurnState.ANSWERED
-            assert (await new.wait(people.ann, found.turn)).state is TurnState.FAILED
-            events = events_of(await followed(new, people.ann, found.turn))
+        assert (await suspect.turns.wait(people.ann, suspect.running)).state is TurnState.ANSWERED
+        await seen(suspect.turns, people.ann, suspect.turn, 3)
+        assert (await store.get(people.ann, suspect.waits)).state is TurnState.PENDING
+        await suspect.link.sever()
+        await services.expire(suspect.turn)
+        async with services.turns(suspect.cast, QUICK) as new:
+            assert (await new.wait(people.ann, suspect.waits)).state is TurnState.ANSWERED
+            assert (await new.wait(people.ann, suspect.turn)).state is TurnState.FAILED
+            events = events_of(await followed(new, people.ann, suspect.turn))
     assert [event["kind"] for event in events] == ["started", "restarted", "status", "restarted", "failed"]
     assert events[-1]["reason"] == "WORKER_LOST"
-    assert len(found.agent.tasks) == 1
+    assert len(suspect.agent.tasks) == 1
 
 
 async def test_a_turn_that_lost_two_workers_delays_others_for_a_limited_time_and_is_then_not_blamed(
     services: Services, people: People
 ) -> None:
     gate = asyncio.Event()
-    async with suspected(services, people, replace(QUICK, alone_seconds=0.05), gate) as found:
+    async with suspected(services, people, replace(QUICK, alone_seconds=0.05), gate) as suspect:
         gate.set()
-        assert (await found.turns.wait(people.ann, found.waits)).state is TurnState.ANSWERED
-        assert not found.agent.closed.is_set()
-        await found.link.sever()
-        await services.expire(found.turn)
-        found.agent.events = [answer()]
-        async with services.turns(found.cast, QUICK) as new:
-            assert (await new.wait(people.ann, found.turn)).state is TurnState.ANSWERED
+        assert (await suspect.turns.wait(people.ann, suspect.waits)).state is TurnState.ANSWERED
+        assert not suspect.agent.closed.is_set()
+        await suspect.link.sever()
+        await services.expire(suspect.turn)
+        suspect.agent.events = [answer()]
+        async with services.turns(suspect.cast, QUICK) as new:
+            assert (await new.wait(people.ann, suspect.turn)).state is TurnState.ANSWERED
 
 
 async def test_the_time_limit_counts_from_when_a_worker_first_took_it(

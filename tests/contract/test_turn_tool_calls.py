@@ -27,7 +27,7 @@ async def outcomes(services: Services) -> dict[str, str]:
         return dict(await cursor.fetchall())
 
 
-def told(events: Sequence[dict[str, Any]]) -> list[str]:
+def tool_lines(events: Sequence[dict[str, Any]]) -> list[str]:
     return [event["kind"] for event in events if event["kind"] not in ("started", "restarted")]
 
 
@@ -38,7 +38,7 @@ async def test_at_the_turns_end(services: Services, people: People, end: Line) -
         accepted = await turns.accept(people.ann, RIVER, None)
         assert (await turns.wait(people.ann, accepted.turn_id)).state is TurnState.FAILED
         events = events_of(await followed(turns, people.ann, accepted.turn_id))
-    assert told(events) == ["tool_called", "tool_returned", "tool_called", "tool_returned", "failed"]
+    assert tool_lines(events) == ["tool_called", "tool_returned", "tool_called", "tool_returned", "failed"]
     assert await outcomes(services) == {"look-1": "ok", "mail-1": "unknown"}
 
 
@@ -56,5 +56,5 @@ async def test_by_a_worker_before(services: Services, people: People) -> None:
         async with services.turns(Script(), QUICK) as new:
             await new.wait(people.ann, accepted.turn_id)
             events = events_of(await followed(new, people.ann, accepted.turn_id))
-    assert told(events) == ["tool_called", "tool_returned", "failed"]
+    assert tool_lines(events) == ["tool_called", "tool_returned", "failed"]
     assert await outcomes(services) == {"mail-1": "unknown"}

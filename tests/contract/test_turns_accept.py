@@ -333,7 +333,7 @@ async def test_a_question_that_cannot_be_accepted_keeps_no_other_from_being_acce
 ) -> None:
     busy = await accepted_turn(turn_store, people.ann)
     gone = Principal("acme", uuid7(), Role.USER, "api_key")
-    asked = [
+    accepting = [
         (people.ann, new_turn(conversation=busy.conversation_id)),
         (people.bob, new_turn()),
         (people.eve, new_turn(collections=("no-such",))),
@@ -341,19 +341,19 @@ async def test_a_question_that_cannot_be_accepted_keeps_no_other_from_being_acce
         (gone, new_turn()),
     ]
     outcomes = await asyncio.gather(
-        *(turn_store.accept(who, new, cancelled) for who, new in asked), return_exceptions=True
+        *(turn_store.accept(who, new, cancelled) for who, new in accepting), return_exceptions=True
     )
     kinds = [type(outcome) for outcome in outcomes if isinstance(outcome, Exception)]
     assert kinds == [Conflict, NotFound, Unauthenticated]
     for place in (1, 3):
-        who, new = asked[place]
+        who, new = accepting[place]
         assert (await turn_store.get(who, new.id)).state is TurnState.RUNNING
 
 
 async def test_a_user_for_whom_another_call_holds_a_lock_keeps_no_other_waiting(
     turn_store: PostgresTurnStore, people: People, database_urls: DatabaseUrls
 ) -> None:
-    asked = [
+    accepting = [
         (who, replace(new_turn(), limits=AcceptLimits(user=5)))
         for who in (people.ann, people.bob, people.eve)
     ]
@@ -363,8 +363,8 @@ async def test_a_user_for_whom_another_call_holds_a_lock_keeps_no_other_waiting(
             (people.ann.user_id,),
         )
         waiting, *others = (
-            asyncio.ensure_future(turn_store.accept(who, new, cancelled)) for who, new in asked
+            asyncio.ensure_future(turn_store.accept(who, new, cancelled)) for who, new in accepting
         )
         await asyncio.gather(*others)
         await until_somebody_waits(database_urls, waiting)
-    assert (await waiting).turn_id == asked[0][1].id
+    assert (await waiting).turn_id == accepting[0][1].id

@@ -86,10 +86,10 @@ async def test_a_queue_is_bounded_and_a_repetition_is_found_in_it(
 ) -> None:
     first = await accepted_turn(turn_store, people.ann)
     place = first.conversation_id
-    asked = [
+    queued = [
         new_turn(conversation=place, on_busy=OnBusy.QUEUE, max_queued=2, request_id=uuid7()) for _ in range(2)
     ]
-    await accept_all(turn_store, people.ann, *asked)
+    await accept_all(turn_store, people.ann, *queued)
     before = count(database_urls)
     caught = await raises(
         Exhausted,
@@ -100,11 +100,11 @@ async def test_a_queue_is_bounded_and_a_repetition_is_found_in_it(
     assert caught.reason is Reason.QUEUE_FULL
     assert caught.metadata == {"conversation": names.conversation(place), "limit": "2"}
     assert caught.retry_after is not None
-    again = await turn_store.accept(people.ann, asked[0], cancelled)
-    assert (again.turn_id, again.attached, again.state) == (asked[0].id, False, TurnState.QUEUED)
-    other = new_turn(conversation=place, on_busy=OnBusy.QUEUE, request_id=asked[1].request_id)
+    again = await turn_store.accept(people.ann, queued[0], cancelled)
+    assert (again.turn_id, again.attached, again.state) == (queued[0].id, False, TurnState.QUEUED)
+    other = new_turn(conversation=place, on_busy=OnBusy.QUEUE, request_id=queued[1].request_id)
     attached = await turn_store.accept(people.ann, other, cancelled)
-    assert (attached.turn_id, attached.attached, attached.state) == (asked[1].id, True, TurnState.QUEUED)
+    assert (attached.turn_id, attached.attached, attached.state) == (queued[1].id, True, TurnState.QUEUED)
     await raises(Conflict, turn_store.accept(people.ann, new_turn(conversation=place), cancelled))
     assert count(database_urls) == before
 

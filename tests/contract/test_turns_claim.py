@@ -31,11 +31,11 @@ from tests.contract.turn_steps import (
     claim_all,
     claim_of,
     locked,
-    one,
     record,
     row,
     rows_of,
     run_out,
+    single,
     until_somebody_waits,
 )
 from tests.edited import Edited
@@ -86,7 +86,7 @@ async def test_a_lost_turn_is_taken_over_from_where_it_stood(
     assert claimed.checkpoint == left
     assert record(claimed) == {"call-1": (None, "")}
     for write in (row(6), row(2, 5)):
-        assert isinstance((await turn_store.append([one(claim_of(new), write)]))[new.id], TurnLost)
+        assert isinstance((await turn_store.append([single(claim_of(new), write)]))[new.id], TurnLost)
     assert await turn_store.renew([claim_of(new), claim_of(alive)]) == [new.id]
     run_out(database_urls, new.id)
     (again,) = await claim_all(turn_store)
@@ -219,8 +219,8 @@ async def test_an_append_that_comes_first_keeps_the_turn_and_one_that_comes_late
     run_out(database_urls, kept.id, taken.id)
     await append(turn_store, claim_of(kept), row(2))
     assert [one.claim.turn_id for one in await claim_all(turn_store)] == [taken.id]
-    assert await turn_store.append([one(claim_of(kept), row(3))]) == {}
-    assert isinstance((await turn_store.append([one(claim_of(taken), row(2))]))[taken.id], TurnLost)
+    assert await turn_store.append([single(claim_of(kept), row(3))]) == {}
+    assert isinstance((await turn_store.append([single(claim_of(taken), row(2))]))[taken.id], TurnLost)
     assert await rows_of(turn_store, people.ann, taken) == [STARTED]
 
 
@@ -266,7 +266,10 @@ async def test_a_claim_whose_commit_was_not_heard_of_is_taken_up_again(
     assert (taken[lost.id].attempt, taken[lost.id].losses) == (2, 1)
     assert (taken[lost.id].checkpoint, record(taken[lost.id])) == (checkpoint(2), {"call-1": (None, "")})
     assert await claim_all(store, owner) == []
-    assert await store.append([one(taken[fresh.id].claim, row(2)), one(taken[lost.id].claim, row(3))]) == {}
+    assert (
+        await store.append([single(taken[fresh.id].claim, row(2)), single(taken[lost.id].claim, row(3))])
+        == {}
+    )
 
 
 async def _claim_and_cut(store: PostgresTurnStore, database: CutDatabase, owner: UUID, cuts: int) -> None:

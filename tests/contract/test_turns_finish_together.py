@@ -69,8 +69,8 @@ async def test_turns_that_end_at_once_end_in_one_transaction_each_with_what_is_i
         (people.ann, new_turn(), [row(2, 6), row(7)], answered()),
         (people.eve, new_turn(), [row(2, 3), row(4)], FAILED),
     ]
-    for who, new, *_ in ends:
-        await turn_store.accept(who, new, cancelled)
+    for caller, new, *_ in ends:
+        await turn_store.accept(caller, new, cancelled)
     waits = await accepted_turn(
         turn_store, people.bob, conversation=ends[1][1].conversation_id, on_busy=OnBusy.QUEUE
     )
@@ -82,14 +82,14 @@ async def test_turns_that_end_at_once_end_in_one_transaction_each_with_what_is_i
     )
     assert promoted == [False, True, False, False]
     assert (await turn_store.get(people.bob, waits.id)).state is TurnState.PENDING
-    for who, new, rows, conclusion in ends:
-        assert (await turn_store.get(who, new.id)).state is conclusion.state
-        assert await rows_of(turn_store, who, new) == [
+    for caller, new, rows, conclusion in ends:
+        assert (await turn_store.get(caller, new.id)).state is conclusion.state
+        assert await rows_of(turn_store, caller, new) == [
             STARTED,
             *rows[:-1],
             end(new.id, rows[-1].last_seq, conclusion.terminal),
         ]
-        said = await conversation_store.history(who, new.conversation_id, 10)
+        said = await conversation_store.history(caller, new.conversation_id, 10)
         assert [(one.id, tuple(one.citations)) for one in said] == [
             (message.id, tuple(message.citations)) for message in conclusion.messages
         ]

@@ -32,8 +32,8 @@ def users(database: Database, cache: CredentialCache) -> UserAdministration:
     return UserAdministration(PostgresUsers(database), uuid7, cache)
 
 
-async def session_of(identity: Identity, who: Principal) -> Credential:
-    token, _ = await identity.exchange_code((await identity.create_session_code(who))[0])
+async def session_of(identity: Identity, caller: Principal) -> Credential:
+    token, _ = await identity.exchange_code((await identity.create_session_code(caller))[0])
     return Credential("session", token)
 
 
@@ -90,8 +90,8 @@ async def test_which_callers_have_ended_is_asked_for_all_at_once(
     ]
 
 
-async def _by_session(identity: Identity, who: Principal) -> Principal:
-    return await identity.authenticate(await session_of(identity, who))
+async def _by_session(identity: Identity, caller: Principal) -> Principal:
+    return await identity.authenticate(await session_of(identity, caller))
 
 
 async def struggle(identity: Identity, users: UserAdministration, rounds: int) -> None:
@@ -99,13 +99,13 @@ async def struggle(identity: Identity, users: UserAdministration, rounds: int) -
     found = await administrators(users, identity, 4)
     for _ in range(rounds):
 
-        async def end(one: User, place: int) -> str:
+        async def end(user: User, place: int) -> str:
             acting = Principal("acme", found[place - 1].id, Role.ADMIN, "api_key")
             try:
                 if place % 2:
-                    await users.disable(acting, one.id, "")
+                    await users.disable(acting, user.id, "")
                 else:
-                    await users.update(acting, one.id, UserChange(role=Role.USER), "")
+                    await users.update(acting, user.id, UserChange(role=Role.USER), "")
             except Precondition as error:
                 return f"{error.reason} {error.metadata['user']}"
             return ""

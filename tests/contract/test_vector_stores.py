@@ -87,13 +87,13 @@ class Store:
             stored=tuple(stored_generation(collection, generation) for collection, generation in active),
         )
 
-    async def begin(self, who: Principal, key: str, text: str, collection: str = "default") -> IngestClaim:
+    async def begin(self, caller: Principal, key: str, text: str, collection: str = "default") -> IngestClaim:
         """Accept a document and claim its operation."""
-        operation = await self.house.upload(who, text, key, collection=collection)
-        return await self.claim(who, operation.id)
+        operation = await self.house.upload(caller, text, key, collection=collection)
+        return await self.claim(caller, operation.id)
 
-    async def claim(self, who: Principal, operation_id: UUID) -> IngestClaim:
-        task = await self.house.ingestions.begin(who.tenant_id, operation_id)
+    async def claim(self, caller: Principal, operation_id: UUID) -> IngestClaim:
+        task = await self.house.ingestions.begin(caller.tenant_id, operation_id)
         assert task is not None
         return task.claim
 
@@ -106,10 +106,10 @@ class Store:
         return [one.passage.id for one in new]
 
     async def put(
-        self, who: Principal, key: str, vectors: Vectors, collection: str = "default"
+        self, caller: Principal, key: str, vectors: Vectors, collection: str = "default"
     ) -> tuple[IngestClaim, list[UUID]]:
         """Write a searchable document with these vectors."""
-        claim = await self.begin(who, key, f"{key} {uuid7()}", collection)
+        claim = await self.begin(caller, key, f"{key} {uuid7()}", collection)
         ids = await self.write(claim, vectors)
         assert await self.house.ingestions.publish(claim)
         return claim, ids
@@ -190,17 +190,17 @@ async def test_only_published_vectors_are_found_and_the_newest_version_replaces_
     store: Store, people: People
 ) -> None:
     first = await store.begin(people.ann, "a.md", "one")
-    one = await store.write(first, vectors(1, 3))
+    former = await store.write(first, vectors(1, 3))
     wanted = vectors(1, 3)[0]
     assert await store.candidates("acme", wanted) == set()
     assert await store.house.ingestions.publish(first)
-    assert await store.candidates("acme", wanted) == set(one)
+    assert await store.candidates("acme", wanted) == set(former)
     second = await store.begin(people.ann, "a.md", "two")
     two = await store.write(second, vectors(2, 3))
-    assert await store.candidates("acme", wanted) == set(one)
+    assert await store.candidates("acme", wanted) == set(former)
     assert await store.house.ingestions.publish(second)
     assert await store.candidates("acme", wanted) == set(two)
-    assert not set(one) & set(
+    assert not set(former) & set(
         await store.index.nearest(SearchScope(Server("acme")), store.question(wanted), 100)
     ), "older vectors are removed"
 
@@ -281,14 +281,14 @@ async def test_the_cosines_of_named_passages_are_exact(store: Store, people: Peo
         ids[1],
         ids[2],
     }
-    found = await store.index.nearest(
+    cosines = await store.index.nearest(
         SearchScope(Server("acme")), store.question(wanted), 100, [ids[2], ids[0]]
     )
-    assert set(found) == set(ids)
+    assert set(cosines) == set(ids)
     for place in (0, 2):
         cosine = float(own[place] @ wanted)
-        assert found[ids[place]].window == pytest.approx(cosine, abs=2e-3)
-        assert found[ids[place]].piece == pytest.approx(abs(cosine), abs=2e-3)
+        assert cosines[ids[place]].window == pytest.approx(cosine, abs=2e-3)
+        assert cosines[ids[place]].piece == pytest.approx(abs(cosine), abs=2e-3)
     pieces = (await store.index.pieces(Server("acme"), [ids[1]], store.question(wanted)))[ids[1]]
     assert [piece.kind for piece in pieces] == [VectorKind.HEADING, VectorKind.SENTENCE]
     assert pieces[0].cosine == pytest.approx(-float(own[1] @ wanted), abs=2e-3)

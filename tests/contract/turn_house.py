@@ -104,8 +104,8 @@ class Script:
     waiting: asyncio.Event = field(default_factory=asyncio.Event)
     closed: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def admit(self, who: Principal, question: Question) -> None:
-        self.admitted.append((who, question))
+    async def admit(self, caller: Principal, question: Question) -> None:
+        self.admitted.append((caller, question))
         if self.objections:
             raise self.objections.pop(0)
 
@@ -224,20 +224,20 @@ class Services:
             )
 
 
-async def told(turns: Turns, who: Principal, turn_id: UUID, after: int = 0) -> list[Followed]:
+async def follow_all(turns: Turns, caller: Principal, turn_id: UUID, after: int = 0) -> list[Followed]:
     """Everything that a follower receives, except heartbeats."""
-    async with aclosing(turns.follow(who, turn_id, after)) as news:
+    async with aclosing(turns.follow(caller, turn_id, after)) as news:
         return [one async for one in news if not isinstance(one, Heartbeat)]
 
 
-async def followed(turns: Turns, who: Principal, turn_id: UUID, after: int = 0) -> list[LogRow]:
+async def followed(turns: Turns, caller: Principal, turn_id: UUID, after: int = 0) -> list[LogRow]:
     """All rows that a follower receives."""
-    return [one for one in await told(turns, who, turn_id, after) if isinstance(one, LogRow)]
+    return [one for one in await follow_all(turns, caller, turn_id, after) if isinstance(one, LogRow)]
 
 
-async def seen(turns: Turns, who: Principal, turn_id: UUID, through: int) -> None:
+async def seen(turns: Turns, caller: Principal, turn_id: UUID, through: int) -> None:
     """Wait until the log has reached this seq."""
-    async with aclosing(turns.follow(who, turn_id)) as news:
+    async with aclosing(turns.follow(caller, turn_id)) as news:
         async for one in news:
             if isinstance(one, LogRow) and one.last_seq >= through:
                 return

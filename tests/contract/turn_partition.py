@@ -120,11 +120,13 @@ class LinkedStore(PostgresTurnStore):
         self._link.polls.append(cursors)
         return await self._link.over(lambda: PostgresTurnStore.poll(self, cursors, most))
 
-    async def backlog(self, who: Principal, turn_id: UUID, after_seq: int, most: int) -> Backlog:
+    async def backlog(self, caller: Principal, turn_id: UUID, after_seq: int, most: int) -> Backlog:
         self._link.backlogs += 1
-        found = await self._link.over(lambda: PostgresTurnStore.backlog(self, who, turn_id, after_seq, most))
+        rows = await self._link.over(
+            lambda: PostgresTurnStore.backlog(self, caller, turn_id, after_seq, most)
+        )
         if self._link.held is not None:  # the response takes long to arrive
             self._link.reading.set()
             await self._link.held.wait()
         self._link.backlogs_read += 1
-        return found
+        return rows

@@ -49,7 +49,7 @@ def claim_of(new: NewTurn, *, tenant: str = "acme", epoch: int = 1) -> Claim:
     return Claim(new.id, tenant, epoch, new.lease_seconds)
 
 
-def one(
+def single(
     claim: Claim,
     *rows: LogRow,
     checkpoint: Checkpoint | None = None,
@@ -59,22 +59,22 @@ def one(
     return Append(claim, rows, checkpoint, tools, attempt=attempt, words=any(row.deltas for row in rows))
 
 
-async def accept_all(store: TurnStore, who: Principal, *turns: NewTurn) -> None:
+async def accept_all(store: TurnStore, caller: Principal, *turns: NewTurn) -> None:
     """Accept these turns, one after the other."""
     for new in turns:
-        await store.accept(who, new, cancelled)
+        await store.accept(caller, new, cancelled)
 
 
-async def accepted_turn(store: TurnStore, who: Principal, *text: str, **options: Any) -> NewTurn:
+async def accepted_turn(store: TurnStore, caller: Principal, *text: str, **options: Any) -> NewTurn:
     """A turn that the store has accepted. text, options: the arguments of `new_turn`."""
     new = new_turn(*text, **options)
-    await accept_all(store, who, new)
+    await accept_all(store, caller, new)
     return new
 
 
 async def append(store: PostgresTurnStore, claim: Claim, *rows: LogRow, **more: Any) -> None:
     """Append rows to one turn. Raises the store's error for the turn if the rows were not appended."""
-    left_out = await store.append([one(claim, *rows, **more)])
+    left_out = await store.append([single(claim, *rows, **more)])
     for error in left_out.values():
         raise error
 
@@ -96,9 +96,9 @@ def cancelled(turn: OpenTurn) -> Ending:
     return Ending(end(turn.turn_id, turn.last_seq + 1, b"cancelled"), b"cancelled")
 
 
-async def rows_of(store: PostgresTurnStore, who: Principal, turn: NewTurn | UUID) -> list[LogRow]:
+async def rows_of(store: PostgresTurnStore, caller: Principal, turn: NewTurn | UUID) -> list[LogRow]:
     turn_id = turn if isinstance(turn, UUID) else turn.id
-    return list((await store.backlog(who, turn_id, 0, 1000)).rows)
+    return list((await store.backlog(caller, turn_id, 0, 1000)).rows)
 
 
 async def claim_all(

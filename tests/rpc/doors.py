@@ -133,16 +133,16 @@ def _original_paths(victim: Mapping[str, Sequence[str]]) -> Iterator[Shape]:
         }
         for verb in row.methods:
             for field in {*re.findall(r"\{(\w+)\}", row.path), *named}:
-                given = {name: value for name, value in _GIVEN.items() if name in row.fields}
+                values = {name: value for name, value in _GIVEN.items() if name in row.fields}
                 path = row.path
                 if field in row.fields and verb == "GET":
                     path += f"?{field}={{id}}"
                 elif field in row.fields:
-                    given[field] = "{id}"
+                    values[field] = "{id}"
                 else:
                     path = path.replace(f"{{{field}}}", "{id}")
                 for kind in called & victim.keys() or victim.keys() - PUBLIC_TYPES:
-                    yield Shape(row.call, kind, verb, path, given if verb != "GET" and row.fields else None)
+                    yield Shape(row.call, kind, verb, path, values if verb != "GET" and row.fields else None)
 
 
 def elsewhere(victim: Mapping[str, Sequence[str]]) -> Iterator[Try]:
@@ -169,7 +169,7 @@ class Doors:
     socket: Path
 
     async def reply(
-        self, door: str, headers: Mapping[str, Sequence[str]], method: str, request: bytes, given: str
+        self, door: str, headers: Mapping[str, Sequence[str]], method: str, request: bytes, resource: str
     ) -> Reply:
         """Make a call through a door. given: the name that the request gives."""
         flat = [(name, value) for name, values in headers.items() for value in values]
@@ -177,7 +177,7 @@ class Doors:
         async with asyncio.timeout(SECONDS):
             reason, text, data = await send(flat, method, request)
         # A message may give the name, or only its id.
-        for part in (given, given.partition("/")[2], *given.split("/")[1:2]):
+        for part in (resource, resource.partition("/")[2], *resource.split("/")[1:2]):
             text = text.replace(part, "…") if part else text
         # A request may name the victim in several fields.
         return Reply(reason, _CALL.sub("…", UUIDS.sub("…", text)), data)

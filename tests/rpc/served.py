@@ -199,7 +199,7 @@ class ScriptedAgent:
         self.begun = asyncio.Event()
         self.ended = asyncio.Event()
 
-    async def admit(self, who: Principal, question: Question) -> None:
+    async def admit(self, caller: Principal, question: Question) -> None:
         pass
 
     def demand(self, question: Question) -> Demand | None:
@@ -282,8 +282,8 @@ class Cards:
             raise NotFound.of("agent", names.agent(identity))
         return found
 
-    async def schema(self, who: Principal, card: AgentCard) -> Mapping[str, object]:
-        return {**card.schema, "title": who.tenant_id} if card.schema else {}
+    async def schema(self, caller: Principal, card: AgentCard) -> Mapping[str, object]:
+        return {**card.schema, "title": caller.tenant_id} if card.schema else {}
 
     def problems(self) -> Sequence[Reloaded]:
         return []
@@ -338,11 +338,11 @@ class Sender:
 class Caller(Sender):
     """A user with a key."""
 
-    def __init__(self, who: Principal, secret: str, channel: grpc.aio.Channel) -> None:
+    def __init__(self, caller: Principal, secret: str, channel: grpc.aio.Channel) -> None:
         super().__init__(channel, bearer(secret))
-        self.who = who
+        self.who = caller
         self.secret = secret
-        self.name = f"users/{who.user_id}"
+        self.name = f"users/{caller.user_id}"
 
 
 def bearer(secret: str) -> Metadata:
@@ -399,9 +399,11 @@ class Served:
         """Somebody without a credential."""
         return self.sending(())
 
-    async def raw(self, method: str, data: bytes, who: Caller | None = None, *, stream: bool = False) -> Any:
+    async def raw(
+        self, method: str, data: bytes, caller: Caller | None = None, *, stream: bool = False
+    ) -> Any:
         """Send raw bytes to a unary method or to a method that streams its response. Stubs cannot send raw bytes."""
-        metadata = () if who is None else who.metadata
+        metadata = () if caller is None else caller.metadata
         if not stream:
             return await self.channel.unary_unary(method)(data, metadata=metadata)
         return [one async for one in self.channel.unary_stream(method)(data, metadata=metadata)]

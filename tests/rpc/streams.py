@@ -11,31 +11,32 @@ from tests.rpc.served import Sender
 Frames = Sequence[pb.AskResponse] | Sequence[pb.ResumeTurnResponse]
 
 
-async def asked(
-    who: Sender, text: str, *, include_deltas: bool = False, **fields: object
+async def asking(
+    sender: Sender, text: str, *, include_deltas: bool = False, **fields: object
 ) -> list[pb.AskResponse]:
     """All frames of a question."""
-    return [frame async for frame in who.Ask(text=text, include_deltas=include_deltas, **fields)]
+    return [frame async for frame in sender.Ask(text=text, include_deltas=include_deltas, **fields)]
 
 
 async def resumed(
-    who: Sender, turn: str, after_seq: int = 0, *, include_deltas: bool = False
+    sender: Sender, turn: str, after_seq: int = 0, *, include_deltas: bool = False
 ) -> list[pb.ResumeTurnResponse]:
     """All frames of a turn after a seq."""
     return [
-        frame async for frame in who.ResumeTurn(turn=turn, after_seq=after_seq, include_deltas=include_deltas)
+        frame
+        async for frame in sender.ResumeTurn(turn=turn, after_seq=after_seq, include_deltas=include_deltas)
     ]
 
 
-def events(found: Frames, after_seq: int = 0) -> list[turn_pb2.TurnEvent]:
+def events(frames: Frames, after_seq: int = 0) -> list[turn_pb2.TurnEvent]:
     """The log's events, after a check that the frames are contiguous. Events that are not in the log, such as
     heartbeats, are left out; their frames cover no seqs.
     """
     at = after_seq
     result: list[turn_pb2.TurnEvent] = []
-    for frame in found:
+    for frame in frames:
         assert frame.after_seq == at
-        assert frame.turn == found[0].turn
+        assert frame.turn == frames[0].turn
         assert all(at < event.seq <= frame.through_seq for event in frame.events if event.seq)
         if frame.through_seq == at:
             assert [event.seq for event in frame.events] == [0]
@@ -44,6 +45,6 @@ def events(found: Frames, after_seq: int = 0) -> list[turn_pb2.TurnEvent]:
     return result
 
 
-def kinds(found: Frames, after_seq: int = 0) -> list[str | None]:
+def kinds(frames: Frames, after_seq: int = 0) -> list[str | None]:
     """The kinds of the log's events."""
-    return [event.WhichOneof("event") for event in events(found, after_seq)]
+    return [event.WhichOneof("event") for event in events(frames, after_seq)]

@@ -106,15 +106,15 @@ def resource_names() -> Mapping[str, Sequence[str]]:
     """A name of each type of resource, which does not exist."""
     files = {one.file for method in METHODS.values() for one in (method.input_type, method.output_type)}
     files |= {other for file in files for other in file.dependencies}
-    found: dict[str, Sequence[str]] = {"responsa.example.org/Operation": [f"operations/{uuid7()}"]}
+    names: dict[str, Sequence[str]] = {"responsa.example.org/Operation": [f"operations/{uuid7()}"]}
     for file in files:
         for message in file.message_types_by_name.values():
             own = message.GetOptions().Extensions[RESOURCE]
             if own.type:
-                found[own.type] = [
+                names[own.type] = [
                     re.sub(r"\{[^}]+\}", lambda _: str(UUID(bytes=uuid7().bytes)), own.pattern[0])
                 ]
-    return found
+    return names
 
 
 def creations(victim: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, str, bytes]]:
@@ -203,11 +203,11 @@ def tries(victim: Mapping[str, Sequence[str]]) -> Iterator[Try]:
                     )
 
 
-def over_rest(one: Try) -> Iterator[Try]:
+def over_rest(attempt: Try) -> Iterator[Try]:
     """The same request over REST, if the method has such a form. An upload has a shape of its own."""
-    method = METHODS[one.method]
+    method = METHODS[attempt.method]
     if not method.client_streaming:
-        yield replace(one, door="rest")
+        yield replace(attempt, door="rest")
 
 
 def named_in(
@@ -233,10 +233,10 @@ def named_in(
             yield from named_in(inner, (*before, field))
 
 
-def _identifies(one: Any, request: Any) -> bool:
+def _identifies(field: Any, request: Any) -> bool:
     """Whether this field is the name of the resource that an update changes. The resource of a creation has no name yet."""
-    own = one.containing_type.GetOptions().Extensions[RESOURCE].type
-    return bool(own) and one.name == "name" and request.name.startswith("Update")
+    own = field.containing_type.GetOptions().Extensions[RESOURCE].type
+    return bool(own) and field.name == "name" and request.name.startswith("Update")
 
 
 def _request(
@@ -279,38 +279,41 @@ def _fill(message: Message, victim: Mapping[str, Sequence[str]], request: Any) -
             _set(message, field, victim, request)
 
 
-def _set(message: Message, one: Any, victim: Mapping[str, Sequence[str]], request: Any) -> None:
-    if one.message_type is not None:
-        inner: Any = getattr(message, one.name)
-        if one.message_type is field_mask_pb2.FieldMask.DESCRIPTOR:
+def _set(message: Message, field: Any, victim: Mapping[str, Sequence[str]], request: Any) -> None:
+    if field.message_type is not None:
+        inner: Any = getattr(message, field.name)
+        if field.message_type is field_mask_pb2.FieldMask.DESCRIPTOR:
             inner.paths.append(_changeable(message))
             return
-        if one.is_repeated:
+        if field.is_repeated:
             inner = inner.add()
         inner.SetInParent()
         _fill(inner, victim, request)
         return
-    value = _value(one, victim)
-    if one.is_repeated:
-        getattr(message, one.name).append(value)
+    value = _value(field, victim)
+    if field.is_repeated:
+        getattr(message, field.name).append(value)
     else:
-        setattr(message, one.name, value)
+        setattr(message, field.name, value)
 
 
-def _value(one: Any, victim: Mapping[str, Sequence[str]]) -> object:
-    reference = one.GetOptions().Extensions[REFERENCE]
-    named = reference.type or reference.child_type or UNANNOTATED.get(one.full_name, "")
+def _value(field: Any, victim: Mapping[str, Sequence[str]]) -> object:
+    reference = field.GetOptions().Extensions[REFERENCE]
+    named = reference.type or reference.child_type or UNANNOTATED.get(field.full_name, "")
     if named and named != ANY and victim.get(named):
-        return victim[named][-1 if one.full_name == _GRANTED else 0]
+        return victim[named][-1 if field.full_name == _GRANTED else 0]
     if named == ANY:
         return victim["responsa.example.org/Document"][0]
-    if one.name == "name" and (own := one.containing_type.GetOptions().Extensions[RESOURCE].type) in victim:
+    if (
+        field.name == "name"
+        and (own := field.containing_type.GetOptions().Extensions[RESOURCE].type) in victim
+    ):
         return victim[own][0]
-    if one.name == "collection_id":
+    if field.name == "collection_id":
         return f"swept-{next(_NUMBERS)}"  # a second collection with one id is refused
-    if one.name in VALUES:
-        return VALUES[one.name]
-    return FALLBACKS.get(one.cpp_type, 1)
+    if field.name in VALUES:
+        return VALUES[field.name]
+    return FALLBACKS.get(field.cpp_type, 1)
 
 
 def _changeable(request: Message) -> str:
@@ -327,13 +330,13 @@ def _changeable(request: Message) -> str:
         if holder.message_type is None or not holder.message_type.GetOptions().Extensions[RESOURCE].type:
             continue
         resource = getattr(request, holder.name)
-        for one in holder.message_type.fields:
-            behaviour = set(one.GetOptions().Extensions[BEHAVIOUR])
+        for descriptor in holder.message_type.fields:
+            behaviour = set(descriptor.GetOptions().Extensions[BEHAVIOUR])
             if (
-                one.cpp_type == FieldDescriptor.CPPTYPE_STRING
-                and not one.is_repeated
+                descriptor.cpp_type == FieldDescriptor.CPPTYPE_STRING
+                and not descriptor.is_repeated
                 and not behaviour & READ_ONLY
             ):
-                setattr(resource, one.name, VALUES.get(one.name, "swept"))
-                return one.name
+                setattr(resource, descriptor.name, VALUES.get(descriptor.name, "swept"))
+                return descriptor.name
     raise AssertionError(f"{request.DESCRIPTOR.full_name}: no field of its resource can be updated")

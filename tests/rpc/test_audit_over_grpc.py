@@ -23,8 +23,8 @@ from tests.people import GOOD
 from tests.rpc.served import OWN, Caller, Sender, Served, bearer, caller, failed
 
 
-async def events(who: Sender, filter_by: str) -> list[AuditEvent]:
-    return list((await who.ListAuditEvents(filter=f"actor != local AND {filter_by}")).audit_events)
+async def events(sender: Sender, filter_by: str) -> list[AuditEvent]:
+    return list((await sender.ListAuditEvents(filter=f"actor != local AND {filter_by}")).audit_events)
 
 
 async def test_an_event_names_the_caller_the_address_and_the_call(served: Served) -> None:
@@ -67,19 +67,19 @@ async def narrower_key(served: Served) -> Caller:
 
 @pytest.mark.parametrize("kind", ["narrower key", "user", "service"])
 async def test_each_administrative_call_without_the_role_is_recorded_once(served: Served, kind: str) -> None:
-    who = served.bob
+    principal = served.bob
     if kind == "narrower key":
-        who = await narrower_key(served)
+        principal = await narrower_key(served)
     elif kind == "service":
-        who = await caller(served.identity, served.channel, "acme", Role.SERVICE)
+        principal = await caller(served.identity, served.channel, "acme", Role.SERVICE)
     rules = {Rule.ADMIN, Rule.OWNER} if kind == "service" else {Rule.ADMIN, Rule.OWNER, Rule.SERVICE}
     expected: list[tuple[str, str]] = []
     for method in (one for one, rule in RULES.items() if rule in rules and not one.startswith(CHANNELZ)):
-        call = getattr(who, method.rpartition("/")[2])
+        call = getattr(principal, method.rpartition("/")[2])
         assert (await failed(call())).reason == "ROLE_REQUIRED", method
         expected.append((ACTS[method][0], "ROLE_REQUIRED"))
     assert len(expected) > 50
-    own, pages = who.name, pb.ListAuditEventsRequest(page_size=200, filter="outcome != OK")
+    own, pages = principal.name, pb.ListAuditEventsRequest(page_size=200, filter="outcome != OK")
     found = (await served.ann.ListAuditEvents(pages)).audit_events
     assert [(one.action, one.outcome) for one in reversed(found)] == expected
     assert {(one.actor, one.affected_user) for one in found} == {(own, "")}
@@ -110,8 +110,8 @@ async def test_nobody_fills_the_log_with_refused_calls(served: Served, database_
     own = served.ann.name
     disable, enable = pb.DisableUserRequest(name=own), pb.EnableUserRequest(name=own)
 
-    async def refuse(who: Caller, times: int) -> None:
-        await asyncio.gather(*(failed(who.DisableUser(disable)) for _ in range(times)))
+    async def refuse(caller: Caller, times: int) -> None:
+        await asyncio.gather(*(failed(caller.DisableUser(disable)) for _ in range(times)))
 
     await refuse(served.bob, MOST_REFUSED + 3)
     await refuse(served.ann, MOST_REFUSED + 3)

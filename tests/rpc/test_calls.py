@@ -195,13 +195,13 @@ async def test_a_cancellation_inside_does_not_hang_the_caller(
 
 
 async def test_a_call_has_an_id(served: Served) -> None:
-    for given, kept in (("abc-1.X_2", True), ("a b", False), ("x" * 65, False), ('"}\n', False)):
-        if "\n" in given:
-            given = given.replace("\n", "")
-        call = served.sending((*served.bob.metadata, ("x-request-id", given))).GetMe()
+    for sent, kept in (("abc-1.X_2", True), ("a b", False), ("x" * 65, False), ('"}\n', False)):
+        if "\n" in sent:
+            sent = sent.replace("\n", "")
+        call = served.sending((*served.bob.metadata, ("x-request-id", sent))).GetMe()
         await call
         returned = dict(await call.trailing_metadata())["x-request-id"]
-        assert (returned == given) is kept
+        assert (returned == sent) is kept
         assert served.lines.of("call")[-1]["call_id"] == returned
     call = served.nobody.GetMe()
     await raises(grpc.aio.AioRpcError, call)

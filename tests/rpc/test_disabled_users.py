@@ -14,8 +14,8 @@ from responsa_server.calls.interceptors.lasting import INTERVAL_SECONDS
 from tests.rpc.served import SOON, Caller, Served, bearer, failed
 
 
-def disabling(who: Caller) -> admin.DisableUserRequest:
-    return admin.DisableUserRequest(name=who.name)
+def disabling(caller: Caller) -> admin.DisableUserRequest:
+    return admin.DisableUserRequest(name=caller.name)
 
 
 async def test_streams_on_every_server_end_within_a_second(pair: tuple[Served, Served]) -> None:
@@ -51,7 +51,7 @@ async def test_a_stream_ends_when_its_caller_gets_another_role(pair: tuple[Serve
     first, second = pair
     stream = aiter(second.sending(first.bob.metadata).Ask(text="wait"))
     staying = second.sending(first.ann.metadata).Ask(text="wait")
-    asked = await anext(stream)
+    frame = await anext(stream)
     await anext(aiter(staying))
     await first.ann.UpdateUser(
         user={"name": first.bob.name, "role": "USER_ROLE_ADMIN"},
@@ -61,16 +61,16 @@ async def test_a_stream_ends_when_its_caller_gets_another_role(pair: tuple[Serve
     assert (error.code, error.reason) == (grpc.StatusCode.UNAVAILABLE, "ROLE_CHANGED")
     assert not staying.done()
     staying.cancel()
-    again = second.sending(first.bob.metadata).ResumeTurn(turn=asked.turn)
-    assert (await anext(aiter(again))).turn == asked.turn
+    again = second.sending(first.bob.metadata).ResumeTurn(turn=frame.turn)
+    assert (await anext(aiter(again))).turn == frame.turn
     again.cancel()
 
 
 async def test_the_next_call_is_refused_and_works_again_when_enabled(pair: tuple[Served, Served]) -> None:
     first, second = pair
     me = auth.GetMeRequest()
-    for one in pair:
-        await one.auth.GetMe(me, metadata=first.bob.metadata)
+    for server in pair:
+        await server.auth.GetMe(me, metadata=first.bob.metadata)
     await first.ann.DisableUser(disabling(first.bob))
     error = await failed(first.bob.GetMe(me))
     assert (error.code, error.reason) == (grpc.StatusCode.UNAUTHENTICATED, "USER_DISABLED")
@@ -83,8 +83,8 @@ async def test_the_next_call_is_refused_and_works_again_when_enabled(pair: tuple
         assert time.monotonic() - begun < SOON
         await asyncio.sleep(0.02)
     await first.ann.EnableUser(name=first.bob.name)
-    for one in pair:
-        await one.auth.GetMe(me, metadata=first.bob.metadata)
+    for server in pair:
+        await server.auth.GetMe(me, metadata=first.bob.metadata)
 
 
 async def test_a_stream_of_a_revoked_key_ends(pair: tuple[Served, Served]) -> None:

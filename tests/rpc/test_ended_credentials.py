@@ -49,13 +49,13 @@ async def begun(served: Served, metadata: Metadata) -> asyncio.Task[tuple[str, f
 
 
 async def test_a_stream_ends_within_a_second_of_its_session(served: Served, database: Database) -> None:
-    who, metadata, _ = await signed_in(served)
+    caller, metadata, _ = await signed_in(served)
     stream = await begun(served, metadata)
     # Revoked on another server.
     elsewhere = people_of(database).accounts
-    assert who.session_id is not None
+    assert caller.session_id is not None
     at = time.monotonic()
-    assert await elsewhere.revoke_sessions(who, [who.session_id], all_others=False) == 1
+    assert await elsewhere.revoke_sessions(caller, [caller.session_id], all_others=False) == 1
     reason, ended = await stream
     assert reason == "SESSION_ENDED"
     assert ended - at < SOON

@@ -22,7 +22,7 @@ from responsa_server.transports.doors import GatewaySettings, build_app
 from responsa_server.transports.http.guard import Allowed
 from responsa_server.turns.settings import TurnOptions
 from tests.rpc.served import ANSWER, Caller, Serve, Served, spied
-from tests.rpc.streams import Frames, asked, events, kinds, resumed
+from tests.rpc.streams import Frames, asking, events, kinds, resumed
 
 QUICK = TurnOptions(lease_seconds=2.0, sweep_seconds=0.05, poll_seconds=0.05, disconnect_seconds=0.05)
 Opening = Callable[..., Any]
@@ -34,7 +34,7 @@ class Replica:
 
     served: Served
     http: httpx2.AsyncClient
-    who: Caller
+    caller: Caller
 
     @asynccontextmanager
     async def resuming(
@@ -56,7 +56,7 @@ class Replica:
     async def _opened(
         self, method: str, path: str, headers: dict[str, str], **more: Any
     ) -> AsyncGenerator[Reading]:
-        headers = {"accept": "text/event-stream", **dict(self.who.metadata), **headers}
+        headers = {"accept": "text/event-stream", **dict(self.caller.metadata), **headers}
         async with self.http.stream(method, path, headers=headers, **more) as response:
             yield Reading(response, response.aiter_lines())
 
@@ -214,31 +214,31 @@ async def test_no_proxy_collects_a_stream(quick: Replica) -> None:
 async def test_a_drain_sends_readers_to_another_replica(
     opening: Opening, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with opening() as one, opening("t") as other:
-        left = spied(one.served, monkeypatch)
+    async with opening() as first, opening("t") as other:
+        left = spied(first.served, monkeypatch)
         other.served.agent.gate.set()
-        other.who = one.who
-        turn = await started(one)
-        async with one.resuming(turn, deltas=True) as reading:
-            found: list[pb.AskResponse] = []
+        other.caller = first.caller
+        turn = await started(first)
+        async with first.resuming(turn, deltas=True) as reading:
+            frames: list[pb.AskResponse] = []
             while (frame := await reading.frame()) is not None:
-                found.append(frame)
-                if "status" in kinds(found):
+                frames.append(frame)
+                if "status" in kinds(frames):
                     break
-            draining = asyncio.gather(one.served.server.drain(3.0), one.served.turns.drain(1.5))
-            found += await reading.rest()
+            draining = asyncio.gather(first.served.server.drain(3.0), first.served.turns.drain(1.5))
+            frames += await reading.rest()
             assert reading.retry is not None
-            assert not any(event.HasField("reconnect") for frame in found for event in frame.events)
+            assert not any(event.HasField("reconnect") for frame in frames for event in frame.events)
         async with other.resuming(turn, reading.last_event_id, deltas=True) as again:
-            found += await again.rest()
+            frames += await again.rest()
         await draining
-        assert text_of(found) == ANSWER
-        assert kinds(found)[-1] == "answer"
+        assert text_of(frames) == ANSWER
+        assert kinds(frames)[-1] == "answer"
         assert left.empty()
 
 
 async def test_a_question_during_a_drain_gets_the_reason(quick: Replica) -> None:
-    call = asyncio.create_task(asked(quick.served.bob, "wait"))
+    call = asyncio.create_task(asking(quick.served.bob, "wait"))
     await quick.served.agent.begun.wait()
     draining = asyncio.create_task(quick.served.server.drain(30.0))
     await asyncio.sleep(0)
@@ -270,7 +270,7 @@ async def test_silence_is_filled_with_comments(opening: Opening) -> None:
 
 @pytest.mark.parametrize("deltas", [True, False])
 async def test_a_reader_resumes_from_each_id_without_loss(quick: Replica, deltas: bool) -> None:
-    whole = await asked(quick.served.bob, "How long is it?", include_deltas=deltas)
+    whole = await asking(quick.served.bob, "How long is it?", include_deltas=deltas)
     turn = whole[0].turn
     async with quick.resuming(turn, deltas=deltas) as reading:
         assert events(await reading.rest()) == events(whole)
@@ -284,19 +284,19 @@ async def test_a_reader_that_is_cut_off_in_mid_answer_resumes_without_loss(openi
     async with opening(heartbeat_seconds=0.05) as replica:
         turn = await started(replica)
         async with replica.resuming(turn, deltas=True) as reading:
-            found: list[pb.AskResponse] = []
-            while "status" not in kinds(found):
+            frames: list[pb.AskResponse] = []
+            while "status" not in kinds(frames):
                 frame = await reading.frame()
                 assert frame is not None
-                found.append(frame)
+                frames.append(frame)
         # The reader reconnects while there are no new events. The first heartbeat begins the response, and the events
         # follow as they are written.
         async with replica.resuming(turn, reading.last_event_id, deltas=True) as again:
             replica.served.agent.gate.set()
-            found += await again.rest()
-        whole = await resumed(replica.served.sending(replica.who.metadata), turn, include_deltas=True)
-        assert events(found) == events(whole)
-        assert text_of(found) == ANSWER
+            frames += await again.rest()
+        whole = await resumed(replica.served.sending(replica.caller.metadata), turn, include_deltas=True)
+        assert events(frames) == events(whole)
+        assert text_of(frames) == ANSWER
 
 
 async def test_an_event_source_stays_away_after_the_last_event(quick: Replica) -> None:
@@ -325,8 +325,8 @@ async def test_the_last_event_id_wins_over_the_query(quick: Replica) -> None:
     assert response.status_code == 404
 
 
-def text_of(found: Frames) -> str:
-    return "".join(event.delta.text for event in events(found) if event.HasField("delta"))
+def text_of(frames: Frames) -> str:
+    return "".join(event.delta.text for event in events(frames) if event.HasField("delta"))
 
 
 async def test_a_stream_that_is_silent_ends_when_its_caller_is_disabled(quick: Replica) -> None:

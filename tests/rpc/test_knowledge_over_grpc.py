@@ -129,7 +129,7 @@ async def test_uploads_that_are_refused_leave_nothing(served: Served) -> None:
 
 
 async def test_an_upload_is_whole_by_its_finish_alone(served: Served) -> None:
-    who, data = served.bob, TEXT.encode()
+    caller, data = served.bob, TEXT.encode()
     digest = hashlib.sha256(data).digest()
 
     async def cut(*messages: pb.UploadDocumentRequest) -> AsyncIterator[pb.UploadDocumentRequest]:
@@ -142,18 +142,18 @@ async def test_an_upload_is_whole_by_its_finish_alone(served: Served) -> None:
         "finish.sha256": cut(start(), chunk(data), finish(len(data), digest[::-1])),
     }
     for field, messages in wrong.items():
-        error = await failed(who.UploadDocument(messages))
+        error = await failed(caller.UploadDocument(messages))
         assert (error.code, error.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "UPLOAD_INCOMPLETE")
         assert list(error.violations) == [field]
         assert "Send the document again" in error.message
         assert error.metadata["received_bytes"] == str(len(data))
     # The announced size alone does not make an upload complete: without `finish`, it counts as interrupted.
-    error = await failed(who.UploadDocument(cut(start(size=len(data)), chunk(data))))
+    error = await failed(caller.UploadDocument(cut(start(size=len(data)), chunk(data))))
     assert (error.reason, list(error.violations)) == ("UPLOAD_INCOMPLETE", ["finish"])
     assert documents(served) == 0
     assert list(served.house.spool.iterdir()) == []
     whole = cut(start(), chunk(data), finish(len(data), digest))
-    assert (await who.UploadDocument(whole)).name
+    assert (await caller.UploadDocument(whole)).name
 
 
 async def test_an_upload_whose_sender_leaves_keeps_nothing(
@@ -164,14 +164,14 @@ async def test_an_upload_whose_sender_leaves_keeps_nothing(
     upload = served.house.library.upload
 
     async def watched(
-        who: Principal, metadata: DocumentMetadata, chunks: AsyncIterator[bytes], *more: Any
+        caller: Principal, metadata: DocumentMetadata, chunks: AsyncIterator[bytes], *more: Any
     ) -> Operation:
         async def watching() -> AsyncIterator[bytes]:
             async for one in chunks:
                 read.set()
                 yield one
 
-        return await upload(who, metadata, watching(), *more)
+        return await upload(caller, metadata, watching(), *more)
 
     async def half() -> AsyncIterator[pb.UploadDocumentRequest]:
         yield start()

@@ -82,7 +82,7 @@ def test_who_leaves_ends_the_turn_and_whose_time_is_up_does_not(registry: Regist
     with registry.holding("collection_stat"):
         # Begin with the turn that must continue. If a passed deadline counted as leaving, this turn would
         # therefore be cancelled before the others.
-        goes_on = over_grpc(ways, headers, seconds=5.0)
+        goes_on = over_grpc(ways, headers, seconds=3.0)
         left = [
             over_grpc(ways, headers),
             over_web(ways, headers, text=False),
@@ -117,7 +117,7 @@ def test_a_disabled_users_streams_end_on_every_transport(registry: Registry, ins
         ThreadPoolExecutor(len(kinds)) as threads,
         registry.holding("collection_stat"),
     ):
-        asked = [threads.submit(ask, way) for way in kinds]
+        streams = [threads.submit(ask, way) for way in kinds]
         admin = tenant.headers(Credential.ADMIN)
         eventually(
             lambda: (
@@ -128,7 +128,7 @@ def test_a_disabled_users_streams_end_on_every_transport(registry: Registry, ins
         user = ways.call("AuthService/GetMe", {}, headers).message["name"]
         ways.call("AdminService/DisableUser", {"name": user}, admin)
         begun = time.monotonic()
-        for way, one in zip(kinds, asked, strict=True):
+        for way, one in zip(kinds, streams, strict=True):
             outcome, ended = one.result(10)
             # Lines of JSON have no place for a status: such a stream ends without the turn's last event, and the next call gets the reason.
             found = outcome if way is not Way.REST else ways.call("AuthService/GetMe", {}, headers, way)

@@ -43,7 +43,7 @@ async def test_all_that_is_given_to_strangers_is_not_found(served: Served) -> No
     """Every method that takes a name gives the same error for another user's id, for another tenant's id and for an unknown id."""
     made = await served.chat.StartTurn(chat.StartTurnRequest(text="Why?"), metadata=served.ann.metadata)
     name = made.name
-    for who in (served.bob, served.eve):
+    for caller in (served.bob, served.eve):
         for request, stub in (
             (chat.GetTurnRequest(name=name), served.chat.GetTurn),
             (chat.VerifyCitationsRequest(name=name), served.chat.VerifyCitations),
@@ -53,14 +53,14 @@ async def test_all_that_is_given_to_strangers_is_not_found(served: Served) -> No
             (chat.AskRequest(text="Why?", conversation=made.conversation), served.chat.Ask),
             (chat.AnswerRequest(text="Why?", conversation=made.conversation), served.chat.Answer),
         ):
-            error = await failed(stub(request, metadata=who.metadata))
+            error = await failed(stub(request, metadata=caller.metadata))
             assert (error.code, error.reason) == (grpc.StatusCode.NOT_FOUND, "RESOURCE_NOT_FOUND")
             assert error.message.endswith("not found or access denied")
 
 
 async def test_unknown_and_malformed_names(served: Served) -> None:
     """Calls every method that takes a name, with names of missing resources and with malformed names."""
-    asked = 0
+    calls = 0
     for method in RULES:
         # The library has no descriptor of this version of reflection.
         if (descriptor := input_type(method)) is None:
@@ -69,7 +69,7 @@ async def test_unknown_and_malformed_names(served: Served) -> None:
         # UnlinkIdentity needs a recent sign-in; tests/cases has its names.
         if "name" not in descriptor.fields_by_name or method.endswith(("ListOperations", "UnlinkIdentity")):
             continue
-        asked += 1
+        calls += 1
         kind = message_factory.GetMessageClass(descriptor)
         verb = method.rsplit("/", 1)[1]
         unknown = unknown_name(descriptor.fields_by_name["name"])
@@ -98,7 +98,7 @@ async def test_unknown_and_malformed_names(served: Served) -> None:
         ):
             error = await ask(bad)
             assert (error.reason, list(error.violations)) == ("INVALID_FIELD", ["name"]), (method, bad)
-    assert asked >= 22
+    assert calls >= 22
 
 
 async def test_pages(served: Served) -> None:
@@ -141,65 +141,67 @@ async def test_filters_and_orders_that_are_refused(served: Served) -> None:
 
 
 async def test_filters_that_are_read(served: Served) -> None:
-    who = served.bob.metadata
-    turn = await served.chat.Answer(chat.AnswerRequest(text="Why?"), metadata=who)
+    caller = served.bob.metadata
+    turn = await served.chat.Answer(chat.AnswerRequest(text="Why?"), metadata=caller)
     text = f'conversation = "{turn.conversation}" AND state = ANSWERED AND create_time > 2020-01-01T00:00:00Z'
-    assert len((await served.chat.ListTurns(chat.ListTurnsRequest(filter=text), metadata=who)).turns) == 1
+    assert len((await served.chat.ListTurns(chat.ListTurnsRequest(filter=text), metadata=caller)).turns) == 1
     text = "update_time > 2020-01-01T00:00:00Z AND title != 'none such'"
     request = chat.ListConversationsRequest(filter=text)
-    assert len((await served.chat.ListConversations(request, metadata=who)).conversations) == 1
+    assert len((await served.chat.ListConversations(request, metadata=caller)).conversations) == 1
     messages = chat.ListMessagesRequest(parent=turn.conversation, filter="role = ASSISTANT")
-    assert len((await served.chat.ListMessages(messages, metadata=who)).messages) == 1
+    assert len((await served.chat.ListMessages(messages, metadata=caller)).messages) == 1
 
 
 async def test_conversations_are_found_by_the_words_of_their_messages(served: Served) -> None:
-    who = served.bob.metadata
+    principal = served.bob.metadata
     texts = (
         f"{'Zugvögel ' * 40}Wie weit fliegt die STRASSENSCHWALBE im Jahr? {'Nester ' * 60}",
         "What does 100% of the fuel cost?",
         "What does 100 of them cost?",
     )
-    asked = [await served.chat.Answer(chat.AnswerRequest(text=text), metadata=who) for text in texts]
+    turns = [await served.chat.Answer(chat.AnswerRequest(text=text), metadata=principal) for text in texts]
 
-    async def found(query: str, caller: Caller = served.bob, **more: Any) -> chat.SearchConversationsResponse:
+    async def matches(
+        query: str, caller: Caller = served.bob, **more: Any
+    ) -> chat.SearchConversationsResponse:
         request = chat.SearchConversationsRequest(
             query=query, filter="create_time > 2020-01-01T00:00:00Z", **more
         )
         return await served.chat.SearchConversations(request, metadata=caller.metadata)
 
-    (swallow,) = (await found("jahr schwalbe")).results
-    assert swallow.conversation.name == asked[0].conversation
+    (swallow,) = (await matches("jahr schwalbe")).results
+    assert swallow.conversation.name == turns[0].conversation
     message = next(one for one in swallow.messages if one.role == message_pb2.ROLE_USER)
     marked = [message.excerpt.encode()[one.start : one.end].decode() for one in message.matches]
     assert marked == ["SCHWALBE", "Jahr"]
     assert set(message.excerpt.split()) <= set(texts[0].split())  # it is cut at words
     assert len(message.excerpt) <= 240 < len(texts[0])
-    assert [one.conversation.name for one in (await found("100% cost")).results] == [asked[1].conversation]
-    assert not (await found("100% cost", served.ann)).results
-    first = await found("100", page_size=1)
-    second = await found("100", page_size=1, page_token=first.next_page_token)
+    assert [one.conversation.name for one in (await matches("100% cost")).results] == [turns[1].conversation]
+    assert not (await matches("100% cost", served.ann)).results
+    first = await matches("100", page_size=1)
+    second = await matches("100", page_size=1, page_token=first.next_page_token)
     names = [one.conversation.name for page in (first, second) for one in page.results]
-    assert names == [asked[2].conversation, asked[1].conversation]
+    assert names == [turns[2].conversation, turns[1].conversation]
     request = chat.SearchConversationsRequest(query="fuel", page_token=first.next_page_token)
-    error = await failed(served.chat.SearchConversations(request, metadata=who))
+    error = await failed(served.chat.SearchConversations(request, metadata=principal))
     assert error.reason == "PAGE_TOKEN_INVALID"
 
 
 async def test_operations_are_checked_though_their_messages_have_no_rules(served: Served) -> None:
-    who = served.bob.metadata
+    caller = served.bob.metadata
     for request in (
         operations.ListOperationsRequest(name="x"),
         operations.ListOperationsRequest(page_size=-1),
     ):
-        error = await failed(served.operations.ListOperations(request, metadata=who))
+        error = await failed(served.operations.ListOperations(request, metadata=caller))
         assert error.reason == "INVALID_FIELD"
     listed = await served.operations.ListOperations(
-        operations.ListOperationsRequest(name="operations"), metadata=who
+        operations.ListOperationsRequest(name="operations"), metadata=caller
     )
     assert list(listed.operations) == []
     error = await failed(
         served.operations.WaitOperation(
-            operations.WaitOperationRequest(name=f"operations/{UNKNOWN}"), metadata=who
+            operations.WaitOperationRequest(name=f"operations/{UNKNOWN}"), metadata=caller
         )
     )
     assert error.reason == "RESOURCE_NOT_FOUND"
@@ -208,7 +210,7 @@ async def test_operations_are_checked_though_their_messages_have_no_rules(served
         (Duration(seconds=5), "RESOURCE_NOT_FOUND"),
     ):
         request = operations.WaitOperationRequest(name=f"operations/{UNKNOWN}", timeout=wait)
-        error = await failed(served.operations.WaitOperation(request, metadata=who, timeout=30))
+        error = await failed(served.operations.WaitOperation(request, metadata=caller, timeout=30))
         assert error.reason == reason
 
 

@@ -123,7 +123,7 @@ async def ended(served: Served) -> str:
 
 
 @pytest.mark.parametrize(
-    ("given", "reason"),
+    ("credential", "reason"),
     [
         (revoked, "CREDENTIAL_REVOKED"),
         (expired, "CREDENTIAL_EXPIRED"),
@@ -133,12 +133,12 @@ async def ended(served: Served) -> str:
     ],
 )
 async def test_a_refused_credential_logs_its_tenant(
-    served: Served, given: Callable[[Served], Awaitable[str]], reason: str
+    served: Served, credential: Callable[[Served], Awaitable[str]], reason: str
 ) -> None:
-    signed_in = served.sending(bearer(await given(served)))
+    signed_in = served.sending(bearer(await credential(served)))
     assert (await failed(signed_in.GetMe())).reason == reason
     (line,) = [one for one in served.lines.of("call") if one["method"] == AUTH + "GetMe"]
-    tenant = "rival" if given is suspended else "acme"
+    tenant = "rival" if credential is suspended else "acme"
     assert (line["reason"], line["tenant"], line["user"]) == (reason, tenant, "")
 
 

@@ -88,15 +88,15 @@ async def test_a_narrower_key_stays_good_whatever_role_its_owner_gets(served: Se
     _, secret = await served.identity.create_key("acme", user.id, "")
     request = auth.CreateApiKeyRequest(api_key={"role": "USER_ROLE_USER"})
     made = await served.auth.CreateApiKey(request, metadata=bearer(secret))
-    who = await served.identity.authenticate(Credential("api_key", made.secret))
-    assert who.narrowed
-    assert await served.identity.ended([who]) == [None]
+    caller = await served.identity.authenticate(Credential("api_key", made.secret))
+    assert caller.narrowed
+    assert await served.identity.ended([caller]) == [None]
     await served.ann.UpdateUser(
         user={"name": f"users/{user.id}", "role": USER}, update_mask={"paths": ["role"]}
     )
-    assert await served.identity.ended([who]) == [None]
+    assert await served.identity.ended([caller]) == [None]
     await served.sending(bearer(made.secret)).RevokeApiKey(name=made.api_key.name)
-    (ended,) = await served.identity.ended([who])
+    (ended,) = await served.identity.ended([caller])
     assert ended is not None
     assert ended.reason == "CREDENTIAL_REVOKED"
 

@@ -98,20 +98,20 @@ async def test_what_belongs_to_the_installation_is_its_owners(served: Served) ->
     second = await colleague(served)
     for method in methods:
         request, _, _ = OF_OWNERS[method.removeprefix(ADMIN)]
-        for who in (second, served.bob, served.eve):
-            error = await failed(served.raw(method, request.SerializeToString(), who))
+        for somebody in (second, served.bob, served.eve):
+            error = await failed(served.raw(method, request.SerializeToString(), somebody))
             assert (error.code, error.reason) == (grpc.StatusCode.PERMISSION_DENIED, "ROLE_REQUIRED")
             assert error.metadata == {"required_role": "OWNER"}
             assert "GrantOwnership" in error.message
     # The server refuses users before it reads the request, so their events name only a resource that is always the same.
     acts = [(action, resource) for _, action, resource in OF_OWNERS.values()]
     of_user = [(action, resource if resource.endswith("/-") else "") for action, resource in acts]
-    for reader, who, expected in (
+    for reader, somebody, expected in (
         (served.ann, second, acts),
         (served.ann, served.bob, of_user),
         (served.eve, served.eve, acts),
     ):
-        asked = f'outcome = ROLE_REQUIRED AND actor = "{who.name}"'
+        asked = f'outcome = ROLE_REQUIRED AND actor = "{somebody.name}"'
         found = (await reader.ListAuditEvents(filter=asked)).audit_events
         assert sorted((event.action, event.resource) for event in found) == sorted(expected)
 
@@ -262,7 +262,7 @@ async def test_an_owner_who_is_demoted_owns_nothing_when_promoted_again(served: 
     assert (promoted.role, promoted.owns_installation) == (user_pb2.USER_ROLE_ADMIN, False)
 
 
-def demotion(who: Caller) -> admin.UpdateUserRequest:
+def demotion(caller: Caller) -> admin.UpdateUserRequest:
     return admin.UpdateUserRequest(
-        user={"name": who.name, "role": "USER_ROLE_USER"}, update_mask={"paths": ["role"]}
+        user={"name": caller.name, "role": "USER_ROLE_USER"}, update_mask={"paths": ["role"]}
     )

@@ -15,7 +15,7 @@ from responsa.chat.v1 import chat_service_pb2 as pb
 from responsa.chat.v1 import turn_pb2
 from responsa_server.turns.settings import TurnOptions
 from tests.rpc.served import ANSWER, Sender, Serve, Served, failed, spied
-from tests.rpc.streams import asked, events, kinds, resumed
+from tests.rpc.streams import asking, events, kinds, resumed
 
 # The intervals are short, because these tests do not check times, and longer intervals would only slow them down.
 QUICK = TurnOptions(lease_seconds=2.0, sweep_seconds=0.05, poll_seconds=0.05, disconnect_seconds=0.05)
@@ -36,16 +36,16 @@ async def quick(opening: Opening) -> AsyncGenerator[Served]:
         yield made
 
 
-async def started(who: Sender, text: str = "wait", **fields: object) -> turn_pb2.Turn:
-    return await who.StartTurn(text=text, **fields)
+async def started(sender: Sender, text: str = "wait", **fields: object) -> turn_pb2.Turn:
+    return await sender.StartTurn(text=text, **fields)
 
 
-async def cancelled(who: Sender, turn: str) -> turn_pb2.Turn:
-    return await who.CancelTurn(name=turn)
+async def cancelled(sender: Sender, turn: str) -> turn_pb2.Turn:
+    return await sender.CancelTurn(name=turn)
 
 
-async def got(who: Sender, turn: str) -> turn_pb2.Turn:
-    return await who.GetTurn(name=turn)
+async def got(sender: Sender, turn: str) -> turn_pb2.Turn:
+    return await sender.GetTurn(name=turn)
 
 
 # Resuming.
@@ -53,7 +53,7 @@ async def got(who: Sender, turn: str) -> turn_pb2.Turn:
 
 @pytest.mark.parametrize("deltas", [True, False])
 async def test_whoever_resumes_sees_what_the_first_saw(served: Served, deltas: bool) -> None:
-    whole = await asked(served.bob, "How long is it?", include_deltas=deltas)
+    whole = await asking(served.bob, "How long is it?", include_deltas=deltas)
     told = events(whole)
     end = whole[-1].through_seq
     for after_seq in range(end):
@@ -65,17 +65,17 @@ async def test_whoever_resumes_sees_what_the_first_saw(served: Served, deltas: b
 
 
 async def test_a_stream_is_taken_up_while_the_turn_runs_and_on_another_replica(opening: Opening) -> None:
-    async with opening() as one, opening("t") as other:
-        turn = await started(one.bob)
-        places = [(replica, after_seq) for replica in (one, other) for after_seq in (0, 1)]
+    async with opening() as first, opening("t") as other:
+        turn = await started(first.bob)
+        places = [(replica, after_seq) for replica in (first, other) for after_seq in (0, 1)]
         following = [
             asyncio.create_task(
-                resumed(replica.sending(one.bob.metadata), turn.name, after_seq, include_deltas=True)
+                resumed(replica.sending(first.bob.metadata), turn.name, after_seq, include_deltas=True)
             )
             for replica, after_seq in places
         ]
-        await one.agent.begun.wait()
-        one.agent.gate.set()
+        await first.agent.begun.wait()
+        first.agent.gate.set()
         streams = await asyncio.gather(*following)
         whole, less, there, there_less = (
             events(found, after_seq) for found, (_, after_seq) in zip(streams, places, strict=True)
@@ -86,7 +86,7 @@ async def test_a_stream_is_taken_up_while_the_turn_runs_and_on_another_replica(o
 
 
 async def test_what_cannot_be_resumed(served: Served) -> None:
-    found = await asked(served.bob, "How long is it?")
+    found = await asking(served.bob, "How long is it?")
     turn, end = found[0].turn, found[-1].through_seq
     error = await failed(resumed(served.bob, turn, end + 1))
     assert (error.code, error.reason) == (grpc.StatusCode.OUT_OF_RANGE, "AFTER_SEQ_BEYOND_END")
@@ -130,7 +130,7 @@ async def test_a_deadline_ends_the_following_and_not_the_turn(
 
 
 async def test_a_cancel_ends_the_turn_its_work_and_its_streams(quick: Served) -> None:
-    following = asyncio.create_task(asked(quick.bob, "wait", request_id=(request_id := str(uuid4()))))
+    following = asyncio.create_task(asking(quick.bob, "wait", request_id=(request_id := str(uuid4()))))
     await quick.agent.begun.wait()
     turn = await started(quick.bob, request_id=request_id)
     done = await cancelled(quick.bob, turn.name)
@@ -157,7 +157,7 @@ async def test_an_administrator_may_cancel_and_strangers_may_not(quick: Served) 
 
 
 async def test_a_cancel_that_comes_late_returns_the_answer(quick: Served) -> None:
-    found = await asked(quick.bob, "How long is it?")
+    found = await asking(quick.bob, "How long is it?")
     done = await cancelled(quick.bob, found[0].turn)
     assert done.state == turn_pb2.TURN_STATE_ANSWERED
     assert done.terminal_event == events(found)[-1]
@@ -171,13 +171,13 @@ async def test_a_reader_without_deltas_gets_heartbeats_while_the_agent_writes(op
         asking = aiter(served.bob.Ask(text="write"))
         first = await anext(asking)
         resuming = aiter(served.bob.ResumeTurn(turn=first.turn))
-        asked, resumed = [first], list[Any]()
-        for frames, found in ((asking, asked), (resuming, resumed)):
+        of_asking, resumed = [first], list[Any]()
+        for frames, found in ((asking, of_asking), (resuming, resumed)):
             while sum(event.HasField("heartbeat") for frame in found for event in frame.events) < 3:
                 found.append(await anext(frames))
             assert kinds(found) == ["started", "status"]
         served.agent.gate.set()
-        assert kinds([frame async for frame in asking], asked[-1].through_seq) == ["refused"]
+        assert kinds([frame async for frame in asking], of_asking[-1].through_seq) == ["refused"]
 
 
 # A busy conversation.
@@ -191,11 +191,11 @@ async def test_a_question_waits_for_the_one_before_it(opening: Opening) -> None:
         assert second.state == turn_pb2.TURN_STATE_QUEUED
         call = served.bob.ResumeTurn(turn=second.name)
         frames = aiter(call)
-        found: list[pb.ResumeTurnResponse] = []
-        while not any(event.heartbeat.queue_place for frame in found for event in frame.events):
-            found.append(await anext(frames))
-        assert found[-1].events[0].heartbeat.queue_place == 1
-        assert found[-1].after_seq == found[-1].through_seq
+        of_resuming: list[pb.ResumeTurnResponse] = []
+        while not any(event.heartbeat.queue_place for frame in of_resuming for event in frame.events):
+            of_resuming.append(await anext(frames))
+        assert of_resuming[-1].events[0].heartbeat.queue_place == 1
+        assert of_resuming[-1].after_seq == of_resuming[-1].through_seq
 
         error = await failed(served.bob.Ask(text="And now?", conversation=first.conversation, options=queue))
         assert (error.code, error.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "QUEUE_FULL")
@@ -203,9 +203,9 @@ async def test_a_question_waits_for_the_one_before_it(opening: Opening) -> None:
         assert error.retry_after is not None
 
         served.agent.gate.set()
-        found += [frame async for frame in frames]
-        assert kinds(found)[-1] == "answer"
-        assert events(found)[0].seq == 1
+        of_resuming += [frame async for frame in frames]
+        assert kinds(of_resuming)[-1] == "answer"
+        assert events(of_resuming)[0].seq == 1
 
 
 async def test_a_newer_question_takes_the_place(quick: Served) -> None:
@@ -213,14 +213,14 @@ async def test_a_newer_question_takes_the_place(quick: Served) -> None:
     following = asyncio.create_task(resumed(quick.bob, first.name))
     await quick.agent.begun.wait()
     interrupt = pb.AskOptions(on_busy=pb.ON_BUSY_INTERRUPT)
-    found = await asked(quick.bob, "How long is it?", conversation=first.conversation, options=interrupt)
+    found = await asking(quick.bob, "How long is it?", conversation=first.conversation, options=interrupt)
     assert kinds(found)[-1] == "answer"
     last = events(await following)[-1]
     assert last.cancelled.by == turn_pb2.CANCEL_CAUSE_INTERRUPT
 
 
 async def test_an_agent_is_named(served: Served) -> None:
-    found = await asked(served.bob, "How long is it?", agent="agents/other")
+    found = await asking(served.bob, "How long is it?", agent="agents/other")
     assert events(found)[0].started.agent_version == "agents/other/versions/7"
     error = await failed(served.bob.Answer(text="Why?", agent="agents/nobody"))
     assert (error.code, error.reason) == (grpc.StatusCode.NOT_FOUND, "RESOURCE_NOT_FOUND")
@@ -275,10 +275,10 @@ async def test_a_client_that_leaves_before_its_turn_is_known_has_left_it(
     left = spied(served, monkeypatch)
     accept, begun, gate = served.turns.accept, asyncio.Event(), asyncio.Event()
 
-    async def slow(*given: Any, **named: Any) -> Any:
+    async def slow(*arguments: Any, **named: Any) -> Any:
         begun.set()
         await gate.wait()
-        return await accept(*given, **named)
+        return await accept(*arguments, **named)
 
     monkeypatch.setattr(served.turns, "accept", slow)
     request = pb.AskRequest(text="wait", request_id=str(uuid4()), cancel_on_disconnect=True)
@@ -299,21 +299,21 @@ async def test_a_client_that_leaves_before_its_turn_is_known_has_left_it(
 async def test_a_drain_sends_readers_to_another_replica(
     opening: Opening, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with opening() as one, opening("t") as other:
-        left = spied(one, monkeypatch)
+    async with opening() as first, opening("t") as other:
+        left = spied(first, monkeypatch)
         other.agent.gate.set()
-        turn = await started(one.bob)
+        turn = await started(first.bob)
         calls = [
-            one.bob.ResumeTurn(turn=turn.name),
-            one.bob.Ask(text="wait for it"),
+            first.bob.ResumeTurn(turn=turn.name),
+            first.bob.Ask(text="wait for it"),
         ]
         streams = [aiter(call) for call in calls]
         for stream in streams:
             await anext(stream)
-        one.agent.begun.clear()
-        waiting = asyncio.create_task(failed(one.ann.Answer(text="wait")))
-        await one.agent.begun.wait()
-        draining = asyncio.gather(one.server.drain(3.0), one.turns.drain(1.5))
+        first.agent.begun.clear()
+        waiting = asyncio.create_task(failed(first.ann.Answer(text="wait")))
+        await first.agent.begun.wait()
+        draining = asyncio.gather(first.server.drain(3.0), first.turns.drain(1.5))
         for call, stream in zip(calls, streams, strict=True):
             rest = [frame async for frame in stream]
             # The stream reports its position and ends without an error.
@@ -322,7 +322,7 @@ async def test_a_drain_sends_readers_to_another_replica(
             assert [event.WhichOneof("event") for event in last.events] == ["reconnect"]
             assert last.after_seq == last.through_seq
             # Turns that did not end within the grace period are taken over by the remaining servers.
-            found = await resumed(other.sending(one.bob.metadata), last.turn, last.through_seq)
+            found = await resumed(other.sending(first.bob.metadata), last.turn, last.through_seq)
             assert kinds(found, last.through_seq)[-1] == "answer"
         error = await waiting
         assert (error.code, error.reason) == (grpc.StatusCode.UNAVAILABLE, "DRAINING")

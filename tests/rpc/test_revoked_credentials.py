@@ -15,8 +15,8 @@ from tests.raising import raises
 from tests.rpc.served import Caller, Metadata, Served, bearer, caller, failed, zoe
 
 
-async def revoke(served: Served, name: str, who: Caller) -> tuple[int, int]:
-    found = await who.RevokeCredentials(name=name)
+async def revoke(served: Served, name: str, caller: Caller) -> tuple[int, int]:
+    found = await caller.RevokeCredentials(name=name)
     return found.session_count, found.api_key_count
 
 
@@ -67,17 +67,17 @@ async def test_a_key_that_a_session_creates_meanwhile_is_not_left(served: Served
     """The call that creates the key has checked its session before the session ends."""
     await zoe(served)
     signed, _ = await served.accounts.login("acme", "zoe@example.org", GOOD, Origin())
-    who = await served.identity.authenticate(Credential("token", signed.access_token))
-    name = f"users/{who.user_id}"
+    caller = await served.identity.authenticate(Credential("token", signed.access_token))
+    name = f"users/{caller.user_id}"
     # The session has ended before the key is stored.
     await revoke(served, name, served.ann)
-    await raises(Unauthenticated, served.identity.create_api_key(who, NewKey("late")))
+    await raises(Unauthenticated, served.identity.create_api_key(caller, NewKey("late")))
 
     # The key is stored before the session ends, and is revoked with the others.
     signed, _ = await served.accounts.login("acme", "zoe@example.org", GOOD, Origin())
-    who = await served.identity.authenticate(Credential("token", signed.access_token))
+    caller = await served.identity.authenticate(Credential("token", signed.access_token))
     results = await asyncio.gather(
-        served.identity.create_api_key(who, NewKey("late")),
+        served.identity.create_api_key(caller, NewKey("late")),
         revoke(served, name, served.ann),
         return_exceptions=True,
     )

@@ -27,8 +27,8 @@ async def grant(served: Served, service: Caller, user: Caller | None = None) -> 
     return (await served.ann.CreateServiceGrant(service_grant={"service": service.name, **scope})).name
 
 
-async def key_of(served: Served, who: Caller) -> str:
-    (found,) = (await served.ann.ListTenantApiKeys(filter=f'owner = "{who.name}"')).api_keys
+async def key_of(served: Served, caller: Caller) -> str:
+    (found,) = (await served.ann.ListTenantApiKeys(filter=f'owner = "{caller.name}"')).api_keys
     return found.name
 
 
@@ -64,10 +64,10 @@ async def test_both_names_are_in_the_audit_log(served: Served) -> None:
     await served.sending(as_bob).CancelTurn(name=turn.name)
     await served.sending(as_bob).DeleteConversation(name=made.name)
     await served.sending(as_bob).DeleteDocument(name=document)
-    found = await served.ann.ListAuditEvents(
+    events = await served.ann.ListAuditEvents(
         filter=f'on_behalf_of = "{served.bob.name}"', order_by="create_time"
     )
-    assert [(audit_event.action, audit_event.resource) for audit_event in found.audit_events] == [
+    assert [(audit_event.action, audit_event.resource) for audit_event in events.audit_events] == [
         ("document.update", document),
         ("turn.cancel", turn.name),
         ("conversation.delete", made.name),
@@ -75,13 +75,13 @@ async def test_both_names_are_in_the_audit_log(served: Served) -> None:
     ]
     assert {
         (audit_event.actor, audit_event.on_behalf_of, audit_event.affected_user)
-        for audit_event in found.audit_events
+        for audit_event in events.audit_events
     } == {(service.name, served.bob.name, served.bob.name)}
     about_bob = await served.ann.ListAuditEvents(
         filter=f'affected_user = "{served.bob.name}" AND actor = "{service.name}"',
         order_by="create_time",
     )
-    assert list(about_bob.audit_events) == list(found.audit_events)
+    assert list(about_bob.audit_events) == list(events.audit_events)
 
 
 async def test_a_grant_for_all_users_is_for_those_of_the_role_user_alone(served: Served) -> None:

@@ -11,7 +11,7 @@ from responsa.chat.v1 import chat_service_pb2 as pb
 from responsa_server.domain.people import Principal
 from tests.rpc.served import Served
 from tests.rpc.slow import SlowReader
-from tests.rpc.streams import asked, events, resumed
+from tests.rpc.streams import asking, events, resumed
 
 ASK = "/responsa.chat.v1.ChatService/Ask"
 RESUME = "/responsa.chat.v1.ChatService/ResumeTurn"
@@ -20,13 +20,13 @@ RESUME = "/responsa.chat.v1.ChatService/ResumeTurn"
 @pytest.fixture
 def left(served: Served, monkeypatch: pytest.MonkeyPatch) -> asyncio.Queue[UUID]:
     """The turns whose clients are reported as gone."""
-    found: asyncio.Queue[UUID] = asyncio.Queue()
+    turns: asyncio.Queue[UUID] = asyncio.Queue()
 
     def leave(_: Principal, turn_id: UUID) -> None:
-        found.put_nowait(turn_id)
+        turns.put_nowait(turn_id)
 
     monkeypatch.setattr(served.turns, "left", leave)
-    return found
+    return turns
 
 
 @pytest.mark.parametrize("window", [0, 40])
@@ -45,7 +45,7 @@ async def test_one_that_leaves_while_a_frame_waits_for_it_has_left(
 
 
 async def test_one_that_leaves_with_the_last_message_has_cancelled_nothing(served: Served) -> None:
-    turn = (await asked(served.bob, "How long is it?"))[0].turn
+    turn = (await asking(served.bob, "How long is it?"))[0].turn
     frames = await resumed(served.bob, turn)
     most = sum(len(frame.SerializeToString()) + 5 for frame in frames) - 1
     served.lines.kept.clear()
@@ -71,7 +71,7 @@ async def test_one_holds_up_neither_its_turn_nor_others_nor_a_drain(
         for _ in range(50):
             reader.ask(ASK, pb.AskRequest(text="How long is it?"), served.bob.secret)
         await served.agent.ended.wait()
-        assert events(await asked(served.bob, "How long is it?"))[-1].answer.text
+        assert events(await asking(served.bob, "How long is it?"))[-1].answer.text
         async with asyncio.timeout(60):
             await asyncio.gather(served.server.drain(2.0), served.turns.drain(1.0))
     assert left.empty()

@@ -23,9 +23,9 @@ async def test_deletions_that_wait_for_a_lock_delay_no_other_call(served: Served
     # None of these callers is in the cache of credentials, so each needs the database twice.
     late = [await caller(served.identity, served.channel, "acme", served.bob.who.role) for _ in range(10)]
 
-    async def delete(one: UUID) -> None:
+    async def delete(identity: UUID) -> None:
         while True:
-            call = served.ann.DeleteDocument(name=names.document(one))
+            call = served.ann.DeleteDocument(name=names.document(identity))
             if await call.code() is grpc.StatusCode.OK:
                 return
             assert (await failed(call)).reason == "RESOURCE_LOCKED"

@@ -164,21 +164,21 @@ async def victims(served: Served) -> dict[str, list[str]]:
     await served.knowledge.CreateCollection(
         knowledge.CreateCollectionRequest(collection_id="secrets"), metadata=bob.metadata
     )
-    for one in range(EACH):
-        request = chat.AnswerRequest(text=f"Does the {CANARY} {one} fly?")
+    for number in range(EACH):
+        request = chat.AnswerRequest(text=f"Does the {CANARY} {number} fly?")
         answer = await served.chat.Answer(request, metadata=bob.metadata)
         await served.chat.ShareTurn(chat.ShareTurnRequest(turn=answer.name), metadata=bob.metadata)
-        source = NewSource(f"{CANARY}-{one}", CANARY, CANARY)
+        source = NewSource(f"{CANARY}-{number}", CANARY, CANARY)
         await PostgresSources(served.house.database, served.house.queue, uuid7).create(
             ann.who, source, CANARY, "secrets"
         )
         await served.auth.CreateInvitation(auth.CreateInvitationRequest(), metadata=ann.metadata)
-        text = f"The {SHARED_CANARY} number {one} sings at dawn."
-        await served.house.take_in(bob.who, text, f"{one}.md", collection="secrets")
+        text = f"The {SHARED_CANARY} number {number} sings at dawn."
+        await served.house.take_in(bob.who, text, f"{number}.md", collection="secrets")
         code, _ = await served.identity.create_session_code(bob.who)
         await served.identity.exchange_code(code)
-        await served.identity.create_api_key(bob.who, NewKey(f"spare {one}"))
-    for one in range(EACH):
+        await served.identity.create_api_key(bob.who, NewKey(f"spare {number}"))
+    for number in range(EACH):
         served.house.ask(
             (
                 "INSERT INTO responsa.delivery (id, tenant_id, webhook, operation_id, source_id, event, "
@@ -187,7 +187,7 @@ async def victims(served: Served) -> dict[str, list[str]]:
             uuid7(),
             CANARY,
             uuid7(),
-            f"{CANARY}-{one}",
+            f"{CANARY}-{number}",
             CANARY,
         )
         served.house.ask(
@@ -195,7 +195,7 @@ async def victims(served: Served) -> dict[str, list[str]]:
                 "INSERT INTO responsa.user_identity (tenant_id, issuer, sub, user_id) VALUES ('acme', "
                 "'https://login.example.org', %s, %s) RETURNING 1"
             ),
-            f"{CANARY} {one}",
+            f"{CANARY} {number}",
             bob.who.user_id,
         )
         served.house.ask(
@@ -376,9 +376,9 @@ def rows(served: Served, users: Sequence[str]) -> Counter[str]:
         "pg_attribute a ON a.attrelid = c.oid AND a.attname = 'tenant_id' "
         "WHERE n.nspname = 'responsa' AND c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relname <> 'audit_event'"
     )
-    found: Counter[str] = Counter()
+    digests: Counter[str] = Counter()
     for (table,) in tables:
-        found.update(
+        digests.update(
             f"{table} {digest}"
             for (digest,) in served.house.ask(
                 f"SELECT md5((to_jsonb(t) - 'last_use_time')::text) FROM responsa.{table} AS t WHERE tenant_id = 'acme'"
@@ -389,14 +389,18 @@ def rows(served: Served, users: Sequence[str]) -> Counter[str]:
         "SELECT md5((to_jsonb(t) - 'last_use_time')::text) FROM responsa.app_user AS t WHERE tenant_id = 'acme' AND id::text <> ALL (%s)",
         own,
     ):
-        del found[f"app_user {digest}"]
-    assert len(found) > 20 * EACH
-    return found
+        del digests[f"app_user {digest}"]
+    assert len(digests) > 20 * EACH
+    return digests
 
 
-def named_in_vain(who: Stranger, one: Try) -> bool:
+def named_in_vain(stranger: Stranger, attempt: Try) -> bool:
     """Whether a request of a user of the victim's tenant names a user, and the reply must not depend on it."""
-    return who.hidden_but == SHARED and one.resource_type in SHARED and (one.method, one.field) not in NAMING
+    return (
+        stranger.hidden_but == SHARED
+        and attempt.resource_type in SHARED
+        and (attempt.method, attempt.field) not in NAMING
+    )
 
 
 @pytest.fixture
@@ -459,39 +463,49 @@ async def check(
     # The audit log of a stranger's tenant has the names that its administrators gave in vain.
     logged = [one.name.encode() for one in requests if RULES[one.method] in (Rule.ADMIN, Rule.OWNER)]
 
-    async def attempt(who: Stranger, one: Try) -> None:
-        found = await through.reply(one.door, who.headers, one.method, one.request, one.name)
-        twin = found
-        if one.field:
-            twin = await through.reply(one.door, who.headers, one.method, one.twin, one.missing)
-        made.add(one.method)
-        report.count("calls", 1 + bool(one.field))
-        report.count(one.door, 1 + bool(one.field))
-        case = f"{who.name}: {one.method} over {one.door} with {one.field or 'nothing'} = {one.name}"
-        public = RULES[one.method] is Rule.PUBLIC
-        if found.reason == "GRANT_REQUIRED" and one.door == "grpc":
-            ungranted.add(found.text)
-        # A path has a place for names of its own kind alone.
-        unrouted = one.door == "rest" and found.reason == "ROUTE_NOT_FOUND" and not (one.fits and one.field)
-        # MCP and A2A read no cookies.
-        reasons = (who.reason, "CREDENTIAL_MISSING") if "cookie" in who.headers else (who.reason,)
-        if who.reason and not public and found.reason not in reasons and not unrouted:
-            leaks.append(f"{case}: {found.reason or 'OK'} instead of {who.reason}")
-        if (found.reason, found.text) != (twin.reason, twin.text):
-            leaks.append(f"{case}: {found} differs from {twin}, the reply for {one.missing}")
-        if found.reason in ("INTERNAL", "OVERLOADED", "TOO_MANY_ATTEMPTS"):
-            leaks.append(f"{case}: {found.reason}")
-        if found.reason == "INVALID_FIELD" and one.fits and not public:
-            leaks.append(
-                f"{case}: the sweep must send a valid request, see VALUES in sweeping.py: {found.text}"
+    async def attempt(stranger: Stranger, tried: Try) -> None:
+        reply = await through.reply(tried.door, stranger.headers, tried.method, tried.request, tried.name)
+        twin = reply
+        if tried.field:
+            twin = await through.reply(
+                tried.door,
+                stranger.headers,
+                tried.method,
+                tried.twin,
+                tried.missing,
             )
-        own = one.name.partition("/")[2].encode()
+        made.add(tried.method)
+        report.count("calls", 1 + bool(tried.field))
+        report.count(tried.door, 1 + bool(tried.field))
+        case = f"{stranger.name}: {tried.method} over {tried.door} with {tried.field or 'nothing'} = {tried.name}"
+        public = RULES[tried.method] is Rule.PUBLIC
+        if reply.reason == "GRANT_REQUIRED" and tried.door == "grpc":
+            ungranted.add(reply.text)
+        # A path has a place for names of its own kind alone.
+        unrouted = (
+            tried.door == "rest" and reply.reason == "ROUTE_NOT_FOUND" and not (tried.fits and tried.field)
+        )
+        # MCP and A2A read no cookies.
+        reasons = (
+            (stranger.reason, "CREDENTIAL_MISSING") if "cookie" in stranger.headers else (stranger.reason,)
+        )
+        if stranger.reason and not public and reply.reason not in reasons and not unrouted:
+            leaks.append(f"{case}: {reply.reason or 'OK'} instead of {stranger.reason}")
+        if (reply.reason, reply.text) != (twin.reason, twin.text):
+            leaks.append(f"{case}: {reply} differs from {twin}, the reply for {tried.missing}")
+        if reply.reason in ("INTERNAL", "OVERLOADED", "TOO_MANY_ATTEMPTS"):
+            leaks.append(f"{case}: {reply.reason}")
+        if reply.reason == "INVALID_FIELD" and tried.fits and not public:
+            leaks.append(
+                f"{case}: the sweep must send a valid request, see VALUES in sweeping.py: {reply.text}"
+            )
+        own = tried.name.partition("/")[2].encode()
         leaks.extend(
             f"{case}: the reply contains {mark!r}"
-            for mark in marks[who.hidden_but]
+            for mark in marks[stranger.hidden_but]
             if mark != own
-            and mark in found.data
-            and not (one.method.endswith("/ListAuditEvents") and any(mark in name for name in logged))
+            and mark in reply.data
+            and not (tried.method.endswith("/ListAuditEvents") and any(mark in name for name in logged))
         )
 
     firsts = {(one.door, one.method, one.field, one.resource_type): one for one in reversed(requests)}
@@ -541,13 +555,13 @@ def drawn(waiting: Sequence[tuple[Stranger, Try]], form: Form) -> list[tuple[Str
     form.dice().shuffle(mixed)
     before: Counter[tuple[bool, str, str, str]] = Counter()
     place: dict[int, int] = {}
-    for who, one in mixed:
+    for stranger, attempt in mixed:
         # First each method, then each field and each door of it.
         for kind in (
-            (bool(who.reason), one.method, "", ""),
-            (bool(who.reason), one.method, one.field, one.door),
+            (bool(stranger.reason), attempt.method, "", ""),
+            (bool(stranger.reason), attempt.method, attempt.field, attempt.door),
         ):
-            place[id(one), id(who)] = place.get((id(one), id(who)), 0) + before[kind]
+            place[id(attempt), id(stranger)] = place.get((id(attempt), id(stranger)), 0) + before[kind]
             before[kind] += 1
     return sorted(mixed, key=lambda pair: place[id(pair[1]), id(pair[0])])[: form.count]
 
@@ -563,35 +577,35 @@ async def check_share(
         if kind not in PUBLIC_TYPES | {"responsa.example.org/Tenant"}
         for one in ids
     ]
-    for name, door, who in itertools.product(
+    for name, door, stranger in itertools.product(
         victim["responsa.example.org/Share"], ("grpc", "rest"), everybody
     ):
         request = chat.GetShareRequest(name=name).SerializeToString()
-        found = await through.reply(door, who.headers, method, request, name)
-        if method in who.may:
+        found = await through.reply(door, stranger.headers, method, request, name)
+        if method in stranger.may:
             told = [mark for mark in hidden if mark in found.data and mark != name.partition("/")[2].encode()]
-            assert (found.reason, told, found.data.count(CANARY.encode())) == ("", [], 1), who.name
+            assert (found.reason, told, found.data.count(CANARY.encode())) == ("", [], 1), stranger.name
         else:
             assert found.reason == (
-                who.reason or ("ROLE_REQUIRED" if "widget" in who.name else "RESOURCE_NOT_FOUND")
+                stranger.reason or ("ROLE_REQUIRED" if "widget" in stranger.name else "RESOURCE_NOT_FOUND")
             )
 
 
 async def check_shapes(served: Served, victim: Mapping[str, Sequence[str]], through: Doors) -> None:
     """The victim, or the administrator, gets by each shape another reply than for what does not exist, so no stranger tries it in vain."""
 
-    def seen(found: Reply) -> tuple[str, str, bool]:
-        return found.reason, found.text, CANARY.encode() in found.data
+    def seen(reply: Reply) -> tuple[str, str, bool]:
+        return reply.reason, reply.text, CANARY.encode() in reply.data
 
     vain: dict[str, bool] = {}
     # What is deleted is asked for first.
-    for one in sorted(elsewhere(victim), key=lambda one: "DELETE" in one.field):
+    for attempt in sorted(elsewhere(victim), key=lambda one: "DELETE" in one.field):
         for who in (served.bob, served.ann):
-            if vain.get(one.field, True):
+            if vain.get(attempt.field, True):
                 headers = {"authorization": [f"Bearer {who.secret}"]}
                 found, twin = [
-                    await through.reply(one.door, headers, one.method, request, name)
-                    for request, name in ((one.request, one.name), (one.twin, one.missing))
+                    await through.reply(attempt.door, headers, attempt.method, request, name)
+                    for request, name in ((attempt.request, attempt.name), (attempt.twin, attempt.missing))
                 ]
-                vain[one.field] = seen(found) == seen(twin)
+                vain[attempt.field] = seen(found) == seen(twin)
     assert {field for field, without in vain.items() if without} == VAIN.keys()

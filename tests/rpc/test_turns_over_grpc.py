@@ -8,11 +8,11 @@ from responsa.chat.v1 import turn_pb2
 from responsa_client.errors import error_of_status
 from responsa_server.domain.errors import Reason
 from tests.rpc.served import ANSWER, PAGE, SECRET_CAUSE, Served
-from tests.rpc.streams import asked, events
+from tests.rpc.streams import asking, events
 
 
 async def test_a_failure_is_returned_and_tells_nothing(served: Served) -> None:
-    found = await asked(served.bob, "explode")
+    found = await asking(served.bob, "explode")
     last = events(found)[-1]
     error = error_of_status(last.failed.status)
     assert (error.reason, error.message) == (Reason.INTERNAL.value, "Something went wrong. Please try again.")
@@ -23,8 +23,8 @@ async def test_a_failure_is_returned_and_tells_nothing(served: Served) -> None:
 
 
 async def test_the_source_of_a_tool_is_cited_kept_and_checked(served: Served) -> None:
-    who = served.bob
-    frames = await asked(served.bob, "fetch")
+    caller = served.bob
+    frames = await asking(served.bob, "fetch")
     (returned,) = [
         event.tool_result for frame in frames for event in frame.events if event.HasField("tool_result")
     ]
@@ -39,11 +39,11 @@ async def test_the_source_of_a_tool_is_cited_kept_and_checked(served: Served) ->
     text = returned.sources[result.source_index].text.encode()
     assert text[cited.source_range.start : cited.source_range.end].decode() == cited.quote == ANSWER
 
-    turn = await who.GetTurn(name=frames[0].turn)
-    listed = await who.ListMessages(parent=turn.conversation)
+    turn = await caller.GetTurn(name=frames[0].turn)
+    listed = await caller.ListMessages(parent=turn.conversation)
     assert list(listed.messages[1].citations) == [cited]
     for name in (turn.name, listed.messages[1].name):
-        verified = await who.VerifyCitations(name=name)
+        verified = await caller.VerifyCitations(name=name)
         (check,) = verified.checks
         assert (check.verdict, check.citation, check.source_text) == (1, cited, PAGE.text)
         shown = check.source_text.encode()[check.quote_range.start : check.quote_range.end]

@@ -55,22 +55,22 @@ async def check(served: Served, widgets: dict[UUID, frozenset[str]]) -> None:
         return (("authorization", f"Bearer {secret}"), *origins)
 
     question = chat.AskRequest(text="How long is the river?")
-    asked = [frame async for frame in served.chat.Ask(question, metadata=sent())]
-    assert asked[-1].events[-1].answer.text == ANSWER
-    resumed = chat.ResumeTurnRequest(turn=asked[0].turn)
+    frames = [frame async for frame in served.chat.Ask(question, metadata=sent())]
+    assert frames[-1].events[-1].answer.text == ANSWER
+    resumed = chat.ResumeTurnRequest(turn=frames[0].turn)
     again = [frame async for frame in served.chat.ResumeTurn(resumed, metadata=sent())]
     assert again[-1].events[-1].answer.text == ANSWER
 
     name, unnamed = await new_key(None)
     for metadata in (sent(None), sent("https://evil.example"), sent(OTHER), sent(secret=unnamed)):
         error = await failed(
-            served.chat.CancelTurn(chat.CancelTurnRequest(name=asked[0].turn), metadata=metadata)
+            served.chat.CancelTurn(chat.CancelTurnRequest(name=frames[0].turn), metadata=metadata)
         )
         assert error.reason == "ORIGIN_NOT_ALLOWED"
     assert f"widget_keys names with it, as in {name}=" in error.message
     listed = chat.ListConversationsRequest()
     (conversation,) = (
-        event.started.conversation for frame in asked for event in frame.events if event.HasField("started")
+        event.started.conversation for frame in frames for event in frame.events if event.HasField("started")
     )
     for call in (
         served.chat.ListConversations(listed, metadata=sent()),

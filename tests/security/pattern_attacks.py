@@ -8,7 +8,7 @@ does not fit. Such texts make a pattern that backtracks try every division of th
 every character. A separate process does this, because a pattern holds the interpreter's lock, and because the patterns
 are recorded while the modules are imported. Patterns that are given are searched instead.
 
-Without --whole, each pattern gets 16 of its texts, and a text whose first 4 KiB take less than 0.5 ms is done:
+Without --whole, each pattern gets six of its texts, and a text whose first 4 KiB take less than 0.5 ms is done:
 quadratic work would take 4 ms at least.
 """
 
@@ -45,7 +45,7 @@ GUARD: Final = 0.5
 """Seconds that no text may take at all."""
 MOST_WHOLE: Final = 0.05
 """Seconds at 16 KiB that no text may take with --whole."""
-MOST_ATTACKS: Final = 16
+MOST_ATTACKS: Final = 6
 
 CALLS: Final = ("compile", "search", "match", "fullmatch", "sub", "subn", "split", "findall", "finditer")
 BUILT: Final[dict[str, dict[str, object]]] = {
@@ -120,7 +120,7 @@ def patterns() -> dict[re.Pattern[Any], tuple[str, set[str]]]:
     for _, nodes in trees:
         for name, methods in used(nodes).items():
             everywhere.setdefault(name, set()).update(methods)
-    found: dict[re.Pattern[Any], tuple[str, set[str]]] = {}
+    places: dict[re.Pattern[Any], tuple[str, set[str]]] = {}
     for module, nodes in trees:
         within, names_of = used(nodes), assigned(nodes)
         short = module.__name__.removeprefix("responsa_server.")
@@ -138,9 +138,9 @@ def patterns() -> dict[re.Pattern[Any], tuple[str, set[str]]]:
                 uses = within if name.startswith("_") else everywhere
                 methods = uses.get(name, set())
             for pattern in recorded.get((str(module.__file__), node.lineno)) or [evaluated(node, module)]:
-                place, before = found.get(pattern, (f"{short}:{name or node.lineno}", methods))
-                found[pattern] = place, (before | methods if before and methods else set())
-    return found
+                place, before = places.get(pattern, (f"{short}:{name or node.lineno}", methods))
+                places[pattern] = place, (before | methods if before and methods else set())
+    return places
 
 
 def evaluated(call: ast.Call, module: ModuleType) -> re.Pattern[Any]:
@@ -169,13 +169,13 @@ def used(nodes: Sequence[ast.AST]) -> dict[str, set[str]]:
 
 def assigned(nodes: Sequence[ast.AST]) -> dict[ast.AST, str]:
     """The names to which values are assigned as they are, or as which they are given."""
-    found: dict[ast.AST, str] = {}
+    names: dict[ast.AST, str] = {}
     for node in reversed(nodes):
         if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
-            found[node.value] = ast.unparse(node.targets[0] if isinstance(node, ast.Assign) else node.target)
+            names[node.value] = ast.unparse(node.targets[0] if isinstance(node, ast.Assign) else node.target)
         elif isinstance(node, ast.keyword):
-            found[node.value] = node.arg or ""
-    return found
+            names[node.value] = node.arg or ""
+    return names
 
 
 # What makes them slow
@@ -222,8 +222,8 @@ class Tree:
     def _same(self, code: int, letter: str) -> bool:
         return chr(code) == letter or (self._fold and chr(code).lower() == letter.lower())
 
-    def _holds(self, one: Any, letter: str) -> bool:
-        operation, argument = one
+    def _holds(self, part: Any, letter: str) -> bool:
+        operation, argument = part
         if operation is parser.LITERAL:
             return self._same(argument, letter)
         if operation is parser.RANGE:

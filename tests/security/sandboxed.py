@@ -15,7 +15,7 @@ from responsa_server.ingest.containers import MIB
 from responsa_server.ingest.settings import ParseLimits
 
 HERE = Path(__file__).resolve().parent
-LIMITS = ParseLimits(memory_bytes=256 * MIB, cpu_seconds=2, wall_seconds=10, result_bytes=8 * MIB)
+LIMITS = ParseLimits(memory_bytes=256 * MIB, cpu_seconds=1, wall_seconds=10, result_bytes=8 * MIB)
 
 needs_seccomp = pytest.mark.skipif(not capabilities().seccomp, reason="this kernel has no seccomp")
 needs_landlock = pytest.mark.skipif(not capabilities().landlock_abi, reason="this kernel has no Landlock")

@@ -126,16 +126,16 @@ async def test_no_event_and_no_error_of_a_turn_holds_a_key() -> None:
         {"write": Prompt(NodeParts(model=chain), "write")},
         [Route(BEGIN, ("write",)), Route("write", (FINISH,))],
     )
-    told: list[object] = []
-    asked = task("Why?")
+    sayings: list[object] = []
+    question = task("Why?")
     agent = PlannedAgent(
         plan, AgentOptions("agents/x/versions/1", time_limit_seconds=60.0, history_messages=10)
     )
 
     async def turn() -> None:
-        async with aclosing(stream(agent, asked)) as events:
+        async with aclosing(stream(agent, question)) as events:
             async for event in events:
-                told.append(event)
+                sayings.append(event)
 
     with pytest.raises(Unavailable) as caught:
         await turn()
@@ -143,8 +143,8 @@ async def test_no_event_and_no_error_of_a_turn_holds_a_key() -> None:
     await server.close()
     failed = caught.value
     assert failed.metadata["model"] == "attic:m"
-    assert "lab:m" in repr(told)
-    assert KEY not in repr([told, asked.meter, failed, failed.message, failed.metadata, vars(failed)])
+    assert "lab:m" in repr(sayings)
+    assert KEY not in repr([sayings, question.meter, failed, failed.message, failed.metadata, vars(failed)])
     assert isinstance(failed.__cause__, ModelError)
     assert "[key]" in failed.__cause__.detail
 

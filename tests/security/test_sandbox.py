@@ -184,10 +184,10 @@ async def test_rejections_keep_their_type_and_words(pool: ParserPool) -> None:
     assert (await pool.parse(b"x", "\udcff" * 3 + "a" * 5000 + ".md")).title == "x"
 
 
-async def test_one_word_a_million_times(pool: ParserPool) -> None:
+async def test_one_word_many_times(pool: ParserPool) -> None:
     for name in ("a.md", "a.txt", "a.html"):
-        document = await pool.parse(b"word " * 1_000_000, name)
-        assert document.canonical_text.split() == ["word"] * 1_000_000
+        document = await pool.parse(b"word " * 200_000, name)
+        assert document.canonical_text.split() == ["word"] * 200_000
 
 
 async def test_hundred_thousand_nested_elements(pool: ParserPool) -> None:
