@@ -142,7 +142,7 @@ def test_no_count_is_left_over(limited: Place, stack: ExitStack) -> None:
     """2,000 connections: some wait for a reply, some close at once, some are reset, and many are beyond the limit."""
     accepted = counted(limited, TOTAL)
 
-    def one(number: int) -> None:
+    def connect(number: int) -> None:
         with ExitStack() as own:
             connection = begin(limited, own)
             if number % 3 == 0:
@@ -154,7 +154,7 @@ def test_no_count_is_left_over(limited: Place, stack: ExitStack) -> None:
                 )
 
     with ThreadPoolExecutor(16) as pool:
-        for _ in pool.map(one, range(2_000)):
+        for _ in pool.map(connect, range(2_000)):
             pass
     total = accepted + 2_000
     eventually(lambda: counted(limited, TOTAL) == total, "Envoy saw all")
