@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import tomllib
 import zipfile
@@ -254,6 +255,25 @@ def install(python: Path, *packages: str | Path) -> None:
         subprocess.run(make, env=variables, check=True)
     command = [UV, "pip", "install", "--quiet", "--python", python, "--constraint", "requirements.lock"]
     subprocess.run([*command, *packages], cwd=ROOT, env=variables, check=True)
+    link_compiled(python)
+
+
+def link_compiled(python: Path) -> None:
+    """Give an environment the compiled modules of the tests' own. uv links the same files into both, and each new
+    environment would compile them again. Python passes over a compiled module whose source differs."""
+    own = Path(sysconfig.get_path("purelib"))
+    (new,) = python.parents[1].glob("lib/python*/site-packages")
+    for folder in (new, *[path for path in new.rglob("*/") if path.name != "__pycache__"]):
+        compiled = own / folder.relative_to(new) / "__pycache__"
+        if compiled.is_dir() and not (folder / "__pycache__").exists():
+            shutil.copytree(compiled, folder / "__pycache__", copy_function=link)
+
+
+def link(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # they are on two disks
+        shutil.copyfile(source, target)
 
 
 @pytest.fixture(scope="module")
