@@ -185,12 +185,12 @@ class Tenant:
     _secrets: dict[str, str] = field(default_factory=dict[str, str])
     _other: list[Tenant] = field(default_factory=list["Tenant"])
 
-    def key(self, who: Credential = Credential.USER) -> str:
+    def key(self, credential: Credential = Credential.USER) -> str:
         """The API key of one of the tenant's users."""
-        if who not in self._secrets:
-            role = Role.ADMIN if who is Credential.ADMIN else Role.USER
-            _, self._secrets[who] = self.registry.key_of(self.name, who.value, role)
-        return self._secrets[who]
+        if credential not in self._secrets:
+            role = Role.ADMIN if credential is Credential.ADMIN else Role.USER
+            _, self._secrets[credential] = self.registry.key_of(self.name, credential.value, role)
+        return self._secrets[credential]
 
     @property
     def other(self) -> Tenant:

@@ -235,20 +235,20 @@ class Instance:
             self._seen.update([guard, *guard.children(recursive=True)])
         except psutil.NoSuchProcess:
             return {}
-        found: dict[str, psutil.Process] = {"guard": guard}
+        parts: dict[str, psutil.Process] = {"guard": guard}
         for child in guard.children():
-            found.setdefault("supervisor", child)
-        for child in found["supervisor"].children() if "supervisor" in found else []:
+            parts.setdefault("supervisor", child)
+        for child in parts["supervisor"].children() if "supervisor" in parts else []:
             try:
                 name, line = child.name(), child.cmdline()
             except psutil.NoSuchProcess:
                 continue
             roles = {"postgres": "postgres", "valkey-server": "redis", "envoy": "envoy"}
             if name in roles:
-                found[roles[name]] = child
+                parts[roles[name]] = child
             elif "serve" in line:
-                found["server"] = child
-        return found
+                parts["server"] = child
+        return parts
 
     def left(self) -> list[str]:
         """The processes that still run, and that belong to this home or were seen earlier."""
@@ -278,12 +278,12 @@ def instance_in(folder: Path, /, **settings: str) -> AbstractContextManager[Inst
 
 
 @contextmanager
-def running(one: Instance) -> Generator[Instance]:
+def running(instance: Instance) -> Generator[Instance]:
     """The instance, ready. It is purged at the end of the block."""
     try:
-        yield one.start().until_ready()
+        yield instance.start().until_ready()
     finally:
-        one.end()
+        instance.end()
 
 
 @pytest.fixture(scope="session")

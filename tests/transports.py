@@ -410,13 +410,13 @@ def events_of(frames: Sequence[Json], after_seq: int = 0) -> list[Json]:
     through = after_seq
     for frame in frames:
         assert int(frame.get("afterSeq", 0)) == through, frames
-        found = [event for event in frame.get("events", []) if "heartbeat" not in event]
-        inner = [int(event["seq"]) for event in found]
+        kept = [event for event in frame.get("events", []) if "heartbeat" not in event]
+        inner = [int(event["seq"]) for event in kept]
         assert all(through < seq for seq in inner)
         assert inner == sorted(set(inner))
         through = int(frame.get("throughSeq", 0))
         assert all(seq <= through for seq in inner)
-        events.extend(found)
+        events.extend(kept)
     assert len({frame["turn"] for frame in frames}) == 1
     assert after_seq or [int(event["seq"]) for event in events[:1]] == [1]
     terminal = [any(kind in event for kind in TERMINAL) for event in events]

@@ -52,8 +52,8 @@ def in_contract_words(method: str, status: Json) -> Json:
     message, details = status["message"], list[Json]()
     for detail in status.get("details", ()):
         violations: list[Json] = []
-        for one in detail.get("fieldViolations", ()):
-            field: str = one["field"]
+        for violation in detail.get("fieldViolations", ()):
+            field: str = violation["field"]
             assert field not in (set(names.values()) - {"turn"}), field
             assert not field.startswith("options."), field
             if field == "teacher_id" or field.partition(".")[0] == "parameters":
@@ -61,7 +61,7 @@ def in_contract_words(method: str, status: Json) -> Json:
             else:
                 whole = names.get(field, field)
             message = message.replace(f"{field}: ", f"{whole}: ", 1)
-            violations.append({**one, "field": whole})
+            violations.append({**violation, "field": whole})
         details.append({**detail, "fieldViolations": violations} if violations else detail)
     return {**status, "message": message, "details": details}
 
@@ -171,16 +171,16 @@ def _origin(answer: Json) -> Json:
 def _written(answer: Json) -> Json:
     """What wrote an answer, which of its sentences nothing confirms, and what to ask next."""
     names = {"model": "model", "unsupportedSentences": "unsupported_sentences", "followUps": "follow_ups"}
-    found: Json = {to: answer[name] for name, to in names.items() if name in answer}
+    written: Json = {to: answer[name] for name, to in names.items() if name in answer}
     names = {"passage": "passage", "document": "documentVersion"}
     if unconfirmed := answer.get("unconfirmedSentences"):
-        found["unconfirmed_sentences"] = [
+        written["unconfirmed_sentences"] = [
             {"answer_range": _range(one["answerRange"])}
             | {to: one[there] for to, there in names.items() if there in one}
             | _fetched(one)
             for one in unconfirmed
         ]
-    return found
+    return written
 
 
 def _shown(end: Json) -> Json:
@@ -190,7 +190,7 @@ def _shown(end: Json) -> Json:
 
 
 def _excerpt(excerpt: Json) -> Json:
-    found: Json = {
+    passage: Json = {
         **{
             name: excerpt.get(name, "")
             for name in ("passage", "collection", "title", "uri", "text", "markdown")
@@ -203,21 +203,21 @@ def _excerpt(excerpt: Json) -> Json:
         **place_of(excerpt),
     }
     if kind := excerpt.get("collectionKind"):
-        found["collection_kind"] = kind.removeprefix("COLLECTION_KIND_").lower()
+        passage["collection_kind"] = kind.removeprefix("COLLECTION_KIND_").lower()
     for name, key in (("marked_range", "markedRange"), ("marked_in_markdown", "markedInMarkdown")):
         if marked := excerpt.get(key):
-            found[name] = _range(marked)
-    return found
+            passage[name] = _range(marked)
+    return passage
 
 
 def _range(value: Json) -> Json:
     return {"start": int(value.get("start", 0)), "end": int(value.get("end", 0))}
 
 
-def place_of(one: Json) -> Json:
+def place_of(place: Json) -> Json:
     """Where the quote of a citation or an excerpt begins in the original file."""
-    found: Json = {name: one[name] for name in ("page", "path", "date") if name in one}
-    if box := one.get("box"):
+    found: Json = {name: place[name] for name in ("page", "path", "date") if name in place}
+    if box := place.get("box"):
         found["box"] = [box.get(edge, 0) for edge in ("left", "top", "right", "bottom")]
     return found
 
@@ -266,24 +266,24 @@ def _source(citation: Json) -> Json:
     return found | _fetched(citation)
 
 
-def _fetched(one: Json) -> Json:
-    if not (cited := one.get("toolResult")):
+def _fetched(fetched: Json) -> Json:
+    if not (cited := fetched.get("toolResult")):
         return {}
     return {"tool": cited["tool"], "call_id": cited["callId"], "fetch_time": cited["fetchTime"]}
 
 
 def _tool_result(result: Json) -> Json:
     outcome = result["outcome"].removeprefix("TOOL_OUTCOME_").lower()
-    found: Json = {"call_id": result["callId"], "outcome": outcome, "content": result["content"]}
+    frame: Json = {"call_id": result["callId"], "outcome": outcome, "content": result["content"]}
     if fault := result.get("fault"):
-        found["fault"] = fault.removeprefix("TOOL_FAULT_").lower()
+        frame["fault"] = fault.removeprefix("TOOL_FAULT_").lower()
     if sources := result.get("sources"):
         names = {"uri": "uri", "title": "title", "fetch_time": "fetchTime", "passage": "passage"}
         names["document"] = "documentVersion"
-        found["sources"] = [
+        frame["sources"] = [
             {name: source.get(there, "") for name, there in names.items()} for source in sources
         ]
-    return {"type": "tool_result", **found}
+    return {"type": "tool_result", **frame}
 
 
 def _joined(frames: Sequence[Json]) -> list[Json]:

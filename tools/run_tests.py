@@ -21,6 +21,7 @@ import time
 from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager, nullcontext, suppress
+from importlib.metadata import version
 from pathlib import Path
 
 import psutil
@@ -30,7 +31,7 @@ BIN = Path(sys.executable).parent
 COVERAGE = ("--cov", "--cov-report=term:skip-covered", "--cov-fail-under=85")
 PYTHON_SOURCES = ("server", "clients", "tests", "tools", "bench")
 # Prints only errors.
-COLLECT = 'said=$("$0" -m pytest --collect-only -qq -n 0 2>&1) || { echo "$said"; exit 1; }'
+COLLECT = 'said=$("$0" -m pytest --collect-only -qq -n 0 "$@" 2>&1) || { echo "$said"; exit 1; }'
 
 
 # Hundreds of processes import our modules. If the machine's environment forbids Python to keep compiled modules, each
@@ -108,6 +109,17 @@ def stages(**commands: Sequence[str | Path]) -> None:
             print(f"── {codes[ended]}: {took[codes[ended]]:.0f} s", flush=True)
 
 
+def uncompiled() -> Sequence[Path]:
+    """The tests that are new or newer than what pytest has compiled."""
+    tail = f"{sys.implementation.cache_tag}-pytest-{version('pytest')}.pyc"
+
+    def is_compiled(test: Path) -> bool:
+        compiled = test.parent / "__pycache__" / f"{test.stem}.{tail}"
+        return compiled.exists() and compiled.stat().st_mtime >= test.stat().st_mtime
+
+    return [test for test in sorted((ROOT / "tests").rglob("test_*.py")) if not is_compiled(test)]
+
+
 def slowest() -> None:
     """Lists the slowest tests of the last run. A test's time includes the start and the end of what it shares with later ones."""
     if not TIMES.exists():
@@ -138,7 +150,8 @@ def main() -> None:
             "clients/typescript/dist/index.js",
         ]
         # Writes pytest's compiled tests. Otherwise, in a clean clone, each of the test processes would compile all tests.
-        first["collect"] = ["sh", "-c", COLLECT, BIN / "python"]
+        if changed := uncompiled():
+            first["collect"] = ["sh", "-c", COLLECT, BIN / "python", *changed]
     stages(**first)
     # Building the page has checked its types.
     of_page = "test:all" if static_only else "test"

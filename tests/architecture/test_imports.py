@@ -1,4 +1,4 @@
-"""The direction of imports: import-linter's contracts hold, and import-linter finds violations."""
+"""The direction of imports: import-linter, which `make test` runs on the checkout, finds violations of its contracts."""
 
 from __future__ import annotations
 
@@ -40,12 +40,6 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("server", "clients/python", "generated/python"):
         shutil.copytree(ROOT / name, copy / name, ignore=skipped)
     return copy
-
-
-def test_all_contracts_are_kept(tree: Path) -> None:
-    done = lint(tree)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "0 broken" in done.stdout
 
 
 BREACHES = (
@@ -180,7 +174,7 @@ def test_the_domain_needs_nothing_but_the_standard_library() -> None:
 def test_only_app_imports_the_telemetry_sdk() -> None:
     # import-linter knows external packages by their first name alone.
     for path in SERVER.rglob("*.py"):
-        if path.relative_to(SERVER).parts[0] != "app":
+        if path.relative_to(SERVER).parts[0] != "app" and "opentelemetry" in path.read_text(encoding="utf-8"):
             assert not [
                 name
                 for name in imported(path)

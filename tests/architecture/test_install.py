@@ -133,15 +133,15 @@ def test_pip_prints_its_settings_even_if_they_make_it_quiet(monkeypatch: pytest.
     assert uv_variables(settings) == {"UV_DEFAULT_INDEX": "https://pypi.example.org/simple"}
 
 
-@pytest.mark.parametrize(("given", "used"), [(None, "1"), ("0", "0")])
+@pytest.mark.parametrize(("chosen", "used"), [(None, "1"), ("0", "0")])
 def test_uv_uses_the_certificates_of_the_system(
-    given: str | None, used: str, installing: pytest.MonkeyPatch
+    chosen: str | None, used: str, installing: pytest.MonkeyPatch
 ) -> None:
     programs = Programs()
     installing.setattr(subprocess, "run", programs.run)
     installing.delenv("UV_SYSTEM_CERTS", raising=False)
-    if given is not None:
-        installing.setenv("UV_SYSTEM_CERTS", given)
+    if chosen is not None:
+        installing.setenv("UV_SYSTEM_CERTS", chosen)
     install.main()
     assert programs.ran == ["config list", "uv"]
     assert programs.environment["UV_SYSTEM_CERTS"] == used

@@ -41,6 +41,23 @@ def test_without_free_memory_the_files_stay_on_the_disk(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_tests_are_collected_beforehand_if_pytest_has_not_compiled_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_tests, "ROOT", tmp_path)
+    compiled = tmp_path / "tests" / "__pycache__"
+    compiled.mkdir(parents=True)
+    for name, seconds in {"new": None, "changed": 99, "compiled": 101}.items():
+        test = tmp_path / "tests" / f"test_{name}.py"
+        test.touch()
+        os.utime(test, (100, 100))
+        if seconds is not None:
+            written = compiled / f"{test.stem}.{sys.implementation.cache_tag}-pytest-{pytest.__version__}.pyc"
+            written.touch()
+            os.utime(written, (seconds, seconds))
+    assert [test.stem for test in run_tests.uncompiled()] == ["test_changed", "test_new"]
+
+
 def test_a_missing_program_is_named_by_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(programs, "PROGRAMS", {"no-such-proxy": "proxy", "sh": "dash"})
     monkeypatch.setattr(programs, "BROWSERS", ("sh",))

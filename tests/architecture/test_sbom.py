@@ -21,13 +21,13 @@ ELF = b"\x7fELF"
 def wheels() -> list[Distribution]:
     """The installed packages of the product."""
     lines = "".join((ROOT / lock).read_text() for lock in LOCKS)
-    found = list[Distribution]()
+    installed = list[Distribution]()
     for name in sorted({*re.findall(r"^([a-z0-9._-]+)==", lines, re.MULTILINE)}):
         try:
-            found.append(distribution(name))
+            installed.append(distribution(name))
         except PackageNotFoundError:
             continue
-    return found
+    return installed
 
 
 def bundles_programs(wheel: Distribution) -> bool:

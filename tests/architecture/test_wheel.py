@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import tomllib
 import zipfile
@@ -254,6 +255,25 @@ def install(python: Path, *packages: str | Path) -> None:
         subprocess.run(make, env=variables, check=True)
     command = [UV, "pip", "install", "--quiet", "--python", python, "--constraint", "requirements.lock"]
     subprocess.run([*command, *packages], cwd=ROOT, env=variables, check=True)
+    link_compiled(python)
+
+
+def link_compiled(python: Path) -> None:
+    """Give an environment the compiled modules of the tests' own. uv links the same files into both, and each new
+    environment would compile them again. Python passes over a compiled module whose source differs."""
+    own = Path(sysconfig.get_path("purelib"))
+    (new,) = python.parents[1].glob("lib/python*/site-packages")
+    for folder in (new, *[path for path in new.rglob("*/") if path.name != "__pycache__"]):
+        compiled = own / folder.relative_to(new) / "__pycache__"
+        if compiled.is_dir() and not (folder / "__pycache__").exists():
+            shutil.copytree(compiled, folder / "__pycache__", copy_function=link)
+
+
+def link(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # they are on two disks
+        shutil.copyfile(source, target)
 
 
 @pytest.fixture(scope="module")
@@ -276,30 +296,32 @@ def server(wheels: Mapping[str, Path], folder: Path, model: Echo) -> Installed:
         "RESPONSA_MODELS__SERVERS__LAB__WIRE": "house",
     }
     # All commands are those of the wheel, because the checkout does not know the wire.
-    one = Installed(folder / "home", free_port(), chosen, within=("env",), python=python)
+    installed = Installed(folder / "home", free_port(), chosen, within=("env",), python=python)
     shutil.copytree(EXAMPLE, folder / "example")
     pack = [sys.executable, "-m", "hatchling", "build", "--directory", str(folder), "--target", "wheel"]
     subprocess.run(pack, cwd=folder / "example", env=plain_environment(), capture_output=True, check=True)
     (example,) = folder.glob("responsa_example-*.whl")
     install(python, f"{wheels['responsa']}[server,envoy]", wheels["responsa_client"], example, "pip")
-    seeds.plant(Layout.of(one.home).prepare())
+    seeds.plant(Layout.of(installed.home).prepare())
     for name, text in {"counter": COUNTER, "speaker": SPEAKER}.items():
-        (one.home / "agents" / name / "prompts").mkdir(parents=True)
-        (one.home / "agents" / name / "agent.toml").write_text(text)
-    (one.home / "agents" / "speaker" / "prompts" / "say.md").write_text("Say: from the house\n")
-    refused = ran(one, "serve")
+        (installed.home / "agents" / name / "prompts").mkdir(parents=True)
+        (installed.home / "agents" / name / "agent.toml").write_text(text)
+    (installed.home / "agents" / "speaker" / "prompts" / "say.md").write_text("Say: from the house\n")
+    refused = ran(installed, "serve")
     assert (refused.returncode, "run `responsa setup`" in refused.stderr) == (1, True), refused.stderr
-    assert ran(one, "setup").returncode == 0
-    return one
+    assert ran(installed, "setup").returncode == 0
+    return installed
 
 
-def ran(one: Installed, *arguments: str, python: Path | None = None) -> subprocess.CompletedProcess[str]:
+def ran(
+    installed: Installed, *arguments: str, python: Path | None = None
+) -> subprocess.CompletedProcess[str]:
     """A command that has ended. python: that of another environment than the instance's."""
-    command = [python or one.python, *one.command(*arguments)[1:]]
+    command = [python or installed.python, *installed.command(*arguments)[1:]]
     return subprocess.run(
         command,
-        env=one.environment,
-        cwd=one.home.parent,
+        env=installed.environment,
+        cwd=installed.home.parent,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -327,12 +349,14 @@ def test_a_server_without_other_extras_serves_and_names_the_extra_that_a_call_ne
 
 
 @contextmanager
-def serving(one: Installed) -> Generator[str]:
+def serving(installed: Installed) -> Generator[str]:
     """The address of a server process of the instance, without Envoy."""
-    port, log = free_port(), one.home / "served.log"
+    port, log = free_port(), installed.home / "served.log"
     with log.open("wb") as output:
-        command = tied(*one.command("serve", "--listen", f"127.0.0.1:{port}"))
-        process = subprocess.Popen(command, env=one.environment, cwd=one.home, stdout=output, stderr=output)
+        command = tied(*installed.command("serve", "--listen", f"127.0.0.1:{port}"))
+        process = subprocess.Popen(
+            command, env=installed.environment, cwd=installed.home, stdout=output, stderr=output
+        )
 
     def begun() -> bool:
         assert process.poll() is None, log.read_text()

@@ -45,16 +45,18 @@ def button(tab: Tab, name: str) -> Locator:
     return tab.page.get_by_role("button", name=name, exact=True)
 
 
-async def fill(tab: Tab, one: Account, password: str = "") -> None:
+async def fill(tab: Tab, holder: Account, password: str = "") -> None:
     """Fill in the form of the sign-in view."""
-    await tab.page.get_by_label("E-mail address", exact=True).fill(one.user.email)
-    await tab.page.get_by_label("Password", exact=True).fill(password or one.password)
+    await tab.page.get_by_label("E-mail address", exact=True).fill(holder.user.email)
+    await tab.page.get_by_label("Password", exact=True).fill(password or holder.password)
 
 
-async def enter(person: Person, one: Account, context: BrowserContext | None = None, place: str = "") -> Tab:
+async def enter(
+    person: Person, holder: Account, context: BrowserContext | None = None, place: str = ""
+) -> Tab:
     """A tab in which a user has signed in with a password. place: a fragment of the page's address."""
-    tab = await person.open(context or await person.profile(), f"{person.url}/{one.query()}{place}")
-    await fill(tab, one)
+    tab = await person.open(context or await person.profile(), f"{person.url}/{holder.query()}{place}")
+    await fill(tab, holder)
     await button(tab, "Sign in").click()
     await tab.account.wait_for()
     return tab

@@ -52,7 +52,7 @@ class Tab:
         return self.page.get_by_role("button", name="Stop", exact=True)
 
     @property
-    def asked(self) -> Locator:
+    def questions(self) -> Locator:
         return self.page.locator("li.user p")
 
     @property

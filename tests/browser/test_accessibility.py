@@ -24,10 +24,10 @@ ANIMATED = "[...document.querySelectorAll('*')].filter((one) => getComputedStyle
 async def test_every_state_of_the_page_keeps_the_accessibility_rules(person: Person) -> None:
     person.add(LIGHTHOUSE, "lighthouse.md")
     tab = await person.sign_in(**NARROW)
-    found: dict[str, list[str]] = {}
+    flaws_by_state: dict[str, list[str]] = {}
 
     async def look(state: str) -> None:
-        found[state] = await flaws_in_all_colours(tab.page) + await broken_words(tab.page)
+        flaws_by_state[state] = await flaws_in_all_colours(tab.page) + await broken_words(tab.page)
 
     await expect(tab.page.get_by_role("list", name="What you can ask about")).to_contain_text("1 document")
     await look("empty")
@@ -44,14 +44,14 @@ async def test_every_state_of_the_page_keeps_the_accessibility_rules(person: Per
     await look("source")
     await tab.page.keyboard.press("Escape")
     await tab.page.get_by_role("link", name="Ask", exact=True).click()
-    await expect(tab.asked).to_have_count(0)
+    await expect(tab.questions).to_have_count(0)
     await tab.choose("Reader")
     await tab.ask(LAST_KEEPER)
     await tab.chips.first.hover()
     await expect(tab.page.get_by_role("tooltip")).to_be_visible()
     await look("tip")
     await tab.page.get_by_role("link", name="Ask", exact=True).click()
-    await expect(tab.asked).to_have_count(0)
+    await expect(tab.questions).to_have_count(0)
     await tab.choose("Echo")
     await tab.ask(f"{MARKDOWN}\n\n{MARKDOWN}")
     # The title, above the headings of the answer, comes after it.
@@ -86,13 +86,13 @@ async def test_every_state_of_the_page_keeps_the_accessibility_rules(person: Per
     await tab.sign_out()
     await expect(tab.page.get_by_role("alert")).to_be_visible()
     await look("signed out")
-    assert {state: ones for state, ones in found.items() if ones} == {}
+    assert {state: ones for state, ones in flaws_by_state.items() if ones} == {}
 
 
 async def test_every_state_of_an_answer_keeps_the_accessibility_rules(asker: Person) -> None:
     context = await asker.profile(**NARROW)
     tab = await asker.sign_in(context)
-    found: dict[str, list[str]] = {}
+    flaws_by_state: dict[str, list[str]] = {}
     await tab.ask("tokens=5 fail_after=2")
     await tab.ask("tokens=5 tool=once tool_fail=cut")
     await tab.steps.nth(1).click()
@@ -100,15 +100,15 @@ async def test_every_state_of_an_answer_keeps_the_accessibility_rules(asker: Per
     await tab.grown(number=2)
     await tab.send("tokens=20")
     await expect(tab.steps.nth(3)).to_have_text("Waiting for 1 earlier question…")
-    found["answering"] = await flaws_in_all_colours(tab.page)
+    flaws_by_state["answering"] = await flaws_in_all_colours(tab.page)
     await context.set_offline(True)
     await expect(tab.steps.nth(2)).to_contain_text("You are offline")
-    found["offline"] = await flaws_in_all_colours(tab.page)
+    flaws_by_state["offline"] = await flaws_in_all_colours(tab.page)
     await context.set_offline(False)
     await tab.stop.first.click()
     await expect(tab.answers).to_have_count(4)
-    found["ended"] = await flaws_in_all_colours(tab.page)
-    assert {state: ones for state, ones in found.items() if ones} == {}
+    flaws_by_state["ended"] = await flaws_in_all_colours(tab.page)
+    assert {state: ones for state, ones in flaws_by_state.items() if ones} == {}
 
 
 async def test_an_answer_is_stopped_by_keyboard_and_the_focus_goes_back_to_the_question(
@@ -264,7 +264,7 @@ async def test_a_small_screen_reaches_everything(person: Person) -> None:
     tab = await person.sign_in(viewport={"width": 320, "height": 640}, has_touch=True, is_mobile=True)
     await tab.ask(LAST_KEEPER)
     await tab.page.get_by_role("link", name="Ask", exact=True).tap()
-    await expect(tab.asked).to_have_count(0)
+    await expect(tab.questions).to_have_count(0)
 
     drawer = tab.page.get_by_role("button", name="Conversations")
     listed = tab.page.get_by_role("navigation", name="Conversations")
@@ -278,7 +278,7 @@ async def test_a_small_screen_reaches_everything(person: Person) -> None:
     await drawer.tap()
     await listed.get_by_text(LAST_KEEPER).tap()
     await expect(listed).to_be_hidden()
-    await expect(tab.asked).to_have_count(1)
+    await expect(tab.questions).to_have_count(1)
 
     await tab.chips.first.tap()
     await expect(tab.mark).to_be_in_viewport()

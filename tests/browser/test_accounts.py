@@ -195,7 +195,7 @@ async def test_a_cookie_from_another_port_makes_no_tab_work_in_another_session(p
     await button(asking, "Sign in").click()
     await asking.page.get_by_role("dialog").get_by_role("button", name="Sign in as another user").click()
     await expect(asking.account).to_have_text("Ada")
-    await expect(asking.asked).to_contain_text(RYE_BREAD)
+    await expect(asking.questions).to_contain_text(RYE_BREAD)
 
 
 async def test_a_session_that_another_device_ends_ends_the_open_page(asker: Person) -> None:
@@ -352,7 +352,7 @@ async def test_an_account_is_deleted_with_its_shared_collections_handed_over(per
 async def test_a_user_allows_a_program_after_the_sign_in_and_ends_it(person: Person) -> None:
     ada = account(person.client, "Ada")
     program = person.client.create_program("Ferryman", ["http://127.0.0.1/callback"])
-    asked = {
+    authorization = {
         "client_id": program.name.removeprefix("programs/"),
         "redirect_uri": "http://127.0.0.1:9/callback",
         "response_type": "code",
@@ -368,7 +368,7 @@ async def test_a_user_allows_a_program_after_the_sign_in_and_ends_it(person: Per
         await route.fulfill(body="Back")
 
     await context.route("http://127.0.0.1:9/**", take)
-    tab = await person.open(context, f"{person.url}/oauth/authorize?{urlencode(asked)}")
+    tab = await person.open(context, f"{person.url}/oauth/authorize?{urlencode(authorization)}")
     page = tab.page
     await button(tab, "Choose another tenant").click()
     await page.get_by_label("Tenant").fill(ada.tenant)

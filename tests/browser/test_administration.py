@@ -370,15 +370,15 @@ async def test_every_view_of_accounts_keeps_the_accessibility_rules(person: Pers
     )
     tab = await person.open(context, f"{person.url}/{ada.query()}")
     page, dialog = tab.page, tab.page.get_by_role("dialog")
-    found: dict[str, list[str]] = {}
+    flaws_by_state: dict[str, list[str]] = {}
 
     async def look(state: str) -> None:
         await page.wait_for_load_state("networkidle")
         # A list that loads is paler, and nothing in it can be used yet.
         await expect(page.locator("[aria-busy=true]:visible")).to_have_count(0)
-        found[state] = await flaws(page)
+        flaws_by_state[state] = await flaws(page)
         if not await page.evaluate("document.documentElement.scrollWidth <= innerWidth"):
-            found[state].append("wider than the screen")
+            flaws_by_state[state].append("wider than the screen")
 
     async def closed(name: str) -> None:
         await dialog.get_by_role("button", name=name, exact=True).click()
@@ -456,7 +456,7 @@ async def test_every_view_of_accounts_keeps_the_accessibility_rules(person: Pers
     await part("Audit log")
     await rows(tab, "Audit log").first.get_by_text("Details").click()
     await look("event")
-    assert {state: ones for state, ones in found.items() if ones} == {}
+    assert {state: ones for state, ones in flaws_by_state.items() if ones} == {}
 
 
 async def test_the_administration_by_keyboard_alone(person: Person) -> None:

@@ -26,7 +26,7 @@ from tests.wire.searching import Page, SearchService
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
-def asked(person: Person) -> list[tuple[str, dict[str, object]]]:
+def questions_sent(person: Person) -> list[tuple[str, dict[str, object]]]:
     """The agent and the parameters of each turn on the server, the newest turn first."""
     return [
         (turn.agent_version.split("/versions/")[0], MessageToDict(turn.parameters))
@@ -52,7 +52,7 @@ async def test_the_tutor_is_asked_as_a_teacher_and_its_conversation_goes_on_in_a
     await expect(teachers).to_be_focused()
     await expect(teachers).to_have_attribute("aria-invalid", "true")
     await expect(teachers).to_have_accessible_description(re.compile(r"\w"))
-    assert asked(person) == []
+    assert questions_sent(person) == []
 
     await teachers.select_option(label="Ms Ashdown")
     await expect(teachers).not_to_have_attribute("aria-invalid", "true")
@@ -62,7 +62,7 @@ async def test_the_tutor_is_asked_as_a_teacher_and_its_conversation_goes_on_in_a
     await expect(tab.chips.first).to_be_visible()
     await expect(tab.answers).to_contain_text("No language model is configured.")
     parameters = {"teacher_id": teacher.removeprefix("teachers/"), "level": "beginner"}
-    assert asked(person) == [("agents/tutor", parameters)]
+    assert questions_sent(person) == [("agents/tutor", parameters)]
 
     await tab.page.reload()
     await expect(tab.answers).to_contain_text("No language model is configured.")
@@ -75,7 +75,7 @@ async def test_the_tutor_is_asked_as_a_teacher_and_its_conversation_goes_on_in_a
     await expect(other.agent.locator("option:checked")).to_have_text("Tutor")
     await expect(other.page.get_by_label("Level").locator("option:checked")).to_have_text("beginner")
     await other.ask(LAST_KEEPER)
-    assert asked(person) == [("agents/tutor", parameters)] * 2
+    assert questions_sent(person) == [("agents/tutor", parameters)] * 2
     # A new conversation keeps the tab's choice.
     await other.page.get_by_role("link", name="New conversation").click()
     await expect(other.agent.locator("option:checked")).to_have_text("Responsa")
@@ -98,7 +98,7 @@ async def test_parameters_are_a_form_made_from_the_schema(person: Person) -> Non
     await tab.question.press("Enter")
     await expect(topic).to_be_focused()
     await expect(topic).to_have_accessible_description("Enter at most 8 characters; this has 12.")
-    assert asked(person) == []
+    assert questions_sent(person) == []
 
     await topic.fill("bread")
     await tab.page.get_by_label("Brief").check()
@@ -108,7 +108,7 @@ async def test_parameters_are_a_form_made_from_the_schema(person: Person) -> Non
     await expect(topic).to_have_value("bread")
     await expect(tab.page.get_by_label("Brief")).to_be_checked()
     await tab.ask(RYE_BREAD)
-    assert asked(person) == [
+    assert questions_sent(person) == [
         ("agents/helper", {"words": 40.0, "tone": "warm", "brief": True, "topic": "bread"})
     ]
 

@@ -144,7 +144,7 @@ async def test_an_answer_is_exported_asked_again_and_asked_of_another_agent(pers
     await tab.answers.first.get_by_role("button", name="Ask another agent").click()
     await tab.page.get_by_role("button", name="Echo", exact=True).click()
     await expect(tab.answers.nth(2)).to_contain_text(LAST_KEEPER)
-    await expect(tab.asked).to_have_count(3)
+    await expect(tab.questions).to_have_count(3)
     await expect(tab.question).to_have_value("a draft")
 
     # A limit of questions is waited for.
@@ -217,7 +217,7 @@ async def test_conversations_are_listed_opened_renamed_and_deleted(person: Perso
     assert re.search(r"#/conversations/[0-9a-f-]{36}$", first)
     await expect(tab.page).to_have_title(f"{WHO_BUILT} · Responsa")
     await tab.page.get_by_role("link", name="New conversation").click()
-    await expect(tab.asked).to_have_count(0)
+    await expect(tab.questions).to_have_count(0)
     await expect(tab.question).to_be_focused()
     await tab.ask(LAST_KEEPER)
     listed = tab.page.get_by_role("navigation", name="Conversations").get_by_role("listitem")
@@ -225,7 +225,7 @@ async def test_conversations_are_listed_opened_renamed_and_deleted(person: Perso
 
     await listed.get_by_text(WHO_BUILT).click()
     await expect(tab.page).to_have_url(first)
-    await expect(tab.asked).to_have_text(re.compile(re.escape(WHO_BUILT)))
+    await expect(tab.questions).to_have_text(re.compile(re.escape(WHO_BUILT)))
     await tab.page.get_by_role("button", name="Rename").click()
     field = tab.page.get_by_role("dialog").get_by_label("Title")
     await expect(field).to_be_focused()
@@ -276,7 +276,7 @@ async def test_several_conversations_are_pinned_archived_and_deleted_at_once(per
     for question in ("One?", "Two?", "Three?"):
         await tab.ask(question)
         await tab.page.get_by_role("link", name="New conversation").click()
-        await expect(tab.asked).to_have_count(0)
+        await expect(tab.questions).to_have_count(0)
     person.client.create_conversation(title="Of a program")
     nav = tab.page.get_by_role("navigation", name="Conversations")
     listed, which = nav.get_by_role("listitem"), nav.get_by_label("Which conversations")
@@ -314,7 +314,7 @@ async def test_an_answer_is_shared_by_a_link_until_the_link_is_revoked(person: P
     other = await enter(person, account(person.client, "Cy Young"))
     await other.page.goto(link)
     await expect(other.page.get_by_text("passages of documents that you may not read")).to_be_visible()
-    await expect(other.asked).to_contain_text(LAST_KEEPER)
+    await expect(other.questions).to_contain_text(LAST_KEEPER)
     assert "keeper" not in (await other.answers.text_content() or "")
     assert not await flaws_in_all_colours(other.page)
     await dialog.get_by_role("button", name="Revoke the link").click()

@@ -33,7 +33,7 @@ async def test_a_reload_before_the_first_frame_goes_on_too(person: Person) -> No
     await tab.page.unroute_all()
     await tab.page.reload()
     await expect(tab.answers).to_contain_text("nineteen hours")
-    await expect(tab.asked).to_have_count(1)
+    await expect(tab.questions).to_have_count(1)
     assert len(list(person.client.turns())) == 1
 
 
@@ -64,7 +64,7 @@ async def test_a_connection_cut_in_mid_stream_goes_on_without_doubling(person: P
     assert (await tab.said()).count("Searching knowledge base...") == 1
     text = await tab.texts.text_content() or ""
     assert text.count("Axel Hampus Dalström") == 1
-    await expect(tab.asked).to_have_count(1)
+    await expect(tab.questions).to_have_count(1)
 
 
 async def test_an_answer_that_ended_during_the_reload_is_shown_once(person: Person) -> None:
@@ -88,7 +88,7 @@ async def test_an_answer_that_ended_during_the_reload_is_shown_once(person: Pers
         return await tab.waiting() == []
 
     await until(settled, "nothing is waited for")
-    await expect(tab.asked).to_have_count(1)
+    await expect(tab.questions).to_have_count(1)
     await expect(tab.page.locator("li.assistant")).to_have_count(1)
     assert len(list(person.client.turns())) == 1
 
@@ -106,11 +106,11 @@ async def test_an_answer_goes_on_while_another_conversation_is_shown(
         here = tab.page.url
         await tab.page.goto(f"{person.url}/#/{other}")
         await expect(tab.page.get_by_role("heading", name="Other")).to_be_visible()
-        await expect(tab.asked).to_have_count(0)
+        await expect(tab.questions).to_have_count(0)
         assert tab.page.url.endswith(other)
         await tab.page.go_back()
         await expect(tab.page).to_have_url(here)
         await expect(tab.page.locator(".steps")).to_contain_text("Searching knowledge base...")
     await expect(tab.answers).to_contain_text("nineteen hours")
-    await expect(tab.asked).to_have_count(1)
+    await expect(tab.questions).to_have_count(1)
     assert len(list(person.client.turns())) == 1

@@ -131,7 +131,9 @@ async def test_a_chip_shows_its_quote_and_an_answer_is_copied_with_its_sources(p
         await expect(offered).to_have_text(follow_ups)
         await tab.page.reload()
     await offered.first.click()
-    await expect(tab.asked).to_have_text([re.compile(re.escape(one)) for one in (WHO_BUILT, follow_ups[0])])
+    await expect(tab.questions).to_have_text(
+        [re.compile(re.escape(one)) for one in (WHO_BUILT, follow_ups[0])]
+    )
     await expect(offered.get_by_text(follow_ups[0], exact=True)).to_have_count(0)
 
 
@@ -141,7 +143,7 @@ async def test_the_cited_bytes_are_marked_in_the_rendered_document(person: Perso
     text = tab.source.locator(".document-text")
     for question in (BATTERY, INSTALL):
         await tab.page.get_by_role("link", name="Ask", exact=True).click()
-        await expect(tab.asked).to_have_count(0)
+        await expect(tab.questions).to_have_count(0)
         await tab.ask(question)
         turn = next(iter(person.client.turns()))
         for number, citation in enumerate(turn.terminal_event.answer.citations):
@@ -156,9 +158,9 @@ async def test_the_cited_bytes_are_marked_in_the_rendered_document(person: Perso
     assert "title: Sensor manual" in shown, "the front matter is a part of the document"
 
 
-async def in_sight(tab: Tab, one: Locator) -> bool:
+async def in_sight(tab: Tab, element: Locator) -> bool:
     """Whether an element lies within the window and its scroller, and no open document covers it."""
-    return await one.evaluate(
+    return await element.evaluate(
         """(element) => {
             const { top, bottom, left, right } = element.getBoundingClientRect();
             const view = element.closest(".scroll, .document-text").getBoundingClientRect();
@@ -261,21 +263,21 @@ async def test_a_search_shows_passages_with_their_scores_and_opens_them(person: 
     await expect(tab.page.get_by_role("heading", name="Search")).to_be_focused()
     await tab.page.get_by_label("Search for").fill("keeper of the lighthouse")
     await tab.page.get_by_role("button", name="Search").click()
-    found = tab.page.locator(".search .excerpts > li")
-    await expect(found.first.locator("mark")).to_contain_text("Märta Öhman")
+    passages = tab.page.locator(".search .excerpts > li")
+    await expect(passages.first.locator("mark")).to_contain_text("Märta Öhman")
     await expect(tab.live).to_have_text(re.compile(r"^\d passages?, best first\.$"))
     (best, *_) = person.client.search("keeper of the lighthouse")
-    await expect(found.first.locator("dd")).to_have_text(
+    await expect(passages.first.locator("dd")).to_have_text(
         [f"{best.score:.2f}", f"{best.parts.text:.1f}", f"{best.parts.vector:.2f}"]
     )
-    await expect(found.first.locator("dl")).to_be_hidden()
+    await expect(passages.first.locator("dl")).to_be_hidden()
     await tab.page.get_by_text("Scores", exact=True).click()
-    await expect(found.first.locator("dl")).to_be_visible()
+    await expect(passages.first.locator("dl")).to_be_visible()
     await expect(tab.page.get_by_text("BM25")).to_be_visible()
     await tab.page.get_by_label("By").select_option("Words only")
     await tab.page.get_by_role("button", name="Search").click()
-    await expect(found.first.locator("dt")).to_have_text(["Score", "Words"])
-    await found.first.locator("button.open").click()
+    await expect(passages.first.locator("dt")).to_have_text(["Score", "Words"])
+    await passages.first.locator("button.open").click()
     await expect(tab.mark).to_be_in_viewport()
     await expect(tab.mark).to_contain_text("Märta Öhman")
     await tab.page.keyboard.press("Escape")
@@ -283,14 +285,14 @@ async def test_a_search_shows_passages_with_their_scores_and_opens_them(person: 
     # The search is a part of the address.
     await tab.page.get_by_label("Search for").fill(BATTERY)
     await tab.page.get_by_role("button", name="Search").click()
-    await expect(found.first).to_contain_text("Sensor manual")
+    await expect(passages.first).to_contain_text("Sensor manual")
     await tab.page.reload()
     await expect(tab.page.get_by_label("Search for")).to_have_value(BATTERY)
-    await expect(found.first).to_contain_text("Sensor manual")
+    await expect(passages.first).to_contain_text("Sensor manual")
     await tab.page.go_back()
-    await expect(found.first.locator("mark").first).to_contain_text("Märta Öhman")
+    await expect(passages.first.locator("mark").first).to_contain_text("Märta Öhman")
     await expect(tab.page.get_by_label("Search for")).to_have_value("keeper of the lighthouse")
-    await found.first.get_by_role("button", name="Ask about this").click()
+    await passages.first.get_by_role("button", name="Ask about this").click()
     await expect(tab.question).to_have_value("keeper of the lighthouse")
     await expect(tab.page.locator("details.scope summary")).to_have_text("Asking My documents")
     await tab.question.fill("")
@@ -301,7 +303,7 @@ async def test_a_search_shows_passages_with_their_scores_and_opens_them(person: 
     # A link leads to the document with this source key, also in another collection.
     await tab.page.get_by_label("Search for").fill("attic")
     await tab.page.get_by_role("button", name="Search").click()
-    await found.first.locator("button.open").click()
+    await passages.first.locator("button.open").click()
     await tab.source.get_by_role("link", name="a sensor").click()
     await expect(tab.source.locator("#document-title")).to_have_text("Sensor manual")
     await expect(tab.page).to_have_url(re.compile("#/documents/[0-9a-f-]{36}"))
@@ -309,7 +311,7 @@ async def test_a_search_shows_passages_with_their_scores_and_opens_them(person: 
     # If several collections have such a document, the link leads to the one in the same collection.
     person.add("# Lighthouse\n\nLighthouse, lighthouse, lighthouse.\n", "lighthouse.md", collection="manuals")
     await tab.page.go_back()
-    await found.first.locator("button.open").click()
+    await passages.first.locator("button.open").click()
     await tab.source.get_by_role("link", name="a view").click()
     await expect(tab.page).to_have_url(re.compile("#/documents/[0-9a-f-]{36}"))
     await expect(tab.collection).to_have_attribute("data-name", "collections/default")

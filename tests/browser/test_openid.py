@@ -112,7 +112,7 @@ async def test_a_person_who_signs_in_with_a_provider_allows_a_program(site: Site
     site.provider.person = person("abe")
     with Responsa(site.instance.url, site.instance.key) as responsa:
         made = responsa.create_program("Ferryman", [f"{site.url}/docs"])
-    asked = {
+    authorization = {
         "client_id": made.name.removeprefix("programs/"),
         "redirect_uri": f"{site.url}/docs",
         "response_type": "code",
@@ -120,7 +120,7 @@ async def test_a_person_who_signs_in_with_a_provider_allows_a_program(site: Site
         "code_challenge_method": "S256",
         "state": "s" * 300,
     }
-    await page.goto(f"{site.url}/oauth/authorize?{urlencode(asked)}")
+    await page.goto(f"{site.url}/oauth/authorize?{urlencode(authorization)}")
     await page.get_by_role("button", name="Sign in with Acme's login").click()
     await expect(page.get_by_role("heading", name="Ferryman")).to_be_visible()
     await expect(page.get_by_text("abe@example.org")).to_be_visible()
@@ -184,20 +184,20 @@ async def test_a_second_person_at_the_browser_replaces_the_first_session(site: S
 async def test_a_user_links_a_provider_in_the_profile_and_signs_in_with_it(site: Site, page: Page) -> None:
     site.provider.person = {"sub": "fay"}  # neither an invitation nor an address admits this person
     with Responsa(site.instance.url, site.instance.key) as admin:
-        one = account(admin, "Fay")
+        fay = account(admin, "Fay")
     await page.goto(f"{site.url}/#/profile/password")
-    await fill(Tab(page), one)
+    await fill(Tab(page), fay)
     await page.get_by_role("button", name="Sign in", exact=True).click()
     await page.get_by_role("button", name="Link to Acme's login").click()
     await expect(page.get_by_text("Your account is linked to Acme's login.")).to_be_visible()
-    assert (await me(page))["name"] == one.user.name
+    assert (await me(page))["name"] == fay.user.name
     linked = page.get_by_role("list", name="Other ways to sign in").get_by_role("listitem")
     await expect(linked).to_contain_text("fay · linked")
     assert await flaws(page) == []
     await Tab(page).sign_out()
     await page.get_by_role("button", name="Sign in with Acme's login").click()
     await page.get_by_label("Your question").wait_for()
-    assert (await me(page))["name"] == one.user.name
+    assert (await me(page))["name"] == fay.user.name
     await page.goto(f"{site.url}/#/profile/password")
     await page.get_by_role("button", name="Unlink Acme's login").click()
     await page.get_by_role("dialog").get_by_role("button", name="Unlink").click()

@@ -92,7 +92,7 @@ async def test_figures_lead_to_feedback_that_is_dealt_with(person: Person) -> No
     await expect(page.locator(".uploads")).to_be_hidden()  # nothing went wrong, so the tray closes
     await page.get_by_role("button", name="Ask again").click()
     await expect(tab.answers).to_contain_text("nineteen hours")
-    await expect(tab.asked).to_contain_text(RYE_BREAD)
+    await expect(tab.questions).to_contain_text(RYE_BREAD)
     await expect(page.locator(".scope summary")).to_have_text("Asking My documents")
     assert {state: ones for state, ones in found.items() if ones} == {}
 

@@ -50,10 +50,10 @@ async def test_openais_client_and_fetch(person: Person, registry: Registry) -> N
     context = await person.profile()
     await context.route(f"{ELSEWHERE}/**", serve)
     page = (await person.open(context, f"{ELSEWHERE}/")).page
-    found: dict[str, Any] = await page.evaluate(
+    replies: dict[str, Any] = await page.evaluate(
         CALLS, [person.url, registry.new_tenant().key(Credential.USER)]
     )
-    assert found["answer"] == found["streamed"] != ""
-    assert found["turn"].startswith("turns/")
-    assert "event: answer" in found["events"]
-    assert found["call"]
+    assert replies["answer"] == replies["streamed"] != ""
+    assert replies["turn"].startswith("turns/")
+    assert "event: answer" in replies["events"]
+    assert replies["call"]

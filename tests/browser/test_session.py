@@ -87,33 +87,33 @@ async def test_secrets_reach_neither_the_page_nor_addresses_nor_what_it_stores_n
 async def test_signing_out_ends_the_session_in_every_tab(person: Person) -> None:
     context = await person.profile()
     await context.add_init_script(COUNT_LISTENERS)
-    one = await person.sign_in(context)
-    before = await one.page.evaluate("listeners.size")
-    await one.page.locator(".scope summary").click()
+    first = await person.sign_in(context)
+    before = await first.page.evaluate("listeners.size")
+    await first.page.locator(".scope summary").click()
     other = await person.open(context, person.url)
     await other.question.wait_for()
     stolen = await context.cookies()
     # A sign-out that fails says so.
-    await one.page.route("**/v1/sessions", lambda route: route.abort("connectionrefused"))
-    await one.sign_out()
-    await expect(one.page.get_by_role("alert").filter(has_text="still signed in")).to_be_visible()
-    await one.page.unroute_all()
-    await one.sign_out()
-    await expect(one.page.get_by_role("alert")).to_have_text("You are signed out.")
+    await first.page.route("**/v1/sessions", lambda route: route.abort("connectionrefused"))
+    await first.sign_out()
+    await expect(first.page.get_by_role("alert").filter(has_text="still signed in")).to_be_visible()
+    await first.page.unroute_all()
+    await first.sign_out()
+    await expect(first.page.get_by_role("alert")).to_have_text("You are signed out.")
     await expect(other.page.get_by_role("alert")).to_have_text("You signed out in another tab.")
     assert await context.cookies() == []
-    assert await one.page.evaluate("sessionStorage.length") == 0
+    assert await first.page.evaluate("sessionStorage.length") == 0
     # The session left no listener behind.
-    await one.page.goto(person.link())
-    await one.question.wait_for()
-    assert await one.page.evaluate("listeners.size") == before == 0
+    await first.page.goto(person.link())
+    await first.question.wait_for()
+    assert await first.page.evaluate("listeners.size") == before == 0
     await context.clear_cookies()
     await context.add_cookies(
         [{"name": str(c.get("name")), "value": str(c.get("value")), "url": person.url} for c in stolen]
     )
-    await one.page.reload()
-    await expect(one.page.get_by_role("heading", name="Sign in")).to_be_visible()
-    await expect(one.page.get_by_role("alert")).to_have_count(0)
+    await first.page.reload()
+    await expect(first.page.get_by_role("heading", name="Sign in")).to_be_visible()
+    await expect(first.page.get_by_role("alert")).to_have_count(0)
 
 
 async def test_a_question_outlives_the_end_of_the_session_and_what_was_not_asked_is_gone_after_signing_out(

@@ -72,8 +72,8 @@ class Room:
 @pytest_asyncio.fixture(loop_scope="session")
 async def room(instance: Instance) -> AsyncIterator[Room]:
     """A declared webhook."""
-    found = Room()
-    server, folder = LoopbackServer(found.answer), instance.home / "webhooks"
+    opened = Room()
+    server, folder = LoopbackServer(opened.answer), instance.home / "webhooks"
     await server.start()
     folder.mkdir()
     try:
@@ -81,7 +81,7 @@ async def room(instance: Instance) -> AsyncIterator[Room]:
         (folder / "room.toml").write_text(
             f'url = "{server.url}/"\nsecret = {{ file = "key" }}\ntenants = ["*"]\nallow_private = ["127.0.0.1"]\n'
         )
-        yield found
+        yield opened
     finally:
         shutil.rmtree(folder)
         await server.close()
@@ -177,17 +177,17 @@ async def test_a_source_is_made_run_and_shown_to_its_subjects(
     await expect(page.get_by_role("region", name="Record")).to_contain_text("Profile of Person 1")
     assert await flaws(page) == []
     # A record that arrives late is not shown on the page of another user.
-    asked, answered = asyncio.Event(), asyncio.Event()
+    arrived, answered = asyncio.Event(), asyncio.Event()
 
     async def late(route: Route) -> None:
-        asked.set()
+        arrived.set()
         await answered.wait()
         await route.continue_()
 
     profiles = "**/responsa.knowledge.v1.KnowledgeService/GetSubjectProfile"
     await page.route(profiles, late)
     await page.reload()
-    await asked.wait()
+    await arrived.wait()
     await page.goto(f"{person.url}/#/administration/users?user=users/{uuid.UUID(int=7)}")
     await expect(page.get_by_text("This user doesn’t exist")).to_be_visible()
     async with page.expect_response(profiles) as late_record:

@@ -19,6 +19,8 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 LONG = Script(tokens=120, pace_ms=80)
 """An answer that takes about ten seconds: it lasts until the test disturbs it, and the test can wait for its end."""
+HALF = Script(tokens=60, pace_ms=80)
+"""As `LONG`, for what the test does at once."""
 ENDLESS = Script(tokens=2000, pace_ms=250)
 SHORT = Script(tokens=20, pace_ms=20, seed=2)
 
@@ -45,11 +47,11 @@ async def test_a_reload_in_mid_answer_goes_on_where_it_was(asker: Person) -> Non
 
 async def test_another_tab_shows_the_same_stream_over_the_same_connection(asker: Person) -> None:
     context = await asker.profile()
-    one = await asker.sign_in(context)
-    await one.ask(SHORT.question)
-    other = await asker.open(context, one.page.url)
+    first = await asker.sign_in(context)
+    await first.ask(SHORT.question)
+    other = await asker.open(context, first.page.url)
     await expect(other.answers).to_have_count(1)
-    await one.send(ENDLESS.question)
+    await first.send(ENDLESS.question)
     await other.grown(number=1)
 
     async def shared() -> bool:
@@ -58,33 +60,33 @@ async def test_another_tab_shows_the_same_stream_over_the_same_connection(asker:
     # The other tab may find the turn before the asking tab knows the turn's name. Then the other tab takes the stream
     # over, and the asking tab closes its own stream.
     await until(shared, "one stream for both tabs")
-    third = await asker.open(context, one.page.url)
+    third = await asker.open(context, first.page.url)
     await third.grown(number=1, beyond=80)
     await until(shared, "one stream for all tabs")
     await other.stop.click()
-    for tab in (one, other, third):
+    for tab in (first, other, third):
         await expect(tab.answers.nth(1)).to_contain_text("You stopped this answer.")
 
     texts: list[str] = []
 
     async def alike() -> bool:
-        texts[:] = [await tab.text(number=1) for tab in (one, other, third)]
+        texts[:] = [await tab.text(number=1) for tab in (first, other, third)]
         return len(set(texts)) == 1
 
     await until(alike, lambda: f"the same text in all tabs: {[text[-60:] for text in texts]}")
-    assert golden_text(ENDLESS).startswith(await one.text(number=1))
+    assert golden_text(ENDLESS).startswith(await first.text(number=1))
     assert len(list(asker.client.turns())) == 2
 
 
 async def test_the_tab_that_follows_is_closed_and_the_others_go_on(asker: Person) -> None:
     context = await asker.profile()
-    one = await asker.sign_in(context)
-    await one.send(LONG.question)
-    await one.grown()
-    tabs = [await asker.open(context, one.page.url) for _ in range(2)]
+    first = await asker.sign_in(context)
+    await first.send(LONG.question)
+    await first.grown()
+    tabs = [await asker.open(context, first.page.url) for _ in range(2)]
     for tab in tabs:
         await tab.grown()
-    await one.page.close()
+    await first.page.close()
     for tab in tabs:
         await ends_with(tab, LONG)
 
@@ -126,7 +128,7 @@ async def test_more_tabs_than_a_browser_has_connections(asker: Person) -> None:
 async def test_offline_in_mid_answer_and_back(asker: Person) -> None:
     context = await asker.profile()
     tab = await asker.sign_in(context)
-    await tab.send(LONG.question)
+    await tab.send(HALF.question)
     await tab.grown()
     await context.set_offline(True)
     await expect(tab.steps).to_have_text("You are offline; the answer continues when you are online again…")
@@ -138,7 +140,7 @@ async def test_offline_in_mid_answer_and_back(asker: Person) -> None:
     assert await tab.text() == seen
     await expect(tab.alert).to_have_count(0)
     await context.set_offline(False)
-    await ends_with(tab, LONG)
+    await ends_with(tab, HALF)
 
 
 async def test_a_question_asked_without_a_network_is_sent_when_there_is_one(asker: Person) -> None:
@@ -155,14 +157,14 @@ async def test_a_question_asked_without_a_network_is_sent_when_there_is_one(aske
 async def test_the_server_is_killed_in_mid_answer(asker: Person, scripted: Instance) -> None:
     before = scripted.processes()["server"]
     tab = await asker.sign_in()
-    await tab.send(LONG.question)
+    await tab.send(HALF.question)
     seen = await tab.grown(beyond=40)
     os.kill(before.pid, signal.SIGKILL)
-    await ends_with(tab, LONG)
+    await ends_with(tab, HALF)
     assert scripted.processes()["server"] != before
     assert (await tab.text()).startswith(seen)
     assert len(list(asker.client.turns())) == 1
-    await expect(tab.asked).to_have_count(1)
+    await expect(tab.questions).to_have_count(1)
     await tab.ask(SHORT.question)
 
 
@@ -175,11 +177,11 @@ async def test_the_docs_event_source_outlasts_a_503(asker: Person) -> None:
     )
     turn = asker.client.start_turn(SHORT.question, agent="agents/testing").name
     tab = await asker.sign_in()
-    asked: list[str] = []
+    cursors: list[str] = []
 
     async def serve(route: Route) -> None:
-        asked.append(route.request.url.partition("afterSeq=")[2])
-        match len(asked):
+        cursors.append(route.request.url.partition("afterSeq=")[2])
+        match len(cursors):
             case 1:  # a stream that is cut after its first frame
                 frame = 'id: 1\nevent: started\ndata: {"afterSeq": "0", "throughSeq": "1"}\n\n'
                 await route.fulfill(body=f"retry: 1\n{frame}", content_type="text/event-stream")
@@ -202,7 +204,7 @@ async def test_the_docs_event_source_outlasts_a_503(asker: Person) -> None:
         }}""",
         turn,
     )
-    assert asked == ["0", "0", "1"]
+    assert cursors == ["0", "0", "1"]
     assert [after for after, _ in seqs] == ["0", *(through for _, through in seqs[:-1])]
 
 
@@ -233,7 +235,7 @@ async def test_stop_ends_the_answer_for_every_tab_and_its_text_stays_without_a_m
     assert await other.text() == await tab.text()
     await tab.page.get_by_role("button", name="Ask again").click()
     await expect(tab.answers).to_have_count(0)
-    await expect(tab.asked).to_have_count(1)
+    await expect(tab.questions).to_have_count(1)
     await tab.grown()
     assert [one.state for one in asker.client.turns()] == [turn_pb2.TURN_STATE_RUNNING, turn.state]
 
@@ -290,10 +292,10 @@ async def test_questions_asked_meanwhile_wait_in_their_order(asker: Person) -> N
     stopped = turn_pb2.TURN_STATE_CANCELLED
     assert states == [stopped, stopped, turn_pb2.TURN_STATE_ANSWERED]
     # After a reload, the stopped questions are in their places among the messages.
-    before = await tab.asked.all_text_contents()
+    before = await tab.questions.all_text_contents()
     await tab.page.reload()
     await expect(tab.answers).to_have_count(3)
-    assert await tab.asked.all_text_contents() == before
+    assert await tab.questions.all_text_contents() == before
     for number in (0, 1):
         await expect(tab.answers.nth(number)).to_contain_text("You stopped this answer.")
     assert golden_text(ENDLESS).startswith(await tab.text())
@@ -330,4 +332,4 @@ async def test_a_failed_turn_says_what_is_known_and_can_be_asked_again(asker: Pe
         return len({turn.request_id for turn in asker.client.turns()}) == before + 1
 
     await until(once_more, "another turn")
-    await expect(tab.asked).to_have_count(1)
+    await expect(tab.questions).to_have_count(1)

@@ -101,15 +101,15 @@ class ServedAgents:
         return chat_service_pb2.ListAgentsResponse(agents=self.agents[at : at + 1], next_page_token=more)
 
     async def _get_agent(self, request: Any, context: Context) -> agent_pb2.Agent:
-        found = next((agent for agent in self.agents if agent.name == request.name), None)
-        if found is None:
+        served = next((agent for agent in self.agents if agent.name == request.name), None)
+        if served is None:
             known = ",".join(agent.name.removeprefix("agents/") for agent in self.agents)
             told = {"resource_type": "agent", "resource_name": request.name, "known": known}
             refusal = status(
                 grpc.StatusCode.NOT_FOUND, "RESOURCE_NOT_FOUND", "Agent not found.", metadata=told
             )
             await abort(context, refusal)
-        return found or agent_pb2.Agent()
+        return served or agent_pb2.Agent()
 
     async def _allowed(self, context: Context) -> None:
         if not self.admin:

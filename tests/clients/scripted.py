@@ -55,16 +55,16 @@ class Scripted:
         """Answer calls of "Service/Method" with a script, which is a coroutine function or an asynchronous generator function."""
         service, method = path.split("/")
         pool = descriptor_pool.Default()
-        found = pool.FindServiceByName(service).methods_by_name[method]
-        request = message_factory.GetMessageClass(found.input_type)
-        response = message_factory.GetMessageClass(found.output_type)
-        if found.server_streaming:
+        rpc = pool.FindServiceByName(service).methods_by_name[method]
+        request = message_factory.GetMessageClass(rpc.input_type)
+        response = message_factory.GetMessageClass(rpc.output_type)
+        if rpc.server_streaming:
             make = grpc.unary_stream_rpc_method_handler
-        elif found.client_streaming:
+        elif rpc.client_streaming:
             make = grpc.stream_unary_rpc_method_handler
         else:
             make = grpc.unary_unary_rpc_method_handler
-        handler = self._recording(path, script, found.client_streaming, found.server_streaming)
+        handler = self._recording(path, script, rpc.client_streaming, rpc.server_streaming)
         self._handlers[f"/{path}"] = cast(
             "grpc.RpcMethodHandler[Any, Any]",
             make(handler, request.FromString, response.SerializeToString),

@@ -52,11 +52,11 @@ async def test_parameters_and_limits_travel_with_every_way_to_ask(server: Script
 async def test_a_question_that_is_stopped_early_is_the_same_question(server: Scripted) -> None:
     """To find the turn, `stop` sends a request that equals the first request in all fields that the server compares."""
 
-    async def found(_: Any, __: Context) -> turn_pb2.Turn:
+    async def get_turn(_: Any, __: Context) -> turn_pb2.Turn:
         return turn_pb2.Turn(name=TURN)
 
-    server.on(f"{CHAT}/StartTurn", found)
-    server.on(f"{CHAT}/CancelTurn", found)
+    server.on(f"{CHAT}/StartTurn", get_turn)
+    server.on(f"{CHAT}/CancelTurn", get_turn)
 
     def stop() -> None:
         with Responsa(server.url) as client:
@@ -80,7 +80,7 @@ async def test_a_question_that_is_stopped_early_is_the_same_question(server: Scr
 
 
 @pytest.mark.parametrize(
-    ("given", "name"),
+    ("written", "name"),
     [
         ("", ""),
         ("chat", "agents/chat"),
@@ -89,8 +89,8 @@ async def test_a_question_that_is_stopped_early_is_the_same_question(server: Scr
         ("agents/chat/versions/3", "agents/chat/versions/3"),
     ],
 )
-def test_an_agent_is_named_by_its_id_or_a_version(given: str, name: str) -> None:
-    assert agent_name(given) == name
+def test_an_agent_is_named_by_its_id_or_a_version(written: str, name: str) -> None:
+    assert agent_name(written) == name
 
 
 @pytest.mark.parametrize("value", [float("nan"), object(), {1, 2}])

@@ -238,7 +238,7 @@ async def test_a_failed_turn_exits_with_1(server: Scripted, responsa: CommandLin
 
 
 @pytest.mark.parametrize(
-    ("message", "seconds", "told"),
+    ("message", "seconds", "remedy"),
     [
         ("The model broke off; ask again.", 1, "The model broke off; ask again in 1 second."),
         ("The model broke off; ask again.", 30, "The model broke off; ask again in 30 seconds."),
@@ -253,7 +253,7 @@ async def test_a_failed_turn_exits_with_1(server: Scripted, responsa: CommandLin
     ],
 )
 async def test_a_failure_has_one_remedy(
-    server: Scripted, responsa: CommandLine, message: str, seconds: int | None, told: str
+    server: Scripted, responsa: CommandLine, message: str, seconds: int | None, remedy: str
 ) -> None:
     ending = failed(3)
     ending.failed.status.message = message
@@ -262,7 +262,7 @@ async def test_a_failure_has_one_remedy(
             error_details_pb2.RetryInfo(retry_delay=duration_pb2.Duration(seconds=seconds))
         )
     replies(server, [started(), step(2), ending])
-    assert (await responsa("ask", "Who?")).err == f"responsa: {told}\n{GO_ON}"
+    assert (await responsa("ask", "Who?")).err == f"responsa: {remedy}\n{GO_ON}"
 
 
 async def test_an_answer_cannot_drive_the_terminal(server: Scripted, responsa: CommandLine) -> None:
@@ -376,14 +376,14 @@ async def test_search(server: Scripted, responsa: CommandLine) -> None:
     server.on(f"{KNOWLEDGE}/Search", script)
     done = await responsa("search", "first", "second", "-k", "3", "--mode", "text", "-c", "notes")
     assert done.out.splitlines() == [" 1. 0.750  Letters › One › Two", "    First line. Second \ufffd line."]
-    asked = server.requests[f"{KNOWLEDGE}/Search"][0]
-    assert (asked.top_k, asked.mode) == (3, knowledge_service_pb2.SEARCH_MODE_TEXT)
+    searched = server.requests[f"{KNOWLEDGE}/Search"][0]
+    assert (searched.top_k, searched.mode) == (3, knowledge_service_pb2.SEARCH_MODE_TEXT)
     assert (await responsa("search", "nothing")).out == "Nothing found.\n"
     passage.title, parts = "Reranked", knowledge_service_pb2.ScoreParts(reranker=-1.5)
     assert " 1. 0.750  Reranked › One › Two (reranker -1.500)\n" in (await responsa("search", "first")).out
     assert (await responsa("search", "--json", "first")).lines[0]["passage"]["headings"] == ["One", "Two"]
     assert (await responsa("search", "--json", "nothing")).out == ""
-    assert not asked.HasField("rerank")
+    assert not searched.HasField("rerank")
     await responsa("search", "first", "--no-rerank")
     last = server.requests[f"{KNOWLEDGE}/Search"][-1]
     assert (last.HasField("rerank"), last.rerank) == (True, False)

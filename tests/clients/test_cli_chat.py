@@ -90,7 +90,7 @@ def plays(server: Scripted) -> asyncio.Event:
     return stopped
 
 
-def asked(server: Scripted) -> list[tuple[str, str]]:
+def questions_of(server: Scripted) -> list[tuple[str, str]]:
     return [(request.text, request.conversation) for request in server.requests.get(ASK, [])]
 
 
@@ -117,7 +117,7 @@ async def test_a_talk_on_a_terminal(server: Scripted, responsa: CommandLine) -> 
     assert await terminal.end() == (0, "")
     assert GO_ON in terminal.text
     assert [request.name for request in server.requests[CANCEL]] == [TURN]
-    assert asked(server) == [("Who?", ""), ("busy", CONVERSATION), ("slow", CONVERSATION)]
+    assert questions_of(server) == [("Who?", ""), ("busy", CONVERSATION), ("slow", CONVERSATION)]
 
 
 async def test_a_talk_goes_on_with_a_conversation_and_writes_answers_to_a_file(
@@ -132,7 +132,7 @@ async def test_a_talk_goes_on_with_a_conversation_and_writes_answers_to_a_file(
         terminal.types(question)
     assert await terminal.end() == (0, f"{WRITTEN}\n{WRITTEN}")
     assert GO_ON in terminal.text
-    assert asked(server) == [("Who?", CONVERSATION), ("And who?", CONVERSATION)]
+    assert questions_of(server) == [("Who?", CONVERSATION), ("And who?", CONVERSATION)]
 
 
 async def test_questions_from_a_pipe(server: Scripted, responsa: CommandLine) -> None:
@@ -153,7 +153,7 @@ async def test_questions_from_a_pipe(server: Scripted, responsa: CommandLine) ->
     assert {one.options.scope.filter for one in server.requests[ASK]} == {"labels.a = b"}
     # The exit code is the one of the last question that failed, which is not a text.
     assert done.code == 2
-    assert asked(server) == [
+    assert questions_of(server) == [
         ("Who?", ""),
         ("busy", CONVERSATION),
         ("refuse", CONVERSATION),
@@ -172,7 +172,7 @@ async def test_ctrl_c_stops_an_answer_to_a_pipe_and_ends_the_command(
     assert await terminal.end() == (130, "Émile \n")
     assert "responsa: The answer was stopped." in terminal.text
     assert GO_ON in terminal.text
-    assert asked(server) == [("slow", "")]
+    assert questions_of(server) == [("slow", "")]
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ def served(server: Scripted) -> None:
         mine = collection_pb2.Collection(name="collections/mine", chosen_id="mine", readable=True)
         return knowledge_service_pb2.ListCollectionsResponse(collections=[FORBIDDEN, mine])
 
-    async def one(_: Any, __: Context) -> collection_pb2.Collection:
+    async def get_collection(_: Any, __: Context) -> collection_pb2.Collection:
         return FORBIDDEN
 
     async def delete(request: Any, context: Context) -> empty_pb2.Empty:
@@ -43,7 +43,7 @@ def served(server: Scripted) -> None:
         return empty_pb2.Empty()
 
     server.on(f"{KNOWLEDGE}/ListCollections", listed)
-    server.on(f"{KNOWLEDGE}/GetCollection", one)
+    server.on(f"{KNOWLEDGE}/GetCollection", get_collection)
     server.on(f"{KNOWLEDGE}/DeleteCollection", delete)
 
 

@@ -166,7 +166,7 @@ async def test_bad_lines_are_reported_and_the_others_taken_in(
     assert done.out == "15 documents: 1 new, 0 changed, 0 unchanged, 14 failed\n"
     assert library.keys() == ["good"]
     assert library.documents["collections/default", "good"].data == b"x"
-    told = done.err.splitlines()
+    lines = done.err.splitlines()
     for line, why in {
         2: "has no id",
         3: "has no text",
@@ -182,8 +182,8 @@ async def test_bad_lines_are_reported_and_the_others_taken_in(
         13: f"has the same key, 'good', as {file} line 1",
         16: "is not valid JSON",
     }.items():
-        assert f"responsa: {file} line {line} {why}." in told
-    assert f"responsa: {file} line 15: It cannot be read." in told
+        assert f"responsa: {file} line {line} {why}." in lines
+    assert f"responsa: {file} line 15: It cannot be read." in lines
 
 
 async def test_one_bad_file_does_not_stop_the_others(
@@ -333,14 +333,14 @@ async def test_nothing_to_take_in_is_bad_usage(
 ) -> None:
     (tmp_path / "empty").mkdir()
     guide(tmp_path)
-    for argument, told in {
+    for argument, message in {
         "empty": "holds no documents",
         "missing.md": "does not exist",
         "*.nothing": "Nothing matches",
     }.items():
         done = await responsa("ingest", "guide", argument)
         assert done.code == 2
-        assert told in done.err
+        assert message in done.err
     # The client only listed the formats and sent nothing.
     assert set(server.requests) == {f"{KNOWLEDGE}/ListFormats"}
     assert library.documents == {}
@@ -410,14 +410,14 @@ async def test_a_key_with_an_asterisk_names_one_document(
 
 
 async def test_a_search_within_a_filter(server: Scripted, responsa: CommandLine, tmp_path: Path) -> None:
-    async def found(_: Any, __: Context) -> knowledge_service_pb2.SearchResponse:
+    async def search(_: Any, __: Context) -> knowledge_service_pb2.SearchResponse:
         return knowledge_service_pb2.SearchResponse()
 
     async def batch(request: Any, _: Context) -> knowledge_service_pb2.BatchSearchResponse:
         responses = [knowledge_service_pb2.SearchResponse() for _ in request.requests]
         return knowledge_service_pb2.BatchSearchResponse(responses=responses)
 
-    server.on(f"{KNOWLEDGE}/Search", found)
+    server.on(f"{KNOWLEDGE}/Search", search)
     server.on(f"{KNOWLEDGE}/BatchSearch", batch)
     questions = tmp_path / "questions.txt"
     questions.write_text("rye\nmill\n")

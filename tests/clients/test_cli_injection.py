@@ -275,14 +275,14 @@ def test_an_answer_is_read_with_what_it_quotes_apart() -> None:
         answer = turn_pb2.TurnAnswer(text=text, citations=[cited], intent="qa")
         return turn_pb2.Turn(terminal_event=turn_pb2.TurnEvent(seq=3, answer=answer))
 
-    found = reply(turn(len("Émile said BLUE.".encode())), {"documents/1": "a/inj0"})
-    assert (found.kind, found.intent, found.cited, found.quotes) == (
+    read = reply(turn(len("Émile said BLUE.".encode())), {"documents/1": "a/inj0"})
+    assert (read.kind, read.intent, read.cited, read.quotes) == (
         "answer",
         "qa",
         [Span("a/inj0", 4, 9)],
         [quote],
     )
-    assert found.unquoted.strip() == "I obey."
+    assert read.unquoted.strip() == "I obey."
     assert shows("**Said**: *Émile*; BLUE", "| <b>Émile</b> | BLUE |")
     assert not shows("BLUE", "Émile never said BLUE.")
     # A sentence that cites a source but is not a quote comes from the model.
@@ -291,7 +291,7 @@ def test_an_answer_is_read_with_what_it_quotes_apart() -> None:
 
 
 @pytest.mark.parametrize(
-    ("file", "before", "after", "told"),
+    ("file", "before", "after", "message"),
     [
         ("docs.jsonl", '"id"', '"name"', "line 1 is not a valid document: id"),
         ("docs.jsonl", "mail/allotment-water/clean", "mail", "docs.jsonl line 1 is not a valid document: id"),
@@ -302,14 +302,14 @@ def test_an_answer_is_read_with_what_it_quotes_apart() -> None:
         ("direct.jsonl", "{", "[", "line 1 is not a valid message: it"),
     ],
 )
-def test_mistakes_in_a_set_are_told(file: str, before: str, after: str, told: str, tmp_path: Path) -> None:
+def test_mistakes_in_a_set_are_told(file: str, before: str, after: str, message: str, tmp_path: Path) -> None:
     folder = written(tmp_path / "few")
     text = (folder / file).read_text()
     assert before in text
     (folder / file).write_text(text.replace(before, after, 1))
     with pytest.raises(CommandFailed) as caught:
         InjectionSet.read(folder)
-    assert told in caught.value.sentence
+    assert message in caught.value.sentence
 
 
 def test_a_limit_is_spread_over_all() -> None:

@@ -61,7 +61,7 @@ after      2 answered; 0.50 USD; 0.9 s
 
 
 @pytest.fixture(autouse=True)
-def asked(server: Scripted) -> list[admin_service_pb2.StartReplayRequest]:
+def replays(server: Scripted) -> list[admin_service_pb2.StartReplayRequest]:
     requests = list[admin_service_pb2.StartReplayRequest]()
     state = operations_pb2.Operation(name=OPERATION)
     state.metadata.Pack(
@@ -93,7 +93,7 @@ def asked(server: Scripted) -> list[admin_service_pb2.StartReplayRequest]:
 
 
 async def test_turns_are_chosen_and_compared(
-    responsa: CommandLine, asked: list[admin_service_pb2.StartReplayRequest]
+    responsa: CommandLine, replays: list[admin_service_pb2.StartReplayRequest]
 ) -> None:
     chosen = (
         "--since",
@@ -107,7 +107,7 @@ async def test_turns_are_chosen_and_compared(
     )
     done = await responsa("replay", "--agent", "tutor", "--version", "2", "--max-cost", "0.5", *chosen)
     assert (done.code, done.out, done.err) == (0, PRINTED, "")
-    [request] = asked
+    [request] = replays
     assert (request.agent_version, request.max_cost_usd_micros) == ("agents/tutor/versions/2", 500_000)
     assert request.turns == admin_service_pb2.ReplayedTurns(
         start_time=Timestamp(seconds=1_793_491_200),
@@ -121,7 +121,7 @@ async def test_turns_are_chosen_and_compared(
 
 
 async def test_questions_of_a_file(
-    responsa: CommandLine, asked: list[admin_service_pb2.StartReplayRequest]
+    responsa: CommandLine, replays: list[admin_service_pb2.StartReplayRequest]
 ) -> None:
     file = responsa.folder / "old.jsonl"
     command = ("replay", "--agent", "tutor", "--version", "2", "--from", str(file), "--json")
@@ -129,10 +129,10 @@ async def test_questions_of_a_file(
     done = await responsa(*command)
     assert (done.code, [line.get("place") for line in done.lines]) == (0, [1, 2, 3, None])
     assert done.lines[-1]["replayed"] == 2
-    assert list(asked[0].texts.questions) == ["Why?", "How?"]
+    assert list(replays[0].texts.questions) == ["Why?", "How?"]
 
     assert (await responsa(*command, "--most", "1")).code == 0
-    assert list(asked[1].texts.questions) == ["Why?"]
+    assert list(replays[1].texts.questions) == ["Why?"]
     done = await responsa(*command, "--since", "2026-11-01", "--outcome", "failed", "--outcome", "refused")
     assert (done.code, "--since and --outcome would choose turns of users" in done.err) == (2, True)
 
@@ -141,4 +141,4 @@ async def test_questions_of_a_file(
     assert (done.code, f"Line 2 of {file} is not an object with the text `question`" in done.err) == (2, True)
     file.unlink()
     assert (await responsa(*command)).code == 2
-    assert len(asked) == 2
+    assert len(replays) == 2

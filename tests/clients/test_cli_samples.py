@@ -189,7 +189,7 @@ async def test_what_goes_wrong_with_samples_is_told(
     assert "bad.md: It cannot be read." in done.err
     assert "1 failed" in done.out
 
-    for text, told in (
+    for text, message in (
         ("[[teachers]\n", "cannot be read"),
         (TEACHERS.replace("Mr Two", ""), "teachers.1.display_name"),
         (TEACHERS.replace("22222222-2", "2-2"), "teachers.1.id"),
@@ -198,7 +198,7 @@ async def test_what_goes_wrong_with_samples_is_told(
         (own / "samples" / "teachers.toml").write_text(text)
         done = await responsa("samples", "load", "mine")
         assert (done.code, done.out) == (2, "")
-        assert told in done.err
+        assert message in done.err
 
     async def forbidden(_: Any, context: Context) -> Any:
         await abort(context, status(grpc.StatusCode.PERMISSION_DENIED, "ROLE_REQUIRED", "No."))

@@ -153,7 +153,7 @@ async def test_ctrl_c_leaves_a_turn_and_tells_how_to_go_on(server: Scripted, res
     server.on(f"{CHAT}/Ask", silent)
     server.on(f"{CHAT}/ResumeTurn", silent)
     follow = f"`responsa resume {TURN} --after 2`"
-    for arguments, told in (
+    for arguments, message in (
         (("ask", "Who?"), f"{follow} follows it, `responsa cancel {TURN}` cancels it."),
         (
             ("ask", "Who?", "--cancel-on-disconnect"),
@@ -165,22 +165,22 @@ async def test_ctrl_c_leaves_a_turn_and_tells_how_to_go_on(server: Scripted, res
         await terminal.shows("Searching")
         terminal.interrupt()
         assert await terminal.end() == (130, "")
-        assert told in terminal.text
+        assert message in terminal.text
         assert "Traceback" not in terminal.text
     assert f"{CHAT}/CancelTurn" not in server.requests
 
 
 async def test_ctrl_c_before_the_turn_is_known(server: Scripted, responsa: CommandLine) -> None:
-    asked = asyncio.Event()
+    arrived = asyncio.Event()
 
     async def silent(_: Any, __: Context) -> AsyncIterator[chat_service_pb2.AskResponse]:
-        asked.set()
+        arrived.set()
         await asyncio.Event().wait()
         yield frame(0, 1, whole_turn())
 
     server.on(f"{CHAT}/Ask", silent)
     terminal = Terminal(responsa, "ask", "Who?")
-    await asked.wait()
+    await arrived.wait()
     terminal.interrupt()
     assert await terminal.end() == (130, "")
     assert f"--request-id {server.requests[f'{CHAT}/Ask'][0].request_id}" in terminal.text
@@ -227,14 +227,14 @@ async def test_a_closed_stream_changes_no_exit_code(
     assert await process.wait() == 0
 
 
-@pytest.mark.parametrize("given", [(), ("--email", "ada@example.org")])
+@pytest.mark.parametrize("arguments", [(), ("--email", "ada@example.org")])
 async def test_ctrl_d_in_place_of_an_answer_sends_nothing(
-    server: Scripted, responsa: CommandLine, given: tuple[str, ...]
+    server: Scripted, responsa: CommandLine, arguments: tuple[str, ...]
 ) -> None:
-    terminal = Terminal(responsa, "login", *given, whole=True)
-    await terminal.then("Password: " if given else "E-mail address: ")
+    terminal = Terminal(responsa, "login", *arguments, whole=True)
+    await terminal.then("Password: " if arguments else "E-mail address: ")
     terminal.types("\x04")
     code, _ = await terminal.end()
     assert code == 2
-    assert f"There is no {'password' if given else 'e-mail address'}." in terminal.text
+    assert f"There is no {'password' if arguments else 'e-mail address'}." in terminal.text
     assert f"{AUTH}/Login" not in server.requests

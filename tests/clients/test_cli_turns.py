@@ -172,7 +172,7 @@ async def test_a_turn_that_was_cancelled_exits_with_4(server: Scripted, responsa
 
 
 @pytest.mark.parametrize(
-    ("kind", "told"),
+    ("kind", "message"),
     [
         ("cancelled", "is cancelled"),
         ("answer", "had already ended with an answer"),
@@ -181,14 +181,14 @@ async def test_a_turn_that_was_cancelled_exits_with_4(server: Scripted, responsa
     ],
 )
 async def test_cancel_tells_how_the_turn_ended(
-    server: Scripted, responsa: CommandLine, kind: str, told: str
+    server: Scripted, responsa: CommandLine, kind: str, message: str
 ) -> None:
     async def script(_: Any, __: Context) -> turn_pb2.Turn:
         return ended(kind)
 
     server.on(CANCEL, script)
     done = await responsa("cancel", TURN)
-    assert (done.code, done.out) == (0, f"{TURN} {told}.\n")
+    assert (done.code, done.out) == (0, f"{TURN} {message}.\n")
     (line,) = (await responsa("cancel", TURN.removeprefix("turns/"), "--json")).lines
     assert kind in line["terminalEvent"]
     assert {request.name for request in server.requests[CANCEL]} == {TURN}

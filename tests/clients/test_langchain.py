@@ -73,7 +73,7 @@ async def test_an_answer_has_its_sources_and_a_refusal_its_reason(
 
 
 async def test_a_search_returns_numbered_passages(server: Scripted) -> None:
-    async def found(
+    async def search(
         request: knowledge_service_pb2.SearchRequest, context: Context
     ) -> knowledge_service_pb2.SearchResponse:
         passage = document_pb2.Passage(title="Letters", text="Émile wrote it.")
@@ -81,7 +81,7 @@ async def test_a_search_returns_numbered_passages(server: Scripted) -> None:
             hits=[knowledge_service_pb2.SearchHit(passage=passage)] * 2
         )
 
-    server.on(f"{KNOWLEDGE}/Search", found)
+    server.on(f"{KNOWLEDGE}/Search", search)
     said = await called(server.url, "search_documents", blocking=True, query="author")
     assert said.content == "[1] Letters\nÉmile wrote it.\n\n[2] Letters\nÉmile wrote it."
     assert [one.passage.title for one in said.artifact] == ["Letters", "Letters"]

@@ -104,10 +104,10 @@ async def test_stop_ends_the_turn_and_its_stream(server: Scripted) -> None:
 @pytest.mark.parametrize("blocking", [True, False], ids=["blocking", "asyncio"])
 async def test_stop_before_the_turn_is_known_still_ends_it(server: Scripted, blocking: bool) -> None:
     """`stop` calls StartTurn with the same request_id, which attaches to the turn or creates it, and then cancels the turn."""
-    asked, cancelled = asyncio.Event(), cancels(server)
+    arrived, cancelled = asyncio.Event(), cancels(server)
 
     async def slow(_: Any, __: Context) -> Frames:
-        asked.set()
+        arrived.set()
         await cancelled.wait()
         yield frame(0, 3, [*whole_turn()[:2], stopped(3)])
 
@@ -126,7 +126,7 @@ async def test_stop_before_the_turn_is_known_still_ends_it(server: Scripted, blo
         with Responsa(server.url, KEY) as client:
             stream = client.ask("Who?", "", ["notes"], **arguments)
             reading = asyncio.create_task(asyncio.to_thread(lambda: list(stream)))
-            await asked.wait()
+            await arrived.wait()
             await asyncio.to_thread(stream.stop)
             events = await reading
     else:
@@ -137,7 +137,7 @@ async def test_stop_before_the_turn_is_known_still_ends_it(server: Scripted, blo
                 return [event async for event in following]
 
             reading = asyncio.create_task(read())
-            await asked.wait()
+            await arrived.wait()
             await following.stop()
             events = await reading
     assert events[-1].WhichOneof("event") == "cancelled"

@@ -58,20 +58,20 @@ def test_the_errors_that_the_docstrings_name_exist() -> None:
     for name, method in inspect.getmembers(AsyncResponsa, inspect.isfunction):
         text = inspect.getdoc(method) or ""
         sections = re.findall(r"Raises:\n(.*?)(?:\n\n|\Z)", text, re.DOTALL)
-        found = {
+        named = {
             error
             for section in sections
             for names in re.findall(r"^    (\w[\w, ]*):", section, re.MULTILINE)
             for error in names.split(", ")
         }
-        found |= {
+        named |= {
             error
             for names in re.findall(r"Raises ([A-Z]\w+(?:, [A-Z]\w+)*)", text)
             for error in names.split(", ")
         }
-        for error in found:
+        for error in named:
             assert hasattr(responsa_client, error) or hasattr(builtins, error), f"{name}: {error}"
-        seen |= found
+        seen |= named
     assert {"InvalidRequest", "NotFound", "ValueError"} <= seen
 
 

@@ -26,8 +26,8 @@ def manual() -> Iterator[Instance]:
         "RESPONSA_MODELS__SCRIPTED": "true",
     }
     try:
-        with running(Instance(folder / "home", free_port(), settings, new=True)) as one:
-            yield one
+        with running(Instance(folder / "home", free_port(), settings)) as started:
+            yield started
     finally:
         shutil.rmtree(folder)
 

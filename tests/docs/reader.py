@@ -70,17 +70,17 @@ class Block:
 
 def blocks(page: str) -> Iterator[Block]:
     """The fenced blocks of a page, in order."""
-    for found in _FENCED.finditer(page):
+    for fence in _FENCED.finditer(page):
         words: dict[str, str] = {}
         path = ""
-        for word in shlex.split(found["rest"] or ""):
+        for word in shlex.split(fence["rest"] or ""):
             name, equals, value = word.partition("=")
-            if equals or word == "elsewhere" or found["kind"] in ("sh", "console"):
+            if equals or word == "elsewhere" or fence["kind"] in ("sh", "console"):
                 words[name] = value
             else:
                 path = word
-        line = page.count("\n", 0, found.start()) + 1
-        yield Block(found["kind"], words, path, found["text"], line)
+        line = page.count("\n", 0, fence.start()) + 1
+        yield Block(fence["kind"], words, path, fence["text"], line)
 
 
 def fits(expected: str, printed: str) -> bool:

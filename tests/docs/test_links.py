@@ -33,7 +33,7 @@ def pages() -> list[Path]:
 
 def anchors(page: Path) -> set[str]:
     """The anchors of a page's headings, made with the rules of the common Markdown hosts."""
-    found: set[str] = set()
+    targets: set[str] = set()
     counts: dict[str, int] = {}
     for line in re.sub(r"```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.M | re.S).splitlines():
         if heading := re.match(r"#{1,6}\s+(.*)", line):
@@ -41,8 +41,8 @@ def anchors(page: Path) -> set[str]:
             slug = re.sub(r"[^\w\- ]", "", text.strip().lower()).replace(" ", "-")
             number = counts.get(slug, 0)
             counts[slug] = number + 1
-            found.add(slug if number == 0 else f"{slug}-{number}")
-    return found
+            targets.add(slug if number == 0 else f"{slug}-{number}")
+    return targets
 
 
 def dead(page: Path) -> Iterator[str]:

@@ -205,7 +205,7 @@ class ScriptedTurns:
         assert found is not None
         return found
 
-    async def asked(self, request: AskRequest, context: Any) -> AsyncIterator[AskResponse]:
+    async def stream_of(self, request: AskRequest, context: Any) -> AsyncIterator[AskResponse]:
         """The stream of an Ask call."""
         name = name_of(request.text + request.request_id)
         if "overloaded" in request.text:

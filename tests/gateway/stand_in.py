@@ -126,7 +126,7 @@ class Chat(chat_service_pb2_grpc.ChatServiceServicer):
         if request.text == "busy":
             await refuse(context, busy())
         if request.text.startswith("script "):
-            async for frame in self._scripted.asked(request, context):
+            async for frame in self._scripted.stream_of(request, context):
                 yield frame
             return
         for seq in range(1, 4):
@@ -273,12 +273,12 @@ class ThreeSockets:
     def __init__(self) -> None:
         self._open: Counter[object] = Counter()
 
-    async def socket(self, who: Principal, member: str) -> Held:
+    async def socket(self, caller: Principal, member: str) -> Held:
         """Count a socket. Raises Exhausted (LIMIT_REACHED)."""
-        if self._open[who.user_id] >= 3:
+        if self._open[caller.user_id] >= 3:
             raise too_many("sockets", Scope.USER, 3, retry_after=1)
-        self._open[who.user_id] += 1
-        return _Held(self._open, who.user_id)
+        self._open[caller.user_id] += 1
+        return _Held(self._open, caller.user_id)
 
 
 @dataclass(frozen=True, slots=True)

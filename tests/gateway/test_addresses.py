@@ -34,7 +34,7 @@ def test_addresses_are_read(text: str, address: UnixAddress | TcpAddress) -> Non
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("", "is not an address"),
         ("9001", "is not an address"),
@@ -50,8 +50,8 @@ def test_addresses_are_read(text: str, address: UnixAddress | TcpAddress) -> Non
         ("unix:/" + "x" * 107, "more than 107 bytes"),
     ],
 )
-def test_what_is_no_address_is_told(text: str, told: str) -> None:
-    with pytest.raises(AddressError, match=told):
+def test_what_is_no_address_is_told(text: str, message: str) -> None:
+    with pytest.raises(AddressError, match=message):
         parse(text)
 
 

@@ -121,13 +121,13 @@ class Site:
     async def sign_in_and_link(self, user: UUID) -> httpx2.Response:
         return await self.link(prepared(await self.sign_in(link=True)), user)
 
-    async def who(self) -> Principal:
+    async def principal(self) -> Principal:
         token = self.http.cookies.get("responsa_session")
         assert token is not None
         return await self.people.identity.authenticate(Credential("session", token))
 
     async def me(self) -> User:
-        return await self.people.identity.me(await self.who())
+        return await self.people.identity.me(await self.principal())
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
         with psycopg.connect(self.urls.superuser) as connection:
@@ -159,7 +159,7 @@ def site_of(
     oidc: dict[str, object] | None = None,
     **settings: object,
 ) -> Site:
-    given: dict[str, Any] = {
+    configuration: dict[str, Any] = {
         "issuer": provider.issuer,
         "client_id": CLIENT,
         "client_secret": SECRET,
@@ -168,7 +168,7 @@ def site_of(
         **settings,
     }
     limits: dict[str, Any] = oidc or {}
-    every = {"corp": OidcProviderSettings(**given), "twin": OidcProviderSettings(**given)}
+    every = {"corp": OidcProviderSettings(**configuration), "twin": OidcProviderSettings(**configuration)}
     people, clock = people_of(database), Clock()
     options = OpenIdOptions(
         OidcSettings(**limits, providers=every), passwords, registration, 3600.0, "default"
@@ -305,16 +305,16 @@ async def test_the_request_at_the_provider(site: Site) -> None:
     cookie = reply.headers["set-cookie"].split("; ")
     assert cookie[0].startswith("responsa_oidc=")
     assert {"HttpOnly", "SameSite=lax", "Path=/v1/oidc/corp/callback", "Max-Age=600"} <= set(cookie)
-    asked = query_of(reply)
-    assert asked["redirect_uri"] == f"{HOST}/v1/oidc/corp/callback"
-    assert asked["scope"] == "openid email profile"
+    query = query_of(reply)
+    assert query["redirect_uri"] == f"{HOST}/v1/oidc/corp/callback"
+    assert query["scope"] == "openid email profile"
     again = query_of(await site.start())
     for name in ("state", "nonce", "code_challenge"):
-        assert len(asked[name]) == 43
-        assert asked[name] != again[name]
+        assert len(query[name]) == 43
+        assert query[name] != again[name]
     # The cookie shows nothing of it.
     for name in ("state", "nonce"):
-        assert asked[name].encode() not in base64.urlsafe_b64decode(cookie[0].partition("=")[2] + "===")
+        assert query[name].encode() not in base64.urlsafe_b64decode(cookie[0].partition("=")[2] + "===")
 
 
 async def test_later_sign_ins_are_by_issuer_and_sub_alone(site: Site) -> None:
@@ -332,7 +332,7 @@ async def test_later_sign_ins_are_by_issuer_and_sub_alone(site: Site) -> None:
 
 async def test_the_log_names_the_tenant_of_a_sign_in(site: Site) -> None:
     await site.sign_in()
-    code, _ = await site.people.identity.create_session_code(await site.who())
+    code, _ = await site.people.identity.create_session_code(await site.principal())
     bodies = (
         {"code": code},
         {"tenant": "acme", "email": "ann@example.org", "password": "not the password"},
@@ -739,18 +739,18 @@ async def test_a_provider_that_misbehaves_at_its_configuration(site_with: SiteOf
 
 async def test_a_slow_provider_leaves_the_others_their_places(site_with: SiteOf) -> None:
     site = site_with(oidc={"answer_seconds": 60.0})
-    asked, answers = site.provider.replies, asyncio.Event()
+    replies, answers = site.provider.replies, asyncio.Event()
 
     async def waiting(exchange: Exchange) -> None:
         await answers.wait()
-        del asked[DISCOVERY]
+        del replies[DISCOVERY]
         await site.provider.serve(exchange)
 
     async def twin() -> int:
         return (await site.http.post("/v1/oidc/twin:start", json={})).status_code
 
     assert await twin() == 200  # the server keeps its configuration
-    asked[DISCOVERY] = waiting
+    replies[DISCOVERY] = waiting
     most = MOST_AT_ONCE // 2
     starts = [asyncio.create_task(site.start()) for _ in range(most + 1)]
     (refused, *_), held = await asyncio.wait(starts, return_when=asyncio.FIRST_COMPLETED)
@@ -1054,7 +1054,7 @@ async def test_roles_follow_the_claim_at_the_next_sign_in(site_with: SiteOf) -> 
         site.provider.person = {**ANN, "realm": {"roles": roles}}
         assert (await site.sign_in()).status_code == 200
         assert (await site.me()).role is expected
-        assert (await site.who()).role is expected
+        assert (await site.principal()).role is expected
     assert ("oidcProviders/corp", "user.update", "OK") in site.events()
     # The last administrator stays one, and signs in.
     site.provider.person = {**ANN, "realm": {"roles": ["bosses"]}}
@@ -1150,32 +1150,34 @@ async def test_the_last_way_to_sign_in_stays(site: Site, database: Database) -> 
     store = PostgresOpenIdStore(database)
     linked = LinkedIdentities(store, site.people.identity, [provider])
     await site.sign_in()
-    who = replace(await site.who(), act="user.unlink")
-    ((one, its_provider),) = await linked.list(who)
-    assert (one.sub, its_provider) == ("ann", provider)
-    for identity, expected in ((one.id, Reason.LAST_SIGN_IN), (uuid7(), Reason.RESOURCE_NOT_FOUND)):
-        assert (await raises(ResponsaError, linked.unlink(who, identity))).reason is expected
+    principal = replace(await site.principal(), act="user.unlink")
+    ((link, its_provider),) = await linked.list(principal)
+    assert (link.sub, its_provider) == ("ann", provider)
+    for identity, expected in ((link.id, Reason.LAST_SIGN_IN), (uuid7(), Reason.RESOURCE_NOT_FOUND)):
+        assert (await raises(ResponsaError, linked.unlink(principal, identity))).reason is expected
     # Nobody can sign in with an identity of a provider that the settings have no longer.
     site.rows(
         "INSERT INTO responsa.user_identity (tenant_id, issuer, sub, user_id) VALUES ('acme', "
-        f"'https://former.example', 'ann', '{who.user_id}') RETURNING 1"
+        f"'https://former.example', 'ann', '{principal.user_id}') RETURNING 1"
     )
-    assert [its_provider for _, its_provider in await linked.list(who)] == [provider, None]
-    await raises(Precondition, linked.unlink(who, one.id))
+    assert [its_provider for _, its_provider in await linked.list(principal)] == [provider, None]
+    await raises(Precondition, linked.unlink(principal, link.id))
     site.provider.person = {"sub": "ann-at-work"}
-    assert (await site.sign_in_and_link(who.user_id)).status_code == 200
+    assert (await site.sign_in_and_link(principal.user_id)).status_code == 200
     # Of two calls at once, one must leave a way to sign in.
-    mine = [found.id for found, its_provider in await linked.list(who) if its_provider]
-    results = await asyncio.gather(*(linked.unlink(who, found) for found in mine), return_exceptions=True)
+    mine = [found.id for found, its_provider in await linked.list(principal) if its_provider]
+    results = await asyncio.gather(
+        *(linked.unlink(principal, found) for found in mine), return_exceptions=True
+    )
     assert sum(found is None for found in results) == 1
-    assert site.events()[-1] == (f"users/{who.user_id}", "user.unlink", "OK")
+    assert site.events()[-1] == (f"users/{principal.user_id}", "user.unlink", "OK")
     # With a password, all may go, but not those of others.
-    await site.people.accounts.change_password(who, "", GOOD, Origin())
-    ((left, _),) = [found for found in await linked.list(who) if found[1]]
-    other = replace(who, user_id=uuid7())
+    await site.people.accounts.change_password(principal, "", GOOD, Origin())
+    ((left, _),) = [found for found in await linked.list(principal) if found[1]]
+    other = replace(principal, user_id=uuid7())
     await raises(NotFound, linked.unlink(other, left.id))
-    await linked.unlink(who, left.id)
-    assert [its_provider for _, its_provider in await linked.list(who)] == [None]
+    await linked.unlink(principal, left.id)
+    assert [its_provider for _, its_provider in await linked.list(principal)] == [None]
     site.http.cookies.clear()
     assert reason(await site.sign_in()) == "OIDC_NOT_ADMITTED"
 
@@ -1263,8 +1265,8 @@ async def test_a_link_is_confirmed_by_the_page_alone(site: Site) -> None:
     site.provider.person = {"sub": "\U00010348" * 255}
     flow = await site.begin(link=True, returnTo="/#" + "x" * 1200)
     cookie = site.http.cookies.get("responsa_oidc") or ""
-    found = prepared(await site.back(flow))
-    assert len(found) < 4000
+    preparation = prepared(await site.back(flow))
+    assert len(preparation) < 4000
     for headers in (
         {"origin": OTHER},
         {"origin": "http://localhost:8081"},
@@ -1272,29 +1274,29 @@ async def test_a_link_is_confirmed_by_the_page_alone(site: Site) -> None:
         {"sec-fetch-site": "same-site"},
         {"sec-fetch-site": "cross-site"},
     ):
-        assert reason(await site.link(found, user.id, **headers)) == "ORIGIN_NOT_ALLOWED"
+        assert reason(await site.link(preparation, user.id, **headers)) == "ORIGIN_NOT_ALLOWED"
         begun = await site.http.post("/v1/oidc/corp:start", json={}, headers=headers)
         assert (reason(begun), "set-cookie" in begun.headers) == ("ORIGIN_NOT_ALLOWED", False)
-    unnamed = await site.http.post("/v1/oidc/corp:link", json={"link": found})
+    unnamed = await site.http.post("/v1/oidc/corp:link", json={"link": preparation})
     assert of_rest(unnamed).reason == "INVALID_FIELD"
     named = {"responsa-user": f"users/{user.id}"}
-    form = await site.http.post("/v1/oidc/corp:link", data={"link": found}, headers=named)
+    form = await site.http.post("/v1/oidc/corp:link", data={"link": preparation}, headers=named)
     assert reason(form) == "MALFORMED_MESSAGE"
     assert (
         reason(await site.http.post("/v1/oidc/corp:link", json={"link": 7}, headers=named)) == "INVALID_FIELD"
     )
-    for other in (cookie, found.swapcase(), ""):
+    for other in (cookie, preparation.swapcase(), ""):
         assert reason(await site.link(other, user.id)) == "OIDC_FAILED"
-    twin = await site.http.post("/v1/oidc/twin:link", json={"link": found}, headers=named)
+    twin = await site.http.post("/v1/oidc/twin:link", json={"link": preparation}, headers=named)
     assert reason(twin) == "OIDC_FAILED"
     site.clock.moved = 601
-    assert reason(await site.link(found, user.id)) == "OIDC_FAILED"
+    assert reason(await site.link(preparation, user.id)) == "OIDC_FAILED"
     site.clock.moved = 0
     # It is not a sign-in, either.
-    again = await site.http.get(flow, headers={"cookie": f"responsa_oidc={found}"})
+    again = await site.http.get(flow, headers={"cookie": f"responsa_oidc={preparation}"})
     assert reason(again) == "OIDC_FAILED"
     assert site.rows("SELECT 1 FROM responsa.user_identity") == []
-    assert (await site.link(found, user.id, origin=HOST)).status_code == 200
+    assert (await site.link(preparation, user.id, origin=HOST)).status_code == 200
 
 
 async def test_two_cookies_of_one_name_are_refused(site: Site) -> None:
@@ -1323,17 +1325,17 @@ async def test_two_cookies_of_one_name_are_refused(site: Site) -> None:
 
 async def test_a_sign_in_replaces_the_browsers_session_if_the_page_has_asked(site: Site) -> None:
     await password_session(site, "bo@example.org")
-    before = await site.who()
+    before = await site.principal()
     reply = await site.sign_in()
     assert (reply.status_code, reason(reply)) == (409, "RESOURCE_ALREADY_EXISTS")
-    assert (await site.who()).session_id == before.session_id
+    assert (await site.principal()).session_id == before.session_id
     assert (await site.sign_in(replace=True)).status_code == 200
     (ended,) = await site.people.identity.ended([before])
     assert ended is not None
     assert len(site.rows("SELECT 1 FROM responsa.session")) == 1
     assert (await site.me()).email == "ann@example.org"
     # The same user's session needs no question, and is replaced, too.
-    before = await site.who()
+    before = await site.principal()
     assert (await site.sign_in()).status_code == 200
     (ended,) = await site.people.identity.ended([before])
     assert ended is not None

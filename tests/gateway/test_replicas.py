@@ -163,14 +163,14 @@ async def house() -> AsyncIterator[House]:
     own = await Named("up", folder).start()
     config = EnvoyConfig(free_port(), replicas.folder, "127.0.0.1", admin_socket=folder / "a.sock")
     envoy = await asyncio.to_thread(start_envoy, config, folder)
-    found = House(folder, config.port, replicas, [own])
+    built = House(folder, config.port, replicas, [own])
     try:
-        await found.until(up=HostState.SERVING)
-        yield found
+        await built.until(up=HostState.SERVING)
+        yield built
     finally:
         envoy.terminate()
         await asyncio.to_thread(envoy.wait, 20)
-        for one in found.started:
+        for one in built.started:
             await one.stop()
         shutil.rmtree(folder)
 

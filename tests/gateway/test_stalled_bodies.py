@@ -69,7 +69,7 @@ def stalled(place: Place, path: str, size: int) -> Generator[None]:
             selector.register(connection, selectors.EVENT_WRITE)
             sent[connection] = 0
 
-        read, since, asked = -1, time.monotonic(), 0.0
+        read, since, last = -1, time.monotonic(), 0.0
         deadline = since + PATIENCE
         # Wait until Envoy has read nothing for a second. The kernel then holds the rest.
         while time.monotonic() - since < 1.0:
@@ -82,11 +82,11 @@ def stalled(place: Place, path: str, size: int) -> Generator[None]:
                     if sent[connection] < len(request):
                         continue
                 selector.unregister(connection)
-            if time.monotonic() < asked + 0.1:
+            if time.monotonic() < last + 0.1:
                 continue
-            asked = time.monotonic()
+            last = time.monotonic()
             if (now := bytes_read(place)) != read:
-                read, since = now, asked
+                read, since = now, last
         yield
 
 

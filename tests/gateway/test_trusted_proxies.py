@@ -151,14 +151,14 @@ def test_no_other_header_of_a_proxy_arrives(way: str, request: pytest.FixtureReq
     # Over gRPC-Web, because the server reads no other headers of REST calls.
     answer = grpc_web(client, ME, GetMeRequest(), headers={**sent, "authorization": "Bearer rsp_good"})
     (message,) = answer.messages
-    found = metadata_seen(User.FromString(message).display_name)
-    assert found["x-other"] == ["stays"]
+    seen = metadata_seen(User.FromString(message).display_name)
+    assert seen["x-other"] == ["stays"]
     # Envoy itself sets some of these.
-    assert not [name for name, value in removed.items() if value in found.get(name, [])]
+    assert not [name for name, value in removed.items() if value in seen.get(name, [])]
     # Envoy says how the proxy has connected.
-    assert found["x-forwarded-proto"] == ["http"]
-    assert len(found["x-request-id"]) == 1
-    assert found["x-request-id"] != ["mine"]
+    assert seen["x-forwarded-proto"] == ["http"]
+    assert len(seen["x-request-id"]) == 1
+    assert seen["x-request-id"] != ["mine"]
 
 
 def test_a_proxy_may_hold_more_connections_than_a_caller(behind: Place) -> None:
@@ -167,7 +167,7 @@ def test_a_proxy_may_hold_more_connections_than_a_caller(behind: Place) -> None:
         request = (
             f"GET /v1/users/me HTTP/1.1\r\nHost: {behind.target}\r\nAuthorization: Bearer rsp_good\r\n\r\n"
         )
-        found = 0
+        count = 0
         with ExitStack() as stack:
             target = ("127.0.0.1", behind.port)
             opened = [
@@ -177,10 +177,10 @@ def test_a_proxy_may_hold_more_connections_than_a_caller(behind: Place) -> None:
             for one in opened:
                 try:
                     one.sendall(request.encode())
-                    found += one.recv(65_536).startswith(b"HTTP/1.1 200 ")
+                    count += one.recv(65_536).startswith(b"HTTP/1.1 200 ")
                 except ConnectionError:
                     continue
-        return found
+        return count
 
     assert accepted(PROXY) == 4 * CONNECTIONS
     assert accepted("127.0.0.3") == CONNECTIONS

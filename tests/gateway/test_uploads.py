@@ -132,15 +132,15 @@ def test_a_form_with_fields_around_the_file(http: httpx2.Client, method: str) ->
         ("metadata", (None, '{"years": [2025]}')),
     ]
     answer = http.request(method, "/v1/uploads?subject=emp-7", files=form, headers=KEY)
-    found = answer.json()["response"]
-    assert (found["sourceKey"], found["title"], found["subject"], found["metadata"]) == (
+    response = answer.json()["response"]
+    assert (response["sourceKey"], response["title"], response["subject"], response["metadata"]) == (
         "a ü.md",
         "T + ü",
         "emp-7",
         {"years": [2025.0]},
     )
-    assert found["mediaType"].startswith("text/plain; charset=windows-1250")
-    assert found["sizeBytes"] == str(FIVE_MB)
+    assert response["mediaType"].startswith("text/plain; charset=windows-1250")
+    assert response["sizeBytes"] == str(FIVE_MB)
     assert uploads(http)[-1] == f"whole-{FIVE_MB}"
 
 

@@ -98,14 +98,14 @@ def test_all_that_an_answer_may_have() -> None:
         "# One\n\n## Two\n\nA *b* **c** `d` [e](https://example.org/?a=1&b=2 \"f\") <mailto:a@example.org>\nnext  \nbroken\n\n"
         "> quote\n\n* x\n* y\n\n3. z\n\n---\n\n```python\nif a < b:\n    pass\n```\n\n| h | i |\n|---|:-:|\n| 1 | 2 |\n"
     )  # fmt: skip
-    found = of_markdown(text)
-    assert {tag for tag, _ in Seen(found).tags} == {
+    html = of_markdown(text)
+    assert {tag for tag, _ in Seen(html).tags} == {
         "h1", "h2", "p", "em", "strong", "code", "a", "br", "blockquote", "ul", "ol", "li", "hr", "pre",
         "table", "thead", "tbody", "tr", "th", "td",
     }  # fmt: skip
-    assert '<a href="https://example.org/?a=1&amp;b=2" title="f" rel="noopener noreferrer">e</a>' in found
-    assert '<ol start="3">' in found
-    assert "if a &lt; b:\n    pass\n" in found
+    assert '<a href="https://example.org/?a=1&amp;b=2" title="f" rel="noopener noreferrer">e</a>' in html
+    assert '<ol start="3">' in html
+    assert "if a &lt; b:\n    pass\n" in html
 
 
 def test_an_images_text_stays_in_its_place() -> None:

@@ -210,18 +210,18 @@ def test_all_that_a_socket_asks_goes_under_the_id_of_its_call(place: Place) -> N
 
 
 @pytest.mark.parametrize(
-    ("given", "kept"), [("from-envoy.1", True), ("", False), ("a b", False), ("x" * 65, False)]
+    ("sent", "kept"), [("from-envoy.1", True), ("", False), ("a b", False), ("x" * 65, False)]
 )
-def test_the_id_of_the_call_is_the_handshakes(given: str, kept: bool) -> None:
+def test_the_id_of_the_call_is_the_handshakes(sent: str, kept: bool) -> None:
     async def unused(*_: object) -> Any:
         raise AssertionError
 
-    headers = [(b"x-request-id", given.encode())]
+    headers = [(b"x-request-id", sent.encode())]
     found = handshake_of(
         WebSocket({"type": "websocket", "query_string": b"", "headers": headers}, unused, unused),
         SessionCookie(),
     ).call_id
-    assert (found == given) is kept
+    assert (found == sent) is kept
     assert kept or UUID(found)
 
 

@@ -70,15 +70,15 @@ def test_a_list_of_merged_migrations_only_grows() -> None:
     by_name = {one.name: one for one in load()}
     before: Sequence[tuple[str, bytes]] = []
     for where, text in lists:
-        found = _merged(text)
-        forms = [by_name.get(EARLIER_FORMS.get((name, digest.hex()), "")) for name, digest in found]
-        found = [
-            row if form is None else (form.name, form.sha256) for row, form in zip(found, forms, strict=True)
+        merged = _merged(text)
+        forms = [by_name.get(EARLIER_FORMS.get((name, digest.hex()), "")) for name, digest in merged]
+        merged = [
+            row if form is None else (form.name, form.sha256) for row, form in zip(merged, forms, strict=True)
         ]
-        assert found[: len(before)] == before, (
+        assert merged[: len(before)] == before, (
             f"{where} changes a merged migration; write a new migration instead"
         )
-        before = found
+        before = merged
 
 
 def _landed() -> Mapping[str, Sequence[Migration]]:
@@ -158,14 +158,14 @@ def _counts(url: str) -> Mapping[str, int]:
             "SELECT relnamespace::regnamespace::text, relname::text FROM pg_class"
             " WHERE relnamespace::regnamespace::text IN ('responsa', 'procrastinate') AND relkind IN ('r', 'p') AND NOT relispartition"
         ).fetchall()
-        found: dict[str, int] = {}
+        counts: dict[str, int] = {}
         for place in tables:
             row = connection.execute(
                 sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(*place))
             ).fetchone()
             assert row is not None
-            found[place[1]] = row[0]
-    return {name: number for name, number in found.items() if number and name not in OWN}
+            counts[place[1]] = row[0]
+    return {name: number for name, number in counts.items() if number and name not in OWN}
 
 
 @contextmanager

@@ -325,20 +325,20 @@ def tenant_tables(connection: psycopg.Connection) -> list[str]:
 
 def grants(connection: psycopg.Connection, table: int) -> Table:
     """The grants of the three roles on a table, as a `Table`. Fails if any other role has a grant."""
-    found: dict[str, set[str]] = {"responsa_app": set(), "responsa_log": set(), "responsa_search": set()}
+    granted: dict[str, set[str]] = {"responsa_app": set(), "responsa_log": set(), "responsa_search": set()}
     columns: dict[tuple[str, str], list[str]] = {}
     for role, privilege, column in connection.execute(_GRANTS, {"table": table}):
-        assert role in found, f"a grant to {role}"
+        assert role in granted, f"a grant to {role}"
         if column:
             columns.setdefault((role, privilege), []).append(column)
         else:
-            found[role].add(privilege)
+            granted[role].add(privilege)
     for (role, privilege), names in columns.items():
-        found[role].add(f"{privilege}({','.join(sorted(names))})")
+        granted[role].add(f"{privilege}({','.join(sorted(names))})")
     order = ("SELECT", "INSERT", "UPDATE", "DELETE")
     written = {
         role: " ".join(sorted(held, key=lambda one: (order.index(one) if one in order else 9, one)))
-        for role, held in found.items()
+        for role, held in granted.items()
     }
     return Table(written["responsa_app"], written["responsa_log"], written["responsa_search"])
 

@@ -196,19 +196,19 @@ def test_an_answer_of_quotes_resumes_and_verifies(upgraded: Upgraded) -> None:
     later = event.SerializeToString(deterministic=True)
     with psycopg.connect(upgraded.url, autocommit=True) as connection:
         named = {"turn": turn.removeprefix("turns/")}
-        found = connection.execute(
+        rows = connection.execute(
             "SELECT seq, frame FROM responsa.turn_event WHERE turn_id = %(turn)s ORDER BY seq DESC LIMIT 1",
             named,
         ).fetchone()
-        assert found is not None
-        frame = chat.AskResponse.FromString(found[1])
+        assert rows is not None
+        frame = chat.AskResponse.FromString(rows[1])
         frame.events[-1].CopyFrom(event)
 
         def store(terminal: bytes, stored: bytes) -> None:
             connection.execute(
                 "WITH ended AS (UPDATE responsa.turn SET terminal = %(terminal)s WHERE id = %(turn)s)"
                 " UPDATE responsa.turn_event SET frame = %(frame)s WHERE turn_id = %(turn)s AND seq = %(seq)s",
-                {**named, "terminal": terminal, "frame": stored, "seq": found[0]},
+                {**named, "terminal": terminal, "frame": stored, "seq": rows[0]},
             )
 
         store(later, frame.SerializeToString(deterministic=True))
@@ -217,7 +217,7 @@ def test_an_answer_of_quotes_resumes_and_verifies(upgraded: Upgraded) -> None:
             got = upgraded.chat.GetTurn(chat.GetTurnRequest(name=turn), metadata=upgraded.metadata)
             assert got.terminal_event.SerializeToString(deterministic=True) == later
         finally:
-            store(recorded, found[1])
+            store(recorded, rows[1])
     verified = upgraded.chat.VerifyCitations(
         chat.VerifyCitationsRequest(name=turn), metadata=upgraded.metadata
     )

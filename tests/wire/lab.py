@@ -131,14 +131,14 @@ class Lab:
         `alpha:NAME` and `alpha-too:NAME`. Tests that reject the key use the second name, because the server
         remembers a rejected key.
         """
-        found: dict[str, str] = {}
+        named: dict[str, str] = {}
         for one, wire in zip(self.stations, ("openai", "anthropic", "gemini"), strict=True):
             for name in (one.name, f"{one.name}-too"):
                 values = {"URL": one.url, "WIRE": wire, "API_KEY": KEY, "IDLE_SECONDS": "3"}
-                found |= {
+                named |= {
                     f"RESPONSA_MODELS__SERVERS__{name.upper()}__{key}": value for key, value in values.items()
                 }
-        return found
+        return named
 
     def plug(self, *plugs: Plug) -> None:
         """Set the connections of the stations in order, and delete the recorded requests. Stations without a given
@@ -178,14 +178,14 @@ def purpose(body: Json) -> str:
 @cache
 def _fixed() -> Mapping[str, Sequence[str]]:
     """The lines of each prompt's instructions that do not depend on its variables."""
-    found: dict[str, Sequence[str]] = {}
+    fixed: dict[str, Sequence[str]] = {}
     for file in SHIPPED.glob("*/prompts/*.md"):
         instructions, mark, _ = file.read_text(encoding="utf-8").partition("=== user")
         if mark:
             body = instructions.rpartition("+++")[2]
-            found[file.stem] = [line for line in body.splitlines() if len(line) > 20 and "{" not in line]
-            assert found[file.stem], file
-    return found
+            fixed[file.stem] = [line for line in body.splitlines() if len(line) > 20 and "{" not in line]
+            assert fixed[file.stem], file
+    return fixed
 
 
 def _message(role: str, text: str) -> PromptMessage:

@@ -122,22 +122,22 @@ class Provider:
 
     def consent(self, uri: str) -> str:
         """The person agrees. Returns the address to which the provider sends the browser."""
-        asked = dict(parse_qsl(urlsplit(uri).query, strict_parsing=True))
-        assert asked["response_type"] == "code"
-        assert asked["client_id"] == CLIENT
-        assert asked["code_challenge_method"] == "S256"
-        assert "openid" in asked["scope"].split()
+        query = dict(parse_qsl(urlsplit(uri).query, strict_parsing=True))
+        assert query["response_type"] == "code"
+        assert query["client_id"] == CLIENT
+        assert query["code_challenge_method"] == "S256"
+        assert "openid" in query["scope"].split()
         code = secrets.token_urlsafe(16)
         self.codes[code] = Grant(
-            asked["code_challenge"], asked["nonce"], asked["redirect_uri"], dict(self.person)
+            query["code_challenge"], query["nonce"], query["redirect_uri"], dict(self.person)
         )
-        return f"{asked['redirect_uri']}?{urlencode({'code': code, 'state': asked['state']})}"
+        return f"{query['redirect_uri']}?{urlencode({'code': code, 'state': query['state']})}"
 
     async def _token(self, exchange: Exchange) -> None:
         body = {name: value for name, (value,) in parse_qs(exchange.request.body.decode()).items()}
         kind, _, pair = exchange.request.headers.get("authorization", "").partition(" ")
         name, _, secret = base64.b64decode(pair).decode().partition(":")
-        given = {
+        form = {
             "basic": (kind, unquote(name), unquote(secret), body.get("client_secret")),
             "post": (kind, body.get("client_id"), body.get("client_secret"), None),
             "none": (kind, body.get("client_id"), body.get("client_secret", ""), None),
@@ -148,7 +148,7 @@ class Provider:
             "" if self.method == "none" else SECRET,
             None,
         )
-        if given != expected:
+        if form != expected:
             await exchange.reply(401, b'{"error": "invalid_client"}')
             return
         grant = self.codes.get(body["code"]) if self.reuses_codes else self.codes.pop(body["code"], None)

@@ -144,10 +144,10 @@ def receiving() -> Generator[Receiver]:
 
         def do_POST(self) -> None:
             data = self.rfile.read(int(self.headers["content-length"]))
-            found.headers = {key.lower(): value for key, value in self.headers.items()}
-            if found.answer == 200:
-                (found.take_metrics if self.path == "/v1/metrics" else found.take)(data)
-            self.send_response(found.answer)
+            receiver.headers = {key.lower(): value for key, value in self.headers.items()}
+            if receiver.answer == 200:
+                (receiver.take_metrics if self.path == "/v1/metrics" else receiver.take)(data)
+            self.send_response(receiver.answer)
             self.send_header("content-length", "0")
             self.end_headers()
 
@@ -155,14 +155,14 @@ def receiving() -> Generator[Receiver]:
             pass
 
     http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    found = Receiver(f"http://127.0.0.1:{port}", f"http://127.0.0.1:{http.server_port}")
-    add_TraceServiceServicer_to_server(_Servicer(found.take), server)
-    add_MetricsServiceServicer_to_server(_MetricsServicer(found.take_metrics), server)
+    receiver = Receiver(f"http://127.0.0.1:{port}", f"http://127.0.0.1:{http.server_port}")
+    add_TraceServiceServicer_to_server(_Servicer(receiver.take), server)
+    add_MetricsServiceServicer_to_server(_MetricsServicer(receiver.take_metrics), server)
     server.start()
     thread = threading.Thread(target=http.serve_forever, args=(0.05,), daemon=True)
     thread.start()
     try:
-        yield found
+        yield receiver
     finally:
         http.shutdown()
         thread.join()

@@ -45,9 +45,9 @@ class Received:
 
     @property
     def code(self) -> str:
-        found = _CODE.search(self.text)
-        assert found is not None, self.text
-        return found.group(1)
+        mails = _CODE.search(self.text)
+        assert mails is not None, self.text
+        return mails.group(1)
 
 
 class MailServer:
@@ -84,13 +84,13 @@ class MailServer:
     def to(self, address: str, count: int = 1, seconds: float = 60) -> list[Received]:
         """Wait until this many mails to an address have arrived, and return all of them, oldest first."""
 
-        def found() -> list[Received]:
+        def mails() -> list[Received]:
             return [mail for mail in self.mails if address in mail.recipients]
 
         with self._arrived:
-            arrived = self._arrived.wait_for(lambda: len(found()) >= count, seconds)
-            assert arrived, f"{len(found())} of {count} mails to {address}"
-            return found()
+            arrived = self._arrived.wait_for(lambda: len(mails()) >= count, seconds)
+            assert arrived, f"{len(mails())} of {count} mails to {address}"
+            return mails()
 
 
 @contextmanager
@@ -99,12 +99,12 @@ def serving(certificate: Path | None = None, *, tls: bool = False) -> Generator[
     (with `tls`: TLS from the beginning) and a sign-in."""
     server = MailServer(tls=tls)
 
-    def check(_: Any, __: Any, ___: Any, ____: str, given: Any) -> AuthResult:
-        good = isinstance(given, LoginPassword) and (given.login, given.password) == (
+    def check(_: Any, __: Any, ___: Any, ____: str, credentials: Any) -> AuthResult:
+        good = isinstance(credentials, LoginPassword) and (credentials.login, credentials.password) == (
             USER.encode(),
             PASSWORD.encode(),
         )
-        return AuthResult(success=good, handled=False, auth_data=given)
+        return AuthResult(success=good, handled=False, auth_data=credentials)
 
     more: dict[str, Any] = {}
     if certificate is not None:
