@@ -85,7 +85,7 @@ export const de: Messages = {
   searchConversations: "Gespräche durchsuchen",
   newConversation: "Neues Gespräch",
   showMore: "Mehr anzeigen",
-  askedHere: "Auf dieser Seite gefragt",
+  askedHere: "Hier gefragt",
   askedAnywhere: "Alle, auch über die API",
   archived: "Archiv",
   listedHere: "Hier erscheinen Ihre Fragen.",

@@ -121,8 +121,8 @@ export class Matters {
     return new Listing<GivenFeedback>({ label, read, row: (one) => this.#feedbackRow(one, names, changed), empty: () => empty });
   }
 
-  /** The questions of a time, those that mean about the same together. `filter`: which of them; with it, administrators say in the list what becomes of them. */
-  patterns({ label, empty, span, outcome, filter }: Pick<Wanted, "label"> & { readonly empty: () => string; readonly span: () => Pick<Period, "start" | "end">; readonly outcome: () => QuestionOutcome; readonly filter?: () => string }): Listing<QuestionPattern> {
+  /** The questions of a time, those that mean about the same together. `empty`: what an empty list says, from how many questions are in no group; `filter`: which of them; with it, administrators say in the list what becomes of them. */
+  patterns({ label, empty, span, outcome, filter }: Pick<Wanted, "label"> & { readonly empty: (ungrouped: string) => string; readonly span: () => Pick<Period, "start" | "end">; readonly outcome: () => QuestionOutcome; readonly filter?: () => string }): Listing<QuestionPattern> {
     let others = 0n;
     let names: ReadonlyMap<string, string> = new Map();
     const read = async (pageToken: string) => {
@@ -131,7 +131,7 @@ export class Matters {
       if (filter) names = new Map([...names, ...(await this.#people.labels(questionPatterns.flatMap(({ assignee, resolver }) => [assignee, resolver])))]);
       return { items: questionPatterns, next: nextPageToken };
     };
-    const list: Listing<QuestionPattern> = new Listing<QuestionPattern>({ label, read, row: (one) => (filter ? this.#patternRow(one, this.#fate(one, names), this.#fateActs(one, list)) : this.#patternRow(one)), empty: () => (others > 0n ? t("ungrouped", { count: Number(others) }) : empty()) });
+    const list: Listing<QuestionPattern> = new Listing<QuestionPattern>({ label, read, row: (one) => (filter ? this.#patternRow(one, this.#fate(one, names), this.#fateActs(one, list)) : this.#patternRow(one)), empty: () => empty(others > 0n ? t("ungrouped", { count: Number(others) }) : "") });
     return list;
   }
 

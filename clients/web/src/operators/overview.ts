@@ -157,7 +157,7 @@ export class OverviewView implements Part {
     const named = { period: period.name };
     const heading = element("h3", { id: "behind-title", tabindex: "-1" }, t("answersOf", named));
     const turns = this.#matters.turns(t("answersOf", named), period, order);
-    const questions = this.#matters.patterns({ label: t("questionsOf", named), span: () => period, outcome: () => QuestionOutcome.UNSPECIFIED, empty: () => t("nothingAsked") });
+    const questions = this.#matters.patterns({ label: t("questionsOf", named), span: () => period, outcome: () => QuestionOutcome.UNSPECIFIED, empty: (ungrouped) => ungrouped || t("nothingAsked") });
     const feedback = this.#matters.feedback({ label: t("feedbackOf", named), filter: () => `update_time >= "${period.start.toISOString()}" AND update_time < "${period.end.toISOString()}"`, empty: t("noFeedback"), changed: () => void feedback.refresh() });
     const days = period.end.getTime() - period.start.getTime() >= DAY; // questions are grouped by the day
     replace(this.#behind, heading, turns.root, ...(days ? [element("h4", {}, t("patternsHeading")), questions.root] : []), element("h4", {}, t("feedback")), feedback.root);
