@@ -57,21 +57,31 @@ class Outside:
         self._server.server_close()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def folder() -> Iterator[Path]:
     # Paths of sockets must stay short.
-    found = Path(tempfile.mkdtemp(prefix="rsr-"))
-    yield found
-    for home in found.glob("*/.responsa-home"):
+    place = Path(tempfile.mkdtemp(prefix="rsr-"))
+    yield place
+    for home in place.glob("*/.responsa-home"):
         purge(Layout.of(home.parent))
-    shutil.rmtree(found)
+    shutil.rmtree(place)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def outside() -> Iterator[Outside]:
-    found = Outside()
-    yield found
-    found.close()
+    system = Outside()
+    yield system
+    system.close()
+
+
+@pytest.fixture(scope="module")
+def old(folder: Path, outside: Outside) -> Iterator[Instance]:
+    """The original. It has a document about a well."""
+    with running(Instance(folder / "old", free_port(), settings(outside))) as original:
+        with Ways(original.target) as ways:
+            headers = {"authorization": f"Bearer {original.key}"}
+            ingest(ways, headers, "well", "The well in the yard is twelve feet deep.")
+        yield original
 
 
 def settings(outside: Outside) -> dict[str, str]:
@@ -93,14 +103,12 @@ def state(ways: Ways, headers: dict[str, str], turn: str) -> str:
 
 
 def test_a_restored_instance_does_nothing_outside_until_it_is_activated(
-    outside: Outside, folder: Path
+    old: Instance, outside: Outside, folder: Path
 ) -> None:
     """The turn of the backup waits for its tool, whose calls may be repeated. The original goes on."""
     with ExitStack() as stack:
-        old = stack.enter_context(running(Instance(folder / "old", free_port(), settings(outside))))
         headers = {"authorization": f"Bearer {old.key}"}
         ways = stack.enter_context(Ways(old.target))
-        ingest(ways, headers, "well", "The well in the yard is twelve feet deep.")
         pool = stack.enter_context(ThreadPoolExecutor())
         stack.callback(outside.open.set)
         script = {"text": "tokens=3 tool=idempotent", "agent": "agents/testing"}
@@ -186,33 +194,29 @@ def test_a_restored_instance_does_nothing_outside_until_it_is_activated(
             postgres.stop()
 
 
-def test_lost_passwords_lose_nothing(folder: Path) -> None:
-    one = Instance(folder / "home", free_port(), {"RESPONSA_DOCS": "none"})
-    with running(one):
-        headers = {"authorization": f"Bearer {one.key}"}
-        with Ways(one.target) as ways:
-            ingest(ways, headers, "well", "The well in the yard is twelve feet deep.")
-        assert one.interrupt() == 0
-        for name in ("secrets.json", "token-secret"):
-            (one.home / name).unlink()
-        for command in ("up", "doctor", "backup"):
-            refused = one.run(command, *([str(folder / "b")] if command == "backup" else []), check=False)
-            assert refused.returncode == 1
-            assert "responsa up --repair" in refused.stdout + refused.stderr
-            assert "purge" not in refused.stdout + refused.stderr
+def test_lost_passwords_lose_nothing(old: Instance, folder: Path) -> None:
+    headers = {"authorization": f"Bearer {old.key}"}
+    assert old.interrupt() == 0
+    for name in ("secrets.json", "token-secret"):
+        (old.home / name).unlink()
+    for command in ("up", "doctor", "backup"):
+        refused = old.run(command, *([str(folder / "b")] if command == "backup" else []), check=False)
+        assert refused.returncode == 1
+        assert "responsa up --repair" in refused.stdout + refused.stderr
+        assert "purge" not in refused.stdout + refused.stderr
 
-        one.start("--repair").until_ready()
-        with Ways(one.target) as ways:
-            cited = answer(ways, headers, "How deep is the well in the yard?")["terminalEvent"]["answer"]
-            assert cited["citations"]
-        session = httpx2.post(
-            f"{one.url}/v1/sessions",
-            json={"code": one.page().partition("#code=")[2]},
-            timeout=PATIENCE,
-            trust_env=False,
-        )
-        assert session.status_code < 300
-        assert one.interrupt() == 0
-        # The next start needs no repair.
-        one.start().until_ready()
-        assert json.loads((one.home / "secrets.json").read_text()).keys() > {"redis"}
+    old.start("--repair").until_ready()
+    with Ways(old.target) as ways:
+        cited = answer(ways, headers, "How deep is the well in the yard?")["terminalEvent"]["answer"]
+        assert cited["citations"]
+    session = httpx2.post(
+        f"{old.url}/v1/sessions",
+        json={"code": old.page().partition("#code=")[2]},
+        timeout=PATIENCE,
+        trust_env=False,
+    )
+    assert session.status_code < 300
+    assert json.loads((old.home / "secrets.json").read_text()).keys() > {"redis"}
+    assert old.interrupt() == 0
+    # The next start needs no repair.
+    assert f"ok    passwords: {old.home}" in old.run("doctor", check=False).stdout
