@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from responsa_server.embedded import Layout
+from tests import seeds
 from tests.instance import Instance
 from tests.system.conftest import FERRY, Listener
 
@@ -42,6 +44,10 @@ def alone() -> Iterator[Instance]:
     }
     (folder / "user").mkdir()
     one = Instance(folder / "home", 8080, settings, WITHIN)
+    layout = Layout.of(one.home).prepare()
+    seeds.plant(layout)
+    # The start makes the file of the embedding model itself.
+    shutil.rmtree(layout.data / "models")
     try:
         yield one.start().until_ready()
     finally:

@@ -30,7 +30,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from responsa.admin.v1.system_status_pb2 import Health
 from responsa_client import Responsa
 from responsa_server.app.waiting import Reaching
-from responsa_server.embedded import EmbeddedPostgres, Layout, throwaway_postgres
+from responsa_server.embedded import EmbeddedPostgres, Layout, throwaway_layout
 from responsa_server.embedded.postgres import package_root
 from responsa_server.embedded.redis import redis_binary
 from responsa_server.fixable import Fixable
@@ -47,13 +47,19 @@ from tools.deploy_check import COMPOSE, RENDERED, manifests
 @pytest.fixture(scope="module")
 def server() -> Iterator[EmbeddedPostgres]:
     """A PostgreSQL without any Responsa data, and a user who may create roles."""
-    with throwaway_postgres() as postgres:
+    with throwaway_layout() as layout:
+        seeds.plant(layout)
+        postgres = EmbeddedPostgres(layout)
+        postgres.start()
         with psycopg.connect(postgres.dsn("superuser", database="postgres"), autocommit=True) as connection:
             connection.execute("drop database responsa")
             for role in ("responsa_owner", "responsa_app", "responsa_log", "responsa_search"):
                 connection.execute(f"drop role {role}")  # pyright: ignore
             connection.execute("create role house login createrole password 'open sesame'")
-        yield postgres
+        try:
+            yield postgres
+        finally:
+            postgres.stop()
 
 
 @pytest.fixture
@@ -268,7 +274,7 @@ def test_a_database_that_refuses_the_connection_is_reported_with_the_reason_and_
 ) -> None:
     def said(url: str) -> str:
         done = subprocess.run(
-            [sys.executable, "-m", "responsa_server", *command],
+            [*responsa(), *command],
             env=plain_environment(
                 DATABASE_URL=url, RESPONSA_HOME=str(folder / "home"), RESPONSA_TURNZ__LEASE_SECONDS="6"
             ),
@@ -456,7 +462,7 @@ def test_doctor_examines_the_database_and_the_redis_that_the_settings_name(
 ) -> None:
     def found(**variables: str) -> Mapping[str, str]:
         done = subprocess.run(
-            [sys.executable, "-m", "responsa_server", "doctor"],
+            [*responsa(), "doctor"],
             env=plain_environment(RESPONSA_HOME=str(folder / "home"), **variables),
             capture_output=True, text=True, timeout=60, check=False,
         )  # fmt: skip
