@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 import threading
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -20,14 +20,15 @@ from a2a.types import TaskState
 from uuid_utils.compat import uuid7
 
 from responsa_client import AsyncResponsa, Notice, OnBusy, Reconnecting, Responsa, Waiting, turn_error
+from tests.forked import responsa
 from tests.instance import Instance, eventually, plain_environment
 from tests.raising import raises
 from tests.system.a2a_asking import Read, asking
 
 SLOW = "tokens=80 pace_ms=50 tool=once"
 """A tool's call, then four seconds of text."""
-SLOWER = "tokens=400 pace_ms=50 tool=once"
-"""The same, but the text goes on while another server starts on a busy machine."""
+SLOWER = "tokens=200 pace_ms=50 tool=once"
+"""The same, but the text goes on while two other clients ask on a busy machine."""
 ENDLESS = "tokens=2000 pace_ms=50 tool=once"
 """The same tool call, then so much text that the turn ends only if it is cancelled."""
 QUICK = "tokens=10 pace_ms=5"
@@ -39,12 +40,13 @@ def elsewhere(second: Instance) -> dict[str, str]:
 
 
 @contextmanager
-def asked(second: Instance, *arguments: str) -> Generator[subprocess.Popen[str]]:
+def asked(second: Instance, *arguments: str, program: Sequence[str] = ()) -> Generator[subprocess.Popen[str]]:
     """Run a command as a user on another machine would. If the command still runs at the end of the block, the test has failed, and the
-    command is killed.
+    command is killed. program: for a command that gets signals, because `responsa()` passes none on.
     """
+    program = program or responsa()
     with subprocess.Popen(
-        second.command(*arguments), env=elsewhere(second), stdout=subprocess.PIPE, text=True, cwd="/"
+        [*program, *arguments], env=elsewhere(second), stdout=subprocess.PIPE, text=True, cwd="/"
     ) as process:
         try:
             yield process
@@ -76,28 +78,31 @@ def text_of(events: list[dict[str, Any]]) -> str:
     return text.decode()
 
 
-@pytest.mark.parametrize("role", ["server", pytest.param("envoy", marks=pytest.mark.soak)])
-def test_ask_prints_every_event_once_though_a_part_is_killed(second: Instance, role: str) -> None:
+def check_printed(second: Instance, events: list[dict[str, Any]], question: str, request_id: str) -> None:
+    """The command printed every event once, and prints the same again: the whole answer, or what comes after an event."""
+    assert [int(event["seq"]) for event in events] == list(range(1, len(events) + 1))
+    assert text_of(events) == events[-1]["answer"]["text"]
+    assert sum("toolCall" in event for event in events) == sum("toolResult" in event for event in events) == 1
+    again = second.run("ask", question, "--agent", "testing", "--request-id", request_id, "--json")
+    assert [json.loads(line) for line in again.stdout.splitlines()] == events
+    with Responsa(second.url, second.key) as client:
+        (turn,) = [turn for turn in client.turns() if turn.request_id == request_id]
+    half = len(events) // 2
+    with asked(second, "resume", turn.name, "--after", str(half), "--json") as resumed:
+        assert the_rest(resumed) == events[half:]
+
+
+@pytest.mark.soak
+def test_ask_prints_every_event_once_though_envoy_is_killed(second: Instance) -> None:
     request_id = str(uuid7())
-    before = second.processes()[role]
+    before = second.processes()["envoy"]
     with asked(second, "ask", SLOW, "--agent", "testing", "--request-id", request_id, "--json") as process:
         events = until_first(process, "delta")
         os.kill(before.pid, signal.SIGKILL)
         events += the_rest(process)
         assert process.returncode == 0
-    assert [int(event["seq"]) for event in events] == list(range(1, len(events) + 1))
-    assert text_of(events) == events[-1]["answer"]["text"]
-    if role == "server":
-        assert any("attemptRestarted" in event for event in events)
-    assert sum("toolCall" in event for event in events) == sum("toolResult" in event for event in events) == 1
-    again = second.run("ask", SLOW, "--agent", "testing", "--request-id", request_id, "--json")
-    assert [json.loads(line) for line in again.stdout.splitlines()] == events
-    with Responsa(second.url, second.key) as client:
-        (turn,) = [one for one in client.turns() if one.request_id == request_id]
-    half = len(events) // 2
-    with asked(second, "resume", turn.name, "--after", str(half), "--json") as resumed:
-        assert the_rest(resumed) == events[half:]
-    eventually(lambda: second.processes().get(role, before) != before, f"another {role}")
+    check_printed(second, events, SLOW, request_id)
+    eventually(lambda: second.processes().get("envoy", before) != before, "another envoy")
 
 
 def test_cancel_from_elsewhere_ends_the_turn_and_its_stream(second: Instance) -> None:
@@ -115,7 +120,8 @@ def test_cancel_from_elsewhere_ends_the_turn_and_its_stream(second: Instance) ->
 
 def test_ctrl_c_leaves_the_turn_running(second: Instance) -> None:
     request_id = str(uuid7())
-    with asked(second, "ask", ENDLESS, "--agent", "testing", "--request-id", request_id, "--json") as process:
+    arguments = ("ask", ENDLESS, "--agent", "testing", "--request-id", request_id, "--json")
+    with asked(second, *arguments, program=second.command()) as process:
         events = until_first(process, "delta")
         process.send_signal(signal.SIGINT)
         events += the_rest(process)
@@ -201,42 +207,51 @@ def test_many_streams_over_a_killed_server(second: Instance) -> None:
     eventually(lambda: second.processes().get("server", before) != before, "another server")
 
 
-async def test_openai_and_a2a_over_a_killed_server(second: Instance) -> None:
-    """Their streams break off; a repeated key, and a subscription, attach to the turns."""
+async def test_three_clients_over_a_killed_server(second: Instance) -> None:
+    """The command prints every event once. The streams of OpenAI and A2A break off; a repeated key, and a subscription,
+    attach to the turns."""
     before = second.processes()["server"]
-    asked: dict[str, Any] = {
+    request_id = str(uuid7())
+    question: dict[str, Any] = {
         "model": "testing",
-        "messages": [{"role": "user", "content": SLOW}],
+        "messages": [{"role": "user", "content": SLOWER}],
         "stream": True,
         "extra_headers": {"Idempotency-Key": str(uuid7())},
     }
-    async with (
-        openai.AsyncOpenAI(base_url=f"{second.url}/v1", api_key=second.key, max_retries=0) as completions,
-        asking(second, "testing") as agent,
-        AsyncResponsa(second.url, second.key) as responsa,
-    ):
-        stream = await completions.chat.completions.create(**asked)
-        while not (await anext(stream)).choices[0].delta.content:
-            pass
-        read, events = Read(), agent.stream(SLOWER)
-        while not read.text:
-            read.take(await anext(events))
-        begun = read.text
-        os.kill(before.pid, signal.SIGKILL)
-        await raises((openai.APIError, httpx2.TransportError), collected(stream))
-        await raises(A2AClientError, collected(events))
-        await asyncio.to_thread(
-            eventually, lambda: second.processes().get("server", before) != before, "another server"
-        )
-        turn = await responsa.get_turn(f"turns/{read.task.id}")
+    arguments = ("ask", SLOWER, "--agent", "testing", "--request-id", request_id, "--json")
+    with asked(second, *arguments) as process:
+        printed = until_first(process, "delta")
+        async with (
+            openai.AsyncOpenAI(base_url=f"{second.url}/v1", api_key=second.key, max_retries=0) as completions,
+            asking(second, "testing") as agent,
+            AsyncResponsa(second.url, second.key) as responsa,
+        ):
+            stream = await completions.chat.completions.create(**question)
+            while not (await anext(stream)).choices[0].delta.content:
+                pass
+            read, events = Read(), agent.stream(SLOWER)
+            while not read.text:
+                read.take(await anext(events))
+            begun = read.text
+            os.kill(before.pid, signal.SIGKILL)
+            await raises((openai.APIError, httpx2.TransportError), collected(stream))
+            await raises(A2AClientError, collected(events))
+            await asyncio.to_thread(
+                eventually, lambda: second.processes().get("server", before) != before, "another server"
+            )
+            turn = await responsa.get_turn(f"turns/{read.task.id}")
 
-        async for event in agent.subscribe(read.task.id):
-            read.take(event)
-        assert read.states[-1] == TaskState.TASK_STATE_COMPLETED
-        assert begun != read.text == (await responsa.get_turn(turn.name)).terminal_event.answer.text
+            async for event in agent.subscribe(read.task.id):
+                read.take(event)
+            assert read.states[-1] == TaskState.TASK_STATE_COMPLETED
+            assert begun != read.text == (await responsa.get_turn(turn.name)).terminal_event.answer.text
 
-        again = await completions.chat.completions.with_raw_response.create(**asked)
-        chunks = await collected(again.parse())
-        turn = await responsa.get_turn(again.headers["x-responsa-turn"])
-        text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
-        assert text == turn.terminal_event.answer.text
+            again = await completions.chat.completions.with_raw_response.create(**question)
+            chunks = await collected(again.parse())
+            turn = await responsa.get_turn(again.headers["x-responsa-turn"])
+            text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
+            assert text == turn.terminal_event.answer.text
+        printed += the_rest(process)
+        assert process.returncode == 0
+    assert any("attemptRestarted" in event for event in printed)
+    check_printed(second, printed, SLOWER, request_id)
