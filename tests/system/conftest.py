@@ -23,6 +23,7 @@ from responsa_server.agents.config.files import SHIPPED
 from responsa_server.instance import CHECKOUT, no_language_model
 from tests.callers import Registry, Tenant
 from tests.certificates import certificate
+from tests.forked import responsa
 from tests.instance import START_PATIENCE, Instance, free_port, instance_in
 from tests.system.echo import Echo
 from tests.transports import Ways, stub_of
@@ -223,7 +224,7 @@ def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
         with instance_in(folder, **settings) as one:
             # The command reads documents one by one, so on a busy machine it takes longer than other commands.
             loaded = subprocess.run(
-                one.command("samples", "load", "chat", "knowledge", "tutor"),
+                [*responsa(), "samples", "load", "chat", "knowledge", "tutor"],
                 env=one.environment,
                 cwd=folder,
                 timeout=START_PATIENCE,

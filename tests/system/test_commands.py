@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import socket
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 from tests.callers import Credential, Tenant
+from tests.forked import responsa
 from tests.instance import Instance, free_port, plain_environment
 
 QUESTION = "When does the ferry to Skye leave from Mallaig?"
@@ -21,7 +21,7 @@ def test_a_url_and_a_key_are_enough(instance: Instance, tenant: Tenant, tmp_path
     kept.write_text(key + "\n")
     for given in ({"RESPONSA_API_KEY": key}, {"RESPONSA_API_KEY_FILE": str(kept)}):
         done = subprocess.run(
-            [sys.executable, "-m", "responsa_server", "search", "ferry"],
+            [*responsa(), "search", "ferry"],
             env=plain_environment(RESPONSA_HOME=str(tmp_path / "none"), RESPONSA_URL=instance.url, **given),
             capture_output=True,
             text=True,
@@ -53,7 +53,7 @@ def said(*arguments: str, **environment: str) -> str:
     """The error of a command that must fail: one or two sentences, and no stack trace."""
 
     done = subprocess.run(
-        [sys.executable, "-m", "responsa_server", *arguments],
+        [*responsa(), *arguments],
         env=plain_environment(**environment),
         capture_output=True,
         text=True,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Final
@@ -23,6 +22,7 @@ from responsa.knowledge.v1 import reader_pb2
 from responsa_client import Responsa
 from responsa_server.domain.people import Role
 from tests.callers import Registry
+from tests.forked import responsa
 from tests.instance import Instance, eventually
 from tests.raising import raises
 
@@ -35,9 +35,7 @@ WAYS: Final = ("modern", "legacy", "stdio")
 async def connected(instance: Instance, way: str) -> AsyncGenerator[Client]:
     if way == "stdio":
         environment = {**os.environ, "RESPONSA_URL": instance.url, "RESPONSA_API_KEY": instance.key}
-        program = StdioServerParameters(
-            command=sys.executable, args=["-m", "responsa_server", "mcp"], env=environment
-        )
+        program = StdioServerParameters(command=responsa()[0], args=["mcp"], env=environment)
         async with Client(stdio_client(program)) as client:
             yield client
         return

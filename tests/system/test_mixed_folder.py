@@ -12,6 +12,7 @@ import pytest
 from responsa_server.ingest.formats.office_samples import DOCX
 from responsa_server.ingest.formats.table import FORMATS
 from tests.callers import Credential, Tenant
+from tests.forked import responsa
 from tests.instance import Instance
 from tests.transports import Json, Ways
 from tests.unit.ingest.printed_pages import pdf
@@ -60,7 +61,7 @@ def mixed(folder: Path) -> dict[str, str]:
 
 def loading(instance: Instance, tenant: Tenant, folder: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        instance.command("ingest", str(folder), "--collection", "mixed", "--json"),
+        [*responsa(), "ingest", str(folder), "--collection", "mixed", "--json"],
         env={**instance.environment, "RESPONSA_API_KEY": tenant.key()},
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from tests.docs.reader import Reader
+from tests.forked import responsa
 from tests.instance import ROOT
 from tests.system.conftest import Bench
 
@@ -15,7 +16,9 @@ def test_the_tutorial_works_as_it_stands(bench: Bench, tmp_path: Path) -> None:
     (tmp_path / ".responsa").symlink_to(bench.instance.home)
     environment = {
         **bench.instance.environment,
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "PATH": os.pathsep.join(
+            [str(Path(responsa()[0]).parent), str(Path(sys.executable).parent), os.environ["PATH"]]
+        ),
         "COLUMNS": "200",
     }
     reader = Reader(tmp_path, bench.instance, environment)
