@@ -38,6 +38,12 @@ def layout(home: Path) -> Layout:
 
 
 @pytest.fixture
+def earlier(layout: Layout) -> None:
+    """The home has the database that an earlier start would have made."""
+    plant(layout)
+
+
+@pytest.fixture
 def start(home: Path) -> Generator[Start]:
     """Starts instances on `home`. At the end of the test, all instances are stopped, and no process may be left.
 

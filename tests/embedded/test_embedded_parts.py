@@ -167,6 +167,7 @@ def test_a_second_postgres_on_the_same_home_is_refused(postgres: EmbeddedPostgre
     assert postgres.ready()
 
 
+@pytest.mark.usefixtures("earlier")
 def test_start_and_stop_leave_no_process_and_no_socket(layout: Layout) -> None:
     postgres, redis = EmbeddedPostgres(layout), EmbeddedRedis(layout)
     for _ in range(2):
@@ -182,6 +183,7 @@ def test_start_and_stop_leave_no_process_and_no_socket(layout: Layout) -> None:
             assert not list(folder.iterdir())
 
 
+@pytest.mark.usefixtures("earlier")
 def test_the_postmaster_and_a_busy_backend_outlive_a_kill_of_their_starter_only_briefly(
     layout: Layout,
 ) -> None:
@@ -209,6 +211,7 @@ def test_the_postmaster_and_a_busy_backend_outlive_a_kill_of_their_starter_only_
     postgres.stop()
 
 
+@pytest.mark.usefixtures("earlier")
 def test_a_stale_pid_file_with_a_living_strangers_pid_is_no_obstacle(layout: Layout) -> None:
     postgres = EmbeddedPostgres(layout)
     postgres.start()

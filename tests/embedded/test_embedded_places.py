@@ -68,6 +68,7 @@ def test_modes_and_parents(tmp_path: Path) -> None:
     assert list(parent.rglob("*")) == [parent / "new"]
 
 
+@pytest.mark.usefixtures("earlier")
 def test_purge_leaves_nothing(layout: Layout) -> None:
     postgres, redis = EmbeddedPostgres(layout), EmbeddedRedis(layout)
     postgres.start()
@@ -229,6 +230,7 @@ def test_a_private_file_is_never_written_through_a_link(tmp_path: Path, exclusiv
     assert exclusive or (path.read_text(), mode(path)) == ("new", 0o600)
 
 
+@pytest.mark.usefixtures("earlier")
 @pytest.mark.parametrize("emptied", [False, True])
 def test_a_home_that_was_deleted_by_hand_is_told_and_its_place_outside_purged(
     layout: Layout, as_root: None, emptied: bool
@@ -272,6 +274,7 @@ def test_damaged_passwords(layout: Layout, content: str) -> None:
     assert [finding.name for finding in diagnose(layout) if not finding.ok] == ["passwords"]
 
 
+@pytest.mark.usefixtures("earlier")
 def test_lost_passwords_of_an_existing_database(layout: Layout) -> None:
     postgres = EmbeddedPostgres(layout)
     postgres.start()
@@ -289,7 +292,7 @@ def repairs(layout: Layout) -> None:
     places = [layout.run] if layout.root_place is None else [layout.run, layout.root_place.parent]
     repair(layout)
     assert sorted(path.name for path in (layout.cluster / "base").iterdir()) == pages
-    assert not [path for place in places for path in place.glob(".hba-*")]
+    assert not [path for place in places for path in place.glob(f".hba-{layout.instance}-*")]
     postgres = EmbeddedPostgres(layout)
     postgres.start()
     with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
@@ -305,6 +308,7 @@ def test_a_repair_makes_no_database(layout: Layout) -> None:
     assert not layout.secrets.exists()
 
 
+@pytest.mark.usefixtures("earlier")
 def test_foreign_passwords(layout: Layout) -> None:
     postgres = EmbeddedPostgres(layout)
     postgres.start()
