@@ -181,7 +181,10 @@ def _pause(settings: Settings, layout: Layout) -> Sequence[Finding]:
 
     # Other findings name what is wrong with the database.
     with suppress(Fixable, ResponsaError, psycopg.Error):
-        if not refusal(database_urls(settings, layout).log) and (pause := asyncio.run(state())) is not None:
+        urls = database_urls(settings, layout)
+        # A pool would wait for half a minute.
+        reached = not any(map(refusal, (urls.app, urls.log)))
+        if reached and (pause := asyncio.run(state())) is not None:
             waits = f"this instance was restored from a backup and is paused: {pause.waiting} wait"
             return [
                 Finding(
