@@ -18,11 +18,13 @@ import pytest
 import yaml
 
 from responsa_client import Responsa
-from tests.instance import START_PATIENCE, Instance, eventually, free_port, running
+from tests.docs.reader import blocks
+from tests.instance import ROOT, START_PATIENCE, Instance, eventually, free_port, running
 from tests.real import programs
 from tests.tied import tied
 
 pytestmark = pytest.mark.soak
+PAGE: Final = (ROOT / "docs" / "traces.md").read_text(encoding="utf-8")
 DOCUMENT: Final = "# Lighthouse\n\nThe lighthouse of Marrow has 214 steps and was built in 1871.\n"
 QUESTION: Final = "How many steps has the lighthouse of Marrow?"
 
@@ -78,27 +80,12 @@ def attribute(owner: Mapping[str, Any], key: str) -> str:
 
 
 def configuration(folder: Path, log: Path, grpc: int, http: int) -> Mapping[str, Any]:
-    """The collector's file, with the part for the log as docs/traces.md has it."""
-    receivers = {
-        "otlp": {
-            "protocols": {
-                "grpc": {"endpoint": f"127.0.0.1:{grpc}"},
-                "http": {"endpoint": f"127.0.0.1:{http}"},
-            }
-        },
-        "filelog": {
-            "include": [str(log)],
-            "start_at": "beginning",
-            "poll_interval": "200ms",
-            "operators": [
-                {"type": "json_parser", "if": 'body startsWith "{"'},
-                {
-                    "type": "trace_parser",
-                    "if": "attributes.trace_id != nil",
-                    "trace_id": {"parse_from": "attributes.trace_id"},
-                },
-            ],
-        },
+    """The collector's file. Its receiver of the log is that of docs/traces.md."""
+    (block,) = [block for block in blocks(PAGE) if block.kind == "yaml"]
+    receivers = yaml.safe_load(block.text)["receivers"]
+    receivers["filelog"] |= {"include": [str(log)], "start_at": "beginning"}
+    receivers["otlp"] = {
+        "protocols": {"grpc": {"endpoint": f"127.0.0.1:{grpc}"}, "http": {"endpoint": f"127.0.0.1:{http}"}}
     }
     kinds = {"traces": "otlp", "metrics": "otlp", "logs": "filelog"}
     return {
