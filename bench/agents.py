@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 from uuid import UUID
 
-from responsa_server.agents.config.live import unknown
+from responsa_server.agents.config.live import missing
 from responsa_server.agents.config.settings import DEFAULT
 from responsa_server.agents.engine.agent import AgentOptions, PlannedAgent
 from responsa_server.agents.engine.graph import BEGIN, FINISH, Plan, Route
@@ -89,7 +89,7 @@ class AgentTable:
         """See `Agents.named`."""
         found = self._agents.get(identity or DEFAULT)
         if found is None:
-            raise unknown(identity, self._agents)
+            raise missing(identity, self._agents, broken=False)
         return found
 
     def assigned(
