@@ -47,6 +47,7 @@ _FENCED: Final = re.compile(
     r"^```(?P<kind>[\w-]*)(?: (?P<rest>[^\n]+))?\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL
 )
 _UP: Final = re.compile(r"(?:\.venv/bin/)?responsa up|make up")
+_SET: Final = re.compile(r"[A-Z_]+=")
 _PORT: Final = re.compile(r"127\.0\.0\.1:\d+")
 # On a loaded machine, a command may take so long that it prints its progress.
 _PROGRESS: Final = re.compile(r"^responsa: [^:\n]+: [\d,]+ of [\d,]+\n", re.MULTILINE)
@@ -81,6 +82,22 @@ def blocks(page: str) -> Iterator[Block]:
                 path = word
         line = page.count("\n", 0, fence.start()) + 1
         yield Block(fence["kind"], words, path, fence["text"], line)
+
+
+def block_with(page: Path, text: str) -> str:
+    """The one block of a page that is left to a test and has this text."""
+    (block,) = (
+        block.text
+        for block in blocks(page.read_text(encoding="utf-8"))
+        if "elsewhere" in block.words and text in block.text
+    )
+    return block
+
+
+def settings_in(commands: str) -> Mapping[str, str]:
+    """The environment variables that shell commands set."""
+    words = shlex.split(commands.replace("\\\n", " "))  # shlex does not join lines
+    return dict(word.split("=", 1) for word in words if _SET.match(word))
 
 
 def fits(expected: str, printed: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import subprocess
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -12,6 +13,7 @@ import pytest
 
 from responsa_client import Responsa
 from responsa_server.agents.config.files import SHIPPED
+from tests.docs.reader import block_with
 from tests.instance import ROOT, Instance
 
 
@@ -134,12 +136,15 @@ def test_the_first_passage_answers(question: str, asking: Mapping[str, Responsa]
 
 @pytest.mark.soak
 def test_the_first_section_answers(manual: Instance, asking: Mapping[str, Responsa]) -> None:
+    load, *questions = block_with(ROOT / "docs" / "samples.md", "samples load cairo scarb").splitlines()
     subprocess.run(
-        manual.command("samples", "load", *CODE, "--from", str(ROOT / "samples")),
+        manual.command(*shlex.split(load)[1:], "--from", str(ROOT / "samples")),
         env=manual.environment,
         timeout=LOADING_SECONDS,
         check=True,
     )
+    for question in questions:
+        assert "[1]" in manual.run(*shlex.split(question)[1:]).stdout, question
     wrong = [
         (question, label)
         for question, (label, agent) in ANSWERED.items()

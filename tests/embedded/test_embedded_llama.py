@@ -39,6 +39,8 @@ from responsa_server.embedded.llama import EmbeddedLlama, answers
 from responsa_server.fixable import Fixable
 from responsa_server.instance import no_language_model
 from responsa_server.providers.settings import ModelSettings
+from tests.docs.reader import block_with, settings_in
+from tests.instance import ROOT
 
 NAME = "embedded:smollm2"
 PATIENT = ModelSettings.model_validate({"embedded": {"idle_seconds": 30}})
@@ -82,6 +84,11 @@ async def model_of(layout: Layout, settings: ModelSettings = PATIENT) -> AsyncGe
 async def answer(model: ChatModel, prompt: ModelPrompt) -> list[ModelPiece]:
     async with aclosing(model.stream(prompt)) as pieces:
         return [piece async for piece in pieces]
+
+
+def test_the_page_selects_this_model() -> None:
+    shown = block_with(ROOT / "docs" / "providers.md", "make embedded-model")
+    assert settings_in(shown) == {"RESPONSA_MODELS__DEFAULT": NAME}
 
 
 @pytest.fixture(scope="module")

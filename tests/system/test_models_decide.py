@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,10 +15,10 @@ from openai import BadRequestError, InternalServerError, OpenAI, RateLimitError
 
 from responsa_client import Responsa
 from responsa_server.domain.models import Stop
-from tests.docs.reader import blocks, fits
+from tests.docs.reader import block_with, blocks, fits, settings_in
 from tests.instance import ROOT, Instance, instance_in
 from tests.system.echo import Echo
-from tests.wire.speaking import Scene
+from tests.wire.speaking import KEY, Scene
 
 QUESTION = "How do I get my expenses back?"
 UNKNOWN = "Who may fly first class?"
@@ -58,7 +59,7 @@ def _reply(body: Any) -> str | Scene:
         if body["messages"][-1]["content"] == UNKNOWN:
             return "I do not know."
         return f"```json\n{json.dumps(FOUND)}\n```"
-    if (most := body["max_tokens"]) == BRIEF:
+    if (most := body.get("max_tokens")) == BRIEF:
         return Scene(["Send "] * most, stop=Stop.LIMIT, usage=(7, 0, 0, most))
     if body["messages"][-1]["content"] == TITLE:
         return '{"title": "Expenses"}'
@@ -82,25 +83,56 @@ def echo() -> Iterator[Echo]:
     made.close()
 
 
-@pytest.fixture(scope="module")
-def asked(echo: Echo, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Instance]:
-    """An instance with README's document and a model of our own server."""
+@contextmanager
+def taught(tmp_path_factory: pytest.TempPathFactory, **settings: str) -> Generator[Instance]:
+    """An instance with README's document."""
     page = (ROOT / "README.md").read_text(encoding="utf-8")
     notes = next(block for block in blocks(page) if block.path == "notes/trips.md")
-    settings = {
-        "RESPONSA_DOCS": "none",
-        "RESPONSA_MODELS__SERVERS__OLLAMA__URL": echo.url,
-        "RESPONSA_MODELS__SERVERS__OLLAMA__WINDOW": "16384",
-        "RESPONSA_MODELS__DEFAULT": "ollama:qwen3:8b",
-        "RESPONSA_MODELS__RETRIES": "0",
-        "RESPONSA_LIMITS__GENERATIONS_PER_MINUTE": str(GENERATIONS),
-    }
+    settings |= {"RESPONSA_DOCS": "none", "RESPONSA_MODELS__RETRIES": "0"}
     with instance_in(tmp_path_factory.mktemp("home"), **settings) as made:
         folder = tmp_path_factory.mktemp("notes") / "notes"
         folder.mkdir()
         (folder / Path(notes.path).name).write_text(notes.text, encoding="utf-8")
         made.run("ingest", str(folder))
         yield made
+
+
+@pytest.fixture(scope="module")
+def asked(echo: Echo, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Instance]:
+    """An instance with README's settings for Ollama, which is our own server."""
+    settings = {
+        **settings_in(block_with(ROOT / "README.md", "ollama pull")),
+        "RESPONSA_MODELS__SERVERS__OLLAMA__URL": echo.url,
+        "RESPONSA_LIMITS__GENERATIONS_PER_MINUTE": str(GENERATIONS),
+    }
+    with taught(tmp_path_factory, **settings) as made:
+        yield made
+
+
+def test_the_vendor_answers_and_the_server_behind_it_if_the_vendor_fails(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    """The settings of README and of the page about models, whose vendor and server are our own."""
+    alone = settings_in(block_with(ROOT / "README.md", "OPENAI_API_KEY"))
+    both = settings_in(block_with(ROOT / "docs" / "providers.md", "OPENAI_API_KEY"))
+    first, _, second = both["RESPONSA_MODELS__DEFAULT"].partition(",")
+    assert alone == {**dict.fromkeys(alone, first), "OPENAI_API_KEY": both["OPENAI_API_KEY"]}
+    vendor, lab = Echo(_reply), Echo(_reply)
+    served = {
+        "OPENAI_API_KEY": KEY,
+        "RESPONSA_MODELS__OPENAI__URL": vendor.url,
+        "RESPONSA_MODELS__SERVERS__LAB__URL": lab.url,
+    }
+    assert served.keys() - both.keys() == {"RESPONSA_MODELS__OPENAI__URL"}
+    try:
+        with taught(tmp_path_factory, **{**both, **served}) as made, Responsa(made.url, made.key) as client:
+            assert client.answer(QUESTION).terminal_event.answer.model == first
+            vendor.close()
+            answer = client.answer(QUESTION).terminal_event.answer
+        assert (answer.model, len(answer.citations)) == (second, 2)
+        assert [one.source for one in answer.fallbacks] == [first]
+    finally:
+        lab.close()
 
 
 def test_readme_shows_what_a_model_answers(asked: Instance) -> None:

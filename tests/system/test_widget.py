@@ -3,6 +3,8 @@ that is not shared with the key's user by name."""
 
 from __future__ import annotations
 
+import shlex
+
 import httpx2
 import pytest
 from uuid_utils.compat import uuid7
@@ -11,7 +13,8 @@ from responsa.knowledge.v1 import reader_pb2
 from responsa_client import Responsa
 from responsa_server.domain.people import Role
 from tests.callers import Credential, Registry, Tenant
-from tests.instance import SITE, WIDGET, Instance
+from tests.docs.reader import block_with, fits, settings_in
+from tests.instance import ROOT, SITE, WIDGET, Instance
 
 SALARY = "91234"
 SECRET = "# Salaries\n\nThe salary of Vera Holt is 91234 euros a year."
@@ -53,16 +56,17 @@ class Site:
         return Responsa(self._instance.url, self._tenant.key(Credential.ADMIN))
 
     def widget(self, agent: str = "") -> str:
-        """A key for a widget. It gets the id that the setting of the instance names, which the key before loses."""
+        """A key for a widget that the setting of the instance names."""
         with self.administrator() as administrator:
             made = administrator.create_service_api_key(self.user, "site", widget=True, agent=agent)
+        self.name_widget(made.api_key.name.removeprefix("apiKeys/"))
+        return made.secret
+
+    def name_widget(self, key_id: str) -> None:
+        """Give a key the id that the setting of the instance names, which the key before loses."""
         with self._registry.database() as connection:
             connection.execute("UPDATE responsa.api_key SET id = %s WHERE id = %s", (uuid7(), WIDGET))
-            connection.execute(
-                "UPDATE responsa.api_key SET id = %s WHERE id = %s",
-                (WIDGET, made.api_key.name.removeprefix("apiKeys/")),
-            )
-        return made.secret
+            connection.execute("UPDATE responsa.api_key SET id = %s WHERE id = %s", (WIDGET, key_id))
 
     def ask(self, key: str, text: str, agent: str = "") -> str:
         """All events of an answer, as the widget's script asks for them."""
@@ -111,6 +115,21 @@ def test_no_agent_shows_a_widget_a_document_about_a_person(site: Site) -> None:
     assert "opens at ten" in site.ask(key, "When does the museum of ships open?")
     refused = site.ask(key, question, "agents/knowledge")
     assert ("ROLE_REQUIRED" in refused, SALARY in refused) == (True, False)
+
+
+def test_the_command_of_the_docs_makes_a_key_and_the_line_for_the_operator(
+    site: Site, instance: Instance, tenant: Tenant
+) -> None:
+    page = ROOT / "docs" / "widget.md"
+    _, *words = shlex.split(block_with(page, "admin create-key"))
+    shown = settings_in(block_with(page, "responsa up"))["RESPONSA_WIDGET_KEYS"]
+    places = {"default": tenant.name, words[3]: site.user}
+    made = instance.run(*(places.get(word, word) for word in words))
+    assert fits(f"RESPONSA_WIDGET_KEYS=apiKeys/…={SITE}", made.stderr)
+    assert shown == f"apiKeys/{WIDGET}={SITE}"
+    assert shown in instance.environment["RESPONSA_WIDGET_KEYS"].split(",")
+    site.name_widget(made.stderr.split("apiKeys/")[1].partition("=")[0])
+    assert "opens at ten" in site.ask(made.stdout.strip(), "When does the museum of ships open?")
 
 
 def test_a_widget_has_no_other_door(site: Site) -> None:

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Sequence
 from typing import Any
 
 import grpc
 import pytest
 from google.protobuf.descriptor_pool import DescriptorPool
-from google.protobuf.json_format import MessageToDict, ParseDict
+from google.protobuf.json_format import ParseDict
 from google.protobuf.message_factory import GetMessageClass
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
 from responsa.chat.v1 import chat_service_pb2 as chat
 from tests.callers import Credential, Registry, Tenant
-from tests.instance import Instance
+from tests.docs.reader import block_with
+from tests.instance import ROOT, Instance
 from tests.system.test_journey import ISLANDS, answer, ingest
 from tests.transports import SERVICES, Ways, stub_of
 
@@ -31,7 +33,8 @@ def health_of(channel: grpc.Channel) -> Any:
 
 
 def test_a_call_by_reflection(instance: Instance, ways: Ways, tenant: Tenant) -> None:
-    """The calls work like those of grpcurl, which knows only the address."""
+    """The call that the docs show with grpcurl, made in the same way: knowing only the address."""
+    shown = shlex.split(block_with(ROOT / "docs" / "first-calls.md", "grpcurl"))
     headers = tenant.headers(Credential.USER)
     ingest(ways, headers, "islands.md", ISLANDS)
     with grpc.insecure_channel(instance.target) as channel:
@@ -42,15 +45,21 @@ def test_a_call_by_reflection(instance: Instance, ways: Ways, tenant: Tenant) ->
         pool = DescriptorPool(database)
         for name in served:
             assert pool.FindServiceByName(name).methods
-        method = pool.FindMethodByName("responsa.chat.v1.ChatService.Answer")
-        request = ParseDict({"text": "How high does the Cuillin rise?"}, GetMessageClass(method.input_type)())
-        call: Any = channel.unary_unary(
-            "/responsa.chat.v1.ChatService/Answer",
+        # The page asks about its own documents.
+        words = [word.replace("Who may cancel a turn?", "How high does the Cuillin rise?") for word in shown]
+        header, body = (words[words.index(option) + 1] for option in ("-H", "-d"))
+        name, _, bearer = header.replace("$(cat .responsa/api-key)", tenant.key(Credential.USER)).partition(
+            ": "
+        )
+        method = pool.FindMethodByName(words[-1].replace("/", "."))
+        call: Any = channel.unary_stream(
+            f"/{words[-1]}",
             request_serializer=serialized,
             response_deserializer=GetMessageClass(method.output_type).FromString,
         )
-        turn: Any = MessageToDict(call(request, metadata=[*headers.items()], timeout=60))
-    assert "992 metres" in turn["terminalEvent"]["answer"]["text"]
+        request = ParseDict(json.loads(body), GetMessageClass(method.input_type)())
+        frames = [*call(request, metadata=[(name, bearer)], timeout=60)]
+    assert "992 metres" in frames[-1].events[-1].answer.text
 
 
 def test_health_of_each_service(instance: Instance) -> None:
