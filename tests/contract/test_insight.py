@@ -211,6 +211,33 @@ async def test_the_sums_equal_the_log_while_turns_end_and_are_added_up(
     assert (await insight.usage("rival", EVERYBODY, WHOLE, None, ())).rows == []
 
 
+async def test_a_turn_names_its_slowest_tool(
+    database: Database, people: People, database_urls: DatabaseUrls, insight: PostgresInsight
+) -> None:
+    store, dice = PostgresTurnStore(database, CODEC), random.Random(3)
+    for _ in range(2):
+        new = await accepted_turn(store, people.ann)
+        claim = claim_of(new)
+        for number, tool in enumerate(("clock", "seats", "seats")):
+            calls = [ToolCalled(f"c{number}", tool, {}), ToolReturned(f"c{number}", ToolOutcome.OK, "12")]
+            # Nobody knows how long the last call took.
+            await append(store, claim, row(2 + 2 * number, 3 + 2 * number), tools=calls[: 2 - number // 2])
+        terminal = endings(dice)
+        while isinstance(terminal, Cancelled):
+            terminal = endings(dice)
+        bytes_ = CODEC.event(NumberedEvent(8, 1, None, terminal))
+        await store.finish(claim, [row(8)], conclude(terminal, bytes_, new.question, uuid7))
+    (last, _) = (await insight.turns("acme", WHOLE, ListQuery(2, Order("create_time", True)))).items
+    database_urls.ask(
+        """UPDATE responsa.turn_tool SET create_time = coalesce(end_time, now()) - CASE call_id
+            WHEN 'c0' THEN interval '1 s' WHEN 'c1' THEN interval '4.1 s' ELSE interval '1 h' END WHERE turn_id = %s""",
+        last.id,
+    )
+    database_urls.ask("DELETE FROM responsa.turn_tool WHERE turn_id <> %s", last.id)
+    listed = (await insight.turns("acme", WHOLE, ListQuery(2, Order("create_time", True)))).items
+    assert [(one.slowest_tool, one.slowest_tool_ms) for one in listed] == [("seats", 4100), ("", 0)]
+
+
 async def test_the_turns_of_an_earlier_release_are_counted_as_if_they_ended_now(
     database: Database, people: People, insight: PostgresInsight, database_urls: DatabaseUrls
 ) -> None:

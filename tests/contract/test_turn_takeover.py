@@ -10,6 +10,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from structlog.testing import capture_logs
 
 from responsa_lab.testing.agent import ScriptedAgent, ScriptedModel, tool_cards
 from responsa_server.domain.agents import AgentEvent, AnswerTask, Barrier, Milestone
@@ -60,7 +61,14 @@ async def test_it_goes_on_from_the_checkpoint_and_withdraws_what_came_after(
 ) -> None:
     first = Script([SEARCHING, Delta("It ", 0), Milestone(b"found"), Delta("was", 3), asyncio.Event()])
     second = Script(resumed=[Delta("is.", 3), answer("It is.")])
-    events = await taken_over(services, people, first, second, 4, Link())
+    with capture_logs() as logs:
+        events = await taken_over(services, people, first, second, 4, Link())
+    said = [
+        (log["event"], log["attempt"])
+        for log in logs
+        if log["event"].startswith(("turn_taken", "turn_ended"))
+    ]
+    assert said == [("turn_taken_over", 2), ("turn_ended", 2)]
     assert [(event["kind"], event["attempt"]) for event in events] == [
         ("started", 1),
         ("status", 1),

@@ -665,6 +665,12 @@ pub struct TenantTurn {
     /// What the server did because it could not do a step as intended, with the causes.
     #[prost(message, repeated, tag = "17")]
     pub fallbacks: ::prost::alloc::vec::Vec<super::super::chat::v1::Fallback>,
+    /// The tool whose call took longest; empty if the turn has called no tool, or once the turn's events are deleted.
+    #[prost(string, tag = "18")]
+    pub slowest_tool: ::prost::alloc::string::String,
+    /// How many milliseconds this call took.
+    #[prost(int64, tag = "19")]
+    pub slowest_tool_ms: i64,
 }
 impl ::prost::Name for TenantTurn {
     const NAME: &'static str = "TenantTurn";

@@ -331,5 +331,6 @@ def test_administrators_see_how_a_turn_ended_and_none_of_its_texts(
     columns = ("create_time", "agent_version", "state", "refusal", "rating", "user_id", "request")
     numbers = dict.fromkeys(("first_words_ms", "latency_ms", "cost_usd_micros"), 0)
     row = Row(turn_id=UUID(int=1), terminal=terminal.SerializeToString(), **dict.fromkeys(columns), **numbers)
+    row.slowest_tool, row.slowest_tool_ms = "", 0
     wanted = insight_pb2.TenantTurn(turn=f"turns/{UUID(int=1)}", **shown)
     assert insight.tenant_turn(row) == wanted

@@ -717,7 +717,11 @@ type TenantTurn struct {
 	// How many sentences of the answer name a source that does not support them.
 	UnsupportedSentences int32 `protobuf:"varint,16,opt,name=unsupported_sentences,json=unsupportedSentences,proto3" json:"unsupported_sentences,omitempty"`
 	// What the server did because it could not do a step as intended, with the causes.
-	Fallbacks     []*v1.Fallback `protobuf:"bytes,17,rep,name=fallbacks,proto3" json:"fallbacks,omitempty"`
+	Fallbacks []*v1.Fallback `protobuf:"bytes,17,rep,name=fallbacks,proto3" json:"fallbacks,omitempty"`
+	// The tool whose call took longest; empty if the turn has called no tool, or once the turn's events are deleted.
+	SlowestTool string `protobuf:"bytes,18,opt,name=slowest_tool,json=slowestTool,proto3" json:"slowest_tool,omitempty"`
+	// How many milliseconds this call took.
+	SlowestToolMs int64 `protobuf:"varint,19,opt,name=slowest_tool_ms,json=slowestToolMs,proto3" json:"slowest_tool_ms,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -869,6 +873,20 @@ func (x *TenantTurn) GetFallbacks() []*v1.Fallback {
 		return x.Fallbacks
 	}
 	return nil
+}
+
+func (x *TenantTurn) GetSlowestTool() string {
+	if x != nil {
+		return x.SlowestTool
+	}
+	return ""
+}
+
+func (x *TenantTurn) GetSlowestToolMs() int64 {
+	if x != nil {
+		return x.SlowestToolMs
+	}
+	return 0
 }
 
 // QuestionPattern stands for questions that mean about the same.
@@ -1248,7 +1266,7 @@ const file_responsa_admin_v1_insight_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\x1a<\n" +
 	"\x0eFallbacksEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"\xe9\x06\n" +
+	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"\xc0\a\n" +
 	"\n" +
 	"TenantTurn\x126\n" +
 	"\x04turn\x18\x01 \x01(\tB\"\xe2A\x01\x03\xfaA\x1b\n" +
@@ -1273,7 +1291,9 @@ const file_responsa_admin_v1_insight_proto_rawDesc = "" +
 	"\bpassages\x18\x0e \x01(\x05B\x04\xe2A\x01\x03R\bpassages\x12\"\n" +
 	"\tcitations\x18\x0f \x01(\x05B\x04\xe2A\x01\x03R\tcitations\x129\n" +
 	"\x15unsupported_sentences\x18\x10 \x01(\x05B\x04\xe2A\x01\x03R\x14unsupportedSentences\x12>\n" +
-	"\tfallbacks\x18\x11 \x03(\v2\x1a.responsa.chat.v1.FallbackB\x04\xe2A\x01\x03R\tfallbacks\"\xbd\n" +
+	"\tfallbacks\x18\x11 \x03(\v2\x1a.responsa.chat.v1.FallbackB\x04\xe2A\x01\x03R\tfallbacks\x12'\n" +
+	"\fslowest_tool\x18\x12 \x01(\tB\x04\xe2A\x01\x03R\vslowestTool\x12,\n" +
+	"\x0fslowest_tool_ms\x18\x13 \x01(\x03B\x04\xe2A\x01\x03R\rslowestToolMs\"\xbd\n" +
 	"\n" +
 	"\x0fQuestionPattern\x12\x16\n" +
 	"\x03uid\x18\x01 \x01(\tB\x04\xe2A\x01\x03R\x03uid\x12\x1a\n" +

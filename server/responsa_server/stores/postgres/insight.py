@@ -136,7 +136,14 @@ class PostgresInsight:
         """Return a page of the tenant's turns that were asked in this time and have ended."""
         values = {"tenant": tenant_id, "start": span.start, "end": span.end}
         async with self._database.tenant(tenant_id) as connection:
-            return await _TURNS.read(connection, self._queries["turns"], query, values, carried)
+            page = await _TURNS.read(connection, self._queries["turns"], query, values, carried)
+        called = {"tenant": tenant_id, "turns": [turn.id for turn in page.items]}
+        async with self._database.log_statements() as connection:
+            rows = await all_rows(connection, self._queries["slowest_tools"], called)
+        slowest = {row["turn_id"]: (row["tool"], row["milliseconds"]) for row in rows}
+        for turn in page.items:
+            turn.slowest_tool, turn.slowest_tool_ms = slowest.get(turn.id, ("", 0))
+        return page
 
     @shielded
     async def feedback(self, tenant_id: str, query: ListQuery) -> Page[Row]:

@@ -204,6 +204,13 @@ LEFT JOIN responsa.message AS r ON r.turn_id = t.id AND r.speaker = 'assistant'
 LEFT JOIN responsa.message_feedback AS f ON f.tenant_id = t.tenant_id AND f.message_id = r.id
 ORDER BY {order};
 
+-- name: slowest_tools (log)
+-- Of each of these turns, the tool whose call took longest. How long a call took whose worker was lost is not known.
+SELECT DISTINCT ON (turn_id) turn_id, tool, (extract(epoch FROM end_time - create_time) * 1000)::bigint AS milliseconds
+FROM responsa.turn_tool
+WHERE tenant_id = %(tenant)s AND turn_id = ANY (%(turns)s::uuid[]) AND end_time IS NOT NULL
+ORDER BY turn_id, milliseconds DESC, tool;
+
 -- name: all_feedback
 SELECT f.*, f.message_id AS id, f.message_id AS feedback_id, m.turn_id, c.user_id, split_part(t.agent_version, '/', 2) AS agent_id,
     CASE WHEN n.question_texts THEN q.content ELSE '' END AS question

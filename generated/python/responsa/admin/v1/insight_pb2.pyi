@@ -407,6 +407,8 @@ class TenantTurn(_message.Message):
     CITATIONS_FIELD_NUMBER: _builtins.int
     UNSUPPORTED_SENTENCES_FIELD_NUMBER: _builtins.int
     FALLBACKS_FIELD_NUMBER: _builtins.int
+    SLOWEST_TOOL_FIELD_NUMBER: _builtins.int
+    SLOWEST_TOOL_MS_FIELD_NUMBER: _builtins.int
     turn: _builtins.str
     """The turn, `turns/{uuid}`."""
     user: _builtins.str
@@ -437,6 +439,10 @@ class TenantTurn(_message.Message):
     """How many citations the answer has."""
     unsupported_sentences: _builtins.int
     """How many sentences of the answer name a source that does not support them."""
+    slowest_tool: _builtins.str
+    """The tool whose call took longest; empty if the turn has called no tool, or once the turn's events are deleted."""
+    slowest_tool_ms: _builtins.int
+    """How many milliseconds this call took."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When it was asked."""
@@ -465,10 +471,12 @@ class TenantTurn(_message.Message):
         citations: _builtins.int = ...,
         unsupported_sentences: _builtins.int = ...,
         fallbacks: _abc.Iterable[_turn_pb2.Fallback] | None = ...,
+        slowest_tool: _builtins.str = ...,
+        slowest_tool_ms: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_version", b"agent_version", "citations", b"citations", "cost_usd_micros", b"cost_usd_micros", "create_time", b"create_time", "error_reason", b"error_reason", "fallbacks", b"fallbacks", "first_words_ms", b"first_words_ms", "latency_ms", b"latency_ms", "model", b"model", "passages", b"passages", "question", b"question", "rating", b"rating", "refusal", b"refusal", "state", b"state", "turn", b"turn", "unsupported_sentences", b"unsupported_sentences", "user", b"user"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_version", b"agent_version", "citations", b"citations", "cost_usd_micros", b"cost_usd_micros", "create_time", b"create_time", "error_reason", b"error_reason", "fallbacks", b"fallbacks", "first_words_ms", b"first_words_ms", "latency_ms", b"latency_ms", "model", b"model", "passages", b"passages", "question", b"question", "rating", b"rating", "refusal", b"refusal", "slowest_tool", b"slowest_tool", "slowest_tool_ms", b"slowest_tool_ms", "state", b"state", "turn", b"turn", "unsupported_sentences", b"unsupported_sentences", "user", b"user"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -465,6 +465,20 @@ export declare type TenantTurn = Message<"responsa.admin.v1.TenantTurn"> & {
    * @generated from field: repeated responsa.chat.v1.Fallback fallbacks = 17;
    */
   fallbacks: Fallback[];
+
+  /**
+   * The tool whose call took longest; empty if the turn has called no tool, or once the turn's events are deleted.
+   *
+   * @generated from field: string slowest_tool = 18;
+   */
+  slowestTool: string;
+
+  /**
+   * How many milliseconds this call took.
+   *
+   * @generated from field: int64 slowest_tool_ms = 19;
+   */
+  slowestToolMs: bigint;
 };
 
 /**
