@@ -245,7 +245,9 @@ class Tenant:
             await identity.revoke_api_key(who, key.id)
             return secret
 
-        return self.registry.wait(act())
+        if Credential.REVOKED not in self._secrets:
+            self._secrets[Credential.REVOKED] = self.registry.wait(act())
+        return self._secrets[Credential.REVOKED]
 
     def _disabled(self) -> str:
         if Credential.DISABLED not in self._secrets:
