@@ -24,8 +24,8 @@ from tests.conftest import DatabaseUrls
 from tests.contract.conftest import People
 from tests.contract.shelf import VectorsOf, indexed_at_once, matching
 
-ALL = 2_000
-MINE = 2  # 0.1 % of all
+ALL = 4_000
+MINE = 4  # 0.1 % of all
 
 # Made-up vectors: for each passage a random one, in a collection and with a subject. The statistics are those that
 # publishing would have written.

@@ -64,7 +64,7 @@ OFF_TOPIC: Final = [
     "???",
     "Wie hoch ist der Eiffelturm?",
 ]
-UNRELATED: Final = 2_000
+UNRELATED: Final = 3_000
 
 
 @pytest.fixture

@@ -240,11 +240,13 @@ async def test_a_rare_label_is_found_among_many(house: House, people: People) ->
             assert {keys[hit.passage.document_id] for hit in hits} == expected, (mode, text)
 
 
-async def test_three_passages_are_found_among_two_thousand(shelf: Shelf, database_urls: DatabaseUrls) -> None:
-    """Both ways of searching vectors, and the search by words, find all passages of the documents, although 2,000 others fit better."""
+async def test_three_passages_are_found_among_three_thousand(
+    shelf: Shelf, database_urls: DatabaseUrls
+) -> None:
+    """Both ways of searching vectors, and the search by words, find all passages of the documents, although 3,000 others fit better."""
     wanted = unit_vectors(1, 1)[0]
     with indexed_at_once(database_urls.superuser):
-        for number in range(2):
+        for number in range(3):
             await fill(shelf, list(wanted + 0.02 * unit_vectors(number + 2, 1_000)))
         rare = uuid7()
         ids = await fill(shelf, list(unit_vectors(9, 3)), rare)
@@ -252,7 +254,7 @@ async def test_three_passages_are_found_among_two_thousand(shelf: Shelf, databas
     for passages in (3, EXACT_PASSAGES + 1):
         scope = SearchScope(Server("acme"), None, DocumentSet.of([rare], passages))
         assert set(await VectorsOf(shelf.database).nearest(scope, question, 100)) == set(ids)
-    query = CandidateQuery(["default"], words=[LexicalQuery(["default"], ["x"], [1.0], [2_003], 1, 1.0)])
+    query = CandidateQuery(["default"], words=[LexicalQuery(["default"], ["x"], [1.0], [3_003], 1, 1.0)])
     for passages in (3, 10_001):
         within = replace(query, documents=DocumentSet.of([rare], passages))
         assert await matching(shelf.database, Server("acme"), within) == set(ids)
