@@ -134,7 +134,7 @@ async def test_questions_without_an_answer_are_assigned_and_dealt_with_until_som
 
     await deal("They were told.")
     person.client.answer(RYE_BREAD)
-    await shown("Asked again without an answer since it was done")
+    await shown("asked again without an answer since then")
     await expect(missing).to_contain_text("They were told.")
     assert await flaws_in_all_colours(page) == []
     assert not await page.evaluate("document.documentElement.scrollWidth > innerWidth")
