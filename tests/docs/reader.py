@@ -6,7 +6,7 @@ The info string of a fenced block says what the block is:
 | info string | what the reader does with the block |
 |---|---|
 | `sh` | runs the block; `exit=N` expects that exit code, `terminal=N` types the block into another terminal,
-`skip="reason"` leaves the block out, and `elsewhere` leaves it to the test that the page names |
+`elsewhere` leaves it to the test that the page names |
 | `sh start` | starts the instances that the block's `responsa up` lines name, with the settings before `responsa up` |
 | `console` | runs each line that begins with `$ `, and compares the lines below the command with its output; `until`
 repeats the command until the two agree |
@@ -62,11 +62,6 @@ class Block:
     path: str
     text: str
     line: int
-
-    @property
-    def skipped(self) -> str:
-        """The reason to skip the block; empty if the block runs."""
-        return self.words.get("skip", "")
 
 
 def blocks(page: str) -> Iterator[Block]:
@@ -186,7 +181,7 @@ class Reader:
         printed = ""
         for block in blocks(page.read_text(encoding="utf-8")):
             where = f"{page.name}:{block.line}"
-            if block.skipped or "elsewhere" in block.words:
+            if "elsewhere" in block.words:
                 continue
             text = self._here(block.text)
             match block.kind:

@@ -21,7 +21,8 @@ from playwright.sync_api import expect, sync_playwright
 from responsa_client import Responsa
 from tests.browser.conftest import ARGUMENTS, chromium
 from tests.browser.person import PATIENCE
-from tests.instance import START_PATIENCE, Instance, eventually, free_port, instance_in
+from tests.docs.reader import block_with, settings_in
+from tests.instance import ROOT, START_PATIENCE, Instance, eventually, free_port, instance_in
 from tests.real import programs
 from tests.system.conftest import FERRY
 from tests.tied import tied
@@ -46,18 +47,14 @@ class OpenWebui:
 def open_webui_for(backend: Instance, folder: Path) -> Iterator[OpenWebui]:
     """Open WebUI on loopback, set up as docs/openai.md says."""
     port, log = free_port(), folder / "open-webui.log"
+    shown = block_with(ROOT / "docs" / "openai.md", "open-webui serve")
     environment = {
         **{
             name: value
             for name, value in os.environ.items()
             if name.isupper() and not name.startswith("PYTHON")
         },
-        "ENABLE_OLLAMA_API": "false",
-        "OPENAI_API_BASE_URLS": f"{backend.url}/v1",
-        "OPENAI_API_KEYS": backend.key,
-        "DEFAULT_MODELS": "default",
-        "TASK_MODEL_EXTERNAL": "default:chores",
-        "DEFAULT_MODEL_PARAMS": '{"function_calling": "legacy"}',
+        **settings_in(shown.replace("http://HOST", backend.url).replace("rsp_…", backend.key)),
         # Without these, it loads models from a hub and asks for its own newest version.
         "OFFLINE_MODE": "true",
         "RAG_EMBEDDING_ENGINE": "openai",
